@@ -1,0 +1,1 @@
+//! Delivery status notifications: from outcomes to message bytes.

@@ -1,0 +1,1 @@
+//! The operator's side: the control socket between command line and daemon.

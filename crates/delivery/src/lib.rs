@@ -1,0 +1,1 @@
+//! MX selection, connections, the client session driver, outcomes.

@@ -1,0 +1,79 @@
+//! A message at rest and its legs: what the queue stores, delivery carries and bounces are made of.
+
+use std::sync::Arc;
+
+use crate::address::Mailbox;
+use crate::id::{LegId, MessageId};
+use crate::mail::{BodyKind, Notify, OriginalRecipient, Return};
+use crate::path::ReversePath;
+use crate::timestamp::Timestamp;
+
+/// What all legs of a message have in common. Its body lies in the spool under the same id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its name everywhere: reply, log, queue, Received header.
+    pub id: MessageId,
+    /// When the end of its data was read.
+    pub arrived: Timestamp,
+    /// The reverse path as it came in: where a DSN of ours goes, whatever the legs say to the next hop.
+    pub reverse_path: ReversePath,
+    /// Octets of the body, our trace headers included.
+    pub size: u64,
+    /// `BODY=` as it came in.
+    pub body: BodyKind,
+    /// Whether it needs SMTPUTF8 at the next hop.
+    pub smtputf8: bool,
+    /// `RET=` as it came in.
+    pub ret: Option<Return>,
+    /// `ENVID=` as it came in.
+    pub envid: Option<Box<str>>,
+}
+
+/// One target of a message under one reverse path. The queue schedules legs, and each ends exactly once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leg {
+    /// What to say in MAIL FROM to the next hop: rewritten by SRS, as it was, or null.
+    pub reverse_path: ReversePath,
+    /// What to say in RCPT TO to the next hop.
+    pub target: Mailbox,
+    /// The recipient as our client named it: what a DSN shows (the target behind a forward is private).
+    pub recipient: Mailbox,
+    /// `ORCPT=` as it came in.
+    pub original: Option<OriginalRecipient>,
+    /// `NOTIFY=` as it came in.
+    pub notify: Option<Notify>,
+    /// Header lines for this leg alone, each ended by CRLF, sent before the body (`Delivered-To`); may be empty.
+    /// They are per leg because a recipient must not learn of the others.
+    pub trace: Box<str>,
+}
+
+/// The right to work on one leg for a while.
+///
+/// Nobody else is given the leg before `expires`; whoever comes with an older `token` than the leg's is refused
+/// (fenced), so that two owners never both end it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The leg.
+    pub leg: LegId,
+    /// Who holds it: unique per process run.
+    pub owner: u64,
+    /// The fencing token: grows with each claim of this leg.
+    pub token: u64,
+    /// When it ends by itself.
+    pub expires: Timestamp,
+}
+
+/// A leased leg with all that is needed to deliver it or to give up on it.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The lease to end, move or give back.
+    pub lease: Lease,
+    /// The message, shared between its legs.
+    pub message: Arc<Message>,
+    /// The leg.
+    pub leg: Leg,
+    /// Attempts made before this one.
+    pub attempts: u32,
+    /// Whether the sender was already told of the delay.
+    pub warned: bool,
+}

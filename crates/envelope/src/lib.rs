@@ -1,0 +1,28 @@
+//! The nouns of mail that every stage shares: addresses, envelope, recipient, message, leg, reply, outcome.
+//!
+//! All of it is plain data: no socket, file, clock or randomness. An address that exists as one of these
+//! types is valid and carries no control character, so it can be written to a peer or a log as it is.
+//!
+//! It does *not* know the grammar of SMTP commands (`smtp`), nor how any of it is stored (`queue`).
+
+mod address;
+mod domain;
+mod id;
+mod leg;
+mod mail;
+mod outcome;
+mod path;
+mod reply;
+mod status;
+mod timestamp;
+
+pub use address::{AddressError, Host, LocalPart, Mailbox};
+pub use domain::{Domain, DomainError};
+pub use id::{LegId, MessageId};
+pub use leg::{Claim, Lease, Leg, Message};
+pub use mail::{BodyKind, Envelope, Notify, OriginalRecipient, Recipient, Return};
+pub use outcome::{Diagnosis, Outcome};
+pub use path::{ForwardPath, ReversePath};
+pub use reply::{Reply, Verdict};
+pub use status::{Class, EnhancedStatus};
+pub use timestamp::Timestamp;

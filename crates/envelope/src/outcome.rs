@@ -1,0 +1,54 @@
+//! What became of one recipient in one delivery attempt.
+
+use crate::reply::Reply;
+use crate::status::EnhancedStatus;
+
+/// The end of a delivery attempt for one leg.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The next hop took responsibility for it.
+    Delivered(Diagnosis),
+    /// Not now: try again later.
+    Deferred(Diagnosis),
+    /// Never: tell the sender.
+    Failed(Diagnosis),
+}
+
+/// Why an outcome is what it is: enough for the log line and for the DSN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// The enhanced status; the peer's own when it gave one.
+    pub status: EnhancedStatus,
+    /// What happened in words, without the peer's reply: `while sending RCPT TO`, `connection refused`.
+    pub text: String,
+    /// The peer's reply, when one was read.
+    pub reply: Option<Reply>,
+    /// The host that was talked to, `name[address]:port`, when there was one.
+    pub host: Option<String>,
+    /// Whether the next hop has taken over the DSN request (RFC 3461 §5.2.2).
+    pub dsn_relayed: bool,
+}
+
+impl Outcome {
+    /// The reason, whichever outcome it is.
+    pub fn diagnosis(&self) -> &Diagnosis {
+        match self {
+            Self::Delivered(diagnosis) | Self::Deferred(diagnosis) | Self::Failed(diagnosis) => {
+                diagnosis
+            }
+        }
+    }
+}
+
+impl Diagnosis {
+    /// A diagnosis of our own, with no peer involved.
+    pub fn local(status: EnhancedStatus, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            text: text.into(),
+            reply: None,
+            host: None,
+            dsn_relayed: false,
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The `onward` binary.
+fn main() {}

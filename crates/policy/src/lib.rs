@@ -1,0 +1,1 @@
+//! May this happen? Facts, ordered rules, a verdict.

@@ -1,0 +1,1 @@
+//! Listeners, TLS, PROXY, and the one loop that drives a server session.

@@ -1,0 +1,1 @@
+//! SMTP without I/O: server and client sessions that mirror each other.

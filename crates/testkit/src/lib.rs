@@ -1,0 +1,1 @@
+//! Test tools: dialogs, fake DNS, scripted SMTP sink, mail diff, ports.
