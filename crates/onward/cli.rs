@@ -1,0 +1,144 @@
+//! The command line: what can be typed, and what it is called.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Onward, a forwarding MX with SRS.
+///
+/// Takes mail for hosted domains, rewrites the envelope sender so that SPF passes at the next hop, delivers to the
+/// mailboxes that customers named, and carries bounces back to the original sender.
+#[derive(Debug, Parser)]
+#[command(
+    name = "onward",
+    version,
+    after_help = "Exit codes: 0 fine, 1 a problem was found, 2 wrong usage.\nTry `onward demo` first: it needs no configuration."
+)]
+pub(crate) struct Cli {
+    /// The configuration file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "/etc/onward/onward.toml"
+    )]
+    pub(crate) config: PathBuf,
+    /// Print JSON, for machines
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the relay in the foreground (SIGTERM drains and stops, SIGHUP reloads)
+    Serve,
+    /// Run a complete relay on loopback, with a built-in destination, and send one message through it
+    Demo(Demo),
+    /// Write a starter configuration, forwards file and SRS secret into a folder
+    Init(Init),
+    /// Check configuration, forwards, secrets, certificate and spool; start nothing
+    Check,
+    /// Look at the queue and change what is in it
+    #[command(subcommand)]
+    Queue(Queue),
+    /// Rewrite an address, or take a rewritten one back, with the configured domain and secrets
+    #[command(subcommand)]
+    Srs(Srs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Keep the spool in this folder instead of a temporary one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) spool: Option<PathBuf>,
+    /// The relay's port; the destination takes the next one (0: any free ports)
+    #[arg(long, default_value_t = 2525)]
+    pub(crate) port: u16,
+    /// Stop after the first message and its bounce instead of running on
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The folder to write into; it is made if need be
+    #[arg(value_name = "DIR", default_value = "/etc/onward")]
+    pub(crate) folder: PathBuf,
+    /// The full name of this machine
+    #[arg(long)]
+    pub(crate) hostname: Option<String>,
+    /// Take over the secrets of postsrsd from its file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) import_postsrsd: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Queue {
+    /// List what is queued, oldest first
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// Show at most this many
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Show one message: envelope, legs, what happened so far
+    Show {
+        /// The message id
+        id: String,
+    },
+    /// Print the bytes of one message
+    Cat {
+        /// The message id
+        id: String,
+    },
+    /// Try again now
+    Retry(Which),
+    /// Keep it, without trying, until released
+    Hold(Which),
+    /// Let what is held go again
+    Release(Which),
+    /// Delete without telling anyone
+    Remove(Which),
+    /// Give up now and tell the sender
+    Bounce(Which),
+}
+
+/// Which legs. All that is given must match; for a change, something must be given.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Which {
+    /// Message ids
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Every leg in the queue
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Target address or domain
+    #[arg(long, value_name = "ADDRESS|DOMAIN")]
+    pub(crate) to: Option<String>,
+    /// Original sender, address or domain; `<>` for bounces
+    #[arg(long, value_name = "ADDRESS|DOMAIN")]
+    pub(crate) from: Option<String>,
+    /// Only legs in this state: due, deferred, active, held
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// Only messages that came in longer ago than this, as in 2h
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) older_than: Option<humantime::Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Srs {
+    /// Rewrite a sender as a forward would
+    Encode {
+        /// The original sender
+        address: String,
+    },
+    /// Take a rewritten address back to what it stands for, and say whether it is valid
+    Decode {
+        /// The SRS0 or SRS1 address
+        address: String,
+    },
+}

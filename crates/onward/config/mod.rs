@@ -1,0 +1,202 @@
+//! The configuration: one TOML file, read whole or refused with the place of the mistake.
+//!
+//! `schema` is the file as typed. Paths in it are relative to the file's own folder; `resolve` turns them
+//! absolute. What the values *mean* for a stage is said where that stage is built (`wire.rs`).
+
+mod schema;
+mod units;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub(crate) use schema::{
+    Config, Control, Delivery, Forwards, Limits, Listener, Log, LogFormat, Policy, Queue, Resolver,
+    Role, Route, Srs, Tls, TlsMode,
+};
+pub(crate) use units::{Size, Span};
+
+/// Why there is no configuration to work with. Each text says where and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(
+        "cannot read {path}: {source}\n\nhint: `onward init` writes a starter config; `--config FILE` names another"
+    )]
+    Unreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
+        "{path}: {message}\n\nhint: etc/onward.toml in the source tree lists every key with its default"
+    )]
+    Invalid { path: PathBuf, message: String },
+    #[error("{path}: `{key}`: {message}")]
+    Value {
+        path: PathBuf,
+        key: &'static str,
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads and resolves the file at `path`.
+    pub(crate) fn load(path: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(path).map_err(|source| Error::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let config = Self::parse(&text).map_err(|message| Error::Invalid {
+            path: path.to_owned(),
+            message,
+        })?;
+        config.resolve(path)
+    }
+
+    /// Parses the text; the error names line and column and shows the line.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
+    }
+
+    /// Makes paths absolute and fills in what depends on the machine.
+    fn resolve(mut self, path: &Path) -> Result<Self, Error> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let absolute = |p: &mut PathBuf| {
+            if !p.as_os_str().is_empty() {
+                *p = folder.join(&*p);
+            }
+        };
+        absolute(&mut self.spool);
+        absolute(&mut self.srs.secrets);
+        absolute(&mut self.forwards.file);
+        absolute(&mut self.control.socket);
+        if let Some(tls) = &mut self.tls {
+            absolute(&mut tls.certificate);
+            absolute(&mut tls.key);
+        }
+        if self.control.socket.as_os_str().is_empty() {
+            self.control.socket = self.spool.join("control.sock");
+        }
+        self.check().map_err(|(key, message)| Error::Value {
+            path: path.to_owned(),
+            key,
+            message,
+        })?;
+        Ok(self)
+    }
+
+    /// What TOML's grammar cannot say: values that are needed, and values that contradict each other.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        self.hostname.parse::<envelope::Domain>().ok().filter(|name| name.as_str().contains('.')).ok_or_else(|| {
+            ("hostname", format!("`{}` is not a full host name\n\nhint: set the name that other mail servers know this machine by, as in its MX record: hostname = \"mx1.example.net\"", self.hostname))
+        })?;
+        if let Some(domain) = &self.srs.domain {
+            domain
+                .parse::<envelope::Domain>()
+                .map_err(|e| ("srs.domain", format!("`{domain}`: {e}")))?;
+        }
+        if self.tls.is_none() && self.listeners.iter().any(|l| l.tls == TlsMode::Implicit) {
+            return Err((
+                "listener.tls",
+                "`implicit` needs a certificate\n\nhint: add [tls] with certificate and key"
+                    .to_owned(),
+            ));
+        }
+        if self.queue.retry.is_empty() {
+            return Err((
+                "queue.retry",
+                "at least one pause is needed, as in [\"5m\"]".to_owned(),
+            ));
+        }
+        if self.resolver.dnssec {
+            return Err((
+                "resolver.dnssec",
+                "validation is not built yet\n\nhint: set it to false".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `etc/onward.toml` with the one comment sign before each setting taken away is the default.
+    #[test]
+    fn commented_default_is_the_default() {
+        let text = include_str!("../../../etc/onward.toml");
+        let settings: String = text
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix('#')
+                    .filter(|rest| !rest.starts_with([' ', '#']) && !rest.is_empty())
+            })
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        assert_eq!(Config::parse(&settings), Ok(Config::default()));
+        for key in [
+            "hostname",
+            "retry",
+            "accept_nonnull",
+            "concurrency",
+            "message_size",
+        ] {
+            assert!(settings.contains(key), "{key} is not shown");
+        }
+    }
+
+    #[track_caller]
+    fn check_error(text: &str, expected: &str) {
+        let error = Config::parse(text).map(|_| ()).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn mistakes_are_shown_where_they_are() {
+        check_error("hostnam = \"a\"", "line 1, column 1");
+        check_error("hostnam = \"a\"", "unknown field `hostnam`");
+        check_error("[queue]\nretry = [\"1x\"]", "line 2");
+        check_error("[queue]\nretry = [\"1x\"]", "unknown time unit");
+        check_error("hostname = ", "line 1");
+    }
+
+    #[track_caller]
+    fn check_value(text: &str, key: &str) {
+        let config = Config::parse(text).unwrap();
+        assert_eq!(
+            config
+                .resolve(Path::new("/etc/onward/onward.toml"))
+                .map_err(|e| e.to_string().contains(&format!("`{key}`"))),
+            Err(true)
+        );
+    }
+
+    #[test]
+    fn values_that_cannot_work() {
+        check_value("hostname = \"localhost\"", "hostname");
+        check_value(
+            "hostname = \"a.example\"\n[queue]\nretry = []",
+            "queue.retry",
+        );
+        check_value(
+            "hostname = \"a.example\"\n[[listener]]\nbind = \"[::]:465\"\ntls = \"implicit\"",
+            "listener.tls",
+        );
+        check_value(
+            "hostname = \"a.example\"\n[srs]\ndomain = \"a b\"",
+            "srs.domain",
+        );
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let config = Config::parse("hostname = \"a.example\"\nspool = \"var\"").unwrap();
+        let config = config
+            .resolve(Path::new("/etc/onward/onward.toml"))
+            .unwrap();
+        assert_eq!(config.spool, Path::new("/etc/onward/var"));
+        assert_eq!(
+            config.control.socket,
+            Path::new("/etc/onward/var/control.sock")
+        );
+    }
+}

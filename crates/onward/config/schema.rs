@@ -1,0 +1,261 @@
+//! The file as typed: one struct a table, each with its defaults. An unknown key is an error.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::units::{Size, Span};
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) hostname: String,
+    pub(crate) spool: PathBuf,
+    #[serde(rename = "listener")]
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) resolver: Resolver,
+    pub(crate) srs: Srs,
+    pub(crate) forwards: Forwards,
+    pub(crate) policy: Policy,
+    pub(crate) queue: Queue,
+    pub(crate) delivery: Delivery,
+    pub(crate) limits: Limits,
+    pub(crate) log: Log,
+    pub(crate) control: Control,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listener {
+    pub(crate) bind: SocketAddr,
+    #[serde(default)]
+    pub(crate) role: Role,
+    #[serde(default)]
+    pub(crate) tls: TlsMode,
+    #[serde(default)]
+    pub(crate) proxy_protocol_from: Vec<IpNet>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    #[default]
+    Mx,
+    Submission,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TlsMode {
+    #[default]
+    StartTls,
+    Implicit,
+    Off,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Resolver {
+    /// Empty: the system's.
+    pub(crate) servers: Vec<SocketAddr>,
+    pub(crate) dnssec: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Srs {
+    /// None: the host name.
+    pub(crate) domain: Option<String>,
+    pub(crate) secrets: PathBuf,
+    pub(crate) max_age: Span,
+    pub(crate) clock_skew: Span,
+    pub(crate) separator: char,
+    pub(crate) accept_nonnull: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Forwards {
+    pub(crate) file: PathBuf,
+    /// Where mail to postmaster goes when the file has no line for it; none refuses it, which RFC 5321 §4.5.1 forbids.
+    pub(crate) postmaster: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Policy {
+    pub(crate) trusted: Vec<IpNet>,
+    pub(crate) relay_domains: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Queue {
+    pub(crate) retry: Vec<Span>,
+    pub(crate) warn_after: Span,
+    pub(crate) expire: Span,
+    pub(crate) min_free: Size,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Delivery {
+    pub(crate) port: u16,
+    pub(crate) bind: Vec<IpAddr>,
+    pub(crate) concurrency: usize,
+    pub(crate) connections: usize,
+    pub(crate) connect_timeout: Span,
+    pub(crate) probe_first: Span,
+    pub(crate) probe_longest: Span,
+    #[serde(rename = "route")]
+    pub(crate) routes: Vec<Route>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Route {
+    pub(crate) domain: String,
+    pub(crate) host: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    pub(crate) message_size: Size,
+    pub(crate) recipients: usize,
+    pub(crate) connections: usize,
+    pub(crate) connections_per_address: usize,
+    pub(crate) received_headers: usize,
+    pub(crate) command_timeout: Span,
+    pub(crate) session_timeout: Span,
+    pub(crate) drain: Span,
+    pub(crate) bounce_size: Size,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    pub(crate) format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Control {
+    /// Empty: `control.sock` in the spool.
+    pub(crate) socket: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            hostname: String::new(),
+            spool: "/var/spool/onward".into(),
+            listeners: vec![Listener::default()],
+            tls: None,
+            resolver: Resolver::default(),
+            srs: Srs::default(),
+            forwards: Forwards::default(),
+            policy: Policy::default(),
+            queue: Queue::default(),
+            delivery: Delivery::default(),
+            limits: Limits::default(),
+            log: Log::default(),
+            control: Control::default(),
+        }
+    }
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 25)),
+            role: Role::default(),
+            tls: TlsMode::default(),
+            proxy_protocol_from: Vec::new(),
+        }
+    }
+}
+
+impl Default for Srs {
+    fn default() -> Self {
+        Self {
+            domain: None,
+            secrets: "srs.secrets".into(),
+            max_age: Span::days(21),
+            clock_skew: Span::days(1),
+            separator: '=',
+            accept_nonnull: false,
+        }
+    }
+}
+
+impl Default for Forwards {
+    fn default() -> Self {
+        Self {
+            file: "forwards".into(),
+            postmaster: None,
+        }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        let mins = |m| Span::mins(m);
+        Self {
+            retry: [1, 5, 15, 30, 60, 120, 240].map(mins).into(),
+            warn_after: Span::hours(4),
+            expire: Span::days(5),
+            min_free: Size::mib(256),
+        }
+    }
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            port: 25,
+            bind: Vec::new(),
+            concurrency: 20,
+            connections: 1000,
+            connect_timeout: Span::secs(30),
+            probe_first: Span::secs(30),
+            probe_longest: Span::mins(10),
+            routes: Vec::new(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_size: Size::mib(50),
+            recipients: 1000,
+            connections: 10_000,
+            connections_per_address: 100,
+            received_headers: 50,
+            command_timeout: Span::mins(5),
+            session_timeout: Span::hours(1),
+            drain: Span::secs(30),
+            bounce_size: Size(64 << 10),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `onward init`: a starter configuration that works as soon as its names are right.
+//!
+//! Never overwrites: a file that exists is left as it is and said to be.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rand::RngExt;
+
+use crate::cli::Init;
+use crate::print::Printer;
+
+/// Why `init` could not finish.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(
+        "cannot write {path}: {source}\n\nhint: name a folder that you may write to: `onward init DIR`"
+    )]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot read postsrsd's secrets from {path}: {source}")]
+    Import { path: PathBuf, source: io::Error },
+    #[error("{0} holds no secret: it should have one a line")]
+    NoSecret(PathBuf),
+}
+
+/// Writes the files and says what to do next.
+pub(crate) fn run(args: &Init, print: Printer) -> Result<(), Error> {
+    let folder = &args.folder;
+    let hostname = args.hostname.as_deref().unwrap_or("mx1.example.net");
+    let secrets = match &args.import_postsrsd {
+        Some(path) => imported(path)?,
+        None => format!("{}\n", random_secret()),
+    };
+    fs::create_dir_all(folder).map_err(|source| Error::Write {
+        path: folder.clone(),
+        source,
+    })?;
+    let config = STARTER_CONFIG.replace("mx1.example.net", hostname);
+    for (name, mode, text) in [
+        ("onward.toml", 0o644, config.as_str()),
+        ("forwards", 0o644, STARTER_FORWARDS),
+        ("srs.secrets", 0o600, secrets.as_str()),
+    ] {
+        let path = folder.join(name);
+        let written = write_new(&path, mode, text).map_err(|source| Error::Write {
+            path: path.clone(),
+            source,
+        })?;
+        let what = if written { "wrote" } else { "kept " };
+        print.line(format_args!("{what} {}", path.display()));
+    }
+    print.line(format_args!(
+        "\nNext:\n  1. Edit {folder}/onward.toml (hostname) and {folder}/forwards (which address goes where).\n  \
+         2. In the DNS: an MX record to {hostname} for each hosted domain and for {hostname} itself, and\n     \
+         `{hostname}. TXT \"v=spf1 a mx -all\"`, so that rewritten senders pass SPF.\n  \
+         3. onward check --config {folder}/onward.toml\n  \
+         4. onward serve --config {folder}/onward.toml",
+        folder = folder.display()
+    ));
+    Ok(())
+}
+
+/// Writes and syncs a file that did not exist; false when it did.
+fn write_new(path: &Path, mode: u32, text: &str) -> io::Result<bool> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path);
+    match file {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+        Ok(mut file) => {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            Ok(true)
+        }
+    }
+}
+
+/// postsrsd keeps one secret a line, the first signing: as we do.
+fn imported(path: &Path) -> Result<String, Error> {
+    let text = fs::read_to_string(path).map_err(|source| Error::Import {
+        path: path.to_owned(),
+        source,
+    })?;
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    if lines.is_empty() {
+        return Err(Error::NoSecret(path.to_owned()));
+    }
+    Ok(lines.join("\n") + "\n")
+}
+
+/// 30 characters of letters and digits: 178 bits.
+pub(crate) fn random_secret() -> String {
+    let mut rng = rand::rng();
+    std::iter::repeat_with(|| rng.sample(rand::distr::Alphanumeric))
+        .take(30)
+        .map(char::from)
+        .collect()
+}
+
+const STARTER_CONFIG: &str = r#"# Onward. Every other key, with its default: etc/onward.toml in the source tree.
+hostname = "mx1.example.net"
+spool    = "/var/spool/onward"
+
+[[listener]]
+bind = "[::]:25"
+
+# [tls]
+# certificate = "cert.pem"
+# key = "key.pem"
+
+[srs]
+secrets = "srs.secrets"
+
+[forwards]
+file = "forwards"
+# postmaster = "you@example.com"
+"#;
+
+const STARTER_FORWARDS: &str = "\
+# address             targets                       options
+# alice@example.org   alice@mail.example.com
+# @example.org        catchall@mail.example.com
+";
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn starter_files_work_and_are_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = Init {
+            folder: folder.path().join("new"),
+            hostname: Some("mx.example.org".into()),
+            import_postsrsd: None,
+        };
+        run(&args, Printer { json: false }).unwrap();
+        let config = Config::load(&args.folder.join("onward.toml")).unwrap();
+        assert_eq!(config.hostname, "mx.example.org");
+        let secret = fs::read_to_string(&config.srs.secrets).unwrap();
+        assert_eq!(secret.trim().len(), 30);
+        assert_eq!(
+            fs::metadata(&config.srs.secrets)
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o777,
+            0o600
+        );
+        run(&args, Printer { json: false }).unwrap();
+        assert_eq!(fs::read_to_string(&config.srs.secrets).unwrap(), secret);
+    }
+
+    #[test]
+    fn postsrsd_secrets_are_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("postsrsd.secret");
+        fs::write(&file, "first\n\nsecond\n").unwrap();
+        assert_eq!(imported(&file).unwrap(), "first\nsecond\n");
+        fs::write(&file, "\n").unwrap();
+        assert!(matches!(imported(&file), Err(Error::NoSecret(_))));
+    }
+}

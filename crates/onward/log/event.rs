@@ -1,0 +1,255 @@
+//! What is worth a line in the mail log. One variant is one line; the order of its fields is fixed here.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use envelope::{Diagnosis, LegId, Mailbox, MessageId, Reply, ReversePath, Timestamp};
+
+use super::line::Fields;
+
+/// An event of the mail log.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    /// The daemon takes connections.
+    Ready {
+        listeners: Vec<SocketAddr>,
+        queued: u64,
+    },
+    /// The daemon takes no more connections and finishes what runs.
+    Stopping { reason: &'static str },
+    /// Configuration, forwards and certificate were read again.
+    Reloaded { forwards: u64 },
+    /// They could not be, and the old ones stay.
+    ReloadFailed { error: String },
+    /// A connection that was cut short, by us or by trouble.
+    ConnectionClosed { client: SocketAddr, reason: String },
+    /// A command or a message was refused.
+    Refused {
+        client: SocketAddr,
+        stage: &'static str,
+        rule: &'static str,
+        sender: Option<ReversePath>,
+        recipient: Option<String>,
+        reply: Reply,
+    },
+    /// A message is on stable storage and was answered 250.
+    Received {
+        id: MessageId,
+        client: SocketAddr,
+        hello: String,
+        tls: Option<String>,
+        sender: ReversePath,
+        recipients: usize,
+        size: u64,
+    },
+    /// One recipient became one target, under this sender.
+    Forwarded {
+        id: LegId,
+        recipient: Mailbox,
+        target: Mailbox,
+        sender: ReversePath,
+    },
+    /// One recipient's mail was dropped, as its `:discard:` says.
+    Discarded { id: MessageId, recipient: Mailbox },
+    /// The next hop has it.
+    Delivered { leg: Attempt, diagnosis: Diagnosis },
+    /// It stays for another try.
+    Deferred {
+        leg: Attempt,
+        diagnosis: Diagnosis,
+        next: Timestamp,
+    },
+    /// It will not be tried again.
+    Failed { leg: Attempt, diagnosis: Diagnosis },
+    /// A notification is queued for the sender.
+    Bounced {
+        id: MessageId,
+        kind: &'static str,
+        bounce: MessageId,
+        to: ReversePath,
+    },
+    /// No notification is sent, and why.
+    NotBounced { id: LegId, reason: &'static str },
+    /// The operator took legs out of the queue.
+    Removed { legs: u64 },
+    /// No host of a site can be reached.
+    SiteDown {
+        site: String,
+        error: String,
+        probe_in: Duration,
+    },
+    /// It can again.
+    SiteUp { site: String },
+    /// Lines of this log that were dropped because its reader is too slow.
+    Dropped { lines: u64 },
+}
+
+/// What the lines of a delivery attempt have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Attempt {
+    pub(crate) id: LegId,
+    pub(crate) recipient: Mailbox,
+    pub(crate) target: Mailbox,
+    pub(crate) attempt: u32,
+    /// Since the message came in.
+    pub(crate) delay: Duration,
+}
+
+impl Event {
+    /// The event's name in the log.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Ready { .. } => "ready",
+            Self::Stopping { .. } => "stopping",
+            Self::Reloaded { .. } => "reloaded",
+            Self::ReloadFailed { .. } => "reload-failed",
+            Self::ConnectionClosed { .. } => "connection-closed",
+            Self::Refused { .. } => "refused",
+            Self::Received { .. } => "received",
+            Self::Forwarded { .. } => "forwarded",
+            Self::Discarded { .. } => "discarded",
+            Self::Delivered { .. } => "delivered",
+            Self::Deferred { .. } => "deferred",
+            Self::Failed { .. } => "failed",
+            Self::Bounced { .. } => "bounced",
+            Self::NotBounced { .. } => "not-bounced",
+            Self::Removed { .. } => "removed",
+            Self::SiteDown { .. } => "site-down",
+            Self::SiteUp { .. } => "site-up",
+            Self::Dropped { .. } => "dropped",
+        }
+    }
+
+    /// The message it is about.
+    pub(crate) fn message(&self) -> Option<MessageId> {
+        match self {
+            Self::Received { id, .. } | Self::Discarded { id, .. } | Self::Bounced { id, .. } => {
+                Some(*id)
+            }
+            Self::Forwarded { id, .. } | Self::NotBounced { id, .. } => Some(id.message),
+            Self::Delivered { leg, .. } | Self::Deferred { leg, .. } | Self::Failed { leg, .. } => {
+                Some(leg.id.message)
+            }
+            _ => None,
+        }
+    }
+
+    /// Shows every field.
+    pub(super) fn fields(&self, out: &mut dyn Fields) {
+        match self {
+            Self::Ready { listeners, queued } => {
+                let addresses: Vec<String> = listeners.iter().map(ToString::to_string).collect();
+                out.text("listener", &addresses.join(","));
+                out.number("queued", *queued);
+            }
+            Self::Stopping { reason } => out.text("reason", reason),
+            Self::Reloaded { forwards } => out.number("forwards", *forwards),
+            Self::ReloadFailed { error } => out.text("error", error),
+            Self::ConnectionClosed { client, reason } => {
+                out.text("client", client);
+                out.text("reason", reason);
+            }
+            Self::Refused {
+                client,
+                stage,
+                rule,
+                sender,
+                recipient,
+                reply,
+            } => {
+                out.text("client", client);
+                out.text("stage", stage);
+                out.text("rule", rule);
+                optional(out, "from", sender.as_ref());
+                optional(out, "to", recipient.as_ref());
+                out.text("reply", reply);
+            }
+            Self::Received {
+                client,
+                hello,
+                tls,
+                sender,
+                recipients,
+                size,
+                ..
+            } => {
+                out.text("client", client);
+                out.text("hello", hello);
+                optional(out, "tls", tls.as_ref());
+                out.text("from", sender);
+                out.number("recipients", *recipients as u64);
+                out.number("size", *size);
+            }
+            Self::Forwarded {
+                id,
+                recipient,
+                target,
+                sender,
+            } => {
+                out.number("leg", u64::from(id.number));
+                out.text("to", recipient);
+                out.text("target", target);
+                out.text("sender", sender);
+            }
+            Self::Discarded { recipient, .. } => out.text("to", recipient),
+            Self::Delivered { leg, diagnosis } | Self::Failed { leg, diagnosis } => {
+                attempt(out, leg, diagnosis)
+            }
+            Self::Deferred {
+                leg,
+                diagnosis,
+                next,
+            } => {
+                attempt(out, leg, diagnosis);
+                out.text("next", next);
+            }
+            Self::Bounced {
+                kind, bounce, to, ..
+            } => {
+                out.text("kind", kind);
+                out.text("bounce", bounce);
+                out.text("to", to);
+            }
+            Self::NotBounced { id, reason } => {
+                out.number("leg", u64::from(id.number));
+                out.text("reason", reason);
+            }
+            Self::Removed { legs } => out.number("legs", *legs),
+            Self::SiteDown {
+                site,
+                error,
+                probe_in,
+            } => {
+                out.text("site", site);
+                out.text("error", error);
+                out.number("probe_in_secs", probe_in.as_secs());
+            }
+            Self::SiteUp { site } => out.text("site", site),
+            Self::Dropped { lines } => out.number("lines", *lines),
+        }
+    }
+}
+
+fn attempt(out: &mut dyn Fields, leg: &Attempt, diagnosis: &Diagnosis) {
+    out.number("leg", u64::from(leg.id.number));
+    out.text("to", &leg.recipient);
+    out.text("target", &leg.target);
+    optional(out, "host", diagnosis.host.as_ref());
+    out.text("status", &diagnosis.status);
+    optional(out, "reply", diagnosis.reply.as_ref());
+    if !diagnosis.text.is_empty() {
+        out.text("reason", &diagnosis.text);
+    }
+    out.number("attempt", u64::from(leg.attempt));
+    out.number(
+        "delay_ms",
+        u64::try_from(leg.delay.as_millis()).unwrap_or(u64::MAX),
+    );
+}
+
+fn optional<T: Display>(out: &mut dyn Fields, key: &str, value: Option<&T>) {
+    if let Some(value) = value {
+        out.text(key, value);
+    }
+}

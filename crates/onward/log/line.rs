@@ -1,0 +1,121 @@
+//! One event as one line of text or JSON.
+//!
+//! Whatever a peer put into a value, the line stays one line: text values with anything but plain printable
+//! characters are quoted, and control characters escaped.
+
+use std::fmt::{Display, Write};
+
+use envelope::{MessageId, Timestamp};
+
+use super::event::Event;
+use crate::config::LogFormat;
+
+/// Takes an event's fields one by one, in the order in which they are shown.
+pub(super) trait Fields {
+    fn text(&mut self, key: &str, value: &dyn Display);
+    fn number(&mut self, key: &str, value: u64);
+}
+
+/// The line with its line feed.
+pub(super) fn render(format: LogFormat, now: Timestamp, event: &Event) -> String {
+    let mut line = String::with_capacity(320);
+    match format {
+        LogFormat::Text => {
+            let id = event
+                .message()
+                .map_or_else(|| "-".to_owned(), |id: MessageId| id.to_string());
+            put(&mut line, format_args!("{now} {id} {}", event.name()));
+            event.fields(&mut Text { line: &mut line });
+        }
+        LogFormat::Json => {
+            put(
+                &mut line,
+                format_args!("{{\"time\":\"{now}\",\"event\":\"{}\"", event.name()),
+            );
+            let mut json = Json {
+                line: &mut line,
+                value: String::new(),
+            };
+            if let Some(id) = event.message() {
+                json.text("id", &id);
+            }
+            event.fields(&mut json);
+            line.push('}');
+        }
+    }
+    line.push('\n');
+    line
+}
+
+struct Text<'a> {
+    line: &'a mut String,
+}
+
+struct Json<'a> {
+    line: &'a mut String,
+    value: String,
+}
+
+impl Fields for Text<'_> {
+    fn text(&mut self, key: &str, value: &dyn Display) {
+        put(self.line, format_args!(" {key}="));
+        let start = self.line.len();
+        put(self.line, format_args!("{value}"));
+        let value = &self.line[start..];
+        let plain = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
+        if value.is_empty() || !value.bytes().all(plain) {
+            let quoted = format!("{value:?}");
+            self.line.replace_range(start.., &quoted);
+        }
+    }
+
+    fn number(&mut self, key: &str, value: u64) {
+        put(self.line, format_args!(" {key}={value}"));
+    }
+}
+
+impl Fields for Json<'_> {
+    fn text(&mut self, key: &str, value: &dyn Display) {
+        self.value.clear();
+        put(&mut self.value, format_args!("{value}"));
+        let value = serde_json::Value::String(std::mem::take(&mut self.value));
+        put(self.line, format_args!(",\"{key}\":{value}"));
+    }
+
+    fn number(&mut self, key: &str, value: u64) {
+        put(self.line, format_args!(",\"{key}\":{value}"));
+    }
+}
+
+/// Writing to a string fails only when a value's own `Display` does; the rest of the line is still worth having.
+fn put(line: &mut String, args: std::fmt::Arguments<'_>) {
+    let _ = line.write_fmt(args);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(format: LogFormat, expected: &str) {
+        let event = Event::ReloadFailed {
+            error: "forwards:3:1: \"x\"\nhint: y".into(),
+        };
+        assert_eq!(
+            render(format, Timestamp::from_unix_millis(0), &event),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_value_never_ends_its_line() {
+        check(
+            LogFormat::Text,
+            "1970-01-01T00:00:00.000Z - reload-failed error=\"forwards:3:1: \\\"x\\\"\\nhint: y\"\n",
+        );
+        check(
+            LogFormat::Json,
+            "{\"time\":\"1970-01-01T00:00:00.000Z\",\"event\":\"reload-failed\",\"error\":\"forwards:3:1: \\\"x\\\"\\nhint: y\"}\n",
+        );
+    }
+}

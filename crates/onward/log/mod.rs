@@ -1,0 +1,133 @@
+//! The mail log: one event, one line on standard output, as `key=value` text or JSON.
+//!
+//! A line is made where the event happens and written by a thread of its own, so that a slow reader of the log
+//! never holds up mail. When it falls [`LINES_WAITING_MAX`] lines behind, further lines are dropped and
+//! counted, and the count is the first line once there is room again.
+//!
+//! Trouble of the program itself is no event here: that goes to `tracing`, on standard error.
+
+mod event;
+mod line;
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use envelope::Timestamp;
+use tokio::sync::mpsc::UnboundedSender;
+
+pub(crate) use event::Event;
+
+use crate::config::LogFormat;
+
+/// Where events go. Cloning is cheap.
+#[derive(Clone)]
+pub(crate) struct Log {
+    shared: Arc<Shared>,
+}
+
+/// Waits for the last line to be written when dropped after every [`Log`].
+pub(crate) struct Writer(Option<JoinHandle<()>>);
+
+struct Shared {
+    format: LogFormat,
+    lines: SyncSender<String>,
+    dropped: AtomicU64,
+    watcher: Option<UnboundedSender<Event>>,
+}
+
+impl Log {
+    /// A log that writes to `out`.
+    pub(crate) fn start(format: LogFormat, out: impl Write + Send + 'static) -> (Self, Writer) {
+        let (lines, waiting) = sync_channel(LINES_WAITING_MAX);
+        let thread = std::thread::Builder::new()
+            .name("log".into())
+            .spawn(move || write_all(&waiting, out));
+        let shared = Shared {
+            format,
+            lines,
+            dropped: AtomicU64::new(0),
+            watcher: None,
+        };
+        (
+            Self {
+                shared: Arc::new(shared),
+            },
+            Writer(thread.ok()),
+        )
+    }
+
+    /// A log that hands its events to `watcher` instead of writing lines.
+    pub(crate) fn watched(watcher: UnboundedSender<Event>) -> Self {
+        let (lines, _) = sync_channel(1);
+        let format = LogFormat::default();
+        Self {
+            shared: Arc::new(Shared {
+                format,
+                lines,
+                dropped: AtomicU64::new(0),
+                watcher: Some(watcher),
+            }),
+        }
+    }
+
+    /// Writes one event.
+    pub(crate) fn write(&self, event: Event) {
+        if let Some(watcher) = &self.shared.watcher {
+            // A watcher that has gone needs no more events.
+            let _ = watcher.send(event);
+            return;
+        }
+        let dropped = self.shared.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            self.send(&Event::Dropped { lines: dropped }, dropped);
+        }
+        self.send(&event, 1);
+    }
+
+    fn send(&self, event: &Event, lost_if_full: u64) {
+        let line = line::render(self.shared.format, now(), event);
+        if let Err(TrySendError::Full(_)) = self.shared.lines.try_send(line) {
+            self.shared
+                .dropped
+                .fetch_add(lost_if_full, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            // The thread ends by itself when the last `Log` is gone; a panic in it has been reported.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// This moment.
+pub(crate) fn now() -> Timestamp {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_unix_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Writes lines as they come; flushes when none waits.
+fn write_all(waiting: &Receiver<String>, out: impl Write) {
+    let mut out = io::BufWriter::new(out);
+    while let Ok(first) = waiting.recv() {
+        let mut result = out.write_all(first.as_bytes());
+        while let Ok(line) = waiting.try_recv() {
+            result = result.and(out.write_all(line.as_bytes()));
+        }
+        if let Err(error) = result.and(out.flush()) {
+            tracing::error!(%error, "cannot write the mail log");
+        }
+    }
+}
+
+/// At about 300 octets a line: 10 MiB.
+const LINES_WAITING_MAX: usize = 32_768;
