@@ -1,1 +1,21 @@
 //! The spool and the schedule: a segment log that is the truth, a sled index over it.
+//!
+//! [`Spool`] is what the rest of Onward sees; [`LogSpool`] is the embedded engine. `spool/README.md` describes the
+//! format on disk, the states, and what a crash can do at each point.
+//!
+//! It does *not* know where mail goes, what a bounce says, or how a delivery is done.
+
+mod engine;
+mod ids;
+mod schedule;
+mod settings;
+mod spool;
+
+pub use engine::{LogReader, LogSpool, LogWriter};
+pub use ids::IdSource;
+pub use schedule::{Schedule, next_due};
+pub use settings::{Settings, StartError};
+pub use spool::{
+    Action, BodyReader, BodyWriter, Counts, Dsn, Entry, Error, Filter, HOSTS_COUNTED_MAX,
+    LAST_OCTETS_MAX, OpenError, Overdue, Page, Spool, State, TOKEN_OCTETS_MAX, Update, Want, Why,
+};

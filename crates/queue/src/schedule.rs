@@ -1,0 +1,106 @@
+//! When a leg is tried again: pure arithmetic over the retry list.
+//!
+//! It does *not* draw the jitter, read a clock, or know legs: all of it is passed in.
+
+use std::time::Duration;
+
+use envelope::Timestamp;
+
+/// The `[queue]` settings that make a schedule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// Pauses after the first, second, … attempt; the last repeats. Empty counts as one hour.
+    pub retry: Vec<Duration>,
+    /// When the sender is told of the delay, after arrival.
+    pub warn_after: Duration,
+    /// When we give up, after arrival.
+    pub expire: Duration,
+    /// How far a pause may be off, as a share of it: 0.1 is ±10 %. Spreads what failed together.
+    pub jitter: f64,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        Self {
+            retry: [1, 5, 15, 30, 60, 120, 240].map(minutes).to_vec(),
+            warn_after: minutes(4 * 60),
+            expire: minutes(5 * 24 * 60),
+            jitter: 0.1,
+        }
+    }
+}
+
+/// When the next attempt is due after `attempts` have failed, the last of them at `now`. `chance` is a random number
+/// in 0..=1 from the caller. Never after the message expires: the last attempt is made then.
+pub fn next_due(
+    attempts: u32,
+    now: Timestamp,
+    arrived: Timestamp,
+    schedule: &Schedule,
+    chance: f64,
+) -> Timestamp {
+    let last = schedule.retry.len().saturating_sub(1);
+    let step = usize::try_from(attempts.saturating_sub(1)).map_or(last, |step| step.min(last));
+    let pause = schedule.retry.get(step).copied().unwrap_or(FALLBACK);
+    let factor = 1.0 + schedule.jitter.clamp(0.0, 0.9) * (chance.clamp(0.0, 1.0) * 2.0 - 1.0);
+    let due = now.plus(pause.mul_f64(factor));
+    let expires = arrived.plus(schedule.expire);
+    if now < expires { due.min(expires) } else { due }
+}
+
+const FALLBACK: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: u64 = 60_000;
+
+    #[track_caller]
+    fn check(attempts: u32, now_minutes: u64, chance: f64, expected_millis: u64) {
+        let at = |millis| Timestamp::from_unix_millis(millis);
+        let due = next_due(
+            attempts,
+            at(now_minutes * MINUTE),
+            at(0),
+            &Schedule::default(),
+            chance,
+        );
+        assert_eq!(due.unix_millis(), expected_millis);
+    }
+
+    #[test]
+    fn pauses_follow_the_list_and_the_last_repeats() {
+        check(0, 0, 0.5, MINUTE);
+        check(1, 0, 0.5, MINUTE);
+        check(2, 1, 0.5, 6 * MINUTE);
+        check(7, 100, 0.5, 340 * MINUTE);
+        check(u32::MAX, 100, 0.5, 340 * MINUTE);
+    }
+
+    #[test]
+    fn jitter_stays_within_a_tenth() {
+        check(1, 0, 0.0, 54_000);
+        check(1, 0, 1.0, 66_000);
+        check(1, 0, 7.0, 66_000);
+    }
+
+    #[test]
+    fn the_last_attempt_is_at_expiry() {
+        let expire = 5 * 24 * 60;
+        check(9, expire - 10, 0.5, expire * MINUTE);
+        check(9, expire, 0.5, (expire + 240) * MINUTE);
+    }
+
+    #[test]
+    fn an_empty_list_is_no_storm() {
+        let schedule = Schedule {
+            retry: Vec::new(),
+            ..Schedule::default()
+        };
+        let zero = Timestamp::from_unix_millis(0);
+        let due = next_due(3, zero, zero, &schedule, 0.5);
+        assert_eq!(due.unix_secs(), 3600);
+    }
+}
