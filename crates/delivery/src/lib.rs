@@ -1,1 +1,23 @@
-//! MX selection, connections, the client session driver, outcomes.
+//! Delivery: takes due legs from [`Work`], finds the hosts that take their mail, talks SMTP to them, and hands every
+//! leg back with exactly one outcome, or untried.
+//!
+//! ```text
+//! Work::claim ─► host ─► site ─► lane ─► Connection ─► smtp::client::Session
+//!                (DNS, once)  (queue, up/down)  (one connection, pulls work)          │
+//! Work::settle / Work::release ◄──────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A **site** is what domains share that resolve to the same MX set: its concurrency, its idle connections, and the one
+//! fact whether it can be reached. A **lane** is one connection of a site: it takes transaction after transaction.
+//!
+//! It knows nothing of the queue, of retry times, of bounces or of the log: those are on the other side of [`Work`].
+
+mod settings;
+mod route;
+mod work;
+mod dispatcher;
+
+pub use dispatcher::Dispatcher;
+pub use route::{HopHost, NextHop, Route, RouteError, Routes};
+pub use settings::{Settings, TlsUse};
+pub use work::{Body, BodyError, SiteEvent, Want, Work};

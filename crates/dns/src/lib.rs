@@ -1,1 +1,17 @@
-//! The resolver as mail sees it: MX, addresses, text, with hickory behind it.
+//! DNS as mail sees it: the [`Resolver`] trait and two resolvers, [`Hickory`] and [`Fixed`].
+//!
+//! The contract of every lookup: an answer is never empty (that is [`Error::NoRecords`]); "there is no such name" is
+//! never confused with "could not find out" (RFC 5321 §5.1: the first is permanent, the second is not); names are asked
+//! as they are, fully qualified: no search list, no hosts file.
+//!
+//! It does *not* choose among MX records or addresses, and it keeps no answers beyond what hickory caches and a short
+//! memory of failures.
+
+mod failures;
+mod fixed;
+mod hickory;
+mod resolver;
+
+pub use fixed::Fixed;
+pub use hickory::{Hickory, Settings, SetupError};
+pub use resolver::{Backend, Error, Mx, Resolver};

@@ -1,0 +1,98 @@
+//! Settings of delivery, each with its default and unit.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use envelope::Domain;
+use smtp::client::Timeouts;
+
+use crate::route::Routes;
+
+/// How to deliver.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Our name in EHLO; an MX of this name is ourselves (RFC 5321 §5.1).
+    pub hello_name: Domain,
+    /// Where this relay itself listens: an MX with one of these addresses, on [`Settings::port`], is ourselves.
+    /// An unspecified address (`[::]`) stands for all addresses of this machine.
+    pub listeners: Vec<SocketAddr>,
+    /// The port of an MX: 25, but in tests.
+    pub port: u16,
+    /// Source addresses: the first of the destination's family is used; none leaves the choice to the system.
+    pub bind: Vec<IpAddr>,
+    /// Static routes, looked at before MX.
+    pub routes: Routes,
+    /// Connections to one site at most.
+    pub concurrency: usize,
+    /// Connections to all sites together at most.
+    pub connections: usize,
+    /// How long one address may take to accept a connection.
+    pub connect_timeout: Duration,
+    /// How long to wait for replies (RFC 5321 §4.5.3.2).
+    pub timeouts: Timeouts,
+    /// How long one transaction may take as a whole, however lively the peer: no leg outlives its lease.
+    pub transaction_timeout: Duration,
+    /// How long a connection is kept open without work.
+    pub idle: Duration,
+    /// Messages over one connection at most; a peer's LIMITS MAILMAX counts besides.
+    pub messages_per_connection: usize,
+    /// Recipients in one transaction at most (RFC 5321 §4.5.3.1.8: a server takes at least 100); a peer's
+    /// LIMITS RCPTMAX counts besides.
+    pub recipients_per_transaction: usize,
+    /// Whether TLS is used where the peer offers it.
+    pub tls: TlsUse,
+    /// How long a host whose TLS handshake failed is talked to in clear.
+    pub tls_failure_kept: Duration,
+    /// The pause before the first probe of a site that went down; each further one doubles it.
+    pub probe_first: Duration,
+    /// The longest pause between probes.
+    pub probe_longest: Duration,
+    /// How long the answer "this domain's site is that one" is used. Should not be below the TTLs of usual MX records
+    /// by much: hickory caches those anyway.
+    pub routing_kept: Duration,
+    /// Legs held in memory at most, waiting and running.
+    pub legs_max: usize,
+    /// Legs of one site waiting in memory before no more are claimed for it.
+    pub legs_per_site: usize,
+    /// How long running transactions may go on after shutdown was asked for.
+    pub drain: Duration,
+}
+
+/// When to use TLS. Authenticated policies (DANE, MTA-STS) are not built yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsUse {
+    /// Where it is offered, without looking at the certificate; in clear when the handshake fails (RFC 7435).
+    #[default]
+    Opportunistic,
+    /// Nowhere.
+    Never,
+}
+
+impl Settings {
+    /// The defaults, for a relay of this name.
+    pub fn new(hello_name: Domain) -> Self {
+        Self {
+            hello_name,
+            listeners: Vec::new(),
+            port: 25,
+            bind: Vec::new(),
+            routes: Routes::default(),
+            concurrency: 20,
+            connections: 1000,
+            connect_timeout: Duration::from_secs(30),
+            timeouts: Timeouts::default(),
+            transaction_timeout: Duration::from_mins(60),
+            idle: Duration::from_secs(10),
+            messages_per_connection: 1000,
+            recipients_per_transaction: 100,
+            tls: TlsUse::Opportunistic,
+            tls_failure_kept: Duration::from_mins(60),
+            probe_first: Duration::from_secs(30),
+            probe_longest: Duration::from_mins(10),
+            routing_kept: Duration::from_mins(5),
+            legs_max: 10_000,
+            legs_per_site: 500,
+            drain: Duration::from_secs(30),
+        }
+    }
+}

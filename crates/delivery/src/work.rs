@@ -1,0 +1,102 @@
+//! What delivery needs of the rest: legs to deliver, their bodies, and someone to take the outcomes.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use envelope::{Claim, Diagnosis, Host, MessageId, Outcome};
+
+/// Where legs come from and outcomes go. The binary implements it over the spool, the bounces and the log.
+///
+/// Every claim that is given out comes back exactly once, through [`Work::settle`] or [`Work::release`].
+pub trait Work: Send + Sync + 'static {
+    /// A message's body.
+    type Body: Body;
+
+    /// Due legs, in order within a host, at most as many as wanted. Their leases should last longer than
+    /// [`Settings::transaction_timeout`](crate::Settings::transaction_timeout); empty when nothing is due, or when
+    /// the spool is out of order (which this side logs).
+    fn claim(&self, want: &Want) -> impl Future<Output = Vec<Claim>> + Send;
+
+    /// The body of a message, our Received header included, a leg's own `trace` not.
+    fn open(&self, id: MessageId) -> impl Future<Output = Result<Self::Body, BodyError>> + Send;
+
+    /// An attempt is over. Delivered or failed ends the leg; deferred: this side computes when it is due again.
+    fn settle(&self, claim: Claim, outcome: Outcome) -> impl Future<Output = ()> + Send;
+
+    /// These were not tried: due again at once, as if they had never been claimed.
+    fn release(&self, claims: Vec<Claim>) -> impl Future<Output = ()> + Send;
+
+    /// Waits until `claim(want)` may have something to give, with an upper bound of a minute or so. Returning too
+    /// early is allowed, but legs of the hosts in `want.exclude` must *not* count as due: while a site is down they
+    /// stay due all the time, and would wake the dispatcher for nothing, over and over.
+    fn wait(&self, want: &Want) -> impl Future<Output = ()> + Send;
+
+    /// Something about a site that operators want to see in the log. Must not block.
+    fn site_changed(&self, event: &SiteEvent);
+}
+
+/// A message's body, read once from its start, in pieces of bounded size (1 MiB or less).
+pub trait Body: Send + 'static {
+    /// The next piece; `None` at the end.
+    fn chunk(&mut self) -> impl Future<Output = io::Result<Option<Bytes>>> + Send;
+}
+
+/// Which legs are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// Legs at most.
+    pub max: usize,
+    /// Legs of one host at most.
+    pub per_host: usize,
+    /// Only legs of this host.
+    pub only: Option<Host>,
+    /// No legs of these hosts: their site is down, or has enough to do. Shared, since it may be large; the same
+    /// `Arc` (see [`Arc::ptr_eq`]) is the same set.
+    pub exclude: Arc<HashSet<Host>>,
+}
+
+/// Why a body cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It is not there and never will be: the leg fails.
+    #[error("the message's body is lost")]
+    NotFound,
+    /// It could not be read now: the leg is deferred.
+    #[error("the message's body cannot be read: {0}")]
+    Unavailable(#[from] io::Error),
+}
+
+/// What happened to a site. Its name is that of its best MX, or of the host or address of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SiteEvent {
+    /// No host of it can be reached; its legs wait for a probe to succeed.
+    Down {
+        /// The site.
+        site: String,
+        /// What the last attempt met.
+        reason: Diagnosis,
+        /// The pause before the next probe.
+        probe_in: Duration,
+    },
+    /// A probe failed.
+    StillDown {
+        /// The site.
+        site: String,
+        /// What the probe met.
+        reason: Diagnosis,
+        /// Failed attempts since it was last up.
+        failures: u32,
+        /// The pause before the next probe.
+        probe_in: Duration,
+    },
+    /// It can be reached again.
+    Up {
+        /// The site.
+        site: String,
+        /// How long it was down.
+        down_for: Duration,
+    },
+}

@@ -1,0 +1,157 @@
+//! A table in memory that answers like DNS: for `onward demo`, and for tests that need no server.
+//!
+//! A name that was given any record exists; every other one does not. It does *not* know
+//! wildcards, aliases or time.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use envelope::Domain;
+
+use crate::{Error, Mx, Resolver};
+
+/// A resolver that knows what it was told.
+#[derive(Debug, Clone, Default)]
+pub struct Fixed {
+    hosts: HashMap<Domain, Records>,
+    pointers: HashMap<IpAddr, Vec<Domain>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Records {
+    mx: Vec<Mx>,
+    null_mx: bool,
+    addresses: Vec<IpAddr>,
+    txt: Vec<Vec<u8>>,
+    trouble: Option<String>,
+}
+
+impl Fixed {
+    /// An empty table: no name exists.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an MX record.
+    #[must_use]
+    pub fn mx(mut self, domain: Domain, preference: u16, exchange: Domain) -> Self {
+        let records = self.hosts.entry(domain).or_default();
+        records.mx.push(Mx {
+            preference,
+            exchange,
+        });
+        self
+    }
+
+    /// Says that the domain takes no mail (RFC 7505).
+    #[must_use]
+    pub fn null_mx(mut self, domain: Domain) -> Self {
+        self.hosts.entry(domain).or_default().null_mx = true;
+        self
+    }
+
+    /// Adds an A or AAAA record, and the PTR record that leads back.
+    #[must_use]
+    pub fn address(mut self, name: Domain, address: IpAddr) -> Self {
+        let pointers = self.pointers.entry(address).or_default();
+        pointers.push(name.clone());
+        self.hosts.entry(name).or_default().addresses.push(address);
+        self
+    }
+
+    /// Adds a TXT record.
+    #[must_use]
+    pub fn txt(mut self, name: Domain, text: impl Into<Vec<u8>>) -> Self {
+        self.hosts.entry(name).or_default().txt.push(text.into());
+        self
+    }
+
+    /// Makes every lookup of this name fail with [`Error::Trouble`], as when its servers are out of reach.
+    #[must_use]
+    pub fn trouble(mut self, name: Domain, reason: impl Into<String>) -> Self {
+        self.hosts.entry(name).or_default().trouble = Some(reason.into());
+        self
+    }
+
+    fn records(&self, name: &Domain) -> Result<&Records, Error> {
+        let records = self.hosts.get(name).ok_or(Error::NoSuchDomain)?;
+        match &records.trouble {
+            Some(reason) => Err(Error::Trouble(reason.clone())),
+            None => Ok(records),
+        }
+    }
+}
+
+impl Resolver for Fixed {
+    async fn mx(&self, domain: &Domain) -> Result<Vec<Mx>, Error> {
+        let records = self.records(domain)?;
+        if records.null_mx {
+            return Err(Error::NullMx);
+        }
+        some(&records.mx)
+    }
+
+    async fn addresses(&self, name: &Domain) -> Result<Vec<IpAddr>, Error> {
+        some(&self.records(name)?.addresses)
+    }
+
+    async fn txt(&self, name: &Domain) -> Result<Vec<Vec<u8>>, Error> {
+        some(&self.records(name)?.txt)
+    }
+
+    async fn names(&self, address: IpAddr) -> Result<Vec<Domain>, Error> {
+        self.pointers
+            .get(&address)
+            .cloned()
+            .ok_or(Error::NoSuchDomain)
+    }
+}
+
+fn some<T: Clone>(records: &[T]) -> Result<Vec<T>, Error> {
+    if records.is_empty() {
+        return Err(Error::NoRecords);
+    }
+    Ok(records.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Domain {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn answers_what_it_was_told() {
+        let address = "192.0.2.1".parse().unwrap();
+        let table = Fixed::new()
+            .mx(name("a.example"), 10, name("mx.a.example"))
+            .address(name("mx.a.example"), address)
+            .txt(name("a.example"), "v=spf1 -all")
+            .null_mx(name("null.example"))
+            .trouble(name("ill.example"), "SERVFAIL");
+        let mx = Mx {
+            preference: 10,
+            exchange: name("mx.a.example"),
+        };
+        assert_eq!(table.mx(&name("a.example")).await, Ok(vec![mx]));
+        assert_eq!(
+            table.addresses(&name("mx.a.example")).await,
+            Ok(vec![address])
+        );
+        assert_eq!(table.names(address).await, Ok(vec![name("mx.a.example")]));
+        assert_eq!(
+            table.txt(&name("a.example")).await,
+            Ok(vec![b"v=spf1 -all".to_vec()])
+        );
+        assert_eq!(
+            table.addresses(&name("a.example")).await,
+            Err(Error::NoRecords)
+        );
+        assert_eq!(table.mx(&name("b.example")).await, Err(Error::NoSuchDomain));
+        assert_eq!(table.mx(&name("null.example")).await, Err(Error::NullMx));
+        let trouble = Err(Error::Trouble("SERVFAIL".to_owned()));
+        assert_eq!(table.mx(&name("ill.example")).await, trouble);
+    }
+}
