@@ -1,0 +1,91 @@
+//! Other programs, run with their input and a time limit: swaks, Python, Postfix's test tools, and `onward` itself.
+
+use std::fmt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+/// What a program left behind.
+#[derive(Debug)]
+pub struct Finished {
+    /// The exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard output, as UTF-8.
+    pub stdout: String,
+    /// What it wrote to standard error, as UTF-8.
+    pub stderr: String,
+}
+
+/// Runs a program to its end.
+///
+/// # Panics
+/// When it cannot be started (says how to install it), or takes over two minutes (it is killed then).
+pub async fn run(program: impl AsRef<Path>, arguments: &[&str], input: &[u8]) -> Finished {
+    let program = program.as_ref();
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| {
+            let program = program.display();
+            panic!("cannot run {program}: {error}\n\nhint: ./test.sh installs what the tests need")
+        });
+    let mut stdin = child.stdin.take().expect("stdin is a pipe");
+    let feed = async move {
+        // A program that does not read its input closes the pipe: no error.
+        let _ = stdin.write_all(input).await;
+        drop(stdin);
+    };
+    let both = async { tokio::join!(feed, child.wait_with_output()).1 };
+    let output = tokio::time::timeout(TIME_MAX, both)
+        .await
+        .unwrap_or_else(|_| panic!("{} {arguments:?} took too long", program.display()))
+        .expect("a child can be waited for");
+    Finished {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Finished {
+    /// Itself, if the program ended with 0.
+    ///
+    /// # Panics
+    /// Otherwise; shows all it wrote.
+    #[track_caller]
+    pub fn success(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self}");
+        self
+    }
+}
+
+impl fmt::Display for Finished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "exit code {:?}\n--- stdout\n{}\n--- stderr\n{}",
+            self.code, self.stdout, self.stderr
+        )
+    }
+}
+
+const TIME_MAX: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn output_and_code() {
+        let cat = run("cat", &[], b"hello").await.success();
+        assert_eq!((cat.stdout.as_str(), cat.stderr.as_str()), ("hello", ""));
+        assert_eq!(run("false", &[], b"").await.code, Some(1));
+    }
+}

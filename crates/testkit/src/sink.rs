@@ -1,0 +1,202 @@
+//! A destination for mail: a small SMTP server that answers as scripted and keeps every message it took.
+//!
+//! It is written by hand, apart from the relay's own server. It has PIPELINING, SIZE, 8BITMIME, SMTPUTF8,
+//! CHUNKING, DSN and, with an [`Identity`], STARTTLS. The script's format is in `sink/script.rs`.
+//! It does *not* check much: what a peer may not send shows in the recorded [`Received`] and is the test's to judge.
+
+mod script;
+mod session;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::PATIENCE;
+use crate::tls::Identity;
+use script::Script;
+
+/// A running destination; dropped, it stops listening and cuts its connections.
+pub struct Sink {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    listening: JoinHandle<()>,
+}
+
+/// One message that the sink answered 250 for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The reverse path as it came, without the angle brackets; empty for `<>`.
+    pub from: String,
+    /// The parameters of MAIL, as they came.
+    pub from_parameters: Vec<String>,
+    /// The recipients that were accepted, in order.
+    pub recipients: Vec<Recipient>,
+    /// The message, dots unstuffed.
+    pub data: Vec<u8>,
+    /// The name in EHLO or HELO.
+    pub hello: String,
+    /// Whether it came over TLS.
+    pub tls: bool,
+    /// Whether it came by BDAT.
+    pub bdat: bool,
+    /// Which connection of this sink it came over, from 1.
+    pub connection: usize,
+}
+
+/// One accepted RCPT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// The forward path without the angle brackets.
+    pub to: String,
+    /// Its parameters, as they came.
+    pub parameters: Vec<String>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+    tls: Option<TlsAcceptor>,
+}
+
+struct State {
+    script: Script,
+    received: Vec<Received>,
+    taken: usize,
+    connections: usize,
+    transcript: Vec<String>,
+}
+
+impl Sink {
+    /// Listens on `address` and answers as the script says (`""` accepts all).
+    ///
+    /// # Panics
+    /// When the address is taken or the script is not understood.
+    pub async fn start(address: SocketAddr, script: &str) -> Self {
+        Self::with_tls(address, script, None).await
+    }
+
+    /// As [`Sink::start`]; with an identity it offers STARTTLS.
+    pub async fn with_tls(address: SocketAddr, script: &str, identity: Option<&Identity>) -> Self {
+        let listener = TcpListener::bind(address)
+            .await
+            .unwrap_or_else(|error| panic!("sink cannot listen on {address}: {error}"));
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                script: Script::parse(script),
+                received: Vec::new(),
+                taken: 0,
+                connections: 0,
+                transcript: Vec::new(),
+            }),
+            changed: Notify::new(),
+            tls: identity.map(Identity::acceptor),
+        });
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        let listening = tokio::spawn(session::listen(listener, Arc::clone(&shared)));
+        Self {
+            address,
+            shared,
+            listening,
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on answers as this script says.
+    pub fn script(&self, script: &str) {
+        self.shared.lock().script = Script::parse(script);
+    }
+
+    /// How many connections were made to it so far.
+    pub fn connections(&self) -> usize {
+        self.shared.lock().connections
+    }
+
+    /// All messages so far.
+    pub fn received(&self) -> Vec<Received> {
+        self.shared.lock().received.clone()
+    }
+
+    /// The next message that no call has returned yet.
+    ///
+    /// # Panics
+    /// When none comes within [`PATIENCE`]; shows what was said.
+    pub async fn message(&self) -> Received {
+        let mut taken = None;
+        self.until("a message", |state| {
+            taken = state.received.get(state.taken).cloned();
+            state.taken += usize::from(taken.is_some());
+            taken.is_some()
+        })
+        .await;
+        taken.expect("just found")
+    }
+
+    /// Waits until it has `count` messages in all, and returns them.
+    ///
+    /// # Panics
+    /// When they do not come within [`PATIENCE`].
+    pub async fn messages(&self, count: usize) -> Vec<Received> {
+        let what = format!("{count} messages");
+        self.until(&what, |state| state.received.len() >= count)
+            .await;
+        self.received()
+    }
+
+    /// Waits until `count` connections were made to it.
+    ///
+    /// # Panics
+    /// When they are not made within [`PATIENCE`].
+    pub async fn connected(&self, count: usize) {
+        let what = format!("{count} connections");
+        self.until(&what, |state| state.connections >= count).await;
+    }
+
+    /// The commands and replies so far, `C: ` and `S: `, without message bytes.
+    pub fn transcript(&self) -> Vec<String> {
+        self.shared.lock().transcript.clone()
+    }
+
+    async fn until(&self, what: &str, mut reached: impl FnMut(&mut State) -> bool) {
+        let waiting = async {
+            loop {
+                let changed = self.shared.changed.notified();
+                if reached(&mut self.shared.lock()) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            let state = self.shared.lock();
+            panic!(
+                "sink {} waited for {what}; it has {} messages over {} connections:\n{}",
+                self.address,
+                state.received.len(),
+                state.connections,
+                state.transcript.join("\n")
+            );
+        }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

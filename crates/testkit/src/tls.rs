@@ -1,0 +1,105 @@
+//! TLS for tests: a self-signed certificate made on the spot, a server with it, a client that believes anyone.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// A self-signed certificate and its key.
+pub struct Identity {
+    /// The certificate in PEM.
+    pub certificate_pem: String,
+    /// The key in PEM (PKCS #8).
+    pub key_pem: String,
+    certificate: CertificateDer<'static>,
+    key: Vec<u8>,
+}
+
+impl Identity {
+    /// A new identity for `name`.
+    pub fn new(name: &str) -> Self {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()])
+            .expect("a certificate can be made for a host name");
+        Self {
+            certificate_pem: made.cert.pem(),
+            key_pem: made.signing_key.serialize_pem(),
+            certificate: made.cert.der().clone(),
+            key: made.signing_key.serialize_der(),
+        }
+    }
+
+    /// A server that presents it.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.clone()));
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("ring has the default versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate.clone()], key)
+            .expect("a certificate with its own key");
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
+
+/// A client that takes any certificate.
+pub fn connector() -> TlsConnector {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring has the default versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Credulous))
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// The name to connect to; what it says does not matter to [`connector`].
+pub fn any_name() -> ServerName<'static> {
+    ServerName::try_from("mx.example.test").expect("a valid name")
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+#[derive(Debug)]
+struct Credulous;
+
+impl ServerCertVerifier for Credulous {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
