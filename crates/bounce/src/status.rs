@@ -1,0 +1,211 @@
+//! The part for machines: `message/delivery-status` (RFC 3464 §2), in UTF-8 when RFC 6533 allows it.
+
+use envelope::{Diagnosis, Mailbox, OriginalRecipient};
+
+use crate::field::{clip, field, one_line};
+use crate::redact::Redactor;
+use crate::{Kind, Notice, Report};
+
+/// Of a reply, no more than this is shown, in octets. A reply may have hundreds of lines.
+const DIAGNOSTIC_OCTETS_MAX: usize = 2048;
+
+/// More than this of a reply is not even searched for addresses.
+const REPLY_OCTETS_MAX: usize = 16 * 1024;
+
+/// The whole part: a group of fields about the message, then one for each report. `utf8` says whether addresses
+/// and replies may stand there as they are; if not, all of it is ASCII.
+pub(crate) fn fields(
+    notice: &Notice<'_>,
+    reports: &[Report<'_>],
+    redactor: &Redactor,
+    utf8: bool,
+) -> String {
+    let mut out = String::new();
+    let mta = format!("dns; {}", notice.reporting_mta);
+    field(&mut out, "Reporting-MTA", &mta);
+    if let Some(envid) = &notice.message.envid {
+        field(&mut out, "Original-Envelope-Id", &encode(envid, utf8));
+    }
+    field(&mut out, "Arrival-Date", &notice.message.arrived.rfc5322());
+    // For our own operators: what to look for in the log.
+    field(&mut out, "X-Onward-Id", &notice.message.id.to_string());
+    for report in reports {
+        out.push_str("\r\n");
+        recipient_fields(&mut out, notice.kind, report, redactor, utf8);
+    }
+    out
+}
+
+/// What the remote host said, or else our own words: on one line, bounded, and without private addresses.
+pub(crate) fn diagnostic(diagnosis: &Diagnosis, redactor: &Redactor) -> String {
+    let text = match &diagnosis.reply {
+        Some(reply) => redactor.reply(searchable(&one_line(&reply.to_string()))),
+        None => redactor.own_words(searchable(&one_line(&diagnosis.text))),
+    };
+    clip(&text, DIAGNOSTIC_OCTETS_MAX).to_owned()
+}
+
+/// Bounded, and not cut within a word: half an address would not be found, but would be read.
+fn searchable(line: &str) -> &str {
+    match clip(line, REPLY_OCTETS_MAX) {
+        whole if whole.len() == line.len() => whole,
+        cut => cut.rsplit_once(' ').map_or("", |(words, _)| words),
+    }
+}
+
+/// The name of the host that was talked to, without address and port. It came from DNS: only what a host name or
+/// an address literal can hold is kept.
+pub(crate) fn remote_host(diagnosis: &Diagnosis) -> Option<String> {
+    let host = diagnosis.host.as_deref()?;
+    let end = match host.find('[') {
+        Some(0) => host.find(']').map_or(host.len(), |end| end + 1),
+        Some(bracket) => bracket,
+        None => host.len(),
+    };
+    let allowed = |c: &char| c.is_ascii_alphanumeric() || "-._:[]".contains(*c);
+    let name: String = host[..end].chars().filter(allowed).collect();
+    (!name.is_empty()).then(|| clip(&name, HOST_OCTETS_MAX).to_owned())
+}
+
+/// RFC 1035 §2.3.4.
+const HOST_OCTETS_MAX: usize = 255;
+
+fn recipient_fields(
+    out: &mut String,
+    kind: Kind,
+    report: &Report<'_>,
+    redactor: &Redactor,
+    utf8: bool,
+) {
+    let Report { leg, diagnosis, .. } = report;
+    if let Some(original) = &leg.original {
+        field(
+            out,
+            "Original-Recipient",
+            &original_recipient(original, utf8),
+        );
+    }
+    field(
+        out,
+        "Final-Recipient",
+        &final_recipient(&leg.recipient, utf8),
+    );
+    field(out, "Action", action(kind));
+    field(out, "Status", &diagnosis.status.to_string());
+    if let Some(host) = remote_host(diagnosis) {
+        field(out, "Remote-MTA", &format!("dns; {host}"));
+    }
+    // Our own words are no SMTP reply, and say so by their type (RFC 3464 §2.1.2).
+    let code_type = if diagnosis.reply.is_some() {
+        "smtp"
+    } else {
+        "x-onward"
+    };
+    let text = ascii_unless(utf8, diagnostic(diagnosis, redactor));
+    field(out, "Diagnostic-Code", &format!("{code_type}; {text}"));
+    if let Some(time) = report.last_attempt {
+        field(out, "Last-Attempt-Date", &time.rfc5322());
+    }
+    if let Some(time) = report.will_retry_until.filter(|_| kind == Kind::Delayed) {
+        field(out, "Will-Retry-Until", &time.rfc5322());
+    }
+}
+
+/// RFC 3464 §2.3.3.
+const fn action(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Failed => "failed",
+        Kind::Delayed => "delayed",
+        Kind::Relayed => "relayed",
+    }
+}
+
+/// ORCPT as the sender gave it, no longer in xtext (RFC 3461 §4.2, RFC 3464 §2.3.1).
+fn original_recipient(original: &OriginalRecipient, utf8: bool) -> String {
+    format!(
+        "{}; {}",
+        encode(&original.kind, false),
+        encode(&original.address, utf8)
+    )
+}
+
+/// The recipient that our client named.
+fn final_recipient(recipient: &Mailbox, utf8: bool) -> String {
+    let kind = if recipient.is_ascii() {
+        "rfc822"
+    } else {
+        "utf-8"
+    };
+    format!("{kind}; {}", encode(&recipient.to_string(), utf8))
+}
+
+/// As it is, or with non-ASCII characters as `\x{E9}` (`utf-8-addr-xtext`, RFC 6533 §3).
+fn encode(text: &str, utf8: bool) -> String {
+    if utf8 || text.is_ascii() {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(2 * text.len());
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\x{5C}"),
+            c if c.is_ascii() => out.push(c),
+            c => out.push_str(&format!("\\x{{{:X}}}", u32::from(c))),
+        }
+    }
+    out
+}
+
+fn ascii_unless(utf8: bool, text: String) -> String {
+    if utf8 || text.is_ascii() {
+        return text;
+    }
+    let mark = |c: char| if c.is_ascii() { c } else { '?' };
+    text.chars().map(mark).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use envelope::{EnhancedStatus, Reply};
+
+    use super::*;
+
+    #[track_caller]
+    fn check_host(host: &str, expected: Option<&str>) {
+        let mut diagnosis = Diagnosis::local(EnhancedStatus::permanent(1, 1), "");
+        diagnosis.host = Some(host.to_owned());
+        assert_eq!(remote_host(&diagnosis).as_deref(), expected, "{host}");
+    }
+
+    #[test]
+    fn hosts() {
+        check_host("mx.example[192.0.2.1]:25", Some("mx.example"));
+        check_host("[192.0.2.1]:25", Some("[192.0.2.1]"));
+        check_host("[IPv6:2001:db8::1]:25", Some("[IPv6:2001:db8::1]"));
+        check_host("mx\r\nBcc: x.example", Some("mxBcc:x.example"));
+        check_host("", None);
+        check_host(&"a".repeat(999), Some(&"a".repeat(255)));
+    }
+
+    #[test]
+    fn encoding() {
+        assert_eq!(
+            encode("jürgen\\@x.example", false),
+            "j\\x{FC}rgen\\x{5C}@x.example"
+        );
+        assert_eq!(encode("jürgen@x.example", true), "jürgen@x.example");
+        assert_eq!(encode("a\\b", false), "a\\b");
+        assert_eq!(ascii_unless(false, "voilà".to_owned()), "voil?");
+    }
+
+    #[test]
+    fn a_long_reply_is_clipped() {
+        let mut diagnosis = Diagnosis::local(EnhancedStatus::permanent(1, 1), "");
+        diagnosis.reply = Some(Reply {
+            code: 550,
+            status: None,
+            text: "word\n".repeat(10_000),
+        });
+        let text = diagnostic(&diagnosis, &Redactor::new(&[]));
+        assert!(text.starts_with("550 word word") && text.len() <= DIAGNOSTIC_OCTETS_MAX);
+    }
+}
