@@ -72,7 +72,8 @@ mod tests {
         let start = Instant::now();
         let failures = Failures::new(Duration::from_secs(5));
         failures.remember(start, &name(0), Kind::Mx, "timeout");
-        let recall = |secs, kind| failures.recall(start + Duration::from_secs(secs), &name(0), kind);
+        let recall =
+            |secs, kind| failures.recall(start + Duration::from_secs(secs), &name(0), kind);
         assert_eq!(recall(4, Kind::Mx).as_deref(), Some("timeout"));
         assert_eq!(recall(4, Kind::Txt), None);
         assert_eq!(recall(5, Kind::Mx), None);

@@ -34,7 +34,7 @@ impl Fixed {
 
     /// Adds an MX record.
     #[must_use]
-    pub fn mx(mut self, domain: Domain, preference: u16, exchange: Domain) -> Self {
+    pub fn with_mx(mut self, domain: Domain, preference: u16, exchange: Domain) -> Self {
         let records = self.hosts.entry(domain).or_default();
         records.mx.push(Mx {
             preference,
@@ -45,14 +45,14 @@ impl Fixed {
 
     /// Says that the domain takes no mail (RFC 7505).
     #[must_use]
-    pub fn null_mx(mut self, domain: Domain) -> Self {
+    pub fn with_null_mx(mut self, domain: Domain) -> Self {
         self.hosts.entry(domain).or_default().null_mx = true;
         self
     }
 
     /// Adds an A or AAAA record, and the PTR record that leads back.
     #[must_use]
-    pub fn address(mut self, name: Domain, address: IpAddr) -> Self {
+    pub fn with_address(mut self, name: Domain, address: IpAddr) -> Self {
         let pointers = self.pointers.entry(address).or_default();
         pointers.push(name.clone());
         self.hosts.entry(name).or_default().addresses.push(address);
@@ -61,14 +61,14 @@ impl Fixed {
 
     /// Adds a TXT record.
     #[must_use]
-    pub fn txt(mut self, name: Domain, text: impl Into<Vec<u8>>) -> Self {
+    pub fn with_txt(mut self, name: Domain, text: impl Into<Vec<u8>>) -> Self {
         self.hosts.entry(name).or_default().txt.push(text.into());
         self
     }
 
     /// Makes every lookup of this name fail with [`Error::Trouble`], as when its servers are out of reach.
     #[must_use]
-    pub fn trouble(mut self, name: Domain, reason: impl Into<String>) -> Self {
+    pub fn with_trouble(mut self, name: Domain, reason: impl Into<String>) -> Self {
         self.hosts.entry(name).or_default().trouble = Some(reason.into());
         self
     }
@@ -126,11 +126,11 @@ mod tests {
     async fn answers_what_it_was_told() {
         let address = "192.0.2.1".parse().unwrap();
         let table = Fixed::new()
-            .mx(name("a.example"), 10, name("mx.a.example"))
-            .address(name("mx.a.example"), address)
-            .txt(name("a.example"), "v=spf1 -all")
-            .null_mx(name("null.example"))
-            .trouble(name("ill.example"), "SERVFAIL");
+            .with_mx(name("a.example"), 10, name("mx.a.example"))
+            .with_address(name("mx.a.example"), address)
+            .with_txt(name("a.example"), "v=spf1 -all")
+            .with_null_mx(name("null.example"))
+            .with_trouble(name("ill.example"), "SERVFAIL");
         let mx = Mx {
             preference: 10,
             exchange: name("mx.a.example"),

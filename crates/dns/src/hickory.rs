@@ -1,6 +1,7 @@
 //! The real DNS: a stub resolver on hickory, which caches answers by their TTL.
 //!
-//! UDP first, TCP when an answer is truncated. It does *not* validate DNSSEC yet.
+//! UDP first, TCP when an answer is truncated. Names that RFC 6761 reserves (`localhost`, `invalid`, the reverse names of
+//! loopback) are answered by hickory itself and reach no server. It does *not* validate DNSSEC yet.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub struct Settings {
 /// A resolver that asks DNS servers. Clones share cache and memory.
 #[derive(Debug, Clone)]
 pub struct Hickory {
-    resolver: TokioResolver,
+    resolver: Arc<TokioResolver>,
     failures: Arc<Failures>,
 }
 
@@ -66,7 +67,7 @@ impl Hickory {
         };
         adjust(builder.options_mut(), settings);
         Ok(Self {
-            resolver: builder.build().map_err(|e| SetupError(e.to_string()))?,
+            resolver: Arc::new(builder.build().map_err(|e| SetupError(e.to_string()))?),
             failures: Arc::new(Failures::new(settings.failures_kept)),
         })
     }
