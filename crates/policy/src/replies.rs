@@ -1,0 +1,70 @@
+//! All words that policy says to a client, one function a reply.
+//!
+//! Each names a code, an enhanced status (RFC 3463, RFC 7372) and a text that helps the sender's operator.
+
+use envelope::{EnhancedStatus, Reply};
+
+/// EHLO or HELO with an argument that no name looks like (RFC 5321 §4.1.1.1).
+pub(crate) fn hello_malformed() -> Reply {
+    permanent(501, (5, 4), "the name after EHLO or HELO is malformed")
+}
+
+/// Submission by someone we do not know (RFC 6409 §4.3).
+pub(crate) fn authentication_required() -> Reply {
+    permanent(530, (7, 0), "authentication required")
+}
+
+/// A hosted domain, but no such address.
+pub(crate) fn no_such_address() -> Reply {
+    permanent(550, (1, 1), "no such address here")
+}
+
+/// Not for us, and not from us.
+pub(crate) fn relaying_denied() -> Reply {
+    permanent(550, (7, 1), "relaying denied")
+}
+
+/// Whose address it is could not be found out: ours to repair, so it is never permanent.
+pub(crate) fn lookup_failed() -> Reply {
+    let text = "recipient cannot be looked up now, try again later";
+    Reply::new(451, EnhancedStatus::transient(3, 0), text)
+}
+
+/// An SRS address with a tag that is not ours.
+pub(crate) fn srs_forged() -> Reply {
+    permanent(550, (7, 1), "SRS address refused: signature does not match")
+}
+
+/// An SRS address past its days.
+pub(crate) fn srs_expired() -> Reply {
+    permanent(550, (1, 1), "SRS address refused: it has expired")
+}
+
+/// An SRS address from a day to come.
+pub(crate) fn srs_future() -> Reply {
+    permanent(
+        550,
+        (7, 1),
+        "SRS address refused: its date is in the future",
+    )
+}
+
+/// An SRS address that lacks parts.
+pub(crate) fn srs_damaged() -> Reply {
+    permanent(550, (1, 1), "SRS address refused: it is damaged")
+}
+
+/// An SRS token whose mapping is gone.
+pub(crate) fn srs_forgotten() -> Reply {
+    permanent(550, (1, 1), "SRS address refused: it is no longer known")
+}
+
+/// A valid SRS address, but the mail is no notification.
+pub(crate) fn srs_takes_notifications_only() -> Reply {
+    let text = "SRS address refused: it takes only notifications (MAIL FROM:<>)";
+    permanent(550, (7, 1), text)
+}
+
+fn permanent(code: u16, (subject, detail): (u16, u16), text: &str) -> Reply {
+    Reply::new(code, EnhancedStatus::permanent(subject, detail), text)
+}

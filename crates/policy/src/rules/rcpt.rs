@@ -1,0 +1,132 @@
+//! Rules at RCPT: for whom we take mail, and from whom.
+//!
+//! The list ends with a rule that always has an opinion, and that is a refusal: what nothing above it accepts
+//! is not accepted. So a rule or fact forgotten here closes the relay a little more, and never opens it.
+
+use envelope::Verdict;
+
+use crate::facts::{Destination, Hosted, Rcpt, Srs, Standing};
+use crate::replies;
+use crate::rules::Rule;
+
+pub(crate) const RULES: &[Rule<Rcpt>] = &[
+    Rule {
+        name: "postmaster",
+        apply: postmaster,
+    },
+    Rule {
+        name: "lookup-failed",
+        apply: lookup_failed,
+    },
+    Rule {
+        name: "srs-invalid",
+        apply: srs_invalid,
+    },
+    Rule {
+        name: "srs-not-a-notification",
+        apply: srs_not_a_notification,
+    },
+    Rule {
+        name: "srs-valid",
+        apply: srs_valid,
+    },
+    Rule {
+        name: "hosted-refused",
+        apply: hosted_refused,
+    },
+    Rule {
+        name: "hosted-unknown",
+        apply: hosted_unknown,
+    },
+    Rule {
+        name: "hosted",
+        apply: hosted,
+    },
+    Rule {
+        name: "relay-domain",
+        apply: relay_domain,
+    },
+    Rule {
+        name: "known-client",
+        apply: known_client,
+    },
+    Rule {
+        name: "relaying-denied",
+        apply: relaying_denied,
+    },
+];
+
+/// RFC 5321 §4.5.1: postmaster is there whatever tables and options say, for anyone.
+fn postmaster(facts: &Rcpt) -> Option<Verdict> {
+    (facts.destination == Destination::Postmaster).then_some(Verdict::Accept)
+}
+
+/// Trouble of ours is no verdict on the recipient. It also comes before the client's standing: what cannot be
+/// looked up might be ours, and must not leave as foreign mail.
+fn lookup_failed(facts: &Rcpt) -> Option<Verdict> {
+    (facts.destination == Destination::Undecided).then(|| Verdict::Refuse(replies::lookup_failed()))
+}
+
+/// Above every rule on hosted addresses, so that no catch-all ever sees a forged bounce address.
+fn srs_invalid(facts: &Rcpt) -> Option<Verdict> {
+    let Destination::Srs(srs) = facts.destination else {
+        return None;
+    };
+    let reply = match srs {
+        Srs::Valid => return None,
+        Srs::Forged => replies::srs_forged(),
+        Srs::Expired => replies::srs_expired(),
+        Srs::Future => replies::srs_future(),
+        Srs::Damaged => replies::srs_damaged(),
+        Srs::Forgotten => replies::srs_forgotten(),
+    };
+    Some(Verdict::Refuse(reply))
+}
+
+/// A return address is for bounces. Other mail to it is mostly spam to addresses harvested from logs, and would
+/// leave us for a foreign domain; the operator can allow it for senders whose autoresponders do not use `<>`.
+fn srs_not_a_notification(facts: &Rcpt) -> Option<Verdict> {
+    let valid = facts.destination == Destination::Srs(Srs::Valid);
+    let wanted = facts.reverse_path_null || facts.accept_nonnull;
+    (valid && !wanted).then(|| Verdict::Refuse(replies::srs_takes_notifications_only()))
+}
+
+fn srs_valid(facts: &Rcpt) -> Option<Verdict> {
+    (facts.destination == Destination::Srs(Srs::Valid)).then_some(Verdict::Accept)
+}
+
+/// The operator's own words for this address.
+fn hosted_refused(facts: &Rcpt) -> Option<Verdict> {
+    match &facts.destination {
+        Destination::Hosted(Hosted::Refused(reply)) => Some(Verdict::Refuse(reply.clone())),
+        _ => None,
+    }
+}
+
+/// Also for trusted clients: an address in a domain of ours that does not exist can only bounce later.
+fn hosted_unknown(facts: &Rcpt) -> Option<Verdict> {
+    (facts.destination == Destination::Hosted(Hosted::Unknown))
+        .then(|| Verdict::Refuse(replies::no_such_address()))
+}
+
+fn hosted(facts: &Rcpt) -> Option<Verdict> {
+    (facts.destination == Destination::Hosted(Hosted::Found)).then_some(Verdict::Accept)
+}
+
+fn relay_domain(facts: &Rcpt) -> Option<Verdict> {
+    (facts.destination == Destination::Relay).then_some(Verdict::Accept)
+}
+
+/// The only way out for foreign mail.
+fn known_client(facts: &Rcpt) -> Option<Verdict> {
+    let known = matches!(facts.standing, Standing::Trusted | Standing::Authenticated);
+    (known && facts.destination == Destination::Foreign).then_some(Verdict::Accept)
+}
+
+/// Everything else (DESIGN promise 4).
+fn relaying_denied(_facts: &Rcpt) -> Option<Verdict> {
+    Some(Verdict::Refuse(replies::relaying_denied()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! The rules at RCPT over every combination of facts, and the rows that say which rule speaks.
+
+use envelope::{EnhancedStatus, Reply, Verdict};
+
+use crate::facts::{Destination, Hosted, Rcpt, Srs, Standing};
+
+const STANDINGS: [Standing; 3] = [
+    Standing::Stranger,
+    Standing::Trusted,
+    Standing::Authenticated,
+];
+
+fn moved() -> Reply {
+    Reply::new(550, EnhancedStatus::permanent(1, 6), "moved")
+}
+
+/// Every destination there is. The `match` below has no wildcard: a new variant does not compile until it is named
+/// here, and then has to be listed as accepted or it must be refused.
+fn destinations() -> Vec<Destination> {
+    let srs = [
+        Srs::Valid,
+        Srs::Forged,
+        Srs::Expired,
+        Srs::Future,
+        Srs::Damaged,
+        Srs::Forgotten,
+    ];
+    let hosted = [Hosted::Found, Hosted::Refused(moved()), Hosted::Unknown];
+    let mut all = vec![
+        Destination::Postmaster,
+        Destination::Relay,
+        Destination::Foreign,
+        Destination::Undecided,
+    ];
+    all.extend(srs.map(Destination::Srs));
+    all.extend(hosted.map(Destination::Hosted));
+    for destination in &all {
+        match destination {
+            Destination::Postmaster
+            | Destination::Relay
+            | Destination::Foreign
+            | Destination::Undecided => {}
+            Destination::Srs(srs) => match srs {
+                Srs::Valid
+                | Srs::Forged
+                | Srs::Expired
+                | Srs::Future
+                | Srs::Damaged
+                | Srs::Forgotten => {}
+            },
+            Destination::Hosted(hosted) => match hosted {
+                Hosted::Found | Hosted::Refused(_) | Hosted::Unknown => {}
+            },
+        }
+    }
+    all
+}
+
+fn every_combination() -> Vec<Rcpt> {
+    let mut all = Vec::new();
+    for standing in STANDINGS {
+        for reverse_path_null in [false, true] {
+            for accept_nonnull in [false, true] {
+                all.extend(destinations().into_iter().map(|destination| Rcpt {
+                    standing,
+                    reverse_path_null,
+                    destination,
+                    accept_nonnull,
+                }));
+            }
+        }
+    }
+    all
+}
+
+/// The promise, written down independently of the rules.
+fn may_be_accepted(facts: &Rcpt) -> bool {
+    match (&facts.destination, facts.standing) {
+        (Destination::Postmaster | Destination::Relay, _) => true,
+        (Destination::Hosted(Hosted::Found), _) => true,
+        (Destination::Srs(Srs::Valid), _) => facts.reverse_path_null || facts.accept_nonnull,
+        (Destination::Foreign, Standing::Trusted | Standing::Authenticated) => true,
+        _ => false,
+    }
+}
+
+#[test]
+fn never_an_open_relay() {
+    let all = every_combination();
+    assert_eq!(all.len(), 3 * 2 * 2 * 13);
+    for facts in all {
+        let decision = crate::rcpt(&facts);
+        let accepted = decision.verdict == Verdict::Accept;
+        assert_eq!(accepted, may_be_accepted(&facts), "{facts:?}: {decision:?}");
+        assert_ne!(decision.rule, crate::NO_OBJECTION, "{facts:?}");
+        if let Verdict::Refuse(reply) = decision.verdict {
+            // Our own trouble is never permanent; everything else is.
+            let transient = facts.destination == Destination::Undecided;
+            assert_eq!(reply.code / 100, if transient { 4 } else { 5 }, "{facts:?}");
+            let status = reply.status.unwrap();
+            assert_eq!(u16::from(reply.code / 100), status.class.digit());
+        }
+    }
+}
+
+#[track_caller]
+fn check(destination: Destination, standing: Standing, null: bool, expected: &str) {
+    let decision = crate::rcpt(&Rcpt {
+        standing,
+        reverse_path_null: null,
+        destination,
+        accept_nonnull: false,
+    });
+    let got = match decision.verdict {
+        Verdict::Accept => format!("{}: accept", decision.rule),
+        Verdict::Refuse(reply) => format!("{}: {reply}", decision.rule),
+        Verdict::Close(reply) => format!("{}: close {reply}", decision.rule),
+    };
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn rules_and_words() {
+    use Standing::{Authenticated, Stranger, Trusted};
+    let srs = Destination::Srs;
+    let hosted = Destination::Hosted;
+    check(
+        Destination::Postmaster,
+        Stranger,
+        false,
+        "postmaster: accept",
+    );
+    check(srs(Srs::Valid), Stranger, true, "srs-valid: accept");
+    check(
+        srs(Srs::Valid),
+        Trusted,
+        false,
+        "srs-not-a-notification: 550 5.7.1 SRS address refused: it takes only notifications (MAIL FROM:<>)",
+    );
+    check(
+        srs(Srs::Forged),
+        Authenticated,
+        true,
+        "srs-invalid: 550 5.7.1 SRS address refused: signature does not match",
+    );
+    check(
+        srs(Srs::Expired),
+        Stranger,
+        true,
+        "srs-invalid: 550 5.1.1 SRS address refused: it has expired",
+    );
+    check(
+        srs(Srs::Future),
+        Stranger,
+        true,
+        "srs-invalid: 550 5.7.1 SRS address refused: its date is in the future",
+    );
+    check(
+        srs(Srs::Damaged),
+        Stranger,
+        true,
+        "srs-invalid: 550 5.1.1 SRS address refused: it is damaged",
+    );
+    check(
+        srs(Srs::Forgotten),
+        Stranger,
+        true,
+        "srs-invalid: 550 5.1.1 SRS address refused: it is no longer known",
+    );
+    check(hosted(Hosted::Found), Stranger, false, "hosted: accept");
+    check(
+        hosted(Hosted::Refused(moved())),
+        Trusted,
+        false,
+        "hosted-refused: 550 5.1.6 moved",
+    );
+    check(
+        hosted(Hosted::Unknown),
+        Trusted,
+        false,
+        "hosted-unknown: 550 5.1.1 no such address here",
+    );
+    check(Destination::Relay, Stranger, false, "relay-domain: accept");
+    check(Destination::Foreign, Trusted, false, "known-client: accept");
+    check(
+        Destination::Foreign,
+        Authenticated,
+        true,
+        "known-client: accept",
+    );
+    check(
+        Destination::Foreign,
+        Stranger,
+        true,
+        "relaying-denied: 550 5.7.1 relaying denied",
+    );
+    check(
+        Destination::Undecided,
+        Trusted,
+        false,
+        "lookup-failed: 451 4.3.0 recipient cannot be looked up now, try again later",
+    );
+}
