@@ -1,0 +1,184 @@
+//! Connection caps: how many connections there may be at once, in total and from one client network.
+//!
+//! One IPv4 address is one client; of IPv6 one /64, since that is what one customer is given (DESIGN promise 6).
+//! A [`Slot`] is held for a connection's whole life and gives back what it took when dropped, panics included.
+//!
+//! It counts connections, not messages or attempts: rates are another matter.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ipnet::IpNet;
+
+/// Which cap refused a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cap {
+    /// That of all connections together.
+    Total,
+    /// That of one address (IPv4) or /64 (IPv6).
+    PerAddress,
+}
+
+/// The counts of a server, shared by its listeners.
+#[derive(Debug)]
+pub(crate) struct Caps {
+    total_max: usize,
+    per_address_max: usize,
+    /// Networks without a cap per address.
+    exempt: Vec<IpNet>,
+    held: Mutex<Held>,
+}
+
+/// Room for one connection.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    caps: Arc<Caps>,
+    network: Option<IpAddr>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    total: usize,
+    by_network: HashMap<IpAddr, usize>,
+}
+
+impl Caps {
+    pub(crate) fn new(total_max: usize, per_address_max: usize, exempt: Vec<IpNet>) -> Arc<Self> {
+        Arc::new(Self {
+            total_max,
+            per_address_max,
+            exempt,
+            held: Mutex::default(),
+        })
+    }
+
+    /// Room in total; whose connection it is is said later, by [`Slot::charge`].
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<Slot, Cap> {
+        let mut held = self.held();
+        if held.total >= self.total_max {
+            return Err(Cap::Total);
+        }
+        held.total += 1;
+        Ok(Slot {
+            caps: Arc::clone(self),
+            network: None,
+        })
+    }
+
+    /// A panic elsewhere cannot leave the counts half changed, so a poisoned lock is as good as any.
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    /// Counts the connection for its client, once.
+    pub(crate) fn charge(&mut self, client: IpAddr) -> Result<(), Cap> {
+        debug_assert!(self.network.is_none(), "charged once");
+        let client = client.to_canonical();
+        if self.caps.exempt.iter().any(|net| net.contains(&client)) {
+            return Ok(());
+        }
+        let network = network_of(client);
+        let mut held = self.caps.held();
+        let count = held.by_network.entry(network).or_default();
+        // An entry of zero is only ever left behind by a cap of zero; then the map holds one entry per refusal.
+        if *count >= self.caps.per_address_max {
+            if *count == 0 {
+                held.by_network.remove(&network);
+            }
+            return Err(Cap::PerAddress);
+        }
+        *count += 1;
+        drop(held);
+        self.network = Some(network);
+        Ok(())
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut held = self.caps.held();
+        held.total -= 1;
+        let Some(network) = self.network else {
+            return;
+        };
+        if let Some(count) = held.by_network.get_mut(&network) {
+            *count -= 1;
+            if *count == 0 {
+                held.by_network.remove(&network);
+            }
+        }
+    }
+}
+
+/// For logs.
+impl fmt::Display for Cap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Total => "too many connections",
+            Self::PerAddress => "too many connections from one network",
+        })
+    }
+}
+
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & NETWORK_V6_MASK).into(),
+    }
+}
+
+/// The first 64 bits.
+const NETWORK_V6_MASK: u128 = !0 << 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn charge(caps: &Arc<Caps>, address: &str) -> Result<Slot, Cap> {
+        let mut slot = caps.admit()?;
+        slot.charge(address.parse().unwrap())?;
+        Ok(slot)
+    }
+
+    #[test]
+    fn total() {
+        let caps = Caps::new(2, 9, vec![]);
+        let first = charge(&caps, "192.0.2.1").unwrap();
+        let _second = charge(&caps, "192.0.2.2").unwrap();
+        assert_eq!(charge(&caps, "192.0.2.3").unwrap_err(), Cap::Total);
+        drop(first);
+        charge(&caps, "192.0.2.3").unwrap();
+    }
+
+    #[test]
+    fn per_address_and_per_v6_network() {
+        let caps = Caps::new(99, 1, vec!["10.0.0.0/8".parse().unwrap()]);
+        let held: Vec<_> = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1"]
+            .map(|address| charge(&caps, address).unwrap())
+            .into();
+        for refused in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::2:1"] {
+            assert_eq!(charge(&caps, refused).unwrap_err(), Cap::PerAddress);
+        }
+        let _exempt = [1, 2].map(|_| charge(&caps, "10.1.1.1").unwrap());
+        assert_eq!(caps.held().total, 6, "what was refused holds nothing");
+        drop(held);
+        charge(&caps, "2001:db8::2:1").unwrap();
+        assert!(
+            caps.held().by_network.is_empty(),
+            "no trace of who has gone"
+        );
+    }
+
+    #[test]
+    fn cap_of_zero_refuses_all_and_keeps_nothing() {
+        let caps = Caps::new(9, 0, vec![]);
+        assert_eq!(charge(&caps, "192.0.2.1").unwrap_err(), Cap::PerAddress);
+        assert!(caps.held().by_network.is_empty());
+        assert_eq!(caps.held().total, 0);
+    }
+}

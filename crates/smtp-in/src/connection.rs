@@ -1,0 +1,343 @@
+//! One connection, from its acceptance to its close: PROXY header, TLS, and the loop that drives the session.
+//!
+//! The loop does one thing at a time: it answers all events of a group of commands, writes all replies at once,
+//! then waits for bytes, the session's timeout, or shutdown. So nothing is read while an answer is outstanding, and
+//! a connection holds one read's worth of body at most.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use envelope::Verdict;
+use rustls::ServerConfig;
+use smtp::server::{Event, Hello, Session};
+use tokio::net::TcpStream;
+use tokio::time::{sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::caps::{Cap, Slot};
+use crate::gate::{Client, Draft, Ending, Gate, Incident, Intake};
+use crate::listener::TlsMode;
+use crate::serve::{Port, Server, canonical};
+use crate::stream::Stream;
+use crate::{proxy, replies, tls};
+
+/// A connection's state. Dropped in whatever way, it reports its end and gives its slot back.
+pub(crate) struct Connection<G: Gate, I: Intake> {
+    server: Arc<Server<G, I>>,
+    port: Arc<Port>,
+    client: Client,
+    slot: Slot,
+    session: Session,
+    draft: Option<I::Draft>,
+    /// Why the session will be over, when it is.
+    cause: Ending,
+    /// What to report at the end; none while it runs.
+    end: Option<Incident>,
+}
+
+/// Why the session has no more events for now.
+enum Pause {
+    Input,
+    StartTls,
+    Closed,
+}
+
+impl<G: Gate, I: Intake> Connection<G, I> {
+    pub(crate) fn new(
+        server: Arc<Server<G, I>>,
+        port: Arc<Port>,
+        client: Client,
+        slot: Slot,
+    ) -> Self {
+        let session = Session::new(Arc::clone(&port.session), Instant::now());
+        Self {
+            server,
+            port,
+            client,
+            slot,
+            session,
+            draft: None,
+            cause: Ending::Session,
+            end: None,
+        }
+    }
+
+    /// Runs it to its end.
+    pub(crate) async fn run(mut self, stream: TcpStream, proxied: bool) {
+        let kill = self.server.kill.clone();
+        let end = tokio::select! {
+            biased;
+            () = kill.cancelled() => Incident::Closed(Ending::Killed),
+            end = self.serve(stream, proxied) => end,
+        };
+        self.end = Some(end);
+    }
+
+    async fn serve(&mut self, mut stream: TcpStream, proxied: bool) -> Incident {
+        if proxied {
+            match self.read_proxy_header(&mut stream).await {
+                Ok(Ok(())) => {}
+                Ok(Err(cap)) => return Incident::Refused(cap),
+                Err(error) => return Incident::Closed(error),
+            }
+        }
+        self.server.gate.observe(&self.client, Incident::Connected);
+        let (Ok(ending) | Err(ending)) = self.converse(stream).await;
+        Incident::Closed(ending)
+    }
+
+    /// Learns who the client is, and whether the caps have room for it.
+    async fn read_proxy_header(
+        &mut self,
+        stream: &mut TcpStream,
+    ) -> Result<Result<(), Cap>, Ending> {
+        let origin = proxy::read(stream, self.server.limits.proxy_header)
+            .await
+            .map_err(Ending::Proxy)?;
+        if let Some(origin) = origin {
+            self.client.proxy = Some(self.client.peer);
+            self.client.peer = canonical(origin.source);
+            self.client.local = canonical(origin.destination);
+        }
+        let room = self.slot.charge(self.client.peer.ip());
+        if let Err(cap) = room {
+            self.port.turn_away(stream, cap);
+        }
+        Ok(room)
+    }
+
+    /// The session loop.
+    async fn converse(&mut self, stream: TcpStream) -> Result<Ending, Ending> {
+        let mut stream = match &self.port.settings.tls {
+            TlsMode::Implicit(holder) => self.start_tls(stream, holder.current()).await?,
+            TlsMode::Off | TlsMode::StartTls(_) => Stream::Plain(stream),
+        };
+        let shutdown = self.server.shutdown.child_token();
+        loop {
+            let pause = self.answer_events().await;
+            self.flush(&mut stream).await?;
+            match pause {
+                Pause::Input => self.wait(&mut stream, &shutdown).await?,
+                Pause::StartTls => stream = self.upgrade(stream).await?,
+                Pause::Closed => break,
+            }
+        }
+        if self.cause != Ending::PeerClosed {
+            // Whether the client saw the end does not change how it ended.
+            let _ = timeout(LINGER, linger(&mut stream)).await;
+        }
+        Ok(self.cause.clone())
+    }
+
+    /// Waits until the session has something new to look at.
+    async fn wait(
+        &mut self,
+        stream: &mut Stream,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Ending> {
+        let due = self.session.poll_timeout();
+        let draining = self.cause == Ending::Drained;
+        // Asked here, too: under a steady flow of bytes the branches behind the first are never polled.
+        if !draining && shutdown.is_cancelled() {
+            self.shut_down();
+            return Ok(());
+        }
+        if due <= Instant::now() {
+            self.time_out();
+            return Ok(());
+        }
+        let wants_input = self.session.wants_input();
+        let session = &mut self.session;
+        let read = tokio::select! {
+            biased;
+            read = stream.read(|bytes| session.handle_bytes(Instant::now(), bytes)), if wants_input => read,
+            () = shutdown.cancelled(), if !draining => return Ok(self.shut_down()),
+            () = sleep_until(due.into()) => return Ok(self.time_out()),
+        };
+        match read {
+            Ok(0) => self.hang_up(),
+            // TLS without its close_notify: the session knows where messages end, so nothing can be cut off unseen.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.hang_up(),
+            Err(error) => return Err(Ending::Broken(error.kind())),
+            Ok(_) => {}
+        }
+        Ok(())
+    }
+
+    fn shut_down(&mut self) {
+        self.cause = Ending::Drained;
+        self.session.handle_shutdown(Instant::now());
+    }
+
+    fn time_out(&mut self) {
+        self.cause = Ending::TimedOut;
+        self.session.handle_timeout(Instant::now());
+    }
+
+    fn hang_up(&mut self) {
+        self.cause = Ending::PeerClosed;
+        self.session.handle_closed();
+    }
+
+    /// Takes every event that the session has, and answers its questions.
+    async fn answer_events(&mut self) -> Pause {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Connect => {
+                    let verdict = self.server.gate.connect(&self.client).await;
+                    self.answer(verdict);
+                }
+                Event::Hello(hello) => self.answer_hello(hello).await,
+                Event::Mail(envelope) => {
+                    let verdict = self.server.gate.mail(&self.client, &envelope).await;
+                    self.answer(verdict);
+                }
+                Event::Rcpt(recipient) => {
+                    let envelope = open_envelope(&self.session);
+                    let gate = &self.server.gate;
+                    let verdict = gate.rcpt(&self.client, envelope, &recipient).await;
+                    self.answer(verdict);
+                }
+                Event::Data => {
+                    let verdict = self.begin_draft().await;
+                    self.answer(verdict);
+                }
+                Event::Body(chunk) => self.write_draft(chunk).await,
+                Event::BodyEnd => self.commit_draft().await,
+                Event::BodyAbandoned | Event::Reset => self.draft = None,
+                Event::StartTls => return Pause::StartTls,
+                Event::Closed => return Pause::Closed,
+            }
+        }
+        Pause::Input
+    }
+
+    fn answer(&mut self, verdict: Verdict) {
+        self.session.answer(Instant::now(), verdict);
+    }
+
+    async fn answer_hello(&mut self, hello: Hello) {
+        let verdict = self.server.gate.hello(&self.client, &hello).await;
+        if verdict == Verdict::Accept {
+            self.client.hello = Some(hello);
+        }
+        self.answer(verdict);
+    }
+
+    async fn begin_draft(&mut self) -> Verdict {
+        let envelope = open_envelope(&self.session);
+        let verdict = self.server.gate.data(&self.client, envelope).await;
+        if verdict != Verdict::Accept {
+            return verdict;
+        }
+        match self.server.intake.begin(&self.client, envelope).await {
+            Ok(draft) => {
+                self.draft = Some(draft);
+                Verdict::Accept
+            }
+            Err(reply) => Verdict::Refuse(reply),
+        }
+    }
+
+    async fn write_draft(&mut self, chunk: Vec<u8>) {
+        let Some(draft) = &mut self.draft else {
+            return;
+        };
+        if let Err(reply) = draft.write(chunk).await {
+            self.draft = None;
+            self.session.refuse_body(reply);
+        }
+    }
+
+    async fn commit_draft(&mut self) {
+        let reply = match self.draft.take() {
+            Some(draft) => draft.commit().await,
+            None => replies::no_draft(),
+        };
+        self.session.answer_body(Instant::now(), reply);
+    }
+
+    /// Writes what the session has to say, in one go.
+    async fn flush(&mut self, stream: &mut Stream) -> Result<(), Ending> {
+        let output = self.session.output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        let written = timeout(self.server.limits.write, stream.write(output)).await;
+        // An idle connection keeps no buffer that one long group of commands once needed.
+        output.clear();
+        output.shrink_to(OUTPUT_KEPT_OCTETS);
+        match written {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Ending::Broken(error.kind())),
+            Err(_) => Err(Ending::WriteTimedOut),
+        }
+    }
+
+    /// After the 220 to STARTTLS. What came in clear behind it is gone with the session's buffer.
+    async fn upgrade(&mut self, stream: Stream) -> Result<Stream, Ending> {
+        let (Stream::Plain(stream), TlsMode::StartTls(holder)) = (stream, &self.port.settings.tls)
+        else {
+            unreachable!("STARTTLS is offered in clear only, where there is a certificate");
+        };
+        let stream = self.start_tls(stream, holder.current()).await?;
+        self.session.handle_tls_started(Instant::now());
+        Ok(stream)
+    }
+
+    /// The handshake. A client that fails it is not served in clear: it said that it would not be.
+    async fn start_tls(
+        &mut self,
+        stream: TcpStream,
+        config: Arc<ServerConfig>,
+    ) -> Result<Stream, Ending> {
+        let stream = tls::accept(stream, config, self.server.limits.tls_handshake)
+            .await
+            .map_err(Ending::Tls)?;
+        self.client.tls = Some(tls::facts(stream.get_ref().1));
+        self.client.hello = None;
+        Ok(Stream::Tls(Box::new(stream)))
+    }
+}
+
+impl<G: Gate, I: Intake> Drop for Connection<G, I> {
+    fn drop(&mut self) {
+        let unfinished = if std::thread::panicking() {
+            Ending::Panicked
+        } else {
+            Ending::Killed
+        };
+        let end = self.end.take();
+        let end = end.unwrap_or(Incident::Closed(unfinished));
+        self.server.gate.observe(&self.client, end);
+    }
+}
+
+fn open_envelope(session: &Session) -> &envelope::Envelope {
+    let Some(envelope) = session.envelope() else {
+        unreachable!("RCPT and DATA are asked about within a transaction");
+    };
+    envelope
+}
+
+/// Ends our side and waits for the client to end its own. Closing at once, with bytes of the client unread, would make
+/// the kernel reset the connection, and the client might never see the last reply.
+async fn linger(stream: &mut Stream) -> io::Result<()> {
+    stream.finish().await?;
+    let mut octets = 0;
+    while octets < LINGER_OCTETS_MAX {
+        match stream.read(|_| {}).await? {
+            0 => break,
+            n => octets += n,
+        }
+    }
+    Ok(())
+}
+
+/// How long, and how many octets, a client may take to close after us.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_OCTETS_MAX: usize = 256 * 1024;
+
+/// Room for the replies to a usual group of commands.
+const OUTPUT_KEPT_OCTETS: usize = 1024;

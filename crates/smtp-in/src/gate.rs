@@ -1,0 +1,161 @@
+//! What a server session needs from the rest of the relay: a gate that decides, an intake that takes bodies,
+//! and the client as both see it.
+//!
+//! A gate or intake that waits (for DNS, for the disk) bounds its own waiting: it knows what a late answer is worth.
+//! Meanwhile nothing is read from the client, which waits 5 minutes at least for each reply (RFC 5321 §4.5.3.2).
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+
+use envelope::{Envelope, Recipient, Reply, Verdict};
+use smtp::server::Hello;
+
+use crate::caps::Cap;
+use crate::proxy::ProxyError;
+
+/// May this happen? Asked at each stage of a session, in its order; the session waits for the answer.
+pub trait Gate: Send + Sync + 'static {
+    /// Before the greeting.
+    fn connect(&self, client: &Client) -> impl Future<Output = Verdict> + Send;
+
+    /// At EHLO or HELO. `client.hello` is still that of before.
+    fn hello(&self, client: &Client, hello: &Hello) -> impl Future<Output = Verdict> + Send;
+
+    /// At MAIL. The envelope has no recipients yet.
+    fn mail(&self, client: &Client, envelope: &Envelope) -> impl Future<Output = Verdict> + Send;
+
+    /// At RCPT. The envelope holds the recipients accepted so far.
+    fn rcpt(
+        &self,
+        client: &Client,
+        envelope: &Envelope,
+        recipient: &Recipient,
+    ) -> impl Future<Output = Verdict> + Send;
+
+    /// At DATA or the first BDAT, before [`Intake::begin`].
+    fn data(&self, client: &Client, envelope: &Envelope) -> impl Future<Output = Verdict> + Send {
+        let _ = (client, envelope);
+        async { Verdict::Accept }
+    }
+
+    /// For the operators' log: told what happens to connections, outside of the mail itself. Must not block.
+    fn observe(&self, client: &Client, incident: Incident) {
+        let _ = (client, incident);
+    }
+}
+
+/// Takes messages.
+pub trait Intake: Send + Sync + 'static {
+    /// A message on its way in.
+    type Draft: Draft;
+
+    /// A body is about to be sent for this envelope; an error is the reply to DATA or BDAT.
+    fn begin(
+        &self,
+        client: &Client,
+        envelope: &Envelope,
+    ) -> impl Future<Output = Result<Self::Draft, Reply>> + Send;
+}
+
+/// A message on its way in. Dropping it abandons the message, whatever was written.
+pub trait Draft: Send + 'static {
+    /// Takes the next bytes. Until it returns, nothing more is read from the client. After an error the rest of the
+    /// body is read and thrown away, and the error is the reply to it.
+    fn write(&mut self, chunk: Vec<u8>) -> impl Future<Output = Result<(), Reply>> + Send;
+
+    /// The body is complete. A reply of 250 means that the message is durable for every recipient.
+    fn commit(self) -> impl Future<Output = Reply> + Send;
+}
+
+/// The client of one connection, as far as it is known by now.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Number of the connection, from 1, in the order of their acceptance.
+    pub id: u64,
+    /// The client's address; behind a proxy, the one that the PROXY header names. Never an IPv4-mapped one.
+    pub peer: SocketAddr,
+    /// The address that the client connected to, likewise.
+    pub local: SocketAddr,
+    /// The proxy's address, when the connection came through one.
+    pub proxy: Option<SocketAddr>,
+    /// What the listener is for.
+    pub role: Role,
+    /// The last accepted EHLO or HELO.
+    pub hello: Option<Hello>,
+    /// Set once TLS has begun.
+    pub tls: Option<TlsFacts>,
+}
+
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Mail from anyone, for us (port 25).
+    Mx,
+    /// Mail from our own users (RFC 6409).
+    Submission,
+}
+
+/// How a connection is encrypted, in the words of the Received header (RFC 8314 §4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TlsFacts {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite by its IANA name, `TLS_AES_256_GCM_SHA384`.
+    pub cipher: &'static str,
+}
+
+/// What happened to a connection. Each connection that was accepted has either one `Refused`, or a `Connected` and
+/// later one `Closed`; when it ends before its client is known (PROXY header), a `Closed` alone.
+#[derive(Debug)]
+pub enum Incident {
+    /// Turned away with 421 before any session.
+    Refused(Cap),
+    /// The client is known, and a session begins.
+    Connected,
+    /// The connection is over.
+    Closed(Ending),
+}
+
+/// Why a connection is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The session ended it: QUIT, a verdict, or a limit.
+    Session,
+    /// The session waited too long for its client.
+    TimedOut,
+    /// The client closed first.
+    PeerClosed,
+    /// Reading or writing failed.
+    Broken(std::io::ErrorKind),
+    /// The client did not take our replies.
+    WriteTimedOut,
+    /// The PROXY header was missing or wrong.
+    Proxy(ProxyError),
+    /// The TLS handshake failed.
+    Tls(String),
+    /// We are shutting down, and it had no transaction running.
+    Drained,
+    /// We are shutting down, and it did not finish in time.
+    Killed,
+    /// A bug ended it; the panic's message is on stderr.
+    Panicked,
+}
+
+/// In words for the log.
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session => f.write_str("session over"),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::PeerClosed => f.write_str("closed by client"),
+            Self::Broken(kind) => write!(f, "connection broken: {kind}"),
+            Self::WriteTimedOut => f.write_str("client does not read our replies"),
+            Self::Proxy(error) => write!(f, "PROXY header: {error}"),
+            Self::Tls(reason) => write!(f, "TLS handshake: {reason}"),
+            Self::Drained => f.write_str("shutting down"),
+            Self::Killed => f.write_str("shutting down, not finished in time"),
+            Self::Panicked => f.write_str("internal error"),
+        }
+    }
+}

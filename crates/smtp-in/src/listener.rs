@@ -1,0 +1,174 @@
+//! Listening sockets and what their connections have in common.
+//!
+//! Binding is separate from serving: a port in use is an error before anything else has started, and says what to do.
+//!
+//! IPv6 wildcards: `[::]:25` takes IPv4 as well (dual stack), whatever `net.ipv6.bindv6only` says, because one line of
+//! configuration should mean "everyone". Only when the same list also holds the IPv4 wildcard with the same
+//! port, `0.0.0.0:25`, is the former for IPv6 alone; otherwise the two would collide.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use smtp::server;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::gate::Role;
+use crate::tls;
+
+/// One listener as configured.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen; port 0 takes any free one ([`Listener::local_addr`] tells which).
+    pub bind: SocketAddr,
+    /// What the listener is for.
+    pub role: Role,
+    /// Whether and when TLS begins.
+    pub tls: TlsMode,
+    /// Networks whose connections must begin with a PROXY header (v1 or v2). From all others such a header is
+    /// nothing but an unknown command.
+    pub proxy_from: Vec<IpNet>,
+    /// What the sessions say and allow. `tls_available` is overwritten according to `tls`.
+    pub session: server::Settings,
+}
+
+/// When TLS begins.
+#[derive(Debug, Clone)]
+pub enum TlsMode {
+    /// Never.
+    Off,
+    /// When the client asks (RFC 3207).
+    StartTls(tls::Holder),
+    /// At once (RFC 8314).
+    Implicit(tls::Holder),
+}
+
+/// Limits that all listeners share. The limits of a session are in [`server::Settings`].
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at once; one more is answered 421 4.3.2.
+    pub connections_max: usize,
+    /// Connections at once from one IPv4 address or IPv6 /64; one more is answered 421 4.7.0.
+    pub connections_per_address_max: usize,
+    /// Networks to which the cap per address does not apply.
+    pub exempt: Vec<IpNet>,
+    /// For a whole PROXY header.
+    pub proxy_header: Duration,
+    /// For a whole TLS handshake.
+    pub tls_handshake: Duration,
+    /// For a client to take our replies.
+    pub write: Duration,
+    /// For running transactions after shutdown was asked for; then their connections are cut.
+    pub drain: Duration,
+}
+
+/// An open socket and its settings.
+#[derive(Debug)]
+pub struct Listener {
+    pub(crate) socket: TcpListener,
+    pub(crate) settings: Settings,
+}
+
+/// A socket that could not be opened.
+#[derive(Debug)]
+pub struct BindError {
+    /// Where it was to listen.
+    pub address: SocketAddr,
+    /// The system's reason.
+    pub source: io::Error,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 1000,
+            connections_per_address_max: 100,
+            exempt: Vec::new(),
+            proxy_header: Duration::from_secs(10),
+            tls_handshake: Duration::from_secs(30),
+            write: Duration::from_mins(1),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Listener {
+    /// Takes over a socket that listens already (handed down by systemd). `settings.bind` is not looked at.
+    pub fn from_std(socket: TcpListener, settings: Settings) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, settings })
+    }
+
+    /// Where it listens, with the port that the system chose.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
+/// Opens every socket, or none.
+pub fn bind(all: Vec<Settings>) -> Result<Vec<Listener>, BindError> {
+    let addresses: Vec<SocketAddr> = all.iter().map(|settings| settings.bind).collect();
+    let open = |settings: Settings| {
+        let address = settings.bind;
+        open(address, only_v6(address, &addresses))
+            .and_then(|socket| Listener::from_std(socket, settings))
+            .map_err(|source| BindError { address, source })
+    };
+    all.into_iter().map(open).collect()
+}
+
+/// Whether an IPv6 socket must leave IPv4 alone, seeing what else is to be bound.
+fn only_v6(address: SocketAddr, all: &[SocketAddr]) -> bool {
+    let v4_wildcard = |other: &SocketAddr| {
+        other.is_ipv4() && other.ip().is_unspecified() && other.port() == address.port()
+    };
+    // Port 0 is a different port each time, so it never collides.
+    !address.ip().is_unspecified() || (address.port() != 0 && all.iter().any(v4_wildcard))
+}
+
+fn open(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    // A restart must not wait until old connections have left TIME_WAIT. (On Linux this never steals a live port.)
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on `{}`: {}", self.address, self.source)?;
+        let hint = match self.source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program (or another listener of this configuration) has this port; \
+                 `ss -ltnp` shows which. `[::]` takes IPv4 too"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=)"
+            }
+            io::ErrorKind::AddrNotAvailable => "no interface of this host has this address",
+            // EAFNOSUPPORT has no kind of its own.
+            _ if self.address.is_ipv6() => "does this host have IPv6? `0.0.0.0` is IPv4 alone",
+            _ => return Ok(()),
+        };
+        write!(f, "\n\nhint: {hint}")
+    }
+}
+
+/// Connections that the kernel may hold for us; it cuts this to `net.core.somaxconn`.
+const BACKLOG: i32 = 1024;

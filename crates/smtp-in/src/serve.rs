@@ -1,0 +1,185 @@
+//! Accepting connections until told to stop, and seeing the last of them out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use smtp::server;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::caps::{Cap, Caps, Slot};
+use crate::connection::Connection;
+use crate::gate::{Client, Gate, Incident, Intake};
+use crate::listener::{Limits, Listener, Settings, TlsMode};
+use crate::replies;
+
+/// What all connections share.
+pub(crate) struct Server<G, I> {
+    pub(crate) gate: Arc<G>,
+    pub(crate) intake: Arc<I>,
+    pub(crate) limits: Limits,
+    /// Asks sessions to end when they can.
+    pub(crate) shutdown: CancellationToken,
+    /// Ends them whatever they do.
+    pub(crate) kill: CancellationToken,
+    caps: Arc<Caps>,
+    accepted: AtomicU64,
+}
+
+/// What the connections of one listener share.
+pub(crate) struct Port {
+    pub(crate) settings: Settings,
+    /// What sessions are made with: `settings.session`, knowing whether STARTTLS is offered.
+    pub(crate) session: Arc<server::Settings>,
+}
+
+/// Serves all listeners until `shutdown` is cancelled, then sees the running transactions out: sessions without one
+/// are told 421 at once, the others after it. Returns when the last connection is gone, [`Limits::drain`] after
+/// the cancellation at the latest.
+///
+/// # Panics
+/// Outside of a tokio runtime with I/O and time.
+pub async fn serve<G: Gate, I: Intake>(
+    listeners: Vec<Listener>,
+    limits: Limits,
+    gate: Arc<G>,
+    intake: Arc<I>,
+    shutdown: CancellationToken,
+) {
+    let drain = limits.drain;
+    let server = Arc::new(Server {
+        gate,
+        intake,
+        caps: Caps::new(
+            limits.connections_max,
+            limits.connections_per_address_max,
+            limits.exempt.clone(),
+        ),
+        limits,
+        shutdown: shutdown.clone(),
+        kill: CancellationToken::new(),
+        accepted: AtomicU64::new(0),
+    });
+    let tasks = TaskTracker::new();
+    for listener in listeners {
+        let accepting = Arc::clone(&server).accept_all(listener, tasks.clone());
+        tasks.spawn(accepting);
+    }
+    shutdown.cancelled().await;
+    tasks.close();
+    if timeout(drain, tasks.wait()).await.is_err() {
+        server.kill.cancel();
+        tasks.wait().await;
+    }
+}
+
+impl<G: Gate, I: Intake> Server<G, I> {
+    /// One listener's loop. The socket is closed when it returns, so that others refuse what we do not serve.
+    async fn accept_all(self: Arc<Self>, listener: Listener, tasks: TaskTracker) {
+        let Listener { socket, settings } = listener;
+        let socket = match TcpListener::from_std(socket) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::error!(bind = %settings.bind, %error, "cannot watch a listening socket");
+                return;
+            }
+        };
+        let port = Arc::new(Port::new(settings));
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return,
+                accepted = socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => self.admit(&port, stream, &tasks),
+                Err(error) => {
+                    // Mostly too many open files: the connection stays in the backlog, so asking at once is a busy loop.
+                    tracing::warn!(bind = %port.settings.bind, %error, "cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Begins a connection, if the caps have room for it.
+    fn admit(self: &Arc<Self>, port: &Arc<Port>, stream: TcpStream, tasks: &TaskTracker) {
+        // A client that has gone already has no address.
+        let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
+            return;
+        };
+        let client = Client {
+            id: self.accepted.fetch_add(1, Ordering::Relaxed) + 1,
+            peer: canonical(peer),
+            local: canonical(local),
+            proxy: None,
+            role: port.settings.role,
+            hello: None,
+            tls: None,
+        };
+        let proxied = port.expects_proxy(&client);
+        match self.room_for(&client, proxied) {
+            Ok(slot) => {
+                // Replies are written whole; waiting for more to send only adds a delay.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "cannot set TCP_NODELAY");
+                }
+                let connection = Connection::new(Arc::clone(self), Arc::clone(port), client, slot);
+                tasks.spawn(connection.run(stream, proxied));
+            }
+            Err(cap) => {
+                port.turn_away(&stream, cap);
+                self.gate.observe(&client, Incident::Refused(cap));
+            }
+        }
+    }
+
+    /// Behind a proxy the client is not known yet: it is charged when the header has named it.
+    fn room_for(&self, client: &Client, proxied: bool) -> Result<Slot, Cap> {
+        let mut slot = self.caps.admit()?;
+        if !proxied {
+            slot.charge(client.peer.ip())?;
+        }
+        Ok(slot)
+    }
+}
+
+impl Port {
+    fn new(settings: Settings) -> Self {
+        let session = server::Settings {
+            tls_available: matches!(settings.tls, TlsMode::StartTls(_)),
+            ..settings.session.clone()
+        };
+        Self {
+            settings,
+            session: Arc::new(session),
+        }
+    }
+
+    fn expects_proxy(&self, client: &Client) -> bool {
+        let networks = &self.settings.proxy_from;
+        networks.iter().any(|net| net.contains(&client.peer.ip()))
+    }
+
+    /// Says 421 without a task and without waiting: a fresh socket has room for one line. Where TLS is expected first,
+    /// there is nothing to say that the client would understand.
+    pub(crate) fn turn_away(&self, stream: &TcpStream, cap: Cap) {
+        if !matches!(self.settings.tls, TlsMode::Implicit(_))
+            && let Err(error) = SockRef::from(stream).send(replies::over_cap(cap))
+        {
+            tracing::debug!(%error, "client over a cap has gone before its reply");
+        }
+    }
+}
+
+/// An IPv4 client of a dual-stack socket is an IPv4 client, for caps, networks and logs alike.
+pub(crate) fn canonical(address: std::net::SocketAddr) -> std::net::SocketAddr {
+    (address.ip().to_canonical(), address.port()).into()
+}
+
+/// After a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,176 @@
+//! TLS for servers: certificate and key from PEM bytes, and a holder from which they can be exchanged while running.
+//!
+//! rustls with ring, TLS 1.2 and 1.3, no client certificates. TLS 1.0 and 1.1 are not spoken: a sender that knows
+//! nothing newer falls back to cleartext, as opportunistic TLS does.
+//!
+//! It does *not* read files, choose certificates by name (SNI), or verify clients.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{InconsistentKeys, ServerConnection};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::gate::TlsFacts;
+
+/// The server's certificate and key, exchangeable while connections are running: whoever begins TLS after
+/// [`Holder::replace`] gets the new ones. Clones share it.
+#[derive(Clone)]
+pub struct Holder(Arc<ArcSwap<ServerConfig>>);
+
+/// Why certificate and key cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The certificate's bytes hold no `CERTIFICATE` section.
+    #[error(
+        "no certificate in it\n\nhint: it must hold the server's certificate and then its issuers', as PEM (`-----BEGIN CERTIFICATE-----`)"
+    )]
+    NoCertificate,
+    /// The certificate's bytes are no PEM, or not a certificate.
+    #[error("the certificate cannot be read: {0}")]
+    CertificateUnreadable(String),
+    /// The key's bytes hold no private key.
+    #[error(
+        "no private key in it\n\nhint: it must hold the key as PEM (`-----BEGIN PRIVATE KEY-----`), without a passphrase"
+    )]
+    NoKey,
+    /// The key is protected by a passphrase.
+    #[error(
+        "the private key is encrypted\n\nhint: take the passphrase off with `openssl pkey -in KEY -out NEW`"
+    )]
+    KeyEncrypted,
+    /// The key's bytes are no PEM, or a key of a kind that is not known.
+    #[error("the private key cannot be read: {0}")]
+    KeyUnreadable(String),
+    /// Both are readable, but the certificate is for another key.
+    #[error(
+        "the private key does not match the certificate\n\nhint: the server's certificate must come first, before its issuers'"
+    )]
+    KeyMismatch,
+}
+
+/// Which of the two inputs an [`Error`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// The certificate's bytes.
+    Certificate,
+    /// The key's bytes.
+    Key,
+}
+
+impl Error {
+    /// Which input is to blame: the file to name to the operator.
+    pub fn input(&self) -> Input {
+        match self {
+            Self::NoCertificate | Self::CertificateUnreadable(_) => Input::Certificate,
+            Self::NoKey | Self::KeyEncrypted | Self::KeyUnreadable(_) | Self::KeyMismatch => {
+                Input::Key
+            }
+        }
+    }
+}
+
+impl Holder {
+    /// Holds these.
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Self(Arc::new(ArcSwap::new(config)))
+    }
+
+    /// From now on these.
+    pub fn replace(&self, config: Arc<ServerConfig>) {
+        self.0.store(config);
+    }
+
+    /// Those of now.
+    pub fn current(&self) -> Arc<ServerConfig> {
+        self.0.load_full()
+    }
+}
+
+/// The private key is none of the log's business.
+impl fmt::Debug for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Holder")
+    }
+}
+
+/// Makes a server's TLS configuration from a chain (the server's own certificate first) and its key, both PEM.
+pub fn load(certificate: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, Error> {
+    let chain = CertificateDer::pem_slice_iter(certificate)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Error::CertificateUnreadable(error.to_string()))?;
+    if chain.is_empty() {
+        return Err(Error::NoCertificate);
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
+        pem::Error::NoItemsFound if contains(key, ENCRYPTED_KEY) => Error::KeyEncrypted,
+        pem::Error::NoItemsFound => Error::NoKey,
+        error => Error::KeyUnreadable(error.to_string()),
+    })?;
+    // A key that cannot be used gives the same error as a certificate that cannot be: try it alone first.
+    let provider = Arc::new(ring::default_provider());
+    provider
+        .key_provider
+        .load_private_key(key.clone_key())
+        .map_err(|error| Error::KeyUnreadable(error.to_string()))?;
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::KeyUnreadable(error.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map(Arc::new)
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Error::KeyMismatch,
+            error => Error::CertificateUnreadable(error.to_string()),
+        })
+}
+
+/// The server's side of a handshake, no longer than `limit`. The error is for the log.
+pub(crate) async fn accept(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    limit: Duration,
+) -> Result<TlsStream<TcpStream>, String> {
+    match timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("timed out".to_owned()),
+    }
+}
+
+/// Version and cipher of a finished handshake.
+pub(crate) fn facts(connection: &ServerConnection) -> TlsFacts {
+    let version = match connection.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => UNKNOWN,
+    };
+    let suite = connection
+        .negotiated_cipher_suite()
+        .and_then(|suite| suite.suite().as_str())
+        .unwrap_or(UNKNOWN);
+    // rustls calls `TLS13_…` what IANA calls `TLS_…`.
+    let cipher = match suite {
+        "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
+        "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
+        "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other,
+    };
+    TlsFacts { version, cipher }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+const ENCRYPTED_KEY: &[u8] = b"BEGIN ENCRYPTED PRIVATE KEY";
+const UNKNOWN: &str = "unknown";
