@@ -92,6 +92,10 @@ fn reason(kind: Kind, report: &Report<'_>) -> String {
 /// RFC 3463 §3 in plain words.
 const fn explanation(status: EnhancedStatus) -> &'static str {
     match (status.subject, status.detail) {
+        // A 4.1.1 is mostly a check that could not be made, not an address that does not exist.
+        (1, 0 | 1) if matches!(status.class, Class::Transient) => {
+            "The receiving mail system could not check the address."
+        }
         (1, 1 | 0) => "This address does not exist there. Please check its spelling.",
         (1, 2) => {
             "The part after the @ is not a domain that takes mail. Please check its spelling."
