@@ -1,1 +1,33 @@
 //! The operator's side: the control socket between command line and daemon.
+//!
+//! A Unix socket of mode 0600 that serves only its owner and root. The protocol is one JSON object a line: the
+//! client sends `{"v":1,"do":"ping"}`, the daemon answers `{"pong":…}` or `{"error":{"message":…,"hint":…}}`; a
+//! connection may carry several requests, one after the other. `socat - UNIX:/path` is enough to speak it.
+//!
+//! The daemon implements [`Operator`] and calls [`Socket::serve`]; the command line uses [`Client`]. The types
+//! that travel are the ones that `--json` prints. Every line, connection and wait has a limit.
+//!
+//! It makes *no* decision: what an action does to the queue, or what a status is, the implementor knows. There
+//! is no HTTP here yet.
+
+mod client;
+mod data;
+mod line;
+mod operator;
+mod protocol;
+mod selector;
+mod server;
+mod socket;
+mod text;
+
+pub use client::{Client, ClientError};
+pub use data::{
+    Count, LegRow, LegState, MessageDetails, Page, QueueCounts, Reloaded, SiteRow, SrsAnswer,
+    Status,
+};
+pub use operator::{Body, Operator};
+pub use protocol::{
+    Fault, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Part, QueueAction, Request, Response,
+};
+pub use selector::{Id, NotAPattern, Pattern, Selector, SenderPattern};
+pub use socket::{BindError, Socket};

@@ -1,0 +1,158 @@
+//! What the daemon tells: plain rows, as they travel and as `--json` prints them.
+//!
+//! Times are RFC 3339 in UTC with milliseconds, addresses their written form, ids their text.
+
+use envelope::{LegId, MessageId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::text;
+
+/// One leg in the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegRow {
+    /// `MESSAGE.NUMBER`.
+    #[serde(with = "text::leg_id")]
+    pub leg: LegId,
+    /// Where it stands.
+    pub state: LegState,
+    /// The reverse path as it came in, in angle brackets; `<>` when null.
+    pub reverse_path: String,
+    /// The recipient as the client named it.
+    pub recipient: String,
+    /// Where it goes: the target behind the forward.
+    pub target: String,
+    /// The destination whose queue it stands in: the target's domain, or a static route.
+    pub host: String,
+    /// Octets of the message.
+    pub size: u64,
+    /// When the message came in.
+    #[serde(with = "text::timestamp")]
+    pub arrived: Timestamp,
+    /// When it is tried next; none while held or at work.
+    #[serde(with = "text::timestamp_option")]
+    pub next_try: Option<Timestamp>,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// How the last attempt ended, in words; empty before the first.
+    pub last: String,
+}
+
+/// Where a leg stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LegState {
+    /// Waits for its time or its turn.
+    Waiting,
+    /// Is being delivered now.
+    Active,
+    /// Held by an operator: not tried until released, and does not expire.
+    Held,
+}
+
+/// Some legs of the queue, in the order of their ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// The legs.
+    pub legs: Vec<LegRow>,
+    /// Where the next page begins; none when this is the last.
+    pub next: Option<String>,
+}
+
+/// One message with its legs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageDetails {
+    /// Its id.
+    #[serde(with = "text::message_id")]
+    pub id: MessageId,
+    /// When it came in.
+    #[serde(with = "text::timestamp")]
+    pub arrived: Timestamp,
+    /// The reverse path as it came in, in angle brackets.
+    pub reverse_path: String,
+    /// Octets.
+    pub size: u64,
+    /// Whether it needs 8BITMIME at the next hop.
+    pub eight_bit: bool,
+    /// Whether it needs SMTPUTF8 at the next hop.
+    pub smtputf8: bool,
+    /// The sender's own name for it (ENVID, RFC 3461 §4.4).
+    pub envid: Option<String>,
+    /// Its legs that have not ended.
+    pub legs: Vec<LegRow>,
+}
+
+/// How many legs an action changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Legs changed.
+    pub legs: u64,
+}
+
+/// The result of `srs encode` or `srs decode`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SrsAnswer {
+    /// What was asked for.
+    pub address: String,
+    /// What became of it.
+    pub result: String,
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// One line for each thing that was read again: `forwards: 1200 lines`.
+    pub lines: Vec<String>,
+}
+
+/// The daemon at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// Our name.
+    pub hostname: String,
+    /// Process id.
+    pub pid: u32,
+    /// When it started.
+    #[serde(with = "text::timestamp")]
+    pub started: Timestamp,
+    /// The addresses that it listens on, `[::]:25`.
+    pub listeners: Vec<String>,
+    /// Client connections open now.
+    pub connections: u64,
+    /// What is in the queue.
+    pub queue: QueueCounts,
+    /// Destinations that are not simply up and idle.
+    pub sites: Vec<SiteRow>,
+}
+
+/// Sizes of the queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueCounts {
+    /// Messages.
+    pub messages: u64,
+    /// Legs that wait.
+    pub waiting: u64,
+    /// Legs at work.
+    pub active: u64,
+    /// Legs held.
+    pub held: u64,
+    /// Octets on disk.
+    pub octets: u64,
+}
+
+/// One destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteRow {
+    /// Its name.
+    pub site: String,
+    /// Whether it could be reached at the last attempt.
+    pub up: bool,
+    /// Connections open to it.
+    pub connections: u64,
+    /// When it is probed next, if it is down.
+    #[serde(with = "text::timestamp_option")]
+    pub next_probe: Option<Timestamp>,
+    /// Why it is down, in words; empty when it is up.
+    pub reason: String,
+}

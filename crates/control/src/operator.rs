@@ -1,0 +1,64 @@
+//! What the daemon has to offer to its operator.
+
+use std::future::Future;
+
+use envelope::MessageId;
+
+use crate::data::{Count, MessageDetails, Page, Reloaded, SrsAnswer, Status};
+use crate::protocol::{Fault, Part, QueueAction};
+use crate::selector::Selector;
+
+/// The daemon as the control socket sees it; the binary implements it.
+///
+/// Several connections call at once. A call that is not done after two minutes is dropped, so each must be safe
+/// to drop at any `await`.
+pub trait Operator: Send + Sync + 'static {
+    /// A message being read.
+    type Body: Body;
+
+    /// The daemon at a glance.
+    fn status(&self) -> impl Future<Output = Result<Status, Fault>> + Send;
+
+    /// Reads configuration and tables again. On an error everything stays as it was.
+    fn reload(&self) -> impl Future<Output = Result<Reloaded, Fault>> + Send;
+
+    /// One page of legs. `limit` is within bounds; a cursor may be anything that a client made up.
+    fn queue_list(
+        &self,
+        filter: Selector,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Page, Fault>> + Send;
+
+    /// One message.
+    fn queue_show(
+        &self,
+        id: MessageId,
+    ) -> impl Future<Output = Result<MessageDetails, Fault>> + Send;
+
+    /// Opens a message, or a part of it.
+    fn queue_cat(
+        &self,
+        id: MessageId,
+        part: Part,
+    ) -> impl Future<Output = Result<Self::Body, Fault>> + Send;
+
+    /// Does something to legs; `selector` is never empty.
+    fn queue_action(
+        &self,
+        action: QueueAction,
+        selector: Selector,
+    ) -> impl Future<Output = Result<Count, Fault>> + Send;
+
+    /// Rewrites a sender's address.
+    fn srs_encode(&self, address: String) -> impl Future<Output = Result<SrsAnswer, Fault>> + Send;
+
+    /// Takes an SRS address back.
+    fn srs_decode(&self, address: String) -> impl Future<Output = Result<SrsAnswer, Fault>> + Send;
+}
+
+/// A message, piece by piece.
+pub trait Body: Send {
+    /// The next piece, of any size; `None` at the end.
+    fn chunk(&mut self) -> impl Future<Output = Result<Option<Vec<u8>>, Fault>> + Send;
+}

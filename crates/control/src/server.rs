@@ -1,0 +1,227 @@
+//! The daemon's end: takes connections, checks who is there, and passes each request to the [`Operator`].
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use serde::de::DeserializeOwned;
+use tokio::io::BufReader;
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+
+use crate::line;
+use crate::operator::{Body, Operator};
+use crate::protocol::{
+    CHUNK_OCTETS, Call, CallVersion, Fault, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Request,
+    Response,
+};
+use crate::selector::Selector;
+use crate::socket::Socket;
+
+impl Socket {
+    /// Answers until `shutdown` is done; then waits a moment for the requests at work.
+    pub async fn serve<O: Operator>(
+        self,
+        operator: Arc<O>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        tokio::pin!(shutdown);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut shutdown => break,
+                accepted = self.accept(&slots) => accepted,
+            };
+            match accepted {
+                Ok(Some((stream, slot))) => {
+                    let operator = Arc::clone(&operator);
+                    tokio::spawn(async move {
+                        if let Err(error) = converse(stream, &*operator).await {
+                            tracing::debug!(%error, "control connection ended early");
+                        }
+                        drop(slot);
+                    });
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    // Out of file descriptors, most likely: they do not come back any sooner by asking at once.
+                    tracing::warn!(%error, "cannot accept a control connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+        let _ = timeout(DRAIN, slots.acquire_many(all)).await;
+    }
+
+    /// The next connection that may speak, with its slot; `None` for one that was sent away.
+    async fn accept(
+        &self,
+        slots: &Arc<Semaphore>,
+    ) -> io::Result<Option<(UnixStream, OwnedSemaphorePermit)>> {
+        let (mut stream, _) = self.listener.accept().await?;
+        // The mode keeps others out already; this holds too if somebody changes the mode.
+        let peer = stream.peer_cred()?.uid();
+        if peer != self.owner && peer != ROOT {
+            tracing::warn!(uid = peer, "refused a control connection from another user");
+            return Ok(None);
+        }
+        let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
+            let busy =
+                Fault::new("too many control connections").with_hint("try again in a moment");
+            let _ = line::write(&mut stream, &Response::Error(busy), BUSY).await;
+            return Ok(None);
+        };
+        Ok(Some((stream, slot)))
+    }
+}
+
+/// All requests of one connection, one after the other.
+async fn converse<O: Operator>(stream: UnixStream, operator: &O) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        let text = match line::read(&mut reader, LINE_OCTETS_MAX, IDLE).await {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let fault = Fault::new(format!("request over {LINE_OCTETS_MAX} octets"))
+                    .with_hint("select with conditions instead of ids");
+                // The rest of the line cannot be told from a request: the connection ends here.
+                return line::write(&mut writer, &Response::Error(fault), WRITE).await;
+            }
+            Err(error) => return Err(error),
+        };
+        match parse(&text) {
+            Ok(request) => answer(request, operator, &mut writer).await?,
+            Err(fault) => line::write(&mut writer, &Response::Error(fault), WRITE).await?,
+        }
+    }
+}
+
+fn parse(text: &[u8]) -> Result<Request, Fault> {
+    let CallVersion { v } = from_json(text)?;
+    if v != PROTOCOL {
+        return Err(Fault::new(format!(
+            "the daemon speaks control protocol {PROTOCOL}, the request is of protocol {v}"
+        ))
+        .with_hint("restart the daemon after an upgrade, so that both are of one version"));
+    }
+    let call: Call<Request> = from_json(text)?;
+    match &call.request {
+        Request::QueueAction { selector, .. } => check_selector(selector, true)?,
+        Request::QueueList { filter, .. } => check_selector(filter, false)?,
+        _ => {}
+    }
+    Ok(call.request)
+}
+
+fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(text).map_err(|error| Fault::new(format!("not a request: {error}")))
+}
+
+/// A forgotten argument must not mean everything.
+fn check_selector(selector: &Selector, is_action: bool) -> Result<(), Fault> {
+    if is_action && selector.is_empty() {
+        return Err(
+            Fault::new("nothing is selected").with_hint("name ids or conditions, or say `all`")
+        );
+    }
+    if selector.all && !selector.ids.is_empty() {
+        return Err(
+            Fault::new("`all` and ids exclude each other").with_hint("leave one of them out")
+        );
+    }
+    Ok(())
+}
+
+async fn answer<O: Operator>(
+    request: Request,
+    operator: &O,
+    writer: &mut OwnedWriteHalf,
+) -> io::Result<()> {
+    if let Request::QueueCat { id, part } = request {
+        return match in_time(operator.queue_cat(id, part)).await {
+            Ok(body) => cat(body, writer).await,
+            Err(fault) => line::write(writer, &Response::Error(fault), WRITE).await,
+        };
+    }
+    let response = in_time(perform(request, operator)).await;
+    line::write(writer, &response.unwrap_or_else(Response::Error), WRITE).await
+}
+
+async fn perform<O: Operator>(request: Request, operator: &O) -> Result<Response, Fault> {
+    match request {
+        Request::Ping => Ok(Response::Pong {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }),
+        Request::Status => operator.status().await.map(Response::Status),
+        Request::Reload => operator.reload().await.map(Response::Reloaded),
+        Request::QueueList {
+            filter,
+            cursor,
+            limit,
+        } => {
+            let limit = limit.clamp(1, PAGE_ROWS_MAX) as usize;
+            operator
+                .queue_list(filter, cursor, limit)
+                .await
+                .map(Response::Page)
+        }
+        Request::QueueShow { id } => operator.queue_show(id).await.map(Response::Message),
+        Request::QueueAction { action, selector } => operator
+            .queue_action(action, selector)
+            .await
+            .map(Response::Count),
+        Request::SrsEncode { address } => operator.srs_encode(address).await.map(Response::Srs),
+        Request::SrsDecode { address } => operator.srs_decode(address).await.map(Response::Srs),
+        Request::QueueCat { .. } => unreachable!("answered in pieces, by cat"),
+    }
+}
+
+/// The pieces of a message, each in lines of bounded length. Reading is paced by the peer: nothing piles up.
+async fn cat<B: Body>(mut body: B, writer: &mut OwnedWriteHalf) -> io::Result<()> {
+    loop {
+        let chunk = match in_time(body.chunk()).await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => return line::write(writer, &Response::End, WRITE).await,
+            Err(fault) => return line::write(writer, &Response::Error(fault), WRITE).await,
+        };
+        for piece in chunk.chunks(CHUNK_OCTETS) {
+            line::write(writer, &Response::Chunk(BASE64.encode(piece)), WRITE).await?;
+        }
+    }
+}
+
+/// A call that hangs must not keep its connection for ever.
+async fn in_time<T>(call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let late = || {
+        Fault::new(format!(
+            "no answer from the daemon's own parts within {} s",
+            OPERATION.as_secs()
+        ))
+        .with_hint("see the daemon's log; some of what was asked for may have been done")
+    };
+    timeout(OPERATION, call)
+        .await
+        .unwrap_or_else(|_| Err(late()))
+}
+
+const ROOT: u32 = 0;
+/// A command line needs one; a monitor and a few shells beside it find room.
+const CONNECTIONS_MAX: usize = 16;
+/// Between two requests.
+const IDLE: Duration = Duration::from_secs(60);
+/// For a peer to take one line.
+const WRITE: Duration = Duration::from_secs(30);
+/// For the line that turns a connection away; the accept loop waits for it.
+const BUSY: Duration = Duration::from_millis(100);
+/// For the operator to do what was asked.
+pub(crate) const OPERATION: Duration = Duration::from_secs(120);
+/// For requests at work when the daemon stops.
+const DRAIN: Duration = Duration::from_secs(2);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
