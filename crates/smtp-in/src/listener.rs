@@ -172,3 +172,76 @@ impl fmt::Display for BindError {
 
 /// Connections that the kernel may hold for us; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(bind: &str) -> Settings {
+        Settings {
+            bind: bind.parse().unwrap(),
+            role: Role::Mx,
+            tls: TlsMode::Off,
+            proxy_from: Vec::new(),
+            session: server::Settings::default(),
+        }
+    }
+
+    #[track_caller]
+    fn check_only_v6(address: &str, others: &[&str], expected: bool) {
+        let all: Vec<SocketAddr> = others.iter().map(|other| other.parse().unwrap()).collect();
+        assert_eq!(only_v6(address.parse().unwrap(), &all), expected);
+    }
+
+    #[test]
+    fn wildcards() {
+        check_only_v6("[::]:25", &["[::]:25"], false);
+        check_only_v6("[::]:25", &["[::]:25", "0.0.0.0:25"], true);
+        check_only_v6("[::]:25", &["[::]:25", "0.0.0.0:587"], false);
+        check_only_v6("[::]:25", &["[::]:25", "127.0.0.1:25"], false);
+        check_only_v6("[::]:0", &["[::]:0", "0.0.0.0:0"], false);
+        check_only_v6("[::1]:25", &["[::1]:25"], true);
+    }
+
+    #[test]
+    fn dual_stack_takes_both() {
+        let listeners = bind(vec![settings("[::]:0")]).unwrap();
+        let port = listeners[0].local_addr().unwrap().port();
+        for client in ["127.0.0.1", "::1"] {
+            let ip: std::net::IpAddr = client.parse().unwrap();
+            std::net::TcpStream::connect((ip, port)).unwrap();
+        }
+    }
+
+    #[test]
+    fn both_wildcards_stand_side_by_side() {
+        // A port that was free a moment ago.
+        let port = bind(vec![settings("[::]:0")]).unwrap()[0]
+            .local_addr()
+            .unwrap()
+            .port();
+        let both = [format!("[::]:{port}"), format!("0.0.0.0:{port}")];
+        let both = both.iter().map(|bind| settings(bind)).collect();
+        assert_eq!(bind(both).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn port_in_use_says_where_and_what_to_do() {
+        let first = bind(vec![settings("127.0.0.1:0")]).unwrap();
+        let address = first[0].local_addr().unwrap();
+        let error = bind(vec![settings(&address.to_string())]).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with(&format!("cannot listen on `{address}`: ")),
+            "{text}"
+        );
+        assert!(text.contains("\n\nhint: another program"), "{text}");
+    }
+
+    #[test]
+    fn address_of_another_host() {
+        let error = bind(vec![settings("192.0.2.1:0")]).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("hint: no interface of this host"), "{text}");
+    }
+}

@@ -79,7 +79,10 @@ fn missing_octets(header: &[u8]) -> Result<usize, ProxyError> {
         let common = header.len().min(prefix.len());
         header[..common] == prefix[..common]
     };
-    if begins(v2::PROTOCOL_PREFIX) {
+    if header.is_empty() {
+        // Which version it is shows with the first octet; no header of either is shorter than this.
+        Ok(V1_OCTETS_MIN)
+    } else if begins(v2::PROTOCOL_PREFIX) {
         missing_octets_v2(header)
     } else if begins(V1_PREFIX) {
         missing_octets_v1(header)
@@ -100,12 +103,8 @@ fn missing_octets_v1(header: &[u8]) -> Result<usize, ProxyError> {
 }
 
 fn missing_octets_v2(header: &[u8]) -> Result<usize, ProxyError> {
-    // The 12 octets of the signature may still become a version 1 header in no way, but be fewer than 15.
     let Some(fixed) = header.first_chunk::<V2_FIXED_OCTETS>() else {
-        return Ok(V1_OCTETS_MIN
-            .min(V2_FIXED_OCTETS)
-            .saturating_sub(header.len())
-            .max(1));
+        return Ok(V2_FIXED_OCTETS - header.len());
     };
     let length = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
     let total = V2_FIXED_OCTETS + length;
@@ -125,6 +124,10 @@ fn parse(header: &[u8]) -> Result<Origin, ProxyError> {
 }
 
 fn parse_v1(header: &[u8]) -> Result<Origin, ProxyError> {
+    // "The receiver must ignore anything presented before the CRLF": ppp takes no more than four words of it.
+    if header.starts_with(b"PROXY UNKNOWN ") {
+        return Ok(None);
+    }
     let parsed = v1::Header::try_from(header).map_err(malformed)?;
     Ok(match parsed.addresses {
         v1::Addresses::Unknown => None,
@@ -173,3 +176,159 @@ const V1_OCTETS_MAX: usize = 107;
 const V2_FIXED_OCTETS: usize = 16;
 /// The length field allows 64 KiB; addresses take 216 at most, and TLVs of real proxies some hundred.
 const V2_OCTETS_MAX: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `input` in pieces of `piece` octets and checks the outcome; after a success, also that exactly the
+    /// bytes behind the header were left alone.
+    #[track_caller]
+    fn check_in_pieces(
+        input: &[u8],
+        piece: usize,
+        expected: &Result<Origin, ProxyError>,
+        rest: &[u8],
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let (mut ours, mut theirs) = tokio::io::duplex(piece);
+        let input = input.to_vec();
+        let (got, left) = runtime.block_on(async move {
+            let feed = tokio::spawn(async move {
+                use tokio::io::AsyncWriteExt as _;
+                // Fails when the header was refused before its end.
+                let _ = theirs.write_all(&input).await;
+            });
+            let got = read(&mut ours, Duration::from_secs(60)).await;
+            let mut left = Vec::new();
+            if got.is_ok() {
+                ours.read_to_end(&mut left).await.unwrap();
+            }
+            drop(ours);
+            feed.await.unwrap();
+            (got, left)
+        });
+        assert_eq!(&got, expected, "in pieces of {piece}");
+        assert_eq!(
+            left,
+            if got.is_ok() { rest } else { b"" },
+            "in pieces of {piece}"
+        );
+    }
+
+    #[track_caller]
+    fn check(header: &[u8], rest: &[u8], expected: Result<Origin, ProxyError>) {
+        let input = [header, rest].concat();
+        for piece in [1, 2, 7, 4096] {
+            check_in_pieces(&input, piece, &expected, rest);
+        }
+    }
+
+    fn origin(source: &str, destination: &str) -> Result<Origin, ProxyError> {
+        Ok(Some(Addresses {
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+        }))
+    }
+
+    /// Version 2: version and command, family and protocol, payload.
+    fn v2(command: u8, family: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
+        [v2::PROTOCOL_PREFIX, &[command, family], &length, payload].concat()
+    }
+
+    #[test]
+    fn version_1() {
+        check(
+            b"PROXY TCP4 192.0.2.1 198.51.100.2 50000 25\r\n",
+            b"EHLO x\r\n",
+            origin("192.0.2.1:50000", "198.51.100.2:25"),
+        );
+        check(
+            b"PROXY TCP6 2001:db8::1 2001:db8::2 50000 25\r\n",
+            b"",
+            origin("[2001:db8::1]:50000", "[2001:db8::2]:25"),
+        );
+        check(b"PROXY UNKNOWN\r\n", b"QUIT\r\n", Ok(None));
+        check(b"PROXY UNKNOWN ff 1 2 3 4\r\n", b"QUIT\r\n", Ok(None));
+    }
+
+    #[test]
+    fn version_2() {
+        let v4 = [192, 0, 2, 1, 198, 51, 100, 2, 0xc3, 0x50, 0, 25];
+        let v4_origin = || origin("192.0.2.1:50000", "198.51.100.2:25");
+        check(&v2(0x21, 0x11, &v4), b"EHLO x\r\n", v4_origin());
+        let with_tlv = [&v4[..], &[4, 0, 3, 1, 2, 3]].concat();
+        check(&v2(0x21, 0x11, &with_tlv), b"EHLO x\r\n", v4_origin());
+        let mut v6 = [0; 36];
+        v6[..4].copy_from_slice(&[0x20, 1, 0xd, 0xb8]);
+        v6[15] = 1;
+        v6[31] = 1;
+        v6[35] = 25;
+        let expected = origin("[2001:db8::1]:0", "[::1]:25");
+        check(&v2(0x21, 0x21, &v6), b"", expected);
+        // LOCAL: whatever addresses are in it are not to be used.
+        check(&v2(0x20, 0x11, &v4), b"QUIT\r\n", Ok(None));
+        check(&v2(0x20, 0x00, b""), b"QUIT\r\n", Ok(None));
+        check(&v2(0x21, 0x00, b""), b"QUIT\r\n", Ok(None));
+        check(&v2(0x21, 0x31, &[0; 216]), b"QUIT\r\n", Ok(None));
+    }
+
+    #[track_caller]
+    fn check_malformed(header: &[u8]) {
+        let input = header.to_vec();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let got = runtime.block_on(read(&mut &input[..], Duration::from_secs(60)));
+        assert!(matches!(got, Err(ProxyError::Malformed(_))), "{got:?}");
+    }
+
+    #[test]
+    fn refused() {
+        check(b"EHLO client.example\r\n", b"", Err(ProxyError::Missing));
+        check(
+            b"\x16\x03\x01\x02\x00\x01\x00",
+            b"",
+            Err(ProxyError::Missing),
+        );
+        check(b"PROXX TCP4", b"", Err(ProxyError::Missing));
+        check(b"", b"", Err(ProxyError::Closed));
+        check(b"PROXY TCP4 192.0.2.1", b"", Err(ProxyError::Closed));
+        check(
+            &v2(0x21, 0x11, &[0; 12])[..20],
+            b"",
+            Err(ProxyError::Closed),
+        );
+        let long = [b"PROXY UNKNOWN ".as_slice(), &[b'x'; 200]].concat();
+        check(&long, b"\r\n", Err(ProxyError::TooLong));
+        check(&v2(0x21, 0x11, &[0; 2033]), b"", Err(ProxyError::TooLong));
+        check_malformed(b"PROXY TCP4 192.0.2.1 198.51.100.2 50000\r\n");
+        check_malformed(b"PROXY TCP4 2001:db8::1 2001:db8::2 1 2\r\n");
+        check_malformed(b"PROXY TCP4 192.0.2.1 198.51.100.2 99999 25\r\n");
+        check_malformed(b"PROXY TCP4 192.0.2.1 198.51.100.2 \xff\xff 25\r\n");
+        check_malformed(&v2(0x11, 0x11, &[0; 12]));
+        check_malformed(&v2(0x22, 0x11, &[0; 12]));
+        check_malformed(&v2(0x21, 0x12, &[0; 12]));
+        check_malformed(&v2(0x21, 0x11, &[0; 11]));
+    }
+
+    #[test]
+    fn longest_headers_fit() {
+        let line = format!("PROXY UNKNOWN {}\r\n", "x".repeat(91));
+        assert_eq!(line.len(), V1_OCTETS_MAX);
+        check(line.as_bytes(), b"QUIT\r\n", Ok(None));
+        check(&v2(0x20, 0, &[0; 2032]), b"QUIT\r\n", Ok(None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_times_out() {
+        let (mut ours, _theirs) = tokio::io::duplex(64);
+        let got = read(&mut ours, Duration::from_secs(10)).await;
+        assert_eq!(got, Err(ProxyError::TimedOut));
+    }
+}

@@ -174,3 +174,76 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 
 const ENCRYPTED_KEY: &[u8] = b"BEGIN ENCRYPTED PRIVATE KEY";
 const UNKNOWN: &str = "unknown";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (String, String) {
+        let names = vec!["mx.example.org".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[track_caller]
+    fn check(certificate: &str, key: &str, expected: &str, input: Input) {
+        let error = load(certificate.as_bytes(), key.as_bytes()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with(expected), "{text}");
+        assert_eq!(error.input(), input);
+    }
+
+    #[test]
+    fn loads() {
+        let (certificate, key) = pair();
+        let (issuer, _) = pair();
+        load(certificate.as_bytes(), key.as_bytes()).unwrap();
+        let chain = format!("a comment\n{certificate}\n{issuer}");
+        load(chain.as_bytes(), key.as_bytes()).unwrap();
+        // One file with both is usual, too.
+        let both = format!("{key}{certificate}");
+        load(both.as_bytes(), both.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn errors_say_which_and_why() {
+        let (certificate, key) = pair();
+        let (other_certificate, other_key) = pair();
+        let no_certificate = "no certificate in it\n\nhint: ";
+        check("", &key, no_certificate, Input::Certificate);
+        check(&key, &key, no_certificate, Input::Certificate);
+        let no_key = "no private key in it\n\nhint: ";
+        check(&certificate, "", no_key, Input::Key);
+        check(&certificate, &certificate, no_key, Input::Key);
+        let mismatch = "the private key does not match the certificate";
+        check(&certificate, &other_key, mismatch, Input::Key);
+        let issuer_first = format!("{other_certificate}{certificate}");
+        check(&issuer_first, &key, mismatch, Input::Key);
+        let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+        let message = "the private key is encrypted\n\nhint: ";
+        check(&certificate, &encrypted, message, Input::Key);
+        let torn = &certificate[..certificate.len() / 2];
+        let message = "the certificate cannot be read: ";
+        check(torn, &key, message, Input::Certificate);
+        let garbled = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        check(garbled, &key, message, Input::Certificate);
+        let message = "the private key cannot be read: ";
+        check(&certificate, &key[..key.len() / 2], message, Input::Key);
+        let garbled = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        check(&certificate, garbled, message, Input::Key);
+    }
+
+    #[test]
+    fn replaced_for_all_clones() {
+        let load = |(certificate, key): (String, String)| {
+            load(certificate.as_bytes(), key.as_bytes()).unwrap()
+        };
+        let (first, second) = (load(pair()), load(pair()));
+        let holder = Holder::new(Arc::clone(&first));
+        let clone = holder.clone();
+        assert!(Arc::ptr_eq(&clone.current(), &first));
+        holder.replace(Arc::clone(&second));
+        assert!(Arc::ptr_eq(&clone.current(), &second));
+        assert_eq!(format!("{holder:?}"), "Holder");
+    }
+}
