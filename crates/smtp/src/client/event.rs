@@ -1,0 +1,59 @@
+//! Events of the client side, and the transaction that it is given.
+
+use envelope::{
+    BodyKind, Diagnosis, Mailbox, Notify, OriginalRecipient, Outcome, Reply, Return, ReversePath,
+};
+
+/// What a client session tells its driver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Greeting and EHLO are done (also after TLS), or the previous transaction is over and cleaned up: the next
+    /// call is `start_tls`, `send` or `quit`.
+    Ready,
+    /// The peer said 220 to STARTTLS: do the handshake, then call `handle_tls_started`. Bytes that are still to
+    /// come belong to TLS.
+    TlsGo,
+    /// The peer does not want TLS now; the session is usable in clear.
+    TlsRefused(Reply),
+    /// At least one recipient stands and the peer waits for the body: `send_body` until `finish_body`, or
+    /// `abort_body`.
+    BodyWanted,
+    /// The transaction is over: one outcome per recipient, in order. `Ready` or `Closed` follows.
+    /// May come while the body is still being sent: stop then; further body calls are ignored.
+    Done(Vec<Outcome>),
+    /// The connection is of no more use, and why. The last event; flush the output (a QUIT may be in it) and close.
+    Closed(Diagnosis),
+}
+
+/// One message to one peer: the envelope as the peer is to see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    /// MAIL FROM.
+    pub reverse_path: ReversePath,
+    /// RCPT TO, in order; at least one.
+    pub recipients: Vec<TransactionRecipient>,
+    /// `BODY=`: said when the peer has 8BITMIME.
+    pub body: BodyKind,
+    /// Whether the message needs SMTPUTF8 (its headers, or as it came in); addresses that need it are seen besides.
+    pub smtputf8: bool,
+    /// Octets of the body: told by SIZE, checked against the peer's limit before MAIL.
+    pub size: u64,
+    /// `RET=`: said when the peer has DSN.
+    pub ret: Option<Return>,
+    /// `ENVID=`, decoded: said when the peer has DSN.
+    pub envid: Option<Box<str>>,
+    /// Use BDAT when the peer has CHUNKING: the body may hold lines over 998 octets, or a bare CR or LF.
+    /// With DATA a long line goes as it is, and a bare CR or LF ends the attempt (see `send_body`).
+    pub prefers_chunking: bool,
+}
+
+/// One RCPT command to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionRecipient {
+    /// RCPT TO.
+    pub target: Mailbox,
+    /// `NOTIFY=`: said when the peer has DSN.
+    pub notify: Option<Notify>,
+    /// `ORCPT=`: said when the peer has DSN.
+    pub original: Option<OriginalRecipient>,
+}

@@ -1,0 +1,431 @@
+//! The body of DATA (RFC 5321 §4.5.2): taking the dots out, putting them in, and finding the one true end.
+//!
+//! Only CRLF `.` CRLF ends a body, or `.` CRLF at its very beginning. Any CR or LF that is not part of a CRLF is
+//! *bare*: the decoder passes it on, remembers it and reads on to the true end, so that whoever refuses the message
+//! knows where the next command begins. That closes SMTP smuggling: no other form (`\n.\n`, `\r\n.\r\r\n`, `\r.\r`, …)
+//! ends a body for us.
+//!
+//! Bytes come out unchanged but for the dots. There is no limit on the length of a line here: a forwarder changes
+//! no byte, and over-long lines are common enough in real mail.
+
+use memchr::memchr2;
+
+/// Takes the dots out and finds the end.
+#[derive(Debug, Clone, Default)]
+pub struct Decoder {
+    position: Position,
+    bare: bool,
+}
+
+/// Where in a line the last byte left us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Position {
+    /// Behind CRLF, or before the first byte.
+    #[default]
+    LineStart,
+    /// Within a line.
+    Text,
+    /// Behind a CR that is not passed on yet.
+    Cr,
+    /// Behind a dot at the start of a line, not passed on.
+    Dot,
+    /// Behind such a dot and a CR, neither passed on.
+    DotCr,
+}
+
+impl Decoder {
+    /// Decodes `input` and appends to `out`. Gives `Some(octets used)` when the end was found: what lies behind
+    /// belongs to the next command. With `None`, all of `input` is used and more is to come.
+    pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+        let mut at = 0;
+        while at < input.len() {
+            if matches!(self.position, Position::LineStart | Position::Text) {
+                at += self.run(&input[at..], out);
+            }
+            let Some(byte) = input.get(at) else { break };
+            at += 1;
+            if self.step(*byte, out) {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// Whether a bare CR or LF was seen.
+    pub fn saw_bare_newline(&self) -> bool {
+        self.bare
+    }
+
+    /// The bulk path: passes on whole lines in one copy, up to the first byte that needs [`Decoder::step`].
+    fn run(&mut self, input: &[u8], out: &mut Vec<u8>) -> usize {
+        let mut end = 0;
+        if self.position == Position::LineStart && input.first() == Some(&b'.') {
+            return 0;
+        }
+        loop {
+            let Some(newline) = memchr2(b'\r', b'\n', &input[end..]) else {
+                if end < input.len() {
+                    self.position = Position::Text;
+                }
+                end = input.len();
+                break;
+            };
+            if newline > 0 {
+                self.position = Position::Text;
+            }
+            end += newline;
+            if !input[end..].starts_with(b"\r\n") {
+                break;
+            }
+            end += 2;
+            self.position = Position::LineStart;
+            if input.get(end) == Some(&b'.') {
+                break;
+            }
+        }
+        out.extend_from_slice(&input[..end]);
+        end
+    }
+
+    /// One byte through the table; true at the end of the body.
+    fn step(&mut self, byte: u8, out: &mut Vec<u8>) -> bool {
+        match (self.position, byte) {
+            (Position::DotCr, b'\n') => return true,
+            (Position::Cr, b'\n') => {
+                out.extend_from_slice(b"\r\n");
+                self.position = Position::LineStart;
+            }
+            (Position::LineStart, b'.') => self.position = Position::Dot,
+            (Position::Dot, b'\r') => self.position = Position::DotCr,
+            (Position::Cr | Position::DotCr, _) => {
+                // The CR was bare. What follows counts as text, never as the start of a line.
+                self.bare = true;
+                out.push(b'\r');
+                self.text(byte, out);
+            }
+            (Position::LineStart | Position::Text | Position::Dot, _) => self.text(byte, out),
+        }
+        false
+    }
+
+    fn text(&mut self, byte: u8, out: &mut Vec<u8>) {
+        if byte == b'\r' {
+            self.position = Position::Cr;
+            return;
+        }
+        self.bare |= byte == b'\n';
+        out.push(byte);
+        self.position = Position::Text;
+    }
+}
+
+/// Puts the dots in.
+///
+/// The body must consist of lines ended by CRLF; see [`BareNewline`]. A body that does not end in CRLF gets one, for
+/// DATA cannot say otherwise.
+#[derive(Debug, Clone, Default)]
+pub struct Encoder {
+    position: Place,
+}
+
+/// As [`Position`], for the encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Place {
+    #[default]
+    LineStart,
+    Text,
+    Cr,
+}
+
+/// A bare CR or LF in a body that was to go by DATA. It could end the body early for a careless peer, so it is never
+/// sent like this; BDAT can carry it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("bare CR or LF in a body sent with DATA")]
+pub struct BareNewline;
+
+impl Encoder {
+    /// Appends `input` with its dots doubled at the start of lines, the first byte included. On an error everything
+    /// before the bare CR or LF is in `out`, and the encoder is of no more use.
+    pub fn encode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), BareNewline> {
+        let mut rest = input;
+        while let Some(first) = rest.first() {
+            match (self.position, first) {
+                (Place::Cr, b'\n') => {
+                    out.extend_from_slice(b"\r\n");
+                    self.position = Place::LineStart;
+                    rest = &rest[1..];
+                    continue;
+                }
+                (Place::Cr, _) => return Err(BareNewline),
+                (Place::LineStart, b'.') => out.push(b'.'),
+                (Place::LineStart | Place::Text, _) => {}
+            }
+            let used = self.run(rest, out)?;
+            rest = &rest[used..];
+        }
+        Ok(())
+    }
+
+    /// Ends the body: CRLF where the last line has none, then the dot.
+    pub fn finish(self, out: &mut Vec<u8>) -> Result<(), BareNewline> {
+        match self.position {
+            Place::Cr => return Err(BareNewline),
+            Place::Text => out.extend_from_slice(b"\r\n"),
+            Place::LineStart => {}
+        }
+        out.extend_from_slice(b".\r\n");
+        Ok(())
+    }
+
+    /// Copies up to the next line that begins with a dot, whose dot is then doubled by the caller. The first byte of
+    /// `input` was looked at already.
+    fn run(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, BareNewline> {
+        let mut end = 0;
+        loop {
+            let Some(newline) = memchr2(b'\r', b'\n', &input[end..]) else {
+                if end < input.len() {
+                    self.position = Place::Text;
+                }
+                out.extend_from_slice(input);
+                return Ok(input.len());
+            };
+            end += newline;
+            match &input[end..] {
+                [b'\r', b'\n', ..] => {}
+                [b'\r'] => {
+                    out.extend_from_slice(&input[..end]);
+                    self.position = Place::Cr;
+                    return Ok(input.len());
+                }
+                _ => {
+                    out.extend_from_slice(&input[..end]);
+                    return Err(BareNewline);
+                }
+            }
+            end += 2;
+            self.position = Place::LineStart;
+            if input.get(end) == Some(&b'.') {
+                out.extend_from_slice(&input[..end]);
+                return Ok(end);
+            }
+        }
+    }
+}
+
+/// Watches a body that needs no decoding (BDAT) for bare CR and LF.
+#[derive(Debug, Clone, Default)]
+pub struct NewlineCheck {
+    after_cr: bool,
+    bare: bool,
+}
+
+impl NewlineCheck {
+    /// Looks at the next bytes of the body.
+    pub fn scan(&mut self, mut input: &[u8]) {
+        if self.bare {
+            return;
+        }
+        if self.after_cr && !input.is_empty() {
+            self.after_cr = false;
+            let Some(rest) = input.strip_prefix(b"\n") else {
+                self.bare = true;
+                return;
+            };
+            input = rest;
+        }
+        while let Some(newline) = memchr2(b'\r', b'\n', input) {
+            match &input[newline..] {
+                [b'\r', b'\n', rest @ ..] => input = rest,
+                [b'\r'] => {
+                    self.after_cr = true;
+                    return;
+                }
+                _ => {
+                    self.bare = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// At the end of the body: whether a bare CR or LF was seen.
+    pub fn saw_bare_newline(&self) -> bool {
+        self.bare || self.after_cr
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decodes in two pieces cut at every point, then byte by byte. `expected`: body, whether bare, bytes left over.
+    #[track_caller]
+    fn check(input: &str, expected: Option<(&str, bool, &str)>) {
+        let input = input.as_bytes();
+        let cuts = (0..=input.len()).map(|cut| vec![&input[..cut], &input[cut..]]);
+        for parts in cuts.chain([input.chunks(1).collect::<Vec<_>>()]) {
+            let mut decoder = Decoder::default();
+            let mut out = Vec::new();
+            let mut used = 0;
+            let mut ended = false;
+            for part in &parts {
+                match decoder.decode(part, &mut out) {
+                    Some(octets) => {
+                        used += octets;
+                        ended = true;
+                        break;
+                    }
+                    None => used += part.len(),
+                }
+            }
+            let body = String::from_utf8_lossy(&out);
+            let rest = String::from_utf8_lossy(&input[used..]);
+            let got = ended.then_some((&*body, decoder.saw_bare_newline(), &*rest));
+            assert_eq!(got, expected, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn sound_bodies() {
+        check(".\r\n", Some(("", false, "")));
+        check(".\r\nQUIT\r\n", Some(("", false, "QUIT\r\n")));
+        check("a\r\n.\r\n", Some(("a\r\n", false, "")));
+        check("\r\n.\r\n.\r\n", Some(("\r\n", false, ".\r\n")));
+        check("\r\n\r\n.\r\n", Some(("\r\n\r\n", false, "")));
+        check("..\r\n.\r\n", Some((".\r\n", false, "")));
+        check("..a\r\n...\r\n.\r\n", Some((".a\r\n..\r\n", false, "")));
+        check(".a\r\n.\r\n", Some(("a\r\n", false, "")));
+        check("a.\r\n.b.\r\n.\r\n", Some(("a.\r\nb.\r\n", false, "")));
+        check("a..\r\n..\r\n.\r\nx", Some(("a..\r\n.\r\n", false, "x")));
+        check("a\0ü\r\n.\r\n", Some(("a\0ü\r\n", false, "")));
+    }
+
+    #[test]
+    fn unfinished_bodies() {
+        for input in [
+            "",
+            "a",
+            "a\r\n",
+            "a\r\n.",
+            "a\r\n.\r",
+            ".",
+            "a.\r\n",
+            "a\r\n..\r\n",
+        ] {
+            check(input, None);
+        }
+    }
+
+    /// The forms of SMTP smuggling (CVE-2023-51764 and its kin): none ends the body, all are remembered.
+    #[test]
+    fn smuggling() {
+        let forms = [
+            "\n.\n",
+            "\n.\r\n",
+            "\r.\r",
+            "\r.\r\n",
+            "\r\n.\n",
+            "\r\n.\r",
+            "\r\n.\r\r\n",
+            "\r\r\n.\r\r\n",
+            "\n.\r",
+            "\r.\n",
+            "\r\n.\r.\r\n",
+            "\r\n.\n\r\n",
+            "\n\n.\n\n",
+            "\r\n\0.\n",
+        ];
+        for form in forms {
+            let input = format!("a{form}MAIL FROM:<x>\r\n.\r\nQUIT\r\n");
+            let mut decoder = Decoder::default();
+            let used = decoder.decode(input.as_bytes(), &mut Vec::new()).unwrap();
+            assert_eq!(&input[used..], "QUIT\r\n", "{form:?}");
+            assert!(decoder.saw_bare_newline(), "{form:?}");
+            for split in 0..used {
+                let mut split_decoder = Decoder::default();
+                let mut out = Vec::new();
+                assert_eq!(
+                    split_decoder.decode(&input.as_bytes()[..split], &mut out),
+                    None
+                );
+                let rest = split_decoder.decode(&input.as_bytes()[split..], &mut out);
+                assert_eq!(rest, Some(used - split), "{form:?} split at {split}");
+            }
+        }
+    }
+
+    #[test]
+    fn bare_newlines_pass_unchanged() {
+        check("a\nb\r\n.\r\n", Some(("a\nb\r\n", true, "")));
+        check("a\rb\r\n.\r\n", Some(("a\rb\r\n", true, "")));
+        check("\n.\r\n.\r\n", Some(("\n.\r\n", true, "")));
+        check("a\r\r\n.\r\n", Some(("a\r\r\n", true, "")));
+        check("\r.\r\n.\r\n", Some(("\r.\r\n", true, "")));
+    }
+
+    #[track_caller]
+    fn check_encode(body: &str, expected: Result<&str, BareNewline>) {
+        for split in 0..=body.len() {
+            let mut encoder = Encoder::default();
+            let mut out = Vec::new();
+            let got = encoder
+                .encode(&body.as_bytes()[..split], &mut out)
+                .and_then(|()| encoder.encode(&body.as_bytes()[split..], &mut out))
+                .and_then(|()| encoder.finish(&mut out))
+                .map(|()| String::from_utf8_lossy(&out).into_owned());
+            assert_eq!(
+                got.as_deref(),
+                expected.as_ref().copied(),
+                "{body:?} split at {split}"
+            );
+            let ends_in_crlf = body.is_empty() || body.ends_with("\r\n");
+            if got.is_ok() && ends_in_crlf {
+                let mut decoded = Vec::new();
+                let used = Decoder::default().decode(&out, &mut decoded);
+                assert_eq!((used, &*decoded), (Some(out.len()), body.as_bytes()));
+            }
+        }
+    }
+
+    #[test]
+    fn encode() {
+        check_encode("", Ok(".\r\n"));
+        check_encode("a\r\n", Ok("a\r\n.\r\n"));
+        check_encode("a", Ok("a\r\n.\r\n"));
+        check_encode(".", Ok("..\r\n.\r\n"));
+        check_encode(".\r\n", Ok("..\r\n.\r\n"));
+        check_encode(
+            ".\r\n.\r\n\r\n..a.\r\nb.\r\n",
+            Ok("..\r\n..\r\n\r\n...a.\r\nb.\r\n.\r\n"),
+        );
+        check_encode("\r\n\r\n", Ok("\r\n\r\n.\r\n"));
+        check_encode("a\r\n.", Ok("a\r\n..\r\n.\r\n"));
+        for bare in [
+            "a\nb", "a\rb", "\n", "\r", "a\r", "a\r\r\n", "\r\n.\n", ".\r.\r\n", "a\n.\n",
+        ] {
+            check_encode(bare, Err(BareNewline));
+        }
+    }
+
+    #[track_caller]
+    fn check_newlines(body: &str, bare: bool) {
+        for split in 0..=body.len() {
+            let mut check = NewlineCheck::default();
+            check.scan(&body.as_bytes()[..split]);
+            check.scan(&body.as_bytes()[split..]);
+            assert_eq!(check.saw_bare_newline(), bare, "{body:?} split at {split}");
+        }
+    }
+
+    #[test]
+    fn newline_check() {
+        for sound in ["", "a", "a\r\n", "\r\n\r\na\r\nb"] {
+            check_newlines(sound, false);
+        }
+        for bare in [
+            "\n", "\r", "a\r", "a\nb\r\n", "a\rb\r\n", "\r\r\n", "\r\n\n", "a\r\n\r",
+        ] {
+            check_newlines(bare, true);
+        }
+    }
+}
