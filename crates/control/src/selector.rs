@@ -237,3 +237,62 @@ fn is_false(flag: &bool) -> bool {
 
 /// Of a wrong text, an error message shows no more.
 const SHOWN_CHARS: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: &str, mailbox: Option<&str>, expected: bool) {
+        let mailbox: Option<Mailbox> = mailbox.map(|text| text.parse().unwrap());
+        let pattern: SenderPattern = pattern.parse().unwrap();
+        assert_eq!(pattern.matches(mailbox.as_ref()), expected);
+        // What is shown is what can be typed.
+        assert_eq!(pattern.to_string().parse(), Ok(pattern));
+    }
+
+    #[test]
+    fn patterns() {
+        check("example.org", Some("a@EXAMPLE.org"), true);
+        check("@example.org", Some("a@example.org"), true);
+        check("example.org", Some("a@sub.example.org"), false);
+        check("Alice@example.org", Some("alice@Example.org"), true);
+        check("alice@example.org", Some("bob@example.org"), false);
+        check("alice@example.org", Some("alice@example.net"), false);
+        check("alice@example.org", None, false);
+        check("<>", None, true);
+        check("<>", Some("alice@example.org"), false);
+        assert!("a b".parse::<Pattern>().is_err());
+        assert!("".parse::<SenderPattern>().is_err());
+    }
+
+    #[test]
+    fn ids() {
+        let message = MessageId::from_bits(77);
+        let leg = LegId { message, number: 3 };
+        let other = LegId { message, number: 4 };
+        let whole: Id = message.to_string().parse().unwrap();
+        let single: Id = leg.to_string().parse().unwrap();
+        assert_eq!((whole, single), (Id::Message(message), Id::Leg(leg)));
+        assert!(whole.names(leg) && whole.names(other));
+        assert!(single.names(leg) && !single.names(other));
+        for bad in [
+            "",
+            "1",
+            ".0",
+            &format!("{message}."),
+            &format!("{message}.-1"),
+        ] {
+            assert!(bad.parse::<Id>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_error_shows_a_bounded_clean_text() {
+        let error = format!("\x1b[31m{}", "x".repeat(500))
+            .parse::<Id>()
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(text.len() < 200 && !text.contains('\x1b'), "{text}");
+    }
+}

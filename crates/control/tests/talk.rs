@@ -1,0 +1,323 @@
+//! Client and server over a real socket, with an operator that remembers what it was asked.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::sync::{Arc, Mutex};
+
+use control::{
+    Body, Client, ClientError, Count, Fault, LegRow, LegState, MessageDetails, Operator, Page,
+    Part, QueueAction, QueueCounts, Reloaded, Selector, Socket, SrsAnswer, Status,
+};
+use envelope::{LegId, MessageId, Timestamp};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+const ID: MessageId = MessageId::from_bits(77);
+
+#[derive(Default)]
+struct Desk {
+    asked: Mutex<Vec<String>>,
+}
+
+/// Two pieces, the first larger than one line may carry; then perhaps a failure.
+struct Pieces {
+    left: Vec<Vec<u8>>,
+    fails: bool,
+}
+
+impl Body for Pieces {
+    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        match self.left.pop() {
+            None if self.fails => Err(Fault::new("body damaged")),
+            piece => Ok(piece),
+        }
+    }
+}
+
+impl Operator for Desk {
+    type Body = Pieces;
+
+    async fn status(&self) -> Result<Status, Fault> {
+        Ok(Status {
+            version: "1".to_owned(),
+            hostname: "mx.example".to_owned(),
+            pid: 1,
+            started: Timestamp::from_unix_millis(1),
+            listeners: vec!["[::]:25".to_owned()],
+            connections: 0,
+            queue: QueueCounts::default(),
+            sites: Vec::new(),
+        })
+    }
+
+    async fn reload(&self) -> Result<Reloaded, Fault> {
+        Err(Fault::new("forwards:3:7: not an address").with_hint("write user@domain"))
+    }
+
+    async fn queue_list(
+        &self,
+        filter: Selector,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> Result<Page, Fault> {
+        self.note(format!("list {filter:?} {cursor:?} {limit}"));
+        Ok(Page {
+            legs: vec![row()],
+            next: Some("more".to_owned()),
+        })
+    }
+
+    async fn queue_show(&self, id: MessageId) -> Result<MessageDetails, Fault> {
+        Err(Fault::new(format!("no message {id}")))
+    }
+
+    async fn queue_cat(&self, _: MessageId, part: Part) -> Result<Pieces, Fault> {
+        Ok(Pieces {
+            left: vec![b"end".to_vec(), vec![0xFF; 200_000]],
+            fails: part == Part::Body,
+        })
+    }
+
+    async fn queue_action(&self, action: QueueAction, selector: Selector) -> Result<Count, Fault> {
+        self.note(format!("{action:?} {selector:?}"));
+        Ok(Count { legs: 3 })
+    }
+
+    async fn srs_encode(&self, address: String) -> Result<SrsAnswer, Fault> {
+        let result = "SRS0=x".to_owned();
+        Ok(SrsAnswer { address, result })
+    }
+
+    async fn srs_decode(&self, _: String) -> Result<SrsAnswer, Fault> {
+        Err(Fault::new("not an SRS address"))
+    }
+}
+
+impl Desk {
+    fn note(&self, text: String) {
+        self.asked.lock().unwrap().push(text);
+    }
+}
+
+fn row() -> LegRow {
+    LegRow {
+        leg: LegId {
+            message: ID,
+            number: 2,
+        },
+        state: LegState::Held,
+        reverse_path: "<>".to_owned(),
+        recipient: "alice@example.org".to_owned(),
+        target: "jane@private.example".to_owned(),
+        host: "private.example".to_owned(),
+        size: 10,
+        arrived: Timestamp::from_unix_millis(1_795_264_496_789),
+        next_try: None,
+        attempts: 4,
+        last: "4.4.1 connection refused".to_owned(),
+    }
+}
+
+/// A server at work in a directory of its own.
+struct Running {
+    dir: TempDir,
+    desk: Arc<Desk>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let desk = Arc::new(Desk::default());
+        let socket = Socket::bind(&dir.path().join("control")).await.unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async { stopped.await.unwrap_or_default() };
+        let task = tokio::spawn(socket.serve(Arc::clone(&desk), shutdown));
+        Self {
+            dir,
+            desk,
+            stop,
+            task,
+        }
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(&self.dir.path().join("control"))
+            .await
+            .unwrap()
+    }
+
+    /// Sends bytes as they are, and gives the line that comes back.
+    async fn raw(&self, bytes: &[u8]) -> String {
+        let stream = UnixStream::connect(self.dir.path().join("control"))
+            .await
+            .unwrap();
+        let (reader, mut writer) = stream.into_split();
+        // A refused request may be answered, and the connection closed, before all of it is written.
+        let _ = writer.write_all(bytes).await;
+        let mut line = String::new();
+        BufReader::new(reader).read_line(&mut line).await.unwrap();
+        line
+    }
+}
+
+#[tokio::test]
+async fn every_request_finds_its_answer() {
+    let running = Running::start().await;
+    let mut client = running.client().await;
+    assert_eq!(client.ping().await.unwrap(), env!("CARGO_PKG_VERSION"));
+    assert_eq!(client.status().await.unwrap().listeners, ["[::]:25"]);
+    let fault = client.reload().await.unwrap_err();
+    assert_eq!(fault.to_string(), "forwards:3:7: not an address");
+    assert_eq!(fault.hint(), Some("write user@domain"));
+    let filter = Selector {
+        to: Some("@Example.org".parse().unwrap()),
+        ..Selector::default()
+    };
+    let page = client.queue_list(filter, None, 999_999).await.unwrap();
+    assert_eq!(
+        (page.legs, page.next.as_deref()),
+        (vec![row()], Some("more"))
+    );
+    assert!(client.queue_show(ID).await.is_err());
+    let selector = Selector {
+        from: Some("<>".parse().unwrap()),
+        ..Selector::default()
+    };
+    let count = client
+        .queue_action(QueueAction::Bounce, selector)
+        .await
+        .unwrap();
+    assert_eq!(count.legs, 3);
+    let answer = client.srs_encode("a@b.example".to_owned()).await.unwrap();
+    assert_eq!(
+        (answer.address.as_str(), answer.result.as_str()),
+        ("a@b.example", "SRS0=x")
+    );
+    assert!(client.srs_decode("a@b.example".to_owned()).await.is_err());
+    let asked = running.desk.asked.lock().unwrap().clone();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!(
+        asked[0].contains("Domain(example.org)") && asked[0].ends_with("None 1000"),
+        "{asked:?}"
+    );
+    assert!(
+        asked[1].starts_with("Bounce") && asked[1].contains("Null"),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_message_comes_in_pieces() {
+    let running = Running::start().await;
+    let mut client = running.client().await;
+    for (part, complete) in [(Part::Whole, true), (Part::Body, false)] {
+        let mut got = Vec::new();
+        let sink = |piece: &[u8]| {
+            assert!(piece.len() <= 48 * 1024);
+            got.extend_from_slice(piece);
+            Ok(())
+        };
+        let result = client.queue_cat(ID, part, sink).await;
+        assert_eq!(result.is_ok(), complete, "{result:?}");
+        assert_eq!((got.len(), &got[200_000..]), (200_003, b"end".as_slice()));
+    }
+    // The connection is in step after both.
+    client.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn bad_requests() {
+    let running = Running::start().await;
+    let long = [b" ".repeat(control::LINE_OCTETS_MAX + 1), b"\n".to_vec()].concat();
+    let rows: [(&[u8], &str); 8] = [
+        (b"hello\n", "not a request"),
+        (b"{\"v\":2,\"do\":\"fly\"}\n", "protocol 2"),
+        (b"{\"v\":1,\"do\":\"fly\"}\n", "not a request"),
+        (b"\xFF\xFE\n", "not a request"),
+        (&long, "over 65536 octets"),
+        (b"{\"v\":1,\"do\":\"queue_action\",\"action\":\"remove\",\"selector\":{}}\n", "nothing is selected"),
+        (
+            b"{\"v\":1,\"do\":\"queue_action\",\"action\":\"remove\",\"selector\":{\"all\":true,\"tO\":\"x.example\"}}\n",
+            "unknown field `tO`",
+        ),
+        (
+            b"{\"v\":1,\"do\":\"queue_action\",\"action\":\"remove\",\"selector\":{\"all\":true,\"ids\":[\"0000000000000000000000002D\"]}}\n",
+            "exclude each other",
+        ),
+    ];
+    for (bytes, expected) in rows {
+        let line = running.raw(bytes).await;
+        assert!(
+            line.starts_with("{\"error\":") && line.contains(expected),
+            "{expected}: {line}"
+        );
+    }
+    assert!(running.desk.asked.lock().unwrap().is_empty());
+}
+
+/// The form that `--json` prints and other programs read.
+#[tokio::test]
+async fn the_wire_form_is_stable() {
+    let running = Running::start().await;
+    let line = running
+        .raw(b"{\"v\":1,\"do\":\"queue_list\",\"limit\":1}\n")
+        .await;
+    let expected = concat!(
+        r#"{"page":{"legs":[{"leg":"0000000000000000000000002D.2","state":"held","reverse_path":"<>","#,
+        r#""recipient":"alice@example.org","target":"jane@private.example","host":"private.example","#,
+        r#""size":10,"arrived":"2026-11-21T12:34:56.789Z","next_try":null,"attempts":4,"#,
+        r#""last":"4.4.1 connection refused"}],"next":"more"}}"#,
+        "\n",
+    );
+    assert_eq!(line, expected);
+}
+
+#[tokio::test]
+async fn too_many_connections_are_told_so() {
+    let running = Running::start().await;
+    let mut open = Vec::new();
+    for _ in 0..16 {
+        let mut client = running.client().await;
+        client.ping().await.unwrap();
+        open.push(client);
+    }
+    let fault = running.client().await.ping().await.unwrap_err();
+    assert_eq!(fault.to_string(), "too many control connections");
+    drop(open.pop());
+    // The slot is free once the server has seen the end of the connection.
+    while running.client().await.ping().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn shutdown_ends_it_and_removes_the_file() {
+    let running = Running::start().await;
+    running.client().await.ping().await.unwrap();
+    let path = running.dir.path().join("control");
+    running.stop.send(()).unwrap();
+    running.task.await.unwrap();
+    assert!(!path.exists());
+    let error = Client::connect(&path).await.unwrap_err();
+    assert!(matches!(error, ClientError::NotRunning { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_in_the_middle_hurts_nobody() {
+    let running = Running::start().await;
+    let mut stream = UnixStream::connect(running.dir.path().join("control"))
+        .await
+        .unwrap();
+    let request = format!("{{\"v\":1,\"do\":\"queue_cat\",\"id\":\"{ID}\",\"part\":\"whole\"}}\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut start = [0; 10];
+    stream.read_exact(&mut start).await.unwrap();
+    assert_eq!(&start, b"{\"chunk\":\"");
+    drop(stream);
+    running.client().await.ping().await.unwrap();
+}
