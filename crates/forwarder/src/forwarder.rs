@@ -1,0 +1,313 @@
+//! Recipients: hosted, an SRS address of ours, postmaster, or none of our business.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use envelope::{Domain, ForwardPath, Host, LocalPart, Mailbox, Reply, Timestamp};
+use srs::{Day, ReverseError, Reversed, Srs};
+
+use crate::replies;
+use crate::table::{Expansion, Options, Resolution, SRS_DOMAIN_OCTETS_MAX, Table, Target};
+
+/// What the operator configures.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The relay's own name: `<postmaster>` is taken as the postmaster of this.
+    pub hostname: Domain,
+    /// The domain of rewritten reverse paths, unless an option of the table names another. At most 189 octets, so
+    /// that every local part fits before it.
+    pub srs_domain: Domain,
+    /// Who gets the mail to a postmaster who has no line of his own (RFC 5321 §4.5.1). May itself be hosted.
+    pub postmaster: Option<Mailbox>,
+    /// More Received headers than this are a loop (RFC 5321 §6.3); 50 is usual.
+    pub received_max: u32,
+}
+
+/// Settings that cannot work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// With a local part before it, it would be no address.
+    #[error("SRS domain over {SRS_DOMAIN_OCTETS_MAX} octets")]
+    SrsDomainTooLong,
+}
+
+/// Decides where mail goes and under which sender. The table is an argument, since a reload replaces it.
+#[derive(Debug)]
+pub struct Forwarder {
+    pub(crate) srs: Srs,
+    pub(crate) settings: Settings,
+}
+
+/// Where mail to one recipient goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// It is hosted, and forwarded.
+    Forward(Expansion),
+    /// It is an SRS address of ours, and goes back to who sent the original: mostly one target, or several when
+    /// the sender is hosted here and forwarded in turn.
+    Return {
+        /// Who is behind the SRS address.
+        sender: Mailbox,
+        /// Where the mail goes.
+        expansion: Expansion,
+    },
+    /// It is a token of ours: recall it, put it into [`Recalled`], ask again. If it cannot be recalled, it is
+    /// refused with [`SrsRefusal::TokenForgotten`].
+    Token(String),
+    /// It is hosted, accepted and dropped.
+    Discard,
+    /// It is hosted and refused.
+    Refused(Reply),
+    /// Its domain is ours, and there is no such address.
+    Unknown,
+    /// It is in an SRS domain of ours and looks like SRS, and is not valid.
+    SrsRefused(SrsRefusal),
+    /// Its domain is not ours.
+    NotHosted,
+}
+
+/// What an address is as an SRS address of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SrsRecipient {
+    /// It is none: not in an SRS domain of ours, or it does not look like SRS.
+    NotOurs,
+    /// It stands for this sender, or for the first forwarder's SRS0 address.
+    Decoded(Mailbox),
+    /// It stands for the sender that was kept under this token.
+    Token(String),
+    /// It is not valid, and is refused before any catch-all.
+    Refused(SrsRefusal),
+}
+
+/// Why an SRS address of ours is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SrsRefusal {
+    /// It is not whole, not signed by us, expired, or from the future.
+    Invalid(ReverseError),
+    /// It is valid, but nobody remembers what it stood for.
+    TokenForgotten,
+    /// It is signed, but what is in it is no address.
+    NotAnAddress,
+}
+
+/// Senders recalled by their tokens, to ask [`Forwarder::route`] and [`Forwarder::plan`] again.
+#[derive(Debug, Clone, Default)]
+pub struct Recalled(HashMap<String, Mailbox>);
+
+impl Recalled {
+    /// Takes in what the spool kept under a token ([`TokenMapping`](crate::TokenMapping)). Fails if that is no
+    /// address any more.
+    pub fn insert(&mut self, token: String, sender: &str) -> Result<(), SrsRefusal> {
+        let sender = sender.parse().map_err(|_| SrsRefusal::NotAnAddress)?;
+        self.0.insert(token, sender);
+        Ok(())
+    }
+}
+
+impl Forwarder {
+    /// Checks the settings.
+    pub fn new(srs: Srs, settings: Settings) -> Result<Self, SettingsError> {
+        if settings.srs_domain.as_str().len() > SRS_DOMAIN_OCTETS_MAX {
+            return Err(SettingsError::SrsDomainTooLong);
+        }
+        Ok(Self { srs, settings })
+    }
+
+    /// Whether rewritten reverse paths of ours are in this domain: the default one, or one that the table names.
+    pub fn is_srs_domain(&self, table: &Table, domain: &Domain) -> bool {
+        *domain == self.settings.srs_domain || table.names_srs_domain(domain)
+    }
+
+    /// What an address is as an SRS address of ours.
+    pub fn srs_recipient(&self, table: &Table, address: &Mailbox, now: Timestamp) -> SrsRecipient {
+        let ours = |address: &Mailbox| {
+            let domain = address.domain();
+            domain.is_some_and(|domain| self.is_srs_domain(table, domain))
+                && srs::looks_like_srs(address.local_part().as_str())
+        };
+        if !ours(address) {
+            return SrsRecipient::NotOurs;
+        }
+        let today = Day::from_unix_secs(now.unix_secs());
+        let mut decoded = address.clone();
+        // Mail that went round through another forwarder and us again has several of our addresses in one.
+        for _ in 0..DECODE_MAX {
+            let reversed = match self.srs.reverse(decoded.local_part().as_str(), today) {
+                Ok(Reversed::Token(id)) => return SrsRecipient::Token(id),
+                Ok(Reversed::Srs0 { local, domain } | Reversed::Srs1 { local, domain }) => {
+                    mailbox(&local, &domain)
+                }
+                Err(error) => return SrsRecipient::Refused(SrsRefusal::Invalid(error)),
+            };
+            decoded = match reversed {
+                Some(decoded) => decoded,
+                None => return SrsRecipient::Refused(SrsRefusal::NotAnAddress),
+            };
+            if !ours(&decoded) {
+                return SrsRecipient::Decoded(decoded);
+            }
+        }
+        SrsRecipient::Refused(SrsRefusal::NotAnAddress)
+    }
+
+    /// Where mail to this recipient goes. The same answer as [`Forwarder::plan`] acts upon, for RCPT.
+    pub fn route(
+        &self,
+        table: &Table,
+        recipient: &ForwardPath,
+        recalled: &Recalled,
+        now: Timestamp,
+    ) -> Route {
+        let address = match recipient {
+            ForwardPath::Mailbox(address) => address,
+            ForwardPath::Postmaster => {
+                return match self.postmaster_address() {
+                    Some(address) => self.route_hosted(table, &address),
+                    None => Route::Unknown,
+                };
+            }
+        };
+        match self.srs_recipient(table, address, now) {
+            SrsRecipient::NotOurs => self.route_hosted(table, address),
+            SrsRecipient::Refused(refusal) => Route::SrsRefused(refusal),
+            SrsRecipient::Decoded(sender) => self.route_return(table, address, sender),
+            SrsRecipient::Token(id) => match recalled.0.get(&id) {
+                Some(sender) => self.route_return(table, address, sender.clone()),
+                None => Route::Token(id),
+            },
+        }
+    }
+
+    /// `postmaster@` our own name, for `<postmaster>`.
+    pub(crate) fn postmaster_address(&self) -> Option<Mailbox> {
+        mailbox(POSTMASTER, self.settings.hostname.as_str())
+    }
+
+    /// Back to a sender, who may be hosted here.
+    fn route_return(&self, table: &Table, address: &Mailbox, sender: Mailbox) -> Route {
+        let expansion = match table.resolve(&sender) {
+            Resolution::Targets(expansion) => expansion,
+            Resolution::Discard => return Route::Discard,
+            Resolution::Refused(reply) => return Route::Refused(reply),
+            Resolution::Unknown => return Route::Unknown,
+            Resolution::NotHosted => Expansion {
+                targets: vec![Target {
+                    mailbox: sender.clone(),
+                    // Should it have a reverse path to rewrite, the way back leads through the same domain.
+                    options: Options {
+                        srs_domain: address.domain().cloned(),
+                        ..Options::default()
+                    },
+                    via: Vec::new(),
+                }],
+                broken: Vec::new(),
+            },
+        };
+        Route::Return { sender, expansion }
+    }
+
+    fn route_hosted(&self, table: &Table, address: &Mailbox) -> Route {
+        let Some(domain) = address.domain() else {
+            return Route::NotHosted;
+        };
+        let postmaster = is_postmaster(address).then_some(self.settings.postmaster.as_ref());
+        if let Some(Some(postmaster)) = postmaster
+            && self.has_postmaster(table, domain)
+        {
+            return self.route_postmaster(table, address, postmaster);
+        }
+        match table.resolve(address) {
+            Resolution::Targets(expansion) => Route::Forward(expansion),
+            Resolution::Discard => Route::Discard,
+            Resolution::Refused(reply) => Route::Refused(reply),
+            Resolution::Unknown => Route::Unknown,
+            // Nobody lives in an SRS domain but SRS addresses; still it is ours.
+            Resolution::NotHosted if self.is_srs_domain(table, domain) => Route::Unknown,
+            Resolution::NotHosted => Route::NotHosted,
+        }
+    }
+
+    fn has_postmaster(&self, table: &Table, domain: &Domain) -> bool {
+        table.hosts(domain)
+            || self.is_srs_domain(table, domain)
+            || *domain == self.settings.hostname
+    }
+
+    /// The postmaster's own line, or the configured mailbox: a catch-all or a `:reject:` pattern does not swallow
+    /// what must always work.
+    fn route_postmaster(&self, table: &Table, address: &Mailbox, postmaster: &Mailbox) -> Route {
+        let domain = address.domain();
+        let resolution = table
+            .resolve_own_line(address)
+            .unwrap_or_else(|| table.resolve(postmaster));
+        match resolution {
+            Resolution::Targets(mut expansion) => {
+                for target in &mut expansion.targets {
+                    if target.via.first() != Some(address) {
+                        target.via.insert(0, address.clone());
+                    }
+                }
+                Route::Forward(expansion)
+            }
+            Resolution::Discard => Route::Discard,
+            Resolution::Refused(reply) => Route::Refused(reply),
+            Resolution::Unknown => Route::Unknown,
+            Resolution::NotHosted => {
+                let options = domain.and_then(|domain| table.domain_options(domain));
+                Route::Forward(Expansion {
+                    targets: vec![Target {
+                        mailbox: postmaster.clone(),
+                        options: options.unwrap_or_default(),
+                        via: vec![address.clone()],
+                    }],
+                    broken: Vec::new(),
+                })
+            }
+        }
+    }
+}
+
+impl SrsRefusal {
+    /// What the client is told: 5.1.1 for what is no address of ours (any more), 5.7.1 for what was tampered with.
+    pub fn reply(self) -> Reply {
+        let text = self.to_string();
+        match self {
+            Self::Invalid(ReverseError::BadTag | ReverseError::Future) => {
+                replies::srs_forbidden(&text)
+            }
+            _ => replies::srs_unknown(&text),
+        }
+    }
+}
+
+impl fmt::Display for SrsRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(error) => error.fmt(f),
+            Self::TokenForgotten => f.write_str("SRS token not known any more"),
+            Self::NotAnAddress => f.write_str("SRS address without a sender in it"),
+        }
+    }
+}
+
+impl std::error::Error for SrsRefusal {}
+
+/// From texts as `srs` gives them.
+pub(crate) fn mailbox(local: &str, host: &str) -> Option<Mailbox> {
+    let local = LocalPart::from_unquoted(local).ok()?;
+    Mailbox::new(local, host.parse::<Host>().ok()?).ok()
+}
+
+fn is_postmaster(address: &Mailbox) -> bool {
+    address
+        .local_part()
+        .as_str()
+        .eq_ignore_ascii_case(POSTMASTER)
+}
+
+const POSTMASTER: &str = "postmaster";
+/// SRS1 of ours over SRS0 of ours over SRS1 of ours over SRS0 of ours fits in no 64 octets.
+const DECODE_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! From an accepted envelope to legs: targets, rewritten reverse paths, trace lines, tokens to keep.
+
+use std::collections::HashMap;
+
+use envelope::{
+    Envelope, ForwardPath, Leg, LocalPart, Mailbox, Recipient, Reply, ReversePath, Timestamp,
+};
+use srs::Day;
+
+use crate::forwarder::{Forwarder, Recalled, Route};
+use crate::replies;
+use crate::scan::HeaderScan;
+use crate::table::{Broken, Options, Table, Target};
+
+/// What is to be queued for one message.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// The legs, in the order of the recipients. None at all when every recipient is discarded.
+    pub legs: Vec<PlannedLeg>,
+    /// Senders to keep before the message is acknowledged, each once.
+    pub tokens: Vec<TokenMapping>,
+    /// Recipients whose mail is dropped as their lines say.
+    pub discarded: Vec<Mailbox>,
+    /// Targets that lead nowhere, beside others that do not: for the log.
+    pub broken: Vec<Broken>,
+}
+
+/// A leg and what it was made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedLeg {
+    /// For the queue.
+    pub leg: Leg,
+    /// The hosted addresses gone through on the way to the target, the recipient first; none for relayed and returned mail.
+    pub via: Vec<Mailbox>,
+    /// The options that hold for it.
+    pub options: Options,
+}
+
+/// A sender to be kept under a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenMapping {
+    /// What [`Route::Token`] will ask for.
+    pub token: String,
+    /// The sender; its `Display` form goes into [`Recalled::insert`].
+    pub sender: Mailbox,
+    /// When no valid address with this token is left.
+    pub expires: Timestamp,
+}
+
+/// An accepted recipient that cannot be routed: the table was reloaded since, or a token was not recalled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("accepted recipient {recipient} cannot be routed")]
+pub struct PlanError {
+    /// The recipient.
+    pub recipient: ForwardPath,
+    /// What it is now.
+    pub route: Route,
+}
+
+/// Whether a message is going round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoopVerdict {
+    /// It is not.
+    Clear,
+    /// It is: refuse it whole.
+    Refuse(Reply),
+    /// These legs are, the others are not. They were taken out of the plan: each fails with this reply, and its
+    /// sender is told.
+    Split(Vec<(PlannedLeg, Reply)>),
+}
+
+impl Plan {
+    /// The legs alone.
+    pub fn into_legs(self) -> Vec<Leg> {
+        self.legs.into_iter().map(|planned| planned.leg).collect()
+    }
+
+    /// Looks for loops in the scanned header: too many Received, or a Delivered-To of an address that this plan
+    /// expands again. Legs that would go round are taken out.
+    pub fn check_loops(&mut self, scan: &HeaderScan, received_max: u32) -> LoopVerdict {
+        if scan.received() > received_max || scan.overflowed() {
+            return LoopVerdict::Refuse(replies::too_many_hops(received_max));
+        }
+        let mut looping = Vec::new();
+        self.legs.retain(|planned| {
+            let before = planned.via.iter().find(|step| scan.was_delivered_to(step));
+            // Only the recipient is named: what lies between it and the target is private.
+            if before.is_some() {
+                let reply = replies::delivered_before(&planned.leg.recipient);
+                looping.push((planned.clone(), reply));
+            }
+            before.is_none()
+        });
+        match looping.first() {
+            None => LoopVerdict::Clear,
+            Some((_, reply)) if self.legs.is_empty() => LoopVerdict::Refuse(reply.clone()),
+            Some(_) => LoopVerdict::Split(looping),
+        }
+    }
+}
+
+impl PlanError {
+    /// Trying again leads to RCPT, and there to the proper answer.
+    pub fn reply(&self) -> Reply {
+        replies::routing_changed()
+    }
+}
+
+impl Forwarder {
+    /// The tokens among an envelope's recipients, to be recalled before [`Forwarder::plan`].
+    pub fn tokens(&self, table: &Table, envelope: &Envelope, now: Timestamp) -> Vec<String> {
+        let none = Recalled::default();
+        let token =
+            |recipient: &Recipient| match self.route(table, &recipient.forward_path, &none, now) {
+                Route::Token(id) => Some(id),
+                _ => None,
+            };
+        envelope.recipients.iter().filter_map(token).collect()
+    }
+
+    /// Makes legs of an envelope whose recipients were accepted. A recipient that is not hosted goes on unchanged,
+    /// under an unchanged reverse path: `policy` has said that it may.
+    pub fn plan(
+        &self,
+        table: &Table,
+        envelope: &Envelope,
+        recalled: &Recalled,
+        now: Timestamp,
+    ) -> Result<Plan, PlanError> {
+        let mut draft = Draft {
+            forwarder: self,
+            table,
+            reverse_path: &envelope.reverse_path,
+            now,
+            plan: Plan::default(),
+            placed: HashMap::new(),
+        };
+        for recipient in &envelope.recipients {
+            let route = self.route(table, &recipient.forward_path, recalled, now);
+            draft.add(recipient, route)?;
+        }
+        Ok(draft.plan)
+    }
+}
+
+struct Draft<'a> {
+    forwarder: &'a Forwarder,
+    table: &'a Table,
+    reverse_path: &'a ReversePath,
+    now: Timestamp,
+    plan: Plan,
+    /// Where in the plan the legs to a target are.
+    placed: HashMap<Mailbox, Vec<usize>>,
+}
+
+impl Draft<'_> {
+    fn add(&mut self, recipient: &Recipient, route: Route) -> Result<(), PlanError> {
+        let named = match &recipient.forward_path {
+            ForwardPath::Mailbox(address) => Some(address.clone()),
+            ForwardPath::Postmaster => self.forwarder.postmaster_address(),
+        };
+        match (route, named) {
+            (Route::Forward(expansion) | Route::Return { expansion, .. }, Some(named)) => {
+                for target in expansion.targets {
+                    self.add_target(recipient, &named, target);
+                }
+                self.plan.broken.extend(expansion.broken);
+            }
+            (Route::NotHosted, Some(named)) => self.add_relayed(recipient, named),
+            (Route::Discard, Some(named)) => self.plan.discarded.push(named),
+            (route, _) => {
+                let recipient = recipient.forward_path.clone();
+                return Err(PlanError { recipient, route });
+            }
+        }
+        Ok(())
+    }
+
+    fn add_target(&mut self, recipient: &Recipient, named: &Mailbox, target: Target) {
+        let Target {
+            mailbox,
+            options,
+            via,
+        } = target;
+        let reverse_path = self.rewrite(&options);
+        // The step nearest to the target on top, as if each had added its own.
+        let trace: String = via
+            .iter()
+            .rev()
+            .map(|step| format!("Delivered-To: {step}\r\n"))
+            .collect();
+        self.place(PlannedLeg {
+            leg: Leg {
+                reverse_path,
+                target: mailbox,
+                recipient: named.clone(),
+                original: recipient.original.clone(),
+                notify: recipient.notify,
+                trace: trace.into(),
+            },
+            via,
+            options,
+        });
+    }
+
+    fn add_relayed(&mut self, recipient: &Recipient, named: Mailbox) {
+        self.place(PlannedLeg {
+            leg: Leg {
+                reverse_path: self.reverse_path.clone(),
+                target: named.clone(),
+                recipient: named,
+                original: recipient.original.clone(),
+                notify: recipient.notify,
+                trace: Box::default(),
+            },
+            via: Vec::new(),
+            options: Options::default(),
+        });
+    }
+
+    /// Two recipients may lead to one target, which then gets one copy; but not if they want different DSNs.
+    fn place(&mut self, planned: PlannedLeg) {
+        let legs = &self.plan.legs;
+        let same = |at: &usize| {
+            let (leg, new) = (&legs[*at].leg, &planned.leg);
+            leg.reverse_path == new.reverse_path
+                && leg.notify == new.notify
+                && leg.original == new.original
+        };
+        let placed = self.placed.entry(planned.leg.target.clone()).or_default();
+        if !placed.iter().any(same) {
+            placed.push(legs.len());
+            self.plan.legs.push(planned);
+        }
+    }
+
+    /// The reverse path for the next hop. Null stays null; one in an SRS domain of ours is ours already.
+    fn rewrite(&mut self, options: &Options) -> ReversePath {
+        let ReversePath::Mailbox(sender) = self.reverse_path else {
+            return ReversePath::Null;
+        };
+        let forwarder = self.forwarder;
+        let ours = sender
+            .domain()
+            .is_some_and(|domain| forwarder.is_srs_domain(self.table, domain));
+        if ours || options.srs == Some(false) {
+            return self.reverse_path.clone();
+        }
+        let srs_domain = options
+            .srs_domain
+            .as_ref()
+            .unwrap_or(&forwarder.settings.srs_domain);
+        let at_ours = |local: &str| {
+            let local = LocalPart::from_unquoted(local).ok()?;
+            Mailbox::new(local, envelope::Host::Domain(srs_domain.clone())).ok()
+        };
+        let today = Day::from_unix_secs(self.now.unix_secs());
+        let (local, host) = (sender.local_part().as_str(), sender.host().to_string());
+        // `forward` counts without quotes, `LocalPart` with them.
+        let rewritten = forwarder.srs.forward(local, &host, today).ok();
+        if let Some(rewritten) = rewritten.as_deref().and_then(at_ours) {
+            return ReversePath::Mailbox(rewritten);
+        }
+        let token = forwarder.srs.token(local, &host, today);
+        let Some(rewritten) = at_ours(&token.local) else {
+            // A token is 62 octets at most and no SRS domain is over 189: both are checked where they come in.
+            unreachable!("token {} does not fit before {srs_domain}", token.local);
+        };
+        self.keep(token.id, sender);
+        ReversePath::Mailbox(rewritten)
+    }
+
+    fn keep(&mut self, token: String, sender: &Mailbox) {
+        if self.plan.tokens.iter().all(|kept| kept.token != token) {
+            self.plan.tokens.push(TokenMapping {
+                token,
+                sender: sender.clone(),
+                expires: self.now.plus(self.forwarder.srs.lifetime()),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

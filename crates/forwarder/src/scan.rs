@@ -1,0 +1,146 @@
+//! The header of a message on its way in: how many Received, which Delivered-To.
+//!
+//! Fed with the body as it arrives, in chunks split anywhere; stops at the first empty line. What it remembers is
+//! bounded, whatever it is fed: one field of [`FIELD_OCTETS_MAX`] octets and [`DELIVERED_MAX`] addresses.
+//!
+//! It does *not* judge the header's grammar: a line that is no field is passed over.
+
+use std::collections::HashSet;
+
+use envelope::Mailbox;
+
+/// Reads a header for signs of a loop.
+#[derive(Debug, Clone, Default)]
+pub struct HeaderScan {
+    /// The field being read, unfolded, cut at [`FIELD_OCTETS_MAX`].
+    field: Vec<u8>,
+    line: Line,
+    received: u32,
+    delivered: HashSet<String>,
+    overflowed: bool,
+    done: bool,
+}
+
+/// How much of the current line was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Line {
+    #[default]
+    Start,
+    /// A CR alone, perhaps the end of the empty line.
+    Cr,
+    Text,
+}
+
+impl HeaderScan {
+    /// Nothing read yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in the next chunk of the message.
+    pub fn feed(&mut self, mut chunk: &[u8]) {
+        while !self.done && !chunk.is_empty() {
+            let Some(end) = memchr::memchr(b'\n', chunk) else {
+                self.text(chunk);
+                return;
+            };
+            self.text(&chunk[..end]);
+            self.line_end();
+            chunk = &chunk[end + 1..];
+        }
+    }
+
+    /// The message is over; it may have had no empty line.
+    pub fn finish(&mut self) {
+        self.field_end();
+        self.done = true;
+    }
+
+    /// Whether the header is over: further chunks change nothing.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// How many Received fields there are.
+    pub fn received(&self) -> u32 {
+        self.received
+    }
+
+    /// Whether there were more Delivered-To than are remembered: no honest way is so long.
+    pub fn overflowed(&self) -> bool {
+        self.overflowed
+    }
+
+    /// Whether the message has been delivered to this address before; case does not matter.
+    pub fn was_delivered_to(&self, address: &Mailbox) -> bool {
+        self.delivered.contains(&address.to_string().to_lowercase())
+    }
+
+    /// Part of a line, without its LF.
+    fn text(&mut self, text: &[u8]) {
+        let Some(first) = text.first() else {
+            return;
+        };
+        if self.line == Line::Start {
+            if text == b"\r" {
+                self.line = Line::Cr;
+                return;
+            }
+            // A line that begins with a blank goes on with the field before it.
+            if !matches!(first, b' ' | b'\t') {
+                self.field_end();
+            }
+        }
+        self.line = Line::Text;
+        let room = FIELD_OCTETS_MAX.saturating_sub(self.field.len());
+        self.field.extend_from_slice(&text[..text.len().min(room)]);
+    }
+
+    fn line_end(&mut self) {
+        if self.line != Line::Text {
+            self.finish();
+        }
+        self.line = Line::Start;
+    }
+
+    fn field_end(&mut self) {
+        let field = std::mem::take(&mut self.field);
+        let Some(colon) = field.iter().position(|b| *b == b':') else {
+            return;
+        };
+        let name = field[..colon].trim_ascii_end();
+        if name.eq_ignore_ascii_case(b"received") {
+            self.received = self.received.saturating_add(1);
+        } else if name.eq_ignore_ascii_case(b"delivered-to") {
+            self.delivered_to(field[colon + 1..].trim_ascii());
+        }
+        self.field = field;
+        self.field.clear();
+    }
+
+    fn delivered_to(&mut self, value: &[u8]) {
+        if self.delivered.len() >= DELIVERED_MAX {
+            self.overflowed = true;
+            return;
+        }
+        let Ok(text) = std::str::from_utf8(value) else {
+            return;
+        };
+        let text = text
+            .strip_prefix('<')
+            .and_then(|t| t.strip_suffix('>'))
+            .unwrap_or(text);
+        // As we write it ourselves: parsing first makes `"alice"@` and `alice@` the same.
+        if let Ok(address) = text.parse::<Mailbox>() {
+            self.delivered.insert(address.to_string().to_lowercase());
+        }
+    }
+}
+
+/// A name, an address of 254 octets, and folding.
+const FIELD_OCTETS_MAX: usize = 512;
+/// Over this many different addresses is a loop in itself.
+const DELIVERED_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests;

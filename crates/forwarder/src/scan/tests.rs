@@ -1,0 +1,75 @@
+//! Tests of the header scan: every text is fed whole and split at every point.
+
+use super::*;
+
+#[track_caller]
+fn check(text: &[u8], received: u32, delivered: &[&str], done: bool) {
+    for split in 0..=text.len() {
+        let mut scan = HeaderScan::new();
+        scan.feed(&text[..split]);
+        scan.feed(&text[split..]);
+        assert_eq!(scan.is_done(), done, "split at {split}");
+        scan.finish();
+        assert_eq!(scan.received(), received, "split at {split}");
+        assert_eq!(scan.delivered.len(), delivered.len(), "split at {split}");
+        for address in delivered {
+            let address: Mailbox = address.parse().unwrap();
+            assert!(
+                scan.was_delivered_to(&address),
+                "{address}, split at {split}"
+            );
+        }
+    }
+}
+
+#[test]
+fn fields_in_any_case_folded_or_not() {
+    let header = b"Received: from a\r\n\tby b;\r\n x\r\nRECEIVED : c\r\nX-Received: d\r\n\
+        Subject: Received: e\r\n Received: f\r\nDelivered-To: Alice@Example.ORG\r\n\
+        delivered-to:\r\n <\"bob\"@example.org>\r\nFrom: x@y.example\r\n\r\nReceived: body\r\n\
+        Delivered-To: body@example.org\r\n";
+    check(header, 2, &["ALICE@example.org", "bob@example.org"], true);
+}
+
+#[test]
+fn ends_at_the_empty_line_or_with_the_message() {
+    check(b"Received: a\r\n\r\nReceived: b\r\n", 1, &[], true);
+    check(b"Received: a\n\nReceived: b\n", 1, &[], true);
+    check(b"\r\nReceived: b\r\n", 0, &[], true);
+    check(b"Received: a\r\nReceived: b", 2, &[], false);
+    check(b"", 0, &[], false);
+}
+
+#[test]
+fn what_is_no_field_is_passed_over() {
+    check(
+        b"no colon\r\n: no name\r\nDelivered-To: nobody\r\nDelivered-To: \xff@x.example\r\n\r\n",
+        0,
+        &[],
+        true,
+    );
+    check(
+        b" Received: folded onto nothing\r\nReceived: a\r\n\r\n",
+        1,
+        &[],
+        true,
+    );
+}
+
+#[test]
+fn memory_is_bounded() {
+    let mut scan = HeaderScan::new();
+    scan.feed(b"Delivered-To: ");
+    for _ in 0..10_000 {
+        scan.feed(&[b'x'; 1000]);
+    }
+    assert!(scan.field.capacity() <= 2 * FIELD_OCTETS_MAX);
+    scan.feed(b"@x.example\r\n");
+    for n in 0..=DELIVERED_MAX {
+        assert!(!scan.overflowed());
+        scan.feed(format!("Delivered-To: a{n}@x.example\r\n").as_bytes());
+    }
+    scan.feed(b"\r\n");
+    assert!(scan.overflowed());
+    assert_eq!(scan.delivered.len(), DELIVERED_MAX);
+}

@@ -1,0 +1,236 @@
+//! From a recipient to its targets, through lines that lead to further hosted addresses.
+
+use std::collections::HashSet;
+
+use envelope::{Domain, Mailbox, Reply};
+
+use super::Table;
+use super::line::{Action, Line, fold};
+use super::options::Options;
+use crate::replies;
+
+/// What the table says about a recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// Its domain is not in the table.
+    NotHosted,
+    /// Its domain is, but it has no line.
+    Unknown,
+    /// It is refused: by a line, or because all its targets are broken.
+    Refused(Reply),
+    /// It is accepted and dropped.
+    Discard,
+    /// It goes there.
+    Targets(Expansion),
+}
+
+/// Where a recipient's mail goes: at least one target.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Expansion {
+    /// The targets outside of the hosted domains, each once, in the order of the file.
+    pub targets: Vec<Target>,
+    /// Targets in hosted domains that lead nowhere: for the log; the message goes to the others.
+    pub broken: Vec<Broken>,
+}
+
+/// One target and how it was reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Where the mail goes.
+    pub mailbox: Mailbox,
+    /// The options of the line that names the target, and where it says nothing, of its domain's line.
+    pub options: Options,
+    /// The hosted addresses gone through: the recipient first, the one whose line names the target last.
+    pub via: Vec<Mailbox>,
+}
+
+/// A hosted target that leads nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// The target.
+    pub address: Mailbox,
+    /// Why.
+    pub fault: Fault,
+}
+
+/// Why a hosted target leads nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// It has no line.
+    Unknown,
+    /// Its line refuses.
+    Refused(Reply),
+    /// It leads back to an address gone through already.
+    Loop,
+    /// Over [`CHAIN_MAX`] lines one behind the other.
+    TooDeep,
+    /// Over [`TARGETS_MAX`] targets.
+    TooMany,
+}
+
+/// How many lines a recipient may go through.
+pub const CHAIN_MAX: usize = 10;
+/// How many targets a recipient may have, all lines together.
+pub const TARGETS_MAX: usize = 1000;
+
+impl Fault {
+    /// What a client is told when nothing else is left of the recipient.
+    pub fn reply(&self) -> Reply {
+        match self {
+            Self::Unknown => replies::target_unknown(),
+            Self::Refused(reply) => reply.clone(),
+            Self::Loop => replies::table_loop(),
+            Self::TooDeep => replies::chain_too_deep(),
+            Self::TooMany => replies::too_many_targets(),
+        }
+    }
+}
+
+impl Table {
+    /// Where mail to this address goes.
+    pub fn resolve(&self, recipient: &Mailbox) -> Resolution {
+        let Some(domain) = recipient.domain().filter(|domain| self.hosts(domain)) else {
+            return Resolution::NotHosted;
+        };
+        match self.find(recipient.local_part(), domain) {
+            Some(line) => self.follow(recipient, domain, &line),
+            None => Resolution::Unknown,
+        }
+    }
+
+    /// As [`Table::resolve`], but only if the address has a line of its own, not by a plus-suffix, a pattern or
+    /// a catch-all.
+    pub fn resolve_own_line(&self, recipient: &Mailbox) -> Option<Resolution> {
+        let domain = recipient.domain()?;
+        let line = self.find_local(&fold(recipient.local_part()), domain)?;
+        Some(self.follow(recipient, domain, &line))
+    }
+
+    fn follow(&self, recipient: &Mailbox, domain: &Domain, line: &Line) -> Resolution {
+        let mut walk = Walk::new(self);
+        walk.visited.insert(visited_key(recipient, domain));
+        walk.follow(recipient, domain, line);
+        if !walk.found.targets.is_empty() {
+            return Resolution::Targets(walk.found);
+        }
+        match walk.found.broken.first() {
+            _ if walk.discarded => Resolution::Discard,
+            Some(broken) => Resolution::Refused(broken.fault.reply()),
+            // Every line has a target, discards or refuses.
+            None => Resolution::Unknown,
+        }
+    }
+
+    /// What is wrong with the targets of one line themselves; what is wrong further on shows at its own line.
+    pub(super) fn broken_targets(&self, line: &Line) -> Vec<Broken> {
+        let Action::Targets(targets) = &line.action else {
+            return Vec::new();
+        };
+        let broken = |target: &Mailbox| {
+            let fault = match self.resolve(target) {
+                Resolution::Unknown => Fault::Unknown,
+                Resolution::Refused(reply) => Fault::Refused(reply),
+                _ => return None,
+            };
+            let address = target.clone();
+            Some(Broken { address, fault })
+        };
+        targets.iter().filter_map(broken).collect()
+    }
+}
+
+/// One walk from a recipient. Each hosted address is expanded once, whatever the lines look like, so that the work
+/// is bounded by the table and not by the number of ways through it.
+struct Walk<'a> {
+    table: &'a Table,
+    found: Expansion,
+    path: Vec<Mailbox>,
+    visited: HashSet<(String, Domain)>,
+    seen: HashSet<Mailbox>,
+    discarded: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn new(table: &'a Table) -> Self {
+        Self {
+            table,
+            found: Expansion::default(),
+            path: Vec::new(),
+            visited: HashSet::new(),
+            seen: HashSet::new(),
+            discarded: false,
+        }
+    }
+
+    /// Does what the line of a hosted address says.
+    fn follow(&mut self, address: &Mailbox, domain: &Domain, line: &Line) {
+        match &line.action {
+            Action::Discard => self.discarded = true,
+            Action::Reject(reply) => self.broken(address, Fault::Refused(reply.clone())),
+            // Only a domain's key has it, and no address leads to that.
+            Action::Domain => {}
+            Action::Targets(targets) => {
+                let domain_options = self.table.domain_options(domain).unwrap_or_default();
+                let options = line.options.clone().or(&domain_options);
+                self.path.push(address.clone());
+                for target in targets {
+                    self.step(target, &options);
+                }
+                self.path.pop();
+            }
+        }
+    }
+
+    /// Goes on to a target of the line at the end of the path.
+    fn step(&mut self, target: &Mailbox, options: &Options) {
+        let Some(domain) = target.domain().filter(|domain| self.table.hosts(domain)) else {
+            return self.add(target, options);
+        };
+        if self.is_on_path(target) {
+            return self.broken(target, Fault::Loop);
+        }
+        if !self.visited.insert(visited_key(target, domain)) {
+            return;
+        }
+        if self.path.len() >= CHAIN_MAX {
+            return self.broken(target, Fault::TooDeep);
+        }
+        match self.table.find(target.local_part(), domain) {
+            Some(line) => self.follow(target, domain, &line),
+            None => self.broken(target, Fault::Unknown),
+        }
+    }
+
+    fn add(&mut self, target: &Mailbox, options: &Options) {
+        if self.found.targets.len() >= TARGETS_MAX {
+            return self.broken(target, Fault::TooMany);
+        }
+        if self.seen.insert(target.clone()) {
+            self.found.targets.push(Target {
+                mailbox: target.clone(),
+                options: options.clone(),
+                via: self.path.clone(),
+            });
+        }
+    }
+
+    fn is_on_path(&self, target: &Mailbox) -> bool {
+        let same = |address: &Mailbox| {
+            address.host() == target.host()
+                && fold(address.local_part()) == fold(target.local_part())
+        };
+        self.path.iter().any(same)
+    }
+
+    /// Broken targets are for the log: there need not be more of them than of the others.
+    fn broken(&mut self, address: &Mailbox, fault: Fault) {
+        if self.found.broken.len() < TARGETS_MAX {
+            let address = address.clone();
+            self.found.broken.push(Broken { address, fault });
+        }
+    }
+}
+
+fn visited_key(address: &Mailbox, domain: &Domain) -> (String, Domain) {
+    (fold(address.local_part()), domain.clone())
+}

@@ -1,0 +1,363 @@
+//! One line of the forwards file: key, action, options.
+//!
+//! ```text
+//! line    = key blanks action *( blanks option ) [ blanks "#" comment ]
+//! key     = address / "@" domain / pattern / domain      ; a pattern has one unquoted "*" in its local part
+//! action  = targets / ":discard:" / ":reject:" [ code [ status ] text ] / ":domain:"
+//! targets = address *( "," [ blanks ] address )
+//! ```
+//!
+//! The text of `:reject:` goes to the end of the line. Local parts are folded to lower case.
+
+use envelope::{Class, Domain, EnhancedStatus, Host, LocalPart, Mailbox, Reply};
+
+use super::options::Options;
+
+/// A line as typed and checked.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) key: Key,
+    pub(super) action: Action,
+    pub(super) options: Options,
+}
+
+/// What a line is about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) form: Form,
+    pub(super) domain: Domain,
+}
+
+/// Which addresses of the domain. Texts are in lower case, without quotes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One local part.
+    Local(String),
+    /// All that begin and end so; a catch-all is the pattern of two empty texts.
+    Pattern { prefix: String, suffix: String },
+    /// The domain itself: its options.
+    Domain,
+}
+
+/// What happens to its mail.
+#[derive(Debug)]
+pub(super) enum Action {
+    Targets(Vec<Mailbox>),
+    Discard,
+    Reject(Reply),
+    /// Nothing: it is a domain's line.
+    Domain,
+}
+
+/// What is wrong, where in the line (in octets, from 0), and what to do.
+#[derive(Debug)]
+pub(super) struct Mistake {
+    pub(super) at: usize,
+    pub(super) text: String,
+    pub(super) hint: Option<String>,
+}
+
+impl Mistake {
+    pub(super) fn new(at: usize, text: impl Into<String>) -> Self {
+        Self {
+            at,
+            text: text.into(),
+            hint: None,
+        }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl Line {
+    /// Parses a line without its end; `None` if it is blank or a comment.
+    pub(super) fn parse(text: &str) -> Result<Option<Self>, Mistake> {
+        let mut words = Words { text, at: 0 };
+        let Some((key_at, key_word)) = words.next_word() else {
+            return Ok(None);
+        };
+        check_text(text)?;
+        let mut key = Key::parse(key_word, key_at)?;
+        let Some((at, word)) = words.peek_word() else {
+            let text = format!("nothing said about `{key_word}`");
+            return Err(
+                Mistake::new(words.at, text).hint("write a target, `:discard:` or `:reject:`")
+            );
+        };
+        let action = if word.starts_with(':') {
+            words.next_word();
+            parse_action(word, at, &mut words)?
+        } else {
+            Action::Targets(parse_targets(&mut words)?)
+        };
+        match (&key.form, &action) {
+            (Form::Domain, Action::Domain) => {}
+            (Form::Domain, _) => {
+                let hint = format!(
+                    "`@{key_word}` is its catch-all; options of a domain are written `{key_word} :domain: …`"
+                );
+                return Err(Mistake::new(key_at, "not an address").hint(hint));
+            }
+            // `@example.net :domain:` can only mean the domain.
+            (_, Action::Domain) if key_word.starts_with('@') => key.form = Form::Domain,
+            (_, Action::Domain) => {
+                return Err(Mistake::new(key_at, "`:domain:` after an address")
+                    .hint(format!("write `{} :domain: …`", key.domain)));
+            }
+            _ => {}
+        }
+        let mut options = Options::default();
+        while let Some((at, word)) = words.next_word() {
+            options.set(word, at)?;
+        }
+        Ok(Some(Self {
+            key,
+            action,
+            options,
+        }))
+    }
+}
+
+impl Key {
+    /// The key of a line that is known to have one: reads no further.
+    pub(super) fn of_line(text: &str) -> Option<Self> {
+        let (at, word) = Words { text, at: 0 }.next_word()?;
+        Self::parse(word, at).ok()
+    }
+
+    fn parse(word: &str, at: usize) -> Result<Self, Mistake> {
+        let Some(split) = word.rfind('@') else {
+            let domain = parse_domain(word, at)?;
+            return Ok(Self {
+                form: Form::Domain,
+                domain,
+            });
+        };
+        let local = &word[..split];
+        let domain = parse_domain(&word[split + 1..], at + split + 1)?;
+        let form = match local.split_once('*') {
+            _ if local.is_empty() => Form::Pattern {
+                prefix: String::new(),
+                suffix: String::new(),
+            },
+            Some((prefix, suffix)) if !local.starts_with('"') => {
+                check_pattern(prefix, suffix, word, at)?;
+                Form::Pattern {
+                    prefix: prefix.to_lowercase(),
+                    suffix: suffix.to_lowercase(),
+                }
+            }
+            _ => Form::Local(fold(parse_address(word, at)?.local_part())),
+        };
+        Ok(Self { form, domain })
+    }
+}
+
+/// A local part as the table compares it.
+pub(super) fn fold(local: &LocalPart) -> String {
+    local.as_str().to_lowercase()
+}
+
+fn check_text(text: &str) -> Result<(), Mistake> {
+    if text.len() > LINE_OCTETS_MAX {
+        let text = format!("line over {LINE_OCTETS_MAX} octets");
+        return Err(Mistake::new(0, text).hint("forward to an address that has several lines"));
+    }
+    match text.find(|c: char| c.is_control() && c != '\t') {
+        Some(at) => Err(Mistake::new(at, "control character")),
+        None => Ok(()),
+    }
+}
+
+fn check_pattern(prefix: &str, suffix: &str, word: &str, at: usize) -> Result<(), Mistake> {
+    if suffix.contains('*') {
+        let text = "more than one `*` in a pattern";
+        return Err(Mistake::new(at, text).hint("one `*` stands for any text, even an empty one"));
+    }
+    if prefix.is_empty() && suffix.is_empty() {
+        let hint = format!("a catch-all is written `{}`", &word[1..]);
+        return Err(Mistake::new(at, "pattern that fits everything").hint(hint));
+    }
+    // An address that fits the pattern must be one: any letter in the place of `*` shows it.
+    parse_address(&word.replacen('*', "x", 1), at).map(drop)
+}
+
+fn parse_action(word: &str, at: usize, words: &mut Words<'_>) -> Result<Action, Mistake> {
+    match word {
+        ":discard:" => Ok(Action::Discard),
+        ":domain:" => Ok(Action::Domain),
+        ":reject:" => parse_reject(words).map(Action::Reject),
+        _ => Err(Mistake::new(at, format!("unknown action `{word}`"))
+            .hint("actions are `:discard:`, `:reject:` and `:domain:`")),
+    }
+}
+
+/// `[code] [status] text`; each may be missing, but a status without a code makes no sense.
+fn parse_reject(words: &mut Words<'_>) -> Result<Reply, Mistake> {
+    let (at, text) = words.take_rest();
+    let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let is_code = first.len() == 3 && first.bytes().all(|b| b.is_ascii_digit());
+    if !is_code {
+        let text = if text.is_empty() { REJECT_TEXT } else { text };
+        return Ok(Reply::new(550, REJECT_STATUS, text));
+    }
+    let code: u16 = first.parse().unwrap_or_default();
+    let class = match code {
+        400..=499 => Class::Transient,
+        500..=599 => Class::Permanent,
+        _ => {
+            let text = format!("reply code {code} does not refuse");
+            return Err(Mistake::new(at, text).hint("use 550, or 450 for the time being"));
+        }
+    };
+    let rest = rest.trim_start();
+    let (second, behind) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (status, text) = match second.parse::<EnhancedStatus>() {
+        Ok(status) if status.class == class => (status, behind.trim_start()),
+        Ok(status) => {
+            let text = format!("status {status} contradicts the code {code}");
+            return Err(Mistake::new(at, text).hint("both begin with the same digit"));
+        }
+        Err(_) => (
+            EnhancedStatus {
+                class,
+                ..REJECT_STATUS
+            },
+            rest,
+        ),
+    };
+    let text = if text.is_empty() { REJECT_TEXT } else { text };
+    Ok(Reply::new(code, status, text))
+}
+
+fn parse_targets(words: &mut Words<'_>) -> Result<Vec<Mailbox>, Mistake> {
+    let mut targets = Vec::with_capacity(1);
+    loop {
+        let (at, word) = words.next_target();
+        if word.is_empty() {
+            return Err(Mistake::new(at, "target missing")
+                .hint("one comma between two targets, none at the end"));
+        }
+        if word.starts_with(':') {
+            let text = format!("`{word}` among targets");
+            return Err(Mistake::new(at, text).hint("`:discard:` and `:reject:` stand alone"));
+        }
+        if targets.len() == TARGETS_MAX {
+            return Err(Mistake::new(at, format!("over {TARGETS_MAX} targets")));
+        }
+        targets.push(parse_address(word, at)?);
+        if !words.next_comma() {
+            return Ok(targets);
+        }
+    }
+}
+
+fn parse_address(word: &str, at: usize) -> Result<Mailbox, Mistake> {
+    let mailbox: Mailbox = word.parse().map_err(|error| {
+        Mistake::new(at, format!("`{word}`: {error}"))
+            .hint("an address is written `local-part@domain`")
+    })?;
+    // A single label is most often a slip of the pen, and no mail of the Internet goes there.
+    match mailbox.host() {
+        Host::Domain(domain) if !domain.as_str().contains('.') => {
+            Err(Mistake::new(at, format!("`{word}`: domain without a dot"))
+                .hint("write the full domain"))
+        }
+        _ => Ok(mailbox),
+    }
+}
+
+fn parse_domain(word: &str, at: usize) -> Result<Domain, Mistake> {
+    let domain: Domain = word
+        .parse()
+        .map_err(|error| Mistake::new(at, format!("`{word}`: {error}")).hint(KEY_HINT))?;
+    if domain.as_str().contains('.') {
+        Ok(domain)
+    } else {
+        Err(Mistake::new(at, format!("`{word}`: domain without a dot")).hint(KEY_HINT))
+    }
+}
+
+/// Walks through a line; positions are octets from its beginning.
+struct Words<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Words<'a> {
+    /// The next word and where it stands; `None` at the end of the line or before a comment.
+    fn next_word(&mut self) -> Option<(usize, &'a str)> {
+        self.skip_blanks();
+        let start = self.at;
+        let rest = &self.text[start..];
+        if rest.is_empty() || rest.starts_with('#') {
+            return None;
+        }
+        self.at += word_octets(rest, b" \t");
+        Some((start, &self.text[start..self.at]))
+    }
+
+    fn peek_word(&mut self) -> Option<(usize, &'a str)> {
+        let before = self.at;
+        let word = self.next_word();
+        self.at = before;
+        word
+    }
+
+    /// The next word up to a comma; empty if there is none.
+    fn next_target(&mut self) -> (usize, &'a str) {
+        self.skip_blanks();
+        let start = self.at;
+        self.at += word_octets(&self.text[start..], b" \t,");
+        (start, &self.text[start..self.at])
+    }
+
+    /// Steps over a comma, if that is next.
+    fn next_comma(&mut self) -> bool {
+        let before = self.at;
+        self.skip_blanks();
+        let found = self.text[self.at..].starts_with(',');
+        self.at = if found { self.at + 1 } else { before };
+        found
+    }
+
+    /// All that is left, without blanks around it.
+    fn take_rest(&mut self) -> (usize, &'a str) {
+        self.skip_blanks();
+        let start = self.at;
+        self.at = self.text.len();
+        (start, self.text[start..].trim_end_matches(BLANKS))
+    }
+
+    fn skip_blanks(&mut self) {
+        let rest = &self.text[self.at..];
+        self.at += rest.len() - rest.trim_start_matches(BLANKS).len();
+    }
+}
+
+/// Octets up to the first of `ends` outside quotes. All ends are ASCII, so that the cut is between characters.
+pub(super) fn word_octets(text: &str, ends: &[u8]) -> usize {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, b) in text.bytes().enumerate() {
+        match b {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if !quoted && ends.contains(&b) => return at,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+const BLANKS: [char; 2] = [' ', '\t'];
+/// Room for a thousand targets and more.
+const LINE_OCTETS_MAX: usize = 64 * 1024;
+/// Targets of one line. One message to such a line is that many legs.
+const TARGETS_MAX: usize = 1000;
+const REJECT_TEXT: &str = "this address takes no mail";
+const REJECT_STATUS: EnhancedStatus = EnhancedStatus::permanent(1, 1);
+const KEY_HINT: &str = "a line begins with an address, `@domain`, or `domain :domain:`";

@@ -1,0 +1,237 @@
+//! Loading: every line is parsed once, its key and its domain go into the indexes, every mistake is told.
+
+use std::hash::{BuildHasher, RandomState};
+
+use envelope::Domain;
+
+use super::error::{TableError, TableErrors};
+use super::index::Index;
+use super::line::{Action, Form, Key, Line, Mistake};
+use super::{DomainEntry, NO_LINE, Stats, Table};
+
+/// See [`Table::parse`].
+pub(super) fn load(name: &str, content: Vec<u8>) -> Result<Table, TableErrors> {
+    let mut errors = TableErrors::new();
+    let text = match String::from_utf8(content) {
+        Ok(text) if text.len() < NO_LINE as usize => text.into_boxed_str(),
+        Ok(_) => return Err(whole_file(name, "file over 4 GiB")),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            // What stands before it is UTF-8.
+            let valid = std::str::from_utf8(&error.as_bytes()[..at]).unwrap_or_default();
+            errors.push(|| {
+                locate(
+                    name,
+                    valid,
+                    at,
+                    Mistake::new(0, "not UTF-8").hint("save the file as UTF-8"),
+                )
+            });
+            return Err(errors);
+        }
+    };
+    let line_count = memchr::memchr_iter(b'\n', text.as_bytes()).count() + 1;
+    let mut table = Table {
+        name: name.to_owned(),
+        text,
+        lines: Index::with_room(line_count),
+        domain_index: Index::with_room(0),
+        domains: Vec::new(),
+        srs_domains: Vec::new(),
+        hasher: RandomState::new(),
+        stats: Stats::default(),
+    };
+    // A byte order mark at the beginning is no part of the first address.
+    let mut at = if table.text.starts_with('\u{feff}') {
+        3
+    } else {
+        0
+    };
+    while at < table.text.len() {
+        let line = super::line_text(&table.text, at as u32);
+        let octets = line.len();
+        let parsed = Line::parse(line).and_then(|line| match line {
+            Some(line) => table.add(at as u32, line),
+            None => Ok(()),
+        });
+        if let Err(mistake) = parsed {
+            errors.push(|| locate(name, &table.text, at, mistake));
+        }
+        at += octets;
+        at += memchr::memchr(b'\n', &table.text.as_bytes()[at..]).map_or(2, |end| end + 1);
+    }
+    if errors.count > 0 {
+        return Err(errors);
+    }
+    table.finish();
+    Ok(table)
+}
+
+impl Table {
+    fn add(&mut self, at: u32, line: Line) -> Result<(), Mistake> {
+        if let Some(first) = self.find_offset(&line.key) {
+            let (number, _) = position(&self.text, first as usize);
+            let text = format!("{} has a line already", line.key.written());
+            return Err(Mistake::new(key_column(&self.text, at), text).hint(format!(
+                "the first is line {number}; put all targets on one"
+            )));
+        }
+        let hash = self.hash_key(&line.key);
+        self.lines.insert(hash, at);
+        self.count(&line);
+        let number = self.domain_number_or_new(&line.key.domain, at);
+        match line.key.form {
+            Form::Domain => self.domains[number].line = at,
+            Form::Pattern { prefix, suffix } => {
+                self.domains[number].patterns |= !prefix.is_empty() || !suffix.is_empty();
+            }
+            Form::Local(_) => {}
+        }
+        // Most lines name none, and of those that do most name the same.
+        self.srs_domains.extend(line.options.srs_domain);
+        Ok(())
+    }
+
+    fn count(&mut self, line: &Line) {
+        let stats = &mut self.stats;
+        stats.lines += 1;
+        match &line.key.form {
+            Form::Domain => stats.domain_lines += 1,
+            Form::Local(_) => stats.addresses += 1,
+            Form::Pattern { prefix, suffix } if prefix.is_empty() && suffix.is_empty() => {
+                stats.catch_alls += 1;
+            }
+            Form::Pattern { .. } => stats.patterns += 1,
+        }
+        match &line.action {
+            Action::Targets(targets) => stats.targets += targets.len(),
+            Action::Discard => stats.discards += 1,
+            Action::Reject(_) => stats.rejects += 1,
+            Action::Domain => {}
+        }
+    }
+
+    fn domain_number_or_new(&mut self, domain: &Domain, line_at: u32) -> usize {
+        if let Some(number) = self.domain_number(domain) {
+            return number;
+        }
+        let number = self.domains.len();
+        let (name_at, name_octets) = domain_span(&self.text, line_at);
+        self.domains.push(DomainEntry {
+            name_at,
+            name_octets,
+            patterns: false,
+            line: NO_LINE,
+        });
+        self.domain_index
+            .insert(self.hasher.hash_one(domain), number as u32);
+        number
+    }
+
+    fn finish(&mut self) {
+        self.domains.shrink_to_fit();
+        self.srs_domains.sort_unstable();
+        self.srs_domains.dedup();
+        self.srs_domains.shrink_to_fit();
+        self.stats.domains = self.domains.len();
+        self.stats.memory_octets = self.text.len()
+            + self.lines.octets()
+            + self.domain_index.octets()
+            + size_of_val(&*self.domains)
+            + size_of_val(&*self.srs_domains);
+    }
+
+    /// Chains of the table that lead nowhere: a target in a hosted domain that has no line, is refused, or leads
+    /// back. Mail to such an address is refused, or reaches its other targets only. Up to
+    /// [`TableErrors::SHOWN_MAX`] are told.
+    pub fn dead_ends(&self) -> TableErrors {
+        let mut found = TableErrors::new();
+        for (at, line) in self.all_lines() {
+            let Action::Targets(targets) = &line.action else {
+                continue;
+            };
+            let hosted = targets
+                .iter()
+                .any(|target| target.domain().is_some_and(|domain| self.hosts(domain)));
+            if !hosted {
+                continue;
+            }
+            for broken in self.broken_targets(&line) {
+                let text = format!("target {}: {}", broken.address, broken.fault.reply().text);
+                let column = key_column(&self.text, at);
+                found.push(|| {
+                    locate(
+                        &self.name,
+                        &self.text,
+                        at as usize,
+                        Mistake::new(column, text),
+                    )
+                });
+            }
+        }
+        found
+    }
+}
+
+impl Key {
+    fn written(&self) -> String {
+        match &self.form {
+            Form::Local(local) => format!("{local}@{}", self.domain),
+            Form::Pattern { prefix, suffix } if prefix.is_empty() && suffix.is_empty() => {
+                format!("@{}", self.domain)
+            }
+            Form::Pattern { prefix, suffix } => format!("{prefix}*{suffix}@{}", self.domain),
+            Form::Domain => self.domain.to_string(),
+        }
+    }
+}
+
+/// Where the domain of the line's key stands in the text.
+fn domain_span(text: &str, line_at: u32) -> (u32, u16) {
+    let line = super::line_text(text, line_at);
+    let start = key_column(text, line_at);
+    let end = start + super::line::word_octets(&line[start..], b" \t");
+    let domain = line[start..end]
+        .rfind('@')
+        .map_or(start, |at| start + at + 1);
+    // A domain has at most 255 octets in A-labels, and was refused with over four times as many in others.
+    (line_at + domain as u32, (end - domain) as u16)
+}
+
+/// Octets of blanks before the key.
+fn key_column(text: &str, line_at: u32) -> usize {
+    let line = super::line_text(text, line_at);
+    line.len() - line.trim_start_matches([' ', '\t']).len()
+}
+
+fn locate(name: &str, text: &str, line_at: usize, mistake: Mistake) -> TableError {
+    let (line, column) = position(text, line_at + mistake.at);
+    TableError {
+        file: name.to_owned(),
+        line,
+        column,
+        text: mistake.text,
+        hint: mistake.hint,
+    }
+}
+
+/// Line and column (in characters) of an octet of the text, both from 1.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..at];
+    let line = memchr::memchr_iter(b'\n', before).count() + 1;
+    let start = memchr::memrchr(b'\n', before).map_or(0, |end| end + 1);
+    let column = text.get(start..at).map_or(0, |head| head.chars().count());
+    (line, column + 1)
+}
+
+fn whole_file(name: &str, text: &str) -> TableErrors {
+    let mut errors = TableErrors::new();
+    errors.push(|| TableError {
+        file: name.to_owned(),
+        line: 1,
+        column: 1,
+        text: text.to_owned(),
+        hint: None,
+    });
+    errors
+}

@@ -1,0 +1,291 @@
+//! The forwards table: which addresses are hosted, and where their mail goes.
+//!
+//! The file has one line an address (see `etc/forwards.example`):
+//!
+//! ```text
+//! alice@example.org    alice@mail.example.com           one address
+//! sales@example.org    bob@a.example, carol@b.example   several targets
+//! paul-*@example.org   paul@d.example                   a pattern: `*` is any text, even none
+//! @example.org         catchall@c.example               catch-all
+//! shop@example.org     x@e.example                      srs=off
+//! junk@example.org     :discard:
+//! old@example.org      :reject: 550 5.1.6 moved, write to new@example.org
+//! example.net          :domain:                         srs_domain=srs.example.net answer=destination spf=reject
+//! ```
+//!
+//! An address is looked up in this order; the first line found decides:
+//! 1. the whole address;
+//! 2. without its plus-suffix: `alice+tag@` as `alice@` (the suffix is *not* carried over to the targets: they are
+//!    somebody else's mailboxes, and not every mailbox knows suffixes);
+//! 3. patterns: the longest text before the `*` first, then the longest behind it;
+//! 4. the catch-all.
+//!
+//! Local parts are compared without regard to case. A target in a hosted domain is looked up in turn, up to
+//! [`CHAIN_MAX`] lines deep.
+//!
+//! The table is the file's text and an index into it: about 17 octets a line beyond the text. A line is parsed
+//! twice, when it is loaded (all mistakes are found then) and when it is used.
+//!
+//! It does *not* change once it is made: a reload makes another, and the old one serves until that is whole.
+
+mod error;
+mod expand;
+mod index;
+mod line;
+mod load;
+mod options;
+
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+
+use envelope::{Domain, LocalPart};
+
+use index::Index;
+use line::{Form, Key, Line};
+
+pub use error::{TableError, TableErrors};
+pub use expand::{Broken, CHAIN_MAX, Expansion, Fault, Resolution, TARGETS_MAX, Target};
+pub(crate) use options::SRS_DOMAIN_OCTETS_MAX;
+pub use options::{Answer, Options, Spf};
+
+/// A loaded forwards file.
+#[derive(Debug)]
+pub struct Table {
+    name: String,
+    text: Box<str>,
+    /// Lines by key; a number is where the line begins in the text.
+    lines: Index,
+    /// Entries of `domains` by name.
+    domain_index: Index,
+    domains: Vec<DomainEntry>,
+    /// Every domain that an option names as SRS domain, sorted.
+    srs_domains: Vec<Domain>,
+    hasher: RandomState,
+    stats: Stats,
+}
+
+/// What a table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Lines that say something.
+    pub lines: usize,
+    /// Lines of one address.
+    pub addresses: usize,
+    /// Lines with a `*`.
+    pub patterns: usize,
+    /// Lines `@domain`.
+    pub catch_alls: usize,
+    /// Lines `domain :domain:`.
+    pub domain_lines: usize,
+    /// Hosted domains.
+    pub domains: usize,
+    /// Targets of all lines together.
+    pub targets: usize,
+    /// Lines `:discard:`.
+    pub discards: usize,
+    /// Lines `:reject:`.
+    pub rejects: usize,
+    /// What the table takes up, in octets.
+    pub memory_octets: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct DomainEntry {
+    /// Where its name stands in the text.
+    name_at: u32,
+    name_octets: u16,
+    patterns: bool,
+    /// Where its `:domain:` line begins, or [`NO_LINE`].
+    line: u32,
+}
+
+impl Table {
+    /// A table without lines: nothing is hosted.
+    pub fn empty() -> Self {
+        Self {
+            name: String::new(),
+            text: Box::default(),
+            lines: Index::with_room(0),
+            domain_index: Index::with_room(0),
+            domains: Vec::new(),
+            srs_domains: Vec::new(),
+            hasher: RandomState::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Loads a file's content; `name` is what errors call it. At most 4 GiB of UTF-8.
+    ///
+    /// Either the whole file is right, or all that is wrong with it is told.
+    pub fn parse(name: &str, content: Vec<u8>) -> Result<Self, TableErrors> {
+        load::load(name, content)
+    }
+
+    /// What it holds.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Whether any line is about this domain.
+    pub fn hosts(&self, domain: &Domain) -> bool {
+        self.domain_entry(domain).is_some()
+    }
+
+    /// Whether an option of any line names this as an SRS domain.
+    pub fn names_srs_domain(&self, domain: &Domain) -> bool {
+        self.srs_domains.binary_search(domain).is_ok()
+    }
+
+    /// The options of the domain's own line; `None` if it is not hosted.
+    pub fn domain_options(&self, domain: &Domain) -> Option<Options> {
+        self.domain_entry(domain)
+            .map(|entry| self.entry_options(entry))
+    }
+
+    fn entry_options(&self, entry: &DomainEntry) -> Options {
+        match entry.line {
+            NO_LINE => Options::default(),
+            at => self
+                .line_at(at)
+                .map_or_else(Options::default, |line| line.options),
+        }
+    }
+
+    /// The line that decides on a hosted address, and whether it is a line of its own.
+    fn find(&self, local: &LocalPart, domain: &Domain) -> Option<Line> {
+        let entry = self.domain_entry(domain)?;
+        let local = line::fold(local);
+        self.find_local(&local, domain)
+            .or_else(|| {
+                let plus = local.find('+').filter(|at| *at > 0)?;
+                self.find_local(&local[..plus], domain)
+            })
+            .or_else(|| {
+                entry
+                    .patterns
+                    .then(|| self.find_pattern(&local, domain))
+                    .flatten()
+            })
+            .or_else(|| self.find_key(&Key::catch_all(domain)))
+    }
+
+    /// The line of this very address; `local` is folded.
+    fn find_local(&self, local: &str, domain: &Domain) -> Option<Line> {
+        self.find_key(&Key {
+            form: Form::Local(local.to_owned()),
+            domain: domain.clone(),
+        })
+    }
+
+    /// Tries every prefix, the longest first. All patterns of one prefix are under one hash.
+    fn find_pattern(&self, local: &str, domain: &Domain) -> Option<Line> {
+        let ends = (1..=local.len()).rev().chain([0]);
+        ends.filter(|end| local.is_char_boundary(*end))
+            .find_map(|end| {
+                let (prefix, rest) = local.split_at(end);
+                let hash = self.hash(PATTERN, prefix, domain);
+                let fitting = self.lines.find(hash).filter_map(|at| {
+                    let key = self.key_at(at).filter(|key| key.domain == *domain)?;
+                    match key.form {
+                        Form::Pattern { prefix: p, suffix }
+                            if p == prefix && rest.ends_with(&suffix) =>
+                        {
+                            // The catch-all has its own place in the order.
+                            (!p.is_empty() || !suffix.is_empty()).then_some((suffix.len(), at))
+                        }
+                        _ => None,
+                    }
+                });
+                fitting.max().and_then(|(_, at)| self.line_at(at))
+            })
+    }
+
+    fn find_key(&self, key: &Key) -> Option<Line> {
+        self.find_offset(key).and_then(|at| self.line_at(at))
+    }
+
+    fn find_offset(&self, key: &Key) -> Option<u32> {
+        self.lines
+            .find(self.hash_key(key))
+            .find(|at| self.key_at(*at).is_some_and(|found| found == *key))
+    }
+
+    fn domain_entry(&self, domain: &Domain) -> Option<&DomainEntry> {
+        self.domain_number(domain)
+            .map(|number| &self.domains[number])
+    }
+
+    fn domain_number(&self, domain: &Domain) -> Option<usize> {
+        let mut numbers = self.domain_index.find(self.hasher.hash_one(domain));
+        numbers
+            .find(|number| self.domain_name_is(&self.domains[*number as usize], domain))
+            .map(|number| number as usize)
+    }
+
+    /// The name stands as typed: in any case, perhaps with U-labels.
+    fn domain_name_is(&self, entry: &DomainEntry, domain: &Domain) -> bool {
+        let at = entry.name_at as usize;
+        let name = &self.text[at..at + usize::from(entry.name_octets)];
+        name.eq_ignore_ascii_case(domain.as_str())
+            || (!name.is_ascii() && name.parse::<Domain>().as_ref() == Ok(domain))
+    }
+
+    fn hash_key(&self, key: &Key) -> u64 {
+        match &key.form {
+            Form::Local(local) => self.hash(LOCAL, local, &key.domain),
+            Form::Pattern { prefix, .. } => self.hash(PATTERN, prefix, &key.domain),
+            Form::Domain => self.hash(DOMAIN, "", &key.domain),
+        }
+    }
+
+    fn hash(&self, kind: u8, text: &str, domain: &Domain) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        (kind, text, domain).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Parses a line again that loading has found right.
+    fn line_at(&self, at: u32) -> Option<Line> {
+        Line::parse(line_text(&self.text, at)).ok().flatten()
+    }
+
+    fn key_at(&self, at: u32) -> Option<Key> {
+        Key::of_line(line_text(&self.text, at))
+    }
+
+    /// All lines and where they begin, in the order of the file.
+    fn all_lines(&self) -> impl Iterator<Item = (u32, Line)> {
+        let mut numbers: Vec<u32> = self.lines.numbers().collect();
+        numbers.sort_unstable();
+        numbers
+            .into_iter()
+            .filter_map(|at| self.line_at(at).map(|line| (at, line)))
+    }
+}
+
+impl Key {
+    fn catch_all(domain: &Domain) -> Self {
+        Self {
+            form: Form::Pattern {
+                prefix: String::new(),
+                suffix: String::new(),
+            },
+            domain: domain.clone(),
+        }
+    }
+}
+
+/// The line that begins there, without its end.
+fn line_text(text: &str, at: u32) -> &str {
+    let rest = &text[at as usize..];
+    let end = memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
+    rest[..end].strip_suffix('\r').unwrap_or(&rest[..end])
+}
+
+const NO_LINE: u32 = u32::MAX;
+// Kinds of key, so that a pattern's prefix is not taken for a local part.
+const LOCAL: u8 = 0;
+const PATTERN: u8 = 1;
+const DOMAIN: u8 = 2;
+
+#[cfg(test)]
+mod tests;

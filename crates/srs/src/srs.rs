@@ -1,0 +1,258 @@
+//! The rewriter itself: forward, reverse, and the token for senders that do not fit.
+
+use std::fmt;
+use std::time::Duration;
+
+use data_encoding::BASE32_NOPAD;
+
+use crate::day::Day;
+use crate::error::{ForwardError, ReverseError, SettingsError};
+use crate::form::{SRS0, SRS1, Srs0, Srs1, is_plain_domain, strip};
+use crate::settings::Settings;
+use crate::tag::Keys;
+
+/// Rewrites senders and reads rewritten ones back. Cheap to share, costly enough to make that it is made once.
+#[derive(Clone)]
+pub struct Srs {
+    keys: Keys,
+    settings: Settings,
+}
+
+/// What a rewritten local part stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reversed {
+    /// The original sender, its case kept.
+    Srs0 {
+        /// What stood before the `@`, without quotes.
+        local: String,
+        /// What stood behind it.
+        domain: String,
+    },
+    /// The first forwarder's own SRS0 address, which only that forwarder can read further.
+    Srs1 {
+        /// `SRS0=…`, as the first forwarder wrote it.
+        local: String,
+        /// The first forwarder.
+        domain: String,
+    },
+    /// A token of ours, for the caller to look up: [`Token::id`] as [`Srs::token`] gave it.
+    Token(String),
+}
+
+/// A short stand-in for a sender that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The rewritten local part: `SRS0=tag=day=id=t`.
+    pub local: String,
+    /// The name under which the caller keeps the sender for [`Srs::lifetime`].
+    pub id: String,
+}
+
+impl Srs {
+    /// The longest local part that we write (RFC 5321 §4.5.3.1.1).
+    pub const LOCAL_OCTETS_MAX: usize = 64;
+
+    /// Keys the secrets.
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        if settings.secrets.is_empty() {
+            return Err(SettingsError::NoSecret);
+        }
+        if !Settings::TAG_OCTETS.contains(&settings.tag_octets)
+            || !(*Settings::TAG_OCTETS.start()..=settings.tag_octets)
+                .contains(&settings.tag_octets_min)
+        {
+            return Err(SettingsError::TagLength);
+        }
+        if settings.max_age_days > Settings::MAX_AGE_DAYS_MAX
+            || settings.skew_days > Settings::SKEW_DAYS_MAX
+        {
+            return Err(SettingsError::Age);
+        }
+        let keys = Keys::new(&settings.secrets).ok_or(SettingsError::EmptySecret)?;
+        Ok(Self { keys, settings })
+    }
+
+    /// The local part under which mail from `local@domain` is forwarded: SRS0, or SRS1 if it is SRS already.
+    ///
+    /// A result that would be over 64 octets is an error; but if it needs quotes on the wire, the caller must count
+    /// them in. On any error the sender gets a [`token`](Self::token); it is never sent on unchanged.
+    pub fn forward(&self, local: &str, domain: &str, today: Day) -> Result<String, ForwardError> {
+        if !is_plain_domain(domain) || local.chars().any(char::is_control) {
+            return Err(ForwardError::Inexpressible);
+        }
+        let rewritten = self.wrap_again(local).or_else(|| self.wrap(local, domain));
+        let rewritten = match rewritten {
+            Some(srs1) => srs1,
+            None => self.srs0(local, domain, today),
+        };
+        if rewritten.len() > Self::LOCAL_OCTETS_MAX {
+            return Err(ForwardError::TooLong);
+        }
+        Ok(rewritten)
+    }
+
+    /// What a local part of ours stands for, if we signed it and it has not expired.
+    pub fn reverse(&self, local: &str, today: Day) -> Result<Reversed, ReverseError> {
+        // Before anything else: the work on hostile input is bounded by this one comparison (CVE-2020-35573).
+        if local.len() > INPUT_OCTETS_MAX {
+            return Err(ReverseError::TooLong);
+        }
+        if let Some(rest) = strip(local, SRS0) {
+            return self.reverse_srs0(rest, today);
+        }
+        let rest = strip(local, SRS1).ok_or(ReverseError::NotSrs)?;
+        let form = Srs1::parse(rest).ok_or(ReverseError::Malformed)?;
+        self.check_tag(form.tag, &[form.domain.as_bytes(), form.opaque.as_bytes()])?;
+        Ok(Reversed::Srs1 {
+            local: format!("{SRS0}{}", form.opaque),
+            domain: form.domain.into(),
+        })
+    }
+
+    /// A stand-in for a sender that [`forward`](Self::forward) cannot express: `SRS0=tag=day=id=t`, 39 octets with a
+    /// tag of 4, never in need of quotes.
+    ///
+    /// It has the form of SRS0, so that the next forwarder wraps it as SRS1 like any other, with the id in the
+    /// place of the domain. The id is 120 bits of an HMAC over day and sender: the same sender has the same token
+    /// all day long, and a stranger can compute neither. The tag covers something that no ordinary SRS0 address
+    /// can hold, so that neither passes for the other, whatever senders call themselves.
+    ///
+    /// ```
+    /// # use srs::{Day, ForwardError, Reversed, Settings, Srs};
+    /// # let srs = Srs::new(Settings::new(["tops3cr3t"])).unwrap();
+    /// # let today = Day::from_unix_secs(1_577_836_860);
+    /// let bounces = "bounces+list-subscriber=customer.example.org-1234567890";
+    /// assert_eq!(srs.forward(bounces, "lists.example", today), Err(ForwardError::TooLong));
+    /// let token = srs.token(bounces, "lists.example", today);
+    /// assert_eq!(srs.reverse(&token.local, today), Ok(Reversed::Token(token.id)));
+    /// ```
+    pub fn token(&self, local: &str, domain: &str, today: Day) -> Token {
+        let stamp = today.stamp();
+        let domain = domain.to_ascii_lowercase();
+        let parts = [TOKEN_ID, &stamp, domain.as_bytes(), b"\0", local.as_bytes()];
+        let id = BASE32_NOPAD.encode(&self.keys.digest(&parts)[..TOKEN_OCTETS]);
+        let tag = self.keys.sign(&[TOKEN_TAG, &stamp, id.as_bytes()]);
+        Token {
+            local: self.write_srs0(tag.cut(self.settings.tag_octets), today, &id, TOKEN_LOCAL),
+            id,
+        }
+    }
+
+    /// How long after its making an address may still be valid: how long a token's sender must be kept.
+    pub fn lifetime(&self) -> Duration {
+        Duration::from_secs(DAY_SECS * (u64::from(self.settings.max_age_days) + 1))
+    }
+
+    /// SRS1 over SRS1: the first forwarder and its opaque part stay, the tag becomes ours. `None` if it is not
+    /// SRS1 or not whole; the latter is then rewritten like any sender, and so finds back to who wrote it.
+    fn wrap_again(&self, local: &str) -> Option<String> {
+        let form = Srs1::parse(strip(local, SRS1)?)?;
+        Some(self.srs1(form.domain, form.opaque))
+    }
+
+    /// SRS1 over SRS0, foreign ones untouched whatever they hold. `None` if it is not SRS0.
+    fn wrap(&self, local: &str, domain: &str) -> Option<String> {
+        Some(self.srs1(domain, strip(local, SRS0)?))
+    }
+
+    fn srs0(&self, local: &str, domain: &str, today: Day) -> String {
+        let tag = self
+            .keys
+            .sign(&[&today.stamp(), domain.as_bytes(), local.as_bytes()]);
+        self.write_srs0(tag.cut(self.settings.tag_octets), today, domain, local)
+    }
+
+    fn write_srs0(&self, tag: &str, day: Day, domain: &str, local: &str) -> String {
+        let separator = self.settings.separator.as_char();
+        let [high, low] = day.stamp().map(char::from);
+        let mut out = String::with_capacity(Self::LOCAL_OCTETS_MAX);
+        out.push_str(SRS0);
+        out.push(separator);
+        out.push_str(tag);
+        out.extend(['=', high, low, '=']);
+        out.push_str(domain);
+        out.push('=');
+        out.push_str(local);
+        out
+    }
+
+    fn srs1(&self, domain: &str, opaque: &str) -> String {
+        let tag = self.keys.sign(&[domain.as_bytes(), opaque.as_bytes()]);
+        let tag = tag.cut(self.settings.tag_octets);
+        let separator = self.settings.separator.as_char();
+        format!("{SRS1}{separator}{tag}={domain}={opaque}")
+    }
+
+    fn reverse_srs0(&self, rest: &str, today: Day) -> Result<Reversed, ReverseError> {
+        let form = Srs0::parse(rest).ok_or(ReverseError::Malformed)?;
+        let day = Day::from_stamp(form.stamp).ok_or(ReverseError::Malformed)?;
+        let stamp = form.stamp.as_bytes();
+        let is_token = is_token(&form)
+            && self
+                .check_tag(form.tag, &[TOKEN_TAG, stamp, form.domain.as_bytes()])
+                .is_ok();
+        if !is_token {
+            self.check_tag(
+                form.tag,
+                &[stamp, form.domain.as_bytes(), form.local.as_bytes()],
+            )?;
+        }
+        self.check_age(day, today)?;
+        if is_token {
+            return Ok(Reversed::Token(form.domain.to_ascii_uppercase()));
+        }
+        Ok(Reversed::Srs0 {
+            local: form.local.into(),
+            domain: form.domain.into(),
+        })
+    }
+
+    fn check_tag(&self, tag: &str, parts: &[&[u8]]) -> Result<(), ReverseError> {
+        if tag.len() >= self.settings.tag_octets_min && self.keys.verify(tag, parts) {
+            Ok(())
+        } else {
+            Err(ReverseError::BadTag)
+        }
+    }
+
+    /// Past and future meet on the stamp's circle: what lies at most [`Settings::skew_days`] ahead is fresh, the
+    /// half behind us has expired, the half ahead is not yet.
+    fn check_age(&self, day: Day, today: Day) -> Result<(), ReverseError> {
+        let days = today.since(day);
+        if days <= self.settings.max_age_days || day.since(today) <= self.settings.skew_days {
+            return Ok(());
+        }
+        Err(match days {
+            0..=HALF_CIRCLE => ReverseError::Expired { days },
+            _ => ReverseError::Future,
+        })
+    }
+}
+
+impl fmt::Debug for Srs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Srs").field(&self.settings).finish()
+    }
+}
+
+/// Whether it may be a token; its tag decides.
+fn is_token(form: &Srs0<'_>) -> bool {
+    form.local.eq_ignore_ascii_case(TOKEN_LOCAL) && form.domain.len() == TOKEN_DIGITS
+}
+
+/// An address has at most 254 octets (RFC 5321 §4.5.3.1.3). Others once wrote local parts over 64, and whoever
+/// moves over with their secret still reads them.
+const INPUT_OCTETS_MAX: usize = 254;
+const DAY_SECS: u64 = 86_400;
+const HALF_CIRCLE: u16 = Day::CIRCLE / 2;
+const TOKEN_LOCAL: &str = "t";
+const TOKEN_OCTETS: usize = 15;
+/// [`TOKEN_OCTETS`] in base 32.
+const TOKEN_DIGITS: usize = 24;
+// What is hashed for tokens begins with a name and a NUL. No SRS0 or SRS1 address hashes a NUL: senders with
+// control characters are refused.
+const TOKEN_ID: &[u8] = b"token-id\0";
+const TOKEN_TAG: &[u8] = b"token\0";
+
+#[cfg(test)]
+mod tests;
