@@ -1,1 +1,24 @@
-//! Integration tests.
+//! Integration tests: the binary from outside, over real sockets.
+//!
+//! * `dialogs`: every `tests/dialogs/*.smtp`, in memory and over TCP.
+//! * `flow`: one scenario a file: sender → onward → destination, with a fake DNS.
+//! * `foreign`: flows with real mail programs; `./test.sh` installs them and runs these too.
+//!
+//! How to write one: look at `flow/forward.rs`, then at the heads of the modules in `crates/testkit`.
+
+mod dialogs;
+mod flow;
+mod foreign;
+
+use testkit::daemon::Setup;
+use testkit::net::Net;
+
+/// A relay `mx.fwd.test` with SRS domain `fwd.test` and these forwards.
+fn relay(net: &Net, forwards: &str) -> Setup {
+    relay_called("fwd.test", net, forwards)
+}
+
+/// As [`relay`], for scenarios with more than one.
+fn relay_called(name: &str, net: &Net, forwards: &str) -> Setup {
+    Setup::new(env!("CARGO_BIN_EXE_onward"), net, name, forwards)
+}

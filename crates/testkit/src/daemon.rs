@@ -13,11 +13,12 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::{fs, io};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 pub use log::Event;
+pub use rustix::process::Signal;
 use log::Log;
 
 use crate::PATIENCE;

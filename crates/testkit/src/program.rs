@@ -1,12 +1,12 @@
 //! Other programs, run with their input and a time limit: swaks, Python, Postfix's test tools, and `onward` itself.
 
-use std::fmt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
+use std::{fmt, io};
 
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// What a program left behind.
 #[derive(Debug)]
@@ -17,6 +17,28 @@ pub struct Finished {
     pub stdout: String,
     /// What it wrote to standard error, as UTF-8.
     pub stderr: String,
+}
+
+/// A program that runs beside the test and is killed when dropped.
+pub struct Running {
+    _child: Child,
+}
+
+/// Starts a program that serves until the test is over. Its output is thrown away.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Running {
+    let program = program.as_ref();
+    let child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| not_started(program, &error));
+    Running { _child: child }
 }
 
 /// Runs a program to its end.
@@ -32,10 +54,7 @@ pub async fn run(program: impl AsRef<Path>, arguments: &[&str], input: &[u8]) ->
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .unwrap_or_else(|error| {
-            let program = program.display();
-            panic!("cannot run {program}: {error}\n\nhint: ./test.sh installs what the tests need")
-        });
+        .unwrap_or_else(|error| not_started(program, &error));
     let mut stdin = child.stdin.take().expect("stdin is a pipe");
     let feed = async move {
         // A program that does not read its input closes the pipe: no error.
@@ -74,6 +93,11 @@ impl fmt::Display for Finished {
             self.code, self.stdout, self.stderr
         )
     }
+}
+
+fn not_started(program: &Path, error: &io::Error) -> ! {
+    let program = program.display();
+    panic!("cannot run {program}: {error}\n\nhint: ./test.sh installs what the tests need")
 }
 
 const TIME_MAX: Duration = Duration::from_secs(120);

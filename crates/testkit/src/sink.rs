@@ -56,6 +56,21 @@ pub struct Recipient {
     pub parameters: Vec<String>,
 }
 
+impl Received {
+    /// The message as text, for looking into it.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.data).into_owned()
+    }
+
+    /// The accepted recipients' addresses.
+    pub fn to(&self) -> Vec<&str> {
+        self.recipients
+            .iter()
+            .map(|recipient| recipient.to.as_str())
+            .collect()
+    }
+}
+
 struct Shared {
     state: Mutex<State>,
     changed: Notify,

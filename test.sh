@@ -1,0 +1,76 @@
+#!/bin/sh
+# The second command of the README: every check of this project, in the order in which they are cheapest.
+#
+#   ./test.sh            installs the foreign mail programs if they are missing (Debian), then checks everything
+#   ./test.sh ARG...     the same, and passes ARG... on to the test programs (`./test.sh flow::forward`)
+#
+# The exit code is that of the first check that fails.
+set -eu
+cd "$(dirname "$0")"
+
+# Each step's limit in seconds: a test that hangs is a failure, not a wait.
+INSTALL_MAX=600
+STEP_MAX=3600
+
+# What the tests in tests/foreign need: command or file, Debian package.
+needed() {
+    command -v swaks >/dev/null || echo swaks
+    # swaks speaks TLS through this Perl module only.
+    perl -MNet::SSLeay -e1 2>/dev/null || echo libnet-ssleay-perl
+    [ -x /usr/sbin/smtp-source ] && [ -x /usr/sbin/smtp-sink ] || echo postfix
+    command -v python3 >/dev/null || echo python3
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        return 1
+    fi
+}
+
+cannot_install() {
+    echo "error: cannot install $missing: $1" >&2
+    echo >&2
+    echo "hint: install $missing by hand (they are Debian's names), or run the tests that need" >&2
+    echo "      none of them: cargo test --workspace --locked" >&2
+    exit 1
+}
+
+install_missing() {
+    command -v apt-get >/dev/null || cannot_install "this is no Debian"
+    as_root true || cannot_install "neither root nor sudo"
+    echo "== install $missing"
+    # Postfix is here for its test tools. "No configuration" starts no mail server; policy-rc.d keeps any other
+    # package from starting one, and is taken away again.
+    echo "postfix postfix/main_mailer_type select No configuration" | as_root debconf-set-selections
+    guard=/usr/sbin/policy-rc.d
+    if [ ! -e $guard ]; then
+        printf '#!/bin/sh\nexit 101\n' | as_root tee $guard >/dev/null
+        as_root chmod 755 $guard
+        trap 'as_root rm -f $guard' EXIT
+        trap 'exit 130' INT TERM
+    fi
+    as_root timeout $INSTALL_MAX apt-get update -qq || cannot_install "apt-get update failed"
+    # shellcheck disable=SC2086 # a list of package names
+    as_root timeout $INSTALL_MAX env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends $missing || cannot_install "apt-get install failed"
+}
+
+step() {
+    echo "== $*"
+    timeout $STEP_MAX "$@"
+}
+
+missing=$(needed | tr '\n' ' ')
+if [ -n "$missing" ]; then
+    install_missing
+    missing=$(needed | tr '\n' ' ')
+    [ -z "$missing" ] || cannot_install "still missing after the installation"
+fi
+
+step cargo fmt --all --check
+step cargo clippy --workspace --all-targets --locked -- -D warnings
+step cargo test --workspace --locked -- --include-ignored "$@"

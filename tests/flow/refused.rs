@@ -1,0 +1,93 @@
+//! The destination says no: the original sender gets a DSN that does not show where the forward goes.
+
+use testkit::mail;
+use testkit::net::Net;
+use testkit::sender::send;
+
+use crate::relay;
+
+#[tokio::test]
+async fn dsn_names_the_recipient_and_hides_the_target() {
+    let net = Net::new().await;
+    let script = "rcpt: 550 5.1.1 <secret.box@private.test>: recipient unknown in private.test";
+    let _target = net.sink("private.test", script).await;
+    let origin = net.sink("sender.test", "").await;
+    let relay = relay(&net, "alice@example.test secret.box@private.test\n")
+        .start()
+        .await;
+    send(
+        relay.address(),
+        "origin@sender.test",
+        &["alice@example.test"],
+        &mail::short("one"),
+    )
+    .await;
+
+    let dsn = origin.message().await;
+    assert_eq!(
+        (dsn.from.as_str(), dsn.to()),
+        ("", vec!["origin@sender.test"])
+    );
+    let text = dsn.text();
+    for wanted in [
+        "Auto-Submitted: auto-replied",
+        "multipart/report; report-type=delivery-status",
+        "Reporting-MTA: dns; mx.fwd.test",
+        "Final-Recipient: rfc822; alice@example.test",
+        "Action: failed",
+        "Status: 5.1.1",
+        "Diagnostic-Code: smtp; 550 5.1.1",
+        "Subject: one",
+    ] {
+        assert!(text.contains(wanted), "no {wanted:?} in:\n{text}");
+    }
+    assert!(
+        !text.contains("secret.box") && !text.contains("private.test"),
+        "{text}"
+    );
+    relay
+        .wait_for("failed to=alice@example.test target=secret.box@private.test status=5.1.1")
+        .await;
+    relay
+        .wait_for("bounced kind=failed to=<origin@sender.test>")
+        .await;
+    relay.wait_for("delivered target=origin@sender.test").await;
+}
+
+#[tokio::test]
+async fn one_refused_of_two_and_none_for_the_null_sender() {
+    let net = Net::new().await;
+    let target = net
+        .sink("target.test", "rcpt for bob@: 550 5.2.1 disabled")
+        .await;
+    let origin = net.sink("sender.test", "").await;
+    let relay = relay(
+        &net,
+        "alice@example.test alice@target.test\nbob@example.test bob@target.test\n",
+    )
+    .start()
+    .await;
+    let to = ["alice@example.test", "bob@example.test"];
+    send(relay.address(), "", &to, &mail::short("bounce")).await;
+    relay.wait_for("not-bounced").await;
+    send(
+        relay.address(),
+        "origin@sender.test",
+        &to,
+        &mail::short("one"),
+    )
+    .await;
+    let text = origin.message().await.text();
+    assert!(
+        text.contains("bob@example.test") && !text.contains("rfc822; alice@"),
+        "{text}"
+    );
+    assert!(
+        target
+            .messages(2)
+            .await
+            .iter()
+            .all(|got| got.to() == ["alice@target.test"])
+    );
+    assert_eq!(origin.received().len(), 1);
+}

@@ -1,0 +1,51 @@
+//! SIGHUP reads the forwards again, all or nothing: a typo keeps the old table and says where it is.
+
+use testkit::mail;
+use testkit::net::Net;
+use testkit::sender::{Plain, send};
+
+use crate::relay;
+
+#[tokio::test]
+async fn typo_keeps_the_old_table() {
+    let net = Net::new().await;
+    let sink = net.sink("target.test", "").await;
+    let relay = relay(&net, "alice@example.test alice@target.test\n")
+        .start()
+        .await;
+
+    relay.setup().write(
+        "forwards",
+        "bob@example.test bob@target.test\n\nalice@example.test alice@\n",
+    );
+    relay.reload();
+    let failed = relay
+        .wait_for("reload-failed error=forwards:3:")
+        .await
+        .text("error");
+    assert!(failed.contains("hint: "), "{failed}");
+    send(
+        relay.address(),
+        "origin@sender.test",
+        &["alice@example.test"],
+        &mail::short("one"),
+    )
+    .await;
+    assert_eq!(sink.message().await.to(), ["alice@target.test"]);
+    let mut plain = Plain::hello(relay.address()).await;
+    plain.expect("MAIL FROM:<origin@sender.test>", "250").await;
+    plain
+        .expect("RCPT TO:<bob@example.test>", "550 5.1.1")
+        .await;
+
+    relay
+        .setup()
+        .write("forwards", "bob@example.test bob@target.test\n");
+    relay.reload();
+    relay.wait_for("reloaded").await;
+    // The open connection goes on, with the new table.
+    plain.expect("RCPT TO:<bob@example.test>", "250").await;
+    plain
+        .expect("RCPT TO:<alice@example.test>", "550 5.1.1")
+        .await;
+}

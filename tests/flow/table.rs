@@ -1,0 +1,143 @@
+//! What the forwards file can say: several targets, chains, catch-all, patterns, discard, reject, options.
+
+use testkit::mail;
+use testkit::net::Net;
+use testkit::sender::{Plain, send};
+
+use crate::relay;
+
+const FORWARDS: &str = "\
+# address            targets                         options
+both@example.test    one@a.test, two@a.test, three@b.test
+start@example.test   middle@example.test, one@a.test
+middle@example.test  end@other.test
+end@other.test       last@a.test, one@a.test
+user@example.test    user@a.test
+paul-*@example.test  paul@a.test
+@catch.test          all@b.test
+keep@catch.test      kept@a.test
+plain@example.test   plain@a.test                    srs=off
+junk@example.test    :discard:
+old@example.test     :reject: 550 5.1.6 moved, write to new@example.test
+";
+
+/// The targets that one recipient's mail reaches, sorted.
+async fn check(recipient: &str, expected: &[&str]) {
+    let net = Net::new().await;
+    let (a, b) = (net.sink("a.test", "").await, net.sink("b.test", "").await);
+    let relay = relay(&net, FORWARDS).start().await;
+    send(
+        relay.address(),
+        "origin@sender.test",
+        &[recipient],
+        &mail::short("one"),
+    )
+    .await;
+    relay.wait_for_count(expected.len(), "delivered").await;
+    let mut got: Vec<_> = [a.received(), b.received()].concat();
+    got.iter()
+        .for_each(|got| drop(mail::added_on_top(&got.data, &mail::short("one"))));
+    let mut to: Vec<_> = got
+        .drain(..)
+        .flat_map(|got| got.recipients)
+        .map(|r| r.to)
+        .collect();
+    to.sort();
+    assert_eq!(to, expected, "{recipient}");
+}
+
+#[tokio::test]
+async fn several_targets() {
+    check(
+        "both@example.test",
+        &["one@a.test", "three@b.test", "two@a.test"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn chain_within_hosted_domains_without_duplicates() {
+    check("start@example.test", &["last@a.test", "one@a.test"]).await;
+}
+
+#[tokio::test]
+async fn plus_suffix_pattern_and_catch_all() {
+    check("User+list@Example.TEST", &["user@a.test"]).await;
+    check("paul-shop@example.test", &["paul@a.test"]).await;
+    check("anything@catch.test", &["all@b.test"]).await;
+    check("keep@catch.test", &["kept@a.test"]).await;
+}
+
+#[tokio::test]
+async fn discard_reject_srs_off_and_unknown() {
+    let net = Net::new().await;
+    let sink = net.sink("a.test", "").await;
+    let relay = relay(&net, FORWARDS)
+        .set("forwards.postmaster", "\"admin@a.test\"")
+        .start()
+        .await;
+    let mut plain = Plain::hello(relay.address()).await;
+    plain.expect("MAIL FROM:<origin@sender.test>", "250").await;
+    let moved = plain
+        .expect("RCPT TO:<old@example.test>", "550 5.1.6")
+        .await;
+    assert!(
+        moved.contains("moved, write to new@example.test"),
+        "{moved}"
+    );
+    plain
+        .expect("RCPT TO:<nobody@example.test>", "550 5.1.1")
+        .await;
+    plain
+        .expect("RCPT TO:<alice@elsewhere.test>", "550 5.7.1")
+        .await;
+    plain.expect("RCPT TO:<postmaster@catch.test>", "250").await;
+    plain.expect("RSET", "250").await;
+    plain.quit().await;
+    relay.wait_for("refused stage=rcpt to=elsewhere.test").await;
+
+    send(
+        relay.address(),
+        "origin@sender.test",
+        &["junk@example.test"],
+        &mail::short("junk"),
+    )
+    .await;
+    relay.wait_for("discarded to=junk@example.test").await;
+    send(
+        relay.address(),
+        "origin@sender.test",
+        &["plain@example.test"],
+        &mail::short("off"),
+    )
+    .await;
+    assert_eq!(sink.message().await.from, "origin@sender.test");
+    for postmaster in ["postmaster", "PostMaster@example.test"] {
+        send(
+            relay.address(),
+            "origin@sender.test",
+            &[postmaster],
+            &mail::short("help"),
+        )
+        .await;
+        assert_eq!(sink.message().await.to(), ["admin@a.test"]);
+    }
+}
+
+#[tokio::test]
+async fn legs_to_one_site_share_a_transaction_and_a_body() {
+    let net = Net::new().await;
+    let sink = net.sink("a.test", "").await;
+    let relay = relay(&net, FORWARDS).start().await;
+    let mail = mail::long(3_000_000);
+    send(
+        relay.address(),
+        "origin@sender.test",
+        &["both@example.test"],
+        &mail,
+    )
+    .await;
+    let got = sink.message().await;
+    mail::added_on_top(&got.data, &mail);
+    assert_eq!(got.to(), ["one@a.test", "two@a.test"]);
+}

@@ -1,0 +1,91 @@
+//! STARTTLS in and out, implicit TLS, and mail in clear where the other side's TLS is broken.
+
+use testkit::mail;
+use testkit::net::Net;
+use testkit::sender::Plain;
+
+use crate::relay;
+
+const FORWARDS: &str = "alice@example.test alice@target.test\n";
+
+#[tokio::test]
+async fn starttls_in_and_out() {
+    let net = Net::new().await;
+    let sink = net.sink_with_tls("target.test", "").await;
+    let relay = relay(&net, FORWARDS).with_tls().start().await;
+    let mut plain = Plain::hello(relay.address()).await.start_tls().await;
+    let hello = plain.command("EHLO client.test").await;
+    assert!(!hello.contains("STARTTLS"), "{hello}");
+    let mail = mail::short("one");
+    let (_, end) = plain
+        .transaction("<origin@sender.test>", &["<alice@example.test>"], &mail)
+        .await;
+    assert!(end.starts_with("250"), "{end}");
+    let got = sink.message().await;
+    assert!(got.tls);
+    let trace = mail::added_on_top(&got.data, &mail);
+    let received = &trace.last().expect("a Received field").1;
+    assert!(
+        received.contains("with ESMTPS") && received.contains("TLS1.3"),
+        "{received}"
+    );
+    relay.wait_for("received tls=TLS").await;
+}
+
+#[tokio::test]
+async fn commands_sent_before_the_handshake_are_forgotten() {
+    let net = Net::new().await;
+    let relay = relay(&net, FORWARDS).with_tls().start().await;
+    let mut plain = Plain::hello(relay.address()).await;
+    plain
+        .raw(b"STARTTLS\r\nMAIL FROM:<injected@bad.test>\r\n")
+        .await;
+    assert!(plain.reply().await.starts_with("220"));
+    assert_eq!(plain.buffered(), "");
+    let mut plain = plain.handshake().await;
+    plain.expect("EHLO client.test", "250").await;
+    plain
+        .expect("RCPT TO:<alice@example.test>", "503 5.5.1")
+        .await;
+}
+
+#[tokio::test]
+async fn implicit_tls() {
+    let net = Net::new().await;
+    let sink = net.sink("target.test", "").await;
+    let setup = relay(&net, FORWARDS).with_tls();
+    let relay = setup
+        .listener("bind = \"127.0.0.1:0\"\ntls = \"implicit\"")
+        .start()
+        .await;
+    let mut plain = Plain::connect_silently(relay.address())
+        .await
+        .handshake()
+        .await;
+    assert!(plain.reply().await.starts_with("220 "));
+    plain.expect("EHLO client.test", "250").await;
+    let (_, end) = plain
+        .transaction("<>", &["<alice@example.test>"], b"Subject: x\r\n\r\n")
+        .await;
+    assert!(end.starts_with("250"), "{end}");
+    assert!(sink.message().await.text().contains("with ESMTPS"));
+}
+
+#[tokio::test]
+async fn broken_tls_at_the_destination_means_clear_text() {
+    let net = Net::new().await;
+    // Says 220 and then cannot shake hands: the sink closes.
+    let script = "offer: STARTTLS\nstarttls first 1: 220 go ahead";
+    let sink = net.sink("target.test", script).await;
+    let relay = relay(&net, FORWARDS).start().await;
+    testkit::sender::send(
+        relay.address(),
+        "",
+        &["alice@example.test"],
+        &mail::short("one"),
+    )
+    .await;
+    let got = sink.message().await;
+    assert!(!got.tls && got.connection == 2, "{got:?}");
+    relay.wait_for("delivered attempt=1").await;
+}
