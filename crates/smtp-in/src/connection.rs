@@ -43,6 +43,13 @@ enum Pause {
     Closed,
 }
 
+/// What ended a wait.
+enum Wake {
+    Read(io::Result<usize>),
+    Shutdown,
+    Timeout,
+}
+
 impl<G: Gate, I: Intake> Connection<G, I> {
     pub(crate) fn new(
         server: Arc<Server<G, I>>,
@@ -92,9 +99,9 @@ impl<G: Gate, I: Intake> Connection<G, I> {
         &mut self,
         stream: &mut TcpStream,
     ) -> Result<Result<(), Cap>, Ending> {
-        let origin = proxy::read(stream, self.server.limits.proxy_header)
-            .await
-            .map_err(Ending::Proxy)?;
+        let reading = proxy::read(stream, self.server.limits.proxy_header);
+        let origin = unless(&self.server.shutdown, reading).await?;
+        let origin = origin.map_err(Ending::Proxy)?;
         if let Some(origin) = origin {
             self.client.proxy = Some(self.client.peer);
             self.client.peer = canonical(origin.source);
@@ -136,24 +143,18 @@ impl<G: Gate, I: Intake> Connection<G, I> {
         stream: &mut Stream,
         shutdown: &CancellationToken,
     ) -> Result<(), Ending> {
-        let due = self.session.poll_timeout();
-        let draining = self.cause == Ending::Drained;
-        // Asked here, too: under a steady flow of bytes the branches behind the first are never polled.
-        if !draining && shutdown.is_cancelled() {
-            self.shut_down();
-            return Ok(());
-        }
-        if due <= Instant::now() {
-            self.time_out();
-            return Ok(());
-        }
-        let wants_input = self.session.wants_input();
-        let session = &mut self.session;
-        let read = tokio::select! {
-            biased;
-            read = stream.read(|bytes| session.handle_bytes(Instant::now(), bytes)), if wants_input => read,
-            () = shutdown.cancelled(), if !draining => return Ok(self.shut_down()),
-            () = sleep_until(due.into()) => return Ok(self.time_out()),
+        let read = match self.wake(stream, shutdown).await {
+            Wake::Shutdown => {
+                self.cause = Ending::Drained;
+                self.session.handle_shutdown(Instant::now());
+                return Ok(());
+            }
+            Wake::Timeout => {
+                self.cause = Ending::TimedOut;
+                self.session.handle_timeout(Instant::now());
+                return Ok(());
+            }
+            Wake::Read(read) => read,
         };
         match read {
             Ok(0) => self.hang_up(),
@@ -165,14 +166,25 @@ impl<G: Gate, I: Intake> Connection<G, I> {
         Ok(())
     }
 
-    fn shut_down(&mut self) {
-        self.cause = Ending::Drained;
-        self.session.handle_shutdown(Instant::now());
-    }
-
-    fn time_out(&mut self) {
-        self.cause = Ending::TimedOut;
-        self.session.handle_timeout(Instant::now());
+    async fn wake(&mut self, stream: &mut Stream, shutdown: &CancellationToken) -> Wake {
+        let due = self.session.poll_timeout();
+        let draining = self.cause == Ending::Drained;
+        // Asked here, too: under a steady flow of bytes the branches behind the first are never polled.
+        if !draining && shutdown.is_cancelled() {
+            return Wake::Shutdown;
+        }
+        if due <= Instant::now() {
+            return Wake::Timeout;
+        }
+        let wants_input = self.session.wants_input();
+        let session = &mut self.session;
+        let take = |bytes: &[u8]| session.handle_bytes(Instant::now(), bytes);
+        tokio::select! {
+            biased;
+            read = stream.read(take), if wants_input => Wake::Read(read),
+            () = shutdown.cancelled(), if !draining => Wake::Shutdown,
+            () = sleep_until(due.into()) => Wake::Timeout,
+        }
     }
 
     fn hang_up(&mut self) {
@@ -246,7 +258,7 @@ impl<G: Gate, I: Intake> Connection<G, I> {
         };
         if let Err(reply) = draft.write(chunk).await {
             self.draft = None;
-            self.session.refuse_body(reply);
+            self.session.refuse_body(Instant::now(), reply);
         }
     }
 
@@ -292,9 +304,9 @@ impl<G: Gate, I: Intake> Connection<G, I> {
         stream: TcpStream,
         config: Arc<ServerConfig>,
     ) -> Result<Stream, Ending> {
-        let stream = tls::accept(stream, config, self.server.limits.tls_handshake)
-            .await
-            .map_err(Ending::Tls)?;
+        let handshake = tls::accept(stream, config, self.server.limits.tls_handshake);
+        let stream = unless(&self.server.shutdown, handshake).await?;
+        let stream = stream.map_err(Ending::Tls)?;
         self.client.tls = Some(tls::facts(stream.get_ref().1));
         self.client.hello = None;
         Ok(Stream::Tls(Box::new(stream)))
@@ -311,6 +323,18 @@ impl<G: Gate, I: Intake> Drop for Connection<G, I> {
         let end = self.end.take();
         let end = end.unwrap_or(Incident::Closed(unfinished));
         self.server.gate.observe(&self.client, end);
+    }
+}
+
+/// Does `work` unless we shut down meanwhile: outside of a session no transaction can be running, so nothing need wait.
+async fn unless<T>(
+    shutdown: &CancellationToken,
+    work: impl Future<Output = T>,
+) -> Result<T, Ending> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = shutdown.cancelled() => Err(Ending::Drained),
     }
 }
 
