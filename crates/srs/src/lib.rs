@@ -26,11 +26,11 @@
 //! let srs = Srs::new(Settings::new(["tops3cr3t"]))?;
 //! let today = Day::from_unix_secs(1_577_836_860);
 //!
-//! let local = srs.forward("alice", "first.example", today)?;
-//! assert_eq!(local, "SRS0=2eey=2W=first.example=alice");
+//! let local = srs.forward("test", "otherdomain.com", today)?;
+//! assert_eq!(local, "SRS0=vmyz=2W=otherdomain.com=test");
 //! assert_eq!(
 //!     srs.reverse(&local, today)?,
-//!     Reversed::Srs0 { local: "alice".into(), domain: "first.example".into() },
+//!     Reversed::Srs0 { local: "test".into(), domain: "otherdomain.com".into() },
 //! );
 //!
 //! // The next forwarder wraps it without looking inside.
