@@ -258,7 +258,7 @@ impl<G: Gate, I: Intake> Connection<G, I> {
         };
         if let Err(reply) = draft.write(chunk).await {
             self.draft = None;
-            self.session.refuse_body(Instant::now(), reply);
+            self.session.refuse_body(reply);
         }
     }
 

@@ -1,0 +1,372 @@
+//! A server on loopback with a gate and an intake that report what they see, and a client that speaks in lines.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envelope::{EnhancedStatus, Envelope, ForwardPath, Recipient, Reply, Verdict};
+use smtp::server::{self, Hello};
+use smtp_in::{
+    Client, Draft, Ending, Gate, Incident, Intake, Limits, Role, Settings, TlsMode, bind, serve,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// What gate and intake report, in order.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    Incident(Client, Incident),
+    Hello(String),
+    Draft(Box<Client>, Box<Envelope>),
+    Message(Message),
+    /// A draft was dropped without a commit.
+    Abandoned,
+}
+
+/// What a draft had been given when it was committed.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) octets: usize,
+    pub(crate) chunk_max: usize,
+    /// The first megabyte of it.
+    pub(crate) text: String,
+}
+
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) shutdown: CancellationToken,
+    /// Lets commits of mail from `wait@client.example` pass.
+    pub(crate) commits: Arc<Semaphore>,
+    serving: JoinHandle<()>,
+    seen: mpsc::UnboundedReceiver<Seen>,
+}
+
+struct TestGate(mpsc::UnboundedSender<Seen>);
+
+struct TestIntake {
+    seen: mpsc::UnboundedSender<Seen>,
+    commits: Arc<Semaphore>,
+}
+
+struct TestDraft {
+    seen: mpsc::UnboundedSender<Seen>,
+    commits: Arc<Semaphore>,
+    sender: String,
+    message: Message,
+    committed: bool,
+}
+
+/// The settings of one MX listener on 127.0.0.1, to be changed by the test.
+pub(crate) fn settings() -> Settings {
+    Settings {
+        bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+        role: Role::Mx,
+        tls: TlsMode::Off,
+        proxy_from: Vec::new(),
+        session: server::Settings {
+            hostname: "mx.example.org".to_owned(),
+            ..server::Settings::default()
+        },
+    }
+}
+
+impl World {
+    pub(crate) fn start(settings: Settings, limits: Limits) -> Self {
+        let listeners = bind(vec![settings]).unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let (sender, seen) = mpsc::unbounded_channel();
+        let commits = Arc::new(Semaphore::new(0));
+        let gate = Arc::new(TestGate(sender.clone()));
+        let intake = Arc::new(TestIntake {
+            seen: sender,
+            commits: Arc::clone(&commits),
+        });
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(serve(listeners, limits, gate, intake, shutdown.clone()));
+        Self {
+            address,
+            shutdown,
+            commits,
+            serving,
+            seen,
+        }
+    }
+
+    pub(crate) async fn connect(&self) -> Peer {
+        Peer::new(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    pub(crate) async fn seen(&mut self) -> Seen {
+        within(self.seen.recv()).await.unwrap()
+    }
+
+    /// Passes over everything up to the next message.
+    pub(crate) async fn message(&mut self) -> Message {
+        loop {
+            if let Seen::Message(message) = self.seen().await {
+                return message;
+            }
+        }
+    }
+
+    /// Passes over everything up to the next end of a connection.
+    pub(crate) async fn closed(&mut self) -> (Client, Ending) {
+        loop {
+            if let Seen::Incident(client, Incident::Closed(ending)) = self.seen().await {
+                return (client, ending);
+            }
+        }
+    }
+
+    /// Passes over everything up to the next incident.
+    pub(crate) async fn incident(&mut self) -> (Client, Incident) {
+        loop {
+            if let Seen::Incident(client, incident) = self.seen().await {
+                return (client, incident);
+            }
+        }
+    }
+
+    /// Waits until `serve` has returned.
+    pub(crate) async fn over(self) {
+        within(self.serving).await.unwrap();
+    }
+}
+
+impl Gate for TestGate {
+    async fn connect(&self, _client: &Client) -> Verdict {
+        Verdict::Accept
+    }
+
+    async fn hello(&self, _client: &Client, hello: &Hello) -> Verdict {
+        let _ = self.0.send(Seen::Hello(hello.name.to_string()));
+        match &*hello.name {
+            "unwelcome.example" => Verdict::Refuse(reply(550, "not you")),
+            _ => Verdict::Accept,
+        }
+    }
+
+    async fn mail(&self, _client: &Client, _envelope: &Envelope) -> Verdict {
+        Verdict::Accept
+    }
+
+    async fn rcpt(&self, _: &Client, _: &Envelope, recipient: &Recipient) -> Verdict {
+        match recipient
+            .forward_path
+            .mailbox()
+            .map(|m| m.local_part().as_str())
+        {
+            Some("nobody") => Verdict::Refuse(reply(550, "no such user")),
+            Some("trap") => Verdict::Close(reply(421, "go away")),
+            Some("bug") => panic!("a bug in the gate"),
+            _ => Verdict::Accept,
+        }
+    }
+
+    fn observe(&self, client: &Client, incident: Incident) {
+        let _ = self.0.send(Seen::Incident(client.clone(), incident));
+    }
+}
+
+impl Intake for TestIntake {
+    type Draft = TestDraft;
+
+    async fn begin(&self, client: &Client, envelope: &Envelope) -> Result<TestDraft, Reply> {
+        let sender = envelope.reverse_path.to_string();
+        if sender == "<full@client.example>" {
+            return Err(reply(452, "no room"));
+        }
+        let (client, envelope) = (Box::new(client.clone()), Box::new(envelope.clone()));
+        let _ = self.seen.send(Seen::Draft(client, envelope));
+        Ok(TestDraft {
+            seen: self.seen.clone(),
+            commits: Arc::clone(&self.commits),
+            sender,
+            message: Message {
+                octets: 0,
+                chunk_max: 0,
+                text: String::new(),
+            },
+            committed: false,
+        })
+    }
+}
+
+impl Draft for TestDraft {
+    async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Reply> {
+        let message = &mut self.message;
+        message.octets += chunk.len();
+        message.chunk_max = message.chunk_max.max(chunk.len());
+        if message.octets < 1 << 20 {
+            message.text.push_str(&String::from_utf8_lossy(&chunk));
+        }
+        if self.sender == "<break@client.example>" && message.octets > BREAK_OCTETS {
+            return Err(reply(451, "disk trouble"));
+        }
+        Ok(())
+    }
+
+    async fn commit(mut self) -> Reply {
+        if self.sender == "<wait@client.example>" {
+            self.commits.acquire().await.unwrap().forget();
+        }
+        self.committed = true;
+        let empty = Message {
+            octets: 0,
+            chunk_max: 0,
+            text: String::new(),
+        };
+        let message = std::mem::replace(&mut self.message, empty);
+        let _ = self.seen.send(Seen::Message(message));
+        Reply::new(250, EnhancedStatus::success(0, 0), "queued as TEST")
+    }
+}
+
+impl Drop for TestDraft {
+    fn drop(&mut self) {
+        if !self.committed {
+            let _ = self.seen.send(Seen::Abandoned);
+        }
+    }
+}
+
+/// After how many octets the draft of `break@client.example` fails.
+pub(crate) const BREAK_OCTETS: usize = 100_000;
+
+pub(crate) fn forward_path(recipient: &Recipient) -> String {
+    match &recipient.forward_path {
+        ForwardPath::Postmaster => "postmaster".to_owned(),
+        ForwardPath::Mailbox(mailbox) => mailbox.to_string(),
+    }
+}
+
+fn reply(code: u16, text: &str) -> Reply {
+    let status = match code / 100 {
+        4 => EnhancedStatus::transient(3, 0),
+        _ => EnhancedStatus::permanent(1, 1),
+    };
+    Reply::new(code, status, text)
+}
+
+/// A test that hangs fails instead, and says where.
+#[track_caller]
+pub(crate) fn within<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let caller = std::panic::Location::caller();
+    async move {
+        match timeout(Duration::from_secs(20), work).await {
+            Ok(output) => output,
+            Err(_) => panic!("nothing happened, at {caller}"),
+        }
+    }
+}
+
+pub(crate) trait Bytes: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Bytes for T {}
+
+/// A client that sends what it is told, and reads replies.
+pub(crate) struct Peer {
+    stream: Box<dyn Bytes>,
+    input: Vec<u8>,
+}
+
+impl Peer {
+    pub(crate) fn new(stream: impl Bytes + 'static) -> Self {
+        Self {
+            stream: Box::new(stream),
+            input: Vec::new(),
+        }
+    }
+
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        within(self.stream.write_all(bytes.as_ref())).await.unwrap();
+        within(self.stream.flush()).await.unwrap();
+    }
+
+    /// Reads one reply, and checks how its last line begins.
+    pub(crate) async fn expect(&mut self, beginning: &str) -> String {
+        let reply = self.reply().await;
+        let last = reply.trim_end().rsplit('\n').next().unwrap_or_default();
+        assert!(
+            last.starts_with(beginning),
+            "{reply:?} is not {beginning:?}"
+        );
+        reply
+    }
+
+    /// Sends a command line and checks the reply.
+    pub(crate) async fn ask(&mut self, command: &str, beginning: &str) -> String {
+        self.send(format!("{command}\r\n")).await;
+        self.expect(beginning).await
+    }
+
+    /// Greeting and EHLO.
+    pub(crate) async fn hello(&mut self) -> String {
+        self.expect("220 mx.example.org").await;
+        self.ask("EHLO client.example", "250 ").await
+    }
+
+    /// MAIL, RCPT and DATA.
+    pub(crate) async fn begin(&mut self, from: &str) {
+        self.ask(&format!("MAIL FROM:<{from}>"), "250 ").await;
+        self.ask("RCPT TO:<alice@example.org>", "250 ").await;
+        self.ask("DATA", "354 ").await;
+    }
+
+    /// What comes in one read, or what was left over from the last.
+    pub(crate) async fn read_once(&mut self) -> String {
+        if self.input.is_empty() {
+            self.fill().await;
+        }
+        String::from_utf8(std::mem::take(&mut self.input)).unwrap()
+    }
+
+    /// The server closes, and has nothing more to say.
+    pub(crate) async fn expect_end(&mut self) {
+        assert_eq!(
+            self.fill().await,
+            0,
+            "{:?}",
+            String::from_utf8_lossy(&self.input)
+        );
+    }
+
+    pub(crate) fn into_stream(self) -> Box<dyn Bytes> {
+        assert!(self.input.is_empty(), "unread: {:?}", self.input);
+        self.stream
+    }
+
+    async fn reply(&mut self) -> String {
+        loop {
+            if let Some(end) = reply_end(&self.input) {
+                let rest = self.input.split_off(end);
+                let reply = std::mem::replace(&mut self.input, rest);
+                return String::from_utf8(reply).unwrap();
+            }
+            let before = String::from_utf8_lossy(&self.input).into_owned();
+            assert_ne!(self.fill().await, 0, "closed, after {before:?}");
+        }
+    }
+
+    async fn fill(&mut self) -> usize {
+        let mut buffer = [0; 4096];
+        let n = within(self.stream.read(&mut buffer)).await.unwrap_or(0);
+        self.input.extend_from_slice(&buffer[..n]);
+        n
+    }
+}
+
+/// Where the first complete reply ends.
+fn reply_end(input: &[u8]) -> Option<usize> {
+    let mut end = 0;
+    for line in input.split_inclusive(|b| *b == b'\n') {
+        end += line.len();
+        if line.ends_with(b"\r\n") && line.get(3) == Some(&b' ') {
+            return Some(end);
+        }
+    }
+    None
+}

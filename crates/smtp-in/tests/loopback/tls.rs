@@ -1,0 +1,207 @@
+//! STARTTLS and implicit TLS.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use smtp_in::tls::{Holder, load};
+use smtp_in::{Ending, Incident, Limits, Settings, TlsFacts, TlsMode};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::support::{Peer, Seen, World, settings, within};
+
+/// A self-signed certificate for `mx.example.org`, and clients that trust nothing else.
+pub(crate) struct Identity {
+    certificate: String,
+    key: String,
+}
+
+impl Identity {
+    pub(crate) fn new() -> Self {
+        let names = vec!["mx.example.org".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        Self {
+            certificate: made.cert.pem(),
+            key: made.signing_key.serialize_pem(),
+        }
+    }
+
+    pub(crate) fn config(&self) -> Arc<rustls::ServerConfig> {
+        load(self.certificate.as_bytes(), self.key.as_bytes()).unwrap()
+    }
+
+    pub(crate) fn holder(&self) -> Holder {
+        Holder::new(self.config())
+    }
+
+    pub(crate) async fn handshake<S>(&self, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.handshake_with(stream, rustls::ALL_VERSIONS).await
+    }
+
+    pub(crate) async fn handshake_with<S>(
+        &self,
+        stream: S,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut roots = RootCertStore::empty();
+        let certificate =
+            rustls::pki_types::CertificateDer::from_pem_slice(self.certificate.as_bytes());
+        roots.add(certificate.unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("mx.example.org").unwrap();
+        within(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
+    }
+}
+
+fn starttls(identity: &Identity) -> Settings {
+    Settings {
+        tls: TlsMode::StartTls(identity.holder()),
+        ..settings()
+    }
+}
+
+async fn client_tls(world: &mut World) -> Option<TlsFacts> {
+    loop {
+        if let Seen::Draft(client, _) = world.seen().await {
+            return client.tls;
+        }
+    }
+}
+
+/// STARTTLS up to the handshake.
+async fn upgraded(world: &World, identity: &Identity) -> Peer {
+    let mut peer = world.connect().await;
+    let extensions = peer.hello().await;
+    assert!(extensions.contains("STARTTLS"), "{extensions}");
+    peer.ask("STARTTLS", "220 ").await;
+    Peer::new(identity.handshake(peer.into_stream()).await.unwrap())
+}
+
+#[tokio::test]
+async fn starttls_begins_a_new_session() {
+    let identity = Identity::new();
+    let mut world = World::start(starttls(&identity), Limits::default());
+    let mut peer = upgraded(&world, &identity).await;
+    peer.ask("MAIL FROM:<bob@client.example>", "503 ").await;
+    let extensions = peer.ask("EHLO client.example", "250 ").await;
+    assert!(!extensions.contains("STARTTLS"), "{extensions}");
+    peer.begin("bob@client.example").await;
+    peer.send("x\r\n.\r\n").await;
+    peer.expect("250 2.0.0 queued").await;
+    let facts = client_tls(&mut world).await.unwrap();
+    assert_eq!(facts.version, "TLSv1.3");
+    assert!(facts.cipher.starts_with("TLS_AES_"), "{facts:?}");
+    peer.ask("QUIT", "221 ").await;
+    peer.expect_end().await;
+}
+
+#[tokio::test]
+async fn commands_behind_starttls_are_never_obeyed() {
+    let identity = Identity::new();
+    let mut world = World::start(starttls(&identity), Limits::default());
+    let mut peer = world.connect().await;
+    peer.hello().await;
+    let injected = "STARTTLS\r\nEHLO attacker.example\r\nMAIL FROM:<attacker@client.example>\r\n";
+    peer.send(injected).await;
+    // The session takes them for the attack that they are, and does not even begin TLS.
+    peer.expect("554 5.5.0 ").await;
+    peer.expect_end().await;
+    drop(peer);
+    let mut names = Vec::new();
+    loop {
+        match world.seen().await {
+            Seen::Hello(name) => names.push(name),
+            Seen::Incident(_, Incident::Closed(ending)) => {
+                assert_eq!(ending, Ending::Session);
+                break;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(names, ["client.example"]);
+}
+
+#[tokio::test]
+async fn implicit_tls_of_either_version() {
+    let identity = Identity::new();
+    let settings = Settings {
+        tls: TlsMode::Implicit(identity.holder()),
+        ..settings()
+    };
+    let mut world = World::start(settings, Limits::default());
+    for (version, name, cipher) in [
+        (&rustls::version::TLS12, "TLSv1.2", "TLS_ECDHE_ECDSA_WITH_"),
+        (&rustls::version::TLS13, "TLSv1.3", "TLS_AES_"),
+    ] {
+        let stream = world.connect().await.into_stream();
+        let stream = identity.handshake_with(stream, &[version]).await.unwrap();
+        let mut peer = Peer::new(stream);
+        let extensions = peer.hello().await;
+        assert!(!extensions.contains("STARTTLS"), "{extensions}");
+        peer.begin("bob@client.example").await;
+        peer.send("x\r\n.\r\n").await;
+        peer.expect("250 2.0.0 queued").await;
+        let facts = client_tls(&mut world).await.unwrap();
+        assert_eq!(facts.version, name);
+        assert!(facts.cipher.starts_with(cipher), "{facts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_certificate_counts_from_the_next_handshake() {
+    let (old, new) = (Identity::new(), Identity::new());
+    let holder = old.holder();
+    let settings = Settings {
+        tls: TlsMode::StartTls(holder.clone()),
+        ..settings()
+    };
+    let world = World::start(settings, Limits::default());
+    let mut before = upgraded(&world, &old).await;
+    holder.replace(new.config());
+    let mut after = upgraded(&world, &new).await;
+    after.ask("EHLO client.example", "250 ").await;
+    before.ask("EHLO client.example", "250 ").await;
+}
+
+#[tokio::test]
+async fn a_failed_handshake_ends_the_connection_only() {
+    let identity = Identity::new();
+    let mut world = World::start(starttls(&identity), Limits::default());
+    let mut peer = world.connect().await;
+    peer.hello().await;
+    peer.ask("STARTTLS", "220 ").await;
+    peer.send("MAIL FROM:<bob@client.example>\r\n").await;
+    let (_, ending) = world.closed().await;
+    assert!(matches!(ending, Ending::Tls(_)), "{ending:?}");
+    upgraded(&world, &identity).await;
+}
+
+#[tokio::test]
+async fn a_slow_handshake_times_out() {
+    let identity = Identity::new();
+    let limits = Limits {
+        tls_handshake: std::time::Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let mut world = World::start(starttls(&identity), limits);
+    let mut peer = world.connect().await;
+    peer.hello().await;
+    peer.ask("STARTTLS", "220 ").await;
+    assert_eq!(world.closed().await.1, Ending::Tls("timed out".to_owned()));
+    peer.expect_end().await;
+}
