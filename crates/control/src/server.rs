@@ -66,7 +66,7 @@ impl Socket {
         let (mut stream, _) = self.listener.accept().await?;
         // The mode keeps others out already; this holds too if somebody changes the mode.
         let peer = stream.peer_cred()?.uid();
-        if peer != self.owner && peer != ROOT {
+        if !may_speak(peer, self.owner) {
             tracing::warn!(uid = peer, "refused a control connection from another user");
             return Ok(None);
         }
@@ -78,6 +78,11 @@ impl Socket {
         };
         Ok(Some((stream, slot)))
     }
+}
+
+/// The daemon's own user, and root.
+const fn may_speak(peer: u32, owner: u32) -> bool {
+    peer == owner || peer == ROOT
 }
 
 /// All requests of one connection, one after the other.
@@ -225,3 +230,14 @@ pub(crate) const OPERATION: Duration = Duration::from_secs(120);
 /// For requests at work when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_owner_and_root_may_speak() {
+        assert!(may_speak(1000, 1000) && may_speak(0, 1000) && may_speak(0, 0));
+        assert!(!may_speak(1001, 1000) && !may_speak(1000, 0));
+    }
+}

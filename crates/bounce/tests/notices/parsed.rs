@@ -196,3 +196,58 @@ fn excerpts() {
     let sample = Sample::new(Kind::Delayed);
     check_excerpt(&sample, "text/rfc822-headers", &MAIL[..header_end]);
 }
+
+/// Whatever a sender or a remote host makes up, the notice keeps its form and its three parts.
+#[test]
+fn hostile_input() {
+    let long = "x".repeat(5000);
+    let wide = "ü".repeat(5000);
+    let texts = [
+        "",
+        "\0\r\n.\r\n\r\n--x",
+        "a\nb\r\n\r\nBcc: c",
+        "  ",
+        &long,
+        &wide,
+    ];
+    let mails: [&[u8]; 9] = [
+        b"",
+        b"\r\n",
+        b"\n\n\n",
+        b"\r\r\n\0",
+        b": \r\n \r\n\t\r\n\r\n",
+        b"\xFF\xFE\r\n\r\n\xC3",
+        b"A: b\r\n\r\n\r\n--\r\n.\r\n",
+        long.as_bytes(),
+        wide.as_bytes(),
+    ];
+    for smtputf8 in [false, true] {
+        for (text, mail) in texts
+            .iter()
+            .flat_map(|text| mails.map(|mail| (*text, mail)))
+        {
+            let mut sample = Sample::new(Kind::Failed);
+            sample.message.smtputf8 = smtputf8;
+            sample.diagnosis.reply.as_mut().unwrap().text = text.to_owned();
+            sample.diagnosis.text = text.to_owned();
+            sample.diagnosis.host = Some(text.to_owned());
+            sample.mail = mail.to_vec();
+            let composed = sample.compose().unwrap();
+            check_lines(&composed);
+            let message = MessageParser::default().parse(&composed.bytes).unwrap();
+            assert_eq!(
+                message.parts[0].sub_parts().unwrap().len(),
+                3,
+                "{text} {mail:?}"
+            );
+            assert_eq!(message.bcc(), None);
+            let fields = status_fields(&message);
+            let count = |name| fields.iter().filter(|(found, _)| found == name).count();
+            assert_eq!(
+                (count("Action"), count("Status"), count("Bcc")),
+                (1, 1, 0),
+                "{fields:?}"
+            );
+        }
+    }
+}
