@@ -10,8 +10,9 @@ mod dialogs;
 mod flow;
 mod foreign;
 
-use testkit::daemon::Setup;
+use testkit::daemon::{Relay, Setup};
 use testkit::net::Net;
+use testkit::{mail, sender};
 
 /// A relay `mx.fwd.test` with SRS domain `fwd.test` and these forwards.
 fn relay(net: &Net, forwards: &str) -> Setup {
@@ -21,4 +22,10 @@ fn relay(net: &Net, forwards: &str) -> Setup {
 /// As [`relay`], for scenarios with more than one.
 fn relay_called(name: &str, net: &Net, forwards: &str) -> Setup {
     Setup::new(env!("CARGO_BIN_EXE_onward"), net, name, forwards)
+}
+
+/// One short message from `origin@sender.test`, which the relay must take.
+async fn origin_sends(relay: &Relay, to: &str, subject: &str) {
+    let mail = mail::short(subject);
+    sender::send(relay.address(), "origin@sender.test", &[to], &mail).await;
 }

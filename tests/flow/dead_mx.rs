@@ -2,9 +2,9 @@
 
 use testkit::mail;
 use testkit::net::Net;
-use testkit::sender::{Plain, send};
+use testkit::sender::Plain;
 
-use crate::relay;
+use crate::{origin_sends, relay};
 
 const WAITING: usize = 60;
 
@@ -20,13 +20,7 @@ async fn many_messages_wait_behind_one_probe() {
     .set("delivery.probe_longest", "\"1s\"")
     .start()
     .await;
-    send(
-        relay.address(),
-        "origin@sender.test",
-        &["d@example.test"],
-        &mail::short("first"),
-    )
-    .await;
+    origin_sends(&relay, "d@example.test", "first").await;
     relay.wait_for("site-down").await;
     let before = dead.connections();
 
@@ -67,13 +61,7 @@ async fn nobody_listens() {
     let address = net.address();
     net.publish("gone.test", address);
     let relay = relay(&net, "g@example.test g@gone.test\n").start().await;
-    send(
-        relay.address(),
-        "origin@sender.test",
-        &["g@example.test"],
-        &mail::short("one"),
-    )
-    .await;
+    origin_sends(&relay, "g@example.test", "one").await;
     let deferred = relay
         .wait_for("deferred target=g@gone.test status=4.4.1")
         .await;

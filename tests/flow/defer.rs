@@ -1,10 +1,10 @@
-//! The destination says "later": the message waits and is tried again, alone for the recipients that are left.
+//! The destination says "later": the message waits and is tried again, for the recipients that are left.
 
 use testkit::mail;
 use testkit::net::Net;
 use testkit::sender::send;
 
-use crate::relay;
+use crate::{origin_sends, relay};
 
 #[tokio::test]
 async fn deferred_at_the_end_of_data_then_delivered() {
@@ -15,13 +15,7 @@ async fn deferred_at_the_end_of_data_then_delivered() {
     let relay = relay(&net, "alice@example.test alice@target.test\n")
         .start()
         .await;
-    send(
-        relay.address(),
-        "origin@sender.test",
-        &["alice@example.test"],
-        &mail::short("one"),
-    )
-    .await;
+    origin_sends(&relay, "alice@example.test", "one").await;
     let deferred = relay
         .wait_for("deferred to=alice@example.test status=4.3.0 attempt=1")
         .await;
@@ -70,41 +64,4 @@ async fn only_the_deferred_recipient_is_tried_again() {
         .collect();
     to.sort();
     assert_eq!(to, ["alice@target.test", "bob@target.test"]);
-}
-
-#[tokio::test]
-async fn sender_is_warned_and_in_the_end_told() {
-    let net = Net::new().await;
-    let _target = net
-        .sink("target.test", "rcpt: 450 4.2.1 mailbox busy")
-        .await;
-    let origin = net.sink("sender.test", "").await;
-    let relay = relay(&net, "alice@example.test alice@target.test\n")
-        .set("queue.warn_after", "\"1s\"")
-        .set("queue.expire", "\"4s\"")
-        .start()
-        .await;
-    send(
-        relay.address(),
-        "origin@sender.test",
-        &["alice@example.test"],
-        &mail::short("one"),
-    )
-    .await;
-    let warning = origin.message().await.text();
-    assert!(
-        warning.contains("Action: delayed") && warning.contains("4.2.1"),
-        "{warning}"
-    );
-    let failure = origin.message().await.text();
-    assert!(
-        failure.contains("Action: failed") && failure.contains("alice@example.test"),
-        "{failure}"
-    );
-    relay
-        .wait_for("bounced kind=delayed to=<origin@sender.test>")
-        .await;
-    relay
-        .wait_for("bounced kind=failed to=<origin@sender.test>")
-        .await;
 }

@@ -1,10 +1,9 @@
 //! SIGHUP reads the forwards again, all or nothing: a typo keeps the old table and says where it is.
 
-use testkit::mail;
 use testkit::net::Net;
-use testkit::sender::{Plain, send};
+use testkit::sender::Plain;
 
-use crate::relay;
+use crate::{origin_sends, relay};
 
 #[tokio::test]
 async fn typo_keeps_the_old_table() {
@@ -24,13 +23,7 @@ async fn typo_keeps_the_old_table() {
         .await
         .text("error");
     assert!(failed.contains("hint: "), "{failed}");
-    send(
-        relay.address(),
-        "origin@sender.test",
-        &["alice@example.test"],
-        &mail::short("one"),
-    )
-    .await;
+    origin_sends(&relay, "alice@example.test", "one").await;
     assert_eq!(sink.message().await.to(), ["alice@target.test"]);
     let mut plain = Plain::hello(relay.address()).await;
     plain.expect("MAIL FROM:<origin@sender.test>", "250").await;

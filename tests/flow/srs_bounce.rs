@@ -4,7 +4,7 @@ use testkit::mail;
 use testkit::net::Net;
 use testkit::sender::{Plain, send};
 
-use crate::relay;
+use crate::{origin_sends, relay};
 
 #[tokio::test]
 async fn bounce_to_srs0_reaches_the_original_sender() {
@@ -55,13 +55,7 @@ async fn forged_expired_and_misused_addresses_are_refused() {
     )
     .start()
     .await;
-    send(
-        relay.address(),
-        "origin@sender.test",
-        &["alice@example.test"],
-        &mail::short("one"),
-    )
-    .await;
+    origin_sends(&relay, "alice@example.test", "one").await;
     let srs0 = target.message().await.from;
 
     let mut plain = Plain::hello(relay.address()).await;

@@ -15,7 +15,15 @@ async fn two_thousand_messages_over_twenty_sessions() {
     let net = Net::new().await;
     let address = net.address();
     net.publish("target.test", address);
-    let _sink = program::start(SINK, &["-h", "sink.test", &address.to_string(), "200"]);
+    // As root, smtp-sink wants to be told whom to become.
+    let user: &[&str] = if program::are_root() {
+        &["-u", "nobody"]
+    } else {
+        &[]
+    };
+    let listen = address.to_string();
+    let arguments = [user, &["-h", "sink.test", &listen, "200"]].concat();
+    let _sink = program::start(SINK, &arguments);
     let relay = relay(&net, "alice@example.test alice@target.test\n")
         .start()
         .await;

@@ -1,9 +1,8 @@
 //! swaks as the sender: plain, STARTTLS, PIPELINING, 8-bit, a 20 MB attachment.
 
-use testkit::mail;
 use testkit::net::Net;
-use testkit::program;
 use testkit::sink::{Received, Sink};
+use testkit::{mail, program};
 
 use crate::relay;
 

@@ -73,6 +73,11 @@ pub async fn run(program: impl AsRef<Path>, arguments: &[&str], input: &[u8]) ->
     }
 }
 
+/// Whether the tests run as root; some programs then insist on being told another user.
+pub fn are_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 impl Finished {
     /// Itself, if the program ended with 0.
     ///

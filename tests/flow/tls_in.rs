@@ -1,4 +1,4 @@
-//! STARTTLS in and out, implicit TLS, and mail in clear where the other side's TLS is broken.
+//! TLS from clients: STARTTLS, implicit, and nothing kept from before the handshake.
 
 use testkit::mail;
 use testkit::net::Net;
@@ -69,23 +69,4 @@ async fn implicit_tls() {
         .await;
     assert!(end.starts_with("250"), "{end}");
     assert!(sink.message().await.text().contains("with ESMTPS"));
-}
-
-#[tokio::test]
-async fn broken_tls_at_the_destination_means_clear_text() {
-    let net = Net::new().await;
-    // Says 220 and then cannot shake hands: the sink closes.
-    let script = "offer: STARTTLS\nstarttls first 1: 220 go ahead";
-    let sink = net.sink("target.test", script).await;
-    let relay = relay(&net, FORWARDS).start().await;
-    testkit::sender::send(
-        relay.address(),
-        "",
-        &["alice@example.test"],
-        &mail::short("one"),
-    )
-    .await;
-    let got = sink.message().await;
-    assert!(!got.tls && got.connection == 2, "{got:?}");
-    relay.wait_for("delivered attempt=1").await;
 }

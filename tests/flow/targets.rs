@@ -1,8 +1,8 @@
-//! What the forwards file can say: several targets, chains, catch-all, patterns, discard, reject, options.
+//! Where a recipient's mail goes: several targets, chains, patterns, catch-all.
 
 use testkit::mail;
 use testkit::net::Net;
-use testkit::sender::{Plain, send};
+use testkit::sender::send;
 
 use crate::relay;
 
@@ -66,62 +66,6 @@ async fn plus_suffix_pattern_and_catch_all() {
     check("paul-shop@example.test", &["paul@a.test"]).await;
     check("anything@catch.test", &["all@b.test"]).await;
     check("keep@catch.test", &["kept@a.test"]).await;
-}
-
-#[tokio::test]
-async fn discard_reject_srs_off_and_unknown() {
-    let net = Net::new().await;
-    let sink = net.sink("a.test", "").await;
-    let relay = relay(&net, FORWARDS)
-        .set("forwards.postmaster", "\"admin@a.test\"")
-        .start()
-        .await;
-    let mut plain = Plain::hello(relay.address()).await;
-    plain.expect("MAIL FROM:<origin@sender.test>", "250").await;
-    let moved = plain
-        .expect("RCPT TO:<old@example.test>", "550 5.1.6")
-        .await;
-    assert!(
-        moved.contains("moved, write to new@example.test"),
-        "{moved}"
-    );
-    plain
-        .expect("RCPT TO:<nobody@example.test>", "550 5.1.1")
-        .await;
-    plain
-        .expect("RCPT TO:<alice@elsewhere.test>", "550 5.7.1")
-        .await;
-    plain.expect("RCPT TO:<postmaster@catch.test>", "250").await;
-    plain.expect("RSET", "250").await;
-    plain.quit().await;
-    relay.wait_for("refused stage=rcpt to=elsewhere.test").await;
-
-    send(
-        relay.address(),
-        "origin@sender.test",
-        &["junk@example.test"],
-        &mail::short("junk"),
-    )
-    .await;
-    relay.wait_for("discarded to=junk@example.test").await;
-    send(
-        relay.address(),
-        "origin@sender.test",
-        &["plain@example.test"],
-        &mail::short("off"),
-    )
-    .await;
-    assert_eq!(sink.message().await.from, "origin@sender.test");
-    for postmaster in ["postmaster", "PostMaster@example.test"] {
-        send(
-            relay.address(),
-            "origin@sender.test",
-            &[postmaster],
-            &mail::short("help"),
-        )
-        .await;
-        assert_eq!(sink.message().await.to(), ["admin@a.test"]);
-    }
 }
 
 #[tokio::test]

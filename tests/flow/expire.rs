@@ -1,0 +1,36 @@
+//! A message that cannot be delivered: the sender is warned after a while, and told in the end.
+
+use testkit::net::Net;
+
+use crate::{origin_sends, relay};
+
+#[tokio::test]
+async fn sender_is_warned_and_in_the_end_told() {
+    let net = Net::new().await;
+    let _target = net
+        .sink("target.test", "rcpt: 450 4.2.1 mailbox busy")
+        .await;
+    let origin = net.sink("sender.test", "").await;
+    let relay = relay(&net, "alice@example.test alice@target.test\n")
+        .set("queue.warn_after", "\"1s\"")
+        .set("queue.expire", "\"4s\"")
+        .start()
+        .await;
+    origin_sends(&relay, "alice@example.test", "one").await;
+    let warning = origin.message().await.text();
+    assert!(
+        warning.contains("Action: delayed") && warning.contains("4.2.1"),
+        "{warning}"
+    );
+    let failure = origin.message().await.text();
+    assert!(
+        failure.contains("Action: failed") && failure.contains("alice@example.test"),
+        "{failure}"
+    );
+    relay
+        .wait_for("bounced kind=delayed to=<origin@sender.test>")
+        .await;
+    relay
+        .wait_for("bounced kind=failed to=<origin@sender.test>")
+        .await;
+}

@@ -1,0 +1,56 @@
+//! The mail log tells the way of a message: received, forwarded, delivered, with one id.
+
+use testkit::net::Net;
+use testkit::sender::send_foreign;
+
+use crate::relay;
+
+#[tokio::test]
+async fn mail_log_tells_the_way_of_a_message() {
+    let net = Net::new().await;
+    let sink = net
+        .sink("target.test", "dot: 250 2.0.0 taken as 4711")
+        .await;
+    let relay = relay(&net, "alice@example.test alice@target.test\n")
+        .start()
+        .await;
+    let mail = include_bytes!("../mail/plain.eml");
+    let mail = mail.strip_suffix(b"\r\n").expect("a last line");
+    send_foreign(
+        relay.address(),
+        "origin@sender.test",
+        &["alice@example.test"],
+        mail,
+    )
+    .await;
+    let got = sink.message().await;
+
+    let received = relay
+        .wait_for(
+            "received from=<origin@sender.test> recipients=1 client=127.0.0.1: hello=client.test",
+        )
+        .await;
+    let id = received.text("id");
+    assert!(
+        got.text().contains(&id),
+        "the id stands in the Received field: {}",
+        got.text()
+    );
+    let forwarded = relay
+        .wait_for(&format!(
+            "forwarded id={id} to=alice@example.test target=alice@target.test"
+        ))
+        .await;
+    assert_eq!(forwarded.text("sender"), format!("<{}>", got.from));
+    let delivered = relay
+        .wait_for(&format!(
+            "delivered id={id} to=alice@example.test target=alice@target.test"
+        ))
+        .await;
+    assert_eq!(delivered.text("reply"), "250 2.0.0 taken as 4711");
+    assert_eq!(delivered.text("attempt"), "1");
+    assert!(
+        delivered.text("host").contains(&sink.address().to_string()),
+        "{delivered}"
+    );
+}
