@@ -54,7 +54,7 @@ pub struct PlanError {
     /// The recipient.
     pub recipient: ForwardPath,
     /// What it is now.
-    pub route: Route,
+    pub route: Box<Route>,
 }
 
 /// Whether a message is going round.
@@ -170,6 +170,7 @@ impl Draft<'_> {
             (Route::Discard, Some(named)) => self.plan.discarded.push(named),
             (route, _) => {
                 let recipient = recipient.forward_path.clone();
+                let route = Box::new(route);
                 return Err(PlanError { recipient, route });
             }
         }

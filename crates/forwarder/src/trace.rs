@@ -138,3 +138,130 @@ impl Fold {
 const LINE_OCTETS_MAX: usize = 78;
 /// RFC 5321 §4.5.3.1.2: a domain.
 const CLEAN_OCTETS_MAX: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+
+    static HOSTNAME: LazyLock<Domain> = LazyLock::new(|| "mx1.example.net".parse().unwrap());
+
+    fn with<'a>(change: impl FnOnce(&mut Facts<'a>)) -> String {
+        let mut facts = Facts {
+            hello: "client.example",
+            client: "192.0.2.1".parse().unwrap(),
+            client_name: None,
+            hostname: &HOSTNAME,
+            extended: true,
+            tls: None,
+            authenticated: false,
+            smtputf8: false,
+            id: MessageId::new(Timestamp::from_unix_millis(1_795_264_496_789), 7),
+            recipient: None,
+            arrived: Timestamp::from_unix_millis(1_795_264_496_789),
+        };
+        change(&mut facts);
+        received(&facts)
+    }
+
+    const TLS: Tls<'_> = Tls {
+        version: "TLSv1.3",
+        cipher: "TLS13_AES_256_GCM_SHA384",
+    };
+
+    #[test]
+    fn plain() {
+        assert_eq!(
+            with(|_| ()),
+            "Received: from client.example ([192.0.2.1]) by mx1.example.net with ESMTP\r\n\
+             \tid 01M7Z1MH4N0000000000000007; Sat, 21 Nov 2026 12:34:56 +0000\r\n"
+        );
+    }
+
+    #[test]
+    fn everything() {
+        let name: Domain = "ptr.client.example".parse().unwrap();
+        let recipient: Mailbox = "alice@example.org".parse().unwrap();
+        let got = with(|facts| {
+            facts.client = "2001:db8::1".parse().unwrap();
+            facts.client_name = Some(&name);
+            facts.tls = Some(TLS);
+            facts.recipient = Some(&recipient);
+        });
+        assert_eq!(
+            got,
+            "Received: from client.example (ptr.client.example [IPv6:2001:db8::1])\r\n\
+             \tby mx1.example.net with ESMTPS (TLSv1.3 TLS13_AES_256_GCM_SHA384)\r\n\
+             \tid 01M7Z1MH4N0000000000000007 for <alice@example.org>;\r\n\
+             \tSat, 21 Nov 2026 12:34:56 +0000\r\n"
+        );
+        assert!(got.lines().all(|line| line.len() <= 78));
+    }
+
+    #[test]
+    fn protocols() {
+        for (extended, tls, authenticated, smtputf8, expected) in [
+            (false, false, false, false, " with SMTP\r\n"),
+            (true, false, false, false, " with ESMTP\r\n"),
+            (true, true, false, false, " with ESMTPS "),
+            (true, false, true, false, " with ESMTPA\r\n"),
+            (true, true, true, false, " with ESMTPSA "),
+            (true, false, false, true, " with UTF8SMTP\r\n"),
+            (true, true, false, true, " with UTF8SMTPS "),
+            (true, true, true, true, " with UTF8SMTPSA "),
+        ] {
+            let got = with(|facts| {
+                facts.extended = extended;
+                facts.tls = tls.then_some(TLS);
+                facts.authenticated = authenticated;
+                facts.smtputf8 = smtputf8;
+            });
+            let got = got.replace("\r\n\t(", " (");
+            assert!(got.contains(expected), "{expected:?} in {got:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_cannot_write_headers() {
+        for (hello, expected) in [
+            ("a\r\nX-Evil: yes", "from a??X-Evil:?yes ("),
+            (
+                "a) by trusted.example (b",
+                "from a??by?trusted.example??b (",
+            ),
+            ("[192.0.2.9]", "from [192.0.2.9] ("),
+            ("jürgen", "from j?rgen ("),
+            ("", "from unknown ("),
+        ] {
+            let got = with(|facts| facts.hello = hello);
+            assert!(got.contains(expected), "{got:?}");
+        }
+        let long = "x".repeat(100_000);
+        let got = with(|facts| facts.hello = &long);
+        assert!(got.len() < 500 && got.lines().all(|line| line.len() < 998));
+        let cipher = Tls {
+            version: "1\r\n",
+            cipher: ")",
+        };
+        assert!(with(|facts| facts.tls = Some(cipher)).contains("(1?? ?)"));
+    }
+
+    #[test]
+    fn utf8_recipients_only_under_smtputf8() {
+        let recipient: Mailbox = "jürgen@example.org".parse().unwrap();
+        let got = with(|facts| facts.recipient = Some(&recipient));
+        assert!(got.is_ascii() && !got.contains(" for "));
+        let got = with(|facts| {
+            facts.recipient = Some(&recipient);
+            facts.smtputf8 = true;
+        });
+        assert!(got.contains("for <jürgen@example.org>;"));
+    }
+
+    #[test]
+    fn a_v4_client_on_a_v6_socket() {
+        let got = with(|facts| facts.client = "::ffff:192.0.2.1".parse().unwrap());
+        assert!(got.contains("([192.0.2.1])"), "{got}");
+    }
+}

@@ -1,1 +1,328 @@
-//! Tests of plan.
+//! Tests of planning: legs, reverse paths, tokens, trace lines, loops.
+
+use envelope::{Notify, OriginalRecipient};
+use srs::Srs;
+
+use super::*;
+use crate::forwarder::Settings;
+
+/// 21 November 2026, stamp `JK`.
+const NOW: Timestamp = Timestamp::from_unix_millis(1_795_266_072_000);
+const TABLE: &str = "\
+alice@example.org  alice@mail.example.com
+two@example.org    alice@mail.example.com, bob@mail.example.com
+chain@example.org  alice@example.org, other@mail.example.com, none@example.org
+plain@example.org  plain@mail.example.com srs=off
+drop@example.org   :discard:
+carol@cust.example carol@mail.example.com
+cust.example       :domain: srs_domain=srs.cust.example
+";
+
+fn table() -> Table {
+    Table::parse("forwards", TABLE.into()).unwrap()
+}
+
+fn forwarder() -> Forwarder {
+    let settings = Settings {
+        hostname: "mx1.example.net".parse().unwrap(),
+        srs_domain: "fwd.example.net".parse().unwrap(),
+        postmaster: Some("alice@example.org".parse().unwrap()),
+        received_max: 50,
+    };
+    let srs = Srs::new(srs::Settings::new(["tops3cr3t"])).unwrap();
+    Forwarder::new(srs, settings).unwrap()
+}
+
+fn envelope(sender: &str, recipients: &[&str]) -> Envelope {
+    let mut envelope = Envelope::new(match sender {
+        "" => ReversePath::Null,
+        address => ReversePath::Mailbox(address.parse().unwrap()),
+    });
+    let path = |recipient: &&str| match *recipient {
+        "postmaster" => ForwardPath::Postmaster,
+        address => ForwardPath::Mailbox(address.parse().unwrap()),
+    };
+    envelope.recipients = recipients.iter().map(path).map(Recipient::new).collect();
+    envelope
+}
+
+fn plan(sender: &str, recipients: &[&str]) -> Plan {
+    let recalled = Recalled::default();
+    let plan = forwarder().plan(&table(), &envelope(sender, recipients), &recalled, NOW);
+    plan.unwrap()
+}
+
+/// One line a leg: `<reverse path> → <target> for recipient`.
+#[track_caller]
+fn check(sender: &str, recipients: &[&str], expected: &[&str]) {
+    let legs = plan(sender, recipients).into_legs();
+    let shown: Vec<String> = legs
+        .iter()
+        .map(|leg| {
+            format!(
+                "{} → <{}> for {}",
+                leg.reverse_path, leg.target, leg.recipient
+            )
+        })
+        .collect();
+    assert_eq!(shown, expected, "{sender} → {recipients:?}");
+}
+
+const REWRITTEN: &str = "<SRS0=FU0P=JK=b.example=a@fwd.example.net>";
+
+#[test]
+fn reverse_paths() {
+    let to_alice = |path: &str| format!("{path} → <alice@mail.example.com> for alice@example.org");
+    let alice = ["alice@example.org"];
+    check("a@b.example", &alice, &[&to_alice(REWRITTEN)]);
+    check("", &alice, &[&to_alice("<>")]);
+    // Ours already: by the default domain, or by one of the table's.
+    for ours in [
+        "x@fwd.example.net",
+        "SRS0=ASa2=JK=first.example=alice@srs.cust.example",
+    ] {
+        check(ours, &alice, &[&to_alice(&format!("<{ours}>"))]);
+    }
+    // SRS1 over SRS0 and over SRS1.
+    check(
+        "SRS0=opaque+string=x@first.example",
+        &alice,
+        &[&to_alice(
+            "<SRS1=8LOR=first.example==opaque+string=x@fwd.example.net>",
+        )],
+    );
+    check(
+        "SRS1=XXXX=first.example==aB1c=XY=orig.example=user@second.example",
+        &alice,
+        &[&to_alice(
+            "<SRS1=tMyi=first.example==aB1c=XY=orig.example=user@fwd.example.net>",
+        )],
+    );
+    check(
+        "a@b.example",
+        &["plain@example.org"],
+        &["<a@b.example> → <plain@mail.example.com> for plain@example.org"],
+    );
+    check(
+        "a@b.example",
+        &["carol@cust.example"],
+        &[
+            "<SRS0=FU0P=JK=b.example=a@srs.cust.example> → <carol@mail.example.com> for carol@cust.example",
+        ],
+    );
+}
+
+#[test]
+fn relayed_mail_is_not_rewritten() {
+    check(
+        "a@b.example",
+        &["x@elsewhere.example"],
+        &["<a@b.example> → <x@elsewhere.example> for x@elsewhere.example"],
+    );
+    assert_eq!(
+        &*plan("a@b.example", &["x@elsewhere.example"]).legs[0]
+            .leg
+            .trace,
+        ""
+    );
+}
+
+#[test]
+fn returned_mail() {
+    let srs0 = "SRS0=ASa2=JK=first.example=alice@fwd.example.net";
+    check(
+        "",
+        &[srs0],
+        &[&format!("<> → <alice@first.example> for {srs0}")],
+    );
+    // Not a bounce, if the policy lets it in: its sender is rewritten under the domain that it came by.
+    let at_cust = "SRS0=ASa2=JK=first.example=alice@srs.cust.example";
+    check(
+        "a@b.example",
+        &[at_cust],
+        &[&format!(
+            "<SRS0=FU0P=JK=b.example=a@srs.cust.example> → <alice@first.example> for {at_cust}"
+        )],
+    );
+    assert_eq!(&*plan("", &[srs0]).legs[0].leg.trace, "");
+}
+
+#[test]
+fn one_copy_a_target() {
+    check(
+        "",
+        &[
+            "alice@example.org",
+            "two@example.org",
+            "alice@example.org",
+            "chain@example.org",
+        ],
+        &[
+            "<> → <alice@mail.example.com> for alice@example.org",
+            "<> → <bob@mail.example.com> for two@example.org",
+            "<> → <other@mail.example.com> for chain@example.org",
+        ],
+    );
+    // Who wants to hear of it separately gets it separately.
+    let mut twice = envelope("", &["alice@example.org", "two@example.org"]);
+    twice.recipients[1].notify = Some(Notify::NEVER);
+    let plan = forwarder()
+        .plan(&table(), &twice, &Recalled::default(), NOW)
+        .unwrap();
+    assert_eq!(plan.legs.len(), 3);
+    assert_eq!(plan.legs[1].leg.notify, Some(Notify::NEVER));
+}
+
+#[test]
+fn dsn_wishes_go_with_the_legs() {
+    let mut one = envelope("a@b.example", &["postmaster"]);
+    let original = OriginalRecipient {
+        kind: "rfc822".into(),
+        address: "pm@example.com".into(),
+    };
+    one.recipients[0].original = Some(original.clone());
+    let plan = forwarder()
+        .plan(&table(), &one, &Recalled::default(), NOW)
+        .unwrap();
+    let leg = &plan.legs[0].leg;
+    assert_eq!(leg.original.as_ref(), Some(&original));
+    assert_eq!(leg.recipient.to_string(), "postmaster@mx1.example.net");
+    assert_eq!(leg.target.to_string(), "alice@mail.example.com");
+}
+
+#[test]
+fn trace_names_each_step() {
+    let plan = plan("", &["chain@example.org"]);
+    assert_eq!(
+        &*plan.legs[0].leg.trace,
+        "Delivered-To: alice@example.org\r\nDelivered-To: chain@example.org\r\n"
+    );
+    assert_eq!(
+        &*plan.legs[1].leg.trace,
+        "Delivered-To: chain@example.org\r\n"
+    );
+    assert_eq!(plan.broken.len(), 1);
+    assert_eq!(plan.broken[0].address.to_string(), "none@example.org");
+}
+
+#[test]
+fn discarded_and_nothing_else() {
+    let plan = plan("", &["drop@example.org"]);
+    assert!(plan.legs.is_empty());
+    assert_eq!(plan.discarded[0].to_string(), "drop@example.org");
+}
+
+#[test]
+fn senders_that_do_not_fit_get_a_token() {
+    // The last one fits without its quotes (63 octets), but not with them.
+    let quoted = format!("\"{} x\"@b.example", "l".repeat(38));
+    for sender in [
+        "bounces+subscriber=customer.example.org-1234567890@lists.example",
+        "a@[192.0.2.1]",
+        "SRS0=aaaa=bb=somewhere.example.org=somebody@a-rather-long-name.example",
+        &quoted,
+    ] {
+        let forwarder = forwarder();
+        let message = envelope(sender, &["alice@example.org", "two@example.org"]);
+        let plan = forwarder
+            .plan(&table(), &message, &Recalled::default(), NOW)
+            .unwrap();
+        let [token] = &plan.tokens[..] else {
+            panic!("{sender}: {:?}", plan.tokens);
+        };
+        assert_eq!(token.sender.to_string(), sender);
+        assert_eq!(token.expires.since(NOW).as_secs(), 22 * 86_400);
+        let ReversePath::Mailbox(path) = &plan.legs[0].leg.reverse_path else {
+            panic!("null");
+        };
+        assert!(path.local_part().written_octets() <= 64 && path.to_string() != sender);
+        // Its bounce comes back.
+        let bounce = envelope("", &[&path.to_string()]);
+        let asked = forwarder.tokens(&table(), &bounce, NOW);
+        assert_eq!(asked.as_slice(), std::slice::from_ref(&token.token));
+        let forgotten = forwarder.plan(&table(), &bounce, &Recalled::default(), NOW);
+        assert_eq!(forgotten.unwrap_err().reply().code, 451);
+        let mut recalled = Recalled::default();
+        recalled
+            .insert(token.token.clone(), &token.sender.to_string())
+            .unwrap();
+        let back = forwarder.plan(&table(), &bounce, &recalled, NOW).unwrap();
+        assert_eq!(back.legs[0].leg.target.to_string(), sender);
+    }
+}
+
+#[test]
+fn sixty_four_octets_with_quotes_still_fit() {
+    let sender = format!("\"{} x\"@b.example", "l".repeat(37));
+    let plan = plan(&sender, &["alice@example.org"]);
+    let path = plan.legs[0].leg.reverse_path.mailbox().unwrap();
+    assert_eq!(path.local_part().written_octets(), 64);
+    assert!(path.to_string().starts_with("\"SRS0="), "{path}");
+    assert!(plan.tokens.is_empty());
+}
+
+#[test]
+fn the_table_changed_meanwhile() {
+    let message = envelope("", &["alice@example.org", "gone@example.org"]);
+    let error = forwarder()
+        .plan(&table(), &message, &Recalled::default(), NOW)
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "accepted recipient <gone@example.org> cannot be routed"
+    );
+    assert_eq!(*error.route, Route::Unknown);
+}
+
+fn scan(header: &str) -> HeaderScan {
+    let mut scan = HeaderScan::new();
+    scan.feed(header.as_bytes());
+    scan.feed(b"\r\n");
+    scan
+}
+
+#[test]
+fn loops() {
+    let mut clear = plan("", &["alice@example.org"]);
+    let others = scan("Delivered-To: alice@mail.example.com\r\n");
+    assert_eq!(clear.check_loops(&others, 50), LoopVerdict::Clear);
+
+    let hops = scan(&"Received: x\r\n".repeat(51));
+    let refusal = "554 5.4.6 over 50 hops: this message is going round in circles";
+    assert!(
+        matches!(clear.check_loops(&hops, 50), LoopVerdict::Refuse(reply) if reply.to_string() == refusal)
+    );
+    assert_eq!(clear.check_loops(&hops, 51), LoopVerdict::Clear);
+
+    let seen = scan("Delivered-To: Alice@Example.org\r\n");
+    let refusal = "554 5.4.6 mail loop: this message has passed alice@example.org before";
+    assert!(
+        matches!(clear.check_loops(&seen, 50), LoopVerdict::Refuse(reply) if reply.to_string() == refusal)
+    );
+    assert!(clear.legs.is_empty());
+}
+
+#[test]
+fn a_loop_of_one_recipient_spares_the_others() {
+    let mut two = plan("", &["chain@example.org", "plain@example.org"]);
+    let seen = scan("Delivered-To: alice@example.org\r\n");
+    let LoopVerdict::Split(looping) = two.check_loops(&seen, 50) else {
+        panic!("not split");
+    };
+    assert_eq!(looping.len(), 1);
+    let (planned, reply) = &looping[0];
+    assert_eq!(planned.leg.target.to_string(), "alice@mail.example.com");
+    // The step in between is nobody's business.
+    assert_eq!(
+        reply.text,
+        "mail loop: this message has passed chain@example.org before"
+    );
+    assert_eq!(two.legs.len(), 2);
+}
+
+#[test]
+fn relayed_mail_knows_no_delivered_to() {
+    let mut relayed = plan("", &["x@elsewhere.example"]);
+    let seen = scan("Delivered-To: x@elsewhere.example\r\n");
+    assert_eq!(relayed.check_loops(&seen, 50), LoopVerdict::Clear);
+}

@@ -77,10 +77,7 @@ impl Index {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "half of the hash is what is kept"
-)]
+/// Half of the hash is what is kept.
 fn short(hash: u64) -> u32 {
     hash as u32
 }

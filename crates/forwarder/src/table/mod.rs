@@ -35,7 +35,7 @@ mod line;
 mod load;
 mod options;
 
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 
 use envelope::{Domain, LocalPart};
 
@@ -238,9 +238,7 @@ impl Table {
     }
 
     fn hash(&self, kind: u8, text: &str, domain: &Domain) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        (kind, text, domain).hash(&mut hasher);
-        hasher.finish()
+        self.hasher.hash_one((kind, text, domain))
     }
 
     /// Parses a line again that loading has found right.

@@ -1,1 +1,518 @@
 //! Tests of loading and looking up.
+
+use envelope::{Domain, Mailbox};
+
+use super::*;
+
+#[track_caller]
+fn table(text: &str) -> Table {
+    Table::parse("forwards", text.into()).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn address(text: &str) -> Mailbox {
+    text.parse().unwrap()
+}
+
+fn domain(text: &str) -> Domain {
+    text.parse().unwrap()
+}
+
+/// `a, b` for targets, `!` and the fault for broken ones, or the resolution's name.
+fn shown(resolution: Resolution) -> String {
+    match resolution {
+        Resolution::NotHosted => "not hosted".into(),
+        Resolution::Unknown => "unknown".into(),
+        Resolution::Discard => "discard".into(),
+        Resolution::Refused(reply) => reply.to_string(),
+        Resolution::Targets(expansion) => {
+            let targets = expansion.targets.iter().map(|t| t.mailbox.to_string());
+            let broken = expansion
+                .broken
+                .iter()
+                .map(|b| format!("!{} {:?}", b.address, b.fault));
+            targets.chain(broken).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+#[track_caller]
+fn check(table: &Table, recipient: &str, expected: &str) {
+    assert_eq!(
+        shown(table.resolve(&address(recipient))),
+        expected,
+        "{recipient}"
+    );
+}
+
+const EXAMPLE: &str = "\
+# address            targets                         options
+alice@example.org    alice@mail.example.com
+sales@example.org    bob@a.example, carol@b.example,dave@c.example
+@example.org         catchall@c.example              # catch-all
+paul-*@example.org   paul@d.example                  # disposable addresses
+shop@example.org\tx@e.example                     srs=off
+junk@example.org     :discard:
+old@example.org      :reject: 550 5.1.6 moved, write to new@example.org
+example.net          :domain:                         srs_domain=srs.example.net answer=destination spf=reject
+";
+
+#[test]
+fn the_documented_example() {
+    let table = table(EXAMPLE);
+    check(&table, "alice@example.org", "alice@mail.example.com");
+    check(&table, "ALICE@EXAMPLE.ORG", "alice@mail.example.com");
+    check(
+        &table,
+        "sales@example.org",
+        "bob@a.example, carol@b.example, dave@c.example",
+    );
+    check(&table, "anybody@example.org", "catchall@c.example");
+    check(&table, "paul-ebay@example.org", "paul@d.example");
+    check(&table, "paul-@example.org", "paul@d.example");
+    check(&table, "paul@example.org", "catchall@c.example");
+    check(&table, "junk@example.org", "discard");
+    check(
+        &table,
+        "old@example.org",
+        "550 5.1.6 moved, write to new@example.org",
+    );
+    check(&table, "a@example.net", "unknown");
+    check(&table, "a@sub.example.org", "not hosted");
+    check(&table, "a@[192.0.2.1]", "not hosted");
+    let stats = Stats {
+        memory_octets: 0,
+        ..table.stats()
+    };
+    let expected = Stats {
+        lines: 8,
+        addresses: 5,
+        patterns: 1,
+        catch_alls: 1,
+        domain_lines: 1,
+        domains: 2,
+        targets: 7,
+        discards: 1,
+        rejects: 1,
+        memory_octets: 0,
+    };
+    assert_eq!(stats, expected);
+    assert!(table.stats().memory_octets >= EXAMPLE.len());
+    assert!(table.hosts(&domain("example.net")) && !table.hosts(&domain("srs.example.net")));
+    assert!(table.names_srs_domain(&domain("srs.example.net")));
+    assert!(!table.names_srs_domain(&domain("example.net")));
+}
+
+#[test]
+fn options_of_line_and_domain() {
+    let table = table(
+        "example.net :domain: srs_domain=srs.example.net answer=destination spf=reject srs=off\n\
+         a@example.net x@y.example\n\
+         b@example.net x@y.example srs=on answer=queue\n\
+         c@example.net d@example.org\n\
+         d@example.org x@y.example\n",
+    );
+    let options = |recipient| match table.resolve(&address(recipient)) {
+        Resolution::Targets(expansion) => expansion.targets[0].options.clone(),
+        other => panic!("{other:?}"),
+    };
+    let whole = Options {
+        srs: Some(false),
+        srs_domain: Some(domain("srs.example.net")),
+        answer: Some(Answer::Destination),
+        spf: Some(Spf::Reject),
+    };
+    assert_eq!(
+        table.domain_options(&domain("example.net")),
+        Some(whole.clone())
+    );
+    assert_eq!(
+        table.domain_options(&domain("example.org")),
+        Some(Options::default())
+    );
+    assert_eq!(table.domain_options(&domain("example.com")), None);
+    assert_eq!(options("a@example.net"), whole);
+    let own = Options {
+        srs: Some(true),
+        answer: Some(Answer::Queue),
+        ..whole
+    };
+    assert_eq!(options("b@example.net"), own);
+    // The line that names the target decides.
+    assert_eq!(options("c@example.net"), Options::default());
+}
+
+#[test]
+fn the_nearest_line_wins() {
+    let table = table(
+        "@example.org catchall@x.example\n\
+         al*@example.org al@x.example\n\
+         ali*@example.org ali@x.example\n\
+         ali*-news@example.org ali-news@x.example\n\
+         *-news@example.org news@x.example\n\
+         alice@example.org alice@x.example\n\
+         alice+exact@example.org exact@x.example\n",
+    );
+    check(&table, "alice@example.org", "alice@x.example");
+    check(&table, "alice+exact@example.org", "exact@x.example");
+    // Before any pattern; the suffix is dropped.
+    check(&table, "Alice+tag+more@example.org", "alice@x.example");
+    check(&table, "alicia@example.org", "ali@x.example");
+    check(&table, "ali-news@example.org", "ali-news@x.example");
+    check(&table, "alba@example.org", "al@x.example");
+    check(&table, "bob-news@example.org", "news@x.example");
+    check(&table, "-news@example.org", "news@x.example");
+    check(&table, "bob+tag@example.org", "catchall@x.example");
+    check(&table, "+tag@example.org", "catchall@x.example");
+}
+
+#[test]
+fn pattern_ends_do_not_overlap() {
+    let table = table("aba*aba@example.org x@x.example\n");
+    check(&table, "abaaba@example.org", "x@x.example");
+    check(&table, "ababa@example.org", "unknown");
+}
+
+#[test]
+fn quoted_and_international() {
+    let table = table(
+        "\"John Doe\"@example.org \"a, b\"@x.example,c@x.example\n\
+         \"star*\"@example.org star@x.example\n\
+         \"plain\"@example.org plain@x.example\n\
+         jürgen@bücher.example j@x.example\n\
+         Ä*@xn--bcher-kva.example a@x.example\n",
+    );
+    check(
+        &table,
+        "\"john doe\"@example.org",
+        "\"a, b\"@x.example, c@x.example",
+    );
+    check(&table, "\"star*\"@example.org", "star@x.example");
+    check(&table, "starlight@example.org", "unknown");
+    check(&table, "PLAIN@example.org", "plain@x.example");
+    check(&table, "JÜRGEN@xn--bcher-kva.example", "j@x.example");
+    check(&table, "ärger@bücher.example", "a@x.example");
+    assert_eq!(table.stats().domains, 2);
+}
+
+#[test]
+fn chains() {
+    let table = table(
+        "a@one.example b@two.example, out@x.example\n\
+         b@two.example c@one.example, out@x.example, gone@two.example\n\
+         c@one.example deep@x.example, a@one.example\n\
+         self@one.example self@one.example\n\
+         ring1@one.example ring2@one.example\n\
+         ring2@one.example ring1@one.example\n\
+         dead@one.example nobody@one.example\n\
+         no@one.example no2@one.example\n\
+         no2@one.example :reject: 550 5.7.1 not for you\n\
+         drop@one.example drop2@one.example, nobody@one.example\n\
+         drop2@one.example :discard:\n\
+         twice@one.example end@one.example, end@one.example, END@one.example\n\
+         end@one.example out@x.example\n",
+    );
+    check(
+        &table,
+        "a@one.example",
+        "deep@x.example, out@x.example, !a@one.example Loop, !gone@two.example Unknown",
+    );
+    check(
+        &table,
+        "self@one.example",
+        "550 5.4.6 forwarding of this address leads back to itself",
+    );
+    check(
+        &table,
+        "ring1@one.example",
+        "550 5.4.6 forwarding of this address leads back to itself",
+    );
+    check(
+        &table,
+        "dead@one.example",
+        "550 5.1.1 forwarded to an address that does not exist",
+    );
+    check(&table, "no@one.example", "550 5.7.1 not for you");
+    check(&table, "drop@one.example", "discard");
+    check(&table, "twice@one.example", "out@x.example");
+    let Resolution::Targets(expansion) = table.resolve(&address("a@one.example")) else {
+        panic!("no targets");
+    };
+    let via: Vec<String> = expansion.targets[0]
+        .via
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(via, ["a@one.example", "b@two.example", "c@one.example"]);
+    let dead = table.dead_ends();
+    let lines: Vec<usize> = dead.errors.iter().map(|error| error.line).collect();
+    assert_eq!(lines, [2, 4, 5, 6, 7, 8, 10], "{dead}");
+}
+
+#[test]
+fn a_catch_all_that_leads_to_itself() {
+    let table = table("@one.example info@one.example\n");
+    check(
+        &table,
+        "x@one.example",
+        "550 5.4.6 forwarding of this address leads back to itself",
+    );
+}
+
+#[test]
+fn chains_end_at_the_limit() {
+    let mut text = String::new();
+    for n in 0..CHAIN_MAX + 1 {
+        text += &format!("a{n}@one.example a{}@one.example\n", n + 1);
+    }
+    text += &format!("a{}@one.example out@x.example\n", CHAIN_MAX + 1);
+    let table = table(&text);
+    check(&table, "a2@one.example", "out@x.example");
+    check(
+        &table,
+        "a1@one.example",
+        "550 5.4.6 too many forwards one behind the other",
+    );
+}
+
+#[test]
+fn targets_end_at_the_limit() {
+    let targets = |n: usize| -> String {
+        let all: Vec<String> = (0..600).map(|t| format!("t{n}-{t}@x.example")).collect();
+        all.join(",")
+    };
+    let text = format!(
+        "a@one.example b@one.example, c@one.example\nb@one.example {}\nc@one.example {}\n",
+        targets(0),
+        targets(1)
+    );
+    let Resolution::Targets(expansion) = table(&text).resolve(&address("a@one.example")) else {
+        panic!("no targets");
+    };
+    assert_eq!(expansion.targets.len(), TARGETS_MAX);
+    assert_eq!(expansion.broken.len(), 200);
+    assert_eq!(expansion.broken[0].fault, Fault::TooMany);
+}
+
+#[track_caller]
+fn check_error(text: &str, expected: &str) {
+    let errors = Table::parse("f", text.into()).expect_err(text);
+    let got: Vec<String> = errors
+        .errors
+        .iter()
+        .map(|error| format!("{error}").replace("\n\nhint: ", " | "))
+        .collect();
+    assert_eq!(got.join("\n"), expected, "{text}");
+}
+
+#[test]
+fn mistakes_in_addresses() {
+    check_error(
+        "alice@example.org\n",
+        "f:1:18: nothing said about `alice@example.org` | write a target, `:discard:` or `:reject:`",
+    );
+    check_error(
+        "\n  alice@@example.org x@y.example",
+        "f:2:3: `alice@@example.org`: local part is neither a dot-string nor a quoted-string | an address is written `local-part@domain`",
+    );
+    check_error(
+        "a@x.example b@y.example c@z.example",
+        "f:1:25: expected an option, found `c@z.example` | targets are separated by commas",
+    );
+    check_error(
+        "a@x.example b@y.example,",
+        "f:1:25: target missing | one comma between two targets, none at the end",
+    );
+    check_error(
+        "a@x.example b@y.example,,c@z.example",
+        "f:1:25: target missing | one comma between two targets, none at the end",
+    );
+    check_error(
+        "a@x.example b",
+        "f:1:13: `b`: not of the form local-part@domain | an address is written `local-part@domain`",
+    );
+    check_error(
+        "a@x.example b@y",
+        "f:1:13: `b@y`: domain without a dot | write the full domain",
+    );
+}
+
+#[test]
+fn mistakes_in_actions_and_options() {
+    check_error(
+        "a@x.example :discrad:",
+        "f:1:13: unknown action `:discrad:` | actions are `:discard:`, `:reject:` and `:domain:`",
+    );
+    check_error(
+        "a@x.example b@y.example, :discard:",
+        "f:1:26: `:discard:` among targets | `:discard:` and `:reject:` stand alone",
+    );
+    check_error(
+        "ä@x.example b@y.example sr=on",
+        "f:1:25: unknown option `sr` | options are `srs`, `srs_domain`, `answer` and `spf`",
+    );
+    check_error(
+        "a@x.example b@y.example srs=of",
+        "f:1:29: unknown value `of` | write `on` or `off`",
+    );
+    check_error(
+        "a@x.example b@y.example srs=on srs=on",
+        "f:1:32: option `srs` given twice | remove one",
+    );
+    check_error(
+        "x.example :domain: srs_domain=a..b",
+        "f:1:31: `a..b`: empty domain or label",
+    );
+    check_error(
+        "x.example y@z.example",
+        "f:1:1: not an address | `@x.example` is its catch-all; options of a domain are written `x.example :domain: …`",
+    );
+    check_error(
+        "a@x.example :domain:",
+        "f:1:1: `:domain:` after an address | write `x.example :domain: …`",
+    );
+}
+
+#[test]
+fn mistakes_in_keys() {
+    check_error(
+        "*@x.example a@y.example",
+        "f:1:1: pattern that fits everything | a catch-all is written `@x.example`",
+    );
+    check_error(
+        "a*b*@x.example a@y.example",
+        "f:1:1: more than one `*` in a pattern | one `*` stands for any text, even an empty one",
+    );
+    check_error(
+        "a b*@x.example a@y.example",
+        "f:1:1: `a`: domain without a dot | a line begins with an address, `@domain`, or `domain :domain:`",
+    );
+    check_error(
+        "a@x.example :reject: 250 fine",
+        "f:1:22: reply code 250 does not refuse | use 550, or 450 for the time being",
+    );
+    check_error(
+        "a@x.example :reject: 450 5.1.1 x",
+        "f:1:22: status 5.1.1 contradicts the code 450 | both begin with the same digit",
+    );
+    check_error("a@x.example b@y.example\u{7}", "f:1:24: control character");
+    check_error(
+        "a@x.example b@y.example\n\nA@X.example c@y.example",
+        "f:3:1: a@x.example has a line already | the first is line 1; put all targets on one",
+    );
+    check_error(
+        "x.example :domain:\n X.EXAMPLE :domain: srs=on",
+        "f:2:2: x.example has a line already | the first is line 1; put all targets on one",
+    );
+    check_error(
+        "@x.example a@y.example\n@x.example a@y.example",
+        "f:2:1: @x.example has a line already | the first is line 1; put all targets on one",
+    );
+    check_error(
+        "p*@x.example a@y.example\nP*@x.example a@y.example",
+        "f:2:1: p*@x.example has a line already | the first is line 1; put all targets on one",
+    );
+}
+
+#[test]
+fn not_utf8() {
+    let errors = Table::parse(
+        "f",
+        b"a@x.example b@y.example\nb@x.example \xfc@y.example\n".to_vec(),
+    );
+    let error = &errors.expect_err("no UTF-8").errors[0];
+    assert_eq!((error.line, error.column), (2, 13));
+}
+
+#[test]
+fn all_mistakes_are_counted_and_twenty_told() {
+    let errors = Table::parse("f", "x\n".repeat(25).into()).expect_err("no address");
+    assert_eq!((errors.errors.len(), errors.count), (20, 25));
+    assert!(errors.to_string().ends_with("\nand 5 more"), "{errors}");
+    assert_eq!(errors.errors[19].line, 20);
+}
+
+#[test]
+fn rejections() {
+    let table = table(
+        "a@x.example :reject:\n\
+         b@x.example :reject: gone\n\
+         c@x.example :reject: 450 later\n\
+         d@x.example :reject: 550   5.1.6   moved # to Rome \n\
+         e@x.example :reject: 550\n",
+    );
+    check(
+        &table,
+        "a@x.example",
+        "550 5.1.1 this address takes no mail",
+    );
+    check(&table, "b@x.example", "550 5.1.1 gone");
+    check(&table, "c@x.example", "450 4.1.1 later");
+    check(&table, "d@x.example", "550 5.1.6 moved # to Rome");
+    check(
+        &table,
+        "e@x.example",
+        "550 5.1.1 this address takes no mail",
+    );
+}
+
+#[test]
+fn line_ends_blanks_and_byte_order_mark() {
+    let table = table(
+        "\u{feff}a@x.example b@y.example\r\n\r\n \t\r\n#c@x.example d@y.example\r\ne@x.example\tf@y.example , g@y.example\t# x",
+    );
+    check(&table, "a@x.example", "b@y.example");
+    check(&table, "e@x.example", "f@y.example, g@y.example");
+    assert_eq!(table.stats().lines, 2);
+    check(&Table::empty(), "a@x.example", "not hosted");
+    assert_eq!(
+        Table::parse("f", Vec::new()).map(|table| table.stats().lines),
+        Ok(0)
+    );
+}
+
+#[test]
+fn own_lines_only() {
+    let table = table("@x.example a@y.example\npostmaster@x.example p@y.example\n");
+    assert!(
+        table
+            .resolve_own_line(&address("Postmaster@x.example"))
+            .is_some()
+    );
+    assert!(table.resolve_own_line(&address("b@x.example")).is_none());
+}
+
+#[test]
+fn many_lines_are_all_found() {
+    let text: String = (0..20_000)
+        .map(|n| format!("u{n}@d{}.example t{n}@x.example\n", n % 5000))
+        .collect();
+    let table = table(&text);
+    for n in 0..20_000 {
+        check(
+            &table,
+            &format!("u{n}@d{}.example", n % 5000),
+            &format!("t{n}@x.example"),
+        );
+    }
+    check(&table, "u1@d2.example", "unknown");
+    assert_eq!(table.stats().domains, 5000);
+}
+
+#[test]
+fn the_example_file_is_right() {
+    let table = table(include_str!("../../../../etc/forwards.example"));
+    check(
+        &table,
+        "team@example.org",
+        "alice@mail.example.com, bob@a.example, carol@b.example",
+    );
+    check(&table, "alice+bank@example.org", "vault@mail.example.com");
+    check(&table, "\"john doe\"@example.org", "john@mail.example.com");
+    check(
+        &table,
+        "closed@example.org",
+        "550 5.1.1 this mailbox has been closed",
+    );
+    check(&table, "x@example.net", "catchall@c.example");
+    assert_eq!(table.dead_ends().count, 0);
+}
