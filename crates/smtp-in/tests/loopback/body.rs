@@ -1,8 +1,12 @@
 //! Bodies: large, refused, broken.
 
-use smtp_in::Limits;
+use std::time::Duration;
 
-use crate::support::{BREAK_OCTETS, Peer, Seen, World, settings};
+use smtp_in::Limits;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use crate::support::{BREAK_OCTETS, Peer, Seen, World, settings, within};
 
 const LINE: &str = "0123456789012345678901234567890123456789012345678901234567890123456789\r\n";
 
@@ -29,6 +33,34 @@ async fn twenty_megabytes_come_in_small_chunks() {
     let message = world.message().await;
     assert_eq!(message.octets, sent);
     assert!(message.chunk_max <= 64 * 1024, "{}", message.chunk_max);
+}
+
+#[tokio::test]
+async fn a_slow_draft_slows_the_client() {
+    let mut world = World::start(settings(), Limits::default());
+    let mut peer = world.connect().await;
+    peer.hello().await;
+    peer.begin("slow@client.example").await;
+    let mut stream = peer.into_stream();
+    // The server has stopped reading when, long before the end, there is no more room in the sockets' buffers.
+    let block = LINE.repeat(1000);
+    let mut sent = 0;
+    loop {
+        assert!(sent < 40_000_000, "the server reads without bound");
+        let rest = &block.as_bytes()[sent % block.len()..];
+        match timeout(Duration::from_millis(100), stream.write(rest)).await {
+            Ok(written) => sent += written.unwrap(),
+            Err(_) => break,
+        }
+    }
+    world.permits.add_permits(1);
+    // Nothing is lost by the wait.
+    let rest = &block.as_bytes()[sent % block.len()..];
+    within(stream.write_all(rest)).await.unwrap();
+    let mut peer = Peer::new(stream);
+    peer.send("\r\n.\r\n").await;
+    peer.expect("250 2.0.0 queued").await;
+    assert_eq!(world.message().await.octets, sent + rest.len() + 2);
 }
 
 #[tokio::test]

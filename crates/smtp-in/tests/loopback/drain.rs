@@ -47,7 +47,7 @@ async fn a_commit_under_way_is_answered() {
     }
     peer.send("x\r\n.\r\n").await;
     world.shutdown.cancel();
-    world.commits.add_permits(1);
+    world.permits.add_permits(1);
     peer.expect("250 2.0.0 queued").await;
     peer.expect("421 4.3.2 ").await;
     peer.expect_end().await;

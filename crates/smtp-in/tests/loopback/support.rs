@@ -39,8 +39,8 @@ pub(crate) struct Message {
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) shutdown: CancellationToken,
-    /// Lets commits of mail from `wait@client.example` pass.
-    pub(crate) commits: Arc<Semaphore>,
+    /// Lets commits of mail from `wait@client.example` pass, and first chunks from `slow@client.example`.
+    pub(crate) permits: Arc<Semaphore>,
     serving: JoinHandle<()>,
     seen: mpsc::UnboundedReceiver<Seen>,
 }
@@ -49,12 +49,12 @@ struct TestGate(mpsc::UnboundedSender<Seen>);
 
 struct TestIntake {
     seen: mpsc::UnboundedSender<Seen>,
-    commits: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 struct TestDraft {
     seen: mpsc::UnboundedSender<Seen>,
-    commits: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     sender: String,
     message: Message,
     committed: bool,
@@ -79,18 +79,18 @@ impl World {
         let listeners = bind(vec![settings]).unwrap();
         let address = listeners[0].local_addr().unwrap();
         let (sender, seen) = mpsc::unbounded_channel();
-        let commits = Arc::new(Semaphore::new(0));
+        let permits = Arc::new(Semaphore::new(0));
         let gate = Arc::new(TestGate(sender.clone()));
         let intake = Arc::new(TestIntake {
             seen: sender,
-            commits: Arc::clone(&commits),
+            permits: Arc::clone(&permits),
         });
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(serve(listeners, limits, gate, intake, shutdown.clone()));
         Self {
             address,
             shutdown,
-            commits,
+            permits,
             serving,
             seen,
         }
@@ -184,7 +184,7 @@ impl Intake for TestIntake {
         let _ = self.seen.send(Seen::Draft(client, envelope));
         Ok(TestDraft {
             seen: self.seen.clone(),
-            commits: Arc::clone(&self.commits),
+            permits: Arc::clone(&self.permits),
             sender,
             message: Message {
                 octets: 0,
@@ -198,6 +198,9 @@ impl Intake for TestIntake {
 
 impl Draft for TestDraft {
     async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Reply> {
+        if self.sender == "<slow@client.example>" && self.message.octets == 0 {
+            self.permits.acquire().await.unwrap().forget();
+        }
         let message = &mut self.message;
         message.octets += chunk.len();
         message.chunk_max = message.chunk_max.max(chunk.len());
@@ -212,7 +215,7 @@ impl Draft for TestDraft {
 
     async fn commit(mut self) -> Reply {
         if self.sender == "<wait@client.example>" {
-            self.commits.acquire().await.unwrap().forget();
+            self.permits.acquire().await.unwrap().forget();
         }
         self.committed = true;
         let empty = Message {
