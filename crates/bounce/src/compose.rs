@@ -24,8 +24,8 @@ pub fn wants(kind: Kind, leg: &Leg) -> bool {
 /// Makes the notice. `None` when the message's reverse path is null (RFC 5321 §6.1), or when no report is left
 /// that its sender wants.
 ///
-/// The whole message is given back only in a notice of failure, only with RET=FULL, and within
-/// [`crate::FULL_OCTETS_MAX`]; otherwise its header (RFC 3461 §4.3 leaves the choice to us without RET; a header
+/// The whole message is given back only in a notice of failure, only with RET=FULL, and only if `excerpt` holds all
+/// of it; otherwise its header (RFC 3461 §4.3 leaves the choice to us without RET; a header
 /// is enough to recognise one's mail, and of no use to those who send spam by way of bounces).
 pub fn compose(notice: &Notice<'_>, excerpt: Excerpt<'_>) -> Option<Composed> {
     let recipient = notice.message.reverse_path.mailbox()?;

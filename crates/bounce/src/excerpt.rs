@@ -7,14 +7,11 @@ use crate::field::{LINE_OCTETS_MAX, quoted_printable};
 /// The beginning of the message as it lies in the spool, or all of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Excerpt<'a> {
-    /// Octets from the start of the message. [`FULL_OCTETS_MAX`] of them are always enough.
+    /// Octets from the start of the message: as many as a notice may carry, which the caller's settings say.
     pub bytes: &'a [u8],
     /// Whether `bytes` are the whole message; if not, only its header is given back.
     pub complete: bool,
 }
-
-/// A message over this many octets is never given back whole, whatever RET says.
-pub const FULL_OCTETS_MAX: usize = 64 * 1024;
 
 /// Of a header, no more than this is given back; it is cut between two lines.
 pub const HEADER_OCTETS_MAX: usize = 32 * 1024;
@@ -29,9 +26,9 @@ pub(crate) struct Part {
 
 impl Excerpt<'_> {
     /// The last part of the notice (RFC 6522 §3, RFC 6533 §4). `full` asks for the whole message; it is given when
-    /// it is here, small enough, and can go by mail without a byte changed.
+    /// it is here and can go by mail without a byte changed.
     pub(crate) fn part(self, full: bool, utf8: bool) -> Part {
-        if full && self.complete && self.bytes.len() <= FULL_OCTETS_MAX && is_sendable(self.bytes) {
+        if full && self.complete && is_sendable(self.bytes) {
             return whole(self.bytes, utf8);
         }
         header_only(self.header(), utf8)
@@ -40,7 +37,16 @@ impl Excerpt<'_> {
     /// The header's lines in a safe form: bounded, ended by CRLF, no NUL, none too long.
     fn header(self) -> Vec<u8> {
         let mut out = Vec::new();
-        for line in header_of(self.bytes).split(|b| *b == b'\n') {
+        let mut header = header_of(self.bytes);
+        if !self.complete && header.len() == self.bytes.len() {
+            // Cut off within the header: half a line would say something else than the whole.
+            let end = header
+                .iter()
+                .rposition(|b| *b == b'\n')
+                .map_or(0, |at| at + 1);
+            header = &header[..end];
+        }
+        for line in header.split(|b| *b == b'\n') {
             let line: Vec<u8> = line
                 .iter()
                 .copied()
@@ -227,8 +233,6 @@ mod tests {
     fn what_cannot_go_whole_goes_as_header() {
         let long = [b"A: b\r\n\r\n".as_slice(), &[b'x'; 999], b"\r\n"].concat();
         check(true, false, &long, HEADERS, "7bit", b"A: b\r\n");
-        let large = [b"A: b\r\n\r\n".to_vec(), b"line\r\n".repeat(11_000)].concat();
-        check(true, false, &large, HEADERS, "7bit", b"A: b\r\n");
         for body in ["a\nb", "a\rb", "a\0b", "a\r"] {
             let message = format!("A: b\r\n\r\n{body}");
             check(
@@ -277,6 +281,21 @@ mod tests {
         }
         .header();
         assert!(bounded.len() <= HEADER_OCTETS_MAX && bounded.ends_with(b"A: b\r\n"));
+    }
+
+    #[test]
+    fn a_header_cut_short_ends_with_a_whole_line() {
+        let cut = |bytes| {
+            Excerpt {
+                bytes,
+                complete: false,
+            }
+            .header()
+        };
+        assert_eq!(cut(b"A: b\r\nBcc: someb"), b"A: b\r\n");
+        assert_eq!(cut(b"A: b"), b"");
+        assert_eq!(cut(b"A: b\r\n\r\nbod"), b"A: b\r\n");
+        assert_eq!(cut(b"A: b\r\n"), b"A: b\r\n");
     }
 
     #[track_caller]

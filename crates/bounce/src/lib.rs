@@ -18,7 +18,7 @@ mod text;
 use envelope::{BodyKind, Diagnosis, Domain, Leg, Mailbox, Message, MessageId, Timestamp};
 
 pub use compose::{compose, wants};
-pub use excerpt::{Excerpt, FULL_OCTETS_MAX, HEADER_OCTETS_MAX};
+pub use excerpt::{Excerpt, HEADER_OCTETS_MAX};
 
 /// What a notice tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
