@@ -8,12 +8,12 @@ use testkit::net::Net;
 use testkit::sender::send;
 use testkit::sink::Sink;
 
-use crate::relay_called;
+use crate::{origin_sends, relay_called};
 
 struct Chain {
     net: Net,
     first: Relay,
-    _second: Relay,
+    second: Relay,
     origin: Sink,
 }
 
@@ -35,7 +35,7 @@ async fn chain() -> Chain {
     let second = start("fwd-b.test", "second.test", "b@second.test c@target.test\n").await;
     Chain {
         first,
-        _second: second,
+        second,
         origin,
         net,
     }
@@ -48,18 +48,9 @@ async fn refusal_at_the_end_becomes_a_dsn_at_the_start() {
         .net
         .sink("target.test", "rcpt: 550 5.1.1 no such user")
         .await;
-    send(
-        chain.first.address(),
-        "origin@sender.test",
-        &["a@first.test"],
-        &mail::short("one"),
-    )
-    .await;
+    origin_sends(&chain.first, "a@first.test", "one").await;
     let dsn = chain.origin.message().await;
-    assert_eq!(
-        (dsn.from.as_str(), dsn.to()),
-        ("", vec!["origin@sender.test"])
-    );
+    assert_eq!(dsn.envelope(), ("", vec!["origin@sender.test"]));
     let text = dsn.text();
     assert!(
         text.contains("multipart/report") && text.contains("5.1.1"),
@@ -75,13 +66,7 @@ async fn refusal_at_the_end_becomes_a_dsn_at_the_start() {
 async fn bounce_to_srs1_goes_back_over_both() {
     let chain = chain().await;
     let target = chain.net.sink("target.test", "").await;
-    send(
-        chain.first.address(),
-        "origin@sender.test",
-        &["a@first.test"],
-        &mail::short("one"),
-    )
-    .await;
+    origin_sends(&chain.first, "a@first.test", "one").await;
     let got = target.message().await;
     assert!(got.from.starts_with("SRS1="), "{}", got.from);
     assert!(
@@ -90,18 +75,9 @@ async fn bounce_to_srs1_goes_back_over_both() {
         got.from
     );
 
-    let mx = format!("{}", chain._second.address());
-    send(
-        mx.parse().expect("an address"),
-        "",
-        &[&got.from],
-        &mail::short("bounce"),
-    )
-    .await;
+    let bounce = mail::short("bounce");
+    send(chain.second.address(), "", &[&got.from], &bounce).await;
     let bounce = chain.origin.message().await;
-    assert_eq!(
-        (bounce.from.as_str(), bounce.to()),
-        ("", vec!["origin@sender.test"])
-    );
+    assert_eq!(bounce.envelope(), ("", vec!["origin@sender.test"]));
     assert!(bounce.text().contains("Subject: bounce"));
 }

@@ -1,11 +1,9 @@
 //! Destinations without an MX: implicit MX, alias, static route.
 
-use testkit::mail;
 use testkit::net::Net;
-use testkit::sender::send;
 use testkit::sink::Sink;
 
-use crate::relay;
+use crate::{origin_sends, relay};
 
 #[tokio::test]
 async fn implicit_mx_alias_and_route() {
@@ -27,13 +25,7 @@ async fn implicit_mx_alias_and_route() {
         .start()
         .await;
     for to in ["b@example.test", "a@example.test", "r@example.test"] {
-        send(
-            relay.address(),
-            "origin@sender.test",
-            &[to],
-            &mail::short("one"),
-        )
-        .await;
+        origin_sends(&relay, to, "one").await;
     }
     let got = sink.messages(2).await;
     let mut to: Vec<_> = got.iter().flat_map(|got| got.to()).collect();

@@ -18,8 +18,8 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 pub use log::Event;
-pub use rustix::process::Signal;
 use log::Log;
+pub use rustix::process::Signal;
 
 use crate::PATIENCE;
 use crate::net::Net;

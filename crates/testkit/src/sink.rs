@@ -62,6 +62,11 @@ impl Received {
         String::from_utf8_lossy(&self.data).into_owned()
     }
 
+    /// The reverse path and the accepted recipients.
+    pub fn envelope(&self) -> (&str, Vec<&str>) {
+        (&self.from, self.to())
+    }
+
     /// The accepted recipients' addresses.
     pub fn to(&self) -> Vec<&str> {
         self.recipients
