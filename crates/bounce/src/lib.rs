@@ -45,6 +45,7 @@ pub struct Notice<'a> {
     /// The message that it is about.
     pub message: &'a Message,
     /// One per leg; those whose sender did not ask for a notice of this kind are left out ([`wants`]).
+    /// Every text is searched for every target, so keep them to some hundred.
     pub reports: &'a [Report<'a>],
     /// The time to write into `Date`.
     pub now: Timestamp,
