@@ -248,9 +248,14 @@ impl NewlineCheck {
         }
     }
 
-    /// At the end of the body: whether a bare CR or LF was seen.
+    /// Whether a bare CR or LF was seen.
     pub fn saw_bare_newline(&self) -> bool {
-        self.bare || self.after_cr
+        self.bare
+    }
+
+    /// Whether the last byte was a CR: at the end of the body it is a bare one.
+    pub fn ends_in_cr(&self) -> bool {
+        self.after_cr
     }
 }
 
@@ -413,7 +418,8 @@ mod tests {
             let mut check = NewlineCheck::default();
             check.scan(&body.as_bytes()[..split]);
             check.scan(&body.as_bytes()[split..]);
-            assert_eq!(check.saw_bare_newline(), bare, "{body:?} split at {split}");
+            let saw = check.saw_bare_newline() || check.ends_in_cr();
+            assert_eq!(saw, bare, "{body:?} split at {split}");
         }
     }
 

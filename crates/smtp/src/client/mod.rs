@@ -1,87 +1,383 @@
 //! The client side of a session (RFC 5321 §4), without I/O.
+//!
+//! The driver gives in bytes and times; takes events with [`Session::poll_event`] until there are none; writes
+//! [`Session::output`]; then reads until [`Session::poll_timeout`]. It calls `start_tls`, `send` or `quit` when it was
+//! told [`Event::Ready`] (or [`Event::TlsRefused`]), and sends a body when it was told [`Event::BodyWanted`].
+//!
+//! Every recipient of a transaction gets exactly one outcome, whatever the peer does: the transaction itself is in
+//! `flight`, waiting times and phrases in `phases`, all words in `outcomes`. A peer that breaks the protocol costs its
+//! connection and defers what is undecided. Which host to talk to, TLS, and when to try again is `delivery`'s.
 
+mod commands;
 mod event;
+mod flight;
+mod outcomes;
+mod phases;
 mod settings;
+#[cfg(test)]
+mod tests;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::extensions::Capabilities;
+use envelope::{Diagnosis, Outcome, Reply};
 
 pub use event::{Event, Transaction, TransactionRecipient};
 pub use settings::{Settings, Timeouts};
 
+use crate::extensions::Capabilities;
+use crate::reply::{Parser, ReplyError};
+use flight::{Flight, Next};
+use phases::Phase;
+
 /// One connection, from its greeting to its close.
 #[derive(Debug)]
-pub struct Session {}
+pub struct Session {
+    settings: Arc<Settings>,
+    state: State,
+    parser: Parser,
+    capabilities: Capabilities,
+    output: Vec<u8>,
+    events: VecDeque<Event>,
+    /// When the last reply came, or the last thing was sent while none was due.
+    since: Instant,
+    transactions: u32,
+}
+
+/// What the session waits for.
+#[derive(Debug)]
+enum State {
+    /// The reply to, or the end of, this phase.
+    Expect(Phase),
+    /// Replies of a transaction, or its body.
+    InFlight(Flight),
+    Closed,
+}
 
 impl Session {
     /// A session on a fresh connection: waits for the greeting, then sends EHLO (HELO when EHLO is refused).
     pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
-        unimplemented!()
+        Self {
+            settings,
+            state: State::Expect(Phase::Greeting),
+            parser: Parser::default(),
+            capabilities: Capabilities::default(),
+            output: Vec::new(),
+            events: VecDeque::new(),
+            since: now,
+            transactions: 0,
+        }
     }
-    /// Takes bytes as they came. Any split or coalescing will do.
+
+    /// Takes bytes as they came; any split or coalescing will do.
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
-        unimplemented!()
+        let mut input = bytes;
+        while !matches!(self.state, State::Closed) {
+            if matches!(self.state, State::Expect(Phase::Tls)) {
+                // Between the 220 and the handshake everything belongs to TLS: these bytes do not.
+                return self.protocol_error("bytes before the TLS handshake");
+            }
+            match self.parser.parse(&mut input) {
+                None => return,
+                Some(Err(error)) => return self.bad_reply(error),
+                Some(Ok(reply)) => {
+                    self.since = now;
+                    self.reply(reply, input.is_empty());
+                    if input.is_empty() {
+                        return;
+                    }
+                }
+            }
+        }
     }
-    /// To be called when [`Session::poll_timeout`] is reached.
+
+    /// To be called when [`Session::poll_timeout`] is reached; does nothing before.
     pub fn handle_timeout(&mut self, now: Instant) {
-        unimplemented!()
+        if self.poll_timeout().is_some_and(|due| now >= due) {
+            self.close(outcomes::timed_out(self.phase()));
+        }
     }
+
     /// The peer closed the connection, or it broke.
-    pub fn handle_closed(&mut self, now: Instant) {
-        unimplemented!()
+    pub fn handle_closed(&mut self, _now: Instant) {
+        self.close(outcomes::lost_connection(self.phase()));
     }
-    /// TLS has begun: what was learnt in clear is forgotten, EHLO is sent again.
+
+    /// TLS has begun: what was learnt in clear is forgotten, and EHLO is sent again (RFC 3207 §4.2). Only after
+    /// [`Event::TlsGo`].
     pub fn handle_tls_started(&mut self, now: Instant) {
-        unimplemented!()
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        assert!(
+            matches!(self.state, State::Expect(Phase::Tls)),
+            "TLS began unasked: the driver's bug"
+        );
+        self.parser = Parser::default();
+        self.since = now;
+        self.send_hello(Phase::Ehlo);
     }
-    /// The next event.
+
+    /// The next event; take them until there are none.
     pub fn poll_event(&mut self) -> Option<Event> {
-        unimplemented!()
+        self.events.pop_front()
     }
-    /// Bytes to write to the peer; the driver drains it.
+
+    /// Bytes to write to the peer. The driver drains it.
     pub fn output(&mut self) -> &mut Vec<u8> {
-        unimplemented!()
+        &mut self.output
     }
-    /// When [`Session::handle_timeout`] is due; `None` while it is our turn.
+
+    /// When [`Session::handle_timeout`] is due; `None` while nothing is: ready, closed, or during the TLS handshake,
+    /// which is the driver's to bound. While a body goes out it bounds each piece, so a blocked write too.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        unimplemented!()
+        if matches!(self.state, State::Closed) {
+            return None;
+        }
+        let timeout = self.phase().timeout(&self.settings.timeouts)?;
+        Some(self.since + timeout)
     }
-    /// What the peer's EHLO reply offered.
+
+    /// What the peer's EHLO reply offered; nothing after HELO.
     pub fn capabilities(&self) -> &Capabilities {
-        unimplemented!()
+        &self.capabilities
     }
-    /// Sends STARTTLS. Only after `Ready`.
+
+    /// Whether `start_tls`, `send` and `quit` are possible: from [`Event::Ready`] or [`Event::TlsRefused`] on, until
+    /// one of them is called or the connection closes.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state, State::Expect(Phase::Idle))
+    }
+
+    /// Sends STARTTLS (RFC 3207). Only when ready; without effect when closed.
     pub fn start_tls(&mut self, now: Instant) {
-        unimplemented!()
+        if self.leave_ready(now) {
+            commands::end("STARTTLS", &mut self.output);
+            self.state = State::Expect(Phase::StartTls);
+        }
     }
-    /// Begins a transaction. Only after `Ready`.
+
+    /// Begins a transaction: MAIL, all RCPT and DATA in one group when the peer can. What it can never take is failed
+    /// at once: [`Event::Done`] without a word to the peer. Only when ready; when closed, everything is deferred.
     pub fn send(&mut self, now: Instant, transaction: Transaction) {
-        unimplemented!()
+        assert!(
+            !transaction.recipients.is_empty(),
+            "a transaction without recipients: the driver's bug"
+        );
+        let mut flight = Flight::new(transaction, &self.capabilities, &self.settings);
+        if !self.leave_ready(now) {
+            let lost = outcomes::lost_connection(Phase::Idle);
+            flight.decide_rest(&Outcome::Deferred(lost));
+            return self.events.push_back(Event::Done(flight.into_outcomes()));
+        }
+        if flight.is_decided() {
+            self.events.push_back(Event::Done(flight.into_outcomes()));
+            return self.ready();
+        }
+        self.transactions += 1;
+        flight.pump(&self.capabilities, &mut self.output);
+        self.state = State::InFlight(flight);
     }
-    /// Sends a piece of the body.
+
+    /// Sends a piece of the body, after [`Event::BodyWanted`]: dots are doubled at the start of lines (DATA), or it
+    /// becomes a chunk (BDAT). A bare CR or LF cannot go by DATA without the risk that the peer takes it for the
+    /// end of the message (SMTP smuggling): it fails the transaction with 5.6.0 and closes.
     pub fn send_body(&mut self, now: Instant, chunk: &[u8]) {
-        unimplemented!()
+        if let State::InFlight(flight) = &mut self.state {
+            if flight.phase() == Phase::Body {
+                self.since = now;
+            }
+            if flight.send_body(chunk, &mut self.output).is_err() {
+                self.fail_body();
+            }
+        }
     }
-    /// Ends the body.
+
+    /// Ends the body. A body that did not end in CRLF gets one when it goes by DATA.
     pub fn finish_body(&mut self, now: Instant) {
-        unimplemented!()
+        if let State::InFlight(flight) = &mut self.state {
+            if flight.phase() == Phase::Body {
+                self.since = now;
+            }
+            if flight.finish_body(&mut self.output).is_err() {
+                self.fail_body();
+            }
+        }
     }
-    /// Gives up: the connection is dropped without ending the body.
-    pub fn abort_body(&mut self, now: Instant) {
-        unimplemented!()
+
+    /// Our body cannot be read on: everything undecided is deferred, and the connection is to be dropped without
+    /// ending the body, so that the peer throws away what it has.
+    pub fn abort_body(&mut self, _now: Instant) {
+        if matches!(self.state, State::InFlight(_)) {
+            self.close(outcomes::body_aborted());
+        }
     }
-    /// Whether another piece of the body should be sent now (back-pressure, and false once the outcome is known).
+
+    /// Whether another piece of the body should be sent now: false while a chunk must be answered first, and once the
+    /// outcome is known.
     pub fn wants_body(&self) -> bool {
-        unimplemented!()
+        matches!(&self.state, State::InFlight(flight) if flight.wants_body())
     }
-    /// Sends QUIT; `Closed` follows when it is answered or the peer closes.
+
+    /// Sends QUIT; [`Event::Closed`] follows when it is answered, or the peer closes, or does neither. Only when
+    /// ready; without effect when closed.
     pub fn quit(&mut self, now: Instant) {
-        unimplemented!()
+        if self.leave_ready(now) {
+            self.send_quit();
+        }
     }
+
     /// What the session is doing, for logs and diagnoses: `while sending RCPT TO`.
     pub fn phrase(&self) -> &'static str {
-        unimplemented!()
+        self.phase().phrase()
+    }
+
+    fn phase(&self) -> Phase {
+        match &self.state {
+            State::Expect(phase) => *phase,
+            State::InFlight(flight) => flight.phase(),
+            State::Closed => Phase::Idle,
+        }
+    }
+
+    /// False when the session is closed meanwhile.
+    fn leave_ready(&mut self, now: Instant) -> bool {
+        if matches!(self.state, State::Closed) {
+            return false;
+        }
+        assert!(self.is_ready(), "not ready: the driver's bug");
+        self.since = now;
+        true
+    }
+
+    /// `alone`: nothing was received behind it.
+    fn reply(&mut self, reply: Reply, alone: bool) {
+        match &mut self.state {
+            State::Expect(phase) => {
+                let phase = *phase;
+                self.expected_reply(phase, reply, alone);
+            }
+            State::InFlight(flight) => {
+                let next = flight.reply(&reply, &self.capabilities, &mut self.output);
+                self.follow(next);
+            }
+            State::Closed => {}
+        }
+    }
+
+    fn expected_reply(&mut self, phase: Phase, reply: Reply, alone: bool) {
+        if phase == Phase::Quit {
+            return self.close(outcomes::diagnosis(&reply, phase));
+        }
+        if reply.code == 421 {
+            return self.close(outcomes::diagnosis(&reply, phase));
+        }
+        match (phase, reply.is_success()) {
+            (Phase::Greeting, true) => self.send_hello(Phase::Ehlo),
+            (Phase::Ehlo, true) => {
+                self.capabilities = Capabilities::parse(&reply.text);
+                self.ready();
+            }
+            // RFC 5321 §3.2: an old server knows HELO only.
+            (Phase::Ehlo, false) if reply.code >= 500 => self.send_hello(Phase::Helo),
+            (Phase::Helo | Phase::Rset, true) => self.ready(),
+            (Phase::StartTls, true) if !alone => {
+                self.protocol_error("bytes behind the reply to STARTTLS");
+            }
+            (Phase::StartTls, true) => {
+                self.state = State::Expect(Phase::Tls);
+                self.events.push_back(Event::TlsGo);
+            }
+            (Phase::StartTls, false) => {
+                self.state = State::Expect(Phase::Idle);
+                self.events.push_back(Event::TlsRefused(reply));
+            }
+            (Phase::Idle, _) => self.protocol_error("a reply without a command"),
+            _ => self.quit_and_close(outcomes::diagnosis(&reply, phase)),
+        }
+    }
+
+    fn follow(&mut self, next: Next) {
+        match next {
+            Next::Wait => {}
+            Next::WantBody => self.events.push_back(Event::BodyWanted),
+            Next::Over => {
+                self.done();
+                self.ready();
+            }
+            Next::OverAndReset => {
+                self.done();
+                commands::end("RSET", &mut self.output);
+                self.state = State::Expect(Phase::Rset);
+            }
+            Next::Close(diagnosis) => self.close(diagnosis),
+        }
+    }
+
+    fn done(&mut self) {
+        if let State::InFlight(flight) = std::mem::replace(&mut self.state, State::Closed) {
+            self.events.push_back(Event::Done(flight.into_outcomes()));
+        }
+    }
+
+    /// Ready again, unless the peer takes no more on this connection (MAILMAX, RFC 9422 §4.1).
+    fn ready(&mut self) {
+        let mail_max = self.capabilities.limits.mail_max;
+        if mail_max.is_some_and(|max| self.transactions >= max) {
+            return self.send_quit();
+        }
+        self.state = State::Expect(Phase::Idle);
+        self.events.push_back(Event::Ready);
+    }
+
+    fn send_hello(&mut self, phase: Phase) {
+        self.capabilities = Capabilities::default();
+        let verb = if phase == Phase::Ehlo { "EHLO" } else { "HELO" };
+        let line = format!("{verb} {}", self.settings.hello_name);
+        commands::end(&line, &mut self.output);
+        self.state = State::Expect(phase);
+    }
+
+    fn send_quit(&mut self) {
+        commands::end("QUIT", &mut self.output);
+        self.state = State::Expect(Phase::Quit);
+    }
+
+    fn fail_body(&mut self) {
+        let diagnosis = outcomes::bare_newline();
+        if let State::InFlight(flight) = &mut self.state {
+            flight.decide_rest(&Outcome::Failed(diagnosis.clone()));
+        }
+        self.close(diagnosis);
+    }
+
+    fn bad_reply(&mut self, error: ReplyError) {
+        self.protocol_error(&error.to_string());
+    }
+
+    fn protocol_error(&mut self, what: &str) {
+        self.close(outcomes::protocol_error(what, self.phase()));
+    }
+
+    fn quit_and_close(&mut self, diagnosis: Diagnosis) {
+        commands::end("QUIT", &mut self.output);
+        self.close(diagnosis);
+    }
+
+    /// Ends the session; what is undecided is deferred for this reason.
+    fn close(&mut self, diagnosis: Diagnosis) {
+        match &mut self.state {
+            State::Closed => return,
+            State::InFlight(flight) => {
+                flight.decide_rest(&Outcome::Deferred(diagnosis.clone()));
+                self.done();
+            }
+            State::Expect(_) => {}
+        }
+        self.state = State::Closed;
+        // What was not taken yet and invites to go on is no longer true.
+        self.events.retain(|event| matches!(event, Event::Done(_)));
+        self.events.push_back(Event::Closed(diagnosis));
     }
 }

@@ -1,83 +1,282 @@
 //! The server side of a session (RFC 5321 §4), without I/O.
+//!
+//! The driver gives in bytes, times and answers; takes events with [`Session::poll_event`] until there are none; then
+//! writes [`Session::output`] in one go and reads again when [`Session::wants_input`]. Events are questions and facts,
+//! see [`Event`]. While a question is open, no further command is looked at: replies come in order, and nothing
+//! happens on the word of a client that a verdict may still turn away.
+//!
+//! Commands are dispatched in `commands`, verdicts take effect in `answers`, bodies are read in `body`; all words are
+//! in `replies`. It decides nothing itself but the form and the order of what is said, and the limits of [`Settings`].
 
+mod answers;
+mod body;
+mod commands;
 mod event;
+mod replies;
 mod settings;
+mod state;
+#[cfg(test)]
+mod tests;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use envelope::{Envelope, Reply, Verdict};
+use envelope::{Envelope, Reply};
 
 pub use event::{Event, Hello};
 pub use settings::{Settings, Timeouts};
 
+use crate::limits;
+use crate::line::LineBuffer;
+use crate::reply::write_reply;
+use state::{Question, Skip, State};
+
 /// One connection, from its greeting to its close.
 #[derive(Debug)]
-pub struct Session {}
+pub struct Session {
+    settings: Arc<Settings>,
+    state: State,
+    question: Option<Question>,
+    skip: Option<Skip>,
+    input: LineBuffer,
+    output: Vec<u8>,
+    events: VecDeque<Event>,
+    clock: Clock,
+    counts: Counts,
+    /// TLS was begun by STARTTLS.
+    tls: bool,
+    draining: bool,
+    /// DATA was refused: bytes that lie behind it already are no commands.
+    data_refused: bool,
+}
+
+#[derive(Debug)]
+struct Clock {
+    /// The session began.
+    session: Instant,
+    /// The last command or answer took effect.
+    command: Instant,
+    /// The last bytes came.
+    bytes: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    errors: u32,
+    idle_commands: u32,
+    transactions: u32,
+}
 
 impl Session {
     /// A session whose client just connected; its first event is [`Event::Connect`].
     pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
-        unimplemented!()
+        Self {
+            settings,
+            state: State::Greeting,
+            question: Some(Question::Connect),
+            skip: None,
+            input: LineBuffer::default(),
+            output: Vec::new(),
+            events: VecDeque::from([Event::Connect]),
+            clock: Clock {
+                session: now,
+                command: now,
+                bytes: now,
+            },
+            counts: Counts::default(),
+            tls: false,
+            draining: false,
+            data_refused: false,
+        }
     }
-    /// Takes bytes as they came. Any split will do.
+
+    /// Takes bytes as they came; any split will do. What comes behind an open question is held back: all of it,
+    /// so a driver that reads on while not [`Session::wants_input`] has only itself to thank for the memory.
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
-        unimplemented!()
+        self.clock.bytes = now;
+        // A body goes round the buffer.
+        let direct = self.question.is_none() && self.input.unread().is_empty();
+        let used = if direct { self.take_body(bytes) } else { 0 };
+        if !matches!(self.state, State::Closed | State::ExpectTls) {
+            self.input.push(&bytes[used..]);
+        }
+        self.advance(now);
     }
-    /// To be called when [`Session::poll_timeout`] is reached: 421 4.4.2, then [`Event::Closed`].
+
+    /// To be called when [`Session::poll_timeout`] is reached: 421 4.4.2, then [`Event::Closed`]. Does nothing before
+    /// that time, or while a question is open (then it is not the client that is slow).
     pub fn handle_timeout(&mut self, now: Instant) {
-        unimplemented!()
+        if self.question.is_none() && now >= self.poll_timeout() {
+            self.close_with(&replies::timeout());
+        }
     }
-    /// The peer closed its side: nothing is written any more.
+
+    /// The client closed the connection, or it broke: nobody reads the output any more. A body that is being
+    /// committed stays so, and its answer is due as ever; a body that is not complete is abandoned.
     pub fn handle_closed(&mut self) {
-        unimplemented!()
+        if !matches!(self.question, Some(Question::BodyEnd)) {
+            self.close();
+        }
     }
-    /// TLS has begun: input that was buffered in clear is dropped, the client must say EHLO again (RFC 3207 §4.2).
+
+    /// TLS has begun: what the client sent in clear is forgotten, and it must say EHLO again (RFC 3207 §4.2).
+    /// Only after [`Event::StartTls`].
     pub fn handle_tls_started(&mut self, now: Instant) {
-        unimplemented!()
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        assert!(
+            matches!(self.state, State::ExpectTls),
+            "TLS began unasked: the driver's bug"
+        );
+        self.input.clear();
+        self.state = State::ExpectHello;
+        self.tls = true;
+        self.clock.command = now;
     }
-    /// Drain.
+
+    /// The relay is to stop: a transaction that has begun may finish, then, or now when there is none, 421 4.3.2 and
+    /// [`Event::Closed`].
     pub fn handle_shutdown(&mut self, now: Instant) {
-        unimplemented!()
+        self.draining = true;
+        self.advance(now);
     }
-    /// The next event.
+
+    /// The next event; take them until there are none.
     pub fn poll_event(&mut self) -> Option<Event> {
-        unimplemented!()
+        self.events.pop_front()
     }
-    /// Answers the open question.
-    pub fn answer(&mut self, now: Instant, verdict: Verdict) {
-        unimplemented!()
-    }
-    /// Answers [`Event::BodyEnd`].
-    pub fn answer_body(&mut self, now: Instant, reply: Reply) {
-        unimplemented!()
-    }
-    /// After a failed write of the draft: the rest of the body is read and dropped, then `reply` is given.
-    pub fn refuse_body(&mut self, reply: Reply) {
-        unimplemented!()
-    }
-    /// Bytes to write to the client; the driver drains it.
+
+    /// Bytes to write to the client. The driver drains it, best when no more events are there.
     pub fn output(&mut self) -> &mut Vec<u8> {
-        unimplemented!()
+        &mut self.output
     }
-    /// When [`Session::handle_timeout`] is due.
+
+    /// When [`Session::handle_timeout`] is due. Moves with every call of `handle_*` and `answer*`. While a question is
+    /// open it is far away: the client is not to blame then.
     pub fn poll_timeout(&self) -> Instant {
-        unimplemented!()
+        let timeouts = &self.settings.timeouts;
+        if self.question.is_some() {
+            return self.clock.bytes + timeouts.session;
+        }
+        let step = match self.state.body() {
+            Some(body) if matches!(self.state, State::Body(..)) => {
+                (self.clock.bytes.max(self.clock.command) + timeouts.body_bytes)
+                    .min(body.since + timeouts.body)
+            }
+            _ => self.clock.command + timeouts.command,
+        };
+        step.min(self.clock.session + timeouts.session)
     }
-    /// False while a question is open or the buffer is full.
+
+    /// False while a question is open, a handshake is due, or enough is held back already: stop reading then.
     pub fn wants_input(&self) -> bool {
-        unimplemented!()
+        self.question.is_none()
+            && !matches!(self.state, State::Closed | State::ExpectTls)
+            && self.input.unread().len() < limits::INPUT_OCTETS_MAX
     }
-    /// Whether the answer to a question is outstanding.
+
+    /// Whether a question is open.
     pub fn is_asking(&self) -> bool {
-        unimplemented!()
+        self.question.is_some()
     }
-    /// The transaction as accepted so far.
+
+    /// The transaction as accepted so far: from the accepted MAIL to the answer to [`Event::BodyEnd`].
     pub fn envelope(&self) -> Option<&Envelope> {
-        unimplemented!()
+        self.state
+            .transaction()
+            .map(|transaction| &transaction.envelope)
     }
-    /// The last accepted EHLO or HELO.
+
+    /// The last accepted EHLO or HELO; forgotten when TLS begins.
     pub fn hello(&self) -> Option<&Hello> {
-        unimplemented!()
+        self.state.hello()
+    }
+
+    /// Works off what was received, as far as it goes.
+    fn advance(&mut self, now: Instant) {
+        while self.question.is_none() && !matches!(self.state, State::Closed) {
+            if let Some(reply) = self.reason_to_end() {
+                self.close_with(&reply);
+                return;
+            }
+            let progressed = match self.state {
+                _ if self.skip.is_some() => self.take_skipped(),
+                State::Body(..) => self.take_buffered_body(),
+                State::StartTls => self.begin_tls(),
+                State::ExpectTls => false,
+                _ => self.take_command(now),
+            };
+            if !progressed {
+                return;
+            }
+        }
+    }
+
+    /// Limits and the drain are looked at between commands only, so that every command has its reply.
+    fn reason_to_end(&mut self) -> Option<Reply> {
+        let data_refused = std::mem::take(&mut self.data_refused);
+        if data_refused && !self.input.unread().is_empty() {
+            return Some(replies::bytes_behind_data());
+        }
+        if self.counts.errors >= self.settings.errors_max {
+            return Some(replies::too_many_errors());
+        }
+        if self.counts.idle_commands > self.settings.idle_commands_max {
+            return Some(replies::too_many_idle_commands());
+        }
+        let idle = self.state.transaction().is_none();
+        (self.draining && idle).then(replies::shutting_down)
+    }
+
+    fn ask(&mut self, question: Question, event: Event) {
+        debug_assert!(self.question.is_none(), "one question at a time");
+        self.question = Some(question);
+        self.events.push_back(event);
+    }
+
+    fn reply(&mut self, reply: &Reply) {
+        if reply.code >= 500 {
+            self.counts.errors += 1;
+        }
+        write_reply(reply, &mut self.output);
+    }
+
+    fn close_with(&mut self, reply: &Reply) {
+        write_reply(reply, &mut self.output);
+        self.close();
+    }
+
+    fn close(&mut self) {
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        self.abandon_draft();
+        self.state = State::Closed;
+        self.question = None;
+        self.skip = None;
+        self.input.clear();
+        self.events.push_back(Event::Closed);
+    }
+
+    /// Ends the transaction, if there is one, on the client's wish.
+    fn drop_transaction(&mut self) {
+        self.abandon_draft();
+        if self.state.transaction().is_some() {
+            self.events.push_back(Event::Reset);
+        }
+        self.state = self.take_state().without_transaction();
+    }
+
+    fn abandon_draft(&mut self) {
+        if self.state.body().is_some_and(state::Body::has_draft) {
+            self.events.push_back(Event::BodyAbandoned);
+        }
+    }
+
+    /// For states that are consumed by value; the caller puts one back.
+    fn take_state(&mut self) -> State {
+        std::mem::replace(&mut self.state, State::Closed)
     }
 }

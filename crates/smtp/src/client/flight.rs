@@ -1,0 +1,392 @@
+//! A transaction in flight: two indices, sent and answered, walk over one list of steps, and neither ever goes back.
+//!
+//! The steps are MAIL, one RCPT for each recipient that can go at all, then DATA and the dot, or the chunks. With
+//! PIPELINING, `sent` runs ahead as far as the next thing that must be waited for (RFC 2920 §3.1): MAIL, all RCPT and
+//! DATA leave in one group. Without it, each step waits for the reply to the one before.
+
+use envelope::{BodyKind, Diagnosis, Outcome, Reply};
+
+use super::phases::Phase;
+use super::{Settings, Transaction, commands, outcomes};
+use crate::dot::{BareNewline, Encoder};
+use crate::extensions::Capabilities;
+
+/// What is known of a running transaction.
+#[derive(Debug)]
+pub(super) struct Flight {
+    transaction: Transaction,
+    /// One for each recipient; `None` is undecided.
+    outcomes: Vec<Option<Outcome>>,
+    /// The recipients that have a RCPT step.
+    rcpts: Vec<usize>,
+    smtputf8: bool,
+    pipelining: bool,
+    chunking: bool,
+    dsn: bool,
+    sent: usize,
+    answered: usize,
+    mail_accepted: bool,
+    accepted: usize,
+    body: Body,
+}
+
+/// How far the body is.
+#[derive(Debug)]
+enum Body {
+    /// Not asked for.
+    NotYet,
+    /// Going out by DATA.
+    Dotted(Encoder),
+    /// Going out by BDAT: what waits for the reply to the chunk before, and whether it is the end.
+    Chunked { waiting: Vec<u8>, ended: bool },
+    /// All sent.
+    Sent,
+}
+
+/// What the session does after a reply.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Waits on.
+    Wait,
+    /// Asks for the body.
+    WantBody,
+    /// The transaction is over and nothing is left behind at the peer.
+    Over,
+    /// The transaction is over, and RSET is needed before the next.
+    OverAndReset,
+    /// The transaction is over, and the connection with it.
+    Close(Diagnosis),
+}
+
+impl Flight {
+    /// Decides at once what the peer cannot take; see [`Flight::is_decided`].
+    pub(super) fn new(transaction: Transaction, peer: &Capabilities, settings: &Settings) -> Self {
+        let reason = reason_against(&transaction, peer, settings);
+        let decide = |target: &envelope::Mailbox| match &reason {
+            Some(reason) => Some(Outcome::Failed(reason.clone())),
+            None if target.is_ascii() || peer.smtputf8 => None,
+            None => Some(Outcome::Failed(outcomes::peer_lacks_smtputf8())),
+        };
+        let outcomes: Vec<_> = transaction
+            .recipients
+            .iter()
+            .map(|r| decide(&r.target))
+            .collect();
+        let rcpts = (0..outcomes.len())
+            .filter(|at| outcomes[*at].is_none())
+            .collect();
+        let recipients_ascii = transaction.recipients.iter().all(|r| r.target.is_ascii());
+        let smtputf8 = peer.smtputf8 && (needs_smtputf8(&transaction) || !recipients_ascii);
+        Self {
+            outcomes,
+            rcpts,
+            smtputf8,
+            pipelining: peer.pipelining,
+            chunking: peer.chunking && transaction.prefers_chunking,
+            dsn: peer.dsn,
+            sent: 0,
+            answered: 0,
+            mail_accepted: false,
+            accepted: 0,
+            body: Body::NotYet,
+            transaction,
+        }
+    }
+
+    /// Whether every recipient has its outcome.
+    pub(super) fn is_decided(&self) -> bool {
+        self.outcomes.iter().all(Option::is_some)
+    }
+
+    /// What is waited for.
+    pub(super) fn phase(&self) -> Phase {
+        if self.answered < self.sent {
+            self.step(self.answered)
+        } else {
+            Phase::Body
+        }
+    }
+
+    /// Writes the commands that may go now.
+    pub(super) fn pump(&mut self, peer: &Capabilities, out: &mut Vec<u8>) {
+        while self.pipelining || self.sent == self.answered {
+            match self.step(self.sent) {
+                Phase::Mail => commands::mail(&self.transaction, peer, self.smtputf8, out),
+                Phase::Rcpt(number) => {
+                    let recipient = &self.transaction.recipients[self.rcpts[number]];
+                    commands::rcpt(recipient, peer, self.smtputf8, out);
+                }
+                Phase::Data => commands::end("DATA", out),
+                _ => return,
+            }
+            self.sent += 1;
+        }
+    }
+
+    /// Takes the reply to the oldest command that has none.
+    pub(super) fn reply(&mut self, reply: &Reply, peer: &Capabilities, out: &mut Vec<u8>) -> Next {
+        if self.answered == self.sent {
+            return self.unasked(reply);
+        }
+        let phase = self.step(self.answered);
+        self.answered += 1;
+        if reply.code == 421 {
+            // The peer closes, whatever else was sent (RFC 5321 §3.8).
+            let diagnosis = outcomes::diagnosis(reply, phase);
+            self.decide_rest(&Outcome::Deferred(diagnosis.clone()));
+            return Next::Close(diagnosis);
+        }
+        match phase {
+            Phase::Mail => self.mail_reply(reply),
+            Phase::Rcpt(number) => self.rcpt_reply(reply, number),
+            Phase::Data => return self.data_reply(reply, out),
+            Phase::Chunk => return self.chunk_reply(reply, out),
+            _ => {
+                self.decide_rest(&outcomes::from_reply(reply, phase));
+                // Behind a chunk that failed, only RSET leads on (RFC 3030 §2); the dot always ends the transaction.
+                let reset = self.chunking && !reply.is_success();
+                return if reset {
+                    Next::OverAndReset
+                } else {
+                    Next::Over
+                };
+            }
+        }
+        self.after_group(peer, out)
+    }
+
+    /// Sends a piece of the body. On an error nothing of it that could end the body early was sent.
+    pub(super) fn send_body(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), BareNewline> {
+        let may_go = self.pipelining || self.sent == self.answered;
+        match &mut self.body {
+            Body::Dotted(encoder) => return encoder.encode(chunk, out),
+            Body::Chunked { ended: true, .. } | Body::NotYet | Body::Sent => {}
+            Body::Chunked { waiting, .. } if may_go && waiting.is_empty() => {
+                if !chunk.is_empty() {
+                    commands::bdat(chunk, false, out);
+                    self.sent += 1;
+                }
+            }
+            Body::Chunked { waiting, .. } => waiting.extend_from_slice(chunk),
+        }
+        Ok(())
+    }
+
+    /// Ends the body.
+    pub(super) fn finish_body(&mut self, out: &mut Vec<u8>) -> Result<(), BareNewline> {
+        match std::mem::replace(&mut self.body, Body::Sent) {
+            Body::Dotted(encoder) => {
+                encoder.finish(out)?;
+                self.sent += 1;
+            }
+            Body::Chunked { waiting, .. } => {
+                self.body = Body::Chunked {
+                    waiting,
+                    ended: true,
+                };
+                self.flush_chunk(out);
+            }
+            other => self.body = other,
+        }
+        Ok(())
+    }
+
+    /// Whether more of the body may come.
+    pub(super) fn wants_body(&self) -> bool {
+        match &self.body {
+            Body::Dotted(_) => true,
+            Body::Chunked { ended, .. } => {
+                !ended && (self.pipelining || self.sent == self.answered)
+            }
+            Body::NotYet | Body::Sent => false,
+        }
+    }
+
+    /// Gives every undecided recipient this outcome.
+    pub(super) fn decide_rest(&mut self, outcome: &Outcome) {
+        for slot in self.outcomes.iter_mut().filter(|slot| slot.is_none()) {
+            *slot = Some(outcome.clone());
+        }
+        self.body = Body::Sent;
+    }
+
+    /// One outcome for each recipient, in order.
+    pub(super) fn into_outcomes(self) -> Vec<Outcome> {
+        let recipients = self.transaction.recipients.iter();
+        let decided = recipients.zip(self.outcomes).map(|(recipient, outcome)| {
+            let mut outcome = outcome.unwrap_or_else(|| {
+                unreachable!("a transaction ends only when every recipient is decided")
+            });
+            if let Outcome::Delivered(diagnosis) = &mut outcome {
+                diagnosis.dsn_relayed = self.dsn && recipient.notify.is_some();
+            }
+            outcome
+        });
+        decided.collect()
+    }
+
+    /// The list of steps. Behind the RCPTs: DATA and the dot, or chunks, of which the last is the end.
+    fn step(&self, index: usize) -> Phase {
+        let rcpts_end = 1 + self.rcpts.len();
+        match index {
+            0 => Phase::Mail,
+            _ if index < rcpts_end => Phase::Rcpt(index - 1),
+            _ if self.chunking => match self.body {
+                Body::NotYet => Phase::Body,
+                Body::Sent if index + 1 == self.sent => Phase::Dot,
+                _ => Phase::Chunk,
+            },
+            _ if index == rcpts_end => Phase::Data,
+            _ => match self.body {
+                Body::NotYet | Body::Dotted(_) => Phase::Body,
+                _ => Phase::Dot,
+            },
+        }
+    }
+
+    fn mail_reply(&mut self, reply: &Reply) {
+        if reply.is_success() {
+            self.mail_accepted = true;
+        } else {
+            self.decide_rest(&outcomes::from_reply(reply, Phase::Mail));
+        }
+    }
+
+    fn rcpt_reply(&mut self, reply: &Reply, number: usize) {
+        let slot = &mut self.outcomes[self.rcpts[number]];
+        if slot.is_some() {
+            return;
+        }
+        if reply.is_success() {
+            self.accepted += 1;
+        } else {
+            *slot = Some(outcomes::from_reply(reply, Phase::Rcpt(number)));
+        }
+    }
+
+    /// Behind MAIL and each RCPT: send on, ask for the body (BDAT), or end when there is nobody left.
+    fn after_group(&mut self, peer: &Capabilities, out: &mut Vec<u8>) -> Next {
+        if self.answered < self.sent {
+            return Next::Wait;
+        }
+        if self.is_decided() {
+            return self.over();
+        }
+        let rcpts_answered = self.answered == 1 + self.rcpts.len();
+        if rcpts_answered && self.chunking {
+            self.body = Body::Chunked {
+                waiting: Vec::new(),
+                ended: false,
+            };
+            return Next::WantBody;
+        }
+        self.pump(peer, out);
+        Next::Wait
+    }
+
+    fn data_reply(&mut self, reply: &Reply, out: &mut Vec<u8>) -> Next {
+        if !matches!(reply.code, 300..=399) {
+            // A 2xx to DATA makes no sense; nothing was delivered.
+            let outcome = match outcomes::from_reply(reply, Phase::Data) {
+                Outcome::Delivered(_) => {
+                    let diagnosis = outcomes::protocol_error("2xx to DATA", Phase::Data);
+                    self.decide_rest(&Outcome::Deferred(diagnosis.clone()));
+                    return Next::Close(diagnosis);
+                }
+                other => other,
+            };
+            self.decide_rest(&outcome);
+            return self.over();
+        }
+        if self.is_decided() {
+            // A 354 though nobody is left: an empty message ends it, and its reply changes nothing (RFC 2920 §3.1).
+            out.extend_from_slice(b".\r\n");
+            self.body = Body::Sent;
+            self.sent += 1;
+            return Next::Wait;
+        }
+        self.body = Body::Dotted(Encoder::default());
+        Next::WantBody
+    }
+
+    fn chunk_reply(&mut self, reply: &Reply, out: &mut Vec<u8>) -> Next {
+        if !reply.is_success() {
+            // No further chunk may be sent (RFC 3030 §2).
+            self.decide_rest(&outcomes::from_reply(reply, Phase::Chunk));
+        }
+        if self.is_decided() {
+            let all_answered = self.answered == self.sent;
+            return if all_answered {
+                Next::OverAndReset
+            } else {
+                Next::Wait
+            };
+        }
+        self.flush_chunk(out);
+        Next::Wait
+    }
+
+    /// Sends what waited for the reply to the chunk before.
+    fn flush_chunk(&mut self, out: &mut Vec<u8>) {
+        if !self.pipelining && self.sent > self.answered {
+            return;
+        }
+        if let Body::Chunked { waiting, ended } = &mut self.body {
+            let (ended, waiting) = (*ended, std::mem::take(waiting));
+            if ended {
+                self.body = Body::Sent;
+            } else if waiting.is_empty() {
+                return;
+            }
+            commands::bdat(&waiting, ended, out);
+            self.sent += 1;
+        }
+    }
+
+    fn over(&self) -> Next {
+        if self.mail_accepted {
+            Next::OverAndReset
+        } else {
+            Next::Over
+        }
+    }
+
+    /// A reply in the middle of our body. A refusal is believed, but the body cannot be broken off within DATA.
+    fn unasked(&mut self, reply: &Reply) -> Next {
+        let diagnosis = outcomes::diagnosis(reply, Phase::Body);
+        let (outcome, reason) = match reply.code {
+            400..=499 => (Outcome::Deferred(diagnosis.clone()), diagnosis),
+            500..=599 => (Outcome::Failed(diagnosis.clone()), diagnosis),
+            _ => {
+                let reason = outcomes::protocol_error("a reply without a command", Phase::Body);
+                (Outcome::Deferred(reason.clone()), reason)
+            }
+        };
+        self.decide_rest(&outcome);
+        Next::Close(reason)
+    }
+}
+
+/// Why the peer cannot take this message for anybody.
+fn reason_against(
+    transaction: &Transaction,
+    peer: &Capabilities,
+    settings: &Settings,
+) -> Option<Diagnosis> {
+    if let Some(limit) = peer.size.filter(|limit| transaction.size > *limit) {
+        return Some(outcomes::over_peer_size(transaction.size, limit));
+    }
+    if needs_smtputf8(transaction) && !peer.smtputf8 {
+        return Some(outcomes::peer_lacks_smtputf8());
+    }
+    let eight_bit = transaction.body == BodyKind::EightBitMime;
+    if eight_bit && !peer.eight_bit_mime && !settings.eight_bit_anyway {
+        return Some(outcomes::peer_lacks_eight_bit());
+    }
+    None
+}
+
+fn needs_smtputf8(transaction: &Transaction) -> bool {
+    let reverse = transaction.reverse_path.mailbox();
+    transaction.smtputf8 || reverse.is_some_and(|mailbox| !mailbox.is_ascii())
+}

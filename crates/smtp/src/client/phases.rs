@@ -1,0 +1,66 @@
+//! Phases of the client side: for each thing that we can wait for, how long, and how to call it.
+
+use std::time::Duration;
+
+use super::Timeouts;
+
+/// What we wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Greeting,
+    Ehlo,
+    Helo,
+    StartTls,
+    Tls,
+    Idle,
+    Mail,
+    /// The number of the RCPT command, from 0.
+    Rcpt(usize),
+    Data,
+    /// Our own body.
+    Body,
+    /// A chunk that is not the last.
+    Chunk,
+    /// The final dot, or the last chunk.
+    Dot,
+    Rset,
+    Quit,
+}
+
+impl Phase {
+    /// `None`: no reply is due.
+    pub(super) fn timeout(self, timeouts: &Timeouts) -> Option<Duration> {
+        match self {
+            Self::Greeting => Some(timeouts.greeting),
+            Self::Ehlo | Self::Helo | Self::StartTls => Some(timeouts.hello),
+            Self::Tls | Self::Idle => None,
+            Self::Mail | Self::Rset => Some(timeouts.mail),
+            Self::Rcpt(_) => Some(timeouts.rcpt),
+            Self::Data => Some(timeouts.data),
+            Self::Body | Self::Chunk => Some(timeouts.body),
+            Self::Dot => Some(timeouts.dot),
+            Self::Quit => Some(timeouts.quit),
+        }
+    }
+
+    /// For logs and bounces.
+    pub(super) fn phrase(self) -> &'static str {
+        match self {
+            Self::Greeting => "while waiting for the greeting",
+            Self::Ehlo => "while sending EHLO",
+            Self::Helo => "while sending HELO",
+            Self::StartTls => "while sending STARTTLS",
+            Self::Tls => "while starting TLS",
+            Self::Idle => "while idle",
+            Self::Mail => "while sending MAIL FROM",
+            Self::Rcpt(_) => "while sending RCPT TO",
+            Self::Data => "while sending DATA",
+            Self::Body => "while sending the message",
+            Self::Chunk => "while sending BDAT",
+            // What became of the message is unknown then; whoever reads the log may see it twice.
+            Self::Dot => "while waiting for the reply to the end of the message",
+            Self::Rset => "while sending RSET",
+            Self::Quit => "while sending QUIT",
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Verdicts of the driver taking effect.
+
+use std::time::Instant;
+
+use envelope::{Reply, Verdict};
+
+use super::state::{Body, Question, State, Transaction};
+use super::{Event, Session, replies};
+
+impl Session {
+    /// Answers the open question, the last of [`Event`] that was one. For [`Event::BodyEnd`], `Accept` says
+    /// `250 2.0.0 Ok`; [`Session::answer_body`] can say more. Without effect after [`Event::Closed`].
+    ///
+    /// The replies of `Refuse` and `Close` should be 4xx or 5xx.
+    pub fn answer(&mut self, now: Instant, verdict: Verdict) {
+        let Some(question) = self.question.take() else {
+            assert!(
+                matches!(self.state, State::Closed),
+                "an answer without a question: the driver's bug"
+            );
+            return;
+        };
+        self.clock.command = now;
+        match verdict {
+            Verdict::Accept => self.accept(now, question),
+            Verdict::Refuse(reply) => self.refuse(now, question, reply),
+            Verdict::Close(reply) => {
+                if matches!(question, Question::BodyEnd) {
+                    self.end_body();
+                }
+                self.close_with(&reply);
+            }
+        }
+        self.advance(now);
+    }
+
+    /// Answers [`Event::BodyEnd`] with a reply of the driver's own: 250 when the message is safe, else why not.
+    pub fn answer_body(&mut self, now: Instant, reply: Reply) {
+        if reply.is_success() {
+            debug_assert!(
+                !matches!(&self.question, Some(question) if !matches!(question, Question::BodyEnd)),
+                "answer_body is for BodyEnd"
+            );
+        }
+        self.answer(now, Verdict::Refuse(reply));
+    }
+
+    /// The draft of the body cannot be kept (the disk is full): what is to come of the body is read over, then the
+    /// client gets `reply`. The draft counts as dropped: neither [`Event::BodyEnd`] nor [`Event::BodyAbandoned`]
+    /// follows.
+    pub fn refuse_body(&mut self, reply: Reply) {
+        if matches!(self.question, Some(Question::BodyEnd)) {
+            // The end was read already, and asked behind the piece that could not be kept.
+            self.events.retain(|event| *event != Event::BodyEnd);
+            return self.answer_body(self.clock.bytes, reply);
+        }
+        if let State::Body(.., body) | State::ExpectChunk(.., body) = &mut self.state {
+            body.refusal.get_or_insert(reply);
+        }
+    }
+
+    fn accept(&mut self, now: Instant, question: Question) {
+        match question {
+            Question::Connect if self.draining => self.state = State::ExpectHello,
+            Question::Connect => {
+                self.state = State::ExpectHello;
+                self.reply(&replies::greeting(&self.settings));
+            }
+            Question::Hello(hello) => {
+                self.drop_transaction();
+                let offer_tls = self.settings.tls_available && !self.tls;
+                self.reply(&replies::hello(&self.settings, &hello, offer_tls));
+                self.state = State::ExpectMail(hello);
+            }
+            Question::Mail(envelope) => {
+                if let State::ExpectMail(hello) = self.take_state() {
+                    self.state = State::ExpectRcpt(hello, Transaction::new(envelope));
+                }
+                self.counts.transactions += 1;
+                self.reply(&replies::sender_ok());
+            }
+            Question::Rcpt(recipient) => {
+                if let State::ExpectRcpt(_, transaction) = &mut self.state {
+                    transaction.envelope.recipients.push(recipient);
+                }
+                self.reply(&replies::recipient_ok());
+            }
+            Question::Data => {
+                self.begin_body(Body::data(now));
+                self.reply(&replies::send_data());
+            }
+            Question::Chunk(chunk) => self.begin_body(Body::chunks(now, chunk, None)),
+            Question::BodyEnd => self.finish(&replies::ok()),
+        }
+    }
+
+    fn refuse(&mut self, now: Instant, question: Question, reply: Reply) {
+        match question {
+            Question::Connect => {
+                self.state = State::ExpectQuit;
+                self.reply(&reply);
+            }
+            Question::Hello(_) | Question::Mail(_) => self.reply(&reply),
+            Question::Rcpt(_) => {
+                if let State::ExpectRcpt(_, transaction) = &mut self.state {
+                    transaction.refused = true;
+                }
+                self.reply(&reply);
+            }
+            Question::Data => {
+                self.data_refused = true;
+                self.reply(&reply);
+            }
+            Question::Chunk(chunk) => self.fail_chunks(now, chunk, reply),
+            Question::BodyEnd => self.finish(&reply),
+        }
+    }
+
+    fn begin_body(&mut self, body: Body) {
+        if let State::ExpectRcpt(hello, transaction) = self.take_state() {
+            self.state = State::Body(hello, transaction, body);
+        }
+    }
+
+    fn finish(&mut self, reply: &Reply) {
+        self.end_body();
+        if reply.is_success() {
+            self.counts.idle_commands = 0;
+        }
+        self.reply(reply);
+    }
+
+    /// The body was answered for: nothing is left to abandon, and its transaction is over.
+    pub(super) fn end_body(&mut self) {
+        self.state = self.take_state().without_transaction();
+    }
+}

@@ -1,0 +1,153 @@
+//! Bodies coming in, by DATA (RFC 5321 §4.1.1.4) or BDAT (RFC 3030).
+//!
+//! A body that cannot be taken (too large, a bare CR or LF) is read to its true end all the same, and refused there:
+//! answering earlier would make its rest commands. Only a body that goes on beyond `size_max + overrun_max` ends the
+//! connection.
+//!
+//! Octets above 127 are taken with or without `BODY=8BITMIME`: such mail is common, refusing it would lose what every
+//! destination accepts, and stripping the bit is worse. `BODY=` stays as declared. Long lines are taken too.
+
+use super::state::{Body, Question, Source, State};
+use super::{Event, Session, replies};
+
+impl Session {
+    /// Body bytes from the input buffer; false when it holds too few.
+    pub(super) fn take_buffered_body(&mut self) -> bool {
+        let mut input = std::mem::take(&mut self.input);
+        let used = self.take_body(input.unread());
+        input.consume(used);
+        let ended = !matches!(self.state, State::Body(..)) || self.question.is_some();
+        self.input = input;
+        ended || used > 0
+    }
+
+    /// Takes what belongs to the body from the front of `bytes`; gives the number of octets used.
+    pub(super) fn take_body(&mut self, bytes: &[u8]) -> usize {
+        let State::Body(_, _, body) = &mut self.state else {
+            return 0;
+        };
+        let mut decoded = Vec::new();
+        let (used, ended) = body.source.take(bytes, &mut decoded);
+        body.octets = body.octets.saturating_add(decoded.len() as u64);
+        let refusal = if body.refusal.is_some() {
+            None
+        } else if body.octets > self.settings.size_max {
+            Some(replies::too_large(&self.settings))
+        } else if body.source.saw_bare_newline(ended) {
+            Some(replies::bare_newline())
+        } else {
+            None
+        };
+        if let Some(reply) = refusal {
+            body.refusal = Some(reply);
+            self.events.push_back(Event::BodyAbandoned);
+        } else if body.has_draft() && !decoded.is_empty() {
+            self.events.push_back(Event::Body(decoded));
+        }
+        match ended {
+            Some(last) => self.chunk_ended(last),
+            None => self.bound_overrun(),
+        }
+        used
+    }
+
+    /// Reads over a BDAT that came out of sequence; false when there is more to come.
+    pub(super) fn take_skipped(&mut self) -> bool {
+        let Some(skip) = &mut self.skip else {
+            return false;
+        };
+        let used = (self.input.unread().len() as u64).min(skip.left);
+        skip.left -= used;
+        // At most the buffer's length, which is a usize.
+        self.input.consume(used as usize);
+        if skip.left > 0 {
+            return false;
+        }
+        if let Some(skip) = self.skip.take() {
+            self.reply(&skip.reply);
+        }
+        true
+    }
+
+    /// The end of DATA, or of a chunk. `last`: of the message too.
+    fn chunk_ended(&mut self, last: bool) {
+        let State::Body(hello, transaction, body) = self.take_state() else {
+            unreachable!("only a body ends")
+        };
+        let reply = body.refusal.clone();
+        let chunk_octets = body.source.chunk_octets();
+        self.state = if !last {
+            State::ExpectChunk(hello, transaction, body)
+        } else if reply.is_some() {
+            State::ExpectMail(hello)
+        } else {
+            State::Body(hello, transaction, body)
+        };
+        match reply {
+            Some(reply) => self.reply(&reply),
+            None if last => self.ask(Question::BodyEnd, Event::BodyEnd),
+            None => self.reply(&replies::chunk_ok(chunk_octets)),
+        }
+    }
+
+    fn bound_overrun(&mut self) {
+        let bound = self
+            .settings
+            .size_max
+            .saturating_add(self.settings.overrun_max);
+        if let State::Body(
+            _,
+            _,
+            Body {
+                octets,
+                refusal: Some(reply),
+                ..
+            },
+        ) = &self.state
+            && *octets > bound
+        {
+            let reply = reply.clone();
+            self.close_with(&reply);
+        }
+    }
+}
+
+impl Source {
+    /// Decodes the front of `bytes`. Gives the octets used and, at the end of DATA or a chunk, whether it is the last.
+    fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> (usize, Option<bool>) {
+        match self {
+            Self::Data(decoder) => {
+                out.reserve(bytes.len());
+                match decoder.decode(bytes, out) {
+                    Some(used) => (used, Some(true)),
+                    None => (bytes.len(), None),
+                }
+            }
+            Self::Chunks { check, chunk, left } => {
+                let used = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
+                out.extend_from_slice(&bytes[..used]);
+                check.scan(out);
+                *left -= used as u64;
+                (used, (*left == 0).then_some(chunk.last))
+            }
+        }
+    }
+
+    fn saw_bare_newline(&self, ended: Option<bool>) -> bool {
+        match self {
+            Self::Data(decoder) => decoder.saw_bare_newline(),
+            Self::Chunks { check, .. } => {
+                check.saw_bare_newline() || (ended == Some(true) && check.ends_in_cr())
+            }
+        }
+    }
+
+    fn chunk_octets(&self) -> u64 {
+        match self {
+            Self::Data(_) => 0,
+            Self::Chunks { chunk, .. } => chunk.octets,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Commands of the client: in which state each may come, and what it leads to (RFC 5321 §4.1.4).
+
+use std::time::Instant;
+
+use envelope::{Envelope, Recipient};
+
+use super::state::{Body, Question, Skip, Source, State};
+use super::{Event, Hello, Session, replies};
+use crate::command::{self, Chunk, Command, CommandError, Mail, Rcpt};
+use crate::limits;
+use crate::params::{MailParams, OriginalParam, RcptParams};
+
+impl Session {
+    /// Reads the next command; false when there is none yet.
+    pub(super) fn take_command(&mut self, now: Instant) -> bool {
+        // The command borrows from the input while the session changes.
+        let mut input = std::mem::take(&mut self.input);
+        let line = input.next_line(limits::COMMAND_OCTETS_MAX);
+        let progressed = line.is_some();
+        match line {
+            None => {}
+            Some(Err(error)) => self.reply(&replies::bad_line(error)),
+            Some(Ok(line)) => match command::parse(line) {
+                Ok(command) => self.command(now, command),
+                Err(error) => self.bad_command(error),
+            },
+        }
+        self.input = input;
+        if progressed {
+            self.clock.command = now;
+        }
+        progressed
+    }
+
+    /// The 220, unless the client (or someone between) sent more in clear: that could only be meant to be
+    /// taken as if it came by TLS (RFC 3207 §4, CVE-2011-0411).
+    pub(super) fn begin_tls(&mut self) -> bool {
+        if !self.input.unread().is_empty() {
+            self.close_with(&replies::bytes_behind_starttls());
+            return false;
+        }
+        self.reply(&replies::start_tls());
+        self.state = State::ExpectTls;
+        self.events.push_back(Event::StartTls);
+        false
+    }
+
+    fn bad_command(&mut self, error: CommandError) {
+        let reply = replies::bad_command(error);
+        if error == CommandError::BadChunk {
+            // Where the chunk ends is unknown: its bytes must not be taken for commands.
+            self.close_with(&reply);
+        } else {
+            self.reply(&reply);
+        }
+    }
+
+    fn command(&mut self, now: Instant, command: Command<'_>) {
+        match command {
+            Command::Quit => self.quit(),
+            Command::Bdat(chunk) => self.bdat(now, chunk),
+            _ if matches!(self.state, State::ExpectQuit) => {
+                self.reply(&replies::refused_client());
+            }
+            Command::Ehlo(name) => self.hello_command(name, true),
+            Command::Helo(name) => self.hello_command(name, false),
+            Command::Mail(mail) => self.mail(mail),
+            Command::Rcpt(rcpt) => self.rcpt(rcpt),
+            Command::Data => self.data(),
+            Command::StartTls => self.start_tls(),
+            Command::Rset => {
+                self.counts.idle_commands += 1;
+                self.drop_transaction();
+                self.reply(&replies::ok());
+            }
+            Command::Noop => self.idle(&replies::ok()),
+            Command::Vrfy => self.idle(&replies::cannot_verify()),
+            Command::Help => self.idle(&replies::help()),
+        }
+    }
+
+    fn idle(&mut self, reply: &envelope::Reply) {
+        self.counts.idle_commands += 1;
+        self.reply(reply);
+    }
+
+    fn quit(&mut self) {
+        self.drop_transaction();
+        self.close_with(&replies::bye());
+    }
+
+    /// A transaction is dropped only when the greeting is accepted (RFC 5321 §4.1.4).
+    fn hello_command(&mut self, name: &str, extended: bool) {
+        if self.state.hello().is_some() {
+            self.counts.idle_commands += 1;
+        }
+        let hello = Hello {
+            name: name.into(),
+            extended,
+        };
+        self.ask(Question::Hello(hello.clone()), Event::Hello(hello));
+    }
+
+    fn mail(&mut self, mail: Mail<'_>) {
+        let State::ExpectMail(hello) = &self.state else {
+            return self.reply(&match self.state {
+                State::ExpectHello => replies::hello_first(),
+                State::ExpectChunk(..) => replies::within_chunks(),
+                _ => replies::nested_mail(),
+            });
+        };
+        if !hello.extended && mail.params != MailParams::default() {
+            return self.reply(&replies::params_without_ehlo());
+        }
+        if mail.non_ascii && !mail.params.smtputf8 {
+            return self.reply(&replies::needs_smtputf8());
+        }
+        if mail.params.size.unwrap_or(0) > self.settings.size_max {
+            return self.reply(&replies::too_large(&self.settings));
+        }
+        if self.counts.transactions >= self.settings.transactions_max {
+            return self.close_with(&replies::too_many_transactions());
+        }
+        let envelope = Envelope {
+            reverse_path: mail.reverse_path,
+            recipients: Vec::new(),
+            body: mail.params.body.unwrap_or_default(),
+            smtputf8: mail.params.smtputf8,
+            declared_size: mail.params.size,
+            ret: mail.params.ret,
+            envid: mail.params.envid.map(crate::xtext::Xtext::decode),
+        };
+        self.ask(Question::Mail(envelope.clone()), Event::Mail(envelope));
+    }
+
+    fn rcpt(&mut self, rcpt: Rcpt<'_>) {
+        let State::ExpectRcpt(hello, transaction) = &mut self.state else {
+            return self.reply(&match self.state {
+                State::ExpectHello => replies::hello_first(),
+                State::ExpectChunk(..) => replies::within_chunks(),
+                _ => replies::mail_first(),
+            });
+        };
+        if !hello.extended && rcpt.params != RcptParams::default() {
+            transaction.refused = true;
+            return self.reply(&replies::params_without_ehlo());
+        }
+        if rcpt.non_ascii && !transaction.envelope.smtputf8 {
+            transaction.refused = true;
+            return self.reply(&replies::needs_smtputf8());
+        }
+        if transaction.envelope.recipients.len() >= self.settings.recipients_max {
+            return self.reply(&replies::too_many_recipients());
+        }
+        let recipient = Recipient {
+            forward_path: rcpt.forward_path,
+            notify: rcpt.params.notify,
+            original: rcpt.params.original.map(OriginalParam::decode),
+        };
+        self.ask(Question::Rcpt(recipient.clone()), Event::Rcpt(recipient));
+    }
+
+    fn data(&mut self) {
+        match self.reason_against_body() {
+            None => self.ask(Question::Data, Event::Data),
+            Some(reply) => {
+                self.data_refused = true;
+                self.reply(&reply);
+            }
+        }
+    }
+
+    /// Whatever is wrong with a BDAT, its octets are read over before the reply (RFC 3030 §2), and once a chunk of a
+    /// transaction has failed, so do the others: half a message is never taken for a whole one.
+    fn bdat(&mut self, now: Instant, chunk: Chunk) {
+        let bound = self
+            .settings
+            .size_max
+            .saturating_add(self.settings.overrun_max);
+        if chunk.octets > bound {
+            return self.close_with(&replies::too_large(&self.settings));
+        }
+        if let State::ExpectChunk(..) = self.state {
+            let State::ExpectChunk(hello, transaction, mut body) = self.take_state() else {
+                unreachable!("looked at above")
+            };
+            if let Source::Chunks {
+                chunk: at, left, ..
+            } = &mut body.source
+            {
+                (*at, *left) = (chunk, chunk.octets);
+            }
+            self.state = State::Body(hello, transaction, body);
+            return;
+        }
+        let reply = match self.reason_against_body() {
+            None => return self.ask(Question::Chunk(chunk), Event::Data),
+            Some(_) if matches!(self.state, State::ExpectQuit) => replies::refused_client(),
+            Some(reply) => reply,
+        };
+        if matches!(self.state, State::ExpectRcpt(..)) {
+            self.fail_chunks(now, chunk, reply);
+        } else {
+            self.skip = Some(Skip {
+                left: chunk.octets,
+                reply,
+            });
+        }
+    }
+
+    /// A first chunk that is refused: the transaction reads the rest of the chunks over.
+    pub(super) fn fail_chunks(&mut self, now: Instant, chunk: Chunk, reply: envelope::Reply) {
+        if let State::ExpectRcpt(hello, transaction) = self.take_state() {
+            let body = Body::chunks(now, chunk, Some(reply));
+            self.state = State::Body(hello, transaction, body);
+        }
+    }
+
+    /// Why no body may begin now.
+    fn reason_against_body(&self) -> Option<envelope::Reply> {
+        match &self.state {
+            State::ExpectRcpt(_, transaction) if !transaction.envelope.recipients.is_empty() => {
+                None
+            }
+            State::ExpectRcpt(_, transaction) if transaction.refused => {
+                Some(replies::no_valid_recipients())
+            }
+            State::ExpectRcpt(..) => Some(replies::recipients_first()),
+            State::ExpectChunk(..) => Some(replies::within_chunks()),
+            State::ExpectHello => Some(replies::hello_first()),
+            _ => Some(replies::mail_first()),
+        }
+    }
+
+    fn start_tls(&mut self) {
+        if self.tls {
+            self.reply(&replies::tls_already());
+        } else if !self.settings.tls_available {
+            self.reply(&replies::tls_not_offered());
+        } else if matches!(&self.state, State::ExpectMail(hello) if hello.extended) {
+            self.state = State::StartTls;
+        } else {
+            self.reply(&replies::tls_not_now());
+        }
+    }
+}

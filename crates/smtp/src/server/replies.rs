@@ -1,0 +1,222 @@
+//! What the server side says. All its words are here; the gate's and the spool's own replies come from outside.
+//!
+//! Every reply has an enhanced status, except the greeting and the replies to EHLO and HELO (RFC 2034 §4) and the
+//! 354. Which code belongs where is RFC 5321 §4.2.4, §4.3.2; the statuses are RFC 3463 and RFC 5248.
+
+use envelope::{EnhancedStatus, Reply};
+
+use super::{Hello, Settings};
+use crate::command::CommandError;
+use crate::line::LineError;
+use crate::params::ParamError;
+
+const fn good(subject: u16, detail: u16) -> EnhancedStatus {
+    EnhancedStatus::success(subject, detail)
+}
+
+const fn later(subject: u16, detail: u16) -> EnhancedStatus {
+    EnhancedStatus::transient(subject, detail)
+}
+
+const fn bad(subject: u16, detail: u16) -> EnhancedStatus {
+    EnhancedStatus::permanent(subject, detail)
+}
+
+fn plain(code: u16, text: String) -> Reply {
+    Reply {
+        code,
+        status: None,
+        text,
+    }
+}
+
+pub(super) fn greeting(settings: &Settings) -> Reply {
+    plain(220, format!("{} ESMTP Onward", settings.hostname))
+}
+
+/// RFC 5321 §4.1.1.1. HELO gets the name only: its clients know no extensions.
+pub(super) fn hello(settings: &Settings, hello: &Hello, offer_tls: bool) -> Reply {
+    let mut text = settings.hostname.clone();
+    if hello.extended {
+        text += &format!(
+            "\nPIPELINING\nSIZE {}\n8BITMIME\nSMTPUTF8",
+            settings.size_max
+        );
+        text += "\nCHUNKING\nDSN\nENHANCEDSTATUSCODES";
+        if offer_tls {
+            text += "\nSTARTTLS";
+        }
+        // RFC 9422 §3: six digits at most.
+        let recipients = settings.recipients_max.min(LIMIT_MAX);
+        let transactions = settings.transactions_max.min(LIMIT_MAX as u32);
+        text += &format!("\nLIMITS RCPTMAX={recipients} MAILMAX={transactions}");
+    }
+    plain(250, text)
+}
+
+pub(super) fn sender_ok() -> Reply {
+    Reply::new(250, good(1, 0), "Sender ok")
+}
+
+pub(super) fn recipient_ok() -> Reply {
+    Reply::new(250, good(1, 5), "Recipient ok")
+}
+
+pub(super) fn send_data() -> Reply {
+    plain(354, "End data with <CR><LF>.<CR><LF>".to_owned())
+}
+
+pub(super) fn chunk_ok(octets: u64) -> Reply {
+    Reply::new(250, good(0, 0), format!("{octets} octets received"))
+}
+
+pub(super) fn ok() -> Reply {
+    Reply::new(250, good(0, 0), "Ok")
+}
+
+pub(super) fn bye() -> Reply {
+    Reply::new(221, good(0, 0), "Bye")
+}
+
+pub(super) fn start_tls() -> Reply {
+    Reply::new(220, good(0, 0), "Ready to start TLS")
+}
+
+/// VRFY tells nothing about who exists (RFC 5321 §7.3).
+pub(super) fn cannot_verify() -> Reply {
+    Reply::new(252, good(5, 0), "Send the mail and see")
+}
+
+pub(super) fn help() -> Reply {
+    let text = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS\nSee RFC 5321";
+    Reply::new(214, good(0, 0), text)
+}
+
+pub(super) fn bad_line(error: LineError) -> Reply {
+    match error {
+        LineError::TooLong => Reply::new(500, bad(5, 2), "Line too long"),
+        LineError::Broken => Reply::new(500, bad(5, 2), "Bare CR, bare LF or NUL in a command"),
+    }
+}
+
+pub(super) fn bad_command(error: CommandError) -> Reply {
+    let (code, status) = match error {
+        CommandError::Unknown => (500, bad(5, 2)),
+        CommandError::NotImplemented => (502, bad(5, 1)),
+        CommandError::Syntax(_) | CommandError::BadChunk => (501, bad(5, 4)),
+        CommandError::Sender(_) => (501, bad(1, 7)),
+        CommandError::Recipient(_) => (501, bad(1, 3)),
+        CommandError::Param(ParamError::Bad) => (501, bad(5, 4)),
+        CommandError::Param(ParamError::NotImplemented) => (504, bad(5, 4)),
+        CommandError::Param(ParamError::Unknown) => (555, bad(5, 4)),
+    };
+    Reply::new(code, status, sentence(&error.to_string()))
+}
+
+/// HELO's clients were offered no parameters.
+pub(super) fn params_without_ehlo() -> Reply {
+    Reply::new(555, bad(5, 4), "Parameters need EHLO")
+}
+
+/// RFC 6531 §3.5.
+pub(super) fn needs_smtputf8() -> Reply {
+    Reply::new(553, bad(6, 7), "Address needs SMTPUTF8")
+}
+
+pub(super) fn refused_client() -> Reply {
+    out_of_sequence("Only QUIT is possible here")
+}
+
+pub(super) fn hello_first() -> Reply {
+    out_of_sequence("Send EHLO first")
+}
+
+pub(super) fn mail_first() -> Reply {
+    out_of_sequence("Send MAIL first")
+}
+
+pub(super) fn nested_mail() -> Reply {
+    out_of_sequence("A transaction is open already")
+}
+
+pub(super) fn recipients_first() -> Reply {
+    out_of_sequence("Send RCPT first")
+}
+
+/// RFC 3030 §2: between chunks only BDAT or RSET.
+pub(super) fn within_chunks() -> Reply {
+    out_of_sequence("Send the last BDAT, or RSET, first")
+}
+
+pub(super) fn tls_already() -> Reply {
+    out_of_sequence("TLS is active already")
+}
+
+pub(super) fn tls_not_now() -> Reply {
+    out_of_sequence("STARTTLS belongs behind EHLO and before MAIL")
+}
+
+pub(super) fn tls_not_offered() -> Reply {
+    Reply::new(502, bad(5, 1), "TLS is not available")
+}
+
+/// RFC 3207 §4: nothing may follow before the handshake. Whoever put it there is not to be served.
+pub(super) fn bytes_behind_starttls() -> Reply {
+    Reply::new(554, bad(5, 0), "STARTTLS must be the last of its group")
+}
+
+/// RFC 2920 §3.1: what follows a DATA without waiting for the 354 may be a message, not commands.
+pub(super) fn bytes_behind_data() -> Reply {
+    Reply::new(421, later(5, 0), "DATA must be the last of its group")
+}
+
+fn out_of_sequence(text: &str) -> Reply {
+    Reply::new(503, bad(5, 1), text)
+}
+
+pub(super) fn no_valid_recipients() -> Reply {
+    Reply::new(554, bad(5, 1), "No valid recipients")
+}
+
+pub(super) fn too_many_recipients() -> Reply {
+    Reply::new(452, later(5, 3), "Too many recipients")
+}
+
+/// RFC 1870 §6.
+pub(super) fn too_large(settings: &Settings) -> Reply {
+    let text = format!("Message over {} octets", settings.size_max);
+    Reply::new(552, bad(3, 4), text)
+}
+
+/// 554 rather than 550: it is the form of the message that fails, not a policy about it (RFC 5321 §4.2.4).
+pub(super) fn bare_newline() -> Reply {
+    Reply::new(554, bad(6, 0), "Bare CR or LF in the message")
+}
+
+pub(super) fn too_many_errors() -> Reply {
+    Reply::new(421, later(7, 0), "Too many errors")
+}
+
+pub(super) fn too_many_idle_commands() -> Reply {
+    Reply::new(421, later(7, 0), "Too many commands without a message")
+}
+
+pub(super) fn too_many_transactions() -> Reply {
+    Reply::new(421, later(7, 0), "Too many messages on one connection")
+}
+
+pub(super) fn timeout() -> Reply {
+    Reply::new(421, later(4, 2), "Timeout")
+}
+
+pub(super) fn shutting_down() -> Reply {
+    Reply::new(421, later(3, 2), "Shutting down, try again later")
+}
+
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_ascii_uppercase());
+    first.into_iter().chain(chars).collect()
+}
+
+const LIMIT_MAX: usize = 999_999;
