@@ -113,6 +113,16 @@ impl Forwarder {
         Ok(Self { srs, settings })
     }
 
+    /// The rewriter, for the operator's `srs encode` and `srs decode`.
+    pub fn srs(&self) -> &Srs {
+        &self.srs
+    }
+
+    /// What it was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Whether rewritten reverse paths of ours are in this domain: the default one, or one that the table names.
     pub fn is_srs_domain(&self, table: &Table, domain: &Domain) -> bool {
         *domain == self.settings.srs_domain || table.names_srs_domain(domain)

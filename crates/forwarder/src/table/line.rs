@@ -55,6 +55,8 @@ pub(super) struct Mistake {
     pub(super) at: usize,
     pub(super) text: String,
     pub(super) hint: Option<String>,
+    /// Where the line begins that this one repeats. Its number is counted only if the mistake is told.
+    pub(super) repeats: Option<u32>,
 }
 
 impl Mistake {
@@ -63,6 +65,7 @@ impl Mistake {
             at,
             text: text.into(),
             hint: None,
+            repeats: None,
         }
     }
 

@@ -69,14 +69,21 @@ pub(super) fn load(name: &str, content: Vec<u8>) -> Result<Table, TableErrors> {
 
 impl Table {
     fn add(&mut self, at: u32, line: Line) -> Result<(), Mistake> {
-        if let Some(first) = self.find_offset(&line.key) {
-            let (number, _) = position(&self.text, first as usize);
-            let text = format!("{} has a line already", line.key.written());
-            return Err(Mistake::new(key_column(&self.text, at), text).hint(format!(
-                "the first is line {number}; put all targets on one"
-            )));
-        }
         let hash = self.hash_key(&line.key);
+        let mistake = |text| Mistake::new(key_column(&self.text, at), text);
+        if matches!(line.key.form, Form::Pattern { .. })
+            && self.lines.find(hash).count() >= ALIKE_MAX
+        {
+            let text =
+                format!("over {ALIKE_MAX} patterns of a domain with the same text before `*`");
+            return Err(mistake(text).hint("write the addresses one by one, or use a catch-all"));
+        }
+        if let Some(first) = self.find_offset(&line.key) {
+            return Err(Mistake {
+                repeats: Some(first),
+                ..mistake(format!("{} has a line already", line.key.written()))
+            });
+        }
         self.lines.insert(hash, at);
         self.count(&line);
         let number = self.domain_number_or_new(&line.key.domain, at);
@@ -206,12 +213,16 @@ fn key_column(text: &str, line_at: u32) -> usize {
 
 fn locate(name: &str, text: &str, line_at: usize, mistake: Mistake) -> TableError {
     let (line, column) = position(text, line_at + mistake.at);
+    let repeats = mistake.repeats.map(|first| {
+        let (number, _) = position(text, first as usize);
+        format!("the first is line {number}; put all targets on one")
+    });
     TableError {
         file: name.to_owned(),
         line,
         column,
         text: mistake.text,
-        hint: mistake.hint,
+        hint: repeats.or(mistake.hint),
     }
 }
 
@@ -235,3 +246,6 @@ fn whole_file(name: &str, text: &str) -> TableErrors {
     });
     errors
 }
+
+/// Patterns that begin alike are told apart one by one, at each look-up and when the next is loaded.
+const ALIKE_MAX: usize = 100;

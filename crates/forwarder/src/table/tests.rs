@@ -516,3 +516,63 @@ fn the_example_file_is_right() {
     check(&table, "x@example.net", "catchall@c.example");
     assert_eq!(table.dead_ends().count, 0);
 }
+
+/// A file twice over has as many mistakes as lines; finding them is not to take the square of that.
+#[test]
+fn many_mistakes_take_no_longer_than_few() {
+    let text: String = (0..20_000)
+        .map(|n| format!("u{n}@d.example t@x.example\n"))
+        .collect();
+    let errors = Table::parse("f", text.repeat(2).into()).expect_err("twice");
+    assert_eq!(errors.count, 20_000);
+    assert_eq!(
+        errors.errors[1].hint.as_deref(),
+        Some("the first is line 2; put all targets on one")
+    );
+}
+
+#[test]
+fn patterns_that_begin_alike_are_limited() {
+    let patterns = |n: usize| -> String {
+        let all = (0..n).map(|n| format!("*-{n}@d.example t{n}@x.example\n"));
+        all.collect()
+    };
+    check(&table(&patterns(100)), "a-99@d.example", "t99@x.example");
+    let errors = Table::parse("f", patterns(10_000).into()).expect_err("too many");
+    assert_eq!((errors.errors[0].line, errors.count), (101, 9900));
+}
+
+/// Whatever a file holds, loading it ends in a table or in mistakes.
+#[test]
+fn damaged_files() {
+    let mut seed = 1u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(seed >> 33).unwrap() % below
+    };
+    let sample = include_str!("../../../../etc/forwards.example").as_bytes();
+    let odd = b"@*\"\\,:# \t\r\n=.[]\x00\xc3\xbc\xff";
+    let mut loaded = 0;
+    for _ in 0..3000 {
+        let start = random(sample.len());
+        let line_end = sample[start..].iter().position(|b| *b == b'\n');
+        let start = start + line_end.map_or(0, |end| end + 1);
+        let end = (start + random(300)).min(sample.len());
+        let mut content = sample[start..end].to_vec();
+        for _ in 0..random(4) {
+            let at = random(content.len() + 1);
+            content.insert(at, odd[random(odd.len())]);
+        }
+        match Table::parse("f", content) {
+            Ok(table) => {
+                loaded += 1;
+                let _ = (
+                    table.dead_ends(),
+                    table.resolve(&address("paul-x@example.org")),
+                );
+            }
+            Err(errors) => assert!(errors.count > 0 && !errors.to_string().is_empty()),
+        }
+    }
+    assert!((100..2900).contains(&loaded), "{loaded}");
+}

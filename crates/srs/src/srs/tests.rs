@@ -431,3 +431,35 @@ fn settings_that_make_no_sense() {
 fn no_secret_in_debug_output() {
     assert!(!format!("{:?}", srs()).contains(SECRET));
 }
+
+/// Whatever a stranger sends is answered, and never taken for ours.
+#[test]
+fn damaged_addresses() {
+    let mut seed = 1u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(seed >> 33).unwrap() % below
+    };
+    let (srs, other) = (srs(), Srs::new(Settings::new(["other"])).unwrap());
+    let odd: Vec<char> = "=+-@\"\\ \u{0}üſ2AZ".chars().collect();
+    let mut refused = 0;
+    for (sender, written) in VECTORS.iter().cycle().take(20_000) {
+        let mut local: Vec<char> = written.chars().collect();
+        for _ in 0..1 + random(3) {
+            let at = 5 + random(local.len() - 5);
+            match random(3) {
+                0 => local.insert(at, odd[random(odd.len())]),
+                1 => local[at] = odd[random(odd.len())],
+                _ => drop(local.drain(at..at + 1)),
+            }
+        }
+        let local: String = local.into_iter().collect();
+        // A change of four characters of tag may be a lucky one, once in a million.
+        refused += usize::from(srs.reverse(&local, day(0)).is_err());
+        let _ = (
+            srs.forward(&local, split(sender).1, day(0)),
+            other.reverse(&local, day(0)),
+        );
+    }
+    assert!(refused > 19_500, "{refused}");
+}
