@@ -121,7 +121,7 @@ pub(crate) struct Which {
     /// Original sender, address or domain; `<>` for bounces
     #[arg(long, value_name = "ADDRESS|DOMAIN")]
     pub(crate) from: Option<String>,
-    /// Only legs in this state: due, deferred, active, held
+    /// Only legs in this state: waiting, active, held
     #[arg(long)]
     pub(crate) state: Option<String>,
     /// Only messages that came in longer ago than this, as in 2h

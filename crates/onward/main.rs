@@ -1,7 +1,88 @@
-//! The `onward` binary: a forwarding MX with SRS.
+//! The `onward` binary: reads the command line and the configuration, and starts what was asked for.
+
+mod check;
 mod cli;
 mod config;
+mod demo;
+mod desk;
+mod gate;
 mod init;
+mod intake;
 mod log;
+mod operator;
 mod print;
-fn main() {}
+mod queue_cli;
+mod reload;
+mod replies;
+mod routing;
+mod serve;
+mod srs_cli;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use cli::{Cli, Command};
+use config::Config;
+use print::{Printer, complain};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_tracing();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(format_args!("cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(&cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one command. An error is printed and is exit code 1; so is a problem that a command has printed itself.
+async fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let print = Printer { json: cli.json };
+    match &cli.command {
+        Command::Demo(args) => demo::run(args, print).await?,
+        Command::Init(args) => init::run(args, print)?,
+        Command::Check => {
+            let fine = check::run(&cli.config, print).await;
+            return Ok(if fine {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+        Command::Serve => serve::run(&Config::load(&cli.config)?, &cli.config).await?,
+        Command::Queue(command) => {
+            let socket = Config::load(&cli.config)?.control.socket;
+            queue_cli::queue(&socket, command, print).await?;
+        }
+        Command::Srs(command) => srs_cli::run(&Config::load(&cli.config)?, command, print).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Trouble of the program itself goes to journald when it started us, else to standard error. `ONWARD_LOG` sets the
+/// level (`debug`, or `delivery=trace` for one stage).
+fn start_tracing() {
+    let filter = EnvFilter::try_from_env("ONWARD_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let registry = tracing_subscriber::registry().with(filter);
+    let journald = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    match journald {
+        Some(journald) => registry.with(journald).init(),
+        None => registry
+            .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+            .init(),
+    }
+}

@@ -21,8 +21,8 @@ pub struct LegRow {
     pub recipient: String,
     /// Where it goes: the target behind the forward.
     pub target: String,
-    /// The destination whose queue it stands in: the target's domain, or a static route.
-    pub host: String,
+    /// The reverse path as the next hop sees it (rewritten by SRS, mostly), in angle brackets.
+    pub sender: String,
     /// Octets of the message.
     pub size: u64,
     /// When the message came in.
@@ -118,41 +118,17 @@ pub struct Status {
     pub started: Timestamp,
     /// The addresses that it listens on, `[::]:25`.
     pub listeners: Vec<String>,
-    /// Client connections open now.
-    pub connections: u64,
     /// What is in the queue.
     pub queue: QueueCounts,
-    /// Destinations that are not simply up and idle.
-    pub sites: Vec<SiteRow>,
 }
 
 /// Sizes of the queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueCounts {
-    /// Messages.
-    pub messages: u64,
     /// Legs that wait.
     pub waiting: u64,
     /// Legs at work.
     pub active: u64,
     /// Legs held.
     pub held: u64,
-    /// Octets on disk.
-    pub octets: u64,
-}
-
-/// One destination.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SiteRow {
-    /// Its name.
-    pub site: String,
-    /// Whether it could be reached at the last attempt.
-    pub up: bool,
-    /// Connections open to it.
-    pub connections: u64,
-    /// When it is probed next, if it is down.
-    #[serde(with = "text::timestamp_option")]
-    pub next_probe: Option<Timestamp>,
-    /// Why it is down, in words; empty when it is up.
-    pub reason: String,
 }

@@ -47,9 +47,7 @@ impl Operator for Desk {
             pid: 1,
             started: Timestamp::from_unix_millis(1),
             listeners: vec!["[::]:25".to_owned()],
-            connections: 0,
             queue: QueueCounts::default(),
-            sites: Vec::new(),
         })
     }
 
@@ -112,7 +110,7 @@ fn row() -> LegRow {
         reverse_path: "<>".to_owned(),
         recipient: "alice@example.org".to_owned(),
         target: "jane@private.example".to_owned(),
-        host: "private.example".to_owned(),
+        sender: "<SRS0=a@us.example>".to_owned(),
         size: 10,
         arrived: Timestamp::from_unix_millis(1_795_264_496_789),
         next_try: None,
@@ -269,7 +267,8 @@ async fn the_wire_form_is_stable() {
         .await;
     let expected = concat!(
         r#"{"page":{"legs":[{"leg":"0000000000000000000000002D.2","state":"held","reverse_path":"<>","#,
-        r#""recipient":"alice@example.org","target":"jane@private.example","host":"private.example","#,
+        r#""recipient":"alice@example.org","target":"jane@private.example","#,
+        r#""sender":"<SRS0=a@us.example>","#,
         r#""size":10,"arrived":"2026-11-21T12:34:56.789Z","next_try":null,"attempts":4,"#,
         r#""last":"4.4.1 connection refused"}],"next":"more"}}"#,
         "\n",

@@ -70,7 +70,7 @@ pub(crate) enum Event {
         to: ReversePath,
     },
     /// No notification is sent, and why.
-    NotBounced { id: LegId, reason: &'static str },
+    NotBounced { id: MessageId, reason: &'static str },
     /// The operator took legs out of the queue.
     Removed { legs: u64 },
     /// No host of a site can be reached.
@@ -80,7 +80,7 @@ pub(crate) enum Event {
         probe_in: Duration,
     },
     /// It can again.
-    SiteUp { site: String },
+    SiteUp { site: String, down_for: Duration },
     /// Lines of this log that were dropped because its reader is too slow.
     Dropped { lines: u64 },
 }
@@ -127,7 +127,7 @@ impl Event {
             Self::Received { id, .. } | Self::Discarded { id, .. } | Self::Bounced { id, .. } => {
                 Some(*id)
             }
-            Self::Forwarded { id, .. } | Self::NotBounced { id, .. } => Some(id.message),
+            Self::Forwarded { id, .. } => Some(id.message),
             Self::Delivered { leg, .. } | Self::Deferred { leg, .. } | Self::Failed { leg, .. } => {
                 Some(leg.id.message)
             }
@@ -211,10 +211,7 @@ impl Event {
                 out.text("bounce", bounce);
                 out.text("to", to);
             }
-            Self::NotBounced { id, reason } => {
-                out.number("leg", u64::from(id.number));
-                out.text("reason", reason);
-            }
+            Self::NotBounced { reason, .. } => out.text("reason", reason),
             Self::Removed { legs } => out.number("legs", *legs),
             Self::SiteDown {
                 site,
@@ -225,7 +222,10 @@ impl Event {
                 out.text("error", error);
                 out.number("probe_in_secs", probe_in.as_secs());
             }
-            Self::SiteUp { site } => out.text("site", site),
+            Self::SiteUp { site, down_for } => {
+                out.text("site", site);
+                out.number("down_secs", down_for.as_secs());
+            }
             Self::Dropped { lines } => out.number("lines", *lines),
         }
     }

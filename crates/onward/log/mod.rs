@@ -19,7 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use envelope::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
-pub(crate) use event::Event;
+pub(crate) use event::{Attempt, Event};
 
 use crate::config::LogFormat;
 
@@ -105,6 +105,11 @@ impl Drop for Writer {
             let _ = thread.join();
         }
     }
+}
+
+/// An event as a line of text, for whoever watches.
+pub(crate) fn render_text(event: &Event) -> String {
+    line::render(LogFormat::Text, now(), event)
 }
 
 /// This moment.

@@ -1,0 +1,104 @@
+//! `onward demo`: the real relay on loopback, with a destination and DNS of its own, and a story told as it happens.
+
+mod destination;
+mod story;
+mod world;
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli;
+use crate::log::{Event, Log, render_text};
+use crate::print::Printer;
+use crate::wire::{self, Relay};
+
+use destination::{Arrived, Destination};
+use world::World;
+
+/// Why the demo did not work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0}\n\nhint: `onward demo --port 0` takes any free ports")]
+    Bind(#[from] smtp_in::BindError),
+    #[error(transparent)]
+    World(#[from] world::Error),
+    #[error(transparent)]
+    Relay(#[from] wire::Error),
+    #[error("the demo's mail client: {0}")]
+    Client(#[from] mail_send::Error),
+    #[error("{0} did not happen within {1} seconds; the events above say how far it came")]
+    Late(&'static str, u64),
+    #[error("cannot listen for Ctrl-C: {0}")]
+    Signal(std::io::Error),
+}
+
+/// Runs the demo: tells the story, and then, unless `--once`, goes on until Ctrl-C.
+pub(crate) async fn run(args: &cli::Demo, print: Printer) -> Result<(), Error> {
+    let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let next_port = if args.port == 0 {
+        0
+    } else {
+        args.port.saturating_add(1)
+    };
+    let (destination, mut arrivals) = Destination::bind(local(next_port))?;
+    let destination_address = destination.address;
+    let world = World::make(local(args.port), destination_address, args.spool.clone())?;
+    let (events, mut happened) = unbounded_channel();
+    let relay = Relay::open(
+        &world.config,
+        "demo".as_ref(),
+        world.resolver.clone(),
+        Log::watched(events),
+    )
+    .await?;
+    let relay_address = relay.addresses.first().copied().unwrap_or(local(args.port));
+    let scene = story::Scene {
+        relay: relay_address,
+        destination: destination_address,
+        spool: world.config.spool.clone(),
+    };
+
+    let shutdown = CancellationToken::new();
+    let destination = tokio::spawn(destination.run(shutdown.clone()));
+    let relay = tokio::spawn(relay.run(shutdown.clone()));
+    let told = async {
+        story::tell(&scene, &mut arrivals, &mut happened, print).await?;
+        if args.once {
+            Ok(())
+        } else {
+            go_on(&scene, &mut arrivals, &mut happened, print).await
+        }
+    };
+    let result = until_interrupted(told).await;
+    shutdown.cancel();
+    let (closed, _) = tokio::join!(relay, destination);
+    result.and(closed.unwrap_or(Ok(())).map_err(Error::from))
+}
+
+/// Ctrl-C ends the demo at any point, and is no error.
+async fn until_interrupted(told: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    tokio::select! {
+        result = told => result,
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Error::Signal),
+    }
+}
+
+/// Shows each message that passes, until told to stop.
+async fn go_on(
+    scene: &story::Scene,
+    arrivals: &mut UnboundedReceiver<Arrived>,
+    happened: &mut UnboundedReceiver<Event>,
+    print: Printer,
+) -> Result<(), Error> {
+    story::invite(scene, print);
+    loop {
+        tokio::select! {
+            Some(event) = happened.recv() => print.line(render_text(&event).trim_end()),
+            Some(arrived) = arrivals.recv() => story::show_arrived(&arrived, print),
+            else => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! The desk between queue, delivery and bounces: hands out due legs, takes outcomes back, tells senders.
+//!
+//! What an outcome *means* is said elsewhere: when to try again in `queue::next_due`, who is told and in which words
+//! in `bounce`. This is the wiring between them, and the one back edge of the flow: a notice goes back into the
+//! queue. It cannot loop, because a notice has a null sender and a null sender is never told anything.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bounce::{Excerpt, Kind, Notice, Report};
+use bytes::Bytes;
+use delivery::{BodyError, SiteEvent, Want, Work};
+use envelope::{
+    Claim, Diagnosis, Domain, EnhancedStatus, Leg, Mailbox, Message, MessageId, Notify, Outcome,
+    Reply, ReversePath, Timestamp,
+};
+use queue::{
+    BodyReader, BodyWriter, Dsn, Error, IdSource, OpenError, Overdue, Schedule, Spool, Update, Why,
+};
+
+use crate::log::{Attempt, Event, Log, now};
+
+/// What the desk needs to know.
+pub(crate) struct Desk<S> {
+    pub(crate) spool: Arc<S>,
+    pub(crate) ids: Arc<IdSource>,
+    pub(crate) log: Log,
+    pub(crate) schedule: Schedule,
+    pub(crate) hostname: Domain,
+    pub(crate) postmaster: Mailbox,
+    /// How long delivery may work on a leg.
+    pub(crate) lease: Duration,
+    /// A notice carries the whole message up to this many octets.
+    pub(crate) bounce_octets_max: usize,
+}
+
+/// A queued body as delivery reads it.
+pub(crate) struct Body<R>(R);
+
+impl<S: Spool> Work for Desk<S> {
+    type Body = Body<S::Reader>;
+
+    async fn claim(&self, want: &Want) -> Vec<Claim> {
+        self.tell_overdue().await;
+        let want = queue::Want {
+            max: want.max,
+            per_host: want.per_host,
+            only: None,
+            exclude: Arc::clone(&want.exclude),
+            lease: self.lease,
+        };
+        self.spool
+            .claim(&want, now())
+            .await
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "cannot claim from the queue");
+                Vec::new()
+            })
+    }
+
+    async fn open(&self, id: MessageId) -> Result<Self::Body, BodyError> {
+        match self.spool.open_body(id).await {
+            Ok(reader) => Ok(Body(reader)),
+            Err(OpenError::NotFound) => Err(BodyError::NotFound),
+            Err(error) => Err(BodyError::Unavailable(io::Error::other(error))),
+        }
+    }
+
+    async fn settle(&self, claim: Claim, outcome: Outcome) {
+        let now = now();
+        let leg = attempt(&claim, claim.attempts + 1, now);
+        let result = match outcome {
+            Outcome::Delivered(diagnosis) => {
+                let dsn = self.relayed_notice(&claim, &diagnosis, now).await;
+                self.log.write(Event::Delivered { leg, diagnosis });
+                self.spool.complete(claim.lease, dsn).await
+            }
+            Outcome::Deferred(diagnosis) => {
+                let next = self.next_due(&claim, now);
+                let update = Update {
+                    attempts: claim.attempts + 1,
+                    warned: claim.warned,
+                    last: in_words(&diagnosis),
+                    dsn: None,
+                };
+                self.log.write(Event::Deferred {
+                    leg,
+                    diagnosis,
+                    next,
+                });
+                self.spool.reschedule(claim.lease, next, update).await
+            }
+            Outcome::Failed(diagnosis) => {
+                let dsn = self.notice(Kind::Failed, &claim, &diagnosis, now).await;
+                self.log.write(Event::Failed { leg, diagnosis });
+                self.spool.complete(claim.lease, dsn).await
+            }
+        };
+        report(result);
+    }
+
+    async fn release(&self, claims: Vec<Claim>) {
+        for claim in claims {
+            report(self.spool.release(claim.lease).await);
+        }
+    }
+
+    async fn wait(&self, _want: &Want) {
+        let now = now();
+        let longest = Duration::from_mins(1);
+        let pause = match self.spool.next_due(now).await {
+            // A little later than due: a timer that fires a hair early would find nothing.
+            Some(due) => (due.since(now) + Duration::from_millis(1)).min(longest),
+            None => longest,
+        };
+        let wakeups = self.spool.wakeups();
+        tokio::select! {
+            () = wakeups.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    fn site_changed(&self, event: &SiteEvent) {
+        let event = match event.clone() {
+            SiteEvent::Down {
+                site,
+                reason,
+                probe_in,
+            }
+            | SiteEvent::StillDown {
+                site,
+                reason,
+                probe_in,
+                ..
+            } => Event::SiteDown {
+                site,
+                error: in_words(&reason),
+                probe_in,
+            },
+            SiteEvent::Up { site, down_for } => Event::SiteUp { site, down_for },
+        };
+        self.log.write(event);
+    }
+}
+
+impl<R: BodyReader> delivery::Body for Body<R> {
+    async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
+        self.0.chunk().await.map_err(io::Error::other)
+    }
+}
+
+impl<S: Spool> Desk<S> {
+    /// Sees to the legs whose time is over or whose sender waits for word, a batch at a time.
+    async fn tell_overdue(&self) {
+        loop {
+            let batch = self.spool.overdue(OVERDUE_BATCH, self.lease, now()).await;
+            let batch = batch.unwrap_or_else(|error| {
+                tracing::error!(%error, "cannot look for overdue mail");
+                Vec::new()
+            });
+            if batch.is_empty() {
+                return;
+            }
+            for overdue in batch {
+                report(self.tell(overdue).await);
+            }
+        }
+    }
+
+    async fn tell(&self, overdue: Overdue) -> Result<(), Error> {
+        let Overdue {
+            claim,
+            why,
+            due,
+            last,
+        } = overdue;
+        let now = now();
+        let diagnosis = overdue_diagnosis(why, &last, now.since(claim.message.arrived));
+        if why == Why::Warn {
+            let dsn = self.notice(Kind::Delayed, &claim, &diagnosis, now).await;
+            let update = Update {
+                attempts: claim.attempts,
+                warned: true,
+                last,
+                dsn,
+            };
+            return self.spool.reschedule(claim.lease, due, update).await;
+        }
+        let dsn = self.notice(Kind::Failed, &claim, &diagnosis, now).await;
+        self.log.write(Event::Failed {
+            leg: attempt(&claim, claim.attempts, now),
+            diagnosis,
+        });
+        self.spool.complete(claim.lease, dsn).await
+    }
+
+    /// A success notice, when the sender wants one and the next hop will not send it (RFC 3461 §5.2.2).
+    async fn relayed_notice(
+        &self,
+        claim: &Claim,
+        diagnosis: &Diagnosis,
+        now: Timestamp,
+    ) -> Option<Dsn> {
+        if diagnosis.dsn_relayed || !bounce::wants(Kind::Relayed, &claim.leg) {
+            return None;
+        }
+        self.notice(Kind::Relayed, claim, diagnosis, now).await
+    }
+
+    /// A notice to the sender of a queued message.
+    async fn notice(
+        &self,
+        kind: Kind,
+        claim: &Claim,
+        diagnosis: &Diagnosis,
+        now: Timestamp,
+    ) -> Option<Dsn> {
+        let report = Report {
+            leg: &claim.leg,
+            diagnosis,
+            last_attempt: (claim.attempts > 0 || kind != Kind::Delayed).then_some(now),
+            will_retry_until: (kind == Kind::Delayed)
+                .then(|| claim.message.arrived.plus(self.schedule.expire)),
+        };
+        if let Some(reason) = unwanted(kind, &claim.message, &claim.leg) {
+            self.log.write(Event::NotBounced {
+                id: claim.message.id,
+                reason,
+            });
+            return None;
+        }
+        let (bytes, complete) = self.excerpt(claim.message.id).await;
+        self.compose(
+            kind,
+            &claim.message,
+            report,
+            Excerpt {
+                bytes: &bytes,
+                complete,
+            },
+            now,
+        )
+    }
+
+    /// Makes the notice ready to be queued, and logs it.
+    fn compose(
+        &self,
+        kind: Kind,
+        message: &Message,
+        report: Report<'_>,
+        excerpt: Excerpt<'_>,
+        now: Timestamp,
+    ) -> Option<Dsn> {
+        let notice = Notice {
+            id: self.ids.next(now),
+            kind,
+            reporting_mta: &self.hostname,
+            postmaster: &self.postmaster,
+            message,
+            reports: &[report],
+            now,
+            entropy: rand::random(),
+        };
+        let composed = bounce::compose(&notice, excerpt)?;
+        self.log.write(Event::Bounced {
+            id: message.id,
+            kind: kind_name(kind),
+            bounce: notice.id,
+            to: ReversePath::Mailbox(composed.recipient.clone()),
+        });
+        Some(to_queue(notice.id, composed, now))
+    }
+
+    /// The beginning of the message, and whether it is all of it. Without a readable body the notice says less, but goes.
+    async fn excerpt(&self, id: MessageId) -> (Vec<u8>, bool) {
+        let mut bytes = Vec::new();
+        let Ok(mut reader) = self.spool.open_body(id).await else {
+            return (bytes, false);
+        };
+        while bytes.len() <= self.bounce_octets_max {
+            match reader.chunk().await {
+                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                Ok(None) => return (bytes, true),
+                Err(_) => return (bytes, false),
+            }
+        }
+        bytes.truncate(self.bounce_octets_max);
+        (bytes, false)
+    }
+
+    /// Tells the sender that one leg of a message that is just coming in is refused, while others are taken. Durable
+    /// when it returns.
+    pub(crate) async fn refuse_leg(
+        &self,
+        message: &Message,
+        leg: &Leg,
+        reply: Reply,
+        head: &[u8],
+    ) -> Result<(), Error> {
+        let now = now();
+        if let Some(reason) = unwanted(Kind::Failed, message, leg) {
+            self.log.write(Event::NotBounced {
+                id: message.id,
+                reason,
+            });
+            return Ok(());
+        }
+        let status = reply.status.unwrap_or(EnhancedStatus::permanent(0, 0));
+        let diagnosis = Diagnosis::local(status, reply.text);
+        let report = Report {
+            leg,
+            diagnosis: &diagnosis,
+            last_attempt: Some(now),
+            will_retry_until: None,
+        };
+        let excerpt = Excerpt {
+            bytes: head,
+            complete: false,
+        };
+        let Some(dsn) = self.compose(Kind::Failed, message, report, excerpt, now) else {
+            return Ok(());
+        };
+        let mut writer = self.spool.begin(dsn.message.id).await?;
+        writer.write(dsn.body).await?;
+        self.spool
+            .commit(writer, dsn.message, dsn.legs, dsn.first_due)
+            .await
+    }
+
+    fn next_due(&self, claim: &Claim, now: Timestamp) -> Timestamp {
+        queue::next_due(
+            claim.attempts + 1,
+            now,
+            claim.message.arrived,
+            &self.schedule,
+            rand::random(),
+        )
+    }
+}
+
+/// Why the sender is told nothing, when that is so.
+fn unwanted(kind: Kind, message: &Message, leg: &Leg) -> Option<&'static str> {
+    if message.reverse_path.is_null() {
+        return Some("its sender is null: it is itself a notification");
+    }
+    (!bounce::wants(kind, leg)).then_some("its sender asked not to be told (NOTIFY)")
+}
+
+/// The notice as a message of its own.
+fn to_queue(id: MessageId, composed: bounce::Composed, now: Timestamp) -> Dsn {
+    let message = Message {
+        id,
+        arrived: now,
+        reverse_path: ReversePath::Null,
+        size: composed.bytes.len() as u64,
+        body: composed.body,
+        smtputf8: composed.smtputf8,
+        ret: None,
+        envid: None,
+    };
+    let leg = Leg {
+        reverse_path: ReversePath::Null,
+        target: composed.recipient.clone(),
+        recipient: composed.recipient,
+        original: None,
+        notify: Some(Notify::NEVER),
+        trace: "".into(),
+    };
+    Dsn {
+        message,
+        legs: vec![leg],
+        body: composed.bytes.into(),
+        first_due: now,
+    }
+}
+
+/// RFC 3463 §3.5: X.4.7 is "delivery time expired".
+fn overdue_diagnosis(why: Why, last: &str, age: Duration) -> Diagnosis {
+    let last = if last.is_empty() {
+        "no attempt was made"
+    } else {
+        last
+    };
+    let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
+    match why {
+        Why::Warn | Why::Expired => Diagnosis::local(
+            EnhancedStatus::transient(4, 7),
+            format!("not delivered for {age}; last attempt: {last}"),
+        ),
+        Why::Bounced => Diagnosis::local(
+            EnhancedStatus::permanent(0, 0),
+            format!("given up by the postmaster; last attempt: {last}"),
+        ),
+    }
+}
+
+fn attempt(claim: &Claim, attempt: u32, now: Timestamp) -> Attempt {
+    Attempt {
+        id: claim.lease.leg,
+        recipient: claim.leg.recipient.clone(),
+        target: claim.leg.target.clone(),
+        attempt,
+        delay: now.since(claim.message.arrived),
+    }
+}
+
+/// One line for operators: our words, the host, its reply.
+fn in_words(diagnosis: &Diagnosis) -> String {
+    let host = diagnosis
+        .host
+        .as_ref()
+        .map(|host| format!("{host}: "))
+        .unwrap_or_default();
+    match &diagnosis.reply {
+        Some(reply) if diagnosis.text.is_empty() => format!("{host}{reply}"),
+        Some(reply) => format!("{host}{}: {reply}", diagnosis.text),
+        None => format!("{host}{}", diagnosis.text),
+    }
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Failed => "failed",
+        Kind::Delayed => "delayed",
+        Kind::Relayed => "relayed",
+    }
+}
+
+/// A lease that was lost is no trouble: whoever has the leg now sees to it.
+fn report(result: Result<(), Error>) {
+    match result {
+        Ok(()) => {}
+        Err(Error::Fenced(leg)) => tracing::debug!(%leg, "lease lost: the leg has another owner"),
+        Err(error) => {
+            tracing::error!(%error, "cannot write an outcome to the queue; it will be tried again")
+        }
+    }
+}
+
+const OVERDUE_BATCH: usize = 100;

@@ -1,0 +1,314 @@
+//! The operator's wishes, as they come over the control socket, put to the queue and the relay.
+
+use std::sync::Arc;
+
+use control::{
+    Count, Fault, LegRow, LegState, MessageDetails, Page, Part, QueueAction, QueueCounts, Reloaded,
+    Selector, SrsAnswer, Status,
+};
+use envelope::{BodyKind, LegId, MessageId, ReversePath, Timestamp};
+use queue::{Action, BodyReader, Entry, Filter, Spool, State};
+
+use crate::log::{Event, Log, now};
+use crate::reload::Reload;
+use crate::srs_cli;
+
+/// What the operator can reach.
+pub(crate) struct Operator<S> {
+    pub(crate) spool: Arc<S>,
+    pub(crate) reload: Arc<Reload>,
+    pub(crate) log: Log,
+    pub(crate) listeners: Vec<String>,
+    pub(crate) started: Timestamp,
+}
+
+/// A queued message on its way to the operator, or a part of it.
+pub(crate) struct Body<R> {
+    reader: R,
+    part: Part,
+    /// The header is being gathered, until its end is seen.
+    header: Option<Vec<u8>>,
+}
+
+impl<S: Spool> control::Operator for Operator<S> {
+    type Body = Body<S::Reader>;
+
+    async fn status(&self) -> Result<Status, Fault> {
+        let counts = self.spool.counts(now()).await.map_err(fault)?;
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostname: self.reload.routing().hostname.to_string(),
+            pid: std::process::id(),
+            started: self.started,
+            listeners: self.listeners.clone(),
+            queue: QueueCounts {
+                waiting: counts.ready + counts.deferred,
+                active: counts.active,
+                held: counts.held,
+            },
+        })
+    }
+
+    async fn reload(&self) -> Result<Reloaded, Fault> {
+        self.reload
+            .run()
+            .map(|lines| Reloaded { lines })
+            .map_err(|error| Fault::new(error.to_string()))
+    }
+
+    async fn queue_list(
+        &self,
+        filter: Selector,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> Result<Page, Fault> {
+        let cursor = cursor.map(|text| cursor_from(&text)).transpose()?;
+        let (entries, next) = self.select(&filter, cursor, limit).await?;
+        Ok(Page {
+            legs: entries.iter().map(row).collect(),
+            next: next.map(|id| id.to_string()),
+        })
+    }
+
+    async fn queue_show(&self, id: MessageId) -> Result<MessageDetails, Fault> {
+        let filter = Filter {
+            messages: vec![id],
+            ..Filter::default()
+        };
+        let mut legs = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = self
+                .spool
+                .list(&filter, cursor, PAGE, now())
+                .await
+                .map_err(fault)?;
+            legs.extend(page.entries);
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let message = match legs.first() {
+            Some(entry) => Arc::clone(&entry.message),
+            None => return Err(not_queued(id)),
+        };
+        Ok(MessageDetails {
+            id,
+            arrived: message.arrived,
+            reverse_path: message.reverse_path.to_string(),
+            size: message.size,
+            eight_bit: message.body == BodyKind::EightBitMime,
+            smtputf8: message.smtputf8,
+            envid: message.envid.as_deref().map(str::to_owned),
+            legs: legs.iter().map(row).collect(),
+        })
+    }
+
+    async fn queue_cat(&self, id: MessageId, part: Part) -> Result<Body<S::Reader>, Fault> {
+        let reader = self
+            .spool
+            .open_body(id)
+            .await
+            .map_err(|error| match error {
+                queue::OpenError::NotFound => not_queued(id),
+                error => Fault::new(error.to_string()),
+            })?;
+        Ok(Body {
+            reader,
+            part,
+            header: (part != Part::Whole).then(Vec::new),
+        })
+    }
+
+    async fn queue_action(&self, action: QueueAction, selector: Selector) -> Result<Count, Fault> {
+        let mut legs = 0;
+        let mut cursor = None;
+        loop {
+            let (entries, next) = self.select(&selector, cursor, PAGE).await?;
+            if !entries.is_empty() {
+                for entry in &entries {
+                    let filter = Filter {
+                        leg: Some(entry.id),
+                        ..Filter::default()
+                    };
+                    legs += self
+                        .spool
+                        .admin(&filter, queue_action(action), now())
+                        .await
+                        .map_err(fault)?;
+                }
+            }
+            cursor = next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        if action == QueueAction::Remove {
+            self.log.write(Event::Removed { legs });
+        }
+        Ok(Count { legs })
+    }
+
+    async fn srs_encode(&self, address: String) -> Result<SrsAnswer, Fault> {
+        srs_cli::encode(&self.reload.routing().forwarder, &address, now())
+            .map(|result| SrsAnswer { address, result })
+            .map_err(|error| Fault::new(error.to_string()))
+    }
+
+    async fn srs_decode(&self, address: String) -> Result<SrsAnswer, Fault> {
+        let result = srs_cli::decode(&self.reload.routing(), &*self.spool, &address, now()).await;
+        result
+            .map(|result| SrsAnswer { address, result })
+            .map_err(|error| Fault::new(error.to_string()))
+    }
+}
+
+impl<S: Spool> Operator<S> {
+    /// A page of legs that the selector means, and where the next begins.
+    async fn select(
+        &self,
+        selector: &Selector,
+        mut cursor: Option<LegId>,
+        limit: usize,
+    ) -> Result<(Vec<Entry>, Option<LegId>), Fault> {
+        let filter = Filter {
+            messages: selector.ids.iter().map(|id| id.message()).collect(),
+            ..Filter::default()
+        };
+        let now = now();
+        let mut found = Vec::new();
+        loop {
+            let page = self
+                .spool
+                .list(&filter, cursor, limit - found.len(), now)
+                .await
+                .map_err(fault)?;
+            found.extend(
+                page.entries
+                    .into_iter()
+                    .filter(|entry| is_meant(selector, entry, now)),
+            );
+            cursor = page.next;
+            if cursor.is_none() || found.len() == limit {
+                return Ok((found, cursor));
+            }
+        }
+    }
+}
+
+impl<R: BodyReader> control::Body for Body<R> {
+    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        loop {
+            let chunk = self
+                .reader
+                .chunk()
+                .await
+                .map_err(|error| Fault::new(error.to_string()))?;
+            let Some(mut header) = self.header.take() else {
+                // The header is behind us; where only that was wanted, so is the end.
+                let rest = if self.part == Part::Header {
+                    None
+                } else {
+                    chunk.map(|bytes| bytes.to_vec())
+                };
+                return Ok(rest);
+            };
+            let Some(chunk) = chunk else {
+                return Ok((self.part == Part::Header && !header.is_empty()).then_some(header));
+            };
+            header.extend_from_slice(&chunk);
+            match header_end(&header) {
+                None => self.header = Some(header),
+                Some(end) if self.part == Part::Header => {
+                    header.truncate(end);
+                    return Ok(Some(header));
+                }
+                Some(end) => return Ok(Some(header.split_off(end))),
+            }
+        }
+    }
+}
+
+/// Behind the empty line; also where a header is too long to be one.
+fn header_end(bytes: &[u8]) -> Option<usize> {
+    let end = bytes
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .map(|at| at + 4);
+    end.or((bytes.len() >= HEADER_OCTETS_MAX).then_some(bytes.len()))
+}
+
+fn is_meant(selector: &Selector, entry: &Entry, now: Timestamp) -> bool {
+    let sender = entry.message.reverse_path.mailbox();
+    let old_enough = |span| now.since(entry.message.arrived) > span;
+    (selector.ids.is_empty() || selector.ids.iter().any(|id| id.names(entry.id)))
+        && selector
+            .to
+            .as_ref()
+            .is_none_or(|to| to.matches(&entry.leg.target) || to.matches(&entry.leg.recipient))
+        && selector
+            .from
+            .as_ref()
+            .is_none_or(|from| from.matches(sender))
+        && selector
+            .state
+            .is_none_or(|state| state == leg_state(entry.state))
+        && selector.older_than().is_none_or(old_enough)
+}
+
+fn row(entry: &Entry) -> LegRow {
+    let state = leg_state(entry.state);
+    LegRow {
+        leg: entry.id,
+        state,
+        reverse_path: entry.message.reverse_path.to_string(),
+        sender: entry.leg.reverse_path.to_string(),
+        recipient: entry.leg.recipient.to_string(),
+        target: entry.leg.target.to_string(),
+        size: entry.message.size,
+        arrived: entry.message.arrived,
+        next_try: (state == LegState::Waiting).then_some(entry.due),
+        attempts: entry.attempts,
+        last: entry.last.clone(),
+    }
+}
+
+fn leg_state(state: State) -> LegState {
+    match state {
+        State::Ready | State::Deferred => LegState::Waiting,
+        State::Active => LegState::Active,
+        State::Held => LegState::Held,
+    }
+}
+
+fn queue_action(action: QueueAction) -> Action {
+    match action {
+        QueueAction::Retry => Action::RetryNow,
+        QueueAction::Hold => Action::Hold,
+        QueueAction::Release => Action::Release,
+        QueueAction::Remove => Action::Remove,
+        QueueAction::Bounce => Action::Bounce,
+    }
+}
+
+fn cursor_from(text: &str) -> Result<LegId, Fault> {
+    match text.parse() {
+        Ok(control::Id::Leg(id)) => Ok(id),
+        _ => Err(Fault::new("the cursor is not one that a page ended with")),
+    }
+}
+
+fn not_queued(id: MessageId) -> Fault {
+    Fault::new(format!("message {id} is not in the queue")).with_hint(
+        "delivered, bounced and removed messages leave the queue; the mail log has their history",
+    )
+}
+
+fn fault(error: queue::Error) -> Fault {
+    Fault::new(error.to_string())
+}
+
+/// Legs looked at in one go.
+const PAGE: usize = 1000;
+const HEADER_OCTETS_MAX: usize = 256 << 10;

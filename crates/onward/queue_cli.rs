@@ -1,0 +1,204 @@
+//! `onward queue …`: asks the running daemon over the control socket and prints what it says.
+
+use std::path::Path;
+
+use control::{
+    Client, ClientError, LegRow, LegState, MessageDetails, NotAPattern, Part, QueueAction, Selector,
+};
+use envelope::MessageId;
+
+use crate::cli::{Queue, Which};
+use crate::print::Printer;
+
+/// Why the command did not work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0}{hint}", hint = hint(.0))]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Selector(#[from] NotAPattern),
+    #[error("`{0}` is not a message id: 26 letters and digits, as `onward queue list` shows them")]
+    NotAnId(String),
+    #[error("`{0}` is not a state\n\nhint: waiting, active or held")]
+    NotAState(String),
+    #[error("say which legs: message ids, --to, --from, --state, --older-than, or --all")]
+    NothingSelected,
+}
+
+/// Runs one `queue` command.
+pub(crate) async fn queue(socket: &Path, command: &Queue, print: Printer) -> Result<(), Error> {
+    let act = async |action, which: &Which, done: &str| {
+        let selector = selector(which)?;
+        if selector.is_empty() {
+            return Err(Error::NothingSelected);
+        }
+        let count = Client::connect(socket)
+            .await?
+            .queue_action(action, selector)
+            .await?;
+        print.value(&count, |print, count| {
+            print.line(format_args!("{} legs {done}", count.legs))
+        });
+        Ok(())
+    };
+    match command {
+        Queue::List { which, limit } => list(socket, selector(which)?, *limit, print).await,
+        Queue::Show { id } => show(socket, id, print).await,
+        Queue::Cat { id } => cat(socket, id, print).await,
+        Queue::Retry(which) => act(QueueAction::Retry, which, "due now").await,
+        Queue::Hold(which) => act(QueueAction::Hold, which, "held").await,
+        Queue::Release(which) => act(QueueAction::Release, which, "released").await,
+        Queue::Remove(which) => act(QueueAction::Remove, which, "removed").await,
+        Queue::Bounce(which) => act(QueueAction::Bounce, which, "bounced").await,
+    }
+}
+
+async fn list(socket: &Path, filter: Selector, limit: u32, print: Printer) -> Result<(), Error> {
+    let mut client = Client::connect(socket).await?;
+    let mut page = client.queue_list(filter.clone(), None, limit).await?;
+    // A page may be short of rows and still not be the last.
+    while page.legs.len() < limit as usize && page.next.is_some() {
+        let wanted = limit - u32::try_from(page.legs.len()).unwrap_or(limit);
+        let more = client
+            .queue_list(filter.clone(), page.next.take(), wanted)
+            .await?;
+        page.legs.extend(more.legs);
+        page.next = more.next;
+    }
+    print.value(&page, |print, page| {
+        if page.legs.is_empty() {
+            return print.line("nothing is queued that matches");
+        }
+        print.line(format_args!(
+            "{:<28} {:<8} {:>8} {:<24} {:>4}  from → to (target)",
+            "leg", "state", "size", "next try", "try"
+        ));
+        page.legs.iter().for_each(|row| print_row(print, row));
+        if page.next.is_some() {
+            print.line("… and more: --limit shows them");
+        }
+    });
+    Ok(())
+}
+
+fn print_row(print: Printer, row: &LegRow) {
+    let next = row.next_try.map(|t| t.to_string()).unwrap_or_default();
+    print.line(format_args!(
+        "{:<28} {:<8} {:>8} {next:<24} {:>4}  {} → {} ({})",
+        row.leg.to_string(),
+        state_name(row.state),
+        row.size,
+        row.attempts,
+        row.reverse_path,
+        row.recipient,
+        row.target
+    ));
+    if !row.last.is_empty() {
+        print.line(format_args!("    last: {}", row.last));
+    }
+}
+
+async fn show(socket: &Path, id: &str, print: Printer) -> Result<(), Error> {
+    let id = message_id(id)?;
+    let mut client = Client::connect(socket).await?;
+    let message = client.queue_show(id).await?;
+    if print.json {
+        print.value(&message, |_, _| {});
+        return Ok(());
+    }
+    let mut header = Vec::new();
+    let keep = |piece: &[u8]| {
+        header.extend_from_slice(piece);
+        Ok(())
+    };
+    client.queue_cat(id, Part::Header, keep).await?;
+    print_message(print, &message, &header);
+    Ok(())
+}
+
+fn print_message(print: Printer, message: &MessageDetails, header: &[u8]) {
+    print.line(format_args!("message  {}", message.id));
+    print.line(format_args!("arrived  {}", message.arrived));
+    print.line(format_args!("from     {}", message.reverse_path));
+    print.line(format_args!("size     {} octets", message.size));
+    if let Some(parsed) = mail_parser::MessageParser::default().parse_headers(header) {
+        // What the message says of itself; control characters are the sender's joke, not ours.
+        let clean = |text: &str| text.replace(char::is_control, " ");
+        print.line(format_args!(
+            "subject  {}",
+            clean(parsed.subject().unwrap_or("(none)"))
+        ));
+        let author = parsed
+            .from()
+            .and_then(|from| from.first())
+            .and_then(|address| address.address());
+        print.line(format_args!(
+            "author   {}",
+            clean(author.unwrap_or("(none)"))
+        ));
+    }
+    message.legs.iter().for_each(|row| {
+        print.line("");
+        print.line(format_args!(
+            "leg {} {}",
+            row.leg.number,
+            state_name(row.state)
+        ));
+        print.line(format_args!("  to      {} → {}", row.recipient, row.target));
+        if let Some(next) = row.next_try {
+            print.line(format_args!("  next    {next}"));
+        }
+        print.line(format_args!("  tried   {} times", row.attempts));
+        if !row.last.is_empty() {
+            print.line(format_args!("  last    {}", row.last));
+        }
+    });
+}
+
+async fn cat(socket: &Path, id: &str, print: Printer) -> Result<(), Error> {
+    let mut client = Client::connect(socket).await?;
+    client
+        .queue_cat(message_id(id)?, Part::Whole, |piece| print.bytes(piece))
+        .await?;
+    Ok(())
+}
+
+fn hint(error: &ClientError) -> String {
+    error
+        .hint()
+        .map(|hint| format!("\n\nhint: {hint}"))
+        .unwrap_or_default()
+}
+
+fn message_id(text: &str) -> Result<MessageId, Error> {
+    text.parse().map_err(|_| Error::NotAnId(text.to_owned()))
+}
+
+fn selector(which: &Which) -> Result<Selector, Error> {
+    let state = which.state.as_deref().map(|text| match text {
+        "waiting" => Ok(LegState::Waiting),
+        "active" => Ok(LegState::Active),
+        "held" => Ok(LegState::Held),
+        other => Err(Error::NotAState(other.to_owned())),
+    });
+    Ok(Selector {
+        ids: which
+            .ids
+            .iter()
+            .map(|id| id.parse())
+            .collect::<Result<_, _>>()?,
+        all: which.all,
+        to: which.to.as_deref().map(str::parse).transpose()?,
+        from: which.from.as_deref().map(str::parse).transpose()?,
+        state: state.transpose()?,
+        older_than_secs: which.older_than.map(|span| span.as_secs()),
+    })
+}
+
+fn state_name(state: LegState) -> &'static str {
+    match state {
+        LegState::Waiting => "waiting",
+        LegState::Active => "active",
+        LegState::Held => "held",
+    }
+}

@@ -1,0 +1,181 @@
+//! The forwarder with its table and secrets: what a reload replaces as one, and what both RCPT and DATA ask.
+//!
+//! Whoever works on a message takes one snapshot and keeps it, so that a reload never changes rules midway.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use envelope::{Domain, ForwardPath, Mailbox, Timestamp};
+use forwarder::table::{Table, TableErrors};
+use forwarder::{Forwarder, Recalled, Route, SrsRefusal};
+use queue::Spool;
+use srs::{Separator, Srs};
+
+use crate::config::Config;
+
+/// One consistent set of rules.
+pub(crate) struct Routing {
+    pub(crate) hostname: Domain,
+    pub(crate) forwarder: Forwarder,
+    pub(crate) table: Table,
+    pub(crate) relay_domains: Vec<Domain>,
+}
+
+/// The routing of now; a reload stores another.
+pub(crate) type Shared = Arc<ArcSwap<Routing>>;
+
+/// Why there is no routing. Each text says where and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(
+        "cannot read the forwards file {path}: {source}\n\nhint: `forwards.file` in the configuration names it; `onward init` writes one"
+    )]
+    Forwards { path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Table(#[from] TableErrors),
+    #[error(
+        "cannot read the SRS secrets {path}: {source}\n\nhint: one secret a line; `onward init` makes the file with a random one"
+    )]
+    Secrets { path: PathBuf, source: io::Error },
+    #[error(
+        "{path}: {source}\n\nhint: one secret a line, the first signs; `[srs]` holds the other settings"
+    )]
+    Srs {
+        path: PathBuf,
+        source: srs::SettingsError,
+    },
+    #[error("`{key}`: {text}")]
+    Value { key: &'static str, text: String },
+}
+
+impl Routing {
+    /// Reads forwards and secrets as the configuration names them.
+    pub(crate) fn load(config: &Config) -> Result<Self, Error> {
+        let path = &config.forwards.file;
+        let content = fs::read(path).map_err(|source| Error::Forwards {
+            path: path.clone(),
+            source,
+        })?;
+        let table = Table::parse(&path.display().to_string(), content)?;
+        Ok(Self {
+            hostname: parse("hostname", &config.hostname)?,
+            forwarder: forwarder(config)?,
+            table,
+            relay_domains: relay_domains(config)?,
+        })
+    }
+
+    /// Where mail to one recipient goes; a token is looked up in the spool. `Err`: it could not be now.
+    pub(crate) async fn route<S: Spool>(
+        &self,
+        spool: &S,
+        recipient: &ForwardPath,
+        now: Timestamp,
+    ) -> Result<Route, queue::Error> {
+        let route = self
+            .forwarder
+            .route(&self.table, recipient, &Recalled::default(), now);
+        let Route::Token(token) = route else {
+            return Ok(route);
+        };
+        let recalled = recall(spool, [token], now).await?;
+        Ok(
+            match self.forwarder.route(&self.table, recipient, &recalled, now) {
+                Route::Token(_) => Route::SrsRefused(SrsRefusal::TokenForgotten),
+                route => route,
+            },
+        )
+    }
+}
+
+/// The senders that the spool keeps under these tokens; those that it does not are left out.
+pub(crate) async fn recall<S: Spool>(
+    spool: &S,
+    tokens: impl IntoIterator<Item = String>,
+    now: Timestamp,
+) -> Result<Recalled, queue::Error> {
+    let mut recalled = Recalled::default();
+    for token in tokens {
+        if let Some(sender) = spool.recall(&token, now).await? {
+            // What is no address any more stays out, and is refused as forgotten.
+            let _ = recalled.insert(token, &sender);
+        }
+    }
+    Ok(recalled)
+}
+
+/// The forwarder alone: enough for `onward srs`.
+pub(crate) fn forwarder(config: &Config) -> Result<Forwarder, Error> {
+    let srs_domain = config.srs.domain.as_deref().unwrap_or(&config.hostname);
+    let settings = forwarder::Settings {
+        hostname: parse("hostname", &config.hostname)?,
+        srs_domain: parse("srs.domain", srs_domain)?,
+        postmaster: config
+            .forwards
+            .postmaster
+            .as_deref()
+            .map(|text| parse::<Mailbox>("forwards.postmaster", text))
+            .transpose()?,
+        received_max: u32::try_from(config.limits.received_headers).unwrap_or(u32::MAX),
+    };
+    Forwarder::new(srs(config)?, settings).map_err(|e| Error::Value {
+        key: "srs.domain",
+        text: e.to_string(),
+    })
+}
+
+fn srs(config: &Config) -> Result<Srs, Error> {
+    let path = &config.srs.secrets;
+    let days = |span: crate::config::Span| {
+        u16::try_from(span.0.as_secs().div_ceil(24 * 3600)).unwrap_or(u16::MAX)
+    };
+    let settings = srs::Settings {
+        separator: Separator::from_char(config.srs.separator).ok_or_else(|| Error::Value {
+            key: "srs.separator",
+            text: format!("`{}` is none of = - +", config.srs.separator),
+        })?,
+        max_age_days: days(config.srs.max_age),
+        skew_days: days(config.srs.clock_skew),
+        ..srs::Settings::new(secrets(path)?)
+    };
+    Srs::new(settings).map_err(|source| Error::Srs {
+        path: path.clone(),
+        source,
+    })
+}
+
+/// One secret a line; empty lines and space around them do not count, as with postsrsd.
+fn secrets(path: &Path) -> Result<Vec<String>, Error> {
+    let text = fs::read_to_string(path).map_err(|source| Error::Secrets {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
+fn relay_domains(config: &Config) -> Result<Vec<Domain>, Error> {
+    config
+        .policy
+        .relay_domains
+        .iter()
+        .map(|text| parse("policy.relay_domains", text))
+        .collect()
+}
+
+fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
+    key: &'static str,
+    text: &str,
+) -> Result<T, Error> {
+    text.parse().map_err(|e: T::Err| Error::Value {
+        key,
+        text: format!("`{text}`: {e}"),
+    })
+}

@@ -1,0 +1,301 @@
+//! The wiring of the relay, in the order in which a message goes through it:
+//!
+//! ```text
+//! client ─► smtp-in ─► Gate ─► policy            may this happen?          gate.rs
+//!              │
+//!              ▼ Intake ─► forwarder             targets, SRS, loops       intake.rs, routing.rs
+//!              ▼
+//!            spool ── durable ──► 250
+//!              │  ▲
+//!        claim ▼  │ a notice, from a null sender
+//!             desk ◄──────── bounce              outcomes                  desk.rs
+//!              │  ▲
+//!              ▼  │ settle
+//!           delivery ─► next hop
+//!
+//! operator ─► control socket ─► queue            operator.rs
+//! ```
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use control::Socket;
+use delivery::Dispatcher;
+use queue::{IdSource, LogSpool, Spool};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Role, TlsMode};
+use crate::desk::Desk;
+use crate::gate::Gate;
+use crate::intake::Intake;
+use crate::log::{Event, Log, now};
+use crate::operator::Operator;
+use crate::reload::{Reload, TlsError, load_tls};
+use crate::routing::{self, Routing};
+
+/// A relay that is ready to run: sockets are bound, the spool is open.
+pub(crate) struct Relay {
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) reload: Arc<Reload>,
+    listeners: Vec<smtp_in::Listener>,
+    limits: smtp_in::Limits,
+    gate: Arc<Gate<LogSpool>>,
+    intake: Arc<Intake<LogSpool>>,
+    spool: Arc<LogSpool>,
+    dispatcher: Arc<Dispatcher<Desk<LogSpool>, dns::Backend>>,
+    socket: Socket,
+    operator: Arc<Operator<LogSpool>>,
+    log: Log,
+}
+
+/// Why the relay cannot run. Each text says where and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Routing(#[from] routing::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Bind(#[from] smtp_in::BindError),
+    #[error(
+        "cannot make the spool folder {path}: {source}\n\nhint: make it, owned by the user that runs onward"
+    )]
+    SpoolFolder {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Spool(#[from] queue::StartError),
+    #[error(transparent)]
+    Control(#[from] control::BindError),
+    #[error("`resolver.servers`: {0}")]
+    Dns(#[from] dns::SetupError),
+    #[error("`delivery.route`: {0}")]
+    Route(#[from] delivery::RouteError),
+}
+
+impl Relay {
+    /// Opens everything that the configuration names. `path` is where it came from, for reloads.
+    pub(crate) async fn open(
+        config: &Config,
+        path: &Path,
+        resolver: dns::Backend,
+        log: Log,
+    ) -> Result<Self, Error> {
+        let routing = Arc::new(ArcSwap::from_pointee(Routing::load(config)?));
+        let tls = match &config.tls {
+            Some(files) => Some(smtp_in::tls::Holder::new(load_tls(
+                &files.certificate,
+                &files.key,
+            )?)),
+            None => None,
+        };
+        let delivery = delivery_settings(config, &routing.load().hostname)?;
+        let listeners = smtp_in::bind(listener_settings(config, tls.as_ref()))?;
+        let addresses: Vec<_> = listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect();
+        let spool = Arc::new(open_spool(config)?);
+        let socket = Socket::bind(&config.control.socket).await?;
+
+        let ids = Arc::new(IdSource::new());
+        let reload = Arc::new(Reload {
+            config: path.to_owned(),
+            routing: Arc::clone(&routing),
+            tls,
+            log: log.clone(),
+        });
+        let desk = Arc::new(Desk {
+            spool: Arc::clone(&spool),
+            ids: Arc::clone(&ids),
+            log: log.clone(),
+            schedule: schedule(config),
+            hostname: routing.load().hostname.clone(),
+            postmaster: postmaster(config, &routing.load().hostname),
+            lease: LEASE,
+            bounce_octets_max: usize::try_from(config.limits.bounce_size.0).unwrap_or(usize::MAX),
+        });
+        let gate = Gate {
+            routing: Arc::clone(&routing),
+            spool: Arc::clone(&spool),
+            trusted: config.policy.trusted.iter().copied().collect(),
+            accept_nonnull: config.srs.accept_nonnull,
+            log: log.clone(),
+        };
+        let intake = Intake {
+            routing,
+            spool: Arc::clone(&spool),
+            ids,
+            desk: Arc::clone(&desk),
+            log: log.clone(),
+            received_max: u32::try_from(config.limits.received_headers).unwrap_or(u32::MAX),
+        };
+        let operator = Operator {
+            spool: Arc::clone(&spool),
+            reload: Arc::clone(&reload),
+            log: log.clone(),
+            listeners: addresses.iter().map(ToString::to_string).collect(),
+            started: now(),
+        };
+        let delivery = delivery::Settings {
+            listeners: addresses.clone(),
+            ..delivery
+        };
+        Ok(Self {
+            addresses,
+            reload,
+            listeners,
+            limits: limits(config),
+            gate: Arc::new(gate),
+            intake: Arc::new(intake),
+            spool,
+            dispatcher: Dispatcher::new(delivery, desk, resolver),
+            socket,
+            operator: Arc::new(operator),
+            log,
+        })
+    }
+
+    /// Runs until `shutdown`, sees running transactions out, and closes the spool.
+    pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let counts = self.spool.counts(now()).await.unwrap_or_default();
+        let queued = counts.ready + counts.deferred + counts.active + counts.held;
+        self.log.write(Event::Ready {
+            listeners: self.addresses,
+            queued,
+        });
+        let incoming = smtp_in::serve(
+            self.listeners,
+            self.limits,
+            self.gate,
+            self.intake,
+            shutdown.clone(),
+        );
+        let outgoing = self.dispatcher.run(shutdown.clone());
+        let operator = self.socket.serve(self.operator, shutdown.cancelled_owned());
+        tokio::join!(incoming, outgoing, operator);
+        self.spool.close();
+        Ok(())
+    }
+}
+
+/// The resolver of the configuration.
+pub(crate) fn resolver(config: &Config) -> Result<dns::Backend, Error> {
+    let settings = dns::Settings {
+        servers: config.resolver.servers.clone(),
+        ..dns::Settings::default()
+    };
+    Ok(dns::Backend::Hickory(dns::Hickory::new(&settings)?))
+}
+
+/// Opens the spool: reads what the last run left.
+pub(crate) fn open_spool(config: &Config) -> Result<LogSpool, Error> {
+    let path = &config.spool;
+    std::fs::create_dir_all(path).map_err(|source| Error::SpoolFolder {
+        path: path.clone(),
+        source,
+    })?;
+    let settings = queue::Settings {
+        warn_after: config.queue.warn_after.0,
+        expire: config.queue.expire.0,
+        min_free_bytes: config.queue.min_free.0,
+        ..queue::Settings::new(path)
+    };
+    Ok(LogSpool::open(settings, now())?)
+}
+
+fn schedule(config: &Config) -> queue::Schedule {
+    queue::Schedule {
+        retry: config.queue.retry.iter().map(|span| span.0).collect(),
+        warn_after: config.queue.warn_after.0,
+        expire: config.queue.expire.0,
+        ..queue::Schedule::default()
+    }
+}
+
+fn listener_settings(
+    config: &Config,
+    tls: Option<&smtp_in::tls::Holder>,
+) -> Vec<smtp_in::Settings> {
+    let session = smtp::server::Settings {
+        hostname: config.hostname.clone(),
+        size_max: config.limits.message_size.0,
+        recipients_max: config.limits.recipients,
+        timeouts: smtp::server::Timeouts {
+            command: config.limits.command_timeout.0,
+            session: config.limits.session_timeout.0,
+            ..smtp::server::Timeouts::default()
+        },
+        ..smtp::server::Settings::default()
+    };
+    let listener = |listener: &crate::config::Listener| smtp_in::Settings {
+        bind: listener.bind,
+        role: match listener.role {
+            Role::Mx => smtp_in::Role::Mx,
+            Role::Submission => smtp_in::Role::Submission,
+        },
+        tls: match (listener.tls, tls) {
+            (TlsMode::StartTls, Some(holder)) => smtp_in::TlsMode::StartTls(holder.clone()),
+            (TlsMode::Implicit, Some(holder)) => smtp_in::TlsMode::Implicit(holder.clone()),
+            _ => smtp_in::TlsMode::Off,
+        },
+        proxy_from: listener.proxy_protocol_from.clone(),
+        session: session.clone(),
+    };
+    config.listeners.iter().map(listener).collect()
+}
+
+fn limits(config: &Config) -> smtp_in::Limits {
+    smtp_in::Limits {
+        connections_max: config.limits.connections,
+        connections_per_address_max: config.limits.connections_per_address,
+        exempt: config.policy.trusted.clone(),
+        drain: config.limits.drain.0,
+        ..smtp_in::Limits::default()
+    }
+}
+
+fn delivery_settings(
+    config: &Config,
+    hostname: &envelope::Domain,
+) -> Result<delivery::Settings, Error> {
+    let routes = config
+        .delivery
+        .routes
+        .iter()
+        .map(|route| delivery::Route::parse(&route.domain, &route.host));
+    Ok(delivery::Settings {
+        port: config.delivery.port,
+        bind: config.delivery.bind.clone(),
+        routes: delivery::Routes::new(routes.collect::<Result<_, _>>()?),
+        concurrency: config.delivery.concurrency,
+        connections: config.delivery.connections,
+        connect_timeout: config.delivery.connect_timeout.0,
+        probe_first: config.delivery.probe_first.0,
+        probe_longest: config.delivery.probe_longest.0,
+        drain: config.limits.drain.0,
+        ..delivery::Settings::new(hostname.clone())
+    })
+}
+
+/// Whom a bounce names for questions.
+fn postmaster(config: &Config, hostname: &envelope::Domain) -> envelope::Mailbox {
+    let own = || {
+        let local = envelope::LocalPart::from_unquoted("postmaster");
+        local.and_then(|local| {
+            envelope::Mailbox::new(local, envelope::Host::Domain(hostname.clone()))
+        })
+    };
+    match own() {
+        Ok(mailbox) => mailbox,
+        // `Config::check` has parsed the host name, and `postmaster@` and 243 more octets always fit... for any real one.
+        Err(error) => unreachable!("postmaster@{hostname} ({}): {error}", config.hostname),
+    }
+}
+
+/// Longer than any attempt lasts (`delivery::Settings::attempt_timeout`, tried on a few hosts).
+const LEASE: Duration = Duration::from_hours(6);
