@@ -11,6 +11,32 @@
 //! its end     Plan::check_loops    5.4.6, or go on
 //! ```
 //!
+//! ```
+//! use envelope::{Envelope, ForwardPath, Recipient, ReversePath, Timestamp};
+//! use forwarder::{Forwarder, Recalled, Settings, Table};
+//!
+//! let table = Table::parse("forwards", b"alice@example.org alice@mail.example.com".to_vec())?;
+//! let forwarder = Forwarder::new(
+//!     srs::Srs::new(srs::Settings::new(["tops3cr3t"]))?,
+//!     Settings {
+//!         hostname: "mx1.example.net".parse()?,
+//!         srs_domain: "fwd.example.net".parse()?,
+//!         postmaster: None,
+//!         received_max: 50,
+//!     },
+//! )?;
+//! let mut envelope = Envelope::new(ReversePath::Mailbox("a@b.example".parse()?));
+//! let alice = ForwardPath::Mailbox("alice@example.org".parse()?);
+//! envelope.recipients.push(Recipient::new(alice));
+//!
+//! let now = Timestamp::from_unix_millis(1_795_266_072_000);
+//! let legs = forwarder.plan(&table, &envelope, &Recalled::default(), now)?.into_legs();
+//! assert_eq!(legs[0].target.to_string(), "alice@mail.example.com");
+//! assert_eq!(legs[0].reverse_path.to_string(), "<SRS0=FU0P=JK=b.example=a@fwd.example.net>");
+//! assert_eq!(&*legs[0].trace, "Delivered-To: alice@example.org\r\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! It does *not* read files or a clock, ask the spool or the DNS, or decide who may send to whom: a token is looked
 //! up by the caller between two calls ([`SrsRecipient::Token`], [`Recalled`]), and [`Route::NotHosted`] is for
 //! `policy` to judge.

@@ -312,3 +312,29 @@ fn srs_domain_with_room_for_a_local_part() {
         Some(SettingsError::SrsDomainTooLong)
     );
 }
+
+/// An SRS domain may be hosted too: what looks like SRS never gets to its catch-all.
+#[test]
+fn a_catch_all_in_an_srs_domain() {
+    let forwarder = forwarder(None);
+    let table = Table::parse("f", b"@fwd.example.net all@mail.example.com\n".to_vec()).unwrap();
+    for (address, expected) in [
+        (
+            "any@fwd.example.net",
+            "all@mail.example.com via [any@fwd.example.net]",
+        ),
+        ("SRS0=x@fwd.example.net", "550 5.1.1 malformed SRS address"),
+        (
+            "srs1+AAAA=a.example==x@fwd.example.net",
+            "550 5.7.1 SRS address not signed by us",
+        ),
+        (
+            "SRS0=ASa2=JK=first.example=alice@fwd.example.net",
+            "back to alice@first.example: alice@first.example via []",
+        ),
+    ] {
+        let path = ForwardPath::Mailbox(address.parse().unwrap());
+        let route = forwarder.route(&table, &path, &Recalled::default(), NOW);
+        assert_eq!(shown(route), expected, "{address}");
+    }
+}

@@ -96,22 +96,7 @@ impl Line {
         } else {
             Action::Targets(parse_targets(&mut words)?)
         };
-        match (&key.form, &action) {
-            (Form::Domain, Action::Domain) => {}
-            (Form::Domain, _) => {
-                let hint = format!(
-                    "`@{key_word}` is its catch-all; options of a domain are written `{key_word} :domain: …`"
-                );
-                return Err(Mistake::new(key_at, "not an address").hint(hint));
-            }
-            // `@example.net :domain:` can only mean the domain.
-            (_, Action::Domain) if key_word.starts_with('@') => key.form = Form::Domain,
-            (_, Action::Domain) => {
-                return Err(Mistake::new(key_at, "`:domain:` after an address")
-                    .hint(format!("write `{} :domain: …`", key.domain)));
-            }
-            _ => {}
-        }
+        key.agree_with(&action, key_word, key_at)?;
         let mut options = Options::default();
         while let Some((at, word)) = words.next_word() {
             options.set(word, at)?;
@@ -156,6 +141,27 @@ impl Key {
             _ => Form::Local(fold(parse_address(word, at)?.local_part())),
         };
         Ok(Self { form, domain })
+    }
+
+    /// A domain without `@` takes `:domain:` and nothing else, and nothing else takes that.
+    fn agree_with(&mut self, action: &Action, word: &str, at: usize) -> Result<(), Mistake> {
+        match (&self.form, action) {
+            (Form::Domain, Action::Domain) => Ok(()),
+            (Form::Domain, _) => {
+                let hint = format!(
+                    "`@{word}` is its catch-all; options of a domain are written `{word} :domain: …`"
+                );
+                Err(Mistake::new(at, "not an address").hint(hint))
+            }
+            // `@example.net :domain:` can only mean the domain.
+            (_, Action::Domain) if word.starts_with('@') => {
+                self.form = Form::Domain;
+                Ok(())
+            }
+            (_, Action::Domain) => Err(Mistake::new(at, "`:domain:` after an address")
+                .hint(format!("write `{} :domain: …`", self.domain))),
+            _ => Ok(()),
+        }
     }
 }
 

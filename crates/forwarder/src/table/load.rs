@@ -11,25 +11,9 @@ use super::{DomainEntry, NO_LINE, Stats, Table};
 
 /// See [`Table::parse`].
 pub(super) fn load(name: &str, content: Vec<u8>) -> Result<Table, TableErrors> {
+    let text = decode(name, content)?;
     let mut errors = TableErrors::new();
-    let text = match String::from_utf8(content) {
-        Ok(text) if text.len() < NO_LINE as usize => text.into_boxed_str(),
-        Ok(_) => return Err(whole_file(name, "file over 4 GiB")),
-        Err(error) => {
-            let at = error.utf8_error().valid_up_to();
-            // What stands before it is UTF-8.
-            let valid = std::str::from_utf8(&error.as_bytes()[..at]).unwrap_or_default();
-            errors.push(|| {
-                locate(
-                    name,
-                    valid,
-                    at,
-                    Mistake::new(0, "not UTF-8").hint("save the file as UTF-8"),
-                )
-            });
-            return Err(errors);
-        }
-    };
+    // Comments and blank lines count too: room for a few too many is cheaper than growing.
     let line_count = memchr::memchr_iter(b'\n', text.as_bytes()).count() + 1;
     let mut table = Table {
         name: name.to_owned(),
@@ -67,7 +51,25 @@ pub(super) fn load(name: &str, content: Vec<u8>) -> Result<Table, TableErrors> {
     Ok(table)
 }
 
+/// The content as text, without copying it.
+fn decode(name: &str, content: Vec<u8>) -> Result<Box<str>, TableErrors> {
+    let mut errors = TableErrors::new();
+    match String::from_utf8(content) {
+        Ok(text) if text.len() < NO_LINE as usize => return Ok(text.into_boxed_str()),
+        Ok(_) => errors.push(|| locate(name, "", 0, Mistake::new(0, "file over 4 GiB"))),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            // What stands before it is UTF-8.
+            let valid = std::str::from_utf8(&error.as_bytes()[..at]).unwrap_or_default();
+            let mistake = Mistake::new(0, "not UTF-8").hint("save the file as UTF-8");
+            errors.push(|| locate(name, valid, at, mistake));
+        }
+    }
+    Err(errors)
+}
+
 impl Table {
+    /// Takes a line into the indexes, unless its key is there already.
     fn add(&mut self, at: u32, line: Line) -> Result<(), Mistake> {
         let hash = self.hash_key(&line.key);
         let mistake = |text| Mistake::new(key_column(&self.text, at), text);
@@ -118,6 +120,7 @@ impl Table {
         }
     }
 
+    /// The domain's place in `domains`; the name of a new one is remembered where it first stands.
     fn domain_number_or_new(&mut self, domain: &Domain, line_at: u32) -> usize {
         if let Some(number) = self.domain_number(domain) {
             return number;
@@ -135,6 +138,7 @@ impl Table {
         number
     }
 
+    /// Gives back what was room for more, and counts.
     fn finish(&mut self) {
         self.domains.shrink_to_fit();
         self.srs_domains.sort_unstable();
@@ -181,6 +185,7 @@ impl Table {
 }
 
 impl Key {
+    /// As it would be typed, for messages.
     fn written(&self) -> String {
         match &self.form {
             Form::Local(local) => format!("{local}@{}", self.domain),
@@ -233,18 +238,6 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     let start = memchr::memrchr(b'\n', before).map_or(0, |end| end + 1);
     let column = text.get(start..at).map_or(0, |head| head.chars().count());
     (line, column + 1)
-}
-
-fn whole_file(name: &str, text: &str) -> TableErrors {
-    let mut errors = TableErrors::new();
-    errors.push(|| TableError {
-        file: name.to_owned(),
-        line: 1,
-        column: 1,
-        text: text.to_owned(),
-        hint: None,
-    });
-    errors
 }
 
 /// Patterns that begin alike are told apart one by one, at each look-up and when the next is loaded.
