@@ -1,40 +1,300 @@
-//! The dispatcher: claims due legs in batches and sees each to its end.
+//! The dispatcher: claims due legs in batches, brings them to their sites, and does what [`Sites`] says is to be done.
+//!
+//! One loop claims; each lookup and each lane is a task. All of them change the state under one lock, for moments, and
+//! act outside it. At shutdown nothing new is begun, running transactions may finish, everything else goes back.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dns::Resolver;
-use envelope::{Diagnosis, Host};
+use envelope::{Claim, Diagnosis, Host, Outcome, Timestamp};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::lane::Lane;
+use crate::parcel::Parcel;
+use crate::plan::Planner;
+use crate::reach::Reacher;
 use crate::settings::Settings;
-use crate::work::Work;
+use crate::sites::{Next, SiteId, Sites, Todo};
+use crate::tls;
+use crate::work::{Want, Work};
 
 /// Runs all deliveries of a relay.
 pub struct Dispatcher<W, R> {
-    settings: Settings,
-    work: Arc<W>,
-    resolver: R,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) work: Arc<W>,
+    pub(crate) reacher: Reacher<R>,
+    /// Nothing new is begun.
+    pub(crate) stopping: CancellationToken,
+    /// Nothing goes on.
+    pub(crate) killed: CancellationToken,
+    sites: Mutex<Sites>,
+    /// More may be claimed than at the last look.
+    changed: Notify,
+    tasks: TaskTracker,
 }
 
 impl<W: Work, R: Resolver> Dispatcher<W, R> {
     /// A dispatcher that is not running yet.
     pub fn new(settings: Settings, work: Arc<W>, resolver: R) -> Arc<Self> {
+        let settings = Arc::new(settings);
+        let planner = Planner::new(Arc::clone(&settings), Arc::new(resolver));
         Arc::new(Self {
+            reacher: Reacher::new(Arc::clone(&settings), planner, tls::opportunistic()),
+            sites: Mutex::new(Sites::new(Arc::clone(&settings))),
             settings,
             work,
-            resolver,
+            stopping: CancellationToken::new(),
+            killed: CancellationToken::new(),
+            changed: Notify::new(),
+            tasks: TaskTracker::new(),
         })
     }
 
     /// Delivers until `shutdown`; then finishes running transactions within [`Settings::drain`], releases the rest, and
     /// returns. To be called once, on a tokio runtime.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
-        let _ = (&self.settings, &self.work, &self.resolver);
-        shutdown.cancelled().await;
+        let mut waits_for_nothing = 0;
+        let mut swept = Instant::now();
+        while !shutdown.is_cancelled() {
+            let now = Instant::now();
+            if now.duration_since(swept) >= SWEEP_EVERY {
+                self.sites.lock().sweep(now);
+                swept = now;
+            }
+            let Some(want) = self.want(now) else {
+                tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = shutdown.cancelled() => {}
+                }
+                continue;
+            };
+            let claims = self.work.claim(&want).await;
+            let got = claims.len();
+            if got > 0 {
+                waits_for_nothing = 0;
+                let todo = self.sites.lock().accept(claims, Instant::now());
+                self.perform(todo).await;
+            }
+            if got < want.max {
+                self.wait(&want, &mut waits_for_nothing, &shutdown).await;
+            }
+        }
+        self.drain().await;
     }
 
     /// Why the site that takes this host's mail is down, if it is: for the notice about a leg that was never tried.
-    pub fn trouble(&self, _host: &Host) -> Option<Diagnosis> {
+    pub fn trouble(&self, host: &Host) -> Option<Diagnosis> {
+        self.sites.lock().trouble(host)
+    }
+
+    fn want(&self, now: Instant) -> Option<Want> {
+        let mut sites = self.sites.lock();
+        sites.tick(now);
+        sites.want()
+    }
+
+    /// Waits until a claim may give something.
+    async fn wait(&self, want: &Want, for_nothing: &mut u32, shutdown: &CancellationToken) {
+        let timer = self.sites.lock().timer();
+        let until = timer.unwrap_or_else(|| Instant::now() + SWEEP_EVERY);
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.changed.notified() => {}
+            () = sleep_until(until.into()) => {}
+            () = self.work.wait(want) => {
+                *for_nothing += 1;
+                // Woken again and again with nothing to claim: something else is wrong, but the processor is not to
+                // burn over it.
+                if *for_nothing > WAITS_FOR_NOTHING_MAX {
+                    sleep(BREATH).await;
+                }
+            }
+        }
+    }
+
+    /// The end: what waits goes back at once, what runs gets some time.
+    async fn drain(self: &Arc<Self>) {
+        self.stopping.cancel();
+        let todo = self.sites.lock().stop();
+        self.perform(todo).await;
+        self.tasks.close();
+        if timeout(self.settings.drain, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            self.killed.cancel();
+            self.tasks.wait().await;
+        }
+    }
+
+    /// Does what the state says is to be done.
+    async fn perform(self: &Arc<Self>, todo: Todo) {
+        for event in &todo.events {
+            self.work.site_changed(event);
+        }
+        todo.resolve.into_iter().for_each(|host| self.look_up(host));
+        todo.lanes.into_iter().for_each(|id| self.start_lane(id));
+        if !todo.release.is_empty() {
+            self.work.release(todo.release).await;
+        }
+        // After the release: then the released legs can be claimed too.
+        if todo.wake {
+            self.changed.notify_one();
+        }
+    }
+
+    fn start_lane(self: &Arc<Self>, id: SiteId) {
+        let Some(site) = self.sites.lock().lane_site(id) else {
+            unreachable!("a site with a lane is kept")
+        };
+        let lane = Lane::new(Arc::clone(self), id, site);
+        self.tasks.spawn(lane.run());
+    }
+
+    fn look_up(self: &Arc<Self>, host: Host) {
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let site = tokio::select! {
+                site = this.reacher.planner().site(&host) => site,
+                // What waits for it has been released by whoever stopped.
+                () = this.stopping.cancelled() => return,
+            };
+            match site {
+                Ok(key) => {
+                    let todo = this.sites.lock().resolved(host, key, Instant::now());
+                    this.perform(todo).await;
+                }
+                Err(outcome) => {
+                    let claims = this.sites.lock().unresolved(&host);
+                    let outcomes = vec![outcome; claims.len()];
+                    this.settle(claims, outcomes).await;
+                    this.changed.notify_one();
+                }
+            }
+        });
+    }
+
+    /// Ends attempts: one outcome a leg, in order.
+    pub(crate) async fn settle(&self, claims: Vec<Claim>, outcomes: Vec<Outcome>) {
+        let legs = claims.len();
+        assert_eq!(legs, outcomes.len(), "every leg has exactly one outcome");
+        for (claim, outcome) in claims.into_iter().zip(outcomes) {
+            self.work.settle(claim, outcome).await;
+        }
+        if legs > 0 && self.sites.lock().finished(legs) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Gives legs back that a lane had taken.
+    pub(crate) async fn give_back(&self, claims: Vec<Claim>) {
+        let legs = claims.len();
+        self.work.release(claims).await;
+        if self.sites.lock().finished(legs) {
+            self.changed.notify_one();
+        }
+    }
+
+    pub(crate) async fn put_back(self: &Arc<Self>, id: SiteId, parcel: Parcel) {
+        let todo = self.sites.lock().put_back(id, parcel, Instant::now());
+        self.perform(todo).await;
+    }
+
+    /// The first parcel of a new lane.
+    pub(crate) async fn first_parcel(self: &Arc<Self>, id: SiteId) -> Option<Parcel> {
+        loop {
+            let (parcel, todo) = self.sites.lock().first_parcel(id);
+            self.perform(todo).await;
+            if let Some(parcel) = self.still_ours(parcel?).await {
+                return Some(parcel);
+            }
+        }
+    }
+
+    pub(crate) async fn next(self: &Arc<Self>, id: SiteId) -> Next {
+        loop {
+            let (next, todo) = self.sites.lock().next(id);
+            self.perform(todo).await;
+            match next {
+                Next::Parcel(parcel) => {
+                    if let Some(parcel) = self.still_ours(parcel).await {
+                        return Next::Parcel(parcel);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Gives back legs that waited here so long that their lease is nearly over: someone else may hold them by the time
+    /// they are delivered.
+    async fn still_ours(&self, parcel: Parcel) -> Option<Parcel> {
+        if lease_left(&parcel) >= LEASE_NEEDED.min(self.settings.attempt_timeout) {
+            return Some(parcel);
+        }
+        tracing::debug!(leg = %parcel.first().lease.leg, "lease nearly over before its turn, given back");
+        self.give_back(parcel.into_claims()).await;
         None
     }
+
+    /// How long an attempt may take: no leg is worked on beyond its lease.
+    pub(crate) fn time_for(&self, parcel: &Parcel) -> Duration {
+        lease_left(parcel).min(self.settings.attempt_timeout)
+    }
+
+    pub(crate) fn idle_ended(&self, id: SiteId) {
+        self.sites.lock().idle_ended(id);
+    }
+
+    pub(crate) async fn connected(self: &Arc<Self>, id: SiteId) {
+        let todo = self.sites.lock().connected(id, Instant::now());
+        self.perform(todo).await;
+    }
+
+    pub(crate) async fn connect_failed(self: &Arc<Self>, id: SiteId, reason: Diagnosis) {
+        let now = Instant::now();
+        let todo = self
+            .sites
+            .lock()
+            .connect_failed(id, reason, now, &mut rand::rng());
+        self.perform(todo).await;
+    }
+
+    pub(crate) async fn connect_ended(self: &Arc<Self>, id: SiteId) {
+        let todo = self.sites.lock().connect_ended(id, Instant::now());
+        self.perform(todo).await;
+    }
+
+    pub(crate) async fn worked(self: &Arc<Self>, id: SiteId) {
+        let todo = self.sites.lock().worked(id, Instant::now());
+        self.perform(todo).await;
+    }
+
+    pub(crate) async fn closed(self: &Arc<Self>, id: SiteId) {
+        let todo = self.sites.lock().closed(id, Instant::now());
+        self.perform(todo).await;
+    }
 }
+
+/// How long the first of the parcel's leases lasts, by the wall clock, in which leases are written.
+fn lease_left(parcel: &Parcel) -> Duration {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+    let now = Timestamp::from_unix_millis(millis);
+    parcel.lease_end().since(now)
+}
+
+/// How often what nobody asks for any more is forgotten, and the longest wait.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// A leg with less of its lease left is not begun.
+const LEASE_NEEDED: Duration = Duration::from_mins(1);
+/// How often in a row the other side may wake us for nothing before we breathe in between.
+const WAITS_FOR_NOTHING_MAX: u32 = 3;
+const BREATH: Duration = Duration::from_millis(50);

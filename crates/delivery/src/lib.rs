@@ -12,10 +12,21 @@
 //!
 //! It knows nothing of the queue, of retry times, of bounces or of the log: those are on the other side of [`Work`].
 
-mod settings;
-mod route;
-mod work;
+mod connection;
 mod dispatcher;
+mod health;
+mod lane;
+mod memory;
+mod mx;
+mod parcel;
+mod peer;
+mod plan;
+mod reach;
+mod route;
+mod settings;
+mod sites;
+mod tls;
+mod work;
 
 pub use dispatcher::Dispatcher;
 pub use route::{HopHost, NextHop, Route, RouteError, Routes};

@@ -30,8 +30,10 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long to wait for replies (RFC 5321 §4.5.3.2).
     pub timeouts: Timeouts,
-    /// How long one transaction may take as a whole, however lively the peer: no leg outlives its lease.
-    pub transaction_timeout: Duration,
+    /// How long one attempt may take as a whole, from the first connection to the last reply, however lively the peer.
+    pub attempt_timeout: Duration,
+    /// Whether an 8-bit body goes as it is to a peer without 8BITMIME (see [`smtp::client::Settings`]).
+    pub eight_bit_anyway: bool,
     /// How long a connection is kept open without work.
     pub idle: Duration,
     /// Messages over one connection at most; a peer's LIMITS MAILMAX counts besides.
@@ -81,7 +83,8 @@ impl Settings {
             connections: 1000,
             connect_timeout: Duration::from_secs(30),
             timeouts: Timeouts::default(),
-            transaction_timeout: Duration::from_mins(60),
+            attempt_timeout: Duration::from_mins(60),
+            eight_bit_anyway: true,
             idle: Duration::from_secs(10),
             messages_per_connection: 1000,
             recipients_per_transaction: 100,

@@ -15,9 +15,9 @@ pub trait Work: Send + Sync + 'static {
     /// A message's body.
     type Body: Body;
 
-    /// Due legs, in order within a host, at most as many as wanted. Their leases should last longer than
-    /// [`Settings::transaction_timeout`](crate::Settings::transaction_timeout); empty when nothing is due, or when
-    /// the spool is out of order (which this side logs).
+    /// Due legs, in order within a host, at most as many as wanted. Their leases should last well beyond
+    /// [`Settings::attempt_timeout`](crate::Settings::attempt_timeout), since a leg may wait for its turn first:
+    /// a leg with less than a minute of its lease left is released instead of tried. Empty when nothing is due, or when the spool is out of order (which this side logs).
     fn claim(&self, want: &Want) -> impl Future<Output = Vec<Claim>> + Send;
 
     /// The body of a message, our Received header included, a leg's own `trace` not.
@@ -51,8 +51,6 @@ pub struct Want {
     pub max: usize,
     /// Legs of one host at most.
     pub per_host: usize,
-    /// Only legs of this host.
-    pub only: Option<Host>,
     /// No legs of these hosts: their site is down, or has enough to do. Shared, since it may be large; the same
     /// `Arc` (see [`Arc::ptr_eq`]) is the same set.
     pub exclude: Arc<HashSet<Host>>,

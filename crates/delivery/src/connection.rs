@@ -1,0 +1,369 @@
+//! One connection to one host: the loop that drives a `smtp::client::Session` over a socket.
+//!
+//! The session says what to write and how long to wait; this reads, writes and keeps time. A pipelined group of commands
+//! is one write; so are the header lines and a small body. Memory is bounded by [`WRITE_AT`] and one piece of the body.
+//!
+//! It does *not* choose hosts, and knows no legs.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use envelope::{Diagnosis, EnhancedStatus, Outcome};
+use rustls::ClientConfig;
+use smtp::Capabilities;
+use smtp::client::{Event, Session, Transaction};
+use tokio::time::{timeout, timeout_at};
+
+use crate::peer::Peer;
+use crate::tls::Stream;
+use crate::work::Body;
+
+/// An open connection whose session is ready for a transaction.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: Option<Stream>,
+    session: Session,
+    peer: Peer,
+    input: Box<[u8]>,
+    write_timeout: Duration,
+    /// Octets read so far: tells whether the peer answered at all.
+    octets_read: u64,
+    /// Reading and writing are over.
+    ended: bool,
+    transactions: u64,
+}
+
+/// How to open a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Opening {
+    pub(crate) session: Arc<smtp::client::Settings>,
+    /// `None`: no TLS, whatever the peer offers.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// The source address; `None` leaves it to the system.
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) connect_timeout: Duration,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// The address could not be reached.
+    Unreachable(Diagnosis),
+    /// It could, but the greeting or EHLO did not go well.
+    NoService(Diagnosis),
+    /// The TLS handshake failed; clear text may work, over a new connection.
+    Tls(Diagnosis),
+}
+
+/// The end of a transaction.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// One outcome a recipient, in order. The connection can be used again.
+    Ready(Vec<Outcome>),
+    /// The same, but the connection is gone.
+    Closed(Vec<Outcome>),
+    /// The connection had died of age: the peer said nothing at all to this transaction.
+    Stale,
+}
+
+impl Connection {
+    /// Connects and says hello; begins TLS if it is offered and wanted.
+    pub(crate) async fn open(peer: Peer, opening: &Opening) -> Result<Self, OpenError> {
+        let stream = peer
+            .connect(opening.source, opening.connect_timeout)
+            .await
+            .map_err(OpenError::Unreachable)?;
+        let mut connection = Self {
+            stream: Some(Stream::Clear(stream)),
+            session: Session::new(Arc::clone(&opening.session), Instant::now()),
+            peer,
+            input: vec![0; READ_OCTETS].into(),
+            write_timeout: opening.session.timeouts.body,
+            octets_read: 0,
+            ended: false,
+            transactions: 0,
+        };
+        connection.hello().await.map_err(OpenError::NoService)?;
+        if let Some(config) = &opening.tls
+            && connection.session.capabilities().starttls
+        {
+            let limit = opening.session.timeouts.hello;
+            connection.start_tls(config, limit).await?;
+        }
+        Ok(connection)
+    }
+
+    /// What the peer can do.
+    pub(crate) fn capabilities(&self) -> &Capabilities {
+        self.session.capabilities()
+    }
+
+    /// The address that is talked to.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.peer.address.ip()
+    }
+
+    /// Transactions so far.
+    pub(crate) fn transactions(&self) -> u64 {
+        self.transactions
+    }
+
+    /// Sends one message: `trace` and then `body`.
+    pub(crate) async fn deliver(
+        &mut self,
+        transaction: Transaction,
+        trace: &str,
+        mut body: impl Body,
+    ) -> Delivery {
+        let read_before = self.octets_read;
+        let recipients = transaction.recipients.len();
+        self.session.send(Instant::now(), transaction);
+        let mut outcomes = None;
+        let closed = loop {
+            match self.poll() {
+                Some(Event::BodyWanted) => self.begin_body(trace),
+                Some(Event::Done(done)) => outcomes = Some(done),
+                Some(Event::Ready) => break None,
+                Some(Event::Closed(diagnosis)) => break Some(diagnosis),
+                Some(event) => unreachable!("{event:?} in a transaction"),
+                None if self.session.wants_body() => self.send_piece(&mut body).await,
+                None => self.turn().await,
+            }
+        };
+        let reused = self.transactions > 0;
+        self.transactions += 1;
+        if closed.is_some() && reused && self.octets_read == read_before {
+            return Delivery::Stale;
+        }
+        let mut outcomes = outcomes.unwrap_or_default();
+        debug_assert!(outcomes.len() == recipients || closed.is_some());
+        let missing = closed
+            .clone()
+            .unwrap_or_else(|| Diagnosis::local(PROTOCOL_ERROR, "no outcome"));
+        outcomes.resize(recipients, Outcome::Deferred(missing));
+        outcomes
+            .iter_mut()
+            .for_each(|outcome| self.peer.sign(outcome_diagnosis(outcome)));
+        match closed {
+            None => Delivery::Ready(outcomes),
+            Some(_) => Delivery::Closed(outcomes),
+        }
+    }
+
+    /// Waits, with nothing to do, until the peer ends the connection. To be dropped when there is work.
+    pub(crate) async fn closed_by_peer(&mut self) {
+        loop {
+            let read = match &mut self.stream {
+                Some(stream) => stream.read(&mut self.input).await,
+                None => return,
+            };
+            self.take_in(read);
+            if let Some(Event::Closed(_)) = self.poll() {
+                return;
+            }
+        }
+    }
+
+    /// Says QUIT and closes.
+    pub(crate) async fn quit(mut self) {
+        if self.ended {
+            return;
+        }
+        self.session.quit(Instant::now());
+        while !matches!(self.event().await, Event::Closed(_)) {}
+    }
+
+    /// Through greeting and EHLO, or EHLO after TLS.
+    async fn hello(&mut self) -> Result<(), Diagnosis> {
+        match self.event().await {
+            Event::Ready => Ok(()),
+            Event::Closed(diagnosis) => Err(diagnosis),
+            event => unreachable!("{event:?} before any transaction"),
+        }
+    }
+
+    async fn start_tls(
+        &mut self,
+        config: &Arc<ClientConfig>,
+        limit: Duration,
+    ) -> Result<(), OpenError> {
+        self.session.start_tls(Instant::now());
+        match self.event().await {
+            Event::TlsGo => {}
+            // Opportunistic: then in clear, over this connection.
+            Event::TlsRefused(_) => return Ok(()),
+            Event::Closed(diagnosis) => return Err(OpenError::Tls(diagnosis)),
+            event => unreachable!("{event:?} after STARTTLS"),
+        }
+        let Some(stream) = self.stream.take() else {
+            unreachable!("only closing takes the stream, and that is the last event")
+        };
+        let name = self.peer.name.as_ref();
+        let handshake = stream.start_tls(Arc::clone(config), name, self.peer.address.ip());
+        let failed = |text: String| {
+            let mut diagnosis = Diagnosis::local(TLS_FAILED, format!("TLS handshake: {text}"));
+            self.peer.sign(&mut diagnosis);
+            OpenError::Tls(diagnosis)
+        };
+        let stream = match timeout(limit, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(failed(error.to_string())),
+            Err(_) => return Err(failed("timeout".to_owned())),
+        };
+        self.stream = Some(stream);
+        self.session.handle_tls_started(Instant::now());
+        self.hello().await.map_err(OpenError::Tls)
+    }
+
+    /// Drives the session to its next event.
+    async fn event(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.poll() {
+                return event;
+            }
+            self.turn().await;
+        }
+    }
+
+    /// The session's next event, if it has one. After the last one there is always another `Closed`.
+    fn poll(&mut self) -> Option<Event> {
+        let closed = Diagnosis::local(CLOSED, "connection closed");
+        let over = self.ended.then_some(Event::Closed(closed));
+        let mut event = self.session.poll_event().or(over)?;
+        if let Event::Closed(diagnosis) = &mut event {
+            self.ended = true;
+            self.peer.sign(diagnosis);
+        }
+        Some(event)
+    }
+
+    /// Writes what there is to write, then waits.
+    async fn turn(&mut self) {
+        self.flush().await;
+        // A write that failed is the end: there is nothing to wait for.
+        if self.stream.is_some() {
+            self.wait().await;
+        }
+    }
+
+    /// Waits for bytes, the end of the connection, or the session's timeout.
+    async fn wait(&mut self) {
+        let Some(stream) = &mut self.stream else {
+            self.close();
+            return;
+        };
+        let read = stream.read(&mut self.input);
+        let read = match self.session.poll_timeout() {
+            Some(due) => timeout_at(due.into(), read).await,
+            None => Ok(read.await),
+        };
+        match read {
+            Ok(read) => self.take_in(read),
+            Err(_) => self.session.handle_timeout(Instant::now()),
+        }
+    }
+
+    fn take_in(&mut self, read: io::Result<usize>) {
+        match read {
+            Ok(octets @ 1..) => {
+                self.octets_read += octets as u64;
+                let now = Instant::now();
+                self.session.handle_bytes(now, &self.input[..octets]);
+            }
+            Ok(0) | Err(_) => self.close(),
+        }
+    }
+
+    fn close(&mut self) {
+        self.ended = true;
+        self.stream = None;
+        self.session.handle_closed(Instant::now());
+    }
+
+    fn begin_body(&mut self, trace: &str) {
+        if !trace.is_empty() {
+            self.session.send_body(Instant::now(), trace.as_bytes());
+        }
+    }
+
+    /// Gives the session the next piece of the body; writes when enough has gathered.
+    async fn send_piece(&mut self, body: &mut impl Body) {
+        match body.chunk().await {
+            Ok(Some(chunk)) => self.session.send_body(Instant::now(), &chunk),
+            Ok(None) => self.session.finish_body(Instant::now()),
+            Err(error) => {
+                tracing::error!(%error, "cannot read a message's body; its connection is given up");
+                self.session.abort_body(Instant::now());
+            }
+        }
+        if self.session.output().len() >= WRITE_AT {
+            self.flush().await;
+        }
+    }
+
+    /// Writes what the session has to say. When that fails, what the peer said before may still be there to be read:
+    /// often the reason.
+    async fn flush(&mut self) {
+        let output = self.session.output();
+        if output.is_empty() {
+            return;
+        }
+        let Some(stream) = &mut self.stream else {
+            output.clear();
+            return;
+        };
+        let written = write_all(stream, output, self.write_timeout).await;
+        output.clear();
+        // A buffer that grew for a large piece is not kept for the rest of the connection.
+        output.shrink_to(4 * WRITE_AT);
+        if written.is_err() {
+            self.read_last_words().await;
+        }
+    }
+
+    async fn read_last_words(&mut self) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        if let Ok(Ok(octets @ 1..)) = timeout(LAST_WORDS, stream.read(&mut self.input)).await {
+            self.take_in(Ok(octets));
+        }
+        self.close();
+    }
+}
+
+/// Writes all of it; each piece that the system takes may last `limit`.
+async fn write_all(stream: &mut Stream, mut bytes: &[u8], limit: Duration) -> io::Result<()> {
+    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+    while !bytes.is_empty() {
+        let written = timeout(limit, stream.write(bytes)).await.map_err(late)??;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[written..];
+    }
+    timeout(limit, stream.flush()).await.map_err(late)?
+}
+
+fn outcome_diagnosis(outcome: &mut Outcome) -> &mut Diagnosis {
+    match outcome {
+        Outcome::Delivered(diagnosis)
+        | Outcome::Deferred(diagnosis)
+        | Outcome::Failed(diagnosis) => diagnosis,
+    }
+}
+
+/// RFC 3463 §3.5: bad connection.
+const CLOSED: EnhancedStatus = EnhancedStatus::transient(4, 2);
+/// RFC 3463 §3.6: other or undefined protocol status.
+const PROTOCOL_ERROR: EnhancedStatus = EnhancedStatus::transient(5, 0);
+/// RFC 3463 §3.8: cryptographic failure.
+const TLS_FAILED: EnhancedStatus = EnhancedStatus::transient(7, 5);
+/// Replies are short.
+const READ_OCTETS: usize = 4096;
+/// The body is written when this much has gathered.
+const WRITE_AT: usize = 64 << 10;
+/// How long to wait for what the peer said before it closed.
+const LAST_WORDS: Duration = Duration::from_secs(2);

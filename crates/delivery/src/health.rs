@@ -1,0 +1,293 @@
+//! The state of one site: whether it can be reached, and how many connections it gets. Pure; clock and randomness come in.
+//!
+//! ```text
+//!            first connection, or any while none is open, fails
+//!    Up ───────────────────────────────────────────────────────► Down ◄─┐ probe fails:
+//!     ▲                                                           │     │ the pause doubles
+//!     └───────────────────────────────────────────────────────────┴─────┘
+//!                          probe connects: window 1, then ramping
+//! ```
+//!
+//! While no connection is open only one is tried at a time, so a site that died costs one attempt and not as many as
+//! it has lanes. A new connection that fails beside open ones is a limit of the peer, not an outage.
+
+use std::time::{Duration, Instant};
+
+use envelope::Diagnosis;
+use rand::{Rng, RngExt};
+
+/// What a site knows about itself.
+#[derive(Debug)]
+pub(crate) struct Health {
+    limits: Limits,
+    down: Option<Down>,
+    /// Connections that are allowed at the moment; 1 to `limits.concurrency`.
+    window: usize,
+    connecting: usize,
+    open: usize,
+    /// No further connection before this, after one failed beside open ones.
+    crowded_until: Option<Instant>,
+}
+
+/// The settings that matter here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) concurrency: usize,
+    pub(crate) probe_first: Duration,
+    pub(crate) probe_longest: Duration,
+}
+
+#[derive(Debug)]
+struct Down {
+    since: Instant,
+    failures: u32,
+    probe_at: Instant,
+    reason: Diagnosis,
+}
+
+/// What a failed connection means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Others are open: the peer wants no more of them.
+    Crowded,
+    /// The site is down, since now or still; `failures` attempts failed since it was up.
+    Down { failures: u32, probe_in: Duration },
+}
+
+impl Health {
+    /// A site of which nothing is known: up, and one connection to begin with.
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            down: None,
+            window: 1,
+            connecting: 0,
+            open: 0,
+            crowded_until: None,
+        }
+    }
+
+    /// Whether another connection may be tried now. Whoever does it calls [`Health::connecting`].
+    pub(crate) fn may_connect(&self, now: Instant) -> bool {
+        if let Some(down) = &self.down {
+            return self.connecting == 0 && now >= down.probe_at;
+        }
+        if self.open == 0 {
+            return self.connecting == 0;
+        }
+        self.open + self.connecting < self.window && self.crowded_until.is_none_or(|t| now >= t)
+    }
+
+    pub(crate) fn connecting(&mut self) {
+        self.connecting += 1;
+    }
+
+    /// An attempt ended without saying anything about the site.
+    pub(crate) fn connect_ended(&mut self) {
+        self.connecting -= 1;
+    }
+
+    /// A connection is open. Tells how long the site was down, if it was.
+    pub(crate) fn connected(&mut self, now: Instant) -> Option<Duration> {
+        self.connecting -= 1;
+        self.open += 1;
+        let down = self.down.take()?;
+        self.window = 1;
+        Some(now.saturating_duration_since(down.since))
+    }
+
+    /// No host of the site gave us a connection.
+    pub(crate) fn connect_failed(
+        &mut self,
+        now: Instant,
+        reason: Diagnosis,
+        rng: &mut impl Rng,
+    ) -> Failure {
+        self.connecting -= 1;
+        if self.open > 0 {
+            self.window = self.open;
+            self.crowded_until = Some(now + CROWDED_PAUSE);
+            return Failure::Crowded;
+        }
+        let earlier = self.down.take();
+        let failures = earlier.as_ref().map_or(1, |down| down.failures + 1);
+        let probe_in = self.pause(failures, rng);
+        self.down = Some(Down {
+            since: earlier.map_or(now, |down| down.since),
+            failures,
+            probe_at: now + probe_in,
+            reason,
+        });
+        Failure::Down { failures, probe_in }
+    }
+
+    /// A connection was closed.
+    pub(crate) fn closed(&mut self) {
+        self.open -= 1;
+    }
+
+    /// The peer finished a transaction: it gets one connection more.
+    pub(crate) fn worked(&mut self) {
+        self.window = (self.window + 1).min(self.limits.concurrency.max(1));
+    }
+
+    /// Whether the site is down and its probe is not due.
+    pub(crate) fn is_resting(&self, now: Instant) -> bool {
+        self.down.as_ref().is_some_and(|down| now < down.probe_at)
+    }
+
+    /// When the next probe is due, and why the site is down, if it is.
+    pub(crate) fn down(&self) -> Option<(Instant, &Diagnosis)> {
+        let down = self.down.as_ref()?;
+        Some((down.probe_at, &down.reason))
+    }
+
+    /// Connections being made.
+    pub(crate) fn attempts(&self) -> usize {
+        self.connecting
+    }
+
+    /// Connections open or being made.
+    pub(crate) fn connections(&self) -> usize {
+        self.open + self.connecting
+    }
+
+    /// Doubles with each failure; a tenth up or down, so that sites that fell together are not probed together.
+    fn pause(&self, failures: u32, rng: &mut impl Rng) -> Duration {
+        let doublings = (failures - 1).min(DOUBLINGS_MAX);
+        let pause = self.limits.probe_first * 2u32.pow(doublings);
+        let pause = pause.min(self.limits.probe_longest);
+        pause.mul_f64(rng.random_range(0.9..1.1))
+    }
+}
+
+/// How long a peer that refused one connection too many is left alone with those it has.
+const CROWDED_PAUSE: Duration = Duration::from_secs(10);
+/// Beyond any sensible longest pause; keeps the power from overflowing.
+const DOUBLINGS_MAX: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use envelope::EnhancedStatus;
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    use super::*;
+
+    struct Simulation {
+        health: Health,
+        now: Instant,
+        rng: SmallRng,
+    }
+
+    impl Simulation {
+        fn new() -> Self {
+            let limits = Limits {
+                concurrency: 5,
+                probe_first: Duration::from_secs(30),
+                probe_longest: Duration::from_mins(10),
+            };
+            Self {
+                health: Health::new(limits),
+                now: Instant::now(),
+                rng: SmallRng::seed_from_u64(1),
+            }
+        }
+
+        /// Begins as many connections as allowed; tells how many.
+        fn connect_all(&mut self) -> usize {
+            (0..100)
+                .take_while(|_| {
+                    let may = self.health.may_connect(self.now);
+                    if may {
+                        self.health.connecting();
+                    }
+                    may
+                })
+                .count()
+        }
+
+        fn fail(&mut self) -> Failure {
+            let reason = Diagnosis::local(EnhancedStatus::transient(4, 1), "connection refused");
+            self.health.connect_failed(self.now, reason, &mut self.rng)
+        }
+
+        fn wait(&mut self, secs: u64) {
+            self.now += Duration::from_secs(secs);
+        }
+    }
+
+    #[test]
+    fn a_dead_site_costs_one_attempt_a_probe() {
+        let mut site = Simulation::new();
+        let mut attempts = 0;
+        let mut pauses = Vec::new();
+        // A day, asked every second.
+        for _ in 0..86_400 {
+            let begun = site.connect_all();
+            assert!(begun <= 1);
+            attempts += begun;
+            if begun == 1 {
+                let Failure::Down { failures, probe_in } = site.fail() else {
+                    panic!("crowded")
+                };
+                assert_eq!(failures as usize, attempts);
+                pauses.push(probe_in.as_secs_f64());
+            }
+            site.wait(1);
+        }
+        // 30 + 60 + 120 + 240 + 480 s, then every 600 s.
+        assert!((140..=160).contains(&attempts), "{attempts}");
+        for (pause, expected) in pauses.iter().zip([30.0, 60.0, 120.0, 240.0, 480.0, 600.0]) {
+            assert!(
+                (pause / expected - 1.0f64).abs() <= 0.1,
+                "{pause} {expected}"
+            );
+        }
+        assert!(pauses[9] != pauses[10], "no jitter");
+    }
+
+    #[test]
+    fn recovery_ramps() {
+        let mut site = Simulation::new();
+        assert_eq!(site.connect_all(), 1);
+        site.fail();
+        assert!(site.health.is_resting(site.now));
+        site.wait(40);
+        assert!(!site.health.is_resting(site.now));
+        assert_eq!(site.connect_all(), 1);
+        site.wait(2);
+        assert_eq!(
+            site.health.connected(site.now),
+            Some(Duration::from_secs(42))
+        );
+        assert_eq!(site.health.down(), None);
+        assert_eq!(site.connect_all(), 0);
+        for expected in [1, 1, 1, 1, 0, 0] {
+            site.health.worked();
+            assert_eq!(site.connect_all(), expected);
+            if expected == 1 {
+                assert_eq!(site.health.connected(site.now), None);
+            }
+        }
+        assert_eq!(site.health.connections(), 5);
+        // All closed while idle, then it dies: one attempt again.
+        (0..5).for_each(|_| site.health.closed());
+        assert_eq!(site.connect_all(), 1);
+        assert!(matches!(site.fail(), Failure::Down { failures: 1, .. }));
+    }
+
+    #[test]
+    fn a_refused_extra_connection_is_no_outage() {
+        let mut site = Simulation::new();
+        site.connect_all();
+        site.health.connected(site.now);
+        site.health.worked();
+        assert_eq!(site.connect_all(), 1);
+        assert_eq!(site.fail(), Failure::Crowded);
+        site.health.worked();
+        assert_eq!(site.connect_all(), 0);
+        site.wait(10);
+        assert_eq!(site.connect_all(), 1);
+    }
+}

@@ -1,0 +1,110 @@
+//! Legs that go to a host in one transaction: the same message under the same reverse path with the same trace header.
+//!
+//! Recipients must not learn of each other from a shared trace header, so legs with different ones never share.
+
+use std::collections::HashSet;
+
+use envelope::{BodyKind, Claim, Timestamp};
+use smtp::Capabilities;
+use smtp::client::{Transaction, TransactionRecipient};
+
+/// One or more legs; never none.
+#[derive(Debug)]
+pub(crate) struct Parcel(Vec<Claim>);
+
+impl Parcel {
+    pub(crate) fn new(claim: Claim) -> Self {
+        Self(vec![claim])
+    }
+
+    /// Adds the leg if it belongs here and there is room; gives it back otherwise.
+    pub(crate) fn add(&mut self, claim: Claim, recipients_max: usize) -> Result<(), Claim> {
+        let first = self.first();
+        let belongs = self.0.len() < recipients_max
+            && first.message.id == claim.message.id
+            && first.leg.reverse_path == claim.leg.reverse_path
+            && first.leg.trace == claim.leg.trace;
+        if !belongs {
+            return Err(claim);
+        }
+        self.0.push(claim);
+        Ok(())
+    }
+
+    /// The first leg; what all have in common is read from it.
+    pub(crate) fn first(&self) -> &Claim {
+        &self.0[0]
+    }
+
+    /// How many legs.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn into_claims(self) -> Vec<Claim> {
+        self.0
+    }
+
+    /// Keeps what the peer takes in one transaction (RFC 9422 §4) and returns the rest.
+    pub(crate) fn split(&mut self, peer: &Capabilities) -> Option<Self> {
+        let number = |limit: Option<u32>| limit.map_or(usize::MAX, |n| n.max(1) as usize);
+        let recipients_max = number(peer.limits.rcpt_max);
+        let domains_max = number(peer.limits.rcpt_domain_max);
+        let mut domains = HashSet::new();
+        let mut fits = |claim: &Claim| {
+            domains.insert(claim.leg.target.host().clone());
+            domains.len() <= domains_max
+        };
+        let within_domains = self.0.iter().take_while(|c| fits(c)).count();
+        let keep = within_domains.min(recipients_max).max(1);
+        let rest = self.0.split_off(keep.min(self.0.len()));
+        (!rest.is_empty()).then_some(Self(rest))
+    }
+
+    /// What is said to the peer.
+    pub(crate) fn transaction(&self) -> Transaction {
+        let Claim { message, leg, .. } = self.first();
+        let recipient = |claim: &Claim| TransactionRecipient {
+            target: claim.leg.target.clone(),
+            notify: claim.leg.notify,
+            original: claim.leg.original.clone(),
+        };
+        Transaction {
+            reverse_path: leg.reverse_path.clone(),
+            recipients: self.0.iter().map(recipient).collect(),
+            body: message.body,
+            smtputf8: message.smtputf8,
+            size: self.size(),
+            ret: message.ret,
+            envid: message.envid.clone(),
+            prefers_chunking: false,
+        }
+    }
+
+    /// Whether the peer lacks something without which this cannot go to it, so that another host should be tried.
+    pub(crate) fn is_beyond(&self, peer: &Capabilities, eight_bit_anyway: bool) -> bool {
+        let Claim { message, leg, .. } = self.first();
+        let mut addresses = leg
+            .reverse_path
+            .mailbox()
+            .into_iter()
+            .chain(self.0.iter().map(|claim| &claim.leg.target));
+        let smtputf8 = message.smtputf8 || addresses.any(|mailbox| !mailbox.is_ascii());
+        let eight_bit = message.body == BodyKind::EightBitMime && !eight_bit_anyway;
+        peer.size.is_some_and(|max| self.size() > max)
+            || (smtputf8 && !peer.smtputf8)
+            || (eight_bit && !peer.eight_bit_mime)
+    }
+
+    /// Octets that go to the peer as the body.
+    fn size(&self) -> u64 {
+        let Claim { message, leg, .. } = self.first();
+        message.size + leg.trace.len() as u64
+    }
+
+    /// When the first of the leases ends.
+    pub(crate) fn lease_end(&self) -> Timestamp {
+        let ends = self.0.iter().map(|claim| claim.lease.expires);
+        ends.min().unwrap_or(Timestamp::from_unix_millis(0))
+    }
+}

@@ -1,0 +1,342 @@
+//! From a host in an address to the site that takes its mail, and from a site to the hosts to try: DNS and routes.
+//!
+//! Two steps, because the first is made once per domain and the second once per connection: domains with the same MX
+//! set share a site, and the addresses behind it change at their own pace (hickory caches them by their TTL).
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use dns::{Mx, Resolver};
+use envelope::{Diagnosis, Domain, EnhancedStatus, Host, Outcome};
+use tokio::task::JoinSet;
+
+use crate::mx::{self, Candidate, DNS_TROUBLE, MailHost};
+use crate::route::{HopHost, NextHop};
+use crate::settings::Settings;
+
+/// What domains have in common that share connections, limits and back-off.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum SiteKey {
+    /// The same set of MX records, sorted.
+    Mx(Arc<[Mx]>),
+    /// A domain without MX: it is its own host (RFC 5321 §5.1, implicit MX).
+    Implicit(Domain),
+    /// A static route.
+    Hop(NextHop),
+    /// An address literal.
+    Literal(IpAddr),
+}
+
+/// Looks up sites and hosts.
+#[derive(Debug)]
+pub(crate) struct Planner<R> {
+    settings: Arc<Settings>,
+    resolver: Arc<R>,
+}
+
+/// The hosts of a site, best first, and the port that they listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) hosts: Vec<MailHost>,
+    pub(crate) port: u16,
+}
+
+impl<R: Resolver> Planner<R> {
+    pub(crate) fn new(settings: Arc<Settings>, resolver: Arc<R>) -> Self {
+        Self { settings, resolver }
+    }
+
+    /// The site that takes mail for `host`; otherwise the outcome for all such mail.
+    pub(crate) async fn site(&self, host: &Host) -> Result<SiteKey, Outcome> {
+        let domain = match host {
+            Host::Literal(address) => return Ok(SiteKey::Literal(*address)),
+            Host::Domain(domain) => domain,
+        };
+        if let Some(hop) = self.settings.routes.find(domain) {
+            return Ok(SiteKey::Hop(hop.clone()));
+        }
+        match self.resolver.mx(domain).await {
+            Ok(mut records) => {
+                records.sort();
+                records.dedup();
+                // The best ones: nobody has more, but who makes up DNS answers may.
+                records.truncate(EXCHANGES_MAX);
+                Ok(SiteKey::Mx(records.into()))
+            }
+            Err(dns::Error::NoRecords) => Ok(SiteKey::Implicit(domain.clone())),
+            Err(error) => Err(unresolved(domain, &error)),
+        }
+    }
+
+    /// The hosts to try for a site. A deferred outcome is a fact about the site, like a host that cannot be reached.
+    pub(crate) async fn hosts(&self, site: &SiteKey) -> Result<Plan, Outcome> {
+        let usual = self.settings.port;
+        let (hosts, port) = match site {
+            SiteKey::Mx(records) => (self.exchanges(records).await?, usual),
+            SiteKey::Implicit(domain) => (self.implicit(domain).await?, usual),
+            SiteKey::Literal(address) => {
+                if self.is_ourselves(None, &[*address]) {
+                    return Err(mx::loops_back());
+                }
+                (vec![unnamed(*address)], usual)
+            }
+            // A route is an order, not a finding: it is followed even to an address of this machine.
+            SiteKey::Hop(hop) => (self.hop(&hop.host).await?, hop.port.unwrap_or(usual)),
+        };
+        Ok(Plan { hosts, port })
+    }
+
+    async fn exchanges(&self, records: &[Mx]) -> Result<Vec<MailHost>, Outcome> {
+        let candidates = self.candidates(records).await;
+        let ours = |name: &Domain, addresses: &[IpAddr]| self.is_ourselves(Some(name), addresses);
+        mx::select(candidates, ours, &mut rand::rng())
+    }
+
+    /// All exchanges with their addresses, looked up at the same time: whether one of them is us must be known
+    /// before any is tried.
+    async fn candidates(&self, records: &[Mx]) -> Vec<Candidate> {
+        let mut lookups = JoinSet::new();
+        for record in records {
+            let (resolver, record) = (Arc::clone(&self.resolver), record.clone());
+            lookups.spawn(async move {
+                Candidate {
+                    addresses: resolver.addresses(&record.exchange).await,
+                    preference: record.preference,
+                    name: record.exchange,
+                }
+            });
+        }
+        let mut candidates = lookups.join_all().await;
+        candidates
+            .iter_mut()
+            .filter_map(|candidate| candidate.addresses.as_mut().ok())
+            .for_each(|addresses| addresses.truncate(ADDRESSES_MAX));
+        candidates
+    }
+
+    async fn implicit(&self, domain: &Domain) -> Result<Vec<MailHost>, Outcome> {
+        let addresses = self.resolver.addresses(domain).await;
+        if let Err(error) = &addresses {
+            return Err(unresolved(domain, error));
+        }
+        let candidate = Candidate {
+            preference: 0,
+            name: domain.clone(),
+            addresses,
+        };
+        let ours = |name: &Domain, addresses: &[IpAddr]| self.is_ourselves(Some(name), addresses);
+        mx::select(vec![candidate], ours, &mut rand::rng())
+    }
+
+    async fn hop(&self, host: &HopHost) -> Result<Vec<MailHost>, Outcome> {
+        let name = match host {
+            HopHost::Address(address) => return Ok(vec![unnamed(*address)]),
+            HopHost::Name(name) => name,
+        };
+        // A route whose host has no address is a mistake of ours: mail waits for its repair.
+        let addresses = self.resolver.addresses(name).await.map_err(|error| {
+            let text = format!("cannot look up the route's host {name}: {error}");
+            Outcome::Deferred(Diagnosis::local(DNS_TROUBLE, text))
+        })?;
+        let candidate = Candidate {
+            preference: 0,
+            name: name.clone(),
+            addresses: Ok(addresses),
+        };
+        mx::select(vec![candidate], |_, _| false, &mut rand::rng())
+    }
+
+    /// Whether connecting to such a host would reach this relay (RFC 5321 §5.1).
+    fn is_ourselves(&self, name: Option<&Domain>, addresses: &[IpAddr]) -> bool {
+        name == Some(&self.settings.hello_name) || addresses.iter().any(|a| self.is_our_address(*a))
+    }
+
+    fn is_our_address(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let mut listeners = self.settings.listeners.iter();
+        listeners.any(|listener| {
+            let on = listener.ip().to_canonical();
+            listener.port() == self.settings.port
+                && (on == address || (on.is_unspecified() && is_of_this_machine(address)))
+        })
+    }
+}
+
+/// A site's name for logs: its best host.
+impl fmt::Display for SiteKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mx(records) => match records.first() {
+                Some(best) => best.exchange.fmt(f),
+                None => f.write_str("(none)"),
+            },
+            Self::Implicit(domain) => domain.fmt(f),
+            Self::Hop(hop) => hop.fmt(f),
+            Self::Literal(address) => Host::Literal(*address).fmt(f),
+        }
+    }
+}
+
+fn unnamed(address: IpAddr) -> MailHost {
+    MailHost {
+        name: None,
+        addresses: vec![address],
+    }
+}
+
+/// What a failed lookup of a recipient's domain means for its mail.
+fn unresolved(domain: &Domain, error: &dns::Error) -> Outcome {
+    match error {
+        dns::Error::NoSuchDomain => Outcome::Failed(Diagnosis::local(
+            BAD_DOMAIN,
+            format!("no such domain: {domain}"),
+        )),
+        dns::Error::NoRecords => Outcome::Failed(Diagnosis::local(
+            BAD_DOMAIN,
+            format!("{domain} has neither MX nor address records"),
+        )),
+        dns::Error::NullMx => Outcome::Failed(Diagnosis::local(
+            NULL_MX,
+            format!("{domain} takes no mail (null MX)"),
+        )),
+        dns::Error::Trouble(reason) => Outcome::Deferred(Diagnosis::local(
+            DNS_TROUBLE,
+            format!("cannot look up {domain}: {reason}"),
+        )),
+    }
+}
+
+/// Whether the address is one of this machine's: then the system would use the same one as the source.
+/// Connecting a UDP socket sends nothing; it only chooses the route.
+fn is_of_this_machine(address: IpAddr) -> bool {
+    if address.is_loopback() {
+        return true;
+    }
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => IpAddr::from([0u8; 4]),
+        IpAddr::V6(_) => IpAddr::from([0u8; 16]),
+    };
+    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect(SocketAddr::new(address, DISCARD_PORT))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip() == address)
+}
+
+/// RFC 3463 §3.2: bad destination system address.
+const BAD_DOMAIN: EnhancedStatus = EnhancedStatus::permanent(1, 2);
+/// RFC 7505 §4.1.
+const NULL_MX: EnhancedStatus = EnhancedStatus::permanent(1, 10);
+/// MX records looked at.
+const EXCHANGES_MAX: usize = 20;
+/// Addresses of one exchange looked at.
+const ADDRESSES_MAX: usize = 8;
+/// Any will do; nothing is sent to it.
+const DISCARD_PORT: u16 = 9;
+
+#[cfg(test)]
+mod tests {
+    use dns::Fixed;
+
+    use super::*;
+    use crate::route::{Route, Routes};
+
+    fn d(name: &str) -> Domain {
+        name.parse().unwrap()
+    }
+
+    fn planner() -> Planner<Fixed> {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let resolver = Fixed::new()
+            .with_mx(d("a.test"), 10, d("mx.test"))
+            .with_mx(d("a.test"), 20, d("mx2.test"))
+            .with_mx(d("b.test"), 20, d("mx2.test"))
+            .with_mx(d("b.test"), 10, d("mx.test"))
+            .with_mx(d("own.test"), 10, d("us.test"))
+            .with_mx(d("ownip.test"), 10, d("alias.test"))
+            .with_mx(d("loopback.test"), 10, d("lo.test"))
+            .with_address(d("mx.test"), ip("192.0.2.1"))
+            .with_address(d("mx.test"), ip("2001:db8::1"))
+            .with_address(d("mx2.test"), ip("192.0.2.2"))
+            .with_address(d("us.test"), ip("192.0.2.3"))
+            .with_address(d("alias.test"), ip("192.0.2.99"))
+            .with_address(d("lo.test"), ip("127.0.0.5"))
+            .with_address(d("plain.test"), ip("192.0.2.4"))
+            .with_txt(d("empty.test"), "x")
+            .with_null_mx(d("null.test"))
+            .with_trouble(d("ill.test"), "SERVFAIL");
+        let mut settings = Settings::new(d("us.test"));
+        settings.listeners = vec![
+            "192.0.2.99:25".parse().unwrap(),
+            "[::]:25".parse().unwrap(),
+            "192.0.2.4:587".parse().unwrap(),
+        ];
+        settings.routes = Routes::new(vec![
+            Route::parse("routed.test", "10.0.0.5:2525").unwrap(),
+            Route::parse("named.test", "mx.test").unwrap(),
+            Route::parse("wrong.test", "nope.test").unwrap(),
+        ]);
+        Planner::new(Arc::new(settings), Arc::new(resolver))
+    }
+
+    async fn plan(host: &str) -> String {
+        let planner = planner();
+        let hosts = match planner.site(&host.parse().unwrap()).await {
+            Ok(site) => planner.hosts(&site).await,
+            Err(outcome) => Err(outcome),
+        };
+        match hosts {
+            Ok(plan) => {
+                let addresses = plan.hosts.iter().flat_map(|host| &host.addresses);
+                let addresses: Vec<_> = addresses
+                    .map(|a| SocketAddr::new(*a, plan.port).to_string())
+                    .collect();
+                addresses.join(" ")
+            }
+            Err(outcome) => format!(
+                "{} {}",
+                outcome.diagnosis().status,
+                outcome.diagnosis().text
+            ),
+        }
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_destination() {
+        for (host, expected) in [
+            ("a.test", "[2001:db8::1]:25 192.0.2.1:25 192.0.2.2:25"),
+            ("plain.test", "192.0.2.4:25"),
+            ("routed.test", "10.0.0.5:2525"),
+            ("named.test", "[2001:db8::1]:25 192.0.2.1:25"),
+            (
+                "wrong.test",
+                "4.4.3 cannot look up the route's host nope.test: no such domain",
+            ),
+            ("[192.0.2.7]", "192.0.2.7:25"),
+            ("[IPv6:2001:db8::7]", "[2001:db8::7]:25"),
+            ("[192.0.2.99]", "5.4.6 mail loops back to myself"),
+            ("own.test", "5.4.6 mail loops back to myself"),
+            ("ownip.test", "5.4.6 mail loops back to myself"),
+            ("loopback.test", "5.4.6 mail loops back to myself"),
+            ("null.test", "5.1.10 null.test takes no mail (null MX)"),
+            ("nope.test", "5.1.2 no such domain: nope.test"),
+            (
+                "empty.test",
+                "5.1.2 empty.test has neither MX nor address records",
+            ),
+            ("ill.test", "4.4.3 cannot look up ill.test: SERVFAIL"),
+        ] {
+            assert_eq!(plan(host).await, expected, "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn domains_with_the_same_mx_set_share_a_site() {
+        let planner = planner();
+        let site = async |name: &str| planner.site(&name.parse().unwrap()).await.unwrap();
+        assert_eq!(site("a.test").await, site("b.test").await);
+        assert_eq!(site("a.test").await.to_string(), "mx.test");
+        assert_ne!(site("a.test").await, site("plain.test").await);
+    }
+}

@@ -1,0 +1,236 @@
+//! Getting a connection to a site: host after host, address after address, with TLS and without.
+//!
+//! The next *address* when one cannot be reached; the next *host* when one answers but gives no service (RFC 5321 §5.1).
+//! Only when nothing is left is that a fact about the site, or, when every host said 5xx, a failure of the message.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dns::Resolver;
+use envelope::{Class, Diagnosis, Domain, Outcome, Reply};
+use rustls::ClientConfig;
+
+use crate::connection::{Connection, OpenError, Opening};
+use crate::memory::{HostMemory, Trait};
+use crate::mx::{DNS_TROUBLE, MailHost};
+use crate::parcel::Parcel;
+use crate::peer::Peer;
+use crate::plan::{Plan, Planner, SiteKey};
+use crate::settings::{Settings, TlsUse};
+
+/// Makes connections.
+#[derive(Debug)]
+pub(crate) struct Reacher<R> {
+    settings: Arc<Settings>,
+    planner: Planner<R>,
+    session: Arc<smtp::client::Settings>,
+    tls: Arc<ClientConfig>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Reached {
+    /// A connection; the session is ready.
+    Connected(Box<Connection>),
+    /// No host can be talked to now: a fact about the site.
+    Nobody(Diagnosis),
+    /// The message cannot go there, whatever the state of the site.
+    Refused(Outcome),
+}
+
+/// What the attempts so far have met.
+#[derive(Debug, Default)]
+struct Met {
+    /// The last thing that a later try may not meet again.
+    transient: Option<Diagnosis>,
+    /// The last 5xx.
+    permanent: Option<Diagnosis>,
+    /// Hosts that answered: their other addresses would say the same.
+    answered: HashSet<usize>,
+}
+
+/// One address to try.
+#[derive(Debug)]
+struct Target {
+    /// The host's place in the plan.
+    host: usize,
+    peer: Peer,
+}
+
+impl<R: Resolver> Reacher<R> {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        planner: Planner<R>,
+        tls: Arc<ClientConfig>,
+    ) -> Self {
+        let session = smtp::client::Settings {
+            hello_name: settings.hello_name.to_string(),
+            eight_bit_anyway: settings.eight_bit_anyway,
+            timeouts: settings.timeouts,
+        };
+        Self {
+            settings,
+            planner,
+            session: Arc::new(session),
+            tls,
+        }
+    }
+
+    pub(crate) fn planner(&self) -> &Planner<R> {
+        &self.planner
+    }
+
+    /// A connection to the best host of the site that can take the parcel; one that lacks an extension for it when
+    /// there is no other, starting with `second_best`.
+    pub(crate) async fn reach(
+        &self,
+        site: &SiteKey,
+        parcel: &Parcel,
+        memory: &HostMemory,
+        second_best: Option<Box<Connection>>,
+    ) -> Reached {
+        let plan = match self.planner.hosts(site).await {
+            Ok(plan) => plan,
+            Err(outcome) => {
+                return second_best.map_or_else(|| no_plan(outcome), Reached::Connected);
+            }
+        };
+        let mut met = Met::default();
+        let mut second_best = second_best;
+        let known = second_best.as_ref().map(|connection| connection.address());
+        for Target { host, peer } in targets(plan, memory) {
+            if Some(peer.address.ip()) == known || met.answered.contains(&host) {
+                continue;
+            }
+            match self.open(peer, memory).await {
+                Ok(connection) => {
+                    met.answered.insert(host);
+                    let anyway = self.settings.eight_bit_anyway;
+                    if !parcel.is_beyond(connection.capabilities(), anyway) {
+                        part(second_best);
+                        return Reached::Connected(Box::new(connection));
+                    }
+                    // The one that was there stays: no better is no reason to change.
+                    let spare = match &second_best {
+                        None => second_best.replace(Box::new(connection)),
+                        Some(_) => Some(Box::new(connection)),
+                    };
+                    part(spare);
+                }
+                Err(error) => met.note(host, error),
+            }
+        }
+        match second_best {
+            Some(connection) => Reached::Connected(connection),
+            None => met.sum_up(),
+        }
+    }
+
+    /// One address: with TLS, and in clear over a new connection when the handshake fails.
+    async fn open(&self, peer: Peer, memory: &HostMemory) -> Result<Connection, OpenError> {
+        let address = peer.address.ip();
+        let in_clear = self.settings.tls == TlsUse::Never
+            || memory.knows(address, Trait::NoTls, Instant::now());
+        let mut opening = Opening {
+            session: Arc::clone(&self.session),
+            tls: (!in_clear).then(|| Arc::clone(&self.tls)),
+            source: self.source(address),
+            connect_timeout: self.settings.connect_timeout,
+        };
+        let mut result = Connection::open(peer.clone(), &opening).await;
+        if let Err(OpenError::Tls(diagnosis)) = &result {
+            tracing::debug!(%peer, reason = diagnosis.text, "TLS failed, trying in clear");
+            let kept = self.settings.tls_failure_kept;
+            memory.remember(address, Trait::NoTls, Instant::now(), kept);
+            opening.tls = None;
+            result = Connection::open(peer, &opening).await;
+        }
+        match result {
+            Ok(_) => memory.forget(address, Trait::Unreachable),
+            Err(_) => memory.remember(
+                address,
+                Trait::Unreachable,
+                Instant::now(),
+                UNREACHABLE_KEPT,
+            ),
+        }
+        result
+    }
+
+    /// Our address for a destination: the first configured one of its family.
+    fn source(&self, destination: IpAddr) -> Option<IpAddr> {
+        let same_family = |source: &&IpAddr| source.is_ipv4() == destination.is_ipv4();
+        self.settings.bind.iter().find(same_family).copied()
+    }
+}
+
+impl Met {
+    fn note(&mut self, host: usize, error: OpenError) {
+        let (OpenError::Unreachable(diagnosis)
+        | OpenError::NoService(diagnosis)
+        | OpenError::Tls(diagnosis)) = &error;
+        let is_permanent = |reply: &Reply| reply.class() == Class::Permanent;
+        let permanent = diagnosis.reply.as_ref().is_some_and(is_permanent);
+        let met = if permanent {
+            &mut self.permanent
+        } else {
+            &mut self.transient
+        };
+        *met = Some(diagnosis.clone());
+        if !matches!(error, OpenError::Unreachable(_)) {
+            self.answered.insert(host);
+        }
+    }
+
+    fn sum_up(self) -> Reached {
+        match (self.transient, self.permanent) {
+            (Some(reason), _) => Reached::Nobody(reason),
+            // RFC 5321 §3.1 and RFC 7504 §3: every host says that it takes no mail, and means it.
+            (None, Some(reason)) => Reached::Refused(Outcome::Failed(reason)),
+            (None, None) => Reached::Nobody(Diagnosis::local(DNS_TROUBLE, "no host to try")),
+        }
+    }
+}
+
+/// The addresses in order; those that could not be reached a moment ago come last.
+fn targets(plan: Plan, memory: &HostMemory) -> Vec<Target> {
+    let port = plan.port;
+    let target = |host: usize, name: &Option<Domain>, address: IpAddr| Target {
+        host,
+        peer: Peer {
+            name: name.clone(),
+            address: SocketAddr::new(address, port),
+        },
+    };
+    let mut targets = Vec::new();
+    for (number, MailHost { name, addresses }) in plan.hosts.iter().enumerate() {
+        targets.extend(addresses.iter().map(|a| target(number, name, *a)));
+    }
+    let now = Instant::now();
+    let failed = |t: &Target| memory.knows(t.peer.address.ip(), Trait::Unreachable, now);
+    targets.sort_by_cached_key(failed);
+    targets.truncate(TARGETS_MAX);
+    targets
+}
+
+/// What a site without hosts means: trouble is the site's, a permanent reason is the message's.
+fn no_plan(outcome: Outcome) -> Reached {
+    match outcome {
+        Outcome::Deferred(reason) => Reached::Nobody(reason),
+        outcome => Reached::Refused(outcome),
+    }
+}
+
+/// Says QUIT on a connection that is not needed, without waiting for it here.
+fn part(connection: Option<Box<Connection>>) {
+    if let Some(connection) = connection {
+        tokio::spawn(connection.quit());
+    }
+}
+
+/// Addresses tried for one connection at most.
+const TARGETS_MAX: usize = 10;
+/// How long an address that failed is tried after the others.
+const UNREACHABLE_KEPT: Duration = Duration::from_mins(2);

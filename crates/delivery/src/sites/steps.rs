@@ -1,0 +1,186 @@
+//! The steps that the facts of [`Sites`] are put together from.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use envelope::{Claim, Diagnosis};
+use tokio::sync::Notify;
+
+use super::{Routing, Site, SiteId, Sites, Todo};
+use crate::health::{Health, Limits};
+use crate::memory::HostMemory;
+use crate::parcel::Parcel;
+use crate::plan::SiteKey;
+use crate::work::SiteEvent;
+
+impl Sites {
+    /// The site of this key, made if there is none.
+    pub(super) fn site_for(&mut self, key: SiteKey) -> SiteId {
+        if let Some(id) = self.by_key.get(&key) {
+            return *id;
+        }
+        let id = SiteId(self.sites_made);
+        self.sites_made += 1;
+        let limits = Limits {
+            concurrency: self.settings.concurrency,
+            probe_first: self.settings.probe_first,
+            probe_longest: self.settings.probe_longest,
+        };
+        let site = Site {
+            key: key.clone(),
+            health: Health::new(limits),
+            queue: VecDeque::new(),
+            waiting: 0,
+            idle: 0,
+            wake: Arc::new(Notify::new()),
+            hosts: HashSet::new(),
+            closed: false,
+            memory: HostMemory::default(),
+        };
+        self.sites.insert(id, site);
+        self.by_key.insert(key, id);
+        id
+    }
+
+    /// The claim waits for a lookup of its host, which is to be made. No more of that host until it is done.
+    pub(super) fn begin_lookup(&mut self, claim: Claim, todo: &mut Todo) {
+        let host = claim.leg.target.host().clone();
+        let pending = Routing::Pending(vec![claim]);
+        if let Some(Routing::Known { site, .. }) = self.hosts.insert(host.clone(), pending)
+            && let Some(site) = self.sites.get_mut(&site)
+        {
+            site.hosts.remove(&host);
+        }
+        Arc::make_mut(&mut self.exclude).insert(host.clone());
+        todo.resolve.push(host);
+    }
+
+    /// Puts a leg to the others of its site; back to the queue when the site is down or has far too many already
+    /// (legs of hosts that were not known to be its hosts when they were claimed).
+    pub(super) fn enqueue(&mut self, id: SiteId, claim: Claim, now: Instant, todo: &mut Todo) {
+        let enough = self.settings.legs_per_site;
+        let recipients_max = self.settings.recipients_per_transaction;
+        let Some(site) = self.sites.get_mut(&id) else {
+            unreachable!("a site with hosts is kept")
+        };
+        if self.stopping || site.health.is_resting(now) || site.waiting >= 2 * enough {
+            todo.release.push(claim);
+            return;
+        }
+        site.waiting += 1;
+        let mut left = Some(claim);
+        for parcel in site.queue.iter_mut().rev().take(SIBLINGS_SOUGHT) {
+            left = left.and_then(|claim| parcel.add(claim, recipients_max).err());
+        }
+        site.queue.extend(left.map(Parcel::new));
+        if site.waiting >= enough {
+            self.close(id);
+        }
+    }
+
+    /// The site's next parcel. Lets legs in again when half of the waiting ones are gone.
+    pub(super) fn take(&mut self, id: SiteId, todo: &mut Todo) -> Option<Parcel> {
+        let site = self.sites.get_mut(&id)?;
+        let parcel = site.queue.pop_front()?;
+        site.waiting -= parcel.len();
+        let few = site.waiting <= self.settings.legs_per_site / 2;
+        if few && site.closed && site.health.down().is_none() {
+            self.open(id);
+            todo.wake = true;
+        }
+        Some(parcel)
+    }
+
+    /// Sees to it that waiting parcels have lanes: idle ones are woken, then new ones are made, as far as allowed.
+    pub(super) fn stir(&mut self, id: SiteId, now: Instant, todo: &mut Todo) {
+        let Some(site) = self.sites.get_mut(&id).filter(|_| !self.stopping) else {
+            return;
+        };
+        let woken = site.idle.min(site.queue.len());
+        // The lane that worked last is woken first, so that those beyond need grow old and close.
+        (0..woken).for_each(|_| site.wake.notify_last());
+        let mut unserved = site.queue.len() - woken;
+        unserved = unserved.saturating_sub(site.health.attempts());
+        let mut probing = false;
+        while unserved > 0 && site.health.may_connect(now) {
+            if self.lanes >= self.settings.connections {
+                if !self.starved.contains(&id) {
+                    self.starved.push_back(id);
+                }
+                self.crowded.notify_one();
+                break;
+            }
+            site.health.connecting();
+            self.lanes += 1;
+            unserved -= 1;
+            todo.lanes.push(id);
+            probing = site.health.down().is_some();
+        }
+        if probing {
+            self.close(id);
+        }
+    }
+
+    /// A lane ended: its connection may be used by a site that waits for one.
+    pub(super) fn lane_gone(&mut self, id: SiteId, now: Instant, todo: &mut Todo) {
+        self.lanes -= 1;
+        if let Some(starved) = self.starved.pop_front() {
+            self.stir(starved, now, todo);
+        }
+        self.stir(id, now, todo);
+    }
+
+    /// No more legs of this site's hosts.
+    pub(super) fn close(&mut self, id: SiteId) {
+        let Some(site) = self.sites.get_mut(&id).filter(|site| !site.closed) else {
+            return;
+        };
+        site.closed = true;
+        Arc::make_mut(&mut self.exclude).extend(site.hosts.iter().cloned());
+    }
+
+    /// Legs of this site's hosts may be claimed again.
+    pub(super) fn open(&mut self, id: SiteId) {
+        let Some(site) = self.sites.get_mut(&id).filter(|site| site.closed) else {
+            return;
+        };
+        site.closed = false;
+        let exclude = Arc::make_mut(&mut self.exclude);
+        site.hosts.iter().for_each(|host| {
+            exclude.remove(host);
+        });
+    }
+
+    /// Legs that are about to be released are not held any more.
+    pub(super) fn let_go(&mut self, todo: &mut Todo) {
+        if !todo.release.is_empty() {
+            todo.wake |= self.finished(todo.release.len());
+        }
+    }
+}
+
+/// What operators see of a failed attempt.
+pub(super) fn down_event(
+    site: String,
+    reason: Diagnosis,
+    failures: u32,
+    probe_in: Duration,
+) -> SiteEvent {
+    match failures {
+        1 => SiteEvent::Down {
+            site,
+            reason,
+            probe_in,
+        },
+        _ => SiteEvent::StillDown {
+            site,
+            reason,
+            failures,
+            probe_in,
+        },
+    }
+}
+
+/// How many of the last parcels are looked at for one that a leg can join: legs of one message are claimed close together.
+const SIBLINGS_SOUGHT: usize = 16;
