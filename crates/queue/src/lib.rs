@@ -5,17 +5,28 @@
 //!
 //! It does *not* know where mail goes, what a bounce says, or how a delivery is done.
 
+mod cache;
 mod engine;
 mod ids;
+mod index;
+mod lock;
+mod log;
+mod open;
+mod quarantine;
+mod read;
 mod schedule;
 mod settings;
 mod spool;
+pub mod store;
+mod write;
 
-pub use engine::{LogReader, LogSpool, LogWriter};
+pub use engine::LogSpool;
 pub use ids::IdSource;
+pub use read::LogReader;
 pub use schedule::{Schedule, next_due};
 pub use settings::{Settings, StartError};
 pub use spool::{
     Action, BodyReader, BodyWriter, Counts, Dsn, Entry, Error, Filter, HOSTS_COUNTED_MAX,
     LAST_OCTETS_MAX, OpenError, Overdue, Page, Spool, State, TOKEN_OCTETS_MAX, Update, Want, Why,
 };
+pub use write::LogWriter;

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{Claim, Host, Lease, Leg, LegId, Mailbox, Message, MessageId, ReversePath, Timestamp};
+use envelope::{
+    Claim, Host, Lease, Leg, LegId, Mailbox, Message, MessageId, ReversePath, Timestamp,
+};
 use tokio::sync::Notify;
 
 /// A durable queue of messages and their legs.
@@ -167,8 +169,8 @@ pub struct Want {
     pub per_host: usize,
     /// Only this host (a probe, or a connection that is open).
     pub only: Option<Host>,
-    /// Not these hosts.
-    pub exclude: HashSet<Host>,
+    /// Not these hosts. Shared, since it may be large.
+    pub exclude: Arc<HashSet<Host>>,
     /// How long the leases last.
     pub lease: Duration,
 }

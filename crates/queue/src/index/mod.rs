@@ -1,0 +1,15 @@
+//! The index over the log: what is queued, when it is due, who has it.
+//!
+//! `state` is the part in memory (all that changed lately, all that is leased), `window` its order by due time, `tree`
+//! the rest in sled, `keeper` the thread that moves messages between the two, `query` the operator's questions and
+//! actions, `compact` the giving back of log segments.
+//!
+//! The rule that keeps it simple: a message is either in memory, and then sled's rows of it count for nothing, or not,
+//! and then they are the truth. Only the keeper moves one across.
+
+pub(crate) mod compact;
+pub(crate) mod keeper;
+pub(crate) mod query;
+pub(crate) mod state;
+pub(crate) mod tree;
+pub(crate) mod window;

@@ -1,0 +1,262 @@
+//! The operator's side: listing, counting, and acting on legs. On the keeper's thread, a bounded piece at a time.
+
+use std::collections::HashMap;
+
+use envelope::{Host, LegId, Message, MessageId, Timestamp};
+
+use crate::index::keeper::Keeper;
+use crate::index::state::{Effect, standing};
+use crate::index::window::{HELD, NEVER};
+use crate::log::codec::{Change, LegRow, LegState};
+use crate::log::committer::LogHandle;
+use crate::log::record::{Kind, Payload};
+use crate::spool::{Action, Counts, Entry, Error, Filter, HOSTS_COUNTED_MAX, Page, State};
+
+impl Keeper {
+    /// See [`Spool::list`](crate::Spool::list).
+    pub(crate) fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<LegId>,
+        n: usize,
+        now: Timestamp,
+    ) -> Page {
+        let mut page = Page::default();
+        let mut from = cursor.map(|cursor| cursor.message);
+        for _ in 0..EXAMINED_MAX / IDS_AT_ONCE {
+            let ids = self.ids(filter, from);
+            for id in &ids {
+                for entry in self.entries(*id, now) {
+                    let behind = cursor.is_none_or(|cursor| entry.id > cursor);
+                    if !behind || !matches(filter, &entry) {
+                        continue;
+                    }
+                    if page.entries.len() >= n {
+                        page.next = page.entries.last().map(|last| last.id);
+                        return page;
+                    }
+                    page.entries.push(entry);
+                }
+            }
+            let Some(last) = ids.last().copied().filter(|_| ids.len() >= IDS_AT_ONCE) else {
+                page.next = None;
+                return page;
+            };
+            let done = LegId {
+                message: last,
+                number: u32::MAX,
+            };
+            page.next = Some(done);
+            from = Some(after(last));
+        }
+        page
+    }
+
+    /// The next ids in memory or in sled, in order, from `from` on.
+    fn ids(&self, filter: &Filter, from: Option<MessageId>) -> Vec<MessageId> {
+        let from = from.unwrap_or(MessageId::from_bits(0));
+        let named = filter.leg.map(|leg| leg.message).into_iter();
+        let mut ids: Vec<_> = named.chain(filter.messages.iter().copied()).collect();
+        if ids.is_empty() {
+            ids.extend(self.tree.messages(from).take(IDS_AT_ONCE));
+            let state = self.state.lock();
+            ids.extend(
+                state
+                    .messages
+                    .range(from..)
+                    .map(|(id, _)| *id)
+                    .take(IDS_AT_ONCE),
+            );
+        } else {
+            ids.retain(|id| *id >= from);
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        ids.truncate(IDS_AT_ONCE);
+        ids
+    }
+
+    /// The open legs of a message, wherever it is.
+    fn entries(&self, id: MessageId, now: Timestamp) -> Vec<Entry> {
+        {
+            let state = self.state.lock();
+            if let Some(entry) = state.messages.get(&id) {
+                let legs = entry.legs.values();
+                return legs
+                    .map(|leg| shown(&entry.message, &leg.row, leg.leased.is_some(), now))
+                    .collect();
+            }
+        }
+        let Ok(Some((row, legs))) = self.tree.message(id) else {
+            return Vec::new();
+        };
+        let message = std::sync::Arc::new(row.message);
+        legs.iter()
+            .map(|leg| shown(&message, leg, false, now))
+            .collect()
+    }
+
+    /// See [`Spool::counts`](crate::Spool::counts). Reads the whole order once.
+    pub(crate) fn counts(&self, now: Timestamp) -> Counts {
+        let mut counts = Counts::default();
+        let mut hosts: HashMap<Host, u64> = HashMap::new();
+        let mut count = |standing, host: &Host| {
+            *match standing {
+                State::Ready => &mut counts.ready,
+                State::Deferred => &mut counts.deferred,
+                State::Active => &mut counts.active,
+                State::Held => &mut counts.held,
+            } += 1;
+            match hosts.get_mut(host) {
+                Some(n) => *n += 1,
+                None => {
+                    hosts.insert(host.clone(), 1);
+                }
+            }
+        };
+        for (host, (due, id)) in self.tree.all_legs() {
+            if self.state.lock().messages.contains_key(&id.message) {
+                continue;
+            }
+            let standing = match due {
+                HELD => State::Held,
+                NEVER => State::Deferred,
+                due if due <= now => State::Ready,
+                _ => State::Deferred,
+            };
+            count(standing, &host);
+        }
+        for entry in self.state.lock().messages.values() {
+            for leg in entry.legs.values() {
+                let standing = standing(&leg.row.state, leg.leased.is_some(), now);
+                count(standing, leg.row.leg.target.host());
+            }
+        }
+        counts.hosts = hosts.into_iter().collect();
+        counts
+            .hosts
+            .sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        counts.hosts.truncate(HOSTS_COUNTED_MAX);
+        counts
+    }
+
+    /// See [`Spool::admin`](crate::Spool::admin).
+    pub(crate) fn admin(
+        &mut self,
+        filter: &Filter,
+        action: Action,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        let log = self.log.clone().ok_or(Error::Closed)?;
+        let mut from = None;
+        let mut done = 0;
+        loop {
+            let ids = self.ids(filter, from);
+            for id in &ids {
+                let legs = self.entries(*id, now).into_iter();
+                for entry in legs.filter(|entry| matches(filter, entry)) {
+                    if self.load(*id) && self.act(&log, entry.id, action, now) {
+                        done += 1;
+                    }
+                }
+            }
+            match ids.last() {
+                Some(last) if ids.len() >= IDS_AT_ONCE => from = Some(after(*last)),
+                _ => break,
+            }
+            // What was changed need not stay in memory.
+            self.checkpoint();
+        }
+        let durable = log.barrier().blocking_recv().map_err(|_| Error::Closed)?;
+        durable.map(|_| done)
+    }
+
+    fn act(&self, log: &LogHandle<Effect>, id: LegId, action: Action, now: Timestamp) -> bool {
+        let mut state = self.state.lock();
+        let Some(entry) = state.messages.get(&id.message) else {
+            return false;
+        };
+        let Some(leg) = entry.legs.get(&id.number) else {
+            return false;
+        };
+        let (active, since) = (leg.leased.is_some(), entry.since);
+        let new = match changed(&leg.row.state, active, action, now) {
+            Some(new) => new,
+            None => return false,
+        };
+        let change = Change {
+            leg: id,
+            since,
+            state: new,
+        };
+        state.apply_admin(&change);
+        log.append_lazily(Payload::new(Kind::Change, vec![change.encode()]));
+        true
+    }
+}
+
+/// What an action makes of a leg: nothing, a new state, or its end.
+fn changed(
+    state: &LegState,
+    active: bool,
+    action: Action,
+    now: Timestamp,
+) -> Option<Option<LegState>> {
+    let mut new = state.clone();
+    match action {
+        Action::Remove => return Some(None),
+        Action::Hold => new.held = true,
+        Action::Release if state.held => (new.held, new.due) = (false, now),
+        Action::RetryNow if !state.held && !active => new.due = now,
+        Action::Bounce => (new.bounced, new.held) = (true, false),
+        Action::Release | Action::RetryNow => {}
+    }
+    (new != *state).then_some(Some(new))
+}
+
+fn shown(message: &std::sync::Arc<Message>, row: &LegRow, leased: bool, now: Timestamp) -> Entry {
+    Entry {
+        id: LegId {
+            message: message.id,
+            number: row.number,
+        },
+        message: std::sync::Arc::clone(message),
+        leg: row.leg.clone(),
+        state: standing(&row.state, leased, now),
+        due: row.state.due,
+        attempts: row.state.attempts,
+        last: row.state.last.to_string(),
+    }
+}
+
+fn matches(filter: &Filter, entry: &Entry) -> bool {
+    let Filter {
+        messages,
+        leg,
+        host,
+        recipient,
+        sender,
+        state,
+    } = filter;
+    let recipients = [&entry.leg.target, &entry.leg.recipient];
+    (messages.is_empty() || messages.contains(&entry.id.message))
+        && leg.is_none_or(|leg| leg == entry.id)
+        && host
+            .as_ref()
+            .is_none_or(|host| host == entry.leg.target.host())
+        && recipient
+            .as_ref()
+            .is_none_or(|wanted| recipients.contains(&wanted))
+        && sender
+            .as_ref()
+            .is_none_or(|wanted| *wanted == entry.message.reverse_path)
+        && state.is_none_or(|state| state == entry.state)
+}
+
+fn after(id: MessageId) -> MessageId {
+    MessageId::from_bits(id.bits().saturating_add(1))
+}
+
+const IDS_AT_ONCE: usize = 512;
+/// Messages looked at for one page: a filter that matches little must not hold the keeper up.
+const EXAMINED_MAX: usize = 16 * IDS_AT_ONCE;

@@ -1,0 +1,377 @@
+//! The committer: the one thread that writes the log.
+//!
+//! It takes all that waits, writes it with one `pwritev`, calls one fdatasync, applies the effects to the index's state
+//! in log order, then wakes everybody. While it syncs, the next batch gathers: no timer is needed.
+//!
+//! When a write or a sync fails, those who wait are told so ([`Error::Unknown`]), the segment is not written to again
+//! (after a failed fdatasync the page cache may lie), and another is begun. Records that nobody waits for (a leg's end)
+//! are kept and written with the next batch.
+//!
+//! It does *not* know what records mean: `E` is theirs.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use crate::log::record::{Header, Kind, Payload, Position};
+use crate::log::segment::{HEADER_OCTETS, Segments};
+use crate::spool::Error;
+use crate::store::{StoreFile, write_all};
+
+/// Where records are handed in. Clone it freely.
+#[derive(Debug)]
+pub(crate) struct LogHandle<E>(Arc<Shared<E>>);
+
+/// The thread.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What happens to the index when a record is durable.
+pub(crate) trait Sink<E>: Send + 'static {
+    /// Applies effects in order; all of the log before `end` is durable and applied then.
+    fn apply(&mut self, effects: Vec<(Position, E)>, end: Position);
+}
+
+pub(crate) type Answer = Result<Position, Error>;
+
+#[derive(Debug)]
+struct Shared<E> {
+    queue: Mutex<Queue<E>>,
+    filled: Condvar,
+    segments: Arc<Segments>,
+}
+
+#[derive(Debug)]
+struct Queue<E> {
+    waiting: Vec<Append<E>>,
+    /// Somebody waits for an answer, or much has gathered.
+    urgent: bool,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Append<E> {
+    /// `None`: a barrier.
+    payload: Option<Payload>,
+    effect: Option<E>,
+    answer: Option<oneshot::Sender<Answer>>,
+}
+
+impl<E> Clone for LogHandle<E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<E: Send + 'static> LogHandle<E> {
+    /// Appends; the answer comes when it is durable and its effect is applied.
+    pub(crate) fn append(&self, payload: Payload, effect: Option<E>) -> oneshot::Receiver<Answer> {
+        let (answer, receiver) = oneshot::channel();
+        self.push(Append {
+            payload: Some(payload),
+            effect,
+            answer: Some(answer),
+        });
+        receiver
+    }
+
+    /// Appends with the next commit; nobody waits. Cannot fail while the process lives: it is retried.
+    pub(crate) fn append_lazily(&self, payload: Payload) {
+        self.push(Append {
+            payload: Some(payload),
+            effect: None,
+            answer: None,
+        });
+    }
+
+    /// Answered when all that was appended before is durable.
+    pub(crate) fn barrier(&self) -> oneshot::Receiver<Answer> {
+        let (answer, receiver) = oneshot::channel();
+        self.push(Append {
+            payload: None,
+            effect: None,
+            answer: Some(answer),
+        });
+        receiver
+    }
+
+    /// Lets the committer finish what waits, and then end.
+    pub(crate) fn close(&self) {
+        self.0.queue.lock().closed = true;
+        self.0.filled.notify_one();
+    }
+
+    fn push(&self, append: Append<E>) {
+        let mut queue = self.0.queue.lock();
+        if queue.closed {
+            if let Some(answer) = append.answer {
+                let _ = answer.send(Err(Error::Closed));
+            }
+            return;
+        }
+        // A leg's end alone is not urgent: it rides along, or is written after a pause.
+        let urgent = append.answer.is_some() || queue.waiting.len() >= LAZY_MAX;
+        let wake = queue.waiting.is_empty() || (urgent && !queue.urgent);
+        queue.urgent |= urgent;
+        queue.waiting.push(append);
+        drop(queue);
+        if wake {
+            self.0.filled.notify_one();
+        }
+    }
+}
+
+impl Committer {
+    /// Starts the thread; it begins a segment with its first record.
+    pub(crate) fn start<E: Send + 'static>(
+        segments: Arc<Segments>,
+        sink: impl Sink<E>,
+    ) -> io::Result<(Self, LogHandle<E>)> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Queue {
+                waiting: Vec::new(),
+                urgent: false,
+                closed: false,
+            }),
+            filled: Condvar::new(),
+            segments,
+        });
+        let mut writer = Writer {
+            shared: Arc::clone(&shared),
+            sink,
+            tail: None,
+            preparing: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("spool-log".into())
+            .spawn(move || writer.run())?;
+        let thread = Some(thread);
+        Ok((Self { thread }, LogHandle(shared)))
+    }
+
+    /// Waits for the thread, after [`LogHandle::close`].
+    pub(crate) fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported by the panic hook; the log on disk is what counts.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Writer<E, S> {
+    shared: Arc<Shared<E>>,
+    sink: S,
+    tail: Option<Tail>,
+    preparing: Option<JoinHandle<()>>,
+}
+
+/// Where the log is written now.
+struct Tail {
+    segment: u32,
+    file: Arc<dyn StoreFile>,
+    offset: u32,
+}
+
+impl<E: Send + 'static, S: Sink<E>> Writer<E, S> {
+    fn run(&mut self) {
+        loop {
+            let mut queue = self.shared.queue.lock();
+            while queue.waiting.is_empty() && !queue.closed {
+                self.shared.filled.wait(&mut queue);
+            }
+            if !queue.urgent && !queue.closed {
+                self.shared.filled.wait_for(&mut queue, LAZY_PAUSE);
+            }
+            let batch = std::mem::take(&mut queue.waiting);
+            queue.urgent = false;
+            let closed = queue.closed;
+            drop(queue);
+            if batch.is_empty() {
+                break;
+            }
+            let failed = self.write_batch(batch);
+            if failed.is_empty() {
+                continue;
+            }
+            if closed {
+                tracing::error!(
+                    records = failed.len(),
+                    "spool log cannot be written at the end; some mail may be delivered again"
+                );
+                break;
+            }
+            self.keep(failed);
+        }
+        if let Some(preparing) = self.preparing.take() {
+            let _ = preparing.join();
+        }
+    }
+
+    /// Puts records that must not be lost back in front, and gives the disk a moment.
+    fn keep(&mut self, mut failed: Vec<Append<E>>) {
+        let mut queue = self.shared.queue.lock();
+        failed.append(&mut queue.waiting);
+        queue.waiting = failed;
+        queue.urgent = true;
+        self.shared.filled.wait_for(&mut queue, FAILED_PAUSE);
+    }
+
+    /// Writes a batch, in as many groups as segments are needed. Gives back what nobody waits for and was not written.
+    fn write_batch(&mut self, batch: Vec<Append<E>>) -> Vec<Append<E>> {
+        let mut failed = Vec::new();
+        let mut group = Vec::new();
+        let mut octets = 0;
+        for append in batch {
+            let more = append.payload.as_ref().map_or(0, record_octets);
+            let room = self.tail.as_ref().map_or(0, |tail| self.room(tail));
+            if octets + more > room {
+                self.finish_group(std::mem::take(&mut group), &mut failed);
+                octets = 0;
+                if self.tail.as_ref().is_none_or(|tail| more > self.room(tail)) {
+                    self.roll();
+                }
+            }
+            octets += more;
+            group.push(append);
+        }
+        self.finish_group(group, &mut failed);
+        failed
+    }
+
+    fn room(&self, tail: &Tail) -> u64 {
+        // The end record always fits behind the last one.
+        u64::from(self.shared.segments.octets)
+            .saturating_sub(u64::from(tail.offset) + Header::OCTETS as u64)
+    }
+
+    /// Ends the segment and begins the next. When that fails there is no tail, and the next group fails.
+    fn roll(&mut self) {
+        if let Some(tail) = self.tail.take()
+            && let Err(e) = write_end(&*tail.file, tail.segment, tail.offset)
+        {
+            tracing::warn!(segment = tail.segment, error = %e, "cannot end a log segment");
+        }
+        match self.shared.segments.begin() {
+            Ok((segment, file)) => {
+                self.tail = Some(Tail {
+                    segment,
+                    file,
+                    offset: HEADER_OCTETS as u32,
+                });
+                self.prepare_next();
+            }
+            Err(e) => tracing::error!(error = %e, "cannot begin a log segment"),
+        }
+    }
+
+    /// Has the next segment made ready beside us: writing it out takes long.
+    fn prepare_next(&mut self) {
+        if self.preparing.as_ref().is_some_and(|t| !t.is_finished()) {
+            return;
+        }
+        let segments = Arc::clone(&self.shared.segments);
+        let prepare = move || {
+            if let Err(e) = segments.prepare() {
+                tracing::warn!(error = %e, "cannot prepare a log segment");
+            }
+        };
+        self.preparing = std::thread::Builder::new()
+            .name("spool-prepare".into())
+            .spawn(prepare)
+            .ok();
+    }
+
+    /// Writes, syncs, applies, answers.
+    fn finish_group(&mut self, mut group: Vec<Append<E>>, failed: &mut Vec<Append<E>>) {
+        if group.is_empty() {
+            return;
+        }
+        let written = match &mut self.tail {
+            Some(tail) => write_group(tail, &group),
+            None if group.iter().all(|append| append.payload.is_none()) => Ok(Vec::new()),
+            None => Err(io::ErrorKind::StorageFull.into()),
+        };
+        match written {
+            Ok(positions) => {
+                let mut positions = positions.into_iter();
+                let mut effects = Vec::with_capacity(group.len());
+                let mut answers = Vec::with_capacity(group.len());
+                for append in group {
+                    let position = append.payload.and_then(|_| positions.next());
+                    let position = position.unwrap_or_default();
+                    effects.extend(append.effect.map(|effect| (position, effect)));
+                    answers.extend(append.answer.map(|answer| (answer, position)));
+                }
+                let end = self.tail.as_ref().map_or_else(Position::default, |tail| {
+                    Position::new(tail.segment, tail.offset)
+                });
+                self.sink.apply(effects, end);
+                for (answer, position) in answers {
+                    // Who no longer waits has gone away; the record stands.
+                    let _ = answer.send(Ok(position));
+                }
+            }
+            Err(e) => {
+                tracing::error!(error = %e, records = group.len(), "cannot write the spool log");
+                // Not written to again: its state on disk is unknown.
+                self.tail = None;
+                for append in &mut group {
+                    if let Some(answer) = append.answer.take() {
+                        let _ = answer.send(Err(Error::Unknown(e.to_string())));
+                        append.payload = None;
+                    }
+                }
+                failed.extend(group.into_iter().filter(|append| append.payload.is_some()));
+            }
+        }
+    }
+}
+
+fn record_octets(payload: &Payload) -> u64 {
+    Header::OCTETS as u64 + u64::from(payload.octets)
+}
+
+/// One `pwritev`, one fdatasync.
+fn write_group<E>(tail: &mut Tail, group: &[Append<E>]) -> io::Result<Vec<Position>> {
+    let mut headers = Vec::with_capacity(group.len());
+    let mut positions = Vec::with_capacity(group.len());
+    let mut offset = tail.offset;
+    let payloads = || group.iter().filter_map(|append| append.payload.as_ref());
+    for payload in payloads() {
+        let position = Position::new(tail.segment, offset);
+        headers.push(Header::encode(payload, position, positions.is_empty()));
+        positions.push(position);
+        offset += record_octets(payload) as u32;
+    }
+    if positions.is_empty() {
+        return Ok(positions);
+    }
+    let mut slices = Vec::with_capacity(3 * headers.len());
+    for (payload, header) in payloads().zip(&headers) {
+        slices.push(IoSlice::new(header));
+        slices.extend(payload.parts.iter().map(|part| IoSlice::new(part)));
+    }
+    write_all(&*tail.file, &mut slices, u64::from(tail.offset))?;
+    tail.file.sync()?;
+    tail.offset = offset;
+    Ok(positions)
+}
+
+/// Says that a segment ends at `offset`, durably.
+pub(crate) fn write_end(file: &dyn StoreFile, segment: u32, offset: u32) -> io::Result<()> {
+    let end = Payload::new(Kind::End, Vec::new());
+    let header = Header::encode(&end, Position::new(segment, offset), true);
+    write_all(file, &mut [IoSlice::new(&header)], u64::from(offset))?;
+    file.sync()
+}
+
+/// Lazy records that may wait before the committer is woken for them alone, and for how long.
+const LAZY_MAX: usize = 256;
+const LAZY_PAUSE: Duration = Duration::from_millis(200);
+const FAILED_PAUSE: Duration = Duration::from_secs(1);

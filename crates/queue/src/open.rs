@@ -1,0 +1,265 @@
+//! Opening a spool: the log is read from where the index is current, or whole when the index cannot be trusted.
+//!
+//! The index is trusted when it belongs to this log, was made under the same settings, and names a place that the log
+//! has. Anything else (lost, foreign, damaged, older settings) is removed and rebuilt from the log: it costs time, never
+//! mail.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::cache::BodyCache;
+use crate::index::keeper::Keeper;
+use crate::index::state::State;
+use crate::index::tree::Tree;
+use crate::log::codec::{Change, Commit, Token, chunk_owner};
+use crate::log::committer::write_end;
+use crate::log::fields::Malformed;
+use crate::log::record::{Header, Kind, Position};
+use crate::log::recovery::{Item, SegmentBytes};
+use crate::log::segment::Segments;
+use crate::quarantine::Quarantine;
+use crate::settings::{Settings, StartError};
+use crate::store::Store;
+
+/// Opens log and index and brings the index up to date.
+pub(crate) fn open_keeper(
+    settings: &Settings,
+    store: Arc<dyn Store>,
+) -> Result<Keeper, StartError> {
+    let quarantine = Quarantine::new(Arc::clone(&store), settings.dir.join("quarantine"));
+    let log_dir = settings.dir.join("log");
+    let (segments, damaged) = Segments::open(Arc::clone(&store), log_dir, settings.segment_bytes)?;
+    damaged.iter().for_each(|path| quarantine.file(path));
+    let opening = Opening {
+        settings,
+        store,
+        segments: Arc::new(segments),
+        quarantine: Arc::new(quarantine),
+        path: settings.dir.join("index"),
+    };
+    opening.open()
+}
+
+struct Opening<'a> {
+    settings: &'a Settings,
+    store: Arc<dyn Store>,
+    segments: Arc<Segments>,
+    quarantine: Arc<Quarantine>,
+    path: PathBuf,
+}
+
+impl Opening<'_> {
+    fn open(&self) -> Result<Keeper, StartError> {
+        // sled's files may be in any state, and it may only notice (and panic) when a page is read.
+        let first = catch_unwind(AssertUnwindSafe(|| self.with_index(false)));
+        match first {
+            Ok(Ok(Some(keeper))) => return Ok(keeper),
+            Ok(Err(e @ (StartError::Io { .. } | StartError::Setting(_)))) => return Err(e),
+            Ok(Ok(None)) => {}
+            Ok(Err(e)) => {
+                tracing::warn!(error = %e, "spool index cannot be used: rebuilding it from the log")
+            }
+            Err(_) => tracing::warn!("spool index is damaged: rebuilding it from the log"),
+        }
+        let path = &self.path;
+        let removed = self.store.remove_dir(path);
+        removed.map_err(|source| self.io("remove", path, source))?;
+        let index = |text: &str| StartError::Index {
+            path: path.clone(),
+            text: text.to_owned(),
+        };
+        self.with_index(true)?
+            .ok_or_else(|| index("a new index does not fit its own log"))
+    }
+
+    /// Opens the index and replays what it lacks; `None` when it is not of this log.
+    fn with_index(&self, fresh: bool) -> Result<Option<Keeper>, StartError> {
+        let index = |text| StartError::Index {
+            path: self.path.clone(),
+            text,
+        };
+        let tree = Tree::open(&self.path, self.settings.index_cache_bytes).map_err(index)?;
+        let fingerprint = self.fingerprint();
+        let position = match tree.position(&fingerprint) {
+            Some(position) if self.log_has(position) => position,
+            _ if fresh || tree.is_empty() => Position::default(),
+            _ => {
+                tracing::warn!("spool index is not of this log or these settings: rebuilding it");
+                return Ok(None);
+            }
+        };
+        let keeper = self.keeper(tree, fingerprint);
+        self.read_index(&keeper);
+        self.replay(keeper, position).map(Some)
+    }
+
+    fn keeper(&self, tree: Tree, fingerprint: Vec<u8>) -> Keeper {
+        let state = State::new(
+            rand::random(),
+            BodyCache::new(self.settings.body_cache_bytes),
+            self.settings.warn_after,
+            self.settings.expire,
+        );
+        Keeper::new(
+            Arc::new(Mutex::new(state)),
+            Arc::clone(&self.segments),
+            tree,
+            Arc::clone(&self.quarantine),
+            fingerprint,
+            inline_max(self.settings.segment_bytes),
+        )
+    }
+
+    /// What an index must have been made under to be used: this log, these deadlines, this layout.
+    fn fingerprint(&self) -> Vec<u8> {
+        let millis = |span: std::time::Duration| (span.as_millis() as u64).to_be_bytes();
+        let mut out = INDEX_VERSION.to_be_bytes().to_vec();
+        out.extend_from_slice(&self.segments.spool_id.to_be_bytes());
+        out.extend_from_slice(&millis(self.settings.warn_after));
+        out.extend_from_slice(&millis(self.settings.expire));
+        out
+    }
+
+    fn log_has(&self, position: Position) -> bool {
+        if position == Position::default() {
+            return self.segments.numbers().is_empty();
+        }
+        self.segments
+            .file(position.segment())
+            .and_then(|file| file.octets().ok())
+            .is_some_and(|octets| u64::from(position.offset()) <= octets)
+    }
+
+    /// Takes from sled what memory keeps of it: where each host's order begins.
+    fn read_index(&self, keeper: &Keeper) {
+        let mut state = keeper.state.lock();
+        state.live = keeper.tree.live().into_iter().collect();
+        for (host, first) in keeper.tree.first_legs() {
+            state.window.set_stored(&host, Some(first));
+        }
+        state.window.deadlines_stored = keeper.tree.deadlines(None).next();
+    }
+
+    fn replay(&self, mut keeper: Keeper, from: Position) -> Result<Keeper, StartError> {
+        let mut end = from;
+        for number in self.segments.numbers() {
+            if number < from.segment() {
+                continue;
+            }
+            let offset = if number == from.segment() {
+                from.offset()
+            } else {
+                0
+            };
+            let at = self.replay_segment(&mut keeper, number, offset)?;
+            end = Position::new(number, at);
+        }
+        keeper.state.lock().end = end;
+        keeper.checkpoint();
+        Ok(keeper)
+    }
+
+    fn replay_segment(
+        &self,
+        keeper: &mut Keeper,
+        number: u32,
+        from: u32,
+    ) -> Result<u32, StartError> {
+        let path = self.segments.path(number);
+        let io = |what| {
+            let path = &path;
+            move |source| self.io(what, path, source)
+        };
+        let file = self
+            .segments
+            .file(number)
+            .ok_or(std::io::ErrorKind::NotFound.into());
+        let file = file.map_err(io("open"))?;
+        // What a killed process wrote may be in the page cache alone; sled must not get ahead of the disk.
+        file.sync().map_err(io("sync"))?;
+        let bytes = SegmentBytes::read(&self.segments, number).map_err(io("read"))?;
+        let scan = bytes.items(from);
+        for item in &scan.items {
+            let (at, what) = match item {
+                Item::Record(header, payload) => {
+                    match replay_record(keeper, header, bytes.slice(payload.clone())) {
+                        Ok(()) => continue,
+                        Err(malformed) => (payload, malformed.0),
+                    }
+                }
+                Item::Damage(at) => (at, "bad checksum"),
+            };
+            self.quarantine
+                .piece(number, at.start, bytes.slice(at.clone()), what);
+        }
+        if !scan.ended {
+            write_end(&*file, number, scan.end).map_err(io("write"))?;
+        }
+        keeper.state.lock().end = Position::new(number, scan.end);
+        Ok(scan.end)
+    }
+
+    fn io(&self, what: &'static str, path: &Path, source: std::io::Error) -> StartError {
+        StartError::Io {
+            what,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+fn replay_record(keeper: &mut Keeper, header: &Header, payload: &[u8]) -> Result<(), Malformed> {
+    match header.kind {
+        Some(Kind::Commit) => {
+            let commit = Commit::decode(payload)?;
+            keeper.load(commit.row.message.id);
+            if let Some(also) = &commit.also {
+                keeper.load(also.leg.message);
+            }
+            let mut state = keeper.state.lock();
+            if let Some(also) = &commit.also {
+                state.apply_change(also);
+            }
+            state.insert(commit, header.position);
+        }
+        Some(Kind::Change) => {
+            let change = Change::decode(payload)?;
+            keeper.load(change.leg.message);
+            keeper.state.lock().apply_change(&change);
+        }
+        Some(Kind::Token) => {
+            let token = Token::decode(payload)?;
+            let segment = header.position.segment();
+            let mut state = keeper.state.lock();
+            state.tokens.insert(token.token.clone(), (token, segment));
+        }
+        Some(Kind::Chunk) => {
+            // Its commit record says where it is; one that has none was never acknowledged.
+            chunk_owner(payload)?;
+        }
+        Some(Kind::End) | None => {}
+    }
+    let crowded = {
+        let mut state = keeper.state.lock();
+        state.end = header.position;
+        state.messages.len() >= REPLAYED_MAX
+    };
+    if crowded {
+        keeper.checkpoint();
+    }
+    Ok(())
+}
+
+/// The largest body that goes into its commit record, in a log of such segments.
+pub(crate) fn inline_max(segment_bytes: u32) -> usize {
+    (segment_bytes as usize / 4).min(INLINE_MAX)
+}
+
+const INLINE_MAX: usize = 1 << 20;
+/// Messages in memory at which the replay writes to sled.
+const REPLAYED_MAX: usize = 30_000;
+/// The layout of the index; another one is rebuilt.
+const INDEX_VERSION: u16 = 1;

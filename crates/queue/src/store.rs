@@ -1,0 +1,187 @@
+//! Every access of the spool to files, behind one small trait: the one place that syncs.
+//!
+//! [`Disk`] is the real thing. Tests put a store in its place that records or fails (full disk, EIO, power cut).
+//! sled opens its own files; only its fdatasync goes through here.
+//!
+//! It does *not* retry, and does not know what it writes.
+
+use std::fmt::Debug;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The operations on a folder tree.
+pub trait Store: Send + Sync + Debug {
+    /// Makes a folder and its parents; fine when it is there. Its name is synced in its parent.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// The files in a folder.
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Makes a file that must not exist, mode 0600.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn StoreFile>>;
+    /// Opens a file for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn StoreFile>>;
+    /// Renames; durable only after [`Store::sync_dir`].
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file; durable only after [`Store::sync_dir`].
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a folder with all in it; fine when it is not there.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes creations, renames and removals in a folder durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// What is free on the filesystem.
+    fn free(&self, dir: &Path) -> io::Result<Free>;
+}
+
+/// The operations on an open file.
+pub trait StoreFile: Send + Sync + Debug {
+    /// `pwritev`: may write less than asked.
+    fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+    /// `pread`: may read less than asked; 0 at the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// `fdatasync`: contents and length are durable when it returns `Ok`. After an error the file must not be trusted
+    /// again: the page cache may call pages clean that never reached the disk.
+    fn sync(&self) -> io::Result<()>;
+    /// Reserves space, so that later writes within it cannot meet a full disk.
+    fn reserve(&self, octets: u64) -> io::Result<()>;
+    /// Octets in the file.
+    fn octets(&self) -> io::Result<u64>;
+}
+
+/// What a filesystem has left for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Free {
+    /// Octets.
+    pub bytes: u64,
+    /// Inodes; `None` where the filesystem does not count them.
+    pub inodes: Option<u64>,
+}
+
+/// The real file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Disk;
+
+impl Store for Disk {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(dir)?;
+        match dir.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent),
+            _ => self.sync_dir(Path::new(".")),
+        }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        std::fs::read_dir(dir)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect()
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn StoreFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        Ok(Arc::new(file))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn StoreFile>> {
+        Ok(Arc::new(
+            OpenOptions::new().read(true).write(true).open(path)?,
+        ))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        match std::fs::remove_dir_all(dir) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn free(&self, dir: &Path) -> io::Result<Free> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(Free {
+            bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            inodes: (stat.f_files > 0).then_some(stat.f_favail),
+        })
+    }
+}
+
+impl StoreFile for File {
+    fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        Ok(rustix::io::pwritev(self, slices, offset)?)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, buffer, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn reserve(&self, octets: u64) -> io::Result<()> {
+        rustix::fs::fallocate(self, rustix::fs::FallocateFlags::empty(), 0, octets)?;
+        Ok(())
+    }
+
+    fn octets(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
+
+/// Writes all slices from `offset` on, however many calls that takes.
+pub(crate) fn write_all(
+    file: &dyn StoreFile,
+    mut slices: &mut [IoSlice<'_>],
+    mut offset: u64,
+) -> io::Result<()> {
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        let some = &slices[..slices.len().min(SLICES_MAX)];
+        match file.write_vectored_at(some, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                offset += n as u64;
+                IoSlice::advance_slices(&mut slices, n);
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Reads until the buffer is full or the file ends; says how much.
+pub(crate) fn read_full(file: &dyn StoreFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read_at(&mut buffer[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
+}
+
+/// Linux takes at most 1024 slices in one `pwritev`.
+const SLICES_MAX: usize = 1024;

@@ -1,0 +1,702 @@
+//! The embedded engine through its trait: what survives, who may do what, in which order.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use envelope::{BodyKind, Claim, Host, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
+use queue::{
+    Action, BodyReader, BodyWriter, Dsn, Error, Filter, LogSpool, OpenError, Settings, Spool,
+    StartError, State, Update, Want, Why,
+};
+
+const MINUTE: u64 = 60_000;
+const START: u64 = 1_800_000_000_000;
+
+fn at(minutes: u64) -> Timestamp {
+    Timestamp::from_unix_millis(START + minutes * MINUTE)
+}
+
+fn settings(dir: &Path) -> Settings {
+    Settings {
+        segment_bytes: Settings::SEGMENT_BYTES_MIN,
+        min_free_bytes: 0,
+        min_free_inodes: 0,
+        checkpoint_every: Duration::from_millis(20),
+        ..Settings::new(dir)
+    }
+}
+
+#[track_caller]
+fn open(dir: &Path) -> LogSpool {
+    LogSpool::open(settings(dir), at(0)).unwrap()
+}
+
+fn id(n: u64) -> MessageId {
+    MessageId::new(at(0), u128::from(n))
+}
+
+fn message(n: u64, size: usize) -> Message {
+    Message {
+        id: id(n),
+        arrived: at(0),
+        reverse_path: ReversePath::Mailbox("sender@a.example".parse().unwrap()),
+        size: size as u64,
+        body: BodyKind::SevenBit,
+        smtputf8: false,
+        ret: None,
+        envid: None,
+    }
+}
+
+fn leg(target: &str) -> Leg {
+    Leg {
+        reverse_path: ReversePath::Null,
+        target: target.parse().unwrap(),
+        recipient: "alice@example.org".parse().unwrap(),
+        original: None,
+        notify: None,
+        trace: "".into(),
+    }
+}
+
+fn body(n: u64, octets: usize) -> Vec<u8> {
+    (0..octets)
+        .map(|i| (i as u64 * 31 + n * 7 + (i as u64 >> 8)) as u8)
+        .collect()
+}
+
+async fn put(spool: &LogSpool, n: u64, octets: usize, targets: &[&str]) -> Result<(), Error> {
+    let mut writer = spool.begin(id(n)).await?;
+    for chunk in body(n, octets).chunks(5000) {
+        writer.write(chunk.to_vec()).await?;
+    }
+    let legs = targets.iter().map(|target| leg(target)).collect();
+    spool.commit(writer, message(n, octets), legs, at(0)).await
+}
+
+fn want(max: usize, per_host: usize) -> Want {
+    Want {
+        max,
+        per_host,
+        lease: Duration::from_secs(600),
+        ..Want::default()
+    }
+}
+
+async fn claim(spool: &LogSpool, now: u64) -> Vec<Claim> {
+    spool.claim(&want(1000, 1000), at(now)).await.unwrap()
+}
+
+async fn read(spool: &LogSpool, n: u64) -> Result<Vec<u8>, OpenError> {
+    let mut reader = spool.open_body(id(n)).await?;
+    let mut all = Vec::new();
+    while let Some(chunk) = reader.chunk().await? {
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all)
+}
+
+/// A copy of the spool as a kill -9 at this moment would leave it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            // A spare may be renamed under us; what matters has its name.
+            let _ = std::fs::copy(entry.path(), target);
+        }
+    }
+}
+
+fn numbers(claims: &[Claim]) -> Vec<(u64, u32)> {
+    let number = |claim: &Claim| {
+        let id = claim.lease.leg;
+        ((id.message.bits() & 0xffff_ffff) as u64, id.number)
+    };
+    let mut numbers: Vec<_> = claims.iter().map(number).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+#[tokio::test]
+async fn a_message_goes_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    put(&spool, 1, 3000, &["a@x.example", "b@y.example"])
+        .await
+        .unwrap();
+    let claims = claim(&spool, 0).await;
+    assert_eq!(numbers(&claims), [(1, 0), (1, 1)]);
+    assert_eq!(read(&spool, 1).await.unwrap(), body(1, 3000));
+    assert!(claim(&spool, 0).await.is_empty());
+    for claim in claims {
+        spool.complete(claim.lease, None).await.unwrap();
+    }
+    assert_eq!(read(&spool, 1).await, Err(OpenError::NotFound));
+    assert_eq!(spool.counts(at(0)).await.unwrap(), queue::Counts::default());
+    spool.close();
+    assert_eq!(
+        put(&spool, 2, 10, &["a@x.example"]).await,
+        Err(Error::Closed)
+    );
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_a_kill_and_what_ended_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    for n in 1..=40 {
+        put(&spool, n, 3000, &["a@x.example"]).await.unwrap();
+    }
+    let claims = spool.claim(&want(10, 10), at(0)).await.unwrap();
+    for claim in claims {
+        spool.complete(claim.lease, None).await.unwrap();
+    }
+    // The ends ride with this one.
+    put(&spool, 41, 50_000, &["a@x.example"]).await.unwrap();
+    let killed = tempfile::tempdir().unwrap();
+    copy(dir.path(), killed.path());
+    for (what, remove_index) in [("replayed", false), ("rebuilt", true)] {
+        let again = tempfile::tempdir().unwrap();
+        copy(killed.path(), again.path());
+        if remove_index {
+            std::fs::remove_dir_all(again.path().join("index")).unwrap();
+        }
+        let spool = open(again.path());
+        let claims = claim(&spool, 0).await;
+        let expected: Vec<_> = (11..=41).map(|n| (n, 0)).collect();
+        assert_eq!(numbers(&claims), expected, "{what}");
+        assert_eq!(read(&spool, 12).await.unwrap(), body(12, 3000), "{what}");
+        assert_eq!(read(&spool, 41).await.unwrap(), body(41, 50_000), "{what}");
+        assert_eq!(spool.damaged(), 0, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn an_older_index_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    put(&spool, 1, 100, &["a@x.example", "b@x.example"])
+        .await
+        .unwrap();
+    put(&spool, 2, 100, &["a@x.example"]).await.unwrap();
+    spool.close();
+    drop(spool);
+    let old = tempfile::tempdir().unwrap();
+    copy(&dir.path().join("index"), old.path());
+    let spool = open(dir.path());
+    for claim in claim(&spool, 0).await {
+        if claim.lease.leg.number == 1 || claim.lease.leg.message == id(2) {
+            spool.complete(claim.lease, None).await.unwrap();
+        }
+    }
+    put(&spool, 3, 100, &["a@x.example"]).await.unwrap();
+    spool.close();
+    drop(spool);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    copy(old.path(), &dir.path().join("index"));
+    let spool = open(dir.path());
+    assert_eq!(numbers(&claim(&spool, 0).await), [(1, 0), (3, 0)]);
+}
+
+#[tokio::test]
+async fn an_index_that_is_rubbish_is_rebuilt() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    for n in 1..=20 {
+        put(&spool, n, 100, &["a@x.example"]).await.unwrap();
+    }
+    drop(spool);
+    let db = dir.path().join("index/db");
+    let mut bytes = std::fs::read(&db).unwrap();
+    for byte in bytes.iter_mut().skip(64).step_by(97) {
+        *byte ^= 0x5a;
+    }
+    std::fs::write(&db, bytes).unwrap();
+    let spool = open(dir.path());
+    assert_eq!(claim(&spool, 0).await.len(), 20);
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_cut_and_damage_in_the_middle_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    for n in 1..=5 {
+        put(&spool, n, 1000, &["a@x.example"]).await.unwrap();
+    }
+    let killed = tempfile::tempdir().unwrap();
+    copy(dir.path(), killed.path());
+    let _ = std::fs::remove_dir_all(killed.path().join("index"));
+    let segment = killed.path().join("log/0000000001.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    // Ends within the fifth record; and a bit of the third flips.
+    let fifth = bytes
+        .windows(1000)
+        .position(|w| w == body(5, 1000))
+        .unwrap();
+    let third = bytes
+        .windows(1000)
+        .position(|w| w == body(3, 1000))
+        .unwrap();
+    bytes.truncate(fifth + 500);
+    bytes[third + 10] ^= 4;
+    std::fs::write(&segment, bytes).unwrap();
+    let spool = open(killed.path());
+    assert_eq!(numbers(&claim(&spool, 0).await), [(1, 0), (2, 0), (4, 0)]);
+    assert_eq!(spool.damaged(), 1);
+    assert_eq!(
+        std::fs::read_dir(killed.path().join("quarantine"))
+            .unwrap()
+            .count(),
+        1
+    );
+    put(&spool, 6, 10, &["b@y.example"]).await.unwrap();
+    drop(spool);
+    let spool = open(killed.path());
+    assert_eq!(claim(&spool, 0).await.len(), 4);
+    assert_eq!(spool.damaged(), 0, "told once");
+}
+
+#[tokio::test]
+async fn a_body_that_changed_on_disk_is_not_given_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut uncached = settings(dir.path());
+    uncached.body_cache_bytes = 0;
+    let spool = LogSpool::open(uncached, at(0)).unwrap();
+    put(&spool, 1, 1000, &["a@x.example"]).await.unwrap();
+    assert_eq!(read(&spool, 1).await.unwrap(), body(1, 1000));
+    let segment = dir.path().join("log/0000000001.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let place = bytes
+        .windows(1000)
+        .position(|w| w == body(1, 1000))
+        .unwrap();
+    bytes[place] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    assert!(matches!(read(&spool, 1).await, Err(OpenError::Damaged(_))));
+}
+
+#[tokio::test]
+async fn leases_expire_and_fence() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    put(&spool, 1, 10, &["a@x.example"]).await.unwrap();
+    let mut first = claim(&spool, 0).await.remove(0).lease;
+    assert_eq!(spool.next_due(at(0)).await, Some(at(10)));
+    spool.extend(&mut first, at(15)).await.unwrap();
+    assert!(claim(&spool, 14).await.is_empty());
+    let second = claim(&spool, 15).await.remove(0).lease;
+    assert!(second.token > first.token);
+    let fenced = Err(Error::Fenced(first.leg));
+    assert_eq!(spool.complete(first.clone(), None).await, fenced);
+    assert_eq!(spool.release(first.clone()).await, fenced);
+    assert_eq!(spool.extend(&mut first.clone(), at(99)).await, fenced);
+    let update = Update {
+        attempts: 1,
+        last: "busy".into(),
+        ..Update::default()
+    };
+    assert_eq!(
+        spool
+            .reschedule(first.clone(), at(20), update.clone())
+            .await,
+        fenced
+    );
+    spool
+        .reschedule(second.clone(), at(20), update)
+        .await
+        .unwrap();
+    assert_eq!(
+        spool.complete(second, None).await,
+        fenced,
+        "it gave the leg back"
+    );
+    assert!(claim(&spool, 19).await.is_empty());
+    let third = claim(&spool, 20).await.remove(0);
+    assert_eq!(third.attempts, 1);
+    spool.release(third.lease.clone()).await.unwrap();
+    assert_eq!(spool.release(third.lease).await, fenced);
+    assert_eq!(claim(&spool, 20).await.len(), 1);
+}
+
+#[tokio::test]
+async fn order_limits_and_exclusions() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    for n in 1..=6 {
+        let target = if n % 2 == 0 {
+            "a@even.example"
+        } else {
+            "a@odd.example"
+        };
+        put(&spool, n, 10, &[target]).await.unwrap();
+    }
+    let host = |text: &str| text.parse::<Host>().unwrap();
+    let some = spool.claim(&want(5, 2), at(0)).await.unwrap();
+    assert_eq!(numbers(&some), [(1, 0), (2, 0), (3, 0), (4, 0)]);
+    let only = Want {
+        only: Some(host("odd.example")),
+        ..want(9, 9)
+    };
+    assert_eq!(numbers(&spool.claim(&only, at(0)).await.unwrap()), [(5, 0)]);
+    let exclude = Want {
+        exclude: HashSet::from([host("even.example")]).into(),
+        ..want(9, 9)
+    };
+    assert!(spool.claim(&exclude, at(0)).await.unwrap().is_empty());
+    for (claim, due) in some.into_iter().zip([9, 8, 7, 6]) {
+        spool
+            .reschedule(claim.lease, at(due), Update::default())
+            .await
+            .unwrap();
+    }
+    let order = |claims: Vec<Claim>| {
+        claims
+            .iter()
+            .map(|c| (c.lease.leg.message.bits() & 0xff) as u64)
+            .collect::<Vec<_>>()
+    };
+    let even = Want {
+        only: Some(host("even.example")),
+        ..want(9, 9)
+    };
+    assert_eq!(order(spool.claim(&even, at(9)).await.unwrap()), [6, 4, 2]);
+    assert_eq!(spool.next_due(at(5)).await, Some(at(6)));
+    // What is due already a claim would have had.
+    assert_eq!(spool.next_due(at(6)).await, Some(at(10)));
+}
+
+#[tokio::test]
+async fn what_went_to_the_index_comes_back_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    for n in 1..=600 {
+        put(&spool, n, 10, &["a@x.example"]).await.unwrap();
+    }
+    drop(spool);
+    // Now all of it is in sled alone.
+    let spool = open(dir.path());
+    assert_eq!(spool.counts(at(0)).await.unwrap().ready, 600);
+    let mut seen = Vec::new();
+    while let [claim, ..] = &spool.claim(&want(50, 50), at(0)).await.unwrap()[..] {
+        seen.push(claim.lease.leg.message);
+        spool.checkpoint().await.unwrap();
+    }
+    assert_eq!(seen.len(), 12);
+    assert!(seen.is_sorted());
+    assert_eq!(spool.counts(at(0)).await.unwrap().active, 600);
+}
+
+#[tokio::test]
+async fn deadlines_hold_whatever_is_excluded() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    put(&spool, 1, 10, &["a@x.example"]).await.unwrap();
+    put(&spool, 2, 10, &["a@x.example"]).await.unwrap();
+    drop(spool);
+    let spool = open(dir.path());
+    let lease = Duration::from_secs(60);
+    assert!(
+        spool
+            .overdue(9, lease, at(4 * 60 - 1))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(spool.next_due(at(1)).await, Some(at(4 * 60)));
+    let warned = spool.overdue(9, lease, at(4 * 60)).await.unwrap();
+    assert_eq!(
+        warned.iter().map(|o| o.why).collect::<Vec<_>>(),
+        [Why::Warn, Why::Warn]
+    );
+    for overdue in warned {
+        let dsn = Dsn {
+            message: message(100 + overdue.claim.message.id.bits() as u64 % 100, 4),
+            legs: vec![leg("sender@a.example")],
+            body: Bytes::from_static(b"late"),
+            first_due: at(240),
+        };
+        let update = Update {
+            warned: true,
+            last: "no answer".into(),
+            dsn: Some(dsn),
+            ..Update::default()
+        };
+        spool
+            .reschedule(overdue.claim.lease, overdue.due, update)
+            .await
+            .unwrap();
+    }
+    assert_eq!(spool.counts(at(241)).await.unwrap().ready, 4);
+    drop(spool);
+    let spool = open(dir.path());
+    let expire = 5 * 24 * 60;
+    let expired = spool.overdue(2, lease, at(expire)).await.unwrap();
+    assert!(expired.iter().all(|o| o.why != Why::Bounced));
+    let all = spool.overdue(9, lease, at(expire)).await.unwrap();
+    assert_eq!(expired.len() + all.len(), 4, "two and two notices");
+    let last: Vec<_> = expired
+        .iter()
+        .chain(&all)
+        .filter(|o| o.why == Why::Expired && o.last == "no answer")
+        .collect();
+    assert_eq!(last.len(), 2);
+}
+
+#[tokio::test]
+async fn a_leg_ends_with_its_notice_in_one_transaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    put(&spool, 1, 10, &["a@x.example"]).await.unwrap();
+    let lease = claim(&spool, 0).await.remove(0).lease;
+    let dsn = Dsn {
+        message: message(2, 6),
+        legs: vec![leg("sender@a.example")],
+        body: Bytes::from_static(b"failed"),
+        first_due: at(0),
+    };
+    spool.complete(lease, Some(dsn)).await.unwrap();
+    let killed = tempfile::tempdir().unwrap();
+    copy(dir.path(), killed.path());
+    for spool in [spool, open(killed.path())] {
+        assert_eq!(numbers(&claim(&spool, 0).await), [(2, 0)]);
+        assert_eq!(read(&spool, 2).await.unwrap(), b"failed");
+    }
+}
+
+#[tokio::test]
+async fn the_operator_holds_releases_bounces_and_removes() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    for (n, target) in [(1, "a@x.example"), (2, "b@x.example"), (3, "c@y.example")] {
+        put(&spool, n, 10, &[target]).await.unwrap();
+    }
+    let x = Filter {
+        host: Some("x.example".parse().unwrap()),
+        ..Filter::default()
+    };
+    assert_eq!(spool.admin(&x, Action::Hold, at(0)).await, Ok(2));
+    drop(spool);
+    let spool = open(dir.path());
+    assert_eq!(numbers(&claim(&spool, 0).await), [(3, 0)]);
+    let lease = Duration::from_secs(60);
+    assert!(
+        spool
+            .overdue(9, lease, at(99_999))
+            .await
+            .unwrap()
+            .iter()
+            .all(|o| o.claim.message.id == id(3))
+    );
+    let counts = spool.counts(at(0)).await.unwrap();
+    assert_eq!((counts.held, counts.active), (2, 1));
+    assert_eq!(counts.hosts[0], ("x.example".parse().unwrap(), 2));
+    let b = Filter {
+        recipient: Some("b@x.example".parse().unwrap()),
+        state: Some(State::Held),
+        ..Filter::default()
+    };
+    assert_eq!(spool.admin(&b, Action::Release, at(5)).await, Ok(1));
+    let two = claim(&spool, 5).await.remove(0);
+    assert_eq!(two.message.id, id(2));
+    // Held while it is tried: the attempt may still end it.
+    assert_eq!(spool.admin(&x, Action::Hold, at(5)).await, Ok(1));
+    spool.complete(two.lease, None).await.unwrap();
+    let one = Filter {
+        messages: vec![id(1)],
+        ..Filter::default()
+    };
+    assert_eq!(spool.admin(&one, Action::Bounce, at(5)).await, Ok(1));
+    assert!(claim(&spool, 5).await.is_empty());
+    let bounced = spool.overdue(9, lease, at(5)).await.unwrap().remove(0);
+    assert_eq!(
+        (bounced.why, bounced.claim.message.id),
+        (Why::Bounced, id(1))
+    );
+    assert_eq!(spool.admin(&one, Action::Remove, at(5)).await, Ok(1));
+    let fenced = Error::Fenced(LegId {
+        message: id(1),
+        number: 0,
+    });
+    assert_eq!(spool.complete(bounced.claim.lease, None).await, Err(fenced));
+}
+
+#[tokio::test]
+async fn a_listing_is_paged() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    for n in 1..=30 {
+        put(&spool, n, 10, &["a@x.example", "b@y.example"])
+            .await
+            .unwrap();
+        if n == 15 {
+            spool.checkpoint().await.unwrap();
+        }
+    }
+    let y = Filter {
+        host: Some("y.example".parse().unwrap()),
+        ..Filter::default()
+    };
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = spool.list(&y, cursor, 7, at(0)).await.unwrap();
+        seen.extend(page.entries.iter().map(|entry| entry.id));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 30);
+    assert!(seen.is_sorted_by(|a, b| a < b));
+}
+
+#[tokio::test]
+async fn tokens_are_kept_until_they_expire() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    spool.remember("t1", "x@y.example", at(10)).await.unwrap();
+    for reopened in [false, true] {
+        let spool = if reopened {
+            open(dir.path())
+        } else {
+            LogSpool::open(settings(&dir.path().join("other")), at(0)).unwrap()
+        };
+        let expected = reopened.then(|| "x@y.example".to_owned());
+        if reopened {
+            assert_eq!(spool.recall("t1", at(9)).await.unwrap(), expected);
+            assert_eq!(spool.recall("t1", at(10)).await.unwrap(), None);
+        } else {
+            assert_eq!(spool.recall("t1", at(9)).await.unwrap(), expected);
+            break;
+        }
+    }
+    drop(spool);
+    let spool = open(dir.path());
+    assert_eq!(
+        spool.recall("t1", at(9)).await.unwrap().as_deref(),
+        Some("x@y.example")
+    );
+    assert_eq!(spool.recall("t1", at(10)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn large_bodies_stream_and_abandoned_ones_are_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    put(&spool, 1, 300_000, &["a@x.example"]).await.unwrap();
+    let mut abandoned = spool.begin(id(2)).await.unwrap();
+    abandoned.write(body(2, 200_000)).await.unwrap();
+    assert_eq!(abandoned.len(), 200_000);
+    drop(abandoned);
+    put(&spool, 3, 10, &["a@x.example"]).await.unwrap();
+    drop(spool);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    let spool = open(dir.path());
+    assert_eq!(numbers(&claim(&spool, 0).await), [(1, 0), (3, 0)]);
+    assert_eq!(read(&spool, 1).await.unwrap(), body(1, 300_000));
+}
+
+#[tokio::test]
+async fn committing_twice_is_committing_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    put(&spool, 1, 10, &["a@x.example"]).await.unwrap();
+    put(&spool, 1, 10, &["a@x.example"]).await.unwrap();
+    assert_eq!(claim(&spool, 0).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_full_spool_says_so_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut small = settings(dir.path());
+    small.max_bytes = 200 << 10;
+    let spool = LogSpool::open(small, at(0)).unwrap();
+    let mut n = 0;
+    let full = loop {
+        n += 1;
+        if let Err(e) = put(&spool, n, 15_000, &["a@x.example"]).await {
+            break e;
+        }
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert!(n < 200, "never full");
+    };
+    assert!(matches!(full, Error::Full(_)), "{full}");
+    let claims = claim(&spool, 0).await;
+    assert_eq!(claims.len() as u64, n - 1);
+    for claim in claims {
+        spool.complete(claim.lease, None).await.unwrap();
+    }
+    for _ in 0..100 {
+        if put(&spool, 999, 10, &["a@x.example"]).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("room came back, and was not used");
+}
+
+#[tokio::test]
+async fn space_is_given_back_and_the_long_waiting_are_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    spool.remember("kept", "x@y.example", at(10)).await.unwrap();
+    put(&spool, 1, 3000, &["slow@z.example"]).await.unwrap();
+    put(&spool, 2, 100_000, &["slow@z.example"]).await.unwrap();
+    let fast = Want {
+        only: Some("x.example".parse().unwrap()),
+        ..want(100, 100)
+    };
+    for n in 3..=400 {
+        put(&spool, n, 10_000, &["a@x.example", "b@x.example"])
+            .await
+            .unwrap();
+        if n % 20 == 0 {
+            for claim in spool.claim(&fast, at(0)).await.unwrap() {
+                spool.complete(claim.lease, None).await.unwrap();
+            }
+        }
+    }
+    let unit = u64::from(Settings::SEGMENT_BYTES_MIN);
+    for _ in 0..200 {
+        if spool.log_octets() <= 9 * unit {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    assert!(
+        spool.log_octets() <= 9 * unit,
+        "{} segments",
+        spool.log_octets() / unit
+    );
+    assert_eq!(
+        spool.recall("kept", at(0)).await.unwrap().as_deref(),
+        Some("x@y.example")
+    );
+    assert_eq!(read(&spool, 1).await.unwrap(), body(1, 3000));
+    drop(spool);
+    // A rebuild from what is left of the log finds the same, and nothing that had ended.
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    let spool = open(dir.path());
+    assert_eq!(numbers(&claim(&spool, 0).await), [(1, 0), (2, 0)]);
+    assert_eq!(read(&spool, 2).await.unwrap(), body(2, 100_000));
+    assert_eq!(
+        spool.recall("kept", at(0)).await.unwrap().as_deref(),
+        Some("x@y.example")
+    );
+    assert_eq!(spool.damaged(), 0);
+}
+
+#[tokio::test]
+async fn one_process_holds_the_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let second = LogSpool::open(settings(dir.path()), at(0)).unwrap_err();
+    assert!(matches!(second, StartError::Locked { .. }), "{second}");
+    spool.close();
+    open(dir.path());
+}
