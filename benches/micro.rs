@@ -1,1 +1,132 @@
-fn main(){}
+//! Micro-benchmarks of what runs for every message: SRS, the dot decoder, the command parser, a durable append.
+//!
+//! `cargo bench --bench micro`; figures are of one thread. The append writes to the folder for temporary files, so that
+//! its time is that of this disk's fdatasync, with one writer: batches only pay with several.
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use envelope::{BodyKind, Leg, Mailbox, Message, ReversePath, Timestamp};
+use queue::{BodyWriter, IdSource, LogSpool, Settings, Spool};
+use smtp::dot::Decoder;
+use srs::{Day, Srs};
+
+fn srs(c: &mut Criterion) {
+    let srs = Srs::new(srs::Settings::new(["a secret of some length"])).unwrap();
+    let today = Day::from_unix_secs(1_795_264_496);
+    c.bench_function("srs/encode+decode", |b| {
+        b.iter(|| {
+            let local = srs
+                .forward(black_box("bob.smith"), black_box("sender.example"), today)
+                .unwrap();
+            srs.reverse(black_box(&local), today).unwrap()
+        });
+    });
+}
+
+fn dots(c: &mut Criterion) {
+    let line = b"The quick brown fox jumps over the lazy dog, and then it does so once more...\r\n";
+    let mut body = line.repeat((1 << 20) / line.len());
+    body.extend_from_slice(b"..a line that begins with a dot\r\n.\r\n");
+    let mut group = c.benchmark_group("dot");
+    group.throughput(Throughput::Bytes(body.len() as u64));
+    let mut out = Vec::with_capacity(body.len());
+    group.bench_function("decode", |b| {
+        b.iter(|| {
+            out.clear();
+            Decoder::default().decode(black_box(&body), &mut out)
+        });
+    });
+    group.finish();
+}
+
+fn commands(c: &mut Criterion) {
+    let mut group = c.benchmark_group("command");
+    for (name, line) in [
+        (
+            "mail",
+            &b"MAIL FROM:<bob@sender.example> SIZE=10240 BODY=8BITMIME"[..],
+        ),
+        ("rcpt", b"RCPT TO:<alice@example.org>"),
+        ("data", b"DATA"),
+    ] {
+        group.bench_function(name, |b| {
+            b.iter(|| smtp::command::parse(black_box(line)).unwrap())
+        });
+    }
+    group.finish();
+}
+
+fn append(c: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let now = Timestamp::from_unix_millis(1_795_264_496_000);
+    let settings = Settings {
+        min_free_bytes: 0,
+        min_free_inodes: 0,
+        ..Settings::new(folder.path())
+    };
+    let spool = LogSpool::open(settings, now).unwrap();
+    let ids = IdSource::new();
+    let body = Bytes::from(vec![b'x'; 10 << 10]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut group = c.benchmark_group("spool");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("commit 10 KiB, one writer", |b| {
+        b.iter(|| {
+            runtime.block_on(async {
+                let id = ids.next(now);
+                let mut writer = spool.begin(id).await.unwrap();
+                writer.write(body.clone()).await.unwrap();
+                spool
+                    .commit(writer, message(id, now), vec![leg()], now)
+                    .await
+                    .unwrap();
+                // So that the queue does not grow with the number of runs.
+                let only = queue::Filter {
+                    messages: vec![id],
+                    ..queue::Filter::default()
+                };
+                spool
+                    .admin(&only, queue::Action::Remove, now)
+                    .await
+                    .unwrap()
+            })
+        });
+    });
+    group.finish();
+    spool.close();
+}
+
+fn message(id: envelope::MessageId, now: Timestamp) -> Message {
+    Message {
+        id,
+        arrived: now,
+        reverse_path: ReversePath::Mailbox(mailbox("bob@sender.example")),
+        size: 10 << 10,
+        body: BodyKind::SevenBit,
+        smtputf8: false,
+        ret: None,
+        envid: None,
+    }
+}
+
+fn leg() -> Leg {
+    Leg {
+        reverse_path: ReversePath::Mailbox(mailbox(
+            "SRS0=abcd=2W=sender.example=bob@fwd.example.net",
+        )),
+        target: mailbox("alice@mail.example.com"),
+        recipient: mailbox("alice@example.org"),
+        original: None,
+        notify: None,
+        trace: "Delivered-To: alice@example.org\r\n".into(),
+    }
+}
+
+fn mailbox(text: &str) -> Mailbox {
+    text.parse().unwrap()
+}
+
+criterion_group!(benches, srs, dots, commands, append);
+criterion_main!(benches);

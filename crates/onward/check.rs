@@ -27,6 +27,7 @@ pub(crate) async fn run(path: &Path, print: Printer) -> bool {
         Ok(config) => {
             findings.push(Finding::good("config", path.display()));
             findings.push(check_routing(&config));
+            findings.push(check_postmaster(&config));
             findings.extend(check_tls(&config));
             findings.push(check_resolver(&config));
             findings.push(check_spool(&config).await);
@@ -85,6 +86,16 @@ fn check_routing(config: &Config) -> Finding {
             stats.domains
         ),
     )
+}
+
+fn check_postmaster(config: &Config) -> Finding {
+    match &config.forwards.postmaster {
+        Some(address) => Finding::good("postmaster", address),
+        None => Finding::bad(
+            "postmaster",
+            "mail to postmaster may be refused, against RFC 5321 §4.5.1\n\nhint: set `forwards.postmaster` to who looks after this machine",
+        ),
+    }
 }
 
 fn check_tls(config: &Config) -> Option<Finding> {

@@ -51,6 +51,9 @@ impl<S: Spool> smtp_in::Intake for Intake<S> {
         let id = self.ids.next(now);
         let routing = self.routing.load_full();
         let plan = self.plan(&routing, envelope, now).await?;
+        for broken in &plan.broken {
+            tracing::warn!(%id, address = %broken.address, fault = ?broken.fault, "a target of a forward leads nowhere");
+        }
         let mut writer = self
             .spool
             .begin(id)

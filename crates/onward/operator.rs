@@ -6,7 +6,7 @@ use control::{
     Count, Fault, LegRow, LegState, MessageDetails, Page, Part, QueueAction, QueueCounts, Reloaded,
     Selector, SrsAnswer, Status,
 };
-use envelope::{BodyKind, LegId, MessageId, ReversePath, Timestamp};
+use envelope::{BodyKind, LegId, MessageId, Timestamp};
 use queue::{Action, BodyReader, Entry, Filter, Spool, State};
 
 use crate::log::{Event, Log, now};

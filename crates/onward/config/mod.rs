@@ -9,10 +9,7 @@ mod units;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub(crate) use schema::{
-    Config, Control, Delivery, Forwards, Limits, Listener, Log, LogFormat, Policy, Queue, Resolver,
-    Role, Route, Srs, Tls, TlsMode,
-};
+pub(crate) use schema::{Config, Listener, LogFormat, Role, TlsMode};
 pub(crate) use units::{Size, Span};
 
 /// Why there is no configuration to work with. Each text says where and what to do.

@@ -172,7 +172,12 @@ async fn send(
     // mail-send ends every letter with a CRLF of its own.
     let reply = client.data(letter.trim_end().as_bytes()).await?;
     client.quit().await?;
-    Ok(format!("{} {}", reply.code(), reply.message()))
+    let [class, subject, detail] = reply.esc;
+    Ok(format!(
+        "{} {class}.{subject}.{detail} {}",
+        reply.code(),
+        reply.message()
+    ))
 }
 
 async fn wait_for(

@@ -124,9 +124,10 @@ impl Event {
     /// The message it is about.
     pub(crate) fn message(&self) -> Option<MessageId> {
         match self {
-            Self::Received { id, .. } | Self::Discarded { id, .. } | Self::Bounced { id, .. } => {
-                Some(*id)
-            }
+            Self::Received { id, .. }
+            | Self::Discarded { id, .. }
+            | Self::Bounced { id, .. }
+            | Self::NotBounced { id, .. } => Some(*id),
             Self::Forwarded { id, .. } => Some(id.message),
             Self::Delivered { leg, .. } | Self::Deferred { leg, .. } | Self::Failed { leg, .. } => {
                 Some(leg.id.message)
@@ -136,6 +137,10 @@ impl Event {
     }
 
     /// Shows every field.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a table: one arm a variant, nothing but its fields"
+    )]
     pub(super) fn fields(&self, out: &mut dyn Fields) {
         match self {
             Self::Ready { listeners, queued } => {
