@@ -256,21 +256,21 @@ mod tests {
             .with_mx(d("own.test"), 10, d("us.test"))
             .with_mx(d("ownip.test"), 10, d("alias.test"))
             .with_mx(d("loopback.test"), 10, d("lo.test"))
-            .with_address(d("mx.test"), ip("192.0.2.1"))
+            .with_address(d("mx.test"), ip("203.0.113.1"))
             .with_address(d("mx.test"), ip("2001:db8::1"))
-            .with_address(d("mx2.test"), ip("192.0.2.2"))
-            .with_address(d("us.test"), ip("192.0.2.3"))
-            .with_address(d("alias.test"), ip("192.0.2.99"))
+            .with_address(d("mx2.test"), ip("203.0.113.2"))
+            .with_address(d("us.test"), ip("203.0.113.3"))
+            .with_address(d("alias.test"), ip("203.0.113.99"))
             .with_address(d("lo.test"), ip("127.0.0.5"))
-            .with_address(d("plain.test"), ip("192.0.2.4"))
+            .with_address(d("plain.test"), ip("203.0.113.4"))
             .with_txt(d("empty.test"), "x")
             .with_null_mx(d("null.test"))
             .with_trouble(d("ill.test"), "SERVFAIL");
         let mut settings = Settings::new(d("us.test"));
         settings.listeners = vec![
-            "192.0.2.99:25".parse().unwrap(),
+            "203.0.113.99:25".parse().unwrap(),
             "[::]:25".parse().unwrap(),
-            "192.0.2.4:587".parse().unwrap(),
+            "203.0.113.4:587".parse().unwrap(),
         ];
         settings.routes = Routes::new(vec![
             Route::parse("routed.test", "10.0.0.5:2525").unwrap(),
@@ -305,17 +305,17 @@ mod tests {
     #[tokio::test]
     async fn every_kind_of_destination() {
         for (host, expected) in [
-            ("a.test", "[2001:db8::1]:25 192.0.2.1:25 192.0.2.2:25"),
-            ("plain.test", "192.0.2.4:25"),
+            ("a.test", "[2001:db8::1]:25 203.0.113.1:25 203.0.113.2:25"),
+            ("plain.test", "203.0.113.4:25"),
             ("routed.test", "10.0.0.5:2525"),
-            ("named.test", "[2001:db8::1]:25 192.0.2.1:25"),
+            ("named.test", "[2001:db8::1]:25 203.0.113.1:25"),
             (
                 "wrong.test",
                 "4.4.3 cannot look up the route's host nope.test: no such domain",
             ),
-            ("[192.0.2.7]", "192.0.2.7:25"),
+            ("[203.0.113.7]", "203.0.113.7:25"),
             ("[IPv6:2001:db8::7]", "[2001:db8::7]:25"),
-            ("[192.0.2.99]", "5.4.6 mail loops back to myself"),
+            ("[203.0.113.99]", "5.4.6 mail loops back to myself"),
             ("own.test", "5.4.6 mail loops back to myself"),
             ("ownip.test", "5.4.6 mail loops back to myself"),
             ("loopback.test", "5.4.6 mail loops back to myself"),

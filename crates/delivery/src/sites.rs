@@ -311,6 +311,8 @@ impl Sites {
             let parcels = site.queue.drain(..).flat_map(Parcel::into_claims);
             todo.release.extend(parcels);
             self.close(id);
+            // The claiming loop has a new time to wake up at.
+            todo.wake = true;
         }
         self.let_go(&mut todo);
         self.lane_gone(id, now, &mut todo);

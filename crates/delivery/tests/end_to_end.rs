@@ -1,0 +1,520 @@
+//! The dispatcher with all its parts against scripted servers on loopback.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test: its helpers may panic too"
+)]
+
+mod support;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use delivery::SiteEvent;
+use dns::Fixed;
+use support::server::{Script, Server, Tls};
+use support::work::Mail;
+use support::{Relay, resolver, settings};
+
+#[tokio::test]
+async fn one_message() {
+    let server = Server::start(Script::default()).await;
+    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    relay.work.add(&Mail {
+        body: ".first line\r\nhello\r\n",
+        trace: "Delivered-To: a@to.test\r\n",
+        ..Mail::default()
+    });
+    assert_eq!(
+        relay.work.outcomes(1).await,
+        ["a@to.test: delivered 2.0.0 | 250 2.0.0 taken"]
+    );
+    relay.stop().await;
+    let heard = server.heard();
+    assert_eq!(
+        heard.messages[0].body,
+        "Delivered-To: a@to.test\r\n..first line\r\nhello\r\n"
+    );
+    // Pipelined: one segment for the commands, one for the body, and QUIT at the end.
+    assert_eq!(
+        heard.reads,
+        [
+            "EHLO us.test\r\n",
+            "MAIL FROM:<sender@from.test>\r\nRCPT TO:<a@to.test>\r\nDATA\r\n",
+            "QUIT\r\n"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn recipients_share_a_transaction_and_have_their_own_outcomes() {
+    let script = Script {
+        rcpt: |line| match line {
+            "RCPT TO:<bad@to.test>" => "550 5.1.1 no such user",
+            "RCPT TO:<later@to.test>" => "450 4.2.1 try later",
+            _ => "250 2.1.5 ok",
+        },
+        ..Script::default()
+    };
+    let server = Server::start(script).await;
+    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    relay.work.add(&Mail {
+        to: &["a@to.test", "bad@to.test", "later@to.test", "b@also.test"],
+        ..Mail::default()
+    });
+    let mut outcomes = relay.work.outcomes(4).await;
+    outcomes.sort();
+    assert_eq!(
+        outcomes,
+        [
+            "a@to.test: delivered 2.0.0 | 250 2.0.0 taken",
+            "b@also.test: delivered 2.0.0 | 250 2.0.0 taken",
+            "bad@to.test: failed 5.1.1 | 550 5.1.1 no such user",
+            "later@to.test: deferred 4.2.1 | 450 4.2.1 try later",
+        ]
+    );
+    relay.stop().await;
+    // Two hosts were looked up apart, so one or two transactions; never four.
+    assert!(server.heard().messages.len() <= 2);
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again() {
+    let server = Server::start(Script::default()).await;
+    let mut settings = settings(server.address.port());
+    settings.concurrency = 1;
+    let relay = Relay::start(settings, resolver(&[server.address]));
+    for _ in 0..50 {
+        relay.work.add(&Mail::default());
+    }
+    relay.work.outcomes(50).await;
+    // It waits for more, and takes it.
+    relay.work.add(&Mail::default());
+    relay.work.outcomes(51).await;
+    assert_eq!(server.heard().connections, 1);
+    relay.stop().await;
+    assert_eq!(server.heard().messages.len(), 51);
+}
+
+#[tokio::test]
+async fn a_connection_that_died_of_age_costs_no_attempt() {
+    let script = Script {
+        transactions_max: 3,
+        ..Script::default()
+    };
+    let server = Server::start(script).await;
+    let mut settings = settings(server.address.port());
+    settings.concurrency = 1;
+    let relay = Relay::start(settings, resolver(&[server.address]));
+    for _ in 0..20 {
+        relay.work.add(&Mail::default());
+    }
+    let outcomes = relay.work.outcomes(20).await;
+    let delivered = "a@to.test: delivered 2.0.0 | 250 2.0.0 taken";
+    assert!(outcomes.iter().all(|o| o == delivered), "{outcomes:?}");
+    relay.stop().await;
+    assert_eq!(server.heard().connections, 7);
+}
+
+#[tokio::test]
+async fn concurrency_is_limited_and_ramps_up() {
+    let server = Server::start(Script::default()).await;
+    let mut settings = settings(server.address.port());
+    settings.concurrency = 4;
+    let relay = Relay::start(settings, resolver(&[server.address]));
+    for _ in 0..500 {
+        relay.work.add(&Mail::default());
+    }
+    relay.work.outcomes(500).await;
+    relay.stop().await;
+    let heard = server.heard();
+    assert_eq!(heard.messages.len(), 500);
+    assert!((2..=4).contains(&heard.open_max), "{}", heard.open_max);
+}
+
+#[tokio::test]
+async fn a_large_body_streams_through() {
+    let server = Server::start(Script::default()).await;
+    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    let body = ".23456789 123456789 123456789\r\n".repeat(200_000);
+    relay.work.add(&Mail {
+        body: &body,
+        ..Mail::default()
+    });
+    relay.work.outcomes(1).await;
+    relay.stop().await;
+    let heard = &server.heard().messages[0].body;
+    assert!(
+        heard.replace("\r\n..", "\r\n.")[1..] == body,
+        "body changed"
+    );
+}
+
+#[tokio::test]
+async fn the_next_host_when_one_is_busy_dead_or_silent() {
+    for greeting in ["421 4.3.2 busy", "554 5.3.2 no mail here", ""] {
+        let script = Script {
+            greeting,
+            ..Script::default()
+        };
+        let first = Server::start(script).await;
+        let port = first.address.port();
+        let second: SocketAddr = format!("127.0.0.2:{port}").parse().unwrap();
+        let second = Server::start_at(second, Script::default()).await;
+        // Nothing listens on 127.0.0.3.
+        let dead = format!("127.0.0.3:{port}").parse().unwrap();
+        let relay = Relay::start(
+            settings(port),
+            resolver(&[first.address, dead, second.address]),
+        );
+        relay.work.add(&Mail::default());
+        let outcomes = relay.work.outcomes(1).await;
+        assert_eq!(outcomes, ["a@to.test: delivered 2.0.0 | 250 2.0.0 taken"]);
+        relay.stop().await;
+        assert_eq!(first.heard().connections, 1);
+        assert_eq!(second.heard().messages.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn both_families_and_our_source_address() {
+    let server = Server::start(Script::default()).await;
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    let resolver = Fixed::new()
+        .with_mx("to.test".parse().unwrap(), 1, "mx.test".parse().unwrap())
+        .with_address("mx.test".parse().unwrap(), ip("::1"))
+        .with_address("mx.test".parse().unwrap(), ip("127.0.0.1"));
+    let mut settings = settings(server.address.port());
+    settings.bind = vec![ip("::1"), ip("127.0.0.9")];
+    let relay = Relay::start(settings, resolver);
+    relay.work.add(&Mail::default());
+    let outcomes = relay.work.outcomes(1).await;
+    assert_eq!(outcomes, ["a@to.test: delivered 2.0.0 | 250 2.0.0 taken"]);
+    assert_eq!(server.heard().peers[0].ip(), ip("127.0.0.9"));
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn every_host_says_5xx() {
+    let script = Script {
+        greeting: "554 5.7.1 you are not welcome",
+        ..Script::default()
+    };
+    let server = Server::start(script).await;
+    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    relay.work.add(&Mail::default());
+    assert_eq!(
+        relay.work.outcomes(1).await,
+        ["a@to.test: failed 5.7.1 | 554 5.7.1 you are not welcome"]
+    );
+    assert!(relay.stop().await.events(0).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_dead_site_costs_one_connection_and_comes_back() {
+    // It closes without a greeting, and counts how often.
+    let script = Script {
+        greeting: "",
+        ..Script::default()
+    };
+    let server = Server::start(script).await;
+    let address = server.address;
+    let mut settings = settings(address.port());
+    settings.probe_first = Duration::from_millis(400);
+    settings.probe_longest = Duration::from_millis(400);
+    let healthy = Server::start_at(
+        format!("127.0.0.2:{}", address.port()).parse().unwrap(),
+        Script::default(),
+    )
+    .await;
+    let resolver =
+        resolver(&[address]).with_address("ok.test".parse().unwrap(), healthy.address.ip());
+    let relay = Relay::start(settings, resolver);
+    for _ in 0..3000 {
+        relay.work.add(&Mail::default());
+    }
+    relay.work.add(&Mail {
+        to: &["b@also.test"],
+        ..Mail::default()
+    });
+    let down = relay.work.events(1).await;
+    assert!(
+        matches!(&down[0], SiteEvent::Down { site, .. } if site == "mx0.test"),
+        "{down:?}"
+    );
+    assert_eq!(server.heard().connections, 1);
+    // Mail for others goes on.
+    relay.work.add(&Mail {
+        to: &["c@ok.test"],
+        ..Mail::default()
+    });
+    let outcomes = relay.work.outcomes(2).await;
+    assert!(
+        outcomes[0].starts_with("a@to.test: deferred 4.4.2"),
+        "{outcomes:?}"
+    );
+    assert!(
+        outcomes[1].starts_with("c@ok.test: delivered"),
+        "{outcomes:?}"
+    );
+    let trouble = relay.dispatcher.trouble(&"to.test".parse().unwrap());
+    assert!(trouble.is_some());
+    // Two probes later: one leg and one connection each, however many wait.
+    relay.work.events(3).await;
+    assert_eq!(server.heard().connections, 3);
+    assert_eq!(relay.work.outcomes(4).await.len(), 4);
+    assert_eq!(relay.work.waiting(), 2998);
+    let claims = relay.work.claims.load(Ordering::Relaxed);
+    assert!(claims < 100, "{claims} claims: it turns in circles");
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_site_that_comes_back_gets_all_that_waited() {
+    let free = Server::start(Script::default()).await;
+    let dead: SocketAddr = format!("127.0.0.2:{}", free.address.port())
+        .parse()
+        .unwrap();
+    let mut settings = settings(dead.port());
+    settings.probe_first = Duration::from_millis(300);
+    let relay = Relay::start(settings, resolver(&[dead]));
+    for _ in 0..200 {
+        relay.work.add(&Mail::default());
+    }
+    relay.work.events(1).await;
+    assert_eq!(
+        relay.work.outcomes(1).await,
+        ["a@to.test: deferred 4.4.1 connection refused"]
+    );
+    let server = Server::start_at(dead, Script::default()).await;
+    let outcomes = relay.work.outcomes(200).await;
+    let delivered = |o: &&String| o.contains("delivered 2.0.0");
+    assert_eq!(outcomes.iter().filter(delivered).count(), 199);
+    let events = relay.work.events(2).await;
+    assert!(matches!(&events[1], SiteEvent::Up { .. }), "{events:?}");
+    assert_eq!(relay.dispatcher.trouble(&"to.test".parse().unwrap()), None);
+    relay.stop().await;
+    assert_eq!(server.heard().messages.len(), 199);
+}
+
+#[tokio::test]
+async fn tls_when_it_works_and_clear_text_when_it_does_not() {
+    let extensions = &["STARTTLS", "PIPELINING"][..];
+    let server = Server::start(Script {
+        extensions,
+        tls: Tls::Works(certificate()),
+        ..Script::default()
+    })
+    .await;
+    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    relay.work.add(&Mail::default());
+    let delivered = ["a@to.test: delivered 2.0.0 | 250 2.0.0 taken"];
+    assert_eq!(relay.work.outcomes(1).await, delivered);
+    relay.stop().await;
+    let heard = server.heard();
+    assert_eq!((heard.connections, heard.handshakes), (1, 1));
+
+    let server = Server::start(Script {
+        extensions,
+        ..Script::default()
+    })
+    .await;
+    let mut settings = settings(server.address.port());
+    settings.messages_per_connection = 1;
+    let relay = Relay::start(settings, resolver(&[server.address]));
+    relay.work.add(&Mail::default());
+    assert_eq!(relay.work.outcomes(1).await, delivered);
+    // The failed handshake, and clear text over a new connection.
+    assert_eq!(server.heard().connections, 2);
+    relay.work.add(&Mail::default());
+    relay.work.outcomes(2).await;
+    // Known by now: no second attempt.
+    assert_eq!(server.heard().connections, 3);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_that_can_take_it_is_preferred() {
+    let small = Server::start(Script {
+        extensions: &["SIZE 1000"],
+        ..Script::default()
+    })
+    .await;
+    let port = small.address.port();
+    let large = Server::start_at(
+        format!("127.0.0.2:{port}").parse().unwrap(),
+        Script {
+            extensions: &["SIZE 100000", "SMTPUTF8", "8BITMIME"],
+            ..Script::default()
+        },
+    )
+    .await;
+    let relay = Relay::start(settings(port), resolver(&[small.address, large.address]));
+    let delivered = "a@to.test: delivered 2.0.0 | 250 2.0.0 taken";
+    relay.work.add(&Mail::default());
+    assert_eq!(relay.work.outcomes(1).await, [delivered]);
+    let body = "0123456789\r\n".repeat(1000);
+    relay.work.add(&Mail {
+        body: &body,
+        ..Mail::default()
+    });
+    assert_eq!(relay.work.outcomes(2).await[1], delivered);
+    let body = "0123456789\r\n".repeat(10_000);
+    relay.work.add(&Mail {
+        body: &body,
+        ..Mail::default()
+    });
+    let outcome = &relay.work.outcomes(3).await[2];
+    assert!(outcome.starts_with("a@to.test: failed 5.3.4"), "{outcome}");
+    relay.work.add(&Mail {
+        smtputf8: true,
+        ..Mail::default()
+    });
+    assert_eq!(relay.work.outcomes(4).await[3], delivered);
+    relay.stop().await;
+    assert_eq!(small.heard().messages.len(), 1);
+    assert_eq!(large.heard().messages.len(), 2);
+}
+
+#[tokio::test]
+async fn what_no_host_can_take_fails_cleanly() {
+    let server = Server::start(Script {
+        extensions: &["SIZE 10"],
+        ..Script::default()
+    })
+    .await;
+    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    relay.work.add(&Mail::default());
+    let outcomes = relay.work.outcomes(1).await;
+    assert!(
+        outcomes[0].starts_with("a@to.test: failed 5.3.4"),
+        "{outcomes:?}"
+    );
+    relay.work.add(&Mail {
+        to: &["ü@to.test"],
+        body: "x\r\n",
+        ..Mail::default()
+    });
+    let outcomes = relay.work.outcomes(2).await;
+    assert!(
+        outcomes[1].starts_with("ü@to.test: failed 5.6.7"),
+        "{outcomes:?}"
+    );
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn the_peer_s_limit_of_recipients_is_kept() {
+    let server = Server::start(Script {
+        extensions: &["PIPELINING", "LIMITS RCPTMAX=2"],
+        ..Script::default()
+    })
+    .await;
+    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    relay.work.add(&Mail {
+        to: &[
+            "a@to.test",
+            "b@to.test",
+            "c@to.test",
+            "d@to.test",
+            "e@to.test",
+        ],
+        ..Mail::default()
+    });
+    let outcomes = relay.work.outcomes(5).await;
+    assert!(
+        outcomes.iter().all(|o| o.contains("delivered")),
+        "{outcomes:?}"
+    );
+    relay.stop().await;
+    let mut sizes: Vec<_> = server
+        .heard()
+        .messages
+        .iter()
+        .map(|m| m.rcpt.len())
+        .collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [1, 2, 2]);
+}
+
+#[tokio::test]
+async fn early_close_and_lost_bodies() {
+    let server = Server::start(Script {
+        mail: |_| "",
+        ..Script::default()
+    })
+    .await;
+    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    relay.work.add(&Mail::default());
+    let outcomes = relay.work.outcomes(1).await;
+    assert!(
+        outcomes[0].starts_with("a@to.test: deferred 4.4.2"),
+        "{outcomes:?}"
+    );
+    relay.work.add(&Mail::default());
+    relay.work.lose_bodies();
+    let outcomes = relay.work.outcomes(2).await;
+    assert!(
+        outcomes[1].starts_with("a@to.test: failed 5.3.0"),
+        "{outcomes:?}"
+    );
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn dns_decides() {
+    let server = Server::start(Script::default()).await;
+    let resolver = resolver(&[server.address])
+        .with_null_mx("null.test".parse().unwrap())
+        .with_trouble("ill.test".parse().unwrap(), "SERVFAIL");
+    let relay = Relay::start(settings(server.address.port()), resolver);
+    relay.work.add(&Mail {
+        to: &["a@null.test", "a@nope.test", "a@ill.test", "a@[127.0.0.1]"],
+        ..Mail::default()
+    });
+    let mut outcomes = relay.work.outcomes(4).await;
+    outcomes.sort();
+    assert_eq!(
+        outcomes,
+        [
+            "a@[127.0.0.1]: delivered 2.0.0 | 250 2.0.0 taken",
+            "a@ill.test: deferred 4.4.3 cannot look up ill.test: SERVFAIL",
+            "a@nope.test: failed 5.1.2 no such domain: nope.test",
+            "a@null.test: failed 5.1.10 null.test takes no mail (null MX)",
+        ]
+    );
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn shutdown_gives_back_what_was_not_done() {
+    // Never answers the greeting in time.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut settings = settings(address.port());
+    settings.timeouts.greeting = Duration::from_secs(60);
+    let relay = Relay::start(settings, resolver(&[address]));
+    for _ in 0..100 {
+        relay.work.add(&Mail::default());
+    }
+    let (_stream, _) = support::within(listener.accept()).await.unwrap();
+    let work = relay.stop().await;
+    assert_eq!(work.waiting(), 100);
+    assert_eq!(work.outcomes(0).await, Vec::<String>::new());
+}
+
+fn certificate() -> Arc<rustls::ServerConfig> {
+    let made = rcgen::generate_simple_self_signed(["wrong.test".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    Arc::new(config)
+}
