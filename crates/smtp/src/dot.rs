@@ -359,6 +359,49 @@ mod tests {
         }
     }
 
+    /// Body, whether bare, and octets used, by the definition: the end is the first CRLF `.` CRLF, or `.` CRLF at the
+    /// very beginning.
+    fn by_definition(input: &str) -> Option<(String, bool, usize)> {
+        let body_octets = if input.starts_with(".\r\n") {
+            0
+        } else {
+            input.find("\r\n.\r\n")? + 2
+        };
+        let body = &input[..body_octets];
+        let lines = body.split("\r\n");
+        let bare = lines.clone().any(|line| line.contains(['\r', '\n']));
+        let undotted: Vec<&str> = lines
+            .map(|line| line.strip_prefix('.').unwrap_or(line))
+            .collect();
+        Some((undotted.join("\r\n"), bare, body_octets + 3))
+    }
+
+    /// All texts of up to eight bytes that matter, at once and byte by byte.
+    #[test]
+    fn every_short_input() {
+        let alphabet = ['\r', '\n', '.', 'a'];
+        for octets in 0..=8 {
+            for number in 0..alphabet.len().pow(octets) {
+                let digit = |at| alphabet[number / alphabet.len().pow(at) % alphabet.len()];
+                let input: String = (0..octets).map(digit).collect();
+                let expected = by_definition(&input);
+                for piece in [usize::MAX, 1] {
+                    let mut decoder = Decoder::default();
+                    let mut out = Vec::new();
+                    let mut before = 0;
+                    let end = input.as_bytes().chunks(piece).find_map(|part| {
+                        let used = decoder.decode(part, &mut out);
+                        before += part.len();
+                        used.map(|used| before - part.len() + used)
+                    });
+                    let body = String::from_utf8_lossy(&out).into_owned();
+                    let got = end.map(|end| (body, decoder.saw_bare_newline(), end));
+                    assert_eq!(got, expected, "{input:?}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn bare_newlines_pass_unchanged() {
         check("a\nb\r\n.\r\n", Some(("a\nb\r\n", true, "")));

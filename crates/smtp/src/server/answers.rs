@@ -49,9 +49,15 @@ impl Session {
     /// client gets `reply`. The draft counts as dropped: neither [`Event::BodyEnd`] nor [`Event::BodyAbandoned`]
     /// follows.
     pub fn refuse_body(&mut self, reply: Reply) {
+        // More of this body may have been read already, its end too. All of it belongs to this draft: another body
+        // cannot begin before questions that are not asked yet.
+        self.events.retain(|event| {
+            !matches!(
+                event,
+                Event::Body(_) | Event::BodyEnd | Event::BodyAbandoned
+            )
+        });
         if matches!(self.question, Some(Question::BodyEnd)) {
-            // The end was read already, and asked behind the piece that could not be kept.
-            self.events.retain(|event| *event != Event::BodyEnd);
             return self.answer_body(self.clock.bytes, reply);
         }
         if let State::Body(.., body) | State::ExpectChunk(.., body) = &mut self.state {

@@ -160,14 +160,13 @@ impl Session {
         if self.question.is_some() {
             return self.clock.bytes + timeouts.session;
         }
-        let step = match self.state.body() {
-            Some(body) if matches!(self.state, State::Body(..)) => {
-                (self.clock.bytes.max(self.clock.command) + timeouts.body_bytes)
-                    .min(body.since + timeouts.body)
-            }
+        let step = match &self.state {
+            State::Body(..) => self.clock.bytes.max(self.clock.command) + timeouts.body_bytes,
             _ => self.clock.command + timeouts.command,
         };
-        step.min(self.clock.session + timeouts.session)
+        let session = self.clock.session + timeouts.session;
+        let body = self.state.body().map(|body| body.since + timeouts.body);
+        step.min(body.unwrap_or(session)).min(session)
     }
 
     /// False while a question is open, a handshake is due, or enough is held back already: stop reading then.

@@ -711,6 +711,7 @@ fn a_draft_that_cannot_be_kept() {
         vec!["DATA\r\n", "a\r\n", "b\r\n.\r\n"],
         vec!["DATA\r\n", "a\r\n.\r\n"],
         vec!["BDAT 2\r\na\n", "BDAT 0 LAST\r\n"],
+        vec!["BDAT 3\r\na\r\nBDAT 3\r\nb\r\nBDAT 0 LAST\r\n"],
     ] {
         let mut driver = Driver::new(settings());
         driver.full = true;
