@@ -176,7 +176,7 @@ impl Opening<'_> {
         let file = self
             .segments
             .file(number)
-            .ok_or(std::io::ErrorKind::NotFound.into());
+            .ok_or_else(|| std::io::ErrorKind::NotFound.into());
         let file = file.map_err(io("open"))?;
         // What a killed process wrote may be in the page cache alone; sled must not get ahead of the disk.
         file.sync().map_err(io("sync"))?;

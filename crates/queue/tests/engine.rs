@@ -1,4 +1,5 @@
 //! The embedded engine through its trait: what survives, who may do what, in which order.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::HashSet;
 use std::path::Path;

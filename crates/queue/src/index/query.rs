@@ -180,9 +180,8 @@ impl Keeper {
             return false;
         };
         let (active, since) = (leg.leased.is_some(), entry.since);
-        let new = match changed(&leg.row.state, active, action, now) {
-            Some(new) => new,
-            None => return false,
+        let Some(new) = changed(&leg.row.state, active, action, now) else {
+            return false;
         };
         let change = Change {
             leg: id,

@@ -214,7 +214,7 @@ impl<E: Send + 'static, S: Sink<E>> Writer<E, S> {
     }
 
     /// Puts records that must not be lost back in front, and gives the disk a moment.
-    fn keep(&mut self, mut failed: Vec<Append<E>>) {
+    fn keep(&self, mut failed: Vec<Append<E>>) {
         let mut queue = self.shared.queue.lock();
         failed.append(&mut queue.waiting);
         queue.waiting = failed;
