@@ -1,6 +1,7 @@
 //! Mistakes in files: each is a message that says where and what to do, and exit code 1.
 
 use testkit::net::Net;
+use testkit::program;
 
 use crate::relay;
 
@@ -16,13 +17,14 @@ async fn configuration() {
     no_toml
         .run_into_error(&["serve"], &["onward.toml", "line", "column"])
         .await;
-    let missing = relay(&net, FORWARDS);
-    missing
-        .run_into_error(
-            &["--config", "/nonexistent/onward.toml", "check"],
-            &["/nonexistent/onward.toml", "hint: "],
-        )
-        .await;
+    let arguments = ["--config", "/nonexistent/onward.toml", "check"];
+    let missing = program::run(env!("CARGO_BIN_EXE_onward"), &arguments, b"").await;
+    assert_eq!(missing.code, Some(1), "{missing}");
+    let said = &missing.stdout;
+    assert!(
+        said.contains("/nonexistent/onward.toml") && said.contains("hint: "),
+        "{missing}"
+    );
 }
 
 #[tokio::test]

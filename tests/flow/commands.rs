@@ -26,7 +26,9 @@ async fn init_writes_what_check_accepts() {
 #[tokio::test]
 async fn check_and_srs() {
     let net = Net::new().await;
-    let setup = relay(&net, "alice@example.test alice@target.test\n").with_tls();
+    let setup = relay(&net, "alice@example.test alice@target.test\n")
+        .set("forwards.postmaster", "\"admin@target.test\"")
+        .with_tls();
     setup.run(&["check"]).await.success();
     let encoded = setup
         .run(&["srs", "encode", "Origin@sender.test"])
@@ -53,7 +55,13 @@ async fn demo_shows_a_message_and_its_bounce() {
     let demo = program::run(ONWARD, &["demo", "--port", "0", "--once"], b"")
         .await
         .success();
-    for wanted in ["SRS0=", "swaks"] {
+    for wanted in [
+        "RCPT TO:<alice@mail.example.com>",
+        "MAIL FROM:<SRS0=",
+        "not a byte changed",
+        "MAIL FROM:<>",
+        "RCPT TO:<bob@sender.example>",
+    ] {
         assert!(demo.stdout.contains(wanted), "no {wanted:?}: {demo}");
     }
 }

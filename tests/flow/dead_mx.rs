@@ -47,12 +47,7 @@ async fn many_messages_wait_behind_one_probe() {
         .wait_for_count(WAITING + 1, "delivered target=d@dead.test")
         .await;
     assert_eq!(relay.count("failed"), 0);
-    let subjects: Vec<_> = dead.received().iter().map(|got| got.text()).collect();
-    assert!(
-        subjects[0].contains("Subject: first"),
-        "in order: {}",
-        subjects[0]
-    );
+    assert_eq!(dead.received().len(), WAITING + 1, "none twice");
 }
 
 #[tokio::test]

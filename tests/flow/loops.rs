@@ -36,6 +36,6 @@ async fn loops_are_refused_at_the_end_of_data() {
     assert!(other.starts_with("250"), "{other}");
     assert_eq!(sink.messages(2).await.len(), 2);
     relay
-        .wait_for_count(2, "refused stage=data reply=5.4.6")
+        .wait_for_count(2, "refused stage=message rule=loop")
         .await;
 }

@@ -53,6 +53,6 @@ async fn changing() {
     assert!(sink.message().await.text().contains("Subject: one"));
     relay
         .setup()
-        .run_into_error(&["queue", "hold"], &["hint"])
+        .run_into_error(&["queue", "hold"], &["say which legs", "--all"])
         .await;
 }

@@ -27,7 +27,7 @@ async fn every_250_survives_sigkill() {
     plain.expect("MAIL FROM:<origin@sender.test>", "250").await;
     plain.expect("RCPT TO:<alice@example.test>", "250").await;
     plain.expect("DATA", "354").await;
-    plain.raw(&large[..2_000_000]).await;
+    plain.raw(&b"no end\r\n".repeat(250_000)).await;
     let setup = first.kill().await;
 
     sink.script("");

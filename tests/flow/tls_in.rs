@@ -26,7 +26,7 @@ async fn starttls_in_and_out() {
     let trace = mail::added_on_top(&got.data, &mail);
     let received = &trace.last().expect("a Received field").1;
     assert!(
-        received.contains("with ESMTPS") && received.contains("TLS1.3"),
+        received.contains("with ESMTPS") && received.contains("TLSv1.3"),
         "{received}"
     );
     relay.wait_for("received tls=TLS").await;
@@ -40,7 +40,8 @@ async fn commands_sent_before_the_handshake_are_forgotten() {
     plain
         .raw(b"STARTTLS\r\nMAIL FROM:<injected@bad.test>\r\n")
         .await;
-    assert!(plain.reply().await.starts_with("220"));
+    let answer = plain.reply().await;
+    assert!(answer.starts_with("220"), "{answer}");
     assert_eq!(plain.buffered(), "");
     let mut plain = plain.handshake().await;
     plain.expect("EHLO client.test", "250").await;

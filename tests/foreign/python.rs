@@ -34,7 +34,7 @@ message, recipient = status.get_payload()
 assert message["Reporting-MTA"] == "dns; mx.fwd.test", message["Reporting-MTA"]
 assert recipient["Final-Recipient"] == "rfc822; alice@example.test", recipient["Final-Recipient"]
 assert recipient["Action"] == "failed" and recipient["Status"] == "5.2.2"
-inner = original.get_payload(0) if original.is_multipart() else email.message_from_string(original.get_content())
+inner = original.get_payload(0) if original.is_multipart() else email.message_from_string(original.get_content(), policy=email.policy.default)
 assert inner["Subject"] == "Grüße", inner["Subject"]
 print(text.get_content())
 "#;

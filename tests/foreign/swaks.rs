@@ -43,7 +43,7 @@ async fn swaks(arguments: &[&str], message: &[u8]) -> (String, Received) {
 async fn plain() {
     let (_, got) = swaks(&["--header", "Subject: from swaks", "--body", "hello"], b"").await;
     assert!(got.text().contains("Subject: from swaks\r\n"));
-    assert!(got.text().contains("with ESMTP "));
+    assert!(got.text().contains("with ESMTP\r\n"), "{}", got.text());
 }
 
 #[tokio::test]

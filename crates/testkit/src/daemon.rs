@@ -138,7 +138,7 @@ impl Setup {
         let finished = self.run(arguments).await;
         assert_eq!(finished.code, Some(1), "{arguments:?}: {finished}");
         for text in wanted {
-            let said = finished.stderr.contains(text);
+            let said = finished.stdout.contains(text) || finished.stderr.contains(text);
             assert!(said, "{arguments:?} does not say {text:?}: {finished}");
         }
     }
