@@ -3,6 +3,9 @@
 //! The steps are MAIL, one RCPT for each recipient that can go at all, then DATA and the dot, or the chunks. With
 //! PIPELINING, `sent` runs ahead as far as the next thing that must be waited for (RFC 2920 §3.1): MAIL, all RCPT and
 //! DATA leave in one group. Without it, each step waits for the reply to the one before.
+//!
+//! A reply always belongs to the oldest unanswered step. An outcome, once set, stays: the first thing that decides a
+//! recipient is the true reason. It does not know the connection: greeting, EHLO and RSET are the session's.
 
 use envelope::{BodyKind, Diagnosis, Outcome, Reply};
 
@@ -244,6 +247,7 @@ impl Flight {
         }
     }
 
+    /// A refused MAIL decides everybody; the replies to what was pipelined behind it are read over.
     fn mail_reply(&mut self, reply: &Reply) {
         if reply.is_success() {
             self.mail_accepted = true;
@@ -252,6 +256,7 @@ impl Flight {
         }
     }
 
+    /// A 2xx decides nothing yet: the reply to the end of the body does.
     fn rcpt_reply(&mut self, reply: &Reply, number: usize) {
         let slot = &mut self.outcomes[self.rcpts[number]];
         if slot.is_some() {
@@ -343,6 +348,7 @@ impl Flight {
         }
     }
 
+    /// The end without a body. An accepted MAIL is still open at the peer (RFC 5321 §4.1.1.5).
     fn over(&self) -> Next {
         if self.mail_accepted {
             Next::OverAndReset

@@ -1,4 +1,7 @@
-//! Verdicts of the driver taking effect.
+//! Verdicts of the driver taking effect: the only place where a transaction begins, grows or ends well.
+//!
+//! The question holds what was asked about, so that what takes effect is what was judged. Refusals leave the state as it
+//! was (RFC 5321 §4.1.4), except for chunks, which fail the transaction.
 
 use std::time::Instant;
 

@@ -1,4 +1,7 @@
 //! Commands of the client: in which state each may come, and what it leads to (RFC 5321 §4.1.4).
+//!
+//! A command that is wrong in form or order changes nothing and gets its reply at once. What is right in both becomes
+//! a question to the driver; it takes effect in `answers`. No decision about mail is made here.
 
 use std::time::Instant;
 
@@ -79,11 +82,13 @@ impl Session {
         }
     }
 
+    /// Commands that can go on for ever without a message are counted (RFC 5321 §7.8).
     fn idle(&mut self, reply: &envelope::Reply) {
         self.counts.idle_commands += 1;
         self.reply(reply);
     }
 
+    /// RFC 5321 §4.1.1.10: also drops what is open; nothing behind it is looked at.
     fn quit(&mut self) {
         self.drop_transaction();
         self.close_with(&replies::bye());
@@ -101,6 +106,7 @@ impl Session {
         self.ask(Question::Hello(hello.clone()), Event::Hello(hello));
     }
 
+    /// RFC 5321 §4.1.1.2. Everything that can be refused without asking is, so that the gate sees sound envelopes only.
     fn mail(&mut self, mail: Mail<'_>) {
         let State::ExpectMail(hello) = &self.state else {
             return self.reply(&match self.state {
@@ -133,6 +139,8 @@ impl Session {
         self.ask(Question::Mail(envelope.clone()), Event::Mail(envelope));
     }
 
+    /// RFC 5321 §4.1.1.3. A recipient too many is no reason to turn the transaction away: the client sends the rest in
+    /// another (§4.5.3.1.10).
     fn rcpt(&mut self, rcpt: Rcpt<'_>) {
         let State::ExpectRcpt(hello, transaction) = &mut self.state else {
             return self.reply(&match self.state {
@@ -160,6 +168,7 @@ impl Session {
         self.ask(Question::Rcpt(recipient.clone()), Event::Rcpt(recipient));
     }
 
+    /// RFC 5321 §4.1.1.4.
     fn data(&mut self) {
         match self.reason_against_body() {
             None => self.ask(Question::Data, Event::Data),
@@ -180,6 +189,7 @@ impl Session {
         if chunk.octets > bound {
             return self.close_with(&replies::too_large(&self.settings));
         }
+        // The next chunk of a body, be it wanted or read over.
         if let State::ExpectChunk(..) = self.state {
             let State::ExpectChunk(hello, transaction, mut body) = self.take_state() else {
                 unreachable!("looked at above")
@@ -232,6 +242,7 @@ impl Session {
         }
     }
 
+    /// RFC 3207 §4: behind EHLO, before MAIL, once. The 220 waits for [`Session::begin_tls`].
     fn start_tls(&mut self) {
         if self.tls {
             self.reply(&replies::tls_already());
