@@ -1,6 +1,6 @@
-//! The embedded engine: segment log and sled index behind [`Spool`].
+//! The embedded engine: segment log and sled index behind [`Spool`](crate::Spool): its threads, its start and its end.
 //!
-//! The way of a message: [`LogWriter`] gathers the body (over 1 MiB: into chunk records as it comes); `commit` makes a
+//! The way of a message: [`LogWriter`](crate::LogWriter) gathers the body (over 1 MiB: into chunk records as it comes); `commit` makes a
 //! record of it and hands that to the log's committer; when that has synced, it applies the record to the index's state
 //! and answers. `claim` leases from the state; `complete` removes the leg from the state and has its end ride with the
 //! next commit.
@@ -13,35 +13,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use envelope::{Claim, Lease, Leg, LegId, Message, MessageId, Timestamp};
+use envelope::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use crate::index::keeper::{Job, Keeper, KeeperThread};
 use crate::index::state::{Effect, State};
 use crate::lock::SpoolLock;
-use crate::log::codec::{Change, Commit, LegRow, LegState, MessageRow, Token};
 use crate::log::committer::{Answer, Committer, LogHandle, Sink};
-use crate::log::record::{Kind, Payload, Position};
+use crate::log::record::Position;
 use crate::log::segment::Segments;
-use crate::open::{inline_max, open_keeper};
+use crate::open::open_keeper;
 use crate::quarantine::Quarantine;
-use crate::read::LogReader;
 use crate::settings::{Settings, StartError};
-use crate::spool::{
-    Action, Counts, Dsn, Error, Filter, LAST_OCTETS_MAX, OpenError, Overdue, Page, Spool,
-    TOKEN_OCTETS_MAX, Update, Want,
-};
+use crate::spool::Error;
 use crate::store::{Disk, Store};
-use crate::write::{LogWriter, WriterParts};
 
 /// The spool in a folder of this machine.
 #[derive(Debug)]
 pub struct LogSpool {
     pub(crate) shared: Arc<Shared>,
     threads: Mutex<Option<Threads>>,
-    wakeups: Arc<Notify>,
+    pub(crate) wakeups: Arc<Notify>,
     checkpoint_asked: Arc<AtomicBool>,
 }
 
@@ -163,7 +156,7 @@ impl LogSpool {
     }
 
     /// Has the keeper do something, and waits for it.
-    async fn ask<T: Send + 'static>(
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Keeper) -> T + Send + 'static,
     ) -> Result<T, Error> {
@@ -185,7 +178,7 @@ impl LogSpool {
     }
 
     /// Keeps memory bounded when mail comes faster than it goes: the keeper is asked early, and then waited for.
-    async fn relieve(&self) -> Result<(), Error> {
+    pub(crate) async fn relieve(&self) -> Result<(), Error> {
         let held = self.shared.state.lock().messages.len();
         if held >= HELD_MAX {
             return self
@@ -206,68 +199,6 @@ impl LogSpool {
         }
         Ok(())
     }
-
-    /// Hands a commit to the log and waits until it is durable and applied.
-    async fn append_commit(&self, commit: Commit, body: Option<Bytes>) -> Result<(), Error> {
-        let (payload, commit) = commit.into_payload(body.clone());
-        let octets_max = self.shared.settings.segment_bytes / 2;
-        if payload.octets > octets_max {
-            return Err(Error::TooLarge {
-                what: "message with its recipients",
-                max: octets_max as usize,
-            });
-        }
-        let effect = Effect::Commit(Box::new(commit), body);
-        answered(self.shared.log.append(payload, Some(effect)).await).map(|_| ())
-    }
-
-    /// A notice and the change it comes with, in one record.
-    async fn append_dsn(
-        &self,
-        lease: &Lease,
-        dsn: Dsn,
-        state: Option<LegState>,
-    ) -> Result<(), Error> {
-        let since = self.shared.state.lock().leased(lease)?.0.since;
-        let mut writer = self.begin_anyway(dsn.message.id);
-        crate::spool::BodyWriter::write(&mut writer, dsn.body).await?;
-        let parts = writer.finish().await?;
-        let mut commit = new_commit(dsn.message, dsn.legs, dsn.first_due, &parts)?;
-        commit.also = Some(Change {
-            leg: lease.leg,
-            since,
-            state,
-        });
-        self.append_commit(commit, parts.inline).await
-    }
-
-    fn begin_anyway(&self, id: MessageId) -> LogWriter {
-        LogWriter::new(
-            Arc::clone(&self.shared),
-            id,
-            inline_max(self.shared.settings.segment_bytes),
-        )
-    }
-
-    fn change(
-        &self,
-        lease: &Lease,
-        state: impl FnOnce(&LegState) -> Option<LegState>,
-    ) -> Result<(), Error> {
-        let mut index = self.shared.state.lock();
-        let (entry, leg) = index.leased(lease)?;
-        let change = Change {
-            leg: lease.leg,
-            since: entry.since,
-            state: state(&leg.row.state),
-        };
-        index.apply_change(&change);
-        // Under the state's lock, so that the log has changes in the order in which they were made.
-        self.shared
-            .log
-            .append_lazily(Payload::new(Kind::Change, vec![change.encode()]));
-        Ok(())
-    }
 }
 
 impl Drop for LogSpool {
@@ -276,207 +207,9 @@ impl Drop for LogSpool {
     }
 }
 
-impl Spool for LogSpool {
-    type Writer = LogWriter;
-    type Reader = LogReader;
-
-    async fn begin(&self, id: MessageId) -> Result<LogWriter, Error> {
-        self.shared.check_space()?;
-        self.relieve().await?;
-        Ok(self.begin_anyway(id))
-    }
-
-    async fn commit(
-        &self,
-        writer: LogWriter,
-        message: Message,
-        legs: Vec<Leg>,
-        first_due: Timestamp,
-    ) -> Result<(), Error> {
-        debug_assert_eq!(writer.id(), message.id, "the writer is another message's");
-        if self.shared.state.lock().is_open(message.id) {
-            return Ok(());
-        }
-        let parts = writer.finish().await?;
-        let commit = new_commit(message, legs, first_due, &parts)?;
-        self.append_commit(commit, parts.inline.clone()).await
-    }
-
-    async fn claim(&self, want: &Want, now: Timestamp) -> Result<Vec<Claim>, Error> {
-        // Loading comes first, leasing last and at once: who drops this future loses no lease.
-        for _ in 0..LOADS_MAX {
-            let hosts = self.shared.state.lock().hosts_to_load(want, now);
-            if hosts.is_empty() {
-                break;
-            }
-            self.ask(move |keeper| {
-                hosts.iter().for_each(|host| keeper.load_host(host, now));
-            })
-            .await?;
-        }
-        Ok(self.shared.state.lock().claim(want, now))
-    }
-
-    async fn overdue(
-        &self,
-        max: usize,
-        lease: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<Overdue>, Error> {
-        for _ in 0..LOADS_MAX {
-            let stored = self.shared.state.lock().window.deadlines_stored;
-            if stored.is_none_or(|stored| stored.0 > now) {
-                break;
-            }
-            self.ask(move |keeper| keeper.load_deadlines(now)).await?;
-            if self.shared.state.lock().window.deadlines.len() >= max {
-                break;
-            }
-        }
-        Ok(self.shared.state.lock().overdue(max, lease, now))
-    }
-
-    async fn extend(&self, lease: &mut Lease, until: Timestamp) -> Result<(), Error> {
-        self.shared.state.lock().extend(lease, until)
-    }
-
-    async fn reschedule(&self, lease: Lease, due: Timestamp, update: Update) -> Result<(), Error> {
-        let new = |old: &LegState| LegState {
-            due,
-            attempts: update.attempts,
-            warned: update.warned,
-            last: cut(&update.last, LAST_OCTETS_MAX).into(),
-            // What the operator wanted meanwhile stands.
-            held: old.held,
-            bounced: old.bounced,
-        };
-        match update.dsn.clone() {
-            None => {
-                self.change(&lease, |old| Some(new(old)))?;
-                self.wakeups.notify_one();
-                Ok(())
-            }
-            Some(dsn) => {
-                let state = new(&self.shared.state.lock().leased(&lease)?.1.row.state);
-                self.append_dsn(&lease, dsn, Some(state)).await
-            }
-        }
-    }
-
-    async fn complete(&self, lease: Lease, dsn: Option<Dsn>) -> Result<(), Error> {
-        match dsn {
-            None => self.change(&lease, |_| None),
-            Some(dsn) => self.append_dsn(&lease, dsn, None).await,
-        }
-    }
-
-    async fn release(&self, lease: Lease) -> Result<(), Error> {
-        self.shared.state.lock().release(&lease)
-    }
-
-    async fn open_body(&self, id: MessageId) -> Result<LogReader, OpenError> {
-        let body = {
-            let state = self.shared.state.lock();
-            if let Some(body) = state.cache.body(id) {
-                return Ok(LogReader::of_cached(body));
-            }
-            let entry = state.messages.get(&id);
-            entry.map(|entry| (!entry.legs.is_empty()).then(|| Arc::clone(&entry.body)))
-        };
-        let body = match body {
-            Some(in_memory) => in_memory,
-            None => self
-                .ask(move |keeper| {
-                    let row = keeper.tree.message(id)?;
-                    Ok(row.map(|(row, _)| row.body.into()))
-                })
-                .await
-                .map_err(|e| OpenError::Unavailable(e.to_string()))?
-                .map_err(|e: String| OpenError::Unavailable(e))?,
-        };
-        LogReader::of_extents(&self.shared.segments, &body.ok_or(OpenError::NotFound)?)
-    }
-
-    async fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        self.shared.state.lock().window.next_event(now)
-    }
-
-    fn wakeups(&self) -> Arc<Notify> {
-        Arc::clone(&self.wakeups)
-    }
-
-    async fn list(
-        &self,
-        filter: &Filter,
-        cursor: Option<LegId>,
-        n: usize,
-        now: Timestamp,
-    ) -> Result<Page, Error> {
-        let filter = filter.clone();
-        self.ask(move |keeper| keeper.list(&filter, cursor, n, now))
-            .await
-    }
-
-    async fn counts(&self, now: Timestamp) -> Result<Counts, Error> {
-        self.ask(move |keeper| keeper.counts(now)).await
-    }
-
-    async fn admin(&self, selector: &Filter, action: Action, now: Timestamp) -> Result<u64, Error> {
-        let selector = selector.clone();
-        let done = self
-            .ask(move |keeper| keeper.admin(&selector, action, now))
-            .await?;
-        self.wakeups.notify_one();
-        done
-    }
-
-    async fn remember(&self, token: &str, value: &str, expires: Timestamp) -> Result<(), Error> {
-        if token.len() > TOKEN_OCTETS_MAX || value.len() > TOKEN_OCTETS_MAX {
-            return Err(Error::TooLarge {
-                what: "token or its value",
-                max: TOKEN_OCTETS_MAX,
-            });
-        }
-        let token = Token {
-            token: token.into(),
-            value: value.into(),
-            expires,
-        };
-        let payload = Payload::new(Kind::Token, vec![token.encode()]);
-        answered(
-            self.shared
-                .log
-                .append(payload, Some(Effect::Token(token)))
-                .await,
-        )
-        .map(|_| ())
-    }
-
-    async fn recall(&self, token: &str, now: Timestamp) -> Result<Option<String>, Error> {
-        let in_memory = self
-            .shared
-            .state
-            .lock()
-            .tokens
-            .get(token)
-            .map(|(token, _)| token.clone());
-        let found = match in_memory {
-            Some(found) => Some(found),
-            None => {
-                let token = token.to_owned();
-                let found = self.ask(move |keeper| keeper.tree.token(&token)).await?;
-                found.map(|(token, _)| token)
-            }
-        };
-        Ok(found
-            .filter(|found| found.expires > now)
-            .map(|found| found.value.into()))
-    }
-}
-
 impl Shared {
     /// Whether there is room for more; looked at twice a second at most.
-    fn check_space(&self) -> Result<(), Error> {
+    pub(crate) fn check_space(&self) -> Result<(), Error> {
         let mut space = self.space.lock();
         if space.0.is_none_or(|looked| looked.elapsed() >= SPACE_EVERY) {
             *space = (Some(Instant::now()), self.short_of());
@@ -514,77 +247,7 @@ pub(crate) fn answered(answer: Result<Answer, oneshot::error::RecvError>) -> Ans
     answer.unwrap_or(Err(Error::Closed))
 }
 
-/// A commit record of a new message; checks what the format bounds.
-fn new_commit(
-    message: Message,
-    legs: Vec<Leg>,
-    first_due: Timestamp,
-    parts: &WriterParts,
-) -> Result<Commit, Error> {
-    debug_assert!(!legs.is_empty(), "a message without legs would never end");
-    let row = MessageRow {
-        message,
-        since: 0,
-        commit_segment: 0,
-        commit_octets: 0,
-        body: parts.extents.clone(),
-    };
-    let state = LegState {
-        due: first_due,
-        attempts: 0,
-        warned: false,
-        held: false,
-        bounced: false,
-        last: "".into(),
-    };
-    let row_of = |(number, leg)| LegRow {
-        number,
-        leg,
-        state: state.clone(),
-    };
-    let legs: Vec<LegRow> = (0..).zip(legs).map(row_of).collect();
-    let too_large = |what| Error::TooLarge {
-        what,
-        max: ROW_OCTETS_MAX,
-    };
-    if row.body.len() * 16 > ROW_OCTETS_MAX
-        || row
-            .message
-            .envid
-            .as_ref()
-            .is_some_and(|e| e.len() > ENVID_OCTETS_MAX)
-    {
-        return Err(too_large("message row"));
-    }
-    let leg_octets = |leg: &Leg| {
-        leg.trace.len()
-            + leg
-                .original
-                .as_ref()
-                .map_or(0, |o| o.kind.len() + o.address.len())
-    };
-    if legs.iter().any(|row| leg_octets(&row.leg) > ROW_OCTETS_MAX) {
-        return Err(too_large("leg"));
-    }
-    Ok(Commit {
-        row,
-        legs,
-        also: None,
-        inline: None,
-    })
-}
-
-/// At most `octets` of a text, whole characters.
-fn cut(text: &str, octets: usize) -> &str {
-    &text[..text.floor_char_boundary(octets)]
-}
-
 const SPACE_EVERY: Duration = Duration::from_millis(500);
-/// Rounds of loading before a claim makes do with what is in memory.
-const LOADS_MAX: usize = 8;
 /// Messages in memory at which the keeper is asked to write some out, and at which new mail waits for it.
 const HELD_WANTED: usize = 30_000;
 const HELD_MAX: usize = 60_000;
-/// sled leaks disk on values over 64 KiB: what goes into a row beside bounded fields is kept well below.
-const ROW_OCTETS_MAX: usize = 48 << 10;
-const ENVID_OCTETS_MAX: usize = 1 << 10;

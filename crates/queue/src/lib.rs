@@ -12,6 +12,7 @@ mod index;
 mod lock;
 mod log;
 mod open;
+mod operations;
 mod quarantine;
 mod read;
 mod schedule;

@@ -16,7 +16,8 @@ use parking_lot::Mutex;
 use sled::Batch;
 
 use crate::index::compact::Compactor;
-use crate::index::state::{Effect, Entry, State, StoredLeg};
+use crate::index::entry::{Entry, StoredLeg};
+use crate::index::state::{Effect, State};
 use crate::index::tree::{self, Tree};
 use crate::index::window::Due;
 use crate::log::committer::LogHandle;

@@ -1,6 +1,7 @@
 //! The index over the log: what is queued, when it is due, who has it.
 //!
-//! `state` is the part in memory (all that changed lately, all that is leased), `window` its order by due time, `tree`
+//! `state` is the part in memory (all that changed lately, all that is leased), `window` its order by due time, `lease` who
+//! works on what, `tree`
 //! the rest in sled, `keeper` the thread that moves messages between the two, `query` the operator's questions and
 //! actions, `compact` the giving back of log segments.
 //!
@@ -8,7 +9,9 @@
 //! and then they are the truth. Only the keeper moves one across.
 
 pub(crate) mod compact;
+pub(crate) mod entry;
 pub(crate) mod keeper;
+pub(crate) mod lease;
 pub(crate) mod query;
 pub(crate) mod state;
 pub(crate) mod tree;

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use envelope::{Host, LegId, Message, MessageId, Timestamp};
 
+use crate::index::entry::standing;
 use crate::index::keeper::Keeper;
-use crate::index::state::{Effect, standing};
+use crate::index::state::Effect;
 use crate::index::window::{HELD, NEVER};
 use crate::log::codec::{Change, LegRow, LegState};
 use crate::log::committer::LogHandle;

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{Claim, Host, Lease, LegId, Message, MessageId, Timestamp};
+use envelope::{LegId, Message, MessageId, Timestamp};
 
 use crate::cache::BodyCache;
-use crate::index::window::{Due, HELD, NEVER, Window};
-use crate::log::codec::{Change, Commit, Extent, LegRow, LegState, MessageRow, Token};
-use crate::log::record::{Header, Position};
-use crate::spool::{Error, Overdue, State as LegStanding, Want, Why};
+use crate::index::entry::{Entry, LegEntry, StoredLeg, deadline, place, placed};
+use crate::index::window::Window;
+use crate::log::codec::{Change, Commit, LegRow, MessageRow, Token};
+use crate::log::record::Position;
 
 /// What the log applies here when a record is durable.
 #[derive(Debug)]
@@ -46,45 +46,9 @@ pub(crate) struct State {
     pub(crate) owner: u64,
     /// The latest `now` that a caller named: the index has no clock of its own.
     pub(crate) now: Timestamp,
-    next_token: u64,
+    pub(super) next_token: u64,
     warn_after: Duration,
-    expire: Duration,
-}
-
-/// A message in memory.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) message: Arc<Message>,
-    pub(crate) since: u32,
-    pub(crate) commit_segment: u32,
-    pub(crate) commit_octets: u32,
-    pub(crate) body: Arc<[Extent]>,
-    /// Open legs by number; empty: the message is over, and only its rows in sled remain to be removed.
-    pub(crate) legs: BTreeMap<u32, LegEntry>,
-    /// The rows that sled has of it.
-    pub(crate) stored: Vec<StoredLeg>,
-    pub(crate) dirty: bool,
-}
-
-/// A leg in memory.
-#[derive(Debug)]
-pub(crate) struct LegEntry {
-    pub(crate) row: LegRow,
-    /// The token of the newest lease.
-    token: u64,
-    /// When that ends, while it lasts.
-    pub(crate) leased: Option<Timestamp>,
-    /// Whether sled's row is not this.
-    pub(crate) dirty: bool,
-}
-
-/// What sled knows of a leg.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StoredLeg {
-    pub(crate) number: u32,
-    pub(crate) host: Host,
-    pub(crate) due: Timestamp,
-    pub(crate) deadline: Option<Timestamp>,
+    pub(super) expire: Duration,
 }
 
 impl State {
@@ -297,7 +261,7 @@ impl State {
         self.messages.remove(&id);
     }
 
-    fn index(&mut self, id: LegId) {
+    pub(super) fn index(&mut self, id: LegId) {
         if let Some((message, leg)) = leg_of(&self.messages, id) {
             if let Some(until) = leg.leased {
                 self.window.leases.insert((until, id));
@@ -310,7 +274,7 @@ impl State {
         }
     }
 
-    fn unindex(&mut self, id: LegId) {
+    pub(super) fn unindex(&mut self, id: LegId) {
         if let Some((message, leg)) = leg_of(&self.messages, id) {
             if let Some(until) = leg.leased {
                 self.window.leases.remove(&(until, id));
@@ -324,157 +288,6 @@ impl State {
         }
     }
 
-    /// Changes who has a leg, and its place in the orders with it.
-    fn set_lease(&mut self, id: LegId, leased: Option<Timestamp>, token: Option<u64>) {
-        self.unindex(id);
-        let entry = self.messages.get_mut(&id.message);
-        if let Some(leg) = entry.and_then(|entry| entry.legs.get_mut(&id.number)) {
-            leg.leased = leased;
-            leg.token = token.unwrap_or(leg.token);
-        }
-        self.index(id);
-    }
-
-    fn expire_leases(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
-        while let Some((until, id)) = self.window.leases.first().copied() {
-            if until > now {
-                break;
-            }
-            self.window.leases.remove(&(until, id));
-            // The token stays: until somebody else claims it, its owner may still end it.
-            self.set_lease(id, None, None);
-        }
-    }
-
-    /// Hosts that sled must be asked about before `want` can be met in order.
-    pub(crate) fn hosts_to_load(&mut self, want: &Want, now: Timestamp) -> Vec<Host> {
-        self.expire_leases(now);
-        let n = want.per_host.min(want.max);
-        let mut hosts = self.hosts_wanted(want, now);
-        hosts.retain(|host| self.window.needs_load(host, n, now));
-        hosts
-    }
-
-    fn hosts_wanted(&self, want: &Want, now: Timestamp) -> Vec<Host> {
-        match &want.only {
-            Some(host) if want.exclude.contains(host) => Vec::new(),
-            Some(host) => vec![host.clone()],
-            None => {
-                let due = self.window.due_hosts(now);
-                let wanted = due.filter(|host| !want.exclude.contains(*host));
-                wanted.take(want.max).cloned().collect()
-            }
-        }
-    }
-
-    /// Leases what is due and in memory.
-    pub(crate) fn claim(&mut self, want: &Want, now: Timestamp) -> Vec<Claim> {
-        self.expire_leases(now);
-        let mut claims = Vec::new();
-        for host in self.hosts_wanted(want, now) {
-            let most = want.per_host.min(want.max - claims.len());
-            for _ in 0..most {
-                let Some((_, id)) = self.window.next(&host, now) else {
-                    break;
-                };
-                let Some(claim) = self.lease(id, now.plus(want.lease)) else {
-                    debug_assert!(false, "a leg in the order is in memory");
-                    break;
-                };
-                claims.push(claim);
-            }
-            if claims.len() >= want.max {
-                break;
-            }
-        }
-        claims
-    }
-
-    fn lease(&mut self, id: LegId, expires: Timestamp) -> Option<Claim> {
-        let token = self.next_token;
-        self.next_token += 1;
-        self.set_lease(id, Some(expires), Some(token));
-        let (message, leg) = leg_of(&self.messages, id)?;
-        Some(Claim {
-            lease: Lease {
-                leg: id,
-                owner: self.owner,
-                token,
-                expires,
-            },
-            message: Arc::clone(message),
-            leg: leg.row.leg.clone(),
-            attempts: leg.row.state.attempts,
-            warned: leg.row.state.warned,
-        })
-    }
-
-    /// Leases what is past a deadline and in memory.
-    pub(crate) fn overdue(&mut self, max: usize, lease: Duration, now: Timestamp) -> Vec<Overdue> {
-        self.expire_leases(now);
-        let past = |due: &&Due| due.0 <= now;
-        let due: Vec<Due> = self
-            .window
-            .deadlines
-            .iter()
-            .take_while(past)
-            .take(max)
-            .copied()
-            .collect();
-        due.into_iter()
-            .filter_map(|(_, id)| {
-                let claim = self.lease(id, now.plus(lease))?;
-                let (message, leg) = leg_of(&self.messages, id)?;
-                let state = &leg.row.state;
-                let why = if state.bounced {
-                    Why::Bounced
-                } else if now >= message.arrived.plus(self.expire) {
-                    Why::Expired
-                } else {
-                    Why::Warn
-                };
-                Some(Overdue {
-                    claim,
-                    why,
-                    due: state.due,
-                    last: state.last.to_string(),
-                })
-            })
-            .collect()
-    }
-
-    /// The leg that a lease is for, if it still is.
-    pub(crate) fn leased(&self, lease: &Lease) -> Result<(&Entry, &LegEntry), Error> {
-        let fenced = Error::Fenced(lease.leg);
-        let entry = self
-            .messages
-            .get(&lease.leg.message)
-            .ok_or_else(|| fenced.clone())?;
-        let leg = entry
-            .legs
-            .get(&lease.leg.number)
-            .ok_or_else(|| fenced.clone())?;
-        if lease.owner == self.owner && lease.token == leg.token {
-            Ok((entry, leg))
-        } else {
-            Err(fenced)
-        }
-    }
-
-    pub(crate) fn extend(&mut self, lease: &mut Lease, until: Timestamp) -> Result<(), Error> {
-        self.leased(lease)?;
-        self.set_lease(lease.leg, Some(until), None);
-        lease.expires = until;
-        Ok(())
-    }
-
-    pub(crate) fn release(&mut self, lease: &Lease) -> Result<(), Error> {
-        self.leased(lease)?;
-        self.set_lease(lease.leg, None, Some(0));
-        Ok(())
-    }
-
     /// What sled should hold of a leg.
     pub(crate) fn stored_leg(&self, message: &Message, row: &LegRow) -> StoredLeg {
         StoredLeg {
@@ -486,114 +299,10 @@ impl State {
     }
 }
 
-impl Entry {
-    pub(crate) fn new(
-        row: MessageRow,
-        legs: Vec<LegRow>,
-        stored: Vec<StoredLeg>,
-        dirty: bool,
-    ) -> Self {
-        let leg = |row: LegRow| {
-            let leg = LegEntry {
-                row,
-                token: 0,
-                leased: None,
-                dirty,
-            };
-            (leg.row.number, leg)
-        };
-        Self {
-            message: Arc::new(row.message),
-            since: row.since,
-            commit_segment: row.commit_segment,
-            commit_octets: row.commit_octets,
-            body: row.body.into(),
-            legs: legs.into_iter().map(leg).collect(),
-            stored,
-            dirty,
-        }
-    }
-
-    pub(crate) fn row(&self) -> MessageRow {
-        MessageRow {
-            message: (*self.message).clone(),
-            since: self.since,
-            commit_segment: self.commit_segment,
-            commit_octets: self.commit_octets,
-            body: self.body.to_vec(),
-        }
-    }
-
-    /// Whether its commit record or a part of its body is in a segment.
-    pub(crate) fn needs(&self, segment: u32) -> bool {
-        self.commit_segment == segment || self.body.iter().any(|extent| extent.segment == segment)
-    }
-
-    pub(crate) fn evictable(&self) -> bool {
-        !self.dirty && !self.stored.is_empty() && self.legs.values().all(|leg| leg.leased.is_none())
-    }
-}
-
-/// Where a leg stands, for an operator.
-pub(crate) fn standing(state: &LegState, leased: bool, now: Timestamp) -> LegStanding {
-    match () {
-        () if leased => LegStanding::Active,
-        () if state.held => LegStanding::Held,
-        () if state.due <= now => LegStanding::Ready,
-        () => LegStanding::Deferred,
-    }
-}
-
-fn leg_of(messages: &BTreeMap<MessageId, Entry>, id: LegId) -> Option<(&Arc<Message>, &LegEntry)> {
+pub(super) fn leg_of(
+    messages: &BTreeMap<MessageId, Entry>,
+    id: LegId,
+) -> Option<(&Arc<Message>, &LegEntry)> {
     let entry = messages.get(&id.message)?;
     Some((&entry.message, entry.legs.get(&id.number)?))
-}
-
-/// A leg's place in its host's order.
-fn place(state: &LegState) -> Timestamp {
-    match () {
-        () if state.held => HELD,
-        // Not for delivery any more: it comes out by its deadline.
-        () if state.bounced => NEVER,
-        () => state.due,
-    }
-}
-
-fn deadline(
-    message: &Message,
-    state: &LegState,
-    warn_after: Duration,
-    expire: Duration,
-) -> Option<Timestamp> {
-    if state.held {
-        return None;
-    }
-    Some(match () {
-        () if state.bounced => Timestamp::from_unix_millis(0),
-        () if state.warned => message.arrived.plus(expire),
-        () => message.arrived.plus(warn_after.min(expire)),
-    })
-}
-
-/// The row of a commit whose record is at `position`.
-pub(crate) fn placed(commit: Commit, position: Position) -> MessageRow {
-    let Commit {
-        mut row, inline, ..
-    } = commit;
-    row.commit_segment = position.segment();
-    row.commit_octets = Header::OCTETS as u32;
-    if row.since == 0 {
-        row.since = position.segment();
-    }
-    if let Some((range, crc)) = inline {
-        let start = Header::OCTETS + range.start;
-        row.commit_octets = start as u32;
-        row.body = vec![Extent {
-            segment: position.segment(),
-            offset: position.offset() + start as u32,
-            octets: range.len() as u32,
-            crc,
-        }];
-    }
-    row
 }

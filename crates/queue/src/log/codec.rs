@@ -1,60 +1,16 @@
-//! What payloads and index rows say: messages, legs, changes, tokens, as tagged fields (`fields`).
+//! What payloads say: commits, changes, tokens, chunks, as tagged fields (`fields`) around `rows`.
 //!
-//! The tags are the constants below; `spool/README.md` lists them with their meaning. Addresses are written as on the
-//! wire and parsed again when read, so that nothing comes out of a spool that could not have come in.
+//! The tags are the constants below; `spool/README.md` lists them with their meaning.
 
 use std::ops::Range;
 
 use bytes::Bytes;
-use envelope::{
-    BodyKind, Leg, LegId, Mailbox, Message, MessageId, Notify, OriginalRecipient, Return,
-    ReversePath, Timestamp,
-};
+use envelope::{LegId, MessageId, Timestamp};
 
-use crate::log::fields::{FieldReader, FieldWriter, Malformed, number, number32, text};
+use crate::log::fields::{FieldReader, FieldWriter, Malformed, number32, text};
 use crate::log::record::{Kind, Payload};
-
-/// Where a piece of a body lies, and its checksum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Extent {
-    pub(crate) segment: u32,
-    pub(crate) offset: u32,
-    pub(crate) octets: u32,
-    pub(crate) crc: u32,
-}
-
-/// What changes about a leg in its life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LegState {
-    pub(crate) due: Timestamp,
-    pub(crate) attempts: u32,
-    pub(crate) warned: bool,
-    pub(crate) held: bool,
-    /// The operator wants it bounced.
-    pub(crate) bounced: bool,
-    pub(crate) last: Box<str>,
-}
-
-/// A leg with its number and state: part of a commit record, and a row of the index.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LegRow {
-    pub(crate) number: u32,
-    pub(crate) leg: Leg,
-    pub(crate) state: LegState,
-}
-
-/// A message without its legs: part of a commit record, and a row of the index.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MessageRow {
-    pub(crate) message: Message,
-    /// The first segment that may hold a commit record of this message. An end recorded elsewhere must outlive it.
-    pub(crate) since: u32,
-    /// Where the newest commit record is; not written in the record itself.
-    pub(crate) commit_segment: u32,
-    /// Octets of that record less the body.
-    pub(crate) commit_octets: u32,
-    pub(crate) body: Vec<Extent>,
-}
+pub(crate) use crate::log::rows::{Extent, LegRow, LegState, MessageRow};
+use crate::log::rows::{decode_id, decode_time};
 
 /// A leg's new state, or (`None`) its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,244 +119,6 @@ fn decode_inline(value: &[u8]) -> Result<(u32, u32), Malformed> {
     Ok((octets, crc))
 }
 
-impl MessageRow {
-    /// As a row of the index.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = FieldWriter::default();
-        self.write(&mut out, true);
-        out.0
-    }
-
-    fn write(&self, out: &mut FieldWriter, as_row: bool) {
-        let message = &self.message;
-        out.bytes(MESSAGE_ID, &message.id.bits().to_be_bytes());
-        out.number(MESSAGE_ARRIVED, message.arrived.unix_millis());
-        write_path(out, MESSAGE_REVERSE_PATH, &message.reverse_path);
-        out.number(MESSAGE_SIZE, message.size);
-        let flags = u64::from(message.body == BodyKind::EightBitMime)
-            | u64::from(message.smtputf8) << 1
-            | match message.ret {
-                None => 0,
-                Some(Return::Full) => 1 << 2,
-                Some(Return::Headers) => 2 << 2,
-            };
-        out.number(MESSAGE_FLAGS, flags);
-        if let Some(envid) = &message.envid {
-            out.text(MESSAGE_ENVID, envid);
-        }
-        out.number(MESSAGE_SINCE, u64::from(self.since));
-        if as_row {
-            out.number(MESSAGE_COMMIT_SEGMENT, u64::from(self.commit_segment));
-            out.number(MESSAGE_COMMIT_OCTETS, u64::from(self.commit_octets));
-        }
-        if !self.body.is_empty() {
-            let extents = self.body.iter().flat_map(|extent| extent.encode());
-            out.bytes(MESSAGE_BODY, &extents.collect::<Vec<u8>>());
-        }
-    }
-
-    pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
-        let mut row = Self {
-            message: Message {
-                id: MessageId::from_bits(0),
-                arrived: Timestamp::from_unix_millis(0),
-                reverse_path: ReversePath::Null,
-                size: 0,
-                body: BodyKind::SevenBit,
-                smtputf8: false,
-                ret: None,
-                envid: None,
-            },
-            since: 0,
-            commit_segment: 0,
-            commit_octets: 0,
-            body: Vec::new(),
-        };
-        let message = &mut row.message;
-        let mut seen = (false, false);
-        for field in FieldReader(value) {
-            match field? {
-                (MESSAGE_ID, value) => (message.id, seen.0) = (decode_id(value)?, true),
-                (MESSAGE_ARRIVED, value) => message.arrived = decode_time(value)?,
-                (MESSAGE_REVERSE_PATH, value) => {
-                    (message.reverse_path, seen.1) = (decode_path(value)?, true);
-                }
-                (MESSAGE_SIZE, value) => message.size = number(value)?,
-                (MESSAGE_FLAGS, value) => read_flags(message, number(value)?),
-                (MESSAGE_ENVID, value) => message.envid = Some(plain(value)?.into()),
-                (MESSAGE_SINCE, value) => row.since = number32(value)?,
-                (MESSAGE_COMMIT_SEGMENT, value) => row.commit_segment = number32(value)?,
-                (MESSAGE_COMMIT_OCTETS, value) => row.commit_octets = number32(value)?,
-                (MESSAGE_BODY, value) => row.body = Extent::decode_all(value)?,
-                _ => {}
-            }
-        }
-        match seen {
-            (true, true) => Ok(row),
-            _ => Err(Malformed("message without id or reverse path")),
-        }
-    }
-}
-
-fn read_flags(message: &mut Message, flags: u64) {
-    if flags & 1 != 0 {
-        message.body = BodyKind::EightBitMime;
-    }
-    message.smtputf8 = flags & 2 != 0;
-    message.ret = match flags >> 2 & 3 {
-        1 => Some(Return::Full),
-        2 => Some(Return::Headers),
-        _ => None,
-    };
-}
-
-impl Extent {
-    const OCTETS: usize = 16;
-
-    fn encode(&self) -> [u8; Self::OCTETS] {
-        let mut out = [0; Self::OCTETS];
-        let words = [self.segment, self.offset, self.octets, self.crc];
-        for (place, word) in out.chunks_exact_mut(4).zip(words) {
-            place.copy_from_slice(&word.to_le_bytes());
-        }
-        out
-    }
-
-    fn decode_all(value: &[u8]) -> Result<Vec<Self>, Malformed> {
-        let extents = value.chunks_exact(Self::OCTETS);
-        if !extents.remainder().is_empty() {
-            return Err(Malformed("half an extent"));
-        }
-        let word = |at: &[u8], n: usize| {
-            u32::from_le_bytes([at[4 * n], at[4 * n + 1], at[4 * n + 2], at[4 * n + 3]])
-        };
-        Ok(extents
-            .map(|at| Self {
-                segment: word(at, 0),
-                offset: word(at, 1),
-                octets: word(at, 2),
-                crc: word(at, 3),
-            })
-            .collect())
-    }
-}
-
-impl LegRow {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = FieldWriter::default();
-        self.write(&mut out);
-        out.0
-    }
-
-    fn write(&self, out: &mut FieldWriter) {
-        let leg = &self.leg;
-        out.number(LEG_NUMBER, u64::from(self.number));
-        write_path(out, LEG_REVERSE_PATH, &leg.reverse_path);
-        out.text(LEG_TARGET, &leg.target.to_string());
-        if leg.recipient != leg.target {
-            out.text(LEG_RECIPIENT, &leg.recipient.to_string());
-        }
-        if let Some(original) = &leg.original {
-            out.text(LEG_ORIGINAL_KIND, &original.kind);
-            out.text(LEG_ORIGINAL_ADDRESS, &original.address);
-        }
-        if let Some(notify) = leg.notify {
-            let bits = [notify.success, notify.failure, notify.delay];
-            let bits = (0u64..).zip(bits).map(|(n, bit)| u64::from(bit) << n).sum();
-            out.number(LEG_NOTIFY, bits);
-        }
-        if !leg.trace.is_empty() {
-            out.text(LEG_TRACE, &leg.trace);
-        }
-        out.nested(LEG_STATE, |out| self.state.write(out));
-    }
-
-    pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
-        let (mut number_, mut reverse_path, mut target, mut recipient) = (None, None, None, None);
-        let (mut kind, mut address, mut notify, mut trace, mut state) =
-            (None, None, None, "", None);
-        for field in FieldReader(value) {
-            match field? {
-                (LEG_NUMBER, value) => number_ = Some(number32(value)?),
-                (LEG_REVERSE_PATH, value) => reverse_path = Some(decode_path(value)?),
-                (LEG_TARGET, value) => target = Some(decode_mailbox(value)?),
-                (LEG_RECIPIENT, value) => recipient = Some(decode_mailbox(value)?),
-                (LEG_ORIGINAL_KIND, value) => kind = Some(plain(value)?),
-                (LEG_ORIGINAL_ADDRESS, value) => address = Some(plain(value)?),
-                (LEG_NOTIFY, value) => notify = Some(decode_notify(number(value)?)),
-                (LEG_TRACE, value) => trace = text(value)?,
-                (LEG_STATE, value) => state = Some(LegState::decode(value)?),
-                _ => {}
-            }
-        }
-        let target: Mailbox = target.ok_or(Malformed("leg without a target"))?;
-        Ok(Self {
-            number: number_.ok_or(Malformed("leg without a number"))?,
-            leg: Leg {
-                reverse_path: reverse_path.ok_or(Malformed("leg without a reverse path"))?,
-                recipient: recipient.unwrap_or_else(|| target.clone()),
-                target,
-                original: kind.zip(address).map(|(kind, address)| OriginalRecipient {
-                    kind: kind.into(),
-                    address: address.into(),
-                }),
-                notify,
-                trace: trace.into(),
-            },
-            state: state.ok_or(Malformed("leg without a state"))?,
-        })
-    }
-}
-
-fn decode_notify(bits: u64) -> Notify {
-    Notify {
-        success: bits & 1 != 0,
-        failure: bits & 2 != 0,
-        delay: bits & 4 != 0,
-    }
-}
-
-impl LegState {
-    fn write(&self, out: &mut FieldWriter) {
-        out.number(STATE_DUE, self.due.unix_millis());
-        let flags = [self.warned, self.held, self.bounced];
-        let flags: u64 = (0u64..)
-            .zip(flags)
-            .map(|(n, bit)| u64::from(bit) << n)
-            .sum();
-        if self.attempts != 0 {
-            out.number(STATE_ATTEMPTS, u64::from(self.attempts));
-        }
-        if flags != 0 {
-            out.number(STATE_FLAGS, flags);
-        }
-        if !self.last.is_empty() {
-            out.text(STATE_LAST, &self.last);
-        }
-    }
-
-    fn decode(value: &[u8]) -> Result<Self, Malformed> {
-        let (mut due, mut attempts, mut flags, mut last) = (None, 0, 0, "");
-        for field in FieldReader(value) {
-            match field? {
-                (STATE_DUE, value) => due = Some(decode_time(value)?),
-                (STATE_ATTEMPTS, value) => attempts = number32(value)?,
-                (STATE_FLAGS, value) => flags = number(value)?,
-                (STATE_LAST, value) => last = text(value)?,
-                _ => {}
-            }
-        }
-        Ok(Self {
-            due: due.ok_or(Malformed("state without a due time"))?,
-            attempts,
-            warned: flags & 1 != 0,
-            held: flags & 2 != 0,
-            bounced: flags & 4 != 0,
-            last: last.into(),
-        })
-    }
-}
-
 impl Change {
     pub(crate) fn encode(&self) -> Bytes {
         let mut out = FieldWriter::default();
@@ -481,46 +199,6 @@ pub(crate) fn chunk_owner(payload: &[u8]) -> Result<MessageId, Malformed> {
     )
 }
 
-fn write_path(out: &mut FieldWriter, tag: u8, path: &ReversePath) {
-    match path {
-        ReversePath::Null => out.text(tag, ""),
-        ReversePath::Mailbox(mailbox) => out.text(tag, &mailbox.to_string()),
-    }
-}
-
-fn decode_path(value: &[u8]) -> Result<ReversePath, Malformed> {
-    if value.is_empty() {
-        return Ok(ReversePath::Null);
-    }
-    decode_mailbox(value).map(ReversePath::Mailbox)
-}
-
-fn decode_mailbox(value: &[u8]) -> Result<Mailbox, Malformed> {
-    text(value)?
-        .parse()
-        .map_err(|_| Malformed("not a mail address"))
-}
-
-/// A text without control characters.
-fn plain(value: &[u8]) -> Result<&str, Malformed> {
-    let text = text(value)?;
-    if text.chars().any(char::is_control) {
-        return Err(Malformed("control character"));
-    }
-    Ok(text)
-}
-
-fn decode_time(value: &[u8]) -> Result<Timestamp, Malformed> {
-    number(value).map(Timestamp::from_unix_millis)
-}
-
-fn decode_id(value: &[u8]) -> Result<MessageId, Malformed> {
-    let bits = value
-        .try_into()
-        .map_err(|_| Malformed("not a message id"))?;
-    Ok(MessageId::from_bits(u128::from_be_bytes(bits)))
-}
-
 /// Octets of a chunk's payload before the body's.
 pub(crate) const CHUNK_FRONT_OCTETS: usize = 16;
 
@@ -531,32 +209,6 @@ const COMMIT_INLINE: u8 = 4;
 
 const INLINE_OCTETS: u8 = 1;
 const INLINE_CRC: u8 = 2;
-
-const MESSAGE_ID: u8 = 1;
-const MESSAGE_ARRIVED: u8 = 2;
-const MESSAGE_REVERSE_PATH: u8 = 3;
-const MESSAGE_SIZE: u8 = 4;
-const MESSAGE_FLAGS: u8 = 5;
-const MESSAGE_ENVID: u8 = 6;
-const MESSAGE_SINCE: u8 = 7;
-const MESSAGE_COMMIT_SEGMENT: u8 = 8;
-const MESSAGE_COMMIT_OCTETS: u8 = 9;
-const MESSAGE_BODY: u8 = 10;
-
-const LEG_NUMBER: u8 = 1;
-const LEG_REVERSE_PATH: u8 = 2;
-const LEG_TARGET: u8 = 3;
-const LEG_RECIPIENT: u8 = 4;
-const LEG_ORIGINAL_KIND: u8 = 5;
-const LEG_ORIGINAL_ADDRESS: u8 = 6;
-const LEG_NOTIFY: u8 = 7;
-const LEG_TRACE: u8 = 8;
-const LEG_STATE: u8 = 9;
-
-const STATE_DUE: u8 = 1;
-const STATE_ATTEMPTS: u8 = 2;
-const STATE_FLAGS: u8 = 3;
-const STATE_LAST: u8 = 4;
 
 const CHANGE_MESSAGE: u8 = 1;
 const CHANGE_LEG: u8 = 2;
@@ -569,6 +221,10 @@ const TOKEN_EXPIRES: u8 = 3;
 
 #[cfg(test)]
 mod tests {
+    use envelope::{
+        BodyKind, Leg, Mailbox, Message, Notify, OriginalRecipient, Return, ReversePath,
+    };
+
     use super::*;
 
     fn mailbox(text: &str) -> Mailbox {

@@ -1,6 +1,6 @@
 //! The segment log: the truth of the spool.
 //!
-//! `segment` is one file and the set of them, `record` what is in a file, `codec` what is in a record, `committer` the
+//! `segment` is one file and the set of them, `record` what is in a file, `codec` and `rows` what is in a record, `committer` the
 //! one thread that writes, `recovery` the reading of what a crash left, `compact` (in `index`) gives room back.
 
 pub(crate) mod codec;
@@ -8,4 +8,5 @@ pub(crate) mod committer;
 pub(crate) mod fields;
 pub(crate) mod record;
 pub(crate) mod recovery;
+pub(crate) mod rows;
 pub(crate) mod segment;
