@@ -27,7 +27,8 @@ struct Load {
 }
 
 fn main() {
-    let argument = |n: usize, default: &str| std::env::args().nth(n).unwrap_or_else(|| default.into());
+    let argument =
+        |n: usize, default: &str| std::env::args().nth(n).unwrap_or_else(|| default.into());
     let dir = PathBuf::from(argument(1, "target/commit-rate"));
     let number = |n, default| argument(n, default).parse::<usize>().unwrap_or_default();
     let load = Load {

@@ -121,26 +121,27 @@ impl Spool for LogSpool {
     }
 
     async fn open_body(&self, id: MessageId) -> Result<LogReader, OpenError> {
-        let body = {
+        {
             let state = self.shared.state.lock();
             if let Some(body) = state.cache.body(id) {
                 return Ok(LogReader::of_cached(body));
             }
-            let entry = state.messages.get(&id);
-            entry.map(|entry| (!entry.legs.is_empty()).then(|| Arc::clone(&entry.body)))
-        };
-        let body = match body {
-            Some(in_memory) => in_memory,
-            None => self
-                .ask(move |keeper| {
-                    let row = keeper.tree.message(id)?;
-                    Ok(row.map(|(row, _)| row.body.into()))
-                })
-                .await
-                .map_err(|e| OpenError::Unavailable(e.to_string()))?
-                .map_err(|e: String| OpenError::Unavailable(e))?,
-        };
-        LogReader::of_extents(&self.shared.segments, &body.ok_or(OpenError::NotFound)?)
+            if let Some(entry) = state.messages.get(&id) {
+                // Under the lock: the compactor cannot move the body before its files are open.
+                return match entry.legs.is_empty() {
+                    true => Err(OpenError::NotFound),
+                    false => LogReader::of_extents(&self.shared.segments, &entry.body),
+                };
+            }
+        }
+        let opened = self.ask(move |keeper| {
+            let row = keeper.tree.message(id).map_err(OpenError::Unavailable)?;
+            let (row, _) = row.ok_or(OpenError::NotFound)?;
+            LogReader::of_extents(&keeper.segments, &row.body)
+        });
+        opened
+            .await
+            .unwrap_or_else(|e| Err(OpenError::Unavailable(e.to_string())))
     }
 
     async fn next_due(&self, now: Timestamp) -> Option<Timestamp> {

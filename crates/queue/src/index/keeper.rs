@@ -204,19 +204,21 @@ impl Keeper {
     }
 
     fn evict(&self) {
-        let mut state = self.state.lock();
-        if state.messages.len() <= CACHED_MAX {
-            return;
+        let ids: Vec<MessageId> = {
+            let state = self.state.lock();
+            if state.messages.len() <= CACHED_MAX {
+                return;
+            }
+            let excess = state.messages.len() - CACHED_MAX / 2;
+            // The newest first: the oldest are the ones that come due next.
+            let newest = state.messages.iter().rev();
+            let free = newest.filter(|(_, entry)| entry.evictable());
+            free.map(|(id, _)| *id).take(excess).collect()
+        };
+        for some in ids.chunks(SLICE) {
+            let mut state = self.state.lock();
+            some.iter().for_each(|id| state.evict(*id));
         }
-        let excess = state.messages.len() - CACHED_MAX / 2;
-        // The newest first: the oldest are the ones that come due next.
-        let ids = state
-            .messages
-            .iter()
-            .rev()
-            .filter(|(_, entry)| entry.evictable());
-        let ids: Vec<MessageId> = ids.map(|(id, _)| *id).take(excess).collect();
-        ids.into_iter().for_each(|id| state.evict(id));
     }
 
     /// Brings a message into memory; says whether it is there now.

@@ -14,7 +14,8 @@ pub(crate) type Due = (Timestamp, LegId);
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     hosts: HashMap<Host, HostQueue>,
-    by_due: BTreeSet<(Timestamp, Host)>,
+    /// The host is always there; `None` stands before all hosts in a search.
+    by_due: BTreeSet<(Timestamp, Option<Host>)>,
     pub(crate) deadlines: BTreeSet<Due>,
     /// As [`HostQueue::stored`], for deadlines.
     pub(crate) deadlines_stored: Option<Due>,
@@ -75,7 +76,7 @@ impl Window {
         self.by_due
             .iter()
             .take_while(move |(due, _)| *due <= now)
-            .map(|(_, host)| host)
+            .filter_map(|(_, host)| host.as_ref())
     }
 
     /// Whether sled must be asked before `n` legs of this host can be named in order.
@@ -101,11 +102,8 @@ impl Window {
             let later = set.range((now.plus(TICK), FIRST_LEG)..);
             later.map(|due| due.0).next()
         };
-        let host = self
-            .by_due
-            .iter()
-            .map(|(due, _)| *due)
-            .find(|due| *due > now);
+        let hosts = self.by_due.range((now.plus(TICK), None)..);
+        let host = hosts.map(|(due, _)| *due).next();
         let stored = self.deadlines_stored.map(|due| due.0.max(now.plus(TICK)));
         let events = [host, after(&self.deadlines), stored, after(&self.leases)];
         let first = events.into_iter().flatten().min();
@@ -124,10 +122,10 @@ impl Window {
         let after = queue.first();
         if before != after {
             if let Some(before) = before {
-                self.by_due.remove(&(before, host.clone()));
+                self.by_due.remove(&(before, Some(host.clone())));
             }
             if let Some(after) = after {
-                self.by_due.insert((after, host.clone()));
+                self.by_due.insert((after, Some(host.clone())));
             }
         }
         if after.is_none() {

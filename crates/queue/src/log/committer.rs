@@ -293,6 +293,8 @@ impl<E: Send + 'static, S: Sink<E>> Writer<E, S> {
             return;
         }
         let written = match &mut self.tail {
+            // What failed before it in this batch is written later: the order must not turn round.
+            _ if !failed.is_empty() => Err(io::Error::other("the record before it failed")),
             Some(tail) => write_group(tail, &group),
             None if group.iter().all(|append| append.payload.is_none()) => Ok(Vec::new()),
             None => Err(io::ErrorKind::StorageFull.into()),
@@ -319,8 +321,11 @@ impl<E: Send + 'static, S: Sink<E>> Writer<E, S> {
             }
             Err(e) => {
                 tracing::error!(error = %e, records = group.len(), "cannot write the spool log");
-                // Not written to again: its state on disk is unknown.
-                self.tail = None;
+                // Not written to again: its state on disk is unknown. An end before the failed batch keeps what was
+                // refused from coming back at a restart, if the disk takes that much.
+                if let Some(tail) = self.tail.take() {
+                    let _ = write_end(&*tail.file, tail.segment, tail.offset);
+                }
                 for append in &mut group {
                     if let Some(answer) = append.answer.take() {
                         let _ = answer.send(Err(Error::Unknown(e.to_string())));

@@ -200,20 +200,22 @@ impl Segments {
     /// Takes a segment out of the log: it becomes a spare when one is wanted and nobody reads it, else it is removed.
     pub(crate) fn retire(&self, number: u32) -> io::Result<()> {
         let path = self.path(number);
-        let mut set = self.set.lock();
-        let Some(file) = set.open.remove(&number) else {
-            return Ok(());
+        let (file, wanted) = {
+            let mut set = self.set.lock();
+            let Some(file) = set.open.remove(&number) else {
+                return Ok(());
+            };
+            (file, set.spares.len() < SPARES_MAX)
         };
         let whole = file.octets().is_ok_and(|n| n == u64::from(self.octets));
         // Readers hold the file; under its new name it would be overwritten beneath them.
-        if set.spares.len() < SPARES_MAX && whole && Arc::strong_count(&file) == 1 {
+        if wanted && whole && Arc::strong_count(&file) == 1 {
             let spare = self.dir.join(format!("spare-{number}"));
             self.store.rename(&path, &spare)?;
             self.store.sync_dir(&self.dir)?;
-            set.spares.push(spare);
+            self.set.lock().spares.push(spare);
             return Ok(());
         }
-        drop(set);
         self.store.remove(&path)?;
         self.store.sync_dir(&self.dir)
     }
