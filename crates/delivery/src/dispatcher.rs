@@ -66,11 +66,11 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
                 self.sites.lock().sweep(now);
                 swept = now;
             }
-            let Some(want) = self.want(now) else {
-                tokio::select! {
-                    () = self.changed.notified() => {}
-                    () = shutdown.cancelled() => {}
-                }
+            let todo = self.sites.lock().tick(now);
+            self.perform(todo).await;
+            let want = self.sites.lock().want();
+            let Some(want) = want else {
+                self.wait_for_room(&shutdown).await;
                 continue;
             };
             let claims = self.work.claim(&want).await;
@@ -92,10 +92,15 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         self.sites.lock().trouble(host)
     }
 
-    fn want(&self, now: Instant) -> Option<Want> {
-        let mut sites = self.sites.lock();
-        sites.tick(now);
-        sites.want()
+    /// Waits until legs have left the memory, or a probe is due.
+    async fn wait_for_room(&self, shutdown: &CancellationToken) {
+        let timer = self.sites.lock().timer();
+        let until = timer.unwrap_or_else(|| Instant::now() + SWEEP_EVERY);
+        tokio::select! {
+            () = self.changed.notified() => {}
+            () = shutdown.cancelled() => {}
+            () = sleep_until(until.into()) => {}
+        }
     }
 
     /// Waits until a claim may give something.
@@ -256,13 +261,20 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         self.perform(todo).await;
     }
 
-    pub(crate) async fn connect_failed(self: &Arc<Self>, id: SiteId, reason: Diagnosis) {
+    /// Gives the parcel back if this was its attempt.
+    pub(crate) async fn connect_failed(
+        self: &Arc<Self>,
+        id: SiteId,
+        parcel: Parcel,
+        reason: Diagnosis,
+    ) -> Option<Parcel> {
         let now = Instant::now();
-        let todo = self
-            .sites
-            .lock()
-            .connect_failed(id, reason, now, &mut rand::rng());
+        let (tried, todo) =
+            self.sites
+                .lock()
+                .connect_failed(id, parcel, reason, now, &mut rand::rng());
         self.perform(todo).await;
+        tried
     }
 
     pub(crate) async fn connect_ended(self: &Arc<Self>, id: SiteId) {

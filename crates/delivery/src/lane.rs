@@ -60,9 +60,12 @@ impl<W: Work, R: Resolver> Lane<W, R> {
             }
             Some(Reached::Nobody(reason)) => {
                 // The site first, so that nothing more is claimed for it.
-                let failed = reason.clone();
-                self.dispatcher.connect_failed(self.id, failed).await;
-                self.settle_all(parcel, &Outcome::Deferred(reason)).await;
+                let failed = self
+                    .dispatcher
+                    .connect_failed(self.id, parcel, reason.clone());
+                if let Some(parcel) = failed.await {
+                    self.settle_all(parcel, &Outcome::Deferred(reason)).await;
+                }
             }
             Some(Reached::Refused(outcome)) => {
                 self.settle_all(parcel, &outcome).await;

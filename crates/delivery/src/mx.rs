@@ -56,7 +56,8 @@ pub(crate) fn select(
                 addresses: in_turn(addresses),
             }),
             Err(dns::Error::Trouble(reason)) => {
-                trouble.get_or_insert(format!("cannot look up {}: {reason}", candidate.name));
+                let text = || format!("cannot look up {}: {reason}", candidate.name);
+                trouble.get_or_insert_with(text);
             }
             Ok(_) | Err(_) => {}
         }

@@ -18,17 +18,17 @@ impl Parcel {
     }
 
     /// Adds the leg if it belongs here and there is room; gives it back otherwise.
-    pub(crate) fn add(&mut self, claim: Claim, recipients_max: usize) -> Result<(), Claim> {
+    pub(crate) fn add(&mut self, claim: Claim, recipients_max: usize) -> Option<Claim> {
         let first = self.first();
         let belongs = self.0.len() < recipients_max
             && first.message.id == claim.message.id
             && first.leg.reverse_path == claim.leg.reverse_path
             && first.leg.trace == claim.leg.trace;
         if !belongs {
-            return Err(claim);
+            return Some(claim);
         }
         self.0.push(claim);
-        Ok(())
+        None
     }
 
     /// The first leg; what all have in common is read from it.

@@ -54,7 +54,8 @@ pub struct Settings {
     pub routing_kept: Duration,
     /// Legs held in memory at most, waiting and running.
     pub legs_max: usize,
-    /// Legs of one site waiting in memory before no more are claimed for it.
+    /// Legs of one site waiting in memory before no more are claimed for it; an eighth of it counts when half of
+    /// `legs_max` is used.
     pub legs_per_site: usize,
     /// How long running transactions may go on after shutdown was asked for.
     pub drain: Duration,
@@ -93,8 +94,8 @@ impl Settings {
             probe_first: Duration::from_secs(30),
             probe_longest: Duration::from_mins(10),
             routing_kept: Duration::from_mins(5),
-            legs_max: 10_000,
-            legs_per_site: 500,
+            legs_max: 20_000,
+            legs_per_site: 400,
             drain: Duration::from_secs(30),
         }
     }

@@ -7,6 +7,7 @@
 //! not due, or has enough legs waiting. So a site that is down or slow fills neither memory nor the dispatcher's time.
 
 mod steps;
+mod upkeep;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -133,7 +134,7 @@ impl Sites {
         let enough = (self.settings.legs_max / ROOM_SHARE).max(1);
         (room >= enough).then(|| Want {
             max: room.min(CLAIM_MAX),
-            per_host: self.settings.legs_per_site,
+            per_host: self.enough(),
             exclude: Arc::clone(&self.exclude),
         })
     }
@@ -286,14 +287,16 @@ impl Sites {
         todo
     }
 
-    /// A lane got no connection from any host, and ends. `reason` is a fact about the site.
+    /// A lane got no connection from any host, and ends. `reason` is a fact about the site. When others of its lanes
+    /// go on, its parcel waits for them; otherwise the parcel comes back to be settled: it had an attempt.
     pub(crate) fn connect_failed(
         &mut self,
         id: SiteId,
+        parcel: Parcel,
         reason: Diagnosis,
         now: Instant,
         rng: &mut impl Rng,
-    ) -> Todo {
+    ) -> (Option<Parcel>, Todo) {
         let mut todo = Todo::default();
         let Some(site) = self.sites.get_mut(&id) else {
             unreachable!("a site with a lane is kept")
@@ -302,21 +305,21 @@ impl Sites {
             self.probes.remove(&(probe_at, id));
         }
         let failure = site.health.connect_failed(now, reason.clone(), rng);
-        if let Failure::Down { failures, probe_in } = failure {
-            self.probes.insert((now + probe_in, id));
-            let name = site.key.to_string();
-            todo.events
-                .push(steps::down_event(name, reason, failures, probe_in));
-            site.waiting = 0;
-            let parcels = site.queue.drain(..).flat_map(Parcel::into_claims);
-            todo.release.extend(parcels);
-            self.close(id);
-            // The claiming loop has a new time to wake up at.
-            todo.wake = true;
-        }
-        self.let_go(&mut todo);
+        let tried = match failure {
+            Failure::Crowded => {
+                site.waiting += parcel.len();
+                site.queue.push_front(parcel);
+                None
+            }
+            Failure::Down { failures, probe_in } => {
+                self.went_down(id, now + probe_in, &mut todo);
+                let event = self.down_event(id, reason, failures, probe_in);
+                todo.events.extend(event);
+                Some(parcel)
+            }
+        };
         self.lane_gone(id, now, &mut todo);
-        todo
+        (tried, todo)
     }
 
     /// A lane ended without a connection, for a reason that says nothing about the site.
@@ -352,77 +355,6 @@ impl Sites {
         }
         self.stir(id, now, &mut todo);
         todo
-    }
-
-    /// When [`Sites::tick`] is due.
-    pub(crate) fn timer(&self) -> Option<Instant> {
-        self.probes.first().map(|(at, _)| *at)
-    }
-
-    /// Opens down sites whose probe is due: the next leg for one of them is its probe.
-    pub(crate) fn tick(&mut self, now: Instant) {
-        while let Some((at, id)) = self.probes.first().copied().filter(|(at, _)| *at <= now) {
-            self.probes.remove(&(at, id));
-            self.open(id);
-        }
-    }
-
-    /// Forgets what nobody has asked for in a while.
-    pub(crate) fn sweep(&mut self, now: Instant) {
-        let sites = &mut self.sites;
-        self.hosts.retain(|host, routing| match routing {
-            Routing::Known { site, until } if now >= *until => {
-                let Some(site) = sites.get_mut(site) else {
-                    return false;
-                };
-                // Excluded hosts stay until their site opens, which lets them in again.
-                let keep = site.closed;
-                if !keep {
-                    site.hosts.remove(host);
-                }
-                keep
-            }
-            Routing::Known { .. } | Routing::Pending(_) => true,
-        });
-        let by_key = &mut self.by_key;
-        sites.retain(|_, site| {
-            let used = !site.hosts.is_empty()
-                || !site.queue.is_empty()
-                || site.health.connections() > 0
-                || site.health.is_resting(now);
-            if !used {
-                by_key.remove(&site.key);
-            }
-            used
-        });
-    }
-
-    /// Takes all waiting legs out and starts nothing more: the end.
-    pub(crate) fn stop(&mut self) -> Todo {
-        self.stopping = true;
-        let mut todo = Todo::default();
-        for routing in self.hosts.values_mut() {
-            if let Routing::Pending(waiting) = routing {
-                todo.release.append(waiting);
-            }
-        }
-        for site in self.sites.values_mut() {
-            site.waiting = 0;
-            let parcels = site.queue.drain(..).flat_map(Parcel::into_claims);
-            todo.release.extend(parcels);
-            site.wake.notify_waiters();
-        }
-        self.let_go(&mut todo);
-        todo
-    }
-
-    /// Why the site of this host is down, if it is.
-    pub(crate) fn trouble(&self, host: &Host) -> Option<Diagnosis> {
-        let Some(Routing::Known { site, .. }) = self.hosts.get(host) else {
-            return None;
-        };
-        let (_, reason) = self.sites.get(site)?.health.down()?;
-        Some(reason.clone())
     }
 }
 

@@ -59,7 +59,7 @@ impl Sites {
     /// Puts a leg to the others of its site; back to the queue when the site is down or has far too many already
     /// (legs of hosts that were not known to be its hosts when they were claimed).
     pub(super) fn enqueue(&mut self, id: SiteId, claim: Claim, now: Instant, todo: &mut Todo) {
-        let enough = self.settings.legs_per_site;
+        let enough = self.enough();
         let recipients_max = self.settings.recipients_per_transaction;
         let Some(site) = self.sites.get_mut(&id) else {
             unreachable!("a site with hosts is kept")
@@ -71,7 +71,7 @@ impl Sites {
         site.waiting += 1;
         let mut left = Some(claim);
         for parcel in site.queue.iter_mut().rev().take(SIBLINGS_SOUGHT) {
-            left = left.and_then(|claim| parcel.add(claim, recipients_max).err());
+            left = left.and_then(|claim| parcel.add(claim, recipients_max));
         }
         site.queue.extend(left.map(Parcel::new));
         if site.waiting >= enough {
@@ -81,10 +81,11 @@ impl Sites {
 
     /// The site's next parcel. Lets legs in again when half of the waiting ones are gone.
     pub(super) fn take(&mut self, id: SiteId, todo: &mut Todo) -> Option<Parcel> {
+        let enough = self.enough();
         let site = self.sites.get_mut(&id)?;
         let parcel = site.queue.pop_front()?;
         site.waiting -= parcel.len();
-        let few = site.waiting <= self.settings.legs_per_site / 2;
+        let few = site.waiting <= enough / 2;
         if few && site.closed && site.health.down().is_none() {
             self.open(id);
             todo.wake = true;
@@ -152,6 +153,55 @@ impl Sites {
         });
     }
 
+    /// Legs of one site that may wait here: fewer when memory fills up, so that many slow sites together do not keep
+    /// the others from getting theirs.
+    pub(super) fn enough(&self) -> usize {
+        let usual = self.settings.legs_per_site;
+        if self.held < self.settings.legs_max / 2 {
+            usual
+        } else {
+            (usual / CRAMPED_SHARE).max(1)
+        }
+    }
+
+    /// Nothing more for this site until `probe_at`; what waits goes back.
+    pub(super) fn went_down(&mut self, id: SiteId, probe_at: Instant, todo: &mut Todo) {
+        if let Some(site) = self.sites.get_mut(&id) {
+            site.waiting = 0;
+            let parcels = site.queue.drain(..).flat_map(Parcel::into_claims);
+            todo.release.extend(parcels);
+        }
+        self.probes.insert((probe_at, id));
+        self.close(id);
+        self.let_go(todo);
+        // The claiming loop has a new time to wake up at.
+        todo.wake = true;
+    }
+
+    /// What operators see of a failed attempt.
+    pub(super) fn down_event(
+        &self,
+        id: SiteId,
+        reason: Diagnosis,
+        failures: u32,
+        probe_in: Duration,
+    ) -> Option<SiteEvent> {
+        let site = self.sites.get(&id)?.key.to_string();
+        Some(match failures {
+            1 => SiteEvent::Down {
+                site,
+                reason,
+                probe_in,
+            },
+            _ => SiteEvent::StillDown {
+                site,
+                reason,
+                failures,
+                probe_in,
+            },
+        })
+    }
+
     /// Legs that are about to be released are not held any more.
     pub(super) fn let_go(&mut self, todo: &mut Todo) {
         if !todo.release.is_empty() {
@@ -160,27 +210,7 @@ impl Sites {
     }
 }
 
-/// What operators see of a failed attempt.
-pub(super) fn down_event(
-    site: String,
-    reason: Diagnosis,
-    failures: u32,
-    probe_in: Duration,
-) -> SiteEvent {
-    match failures {
-        1 => SiteEvent::Down {
-            site,
-            reason,
-            probe_in,
-        },
-        _ => SiteEvent::StillDown {
-            site,
-            reason,
-            failures,
-            probe_in,
-        },
-    }
-}
-
 /// How many of the last parcels are looked at for one that a leg can join: legs of one message are claimed close together.
 const SIBLINGS_SOUGHT: usize = 16;
+/// How much less (one part of so many) a site may have waiting once half of the memory for legs is used.
+const CRAMPED_SHARE: usize = 8;

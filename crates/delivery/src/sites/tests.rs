@@ -1,1 +1,386 @@
+//! The state of sites in a simulated world: lanes, time and luck are the test's.
 
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::time::Duration;
+
+use envelope::{
+    BodyKind, EnhancedStatus, Lease, Leg, LegId, Message, MessageId, ReversePath, Timestamp,
+};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::futures::OwnedNotified;
+
+use super::*;
+
+/// A lane as the simulation knows it.
+enum Lane {
+    Connecting,
+    Working(Parcel),
+    Idle(Pin<Box<OwnedNotified>>),
+}
+
+struct World {
+    sites: Sites,
+    now: Instant,
+    rng: SmallRng,
+    lanes: Vec<(SiteId, Lane)>,
+    lookups: Vec<Host>,
+    /// Legs that are due, as the spool would have them.
+    due: VecDeque<Claim>,
+    settled: HashMap<LegId, u32>,
+    events: Vec<SiteEvent>,
+    given: u128,
+    /// One connection in so many fails; 0: none.
+    failing: u32,
+    connects: usize,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut settings = Settings::new("us.test".parse().unwrap());
+        settings.concurrency = 3;
+        settings.connections = 5;
+        settings.legs_max = 100;
+        settings.legs_per_site = 16;
+        settings.recipients_per_transaction = 3;
+        Self {
+            sites: Sites::new(Arc::new(settings)),
+            now: Instant::now(),
+            rng: SmallRng::seed_from_u64(seed),
+            lanes: Vec::new(),
+            lookups: Vec::new(),
+            due: VecDeque::new(),
+            settled: HashMap::new(),
+            events: Vec::new(),
+            given: 0,
+            failing: 0,
+            connects: 0,
+        }
+    }
+
+    /// A message for some users of `host`.
+    fn mail(&mut self, host: &str, legs: u32) {
+        self.given += 1;
+        let id = MessageId::from_bits(self.given);
+        let message = Arc::new(Message {
+            id,
+            arrived: Timestamp::from_unix_millis(0),
+            reverse_path: ReversePath::Null,
+            size: 1,
+            body: BodyKind::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envid: None,
+        });
+        for number in 0..legs {
+            let target: envelope::Mailbox = format!("u{number}@{host}").parse().unwrap();
+            let leg = LegId {
+                message: id,
+                number,
+            };
+            self.due.push_back(Claim {
+                lease: Lease {
+                    leg,
+                    owner: 1,
+                    token: 1,
+                    expires: Timestamp::from_unix_millis(u64::MAX),
+                },
+                message: Arc::clone(&message),
+                leg: Leg {
+                    reverse_path: ReversePath::Null,
+                    recipient: target.clone(),
+                    target,
+                    original: None,
+                    notify: None,
+                    trace: "".into(),
+                },
+                attempts: 0,
+                warned: false,
+            });
+        }
+    }
+
+    fn perform(&mut self, todo: Todo) {
+        self.lookups.extend(todo.resolve);
+        let lanes = todo.lanes.into_iter().map(|id| (id, Lane::Connecting));
+        self.lanes.extend(lanes);
+        self.events.extend(todo.events);
+        todo.release
+            .into_iter()
+            .rev()
+            .for_each(|claim| self.due.push_front(claim));
+        self.check();
+    }
+
+    fn check(&self) {
+        let settings = &self.sites.settings;
+        assert!(self.sites.lanes <= settings.connections);
+        assert_eq!(self.sites.lanes, self.lanes.len());
+        let mut by_site: HashMap<SiteId, usize> = HashMap::new();
+        for (id, _) in &self.lanes {
+            *by_site.entry(*id).or_default() += 1;
+        }
+        assert!(by_site.values().all(|n| *n <= settings.concurrency));
+        for site in self.sites.sites.values() {
+            let legs: usize = site.queue.iter().map(Parcel::len).sum();
+            assert_eq!(site.waiting, legs);
+            for host in &site.hosts {
+                assert!(!site.closed || self.sites.exclude.contains(host));
+            }
+        }
+    }
+
+    fn claim(&mut self) {
+        let todo = self.sites.tick(self.now);
+        self.perform(todo);
+        let Some(want) = self.sites.want() else {
+            return;
+        };
+        let mut by_host: HashMap<Host, usize> = HashMap::new();
+        let (mut taken, mut left) = (Vec::new(), VecDeque::new());
+        for claim in self.due.drain(..) {
+            let host = claim.leg.target.host().clone();
+            let full = taken.len() >= want.max || want.exclude.contains(&host);
+            let count = by_host.entry(host).or_default();
+            if full || *count >= want.per_host {
+                left.push_back(claim);
+            } else {
+                *count += 1;
+                taken.push(claim);
+            }
+        }
+        self.due = left;
+        let todo = self.sites.accept(taken, self.now);
+        self.perform(todo);
+        assert!(self.sites.held <= self.sites.settings.legs_max);
+    }
+
+    fn lookup(&mut self) {
+        if self.lookups.is_empty() {
+            return;
+        }
+        let at = self.rng.random_range(0..self.lookups.len());
+        let host = self.lookups.swap_remove(at);
+        // The first letter is the site.
+        let site: envelope::Domain = format!("{}.site", &host.to_string()[..1]).parse().unwrap();
+        let todo = self.sites.resolved(host, SiteKey::Implicit(site), self.now);
+        self.perform(todo);
+    }
+
+    fn settle(&mut self, parcel: Parcel) {
+        let legs = parcel.len();
+        for claim in parcel.into_claims() {
+            *self.settled.entry(claim.lease.leg).or_default() += 1;
+        }
+        self.sites.finished(legs);
+    }
+
+    /// Lets one lane take its next step.
+    fn lane(&mut self) {
+        if self.lanes.is_empty() {
+            return;
+        }
+        let at = self.rng.random_range(0..self.lanes.len());
+        let (id, lane) = self.lanes.swap_remove(at);
+        match lane {
+            Lane::Connecting => self.connect(id),
+            Lane::Working(parcel) => {
+                self.settle(parcel);
+                // The lane is still there while this is done.
+                self.lanes.push((id, Lane::Connecting));
+                let todo = self.sites.worked(id, self.now);
+                self.perform(todo);
+                self.remove_placeholder(id);
+                self.next(id);
+            }
+            Lane::Idle(mut woken) => {
+                if woken.as_mut().enable() {
+                    self.sites.idle_ended(id);
+                    self.next(id);
+                } else {
+                    self.lanes.push((id, Lane::Idle(woken)));
+                }
+            }
+        }
+    }
+
+    fn remove_placeholder(&mut self, id: SiteId) {
+        let at = self
+            .lanes
+            .iter()
+            .position(|(lane, state)| *lane == id && matches!(state, Lane::Connecting))
+            .unwrap();
+        self.lanes.swap_remove(at);
+    }
+
+    fn connect(&mut self, id: SiteId) {
+        self.lanes.push((id, Lane::Connecting));
+        let (parcel, todo) = self.sites.first_parcel(id);
+        self.perform(todo);
+        self.remove_placeholder(id);
+        let Some(parcel) = parcel else {
+            let todo = self.sites.connect_ended(id, self.now);
+            return self.perform(todo);
+        };
+        self.connects += 1;
+        if self.failing > 0 && self.rng.random_range(0..self.failing) == 0 {
+            let reason = Diagnosis::local(EnhancedStatus::transient(4, 1), "refused");
+            let (tried, todo) =
+                self.sites
+                    .connect_failed(id, parcel, reason, self.now, &mut self.rng);
+            self.perform(todo);
+            if let Some(parcel) = tried {
+                self.settle(parcel);
+            }
+            return;
+        }
+        self.lanes.push((id, Lane::Working(parcel)));
+        let todo = self.sites.connected(id, self.now);
+        self.perform(todo);
+    }
+
+    fn next(&mut self, id: SiteId) {
+        let wake = self.sites.lane_site(id).unwrap().wake;
+        let mut woken = Box::pin(wake.notified_owned());
+        woken.as_mut().enable();
+        let (next, todo) = self.sites.next(id);
+        match next {
+            Next::Parcel(parcel) => self.lanes.push((id, Lane::Working(parcel))),
+            Next::Idle => self.lanes.push((id, Lane::Idle(woken))),
+            Next::Close => {
+                let closed = self.sites.closed(id, self.now);
+                self.perform(closed);
+            }
+        }
+        self.perform(todo);
+    }
+
+    /// Closes an idle lane, as age or a starved site would.
+    fn close_one_idle(&mut self) {
+        let idle = |(_, lane): &(SiteId, Lane)| matches!(lane, Lane::Idle(_));
+        if let Some(at) = self.lanes.iter().position(idle) {
+            let (id, lane) = self.lanes.swap_remove(at);
+            self.sites.idle_ended(id);
+            drop(lane);
+            let todo = self.sites.closed(id, self.now);
+            self.perform(todo);
+        }
+    }
+
+    fn steps(&mut self, n: usize) {
+        for _ in 0..n {
+            match self.rng.random_range(0..10) {
+                0 => self.claim(),
+                1 | 2 => self.lookup(),
+                3 => self.now += Duration::from_millis(self.rng.random_range(0..5000)),
+                4 if !self.sites.starved.is_empty() => self.close_one_idle(),
+                _ => self.lane(),
+            }
+        }
+    }
+}
+
+#[test]
+fn every_leg_comes_back_exactly_once_whatever_happens() {
+    for seed in 0..60 {
+        let mut world = World::new(seed);
+        world.failing = (seed % 4) as u32;
+        let mut given = 0;
+        for _ in 0..100 {
+            let hosts = [
+                "a1.test", "a2.test", "a3.test", "b1.test", "c1.test", "d1.test",
+            ];
+            let host = hosts[world.rng.random_range(0..hosts.len())];
+            let legs = world.rng.random_range(1..6);
+            world.mail(host, legs);
+            given += legs as usize;
+            world.steps(20);
+        }
+        // Better times: all of it goes out in the end.
+        world.failing = 0;
+        for _ in 0..2000 {
+            if world.settled.len() == given {
+                break;
+            }
+            world.steps(50);
+        }
+        assert_eq!(world.settled.len(), given, "seed {seed}: legs are stuck");
+        assert!(world.settled.values().all(|times| *times == 1));
+        assert_eq!(world.sites.held, 0);
+        let downs = |e: &&SiteEvent| matches!(e, SiteEvent::Down { .. });
+        let ups = |e: &&SiteEvent| matches!(e, SiteEvent::Up { .. });
+        let down = world.events.iter().filter(downs).count();
+        let up = world.events.iter().filter(ups).count();
+        assert!(up <= down && (seed % 4 != 1 || down > 0), "{down} {up}");
+    }
+}
+
+#[test]
+fn three_thousand_legs_for_a_dead_site_cost_one_connection_a_probe() {
+    let mut world = World::new(1);
+    world.failing = 1;
+    for _ in 0..3_000 / 5 {
+        world.mail("a1.test", 5);
+    }
+    for _ in 0..40 {
+        // One minute, in which nothing changes the world but itself.
+        for _ in 0..20 {
+            world.claim();
+            world.lookup();
+            world.lane();
+            world.lane();
+            world.now += Duration::from_secs(3);
+        }
+    }
+    // 40 minutes: probes after 30, 60, 120, 240, 480, 600, 600 s.
+    assert!((7..=9).contains(&world.connects), "{}", world.connects);
+    // A parcel each, and no more, had an attempt.
+    assert!(world.settled.len() <= 3 * world.connects);
+    assert_eq!(world.sites.held, 0);
+}
+
+#[test]
+fn a_site_with_enough_waiting_is_excluded_until_half_is_gone() {
+    let mut world = World::new(1);
+    let host: Host = "a1.test".parse().unwrap();
+    for _ in 0..40 {
+        world.mail("a1.test", 1);
+    }
+    world.claim();
+    assert!(world.sites.exclude.contains(&host), "while it is looked up");
+    world.lookup();
+    assert_eq!(world.due.len(), 24);
+    assert!(world.sites.exclude.contains(&host), "16 wait");
+    world.lane();
+    for left in (9..16).rev() {
+        assert!(world.sites.exclude.contains(&host), "{left}");
+        // One lane at work: 15 wait after its first parcel, then one less each time.
+        let at = world
+            .lanes
+            .iter()
+            .position(|(_, l)| matches!(l, Lane::Working(_)));
+        let (id, lane) = world.lanes.swap_remove(at.unwrap());
+        let Lane::Working(parcel) = lane else {
+            panic!()
+        };
+        world.settle(parcel);
+        world.next(id);
+    }
+    assert!(!world.sites.exclude.contains(&host));
+}
+
+#[test]
+fn what_nobody_asks_for_is_forgotten() {
+    let mut world = World::new(1);
+    world.mail("a1.test", 1);
+    world.steps(200);
+    assert_eq!(world.settled.len(), 1);
+    let later = world.now + Duration::from_hours(1);
+    world.sites.sweep(later);
+    assert!(!world.sites.sites.is_empty(), "a lane is still open");
+    world.close_one_idle();
+    world.sites.sweep(later);
+    assert!(world.sites.sites.is_empty() && world.sites.hosts.is_empty());
+    assert!(world.sites.by_key.is_empty() && world.sites.exclude.is_empty());
+}

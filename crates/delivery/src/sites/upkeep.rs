@@ -1,0 +1,85 @@
+//! What time brings to [`Sites`]: probes that are due, what can be forgotten, the end.
+
+use std::time::Instant;
+
+use envelope::{Diagnosis, Host};
+
+use super::{Routing, Sites, Todo};
+use crate::parcel::Parcel;
+
+impl Sites {
+    /// When [`Sites::tick`] is due.
+    pub(crate) fn timer(&self) -> Option<Instant> {
+        self.probes.first().map(|(at, _)| *at)
+    }
+
+    /// Opens down sites whose probe is due: the next leg for one of them is its probe.
+    pub(crate) fn tick(&mut self, now: Instant) -> Todo {
+        let mut todo = Todo::default();
+        while let Some((at, id)) = self.probes.first().copied().filter(|(at, _)| *at <= now) {
+            self.probes.remove(&(at, id));
+            self.open(id);
+            // Legs that were put back while it was down.
+            self.stir(id, now, &mut todo);
+        }
+        todo
+    }
+
+    /// Forgets what nobody has asked for in a while.
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        let sites = &mut self.sites;
+        self.hosts.retain(|host, routing| match routing {
+            Routing::Known { site, until } if now >= *until => {
+                let Some(site) = sites.get_mut(site) else {
+                    return false;
+                };
+                // Excluded hosts stay until their site opens, which lets them in again.
+                let keep = site.closed;
+                if !keep {
+                    site.hosts.remove(host);
+                }
+                keep
+            }
+            Routing::Known { .. } | Routing::Pending(_) => true,
+        });
+        let by_key = &mut self.by_key;
+        sites.retain(|_, site| {
+            let used = !site.hosts.is_empty()
+                || !site.queue.is_empty()
+                || site.health.connections() > 0
+                || site.health.is_resting(now);
+            if !used {
+                by_key.remove(&site.key);
+            }
+            used
+        });
+    }
+
+    /// Takes all waiting legs out and starts nothing more: the end.
+    pub(crate) fn stop(&mut self) -> Todo {
+        self.stopping = true;
+        let mut todo = Todo::default();
+        for routing in self.hosts.values_mut() {
+            if let Routing::Pending(waiting) = routing {
+                todo.release.append(waiting);
+            }
+        }
+        for site in self.sites.values_mut() {
+            site.waiting = 0;
+            let parcels = site.queue.drain(..).flat_map(Parcel::into_claims);
+            todo.release.extend(parcels);
+            site.wake.notify_waiters();
+        }
+        self.let_go(&mut todo);
+        todo
+    }
+
+    /// Why the site of this host is down, if it is.
+    pub(crate) fn trouble(&self, host: &Host) -> Option<Diagnosis> {
+        let Some(Routing::Known { site, .. }) = self.hosts.get(host) else {
+            return None;
+        };
+        let (_, reason) = self.sites.get(site)?.health.down()?;
+        Some(reason.clone())
+    }
+}
