@@ -42,3 +42,19 @@ async fn typo_keeps_the_old_table() {
         .expect("RCPT TO:<alice@example.test>", "550 5.1.1")
         .await;
 }
+
+#[tokio::test]
+async fn broken_certificate_keeps_the_old_one() {
+    let net = Net::new().await;
+    let relay = relay(&net, "").with_tls().start().await;
+    let certificate = relay.setup().path("cert.pem");
+    let good = std::fs::read_to_string(&certificate).expect("a certificate");
+    relay.setup().write("cert.pem", "nonsense");
+    relay.reload();
+    relay.wait_for("reload-failed error=cert.pem").await;
+    Plain::hello(relay.address()).await.start_tls().await;
+    relay.setup().write("cert.pem", &good);
+    relay.reload();
+    relay.wait_for("reloaded").await;
+    Plain::hello(relay.address()).await.start_tls().await;
+}

@@ -53,6 +53,8 @@ async fn two_thousand_messages_over_twenty_sessions() {
     relay
         .wait_for_count(MESSAGES, "delivered target=alice@target.test")
         .await;
+    let peak = relay.memory_peak_kib();
+    assert!(peak < 150 * 1024, "{peak} KiB");
     for event in ["failed", "bounced", "refused", "connection-closed"] {
         assert_eq!(relay.count(event), 0, "{event}");
     }

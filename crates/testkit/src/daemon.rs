@@ -32,6 +32,7 @@ pub struct Setup {
     folder: TempDir,
     settings: BTreeMap<String, String>,
     listeners: Vec<String>,
+    environment: Vec<(String, PathBuf)>,
 }
 
 /// A running relay.
@@ -58,6 +59,7 @@ impl Setup {
             folder,
             settings: BTreeMap::new(),
             listeners: Vec::new(),
+            environment: Vec::new(),
         };
         setup.write("forwards", forwards);
         setup.write("srs.secrets", "a secret that only the tests know\n");
@@ -95,6 +97,13 @@ impl Setup {
     #[must_use]
     pub fn listener(mut self, table: &str) -> Self {
         self.listeners.push(table.to_owned());
+        self
+    }
+
+    /// Sets an environment variable to a path, for `serve`.
+    #[must_use]
+    pub fn environment(mut self, name: &str, path: PathBuf) -> Self {
+        self.environment.push((name.to_owned(), path));
         self
     }
 
@@ -152,6 +161,7 @@ impl Setup {
         let mut child = Command::new(&self.program)
             .args(["--config", config.as_str(), "serve"])
             .env("RUST_BACKTRACE", "1")
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -241,6 +251,20 @@ impl Relay {
     /// How many events fit, so far.
     pub fn count(&self, pattern: &str) -> usize {
         self.log.count(pattern)
+    }
+
+    /// The most memory it has held so far, in KiB (`VmHWM`).
+    ///
+    /// # Panics
+    /// When it is not running any more.
+    pub fn memory_peak_kib(&self) -> u64 {
+        let id = self.child.id().expect("the relay runs");
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("procfs");
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))
+            .and_then(|number| number.trim().parse().ok())
+            .expect("a VmHWM line")
     }
 
     /// Sends it a signal.

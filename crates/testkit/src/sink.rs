@@ -45,6 +45,8 @@ pub struct Received {
     pub bdat: bool,
     /// Which connection of this sink it came over, from 1.
     pub connection: usize,
+    /// Where that connection came from.
+    pub peer: SocketAddr,
 }
 
 /// One accepted RCPT.

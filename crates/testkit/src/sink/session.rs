@@ -1,6 +1,7 @@
 //! One connection to a sink: reads commands, asks the script, records what it took.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::{
@@ -15,14 +16,14 @@ use super::{Received, Recipient, Shared};
 /// Accepts connections until the task is aborted, which drops the set and so cuts them all.
 pub(super) async fn listen(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
+    while let Ok((stream, peer)) = listener.accept().await {
         let number = {
             let mut state = shared.lock();
             state.connections += 1;
             state.connections
         };
         shared.changed.notify_waiters();
-        connections.spawn(serve(stream, Arc::clone(&shared), number));
+        connections.spawn(serve(stream, Arc::clone(&shared), number, peer));
         while connections.try_join_next().is_some() {}
     }
 }
@@ -34,6 +35,7 @@ struct Session {
     hello: String,
     tls: bool,
     connection: usize,
+    peer: SocketAddr,
 }
 
 /// How a command ended.
@@ -43,13 +45,19 @@ enum Next {
     Close,
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>, connection: usize) -> io::Result<()> {
+async fn serve(
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    connection: usize,
+    peer: SocketAddr,
+) -> io::Result<()> {
     let mut session = Session {
         shared,
         open: None,
         hello: String::new(),
         tls: false,
         connection,
+        peer,
     };
     let mut stream = BufStream::new(stream);
     if session
@@ -134,6 +142,7 @@ impl Session {
                     tls: self.tls,
                     bdat: false,
                     connection: self.connection,
+                    peer: self.peer,
                 });
             }
             "rcpt" => {
