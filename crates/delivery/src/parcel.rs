@@ -108,3 +108,111 @@ impl Parcel {
         ends.min().unwrap_or(Timestamp::from_unix_millis(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use envelope::{Lease, Leg, LegId, Message, MessageId, ReversePath};
+
+    use super::*;
+
+    fn claim(message: u128, target: &str, trace: &str, from: &str) -> Claim {
+        let id = MessageId::from_bits(message);
+        Claim {
+            lease: Lease {
+                leg: LegId {
+                    message: id,
+                    number: 0,
+                },
+                owner: 1,
+                token: 1,
+                expires: Timestamp::from_unix_millis(5),
+            },
+            message: Arc::new(Message {
+                id,
+                arrived: Timestamp::from_unix_millis(0),
+                reverse_path: ReversePath::Null,
+                size: 90,
+                body: BodyKind::EightBitMime,
+                smtputf8: false,
+                ret: None,
+                envid: None,
+            }),
+            leg: Leg {
+                reverse_path: ReversePath::Mailbox(from.parse().unwrap()),
+                target: target.parse().unwrap(),
+                recipient: target.parse().unwrap(),
+                original: None,
+                notify: None,
+                trace: trace.into(),
+            },
+            attempts: 0,
+            warned: false,
+        }
+    }
+
+    #[track_caller]
+    fn check_add(other: Claim, joins: bool) {
+        let mut parcel = Parcel::new(claim(1, "a@x.test", "T: 1\r\n", "s@y.test"));
+        assert_eq!(parcel.add(other, 2).is_none(), joins);
+        assert_eq!(parcel.len(), 1 + usize::from(joins));
+    }
+
+    #[test]
+    fn only_what_looks_alike_to_the_peer_shares_a_transaction() {
+        check_add(claim(1, "b@z.test", "T: 1\r\n", "s@y.test"), true);
+        check_add(claim(2, "b@x.test", "T: 1\r\n", "s@y.test"), false);
+        check_add(claim(1, "b@x.test", "T: 2\r\n", "s@y.test"), false);
+        check_add(claim(1, "b@x.test", "T: 1\r\n", "t@y.test"), false);
+        let mut parcel = Parcel::new(claim(1, "a@x.test", "", "s@y.test"));
+        assert!(
+            parcel
+                .add(claim(1, "b@x.test", "", "s@y.test"), 1)
+                .is_some()
+        );
+    }
+
+    #[track_caller]
+    fn check_split(extensions: &str, expected: &[usize]) {
+        let peer = Capabilities::parse(&format!("mx\n{extensions}"));
+        let mut parcel = Parcel::new(claim(1, "a@x.test", "", "s@y.test"));
+        for target in ["b@x.test", "c@z.test", "d@z.test", "e@x.test"] {
+            assert!(parcel.add(claim(1, target, "", "s@y.test"), 9).is_none());
+        }
+        let mut sizes = Vec::new();
+        let mut left = Some(parcel);
+        while let Some(mut parcel) = left {
+            left = parcel.split(&peer);
+            sizes.push(parcel.len());
+        }
+        assert_eq!(sizes, expected, "{extensions}");
+    }
+
+    #[test]
+    fn split_by_the_peer_s_limits() {
+        check_split("", &[5]);
+        check_split("LIMITS RCPTMAX=2", &[2, 2, 1]);
+        check_split("LIMITS RCPTMAX=1", &[1, 1, 1, 1, 1]);
+        check_split("LIMITS RCPTDOMAINMAX=1", &[2, 2, 1]);
+        check_split("LIMITS RCPTDOMAINMAX=2 RCPTMAX=3", &[3, 2]);
+    }
+
+    #[track_caller]
+    fn check_beyond(extensions: &str, target: &str, anyway: bool, expected: bool) {
+        let peer = Capabilities::parse(&format!("mx\n{extensions}"));
+        let parcel = Parcel::new(claim(1, target, "T: 34567\r\n", "s@y.test"));
+        assert_eq!(parcel.is_beyond(&peer, anyway), expected, "{extensions}");
+    }
+
+    #[test]
+    fn what_a_peer_cannot_take() {
+        check_beyond("", "a@x.test", true, false);
+        check_beyond("", "a@x.test", false, true);
+        check_beyond("8BITMIME", "a@x.test", false, false);
+        check_beyond("SIZE 100", "a@x.test", true, false);
+        check_beyond("SIZE 99", "a@x.test", true, true);
+        check_beyond("", "ü@x.test", true, true);
+        check_beyond("SMTPUTF8", "ü@x.test", true, false);
+    }
+}

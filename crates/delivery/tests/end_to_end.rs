@@ -506,6 +506,51 @@ async fn shutdown_gives_back_what_was_not_done() {
     assert_eq!(work.outcomes(0).await, Vec::<String>::new());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_domains_at_many_sites_on_many_threads() {
+    let first = Server::start(Script::default()).await;
+    let port = first.address.port();
+    let mut servers = vec![first];
+    let mut resolver = Fixed::new();
+    for site in 2..7 {
+        let address = format!("127.0.0.{site}:{port}").parse().unwrap();
+        servers.push(Server::start_at(address, Script::default()).await);
+    }
+    for domain in 0..60 {
+        let server = &servers[domain % servers.len()];
+        let exchange: envelope::Domain = format!("mx{}.test", domain % 6).parse().unwrap();
+        resolver = resolver.with_mx(
+            format!("d{domain}.test").parse().unwrap(),
+            1,
+            exchange.clone(),
+        );
+        if domain < 6 {
+            resolver = resolver.with_address(exchange, server.address.ip());
+        }
+    }
+    let mut settings = settings(port);
+    settings.connections = 10;
+    settings.idle = Duration::from_millis(50);
+    let relay = Relay::start(settings, resolver);
+    let start = std::time::Instant::now();
+    for message in 0..3000 {
+        let to = format!("u@d{}.test", message % 60);
+        relay.work.add(&Mail {
+            to: &[&to],
+            ..Mail::default()
+        });
+    }
+    let outcomes = relay.work.outcomes(3000).await;
+    println!("3000 messages in {:?}", start.elapsed());
+    assert!(outcomes.iter().all(|o| o.contains("delivered 2.0.0")));
+    relay.stop().await;
+    for server in &servers {
+        let heard = server.heard();
+        assert_eq!(heard.messages.len(), 500);
+        assert!(heard.open_max <= 10, "{}", heard.open_max);
+    }
+}
+
 fn certificate() -> Arc<rustls::ServerConfig> {
     let made = rcgen::generate_simple_self_signed(["wrong.test".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
