@@ -37,17 +37,21 @@ fn main() {
         span: Duration::from_secs(number(4, "5") as u64),
     };
     for round in 1..=3 {
-        report(&format!("sync  {round}"), bare_sync(&dir, load), load);
-        report(&format!("files {round}"), files(&dir, load), load);
-        report(&format!("spool {round}"), spool(&dir, load), load);
+        report(
+            &format!("sync  {round}"),
+            bare_sync(&dir, load),
+            load.span / 5,
+        );
+        report(&format!("files {round}"), files(&dir, load), load.span);
+        report(&format!("spool {round}"), spool(&dir, load), load.span);
     }
 }
 
 #[expect(clippy::print_stdout, reason = "an example's report")]
-fn report(what: &str, mut latencies: Vec<Duration>, load: Load) {
+fn report(what: &str, mut latencies: Vec<Duration>, span: Duration) {
     latencies.sort_unstable();
     let at = |share: f64| latencies.get((latencies.len() as f64 * share) as usize);
-    let rate = latencies.len() as f64 / load.span.as_secs_f64();
+    let rate = latencies.len() as f64 / span.as_secs_f64();
     println!(
         "{what}: {rate:.0}/s, p50 {:?}, p99 {:?}",
         at(0.5).copied().unwrap_or_default(),

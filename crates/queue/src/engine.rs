@@ -179,18 +179,23 @@ impl LogSpool {
 
     /// Keeps memory bounded when mail comes faster than it goes: the keeper is asked early, and then waited for.
     pub(crate) async fn relieve(&self) -> Result<(), Error> {
-        let held = self.shared.state.lock().messages.len();
+        let (held, behind) = {
+            let state = self.shared.state.lock();
+            let behind =
+                state.end.segment() - state.checkpointed.segment().min(state.end.segment());
+            (state.messages.len(), behind)
+        };
         if held >= HELD_MAX {
-            return self
-                .ask(|keeper| {
-                    let held = keeper.state.lock().messages.len();
-                    if held >= HELD_WANTED {
-                        keeper.checkpoint();
-                    }
-                })
-                .await;
+            let relieve = |keeper: &mut Keeper| {
+                let held = keeper.state.lock().messages.len();
+                if held >= HELD_WANTED {
+                    keeper.checkpoint();
+                }
+            };
+            return self.ask(relieve).await;
         }
-        if held >= HELD_WANTED && !self.checkpoint_asked.swap(true, Ordering::Relaxed) {
+        let wanted = held >= HELD_WANTED || behind >= BEHIND_WANTED;
+        if wanted && !self.checkpoint_asked.swap(true, Ordering::Relaxed) {
             let asked = Arc::clone(&self.checkpoint_asked);
             self.send(Box::new(move |keeper| {
                 keeper.checkpoint();
@@ -222,7 +227,7 @@ impl Shared {
 
     fn short_of(&self) -> Option<String> {
         let settings = &self.settings;
-        let used = self.segments.octets_used();
+        let used = self.segments.octets_in_use();
         if used > settings.max_bytes {
             return Some(format!(
                 "{used} octets used, {} allowed",
@@ -251,3 +256,5 @@ const SPACE_EVERY: Duration = Duration::from_millis(500);
 /// Messages in memory at which the keeper is asked to write some out, and at which new mail waits for it.
 const HELD_WANTED: usize = 30_000;
 const HELD_MAX: usize = 60_000;
+/// Segments behind the index at which it is brought up to date, so that they can be used again soon.
+const BEHIND_WANTED: u32 = 2;

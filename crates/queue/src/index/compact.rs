@@ -333,4 +333,4 @@ const STEP_OCTETS: usize = 4 << 20;
 /// The log may be a quarter larger than what lives in it …
 const WASTE_SHARE: u64 = 4;
 /// … and these many segments: the one that is written, its spares, and one to go.
-const WASTE_SEGMENTS: u64 = 4;
+const WASTE_SEGMENTS: u64 = 5;

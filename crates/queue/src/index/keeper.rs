@@ -80,8 +80,8 @@ impl Keeper {
     pub(crate) fn run(mut self, jobs: &Receiver<Job>, every: Duration) {
         let mut last = Instant::now();
         loop {
-            let busy = self.compactor.is_busy();
-            let pause = match busy {
+            let before = self.position;
+            let pause = match self.compactor.is_busy() {
                 true => Duration::ZERO,
                 false => every.saturating_sub(last.elapsed()),
             };
@@ -93,8 +93,8 @@ impl Keeper {
             if last.elapsed() >= every {
                 self.checkpoint();
                 last = Instant::now();
-                self.compact();
-            } else if busy {
+            }
+            if self.compactor.is_busy() || self.position != before {
                 self.compact();
             }
         }
@@ -139,6 +139,7 @@ impl Keeper {
         match self.write_pending() {
             Ok(()) => {
                 self.position = end;
+                self.state.lock().checkpointed = end;
                 self.forget_over();
                 self.evict();
             }

@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub(crate) live: BTreeMap<u32, i64>,
     /// All of the log before this is applied here.
     pub(crate) end: Position,
+    /// What sled vouches for, durably.
+    pub(crate) checkpointed: Position,
     pub(crate) cache: BodyCache,
     pub(crate) owner: u64,
     /// The latest `now` that a caller named: the index has no clock of its own.
@@ -66,6 +68,7 @@ impl State {
             drafts: HashMap::new(),
             live: BTreeMap::new(),
             end: Position::default(),
+            checkpointed: Position::default(),
             cache,
             owner,
             now: Timestamp::from_unix_millis(0),

@@ -130,6 +130,11 @@ impl Segments {
         (set.open.len() + set.spares.len()) as u64 * u64::from(self.octets)
     }
 
+    /// Octets of segments, without spares.
+    pub(crate) fn octets_in_use(&self) -> u64 {
+        self.set.lock().open.len() as u64 * u64::from(self.octets)
+    }
+
     /// Makes the next segment: its header and its name are durable when this returns.
     pub(crate) fn begin(&self) -> io::Result<(u32, Arc<dyn StoreFile>)> {
         let (number, spare) = {
@@ -281,7 +286,7 @@ pub(crate) const HEADER_OCTETS: usize = 64;
 pub(crate) const VERSION: u16 = 1;
 const MAGIC: &[u8; 8] = b"ONWARDLG";
 const FILL_OCTETS: usize = 1 << 20;
-const SPARES_MAX: usize = 2;
+const SPARES_MAX: usize = 3;
 
 #[cfg(test)]
 mod tests {
