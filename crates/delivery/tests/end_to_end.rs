@@ -465,6 +465,81 @@ async fn early_close_and_lost_bodies() {
 }
 
 #[tokio::test]
+async fn a_refusal_in_the_middle_of_the_body_is_heard() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut bytes = vec![0; 100_000];
+        for reply in [
+            "220 mx.test",
+            "250 mx.test",
+            "250 ok",
+            "250 ok",
+            "354 go on",
+        ] {
+            let reply = format!("{reply}\r\n");
+            stream.write_all(reply.as_bytes()).await.unwrap();
+            stream.read(&mut bytes).await.unwrap();
+        }
+        let refusal = b"552 5.2.2 mailbox full\r\n";
+        stream.write_all(refusal).await.unwrap();
+        // Closes with most of the body unread: a reset.
+    });
+    let relay = Relay::start(settings(address.port()), resolver(&[address]));
+    let body = "0123456789\r\n".repeat(1_000_000);
+    relay.work.add(&Mail {
+        body: &body,
+        ..Mail::default()
+    });
+    let outcomes = relay.work.outcomes(1).await;
+    assert_eq!(
+        outcomes,
+        ["a@to.test: failed 5.2.2 | 552 5.2.2 mailbox full"]
+    );
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_greeting_times_out_and_a_running_transaction_may_finish_at_shutdown() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let relay = Relay::start(settings(address.port()), resolver(&[address]));
+    relay.work.add(&Mail::default());
+    let outcomes = relay.work.outcomes(1).await;
+    assert!(
+        outcomes[0].starts_with("a@to.test: deferred 4.4.2"),
+        "{outcomes:?}"
+    );
+    assert!(outcomes[0].contains("greeting"), "{outcomes:?}");
+    relay.stop().await;
+
+    let server = Server::start(Script::default()).await;
+    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    let body = "0123456789\r\n".repeat(500_000);
+    relay.work.add(&Mail {
+        body: &body,
+        ..Mail::default()
+    });
+    // As soon as it has begun.
+    support::within(async {
+        while !server
+            .heard()
+            .reads
+            .iter()
+            .any(|read| read.contains("DATA"))
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let work = relay.stop().await;
+    let delivered = "a@to.test: delivered 2.0.0 | 250 2.0.0 taken";
+    assert_eq!(work.outcomes(1).await, [delivered]);
+}
+
+#[tokio::test]
 async fn dns_decides() {
     let server = Server::start(Script::default()).await;
     let resolver = resolver(&[server.address])
