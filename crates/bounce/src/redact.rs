@@ -6,9 +6,10 @@
 //! (`jane=mail.example`); so in a reply the local part is replaced too, wherever it stands as a word. That
 //! replaces too much now and then, and never too little.
 //!
-//! The target's domain alone is not removed: `Remote-MTA` tells as much.
+//! The target's domain goes too, and with it the names below it: for many it is the customer's own. For the same
+//! reason a notice about a forward has no `Remote-MTA` ([`is_private`]).
 
-use envelope::Mailbox;
+use envelope::Leg;
 
 use crate::Report;
 
@@ -24,6 +25,11 @@ struct Needle {
     replacement: String,
 }
 
+/// Whether the sender must not learn where this leg goes.
+pub(crate) fn is_private(leg: &Leg) -> bool {
+    leg.target != leg.recipient
+}
+
 impl Redactor {
     pub(crate) fn new(reports: &[Report<'_>]) -> Self {
         let mut redactor = Self {
@@ -31,7 +37,7 @@ impl Redactor {
             words: Vec::new(),
         };
         for report in reports {
-            redactor.add(&report.leg.target, &report.leg.recipient);
+            redactor.add(report.leg);
         }
         // Of two needles that begin alike, the longer one must be seen first.
         for needles in [&mut redactor.addresses, &mut redactor.words] {
@@ -51,15 +57,20 @@ impl Redactor {
         replace(text, &self.addresses, &[])
     }
 
-    fn add(&mut self, target: &Mailbox, recipient: &Mailbox) {
-        if target == recipient {
+    fn add(&mut self, leg: &Leg) {
+        if !is_private(leg) {
             return;
         }
+        let (target, recipient) = (&leg.target, &leg.recipient);
         let (local, host) = (target.local_part().as_str(), target.host());
         // Written out, and as a peer writes it that does not know about quotes.
         for text in [target.to_string(), format!("{local}@{host}")] {
             self.addresses
                 .push(Needle::new(&text, recipient.to_string()));
+        }
+        if host != recipient.host() {
+            let (host, shown) = (host.to_string(), recipient.host().to_string());
+            self.addresses.push(Needle::new(&host, shown));
         }
         let shown = recipient.local_part();
         let base = local.split('+').next().unwrap_or(local);
@@ -124,7 +135,7 @@ fn replace(text: &str, addresses: &[Needle], words: &[Needle]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use envelope::{Diagnosis, EnhancedStatus, Leg, ReversePath};
+    use envelope::{Diagnosis, EnhancedStatus, ReversePath};
 
     use super::*;
 
@@ -160,7 +171,9 @@ mod tests {
             "a jane.doe@mail.example, jane.doe@mail.example",
             "a Alice@example.org, Alice@example.org",
         );
-        check(target, "bob@mail.example", "bob@mail.example");
+        check(target, "bob@mail.example", "bob@example.org");
+        check(target, "mx.mail.example is busy", "mx.example.org is busy");
+        check(target, "mail.other.example", "mail.other.example");
         check(
             "Jürgen@m.example",
             "<jÜrgen@m.example>",
@@ -181,7 +194,7 @@ mod tests {
         check(
             target,
             "bounce-jane=mail.example",
-            "bounce-Alice=mail.example",
+            "bounce-Alice=example.org",
         );
         check(target, "janet is not jane", "janet is not Alice");
         check(target, "Mjane", "Mjane");

@@ -3,7 +3,7 @@
 use envelope::{Diagnosis, Mailbox, OriginalRecipient};
 
 use crate::field::{clip, field, one_line};
-use crate::redact::Redactor;
+use crate::redact::{Redactor, is_private};
 use crate::{Kind, Notice, Report};
 
 /// Of a reply, no more than this is shown, in octets. A reply may have hundreds of lines.
@@ -53,10 +53,16 @@ fn searchable(line: &str) -> &str {
     }
 }
 
-/// The name of the host that was talked to, without address and port. It came from DNS: only what a host name or
-/// an address literal can hold is kept.
-pub(crate) fn remote_host(diagnosis: &Diagnosis) -> Option<String> {
-    let host = diagnosis.host.as_deref()?;
+/// The name of the host that was talked to, without address and port; none when it would tell where a forward goes. It
+/// came from DNS: only what a host name or an address literal can hold is kept.
+pub(crate) fn remote_host(report: &Report<'_>) -> Option<String> {
+    if is_private(report.leg) {
+        return None;
+    }
+    host_name(report.diagnosis.host.as_deref()?)
+}
+
+fn host_name(host: &str) -> Option<String> {
     let end = match host.find('[') {
         Some(0) => host.find(']').map_or(host.len(), |end| end + 1),
         Some(bracket) => bracket,
@@ -92,7 +98,7 @@ fn recipient_fields(
     );
     field(out, "Action", action(kind));
     field(out, "Status", &diagnosis.status.to_string());
-    if let Some(host) = remote_host(diagnosis) {
+    if let Some(host) = remote_host(report) {
         field(out, "Remote-MTA", &format!("dns; {host}"));
     }
     // Our own words are no SMTP reply, and say so by their type (RFC 3464 §2.1.2).
@@ -171,9 +177,7 @@ mod tests {
 
     #[track_caller]
     fn check_host(host: &str, expected: Option<&str>) {
-        let mut diagnosis = Diagnosis::local(EnhancedStatus::permanent(1, 1), "");
-        diagnosis.host = Some(host.to_owned());
-        assert_eq!(remote_host(&diagnosis).as_deref(), expected, "{host}");
+        assert_eq!(host_name(host).as_deref(), expected, "{host}");
     }
 
     #[test]

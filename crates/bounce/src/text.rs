@@ -142,9 +142,9 @@ fn technical(report: &Report<'_>, redactor: &Redactor) -> String {
     let diagnosis = report.diagnosis;
     let recipient = &report.leg.recipient;
     let said = diagnostic(diagnosis, redactor);
-    match (&diagnosis.reply, remote_host(diagnosis)) {
+    match (&diagnosis.reply, remote_host(report)) {
         (Some(_), host) => {
-            let host = host.as_deref().unwrap_or("the remote host");
+            let host = host.as_deref().unwrap_or("the next mail system");
             let phrase = redactor.own_words(&diagnosis.text);
             let phrase = if phrase.is_empty() {
                 phrase

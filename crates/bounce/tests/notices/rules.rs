@@ -65,6 +65,19 @@ fn targets_are_never_shown() {
 }
 
 /// One reply to a transaction may name a target of another leg, even of one whose sender wants no notice.
+/// Without a forward there is nothing to hide, and the host helps to find who refused.
+#[test]
+fn the_remote_host_is_named_only_when_it_is_no_secret() {
+    let mut sample = Sample::new(Kind::Failed);
+    for (target, named) in [("alice@example.org", true), ("jane@private.example", false)] {
+        sample.legs[0].target = target.parse().unwrap();
+        let bytes = sample.compose().unwrap().bytes;
+        let text = String::from_utf8_lossy(&bytes);
+        assert_eq!(text.contains("Remote-MTA: dns; mx."), named, "{text}");
+        assert_eq!(text.contains(".example said:"), named, "{text}");
+    }
+}
+
 #[test]
 fn targets_of_other_legs_are_never_shown() {
     let mut sample = Sample::new(Kind::Failed);
