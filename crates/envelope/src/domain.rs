@@ -56,7 +56,13 @@ impl Domain {
             return Err(DomainError::TooLong);
         }
         text.split('.').try_for_each(check_label)?;
-        Ok(Self(text.to_ascii_lowercase().into()))
+        // Mostly it is in lower case already, and then one allocation does.
+        let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
+        Ok(Self(if lower {
+            text.into()
+        } else {
+            text.to_ascii_lowercase().into()
+        }))
     }
 }
 
