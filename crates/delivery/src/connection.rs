@@ -221,6 +221,10 @@ impl Connection {
     async fn event(&mut self) -> Event {
         loop {
             if let Some(event) = self.poll() {
+                if matches!(event, Event::Closed(_)) {
+                    // A QUIT may be left to be written; nobody waits for its reply.
+                    self.flush().await;
+                }
                 return event;
             }
             self.turn().await;
@@ -229,9 +233,9 @@ impl Connection {
 
     /// The session's next event, if it has one. After the last one there is always another `Closed`.
     fn poll(&mut self) -> Option<Event> {
-        let closed = Diagnosis::local(CLOSED, "connection closed");
-        let over = self.ended.then_some(Event::Closed(closed));
-        let mut event = self.session.poll_event().or(over)?;
+        let closed = || Event::Closed(Diagnosis::local(CLOSED, "connection closed"));
+        let over = || self.ended.then(closed);
+        let mut event = self.session.poll_event().or_else(over)?;
         if let Event::Closed(diagnosis) = &mut event {
             self.ended = true;
             self.peer.sign(diagnosis);

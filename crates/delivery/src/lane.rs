@@ -103,7 +103,6 @@ impl<W: Work, R: Resolver> Lane<W, R> {
             if self.deliver(&mut connection, parcel).await == After::Gone {
                 return;
             }
-            self.dispatcher.worked(self.id).await;
             if connection.transactions() >= self.dispatcher.settings.messages_per_connection as u64
             {
                 return connection.quit().await;
@@ -180,7 +179,13 @@ impl<W: Work, R: Resolver> Lane<W, R> {
                 return After::Gone;
             }
         };
+        // A peer that closes after each message works too.
+        let took = |outcome: &Outcome| matches!(outcome, Outcome::Delivered(_));
+        let worked = after == After::Ready || outcomes.iter().any(took);
         self.settle(parcel, outcomes).await;
+        if worked {
+            self.dispatcher.worked(self.id).await;
+        }
         after
     }
 

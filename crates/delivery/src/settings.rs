@@ -30,7 +30,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long to wait for replies (RFC 5321 §4.5.3.2).
     pub timeouts: Timeouts,
-    /// How long one attempt may take as a whole, from the first connection to the last reply, however lively the peer.
+    /// How long it may take to get a connection to some host of a site, and then again how long one transaction may
+    /// take, however lively the peers are.
     pub attempt_timeout: Duration,
     /// Whether an 8-bit body goes as it is to a peer without 8BITMIME (see [`smtp::client::Settings`]).
     pub eight_bit_anyway: bool,

@@ -130,9 +130,9 @@ impl Sites {
 
     /// What to claim now; `None` while memory holds enough.
     pub(crate) fn want(&self) -> Option<Want> {
-        let room = self.settings.legs_max.saturating_sub(self.held);
-        let enough = (self.settings.legs_max / ROOM_SHARE).max(1);
-        (room >= enough).then(|| Want {
+        let room = self.room();
+        let worth_it = (self.settings.legs_max / ROOM_SHARE).max(1);
+        (room >= worth_it).then(|| Want {
             max: room.min(CLAIM_MAX),
             per_host: self.enough(),
             exclude: Arc::clone(&self.exclude),
@@ -203,9 +203,14 @@ impl Sites {
 
     /// Legs were settled. Tells whether more may be claimed now than before.
     pub(crate) fn finished(&mut self, legs: usize) -> bool {
-        let before = self.want().is_some();
+        let worth_it = (self.settings.legs_max / ROOM_SHARE).max(1);
+        let before = self.room() >= worth_it;
         self.held -= legs;
-        !before && self.want().is_some()
+        !before && self.room() >= worth_it
+    }
+
+    fn room(&self) -> usize {
+        self.settings.legs_max.saturating_sub(self.held)
     }
 
     /// What a lane that was just started works with.

@@ -136,6 +136,30 @@ async fn concurrency_is_limited_and_ramps_up() {
 }
 
 #[tokio::test]
+async fn a_peer_that_closes_after_each_message_gets_several_connections_too() {
+    let script = Script {
+        extensions: &["PIPELINING", "LIMITS MAILMAX=1"],
+        ..Script::default()
+    };
+    let server = Server::start(script).await;
+    let mut settings = settings(server.address.port());
+    settings.concurrency = 4;
+    let relay = Relay::start(settings, resolver(&[server.address]));
+    for _ in 0..200 {
+        relay.work.add(&Mail::default());
+    }
+    let outcomes = relay.work.outcomes(200).await;
+    assert!(
+        outcomes.iter().all(|o| o.contains("delivered")),
+        "{outcomes:?}"
+    );
+    relay.stop().await;
+    let heard = server.heard();
+    assert_eq!((heard.connections, heard.messages.len()), (200, 200));
+    assert!((2..=4).contains(&heard.open_max), "{}", heard.open_max);
+}
+
+#[tokio::test]
 async fn a_large_body_streams_through() {
     let server = Server::start(Script::default()).await;
     let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
@@ -481,7 +505,7 @@ async fn a_refusal_in_the_middle_of_the_body_is_heard() {
         ] {
             let reply = format!("{reply}\r\n");
             stream.write_all(reply.as_bytes()).await.unwrap();
-            stream.read(&mut bytes).await.unwrap();
+            assert_ne!(stream.read(&mut bytes).await.unwrap(), 0);
         }
         let refusal = b"552 5.2.2 mailbox full\r\n";
         stream.write_all(refusal).await.unwrap();
