@@ -200,9 +200,9 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
     pub(crate) async fn give_back(&self, claims: Vec<Claim>) {
         let legs = claims.len();
         self.work.release(claims).await;
-        if self.sites.lock().finished(legs) {
-            self.changed.notify_one();
-        }
+        self.sites.lock().finished(legs);
+        // They are due at once, and nobody else will say so.
+        self.changed.notify_one();
     }
 
     pub(crate) async fn put_back(self: &Arc<Self>, id: SiteId, parcel: Parcel) {
@@ -309,4 +309,5 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const LEASE_NEEDED: Duration = Duration::from_mins(1);
 /// How often in a row the other side may wake us for nothing before we breathe in between.
 const WAITS_FOR_NOTHING_MAX: u32 = 3;
-const BREATH: Duration = Duration::from_millis(50);
+/// Short beside any delivery, long beside a claim: two hundred in vain a second cost nothing to speak of.
+const BREATH: Duration = Duration::from_millis(5);

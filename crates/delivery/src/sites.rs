@@ -333,7 +333,7 @@ impl Sites {
         if let Some(site) = self.sites.get_mut(&id) {
             site.health.connect_ended();
             // The probe of a down site told nothing: the next leg is the probe.
-            if site.health.down().is_some() {
+            if site.health.down().is_some() && !site.health.is_resting(now) {
                 self.open(id);
                 todo.wake = true;
             }

@@ -125,6 +125,8 @@ impl World {
         for site in self.sites.sites.values() {
             let legs: usize = site.queue.iter().map(Parcel::len).sum();
             assert_eq!(site.waiting, legs);
+            // Otherwise its legs would be claimed and released in circles.
+            assert!(site.closed || !site.health.is_resting(self.now));
             for host in &site.hosts {
                 assert!(!site.closed || self.sites.exclude.contains(host));
             }
@@ -224,6 +226,12 @@ impl World {
             return self.perform(todo);
         };
         self.connects += 1;
+        if self.failing > 1 && self.rng.random_range(0..4) == 0 {
+            // Every host says 5xx to this one.
+            self.settle(parcel);
+            let todo = self.sites.connect_ended(id, self.now);
+            return self.perform(todo);
+        }
         if self.failing > 0 && self.rng.random_range(0..self.failing) == 0 {
             let reason = Diagnosis::local(EnhancedStatus::transient(4, 1), "refused");
             let (tried, todo) =
