@@ -392,3 +392,36 @@ fn what_nobody_asks_for_is_forgotten() {
     assert!(world.sites.sites.is_empty() && world.sites.hosts.is_empty());
     assert!(world.sites.by_key.is_empty() && world.sites.exclude.is_empty());
 }
+
+#[test]
+fn a_late_lane_does_not_open_a_site_that_went_down() {
+    let mut world = World::new(1);
+    for _ in 0..10 {
+        world.mail("a1.test", 1);
+    }
+    world.claim();
+    world.lookup();
+    world.lane();
+    let (id, _) = world.lanes[0];
+    for _ in 0..2 {
+        let todo = world.sites.worked(id, world.now);
+        world.perform(todo);
+    }
+    assert_eq!(world.lanes.len(), 3, "two more are connecting");
+    let Lane::Working(parcel) = world.lanes.remove(0).1 else {
+        panic!("the first lane has no connection")
+    };
+    world.settle(parcel);
+    let todo = world.sites.closed(id, world.now);
+    world.perform(todo);
+    // One of the two fails, and that is the end of the site; the other one ends without a word about it.
+    world.failing = 1;
+    let (id, _) = world.lanes.remove(0);
+    world.connect(id);
+    assert!(matches!(world.events[..], [SiteEvent::Down { .. }]));
+    world.lanes.clear();
+    let todo = world.sites.connect_ended(id, world.now);
+    world.perform(todo);
+    let host: Host = "a1.test".parse().unwrap();
+    assert!(world.sites.exclude.contains(&host));
+}
