@@ -53,9 +53,14 @@ async fn main() {
         |n: usize, default: &str| std::env::args().nth(n).unwrap_or_else(|| default.into());
     let dir = PathBuf::from(argument(1, "target/backlog"));
     let number = |n, default| argument(n, default).parse::<usize>().unwrap_or_default();
+    let open_cache = number(5, "33554432") as u64;
     let (messages, octets, hosts) = (number(2, "1000000"), number(3, "4096"), number(4, "100000"));
     let _ = std::fs::remove_dir_all(&dir);
-    let open = || LogSpool::open(Settings::new(&dir), now());
+    let open = || {
+        let mut settings = Settings::new(&dir);
+        settings.index_cache_bytes = open_cache;
+        LogSpool::open(settings, now())
+    };
     let Ok(spool) = open() else { return };
     let (spool, ids) = (Arc::new(spool), Arc::new(IdSource::new()));
     let start = Instant::now();

@@ -254,7 +254,7 @@ pub(crate) fn answered(answer: Result<Answer, oneshot::error::RecvError>) -> Ans
 
 const SPACE_EVERY: Duration = Duration::from_millis(500);
 /// Messages in memory at which the keeper is asked to write some out, and at which new mail waits for it.
-const HELD_WANTED: usize = 30_000;
-const HELD_MAX: usize = 60_000;
+const HELD_WANTED: usize = 10_000;
+const HELD_MAX: usize = 20_000;
 /// Segments behind the index at which it is brought up to date, so that they can be used again soon.
 const BEHIND_WANTED: u32 = 2;

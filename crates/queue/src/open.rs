@@ -260,6 +260,6 @@ pub(crate) fn inline_max(segment_bytes: u32) -> usize {
 
 const INLINE_MAX: usize = 1 << 20;
 /// Messages in memory at which the replay writes to sled.
-const REPLAYED_MAX: usize = 30_000;
+const REPLAYED_MAX: usize = 10_000;
 /// The layout of the index; another one is rebuilt.
 const INDEX_VERSION: u16 = 1;

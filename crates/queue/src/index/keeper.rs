@@ -181,7 +181,7 @@ impl Keeper {
 
     fn write_pending(&mut self) -> Result<(), String> {
         for batch in self.pending.drain(..) {
-            self.tree.apply(batch)?;
+            self.tree.apply(batch, 4 * SLICE)?;
         }
         self.tree.sync(&self.segments.store)
     }
@@ -361,8 +361,8 @@ impl KeeperThread {
 }
 
 /// Messages written under one lock.
-const SLICE: usize = 256;
+const SLICE: usize = 64;
 /// Messages kept in memory when they could as well be in sled alone.
-const CACHED_MAX: usize = 10_000;
+const CACHED_MAX: usize = 5_000;
 /// Messages of one host brought into memory at once.
 const LOADED_AT_ONCE: usize = 256;
