@@ -3,6 +3,11 @@
 //! `cargo bench --bench micro`; figures are of one thread. The append writes to the folder for temporary files, so that
 //! its time is that of this disk's fdatasync, with one writer: batches only pay with several.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on must stop"
+)]
+
 use std::hint::black_box;
 
 use bytes::Bytes;

@@ -5,15 +5,15 @@
 //! queue. It cannot loop, because a notice has a null sender and a null sender is never told anything.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bounce::{Excerpt, Kind, Notice, Report};
 use bytes::Bytes;
 use delivery::{BodyError, SiteEvent, Want, Work};
 use envelope::{
-    Claim, Diagnosis, Domain, EnhancedStatus, Leg, Mailbox, Message, MessageId, Notify, Outcome,
-    Reply, ReversePath, Timestamp,
+    Claim, Diagnosis, Domain, EnhancedStatus, Host, Leg, Mailbox, Message, MessageId, Notify,
+    Outcome, Reply, ReversePath, Timestamp,
 };
 use queue::{
     BodyReader, BodyWriter, Dsn, Error, IdSource, OpenError, Overdue, Schedule, Spool, Update, Why,
@@ -33,7 +33,13 @@ pub(crate) struct Desk<S> {
     pub(crate) lease: Duration,
     /// A notice carries the whole message up to this many octets.
     pub(crate) bounce_octets_max: usize,
+    /// Why the site of a host is down, for legs that waited for it and were never tried themselves. Delivery knows, and is
+    /// built after the desk.
+    pub(crate) trouble: OnceLock<Trouble>,
 }
+
+/// See [`Desk::trouble`].
+pub(crate) type Trouble = Box<dyn Fn(&Host) -> Option<Diagnosis> + Send + Sync>;
 
 /// A queued body as delivery reads it.
 pub(crate) struct Body<R>(R);
@@ -176,7 +182,12 @@ impl<S: Spool> Desk<S> {
             last,
         } = overdue;
         let now = now();
-        let diagnosis = overdue_diagnosis(why, &last, now.since(claim.message.arrived));
+        let trouble = self
+            .trouble
+            .get()
+            .and_then(|trouble| trouble(claim.leg.target.host()));
+        let words = trouble.as_ref().map_or_else(|| last.clone(), in_words);
+        let diagnosis = overdue_diagnosis(why, &words, now.since(claim.message.arrived));
         if why == Why::Warn {
             let dsn = self.notice(Kind::Delayed, &claim, &diagnosis, now).await;
             let update = Update {

@@ -165,7 +165,7 @@ fn refused(refusal: SrsRefusal) -> facts::Srs {
     match refusal {
         SrsRefusal::Invalid(ReverseError::BadTag) => facts::Srs::Forged,
         SrsRefusal::Invalid(ReverseError::Expired { .. }) => facts::Srs::Expired,
-        SrsRefusal::Invalid(ReverseError::Future { .. }) => facts::Srs::Future,
+        SrsRefusal::Invalid(ReverseError::Future) => facts::Srs::Future,
         SrsRefusal::TokenForgotten => facts::Srs::Forgotten,
         SrsRefusal::Invalid(_) | SrsRefusal::NotAnAddress => facts::Srs::Damaged,
     }

@@ -236,7 +236,7 @@ fn header_end(bytes: &[u8]) -> Option<usize> {
         .windows(4)
         .position(|window| window == b"\r\n\r\n")
         .map(|at| at + 4);
-    end.or((bytes.len() >= HEADER_OCTETS_MAX).then_some(bytes.len()))
+    end.or_else(|| (bytes.len() >= HEADER_OCTETS_MAX).then_some(bytes.len()))
 }
 
 fn is_meant(selector: &Selector, entry: &Entry, now: Timestamp) -> bool {

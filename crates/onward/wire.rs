@@ -18,7 +18,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -109,16 +109,7 @@ impl Relay {
             tls,
             log: log.clone(),
         });
-        let desk = Arc::new(Desk {
-            spool: Arc::clone(&spool),
-            ids: Arc::clone(&ids),
-            log: log.clone(),
-            schedule: schedule(config),
-            hostname: routing.load().hostname.clone(),
-            postmaster: postmaster(config, &routing.load().hostname),
-            lease: LEASE,
-            bounce_octets_max: usize::try_from(config.limits.bounce_size.0).unwrap_or(usize::MAX),
-        });
+        let desk = Arc::new(desk(config, &routing.load().hostname, &spool, &ids, &log));
         let gate = Gate {
             routing: Arc::clone(&routing),
             spool: Arc::clone(&spool),
@@ -145,6 +136,11 @@ impl Relay {
             listeners: addresses.clone(),
             ..delivery
         };
+        let dispatcher = Dispatcher::new(delivery, Arc::clone(&desk), resolver);
+        let knows = Arc::downgrade(&dispatcher);
+        let trouble = move |host: &envelope::Host| knows.upgrade()?.trouble(host);
+        // It was made empty a few lines above.
+        let _ = desk.trouble.set(Box::new(trouble));
         Ok(Self {
             addresses,
             reload,
@@ -153,7 +149,7 @@ impl Relay {
             gate: Arc::new(gate),
             intake: Arc::new(intake),
             spool,
-            dispatcher: Dispatcher::new(delivery, desk, resolver),
+            dispatcher,
             socket,
             operator: Arc::new(operator),
             log,
@@ -180,6 +176,26 @@ impl Relay {
         tokio::join!(incoming, outgoing, operator);
         self.spool.close();
         Ok(())
+    }
+}
+
+fn desk(
+    config: &Config,
+    hostname: &envelope::Domain,
+    spool: &Arc<LogSpool>,
+    ids: &Arc<IdSource>,
+    log: &Log,
+) -> Desk<LogSpool> {
+    Desk {
+        spool: Arc::clone(spool),
+        ids: Arc::clone(ids),
+        log: log.clone(),
+        schedule: schedule(config),
+        hostname: hostname.clone(),
+        postmaster: postmaster(config, hostname),
+        lease: LEASE,
+        bounce_octets_max: usize::try_from(config.limits.bounce_size.0).unwrap_or(usize::MAX),
+        trouble: OnceLock::new(),
     }
 }
 

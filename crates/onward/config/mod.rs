@@ -55,7 +55,7 @@ impl Config {
 
     /// Makes paths absolute and fills in what depends on the machine.
     fn resolve(mut self, path: &Path) -> Result<Self, Error> {
-        let folder = path.parent().unwrap_or(Path::new("."));
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
         let absolute = |p: &mut PathBuf| {
             if !p.as_os_str().is_empty() {
                 *p = folder.join(&*p);

@@ -54,7 +54,11 @@ pub(crate) async fn run(args: &cli::Demo, print: Printer) -> Result<(), Error> {
         Log::watched(events),
     )
     .await?;
-    let relay_address = relay.addresses.first().copied().unwrap_or(local(args.port));
+    let relay_address = relay
+        .addresses
+        .first()
+        .copied()
+        .unwrap_or_else(|| local(args.port));
     let scene = story::Scene {
         relay: relay_address,
         destination: destination_address,
@@ -75,7 +79,9 @@ pub(crate) async fn run(args: &cli::Demo, print: Printer) -> Result<(), Error> {
     let result = until_interrupted(told).await;
     shutdown.cancel();
     let (closed, _) = tokio::join!(relay, destination);
-    result.and(closed.unwrap_or(Ok(())).map_err(Error::from))
+    result?;
+    // A panic of the relay has been reported by the panic hook.
+    Ok(closed.unwrap_or(Ok(()))?)
 }
 
 /// Ctrl-C ends the demo at any point, and is no error.

@@ -126,9 +126,9 @@ fn write_all(waiting: &Receiver<String>, out: impl Write) {
     while let Ok(first) = waiting.recv() {
         let mut result = out.write_all(first.as_bytes());
         while let Ok(line) = waiting.try_recv() {
-            result = result.and(out.write_all(line.as_bytes()));
+            result = result.and_then(|()| out.write_all(line.as_bytes()));
         }
-        if let Err(error) = result.and(out.flush()) {
+        if let Err(error) = result.and_then(|()| out.flush()) {
             tracing::error!(%error, "cannot write the mail log");
         }
     }
