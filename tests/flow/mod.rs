@@ -5,6 +5,7 @@ mod chain;
 mod clients;
 mod commands;
 mod connections;
+mod crash_under_load;
 mod damaged_spool;
 mod dead_mx;
 mod defer;

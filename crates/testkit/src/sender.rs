@@ -162,6 +162,22 @@ impl Plain {
         (replies, self.reply().await)
     }
 
+    /// A transaction with one recipient over a connection that may break: the reply to the data, none when it broke before.
+    ///
+    /// # Panics
+    /// When the relay refuses anything.
+    pub async fn try_transaction(&mut self, from: &str, to: &str, mail: &[u8]) -> Option<String> {
+        self.raw(format!("MAIL FROM:{from}\r\nRCPT TO:{to}\r\nDATA\r\n").as_bytes())
+            .await;
+        for expected in ["250", "250", "354"] {
+            let line = self.line().await?;
+            assert!(line.starts_with(expected), "{from} {to}: {line}");
+        }
+        self.raw(&stuffed(mail)).await;
+        // Half a reply is none.
+        self.line().await.filter(|line| line.len() > 4)
+    }
+
     /// QUIT, politely.
     pub async fn quit(mut self) {
         self.expect("QUIT", "221").await;

@@ -174,6 +174,14 @@ impl Sink {
         self.received()
     }
 
+    /// Waits until its messages are as `reached` wants them; `what` says so in the message of a failure.
+    ///
+    /// # Panics
+    /// When they are not within [`PATIENCE`].
+    pub async fn received_until(&self, what: &str, mut reached: impl FnMut(&[Received]) -> bool) {
+        self.until(what, |state| reached(&state.received)).await;
+    }
+
     /// Waits until `count` connections were made to it.
     ///
     /// # Panics
