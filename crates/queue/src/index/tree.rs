@@ -55,7 +55,7 @@ impl Tree {
     pub(crate) fn apply(&self, batch: Batch, rows: usize) -> Result<(), String> {
         self.db.apply_batch(batch).map_err(|e| e.to_string())?;
         // sled frees replaced pages a few at a time, each 128 operations, and a batch counts as one however many pages it
-        // replaces: without these look-ups a million rows held gigabytes.
+        // replaces: without these look-ups a million messages (four million rows) held 5.6 GB.
         for _ in 0..rows * LOOKUPS_PER_ROW {
             self.db.contains_key(POSITION).map_err(|e| e.to_string())?;
         }
