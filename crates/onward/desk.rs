@@ -5,6 +5,7 @@
 //! queue. It cannot loop, because a notice has a null sender and a null sender is never told anything.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub(crate) struct Desk<S> {
     /// Why the site of a host is down, for legs that waited for it and were never tried themselves. Delivery knows, and is
     /// built after the desk.
     pub(crate) trouble: OnceLock<Trouble>,
+    /// The moment of the last claim, in milliseconds: what became due after it has not been seen.
+    pub(crate) claimed_at: AtomicU64,
 }
 
 /// See [`Desk::trouble`].
@@ -49,6 +52,8 @@ impl<S: Spool> Work for Desk<S> {
 
     async fn claim(&self, want: &Want) -> Vec<Claim> {
         self.tell_overdue().await;
+        let now = now();
+        self.claimed_at.store(now.unix_millis(), Ordering::Relaxed);
         let want = queue::Want {
             max: want.max,
             per_host: want.per_host,
@@ -56,13 +61,10 @@ impl<S: Spool> Work for Desk<S> {
             exclude: Arc::clone(&want.exclude),
             lease: self.lease,
         };
-        self.spool
-            .claim(&want, now())
-            .await
-            .unwrap_or_else(|error| {
-                tracing::error!(%error, "cannot claim from the queue");
-                Vec::new()
-            })
+        self.spool.claim(&want, now).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot claim from the queue");
+            Vec::new()
+        })
     }
 
     async fn open(&self, id: MessageId) -> Result<Self::Body, BodyError> {
@@ -113,12 +115,12 @@ impl<S: Spool> Work for Desk<S> {
     }
 
     async fn wait(&self, _want: &Want) {
-        let now = now();
-        let longest = Duration::from_mins(1);
-        let pause = match self.spool.next_due(now).await {
+        // From the last claim on, not from now: what became due in between would be waited past.
+        let seen = Timestamp::from_unix_millis(self.claimed_at.load(Ordering::Relaxed));
+        let pause = match self.spool.next_due(seen).await {
             // A little later than due: a timer that fires a hair early would find nothing.
-            Some(due) => (due.since(now) + Duration::from_millis(1)).min(longest),
-            None => longest,
+            Some(due) => (due.since(now()) + Duration::from_millis(1)).min(WAIT_MAX),
+            None => WAIT_MAX,
         };
         let wakeups = self.spool.wakeups();
         tokio::select! {
@@ -235,10 +237,11 @@ impl<S: Spool> Desk<S> {
                 .then(|| claim.message.arrived.plus(self.schedule.expire)),
         };
         if let Some(reason) = unwanted(kind, &claim.message, &claim.leg) {
-            self.log.write(Event::NotBounced {
-                id: claim.message.id,
-                reason,
-            });
+            // A delay that nobody asked about is no event; an end that nobody hears of is.
+            if kind == Kind::Failed {
+                let id = claim.message.id;
+                self.log.write(Event::NotBounced { id, reason });
+            }
             return None;
         }
         let (bytes, complete) = self.excerpt(claim.message.id).await;
@@ -450,3 +453,5 @@ fn report(result: Result<(), Error>) {
 }
 
 const OVERDUE_BATCH: usize = 100;
+/// Nothing is forgotten for longer than this, whatever went wrong with a wake-up.
+const WAIT_MAX: Duration = Duration::from_mins(1);

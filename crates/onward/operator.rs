@@ -127,17 +127,16 @@ impl<S: Spool> control::Operator for Operator<S> {
         loop {
             let (entries, next) = self.select(&selector, cursor, PAGE).await?;
             if !entries.is_empty() {
-                for entry in &entries {
-                    let filter = Filter {
-                        leg: Some(entry.id),
-                        ..Filter::default()
-                    };
-                    legs += self
-                        .spool
-                        .admin(&filter, queue_action(action), now())
-                        .await
-                        .map_err(fault)?;
-                }
+                let filter = Filter {
+                    legs: entries.iter().map(|entry| entry.id).collect(),
+                    ..Filter::default()
+                };
+                let action = queue_action(action);
+                legs += self
+                    .spool
+                    .admin(&filter, action, now())
+                    .await
+                    .map_err(fault)?;
             }
             cursor = next;
             if cursor.is_none() {

@@ -230,8 +230,8 @@ pub struct Dsn {
 pub struct Filter {
     /// Any of these messages; empty: any message.
     pub messages: Vec<MessageId>,
-    /// Only this leg.
-    pub leg: Option<LegId>,
+    /// Any of these legs; empty: any leg.
+    pub legs: Vec<LegId>,
     /// The target's host.
     pub host: Option<Host>,
     /// The target, or the recipient as our client named it.

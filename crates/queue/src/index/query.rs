@@ -56,7 +56,7 @@ impl Keeper {
     /// The next ids in memory or in sled, in order, from `from` on.
     fn ids(&self, filter: &Filter, from: Option<MessageId>) -> Vec<MessageId> {
         let from = from.unwrap_or(MessageId::from_bits(0));
-        let named = filter.leg.map(|leg| leg.message).into_iter();
+        let named = filter.legs.iter().map(|leg| leg.message);
         let mut ids: Vec<_> = named.chain(filter.messages.iter().copied()).collect();
         if ids.is_empty() {
             ids.extend(self.tree.messages(from).take(IDS_AT_ONCE));
@@ -232,7 +232,7 @@ fn shown(message: &std::sync::Arc<Message>, row: &LegRow, leased: bool, now: Tim
 fn matches(filter: &Filter, entry: &Entry) -> bool {
     let Filter {
         messages,
-        leg,
+        legs,
         host,
         recipient,
         sender,
@@ -240,7 +240,7 @@ fn matches(filter: &Filter, entry: &Entry) -> bool {
     } = filter;
     let recipients = [&entry.leg.target, &entry.leg.recipient];
     (messages.is_empty() || messages.contains(&entry.id.message))
-        && leg.is_none_or(|leg| leg == entry.id)
+        && (legs.is_empty() || legs.contains(&entry.id))
         && host
             .as_ref()
             .is_none_or(|host| host == entry.leg.target.host())
