@@ -7,6 +7,7 @@
 mod script;
 mod session;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,7 +28,7 @@ pub struct Sink {
 }
 
 /// One message that the sink answered 250 for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Received {
     /// The reverse path as it came, without the angle brackets; empty for `<>`.
     pub from: String,
@@ -75,6 +76,22 @@ impl Received {
             .iter()
             .map(|recipient| recipient.to.as_str())
             .collect()
+    }
+}
+
+/// For a failed test: what a reader can read.
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, parameters) = (&self.from, self.from_parameters.join(" "));
+        writeln!(f, "MAIL FROM:<{from}> {parameters}")?;
+        for recipient in &self.recipients {
+            let parameters = recipient.parameters.join(" ");
+            writeln!(f, "RCPT TO:<{}> {parameters}", recipient.to)?;
+        }
+        let (hello, peer, connection) = (&self.hello, self.peer, self.connection);
+        writeln!(f, "(from {hello} at {peer}, connection {connection})")?;
+        let shown = &self.data[..self.data.len().min(SHOWN_OCTETS_MAX)];
+        writeln!(f, "{}", String::from_utf8_lossy(shown))
     }
 }
 
@@ -230,3 +247,5 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+const SHOWN_OCTETS_MAX: usize = 4_000;
