@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -21,46 +22,63 @@ pub(crate) async fn run(config: &Config, path: &Path) -> Result<(), wire::Error>
 }
 
 async fn run_logged(config: &Config, path: &Path, log: &Log) -> Result<(), wire::Error> {
+    // Before anybody can know that we run: a signal in between would have its default action, and end us undrained.
+    let signals = Signals::listen();
     let relay = Relay::open(config, path, wire::resolver(config)?, log.clone()).await?;
     let shutdown = CancellationToken::new();
-    let signals = tokio::spawn(watch_signals(
-        std::sync::Arc::clone(&relay.reload),
-        log.clone(),
-        shutdown.clone(),
-    ));
+    let watching = match signals {
+        Ok(signals) => Some(tokio::spawn(signals.watch(
+            Arc::clone(&relay.reload),
+            log.clone(),
+            shutdown.clone(),
+        ))),
+        Err(error) => {
+            tracing::error!(%error, "cannot listen for signals");
+            None
+        }
+    };
     tell_systemd(&[sd_notify::NotifyState::Ready]);
     let result = relay.run(shutdown).await;
-    signals.abort();
+    if let Some(watching) = watching {
+        watching.abort();
+    }
     result
 }
 
-/// SIGHUP reloads; SIGTERM and SIGINT drain and stop.
-async fn watch_signals(reload: std::sync::Arc<Reload>, log: Log, shutdown: CancellationToken) {
-    let listen = |kind| {
-        signal(kind).inspect_err(|error| tracing::error!(%error, "cannot listen for a signal"))
-    };
-    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = (
-        listen(SignalKind::hangup()),
-        listen(SignalKind::terminate()),
-        listen(SignalKind::interrupt()),
-    ) else {
-        return;
-    };
-    let reason = loop {
-        tokio::select! {
-            _ = hangup.recv() => {
-                // Reading half a million lines takes its time: not on a thread that serves connections.
-                let reload = std::sync::Arc::clone(&reload);
-                let done = tokio::task::spawn_blocking(move || reload.run().is_ok()).await;
-                tracing::debug!(?done, "reload");
+/// The signals that mean something to us. From `listen` on they are kept until they are watched.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// SIGHUP reloads; SIGTERM and SIGINT drain and stop.
+    async fn watch(mut self, reload: Arc<Reload>, log: Log, shutdown: CancellationToken) {
+        let reason = loop {
+            tokio::select! {
+                _ = self.hangup.recv() => {
+                    // Reading half a million lines takes its time: not on a thread that serves connections.
+                    let reload = Arc::clone(&reload);
+                    let done = tokio::task::spawn_blocking(move || reload.run().is_ok()).await;
+                    tracing::debug!(?done, "reload");
+                }
+                _ = self.terminate.recv() => break "SIGTERM",
+                _ = self.interrupt.recv() => break "SIGINT",
             }
-            _ = terminate.recv() => break "SIGTERM",
-            _ = interrupt.recv() => break "SIGINT",
-        }
-    };
-    log.write(Event::Stopping { reason });
-    tell_systemd(&[sd_notify::NotifyState::Stopping]);
-    shutdown.cancel();
+        };
+        log.write(Event::Stopping { reason });
+        tell_systemd(&[sd_notify::NotifyState::Stopping]);
+        shutdown.cancel();
+    }
 }
 
 /// Without systemd there is nobody to tell, and that is no error.
