@@ -90,6 +90,10 @@ impl HeaderScan {
             if !matches!(first, b' ' | b'\t') {
                 self.field_end();
             }
+        } else if self.line == Line::Cr {
+            // The CR was bare and begins a line of text, wherever the chunks were split.
+            self.field_end();
+            self.field.push(b'\r');
         }
         self.line = Line::Text;
         let room = FIELD_OCTETS_MAX.saturating_sub(self.field.len());

@@ -56,6 +56,14 @@ fn what_is_no_field_is_passed_over() {
     );
 }
 
+/// Found by fuzzing: a bare CR at the start of a line was forgotten when the next chunk began behind it.
+#[test]
+fn a_bare_cr_at_the_start_of_a_line_is_text() {
+    check(b"\rReceived: a\r\n\r\n", 0, &[], true);
+    check(b"X: b\r\n\rReceived: a\r\nReceived: c\r\n", 1, &[], false);
+    check(b"X: b\r\n\r\r\nReceived: c\r\n", 1, &[], false);
+}
+
 #[test]
 fn memory_is_bounded() {
     let mut scan = HeaderScan::new();
