@@ -14,6 +14,8 @@
 
 mod caps;
 mod connection;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod listener;
 mod proxy;

@@ -57,7 +57,10 @@ pub(crate) async fn read(
         .unwrap_or(Err(ProxyError::TimedOut))
 }
 
-async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> Result<Origin, ProxyError> {
+/// As [`read`], however long it takes.
+pub(crate) async fn read_header(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<Origin, ProxyError> {
     let mut header = Vec::with_capacity(V1_OCTETS_MAX);
     loop {
         let missing = missing_octets(&header)?;
@@ -163,8 +166,13 @@ fn parse_v2(header: &[u8]) -> Result<Origin, ProxyError> {
     })
 }
 
+/// Some of ppp's texts hold what was wrong, line ends too: nothing for a log.
 fn malformed(error: impl std::fmt::Display) -> ProxyError {
-    ProxyError::Malformed(error.to_string())
+    let shown = |c: char| match c {
+        c if c.is_control() => c.escape_debug().to_string(),
+        c => c.to_string(),
+    };
+    ProxyError::Malformed(error.to_string().chars().map(shown).collect())
 }
 
 const V1_PREFIX: &[u8] = b"PROXY ";
@@ -315,6 +323,15 @@ mod tests {
         check_malformed(&v2(0x22, 0x11, &[0; 12]));
         check_malformed(&v2(0x21, 0x12, &[0; 12]));
         check_malformed(&v2(0x21, 0x11, &[0; 11]));
+    }
+
+    /// Found by fuzzing: ppp says which line end it misses by writing it.
+    #[test]
+    fn a_malformed_header_writes_no_lines() {
+        let header = b"PROXY TCP4 192.0.2.1 198.51.100.1 202 50000 25\r\n";
+        let error = parse(header).unwrap_err().to_string();
+        assert!(!error.contains(char::is_control), "{error:?}");
+        assert!(error.contains(r"\r\n"), "{error}");
     }
 
     #[test]
