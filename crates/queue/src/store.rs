@@ -47,6 +47,11 @@ pub trait StoreFile: Send + Sync + Debug {
     fn reserve(&self, octets: u64) -> io::Result<()>;
     /// Octets in the file.
     fn octets(&self) -> io::Result<u64>;
+    /// Lets the page cache go of what is synced. Only a matter of speed.
+    ///
+    /// What was written in large pieces lies in the cache in folios as large, and a small write into one makes all of it
+    /// dirty: on Linux 6.18 every commit of 10 KiB into a zero-filled segment wrote about 1 MiB to the disk.
+    fn uncache(&self) {}
 }
 
 /// What a filesystem has left for us.
@@ -144,6 +149,11 @@ impl StoreFile for File {
 
     fn octets(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn uncache(&self) {
+        // Advice may be refused, and then nothing is lost but speed.
+        let _ = rustix::fs::fadvise(self, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
 

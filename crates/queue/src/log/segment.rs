@@ -1,9 +1,10 @@
-//! Segment files: the set of them in `spool/log/`, their headers, and the spares that are ready to become the next.
+//! Segment files: the set of them in `spool/log/`, and the spares that are ready to become the next.
 //!
-//! A segment is `NNNNNNNNNN.seg` and begins with 64 octets: magic `ONWARDLG`, `u16` format version, two zero octets,
-//! `u32` segment number, 16 octets spool id, zeros, and at 60 a crc32 of all before. A spare is `spare-N`: space already
-//! written to disk, so that a commit's fdatasync has no metadata to write. What an older life left in it is told from
-//! records by their position.
+//! A segment is `NNNNNNNNNN.seg`; `header` is what it says of itself. A spare is `spare-N`: space already written to disk, so
+//! that a commit's fdatasync has no metadata to write. What an older life left in it is told from records by their position.
+//!
+//! What does not fit (a damaged header, another spool's segment, a file that was cut) is told as [`Trouble`]; a header is
+//! mended when the records behind it prove which segment it is.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -12,8 +13,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::log::committer::write_end;
+use crate::log::header::{
+    Found, HEADER_OCTETS, HeaderRead, Misfit, SegmentHeader, VERSION, file_name, is_segment, owner,
+    read_id, write_id,
+};
+use crate::log::recovery::SegmentBytes;
 use crate::settings::StartError;
-use crate::store::{Store, StoreFile, read_full, write_all};
+use crate::store::{Store, StoreFile, write_all};
 
 /// The segments of a spool. Shared: the committer makes them, readers read them, the compactor retires them.
 #[derive(Debug)]
@@ -36,52 +43,56 @@ struct Set {
     next: u32,
 }
 
+/// What is not as it was written, about a segment's file.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Not ours to read: for the quarantine, whole.
+    Misfit(PathBuf, Misfit),
+    /// The header was damaged and is written anew; this is what stood there.
+    Mended(u32, Vec<u8>),
+    /// The file was cut: behind this place nothing is left. An end stands there now.
+    Short(u32, u32),
+}
+
 impl Segments {
-    /// Opens what is there. Files whose header is damaged are returned, for the quarantine.
+    /// Opens what is there, and says what of it is not as it was written.
     pub(crate) fn open(
         store: Arc<dyn Store>,
         dir: PathBuf,
         octets: u32,
-    ) -> Result<(Self, Vec<PathBuf>), StartError> {
+    ) -> Result<(Self, Vec<Trouble>), StartError> {
         let io = |what, path: &Path| {
             let path = path.to_owned();
             move |source| StartError::Io { what, path, source }
         };
         store.create_dir(&dir).map_err(io("create", &dir))?;
-        let (mut open, mut damaged, mut spares) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let mut spool_id = None;
+        let (mut found, mut spares) = (Vec::new(), Vec::new());
         for path in store.list(&dir).map_err(io("read", &dir))? {
-            if path.extension().is_none_or(|e| e != "seg") {
+            if is_segment(&path) {
+                let file = store.open(&path).map_err(io("open", &path))?;
+                found.push(Found::read(path.clone(), &*file).map_err(io("read", &path))?);
+            } else if is_spare(&path) {
                 spares.push(path);
-                continue;
-            }
-            let file = store.open(&path).map_err(io("open", &path))?;
-            let mut header = [0; HEADER_OCTETS];
-            let read = read_full(&*file, &mut header, 0).map_err(io("read", &path))?;
-            match decode_header(&header[..read]) {
-                HeaderRead::Segment { number, id }
-                    if path == dir.join(name(number)) && *spool_id.get_or_insert(id) == id =>
-                {
-                    open.insert(number, file);
-                }
-                HeaderRead::Newer(found) => {
-                    return Err(StartError::NewerVersion {
-                        file: path,
-                        found,
-                        known: VERSION,
-                    });
-                }
-                _ => damaged.push(path),
             }
         }
-        spares.retain(|path| is_spare(path));
-        // A damaged file keeps its number for itself: a new one must not be mistaken for it.
-        let taken = damaged.iter().filter_map(|path| number_of(path));
-        let last = taken.chain(open.keys().copied()).max();
+        newest_format(&found)?;
+        let spool_id = name_spool(&*store, &dir, &found)?;
+        let (mut open, mut troubles) = (BTreeMap::new(), Vec::new());
+        // A file that cannot be used keeps its number for itself: a new one must not be mistaken for it.
+        let last = found.iter().filter_map(|found| found.number).max();
+        for found in found {
+            let path = found.path.clone();
+            let file = store.open(&path).map_err(io("open", &path))?;
+            let (number, trouble) = fit(found, &file, spool_id).map_err(io("mend", &path))?;
+            troubles.extend(trouble);
+            if let Some(number) = number {
+                open.insert(number, file);
+            }
+        }
         let segments = Self {
             store,
             dir,
-            spool_id: spool_id.unwrap_or_else(rand::random),
+            spool_id,
             octets,
             set: Mutex::new(Set {
                 open,
@@ -91,7 +102,13 @@ impl Segments {
             }),
         };
         segments.sort_spares(spares);
-        Ok((segments, damaged))
+        Ok((segments, troubles))
+    }
+
+    /// Leaves all numbers up to `number` alone: segments of these names were there once.
+    pub(crate) fn skip(&self, number: u32) {
+        let mut set = self.set.lock();
+        set.next = set.next.max(number.saturating_add(1));
     }
 
     /// Spares of the right size are kept; others (cut short by a crash, another setting) go.
@@ -121,7 +138,7 @@ impl Segments {
     }
 
     pub(crate) fn path(&self, number: u32) -> PathBuf {
-        self.dir.join(name(number))
+        self.dir.join(file_name(number))
     }
 
     /// Octets on disk, spares too.
@@ -149,7 +166,13 @@ impl Segments {
             None => self.make_file(false)?,
         };
         let file = self.store.open(&path)?;
-        let header = encode_header(number, self.spool_id);
+        file.uncache();
+        let header = SegmentHeader {
+            number,
+            spool_id: self.spool_id,
+            octets: self.octets,
+        };
+        let header = header.encode();
         write_all(&*file, &mut [IoSlice::new(&header)], 0)?;
         file.sync()?;
         self.store.rename(&path, &self.path(number))?;
@@ -226,52 +249,69 @@ impl Segments {
     }
 }
 
-enum HeaderRead {
-    Segment { number: u32, id: u128 },
-    Newer(u16),
-    Damaged,
+/// A format later than ours stops everything: nothing is touched.
+fn newest_format(found: &[Found]) -> Result<(), StartError> {
+    let newer = found.iter().find_map(|found| match found.header {
+        HeaderRead::Newer(version) => Some((found.path.clone(), version)),
+        _ => None,
+    });
+    newer.map_or(Ok(()), |(file, found)| {
+        Err(StartError::NewerVersion {
+            file,
+            found,
+            known: VERSION,
+        })
+    })
 }
 
-fn encode_header(number: u32, id: u128) -> [u8; HEADER_OCTETS] {
-    let mut out = [0; HEADER_OCTETS];
-    out[..8].copy_from_slice(MAGIC);
-    out[8..10].copy_from_slice(&VERSION.to_le_bytes());
-    out[12..16].copy_from_slice(&number.to_le_bytes());
-    out[16..32].copy_from_slice(&id.to_le_bytes());
-    let crc = crc32fast::hash(&out[..60]);
-    out[60..].copy_from_slice(&crc.to_le_bytes());
-    out
-}
-
-fn decode_header(bytes: &[u8]) -> HeaderRead {
-    let Ok(header) = <&[u8; HEADER_OCTETS]>::try_from(bytes) else {
-        return HeaderRead::Damaged;
-    };
-    let u32_at = |at: usize| {
-        u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-    };
-    if &header[..8] != MAGIC || crc32fast::hash(&header[..60]) != u32_at(60) {
-        return HeaderRead::Damaged;
+/// The spool's id: as it stands in its file, else as most segments say, else a new one.
+fn name_spool(store: &dyn Store, log: &Path, found: &[Found]) -> Result<u128, StartError> {
+    let dir = log.parent().unwrap_or(log);
+    let named = read_id(store, dir);
+    let id = owner(named, found).unwrap_or_else(rand::random);
+    if named.is_none() {
+        write_id(store, dir, id).map_err(|source| StartError::Io {
+            what: "write the file `id` in",
+            path: dir.to_owned(),
+            source,
+        })?;
     }
-    let version = u16::from_le_bytes([header[8], header[9]]);
-    if version > VERSION {
-        return HeaderRead::Newer(version);
-    }
-    let id = (0..4)
-        .map(|n| u128::from(u32_at(16 + 4 * n)) << (32 * n))
-        .sum();
-    HeaderRead::Segment {
-        number: u32_at(12),
-        id,
-    }
+    Ok(id)
 }
 
-fn name(number: u32) -> String {
-    format!("{number:010}.seg")
-}
-
-fn number_of(path: &Path) -> Option<u32> {
-    path.file_stem()?.to_str()?.parse().ok()
+/// The number under which a file can be read, if it can, and what is wrong with it.
+fn fit(
+    found: Found,
+    file: &Arc<dyn StoreFile>,
+    spool_id: u128,
+) -> io::Result<(Option<u32>, Option<Trouble>)> {
+    match (found.misfit(spool_id), found.number) {
+        (None, Some(number)) if found.is_short() => {
+            let scan = SegmentBytes::of_file(&**file, number)?.items(0);
+            if scan.ended {
+                return Ok((Some(number), None));
+            }
+            write_end(&**file, number, scan.end)?;
+            Ok((Some(number), Some(Trouble::Short(number, scan.end))))
+        }
+        (Some(Misfit::Header), Some(number)) => {
+            // A record names its own place: one is proof enough of the number.
+            let scan = SegmentBytes::of_file(&**file, number)?.items(0);
+            if scan.items.is_empty() {
+                return Ok((None, Some(Trouble::Misfit(found.path, Misfit::Header))));
+            }
+            let header = SegmentHeader {
+                number,
+                spool_id,
+                octets: 0,
+            };
+            write_all(&**file, &mut [IoSlice::new(&header.encode())], 0)?;
+            file.sync()?;
+            Ok((Some(number), Some(Trouble::Mended(number, found.bytes))))
+        }
+        (None, number) => Ok((number, None)),
+        (Some(misfit), _) => Ok((None, Some(Trouble::Misfit(found.path, misfit)))),
+    }
 }
 
 fn is_spare(path: &Path) -> bool {
@@ -280,11 +320,6 @@ fn is_spare(path: &Path) -> bool {
         .is_some_and(|name| name.starts_with("spare-"))
 }
 
-/// Octets before the first record.
-pub(crate) const HEADER_OCTETS: usize = 64;
-/// The format this program writes, and the newest it reads.
-pub(crate) const VERSION: u16 = 1;
-const MAGIC: &[u8; 8] = b"ONWARDLG";
 const FILL_OCTETS: usize = 1 << 20;
 const SPARES_MAX: usize = 3;
 
@@ -293,7 +328,7 @@ mod tests {
     use super::*;
     use crate::store::Disk;
 
-    fn open(dir: &Path) -> Result<(Segments, Vec<PathBuf>), StartError> {
+    fn open(dir: &Path) -> Result<(Segments, Vec<Trouble>), StartError> {
         Segments::open(Arc::new(Disk), dir.join("log"), 64 << 10)
     }
 
@@ -302,7 +337,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (segments, _) = open(dir.path()).unwrap();
         let (number, file) = segments.begin().unwrap();
-        let mut header = encode_header(number, segments.spool_id);
+        let mut header = SegmentHeader {
+            number,
+            spool_id: segments.spool_id,
+            octets: 64 << 10,
+        }
+        .encode();
         header[8] = 9;
         let crc = crc32fast::hash(&header[..60]);
         header[60..].copy_from_slice(&crc.to_le_bytes());
@@ -315,7 +355,10 @@ mod tests {
         header[8] = 8;
         write_all(&*file, &mut [IoSlice::new(&header)], 0).unwrap();
         let (again, damaged) = open(dir.path()).unwrap();
-        assert_eq!(damaged, [segments.path(number)]);
+        assert!(
+            matches!(&damaged[..], [Trouble::Misfit(path, Misfit::Header)] if *path == segments.path(number)),
+            "{damaged:?}"
+        );
         assert_eq!(again.begin().unwrap().0, number + 1);
     }
 
