@@ -5,8 +5,9 @@ use toml::{Table, Value};
 use crate::Finding;
 use crate::manifests::{dependency_tables, line_of};
 
-/// Crate → the crates of ours that it may depend on. The root package may depend on all but `testkit`.
-const EDGES: [(&str, &[&str]); 12] = [
+/// Crate → the crates of ours that it may depend on. The root package may depend on all but `testkit` and
+/// `fuzz-targets`.
+const EDGES: [(&str, &[&str]); 13] = [
     ("envelope", &[]),
     ("srs", &[]),
     ("smtp", &["envelope"]),
@@ -19,6 +20,18 @@ const EDGES: [(&str, &[&str]); 12] = [
     ("delivery", &["envelope", "smtp", "dns"]),
     ("control", &["envelope"]),
     ("testkit", &["envelope", "smtp", "dns"]),
+    (
+        "fuzz-targets",
+        &[
+            "envelope",
+            "smtp",
+            "smtp-in",
+            "srs",
+            "forwarder",
+            "queue",
+            "bounce",
+        ],
+    ),
 ];
 
 /// Crates without I/O, clock and randomness: these arrive as arguments.
@@ -54,8 +67,8 @@ pub(crate) fn check(path: &str, manifest: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for dependency in dependency_tables(&table).flat_map(Table::keys) {
         let is_ours = EDGES.iter().any(|(of, _)| of == dependency);
-        let advice = if is_root && dependency == "testkit" {
-            "`testkit` is for tests: move it to [dev-dependencies]".to_owned()
+        let advice = if is_root && matches!(dependency.as_str(), "testkit" | "fuzz-targets") {
+            format!("`{dependency}` is for tests: move it to [dev-dependencies]")
         } else if is_ours && !is_root && !allowed.contains(&dependency.as_str()) {
             format!(
                 "`{name}` must not depend on `{dependency}`: pass a noun of `envelope` through the binary, or a trait"

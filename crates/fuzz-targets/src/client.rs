@@ -1,0 +1,373 @@
+//! The client session against a hostile server: any bytes at any time, any shape of transaction.
+//!
+//! The driver keeps the books: one outcome for each recipient of each transaction, exactly once; what goes out is
+//! whole commands, and the body as it was with its end where it ended.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arbitrary::Arbitrary;
+use envelope::{
+    BodyKind, Diagnosis, Host, LocalPart, Mailbox, Notify, OriginalRecipient, Outcome, Return,
+    ReversePath,
+};
+use smtp::client::{Event, Session, Settings, Transaction, TransactionRecipient};
+
+use crate::dot;
+use crate::input::{Pieces, assert_clean, plan};
+use crate::reply::assert_reply;
+
+#[derive(Debug, Arbitrary)]
+struct Plan {
+    flags: u8,
+    options: u8,
+    recipients: u8,
+    body: u8,
+    split: u64,
+    /// Becomes a local part, quoted where it has to be.
+    local: [u8; 20],
+}
+
+/// `data` is the plan, and what the server sends.
+pub(crate) fn check(data: &[u8]) {
+    let Some((plan, wire)) = plan::<Plan>(data) else {
+        return;
+    };
+    let mut driver = Driver::new(&plan);
+    driver.settle();
+    for piece in Pieces::new(wire, plan.split) {
+        driver.session.handle_bytes(driver.now, piece);
+        driver.settle();
+    }
+    match driver.session.poll_timeout() {
+        Some(due) if plan.has(TIMES_OUT) => driver.session.handle_timeout(due),
+        _ => driver.session.handle_closed(driver.now),
+    }
+    driver.settle();
+    assert!(driver.closed, "neither a close nor a timeout ended it");
+    assert_eq!(driver.open, None, "a transaction without outcomes");
+}
+
+impl Plan {
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn may(&self, option: u8) -> bool {
+        self.options & option != 0
+    }
+
+    fn body(&self) -> &'static [u8] {
+        BODIES[usize::from(self.body) % BODIES.len()]
+    }
+
+    fn transaction(&self) -> Transaction {
+        let mailbox = self.mailbox();
+        let recipient = |n: u8| TransactionRecipient {
+            target: match n {
+                0 => mailbox.clone(),
+                _ => plain(),
+            },
+            notify: self.may(NOTIFY).then_some(Notify::NEVER),
+            original: self.may(ORIGINAL).then(|| OriginalRecipient {
+                kind: if n == 0 { "utf-8" } else { "rfc822" }.into(),
+                address: mailbox.to_string().into(),
+            }),
+        };
+        Transaction {
+            reverse_path: match self.may(NULL_SENDER) {
+                true => ReversePath::Null,
+                false => ReversePath::Mailbox(mailbox.clone()),
+            },
+            recipients: (0..=self.recipients % 5).map(recipient).collect(),
+            body: match self.may(EIGHT_BIT) {
+                true => BodyKind::EightBitMime,
+                false => BodyKind::SevenBit,
+            },
+            smtputf8: self.may(SMTPUTF8),
+            size: self.body().len() as u64,
+            ret: self.may(RETURN).then_some(Return::Headers),
+            envid: self.may(RETURN).then(|| mailbox.to_string().into()),
+            prefers_chunking: self.has(CHUNKING),
+        }
+    }
+
+    fn mailbox(&self) -> Mailbox {
+        let text = String::from_utf8_lossy(&self.local);
+        let text = text.trim_end_matches('\0');
+        let host = "mx.example".parse().map(Host::Domain);
+        match (LocalPart::from_unquoted(text), host) {
+            (Ok(local), Ok(host)) => Mailbox::new(local, host).unwrap_or_else(|_| plain()),
+            _ => plain(),
+        }
+    }
+}
+
+/// What is known about the transaction that is under way.
+#[derive(Debug, PartialEq, Eq)]
+struct Open {
+    recipients: usize,
+    chunked: bool,
+    /// The body is being asked for, or was.
+    wanted: bool,
+    /// Pieces that were handed in.
+    given: usize,
+    finished: bool,
+    aborted: bool,
+    /// What went out of it.
+    wire: Vec<u8>,
+}
+
+struct Driver<'a> {
+    plan: &'a Plan,
+    session: Session,
+    now: Instant,
+    pieces: Vec<&'static [u8]>,
+    open: Option<Open>,
+    transactions: usize,
+    tls: bool,
+    closed: bool,
+}
+
+impl<'a> Driver<'a> {
+    fn new(plan: &'a Plan) -> Self {
+        let now = Instant::now();
+        let settings = Settings {
+            hello_name: "out.example".to_owned(),
+            eight_bit_anyway: !plan.may(EIGHT_BIT_STRICT),
+            ..Settings::default()
+        };
+        Self {
+            session: Session::new(Arc::new(settings), now),
+            pieces: Pieces::new(plan.body(), plan.split).collect(),
+            plan,
+            now,
+            open: None,
+            transactions: 0,
+            tls: false,
+            closed: false,
+        }
+    }
+
+    /// Takes all events and gives the body, as far as that goes now.
+    fn settle(&mut self) {
+        loop {
+            while let Some(event) = self.session.poll_event() {
+                assert!(!self.closed, "{event:?} behind Closed");
+                self.event(event);
+            }
+            self.take_commands();
+            let slowly = self.plan.has(SLOWLY);
+            if !self.give_body() || slowly {
+                break;
+            }
+        }
+        while let Some(event) = self.session.poll_event() {
+            assert!(!self.closed, "{event:?} behind Closed");
+            self.event(event);
+        }
+        self.take_commands();
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Ready | Event::TlsRefused(_) => {
+                assert_eq!(self.open, None, "ready within a transaction");
+                self.next_step();
+            }
+            Event::TlsGo => {
+                self.tls = true;
+                self.session.handle_tls_started(self.now);
+            }
+            Event::BodyWanted => {
+                let Some(open) = &mut self.open else {
+                    panic!("wants the body of nothing")
+                };
+                assert!(!open.wanted, "wants the body twice");
+                open.wanted = true;
+            }
+            Event::Done(outcomes) => self.done(&outcomes),
+            Event::Closed(diagnosis) => {
+                assert_eq!(self.open, None, "closed without outcomes");
+                assert_diagnosis(&diagnosis);
+                self.closed = true;
+            }
+        }
+    }
+
+    fn next_step(&mut self) {
+        // The output so far is commands; what follows may be a body's.
+        self.take_commands();
+        let offers_tls = self.session.capabilities().starttls;
+        if self.plan.has(STARTTLS) && offers_tls && !self.tls {
+            self.tls = true;
+            self.session.start_tls(self.now);
+        } else if self.transactions < TRANSACTIONS_MAX {
+            self.transactions += 1;
+            let transaction = self.plan.transaction();
+            self.open = Some(Open {
+                recipients: transaction.recipients.len(),
+                chunked: self.session.capabilities().chunking && transaction.prefers_chunking,
+                wanted: false,
+                given: 0,
+                finished: false,
+                aborted: false,
+                wire: Vec::new(),
+            });
+            self.session.send(self.now, transaction);
+        } else {
+            self.session.quit(self.now);
+        }
+    }
+
+    /// One more piece of the body, or its end; false when there is nothing to do.
+    fn give_body(&mut self) -> bool {
+        let Some(open) = &mut self.open else {
+            return false;
+        };
+        if !open.wanted || open.finished || open.aborted || !self.session.wants_body() {
+            return false;
+        }
+        if self.plan.has(ABORTS) && open.given == self.pieces.len() / 2 {
+            open.aborted = true;
+            self.session.abort_body(self.now);
+        } else if let Some(piece) = self.pieces.get(open.given) {
+            open.given += 1;
+            self.session.send_body(self.now, piece);
+        } else {
+            open.finished = true;
+            self.session.finish_body(self.now);
+        }
+        if !open.chunked {
+            open.wire.append(self.session.output());
+            assert_dotted(open, self.plan.body());
+        }
+        true
+    }
+
+    /// Checks what was written: commands of ours, each whole; the octets of chunks are put by.
+    fn take_commands(&mut self) {
+        let output = std::mem::take(self.session.output());
+        let mut rest = &output[..];
+        while !rest.is_empty() {
+            let end = crate::input::find(rest, b"\r\n");
+            let Some(end) = end else {
+                panic!("half a command: {:?}", String::from_utf8_lossy(rest))
+            };
+            let line = String::from_utf8_lossy(&rest[..end]);
+            assert_clean(&line);
+            rest = &rest[end + 2..];
+            let known = VERBS.iter().any(|verb| line.starts_with(verb));
+            // An empty message to nobody: RFC 2920 §3.1.
+            assert!(known || line == ".", "{line:?}");
+            if let Some(size) = line.strip_prefix("BDAT ") {
+                rest = self.take_chunk(size, rest);
+            }
+        }
+    }
+
+    fn take_chunk<'b>(&mut self, size: &str, rest: &'b [u8]) -> &'b [u8] {
+        let digits = size.trim_end_matches(" LAST");
+        let octets = digits.parse().ok().filter(|octets| *octets <= rest.len());
+        let Some(octets) = octets else {
+            panic!("a chunk of {size:?} with {} octets behind it", rest.len())
+        };
+        if let Some(open) = &mut self.open {
+            open.wire.extend_from_slice(&rest[..octets]);
+            assert!(self.plan.body().starts_with(&open.wire), "another body");
+            if size.ends_with("LAST") {
+                assert!(open.finished, "ended by itself");
+                assert_eq!(open.wire, self.plan.body(), "half a body");
+            }
+        }
+        &rest[octets..]
+    }
+
+    fn done(&mut self, outcomes: &[Outcome]) {
+        self.take_commands();
+        let Some(open) = self.open.take() else {
+            panic!("outcomes of nothing")
+        };
+        assert_eq!(outcomes.len(), open.recipients, "outcomes and recipients");
+        for outcome in outcomes {
+            assert_diagnosis(outcome.diagnosis());
+            if matches!(outcome, Outcome::Delivered(_)) {
+                assert!(open.finished, "delivered without its end");
+            }
+        }
+    }
+}
+
+/// Until we end it, it has no end; then it has one, behind the whole body.
+fn assert_dotted(open: &Open, body: &[u8]) {
+    let end = dot::end_of(&open.wire);
+    if !open.finished {
+        return assert_eq!(end, None, "an end within the body");
+    }
+    // A CR at the end is bare: then the end was not sent.
+    if let Some(end) = end {
+        assert_eq!(end, open.wire.len(), "words behind the end");
+        let got = dot::undotted(&open.wire[..end - 3]);
+        assert!(
+            got == body || got.strip_suffix(b"\r\n") == Some(body),
+            "another body"
+        );
+    }
+}
+
+#[track_caller]
+fn assert_diagnosis(diagnosis: &Diagnosis) {
+    assert_clean(&diagnosis.text);
+    if let Some(reply) = &diagnosis.reply {
+        assert_reply(reply);
+    }
+}
+
+fn plain() -> Mailbox {
+    let Ok(plain) = "plain@mx.example".parse() else {
+        unreachable!("it is an address")
+    };
+    plain
+}
+
+const BODIES: [&[u8]; 10] = [
+    b"Subject: a\r\n\r\ntext\r\n",
+    b"",
+    b".",
+    b".\r\n",
+    b"\r\n.\r\n.\r\n..\r\n",
+    b"no end of line",
+    b"a\r\n.\r\nMAIL FROM:<>\r\n",
+    b"bare\nnewline\r\n",
+    b"ends in CR\r",
+    b"\xff\0\x80\r\n",
+];
+const VERBS: [&str; 10] = [
+    "EHLO out.example",
+    "HELO out.example",
+    "MAIL FROM:<",
+    "RCPT TO:<",
+    "DATA",
+    "BDAT ",
+    "RSET",
+    "QUIT",
+    "STARTTLS",
+    "NOOP",
+];
+const TRANSACTIONS_MAX: usize = 3;
+
+// Bits of `Plan::flags`.
+const STARTTLS: u8 = 1;
+const TIMES_OUT: u8 = 2;
+const ABORTS: u8 = 4;
+const CHUNKING: u8 = 8;
+const SLOWLY: u8 = 16;
+
+// Bits of `Plan::options`.
+const EIGHT_BIT: u8 = 1;
+const EIGHT_BIT_STRICT: u8 = 2;
+const SMTPUTF8: u8 = 4;
+const NULL_SENDER: u8 = 8;
+const NOTIFY: u8 = 16;
+const ORIGINAL: u8 = 32;
+const RETURN: u8 = 64;

@@ -1,0 +1,89 @@
+//! The body of DATA: decoder and encoder against the plainest definition of both.
+
+use arbitrary::Arbitrary;
+use smtp::dot::{Decoder, Encoder, NewlineCheck};
+
+use crate::input::{Pieces, find, has_bare_newline, plan};
+
+#[derive(Debug, Arbitrary)]
+struct Plan {
+    split: u64,
+}
+
+/// `data` is how to split, and the bytes: first as a stream to decode, then as a body to encode.
+pub(crate) fn check(data: &[u8]) {
+    let Some((Plan { split }, bytes)) = plan(data) else {
+        return;
+    };
+    check_decoder(bytes, split);
+    check_encoder(bytes, split);
+    let mut watch = NewlineCheck::default();
+    Pieces::new(bytes, split).for_each(|piece| watch.scan(piece));
+    assert_eq!(
+        watch.saw_bare_newline() || watch.ends_in_cr(),
+        has_bare_newline(bytes)
+    );
+}
+
+fn check_decoder(stream: &[u8], split: u64) {
+    let mut decoder = Decoder::default();
+    let mut out = Vec::new();
+    let mut used = 0;
+    let mut ended = false;
+    for piece in Pieces::new(stream, split) {
+        if let Some(octets) = decoder.decode(piece, &mut out) {
+            used += octets;
+            ended = true;
+            break;
+        }
+        used += piece.len();
+    }
+    let end = end_of(stream);
+    assert_eq!(ended.then_some(used), end, "the end");
+    let body = end.map_or(stream, |end| &stream[..end - b".\r\n".len()]);
+    let whole = undotted(body);
+    if ended {
+        assert_eq!(out, whole, "the body");
+        assert_eq!(decoder.saw_bare_newline(), has_bare_newline(body));
+    } else {
+        // A CR is held back until it is known what it belongs to.
+        assert!(whole.starts_with(&out) && whole.len() - out.len() <= 1);
+    }
+}
+
+fn check_encoder(body: &[u8], split: u64) {
+    let mut encoder = Encoder::default();
+    let mut wire = Vec::new();
+    let encoded = Pieces::new(body, split)
+        .try_for_each(|piece| encoder.encode(piece, &mut wire))
+        .and_then(|()| encoder.finish(&mut wire));
+    assert_eq!(encoded.is_err(), has_bare_newline(body), "bare newlines");
+    if encoded.is_err() {
+        // Whatever went out before, it did not end the message.
+        return assert_eq!(end_of(&wire), None);
+    }
+    assert_eq!(end_of(&wire), Some(wire.len()), "ends once, at its end");
+    let mut expected = body.to_vec();
+    if !body.is_empty() && !body.ends_with(b"\r\n") {
+        expected.extend_from_slice(b"\r\n");
+    }
+    assert_eq!(undotted(&wire[..wire.len() - 3]), expected);
+}
+
+/// Where what is behind the body begins: RFC 5321 §4.1.1.4, with the CRLF before the first line thought in.
+pub(crate) fn end_of(stream: &[u8]) -> Option<usize> {
+    let framed = [b"\r\n", stream].concat();
+    find(&framed, b"\r\n.\r\n").map(|at| at + 3)
+}
+
+/// One dot less at the start of each line that begins with one.
+pub(crate) fn undotted(body: &[u8]) -> Vec<u8> {
+    let mut rest = &[b"\r\n", body].concat()[..];
+    let mut out = Vec::new();
+    while let Some(at) = find(rest, b"\r\n.") {
+        out.extend_from_slice(&rest[..at + 2]);
+        rest = &rest[at + 3..];
+    }
+    out.extend_from_slice(rest);
+    out.split_off(2)
+}
