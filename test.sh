@@ -64,10 +64,10 @@ step() {
     timeout $STEP_MAX "$@"
 }
 
-missing=$(needed | tr '\n' ' ')
+missing=$(needed | paste -sd ' ' -)
 if [ -n "$missing" ]; then
     install_missing
-    missing=$(needed | tr '\n' ' ')
+    missing=$(needed | paste -sd ' ' -)
     [ -z "$missing" ] || cannot_install "still missing after the installation"
 fi
 

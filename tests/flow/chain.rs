@@ -25,11 +25,9 @@ async fn chain() -> Chain {
         let address: SocketAddr = net.address();
         net.publish(name, address);
         net.publish(hosted, address);
-        let setup = relay_called(name, &net, forwards);
-        setup
-            .listener(&format!("bind = \"{address}\""))
-            .start()
-            .await
+        let listener = format!("bind = \"{address}\"");
+        let setup = relay_called(name, &net, forwards).listener(&listener);
+        setup.start().await
     };
     let first = start("fwd-a.test", "first.test", "a@first.test b@second.test\n").await;
     let second = start("fwd-b.test", "second.test", "b@second.test c@target.test\n").await;

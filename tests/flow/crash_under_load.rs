@@ -26,13 +26,8 @@ async fn nothing_acknowledged_is_lost() {
         let relay = setup.start().await;
         let (send, mut receive) = unbounded_channel();
         let tasks: Vec<_> = (0..SENDERS)
-            .map(|sender| {
-                tokio::spawn(send_on(
-                    relay.address(),
-                    format!("{round}-{sender}"),
-                    send.clone(),
-                ))
-            })
+            .map(|sender| format!("{round}-{sender}"))
+            .map(|name| tokio::spawn(send_on(relay.address(), name, send.clone())))
             .collect();
         for _ in 0..ACKNOWLEDGED {
             acknowledged.insert(receive.recv().await.expect("senders go on"));
@@ -53,14 +48,9 @@ async fn nothing_acknowledged_is_lost() {
     let what = format!("all {} acknowledged messages", acknowledged.len());
     sink.received_until(&what, |received| {
         for got in &received[seen..] {
-            let text = got.text();
-            let subject = text
-                .split("Subject: ")
-                .nth(1)
-                .and_then(|rest| rest.split("\r\n").next());
-            let subject = subject.expect("a subject");
-            mail::added_on_top(&got.data, &mail::short(subject));
-            missing.remove(subject);
+            let subject = got.subject();
+            mail::added_on_top(&got.data, &mail::short(&subject));
+            missing.remove(&subject);
         }
         seen = received.len();
         missing.is_empty()
@@ -72,15 +62,11 @@ async fn nothing_acknowledged_is_lost() {
 /// Sends until the connection breaks; tells each subject that was answered 250.
 async fn send_on(address: SocketAddr, name: String, acknowledged: UnboundedSender<String>) {
     let mut plain = Plain::hello(address).await;
+    let (from, to) = ("<origin@sender.test>", "<alice@example.test>");
     for number in 0.. {
         let subject = format!("{name}-{number}");
-        let end = plain
-            .try_transaction(
-                "<origin@sender.test>",
-                "<alice@example.test>",
-                &mail::short(&subject),
-            )
-            .await;
+        let mail = mail::short(&subject);
+        let end = plain.try_transaction(from, to, &mail).await;
         if !end.is_some_and(|end| end.starts_with("250")) {
             return;
         }

@@ -65,6 +65,14 @@ impl Received {
         String::from_utf8_lossy(&self.data).into_owned()
     }
 
+    /// What stands in its first `Subject:`; empty when there is none.
+    pub fn subject(&self) -> String {
+        let text = self.text();
+        let mut lines = text.split("\r\n").take_while(|line| !line.is_empty());
+        let subject = lines.find_map(|line| line.strip_prefix("Subject: "));
+        subject.unwrap_or_default().to_owned()
+    }
+
     /// The reverse path and the accepted recipients.
     pub fn envelope(&self) -> (&str, Vec<&str>) {
         (&self.from, self.to())
