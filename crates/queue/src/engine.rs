@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use envelope::Timestamp;
+use envelope::{MessageId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use crate::index::damage::set_aside;
 use crate::index::keeper::{Job, Keeper, KeeperThread};
 use crate::index::state::{Effect, State};
 use crate::lock::SpoolLock;
@@ -45,7 +46,7 @@ pub(crate) struct Shared {
     pub(crate) log: LogHandle<Effect>,
     pub(crate) segments: Arc<Segments>,
     pub(crate) settings: Settings,
-    quarantine: Arc<Quarantine>,
+    pub(crate) quarantine: Arc<Quarantine>,
     /// When space was last looked at, and what was short.
     space: Mutex<(Option<Instant>, Option<String>)>,
 }
@@ -108,6 +109,7 @@ impl LogSpool {
         let (committer, log) =
             Committer::start(Arc::clone(&segments), sink).map_err(io("start the log of"))?;
         keeper.log = Some(log.clone());
+        keeper.hold_damaged();
         let keeper = KeeperThread::start(keeper, settings.checkpoint_every)
             .map_err(io("start the index of"))?;
         Ok(Self {
@@ -213,6 +215,16 @@ impl Drop for LogSpool {
 }
 
 impl Shared {
+    /// Sees to a message whose body was found damaged: at once when it is in memory, else the keeper will.
+    pub(crate) fn body_damaged(&self, id: MessageId, reason: &str) {
+        let mut state = self.state.lock();
+        if state.messages.contains_key(&id) {
+            set_aside(&mut state, &self.log, id, reason);
+        } else {
+            state.damaged.push((id, reason.to_owned()));
+        }
+    }
+
     /// Whether there is room for more; looked at twice a second at most.
     pub(crate) fn check_space(&self) -> Result<(), Error> {
         let mut space = self.space.lock();

@@ -27,7 +27,7 @@ pub use read::LogReader;
 pub use schedule::{Schedule, next_due};
 pub use settings::{Settings, StartError};
 pub use spool::{
-    Action, BodyReader, BodyWriter, Counts, Dsn, Entry, Error, Filter, HOSTS_COUNTED_MAX,
+    Action, BodyReader, BodyWriter, Counts, DAMAGED, Dsn, Entry, Error, Filter, HOSTS_COUNTED_MAX,
     LAST_OCTETS_MAX, OpenError, Overdue, Page, Spool, State, TOKEN_OCTETS_MAX, Update, Want, Why,
 };
 pub use write::LogWriter;

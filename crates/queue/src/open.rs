@@ -1,26 +1,29 @@
 //! Opening a spool: the log is read from where the index is current, or whole when the index cannot be trusted.
 //!
-//! The index is trusted when it belongs to this log, was made under the same settings, and names a place that the log
-//! has. Anything else (lost, foreign, damaged, older settings) is removed and rebuilt from the log: it costs time, never
-//! mail.
+//! The index is trusted when it belongs to this log and was made under the same settings. Anything else (lost, foreign,
+//! damaged, older settings) is removed and rebuilt from the log: it costs time, never mail. What a trusted index knows and
+//! the log has not is damage of the log: those messages are held, not forgotten.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use envelope::MessageId;
 use parking_lot::Mutex;
 
 use crate::cache::BodyCache;
 use crate::index::keeper::Keeper;
 use crate::index::state::State;
 use crate::index::tree::Tree;
-use crate::log::codec::{Change, Commit, Token, chunk_owner};
+use crate::log::codec::{Change, Commit, Extent, Token, chunk_owner};
 use crate::log::committer::write_end;
 use crate::log::fields::Malformed;
+use crate::log::header::{Misfit, number_of};
 use crate::log::record::{Header, Kind, Position};
-use crate::log::recovery::{Item, SegmentBytes};
-use crate::log::segment::Segments;
-use crate::quarantine::Quarantine;
+use crate::log::recovery::{Item, Scan, SegmentBytes};
+use crate::log::segment::{Segments, Trouble};
+use crate::quarantine::{BAD_CHECKSUM, DAMAGED_BODY, DAMAGED_HEADER, Quarantine};
 use crate::settings::{Settings, StartError};
 use crate::store::Store;
 
@@ -31,10 +34,26 @@ pub(crate) fn open_keeper(
 ) -> Result<Keeper, StartError> {
     let quarantine = Quarantine::new(Arc::clone(&store), settings.dir.join("quarantine"));
     let log_dir = settings.dir.join("log");
-    let (segments, damaged) = Segments::open(Arc::clone(&store), log_dir, settings.segment_bytes)?;
-    damaged.iter().for_each(|path| quarantine.file(path));
+    let (segments, troubles) = Segments::open(Arc::clone(&store), log_dir, settings.segment_bytes)?;
+    let mut gone = BTreeMap::new();
+    for trouble in troubles {
+        match trouble {
+            Trouble::Misfit(path, misfit) => {
+                gone.extend(number_of(&path).map(|number| (number, 0)));
+                quarantine.file(&path, misfit.words());
+            }
+            Trouble::Mended(number, header) => {
+                quarantine.piece(number, 0, &header, Misfit::Header.words());
+            }
+            Trouble::Short(number, at) => {
+                gone.insert(number, at);
+                quarantine.gone(number, Some(at));
+            }
+        }
+    }
     let opening = Opening {
         settings,
+        gone: Mutex::new(gone),
         store,
         segments: Arc::new(segments),
         quarantine: Arc::new(quarantine),
@@ -49,6 +68,8 @@ struct Opening<'a> {
     segments: Arc<Segments>,
     quarantine: Arc<Quarantine>,
     path: PathBuf,
+    /// Segments of which something is gone, and from where on.
+    gone: Mutex<BTreeMap<u32, u32>>,
 }
 
 impl Opening<'_> {
@@ -84,16 +105,20 @@ impl Opening<'_> {
         let tree = Tree::open(&self.path, self.settings.index_cache_bytes).map_err(index)?;
         let fingerprint = self.fingerprint();
         let position = match tree.position(&fingerprint) {
-            Some(position) if self.log_has(position) => position,
+            Some(position) if position != Position::default() => position,
+            Some(position) if self.segments.numbers().is_empty() => position,
             _ if fresh || tree.is_empty() => Position::default(),
             _ => {
                 tracing::warn!("spool index is not of this log or these settings: rebuilding it");
                 return Ok(None);
             }
         };
+        self.miss(&tree, position);
         let keeper = self.keeper(tree, fingerprint);
         self.read_index(&keeper);
-        self.replay(keeper, position).map(Some)
+        let keeper = self.replay(keeper, position)?;
+        self.find_lost(&keeper);
+        Ok(Some(keeper))
     }
 
     fn keeper(&self, tree: Tree, fingerprint: Vec<u8>) -> Keeper {
@@ -123,14 +148,70 @@ impl Opening<'_> {
         out
     }
 
-    fn log_has(&self, position: Position) -> bool {
-        if position == Position::default() {
-            return self.segments.numbers().is_empty();
+    /// Leaves alone the names of segments that the index knows. It never gets ahead of a disk that keeps its word: where the
+    /// segment of its position is not there, it was lost.
+    fn miss(&self, tree: &Tree, position: Position) {
+        let known = tree.live().into_iter().map(|(number, _)| number);
+        for number in known.chain([position.segment()]) {
+            self.segments.skip(number);
         }
-        self.segments
-            .file(position.segment())
-            .and_then(|file| file.octets().ok())
-            .is_some_and(|octets| u64::from(position.offset()) <= octets)
+        let number = position.segment();
+        if number > 0 && self.segments.file(number).is_none() {
+            self.lose(number);
+        }
+    }
+
+    fn lose(&self, number: u32) {
+        self.gone.lock().insert(number, 0);
+        self.quarantine.gone(number, None);
+    }
+
+    /// Finds messages of which something lay in what is gone; they are held once the log runs.
+    fn find_lost(&self, keeper: &Keeper) {
+        let missing = self.missing(keeper);
+        let gone = self.gone.lock().clone();
+        if gone.is_empty() && missing.is_empty() {
+            return;
+        }
+        let is_gone = |extent: &&Extent| {
+            let from = gone.get(&extent.segment);
+            missing.contains(&extent.segment)
+                || from.is_some_and(|from| extent.offset.saturating_add(extent.octets) > *from)
+        };
+        let mut lost = Vec::new();
+        let mut look = |id, body: &[Extent]| {
+            if let Some(extent) = body.iter().find(is_gone) {
+                lost.push((id, extent.segment));
+            }
+        };
+        let in_memory = |id: &MessageId| keeper.state.lock().messages.contains_key(id);
+        for id in keeper.tree.messages(MessageId::from_bits(0)) {
+            if !in_memory(&id)
+                && let Ok(Some((row, _))) = keeper.tree.message(id)
+            {
+                look(id, &row.body);
+            }
+        }
+        for (id, entry) in &keeper.state.lock().messages {
+            look(*id, &entry.body);
+        }
+        for (id, number) in lost {
+            // Only now is it sure: what the index says of live octets is a hint.
+            if missing.contains(&number) {
+                self.quarantine.gone(number, None);
+            }
+            let reason = format!("log segment {number} is missing or cut short");
+            keeper.state.lock().damaged.push((id, reason));
+        }
+    }
+
+    /// Segments that seem to hold live mail and are not there.
+    fn missing(&self, keeper: &Keeper) -> BTreeSet<u32> {
+        let state = keeper.state.lock();
+        let live = state.live.iter().filter(|(_, octets)| **octets > 0);
+        live.map(|(number, _)| *number)
+            .filter(|number| self.segments.file(*number).is_none())
+            .collect()
     }
 
     /// Takes from sled what memory keeps of it: where each host's order begins.
@@ -149,11 +230,16 @@ impl Opening<'_> {
             if number < from.segment() {
                 continue;
             }
-            let offset = if number == from.segment() {
-                from.offset()
-            } else {
-                0
+            let offset = match number == from.segment() {
+                true => from.offset(),
+                false => 0,
             };
+            let file = self.segments.file(number);
+            let octets = file.and_then(|file| file.octets().ok());
+            if octets.is_some_and(|octets| octets < u64::from(offset)) {
+                // Cut before the place up to which the index is current.
+                continue;
+            }
             let at = self.replay_segment(&mut keeper, number, offset)?;
             end = Position::new(number, at);
         }
@@ -187,19 +273,42 @@ impl Opening<'_> {
                 Item::Record(header, payload) => {
                     match replay_record(keeper, header, bytes.slice(payload.clone())) {
                         Ok(()) => continue,
-                        Err(malformed) => (payload, malformed.0),
+                        Err(malformed) => (item.range(), malformed.0),
                     }
                 }
-                Item::Damage(at) => (at, "bad checksum"),
+                Item::Mended(header, payload) => {
+                    let replayed = replay_record(keeper, header, bytes.slice(payload.clone()));
+                    let what = replayed.map_or_else(|malformed| malformed.0, |()| DAMAGED_HEADER);
+                    (item.range(), what)
+                }
+                Item::Envelope(header, commit, at) => {
+                    let id = commit.row.message.id;
+                    replay_commit(keeper, header, Commit::clone(commit));
+                    let reason = format!("log segment {number} at {}: {DAMAGED_BODY}", at.start);
+                    keeper.state.lock().damaged.push((id, reason));
+                    (at.clone(), DAMAGED_BODY)
+                }
+                Item::Damage(at) => (at.clone(), BAD_CHECKSUM),
             };
             self.quarantine
                 .piece(number, at.start, bytes.slice(at.clone()), what);
         }
         if !scan.ended {
+            self.keep_tail(number, &scan, &bytes);
             write_end(&*file, number, scan.end).map_err(io("write"))?;
         }
         keeper.state.lock().end = Position::new(number, scan.end);
         Ok(scan.end)
+    }
+
+    /// What looks like a record behind the last whole one is kept: had there been no crash, it would be damage.
+    fn keep_tail(&self, number: u32, scan: &Scan, bytes: &SegmentBytes) {
+        let at = scan.end as usize;
+        let tail = bytes.slice(at..bytes.len());
+        let looks = Header::decode(tail, Position::new(number, scan.end)).is_ok();
+        if let Some(last) = tail.iter().rposition(|octet| *octet != 0).filter(|_| looks) {
+            self.quarantine.tail(number, scan.end, &tail[..=last]);
+        }
     }
 
     fn io(&self, what: &'static str, path: &Path, source: std::io::Error) -> StartError {
@@ -215,15 +324,7 @@ fn replay_record(keeper: &mut Keeper, header: &Header, payload: &[u8]) -> Result
     match header.kind {
         Some(Kind::Commit) => {
             let commit = Commit::decode(payload)?;
-            keeper.load(commit.row.message.id);
-            if let Some(also) = &commit.also {
-                keeper.load(also.leg.message);
-            }
-            let mut state = keeper.state.lock();
-            if let Some(also) = &commit.also {
-                state.apply_change(also);
-            }
-            state.insert(commit, header.position);
+            replay_commit(keeper, header, commit);
         }
         Some(Kind::Change) => {
             let change = Change::decode(payload)?;
@@ -251,6 +352,18 @@ fn replay_record(keeper: &mut Keeper, header: &Header, payload: &[u8]) -> Result
         keeper.checkpoint();
     }
     Ok(())
+}
+
+fn replay_commit(keeper: &Keeper, header: &Header, commit: Commit) {
+    keeper.load(commit.row.message.id);
+    if let Some(also) = &commit.also {
+        keeper.load(also.leg.message);
+    }
+    let mut state = keeper.state.lock();
+    if let Some(also) = &commit.also {
+        state.apply_change(also);
+    }
+    state.insert(commit, header.position);
 }
 
 /// The largest body that goes into its commit record, in a log of such segments.

@@ -91,7 +91,12 @@ impl Spool for LogSpool {
             due,
             attempts: update.attempts,
             warned: update.warned,
-            last: cut(&update.last, LAST_OCTETS_MAX).into(),
+            // That its message is damaged says more than what an attempt came to over it.
+            last: match old.damaged {
+                true => old.last.clone(),
+                false => cut(&update.last, LAST_OCTETS_MAX).into(),
+            },
+            damaged: old.damaged,
             // What the operator wanted meanwhile stands.
             held: old.held,
             bounced: old.bounced,
@@ -121,27 +126,38 @@ impl Spool for LogSpool {
     }
 
     async fn open_body(&self, id: MessageId) -> Result<LogReader, OpenError> {
-        {
-            let state = self.shared.state.lock();
+        let shared = &self.shared;
+        let in_memory = {
+            let state = shared.state.lock();
             if let Some(body) = state.cache.body(id) {
-                return Ok(LogReader::of_cached(body));
+                return Ok(LogReader::of_cached(&self.shared, id, body));
             }
-            if let Some(entry) = state.messages.get(&id) {
-                // Under the lock: the compactor cannot move the body before its files are open.
-                return match entry.legs.is_empty() {
+            state
+                .messages
+                .get(&id)
+                .map(|entry| match entry.legs.is_empty() {
                     true => Err(OpenError::NotFound),
-                    false => LogReader::of_extents(&self.shared.segments, &entry.body),
-                };
+                    // Under the lock: the compactor cannot move the body before its files are open.
+                    false => LogReader::of_extents(shared, id, &entry.body),
+                })
+        };
+        let opened = match in_memory {
+            Some(opened) => opened,
+            None => {
+                let shared = Arc::clone(shared);
+                self.ask(move |keeper| {
+                    let row = keeper.tree.message(id).map_err(OpenError::Unavailable)?;
+                    let (row, _) = row.ok_or(OpenError::NotFound)?;
+                    LogReader::of_extents(&shared, id, &row.body)
+                })
+                .await
+                .unwrap_or_else(|e| Err(OpenError::Unavailable(e.to_string())))
             }
+        };
+        if let Err(OpenError::Damaged(reason)) = &opened {
+            shared.body_damaged(id, reason);
         }
-        let opened = self.ask(move |keeper| {
-            let row = keeper.tree.message(id).map_err(OpenError::Unavailable)?;
-            let (row, _) = row.ok_or(OpenError::NotFound)?;
-            LogReader::of_extents(&keeper.segments, &row.body)
-        });
         opened
-            .await
-            .unwrap_or_else(|e| Err(OpenError::Unavailable(e.to_string())))
     }
 
     async fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
@@ -306,6 +322,7 @@ fn new_commit(
         warned: false,
         held: false,
         bounced: false,
+        damaged: false,
         last: "".into(),
     };
     let row_of = |(number, leg)| LegRow {

@@ -1,12 +1,14 @@
-//! Reading bodies out of segments, checked.
+//! Reading bodies out of segments, checked. What is found damaged is set aside, and its message held.
 
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use envelope::MessageId;
 
+use crate::engine::Shared;
 use crate::log::codec::Extent;
-use crate::log::segment::Segments;
+use crate::quarantine::BAD_CHECKSUM;
 use crate::spool::{BodyReader, OpenError};
 use crate::store::{StoreFile, read_full};
 
@@ -17,26 +19,40 @@ pub struct LogReader {
     cached: Option<Bytes>,
     /// Still to come, the last first, with their files held open: a segment may be retired meanwhile.
     pieces: Vec<(Extent, Arc<dyn StoreFile>)>,
+    /// Whose body it is, and who is told when it is damaged.
+    id: MessageId,
+    shared: Arc<Shared>,
 }
 
 impl LogReader {
-    pub(crate) fn of_cached(body: Bytes) -> Self {
+    pub(crate) fn of_cached(shared: &Arc<Shared>, id: MessageId, body: Bytes) -> Self {
         Self {
             cached: Some(body),
             pieces: Vec::new(),
+            id,
+            shared: Arc::clone(shared),
         }
     }
 
-    pub(crate) fn of_extents(segments: &Segments, body: &[Extent]) -> Result<Self, OpenError> {
+    /// Opens all pieces, or says which segment is not there. The caller holds on to the state, or is the keeper: the
+    /// compactor must not move the body meanwhile.
+    pub(crate) fn of_extents(
+        shared: &Arc<Shared>,
+        id: MessageId,
+        body: &[Extent],
+    ) -> Result<Self, OpenError> {
         let piece = |extent: &Extent| {
             let missing =
                 || OpenError::Damaged(format!("log segment {} is missing", extent.segment));
-            Ok((*extent, segments.file(extent.segment).ok_or_else(missing)?))
+            let file = shared.segments.file(extent.segment);
+            Ok((*extent, file.ok_or_else(missing)?))
         };
         let pieces = body.iter().rev().map(piece).collect::<Result<_, _>>()?;
         Ok(Self {
             cached: None,
             pieces,
+            id,
+            shared: Arc::clone(shared),
         })
     }
 }
@@ -49,24 +65,50 @@ impl BodyReader for LogReader {
         let Some((extent, file)) = self.pieces.pop() else {
             return Ok(None);
         };
-        let read = tokio::task::spawn_blocking(move || read_extent(&*file, &extent));
-        let read = read
+        let (shared, id) = (Arc::clone(&self.shared), self.id);
+        let read = tokio::task::spawn_blocking(move || {
+            read_extent(&*file, &extent).map_err(|e| why(&e, &shared, id, &extent, &*file))
+        });
+        let bytes = read
             .await
-            .map_err(|e| OpenError::Unavailable(e.to_string()))?;
-        let bytes = read.map_err(|e| {
-            let place = format!("log segment {} at {}: {e}", extent.segment, extent.offset);
-            match e.kind() {
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-                    OpenError::Damaged(place)
-                }
-                _ => OpenError::Unavailable(place),
-            }
-        })?;
+            .unwrap_or_else(|e| Err(OpenError::Unavailable(e.to_string())))?;
         if bytes.is_empty() {
             return Ok(None);
         }
         Ok(Some(bytes))
     }
+}
+
+/// What a failed read means; sees to the message when it is damaged.
+fn why(
+    error: &io::Error,
+    shared: &Shared,
+    id: MessageId,
+    extent: &Extent,
+    file: &dyn StoreFile,
+) -> OpenError {
+    let place = format!("log segment {} at {}", extent.segment, extent.offset);
+    let words = match error.kind() {
+        io::ErrorKind::InvalidData => BAD_CHECKSUM,
+        io::ErrorKind::UnexpectedEof => "cut short",
+        _ => return OpenError::Unavailable(format!("{place}: {error}")),
+    };
+    let bytes = as_it_stands(file, extent);
+    let at = extent.offset as usize;
+    shared.quarantine.piece(extent.segment, at, &bytes, words);
+    let reason = format!("{place}: {words}");
+    shared.body_damaged(id, &reason);
+    OpenError::Damaged(reason)
+}
+
+/// The octets of a piece, whatever they are, as far as the file goes.
+pub(crate) fn as_it_stands(file: &dyn StoreFile, extent: &Extent) -> Vec<u8> {
+    let left = file.octets().unwrap_or(0);
+    let left = left.saturating_sub(u64::from(extent.offset));
+    let mut bytes = vec![0; left.min(u64::from(extent.octets)) as usize];
+    let read = read_full(file, &mut bytes, u64::from(extent.offset)).unwrap_or(0);
+    bytes.truncate(read);
+    bytes
 }
 
 /// Reads a piece of a body and checks it: `InvalidData` when it is not what was written.
@@ -81,7 +123,7 @@ pub(crate) fn read_extent(file: &dyn StoreFile, extent: &Extent) -> io::Result<B
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     if crc32fast::hash(&bytes) != extent.crc {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "bad checksum"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, BAD_CHECKSUM));
     }
     Ok(bytes.into())
 }

@@ -251,7 +251,7 @@ pub enum State {
     Deferred,
     /// Leased.
     Active,
-    /// Held by the operator.
+    /// Held by the operator, or because the message is damaged.
     Held,
 }
 
@@ -351,6 +351,9 @@ pub enum OpenError {
     #[error("body is damaged: {0}")]
     Damaged(String),
 }
+
+/// How [`Entry::last`] begins when the leg is held because its message is damaged.
+pub const DAMAGED: &str = "damaged: ";
 
 /// The longest token or token value that is kept.
 pub const TOKEN_OCTETS_MAX: usize = 1024;

@@ -19,6 +19,7 @@ use crate::log::codec::{Change, Commit, Extent, Token, chunk_front, chunk_owner}
 use crate::log::committer::{Answer, LogHandle};
 use crate::log::record::{Header, Kind, Payload};
 use crate::log::recovery::{Item, SegmentBytes};
+use crate::quarantine::{BAD_CHECKSUM, DAMAGED_BODY};
 use crate::read::read_extent;
 
 /// What the compactor is at.
@@ -119,9 +120,7 @@ impl Work {
             let Some(item) = self.items.pop_front() else {
                 return self.wait().map(|()| false);
             };
-            octets += match &item {
-                Item::Record(_, payload) | Item::Damage(payload) => payload.len(),
-            };
+            octets += item.range().len();
             self.keep(keeper, log, item)?;
         }
         self.wait().map(|()| true)
@@ -162,13 +161,23 @@ impl Work {
         item: Item,
     ) -> Result<(), &'static str> {
         let (header, range) = match item {
-            Item::Record(header, range) => (header, range),
+            Item::Record(header, range) | Item::Mended(header, range) => (header, range),
             Item::Damage(range) => {
                 let bytes = self.bytes.slice(range.clone());
                 keeper
                     .quarantine
-                    .piece(self.segment, range.start, bytes, "bad checksum");
+                    .piece(self.segment, range.start, bytes, BAD_CHECKSUM);
                 return Ok(());
+            }
+            Item::Envelope(_, commit, range) => {
+                let bytes = self.bytes.slice(range.clone());
+                keeper
+                    .quarantine
+                    .piece(self.segment, range.start, bytes, DAMAGED_BODY);
+                if let Some(also) = &commit.also {
+                    self.keep_change(keeper, log, also);
+                }
+                return self.keep_message(keeper, log, commit.row.message.id);
             }
         };
         let payload = self.bytes.slice(range.clone());

@@ -121,10 +121,12 @@ pub(super) fn deadline(
     warn_after: Duration,
     expire: Duration,
 ) -> Option<Timestamp> {
-    if state.held {
+    if state.held && !state.damaged {
         return None;
     }
     Some(match () {
+        // Nobody waits for a next attempt: there is no delay to tell of, but an end.
+        () if state.damaged => message.arrived.plus(expire),
         () if state.bounced => Timestamp::from_unix_millis(0),
         () if state.warned => message.arrived.plus(expire),
         () => message.arrived.plus(warn_after.min(expire)),

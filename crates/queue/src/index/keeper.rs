@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use sled::Batch;
 
 use crate::index::compact::Compactor;
+use crate::index::damage::set_aside;
 use crate::index::entry::{Entry, StoredLeg};
 use crate::index::state::{Effect, State};
 use crate::index::tree::{self, Tree};
@@ -91,6 +92,7 @@ impl Keeper {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if last.elapsed() >= every {
+                self.hold_damaged();
                 self.checkpoint();
                 last = Instant::now();
             }
@@ -99,6 +101,16 @@ impl Keeper {
             }
         }
         self.checkpoint();
+    }
+
+    /// Holds what was found damaged while it was not in memory.
+    pub(crate) fn hold_damaged(&self) {
+        let found = std::mem::take(&mut self.state.lock().damaged);
+        for (id, reason) in found {
+            if let Some(log) = self.log.as_ref().filter(|_| self.load(id)) {
+                set_aside(&mut self.state.lock(), log, id, &reason);
+            }
+        }
     }
 
     fn compact(&mut self) {

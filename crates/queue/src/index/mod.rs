@@ -3,12 +3,13 @@
 //! `state` is the part in memory (all that changed lately, all that is leased), `window` its order by due time, `lease` who
 //! works on what, `tree`
 //! the rest in sled, `keeper` the thread that moves messages between the two, `query` the operator's questions and
-//! actions, `compact` the giving back of log segments.
+//! actions, `compact` the giving back of log segments, `damage` what becomes of a message that cannot be read.
 //!
 //! The rule that keeps it simple: a message is either in memory, and then sled's rows of it count for nothing, or not,
 //! and then they are the truth. Only the keeper moves one across.
 
 pub(crate) mod compact;
+pub(crate) mod damage;
 pub(crate) mod entry;
 pub(crate) mod keeper;
 pub(crate) mod lease;

@@ -205,10 +205,10 @@ fn changed(
     let mut new = state.clone();
     match action {
         Action::Remove => return Some(None),
-        Action::Hold => new.held = true,
-        Action::Release if state.held => (new.held, new.due) = (false, now),
+        Action::Hold => (new.held, new.damaged) = (true, false),
+        Action::Release if state.held => (new.held, new.damaged, new.due) = (false, false, now),
         Action::RetryNow if !state.held && !active => new.due = now,
-        Action::Bounce => (new.bounced, new.held) = (true, false),
+        Action::Bounce => (new.bounced, new.held, new.damaged) = (true, false, false),
         Action::Release | Action::RetryNow => {}
     }
     (new != *state).then_some(Some(new))

@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) dirty: Vec<MessageId>,
     /// Tokens not yet in sled, with the segment they are in.
     pub(crate) tokens: HashMap<Box<str>, (Token, u32)>,
+    /// Messages found damaged while not in memory, with the reason: for the keeper.
+    pub(crate) damaged: Vec<(MessageId, String)>,
     /// Bodies that are being written: the segment of their first chunk.
     pub(crate) drafts: HashMap<MessageId, u32>,
     /// Octets in each segment that live messages need. A hint: the compactor looks for itself.
@@ -65,6 +67,7 @@ impl State {
             window: Window::default(),
             dirty: Vec::new(),
             tokens: HashMap::new(),
+            damaged: Vec::new(),
             drafts: HashMap::new(),
             live: BTreeMap::new(),
             end: Position::default(),

@@ -238,6 +238,7 @@ mod tests {
             warned: true,
             held: false,
             bounced: true,
+            damaged: false,
             last: "450 4.2.1 busy".into(),
         }
     }

@@ -17,8 +17,9 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
+use crate::log::header::HEADER_OCTETS;
 use crate::log::record::{Header, Kind, Payload, Position};
-use crate::log::segment::{HEADER_OCTETS, Segments};
+use crate::log::segment::Segments;
 use crate::spool::Error;
 use crate::store::{StoreFile, write_all};
 
@@ -207,6 +208,12 @@ impl<E: Send + 'static, S: Sink<E>> Writer<E, S> {
                 break;
             }
             self.keep(failed);
+        }
+        // With an end behind it, the last batch is told from a torn one.
+        if let Some(tail) = self.tail.take()
+            && let Err(e) = write_end(&*tail.file, tail.segment, tail.offset)
+        {
+            tracing::warn!(segment = tail.segment, error = %e, "cannot end a log segment");
         }
         if let Some(preparing) = self.preparing.take() {
             let _ = preparing.join();

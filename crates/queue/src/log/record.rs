@@ -87,7 +87,7 @@ impl Payload {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 5] = [
+    pub(crate) const ALL: [(Self, u8); 5] = [
         (Self::End, 1),
         (Self::Commit, 2),
         (Self::Chunk, 3),
@@ -109,13 +109,29 @@ impl Header {
 
     /// The header of a payload that goes to `position`.
     pub(crate) fn encode(payload: &Payload, position: Position, opens_batch: bool) -> [u8; 24] {
+        Self::write(
+            payload.kind,
+            payload.octets,
+            payload.crc,
+            position,
+            opens_batch,
+        )
+    }
+
+    pub(super) fn write(
+        kind: Kind,
+        octets: u32,
+        payload_crc: u32,
+        position: Position,
+        opens_batch: bool,
+    ) -> [u8; 24] {
         let mut out = [0; Self::OCTETS];
         out[..2].copy_from_slice(&Self::MAGIC);
-        out[2] = payload.kind.number();
+        out[2] = kind.number();
         out[3] = u8::from(opens_batch);
-        out[4..8].copy_from_slice(&payload.octets.to_le_bytes());
+        out[4..8].copy_from_slice(&octets.to_le_bytes());
         out[8..16].copy_from_slice(&position.0.to_le_bytes());
-        out[16..20].copy_from_slice(&payload.crc.to_le_bytes());
+        out[16..20].copy_from_slice(&payload_crc.to_le_bytes());
         let crc = crc32fast::hash(&out[..20]);
         out[20..].copy_from_slice(&crc.to_le_bytes());
         out

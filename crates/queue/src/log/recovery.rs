@@ -5,14 +5,17 @@
 //! reading goes on behind it. Otherwise it is the *torn tail* of a batch that nobody was told of, and the log is cut
 //! there.
 //!
-//! It does *not* interpret payloads.
+//! It does *not* interpret payloads, but for what `mend` proves of a damaged record.
 
 use std::io;
 use std::ops::Range;
 
+use crate::log::codec::Commit;
+use crate::log::header::HEADER_OCTETS;
+use crate::log::mend::{Mended, mend};
 use crate::log::record::{Header, Kind, Position};
-use crate::log::segment::{HEADER_OCTETS, Segments};
-use crate::store::read_full;
+use crate::log::segment::Segments;
+use crate::store::{StoreFile, read_full};
 
 /// One segment in memory.
 #[derive(Debug)]
@@ -28,6 +31,27 @@ pub(crate) enum Item {
     Record(Header, Range<usize>),
     /// Octets that were a record once.
     Damage(Range<usize>),
+    /// A record of which one octet of the header was bad: its header as it was, where its payload is.
+    Mended(Header, Range<usize>),
+    /// A commit record whose body is damaged and whose envelope is not: where it is.
+    Envelope(Header, Box<Commit>, Range<usize>),
+}
+
+impl Item {
+    /// Where it begins in the segment.
+    pub(crate) fn start(&self) -> usize {
+        self.range().start
+    }
+
+    /// All of its octets, its header too.
+    pub(crate) fn range(&self) -> Range<usize> {
+        match self {
+            Self::Record(_, payload) | Self::Mended(_, payload) => {
+                payload.start - Header::OCTETS..payload.end
+            }
+            Self::Damage(range) | Self::Envelope(_, _, range) => range.clone(),
+        }
+    }
 }
 
 /// A segment's items, and where they end.
@@ -44,13 +68,22 @@ impl SegmentBytes {
     /// Reads a segment whole.
     pub(crate) fn read(segments: &Segments, number: u32) -> io::Result<Self> {
         let file = segments.file(number).ok_or(io::ErrorKind::NotFound)?;
+        Self::of_file(&*file, number)
+    }
+
+    /// Reads the file of segment `number` whole.
+    pub(crate) fn of_file(file: &dyn StoreFile, number: u32) -> io::Result<Self> {
         let octets = usize::try_from(file.octets()?).unwrap_or(usize::MAX);
         // A foreign giant is no reason to take all memory: offsets are 32 bits.
         let octets = octets.min(u32::MAX as usize);
         let mut bytes = vec![0; octets];
-        let read = read_full(&*file, &mut bytes, 0)?;
+        let read = read_full(file, &mut bytes, 0)?;
         bytes.truncate(read);
         Ok(Self { number, bytes })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     pub(crate) fn slice(&self, range: Range<usize>) -> &[u8] {
@@ -67,9 +100,21 @@ impl SegmentBytes {
         while at < self.bytes.len() {
             let Some((header, payload)) = self.record(at) else {
                 let next = self.resync(at + 1);
-                suspect.get_or_insert(items.len());
-                items.push(Item::Damage(at..next));
+                let item = self.damage(at..next);
                 at = next;
+                match &item {
+                    // Its payload is whole: it is as good as any.
+                    Item::Mended(header, _) => {
+                        end = next;
+                        if header.opens_batch {
+                            suspect = None;
+                        }
+                    }
+                    _ => {
+                        suspect.get_or_insert(items.len());
+                    }
+                }
+                items.push(item);
                 continue;
             };
             if header.opens_batch {
@@ -87,15 +132,29 @@ impl SegmentBytes {
             items.push(Item::Record(header, payload));
         }
         if let Some(first) = suspect {
-            if let Some(Item::Damage(torn)) = items.get(first) {
-                end = torn.start;
-            }
+            end = items.get(first).map_or(end, Item::start);
             items.truncate(first);
         }
         Scan {
             items,
             end: u32::try_from(end).unwrap_or(u32::MAX),
             ended: false,
+        }
+    }
+
+    /// What can be proved of octets that are no whole record.
+    fn damage(&self, range: Range<usize>) -> Item {
+        let place = u32::try_from(range.start).unwrap_or(u32::MAX);
+        let position = Position::new(self.number, place);
+        match mend(self.slice(range.clone()), position) {
+            Some(Mended::Header(header, payload)) => {
+                let payload = range.start + payload.start..range.start + payload.end;
+                Item::Mended(header, payload)
+            }
+            Some(Mended::Envelope(header, commit)) => {
+                Item::Envelope(header, Box::new(commit), range)
+            }
+            None => Item::Damage(range),
         }
     }
 
@@ -153,7 +212,9 @@ mod tests {
         let Scan { items, end: at, .. } = segment.items(0);
         let found = items.iter().filter(|i| matches!(i, Item::Record(..)));
         assert_eq!(found.count(), records, "records");
-        let found = items.iter().filter(|i| matches!(i, Item::Damage(..)));
+        let found = items
+            .iter()
+            .filter(|i| matches!(i, Item::Damage(..) | Item::Mended(..)));
         assert_eq!(found.count(), damage, "damage");
         assert_eq!(at as usize, end, "end");
     }

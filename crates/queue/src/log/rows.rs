@@ -28,6 +28,8 @@ pub(crate) struct LegState {
     pub(crate) held: bool,
     /// The operator wants it bounced.
     pub(crate) bounced: bool,
+    /// Held because the message is damaged; `last` says how. Ends with the hold.
+    pub(crate) damaged: bool,
     pub(crate) last: Box<str>,
 }
 
@@ -252,7 +254,7 @@ fn decode_notify(bits: u64) -> Notify {
 impl LegState {
     pub(super) fn write(&self, out: &mut FieldWriter) {
         out.number(STATE_DUE, self.due.unix_millis());
-        let flags = [self.warned, self.held, self.bounced];
+        let flags = [self.warned, self.held, self.bounced, self.damaged];
         let flags: u64 = (0u64..)
             .zip(flags)
             .map(|(n, bit)| u64::from(bit) << n)
@@ -285,6 +287,7 @@ impl LegState {
             warned: flags & 1 != 0,
             held: flags & 2 != 0,
             bounced: flags & 4 != 0,
+            damaged: flags & 8 != 0,
             last: last.into(),
         })
     }

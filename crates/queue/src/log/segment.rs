@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 
 use crate::log::committer::write_end;
 use crate::log::header::{
-    Found, HEADER_OCTETS, HeaderRead, Misfit, SegmentHeader, VERSION, file_name, is_segment, owner,
-    read_id, write_id,
+    Found, HeaderRead, Misfit, SegmentHeader, VERSION, file_name, is_segment, owner, read_id,
+    write_id,
 };
 use crate::log::recovery::SegmentBytes;
 use crate::settings::StartError;

@@ -1,0 +1,268 @@
+//! What a power cut leaves: states of the disk that a history allows at a moment.
+//!
+//! After a sync a file's contents are fixed; what was written since is there or not, sector by sector or block by block,
+//! in any order, or torn. A directory is fixed by its sync; each creation, rename and removal since is there or
+//! not (a rename is atomic). sled's files are in any state at all.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::luck::Luck;
+use crate::memory::{Event, History, Image, IndexCopy};
+
+/// The disk at a moment: what is fixed, and what is not.
+#[derive(Debug, Clone, Default)]
+pub struct Platter {
+    names: Vec<(PathBuf, usize)>,
+    unsynced_names: Vec<Event>,
+    files: Vec<Content>,
+    /// The index as last synced, and as last handed to the system.
+    synced_index: Option<usize>,
+    written_index: Option<usize>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Content {
+    synced: Arc<Vec<u8>>,
+    unsynced: Vec<Event>,
+}
+
+/// How unsynced writes fare.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Lost,
+    Kept,
+    /// The first so many of them, the next torn at a sector.
+    Torn,
+    /// Each sector for itself.
+    Scattered(usize),
+}
+
+/// What becomes of sled's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IndexFate {
+    Synced,
+    Missing,
+    Older,
+    Mixed,
+    Cut,
+    Rubbish,
+    Empty,
+}
+
+/// A state after a power cut.
+#[derive(Debug)]
+pub struct State {
+    pub image: Image,
+    pub index: Vec<(PathBuf, Vec<u8>)>,
+    /// For the text of a failure.
+    pub how: String,
+}
+
+impl Platter {
+    /// A disk that holds an image, all of it synced.
+    pub fn of(image: &Image) -> Self {
+        let content = |bytes: &Arc<Vec<u8>>| Content {
+            synced: Arc::clone(bytes),
+            unsynced: Vec::new(),
+        };
+        Self {
+            names: image.keys().cloned().zip(0..).collect(),
+            files: image.values().map(content).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// What is done to the disk.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Create(_, file) => {
+                self.files.resize(*file + 1, Content::default());
+                self.unsynced_names.push(event.clone());
+            }
+            Event::Write { file, .. } | Event::Grow(file, _) => {
+                self.files[*file].unsynced.push(event.clone());
+            }
+            Event::Sync(file) => {
+                let content = &mut self.files[*file];
+                for event in std::mem::take(&mut content.unsynced) {
+                    write(Arc::make_mut(&mut content.synced), &event);
+                }
+            }
+            Event::Rename(..) | Event::Remove(..) => self.unsynced_names.push(event.clone()),
+            Event::SyncDir => {
+                for event in std::mem::take(&mut self.unsynced_names) {
+                    change_name(&mut self.names, &self.names.clone(), &event);
+                }
+            }
+            Event::IndexWritten(copy) => self.written_index = Some(*copy),
+            Event::IndexSynced(copy) => self.synced_index = Some(*copy),
+            Event::IndexRemoved => (self.synced_index, self.written_index) = (None, None),
+        }
+    }
+
+    /// Whether a power cut now would lose anything.
+    pub fn is_unsettled(&self) -> bool {
+        !self.unsynced_names.is_empty() || self.files.iter().any(|f| !f.unsynced.is_empty())
+    }
+
+    /// One of the states that a power cut now can leave.
+    pub fn cut(&self, history: &History, luck: &mut Luck) -> State {
+        let fate = match luck.below(10) {
+            0 | 1 => Fate::Lost,
+            2 => Fate::Kept,
+            3..=5 => Fate::Torn,
+            6..=8 => Fate::Scattered(512),
+            _ => Fate::Scattered(4096),
+        };
+        let mut names = self.names.clone();
+        let mut all = self.names.clone();
+        for event in &self.unsynced_names {
+            let kept = match fate {
+                Fate::Lost => false,
+                Fate::Kept => true,
+                Fate::Torn | Fate::Scattered(_) => luck.chance(50),
+            };
+            if kept {
+                change_name(&mut names, &all, event);
+            }
+            change_name(&mut all, &all.clone(), event);
+        }
+        let image = names
+            .into_iter()
+            .map(|(name, file)| (name, self.files[file].after(fate, luck)))
+            .collect();
+        let (index, index_fate) = self.index(history, luck);
+        let how = format!("writes {fate:?}, index {index_fate:?}");
+        State { image, index, how }
+    }
+
+    fn index(&self, history: &History, luck: &mut Luck) -> (Vec<(PathBuf, Vec<u8>)>, IndexFate) {
+        let fate = match luck.below(20) {
+            0..=7 => IndexFate::Synced,
+            8..=13 => IndexFate::Missing,
+            14 | 15 => IndexFate::Older,
+            16 | 17 => IndexFate::Mixed,
+            18 => IndexFate::Cut,
+            _ if luck.chance(50) => IndexFate::Rubbish,
+            _ => IndexFate::Empty,
+        };
+        let (Some(synced), Some(written)) = (self.synced_index, self.written_index) else {
+            return (Vec::new(), IndexFate::Missing);
+        };
+        let copy = |n: usize| -> &IndexCopy { &history.indexes[n] };
+        let mut files = match fate {
+            IndexFate::Missing => Vec::new(),
+            IndexFate::Older => (**copy(luck.below(synced + 1))).clone(),
+            _ => (**copy(synced)).clone(),
+        };
+        for (name, bytes) in &mut files {
+            match fate {
+                IndexFate::Mixed => mix(bytes, copy(written), name, luck),
+                IndexFate::Cut => bytes.truncate(luck.below(bytes.len() + 1)),
+                IndexFate::Rubbish => {
+                    let step = 1 + luck.below(5000);
+                    for byte in bytes.iter_mut().skip(luck.below(512)).step_by(step) {
+                        *byte = luck.next() as u8;
+                    }
+                }
+                IndexFate::Empty => bytes.clear(),
+                IndexFate::Synced | IndexFate::Missing | IndexFate::Older => {}
+            }
+        }
+        (files, fate)
+    }
+}
+
+/// Some blocks of the file as it is in another copy.
+fn mix(bytes: &mut Vec<u8>, other: &IndexCopy, name: &PathBuf, luck: &mut Luck) {
+    let Some((_, other)) = other.iter().find(|(found, _)| found == name) else {
+        return;
+    };
+    if luck.chance(50) {
+        bytes.resize(other.len().max(bytes.len()), 0);
+    }
+    for (block, other) in bytes.chunks_mut(4096).zip(other.chunks(4096)) {
+        if luck.chance(50) {
+            let n = block.len().min(other.len());
+            block[..n].copy_from_slice(&other[..n]);
+        }
+    }
+}
+
+impl Content {
+    fn after(&self, fate: Fate, luck: &mut Luck) -> Arc<Vec<u8>> {
+        if self.unsynced.is_empty() || matches!(fate, Fate::Lost) {
+            return Arc::clone(&self.synced);
+        }
+        let mut full = (*self.synced).clone();
+        let mut left = full.clone();
+        let whole = luck.below(self.unsynced.len() + 1);
+        for (n, event) in self.unsynced.iter().enumerate() {
+            write(&mut full, event);
+            let sector = match fate {
+                Fate::Scattered(octets) => octets,
+                _ => 512,
+            };
+            let (at, end) = span(event);
+            if at == end {
+                // The length is a matter of its own.
+                if matches!(fate, Fate::Kept) || luck.chance(50) {
+                    left.resize(full.len(), 0);
+                }
+                continue;
+            }
+            let torn_at = at + luck.below(end - at + 1);
+            for sector in (at / sector * sector..end).step_by(sector).map(|at| at..at + sector) {
+                let kept = match fate {
+                    Fate::Lost => false,
+                    Fate::Kept => true,
+                    Fate::Torn => n < whole || (n == whole && sector.end <= torn_at),
+                    Fate::Scattered(_) => luck.chance(50),
+                };
+                if kept {
+                    let end = sector.end.min(full.len());
+                    if left.len() < end {
+                        left.resize(end, 0);
+                    }
+                    left[sector.start..end].copy_from_slice(&full[sector.start..end]);
+                }
+            }
+        }
+        Arc::new(left)
+    }
+}
+
+fn span(event: &Event) -> (usize, usize) {
+    match event {
+        Event::Write { at, bytes, .. } => (*at, at + bytes.len()),
+        _ => (0, 0),
+    }
+}
+
+fn write(content: &mut Vec<u8>, event: &Event) {
+    match event {
+        Event::Write { at, bytes, .. } => {
+            let end = at + bytes.len();
+            content.resize(end.max(content.len()), 0);
+            content[*at..end].copy_from_slice(bytes);
+        }
+        Event::Grow(_, octets) => content.resize((*octets).max(content.len()), 0),
+        _ => unreachable!("only contents"),
+    }
+}
+
+/// `all`: the names as they would be had nothing been lost, to know which file a rename speaks of.
+fn change_name(names: &mut Vec<(PathBuf, usize)>, all: &[(PathBuf, usize)], event: &Event) {
+    match event {
+        Event::Create(name, file) => names.push((name.clone(), *file)),
+        Event::Rename(from, to) => {
+            let file = all.iter().find(|(name, _)| name == from).map(|(_, file)| *file);
+            let file = file.expect("a renamed file has a name");
+            names.retain(|(name, found)| *found != file && name != to);
+            names.push((to.clone(), file));
+        }
+        Event::Remove(name) => names.retain(|(found, _)| found != name),
+        _ => unreachable!("only names"),
+    }
+}

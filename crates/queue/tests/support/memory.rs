@@ -1,0 +1,292 @@
+//! A store in memory that remembers its history: what was written, synced, named, in order.
+//!
+//! Contents are shared until they are written to, so that a store can be made of an image at no cost. Only what lies
+//! below `index` is real: sled opens its own files. Of those a copy is taken whenever the engine syncs them.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use queue::store::{Disk, Free, Store, StoreFile};
+
+/// What was done to the store. Files are numbered as they were made; names are below the root.
+#[derive(Debug, Clone)]
+pub enum Event {
+    Create(PathBuf, usize),
+    Write {
+        file: usize,
+        at: usize,
+        bytes: Arc<[u8]>,
+    },
+    /// Grown with zeros.
+    Grow(usize, usize),
+    Sync(usize),
+    Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
+    SyncDir,
+    /// sled has handed its files to the system, and they are this copy; but they are not synced.
+    IndexWritten(usize),
+    IndexSynced(usize),
+    IndexRemoved,
+}
+
+/// The files of an index: names below its folder, contents.
+pub type IndexCopy = Arc<Vec<(PathBuf, Vec<u8>)>>;
+/// Names and contents.
+pub type Image = BTreeMap<PathBuf, Arc<Vec<u8>>>;
+
+#[derive(Debug, Default)]
+pub struct History {
+    pub events: Vec<Event>,
+    pub indexes: Vec<IndexCopy>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Memory {
+    root: PathBuf,
+    inner: Arc<Mutex<Inner>>,
+    /// How long a sync takes: batches gather meanwhile.
+    sync_takes: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    names: BTreeMap<PathBuf, usize>,
+    files: Vec<Arc<Vec<u8>>>,
+    history: Option<History>,
+}
+
+#[derive(Debug)]
+struct MemoryFile(Memory, usize);
+
+/// sled's own file, for its sync.
+#[derive(Debug)]
+struct IndexFile(Memory, usize, Arc<dyn StoreFile>);
+
+impl Memory {
+    /// A store for the spool in `root`, holding `image`.
+    pub fn new(root: &Path, image: &Image, recorded: bool, sync_takes: Duration) -> Self {
+        let names = image.keys().cloned().zip(0..).collect();
+        Self {
+            root: root.to_owned(),
+            inner: Arc::new(Mutex::new(Inner {
+                names,
+                files: image.values().cloned().collect(),
+                history: recorded.then(History::default),
+            })),
+            sync_takes,
+        }
+    }
+
+    /// Events so far: a moment.
+    pub fn moment(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.history.as_ref().map_or(0, |h| h.events.len())
+    }
+
+    pub fn take_history(&self) -> History {
+        self.inner.lock().history.take().unwrap_or_default()
+    }
+
+    /// What a kill (not a power cut) would leave.
+    pub fn image(&self) -> Image {
+        let inner = self.inner.lock();
+        let names = inner.names.iter();
+        names
+            .map(|(name, file)| (name.clone(), Arc::clone(&inner.files[*file])))
+            .collect()
+    }
+
+    fn name(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.root).unwrap_or(path).to_owned()
+    }
+
+    fn is_index(&self, path: &Path) -> bool {
+        self.name(path).starts_with("index")
+    }
+}
+
+impl Inner {
+    fn note(&mut self, event: Event) {
+        if let Some(history) = &mut self.history {
+            history.events.push(event);
+        }
+    }
+
+    fn file(&self, name: &Path) -> io::Result<usize> {
+        let file = self.names.get(name).copied();
+        file.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Store for Memory {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        if dir == self.root {
+            std::fs::create_dir_all(dir)?;
+        }
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let dir = self.name(dir);
+        let inner = self.inner.lock();
+        let names = inner.names.keys();
+        let below = names.filter(|name| name.parent() == Some(&dir));
+        Ok(below.map(|name| self.root.join(name)).collect())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn StoreFile>> {
+        let name = self.name(path);
+        let mut inner = self.inner.lock();
+        if inner.names.contains_key(&name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = inner.files.len();
+        inner.files.push(Arc::default());
+        inner.names.insert(name.clone(), file);
+        inner.note(Event::Create(name, file));
+        Ok(Arc::new(MemoryFile(self.clone(), file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn StoreFile>> {
+        if self.is_index(path) {
+            let real = Disk.open(path)?;
+            let mut inner = self.inner.lock();
+            let mut copy = 0;
+            if let Some(history) = &mut inner.history {
+                copy = history.indexes.len();
+                let dir = self.root.join("index");
+                history.indexes.push(Arc::new(copy_index(&dir, &dir)?));
+                history.events.push(Event::IndexWritten(copy));
+            }
+            return Ok(Arc::new(IndexFile(self.clone(), copy, real)));
+        }
+        let file = self.inner.lock().file(&self.name(path))?;
+        Ok(Arc::new(MemoryFile(self.clone(), file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from, to) = (self.name(from), self.name(to));
+        let mut inner = self.inner.lock();
+        let file = inner.file(&from)?;
+        inner.names.remove(&from);
+        inner.names.insert(to.clone(), file);
+        inner.note(Event::Rename(from, to));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let name = self.name(path);
+        let mut inner = self.inner.lock();
+        inner.file(&name)?;
+        inner.names.remove(&name);
+        inner.note(Event::Remove(name));
+        Ok(())
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        assert!(self.is_index(dir), "only the index is ever removed whole");
+        self.inner.lock().note(Event::IndexRemoved);
+        Disk.remove_dir(dir)
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        self.inner.lock().note(Event::SyncDir);
+        Ok(())
+    }
+
+    fn free(&self, _: &Path) -> io::Result<Free> {
+        Ok(Free {
+            bytes: u64::MAX,
+            inodes: None,
+        })
+    }
+}
+
+impl StoreFile for MemoryFile {
+    fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let bytes = slices.concat();
+        let at = offset as usize;
+        let mut inner = self.0.inner.lock();
+        let content = Arc::make_mut(&mut inner.files[self.1]);
+        if content.len() < at + bytes.len() {
+            content.resize(at + bytes.len(), 0);
+        }
+        content[at..at + bytes.len()].copy_from_slice(&bytes);
+        let written = bytes.len();
+        let file = self.1;
+        let bytes = bytes.into();
+        inner.note(Event::Write { file, at, bytes });
+        Ok(written)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let inner = self.0.inner.lock();
+        let content = &inner.files[self.1];
+        let rest = content.get(offset as usize..).unwrap_or_default();
+        let n = rest.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&rest[..n]);
+        Ok(n)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if !self.0.sync_takes.is_zero() {
+            std::thread::park_timeout(self.0.sync_takes);
+        }
+        self.0.inner.lock().note(Event::Sync(self.1));
+        Ok(())
+    }
+
+    fn reserve(&self, octets: u64) -> io::Result<()> {
+        let mut inner = self.0.inner.lock();
+        let content = Arc::make_mut(&mut inner.files[self.1]);
+        content.resize((octets as usize).max(content.len()), 0);
+        inner.note(Event::Grow(self.1, octets as usize));
+        Ok(())
+    }
+
+    fn octets(&self) -> io::Result<u64> {
+        Ok(self.0.inner.lock().files[self.1].len() as u64)
+    }
+}
+
+impl StoreFile for IndexFile {
+    fn write_vectored_at(&self, _: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.2.read_at(buffer, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.inner.lock().note(Event::IndexSynced(self.1));
+        Ok(())
+    }
+
+    fn reserve(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn octets(&self) -> io::Result<u64> {
+        self.2.octets()
+    }
+}
+
+fn copy_index(root: &Path, dir: &Path) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(copy_index(root, &path)?);
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            // One that went meanwhile is none.
+            let name = path.strip_prefix(root).unwrap_or(&path).to_owned();
+            files.push((name, bytes));
+        }
+    }
+    Ok(files)
+}
