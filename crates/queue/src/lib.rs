@@ -7,6 +7,8 @@
 
 mod cache;
 mod engine;
+#[doc(hidden)]
+pub mod fuzzing;
 mod ids;
 mod index;
 mod lock;
@@ -19,6 +21,7 @@ mod schedule;
 mod settings;
 mod spool;
 pub mod store;
+pub mod verify;
 mod write;
 
 pub use engine::LogSpool;

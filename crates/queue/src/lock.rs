@@ -53,6 +53,37 @@ impl SpoolLock {
     }
 }
 
+impl SpoolLock {
+    /// Takes the lock to look at the spool, which may lie on a filesystem that is read-only by now. Without a lock file
+    /// (and none can be made) there is nobody to keep out.
+    pub(crate) fn take_to_read(dir: &Path) -> Result<Option<Self>, StartError> {
+        let error = match Self::take(dir) {
+            Ok(lock) => return Ok(Some(lock)),
+            Err(StartError::Io { source, .. }) => source,
+            Err(error) => return Err(error),
+        };
+        let path = dir.join("lock");
+        match File::open(&path) {
+            Ok(file) => {
+                let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+                match locked {
+                    Ok(()) => Ok(Some(Self(file))),
+                    Err(_) => Err(StartError::Locked {
+                        dir: dir.to_owned(),
+                        pid: "unknown".to_owned(),
+                    }),
+                }
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && dir.is_dir() => Ok(None),
+            Err(_) => Err(StartError::Io {
+                what: "open",
+                path,
+                source: error,
+            }),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -375,4 +375,4 @@ const INLINE_MAX: usize = 1 << 20;
 /// Messages in memory at which the replay writes to sled.
 const REPLAYED_MAX: usize = 10_000;
 /// The layout of the index; another one is rebuilt.
-const INDEX_VERSION: u16 = 1;
+pub(crate) const INDEX_VERSION: u16 = 1;

@@ -84,6 +84,13 @@ impl Tree {
         )))
     }
 
+    /// The spool and settings it was made for, and up to where in the log it is current.
+    pub(crate) fn made_for(&self) -> Option<(IVec, Position)> {
+        let settings = self.db.get(SETTINGS).ok()??;
+        let position = self.position(&settings)?;
+        Some((settings, position))
+    }
+
     pub(crate) fn live(&self) -> Vec<(u32, i64)> {
         let Ok(Some(value)) = self.db.get(LIVE) else {
             return Vec::new();

@@ -143,11 +143,10 @@ pub(crate) fn owner(named: Option<u128>, found: &[Found]) -> Option<u128> {
     named.or_else(|| ids().max_by_key(|id| (votes(*id), *id)))
 }
 
-/// The spool's id as the file `id` in `dir` has it; none when that is missing or is no id.
-pub(crate) fn read_id(store: &dyn Store, dir: &Path) -> Option<u128> {
-    let file = store.open(&dir.join(ID_FILE)).ok()?;
+/// The spool's id as the file `id` has it; none when it is no id.
+pub(crate) fn read_id(file: &dyn StoreFile) -> Option<u128> {
     let mut text = [0; ID_DIGITS];
-    let read = read_full(&*file, &mut text, 0).ok()?;
+    let read = read_full(file, &mut text, 0).ok()?;
     let text = std::str::from_utf8(&text[..read]).ok()?;
     let whole = text.len() == ID_DIGITS && text.bytes().all(|b| b.is_ascii_hexdigit());
     u128::from_str_radix(text, 16).ok().filter(|_| whole)
@@ -185,7 +184,8 @@ pub(crate) const HEADER_OCTETS: usize = 64;
 /// The format this program writes, and the newest it reads.
 pub(crate) const VERSION: u16 = 1;
 const MAGIC: &[u8; 8] = b"ONWARDLG";
-const ID_FILE: &str = "id";
+/// The file beside `log/` that names the spool.
+pub(crate) const ID_FILE: &str = "id";
 const ID_DIGITS: usize = 32;
 
 #[cfg(test)]
@@ -213,14 +213,15 @@ mod tests {
     #[test]
     fn an_id_is_read_back_and_half_of_one_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(read_id(&Disk, dir.path()), None);
+        let path = dir.path().join(ID_FILE);
+        let read = || read_id(&std::fs::File::open(&path).unwrap());
         for id in [0, 1 << 120 | 9] {
             write_id(&Disk, dir.path(), id).unwrap();
-            assert_eq!(read_id(&Disk, dir.path()), Some(id));
+            assert_eq!(read(), Some(id));
         }
         for text in ["", "12ab", "+123456789012345678901234567890ab"] {
-            std::fs::write(dir.path().join(ID_FILE), text).unwrap();
-            assert_eq!(read_id(&Disk, dir.path()), None, "{text}");
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(read(), None, "{text}");
         }
     }
 }

@@ -19,13 +19,15 @@ pub(crate) enum Mended {
     /// One octet of the header was bad; the payload is whole. Where that is in the piece.
     Header(Header, Range<usize>),
     /// The envelope of a message is whole, its body is not.
-    Envelope(Header, Commit),
+    Envelope(Header, Box<Commit>),
 }
 
 /// Looks at a damaged piece that should begin with the record at `position` and end where the next begins.
 pub(crate) fn mend(piece: &[u8], position: Position) -> Option<Mended> {
     match Header::decode(piece, position) {
-        Ok(header) => envelope(piece, &header).map(|commit| Mended::Envelope(header, commit)),
+        Ok(header) => {
+            envelope(piece, &header).map(|commit| Mended::Envelope(header, Box::new(commit)))
+        }
         Err(_) => header(piece, position)
             .map(|header| Mended::Header(header, Header::OCTETS..piece.len())),
     }

@@ -151,9 +151,7 @@ impl SegmentBytes {
                 let payload = range.start + payload.start..range.start + payload.end;
                 Item::Mended(header, payload)
             }
-            Some(Mended::Envelope(header, commit)) => {
-                Item::Envelope(header, Box::new(commit), range)
-            }
+            Some(Mended::Envelope(header, commit)) => Item::Envelope(header, commit, range),
             None => Item::Damage(range),
         }
     }

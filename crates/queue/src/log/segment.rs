@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 
 use crate::log::committer::write_end;
 use crate::log::header::{
-    Found, HeaderRead, Misfit, SegmentHeader, VERSION, file_name, is_segment, owner, read_id,
-    write_id,
+    Found, HeaderRead, ID_FILE, Misfit, SegmentHeader, VERSION, file_name, is_segment, owner,
+    read_id, write_id,
 };
 use crate::log::recovery::SegmentBytes;
 use crate::settings::StartError;
@@ -267,7 +267,8 @@ fn newest_format(found: &[Found]) -> Result<(), StartError> {
 /// The spool's id: as it stands in its file, else as most segments say, else a new one.
 fn name_spool(store: &dyn Store, log: &Path, found: &[Found]) -> Result<u128, StartError> {
     let dir = log.parent().unwrap_or(log);
-    let named = read_id(store, dir);
+    let file = store.open(&dir.join(ID_FILE)).ok();
+    let named = file.and_then(|file| read_id(&*file));
     let id = owner(named, found).unwrap_or_else(rand::random);
     if named.is_none() {
         write_id(store, dir, id).map_err(|source| StartError::Io {
