@@ -5,7 +5,7 @@
 //! queue. It cannot loop, because a notice has a null sender and a null sender is never told anything.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use bounce::{Excerpt, Kind, Notice, Report};
 use bytes::Bytes;
 use delivery::{BodyError, SiteEvent, Want, Work};
 use envelope::{
-    Claim, Diagnosis, Domain, EnhancedStatus, Host, Leg, Mailbox, Message, MessageId, Notify,
+    Claim, Diagnosis, Domain, EnhancedStatus, Host, Lease, Leg, Mailbox, Message, MessageId, Notify,
     Outcome, Reply, ReversePath, Timestamp,
 };
 use queue::{
@@ -39,6 +39,8 @@ pub(crate) struct Desk<S> {
     pub(crate) trouble: OnceLock<Trouble>,
     /// The moment of the last claim, in milliseconds: what became due after it has not been seen.
     pub(crate) claimed_at: AtomicU64,
+    /// The last claim has not told of all that is overdue.
+    pub(crate) overdue_left: AtomicBool,
 }
 
 /// See [`Desk::trouble`].
@@ -51,7 +53,8 @@ impl<S: Spool> Work for Desk<S> {
     type Body = Body<S::Reader>;
 
     async fn claim(&self, want: &Want) -> Vec<Claim> {
-        self.tell_overdue().await;
+        let left = self.tell_overdue().await;
+        self.overdue_left.store(left, Ordering::Relaxed);
         let now = now();
         self.claimed_at.store(now.unix_millis(), Ordering::Relaxed);
         let want = queue::Want {
@@ -78,11 +81,12 @@ impl<S: Spool> Work for Desk<S> {
     async fn settle(&self, claim: Claim, outcome: Outcome) {
         let now = now();
         let leg = attempt(&claim, claim.attempts + 1, now);
+        let lease = claim.lease.clone();
         let result = match outcome {
             Outcome::Delivered(diagnosis) => {
                 let dsn = self.relayed_notice(&claim, &diagnosis, now).await;
                 self.log.write(Event::Delivered { leg, diagnosis });
-                self.spool.complete(claim.lease, dsn).await
+                self.complete_delivered(claim.lease, dsn).await
             }
             Outcome::Deferred(diagnosis) => {
                 let next = self.next_due(&claim, now);
@@ -100,21 +104,26 @@ impl<S: Spool> Work for Desk<S> {
                 self.spool.reschedule(claim.lease, next, update).await
             }
             Outcome::Failed(diagnosis) => {
-                let dsn = self.notice(Kind::Failed, &claim, &diagnosis, now).await;
+                let failed = diagnosis.clone();
                 self.log.write(Event::Failed { leg, diagnosis });
+                let dsn = self.notice(Kind::Failed, &claim, &failed, now).await;
                 self.spool.complete(claim.lease, dsn).await
             }
         };
-        report(result);
+        self.report(lease, result).await;
     }
 
     async fn release(&self, claims: Vec<Claim>) {
         for claim in claims {
-            report(self.spool.release(claim.lease).await);
+            let result = self.spool.release(claim.lease.clone()).await;
+            self.report(claim.lease, result).await;
         }
     }
 
     async fn wait(&self, _want: &Want) {
+        if self.overdue_left.load(Ordering::Relaxed) {
+            return;
+        }
         // From the last claim on, not from now: what became due in between would be waited past.
         let seen = Timestamp::from_unix_millis(self.claimed_at.load(Ordering::Relaxed));
         let pause = match self.spool.next_due(seen).await {
@@ -159,21 +168,21 @@ impl<R: BodyReader> delivery::Body for Body<R> {
 }
 
 impl<S: Spool> Desk<S> {
-    /// Sees to the legs whose time is over or whose sender waits for word, a batch at a time.
-    async fn tell_overdue(&self) {
-        loop {
-            let batch = self.spool.overdue(OVERDUE_BATCH, self.lease, now()).await;
-            let batch = batch.unwrap_or_else(|error| {
-                tracing::error!(%error, "cannot look for overdue mail");
-                Vec::new()
-            });
-            if batch.is_empty() {
-                return;
-            }
-            for overdue in batch {
-                report(self.tell(overdue).await);
-            }
+    /// Sees to some of the legs whose time is over or whose sender waits for word; says whether there may be more.
+    /// Not to all at once: when a hundred thousand legs come to their time together, other mail must not wait for that.
+    async fn tell_overdue(&self) -> bool {
+        let batch = self.spool.overdue(OVERDUE_BATCH, self.lease, now()).await;
+        let batch = batch.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot look for overdue mail");
+            Vec::new()
+        });
+        let may_be_more = batch.len() == OVERDUE_BATCH;
+        for overdue in batch {
+            let lease = overdue.claim.lease.clone();
+            let result = self.tell(overdue).await;
+            self.report(lease, result).await;
         }
+        may_be_more
     }
 
     async fn tell(&self, overdue: Overdue) -> Result<(), Error> {
@@ -189,7 +198,8 @@ impl<S: Spool> Desk<S> {
             .get()
             .and_then(|trouble| trouble(claim.leg.target.host()));
         let words = trouble.as_ref().map_or_else(|| last.clone(), in_words);
-        let diagnosis = overdue_diagnosis(why, &words, now.since(claim.message.arrived));
+        let words = for_sender(&words, &claim.leg);
+        let diagnosis = overdue_diagnosis(why, words, now.since(claim.message.arrived));
         if why == Why::Warn {
             let dsn = self.notice(Kind::Delayed, &claim, &diagnosis, now).await;
             let update = Update {
@@ -200,12 +210,42 @@ impl<S: Spool> Desk<S> {
             };
             return self.spool.reschedule(claim.lease, due, update).await;
         }
-        let dsn = self.notice(Kind::Failed, &claim, &diagnosis, now).await;
-        self.log.write(Event::Failed {
-            leg: attempt(&claim, claim.attempts, now),
-            diagnosis,
-        });
+        let leg = attempt(&claim, claim.attempts, now);
+        let failed = diagnosis.clone();
+        self.log.write(Event::Failed { leg, diagnosis });
+        let dsn = self.notice(Kind::Failed, &claim, &failed, now).await;
         self.spool.complete(claim.lease, dsn).await
+    }
+
+    /// The leg has ended, whatever becomes of the notice: left open, it would be delivered again.
+    async fn complete_delivered(&self, lease: Lease, dsn: Option<Dsn>) -> Result<(), Error> {
+        if dsn.is_some() {
+            match self.spool.complete(lease.clone(), dsn).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    tracing::error!(leg = %lease.leg, %error, "cannot queue a notice of success");
+                }
+            }
+        }
+        self.spool.complete(lease, None).await
+    }
+
+    /// A lease that was lost is no trouble: whoever has the leg now sees to it. After any other error the leg comes
+    /// out again soon, and not only when its lease would end.
+    async fn report(&self, mut lease: Lease, result: Result<(), Error>) {
+        match result {
+            Ok(()) => {}
+            Err(Error::Fenced(leg)) => {
+                tracing::debug!(%leg, "lease lost: the leg has another owner");
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot write an outcome to the queue; it will be tried again");
+                let soon = now().plus(TROUBLE_PAUSE);
+                if let Err(error) = self.spool.extend(&mut lease, soon).await {
+                    tracing::debug!(%error, "the leg has another owner, or has ended");
+                }
+            }
+        }
     }
 
     /// A success notice, when the sender wants one and the next hop will not send it (RFC 3461 §5.2.2).
@@ -433,6 +473,16 @@ fn in_words(diagnosis: &Diagnosis) -> String {
     }
 }
 
+/// What [`in_words`] made, less the host where that would tell the sender where a forward goes.
+fn for_sender<'a>(words: &'a str, leg: &Leg) -> &'a str {
+    match words.split_once("]:") {
+        Some((host, rest)) if leg.target != leg.recipient && !host.contains(' ') => {
+            rest.split_once(": ").map_or("", |(_port, words)| words)
+        }
+        _ => words,
+    }
+}
+
 fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Failed => "failed",
@@ -441,17 +491,12 @@ fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-/// A lease that was lost is no trouble: whoever has the leg now sees to it.
-fn report(result: Result<(), Error>) {
-    match result {
-        Ok(()) => {}
-        Err(Error::Fenced(leg)) => tracing::debug!(%leg, "lease lost: the leg has another owner"),
-        Err(error) => {
-            tracing::error!(%error, "cannot write an outcome to the queue; it will be tried again")
-        }
-    }
-}
-
+/// Notices made before other mail gets its turn.
 const OVERDUE_BATCH: usize = 100;
+/// How long a leg rests whose outcome could not be written.
+const TROUBLE_PAUSE: Duration = Duration::from_mins(1);
 /// Nothing is forgotten for longer than this, whatever went wrong with a wake-up.
 const WAIT_MAX: Duration = Duration::from_mins(1);
+
+#[cfg(test)]
+mod tests;

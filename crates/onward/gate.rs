@@ -129,6 +129,7 @@ impl<S: Spool> Gate<S> {
     ) -> Verdict {
         if let Verdict::Refuse(reply) | Verdict::Close(reply) = &decision.verdict {
             self.log.write(Event::Refused {
+                id: None,
                 client: client.peer,
                 stage,
                 rule: decision.rule,

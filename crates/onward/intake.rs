@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use envelope::{Envelope, LegId, Message, MessageId, Reply, Timestamp};
+use envelope::{Envelope, Leg, LegId, Message, MessageId, Reply, Timestamp};
 use forwarder::{HeaderScan, LoopVerdict, Plan, PlannedLeg, trace};
 use queue::{BodyWriter, Error, IdSource, Spool};
 use smtp_in::Client;
@@ -24,23 +24,23 @@ pub(crate) struct Intake<S> {
 
 /// A message on its way in, under the routing of the moment its data began.
 pub(crate) struct Draft<S: Spool> {
-    id: MessageId,
-    client: Client,
-    envelope: Envelope,
+    about: About,
     plan: Plan,
     scan: HeaderScan,
     /// The first octets, kept only when some legs could go round and others not.
     head: Vec<u8>,
     writer: S::Writer,
-    intake: Shares<S>,
-}
-
-/// What a draft needs of its intake.
-struct Shares<S> {
     spool: Arc<S>,
     desk: Arc<Desk<S>>,
-    log: Log,
     received_max: u32,
+}
+
+/// What is known of the message before its body, and the log that hears of it.
+struct About {
+    id: MessageId,
+    client: Client,
+    envelope: Envelope,
+    log: Log,
 }
 
 impl<S: Spool> smtp_in::Intake for Intake<S> {
@@ -64,20 +64,21 @@ impl<S: Spool> smtp_in::Intake for Intake<S> {
             .write(received.into_bytes())
             .await
             .map_err(|error| refusal(id, &error))?;
-        Ok(Draft {
+        let about = About {
             id,
             client: client.clone(),
             envelope: envelope.clone(),
+            log: self.log.clone(),
+        };
+        Ok(Draft {
+            about,
             plan,
             scan: HeaderScan::new(),
             head: Vec::new(),
             writer,
-            intake: Shares {
-                spool: Arc::clone(&self.spool),
-                desk: Arc::clone(&self.desk),
-                log: self.log.clone(),
-                received_max: self.received_max,
-            },
+            spool: Arc::clone(&self.spool),
+            desk: Arc::clone(&self.desk),
+            received_max: self.received_max,
         })
     }
 }
@@ -109,93 +110,52 @@ impl<S: Spool> Intake<S> {
 impl<S: Spool> smtp_in::Draft for Draft<S> {
     async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Reply> {
         self.scan.feed(&chunk);
-        if self.envelope.recipients.len() > 1 && self.head.len() < bounce::HEADER_OCTETS_MAX {
+        let several = self.about.envelope.recipients.len() > 1;
+        if several && self.head.len() < bounce::HEADER_OCTETS_MAX {
             let room = bounce::HEADER_OCTETS_MAX - self.head.len();
             self.head.extend_from_slice(&chunk[..room.min(chunk.len())]);
         }
-        self.writer
-            .write(chunk)
-            .await
-            .map_err(|error| refusal(self.id, &error))
+        let written = self.writer.write(chunk).await;
+        written.map_err(|error| refusal(self.about.id, &error))
     }
 
     async fn commit(mut self) -> Reply {
         self.scan.finish();
-        let now = now();
-        let message = self.message(now);
-        match self.plan.check_loops(&self.scan, self.intake.received_max) {
-            LoopVerdict::Clear => {}
-            LoopVerdict::Refuse(reply) => return self.refused(reply),
-            LoopVerdict::Split(looping) => {
-                if let Err(error) =
-                    tell_looping(&self.intake.desk, &message, looping, &self.head).await
-                {
-                    return refusal(self.id, &error);
-                }
-            }
+        let message = self.about.message(self.writer.len(), now());
+        self.about.log_received(&message);
+        let looping = match self.plan.check_loops(&self.scan, self.received_max) {
+            LoopVerdict::Clear => Vec::new(),
+            LoopVerdict::Refuse(reply) => return self.about.refused("loop", reply),
+            LoopVerdict::Split(looping) => looping,
+        };
+        let Self {
+            about,
+            plan,
+            head,
+            writer,
+            spool,
+            desk,
+            ..
+        } = self;
+        let stored = async {
+            tell_looping(&desk, &message, looping, &head).await?;
+            remember(&*spool, &plan).await?;
+            store(&*spool, &about, plan, writer, message).await
+        };
+        match stored.await {
+            Ok(reply) => reply,
+            Err(error) => about.refused("spool", refusal(about.id, &error)),
         }
-        self.store(message, now)
-            .await
-            .unwrap_or_else(|(id, error)| refusal(id, &error))
     }
 }
 
-impl<S: Spool> Draft<S> {
-    /// Everything that the 250 promises, in the order in which a crash may cut it off: a token or a notice without
-    /// its message does no harm.
-    async fn store(self, message: Message, now: Timestamp) -> Result<Reply, (MessageId, Error)> {
-        let id = self.id;
-        let failed = |error| (id, error);
-        let Shares { spool, log, .. } = self.intake;
-        for token in &self.plan.tokens {
-            let sender = token.sender.to_string();
-            spool
-                .remember(&token.token, &sender, token.expires)
-                .await
-                .map_err(failed)?;
-        }
-        let received = Event::Received {
-            id,
-            client: self.client.peer,
-            hello: self
-                .client
-                .hello
-                .as_ref()
-                .map(|hello| hello.name.to_string())
-                .unwrap_or_default(),
-            tls: self.client.tls.map(|tls| tls.version.to_owned()),
-            sender: message.reverse_path.clone(),
-            recipients: self.envelope.recipients.len(),
-            size: message.size,
-        };
-        let discarded = self.plan.discarded.clone();
-        let legs = self.plan.into_legs();
-        let forwarded = forwarded(id, &legs);
-        let nothing_to_keep = legs.is_empty();
-        if !nothing_to_keep {
-            spool
-                .commit(self.writer, message, legs, now)
-                .await
-                .map_err(failed)?;
-        }
-        log.write(received);
-        forwarded.into_iter().for_each(|event| log.write(event));
-        discarded
-            .into_iter()
-            .for_each(|recipient| log.write(Event::Discarded { id, recipient }));
-        Ok(if nothing_to_keep {
-            replies::discarded(id)
-        } else {
-            replies::queued(id)
-        })
-    }
-
-    fn message(&self, now: Timestamp) -> Message {
+impl About {
+    fn message(&self, size: u64, arrived: Timestamp) -> Message {
         Message {
             id: self.id,
-            arrived: now,
+            arrived,
             reverse_path: self.envelope.reverse_path.clone(),
-            size: self.writer.len(),
+            size,
             body: self.envelope.body,
             smtputf8: self.envelope.smtputf8,
             ret: self.envelope.ret,
@@ -203,11 +163,27 @@ impl<S: Spool> Draft<S> {
         }
     }
 
-    fn refused(&self, reply: Reply) -> Reply {
-        self.intake.log.write(Event::Refused {
+    fn log_received(&self, message: &Message) {
+        let hello = self.client.hello.as_ref();
+        self.log.write(Event::Received {
+            id: self.id,
+            client: self.client.peer,
+            hello: hello
+                .map(|hello| hello.name.to_string())
+                .unwrap_or_default(),
+            tls: self.client.tls.map(|tls| tls.version.to_owned()),
+            sender: message.reverse_path.clone(),
+            recipients: self.envelope.recipients.len(),
+            size: message.size,
+        });
+    }
+
+    fn refused(&self, rule: &'static str, reply: Reply) -> Reply {
+        self.log.write(Event::Refused {
+            id: Some(self.id),
             client: self.client.peer,
             stage: "message",
-            rule: "loop",
+            rule,
             sender: Some(self.envelope.reverse_path.clone()),
             recipient: None,
             reply: reply.clone(),
@@ -216,7 +192,40 @@ impl<S: Spool> Draft<S> {
     }
 }
 
-/// Some recipients' mail goes round, others' does not: the sender is told of the former.
+/// Commits the legs: after this the 250 may be said. What is logged before is true whatever comes of it.
+async fn store<S: Spool>(
+    spool: &S,
+    about: &About,
+    plan: Plan,
+    writer: S::Writer,
+    message: Message,
+) -> Result<Reply, Error> {
+    let About { id, log, .. } = about;
+    for recipient in &plan.discarded {
+        let recipient = recipient.clone();
+        log.write(Event::Discarded { id: *id, recipient });
+    }
+    let legs = plan.into_legs();
+    if legs.is_empty() {
+        return Ok(replies::discarded(*id));
+    }
+    forwarded(*id, &legs).for_each(|event| log.write(event));
+    let due = message.arrived;
+    spool.commit(writer, message, legs, due).await?;
+    Ok(replies::queued(*id))
+}
+
+/// Keeps senders that SRS could not express. A token without its message does no harm, so it goes first.
+async fn remember<S: Spool>(spool: &S, plan: &Plan) -> Result<(), Error> {
+    for token in &plan.tokens {
+        let sender = token.sender.to_string();
+        spool.remember(&token.token, &sender, token.expires).await?;
+    }
+    Ok(())
+}
+
+/// Some recipients' mail goes round, others' does not: the sender is told of the former. A notice without its message
+/// does no harm either: the client sends again.
 async fn tell_looping<S: Spool>(
     desk: &Desk<S>,
     message: &Message,
@@ -229,10 +238,10 @@ async fn tell_looping<S: Spool>(
     Ok(())
 }
 
-fn forwarded(id: MessageId, legs: &[envelope::Leg]) -> Vec<Event> {
-    let numbered = legs.iter().zip(0u32..);
-    numbered
-        .map(|(leg, number)| Event::Forwarded {
+fn forwarded(id: MessageId, legs: &[Leg]) -> impl Iterator<Item = Event> {
+    legs.iter()
+        .zip(0u32..)
+        .map(move |(leg, number)| Event::Forwarded {
             id: LegId {
                 message: id,
                 number,
@@ -241,7 +250,6 @@ fn forwarded(id: MessageId, legs: &[envelope::Leg]) -> Vec<Event> {
             target: leg.target.clone(),
             sender: leg.reverse_path.clone(),
         })
-        .collect()
 }
 
 fn received(

@@ -18,7 +18,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -198,6 +198,7 @@ fn desk(
         bounce_octets_max: usize::try_from(config.limits.bounce_size.0).unwrap_or(usize::MAX),
         trouble: OnceLock::new(),
         claimed_at: AtomicU64::new(0),
+        overdue_left: AtomicBool::new(false),
     }
 }
 

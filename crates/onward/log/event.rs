@@ -26,6 +26,7 @@ pub(crate) enum Event {
     ConnectionClosed { client: SocketAddr, reason: String },
     /// A command or a message was refused.
     Refused {
+        id: Option<MessageId>,
         client: SocketAddr,
         stage: &'static str,
         rule: &'static str,
@@ -33,7 +34,8 @@ pub(crate) enum Event {
         recipient: Option<String>,
         reply: Reply,
     },
-    /// A message is on stable storage and was answered 250.
+    /// A message came in whole. It is answered 250 as soon as it is on stable storage; if that fails, a `refused` with
+    /// its id follows.
     Received {
         id: MessageId,
         client: SocketAddr,
@@ -128,6 +130,7 @@ impl Event {
             | Self::Discarded { id, .. }
             | Self::Bounced { id, .. }
             | Self::NotBounced { id, .. } => Some(*id),
+            Self::Refused { id, .. } => *id,
             Self::Forwarded { id, .. } => Some(id.message),
             Self::Delivered { leg, .. } | Self::Deferred { leg, .. } | Self::Failed { leg, .. } => {
                 Some(leg.id.message)
@@ -162,6 +165,7 @@ impl Event {
                 sender,
                 recipient,
                 reply,
+                ..
             } => {
                 out.text("client", client);
                 out.text("stage", stage);
@@ -198,8 +202,10 @@ impl Event {
                 out.text("sender", sender);
             }
             Self::Discarded { recipient, .. } => out.text("to", recipient),
-            Self::Delivered { leg, diagnosis } | Self::Failed { leg, diagnosis } => {
-                attempt(out, leg, diagnosis)
+            Self::Delivered { leg, diagnosis } => attempt(out, leg, diagnosis),
+            Self::Failed { leg, diagnosis } => {
+                attempt(out, leg, diagnosis);
+                out.text("reason", &diagnosis.text);
             }
             Self::Deferred {
                 leg,
@@ -207,6 +213,7 @@ impl Event {
                 next,
             } => {
                 attempt(out, leg, diagnosis);
+                out.text("reason", &diagnosis.text);
                 out.text("next", next);
             }
             Self::Bounced {
@@ -243,9 +250,6 @@ fn attempt(out: &mut dyn Fields, leg: &Attempt, diagnosis: &Diagnosis) {
     optional(out, "host", diagnosis.host.as_ref());
     out.text("status", &diagnosis.status);
     optional(out, "reply", diagnosis.reply.as_ref());
-    if !diagnosis.text.is_empty() {
-        out.text("reason", &diagnosis.text);
-    }
     out.number("attempt", u64::from(leg.attempt));
     out.number(
         "delay_ms",
