@@ -145,7 +145,11 @@ impl PlannedLeg<'_> {
                 status: (self.flags & 64 != 0).then_some(status),
                 text: self.told(self.reply),
             }),
-            host: (self.flags & 128 != 0).then(|| self.told(self.host)),
+            // Where a recipient's mail goes that is not forwarded is public, even if another's is forwarded there.
+            host: (self.flags & 128 != 0).then(|| match self.flags & 1 {
+                0 => self.told(self.host),
+                _ => "mx.example.org[192.0.2.1]:25".to_owned(),
+            }),
             dsn_relayed: false,
         }
     }

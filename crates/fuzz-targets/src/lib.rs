@@ -15,9 +15,11 @@ mod command;
 mod dot;
 mod forwards;
 mod input;
+mod memory;
 mod proxy;
 mod reply;
 mod server;
+mod spool;
 mod srs;
 
 pub use input::xorshift;
@@ -41,8 +43,11 @@ pub const TARGETS: &[Target] = &[
     target("header", forwards::check_header),
     target("mailbox", command::check_mailbox),
     target("proxy", proxy::check),
+    target("record", spool::check_record),
     target("reply", reply::check),
+    target("segment", spool::check_segment),
     target("server", server::check),
+    target("spool", spool::check_spool),
     target("srs", srs::check),
 ];
 

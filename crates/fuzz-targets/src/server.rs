@@ -260,7 +260,11 @@ impl<'a> Driver<'a> {
     fn assert_same(&self, other: &Self) {
         // What lies behind a refused DATA already is no command; whether it does is a matter of the split.
         let told = "DATA must be the last";
-        let outputs = [&self.output, &other.output].map(|o| String::from_utf8_lossy(o));
+        // Of a body that is too large and has a bare newline too, either is told: what shows first.
+        let outputs = [&self.output, &other.output].map(|output| {
+            let text = String::from_utf8_lossy(output);
+            text.replace("552 5.3.4 Message over 400 octets", BARE_NEWLINE)
+        });
         if outputs.iter().any(|output| output.contains(told)) {
             return;
         }
@@ -294,6 +298,7 @@ fn refusal(code: u16) -> Reply {
 }
 
 const SIZE_MAX: u64 = 400;
+const BARE_NEWLINE: &str = "554 5.6.0 Bare CR or LF in the message";
 const RECIPIENTS_MAX: usize = 3;
 
 // Bits of `Plan::flags`.
