@@ -131,6 +131,21 @@ impl LogSpool {
         })
     }
 
+    /// Makes the index anew from the log, and opens the spool. What only the old index knows (messages whose log segment is
+    /// gone) is written to the log first. Blocks.
+    pub fn rebuild(settings: Settings, now: Timestamp) -> Result<Self, StartError> {
+        Self::open(settings.clone(), now)?.close();
+        let lock = SpoolLock::take(&settings.dir)?;
+        let path = settings.dir.join("index");
+        Disk.remove_dir(&path).map_err(|source| StartError::Io {
+            what: "remove",
+            path,
+            source,
+        })?;
+        drop(lock);
+        Self::open(settings, now)
+    }
+
     /// Writes out what is in memory and lets the spool go; every later call is [`Error::Closed`]. Dropping the spool
     /// does the same. Blocks.
     pub fn close(&self) {
@@ -218,7 +233,7 @@ impl Shared {
     /// Sees to a message whose body was found damaged: at once when it is in memory, else the keeper will.
     pub(crate) fn body_damaged(&self, id: MessageId, reason: &str) {
         let mut state = self.state.lock();
-        if state.messages.contains_key(&id) {
+        if state.messages.contains_key(&id) && !state.settling.has_message(id) {
             set_aside(&mut state, &self.log, id, reason);
         } else {
             state.damaged.push((id, reason.to_owned()));

@@ -107,17 +107,14 @@ impl Spool for LogSpool {
                 self.wakeups.notify_one();
                 Ok(())
             }
-            Some(dsn) => {
-                let state = new(&self.shared.state.lock().leased(&lease)?.1.row.state);
-                self.append_dsn(&lease, dsn, Some(state)).await
-            }
+            Some(dsn) => self.append_dsn(&lease, dsn, |old| Some(new(old))).await,
         }
     }
 
     async fn complete(&self, lease: Lease, dsn: Option<Dsn>) -> Result<(), Error> {
         match dsn {
             None => self.change(&lease, |_| None),
-            Some(dsn) => self.append_dsn(&lease, dsn, None).await,
+            Some(dsn) => self.append_dsn(&lease, dsn, |_| None).await,
         }
     }
 
@@ -241,14 +238,8 @@ impl LogSpool {
     /// Hands a commit to the log and waits until it is durable and applied.
     async fn append_commit(&self, commit: Commit, body: Option<Bytes>) -> Result<(), Error> {
         let (payload, commit) = commit.into_payload(body.clone());
-        let octets_max = self.shared.settings.segment_bytes / 2;
-        if payload.octets > octets_max {
-            return Err(Error::TooLarge {
-                what: "message with its recipients",
-                max: octets_max as usize,
-            });
-        }
-        let effect = Effect::Commit(Box::new(commit), body);
+        self.check_payload(&payload)?;
+        let effect = Effect::Commit(Box::new(commit), body, None);
         answered(self.shared.log.append(payload, Some(effect)).await).map(|_| ())
     }
 
@@ -257,19 +248,40 @@ impl LogSpool {
         &self,
         lease: &Lease,
         dsn: Dsn,
-        state: Option<LegState>,
+        state: impl FnOnce(&LegState) -> Option<LegState>,
     ) -> Result<(), Error> {
-        let since = self.shared.state.lock().leased(lease)?.0.since;
         let mut writer = self.begin_anyway(dsn.message.id);
         writer.write(dsn.body).await?;
         let parts = writer.finish().await?;
         let mut commit = new_commit(dsn.message, dsn.legs, dsn.first_due, &parts)?;
-        commit.also = Some(Change {
-            leg: lease.leg,
-            since,
-            state,
-        });
-        self.append_commit(commit, parts.inline).await
+        let answer = {
+            let index = self.shared.state.lock();
+            let (entry, leg) = index.leased(lease)?;
+            commit.also = Some(Change {
+                leg: lease.leg,
+                since: entry.since,
+                state: state(&leg.row.state),
+            });
+            let (payload, commit) = commit.into_payload(parts.inline.clone());
+            self.check_payload(&payload)?;
+            // Until the record is durable the leg stays as it is, but nobody may write its state behind the record.
+            let mark = index.settling.mark(lease.leg);
+            let mark = mark.ok_or(Error::Fenced(lease.leg))?;
+            let effect = Effect::Commit(Box::new(commit), parts.inline.clone(), Some(mark));
+            self.shared.log.append(payload, Some(effect))
+        };
+        answered(answer.await).map(|_| ())
+    }
+
+    fn check_payload(&self, payload: &Payload) -> Result<(), Error> {
+        let max = self.shared.settings.segment_bytes / 2;
+        match payload.octets > max {
+            true => Err(Error::TooLarge {
+                what: "message with its recipients",
+                max: max as usize,
+            }),
+            false => Ok(()),
+        }
     }
 
     fn begin_anyway(&self, id: MessageId) -> LogWriter {
@@ -287,6 +299,9 @@ impl LogSpool {
     ) -> Result<(), Error> {
         let mut index = self.shared.state.lock();
         let (entry, leg) = index.leased(lease)?;
+        if index.settling.has_leg(lease.leg) {
+            return Err(Error::Fenced(lease.leg));
+        }
         let change = Change {
             leg: lease.leg,
             since: entry.since,

@@ -11,10 +11,11 @@ use std::collections::{HashSet, VecDeque};
 
 use bytes::Bytes;
 use envelope::MessageId;
+use parking_lot::MutexGuard;
 use tokio::sync::oneshot;
 
 use crate::index::keeper::Keeper;
-use crate::index::state::Effect;
+use crate::index::state::{Effect, State};
 use crate::log::codec::{Change, Commit, Extent, Token, chunk_front, chunk_owner};
 use crate::log::committer::{Answer, LogHandle};
 use crate::log::record::{Header, Kind, Payload};
@@ -175,7 +176,7 @@ impl Work {
                     .quarantine
                     .piece(self.segment, range.start, bytes, DAMAGED_BODY);
                 if let Some(also) = &commit.also {
-                    self.keep_change(keeper, log, also);
+                    self.keep_change(keeper, log, also)?;
                 }
                 return self.keep_message(keeper, log, commit.row.message.id);
             }
@@ -184,15 +185,14 @@ impl Work {
         let understood = match header.kind {
             Some(Kind::Commit) => Commit::decode(payload).map(|commit| {
                 if let Some(also) = &commit.also {
-                    self.keep_change(keeper, log, also);
+                    self.keep_change(keeper, log, also)?;
                 }
                 self.keep_message(keeper, log, commit.row.message.id)
             }),
             Some(Kind::Chunk) => chunk_owner(payload).map(|id| self.keep_message(keeper, log, id)),
-            Some(Kind::Change) => Change::decode(payload).map(|change| {
-                self.keep_change(keeper, log, &change);
-                Ok(())
-            }),
+            Some(Kind::Change) => {
+                Change::decode(payload).map(|change| self.keep_change(keeper, log, &change))
+            }
             Some(Kind::Token) => Token::decode(payload).map(|token| {
                 self.keep_token(keeper, log, token);
                 Ok(())
@@ -216,7 +216,7 @@ impl Work {
         log: &LogHandle<Effect>,
         id: MessageId,
     ) -> Result<(), &'static str> {
-        if self.copied.contains(&id) || !keeper.load(id) {
+        if self.copied.contains(&id) || !keeper.try_load(id)? {
             return Ok(());
         }
         let body = match keeper.state.lock().messages.get(&id) {
@@ -231,7 +231,7 @@ impl Work {
         } else {
             (None, copy_chunks(keeper, log, id, &body)?)
         };
-        let state = keeper.state.lock();
+        let state = settled(keeper, log, id)?;
         let Some(entry) = state
             .messages
             .get(&id)
@@ -259,16 +259,21 @@ impl Work {
     }
 
     /// Writes a leg's newest state, or its end, anew if a commit record of its message may stand in an older segment.
-    fn keep_change(&mut self, keeper: &Keeper, log: &LogHandle<Effect>, change: &Change) {
+    fn keep_change(
+        &mut self,
+        keeper: &Keeper,
+        log: &LogHandle<Effect>,
+        change: &Change,
+    ) -> Result<(), &'static str> {
         let numbers = keeper.segments.numbers();
         if !numbers
             .iter()
             .any(|n| (change.since..self.segment).contains(n))
         {
-            return;
+            return Ok(());
         }
-        keeper.load(change.leg.message);
-        let state = keeper.state.lock();
+        keeper.try_load(change.leg.message)?;
+        let state = settled(keeper, log, change.leg.message)?;
         let entry = state.messages.get(&change.leg.message);
         let leg = entry.and_then(|entry| entry.legs.get(&change.leg.number));
         let newest = Change {
@@ -278,6 +283,7 @@ impl Work {
         };
         self.answers
             .push(log.append(Payload::new(Kind::Change, vec![newest.encode()]), None));
+        Ok(())
     }
 
     fn keep_token(&mut self, keeper: &Keeper, log: &LogHandle<Effect>, token: Token) {
@@ -292,6 +298,17 @@ impl Work {
                 .push(log.append(payload, Some(Effect::Token(token))));
         }
     }
+}
+
+/// See [`Keeper::settled`].
+fn settled<'a>(
+    keeper: &'a Keeper,
+    log: &LogHandle<Effect>,
+    id: MessageId,
+) -> Result<MutexGuard<'a, State>, &'static str> {
+    keeper
+        .settled(log, id)
+        .map_err(|_| "the log cannot be written")
 }
 
 fn gather(keeper: &Keeper, body: &[Extent]) -> Result<Bytes, &'static str> {

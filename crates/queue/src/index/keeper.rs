@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use envelope::{Host, MessageId};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use sled::Batch;
 
 use crate::index::compact::Compactor;
@@ -108,8 +108,27 @@ impl Keeper {
         let found = std::mem::take(&mut self.state.lock().damaged);
         for (id, reason) in found {
             if let Some(log) = self.log.as_ref().filter(|_| self.load(id)) {
-                set_aside(&mut self.state.lock(), log, id, &reason);
+                if let Ok(mut state) = self.settled(log, id) {
+                    set_aside(&mut state, log, id, &reason);
+                }
             }
+        }
+    }
+
+    /// The state, with no leg of this message on its way to the disk: what it shows may be written behind.
+    pub(crate) fn settled(
+        &self,
+        log: &LogHandle<Effect>,
+        id: MessageId,
+    ) -> Result<MutexGuard<'_, State>, crate::Error> {
+        loop {
+            let state = self.state.lock();
+            if !state.settling.has_message(id) {
+                return Ok(state);
+            }
+            drop(state);
+            let barrier = log.barrier().blocking_recv();
+            barrier.map_err(|_| crate::Error::Closed)??;
         }
     }
 
@@ -236,18 +255,20 @@ impl Keeper {
 
     /// Brings a message into memory; says whether it is there now.
     pub(crate) fn load(&self, id: MessageId) -> bool {
+        self.try_load(id).unwrap_or(false)
+    }
+
+    /// As [`Keeper::load`], for those who must not take what cannot be read for what is not there.
+    pub(crate) fn try_load(&self, id: MessageId) -> Result<bool, &'static str> {
         if self.state.lock().messages.contains_key(&id) {
-            return true;
+            return Ok(true);
         }
-        let found = match self.tree.message(id) {
-            Ok(found) => found,
-            Err(e) => {
-                tracing::error!(message = %id, error = %e, "index row cannot be read");
-                None
-            }
-        };
-        let Some((row, legs)) = found else {
-            return false;
+        let found = self.tree.message(id).map_err(|e| {
+            tracing::error!(message = %id, error = %e, "index row cannot be read");
+            "the index cannot be read"
+        });
+        let Some((row, legs)) = found? else {
+            return Ok(false);
         };
         let mut state = self.state.lock();
         let stored = legs
@@ -255,7 +276,7 @@ impl Keeper {
             .map(|leg| state.stored_leg(&row.message, leg))
             .collect();
         state.put_in(id, Entry::new(row, legs, stored, false));
-        true
+        Ok(true)
     }
 
     /// Brings the next due legs of a host into memory.

@@ -31,6 +31,11 @@ impl State {
             if until > now {
                 break;
             }
+            if self.settling.has_leg(id) {
+                // Its end is on the way to the disk: no second owner now.
+                self.set_lease(id, Some(now.plus(SETTLING_PAUSE)), None);
+                continue;
+            }
             self.window.leases.remove(&(until, id));
             // The token stays: until somebody else claims it, its owner may still end it.
             self.set_lease(id, None, None);
@@ -161,7 +166,13 @@ impl State {
 
     pub(crate) fn release(&mut self, lease: &Lease) -> Result<(), Error> {
         self.leased(lease)?;
+        if self.settling.has_leg(lease.leg) {
+            return Err(Error::Fenced(lease.leg));
+        }
         self.set_lease(lease.leg, None, Some(0));
         Ok(())
     }
 }
+
+/// What is added to a lease that runs out while its end is on the way to the disk.
+const SETTLING_PAUSE: Duration = Duration::from_secs(1);

@@ -173,7 +173,9 @@ impl Keeper {
     }
 
     fn act(&self, log: &LogHandle<Effect>, id: LegId, action: Action, now: Timestamp) -> bool {
-        let mut state = self.state.lock();
+        let Ok(mut state) = self.settled(log, id.message) else {
+            return false;
+        };
         let Some(entry) = state.messages.get(&id.message) else {
             return false;
         };

@@ -12,6 +12,7 @@ use envelope::{LegId, Message, MessageId, Timestamp};
 
 use crate::cache::BodyCache;
 use crate::index::entry::{Entry, LegEntry, StoredLeg, deadline, place, placed};
+use crate::index::settling::{Mark, Settling};
 use crate::index::window::Window;
 use crate::log::codec::{Change, Commit, LegRow, MessageRow, Token};
 use crate::log::record::Position;
@@ -19,8 +20,8 @@ use crate::log::record::Position;
 /// What the log applies here when a record is durable.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// A new message, and its body for the cache.
-    Commit(Box<Commit>, Option<Bytes>),
+    /// A new message, and its body for the cache; a notice also holds the mark of the leg it speaks of.
+    Commit(Box<Commit>, Option<Bytes>, Option<Mark>),
     /// A message's records were written anew.
     Moved(Box<Commit>),
     /// A token.
@@ -38,6 +39,7 @@ pub(crate) struct State {
     pub(crate) tokens: HashMap<Box<str>, (Token, u32)>,
     /// Messages found damaged while not in memory, with the reason: for the keeper.
     pub(crate) damaged: Vec<(MessageId, String)>,
+    pub(crate) settling: Settling,
     /// Bodies that are being written: the segment of their first chunk.
     pub(crate) drafts: HashMap<MessageId, u32>,
     /// Octets in each segment that live messages need. A hint: the compactor looks for itself.
@@ -68,6 +70,7 @@ impl State {
             dirty: Vec::new(),
             tokens: HashMap::new(),
             damaged: Vec::new(),
+            settling: Settling::default(),
             drafts: HashMap::new(),
             live: BTreeMap::new(),
             end: Position::default(),
@@ -92,7 +95,7 @@ impl State {
     /// Applies one effect whose record is at `position`.
     pub(crate) fn apply(&mut self, position: Position, effect: Effect) {
         match effect {
-            Effect::Commit(commit, body) => {
+            Effect::Commit(commit, body, _mark) => {
                 if let Some(also) = &commit.also {
                     self.apply_change(also);
                 }

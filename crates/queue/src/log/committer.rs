@@ -334,6 +334,7 @@ impl<E: Send + 'static, S: Sink<E>> Writer<E, S> {
                     let _ = write_end(&*tail.file, tail.segment, tail.offset);
                 }
                 for append in &mut group {
+                    append.effect = None;
                     if let Some(answer) = append.answer.take() {
                         let _ = answer.send(Err(Error::Unknown(e.to_string())));
                         append.payload = None;

@@ -12,7 +12,7 @@ use crate::memory::{Event, History, Image, IndexCopy};
 
 /// The disk at a moment: what is fixed, and what is not.
 #[derive(Debug, Clone, Default)]
-pub struct Platter {
+pub(crate) struct Platter {
     names: Vec<(PathBuf, usize)>,
     unsynced_names: Vec<Event>,
     files: Vec<Content>,
@@ -52,16 +52,16 @@ enum IndexFate {
 
 /// A state after a power cut.
 #[derive(Debug)]
-pub struct State {
-    pub image: Image,
-    pub index: Vec<(PathBuf, Vec<u8>)>,
+pub(crate) struct State {
+    pub(crate) image: Image,
+    pub(crate) index: Vec<(PathBuf, Vec<u8>)>,
     /// For the text of a failure.
-    pub how: String,
+    pub(crate) how: String,
 }
 
 impl Platter {
     /// A disk that holds an image, all of it synced.
-    pub fn of(image: &Image) -> Self {
+    pub(crate) fn of(image: &Image) -> Self {
         let content = |bytes: &Arc<Vec<u8>>| Content {
             synced: Arc::clone(bytes),
             unsynced: Vec::new(),
@@ -74,7 +74,7 @@ impl Platter {
     }
 
     /// What is done to the disk.
-    pub fn apply(&mut self, event: &Event) {
+    pub(crate) fn apply(&mut self, event: &Event) {
         match event {
             Event::Create(_, file) => {
                 self.files.resize(*file + 1, Content::default());
@@ -92,7 +92,8 @@ impl Platter {
             Event::Rename(..) | Event::Remove(..) => self.unsynced_names.push(event.clone()),
             Event::SyncDir => {
                 for event in std::mem::take(&mut self.unsynced_names) {
-                    change_name(&mut self.names, &self.names.clone(), &event);
+                    let all = self.names.clone();
+                    change_name(&mut self.names, &all, &event);
                 }
             }
             Event::IndexWritten(copy) => self.written_index = Some(*copy),
@@ -102,12 +103,12 @@ impl Platter {
     }
 
     /// Whether a power cut now would lose anything.
-    pub fn is_unsettled(&self) -> bool {
+    pub(crate) fn is_unsettled(&self) -> bool {
         !self.unsynced_names.is_empty() || self.files.iter().any(|f| !f.unsynced.is_empty())
     }
 
     /// One of the states that a power cut now can leave.
-    pub fn cut(&self, history: &History, luck: &mut Luck) -> State {
+    pub(crate) fn cut(&self, history: &History, luck: &mut Luck) -> State {
         let fate = match luck.below(10) {
             0 | 1 => Fate::Lost,
             2 => Fate::Kept,
@@ -126,7 +127,8 @@ impl Platter {
             if kept {
                 change_name(&mut names, &all, event);
             }
-            change_name(&mut all, &all.clone(), event);
+            let before = all.clone();
+            change_name(&mut all, &before, event);
         }
         let image = names
             .into_iter()
@@ -153,7 +155,7 @@ impl Platter {
         let copy = |n: usize| -> &IndexCopy { &history.indexes[n] };
         let mut files = match fate {
             IndexFate::Missing => Vec::new(),
-            IndexFate::Older => (**copy(luck.below(synced + 1))).clone(),
+            IndexFate::Older => (**copy(synced)).clone(), //TODO
             _ => (**copy(synced)).clone(),
         };
         for (name, bytes) in &mut files {
@@ -213,7 +215,10 @@ impl Content {
                 continue;
             }
             let torn_at = at + luck.below(end - at + 1);
-            for sector in (at / sector * sector..end).step_by(sector).map(|at| at..at + sector) {
+            for sector in (at / sector * sector..end)
+                .step_by(sector)
+                .map(|at| at..at + sector)
+            {
                 let kept = match fate {
                     Fate::Lost => false,
                     Fate::Kept => true,
@@ -257,7 +262,10 @@ fn change_name(names: &mut Vec<(PathBuf, usize)>, all: &[(PathBuf, usize)], even
     match event {
         Event::Create(name, file) => names.push((name.clone(), *file)),
         Event::Rename(from, to) => {
-            let file = all.iter().find(|(name, _)| name == from).map(|(_, file)| *file);
+            let file = all
+                .iter()
+                .find(|(name, _)| name == from)
+                .map(|(_, file)| *file);
             let file = file.expect("a renamed file has a name");
             names.retain(|(name, found)| *found != file && name != to);
             names.push((to.clone(), file));

@@ -14,7 +14,7 @@ use queue::store::{Disk, Free, Store, StoreFile};
 
 /// What was done to the store. Files are numbered as they were made; names are below the root.
 #[derive(Debug, Clone)]
-pub enum Event {
+pub(crate) enum Event {
     Create(PathBuf, usize),
     Write {
         file: usize,
@@ -34,18 +34,18 @@ pub enum Event {
 }
 
 /// The files of an index: names below its folder, contents.
-pub type IndexCopy = Arc<Vec<(PathBuf, Vec<u8>)>>;
+pub(crate) type IndexCopy = Arc<Vec<(PathBuf, Vec<u8>)>>;
 /// Names and contents.
-pub type Image = BTreeMap<PathBuf, Arc<Vec<u8>>>;
+pub(crate) type Image = BTreeMap<PathBuf, Arc<Vec<u8>>>;
 
 #[derive(Debug, Default)]
-pub struct History {
-    pub events: Vec<Event>,
-    pub indexes: Vec<IndexCopy>,
+pub(crate) struct History {
+    pub(crate) events: Vec<Event>,
+    pub(crate) indexes: Vec<IndexCopy>,
 }
 
 #[derive(Debug, Clone)]
-pub struct Memory {
+pub(crate) struct Memory {
     root: PathBuf,
     inner: Arc<Mutex<Inner>>,
     /// How long a sync takes: batches gather meanwhile.
@@ -68,7 +68,7 @@ struct IndexFile(Memory, usize, Arc<dyn StoreFile>);
 
 impl Memory {
     /// A store for the spool in `root`, holding `image`.
-    pub fn new(root: &Path, image: &Image, recorded: bool, sync_takes: Duration) -> Self {
+    pub(crate) fn new(root: &Path, image: &Image, recorded: bool, sync_takes: Duration) -> Self {
         let names = image.keys().cloned().zip(0..).collect();
         Self {
             root: root.to_owned(),
@@ -82,17 +82,17 @@ impl Memory {
     }
 
     /// Events so far: a moment.
-    pub fn moment(&self) -> usize {
+    pub(crate) fn moment(&self) -> usize {
         let inner = self.inner.lock();
         inner.history.as_ref().map_or(0, |h| h.events.len())
     }
 
-    pub fn take_history(&self) -> History {
+    pub(crate) fn take_history(&self) -> History {
         self.inner.lock().history.take().unwrap_or_default()
     }
 
     /// What a kill (not a power cut) would leave.
-    pub fn image(&self) -> Image {
+    pub(crate) fn image(&self) -> Image {
         let inner = self.inner.lock();
         let names = inner.names.iter();
         names
@@ -208,7 +208,8 @@ impl Store for Memory {
 
 impl StoreFile for MemoryFile {
     fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        let bytes = slices.concat();
+        let slices = slices.iter().map(|slice| &**slice);
+        let bytes = slices.collect::<Vec<&[u8]>>().concat();
         let at = offset as usize;
         let mut inner = self.0.inner.lock();
         let content = Arc::make_mut(&mut inner.files[self.1]);

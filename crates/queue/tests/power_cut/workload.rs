@@ -1,0 +1,286 @@
+//! A relay's life on a spool: several workers at once that take mail in, settle legs in every way, act as the operator,
+//! and write each deed into the ledger.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use envelope::{BodyKind, Claim, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
+use parking_lot::Mutex;
+use queue::{Action, BodyWriter, Dsn, Filter, LogSpool, Spool, Update, Want};
+
+use crate::ledger::{self, Begun, Ledger};
+use crate::luck::Luck;
+use crate::memory::Memory;
+
+pub(crate) const START: u64 = 1_800_000_000_000;
+/// A due time that no worker reaches: ballast that the compactor has to move.
+const FAR: u64 = 1_000_000_000;
+
+pub(crate) fn at(millis: u64) -> Timestamp {
+    Timestamp::from_unix_millis(START + millis)
+}
+
+/// One worker. Its messages carry its number, so that each leg has one master.
+pub(crate) struct Worker {
+    pub(crate) life: u64,
+    pub(crate) number: u64,
+    pub(crate) spool: Arc<LogSpool>,
+    pub(crate) memory: Memory,
+    pub(crate) ledger: Arc<Mutex<Ledger>>,
+    pub(crate) luck: Luck,
+    pub(crate) made: u64,
+}
+
+pub(crate) fn worker_of(id: MessageId) -> u64 {
+    (id.bits() >> 32 & 0xff) as u64
+}
+
+fn host(worker: u64) -> String {
+    format!("h{worker}.example")
+}
+
+impl Worker {
+    pub(crate) async fn run(mut self, steps: usize) {
+        for _ in 0..steps {
+            match self.luck.below(100) {
+                0..42 => self.commit(50..3000).await,
+                42..46 => self.commit(17_000..80_000).await,
+                46..48 => self.abandon().await,
+                48..86 => self.settle().await,
+                86..93 => self.operate().await,
+                _ => self.remember().await,
+            }
+        }
+    }
+
+    fn next_id(&mut self) -> MessageId {
+        self.made += 1;
+        let unique = u128::from(self.life << 40 | self.number << 32 | self.made);
+        MessageId::new(at(0), unique)
+    }
+
+    fn message(&mut self, id: MessageId, octets: usize) -> (Message, Arc<Vec<u8>>) {
+        let seed = self.luck.next() as usize >> 20 | 1;
+        let body: Vec<u8> = (0..octets)
+            .map(|i| (i.wrapping_mul(seed) >> 7) as u8)
+            .collect();
+        let message = Message {
+            id,
+            arrived: at(0),
+            reverse_path: ReversePath::Null,
+            size: octets as u64,
+            body: BodyKind::EightBitMime,
+            smtputf8: false,
+            ret: None,
+            envid: None,
+        };
+        (message, Arc::new(body))
+    }
+
+    fn legs(&self, n: usize) -> Vec<Leg> {
+        let leg = |i| {
+            let target = format!("u{i}@{}", host(self.number));
+            let target: envelope::Mailbox = target.parse().expect("an address");
+            Leg {
+                reverse_path: ReversePath::Null,
+                recipient: target.clone(),
+                target,
+                original: None,
+                notify: None,
+                trace: "".into(),
+            }
+        };
+        (0..n).map(leg).collect()
+    }
+
+    async fn commit(&mut self, octets: Range<usize>) {
+        let octets = octets.start + self.luck.below(octets.len());
+        let id = self.next_id();
+        let (message, body) = self.message(id, octets);
+        let n = 1 + self.luck.below(3);
+        let legs = self.legs(n);
+        let mut writer = self.spool.begin(id).await.expect("room");
+        for piece in body.chunks(7000) {
+            writer.write(piece.to_vec()).await.expect("written");
+        }
+        let now = self.memory.moment();
+        let begun = self.ledger.lock().commit(id, n as u32, body, None, now);
+        let done = self.spool.commit(writer, message, legs, at(0)).await;
+        done.expect("committed");
+        self.done(begun);
+    }
+
+    /// A client that goes away in the middle of a large body.
+    async fn abandon(&mut self) {
+        let id = self.next_id();
+        let mut writer = self.spool.begin(id).await.expect("room");
+        let octets = 17_000 + self.luck.below(30_000);
+        writer.write(vec![7; octets]).await.expect("written");
+    }
+
+    async fn settle(&mut self) {
+        let want = Want {
+            max: 1 + self.luck.below(6),
+            per_host: 6,
+            only: host(self.number).parse().ok(),
+            lease: Duration::from_secs(600),
+            ..Want::default()
+        };
+        for claim in self.spool.claim(&want, at(1000)).await.expect("claims") {
+            self.settle_one(claim).await;
+        }
+        if self.number == 0 {
+            let lease = Duration::from_secs(600);
+            let bounced = self.spool.overdue(3, lease, at(1000)).await;
+            for overdue in bounced.expect("overdue legs") {
+                self.notice(overdue.claim, true).await;
+            }
+        }
+    }
+
+    async fn settle_one(&mut self, claim: Claim) {
+        let leg = claim.lease.leg;
+        match self.luck.below(20) {
+            0..11 => {
+                let begun = self.begin(leg, None, false);
+                let done = self.spool.complete(claim.lease, None).await;
+                done.expect("completed");
+                self.done(begun);
+            }
+            11..15 => self.defer(claim).await,
+            15 | 16 => self.notice(claim, true).await,
+            17 => self.notice(claim, false).await,
+            18 => self.spool.release(claim.lease).await.expect("released"),
+            // Its owner dies: nobody gets it in this life.
+            _ => {}
+        }
+    }
+
+    async fn defer(&mut self, claim: Claim) {
+        let leg = claim.lease.leg;
+        let attempts = claim.attempts + 1;
+        let due = if self.luck.chance(10) { FAR } else { 10 };
+        let to = self.moved(leg, attempts);
+        let begun = self.begin(leg, to, false);
+        let update = Update {
+            attempts,
+            last: "450 busy".into(),
+            ..Update::default()
+        };
+        let done = self.spool.reschedule(claim.lease, at(due), update).await;
+        done.expect("rescheduled");
+        self.done(begun);
+    }
+
+    /// A notice in one transaction with the end of its leg, or with its leg's new state.
+    async fn notice(&mut self, claim: Claim, ends: bool) {
+        let leg = claim.lease.leg;
+        let id = self.next_id();
+        let octets = match self.luck.chance(10) {
+            true => 20_000,
+            false => 500,
+        };
+        let (message, body) = self.message(id, octets);
+        let dsn = Dsn {
+            message,
+            legs: self.legs(1),
+            body: Bytes::from((*body).clone()),
+            first_due: at(0),
+        };
+        let attempts = claim.attempts + 1;
+        let to = self.moved(leg, attempts).filter(|_| !ends);
+        let now = self.memory.moment();
+        let begun = self.ledger.lock().commit(id, 1, body, Some((leg, to)), now);
+        let done = match ends {
+            true => self.spool.complete(claim.lease, Some(dsn)).await,
+            false => {
+                let update = Update {
+                    attempts,
+                    warned: true,
+                    last: "450 busy".into(),
+                    dsn: Some(dsn),
+                };
+                self.spool.reschedule(claim.lease, at(10), update).await
+            }
+        };
+        done.expect("noticed");
+        self.done(begun);
+    }
+
+    async fn operate(&mut self) {
+        let open: Vec<_> = {
+            let ledger = self.ledger.lock();
+            let mine = |(id, leg): &(LegId, ledger::Leg)| {
+                worker_of(id.message) == self.number && !leg.bounced
+            };
+            ledger.open().filter(mine).collect()
+        };
+        if open.is_empty() {
+            return;
+        }
+        let (leg, state) = open[self.luck.below(open.len())];
+        let (action, to) = match self.luck.below(7) {
+            0..3 => (
+                Action::Hold,
+                Some(ledger::Leg {
+                    held: true,
+                    ..state
+                }),
+            ),
+            3 | 4 => (
+                Action::Release,
+                Some(ledger::Leg {
+                    held: false,
+                    ..state
+                }),
+            ),
+            5 => (Action::Remove, None),
+            _ => {
+                let bounced = ledger::Leg {
+                    held: false,
+                    bounced: true,
+                    ..state
+                };
+                (Action::Bounce, Some(bounced))
+            }
+        };
+        let begun = self.begin(leg, to, true);
+        let filter = Filter {
+            legs: vec![leg],
+            ..Filter::default()
+        };
+        let done = self.spool.admin(&filter, action, at(1000)).await;
+        done.expect("done as the operator said");
+        self.done(begun);
+    }
+
+    async fn remember(&mut self) {
+        let token = format!("t{}-{}-{}", self.life, self.number, self.luck.next());
+        let value = format!("v{}", self.luck.next());
+        let begun = self
+            .ledger
+            .lock()
+            .remember(&token, &value, self.memory.moment());
+        let done = self.spool.remember(&token, &value, at(10 * FAR)).await;
+        done.expect("remembered");
+        self.ledger.lock().remembered(&token, self.memory.moment());
+        self.done(begun);
+    }
+
+    fn moved(&self, leg: LegId, attempts: u32) -> Option<ledger::Leg> {
+        let leg = self.ledger.lock().leg(leg)?;
+        Some(ledger::Leg { attempts, ..leg })
+    }
+
+    fn begin(&self, leg: LegId, to: Option<ledger::Leg>, durable: bool) -> Begun {
+        let now = self.memory.moment();
+        self.ledger.lock().change(leg, to, durable, now)
+    }
+
+    fn done(&self, begun: Begun) {
+        let now = self.memory.moment();
+        self.ledger.lock().done(begun, now);
+    }
+}
