@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::print::Printer;
 use crate::reload::load_tls;
 use crate::routing::{self, Routing};
+use crate::spool_cli;
 use crate::wire;
 
 /// One thing that was looked at.
@@ -114,7 +115,7 @@ fn check_resolver(config: &Config) -> Finding {
     }
 }
 
-/// A running daemon has the spool, and knows best; otherwise it is opened as `serve` would.
+/// A running daemon has the spool, and knows best; otherwise it is read, and nothing in it is changed.
 async fn check_spool(config: &Config) -> Finding {
     if let Ok(mut daemon) = Client::connect(&config.control.socket).await {
         return match daemon.ping().await {
@@ -125,17 +126,22 @@ async fn check_spool(config: &Config) -> Finding {
             Err(error) => Finding::bad("spool", error),
         };
     }
-    if !config.spool.exists() {
-        return Finding::good(
-            "spool",
-            format_args!("{}: will be made", config.spool.display()),
-        );
+    let spool = config.spool.display();
+    if !config.spool.join("log").exists() {
+        return Finding::good("spool", format_args!("{spool}: will be made"));
     }
-    match wire::open_spool(config) {
-        Ok(spool) => {
-            spool.close();
-            Finding::good("spool", config.spool.display())
-        }
+    match spool_cli::glance(&config.spool) {
+        Ok(report) => match report.damage.first() {
+            None => Finding::good("spool", spool),
+            Some(first) => Finding::bad(
+                "spool",
+                format_args!(
+                    "{spool}: damaged in {} places, the first: {}\n\nhint: `onward spool verify` names all, `onward spool export` takes the mail out; `serve` holds what is damaged and goes on with the rest",
+                    report.damage.len(),
+                    spool_cli::Finding::from(first)
+                ),
+            ),
+        },
         Err(error) => Finding::bad("spool", error),
     }
 }

@@ -43,6 +43,9 @@ pub(crate) enum Command {
     /// Look at the queue and change what is in it
     #[command(subcommand)]
     Queue(Queue),
+    /// Look at the spool while no daemon runs: is it whole, make its index anew, take the mail out
+    #[command(subcommand)]
+    Spool(Spool),
     /// Rewrite an address, or take a rewritten one back, with the configured domain and secrets
     #[command(subcommand)]
     Srs(Srs),
@@ -127,6 +130,20 @@ pub(crate) struct Which {
     /// Only messages that came in longer ago than this, as in 2h
     #[arg(long, value_name = "SPAN")]
     pub(crate) older_than: Option<humantime::Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Spool {
+    /// Read every record and every body, and say what is queued and what is damaged; changes nothing
+    Verify,
+    /// Make the index anew from the log (`serve` does so by itself when it cannot use it)
+    Rebuild,
+    /// Write every queued message as ID.eml and ID.json into a folder, also from a damaged spool; changes nothing
+    Export {
+        /// The folder to write into; it is made if need be, and nothing in it is overwritten
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

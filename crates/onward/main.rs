@@ -16,6 +16,8 @@ mod reload;
 mod replies;
 mod routing;
 mod serve;
+mod spool_cli;
+mod spool_export;
 mod srs_cli;
 mod wire;
 
@@ -56,12 +58,11 @@ async fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Command::Demo(args) => demo::run(args, print).await?,
         Command::Init(args) => init::run(args, print)?,
         Command::Check => {
-            let fine = check::run(&cli.config, print).await;
-            return Ok(if fine {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            });
+            return Ok(code(check::run(&cli.config, print).await));
+        }
+        Command::Spool(command) => {
+            let config = Config::load(&cli.config)?;
+            return Ok(code(spool_cli::run(&config, command, print).await?));
         }
         Command::Serve => serve::run(&Config::load(&cli.config)?, &cli.config).await?,
         Command::Queue(command) => {
@@ -71,6 +72,13 @@ async fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Command::Srs(command) => srs_cli::run(&Config::load(&cli.config)?, command, print).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn code(fine: bool) -> ExitCode {
+    match fine {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
 }
 
 /// Trouble of the program itself goes to journald when it started us, else to standard error. `ONWARD_LOG` sets the

@@ -218,13 +218,16 @@ pub(crate) fn open_spool(config: &Config) -> Result<LogSpool, Error> {
         path: path.clone(),
         source,
     })?;
-    let settings = queue::Settings {
+    Ok(LogSpool::open(spool_settings(config), now())?)
+}
+
+pub(crate) fn spool_settings(config: &Config) -> queue::Settings {
+    queue::Settings {
         warn_after: config.queue.warn_after.0,
         expire: config.queue.expire.0,
         min_free_bytes: config.queue.min_free.0,
-        ..queue::Settings::new(path)
-    };
-    Ok(LogSpool::open(settings, now())?)
+        ..queue::Settings::new(&config.spool)
+    }
 }
 
 fn schedule(config: &Config) -> queue::Schedule {

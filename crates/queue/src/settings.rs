@@ -56,7 +56,7 @@ impl Settings {
 pub enum StartError {
     /// Another process has it.
     #[error(
-        "spool `{dir}` is in use by process {pid}\n\nhint: stop that process first, or ask it (`onward queue …` talks to it)"
+        "spool `{dir}` is in use by process {pid}\n\nhint: stop that process first (`systemctl stop onward`), or ask it: `onward queue …` talks to a running daemon"
     )]
     Locked {
         /// The spool.

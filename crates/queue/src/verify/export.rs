@@ -64,7 +64,7 @@ pub fn export<E: From<StartError>>(
     mut visit: impl FnMut(&Exported<'_>) -> Result<(), E>,
 ) -> Result<Report, E> {
     let lock = SpoolLock::take_to_read(dir)?;
-    let (survey, mut mirror) = look(dir, Depth::Whole, progress)?;
+    let (survey, mirror, _) = look(dir, Depth::Whole, progress)?;
     let lost = survey.only_in(&mirror.ids());
     let mut ids: Vec<MessageId> = survey.live.keys().copied().chain(lost).collect();
     ids.sort_unstable();
@@ -97,7 +97,7 @@ pub fn export<E: From<StartError>>(
             survey: &survey,
         })?;
     }
-    let report = survey.report(&mut mirror, Depth::Whole);
+    let report = survey.report(&mirror, Depth::Whole);
     drop(lock);
     Ok(report)
 }

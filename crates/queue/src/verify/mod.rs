@@ -6,7 +6,9 @@
 //!
 //! It does *not* repair: that is what opening the spool does ([`LogSpool::open`](crate::LogSpool::open)).
 
+mod again;
 mod export;
+mod findings;
 mod mirror;
 mod survey;
 
@@ -99,8 +101,8 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 /// When a process has the spool, a later Onward wrote it, or its folders cannot be read at all.
 pub fn verify(dir: &Path, depth: Depth, progress: Progress<'_>) -> Result<Report, StartError> {
     let lock = SpoolLock::take_to_read(dir)?;
-    let (survey, mut mirror) = look(dir, depth, progress)?;
-    let mut report = survey.report(&mut mirror, depth);
+    let (survey, mirror, depth) = look(dir, depth, progress)?;
+    let mut report = survey.report(&mirror, depth);
     report
         .damage
         .sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
@@ -115,14 +117,22 @@ pub fn log_octets(dir: &Path) -> u64 {
     sizes.map(|metadata| metadata.len()).sum()
 }
 
-/// Reads log and index.
-fn look(dir: &Path, depth: Depth, progress: Progress<'_>) -> Result<(Survey, Mirror), StartError> {
+/// Reads log and index, and says how closely: where a segment seems to be missing, all is read.
+fn look(
+    dir: &Path,
+    depth: Depth,
+    progress: Progress<'_>,
+) -> Result<(Survey, Mirror, Depth), StartError> {
     let mut survey = Survey::begin(dir)?;
     let mirror = Mirror::of(dir, survey.spool_id);
+    let depth = match survey.misses(&mirror.live()) {
+        true => Depth::Whole,
+        false => depth,
+    };
     if depth == Depth::Whole {
         survey.read_log(mirror.position(), progress);
     }
-    Ok((survey, mirror))
+    Ok((survey, mirror, depth))
 }
 
 impl Damage {

@@ -1,0 +1,235 @@
+//! `onward spool …`: looks at the spool, and makes its index anew, while no daemon runs.
+//!
+//! What is read and how is `queue::verify`'s; here is what is printed.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use queue::verify::{Damage, Depth, IndexState, Report, log_octets, verify};
+use queue::{LogSpool, Spool, StartError};
+use serde::Serialize;
+
+use crate::cli;
+use crate::config::Config;
+use crate::log::now;
+use crate::print::Printer;
+use crate::spool_export;
+use crate::wire;
+
+/// Why the command did not work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Spool(#[from] StartError),
+    #[error(transparent)]
+    Export(#[from] spool_export::Error),
+}
+
+/// What `verify` prints for machines.
+#[derive(Debug, Serialize)]
+struct Verified {
+    spool: PathBuf,
+    segments: Vec<Segment>,
+    records: u64,
+    messages: u64,
+    legs: u64,
+    body_octets: u64,
+    index: String,
+    damage: Vec<Finding>,
+    notes: Vec<Finding>,
+}
+
+#[derive(Debug, Serialize)]
+struct Segment {
+    file: PathBuf,
+    octets: u64,
+    used: u64,
+    records: u64,
+    commits: u64,
+}
+
+/// Something that is wrong, and where.
+#[derive(Debug, Serialize)]
+pub(crate) struct Finding {
+    file: PathBuf,
+    offset: Option<u64>,
+    message: Option<String>,
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Rebuilt {
+    spool: PathBuf,
+    legs: u64,
+    damaged: u64,
+}
+
+/// Runs one `spool` command; false when something is damaged.
+pub(crate) async fn run(
+    config: &Config,
+    command: &cli::Spool,
+    print: Printer,
+) -> Result<bool, Error> {
+    match command {
+        cli::Spool::Verify => verify_spool(&config.spool, print),
+        cli::Spool::Rebuild => rebuild(config, print).await,
+        cli::Spool::Export { folder } => Ok(spool_export::run(&config.spool, folder, print)?),
+    }
+}
+
+/// How closely `onward check` looks: at all of a small spool, at the files of a large one.
+pub(crate) fn glance(spool: &Path) -> Result<Report, StartError> {
+    let depth = match log_octets(spool) <= GLANCE_OCTETS_MAX {
+        true => Depth::Whole,
+        false => Depth::Files,
+    };
+    verify(spool, depth, &mut |_, _| {})
+}
+
+fn verify_spool(spool: &Path, print: Printer) -> Result<bool, Error> {
+    let report = verify(spool, Depth::Whole, &mut progress())?;
+    let fine = report.damage.is_empty();
+    let verified = Verified {
+        spool: spool.to_owned(),
+        records: report.segments.iter().map(|segment| segment.records).sum(),
+        messages: report.messages,
+        legs: report.legs,
+        body_octets: report.octets,
+        index: index_words(&report.index),
+        damage: report.damage.iter().map(Finding::from).collect(),
+        notes: report.notes.iter().map(Finding::from).collect(),
+        segments: report.segments.into_iter().map(Segment::from).collect(),
+    };
+    print.value(&verified, print_verified);
+    Ok(fine)
+}
+
+fn print_verified(print: Printer, verified: &Verified) {
+    print.line(format_args!(
+        "{:<16} {:>12} {:>12} {:>9} {:>9}",
+        "segment", "octets", "used", "records", "messages"
+    ));
+    for segment in &verified.segments {
+        let name = segment.file.file_name().unwrap_or_default();
+        print.line(format_args!(
+            "{:<16} {:>12} {:>12} {:>9} {:>9}",
+            name.to_string_lossy(),
+            segment.octets,
+            segment.used,
+            segment.records,
+            segment.commits
+        ));
+    }
+    print.line("");
+    print.line(format_args!("spool     {}", verified.spool.display()));
+    print.line(format_args!(
+        "queued    {} messages, {} legs, {} octets",
+        verified.messages, verified.legs, verified.body_octets
+    ));
+    print.line(format_args!("index     {}", verified.index));
+    print.line(format_args!("damaged   {}", verified.damage.len()));
+    verified
+        .damage
+        .iter()
+        .for_each(|damage| print_finding(print, damage));
+    if !verified.notes.is_empty() {
+        print.line("no damage, but worth knowing:");
+        verified
+            .notes
+            .iter()
+            .for_each(|note| print_finding(print, note));
+    }
+}
+
+pub(crate) fn print_finding(print: Printer, finding: &Finding) {
+    print.line(format_args!("  {finding}"));
+}
+
+/// Makes the index anew, as `serve` does when it cannot be used.
+async fn rebuild(config: &Config, print: Printer) -> Result<bool, Error> {
+    let settings = wire::spool_settings(config);
+    let spool = LogSpool::rebuild(settings, now())?;
+    let counts = spool.counts(now()).await.unwrap_or_default();
+    let rebuilt = Rebuilt {
+        spool: config.spool.clone(),
+        legs: counts.ready + counts.deferred + counts.active + counts.held,
+        damaged: spool.damaged(),
+    };
+    spool.close();
+    print.value(&rebuilt, |print, rebuilt| {
+        print.line(format_args!(
+            "index made anew: {} legs queued",
+            rebuilt.legs
+        ));
+        if rebuilt.damaged > 0 {
+            let folder = rebuilt.spool.join("quarantine");
+            print.line(format_args!(
+                "{} damaged pieces set aside in {}",
+                rebuilt.damaged,
+                folder.display()
+            ));
+        }
+    });
+    Ok(rebuilt.damaged == 0)
+}
+
+impl From<&Damage> for Finding {
+    fn from(damage: &Damage) -> Self {
+        Self {
+            file: damage.file.clone(),
+            offset: damage.offset,
+            message: damage.message.map(|id| id.to_string()),
+            text: damage.text.clone(),
+        }
+    }
+}
+
+impl From<queue::verify::SegmentReport> for Segment {
+    fn from(segment: queue::verify::SegmentReport) -> Self {
+        Self {
+            file: segment.file,
+            octets: segment.octets,
+            used: segment.used,
+            records: segment.records,
+            commits: segment.commits,
+        }
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(offset) = self.offset {
+            write!(f, ":{offset}")?;
+        }
+        if let Some(message) = &self.message {
+            write!(f, ": message {message}")?;
+        }
+        write!(f, ": {}", self.text)
+    }
+}
+
+fn index_words(index: &IndexState) -> String {
+    match index {
+        IndexState::Fits => "fits the log".to_owned(),
+        IndexState::Missing => "none yet".to_owned(),
+        IndexState::Foreign => "of another spool or version".to_owned(),
+        IndexState::Unreadable(why) => format!("cannot be read: {why}"),
+    }
+}
+
+/// How far it is, on a terminal.
+pub(crate) fn progress() -> impl FnMut(u64, u64) {
+    let shown = io::stderr().is_terminal();
+    move |done, total| {
+        if shown && total > 0 {
+            let percent = done * 100 / total;
+            let end = if done == total { "\r\x1b[K" } else { "" };
+            // Where nobody reads it any more, nothing is missing.
+            let _ = write!(io::stderr(), "\rreading the spool: {percent} %{end}");
+        }
+    }
+}
+
+/// A log up to this is read whole by `onward check`: it takes a second or two.
+const GLANCE_OCTETS_MAX: u64 = 1 << 30;
