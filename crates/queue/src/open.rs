@@ -109,13 +109,15 @@ impl Opening<'_> {
             Some(position) if self.segments.numbers().is_empty() => position,
             _ if fresh || tree.is_empty() => Position::default(),
             _ => {
-                tracing::warn!("spool index is not of this log or these settings: rebuilding it");
+                tracing::warn!(
+                    "spool index is not of this log or of another version: rebuilding it"
+                );
                 return Ok(None);
             }
         };
         self.miss(&tree, position);
         let keeper = self.keeper(tree, fingerprint);
-        self.read_index(&keeper);
+        self.read_index(&keeper).map_err(index)?;
         let keeper = self.replay(keeper, position)?;
         self.find_lost(&keeper);
         Ok(Some(keeper))
@@ -138,13 +140,10 @@ impl Opening<'_> {
         )
     }
 
-    /// What an index must have been made under to be used: this log, these deadlines, this layout.
+    /// What an index must have been made under to be used: this log, this layout.
     fn fingerprint(&self) -> Vec<u8> {
-        let millis = |span: std::time::Duration| (span.as_millis() as u64).to_be_bytes();
         let mut out = INDEX_VERSION.to_be_bytes().to_vec();
         out.extend_from_slice(&self.segments.spool_id.to_be_bytes());
-        out.extend_from_slice(&millis(self.settings.warn_after));
-        out.extend_from_slice(&millis(self.settings.expire));
         out
     }
 
@@ -187,9 +186,9 @@ impl Opening<'_> {
         let in_memory = |id: &MessageId| keeper.state.lock().messages.contains_key(id);
         for id in keeper.tree.messages(MessageId::from_bits(0)) {
             if !in_memory(&id)
-                && let Ok(Some((row, _))) = keeper.tree.message(id)
+                && let Ok(Some(found)) = keeper.tree.message(id)
             {
-                look(id, &row.body);
+                look(id, &found.row.body);
             }
         }
         for (id, entry) in &keeper.state.lock().messages {
@@ -214,14 +213,14 @@ impl Opening<'_> {
             .collect()
     }
 
-    /// Takes from sled what memory keeps of it: where each host's order begins.
-    fn read_index(&self, keeper: &Keeper) {
+    /// Takes from sled what memory keeps of it: the place of each leg in the orders.
+    fn read_index(&self, keeper: &Keeper) -> Result<(), String> {
         let mut state = keeper.state.lock();
         state.live = keeper.tree.live().into_iter().collect();
-        for (host, first) in keeper.tree.first_legs() {
-            state.window.set_stored(&host, Some(first));
-        }
-        state.window.deadlines_stored = keeper.tree.deadlines(None).next();
+        keeper.tree.each_leg(|id, arrived, leg| {
+            state.enter(id, &leg.host, arrived, &leg.state);
+        })?;
+        Ok(())
     }
 
     fn replay(&self, mut keeper: Keeper, from: Position) -> Result<Keeper, StartError> {
@@ -242,6 +241,12 @@ impl Opening<'_> {
             }
             let at = self.replay_segment(&mut keeper, number, offset)?;
             end = Position::new(number, at);
+        }
+        if keeper.is_broken() {
+            return Err(StartError::Index {
+                path: self.path.clone(),
+                text: "a row of it cannot be read".to_owned(),
+            });
         }
         keeper.state.lock().end = end;
         keeper.checkpoint();
@@ -355,6 +360,7 @@ fn replay_record(keeper: &mut Keeper, header: &Header, payload: &[u8]) -> Result
 }
 
 fn replay_commit(keeper: &Keeper, header: &Header, commit: Commit) {
+    // What cannot be read breaks the keeper, and that is looked at in the end.
     keeper.load(commit.row.message.id);
     if let Some(also) = &commit.also {
         keeper.load(also.leg.message);
@@ -375,4 +381,4 @@ const INLINE_MAX: usize = 1 << 20;
 /// Messages in memory at which the replay writes to sled.
 const REPLAYED_MAX: usize = 10_000;
 /// The layout of the index; another one is rebuilt.
-pub(crate) const INDEX_VERSION: u16 = 1;
+pub(crate) const INDEX_VERSION: u16 = 2;

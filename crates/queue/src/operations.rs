@@ -51,14 +51,10 @@ impl Spool for LogSpool {
     async fn claim(&self, want: &Want, now: Timestamp) -> Result<Vec<Claim>, Error> {
         // Loading comes first, leasing last and at once: who drops this future loses no lease.
         for _ in 0..LOADS_MAX {
-            let hosts = self.shared.state.lock().hosts_to_load(want, now);
-            if hosts.is_empty() {
+            let absent = self.shared.state.lock().absent(want, now);
+            if absent.is_empty() || !self.ask(move |keeper| keeper.load_all(absent)).await? {
                 break;
             }
-            self.ask(move |keeper| {
-                hosts.iter().for_each(|host| keeper.load_host(host, now));
-            })
-            .await?;
         }
         Ok(self.shared.state.lock().claim(want, now))
     }
@@ -70,12 +66,8 @@ impl Spool for LogSpool {
         now: Timestamp,
     ) -> Result<Vec<Overdue>, Error> {
         for _ in 0..LOADS_MAX {
-            let stored = self.shared.state.lock().window.deadlines_stored;
-            if stored.is_none_or(|stored| stored.0 > now) {
-                break;
-            }
-            self.ask(move |keeper| keeper.load_deadlines(now)).await?;
-            if self.shared.state.lock().window.deadlines.len() >= max {
+            let absent = self.shared.state.lock().overdue_absent(max, now);
+            if absent.is_empty() || !self.ask(move |keeper| keeper.load_all(absent)).await? {
                 break;
             }
         }
@@ -132,7 +124,7 @@ impl Spool for LogSpool {
             state
                 .messages
                 .get(&id)
-                .map(|entry| match entry.legs.is_empty() {
+                .map(|entry| match entry.legs().is_empty() {
                     true => Err(OpenError::NotFound),
                     // Under the lock: the compactor cannot move the body before its files are open.
                     false => LogReader::of_extents(shared, id, &entry.body),
@@ -144,8 +136,8 @@ impl Spool for LogSpool {
                 let shared = Arc::clone(shared);
                 self.ask(move |keeper| {
                     let row = keeper.tree.message(id).map_err(OpenError::Unavailable)?;
-                    let (row, _) = row.ok_or(OpenError::NotFound)?;
-                    LogReader::of_extents(&shared, id, &row.body)
+                    let found = row.ok_or(OpenError::NotFound)?;
+                    LogReader::of_extents(&shared, id, &found.row.body)
                 })
                 .await
                 .unwrap_or_else(|e| Err(OpenError::Unavailable(e.to_string())))

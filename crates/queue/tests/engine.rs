@@ -390,6 +390,30 @@ async fn what_went_to_the_index_comes_back_in_order() {
 }
 
 #[tokio::test]
+async fn many_legs_of_one_message_come_back_from_the_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let targets: Vec<String> = (0..300).map(|n| format!("user{n}@x.example")).collect();
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let mut left: Vec<u32> = (0..300).collect();
+    let spool = open(dir.path());
+    put(&spool, 1, 10, &targets).await.unwrap();
+    drop(spool);
+    while !left.is_empty() {
+        let spool = open(dir.path());
+        let claims = spool.claim(&want(500, 500), at(0)).await.unwrap();
+        let found: Vec<u32> = claims.iter().map(|claim| claim.lease.leg.number).collect();
+        assert_eq!(found, left);
+        // Some end, from among those in the message's row and those with rows of their own.
+        for claim in claims.into_iter().step_by(2) {
+            left.retain(|n| *n != claim.lease.leg.number);
+            spool.complete(claim.lease, None).await.unwrap();
+        }
+    }
+    let spool = open(dir.path());
+    assert_eq!(spool.counts(at(0)).await.unwrap(), queue::Counts::default());
+}
+
+#[tokio::test]
 async fn deadlines_hold_whatever_is_excluded() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());

@@ -220,7 +220,7 @@ impl Work {
             return Ok(());
         }
         let body = match keeper.state.lock().messages.get(&id) {
-            Some(entry) if !entry.legs.is_empty() && entry.needs(self.segment) => {
+            Some(entry) if !entry.legs().is_empty() && entry.needs(self.segment) => {
                 entry.body.clone()
             }
             _ => return Ok(()),
@@ -235,7 +235,7 @@ impl Work {
         let Some(entry) = state
             .messages
             .get(&id)
-            .filter(|entry| !entry.legs.is_empty())
+            .filter(|entry| !entry.legs().is_empty())
         else {
             return Ok(());
         };
@@ -247,7 +247,7 @@ impl Work {
         }
         let commit = Commit {
             row,
-            legs: entry.legs.values().map(|leg| leg.row.clone()).collect(),
+            legs: entry.legs().iter().map(|leg| leg.row.clone()).collect(),
             also: None,
             inline: None,
         };
@@ -275,7 +275,7 @@ impl Work {
         keeper.try_load(change.leg.message)?;
         let state = settled(keeper, log, change.leg.message)?;
         let entry = state.messages.get(&change.leg.message);
-        let leg = entry.and_then(|entry| entry.legs.get(&change.leg.number));
+        let leg = entry.and_then(|entry| entry.leg(change.leg.number));
         let newest = Change {
             leg: change.leg,
             since: change.since,

@@ -35,8 +35,8 @@ impl State {
         let since = entry.since;
         let well = |state: &LegState| !state.damaged && !state.bounced;
         let legs = entry
-            .legs
-            .values()
+            .legs()
+            .iter()
             .filter(|leg| well(&leg.row.state))
             .map(|leg| (leg.row.number, leg.row.state.clone()));
         let legs: Vec<_> = legs.collect();
@@ -63,7 +63,7 @@ impl State {
         let entry = self.messages.get(&id)?;
         Some(Commit {
             row: entry.row(),
-            legs: entry.legs.values().map(|leg| leg.row.clone()).collect(),
+            legs: entry.legs().iter().map(|leg| leg.row.clone()).collect(),
             also: None,
             inline: None,
         })

@@ -1,10 +1,9 @@
 //! A message and its legs in memory, and what follows from a leg's state alone: its place in the order, its deadline.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use envelope::{Host, Message, Timestamp};
+use envelope::{Message, Timestamp};
 
 use crate::index::window::{HELD, NEVER};
 use crate::log::codec::{Commit, Extent, LegRow, LegState, MessageRow};
@@ -19,11 +18,20 @@ pub(crate) struct Entry {
     pub(crate) commit_segment: u32,
     pub(crate) commit_octets: u32,
     pub(crate) body: Arc<[Extent]>,
-    /// Open legs by number; empty: the message is over, and only its rows in sled remain to be removed.
-    pub(crate) legs: BTreeMap<u32, LegEntry>,
-    /// The rows that sled has of it.
-    pub(crate) stored: Vec<StoredLeg>,
+    /// Open legs in the order of their numbers; empty: the message is over, and only its rows in sled remain to be
+    /// removed. A vector: nearly all messages have one leg, and a map's node has room for eleven.
+    legs: Vec<LegEntry>,
+    pub(crate) stored: Stored,
     pub(crate) dirty: bool,
+}
+
+/// What sled has of a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// Whether it has a row.
+    pub(crate) row: bool,
+    /// Legs with rows of their own, in order.
+    pub(crate) apart: Vec<u32>,
 }
 
 /// A leg in memory.
@@ -34,42 +42,28 @@ pub(crate) struct LegEntry {
     pub(super) token: u64,
     /// When that ends, while it lasts.
     pub(crate) leased: Option<Timestamp>,
-    /// Whether sled's row is not this.
+    /// Whether a row of its own in sled, if it has one, is not this.
     pub(crate) dirty: bool,
 }
 
-/// What sled knows of a leg.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StoredLeg {
-    pub(crate) number: u32,
-    pub(crate) host: Host,
-    pub(crate) due: Timestamp,
-    pub(crate) deadline: Option<Timestamp>,
-}
-
 impl Entry {
-    pub(crate) fn new(
-        row: MessageRow,
-        legs: Vec<LegRow>,
-        stored: Vec<StoredLeg>,
-        dirty: bool,
-    ) -> Self {
-        let leg = |row: LegRow| {
-            let leg = LegEntry {
-                row,
-                token: 0,
-                leased: None,
-                dirty,
-            };
-            (leg.row.number, leg)
+    pub(crate) fn new(row: MessageRow, legs: Vec<LegRow>, stored: Stored, dirty: bool) -> Self {
+        let leg = |row: LegRow| LegEntry {
+            row,
+            token: 0,
+            leased: None,
+            dirty,
         };
+        let mut legs: Vec<LegEntry> = legs.into_iter().map(leg).collect();
+        legs.sort_by_key(|leg| leg.row.number);
+        legs.dedup_by_key(|leg| leg.row.number);
         Self {
             message: Arc::new(row.message),
             since: row.since,
             commit_segment: row.commit_segment,
             commit_octets: row.commit_octets,
             body: row.body.into(),
-            legs: legs.into_iter().map(leg).collect(),
+            legs,
             stored,
             dirty,
         }
@@ -85,13 +79,44 @@ impl Entry {
         }
     }
 
+    /// Its open legs.
+    pub(crate) fn legs(&self) -> &[LegEntry] {
+        &self.legs
+    }
+
+    pub(crate) fn legs_mut(&mut self) -> &mut [LegEntry] {
+        &mut self.legs
+    }
+
+    pub(crate) fn leg(&self, number: u32) -> Option<&LegEntry> {
+        self.legs.get(self.place(number)?)
+    }
+
+    pub(crate) fn leg_mut(&mut self, number: u32) -> Option<&mut LegEntry> {
+        let place = self.place(number)?;
+        self.legs.get_mut(place)
+    }
+
+    pub(crate) fn remove_leg(&mut self, number: u32) {
+        if let Some(place) = self.place(number) {
+            self.legs.remove(place);
+        }
+    }
+
+    fn place(&self, number: u32) -> Option<usize> {
+        let found = self
+            .legs
+            .binary_search_by_key(&number, |leg| leg.row.number);
+        found.ok()
+    }
+
     /// Whether its commit record or a part of its body is in a segment.
     pub(crate) fn needs(&self, segment: u32) -> bool {
         self.commit_segment == segment || self.body.iter().any(|extent| extent.segment == segment)
     }
 
     pub(crate) fn evictable(&self) -> bool {
-        !self.dirty && !self.stored.is_empty() && self.legs.values().all(|leg| leg.leased.is_none())
+        !self.dirty && self.stored.row && self.legs.iter().all(|leg| leg.leased.is_none())
     }
 }
 
@@ -116,7 +141,7 @@ pub(super) fn place(state: &LegState) -> Timestamp {
 }
 
 pub(super) fn deadline(
-    message: &Message,
+    arrived: Timestamp,
     state: &LegState,
     warn_after: Duration,
     expire: Duration,
@@ -126,10 +151,10 @@ pub(super) fn deadline(
     }
     Some(match () {
         // Nobody waits for a next attempt: there is no delay to tell of, but an end.
-        () if state.damaged => message.arrived.plus(expire),
+        () if state.damaged => arrived.plus(expire),
         () if state.bounced => Timestamp::from_unix_millis(0),
-        () if state.warned => message.arrived.plus(expire),
-        () => message.arrived.plus(warn_after.min(expire)),
+        () if state.warned => arrived.plus(expire),
+        () => arrived.plus(warn_after.min(expire)),
     })
 }
 

@@ -7,20 +7,21 @@
 //!
 //! Whoever needs sled asks with a job (a closure); nothing else touches it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use envelope::{Host, MessageId};
+use envelope::{LegId, MessageId};
 use parking_lot::{Mutex, MutexGuard};
 use sled::Batch;
 
 use crate::index::compact::Compactor;
 use crate::index::damage::set_aside;
-use crate::index::entry::{Entry, StoredLeg};
+use crate::index::entry::{Entry, Stored};
+use crate::index::row;
 use crate::index::state::{Effect, State};
 use crate::index::tree::{self, Tree};
-use crate::index::window::Due;
 use crate::log::committer::LogHandle;
 use crate::log::record::Position;
 use crate::log::segment::Segments;
@@ -39,7 +40,7 @@ pub(crate) struct Keeper {
     /// Written into sled beside the position; an index made under others is not used.
     pub(crate) settings: Vec<u8>,
     /// Rows taken from memory and not yet written, in order.
-    pending: Vec<Batch>,
+    pending: Vec<(Batch, usize)>,
     /// Messages that are over and whose rows are removed by `pending`.
     over: Vec<MessageId>,
     /// What sled vouches for, durably.
@@ -49,7 +50,7 @@ pub(crate) struct Keeper {
     pub(crate) inline_max: usize,
     compactor: Compactor,
     /// sled has failed: nothing is written to it or dropped from memory until the next start rebuilds it.
-    broken: bool,
+    broken: Cell<bool>,
 }
 
 impl Keeper {
@@ -73,7 +74,7 @@ impl Keeper {
             quarantine,
             inline_max,
             compactor: Compactor::default(),
-            broken: false,
+            broken: Cell::new(false),
         }
     }
 
@@ -132,8 +133,13 @@ impl Keeper {
         }
     }
 
+    /// Whether sled has failed.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+
     fn compact(&mut self) {
-        if !self.broken {
+        if !self.broken.get() {
             let mut compactor = std::mem::take(&mut self.compactor);
             compactor.step(self);
             self.compactor = compactor;
@@ -142,19 +148,21 @@ impl Keeper {
 
     /// Brings sled up to date; what fails is tried again with the next.
     pub(crate) fn checkpoint(&mut self) {
-        if self.broken {
+        if self.broken.get() {
             return;
         }
-        let (end, dirty) = {
+        let (end, mut dirty) = {
             let mut state = self.state.lock();
             (state.end, std::mem::take(&mut state.dirty))
         };
         if dirty.is_empty() && self.pending.is_empty() && end == self.position {
             return;
         }
+        // Neighbours in sled's tree are written together.
+        dirty.sort_unstable();
         for ids in dirty.chunks(SLICE) {
             let batch = self.take_rows(ids);
-            self.pending.push(batch);
+            self.pending.push((batch, ids.len()));
         }
         self.take_tokens(end);
         if let Some(log) = &self.log
@@ -176,7 +184,7 @@ impl Keeper {
             }
             Err(e) => {
                 tracing::error!(error = %e, "spool index cannot be written; it will be rebuilt at the next start");
-                self.broken = true;
+                self.broken.set(true);
             }
         }
     }
@@ -189,8 +197,8 @@ impl Keeper {
                 continue;
             };
             if entry.dirty {
-                write_entry(&state, *id, &mut entry, &mut batch);
-                if entry.legs.is_empty() {
+                write_entry(*id, &mut entry, &mut batch);
+                if entry.legs().is_empty() {
                     self.over.push(*id);
                 }
             }
@@ -207,12 +215,12 @@ impl Keeper {
         }
         tree::put_live(&mut batch, state.live.iter().map(|(s, n)| (*s, *n)));
         tree::put_position(&mut batch, &self.settings, end);
-        self.pending.push(batch);
+        self.pending.push((batch, state.tokens.len()));
     }
 
     fn write_pending(&mut self) -> Result<(), String> {
-        for batch in self.pending.drain(..) {
-            self.tree.apply(batch, 4 * SLICE)?;
+        for (batch, rows) in self.pending.drain(..) {
+            self.tree.apply(batch, rows)?;
         }
         self.tree.sync(&self.segments.store)
     }
@@ -224,7 +232,7 @@ impl Keeper {
             if state
                 .messages
                 .get(&id)
-                .is_some_and(|entry| entry.legs.is_empty())
+                .is_some_and(|entry| entry.legs().is_empty())
             {
                 state.messages.remove(&id);
             }
@@ -258,105 +266,69 @@ impl Keeper {
         self.try_load(id).unwrap_or(false)
     }
 
-    /// As [`Keeper::load`], for those who must not take what cannot be read for what is not there.
+    /// As [`Keeper::load`], for those who must not take what cannot be read for what is not there. sled is rebuilt at the
+    /// next start then, and until then the message waits.
     pub(crate) fn try_load(&self, id: MessageId) -> Result<bool, &'static str> {
         if self.state.lock().messages.contains_key(&id) {
             return Ok(true);
         }
-        let found = self.tree.message(id).map_err(|e| {
-            tracing::error!(message = %id, error = %e, "index row cannot be read");
-            "the index cannot be read"
-        });
-        let Some((row, legs)) = found? else {
+        let found = match self.tree.message(id) {
+            Ok(found) => found,
+            Err(e) => {
+                tracing::error!(message = %id, error = %e, "index row cannot be read; it will be rebuilt at the next start");
+                self.broken.set(true);
+                return Err("the index cannot be read");
+            }
+        };
+        let Some(row::MessageValue { row, legs, apart }) = found else {
             return Ok(false);
         };
-        let mut state = self.state.lock();
-        let stored = legs
-            .iter()
-            .map(|leg| state.stored_leg(&row.message, leg))
-            .collect();
-        state.put_in(id, Entry::new(row, legs, stored, false));
+        let own = legs.len().saturating_sub(apart as usize);
+        let stored = Stored {
+            row: true,
+            apart: legs[own..].iter().map(|leg| leg.number).collect(),
+        };
+        let entry = Entry::new(row, legs, stored, false);
+        self.state.lock().put_back(id, entry);
         Ok(true)
     }
 
-    /// Brings the next due legs of a host into memory.
-    pub(crate) fn load_host(&self, host: &Host, now: envelope::Timestamp) {
-        let Some(from) = self.state.lock().window.stored(host) else {
-            return;
-        };
-        let next = self.load_some(self.tree.host(host, from), now);
-        self.state.lock().window.set_stored(host, next);
-    }
-
-    /// Brings the legs whose deadlines have passed into memory.
-    pub(crate) fn load_deadlines(&self, now: envelope::Timestamp) {
-        let Some(from) = self.state.lock().window.deadlines_stored else {
-            return;
-        };
-        let next = self.load_some(self.tree.deadlines(Some(from)), now);
-        self.state.lock().window.deadlines_stored = next;
-    }
-
-    /// Loads the messages of an order; says where what was not loaded begins.
-    fn load_some(&self, order: impl Iterator<Item = Due>, now: envelope::Timestamp) -> Option<Due> {
-        let mut loaded = 0;
-        for due in order {
-            let id = due.1.message;
-            if self.state.lock().messages.contains_key(&id) {
-                continue;
-            }
-            if due.0 > now || loaded >= LOADED_AT_ONCE {
-                return Some(due);
-            }
-            self.load(id);
-            loaded += 1;
-        }
-        None
+    /// Brings messages into memory; says whether any came.
+    pub(crate) fn load_all(&self, mut ids: Vec<MessageId>) -> bool {
+        ids.sort_unstable();
+        ids.dedup();
+        let came = |id: &MessageId| usize::from(self.load(*id));
+        ids.iter().map(came).sum::<usize>() > 0
     }
 }
 
 /// Writes what sled should know of a message, and remembers what it then knows.
-fn write_entry(state: &State, id: MessageId, entry: &mut Entry, batch: &mut Batch) {
-    let name = |number| envelope::LegId {
+fn write_entry(id: MessageId, entry: &mut Entry, batch: &mut Batch) {
+    let name = |number| LegId {
         message: id,
         number,
     };
-    let stored: Vec<StoredLeg> = entry
-        .legs
-        .values()
-        .map(|leg| state.stored_leg(&entry.message, &leg.row))
-        .collect();
-    for old in entry.stored.drain(..) {
-        let id = name(old.number);
-        let new = stored.iter().find(|new| new.number == old.number);
-        if new.is_none() {
-            batch.remove(&tree::leg_key(id));
-        }
-        if new.is_none_or(|new| new.due != old.due || new.host != old.host) {
-            batch.remove(tree::host_key(&old.host, (old.due, id)));
-        }
-        if let Some(deadline) = old.deadline
-            && new.is_none_or(|new| new.deadline != old.deadline)
-        {
-            batch.remove(tree::deadline_key((deadline, id)));
+    let (row, apart) = row::encode(&entry.row(), entry.legs().iter().map(|leg| &leg.row));
+    for old in &entry.stored.apart {
+        if apart.binary_search(old).is_err() {
+            batch.remove(&tree::leg_key(name(*old)));
         }
     }
-    for (leg, row) in stored.iter().zip(entry.legs.values_mut()) {
-        if std::mem::take(&mut row.dirty) {
-            let id = name(leg.number);
-            batch.insert(&tree::leg_key(id), row.row.encode());
-            batch.insert(tree::host_key(&leg.host, (leg.due, id)), &[]);
-            if let Some(deadline) = leg.deadline {
-                batch.insert(tree::deadline_key((deadline, id)), &[]);
-            }
+    let was_apart = std::mem::take(&mut entry.stored.apart);
+    for leg in entry.legs_mut() {
+        let number = leg.row.number;
+        let known = !std::mem::take(&mut leg.dirty) && was_apart.binary_search(&number).is_ok();
+        if !known && apart.binary_search(&number).is_ok() {
+            batch.insert(&tree::leg_key(name(number)), leg.row.encode());
         }
     }
-    if entry.legs.is_empty() {
+    let over = entry.legs().is_empty();
+    if over {
         batch.remove(&tree::message_key(id));
     } else {
-        batch.insert(&tree::message_key(id), entry.row().encode());
+        batch.insert(&tree::message_key(id), row);
     }
-    entry.stored = stored;
+    entry.stored = Stored { row: !over, apart };
     entry.dirty = false;
 }
 
@@ -397,5 +369,3 @@ impl KeeperThread {
 const SLICE: usize = 64;
 /// Messages kept in memory when they could as well be in sled alone.
 const CACHED_MAX: usize = 5_000;
-/// Messages of one host brought into memory at once.
-const LOADED_AT_ONCE: usize = 256;

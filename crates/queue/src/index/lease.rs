@@ -6,11 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use envelope::{Claim, Host, Lease, LegId, Timestamp};
+use envelope::{Claim, Host, Lease, LegId, MessageId, Timestamp};
 
 use crate::index::entry::{Entry, LegEntry};
 use crate::index::state::{State, leg_of};
-use crate::index::window::Due;
 use crate::spool::{Error, Overdue, Want, Why};
 
 impl State {
@@ -18,7 +17,7 @@ impl State {
     pub(super) fn set_lease(&mut self, id: LegId, leased: Option<Timestamp>, token: Option<u64>) {
         self.unindex(id);
         let entry = self.messages.get_mut(&id.message);
-        if let Some(leg) = entry.and_then(|entry| entry.legs.get_mut(&id.number)) {
+        if let Some(leg) = entry.and_then(|entry| entry.leg_mut(id.number)) {
             leg.leased = leased;
             leg.token = token.unwrap_or(leg.token);
         }
@@ -27,28 +26,52 @@ impl State {
 
     fn expire_leases(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
-        while let Some((until, id)) = self.window.leases.first().copied() {
-            if until > now {
+        while let Some(due) = self.window.leases.first().copied() {
+            if due.at() > now {
                 break;
             }
+            let id = due.leg();
             if self.settling.has_leg(id) {
                 // Its end is on the way to the disk: no second owner now.
                 self.set_lease(id, Some(now.plus(SETTLING_PAUSE)), None);
                 continue;
             }
-            self.window.leases.remove(&(until, id));
+            self.window.leases.remove(&due);
             // The token stays: until somebody else claims it, its owner may still end it.
             self.set_lease(id, None, None);
         }
     }
 
-    /// Hosts that sled must be asked about before `want` can be met in order.
-    pub(crate) fn hosts_to_load(&mut self, want: &Want, now: Timestamp) -> Vec<Host> {
+    /// Messages that must come from sled before `want` can be met.
+    pub(crate) fn absent(&mut self, want: &Want, now: Timestamp) -> Vec<MessageId> {
         self.expire_leases(now);
-        let n = want.per_host.min(want.max);
-        let mut hosts = self.hosts_wanted(want, now);
-        hosts.retain(|host| self.window.needs_load(host, n, now));
-        hosts
+        let wanted = self.wanted(want, now).into_iter();
+        self.not_here(wanted.map(|(_, id)| id))
+    }
+
+    /// As [`State::absent`], of what is past a deadline.
+    pub(crate) fn overdue_absent(&mut self, max: usize, now: Timestamp) -> Vec<MessageId> {
+        self.expire_leases(now);
+        self.not_here(self.window.overdue(now).take(max))
+    }
+
+    fn not_here(&self, legs: impl Iterator<Item = LegId>) -> Vec<MessageId> {
+        let ids = legs.map(|leg| leg.message);
+        ids.filter(|id| !self.messages.contains_key(id)).collect()
+    }
+
+    /// The legs that `want` is about, in order, each with the number of its host in it.
+    fn wanted(&self, want: &Want, now: Timestamp) -> Vec<(usize, LegId)> {
+        let mut wanted = Vec::new();
+        for (n, host) in self.hosts_wanted(want, now).iter().enumerate() {
+            let most = want.per_host.min(want.max - wanted.len());
+            let legs = self.window.due_legs(host, now).take(most);
+            wanted.extend(legs.map(|id| (n, id)));
+            if wanted.len() >= want.max {
+                break;
+            }
+        }
+        wanted
     }
 
     fn hosts_wanted(&self, want: &Want, now: Timestamp) -> Vec<Host> {
@@ -67,20 +90,15 @@ impl State {
     pub(crate) fn claim(&mut self, want: &Want, now: Timestamp) -> Vec<Claim> {
         self.expire_leases(now);
         let mut claims = Vec::new();
-        for host in self.hosts_wanted(want, now) {
-            let most = want.per_host.min(want.max - claims.len());
-            for _ in 0..most {
-                let Some((_, id)) = self.window.next(&host, now) else {
-                    break;
-                };
-                let Some(claim) = self.lease(id, now.plus(want.lease)) else {
-                    debug_assert!(false, "a leg in the order is in memory");
-                    break;
-                };
-                claims.push(claim);
+        let mut stopped = None;
+        for (host, id) in self.wanted(want, now) {
+            if stopped == Some(host) {
+                continue;
             }
-            if claims.len() >= want.max {
-                break;
+            match self.lease(id, now.plus(want.lease)) {
+                Some(claim) => claims.push(claim),
+                // It could not be brought from sled: nothing of its host overtakes it.
+                None => stopped = Some(host),
             }
         }
         claims
@@ -108,17 +126,9 @@ impl State {
     /// Leases what is past a deadline and in memory.
     pub(crate) fn overdue(&mut self, max: usize, lease: Duration, now: Timestamp) -> Vec<Overdue> {
         self.expire_leases(now);
-        let past = |due: &&Due| due.0 <= now;
-        let due: Vec<Due> = self
-            .window
-            .deadlines
-            .iter()
-            .take_while(past)
-            .take(max)
-            .copied()
-            .collect();
+        let due: Vec<LegId> = self.window.overdue(now).take(max).collect();
         due.into_iter()
-            .filter_map(|(_, id)| {
+            .filter_map(|id| {
                 let claim = self.lease(id, now.plus(lease))?;
                 let (message, leg) = leg_of(&self.messages, id)?;
                 let state = &leg.row.state;
@@ -146,10 +156,7 @@ impl State {
             .messages
             .get(&lease.leg.message)
             .ok_or_else(|| fenced.clone())?;
-        let leg = entry
-            .legs
-            .get(&lease.leg.number)
-            .ok_or_else(|| fenced.clone())?;
+        let leg = entry.leg(lease.leg.number).ok_or_else(|| fenced.clone())?;
         if lease.owner == self.owner && lease.token == leg.token {
             Ok((entry, leg))
         } else {

@@ -1,10 +1,10 @@
 //! The index over the log: what is queued, when it is due, who has it.
 //!
-//! `state` is the part in memory (all that changed lately, all that is leased), `window` its order by due time, `lease` who
-//! works on what, `tree`
-//! the rest in sled, `keeper` the thread that moves messages between the two, `query` the operator's questions and
-//! actions, `compact` the giving back of log segments, `settling` the legs that
-//! nobody may change for a moment, `damage` what becomes of a message that cannot be read.
+//! `state` is the part in memory (all that changed lately, all that is leased), `window` the order of all legs by due
+//! time, `lease` who works on what, `tree` the rest in sled (`row`: what it says of a message), `keeper` the thread that
+//! moves messages between the two, `query` the operator's questions and actions, `compact` the giving back of log
+//! segments, `settling` the legs that nobody may change for a moment, `damage` what becomes of a message that cannot be
+//! read.
 //!
 //! The rule that keeps it simple: a message is either in memory, and then sled's rows of it count for nothing, or not,
 //! and then they are the truth. Only the keeper moves one across.
@@ -15,6 +15,7 @@ pub(crate) mod entry;
 pub(crate) mod keeper;
 pub(crate) mod lease;
 pub(crate) mod query;
+pub(crate) mod row;
 pub(crate) mod settling;
 pub(crate) mod state;
 pub(crate) mod tree;

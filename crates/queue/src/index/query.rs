@@ -6,12 +6,12 @@ use envelope::{Host, LegId, Message, MessageId, Timestamp};
 
 use crate::index::entry::standing;
 use crate::index::keeper::Keeper;
-use crate::index::state::Effect;
-use crate::index::window::{HELD, NEVER};
+use crate::index::state::{Effect, leg_of};
+use crate::index::window::{Due, HELD, NEVER};
 use crate::log::codec::{Change, LegRow, LegState};
 use crate::log::committer::LogHandle;
 use crate::log::record::{Kind, Payload};
-use crate::spool::{Action, Counts, Entry, Error, Filter, HOSTS_COUNTED_MAX, Page, State};
+use crate::spool::{Action, Counts, Entry, Error, Filter, HOSTS_COUNTED_MAX, Page};
 
 impl Keeper {
     /// See [`Spool::list`](crate::Spool::list).
@@ -82,57 +82,50 @@ impl Keeper {
         {
             let state = self.state.lock();
             if let Some(entry) = state.messages.get(&id) {
-                let legs = entry.legs.values();
+                let legs = entry.legs().iter();
                 return legs
                     .map(|leg| shown(&entry.message, &leg.row, leg.leased.is_some(), now))
                     .collect();
             }
         }
-        let Ok(Some((row, legs))) = self.tree.message(id) else {
+        let Ok(Some(found)) = self.tree.message(id) else {
             return Vec::new();
         };
-        let message = std::sync::Arc::new(row.message);
-        legs.iter()
-            .map(|leg| shown(&message, leg, false, now))
-            .collect()
+        let message = std::sync::Arc::new(found.row.message);
+        let legs = found.legs.iter();
+        legs.map(|leg| shown(&message, leg, false, now)).collect()
     }
 
-    /// See [`Spool::counts`](crate::Spool::counts). Reads the whole order once.
+    /// See [`Spool::counts`](crate::Spool::counts). The lock is held for some hosts at a time.
     pub(crate) fn counts(&self, now: Timestamp) -> Counts {
         let mut counts = Counts::default();
         let mut hosts: HashMap<Host, u64> = HashMap::new();
-        let mut count = |standing, host: &Host| {
-            *match standing {
-                State::Ready => &mut counts.ready,
-                State::Deferred => &mut counts.deferred,
-                State::Active => &mut counts.active,
-                State::Held => &mut counts.held,
-            } += 1;
-            match hosts.get_mut(host) {
-                Some(n) => *n += 1,
-                None => {
-                    hosts.insert(host.clone(), 1);
+        let names: Vec<Host> = self.state.lock().window.hosts().cloned().collect();
+        for some in names.chunks(HOSTS_AT_ONCE) {
+            let state = self.state.lock();
+            for host in some {
+                let mut legs = 0;
+                for due in state.window.waiting(host) {
+                    legs += 1;
+                    *match due.at() {
+                        HELD => &mut counts.held,
+                        NEVER => &mut counts.deferred,
+                        due if due <= now => &mut counts.ready,
+                        _ => &mut counts.deferred,
+                    } += 1;
                 }
-            }
-        };
-        for (host, (due, id)) in self.tree.all_legs() {
-            if self.state.lock().messages.contains_key(&id.message) {
-                continue;
-            }
-            let standing = match due {
-                HELD => State::Held,
-                NEVER => State::Deferred,
-                due if due <= now => State::Ready,
-                _ => State::Deferred,
-            };
-            count(standing, &host);
-        }
-        for entry in self.state.lock().messages.values() {
-            for leg in entry.legs.values() {
-                let standing = standing(&leg.row.state, leg.leased.is_some(), now);
-                count(standing, leg.row.leg.target.host());
+                hosts.insert(host.clone(), legs);
             }
         }
+        let state = self.state.lock();
+        for leased in state.window.leases.iter().map(Due::leg) {
+            if let Some((_, leg)) = leg_of(&state.messages, leased) {
+                counts.active += 1;
+                *hosts.entry(leg.row.leg.target.host().clone()).or_default() += 1;
+            }
+        }
+        drop(state);
+        hosts.retain(|_, legs| *legs > 0);
         counts.hosts = hosts.into_iter().collect();
         counts
             .hosts
@@ -179,7 +172,7 @@ impl Keeper {
         let Some(entry) = state.messages.get(&id.message) else {
             return false;
         };
-        let Some(leg) = entry.legs.get(&id.number) else {
+        let Some(leg) = entry.leg(id.number) else {
             return false;
         };
         let (active, since) = (leg.leased.is_some(), entry.since);
@@ -260,5 +253,6 @@ fn after(id: MessageId) -> MessageId {
 }
 
 const IDS_AT_ONCE: usize = 512;
+const HOSTS_AT_ONCE: usize = 100;
 /// Messages looked at for one page: a filter that matches little must not hold the keeper up.
 const EXAMINED_MAX: usize = 16 * IDS_AT_ONCE;

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{LegId, Message, MessageId, Timestamp};
+use envelope::{Host, LegId, Message, MessageId, Timestamp};
 
 use crate::cache::BodyCache;
-use crate::index::entry::{Entry, LegEntry, StoredLeg, deadline, place, placed};
+use crate::index::entry::{Entry, LegEntry, Stored, deadline, place, placed};
 use crate::index::settling::{Mark, Settling};
-use crate::index::window::Window;
-use crate::log::codec::{Change, Commit, LegRow, MessageRow, Token};
+use crate::index::window::{Due, Window};
+use crate::log::codec::{Change, Commit, LegState, MessageRow, Token};
 use crate::log::record::Position;
 
 /// What the log applies here when a record is durable.
@@ -89,7 +89,7 @@ impl State {
     pub(crate) fn is_open(&self, id: MessageId) -> bool {
         self.messages
             .get(&id)
-            .is_some_and(|entry| !entry.legs.is_empty())
+            .is_some_and(|entry| !entry.legs().is_empty())
     }
 
     /// Applies one effect whose record is at `position`.
@@ -121,7 +121,7 @@ impl State {
         let id = row.message.id;
         let stored = match self.take_out(id) {
             Some(old) => old.stored,
-            None => Vec::new(),
+            None => Stored::default(),
         };
         self.account(&row, 1);
         let entry = Entry::new(row, legs, stored, true);
@@ -135,7 +135,7 @@ impl State {
         let Some(entry) = self
             .messages
             .get_mut(&id)
-            .filter(|entry| !entry.legs.is_empty())
+            .filter(|entry| !entry.legs().is_empty())
         else {
             return;
         };
@@ -158,7 +158,7 @@ impl State {
         };
         match &change.state {
             Some(state) => {
-                if let Some(leg) = entry.legs.get_mut(&id.number) {
+                if let Some(leg) = entry.leg_mut(id.number) {
                     leg.row.state = state.clone();
                     leg.leased = None;
                     leg.dirty = true;
@@ -168,8 +168,8 @@ impl State {
                 self.index(id);
             }
             None => {
-                entry.legs.remove(&id.number);
-                if entry.legs.is_empty() {
+                entry.remove_leg(id.number);
+                if entry.legs().is_empty() {
                     self.finish(id.message);
                 }
             }
@@ -196,7 +196,7 @@ impl State {
         if self
             .messages
             .get(&id)
-            .is_some_and(|entry| entry.stored.is_empty())
+            .is_some_and(|entry| !entry.stored.row)
         {
             self.messages.remove(&id);
         }
@@ -223,7 +223,7 @@ impl State {
 
     /// Puts a message into memory and its legs into the orders.
     pub(crate) fn put_in(&mut self, id: MessageId, entry: Entry) {
-        let numbers: Vec<u32> = entry.legs.keys().copied().collect();
+        let numbers: Vec<u32> = entry.legs().iter().map(|leg| leg.row.number).collect();
         if entry.dirty {
             self.dirty.push(id);
         }
@@ -239,7 +239,8 @@ impl State {
     /// Takes a message out of memory and its legs out of the orders.
     fn take_out(&mut self, id: MessageId) -> Option<Entry> {
         let entry = self.messages.get(&id)?;
-        let (numbers, row) = (entry.legs.keys().copied().collect::<Vec<_>>(), entry.row());
+        let numbers: Vec<u32> = entry.legs().iter().map(|leg| leg.row.number).collect();
+        let row = entry.row();
         if !numbers.is_empty() {
             self.account(&row, -1);
         }
@@ -252,66 +253,64 @@ impl State {
         self.messages.remove(&id)
     }
 
+    /// Puts a message into memory that came from sled: its legs are in the orders already.
+    pub(crate) fn put_back(&mut self, id: MessageId, entry: Entry) {
+        self.messages.insert(id, entry);
+    }
+
     /// Sends an unchanged, unleased message to sled alone.
     pub(crate) fn evict(&mut self, id: MessageId) {
-        let Some(entry) = self.messages.get(&id).filter(|entry| entry.evictable()) else {
-            return;
-        };
-        for leg in &entry.stored {
-            let name = LegId {
-                message: id,
-                number: leg.number,
-            };
-            self.window.store(&leg.host, (leg.due, name));
-            if let Some(deadline) = leg.deadline {
-                self.window.store_deadline((deadline, name));
-            }
+        if self.messages.get(&id).is_some_and(Entry::evictable) {
+            self.messages.remove(&id);
         }
-        self.messages.remove(&id);
+    }
+
+    /// Puts a leg that nobody has leased into the orders.
+    pub(crate) fn enter(&mut self, id: LegId, host: &Host, arrived: Timestamp, state: &LegState) {
+        self.window.add(host, Due::new(place(state), id));
+        let deadline = deadline(arrived, state, self.warn_after, self.expire);
+        let deadline = deadline.map(|at| Due::new(at, id));
+        self.window.deadlines.extend(deadline);
     }
 
     pub(super) fn index(&mut self, id: LegId) {
-        if let Some((message, leg)) = leg_of(&self.messages, id) {
-            if let Some(until) = leg.leased {
-                self.window.leases.insert((until, id));
-                return;
-            }
-            self.window
-                .add(leg.row.leg.target.host(), (place(&leg.row.state), id));
-            let deadline = deadline(message, &leg.row.state, self.warn_after, self.expire);
-            self.window.deadlines.extend(deadline.map(|at| (at, id)));
+        let Some((message, leg)) = leg_of(&self.messages, id) else {
+            return;
+        };
+        if let Some(until) = leg.leased {
+            self.window.leases.insert(Due::new(until, id));
+            return;
         }
+        let arrived = message.arrived;
+        let state = &leg.row.state;
+        let due = Due::new(place(state), id);
+        let deadline = deadline(arrived, state, self.warn_after, self.expire);
+        self.window.add(leg.row.leg.target.host(), due);
+        let deadline = deadline.map(|at| Due::new(at, id));
+        self.window.deadlines.extend(deadline);
     }
 
     pub(super) fn unindex(&mut self, id: LegId) {
-        if let Some((message, leg)) = leg_of(&self.messages, id) {
-            if let Some(until) = leg.leased {
-                self.window.leases.remove(&(until, id));
-                return;
-            }
-            self.window
-                .remove(leg.row.leg.target.host(), (place(&leg.row.state), id));
-            if let Some(at) = deadline(message, &leg.row.state, self.warn_after, self.expire) {
-                self.window.deadlines.remove(&(at, id));
-            }
+        let Some((message, leg)) = leg_of(&self.messages, id) else {
+            return;
+        };
+        if let Some(until) = leg.leased {
+            self.window.leases.remove(&Due::new(until, id));
+            return;
         }
-    }
-
-    /// What sled should hold of a leg.
-    pub(crate) fn stored_leg(&self, message: &Message, row: &LegRow) -> StoredLeg {
-        StoredLeg {
-            number: row.number,
-            host: row.leg.target.host().clone(),
-            due: place(&row.state),
-            deadline: deadline(message, &row.state, self.warn_after, self.expire),
+        let state = &leg.row.state;
+        let due = Due::new(place(state), id);
+        self.window.remove(leg.row.leg.target.host(), due);
+        if let Some(at) = deadline(message.arrived, state, self.warn_after, self.expire) {
+            self.window.deadlines.remove(&Due::new(at, id));
         }
     }
 }
 
-pub(super) fn leg_of(
+pub(crate) fn leg_of(
     messages: &BTreeMap<MessageId, Entry>,
     id: LegId,
 ) -> Option<(&Arc<Message>, &LegEntry)> {
     let entry = messages.get(&id.message)?;
-    Some((&entry.message, entry.legs.get(&id.number)?))
+    Some((&entry.message, entry.leg(id.number)?))
 }

@@ -1,10 +1,8 @@
 //! The index in sled: one tree, keys told apart by their first octet, so that a batch over all of them is atomic.
 //!
 //! ```text
-//! m id(16)                            message row
-//! l id(16) number(4)                  leg row
-//! h host 00 due(8) id(16) number(4)   a leg in its host's order; due ffff… is held, …fffe to be bounced
-//! d deadline(8) id(16) number(4)      a leg by its next deadline
+//! m id(16)                            a message and its legs (`row`)
+//! m id(16) number(4)                  a leg that did not fit there
 //! t token                             expires(8) segment(4) value
 //! x name                              position, settings, live
 //! ```
@@ -15,11 +13,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use envelope::{Host, LegId, MessageId, Timestamp};
+use envelope::{LegId, MessageId, Timestamp};
 use sled::{Batch, IVec};
 
-use crate::index::window::Due;
-use crate::log::codec::{LegRow, MessageRow, Token};
+use crate::index::row::{Glance, MessageValue, glance, glance_leg};
+use crate::log::codec::{LegRow, Token};
 use crate::log::record::Position;
 use crate::store::Store;
 
@@ -102,21 +100,21 @@ impl Tree {
         value.chunks_exact(12).filter_map(pair).collect()
     }
 
-    pub(crate) fn message(
-        &self,
-        id: MessageId,
-    ) -> Result<Option<(MessageRow, Vec<LegRow>)>, String> {
-        let Some(row) = self.db.get(message_key(id)).map_err(|e| e.to_string())? else {
+    /// A message with all its legs.
+    pub(crate) fn message(&self, id: MessageId) -> Result<Option<MessageValue>, String> {
+        let key = message_key(id);
+        let Some(row) = self.db.get(key).map_err(|e| e.to_string())? else {
             return Ok(None);
         };
-        let row = MessageRow::decode(&row).map_err(|e| e.to_string())?;
-        let mut prefix = vec![b'l'];
-        prefix.extend_from_slice(&id.bits().to_be_bytes());
-        let legs = self.db.scan_prefix(prefix).values().map(|value| {
-            let value = value.map_err(|e| e.to_string())?;
-            LegRow::decode(&value).map_err(|e| e.to_string())
-        });
-        Ok(Some((row, legs.collect::<Result<_, String>>()?)))
+        let mut message = MessageValue::decode(&row).map_err(|e| e.to_string())?;
+        if message.apart > 0 {
+            for row in self.db.scan_prefix(key).skip(1) {
+                let (_, value) = row.map_err(|e| e.to_string())?;
+                let leg = LegRow::decode(&value).map_err(|e| e.to_string())?;
+                message.legs.push(leg);
+            }
+        }
+        Ok(Some(message))
     }
 
     /// Message ids from `from` on.
@@ -125,6 +123,7 @@ impl Tree {
             .db
             .range(message_key(from).to_vec()..vec![b'm' + 1])
             .keys();
+        // Keys of legs that stand apart are longer.
         keys.map_while(Result::ok).filter_map(|key| {
             Some(MessageId::from_bits(u128::from_be_bytes(
                 key.get(1..)?.try_into().ok()?,
@@ -132,38 +131,33 @@ impl Tree {
         })
     }
 
-    /// A host's order from `from` on.
-    pub(crate) fn host(&self, host: &Host, from: Due) -> impl Iterator<Item = Due> {
-        let mut end = host_prefix(host);
-        let start = host_key(host, from);
-        end.push(1);
-        let keys = self.db.range(start..end).keys();
-        keys.map_while(Result::ok).filter_map(|key| due_of(&key))
-    }
-
-    /// All legs in their hosts' orders.
-    pub(crate) fn all_legs(&self) -> impl Iterator<Item = (Host, Due)> {
-        let keys = self.db.scan_prefix(b"h").keys();
-        keys.map_while(Result::ok)
-            .filter_map(|key| Some((host_of(&key)?, due_of(&key)?)))
-    }
-
-    /// The first leg of each host, without reading the others.
-    pub(crate) fn first_legs(&self) -> impl Iterator<Item = (Host, Due)> {
-        let mut from = vec![b'h'];
-        std::iter::from_fn(move || {
-            let (key, _) = self.db.range(from.clone()..vec![b'h' + 1]).next()?.ok()?;
-            let (host, due) = (host_of(&key)?, due_of(&key)?);
-            from = host_prefix(&host);
-            from.push(1);
-            Some((host, due))
-        })
-    }
-
-    pub(crate) fn deadlines(&self, from: Option<Due>) -> impl Iterator<Item = Due> {
-        let start = from.map_or_else(|| vec![b'd'], deadline_key);
-        let keys = self.db.range(start..vec![b'd' + 1]).keys();
-        keys.map_while(Result::ok).filter_map(|key| due_of(&key))
+    /// Gives out all legs, with when their messages arrived; says how many messages there are.
+    pub(crate) fn each_leg(
+        &self,
+        mut each: impl FnMut(LegId, Timestamp, &Glance),
+    ) -> Result<u64, String> {
+        let (mut arrived, mut messages) = (Timestamp::from_unix_millis(0), 0);
+        for row in self.db.scan_prefix(b"m") {
+            let (key, value) = row.map_err(|e| e.to_string())?;
+            let id = key
+                .get(1..MESSAGE_KEY_OCTETS)
+                .and_then(|id| id.try_into().ok());
+            let id = id.ok_or("a message's key is too short")?;
+            let message = MessageId::from_bits(u128::from_be_bytes(id));
+            let legs = if key.len() == MESSAGE_KEY_OCTETS {
+                messages += 1;
+                let (when, legs) = glance(&value).map_err(|e| e.to_string())?;
+                arrived = when;
+                legs
+            } else {
+                vec![glance_leg(&value).map_err(|e| e.to_string())?]
+            };
+            for leg in &legs {
+                let number = leg.number;
+                each(LegId { message, number }, arrived, leg);
+            }
+        }
+        Ok(messages)
     }
 
     /// A token, and the segment it is in.
@@ -210,60 +204,21 @@ pub(crate) fn token_key(token: &str) -> Vec<u8> {
     [b"t", token.as_bytes()].concat()
 }
 
-pub(crate) fn message_key(id: MessageId) -> [u8; 17] {
-    let mut key = [b'm'; 17];
+pub(crate) fn message_key(id: MessageId) -> [u8; MESSAGE_KEY_OCTETS] {
+    let mut key = [b'm'; MESSAGE_KEY_OCTETS];
     key[1..].copy_from_slice(&id.bits().to_be_bytes());
     key
 }
 
-pub(crate) fn leg_key(id: LegId) -> [u8; 21] {
-    let mut key = [b'l'; 21];
-    key[1..17].copy_from_slice(&id.message.bits().to_be_bytes());
-    key[17..].copy_from_slice(&id.number.to_be_bytes());
+pub(crate) fn leg_key(id: LegId) -> [u8; MESSAGE_KEY_OCTETS + 4] {
+    let mut key = [b'm'; MESSAGE_KEY_OCTETS + 4];
+    key[..MESSAGE_KEY_OCTETS].copy_from_slice(&message_key(id.message));
+    key[MESSAGE_KEY_OCTETS..].copy_from_slice(&id.number.to_be_bytes());
     key
-}
-
-pub(crate) fn host_key(host: &Host, due: Due) -> Vec<u8> {
-    let mut key = host_prefix(host);
-    key.push(0);
-    push_due(&mut key, due);
-    key
-}
-
-pub(crate) fn deadline_key(due: Due) -> Vec<u8> {
-    let mut key = vec![b'd'];
-    push_due(&mut key, due);
-    key
-}
-
-fn host_prefix(host: &Host) -> Vec<u8> {
-    format!("h{host}").into_bytes()
-}
-
-fn push_due(key: &mut Vec<u8>, (due, id): Due) {
-    key.extend_from_slice(&due.unix_millis().to_be_bytes());
-    key.extend_from_slice(&id.message.bits().to_be_bytes());
-    key.extend_from_slice(&id.number.to_be_bytes());
-}
-
-/// The end of a key of an order.
-fn due_of(key: &IVec) -> Option<Due> {
-    let tail = key.get(key.len().checked_sub(DUE_OCTETS)?..)?;
-    let id = LegId {
-        message: MessageId::from_bits(u128::from_be_bytes(tail[8..24].try_into().ok()?)),
-        number: u32::from_be_bytes(tail[24..].try_into().ok()?),
-    };
-    let due = u64::from_be_bytes(tail[..8].try_into().ok()?);
-    Some((Timestamp::from_unix_millis(due), id))
-}
-
-fn host_of(key: &IVec) -> Option<Host> {
-    let text = key.get(1..key.len().checked_sub(DUE_OCTETS + 1)?)?;
-    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 const LOOKUPS_PER_ROW: usize = 2;
-const DUE_OCTETS: usize = 28;
+const MESSAGE_KEY_OCTETS: usize = 17;
 const POSITION: &[u8] = b"xposition";
 const SETTINGS: &[u8] = b"xsettings";
 const LIVE: &[u8] = b"xlive";

@@ -1,14 +1,52 @@
 //! Order by due time: per host, over all hosts, by deadline, by end of lease.
 //!
-//! Legs of messages in memory are here one by one. Of the others only a bound is kept, per host: `stored`, at or behind
-//! which all legs lie that are in sled alone. So a host with a million waiting legs costs as much as one with none.
+//! Every open leg is here, whether its message is in memory or in sled alone: some 90 octets each, so that sled need not
+//! keep an order (random writes all over its tree) and an attempt at a leg costs one row there.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 
-use envelope::{Host, LegId, Timestamp};
+use envelope::{Host, LegId, MessageId, Timestamp};
 
-/// A leg and when it is due; the order within a host.
-pub(crate) type Due = (Timestamp, LegId);
+/// A leg and when it is due, as octets that sort: time, message, number. 28 octets where the pair takes 48.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Due([u8; 28]);
+
+impl Due {
+    pub(crate) fn new(at: Timestamp, leg: LegId) -> Self {
+        let mut out = [0; 28];
+        out[..8].copy_from_slice(&at.unix_millis().to_be_bytes());
+        out[8..24].copy_from_slice(&leg.message.bits().to_be_bytes());
+        out[24..].copy_from_slice(&leg.number.to_be_bytes());
+        Self(out)
+    }
+
+    /// Before all legs that are due at `at` or later.
+    fn from(at: Timestamp) -> Self {
+        Self::new(at, FIRST_LEG)
+    }
+
+    pub(crate) fn at(&self) -> Timestamp {
+        Timestamp::from_unix_millis(u64::from_be_bytes(self.octets(0)))
+    }
+
+    pub(crate) fn leg(&self) -> LegId {
+        LegId {
+            message: MessageId::from_bits(u128::from_be_bytes(self.octets(8))),
+            number: u32::from_be_bytes(self.octets(24)),
+        }
+    }
+
+    fn octets<const N: usize>(&self, from: usize) -> [u8; N] {
+        std::array::from_fn(|n| self.0[from + n])
+    }
+}
+
+impl fmt::Debug for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.leg(), self.at().unix_millis())
+    }
+}
 
 /// The orders.
 #[derive(Debug, Default)]
@@ -17,58 +55,81 @@ pub(crate) struct Window {
     /// The host is always there; `None` stands before all hosts in a search.
     by_due: BTreeSet<(Timestamp, Option<Host>)>,
     pub(crate) deadlines: BTreeSet<Due>,
-    /// As [`HostQueue::stored`], for deadlines.
-    pub(crate) deadlines_stored: Option<Due>,
     pub(crate) leases: BTreeSet<Due>,
 }
 
-#[derive(Debug, Default)]
+/// A host's legs that nobody has leased. The first stands apart: many hosts have but one.
+#[derive(Debug)]
 struct HostQueue {
-    waiting: BTreeSet<Due>,
-    /// Nothing that is in sled alone is before this; `None`: nothing is.
-    stored: Option<Due>,
+    first: Due,
+    rest: BTreeSet<Due>,
 }
 
 impl HostQueue {
-    fn first(&self) -> Option<Timestamp> {
-        let waiting = self.waiting.first().map(|due| due.0);
-        let stored = self.stored.map(|due| due.0);
-        waiting.into_iter().chain(stored).min()
+    fn add(&mut self, due: Due) {
+        if due < self.first {
+            self.rest.insert(std::mem::replace(&mut self.first, due));
+        } else if due > self.first {
+            self.rest.insert(due);
+        }
+    }
+
+    /// Says whether it is empty now.
+    fn remove(&mut self, due: Due) -> bool {
+        if due != self.first {
+            self.rest.remove(&due);
+            return false;
+        }
+        match self.rest.pop_first() {
+            Some(next) => {
+                self.first = next;
+                false
+            }
+            None => true,
+        }
+    }
+
+    fn legs(&self) -> impl Iterator<Item = Due> {
+        std::iter::once(self.first).chain(self.rest.iter().copied())
     }
 }
 
 impl Window {
     pub(crate) fn add(&mut self, host: &Host, due: Due) {
-        self.change(host, |queue| {
-            queue.waiting.insert(due);
-        });
+        let Some(queue) = self.hosts.get_mut(host) else {
+            let queue = HostQueue {
+                first: due,
+                rest: BTreeSet::new(),
+            };
+            self.hosts.insert(host.clone(), queue);
+            self.by_due.insert((due.at(), Some(host.clone())));
+            return;
+        };
+        let before = queue.first.at();
+        queue.add(due);
+        let after = queue.first.at();
+        self.move_host(host, before, Some(after));
     }
 
     pub(crate) fn remove(&mut self, host: &Host, due: Due) {
-        self.change(host, |queue| {
-            queue.waiting.remove(&due);
-        });
+        let Some(queue) = self.hosts.get_mut(host) else {
+            return;
+        };
+        let before = queue.first.at();
+        let after = (!queue.remove(due)).then(|| queue.first.at());
+        if after.is_none() {
+            self.hosts.remove(host);
+        }
+        self.move_host(host, before, after);
     }
 
-    /// A leg goes to sled alone.
-    pub(crate) fn store(&mut self, host: &Host, due: Due) {
-        self.change(host, |queue| {
-            queue.waiting.remove(&due);
-            queue.stored = Some(queue.stored.map_or(due, |stored| stored.min(due)));
-        });
-    }
-
-    pub(crate) fn stored(&self, host: &Host) -> Option<Due> {
-        self.hosts.get(host).and_then(|queue| queue.stored)
-    }
-
-    pub(crate) fn set_stored(&mut self, host: &Host, stored: Option<Due>) {
-        self.change(host, |queue| queue.stored = stored);
-    }
-
-    pub(crate) fn store_deadline(&mut self, due: Due) {
-        self.deadlines.remove(&due);
-        self.deadlines_stored = Some(self.deadlines_stored.map_or(due, |stored| stored.min(due)));
+    fn move_host(&mut self, host: &Host, before: Timestamp, after: Option<Timestamp>) {
+        if after == Some(before) {
+            return;
+        }
+        self.by_due.remove(&(before, Some(host.clone())));
+        self.by_due
+            .extend(after.map(|after| (after, Some(host.clone()))));
     }
 
     /// Hosts with something due at `now`, the earliest first.
@@ -79,67 +140,85 @@ impl Window {
             .filter_map(|(_, host)| host.as_ref())
     }
 
-    /// Whether sled must be asked before `n` legs of this host can be named in order.
-    pub(crate) fn needs_load(&self, host: &Host, n: usize, now: Timestamp) -> bool {
-        self.hosts.get(host).is_some_and(|queue| {
-            queue.stored.is_some_and(|stored| {
-                stored.0 <= now && queue.waiting.range(..stored).take(n).count() < n
-            })
-        })
+    /// The legs of a host that are due, in order.
+    pub(crate) fn due_legs(&self, host: &Host, now: Timestamp) -> impl Iterator<Item = LegId> {
+        self.waiting(host)
+            .take_while(move |due| due.at() <= now)
+            .map(|due| due.leg())
     }
 
-    /// The next leg of a host that is due, unless one in sled comes before it.
-    pub(crate) fn next(&self, host: &Host, now: Timestamp) -> Option<Due> {
-        let queue = self.hosts.get(host)?;
-        let first = queue.waiting.first()?;
-        let in_order = queue.stored.is_none_or(|stored| *first < stored);
-        (first.0 <= now && in_order).then_some(*first)
+    /// The legs of a host that nobody has leased, in order.
+    pub(crate) fn waiting(&self, host: &Host) -> impl Iterator<Item = Due> {
+        self.hosts.get(host).into_iter().flat_map(HostQueue::legs)
+    }
+
+    /// All hosts with such legs.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.keys()
+    }
+
+    /// The legs past their deadlines at `now`, in order.
+    pub(crate) fn overdue(&self, now: Timestamp) -> impl Iterator<Item = LegId> {
+        let past = self.deadlines.iter().take_while(move |due| due.at() <= now);
+        past.map(Due::leg)
     }
 
     /// The earliest moment after `now` at which anything happens.
     pub(crate) fn next_event(&self, now: Timestamp) -> Option<Timestamp> {
-        let after = |set: &BTreeSet<Due>| {
-            let later = set.range((now.plus(TICK), FIRST_LEG)..);
-            later.map(|due| due.0).next()
-        };
-        let hosts = self.by_due.range((now.plus(TICK), None)..);
+        let later = now.plus(TICK);
+        let after = |set: &BTreeSet<Due>| set.range(Due::from(later)..).next().map(Due::at);
+        let hosts = self.by_due.range((later, None)..);
         let host = hosts.map(|(due, _)| *due).next();
-        let stored = self.deadlines_stored.map(|due| due.0.max(now.plus(TICK)));
-        let events = [host, after(&self.deadlines), stored, after(&self.leases)];
+        let events = [host, after(&self.deadlines), after(&self.leases)];
         let first = events.into_iter().flatten().min();
         first.filter(|due| *due < NEVER)
-    }
-
-    fn change(&mut self, host: &Host, f: impl FnOnce(&mut HostQueue)) {
-        if !self.hosts.contains_key(host) {
-            self.hosts.insert(host.clone(), HostQueue::default());
-        }
-        let Some(queue) = self.hosts.get_mut(host) else {
-            return;
-        };
-        let before = queue.first();
-        f(queue);
-        let after = queue.first();
-        if before != after {
-            if let Some(before) = before {
-                self.by_due.remove(&(before, Some(host.clone())));
-            }
-            if let Some(after) = after {
-                self.by_due.insert((after, Some(host.clone())));
-            }
-        }
-        if after.is_none() {
-            self.hosts.remove(host);
-        }
     }
 }
 
 const TICK: std::time::Duration = std::time::Duration::from_millis(1);
 const FIRST_LEG: LegId = LegId {
-    message: envelope::MessageId::from_bits(0),
+    message: MessageId::from_bits(0),
     number: 0,
 };
 /// Due times from here on are no times: the leg is on hold, or is to be bounced.
 pub(crate) const NEVER: Timestamp = Timestamp::from_unix_millis(u64::MAX - 1);
 /// The due time of a held leg in the order.
 pub(crate) const HELD: Timestamp = Timestamp::from_unix_millis(u64::MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(at: u64, message: u128) -> Due {
+        let leg = LegId {
+            message: MessageId::from_bits(message),
+            number: 1,
+        };
+        Due::new(Timestamp::from_unix_millis(at), leg)
+    }
+
+    #[test]
+    fn octets_sort_as_what_they_stand_for() {
+        let dues = [due(1, u128::MAX), due(2, 1), due(2, 256), due(256, 0)];
+        assert!(dues.is_sorted());
+        assert_eq!(dues[2].at().unix_millis(), 2);
+        assert_eq!(dues[2].leg().message.bits(), 256);
+    }
+
+    #[test]
+    fn hosts_come_and_go_with_their_legs() {
+        let host: Host = "a.example".parse().unwrap();
+        let mut window = Window::default();
+        for due in [due(5, 1), due(3, 2), due(4, 3), due(3, 2)] {
+            window.add(&host, due);
+        }
+        let now = Timestamp::from_unix_millis(4);
+        let legs = window.due_legs(&host, now).map(|leg| leg.message.bits());
+        assert_eq!(legs.collect::<Vec<_>>(), [2, 3]);
+        window.remove(&host, due(3, 2));
+        assert_eq!(window.by_due.first().unwrap().0, now);
+        window.remove(&host, due(5, 1));
+        window.remove(&host, due(4, 3));
+        assert_eq!((window.hosts.len(), window.by_due.len()), (0, 0));
+    }
+}

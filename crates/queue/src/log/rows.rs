@@ -4,8 +4,8 @@
 //! as on the wire and parsed again when read, so that nothing comes out of a spool that could not have come in.
 
 use envelope::{
-    BodyKind, Leg, Mailbox, Message, MessageId, Notify, OriginalRecipient, Return, ReversePath,
-    Timestamp,
+    BodyKind, Host, Leg, Mailbox, Message, MessageId, Notify, OriginalRecipient, Return,
+    ReversePath, Timestamp,
 };
 
 use crate::log::fields::{FieldReader, FieldWriter, Malformed, number, number32, text};
@@ -55,14 +55,7 @@ pub(crate) struct MessageRow {
 }
 
 impl MessageRow {
-    /// As a row of the index.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = FieldWriter::default();
-        self.write(&mut out, true);
-        out.0
-    }
-
-    pub(super) fn write(&self, out: &mut FieldWriter, as_row: bool) {
+    pub(crate) fn write(&self, out: &mut FieldWriter, as_row: bool) {
         let message = &self.message;
         out.bytes(MESSAGE_ID, &message.id.bits().to_be_bytes());
         out.number(MESSAGE_ARRIVED, message.arrived.unix_millis());
@@ -88,6 +81,17 @@ impl MessageRow {
             let extents = self.body.iter().flat_map(|extent| extent.encode());
             out.bytes(MESSAGE_BODY, &extents.collect::<Vec<u8>>());
         }
+    }
+
+    /// When it arrived, without the rest.
+    pub(crate) fn arrived(value: &[u8]) -> Result<Timestamp, Malformed> {
+        let mut arrived = Timestamp::from_unix_millis(0);
+        for field in FieldReader(value) {
+            if let (MESSAGE_ARRIVED, value) = field? {
+                arrived = decode_time(value)?;
+            }
+        }
+        Ok(arrived)
     }
 
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
@@ -183,7 +187,7 @@ impl LegRow {
         out.0
     }
 
-    pub(super) fn write(&self, out: &mut FieldWriter) {
+    pub(crate) fn write(&self, out: &mut FieldWriter) {
         let leg = &self.leg;
         out.number(LEG_NUMBER, u64::from(self.number));
         write_path(out, LEG_REVERSE_PATH, &leg.reverse_path);
@@ -204,6 +208,26 @@ impl LegRow {
             out.text(LEG_TRACE, &leg.trace);
         }
         out.nested(LEG_STATE, |out| self.state.write(out));
+    }
+
+    /// Number, target's host and state, without the rest.
+    pub(crate) fn glance(value: &[u8]) -> Result<(u32, Host, LegState), Malformed> {
+        let (mut number, mut host, mut state) = (None, None, None);
+        for field in FieldReader(value) {
+            match field? {
+                (LEG_NUMBER, value) => number = Some(number32(value)?),
+                (LEG_TARGET, value) => {
+                    host = text(value)?.rsplit('@').next().and_then(|h| h.parse().ok());
+                }
+                (LEG_STATE, value) => state = Some(LegState::decode(value)?),
+                _ => {}
+            }
+        }
+        number
+            .zip(host)
+            .zip(state)
+            .map(|((number, host), state)| (number, host, state))
+            .ok_or(Malformed("leg without number, target or state"))
     }
 
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {

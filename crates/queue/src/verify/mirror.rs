@@ -84,7 +84,8 @@ impl Mirror {
     }
 
     pub(super) fn message(&self, id: MessageId) -> Option<(MessageRow, Vec<LegRow>)> {
-        self.tree.as_ref()?.0.message(id).ok()?
+        let found = self.tree.as_ref()?.0.message(id).ok()??;
+        Some((found.row, found.legs))
     }
 }
 

@@ -1,0 +1,94 @@
+//! A message's row in sled: the message and its legs in one value, so that a new message is one row and not four.
+//!
+//! Fields as in a commit record: 1 message · 2 leg (each), and 3: how many more legs have rows of their own behind it, so
+//! that no value grows over 64 KiB (sled leaks disk there).
+
+use envelope::{Host, Timestamp};
+
+use crate::log::codec::{LegRow, LegState, MessageRow};
+use crate::log::fields::{FieldReader, FieldWriter, Malformed, number32};
+
+/// A row that was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct MessageValue {
+    pub(crate) row: MessageRow,
+    pub(crate) legs: Vec<LegRow>,
+    /// Legs with rows of their own.
+    pub(crate) apart: u32,
+}
+
+/// What the orders need to know of a leg, without the rest of its row.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Glance {
+    pub(crate) number: u32,
+    pub(crate) host: Host,
+    pub(crate) state: LegState,
+}
+
+/// Writes a row with as many of the legs as fit; says which do not.
+pub(crate) fn encode<'a>(
+    row: &MessageRow,
+    legs: impl Iterator<Item = &'a LegRow>,
+) -> (Vec<u8>, Vec<u32>) {
+    let mut out = FieldWriter::default();
+    out.nested(VALUE_MESSAGE, |out| row.write(out, true));
+    let mut apart = Vec::new();
+    for leg in legs {
+        if out.0.len() < PACKED_OCTETS {
+            out.nested(VALUE_LEG, |out| leg.write(out));
+        } else {
+            apart.push(leg.number);
+        }
+    }
+    if !apart.is_empty() {
+        out.number(VALUE_APART, apart.len() as u64);
+    }
+    (out.0, apart)
+}
+
+impl MessageValue {
+    pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
+        let (mut row, mut legs, mut apart) = (None, Vec::new(), 0);
+        for field in FieldReader(value) {
+            match field? {
+                (VALUE_MESSAGE, value) => row = Some(MessageRow::decode(value)?),
+                (VALUE_LEG, value) => legs.push(LegRow::decode(value)?),
+                (VALUE_APART, value) => apart = number32(value)?,
+                _ => {}
+            }
+        }
+        let row = row.ok_or(Malformed("row without a message"))?;
+        Ok(Self { row, legs, apart })
+    }
+}
+
+/// When the message of a row arrived, and its legs in it: as quick as a start over a million rows needs it.
+pub(crate) fn glance(value: &[u8]) -> Result<(Timestamp, Vec<Glance>), Malformed> {
+    let (mut arrived, mut legs) = (None, Vec::with_capacity(1));
+    for field in FieldReader(value) {
+        match field? {
+            (VALUE_MESSAGE, value) => arrived = Some(MessageRow::arrived(value)?),
+            (VALUE_LEG, value) => legs.push(glance_leg(value)?),
+            _ => {}
+        }
+    }
+    let arrived = arrived.ok_or(Malformed("row without a message"))?;
+    Ok((arrived, legs))
+}
+
+/// The same of a leg's own row.
+pub(crate) fn glance_leg(value: &[u8]) -> Result<Glance, Malformed> {
+    let (number, host, state) = LegRow::glance(value)?;
+    Ok(Glance {
+        number,
+        host,
+        state,
+    })
+}
+
+/// Octets of a row beyond which its legs stand apart; the last within may be as long again as a leg can be.
+const PACKED_OCTETS: usize = 8 << 10;
+
+const VALUE_MESSAGE: u8 = 1;
+const VALUE_LEG: u8 = 2;
+const VALUE_APART: u8 = 3;
