@@ -105,6 +105,10 @@ impl Opening<'_> {
         let tree = Tree::open(&self.path, self.settings.index_cache_bytes).map_err(index)?;
         let fingerprint = self.fingerprint();
         let position = match tree.position(&fingerprint) {
+            Some(position) if !self.segments.trusts(position.segment()) => {
+                tracing::warn!("spool index is older than its log: rebuilding it");
+                return Ok(None);
+            }
             Some(position) if position != Position::default() => position,
             Some(position) if self.segments.numbers().is_empty() => position,
             _ if fresh || tree.is_empty() => Position::default(),

@@ -7,7 +7,8 @@
 //! The end of a leg must outlive every commit record of its message, or a rebuild of the index would deliver it again:
 //! an end is written anew as long as a segment stands in which such a record may be (from the change's `since` on).
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use envelope::MessageId;
@@ -27,8 +28,8 @@ use crate::read::read_extent;
 #[derive(Debug, Default)]
 pub(crate) struct Compactor {
     work: Option<Work>,
-    /// Segments that could not be emptied (something in them cannot be read); not tried again in this run.
-    stuck: HashSet<u32>,
+    /// Segments that could not be emptied (something in them cannot be read, the disk is full), and when that was seen.
+    stuck: HashMap<u32, Instant>,
 }
 
 /// A segment that is being emptied.
@@ -63,7 +64,10 @@ impl Compactor {
         match work.proceed(keeper, &log) {
             Ok(true) => self.work = Some(work),
             Ok(false) => {
-                work.finish(keeper);
+                let segment = work.segment;
+                if !work.finish(keeper) {
+                    self.stuck.insert(segment, Instant::now());
+                }
                 self.work = self.pick(keeper).and_then(|next| self.begin(keeper, next));
             }
             Err(reason) => {
@@ -72,7 +76,7 @@ impl Compactor {
                     reason,
                     "log segment cannot be given back"
                 );
-                self.stuck.insert(work.segment);
+                self.stuck.insert(work.segment, Instant::now());
             }
         }
     }
@@ -85,7 +89,7 @@ impl Compactor {
         let live = |n: u32| state.live.get(&n).copied().unwrap_or(0).max(0) as u64;
         let candidates = keeper.segments.numbers().into_iter();
         let emptiest = candidates
-            .filter(|n| *n < before && !self.stuck.contains(n))
+            .filter(|n| *n < before && !self.is_stuck(*n))
             .min_by_key(|n| live(*n))?;
         let size = u64::from(keeper.segments.octets);
         let all: u64 = state.live.values().map(|n| (*n).max(0) as u64).sum();
@@ -93,6 +97,11 @@ impl Compactor {
         let wasteful = used > all + all / WASTE_SHARE + WASTE_SEGMENTS * size;
         let worth_it = live(emptiest) <= size - size / 4;
         (live(emptiest) == 0 || (wasteful && worth_it)).then_some(emptiest)
+    }
+
+    fn is_stuck(&self, segment: u32) -> bool {
+        let seen = self.stuck.get(&segment);
+        seen.is_some_and(|seen| seen.elapsed() < STUCK_PAUSE)
     }
 
     fn begin(&mut self, keeper: &Keeper, segment: u32) -> Option<Work> {
@@ -106,7 +115,7 @@ impl Compactor {
             }),
             Err(e) => {
                 tracing::error!(segment, error = %e, "log segment cannot be read");
-                self.stuck.insert(segment);
+                self.stuck.insert(segment, Instant::now());
                 None
             }
         }
@@ -138,18 +147,26 @@ impl Work {
         Ok(())
     }
 
-    fn finish(self, keeper: &Keeper) {
-        match keeper.segments.retire(self.segment) {
+    /// Gives the segment back; says whether it went.
+    fn finish(self, keeper: &Keeper) -> bool {
+        let vouched = keeper.position.segment();
+        match keeper.segments.retire(self.segment, vouched) {
             Ok(()) => {
-                keeper.state.lock().live.remove(&self.segment);
+                let mut state = keeper.state.lock();
+                state.live.remove(&self.segment);
+                for id in &self.copied {
+                    state.forget_since(*id, self.segment);
+                }
                 tracing::debug!(
                     segment = self.segment,
                     moved = self.copied.len(),
                     "log segment given back"
                 );
+                true
             }
             Err(e) => {
-                tracing::warn!(segment = self.segment, error = %e, "cannot give a log segment back")
+                tracing::warn!(segment = self.segment, error = %e, "cannot give a log segment back");
+                false
             }
         }
     }
@@ -241,10 +258,6 @@ impl Work {
         };
         let mut row = entry.row();
         row.body = extents;
-        if row.since == self.segment {
-            // This segment goes: the new record is the only one.
-            row.since = 0;
-        }
         let commit = Commit {
             row,
             legs: entry.legs().iter().map(|leg| leg.row.clone()).collect(),
@@ -354,6 +367,8 @@ fn read_piece(keeper: &Keeper, extent: &Extent) -> Result<Bytes, &'static str> {
     })
 }
 
+/// How long a segment that could not be emptied is left alone.
+const STUCK_PAUSE: Duration = Duration::from_secs(60);
 /// Octets looked at in one step.
 const STEP_OCTETS: usize = 4 << 20;
 /// The log may be a quarter larger than what lives in it …

@@ -149,6 +149,16 @@ impl State {
         self.mark(id);
     }
 
+    /// The segment is gone, and with it the oldest commit record of a message: its newest is the only one.
+    pub(crate) fn forget_since(&mut self, id: MessageId, segment: u32) {
+        if let Some(entry) = self.messages.get_mut(&id)
+            && entry.since == segment
+        {
+            entry.since = entry.commit_segment;
+            self.mark(id);
+        }
+    }
+
     /// Applies a change of a leg; of one that is gone, nothing. Ends any lease of it.
     pub(crate) fn apply_change(&mut self, change: &Change) {
         let id = change.leg;

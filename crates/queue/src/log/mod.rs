@@ -12,3 +12,4 @@ pub(crate) mod record;
 pub(crate) mod recovery;
 pub(crate) mod rows;
 pub(crate) mod segment;
+pub(crate) mod vouch;

@@ -102,18 +102,8 @@ impl SegmentBytes {
                 let next = self.resync(at + 1);
                 let item = self.damage(at..next);
                 at = next;
-                match &item {
-                    // Its payload is whole: it is as good as any.
-                    Item::Mended(header, _) => {
-                        end = next;
-                        if header.opens_batch {
-                            suspect = None;
-                        }
-                    }
-                    _ => {
-                        suspect.get_or_insert(items.len());
-                    }
-                }
+                // A header that was mended vouches for nothing: a power cut tears headers too.
+                suspect.get_or_insert(items.len());
                 items.push(item);
                 continue;
             };

@@ -19,6 +19,7 @@ use crate::log::header::{
     read_id, write_id,
 };
 use crate::log::recovery::SegmentBytes;
+use crate::log::vouch::{vouch, vouched};
 use crate::settings::StartError;
 use crate::store::{Store, StoreFile, write_all};
 
@@ -41,6 +42,8 @@ struct Set {
     /// For the names of spares.
     made: u32,
     next: u32,
+    /// An index that is current up to less than this segment is older than what was given back.
+    vouched: u32,
 }
 
 /// What is not as it was written, about a segment's file.
@@ -67,7 +70,9 @@ impl Segments {
         };
         store.create_dir(&dir).map_err(io("create", &dir))?;
         let (mut found, mut spares) = (Vec::new(), Vec::new());
-        for path in store.list(&dir).map_err(io("read", &dir))? {
+        let listed = store.list(&dir).map_err(io("read", &dir))?;
+        let vouched = vouched(&listed);
+        for path in listed {
             if is_segment(&path) {
                 let file = store.open(&path).map_err(io("open", &path))?;
                 found.push(Found::read(path.clone(), &*file).map_err(io("read", &path))?);
@@ -99,6 +104,7 @@ impl Segments {
                 made: spares.len() as u32,
                 spares: Vec::new(),
                 next: last.map_or(1, |last| last.saturating_add(1)),
+                vouched,
             }),
         };
         segments.sort_spares(spares);
@@ -225,9 +231,19 @@ impl Segments {
         Ok(())
     }
 
-    /// Takes a segment out of the log: it becomes a spare when one is wanted and nobody reads it, else it is removed.
-    pub(crate) fn retire(&self, number: u32) -> io::Result<()> {
-        let path = self.path(number);
+    /// Whether an index that is current up to `segment` knows all that was given back.
+    pub(crate) fn trusts(&self, segment: u32) -> bool {
+        segment >= self.set.lock().vouched
+    }
+
+    /// Takes a segment out of the log, on the word of an index that is current up to segment `vouched`: it becomes a spare
+    /// when one is wanted and nobody reads it, else it is removed.
+    pub(crate) fn retire(&self, number: u32, vouched: u32) -> io::Result<()> {
+        let before = self.set.lock().vouched;
+        if vouched > before {
+            vouch(&*self.store, &self.dir, vouched, before)?;
+            self.set.lock().vouched = vouched;
+        }
         let (file, wanted) = {
             let mut set = self.set.lock();
             let Some(file) = set.open.remove(&number) else {
@@ -235,9 +251,19 @@ impl Segments {
             };
             (file, set.spares.len() < SPARES_MAX)
         };
+        let gone = self.give_away(number, &file, wanted);
+        if gone.is_err() {
+            // Its name may be there still, and with it all that is in it: whatever that needs must be kept.
+            self.set.lock().open.insert(number, file);
+        }
+        gone
+    }
+
+    fn give_away(&self, number: u32, file: &Arc<dyn StoreFile>, wanted: bool) -> io::Result<()> {
+        let path = self.path(number);
         let whole = file.octets().is_ok_and(|n| n == u64::from(self.octets));
         // Readers hold the file; under its new name it would be overwritten beneath them.
-        if wanted && whole && Arc::strong_count(&file) == 1 {
+        if wanted && whole && Arc::strong_count(file) == 1 {
             let spare = self.dir.join(format!("spare-{number}"));
             self.store.rename(&path, &spare)?;
             self.store.sync_dir(&self.dir)?;
@@ -369,7 +395,7 @@ mod tests {
         let (segments, _) = open(dir.path()).unwrap();
         let (first, file) = segments.begin().unwrap();
         drop(file);
-        segments.retire(first).unwrap();
+        segments.retire(first, 1).unwrap();
         assert_eq!(segments.numbers(), []);
         assert_eq!(segments.octets_used(), 64 << 10);
         let (second, _) = segments.begin().unwrap();

@@ -155,7 +155,7 @@ impl Platter {
         let copy = |n: usize| -> &IndexCopy { &history.indexes[n] };
         let mut files = match fate {
             IndexFate::Missing => Vec::new(),
-            IndexFate::Older => (**copy(synced)).clone(), //TODO
+            IndexFate::Older => (**copy(luck.below(synced + 1))).clone(),
             _ => (**copy(synced)).clone(),
         };
         for (name, bytes) in &mut files {

@@ -34,9 +34,9 @@ use recover::{Spot, look, open, scratch};
 use workload::Worker;
 
 const STATES: usize = 10_000;
-const LIVES: u64 = 5;
+const LIVES: u64 = 8;
 const WORKERS: u64 = 5;
-const STEPS: usize = 160;
+const STEPS: usize = 100;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -45,10 +45,10 @@ impl Worker {
     pub(crate) async fn run(mut self, steps: usize) {
         for _ in 0..steps {
             match self.luck.below(100) {
-                0..42 => self.commit(50..3000).await,
-                42..46 => self.commit(17_000..80_000).await,
-                46..48 => self.abandon().await,
-                48..86 => self.settle().await,
+                0..32 => self.commit(50..3000).await,
+                32..36 => self.commit(17_000..80_000).await,
+                36..38 => self.abandon().await,
+                38..86 => self.settle().await,
                 86..93 => self.operate().await,
                 _ => self.remember().await,
             }
@@ -122,8 +122,8 @@ impl Worker {
 
     async fn settle(&mut self) {
         let want = Want {
-            max: 1 + self.luck.below(6),
-            per_host: 6,
+            max: 1 + self.luck.below(8),
+            per_host: 8,
             only: host(self.number).parse().ok(),
             lease: Duration::from_secs(600),
             ..Want::default()
