@@ -29,3 +29,22 @@ async fn origin_sends(relay: &Relay, to: &str, subject: &str) {
     let mail = mail::short(subject);
     sender::send(relay.address(), "origin@sender.test", &[to], &mail).await;
 }
+
+/// A relay whose messages to target.test wait, an hour between tries, and their ids. The sink must defer.
+async fn waiting(net: &Net, subjects: &[&str]) -> (Relay, Vec<String>) {
+    let relay = relay(net, "alice@example.test alice@target.test\n")
+        .set("queue.retry", "[\"1h\"]")
+        .start()
+        .await;
+    let mut ids = Vec::new();
+    for subject in subjects {
+        origin_sends(&relay, "alice@example.test", subject).await;
+        ids = relay
+            .wait_for_count(ids.len() + 1, "deferred")
+            .await
+            .iter()
+            .map(|event| event.text("id"))
+            .collect();
+    }
+    (relay, ids)
+}

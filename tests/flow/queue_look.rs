@@ -1,29 +1,9 @@
 //! The operator looks into the queue: list, show, cat.
 
-use testkit::daemon::Relay;
 use testkit::mail;
 use testkit::net::Net;
 
-use crate::{origin_sends, relay};
-
-/// A relay whose messages to target.test wait, an hour between tries.
-async fn waiting(net: &Net, subjects: &[&str]) -> (Relay, Vec<String>) {
-    let relay = relay(net, "alice@example.test alice@target.test\n")
-        .set("queue.retry", "[\"1h\"]")
-        .start()
-        .await;
-    let mut ids = Vec::new();
-    for subject in subjects {
-        origin_sends(&relay, "alice@example.test", subject).await;
-        ids = relay
-            .wait_for_count(ids.len() + 1, "deferred")
-            .await
-            .iter()
-            .map(|event| event.text("id"))
-            .collect();
-    }
-    (relay, ids)
-}
+use crate::waiting;
 
 #[tokio::test]
 async fn looking() {
