@@ -20,7 +20,8 @@ pub(crate) struct Leg {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) legs: BTreeMap<LegId, Leg>,
-    pub(crate) tokens: BTreeMap<String, String>,
+    /// Those that were asked for.
+    pub(crate) tokens: BTreeMap<String, Option<String>>,
 }
 
 /// What one call changed of a leg.
@@ -75,6 +76,7 @@ impl Ledger {
         let legs = seen.legs.iter().map(|(id, leg)| (*id, vec![step(leg)]));
         let kept = |id: &MessageId| seen.legs.keys().any(|leg| leg.message == *id);
         let tokens = seen.tokens.iter();
+        let tokens = tokens.filter_map(|(token, value)| Some((token, value.as_ref()?)));
         Self {
             legs: legs.collect(),
             tokens: tokens
@@ -229,11 +231,14 @@ impl Ledger {
             return Err(format!("leg {id:?} is not of this life"));
         }
         self.check_whole(cut, seen)?;
-        for (token, (value, begun, done)) in &self.tokens {
-            let shown = seen.tokens.get(token);
+        for (token, shown) in &seen.tokens {
+            let Some((value, begun, done)) = self.tokens.get(token) else {
+                return Err(format!("token {token} is not of this life"));
+            };
             let must = done.is_some_and(|done| done <= cut);
             let may = *begun <= cut;
-            if shown.map_or(must, |shown| !may || shown != value) {
+            let wrong = |shown: &String| !may || shown != value;
+            if shown.as_ref().map_or(must, wrong) {
                 return Err(format!("token {token} is {shown:?}, not {value}"));
             }
         }

@@ -8,6 +8,7 @@ use queue::{BodyReader, Filter, LogSpool, Settings, Spool, State as Standing, Wa
 
 use crate::crash::State;
 use crate::ledger::{Ledger, Leg, Seen};
+use crate::luck::Luck;
 use crate::memory::{Event, History, Image};
 use crate::workload::at;
 
@@ -59,16 +60,18 @@ pub(crate) mod open {
     }
 }
 
-/// All that a spool shows; bodies are compared with the ledger's.
-pub(crate) fn look(spool: &LogSpool, ledger: &Ledger) -> Result<Seen, String> {
+/// All that a spool shows; of bodies and tokens some, which the seed chooses. Bodies are compared with the ledger's.
+pub(crate) fn look(spool: &LogSpool, ledger: &Ledger, seed: u64) -> Result<Seen, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
+    let mut luck = Luck::new(seed);
+    let share = if luck.chance(20) { 100 } else { 20 };
     runtime.block_on(async {
         let seen = list(spool).await?;
         let mut last = None;
         for leg in seen.legs.keys() {
-            if last.replace(leg.message) != Some(leg.message) {
+            if last.replace(leg.message) != Some(leg.message) && luck.chance(share) {
                 check_body(spool, leg, ledger).await?;
             }
         }
@@ -76,12 +79,14 @@ pub(crate) fn look(spool: &LogSpool, ledger: &Ledger) -> Result<Seen, String> {
         let tokens = ledger.token_names();
         let mut seen = seen;
         for token in tokens {
+            if !luck.chance(share) {
+                continue;
+            }
             let value = spool
                 .recall(token, at(0))
                 .await
                 .map_err(|e| e.to_string())?;
-            seen.tokens
-                .extend(value.map(|value| (token.clone(), value)));
+            seen.tokens.insert(token.clone(), value);
         }
         Ok(seen)
     })

@@ -161,7 +161,7 @@ impl Worker {
     async fn defer(&mut self, claim: Claim) {
         let leg = claim.lease.leg;
         let attempts = claim.attempts + 1;
-        let due = if self.luck.chance(10) { FAR } else { 10 };
+        let due = if self.luck.chance(4) { FAR } else { 10 };
         let to = self.moved(leg, attempts);
         let begun = self.begin(leg, to, false);
         let update = Update {
