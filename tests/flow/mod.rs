@@ -34,6 +34,7 @@ mod sigterm;
 mod sizes;
 mod smuggling;
 mod special_lines;
+mod spool_tools;
 mod srs_bounce;
 mod srs_domains;
 mod systemd;
