@@ -83,7 +83,16 @@ pub(crate) fn check(data: &[u8]) {
     check_form(&composed, &message);
     check_header(&composed.bytes);
     let shown = unfolded(&composed.bytes);
-    let given_back = unfolded(original);
+    // What the sender's side wrote itself, it knows.
+    let mut given_back = unfolded(original);
+    let named = legs.iter().filter_map(|(leg, _)| leg.original.as_ref());
+    for text in named
+        .map(|original| &original.address)
+        .chain(&message.envid)
+    {
+        given_back.push('\n');
+        given_back.push_str(&unfolded(text.as_bytes()));
+    }
     for report in reports {
         check_private(report.leg, &shown, &given_back);
     }
@@ -210,7 +219,7 @@ fn check_header(bytes: &[u8]) {
     assert!(text.ends_with(&format!("\r\n--{boundary}--\r\n")));
 }
 
-/// The address and its domain are nowhere, but in what the sender wrote.
+/// The address and its domain are nowhere, but in what the sender's side wrote.
 fn check_private(leg: &Leg, shown: &str, given_back: &str) {
     let (target, recipient) = (&leg.target, &leg.recipient);
     if target == recipient {

@@ -21,7 +21,12 @@ pub(crate) fn check(data: &[u8]) {
     };
     let (read, used) = read(bytes, usize::from(piece) + 1);
     let (whole, whole_used) = self::read(bytes, usize::MAX);
-    assert_eq!(read, whole, "the pieces change it");
+    // Why it is none may differ: no header is so short that it is looked at before 15 octets are here.
+    assert_eq!(
+        read.as_ref().ok(),
+        whole.as_ref().ok(),
+        "the pieces change it"
+    );
     if read.is_ok() {
         assert_eq!(used, whole_used);
         let header = &bytes[..used];

@@ -89,6 +89,15 @@ fn check_round_trip(srs: &Srs, local: &str, domain: &str, ours: &str, plan: &Pla
         Ok(Reversed::Srs1 { .. }) => assert!(srs::looks_like_srs(local)),
         other => panic!("{ours:?} is read as {other:?}"),
     }
+    // A tag of less than the least length is none, right as it may be.
+    let (tag, rest) = ours[5..].split_once('=').unwrap_or_default();
+    let short = format!(
+        "{}{}={rest}",
+        &ours[..5],
+        &tag[..usize::from(plan.change_at % 4)]
+    );
+    let read = srs.reverse(&short, day(plan.today, 0));
+    assert_eq!(read, Err(ReverseError::BadTag), "{short:?}");
     let lower = ours.to_ascii_lowercase();
     assert!(srs.reverse(&lower, day(plan.today, 0)).is_ok(), "{lower:?}");
     let mut changed = ours.to_owned().into_bytes();
