@@ -34,3 +34,30 @@ async fn sender_is_warned_and_in_the_end_told() {
         .wait_for("bounced kind=failed to=<origin@sender.test>")
         .await;
 }
+
+/// Both notices repeat what the last attempt met: the host and its words are the target's.
+#[tokio::test]
+async fn neither_notice_shows_where_the_forward_goes() {
+    let net = Net::new().await;
+    let busy = "rcpt: 450 4.2.1 mailbox of secret.box is busy";
+    let _busy = net.sink("private.test", busy).await;
+    net.publish("closed.test", net.address());
+    let origin = net.sink("sender.test", "").await;
+    let forwards = "alice@example.test secret.box@private.test, secret.box@closed.test\n";
+    let relay = relay(&net, forwards)
+        .set("queue.warn_after", "\"1s\"")
+        .set("queue.expire", "\"4s\"")
+        .start()
+        .await;
+    origin_sends(&relay, "alice@example.test", "one").await;
+    for _ in 0..4 {
+        let notice = origin.message().await.text();
+        for private in ["secret.box", "private.test", "closed.test", "[127."] {
+            let (_, words) = notice
+                .split_once("This is the mail system")
+                .unwrap_or_default();
+            let words = words.split("Received:").next().unwrap_or_default();
+            assert!(!words.contains(private), "{private} in:\n{notice}");
+        }
+    }
+}

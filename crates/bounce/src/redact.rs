@@ -47,12 +47,12 @@ impl Redactor {
         redactor
     }
 
-    /// Cleans a remote host's reply.
+    /// Cleans what a remote host said, or what may repeat it.
     pub(crate) fn reply(&self, text: &str) -> String {
         replace(text, &self.addresses, &self.words)
     }
 
-    /// Cleans our own words: these never name a bare local part.
+    /// Cleans a phrase of our own, which never names a bare local part.
     pub(crate) fn own_words(&self, text: &str) -> String {
         replace(text, &self.addresses, &[])
     }

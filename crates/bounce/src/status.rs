@@ -38,10 +38,12 @@ pub(crate) fn fields(
 
 /// What the remote host said, or else our own words: on one line, bounded, and without private addresses.
 pub(crate) fn diagnostic(diagnosis: &Diagnosis, redactor: &Redactor) -> String {
-    let text = match &diagnosis.reply {
-        Some(reply) => redactor.reply(searchable(&one_line(&reply.to_string()))),
-        None => redactor.own_words(searchable(&one_line(&diagnosis.text))),
+    let words = match &diagnosis.reply {
+        Some(reply) => one_line(&reply.to_string()),
+        // Of a leg that was tried in vain it repeats what the host said last.
+        None => one_line(&diagnosis.text),
     };
+    let text = redactor.reply(searchable(&words));
     clip(&text, DIAGNOSTIC_OCTETS_MAX).to_owned()
 }
 

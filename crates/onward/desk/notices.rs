@@ -1,0 +1,215 @@
+//! Notices to senders, as the desk makes and queues them. Which words they have is `bounce`'s.
+//!
+//! A notice goes to the original reverse path under a null sender, and is never made for a null sender.
+
+use std::time::Duration;
+
+use bounce::{Excerpt, Kind, Notice, Report};
+use envelope::{
+    Claim, Diagnosis, EnhancedStatus, Leg, Message, MessageId, Notify, Reply, ReversePath,
+    Timestamp,
+};
+use queue::{BodyReader, BodyWriter, Dsn, Error, Spool, Why};
+
+use super::Desk;
+use crate::log::{Event, now};
+
+impl<S: Spool> Desk<S> {
+    /// A success notice, when the sender wants one and the next hop will not send it (RFC 3461 §5.2.2).
+    pub(super) async fn relayed_notice(
+        &self,
+        claim: &Claim,
+        diagnosis: &Diagnosis,
+        now: Timestamp,
+    ) -> Option<Dsn> {
+        if diagnosis.dsn_relayed || !bounce::wants(Kind::Relayed, &claim.leg) {
+            return None;
+        }
+        self.notice(Kind::Relayed, claim, diagnosis, now).await
+    }
+
+    /// A notice to the sender of a queued message.
+    pub(super) async fn notice(
+        &self,
+        kind: Kind,
+        claim: &Claim,
+        diagnosis: &Diagnosis,
+        now: Timestamp,
+    ) -> Option<Dsn> {
+        let report = Report {
+            leg: &claim.leg,
+            diagnosis,
+            last_attempt: (claim.attempts > 0 || kind != Kind::Delayed).then_some(now),
+            will_retry_until: (kind == Kind::Delayed)
+                .then(|| claim.message.arrived.plus(self.schedule.expire)),
+        };
+        if let Some(reason) = unwanted(kind, &claim.message, &claim.leg) {
+            // A delay that nobody asked about is no event; an end that nobody hears of is.
+            if kind == Kind::Failed {
+                let id = claim.message.id;
+                self.log.write(Event::NotBounced { id, reason });
+            }
+            return None;
+        }
+        let (bytes, complete) = self.excerpt(claim.message.id).await;
+        self.compose(
+            kind,
+            &claim.message,
+            report,
+            Excerpt {
+                bytes: &bytes,
+                complete,
+            },
+            now,
+        )
+    }
+
+    /// Makes the notice ready to be queued, and logs it.
+    fn compose(
+        &self,
+        kind: Kind,
+        message: &Message,
+        report: Report<'_>,
+        excerpt: Excerpt<'_>,
+        now: Timestamp,
+    ) -> Option<Dsn> {
+        let notice = Notice {
+            id: self.ids.next(now),
+            kind,
+            reporting_mta: &self.hostname,
+            postmaster: &self.postmaster,
+            message,
+            reports: &[report],
+            now,
+            entropy: rand::random(),
+        };
+        let composed = bounce::compose(&notice, excerpt)?;
+        self.log.write(Event::Bounced {
+            id: message.id,
+            kind: kind_name(kind),
+            bounce: notice.id,
+            to: ReversePath::Mailbox(composed.recipient.clone()),
+        });
+        Some(to_queue(notice.id, composed, now))
+    }
+
+    /// The beginning of the message, and whether it is all of it. Without a readable body the notice says less, but goes.
+    async fn excerpt(&self, id: MessageId) -> (Vec<u8>, bool) {
+        let mut bytes = Vec::new();
+        let Ok(mut reader) = self.spool.open_body(id).await else {
+            return (bytes, false);
+        };
+        while bytes.len() <= self.bounce_octets_max {
+            match reader.chunk().await {
+                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                Ok(None) => return (bytes, true),
+                Err(_) => return (bytes, false),
+            }
+        }
+        bytes.truncate(self.bounce_octets_max);
+        (bytes, false)
+    }
+
+    /// Tells the sender that one leg of a message that is just coming in is refused, while others are taken. Durable
+    /// when it returns.
+    pub(crate) async fn refuse_leg(
+        &self,
+        message: &Message,
+        leg: &Leg,
+        reply: Reply,
+        head: &[u8],
+    ) -> Result<(), Error> {
+        let now = now();
+        if let Some(reason) = unwanted(Kind::Failed, message, leg) {
+            self.log.write(Event::NotBounced {
+                id: message.id,
+                reason,
+            });
+            return Ok(());
+        }
+        let status = reply.status.unwrap_or(EnhancedStatus::permanent(0, 0));
+        let diagnosis = Diagnosis::local(status, reply.text);
+        let report = Report {
+            leg,
+            diagnosis: &diagnosis,
+            last_attempt: Some(now),
+            will_retry_until: None,
+        };
+        let excerpt = Excerpt {
+            bytes: head,
+            complete: false,
+        };
+        let Some(dsn) = self.compose(Kind::Failed, message, report, excerpt, now) else {
+            return Ok(());
+        };
+        let mut writer = self.spool.begin(dsn.message.id).await?;
+        writer.write(dsn.body).await?;
+        self.spool
+            .commit(writer, dsn.message, dsn.legs, dsn.first_due)
+            .await
+    }
+}
+
+/// Why the sender is told nothing, when that is so.
+fn unwanted(kind: Kind, message: &Message, leg: &Leg) -> Option<&'static str> {
+    if message.reverse_path.is_null() {
+        return Some("its sender is null: it is itself a notification");
+    }
+    (!bounce::wants(kind, leg)).then_some("its sender asked not to be told (NOTIFY)")
+}
+
+/// The notice as a message of its own.
+fn to_queue(id: MessageId, composed: bounce::Composed, now: Timestamp) -> Dsn {
+    let message = Message {
+        id,
+        arrived: now,
+        reverse_path: ReversePath::Null,
+        size: composed.bytes.len() as u64,
+        body: composed.body,
+        smtputf8: composed.smtputf8,
+        ret: None,
+        envid: None,
+    };
+    let leg = Leg {
+        reverse_path: ReversePath::Null,
+        target: composed.recipient.clone(),
+        recipient: composed.recipient,
+        original: None,
+        notify: Some(Notify::NEVER),
+        trace: "".into(),
+    };
+    Dsn {
+        message,
+        legs: vec![leg],
+        body: composed.bytes.into(),
+        first_due: now,
+    }
+}
+
+/// RFC 3463 §3.5: X.4.7 is "delivery time expired".
+pub(super) fn overdue_diagnosis(why: Why, last: &str, age: Duration) -> Diagnosis {
+    let last = if last.is_empty() {
+        "no attempt was made"
+    } else {
+        last
+    };
+    let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
+    match why {
+        Why::Warn | Why::Expired => Diagnosis::local(
+            EnhancedStatus::transient(4, 7),
+            format!("not delivered for {age}; last attempt: {last}"),
+        ),
+        Why::Bounced => Diagnosis::local(
+            EnhancedStatus::permanent(0, 0),
+            format!("given up by the postmaster; last attempt: {last}"),
+        ),
+    }
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Failed => "failed",
+        Kind::Delayed => "delayed",
+        Kind::Relayed => "relayed",
+    }
+}

@@ -1,0 +1,143 @@
+//! Outcomes that cannot be written, and more overdue mail than one claim tells of.
+
+use std::sync::atomic::AtomicBool;
+
+use envelope::{BodyKind, LegId};
+use queue::{BodyWriter, LogSpool, Settings};
+use tempfile::TempDir;
+
+use super::*;
+const HOUR: Duration = Duration::from_hours(1);
+
+struct Fixture {
+    desk: Desk<LogSpool>,
+    _dir: TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            min_free_bytes: 0,
+            ..Settings::new(dir.path())
+        };
+        let (watcher, _) = tokio::sync::mpsc::unbounded_channel();
+        let desk = Desk {
+            spool: Arc::new(LogSpool::open(settings, now()).unwrap()),
+            ids: Arc::new(IdSource::new()),
+            log: Log::watched(watcher),
+            schedule: Schedule::default(),
+            hostname: "mx.test".parse().unwrap(),
+            postmaster: "postmaster@mx.test".parse().unwrap(),
+            lease: 6 * HOUR,
+            bounce_octets_max: 1000,
+            trouble: OnceLock::new(),
+            claimed_at: AtomicU64::new(0),
+            overdue_left: AtomicBool::new(false),
+        };
+        Self { desk, _dir: dir }
+    }
+
+    async fn commit(&self, target: &str, arrived: Timestamp, notify: Option<envelope::Notify>) {
+        let id = self.desk.ids.next(arrived);
+        let mut writer = self.desk.spool.begin(id).await.unwrap();
+        writer.write(&b"A: b\r\n\r\nbody\r\n"[..]).await.unwrap();
+        let message = envelope::Message {
+            id,
+            arrived,
+            reverse_path: envelope::ReversePath::Mailbox("sender@a.test".parse().unwrap()),
+            size: writer.len(),
+            body: BodyKind::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envid: None,
+        };
+        let leg = Leg {
+            reverse_path: message.reverse_path.clone(),
+            target: target.parse().unwrap(),
+            recipient: target.parse().unwrap(),
+            original: None,
+            notify,
+            trace: "".into(),
+        };
+        let spool = &self.desk.spool;
+        spool
+            .commit(writer, message, vec![leg], arrived)
+            .await
+            .unwrap();
+    }
+
+    async fn claim(&self, now: Timestamp) -> Vec<Claim> {
+        let want = queue::Want {
+            max: 10,
+            per_host: 10,
+            only: None,
+            exclude: Arc::default(),
+            lease: 6 * HOUR,
+        };
+        self.desk.spool.claim(&want, now).await.unwrap()
+    }
+
+    /// Settles the one leg there is while nothing can be written to the log.
+    async fn settle_unwritten(&self, outcome: Outcome) -> LegId {
+        let notify = envelope::Notify {
+            success: true,
+            failure: true,
+            delay: false,
+        };
+        self.commit("a@b.test", now(), Some(notify)).await;
+        let claim = self.claim(now()).await.remove(0);
+        let id = claim.lease.leg;
+        self.desk.spool.close();
+        self.desk.settle(claim, outcome).await;
+        id
+    }
+}
+
+fn done() -> Diagnosis {
+    Diagnosis::local(envelope::EnhancedStatus::permanent(0, 0), "done")
+}
+
+#[tokio::test]
+async fn delivered_is_not_delivered_again_for_want_of_a_notice() {
+    let fixture = Fixture::new();
+    fixture.settle_unwritten(Outcome::Delivered(done())).await;
+    let later = now().plus(7 * HOUR);
+    assert_eq!(fixture.claim(later).await.len(), 0);
+}
+
+#[tokio::test]
+async fn failure_that_cannot_be_told_comes_out_again_soon() {
+    let fixture = Fixture::new();
+    let id = fixture.settle_unwritten(Outcome::Failed(done())).await;
+    assert_eq!(fixture.claim(now()).await.len(), 0, "not at once");
+    let later = now().plus(2 * TROUBLE_PAUSE);
+    assert_eq!(fixture.claim(later).await[0].lease.leg, id);
+}
+
+#[tokio::test]
+async fn much_overdue_mail_does_not_hold_up_other_mail() {
+    let fixture = Fixture::new();
+    let long_ago = Timestamp::from_unix_millis(now().unix_millis() - 1_000_000_000);
+    for _ in 0..OVERDUE_BATCH + 20 {
+        fixture.commit("a@b.test", long_ago, None).await;
+    }
+    fixture.commit("z@z.test", now(), None).await;
+    let want = Want {
+        max: 1,
+        per_host: 1,
+        exclude: Arc::new([Host::Domain("b.test".parse().unwrap())].into()),
+    };
+    let left = async || {
+        let counts = fixture.desk.spool.counts(now()).await.unwrap();
+        counts.ready + counts.deferred + counts.active
+    };
+    let claims = fixture.desk.claim(&want).await;
+    // Each that was told of has left a notice in its place.
+    assert_eq!(claims[0].leg.target.to_string(), "z@z.test");
+    let batch = tokio::time::timeout(Duration::from_secs(5), fixture.desk.wait(&want));
+    batch.await.unwrap();
+    fixture.desk.claim(&want).await;
+    assert!(!fixture.desk.overdue_left.load(Ordering::Relaxed));
+    assert_eq!(left().await, OVERDUE_BATCH as u64 + 21);
+}
