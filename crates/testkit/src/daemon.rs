@@ -17,8 +17,7 @@ use rustix::process::{Pid, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-pub use log::Event;
-use log::Log;
+pub use log::{Event, Log};
 pub use rustix::process::Signal;
 
 use crate::PATIENCE;
@@ -157,6 +156,25 @@ impl Setup {
     /// # Panics
     /// When it ends or is not ready in time; shows its log.
     pub async fn start(self) -> Relay {
+        let mut relay = self.spawn();
+        let ready = relay.wait_for("ready").await;
+        relay.addresses = ready
+            .text("listener")
+            .split(',')
+            .map(|address| {
+                address
+                    .parse()
+                    .unwrap_or_else(|_| panic!("`ready` lists no address: {ready}"))
+            })
+            .collect();
+        relay
+    }
+
+    /// Starts `onward serve` and does not wait: it has no address yet, and can only be killed.
+    ///
+    /// # Panics
+    /// When there is no such program.
+    pub fn spawn(self) -> Relay {
         let config = self.write_config();
         let mut child = Command::new(&self.program)
             .args(["--config", config.as_str(), "serve"])
@@ -170,23 +188,17 @@ impl Setup {
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
         let stdout = child.stdout.take().expect("stdout is a pipe");
         let stderr = child.stderr.take().expect("stderr is a pipe");
-        let mut relay = Relay {
+        Relay {
             log: Log::follow(stdout, stderr),
             setup: self,
             child,
             addresses: Vec::new(),
-        };
-        let ready = relay.wait_for("ready").await;
-        relay.addresses = ready
-            .text("listener")
-            .split(',')
-            .map(|address| {
-                address
-                    .parse()
-                    .unwrap_or_else(|_| panic!("`ready` lists no address: {ready}"))
-            })
-            .collect();
-        relay
+        }
+    }
+
+    /// Leaves the folder where it is, for a look at it; its path.
+    pub fn keep(self) -> PathBuf {
+        self.folder.keep()
     }
 
     /// All keys dotted, above the first table, so that each can be set alone.
@@ -229,6 +241,11 @@ impl Relay {
     /// All events so far.
     pub fn events(&self) -> Vec<Event> {
         self.log.events()
+    }
+
+    /// All that it has written and will yet write; `Display` shows it as it stands then.
+    pub fn log(&self) -> Arc<Log> {
+        Arc::clone(&self.log)
     }
 
     /// The first event that fits, now or when it comes. A pattern is an event's name and `key=part` for each field that must

@@ -17,7 +17,7 @@ pub struct Event {
 }
 
 /// Everything a process wrote.
-pub(super) struct Log {
+pub struct Log {
     lines: Mutex<Lines>,
     changed: Notify,
 }
@@ -146,6 +146,21 @@ impl Log {
         match found {
             Ok(found) if found.len() == count => found,
             _ => panic!("waited for {count} × `{pattern}` in the log:\n{self}"),
+        }
+    }
+
+    /// Everything, one line an event, then standard error; waits until the process has closed the first.
+    pub async fn to_the_end(&self) -> Vec<String> {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let log = self.lock();
+                if log.closed {
+                    let events = log.events.iter().map(Event::to_string);
+                    return events.chain(log.stderr.iter().cloned()).collect();
+                }
+            }
+            changed.await;
         }
     }
 

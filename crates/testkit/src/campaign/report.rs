@@ -1,0 +1,146 @@
+//! The campaign's result: a table for people, JSON for programs.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Settings;
+use super::proof::Account;
+
+/// What a campaign came to.
+#[derive(Debug)]
+pub struct Report {
+    /// What was asked for.
+    pub settings: Settings,
+    /// Runs that were ended by a kill.
+    pub runs: u32,
+    /// Of these, killed while starting up.
+    pub killed_starting: u32,
+    /// All of it, with drains.
+    pub time: Duration,
+    /// What the books prove.
+    pub account: Account,
+    /// Where spool and log were kept, if anything was found.
+    pub kept: Option<PathBuf>,
+}
+
+impl Report {
+    /// Whether every promise was kept.
+    pub fn is_good(&self) -> bool {
+        self.account.findings.is_empty()
+    }
+
+    /// Everything as one JSON object.
+    pub fn json(&self) -> Value {
+        let account = &self.account;
+        json!({
+            "seed": self.settings.seed,
+            "connections": self.settings.connections,
+            "runs": self.runs,
+            "killed_starting": self.killed_starting,
+            "seconds": self.time.as_secs_f64(),
+            "messages": account.messages,
+            "acknowledged": account.acknowledged,
+            "unheard": account.unheard,
+            "cut": account.cut,
+            "delivered": account.delivered,
+            "bounced": account.bounced,
+            "duplicates": {
+                "unheard": account.duplicates_unheard,
+                "end_not_written": account.duplicates_end,
+                "end_not_written_widest_ms": millis(account.widest),
+                "unexplained": account.unexplained,
+            },
+            "lost": account.lost,
+            "damaged": account.damaged,
+            "findings": account.findings,
+            "kept": self.kept,
+        })
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let account = &self.account;
+        let copies = account.delivered + account.bounced;
+        let per_kill = |n: usize| {
+            let share = 100.0 * n as f64 / copies.max(1) as f64;
+            format!(
+                "{n} ({share:.3} %, {:.2} a kill)",
+                n as f64 / f64::from(self.runs.max(1))
+            )
+        };
+        let widest = millis(account.widest);
+        vec![
+            ("runs, each ended by SIGKILL", self.runs.to_string()),
+            (
+                "  of these while starting",
+                self.killed_starting.to_string(),
+            ),
+            ("connections", self.settings.connections.to_string()),
+            ("seed", self.settings.seed.to_string()),
+            ("time", format!("{:.0} s", self.time.as_secs_f64())),
+            ("messages offered", account.messages.to_string()),
+            ("messages acknowledged", account.acknowledged.to_string()),
+            ("offers without 250 heard", account.unheard.to_string()),
+            ("offers broken off", account.cut.to_string()),
+            ("copies delivered", account.delivered.to_string()),
+            ("bounced to their sender", account.bounced.to_string()),
+            (
+                "duplicates: 250 not heard (rows 2, 3)",
+                per_kill(account.duplicates_unheard),
+            ),
+            (
+                "duplicates: end not written (row 6)",
+                per_kill(account.duplicates_end),
+            ),
+            ("  longest from 250 to the kill", format!("{widest} ms")),
+            ("duplicates: unexplained", account.unexplained.to_string()),
+            ("lost", account.lost.to_string()),
+            ("damaged", account.damaged.to_string()),
+        ]
+    }
+}
+
+/// A table in Markdown; below it what was found, where the spool is, and how to replay.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| {:<38} | {:>34} |", "crash campaign", "")?;
+        writeln!(f, "| {:-<38} | {:->33}: |", "", "")?;
+        for (name, value) in self.rows() {
+            writeln!(f, "| {name:<38} | {value:>34} |")?;
+        }
+        let findings = &self.account.findings;
+        if findings.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\n{} findings:", findings.len())?;
+        for finding in findings.iter().take(FINDINGS_SHOWN_MAX) {
+            writeln!(f, "  {finding}")?;
+        }
+        if let Some(kept) = &self.kept {
+            writeln!(
+                f,
+                "\nspool, spool before the drain, mail.log: {}",
+                kept.display()
+            )?;
+        }
+        let Settings {
+            runs,
+            seed,
+            connections,
+            ..
+        } = self.settings;
+        writeln!(
+            f,
+            "replay: cargo bench --bench crash -- --runs {runs} --seed {seed} --connections {connections}\n\
+             (the same mail and the same moments; the machine's part of it differs)"
+        )
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+const FINDINGS_SHOWN_MAX: usize = 40;

@@ -1,0 +1,173 @@
+//! Who there is in the campaign: the relay's addresses, where each leads, and how that place behaves.
+//!
+//! A *place* is what one copy of a message must reach: a mailbox at a sink, or, for an address whose target
+//! refuses, the sender's mailbox with a DSN about it.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use super::draw::Dice;
+
+/// An index into the relay's addresses.
+pub(super) type AddressNumber = u16;
+/// An index into the places.
+pub(super) type Place = u16;
+
+/// What the mailbox's host does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Temper {
+    /// Takes it.
+    Fine,
+    /// Takes its time after the end of data.
+    Slow,
+    /// 450 to a message's first RCPT.
+    LateAtRcpt,
+    /// 451 to a message's first end of data.
+    LateAtDot,
+    /// 421 instead of a greeting, now and then.
+    Moody,
+    /// 550 to RCPT.
+    BadAtRcpt,
+    /// 554 to the end of data.
+    BadAtDot,
+}
+
+/// Addresses, places, and the ways between.
+pub(super) struct World {
+    addresses: Vec<Address>,
+    places: Vec<String>,
+    mailboxes: HashMap<String, (Place, Temper)>,
+    reports: HashMap<String, Place>,
+}
+
+struct Address {
+    text: String,
+    targets: Vec<String>,
+    places: Vec<Place>,
+    temper: Temper,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let mut world = Self {
+            addresses: Vec::new(),
+            places: Vec::new(),
+            mailboxes: HashMap::new(),
+            reports: HashMap::new(),
+        };
+        for (name, temper, count, copies) in ROWS {
+            for number in 0..count {
+                world.add(name, temper, number, copies);
+            }
+        }
+        world
+    }
+
+    fn add(&mut self, name: &str, temper: Temper, number: usize, copies: usize) {
+        let text = format!("{name}{number}@{HOSTED}");
+        let targets: Vec<_> = (0..copies)
+            .map(|copy| format!("box@{name}{number}-{copy}.test"))
+            .collect();
+        let bad = matches!(temper, Temper::BadAtRcpt | Temper::BadAtDot);
+        let mut places = Vec::new();
+        for target in &targets {
+            let what = if bad {
+                format!("DSN about {text}")
+            } else {
+                target.clone()
+            };
+            let place = Place::try_from(self.places.len()).expect("few places");
+            self.places.push(what);
+            self.mailboxes.insert(target.clone(), (place, temper));
+            if bad {
+                self.reports.insert(text.clone(), place);
+            }
+            places.push(place);
+        }
+        self.addresses.push(Address {
+            text,
+            targets,
+            places,
+            temper,
+        });
+    }
+
+    /// The relay's forwards file.
+    pub(super) fn forwards(&self) -> String {
+        let mut file = String::new();
+        for address in &self.addresses {
+            let _ = writeln!(file, "{} {}", address.text, address.targets.join(", "));
+        }
+        file
+    }
+
+    /// All domains of mailboxes, and whether their host is a moody one.
+    pub(super) fn domains(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.addresses.iter().flat_map(|address| {
+            let moody = address.temper == Temper::Moody;
+            let domain = |target: &'_ String| target.find('@').map_or(0, |at| at + 1);
+            address
+                .targets
+                .iter()
+                .map(move |target| (&target[domain(target)..], moody))
+        })
+    }
+
+    /// An address by lot: two of three are fine ones.
+    pub(super) fn draw(&self, dice: &mut Dice) -> AddressNumber {
+        let fine = ROWS[0].2;
+        let end = if dice.below(3) < 2 {
+            fine
+        } else {
+            self.addresses.len()
+        };
+        AddressNumber::try_from(dice.below(end as u64)).expect("few addresses")
+    }
+
+    pub(super) fn address(&self, number: AddressNumber) -> &str {
+        &self.addresses[usize::from(number)].text
+    }
+
+    /// Where a message to these addresses must go.
+    pub(super) fn places(&self, recipients: &[AddressNumber]) -> Vec<Place> {
+        recipients
+            .iter()
+            .flat_map(|&number| self.addresses[usize::from(number)].places.iter().copied())
+            .collect()
+    }
+
+    /// The place and the temper of a mailbox at a sink.
+    pub(super) fn mailbox(&self, address: &str) -> Option<(Place, Temper)> {
+        self.mailboxes.get(address).copied()
+    }
+
+    /// The place that a DSN about this address reaches.
+    pub(super) fn report(&self, address: &str) -> Option<Place> {
+        self.reports.get(address).copied()
+    }
+
+    /// Its name, for people.
+    pub(super) fn name(&self, place: Place) -> &str {
+        &self.places[usize::from(place)]
+    }
+
+    /// Whether it is reached by a DSN.
+    pub(super) fn is_report(&self, place: Place) -> bool {
+        self.name(place).starts_with("DSN")
+    }
+}
+
+/// The domain that the relay forwards for.
+const HOSTED: &str = "example.test";
+
+/// Name, temper, addresses, targets of each. The fine ones come first: see [`World::draw`].
+const ROWS: [(&str, Temper, usize, usize); 8] = [
+    ("fine", Temper::Fine, 40, 1),
+    ("pair", Temper::Fine, 6, 2),
+    ("slow", Temper::Slow, 4, 1),
+    ("late", Temper::LateAtRcpt, 8, 1),
+    ("tardy", Temper::LateAtDot, 6, 1),
+    ("moody", Temper::Moody, 4, 1),
+    ("bad", Temper::BadAtRcpt, 5, 1),
+    ("worse", Temper::BadAtDot, 4, 1),
+];
