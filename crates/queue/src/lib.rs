@@ -7,6 +7,7 @@
 
 mod cache;
 mod engine;
+mod fault;
 #[doc(hidden)]
 pub mod fuzzing;
 mod ids;

@@ -13,6 +13,7 @@ use envelope::MessageId;
 use parking_lot::Mutex;
 
 use crate::cache::BodyCache;
+use crate::fault;
 use crate::index::keeper::Keeper;
 use crate::index::state::State;
 use crate::index::tree::Tree;
@@ -88,6 +89,7 @@ impl Opening<'_> {
         let path = &self.path;
         let removed = self.store.remove_dir(path);
         removed.map_err(|source| self.io("remove", path, source))?;
+        fault::point("recover.index_removed");
         let index = |text: &str| StartError::Index {
             path: path.clone(),
             text: text.to_owned(),
@@ -253,7 +255,9 @@ impl Opening<'_> {
             });
         }
         keeper.state.lock().end = end;
+        fault::point("recover.replayed");
         keeper.checkpoint();
+        fault::point("recover.checkpointed");
         Ok(keeper)
     }
 
@@ -304,8 +308,10 @@ impl Opening<'_> {
         }
         if !scan.ended {
             self.keep_tail(number, &scan, &bytes);
+            fault::point("recover.before_cut");
             write_end(&*file, number, scan.end).map_err(io("write"))?;
         }
+        fault::point("recover.segment_read");
         keeper.state.lock().end = Position::new(number, scan.end);
         Ok(scan.end)
     }

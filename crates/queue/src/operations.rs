@@ -11,6 +11,7 @@ use envelope::{Claim, Lease, Leg, LegId, Message, MessageId, Timestamp};
 use tokio::sync::Notify;
 
 use crate::engine::{LogSpool, answered};
+use crate::fault;
 use crate::index::state::Effect;
 use crate::log::codec::{Change, Commit, LegRow, LegState, MessageRow, Token};
 use crate::log::record::{Kind, Payload};
@@ -246,6 +247,7 @@ impl LogSpool {
         writer.write(dsn.body).await?;
         let parts = writer.finish().await?;
         let mut commit = new_commit(dsn.message, dsn.legs, dsn.first_due, &parts)?;
+        fault::point("notice.before_record");
         let answer = {
             let index = self.shared.state.lock();
             let (entry, leg) = index.leased(lease)?;
@@ -300,10 +302,12 @@ impl LogSpool {
             state: state(&leg.row.state),
         };
         index.apply_change(&change);
+        fault::point("change.before_record");
         // Under the state's lock, so that the log has changes in the order in which they were made.
         self.shared
             .log
             .append_lazily(Payload::new(Kind::Change, vec![change.encode()]));
+        fault::point("change.recorded");
         Ok(())
     }
 }

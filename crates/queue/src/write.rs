@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use envelope::MessageId;
 
 use crate::engine::{Shared, answered};
+use crate::fault;
 use crate::log::codec::{Extent, chunk_front};
 use crate::log::record::{Header, Kind, Payload};
 use crate::spool::{BodyWriter, Error};
@@ -95,6 +96,7 @@ impl LogWriter {
         let start = (Header::OCTETS + front.len()) as u32;
         let payload = Payload::new(Kind::Chunk, vec![front, chunk]);
         let position = answered(self.shared.log.append(payload, None).await)?;
+        fault::point("accept.chunk_written");
         self.extents.push(Extent {
             segment: position.segment(),
             offset: position.offset() + start,

@@ -15,6 +15,7 @@ use envelope::MessageId;
 use parking_lot::MutexGuard;
 use tokio::sync::oneshot;
 
+use crate::fault;
 use crate::index::keeper::Keeper;
 use crate::index::state::{Effect, State};
 use crate::log::codec::{Change, Commit, Extent, Token, chunk_front, chunk_owner};
@@ -149,9 +150,11 @@ impl Work {
 
     /// Gives the segment back; says whether it went.
     fn finish(self, keeper: &Keeper) -> bool {
+        fault::point("compact.copied");
         let vouched = keeper.position.segment();
         match keeper.segments.retire(self.segment, vouched) {
             Ok(()) => {
+                fault::point("compact.given_back");
                 let mut state = keeper.state.lock();
                 state.live.remove(&self.segment);
                 for id in &self.copied {

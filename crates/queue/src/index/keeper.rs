@@ -16,6 +16,7 @@ use envelope::{LegId, MessageId};
 use parking_lot::{Mutex, MutexGuard};
 use sled::Batch;
 
+use crate::fault;
 use crate::index::compact::Compactor;
 use crate::index::damage::set_aside;
 use crate::index::entry::{Entry, Stored};
@@ -165,6 +166,7 @@ impl Keeper {
             self.pending.push((batch, ids.len()));
         }
         self.take_tokens(end);
+        fault::point("checkpoint.before_barrier");
         if let Some(log) = &self.log
             && let Ok(Err(e)) | Err(e) = log
                 .barrier()
@@ -219,10 +221,14 @@ impl Keeper {
     }
 
     fn write_pending(&mut self) -> Result<(), String> {
+        fault::point("checkpoint.before_index");
         for (batch, rows) in self.pending.drain(..) {
             self.tree.apply(batch, rows)?;
         }
-        self.tree.sync(&self.segments.store)
+        fault::point("checkpoint.before_sync");
+        self.tree.sync(&self.segments.store)?;
+        fault::point("checkpoint.synced");
+        Ok(())
     }
 
     /// What is over and out of sled leaves memory; so do tokens that sled now has.

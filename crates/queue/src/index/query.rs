@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use envelope::{Host, LegId, Message, MessageId, Timestamp};
 
+use crate::fault;
 use crate::index::entry::standing;
 use crate::index::keeper::Keeper;
 use crate::index::state::{Effect, leg_of};
@@ -161,8 +162,11 @@ impl Keeper {
             // What was changed need not stay in memory.
             self.checkpoint();
         }
-        let durable = log.barrier().blocking_recv().map_err(|_| Error::Closed)?;
-        durable.map(|_| done)
+        fault::point("admin.before_barrier");
+        let durable = log.barrier().blocking_recv();
+        durable.map_err(|_| Error::Closed)??;
+        fault::point("admin.durable");
+        Ok(done)
     }
 
     fn act(&self, log: &LogHandle<Effect>, id: LegId, action: Action, now: Timestamp) -> bool {

@@ -17,6 +17,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
+use crate::fault;
 use crate::log::header::HEADER_OCTETS;
 use crate::log::record::{Header, Kind, Payload, Position};
 use crate::log::segment::Segments;
@@ -320,7 +321,11 @@ impl<E: Send + 'static, S: Sink<E>> Writer<E, S> {
                 let end = self.tail.as_ref().map_or_else(Position::default, |tail| {
                     Position::new(tail.segment, tail.offset)
                 });
+                let news = !effects.is_empty();
                 self.sink.apply(effects, end);
+                if news {
+                    fault::point("commit.before_answer");
+                }
                 for (answer, position) in answers {
                     // Who no longer waits has gone away; the record stands.
                     let _ = answer.send(Ok(position));
@@ -370,10 +375,21 @@ fn write_group<E>(tail: &mut Tail, group: &[Append<E>]) -> io::Result<Vec<Positi
         slices.push(IoSlice::new(header));
         slices.extend(payload.parts.iter().map(|part| IoSlice::new(part)));
     }
+    fault_of(group, "commit.before_write");
     write_all(&*tail.file, &mut slices, u64::from(tail.offset))?;
+    fault_of(group, "commit.before_sync");
     tail.file.sync()?;
+    fault_of(group, "commit.after_sync");
     tail.offset = offset;
     Ok(positions)
+}
+
+/// A point in the writing of commits; ends, states and chunks have it pass.
+fn fault_of<E>(group: &[Append<E>], name: &str) {
+    let mut payloads = group.iter().filter_map(|append| append.payload.as_ref());
+    if payloads.any(|payload| payload.kind == Kind::Commit) {
+        fault::point(name);
+    }
 }
 
 /// Says that a segment ends at `offset`, durably.

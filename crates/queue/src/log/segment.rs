@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::fault;
 use crate::log::committer::write_end;
 use crate::log::header::{
     Found, HeaderRead, ID_FILE, Misfit, SegmentHeader, VERSION, file_name, is_segment, owner,
@@ -181,8 +182,10 @@ impl Segments {
         let header = header.encode();
         write_all(&*file, &mut [IoSlice::new(&header)], 0)?;
         file.sync()?;
+        fault::point("segment.before_rename");
         self.store.rename(&path, &self.path(number))?;
         self.store.sync_dir(&self.dir)?;
+        fault::point("segment.begun");
         self.set.lock().open.insert(number, Arc::clone(&file));
         Ok((number, file))
     }
@@ -243,6 +246,7 @@ impl Segments {
         if vouched > before {
             vouch(&*self.store, &self.dir, vouched, before)?;
             self.set.lock().vouched = vouched;
+            fault::point("retire.vouched");
         }
         let (file, wanted) = {
             let mut set = self.set.lock();
@@ -266,6 +270,7 @@ impl Segments {
         if wanted && whole && Arc::strong_count(file) == 1 {
             let spare = self.dir.join(format!("spare-{number}"));
             self.store.rename(&path, &spare)?;
+            fault::point("retire.before_dir_sync");
             self.store.sync_dir(&self.dir)?;
             self.set.lock().spares.push(spare);
             return Ok(());
