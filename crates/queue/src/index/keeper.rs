@@ -50,8 +50,10 @@ pub(crate) struct Keeper {
     /// A body up to this is kept in its commit record.
     pub(crate) inline_max: usize,
     compactor: Compactor,
-    /// sled has failed: nothing is written to it or dropped from memory until the next start rebuilds it.
+    /// sled has failed: nothing is written to it or dropped from memory until it is open anew.
     broken: Cell<bool>,
+    /// When that was last tried.
+    reopened: Option<Instant>,
 }
 
 impl Keeper {
@@ -76,6 +78,7 @@ impl Keeper {
             inline_max,
             compactor: Compactor::default(),
             broken: Cell::new(false),
+            reopened: None,
         }
     }
 
@@ -149,7 +152,7 @@ impl Keeper {
 
     /// Brings sled up to date; what fails is tried again with the next.
     pub(crate) fn checkpoint(&mut self) {
-        if self.broken.get() {
+        if self.broken.get() && !self.reopen() {
             return;
         }
         let (end, mut dirty) = {
@@ -185,8 +188,38 @@ impl Keeper {
                 self.evict();
             }
             Err(e) => {
-                tracing::error!(error = %e, "spool index cannot be written; it will be rebuilt at the next start");
+                tracing::error!(error = %e, "spool index cannot be written; it is opened anew");
                 self.broken.set(true);
+            }
+        }
+    }
+
+    /// Opens sled anew after it has failed (a full disk, an I/O error): mail goes on without it meanwhile. It must have all that
+    /// it vouched for; what came since is in `pending` and in memory.
+    fn reopen(&mut self) -> bool {
+        if self
+            .reopened
+            .is_some_and(|last| last.elapsed() < REOPEN_EVERY)
+        {
+            return false;
+        }
+        self.reopened = Some(Instant::now());
+        let reopened = self.tree.reopen();
+        let at = reopened.map(|()| self.tree.position(&self.settings));
+        match at {
+            Ok(at) if at.unwrap_or_default() >= self.position => {
+                tracing::warn!("spool index is open again");
+
+                self.broken.set(false);
+                true
+            }
+            Ok(_) => {
+                tracing::error!("spool index has lost what it had: the next start rebuilds it");
+                false
+            }
+            Err(e) => {
+                tracing::warn!(error = %e, "spool index cannot be opened anew yet");
+                false
             }
         }
     }
@@ -222,12 +255,14 @@ impl Keeper {
 
     fn write_pending(&mut self) -> Result<(), String> {
         fault::point("checkpoint.before_index");
-        for (batch, rows) in self.pending.drain(..) {
-            self.tree.apply(batch, rows)?;
+        for (batch, rows) in &self.pending {
+            self.tree.apply(batch.clone(), *rows)?;
         }
         fault::point("checkpoint.before_sync");
         self.tree.sync(&self.segments.store)?;
         fault::point("checkpoint.synced");
+        // Only now: should sled forget what it was told, it is told again.
+        self.pending.clear();
         Ok(())
     }
 
@@ -371,6 +406,8 @@ impl KeeperThread {
     }
 }
 
+/// How often sled is opened anew when it has failed.
+const REOPEN_EVERY: Duration = Duration::from_secs(2);
 /// Messages written under one lock.
 const SLICE: usize = 64;
 /// Messages kept in memory when they could as well be in sled alone.

@@ -24,8 +24,10 @@ use crate::store::Store;
 /// sled, and the file that its `flush` forgets to sync.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    db: sled::Db,
+    /// `None` when it could not be opened anew.
+    db: Option<sled::Db>,
     path: PathBuf,
+    cache_bytes: u64,
 }
 
 impl Tree {
@@ -41,42 +43,63 @@ impl Tree {
         };
         match std::panic::catch_unwind(open) {
             Ok(Ok(db)) => Ok(Self {
-                db,
+                db: Some(db),
                 path: path.to_owned(),
+                cache_bytes,
             }),
             Ok(Err(e)) => Err(e.to_string()),
             Err(_) => Err("sled panicked while opening it".to_owned()),
         }
     }
 
+    fn db(&self) -> sled::Result<&sled::Db> {
+        let gone = || sled::Error::Unsupported("the index is not open".to_owned());
+        self.db.as_ref().ok_or_else(gone)
+    }
+
+    /// Opens it anew after sled has failed: from then on it fails whatever it is asked, though the disk may be well again. What
+    /// was synced is there then; of what was applied since, perhaps a part.
+    pub(crate) fn reopen(&mut self) -> Result<(), String> {
+        let old = self.db.take();
+        // sled holds its lock until the last handle goes, and tries to write once more as it does.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(old))).is_err() {
+            tracing::warn!("sled panicked while closing the index");
+        }
+        self.db = Self::open(&self.path, self.cache_bytes)?.db;
+        Ok(())
+    }
+
     /// Writes a batch of some `rows` rows, all or nothing.
     pub(crate) fn apply(&self, batch: Batch, rows: usize) -> Result<(), String> {
-        self.db.apply_batch(batch).map_err(|e| e.to_string())?;
+        let db = self.db().map_err(|e| e.to_string())?;
+        db.apply_batch(batch).map_err(|e| e.to_string())?;
         // sled frees replaced pages a few at a time, each 128 operations, and a batch counts as one however many pages it
         // replaces: without these look-ups a million messages (four million rows) held 5.6 GB.
         for _ in 0..rows * LOOKUPS_PER_ROW {
-            self.db.contains_key(POSITION).map_err(|e| e.to_string())?;
+            db.contains_key(POSITION).map_err(|e| e.to_string())?;
         }
         Ok(())
     }
 
     /// Makes all that was applied durable.
     pub(crate) fn sync(&self, store: &Arc<dyn Store>) -> Result<(), String> {
-        self.db.flush().map_err(|e| e.to_string())?;
+        let flushed = self.db().and_then(|db| db.flush());
+        flushed.map_err(|e| e.to_string())?;
         let file = store.open(&self.path.join("db"));
         file.and_then(|file| file.sync()).map_err(|e| e.to_string())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.db.is_empty()
+        self.db().is_ok_and(|db| db.is_empty())
     }
 
     /// Up to where in the log it is current, for a spool and its settings.
     pub(crate) fn position(&self, settings: &[u8]) -> Option<Position> {
-        if self.db.get(SETTINGS).ok()??.as_ref() != settings {
+        let db = self.db().ok()?;
+        if db.get(SETTINGS).ok()??.as_ref() != settings {
             return None;
         }
-        let position = self.db.get(POSITION).ok()??;
+        let position = db.get(POSITION).ok()??;
         Some(Position(u64::from_be_bytes(
             position.as_ref().try_into().ok()?,
         )))
@@ -84,13 +107,13 @@ impl Tree {
 
     /// The spool and settings it was made for, and up to where in the log it is current.
     pub(crate) fn made_for(&self) -> Option<(IVec, Position)> {
-        let settings = self.db.get(SETTINGS).ok()??;
+        let settings = self.db().ok()?.get(SETTINGS).ok()??;
         let position = self.position(&settings)?;
         Some((settings, position))
     }
 
     pub(crate) fn live(&self) -> Vec<(u32, i64)> {
-        let Ok(Some(value)) = self.db.get(LIVE) else {
+        let Ok(Some(value)) = self.db().and_then(|db| db.get(LIVE)) else {
             return Vec::new();
         };
         let pair = |at: &[u8]| {
@@ -103,12 +126,13 @@ impl Tree {
     /// A message with all its legs.
     pub(crate) fn message(&self, id: MessageId) -> Result<Option<MessageValue>, String> {
         let key = message_key(id);
-        let Some(row) = self.db.get(key).map_err(|e| e.to_string())? else {
+        let db = self.db().map_err(|e| e.to_string())?;
+        let Some(row) = db.get(key).map_err(|e| e.to_string())? else {
             return Ok(None);
         };
         let mut message = MessageValue::decode(&row).map_err(|e| e.to_string())?;
         if message.apart > 0 {
-            for row in self.db.scan_prefix(key).skip(1) {
+            for row in db.scan_prefix(key).skip(1) {
                 let (_, value) = row.map_err(|e| e.to_string())?;
                 let leg = LegRow::decode(&value).map_err(|e| e.to_string())?;
                 message.legs.push(leg);
@@ -119,10 +143,9 @@ impl Tree {
 
     /// Message ids from `from` on.
     pub(crate) fn messages(&self, from: MessageId) -> impl Iterator<Item = MessageId> {
-        let keys = self
-            .db
-            .range(message_key(from).to_vec()..vec![b'm' + 1])
-            .keys();
+        let range = message_key(from).to_vec()..vec![b'm' + 1];
+        let keys = self.db().ok().map(|db| db.range(range).keys());
+        let keys = keys.into_iter().flatten();
         // Keys of legs that stand apart are longer.
         keys.map_while(Result::ok).filter_map(|key| {
             Some(MessageId::from_bits(u128::from_be_bytes(
@@ -137,7 +160,8 @@ impl Tree {
         mut each: impl FnMut(LegId, Timestamp, &Glance),
     ) -> Result<u64, String> {
         let (mut arrived, mut messages) = (Timestamp::from_unix_millis(0), 0);
-        for row in self.db.scan_prefix(b"m") {
+        let db = self.db().map_err(|e| e.to_string())?;
+        for row in db.scan_prefix(b"m") {
             let (key, value) = row.map_err(|e| e.to_string())?;
             let id = key
                 .get(1..MESSAGE_KEY_OCTETS)
@@ -162,7 +186,7 @@ impl Tree {
 
     /// A token, and the segment it is in.
     pub(crate) fn token(&self, token: &str) -> Option<(Token, u32)> {
-        let value = self.db.get(token_key(token)).ok()??;
+        let value = self.db().ok()?.get(token_key(token)).ok()??;
         read_token(token, &value)
     }
 }
