@@ -87,8 +87,8 @@ impl LogWriter {
         {
             let mut state = self.shared.state.lock();
             let segment = state.end.segment();
-            // Before it is written: nothing from here on may be given back.
-            state.drafts.entry(self.id).or_insert(segment);
+            // Before it is written: nothing from here on may be given back until we know where it is.
+            state.drafts.entry(self.id).or_default().coming = Some(segment);
             self.marked = true;
         }
         let (octets, crc) = (chunk.len() as u32, crc32fast::hash(&chunk));
@@ -97,6 +97,10 @@ impl LogWriter {
         let payload = Payload::new(Kind::Chunk, vec![front, chunk]);
         let position = answered(self.shared.log.append(payload, None).await)?;
         fault::point("accept.chunk_written");
+        if let Some(draft) = self.shared.state.lock().drafts.get_mut(&self.id) {
+            draft.coming = None;
+            draft.segments.push(position.segment());
+        }
         self.extents.push(Extent {
             segment: position.segment(),
             offset: position.offset() + start,

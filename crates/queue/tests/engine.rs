@@ -661,6 +661,40 @@ async fn a_full_spool_says_so_and_goes_on() {
     panic!("room came back, and was not used");
 }
 
+/// A client may take an hour over a body that is in the log already.
+#[tokio::test]
+async fn an_unfinished_body_does_not_keep_the_log_from_shrinking() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let unit = Settings::SEGMENT_BYTES_MIN as usize;
+    let sent = body(1, unit);
+    let mut writer = spool.begin(id(1)).await.unwrap();
+    let (first, rest) = sent.split_at(unit / 2);
+    writer.write(first.to_vec()).await.unwrap();
+    for n in 2..=500 {
+        put(&spool, n, 10_000, &["a@x.example"]).await.unwrap();
+        for claim in claim(&spool, 0).await {
+            spool.complete(claim.lease, None).await.unwrap();
+        }
+    }
+    let given_back = async || {
+        for _ in 0..200 {
+            if spool.log_octets() <= 9 * unit as u64 {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        false
+    };
+    assert!(given_back().await, "{} octets", spool.log_octets());
+    writer.write(rest.to_vec()).await.unwrap();
+    let legs = vec![leg("a@x.example")];
+    let message = message(1, sent.len());
+    spool.commit(writer, message, legs, at(0)).await.unwrap();
+    spool.checkpoint().await.unwrap();
+    assert!(read(&spool, 1).await.unwrap() == sent);
+}
+
 #[tokio::test]
 async fn space_is_given_back_and_the_long_waiting_are_moved() {
     let dir = tempfile::tempdir().unwrap();

@@ -85,12 +85,16 @@ impl Compactor {
     /// A segment without live octets, or the emptiest when too much of the log is dead.
     fn pick(&self, keeper: &Keeper) -> Option<u32> {
         let state = keeper.state.lock();
-        let pinned = state.drafts.values().copied().min().unwrap_or(u32::MAX);
-        let before = keeper.position.segment().min(pinned);
+        let coming = state.drafts.values().filter_map(|draft| draft.coming).min();
+        let before = keeper.position.segment().min(coming.unwrap_or(u32::MAX));
+        let drafts = state.drafts.values();
+        let pinned: HashSet<u32> = drafts
+            .flat_map(|draft| draft.segments.iter().copied())
+            .collect();
         let live = |n: u32| state.live.get(&n).copied().unwrap_or(0).max(0) as u64;
         let candidates = keeper.segments.numbers().into_iter();
         let emptiest = candidates
-            .filter(|n| *n < before && !self.is_stuck(*n))
+            .filter(|n| *n < before && !pinned.contains(n) && !self.is_stuck(*n))
             .min_by_key(|n| live(*n))?;
         let size = u64::from(keeper.segments.octets);
         let all: u64 = state.live.values().map(|n| (*n).max(0) as u64).sum();

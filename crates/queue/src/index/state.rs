@@ -28,6 +28,16 @@ pub(crate) enum Effect {
     Token(Token),
 }
 
+/// What of the log a body needs that no record speaks of yet. Only that is kept from the compactor: a client may take
+/// an hour over its body, and the log must not wait for it.
+#[derive(Debug, Default)]
+pub(crate) struct DraftChunks {
+    /// A chunk is on its way, into this segment or a later one.
+    pub(crate) coming: Option<u32>,
+    /// Chunks are in these.
+    pub(crate) segments: Vec<u32>,
+}
+
 /// The index in memory.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -40,8 +50,8 @@ pub(crate) struct State {
     /// Messages found damaged while not in memory, with the reason: for the keeper.
     pub(crate) damaged: Vec<(MessageId, String)>,
     pub(crate) settling: Settling,
-    /// Bodies that are being written: the segment of their first chunk.
-    pub(crate) drafts: HashMap<MessageId, u32>,
+    /// Bodies that are being written to the log.
+    pub(crate) drafts: HashMap<MessageId, DraftChunks>,
     /// Octets in each segment that live messages need. A hint: the compactor looks for itself.
     pub(crate) live: BTreeMap<u32, i64>,
     /// All of the log before this is applied here.
