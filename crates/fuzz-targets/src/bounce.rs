@@ -81,10 +81,10 @@ pub(crate) fn check(data: &[u8]) {
     };
     assert!(!message.reverse_path.is_null(), "a notice to nobody");
     check_form(&composed, &message);
-    check_header(&composed.bytes);
-    let shown = unfolded(&composed.bytes);
+    let ours = check_header(&composed.bytes);
+    let shown = unfolded(ours);
     // What the sender's side wrote itself, it knows.
-    let mut given_back = unfolded(original);
+    let mut given_back = unfolded(original).replace(['\r', '\n', '\0'], "");
     let named = legs.iter().filter_map(|(leg, _)| leg.original.as_ref());
     for text in named
         .map(|original| &original.address)
@@ -198,8 +198,9 @@ fn check_form(composed: &Composed, message: &Message) {
     assert!(!composed.smtputf8 || message.smtputf8 || !composed.recipient.is_ascii());
 }
 
-/// One header, and three parts with one boundary that stands nowhere else.
-fn check_header(bytes: &[u8]) {
+/// One header, and three parts with one boundary that stands nowhere else. Gives all but the third part, which is the
+/// sender's own.
+fn check_header(bytes: &[u8]) -> &[u8] {
     let Some(end) = find(bytes, b"\r\n\r\n") else {
         panic!("no end of the header")
     };
@@ -217,6 +218,9 @@ fn check_header(bytes: &[u8]) {
     let text = String::from_utf8_lossy(&bytes[end..]).into_owned();
     assert_eq!(text.matches(boundary).count(), 4, "three parts and the end");
     assert!(text.ends_with(&format!("\r\n--{boundary}--\r\n")));
+    let mut parts = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(boundary.as_bytes()));
+    // The first is in the header.
+    &bytes[..parts.nth(3).unwrap_or(bytes.len())]
 }
 
 /// The address and its domain are nowhere, but in what the sender's side wrote.
