@@ -244,6 +244,7 @@ impl LogSpool {
         state: impl FnOnce(&LegState) -> Option<LegState>,
     ) -> Result<(), Error> {
         let mut writer = self.begin_anyway(dsn.message.id);
+        writer.reserved = true;
         writer.write(dsn.body).await?;
         let parts = writer.finish().await?;
         let mut commit = new_commit(dsn.message, dsn.legs, dsn.first_due, &parts)?;

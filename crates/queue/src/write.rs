@@ -23,6 +23,8 @@ pub struct LogWriter {
     marked: bool,
     /// Gathered octets at which a chunk is written.
     chunk_octets: usize,
+    /// Whether it may use the last space too.
+    pub(crate) reserved: bool,
 }
 
 /// A body that is ready to be committed: in one piece, or in the log already.
@@ -54,6 +56,7 @@ impl LogWriter {
             octets: 0,
             marked: false,
             chunk_octets,
+            reserved: false,
         }
     }
 
@@ -84,6 +87,9 @@ impl LogWriter {
     }
 
     async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), Error> {
+        if !self.reserved {
+            self.shared.check_space()?;
+        }
         {
             let mut state = self.shared.state.lock();
             let segment = state.end.segment();

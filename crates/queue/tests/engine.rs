@@ -661,6 +661,23 @@ async fn a_full_spool_says_so_and_goes_on() {
     panic!("room came back, and was not used");
 }
 
+#[tokio::test]
+async fn bodies_that_have_begun_do_not_take_the_last_space() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut small = settings(dir.path());
+    small.max_bytes = 2 << 20;
+    let spool = LogSpool::open(small, at(0)).unwrap();
+    let mut writer = spool.begin(id(1)).await.unwrap();
+    for n in 0..200 {
+        if let Err(e) = writer.write(body(n, 100_000)).await {
+            assert!(matches!(e, Error::Full(_)), "{e}");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    panic!("never full");
+}
+
 /// A client may take an hour over a body that is in the log already.
 #[tokio::test]
 async fn an_unfinished_body_does_not_keep_the_log_from_shrinking() {
