@@ -21,6 +21,7 @@ mod loops;
 mod mail_log;
 mod mx;
 mod no_way;
+mod old_spool;
 mod partly_refused;
 mod proxy;
 mod queue_change;

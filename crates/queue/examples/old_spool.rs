@@ -1,0 +1,123 @@
+//! Writes a small spool of today's format, to be kept for tests of later versions:
+//! `cargo run -p queue --example old_spool -- tests/spools/v1`.
+//!
+//! Five messages: plain; on hold; large enough for chunk records, to two targets; tried twice; removed. And a token. The zeros
+//! behind each segment's end and the index (it is made anew) are left out.
+#![expect(clippy::unwrap_used, reason = "an example")]
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
+use queue::{Action, BodyWriter, Filter, LogSpool, Settings, Spool, Update, Want};
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_unix_millis((1_750_000_000 + seconds) * 1000)
+}
+
+fn leg(target: &str) -> Leg {
+    Leg {
+        reverse_path: ReversePath::Mailbox("SRS0=x=y=sender.test=origin@fwd.test".parse().unwrap()),
+        recipient: "alice@example.test".parse().unwrap(),
+        target: target.parse().unwrap(),
+        original: None,
+        notify: None,
+        trace: "Delivered-To: alice@example.test\r\n".into(),
+    }
+}
+
+async fn put(spool: &LogSpool, n: u64, octets: usize, targets: &[&str]) -> MessageId {
+    let id = MessageId::new(at(n), u128::from(n));
+    let mut body = format!("Subject: message {n}\r\n\r\n").into_bytes();
+    let line = format!("{:>76}\r\n", format!("line of message {n}"));
+    while body.len() < octets {
+        body.extend_from_slice(line.as_bytes());
+    }
+    let message = Message {
+        id,
+        arrived: at(n),
+        reverse_path: ReversePath::Mailbox("origin@sender.test".parse().unwrap()),
+        size: body.len() as u64,
+        body: BodyKind::EightBitMime,
+        smtputf8: false,
+        ret: None,
+        envid: Some("an-envelope-id".into()),
+    };
+    let mut writer = spool.begin(id).await.unwrap();
+    writer.write(body).await.unwrap();
+    let legs = targets.iter().map(|target| leg(target)).collect();
+    spool.commit(writer, message, legs, at(n)).await.unwrap();
+    id
+}
+
+fn one(id: MessageId) -> Filter {
+    Filter {
+        messages: vec![id],
+        ..Filter::default()
+    }
+}
+
+async fn fill(spool: &LogSpool) {
+    let tried = put(spool, 4, 300, &["alice@target.test"]).await;
+    for attempts in 1..=2 {
+        let want = Want {
+            max: 1,
+            per_host: 1,
+            lease: Duration::from_secs(60),
+            ..Want::default()
+        };
+        let claim = spool.claim(&want, at(10)).await.unwrap().remove(0);
+        assert_eq!(claim.message.id, tried);
+        let update = Update {
+            attempts,
+            warned: false,
+            last: "host target.test: 450 4.2.1 busy".to_owned(),
+            dsn: None,
+        };
+        spool.reschedule(claim.lease, at(10), update).await.unwrap();
+    }
+    put(spool, 1, 300, &["alice@target.test"]).await;
+    let held = put(spool, 2, 300, &["alice@target.test"]).await;
+    put(spool, 3, 20_000, &["alice@target.test", "bob@target.test"]).await;
+    let removed = put(spool, 5, 300, &["alice@target.test"]).await;
+    spool.admin(&one(held), Action::Hold, at(20)).await.unwrap();
+    spool
+        .admin(&one(removed), Action::Remove, at(20))
+        .await
+        .unwrap();
+    spool
+        .remember("a-token", "somebody@elsewhere.test", at(1 << 33))
+        .await
+        .unwrap();
+}
+
+#[tokio::main]
+async fn main() {
+    let to = std::env::args().nth(1).unwrap();
+    let dir = std::env::temp_dir().join(format!("onward-old-spool-{}", std::process::id()));
+    let settings = Settings {
+        segment_bytes: Settings::SEGMENT_BYTES_MIN,
+        min_free_bytes: 0,
+        ..Settings::new(&dir)
+    };
+    let spool = LogSpool::open(settings, at(0)).unwrap();
+    fill(&spool).await;
+    spool.close();
+    let to = Path::new(&to);
+    fs::create_dir_all(to.join("log")).unwrap();
+    fs::copy(dir.join("id"), to.join("id")).unwrap();
+    for file in fs::read_dir(dir.join("log")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "seg") {
+            let mut bytes = fs::read(&path).unwrap();
+            let used = bytes
+                .iter()
+                .rposition(|octet| *octet != 0)
+                .map_or(0, |last| last + 1);
+            bytes.truncate(used);
+            fs::write(to.join("log").join(path.file_name().unwrap()), bytes).unwrap();
+        }
+    }
+    fs::remove_dir_all(&dir).unwrap();
+}
