@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use envelope::{Envelope, ForwardPath, Recipient, ReversePath, Verdict};
 use forwarder::{Route, SrsRefusal};
+use policy::Decision;
 use policy::facts::{self, Destination, Hosted, Standing};
-use policy::{Decision, Networks};
 use queue::Spool;
 use smtp::server::Hello;
 use smtp_in::{Client, Ending, Incident};
@@ -18,7 +18,6 @@ use crate::routing::{Routing, Shared};
 pub(crate) struct Gate<S> {
     pub(crate) routing: Shared,
     pub(crate) spool: Arc<S>,
-    pub(crate) trusted: Networks,
     pub(crate) accept_nonnull: bool,
     pub(crate) log: Log,
 }
@@ -101,7 +100,7 @@ impl<S: Spool> smtp_in::Gate for Gate<S> {
 
 impl<S: Spool> Gate<S> {
     fn standing(&self, client: &Client) -> Standing {
-        if self.trusted.contains(client.peer.ip()) {
+        if self.routing.load().trusted.contains(client.peer.ip()) {
             Standing::Trusted
         } else {
             Standing::Stranger
@@ -146,8 +145,7 @@ impl<S: Spool> Gate<S> {
 fn destination(routing: &Routing, path: &ForwardPath, route: Route) -> Destination {
     let is_relayed = || {
         path.mailbox()
-            .and_then(|m| m.domain())
-            .is_some_and(|d| routing.relay_domains.contains(d))
+            .is_some_and(|address| routing.relays(address))
     };
     match route {
         Route::Forward(_) | Route::Discard => Destination::Hosted(Hosted::Found),

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use envelope::{Envelope, Leg, LegId, Message, MessageId, Reply, Timestamp};
-use forwarder::{HeaderScan, LoopVerdict, Plan, PlannedLeg, trace};
+use forwarder::{HeaderScan, Plan, PlannedLeg, trace};
 use queue::{BodyWriter, Error, IdSource, Spool};
 use smtp_in::Client;
 
-use crate::desk::Desk;
 use crate::log::{Event, Log, now};
 use crate::replies;
 use crate::routing::{self, Routing, Shared};
@@ -17,7 +16,6 @@ pub(crate) struct Intake<S> {
     pub(crate) routing: Shared,
     pub(crate) spool: Arc<S>,
     pub(crate) ids: Arc<IdSource>,
-    pub(crate) desk: Arc<Desk<S>>,
     pub(crate) log: Log,
     pub(crate) received_max: u32,
 }
@@ -27,11 +25,8 @@ pub(crate) struct Draft<S: Spool> {
     about: About,
     plan: Plan,
     scan: HeaderScan,
-    /// The first octets, kept only when some legs could go round and others not.
-    head: Vec<u8>,
     writer: S::Writer,
     spool: Arc<S>,
-    desk: Arc<Desk<S>>,
     received_max: u32,
 }
 
@@ -51,6 +46,7 @@ impl<S: Spool> smtp_in::Intake for Intake<S> {
         let id = self.ids.next(now);
         let routing = self.routing.load_full();
         let plan = self.plan(&routing, envelope, now).await?;
+        check_relayed(&routing, client, &plan)?;
         for broken in &plan.broken {
             tracing::warn!(%id, address = %broken.address, fault = ?broken.fault, "a target of a forward leads nowhere");
         }
@@ -74,10 +70,8 @@ impl<S: Spool> smtp_in::Intake for Intake<S> {
             about,
             plan,
             scan: HeaderScan::new(),
-            head: Vec::new(),
             writer,
             spool: Arc::clone(&self.spool),
-            desk: Arc::clone(&self.desk),
             received_max: self.received_max,
         })
     }
@@ -102,19 +96,27 @@ impl<S: Spool> Intake<S> {
             .plan(&routing.table, envelope, &recalled, now)
             .map_err(|error| {
                 tracing::info!(%error, "the routing of an accepted recipient has changed");
-                error.reply()
+                forwarder::routing_changed()
             })
+    }
+}
+
+/// `policy` let these pass under the routing of RCPT. Should a reload have come between, what was hosted then may look
+/// foreign now, and must not go out as it is.
+fn check_relayed(routing: &Routing, client: &Client, plan: &Plan) -> Result<(), Reply> {
+    if routing.trusted.contains(client.peer.ip()) {
+        return Ok(());
+    }
+    let foreign = |leg: &&PlannedLeg| leg.is_relayed() && !routing.relays(&leg.leg.target);
+    match plan.legs.iter().find(foreign) {
+        None => Ok(()),
+        Some(_) => Err(forwarder::routing_changed()),
     }
 }
 
 impl<S: Spool> smtp_in::Draft for Draft<S> {
     async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Reply> {
         self.scan.feed(&chunk);
-        let several = self.about.envelope.recipients.len() > 1;
-        if several && self.head.len() < bounce::HEADER_OCTETS_MAX {
-            let room = bounce::HEADER_OCTETS_MAX - self.head.len();
-            self.head.extend_from_slice(&chunk[..room.min(chunk.len())]);
-        }
         let written = self.writer.write(chunk).await;
         written.map_err(|error| refusal(self.about.id, &error))
     }
@@ -123,22 +125,17 @@ impl<S: Spool> smtp_in::Draft for Draft<S> {
         self.scan.finish();
         let message = self.about.message(self.writer.len(), now());
         self.about.log_received(&message);
-        let looping = match self.plan.check_loops(&self.scan, self.received_max) {
-            LoopVerdict::Clear => Vec::new(),
-            LoopVerdict::Refuse(reply) => return self.about.refused("loop", reply),
-            LoopVerdict::Split(looping) => looping,
-        };
+        if let Some(reply) = self.plan.find_loop(&self.scan, self.received_max) {
+            return self.about.refused("loop", reply);
+        }
         let Self {
             about,
             plan,
-            head,
             writer,
             spool,
-            desk,
             ..
         } = self;
         let stored = async {
-            tell_looping(&desk, &message, looping, &head).await?;
             remember(&*spool, &plan).await?;
             store(&*spool, &about, plan, writer, message).await
         };
@@ -220,20 +217,6 @@ async fn remember<S: Spool>(spool: &S, plan: &Plan) -> Result<(), Error> {
     for token in &plan.tokens {
         let sender = token.sender.to_string();
         spool.remember(&token.token, &sender, token.expires).await?;
-    }
-    Ok(())
-}
-
-/// Some recipients' mail goes round, others' does not: the sender is told of the former. A notice without its message
-/// does no harm either: the client sends again.
-async fn tell_looping<S: Spool>(
-    desk: &Desk<S>,
-    message: &Message,
-    looping: Vec<(PlannedLeg, Reply)>,
-    head: &[u8],
-) -> Result<(), Error> {
-    for (planned, reply) in looping {
-        desk.refuse_leg(message, &planned.leg, reply, head).await?;
     }
     Ok(())
 }

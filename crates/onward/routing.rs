@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use envelope::{Domain, ForwardPath, Mailbox, Timestamp};
 use forwarder::table::{Table, TableErrors};
 use forwarder::{Forwarder, Recalled, Route, SrsRefusal};
+use policy::Networks;
 use queue::Spool;
 use srs::{Separator, Srs};
 
@@ -22,6 +23,7 @@ pub(crate) struct Routing {
     pub(crate) forwarder: Forwarder,
     pub(crate) table: Table,
     pub(crate) relay_domains: Vec<Domain>,
+    pub(crate) trusted: Networks,
 }
 
 /// The routing of now; a reload stores another.
@@ -65,7 +67,14 @@ impl Routing {
             forwarder: forwarder(config)?,
             table,
             relay_domains: relay_domains(config)?,
+            trusted: config.policy.trusted.iter().copied().collect(),
         })
+    }
+
+    /// Whether mail for this address, which is not hosted, is carried on for whoever sends it.
+    pub(crate) fn relays(&self, address: &Mailbox) -> bool {
+        let domain = address.domain();
+        domain.is_some_and(|domain| self.relay_domains.contains(domain))
     }
 
     /// Where mail to one recipient goes; a token is looked up in the spool. `Err`: it could not be now.

@@ -114,7 +114,6 @@ impl Relay {
         let gate = Gate {
             routing: Arc::clone(&routing),
             spool: Arc::clone(&spool),
-            trusted: config.policy.trusted.iter().copied().collect(),
             accept_nonnull: config.srs.accept_nonnull,
             log: log.clone(),
         };
@@ -122,7 +121,6 @@ impl Relay {
             routing,
             spool: Arc::clone(&spool),
             ids,
-            desk: Arc::clone(&desk),
             log: log.clone(),
             received_max: u32::try_from(config.limits.received_headers).unwrap_or(u32::MAX),
         };

@@ -8,7 +8,7 @@
 //!                                  tokens to keep for senders that SRS cannot express
 //!             trace::received      the Received header that goes on top
 //! the body    HeaderScan::feed     counts Received, collects Delivered-To, up to the empty line
-//! its end     Plan::check_loops    5.4.6, or go on
+//! its end     Plan::find_loop      5.4.6, or go on
 //! ```
 //!
 //! ```
@@ -51,6 +51,7 @@ pub mod trace;
 pub use forwarder::{
     Forwarder, Recalled, Route, Settings, SettingsError, SrsRecipient, SrsRefusal,
 };
-pub use plan::{LoopVerdict, Plan, PlanError, PlannedLeg, TokenMapping};
+pub use plan::{Plan, PlanError, PlannedLeg, TokenMapping};
+pub use replies::routing_changed;
 pub use scan::HeaderScan;
 pub use table::{Resolution, Table};

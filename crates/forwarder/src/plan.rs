@@ -57,16 +57,11 @@ pub struct PlanError {
     pub route: Box<Route>,
 }
 
-/// Whether a message is going round.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoopVerdict {
-    /// It is not.
-    Clear,
-    /// It is: refuse it whole.
-    Refuse(Reply),
-    /// These legs are, the others are not. They were taken out of the plan: each fails with this reply, and its
-    /// sender is told.
-    Split(Vec<(PlannedLeg, Reply)>),
+impl PlannedLeg {
+    /// Whether it goes on as it came: its domain is none of ours.
+    pub fn is_relayed(&self) -> bool {
+        self.via.is_empty() && self.leg.target == self.leg.recipient
+    }
 }
 
 impl Plan {
@@ -75,34 +70,20 @@ impl Plan {
         self.legs.into_iter().map(|planned| planned.leg).collect()
     }
 
-    /// Looks for loops in the scanned header: too many Received, or a Delivered-To of an address that this plan
-    /// expands again. Legs that would go round are taken out.
-    pub fn check_loops(&mut self, scan: &HeaderScan, received_max: u32) -> LoopVerdict {
+    /// The refusal of a message that is going round: too many Received, or a Delivered-To of an address that this plan
+    /// expands again.
+    ///
+    /// One leg that loops refuses the whole message, while its client still listens. To take the other legs would need a
+    /// notice about that one, to a sender whom nobody has verified.
+    pub fn find_loop(&self, scan: &HeaderScan, received_max: u32) -> Option<Reply> {
         if scan.received() > received_max || scan.overflowed() {
-            return LoopVerdict::Refuse(replies::too_many_hops(received_max));
+            return Some(replies::too_many_hops(received_max));
         }
-        let mut looping = Vec::new();
-        self.legs.retain(|planned| {
-            let before = planned.via.iter().find(|step| scan.was_delivered_to(step));
-            // Only the recipient is named: what lies between it and the target is private.
-            if before.is_some() {
-                let reply = replies::delivered_before(&planned.leg.recipient);
-                looping.push((planned.clone(), reply));
-            }
-            before.is_none()
-        });
-        match looping.first() {
-            None => LoopVerdict::Clear,
-            Some((_, reply)) if self.legs.is_empty() => LoopVerdict::Refuse(reply.clone()),
-            Some(_) => LoopVerdict::Split(looping),
-        }
-    }
-}
-
-impl PlanError {
-    /// Trying again leads to RCPT, and there to the proper answer.
-    pub fn reply(&self) -> Reply {
-        replies::routing_changed()
+        let loops =
+            |planned: &&PlannedLeg| planned.via.iter().any(|step| scan.was_delivered_to(step));
+        // Only the recipient is named: what lies between it and the target is private.
+        let looping = self.legs.iter().find(loops)?;
+        Some(replies::delivered_before(&looping.leg.recipient))
     }
 }
 

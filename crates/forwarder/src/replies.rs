@@ -44,7 +44,8 @@ pub(crate) fn delivered_before(address: &dyn std::fmt::Display) -> Reply {
     Reply::new(554, EnhancedStatus::permanent(4, 6), text)
 }
 
-pub(crate) fn routing_changed() -> Reply {
+/// To DATA when an accepted recipient cannot be routed any more. Trying again leads to RCPT, and there to the proper answer.
+pub fn routing_changed() -> Reply {
     Reply::new(
         451,
         EnhancedStatus::transient(3, 5),

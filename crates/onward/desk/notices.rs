@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use bounce::{Excerpt, Kind, Notice, Report};
 use envelope::{
-    Claim, Diagnosis, EnhancedStatus, Leg, Message, MessageId, Notify, Reply, ReversePath,
-    Timestamp,
+    Claim, Diagnosis, EnhancedStatus, Leg, Message, MessageId, Notify, ReversePath, Timestamp,
 };
-use queue::{BodyReader, BodyWriter, Dsn, Error, Spool, Why};
+use queue::{BodyReader, Dsn, Spool, Why};
 
 use super::Desk;
-use crate::log::{Event, now};
+use crate::log::Event;
 
 impl<S: Spool> Desk<S> {
     /// A success notice, when the sender wants one and the next hop will not send it (RFC 3461 §5.2.2).
@@ -108,45 +107,6 @@ impl<S: Spool> Desk<S> {
         }
         bytes.truncate(self.bounce_octets_max);
         (bytes, false)
-    }
-
-    /// Tells the sender that one leg of a message that is just coming in is refused, while others are taken. Durable
-    /// when it returns.
-    pub(crate) async fn refuse_leg(
-        &self,
-        message: &Message,
-        leg: &Leg,
-        reply: Reply,
-        head: &[u8],
-    ) -> Result<(), Error> {
-        let now = now();
-        if let Some(reason) = unwanted(Kind::Failed, message, leg) {
-            self.log.write(Event::NotBounced {
-                id: message.id,
-                reason,
-            });
-            return Ok(());
-        }
-        let status = reply.status.unwrap_or(EnhancedStatus::permanent(0, 0));
-        let diagnosis = Diagnosis::local(status, reply.text);
-        let report = Report {
-            leg,
-            diagnosis: &diagnosis,
-            last_attempt: Some(now),
-            will_retry_until: None,
-        };
-        let excerpt = Excerpt {
-            bytes: head,
-            complete: false,
-        };
-        let Some(dsn) = self.compose(Kind::Failed, message, report, excerpt, now) else {
-            return Ok(());
-        };
-        let mut writer = self.spool.begin(dsn.message.id).await?;
-        writer.write(dsn.body).await?;
-        self.spool
-            .commit(writer, dsn.message, dsn.legs, dsn.first_due)
-            .await
     }
 }
 
