@@ -125,6 +125,8 @@ pub(crate) fn standing(state: &LegState, leased: bool, now: Timestamp) -> LegSta
     match () {
         () if leased => LegStanding::Active,
         () if state.held => LegStanding::Held,
+        // No attempt waits for it, whatever its due time: as it is counted.
+        () if state.bounced => LegStanding::Deferred,
         () if state.due <= now => LegStanding::Ready,
         () => LegStanding::Deferred,
     }

@@ -91,6 +91,16 @@ impl Memory {
         self.inner.lock().history.take().unwrap_or_default()
     }
 
+    /// What a kill (not a power cut) would leave.
+    #[allow(dead_code, reason = "not every test that has this file kills")]
+    pub(crate) fn image(&self) -> Image {
+        let inner = self.inner.lock();
+        let names = inner.names.iter();
+        names
+            .map(|(name, file)| (name.clone(), Arc::clone(&inner.files[*file])))
+            .collect()
+    }
+
     fn name(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.root).unwrap_or(path).to_owned()
     }
