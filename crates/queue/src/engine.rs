@@ -9,6 +9,7 @@
 //! threads' (`committer`, `keeper`, tokio's blocking pool for bodies).
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) segments: Arc<Segments>,
     pub(crate) settings: Settings,
     pub(crate) quarantine: Arc<Quarantine>,
+    /// Octets of bodies that are coming in and are in memory.
+    pub(crate) gathered: AtomicUsize,
     /// When space was last looked at, and what was short.
     space: Mutex<(Option<Instant>, Option<String>)>,
 }
@@ -119,6 +122,7 @@ impl LogSpool {
                 segments,
                 quarantine,
                 settings,
+                gathered: AtomicUsize::new(0),
                 space: Mutex::new((None, None)),
             }),
             threads: Mutex::new(Some(Threads {
