@@ -1,9 +1,11 @@
-//! A large backlog: fill, memory, restart, drain, and what remains on disk.
+//! A large backlog: fill, memory, restart after a kill and after a clean stop, drain, and what remains on disk.
 //!
-//! `cargo run --release -p queue --example backlog -- [DIR] [MESSAGES] [OCTETS] [HOSTS]`
+//! `cargo run --release -p queue --example backlog -- [DIR] [MESSAGES] [OCTETS] [HOSTS]`. Each phase is a process of its
+//! own, so that its memory is what a daemon would have.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -23,7 +25,20 @@ fn memory() -> String {
         let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
         kib.unwrap_or_default() / 1024
     };
-    format!("RSS {} MiB, peak {} MiB", field("VmRSS"), field("VmHWM"))
+    format!(
+        "RSS {} MiB, peak {} MiB, CPU so far {:.1} s",
+        field("VmRSS"),
+        field("VmHWM"),
+        cpu_seconds()
+    )
+}
+
+/// What this process has had of the processors: on a busy machine it says more than the clock.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks.filter_map(|n| n.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 fn disk(dir: &std::path::Path) -> u64 {
@@ -47,90 +62,169 @@ fn report(what: &str, start: Instant, count: usize) {
     );
 }
 
-#[tokio::main]
-async fn main() {
-    let argument =
-        |n: usize, default: &str| std::env::args().nth(n).unwrap_or_else(|| default.into());
-    let dir = PathBuf::from(argument(1, "target/backlog"));
-    let number = |n, default| argument(n, default).parse::<usize>().unwrap_or_default();
-    let open_cache = number(5, "33554432") as u64;
-    let (messages, octets, hosts) = (number(2, "1000000"), number(3, "4096"), number(4, "100000"));
-    let _ = std::fs::remove_dir_all(&dir);
-    let open = || {
-        let mut settings = Settings::new(&dir);
-        settings.index_cache_bytes = open_cache;
-        LogSpool::open(settings, now())
+#[derive(Clone)]
+struct Backlog {
+    dir: PathBuf,
+    messages: usize,
+    octets: usize,
+    hosts: usize,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let argument = |n: usize, default: &str| {
+        let given = arguments.get(n).cloned();
+        given.unwrap_or_else(|| default.into())
     };
-    let Ok(spool) = open() else { return };
-    let (spool, ids) = (Arc::new(spool), Arc::new(IdSource::new()));
+    let number = |n, default| argument(n, default).parse::<usize>().unwrap_or_default();
+    let backlog = Backlog {
+        dir: PathBuf::from(argument(1, "target/backlog")),
+        messages: number(2, "1000000"),
+        octets: number(3, "4096"),
+        hosts: number(4, "100000"),
+    };
+    let Ok(runtime) = tokio::runtime::Runtime::new() else {
+        return;
+    };
+    match argument(5, "").as_str() {
+        "fill" => runtime.block_on(fill_all(backlog)),
+        "look" => runtime.block_on(look(backlog)),
+        "drain" => runtime.block_on(drain_all(backlog)),
+        _ => {
+            let _ = std::fs::remove_dir_all(&backlog.dir);
+            let (messages, octets, hosts) = (backlog.messages, backlog.octets, backlog.hosts);
+            for phase in ["fill", "look", "drain"] {
+                let mut child = std::process::Command::new("/proc/self/exe");
+                let child = child.arg(&backlog.dir);
+                let child = child.args([messages, octets, hosts].map(|n| n.to_string()));
+                let _ = child.arg(phase).status();
+            }
+            let _ = std::fs::remove_dir_all(&backlog.dir);
+        }
+    }
+}
+
+fn open(backlog: &Backlog) -> Option<Arc<LogSpool>> {
+    let opened = LogSpool::open(Settings::new(&backlog.dir), now());
+    opened.ok().map(Arc::new)
+}
+
+/// Fills, and dies without closing.
+async fn fill_all(backlog: Backlog) {
+    let Some(spool) = open(&backlog) else { return };
+    let (ids, count) = (Arc::new(IdSource::new()), Arc::new(AtomicUsize::new(0)));
+    write_some(&spool, &ids, &count, &backlog, 1_000).await;
+    claim_cost("claims at 1,000", &spool).await;
     let start = Instant::now();
-    let writers: Vec<_> = (0..100)
-        .map(|w| {
-            tokio::spawn(fill(
-                Arc::clone(&spool),
-                Arc::clone(&ids),
-                w,
-                messages / 100,
-                octets,
-                hosts,
-            ))
-        })
-        .collect();
+    let some = (backlog.messages / 20).max(100);
+    write_some(&spool, &ids, &count, &backlog, some).await;
+    report("fill, the first twentieth", start, some);
+    write_some(
+        &spool,
+        &ids,
+        &count,
+        &backlog,
+        backlog.messages - 2 * some - 1_000,
+    )
+    .await;
+    let last = Instant::now();
+    write_some(&spool, &ids, &count, &backlog, some).await;
+    report("fill, the last twentieth", last, some);
+    report("fill", start, backlog.messages - 1_000);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    claim_cost("claims at all", &spool).await;
+    std::process::exit(9);
+}
+
+async fn write_some(
+    spool: &Arc<LogSpool>,
+    ids: &Arc<IdSource>,
+    count: &Arc<AtomicUsize>,
+    backlog: &Backlog,
+    n: usize,
+) {
+    let end = count.load(Ordering::Relaxed) + n;
+    let writer = |_| {
+        let (spool, ids, count) = (Arc::clone(spool), Arc::clone(ids), Arc::clone(count));
+        tokio::spawn(fill(spool, ids, count, end, backlog.clone()))
+    };
+    let writers: Vec<_> = (0..100).map(writer).collect();
     for writer in writers {
         let _ = writer.await;
     }
-    report("fill", start, messages);
+    count.store(end, Ordering::Relaxed);
+}
+
+/// Opens after the kill, takes one message, closes.
+async fn look(backlog: Backlog) {
+    let start = Instant::now();
+    let Some(spool) = open(&backlog) else { return };
+    report("open after a kill", start, 1);
+    drain(&spool, 1, 1).await;
+    report("... to the first delivery", start, 1);
     let start = Instant::now();
     spool.close();
-    drop(spool);
     report("close", start, 1);
+}
+
+async fn drain_all(backlog: Backlog) {
     let start = Instant::now();
-    let Ok(spool) = open() else { return };
-    report("open", start, 1);
+    let Some(spool) = open(&backlog) else { return };
+    report("open after a clean stop", start, 1);
+    let mut left = drain(&spool, 1, 1).await;
+    report("... to the first delivery", start, 1);
     let start = Instant::now();
-    let mut left = drain(&spool, 1).await;
-    report("first claim", start, 1);
-    let start = Instant::now();
-    left += drain(&spool, usize::MAX).await;
+    left += drain(&spool, usize::MAX, 500).await;
     report("drain", start, left);
-    report(
-        &format!(
-            "counts {:?}",
-            spool.counts(now()).await.map(|c| c.ready + c.active)
-        ),
-        Instant::now(),
-        0,
-    );
-    for _ in 0..10 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        report(
-            &format!(
-                "disk {} MiB, log {} MiB",
-                disk(&dir),
-                spool.log_octets() >> 20
-            ),
-            Instant::now(),
-            0,
-        );
-        if spool.log_octets() < 256 << 20 {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(30) {
+        let (disk, log) = (disk(&backlog.dir), spool.log_octets() >> 20);
+        report(&format!("disk {disk} MiB, log {log} MiB"), start, 0);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        if disk < 400 {
             break;
         }
     }
+    let counts = spool.counts(now()).await;
+    report(&format!("{counts:?}"), Instant::now(), 0);
     spool.close();
-    let _ = std::fs::remove_dir_all(&dir);
+}
+
+/// What it costs to lease legs that were not looked at before, and to give them back.
+async fn claim_cost(what: &str, spool: &LogSpool) {
+    let want = Want {
+        max: 100,
+        per_host: 20,
+        lease: Duration::from_secs(600),
+        ..Want::default()
+    };
+    let start = Instant::now();
+    let mut claims = Vec::new();
+    for _ in 0..10 {
+        claims.extend(spool.claim(&want, now()).await.unwrap_or_default());
+    }
+    let n = claims.len();
+    for claim in claims {
+        let _ = spool.release(claim.lease).await;
+    }
+    report(what, start, n);
 }
 
 async fn fill(
     spool: Arc<LogSpool>,
     ids: Arc<IdSource>,
-    writer: usize,
-    n: usize,
-    octets: usize,
-    hosts: usize,
+    count: Arc<AtomicUsize>,
+    end: usize,
+    backlog: Backlog,
 ) {
+    let octets = backlog.octets;
     let body = Bytes::from(vec![b'x'; octets]);
-    for i in 0..n {
-        let target = format!("user{i}@host{}.example", (i * 100 + writer) % hosts);
+    loop {
+        let i = count.fetch_add(1, Ordering::Relaxed);
+        if i >= end {
+            return;
+        }
+        let target = format!("user{i}@host{}.example", i % backlog.hosts);
         let (Ok(target), Ok(sender)) = (
             target.parse::<Mailbox>(),
             "SRS0=abcd=ef=a.example=sender@us.example".parse(),
@@ -171,9 +265,9 @@ async fn fill(
     }
 }
 
-async fn drain(spool: &LogSpool, rounds: usize) -> usize {
+async fn drain(spool: &LogSpool, rounds: usize, max: usize) -> usize {
     let want = Want {
-        max: 500,
+        max,
         per_host: 20,
         lease: Duration::from_secs(600),
         ..Want::default()

@@ -19,8 +19,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use crate::index::damage::set_aside;
-use crate::index::keeper::{Job, Keeper, KeeperThread};
+use crate::index::keeper::{Job, Keeper};
+use crate::index::renew;
 use crate::index::state::{Effect, State};
+use crate::index::thread::KeeperThread;
 use crate::lock::SpoolLock;
 use crate::log::committer::{Answer, Committer, LogHandle, Sink};
 use crate::log::record::Position;
@@ -67,7 +69,8 @@ struct StateSink(Arc<Mutex<State>>, Arc<Notify>);
 
 impl Sink<Effect> for StateSink {
     fn apply(&mut self, effects: Vec<(Position, Effect)>, end: Position) {
-        let news = !effects.is_empty();
+        let news = |(_, effect): &(_, Effect)| !matches!(effect, Effect::Changed(_));
+        let news = effects.iter().any(news);
         let mut state = self.0.lock();
         for (position, effect) in effects {
             state.apply(position, effect);
@@ -140,12 +143,13 @@ impl LogSpool {
     pub fn rebuild(settings: Settings, now: Timestamp) -> Result<Self, StartError> {
         Self::open(settings.clone(), now)?.close();
         let lock = SpoolLock::take(&settings.dir)?;
-        let path = settings.dir.join("index");
-        Disk.remove_dir(&path).map_err(|source| StartError::Io {
-            what: "remove",
-            path,
-            source,
-        })?;
+        for path in renew::folders(&settings.dir) {
+            Disk.remove_dir(&path).map_err(|source| StartError::Io {
+                what: "remove",
+                path,
+                source,
+            })?;
+        }
         drop(lock);
         Self::open(settings, now)
     }

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use crate::cache::BodyCache;
 use crate::fault;
 use crate::index::keeper::Keeper;
+use crate::index::renew;
 use crate::index::state::State;
 use crate::index::tree::Tree;
 use crate::log::codec::{Change, Commit, Extent, Token, chunk_owner};
@@ -58,8 +59,15 @@ pub(crate) fn open_keeper(
         store,
         segments: Arc::new(segments),
         quarantine: Arc::new(quarantine),
-        path: settings.dir.join("index"),
+        path: renew::folder(&settings.dir),
     };
+    // What a renewal of the index left behind, in whichever of its folders.
+    for left in renew::folders(&settings.dir) {
+        if left != opening.path && left.exists() {
+            let removed = opening.store.remove_dir(&left);
+            removed.map_err(|source| opening.io("remove", &left, source))?;
+        }
+    }
     opening.open()
 }
 
@@ -122,8 +130,8 @@ impl Opening<'_> {
             }
         };
         self.miss(&tree, position);
-        let keeper = self.keeper(tree, fingerprint);
-        self.read_index(&keeper).map_err(index)?;
+        let mut keeper = self.keeper(tree, fingerprint);
+        keeper.rows = self.read_index(&keeper).map_err(index)?;
         let keeper = self.replay(keeper, position)?;
         self.find_lost(&keeper);
         Ok(Some(keeper))
@@ -220,13 +228,12 @@ impl Opening<'_> {
     }
 
     /// Takes from sled what memory keeps of it: the place of each leg in the orders.
-    fn read_index(&self, keeper: &Keeper) -> Result<(), String> {
+    fn read_index(&self, keeper: &Keeper) -> Result<u64, String> {
         let mut state = keeper.state.lock();
         state.live = keeper.tree.live().into_iter().collect();
         keeper.tree.each_leg(|id, arrived, leg| {
             state.enter(id, &leg.host, arrived, &leg.state);
-        })?;
-        Ok(())
+        })
     }
 
     fn replay(&self, mut keeper: Keeper, from: Position) -> Result<Keeper, StartError> {
@@ -254,7 +261,12 @@ impl Opening<'_> {
                 text: "a row of it cannot be read".to_owned(),
             });
         }
-        keeper.state.lock().end = end;
+        {
+            let mut state = keeper.state.lock();
+            state.end = end;
+            let last = self.segments.numbers().last().copied().unwrap_or(0);
+            state.notes.own_from = last.saturating_add(1);
+        }
         fault::point("recover.replayed");
         keeper.checkpoint();
         fault::point("recover.checkpointed");

@@ -305,9 +305,9 @@ impl LogSpool {
         index.apply_change(&change);
         fault::point("change.before_record");
         // Under the state's lock, so that the log has changes in the order in which they were made.
-        self.shared
-            .log
-            .append_lazily(Payload::new(Kind::Change, vec![change.encode()]));
+        let payload = Payload::new(Kind::Change, vec![change.encode()]);
+        let effect = Effect::Changed(change.since);
+        self.shared.log.append_lazily(payload, effect);
         fault::point("change.recorded");
         Ok(())
     }

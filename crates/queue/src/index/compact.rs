@@ -54,6 +54,7 @@ impl Compactor {
         let Some(log) = keeper.log.clone() else {
             return;
         };
+        retire_spent(keeper);
         if self.work.is_none() {
             self.work = self
                 .pick(keeper)
@@ -133,6 +134,8 @@ impl Work {
         let mut octets = 0;
         while octets < STEP_OCTETS {
             let Some(item) = self.items.pop_front() else {
+                // What ended since the last checkpoint must be durable before the segment goes.
+                self.answers.push(log.barrier());
                 return self.wait().map(|()| false);
             };
             octets += item.range().len();
@@ -161,6 +164,7 @@ impl Work {
                 fault::point("compact.given_back");
                 let mut state = keeper.state.lock();
                 state.live.remove(&self.segment);
+                state.notes.forget(self.segment);
                 for id in &self.copied {
                     state.forget_since(*id, self.segment);
                 }
@@ -301,8 +305,9 @@ impl Work {
             since: change.since,
             state: leg.map(|leg| leg.row.state.clone()),
         };
+        let payload = Payload::new(Kind::Change, vec![newest.encode()]);
         self.answers
-            .push(log.append(Payload::new(Kind::Change, vec![newest.encode()]), None));
+            .push(log.append(payload, Some(Effect::Changed(change.since))));
         Ok(())
     }
 
@@ -329,6 +334,25 @@ fn settled<'a>(
     keeper
         .settled(log, id)
         .map_err(|_| "the log cannot be written")
+}
+
+/// Gives back what the last checkpoint found spent.
+fn retire_spent(keeper: &Keeper) {
+    let vouched = keeper.position.segment();
+    for segment in keeper.unneeded.take() {
+        let standing = keeper.segments.numbers();
+        if !keeper.state.lock().notes.is_spent(segment, &standing) {
+            continue;
+        }
+        if let Err(e) = keeper.segments.retire(segment, vouched) {
+            tracing::warn!(segment, error = %e, "cannot give a log segment back");
+            return;
+        }
+        let mut state = keeper.state.lock();
+        state.live.remove(&segment);
+        state.notes.forget(segment);
+        tracing::debug!(segment, "spent log segment given back");
+    }
 }
 
 fn gather(keeper: &Keeper, body: &[Extent]) -> Result<Bytes, &'static str> {

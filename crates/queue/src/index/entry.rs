@@ -97,10 +97,10 @@ impl Entry {
         self.legs.get_mut(place)
     }
 
-    pub(crate) fn remove_leg(&mut self, number: u32) {
-        if let Some(place) = self.place(number) {
-            self.legs.remove(place);
-        }
+    /// Says whether it was there.
+    pub(crate) fn remove_leg(&mut self, number: u32) -> bool {
+        let place = self.place(number);
+        place.map(|place| self.legs.remove(place)).is_some()
     }
 
     fn place(&self, number: u32) -> Option<usize> {

@@ -9,10 +9,10 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use envelope::{LegId, MessageId};
+use envelope::MessageId;
 use parking_lot::{Mutex, MutexGuard};
 use sled::Batch;
 
@@ -20,6 +20,7 @@ use crate::fault;
 use crate::index::compact::Compactor;
 use crate::index::damage::set_aside;
 use crate::index::entry::{Entry, Stored};
+use crate::index::renew::Renewal;
 use crate::index::row;
 use crate::index::state::{Effect, State};
 use crate::index::tree::{self, Tree};
@@ -36,12 +37,19 @@ pub(crate) struct Keeper {
     pub(crate) state: Arc<Mutex<State>>,
     pub(crate) segments: Arc<Segments>,
     pub(crate) tree: Tree,
+    /// Messages in it.
+    pub(crate) rows: u64,
+    pub(super) renewal: Option<Renewal>,
+    /// Segments of which no message needed anything at the last checkpoint.
+    pub(super) unneeded: Cell<Vec<u32>>,
     /// `None` while the log is replayed.
     pub(crate) log: Option<LogHandle<Effect>>,
     /// Written into sled beside the position; an index made under others is not used.
     pub(crate) settings: Vec<u8>,
     /// Rows taken from memory and not yet written, in order.
     pending: Vec<(Batch, usize)>,
+    /// The rows that vouch for the log's position; written after `pending`.
+    pub(super) proof: Batch,
     /// Messages that are over and whose rows are removed by `pending`.
     over: Vec<MessageId>,
     /// What sled vouches for, durably.
@@ -69,9 +77,13 @@ impl Keeper {
             state,
             segments,
             tree,
+            rows: 0,
+            renewal: None,
+            unneeded: Cell::default(),
             log: None,
             settings,
             pending: Vec::new(),
+            proof: Batch::default(),
             over: Vec::new(),
             position: Position::default(),
             quarantine,
@@ -87,7 +99,7 @@ impl Keeper {
         let mut last = Instant::now();
         loop {
             let before = self.position;
-            let pause = match self.compactor.is_busy() {
+            let pause = match self.compactor.is_busy() || self.is_renewing() {
                 true => Duration::ZERO,
                 false => every.saturating_sub(last.elapsed()),
             };
@@ -103,6 +115,9 @@ impl Keeper {
             }
             if self.compactor.is_busy() || self.position != before {
                 self.compact();
+            }
+            if self.is_renewing() && !self.is_broken() {
+                self.renew();
             }
         }
         self.checkpoint();
@@ -168,7 +183,7 @@ impl Keeper {
             let batch = self.take_rows(ids);
             self.pending.push((batch, ids.len()));
         }
-        self.take_tokens(end);
+        let unneeded = self.take_tokens(end);
         fault::point("checkpoint.before_barrier");
         if let Some(log) = &self.log
             && let Ok(Err(e)) | Err(e) = log
@@ -184,8 +199,11 @@ impl Keeper {
             Ok(()) => {
                 self.position = end;
                 self.state.lock().checkpointed = end;
+                self.unneeded.set(unneeded);
+                self.finish_renewal();
                 self.forget_over();
                 self.evict();
+                self.begin_renewal();
             }
             Err(e) => {
                 tracing::error!(error = %e, "spool index cannot be written; it is opened anew");
@@ -232,7 +250,9 @@ impl Keeper {
                 continue;
             };
             if entry.dirty {
-                write_entry(*id, &mut entry, &mut batch);
+                let before = u64::from(entry.stored.row);
+                row::write(*id, &mut entry, &mut batch);
+                self.rows = (self.rows + u64::from(entry.stored.row)).saturating_sub(before);
                 if entry.legs().is_empty() {
                     self.over.push(*id);
                 }
@@ -242,22 +262,35 @@ impl Keeper {
         batch
     }
 
-    fn take_tokens(&mut self, end: Position) {
+    /// Gives the segments of which no message needs anything.
+    fn take_tokens(&mut self, end: Position) -> Vec<u32> {
         let mut batch = Batch::default();
         let state = self.state.lock();
         for (token, segment) in state.tokens.values() {
             tree::put_token(&mut batch, token, *segment);
         }
-        tree::put_live(&mut batch, state.live.iter().map(|(s, n)| (*s, *n)));
-        tree::put_position(&mut batch, &self.settings, end);
         self.pending.push((batch, state.tokens.len()));
+        // A message that ended before now was ended by a record before the barrier that comes.
+        let mut unneeded = self.segments.numbers();
+        unneeded.retain(|n| *n < end.segment() && state.is_unneeded(*n));
+        self.proof = Batch::default();
+        tree::put_live(&mut self.proof, state.live.iter().map(|(s, n)| (*s, *n)));
+        tree::put_position(&mut self.proof, &self.settings, end);
+        unneeded
     }
 
     fn write_pending(&mut self) -> Result<(), String> {
         fault::point("checkpoint.before_index");
-        for (batch, rows) in &self.pending {
+        for n in 0..self.pending.len() {
+            let (batch, rows) = &self.pending[n];
+            let renewal = self.renewal.as_ref();
+            let copied = renewal.map_or(Ok(()), |r| r.fresh.apply(batch.clone(), *rows));
             self.tree.apply(batch.clone(), *rows)?;
+            if let Err(e) = copied {
+                self.abandon_renewal(&e);
+            }
         }
+        self.tree.apply(self.proof.clone(), 1)?;
         fault::point("checkpoint.before_sync");
         self.tree.sync(&self.segments.store)?;
         fault::point("checkpoint.synced");
@@ -340,69 +373,6 @@ impl Keeper {
         ids.dedup();
         let came = |id: &MessageId| usize::from(self.load(*id));
         ids.iter().map(came).sum::<usize>() > 0
-    }
-}
-
-/// Writes what sled should know of a message, and remembers what it then knows.
-fn write_entry(id: MessageId, entry: &mut Entry, batch: &mut Batch) {
-    let name = |number| LegId {
-        message: id,
-        number,
-    };
-    let (row, apart) = row::encode(&entry.row(), entry.legs().iter().map(|leg| &leg.row));
-    for old in &entry.stored.apart {
-        if apart.binary_search(old).is_err() {
-            batch.remove(&tree::leg_key(name(*old)));
-        }
-    }
-    let was_apart = std::mem::take(&mut entry.stored.apart);
-    for leg in entry.legs_mut() {
-        let number = leg.row.number;
-        let known = !std::mem::take(&mut leg.dirty) && was_apart.binary_search(&number).is_ok();
-        if !known && apart.binary_search(&number).is_ok() {
-            batch.insert(&tree::leg_key(name(number)), leg.row.encode());
-        }
-    }
-    let over = entry.legs().is_empty();
-    if over {
-        batch.remove(&tree::message_key(id));
-    } else {
-        batch.insert(&tree::message_key(id), row);
-    }
-    entry.stored = Stored { row: !over, apart };
-    entry.dirty = false;
-}
-
-/// The keeper's thread and the way to it.
-#[derive(Debug)]
-pub(crate) struct KeeperThread {
-    jobs: Option<Sender<Job>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl KeeperThread {
-    pub(crate) fn start(keeper: Keeper, every: Duration) -> std::io::Result<Self> {
-        let (jobs, receiver) = std::sync::mpsc::channel();
-        let thread = std::thread::Builder::new()
-            .name("spool-index".into())
-            .spawn(move || keeper.run(&receiver, every))?;
-        Ok(Self {
-            jobs: Some(jobs),
-            thread: Some(thread),
-        })
-    }
-
-    pub(crate) fn jobs(&self) -> Option<Sender<Job>> {
-        self.jobs.clone()
-    }
-
-    /// Ends the thread after what was asked is done. Every clone of the sender must be gone.
-    pub(crate) fn stop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic there was reported by the panic hook; the next start rebuilds what it left.
-            let _ = thread.join();
-        }
     }
 }
 

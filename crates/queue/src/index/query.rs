@@ -189,7 +189,8 @@ impl Keeper {
             state: new,
         };
         state.apply_admin(&change);
-        log.append_lazily(Payload::new(Kind::Change, vec![change.encode()]));
+        let payload = Payload::new(Kind::Change, vec![change.encode()]);
+        log.append_lazily(payload, Effect::Changed(since));
         true
     }
 }

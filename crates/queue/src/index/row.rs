@@ -3,8 +3,11 @@
 //! Fields as in a commit record: 1 message · 2 leg (each), and 3: how many more legs have rows of their own behind it, so
 //! that no value grows over 64 KiB (sled leaks disk there).
 
-use envelope::{Host, Timestamp};
+use envelope::{Host, LegId, MessageId, Timestamp};
+use sled::Batch;
 
+use crate::index::entry::{Entry, Stored};
+use crate::index::tree;
 use crate::log::codec::{LegRow, LegState, MessageRow};
 use crate::log::fields::{FieldReader, FieldWriter, Malformed, number32};
 
@@ -25,11 +28,38 @@ pub(crate) struct Glance {
     pub(crate) state: LegState,
 }
 
+/// Writes what sled should know of a message, and remembers what it then knows.
+pub(super) fn write(id: MessageId, entry: &mut Entry, batch: &mut Batch) {
+    let name = |number| LegId {
+        message: id,
+        number,
+    };
+    let (row, apart) = encode(&entry.row(), entry.legs().iter().map(|leg| &leg.row));
+    for old in &entry.stored.apart {
+        if apart.binary_search(old).is_err() {
+            batch.remove(&tree::leg_key(name(*old)));
+        }
+    }
+    let was_apart = std::mem::take(&mut entry.stored.apart);
+    for leg in entry.legs_mut() {
+        let number = leg.row.number;
+        let known = !std::mem::take(&mut leg.dirty) && was_apart.binary_search(&number).is_ok();
+        if !known && apart.binary_search(&number).is_ok() {
+            batch.insert(&tree::leg_key(name(number)), leg.row.encode());
+        }
+    }
+    let over = entry.legs().is_empty();
+    if over {
+        batch.remove(&tree::message_key(id));
+    } else {
+        batch.insert(&tree::message_key(id), row);
+    }
+    entry.stored = Stored { row: !over, apart };
+    entry.dirty = false;
+}
+
 /// Writes a row with as many of the legs as fit; says which do not.
-pub(crate) fn encode<'a>(
-    row: &MessageRow,
-    legs: impl Iterator<Item = &'a LegRow>,
-) -> (Vec<u8>, Vec<u32>) {
+fn encode<'a>(row: &MessageRow, legs: impl Iterator<Item = &'a LegRow>) -> (Vec<u8>, Vec<u32>) {
     let mut out = FieldWriter::default();
     out.nested(VALUE_MESSAGE, |out| row.write(out, true));
     let mut apart = Vec::new();

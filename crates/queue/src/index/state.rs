@@ -13,6 +13,7 @@ use envelope::{Host, LegId, Message, MessageId, Timestamp};
 use crate::cache::BodyCache;
 use crate::index::entry::{Entry, LegEntry, Stored, deadline, place, placed};
 use crate::index::settling::{Mark, Settling};
+use crate::index::spent::Notes;
 use crate::index::window::{Due, Window};
 use crate::log::codec::{Change, Commit, LegState, MessageRow, Token};
 use crate::log::record::Position;
@@ -26,6 +27,8 @@ pub(crate) enum Effect {
     Moved(Box<Commit>),
     /// A token.
     Token(Token),
+    /// Nothing: the change was made already, of a message with this `since`.
+    Changed(u32),
 }
 
 /// What of the log a body needs that no record speaks of yet. Only that is kept from the compactor: a client may take
@@ -54,6 +57,7 @@ pub(crate) struct State {
     pub(crate) drafts: HashMap<MessageId, DraftChunks>,
     /// Octets in each segment that live messages need. A hint: the compactor looks for itself.
     pub(crate) live: BTreeMap<u32, i64>,
+    pub(crate) notes: Notes,
     /// All of the log before this is applied here.
     pub(crate) end: Position,
     /// What sled vouches for, durably.
@@ -83,6 +87,7 @@ impl State {
             settling: Settling::default(),
             drafts: HashMap::new(),
             live: BTreeMap::new(),
+            notes: Notes::default(),
             end: Position::default(),
             checkpointed: Position::default(),
             cache,
@@ -104,9 +109,11 @@ impl State {
 
     /// Applies one effect whose record is at `position`.
     pub(crate) fn apply(&mut self, position: Position, effect: Effect) {
+        let segment = position.segment();
         match effect {
             Effect::Commit(commit, body, _mark) => {
                 if let Some(also) = &commit.also {
+                    self.notes.change(segment, also.since);
                     self.apply_change(also);
                 }
                 let id = commit.row.message.id;
@@ -118,9 +125,10 @@ impl State {
             }
             Effect::Moved(commit) => self.relocate(*commit, position),
             Effect::Token(token) => {
-                let segment = position.segment();
+                self.notes.token(segment);
                 self.tokens.insert(token.token.clone(), (token, segment));
             }
+            Effect::Changed(since) => self.notes.change(segment, since),
         }
     }
 
@@ -188,8 +196,7 @@ impl State {
                 self.index(id);
             }
             None => {
-                entry.remove_leg(id.number);
-                if entry.legs().is_empty() {
+                if entry.remove_leg(id.number) && entry.legs().is_empty() {
                     self.finish(id.message);
                 }
             }
@@ -230,6 +237,15 @@ impl State {
         for extent in &row.body {
             add(extent.segment, extent.octets);
         }
+    }
+
+    /// Whether neither a message nor a body that is being written needs anything of a segment.
+    pub(crate) fn is_unneeded(&self, segment: u32) -> bool {
+        let drafted = |draft: &DraftChunks| {
+            draft.coming.is_some_and(|from| from <= segment) || draft.segments.contains(&segment)
+        };
+        let live = self.live.get(&segment).is_some_and(|live| *live != 0);
+        !live && !self.drafts.values().any(drafted)
     }
 
     pub(crate) fn mark(&mut self, id: MessageId) {

@@ -89,6 +89,26 @@ impl Tree {
         file.and_then(|file| file.sync()).map_err(|e| e.to_string())
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn cache_bytes(&self) -> u64 {
+        self.cache_bytes
+    }
+
+    /// What its files take; 0 when that cannot be read.
+    pub(super) fn octets_on_disk(&self) -> u64 {
+        self.db().and_then(|db| db.size_on_disk()).unwrap_or(0)
+    }
+
+    /// Some rows from a key on, but for those that vouch for the log's position.
+    pub(super) fn rows(&self, from: &[u8], n: usize) -> Result<Vec<(IVec, IVec)>, String> {
+        let db = self.db().map_err(|e| e.to_string())?;
+        let rows = db.range(from..&b"x"[..]).take(n);
+        rows.collect::<Result<_, _>>().map_err(|e| e.to_string())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.db().is_ok_and(|db| db.is_empty())
     }

@@ -84,10 +84,10 @@ impl<E: Send + 'static> LogHandle<E> {
     }
 
     /// Appends with the next commit; nobody waits. Cannot fail while the process lives: it is retried.
-    pub(crate) fn append_lazily(&self, payload: Payload) {
+    pub(crate) fn append_lazily(&self, payload: Payload, effect: E) {
         self.push(Append {
             payload: Some(payload),
-            effect: None,
+            effect: Some(effect),
             answer: None,
         });
     }
@@ -339,8 +339,8 @@ impl<E: Send + 'static, S: Sink<E>> Writer<E, S> {
                     let _ = write_end(&*tail.file, tail.segment, tail.offset);
                 }
                 for append in &mut group {
-                    append.effect = None;
                     if let Some(answer) = append.answer.take() {
+                        append.effect = None;
                         let _ = answer.send(Err(Error::Unknown(e.to_string())));
                         append.payload = None;
                     }

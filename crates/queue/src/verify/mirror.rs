@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use envelope::MessageId;
 
+use crate::index::renew;
 use crate::index::tree::Tree;
 use crate::log::codec::{LegRow, MessageRow};
 use crate::log::record::Position;
@@ -23,7 +24,7 @@ pub(super) struct Mirror {
 impl Mirror {
     /// Copies the index of the spool in `dir` and opens the copy.
     pub(super) fn of(dir: &Path, spool_id: u128) -> Self {
-        let path = dir.join("index");
+        let path = renew::folder(dir);
         let mut mirror = Self {
             state: IndexState::Missing,
             path,
