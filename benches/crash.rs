@@ -32,6 +32,9 @@ struct Arguments {
     /// The longest load of a usual run, in milliseconds; one run in ten lasts up to four times as long.
     #[arg(long, default_value_t = 1500)]
     load_ms: u64,
+    /// Wipe the end of the log after each kill: the campaign must then find losses.
+    #[arg(long)]
+    wipe: bool,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -50,6 +53,7 @@ async fn main() -> ExitCode {
         connections: arguments.connections,
         load: Duration::from_millis(arguments.load_ms),
         drain_every: 50,
+        wipe: arguments.wipe,
     };
     let shows_progress = stderr().is_terminal();
     let report = campaign::run(settings, |line| {

@@ -17,6 +17,7 @@ mod sink;
 mod world;
 
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +52,9 @@ pub struct Settings {
     pub load: Duration,
     /// Kills between two drains with a proof.
     pub drain_every: u32,
+    /// After each kill wipe the end of the spool's log, as a disk does that lied about fdatasync. The campaign must find
+    /// what is lost then: it is the test of the campaign itself.
+    pub wipe: bool,
 }
 
 /// A campaign under way.
@@ -184,6 +188,9 @@ impl Campaign {
         let log = relay.log();
         let setup = relay.kill().await;
         self.keep_log(&setup, run, &log.to_the_end().await);
+        if self.settings.wipe {
+            wipe_end(&setup.path("spool/log")).expect("the log can be written");
+        }
         setup
     }
 
@@ -207,13 +214,7 @@ impl Campaign {
         let (run, log) = (self.shared.ledger.books().run, relay.log());
         let setup = relay.stop().await;
         self.keep_log(&setup, run, &log.to_the_end().await);
-        for file in fs::read_dir(setup.path("spool/quarantine"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            self.note(format!("quarantined: {}", file.path().display()));
-        }
+        self.look_into_quarantine(&setup.path("spool/quarantine"));
         let proof = proof::prove(&self.shared.ledger.books(), &self.shared.world);
         self.account.add(proof);
         if self.account.findings.is_empty() {
@@ -226,6 +227,12 @@ impl Campaign {
 
     /// Until nothing is open in the books and nothing is in the queue: not as long as anything moves.
     async fn wait_until_drained(&self, relay: &Relay) {
+        // What was wiped does not come, however long one waits.
+        let patience = if self.settings.wipe {
+            PATIENCE / 6
+        } else {
+            PATIENCE
+        };
         let mut last = (usize::MAX, Instant::now());
         loop {
             let open = self.shared.ledger.books().open;
@@ -240,12 +247,25 @@ impl Campaign {
             }
             if queued != last.0 {
                 last = (queued, Instant::now());
-            } else if last.1.elapsed() > PATIENCE {
+            } else if last.1.elapsed() > patience {
                 let list = relay.run(&["queue", "list", "--limit", "20"]).await;
                 self.note(format!("{queued} copies do not move:\n{list}"));
                 return;
             }
             tokio::time::sleep(REST).await;
+        }
+    }
+
+    /// What a kill in the middle of a write leaves is kept there as `.tail`, emptied here; anything else is damage.
+    fn look_into_quarantine(&mut self, folder: &Path) {
+        for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = file.path();
+            if path.extension().is_some_and(|suffix| suffix == "tail") {
+                self.account.tails += 1;
+                fs::remove_file(path).expect("a file of ours");
+            } else {
+                self.note(format!("quarantined: {}", path.display()));
+            }
         }
     }
 
@@ -312,6 +332,23 @@ impl Worker {
     }
 }
 
+/// Zeroes the last octets that were written to the newest segment; its header stays.
+fn wipe_end(log: &Path) -> io::Result<()> {
+    let entries = fs::read_dir(log)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let segments = entries.filter(|path| path.extension().is_some_and(|suffix| suffix == "seg"));
+    let Some(newest) = segments.max() else {
+        return Ok(());
+    };
+    let octets = fs::read(&newest)?;
+    let end = octets.iter().rposition(|&octet| octet != 0).unwrap_or(0) + 1;
+    let start = end.saturating_sub(WIPED_OCTETS).max(HEADER_OCTETS);
+    if start < end {
+        let file = fs::File::options().write(true).open(&newest)?;
+        file.write_all_at(&vec![0; end - start], start as u64)?;
+    }
+    Ok(())
+}
+
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
@@ -327,6 +364,10 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// More than one batch, so that acknowledged mail is in it.
+const WIPED_OCTETS: usize = 2 << 20;
+/// Of a segment: see `spool/README.md`.
+const HEADER_OCTETS: usize = 64;
 /// How many times longer the long runs are: long enough for a checkpoint of the spool.
 const LONG: u32 = 4;
 /// A relay is ready within about this time.

@@ -20,6 +20,8 @@ pub struct Account {
     pub unheard: usize,
     /// Offers that broke off before their end.
     pub cut: usize,
+    /// Half-written batches that the relay cut off the log when it started again.
+    pub tails: usize,
     /// Mailboxes reached.
     pub delivered: usize,
     /// DSNs that reached their sender.
@@ -52,6 +54,7 @@ impl Account {
         self.acknowledged += more.acknowledged;
         self.unheard += more.unheard;
         self.cut += more.cut;
+        self.tails += more.tails;
         self.delivered += more.delivered;
         self.bounced += more.bounced;
         self.duplicates_unheard += more.duplicates_unheard;

@@ -38,6 +38,7 @@ impl Report {
         json!({
             "seed": self.settings.seed,
             "connections": self.settings.connections,
+            "load_ms": millis(self.settings.load),
             "runs": self.runs,
             "killed_starting": self.killed_starting,
             "seconds": self.time.as_secs_f64(),
@@ -45,6 +46,7 @@ impl Report {
             "acknowledged": account.acknowledged,
             "unheard": account.unheard,
             "cut": account.cut,
+            "tails": account.tails,
             "delivered": account.delivered,
             "bounced": account.bounced,
             "duplicates": {
@@ -79,11 +81,19 @@ impl Report {
             ),
             ("connections", self.settings.connections.to_string()),
             ("seed", self.settings.seed.to_string()),
+            (
+                "longest usual load",
+                format!("{} ms", millis(self.settings.load)),
+            ),
             ("time", format!("{:.0} s", self.time.as_secs_f64())),
             ("messages offered", account.messages.to_string()),
             ("messages acknowledged", account.acknowledged.to_string()),
             ("offers without 250 heard", account.unheard.to_string()),
             ("offers broken off", account.cut.to_string()),
+            (
+                "half-written batches cut off the log",
+                account.tails.to_string(),
+            ),
             ("copies delivered", account.delivered.to_string()),
             ("bounced to their sender", account.bounced.to_string()),
             (
@@ -129,11 +139,13 @@ impl fmt::Display for Report {
             runs,
             seed,
             connections,
+            load,
             ..
         } = self.settings;
+        let load = millis(load);
         writeln!(
             f,
-            "replay: cargo bench --bench crash -- --runs {runs} --seed {seed} --connections {connections}\n\
+            "replay: cargo bench --bench crash -- --runs {runs} --seed {seed} --connections {connections} --load-ms {load}\n\
              (the same mail and the same moments; the machine's part of it differs)"
         )
     }
