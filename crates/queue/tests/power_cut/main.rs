@@ -88,6 +88,7 @@ fn campaign(seed: u64, states: usize) {
 fn live(state: &State, ledger: Ledger, life: u64, luck: &mut Luck) -> (Image, History, Ledger) {
     let dir = scratch();
     let memory = open::store(state, dir.path(), true, Duration::from_micros(150));
+    let image = memory.image();
     let spool = Arc::new(open::spool(dir.path(), &memory));
     let ledger = Arc::new(Mutex::new(ledger));
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -117,7 +118,7 @@ fn live(state: &State, ledger: Ledger, life: u64, luck: &mut Luck) -> (Image, Hi
     drop(runtime);
     drop(spool);
     let ledger = Arc::try_unwrap(ledger).map(Mutex::into_inner).unwrap();
-    (state.image.clone(), history, ledger)
+    (image, history, ledger)
 }
 
 /// Cuts the power at many moments. Gives one of the disks, and what it showed, for the next life.

@@ -92,7 +92,6 @@ impl Memory {
     }
 
     /// What a kill (not a power cut) would leave.
-    #[allow(dead_code, reason = "not every test that has this file kills")]
     pub(crate) fn image(&self) -> Image {
         let inner = self.inner.lock();
         let names = inner.names.iter();
