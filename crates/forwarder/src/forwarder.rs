@@ -193,14 +193,11 @@ impl Forwarder {
         mailbox(POSTMASTER, self.settings.hostname.as_str())
     }
 
-    /// Back to a sender, who may be hosted here.
+    /// Back to a sender, who may be hosted here and is then treated like any recipient.
     fn route_return(&self, table: &Table, address: &Mailbox, sender: Mailbox) -> Route {
-        let expansion = match table.resolve(&sender) {
-            Resolution::Targets(expansion) => expansion,
-            Resolution::Discard => return Route::Discard,
-            Resolution::Refused(reply) => return Route::Refused(reply),
-            Resolution::Unknown => return Route::Unknown,
-            Resolution::NotHosted => Expansion {
+        let expansion = match self.route_hosted(table, &sender) {
+            Route::Forward(expansion) => expansion,
+            Route::NotHosted => Expansion {
                 targets: vec![Target {
                     mailbox: sender.clone(),
                     // Should it have a reverse path to rewrite, the way back leads through the same domain.
@@ -212,6 +209,7 @@ impl Forwarder {
                 }],
                 broken: Vec::new(),
             },
+            elsewhere => return elsewhere,
         };
         Route::Return { sender, expansion }
     }

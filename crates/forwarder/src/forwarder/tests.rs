@@ -205,6 +205,22 @@ fn back_to_a_hosted_sender() {
     check(&forwarder, &format!("{nobody}@fwd.example.net"), "unknown");
 }
 
+/// A postmaster without a line of his own has sent mail, too.
+#[test]
+fn back_to_a_hosted_postmaster() {
+    let forwarder = forwarder(Some("admin@else.example"));
+    let today = Day::from_unix_secs(NOW.unix_secs());
+    let rewritten = forwarder
+        .srs
+        .forward("postmaster", "example.org", today)
+        .unwrap();
+    check(
+        &forwarder,
+        &format!("{rewritten}@fwd.example.net"),
+        "back to postmaster@example.org: admin@else.example via [postmaster@example.org]",
+    );
+}
+
 /// Us, another forwarder, us again: all of our own layers are taken off.
 #[test]
 fn our_own_address_within_our_own() {
