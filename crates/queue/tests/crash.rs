@@ -6,7 +6,7 @@
 //!
 //! This is the queue alone, in place of the daemon: the daemon adds the dialogue, which a crash ends whatever it was.
 //! (What a power cut does beyond a kill is `power_cut`.)
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};

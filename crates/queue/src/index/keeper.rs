@@ -127,10 +127,10 @@ impl Keeper {
     pub(crate) fn hold_damaged(&self) {
         let found = std::mem::take(&mut self.state.lock().damaged);
         for (id, reason) in found {
-            if let Some(log) = self.log.as_ref().filter(|_| self.load(id)) {
-                if let Ok(mut state) = self.settled(log, id) {
-                    set_aside(&mut state, log, id, &reason);
-                }
+            if let Some(log) = self.log.as_ref().filter(|_| self.load(id))
+                && let Ok(mut state) = self.settled(log, id)
+            {
+                set_aside(&mut state, log, id, &reason);
             }
         }
     }

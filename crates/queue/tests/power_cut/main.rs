@@ -62,9 +62,7 @@ fn campaign(seed: u64, states: usize) {
     let mut state = State::empty();
     let mut ledger = Ledger::default();
     for life in 0..LIVES {
-        let began = Instant::now();
         let (image, history, book) = live(&state, ledger, life, &mut luck);
-        let lived = began.elapsed();
         let spot = Spot { seed, life };
         let seen = cut_often(
             &spot,
@@ -73,12 +71,6 @@ fn campaign(seed: u64, states: usize) {
             &book,
             states / LIVES as usize,
             &mut luck,
-        );
-        println!(
-            "life {life}: {} events in {lived:?}, {} indexes, cuts in {:?}",
-            history.events.len(),
-            history.indexes.len(),
-            began.elapsed() - lived
         );
         (state, ledger) = seen;
     }
