@@ -214,6 +214,7 @@ fn index_words(index: &IndexState) -> String {
         IndexState::Fits => "fits the log".to_owned(),
         IndexState::Missing => "none yet".to_owned(),
         IndexState::Foreign => "of another spool or version".to_owned(),
+        IndexState::Older => "older than the log".to_owned(),
         IndexState::Unreadable(why) => format!("cannot be read: {why}"),
     }
 }

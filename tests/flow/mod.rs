@@ -33,6 +33,7 @@ mod routes;
 mod sigkill;
 mod sigterm;
 mod sizes;
+mod small_disk;
 mod smuggling;
 mod special_lines;
 mod spool_tools;

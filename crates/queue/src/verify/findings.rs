@@ -48,6 +48,7 @@ impl Survey {
             IndexState::Missing if self.files.is_empty() => None,
             IndexState::Missing => Some("is missing".to_owned()),
             IndexState::Foreign => Some("is another spool's, or another version's".to_owned()),
+            IndexState::Older => Some("is older than the log".to_owned()),
             IndexState::Unreadable(why) => Some(format!("cannot be read: {why}")),
         };
         if let Some(text) = text {

@@ -23,7 +23,7 @@ pub(super) struct Mirror {
 
 impl Mirror {
     /// Copies the index of the spool in `dir` and opens the copy.
-    pub(super) fn of(dir: &Path, spool_id: u128) -> Self {
+    pub(super) fn of(dir: &Path, spool_id: u128, vouched: u32) -> Self {
         let path = renew::folder(dir);
         let mut mirror = Self {
             state: IndexState::Missing,
@@ -43,19 +43,20 @@ impl Mirror {
             }
             Ok(()) => match Tree::open(&copy, CACHE_OCTETS) {
                 Err(e) => IndexState::Unreadable(e),
-                Ok(tree) => mirror.belongs(tree, spool_id),
+                Ok(tree) => mirror.belongs(tree, spool_id, vouched),
             },
         };
         mirror
     }
 
-    fn belongs(&mut self, tree: Tree, spool_id: u128) -> IndexState {
+    fn belongs(&mut self, tree: Tree, spool_id: u128, vouched: u32) -> IndexState {
         if tree.is_empty() {
             // Made, and never written: what a kill right after the first start leaves.
             return IndexState::Missing;
         }
         let made_for = [&INDEX_VERSION.to_be_bytes()[..], &spool_id.to_be_bytes()].concat();
         match tree.made_for() {
+            Some((_, position)) if position.segment() < vouched => IndexState::Older,
             Some((settings, position)) if settings.starts_with(&made_for) => {
                 self.tree = Some((tree, position));
                 IndexState::Fits

@@ -75,6 +75,8 @@ pub enum IndexState {
     Missing,
     /// It is another spool's, or of another layout; a start makes a new one.
     Foreign,
+    /// It is older than what the log gave back on the word of a newer one; a start makes a new one.
+    Older,
     /// It cannot be read; a start makes a new one.
     Unreadable(String),
 }
@@ -124,7 +126,7 @@ fn look(
     progress: Progress<'_>,
 ) -> Result<(Survey, Mirror, Depth), StartError> {
     let mut survey = Survey::begin(dir)?;
-    let mirror = Mirror::of(dir, survey.spool_id);
+    let mirror = Mirror::of(dir, survey.spool_id, survey.vouched);
     let depth = match survey.misses(&mirror.live()) {
         true => Depth::Whole,
         false => depth,

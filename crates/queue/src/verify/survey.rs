@@ -12,6 +12,7 @@ use crate::log::fields::Malformed;
 use crate::log::header::{Found, HeaderRead, ID_FILE, Misfit, VERSION, is_segment, owner, read_id};
 use crate::log::record::{Header, Kind, Position};
 use crate::log::recovery::{Item, Scan, SegmentBytes};
+use crate::log::vouch::vouched;
 use crate::quarantine::{BAD_CHECKSUM, DAMAGED_HEADER};
 use crate::settings::StartError;
 use crate::store::StoreFile;
@@ -21,6 +22,8 @@ use crate::verify::{Damage, Progress, SegmentReport};
 #[derive(Debug)]
 pub(super) struct Survey {
     pub(super) spool_id: u128,
+    /// An index current up to less than this segment is older than what was given back.
+    pub(super) vouched: u32,
     pub(super) files: BTreeMap<u32, SegmentFile>,
     pub(super) live: HashMap<MessageId, Live>,
     /// Messages of which something is said behind the index's position.
@@ -62,7 +65,7 @@ impl Survey {
                 source,
             }
         };
-        let mut found = Vec::new();
+        let (mut found, mut listed) = (Vec::new(), Vec::new());
         for entry in std::fs::read_dir(&log).map_err(io(&log))? {
             let path = entry.map_err(io(&log))?.path();
             if is_segment(&path) {
@@ -76,6 +79,8 @@ impl Survey {
                     });
                 }
                 found.push((read, Arc::new(file)));
+            } else {
+                listed.push(path);
             }
         }
         let (found, files): (Vec<_>, Vec<_>) = found.into_iter().unzip();
@@ -83,6 +88,7 @@ impl Survey {
         let named = file.and_then(|file| read_id(&file));
         let mut survey = Self {
             spool_id: owner(named, &found).unwrap_or(0),
+            vouched: vouched(&listed),
             files: BTreeMap::new(),
             live: HashMap::new(),
             touched: HashSet::new(),
