@@ -34,6 +34,7 @@ async fn a_lying_disk_is_found_out() {
     assert!(report.account.lost > 0, "{report}");
     assert_eq!(report.account.damaged, 0, "{report}");
     assert!(report.to_string().contains("--seed 20261121"), "{report}");
+    assert_eq!(report.json()["lost"], report.account.lost);
 }
 
 fn settings(runs: u32) -> Settings {

@@ -42,6 +42,8 @@ impl Shared {
         let mut books = self.ledger.books();
         books.messages.clear();
         books.kills.clear();
+        books.findings.clear();
+        books.open = 0;
         self.late
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
