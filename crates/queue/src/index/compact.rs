@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::fault;
 use crate::index::keeper::Keeper;
+use crate::index::spent::give_back_spent;
 use crate::index::state::{Effect, State};
 use crate::log::codec::{Change, Commit, Extent, Token, chunk_front, chunk_owner};
 use crate::log::committer::{Answer, LogHandle};
@@ -54,7 +55,7 @@ impl Compactor {
         let Some(log) = keeper.log.clone() else {
             return;
         };
-        retire_spent(keeper);
+        give_back_spent(keeper);
         if self.work.is_none() {
             self.work = self
                 .pick(keeper)
@@ -334,25 +335,6 @@ fn settled<'a>(
     keeper
         .settled(log, id)
         .map_err(|_| "the log cannot be written")
-}
-
-/// Gives back what the last checkpoint found spent.
-fn retire_spent(keeper: &Keeper) {
-    let vouched = keeper.position.segment();
-    for segment in keeper.unneeded.take() {
-        let standing = keeper.segments.numbers();
-        if !keeper.state.lock().notes.is_spent(segment, &standing) {
-            continue;
-        }
-        if let Err(e) = keeper.segments.retire(segment, vouched) {
-            tracing::warn!(segment, error = %e, "cannot give a log segment back");
-            return;
-        }
-        let mut state = keeper.state.lock();
-        state.live.remove(&segment);
-        state.notes.forget(segment);
-        tracing::debug!(segment, "spent log segment given back");
-    }
 }
 
 fn gather(keeper: &Keeper, body: &[Extent]) -> Result<Bytes, &'static str> {

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::index::keeper::Keeper;
+
 /// What segments hold beside messages.
 #[derive(Debug)]
 pub(crate) struct Notes {
@@ -57,6 +59,25 @@ impl Notes {
             since: segment,
             tokens: false,
         })
+    }
+}
+
+/// Gives back what the last checkpoint found spent.
+pub(super) fn give_back_spent(keeper: &Keeper) {
+    let vouched = keeper.position.segment();
+    for segment in keeper.unneeded.take() {
+        let standing = keeper.segments.numbers();
+        if !keeper.state.lock().notes.is_spent(segment, &standing) {
+            continue;
+        }
+        if let Err(e) = keeper.segments.retire(segment, vouched) {
+            tracing::warn!(segment, error = %e, "cannot give a log segment back");
+            return;
+        }
+        let mut state = keeper.state.lock();
+        state.live.remove(&segment);
+        state.notes.forget(segment);
+        tracing::debug!(segment, "spent log segment given back");
     }
 }
 
