@@ -8,6 +8,7 @@
 //! kill -9 leaves the page cache alone: what a power cut does is another test's matter.
 
 mod client;
+mod disk;
 mod draw;
 mod dsn;
 mod ledger;
@@ -16,13 +17,12 @@ mod report;
 mod sink;
 mod world;
 
+use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{fs, io};
 
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -189,7 +189,7 @@ impl Campaign {
         let setup = relay.kill().await;
         self.keep_log(&setup, run, &log.to_the_end().await);
         if self.settings.wipe {
-            wipe_end(&setup.path("spool/log")).expect("the log can be written");
+            disk::wipe_end(&setup.path("spool/log")).expect("the log can be written");
         }
         setup
     }
@@ -198,7 +198,7 @@ impl Campaign {
     async fn drain(&mut self, setup: Setup) -> Setup {
         let (spool, copy) = (setup.path("spool"), setup.path("spool.before-drain"));
         let _ = fs::remove_dir_all(&copy);
-        copy_folder(&spool, &copy).expect("the spool can be copied");
+        disk::copy_folder(&spool, &copy).expect("the spool can be copied");
         self.shared.ledger.books().run += 1;
         let relay = setup.start().await;
         for draft in std::mem::take(&mut self.pending) {
@@ -225,7 +225,8 @@ impl Campaign {
         setup
     }
 
-    /// Until nothing is open in the books and nothing is in the queue: not as long as anything moves.
+    /// Until nothing is open in the books, nothing is in the queue, and its space was given back; not without end when
+    /// nothing moves.
     async fn wait_until_drained(&self, relay: &Relay) {
         // What was wiped does not come, however long one waits.
         let patience = if self.settings.wipe {
@@ -242,14 +243,18 @@ impl Campaign {
                 let list = relay.run_json(&["queue", "list"]).await;
                 list["legs"].as_array().map_or(0, Vec::len)
             };
-            if queued == 0 {
+            let segments = fs::read_dir(relay.setup().path("spool/log")).map_or(0, Iterator::count);
+            if queued == 0 && segments <= SEGMENTS_MAX {
                 return;
             }
+            let queued = queued + segments;
             if queued != last.0 {
                 last = (queued, Instant::now());
             } else if last.1.elapsed() > patience {
                 let list = relay.run(&["queue", "list", "--limit", "20"]).await;
-                self.note(format!("{queued} copies do not move:\n{list}"));
+                self.note(format!(
+                    "{open} copies do not move, {segments} segments:\n{list}"
+                ));
                 return;
             }
             tokio::time::sleep(REST).await;
@@ -332,42 +337,8 @@ impl Worker {
     }
 }
 
-/// Zeroes the last octets that were written to the newest segment; its header stays.
-fn wipe_end(log: &Path) -> io::Result<()> {
-    let entries = fs::read_dir(log)?.filter_map(|entry| Some(entry.ok()?.path()));
-    let segments = entries.filter(|path| path.extension().is_some_and(|suffix| suffix == "seg"));
-    let Some(newest) = segments.max() else {
-        return Ok(());
-    };
-    let octets = fs::read(&newest)?;
-    let end = octets.iter().rposition(|&octet| octet != 0).unwrap_or(0) + 1;
-    let start = end.saturating_sub(WIPED_OCTETS).max(HEADER_OCTETS);
-    if start < end {
-        let file = fs::File::options().write(true).open(&newest)?;
-        file.write_all_at(&vec![0; end - start], start as u64)?;
-    }
-    Ok(())
-}
-
-fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else if kind.is_file() {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
-/// More than one batch, so that acknowledged mail is in it.
-const WIPED_OCTETS: usize = 2 << 20;
-/// Of a segment: see `spool/README.md`.
-const HEADER_OCTETS: usize = 64;
+/// To how many segments the log of an empty queue has to shrink. Each start begins one, so that many quick deaths leave many.
+const SEGMENTS_MAX: usize = 30;
 /// How many times longer the long runs are: long enough for a checkpoint of the spool.
 const LONG: u32 = 4;
 /// A relay is ready within about this time.
