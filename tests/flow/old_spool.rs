@@ -66,11 +66,7 @@ async fn a_spool_of_format_1_is_exported_and_delivered() {
     assert_eq!(held["legs"][0]["state"], "held");
     relay.run(&["queue", "release", "--all"]).await;
     relay.wait_for_count(5, "delivered").await;
-    let got: Vec<String> = sink
-        .received()
-        .iter()
-        .map(|got| got.text().to_string())
-        .collect();
+    let got: Vec<String> = sink.received().iter().map(|got| got.text()).collect();
     for n in 1..=4 {
         let mails = got
             .iter()

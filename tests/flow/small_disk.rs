@@ -1,6 +1,8 @@
 //! Running out of something real: room on a small filesystem, file descriptors. Mail is put off, nothing is lost, and the
 //! relay recovers by itself.
 
+#![expect(clippy::disallowed_methods, reason = "mount and prlimit are programs")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

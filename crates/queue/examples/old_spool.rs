@@ -3,8 +3,8 @@
 //!
 //! Five messages: plain; on hold; large enough for chunk records, to two targets; tried twice; removed. And a token. The zeros
 //! behind each segment's end and the index (it is made anew) are left out.
-#![expect(clippy::unwrap_used, reason = "an example")]
 
+use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -16,18 +16,20 @@ fn at(seconds: u64) -> Timestamp {
     Timestamp::from_unix_millis((1_750_000_000 + seconds) * 1000)
 }
 
-fn leg(target: &str) -> Leg {
-    Leg {
-        reverse_path: ReversePath::Mailbox("SRS0=x=y=sender.test=origin@fwd.test".parse().unwrap()),
-        recipient: "alice@example.test".parse().unwrap(),
-        target: target.parse().unwrap(),
+type Done<T> = Result<T, Box<dyn Error>>;
+
+fn leg(target: &str) -> Done<Leg> {
+    Ok(Leg {
+        reverse_path: ReversePath::Mailbox("SRS0=x=y=sender.test=origin@fwd.test".parse()?),
+        recipient: "alice@example.test".parse()?,
+        target: target.parse()?,
         original: None,
         notify: None,
         trace: "Delivered-To: alice@example.test\r\n".into(),
-    }
+    })
 }
 
-async fn put(spool: &LogSpool, n: u64, octets: usize, targets: &[&str]) -> MessageId {
+async fn put(spool: &LogSpool, n: u64, octets: usize, targets: &[&str]) -> Done<MessageId> {
     let id = MessageId::new(at(n), u128::from(n));
     let mut body = format!("Subject: message {n}\r\n\r\n").into_bytes();
     let line = format!("{:>76}\r\n", format!("line of message {n}"));
@@ -37,18 +39,21 @@ async fn put(spool: &LogSpool, n: u64, octets: usize, targets: &[&str]) -> Messa
     let message = Message {
         id,
         arrived: at(n),
-        reverse_path: ReversePath::Mailbox("origin@sender.test".parse().unwrap()),
+        reverse_path: ReversePath::Mailbox("origin@sender.test".parse()?),
         size: body.len() as u64,
         body: BodyKind::EightBitMime,
         smtputf8: false,
         ret: None,
         envid: Some("an-envelope-id".into()),
     };
-    let mut writer = spool.begin(id).await.unwrap();
-    writer.write(body).await.unwrap();
-    let legs = targets.iter().map(|target| leg(target)).collect();
-    spool.commit(writer, message, legs, at(n)).await.unwrap();
-    id
+    let mut writer = spool.begin(id).await?;
+    writer.write(body).await?;
+    let legs = targets
+        .iter()
+        .map(|target| leg(target))
+        .collect::<Done<_>>()?;
+    spool.commit(writer, message, legs, at(n)).await?;
+    Ok(id)
 }
 
 fn one(id: MessageId) -> Filter {
@@ -58,8 +63,8 @@ fn one(id: MessageId) -> Filter {
     }
 }
 
-async fn fill(spool: &LogSpool) {
-    let tried = put(spool, 4, 300, &["alice@target.test"]).await;
+async fn fill(spool: &LogSpool) -> Done<()> {
+    let tried = put(spool, 4, 300, &["alice@target.test"]).await?;
     for attempts in 1..=2 {
         let want = Want {
             max: 1,
@@ -67,7 +72,7 @@ async fn fill(spool: &LogSpool) {
             lease: Duration::from_secs(60),
             ..Want::default()
         };
-        let claim = spool.claim(&want, at(10)).await.unwrap().remove(0);
+        let claim = spool.claim(&want, at(10)).await?.remove(0);
         assert_eq!(claim.message.id, tried);
         let update = Update {
             attempts,
@@ -75,49 +80,50 @@ async fn fill(spool: &LogSpool) {
             last: "host target.test: 450 4.2.1 busy".to_owned(),
             dsn: None,
         };
-        spool.reschedule(claim.lease, at(10), update).await.unwrap();
+        spool.reschedule(claim.lease, at(10), update).await?;
     }
-    put(spool, 1, 300, &["alice@target.test"]).await;
-    let held = put(spool, 2, 300, &["alice@target.test"]).await;
-    put(spool, 3, 20_000, &["alice@target.test", "bob@target.test"]).await;
-    let removed = put(spool, 5, 300, &["alice@target.test"]).await;
-    spool.admin(&one(held), Action::Hold, at(20)).await.unwrap();
-    spool
-        .admin(&one(removed), Action::Remove, at(20))
-        .await
-        .unwrap();
+    put(spool, 1, 300, &["alice@target.test"]).await?;
+    let held = put(spool, 2, 300, &["alice@target.test"]).await?;
+    put(spool, 3, 20_000, &["alice@target.test", "bob@target.test"]).await?;
+    let removed = put(spool, 5, 300, &["alice@target.test"]).await?;
+    spool.admin(&one(held), Action::Hold, at(20)).await?;
+    spool.admin(&one(removed), Action::Remove, at(20)).await?;
     spool
         .remember("a-token", "somebody@elsewhere.test", at(1 << 33))
-        .await
-        .unwrap();
+        .await?;
+    Ok(())
 }
 
 #[tokio::main]
-async fn main() {
-    let to = std::env::args().nth(1).unwrap();
+async fn main() -> Done<()> {
+    let to = std::env::args().nth(1).ok_or("where to?")?;
     let dir = std::env::temp_dir().join(format!("onward-old-spool-{}", std::process::id()));
     let settings = Settings {
         segment_bytes: Settings::SEGMENT_BYTES_MIN,
         min_free_bytes: 0,
         ..Settings::new(&dir)
     };
-    let spool = LogSpool::open(settings, at(0)).unwrap();
-    fill(&spool).await;
+    let spool = LogSpool::open(settings, at(0))?;
+    fill(&spool).await?;
     spool.close();
     let to = Path::new(&to);
-    fs::create_dir_all(to.join("log")).unwrap();
-    fs::copy(dir.join("id"), to.join("id")).unwrap();
-    for file in fs::read_dir(dir.join("log")).unwrap() {
-        let path = file.unwrap().path();
+    fs::create_dir_all(to.join("log"))?;
+    fs::copy(dir.join("id"), to.join("id"))?;
+    for file in fs::read_dir(dir.join("log"))? {
+        let path = file?.path();
         if path.extension().is_some_and(|extension| extension == "seg") {
-            let mut bytes = fs::read(&path).unwrap();
+            let mut bytes = fs::read(&path)?;
             let used = bytes
                 .iter()
                 .rposition(|octet| *octet != 0)
                 .map_or(0, |last| last + 1);
             bytes.truncate(used);
-            fs::write(to.join("log").join(path.file_name().unwrap()), bytes).unwrap();
+            fs::write(
+                to.join("log").join(path.file_name().unwrap_or_default()),
+                bytes,
+            )?;
         }
     }
-    fs::remove_dir_all(&dir).unwrap();
+    fs::remove_dir_all(&dir)?;
+    Ok(())
 }

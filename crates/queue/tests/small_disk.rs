@@ -2,6 +2,7 @@
 //!
 //! What was acknowledged is there, what was not is said, removals and ends go on, and it recovers by itself.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::disallowed_methods, reason = "mount and umount are programs")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -211,7 +212,9 @@ async fn wait_for_room(spool: &LogSpool, queued: &mut BTreeSet<u64>) {
     while queued.len() > 3 {
         let done = deliver(spool, queued.len() - 3).await;
         assert!(!done.is_empty());
-        done.iter().for_each(|n| drop(queued.remove(n)));
+        done.iter().for_each(|n| {
+            queued.remove(n);
+        });
     }
     for _ in 0..100 {
         if spool.log_octets() <= 8 * (256 << 10) {
@@ -278,7 +281,9 @@ async fn check_full(
     let taken = put_until_taken(&spool, 7000).await;
     queued.insert(taken);
     ended.extend(deliver(&spool, 10).await);
-    ended.iter().for_each(|n| drop(queued.remove(n)));
+    ended.iter().for_each(|n| {
+        queued.remove(n);
+    });
     wait_for_room(&spool, &mut queued).await;
     spool.close();
     drop(spool);
