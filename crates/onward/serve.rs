@@ -22,7 +22,6 @@ pub(crate) async fn run(config: &Config, path: &Path) -> Result<(), wire::Error>
 }
 
 async fn run_logged(config: &Config, path: &Path, log: &Log) -> Result<(), wire::Error> {
-    abort_on_spool_panics();
     // Before anybody can know that we run: a signal in between would have its default action, and end us undrained.
     let signals = Signals::listen();
     let relay = Relay::open(config, path, wire::resolver(config)?, log.clone()).await?;
@@ -44,19 +43,6 @@ async fn run_logged(config: &Config, path: &Path, log: &Log) -> Result<(), wire:
         watching.abort();
     }
     result
-}
-
-/// A panic in a thread of the spool is a bug that would leave every client waiting for an answer that never comes. The log
-/// is the truth, so the process ends, and whoever supervises it starts it again. Other panics cost one connection.
-fn abort_on_spool_panics() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        report(info);
-        let thread = std::thread::current();
-        if thread.name().is_some_and(|name| name.starts_with("spool-")) {
-            std::process::abort();
-        }
-    }));
 }
 
 /// The signals that mean something to us. From `listen` on they are kept until they are watched.

@@ -87,13 +87,7 @@ impl Relay {
         log: Log,
     ) -> Result<Self, Error> {
         let routing = Arc::new(ArcSwap::from_pointee(Routing::load(config)?));
-        let tls = match &config.tls {
-            Some(files) => Some(smtp_in::tls::Holder::new(load_tls(
-                &files.certificate,
-                &files.key,
-            )?)),
-            None => None,
-        };
+        let tls = tls_holder(config)?;
         let delivery = delivery_settings(config, &routing.load().hostname)?;
         let listeners = smtp_in::bind(listener_settings(config, tls.as_ref()))?;
         let addresses: Vec<_> = listeners
@@ -176,6 +170,14 @@ impl Relay {
         self.spool.close();
         Ok(())
     }
+}
+
+fn tls_holder(config: &Config) -> Result<Option<smtp_in::tls::Holder>, TlsError> {
+    let Some(files) = &config.tls else {
+        return Ok(None);
+    };
+    let loaded = load_tls(&files.certificate, &files.key)?;
+    Ok(Some(smtp_in::tls::Holder::new(loaded)))
 }
 
 fn desk(

@@ -2,6 +2,10 @@
 //!
 //! `cargo run --release -p queue --example backlog -- [DIR] [MESSAGES] [OCTETS] [HOSTS]`. Each phase is a process of its
 //! own, so that its memory is what a daemon would have.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "each phase is measured in a process of its own"
+)]
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -45,6 +45,9 @@ const ROWS: &[(&str, u32, u32, Unanswered)] = &[
     ("checkpoint.before_index", 4, 13, Either),
     ("checkpoint.before_sync", 4, 13, Either),
     ("checkpoint.synced", 4, 13, Either),
+    // A thread that panics ends the process; the index's takes its folder with it.
+    ("!commit.after_sync", 20, 3, Stands),
+    ("!checkpoint.before_index", 4, 14, Either),
     ("compact.copied", 2, 15, Either),
     ("retire.vouched", 1, 15, Either),
     ("retire.before_dir_sync", 1, 16, Either),
@@ -52,6 +55,10 @@ const ROWS: &[(&str, u32, u32, Unanswered)] = &[
     ("admin.before_barrier", 2, 18, Either),
     ("admin.durable", 2, 18, Stands),
 ];
+
+/// Held by each test: a child that another test is just starting has, until its exec, a copy of every open file of ours,
+/// and with it the lock of a spool that we have closed.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Points on the way up, after a crash.
 const RECOVERY: &[(&str, bool)] = &[
@@ -257,6 +264,8 @@ struct Tale {
 /// The book: messages, and the deed that was not answered.
 fn read_book(dir: &Path) -> (BTreeMap<u64, Tale>, Vec<String>) {
     let text = std::fs::read_to_string(dir.join("book")).unwrap_or_default();
+    // The child may have died within a line: what it was about to say it had not begun, or not heard.
+    let text = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
     let mut tales: BTreeMap<u64, Tale> = BTreeMap::new();
     let mut open: Vec<String> = Vec::new();
     for line in text.lines() {
@@ -357,6 +366,7 @@ fn check_unanswered(deed: &[String], found: &[u64], expected: Unanswered, what: 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn every_row_of_the_crash_table() {
+    let _alone = ALONE.lock().await;
     for (point, nth, row, expected) in ROWS {
         let dir = tempfile::tempdir().unwrap();
         run_child(dir.path(), &format!("{point}:{nth}"));
@@ -367,6 +377,7 @@ async fn every_row_of_the_crash_table() {
 /// Row 17, and all that recovery does: it dies on the way up, and the next recovery is none the worse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_crash_in_recovery() {
+    let _alone = ALONE.lock().await;
     for (point, without_index) in RECOVERY {
         let dir = tempfile::tempdir().unwrap();
         run_child(dir.path(), "commit.after_sync:90");

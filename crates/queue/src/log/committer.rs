@@ -18,8 +18,9 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use crate::fault;
+use crate::last_resort;
 use crate::log::header::HEADER_OCTETS;
-use crate::log::record::{Header, Kind, Payload, Position};
+use crate::log::record::{Header, Kind, Payload, Position, write_end};
 use crate::log::segment::Segments;
 use crate::spool::Error;
 use crate::store::{StoreFile, write_all};
@@ -152,7 +153,7 @@ impl Committer {
         };
         let thread = std::thread::Builder::new()
             .name("spool-log".into())
-            .spawn(move || writer.run())?;
+            .spawn(move || last_resort::guard(|| writer.run(), || ()))?;
         let thread = Some(thread);
         Ok((Self { thread }, LogHandle(shared)))
     }
@@ -160,7 +161,7 @@ impl Committer {
     /// Waits for the thread, after [`LogHandle::close`].
     pub(crate) fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
-            // A panic there was reported by the panic hook; the log on disk is what counts.
+            // It does not end by a panic: the process would have.
             let _ = thread.join();
         }
     }
@@ -390,14 +391,6 @@ fn fault_of<E>(group: &[Append<E>], name: &str) {
     if payloads.any(|payload| payload.kind == Kind::Commit) {
         fault::point(name);
     }
-}
-
-/// Says that a segment ends at `offset`, durably.
-pub(crate) fn write_end(file: &dyn StoreFile, segment: u32, offset: u32) -> io::Result<()> {
-    let end = Payload::new(Kind::End, Vec::new());
-    let header = Header::encode(&end, Position::new(segment, offset), true);
-    write_all(file, &mut [IoSlice::new(&header)], u64::from(offset))?;
-    file.sync()
 }
 
 /// Lazy records that may wait before the committer is woken for them alone, and for how long.

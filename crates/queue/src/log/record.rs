@@ -14,9 +14,12 @@
 //! The header has a checksum of its own, so that a damaged payload costs one record and not all behind it; it names
 //! its own place, so that the remains of an older life of the file are never taken for records.
 
+use std::io::{self, IoSlice};
+
 use bytes::Bytes;
 
 use crate::log::fields::Malformed;
+use crate::store::{StoreFile, write_all};
 
 /// A place in the log; places grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -166,6 +169,14 @@ impl Header {
             payload_crc: u32_at(16),
         })
     }
+}
+
+/// Says that a segment ends at `offset`, durably.
+pub(crate) fn write_end(file: &dyn StoreFile, segment: u32, offset: u32) -> io::Result<()> {
+    let end = Payload::new(Kind::End, Vec::new());
+    let header = Header::encode(&end, Position::new(segment, offset), true);
+    write_all(file, &mut [IoSlice::new(&header)], u64::from(offset))?;
+    file.sync()
 }
 
 #[cfg(test)]

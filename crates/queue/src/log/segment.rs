@@ -14,11 +14,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::fault;
-use crate::log::committer::write_end;
 use crate::log::header::{
     Found, HeaderRead, ID_FILE, Misfit, SegmentHeader, VERSION, file_name, is_segment, owner,
     read_id, write_id,
 };
+use crate::log::record::write_end;
 use crate::log::recovery::SegmentBytes;
 use crate::log::vouch::{vouch, vouched};
 use crate::settings::StartError;
