@@ -10,7 +10,7 @@ use bytes::Bytes;
 use envelope::{Claim, Lease, Leg, LegId, Message, MessageId, Timestamp};
 use tokio::sync::Notify;
 
-use crate::engine::{LogSpool, answered};
+use crate::engine::{LogSpool, Shared, answered};
 use crate::fault;
 use crate::index::state::Effect;
 use crate::log::codec::{Change, Commit, LegRow, LegState, MessageRow, Token};
@@ -117,25 +117,15 @@ impl Spool for LogSpool {
 
     async fn open_body(&self, id: MessageId) -> Result<LogReader, OpenError> {
         let shared = &self.shared;
-        let in_memory = {
-            let state = shared.state.lock();
-            if let Some(body) = state.cache.body(id) {
-                return Ok(LogReader::of_cached(&self.shared, id, body));
-            }
-            state
-                .messages
-                .get(&id)
-                .map(|entry| match entry.legs().is_empty() {
-                    true => Err(OpenError::NotFound),
-                    // Under the lock: the compactor cannot move the body before its files are open.
-                    false => LogReader::of_extents(shared, id, &entry.body),
-                })
-        };
-        let opened = match in_memory {
+        let opened = match open_in_memory(shared, id) {
             Some(opened) => opened,
             None => {
                 let shared = Arc::clone(shared);
                 self.ask(move |keeper| {
+                    // Since we looked, the compactor may have loaded and moved it; then sled's row is of yesterday.
+                    if let Some(opened) = open_in_memory(&shared, id) {
+                        return opened;
+                    }
                     let row = keeper.tree.message(id).map_err(OpenError::Unavailable)?;
                     let found = row.ok_or(OpenError::NotFound)?;
                     LogReader::of_extents(&shared, id, &found.row.body)
@@ -371,6 +361,20 @@ fn new_commit(
         legs,
         also: None,
         inline: None,
+    })
+}
+
+/// The body of a message that is in memory; `None` when it is not.
+fn open_in_memory(shared: &Arc<Shared>, id: MessageId) -> Option<Result<LogReader, OpenError>> {
+    let state = shared.state.lock();
+    if let Some(body) = state.cache.body(id) {
+        return Some(Ok(LogReader::of_cached(shared, id, body)));
+    }
+    let entry = state.messages.get(&id)?;
+    Some(match entry.legs().is_empty() {
+        true => Err(OpenError::NotFound),
+        // Under the lock: the compactor cannot move the body before its files are open.
+        false => LogReader::of_extents(shared, id, &entry.body),
     })
 }
 

@@ -772,3 +772,29 @@ async fn one_process_holds_the_spool() {
     spool.close();
     open(dir.path());
 }
+
+/// A life shorter than the time to its first checkpoint gives back what the one before left.
+#[tokio::test(flavor = "multi_thread")]
+async fn short_lives_do_not_pile_up_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    for life in 0..30 {
+        let settings = Settings {
+            checkpoint_every: Duration::from_secs(3600),
+            ..settings(dir.path())
+        };
+        let spool = LogSpool::open(settings, at(0)).unwrap();
+        put(&spool, life, 500, &["a@x.example"]).await.unwrap();
+        let only = Filter {
+            messages: vec![id(life)],
+            ..Filter::default()
+        };
+        let removed = spool.admin(&only, Action::Remove, at(0)).await;
+        assert_eq!(removed, Ok(1));
+        spool.close();
+    }
+    let segments = std::fs::read_dir(dir.path().join("log")).unwrap();
+    let count = segments
+        .filter(|file| file.as_ref().unwrap().path().extension().is_some())
+        .count();
+    assert!(count <= 10, "{count} segments for no mail at all");
+}

@@ -97,6 +97,9 @@ impl Keeper {
     /// Serves jobs and makes checkpoints until the other side is dropped; then a last checkpoint.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>, every: Duration) {
         let mut last = Instant::now();
+        // Recovery made a checkpoint: what it sets free goes now. Each start begins a segment, and a relay that is killed
+        // within `every` again and again would fill the disk with them.
+        self.compact();
         loop {
             let before = self.position;
             let pause = match self.compactor.is_busy() || self.is_renewing() {
