@@ -55,6 +55,8 @@ pub(crate) struct Relay {
 /// Why the relay cannot run. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
+    #[error("`hostname`: {0}")]
+    Hostname(#[from] envelope::AddressError),
     #[error(transparent)]
     Routing(#[from] routing::Error),
     #[error(transparent)]
@@ -104,7 +106,8 @@ impl Relay {
             tls,
             log: log.clone(),
         });
-        let desk = Arc::new(desk(config, &routing.load().hostname, &spool, &ids, &log));
+        let desk = desk(config, &routing.load().hostname, &spool, &ids, &log)?;
+        let desk = Arc::new(desk);
         let gate = Gate {
             routing: Arc::clone(&routing),
             spool: Arc::clone(&spool),
@@ -186,20 +189,20 @@ fn desk(
     spool: &Arc<LogSpool>,
     ids: &Arc<IdSource>,
     log: &Log,
-) -> Desk<LogSpool> {
-    Desk {
+) -> Result<Desk<LogSpool>, Error> {
+    Ok(Desk {
         spool: Arc::clone(spool),
         ids: Arc::clone(ids),
         log: log.clone(),
         schedule: schedule(config),
         hostname: hostname.clone(),
-        postmaster: postmaster(config, hostname),
+        postmaster: config.postmaster()?,
         lease: LEASE,
         bounce_octets_max: usize::try_from(config.limits.bounce_size.0).unwrap_or(usize::MAX),
         trouble: OnceLock::new(),
         claimed_at: AtomicU64::new(0),
         overdue_left: AtomicBool::new(false),
-    }
+    })
 }
 
 /// The resolver of the configuration.
@@ -302,21 +305,6 @@ fn delivery_settings(
         drain: config.limits.drain.0,
         ..delivery::Settings::new(hostname.clone())
     })
-}
-
-/// Whom a bounce names for questions.
-fn postmaster(config: &Config, hostname: &envelope::Domain) -> envelope::Mailbox {
-    let own = || {
-        let local = envelope::LocalPart::from_unquoted("postmaster");
-        local.and_then(|local| {
-            envelope::Mailbox::new(local, envelope::Host::Domain(hostname.clone()))
-        })
-    };
-    match own() {
-        Ok(mailbox) => mailbox,
-        // `Config::check` has parsed the host name, and `postmaster@` and 243 more octets always fit... for any real one.
-        Err(error) => unreachable!("postmaster@{hostname} ({}): {error}", config.hostname),
-    }
 }
 
 /// Longer than any attempt lasts (`delivery::Settings::attempt_timeout`, tried on a few hosts).

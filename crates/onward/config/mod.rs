@@ -9,6 +9,8 @@ mod units;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use envelope::{AddressError, Mailbox};
+
 pub(crate) use schema::{Config, Listener, LogFormat, Role, TlsMode};
 pub(crate) use units::{Size, Span};
 
@@ -53,6 +55,11 @@ impl Config {
         toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
     }
 
+    /// Whom a bounce names for questions: `postmaster@` our own name (RFC 5321 §4.5.1).
+    pub(crate) fn postmaster(&self) -> Result<Mailbox, AddressError> {
+        format!("postmaster@{}", self.hostname).parse()
+    }
+
     /// Makes paths absolute and fills in what depends on the machine.
     fn resolve(mut self, path: &Path) -> Result<Self, Error> {
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
@@ -82,9 +89,20 @@ impl Config {
 
     /// What TOML's grammar cannot say: values that are needed, and values that contradict each other.
     fn check(&self) -> Result<(), (&'static str, String)> {
-        self.hostname.parse::<envelope::Domain>().ok().filter(|name| name.as_str().contains('.')).ok_or_else(|| {
-            ("hostname", format!("`{}` is not a full host name\n\nhint: set the name that other mail servers know this machine by, as in its MX record: hostname = \"mx1.example.net\"", self.hostname))
-        })?;
+        let is_full = |mailbox: &Mailbox| {
+            mailbox
+                .domain()
+                .is_some_and(|name| name.as_str().contains('.'))
+        };
+        if !self.postmaster().is_ok_and(|mailbox| is_full(&mailbox)) {
+            return Err((
+                "hostname",
+                format!(
+                    "`{}` is not a full host name\n\nhint: set the name that other mail servers know this machine by, as in its MX record: hostname = \"mx1.example.net\"",
+                    self.hostname
+                ),
+            ));
+        }
         if let Some(domain) = &self.srs.domain {
             domain
                 .parse::<envelope::Domain>()
@@ -170,6 +188,9 @@ mod tests {
     #[test]
     fn values_that_cannot_work() {
         check_value("hostname = \"localhost\"", "hostname");
+        check_value("hostname = \"[192.0.2.1]\"", "hostname");
+        let long = vec!["a".repeat(60); 4].join(".");
+        check_value(&format!("hostname = \"{long}.example\""), "hostname");
         check_value(
             "hostname = \"a.example\"\n[queue]\nretry = []",
             "queue.retry",
