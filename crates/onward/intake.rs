@@ -17,7 +17,6 @@ pub(crate) struct Intake<S> {
     pub(crate) spool: Arc<S>,
     pub(crate) ids: Arc<IdSource>,
     pub(crate) log: Log,
-    pub(crate) received_max: u32,
 }
 
 /// A message on its way in, under the routing of the moment its data began.
@@ -72,7 +71,7 @@ impl<S: Spool> smtp_in::Intake for Intake<S> {
             scan: HeaderScan::new(),
             writer,
             spool: Arc::clone(&self.spool),
-            received_max: self.received_max,
+            received_max: routing.forwarder.settings().received_max,
         })
     }
 }
@@ -251,7 +250,7 @@ fn received(
         hello: hello.map_or("", |hello| &hello.name),
         client: client.peer.ip(),
         client_name: None,
-        hostname: &routing.hostname,
+        hostname: routing.hostname(),
         extended: hello.is_some_and(|hello| hello.extended),
         tls: client.tls.map(|tls| trace::Tls {
             version: tls.version,

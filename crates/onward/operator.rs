@@ -37,7 +37,7 @@ impl<S: Spool> control::Operator for Operator<S> {
         let counts = self.spool.counts(now()).await.map_err(fault)?;
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            hostname: self.reload.routing().hostname.to_string(),
+            hostname: self.reload.routing().hostname().to_string(),
             pid: std::process::id(),
             started: self.started,
             listeners: self.listeners.clone(),

@@ -19,7 +19,6 @@ use crate::config::Config;
 
 /// One consistent set of rules.
 pub(crate) struct Routing {
-    pub(crate) hostname: Domain,
     pub(crate) forwarder: Forwarder,
     pub(crate) table: Table,
     pub(crate) relay_domains: Vec<Domain>,
@@ -63,12 +62,16 @@ impl Routing {
         })?;
         let table = Table::parse(&path.display().to_string(), content)?;
         Ok(Self {
-            hostname: parse("hostname", &config.hostname)?,
             forwarder: forwarder(config)?,
             table,
             relay_domains: relay_domains(config)?,
             trusted: config.policy.trusted.iter().copied().collect(),
         })
+    }
+
+    /// Our own name.
+    pub(crate) fn hostname(&self) -> &Domain {
+        &self.forwarder.settings().hostname
     }
 
     /// Whether mail for this address, which is not hosted, is carried on for whoever sends it.

@@ -90,7 +90,7 @@ impl Relay {
     ) -> Result<Self, Error> {
         let routing = Arc::new(ArcSwap::from_pointee(Routing::load(config)?));
         let tls = tls_holder(config)?;
-        let delivery = delivery_settings(config, &routing.load().hostname)?;
+        let delivery = delivery_settings(config, routing.load().hostname())?;
         let listeners = smtp_in::bind(listener_settings(config, tls.as_ref()))?;
         let addresses: Vec<_> = listeners
             .iter()
@@ -106,7 +106,7 @@ impl Relay {
             tls,
             log: log.clone(),
         });
-        let desk = desk(config, &routing.load().hostname, &spool, &ids, &log)?;
+        let desk = desk(config, routing.load().hostname(), &spool, &ids, &log)?;
         let desk = Arc::new(desk);
         let gate = Gate {
             routing: Arc::clone(&routing),
@@ -119,7 +119,6 @@ impl Relay {
             spool: Arc::clone(&spool),
             ids,
             log: log.clone(),
-            received_max: u32::try_from(config.limits.received_headers).unwrap_or(u32::MAX),
         };
         let operator = Operator {
             spool: Arc::clone(&spool),

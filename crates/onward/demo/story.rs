@@ -108,16 +108,24 @@ pub(super) fn show_arrived(arrived: &Arrived, print: Printer) {
     ));
 }
 
-fn show_envelope(destination: SocketAddr, arrived: &Arrived, print: Printer) {
-    print.line(format_args!(
-        "   -> {destination}  MAIL FROM:{}",
-        arrived.envelope.reverse_path
-    ));
-    for recipient in &arrived.envelope.recipients {
-        print.line(format_args!(
-            "      {:<15}  RCPT TO:{}",
-            "", recipient.forward_path
-        ));
+fn show_envelope(server: SocketAddr, arrived: &Arrived, print: Printer) {
+    let recipients = arrived.envelope.recipients.iter();
+    let recipients = recipients.map(|recipient| recipient.forward_path.to_string());
+    show_commands(server, &arrived.envelope.reverse_path, recipients, print);
+}
+
+/// MAIL and RCPT as they go to a server, one below the other.
+fn show_commands(
+    server: SocketAddr,
+    sender: &ReversePath,
+    recipients: impl IntoIterator<Item = String>,
+    print: Printer,
+) {
+    let server = server.to_string();
+    print.line(format_args!("   -> {server}  MAIL FROM:{sender}"));
+    for recipient in recipients {
+        let indent = server.len();
+        print.line(format_args!("      {:indent$}  RCPT TO:{recipient}", ""));
     }
 }
 
@@ -162,8 +170,7 @@ async fn send(
 ) -> Result<String, Error> {
     let none = Parameters::new();
     let sender = from.parse().map_or(ReversePath::Null, ReversePath::Mailbox);
-    print.line(format_args!("   -> {to}  MAIL FROM:{sender}"));
-    print.line(format_args!("      {:<15}  RCPT TO:<{recipient}>", ""));
+    show_commands(to, &sender, [format!("<{recipient}>")], print);
     let mut client = SmtpClient::connect(to, PATIENCE).await?;
     client.read().await?;
     client.ehlo("client.example").await?;
