@@ -295,6 +295,7 @@ fn delivery_settings(
     Ok(delivery::Settings {
         port: config.delivery.port,
         bind: config.delivery.bind.clone(),
+        allow_loopback: config.delivery.allow_loopback,
         routes: delivery::Routes::new(routes.collect::<Result<_, _>>()?),
         concurrency: config.delivery.concurrency,
         connections: config.delivery.connections,

@@ -4,7 +4,7 @@ use testkit::mail;
 use testkit::net::Net;
 use testkit::sender::send;
 
-use crate::relay;
+use crate::{origin_sends, relay};
 
 #[tokio::test]
 async fn domains_without_a_way() {
@@ -46,4 +46,19 @@ async fn domains_without_a_way() {
     net.dns.remove("broken.test");
     let late = net.sink("broken.test", "").await;
     assert_eq!(late.message().await.to(), ["b@broken.test"]);
+}
+
+#[tokio::test]
+async fn dns_does_not_lead_us_to_what_listens_on_this_machine() {
+    let net = Net::new().await;
+    let inside = net.sink("inside.test", "").await;
+    let relay = relay(&net, "i@example.test i@inside.test\n")
+        .set("delivery.allow_loopback", "false")
+        .start()
+        .await;
+    origin_sends(&relay, "i@example.test", "one").await;
+    relay
+        .wait_for("failed target=i@inside.test status=5.4.4")
+        .await;
+    assert_eq!(inside.connections(), 0);
 }

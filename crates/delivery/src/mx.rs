@@ -30,10 +30,12 @@ pub(crate) struct MailHost {
 ///
 /// Hosts of equal preference come in random order, which spreads the load (§5.1). A host that is ourselves drops out
 /// with all of its preference and worse, because sending to those would make a loop; nothing left is a permanent
-/// failure. Hosts without addresses are skipped; when all are, trouble with DNS defers and absence fails.
+/// failure. Hosts without addresses are skipped, as are addresses where no mail host can be ([`usable`]); when none is
+/// left, trouble with DNS defers and absence fails.
 pub(crate) fn select(
     mut candidates: Vec<Candidate>,
     is_ourselves: impl Fn(&Domain, &[IpAddr]) -> bool,
+    allow_loopback: bool,
     rng: &mut impl Rng,
 ) -> Result<Vec<MailHost>, Outcome> {
     let ourselves = |c: &Candidate| is_ourselves(&c.name, c.addresses.as_deref().unwrap_or(&[]));
@@ -50,7 +52,8 @@ pub(crate) fn select(
     let mut hosts = Vec::with_capacity(candidates.len());
     let mut trouble = None;
     for candidate in candidates {
-        match candidate.addresses.map(usable) {
+        let addresses = candidate.addresses;
+        match addresses.map(|addresses| usable(addresses, allow_loopback)) {
             Ok(addresses) if !addresses.is_empty() => hosts.push(MailHost {
                 name: Some(candidate.name),
                 addresses: in_turn(addresses),
@@ -65,10 +68,7 @@ pub(crate) fn select(
     match (hosts.is_empty(), trouble) {
         (false, _) => Ok(hosts),
         (true, Some(text)) => Err(Outcome::Deferred(Diagnosis::local(DNS_TROUBLE, text))),
-        (true, None) => Err(Outcome::Failed(Diagnosis::local(
-            NO_ROUTE,
-            "no host for its mail has an address",
-        ))),
+        (true, None) => Err(no_address()),
     }
 }
 
@@ -77,11 +77,27 @@ pub(crate) fn loops_back() -> Outcome {
     Outcome::Failed(Diagnosis::local(LOOP, "mail loops back to myself"))
 }
 
-/// Drops what is no host's address, whatever DNS says: the unspecified address would even reach this machine.
-fn usable(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+/// What is said of mail for a host that is nowhere.
+pub(crate) fn no_address() -> Outcome {
+    let text = "no host for its mail has an address";
+    Outcome::Failed(Diagnosis::local(NO_ROUTE, text))
+}
+
+/// Drops what is no other host's address, whatever DNS or an address literal says.
+///
+/// Whoever controls a domain could otherwise have this relay talk to what listens on this machine or on its link alone,
+/// and trusts it for that. The unspecified address would reach this machine, too. Addresses of private networks are
+/// kept: hosts behind one's own firewall are often found by DNS.
+pub(crate) fn usable(mut addresses: Vec<IpAddr>, allow_loopback: bool) -> Vec<IpAddr> {
     addresses.iter_mut().for_each(|a| *a = a.to_canonical());
-    let broadcast = |a: &IpAddr| matches!(a, IpAddr::V4(v4) if v4.is_broadcast());
-    addresses.retain(|a| !a.is_unspecified() && !a.is_multicast() && !broadcast(a));
+    addresses.retain(|address| {
+        let (broadcast, link_local) = match address {
+            IpAddr::V4(v4) => (v4.is_broadcast(), v4.is_link_local()),
+            IpAddr::V6(v6) => (false, v6.is_unicast_link_local()),
+        };
+        let nowhere = address.is_unspecified() || address.is_multicast() || broadcast;
+        !nowhere && !link_local && (allow_loopback || !address.is_loopback())
+    });
     addresses
 }
 
@@ -132,7 +148,8 @@ mod tests {
             name.as_str() == "us.test" || addresses.iter().any(|a| a.to_string() == "192.0.2.99")
         };
         let candidates = candidates.iter().map(|text| candidate(text)).collect();
-        match select(candidates, is_ourselves, &mut SmallRng::seed_from_u64(seed)) {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        match select(candidates, is_ourselves, false, &mut rng) {
             Ok(hosts) => hosts
                 .iter()
                 .map(|host| {
@@ -220,6 +237,15 @@ mod tests {
         let nowhere = "5.4.4 no host for its mail has an address";
         check(&["10 a.test nxdomain"], nowhere);
         check(&["10 a.test 0.0.0.0 :: 224.0.0.1 255.255.255.255"], nowhere);
+        check(
+            &["10 a.test 127.0.0.1 127.9.9.9 ::1 ::ffff:127.0.0.1"],
+            nowhere,
+        );
+        check(&["10 a.test 169.254.169.254 fe80::1"], nowhere);
+        check(
+            &["10 a.test 127.0.0.1 10.0.0.1 fd00::1", "20 b.test ::1"],
+            "a.test fd00::1 10.0.0.1",
+        );
         check(&[], nowhere);
     }
 

@@ -79,6 +79,9 @@ impl<R: Resolver> Planner<R> {
                 if self.is_ourselves(None, &[*address]) {
                     return Err(mx::loops_back());
                 }
+                if mx::usable(vec![*address], self.settings.allow_loopback).is_empty() {
+                    return Err(mx::no_address());
+                }
                 (vec![unnamed(*address)], usual)
             }
             // A route is an order, not a finding: it is followed even to an address of this machine.
@@ -90,7 +93,8 @@ impl<R: Resolver> Planner<R> {
     async fn exchanges(&self, records: &[Mx]) -> Result<Vec<MailHost>, Outcome> {
         let candidates = self.candidates(records).await;
         let ours = |name: &Domain, addresses: &[IpAddr]| self.is_ourselves(Some(name), addresses);
-        mx::select(candidates, ours, &mut rand::rng())
+        let allow_loopback = self.settings.allow_loopback;
+        mx::select(candidates, ours, allow_loopback, &mut rand::rng())
     }
 
     /// All exchanges with their addresses, looked up at the same time: whether one of them is us must be known
@@ -126,7 +130,8 @@ impl<R: Resolver> Planner<R> {
             addresses,
         };
         let ours = |name: &Domain, addresses: &[IpAddr]| self.is_ourselves(Some(name), addresses);
-        mx::select(vec![candidate], ours, &mut rand::rng())
+        let allow_loopback = self.settings.allow_loopback;
+        mx::select(vec![candidate], ours, allow_loopback, &mut rand::rng())
     }
 
     async fn hop(&self, host: &HopHost) -> Result<Vec<MailHost>, Outcome> {
@@ -144,7 +149,7 @@ impl<R: Resolver> Planner<R> {
             name: name.clone(),
             addresses: Ok(addresses),
         };
-        mx::select(vec![candidate], |_, _| false, &mut rand::rng())
+        mx::select(vec![candidate], |_, _| false, true, &mut rand::rng())
     }
 
     /// Whether connecting to such a host would reach this relay (RFC 5321 §5.1).
@@ -262,6 +267,7 @@ mod tests {
             .with_address(d("us.test"), ip("203.0.113.3"))
             .with_address(d("alias.test"), ip("203.0.113.99"))
             .with_address(d("lo.test"), ip("127.0.0.5"))
+            .with_address(d("link.test"), ip("fe80::1"))
             .with_address(d("plain.test"), ip("203.0.113.4"))
             .with_txt(d("empty.test"), "x")
             .with_null_mx(d("null.test"))
@@ -276,6 +282,7 @@ mod tests {
             Route::parse("routed.test", "10.0.0.5:2525").unwrap(),
             Route::parse("named.test", "mx.test").unwrap(),
             Route::parse("wrong.test", "nope.test").unwrap(),
+            Route::parse("filter.test", "lo.test:10025").unwrap(),
         ]);
         Planner::new(Arc::new(settings), Arc::new(resolver))
     }
@@ -312,6 +319,12 @@ mod tests {
             (
                 "wrong.test",
                 "4.4.3 cannot look up the route's host nope.test: no such domain",
+            ),
+            ("filter.test", "127.0.0.5:10025"),
+            ("link.test", "5.4.4 no host for its mail has an address"),
+            (
+                "[IPv6:fe80::7]",
+                "5.4.4 no host for its mail has an address",
             ),
             ("[203.0.113.7]", "203.0.113.7:25"),
             ("[IPv6:2001:db8::7]", "[2001:db8::7]:25"),

@@ -22,6 +22,9 @@ pub struct Settings {
     pub bind: Vec<IpAddr>,
     /// Static routes, looked at before MX.
     pub routes: Routes,
+    /// Whether a loopback address that DNS or an address literal names is used. Such a name is an attempt to have us talk
+    /// to what listens on this machine alone; tests and demonstrations live there. A route's host may always be one.
+    pub allow_loopback: bool,
     /// Connections to one site at most.
     pub concurrency: usize,
     /// Connections to all sites together at most.
@@ -81,6 +84,7 @@ impl Settings {
             port: 25,
             bind: Vec::new(),
             routes: Routes::default(),
+            allow_loopback: false,
             concurrency: 20,
             connections: 1000,
             connect_timeout: Duration::from_secs(30),

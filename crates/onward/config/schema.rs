@@ -113,6 +113,7 @@ pub(crate) struct Queue {
 pub(crate) struct Delivery {
     pub(crate) port: u16,
     pub(crate) bind: Vec<IpAddr>,
+    pub(crate) allow_loopback: bool,
     pub(crate) concurrency: usize,
     pub(crate) connections: usize,
     pub(crate) connect_timeout: Span,
@@ -234,6 +235,7 @@ impl Default for Delivery {
         Self {
             port: 25,
             bind: Vec::new(),
+            allow_loopback: false,
             concurrency: 20,
             connections: 1000,
             connect_timeout: Span::secs(30),

@@ -64,6 +64,8 @@ fn write_files(
     config.forwards.file = folder.join("forwards");
     config.forwards.postmaster = Some("postmaster@mail.example.com".into());
     config.delivery.port = destination.port();
+    // All of the demonstration lives there.
+    config.delivery.allow_loopback = true;
     // So that whoever plays with the demo sees a second attempt.
     config.queue.retry = vec![Span::secs(10), Span::secs(30), Span::mins(1)];
     config.queue.min_free = crate::config::Size::mib(1);

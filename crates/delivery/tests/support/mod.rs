@@ -47,6 +47,7 @@ impl Relay {
 pub(crate) fn settings(port: u16) -> Settings {
     let mut settings = Settings::new("us.test".parse().unwrap());
     settings.port = port;
+    settings.allow_loopback = true;
     settings.connect_timeout = Duration::from_secs(2);
     settings.timeouts.greeting = Duration::from_millis(300);
     settings.timeouts.quit = Duration::from_millis(300);
