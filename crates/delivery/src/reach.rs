@@ -1,7 +1,13 @@
 //! Getting a connection to a site: host after host, address after address, with TLS and without.
 //!
 //! The next *address* when one cannot be reached; the next *host* when one answers but gives no service (RFC 5321 §5.1).
-//! Only when nothing is left is that a fact about the site, or, when every host said 5xx, a failure of the message.
+//! When nothing is left, that is a fact about the site: its mail waits.
+//!
+//! That holds for a 5xx to our greeting or EHLO, too. RFC 5321 §3.1 and §4.3.2 let a host answer 554 there, and it mostly
+//! means "not from you" or "not now": a blocklist, a wrong name in DNS, a maintenance. It is no verdict on the message, and
+//! mending it takes hours, so the next host is tried and then the mail is kept, as Postfix does (`smtp_skip_5xx_greeting`).
+//! Only 521 says that the host never takes any mail (RFC 7504 §3); when every host says that, the message fails. 556 is
+//! about a recipient's domain (RFC 7504 §4), comes in reply to RCPT, and fails that recipient like any other 5xx there.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dns::Resolver;
-use envelope::{Class, Diagnosis, Domain, Outcome, Reply};
+use envelope::{Class, Diagnosis, Domain, Outcome};
 use rustls::ClientConfig;
 
 use crate::connection::{Connection, OpenError, Opening};
@@ -44,9 +50,9 @@ pub(crate) enum Reached {
 #[derive(Debug, Default)]
 struct Met {
     /// The last thing that a later try may not meet again.
-    transient: Option<Diagnosis>,
-    /// The last 5xx.
-    permanent: Option<Diagnosis>,
+    passing: Option<Diagnosis>,
+    /// The last host that never takes mail.
+    never: Option<Diagnosis>,
     /// Hosts that answered: their other addresses would say the same.
     answered: HashSet<usize>,
 }
@@ -171,23 +177,22 @@ impl Met {
         let (OpenError::Unreachable(diagnosis)
         | OpenError::NoService(diagnosis)
         | OpenError::Tls(diagnosis)) = &error;
-        let is_permanent = |reply: &Reply| reply.class() == Class::Permanent;
-        let permanent = diagnosis.reply.as_ref().is_some_and(is_permanent);
-        let met = if permanent {
-            &mut self.permanent
+        let mut diagnosis = diagnosis.clone();
+        let code = diagnosis.reply.as_ref().map(|reply| reply.code);
+        if code == Some(NO_MAIL_EVER) {
+            self.never = Some(diagnosis);
         } else {
-            &mut self.transient
-        };
-        *met = Some(diagnosis.clone());
+            diagnosis.status.class = Class::Transient;
+            self.passing = Some(diagnosis);
+        }
         if !matches!(error, OpenError::Unreachable(_)) {
             self.answered.insert(host);
         }
     }
 
     fn sum_up(self) -> Reached {
-        match (self.transient, self.permanent) {
+        match (self.passing, self.never) {
             (Some(reason), _) => Reached::Nobody(reason),
-            // RFC 5321 §3.1 and RFC 7504 §3: every host says that it takes no mail, and means it.
             (None, Some(reason)) => Reached::Refused(Outcome::Failed(reason)),
             (None, None) => Reached::Nobody(Diagnosis::local(DNS_TROUBLE, "no host to try")),
         }
@@ -230,6 +235,8 @@ fn part(connection: Option<Box<Connection>>) {
     }
 }
 
+/// RFC 7504 §3.
+const NO_MAIL_EVER: u16 = 521;
 /// Addresses tried for one connection at most.
 const TARGETS_MAX: usize = 10;
 /// How long an address that failed is tried after the others.

@@ -221,20 +221,63 @@ async fn both_families_and_our_source_address() {
     relay.stop().await;
 }
 
-#[tokio::test]
-async fn every_host_says_5xx() {
+/// One host that greets like this: the outcome, and whether the site counts as down.
+async fn check_greeting(greeting: &'static str, expected: &str, down: bool) {
     let script = Script {
-        greeting: "554 5.7.1 you are not welcome",
+        greeting,
         ..Script::default()
     };
     let server = Server::start(script).await;
     let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
     relay.work.add(&Mail::default());
-    assert_eq!(
-        relay.work.outcomes(1).await,
-        ["a@to.test: failed 5.7.1 | 554 5.7.1 you are not welcome"]
-    );
-    assert!(relay.stop().await.events(0).await.is_empty());
+    assert_eq!(relay.work.outcomes(1).await, [expected]);
+    assert_eq!(!relay.stop().await.events(0).await.is_empty(), down);
+}
+
+#[tokio::test]
+async fn a_host_that_refuses_us_may_take_the_mail_later() {
+    check_greeting(
+        "554 5.7.1 you are not welcome",
+        "a@to.test: deferred 4.7.1 | 554 5.7.1 you are not welcome",
+        true,
+    )
+    .await;
+    check_greeting(
+        "521 5.3.2 no mail here, ever",
+        "a@to.test: failed 5.3.2 | 521 5.3.2 no mail here, ever",
+        false,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_refused_ehlo_and_helo_defer_too() {
+    let script = Script {
+        hello: Some("550 5.7.1 bad name"),
+        ..Script::default()
+    };
+    let server = Server::start(script).await;
+    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    relay.work.add(&Mail::default());
+    let refused = "a@to.test: deferred 4.7.1 | 550 5.7.1 bad name";
+    assert_eq!(relay.work.outcomes(1).await, [refused]);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn one_host_without_mail_beside_one_that_is_away_defers() {
+    let script = Script {
+        greeting: "521 5.3.2 no mail here, ever",
+        ..Script::default()
+    };
+    let server = Server::start(script).await;
+    let dead = format!("127.0.0.3:{}", server.address.port());
+    let hosts = [dead.parse().unwrap(), server.address];
+    let relay = Relay::start(settings(server.address.port()), resolver(&hosts));
+    relay.work.add(&Mail::default());
+    let outcomes = relay.work.outcomes(1).await;
+    assert!(outcomes[0].contains("deferred 4.4.1"), "{outcomes:?}");
+    relay.stop().await;
 }
 
 #[tokio::test]

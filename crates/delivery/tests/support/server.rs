@@ -11,6 +11,8 @@ use tokio_rustls::TlsAcceptor;
 #[derive(Clone)]
 pub(crate) struct Script {
     pub(crate) greeting: &'static str,
+    /// The reply to EHLO and HELO, in place of the one with the extensions.
+    pub(crate) hello: Option<&'static str>,
     pub(crate) extensions: &'static [&'static str],
     pub(crate) mail: fn(&str) -> &'static str,
     pub(crate) rcpt: fn(&str) -> &'static str,
@@ -56,6 +58,7 @@ impl Default for Script {
     fn default() -> Self {
         Self {
             greeting: "220 mx.test ESMTP",
+            hello: None,
             extensions: &["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"],
             mail: |_| "250 2.1.0 ok",
             rcpt: |_| "250 2.1.5 ok",
@@ -179,7 +182,10 @@ impl<'a> Talk<'a> {
         while let Some(line) = self.until(stream, "\r\n").await {
             let verb = line.get(..4).unwrap_or(&line).to_uppercase();
             let reply = match verb.as_str() {
-                "EHLO" => self.hello(),
+                "EHLO" | "HELO" => match self.script.hello {
+                    Some(reply) => reply.to_owned(),
+                    None => self.hello(),
+                },
                 "MAIL" => {
                     self.message.mail.clone_from(&line);
                     (self.script.mail)(&line).to_owned()
