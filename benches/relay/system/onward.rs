@@ -1,0 +1,94 @@
+//! Onward itself: the binary that Cargo built for this bench, in the release profile.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::group::Program;
+use super::program::says;
+use super::queue::{Messages, Queue};
+use super::template::fill;
+use super::{Found, HOST, Missing, Place, SRS_DOMAIN};
+
+/// Its version.
+pub(super) fn find() -> Result<Found, Missing> {
+    match says(PROGRAM, &["--version"]) {
+        Some(version) => Ok(Found {
+            version: version.replace("onward", "Onward"),
+            durability: "the record is in the log and fdatasync has returned before the 250; one serves all who wait",
+        }),
+        None => Err(Missing {
+            reason: format!("{PROGRAM} does not run"),
+            advice: "cargo build --release",
+        }),
+    }
+}
+
+/// Starts it.
+pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
+    let setup = place.setup;
+    let routes: String = setup
+        .routes
+        .iter()
+        .map(|(domain, host)| {
+            format!("[[delivery.route]]\ndomain = \"{domain}\"\nhost = \"{host}\"\n\n")
+        })
+        .collect();
+    let forwards: String = setup
+        .forwards
+        .iter()
+        .map(|(address, target)| format!("{address} {target}\n"))
+        .collect();
+    let (retry, probe) = if setup.retry_quickly {
+        ("1s", "1s")
+    } else {
+        ("1m", "30s")
+    };
+    let values = [
+        ("HOST", HOST),
+        ("SRS_DOMAIN", SRS_DOMAIN),
+        ("BIND", &place.address.to_string()),
+        (
+            "CONNECTIONS_IN",
+            &(setup.connections_in + SPARE).to_string(),
+        ),
+        ("CONNECTIONS_OUT", &setup.connections_out.to_string()),
+        ("MESSAGE_SIZE", &setup.message_size.to_string()),
+        ("RETRY", retry),
+        ("PROBE", probe),
+        ("ROUTES", &routes),
+    ];
+    place.write("onward.toml", &fill(CONFIGURATION, &values))?;
+    place.write("forwards", &forwards)?;
+    place.write("srs.secrets", "a secret that only the bench knows\n")?;
+    let secrets = place.folder().join("srs.secrets");
+    fs::set_permissions(secrets, fs::Permissions::from_mode(0o600))?;
+    let configuration = place.path("onward.toml");
+    place.group.spawn(&Program {
+        path: PROGRAM,
+        arguments: &["--config", &configuration, "serve"],
+        environment: &[],
+        output: &place.output,
+    })?;
+    let socket = place.folder().join("spool/control.sock");
+    Ok(Queue {
+        messages: Messages::Socket(socket),
+        retry_all: [
+            PROGRAM,
+            "--config",
+            &configuration,
+            "queue",
+            "retry",
+            "--all",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+    })
+}
+
+/// Connections beside those of the load: whoever looks at the greeting.
+const SPARE: usize = 16;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_onward");
+
+const CONFIGURATION: &str = include_str!("onward/onward.toml");
