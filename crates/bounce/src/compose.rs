@@ -36,7 +36,7 @@ pub fn compose(notice: &Notice<'_>, excerpt: Excerpt<'_>) -> Option<Composed> {
     }
     // Whoever sent with SMTPUTF8 can be answered with it, nobody else (RFC 6533 §5).
     let utf8 = notice.message.smtputf8 || !recipient.is_ascii();
-    let redactor = Redactor::new(notice.reports);
+    let redactor = Redactor::new(notice.reports.iter().map(|report| report.leg));
     let full = notice.kind == Kind::Failed && notice.message.ret == Some(Return::Full);
     let parts = [
         words_part(text::body(notice, &reports, &redactor)),

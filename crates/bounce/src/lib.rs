@@ -19,6 +19,7 @@ use envelope::{BodyKind, Diagnosis, Domain, Leg, Mailbox, Message, MessageId, Ti
 
 pub use compose::{compose, wants};
 pub use excerpt::{Excerpt, HEADER_OCTETS_MAX};
+pub use redact::Redactor;
 
 /// What a notice tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,18 +7,22 @@
 //! replaces too much now and then, and never too little.
 //!
 //! The target's domain goes too, and with it the names below it: for many it is the customer's own. For the same
-//! reason a notice about a forward has no `Remote-MTA` ([`is_private`]).
+//! reason a notice about a forward has no `Remote-MTA` ([`is_private`]), and the host that was talked to loses its name and
+//! address where its reply tells them.
 
-use envelope::Leg;
+use envelope::{Diagnosis, Leg, Reply};
 
 use crate::Report;
+use crate::field::clip;
 
-/// The targets of one notice. All are removed from every text: one reply may name several of them.
-pub(crate) struct Redactor {
+/// The targets of some legs of one message, to be removed from every text: one reply may name several of them.
+#[derive(Debug)]
+pub struct Redactor {
     addresses: Vec<Needle>,
     words: Vec<Needle>,
 }
 
+#[derive(Debug)]
 struct Needle {
     /// In lower case.
     text: String,
@@ -31,30 +35,50 @@ pub(crate) fn is_private(leg: &Leg) -> bool {
 }
 
 impl Redactor {
-    pub(crate) fn new(reports: &[Report<'_>]) -> Self {
+    /// For the private targets among those of the legs.
+    pub fn new<'a>(legs: impl IntoIterator<Item = &'a Leg>) -> Self {
         let mut redactor = Self {
             addresses: Vec::new(),
             words: Vec::new(),
         };
-        for report in reports {
-            redactor.add(report.leg);
+        for leg in legs {
+            redactor.add(leg);
         }
-        // Of two needles that begin alike, the longer one must be seen first.
         for needles in [&mut redactor.addresses, &mut redactor.words] {
-            needles.sort_by_key(|needle| std::cmp::Reverse(needle.text.len()));
+            needles.sort_by(|a, b| a.text.cmp(&b.text));
             needles.dedup_by(|a, b| a.text == b.text);
         }
         redactor
     }
 
-    /// Cleans what a remote host said, or what may repeat it.
-    pub(crate) fn reply(&self, text: &str) -> String {
-        replace(text, &self.addresses, &self.words)
+    /// What may be told about one leg of a transaction: without the targets of the others, which a reply to the whole
+    /// transaction may name. A reply is cut to what is ever shown of it.
+    #[must_use]
+    pub fn diagnosis(&self, diagnosis: &Diagnosis) -> Diagnosis {
+        let reply = |reply: &Reply| Reply {
+            text: self.reply(searchable(&reply.text, REPLY_OCTETS_KEPT)),
+            ..reply.clone()
+        };
+        Diagnosis {
+            text: self.own_words(&diagnosis.text),
+            reply: diagnosis.reply.as_ref().map(reply),
+            ..diagnosis.clone()
+        }
+    }
+
+    /// Cleans what a remote host said about one leg, or what may repeat it.
+    pub(crate) fn said(&self, text: &str, report: &Report<'_>) -> String {
+        let hosts = host_needles(report);
+        replace(text, &[&self.addresses, &hosts], &self.words)
     }
 
     /// Cleans a phrase of our own, which never names a bare local part.
     pub(crate) fn own_words(&self, text: &str) -> String {
-        replace(text, &self.addresses, &[])
+        replace(text, &[&self.addresses], &[])
+    }
+
+    fn reply(&self, text: &str) -> String {
+        replace(text, &[&self.addresses], &self.words)
     }
 
     fn add(&mut self, leg: &Leg) {
@@ -105,21 +129,53 @@ impl Needle {
     }
 }
 
-/// One pass from left to right, so that no replacement is itself searched.
-fn replace(text: &str, addresses: &[Needle], words: &[Needle]) -> String {
+/// What must not be told of the host that was talked to about a private leg: its name, the domain that it is in (which
+/// mostly tells the provider), and its address.
+fn host_needles(report: &Report<'_>) -> Vec<Needle> {
+    let Some(host) = report
+        .diagnosis
+        .host
+        .as_deref()
+        .filter(|_| is_private(report.leg))
+    else {
+        return Vec::new();
+    };
+    let (name, rest) = host.split_once('[').unwrap_or((host, ""));
+    let address = rest.split(']').next().unwrap_or_default();
+    let parent = name.split_once('.').map_or("", |(_, parent)| parent);
+    let parent = if parent.contains('.') { parent } else { "" };
+    let shown = &report.leg.recipient.host().to_string();
+    let known = |text: &&str| !text.is_empty() && !shown.eq_ignore_ascii_case(text);
+    let texts = [name, parent, address].into_iter().filter(known);
+    texts.map(|text| Needle::new(text, shown.clone())).collect()
+}
+
+/// A text in bounds, and not cut within a word: half an address would not be found, but would be read.
+pub(crate) fn searchable(text: &str, octets_max: usize) -> &str {
+    match clip(text, octets_max) {
+        whole if whole.len() == text.len() => whole,
+        cut => cut.rsplit_once(' ').map_or("", |(words, _)| words),
+    }
+}
+
+/// One pass from left to right, so that no replacement is itself searched. Of two needles that begin alike, the longer
+/// one counts.
+fn replace(text: &str, addresses: &[&[Needle]], words: &[Needle]) -> String {
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
     let mut after_word = false;
     while let Some(c) = text[at..].chars().next() {
         let rest = &text[at..];
-        let address = addresses.iter().find_map(|n| Some((n, n.covers(rest)?)));
-        let found = address.or_else(|| {
-            words.iter().filter(|_| !after_word).find_map(|needle| {
-                let octets = needle.covers(rest)?;
-                let ends = !rest[octets..].starts_with(char::is_alphanumeric);
-                ends.then_some((needle, octets))
-            })
+        let addresses = addresses.iter().copied().flatten();
+        let address = addresses.filter_map(|n| Some((n, n.covers(rest)?)));
+        let word = words.iter().filter(|_| !after_word).filter_map(|needle| {
+            let octets = needle.covers(rest)?;
+            let ends = !rest[octets..].starts_with(char::is_alphanumeric);
+            ends.then_some((needle, octets))
         });
+        let longest = |found: &(&Needle, usize)| found.1;
+        let found = address.max_by_key(longest);
+        let found = found.or_else(|| word.max_by_key(longest));
         if let Some((needle, octets)) = found {
             out.push_str(&needle.replacement);
             at += octets;
@@ -133,30 +189,93 @@ fn replace(text: &str, addresses: &[Needle], words: &[Needle]) -> String {
     out
 }
 
+/// Octets of a reply that [`Redactor::diagnosis`] keeps: as much as a notice shows, and more than the queue keeps.
+const REPLY_OCTETS_KEPT: usize = 2048;
+
 #[cfg(test)]
 mod tests {
-    use envelope::{Diagnosis, EnhancedStatus, ReversePath};
+    use envelope::{EnhancedStatus, ReversePath};
 
     use super::*;
 
-    #[track_caller]
-    fn check(target: &str, reply: &str, expected: &str) {
-        let leg = Leg {
+    fn leg(target: &str) -> Leg {
+        Leg {
             reverse_path: ReversePath::Null,
             target: target.parse().unwrap(),
             recipient: "Alice@example.org".parse().unwrap(),
             original: None,
             notify: None,
             trace: "".into(),
-        };
-        let diagnosis = Diagnosis::local(EnhancedStatus::permanent(1, 1), "");
+        }
+    }
+
+    #[track_caller]
+    fn check(target: &str, reply: &str, expected: &str) {
+        check_from(None, target, reply, expected);
+    }
+
+    /// A reply of this host.
+    #[track_caller]
+    fn check_from(host: Option<&str>, target: &str, reply: &str, expected: &str) {
+        let leg = leg(target);
+        let mut diagnosis = Diagnosis::local(EnhancedStatus::permanent(1, 1), "");
+        diagnosis.host = host.map(str::to_owned);
         let report = Report {
             leg: &leg,
             diagnosis: &diagnosis,
             last_attempt: None,
             will_retry_until: None,
         };
-        assert_eq!(Redactor::new(&[report]).reply(reply), expected, "{reply}");
+        assert_eq!(
+            Redactor::new([&leg]).said(reply, &report),
+            expected,
+            "{reply}"
+        );
+    }
+
+    #[test]
+    fn the_host_that_was_talked_to() {
+        let target = "jane@private.example";
+        let host = Some("mx1.provider.example[192.0.2.7]:25");
+        let check = |reply, expected| check_from(host, target, reply, expected);
+        check("MX1.provider.example is busy", "example.org is busy");
+        check(
+            "see http://help.provider.example/",
+            "see http://help.example.org/",
+        );
+        check("192.0.2.7 says no", "example.org says no");
+        check_from(
+            Some("mx.private.example.net[2001:db8::1]:25"),
+            target,
+            "mx.private.example.net [2001:db8::1]",
+            "example.org [example.org]",
+        );
+        check_from(
+            Some("mail.example[192.0.2.7]:25"),
+            target,
+            "an example",
+            "an example",
+        );
+        check_from(
+            Some("mx.example.org[192.0.2.7]:25"),
+            "Alice@example.org",
+            "mx.example.org",
+            "mx.example.org",
+        );
+    }
+
+    #[test]
+    fn targets_of_a_whole_transaction() {
+        let legs = ["jane@mail.example", "joe@mail.example"].map(leg);
+        let reply = "<jane@mail.example> and joe are unknown";
+        let reply = Reply::new(550, EnhancedStatus::permanent(1, 1), reply);
+        let diagnosis = Diagnosis {
+            reply: Some(reply),
+            ..Diagnosis::local(EnhancedStatus::permanent(1, 1), "")
+        };
+        let cleaned = Redactor::new(&legs).diagnosis(&diagnosis);
+        let text = cleaned.reply.unwrap().text;
+        assert_eq!(text, "<Alice@example.org> and Alice are unknown");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The part for machines: `message/delivery-status` (RFC 3464 §2), in UTF-8 when RFC 6533 allows it.
 
-use envelope::{Diagnosis, Mailbox, OriginalRecipient};
+use envelope::{Mailbox, OriginalRecipient};
 
 use crate::field::{clip, field, one_line};
-use crate::redact::{Redactor, is_private};
+use crate::redact::{Redactor, is_private, searchable};
 use crate::{Kind, Notice, Report};
 
 /// Of a reply, no more than this is shown, in octets. A reply may have hundreds of lines.
@@ -37,22 +37,14 @@ pub(crate) fn fields(
 }
 
 /// What the remote host said, or else our own words: on one line, bounded, and without private addresses.
-pub(crate) fn diagnostic(diagnosis: &Diagnosis, redactor: &Redactor) -> String {
-    let words = match &diagnosis.reply {
+pub(crate) fn diagnostic(report: &Report<'_>, redactor: &Redactor) -> String {
+    let words = match &report.diagnosis.reply {
         Some(reply) => one_line(&reply.to_string()),
         // Of a leg that was tried in vain it repeats what the host said last.
-        None => one_line(&diagnosis.text),
+        None => one_line(&report.diagnosis.text),
     };
-    let text = redactor.reply(searchable(&words));
+    let text = redactor.said(searchable(&words, REPLY_OCTETS_MAX), report);
     clip(&text, DIAGNOSTIC_OCTETS_MAX).to_owned()
-}
-
-/// Bounded, and not cut within a word: half an address would not be found, but would be read.
-fn searchable(line: &str) -> &str {
-    match clip(line, REPLY_OCTETS_MAX) {
-        whole if whole.len() == line.len() => whole,
-        cut => cut.rsplit_once(' ').map_or("", |(words, _)| words),
-    }
 }
 
 /// The name of the host that was talked to, without address and port; none when it would tell where a forward goes. It
@@ -109,7 +101,7 @@ fn recipient_fields(
     } else {
         "x-onward"
     };
-    let text = ascii_unless(utf8, diagnostic(diagnosis, redactor));
+    let text = ascii_unless(utf8, diagnostic(report, redactor));
     field(out, "Diagnostic-Code", &format!("{code_type}; {text}"));
     if let Some(time) = report.last_attempt {
         field(out, "Last-Attempt-Date", &time.rfc5322());
@@ -173,7 +165,7 @@ fn ascii_unless(utf8: bool, text: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use envelope::{EnhancedStatus, Reply};
+    use envelope::{Diagnosis, EnhancedStatus, Leg, Reply, ReversePath};
 
     use super::*;
 
@@ -211,7 +203,21 @@ mod tests {
             status: None,
             text: "word\n".repeat(10_000),
         });
-        let text = diagnostic(&diagnosis, &Redactor::new(&[]));
+        let leg = Leg {
+            reverse_path: ReversePath::Null,
+            target: "a@b.example".parse().unwrap(),
+            recipient: "a@b.example".parse().unwrap(),
+            original: None,
+            notify: None,
+            trace: "".into(),
+        };
+        let report = Report {
+            leg: &leg,
+            diagnosis: &diagnosis,
+            last_attempt: None,
+            will_retry_until: None,
+        };
+        let text = diagnostic(&report, &Redactor::new([&leg]));
         assert!(text.starts_with("550 word word") && text.len() <= DIAGNOSTIC_OCTETS_MAX);
     }
 }

@@ -141,7 +141,7 @@ const fn explanation(status: EnhancedStatus) -> &'static str {
 fn technical(report: &Report<'_>, redactor: &Redactor) -> String {
     let diagnosis = report.diagnosis;
     let recipient = &report.leg.recipient;
-    let said = diagnostic(diagnosis, redactor);
+    let said = diagnostic(report, redactor);
     match (&diagnosis.reply, remote_host(report)) {
         (Some(_), host) => {
             let host = host.as_deref().unwrap_or("the next mail system");
