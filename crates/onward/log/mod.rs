@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use envelope::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
@@ -120,10 +120,15 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_unix_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Writes lines as they come; flushes when none waits.
+/// Writes lines soon after they come, many at once when many come.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the log's own thread, where nothing else waits for a turn"
+)]
 fn write_all(waiting: &Receiver<String>, out: impl Write) {
     let mut out = io::BufWriter::new(out);
     while let Ok(first) = waiting.recv() {
+        std::thread::sleep(GATHERING);
         let mut result = out.write_all(first.as_bytes());
         while let Ok(line) = waiting.try_recv() {
             result = result.and_then(|()| out.write_all(line.as_bytes()));
@@ -133,6 +138,10 @@ fn write_all(waiting: &Receiver<String>, out: impl Write) {
         }
     }
 }
+
+/// For so long lines are gathered after the first one. A thread that sleeps need not be woken line by line, and the
+/// waking is what a line costs whoever writes it.
+const GATHERING: Duration = Duration::from_millis(2);
 
 /// At about 300 octets a line: 10 MiB.
 const LINES_WAITING_MAX: usize = 32_768;
