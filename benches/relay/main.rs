@@ -1,49 +1,29 @@
-//! The load harness as a program: the source of mail and the destination, to be run by hand.
+//! The relay bench: `cargo bench --bench relay -- --help` says what it can do, `benches/README.md` what its figures mean.
 //!
-//! `cargo bench --bench relay -- load --to 127.0.0.1:25 --connections 100` and `cargo bench --bench relay -- sink --bind 127.0.0.2:25`;
-//! each says more with `--help`.
+//! `load` and `sink` are the tools, `system` is what is measured, `stand` joins them, `scenario` says what is asked, `runner` in which order
+//! and how often, `report` what is told. Its tests are in `tests`, which is another target: cargo gives benches without harness none.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a program that prints its result"
+    reason = "a program that starts others, waits for them, and prints its result"
 )]
-#![expect(dead_code, reason = "the runner that uses the rest is not here yet")]
 
+mod command;
+mod cost;
+mod cpu;
 mod latency;
 mod load;
+mod report;
+mod runner;
+mod scenario;
 mod sink;
 mod stamp;
+mod stand;
+mod stop;
+mod system;
 
-use std::process::ExitCode;
-
-use clap::{Parser, Subcommand};
-
-/// Load a mail relay, and receive what it sends on.
-#[derive(Parser)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-    /// Given by `cargo bench` to every bench; means nothing here.
-    #[arg(long, hide = true, global = true)]
-    bench: bool,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Send mail to an SMTP server, as fast as it takes it or at a fixed rate.
-    Load(load::command::Arguments),
-    /// Receive mail on one or many addresses, answer by script, check what comes.
-    Sink(sink::command::Arguments),
-}
-
-fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Load(arguments) => load::command::run(&arguments),
-        Command::Sink(arguments) => sink::command::run(&arguments),
-    };
-    done.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
-        ExitCode::FAILURE
-    })
+fn main() -> std::process::ExitCode {
+    command::run(std::env::args_os())
 }

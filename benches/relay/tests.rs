@@ -1,15 +1,42 @@
-//! The checks of the load harness's own tools: source against destination, with what goes wrong in between.
+//! The checks of the relay bench: each tool, the tools against each other, the reports, and a short run of the whole.
 
-#![expect(dead_code, reason = "only a part of the harness is tried here")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program that starts others, waits for them, and prints its result"
+)]
 
+mod command;
+mod cost;
+mod cpu;
 mod latency;
 mod load;
+mod report;
+mod runner;
+mod scenario;
 mod sink;
 mod stamp;
+mod stand;
+mod stop;
+mod system;
 
-/// One file for each tool, and the tools against each other.
+/// One file for each part.
 mod tests {
+    mod figure;
+    mod goal;
     mod latency;
+    mod machine;
+    mod markdown;
+    mod plot;
+    mod progress;
+    mod report;
+    mod results;
+    mod runner;
     mod stamp;
+    mod stand;
+    mod stop;
+    mod system;
     mod template;
+    mod terminal;
 }

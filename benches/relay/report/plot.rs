@@ -1,0 +1,233 @@
+//! Plots as SVG: relay rate against connections, and accept latency against offered load.
+//!
+//! A line a system, always in the same colour; a vertical stroke goes from the least to the greatest repeat. Text is text, no font is
+//! needed to write it.
+
+use plotters::chart::ChartContext;
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
+use plotters::coord::types::RangedCoordf64;
+use plotters::prelude::*;
+
+use super::figure::{Figure, significant};
+use super::results::{Measurement, Results, Spread, show_size};
+use crate::scenario::{OPEN_LOOP, RELAY};
+
+/// One line of a plot.
+struct Line {
+    name: String,
+    color: RGBColor,
+    /// From 0: full, longer and longer dashes.
+    dash: u32,
+    /// x, and y over the repeats.
+    points: Vec<(f64, Spread)>,
+}
+
+/// What stands around the lines.
+struct Words<'a> {
+    title: &'a str,
+    x: &'a str,
+    y: &'a str,
+}
+
+/// Octets: width and height in pixels.
+const SIZE: (u32, u32) = (860, 520);
+
+/// Okabe and Ito: told apart by people who see fewer colours, too.
+const COLORS: [(&str, RGBColor); 5] = [
+    ("no relay", RGBColor(120, 120, 120)),
+    ("Onward", RGBColor(213, 94, 0)),
+    ("Postfix", RGBColor(0, 114, 178)),
+    ("Exim", RGBColor(0, 158, 115)),
+    ("OpenSMTPD", RGBColor(204, 121, 167)),
+];
+
+/// Relay rate against connections, for the size that was measured at the most numbers of connections.
+///
+/// `None` when there is not one line with two points.
+pub(crate) fn throughput(results: &Results) -> Option<String> {
+    let rows: Vec<&Measurement> = rows(results, RELAY);
+    let sizes = rows.iter().map(|row| row.point.size);
+    let size = sizes
+        .clone()
+        .max_by_key(|size| sizes.clone().filter(|other| other == size).count())?;
+    let of_size = rows.iter().filter(|row| row.point.size == size);
+    let mut lines: Vec<Line> = Vec::new();
+    for row in of_size {
+        let Some(rate) = row.spread(Figure::Rate) else {
+            continue;
+        };
+        add(
+            &mut lines,
+            &row.system,
+            0,
+            row.point.connections as f64,
+            rate,
+        );
+    }
+    let title = format!("Relay rate: forward + SRS, {}", show_size(size));
+    let words = Words {
+        title: &title,
+        x: "connections",
+        y: "messages delivered per second",
+    };
+    chart(&words, lines, Axes::LogX)
+}
+
+/// Accept latency against offered load: median full, 99 % and 99.9 % dashed. `None` when there are no two points.
+pub(crate) fn latency(results: &Results) -> Option<String> {
+    let mut lines = Vec::new();
+    for row in rows(results, OPEN_LOOP) {
+        let Some(offered) = row.spread(Figure::Offered) else {
+            continue;
+        };
+        let figures = [Figure::AcceptP50, Figure::AcceptP99, Figure::AcceptP999];
+        for (dash, figure) in (0..).zip(figures) {
+            if let Some(spread) = row.spread(figure) {
+                let name = format!("{} {}", row.system, &figure.title()["accept ".len()..]);
+                add(&mut lines, &name, dash, offered.median, spread);
+            }
+        }
+    }
+    let words = Words {
+        title: "Accept latency, from the intended send time to the 250",
+        x: "offered load, messages per second",
+        y: "milliseconds",
+    };
+    chart(&words, lines, Axes::LogY)
+}
+
+fn rows<'a>(results: &'a Results, scenario: &str) -> Vec<&'a Measurement> {
+    let rows = results.measurements.iter();
+    rows.filter(|row| row.scenario == scenario).collect()
+}
+
+fn add(lines: &mut Vec<Line>, name: &str, dash: u32, x: f64, y: Spread) {
+    if let Some(line) = lines.iter_mut().find(|line| line.name == name) {
+        line.points.push((x, y));
+        return;
+    }
+    let known = COLORS.iter().find(|(system, _)| name.starts_with(system));
+    lines.push(Line {
+        name: name.to_owned(),
+        color: known.map_or(BLACK, |(_, color)| *color),
+        dash,
+        points: vec![(x, y)],
+    });
+}
+
+/// Which axis is logarithmic; the other one is linear from zero.
+#[derive(Clone, Copy)]
+enum Axes {
+    LogX,
+    LogY,
+}
+
+fn chart(words: &Words<'_>, mut lines: Vec<Line>, axes: Axes) -> Option<String> {
+    for line in &mut lines {
+        line.points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    }
+    let points = || lines.iter().flat_map(|line| &line.points);
+    // Two points make a line.
+    lines.iter().find(|line| line.points.len() > 1)?;
+    let x = Spread::of(points().map(|(x, _)| *x).collect())?;
+    let least = points().map(|(_, y)| y.min).min_by(f64::total_cmp)?;
+    let most = points().map(|(_, y)| y.max).max_by(f64::total_cmp)?;
+    let mut text = String::new();
+    let drawn = {
+        let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+        match axes {
+            Axes::LogX => draw(
+                &area,
+                words,
+                &lines,
+                (x.min / 1.2..x.max * 1.2).log_scale(),
+                linear(most),
+            ),
+            Axes::LogY => {
+                let least = least.max(most / 1e6).max(1e-3);
+                let y = (least / 1.5..most.max(least) * 1.5).log_scale();
+                draw(&area, words, &lines, linear(x.max), y)
+            }
+        }
+    };
+    // The backend writes to a string: what can go wrong is a range of no width, and then there is no plot.
+    drawn.ok().map(|()| text)
+}
+
+fn linear(most: f64) -> RangedCoordf64 {
+    (0.0..most * 1.08).into()
+}
+
+fn draw<X, Y>(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    words: &Words<'_>,
+    lines: &[Line],
+    x: X,
+    y: Y,
+) -> Result<(), Failure<'static>>
+where
+    X: AsRangedCoord<Value = f64>,
+    Y: AsRangedCoord<Value = f64>,
+    X::CoordDescType: ValueFormatter<f64>,
+    Y::CoordDescType: ValueFormatter<f64>,
+{
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(area)
+        .caption(words.title, ("sans-serif", 20))
+        .margin(14)
+        .x_label_area_size(46)
+        .y_label_area_size(72)
+        .build_cartesian_2d(x, y)?;
+    let format = |value: &f64| significant(*value);
+    chart
+        .configure_mesh()
+        .x_desc(words.x)
+        .y_desc(words.y)
+        .x_label_formatter(&format)
+        .y_label_formatter(&format)
+        .label_style(("sans-serif", 13))
+        .light_line_style(WHITE)
+        .bold_line_style(RGBColor(225, 225, 225))
+        .draw()?;
+    for line in lines {
+        draw_line(&mut chart, line)?;
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.85))
+        .border_style(RGBColor(180, 180, 180))
+        .label_font(("sans-serif", 13))
+        .draw()?;
+    area.present()
+}
+
+type Failure<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
+
+fn draw_line<'a, X, Y>(
+    chart: &mut ChartContext<'_, SVGBackend<'a>, Cartesian2d<X, Y>>,
+    line: &Line,
+) -> Result<(), Failure<'a>>
+where
+    X: Ranged<ValueType = f64>,
+    Y: Ranged<ValueType = f64>,
+{
+    let style = line.color.stroke_width(2);
+    let medians = line.points.iter().map(|(x, y)| (*x, y.median));
+    let color = line.color;
+    let legend = move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + 18, y)], style);
+    let drawn = if line.dash == 0 {
+        chart.draw_series(LineSeries::new(medians.clone(), style))?
+    } else {
+        let dashes = DashedLineSeries::new(medians.clone(), 12 / line.dash, 5, style);
+        chart.draw_series(dashes)?
+    };
+    drawn.label(line.name.as_str()).legend(legend);
+    chart.draw_series(medians.map(|point| Circle::new(point, 3, color.filled())))?;
+    let spreads = line.points.iter().filter(|(_, y)| y.count > 1);
+    chart.draw_series(
+        spreads.map(|(x, y)| PathElement::new([(*x, y.min), (*x, y.max)], color.stroke_width(1))),
+    )?;
+    Ok(())
+}

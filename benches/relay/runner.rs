@@ -1,0 +1,234 @@
+//! The runner: measures systems in turn, again and again, until all repeats are there or the time is over.
+//!
+//! Order: repeat, then point, then system, so that what changes on the machine in the meantime meets every system alike; the first system
+//! of a round is another one each time. Every measurement starts from a clean folder. One that fails becomes a note, and the others go on.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::load::Sizes;
+use crate::report::figure::Figure;
+use crate::report::goal::Goal;
+use crate::report::progress::Progress;
+use crate::report::results::{Point, Repeat, Results};
+use crate::report::terminal;
+use crate::system::System;
+
+/// What is measured, how often and for how long.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Those that were found, in the order of reports.
+    pub(crate) systems: Vec<System>,
+    pub(crate) repeats: usize,
+    /// The points of scenario 1.
+    pub(crate) points: Vec<LoadPoint>,
+    /// How long one measured load should last.
+    pub(crate) length: Duration,
+    /// Counts of messages and connections of the other scenarios are multiplied by it.
+    pub(crate) scale: f64,
+    pub(crate) seed: u64,
+    /// Spools are made in it: the same file system for all.
+    pub(crate) folder: PathBuf,
+    /// Whether the load of scenario 1 is made by Postfix's tools.
+    pub(crate) tools: Tools,
+    /// A short look: what is not the heart of a scenario is left out.
+    pub(crate) is_quick: bool,
+}
+
+/// Connections and size of a closed-loop load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LoadPoint {
+    pub(crate) connections: usize,
+    pub(crate) sizes: Sizes,
+}
+
+/// Who sends and receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Tools {
+    /// The load and the sink of this bench.
+    Ours,
+    /// smtp-source and smtp-sink.
+    Postfix,
+}
+
+/// A run of the bench.
+pub(crate) struct Bench {
+    pub(crate) settings: Settings,
+    pub(crate) results: Results,
+    pub(crate) notes: Vec<String>,
+    pub(crate) progress: Progress,
+    deadline: Instant,
+    last_run: Cell<u32>,
+    failures: usize,
+}
+
+/// A point and what it means to its scenario.
+pub(crate) type Points<P> = [(Point, P)];
+
+impl Bench {
+    /// Nothing measured yet.
+    pub(crate) fn new(settings: Settings, progress: Progress, deadline: Instant) -> Self {
+        Self {
+            settings,
+            results: Results {
+                format: Results::FORMAT,
+                ..Results::default()
+            },
+            notes: Vec::new(),
+            progress,
+            deadline,
+            last_run: Cell::new(0),
+            failures: 0,
+        }
+    }
+
+    /// Measures every system at every point, `repeats` times, and adds the figures to the results.
+    ///
+    /// `measure` gets the repeat's number from 0. A measurement that cannot be finished before the deadline, as the longest of its kind so
+    /// far goes, is not begun; what is missing becomes a note.
+    pub(crate) fn interleave<P>(
+        &mut self,
+        scenario: &str,
+        points: &Points<P>,
+        systems: &[System],
+        repeats: usize,
+        mut measure: impl FnMut(&Self, System, &P, usize) -> io::Result<Repeat>,
+    ) {
+        let mut longest: BTreeMap<(usize, usize), Duration> = BTreeMap::new();
+        for repeat in 0..repeats {
+            for (at, (point, what)) in points.iter().enumerate() {
+                for turn in 0..systems.len() {
+                    let system_at = (turn + repeat) % systems.len();
+                    let system = systems[system_at];
+                    let expected = longest.entry((at, system_at)).or_default();
+                    if !self.has_time(*expected) {
+                        self.note(format!(
+                            "the time limit came in repeat {} of {repeats} of `{scenario}` at {}",
+                            repeat + 1,
+                            point.label
+                        ));
+                        return;
+                    }
+                    let begun = Instant::now();
+                    let name = format!("{scenario}: {system}, {}", point.label);
+                    self.progress
+                        .task(format_args!("{name}, {} of {repeats}", repeat + 1));
+                    let measured = measure(self, system, what, repeat);
+                    self.keep(scenario, system, point, &name, measured);
+                    *expected = begun.elapsed().max(*expected);
+                }
+            }
+        }
+    }
+
+    fn keep(
+        &mut self,
+        scenario: &str,
+        system: System,
+        point: &Point,
+        name: &str,
+        measured: io::Result<Repeat>,
+    ) {
+        match measured {
+            Ok(repeat) => {
+                let figures = Figure::ALL
+                    .into_iter()
+                    .filter_map(|figure| Some((figure, *repeat.figures.get(&figure)?)));
+                let summary = terminal::summary(figures.take(SUMMARY));
+                self.progress.say(format_args!("{name}: {summary}"));
+                self.judge(name, &repeat);
+                self.results
+                    .add(scenario, &system.to_string(), point, repeat);
+            }
+            Err(error) => {
+                self.failures += 1;
+                self.note(format!("{name}: failed: {error}"));
+            }
+        }
+    }
+
+    /// What a relay must never do is told beside the tables, too.
+    fn judge(&mut self, name: &str, repeat: &Repeat) {
+        for figure in [Figure::Lost, Figure::Duplicates, Figure::Damaged] {
+            let count = repeat.figures.get(&figure).copied().unwrap_or(0.0);
+            if count > 0.0 {
+                self.note(format!("{name}: {count} {}", figure.title()));
+            }
+        }
+    }
+
+    /// Whether something that lasts so long ends before the deadline.
+    pub(crate) fn has_time(&self, for_: Duration) -> bool {
+        !crate::stop::requested() && Instant::now() + for_ < self.deadline
+    }
+
+    /// What is left of the time, at most `most`: the limit of a wait.
+    pub(crate) fn patience(&self, most: Duration) -> Duration {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        // A wait that began may end a little later than the deadline, so that what ran is not thrown away.
+        most.min(left + GRACE)
+    }
+
+    /// Something that a reader has to know; said once.
+    pub(crate) fn note(&mut self, text: String) {
+        if !self.notes.contains(&text) {
+            self.progress.say(format_args!("note: {text}"));
+            self.notes.push(text);
+        }
+    }
+
+    /// Adds a goal, reached or not.
+    pub(crate) fn goal(&mut self, goal: Goal) {
+        self.results.goals.retain(|old| old.text != goal.text);
+        self.results.goals.push(goal);
+    }
+
+    /// A number that no other load of this run has.
+    pub(crate) fn next_run(&self) -> u32 {
+        self.last_run.set(self.last_run.get() + 1);
+        self.last_run.get()
+    }
+
+    /// A count, scaled; at least 1.
+    pub(crate) fn scaled(&self, count: u64) -> u64 {
+        ((count as f64 * self.settings.scale).round() as u64).max(1)
+    }
+
+    /// Measurements that failed.
+    pub(crate) fn failures(&self) -> usize {
+        self.failures
+    }
+
+    /// The median of a figure, of a scenario's system at a point.
+    pub(crate) fn median(
+        &self,
+        scenario: &str,
+        system: System,
+        label: &str,
+        figure: Figure,
+    ) -> Option<f64> {
+        let spread = self
+            .results
+            .spread(scenario, &system.to_string(), label, figure);
+        spread.map(|spread| spread.median)
+    }
+}
+
+impl LoadPoint {
+    /// As it stands in the results.
+    pub(crate) fn point(self) -> Point {
+        let size = match self.sizes {
+            Sizes::Fixed(octets) => octets as u64,
+            Sizes::Real => 0,
+        };
+        Point::load(self.connections, size)
+    }
+}
+
+/// Figures in the line of a finished measurement.
+const SUMMARY: usize = 6;
+/// How much later than the deadline a wait may end.
+const GRACE: Duration = Duration::from_secs(5);

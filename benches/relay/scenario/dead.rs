@@ -1,0 +1,5 @@
+//! Scenario dead.
+
+use crate::runner::Bench;
+
+pub(crate) fn run(_bench: &mut Bench) {}

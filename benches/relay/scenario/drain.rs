@@ -1,0 +1,5 @@
+//! Scenario drain.
+
+use crate::runner::Bench;
+
+pub(crate) fn run(_bench: &mut Bench) {}

@@ -1,0 +1,127 @@
+//! The scenarios of the bench, one a file: each measures through the runner, and then compares what it found with its goals.
+
+mod bounces;
+mod dead;
+mod drain;
+mod foreign;
+mod idle;
+mod large;
+mod million;
+mod open;
+mod relay;
+mod single;
+mod sites;
+mod slow;
+
+use std::io;
+use std::time::Duration;
+
+use crate::load::{Load, Sizes, Template};
+use crate::report::figure::Figure;
+use crate::report::results::Repeat;
+use crate::runner::Bench;
+use crate::stand::Stand;
+use crate::system::System;
+
+/// The main scenario's name in the results.
+pub(crate) const RELAY: &str = "relay";
+/// Its part with a fixed offered load.
+pub(crate) const OPEN_LOOP: &str = "relay, open loop";
+
+/// A scenario, by its name on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Scenario {
+    /// 1: forward with SRS to one site: closed loop at many points, open loop, one connection beside a bare fdatasync.
+    Relay,
+    /// 2: 10,000 domains, drawn as mail is spread over them, on 50 sites.
+    Sites,
+    /// 3: 100,000 messages to a site that refuses connections, beside 1,000 a second to healthy ones.
+    Dead,
+    /// 4: a slow site beside fast ones; a storm of 4xx; greylisting everywhere.
+    Slow,
+    /// 5: 300,000 queued while the destination is away, then it comes back.
+    Drain,
+    /// 6: half of the targets answer 5xx; bounces to SRS addresses.
+    Bounces,
+    /// 7: 25 MB messages, 100 at once.
+    Large,
+    /// 8: 10,000 idle connections; nothing happens.
+    Idle,
+    /// 9: a million queued: memory, restarts, drain, disk.
+    Million,
+}
+
+impl Scenario {
+    /// Measures it, and adds its goals.
+    pub(crate) fn run(self, bench: &mut Bench) {
+        match self {
+            Self::Relay => {
+                relay::run(bench);
+                single::run(bench);
+                open::run(bench);
+            }
+            Self::Sites => sites::run(bench),
+            Self::Dead => dead::run(bench),
+            Self::Slow => slow::run(bench),
+            Self::Drain => drain::run(bench),
+            Self::Bounces => bounces::run(bench),
+            Self::Large => large::run(bench),
+            Self::Idle => idle::run(bench),
+            Self::Million => million::run(bench),
+        }
+    }
+}
+
+/// A closed-loop load of 10 KiB messages from many senders to many addresses of `in.example`, for a stand of the default plan.
+///
+/// # Errors
+/// When the system does not run.
+pub(crate) fn usual_load(bench: &Bench, stand: &Stand, connections: usize) -> io::Result<Load> {
+    let mut load = Load::new(
+        stand.running()?.address(),
+        template("user{n:5000}@d{n:997}.origin.example")?,
+        template("box{n:1000}@in.example")?,
+    );
+    load.connections = connections;
+    load.sizes = USUAL_SIZE;
+    load.seed = bench.settings.seed;
+    load.run = bench.next_run();
+    Ok(load)
+}
+
+/// An address template of ours.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn template(text: &str) -> io::Result<Template> {
+    text.parse()
+        .map_err(|error| io::Error::other(format!("{text}: {error}")))
+}
+
+/// The relays among the systems: `direct` shows limits, but has no queue.
+pub(crate) fn relays(bench: &Bench) -> Vec<System> {
+    let systems = bench.settings.systems.iter().copied();
+    systems.filter(|system| *system != System::Direct).collect()
+}
+
+/// The value of a figure in one repeat; not a number when it is not there.
+pub(crate) fn value(repeat: &Repeat, figure: Figure) -> f64 {
+    repeat.figures.get(&figure).copied().unwrap_or(f64::NAN)
+}
+
+/// `12.3 ×`
+pub(crate) fn times(value: f64) -> String {
+    crate::report::figure::Unit::Times.show(value)
+}
+
+/// `41.0 %`
+pub(crate) fn percent(value: f64) -> String {
+    crate::report::figure::Unit::Share.show(value)
+}
+
+/// The size of a message where a scenario does not say another.
+pub(crate) const USUAL_SIZE: Sizes = Sizes::Fixed(10 << 10);
+/// Connections where a scenario does not say another number.
+pub(crate) const USUAL_CONNECTIONS: usize = 100;
+/// How long mail may take that is not expected to wait.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

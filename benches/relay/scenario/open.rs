@@ -1,0 +1,69 @@
+//! Scenario 1, open loop: accept latency at shares of the best rate, each message timed from the moment when it was due.
+
+use std::io;
+
+use super::{OPEN_LOOP, PATIENCE, RELAY, USUAL_CONNECTIONS, USUAL_SIZE, relay, usual_load};
+use crate::load::Pace;
+use crate::report::figure::Figure;
+use crate::report::results::{Point, Repeat, show_size};
+use crate::runner::{Bench, LoadPoint};
+use crate::stand::{Plan, Stand};
+use crate::system::System;
+
+/// Shares of the best rate that are offered.
+const SHARES: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.9];
+
+/// Measures every system at its own shares: what is half of what it can do is asked of each.
+pub(crate) fn run(bench: &mut Bench) {
+    let label = relay::main_label();
+    let systems = bench.settings.systems.clone();
+    let best = |bench: &Bench, system| bench.median(RELAY, system, &label, Figure::Rate);
+    let systems: Vec<_> = systems
+        .into_iter()
+        .filter(|system| best(bench, *system).is_some())
+        .collect();
+    let size = show_size(10 << 10);
+    let points = SHARES.map(|share| {
+        let label = format!("{:.0} % of its rate, {size}", share * 100.0);
+        (Point::named(label, CONNECTIONS, 10 << 10), share)
+    });
+    let repeats = bench.settings.repeats.min(REPEATS_MAX);
+    bench.interleave(
+        OPEN_LOOP,
+        &points,
+        &systems,
+        repeats,
+        |bench, system, share, repeat| {
+            let best = best(bench, system).unwrap_or(1.0);
+            measure(bench, system, best * share, repeat)
+        },
+    );
+}
+
+fn measure(bench: &Bench, system: System, per_second: f64, repeat: usize) -> io::Result<Repeat> {
+    let plan = Plan {
+        connections_in: CONNECTIONS + 20,
+        ..Plan::default()
+    };
+    let stand = Stand::start(bench, system, &plan)?;
+    let warm = LoadPoint {
+        connections: USUAL_CONNECTIONS,
+        sizes: USUAL_SIZE,
+    };
+    relay::warm_up(bench, &stand, warm)?;
+    let mut load = usual_load(bench, &stand, CONNECTIONS)?;
+    load.pace = Pace::Open { per_second };
+    load.messages = (per_second * bench.settings.length.as_secs_f64()).max(20.0) as u64;
+    load.seed += repeat as u64;
+    load.time_limit = bench.patience(PATIENCE);
+    let patience = bench.patience(PATIENCE);
+    let measured = stand.measure(&load, patience, &bench.progress)?;
+    let mut figures = measured.figures();
+    figures.set(Figure::Offered, per_second);
+    Ok(figures)
+}
+
+/// Enough that a message that is due seldom waits for a free one.
+const CONNECTIONS: usize = 200;
+/// Percentiles of thousands of messages need fewer repeats than rates do.
+const REPEATS_MAX: usize = 3;

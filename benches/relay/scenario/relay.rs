@@ -1,0 +1,166 @@
+//! Scenario 1: forward with SRS to one site, closed loop.
+//!
+//! A measurement: start on a clean folder; warm up with rounds that grow until one lasts half a second, which also tells how many messages
+//! make a load of the wanted length; send these; wait for the last delivery. Every repeat of a system at a point sends the same number.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::{PATIENCE, RELAY, USUAL_CONNECTIONS, USUAL_SIZE, percent, times, usual_load};
+use crate::report::figure::{Figure, Unit};
+use crate::report::goal::{Bound, Goal};
+use crate::report::progress::Progress;
+use crate::report::results::Repeat;
+use crate::runner::{Bench, LoadPoint, Tools};
+use crate::stand::{Plan, Stand};
+use crate::system::System;
+
+/// Messages of a measured load, by system and label of the point.
+type Counts = BTreeMap<(String, String), u64>;
+
+/// Measures all points, and compares systems.
+pub(crate) fn run(bench: &mut Bench) {
+    let points = bench.settings.points.iter();
+    let points: Vec<_> = points.map(|point| (point.point(), *point)).collect();
+    let systems = bench.settings.systems.clone();
+    let repeats = bench.settings.repeats;
+    if bench.settings.tools == Tools::Postfix {
+        super::foreign::run(bench, &points, &systems, repeats);
+        return;
+    }
+    let mut counts = Counts::new();
+    bench.interleave(
+        RELAY,
+        &points,
+        &systems,
+        repeats,
+        |bench, system, point, repeat| measure(bench, system, *point, repeat, &mut counts),
+    );
+    goals(bench);
+}
+
+/// One measurement.
+fn measure(
+    bench: &Bench,
+    system: System,
+    point: LoadPoint,
+    repeat: usize,
+    counts: &mut Counts,
+) -> io::Result<Repeat> {
+    let plan = Plan {
+        connections_in: point.connections + 20,
+        ..Plan::default()
+    };
+    let stand = Stand::start(bench, system, &plan)?;
+    let rate = warm_up(bench, &stand, point)?;
+    let key = (system.to_string(), point.point().label);
+    let wanted = rate * bench.settings.length.as_secs_f64();
+    let messages = *counts.entry(key).or_insert(wanted as u64);
+    let mut load = usual_load(bench, &stand, point.connections)?;
+    load.sizes = point.sizes;
+    load.messages = messages.max(point.connections as u64);
+    load.seed += repeat as u64;
+    load.time_limit = bench.patience(PATIENCE);
+    let patience = bench.patience(PATIENCE);
+    let measured = stand.measure(&load, patience, &bench.progress)?;
+    Ok(measured.figures())
+}
+
+/// Sends rounds that grow until one lasts [`WARM_UP`]; the rate of the last, in messages delivered per second.
+///
+/// # Errors
+/// When the system takes nothing.
+pub(super) fn warm_up(bench: &Bench, stand: &Stand, point: LoadPoint) -> io::Result<f64> {
+    let end = Instant::now() + WARM_UP_MAX;
+    let mut messages = 20.max(point.connections as u64);
+    loop {
+        let mut load = usual_load(bench, stand, point.connections)?;
+        load.sizes = point.sizes;
+        load.messages = messages;
+        load.time_limit = bench.patience(PATIENCE);
+        let patience = bench.patience(PATIENCE);
+        let measured = stand.measure(&load, patience, &Progress::silent())?;
+        let took = measured.received.last.unwrap_or(PATIENCE);
+        if took >= WARM_UP || Instant::now() > end {
+            return Ok(measured.rate());
+        }
+        // Grows by what is missing, but not by more than the first, cold rounds can tell.
+        let factor = WARM_UP.as_secs_f64() / took.as_secs_f64().max(0.001) * 1.2;
+        messages = (messages as f64 * factor.clamp(1.5, 8.0)) as u64;
+    }
+}
+
+/// The point that the goals are about.
+pub(super) fn main_label() -> String {
+    let point = LoadPoint {
+        connections: USUAL_CONNECTIONS,
+        sizes: USUAL_SIZE,
+    };
+    point.point().label
+}
+
+fn goals(bench: &mut Bench) {
+    let label = main_label();
+    let median = |system, figure| bench.median(RELAY, system, &label, figure);
+    let Some(rate) = median(System::Onward, Figure::Rate) else {
+        return;
+    };
+    let per_second = |value| Unit::PerSecond.show(value);
+    let mut goals = Vec::new();
+    for peer in [System::Postfix, System::Exim, System::OpenSmtpd] {
+        if let Some(theirs) = median(peer, Figure::Rate) {
+            let detail = format!("{} against {}", per_second(rate), per_second(theirs));
+            let text = format!("relay rate against {peer}");
+            goals.push(Goal::new(
+                text,
+                Bound::AtLeast,
+                10.0,
+                rate / theirs,
+                times,
+                &detail,
+            ));
+        }
+    }
+    if let Some(limit) = median(System::Direct, Figure::Rate) {
+        let detail = format!("{} of {}", per_second(rate), per_second(limit));
+        let text = "relay rate as a share of our own tools without a relay";
+        goals.push(Goal::new(
+            text,
+            Bound::AtLeast,
+            0.4,
+            rate / limit,
+            percent,
+            &detail,
+        ));
+    }
+    let cpu = |system| median(system, Figure::Cpu);
+    if let (Some(ours), Some(theirs)) = (cpu(System::Onward), cpu(System::Postfix)) {
+        let show = |value| Unit::Microseconds.show(value);
+        let detail = format!("{} against {}", show(ours), show(theirs));
+        let text = "CPU time per message against Postfix";
+        let eighth = |value: f64| format!("1/{:.1}", 1.0 / value);
+        goals.push(Goal::new(
+            text,
+            Bound::AtMost,
+            0.125,
+            ours / theirs,
+            eighth,
+            &detail,
+        ));
+    }
+    if let Some(ratio) = median(System::Onward, Figure::WrittenRatio) {
+        let text = "bytes written to disk per message";
+        let by_processes = median(System::Onward, Figure::Written).unwrap_or(f64::NAN);
+        let detail = format!(
+            "by the disk's counter; the process wrote {}",
+            Unit::Octets.show(by_processes)
+        );
+        goals.push(Goal::new(text, Bound::AtMost, 1.3, ratio, times, &detail));
+    }
+    goals.into_iter().for_each(|goal| bench.goal(goal));
+}
+
+const WARM_UP: Duration = Duration::from_millis(500);
+/// A system that is so slow that no round is long enough is warm after this.
+const WARM_UP_MAX: Duration = Duration::from_secs(10);
