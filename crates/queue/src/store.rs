@@ -7,10 +7,15 @@
 
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::Advice;
+use rustix::io::{Errno, ReadWriteFlags};
 
 /// The operations on a folder tree.
 pub trait Store: Send + Sync + Debug {
@@ -40,6 +45,12 @@ pub trait StoreFile: Send + Sync + Debug {
     fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
     /// `pread`: may read less than asked; 0 at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// As [`StoreFile::read_at`] as long as nobody has to wait for the disk: else `WouldBlock`, here or after some octets.
+    fn read_cached_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+    /// Has the system begin to read these octets. Only a matter of speed.
+    fn will_read(&self, _octets: Range<u64>) {}
     /// `fdatasync`: contents and length are durable when it returns `Ok`. After an error the file must not be trusted
     /// again: the page cache may call pages clean that never reached the disk.
     fn sync(&self) -> io::Result<()>;
@@ -138,6 +149,24 @@ impl StoreFile for File {
         FileExt::read_at(self, buffer, offset)
     }
 
+    fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut buffers = [IoSliceMut::new(buffer)];
+        let read = rustix::io::preadv2(self, &mut buffers, offset, ReadWriteFlags::NOWAIT);
+        read.map_err(|e| match e {
+            // Not every filesystem can tell: then as if the octets were not there.
+            Errno::OPNOTSUPP | Errno::NOSYS => io::ErrorKind::WouldBlock.into(),
+            e => e.into(),
+        })
+    }
+
+    fn will_read(&self, octets: Range<u64>) {
+        let len = octets.end.saturating_sub(octets.start);
+        if let Some(len) = NonZeroU64::new(len) {
+            // Advice may be refused, and then nothing is lost but speed.
+            let _ = rustix::fs::fadvise(self, octets.start, Some(len), Advice::WillNeed);
+        }
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
     }
@@ -153,7 +182,7 @@ impl StoreFile for File {
 
     fn uncache(&self) {
         // Advice may be refused, and then nothing is lost but speed.
-        let _ = rustix::fs::fadvise(self, 0, None, rustix::fs::Advice::DontNeed);
+        let _ = rustix::fs::fadvise(self, 0, None, Advice::DontNeed);
     }
 }
 

@@ -19,7 +19,6 @@ use sled::Batch;
 use crate::fault;
 use crate::index::compact::Compactor;
 use crate::index::damage::set_aside;
-use crate::index::entry::{Entry, Stored};
 use crate::index::renew::Renewal;
 use crate::index::row;
 use crate::index::state::{Effect, State};
@@ -59,7 +58,7 @@ pub(crate) struct Keeper {
     pub(crate) inline_max: usize,
     compactor: Compactor,
     /// sled has failed: nothing is written to it or dropped from memory until it is open anew.
-    broken: Cell<bool>,
+    pub(super) broken: Cell<bool>,
     /// When that was last tried.
     reopened: Option<Instant>,
 }
@@ -336,46 +335,6 @@ impl Keeper {
             let mut state = self.state.lock();
             some.iter().for_each(|id| state.evict(*id));
         }
-    }
-
-    /// Brings a message into memory; says whether it is there now.
-    pub(crate) fn load(&self, id: MessageId) -> bool {
-        self.try_load(id).unwrap_or(false)
-    }
-
-    /// As [`Keeper::load`], for those who must not take what cannot be read for what is not there. sled is rebuilt at the
-    /// next start then, and until then the message waits.
-    pub(crate) fn try_load(&self, id: MessageId) -> Result<bool, &'static str> {
-        if self.state.lock().messages.contains_key(&id) {
-            return Ok(true);
-        }
-        let found = match self.tree.message(id) {
-            Ok(found) => found,
-            Err(e) => {
-                tracing::error!(message = %id, error = %e, "index row cannot be read; it will be rebuilt at the next start");
-                self.broken.set(true);
-                return Err("the index cannot be read");
-            }
-        };
-        let Some(row::MessageValue { row, legs, apart }) = found else {
-            return Ok(false);
-        };
-        let own = legs.len().saturating_sub(apart as usize);
-        let stored = Stored {
-            row: true,
-            apart: legs[own..].iter().map(|leg| leg.number).collect(),
-        };
-        let entry = Entry::new(row, legs, stored, false);
-        self.state.lock().put_back(id, entry);
-        Ok(true)
-    }
-
-    /// Brings messages into memory; says whether any came.
-    pub(crate) fn load_all(&self, mut ids: Vec<MessageId>) -> bool {
-        ids.sort_unstable();
-        ids.dedup();
-        let came = |id: &MessageId| usize::from(self.load(*id));
-        ids.iter().map(came).sum::<usize>() > 0
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use envelope::{Claim, Host, Lease, LegId, MessageId, Timestamp};
+use envelope::{Claim, Lease, LegId, MessageId, Timestamp};
 
 use crate::index::entry::{Entry, LegEntry};
 use crate::index::state::{State, leg_of};
@@ -63,27 +63,19 @@ impl State {
     /// The legs that `want` is about, in order, each with the number of its host in it.
     fn wanted(&self, want: &Want, now: Timestamp) -> Vec<(usize, LegId)> {
         let mut wanted = Vec::new();
-        for (n, host) in self.hosts_wanted(want, now).iter().enumerate() {
-            let most = want.per_host.min(want.max - wanted.len());
-            let legs = self.window.due_legs(host, now).take(most);
-            wanted.extend(legs.map(|id| (n, id)));
+        let any = want.only.is_none();
+        let due = any.then(|| self.window.due_hosts(now));
+        let hosts = want.only.iter().chain(due.into_iter().flatten());
+        let hosts = hosts.filter(|host| !want.exclude.contains(*host));
+        for (n, host) in hosts.enumerate() {
             if wanted.len() >= want.max {
                 break;
             }
+            let most = want.per_host.min(want.max - wanted.len());
+            let legs = self.window.due_legs(host, now).take(most);
+            wanted.extend(legs.map(|id| (n, id)));
         }
         wanted
-    }
-
-    fn hosts_wanted(&self, want: &Want, now: Timestamp) -> Vec<Host> {
-        match &want.only {
-            Some(host) if want.exclude.contains(host) => Vec::new(),
-            Some(host) => vec![host.clone()],
-            None => {
-                let due = self.window.due_hosts(now);
-                let wanted = due.filter(|host| !want.exclude.contains(*host));
-                wanted.take(want.max).cloned().collect()
-            }
-        }
     }
 
     /// Leases what is due and in memory.

@@ -2,11 +2,9 @@
 //!
 //! `state` is the part in memory (all that changed lately, all that is leased), `window` the order of all legs by due
 //! time, `lease` who works on what, `tree` the rest in sled (`row`: what it says of a message), `keeper` the thread that
-//! moves messages between the two, `query` the operator's questions and actions, `compact` the giving back of log
-//! segments, `renew` a fresh
-//! sled in the old one's place, `spent` which of
-//! them need not be read for that, `settling` the legs that nobody may change for a moment, `damage` what becomes of a message that cannot be
-//! read.
+//! moves messages between the two (`load`: the way back), `query` the operator's questions and actions, `compact` the
+//! giving back of log segments, `spent` which of them need not be read for that, `renew` a fresh sled in the old one's
+//! place, `settling` the legs that nobody may change for a moment, `damage` what becomes of a message that cannot be read.
 //!
 //! The rule that keeps it simple: a message is either in memory, and then sled's rows of it count for nothing, or not,
 //! and then they are the truth. Only the keeper moves one across.
@@ -16,6 +14,7 @@ pub(crate) mod damage;
 pub(crate) mod entry;
 pub(crate) mod keeper;
 pub(crate) mod lease;
+pub(crate) mod load;
 pub(crate) mod query;
 pub(crate) mod renew;
 pub(crate) mod row;
