@@ -13,12 +13,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bounce::Kind;
+use bounce::{Kind, Redactor};
 use bytes::Bytes;
 use delivery::{BodyError, SiteEvent, Want, Work};
-use envelope::{
-    Claim, Diagnosis, Domain, Host, Lease, Leg, Mailbox, MessageId, Outcome, Timestamp,
-};
+use envelope::{Claim, Diagnosis, Domain, Host, Lease, Mailbox, MessageId, Outcome, Timestamp};
 use queue::{BodyReader, Dsn, Error, IdSource, OpenError, Overdue, Schedule, Spool, Update, Why};
 
 use crate::log::{Attempt, Event, Log, now};
@@ -80,39 +78,12 @@ impl<S: Spool> Work for Desk<S> {
         }
     }
 
-    async fn settle(&self, claim: Claim, outcome: Outcome) {
-        let now = now();
-        let leg = attempt(&claim, claim.attempts + 1, now);
-        let lease = claim.lease.clone();
-        let result = match outcome {
-            Outcome::Delivered(diagnosis) => {
-                let dsn = self.relayed_notice(&claim, &diagnosis, now).await;
-                self.log.write(Event::Delivered { leg, diagnosis });
-                self.complete_delivered(claim.lease, dsn).await
-            }
-            Outcome::Deferred(diagnosis) => {
-                let next = self.next_due(&claim, now);
-                let update = Update {
-                    attempts: claim.attempts + 1,
-                    warned: claim.warned,
-                    last: in_words(&diagnosis),
-                    dsn: None,
-                };
-                self.log.write(Event::Deferred {
-                    leg,
-                    diagnosis,
-                    next,
-                });
-                self.spool.reschedule(claim.lease, next, update).await
-            }
-            Outcome::Failed(diagnosis) => {
-                let failed = diagnosis.clone();
-                self.log.write(Event::Failed { leg, diagnosis });
-                let dsn = self.notice(Kind::Failed, &claim, &failed, now).await;
-                self.spool.complete(claim.lease, dsn).await
-            }
-        };
-        self.report(lease, result).await;
+    async fn settle(&self, attempt: &[Claim], outcomes: Vec<Outcome>) {
+        let others =
+            (attempt.len() > 1).then(|| Redactor::new(attempt.iter().map(|claim| &claim.leg)));
+        for (claim, outcome) in attempt.iter().zip(outcomes) {
+            self.settle_leg(claim, outcome, others.as_ref()).await;
+        }
     }
 
     async fn release(&self, claims: Vec<Claim>) {
@@ -170,6 +141,46 @@ impl<R: BodyReader> delivery::Body for Body<R> {
 }
 
 impl<S: Spool> Desk<S> {
+    /// `others`: the legs tried together with this one, whose targets its sender is not to learn from a reply to all of them.
+    async fn settle_leg(&self, claim: &Claim, outcome: Outcome, others: Option<&Redactor>) {
+        let now = now();
+        let leg = attempt(claim, claim.attempts + 1, now);
+        let lease = claim.lease.clone();
+        let told = |diagnosis: &Diagnosis| match others {
+            Some(others) => others.diagnosis(diagnosis),
+            None => diagnosis.clone(),
+        };
+        let result = match outcome {
+            Outcome::Delivered(diagnosis) => {
+                let dsn = self.relayed_notice(claim, &diagnosis, told, now).await;
+                self.log.write(Event::Delivered { leg, diagnosis });
+                self.complete_delivered(lease.clone(), dsn).await
+            }
+            Outcome::Deferred(diagnosis) => {
+                let next = self.next_due(claim, now);
+                let update = Update {
+                    attempts: claim.attempts + 1,
+                    warned: claim.warned,
+                    last: in_words(&told(&diagnosis)),
+                    dsn: None,
+                };
+                self.log.write(Event::Deferred {
+                    leg,
+                    diagnosis,
+                    next,
+                });
+                self.spool.reschedule(lease.clone(), next, update).await
+            }
+            Outcome::Failed(diagnosis) => {
+                let told = told(&diagnosis);
+                self.log.write(Event::Failed { leg, diagnosis });
+                let dsn = self.notice(Kind::Failed, claim, &told, now).await;
+                self.spool.complete(lease.clone(), dsn).await
+            }
+        };
+        self.report(lease, result).await;
+    }
+
     /// Sees to some of the legs whose time is over or whose sender waits for word; says whether there may be more.
     /// Not to all at once: when a hundred thousand legs come to their time together, other mail must not wait for that.
     async fn tell_overdue(&self) -> bool {
@@ -200,8 +211,7 @@ impl<S: Spool> Desk<S> {
             .get()
             .and_then(|trouble| trouble(claim.leg.target.host()));
         let words = trouble.as_ref().map_or_else(|| last.clone(), in_words);
-        let words = for_sender(&words, &claim.leg);
-        let diagnosis = overdue_diagnosis(why, words, now.since(claim.message.arrived));
+        let diagnosis = overdue_diagnosis(why, &words, now.since(claim.message.arrived));
         if why == Why::Warn {
             let dsn = self.notice(Kind::Delayed, &claim, &diagnosis, now).await;
             let update = Update {
@@ -282,16 +292,6 @@ fn in_words(diagnosis: &Diagnosis) -> String {
         Some(reply) if diagnosis.text.is_empty() => format!("{host}{reply}"),
         Some(reply) => format!("{host}{}: {reply}", diagnosis.text),
         None => format!("{host}{}", diagnosis.text),
-    }
-}
-
-/// What [`in_words`] made, less the host where that would tell the sender where a forward goes.
-fn for_sender<'a>(words: &'a str, leg: &Leg) -> &'a str {
-    match words.split_once("]:") {
-        Some((host, rest)) if leg.target != leg.recipient && !host.contains(' ') => {
-            rest.split_once(": ").map_or("", |(_port, words)| words)
-        }
-        _ => words,
     }
 }
 

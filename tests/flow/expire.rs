@@ -42,17 +42,27 @@ async fn neither_notice_shows_where_the_forward_goes() {
     let busy = "rcpt: 450 4.2.1 mailbox of secret.box is busy";
     let _busy = net.sink("private.test", busy).await;
     net.publish("closed.test", net.address());
+    net.dns
+        .add("lost.test MX 10 mx.provider.test\nmx.provider.test SERVFAIL");
     let origin = net.sink("sender.test", "").await;
-    let forwards = "alice@example.test secret.box@private.test, secret.box@closed.test\n";
+    let forwards = "alice@example.test secret.box@private.test, secret.box@closed.test, \
+                    secret.box@lost.test\n";
     let relay = relay(&net, forwards)
         .set("queue.warn_after", "\"1s\"")
         .set("queue.expire", "\"4s\"")
         .start()
         .await;
     origin_sends(&relay, "alice@example.test", "one").await;
-    for _ in 0..4 {
+    for _ in 0..6 {
         let notice = origin.message().await.text();
-        for private in ["secret.box", "private.test", "closed.test", "[127."] {
+        for private in [
+            "secret.box",
+            "private.test",
+            "closed.test",
+            "lost.test",
+            "provider.test",
+            "[127.",
+        ] {
             let (_, words) = notice
                 .split_once("This is the mail system")
                 .unwrap_or_default();

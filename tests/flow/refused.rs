@@ -42,3 +42,20 @@ async fn dsn_names_the_recipient_and_hides_the_target() {
         .await;
     relay.wait_for("delivered target=origin@sender.test").await;
 }
+
+#[tokio::test]
+async fn a_reply_to_all_targets_names_none_of_them() {
+    let net = Net::new().await;
+    let script = "dot: 550 5.7.1 first.box@private.test and second.box of mx.private.test: refused";
+    let _target = net.sink("private.test", script).await;
+    let origin = net.sink("sender.test", "").await;
+    let forwards = "alice@example.test first.box@private.test, second.box@private.test\n";
+    let relay = relay(&net, forwards).start().await;
+    origin_sends(&relay, "alice@example.test", "one").await;
+    relay.wait_for_count(2, "failed status=5.7.1").await;
+    let text = origin.message().await.text();
+    assert!(
+        !text.contains(".box") && !text.contains("private.test"),
+        "{text}"
+    );
+}

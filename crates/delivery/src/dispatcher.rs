@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dns::Resolver;
-use envelope::{Claim, Diagnosis, Host, Outcome, Timestamp};
+use envelope::{Claim, Diagnosis, EnhancedStatus, Host, Outcome, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::caught::caught;
 use crate::lane::Lane;
 use crate::parcel::Parcel;
 use crate::plan::Planner;
@@ -165,10 +166,14 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let site = tokio::select! {
-                site = this.reacher.planner().site(&host) => site,
+                site = caught(this.reacher.planner().site(&host)) => site,
                 // What waits for it has been released by whoever stopped.
                 () = this.stopping.cancelled() => return,
             };
+            let site = site.unwrap_or_else(|_| {
+                tracing::error!(%host, "{BUG}");
+                Err(Outcome::Deferred(internal_error()))
+            });
             match site {
                 Ok(key) => {
                     let todo = this.sites.lock().resolved(host, key, Instant::now());
@@ -176,21 +181,21 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
                 }
                 Err(outcome) => {
                     let claims = this.sites.lock().unresolved(&host);
-                    let outcomes = vec![outcome; claims.len()];
-                    this.settle(claims, outcomes).await;
+                    for attempt in claims.chunk_by(|a, b| a.message.id == b.message.id) {
+                        this.settle(attempt, vec![outcome.clone(); attempt.len()])
+                            .await;
+                    }
                     this.changed.notify_one();
                 }
             }
         });
     }
 
-    /// Ends attempts: one outcome a leg, in order.
-    pub(crate) async fn settle(&self, claims: Vec<Claim>, outcomes: Vec<Outcome>) {
-        let legs = claims.len();
+    /// Ends an attempt: one outcome a leg, in order.
+    pub(crate) async fn settle(&self, attempt: &[Claim], outcomes: Vec<Outcome>) {
+        let legs = attempt.len();
         assert_eq!(legs, outcomes.len(), "every leg has exactly one outcome");
-        for (claim, outcome) in claims.into_iter().zip(outcomes) {
-            self.work.settle(claim, outcome).await;
-        }
+        self.work.settle(attempt, outcomes).await;
         if legs > 0 && self.sites.lock().finished(legs) {
             self.changed.notify_one();
         }
@@ -252,8 +257,9 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         lease_left(parcel).min(self.settings.attempt_timeout)
     }
 
-    pub(crate) fn idle_ended(&self, id: SiteId) {
-        self.sites.lock().idle_ended(id);
+    /// Counts a lane that was told [`Next::Idle`] as idle until this is dropped, in whatever way.
+    pub(crate) fn idle(&self, id: SiteId) -> impl Drop + use<'_, W, R> {
+        Idle(&self.sites, id)
     }
 
     pub(crate) async fn connected(self: &Arc<Self>, id: SiteId) {
@@ -293,6 +299,20 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
     }
 }
 
+/// See [`Dispatcher::idle`].
+struct Idle<'a>(&'a Mutex<Sites>, SiteId);
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.0.lock().idle_ended(self.1);
+    }
+}
+
+/// The reason for an attempt that a bug of ours broke off (RFC 3463 §3.4: mail system status in general).
+pub(crate) fn internal_error() -> Diagnosis {
+    Diagnosis::local(EnhancedStatus::transient(3, 0), "internal error")
+}
+
 /// How long the first of the parcel's leases lasts, by the wall clock, in which leases are written.
 fn lease_left(parcel: &Parcel) -> Duration {
     let since_epoch = SystemTime::now()
@@ -303,6 +323,9 @@ fn lease_left(parcel: &Parcel) -> Duration {
     parcel.lease_end().since(now)
 }
 
+/// What operators are told to do about a panic.
+pub(crate) const BUG: &str = "a bug of Onward broke an attempt off; the mail is kept and tried again. Please report the \
+                              panic message on standard error";
 /// How often what nobody asks for any more is forgotten, and the longest wait.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// A leg with less of its lease left is not begun.

@@ -15,8 +15,9 @@ use dns::Resolver;
 use envelope::{Diagnosis, EnhancedStatus, Outcome};
 use tokio::time::{Instant, sleep_until};
 
+use crate::caught::caught;
 use crate::connection::{Connection, Delivery};
-use crate::dispatcher::Dispatcher;
+use crate::dispatcher::{BUG, Dispatcher, internal_error};
 use crate::parcel::Parcel;
 use crate::reach::Reached;
 use crate::sites::{LaneSite, Next, SiteId};
@@ -27,6 +28,23 @@ pub(crate) struct Lane<W, R> {
     dispatcher: Arc<Dispatcher<W, R>>,
     id: SiteId,
     site: LaneSite,
+}
+
+/// How far a lane is. Kept beside its work, so that after a panic there it is known what is left to be done.
+#[derive(Debug, Default)]
+struct Standing {
+    /// What the site counts it as.
+    stage: Stage,
+    /// The legs that it works on.
+    parcel: Option<Parcel>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Stage {
+    #[default]
+    Connecting,
+    Open,
+    Ended,
 }
 
 /// What became of a connection over a parcel.
@@ -49,33 +67,61 @@ impl<W: Work, R: Resolver> Lane<W, R> {
 
     /// Runs to the end. The site already counts this lane as connecting.
     pub(crate) async fn run(self) {
-        let Some(parcel) = self.dispatcher.first_parcel(self.id).await else {
-            return self.dispatcher.connect_ended(self.id).await;
-        };
-        match self.reach(&parcel, None).await {
-            Some(Reached::Connected(connection)) => {
-                self.dispatcher.connected(self.id).await;
-                self.work(connection, parcel).await;
-                self.dispatcher.closed(self.id).await;
-            }
-            Some(Reached::Nobody(reason)) => {
-                // The site first, so that nothing more is claimed for it.
-                let failed = self
-                    .dispatcher
-                    .connect_failed(self.id, parcel, reason.clone());
-                if let Some(parcel) = failed.await {
-                    self.settle_all(parcel, &Outcome::Deferred(reason)).await;
-                }
-            }
-            Some(Reached::Refused(outcome)) => {
-                self.settle_all(parcel, &outcome).await;
-                self.dispatcher.connect_ended(self.id).await;
-            }
-            None => {
-                self.dispatcher.give_back(parcel.into_claims()).await;
-                self.dispatcher.connect_ended(self.id).await;
-            }
+        let mut standing = Standing::default();
+        if caught(self.serve(&mut standing)).await.is_err() {
+            self.clean_up(standing).await;
         }
+    }
+
+    async fn serve(&self, standing: &mut Standing) {
+        let Some(parcel) = self.dispatcher.first_parcel(self.id).await else {
+            return self.end(standing).await;
+        };
+        let parcel = standing.parcel.insert(parcel);
+        match self.reach(parcel, None).await {
+            Some(Reached::Connected(connection)) => {
+                standing.stage = Stage::Open;
+                self.dispatcher.connected(self.id).await;
+                self.work(connection, standing).await;
+            }
+            Some(Reached::Nobody(reason)) => return self.nobody(reason, standing).await,
+            Some(Reached::Refused(outcome)) => self.settle_all(standing, &outcome).await,
+            None => self.give_back(standing).await,
+        }
+        self.end(standing).await;
+    }
+
+    /// No host of the site gives us a connection.
+    async fn nobody(&self, reason: Diagnosis, standing: &mut Standing) {
+        let Some(parcel) = standing.parcel.take() else {
+            unreachable!("a connection was wanted for a parcel")
+        };
+        standing.stage = Stage::Ended;
+        // The site first, so that nothing more is claimed for it.
+        let failed = self
+            .dispatcher
+            .connect_failed(self.id, parcel, reason.clone());
+        standing.parcel = failed.await;
+        self.settle_all(standing, &Outcome::Deferred(reason)).await;
+    }
+
+    /// Tells the site that this lane is no more.
+    async fn end(&self, standing: &mut Standing) {
+        match std::mem::replace(&mut standing.stage, Stage::Ended) {
+            Stage::Connecting => self.dispatcher.connect_ended(self.id).await,
+            Stage::Open => self.dispatcher.closed(self.id).await,
+            Stage::Ended => {}
+        }
+    }
+
+    /// After a panic: it costs the connection, and the legs in hand this attempt.
+    async fn clean_up(&self, mut standing: Standing) {
+        self.end(&mut standing).await;
+        let message = standing.parcel.as_ref().map(|p| p.first().message.id);
+        let message = message.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        tracing::error!(id = message, site = %self.site.key, "{BUG}");
+        let deferred = Outcome::Deferred(internal_error());
+        self.settle_all(&mut standing, &deferred).await;
     }
 
     /// A connection for the parcel; `None` when all is ending.
@@ -95,31 +141,32 @@ impl<W: Work, R: Resolver> Lane<W, R> {
     }
 
     /// Parcel after parcel, until there is no more work, or no more connection.
-    async fn work(&self, mut connection: Box<Connection>, mut parcel: Parcel) {
-        loop {
+    async fn work(&self, mut connection: Box<Connection>, standing: &mut Standing) {
+        while let Some(parcel) = &mut standing.parcel {
             if let Some(rest) = parcel.split(connection.capabilities()) {
                 self.dispatcher.put_back(self.id, rest).await;
             }
-            if self.deliver(&mut connection, parcel).await == After::Gone {
+            if self.deliver(&mut connection, standing).await == After::Gone {
                 return;
             }
             if connection.transactions() >= self.dispatcher.settings.messages_per_connection as u64
             {
-                return connection.quit().await;
+                break;
             }
             let Some(next) = self.next(&mut connection).await else {
-                return connection.quit().await;
+                break;
             };
-            parcel = next;
+            let next = standing.parcel.insert(next);
             let anyway = self.dispatcher.settings.eight_bit_anyway;
-            if parcel.is_beyond(connection.capabilities(), anyway) {
-                connection = match self.reach(&parcel, Some(connection)).await {
+            if next.is_beyond(connection.capabilities(), anyway) {
+                connection = match self.reach(next, Some(connection)).await {
                     Some(Reached::Connected(better)) => better,
                     // Ending, or out of time: the leg was not tried.
-                    _ => return self.dispatcher.give_back(parcel.into_claims()).await,
+                    _ => return self.give_back(standing).await,
                 };
             }
         }
+        connection.quit().await;
     }
 
     /// The next parcel, when there is one before the connection has been idle for too long.
@@ -134,6 +181,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
                 Next::Close => return None,
                 Next::Idle => {}
             }
+            let idle = self.dispatcher.idle(self.id);
             let stays = tokio::select! {
                 () = woken => true,
                 () = connection.closed_by_peer() => false,
@@ -141,33 +189,37 @@ impl<W: Work, R: Resolver> Lane<W, R> {
                 () = self.dispatcher.stopping.cancelled() => false,
                 () = sleep_until(until) => false,
             };
-            self.dispatcher.idle_ended(self.id);
+            drop(idle);
             if !stays {
                 return None;
             }
         }
     }
 
-    async fn deliver(&self, connection: &mut Connection, parcel: Parcel) -> After {
+    /// Tries the parcel in hand, which is settled or gone back afterwards.
+    async fn deliver(&self, connection: &mut Connection, standing: &mut Standing) -> After {
+        let Some(parcel) = &standing.parcel else {
+            unreachable!("called with a parcel")
+        };
         let body = match self.dispatcher.work.open(parcel.first().message.id).await {
             Ok(body) => body,
             Err(error) => {
-                self.settle_all(parcel, &without_body(&error)).await;
+                self.settle_all(standing, &without_body(&error)).await;
                 return After::Ready;
             }
         };
-        let trace = parcel.first().leg.trace.clone();
-        let until = Instant::now() + self.dispatcher.time_for(&parcel);
+        let trace = &parcel.first().leg.trace;
+        let until = Instant::now() + self.dispatcher.time_for(parcel);
         let delivery = tokio::select! {
-            delivery = connection.deliver(parcel.transaction(), &trace, body) => delivery,
+            delivery = connection.deliver(parcel.transaction(), trace, body) => delivery,
             () = sleep_until(until) => {
                 let late = Diagnosis::local(TOO_LONG, "not done within the time for an attempt");
-                self.settle_all(parcel, &Outcome::Deferred(late)).await;
+                self.settle_all(standing, &Outcome::Deferred(late)).await;
                 return After::Gone;
             }
             // The peer may have it already, and will then get it twice; there is no telling.
             () = self.dispatcher.killed.cancelled() => {
-                self.dispatcher.give_back(parcel.into_claims()).await;
+                self.give_back(standing).await;
                 return After::Gone;
             }
         };
@@ -175,27 +227,40 @@ impl<W: Work, R: Resolver> Lane<W, R> {
             Delivery::Ready(outcomes) => (outcomes, After::Ready),
             Delivery::Closed(outcomes) => (outcomes, After::Gone),
             Delivery::Stale => {
-                self.dispatcher.put_back(self.id, parcel).await;
+                if let Some(parcel) = standing.parcel.take() {
+                    self.dispatcher.put_back(self.id, parcel).await;
+                }
                 return After::Gone;
             }
         };
         // A peer that closes after each message works too.
         let took = |outcome: &Outcome| matches!(outcome, Outcome::Delivered(_));
         let worked = after == After::Ready || outcomes.iter().any(took);
-        self.settle(parcel, outcomes).await;
+        self.settle(standing, outcomes).await;
         if worked {
             self.dispatcher.worked(self.id).await;
         }
         after
     }
 
-    async fn settle_all(&self, parcel: Parcel, outcome: &Outcome) {
-        let outcomes = vec![outcome.clone(); parcel.len()];
-        self.settle(parcel, outcomes).await;
+    /// Gives the legs in hand back untried.
+    async fn give_back(&self, standing: &mut Standing) {
+        if let Some(parcel) = standing.parcel.take() {
+            self.dispatcher.give_back(parcel.into_claims()).await;
+        }
     }
 
-    async fn settle(&self, parcel: Parcel, outcomes: Vec<Outcome>) {
-        self.dispatcher.settle(parcel.into_claims(), outcomes).await;
+    /// Ends the attempt at the legs in hand, if there are any, with one outcome for all.
+    async fn settle_all(&self, standing: &mut Standing, outcome: &Outcome) {
+        let legs = standing.parcel.as_ref().map_or(0, Parcel::len);
+        self.settle(standing, vec![outcome.clone(); legs]).await;
+    }
+
+    async fn settle(&self, standing: &mut Standing, outcomes: Vec<Outcome>) {
+        if let Some(parcel) = &standing.parcel {
+            self.dispatcher.settle(parcel.claims(), outcomes).await;
+        }
+        standing.parcel = None;
     }
 }
 

@@ -12,6 +12,7 @@
 //!
 //! It knows nothing of the queue, of retry times, of bounces or of the log: those are on the other side of [`Work`].
 
+mod caught;
 mod connection;
 mod dispatcher;
 mod health;

@@ -3,6 +3,7 @@
 //! It does *not* look anything up (`plan`) and remembers nothing.
 
 use std::cmp::min;
+use std::fmt;
 use std::net::IpAddr;
 
 use envelope::{Diagnosis, Domain, EnhancedStatus, Outcome};
@@ -59,17 +60,26 @@ pub(crate) fn select(
                 addresses: in_turn(addresses),
             }),
             Err(dns::Error::Trouble(reason)) => {
-                let text = || format!("cannot look up {}: {reason}", candidate.name);
-                trouble.get_or_insert_with(text);
+                trouble.get_or_insert_with(|| host_trouble(&candidate.name, &reason));
             }
             Ok(_) | Err(_) => {}
         }
     }
     match (hosts.is_empty(), trouble) {
         (false, _) => Ok(hosts),
-        (true, Some(text)) => Err(Outcome::Deferred(Diagnosis::local(DNS_TROUBLE, text))),
+        (true, Some(outcome)) => Err(outcome),
         (true, None) => Err(no_address()),
     }
+}
+
+/// What is said of mail whose host cannot be looked up. The name is not in the text, but where hosts are named: a sender
+/// may not be told where a forward goes.
+pub(crate) fn host_trouble(name: &Domain, reason: &dyn fmt::Display) -> Outcome {
+    let text = format!("cannot look up the host for its mail: {reason}");
+    Outcome::Deferred(Diagnosis {
+        host: Some(name.to_string()),
+        ..Diagnosis::local(DNS_TROUBLE, text)
+    })
 }
 
 /// What is said of mail that would come back to us.
@@ -158,11 +168,13 @@ mod tests {
                 })
                 .collect::<Vec<_>>()
                 .join("; "),
-            Err(outcome) => format!(
-                "{} {}",
-                outcome.diagnosis().status,
-                outcome.diagnosis().text
-            ),
+            Err(outcome) => {
+                let Diagnosis {
+                    status, text, host, ..
+                } = outcome.diagnosis();
+                let host = host.as_ref().map(|host| format!("{host}: "));
+                format!("{status} {}{text}", host.unwrap_or_default())
+            }
         }
     }
 
@@ -216,7 +228,7 @@ mod tests {
         );
         check(
             &["5 a.test servfail", "10 us.test 192.0.2.2"],
-            "4.4.3 cannot look up a.test: SERVFAIL",
+            "4.4.3 a.test: cannot look up the host for its mail: SERVFAIL",
         );
     }
 
@@ -232,7 +244,7 @@ mod tests {
         );
         check(
             &["10 a.test servfail", "20 b.test nxdomain"],
-            "4.4.3 cannot look up a.test: SERVFAIL",
+            "4.4.3 a.test: cannot look up the host for its mail: SERVFAIL",
         );
         let nowhere = "5.4.4 no host for its mail has an address";
         check(&["10 a.test nxdomain"], nowhere);

@@ -41,6 +41,10 @@ impl Parcel {
         self.0.len()
     }
 
+    pub(crate) fn claims(&self) -> &[Claim] {
+        &self.0
+    }
+
     pub(crate) fn into_claims(self) -> Vec<Claim> {
         self.0
     }

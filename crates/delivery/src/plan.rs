@@ -140,10 +140,8 @@ impl<R: Resolver> Planner<R> {
             HopHost::Name(name) => name,
         };
         // A route whose host has no address is a mistake of ours: mail waits for its repair.
-        let addresses = self.resolver.addresses(name).await.map_err(|error| {
-            let text = format!("cannot look up the route's host {name}: {error}");
-            Outcome::Deferred(Diagnosis::local(DNS_TROUBLE, text))
-        })?;
+        let addresses = self.resolver.addresses(name).await;
+        let addresses = addresses.map_err(|error| mx::host_trouble(name, &error))?;
         let candidate = Candidate {
             preference: 0,
             name: name.clone(),
@@ -318,7 +316,7 @@ mod tests {
             ("named.test", "[2001:db8::1]:25 203.0.113.1:25"),
             (
                 "wrong.test",
-                "4.4.3 cannot look up the route's host nope.test: no such domain",
+                "4.4.3 cannot look up the host for its mail: no such domain",
             ),
             ("filter.test", "127.0.0.5:10025"),
             ("link.test", "5.4.4 no host for its mail has an address"),

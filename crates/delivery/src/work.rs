@@ -23,8 +23,11 @@ pub trait Work: Send + Sync + 'static {
     /// The body of a message, our Received header included, a leg's own `trace` not.
     fn open(&self, id: MessageId) -> impl Future<Output = Result<Self::Body, BodyError>> + Send;
 
-    /// An attempt is over. Delivered or failed ends the leg; deferred: this side computes when it is due again.
-    fn settle(&self, claim: Claim, outcome: Outcome) -> impl Future<Output = ()> + Send;
+    /// An attempt at these legs together is over: one outcome a leg, in order. Delivered or failed ends the leg;
+    /// deferred: this side computes when it is due again.
+    ///
+    /// When it panics the same legs are settled again, as deferred: those that it had seen to already are to be left alone.
+    fn settle(&self, attempt: &[Claim], outcomes: Vec<Outcome>) -> impl Future<Output = ()> + Send;
 
     /// These were not tried: due again at once, as if they had never been claimed.
     fn release(&self, claims: Vec<Claim>) -> impl Future<Output = ()> + Send;

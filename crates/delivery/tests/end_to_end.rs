@@ -10,11 +10,12 @@ mod support;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use delivery::SiteEvent;
-use dns::Fixed;
+use dns::{Fixed, Mx, Resolver};
+use envelope::Domain;
 use support::server::{Script, Server, Tls};
 use support::work::Mail;
 use support::{Relay, resolver, settings};
@@ -660,7 +661,7 @@ async fn many_domains_at_many_sites_on_many_threads() {
     }
     for domain in 0..60 {
         let server = &servers[domain % servers.len()];
-        let exchange: envelope::Domain = format!("mx{}.test", domain % 6).parse().unwrap();
+        let exchange: Domain = format!("mx{}.test", domain % 6).parse().unwrap();
         resolver = resolver.with_mx(
             format!("d{domain}.test").parse().unwrap(),
             1,
@@ -704,4 +705,59 @@ fn certificate() -> Arc<rustls::ServerConfig> {
         .with_single_cert(vec![made.cert.der().clone()], key.into())
         .unwrap();
     Arc::new(config)
+}
+
+/// A bug in the middle of an attempt: it costs that attempt, and the next message goes.
+async fn check_broken(call: &'static str) {
+    let server = Server::start(Script::default()).await;
+    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    relay.work.break_next(call);
+    relay.work.add(&Mail::default());
+    let broken = "a@to.test: deferred 4.3.0 internal error";
+    assert_eq!(relay.work.outcomes(1).await, [broken], "{call}");
+    relay.work.add(&Mail::default());
+    let outcomes = relay.work.outcomes(2).await;
+    let delivered = "a@to.test: delivered 2.0.0 | 250 2.0.0 taken";
+    assert_eq!(outcomes[1], delivered, "{call}");
+    // An idle connection was not left behind either.
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_costs_its_attempt_only() {
+    check_broken("open").await;
+    check_broken("settle").await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_lookup_defers_what_waited_for_it() {
+    struct Broken(Fixed, AtomicBool);
+    impl Resolver for Broken {
+        async fn mx(&self, domain: &Domain) -> Result<Vec<Mx>, dns::Error> {
+            assert!(
+                !self.1.swap(false, Ordering::Relaxed),
+                "as the test wants it"
+            );
+            self.0.mx(domain).await
+        }
+        async fn addresses(&self, host: &Domain) -> Result<Vec<IpAddr>, dns::Error> {
+            self.0.addresses(host).await
+        }
+        async fn txt(&self, _: &Domain) -> Result<Vec<Vec<u8>>, dns::Error> {
+            unreachable!("delivery asks for none")
+        }
+        async fn names(&self, _: IpAddr) -> Result<Vec<Domain>, dns::Error> {
+            unreachable!("delivery asks for none")
+        }
+    }
+    let server = Server::start(Script::default()).await;
+    let resolver = Broken(resolver(&[server.address]), AtomicBool::new(true));
+    let relay = Relay::start(settings(server.address.port()), resolver);
+    relay.work.add(&Mail::default());
+    let broken = "a@to.test: deferred 4.3.0 internal error";
+    assert_eq!(relay.work.outcomes(1).await, [broken]);
+    relay.work.add(&Mail::default());
+    let outcomes = relay.work.outcomes(2).await;
+    assert!(outcomes[1].contains("delivered"), "{outcomes:?}");
+    relay.stop().await;
 }

@@ -23,7 +23,8 @@ pub struct Diagnosis {
     pub text: String,
     /// The peer's reply, when one was read.
     pub reply: Option<Reply>,
-    /// The host that was talked to, `name[address]:port`, when there was one.
+    /// The host that was talked to, `name[address]:port`; its name alone when it could not be looked up. Not in `text`: a
+    /// sender may not be told where a forward goes.
     pub host: Option<String>,
     /// Whether the next hop has taken over the DSN request (RFC 3461 §5.2.2).
     pub dsn_relayed: bool,

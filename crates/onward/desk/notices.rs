@@ -19,12 +19,14 @@ impl<S: Spool> Desk<S> {
         &self,
         claim: &Claim,
         diagnosis: &Diagnosis,
+        told: impl Fn(&Diagnosis) -> Diagnosis,
         now: Timestamp,
     ) -> Option<Dsn> {
         if diagnosis.dsn_relayed || !bounce::wants(Kind::Relayed, &claim.leg) {
             return None;
         }
-        self.notice(Kind::Relayed, claim, diagnosis, now).await
+        self.notice(Kind::Relayed, claim, &told(diagnosis), now)
+            .await
     }
 
     /// A notice to the sender of a queued message.
@@ -146,23 +148,34 @@ fn to_queue(id: MessageId, composed: bounce::Composed, now: Timestamp) -> Dsn {
     }
 }
 
-/// RFC 3463 §3.5: X.4.7 is "delivery time expired".
+/// RFC 3463 §3.5: X.4.7 is "delivery time expired". `last` is as [`in_words`](super::in_words) makes it.
 pub(super) fn overdue_diagnosis(why: Why, last: &str, age: Duration) -> Diagnosis {
-    let last = if last.is_empty() {
-        "no attempt was made"
-    } else {
-        last
+    let (host, last) = match split_host(last) {
+        (host, "") => (host, "no attempt was made"),
+        split => split,
     };
     let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
-    match why {
-        Why::Warn | Why::Expired => Diagnosis::local(
+    let (status, text) = match why {
+        Why::Warn | Why::Expired => (
             EnhancedStatus::transient(4, 7),
             format!("not delivered for {age}; last attempt: {last}"),
         ),
-        Why::Bounced => Diagnosis::local(
+        Why::Bounced => (
             EnhancedStatus::permanent(0, 0),
             format!("given up by the postmaster; last attempt: {last}"),
         ),
+    };
+    Diagnosis {
+        host: host.map(str::to_owned),
+        ..Diagnosis::local(status, text)
+    }
+}
+
+/// The host that words begin with, and the rest: whether a sender may be told the host is for `bounce` to say.
+fn split_host(words: &str) -> (Option<&str>, &str) {
+    match words.split_once(": ") {
+        Some((host, rest)) if !host.contains(' ') && host.contains('.') => (Some(host), rest),
+        _ => (None, words),
     }
 }
 
@@ -171,5 +184,42 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Failed => "failed",
         Kind::Delayed => "delayed",
         Kind::Relayed => "relayed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_host;
+
+    #[test]
+    fn hosts_in_words() {
+        for (words, expected) in [
+            (
+                "mx.test[192.0.2.1]:25: while sending RCPT TO: 450 later: x",
+                (
+                    Some("mx.test[192.0.2.1]:25"),
+                    "while sending RCPT TO: 450 later: x",
+                ),
+            ),
+            (
+                "[2001:db8::1.2.3.4]:25: timed out",
+                (Some("[2001:db8::1.2.3.4]:25"), "timed out"),
+            ),
+            (
+                "mx.test: cannot look up the host for its mail: SERVFAIL",
+                (
+                    Some("mx.test"),
+                    "cannot look up the host for its mail: SERVFAIL",
+                ),
+            ),
+            (
+                "cannot look up a.test: SERVFAIL",
+                (None, "cannot look up a.test: SERVFAIL"),
+            ),
+            ("damaged: checksum", (None, "damaged: checksum")),
+            ("", (None, "")),
+        ] {
+            assert_eq!(split_host(words), expected, "{words}");
+        }
     }
 }

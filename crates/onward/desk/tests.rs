@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use envelope::{BodyKind, LegId};
+use envelope::{BodyKind, Leg, LegId};
 use queue::{BodyWriter, LogSpool, Settings};
 use tempfile::TempDir;
 
@@ -89,7 +89,7 @@ impl Fixture {
         let claim = self.claim(now()).await.remove(0);
         let id = claim.lease.leg;
         self.desk.spool.close();
-        self.desk.settle(claim, outcome).await;
+        self.desk.settle(&[claim], vec![outcome]).await;
         id
     }
 }

@@ -8,22 +8,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::{Dispatcher, Settings};
-use dns::Fixed;
+use dns::{Fixed, Resolver};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use work::Memory;
 
 /// A dispatcher at work.
-pub(crate) struct Relay {
+pub(crate) struct Relay<R = Fixed> {
     pub(crate) work: Arc<Memory>,
-    pub(crate) dispatcher: Arc<Dispatcher<Memory, Fixed>>,
+    pub(crate) dispatcher: Arc<Dispatcher<Memory, R>>,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
 }
 
-impl Relay {
-    pub(crate) fn start(settings: Settings, resolver: Fixed) -> Self {
+impl<R: Resolver> Relay<R> {
+    pub(crate) fn start(settings: Settings, resolver: R) -> Self {
         let work = Arc::new(Memory::default());
         let dispatcher = Dispatcher::new(settings, Arc::clone(&work), resolver);
         let shutdown = CancellationToken::new();

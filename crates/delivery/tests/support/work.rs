@@ -27,6 +27,7 @@ pub(crate) struct Memory {
     pub(crate) claims: AtomicUsize,
     pub(crate) released: AtomicUsize,
     messages: AtomicUsize,
+    broken: Mutex<Option<&'static str>>,
 }
 
 pub(crate) struct Pieces(VecDeque<Bytes>);
@@ -99,6 +100,16 @@ impl Memory {
         self.added.notify_one();
     }
 
+    /// From here on, the next call of this name panics, once; `body` is reading one.
+    pub(crate) fn break_next(&self, call: &'static str) {
+        *self.broken.lock().unwrap() = Some(call);
+    }
+
+    fn break_at(&self, call: &str) {
+        let next = self.broken.lock().unwrap().take_if(|next| *next == call);
+        assert!(next.is_none(), "as the test wants it");
+    }
+
     pub(crate) fn lose_bodies(&self) {
         self.bodies.lock().unwrap().clear();
     }
@@ -163,14 +174,19 @@ impl Work for Memory {
     }
 
     async fn open(&self, id: MessageId) -> Result<Pieces, BodyError> {
+        self.break_at("open");
         let bodies = self.bodies.lock().unwrap();
         let pieces = bodies.get(&id).ok_or(BodyError::NotFound)?;
         Ok(Pieces(pieces.iter().cloned().collect()))
     }
 
-    async fn settle(&self, claim: Claim, outcome: Outcome) {
-        let to = claim.leg.target.to_string();
-        self.settled.lock().unwrap().push((to, outcome));
+    async fn settle(&self, attempt: &[Claim], outcomes: Vec<Outcome>) {
+        assert_eq!(attempt.len(), outcomes.len());
+        self.break_at("settle");
+        for (claim, outcome) in attempt.iter().zip(outcomes) {
+            let to = claim.leg.target.to_string();
+            self.settled.lock().unwrap().push((to, outcome));
+        }
         self.changed.notify_waiters();
     }
 
