@@ -97,27 +97,49 @@ impl Bench {
         repeats: usize,
         mut measure: impl FnMut(&Self, System, &P, usize) -> io::Result<Repeat>,
     ) {
+        let cases = points.iter().map(|case| (case.0.label.clone(), case));
+        let cases: Vec<_> = cases.collect();
+        self.in_turn(
+            scenario,
+            &cases,
+            systems,
+            repeats,
+            |bench, system, case, repeat| {
+                let (point, what) = *case;
+                Ok(vec![(point.clone(), measure(bench, system, what, repeat)?)])
+            },
+        );
+    }
+
+    /// As [`Bench::interleave`], for measurements that give figures at several points at once: those that need the same queue, for example.
+    pub(crate) fn in_turn<C>(
+        &mut self,
+        scenario: &str,
+        cases: &[(String, C)],
+        systems: &[System],
+        repeats: usize,
+        mut measure: impl FnMut(&Self, System, &C, usize) -> io::Result<Vec<(Point, Repeat)>>,
+    ) {
         let mut longest: BTreeMap<(usize, usize), Duration> = BTreeMap::new();
         for repeat in 0..repeats {
-            for (at, (point, what)) in points.iter().enumerate() {
+            for (at, (label, case)) in cases.iter().enumerate() {
                 for turn in 0..systems.len() {
                     let system_at = (turn + repeat) % systems.len();
                     let system = systems[system_at];
                     let expected = longest.entry((at, system_at)).or_default();
                     if !self.has_time(*expected) {
+                        let number = repeat + 1;
                         self.note(format!(
-                            "the time limit came in repeat {} of {repeats} of `{scenario}` at {}",
-                            repeat + 1,
-                            point.label
+                            "the time limit came in repeat {number} of {repeats} of `{scenario}`, {label}"
                         ));
                         return;
                     }
                     let begun = Instant::now();
-                    let name = format!("{scenario}: {system}, {}", point.label);
+                    let name = format!("{scenario}: {system}, {label}");
                     self.progress
                         .task(format_args!("{name}, {} of {repeats}", repeat + 1));
-                    let measured = measure(self, system, what, repeat);
-                    self.keep(scenario, system, point, &name, measured);
+                    let measured = measure(self, system, case, repeat);
+                    self.keep(scenario, system, &name, measured);
                     *expected = begun.elapsed().max(*expected);
                 }
             }
@@ -128,20 +150,22 @@ impl Bench {
         &mut self,
         scenario: &str,
         system: System,
-        point: &Point,
         name: &str,
-        measured: io::Result<Repeat>,
+        measured: io::Result<Vec<(Point, Repeat)>>,
     ) {
         match measured {
-            Ok(repeat) => {
-                let figures = Figure::ALL
-                    .into_iter()
-                    .filter_map(|figure| Some((figure, *repeat.figures.get(&figure)?)));
-                let summary = terminal::summary(figures.take(SUMMARY));
-                self.progress.say(format_args!("{name}: {summary}"));
-                self.judge(name, &repeat);
-                self.results
-                    .add(scenario, &system.to_string(), point, repeat);
+            Ok(repeats) => {
+                for (point, repeat) in repeats {
+                    let name = format!("{scenario}: {system}, {}", point.label);
+                    let figures = Figure::ALL
+                        .into_iter()
+                        .filter_map(|figure| Some((figure, *repeat.figures.get(&figure)?)));
+                    let summary = terminal::summary(figures.take(SUMMARY));
+                    self.progress.say(format_args!("{name}: {summary}"));
+                    self.judge(&name, &repeat);
+                    self.results
+                        .add(scenario, &system.to_string(), &point, repeat);
+                }
             }
             Err(error) => {
                 self.failures += 1;

@@ -147,21 +147,21 @@ impl Stand {
         Ok(())
     }
 
-    /// Sends a load and waits until all of it has arrived or `patience` is over.
+    /// Sends a load and waits until all of it has arrived or `patience`, asked after the last answer, is over.
     ///
     /// # Errors
     /// When the load cannot run, or the system takes nothing at all.
     pub(crate) fn measure(
         &self,
         load: &Load,
-        patience: Duration,
+        patience: impl FnOnce() -> Duration,
         progress: &Progress,
     ) -> io::Result<Measured> {
         let running = self.running()?;
         let before = running.cost()?;
         let sink_before = self.sink.cpu();
         let sent = send(load, progress)?;
-        self.sink.wait_for(&sent, patience);
+        self.sink.wait_for(&sent, patience());
         let after = running.cost()?;
         let received = self.sink.report(&sent);
         let tools_cpu = sent.cpu + self.sink.cpu().saturating_sub(sink_before);

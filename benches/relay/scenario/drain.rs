@@ -1,5 +1,139 @@
-//! Scenario drain.
+//! Scenario 5: the backlog drain. 300,000 messages wait while the destination refuses connections; then it comes back.
+//!
+//! The relay rate is measured first, on a stand of its own, in the same repeat. When the destination is back, the system's own command for it
+//! makes all mail due (`onward queue retry --all`, `postqueue -f`, …), so that what is measured is the drain and not the pause before it.
+//! The time runs from the moment before that command.
 
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::relay::{closed_loop, warm_up};
+use super::{PATIENCE, USUAL_CONNECTIONS, percent, relays, usual_load, value};
+use crate::load::Sent;
+use crate::report::figure::{Figure, Unit};
+use crate::report::goal::{Bound, Goal};
+use crate::report::results::{Point, Repeat};
 use crate::runner::Bench;
+use crate::sink::Door;
+use crate::stand::{Plan, Stand, mebibytes, micros, send};
+use crate::system::System;
 
-pub(crate) fn run(_bench: &mut Bench) {}
+const NAME: &str = "drain";
+
+/// Measures, and compares the drain with the relay rate.
+pub(super) fn run(bench: &mut Bench) {
+    let messages = bench.scaled(MESSAGES);
+    let label = format!("{messages} of 10 KiB queued");
+    let points = [(Point::named(&label, USUAL_CONNECTIONS, 10 << 10), messages)];
+    let systems = relays(bench);
+    let repeats = bench.settings.repeats;
+    bench.interleave(
+        NAME,
+        &points,
+        &systems,
+        repeats,
+        |bench, system, messages, _| measure(bench, system, *messages),
+    );
+    let median = |figure| bench.median(NAME, System::Onward, &label, figure);
+    if let (Some(share), Some(drain), Some(rate)) = (
+        median(Figure::DrainShare),
+        median(Figure::DrainRate),
+        median(Figure::Rate),
+    ) {
+        let show = |value| Unit::PerSecond.show(value);
+        let detail = format!("{} against {}", show(drain), show(rate));
+        let text = "backlog drain as a share of the relay rate";
+        bench.goal(Goal::new(
+            text,
+            Bound::AtLeast,
+            0.8,
+            share,
+            percent,
+            &detail,
+        ));
+    }
+}
+
+fn measure(bench: &Bench, system: System, messages: u64) -> io::Result<Repeat> {
+    let rate = {
+        let stand = Stand::start(bench, system, &Plan::default())?;
+        let load = usual_load(bench, &stand, USUAL_CONNECTIONS)?;
+        closed_loop(bench, &stand, &load)?.rate()
+    };
+    let stand = Stand::start(bench, system, &Plan::default())?;
+    let mut load = usual_load(bench, &stand, USUAL_CONNECTIONS)?;
+    warm_up(bench, &stand, &load)?;
+    stand.sink.set_door(0, Door::Closed)?;
+    load.messages = messages;
+    load.run = bench.next_run();
+    load.time_limit = bench.patience(10 * PATIENCE);
+    let sent = send(&load, &bench.progress)?;
+    stand.sink.set_door(0, Door::Open)?;
+    let mut repeat = drain(bench, &stand, &[&sent])?;
+    let share = value(&repeat, Figure::DrainRate) / rate;
+    repeat
+        .set(Figure::Rate, rate)
+        .set(Figure::DrainShare, share)
+        .set(Figure::AcceptRate, sent.rate());
+    Ok(repeat)
+}
+
+/// Makes everything due, and waits until all of these loads has arrived: rate, CPU, disk and memory of that.
+///
+/// # Errors
+/// When the system cannot be told, or does not deliver all in time.
+pub(super) fn drain(bench: &Bench, stand: &Stand, sent: &[&Sent]) -> io::Result<Repeat> {
+    let arrived = || {
+        sent.iter()
+            .map(|sent| stand.sink.copies(sent.run))
+            .sum::<u64>()
+    };
+    let expected: u64 = sent.iter().map(|sent| sent.accepted).sum();
+    let before = arrived();
+    let queued = expected.saturating_sub(before);
+    let running = stand.running()?;
+    let cost = running.cost()?;
+    let begun = Instant::now();
+    running.retry_all()?;
+    let end = begun + bench.patience(10 * PATIENCE);
+    let mut last = (before, begun);
+    while last.0 < expected {
+        if Instant::now() > end {
+            let missing = expected - last.0;
+            return Err(io::Error::other(format!(
+                "{missing} of {queued} did not arrive in time"
+            )));
+        }
+        std::thread::sleep(LOOK);
+        let now = arrived();
+        if now > last.0 {
+            last = (now, Instant::now());
+        }
+        bench.progress.set(now - before, queued);
+    }
+    let took = last.1 - begun;
+    let cost = running.cost()?.since(&cost);
+    let copies = queued as f64;
+    let mut repeat = Repeat::default();
+    repeat
+        .set(Figure::Queued, copies)
+        .set(Figure::DrainRate, copies / took.as_secs_f64())
+        .set(Figure::Cpu, micros(cost.cpu) / copies)
+        .set(Figure::Memory, mebibytes(cost.memory_peak));
+    let reports = sent.iter().map(|sent| stand.sink.report(sent));
+    let (mut lost, mut duplicates, mut damaged) = (0, 0, 0);
+    for report in reports {
+        lost += report.lost;
+        duplicates += report.duplicates;
+        damaged += report.damaged;
+    }
+    repeat
+        .set(Figure::Lost, lost as f64)
+        .set(Figure::Duplicates, duplicates as f64)
+        .set(Figure::Damaged, damaged as f64);
+    Ok(repeat)
+}
+
+const MESSAGES: u64 = 300_000;
+/// How often arrivals are counted: the error of a rate over seconds is small.
+const LOOK: Duration = Duration::from_millis(10);

@@ -2,11 +2,11 @@
 
 use std::io;
 
-use super::{OPEN_LOOP, PATIENCE, RELAY, USUAL_CONNECTIONS, USUAL_SIZE, relay, usual_load};
+use super::{OPEN_LOOP, RELAY, relay, usual_load};
 use crate::load::Pace;
 use crate::report::figure::Figure;
 use crate::report::results::{Point, Repeat, show_size};
-use crate::runner::{Bench, LoadPoint};
+use crate::runner::Bench;
 use crate::stand::{Plan, Stand};
 use crate::system::System;
 
@@ -46,18 +46,12 @@ fn measure(bench: &Bench, system: System, per_second: f64, repeat: usize) -> io:
         ..Plan::default()
     };
     let stand = Stand::start(bench, system, &plan)?;
-    let warm = LoadPoint {
-        connections: USUAL_CONNECTIONS,
-        sizes: USUAL_SIZE,
-    };
-    relay::warm_up(bench, &stand, warm)?;
     let mut load = usual_load(bench, &stand, CONNECTIONS)?;
+    relay::warm_up(bench, &stand, &load)?;
     load.pace = Pace::Open { per_second };
     load.messages = (per_second * bench.settings.length.as_secs_f64()).max(20.0) as u64;
     load.seed += repeat as u64;
-    load.time_limit = bench.patience(PATIENCE);
-    let patience = bench.patience(PATIENCE);
-    let measured = stand.measure(&load, patience, &bench.progress)?;
+    let measured = relay::run_load(bench, &stand, &load)?;
     let mut figures = measured.figures();
     figures.set(Figure::Offered, per_second);
     Ok(figures)

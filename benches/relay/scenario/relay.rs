@@ -8,12 +8,12 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::{PATIENCE, RELAY, USUAL_CONNECTIONS, USUAL_SIZE, percent, times, usual_load};
+use crate::load::{Load, Pace};
 use crate::report::figure::{Figure, Unit};
 use crate::report::goal::{Bound, Goal};
-use crate::report::progress::Progress;
 use crate::report::results::Repeat;
 use crate::runner::{Bench, LoadPoint, Tools};
-use crate::stand::{Plan, Stand};
+use crate::stand::{Measured, Plan, Stand};
 use crate::system::System;
 
 /// Messages of a measured load, by system and label of the point.
@@ -38,6 +38,15 @@ pub(crate) fn run(bench: &mut Bench) {
         |bench, system, point, repeat| measure(bench, system, *point, repeat, &mut counts),
     );
     goals(bench);
+    // The limit as the issue puts it: the share of what Postfix's tools can do, at one point.
+    let ours = [System::Direct, System::Onward];
+    let ours: Vec<_> = systems
+        .into_iter()
+        .filter(|system| ours.contains(system))
+        .collect();
+    if ours.len() == 2 && !bench.settings.is_quick {
+        super::foreign::run(bench, &super::foreign::main_point(), &ours, repeats);
+    }
 }
 
 /// One measurement.
@@ -53,41 +62,63 @@ fn measure(
         ..Plan::default()
     };
     let stand = Stand::start(bench, system, &plan)?;
-    let rate = warm_up(bench, &stand, point)?;
-    let key = (system.to_string(), point.point().label);
-    let wanted = rate * bench.settings.length.as_secs_f64();
-    let messages = *counts.entry(key).or_insert(wanted as u64);
     let mut load = usual_load(bench, &stand, point.connections)?;
     load.sizes = point.sizes;
-    load.messages = messages.max(point.connections as u64);
     load.seed += repeat as u64;
+    let rate = warm_up(bench, &stand, &load)?;
+    let key = (system.to_string(), point.point().label);
+    load.messages = *counts
+        .entry(key)
+        .or_insert_with(|| lasting(bench, rate, &load));
+    Ok(run_load(bench, &stand, &load)?.figures())
+}
+
+/// Warms up, then sends what takes about [`crate::runner::Settings::length`], and waits for all of it.
+///
+/// # Errors
+/// When the system takes nothing.
+pub(super) fn closed_loop(bench: &Bench, stand: &Stand, load: &Load) -> io::Result<Measured> {
+    let rate = warm_up(bench, stand, load)?;
+    let mut load = load.clone();
+    load.messages = lasting(bench, rate, &load);
+    run_load(bench, stand, &load)
+}
+
+/// Messages that keep a system busy for the wanted length; each connection has some.
+fn lasting(bench: &Bench, rate: f64, load: &Load) -> u64 {
+    let messages = (rate * bench.settings.length.as_secs_f64()) as u64;
+    messages.max(2 * load.connections as u64)
+}
+
+/// Sends a load under a number of its own, and waits for all of it.
+///
+/// # Errors
+/// When the system takes nothing.
+pub(super) fn run_load(bench: &Bench, stand: &Stand, load: &Load) -> io::Result<Measured> {
+    let mut load = load.clone();
+    load.run = bench.next_run();
     load.time_limit = bench.patience(PATIENCE);
-    let patience = bench.patience(PATIENCE);
-    let measured = stand.measure(&load, patience, &bench.progress)?;
-    Ok(measured.figures())
+    stand.measure(&load, || bench.patience(PATIENCE), &bench.progress)
 }
 
 /// Sends rounds that grow until one lasts [`WARM_UP`]; the rate of the last, in messages delivered per second.
 ///
 /// # Errors
 /// When the system takes nothing.
-pub(super) fn warm_up(bench: &Bench, stand: &Stand, point: LoadPoint) -> io::Result<f64> {
+pub(super) fn warm_up(bench: &Bench, stand: &Stand, load: &Load) -> io::Result<f64> {
     let end = Instant::now() + WARM_UP_MAX;
-    let mut messages = 20.max(point.connections as u64);
+    let mut load = load.clone();
+    load.pace = Pace::Closed;
+    load.messages = 20.max(load.connections as u64);
     loop {
-        let mut load = usual_load(bench, stand, point.connections)?;
-        load.sizes = point.sizes;
-        load.messages = messages;
-        load.time_limit = bench.patience(PATIENCE);
-        let patience = bench.patience(PATIENCE);
-        let measured = stand.measure(&load, patience, &Progress::silent())?;
+        let measured = run_load(bench, stand, &load)?;
         let took = measured.received.last.unwrap_or(PATIENCE);
         if took >= WARM_UP || Instant::now() > end {
             return Ok(measured.rate());
         }
         // Grows by what is missing, but not by more than the first, cold rounds can tell.
         let factor = WARM_UP.as_secs_f64() / took.as_secs_f64().max(0.001) * 1.2;
-        messages = (messages as f64 * factor.clamp(1.5, 8.0)) as u64;
+        load.messages = (load.messages as f64 * factor.clamp(1.5, 8.0)) as u64;
     }
 }
 

@@ -8,11 +8,10 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::time::Instant;
 
-use super::{PATIENCE, relays, times, usual_load};
+use super::{relay, relays, times, usual_load};
 use crate::latency::Latency;
 use crate::report::figure::{Figure, Unit};
 use crate::report::goal::{Bound, Goal};
-use crate::report::progress::Progress;
 use crate::report::results::{Point, Repeat};
 use crate::runner::Bench;
 use crate::stand::{Folder, Plan, Stand};
@@ -53,10 +52,7 @@ fn measure(bench: &Bench, system: System) -> io::Result<Repeat> {
     for round in 0..ROUNDS {
         let mut load = usual_load(bench, &stand, 1)?;
         load.messages = MESSAGES;
-        load.time_limit = bench.patience(PATIENCE);
-        let patience = bench.patience(PATIENCE);
-        let measured = stand.measure(&load, patience, &Progress::silent())?;
-        bench.progress.set(round + 1, ROUNDS);
+        let measured = relay::run_load(bench, &stand, &load)?;
         let mut syncs = Latency::new();
         bare.measure(MESSAGES, &mut syncs)?;
         // The first round warms both up.
