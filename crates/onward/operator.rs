@@ -63,7 +63,7 @@ impl<S: Spool> control::Operator for Operator<S> {
         limit: usize,
     ) -> Result<Page, Fault> {
         let cursor = cursor.map(|text| cursor_from(&text)).transpose()?;
-        let (entries, next) = self.select(&filter, cursor, limit).await?;
+        let (entries, next) = select(&*self.spool, &filter, cursor, limit).await?;
         Ok(Page {
             legs: entries.iter().map(row).collect(),
             next: next.map(|id| id.to_string()),
@@ -125,7 +125,7 @@ impl<S: Spool> control::Operator for Operator<S> {
         let mut legs = 0;
         let mut cursor = None;
         loop {
-            let (entries, next) = self.select(&selector, cursor, PAGE).await?;
+            let (entries, next) = select(&*self.spool, &selector, cursor, PAGE).await?;
             if !entries.is_empty() {
                 let filter = Filter {
                     legs: entries.iter().map(|entry| entry.id).collect(),
@@ -163,35 +163,37 @@ impl<S: Spool> control::Operator for Operator<S> {
     }
 }
 
-impl<S: Spool> Operator<S> {
-    /// A page of legs that the selector means, and where the next begins.
-    async fn select(
-        &self,
-        selector: &Selector,
-        mut cursor: Option<LegId>,
-        limit: usize,
-    ) -> Result<(Vec<Entry>, Option<LegId>), Fault> {
-        let filter = Filter {
-            messages: selector.ids.iter().map(|id| id.message()).collect(),
-            ..Filter::default()
-        };
-        let now = now();
-        let mut found = Vec::new();
-        loop {
-            let page = self
-                .spool
-                .list(&filter, cursor, limit - found.len(), now)
-                .await
-                .map_err(fault)?;
-            found.extend(
-                page.entries
-                    .into_iter()
-                    .filter(|entry| is_meant(selector, entry, now)),
-            );
-            cursor = page.next;
-            if cursor.is_none() || found.len() == limit {
-                return Ok((found, cursor));
-            }
+/// A page of legs that the selector means, and where the next begins.
+///
+/// The queue is read in pieces of its own size: few of the legs in it may be meant, and a piece of the size of what is
+/// still wanted would be a single leg in the end.
+async fn select<S: Spool>(
+    spool: &S,
+    selector: &Selector,
+    mut cursor: Option<LegId>,
+    limit: usize,
+) -> Result<(Vec<Entry>, Option<LegId>), Fault> {
+    let filter = Filter {
+        messages: selector.ids.iter().map(|id| id.message()).collect(),
+        ..Filter::default()
+    };
+    let now = now();
+    let mut found = Vec::new();
+    loop {
+        let page = spool
+            .list(&filter, cursor, PAGE, now)
+            .await
+            .map_err(fault)?;
+        let meant = |entry: &Entry| is_meant(selector, entry, now);
+        found.extend(page.entries.into_iter().filter(meant));
+        cursor = page.next;
+        if found.len() > limit {
+            found.truncate(limit);
+            cursor = found.last().map(|last| last.id);
+            return Ok((found, cursor));
+        }
+        if cursor.is_none() || found.len() == limit {
+            return Ok((found, cursor));
         }
     }
 }
@@ -311,3 +313,6 @@ fn fault(error: queue::Error) -> Fault {
 /// Legs looked at in one go.
 const PAGE: usize = 1000;
 const HEADER_OCTETS_MAX: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests;
