@@ -8,19 +8,40 @@
 //! message, the envelope goes out in one write and the message in one more. It does *not* judge what arrives: that is the sink's part,
 //! with the [`Ledger`] that says what was accepted.
 
+mod body;
+mod client;
 pub(crate) mod command;
+mod idle;
 mod ledger;
+mod mail;
+mod replies;
 mod sizes;
+mod source;
 mod template;
+mod ticker;
+mod transaction;
+mod worker;
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::task::{JoinSet, LocalSet};
+
+pub(crate) use self::idle::Idle;
 pub(crate) use self::ledger::Ledger;
+use self::mail::Composer;
 pub(crate) use self::sizes::Sizes;
+use self::source::Source;
 pub(crate) use self::template::Template;
+use self::worker::{Flight, Run};
+use crate::cpu::ThreadCpu;
+use crate::descriptors;
 use crate::latency::Latency;
 
 /// What to send, and how.
@@ -79,14 +100,14 @@ pub(crate) enum Pace {
 }
 
 /// How far a run is, for whoever watches.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
     /// Messages answered 250.
-    pub(crate) accepted: AtomicU64,
+    pub(crate) accepted: Arc<AtomicU64>,
     /// Messages answered otherwise, or not at all.
-    pub(crate) failed: AtomicU64,
+    pub(crate) failed: Arc<AtomicU64>,
     /// Set it to end the run early.
-    pub(crate) stop: std::sync::atomic::AtomicBool,
+    pub(crate) stop: Arc<AtomicBool>,
 }
 
 /// What came of a load.
@@ -104,8 +125,10 @@ pub(crate) struct Sent {
     pub(crate) deferred: u64,
     /// Messages left with a 5xx.
     pub(crate) refused: u64,
-    /// Messages left without an answer.
+    /// Messages begun and left without an answer.
     pub(crate) broken: u64,
+    /// Messages not begun when the run ended early.
+    pub(crate) unsent: u64,
     /// Times a message or some of its recipients were sent again.
     pub(crate) retried: u64,
     /// Octets of accepted messages, as counted by SMTP (header and body, dots not stuffed).
@@ -130,10 +153,91 @@ pub(crate) struct Sent {
 /// When no thread or runtime can be started, or the settings contradict each other. A server that refuses is no error: see
 /// [`Sent::first_error`].
 pub(crate) fn send(load: &Load, progress: &Progress) -> io::Result<Sent> {
-    let _ = (load, progress);
-    Err(io::Error::other("not built yet"))
+    load.check().map_err(io::Error::other)?;
+    descriptors::raise_limit();
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("load".to_owned());
+        let thread = thread.spawn_scoped(scope, || run(load, progress))?;
+        match thread.join() {
+            Ok(sent) => sent,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
+fn run(load: &Load, progress: &Progress) -> io::Result<Sent> {
+    let cpu = ThreadCpu::of_this_thread();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let run = Rc::new(Run {
+        composer: Composer::new(load),
+        source: Source::new(load),
+        sent: RefCell::new(Sent::new(load.run)),
+        progress: progress.clone(),
+        arrived: Cell::new(0),
+        all_arrived: Notify::new(),
+        flights: (0..load.connections).map(|_| Flight::default()).collect(),
+        last_answer: Cell::new(None),
+    });
+    runtime.block_on(async {
+        tokio::select! {
+            done = work_all(&run, load) => done,
+            () = stopped(progress) => Ok(()),
+            () = tokio::time::sleep(load.time_limit) => Ok(()),
+        }
+    })?;
+    Ok(conclude(&run, load, cpu.spent()))
+}
+
+/// One task for each connection, and one that paces them.
+async fn work_all(run: &Rc<Run>, load: &Load) -> io::Result<()> {
+    let tasks = LocalSet::new();
+    let work = tasks.run_until(async {
+        let mut workers = JoinSet::new();
+        for number in 0..load.connections {
+            workers.spawn_local(worker::work(Rc::clone(run), number));
+        }
+        while let Some(ended) = workers.join_next().await {
+            ended.map_err(io::Error::other)?;
+        }
+        Ok(())
+    });
+    let Pace::Open { per_second } = load.pace else {
+        return work.await;
+    };
+    tokio::select! {
+        done = work => done,
+        Err(error) = run.pace(per_second) => Err(error),
+    }
+}
+
+async fn stopped(progress: &Progress) {
+    while !progress.stop.load(Ordering::Relaxed) {
+        tokio::time::sleep(STOP_CHECK).await;
+    }
+}
+
+/// The tasks have ended, by themselves or not: adds what only shows now.
+fn conclude(run: &Run, load: &Load, cpu: Duration) -> Sent {
+    let mut sent = run.sent.replace(Sent::new(load.run));
+    for flight in &run.flights {
+        let unanswered = flight.unanswered.get();
+        if unanswered > 0 {
+            sent.ledger.doubt(flight.sequence.get(), unanswered);
+        }
+    }
+    let begun = run.source.begun();
+    sent.broken = begun - sent.accepted - sent.deferred - sent.refused;
+    sent.unsent = load.messages - begun;
+    if let Some((start, micros)) = run.source.started() {
+        sent.started_micros = micros;
+        let last = run.last_answer.get().unwrap_or(start);
+        sent.elapsed = last.saturating_duration_since(start);
+    }
+    sent.cpu = cpu;
+    sent
+}
 impl Load {
     /// Closed loop, connections kept, 10 KiB, one recipient, pipelined: the least that a run needs to say.
     pub(crate) fn new(to: SocketAddr, senders: Template, recipients: Template) -> Self {
@@ -159,11 +263,69 @@ impl Load {
             time_limit: Duration::from_secs(60),
         }
     }
+
+    /// What contradicts itself, in words.
+    fn check(&self) -> Result<(), String> {
+        let is_plain = |address: &String| {
+            address
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>'))
+        };
+        if self.connections == 0 || self.per_connection == Some(0) {
+            return Err("nothing can be sent over no connection".to_owned());
+        }
+        if !(1..=RECIPIENTS_MAX).contains(&self.recipients_per_message) {
+            return Err(format!("a message has 1 to {RECIPIENTS_MAX} recipients"));
+        }
+        if let Pace::Open { per_second } = self.pace
+            && !(RATE_MIN..=RATE_MAX).contains(&per_second)
+        {
+            return Err(format!(
+                "a rate is from {RATE_MIN} to {RATE_MAX} messages per second"
+            ));
+        }
+        if !(0.0..=1.0).contains(&self.null_share) {
+            return Err("a share is from 0 to 1".to_owned());
+        }
+        if self.null_share > 0.0 && self.bounce_to.is_empty() {
+            return Err("bounces need addresses to go to".to_owned());
+        }
+        if !self.bounce_to.iter().all(is_plain) {
+            return Err("an address has no spaces, no brackets, and ASCII only".to_owned());
+        }
+        Ok(())
+    }
 }
 
 impl Sent {
+    fn new(run: u32) -> Self {
+        Self {
+            run,
+            started_micros: 0,
+            elapsed: Duration::ZERO,
+            accepted: 0,
+            deferred: 0,
+            refused: 0,
+            broken: 0,
+            unsent: 0,
+            retried: 0,
+            octets: 0,
+            connected: 0,
+            latency: Latency::new(),
+            lag: Latency::new(),
+            cpu: Duration::ZERO,
+            ledger: Ledger::default(),
+            first_error: None,
+        }
+    }
+
     /// Messages accepted per second.
     pub(crate) fn rate(&self) -> f64 {
         self.accepted as f64 / self.elapsed.as_secs_f64().max(1e-6)
     }
 }
+
+const RECIPIENTS_MAX: usize = 1000;
+const RATE_MIN: f64 = 0.01;
+const RATE_MAX: f64 = 1_000_000.0;
+const STOP_CHECK: Duration = Duration::from_millis(50);

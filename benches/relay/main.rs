@@ -13,6 +13,7 @@
 mod command;
 mod cost;
 mod cpu;
+mod descriptors;
 mod latency;
 mod load;
 mod report;

@@ -77,8 +77,8 @@ pub(crate) fn now_micros() -> u64 {
     })
 }
 
-/// `digits` digits of `value`, by hand: this is done for every message, and `write!` costs ten times as much.
-fn hex(line: &mut Vec<u8>, value: u64, digits: u32) {
+/// The last `digits` hexadecimal digits of `value`, by hand: this is done for every message, and `write!` costs ten times as much.
+pub(crate) fn hex(line: &mut Vec<u8>, value: u64, digits: u32) {
     let digit = |at: u32| DIGITS[(value >> (4 * at) & 0xf) as usize];
     line.extend((0..digits).rev().map(digit));
 }

@@ -10,6 +10,7 @@
 mod command;
 mod cost;
 mod cpu;
+mod descriptors;
 mod latency;
 mod load;
 mod report;
