@@ -18,6 +18,7 @@ use envelope::{MessageId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use crate::ends::{Ends, end_noted};
 use crate::index::damage::set_aside;
 use crate::index::keeper::{Job, Keeper};
 use crate::index::renew;
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) segments: Arc<Segments>,
     pub(crate) settings: Settings,
     pub(crate) quarantine: Arc<Quarantine>,
+    pub(crate) ends: Ends,
     /// Octets of bodies that are coming in and are in memory.
     pub(crate) gathered: AtomicUsize,
     /// When space was last looked at, and what was short.
@@ -105,7 +107,7 @@ impl LogSpool {
         };
         store.create_dir(&settings.dir).map_err(io("create"))?;
         let lock = SpoolLock::take(&settings.dir)?;
-        let mut keeper = open_keeper(&settings, store)?;
+        let mut keeper = open_keeper(&settings, Arc::clone(&store))?;
         let wakeups = Arc::new(Notify::new());
         let state = Arc::clone(&keeper.state);
         state.lock().now = now;
@@ -116,6 +118,8 @@ impl LogSpool {
             Committer::start(Arc::clone(&segments), sink).map_err(io("start the log of"))?;
         keeper.log = Some(log.clone());
         keeper.hold_damaged();
+        let (ends, noted) = Ends::open(&*store, &settings.dir);
+        end_noted(&keeper, &log, noted);
         let keeper = KeeperThread::start(keeper, settings.checkpoint_every)
             .map_err(io("start the index of"))?;
         Ok(Self {
@@ -124,6 +128,7 @@ impl LogSpool {
                 log,
                 segments,
                 quarantine,
+                ends,
                 settings,
                 gathered: AtomicUsize::new(0),
                 space: Mutex::new((None, None)),
@@ -160,6 +165,7 @@ impl LogSpool {
         let Some(mut threads) = self.threads.lock().take() else {
             return;
         };
+        self.shared.ends.close();
         self.shared.log.close();
         threads.committer.join();
         threads.keeper.stop();

@@ -298,6 +298,10 @@ impl LogSpool {
         let payload = Payload::new(Kind::Change, vec![change.encode()]);
         let effect = Effect::Changed(change.since);
         self.shared.log.append_lazily(payload, effect);
+        drop(index);
+        if change.state.is_none() {
+            self.shared.ends.note(change.leg);
+        }
         fault::point("change.recorded");
         Ok(())
     }

@@ -102,9 +102,19 @@ impl Platter {
         }
     }
 
-    /// Whether a power cut now would lose anything.
+    /// Whether a power cut now would lose anything. The notebook of ends always would.
     pub(crate) fn is_unsettled(&self) -> bool {
-        !self.unsynced_names.is_empty() || self.files.iter().any(|f| !f.unsynced.is_empty())
+        let named = self.names.iter().map(|(name, file)| (name, *file));
+        let coming = self.unsynced_names.iter().filter_map(|event| match event {
+            Event::Create(name, file) => Some((name, *file)),
+            _ => None,
+        });
+        let is_ends = |name: &PathBuf| name.as_os_str() == "ends";
+        let ends = named.chain(coming).find(|(name, _)| is_ends(name));
+        let ends = ends.map(|(_, file)| file);
+        let files = self.files.iter().enumerate();
+        let unsynced = |(n, file): (usize, &Content)| ends != Some(n) && !file.unsynced.is_empty();
+        !self.unsynced_names.is_empty() || files.into_iter().any(unsynced)
     }
 
     /// One of the states that a power cut now can leave.
