@@ -1,9 +1,11 @@
 //! The gate: gathers the facts that `policy` decides on, and logs what was refused and by which rule.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use envelope::{Envelope, ForwardPath, Recipient, ReversePath, Verdict};
-use forwarder::{Route, SrsRefusal};
+use forwarder::{LEGS_MAX, Route, SrsRefusal};
+use parking_lot::Mutex;
 use policy::Decision;
 use policy::facts::{self, Destination, Hosted, Standing};
 use queue::Spool;
@@ -20,7 +22,12 @@ pub(crate) struct Gate<S> {
     pub(crate) spool: Arc<S>,
     pub(crate) accept_nonnull: bool,
     pub(crate) log: Log,
+    pub(crate) fan_out: FanOut,
 }
+
+/// By how much the targets of open transactions outnumber their recipients, by connection: kept only where they do.
+#[derive(Debug, Default)]
+pub(crate) struct FanOut(Mutex<HashMap<u64, usize>>);
 
 impl<S: Spool> smtp_in::Gate for Gate<S> {
     async fn connect(&self, client: &Client) -> Verdict {
@@ -55,20 +62,22 @@ impl<S: Spool> smtp_in::Gate for Gate<S> {
     }
 
     async fn rcpt(&self, client: &Client, envelope: &Envelope, recipient: &Recipient) -> Verdict {
+        let (destination, targets) = self.destination(&recipient.forward_path).await;
+        let before = self.fan_out.targets(client.id, envelope.recipients.len());
         let facts = facts::Rcpt {
             standing: self.standing(client),
             reverse_path_null: envelope.reverse_path.is_null(),
-            destination: self.destination(&recipient.forward_path).await,
+            destination,
+            too_many_targets: before + targets > LEGS_MAX,
             accept_nonnull: self.accept_nonnull,
         };
+        let decision = policy::rcpt(&facts);
+        if decision.verdict == Verdict::Accept {
+            self.fan_out.add(client.id, targets);
+        }
         let sender = Some(&envelope.reverse_path);
-        self.decided(
-            "rcpt",
-            client,
-            sender,
-            Some(&recipient.forward_path),
-            policy::rcpt(&facts),
-        )
+        let recipient = Some(&recipient.forward_path);
+        self.decided("rcpt", client, sender, recipient, decision)
     }
 
     async fn data(&self, client: &Client, envelope: &Envelope) -> Verdict {
@@ -85,6 +94,9 @@ impl<S: Spool> smtp_in::Gate for Gate<S> {
     }
 
     fn observe(&self, client: &Client, incident: Incident) {
+        if let Incident::Closed(_) = incident {
+            self.fan_out.forget(client.id);
+        }
         let reason = match incident {
             Incident::Connected
             | Incident::Closed(Ending::Session | Ending::PeerClosed | Ending::Drained) => return,
@@ -107,13 +119,17 @@ impl<S: Spool> Gate<S> {
         }
     }
 
-    async fn destination(&self, path: &ForwardPath) -> Destination {
+    /// What a forward path is to us, and how many targets it stands for.
+    async fn destination(&self, path: &ForwardPath) -> (Destination, usize) {
         let routing = self.routing.load_full();
         match routing.route(&*self.spool, path, now()).await {
-            Ok(route) => destination(&routing, path, route),
+            Ok(route) => {
+                let targets = targets(&route);
+                (destination(&routing, path, route), targets)
+            }
             Err(error) => {
                 tracing::error!(%error, "cannot look up an SRS token");
-                Destination::Undecided
+                (Destination::Undecided, 0)
             }
         }
     }
@@ -138,6 +154,37 @@ impl<S: Spool> Gate<S> {
             });
         }
         decision.verdict
+    }
+}
+
+impl FanOut {
+    /// The targets of a transaction with so many recipients.
+    fn targets(&self, connection: u64, recipients: usize) -> usize {
+        let mut beyond = self.0.lock();
+        if recipients == 0 {
+            // A new transaction, or one that was reset.
+            beyond.remove(&connection);
+        }
+        recipients + beyond.get(&connection).copied().unwrap_or(0)
+    }
+
+    /// A recipient with so many targets was accepted.
+    fn add(&self, connection: u64, targets: usize) {
+        if targets > 1 {
+            *self.0.lock().entry(connection).or_default() += targets - 1;
+        }
+    }
+
+    fn forget(&self, connection: u64) {
+        self.0.lock().remove(&connection);
+    }
+}
+
+fn targets(route: &Route) -> usize {
+    match route {
+        Route::Forward(expansion) | Route::Return { expansion, .. } => expansion.targets.len(),
+        Route::NotHosted => 1,
+        _ => 0,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use envelope::{Envelope, Leg, LegId, Message, MessageId, Reply, Timestamp};
-use forwarder::{HeaderScan, Plan, PlannedLeg, trace};
+use forwarder::{HeaderScan, LEGS_MAX, Plan, PlannedLeg, trace};
 use queue::{BodyWriter, Error, IdSource, Spool};
 use smtp_in::Client;
 
@@ -45,7 +45,7 @@ impl<S: Spool> smtp_in::Intake for Intake<S> {
         let id = self.ids.next(now);
         let routing = self.routing.load_full();
         let plan = self.plan(&routing, envelope, now).await?;
-        check_relayed(&routing, client, &plan)?;
+        check_again(&routing, client, &plan)?;
         for broken in &plan.broken {
             tracing::warn!(%id, address = %broken.address, fault = ?broken.fault, "a target of a forward leads nowhere");
         }
@@ -101,8 +101,11 @@ impl<S: Spool> Intake<S> {
 }
 
 /// `policy` let these pass under the routing of RCPT. Should a reload have come between, what was hosted then may look
-/// foreign now, and must not go out as it is.
-fn check_relayed(routing: &Routing, client: &Client, plan: &Plan) -> Result<(), Reply> {
+/// foreign now, and must not go out as it is; and there may be more targets than a message may have.
+fn check_again(routing: &Routing, client: &Client, plan: &Plan) -> Result<(), Reply> {
+    if plan.legs.len() > LEGS_MAX {
+        return Err(forwarder::routing_changed());
+    }
     if routing.trusted.contains(client.peer.ip()) {
         return Ok(());
     }

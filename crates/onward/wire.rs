@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Role, TlsMode};
 use crate::desk::Desk;
-use crate::gate::Gate;
+use crate::gate::{FanOut, Gate};
 use crate::intake::Intake;
 use crate::log::{Event, Log, now};
 use crate::operator::Operator;
@@ -113,6 +113,7 @@ impl Relay {
             spool: Arc::clone(&spool),
             accept_nonnull: config.srs.accept_nonnull,
             log: log.clone(),
+            fan_out: FanOut::default(),
         };
         let intake = Intake {
             routing,

@@ -13,6 +13,7 @@ mod disk_full;
 mod dsn_options;
 mod eight_bit;
 mod expire;
+mod fan_out;
 mod forward;
 mod index_lost;
 mod ipv6;

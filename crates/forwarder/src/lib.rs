@@ -51,7 +51,7 @@ pub mod trace;
 pub use forwarder::{
     Forwarder, Recalled, Route, Settings, SettingsError, SrsRecipient, SrsRefusal,
 };
-pub use plan::{Plan, PlanError, PlannedLeg, TokenMapping};
+pub use plan::{LEGS_MAX, Plan, PlanError, PlannedLeg, TokenMapping};
 pub use replies::routing_changed;
 pub use scan::HeaderScan;
 pub use table::{Resolution, Table};

@@ -124,6 +124,11 @@ impl Forwarder {
     }
 }
 
+/// Legs of one message at most. A recipient may stand for many targets ([`TARGETS_MAX`](crate::table::TARGETS_MAX)), and
+/// a message has many recipients: the product would be a million legs for one small message. Whoever takes recipients sees to
+/// it; a client sends what is over in a further transaction (RFC 5321 §4.5.3.1.10).
+pub const LEGS_MAX: usize = 10_000;
+
 struct Draft<'a> {
     forwarder: &'a Forwarder,
     table: &'a Table,

@@ -65,6 +65,8 @@ pub struct Rcpt {
     pub reverse_path_null: bool,
     /// What the forward path is to us.
     pub destination: Destination,
+    /// With this recipient's targets the message would go to more of them than one message may.
+    pub too_many_targets: bool,
     /// The setting `srs.accept_nonnull`: SRS addresses take mail that is no notification, too.
     pub accept_nonnull: bool,
 }

@@ -30,6 +30,12 @@ pub(crate) fn lookup_failed() -> Reply {
     Reply::new(451, EnhancedStatus::transient(3, 0), text)
 }
 
+/// The recipients so far stand for as many targets as one message may have.
+pub(crate) fn too_many_targets() -> Reply {
+    let text = "too many recipients behind these addresses, send to the rest separately";
+    Reply::new(452, EnhancedStatus::transient(5, 3), text)
+}
+
 /// An SRS address with a tag that is not ours.
 pub(crate) fn srs_forged() -> Reply {
     permanent(550, (7, 1), "SRS address refused: signature does not match")

@@ -27,16 +27,20 @@ pub(crate) const RULES: &[Rule<Rcpt>] = &[
         apply: srs_not_a_notification,
     },
     Rule {
-        name: "srs-valid",
-        apply: srs_valid,
-    },
-    Rule {
         name: "hosted-refused",
         apply: hosted_refused,
     },
     Rule {
         name: "hosted-unknown",
         apply: hosted_unknown,
+    },
+    Rule {
+        name: "too-many-targets",
+        apply: too_many_targets,
+    },
+    Rule {
+        name: "srs-valid",
+        apply: srs_valid,
     },
     Rule {
         name: "hosted",
@@ -91,10 +95,6 @@ fn srs_not_a_notification(facts: &Rcpt) -> Option<Verdict> {
     (valid && !wanted).then(|| Verdict::Refuse(replies::srs_takes_notifications_only()))
 }
 
-fn srs_valid(facts: &Rcpt) -> Option<Verdict> {
-    (facts.destination == Destination::Srs(Srs::Valid)).then_some(Verdict::Accept)
-}
-
 /// The operator's own words for this address.
 fn hosted_refused(facts: &Rcpt) -> Option<Verdict> {
     match &facts.destination {
@@ -107,6 +107,17 @@ fn hosted_refused(facts: &Rcpt) -> Option<Verdict> {
 fn hosted_unknown(facts: &Rcpt) -> Option<Verdict> {
     (facts.destination == Destination::Hosted(Hosted::Unknown))
         .then(|| Verdict::Refuse(replies::no_such_address()))
+}
+
+/// RFC 5321 §4.5.3.1.10: the client sends to the rest in a transaction of its own.
+fn too_many_targets(facts: &Rcpt) -> Option<Verdict> {
+    facts
+        .too_many_targets
+        .then(|| Verdict::Refuse(replies::too_many_targets()))
+}
+
+fn srs_valid(facts: &Rcpt) -> Option<Verdict> {
+    (facts.destination == Destination::Srs(Srs::Valid)).then_some(Verdict::Accept)
 }
 
 fn hosted(facts: &Rcpt) -> Option<Verdict> {

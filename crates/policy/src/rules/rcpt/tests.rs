@@ -61,12 +61,15 @@ fn every_combination() -> Vec<Rcpt> {
     for standing in STANDINGS {
         for reverse_path_null in [false, true] {
             for accept_nonnull in [false, true] {
-                all.extend(destinations().into_iter().map(|destination| Rcpt {
-                    standing,
-                    reverse_path_null,
-                    destination,
-                    accept_nonnull,
-                }));
+                for too_many_targets in [false, true] {
+                    all.extend(destinations().into_iter().map(|destination| Rcpt {
+                        standing,
+                        reverse_path_null,
+                        destination,
+                        too_many_targets,
+                        accept_nonnull,
+                    }));
+                }
             }
         }
     }
@@ -76,7 +79,9 @@ fn every_combination() -> Vec<Rcpt> {
 /// The promise, written down independently of the rules.
 fn may_be_accepted(facts: &Rcpt) -> bool {
     match (&facts.destination, facts.standing) {
-        (Destination::Postmaster | Destination::Relay, _) => true,
+        (Destination::Postmaster, _) => true,
+        _ if facts.too_many_targets => false,
+        (Destination::Relay, _) => true,
         (Destination::Hosted(Hosted::Found), _) => true,
         (Destination::Srs(Srs::Valid), _) => facts.reverse_path_null || facts.accept_nonnull,
         (Destination::Foreign, Standing::Trusted | Standing::Authenticated) => true,
@@ -87,15 +92,21 @@ fn may_be_accepted(facts: &Rcpt) -> bool {
 #[test]
 fn never_an_open_relay() {
     let all = every_combination();
-    assert_eq!(all.len(), 3 * 2 * 2 * 13);
+    assert_eq!(all.len(), 3 * 2 * 2 * 2 * 13);
     for facts in all {
         let decision = crate::rcpt(&facts);
         let accepted = decision.verdict == Verdict::Accept;
         assert_eq!(accepted, may_be_accepted(&facts), "{facts:?}: {decision:?}");
         assert_ne!(decision.rule, crate::NO_OBJECTION, "{facts:?}");
         if let Verdict::Refuse(reply) = decision.verdict {
-            // Our own trouble is never permanent; everything else is.
-            let transient = facts.destination == Destination::Undecided;
+            // Our own trouble is never permanent, nor is a limit of one message; everything else is.
+            let no_such = matches!(facts.destination, Destination::Srs(_))
+                || matches!(
+                    facts.destination,
+                    Destination::Hosted(Hosted::Refused(_) | Hosted::Unknown)
+                );
+            let limit = facts.too_many_targets && (!no_such || decision.rule == "too-many-targets");
+            let transient = facts.destination == Destination::Undecided || limit;
             assert_eq!(reply.code / 100, if transient { 4 } else { 5 }, "{facts:?}");
             let status = reply.status.unwrap();
             assert_eq!(reply.code / 100, status.class.digit());
@@ -109,6 +120,7 @@ fn check(destination: Destination, standing: Standing, null: bool, expected: &st
         standing,
         reverse_path_null: null,
         destination,
+        too_many_targets: false,
         accept_nonnull: false,
     });
     let got = match decision.verdict {
