@@ -1,17 +1,127 @@
-//! Exim with its native SRS.
+//! Exim with its native SRS: a copy of its own, beside whatever the machine runs.
+//!
+//! `exim/exim.conf` says what is set and why. Debian has no Exim and Postfix on one machine; an unpacked package does as well
+//! ([`unpacked`](super::unpacked)).
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::chown;
 
-use super::queue::Queue;
-use super::{Found, Missing, Place};
+use super::program::says;
+use super::queue::{Messages, Queue};
+use super::template::fill;
+use super::unpacked::{self, Binary};
+use super::{Found, HOST, Missing, Place, SRS_DOMAIN};
 
+/// The version of Exim, that it can do SRS, and the right to run it.
 pub(super) fn find() -> Result<Found, Missing> {
-    Err(Missing {
-        reason: "not built yet".to_owned(),
-        advice: "",
+    let missing = |reason: &str| Missing {
+        reason: reason.to_owned(),
+        advice: unpacked::ADVICE,
+    };
+    let exim = binary().ok_or_else(|| missing("Exim is not installed"))?;
+    let said = exim.says(&["-C", "/dev/null", "-bV"]).unwrap_or_default();
+    let version = said
+        .lines()
+        .find_map(|line| line.strip_prefix("Exim version "))
+        .and_then(|rest| rest.split_whitespace().next())
+        // It says why it does not run: most often a user that is not there.
+        .ok_or_else(|| missing(said.lines().next().unwrap_or("it says nothing")))?;
+    if !said.contains(" SRS ") {
+        return Err(missing("this Exim was built without SRS"));
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err(missing("Exim must be started by root"));
+    }
+    Ok(Found {
+        version: format!("Exim {version}"),
+        durability: "each message is two files of its own, and fsync of both has returned before the 250",
     })
 }
 
-pub(super) fn start(_place: &Place<'_>) -> io::Result<Queue> {
-    Err(io::ErrorKind::Unsupported.into())
+/// Starts it.
+pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
+    let exim = binary().ok_or(io::ErrorKind::NotFound)?;
+    make_folders(place)?;
+    write_tables(place)?;
+    let retry = if place.setup.retry_quickly {
+        "1s"
+    } else {
+        "15m"
+    };
+    let values = [
+        ("FOLDER", place.folder().display().to_string()),
+        ("HOST", HOST.to_owned()),
+        ("SRS_DOMAIN", SRS_DOMAIN.to_owned()),
+        ("PORT", place.address.port().to_string()),
+        (
+            "CONNECTIONS_IN",
+            (place.setup.connections_in + SPARE).to_string(),
+        ),
+        ("MESSAGE_SIZE", place.setup.message_size.to_string()),
+        ("RETRY", retry.to_owned()),
+    ];
+    let values = values
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    place.write("exim.conf", &fill(CONFIGURATION, &values))?;
+    let configuration = place.path("exim.conf");
+    // The queue runner looks as often as deferred mail may be due.
+    let runner = format!(
+        "-q{}",
+        if place.setup.retry_quickly {
+            "2s"
+        } else {
+            "1m"
+        }
+    );
+    place.spawn(&exim.command(&["-C", &configuration, "-bdf", &runner]))?;
+    Ok(Queue {
+        messages: Messages::Files {
+            folders: vec![place.folder().join("spool/input")],
+            counts: |name| name.ends_with("-H"),
+        },
+        retry_all: exim.command(&["-C", &configuration, "-qff"]),
+    })
 }
+
+fn binary() -> Option<Binary> {
+    unpacked::find(&["exim4", "exim"])
+}
+
+fn make_folders(place: &Place<'_>) -> io::Result<()> {
+    // Debian's package of Exim makes this user, and its binary wants it.
+    let user = says("id", &["-u", "Debian-exim"]).and_then(|id| id.parse().ok());
+    for name in ["spool", "log"] {
+        let folder = place.folder().join(name);
+        fs::create_dir_all(&folder)?;
+        chown(folder, user, None)?;
+    }
+    Ok(())
+}
+
+fn write_tables(place: &Place<'_>) -> io::Result<()> {
+    let rows = |rows: &mut dyn Iterator<Item = (String, String)>| -> String {
+        rows.map(|(key, value)| format!("{key}: {value}\n"))
+            .collect()
+    };
+    let hosted = place.hosted();
+    place.write("hosted", &hosted.join("\n"))?;
+    let forwards = place.setup.forwards.iter().map(|(address, target)| {
+        // `*@` finds the entry of a domain.
+        let all = if address.starts_with('@') { "*" } else { "" };
+        (format!("{all}{address}"), target.clone())
+    });
+    place.write("forwards", &rows(&mut { forwards }))?;
+    let routes = place
+        .setup
+        .routes
+        .iter()
+        .map(|(domain, host)| (domain.clone(), format!("{}::{}", host.ip(), host.port())));
+    place.write("routes", &rows(&mut { routes }))
+}
+
+/// Connections beside those of the load: whoever looks at the greeting.
+const SPARE: usize = 16;
+
+const CONFIGURATION: &str = include_str!("exim/exim.conf");

@@ -12,6 +12,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -30,18 +31,6 @@ pub(crate) struct Group {
     /// The cgroup's folder; `None`: the tree of descendants.
     cgroup: Option<PathBuf>,
     children: Mutex<Vec<Child>>,
-}
-
-/// What to start: a program with its arguments and what its environment has beside ours.
-pub(crate) struct Program<'a> {
-    /// A path, or a name to look for in [`PATH`].
-    pub(crate) path: &'a str,
-    /// Its arguments.
-    pub(crate) arguments: &'a [&'a str],
-    /// Variables to set, beside `PATH`.
-    pub(crate) environment: &'a [(&'a str, &'a str)],
-    /// Where its standard output and error go; appended to.
-    pub(crate) output: &'a Path,
 }
 
 impl Group {
@@ -63,15 +52,13 @@ impl Group {
         }
     }
 
-    /// Starts a program in the group, with room for 65,536 open files where that is allowed.
+    /// Starts a program in the group, with room for 65,536 open files where that is allowed. `command` is a path or a name to look for in
+    /// [`PATH`], and arguments; what it says is appended to `output`.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub(crate) fn spawn(&self, program: &Program<'_>) -> io::Result<()> {
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(program.output)?;
+    pub(crate) fn spawn(&self, command: &[impl AsRef<OsStr>], output: &Path) -> io::Result<()> {
+        let output = File::options().create(true).append(true).open(output)?;
         // The shell enters the group before it becomes the program, so that nothing of the program runs outside.
         let join = match &self.cgroup {
             Some(folder) => folder.join("cgroup.procs"),
@@ -80,10 +67,8 @@ impl Group {
         let child = Command::new("/bin/sh")
             .args(["-c", ENTER])
             .arg(join)
-            .arg(program.path)
-            .args(program.arguments)
+            .args(command)
             .env("PATH", PATH)
-            .envs(program.environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -98,25 +83,21 @@ impl Group {
     /// Runs a program in the group to its end.
     ///
     /// # Errors
-    /// When it cannot be started, or says that it failed; what it said is in its output.
-    pub(crate) fn run(&self, program: &Program<'_>) -> io::Result<()> {
-        self.spawn(program)?;
-        let child = self.children().pop();
-        let status = child.map(|mut child| {
-            let status = child.wait();
-            stop::unregister(child.id());
-            status
-        });
-        let status = status.transpose()?;
-        if status.is_some_and(|status| status.success()) {
+    /// When it cannot be started, or says that it failed; the text holds the end of the output.
+    pub(crate) fn run(&self, command: &[impl AsRef<OsStr>], output: &Path) -> io::Result<()> {
+        self.spawn(command, output)?;
+        let Some(mut child) = self.children().pop() else {
+            unreachable!("spawn put it there");
+        };
+        let status = child.wait();
+        stop::unregister(child.id());
+        if status?.success() {
             return Ok(());
         }
-        let text = fs::read_to_string(program.output).unwrap_or_default();
-        Err(io::Error::other(format!(
-            "{} failed\n{}",
-            program.path,
-            tail(&text)
-        )))
+        let said = tail(&fs::read_to_string(output).unwrap_or_default());
+        let name = command.first().map(|name| name.as_ref().display());
+        let name = name.map(|name| name.to_string()).unwrap_or_default();
+        Err(io::Error::other(format!("{name} failed\n{said}")))
     }
 
     /// Has a program that was started ended by itself?

@@ -18,9 +18,11 @@ mod postfix;
 mod program;
 mod queue;
 mod template;
+mod unpacked;
 
 pub(crate) mod group;
 
+use std::ffi::OsStr;
 use std::io::{self, BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
@@ -32,7 +34,7 @@ use std::{fmt, fs, thread};
 use serde::Serialize;
 
 use crate::cost::{Cost, Meter};
-use group::{Group, Program};
+use group::Group;
 use queue::{Messages, Queue};
 
 /// The name that every system gives itself.
@@ -194,6 +196,14 @@ impl Place<'_> {
         fs::write(self.folder().join(name), text)
     }
 
+    fn spawn(&self, command: &[impl AsRef<OsStr>]) -> io::Result<()> {
+        self.group.spawn(command, &self.output)
+    }
+
+    fn run(&self, command: &[impl AsRef<OsStr>]) -> io::Result<()> {
+        self.group.run(command, &self.output)
+    }
+
     /// The domains that have forwards, in order.
     fn hosted(&self) -> Vec<&str> {
         let addresses = self.setup.forwards.iter();
@@ -275,15 +285,10 @@ impl Running {
     /// # Errors
     /// When the system's own command for it fails.
     pub(crate) fn retry_all(&self) -> io::Result<()> {
-        let Some((path, arguments)) = self.queue.retry_all.split_first() else {
+        if self.queue.retry_all.is_empty() {
             return Ok(());
-        };
-        self.group.run(&Program {
-            path,
-            arguments: &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
-            environment: &[],
-            output: &self.output,
-        })
+        }
+        self.group.run(&self.queue.retry_all, &self.output)
     }
 
     /// Asks it to end (SIGTERM), as a service manager would, and waits until all its processes are gone.

@@ -4,7 +4,6 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::group::Program;
 use super::program::says;
 use super::queue::{Messages, Queue};
 use super::template::fill;
@@ -64,12 +63,7 @@ pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
     let secrets = place.folder().join("srs.secrets");
     fs::set_permissions(secrets, fs::Permissions::from_mode(0o600))?;
     let configuration = place.path("onward.toml");
-    place.group.spawn(&Program {
-        path: PROGRAM,
-        arguments: &["--config", &configuration, "serve"],
-        environment: &[],
-        output: &place.output,
-    })?;
+    place.spawn(&[PROGRAM, "--config", &configuration, "serve"])?;
     let socket = place.folder().join("spool/control.sock");
     Ok(Queue {
         messages: Messages::Socket(socket),

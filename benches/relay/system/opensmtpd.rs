@@ -1,17 +1,158 @@
-//! OpenSMTPD with its native SRS.
+//! OpenSMTPD with its native SRS: a copy of its own, beside whatever the machine runs.
+//!
+//! Its paths are built in (`/var/spool/smtpd`, `/var/run/smtpd.sock`), so that it runs in a mount namespace where `/var` and `/run` are in
+//! the bench's folder. `opensmtpd/smtpd.conf` says what is set and why.
+//!
+//! What differs: its SRS addresses are in the domain of the recipient; one that cannot be read back is relayed, not refused; and as all
+//! of 127.0.0.0/8 is local to it, it relays for the load. None of the three costs it anything.
 
-use std::io;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::{fs, io};
 
-use super::queue::Queue;
-use super::{Found, Missing, Place};
+use super::program::says;
+use super::queue::{Messages, Queue};
+use super::template::fill;
+use super::unpacked::{self, Binary};
+use super::{Found, HOST, Missing, Place, SRS_DOMAIN};
 
+/// The version of OpenSMTPD, its users, and the right to run it.
 pub(super) fn find() -> Result<Found, Missing> {
-    Err(Missing {
-        reason: "not built yet".to_owned(),
-        advice: "",
+    let missing = |reason: &str| Missing {
+        reason: reason.to_owned(),
+        advice: unpacked::ADVICE,
+    };
+    let smtpd = binary().ok_or_else(|| missing("OpenSMTPD is not installed"))?;
+    let said = smtpd.says(&["-h"]).unwrap_or_default();
+    let version = said
+        .lines()
+        .find_map(|line| line.strip_prefix("version: "))
+        .ok_or_else(|| missing(said.lines().next().unwrap_or("it says nothing")))?;
+    for user in USERS {
+        if says("id", &["-u", user]).is_none_or(|id| id.parse::<u32>().is_err()) {
+            return Err(missing(&format!("there is no user {user}")));
+        }
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err(missing("OpenSMTPD must be started by root"));
+    }
+    Ok(Found {
+        version: version.to_owned(),
+        durability: "body and envelope are files of their own, and fsync of both has returned before the 250",
     })
 }
 
-pub(super) fn start(_place: &Place<'_>) -> io::Result<Queue> {
-    Err(io::ErrorKind::Unsupported.into())
+/// Starts it.
+pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
+    let smtpd = binary().ok_or(io::ErrorKind::NotFound)?;
+    make_folders(place.folder())?;
+    write_configuration(place)?;
+    let serve = smtpd.command(&["-d", "-f", &place.path("smtpd.conf")]);
+    let retry_all = smtpd.sibling("smtpctl").command(&["schedule", "all"]);
+    place.spawn(&in_namespace(place, serve))?;
+    Ok(Queue {
+        messages: Messages::Files {
+            folders: vec![place.folder().join("var/spool/smtpd/queue")],
+            counts: |name| name == "message",
+        },
+        retry_all: in_namespace(place, retry_all),
+    })
 }
+
+fn binary() -> Option<Binary> {
+    unpacked::find(&["smtpd"])
+}
+
+/// The folders that it wants in `/var` and `/run`, with the rights that it insists on.
+fn make_folders(folder: &Path) -> io::Result<()> {
+    for name in ["var/spool/smtpd", "var/lib/opensmtpd/empty", "run"] {
+        fs::create_dir_all(folder.join(name))?;
+    }
+    let spool = folder.join("var/spool/smtpd");
+    fs::set_permissions(spool, fs::Permissions::from_mode(0o711))?;
+    match symlink("/run", folder.join("var/run")) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn write_configuration(place: &Place<'_>) -> io::Result<()> {
+    let setup = place.setup;
+    let hosted = [place.hosted(), vec![SRS_DOMAIN]].concat();
+    place.write("hosted", &(hosted.join("\n") + "\n"))?;
+    let mut forwards = String::new();
+    for (address, target) in &setup.forwards {
+        // Writing to a string does not fail.
+        let _ = writeln!(forwards, "{address} {target}");
+    }
+    place.write("forwards", &forwards)?;
+    let values = [
+        ("FOLDER", place.folder().display().to_string()),
+        ("HOST", HOST.to_owned()),
+        ("PORT", place.address.port().to_string()),
+        ("CONNECTIONS_OUT", setup.connections_out.to_string()),
+        (
+            "CONNECTIONS_ALL",
+            (setup.connections_out * setup.routes.len()).to_string(),
+        ),
+        ("MESSAGE_SIZE", setup.message_size.to_string()),
+        ("ROUTES", routes(place)?),
+    ];
+    let values = values
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    place.write("smtpd.conf", &fill(CONFIGURATION, &values))
+}
+
+/// An action for each sink, with a table of its domains; the rule for `*` comes last, as the first that fits is taken.
+fn routes(place: &Place<'_>) -> io::Result<String> {
+    let mut sinks = BTreeMap::<SocketAddr, Vec<&str>>::new();
+    for (domain, sink) in &place.setup.routes {
+        sinks.entry(*sink).or_default().push(domain);
+    }
+    let (mut actions, mut matches, mut last) = (String::new(), String::new(), String::new());
+    for (number, (sink, domains)) in sinks.into_iter().enumerate() {
+        let _ = writeln!(
+            actions,
+            "table domains{number} file:{}\naction \"relay{number}\" relay srs host smtp+notls://{sink}",
+            place.path(&format!("domains{number}"))
+        );
+        // The rule is chosen by the SRS address itself, before it is read back.
+        if domains.contains(&"*") {
+            let _ = writeln!(
+                matches,
+                "match from any for rcpt-to regex \"^SRS[01]=\" action \"relay{number}\""
+            );
+            let _ = writeln!(last, "match from local for any action \"relay{number}\"");
+        }
+        let _ = writeln!(
+            matches,
+            "match from local for domain <domains{number}> action \"relay{number}\""
+        );
+        place.write(&format!("domains{number}"), &(domains.join("\n") + "\n"))?;
+    }
+    let forward = "match from any for domain <hosted> action \"forward\"\n";
+    Ok([actions, matches, forward.to_owned(), last].concat())
+}
+
+/// The command line in a mount namespace whose `/var` and `/run` are in the place's folder: the same for all that are started so.
+fn in_namespace(place: &Place<'_>, command: Vec<String>) -> Vec<String> {
+    let folder = place.folder().display().to_string();
+    let enter = ["unshare", "--mount", "sh", "-c", NAMESPACE, "sh", &folder];
+    enter
+        .map(str::to_owned)
+        .into_iter()
+        .chain(command)
+        .collect()
+}
+
+const NAMESPACE: &str =
+    r#"mount --bind "$1/var" /var && mount --bind "$1/run" /run && shift && exec "$@""#;
+
+/// The users that its build wants.
+const USERS: [&str; 2] = ["opensmtpd", "opensmtpq"];
+
+const CONFIGURATION: &str = include_str!("opensmtpd/smtpd.conf");

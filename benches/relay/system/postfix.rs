@@ -6,7 +6,6 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 
-use super::group::Program;
 use super::program::says;
 use super::queue::{Messages, Queue};
 use super::template::fill;
@@ -38,12 +37,7 @@ pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
     write_tables(place)?;
     start_postsrsd(place, ports)?;
     let folder = place.path("etc");
-    place.group.spawn(&Program {
-        path: "postfix",
-        arguments: &["-c", &folder, "start-fg"],
-        environment: &[],
-        output: &place.output,
-    })?;
+    place.spawn(&["postfix", "-c", &folder, "start-fg"])?;
     Ok(Queue {
         messages: Messages::Files {
             folders: QUEUES
@@ -135,12 +129,7 @@ fn write_tables(place: &Place<'_>) -> io::Result<()> {
     let kind = table_kind();
     for name in ["hosted", "forwards", "routes"] {
         let table = format!("{kind}:{}", place.path(name));
-        place.group.run(&Program {
-            path: "postmap",
-            arguments: &["-c", &place.path("etc"), &table],
-            environment: &[],
-            output: &place.output,
-        })?;
+        place.run(&["postmap", "-c", &place.path("etc"), &table])?;
     }
     Ok(())
 }
@@ -149,18 +138,14 @@ fn start_postsrsd(place: &Place<'_>, [encode, decode]: [u16; 2]) -> io::Result<(
     place.write("srs.secret", "a secret that only the bench knows\n")?;
     let secret = place.folder().join("srs.secret");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))?;
-    place.group.spawn(&Program {
-        path: "postsrsd",
-        arguments: &[
-            &format!("-s{}", secret.display()),
-            &format!("-d{SRS_DOMAIN}"),
-            &format!("-f{encode}"),
-            &format!("-r{decode}"),
-            "-4",
-        ],
-        environment: &[],
-        output: &place.output,
-    })
+    place.spawn(&[
+        "postsrsd",
+        &format!("-s{}", secret.display()),
+        &format!("-d{SRS_DOMAIN}"),
+        &format!("-f{encode}"),
+        &format!("-r{decode}"),
+        "-4",
+    ])
 }
 
 /// The kind of table that this Postfix compiles by default: `hash`, or `lmdb` in newer ones.
