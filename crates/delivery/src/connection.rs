@@ -28,6 +28,7 @@ pub(crate) struct Connection {
     peer: Peer,
     input: Box<[u8]>,
     write_timeout: Duration,
+    quit_timeout: Duration,
     /// Octets read so far: tells whether the peer answered at all.
     octets_read: u64,
     /// Reading and writing are over.
@@ -60,10 +61,8 @@ pub(crate) enum OpenError {
 /// The end of a transaction.
 #[derive(Debug)]
 pub(crate) enum Delivery {
-    /// One outcome a recipient, in order. The connection can be used again.
-    Ready(Vec<Outcome>),
-    /// The same, but the connection is gone.
-    Closed(Vec<Outcome>),
+    /// One outcome a recipient, in order. [`Connection::ready`] tells whether the connection can be used again.
+    Done(Vec<Outcome>),
     /// The connection had died of age: the peer said nothing at all to this transaction.
     Stale,
 }
@@ -81,6 +80,7 @@ impl Connection {
             peer,
             input: vec![0; READ_OCTETS].into(),
             write_timeout: opening.session.timeouts.body,
+            quit_timeout: opening.session.timeouts.quit,
             octets_read: 0,
             ended: false,
             transactions: 0,
@@ -110,7 +110,8 @@ impl Connection {
         self.transactions
     }
 
-    /// Sends one message: `trace` and then `body`.
+    /// Sends one message: `trace` and then `body`. Returns as soon as all outcomes are known, so that they are on record
+    /// before anything else that a peer may be slow with.
     pub(crate) async fn deliver(
         &mut self,
         transaction: Transaction,
@@ -120,36 +121,34 @@ impl Connection {
         let read_before = self.octets_read;
         let recipients = transaction.recipients.len();
         self.session.send(Instant::now(), transaction);
-        let mut outcomes = None;
-        let closed = loop {
+        let mut outcomes = loop {
             match self.poll() {
                 Some(Event::BodyWanted) => self.begin_body(trace),
-                Some(Event::Done(done)) => outcomes = Some(done),
-                Some(Event::Ready) => break None,
-                Some(Event::Closed(diagnosis)) => break Some(diagnosis),
-                Some(event) => unreachable!("{event:?} in a transaction"),
+                Some(Event::Done(done)) => break done,
+                Some(event) => unreachable!("{event:?} before the end of a transaction"),
                 None if self.session.wants_body() => self.send_piece(&mut body).await,
                 None => self.turn().await,
             }
         };
+        assert_eq!(
+            outcomes.len(),
+            recipients,
+            "every recipient has one outcome"
+        );
         let reused = self.transactions > 0;
         self.transactions += 1;
-        if closed.is_some() && reused && self.octets_read == read_before {
+        if self.session.is_closed() && reused && self.octets_read == read_before {
             return Delivery::Stale;
         }
-        let mut outcomes = outcomes.unwrap_or_default();
-        debug_assert!(outcomes.len() == recipients || closed.is_some());
-        let missing = closed
-            .clone()
-            .unwrap_or_else(|| Diagnosis::local(PROTOCOL_ERROR, "no outcome"));
-        outcomes.resize(recipients, Outcome::Deferred(missing));
         outcomes
             .iter_mut()
             .for_each(|outcome| self.peer.sign(outcome_diagnosis(outcome)));
-        match closed {
-            None => Delivery::Ready(outcomes),
-            Some(_) => Delivery::Closed(outcomes),
-        }
+        Delivery::Done(outcomes)
+    }
+
+    /// Waits, after a transaction, until another one can begin; false: the connection is over.
+    pub(crate) async fn ready(&mut self) -> bool {
+        matches!(self.event().await, Event::Ready)
     }
 
     /// Waits, with nothing to do, until the peer ends the connection. To be dropped when there is work.
@@ -166,13 +165,16 @@ impl Connection {
         }
     }
 
-    /// Says QUIT and closes.
+    /// Says QUIT and closes: within the time for that, even where the peer takes nothing any more.
     pub(crate) async fn quit(mut self) {
         if self.ended {
             return;
         }
         self.session.quit(Instant::now());
-        while !matches!(self.event().await, Event::Closed(_)) {}
+        let limit = self.quit_timeout;
+        let closed = async { while !matches!(self.event().await, Event::Closed(_)) {} };
+        // Whether the peer heard it matters to nobody.
+        let _ = timeout(limit, closed).await;
     }
 
     /// Through greeting and EHLO, or EHLO after TLS.
@@ -361,8 +363,6 @@ fn outcome_diagnosis(outcome: &mut Outcome) -> &mut Diagnosis {
 
 /// RFC 3463 §3.5: bad connection.
 const CLOSED: EnhancedStatus = EnhancedStatus::transient(4, 2);
-/// RFC 3463 §3.6: other or undefined protocol status.
-const PROTOCOL_ERROR: EnhancedStatus = EnhancedStatus::transient(5, 0);
 /// RFC 3463 §3.8: cryptographic failure.
 const TLS_FAILED: EnhancedStatus = EnhancedStatus::transient(7, 5);
 /// Replies are short.

@@ -223,9 +223,8 @@ impl<W: Work, R: Resolver> Lane<W, R> {
                 return After::Gone;
             }
         };
-        let (outcomes, after) = match delivery {
-            Delivery::Ready(outcomes) => (outcomes, After::Ready),
-            Delivery::Closed(outcomes) => (outcomes, After::Gone),
+        let outcomes = match delivery {
+            Delivery::Done(outcomes) => outcomes,
             Delivery::Stale => {
                 if let Some(parcel) = standing.parcel.take() {
                     self.dispatcher.put_back(self.id, parcel).await;
@@ -233,14 +232,18 @@ impl<W: Work, R: Resolver> Lane<W, R> {
                 return After::Gone;
             }
         };
-        // A peer that closes after each message works too.
-        let took = |outcome: &Outcome| matches!(outcome, Outcome::Delivered(_));
-        let worked = after == After::Ready || outcomes.iter().any(took);
+        let delivered = |outcome: &Outcome| matches!(outcome, Outcome::Delivered(_));
+        let took = outcomes.iter().any(delivered);
         self.settle(standing, outcomes).await;
-        if worked {
+        let ready = tokio::select! {
+            ready = connection.ready() => ready,
+            () = self.dispatcher.killed.cancelled() => false,
+        };
+        // A peer that closes after each message works too.
+        if took || ready {
             self.dispatcher.worked(self.id).await;
         }
-        after
+        if ready { After::Ready } else { After::Gone }
     }
 
     /// Gives the legs in hand back untried.

@@ -761,3 +761,23 @@ async fn a_panic_in_a_lookup_defers_what_waited_for_it() {
     assert!(outcomes[1].contains("delivered"), "{outcomes:?}");
     relay.stop().await;
 }
+
+#[tokio::test]
+async fn what_a_peer_took_is_on_record_before_its_leave_is_waited_for() {
+    // It wants QUIT after each message, and never answers that.
+    let script = Script {
+        extensions: &["LIMITS MAILMAX=1"],
+        quit: "wait",
+        ..Script::default()
+    };
+    let server = Server::start(script).await;
+    let mut settings = settings(server.address.port());
+    settings.timeouts.quit = Duration::from_secs(60);
+    settings.drain = Duration::from_millis(100);
+    let relay = Relay::start(settings, resolver(&[server.address]));
+    relay.work.add(&Mail::default());
+    let delivered = "a@to.test: delivered 2.0.0 | 250 2.0.0 taken";
+    assert_eq!(relay.work.outcomes(1).await, [delivered]);
+    let work = relay.stop().await;
+    assert_eq!(work.waiting(), 0, "given back though it was delivered");
+}

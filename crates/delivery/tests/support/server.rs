@@ -17,6 +17,8 @@ pub(crate) struct Script {
     pub(crate) mail: fn(&str) -> &'static str,
     pub(crate) rcpt: fn(&str) -> &'static str,
     pub(crate) dot: &'static str,
+    /// The reply to QUIT; `wait` is none, ever.
+    pub(crate) quit: &'static str,
     pub(crate) tls: Tls,
     /// Closes after so many transactions.
     pub(crate) transactions_max: usize,
@@ -63,6 +65,7 @@ impl Default for Script {
             mail: |_| "250 2.1.0 ok",
             rcpt: |_| "250 2.1.5 ok",
             dot: "250 2.0.0 taken",
+            quit: "221 2.0.0 bye",
             tls: Tls::Broken,
             transactions_max: usize::MAX,
         }
@@ -214,7 +217,10 @@ impl<'a> Talk<'a> {
                     "250 2.0.0 ok".to_owned()
                 }
                 "QUIT" => {
-                    self.say(stream, "221 2.0.0 bye").await;
+                    if self.script.quit == "wait" {
+                        std::future::pending::<()>().await;
+                    }
+                    self.say(stream, self.script.quit).await;
                     return End::Closed;
                 }
                 _ => "500 5.5.2 what?".to_owned(),

@@ -150,6 +150,11 @@ impl Session {
         matches!(self.state, State::Expect(Phase::Idle))
     }
 
+    /// Whether the connection is over: [`Event::Closed`] is, or was, the last event.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
     /// Sends STARTTLS (RFC 3207). Only when ready; without effect when closed.
     pub fn start_tls(&mut self, now: Instant) {
         if self.leave_ready(now) {
