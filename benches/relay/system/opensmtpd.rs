@@ -51,7 +51,10 @@ pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
     make_folders(place.folder())?;
     write_configuration(place)?;
     let serve = smtpd.command(&["-d", "-f", &place.path("smtpd.conf")]);
+    // The program insists on its group; a package would have made it set-group-id.
+    let group = ["setpriv", "--regid", USERS[1], "--keep-groups"].map(str::to_owned);
     let retry_all = smtpd.sibling("smtpctl").command(&["schedule", "all"]);
+    let retry_all = [group.to_vec(), retry_all].concat();
     place.spawn(&in_namespace(place, serve))?;
     Ok(Queue {
         messages: Messages::Files {
@@ -107,35 +110,38 @@ fn write_configuration(place: &Place<'_>) -> io::Result<()> {
     place.write("smtpd.conf", &fill(CONFIGURATION, &values))
 }
 
-/// An action for each sink, with a table of its domains; the rule for `*` comes last, as the first that fits is taken.
+/// An action for each sink, and the rules, of which the first that fits is taken.
 fn routes(place: &Place<'_>) -> io::Result<String> {
     let mut sinks = BTreeMap::<SocketAddr, Vec<&str>>::new();
     for (domain, sink) in &place.setup.routes {
         sinks.entry(*sink).or_default().push(domain);
     }
-    let (mut actions, mut matches, mut last) = (String::new(), String::new(), String::new());
-    for (number, (sink, domains)) in sinks.into_iter().enumerate() {
-        let _ = writeln!(
-            actions,
-            "table domains{number} file:{}\naction \"relay{number}\" relay srs host smtp+notls://{sink}",
-            place.path(&format!("domains{number}"))
-        );
-        // The rule is chosen by the SRS address itself, before it is read back.
+    let (mut actions, mut named, mut all) = (Vec::new(), Vec::new(), None);
+    for (number, (sink, mut domains)) in sinks.into_iter().enumerate() {
+        let action = format!("action \"relay{number}\"");
+        actions.push(format!("{action} relay srs host smtp+notls://{sink}"));
         if domains.contains(&"*") {
-            let _ = writeln!(
-                matches,
-                "match from any for rcpt-to regex \"^SRS[01]=\" action \"relay{number}\""
-            );
-            let _ = writeln!(last, "match from local for any action \"relay{number}\"");
+            all = Some(action.clone());
+            domains.retain(|domain| *domain != "*");
         }
-        let _ = writeln!(
-            matches,
-            "match from local for domain <domains{number}> action \"relay{number}\""
-        );
-        place.write(&format!("domains{number}"), &(domains.join("\n") + "\n"))?;
+        if !domains.is_empty() {
+            let table = format!("domains{number}");
+            place.write(&table, &(domains.join("\n") + "\n"))?;
+            actions.push(format!("table {table} file:{}", place.path(&table)));
+            named.push(format!("match from local for domain <{table}> {action}"));
+        }
     }
-    let forward = "match from any for domain <hosted> action \"forward\"\n";
-    Ok([actions, matches, forward.to_owned(), last].concat())
+    let mut rules = vec!["match from any for domain <hosted> action \"forward\"".to_owned()];
+    rules.append(&mut named);
+    if let Some(action) = all {
+        // The rule is chosen by the SRS address itself, before it is read back: all bounces go this way.
+        rules.insert(
+            0,
+            format!("match from any for rcpt-to regex \"^SRS[01]=\" {action}"),
+        );
+        rules.push(format!("match from local for any {action}"));
+    }
+    Ok([actions, rules].concat().join("\n"))
 }
 
 /// The command line in a mount namespace whose `/var` and `/run` are in the place's folder: the same for all that are started so.
