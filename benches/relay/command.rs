@@ -169,13 +169,20 @@ impl Measure {
         }
         drop(drawing);
         let failures = bench.failures();
+        let describe = |(_, mut note): (System, SystemNote)| {
+            if let Some(how) = bench.counted(&note.system) {
+                note.configured = format!("{}. {how}", note.configured);
+            }
+            note
+        };
+        let systems = notes.into_iter().map(describe).collect();
         let mut results = bench.results;
         results.runs.push(Run {
             command: command_line(),
             started,
             took: begun.elapsed().as_secs_f64(),
             machine,
-            systems: notes.into_iter().map(|(_, note)| note).collect(),
+            systems,
             scale: bench.settings.scale,
             seed: self.seed,
             notes: bench.notes,

@@ -3,7 +3,7 @@
 //! Order: repeat, then point, then system, so that what changes on the machine in the meantime meets every system alike; the first system
 //! of a round is another one each time. Every measurement starts from a clean folder. One that fails becomes a note, and the others go on.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -63,6 +63,8 @@ pub(crate) struct Bench {
     deadline: Instant,
     last_run: Cell<u32>,
     failures: usize,
+    /// How each system's CPU time is counted.
+    counted: RefCell<BTreeMap<String, &'static str>>,
 }
 
 /// A point and what it means to its scenario.
@@ -82,6 +84,7 @@ impl Bench {
             deadline,
             last_run: Cell::new(0),
             failures: 0,
+            counted: RefCell::default(),
         }
     }
 
@@ -219,6 +222,18 @@ impl Bench {
     /// A count, scaled; at least 1.
     pub(crate) fn scaled(&self, count: u64) -> u64 {
         ((count as f64 * self.settings.scale).round() as u64).max(1)
+    }
+
+    /// A system that was started says how its CPU time is counted.
+    pub(crate) fn heard(&self, system: System, how: &'static str) {
+        if system != System::Direct {
+            self.counted.borrow_mut().insert(system.to_string(), how);
+        }
+    }
+
+    /// How CPU time is counted, if the system was started.
+    pub(crate) fn counted(&self, system: &str) -> Option<&'static str> {
+        self.counted.borrow().get(system).copied()
     }
 
     /// Measurements that failed.

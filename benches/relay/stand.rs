@@ -19,7 +19,7 @@ use crate::report::figure::Figure;
 use crate::report::progress::Progress;
 use crate::report::results::Repeat;
 use crate::runner::Bench;
-use crate::sink::{Received, Script, Sink, SinkSettings};
+use crate::sink::{Door, Phase, Received, Script, Sink, SinkSettings};
 use crate::stop;
 use crate::system::{Running, Setup, System};
 
@@ -56,6 +56,8 @@ pub(crate) struct Measured {
     pub(crate) cost: Cost,
     /// CPU time of load and sink.
     pub(crate) tools_cpu: Duration,
+    /// Whether there was a system: without one there is no bill, and nobody to rewrite senders.
+    has_relay: bool,
 }
 
 /// A temporary folder that Ctrl-C removes, too.
@@ -89,9 +91,10 @@ impl Stand {
             seed: bench.settings.seed,
         })?;
         let setup = plan.setup(&folder, sink.addresses());
-        let running = Some(system.start(&setup)?);
+        let running = system.start(&setup)?;
+        bench.heard(system, running.how());
         Ok(Self {
-            running,
+            running: Some(running),
             sink,
             setup,
             system,
@@ -138,13 +141,24 @@ impl Stand {
         disk_usage(&self.setup.folder)
     }
 
-    /// The load, aimed at the system.
+    /// From now on the site refuses connections, and cuts those that it has at their next MAIL.
     ///
     /// # Errors
-    /// When the system does not run.
-    pub(crate) fn aim(&self, load: &mut Load) -> io::Result<()> {
-        load.to = self.running()?.address();
-        Ok(())
+    /// When the sink has ended.
+    pub(crate) fn take_away(&self, site: usize) -> io::Result<()> {
+        let mut script = Script::default();
+        script.at_mut(Phase::Mail).drop = 1.0;
+        self.sink.set_script_of(site, script);
+        self.sink.set_door(site, Door::Closed)
+    }
+
+    /// The site takes mail again.
+    ///
+    /// # Errors
+    /// When its address cannot be bound again.
+    pub(crate) fn bring_back(&self, site: usize) -> io::Result<()> {
+        self.sink.set_script_of(site, Script::default());
+        self.sink.set_door(site, Door::Open)
     }
 
     /// Sends a load and waits until all of it has arrived or `patience`, asked after the last answer, is over.
@@ -171,6 +185,7 @@ impl Stand {
             received,
             cost: after.since(&before),
             tools_cpu,
+            has_relay: self.system != System::Direct,
         })
     }
 }
@@ -220,14 +235,17 @@ impl Measured {
                 Figure::Tail,
                 last.saturating_sub(sent.elapsed).as_secs_f64(),
             )
-            .set(Figure::Cpu, micros(cost.cpu) / copies)
             .set(Figure::ToolsCpu, micros(self.tools_cpu) / copies)
-            .set(Figure::Written, cost.written_by_processes as f64 / copies)
-            .set(Figure::Memory, mebibytes(cost.memory_peak))
             .set(Figure::Lost, received.lost as f64)
             .set(Figure::Duplicates, received.duplicates as f64)
-            .set(Figure::Damaged, received.damaged as f64)
-            .set(Figure::Srs, received.srs_share);
+            .set(Figure::Damaged, received.damaged as f64);
+        if self.has_relay {
+            repeat
+                .set(Figure::Cpu, micros(cost.cpu) / copies)
+                .set(Figure::Written, cost.written_by_processes as f64 / copies)
+                .set(Figure::Memory, mebibytes(cost.memory_peak))
+                .set(Figure::Srs, received.srs_share);
+        }
         if let Some(disk) = cost.disk {
             let each = disk.written as f64 / copies;
             repeat

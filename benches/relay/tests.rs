@@ -24,20 +24,26 @@ mod system;
 
 /// One file for each part.
 mod tests {
+    mod bad_relay;
+    mod body;
     mod figure;
     mod goal;
     mod latency;
     mod machine;
     mod markdown;
+    mod open_loop;
     mod plot;
     mod progress;
     mod report;
     mod results;
     mod runner;
+    mod scenario;
+    mod smoke;
     mod stamp;
     mod stand;
     mod stop;
     mod system;
     mod template;
     mod terminal;
+    mod tools;
 }

@@ -91,6 +91,14 @@ pub(crate) enum Unit {
     Count,
 }
 
+/// What is shown in one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    Speed,
+    Latency,
+    Cost,
+}
+
 impl Figure {
     /// All, in the order of the columns of a table.
     pub(crate) const ALL: [Self; 33] = [
@@ -132,6 +140,25 @@ impl Figure {
     /// The head of its column.
     pub(crate) fn title(self) -> &'static str {
         self.row().0
+    }
+
+    /// The table that it belongs to, where there are too many for one.
+    pub(crate) fn group(self) -> Group {
+        match self {
+            Self::AcceptP50
+            | Self::AcceptP99
+            | Self::AcceptP999
+            | Self::EndToEndP50
+            | Self::EndToEndP99
+            | Self::EndToEndP999 => Group::Latency,
+            Self::Cpu
+            | Self::ToolsCpu
+            | Self::Written
+            | Self::DiskWritten
+            | Self::WrittenRatio
+            | Self::Memory => Group::Cost,
+            _ => Group::Speed,
+        }
     }
 
     /// The unit in which values are stored.
@@ -208,7 +235,7 @@ pub(crate) fn significant(value: f64) -> String {
     if size == 0.0 {
         "0".to_owned()
     } else if size < 0.001 {
-        format!("{value:.1e}")
+        "< 0.001".to_owned()
     } else if size < 1.0 {
         format!("{value:.3}")
     } else if size < 10.0 {

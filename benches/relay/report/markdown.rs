@@ -1,13 +1,14 @@
 //! Tables in Markdown, for `results.md` and `benches/RESULTS.md`.
 //!
-//! One table a scenario: a row for each system at each point, a column for each figure that any of them has. A cell is the median, and
+//! A row for each system at each point, a column for each figure that any of them has; speed, latency and cost in tables of their own
+//! where there are many. A cell is the median, and
 //! `min–max` below it when there was more than one repeat.
 
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-use super::figure::Figure;
+use super::figure::{Figure, Group};
 use super::goal::Goal;
 use super::results::{Measurement, Results, Run, Spread};
 
@@ -109,24 +110,20 @@ pub(crate) fn goals(goals: &[Goal]) -> String {
     text
 }
 
-/// One scenario.
+/// One scenario: a table for each group of figures, or one when there are few.
 pub(crate) fn table(results: &Results, scenario: &str) -> String {
-    let mut rows: Vec<&Measurement> = results
-        .measurements
-        .iter()
-        .filter(|m| m.scenario == scenario)
-        .collect();
-    // Systems at one point stand together, in the order in which the points came.
-    let mut points: Vec<&str> = Vec::new();
-    for row in &rows {
-        if !points.contains(&row.point.label.as_str()) {
-            points.push(&row.point.label);
-        }
-    }
-    rows.sort_by_key(|row| points.iter().position(|label| *label == row.point.label));
-    let columns = columns(&rows);
-    let mut text = format!("## {scenario}\n\n| point | system |");
-    for figure in &columns {
+    let rows = rows(results, scenario);
+    let mut text = format!("## {scenario}\n\n");
+    let tables = tables(&rows)
+        .into_iter()
+        .map(|columns| part(&rows, &columns));
+    text.push_str(&tables.collect::<Vec<_>>().join("\n"));
+    text
+}
+
+fn part(rows: &[&Measurement], columns: &[Figure]) -> String {
+    let mut text = "| point | system |".to_owned();
+    for figure in columns {
         let _ = write!(text, " {} |", figure.title());
     }
     text.push_str(" repeats |\n|---|---|");
@@ -134,7 +131,7 @@ pub(crate) fn table(results: &Results, scenario: &str) -> String {
     text.push('\n');
     for row in rows {
         let _ = write!(text, "| {} | {} |", row.point.label, row.system);
-        for figure in &columns {
+        for figure in columns {
             let cell = row.spread(*figure).map(|spread| cell(*figure, spread));
             let _ = write!(text, " {} |", cell.unwrap_or_default());
         }
@@ -143,8 +140,39 @@ pub(crate) fn table(results: &Results, scenario: &str) -> String {
     text
 }
 
+/// The measurements of a scenario: systems at one point together, points in the order in which they came.
+pub(crate) fn rows<'a>(results: &'a Results, scenario: &str) -> Vec<&'a Measurement> {
+    let all = results.measurements.iter();
+    let mut rows: Vec<&Measurement> = all.filter(|m| m.scenario == scenario).collect();
+    let mut points: Vec<&str> = Vec::new();
+    for row in &rows {
+        if !points.contains(&row.point.label.as_str()) {
+            points.push(&row.point.label);
+        }
+    }
+    rows.sort_by_key(|row| points.iter().position(|label| *label == row.point.label));
+    rows
+}
+
+/// The columns of each table.
+pub(crate) fn tables(rows: &[&Measurement]) -> Vec<Vec<Figure>> {
+    let all = columns(rows);
+    if all.len() <= COLUMNS_MAX {
+        return vec![all];
+    }
+    let groups = [Group::Speed, Group::Latency, Group::Cost];
+    let of = |group| {
+        let columns = all.iter().copied();
+        columns.filter(|figure| figure.group() == group).collect()
+    };
+    let tables = groups.into_iter().map(of);
+    tables
+        .filter(|columns: &Vec<Figure>| !columns.is_empty())
+        .collect()
+}
+
 /// Figures that any row has. What should be nothing, and is nothing everywhere, gets no column.
-pub(crate) fn columns(rows: &[&Measurement]) -> Vec<Figure> {
+fn columns(rows: &[&Measurement]) -> Vec<Figure> {
     let is_shown = |figure: &Figure| {
         let mut spreads = rows.iter().filter_map(|row| row.spread(*figure)).peekable();
         match figure {
@@ -175,3 +203,6 @@ fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{content}");
 }
+
+/// More columns are split.
+const COLUMNS_MAX: usize = 8;

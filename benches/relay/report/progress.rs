@@ -34,11 +34,6 @@ pub(crate) struct Drawing {
 const WIDTH: u64 = 24;
 
 impl Progress {
-    /// Shows nothing: for tests and for measurements that must not be disturbed.
-    pub(crate) fn silent() -> Self {
-        Self::new(false)
-    }
-
     /// A line on the terminal, if there is one, and what draws it.
     pub(crate) fn on_terminal(deadline: Instant) -> (Self, Drawing) {
         let progress = Self::new(stderr().is_terminal());

@@ -11,12 +11,11 @@ use super::results::{Measurement, Results};
 pub(crate) fn show(results: &Results) -> String {
     let mut text = String::new();
     for scenario in markdown::scenarios(results) {
-        let rows: Vec<&Measurement> = results
-            .measurements
-            .iter()
-            .filter(|m| m.scenario == scenario)
-            .collect();
-        let _ = write!(text, "\n{scenario}\n{}", align(&cells(&rows)));
+        let rows = markdown::rows(results, scenario);
+        let tables = markdown::tables(&rows).into_iter();
+        let tables = tables.map(|columns| align(&cells(&rows, &columns)));
+        let tables: Vec<_> = tables.collect();
+        let _ = write!(text, "\n{scenario}\n{}", tables.join("\n"));
     }
     text + &goals(&results.goals)
 }
@@ -44,8 +43,7 @@ pub(crate) fn summary(figures: impl IntoIterator<Item = (Figure, f64)>) -> Strin
     shown.collect::<Vec<_>>().join(", ")
 }
 
-fn cells(rows: &[&Measurement]) -> Vec<Vec<String>> {
-    let columns = markdown::columns(rows);
+fn cells(rows: &[&Measurement], columns: &[Figure]) -> Vec<Vec<String>> {
     let mut head = vec!["point".to_owned(), "system".to_owned()];
     head.extend(columns.iter().map(|figure| figure.title().to_owned()));
     let mut table = vec![head];

@@ -111,7 +111,12 @@ fn measure(bench: &Bench, system: System, waiting: u64) -> io::Result<(Repeat, R
     let attempts = attempts_failed()?.saturating_sub(failed);
     figures
         .set(Figure::Attempts, attempts as f64)
-        .set(Figure::Queued, sent.accepted as f64);
+        .set(Figure::Queued, stand.running()?.queued()? as f64);
+    if sent.accepted < waiting {
+        return Err(io::Error::other(
+            "not all mail for the dead site was accepted",
+        ));
+    }
     let alone = alone.figures();
     // Without deliveries there is nothing to compare.
     if value(&figures, Figure::EndToEndP99) == 0.0 {

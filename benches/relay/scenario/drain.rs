@@ -14,7 +14,6 @@ use crate::report::figure::{Figure, Unit};
 use crate::report::goal::{Bound, Goal};
 use crate::report::results::{Point, Repeat};
 use crate::runner::Bench;
-use crate::sink::Door;
 use crate::stand::{Plan, Stand, mebibytes, micros, send};
 use crate::system::System;
 
@@ -63,12 +62,12 @@ fn measure(bench: &Bench, system: System, messages: u64) -> io::Result<Repeat> {
     let stand = Stand::start(bench, system, &Plan::default())?;
     let mut load = usual_load(bench, &stand, USUAL_CONNECTIONS)?;
     warm_up(bench, &stand, &load)?;
-    stand.sink.set_door(0, Door::Closed)?;
+    stand.take_away(0)?;
     load.messages = messages;
     load.run = bench.next_run();
     load.time_limit = bench.patience(10 * PATIENCE);
     let sent = send(&load, &bench.progress)?;
-    stand.sink.set_door(0, Door::Open)?;
+    stand.bring_back(0)?;
     let mut repeat = drain(bench, &stand, &[&sent])?;
     let share = value(&repeat, Figure::DrainRate) / rate;
     repeat

@@ -13,7 +13,6 @@ use crate::load::{Sent, Sizes};
 use crate::report::figure::Figure;
 use crate::report::results::{Point, Repeat};
 use crate::runner::Bench;
-use crate::sink::Door;
 use crate::stand::{Plan, Stand, mebibytes, send};
 use crate::system::System;
 
@@ -39,7 +38,7 @@ fn measure(bench: &Bench, system: System, messages: u64) -> io::Result<Vec<(Poin
     let mut stand = Stand::start(bench, system, &Plan::default())?;
     let load = usual_load(bench, &stand, USUAL_CONNECTIONS)?;
     warm_up(bench, &stand, &load)?;
-    stand.sink.set_door(0, Door::Closed)?;
+    stand.take_away(0)?;
 
     // First, a sample, the bulk, a sample: the samples' rates are compared.
     let sample = (messages / 4).min(SAMPLE);
@@ -54,7 +53,7 @@ fn measure(bench: &Bench, system: System, messages: u64) -> io::Result<Vec<(Poin
     let mut all = filled(&stand, &sent)?;
 
     stand.stop()?;
-    stand.sink.set_door(0, Door::Open)?;
+    stand.bring_back(0)?;
     let clean = restart(bench, &mut stand, &sent)?;
     stand.kill()?;
     let killed = restart(bench, &mut stand, &sent)?;
@@ -93,9 +92,8 @@ fn filled(stand: &Stand, sent: &[Sent]) -> io::Result<Repeat> {
             .set(Figure::AcceptRate, last.rate())
             .set(Figure::AcceptP99, latency.p99 as f64 / 1000.0);
     }
-    let queued: u64 = sent.iter().map(|sent| sent.accepted).sum();
     repeat
-        .set(Figure::Queued, queued as f64)
+        .set(Figure::Queued, stand.running()?.queued()? as f64)
         .set(Figure::Memory, mebibytes(cost.memory))
         .set(Figure::Disk, mebibytes(stand.disk()));
     Ok(repeat)

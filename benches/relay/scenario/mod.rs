@@ -1,9 +1,9 @@
 //! The scenarios of the bench, one a file: each measures through the runner, and then compares what it found with its goals.
 
 mod bounces;
-mod dead;
+pub(crate) mod dead;
 mod drain;
-mod foreign;
+pub(crate) mod foreign;
 mod idle;
 mod large;
 mod million;

@@ -21,7 +21,10 @@ fn bench(time: Duration) -> Bench {
         tools: Tools::Ours,
         is_quick: true,
     };
-    Bench::new(settings, Progress::silent(), Instant::now() + time)
+    {
+        let (progress, _) = Progress::on_terminal(Instant::now());
+        Bench::new(settings, progress, Instant::now() + time)
+    }
 }
 
 fn points() -> [(Point, u32); 2] {
