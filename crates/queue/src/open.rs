@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use parking_lot::Mutex;
 
@@ -143,14 +144,16 @@ impl Opening<'_> {
             self.settings.warn_after,
             self.settings.expire,
         );
-        Keeper::new(
+        let mut keeper = Keeper::new(
             Arc::new(Mutex::new(state)),
             Arc::clone(&self.segments),
             tree,
             Arc::clone(&self.quarantine),
             fingerprint,
             inline_max(self.settings.segment_bytes),
-        )
+        );
+        keeper.waste_bytes = self.settings.index_waste_bytes;
+        keeper
     }
 
     /// What an index must have been made under to be used: this log, this layout.
@@ -160,12 +163,30 @@ impl Opening<'_> {
         out
     }
 
-    /// Takes from sled what memory keeps of it: the place of each leg in the orders.
+    /// Takes from sled what memory keeps of it: the place of each leg in the orders. One thread reads rows while this one
+    /// puts legs in; says how many messages there are.
     fn read_index(&self, keeper: &Keeper) -> Result<u64, String> {
         let mut state = keeper.state.lock();
         state.live = keeper.tree.live().into_iter().collect();
-        keeper.tree.each_leg(|id, arrived, leg| {
-            state.enter(id, &leg.host, arrived, &leg.state);
+        state.notes = keeper.tree.notes().unwrap_or_default();
+        if keeper.tree.is_empty() {
+            // All of the log is about to be replayed.
+            state.notes.counted_from = 0;
+        }
+        let (sender, receiver) = sync_channel(BATCHES_AHEAD);
+        std::thread::scope(|scope| {
+            let tree = &keeper.tree;
+            let reader = scope.spawn(move || {
+                tree.each_batch(LEGS_AT_ONCE, |legs| {
+                    // It is there until the last sender is gone.
+                    let _ = sender.send(legs);
+                })
+            });
+            for (id, arrived, leg) in receiver.iter().flatten() {
+                state.enter(id, &leg.host, arrived, &leg.state);
+            }
+            let read = reader.join();
+            read.unwrap_or_else(|_| Err("sled panicked while reading it".to_owned()))
         })
     }
 
@@ -198,7 +219,8 @@ impl Opening<'_> {
             let mut state = keeper.state.lock();
             state.end = end;
             let last = self.segments.numbers().last().copied().unwrap_or(0);
-            state.notes.own_from = last.saturating_add(1);
+            let next = last.saturating_add(1);
+            state.notes.counted_from = state.notes.counted_from.min(next);
         }
         fault::point("recover.replayed");
         keeper.checkpoint();
@@ -250,6 +272,8 @@ impl Opening<'_> {
             };
             self.quarantine
                 .piece(number, at.start, bytes.slice(at.clone()), what);
+            // Whatever it was: nobody counted it.
+            keeper.state.lock().notes.keep(number);
         }
         if !scan.ended {
             self.keep_tail(number, &scan, &bytes);
@@ -281,6 +305,7 @@ impl Opening<'_> {
 }
 
 fn replay_record(keeper: &mut Keeper, header: &Header, payload: &[u8]) -> Result<(), Malformed> {
+    let segment = header.position.segment();
     match header.kind {
         Some(Kind::Commit) => {
             let commit = Commit::decode(payload)?;
@@ -289,19 +314,22 @@ fn replay_record(keeper: &mut Keeper, header: &Header, payload: &[u8]) -> Result
         Some(Kind::Change) => {
             let change = Change::decode(payload)?;
             keeper.load(change.leg.message);
-            keeper.state.lock().apply_change(&change);
+            let mut state = keeper.state.lock();
+            state.notes.change(segment, change.since);
+            state.apply_change(&change);
         }
         Some(Kind::Token) => {
             let token = Token::decode(payload)?;
-            let segment = header.position.segment();
             let mut state = keeper.state.lock();
+            state.notes.keep(segment);
             state.tokens.insert(token.token.clone(), (token, segment));
         }
         Some(Kind::Chunk) => {
             // Its commit record says where it is; one that has none was never acknowledged.
             chunk_owner(payload)?;
         }
-        Some(Kind::End) | None => {}
+        Some(Kind::End) => {}
+        None => keeper.state.lock().notes.keep(segment),
     }
     let crowded = {
         let mut state = keeper.state.lock();
@@ -322,6 +350,7 @@ fn replay_commit(keeper: &Keeper, header: &Header, commit: Commit) {
     }
     let mut state = keeper.state.lock();
     if let Some(also) = &commit.also {
+        state.notes.change(header.position.segment(), also.since);
         state.apply_change(also);
     }
     state.insert(commit, header.position);
@@ -335,5 +364,8 @@ pub(crate) fn inline_max(segment_bytes: u32) -> usize {
 const INLINE_MAX: usize = 1 << 20;
 /// Messages in memory at which the replay writes to sled.
 const REPLAYED_MAX: usize = 10_000;
+/// Legs that go from one thread to the other at once when the index is read, and how many such batches may wait.
+const LEGS_AT_ONCE: usize = 1_000;
+const BATCHES_AHEAD: usize = 4;
 /// The layout of the index; another one is rebuilt.
 pub(crate) const INDEX_VERSION: u16 = 2;

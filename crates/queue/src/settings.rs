@@ -14,6 +14,8 @@ pub struct Settings {
     pub body_cache_bytes: usize,
     /// Octets of sled's page cache.
     pub index_cache_bytes: u64,
+    /// Octets that sled's files may take beyond what its rows need. They never shrink: a fresh index is written then.
+    pub index_waste_bytes: u64,
     /// How often what is still queued is written to the index, at least.
     pub checkpoint_every: Duration,
     /// When a leg's sender is to be told of the delay, after arrival.
@@ -41,6 +43,7 @@ impl Settings {
             segment_bytes: 64 << 20,
             body_cache_bytes: 64 << 20,
             index_cache_bytes: 32 << 20,
+            index_waste_bytes: 48 << 20,
             checkpoint_every: Duration::from_secs(2),
             warn_after: Duration::from_secs(4 * 3600),
             expire: Duration::from_secs(5 * 24 * 3600),

@@ -94,9 +94,12 @@ impl Compactor {
             .flat_map(|draft| draft.segments.iter().copied())
             .collect();
         let live = |n: u32| state.live.get(&n).copied().unwrap_or(0).max(0) as u64;
-        let candidates = keeper.segments.numbers().into_iter();
+        let standing = keeper.segments.numbers();
+        let goes_unread = |n: u32| live(n) == 0 && state.notes.is_spent(n, &standing);
+        let candidates = standing.iter().copied();
         let emptiest = candidates
             .filter(|n| *n < before && !pinned.contains(n) && !self.is_stuck(*n))
+            .filter(|n| !goes_unread(*n))
             .min_by_key(|n| live(*n))?;
         let size = u64::from(keeper.segments.octets);
         let all: u64 = state.live.values().map(|n| (*n).max(0) as u64).sum();

@@ -56,6 +56,8 @@ pub(crate) struct Keeper {
     pub(crate) quarantine: Arc<Quarantine>,
     /// A body up to this is kept in its commit record.
     pub(crate) inline_max: usize,
+    /// See [`Settings::index_waste_bytes`](crate::Settings::index_waste_bytes).
+    pub(crate) waste_bytes: u64,
     compactor: Compactor,
     /// sled has failed: nothing is written to it or dropped from memory until it is open anew.
     pub(super) broken: Cell<bool>,
@@ -87,6 +89,7 @@ impl Keeper {
             position: Position::default(),
             quarantine,
             inline_max,
+            waste_bytes: u64::MAX,
             compactor: Compactor::default(),
             broken: Cell::new(false),
             reopened: None,
@@ -277,6 +280,7 @@ impl Keeper {
         unneeded.retain(|n| *n < end.segment() && state.is_unneeded(*n));
         self.proof = Batch::default();
         tree::put_live(&mut self.proof, state.live.iter().map(|(s, n)| (*s, *n)));
+        tree::put_notes(&mut self.proof, &state.notes);
         tree::put_position(&mut self.proof, &self.settings, end);
         unneeded
     }

@@ -33,7 +33,7 @@ impl Keeper {
         let octets = self.tree.octets_on_disk();
         if self.log.is_none()
             || self.renewal.is_some()
-            || octets < OCTETS_MIN + self.rows * OCTETS_PER_ROW
+            || octets < self.waste_bytes + self.rows * OCTETS_PER_ROW
         {
             return;
         }
@@ -156,10 +156,9 @@ fn other(path: &Path) -> PathBuf {
 
 const NAMES: [&str; 2] = ["index", "index-b"];
 const UNFINISHED: &str = "unfinished";
-const ROWS_AT_ONCE: usize = if cfg!(test) { 10 } else { 2_000 };
-/// sled may take this much …
-const OCTETS_MIN: u64 = if cfg!(test) { 0 } else { 48 << 20 };
-/// … and this for each message (a row is some 300 octets, and sled's files half empty).
+/// Whoever waits for the keeper waits for these.
+const ROWS_AT_ONCE: usize = if cfg!(test) { 10 } else { 200 };
+/// What sled may take for each message (a row is some 300 octets, and sled's files half empty).
 const OCTETS_PER_ROW: u64 = 1_500;
 
 #[cfg(test)]
@@ -205,6 +204,7 @@ mod tests {
         Settings {
             segment_bytes: Settings::SEGMENT_BYTES_MIN,
             checkpoint_every: Duration::from_millis(5),
+            index_waste_bytes: 0,
             ..Settings::new(dir)
         }
     }

@@ -34,7 +34,16 @@ pub(super) fn write(id: MessageId, entry: &mut Entry, batch: &mut Batch) {
         message: id,
         number,
     };
-    let (row, apart) = encode(&entry.row(), entry.legs().iter().map(|leg| &leg.row));
+    let over = entry.legs().is_empty();
+    let mut apart = Vec::new();
+    if over {
+        batch.remove(&tree::message_key(id));
+    } else {
+        let legs = entry.legs().iter().map(|leg| &leg.row);
+        let (row, beside) = encode(&entry.row(), legs);
+        apart = beside;
+        batch.insert(&tree::message_key(id), row);
+    }
     for old in &entry.stored.apart {
         if apart.binary_search(old).is_err() {
             batch.remove(&tree::leg_key(name(*old)));
@@ -47,12 +56,6 @@ pub(super) fn write(id: MessageId, entry: &mut Entry, batch: &mut Batch) {
         if !known && apart.binary_search(&number).is_ok() {
             batch.insert(&tree::leg_key(name(number)), leg.row.encode());
         }
-    }
-    let over = entry.legs().is_empty();
-    if over {
-        batch.remove(&tree::message_key(id));
-    } else {
-        batch.insert(&tree::message_key(id), row);
     }
     entry.stored = Stored { row: !over, apart };
     entry.dirty = false;

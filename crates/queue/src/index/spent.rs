@@ -1,32 +1,33 @@
-//! Segments that are known to be of no more use, without being read: those of this run, of which everything was counted.
+//! Segments that are known to be of no more use, without being read: what is in them beside messages is counted.
 //!
 //! A segment is spent when no message needs an octet of it, no token is in it, and no end of a leg that is in it must
-//! outlive a commit record in an older segment. Of segments that an earlier run wrote, too little is known: the compactor
-//! reads them.
+//! outlive a commit record in an older segment. What is counted is kept in the index. Of segments that were read by
+//! nobody who counted (an index of an older Onward), too little is known: the compactor reads them.
 
 use std::collections::BTreeMap;
 
 use crate::index::keeper::Keeper;
 
 /// What segments hold beside messages.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Notes {
-    /// The first segment of this run; all ones until that is known.
-    pub(crate) own_from: u32,
+    /// The first segment of which all is counted; all ones until that is known.
+    pub(crate) counted_from: u32,
     segments: BTreeMap<u32, Note>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Note {
     /// The oldest segment that a change in this one speaks of.
     since: u32,
-    tokens: bool,
+    /// Only who reads it knows what must stay of it: a token, a record of a later version.
+    kept: bool,
 }
 
 impl Default for Notes {
     fn default() -> Self {
         Self {
-            own_from: u32::MAX,
+            counted_from: u32::MAX,
             segments: BTreeMap::new(),
         }
     }
@@ -39,8 +40,9 @@ impl Notes {
         note.since = note.since.min(since);
     }
 
-    pub(crate) fn token(&mut self, segment: u32) {
-        self.note(segment).tokens = true;
+    /// Something is in the segment that only who reads it can judge.
+    pub(crate) fn keep(&mut self, segment: u32) {
+        self.note(segment).kept = true;
     }
 
     pub(crate) fn forget(&mut self, segment: u32) {
@@ -51,16 +53,47 @@ impl Notes {
     pub(crate) fn is_spent(&self, segment: u32, standing: &[u32]) -> bool {
         let note = self.segments.get(&segment);
         let older = |note: &Note| standing.iter().any(|n| (note.since..segment).contains(n));
-        segment >= self.own_from && note.is_none_or(|note| !note.tokens && !older(note))
+        segment >= self.counted_from && note.is_none_or(|note| !note.kept && !older(note))
     }
 
     fn note(&mut self, segment: u32) -> &mut Note {
         self.segments.entry(segment).or_insert(Note {
             since: segment,
-            tokens: false,
+            kept: false,
+        })
+    }
+
+    /// `u32` from where on all is counted; then for each segment `u32` segment, `u32` since, and 1 if it is kept, else 0.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = self.counted_from.to_be_bytes().to_vec();
+        for (segment, note) in &self.segments {
+            out.extend_from_slice(&segment.to_be_bytes());
+            out.extend_from_slice(&note.since.to_be_bytes());
+            out.push(u8::from(note.kept));
+        }
+        out
+    }
+
+    /// What is not understood is not known.
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
+        let (counted_from, notes) = value.split_first_chunk::<4>()?;
+        let (notes, rest) = notes.as_chunks::<NOTE_OCTETS>();
+        let note = |note: &[u8; NOTE_OCTETS]| {
+            let [a, b, c, d, e, f, g, h, kept] = *note;
+            let note = Note {
+                since: u32::from_be_bytes([e, f, g, h]),
+                kept: kept != 0,
+            };
+            (u32::from_be_bytes([a, b, c, d]), note)
+        };
+        rest.is_empty().then(|| Self {
+            counted_from: u32::from_be_bytes(*counted_from),
+            segments: notes.iter().map(note).collect(),
         })
     }
 }
+
+const NOTE_OCTETS: usize = 9;
 
 /// Gives back what the last checkpoint found spent.
 pub(super) fn give_back_spent(keeper: &Keeper) {
@@ -88,15 +121,18 @@ mod tests {
     #[test]
     fn only_what_is_known_to_be_of_no_use_is_spent() {
         let mut notes = Notes {
-            own_from: 3,
+            counted_from: 3,
             ..Notes::default()
         };
         notes.change(5, 5);
         notes.change(6, 4);
         notes.change(6, 6);
-        notes.token(7);
+        notes.keep(7);
         let spent = |standing: &[u32]| [2, 3, 5, 6, 7].map(|n| notes.is_spent(n, standing));
         assert_eq!(spent(&[3, 4, 5, 6]), [false, true, true, false, false]);
         assert_eq!(spent(&[3, 6, 7]), [false, true, true, true, false]);
+        let kept = notes.encode();
+        assert_eq!(Notes::decode(&kept), Some(notes));
+        assert_eq!(Notes::decode(&kept[1..]), None);
     }
 }

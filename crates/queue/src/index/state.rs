@@ -15,7 +15,7 @@ use crate::index::entry::{Entry, LegEntry, Stored, deadline, place, placed};
 use crate::index::settling::{Mark, Settling};
 use crate::index::spent::Notes;
 use crate::index::window::{Due, Window};
-use crate::log::codec::{Change, Commit, LegState, MessageRow, Token};
+use crate::log::codec::{Change, Commit, LegState, Token};
 use crate::log::record::Position;
 
 /// What the log applies here when a record is durable.
@@ -125,7 +125,7 @@ impl State {
             }
             Effect::Moved(commit) => self.relocate(*commit, position),
             Effect::Token(token) => {
-                self.notes.token(segment);
+                self.notes.keep(segment);
                 self.tokens.insert(token.token.clone(), (token, segment));
             }
             Effect::Changed(since) => self.notes.change(segment, since),
@@ -141,8 +141,8 @@ impl State {
             Some(old) => old.stored,
             None => Stored::default(),
         };
-        self.account(&row, 1);
         let entry = Entry::new(row, legs, stored, true);
+        account(&mut self.live, &entry, 1);
         self.put_in(id, entry);
         self.mark(id);
     }
@@ -157,13 +157,12 @@ impl State {
         else {
             return;
         };
-        let old = entry.row();
+        account(&mut self.live, entry, -1);
         entry.since = row.since;
         entry.commit_segment = row.commit_segment;
         entry.commit_octets = row.commit_octets;
-        entry.body = row.body.clone().into();
-        self.account(&old, -1);
-        self.account(&row, 1);
+        entry.body = row.body.into();
+        account(&mut self.live, entry, 1);
         self.mark(id);
     }
 
@@ -216,26 +215,12 @@ impl State {
     /// The last leg has ended: the message leaves memory, unless sled still has rows of it.
     fn finish(&mut self, id: MessageId) {
         self.cache.remove(id);
-        let Some(row) = self.messages.get(&id).map(Entry::row) else {
+        let Some(entry) = self.messages.get(&id) else {
             return;
         };
-        self.account(&row, -1);
-        if self
-            .messages
-            .get(&id)
-            .is_some_and(|entry| !entry.stored.row)
-        {
+        account(&mut self.live, entry, -1);
+        if !entry.stored.row {
             self.messages.remove(&id);
-        }
-    }
-
-    fn account(&mut self, row: &MessageRow, sign: i64) {
-        let mut add = |segment, octets: u32| {
-            *self.live.entry(segment).or_default() += sign * i64::from(octets);
-        };
-        add(row.commit_segment, row.commit_octets);
-        for extent in &row.body {
-            add(extent.segment, extent.octets);
         }
     }
 
@@ -276,9 +261,8 @@ impl State {
     fn take_out(&mut self, id: MessageId) -> Option<Entry> {
         let entry = self.messages.get(&id)?;
         let numbers: Vec<u32> = entry.legs().iter().map(|leg| leg.row.number).collect();
-        let row = entry.row();
         if !numbers.is_empty() {
-            self.account(&row, -1);
+            account(&mut self.live, entry, -1);
         }
         for number in numbers {
             self.unindex(LegId {
@@ -340,6 +324,17 @@ impl State {
         if let Some(at) = deadline(message.arrived, state, self.warn_after, self.expire) {
             self.window.deadlines.remove(&Due::new(at, id));
         }
+    }
+}
+
+/// Counts what a message needs of each segment, or counts it no more.
+fn account(live: &mut BTreeMap<u32, i64>, entry: &Entry, sign: i64) {
+    let body = entry
+        .body
+        .iter()
+        .map(|extent| (extent.segment, extent.octets));
+    for (segment, octets) in body.chain([(entry.commit_segment, entry.commit_octets)]) {
+        *live.entry(segment).or_default() += sign * i64::from(octets);
     }
 }
 

@@ -4,7 +4,7 @@
 //! m id(16)                            a message and its legs (`row`)
 //! m id(16) number(4)                  a leg that did not fit there
 //! t token                             expires(8) segment(4) value
-//! x name                              position, settings, live
+//! x name                              position, settings, live, notes
 //! ```
 //!
 //! All numbers big-endian, so that keys sort. sled's `flush` is no proof of durability (it does not fdatasync): that is
@@ -17,6 +17,7 @@ use envelope::{LegId, MessageId, Timestamp};
 use sled::{Batch, IVec};
 
 use crate::index::row::{Glance, MessageValue, glance, glance_leg};
+use crate::index::spent::Notes;
 use crate::log::codec::{LegRow, Token};
 use crate::log::record::Position;
 use crate::store::Store;
@@ -143,6 +144,11 @@ impl Tree {
         value.chunks_exact(12).filter_map(pair).collect()
     }
 
+    /// What segments hold beside messages; `None` when nobody counted.
+    pub(crate) fn notes(&self) -> Option<Notes> {
+        Notes::decode(&self.db().ok()?.get(NOTES).ok()??)
+    }
+
     /// A message with all its legs.
     pub(crate) fn message(&self, id: MessageId) -> Result<Option<MessageValue>, String> {
         let key = message_key(id);
@@ -174,12 +180,14 @@ impl Tree {
         })
     }
 
-    /// Gives out all legs, with when their messages arrived; says how many messages there are.
-    pub(crate) fn each_leg(
+    /// Gives out all legs, some at a time, with when their messages arrived; says how many messages there are.
+    pub(crate) fn each_batch(
         &self,
-        mut each: impl FnMut(LegId, Timestamp, &Glance),
+        at_once: usize,
+        mut each: impl FnMut(Vec<(LegId, Timestamp, Glance)>),
     ) -> Result<u64, String> {
         let (mut arrived, mut messages) = (Timestamp::from_unix_millis(0), 0);
+        let mut batch = Vec::with_capacity(at_once);
         let db = self.db().map_err(|e| e.to_string())?;
         for row in db.scan_prefix(b"m") {
             let (key, value) = row.map_err(|e| e.to_string())?;
@@ -196,11 +204,16 @@ impl Tree {
             } else {
                 vec![glance_leg(&value).map_err(|e| e.to_string())?]
             };
-            for leg in &legs {
+            let named = legs.into_iter().map(|leg| {
                 let number = leg.number;
-                each(LegId { message, number }, arrived, leg);
+                (LegId { message, number }, arrived, leg)
+            });
+            batch.extend(named);
+            if batch.len() >= at_once {
+                each(std::mem::replace(&mut batch, Vec::with_capacity(at_once)));
             }
         }
+        each(batch);
         Ok(messages)
     }
 
@@ -237,6 +250,10 @@ pub(crate) fn put_live(batch: &mut Batch, live: impl Iterator<Item = (u32, i64)>
     batch.insert(LIVE, pairs.collect::<Vec<u8>>());
 }
 
+pub(crate) fn put_notes(batch: &mut Batch, notes: &Notes) {
+    batch.insert(NOTES, notes.encode());
+}
+
 pub(crate) fn put_token(batch: &mut Batch, token: &Token, segment: u32) {
     let mut value = token.expires.unix_millis().to_be_bytes().to_vec();
     value.extend_from_slice(&segment.to_be_bytes());
@@ -266,3 +283,4 @@ const MESSAGE_KEY_OCTETS: usize = 17;
 const POSITION: &[u8] = b"xposition";
 const SETTINGS: &[u8] = b"xsettings";
 const LIVE: &[u8] = b"xlive";
+const NOTES: &[u8] = b"xnotes";
