@@ -4,11 +4,11 @@
 //! in any order, or torn. A directory is fixed by its sync; each creation, rename and removal since is there or
 //! not (a rename is atomic). sled's files are in any state at all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::luck::Luck;
-use crate::memory::{Event, History, Image, IndexCopy};
+use crate::memory::{Event, FOLDERS, Folder, History, Image, IndexCopy};
 
 /// The disk at a moment: what is fixed, and what is not.
 #[derive(Debug, Clone, Default)]
@@ -16,9 +16,19 @@ pub(crate) struct Platter {
     names: Vec<(PathBuf, usize)>,
     unsynced_names: Vec<Event>,
     files: Vec<Content>,
-    /// The index as last synced, and as last handed to the system.
-    synced_index: Option<usize>,
-    written_index: Option<usize>,
+    indexes: [Index; FOLDERS.len()],
+}
+
+/// What may be in one of the index's folders.
+#[derive(Debug, Clone, Default)]
+struct Index {
+    /// As last synced, and as last handed to the system.
+    synced: Option<usize>,
+    written: Option<usize>,
+    /// All that was ever synced here.
+    copies: Vec<usize>,
+    /// Removed, but nobody has synced that: as it was.
+    removed: Option<usize>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -42,6 +52,8 @@ enum Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum IndexFate {
     Synced,
+    /// It was removed, and is there again.
+    Back,
     Missing,
     Older,
     Mixed,
@@ -90,16 +102,37 @@ impl Platter {
                 }
             }
             Event::Rename(..) | Event::Remove(..) => self.unsynced_names.push(event.clone()),
-            Event::SyncDir => {
+            Event::SyncDir(dir) => {
                 for event in std::mem::take(&mut self.unsynced_names) {
-                    let all = self.names.clone();
-                    change_name(&mut self.names, &all, &event);
+                    if folder_of(&event) == dir {
+                        let all = self.names.clone();
+                        change_name(&mut self.names, &all, &event);
+                    } else {
+                        self.unsynced_names.push(event);
+                    }
                 }
             }
-            Event::IndexWritten(copy) => self.written_index = Some(*copy),
-            Event::IndexSynced(copy) => self.synced_index = Some(*copy),
-            Event::IndexRemoved => (self.synced_index, self.written_index) = (None, None),
+            Event::IndexWritten(folder, copy) => self.indexes[*folder].written = Some(*copy),
+            Event::IndexSynced(folder, copy) => {
+                let index = &mut self.indexes[*folder];
+                index.synced = Some(*copy);
+                index.copies.push(*copy);
+            }
+            Event::IndexRemoved(folder) => self.remove_index(*folder),
         }
+    }
+
+    fn remove_index(&mut self, folder: Folder) {
+        let index = &mut self.indexes[folder];
+        let removed = index.synced.or(index.removed);
+        *index = Index {
+            removed,
+            copies: std::mem::take(&mut index.copies),
+            ..Index::default()
+        };
+        let name = Path::new(FOLDERS[folder]);
+        self.names.retain(|(found, _)| !found.starts_with(name));
+        self.unsynced_names.retain(|event| folder_of(event) != name);
     }
 
     /// Whether a power cut now would lose anything. The notebook of ends always would.
@@ -144,12 +177,19 @@ impl Platter {
             .into_iter()
             .map(|(name, file)| (name, self.files[file].after(fate, luck)))
             .collect();
-        let (index, index_fate) = self.index(history, luck);
-        let how = format!("writes {fate:?}, index {index_fate:?}");
+        let mut how = format!("writes {fate:?}");
+        let mut index = Vec::new();
+        for (folder, found) in FOLDERS.iter().zip(&self.indexes) {
+            let (files, fate) = found.after(history, luck);
+            index.extend(files);
+            how.push_str(&format!(", {folder} {fate:?}"));
+        }
         State { image, index, how }
     }
+}
 
-    fn index(&self, history: &History, luck: &mut Luck) -> (Vec<(PathBuf, Vec<u8>)>, IndexFate) {
+impl Index {
+    fn after(&self, history: &History, luck: &mut Luck) -> (Vec<(PathBuf, Vec<u8>)>, IndexFate) {
         let fate = match luck.below(20) {
             0..=7 => IndexFate::Synced,
             8..=13 => IndexFate::Missing,
@@ -159,13 +199,16 @@ impl Platter {
             _ if luck.chance(50) => IndexFate::Rubbish,
             _ => IndexFate::Empty,
         };
-        let (Some(synced), Some(written)) = (self.synced_index, self.written_index) else {
-            return (Vec::new(), IndexFate::Missing);
-        };
         let copy = |n: usize| -> &IndexCopy { &history.indexes[n] };
+        let (Some(synced), Some(written)) = (self.synced, self.written) else {
+            return match self.removed.filter(|_| luck.chance(30)) {
+                Some(removed) => ((**copy(removed)).clone(), IndexFate::Back),
+                None => (Vec::new(), IndexFate::Missing),
+            };
+        };
         let mut files = match fate {
             IndexFate::Missing => Vec::new(),
-            IndexFate::Older => (**copy(luck.below(synced + 1))).clone(),
+            IndexFate::Older => (**copy(self.copies[luck.below(self.copies.len())])).clone(),
             _ => (**copy(synced)).clone(),
         };
         for (name, bytes) in &mut files {
@@ -179,7 +222,7 @@ impl Platter {
                     }
                 }
                 IndexFate::Empty => bytes.clear(),
-                IndexFate::Synced | IndexFate::Missing | IndexFate::Older => {}
+                IndexFate::Synced | IndexFate::Missing | IndexFate::Older | IndexFate::Back => {}
             }
         }
         (files, fate)
@@ -264,6 +307,16 @@ fn write(content: &mut Vec<u8>, event: &Event) {
         }
         Event::Grow(_, octets) => content.resize((*octets).max(content.len()), 0),
         _ => unreachable!("only contents"),
+    }
+}
+
+/// The folder in which a name changes.
+fn folder_of(event: &Event) -> &Path {
+    match event {
+        Event::Create(name, _) | Event::Rename(name, _) | Event::Remove(name) => {
+            name.parent().unwrap_or(name)
+        }
+        _ => unreachable!("only names"),
     }
 }
 

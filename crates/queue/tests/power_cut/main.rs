@@ -61,8 +61,10 @@ fn campaign(seed: u64, states: usize) {
     let mut luck = Luck::new(seed);
     let mut state = State::empty();
     let mut ledger = Ledger::default();
+    let mut renewals = 0;
     for life in 0..LIVES {
         let (image, history, book) = live(&state, ledger, life, &mut luck);
+        renewals += history.renewals();
         let spot = Spot { seed, life };
         let seen = cut_often(
             &spot,
@@ -74,6 +76,8 @@ fn campaign(seed: u64, states: usize) {
         );
         (state, ledger) = seen;
     }
+    println!("seed {seed}: the index was written anew {renewals} times");
+    assert!(renewals > 0, "no index was ever written anew");
 }
 
 /// Lives on a disk for a while; says what was on it first, what was done to it, and what was promised.

@@ -1,6 +1,6 @@
 //! Opening a spool on a state, and seeing all that it shows.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use envelope::{LegId, Timestamp};
@@ -9,7 +9,7 @@ use queue::{BodyReader, Filter, LogSpool, Settings, Spool, State as Standing, Wa
 use crate::crash::State;
 use crate::ledger::{Ledger, Leg, Seen};
 use crate::luck::Luck;
-use crate::memory::{Event, History, Image};
+use crate::memory::{Event, FOLDERS, History, Image};
 use crate::workload::at;
 
 /// Which history it is, for the text of a failure.
@@ -28,6 +28,10 @@ pub(crate) fn scratch() -> tempfile::TempDir {
     }
 }
 
+fn is_index(name: &Path) -> bool {
+    FOLDERS.iter().any(|folder| name.starts_with(folder))
+}
+
 pub(crate) mod open {
     use std::sync::Arc;
 
@@ -36,8 +40,11 @@ pub(crate) mod open {
 
     /// A store on this state: the log in memory, the index in `dir`.
     pub(crate) fn store(state: &State, dir: &Path, recorded: bool, sync_takes: Duration) -> Memory {
-        for (name, bytes) in &state.index {
-            let path = dir.join("index").join(name);
+        // Of names in the index's folders the engine asks the disk.
+        let marks = state.image.iter().filter(|(name, _)| is_index(name));
+        let marks = marks.map(|(name, bytes)| (name, &**bytes));
+        for (name, bytes) in state.index.iter().map(|(n, b)| (n, b)).chain(marks) {
+            let path = dir.join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, bytes).unwrap();
         }
@@ -51,6 +58,8 @@ pub(crate) mod open {
             min_free_bytes: 0,
             min_free_inodes: 0,
             index_cache_bytes: 1 << 20,
+            // A fresh index every now and then.
+            index_waste_bytes: INDEX_WASTE,
             checkpoint_every: Duration::from_millis(20),
             warn_after: days(10_000),
             expire: days(10_000),
@@ -178,12 +187,19 @@ impl State {
 
     /// Makes the index that was there first a part of a history.
     pub(crate) fn put_first(&self, history: &mut History) {
-        history
-            .indexes
-            .push(std::sync::Arc::new(self.index.clone()));
-        let copy = history.indexes.len() - 1;
-        let first = [Event::IndexWritten(copy), Event::IndexSynced(copy)];
-        if !self.index.is_empty() {
+        for (folder, name) in FOLDERS.iter().enumerate() {
+            let files = self.index.iter();
+            let files = files.filter(|(found, _)| found.starts_with(name));
+            let files: Vec<_> = files.cloned().collect();
+            if files.is_empty() {
+                continue;
+            }
+            history.indexes.push(std::sync::Arc::new(files));
+            let copy = history.indexes.len() - 1;
+            let first = [
+                Event::IndexWritten(folder, copy),
+                Event::IndexSynced(folder, copy),
+            ];
             history.events.splice(0..0, first);
         }
     }
@@ -194,7 +210,7 @@ impl State {
             .iter()
             .map(|(name, bytes)| (name.clone(), &**bytes));
         let index = self.index.iter();
-        let index = index.map(|(name, bytes)| (PathBuf::from("index").join(name), bytes));
+        let index = index.map(|(name, bytes)| (name.clone(), bytes));
         for (name, bytes) in log.chain(index) {
             let path = dir.join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -203,5 +219,15 @@ impl State {
     }
 }
 
+impl History {
+    /// How often a fresh index took the place of the old one.
+    pub(crate) fn renewals(&self) -> usize {
+        let ended = |event: &&Event| matches!(event, Event::Remove(name) if is_index(name));
+        self.events.iter().filter(ended).count()
+    }
+}
+
+/// At each checkpoint with few messages: sled's files are never below 512 KiB.
+const INDEX_WASTE: u64 = 0;
 /// Later than all due times of the workload.
 const NOW: Timestamp = Timestamp::from_unix_millis(crate::workload::START + 2_000_000_000);

@@ -1,7 +1,7 @@
 //! A store in memory that remembers its history: what was written, synced, named, in order.
 //!
 //! Contents are shared until they are written to, so that a store can be made of an image at no cost. Only what lies
-//! below `index` is real: sled opens its own files. Of those a copy is taken whenever the engine syncs them.
+//! below `index` and `index-b` is real too: sled opens its own files. Of those a copy is taken whenever the engine syncs them.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -26,14 +26,19 @@ pub(crate) enum Event {
     Sync(usize),
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
-    SyncDir,
-    /// sled has handed its files to the system, and they are this copy; but they are not synced.
-    IndexWritten(usize),
-    IndexSynced(usize),
-    IndexRemoved,
+    /// All names in this folder are fixed.
+    SyncDir(PathBuf),
+    /// sled has handed its files in this folder to the system, and they are this copy; but they are not synced.
+    IndexWritten(Folder, usize),
+    IndexSynced(Folder, usize),
+    IndexRemoved(Folder),
 }
 
-/// The files of an index: names below its folder, contents.
+/// A folder in which an index may be: a place in [`FOLDERS`].
+pub(crate) type Folder = usize;
+pub(crate) const FOLDERS: [&str; 2] = ["index", "index-b"];
+
+/// The files of an index: names below the root, contents.
 pub(crate) type IndexCopy = Arc<Vec<(PathBuf, Vec<u8>)>>;
 /// Names and contents.
 pub(crate) type Image = BTreeMap<PathBuf, Arc<Vec<u8>>>;
@@ -64,7 +69,7 @@ struct MemoryFile(Memory, usize);
 
 /// sled's own file, for its sync.
 #[derive(Debug)]
-struct IndexFile(Memory, usize, Arc<dyn StoreFile>);
+struct IndexFile(Memory, (Folder, usize), Arc<dyn StoreFile>);
 
 impl Memory {
     /// A store for the spool in `root`, holding `image`.
@@ -104,8 +109,10 @@ impl Memory {
         path.strip_prefix(&self.root).unwrap_or(path).to_owned()
     }
 
-    fn is_index(&self, path: &Path) -> bool {
-        self.name(path).starts_with("index")
+    /// The index's folder that a path is in, or is.
+    fn folder(&self, path: &Path) -> Option<Folder> {
+        let name = self.name(path);
+        FOLDERS.iter().position(|folder| name.starts_with(folder))
     }
 }
 
@@ -124,7 +131,7 @@ impl Inner {
 
 impl Store for Memory {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        if dir == self.root {
+        if dir == self.root || self.folder(dir).is_some() {
             std::fs::create_dir_all(dir)?;
         }
         Ok(())
@@ -140,6 +147,10 @@ impl Store for Memory {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn StoreFile>> {
         let name = self.name(path);
+        if self.folder(path).is_some() {
+            // Whether it is there is asked of the disk.
+            std::fs::write(path, [])?;
+        }
         let mut inner = self.inner.lock();
         if inner.names.contains_key(&name) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -152,17 +163,18 @@ impl Store for Memory {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn StoreFile>> {
-        if self.is_index(path) {
+        if let Some(folder) = self.folder(path) {
             let real = Disk.open(path)?;
             let mut inner = self.inner.lock();
             let mut copy = 0;
             if let Some(history) = &mut inner.history {
                 copy = history.indexes.len();
-                let dir = self.root.join("index");
-                history.indexes.push(Arc::new(copy_index(&dir, &dir)?));
-                history.events.push(Event::IndexWritten(copy));
+                let dir = self.root.join(FOLDERS[folder]);
+                let files = copy_index(&self.root, &dir)?;
+                history.indexes.push(Arc::new(files));
+                history.events.push(Event::IndexWritten(folder, copy));
             }
-            return Ok(Arc::new(IndexFile(self.clone(), copy, real)));
+            return Ok(Arc::new(IndexFile(self.clone(), (folder, copy), real)));
         }
         let file = self.inner.lock().file(&self.name(path))?;
         Ok(Arc::new(MemoryFile(self.clone(), file)))
@@ -180,6 +192,9 @@ impl Store for Memory {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let name = self.name(path);
+        if self.folder(path).is_some() {
+            std::fs::remove_file(path)?;
+        }
         let mut inner = self.inner.lock();
         inner.file(&name)?;
         inner.names.remove(&name);
@@ -188,13 +203,18 @@ impl Store for Memory {
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
-        assert!(self.is_index(dir), "only the index is ever removed whole");
-        self.inner.lock().note(Event::IndexRemoved);
+        let folder = self.folder(dir);
+        let folder = folder.unwrap_or_else(|| panic!("{} is removed whole", dir.display()));
+        let name = self.name(dir);
+        let mut inner = self.inner.lock();
+        inner.names.retain(|found, _| !found.starts_with(&name));
+        inner.note(Event::IndexRemoved(folder));
         Disk.remove_dir(dir)
     }
 
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        self.inner.lock().note(Event::SyncDir);
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let name = self.name(dir);
+        self.inner.lock().note(Event::SyncDir(name));
         Ok(())
     }
 
@@ -264,7 +284,8 @@ impl StoreFile for IndexFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.inner.lock().note(Event::IndexSynced(self.1));
+        let (folder, copy) = self.1;
+        self.0.inner.lock().note(Event::IndexSynced(folder, copy));
         Ok(())
     }
 
@@ -285,6 +306,10 @@ fn copy_index(root: &Path, dir: &Path) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
             files.extend(copy_index(root, &path)?);
         } else if let Ok(bytes) = std::fs::read(&path) {
             // One that went meanwhile is none.
+            if path.file_name().is_some_and(|name| name == "unfinished") {
+                // No file of sled's: it is among the names.
+                continue;
+            }
             let name = path.strip_prefix(root).unwrap_or(&path).to_owned();
             files.push((name, bytes));
         }
