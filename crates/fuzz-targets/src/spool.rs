@@ -77,6 +77,7 @@ pub(crate) fn check_segment(data: &[u8]) {
 impl Plan {
     /// Gives where the damage is. The segment's own header is left alone: that is the opening's.
     fn apply(&self, bytes: &mut Vec<u8>) -> Vec<usize> {
+        let sound = bytes.clone();
         let mut touched = Vec::new();
         for (at, change) in self.damage {
             let room = bytes.len() - HEADER_OCTETS;
@@ -86,6 +87,8 @@ impl Plan {
                 touched.push(at);
             }
         }
+        // Two changes of one octet may undo each other.
+        touched.retain(|at| bytes[*at] != sound[*at]);
         let room = bytes.len() - HEADER_OCTETS;
         bytes.truncate(bytes.len() - usize::from(self.cut) % (room + 1));
         touched
