@@ -60,11 +60,6 @@ impl Latency {
         assert!(merged.is_ok(), "all histograms have the same bounds");
     }
 
-    /// How many events.
-    pub(crate) fn count(&self) -> u64 {
-        self.micros.len()
-    }
-
     /// The figures of a table.
     pub(crate) fn summary(&self) -> Summary {
         if self.micros.is_empty() {

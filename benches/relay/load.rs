@@ -77,6 +77,8 @@ pub(crate) struct Load {
     pub(crate) bounce_to: Vec<String>,
     /// Whether what got a 4xx, or no answer, is sent again later, as a real client would.
     pub(crate) retry: bool,
+    /// Before the first time it is sent again; doubled for each that follows, up to 32 times as long.
+    pub(crate) retry_after: Duration,
     /// How many source addresses, 127.1.0.1 and on, connections are made from in turn; 0 leaves it to the system.
     pub(crate) sources: u16,
     /// What sizes, addresses and shares are drawn from: the same seed gives the same mail.
@@ -257,6 +259,7 @@ impl Load {
             null_share: 0.0,
             bounce_to: Vec::new(),
             retry: false,
+            retry_after: Duration::from_millis(500),
             sources: 0,
             seed: 1,
             run: 1,

@@ -6,7 +6,7 @@
 //!
 //! It does *not* keep messages, and not more of one in memory than its header: large mail is checked as it passes.
 
-mod body;
+pub(crate) mod body;
 pub(crate) mod command;
 mod ledger;
 mod script;

@@ -23,6 +23,7 @@ mod stop;
 mod system;
 
 /// One file for each part.
+#[cfg(test)]
 mod tests {
     mod bad_relay;
     mod body;

@@ -59,9 +59,12 @@ pub(crate) struct Arguments {
     /// STARTTLS on every connection; any certificate will do.
     #[arg(long)]
     starttls: bool,
-    /// Send what got a 4xx or no answer again, after 0.5 s and then ever later.
+    /// Send what got a 4xx or no answer again.
     #[arg(long)]
     retry: bool,
+    /// How long after the first attempt, as 500ms or 2s; doubled each time, up to 32 times as long.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "500ms")]
+    retry_after: Duration,
     /// Connect from this many addresses in turn, 127.1.0.1 and on: for servers that limit connections by client.
     #[arg(long, default_value_t = 0)]
     sources: u16,
@@ -128,6 +131,7 @@ impl Arguments {
             null_share: self.null_share,
             bounce_to: bounce_to.lines().map(str::to_owned).collect(),
             retry: self.retry,
+            retry_after: self.retry_after,
             sources: self.sources,
             seed: self.seed,
             run: self.run,

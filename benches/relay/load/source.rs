@@ -35,6 +35,7 @@ pub(super) struct Job {
 pub(super) struct Source {
     pace: Pace,
     messages: u64,
+    retry_after: Duration,
     /// The next new message.
     next: Cell<u64>,
     /// Due, and not taken: open loop only.
@@ -52,6 +53,7 @@ impl Source {
         Self {
             pace: load.pace,
             messages: load.messages,
+            retry_after: load.retry_after,
             next: Cell::new(0),
             waiting: RefCell::default(),
             retries: RefCell::default(),
@@ -95,7 +97,7 @@ impl Source {
 
     /// The job comes again after a while.
     pub(super) fn again(&self, job: Job) {
-        let wait = RETRY_AFTER * 2_u32.pow(job.attempt.min(RETRY_DOUBLINGS_MAX));
+        let wait = self.retry_after * 2_u32.pow(job.attempt.min(RETRY_DOUBLINGS_MAX));
         let retry = Job {
             due: Instant::now() + wait,
             attempt: job.attempt + 1,
@@ -131,7 +133,7 @@ impl Source {
     /// When the system gives no timer.
     pub(super) async fn pace(&self, per_second: f64) -> io::Result<()> {
         let every = Duration::from_secs_f64(1.0 / per_second).max(TICK_MIN);
-        let mut ticker = Ticker::start(every)?;
+        let ticker = Ticker::start(every)?;
         let (start, start_micros) = self.start(Instant::now());
         while self.next.get() < self.messages {
             let now = Instant::now();
@@ -220,7 +222,4 @@ impl Eq for Retry {}
 
 /// Between ticks at high rates several messages come due at once: a wake-up for each would cost more than the message.
 const TICK_MIN: Duration = Duration::from_micros(200);
-/// Before the first retry; doubled for each that follows.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
-/// Up to 16 s.
 const RETRY_DOUBLINGS_MAX: u32 = 5;

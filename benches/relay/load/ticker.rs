@@ -44,7 +44,7 @@ impl Ticker {
     ///
     /// # Errors
     /// When the timer cannot be read.
-    pub(super) async fn tick(&mut self) -> io::Result<()> {
+    pub(super) async fn tick(&self) -> io::Result<()> {
         loop {
             let mut ready = self.timer.readable().await?;
             let mut count = [0; 8];

@@ -77,6 +77,7 @@ impl Client {
             self.flush().await?;
         }
         let mail = self.reply().await?;
+        self.note(mail, outcome);
         for recipient in &message.recipients {
             let code = self.reply().await?;
             // What follows a refused MAIL is refused for its order, which says nothing.
@@ -98,6 +99,7 @@ impl Client {
         self.write_mail(message);
         self.flush().await?;
         let mail = self.reply().await?;
+        self.note(mail, outcome);
         for (at, recipient) in message.recipients.iter().enumerate() {
             let mut code = mail;
             if is_yes(mail) {
@@ -165,10 +167,15 @@ impl Client {
             500..=599 => outcome.refused += 1,
             _ => return Err(io::Error::other(self.replies.text())),
         }
+        self.note(code, outcome);
+        Ok(())
+    }
+
+    /// Keeps the first reply that says no.
+    fn note(&self, code: u16, outcome: &mut Outcome) {
         if !is_yes(code) && outcome.trouble.is_none() {
             outcome.trouble = Some(self.replies.text());
         }
-        Ok(())
     }
 
     async fn reset(&mut self) -> io::Result<()> {

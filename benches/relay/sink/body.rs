@@ -10,7 +10,7 @@ use crate::stamp::Stamp;
 
 /// A message under way.
 #[derive(Debug, Default)]
-pub(super) struct Body {
+pub(crate) struct Body {
     position: Position,
     head: Vec<u8>,
     /// How much of `head` has been looked at.
@@ -22,7 +22,7 @@ pub(super) struct Body {
 
 /// A complete message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arrived {
+pub(crate) enum Arrived {
     /// A message of a load.
     Stamped {
         /// What its stamp says.
@@ -62,7 +62,7 @@ enum Position {
 
 impl Body {
     /// Takes octets that followed a 354: how many of them belong to the message, and whether it ended there.
-    pub(super) fn data(&mut self, input: &[u8]) -> (usize, bool) {
+    pub(crate) fn data(&mut self, input: &[u8]) -> (usize, bool) {
         let mut at = 0;
         while at < input.len() {
             let octet = input[at];
@@ -95,17 +95,17 @@ impl Body {
     }
 
     /// Takes octets of a BDAT chunk.
-    pub(super) fn chunk(&mut self, input: &[u8]) {
+    pub(crate) fn chunk(&mut self, input: &[u8]) {
         self.take(input);
     }
 
     /// Octets so far, dots taken out.
-    pub(super) fn octets(&self) -> u64 {
+    pub(crate) fn octets(&self) -> u64 {
         self.octets
     }
 
     /// All octets are there.
-    pub(super) fn finish(self, has_null_sender: bool) -> Arrived {
+    pub(crate) fn finish(self, has_null_sender: bool) -> Arrived {
         if let Some(below) = self.below {
             let stamp = below.stamp;
             let is_intact =

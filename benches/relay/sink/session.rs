@@ -157,23 +157,13 @@ impl Session {
                 // A command as long as the buffer.
                 return Ok(Ended::Closed);
             }
-            let room = self.throttle(buffer.len() - end).await;
+            let room = throttle(self.script.read_rate, buffer.len() - end).await;
             let read = self.stream.read(&mut buffer[end..end + room]).await?;
             if read == 0 {
                 return Ok(Ended::Closed);
             }
             end += read;
         }
-    }
-
-    /// How much to read now: a slow reader waits first, and takes little.
-    async fn throttle(&mut self, room: usize) -> usize {
-        let Some(rate) = self.script.read_rate else {
-            return room;
-        };
-        tokio::time::sleep(SLOW_STEP).await;
-        let step = rate * SLOW_STEP.as_millis() as u64 / 1000;
-        room.min(usize::try_from(step).unwrap_or(usize::MAX)).max(1)
     }
 
     /// Takes all that is complete; how much that was.
@@ -494,6 +484,16 @@ impl Session {
             ..self
         })
     }
+}
+
+/// How much to read now: a slow reader waits first, and takes little.
+async fn throttle(rate: Option<u64>, room: usize) -> usize {
+    let Some(rate) = rate else {
+        return room;
+    };
+    tokio::time::sleep(SLOW_STEP).await;
+    let step = rate.saturating_mul(SLOW_STEP.as_millis() as u64) / 1000;
+    usize::try_from(step).unwrap_or(usize::MAX).clamp(1, room)
 }
 
 /// What stands in the angle brackets.
