@@ -50,6 +50,8 @@ pub(crate) enum Figure {
     Attempts,
     /// Messages per second until the queue was empty.
     DrainRate,
+    /// From the moment when the destination was back to the first delivery.
+    FirstDelivery,
     /// The drain as a share of the relay rate of the same run.
     DrainShare,
     /// Notices (DSNs) that reached the original senders, per second.
@@ -101,13 +103,14 @@ pub(crate) enum Group {
 
 impl Figure {
     /// All, in the order of the columns of a table.
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::Offered,
         Self::Queued,
         Self::Rate,
         Self::AcceptRate,
         Self::DrainRate,
         Self::DrainShare,
+        Self::FirstDelivery,
         Self::Notices,
         Self::Attempts,
         Self::Tail,
@@ -189,6 +192,7 @@ impl Figure {
             Self::SyncRatio => ("accept ÷ fdatasync", Unit::Times),
             Self::Attempts => ("attempts", Unit::Count),
             Self::DrainRate => ("drain rate", Unit::PerSecond),
+            Self::FirstDelivery => ("to first delivery", Unit::Seconds),
             Self::DrainShare => ("drain ÷ relay rate", Unit::Share),
             Self::Notices => ("notices", Unit::PerSecond),
             Self::MemoryPerConnection => ("memory/connection", Unit::KiB),

@@ -12,6 +12,7 @@ use crate::system::System;
 
 /// Shares of the best rate that are offered.
 const SHARES: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.9];
+const QUICK_SHARES: [f64; 2] = [0.3, 0.7];
 
 /// Measures every system at its own shares: what is half of what it can do is asked of each.
 pub(crate) fn run(bench: &mut Bench) {
@@ -23,10 +24,15 @@ pub(crate) fn run(bench: &mut Bench) {
         .filter(|system| best(bench, *system).is_some())
         .collect();
     let size = show_size(10 << 10);
-    let points = SHARES.map(|share| {
+    let shares = match bench.settings.is_quick {
+        true => &QUICK_SHARES[..],
+        false => &SHARES,
+    };
+    let points = shares.iter().map(|share| {
         let label = format!("{:.0} % of its rate, {size}", share * 100.0);
-        (Point::named(label, CONNECTIONS, 10 << 10), share)
+        (Point::named(label, CONNECTIONS, 10 << 10), *share)
     });
+    let points: Vec<_> = points.collect();
     let repeats = bench.settings.repeats.min(REPEATS_MAX);
     bench.interleave(
         OPEN_LOOP,

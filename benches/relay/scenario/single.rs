@@ -49,7 +49,8 @@ fn measure(bench: &Bench, system: System) -> io::Result<Repeat> {
     let mut bare = Bare::new(&folder)?;
     let stand = Stand::start(bench, system, &Plan::default())?;
     let (mut accept, mut sync) = (Latency::new(), Latency::new());
-    for round in 0..ROUNDS {
+    let rounds = if bench.settings.is_quick { 2 } else { ROUNDS };
+    for round in 0..rounds {
         let mut load = usual_load(bench, &stand, 1)?;
         load.messages = MESSAGES;
         let measured = relay::run_load(bench, &stand, &load)?;
