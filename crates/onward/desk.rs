@@ -5,6 +5,7 @@
 //! queue. It cannot loop, because a notice has a null sender and a null sender is never told anything.
 
 mod notices;
+mod overdue;
 #[cfg(test)]
 mod tests;
 
@@ -17,10 +18,10 @@ use bounce::{Kind, Redactor};
 use bytes::Bytes;
 use delivery::{BodyError, SiteEvent, Want, Work};
 use envelope::{Claim, Diagnosis, Domain, Host, Lease, Mailbox, MessageId, Outcome, Timestamp};
-use queue::{BodyReader, Dsn, Error, IdSource, OpenError, Overdue, Schedule, Spool, Update, Why};
+use queue::{BodyReader, Dsn, Error, IdSource, OpenError, Schedule, Spool, Update};
 
 use crate::log::{Attempt, Event, Log, now};
-use notices::overdue_diagnosis;
+use notices::Told;
 
 /// What the desk needs to know.
 pub(crate) struct Desk<S> {
@@ -79,17 +80,40 @@ impl<S: Spool> Work for Desk<S> {
     }
 
     async fn settle(&self, attempt: &[Claim], outcomes: Vec<Outcome>) {
+        let now = now();
         let others =
             (attempt.len() > 1).then(|| Redactor::new(attempt.iter().map(|claim| &claim.leg)));
+        let told = |diagnosis: &Diagnosis| match &others {
+            Some(others) => others.diagnosis(diagnosis),
+            None => diagnosis.clone(),
+        };
+        let mut failed = Vec::new();
         for (claim, outcome) in attempt.iter().zip(outcomes) {
-            self.settle_leg(claim, outcome, others.as_ref()).await;
+            let leg = this_attempt(claim, now);
+            match outcome {
+                Outcome::Delivered(diagnosis) => {
+                    let dsn = self.relayed_notice(claim, &diagnosis, told, now).await;
+                    self.log.write(Event::Delivered { leg, diagnosis });
+                    self.complete_delivered(&claim.lease, dsn).await;
+                }
+                Outcome::Deferred(diagnosis) => {
+                    let last = in_words(&told(&diagnosis));
+                    self.defer(claim, leg, diagnosis, last, now).await;
+                }
+                Outcome::Failed(diagnosis) => {
+                    let told = Told::new(claim, told(&diagnosis));
+                    failed.push(told);
+                    self.log.write(Event::Failed { leg, diagnosis });
+                }
+            }
         }
+        self.tell_together(Kind::Failed, &failed, now).await;
     }
 
     async fn release(&self, claims: Vec<Claim>) {
         for claim in claims {
             let result = self.spool.release(claim.lease.clone()).await;
-            self.report(claim.lease, result).await;
+            self.report(&claim.lease, result).await;
         }
     }
 
@@ -141,110 +165,48 @@ impl<R: BodyReader> delivery::Body for Body<R> {
 }
 
 impl<S: Spool> Desk<S> {
-    /// `others`: the legs tried together with this one, whose targets its sender is not to learn from a reply to all of them.
-    async fn settle_leg(&self, claim: &Claim, outcome: Outcome, others: Option<&Redactor>) {
-        let now = now();
-        let leg = attempt(claim, claim.attempts + 1, now);
-        let lease = claim.lease.clone();
-        let told = |diagnosis: &Diagnosis| match others {
-            Some(others) => others.diagnosis(diagnosis),
-            None => diagnosis.clone(),
-        };
-        let result = match outcome {
-            Outcome::Delivered(diagnosis) => {
-                let dsn = self.relayed_notice(claim, &diagnosis, told, now).await;
-                self.log.write(Event::Delivered { leg, diagnosis });
-                self.complete_delivered(lease.clone(), dsn).await
-            }
-            Outcome::Deferred(diagnosis) => {
-                let next = self.next_due(claim, now);
-                let update = Update {
-                    attempts: claim.attempts + 1,
-                    warned: claim.warned,
-                    last: in_words(&told(&diagnosis)),
-                    dsn: None,
-                };
-                self.log.write(Event::Deferred {
-                    leg,
-                    diagnosis,
-                    next,
-                });
-                self.spool.reschedule(lease.clone(), next, update).await
-            }
-            Outcome::Failed(diagnosis) => {
-                let told = told(&diagnosis);
-                self.log.write(Event::Failed { leg, diagnosis });
-                let dsn = self.notice(Kind::Failed, claim, &told, now).await;
-                self.spool.complete(lease.clone(), dsn).await
-            }
-        };
-        self.report(lease, result).await;
-    }
-
-    /// Sees to some of the legs whose time is over or whose sender waits for word; says whether there may be more.
-    /// Not to all at once: when a hundred thousand legs come to their time together, other mail must not wait for that.
-    async fn tell_overdue(&self) -> bool {
-        let batch = self.spool.overdue(OVERDUE_BATCH, self.lease, now()).await;
-        let batch = batch.unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot look for overdue mail");
-            Vec::new()
-        });
-        let may_be_more = batch.len() == OVERDUE_BATCH;
-        for overdue in batch {
-            let lease = overdue.claim.lease.clone();
-            let result = self.tell(overdue).await;
-            self.report(lease, result).await;
-        }
-        may_be_more
-    }
-
-    async fn tell(&self, overdue: Overdue) -> Result<(), Error> {
-        let Overdue {
-            claim,
-            why,
-            due,
+    async fn defer(
+        &self,
+        claim: &Claim,
+        leg: Attempt,
+        diagnosis: Diagnosis,
+        last: String,
+        now: Timestamp,
+    ) {
+        let next = self.next_due(claim, now);
+        let update = Update {
+            attempts: claim.attempts + 1,
+            warned: claim.warned,
             last,
-        } = overdue;
-        let now = now();
-        let trouble = self
-            .trouble
-            .get()
-            .and_then(|trouble| trouble(claim.leg.target.host()));
-        let words = trouble.as_ref().map_or_else(|| last.clone(), in_words);
-        let diagnosis = overdue_diagnosis(why, &words, now.since(claim.message.arrived));
-        if why == Why::Warn {
-            let dsn = self.notice(Kind::Delayed, &claim, &diagnosis, now).await;
-            let update = Update {
-                attempts: claim.attempts,
-                warned: true,
-                last,
-                dsn,
-            };
-            return self.spool.reschedule(claim.lease, due, update).await;
-        }
-        let leg = attempt(&claim, claim.attempts, now);
-        let failed = diagnosis.clone();
-        self.log.write(Event::Failed { leg, diagnosis });
-        let dsn = self.notice(Kind::Failed, &claim, &failed, now).await;
-        self.spool.complete(claim.lease, dsn).await
+            dsn: None,
+        };
+        self.log.write(Event::Deferred {
+            leg,
+            diagnosis,
+            next,
+        });
+        let lease = claim.lease.clone();
+        let result = self.spool.reschedule(lease, next, update).await;
+        self.report(&claim.lease, result).await;
     }
 
     /// The leg has ended, whatever becomes of the notice: left open, it would be delivered again.
-    async fn complete_delivered(&self, lease: Lease, dsn: Option<Dsn>) -> Result<(), Error> {
+    async fn complete_delivered(&self, lease: &Lease, dsn: Option<Dsn>) {
         if dsn.is_some() {
             match self.spool.complete(lease.clone(), dsn).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return,
                 Err(error) => {
                     tracing::error!(leg = %lease.leg, %error, "cannot queue a notice of success");
                 }
             }
         }
-        self.spool.complete(lease, None).await
+        let result = self.spool.complete(lease.clone(), None).await;
+        self.report(lease, result).await;
     }
 
     /// A lease that was lost is no trouble: whoever has the leg now sees to it. After any other error the leg comes
     /// out again soon, and not only when its lease would end.
-    async fn report(&self, mut lease: Lease, result: Result<(), Error>) {
+    async fn report(&self, lease: &Lease, result: Result<(), Error>) {
         match result {
             Ok(()) => {}
             Err(Error::Fenced(leg)) => {
@@ -253,7 +215,7 @@ impl<S: Spool> Desk<S> {
             Err(error) => {
                 tracing::error!(%error, "cannot write an outcome to the queue; it will be tried again");
                 let soon = now().plus(TROUBLE_PAUSE);
-                if let Err(error) = self.spool.extend(&mut lease, soon).await {
+                if let Err(error) = self.spool.extend(&mut lease.clone(), soon).await {
                     tracing::debug!(%error, "the leg has another owner, or has ended");
                 }
             }
@@ -269,6 +231,10 @@ impl<S: Spool> Desk<S> {
             rand::random(),
         )
     }
+}
+
+fn this_attempt(claim: &Claim, now: Timestamp) -> Attempt {
+    attempt(claim, claim.attempts + 1, now)
 }
 
 fn attempt(claim: &Claim, attempt: u32, now: Timestamp) -> Attempt {
@@ -295,8 +261,6 @@ fn in_words(diagnosis: &Diagnosis) -> String {
     }
 }
 
-/// Notices made before other mail gets its turn.
-const OVERDUE_BATCH: usize = 100;
 /// How long a leg rests whose outcome could not be written.
 const TROUBLE_PAUSE: Duration = Duration::from_mins(1);
 /// Nothing is forgotten for longer than this, whatever went wrong with a wake-up.

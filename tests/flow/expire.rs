@@ -1,6 +1,8 @@
 //! A message that cannot be delivered: the sender is warned after a while, and told in the end.
 
+use testkit::mail;
 use testkit::net::Net;
+use testkit::sender::send;
 
 use crate::{origin_sends, relay};
 
@@ -53,8 +55,11 @@ async fn neither_notice_shows_where_the_forward_goes() {
         .start()
         .await;
     origin_sends(&relay, "alice@example.test", "one").await;
-    for _ in 0..6 {
+    let (mut warned, mut failed) = (0, 0);
+    while warned < 3 || failed < 3 {
         let notice = origin.message().await.text();
+        warned += notice.matches("Action: delayed").count();
+        failed += notice.matches("Action: failed").count();
         for private in [
             "secret.box",
             "private.test",
@@ -70,4 +75,32 @@ async fn neither_notice_shows_where_the_forward_goes() {
             assert!(!words.contains(private), "{private} in:\n{notice}");
         }
     }
+}
+
+#[tokio::test]
+async fn one_notice_tells_of_all_recipients_of_a_message() {
+    let net = Net::new().await;
+    let _target = net
+        .sink("target.test", "rcpt: 450 4.2.1 mailbox busy")
+        .await;
+    let origin = net.sink("sender.test", "").await;
+    let forwards = "alice@example.test a@target.test\nbob@example.test b@target.test\n";
+    let relay = relay(&net, forwards)
+        .set("queue.retry", "[\"1h\"]")
+        .set("queue.warn_after", "\"2s\"")
+        .set("queue.expire", "\"4s\"")
+        .start()
+        .await;
+    let to = ["alice@example.test", "bob@example.test"];
+    let mail = mail::short("one");
+    send(relay.address(), "origin@sender.test", &to, &mail).await;
+    for action in ["Action: delayed", "Action: failed"] {
+        let notice = origin.message().await.text();
+        assert_eq!(notice.matches(action).count(), 2, "{notice}");
+        for recipient in to {
+            let field = format!("Final-Recipient: rfc822; {recipient}");
+            assert_eq!(notice.matches(&field).count(), 1, "{notice}");
+        }
+    }
+    relay.wait_for_count(2, "bounced").await;
 }

@@ -44,7 +44,7 @@ async fn dsn_names_the_recipient_and_hides_the_target() {
 }
 
 #[tokio::test]
-async fn a_reply_to_all_targets_names_none_of_them() {
+async fn one_notice_tells_of_all_targets_and_names_none() {
     let net = Net::new().await;
     let script = "dot: 550 5.7.1 first.box@private.test and second.box of mx.private.test: refused";
     let _target = net.sink("private.test", script).await;
@@ -54,6 +54,7 @@ async fn a_reply_to_all_targets_names_none_of_them() {
     origin_sends(&relay, "alice@example.test", "one").await;
     relay.wait_for_count(2, "failed status=5.7.1").await;
     let text = origin.message().await.text();
+    assert_eq!(text.matches("Action: failed").count(), 2, "{text}");
     assert!(
         !text.contains(".box") && !text.contains("private.test"),
         "{text}"

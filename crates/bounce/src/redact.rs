@@ -10,7 +10,7 @@
 //! reason a notice about a forward has no `Remote-MTA` ([`is_private`]), and the host that was talked to loses its name and
 //! address where its reply tells them.
 
-use envelope::{Diagnosis, Leg, Reply};
+use envelope::{Diagnosis, Leg, Mailbox, Reply};
 
 use crate::Report;
 use crate::field::clip;
@@ -66,19 +66,21 @@ impl Redactor {
         }
     }
 
-    /// Cleans what a remote host said about one leg, or what may repeat it.
+    /// Cleans what a remote host said about one leg, or what may repeat it. Where the sender has named the leg's target
+    /// himself it stays, though it may be another leg's private one, too.
     pub(crate) fn said(&self, text: &str, report: &Report<'_>) -> String {
         let hosts = host_needles(report);
-        replace(text, &[&self.addresses, &hosts], &self.words)
+        let known = (!is_private(report.leg)).then_some(&report.leg.target);
+        replace(text, known, &[&self.addresses, &hosts], &self.words)
     }
 
     /// Cleans a phrase of our own, which never names a bare local part.
     pub(crate) fn own_words(&self, text: &str) -> String {
-        replace(text, &[&self.addresses], &[])
+        replace(text, None, &[&self.addresses], &[])
     }
 
     fn reply(&self, text: &str) -> String {
-        replace(text, &[&self.addresses], &self.words)
+        replace(text, None, &[&self.addresses], &self.words)
     }
 
     fn add(&mut self, leg: &Leg) {
@@ -112,6 +114,14 @@ impl Needle {
             text: text.to_lowercase(),
             replacement,
         }
+    }
+
+    /// Whether it is this address, its host or its local part.
+    fn is_of(&self, address: &Mailbox) -> bool {
+        let is = |text: &str| text.to_lowercase() == self.text;
+        is(address.local_part().as_str())
+            || is(&address.host().to_string())
+            || is(&address.to_string())
     }
 
     /// How many octets of `text` this covers at its start, whatever their case.
@@ -159,19 +169,27 @@ pub(crate) fn searchable(text: &str, octets_max: usize) -> &str {
 }
 
 /// One pass from left to right, so that no replacement is itself searched. Of two needles that begin alike, the longer
-/// one counts.
-fn replace(text: &str, addresses: &[&[Needle]], words: &[Needle]) -> String {
+/// one counts. What is `known` stays, and its parts.
+fn replace(
+    text: &str,
+    known: Option<&Mailbox>,
+    addresses: &[&[Needle]],
+    words: &[Needle],
+) -> String {
+    let is_secret = |needle: &&Needle| !known.is_some_and(|known| needle.is_of(known));
+    let addresses = addresses.iter().copied().flatten().filter(is_secret);
+    let addresses: Vec<_> = addresses.collect();
+    let words: Vec<_> = words.iter().filter(is_secret).collect();
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
     let mut after_word = false;
     while let Some(c) = text[at..].chars().next() {
         let rest = &text[at..];
-        let addresses = addresses.iter().copied().flatten();
-        let address = addresses.filter_map(|n| Some((n, n.covers(rest)?)));
+        let address = addresses.iter().filter_map(|n| Some((*n, n.covers(rest)?)));
         let word = words.iter().filter(|_| !after_word).filter_map(|needle| {
             let octets = needle.covers(rest)?;
             let ends = !rest[octets..].starts_with(char::is_alphanumeric);
-            ends.then_some((needle, octets))
+            ends.then_some((*needle, octets))
         });
         let longest = |found: &(&Needle, usize)| found.1;
         let found = address.max_by_key(longest);
@@ -320,6 +338,26 @@ mod tests {
         check("jane+x@m.example", "jane+x, jane", "Alice, Alice");
         // The same local part on both sides needs no change, and keeps its case.
         check("alice@m.example", "user alice", "user alice");
+    }
+
+    /// The sender wrote to Jane himself, and to Alice, whose mail goes to Jane: he must not learn the latter.
+    #[test]
+    fn a_target_that_the_sender_named_stays_where_it_is_his() {
+        let (private, mut named) = (leg("jane@mail.example"), leg("jane@mail.example"));
+        named.recipient = named.target.clone();
+        let redactor = Redactor::new([&private, &named]);
+        let diagnosis = Diagnosis::local(EnhancedStatus::permanent(1, 1), "");
+        let said = |leg| {
+            let report = Report {
+                leg,
+                diagnosis: &diagnosis,
+                last_attempt: None,
+                will_retry_until: None,
+            };
+            redactor.said("no user jane@mail.example", &report)
+        };
+        assert_eq!(said(&named), "no user jane@mail.example");
+        assert_eq!(said(&private), "no user Alice@example.org");
     }
 
     #[test]

@@ -9,8 +9,8 @@ use crate::{Kind, Notice, Report};
 /// Of a reply, no more than this is shown, in octets. A reply may have hundreds of lines.
 const DIAGNOSTIC_OCTETS_MAX: usize = 2048;
 
-/// More than this of a reply is not even searched for addresses.
-const REPLY_OCTETS_MAX: usize = 16 * 1024;
+/// More than this of a reply is not even searched for addresses: enough to show, whatever is replaced.
+const REPLY_OCTETS_MAX: usize = 4 * 1024;
 
 /// The whole part: a group of fields about the message, then one for each report. `utf8` says whether addresses
 /// and replies may stand there as they are; if not, all of it is ASCII.

@@ -23,7 +23,7 @@ pub trait Work: Send + Sync + 'static {
     /// The body of a message, our Received header included, a leg's own `trace` not.
     fn open(&self, id: MessageId) -> impl Future<Output = Result<Self::Body, BodyError>> + Send;
 
-    /// An attempt at these legs together is over: one outcome a leg, in order. Delivered or failed ends the leg;
+    /// An attempt at these legs of one message together is over: one outcome a leg, in order. Delivered or failed ends the leg;
     /// deferred: this side computes when it is due again.
     ///
     /// When it panics the same legs are settled again, as deferred: those that it had seen to already are to be left alone.

@@ -2,18 +2,85 @@
 //!
 //! A notice goes to the original reverse path under a null sender, and is never made for a null sender.
 
-use std::time::Duration;
-
 use bounce::{Excerpt, Kind, Notice, Report};
-use envelope::{
-    Claim, Diagnosis, EnhancedStatus, Leg, Message, MessageId, Notify, ReversePath, Timestamp,
-};
-use queue::{BodyReader, Dsn, Spool, Why};
+use envelope::{Claim, Diagnosis, Leg, Message, MessageId, Notify, ReversePath, Timestamp};
+use queue::{BodyReader, Dsn, Error, Spool, Update};
 
 use super::Desk;
 use crate::log::Event;
 
+/// A leg, and what its sender may be told became of it.
+#[derive(Debug)]
+pub(super) struct Told<'a> {
+    pub(super) claim: &'a Claim,
+    pub(super) diagnosis: Diagnosis,
+    /// When it is tried again, and what the last attempt came to; none: it ends.
+    again: Option<(Timestamp, &'a str)>,
+}
+
+impl<'a> Told<'a> {
+    /// Of a leg that ends.
+    pub(super) fn new(claim: &'a Claim, diagnosis: Diagnosis) -> Self {
+        Self {
+            claim,
+            diagnosis,
+            again: None,
+        }
+    }
+
+    /// It does not end, but is tried again.
+    pub(super) fn going_on(self, due: Timestamp, last: &'a str) -> Self {
+        let again = Some((due, last));
+        Self { again, ..self }
+    }
+
+    pub(super) fn goes_on(&self) -> bool {
+        self.again.is_some()
+    }
+}
+
 impl<S: Spool> Desk<S> {
+    /// Ends legs of one message, or puts them back, and tells the sender of all of them in one notice.
+    ///
+    /// The notice is queued with the end of the first leg, in one durable transaction; the others follow. A crash in between
+    /// has those tried and told of once more, but no leg ends without its notice.
+    pub(super) async fn tell_together(&self, kind: Kind, told: &[Told<'_>], now: Timestamp) {
+        let mut told = told;
+        while let [first, rest @ ..] = told {
+            let dsn = self.notice(kind, told, now).await;
+            let result = self.end(first, dsn).await;
+            self.report(&first.claim.lease, result.clone()).await;
+            match result {
+                // Somebody else sees to this one, and will tell of it.
+                Err(Error::Fenced(_)) => told = rest,
+                result => {
+                    for told in rest {
+                        let result = match &result {
+                            Ok(()) => self.end(told, None).await,
+                            Err(error) => Err(error.clone()),
+                        };
+                        self.report(&told.claim.lease, result).await;
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn end(&self, told: &Told<'_>, dsn: Option<Dsn>) -> Result<(), Error> {
+        let lease = told.claim.lease.clone();
+        let Some((due, last)) = told.again else {
+            return self.spool.complete(lease, dsn).await;
+        };
+        let update = Update {
+            attempts: told.claim.attempts,
+            warned: true,
+            last: last.to_owned(),
+            dsn,
+        };
+        self.spool.reschedule(lease, due, update).await
+    }
+
     /// A success notice, when the sender wants one and the next hop will not send it (RFC 3461 §5.2.2).
     pub(super) async fn relayed_notice(
         &self,
@@ -25,66 +92,47 @@ impl<S: Spool> Desk<S> {
         if diagnosis.dsn_relayed || !bounce::wants(Kind::Relayed, &claim.leg) {
             return None;
         }
-        self.notice(Kind::Relayed, claim, &told(diagnosis), now)
-            .await
+        let told = Told::new(claim, told(diagnosis));
+        self.notice(Kind::Relayed, &[told], now).await
     }
 
-    /// A notice to the sender of a queued message.
+    /// A notice to the sender of a queued message about some of its legs, ready to be queued; logged.
     pub(super) async fn notice(
         &self,
         kind: Kind,
-        claim: &Claim,
-        diagnosis: &Diagnosis,
+        told: &[Told<'_>],
         now: Timestamp,
     ) -> Option<Dsn> {
-        let report = Report {
-            leg: &claim.leg,
-            diagnosis,
-            last_attempt: (claim.attempts > 0 || kind != Kind::Delayed).then_some(now),
-            will_retry_until: (kind == Kind::Delayed)
-                .then(|| claim.message.arrived.plus(self.schedule.expire)),
-        };
-        if let Some(reason) = unwanted(kind, &claim.message, &claim.leg) {
+        let message = &told.first()?.claim.message;
+        if let Some(reason) = unwanted(kind, message, told) {
             // A delay that nobody asked about is no event; an end that nobody hears of is.
             if kind == Kind::Failed {
-                let id = claim.message.id;
+                let id = message.id;
                 self.log.write(Event::NotBounced { id, reason });
             }
             return None;
         }
-        let (bytes, complete) = self.excerpt(claim.message.id).await;
-        self.compose(
-            kind,
-            &claim.message,
-            report,
-            Excerpt {
-                bytes: &bytes,
-                complete,
-            },
-            now,
-        )
-    }
-
-    /// Makes the notice ready to be queued, and logs it.
-    fn compose(
-        &self,
-        kind: Kind,
-        message: &Message,
-        report: Report<'_>,
-        excerpt: Excerpt<'_>,
-        now: Timestamp,
-    ) -> Option<Dsn> {
+        let late = kind == Kind::Delayed;
+        let reports = told.iter().map(|told| Report {
+            leg: &told.claim.leg,
+            diagnosis: &told.diagnosis,
+            last_attempt: (told.claim.attempts > 0 || !late).then_some(now),
+            will_retry_until: late.then(|| message.arrived.plus(self.schedule.expire)),
+        });
+        let reports: Vec<_> = reports.collect();
+        let (bytes, complete) = self.excerpt(message.id).await;
         let notice = Notice {
             id: self.ids.next(now),
             kind,
             reporting_mta: &self.hostname,
             postmaster: &self.postmaster,
             message,
-            reports: &[report],
+            reports: &reports,
             now,
             entropy: rand::random(),
         };
-        let composed = bounce::compose(&notice, excerpt)?;
+        let bytes = &bytes;
+        let composed = bounce::compose(&notice, Excerpt { bytes, complete })?;
         self.log.write(Event::Bounced {
             id: message.id,
             kind: kind_name(kind),
@@ -113,11 +161,12 @@ impl<S: Spool> Desk<S> {
 }
 
 /// Why the sender is told nothing, when that is so.
-fn unwanted(kind: Kind, message: &Message, leg: &Leg) -> Option<&'static str> {
+fn unwanted(kind: Kind, message: &Message, told: &[Told<'_>]) -> Option<&'static str> {
     if message.reverse_path.is_null() {
         return Some("its sender is null: it is itself a notification");
     }
-    (!bounce::wants(kind, leg)).then_some("its sender asked not to be told (NOTIFY)")
+    let wanted = |told: &Told<'_>| bounce::wants(kind, &told.claim.leg);
+    (!told.iter().any(wanted)).then_some("its sender asked not to be told (NOTIFY)")
 }
 
 /// The notice as a message of its own.
@@ -148,78 +197,10 @@ fn to_queue(id: MessageId, composed: bounce::Composed, now: Timestamp) -> Dsn {
     }
 }
 
-/// RFC 3463 §3.5: X.4.7 is "delivery time expired". `last` is as [`in_words`](super::in_words) makes it.
-pub(super) fn overdue_diagnosis(why: Why, last: &str, age: Duration) -> Diagnosis {
-    let (host, last) = match split_host(last) {
-        (host, "") => (host, "no attempt was made"),
-        split => split,
-    };
-    let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
-    let (status, text) = match why {
-        Why::Warn | Why::Expired => (
-            EnhancedStatus::transient(4, 7),
-            format!("not delivered for {age}; last attempt: {last}"),
-        ),
-        Why::Bounced => (
-            EnhancedStatus::permanent(0, 0),
-            format!("given up by the postmaster; last attempt: {last}"),
-        ),
-    };
-    Diagnosis {
-        host: host.map(str::to_owned),
-        ..Diagnosis::local(status, text)
-    }
-}
-
-/// The host that words begin with, and the rest: whether a sender may be told the host is for `bounce` to say.
-fn split_host(words: &str) -> (Option<&str>, &str) {
-    match words.split_once(": ") {
-        Some((host, rest)) if !host.contains(' ') && host.contains('.') => (Some(host), rest),
-        _ => (None, words),
-    }
-}
-
 fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Failed => "failed",
         Kind::Delayed => "delayed",
         Kind::Relayed => "relayed",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::split_host;
-
-    #[test]
-    fn hosts_in_words() {
-        for (words, expected) in [
-            (
-                "mx.test[192.0.2.1]:25: while sending RCPT TO: 450 later: x",
-                (
-                    Some("mx.test[192.0.2.1]:25"),
-                    "while sending RCPT TO: 450 later: x",
-                ),
-            ),
-            (
-                "[2001:db8::1.2.3.4]:25: timed out",
-                (Some("[2001:db8::1.2.3.4]:25"), "timed out"),
-            ),
-            (
-                "mx.test: cannot look up the host for its mail: SERVFAIL",
-                (
-                    Some("mx.test"),
-                    "cannot look up the host for its mail: SERVFAIL",
-                ),
-            ),
-            (
-                "cannot look up a.test: SERVFAIL",
-                (None, "cannot look up a.test: SERVFAIL"),
-            ),
-            ("damaged: checksum", (None, "damaged: checksum")),
-            ("", (None, "")),
-        ] {
-            assert_eq!(split_host(words), expected, "{words}");
-        }
     }
 }

@@ -6,6 +6,7 @@ use envelope::{BodyKind, Leg, LegId};
 use queue::{BodyWriter, LogSpool, Settings};
 use tempfile::TempDir;
 
+use super::overdue::OVERDUE_BATCH;
 use super::*;
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -38,7 +39,7 @@ impl Fixture {
         Self { desk, _dir: dir }
     }
 
-    async fn commit(&self, target: &str, arrived: Timestamp, notify: Option<envelope::Notify>) {
+    async fn commit(&self, targets: &[&str], arrived: Timestamp, notify: Option<envelope::Notify>) {
         let id = self.desk.ids.next(arrived);
         let mut writer = self.desk.spool.begin(id).await.unwrap();
         writer.write(&b"A: b\r\n\r\nbody\r\n"[..]).await.unwrap();
@@ -52,7 +53,7 @@ impl Fixture {
             ret: None,
             envid: None,
         };
-        let leg = Leg {
+        let leg = |target: &&str| Leg {
             reverse_path: message.reverse_path.clone(),
             target: target.parse().unwrap(),
             recipient: target.parse().unwrap(),
@@ -60,11 +61,9 @@ impl Fixture {
             notify,
             trace: "".into(),
         };
+        let legs = targets.iter().map(leg).collect();
         let spool = &self.desk.spool;
-        spool
-            .commit(writer, message, vec![leg], arrived)
-            .await
-            .unwrap();
+        spool.commit(writer, message, legs, arrived).await.unwrap();
     }
 
     async fn claim(&self, now: Timestamp) -> Vec<Claim> {
@@ -85,7 +84,7 @@ impl Fixture {
             failure: true,
             delay: false,
         };
-        self.commit("a@b.test", now(), Some(notify)).await;
+        self.commit(&["a@b.test"], now(), Some(notify)).await;
         let claim = self.claim(now()).await.remove(0);
         let id = claim.lease.leg;
         self.desk.spool.close();
@@ -120,9 +119,9 @@ async fn much_overdue_mail_does_not_hold_up_other_mail() {
     let fixture = Fixture::new();
     let long_ago = Timestamp::from_unix_millis(now().unix_millis() - 1_000_000_000);
     for _ in 0..OVERDUE_BATCH + 20 {
-        fixture.commit("a@b.test", long_ago, None).await;
+        fixture.commit(&["a@b.test"], long_ago, None).await;
     }
-    fixture.commit("z@z.test", now(), None).await;
+    fixture.commit(&["z@z.test"], now(), None).await;
     let want = Want {
         max: 10,
         per_host: 1,
@@ -141,4 +140,47 @@ async fn much_overdue_mail_does_not_hold_up_other_mail() {
     fixture.desk.claim(&want).await;
     assert!(!fixture.desk.overdue_left.load(Ordering::Relaxed));
     assert_eq!(left().await, OVERDUE_BATCH as u64 + 21);
+}
+
+/// The text of the one notice that is due.
+async fn notice(fixture: &Fixture) -> String {
+    let claims = fixture.claim(now()).await;
+    let [claim] = &claims[..] else {
+        panic!("not one leg: {claims:?}")
+    };
+    assert!(claim.message.reverse_path.is_null());
+    let mut body = fixture.desk.open(claim.message.id).await.unwrap();
+    let chunk = delivery::Body::chunk(&mut body).await.unwrap().unwrap();
+    String::from_utf8(chunk.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn legs_that_fail_together_are_told_of_together() {
+    let fixture = Fixture::new();
+    fixture.commit(&["a@b.test", "c@b.test"], now(), None).await;
+    let claims = fixture.claim(now()).await;
+    let failed = vec![Outcome::Failed(done()); 2];
+    fixture.desk.settle(&claims, failed).await;
+    let text = notice(&fixture).await;
+    assert!(
+        text.contains("rfc822; a@b.test") && text.contains("rfc822; c@b.test"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_leg_that_another_owner_has_is_left_to_him() {
+    let fixture = Fixture::new();
+    fixture.commit(&["a@b.test", "c@b.test"], now(), None).await;
+    let claims = fixture.claim(now()).await;
+    fixture.desk.release(vec![claims[0].clone()]).await;
+    let other = fixture.claim(now()).await;
+    assert_eq!(other.len(), 1);
+    let failed = vec![Outcome::Failed(done()); 2];
+    fixture.desk.settle(&claims, failed).await;
+    let text = notice(&fixture).await;
+    assert!(
+        !text.contains("a@b.test") && text.contains("rfc822; c@b.test"),
+        "{text}"
+    );
 }
