@@ -1,4 +1,5 @@
-//! A large backlog: fill, memory, restart after a kill and after a clean stop, drain, and what remains on disk.
+//! A large backlog: fill, memory, restart after a kill and after a clean stop, what a message costs beside it and beside
+//! a small one, drain, and what remains on disk.
 //!
 //! `cargo run --release -p queue --example backlog -- [DIR] [MESSAGES] [OCTETS] [HOSTS]`. Each phase is a process of its
 //! own, so that its memory is what a daemon would have.
@@ -93,11 +94,12 @@ fn main() {
     match argument(5, "").as_str() {
         "fill" => runtime.block_on(fill_all(backlog)),
         "look" => runtime.block_on(look(backlog)),
+        "scale" => runtime.block_on(scale(backlog)),
         "drain" => runtime.block_on(drain_all(backlog)),
         _ => {
             let _ = std::fs::remove_dir_all(&backlog.dir);
             let (messages, octets, hosts) = (backlog.messages, backlog.octets, backlog.hosts);
-            for phase in ["fill", "look", "drain"] {
+            for phase in ["fill", "look", "scale", "drain"] {
                 let mut child = std::process::Command::new("/proc/self/exe");
                 let child = child.arg(&backlog.dir);
                 let child = child.args([messages, octets, hosts].map(|n| n.to_string()));
@@ -170,6 +172,74 @@ async fn look(backlog: Backlog) {
     spool.close();
     report("close", start, 1);
 }
+
+/// What it costs to accept and to schedule some messages beside the backlog and beside a thousand, in turns. As many come
+/// as go, so both sizes stay.
+#[expect(clippy::print_stdout, reason = "an example's report")]
+async fn scale(backlog: Backlog) {
+    let small = Backlog {
+        dir: backlog.dir.with_extension("small"),
+        hosts: 100,
+        ..backlog.clone()
+    };
+    let _ = std::fs::remove_dir_all(&small.dir);
+    let (ids, count) = (Arc::new(IdSource::new()), Arc::new(AtomicUsize::new(0)));
+    let (Some(few), Some(many)) = (open(&small), open(&backlog)) else {
+        return;
+    };
+    write_some(&few, &ids, &count, &small, 1_000).await;
+    let (mut costs_few, mut costs_many) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        costs_few.push(round(&few, &ids, &count, &small).await);
+        costs_many.push(round(&many, &ids, &count, &backlog).await);
+    }
+    let names = ["accept", "accept, CPU", "schedule", "schedule, CPU"];
+    for (n, name) in names.into_iter().enumerate() {
+        let (few, many) = (median(&costs_few, n), median(&costs_many, n));
+        let share = many / few;
+        println!("{name}: {few:.1} us beside a thousand, {many:.1} us beside all: {share:.2}");
+    }
+    few.close();
+    let _ = std::fs::remove_dir_all(&small.dir);
+}
+
+/// Microseconds a message: to accept it, by the clock and of CPU; to claim and end it, the same.
+async fn round(
+    spool: &Arc<LogSpool>,
+    ids: &Arc<IdSource>,
+    count: &Arc<AtomicUsize>,
+    backlog: &Backlog,
+) -> [f64; 4] {
+    let want = Want {
+        max: 500,
+        per_host: 20,
+        lease: Duration::from_secs(600),
+        ..Want::default()
+    };
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    write_some(spool, ids, count, backlog, ROUND).await;
+    let accepted = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    for _ in 0..ROUND / want.max {
+        for claim in spool.claim(&want, now()).await.unwrap_or_default() {
+            let _ = spool.complete(claim.lease, None).await;
+        }
+    }
+    // What that leaves to be done belongs to it.
+    let _ = spool.checkpoint().await;
+    let scheduled = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    [accepted.0, accepted.1, scheduled.0, scheduled.1].map(|span| span * 1e6 / ROUND as f64)
+}
+
+fn median(costs: &[[f64; 4]], n: usize) -> f64 {
+    let mut costs: Vec<f64> = costs.iter().map(|cost| cost[n]).collect();
+    costs.sort_by(f64::total_cmp);
+    costs.get(costs.len() / 2).copied().unwrap_or_default()
+}
+
+const ROUNDS: usize = 9;
+/// Messages in one.
+const ROUND: usize = 10_000;
 
 async fn drain_all(backlog: Backlog) {
     let start = Instant::now();

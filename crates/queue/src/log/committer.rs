@@ -9,7 +9,7 @@
 //!
 //! It does *not* know what records mean: `E` is theirs.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,11 +19,10 @@ use tokio::sync::oneshot;
 
 use crate::fault;
 use crate::last_resort;
-use crate::log::header::HEADER_OCTETS;
-use crate::log::record::{Header, Kind, Payload, Position, write_end};
+use crate::log::record::{Payload, Position};
 use crate::log::segment::Segments;
+use crate::log::tail::Tail;
 use crate::spool::Error;
-use crate::store::{StoreFile, write_all};
 
 /// Where records are handed in. Clone it freely.
 #[derive(Debug)]
@@ -47,7 +46,6 @@ pub(crate) type Answer = Result<Position, Error>;
 struct Shared<E> {
     queue: Mutex<Queue<E>>,
     filled: Condvar,
-    segments: Arc<Segments>,
 }
 
 #[derive(Debug)]
@@ -143,13 +141,11 @@ impl Committer {
                 closed: false,
             }),
             filled: Condvar::new(),
-            segments,
         });
         let mut writer = Writer {
             shared: Arc::clone(&shared),
             sink,
-            tail: None,
-            preparing: None,
+            tail: Tail::new(segments),
         };
         let thread = std::thread::Builder::new()
             .name("spool-log".into())
@@ -170,15 +166,7 @@ impl Committer {
 struct Writer<E, S> {
     shared: Arc<Shared<E>>,
     sink: S,
-    tail: Option<Tail>,
-    preparing: Option<JoinHandle<()>>,
-}
-
-/// Where the log is written now.
-struct Tail {
-    segment: u32,
-    file: Arc<dyn StoreFile>,
-    offset: u32,
+    tail: Tail,
 }
 
 impl<E: Send + 'static, S: Sink<E>> Writer<E, S> {
@@ -211,15 +199,7 @@ impl<E: Send + 'static, S: Sink<E>> Writer<E, S> {
             }
             self.keep(failed);
         }
-        // With an end behind it, the last batch is told from a torn one.
-        if let Some(tail) = self.tail.take()
-            && let Err(e) = write_end(&*tail.file, tail.segment, tail.offset)
-        {
-            tracing::warn!(segment = tail.segment, error = %e, "cannot end a log segment");
-        }
-        if let Some(preparing) = self.preparing.take() {
-            let _ = preparing.join();
-        }
+        self.tail.close();
     }
 
     /// Puts records that must not be lost back in front, and gives the disk a moment.
@@ -237,13 +217,12 @@ impl<E: Send + 'static, S: Sink<E>> Writer<E, S> {
         let mut group = Vec::new();
         let mut octets = 0;
         for append in batch {
-            let more = append.payload.as_ref().map_or(0, record_octets);
-            let room = self.tail.as_ref().map_or(0, |tail| self.room(tail));
-            if octets + more > room {
+            let more = append.payload.as_ref().map_or(0, Payload::record_octets);
+            if octets + more > self.tail.room() {
                 self.finish_group(std::mem::take(&mut group), &mut failed);
                 octets = 0;
-                if self.tail.as_ref().is_none_or(|tail| more > self.room(tail)) {
-                    self.roll();
+                if !self.tail.is_open() || more > self.tail.room() {
+                    self.tail.roll();
                 }
             }
             octets += more;
@@ -253,60 +232,16 @@ impl<E: Send + 'static, S: Sink<E>> Writer<E, S> {
         failed
     }
 
-    fn room(&self, tail: &Tail) -> u64 {
-        // The end record always fits behind the last one.
-        u64::from(self.shared.segments.octets)
-            .saturating_sub(u64::from(tail.offset) + Header::OCTETS as u64)
-    }
-
-    /// Ends the segment and begins the next. When that fails there is no tail, and the next group fails.
-    fn roll(&mut self) {
-        if let Some(tail) = self.tail.take()
-            && let Err(e) = write_end(&*tail.file, tail.segment, tail.offset)
-        {
-            tracing::warn!(segment = tail.segment, error = %e, "cannot end a log segment");
-        }
-        match self.shared.segments.begin() {
-            Ok((segment, file)) => {
-                self.tail = Some(Tail {
-                    segment,
-                    file,
-                    offset: HEADER_OCTETS as u32,
-                });
-                self.prepare_next();
-            }
-            Err(e) => tracing::error!(error = %e, "cannot begin a log segment"),
-        }
-    }
-
-    /// Has the next segment made ready beside us: writing it out takes long.
-    fn prepare_next(&mut self) {
-        if self.preparing.as_ref().is_some_and(|t| !t.is_finished()) {
-            return;
-        }
-        let segments = Arc::clone(&self.shared.segments);
-        let prepare = move || {
-            if let Err(e) = segments.prepare() {
-                tracing::warn!(error = %e, "cannot prepare a log segment");
-            }
-        };
-        self.preparing = std::thread::Builder::new()
-            .name("spool-prepare".into())
-            .spawn(prepare)
-            .ok();
-    }
-
     /// Writes, syncs, applies, answers.
     fn finish_group(&mut self, mut group: Vec<Append<E>>, failed: &mut Vec<Append<E>>) {
         if group.is_empty() {
             return;
         }
-        let written = match &mut self.tail {
+        let payloads = group.iter().filter_map(|append| append.payload.as_ref());
+        let written = match failed.is_empty() {
+            true => self.tail.write(payloads),
             // What failed before it in this batch is written later: the order must not turn round.
-            _ if !failed.is_empty() => Err(io::Error::other("the record before it failed")),
-            Some(tail) => write_group(tail, &group),
-            None if group.iter().all(|append| append.payload.is_none()) => Ok(Vec::new()),
-            None => Err(io::ErrorKind::StorageFull.into()),
+            false => Err(io::Error::other("the record before it failed")),
         };
         match written {
             Ok(positions) => {
@@ -319,9 +254,7 @@ impl<E: Send + 'static, S: Sink<E>> Writer<E, S> {
                     effects.extend(append.effect.map(|effect| (position, effect)));
                     answers.extend(append.answer.map(|answer| (answer, position)));
                 }
-                let end = self.tail.as_ref().map_or_else(Position::default, |tail| {
-                    Position::new(tail.segment, tail.offset)
-                });
+                let end = self.tail.position();
                 let news = !effects.is_empty();
                 self.sink.apply(effects, end);
                 if news {
@@ -334,11 +267,7 @@ impl<E: Send + 'static, S: Sink<E>> Writer<E, S> {
             }
             Err(e) => {
                 tracing::error!(error = %e, records = group.len(), "cannot write the spool log");
-                // Not written to again: its state on disk is unknown. An end before the failed batch keeps what was
-                // refused from coming back at a restart, if the disk takes that much.
-                if let Some(tail) = self.tail.take() {
-                    let _ = write_end(&*tail.file, tail.segment, tail.offset);
-                }
+                self.tail.abandon();
                 for append in &mut group {
                     if let Some(answer) = append.answer.take() {
                         append.effect = None;
@@ -349,47 +278,6 @@ impl<E: Send + 'static, S: Sink<E>> Writer<E, S> {
                 failed.extend(group.into_iter().filter(|append| append.payload.is_some()));
             }
         }
-    }
-}
-
-fn record_octets(payload: &Payload) -> u64 {
-    Header::OCTETS as u64 + u64::from(payload.octets)
-}
-
-/// One `pwritev`, one fdatasync.
-fn write_group<E>(tail: &mut Tail, group: &[Append<E>]) -> io::Result<Vec<Position>> {
-    let mut headers = Vec::with_capacity(group.len());
-    let mut positions = Vec::with_capacity(group.len());
-    let mut offset = tail.offset;
-    let payloads = || group.iter().filter_map(|append| append.payload.as_ref());
-    for payload in payloads() {
-        let position = Position::new(tail.segment, offset);
-        headers.push(Header::encode(payload, position, positions.is_empty()));
-        positions.push(position);
-        offset += record_octets(payload) as u32;
-    }
-    if positions.is_empty() {
-        return Ok(positions);
-    }
-    let mut slices = Vec::with_capacity(3 * headers.len());
-    for (payload, header) in payloads().zip(&headers) {
-        slices.push(IoSlice::new(header));
-        slices.extend(payload.parts.iter().map(|part| IoSlice::new(part)));
-    }
-    fault_of(group, "commit.before_write");
-    write_all(&*tail.file, &mut slices, u64::from(tail.offset))?;
-    fault_of(group, "commit.before_sync");
-    tail.file.sync()?;
-    fault_of(group, "commit.after_sync");
-    tail.offset = offset;
-    Ok(positions)
-}
-
-/// A point in the writing of commits; ends, states and chunks have it pass.
-fn fault_of<E>(group: &[Append<E>], name: &str) {
-    let mut payloads = group.iter().filter_map(|append| append.payload.as_ref());
-    if payloads.any(|payload| payload.kind == Kind::Commit) {
-        fault::point(name);
     }
 }
 

@@ -87,6 +87,11 @@ impl Payload {
             parts,
         }
     }
+
+    /// What it takes in the log, with its header.
+    pub(crate) fn record_octets(&self) -> u64 {
+        Header::OCTETS as u64 + u64::from(self.octets)
+    }
 }
 
 impl Kind {
@@ -173,10 +178,19 @@ impl Header {
 
 /// Says that a segment ends at `offset`, durably.
 pub(crate) fn write_end(file: &dyn StoreFile, segment: u32, offset: u32) -> io::Result<()> {
+    write_end_unsynced(file, segment, offset)?;
+    file.sync()
+}
+
+/// As [`write_end`]; the caller syncs.
+pub(crate) fn write_end_unsynced(
+    file: &dyn StoreFile,
+    segment: u32,
+    offset: u32,
+) -> io::Result<()> {
     let end = Payload::new(Kind::End, Vec::new());
     let header = Header::encode(&end, Position::new(segment, offset), true);
-    write_all(file, &mut [IoSlice::new(&header)], u64::from(offset))?;
-    file.sync()
+    write_all(file, &mut [IoSlice::new(&header)], u64::from(offset))
 }
 
 #[cfg(test)]

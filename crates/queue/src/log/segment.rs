@@ -15,11 +15,12 @@ use parking_lot::Mutex;
 
 use crate::fault;
 use crate::log::header::{
-    Found, HeaderRead, ID_FILE, Misfit, SegmentHeader, VERSION, file_name, is_segment, owner,
-    read_id, write_id,
+    Found, HEADER_OCTETS, HeaderRead, ID_FILE, Misfit, SegmentHeader, VERSION, file_name,
+    is_segment, owner, read_id, write_id,
 };
 use crate::log::record::write_end;
 use crate::log::recovery::SegmentBytes;
+use crate::log::spare::{self, is_spare};
 use crate::log::vouch::{vouch, vouched};
 use crate::settings::StartError;
 use crate::store::{Store, StoreFile, write_all};
@@ -33,6 +34,8 @@ pub(crate) struct Segments {
     pub(crate) spool_id: u128,
     /// What a new segment takes.
     pub(crate) octets: u32,
+    /// Held while a segment is begun: numbers come in order.
+    beginning: Mutex<()>,
     set: Mutex<Set>,
 }
 
@@ -40,6 +43,8 @@ pub(crate) struct Segments {
 struct Set {
     open: BTreeMap<u32, Arc<dyn StoreFile>>,
     spares: Vec<PathBuf>,
+    /// The next segment, begun and empty; not one of the log yet.
+    ready: Option<(u32, Arc<dyn StoreFile>)>,
     /// For the names of spares.
     made: u32,
     next: u32,
@@ -100,10 +105,12 @@ impl Segments {
             dir,
             spool_id,
             octets,
+            beginning: Mutex::default(),
             set: Mutex::new(Set {
                 open,
                 made: spares.len() as u32,
                 spares: Vec::new(),
+                ready: None,
                 next: last.map_or(1, |last| last.saturating_add(1)),
                 vouched,
             }),
@@ -151,7 +158,8 @@ impl Segments {
     /// Octets on disk, spares too.
     pub(crate) fn octets_used(&self) -> u64 {
         let set = self.set.lock();
-        (set.open.len() + set.spares.len()) as u64 * u64::from(self.octets)
+        let ready = usize::from(set.ready.is_some());
+        (set.open.len() + set.spares.len() + ready) as u64 * u64::from(self.octets)
     }
 
     /// Octets of segments, without spares.
@@ -159,8 +167,20 @@ impl Segments {
         self.set.lock().open.len() as u64 * u64::from(self.octets)
     }
 
-    /// Makes the next segment: its header and its name are durable when this returns.
+    /// The next segment, a part of the log from now on: its header and its name are durable when this returns. At once when
+    /// it is ready.
     pub(crate) fn begin(&self) -> io::Result<(u32, Arc<dyn StoreFile>)> {
+        let _one = self.beginning.lock();
+        let ready = self.set.lock().ready.take();
+        let (number, file) = match ready {
+            Some(ready) => ready,
+            None => self.make()?,
+        };
+        self.set.lock().open.insert(number, Arc::clone(&file));
+        Ok((number, file))
+    }
+
+    fn make(&self) -> io::Result<(u32, Arc<dyn StoreFile>)> {
         let (number, spare) = {
             let mut set = self.set.lock();
             let number = set.next;
@@ -170,7 +190,7 @@ impl Segments {
         };
         let path = match spare {
             Some(path) => path,
-            None => self.make_file(false)?,
+            None => self.make_spare(false)?,
         };
         let file = self.store.open(&path)?;
         file.uncache();
@@ -179,28 +199,53 @@ impl Segments {
             spool_id: self.spool_id,
             octets: self.octets,
         };
-        let header = header.encode();
-        write_all(&*file, &mut [IoSlice::new(&header)], 0)?;
+        // A whole page: a part of one would have to be read first.
+        let mut page = [0; 4096];
+        page[..HEADER_OCTETS].copy_from_slice(&header.encode());
+        write_all(&*file, &mut [IoSlice::new(&page)], 0)?;
         file.sync()?;
         fault::point("segment.before_rename");
         self.store.rename(&path, &self.path(number))?;
         self.store.sync_dir(&self.dir)?;
         fault::point("segment.begun");
-        self.set.lock().open.insert(number, Arc::clone(&file));
         Ok((number, file))
     }
 
     /// Makes a spare if there is none. Slow: not for the committer.
-    pub(crate) fn prepare(&self) -> io::Result<()> {
+    pub(crate) fn prepare_spare(&self) -> io::Result<()> {
         if self.set.lock().spares.is_empty() {
-            let path = self.make_file(true)?;
+            let path = self.make_spare(true)?;
             self.set.lock().spares.push(path);
         }
         Ok(())
     }
 
-    /// A file of full size: reserved, and written with zeros when there is time for it.
-    fn make_file(&self, written: bool) -> io::Result<PathBuf> {
+    /// Makes the next segment ready. Slow when there is no spare: not for the committer.
+    pub(crate) fn prepare_next(&self) -> io::Result<()> {
+        self.prepare_spare()?;
+        let _one = self.beginning.lock();
+        if self.set.lock().ready.is_none() {
+            let ready = self.make()?;
+            self.set.lock().ready = Some(ready);
+        }
+        Ok(())
+    }
+
+    /// Makes a spare of the segment that was ready and is not needed: the next start need not read it.
+    pub(crate) fn put_back(&self) -> io::Result<()> {
+        let Some((number, _)) = self.set.lock().ready.take() else {
+            return Ok(());
+        };
+        // The next start may use the number: the name must not be that of a segment's later life.
+        let spare = self
+            .dir
+            .join(format!("spare-{:016x}", rand::random::<u64>()));
+        self.store.rename(&self.path(number), &spare)?;
+        self.store.sync_dir(&self.dir)
+    }
+
+    /// A new spare; see `spare::make`.
+    fn make_spare(&self, written: bool) -> io::Result<PathBuf> {
         let made = {
             let mut set = self.set.lock();
             set.made += 1;
@@ -208,30 +253,8 @@ impl Segments {
         };
         let pid = std::process::id();
         let path = self.dir.join(format!("spare-{pid}-{made}"));
-        let file = self.store.create(&path)?;
-        let filled = file.reserve(u64::from(self.octets)).and_then(|()| {
-            if written {
-                self.fill(&*file)?;
-            }
-            file.sync()
-        });
-        if let Err(e) = filled {
-            // Space is short: what was reserved must not lie about.
-            let _ = self.store.remove(&path);
-            return Err(e);
-        }
+        spare::make(&*self.store, &path, self.octets, written)?;
         Ok(path)
-    }
-
-    fn fill(&self, file: &dyn StoreFile) -> io::Result<()> {
-        let zeros = vec![0; FILL_OCTETS];
-        let mut at = 0;
-        while at < self.octets {
-            let some = FILL_OCTETS.min((self.octets - at) as usize);
-            write_all(file, &mut [IoSlice::new(&zeros[..some])], u64::from(at))?;
-            at += some as u32;
-        }
-        Ok(())
     }
 
     /// Whether an index that is current up to `segment` knows all that was given back.
@@ -346,13 +369,6 @@ fn fit(
     }
 }
 
-fn is_spare(path: &Path) -> bool {
-    path.file_name()
-        .and_then(|name| name.to_str())
-        .is_some_and(|name| name.starts_with("spare-"))
-}
-
-const FILL_OCTETS: usize = 1 << 20;
 const SPARES_MAX: usize = 3;
 
 #[cfg(test)]
