@@ -35,7 +35,7 @@ pub(super) fn find() -> Result<Found, Missing> {
     }
     Ok(Found {
         version: format!("Exim {version}"),
-        durability: "each message is two files of its own, and fsync of both has returned before the 250",
+        durability: "each message is two files of its own; fsync of both and of their folder has returned before the 250",
     })
 }
 
@@ -75,13 +75,15 @@ pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
             "1m"
         }
     );
-    place.spawn(&exim.command(&["-C", &configuration, "-bdf", &runner]))?;
+    let serve = exim.command(&["-C", &configuration, "-bdf", &runner]);
+    let retry_all = exim.command(&["-C", &configuration, "-qff"]);
+    place.spawn(&with_hints_in_memory(place, serve))?;
     Ok(Queue {
         messages: Messages::Files {
             folders: vec![place.folder().join("spool/input")],
             counts: |name| name.ends_with("-H"),
         },
-        retry_all: exim.command(&["-C", &configuration, "-qff"]),
+        retry_all: with_hints_in_memory(place, retry_all),
     })
 }
 
@@ -89,10 +91,22 @@ fn binary() -> Option<Binary> {
     unpacked::find(&["exim4", "exim"])
 }
 
+/// The command line in a mount namespace where the hints databases are in memory. They tell which hosts failed and who waits for them, need
+/// not survive, and every delivery locks and writes them; its wiki advises a tmpfs for them. Measured: twice the rate.
+fn with_hints_in_memory(place: &Place<'_>, command: Vec<String>) -> Vec<String> {
+    let folder = place.path("spool/db");
+    let enter = ["unshare", "--mount", "sh", "-c", NAMESPACE, "sh", &folder];
+    enter
+        .map(str::to_owned)
+        .into_iter()
+        .chain(command)
+        .collect()
+}
+
 fn make_folders(place: &Place<'_>) -> io::Result<()> {
     // Debian's package of Exim makes this user, and its binary wants it.
-    let user = says("id", &["-u", "Debian-exim"]).and_then(|id| id.parse().ok());
-    for name in ["spool", "log"] {
+    let user = says("id", &["-u", USER]).and_then(|id| id.parse().ok());
+    for name in ["spool", "spool/db", "log"] {
         let folder = place.folder().join(name);
         fs::create_dir_all(&folder)?;
         chown(folder, user, None)?;
@@ -121,7 +135,13 @@ fn write_tables(place: &Place<'_>) -> io::Result<()> {
     place.write("routes", &rows(&mut { routes }))
 }
 
+/// The user that Debian's build wants.
+const USER: &str = "Debian-exim";
+
 /// Connections beside those of the load: whoever looks at the greeting.
 const SPARE: usize = 16;
+
+const NAMESPACE: &str =
+    r#"mount -t tmpfs -o mode=750,uid="$(id -u Debian-exim)" tmpfs "$1" && shift && exec "$@""#;
 
 const CONFIGURATION: &str = include_str!("exim/exim.conf");
