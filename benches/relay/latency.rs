@@ -1,4 +1,4 @@
-//! Times of many events, kept as a histogram of microseconds: recorded, merged, summed up, drawn.
+//! Times of many events, kept as a histogram of microseconds: recorded, merged, summed up.
 //!
 //! Values are exact to 0.1 % from 1 µs to an hour; what is longer counts as an hour. Two histograms merge without loss, so
 //! percentiles over several runs are those of all events, never an average of percentiles.
@@ -74,20 +74,6 @@ impl Latency {
             p999: self.micros.value_at_quantile(0.999),
             max: self.micros.max(),
         }
-    }
-
-    /// Points (percent, µs) for a plot, denser to the end: 0, 10, …, 90, 91, …, 99, 99.1, …, 99.9, 99.91, ….
-    /// Stops where the events are too few to tell.
-    pub(crate) fn percentiles(&self) -> Vec<(f64, u64)> {
-        let count = self.micros.len() as f64;
-        let mut points = Vec::new();
-        let mut rest = 100.0;
-        while count * rest / 100.0 >= 1.0 {
-            let steps = (0..9).map(|step| 100.0 - rest + rest / 10.0 * f64::from(step));
-            points.extend(steps.map(|at| (at, self.micros.value_at_percentile(at))));
-            rest /= 10.0;
-        }
-        points
     }
 }
 

@@ -115,8 +115,6 @@ pub(crate) struct Counts {
 /// What came of one load's mail.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
-    /// Copies that had to come: the recipients that the load's server accepted.
-    pub(crate) expected: u64,
     /// Copies that came, each counted once.
     pub(crate) distinct: u64,
     /// Copies beyond the first, without those that a missing answer excuses.
@@ -224,7 +222,7 @@ impl Sink {
         let mut copies = sent.ledger.copies();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if !self.wait(sent.run, copies, true, left) {
+            if !self.wait(sent.run, copies, left) {
                 return false;
             }
             // The count may be reached by copies that did not have to come: then look closer, and wait for more.
@@ -234,11 +232,6 @@ impl Sink {
             }
             copies += lost;
         }
-    }
-
-    /// Waits until `copies` distinct copies of `run` have come; false when they did not within `limit`.
-    pub(crate) fn wait_for_copies(&self, run: u32, copies: u64, limit: Duration) -> bool {
-        self.wait(run, copies, false, limit)
     }
 
     /// Distinct copies of `run` so far.
@@ -283,12 +276,13 @@ impl Sink {
         self.cpu.spent()
     }
 
-    fn wait(&self, run: u32, count: u64, with_notices: bool, limit: Duration) -> bool {
+    /// Waits until that many copies have come or were reported.
+    fn wait(&self, run: u32, count: u64, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         loop {
             let mut wanted = self.shared.wanted();
             let (copies, notified) = self.shared.ledger().settled(run);
-            if copies + if with_notices { notified } else { 0 } >= count {
+            if copies + notified >= count {
                 *wanted = None;
                 return true;
             }

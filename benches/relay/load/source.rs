@@ -165,7 +165,12 @@ impl Source {
         if retries.peek()?.0.due > now {
             return None;
         }
-        retries.pop().map(|retry| retry.0)
+        let mut job = retries.pop()?.0;
+        if self.pace == Pace::Closed {
+            // In a closed loop nothing is due before somebody is free.
+            job.due = now;
+        }
+        Some(job)
     }
 
     fn fresh(&self, now: Instant) -> Option<Job> {

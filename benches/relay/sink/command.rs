@@ -248,7 +248,10 @@ impl fmt::Display for Report {
             )?;
         }
         let per_message = self.cpu_seconds * 1e6 / counts.messages.max(1) as f64;
-        write!(f, "{per_message:.1} µs CPU per message")
+        match counts.messages {
+            0 => write!(f, "{:.3} s CPU", self.cpu_seconds),
+            _ => write!(f, "{per_message:.1} µs CPU per message"),
+        }
     }
 }
 

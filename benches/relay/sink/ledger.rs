@@ -120,7 +120,6 @@ impl Ledger {
             *extra += u64::from(*times) - 1;
         }
         let mut received = Received {
-            expected: sent.ledger.copies(),
             distinct: run.copies.len() as u64,
             duplicates: 0,
             lost: 0,

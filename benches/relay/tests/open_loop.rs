@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::tools::{load, run, sink};
+use super::tools::{load, run, sink, until};
 use crate::load::{Load, Pace, Sent};
 use crate::sink::{Script, Sink};
 
@@ -15,7 +15,7 @@ fn stalled(pace: Pace) -> Sent {
     };
     std::thread::scope(|scope| {
         let sending = scope.spawn(|| run(&load));
-        assert!(sink.wait_for_copies(1, 100, Duration::from_secs(10)));
+        until(|| sink.copies(1) >= 100);
         stall(&sink);
         sending.join().unwrap()
     })
@@ -25,9 +25,7 @@ fn stalled(pace: Pace) -> Sent {
 fn stall(sink: &Sink) {
     sink.set_script(&Script::slow(Duration::from_millis(500)));
     let before = sink.counts().reverse_paths;
-    while sink.counts().reverse_paths < before + 4 {
-        std::thread::yield_now();
-    }
+    until(|| sink.counts().reverse_paths >= before + 4);
     sink.set_script(&Script::default());
 }
 
