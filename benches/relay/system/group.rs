@@ -36,8 +36,12 @@ pub(crate) struct Group {
 impl Group {
     /// An empty group. `name` is part of the cgroup's.
     pub(crate) fn new(name: &str) -> Self {
+        let cgroup = make_cgroup(name);
+        if let Some(folder) = &cgroup {
+            stop::register_group(folder);
+        }
         Self {
-            cgroup: make_cgroup(name),
+            cgroup,
             children: Mutex::default(),
         }
     }
@@ -199,6 +203,7 @@ impl Drop for Group {
         let _ = self.kill();
         if let Some(folder) = &self.cgroup {
             let _ = fs::remove_dir(folder);
+            stop::unregister_group(folder);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The systems under test: found, configured alike, started on a clean folder, ended without a trace.
 //!
 //! Each forwards hosted addresses to targets, rewrites every reverse path to SRS, undoes that on the way back, and answers `250` only when the
-//! message is on disk. Each listens on its own port of 127.0.0.1 and delivers to the given sinks without DNS. What else is set, and why, is
+//! message is on disk (OpenSMTPD cannot: [`Found::durability`] tells). Each listens on its own port of 127.0.0.1 and delivers to the given sinks without DNS. What else is set, and why, is
 //! told in the system's own file; a setting is there because its documentation advises it for high volume or because it was measured to help.
 //!
 //! None of these files knows of load or scenarios. Root is assumed for Postfix, Exim and OpenSMTPD, which change users.
