@@ -70,6 +70,26 @@ impl Quarantine {
         }
         tracing::warn!(segment, at, octets = bytes.len(), kept = %path.display(), "unfinished write at the end of the spool log is cut off");
         self.write(&path, bytes);
+        self.bound_tails(TAILS_MAX, TAIL_OCTETS_MAX);
+    }
+
+    /// Removes the oldest tails, which are no damage; the newest stays whatever its size.
+    fn bound_tails(&self, files_max: usize, octets_max: u64) {
+        let mut tails = self.store.list(&self.dir).unwrap_or_default();
+        tails.retain(|path| path.extension().is_some_and(|suffix| suffix == "tail"));
+        // They are named by their place in the log, and places grow.
+        tails.sort_unstable();
+        let mut octets = 0;
+        for (n, path) in tails.iter().rev().enumerate() {
+            let file = self.store.open(path);
+            octets += file.and_then(|file| file.octets()).unwrap_or(0);
+            if n > 0
+                && (n >= files_max || octets > octets_max)
+                && let Err(e) = self.store.remove(path)
+            {
+                tracing::warn!(path = %path.display(), error = %e, "cannot remove from the quarantine");
+            }
+        }
     }
 
     /// Moves a whole file here.
@@ -115,3 +135,38 @@ pub(crate) const BAD_CHECKSUM: &str = "bad checksum";
 pub(crate) const DAMAGED_BODY: &str = "bad checksum of the body";
 pub(crate) const DAMAGED_HEADER: &str = "damaged record header";
 const COPIES_MAX: usize = 1000;
+/// Tails that are kept, and their octets in all.
+const TAILS_MAX: usize = 100;
+const TAIL_OCTETS_MAX: u64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Disk;
+
+    #[track_caller]
+    fn check(sizes: &[usize], files_max: usize, octets_max: u64, kept: &[u32]) {
+        let dir = tempfile::tempdir().unwrap();
+        let quarantine = Quarantine::new(Arc::new(Disk), dir.path().join("quarantine"));
+        quarantine.piece(1, 64, b"damage", BAD_CHECKSUM);
+        for (n, size) in (1..).zip(sizes) {
+            quarantine.tail(n, 64, &vec![b'x'; *size]);
+        }
+        quarantine.bound_tails(files_max, octets_max);
+        let mut left = Disk.list(&quarantine.dir).unwrap();
+        left.retain(|path| path.extension().is_some_and(|suffix| suffix == "tail"));
+        left.sort_unstable();
+        let name = |n: &u32| quarantine.dir.join(format!("{n:010}-0000000064.tail"));
+        assert_eq!(left, kept.iter().map(name).collect::<Vec<_>>());
+        assert!(quarantine.dir.join("0000000001-0000000064.bin").exists());
+    }
+
+    #[test]
+    fn tails_are_bounded_and_damage_is_not() {
+        check(&[10, 20, 30], 3, 100, &[1, 2, 3]);
+        check(&[10, 20, 30], 2, 100, &[2, 3]);
+        check(&[10, 20, 30], 3, 50, &[2, 3]);
+        check(&[10, 20, 30], 0, 5, &[3]);
+        check(&[1; 103], 1000, 5000, &(4..=103).collect::<Vec<_>>());
+    }
+}

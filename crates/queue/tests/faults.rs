@@ -16,6 +16,9 @@ const NOTHING: u8 = 0;
 const WRITE: u8 = 1;
 const SYNC: u8 = 2;
 const CREATE: u8 = 3;
+/// All that changes the disk, as on a filesystem that an error made read-only beneath the process. (A real remount is refused
+/// while a file is open for writing; `small_disk.rs` has a start meet it.)
+const READ_ONLY: u8 = 4;
 
 #[derive(Debug)]
 struct Faulty(Arc<AtomicU8>);
@@ -24,13 +27,11 @@ struct Faulty(Arc<AtomicU8>);
 struct FaultyFile(Arc<dyn StoreFile>, Arc<AtomicU8>);
 
 fn fail(faults: &AtomicU8, when: u8) -> io::Result<()> {
-    match faults.load(Ordering::SeqCst) == when {
-        true => Err(io::Error::from_raw_os_error(if when == SYNC {
-            5
-        } else {
-            28
-        })),
-        false => Ok(()),
+    match faults.load(Ordering::SeqCst) {
+        READ_ONLY => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+        SYNC if when == SYNC => Err(io::Error::from_raw_os_error(5)),
+        now if now == when => Err(io::ErrorKind::StorageFull.into()),
+        _ => Ok(()),
     }
 }
 
@@ -55,9 +56,11 @@ impl Store for Faulty {
         Ok(self.wrap(Disk.open(path)?))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fail(&self.0, READ_ONLY)?;
         Disk.rename(from, to)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
+        fail(&self.0, READ_ONLY)?;
         Disk.remove(path)
     }
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
@@ -73,7 +76,7 @@ impl Store for Faulty {
 
 impl StoreFile for FaultyFile {
     fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        if fail(&self.1, WRITE).is_err() {
+        if self.1.load(Ordering::SeqCst) == WRITE {
             // As a full disk does: a part, then nothing.
             let part = slices.first().map_or(0, |s| s.len() / 2);
             let _ = self
@@ -218,4 +221,9 @@ async fn a_failed_sync_is_said_and_survived() {
 #[tokio::test]
 async fn no_room_for_a_segment_is_said_and_survived() {
     check(CREATE).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_turns_read_only_is_said_and_survived() {
+    check(READ_ONLY).await;
 }
