@@ -6,13 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use envelope::{Claim, Lease, Leg, LegId, Message, MessageId, Timestamp};
 use tokio::sync::Notify;
 
 use crate::engine::{LogSpool, Shared, answered};
 use crate::fault;
-use crate::index::state::Effect;
+use crate::index::state::{Effect, Guards};
 use crate::log::codec::{Change, Commit, LegRow, LegState, MessageRow, Token};
 use crate::log::record::{Kind, Payload};
 use crate::open::inline_max;
@@ -46,7 +45,7 @@ impl Spool for LogSpool {
         }
         let parts = writer.finish().await?;
         let commit = new_commit(message, legs, first_due, &parts)?;
-        self.append_commit(commit, parts.inline.clone()).await
+        self.append_commit(commit, parts).await
     }
 
     async fn claim(&self, want: &Want, now: Timestamp) -> Result<Vec<Claim>, Error> {
@@ -219,10 +218,15 @@ impl Spool for LogSpool {
 
 impl LogSpool {
     /// Hands a commit to the log and waits until it is durable and applied.
-    async fn append_commit(&self, commit: Commit, body: Option<Bytes>) -> Result<(), Error> {
-        let (payload, commit) = commit.into_payload(body.clone());
+    async fn append_commit(&self, commit: Commit, parts: WriterParts) -> Result<(), Error> {
+        let (payload, commit) = commit.into_payload(parts.inline.clone());
         self.check_payload(&payload)?;
-        let effect = Effect::Commit(Box::new(commit), body, None);
+        // Not ours to keep: the client may go away before the record is applied.
+        let guards = Guards {
+            body: parts.draft,
+            leg: None,
+        };
+        let effect = Effect::Commit(Box::new(commit), parts.inline, guards);
         answered(self.shared.log.append(payload, Some(effect)).await).map(|_| ())
     }
 
@@ -252,7 +256,11 @@ impl LogSpool {
             // Until the record is durable the leg stays as it is, but nobody may write its state behind the record.
             let mark = index.settling.mark(lease.leg);
             let mark = mark.ok_or(Error::Fenced(lease.leg))?;
-            let effect = Effect::Commit(Box::new(commit), parts.inline.clone(), Some(mark));
+            let guards = Guards {
+                body: parts.draft,
+                leg: Some(mark),
+            };
+            let effect = Effect::Commit(Box::new(commit), parts.inline, guards);
             self.shared.log.append(payload, Some(effect))
         };
         answered(answer.await).map(|_| ())

@@ -8,6 +8,7 @@ use envelope::MessageId;
 
 use crate::engine::{Shared, answered};
 use crate::fault;
+use crate::index::drafts::Draft;
 use crate::log::codec::{Extent, chunk_front};
 use crate::log::record::{Header, Kind, Payload};
 use crate::spool::{BodyWriter, Error};
@@ -20,8 +21,8 @@ pub struct LogWriter {
     gathered: BytesMut,
     extents: Vec<Extent>,
     octets: u64,
-    /// A mark in the state's drafts is ours to remove.
-    marked: bool,
+    /// Once a chunk is in the log: keeps the compactor away from it.
+    draft: Option<Draft>,
     /// Gathered octets at which a chunk is written.
     chunk_octets: usize,
     /// Our share of [`Shared::gathered`].
@@ -31,22 +32,12 @@ pub struct LogWriter {
 }
 
 /// A body that is ready to be committed: in one piece, or in the log already.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct WriterParts {
     pub(crate) inline: Option<Bytes>,
     pub(crate) extents: Vec<Extent>,
-    /// Keeps the compactor away from the chunks until the commit is applied.
-    _draft: Option<Arc<Draft>>,
-}
-
-/// A mark in the state: chunks of this message are in the log.
-#[derive(Debug)]
-struct Draft(Arc<Shared>, MessageId);
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        self.0.state.lock().drafts.remove(&self.1);
-    }
+    /// Keeps the compactor away from the chunks; goes with the commit until that is applied.
+    pub(crate) draft: Option<Draft>,
 }
 
 impl LogWriter {
@@ -57,7 +48,7 @@ impl LogWriter {
             gathered: BytesMut::new(),
             extents: Vec::new(),
             octets: 0,
-            marked: false,
+            draft: None,
             chunk_octets,
             counted: 0,
             reserved: false,
@@ -75,18 +66,17 @@ impl LogWriter {
             return Ok(WriterParts {
                 inline: Some(inline),
                 extents: Vec::new(),
-                _draft: None,
+                draft: None,
             });
         }
         if !self.gathered.is_empty() {
             let rest = std::mem::take(&mut self.gathered).freeze();
             self.write_chunk(rest).await?;
         }
-        self.marked = false;
         Ok(WriterParts {
             inline: None,
             extents: std::mem::take(&mut self.extents),
-            _draft: Some(Arc::new(Draft(Arc::clone(&self.shared), self.id))),
+            draft: self.draft.take(),
         })
     }
 
@@ -95,11 +85,11 @@ impl LogWriter {
             self.shared.check_space()?;
         }
         {
-            let mut state = self.shared.state.lock();
-            let segment = state.end.segment();
+            let state = self.shared.state.lock();
             // Before it is written: nothing from here on may be given back until we know where it is.
-            state.drafts.entry(self.id).or_default().coming = Some(segment);
-            self.marked = true;
+            let begin = || state.drafts.begin(self.id);
+            let draft = self.draft.get_or_insert_with(begin);
+            draft.chunk_comes(state.end.segment());
         }
         let (octets, crc) = (chunk.len() as u32, crc32fast::hash(&chunk));
         let front = chunk_front(self.id);
@@ -107,9 +97,8 @@ impl LogWriter {
         let payload = Payload::new(Kind::Chunk, vec![front, chunk]);
         let position = answered(self.shared.log.append(payload, None).await)?;
         fault::point("accept.chunk_written");
-        if let Some(draft) = self.shared.state.lock().drafts.get_mut(&self.id) {
-            draft.coming = None;
-            draft.segments.push(position.segment());
+        if let Some(draft) = &self.draft {
+            draft.chunk_is_in(position.segment());
         }
         self.extents.push(Extent {
             segment: position.segment(),
@@ -148,9 +137,6 @@ impl Drop for LogWriter {
         self.shared
             .gathered
             .fetch_sub(self.counted, Ordering::Relaxed);
-        if self.marked {
-            self.shared.state.lock().drafts.remove(&self.id);
-        }
     }
 }
 
@@ -186,9 +172,12 @@ const CHUNK_OCTETS_SHORT: usize = 32 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
     use std::sync::atomic::Ordering;
+    use std::task::Poll;
 
-    use envelope::Timestamp;
+    use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
 
     use super::GATHERED_MAX;
     use crate::{BodyWriter, IdSource, LogSpool, Settings, Spool};
@@ -224,5 +213,72 @@ mod tests {
         );
         drop(open);
         assert_eq!(shared.gathered.load(Ordering::Relaxed), 0);
+    }
+
+    fn message(id: MessageId, size: u64) -> (Message, Leg) {
+        let message = Message {
+            id,
+            arrived: Timestamp::from_unix_millis(1),
+            reverse_path: ReversePath::Null,
+            size,
+            body: BodyKind::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envid: None,
+        };
+        let leg = Leg {
+            reverse_path: ReversePath::Null,
+            target: "a@b.test".parse().unwrap(),
+            recipient: "a@b.test".parse().unwrap(),
+            original: None,
+            notify: None,
+            trace: "".into(),
+        };
+        (message, leg)
+    }
+
+    /// Whoever waits for a commit goes away, after so many polls of it: the record may be on its way all the same, and then
+    /// the chunks that it speaks of must stay.
+    async fn check_dropped(spool: &LogSpool, id: MessageId, polls: usize) {
+        let mut writer = spool.begin(id).await.unwrap();
+        let shared = writer.shared.clone();
+        writer.write(vec![b'x'; 3 << 20]).await.unwrap();
+        let (message, leg) = message(id, writer.len());
+        let now = message.arrived;
+        let mut left = polls;
+        {
+            let mut commit = pin!(spool.commit(writer, message, vec![leg], now));
+            poll_fn(|context| {
+                left -= 1;
+                match commit.as_mut().poll(context) {
+                    Poll::Pending if left > 0 => Poll::Pending,
+                    _ => Poll::Ready(()),
+                }
+            })
+            .await;
+        }
+        let kept = {
+            let state = shared.state.lock();
+            state.is_open(id) || state.drafts.has(id)
+        };
+        shared.log.barrier().await.unwrap().unwrap();
+        let committed = shared.state.lock().is_open(id);
+        assert!(kept || !committed, "after {polls} polls");
+        assert!(!shared.state.lock().drafts.has(id), "draft left behind");
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_nobody_waits_for_keeps_its_chunks() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_unix_millis(1);
+        let settings = Settings {
+            min_free_bytes: 0,
+            ..Settings::new(dir.path())
+        };
+        let spool = LogSpool::open(settings, now).unwrap();
+        let ids = IdSource::from_random(1);
+        for polls in 1..6 {
+            check_dropped(&spool, ids.next(now), polls).await;
+        }
     }
 }

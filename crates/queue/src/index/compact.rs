@@ -87,12 +87,9 @@ impl Compactor {
     /// A segment without live octets, or the emptiest when too much of the log is dead.
     fn pick(&self, keeper: &Keeper) -> Option<u32> {
         let state = keeper.state.lock();
-        let coming = state.drafts.values().filter_map(|draft| draft.coming).min();
-        let before = keeper.position.segment().min(coming.unwrap_or(u32::MAX));
-        let drafts = state.drafts.values();
-        let pinned: HashSet<u32> = drafts
-            .flat_map(|draft| draft.segments.iter().copied())
-            .collect();
+        let coming = state.drafts.coming().unwrap_or(u32::MAX);
+        let before = keeper.position.segment().min(coming);
+        let pinned = state.drafts.segments();
         let live = |n: u32| state.live.get(&n).copied().unwrap_or(0).max(0) as u64;
         let standing = keeper.segments.numbers();
         let goes_unread = |n: u32| live(n) == 0 && state.notes.is_spent(n, &standing);

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use envelope::{Host, LegId, Message, MessageId, Timestamp};
 
 use crate::cache::BodyCache;
+use crate::index::drafts::{Draft, Drafts};
 use crate::index::entry::{Entry, LegEntry, Stored, deadline, place, placed};
 use crate::index::settling::{Mark, Settling};
 use crate::index::spent::Notes;
@@ -21,8 +22,8 @@ use crate::log::record::Position;
 /// What the log applies here when a record is durable.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// A new message, and its body for the cache; a notice also holds the mark of the leg it speaks of.
-    Commit(Box<Commit>, Option<Bytes>, Option<Mark>),
+    /// A new message, and its body for the cache.
+    Commit(Box<Commit>, Option<Bytes>, Guards),
     /// A message's records were written anew.
     Moved(Box<Commit>),
     /// A token.
@@ -31,14 +32,13 @@ pub(crate) enum Effect {
     Changed(u32),
 }
 
-/// What of the log a body needs that no record speaks of yet. Only that is kept from the compactor: a client may take
-/// an hour over its body, and the log must not wait for it.
+/// What a commit on its way to the disk keeps others away from, until it is applied or has failed.
 #[derive(Debug, Default)]
-pub(crate) struct DraftChunks {
-    /// A chunk is on its way, into this segment or a later one.
-    pub(crate) coming: Option<u32>,
-    /// Chunks are in these.
-    pub(crate) segments: Vec<u32>,
+pub(crate) struct Guards {
+    /// The leg that a notice speaks of.
+    pub(crate) leg: Option<Mark>,
+    /// The chunks of its body.
+    pub(crate) body: Option<Draft>,
 }
 
 /// The index in memory.
@@ -54,7 +54,7 @@ pub(crate) struct State {
     pub(crate) damaged: Vec<(MessageId, String)>,
     pub(crate) settling: Settling,
     /// Bodies that are being written to the log.
-    pub(crate) drafts: HashMap<MessageId, DraftChunks>,
+    pub(crate) drafts: Drafts,
     /// Octets in each segment that live messages need. A hint: the compactor looks for itself.
     pub(crate) live: BTreeMap<u32, i64>,
     pub(crate) notes: Notes,
@@ -85,7 +85,7 @@ impl State {
             tokens: HashMap::new(),
             damaged: Vec::new(),
             settling: Settling::default(),
-            drafts: HashMap::new(),
+            drafts: Drafts::default(),
             live: BTreeMap::new(),
             notes: Notes::default(),
             end: Position::default(),
@@ -111,7 +111,7 @@ impl State {
     pub(crate) fn apply(&mut self, position: Position, effect: Effect) {
         let segment = position.segment();
         match effect {
-            Effect::Commit(commit, body, _mark) => {
+            Effect::Commit(commit, body, guards) => {
                 if let Some(also) = &commit.also {
                     self.notes.change(segment, also.since);
                     self.apply_change(also);
@@ -122,6 +122,9 @@ impl State {
                     body.into_iter()
                         .for_each(|body| self.cache.insert(id, body));
                 }
+                // From here on the message itself speaks for its chunks, and the change is made.
+                let Guards { leg, body } = guards;
+                drop((leg, body));
             }
             Effect::Moved(commit) => self.relocate(*commit, position),
             Effect::Token(token) => {
@@ -226,11 +229,8 @@ impl State {
 
     /// Whether neither a message nor a body that is being written needs anything of a segment.
     pub(crate) fn is_unneeded(&self, segment: u32) -> bool {
-        let drafted = |draft: &DraftChunks| {
-            draft.coming.is_some_and(|from| from <= segment) || draft.segments.contains(&segment)
-        };
         let live = self.live.get(&segment).is_some_and(|live| *live != 0);
-        !live && !self.drafts.values().any(drafted)
+        !live && !self.drafts.need(segment)
     }
 
     pub(crate) fn mark(&mut self, id: MessageId) {
