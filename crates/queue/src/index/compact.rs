@@ -90,9 +90,11 @@ impl Compactor {
         let coming = state.drafts.coming().unwrap_or(u32::MAX);
         let before = keeper.position.segment().min(coming);
         let pinned = state.drafts.segments();
-        let live = |n: u32| state.live.get(&n).copied().unwrap_or(0).max(0) as u64;
+        let needed = |n: u32| state.live.get(&n).copied().unwrap_or(0).max(0) as u64;
         let standing = keeper.segments.numbers();
-        let goes_unread = |n: u32| live(n) == 0 && state.notes.is_spent(n, &standing);
+        // An end that must outlive an older segment is as alive as a message.
+        let live = |n: u32| needed(n) + state.notes.octets(n, &standing);
+        let goes_unread = |n: u32| needed(n) == 0 && state.notes.is_spent(n, &standing);
         let candidates = standing.iter().copied();
         let emptiest = candidates
             .filter(|n| *n < before && !pinned.contains(n) && !self.is_stuck(*n))

@@ -20,8 +20,17 @@ pub(crate) struct Notes {
 struct Note {
     /// The oldest segment that a change in this one speaks of.
     since: u32,
+    /// How many changes are in it.
+    changes: u32,
     /// Only who reads it knows what must stay of it: a token, a record of a later version.
     kept: bool,
+}
+
+impl Note {
+    /// Whether a change in this segment must outlive a commit record that one of the others may hold.
+    fn outlives(&self, segment: u32, standing: &[u32]) -> bool {
+        standing.iter().any(|n| (self.since..segment).contains(n))
+    }
 }
 
 impl Default for Notes {
@@ -38,6 +47,14 @@ impl Notes {
     pub(crate) fn change(&mut self, segment: u32, since: u32) {
         let note = self.note(segment);
         note.since = note.since.min(since);
+        note.changes = note.changes.saturating_add(1);
+    }
+
+    /// Octets of changes in a segment, about, that must be written anew for it to go while `standing` are there.
+    pub(super) fn octets(&self, segment: u32, standing: &[u32]) -> u64 {
+        let note = self.segments.get(&segment);
+        let note = note.filter(|note| note.outlives(segment, standing));
+        note.map_or(0, |note| u64::from(note.changes) * CHANGE_OCTETS)
     }
 
     /// Something is in the segment that only who reads it can judge.
@@ -52,23 +69,26 @@ impl Notes {
     /// Whether a segment that no message needs is of no use at all, while the segments `standing` are there.
     pub(crate) fn is_spent(&self, segment: u32, standing: &[u32]) -> bool {
         let note = self.segments.get(&segment);
-        let older = |note: &Note| standing.iter().any(|n| (note.since..segment).contains(n));
-        segment >= self.counted_from && note.is_none_or(|note| !note.kept && !older(note))
+        let needed = |note: &Note| note.kept || note.outlives(segment, standing);
+        segment >= self.counted_from && !note.is_some_and(needed)
     }
 
     fn note(&mut self, segment: u32) -> &mut Note {
         self.segments.entry(segment).or_insert(Note {
             since: segment,
+            changes: 0,
             kept: false,
         })
     }
 
-    /// `u32` from where on all is counted; then for each segment `u32` segment, `u32` since, and 1 if it is kept, else 0.
+    /// `u32` from where on all is counted; then for each segment `u32` segment, `u32` since, `u32` changes, and 1 if it is
+    /// kept, else 0.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = self.counted_from.to_be_bytes().to_vec();
         for (segment, note) in &self.segments {
             out.extend_from_slice(&segment.to_be_bytes());
             out.extend_from_slice(&note.since.to_be_bytes());
+            out.extend_from_slice(&note.changes.to_be_bytes());
             out.push(u8::from(note.kept));
         }
         out
@@ -78,13 +98,16 @@ impl Notes {
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
         let (counted_from, notes) = value.split_first_chunk::<4>()?;
         let (notes, rest) = notes.as_chunks::<NOTE_OCTETS>();
+        let number = |note: &[u8; NOTE_OCTETS], at: usize| {
+            u32::from_be_bytes(std::array::from_fn(|n| note[at + n]))
+        };
         let note = |note: &[u8; NOTE_OCTETS]| {
-            let [a, b, c, d, e, f, g, h, kept] = *note;
-            let note = Note {
-                since: u32::from_be_bytes([e, f, g, h]),
-                kept: kept != 0,
+            let value = Note {
+                since: number(note, 4),
+                changes: number(note, 8),
+                kept: note[12] != 0,
             };
-            (u32::from_be_bytes([a, b, c, d]), note)
+            (number(note, 0), value)
         };
         rest.is_empty().then(|| Self {
             counted_from: u32::from_be_bytes(*counted_from),
@@ -93,7 +116,9 @@ impl Notes {
     }
 }
 
-const NOTE_OCTETS: usize = 9;
+const NOTE_OCTETS: usize = 13;
+/// An end takes 48 or so, a state more.
+const CHANGE_OCTETS: u64 = 64;
 
 /// Gives back what the last checkpoint found spent.
 pub(super) fn give_back_spent(keeper: &Keeper) {
@@ -131,6 +156,9 @@ mod tests {
         let spent = |standing: &[u32]| [2, 3, 5, 6, 7].map(|n| notes.is_spent(n, standing));
         assert_eq!(spent(&[3, 4, 5, 6]), [false, true, true, false, false]);
         assert_eq!(spent(&[3, 6, 7]), [false, true, true, true, false]);
+        let octets = |standing: &[u32]| [5, 6].map(|n| notes.octets(n, standing));
+        assert_eq!(octets(&[3, 4, 5, 6]), [0, 2 * CHANGE_OCTETS]);
+        assert_eq!(octets(&[3, 6, 7]), [0, 0]);
         let kept = notes.encode();
         assert_eq!(Notes::decode(&kept), Some(notes));
         assert_eq!(Notes::decode(&kept[1..]), None);
