@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::engine::{LogSpool, Shared, answered};
 use crate::fault;
-use crate::index::state::{Effect, Guards};
+use crate::index::state::Effect;
 use crate::log::codec::{Change, Commit, LegRow, LegState, MessageRow, Token};
 use crate::log::record::{Kind, Payload};
 use crate::open::inline_max;
@@ -221,12 +221,7 @@ impl LogSpool {
     async fn append_commit(&self, commit: Commit, parts: WriterParts) -> Result<(), Error> {
         let (payload, commit) = commit.into_payload(parts.inline.clone());
         self.check_payload(&payload)?;
-        // Not ours to keep: the client may go away before the record is applied.
-        let guards = Guards {
-            body: parts.draft,
-            leg: None,
-        };
-        let effect = Effect::Commit(Box::new(commit), parts.inline, guards);
+        let effect = parts.into_effect(commit, None);
         answered(self.shared.log.append(payload, Some(effect)).await).map(|_| ())
     }
 
@@ -256,11 +251,7 @@ impl LogSpool {
             // Until the record is durable the leg stays as it is, but nobody may write its state behind the record.
             let mark = index.settling.mark(lease.leg);
             let mark = mark.ok_or(Error::Fenced(lease.leg))?;
-            let guards = Guards {
-                body: parts.draft,
-                leg: Some(mark),
-            };
-            let effect = Effect::Commit(Box::new(commit), parts.inline, guards);
+            let effect = parts.into_effect(commit, Some(mark));
             self.shared.log.append(payload, Some(effect))
         };
         answered(answer.await).map(|_| ())

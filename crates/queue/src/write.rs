@@ -9,7 +9,9 @@ use envelope::MessageId;
 use crate::engine::{Shared, answered};
 use crate::fault;
 use crate::index::drafts::Draft;
-use crate::log::codec::{Extent, chunk_front};
+use crate::index::settling::Mark;
+use crate::index::state::{Effect, Guards};
+use crate::log::codec::{Commit, Extent, chunk_front};
 use crate::log::record::{Header, Kind, Payload};
 use crate::spool::{BodyWriter, Error};
 
@@ -38,6 +40,14 @@ pub(crate) struct WriterParts {
     pub(crate) extents: Vec<Extent>,
     /// Keeps the compactor away from the chunks; goes with the commit until that is applied.
     pub(crate) draft: Option<Draft>,
+}
+
+impl WriterParts {
+    /// What the commit does once it is durable. The draft goes with it: whoever waits may go away before.
+    pub(crate) fn into_effect(self, commit: Commit, leg: Option<Mark>) -> Effect {
+        let body = self.draft;
+        Effect::Commit(Box::new(commit), self.inline, Guards { leg, body })
+    }
 }
 
 impl LogWriter {
