@@ -168,7 +168,7 @@ impl Group {
             for child in self.children().iter_mut() {
                 child.try_wait()?;
             }
-            if self.processes().is_empty() {
+            if self.is_empty() {
                 break;
             }
             if Instant::now() > deadline {
@@ -180,6 +180,15 @@ impl Group {
             stop::unregister(child.id());
         }
         Ok(true)
+    }
+
+    fn is_empty(&self) -> bool {
+        let Some(folder) = &self.cgroup else {
+            return self.processes().is_empty();
+        };
+        // A process whose last thread is still on its way out is not listed any more, but keeps the group from being removed.
+        let events = fs::read_to_string(folder.join("cgroup.events")).unwrap_or_default();
+        field(&events, "populated") != Some(1)
     }
 
     fn signal(&self, signal: Signal) {
