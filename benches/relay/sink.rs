@@ -8,6 +8,7 @@
 
 pub(crate) mod body;
 pub(crate) mod command;
+mod commands;
 mod ledger;
 mod script;
 mod server;

@@ -1,7 +1,7 @@
 //! One connection to the sink: commands in, answers by script out.
 //!
 //! It takes what a relay sends and checks little of the protocol: the order of commands, and that a message has a recipient. Answers
-//! are held until there is nothing more to read, so that pipelined commands cost one write.
+//! are held until there is nothing more to read, so that pipelined commands cost one write. What each command does is in `commands.rs`.
 
 use std::io;
 use std::mem;
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use super::body::Body;
 use super::ledger::{Delivery, PathKind};
-use super::site::{OpenConnection, hash};
+use super::site::OpenConnection;
 use super::{Phase, Script, Shared};
 
 /// Talks until the peer or the script ends it.
@@ -70,26 +70,27 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-struct Session {
+/// A connection after its greeting.
+pub(super) struct Session {
     stream: Box<dyn Stream>,
-    peer: SocketAddr,
-    open: OpenConnection,
-    shared: Arc<Shared>,
+    pub(super) peer: SocketAddr,
+    pub(super) open: OpenConnection,
+    pub(super) shared: Arc<Shared>,
     /// As it was at the last EHLO or MAIL.
-    script: Arc<Script>,
+    pub(super) script: Arc<Script>,
     rng: SmallRng,
     out: Vec<u8>,
-    transaction: Option<Transaction>,
-    state: State,
+    pub(super) transaction: Option<Transaction>,
+    pub(super) state: State,
     /// Answered 250, but the answer is not written yet.
     unrecorded: Vec<Delivery>,
     /// Messages taken over this connection.
-    messages: u64,
-    is_tls: bool,
+    pub(super) messages: u64,
+    pub(super) is_tls: bool,
 }
 
 /// What the next octets are.
-enum State {
+pub(super) enum State {
     Command,
     Data(Body),
     /// This many octets of a chunk are missing.
@@ -101,17 +102,17 @@ enum State {
 }
 
 /// A message before its data.
-struct Transaction {
-    kind: PathKind,
-    from: Vec<u8>,
-    recipients: Vec<u64>,
+pub(super) struct Transaction {
+    pub(super) kind: PathKind,
+    pub(super) from: Vec<u8>,
+    pub(super) recipients: Vec<u64>,
     /// What BDAT brought so far.
-    body: Option<Body>,
+    pub(super) body: Option<Body>,
 }
 
 /// How the script wants something answered.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     Yes,
     Defer,
     Refuse,
@@ -120,7 +121,7 @@ enum Fate {
 
 /// What to do after a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     Go,
     StartTls,
     Close,
@@ -203,153 +204,6 @@ impl Session {
         Ok((at, Next::Go))
     }
 
-    async fn command(&mut self, line: &[u8]) -> io::Result<Next> {
-        let mut verb = [0; 4];
-        let length = line.len().min(4);
-        verb[..length].copy_from_slice(&line[..length]);
-        verb.make_ascii_uppercase();
-        match &verb {
-            b"MAIL" => return self.mail(line).await,
-            b"RCPT" => return self.rcpt(line).await,
-            b"DATA" => return self.data().await,
-            b"BDAT" => return self.bdat(line).await,
-            b"EHLO" | b"HELO" => return self.hello(&verb).await,
-            b"STAR" if self.script.starttls && !self.is_tls => {
-                self.say("220 2.0.0 go ahead");
-                self.flush().await?;
-                return Ok(Next::StartTls);
-            }
-            b"RSET" => {
-                self.transaction = None;
-                self.say("250 2.0.0 ok");
-            }
-            b"NOOP" => self.say("250 2.0.0 ok"),
-            b"QUIT" => {
-                self.say("221 2.0.0 bye");
-                return Ok(Next::Close);
-            }
-            _ => self.say("500 5.5.2 unknown command"),
-        }
-        Ok(Next::Go)
-    }
-
-    async fn hello(&mut self, verb: &[u8; 4]) -> io::Result<Next> {
-        self.script = self.open.site.script.load_full();
-        let fate = self.fate(Phase::Hello).await?;
-        if fate != Fate::Yes {
-            return Ok(self.deny(fate, "421 4.3.2 not now", "554 5.3.2 never"));
-        }
-        if verb == b"HELO" {
-            self.say("250 sink.example");
-            return Ok(Next::Go);
-        }
-        let script = Arc::clone(&self.script);
-        self.say("250-sink.example");
-        let offers = [
-            (script.pipelining, "250-PIPELINING"),
-            (script.chunking, "250-CHUNKING"),
-            (script.starttls && !self.is_tls, "250-STARTTLS"),
-        ];
-        for (_, line) in offers.iter().filter(|(is_offered, _)| *is_offered) {
-            self.say(line);
-        }
-        self.say("250-SIZE 1073741824");
-        self.say("250-8BITMIME");
-        self.say("250-SMTPUTF8");
-        self.say("250 ENHANCEDSTATUSCODES");
-        Ok(Next::Go)
-    }
-
-    async fn mail(&mut self, line: &[u8]) -> io::Result<Next> {
-        self.script = self.open.site.script.load_full();
-        if (self.script.messages_max).is_some_and(|max| self.messages >= max) {
-            self.open.site.counts().deferred += 1;
-            self.say("421 4.7.0 enough for one connection");
-            return Ok(Next::Close);
-        }
-        let Some(from) = path(line).filter(|_| self.transaction.is_none()) else {
-            self.say("503 5.5.1 not now, or no path");
-            return Ok(Next::Go);
-        };
-        let fate = self.fate(Phase::Mail).await?;
-        if fate != Fate::Yes {
-            return Ok(self.deny(fate, "451 4.3.0 try later", "550 5.7.1 not from you"));
-        }
-        let kind = PathKind::of(from);
-        self.open.site.counts().count_path(kind);
-        self.shared.keep_reverse_path(kind, from);
-        self.transaction = Some(Transaction {
-            kind,
-            from: from.to_vec(),
-            recipients: Vec::new(),
-            body: None,
-        });
-        self.say("250 2.1.0 ok");
-        Ok(Next::Go)
-    }
-
-    async fn rcpt(&mut self, line: &[u8]) -> io::Result<Next> {
-        let (Some(to), Some(transaction)) = (path(line), &self.transaction) else {
-            self.say("503 5.5.1 not now, or no path");
-            return Ok(Next::Go);
-        };
-        let taken = transaction.recipients.len();
-        if (self.script.recipients_max).is_some_and(|max| taken >= max) {
-            self.open.site.counts().deferred += 1;
-            self.say("452 4.5.3 too many recipients");
-            return Ok(Next::Go);
-        }
-        let to = hash(&to);
-        let (site, peer) = (&self.open.site, self.peer.ip());
-        if site.is_too_early(&self.script, peer, &transaction.from, to) {
-            site.counts().deferred += 1;
-            self.say("451 4.7.1 greylisted, come back later");
-            return Ok(Next::Go);
-        }
-        let fate = self.fate(Phase::Rcpt).await?;
-        if fate != Fate::Yes {
-            return Ok(self.deny(fate, "451 4.3.0 try later", "550 5.1.1 no such user"));
-        }
-        if let Some(transaction) = &mut self.transaction {
-            transaction.recipients.push(to);
-        }
-        self.say("250 2.1.5 ok");
-        Ok(Next::Go)
-    }
-
-    async fn data(&mut self) -> io::Result<Next> {
-        if !self.has_recipients() {
-            self.say("554 5.5.1 no valid recipients");
-            return Ok(Next::Go);
-        }
-        let fate = self.fate(Phase::Data).await?;
-        if fate != Fate::Yes {
-            return Ok(self.deny(fate, "451 4.3.0 try later", "554 5.7.1 no"));
-        }
-        self.say("354 go ahead");
-        self.state = State::Data(Body::default());
-        Ok(Next::Go)
-    }
-
-    async fn bdat(&mut self, line: &[u8]) -> io::Result<Next> {
-        let mut words = line[4..].split(|b| *b == b' ').filter(|w| !w.is_empty());
-        let octets = words.next().and_then(|word| std::str::from_utf8(word).ok());
-        let Some(left) = octets.and_then(|octets| octets.parse().ok()) else {
-            self.say("501 5.5.4 how many octets?");
-            return Ok(Next::Close);
-        };
-        let is_last = words
-            .next()
-            .is_some_and(|w| w.eq_ignore_ascii_case(b"LAST"));
-        let body = self.transaction.as_mut().and_then(|open| open.body.take());
-        self.state = State::Chunk {
-            body: body.unwrap_or_default(),
-            left,
-            is_last,
-        };
-        self.end_of_chunk().await
-    }
-
     /// Takes octets of a chunk; how many.
     fn chunk(&mut self, input: &[u8]) -> usize {
         let State::Chunk { body, left, .. } = &mut self.state else {
@@ -364,7 +218,7 @@ impl Session {
     }
 
     /// Answers a chunk, if it is complete.
-    async fn end_of_chunk(&mut self) -> io::Result<Next> {
+    pub(super) async fn end_of_chunk(&mut self) -> io::Result<Next> {
         if matches!(&self.state, State::Chunk { left: 1.., .. }) {
             return Ok(Next::Go);
         }
@@ -407,7 +261,7 @@ impl Session {
     }
 
     /// Waits as long as the script says, and draws.
-    async fn fate(&mut self, phase: Phase) -> io::Result<Fate> {
+    pub(super) async fn fate(&mut self, phase: Phase) -> io::Result<Fate> {
         let rule = *self.script.at(phase);
         if !rule.wait.is_zero() {
             self.flush().await?;
@@ -431,7 +285,7 @@ impl Session {
     }
 
     /// Answers what is not accepted.
-    fn deny(&mut self, fate: Fate, later: &str, never: &str) -> Next {
+    pub(super) fn deny(&mut self, fate: Fate, later: &str, never: &str) -> Next {
         match fate {
             Fate::Yes => unreachable!("only what is not accepted is denied"),
             Fate::Defer => {
@@ -450,18 +304,18 @@ impl Session {
         Next::Go
     }
 
-    fn has_recipients(&self) -> bool {
+    pub(super) fn has_recipients(&self) -> bool {
         let transaction = self.transaction.as_ref();
         transaction.is_some_and(|open| !open.recipients.is_empty())
     }
 
-    fn say(&mut self, line: &str) {
+    pub(super) fn say(&mut self, line: &str) {
         self.out.extend_from_slice(line.as_bytes());
         self.out.extend_from_slice(b"\r\n");
     }
 
     /// Writes the answers; what they accept is recorded now.
-    async fn flush(&mut self) -> io::Result<()> {
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
         if self.out.is_empty() {
             return Ok(());
         }
@@ -494,13 +348,6 @@ async fn throttle(rate: Option<u64>, room: usize) -> usize {
     tokio::time::sleep(SLOW_STEP).await;
     let step = rate.saturating_mul(SLOW_STEP.as_millis() as u64) / 1000;
     usize::try_from(step).unwrap_or(usize::MAX).clamp(1, room)
-}
-
-/// What stands in the angle brackets.
-fn path(line: &[u8]) -> Option<&[u8]> {
-    let start = memchr::memchr(b'<', line)? + 1;
-    let length = memchr::memchr(b'>', &line[start..])?;
-    Some(&line[start..start + length])
 }
 
 /// Octets that are read at a time.
