@@ -74,7 +74,11 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
                 self.wait_for_room(&shutdown).await;
                 continue;
             };
-            let claims = self.work.claim(&want).await;
+            let claims = caught(self.work.claim(&want)).await.unwrap_or_else(|_| {
+                // What it had leased comes back when that is over; all other mail goes on.
+                tracing::error!("{BUG}");
+                Vec::new()
+            });
             let got = claims.len();
             if got > 0 {
                 waits_for_nothing = 0;

@@ -730,6 +730,17 @@ async fn a_panic_costs_its_attempt_only() {
 }
 
 #[tokio::test]
+async fn a_panic_in_a_claim_does_not_end_delivery() {
+    let server = Server::start(Script::default()).await;
+    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    relay.work.break_next("claim");
+    relay.work.add(&Mail::default());
+    let delivered = "a@to.test: delivered 2.0.0 | 250 2.0.0 taken";
+    assert_eq!(relay.work.outcomes(1).await, [delivered]);
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn a_panic_in_a_lookup_defers_what_waited_for_it() {
     struct Broken(Fixed, AtomicBool);
     impl Resolver for Broken {

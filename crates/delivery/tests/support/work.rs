@@ -155,6 +155,7 @@ impl Work for Memory {
 
     async fn claim(&self, want: &Want) -> Vec<Claim> {
         self.claims.fetch_add(1, Ordering::Relaxed);
+        self.break_at("claim");
         let mut due = self.due.lock().unwrap();
         let mut taken = Vec::new();
         let mut by_host: HashMap<_, usize> = HashMap::new();
