@@ -36,6 +36,7 @@ use ledger::Offer;
 pub use proof::Account;
 pub use report::Report;
 use sink::Shared;
+use world::Place;
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -68,6 +69,7 @@ struct Campaign {
     /// What clients have heard no 250 for.
     pending: Vec<Draft>,
     killed_starting: u32,
+    loaded: Duration,
     account: Account,
 }
 
@@ -100,6 +102,7 @@ pub async fn run(settings: Settings, mut progress: impl FnMut(&str)) -> Report {
         runs,
         killed_starting: campaign.killed_starting,
         time: begun.elapsed(),
+        loaded: campaign.loaded,
         account: campaign.account.clone(),
         kept,
         settings: campaign.settings.clone(),
@@ -142,6 +145,7 @@ impl Campaign {
             sinks,
             pending: Vec::new(),
             killed_starting: 0,
+            loaded: Duration::ZERO,
             account: Account::default(),
         };
         (campaign, setup)
@@ -175,6 +179,7 @@ impl Campaign {
             clients.spawn(worker.work(relay.address(), self.pending.pop()));
         }
         tokio::time::sleep(load).await;
+        self.loaded += load;
         let setup = self.kill(relay, run).await;
         over.store(true, Ordering::Relaxed);
         while let Some(pending) = clients.join_next().await {
@@ -187,7 +192,11 @@ impl Campaign {
         self.shared.ledger.books().kills.insert(run, Instant::now());
         let log = relay.log();
         let setup = relay.kill().await;
-        self.keep_log(&setup, run, &log.to_the_end().await);
+        let log = log.to_the_end().await;
+        self.keep_log(&setup, run, &log);
+        let known = log.iter().filter_map(|line| self.delivered(line));
+        let known = known.map(|(id, place)| (run, id, place));
+        self.shared.ledger.books().known.extend(known);
         if self.settings.wipe {
             disk::wipe_end(&setup.path("spool/log")).expect("the log can be written");
         }
@@ -276,6 +285,18 @@ impl Campaign {
 
     fn note(&self, finding: String) {
         self.shared.ledger.books().note(finding);
+    }
+
+    /// The relay's name for a message, and the place it went to, of a line that says so.
+    fn delivered(&self, line: &str) -> Option<(String, Place)> {
+        let rest = line.strip_prefix("delivered ")?;
+        let value = |key: &str| {
+            let (_, rest) = rest.split_once(key)?;
+            let rest = rest.strip_prefix('"')?;
+            Some(rest.split_once('"')?.0)
+        };
+        let (place, _) = self.shared.world.mailbox(value(" target=")?)?;
+        Some((value(" id=")?.to_owned(), place))
     }
 
     /// For a replay by eye; a panic is a finding.

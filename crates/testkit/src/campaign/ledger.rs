@@ -1,8 +1,9 @@
 //! The harness's own books: every message offered, every 250 heard, every copy that a sink took, every kill.
 //!
-//! Nothing in here comes from the relay but what its peers saw of it. What the books prove is in `proof.rs`.
+//! Nothing in here comes from the relay but what its peers saw of it; only [`Books::known`] is its own word, and proves nothing.
+//! What the books prove is in `proof.rs`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -24,6 +25,8 @@ pub(super) struct Books {
     pub(super) messages: HashMap<u64, Entry>,
     /// When each run was ended by a kill.
     pub(super) kills: HashMap<u32, Instant>,
+    /// What the relay logged as delivered: in which run, its name for the message, where. It tells whose fault a duplicate is.
+    pub(super) known: HashSet<(u32, String, Place)>,
     /// What must never happen, as it was seen.
     pub(super) findings: Vec<String>,
     /// Places of acknowledged messages that nothing has reached yet.

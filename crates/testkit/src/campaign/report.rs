@@ -20,6 +20,8 @@ pub struct Report {
     pub killed_starting: u32,
     /// All of it, with drains.
     pub time: Duration,
+    /// Under load, without starts and drains.
+    pub loaded: Duration,
     /// What the books prove.
     pub account: Account,
     /// Where spool and log were kept, if anything was found.
@@ -41,6 +43,8 @@ impl Report {
             "load_ms": millis(self.settings.load),
             "runs": self.runs,
             "killed_starting": self.killed_starting,
+            "seconds_loaded": self.loaded.as_secs_f64(),
+            "share_of_duplicates_at_one_kill_an_hour": self.share_at(1.0),
             "seconds": self.time.as_secs_f64(),
             "messages": account.messages,
             "acknowledged": account.acknowledged,
@@ -51,8 +55,9 @@ impl Report {
             "bounced": account.bounced,
             "duplicates": {
                 "unheard": account.duplicates_unheard,
-                "end_not_written": account.duplicates_end,
-                "end_not_written_widest_ms": millis(account.widest),
+                "reply_not_read": account.duplicates_unread,
+                "end_not_noted": account.duplicates_end,
+                "reply_to_kill_longest_ms": millis(account.widest),
                 "unexplained": account.unexplained,
             },
             "lost": account.lost,
@@ -62,15 +67,24 @@ impl Report {
         })
     }
 
+    fn a_kill(&self, n: usize) -> f64 {
+        n as f64 / f64::from(self.runs.max(1))
+    }
+
+    /// Duplicates as a share of copies, if the relay were killed so many times an hour at this load. Duplicates go by the kill,
+    /// copies by the hour: duplicates a kill × kills an hour ÷ (copies a second of load × 3,600).
+    pub fn share_at(&self, kills_an_hour: f64) -> f64 {
+        let copies = (self.account.delivered + self.account.bounced) as f64;
+        let a_second = copies / self.loaded.as_secs_f64().max(0.001);
+        self.a_kill(self.account.duplicates()) * kills_an_hour / (a_second * 3600.0).max(1.0)
+    }
+
     fn rows(&self) -> Vec<(&'static str, String)> {
         let account = &self.account;
         let copies = account.delivered + account.bounced;
         let per_kill = |n: usize| {
             let share = 100.0 * n as f64 / copies.max(1) as f64;
-            format!(
-                "{n} ({share:.3} %, {:.2} a kill)",
-                n as f64 / f64::from(self.runs.max(1))
-            )
+            format!("{n} ({share:.3} %, {:.2} a kill)", self.a_kill(n))
         };
         let widest = millis(account.widest);
         vec![
@@ -101,10 +115,18 @@ impl Report {
                 per_kill(account.duplicates_unheard),
             ),
             (
-                "duplicates: end not written (row 6)",
+                "duplicates: reply not read (row 6)",
+                per_kill(account.duplicates_unread),
+            ),
+            (
+                "duplicates: end not noted (row 6)",
                 per_kill(account.duplicates_end),
             ),
             ("  longest from 250 to the kill", format!("{widest} ms")),
+            (
+                "  all, with one kill an hour",
+                format!("{:.4} % of copies", 100.0 * self.share_at(1.0)),
+            ),
             ("duplicates: unexplained", account.unexplained.to_string()),
             ("lost", account.lost.to_string()),
             ("damaged", account.damaged.to_string()),
