@@ -109,6 +109,15 @@ impl Health {
             self.crowded_until = Some(now + CROWDED_PAUSE);
             return Failure::Crowded;
         }
+        if let Some(down) = &self.down
+            && now < down.probe_at
+        {
+            // Under way when the site went down: the same outage, and no probe that failed.
+            return Failure::Down {
+                failures: down.failures,
+                probe_in: down.probe_at - now,
+            };
+        }
         let earlier = self.down.take();
         let failures = earlier.as_ref().map_or(1, |down| down.failures + 1);
         let probe_in = self.pause(failures, rng);
@@ -275,6 +284,27 @@ mod tests {
         (0..5).for_each(|_| site.health.closed());
         assert_eq!(site.connect_all(), 1);
         assert!(matches!(site.fail(), Failure::Down { failures: 1, .. }));
+    }
+
+    #[test]
+    fn connections_that_were_under_way_do_not_lengthen_the_pause() {
+        let mut site = Simulation::new();
+        site.connect_all();
+        site.health.connected(site.now);
+        (0..4).for_each(|_| site.health.worked());
+        assert_eq!(site.connect_all(), 4);
+        // The site goes away while four more connections are being made.
+        site.health.closed();
+        for _ in 0..4 {
+            let Failure::Down { failures, probe_in } = site.fail() else {
+                panic!("crowded")
+            };
+            assert_eq!(failures, 1);
+            assert!(probe_in <= Duration::from_secs(33), "{probe_in:?}");
+        }
+        site.wait(34);
+        assert_eq!(site.connect_all(), 1);
+        assert!(matches!(site.fail(), Failure::Down { failures: 2, .. }));
     }
 
     #[test]
