@@ -124,12 +124,14 @@ impl Bench {
         mut measure: impl FnMut(&Self, System, &C, usize) -> io::Result<Vec<(Point, Repeat)>>,
     ) {
         let mut longest: BTreeMap<(usize, usize), Duration> = BTreeMap::new();
+        // Of the first of its kind nothing is known but what its load takes.
+        let least = self.settings.length + OVERHEAD;
         for repeat in 0..repeats {
             for (at, (label, case)) in cases.iter().enumerate() {
                 for turn in 0..systems.len() {
                     let system_at = (turn + repeat) % systems.len();
                     let system = systems[system_at];
-                    let expected = longest.entry((at, system_at)).or_default();
+                    let expected = longest.entry((at, system_at)).or_insert(least);
                     if !self.has_time(*expected) {
                         let number = repeat + 1;
                         self.note(format!(
@@ -143,7 +145,10 @@ impl Bench {
                         .task(format_args!("{name}, {} of {repeats}", repeat + 1));
                     let measured = measure(self, system, case, repeat);
                     self.keep(scenario, system, &name, measured);
-                    *expected = begun.elapsed().max(*expected);
+                    let took = begun.elapsed();
+                    longest
+                        .entry((at, system_at))
+                        .and_modify(|known| *known = took.max(*known));
                 }
             }
         }
@@ -269,5 +274,7 @@ impl LoadPoint {
 
 /// Figures in the line of a finished measurement.
 const SUMMARY: usize = 6;
+/// Start, warm-up and stop of a system, about.
+const OVERHEAD: Duration = Duration::from_secs(2);
 /// How much later than the deadline a wait may end.
 const GRACE: Duration = Duration::from_secs(5);

@@ -17,8 +17,8 @@ use crate::scenario::{OPEN_LOOP, RELAY};
 struct Line {
     name: String,
     color: RGBColor,
-    /// From 0: full, longer and longer dashes.
-    dash: u32,
+    /// Pixels of a dash; `None`: a full line.
+    dash: Option<u32>,
     /// x, and y over the repeats.
     points: Vec<(f64, Spread)>,
 }
@@ -60,7 +60,7 @@ pub(crate) fn throughput(results: &Results) -> Option<String> {
         add(
             &mut lines,
             &row.system,
-            0,
+            None,
             row.point.connections as f64,
             rate,
         );
@@ -81,8 +81,12 @@ pub(crate) fn latency(results: &Results) -> Option<String> {
         let Some(offered) = row.spread(Figure::Offered) else {
             continue;
         };
-        let figures = [Figure::AcceptP50, Figure::AcceptP99, Figure::AcceptP999];
-        for (dash, figure) in (0..).zip(figures) {
+        let figures = [
+            (None, Figure::AcceptP50),
+            (Some(12), Figure::AcceptP99),
+            (Some(6), Figure::AcceptP999),
+        ];
+        for (dash, figure) in figures {
             if let Some(spread) = row.spread(figure) {
                 let name = format!("{} {}", row.system, &figure.title()["accept ".len()..]);
                 add(&mut lines, &name, dash, offered.median, spread);
@@ -102,7 +106,7 @@ fn rows<'a>(results: &'a Results, scenario: &str) -> Vec<&'a Measurement> {
     rows.filter(|row| row.scenario == scenario).collect()
 }
 
-fn add(lines: &mut Vec<Line>, name: &str, dash: u32, x: f64, y: Spread) {
+fn add(lines: &mut Vec<Line>, name: &str, dash: Option<u32>, x: f64, y: Spread) {
     if let Some(line) = lines.iter_mut().find(|line| line.name == name) {
         line.points.push((x, y));
         return;
@@ -217,11 +221,9 @@ where
     let medians = line.points.iter().map(|(x, y)| (*x, y.median));
     let color = line.color;
     let legend = move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + 18, y)], style);
-    let drawn = if line.dash == 0 {
-        chart.draw_series(LineSeries::new(medians.clone(), style))?
-    } else {
-        let dashes = DashedLineSeries::new(medians.clone(), 12 / line.dash, 5, style);
-        chart.draw_series(dashes)?
+    let drawn = match line.dash {
+        None => chart.draw_series(LineSeries::new(medians.clone(), style))?,
+        Some(dash) => chart.draw_series(DashedLineSeries::new(medians.clone(), dash, 5, style))?,
     };
     drawn.label(line.name.as_str()).legend(legend);
     chart.draw_series(medians.map(|point| Circle::new(point, 3, color.filled())))?;

@@ -85,21 +85,24 @@ fn queue(bench: &Bench, stand: &Stand, messages: u64) -> io::Result<Sent> {
 /// Figures of the last of these loads, and of the queue behind it.
 fn filled(stand: &Stand, sent: &[Sent]) -> io::Result<Repeat> {
     let cost = stand.running()?.cost()?;
+    let queued = stand.running()?.queued()?;
     let mut repeat = Repeat::default();
     if let Some(last) = sent.last() {
         let latency = last.latency.summary();
+        let before = queued.saturating_sub(last.accepted);
         repeat
+            .set(Figure::Queued, before as f64)
             .set(Figure::AcceptRate, last.rate())
             .set(Figure::AcceptP99, latency.p99 as f64 / 1000.0);
     }
     repeat
-        .set(Figure::Queued, stand.running()?.queued()? as f64)
         .set(Figure::Memory, mebibytes(cost.memory))
         .set(Figure::Disk, mebibytes(stand.disk()));
     Ok(repeat)
 }
 
-/// Starts the system again, makes all due, and waits for the first delivery.
+/// Starts the system again and waits for the first delivery. Only what was never tried is due after a start; where that is nothing, the
+/// system is told to try again.
 fn restart(bench: &Bench, stand: &mut Stand, sent: &[Sent]) -> io::Result<Duration> {
     let arrived = |stand: &Stand| {
         sent.iter()
@@ -109,11 +112,14 @@ fn restart(bench: &Bench, stand: &mut Stand, sent: &[Sent]) -> io::Result<Durati
     let before = arrived(stand);
     let begun = Instant::now();
     stand.restart()?;
-    stand.running()?.retry_all()?;
     let end = begun + bench.patience(PATIENCE);
+    let mut retry_at = Some(begun + RETRY_AFTER);
     while arrived(stand) == before {
         if Instant::now() > end {
             return Err(io::Error::other("nothing was delivered after the start"));
+        }
+        if retry_at.take_if(|at| *at < Instant::now()).is_some() {
+            stand.running()?.retry_all()?;
         }
         thread::sleep(Duration::from_millis(2));
     }
@@ -127,5 +133,6 @@ const FIRST: u64 = 1000;
 const SAMPLE: u64 = 20_000;
 /// Octets of a message.
 const SIZE: usize = 2 << 10;
+const RETRY_AFTER: Duration = Duration::from_secs(20);
 /// What is given back on disk is given back some seconds later.
 const SETTLE: Duration = Duration::from_secs(10);

@@ -115,9 +115,10 @@ fn greylisting(bench: &Bench, system: System, messages: u64) -> io::Result<Repea
     let stand = Stand::start(bench, system, &Plan::default())?;
     let mut load = usual_load(bench, &stand, USUAL_CONNECTIONS)?;
     warm_up(bench, &stand, &load)?;
-    let mut script = Script::default();
-    script.greylist = Some(Duration::from_secs(3600));
-    stand.sink.set_script(&script);
+    stand.sink.set_script(&Script {
+        greylist: Some(Duration::from_secs(3600)),
+        ..Script::default()
+    });
     let before = stand.sink.counts().deferred;
     load.messages = messages;
     load.run = bench.next_run();
