@@ -9,6 +9,7 @@ mod timed;
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,7 +58,8 @@ const NAMES: [&str; 7] = [
 fn main() {
     let argument =
         |n: usize, default: &str| std::env::args().nth(n).unwrap_or_else(|| default.into());
-    let dir = PathBuf::from(argument(1, "target/commit-rate"));
+    // A folder of our own: it is removed in the end.
+    let dir = PathBuf::from(argument(1, "target")).join("commit-rate");
     let number = |n, default| argument(n, default).parse::<usize>().unwrap_or_default();
     let load = Load {
         writers: number(2, "100"),
@@ -65,25 +67,33 @@ fn main() {
         span: Duration::from_secs(number(4, "5") as u64),
     };
     let one = Load { writers: 1, ..load };
+    let _ = std::fs::create_dir_all(&dir);
+    let Ok(bare) = zeros(&dir.join("bare")) else {
+        return;
+    };
     let mut rounds: Vec<[Figures; NAMES.len()]> = Vec::new();
     let mut batch = load.octets * load.writers;
     for round in 1..=number(5, "3") {
         let short = load.span / 3;
         let mut row = [Figures::default(); NAMES.len()];
-        row[0] = report(round, NAMES[0], &bare_sync(&dir, 4096, short));
-        row[1] = report(round, NAMES[1], &bare_sync(&dir, load.octets, short));
-        row[2] = report(round, NAMES[2], &bare_sync(&dir, batch, short));
+        row[0] = report(round, NAMES[0], &bare_sync(&bare, 4096, short));
+        row[1] = report(round, NAMES[1], &bare_sync(&bare, load.octets, short));
+        row[2] = report(round, NAMES[2], &bare_sync(&bare, batch, short));
         row[3] = report(round, NAMES[3], &files(&dir, load));
-        let (waits, timed) = spool(&dir, load);
+        // What it removed is discarded on the disk for a while yet.
+        std::thread::park_timeout(SETTLE);
+        let (waits, timed) = spool(&dir.join(format!("spool-{round}")), load);
         row[4] = report(round, NAMES[4], &waits);
         batch = tell_causes(waits, &timed).max(4096);
-        row[5] = report(round, NAMES[5], &bare_sync(&dir, load.octets, short));
-        let (waits, timed) = spool(&dir, one);
+        row[5] = report(round, NAMES[5], &bare_sync(&bare, load.octets, short));
+        let (waits, timed) = spool(&dir.join(format!("one-{round}")), one);
         row[6] = report(round, NAMES[6], &waits);
         tell_causes(waits, &timed);
         rounds.push(row);
     }
     tell_ratios(&rounds);
+    // Only now: while space is given back, the disk is slow.
+    let _ = std::fs::remove_dir_all(&dir);
 }
 
 #[expect(clippy::print_stdout, reason = "an example's report")]
@@ -162,29 +172,28 @@ fn tell_ratios(rounds: &[[Figures; NAMES.len()]]) {
     }
 }
 
+/// A file of zeros. In small pieces: a large one is one folio of the page cache, and a write into it makes all of it dirty.
+fn zeros(path: &Path) -> std::io::Result<File> {
+    let file = File::create(path)?;
+    (0..FILE_OCTETS / 4096).try_for_each(|n| file.write_all_at(&[0; 4096], n * 4096))?;
+    file.sync_all()?;
+    Ok(file)
+}
+
 /// One thread, a preallocated file, write and fdatasync: the floor.
-fn bare_sync(dir: &Path, octets: usize, span: Duration) -> Waits {
-    use std::os::unix::fs::FileExt;
-    let _ = std::fs::create_dir_all(dir);
-    let path = dir.join("bare");
+fn bare_sync(file: &File, octets: usize, span: Duration) -> Waits {
     let body = vec![b'x'; octets];
     let mut waits = Waits::new();
-    let Ok(file) = File::create(&path) else {
-        return waits;
-    };
-    // In small pieces: a large one is one folio of the page cache, and a write into it makes all of it dirty.
-    let filled = (0..FILE_OCTETS / 4096).try_for_each(|n| file.write_all_at(&[0; 4096], n * 4096));
-    let filled = filled.and_then(|()| file.sync_all());
     let end = Instant::now() + span;
     let mut at = 0;
-    while filled.is_ok() && Instant::now() < end {
+    while Instant::now() < end {
         let start = Instant::now();
-        let _ = file.write_all_at(&body, at);
-        let _ = file.sync_data();
+        let written = file.write_all_at(&body, at).and_then(|()| file.sync_data());
         at = (at + octets as u64) % (FILE_OCTETS - octets as u64);
-        waits.push((start, Instant::now()));
+        if written.is_ok() {
+            waits.push((start, Instant::now()));
+        }
     }
-    let _ = std::fs::remove_file(path);
     waits
 }
 
@@ -228,15 +237,14 @@ fn files(dir: &Path, load: Load) -> Waits {
 }
 
 fn spool(dir: &Path, load: Load) -> (Waits, Timed) {
-    let dir = dir.join("spool");
-    let _ = std::fs::remove_dir_all(&dir);
+    let _ = std::fs::remove_dir_all(dir);
     let timed = Timed::default();
     let Ok(runtime) = tokio::runtime::Runtime::new() else {
         return (Waits::new(), timed);
     };
     let waits = runtime.block_on(async {
         let store = Arc::new(timed.clone());
-        let Ok(spool) = LogSpool::open_on(Settings::new(&dir), now(), store) else {
+        let Ok(spool) = LogSpool::open_on(Settings::new(dir), now(), store) else {
             return Waits::new();
         };
         let (spool, ids, stop) = (
@@ -269,7 +277,6 @@ fn spool(dir: &Path, load: Load) -> (Waits, Timed) {
         spool.close();
         waits
     });
-    let _ = std::fs::remove_dir_all(dir);
     (waits, timed)
 }
 
@@ -342,4 +349,5 @@ async fn deliver(spool: Arc<LogSpool>, stop: Arc<AtomicBool>) {
     }
 }
 
+const SETTLE: Duration = Duration::from_secs(2);
 const WARM_UP: Duration = Duration::from_secs(1);
