@@ -1,10 +1,10 @@
 //! The command line of the bench: what to measure, with which systems, for how long, and where the results go.
 
 use std::ffi::OsString;
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
+use std::{fs, io};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -19,7 +19,7 @@ use crate::{load, sink, stop};
 
 /// Measure mail relays: Onward, and the ones that people run now, in turn, on this machine.
 ///
-/// Without arguments: scenario `relay` with every system that is found, five repeats, about half an hour. Every system forwards each
+/// Without arguments: scenario `relay` with every system that is found, five repeats, some 25 minutes. Every system forwards each
 /// message with SRS and commits it to disk before its 250, on the same file system. Nothing leaves this machine: load, relays and
 /// destinations live on 127.0.0.0/8.
 #[derive(Parser)]
@@ -74,7 +74,7 @@ struct Measure {
     /// Sizes of messages for `relay`: octets, with k or m for KiB and MiB, or `real` for sizes spread as real mail's
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     sizes: Vec<Sizes>,
-    /// How long one measured load should last [default: 5s; 2s with --quick]
+    /// How long one measured load should last [default: 4s; 2s with --quick]
     #[arg(long, value_name = "SPAN")]
     length: Option<humantime::Duration>,
     /// Multiply the counts of the other scenarios by this [default: 1; 0.01 with --quick]
@@ -108,7 +108,7 @@ struct Output {
     /// Write results.json, results.md and plots into this folder
     #[arg(long, value_name = "DIR", default_value = "target/bench-relay")]
     out: PathBuf,
-    /// Write the tables into this file, too, between its marks: benches/RESULTS.md
+    /// Publish: write the tables into this file, too, between its marks (benches/RESULTS.md), JSON and plots into `results/` beside it
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
     /// Print JSON instead of tables
@@ -215,7 +215,7 @@ impl Measure {
                 Err(missing) => skipped.push(format!(
                     "{system} is skipped: {}; to get it: {}",
                     missing.reason,
-                    missing.advice.replace('\n', "; ")
+                    one_line(missing.advice)
                 )),
             }
         }
@@ -252,7 +252,7 @@ impl Measure {
             [Scenario::Relay] => 5,
             _ => 3,
         };
-        let length = Duration::from_secs(if self.quick { 2 } else { 5 });
+        let length = Duration::from_secs(if self.quick { 2 } else { 4 });
         Settings {
             systems,
             repeats: self.repeats.map_or(repeats, usize::from),
@@ -324,6 +324,10 @@ impl Output {
         report::write(&self.out, results)?;
         if let Some(path) = &self.results {
             markdown::replace_in(path, results)?;
+            let folder = path.with_file_name("results");
+            report::write(&folder, results)?;
+            // The tables are in the file.
+            fs::remove_file(folder.join("results.md"))?;
         }
         if self.json {
             println!("{}", serde_json::to_string_pretty(results)?);
@@ -333,6 +337,12 @@ impl Output {
         }
         Ok(())
     }
+}
+
+/// Shell commands on one line; a loop's `do` takes no semicolon.
+pub(crate) fn one_line(commands: &str) -> String {
+    let lines: Vec<_> = commands.lines().map(str::trim).collect();
+    lines.join("; ").replace("; do; ", "; do ")
 }
 
 /// More than nothing, and no more than tenfold.

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::load::{Load, Sizes, Template};
 use crate::report::figure::Figure;
 use crate::report::results::Repeat;
-use crate::runner::Bench;
+use crate::runner::{Bench, Tools};
 use crate::stand::Stand;
 use crate::system::System;
 
@@ -57,8 +57,11 @@ impl Scenario {
         match self {
             Self::Relay => {
                 relay::run(bench);
-                single::run(bench);
-                open::run(bench);
+                // Postfix's tools tell no latencies.
+                if bench.settings.tools == Tools::Ours {
+                    single::run(bench);
+                    open::run(bench);
+                }
             }
             Self::Sites => sites::run(bench),
             Self::Dead => dead::run(bench),

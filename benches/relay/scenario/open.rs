@@ -11,7 +11,7 @@ use crate::stand::{Plan, Stand};
 use crate::system::System;
 
 /// Shares of the best rate that are offered.
-const SHARES: [f64; 5] = [0.1, 0.3, 0.5, 0.7, 0.9];
+const SHARES: [f64; 4] = [0.2, 0.5, 0.7, 0.9];
 const QUICK_SHARES: [f64; 2] = [0.3, 0.7];
 
 /// Measures every system at its own shares: what is half of what it can do is asked of each.
@@ -66,4 +66,4 @@ fn measure(bench: &Bench, system: System, per_second: f64, repeat: usize) -> io:
 /// Enough that a message that is due seldom waits for a free one.
 const CONNECTIONS: usize = 200;
 /// Percentiles of thousands of messages need fewer repeats than rates do.
-const REPEATS_MAX: usize = 3;
+const REPEATS_MAX: usize = 2;

@@ -1,7 +1,7 @@
 //! Scenario 1: forward with SRS to one site, closed loop.
 //!
-//! A measurement: start on a clean folder; warm up with rounds that grow until one lasts half a second, which also tells how many messages
-//! make a load of the wanted length; send these; wait for the last delivery. Every repeat of a system at a point sends the same number.
+//! A measurement: start on a clean folder; warm up with rounds that grow until one lasts a quarter of a load, which also tells how many
+//! messages make a load of the wanted length; send these; wait for the last delivery. Every repeat of a system at a point sends the same number.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -101,23 +101,24 @@ pub(super) fn run_load(bench: &Bench, stand: &Stand, load: &Load) -> io::Result<
     stand.measure(&load, || bench.patience(PATIENCE), &bench.progress)
 }
 
-/// Sends rounds that grow until one lasts [`WARM_UP`]; the rate of the last, in messages delivered per second.
+/// Sends rounds that grow until one lasts a quarter of a measured load; the rate of the last, in messages delivered per second.
 ///
 /// # Errors
 /// When the system takes nothing.
 pub(super) fn warm_up(bench: &Bench, stand: &Stand, load: &Load) -> io::Result<f64> {
     let end = Instant::now() + WARM_UP_MAX;
+    let wanted = bench.settings.length / WARM_UP_PART;
     let mut load = load.clone();
     load.pace = Pace::Closed;
     load.messages = 20.max(load.connections as u64);
     loop {
         let measured = run_load(bench, stand, &load)?;
         let took = measured.received.last.unwrap_or(PATIENCE);
-        if took >= WARM_UP || Instant::now() > end {
+        if took >= wanted || Instant::now() > end {
             return Ok(measured.rate());
         }
         // Grows by what is missing, but not by more than the first, cold rounds can tell.
-        let factor = WARM_UP.as_secs_f64() / took.as_secs_f64().max(0.001) * 1.2;
+        let factor = wanted.as_secs_f64() / took.as_secs_f64().max(0.001) * 1.2;
         load.messages = (load.messages as f64 * factor.clamp(1.5, 8.0)) as u64;
     }
 }
@@ -192,6 +193,7 @@ fn goals(bench: &mut Bench) {
     goals.into_iter().for_each(|goal| bench.goal(goal));
 }
 
-const WARM_UP: Duration = Duration::from_millis(500);
+/// The last round of the warm-up lasts this part of a measured load.
+const WARM_UP_PART: u32 = 4;
 /// A system that is so slow that no round is long enough is warm after this.
 const WARM_UP_MAX: Duration = Duration::from_secs(10);
