@@ -4,7 +4,7 @@
 //! of a round is another one each time. Every measurement starts from a clean folder. One that fails becomes a note, and the others go on.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -123,62 +123,62 @@ impl Bench {
         repeats: usize,
         mut measure: impl FnMut(&Self, System, &C, usize) -> io::Result<Vec<(Point, Repeat)>>,
     ) {
-        let mut longest: BTreeMap<(usize, usize), Duration> = BTreeMap::new();
         // Of the first of its kind nothing is known but what its load takes.
         let least = self.settings.length + OVERHEAD;
-        for repeat in 0..repeats {
-            for (at, (label, case)) in cases.iter().enumerate() {
-                for turn in 0..systems.len() {
-                    let system_at = (turn + repeat) % systems.len();
-                    let system = systems[system_at];
-                    let expected = longest.entry((at, system_at)).or_insert(least);
-                    if !self.has_time(*expected) {
-                        let number = repeat + 1;
-                        self.note(format!(
-                            "the time limit came in repeat {number} of {repeats} of `{scenario}`, {label}"
-                        ));
-                        return;
-                    }
-                    let begun = Instant::now();
-                    let name = format!("{scenario}: {system}, {label}");
-                    self.progress
-                        .task(format_args!("{name}, {} of {repeats}", repeat + 1));
-                    let measured = measure(self, system, case, repeat);
-                    self.keep(scenario, system, &name, measured);
-                    let took = begun.elapsed();
-                    longest
-                        .entry((at, system_at))
-                        .and_modify(|known| *known = took.max(*known));
+        let mut longest: HashMap<(usize, System), Duration> = HashMap::new();
+        let mut failed: HashMap<System, usize> = HashMap::new();
+        for (repeat, (at, (label, case)), system) in turns(cases, systems, repeats) {
+            if failed.get(&system) == Some(&FAILURES_MAX) {
+                continue;
+            }
+            let expected = longest.entry((at, system)).or_insert(least);
+            if !self.has_time(*expected) {
+                let number = repeat + 1;
+                self.note(format!(
+                    "the time limit came in repeat {number} of {repeats} of `{scenario}`, {label}"
+                ));
+                return;
+            }
+            let begun = Instant::now();
+            let name = format!("{scenario}: {system}, {label}");
+            self.progress
+                .task(format_args!("{name}, {} of {repeats}", repeat + 1));
+            let measured = measure(self, system, case, repeat);
+            *expected = begun.elapsed().max(*expected);
+            match measured {
+                Ok(repeats) => {
+                    failed.remove(&system);
+                    self.keep(scenario, system, repeats);
+                }
+                Err(error) => {
+                    *failed.entry(system).or_default() += 1;
+                    self.fail(&name, &error, failed.get(&system) == Some(&FAILURES_MAX));
                 }
             }
         }
     }
 
-    fn keep(
-        &mut self,
-        scenario: &str,
-        system: System,
-        name: &str,
-        measured: io::Result<Vec<(Point, Repeat)>>,
-    ) {
-        match measured {
-            Ok(repeats) => {
-                for (point, repeat) in repeats {
-                    let name = format!("{scenario}: {system}, {}", point.label);
-                    let figures = Figure::ALL
-                        .into_iter()
-                        .filter_map(|figure| Some((figure, *repeat.figures.get(&figure)?)));
-                    let summary = terminal::summary(figures.take(SUMMARY));
-                    self.progress.say(format_args!("{name}: {summary}"));
-                    self.judge(&name, &repeat);
-                    self.results
-                        .add(scenario, &system.to_string(), &point, repeat);
-                }
-            }
-            Err(error) => {
-                self.failures += 1;
-                self.note(format!("{name}: failed: {error}"));
-            }
+    fn fail(&mut self, name: &str, error: &io::Error, is_last: bool) {
+        self.failures += 1;
+        self.note(format!("{name}: failed: {error}"));
+        if is_last {
+            self.note(format!(
+                "{name}: failed {FAILURES_MAX} times in turn: the system is left out of the rest"
+            ));
+        }
+    }
+
+    fn keep(&mut self, scenario: &str, system: System, repeats: Vec<(Point, Repeat)>) {
+        for (point, repeat) in repeats {
+            let name = format!("{scenario}: {system}, {}", point.label);
+            let figures = Figure::ALL
+                .into_iter()
+                .filter_map(|figure| Some((figure, *repeat.figures.get(&figure)?)));
+            let summary = terminal::summary(figures.take(SUMMARY));
+            self.progress.say(format_args!("{name}: {summary}"));
+            self.judge(&name, &repeat);
+            self.results
+                .add(scenario, &system.to_string(), &point, repeat);
         }
     }
 
@@ -206,6 +206,8 @@ impl Bench {
 
     /// Something that a reader has to know; said once.
     pub(crate) fn note(&mut self, text: String) {
+        // What a system said may have lines; a note is one.
+        let text = text.trim().replace('\n', "; ");
         if !self.notes.contains(&text) {
             self.progress.say(format_args!("note: {text}"));
             self.notes.push(text);
@@ -261,6 +263,21 @@ impl Bench {
     }
 }
 
+/// The order: repeat, then case with its number, then system; each round begins with another system.
+fn turns<'a, C>(
+    cases: &'a [C],
+    systems: &'a [System],
+    repeats: usize,
+) -> impl Iterator<Item = (usize, (usize, &'a C), System)> {
+    (0..repeats).flat_map(move |repeat| {
+        cases.iter().enumerate().flat_map(move |case| {
+            let first = repeat % systems.len().max(1);
+            let order = systems[first..].iter().chain(&systems[..first]);
+            order.map(move |system| (repeat, case, *system))
+        })
+    })
+}
+
 impl LoadPoint {
     /// As it stands in the results.
     pub(crate) fn point(self) -> Point {
@@ -274,6 +291,8 @@ impl LoadPoint {
 
 /// Figures in the line of a finished measurement.
 const SUMMARY: usize = 6;
+/// A system that fails so often in turn is left alone.
+const FAILURES_MAX: usize = 3;
 /// Start, warm-up and stop of a system, about.
 const OVERHEAD: Duration = Duration::from_secs(2);
 /// How much later than the deadline a wait may end.

@@ -9,7 +9,7 @@ use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
-use super::figure::{Figure, significant};
+use super::figure::{Figure, Unit, significant};
 use super::results::{Measurement, Results, Spread, show_size};
 use crate::scenario::{OPEN_LOOP, RELAY};
 
@@ -71,7 +71,7 @@ pub(crate) fn throughput(results: &Results) -> Option<String> {
         x: "connections",
         y: "messages delivered per second",
     };
-    chart(&words, lines, Axes::LogX)
+    chart(&words, lines, Scale::Linear)
 }
 
 /// Accept latency against offered load: median full, 99 % and 99.9 % dashed. `None` when there are no two points.
@@ -98,7 +98,7 @@ pub(crate) fn latency(results: &Results) -> Option<String> {
         x: "offered load, messages per second",
         y: "milliseconds",
     };
-    chart(&words, lines, Axes::LogY)
+    chart(&words, lines, Scale::Log)
 }
 
 fn rows<'a>(results: &'a Results, scenario: &str) -> Vec<&'a Measurement> {
@@ -120,14 +120,15 @@ fn add(lines: &mut Vec<Line>, name: &str, dash: Option<u32>, x: f64, y: Spread) 
     });
 }
 
-/// Which axis is logarithmic; the other one is linear from zero.
+/// How y is divided; x is logarithmic, so that one connection and 400, or slow systems and fast ones, fit one plot.
 #[derive(Clone, Copy)]
-enum Axes {
-    LogX,
-    LogY,
+enum Scale {
+    /// From zero.
+    Linear,
+    Log,
 }
 
-fn chart(words: &Words<'_>, mut lines: Vec<Line>, axes: Axes) -> Option<String> {
+fn chart(words: &Words<'_>, mut lines: Vec<Line>, scale: Scale) -> Option<String> {
     for line in &mut lines {
         line.points.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
@@ -140,18 +141,13 @@ fn chart(words: &Words<'_>, mut lines: Vec<Line>, axes: Axes) -> Option<String> 
     let mut text = String::new();
     let drawn = {
         let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-        match axes {
-            Axes::LogX => draw(
-                &area,
-                words,
-                &lines,
-                (x.min / 1.2..x.max * 1.2).log_scale(),
-                linear(most),
-            ),
-            Axes::LogY => {
+        let x = (x.min / 1.2..x.max * 1.2).log_scale();
+        match scale {
+            Scale::Linear => draw(&area, words, &lines, x, linear(most)),
+            Scale::Log => {
                 let least = least.max(most / 1e6).max(1e-3);
                 let y = (least / 1.5..most.max(least) * 1.5).log_scale();
-                draw(&area, words, &lines, linear(x.max), y)
+                draw(&area, words, &lines, x, y)
             }
         }
     };
@@ -183,7 +179,7 @@ where
         .x_label_area_size(46)
         .y_label_area_size(72)
         .build_cartesian_2d(x, y)?;
-    let format = |value: &f64| significant(*value);
+    let format = |value: &f64| tick(*value);
     chart
         .configure_mesh()
         .x_desc(words.x)
@@ -205,6 +201,14 @@ where
         .label_font(("sans-serif", 13))
         .draw()?;
     area.present()
+}
+
+/// A number at an axis.
+fn tick(value: f64) -> String {
+    if value >= 1.0 && value.fract() < 1e-9 {
+        return Unit::Count.show(value);
+    }
+    significant(value)
 }
 
 type Failure<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;

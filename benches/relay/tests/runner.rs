@@ -90,3 +90,21 @@ fn counts_are_scaled() {
     assert_eq!((bench.scaled(100_000), bench.scaled(3)), (10_000, 1));
     assert_ne!(bench.next_run(), bench.next_run());
 }
+
+#[test]
+fn a_system_that_fails_again_and_again_is_left_out() {
+    let mut bench = bench(Duration::from_secs(60));
+    let systems = bench.settings.systems.clone();
+    let mut tried = 0;
+    bench.interleave("s", &points(), &systems, 5, |_, system, _, _| {
+        if system == System::Onward {
+            tried += 1;
+            return Err(io::Error::other("it ended\nwith two lines"));
+        }
+        Ok(Repeat::default())
+    });
+    assert_eq!((tried, bench.failures()), (3, 3));
+    let last = bench.notes.last().unwrap();
+    assert!(last.contains("left out"), "{last}");
+    assert!(bench.notes[0].ends_with("it ended; with two lines"));
+}
