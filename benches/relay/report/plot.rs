@@ -30,8 +30,13 @@ struct Words<'a> {
     y: &'a str,
 }
 
-/// Octets: width and height in pixels.
-const SIZE: (u32, u32) = (860, 520);
+/// Width and height in pixels.
+const SIZE: (u32, u32) = (960, 520);
+
+/// Pixels for the legend, of a sample of a line in it, and between two dashes.
+const LEGEND_WIDTH: i32 = 170;
+const SAMPLE: u32 = 24;
+const GAP: u32 = 5;
 
 /// Okabe and Ito: told apart by people who see fewer colours, too.
 const COLORS: [(&str, RGBColor); 5] = [
@@ -176,6 +181,7 @@ where
     let mut chart = ChartBuilder::on(area)
         .caption(words.title, ("sans-serif", 20))
         .margin(14)
+        .margin_right(LEGEND_WIDTH)
         .x_label_area_size(46)
         .y_label_area_size(72)
         .build_cartesian_2d(x, y)?;
@@ -193,13 +199,9 @@ where
     for line in lines {
         draw_line(&mut chart, line)?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.85))
-        .border_style(RGBColor(180, 180, 180))
-        .label_font(("sans-serif", 13))
-        .draw()?;
+    for (line, at) in lines.iter().zip(0..) {
+        legend(area, line, at)?;
+    }
     area.present()
 }
 
@@ -213,6 +215,23 @@ fn tick(value: f64) -> String {
 
 type Failure<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
 
+/// A line of the legend, to the right of the plot, where it hides nothing.
+fn legend<'a>(
+    area: &DrawingArea<SVGBackend<'a>, Shift>,
+    line: &Line,
+    at: i32,
+) -> Result<(), Failure<'a>> {
+    let (x, y) = (SIZE.0 as i32 - LEGEND_WIDTH + 12, 56 + 20 * at);
+    let length = line.dash.unwrap_or(SAMPLE) as i32;
+    for from in (0..SAMPLE as i32).step_by((length + GAP as i32) as usize) {
+        let to = (from + length).min(SAMPLE as i32);
+        let piece = [(x + from, y), (x + to, y)];
+        area.draw(&PathElement::new(piece, line.color.stroke_width(2)))?;
+    }
+    let place = (x + SAMPLE as i32 + 8, y - 6);
+    area.draw(&Text::new(line.name.as_str(), place, ("sans-serif", 13)))
+}
+
 fn draw_line<'a, X, Y>(
     chart: &mut ChartContext<'_, SVGBackend<'a>, Cartesian2d<X, Y>>,
     line: &Line,
@@ -224,12 +243,12 @@ where
     let style = line.color.stroke_width(2);
     let medians = line.points.iter().map(|(x, y)| (*x, y.median));
     let color = line.color;
-    let legend = move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + 18, y)], style);
-    let drawn = match line.dash {
+    match line.dash {
         None => chart.draw_series(LineSeries::new(medians.clone(), style))?,
-        Some(dash) => chart.draw_series(DashedLineSeries::new(medians.clone(), dash, 5, style))?,
+        Some(dash) => {
+            chart.draw_series(DashedLineSeries::new(medians.clone(), dash, GAP, style))?
+        }
     };
-    drawn.label(line.name.as_str()).legend(legend);
     chart.draw_series(medians.map(|point| Circle::new(point, 3, color.filled())))?;
     let spreads = line.points.iter().filter(|(_, y)| y.count > 1);
     chart.draw_series(
