@@ -140,7 +140,7 @@ fn goals(bench: &mut Bench) {
     };
     let per_second = |value| Unit::PerSecond.show(value);
     let mut goals = Vec::new();
-    for peer in [System::Postfix, System::Exim, System::OpenSmtpd] {
+    for peer in [System::Postfix, System::Exim] {
         if let Some(theirs) = median(peer, Figure::Rate) {
             let detail = format!("{} against {}", per_second(rate), per_second(theirs));
             let text = format!("relay rate against {peer}");

@@ -1,7 +1,7 @@
 //! OpenSMTPD with its native SRS: a copy of its own, beside whatever the machine runs.
 //!
-//! Its paths are built in (`/var/spool/smtpd`, `/var/run/smtpd.sock`), so that it runs in a mount namespace where `/var` and `/run` are in
-//! the bench's folder. `opensmtpd/smtpd.conf` says what is set and why.
+//! Its paths are built in (`/var/spool/smtpd`, `/run/smtpd.sock`), so that it runs in a mount namespace where `/var/spool`, `/var/lib` and
+//! `/run` are in the bench's folder, which must not be below one of them. `opensmtpd/smtpd.conf` says what is set and why.
 //!
 //! It does not sync what it accepts (strace shows no fsync on the way of a message, in 6.8.0p2): its rate is flattered, and reports say so.
 //!
@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::{fs, io};
 
@@ -71,17 +71,13 @@ fn binary() -> Option<Binary> {
     unpacked::find(&["smtpd"])
 }
 
-/// The folders that it wants in `/var` and `/run`, with the rights that it insists on.
+/// The folders that it wants, with the rights that it insists on.
 fn make_folders(folder: &Path) -> io::Result<()> {
     for name in ["var/spool/smtpd", "var/lib/opensmtpd/empty", "run"] {
         fs::create_dir_all(folder.join(name))?;
     }
     let spool = folder.join("var/spool/smtpd");
-    fs::set_permissions(spool, fs::Permissions::from_mode(0o711))?;
-    match symlink("/run", folder.join("var/run")) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
+    fs::set_permissions(spool, fs::Permissions::from_mode(0o711))
 }
 
 fn write_configuration(place: &Place<'_>) -> io::Result<()> {
@@ -146,7 +142,7 @@ fn routes(place: &Place<'_>) -> io::Result<String> {
     Ok([actions, rules].concat().join("\n"))
 }
 
-/// The command line in a mount namespace whose `/var` and `/run` are in the place's folder: the same for all that are started so.
+/// The command line in a mount namespace with these folders of the place: the same for all that are started so.
 fn in_namespace(place: &Place<'_>, command: Vec<String>) -> Vec<String> {
     let folder = place.folder().display().to_string();
     let enter = ["unshare", "--mount", "sh", "-c", NAMESPACE, "sh", &folder];
@@ -157,8 +153,7 @@ fn in_namespace(place: &Place<'_>, command: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-const NAMESPACE: &str =
-    r#"mount --bind "$1/var" /var && mount --bind "$1/run" /run && shift && exec "$@""#;
+const NAMESPACE: &str = r#"for at in var/spool var/lib run; do mount --bind "$1/$at" "/$at" || exit; done; shift; exec "$@""#;
 
 /// The users that its build wants.
 const USERS: [&str; 2] = ["opensmtpd", "opensmtpq"];
