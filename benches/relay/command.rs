@@ -65,7 +65,7 @@ struct Measure {
     /// How often each measurement is repeated [default: 5; 3 beside `relay`; 1 with --quick]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
     repeats: Option<u16>,
-    /// No measurement begins that would end later than this [default: 60m; 50s with --quick]
+    /// No measurement begins that would end later than this [default: 60m; 45s with --quick]
     #[arg(long, value_name = "SPAN")]
     time_limit: Option<humantime::Duration>,
     /// Numbers of connections for `relay` [default: 1,10,100,400 with 10k, and 100 with 2k and 100k]
@@ -296,7 +296,7 @@ impl Measure {
     }
 
     fn time_limit(&self) -> Duration {
-        let default = Duration::from_secs(if self.quick { 50 } else { 3600 });
+        let default = Duration::from_secs(if self.quick { 45 } else { 3600 });
         self.time_limit.map_or(default, Into::into)
     }
 

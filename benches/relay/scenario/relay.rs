@@ -84,10 +84,10 @@ pub(super) fn closed_loop(bench: &Bench, stand: &Stand, load: &Load) -> io::Resu
     run_load(bench, stand, &load)
 }
 
-/// Messages that keep a system busy for the wanted length; each connection has some.
+/// Messages that keep a system busy for the wanted length; each connection has one.
 fn lasting(bench: &Bench, rate: f64, load: &Load) -> u64 {
     let messages = (rate * bench.settings.length.as_secs_f64()) as u64;
-    messages.max(2 * load.connections as u64)
+    messages.max(load.connections as u64)
 }
 
 /// Sends a load under a number of its own, and waits for all of it.
