@@ -5,6 +5,7 @@
 //! first delivery takes is a figure of its own, and the drain's rate counts from there.
 
 use std::io;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::relay::{closed_loop, warm_up};
@@ -97,24 +98,29 @@ pub(super) fn drain(bench: &Bench, stand: &Stand, sent: &[&Sent]) -> io::Result<
     let running = stand.running()?;
     let cost = running.cost()?;
     let begun = Instant::now();
-    running.retry_all()?;
     let end = begun + bench.patience(10 * PATIENCE);
     let mut first = None;
     let mut last = (before, begun);
-    while last.0 < expected {
-        if Instant::now() > end {
-            let missing = expected - last.0;
-            return Err(io::Error::other(format!(
-                "{missing} of {queued} did not arrive in time"
-            )));
+    thread::scope(|scope| {
+        // Deliveries begin while a long queue is still being told.
+        let telling = scope.spawn(|| running.retry_all());
+        while last.0 < expected && Instant::now() < end {
+            thread::sleep(LOOK);
+            let now = arrived();
+            if now > last.0 {
+                last = (now, Instant::now());
+                first.get_or_insert(last);
+            }
+            bench.progress.set(now - before, queued);
         }
-        std::thread::sleep(LOOK);
-        let now = arrived();
-        if now > last.0 {
-            last = (now, Instant::now());
-            first.get_or_insert(last);
-        }
-        bench.progress.set(now - before, queued);
+        let told = telling.join();
+        told.unwrap_or_else(|_| Err(io::Error::other("the command to try again panicked")))
+    })?;
+    if last.0 < expected {
+        let missing = expected - last.0;
+        return Err(io::Error::other(format!(
+            "{missing} of {queued} did not arrive in time"
+        )));
     }
     let first = first.unwrap_or(last);
     let cost = running.cost()?.since(&cost);
