@@ -175,7 +175,9 @@ impl Measure {
             }
             note
         };
-        let systems = notes.into_iter().map(describe).collect();
+        let notes = notes.into_iter();
+        let relays = notes.filter(|(system, _)| *system != System::Direct);
+        let systems = relays.map(describe).collect();
         let mut results = bench.results;
         results.runs.push(Run {
             command: command_line(),
@@ -193,10 +195,10 @@ impl Measure {
 
     /// The systems that were asked for and are here, what they are, and why others are not measured.
     fn find(&self) -> (Vec<System>, Vec<(System, SystemNote)>, Vec<String>) {
-        let wanted: &[System] = if self.systems.is_empty() {
-            &System::ALL
-        } else {
-            &self.systems
+        let wanted = match self.systems.as_slice() {
+            [] if self.scenarios().contains(&Scenario::Relay) => &System::ALL[..],
+            [] => &[System::Onward],
+            named => named,
         };
         let (mut notes, mut skipped) = (Vec::new(), Vec::new());
         for system in System::ALL {
