@@ -20,7 +20,7 @@ use crate::{load, sink, stop};
 /// Measure mail relays: Onward, and the ones that people run now, in turn, on this machine.
 ///
 /// Without arguments: scenario `relay` with every system that is found, five repeats, some 25 minutes. Every system forwards each
-/// message with SRS and commits it to disk before its 250, on the same file system. Nothing leaves this machine: load, relays and
+/// message with SRS and commits it to disk before its 250, on the same file system; where one cannot, the results say so. Nothing leaves this machine: load, relays and
 /// destinations live on 127.0.0.0/8.
 #[derive(Parser)]
 #[command(
