@@ -132,9 +132,9 @@ impl LogWriter {
         );
     }
 
-    /// Gathered octets at which a chunk is written now: few when many bodies are open at once, so that stalled clients
-    /// together hold no more than a budget.
-    fn chunk_octets_now(&self) -> usize {
+    /// Gathered octets above which a chunk is written now: few when many bodies are open at once, so that slow clients, or large
+    /// bodies, together hold little more than a budget.
+    fn gathered_most(&self) -> usize {
         match self.shared.gathered.load(Ordering::Relaxed) {
             all if all > GATHERED_MAX => self.chunk_octets.min(CHUNK_OCTETS_SHORT),
             _ => self.chunk_octets,
@@ -156,12 +156,13 @@ impl BodyWriter for LogWriter {
         self.octets += chunk.len() as u64;
         self.gathered.extend_from_slice(&chunk);
         self.count_gathered();
-        let most = self.chunk_octets_now();
+        let most = self.gathered_most();
         if self.gathered.len() <= most {
             return Ok(());
         }
         while self.gathered.len() > most {
-            let full = self.gathered.split_to(most).freeze();
+            let octets = self.gathered.len().min(self.chunk_octets);
+            let full = self.gathered.split_to(octets).freeze();
             self.write_chunk(full).await?;
         }
         // What is left shares its memory with the chunks that were written: those are to go.
@@ -176,8 +177,8 @@ impl BodyWriter for LogWriter {
 }
 
 /// Octets of open bodies in memory, all together, above which they are written out early.
-const GATHERED_MAX: usize = 128 << 20;
-/// The chunk then; at this size a body of 96 MiB still fits the extents of one commit record.
+const GATHERED_MAX: usize = 32 << 20;
+/// The least chunk then; at this size a body of 96 MiB still fits the extents of one commit record.
 const CHUNK_OCTETS_SHORT: usize = 32 << 10;
 
 #[cfg(test)]
