@@ -97,7 +97,10 @@ pub(crate) enum Queue {
         /// The message id
         id: String,
     },
-    /// Try again now
+    /// Try again now, also where the destination is down
+    ///
+    /// A destination that is down is probed at once, with one connection, and not only after its pause. When that fails the
+    /// next pause is the longer one. What is held stays held.
     Retry(Which),
     /// Keep it, without trying, until released
     Hold(Which),

@@ -1,12 +1,13 @@
-//! The operator's wishes, as they come over the control socket, put to the queue and the relay.
+//! The operator's wishes, as they come over the control socket, put to the queue, to delivery and to the relay.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use control::{
     Count, Fault, LegRow, LegState, MessageDetails, Page, Part, QueueAction, QueueCounts, Reloaded,
     Selector, SrsAnswer, Status,
 };
-use envelope::{BodyKind, LegId, MessageId, Timestamp};
+use envelope::{BodyKind, Host, LegId, MessageId, Timestamp};
 use queue::{Action, BodyReader, Entry, Filter, Spool, State};
 
 use crate::log::{Event, Log, now};
@@ -20,7 +21,12 @@ pub(crate) struct Operator<S> {
     pub(crate) log: Log,
     pub(crate) listeners: Vec<String>,
     pub(crate) started: Timestamp,
+    /// Has delivery probe the sites of these hosts that are down, without waiting for their pause to end.
+    pub(crate) probe_now: ProbeNow,
 }
+
+/// See [`Operator::probe_now`].
+pub(crate) type ProbeNow = Box<dyn Fn(&HashSet<Host>) + Send + Sync>;
 
 /// A queued message on its way to the operator, or a part of it.
 pub(crate) struct Body<R> {
@@ -123,10 +129,14 @@ impl<S: Spool> control::Operator for Operator<S> {
 
     async fn queue_action(&self, action: QueueAction, selector: Selector) -> Result<Count, Fault> {
         let mut legs = 0;
+        let mut hosts = HashSet::new();
         let mut cursor = None;
         loop {
             let (entries, next) = select(&*self.spool, &selector, cursor, PAGE).await?;
             if !entries.is_empty() {
+                if action == QueueAction::Retry {
+                    hosts.extend(hosts_waited_for(&entries).cloned());
+                }
                 let filter = Filter {
                     legs: entries.iter().map(|entry| entry.id).collect(),
                     ..Filter::default()
@@ -145,6 +155,10 @@ impl<S: Spool> control::Operator for Operator<S> {
         }
         if action == QueueAction::Remove {
             self.log.write(Event::Removed { legs });
+        }
+        // All pages together: one probe a site, and only once its legs are due.
+        if action == QueueAction::Retry && legs > 0 {
+            (self.probe_now)(&hosts);
         }
         Ok(Count { legs })
     }
@@ -273,6 +287,13 @@ fn row(entry: &Entry) -> LegRow {
         attempts: entry.attempts,
         last: entry.last.clone(),
     }
+}
+
+fn hosts_waited_for(entries: &[Entry]) -> impl Iterator<Item = &Host> {
+    entries
+        .iter()
+        .filter(|entry| leg_state(entry.state) == LegState::Waiting)
+        .map(|entry| entry.leg.target.host())
 }
 
 fn leg_state(state: State) -> LegState {

@@ -13,7 +13,7 @@
 //!              ▼  │ settle
 //!           delivery ─► next hop
 //!
-//! operator ─► control socket ─► queue            operator.rs
+//! operator ─► control socket ─► queue, delivery  operator.rs
 //! ```
 
 use std::net::SocketAddr;
@@ -121,13 +121,6 @@ impl Relay {
             ids,
             log: log.clone(),
         };
-        let operator = Operator {
-            spool: Arc::clone(&spool),
-            reload: Arc::clone(&reload),
-            log: log.clone(),
-            listeners: addresses.iter().map(ToString::to_string).collect(),
-            started: now(),
-        };
         let delivery = delivery::Settings {
             listeners: addresses.clone(),
             ..delivery
@@ -137,6 +130,15 @@ impl Relay {
         let trouble = move |host: &envelope::Host| knows.upgrade()?.trouble(host);
         // It was made empty a few lines above.
         let _ = desk.trouble.set(Box::new(trouble));
+        let probes = Arc::clone(&dispatcher);
+        let operator = Operator {
+            spool: Arc::clone(&spool),
+            reload: Arc::clone(&reload),
+            log: log.clone(),
+            listeners: addresses.iter().map(ToString::to_string).collect(),
+            started: now(),
+            probe_now: Box::new(move |hosts| probes.probe_now(hosts)),
+        };
         Ok(Self {
             addresses,
             reload,

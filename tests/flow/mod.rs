@@ -28,6 +28,7 @@ mod proxy;
 mod queue_change;
 mod queue_look;
 mod queue_restart;
+mod queue_retry;
 mod refused;
 mod reload;
 mod routes;

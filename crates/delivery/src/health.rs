@@ -151,6 +151,14 @@ impl Health {
         Some((down.probe_at, &down.reason))
     }
 
+    /// Makes the probe of a resting site due. Tells when it would have been; `None` when the site does not rest.
+    ///
+    /// The failures so far still count: a probe that fails is followed by a longer pause, as any.
+    pub(crate) fn probe_now(&mut self, now: Instant) -> Option<Instant> {
+        let resting = self.down.as_mut().filter(|down| now < down.probe_at)?;
+        Some(std::mem::replace(&mut resting.probe_at, now))
+    }
+
     /// Connections being made.
     pub(crate) fn attempts(&self) -> usize {
         self.connecting

@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -366,6 +367,34 @@ async fn a_site_that_comes_back_gets_all_that_waited() {
     assert_eq!(relay.dispatcher.trouble(&"to.test".parse().unwrap()), None);
     relay.stop().await;
     assert_eq!(server.heard().messages.len(), 199);
+}
+
+#[tokio::test]
+async fn a_site_that_rests_is_probed_when_somebody_wants_it() {
+    let free = Server::start(Script::default()).await;
+    let dead: SocketAddr = format!("127.0.0.2:{}", free.address.port())
+        .parse()
+        .unwrap();
+    let mut settings = settings(dead.port());
+    settings.probe_first = Duration::from_hours(1);
+    let relay = Relay::start(settings, resolver(&[dead]));
+    for _ in 0..20 {
+        relay.work.add(&Mail::default());
+    }
+    relay.work.outcomes(1).await;
+    let hosts = HashSet::from(["to.test".parse().unwrap()]);
+    relay.dispatcher.probe_now(&hosts);
+    relay.work.outcomes(2).await;
+    assert_eq!(
+        relay.work.events(2).await.len(),
+        2,
+        "one probe, and no more"
+    );
+    let server = Server::start_at(dead, Script::default()).await;
+    relay.dispatcher.probe_now(&hosts);
+    relay.work.outcomes(20).await;
+    relay.stop().await;
+    assert_eq!(server.heard().messages.len(), 18);
 }
 
 #[tokio::test]

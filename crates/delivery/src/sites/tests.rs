@@ -158,6 +158,14 @@ impl World {
         assert!(self.sites.held <= self.sites.settings.legs_max);
     }
 
+    /// Wants these hosts probed. Tells whether that changes anything.
+    fn probe_now(&mut self, hosts: &[&str]) -> bool {
+        let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
+        let any = self.sites.probe_now(&hosts, self.now);
+        self.check();
+        any
+    }
+
     fn lookup(&mut self) {
         if self.lookups.is_empty() {
             return;
@@ -304,6 +312,10 @@ fn every_leg_comes_back_exactly_once_whatever_happens() {
             world.mail(host, legs);
             given += legs as usize;
             world.steps(20);
+            // An impatient operator, with every other seed.
+            if seed % 8 >= 4 {
+                world.probe_now(&hosts);
+            }
         }
         // Better times: all of it goes out in the end.
         world.failing = 0;
@@ -424,4 +436,57 @@ fn a_late_lane_does_not_open_a_site_that_went_down() {
     world.perform(todo);
     let host: Host = "a1.test".parse().unwrap();
     assert!(world.sites.exclude.contains(&host));
+}
+
+/// Failures so far of each failed connection.
+fn failures(events: &[SiteEvent]) -> Vec<u32> {
+    let failures = |event: &SiteEvent| match event {
+        SiteEvent::Down { .. } => Some(1),
+        SiteEvent::StillDown { failures, .. } => Some(*failures),
+        SiteEvent::Up { .. } => None,
+    };
+    events.iter().filter_map(failures).collect()
+}
+
+#[test]
+fn a_wanted_probe_is_one_connection_at_once() {
+    let mut world = World::new(1);
+    world.failing = 1;
+    // Two sites, one of them with two hosts.
+    let hosts = ["a1.test", "a2.test", "b1.test"];
+    for host in hosts {
+        world.mail(host, 6);
+    }
+    world.claim();
+    (0..3).for_each(|_| world.lookup());
+    assert!(!world.probe_now(&["a1.test"]), "it is up");
+    (0..2).for_each(|_| world.lane());
+    assert_eq!((world.connects, world.lanes.len()), (2, 0), "both down");
+    world.claim();
+    assert_eq!(world.lanes.len(), 0, "both rest");
+
+    assert!(world.probe_now(&["a1.test", "a2.test", "unknown.test"]));
+    assert!(!world.probe_now(&["a2.test"]), "it is due already");
+    world.claim();
+    assert!(!world.probe_now(&["a1.test"]), "it is under way");
+    world.claim();
+    assert_eq!(world.lanes.len(), 1, "and none for the other site");
+    world.lane();
+    assert_eq!(failures(&world.events), [1, 1, 2]);
+    let Some(SiteEvent::StillDown { probe_in, .. }) = world.events.last() else {
+        panic!("the probe failed")
+    };
+    let (shortest, longest) = (Duration::from_secs(54), Duration::from_secs(66));
+    assert!(
+        (shortest..=longest).contains(probe_in),
+        "{probe_in:?}: twice the first pause, as after any probe"
+    );
+    world.claim();
+    assert_eq!(world.lanes.len(), 0, "it rests again");
+
+    world.failing = 0;
+    assert!(world.probe_now(&["a2.test"]));
+    world.claim();
+    world.lane();
+    assert!(matches!(world.events.last(), Some(SiteEvent::Up { .. })));
 }

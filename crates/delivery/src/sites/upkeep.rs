@@ -1,5 +1,6 @@
 //! What time brings to [`Sites`]: probes that are due, what can be forgotten, the end.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use envelope::{Diagnosis, Host};
@@ -23,6 +24,24 @@ impl Sites {
             self.stir(id, now, &mut todo);
         }
         todo
+    }
+
+    /// Makes the next probe of the down sites of these hosts due. Sites that are up are left alone, and so are those of
+    /// which the probe is due or under way. Tells whether any became due, so that [`Sites::tick`] is.
+    pub(crate) fn probe_now(&mut self, hosts: &HashSet<Host>, now: Instant) -> bool {
+        let mut any = false;
+        for host in hosts {
+            let Some(Routing::Known { site: id, .. }) = self.hosts.get(host) else {
+                continue;
+            };
+            let health = self.sites.get_mut(id).map(|site| &mut site.health);
+            if let Some(probe_at) = health.and_then(|health| health.probe_now(now)) {
+                self.probes.remove(&(probe_at, *id));
+                self.probes.insert((now, *id));
+                any = true;
+            }
+        }
+        any
     }
 
     /// Forgets what nobody has asked for in a while.
