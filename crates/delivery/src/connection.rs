@@ -297,13 +297,23 @@ impl Connection {
     /// Gives the session the next piece of the body; writes when enough has gathered.
     async fn send_piece(&mut self, body: &mut impl Body) {
         match body.chunk().await {
-            Ok(Some(chunk)) => self.session.send_body(Instant::now(), &chunk),
+            Ok(Some(chunk)) => {
+                // A large piece is not copied whole.
+                for part in chunk.chunks(WRITE_AT) {
+                    self.session.send_body(Instant::now(), part);
+                    self.flush_if_full().await;
+                }
+            }
             Ok(None) => self.session.finish_body(Instant::now()),
             Err(error) => {
                 tracing::error!(%error, "cannot read a message's body; its connection is given up");
                 self.session.abort_body(Instant::now());
             }
         }
+        self.flush_if_full().await;
+    }
+
+    async fn flush_if_full(&mut self) {
         if self.session.output().len() >= WRITE_AT {
             self.flush().await;
         }

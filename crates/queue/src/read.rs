@@ -151,5 +151,6 @@ pub(crate) fn read_extent(file: &dyn StoreFile, extent: &Extent) -> io::Result<B
     Ok(bytes.into())
 }
 
-/// Octets that a task may read and check by itself: some 10 µs. To hand them to a thread that may wait costs as much.
-pub(crate) const READ_IN_PLACE_MAX: u32 = 128 << 10;
+/// Octets that a task may read and check by itself: some 50 µs, and a whole chunk of a large body. To hand them to a thread that
+/// may wait costs as much, and memory that each of hundreds of threads keeps.
+pub(crate) const READ_IN_PLACE_MAX: u32 = 256 << 10;

@@ -25,8 +25,8 @@ pub struct LogWriter {
     octets: u64,
     /// Once a chunk is in the log: keeps the compactor away from it.
     draft: Option<Draft>,
-    /// Gathered octets at which a chunk is written.
-    chunk_octets: usize,
+    /// Above this the body no longer goes into its commit record, but into chunks.
+    inline_max: usize,
     /// Our share of [`Shared::gathered`].
     counted: usize,
     /// Whether it may use the last space too.
@@ -51,7 +51,7 @@ impl WriterParts {
 }
 
 impl LogWriter {
-    pub(crate) fn new(shared: Arc<Shared>, id: MessageId, chunk_octets: usize) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, id: MessageId, inline_max: usize) -> Self {
         Self {
             shared,
             id,
@@ -59,7 +59,7 @@ impl LogWriter {
             extents: Vec::new(),
             octets: 0,
             draft: None,
-            chunk_octets,
+            inline_max,
             counted: 0,
             reserved: false,
         }
@@ -132,12 +132,20 @@ impl LogWriter {
         );
     }
 
-    /// Gathered octets above which a chunk is written now: few when many bodies are open at once, so that slow clients, or large
+    /// The most that one chunk takes; a segment has room for it.
+    fn chunk_octets(&self) -> usize {
+        self.inline_max.min(CHUNK_OCTETS)
+    }
+
+    /// Gathered octets above which they are written now: few when many bodies are open at once, so that slow clients, or large
     /// bodies, together hold little more than a budget.
     fn gathered_most(&self) -> usize {
-        match self.shared.gathered.load(Ordering::Relaxed) {
-            all if all > GATHERED_MAX => self.chunk_octets.min(CHUNK_OCTETS_SHORT),
-            _ => self.chunk_octets,
+        if self.shared.gathered.load(Ordering::Relaxed) > GATHERED_MAX {
+            return self.inline_max.min(CHUNK_OCTETS_SHORT);
+        }
+        match self.extents.is_empty() {
+            true => self.inline_max,
+            false => self.chunk_octets(),
         }
     }
 }
@@ -161,7 +169,7 @@ impl BodyWriter for LogWriter {
             return Ok(());
         }
         while self.gathered.len() > most {
-            let octets = self.gathered.len().min(self.chunk_octets);
+            let octets = self.gathered.len().min(self.chunk_octets());
             let full = self.gathered.split_to(octets).freeze();
             self.write_chunk(full).await?;
         }
@@ -176,6 +184,9 @@ impl BodyWriter for LogWriter {
     }
 }
 
+/// A chunk, but for the last: small enough that hundreds in memory at once are no matter, large enough that their records and
+/// syncs are none either.
+const CHUNK_OCTETS: usize = 256 << 10;
 /// Octets of open bodies in memory, all together, above which they are written out early.
 const GATHERED_MAX: usize = 32 << 20;
 /// The least chunk then; at this size a body of 96 MiB still fits the extents of one commit record.
