@@ -1,6 +1,6 @@
 //! Scenario 1: forward with SRS to one site, closed loop.
 //!
-//! A measurement: start on a clean folder; warm up with rounds that grow until one lasts a quarter of a load, which also tells how many
+//! A measurement: start on a clean folder; warm up with rounds that grow until one lasts as long as a load, which also tells how many
 //! messages make a load of the wanted length; send these; wait for the last delivery. Every repeat of a system at a point sends the same number.
 
 use std::collections::BTreeMap;
@@ -101,13 +101,17 @@ pub(super) fn run_load(bench: &Bench, stand: &Stand, load: &Load) -> io::Result<
     stand.measure(&load, || bench.patience(PATIENCE), &bench.progress)
 }
 
-/// Sends rounds that grow until one lasts a quarter of a measured load; the rate of the last, in messages delivered per second.
+/// Sends rounds that grow until one lasts as long as a measured load, since a relay on an empty spool first makes its files; the rate
+/// of the last, in messages delivered per second.
 ///
 /// # Errors
 /// When the system takes nothing.
 pub(super) fn warm_up(bench: &Bench, stand: &Stand, load: &Load) -> io::Result<f64> {
     let end = Instant::now() + WARM_UP_MAX;
-    let wanted = bench.settings.length / WARM_UP_PART;
+    let wanted = match bench.settings.is_quick {
+        true => bench.settings.length / QUICK_PART,
+        false => bench.settings.length,
+    };
     let mut load = load.clone();
     load.pace = Pace::Closed;
     load.messages = 20.max(load.connections as u64);
@@ -193,7 +197,7 @@ fn goals(bench: &mut Bench) {
     goals.into_iter().for_each(|goal| bench.goal(goal));
 }
 
-/// The last round of the warm-up lasts this part of a measured load.
-const WARM_UP_PART: u32 = 4;
+/// With `--quick` the last round of the warm-up lasts only this part of a measured load.
+const QUICK_PART: u32 = 4;
 /// A system that is so slow that no round is long enough is warm after this.
 const WARM_UP_MAX: Duration = Duration::from_secs(10);
