@@ -14,6 +14,7 @@ mod dsn_options;
 mod eight_bit;
 mod expire;
 mod fan_out;
+mod fault_points;
 mod forward;
 mod index_lost;
 mod ipv6;

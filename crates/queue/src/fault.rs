@@ -3,10 +3,10 @@
 //!
 //! Armed by the environment: `ONWARD_FAULT=commit.before_sync` or `ONWARD_FAULT=commit.before_sync:7` (the seventh time).
 //! With a `!` before the name the thread panics there instead, as a bug in it would.
-//! Without the feature `faults` there is no code here at all.
+//! Without the feature `faults`, and in release builds, there is no code here at all.
 
 /// Dies here if this point is armed and it is its time.
-#[cfg(feature = "faults")]
+#[cfg(all(feature = "faults", debug_assertions))]
 pub(crate) fn point(name: &str) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,6 +31,6 @@ pub(crate) fn point(name: &str) {
 }
 
 /// Nothing, in a program that is not tested so.
-#[cfg(not(feature = "faults"))]
+#[cfg(not(all(feature = "faults", debug_assertions)))]
 #[inline(always)]
 pub(crate) fn point(_: &str) {}

@@ -4,8 +4,9 @@
 //! spool, and writes into a book what it begins and what was answered; at the point it aborts, and nothing of it runs any more.
 //! The parent opens the spool and holds it against the book: once by replaying, once with the index removed.
 //!
-//! This is the queue alone, in place of the daemon: the daemon adds the dialogue, which a crash ends whatever it was.
+//! This is the queue alone; `tests/flow/fault_points.rs` has the daemon die, under mail. Release builds have no such points.
 //! (What a power cut does beyond a kill is `power_cut`.)
+#![cfg(debug_assertions)]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;

@@ -331,6 +331,17 @@ impl Relay {
         self.setup
     }
 
+    /// Its end at a fault point (feature `faults` of `queue`), as sudden as a SIGKILL.
+    ///
+    /// # Panics
+    /// When it does not end in time, or in another way.
+    pub async fn died(mut self) -> Setup {
+        let status = self.ended().await;
+        let status = status.unwrap_or_else(|_| panic!("the relay did not die:\n{}", self.log));
+        assert_eq!(status.code(), None, "ended by itself:\n{}", self.log);
+        self.setup
+    }
+
     /// Runs `onward ARGUMENTS` against it, and wants success; its standard output.
     ///
     /// # Panics
