@@ -81,12 +81,12 @@ pub(super) fn invite(scene: &Scene, print: Printer) {
     let from = "--from you@sender.example";
     print.line(format_args!(
         "\nThe relay runs on; Ctrl-C ends it. In another terminal, try (Debian: apt install swaks):\n\
-         \n  swaks --server {server} {from} --to alice@example.org      forwarded\
-         \n  swaks --server {server} {from} --to team@example.org       two targets, one body\
-         \n  swaks --server {server} {from} --to full@example.org       552 over there: you get a bounce\
-         \n  swaks --server {server} {from} --to busy@example.org       451 over there: tried again in 10 s\
-         \n  swaks --server {server} {from} --to old@example.org        refused, as the forwards file says\
-         \n  swaks --server {server} {from} --to x@elsewhere.example    refused: no open relay\
+         \n  swaks --server {server} {from} --to alice@example.org    # forwarded\
+         \n  swaks --server {server} {from} --to team@example.org     # two targets, one body\
+         \n  swaks --server {server} {from} --to full@example.org     # 552 over there: you get a bounce\
+         \n  swaks --server {server} {from} --to busy@example.org     # 451 over there: tried again in 10 s\
+         \n  swaks --server {server} {from} --to old@example.org      # refused, as the forwards file says\
+         \n  swaks --server {server} {from} --to x@elsewhere.example  # refused: no open relay\
          \n\nEach message that passes:"
     ));
 }
