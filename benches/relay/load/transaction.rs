@@ -69,13 +69,8 @@ impl Client {
         for at in 0..message.recipients.len() {
             self.write_rcpt(message, at);
         }
-        if self.offers.chunking {
-            unanswered.set(count(message.recipients.len()));
-            self.write_chunk(composer, message).await?;
-        } else {
-            self.out.extend_from_slice(b"DATA\r\n");
-            self.flush().await?;
-        }
+        self.begin_message(composer, message, message.recipients.len(), unanswered)
+            .await?;
         let mail = self.reply().await?;
         self.note(mail, outcome);
         for recipient in &message.recipients {
@@ -112,16 +107,27 @@ impl Client {
         if self.taken.is_empty() {
             return self.reset().await;
         }
-        if self.offers.chunking {
-            unanswered.set(count(self.taken.len()));
-            self.write_chunk(composer, message).await?;
-        } else {
-            self.out.extend_from_slice(b"DATA\r\n");
-            self.flush().await?;
-        }
+        self.begin_message(composer, message, self.taken.len(), unanswered)
+            .await?;
         let code = self.reply().await?;
         self.finish(composer, message, unanswered, code, outcome)
             .await
+    }
+
+    /// DATA, or the whole message as one chunk, for so many recipients.
+    async fn begin_message(
+        &mut self,
+        composer: &Composer,
+        message: &Message,
+        recipients: usize,
+        unanswered: &Cell<u16>,
+    ) -> io::Result<()> {
+        if self.offers.chunking {
+            unanswered.set(count(recipients));
+            return self.write_chunk(composer, message).await;
+        }
+        self.out.extend_from_slice(b"DATA\r\n");
+        self.flush().await
     }
 
     /// `code` answered DATA or BDAT: the message follows the one and is behind the other.

@@ -195,6 +195,7 @@ const CHUNK_OCTETS_SHORT: usize = 32 << 10;
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::path::Path;
     use std::pin::pin;
     use std::sync::atomic::Ordering;
     use std::task::Poll;
@@ -204,16 +205,20 @@ mod tests {
     use super::GATHERED_MAX;
     use crate::{BodyWriter, IdSource, LogSpool, Settings, Spool};
 
+    fn spool(dir: &Path) -> (LogSpool, Timestamp) {
+        let now = Timestamp::from_unix_millis(1);
+        let settings = Settings {
+            min_free_bytes: 0,
+            ..Settings::new(dir)
+        };
+        (LogSpool::open(settings, now).unwrap(), now)
+    }
+
     /// Each alone is within bounds; it is their number that must not matter.
     #[tokio::test]
     async fn many_open_bodies_hold_a_bounded_memory_together() {
         let dir = tempfile::tempdir().unwrap();
-        let now = Timestamp::from_unix_millis(1);
-        let settings = Settings {
-            min_free_bytes: 0,
-            ..Settings::new(dir.path())
-        };
-        let spool = LogSpool::open(settings, now).unwrap();
+        let (spool, now) = spool(dir.path());
         let ids = IdSource::from_random(1);
         let (each, count) = (1 << 20, 160);
         let mut open = Vec::new();
@@ -292,12 +297,7 @@ mod tests {
     #[tokio::test]
     async fn a_commit_that_nobody_waits_for_keeps_its_chunks() {
         let dir = tempfile::tempdir().unwrap();
-        let now = Timestamp::from_unix_millis(1);
-        let settings = Settings {
-            min_free_bytes: 0,
-            ..Settings::new(dir.path())
-        };
-        let spool = LogSpool::open(settings, now).unwrap();
+        let (spool, now) = spool(dir.path());
         let ids = IdSource::from_random(1);
         for polls in 1..6 {
             check_dropped(&spool, ids.next(now), polls).await;
