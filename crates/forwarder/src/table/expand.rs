@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use envelope::{Domain, Mailbox, Reply};
 
 use super::Table;
-use super::line::{Action, Line, fold};
+use super::line::{Action, Goal, Line, fold};
 use super::options::Options;
 use crate::replies;
 
@@ -107,9 +107,7 @@ impl Table {
     }
 
     fn follow(&self, recipient: &Mailbox, domain: &Domain, line: &Line) -> Resolution {
-        let mut walk = Walk::new(self);
-        walk.visited.insert(visited_key(recipient, domain));
-        walk.follow(recipient, domain, line);
+        let walk = self.walk(recipient, domain, line);
         if !walk.found.targets.is_empty() {
             return Resolution::Targets(walk.found);
         }
@@ -119,6 +117,13 @@ impl Table {
             // Every line has a target, discards or refuses.
             None => Resolution::Unknown,
         }
+    }
+
+    fn walk(&self, recipient: &Mailbox, domain: &Domain, line: &Line) -> Walk<'_> {
+        let mut walk = Walk::new(self);
+        walk.visited.insert(visited_key(recipient, domain));
+        walk.follow(recipient, domain, line);
+        walk
     }
 
     /// What is wrong with the targets of one line themselves; what is wrong further on shows at its own line.
@@ -135,7 +140,27 @@ impl Table {
             let address = target.clone();
             Some(Broken { address, fault })
         };
-        targets.iter().filter_map(broken).collect()
+        let addresses = targets.iter().filter_map(|target| match target {
+            Goal::Address(address) => Some(address),
+            Goal::SameLocalPart(_) => None,
+        });
+        let broken: Vec<Broken> = addresses.filter_map(broken).collect();
+        if broken.is_empty() {
+            self.leads_back(line).into_iter().collect()
+        } else {
+            broken
+        }
+    }
+}
+
+impl Table {
+    /// Whether a line leads back to itself. Its other targets, if it has any, get the mail all the same.
+    fn leads_back(&self, line: &Line) -> Option<Broken> {
+        let own = line.key.an_address()?;
+        let broken = self.walk(&own, &line.key.domain, line).found.broken;
+        broken
+            .into_iter()
+            .find(|broken| broken.fault == Fault::Loop && broken.address == own)
     }
 }
 
@@ -174,7 +199,10 @@ impl<'a> Walk<'a> {
                 let options = line.options.clone().or(&domain_options);
                 self.path.push(address.clone());
                 for target in targets {
-                    self.step(target, &options);
+                    match target.of(address) {
+                        Some(target) => self.step(&target, &options),
+                        None => self.broken(address, Fault::Unknown),
+                    }
                 }
                 self.path.pop();
             }

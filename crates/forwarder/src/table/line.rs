@@ -4,7 +4,8 @@
 //! line    = key blanks action *( blanks option ) [ blanks "#" comment ]
 //! key     = address / "@" domain / pattern / domain      ; a pattern has one unquoted "*" in its local part
 //! action  = targets / ":discard:" / ":reject:" [ code [ status ] text ] / ":domain:"
-//! targets = address *( "," [ blanks ] address )
+//! targets = target *( "," [ blanks ] target )
+//! target  = address / "@" domain                             ; the recipient's own local part in that domain
 //! ```
 //!
 //! The text of `:reject:` goes to the end of the line. Local parts are folded to lower case.
@@ -42,11 +43,33 @@ pub(super) enum Form {
 /// What happens to its mail.
 #[derive(Debug)]
 pub(super) enum Action {
-    Targets(Vec<Mailbox>),
+    Targets(Vec<Goal>),
     Discard,
     Reject(Reply),
     /// Nothing: it is a domain's line.
     Domain,
+}
+
+/// One target as typed.
+#[derive(Debug)]
+pub(super) enum Goal {
+    /// A mailbox.
+    Address(Mailbox),
+    /// `@domain`: the local part of whoever is looked up, kept as it is, in another domain.
+    SameLocalPart(Domain),
+}
+
+impl Goal {
+    /// The mailbox for this recipient; `None` where both together make too long an address.
+    pub(super) fn of(&self, recipient: &Mailbox) -> Option<Mailbox> {
+        match self {
+            Self::Address(mailbox) => Some(mailbox.clone()),
+            Self::SameLocalPart(domain) => {
+                let local = recipient.local_part().clone();
+                Mailbox::new(local, Host::Domain(domain.clone())).ok()
+            }
+        }
+    }
 }
 
 /// What is wrong, where in the line (in octets, from 0), and what to do.
@@ -141,6 +164,17 @@ impl Key {
             _ => Form::Local(fold(parse_address(word, at)?.local_part())),
         };
         Ok(Self { form, domain })
+    }
+
+    /// An address that the line is about; for a pattern or a catch-all one that hardly has a line of its own.
+    pub(super) fn an_address(&self) -> Option<Mailbox> {
+        let local = match &self.form {
+            Form::Local(local) => local.clone(),
+            Form::Pattern { prefix, suffix } => format!("{prefix}{ANY_LOCAL_PART}{suffix}"),
+            Form::Domain => return None,
+        };
+        let local = LocalPart::from_unquoted(&local).ok()?;
+        Mailbox::new(local, Host::Domain(self.domain.clone())).ok()
     }
 
     /// A domain without `@` takes `:domain:` and nothing else, and nothing else takes that.
@@ -242,7 +276,7 @@ fn parse_reject(words: &mut Words<'_>) -> Result<Reply, Mistake> {
     Ok(Reply::new(code, status, text))
 }
 
-fn parse_targets(words: &mut Words<'_>) -> Result<Vec<Mailbox>, Mistake> {
+fn parse_targets(words: &mut Words<'_>) -> Result<Vec<Goal>, Mistake> {
     let mut targets = Vec::with_capacity(1);
     loop {
         let (at, word) = words.next_target();
@@ -257,7 +291,10 @@ fn parse_targets(words: &mut Words<'_>) -> Result<Vec<Mailbox>, Mistake> {
         if targets.len() == TARGETS_MAX {
             return Err(Mistake::new(at, format!("over {TARGETS_MAX} targets")));
         }
-        targets.push(parse_address(word, at)?);
+        targets.push(match word.strip_prefix('@') {
+            Some(domain) => Goal::SameLocalPart(parse_domain(domain, at + 1)?),
+            None => Goal::Address(parse_address(word, at)?),
+        });
         if !words.next_comma() {
             return Ok(targets);
         }
@@ -367,6 +404,7 @@ const BLANKS: [char; 2] = [' ', '\t'];
 const LINE_OCTETS_MAX: usize = 64 * 1024;
 /// Targets of one line. One message to such a line is that many legs.
 const TARGETS_MAX: usize = 1000;
+const ANY_LOCAL_PART: &str = "any-local-part";
 const REJECT_TEXT: &str = "this address takes no mail";
 const REJECT_STATUS: EnhancedStatus = EnhancedStatus::permanent(1, 1);
 const KEY_HINT: &str = "a line begins with an address, `@domain`, or `domain :domain:`";

@@ -5,8 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 use envelope::Domain;
 
 use super::error::{TableError, TableErrors};
+use super::expand::Fault;
 use super::index::Index;
-use super::line::{Action, Form, Key, Line, Mistake};
+use super::line::{Action, Form, Goal, Key, Line, Mistake};
 use super::{DomainEntry, NO_LINE, Stats, Table};
 
 /// See [`Table::parse`].
@@ -161,14 +162,19 @@ impl Table {
             let Action::Targets(targets) = &line.action else {
                 continue;
             };
-            let hosted = targets
-                .iter()
-                .any(|target| target.domain().is_some_and(|domain| self.hosts(domain)));
+            let hosted = targets.iter().any(|target| match target {
+                Goal::Address(address) => address.domain().is_some_and(|name| self.hosts(name)),
+                Goal::SameLocalPart(domain) => self.hosts(domain),
+            });
             if !hosted {
                 continue;
             }
             for broken in self.broken_targets(&line) {
-                let text = format!("target {}: {}", broken.address, broken.fault.reply().text);
+                let text = match broken.fault {
+                    Fault::Loop => LOOP_TEXT.to_owned(),
+                    fault => fault.reply().text.to_string(),
+                };
+                let text = format!("target {}: {text}", broken.address);
                 let column = key_column(&self.text, at);
                 found.push(|| {
                     locate(
@@ -240,5 +246,7 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     (line, column + 1)
 }
 
+const LOOP_TEXT: &str =
+    "leads back here; nobody gets the mail through it, only through other targets if there are any";
 /// Patterns that begin alike are told apart one by one, at each look-up and when the next is loaded.
 const ALIKE_MAX: usize = 100;

@@ -7,10 +7,11 @@
 //! sales@example.org    bob@a.example, carol@b.example   several targets
 //! paul-*@example.org   paul@d.example                   a pattern: `*` is any text, even none
 //! @example.org         catchall@c.example               catch-all
+//! @old.example         @new.example                     every local part kept
 //! shop@example.org     x@e.example                      srs=off
 //! junk@example.org     :discard:
 //! old@example.org      :reject: 550 5.1.6 moved, write to new@example.org
-//! example.net          :domain:                         srs_domain=srs.example.net answer=destination spf=reject
+//! example.net          :domain:                         srs_domain=srs.example.net
 //! ```
 //!
 //! An address is looked up in this order; the first line found decides:
@@ -44,8 +45,8 @@ use line::{Form, Key, Line};
 
 pub use error::{TableError, TableErrors};
 pub use expand::{Broken, CHAIN_MAX, Expansion, Fault, Resolution, TARGETS_MAX, Target};
+pub use options::Options;
 pub(crate) use options::SRS_DOMAIN_OCTETS_MAX;
-pub use options::{Answer, Options, Spf};
 
 /// A loaded forwards file.
 #[derive(Debug)]

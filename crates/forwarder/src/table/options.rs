@@ -1,4 +1,7 @@
-//! The options at the end of a line: `srs=`, `srs_domain=`, `answer=`, `spf=`.
+//! The options at the end of a line: `srs=` and `srs_domain=`.
+//!
+//! Of `answer=` and `spf=` only the values are taken that say what is done anyway: an option that is not built is
+//! refused, never ignored.
 
 use envelope::{Domain, Mailbox};
 
@@ -11,28 +14,6 @@ pub struct Options {
     pub srs: Option<bool>,
     /// `srs_domain=`: the domain that the rewritten reverse path is in.
     pub srs_domain: Option<Domain>,
-    /// `answer=queue|destination`: who answers the end of data.
-    pub answer: Option<Answer>,
-    /// `spf=off|reject`: what becomes of mail that fails SPF.
-    pub spf: Option<Spf>,
-}
-
-/// `answer=`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// We do, when the message is on disk.
-    Queue,
-    /// The destination does, while the client waits.
-    Destination,
-}
-
-/// `spf=`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spf {
-    /// Nothing is done about it.
-    Off,
-    /// It is refused.
-    Reject,
 }
 
 impl Options {
@@ -42,8 +23,6 @@ impl Options {
         Self {
             srs: self.srs.or(other.srs),
             srs_domain: self.srs_domain.or_else(|| other.srs_domain.clone()),
-            answer: self.answer.or(other.answer),
-            spf: self.spf.or(other.spf),
         }
     }
 
@@ -60,11 +39,11 @@ impl Options {
         let value_at = at + name.len() + 1;
         let fresh = match name {
             "srs" => put(&mut self.srs, choose(value, value_at, &SRS)?),
-            "answer" => put(&mut self.answer, choose(value, value_at, &ANSWER)?),
-            "spf" => put(&mut self.spf, choose(value, value_at, &SPF)?),
+            "answer" => only("queue", name, value, value_at)?,
+            "spf" => only("off", name, value, value_at)?,
             "srs_domain" => put(&mut self.srs_domain, srs_domain(value, value_at)?),
             _ => {
-                let hint = "options are `srs`, `srs_domain`, `answer` and `spf`";
+                let hint = "options are `srs` and `srs_domain`";
                 return Err(Mistake::new(at, format!("unknown option `{name}`")).hint(hint));
             }
         };
@@ -79,6 +58,17 @@ impl Options {
 /// Whether there was nothing before.
 fn put<T>(place: &mut Option<T>, value: T) -> bool {
     place.replace(value).is_none()
+}
+
+/// For an option of which one value is built, the one that holds without it.
+fn only(built: &str, name: &str, value: &str, at: usize) -> Result<bool, Mistake> {
+    if value == built {
+        return Ok(true);
+    }
+    let text = format!("`{name}={value}` is not built yet");
+    Err(Mistake::new(at, text).hint(format!(
+        "leave it out; `{name}={built}` is what holds for every line"
+    )))
 }
 
 fn choose<T: Copy>(value: &str, at: usize, choices: &[(&str, T); 2]) -> Result<T, Mistake> {
@@ -105,8 +95,3 @@ fn srs_domain(value: &str, at: usize) -> Result<Domain, Mistake> {
 pub(crate) const SRS_DOMAIN_OCTETS_MAX: usize =
     Mailbox::OCTETS_MAX - envelope::LocalPart::OCTETS_MAX - 1;
 const SRS: [(&str, bool); 2] = [("on", true), ("off", false)];
-const ANSWER: [(&str, Answer); 2] = [
-    ("queue", Answer::Queue),
-    ("destination", Answer::Destination),
-];
-const SPF: [(&str, Spf); 2] = [("off", Spf::Off), ("reject", Spf::Reject)];

@@ -53,7 +53,7 @@ paul-*@example.org   paul@d.example                  # disposable addresses
 shop@example.org\tx@e.example                     srs=off
 junk@example.org     :discard:
 old@example.org      :reject: 550 5.1.6 moved, write to new@example.org
-example.net          :domain:                         srs_domain=srs.example.net answer=destination spf=reject
+example.net          :domain:                         srs_domain=srs.example.net
 ";
 
 #[test]
@@ -105,9 +105,9 @@ fn the_documented_example() {
 #[test]
 fn options_of_line_and_domain() {
     let table = table(
-        "example.net :domain: srs_domain=srs.example.net answer=destination spf=reject srs=off\n\
+        "example.net :domain: srs_domain=srs.example.net srs=off\n\
          a@example.net x@y.example\n\
-         b@example.net x@y.example srs=on answer=queue\n\
+         b@example.net x@y.example srs=on answer=queue spf=off\n\
          c@example.net d@example.org\n\
          d@example.org x@y.example\n",
     );
@@ -118,8 +118,6 @@ fn options_of_line_and_domain() {
     let whole = Options {
         srs: Some(false),
         srs_domain: Some(domain("srs.example.net")),
-        answer: Some(Answer::Destination),
-        spf: Some(Spf::Reject),
     };
     assert_eq!(
         table.domain_options(&domain("example.net")),
@@ -133,7 +131,6 @@ fn options_of_line_and_domain() {
     assert_eq!(options("a@example.net"), whole);
     let own = Options {
         srs: Some(true),
-        answer: Some(Answer::Queue),
         ..whole
     };
     assert_eq!(options("b@example.net"), own);
@@ -245,7 +242,7 @@ fn chains() {
     assert_eq!(via, ["a@one.example", "b@two.example", "c@one.example"]);
     let dead = table.dead_ends();
     let lines: Vec<usize> = dead.errors.iter().map(|error| error.line).collect();
-    assert_eq!(lines, [2, 4, 5, 6, 7, 8, 10], "{dead}");
+    assert_eq!(lines, [1, 2, 3, 4, 5, 6, 7, 8, 10], "{dead}");
 }
 
 #[test]
@@ -256,6 +253,51 @@ fn a_catch_all_that_leads_to_itself() {
         "x@one.example",
         "550 5.4.6 forwarding of this address leads back to itself",
     );
+}
+
+#[test]
+fn a_domain_in_another_keeps_the_local_part() {
+    let table = table(
+        "@old.example @new.example srs=off\n\
+         boss@old.example boss@x.example\n\
+         @hosted.example @box.example\n\
+         ann@box.example ann@x.example\n\
+         copies-*@old.example @a.example, @b.example, c@c.example\n\
+         @ring1.example @ring2.example\n\
+         @ring2.example @ring1.example\n\
+         @self.example @self.example, copy@x.example\n",
+    );
+    check(&table, "Ann+Tag@OLD.example", "Ann+Tag@new.example");
+    check(&table, "\"a b\"@old.example", "\"a b\"@new.example");
+    check(&table, "boss@old.example", "boss@x.example");
+    check(&table, "ann@hosted.example", "ann@x.example");
+    check(
+        &table,
+        "ben@hosted.example",
+        "550 5.1.1 forwarded to an address that does not exist",
+    );
+    check(
+        &table,
+        "copies-1@old.example",
+        "copies-1@a.example, copies-1@b.example, c@c.example",
+    );
+    check(
+        &table,
+        "x@ring1.example",
+        "550 5.4.6 forwarding of this address leads back to itself",
+    );
+    check(
+        &table,
+        "x@self.example",
+        "copy@x.example, !x@self.example Loop",
+    );
+    let Resolution::Targets(expansion) = table.resolve(&address("ann@old.example")) else {
+        panic!("no targets");
+    };
+    assert_eq!(expansion.targets[0].options.srs, Some(false));
+    let dead = table.dead_ends();
+    let lines: Vec<usize> = dead.errors.iter().map(|error| error.line).collect();
+    assert_eq!(lines, [6, 7, 8], "{dead}");
 }
 
 #[test]
@@ -348,7 +390,7 @@ fn mistakes_in_actions_and_options() {
     );
     check_error(
         "ä@x.example b@y.example sr=on",
-        "f:1:25: unknown option `sr` | options are `srs`, `srs_domain`, `answer` and `spf`",
+        "f:1:25: unknown option `sr` | options are `srs` and `srs_domain`",
     );
     check_error(
         "a@x.example b@y.example srs=of",
@@ -357,6 +399,18 @@ fn mistakes_in_actions_and_options() {
     check_error(
         "a@x.example b@y.example srs=on srs=on",
         "f:1:32: option `srs` given twice | remove one",
+    );
+    check_error(
+        "a@x.example b@y.example answer=destination",
+        "f:1:32: `answer=destination` is not built yet | leave it out; `answer=queue` is what holds for every line",
+    );
+    check_error(
+        "x.example :domain: spf=reject",
+        "f:1:24: `spf=reject` is not built yet | leave it out; `spf=off` is what holds for every line",
+    );
+    check_error(
+        "@x.example @y",
+        "f:1:13: `y`: domain without a dot | a line begins with an address, `@domain`, or `domain :domain:`",
     );
     check_error(
         "x.example :domain: srs_domain=a..b",
@@ -514,6 +568,7 @@ fn the_example_file_is_right() {
         "550 5.1.1 this mailbox has been closed",
     );
     check(&table, "x@example.net", "catchall@c.example");
+    check(&table, "Ann+x@old.example", "Ann+x@new.example");
     assert_eq!(table.dead_ends().count, 0);
 }
 
