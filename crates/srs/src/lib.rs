@@ -53,5 +53,5 @@ mod tag;
 pub use day::Day;
 pub use error::{ForwardError, ReverseError, SettingsError};
 pub use form::looks_like_srs;
-pub use settings::{Separator, Settings};
+pub use settings::{Alphabet, Separator, Settings};
 pub use srs::{Reversed, Srs, Token};

@@ -10,6 +10,8 @@ pub struct Settings {
     pub secrets: Vec<Vec<u8>>,
     /// What we write behind `SRS0` or `SRS1`. Any of the three is read.
     pub separator: Separator,
+    /// The alphabet of the tags that we write. Either is read.
+    pub alphabet: Alphabet,
     /// An SRS0 address is valid on the day of its making and on so many days after it; 21 by default, at most 500.
     pub max_age_days: u16,
     /// How many days into the future a stamp may be, for clocks that disagree; 1 by default, at most 10.
@@ -33,6 +35,16 @@ pub enum Separator {
     Plus,
 }
 
+/// What stands for the values 62 and 63 in a tag's base 64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Alphabet {
+    /// `-` and `_`: `/` in a local part is refused at some sites.
+    #[default]
+    UrlSafe,
+    /// `+` and `/`, for a set of hosts some of which can read only that, as postsrsd 1.10 does.
+    Standard,
+}
+
 impl Settings {
     /// Tag lengths that make sense: under 4 can be guessed, over 27 is more than HMAC-SHA1 has.
     pub const TAG_OCTETS: RangeInclusive<usize> = 4..=27;
@@ -44,6 +56,7 @@ impl Settings {
         Self {
             secrets: secrets.into_iter().map(Into::into).collect(),
             separator: Separator::default(),
+            alphabet: Alphabet::default(),
             max_age_days: 21,
             skew_days: 1,
             tag_octets: 4,
@@ -58,6 +71,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("secrets", &self.secrets.len())
             .field("separator", &self.separator)
+            .field("alphabet", &self.alphabet)
             .field("max_age_days", &self.max_age_days)
             .field("skew_days", &self.skew_days)
             .field("tag_octets", &self.tag_octets)

@@ -9,7 +9,7 @@ use crate::day::Day;
 use crate::error::{ForwardError, ReverseError, SettingsError};
 use crate::form::{SRS0, SRS1, Srs0, Srs1, is_plain_domain, strip};
 use crate::settings::Settings;
-use crate::tag::Keys;
+use crate::tag::{Keys, Tag};
 
 /// Rewrites senders and reads rewritten ones back. Cheap to share, costly enough to make that it is made once.
 #[derive(Clone)]
@@ -131,7 +131,7 @@ impl Srs {
         let domain = domain.to_ascii_lowercase();
         let parts = [TOKEN_ID, &stamp, domain.as_bytes(), b"\0", local.as_bytes()];
         let id = BASE32_NOPAD.encode(&self.keys.digest(&parts)[..TOKEN_OCTETS]);
-        let tag = self.keys.sign(&[TOKEN_TAG, &stamp, id.as_bytes()]);
+        let tag = self.sign(&[TOKEN_TAG, &stamp, id.as_bytes()]);
         Token {
             local: self.write_srs0(tag.cut(self.settings.tag_octets), today, &id, TOKEN_LOCAL),
             id,
@@ -156,9 +156,7 @@ impl Srs {
     }
 
     fn srs0(&self, local: &str, domain: &str, today: Day) -> String {
-        let tag = self
-            .keys
-            .sign(&[&today.stamp(), domain.as_bytes(), local.as_bytes()]);
+        let tag = self.sign(&[&today.stamp(), domain.as_bytes(), local.as_bytes()]);
         self.write_srs0(tag.cut(self.settings.tag_octets), today, domain, local)
     }
 
@@ -177,7 +175,7 @@ impl Srs {
     }
 
     fn srs1(&self, domain: &str, opaque: &str) -> String {
-        let tag = self.keys.sign(&[domain.as_bytes(), opaque.as_bytes()]);
+        let tag = self.sign(&[domain.as_bytes(), opaque.as_bytes()]);
         let tag = tag.cut(self.settings.tag_octets);
         let separator = self.settings.separator.as_char();
         format!("{SRS1}{separator}{tag}={domain}={opaque}")
@@ -205,6 +203,10 @@ impl Srs {
             local: form.local.into(),
             domain: form.domain.into(),
         })
+    }
+
+    fn sign(&self, parts: &[&[u8]]) -> Tag {
+        self.keys.sign(self.settings.alphabet, parts)
     }
 
     fn check_tag(&self, tag: &str, parts: &[&[u8]]) -> Result<(), ReverseError> {

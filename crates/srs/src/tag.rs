@@ -9,11 +9,13 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::settings::Alphabet;
+
 /// The secrets as HMAC states that have already taken in their key: cloning one is half the work of keying it.
 #[derive(Clone)]
 pub(crate) struct Keys(Box<[Hmac<Sha1>]>);
 
-/// A whole tag of our making, in the URL-safe alphabet: `/` and `+` in a local part are refused at some sites.
+/// A whole tag of our making.
 pub(crate) struct Tag([u8; TAG_OCTETS_MAX]);
 
 impl Keys {
@@ -29,14 +31,16 @@ impl Keys {
     }
 
     /// The tag of these parts under the first secret.
-    pub(crate) fn sign(&self, parts: &[&[u8]]) -> Tag {
+    pub(crate) fn sign(&self, alphabet: Alphabet, parts: &[&[u8]]) -> Tag {
         let mut text = standard_tag(&self.0[0], parts);
-        for b in &mut text {
-            *b = match *b {
-                b'+' => b'-',
-                b'/' => b'_',
-                other => other,
-            };
+        if alphabet == Alphabet::UrlSafe {
+            text.iter_mut().for_each(|b| {
+                *b = match *b {
+                    b'+' => b'-',
+                    b'/' => b'_',
+                    other => other,
+                }
+            });
         }
         Tag(text)
     }
@@ -132,7 +136,7 @@ mod tests {
     fn parts_are_folded_and_joined() {
         let keys = keys(&["secret"]);
         let long = "X".repeat(200);
-        let tag = keys.sign(&[b"Ab", b"C", long.as_bytes()]);
+        let tag = keys.sign(Alphabet::UrlSafe, &[b"Ab", b"C", long.as_bytes()]);
         assert_eq!(tag.cut(27).len(), 27);
         assert!(keys.verify(tag.cut(27), &[b"aBc", long.to_lowercase().as_bytes()]));
         assert!(!keys.verify(tag.cut(27), &[b"abd", long.as_bytes()]));
@@ -145,11 +149,12 @@ mod tests {
         let (mut minus, mut low_line) = (0, 0);
         for n in 0u32..200 {
             let part = n.to_be_bytes();
-            let tag = keys.sign(&[&part]).cut(27).to_owned();
+            let tag = keys.sign(Alphabet::UrlSafe, &[&part]).cut(27).to_owned();
             assert!(!tag.contains(['+', '/']), "{tag}");
             minus += usize::from(tag.contains('-'));
             low_line += usize::from(tag.contains('_'));
-            let standard = tag.replace('-', "+").replace('_', "/");
+            let standard = keys.sign(Alphabet::Standard, &[&part]).cut(27).to_owned();
+            assert_eq!(standard, tag.replace('-', "+").replace('_', "/"));
             for form in [
                 &tag,
                 &standard,
@@ -165,8 +170,8 @@ mod tests {
     #[test]
     fn first_signs_all_verify() {
         let (old, both) = (keys(&["old"]), keys(&["new", "old"]));
-        let by_old = old.sign(&[b"x"]);
-        let by_both = both.sign(&[b"x"]);
+        let by_old = old.sign(Alphabet::UrlSafe, &[b"x"]);
+        let by_both = both.sign(Alphabet::UrlSafe, &[b"x"]);
         assert!(both.verify(by_old.cut(4), &[b"x"]));
         assert!(both.verify(by_both.cut(4), &[b"x"]));
         assert!(!old.verify(by_both.cut(4), &[b"x"]));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::form::looks_like_srs;
-use crate::settings::Separator;
+use crate::settings::{Alphabet, Separator};
 
 const SECRET: &str = "tops3cr3t";
 /// 21 November 2026, stamp `JK`.
@@ -89,6 +89,12 @@ fn writes_what_others_write() {
         let got = srs().forward(local, domain, day(0)).unwrap();
         assert_eq!(standard(&got), *expected, "{sender}");
         assert!(!got[5..9].contains(['+', '/']), "{got}");
+        let mixed = Srs::new(Settings {
+            alphabet: Alphabet::Standard,
+            ..Settings::new([SECRET])
+        });
+        let got = mixed.unwrap().forward(local, domain, day(0)).unwrap();
+        assert_eq!(got, *expected, "{sender}");
     }
 }
 
