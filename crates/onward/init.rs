@@ -11,6 +11,7 @@ use rand::RngExt;
 
 use crate::cli::Init;
 use crate::print::Printer;
+use crate::routing;
 
 /// Why `init` could not finish.
 #[derive(Debug, thiserror::Error)]
@@ -19,8 +20,8 @@ pub(crate) enum Error {
         "cannot write {path}: {source}\n\nhint: name a folder that you may write to: `onward init DIR`"
     )]
     Write { path: PathBuf, source: io::Error },
-    #[error("cannot read postsrsd's secrets from {path}: {source}")]
-    Import { path: PathBuf, source: io::Error },
+    #[error("postsrsd's secrets: {0}")]
+    Import(#[from] routing::Error),
     #[error("{0} holds no secret: it should have one a line")]
     NoSecret(PathBuf),
 }
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &Init, print: Printer) -> Result<(), Error> {
     let hostname = args.hostname.as_deref().unwrap_or("mx1.example.net");
     let secrets = match &args.import_postsrsd {
         Some(path) => imported(path)?,
-        None => format!("{}\n", random_secret()),
+        None => format!("{}\n", random_secret()).into_bytes(),
     };
     fs::create_dir_all(folder).map_err(|source| Error::Write {
         path: folder.clone(),
@@ -39,9 +40,9 @@ pub(crate) fn run(args: &Init, print: Printer) -> Result<(), Error> {
     })?;
     let config = STARTER_CONFIG.replace("mx1.example.net", hostname);
     for (name, mode, text) in [
-        ("onward.toml", 0o644, config.as_str()),
-        ("forwards", 0o644, STARTER_FORWARDS),
-        ("srs.secrets", 0o600, secrets.as_str()),
+        ("onward.toml", 0o644, config.as_bytes()),
+        ("forwards", 0o644, STARTER_FORWARDS.as_bytes()),
+        ("srs.secrets", 0o600, secrets.as_slice()),
     ] {
         let path = folder.join(name);
         let written = write_new(&path, mode, text).map_err(|source| Error::Write {
@@ -63,7 +64,7 @@ pub(crate) fn run(args: &Init, print: Printer) -> Result<(), Error> {
 }
 
 /// Writes and syncs a file that did not exist; false when it did.
-fn write_new(path: &Path, mode: u32, text: &str) -> io::Result<bool> {
+fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<bool> {
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -73,7 +74,7 @@ fn write_new(path: &Path, mode: u32, text: &str) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
         Ok(mut file) => {
-            file.write_all(text.as_bytes())?;
+            file.write_all(content)?;
             file.sync_all()?;
             Ok(true)
         }
@@ -81,20 +82,13 @@ fn write_new(path: &Path, mode: u32, text: &str) -> io::Result<bool> {
 }
 
 /// postsrsd keeps one secret a line, the first signing: as we do.
-fn imported(path: &Path) -> Result<String, Error> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Import {
-        path: path.to_owned(),
-        source,
-    })?;
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+fn imported(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut lines = routing::secrets(path)?;
     if lines.is_empty() {
         return Err(Error::NoSecret(path.to_owned()));
     }
-    Ok(lines.join("\n") + "\n")
+    lines.iter_mut().for_each(|line| line.push(b'\n'));
+    Ok(lines.concat())
 }
 
 /// 30 characters of letters and digits: 178 bits.
@@ -167,8 +161,8 @@ mod tests {
     fn postsrsd_secrets_are_taken_over() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("postsrsd.secret");
-        fs::write(&file, "first\n\nsecond\n").unwrap();
-        assert_eq!(imported(&file).unwrap(), "first\nsecond\n");
+        fs::write(&file, b" first \r\n\n \t\nsecond\xff").unwrap();
+        assert_eq!(imported(&file).unwrap(), b" first \nsecond\xff\n");
         fs::write(&file, "\n").unwrap();
         assert!(matches!(imported(&file), Err(Error::NoSecret(_))));
     }

@@ -21,6 +21,7 @@ mod spool_export;
 mod srs_cli;
 mod wire;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -94,8 +95,11 @@ fn start_tracing() {
     let journald = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
     match journald {
         Some(journald) => registry.with(journald).init(),
-        None => registry
-            .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
-            .init(),
+        None => {
+            let colours = std::io::stderr().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+            registry.with(stderr.with_ansi(colours)).init();
+        }
     }
 }

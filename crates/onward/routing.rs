@@ -13,9 +13,9 @@ use forwarder::table::{Table, TableErrors};
 use forwarder::{Forwarder, Recalled, Route, SrsRefusal};
 use policy::Networks;
 use queue::Spool;
-use srs::{Separator, Srs};
+use srs::{Alphabet, Separator, Srs};
 
-use crate::config::Config;
+use crate::config::{Config, TagAlphabet};
 
 /// One consistent set of rules.
 pub(crate) struct Routing {
@@ -65,7 +65,7 @@ impl Routing {
             forwarder: forwarder(config)?,
             table,
             relay_domains: relay_domains(config)?,
-            trusted: config.policy.trusted.iter().copied().collect(),
+            trusted: config.policy.trusted.iter().map(|net| net.0).collect(),
         })
     }
 
@@ -149,6 +149,10 @@ fn srs(config: &Config) -> Result<Srs, Error> {
             key: "srs.separator",
             text: format!("`{}` is none of = - +", config.srs.separator),
         })?,
+        alphabet: match config.srs.tag_alphabet {
+            TagAlphabet::Url => Alphabet::UrlSafe,
+            TagAlphabet::Base64 => Alphabet::Standard,
+        },
         max_age_days: days(config.srs.max_age),
         skew_days: days(config.srs.clock_skew),
         ..srs::Settings::new(secrets(path)?)
@@ -159,17 +163,18 @@ fn srs(config: &Config) -> Result<Srs, Error> {
     })
 }
 
-/// One secret a line; empty lines and space around them do not count, as with postsrsd.
-fn secrets(path: &Path) -> Result<Vec<String>, Error> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Secrets {
+/// One secret a line. Blanks at its ends belong to it, as with postsrsd, or its old addresses would not verify here; a line
+/// of nothing but blanks is none.
+pub(crate) fn secrets(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
+    let bytes = fs::read(path).map_err(|source| Error::Secrets {
         path: path.to_owned(),
         source,
     })?;
-    Ok(text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
+    let lines = bytes.split(|b| *b == b'\n');
+    Ok(lines
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .filter(|line| !line.trim_ascii().is_empty())
+        .map(<[u8]>::to_vec)
         .collect())
 }
 

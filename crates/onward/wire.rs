@@ -270,7 +270,11 @@ fn listener_settings(
             (TlsMode::Implicit, Some(holder)) => smtp_in::TlsMode::Implicit(holder.clone()),
             _ => smtp_in::TlsMode::Off,
         },
-        proxy_from: listener.proxy_protocol_from.clone(),
+        proxy_from: listener
+            .proxy_protocol_from
+            .iter()
+            .map(|net| net.0)
+            .collect(),
         session: session.clone(),
     };
     config.listeners.iter().map(listener).collect()
@@ -280,7 +284,7 @@ fn limits(config: &Config) -> smtp_in::Limits {
     smtp_in::Limits {
         connections_max: config.limits.connections,
         connections_per_address_max: config.limits.connections_per_address,
-        exempt: config.policy.trusted.clone(),
+        exempt: config.policy.trusted.iter().map(|net| net.0).collect(),
         drain: config.limits.drain.0,
         ..smtp_in::Limits::default()
     }

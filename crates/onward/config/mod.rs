@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use envelope::{AddressError, Mailbox};
 
-pub(crate) use schema::{Config, Listener, LogFormat, Role, TlsMode};
+pub(crate) use schema::{Config, Listener, LogFormat, Role, TagAlphabet, TlsMode};
 pub(crate) use units::{Size, Span};
 
 /// Why there is no configuration to work with. Each text says where and what to do.
@@ -115,12 +115,6 @@ impl Config {
                     .to_owned(),
             ));
         }
-        if self.queue.retry.is_empty() {
-            return Err((
-                "queue.retry",
-                "at least one pause is needed, as in [\"5m\"]".to_owned(),
-            ));
-        }
         if self.resolver.dnssec {
             return Err((
                 "resolver.dnssec",
@@ -174,6 +168,59 @@ mod tests {
         check_error("hostname = ", "line 1");
     }
 
+    /// Every number, span and size of the default, set to zero: what is not refused is here on purpose.
+    #[test]
+    fn zero_is_refused_unless_it_has_a_meaning() {
+        let text = include_str!("../../../etc/onward.toml");
+        let mut table = "";
+        let mut taken = Vec::new();
+        for line in text.lines().filter_map(|line| line.strip_prefix('#')) {
+            if let Some(name) = line.strip_prefix('[') {
+                table = name.trim_matches(['[', ']']);
+            }
+            let Some((key, value)) = line.split_once(" = ").filter(|_| !line.starts_with(' '))
+            else {
+                continue;
+            };
+            let zero = match value.trim_matches(['[', '"']).as_bytes() {
+                [b'1'..=b'9', ..] if value.starts_with('[') => "[\"0s\"]",
+                [b'1'..=b'9', ..] if value.contains('B') || !value.contains('"') => "0",
+                [b'1'..=b'9', ..] => "\"0s\"",
+                _ => continue,
+            };
+            match Config::parse(&format!("[{table}]\n{key} = {zero}")) {
+                Ok(_) => taken.push(format!("{table}.{key}")),
+                Err(error) => assert!(error.contains("zero would"), "{table}.{key}: {error}"),
+            }
+        }
+        let meant = [
+            "srs.clock_skew",
+            "queue.min_free",
+            "limits.drain",
+            "limits.bounce_size",
+        ];
+        assert_eq!(taken, meant);
+    }
+
+    #[test]
+    fn networks() {
+        let config = |networks: &str| {
+            Config::parse(&format!("[policy]\ntrusted = [{networks}]"))
+                .map(|config| format!("{:?}", config.policy.trusted))
+        };
+        let written = config(
+            "\"10.0.0.1\", \"2001:db8::1\", \"10.1.0.0/16\", \"::ffff:192.0.2.1/128\", \"::ffff:10.2.0.0/112\", \"::ffff:10.3.0.1\", \"::/0\"",
+        );
+        assert_eq!(
+            written,
+            Ok("[Network(10.0.0.1/32), Network(2001:db8::1/128), Network(10.1.0.0/16), Network(192.0.2.1/32), Network(10.2.0.0/16), Network(10.3.0.1/32), Network(::/0)]".to_owned())
+        );
+        check_error(
+            "[policy]\ntrusted = [\"10.0.0/8\"]",
+            "`10.0.0/8` is no network",
+        );
+    }
+
     #[track_caller]
     fn check_value(text: &str, key: &str) {
         let config = Config::parse(text).unwrap();
@@ -191,10 +238,6 @@ mod tests {
         check_value("hostname = \"[192.0.2.1]\"", "hostname");
         let long = vec!["a".repeat(60); 4].join(".");
         check_value(&format!("hostname = \"{long}.example\""), "hostname");
-        check_value(
-            "hostname = \"a.example\"\n[queue]\nretry = []",
-            "queue.retry",
-        );
         check_value(
             "hostname = \"a.example\"\n[[listener]]\nbind = \"[::]:465\"\ntls = \"implicit\"",
             "listener.tls",

@@ -3,10 +3,9 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::units::{Size, Span};
+use super::units::{Network, Size, Span, more_than_zero, pauses};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -37,7 +36,7 @@ pub(crate) struct Listener {
     #[serde(default)]
     pub(crate) tls: TlsMode,
     #[serde(default)]
-    pub(crate) proxy_protocol_from: Vec<IpNet>,
+    pub(crate) proxy_protocol_from: Vec<Network>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -78,10 +77,20 @@ pub(crate) struct Srs {
     /// None: the host name.
     pub(crate) domain: Option<String>,
     pub(crate) secrets: PathBuf,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) max_age: Span,
     pub(crate) clock_skew: Span,
     pub(crate) separator: char,
+    pub(crate) tag_alphabet: TagAlphabet,
     pub(crate) accept_nonnull: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TagAlphabet {
+    #[default]
+    Url,
+    Base64,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -95,15 +104,18 @@ pub(crate) struct Forwards {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Policy {
-    pub(crate) trusted: Vec<IpNet>,
+    pub(crate) trusted: Vec<Network>,
     pub(crate) relay_domains: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Queue {
+    #[serde(deserialize_with = "pauses")]
     pub(crate) retry: Vec<Span>,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) warn_after: Span,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) expire: Span,
     pub(crate) min_free: Size,
 }
@@ -111,13 +123,19 @@ pub(crate) struct Queue {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Delivery {
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) port: u16,
     pub(crate) bind: Vec<IpAddr>,
     pub(crate) allow_loopback: bool,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) concurrency: usize,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) connections: usize,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) connect_timeout: Span,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) probe_first: Span,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) probe_longest: Span,
     #[serde(rename = "route")]
     pub(crate) routes: Vec<Route>,
@@ -133,12 +151,19 @@ pub(crate) struct Route {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) message_size: Size,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) recipients: usize,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) connections: usize,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) connections_per_address: usize,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) received_headers: usize,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) command_timeout: Span,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) session_timeout: Span,
     pub(crate) drain: Span,
     pub(crate) bounce_size: Size,
@@ -204,6 +229,7 @@ impl Default for Srs {
             max_age: Span::days(21),
             clock_skew: Span::days(1),
             separator: '=',
+            tag_alphabet: TagAlphabet::default(),
             accept_nonnull: false,
         }
     }

@@ -1,17 +1,24 @@
 //! Values with units as they are written in the file: `"4h"`, `"25 MiB"`.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use ipnet::{IpNet, Ipv4Net};
 use serde::de::{Deserialize, Deserializer, Error};
 
 /// A span of time: `"90s"`, `"5m"`, `"4h"`, `"21d"`, also joined: `"1h 30m"`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Span(pub(crate) Duration);
 
 /// An amount of octets: a number, or `"25 MiB"`, `"100MB"`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Size(pub(crate) u64);
+
+/// A network, or one address: `"192.0.2.0/24"`, `"2001:db8::1"`. What is written as an IPv4-mapped IPv6 network is the
+/// IPv4 network that it stands for, since that is how clients are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Network(pub(crate) IpNet);
 
 impl Span {
     pub(crate) const fn secs(secs: u64) -> Self {
@@ -46,6 +53,50 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let network = text
+            .parse::<IpNet>()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+            .map_err(|_| {
+                D::Error::custom(format!(
+                    "`{text}` is no network: write `192.0.2.0/24`, `2001:db8::/32` or one address"
+                ))
+            })?;
+        let IpNet::V6(v6) = network else {
+            return Ok(Self(network));
+        };
+        let mapped = v6.addr().to_ipv4_mapped();
+        let v4 = mapped
+            .zip(v6.prefix_len().checked_sub(MAPPED_BITS))
+            .and_then(|(address, bits)| Ipv4Net::new(address, bits).ok());
+        Ok(Self(v4.map_or(network, IpNet::V4)))
+    }
+}
+
+/// Reads a number, a span or a size that zero makes no sense for.
+pub(super) fn more_than_zero<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default + PartialEq,
+{
+    let value = T::deserialize(deserializer)?;
+    if value == T::default() {
+        return Err(D::Error::custom(ZERO));
+    }
+    Ok(value)
+}
+
+/// Reads pauses between attempts: at least one, and none of them zero.
+pub(super) fn pauses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Span>, D::Error> {
+    let pauses: Vec<Span> = more_than_zero(deserializer)?;
+    match pauses.contains(&Span::default()) {
+        true => Err(D::Error::custom(ZERO)),
+        false => Ok(pauses),
+    }
+}
+
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         bytesize::ByteSize::deserialize(deserializer).map(|size| Self(size.as_u64()))
@@ -63,3 +114,8 @@ impl fmt::Debug for Size {
         bytesize::ByteSize(self.0).fmt(f)
     }
 }
+
+const ZERO: &str =
+    "zero would refuse all mail, or never deliver any; leave the key out for its default";
+/// `::ffff:0:0/96` is where IPv6 holds the IPv4 addresses.
+const MAPPED_BITS: u8 = 96;
