@@ -13,6 +13,7 @@
 use envelope::{Class, Domain, EnhancedStatus, Host, LocalPart, Mailbox, Reply};
 
 use super::options::Options;
+use super::words::Words;
 
 /// A line as typed and checked.
 #[derive(Debug)]
@@ -101,7 +102,7 @@ impl Mistake {
 impl Line {
     /// Parses a line without its end; `None` if it is blank or a comment.
     pub(super) fn parse(text: &str) -> Result<Option<Self>, Mistake> {
-        let mut words = Words { text, at: 0 };
+        let mut words = Words::of(text);
         let Some((key_at, key_word)) = words.next_word() else {
             return Ok(None);
         };
@@ -135,7 +136,7 @@ impl Line {
 impl Key {
     /// The key of a line that is known to have one: reads no further.
     pub(super) fn of_line(text: &str) -> Option<Self> {
-        let (at, word) = Words { text, at: 0 }.next_word()?;
+        let (at, word) = Words::of(text).next_word()?;
         Self::parse(word, at).ok()
     }
 
@@ -327,79 +328,6 @@ fn parse_domain(word: &str, at: usize) -> Result<Domain, Mistake> {
     }
 }
 
-/// Walks through a line; positions are octets from its beginning.
-struct Words<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Words<'a> {
-    /// The next word and where it stands; `None` at the end of the line or before a comment.
-    fn next_word(&mut self) -> Option<(usize, &'a str)> {
-        self.skip_blanks();
-        let start = self.at;
-        let rest = &self.text[start..];
-        if rest.is_empty() || rest.starts_with('#') {
-            return None;
-        }
-        self.at += word_octets(rest, b" \t");
-        Some((start, &self.text[start..self.at]))
-    }
-
-    fn peek_word(&mut self) -> Option<(usize, &'a str)> {
-        let before = self.at;
-        let word = self.next_word();
-        self.at = before;
-        word
-    }
-
-    /// The next word up to a comma; empty if there is none.
-    fn next_target(&mut self) -> (usize, &'a str) {
-        self.skip_blanks();
-        let start = self.at;
-        self.at += word_octets(&self.text[start..], b" \t,");
-        (start, &self.text[start..self.at])
-    }
-
-    /// Steps over a comma, if that is next.
-    fn next_comma(&mut self) -> bool {
-        let before = self.at;
-        self.skip_blanks();
-        let found = self.text[self.at..].starts_with(',');
-        self.at = if found { self.at + 1 } else { before };
-        found
-    }
-
-    /// All that is left, without blanks around it.
-    fn take_rest(&mut self) -> (usize, &'a str) {
-        self.skip_blanks();
-        let start = self.at;
-        self.at = self.text.len();
-        (start, self.text[start..].trim_end_matches(BLANKS))
-    }
-
-    fn skip_blanks(&mut self) {
-        let rest = &self.text[self.at..];
-        self.at += rest.len() - rest.trim_start_matches(BLANKS).len();
-    }
-}
-
-/// Octets up to the first of `ends` outside quotes. All ends are ASCII, so that the cut is between characters.
-pub(super) fn word_octets(text: &str, ends: &[u8]) -> usize {
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, b) in text.bytes().enumerate() {
-        match b {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            _ if !quoted && ends.contains(&b) => return at,
-            _ => {}
-        }
-    }
-    text.len()
-}
-
-const BLANKS: [char; 2] = [' ', '\t'];
 /// Room for a thousand targets and more.
 const LINE_OCTETS_MAX: usize = 64 * 1024;
 /// Targets of one line. One message to such a line is that many legs.

@@ -208,7 +208,7 @@ impl Key {
 fn domain_span(text: &str, line_at: u32) -> (u32, u16) {
     let line = super::line_text(text, line_at);
     let start = key_column(text, line_at);
-    let end = start + super::line::word_octets(&line[start..], b" \t");
+    let end = start + super::words::word_octets(&line[start..], b" \t");
     let domain = line[start..end]
         .rfind('@')
         .map_or(start, |at| start + at + 1);

@@ -35,6 +35,7 @@ mod index;
 mod line;
 mod load;
 mod options;
+mod words;
 
 use std::hash::{BuildHasher, RandomState};
 
