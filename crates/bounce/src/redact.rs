@@ -60,7 +60,11 @@ impl Redactor {
             ..reply.clone()
         };
         Diagnosis {
-            text: self.own_words(&diagnosis.text),
+            // Beside no reply our text may repeat what the host said.
+            text: match diagnosis.reply {
+                Some(_) => self.own_words(&diagnosis.text),
+                None => self.reply(searchable(&diagnosis.text, REPLY_OCTETS_KEPT)),
+            },
             reply: diagnosis.reply.as_ref().map(reply),
             ..diagnosis.clone()
         }

@@ -30,6 +30,9 @@ pub const REPLY_LINES_MAX: usize = 50;
 /// of large providers stay well below.
 pub const PEER_REPLY_OCTETS_KEPT: usize = 8 * 1024;
 
+/// Characters shown of what a peer said that is no reply.
+pub const PEER_UNREAD_SHOWN: usize = 400;
+
 /// Lines of a peer's reply; with more than this it breaks the protocol.
 pub const PEER_REPLY_LINES_MAX: usize = 256;
 

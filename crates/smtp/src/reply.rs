@@ -1,8 +1,9 @@
 //! Replies (RFC 5321 §4.2): reading a peer's, writing ours.
 //!
-//! The parser is lenient in form (LF alone ends a line, the text may be missing) and strict in what matters: a code
-//! is three digits from 200 to 599, and all lines of a reply have the same one. The text is kept as the peer wrote
-//! it, less control characters and less what is over [`limits::PEER_REPLY_OCTETS_KEPT`].
+//! The parser is lenient in form (LF alone ends a line, the text may be missing, empty lines are read over, the code of
+//! the last line counts) and strict in what matters: a code is three digits from 200 to 599, and the lines of a reply
+//! agree in the first of them. The text is kept as the peer wrote it, less control characters and less what is over
+//! [`limits::PEER_REPLY_OCTETS_KEPT`]. What cannot be read can be told ([`Parser::unread`]).
 //!
 //! The writer cuts any text into lines of its own, so that no text can add a reply or a command.
 
@@ -22,7 +23,10 @@ pub struct Parser {
 
 #[derive(Debug)]
 struct Partial {
+    /// Of the line that came last.
     code: u16,
+    /// Lines before had another one.
+    codes_differ: bool,
     text: String,
     /// Text was left out: the next lines are not kept either.
     truncated: bool,
@@ -34,7 +38,7 @@ pub enum ReplyError {
     /// A line without a code of three digits from 200 to 599, or with something else than a blank or hyphen behind it.
     #[error("not an SMTP reply")]
     NotAReply,
-    /// Lines of one reply have different codes.
+    /// Lines of one reply have codes that say different things: their first digits differ.
     #[error("reply lines with different codes")]
     CodesDiffer,
     /// More lines or octets than any honest peer sends.
@@ -44,24 +48,27 @@ pub enum ReplyError {
 
 impl Parser {
     /// Takes bytes from the front of `input` until a reply is complete, and moves `input` behind it. `None`: all of
-    /// it was used and more is to come.
+    /// it was used and more is to come. An error is the end.
     pub fn parse(&mut self, input: &mut &[u8]) -> Option<Result<Reply, ReplyError>> {
         while !input.is_empty() {
             let end = memchr::memchr(b'\n', input);
             let (part, rest) = input.split_at(end.map_or(input.len(), |end| end + 1));
             *input = rest;
+            let room = limits::PEER_REPLY_OCTETS_KEPT.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
             self.octets += part.len();
             if self.octets > limits::PEER_REPLY_OCTETS_MAX {
                 return Some(Err(ReplyError::TooLong));
             }
-            let room = limits::PEER_REPLY_OCTETS_KEPT.saturating_sub(self.line.len());
-            self.line.extend_from_slice(&part[..part.len().min(room)]);
             if end.is_some() {
                 let line = std::mem::take(&mut self.line);
                 match self.add_line(&line) {
                     Ok(None) => {}
                     Ok(Some(reply)) => return Some(Ok(reply)),
-                    Err(error) => return Some(Err(error)),
+                    Err(error) => {
+                        self.line = line;
+                        return Some(Err(error));
+                    }
                 }
             }
         }
@@ -73,17 +80,34 @@ impl Parser {
         self.reply.is_some() || !self.line.is_empty()
     }
 
+    /// What has come of a reply that is not whole, or that cannot be read: escaped, on one line, and cut.
+    pub fn unread(&self) -> Option<String> {
+        let mut words = String::new();
+        if let Some(Partial { code, text, .. }) = &self.reply {
+            words = format!("{code} {text} ");
+        }
+        words.push_str(&String::from_utf8_lossy(&self.line));
+        let shown = words.trim().chars().take(limits::PEER_UNREAD_SHOWN);
+        let shown: String = shown.flat_map(char::escape_debug).collect();
+        (!shown.is_empty()).then_some(shown)
+    }
+
     fn add_line(&mut self, line: &[u8]) -> Result<Option<Reply>, ReplyError> {
         self.lines += 1;
         if self.lines > limits::PEER_REPLY_LINES_MAX {
             return Err(ReplyError::TooLong);
         }
+        if line.trim_ascii().is_empty() {
+            return Ok(None);
+        }
         let (code, last, text) = split_line(line)?;
         let first = self.reply.is_none();
         let partial = self.reply.get_or_insert_with(|| Partial::new(code));
-        if partial.code != code {
+        if partial.code / 100 != code / 100 {
             return Err(ReplyError::CodesDiffer);
         }
+        partial.codes_differ |= partial.code != code;
+        partial.code = code;
         partial.add(first, text);
         if !last {
             return Ok(None);
@@ -98,6 +122,7 @@ impl Partial {
     fn new(code: u16) -> Self {
         Self {
             code,
+            codes_differ: false,
             text: String::new(),
             truncated: false,
         }
@@ -122,9 +147,12 @@ impl Partial {
         }
     }
 
-    /// Takes the enhanced status out of the text: of the first line, and of the others where it is the same.
+    /// Takes the enhanced status out of the text: of the first line, or of the last where that has the code that counts;
+    /// and of the others where it is the same.
     fn into_reply(self) -> Reply {
-        let (status, _) = split_status(self.code, &self.text);
+        let last = self.text.rsplit('\n').next().unwrap_or_default();
+        let telling = if self.codes_differ { last } else { &self.text };
+        let (status, _) = split_status(self.code, telling);
         let Some(status) = status else {
             return Reply {
                 code: self.code,
@@ -297,13 +325,45 @@ mod tests {
         check(b"250 a\x1b[2Jb\0c\xff\r\n", &["250  a [2Jb c\u{fffd}"]);
         check(b"250 half", &[]);
         check(b"250-half\r\n", &[]);
+        check(b"220 a\r\n\r\n250 b\r\n", &["220  a", "250  b"]);
+        check(b"\r\n \r\n\n250-a\r\n\r\n250 b\r\n", &["250  a\nb"]);
+        check(
+            b"550-5.1.1 blocked\r\n554 5.7.1 go away\r\n",
+            &["554 5.7.1 5.1.1 blocked\ngo away"],
+        );
+        check(b"451-4.3.0 a\r\n450 b\r\n", &["450  4.3.0 a\nb"]);
+    }
+
+    #[track_caller]
+    fn check_unread(input: &str, expected: Option<&str>) {
+        let mut parser = Parser::default();
+        let mut rest = input.as_bytes();
+        while parser.parse(&mut rest).is_some_and(|reply| reply.is_ok()) {}
+        assert_eq!(parser.unread().as_deref(), expected, "{input:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_can_be_told() {
+        check_unread("250 ok\r\n", None);
+        check_unread("\r\n", None);
+        check_unread("SSH-2.0-OpenSSH\r\nmore", Some("SSH-2.0-OpenSSH"));
+        check_unread(
+            "554 blocked, and no line end",
+            Some("554 blocked, and no line end"),
+        );
+        check_unread("550-a\r\n550-b\r\n", Some("550 a\\nb"));
+        check_unread("250-a\r\n550 no\r\n", Some("250 a 550 no"));
+        check_unread("\x1b[2J\u{202e}x\r\n", Some("\\u{1b}[2J\\u{202e}x"));
+        check_unread(
+            &"x".repeat(100_000),
+            Some(&"x".repeat(limits::PEER_UNREAD_SHOWN)),
+        );
     }
 
     #[test]
     fn what_is_no_reply() {
         for input in [
             &b"hello\r\n"[..],
-            b"\r\n",
             b"25\r\n",
             b"2500 x\r\n",
             b"150 x\r\n",

@@ -5,7 +5,7 @@
 //! told [`Event::Ready`] (or [`Event::TlsRefused`]), and sends a body when it was told [`Event::BodyWanted`].
 //!
 //! Every recipient of a transaction gets exactly one outcome, whatever the peer does: the transaction itself is in
-//! `flight`, waiting times and phrases in `phases`, all words in `outcomes`. A peer that breaks the protocol costs its
+//! `flight`, what follows from a reply in `steps`, waiting times and phrases in `phases`, all words in `outcomes`. A peer that breaks the protocol costs its
 //! connection and defers what is undecided. Which host to talk to, TLS, and when to try again is `delivery`'s.
 
 mod commands;
@@ -14,6 +14,7 @@ mod flight;
 mod outcomes;
 mod phases;
 mod settings;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -21,14 +22,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use envelope::{Diagnosis, Outcome, Reply};
+use envelope::Outcome;
 
 pub use event::{Event, Transaction, TransactionRecipient};
 pub use settings::{Settings, Timeouts};
 
 use crate::extensions::Capabilities;
-use crate::reply::{Parser, ReplyError};
-use flight::{Flight, Next};
+use crate::reply::Parser;
+use flight::Flight;
 use phases::Phase;
 
 /// One connection, from its greeting to its close.
@@ -43,6 +44,7 @@ pub struct Session {
     /// When the last reply came, or the last thing was sent while none was due.
     since: Instant,
     transactions: u32,
+    turned_away: bool,
 }
 
 /// What the session waits for.
@@ -67,6 +69,7 @@ impl Session {
             events: VecDeque::new(),
             since: now,
             transactions: 0,
+            turned_away: false,
         }
     }
 
@@ -80,7 +83,7 @@ impl Session {
             }
             match self.parser.parse(&mut input) {
                 None => return,
-                Some(Err(error)) => return self.bad_reply(error),
+                Some(Err(error)) => return self.protocol_error(&error.to_string()),
                 Some(Ok(reply)) => {
                     self.since = now;
                     self.reply(reply, input.is_empty());
@@ -95,13 +98,13 @@ impl Session {
     /// To be called when [`Session::poll_timeout`] is reached; does nothing before.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|due| now >= due) {
-            self.close(outcomes::timed_out(self.phase()));
+            self.close_amid(outcomes::timed_out(self.phase()));
         }
     }
 
     /// The peer closed the connection, or it broke.
     pub fn handle_closed(&mut self, _now: Instant) {
-        self.close(outcomes::lost_connection(self.phase()));
+        self.close_amid(outcomes::lost_connection(self.phase()));
     }
 
     /// TLS has begun: what was learnt in clear is forgotten, and EHLO is sent again (RFC 3207 §4.2). Only after
@@ -150,9 +153,29 @@ impl Session {
         matches!(self.state, State::Expect(Phase::Idle))
     }
 
+    /// Ends the wait for a reply before its time, as if the time were over: the connection is needed elsewhere. Not after
+    /// the end of the body, where the peer may have the message already. Tells whether it was done.
+    pub fn give_up(&mut self) -> bool {
+        let phase = self.phase();
+        let may = matches!(
+            phase,
+            Phase::Mail | Phase::Rcpt(_) | Phase::Data | Phase::Rset
+        );
+        if may {
+            self.close_amid(outcomes::timed_out(phase));
+        }
+        may
+    }
+
     /// Whether the connection is over: [`Event::Closed`] is, or was, the last event.
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
+    }
+
+    /// Whether the last transaction failed with a 4xx to MAIL, or a 421 before its body: on a connection that was used
+    /// before, this may be about the connection alone.
+    pub fn is_turned_away(&self) -> bool {
+        self.turned_away
     }
 
     /// Sends STARTTLS (RFC 3207). Only when ready; without effect when closed.
@@ -181,6 +204,7 @@ impl Session {
             return self.ready();
         }
         self.transactions += 1;
+        self.turned_away = false;
         flight.pump(&self.capabilities, &mut self.output);
         self.state = State::InFlight(flight);
     }
@@ -254,135 +278,5 @@ impl Session {
         assert!(self.is_ready(), "not ready: the driver's bug");
         self.since = now;
         true
-    }
-
-    /// `alone`: nothing was received behind it.
-    fn reply(&mut self, reply: Reply, alone: bool) {
-        match &mut self.state {
-            State::Expect(phase) => {
-                let phase = *phase;
-                self.expected_reply(phase, reply, alone);
-            }
-            State::InFlight(flight) => {
-                let next = flight.reply(&reply, &self.capabilities, &mut self.output);
-                self.follow(next);
-            }
-            State::Closed => {}
-        }
-    }
-
-    fn expected_reply(&mut self, phase: Phase, reply: Reply, alone: bool) {
-        if phase == Phase::Quit {
-            return self.close(outcomes::diagnosis(&reply, phase));
-        }
-        if reply.code == 421 {
-            return self.close(outcomes::diagnosis(&reply, phase));
-        }
-        match (phase, reply.is_success()) {
-            (Phase::Greeting, true) => self.send_hello(Phase::Ehlo),
-            (Phase::Ehlo, true) => {
-                self.capabilities = Capabilities::parse(&reply.text);
-                self.ready();
-            }
-            // RFC 5321 §3.2: an old server knows HELO only.
-            (Phase::Ehlo, false) if reply.code >= 500 => self.send_hello(Phase::Helo),
-            (Phase::Helo | Phase::Rset, true) => self.ready(),
-            (Phase::StartTls, true) if !alone => {
-                self.protocol_error("bytes behind the reply to STARTTLS");
-            }
-            (Phase::StartTls, true) => {
-                self.state = State::Expect(Phase::Tls);
-                self.events.push_back(Event::TlsGo);
-            }
-            (Phase::StartTls, false) => {
-                self.state = State::Expect(Phase::Idle);
-                self.events.push_back(Event::TlsRefused(reply));
-            }
-            (Phase::Idle, _) => self.protocol_error("a reply without a command"),
-            _ => self.quit_and_close(outcomes::diagnosis(&reply, phase)),
-        }
-    }
-
-    fn follow(&mut self, next: Next) {
-        match next {
-            Next::Wait => {}
-            Next::WantBody => self.events.push_back(Event::BodyWanted),
-            Next::Over => {
-                self.done();
-                self.ready();
-            }
-            Next::OverAndReset => {
-                self.done();
-                commands::end("RSET", &mut self.output);
-                self.state = State::Expect(Phase::Rset);
-            }
-            Next::Close(diagnosis) => self.close(diagnosis),
-        }
-    }
-
-    fn done(&mut self) {
-        if let State::InFlight(flight) = std::mem::replace(&mut self.state, State::Closed) {
-            self.events.push_back(Event::Done(flight.into_outcomes()));
-        }
-    }
-
-    /// Ready again, unless the peer takes no more on this connection (MAILMAX, RFC 9422 §4.1).
-    fn ready(&mut self) {
-        let mail_max = self.capabilities.limits.mail_max;
-        if mail_max.is_some_and(|max| self.transactions >= max) {
-            return self.send_quit();
-        }
-        self.state = State::Expect(Phase::Idle);
-        self.events.push_back(Event::Ready);
-    }
-
-    fn send_hello(&mut self, phase: Phase) {
-        self.capabilities = Capabilities::default();
-        let verb = if phase == Phase::Ehlo { "EHLO" } else { "HELO" };
-        let line = format!("{verb} {}", self.settings.hello_name);
-        commands::end(&line, &mut self.output);
-        self.state = State::Expect(phase);
-    }
-
-    fn send_quit(&mut self) {
-        commands::end("QUIT", &mut self.output);
-        self.state = State::Expect(Phase::Quit);
-    }
-
-    fn fail_body(&mut self) {
-        let diagnosis = outcomes::bare_newline();
-        if let State::InFlight(flight) = &mut self.state {
-            flight.decide_rest(&Outcome::Failed(diagnosis.clone()));
-        }
-        self.close(diagnosis);
-    }
-
-    fn bad_reply(&mut self, error: ReplyError) {
-        self.protocol_error(&error.to_string());
-    }
-
-    fn protocol_error(&mut self, what: &str) {
-        self.close(outcomes::protocol_error(what, self.phase()));
-    }
-
-    fn quit_and_close(&mut self, diagnosis: Diagnosis) {
-        commands::end("QUIT", &mut self.output);
-        self.close(diagnosis);
-    }
-
-    /// Ends the session; what is undecided is deferred for this reason.
-    fn close(&mut self, diagnosis: Diagnosis) {
-        match &mut self.state {
-            State::Closed => return,
-            State::InFlight(flight) => {
-                flight.decide_rest(&Outcome::Deferred(diagnosis.clone()));
-                self.done();
-            }
-            State::Expect(_) => {}
-        }
-        self.state = State::Closed;
-        // What was not taken yet and invites to go on is no longer true.
-        self.events.retain(|event| matches!(event, Event::Done(_)));
-        self.events.push_back(Event::Closed(diagnosis));
     }
 }

@@ -20,8 +20,9 @@ pub(super) fn diagnosis(reply: &Reply, phase: Phase) -> Diagnosis {
     let class = match reply.code {
         // A 3xx where none belongs: another try may meet a saner peer.
         300..=399 => Class::Transient,
-        // RFC 5321 §4.5.3.1.10: in reply to RCPT, 552 used to mean "too many recipients": as good as 452.
-        552 if matches!(phase, Phase::Rcpt(_)) && is_too_many_recipients(reply.status) => {
+        // RFC 5321 §4.5.3.1.10: in reply to RCPT, 552 used to mean "too many recipients": as good as 452. The first one is
+        // never one too many.
+        552 if matches!(phase, Phase::Rcpt(1..)) && is_too_many_recipients(reply.status) => {
             Class::Transient
         }
         _ => reply.class(),
@@ -55,6 +56,12 @@ pub(super) fn lost_connection(phase: Phase) -> Diagnosis {
 pub(super) fn protocol_error(what: &str, phase: Phase) -> Diagnosis {
     let what = format!("protocol error ({what})");
     accident(EnhancedStatus::transient(5, 0), &what, phase)
+}
+
+/// The reason, and what the peer had said so far.
+pub(super) fn amid(reason: Diagnosis, words: &str) -> Diagnosis {
+    let text = format!("{}; the peer said: {words}", reason.text);
+    Diagnosis { text, ..reason }
 }
 
 fn accident(status: EnhancedStatus, what: &str, phase: Phase) -> Diagnosis {

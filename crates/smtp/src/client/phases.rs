@@ -43,6 +43,15 @@ impl Phase {
         }
     }
 
+    /// Whether this reply may be about the connection and not about the message: "too many messages on this one".
+    pub(super) fn is_turned_away_by(self, code: u16) -> bool {
+        match self {
+            Self::Mail => matches!(code, 400..=499),
+            Self::Rcpt(_) | Self::Data => code == 421,
+            _ => false,
+        }
+    }
+
     /// For logs and bounces.
     pub(super) fn phrase(self) -> &'static str {
         match self {

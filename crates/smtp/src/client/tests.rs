@@ -744,12 +744,14 @@ fn tls() {
 
 #[test]
 fn peers_that_break_the_protocol() {
-    let row = |said: &str, what: &str| {
+    let row = |said: &str, what: &str, shown: &str| {
         let mut driver = Driver::new(plan(&["a@x.test"]));
         driver.feed(b"220 mx\r\n");
         driver.feed(b"250-mx\r\n250 PIPELINING\r\n");
         driver.feed(said.as_bytes());
-        let text = format!("4.5.0 protocol error ({what}) while sending MAIL FROM");
+        let text = format!(
+            "4.5.0 protocol error ({what}) while sending MAIL FROM; the peer said: {shown}"
+        );
         assert_eq!(
             driver.log,
             [format!("deferred {text}"), format!("closed: {text}")],
@@ -760,10 +762,91 @@ fn peers_that_break_the_protocol() {
         assert_eq!(driver.session.poll_event(), None);
         assert_eq!(driver.session.poll_timeout(), None);
     };
-    row("SSH-2.0-x\r\n", "not an SMTP reply");
-    row("250-a\r\n550 b\r\n", "reply lines with different codes");
-    row(&"250-x\r\n".repeat(1000), "reply too long");
-    row(&"x".repeat(1_000_000), "reply too long");
+    row("SSH-2.0-x\r\n", "not an SMTP reply", "SSH-2.0-x");
+    let differ = "reply lines with different codes";
+    row("250-a\r\n550 b\r\n", differ, "250 a 550 b");
+    let long = "reply too long";
+    let shown = format!("250 {}", "x\\n".repeat(198));
+    row(&"250-x\r\n".repeat(1000), long, &shown);
+    row(&"x".repeat(1_000_000), long, &"x".repeat(400));
+}
+
+/// `said` answers MAIL, RCPT and DATA in one group.
+#[track_caller]
+fn check_turned_away(said: &str, expected: bool) {
+    let mut driver = Driver::new(plan(&["a@x.test"]));
+    driver.feed(b"220 mx\r\n");
+    driver.feed(b"250-mx\r\n250 PIPELINING\r\n");
+    driver.feed(said.as_bytes());
+    assert_eq!(driver.session.is_turned_away(), expected, "{said:?}");
+}
+
+#[test]
+fn what_may_be_said_of_the_connection_alone() {
+    check_turned_away("450 too many\r\n503 no\r\n503 no\r\n", true);
+    check_turned_away("421 too many\r\n", true);
+    check_turned_away("250 ok\r\n421 too many\r\n", true);
+    check_turned_away("250 ok\r\n250 ok\r\n421 too many\r\n", true);
+    check_turned_away("550 no\r\n503 no\r\n503 no\r\n", false);
+    check_turned_away("250 ok\r\n450 grey\r\n503 no\r\n", false);
+    check_turned_away("250 ok\r\n250 ok\r\n354 go\r\n421 late\r\n", false);
+    check_turned_away("250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n", false);
+}
+
+#[test]
+fn a_greeting_that_stops_short_is_told() {
+    let mut driver = Driver::new(Plan::default());
+    driver.feed(b"554-5.7.1 Service refused\r\n554 see https://list.example/");
+    driver.session.handle_closed(driver.now);
+    driver.run();
+    assert_eq!(
+        driver.log,
+        [
+            "closed: 4.4.2 lost connection while waiting for the greeting; the peer said: 554 5.7.1 Service refused 554 see https://list.example/"
+        ]
+    );
+}
+
+#[test]
+fn empty_lines_and_a_last_code_of_its_own() {
+    check(
+        &plan(&["a@x.test"]),
+        &format!(
+            "S: 220 hello
+             S:
+             C: EHLO us.example
+             S: 250-mx
+             S:
+             S: 250 SIZE 100
+             C: MAIL FROM:<s@x.example> SIZE=6
+             S: 550-5.1.1 blocked
+             S: 554 5.7.1 go away
+             {BYE}"
+        ),
+        &[
+            "failed 5.7.1 while sending MAIL FROM: 554 5.7.1 5.1.1 blocked go away",
+            CLOSED,
+        ],
+    );
+}
+
+/// RFC 5321 §4.5.3.1.10: 552 to RCPT once said "too many recipients", which it cannot mean everywhere.
+#[track_caller]
+fn check_552(second: &str, expected: &[&str]) {
+    let mut driver = Driver::new(plan(&["a@x.test", "b@x.test"]));
+    driver.feed(b"220 mx\r\n");
+    driver.feed(b"250-mx\r\n250 PIPELINING\r\n");
+    driver.feed(format!("250 ok\r\n552 full\r\n{second}\r\n503 no\r\n").as_bytes());
+    let outcomes = driver.log.iter().map(|line| &line[..line.len().min(14)]);
+    assert_eq!(outcomes.collect::<Vec<_>>(), expected, "{second}");
+}
+
+#[test]
+fn a_full_mailbox_is_not_one_recipient_too_many() {
+    check_552("552 too many", &["failed 5.0.0 w", "deferred 4.0.0"]);
+    check_552("552 5.5.3 too many", &["failed 5.0.0 w", "deferred 4.5.3"]);
+    check_552("552 5.2.2 full", &["failed 5.0.0 w", "failed 5.2.2 w"]);
+    check_552("552 5.3.4 too big", &["failed 5.0.0 w", "failed 5.3.4 w"]);
 }
 
 #[test]
