@@ -5,9 +5,7 @@ mod cli;
 mod config;
 mod demo;
 mod desk;
-mod gate;
 mod init;
-mod intake;
 mod log;
 mod operator;
 mod print;
@@ -19,6 +17,7 @@ mod serve;
 mod spool_cli;
 mod spool_export;
 mod srs_cli;
+mod visit;
 mod wire;
 
 use std::io::IsTerminal;

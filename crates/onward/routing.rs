@@ -1,6 +1,6 @@
-//! The forwarder with its table and secrets: what a reload replaces as one, and what both RCPT and DATA ask.
+//! The forwarder with its table and secrets: what a reload replaces as one, and what a transaction asks.
 //!
-//! Whoever works on a message takes one snapshot and keeps it, so that a reload never changes rules midway.
+//! A transaction takes one snapshot, at MAIL, and keeps it, so that a reload never changes rules midway.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use envelope::{Domain, ForwardPath, Mailbox, Timestamp};
 use forwarder::table::{Table, TableErrors};
-use forwarder::{Forwarder, Recalled, Route, SrsRefusal};
+use forwarder::{Forwarder, Route, SrsRefusal};
 use policy::Networks;
 use queue::Spool;
 use srs::{Alphabet, Separator, Srs};
@@ -87,36 +87,26 @@ impl Routing {
         recipient: &ForwardPath,
         now: Timestamp,
     ) -> Result<Route, queue::Error> {
-        let route = self
-            .forwarder
-            .route(&self.table, recipient, &Recalled::default(), now);
-        let Route::Token(token) = route else {
+        #[cfg(test)]
+        ROUTED.with(|routed| routed.set(routed.get() + 1));
+        let route = self.forwarder.route(&self.table, recipient, now);
+        let (Route::Token(token), Some(address)) = (&route, recipient.mailbox()) else {
             return Ok(route);
         };
-        let recalled = recall(spool, [token], now).await?;
-        Ok(
-            match self.forwarder.route(&self.table, recipient, &recalled, now) {
-                Route::Token(_) => Route::SrsRefused(SrsRefusal::TokenForgotten),
-                route => route,
-            },
-        )
+        // What is no address any more is as good as forgotten.
+        let sender = spool.recall(token, now).await?;
+        let sender = sender.and_then(|sender| sender.parse::<Mailbox>().ok());
+        Ok(match sender {
+            Some(sender) => self.forwarder.route_return(&self.table, address, sender),
+            None => Route::SrsRefused(SrsRefusal::TokenForgotten),
+        })
     }
 }
 
-/// The senders that the spool keeps under these tokens; those that it does not are left out.
-pub(crate) async fn recall<S: Spool>(
-    spool: &S,
-    tokens: impl IntoIterator<Item = String>,
-    now: Timestamp,
-) -> Result<Recalled, queue::Error> {
-    let mut recalled = Recalled::default();
-    for token in tokens {
-        if let Some(sender) = spool.recall(&token, now).await? {
-            // What is no address any more stays out, and is refused as forgotten.
-            let _ = recalled.insert(token, &sender);
-        }
-    }
-    Ok(recalled)
+#[cfg(test)]
+std::thread_local! {
+    /// How many recipients this thread has routed.
+    pub(crate) static ROUTED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// The forwarder alone: enough for `onward srs`.

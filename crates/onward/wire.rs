@@ -1,9 +1,9 @@
 //! The wiring of the relay, in the order in which a message goes through it:
 //!
 //! ```text
-//! client ─► smtp-in ─► Gate ─► policy            may this happen?          gate.rs
-//!              │
-//!              ▼ Intake ─► forwarder             targets, SRS, loops       intake.rs, routing.rs
+//! client ─► smtp-in ─► Visit ─► policy           may this happen?          visit.rs
+//!                        │ ─► forwarder          targets, SRS, loops       routing.rs
+//!              ┌─────────┘
 //!              ▼
 //!            spool ── durable ──► 250
 //!              │  ▲
@@ -30,12 +30,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Role, TlsMode};
 use crate::desk::Desk;
-use crate::gate::{FanOut, Gate};
-use crate::intake::Intake;
 use crate::log::{Event, Log, now};
 use crate::operator::Operator;
 use crate::reload::{Reload, TlsError, load_tls};
 use crate::routing::{self, Routing};
+use crate::visit::Inbound;
 
 /// A relay that is ready to run: sockets are bound, the spool is open.
 pub(crate) struct Relay {
@@ -43,8 +42,7 @@ pub(crate) struct Relay {
     pub(crate) reload: Arc<Reload>,
     listeners: Vec<smtp_in::Listener>,
     limits: smtp_in::Limits,
-    gate: Arc<Gate<LogSpool>>,
-    intake: Arc<Intake<LogSpool>>,
+    inbound: Arc<Inbound<LogSpool>>,
     spool: Arc<LogSpool>,
     dispatcher: Arc<Dispatcher<Desk<LogSpool>, dns::Backend>>,
     socket: Socket,
@@ -108,17 +106,11 @@ impl Relay {
         });
         let desk = desk(config, routing.load().hostname(), &spool, &ids, &log)?;
         let desk = Arc::new(desk);
-        let gate = Gate {
-            routing: Arc::clone(&routing),
-            spool: Arc::clone(&spool),
-            accept_nonnull: config.srs.accept_nonnull,
-            log: log.clone(),
-            fan_out: FanOut::default(),
-        };
-        let intake = Intake {
+        let inbound = Inbound {
             routing,
             spool: Arc::clone(&spool),
             ids,
+            accept_nonnull: config.srs.accept_nonnull,
             log: log.clone(),
         };
         let delivery = delivery::Settings {
@@ -144,8 +136,7 @@ impl Relay {
             reload,
             listeners,
             limits: limits(config),
-            gate: Arc::new(gate),
-            intake: Arc::new(intake),
+            inbound: Arc::new(inbound),
             spool,
             dispatcher,
             socket,
@@ -162,13 +153,7 @@ impl Relay {
             listeners: self.addresses,
             queued,
         });
-        let incoming = smtp_in::serve(
-            self.listeners,
-            self.limits,
-            self.gate,
-            self.intake,
-            shutdown.clone(),
-        );
+        let incoming = smtp_in::serve(self.listeners, self.limits, self.inbound, shutdown.clone());
         let outgoing = self.dispatcher.run(shutdown.clone());
         let operator = self.socket.serve(self.operator, shutdown.cancelled_owned());
         tokio::join!(incoming, outgoing, operator);

@@ -36,7 +36,10 @@ async fn typo_keeps_the_old_table() {
         .write("forwards", "bob@example.test bob@target.test\n");
     relay.reload();
     relay.wait_for("reloaded").await;
-    // The open connection goes on, with the new table.
+    // The transaction that is open keeps the rules under which it began; the next one has the new.
+    plain.expect("RCPT TO:<alice@example.test>", "250").await;
+    plain.expect("RSET", "250").await;
+    plain.expect("MAIL FROM:<origin@sender.test>", "250").await;
     plain.expect("RCPT TO:<bob@example.test>", "250").await;
     plain
         .expect("RCPT TO:<alice@example.test>", "550 5.1.1")

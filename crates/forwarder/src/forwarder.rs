@@ -1,6 +1,5 @@
 //! Recipients: hosted, an SRS address of ours, postmaster, or none of our business.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use envelope::{Domain, ForwardPath, Host, LocalPart, Mailbox, Reply, Timestamp};
@@ -51,7 +50,7 @@ pub enum Route {
         /// Where the mail goes.
         expansion: Expansion,
     },
-    /// It is a token of ours: recall it, put it into [`Recalled`], ask again. If it cannot be recalled, it is
+    /// It is a token of ours: recall the sender, and ask [`Forwarder::route_return`]. If it cannot be recalled, it is
     /// refused with [`SrsRefusal::TokenForgotten`].
     Token(String),
     /// It is hosted, accepted and dropped.
@@ -88,20 +87,6 @@ pub enum SrsRefusal {
     TokenForgotten,
     /// It is signed, but what is in it is no address.
     NotAnAddress,
-}
-
-/// Senders recalled by their tokens, to ask [`Forwarder::route`] and [`Forwarder::plan`] again.
-#[derive(Debug, Clone, Default)]
-pub struct Recalled(HashMap<String, Mailbox>);
-
-impl Recalled {
-    /// Takes in what the spool kept under a token ([`TokenMapping`](crate::TokenMapping)). Fails if that is no
-    /// address any more.
-    pub fn insert(&mut self, token: String, sender: &str) -> Result<(), SrsRefusal> {
-        let sender = sender.parse().map_err(|_| SrsRefusal::NotAnAddress)?;
-        self.0.insert(token, sender);
-        Ok(())
-    }
 }
 
 impl Forwarder {
@@ -160,14 +145,8 @@ impl Forwarder {
         SrsRecipient::Refused(SrsRefusal::NotAnAddress)
     }
 
-    /// Where mail to this recipient goes. The same answer as [`Forwarder::plan`] acts upon, for RCPT.
-    pub fn route(
-        &self,
-        table: &Table,
-        recipient: &ForwardPath,
-        recalled: &Recalled,
-        now: Timestamp,
-    ) -> Route {
+    /// Where mail to this recipient goes: found out once, at RCPT.
+    pub fn route(&self, table: &Table, recipient: &ForwardPath, now: Timestamp) -> Route {
         let address = match recipient {
             ForwardPath::Mailbox(address) => address,
             ForwardPath::Postmaster => {
@@ -181,10 +160,7 @@ impl Forwarder {
             SrsRecipient::NotOurs => self.route_hosted(table, address),
             SrsRecipient::Refused(refusal) => Route::SrsRefused(refusal),
             SrsRecipient::Decoded(sender) => self.route_return(table, address, sender),
-            SrsRecipient::Token(id) => match recalled.0.get(&id) {
-                Some(sender) => self.route_return(table, address, sender.clone()),
-                None => Route::Token(id),
-            },
+            SrsRecipient::Token(id) => Route::Token(id),
         }
     }
 
@@ -193,8 +169,9 @@ impl Forwarder {
         mailbox(POSTMASTER, self.settings.hostname.as_str())
     }
 
-    /// Back to a sender, who may be hosted here and is then treated like any recipient.
-    fn route_return(&self, table: &Table, address: &Mailbox, sender: Mailbox) -> Route {
+    /// From an SRS address of ours back to the sender behind it, who may be hosted here and is then treated like any
+    /// recipient.
+    pub fn route_return(&self, table: &Table, address: &Mailbox, sender: Mailbox) -> Route {
         let expansion = match self.route_hosted(table, &sender) {
             Route::Forward(expansion) => expansion,
             Route::NotHosted => Expansion {

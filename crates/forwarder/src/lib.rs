@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! RCPT TO     Forwarder::route     hosted → targets │ SRS address of ours → original sender │ refused │ not ours
-//! DATA        Forwarder::plan      recipients → legs, each with its rewritten reverse path and Delivered-To;
+//! DATA        Forwarder::plan      routes → legs, each with its rewritten reverse path and Delivered-To;
 //!                                  tokens to keep for senders that SRS cannot express
 //!             trace::received      the Received header that goes on top
 //! the body    HeaderScan::feed     counts Received, collects Delivered-To, up to the empty line
@@ -12,8 +12,8 @@
 //! ```
 //!
 //! ```
-//! use envelope::{Envelope, ForwardPath, Recipient, ReversePath, Timestamp};
-//! use forwarder::{Forwarder, Recalled, Settings, Table};
+//! use envelope::{ForwardPath, Recipient, ReversePath, Timestamp};
+//! use forwarder::{Forwarder, Settings, Table};
 //!
 //! let table = Table::parse("forwards", b"alice@example.org alice@mail.example.com".to_vec())?;
 //! let forwarder = Forwarder::new(
@@ -25,12 +25,12 @@
 //!         received_max: 50,
 //!     },
 //! )?;
-//! let mut envelope = Envelope::new(ReversePath::Mailbox("a@b.example".parse()?));
-//! let alice = ForwardPath::Mailbox("alice@example.org".parse()?);
-//! envelope.recipients.push(Recipient::new(alice));
+//! let sender = ReversePath::Mailbox("a@b.example".parse()?);
+//! let alice = Recipient::new(ForwardPath::Mailbox("alice@example.org".parse()?));
 //!
 //! let now = Timestamp::from_unix_millis(1_795_266_072_000);
-//! let legs = forwarder.plan(&table, &envelope, &Recalled::default(), now)?.into_legs();
+//! let route = forwarder.route(&table, &alice.forward_path, now);
+//! let legs = forwarder.plan(&table, &sender, [(&alice, route)], now).into_legs();
 //! assert_eq!(legs[0].target.to_string(), "alice@mail.example.com");
 //! assert_eq!(legs[0].reverse_path.to_string(), "<SRS0=FU0P=JK=b.example=a@fwd.example.net>");
 //! assert_eq!(&*legs[0].trace, "Delivered-To: alice@example.org\r\n");
@@ -38,7 +38,7 @@
 //! ```
 //!
 //! It does *not* read files or a clock, ask the spool or the DNS, or decide who may send to whom: a token is looked
-//! up by the caller between two calls ([`SrsRecipient::Token`], [`Recalled`]), and [`Route::NotHosted`] is for
+//! up by the caller between two calls ([`Route::Token`], [`Forwarder::route_return`]), and [`Route::NotHosted`] is for
 //! `policy` to judge.
 
 mod forwarder;
@@ -48,10 +48,7 @@ mod scan;
 pub mod table;
 pub mod trace;
 
-pub use forwarder::{
-    Forwarder, Recalled, Route, Settings, SettingsError, SrsRecipient, SrsRefusal,
-};
-pub use plan::{LEGS_MAX, Plan, PlanError, PlannedLeg, TokenMapping};
-pub use replies::routing_changed;
+pub use forwarder::{Forwarder, Route, Settings, SettingsError, SrsRecipient, SrsRefusal};
+pub use plan::{LEGS_MAX, Plan, PlannedLeg, TokenMapping};
 pub use scan::HeaderScan;
 pub use table::{Resolution, Table};

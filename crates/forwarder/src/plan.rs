@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 
-use envelope::{
-    Envelope, ForwardPath, Leg, LocalPart, Mailbox, Recipient, Reply, ReversePath, Timestamp,
-};
+use envelope::{ForwardPath, Leg, LocalPart, Mailbox, Recipient, Reply, ReversePath, Timestamp};
 use srs::Day;
 
-use crate::forwarder::{Forwarder, Recalled, Route};
+use crate::forwarder::{Forwarder, Route};
 use crate::replies;
 use crate::scan::HeaderScan;
 use crate::table::{Broken, Options, Table, Target};
@@ -41,27 +39,10 @@ pub struct PlannedLeg {
 pub struct TokenMapping {
     /// What [`Route::Token`] will ask for.
     pub token: String,
-    /// The sender; its `Display` form goes into [`Recalled::insert`].
+    /// The sender, whose `Display` form is to be kept.
     pub sender: Mailbox,
     /// When no valid address with this token is left.
     pub expires: Timestamp,
-}
-
-/// An accepted recipient that cannot be routed: the table was reloaded since, or a token was not recalled.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("accepted recipient {recipient} cannot be routed")]
-pub struct PlanError {
-    /// The recipient.
-    pub recipient: ForwardPath,
-    /// What it is now.
-    pub route: Box<Route>,
-}
-
-impl PlannedLeg {
-    /// Whether it goes on as it came: its domain is none of ours.
-    pub fn is_relayed(&self) -> bool {
-        self.via.is_empty() && self.leg.target == self.leg.recipient
-    }
 }
 
 impl Plan {
@@ -88,39 +69,30 @@ impl Plan {
 }
 
 impl Forwarder {
-    /// The tokens among an envelope's recipients, to be recalled before [`Forwarder::plan`].
-    pub fn tokens(&self, table: &Table, envelope: &Envelope, now: Timestamp) -> Vec<String> {
-        let none = Recalled::default();
-        let token =
-            |recipient: &Recipient| match self.route(table, &recipient.forward_path, &none, now) {
-                Route::Token(id) => Some(id),
-                _ => None,
-            };
-        envelope.recipients.iter().filter_map(token).collect()
-    }
-
-    /// Makes legs of an envelope whose recipients were accepted. A recipient that is not hosted goes on unchanged,
-    /// under an unchanged reverse path: `policy` has said that it may.
-    pub fn plan(
+    /// Makes legs of accepted recipients and their routes. A recipient that is not hosted goes on unchanged, under an
+    /// unchanged reverse path: `policy` has said that it may.
+    ///
+    /// # Panics
+    /// On the route of a recipient that nobody may accept.
+    pub fn plan<'a>(
         &self,
         table: &Table,
-        envelope: &Envelope,
-        recalled: &Recalled,
+        reverse_path: &ReversePath,
+        recipients: impl IntoIterator<Item = (&'a Recipient, Route)>,
         now: Timestamp,
-    ) -> Result<Plan, PlanError> {
+    ) -> Plan {
         let mut draft = Draft {
             forwarder: self,
             table,
-            reverse_path: &envelope.reverse_path,
+            reverse_path,
             now,
             plan: Plan::default(),
             placed: HashMap::new(),
         };
-        for recipient in &envelope.recipients {
-            let route = self.route(table, &recipient.forward_path, recalled, now);
-            draft.add(recipient, route)?;
+        for (recipient, route) in recipients {
+            draft.add(recipient, route);
         }
-        Ok(draft.plan)
+        draft.plan
     }
 }
 
@@ -140,7 +112,7 @@ struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    fn add(&mut self, recipient: &Recipient, route: Route) -> Result<(), PlanError> {
+    fn add(&mut self, recipient: &Recipient, route: Route) {
         let named = match &recipient.forward_path {
             ForwardPath::Mailbox(address) => Some(address.clone()),
             ForwardPath::Postmaster => self.forwarder.postmaster_address(),
@@ -155,12 +127,10 @@ impl Draft<'_> {
             (Route::NotHosted, Some(named)) => self.add_relayed(recipient, named),
             (Route::Discard, Some(named)) => self.plan.discarded.push(named),
             (route, _) => {
-                let recipient = recipient.forward_path.clone();
-                let route = Box::new(route);
-                return Err(PlanError { recipient, route });
+                let path = &recipient.forward_path;
+                unreachable!("{path} was accepted, and goes nowhere: {route:?}");
             }
         }
-        Ok(())
     }
 
     fn add_target(&mut self, recipient: &Recipient, named: &Mailbox, target: Target) {

@@ -44,15 +44,6 @@ pub(crate) fn delivered_before(address: &dyn std::fmt::Display) -> Reply {
     Reply::new(554, EnhancedStatus::permanent(4, 6), text)
 }
 
-/// To DATA when an accepted recipient cannot be routed any more. Trying again leads to RCPT, and there to the proper answer.
-pub fn routing_changed() -> Reply {
-    Reply::new(
-        451,
-        EnhancedStatus::transient(3, 5),
-        "routing has changed meanwhile, try again",
-    )
-}
-
 pub(crate) fn srs_unknown(text: &str) -> Reply {
     Reply::new(550, EnhancedStatus::permanent(1, 1), text)
 }

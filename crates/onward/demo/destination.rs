@@ -6,8 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use envelope::{EnhancedStatus, Envelope, Recipient, Reply, Verdict};
-use smtp::server::Hello;
-use smtp_in::{BindError, Client, Draft, Gate, Intake, Limits, Role, Settings, TlsMode};
+use smtp_in::{BindError, Client, Limits, Role, Service, Settings, TlsMode, Visit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
@@ -24,12 +23,9 @@ pub(super) struct Destination {
     arrived: UnboundedSender<Arrived>,
 }
 
-struct Door;
-
 struct Mailroom(UnboundedSender<Arrived>);
 
 struct Letter {
-    envelope: Envelope,
     bytes: Vec<u8>,
     arrived: UnboundedSender<Arrived>,
 }
@@ -68,31 +64,23 @@ impl Destination {
     /// Runs until `shutdown`.
     pub(super) async fn run(self, shutdown: CancellationToken) {
         let mailroom = Arc::new(Mailroom(self.arrived));
-        smtp_in::serve(
-            self.listeners,
-            Limits::default(),
-            Arc::new(Door),
-            mailroom,
-            shutdown,
-        )
-        .await;
+        smtp_in::serve(self.listeners, Limits::default(), mailroom, shutdown).await;
     }
 }
 
-impl Gate for Door {
-    async fn connect(&self, _client: &Client) -> Verdict {
-        Verdict::Accept
-    }
+impl Service for Mailroom {
+    type Visit = Letter;
 
-    async fn hello(&self, _client: &Client, _hello: &Hello) -> Verdict {
-        Verdict::Accept
+    fn visit(self: &Arc<Self>) -> Letter {
+        Letter {
+            bytes: Vec::new(),
+            arrived: self.0.clone(),
+        }
     }
+}
 
-    async fn mail(&self, _client: &Client, _envelope: &Envelope) -> Verdict {
-        Verdict::Accept
-    }
-
-    async fn rcpt(&self, _client: &Client, _envelope: &Envelope, recipient: &Recipient) -> Verdict {
+impl Visit for Letter {
+    async fn rcpt(&mut self, _: &Client, _: &Envelope, recipient: &Recipient) -> Verdict {
         match recipient
             .forward_path
             .mailbox()
@@ -107,37 +95,31 @@ impl Gate for Door {
             _ => Verdict::Accept,
         }
     }
-}
 
-impl Intake for Mailroom {
-    type Draft = Letter;
-
-    async fn begin(&self, _client: &Client, envelope: &Envelope) -> Result<Letter, Reply> {
-        Ok(Letter {
-            envelope: envelope.clone(),
-            bytes: Vec::new(),
-            arrived: self.0.clone(),
-        })
+    async fn data(&mut self, _: &Client, _: &Envelope) -> Verdict {
+        Verdict::Accept
     }
-}
 
-impl Draft for Letter {
     async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Reply> {
         self.bytes.extend_from_slice(&chunk);
         Ok(())
     }
 
-    async fn commit(self) -> Reply {
+    async fn commit(&mut self, _: &Client, envelope: &Envelope) -> Reply {
         // When the demo is ending nobody looks any more.
         let _ = self.arrived.send(Arrived {
-            envelope: self.envelope,
-            bytes: self.bytes,
+            envelope: envelope.clone(),
+            bytes: std::mem::take(&mut self.bytes),
         });
         Reply::new(
             250,
             EnhancedStatus::success(0, 0),
             "delivered to the mailbox",
         )
+    }
+
+    fn reset(&mut self) {
+        self.bytes.clear();
     }
 }
 

@@ -16,20 +16,20 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::caps::{Cap, Slot};
-use crate::gate::{Client, Draft, Ending, Gate, Incident, Intake};
 use crate::listener::TlsMode;
 use crate::serve::{Port, Server, canonical};
 use crate::stream::Stream;
-use crate::{proxy, replies, tls};
+use crate::visit::{Client, Ending, Incident, Service, Visit};
+use crate::{proxy, tls};
 
 /// A connection's state. Dropped in whatever way, it reports its end and gives its slot back.
-pub(crate) struct Connection<G: Gate, I: Intake> {
-    server: Arc<Server<G, I>>,
+pub(crate) struct Connection<S: Service> {
+    server: Arc<Server<S>>,
     port: Arc<Port>,
     client: Client,
     slot: Slot,
     session: Session,
-    draft: Option<I::Draft>,
+    visit: S::Visit,
     /// Why the session will be over, when it is.
     cause: Ending,
     /// What to report at the end; none while it runs.
@@ -50,21 +50,17 @@ enum Wake {
     Timeout,
 }
 
-impl<G: Gate, I: Intake> Connection<G, I> {
-    pub(crate) fn new(
-        server: Arc<Server<G, I>>,
-        port: Arc<Port>,
-        client: Client,
-        slot: Slot,
-    ) -> Self {
+impl<S: Service> Connection<S> {
+    pub(crate) fn new(server: Arc<Server<S>>, port: Arc<Port>, client: Client, slot: Slot) -> Self {
         let session = Session::new(Arc::clone(&port.session), Instant::now());
+        let visit = server.service.visit();
         Self {
             server,
             port,
             client,
             slot,
             session,
-            draft: None,
+            visit,
             cause: Ending::Session,
             end: None,
         }
@@ -89,7 +85,7 @@ impl<G: Gate, I: Intake> Connection<G, I> {
                 Err(error) => return Incident::Closed(error),
             }
         }
-        self.server.gate.observe(&self.client, Incident::Connected);
+        self.visit.observe(&self.client, Incident::Connected);
         let (Ok(ending) | Err(ending)) = self.converse(stream).await;
         Incident::Closed(ending)
     }
@@ -197,27 +193,28 @@ impl<G: Gate, I: Intake> Connection<G, I> {
         while let Some(event) = self.session.poll_event() {
             match event {
                 Event::Connect => {
-                    let verdict = self.server.gate.connect(&self.client).await;
+                    let verdict = self.visit.connect(&self.client).await;
                     self.answer(verdict);
                 }
                 Event::Hello(hello) => self.answer_hello(hello).await,
                 Event::Mail(envelope) => {
-                    let verdict = self.server.gate.mail(&self.client, &envelope).await;
+                    let verdict = self.visit.mail(&self.client, &envelope).await;
                     self.answer(verdict);
                 }
                 Event::Rcpt(recipient) => {
                     let envelope = open_envelope(&self.session);
-                    let gate = &self.server.gate;
-                    let verdict = gate.rcpt(&self.client, envelope, &recipient).await;
+                    let visit = &mut self.visit;
+                    let verdict = visit.rcpt(&self.client, envelope, &recipient).await;
                     self.answer(verdict);
                 }
                 Event::Data => {
-                    let verdict = self.begin_draft().await;
+                    let envelope = open_envelope(&self.session);
+                    let verdict = self.visit.data(&self.client, envelope).await;
                     self.answer(verdict);
                 }
-                Event::Body(chunk) => self.write_draft(chunk).await,
-                Event::BodyEnd => self.commit_draft().await,
-                Event::BodyAbandoned | Event::Reset => self.draft = None,
+                Event::Body(chunk) => self.write_body(chunk).await,
+                Event::BodyEnd => self.commit().await,
+                Event::BodyAbandoned | Event::Reset => self.visit.reset(),
                 Event::StartTls => return Pause::StartTls,
                 Event::Closed => return Pause::Closed,
             }
@@ -230,43 +227,23 @@ impl<G: Gate, I: Intake> Connection<G, I> {
     }
 
     async fn answer_hello(&mut self, hello: Hello) {
-        let verdict = self.server.gate.hello(&self.client, &hello).await;
+        let verdict = self.visit.hello(&self.client, &hello).await;
         if verdict == Verdict::Accept {
             self.client.hello = Some(hello);
         }
         self.answer(verdict);
     }
 
-    async fn begin_draft(&mut self) -> Verdict {
-        let envelope = open_envelope(&self.session);
-        let verdict = self.server.gate.data(&self.client, envelope).await;
-        if verdict != Verdict::Accept {
-            return verdict;
-        }
-        match self.server.intake.begin(&self.client, envelope).await {
-            Ok(draft) => {
-                self.draft = Some(draft);
-                Verdict::Accept
-            }
-            Err(reply) => Verdict::Refuse(reply),
-        }
-    }
-
-    async fn write_draft(&mut self, chunk: Vec<u8>) {
-        let Some(draft) = &mut self.draft else {
-            return;
-        };
-        if let Err(reply) = draft.write(chunk).await {
-            self.draft = None;
+    async fn write_body(&mut self, chunk: Vec<u8>) {
+        if let Err(reply) = self.visit.write(chunk).await {
+            self.visit.reset();
             self.session.refuse_body(reply);
         }
     }
 
-    async fn commit_draft(&mut self) {
-        let reply = match self.draft.take() {
-            Some(draft) => draft.commit().await,
-            None => replies::no_draft(),
-        };
+    async fn commit(&mut self) {
+        let envelope = open_envelope(&self.session);
+        let reply = self.visit.commit(&self.client, envelope).await;
         self.session.answer_body(Instant::now(), reply);
     }
 
@@ -313,7 +290,7 @@ impl<G: Gate, I: Intake> Connection<G, I> {
     }
 }
 
-impl<G: Gate, I: Intake> Drop for Connection<G, I> {
+impl<S: Service> Drop for Connection<S> {
     fn drop(&mut self) {
         let unfinished = if std::thread::panicking() {
             Ending::Panicked
@@ -322,7 +299,7 @@ impl<G: Gate, I: Intake> Drop for Connection<G, I> {
         };
         let end = self.end.take();
         let end = end.unwrap_or(Incident::Closed(unfinished));
-        self.server.gate.observe(&self.client, end);
+        self.visit.observe(&self.client, end);
     }
 }
 
@@ -340,7 +317,7 @@ async fn unless<T>(
 
 fn open_envelope(session: &Session) -> &envelope::Envelope {
     let Some(envelope) = session.envelope() else {
-        unreachable!("RCPT and DATA are asked about within a transaction");
+        unreachable!("RCPT, DATA and the end of a body are asked about within a transaction");
     };
     envelope
 }

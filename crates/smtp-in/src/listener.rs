@@ -15,8 +15,8 @@ use ipnet::IpNet;
 use smtp::server;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::gate::Role;
 use crate::tls;
+use crate::visit::Role;
 
 /// One listener as configured.
 #[derive(Debug, Clone)]

@@ -13,14 +13,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::caps::{Cap, Caps, Slot};
 use crate::connection::Connection;
-use crate::gate::{Client, Gate, Incident, Intake};
 use crate::listener::{Limits, Listener, Settings, TlsMode};
 use crate::replies;
+use crate::visit::{Client, Incident, Service, Visit};
 
 /// What all connections share.
-pub(crate) struct Server<G, I> {
-    pub(crate) gate: Arc<G>,
-    pub(crate) intake: Arc<I>,
+pub(crate) struct Server<S> {
+    pub(crate) service: Arc<S>,
     pub(crate) limits: Limits,
     /// Asks sessions to end when they can.
     pub(crate) shutdown: CancellationToken,
@@ -43,17 +42,15 @@ pub(crate) struct Port {
 ///
 /// # Panics
 /// Outside of a tokio runtime with I/O and time.
-pub async fn serve<G: Gate, I: Intake>(
+pub async fn serve<S: Service>(
     listeners: Vec<Listener>,
     limits: Limits,
-    gate: Arc<G>,
-    intake: Arc<I>,
+    service: Arc<S>,
     shutdown: CancellationToken,
 ) {
     let drain = limits.drain;
     let server = Arc::new(Server {
-        gate,
-        intake,
+        service,
         caps: Caps::new(
             limits.connections_max,
             limits.connections_per_address_max,
@@ -77,7 +74,7 @@ pub async fn serve<G: Gate, I: Intake>(
     }
 }
 
-impl<G: Gate, I: Intake> Server<G, I> {
+impl<S: Service> Server<S> {
     /// One listener's loop. The socket is closed when it returns, so that others refuse what we do not serve.
     async fn accept_all(self: Arc<Self>, listener: Listener, tasks: TaskTracker) {
         let Listener { socket, settings } = listener;
@@ -133,7 +130,9 @@ impl<G: Gate, I: Intake> Server<G, I> {
             }
             Err(cap) => {
                 port.turn_away(&stream, cap);
-                self.gate.observe(&client, Incident::Refused(cap));
+                self.service
+                    .visit()
+                    .observe(&client, Incident::Refused(cap));
             }
         }
     }

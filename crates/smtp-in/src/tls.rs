@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::gate::TlsFacts;
+use crate::visit::TlsFacts;
 
 /// The server's certificate and key, exchangeable while connections are running: whoever begins TLS after
 /// [`Holder::replace`] gets the new ones. Clones share it.

@@ -57,7 +57,7 @@ fn check(forwarder: &Forwarder, recipient: &str, expected: &str) {
         "postmaster" => ForwardPath::Postmaster,
         address => ForwardPath::Mailbox(address.parse().unwrap()),
     };
-    let route = forwarder.route(&table(), &path, &Recalled::default(), NOW);
+    let route = forwarder.route(&table(), &path, NOW);
     assert_eq!(shown(route), expected, "{recipient}");
 }
 
@@ -248,14 +248,8 @@ fn tokens_are_recalled_by_the_caller() {
     );
     let address = format!("{}@fwd.example.net", token.local);
     check(&forwarder, &address, "token");
-    let mut recalled = Recalled::default();
-    assert_eq!(
-        recalled.insert("x".into(), "no address"),
-        Err(SrsRefusal::NotAnAddress)
-    );
-    recalled.insert(token.id, "Long@first.example").unwrap();
-    let path = ForwardPath::Mailbox(address.parse().unwrap());
-    let route = forwarder.route(&table(), &path, &recalled, NOW);
+    let sender = "Long@first.example".parse().unwrap();
+    let route = forwarder.route_return(&table(), &address.parse().unwrap(), sender);
     assert_eq!(
         shown(route),
         "back to Long@first.example: Long@first.example via []"
@@ -350,7 +344,7 @@ fn a_catch_all_in_an_srs_domain() {
         ),
     ] {
         let path = ForwardPath::Mailbox(address.parse().unwrap());
-        let route = forwarder.route(&table, &path, &Recalled::default(), NOW);
+        let route = forwarder.route(&table, &path, NOW);
         assert_eq!(shown(route), expected, "{address}");
     }
 }

@@ -1,6 +1,6 @@
 //! Real sockets on loopback: what the listener, the loop and the handshakes do with a whole session.
 //!
-//! No sleeps: a test waits for bytes or for what gate and intake report. What must time out has a short setting.
+//! No sleeps: a test waits for bytes or for what the visits report. What must time out has a short setting.
 //!
 //! (`cfg(test)` on the modules says nothing new to the compiler; clippy knows by it that helpers may unwrap, too.)
 

@@ -1,4 +1,4 @@
-//! A server on loopback with a gate and an intake that report what they see, and a client that speaks in lines.
+//! A server on loopback with a service that reports what it sees, and a client that speaks in lines.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use envelope::{EnhancedStatus, Envelope, ForwardPath, Recipient, Reply, Verdict};
 use smtp::server::{self, Hello};
 use smtp_in::{
-    Client, Draft, Ending, Gate, Incident, Intake, Limits, Role, Settings, TlsMode, bind, serve,
+    Client, Ending, Incident, Limits, Role, Service, Settings, TlsMode, Visit, bind, serve,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// What gate and intake report, in order.
+/// What the visits report, in order.
 #[derive(Debug)]
 pub(crate) enum Seen {
     Incident(Client, Incident),
@@ -45,16 +45,18 @@ pub(crate) struct World {
     seen: mpsc::UnboundedReceiver<Seen>,
 }
 
-struct TestGate(mpsc::UnboundedSender<Seen>);
-
-struct TestIntake {
+struct TestService {
     seen: mpsc::UnboundedSender<Seen>,
     permits: Arc<Semaphore>,
 }
 
+struct TestVisit {
+    service: Arc<TestService>,
+    draft: Option<TestDraft>,
+}
+
 struct TestDraft {
-    seen: mpsc::UnboundedSender<Seen>,
-    permits: Arc<Semaphore>,
+    service: Arc<TestService>,
     sender: String,
     message: Message,
     committed: bool,
@@ -80,13 +82,12 @@ impl World {
         let address = listeners[0].local_addr().unwrap();
         let (sender, seen) = mpsc::unbounded_channel();
         let permits = Arc::new(Semaphore::new(0));
-        let gate = Arc::new(TestGate(sender.clone()));
-        let intake = Arc::new(TestIntake {
+        let service = Arc::new(TestService {
             seen: sender,
             permits: Arc::clone(&permits),
         });
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(serve(listeners, limits, gate, intake, shutdown.clone()));
+        let serving = tokio::spawn(serve(listeners, limits, service, shutdown.clone()));
         Self {
             address,
             shutdown,
@@ -137,24 +138,27 @@ impl World {
     }
 }
 
-impl Gate for TestGate {
-    async fn connect(&self, _client: &Client) -> Verdict {
-        Verdict::Accept
-    }
+impl Service for TestService {
+    type Visit = TestVisit;
 
-    async fn hello(&self, _client: &Client, hello: &Hello) -> Verdict {
-        let _ = self.0.send(Seen::Hello(hello.name.to_string()));
+    fn visit(self: &Arc<Self>) -> TestVisit {
+        TestVisit {
+            service: Arc::clone(self),
+            draft: None,
+        }
+    }
+}
+
+impl Visit for TestVisit {
+    async fn hello(&mut self, _client: &Client, hello: &Hello) -> Verdict {
+        self.service.tell(Seen::Hello(hello.name.to_string()));
         match &*hello.name {
             "unwelcome.example" => Verdict::Refuse(reply(550, "not you")),
             _ => Verdict::Accept,
         }
     }
 
-    async fn mail(&self, _client: &Client, _envelope: &Envelope) -> Verdict {
-        Verdict::Accept
-    }
-
-    async fn rcpt(&self, _: &Client, _: &Envelope, recipient: &Recipient) -> Verdict {
+    async fn rcpt(&mut self, _: &Client, _: &Envelope, recipient: &Recipient) -> Verdict {
         match recipient
             .forward_path
             .mailbox()
@@ -162,29 +166,20 @@ impl Gate for TestGate {
         {
             Some("nobody") => Verdict::Refuse(reply(550, "no such user")),
             Some("trap") => Verdict::Close(reply(421, "go away")),
-            Some("bug") => panic!("a bug in the gate"),
+            Some("bug") => panic!("a bug in the visit"),
             _ => Verdict::Accept,
         }
     }
 
-    fn observe(&self, client: &Client, incident: Incident) {
-        let _ = self.0.send(Seen::Incident(client.clone(), incident));
-    }
-}
-
-impl Intake for TestIntake {
-    type Draft = TestDraft;
-
-    async fn begin(&self, client: &Client, envelope: &Envelope) -> Result<TestDraft, Reply> {
+    async fn data(&mut self, client: &Client, envelope: &Envelope) -> Verdict {
         let sender = envelope.reverse_path.to_string();
         if sender == "<full@client.example>" {
-            return Err(reply(452, "no room"));
+            return Verdict::Refuse(reply(452, "no room"));
         }
         let (client, envelope) = (Box::new(client.clone()), Box::new(envelope.clone()));
-        let _ = self.seen.send(Seen::Draft(client, envelope));
-        Ok(TestDraft {
-            seen: self.seen.clone(),
-            permits: Arc::clone(&self.permits),
+        self.service.tell(Seen::Draft(client, envelope));
+        self.draft = Some(TestDraft {
+            service: Arc::clone(&self.service),
             sender,
             message: Message {
                 octets: 0,
@@ -192,20 +187,43 @@ impl Intake for TestIntake {
                 text: String::new(),
             },
             committed: false,
-        })
+        });
+        Verdict::Accept
+    }
+
+    async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Reply> {
+        self.draft.as_mut().expect("a draft").write(&chunk).await
+    }
+
+    async fn commit(&mut self, _: &Client, _: &Envelope) -> Reply {
+        self.draft.take().expect("a draft").commit().await
+    }
+
+    fn reset(&mut self) {
+        self.draft = None;
+    }
+
+    fn observe(&mut self, client: &Client, incident: Incident) {
+        self.service.tell(Seen::Incident(client.clone(), incident));
     }
 }
 
-impl Draft for TestDraft {
-    async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Reply> {
+impl TestService {
+    fn tell(&self, seen: Seen) {
+        let _ = self.seen.send(seen);
+    }
+}
+
+impl TestDraft {
+    async fn write(&mut self, chunk: &[u8]) -> Result<(), Reply> {
         if self.sender == "<slow@client.example>" && self.message.octets == 0 {
-            self.permits.acquire().await.unwrap().forget();
+            self.service.permits.acquire().await.unwrap().forget();
         }
         let message = &mut self.message;
         message.octets += chunk.len();
         message.chunk_max = message.chunk_max.max(chunk.len());
         if message.octets < 1 << 20 {
-            message.text.push_str(&String::from_utf8_lossy(&chunk));
+            message.text.push_str(&String::from_utf8_lossy(chunk));
         }
         if self.sender == "<break@client.example>" && message.octets > BREAK_OCTETS {
             return Err(reply(451, "disk trouble"));
@@ -215,7 +233,7 @@ impl Draft for TestDraft {
 
     async fn commit(mut self) -> Reply {
         if self.sender == "<wait@client.example>" {
-            self.permits.acquire().await.unwrap().forget();
+            self.service.permits.acquire().await.unwrap().forget();
         }
         self.committed = true;
         let empty = Message {
@@ -224,7 +242,7 @@ impl Draft for TestDraft {
             text: String::new(),
         };
         let message = std::mem::replace(&mut self.message, empty);
-        let _ = self.seen.send(Seen::Message(message));
+        self.service.tell(Seen::Message(message));
         Reply::new(250, EnhancedStatus::success(0, 0), "queued as TEST")
     }
 }
@@ -232,7 +250,7 @@ impl Draft for TestDraft {
 impl Drop for TestDraft {
     fn drop(&mut self) {
         if !self.committed {
-            let _ = self.seen.send(Seen::Abandoned);
+            self.service.tell(Seen::Abandoned);
         }
     }
 }

@@ -1,12 +1,13 @@
-//! What a server session needs from the rest of the relay: a gate that decides, an intake that takes bodies,
-//! and the client as both see it.
+//! What a server session needs from the rest of the relay: somebody who decides and takes the mail, and the client as
+//! they see it.
 //!
-//! A gate or intake that waits (for DNS, for the disk) bounds its own waiting: it knows what a late answer is worth.
+//! A visit that waits (for DNS, for the disk) bounds its own waiting: it knows what a late answer is worth.
 //! Meanwhile nothing is read from the client, which waits 5 minutes at least for each reply (RFC 5321 §4.5.3.2).
 
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use envelope::{Envelope, Recipient, Reply, Verdict};
 use smtp::server::Hello;
@@ -14,58 +15,74 @@ use smtp::server::Hello;
 use crate::caps::Cap;
 use crate::proxy::ProxyError;
 
-/// May this happen? Asked at each stage of a session, in its order; the session waits for the answer.
-pub trait Gate: Send + Sync + 'static {
+/// What stands behind the listeners.
+pub trait Service: Send + Sync + 'static {
+    /// What one connection is served by.
+    type Visit: Visit;
+
+    /// Begins a visit: one for each connection.
+    fn visit(self: &Arc<Self>) -> Self::Visit;
+}
+
+/// One connection as the relay sees it, from its acceptance to its end. It is asked at each stage of the session, in
+/// its order, and the session waits for the answer; so it can remember what it learnt and what it said.
+pub trait Visit: Send + 'static {
     /// Before the greeting.
-    fn connect(&self, client: &Client) -> impl Future<Output = Verdict> + Send;
+    fn connect(&mut self, client: &Client) -> impl Future<Output = Verdict> + Send {
+        let _ = client;
+        async { Verdict::Accept }
+    }
 
     /// At EHLO or HELO. `client.hello` is still that of before.
-    fn hello(&self, client: &Client, hello: &Hello) -> impl Future<Output = Verdict> + Send;
+    fn hello(&mut self, client: &Client, hello: &Hello) -> impl Future<Output = Verdict> + Send {
+        let _ = (client, hello);
+        async { Verdict::Accept }
+    }
 
-    /// At MAIL. The envelope has no recipients yet.
-    fn mail(&self, client: &Client, envelope: &Envelope) -> impl Future<Output = Verdict> + Send;
+    /// At MAIL. The envelope has no recipients yet. Accepting it begins a transaction.
+    fn mail(
+        &mut self,
+        client: &Client,
+        envelope: &Envelope,
+    ) -> impl Future<Output = Verdict> + Send {
+        let _ = (client, envelope);
+        async { Verdict::Accept }
+    }
 
-    /// At RCPT. The envelope holds the recipients accepted so far.
+    /// At RCPT. The envelope holds the recipients accepted so far; accepting this one adds it.
     fn rcpt(
-        &self,
+        &mut self,
         client: &Client,
         envelope: &Envelope,
         recipient: &Recipient,
     ) -> impl Future<Output = Verdict> + Send;
 
-    /// At DATA or the first BDAT, before [`Intake::begin`].
-    fn data(&self, client: &Client, envelope: &Envelope) -> impl Future<Output = Verdict> + Send {
-        let _ = (client, envelope);
-        async { Verdict::Accept }
-    }
-
-    /// For the operators' log: told what happens to connections, outside of the mail itself. Must not block.
-    fn observe(&self, client: &Client, incident: Incident) {
-        let _ = (client, incident);
-    }
-}
-
-/// Takes messages.
-pub trait Intake: Send + Sync + 'static {
-    /// A message on its way in.
-    type Draft: Draft;
-
-    /// A body is about to be sent for this envelope; an error is the reply to DATA or BDAT.
-    fn begin(
-        &self,
+    /// At DATA or the first BDAT. Accepting it begins a body.
+    fn data(
+        &mut self,
         client: &Client,
         envelope: &Envelope,
-    ) -> impl Future<Output = Result<Self::Draft, Reply>> + Send;
-}
+    ) -> impl Future<Output = Verdict> + Send;
 
-/// A message on its way in. Dropping it abandons the message, whatever was written.
-pub trait Draft: Send + 'static {
-    /// Takes the next bytes. Until it returns, nothing more is read from the client. After an error the rest of the
-    /// body is read and thrown away, and the error is the reply to it.
+    /// Takes the next bytes of the body. Until it returns, nothing more is read from the client. After an error
+    /// [`Visit::reset`] follows, the rest of the body is read and thrown away, and the error is the reply to it.
     fn write(&mut self, chunk: Vec<u8>) -> impl Future<Output = Result<(), Reply>> + Send;
 
-    /// The body is complete. A reply of 250 means that the message is durable for every recipient.
-    fn commit(self) -> impl Future<Output = Reply> + Send;
+    /// The body is complete. A reply of 250 means that the message is durable for every recipient. The transaction is
+    /// over, whatever the reply.
+    fn commit(
+        &mut self,
+        client: &Client,
+        envelope: &Envelope,
+    ) -> impl Future<Output = Reply> + Send;
+
+    /// The transaction is over without a commit; what was written of its body is to be dropped.
+    fn reset(&mut self);
+
+    /// For the operators' log: told what happens to the connection, outside of the mail itself. Must not block.
+    fn observe(&mut self, client: &Client, incident: Incident) {
+        let _ = (client, incident);
+    }
 }
 
 /// The client of one connection, as far as it is known by now.

@@ -1,0 +1,233 @@
+//! A visit: what the relay knows of one connection, from CONNECT to the 250.
+//!
+//! It gathers the facts that `policy` decides on, and logs what was refused and by which rule. A transaction takes one
+//! snapshot of the routing, at MAIL, and routes each recipient once, at RCPT; so what was accepted is what is queued,
+//! whatever is reloaded meanwhile. What becomes of the body is in `draft.rs`.
+
+mod destination;
+mod draft;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use envelope::{Envelope, ForwardPath, Recipient, Reply, ReversePath, Verdict};
+use forwarder::{LEGS_MAX, Route};
+use policy::Decision;
+use policy::facts::{self, Standing};
+use queue::{IdSource, Spool};
+use smtp::server::Hello;
+use smtp_in::{Client, Ending, Incident};
+
+use crate::log::{Event, Log, now};
+use crate::routing::{Routing, Shared};
+use draft::Draft;
+
+/// What all visits share.
+pub(crate) struct Inbound<S> {
+    pub(crate) routing: Shared,
+    pub(crate) spool: Arc<S>,
+    pub(crate) ids: Arc<IdSource>,
+    pub(crate) accept_nonnull: bool,
+    pub(crate) log: Log,
+}
+
+/// One connection.
+pub(crate) struct Visit<S: Spool> {
+    inbound: Arc<Inbound<S>>,
+    transaction: Option<Transaction<S>>,
+}
+
+/// From an accepted MAIL to the end of its body.
+struct Transaction<S: Spool> {
+    routing: Arc<Routing>,
+    /// Of the accepted recipients, in their order.
+    routes: Vec<Route>,
+    /// How many targets these stand for.
+    targets: usize,
+    draft: Option<Draft<S>>,
+}
+
+impl<S: Spool> smtp_in::Service for Inbound<S> {
+    type Visit = Visit<S>;
+
+    fn visit(self: &Arc<Self>) -> Visit<S> {
+        Visit {
+            inbound: Arc::clone(self),
+            transaction: None,
+        }
+    }
+}
+
+impl<S: Spool> smtp_in::Visit for Visit<S> {
+    async fn connect(&mut self, client: &Client) -> Verdict {
+        let facts = facts::Connect {
+            address: client.peer.ip(),
+            role: role(client),
+            standing: standing(&self.inbound.routing.load(), client),
+        };
+        self.decided("connect", client, None, None, policy::connect(&facts))
+    }
+
+    async fn hello(&mut self, client: &Client, hello: &Hello) -> Verdict {
+        let facts = facts::Hello {
+            name: hello.name.to_string(),
+            standing: standing(&self.inbound.routing.load(), client),
+        };
+        self.decided("hello", client, None, None, policy::hello(&facts))
+    }
+
+    async fn mail(&mut self, client: &Client, envelope: &Envelope) -> Verdict {
+        let routing = self.inbound.routing.load_full();
+        let facts = facts::Mail {
+            role: role(client),
+            standing: standing(&routing, client),
+        };
+        let sender = Some(&envelope.reverse_path);
+        let verdict = self.decided("mail", client, sender, None, policy::mail(&facts));
+        self.transaction = (verdict == Verdict::Accept).then(|| Transaction {
+            routing,
+            routes: Vec::new(),
+            targets: 0,
+            draft: None,
+        });
+        verdict
+    }
+
+    async fn rcpt(
+        &mut self,
+        client: &Client,
+        envelope: &Envelope,
+        recipient: &Recipient,
+    ) -> Verdict {
+        let inbound = Arc::clone(&self.inbound);
+        let transaction = self.transaction();
+        let routing = &transaction.routing;
+        let path = &recipient.forward_path;
+        let route = routing.route(&*inbound.spool, path, now()).await;
+        let targets = transaction.targets + destination::targets(&route);
+        let facts = facts::Rcpt {
+            standing: standing(routing, client),
+            reverse_path_null: envelope.reverse_path.is_null(),
+            destination: destination::of(routing, path, &route),
+            too_many_targets: targets > LEGS_MAX,
+            accept_nonnull: inbound.accept_nonnull,
+        };
+        let decision = policy::rcpt(&facts);
+        if let (Verdict::Accept, Ok(route)) = (&decision.verdict, route) {
+            transaction.routes.push(route);
+            transaction.targets = targets;
+        }
+        let sender = Some(&envelope.reverse_path);
+        self.decided("rcpt", client, sender, Some(path), decision)
+    }
+
+    async fn data(&mut self, client: &Client, envelope: &Envelope) -> Verdict {
+        let facts = facts::Data {
+            recipients: envelope.recipients.len(),
+        };
+        let sender = Some(&envelope.reverse_path);
+        let verdict = self.decided("data", client, sender, None, policy::data(&facts));
+        if verdict != Verdict::Accept {
+            return verdict;
+        }
+        let inbound = Arc::clone(&self.inbound);
+        match self.transaction().begin(&inbound, client, envelope).await {
+            Ok(()) => Verdict::Accept,
+            Err(reply) => Verdict::Refuse(reply),
+        }
+    }
+
+    async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Reply> {
+        match &mut self.transaction().draft {
+            Some(draft) => draft.write(chunk).await,
+            None => unreachable!("a body begins with DATA or BDAT"),
+        }
+    }
+
+    async fn commit(&mut self, client: &Client, envelope: &Envelope) -> Reply {
+        match self.transaction.take().and_then(|open| open.draft) {
+            Some(draft) => draft.commit(&self.inbound, client, envelope).await,
+            None => unreachable!("a body begins with DATA or BDAT"),
+        }
+    }
+
+    fn reset(&mut self) {
+        self.transaction = None;
+    }
+
+    fn observe(&mut self, client: &Client, incident: Incident) {
+        let reason = match incident {
+            Incident::Connected
+            | Incident::Closed(Ending::Session | Ending::PeerClosed | Ending::Drained) => return,
+            Incident::Refused(cap) => format!("refused: {cap}"),
+            Incident::Closed(ending) => ending.to_string(),
+        };
+        self.inbound.log.write(Event::ConnectionClosed {
+            client: client.peer,
+            reason,
+        });
+    }
+}
+
+impl<S: Spool> Visit<S> {
+    fn transaction(&mut self) -> &mut Transaction<S> {
+        let Some(transaction) = &mut self.transaction else {
+            unreachable!("RCPT, DATA and bodies come within a transaction");
+        };
+        transaction
+    }
+
+    fn decided(
+        &self,
+        stage: &'static str,
+        client: &Client,
+        sender: Option<&ReversePath>,
+        recipient: Option<&ForwardPath>,
+        decision: Decision,
+    ) -> Verdict {
+        if let Verdict::Refuse(reply) | Verdict::Close(reply) = &decision.verdict {
+            self.inbound.log.write(Event::Refused {
+                id: None,
+                client: client.peer,
+                stage,
+                rule: decision.rule,
+                sender: sender.cloned(),
+                recipient: recipient.map(ToString::to_string),
+                reply: reply.clone(),
+            });
+        }
+        decision.verdict
+    }
+}
+
+impl<S: Spool> Transaction<S> {
+    /// Begins the body. When it cannot be begun, the recipients stay as they are, for the next DATA.
+    async fn begin(
+        &mut self,
+        inbound: &Inbound<S>,
+        client: &Client,
+        envelope: &Envelope,
+    ) -> Result<(), Reply> {
+        let mut draft = Draft::begin(inbound, &self.routing, client, envelope).await?;
+        let routes = std::mem::take(&mut self.routes);
+        draft.plan(&self.routing, envelope, routes);
+        self.draft = Some(draft);
+        Ok(())
+    }
+}
+
+fn standing(routing: &Routing, client: &Client) -> Standing {
+    if routing.trusted.contains(client.peer.ip()) {
+        Standing::Trusted
+    } else {
+        Standing::Stranger
+    }
+}
+
+fn role(client: &Client) -> facts::Role {
+    match client.role {
+        smtp_in::Role::Mx => facts::Role::Mx,
+        smtp_in::Role::Submission => facts::Role::Submission,
+    }
+}

@@ -1,0 +1,218 @@
+//! A message on its way in: our trace on top, signs of a loop in its header, legs of its recipients, and the commit.
+
+use envelope::{Envelope, Leg, LegId, Message, MessageId, Reply, Timestamp};
+use forwarder::{HeaderScan, Plan, Route, trace};
+use queue::{BodyWriter, Error, Spool};
+use smtp_in::Client;
+
+use super::Inbound;
+use crate::log::{Event, now};
+use crate::replies;
+use crate::routing::Routing;
+
+/// Dropping it abandons the message.
+pub(super) struct Draft<S: Spool> {
+    id: MessageId,
+    plan: Plan,
+    scan: HeaderScan,
+    received_max: u32,
+    /// The Received header, until the first bytes of the body follow it.
+    top: Vec<u8>,
+    writer: S::Writer,
+}
+
+impl<S: Spool> Draft<S> {
+    /// Begins a message that leads nowhere yet.
+    pub(super) async fn begin(
+        inbound: &Inbound<S>,
+        routing: &Routing,
+        client: &Client,
+        envelope: &Envelope,
+    ) -> Result<Self, Reply> {
+        let now = now();
+        let id = inbound.ids.next(now);
+        let writer = inbound.spool.begin(id).await;
+        let writer = writer.map_err(|error| refusal(id, &error))?;
+        Ok(Self {
+            id,
+            plan: Plan::default(),
+            scan: HeaderScan::new(),
+            received_max: routing.forwarder.settings().received_max,
+            top: received(routing, client, envelope, id, now).into_bytes(),
+            writer,
+        })
+    }
+
+    /// Makes legs of the routes.
+    pub(super) fn plan(&mut self, routing: &Routing, envelope: &Envelope, routes: Vec<Route>) {
+        let recipients = envelope.recipients.iter().zip(routes);
+        let (table, sender) = (&routing.table, &envelope.reverse_path);
+        self.plan = routing.forwarder.plan(table, sender, recipients, now());
+        let id = self.id;
+        for broken in &self.plan.broken {
+            tracing::warn!(%id, address = %broken.address, fault = ?broken.fault, "a target of a forward leads nowhere");
+        }
+    }
+
+    /// Takes the next bytes of the body.
+    pub(super) async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Reply> {
+        self.scan.feed(&chunk);
+        let written = self.put(chunk).await;
+        written.map_err(|error| refusal(self.id, &error))
+    }
+
+    async fn put(&mut self, chunk: Vec<u8>) -> Result<(), Error> {
+        if self.top.is_empty() {
+            return self.writer.write(chunk).await;
+        }
+        let mut first = std::mem::take(&mut self.top);
+        first.extend_from_slice(&chunk);
+        self.writer.write(first).await
+    }
+
+    /// The body is complete: after its 250 the message is on stable storage.
+    pub(super) async fn commit(
+        mut self,
+        inbound: &Inbound<S>,
+        client: &Client,
+        envelope: &Envelope,
+    ) -> Reply {
+        self.scan.finish();
+        let refused = |id, rule, reply: Reply| {
+            inbound.log.write(Event::Refused {
+                id: Some(id),
+                client: client.peer,
+                stage: "message",
+                rule,
+                sender: Some(envelope.reverse_path.clone()),
+                recipient: None,
+                reply: reply.clone(),
+            });
+            reply
+        };
+        let id = self.id;
+        // A body of no octets (`BDAT 0 LAST`).
+        if !self.top.is_empty()
+            && let Err(error) = self.put(Vec::new()).await
+        {
+            return refused(id, "spool", refusal(id, &error));
+        }
+        let message = self.message(envelope);
+        log_received(inbound, client, envelope, &message);
+        if let Some(reply) = self.plan.find_loop(&self.scan, self.received_max) {
+            return refused(id, "loop", reply);
+        }
+        match self.store(inbound, message).await {
+            Ok(reply) => reply,
+            Err(error) => refused(id, "spool", refusal(id, &error)),
+        }
+    }
+
+    fn message(&self, envelope: &Envelope) -> Message {
+        Message {
+            id: self.id,
+            arrived: now(),
+            reverse_path: envelope.reverse_path.clone(),
+            size: self.writer.len(),
+            body: envelope.body,
+            smtputf8: envelope.smtputf8,
+            ret: envelope.ret,
+            envid: envelope.envid.clone(),
+        }
+    }
+
+    /// Commits the legs. What is logged before is true whatever comes of it.
+    async fn store(self, inbound: &Inbound<S>, message: Message) -> Result<Reply, Error> {
+        let (id, log, spool) = (self.id, &inbound.log, &*inbound.spool);
+        remember(spool, &self.plan).await?;
+        for recipient in &self.plan.discarded {
+            let recipient = recipient.clone();
+            log.write(Event::Discarded { id, recipient });
+        }
+        let legs = self.plan.into_legs();
+        if legs.is_empty() {
+            return Ok(replies::discarded(id));
+        }
+        forwarded(id, &legs).for_each(|event| log.write(event));
+        let due = message.arrived;
+        spool.commit(self.writer, message, legs, due).await?;
+        Ok(replies::queued(id))
+    }
+}
+
+fn log_received<S>(inbound: &Inbound<S>, client: &Client, envelope: &Envelope, message: &Message) {
+    let hello = client.hello.as_ref();
+    inbound.log.write(Event::Received {
+        id: message.id,
+        client: client.peer,
+        hello: hello
+            .map(|hello| hello.name.to_string())
+            .unwrap_or_default(),
+        tls: client.tls.map(|tls| tls.version.to_owned()),
+        sender: message.reverse_path.clone(),
+        recipients: envelope.recipients.len(),
+        size: message.size,
+    });
+}
+
+/// Keeps senders that SRS could not express. A token without its message does no harm, so it goes first.
+async fn remember<S: Spool>(spool: &S, plan: &Plan) -> Result<(), Error> {
+    for token in &plan.tokens {
+        let sender = token.sender.to_string();
+        spool.remember(&token.token, &sender, token.expires).await?;
+    }
+    Ok(())
+}
+
+fn forwarded(id: MessageId, legs: &[Leg]) -> impl Iterator<Item = Event> {
+    legs.iter()
+        .zip(0u32..)
+        .map(move |(leg, number)| Event::Forwarded {
+            id: LegId {
+                message: id,
+                number,
+            },
+            recipient: leg.recipient.clone(),
+            target: leg.target.clone(),
+            sender: leg.reverse_path.clone(),
+        })
+}
+
+fn received(
+    routing: &Routing,
+    client: &Client,
+    envelope: &Envelope,
+    id: MessageId,
+    now: Timestamp,
+) -> String {
+    let recipient = match envelope.recipients.as_slice() {
+        [only] => only.forward_path.mailbox(),
+        _ => None,
+    };
+    let hello = client.hello.as_ref();
+    trace::received(&trace::Facts {
+        hello: hello.map_or("", |hello| &hello.name),
+        client: client.peer.ip(),
+        client_name: None,
+        hostname: routing.hostname(),
+        extended: hello.is_some_and(|hello| hello.extended),
+        tls: client.tls.map(|tls| trace::Tls {
+            version: tls.version,
+            cipher: tls.cipher,
+        }),
+        authenticated: false,
+        smtputf8: envelope.smtputf8,
+        id,
+        recipient,
+        arrived: now,
+    })
+}
+
+/// The spool's trouble as the client hears it; the operator hears it all.
+fn refusal(id: MessageId, error: &Error) -> Reply {
+    tracing::error!(%id, %error, "message not taken");
+    match error {
+        Error::Full(_) => replies::spool_full(),
+        _ => replies::spool_trouble(),
+    }
+}

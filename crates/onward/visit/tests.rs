@@ -1,0 +1,193 @@
+//! A visit without a socket: what it asks of the routing, and of which.
+
+use arc_swap::ArcSwap;
+use envelope::{Mailbox, Timestamp};
+use forwarder::{Forwarder, Table};
+use queue::LogSpool;
+use smtp_in::{Role, Service, Visit as _};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+use crate::log::render_text;
+use crate::routing::ROUTED;
+
+/// A relay's inbound side on a spool of its own, and what it logs.
+struct World {
+    inbound: Arc<Inbound<LogSpool>>,
+    events: UnboundedReceiver<Event>,
+    _folder: tempfile::TempDir,
+}
+
+fn routing(forwards: &str) -> Routing {
+    let settings = forwarder::Settings {
+        hostname: "mx.fwd.test".parse().unwrap(),
+        srs_domain: "fwd.test".parse().unwrap(),
+        postmaster: None,
+        received_max: 50,
+    };
+    let srs = srs::Srs::new(srs::Settings::new(["tops3cr3t"])).unwrap();
+    Routing {
+        forwarder: Forwarder::new(srs, settings).unwrap(),
+        table: Table::parse("forwards", forwards.into()).unwrap(),
+        relay_domains: Vec::new(),
+        trusted: policy::Networks::default(),
+    }
+}
+
+impl World {
+    fn new(forwards: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = queue::Settings {
+            min_free_bytes: 0,
+            ..queue::Settings::new(folder.path())
+        };
+        let spool = LogSpool::open(settings, now()).unwrap();
+        let (watcher, events) = unbounded_channel();
+        let inbound = Inbound {
+            routing: Arc::new(ArcSwap::from_pointee(routing(forwards))),
+            spool: Arc::new(spool),
+            ids: Arc::new(IdSource::new()),
+            accept_nonnull: false,
+            log: Log::watched(watcher),
+        };
+        Self {
+            inbound: Arc::new(inbound),
+            events,
+            _folder: folder,
+        }
+    }
+
+    fn talk(&self, from: &str) -> Talk {
+        let reverse_path = match from {
+            "" => ReversePath::Null,
+            from => ReversePath::Mailbox(from.parse().unwrap()),
+        };
+        Talk {
+            visit: self.inbound.visit(),
+            client: client(),
+            envelope: Envelope::new(reverse_path),
+        }
+    }
+
+    /// The lines of the log so far, without time and id.
+    fn lines(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Ok(event) = self.events.try_recv() {
+            let line = render_text(&event);
+            lines.extend(line.trim_end().splitn(3, ' ').nth(2).map(str::to_owned));
+        }
+        lines
+    }
+}
+
+fn client() -> Client {
+    Client {
+        id: 1,
+        peer: "192.0.2.7:4000".parse().unwrap(),
+        local: "192.0.2.1:25".parse().unwrap(),
+        proxy: None,
+        role: Role::Mx,
+        hello: None,
+        tls: None,
+    }
+}
+
+/// A driver of a visit, which adds recipients as a session does.
+struct Talk {
+    visit: Visit<LogSpool>,
+    client: Client,
+    envelope: Envelope,
+}
+
+impl Talk {
+    async fn mail(&mut self) -> String {
+        let verdict = self.visit.mail(&self.client, &self.envelope).await;
+        said(verdict)
+    }
+
+    async fn rcpt(&mut self, to: &str) -> String {
+        let recipient = Recipient::new(ForwardPath::Mailbox(to.parse().unwrap()));
+        let visit = &mut self.visit;
+        let verdict = visit.rcpt(&self.client, &self.envelope, &recipient).await;
+        if verdict == Verdict::Accept {
+            self.envelope.recipients.push(recipient);
+        }
+        said(verdict)
+    }
+
+    async fn data(&mut self) -> String {
+        said(self.visit.data(&self.client, &self.envelope).await)
+    }
+
+    async fn body(&mut self, body: &str) -> String {
+        self.visit.write(body.into()).await.unwrap();
+        let reply = self.visit.commit(&self.client, &self.envelope).await;
+        reply.to_string()
+    }
+}
+
+fn said(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Accept => "ok".to_owned(),
+        Verdict::Refuse(reply) => reply.to_string(),
+        Verdict::Close(reply) => format!("{reply}, and close"),
+    }
+}
+
+#[tokio::test]
+async fn a_recipient_is_routed_once_and_a_reload_waits_for_the_next_transaction() {
+    let mut world =
+        World::new("alice@example.test alice@old.test\nbob@example.test bob@old.test\n");
+    let before = ROUTED.get();
+    let mut talk = world.talk("origin@sender.test");
+    assert_eq!(talk.mail().await, "ok");
+    assert_eq!(talk.rcpt("alice@example.test").await, "ok");
+    world
+        .inbound
+        .routing
+        .store(Arc::new(routing("alice@example.test alice@new.test\n")));
+    assert_eq!(talk.rcpt("bob@example.test").await, "ok");
+    assert_eq!(talk.data().await, "ok");
+    let reply = talk.body("Subject: x\r\n\r\nx\r\n").await;
+    assert!(reply.starts_with("250 2.0.0 queued"), "{reply}");
+    assert_eq!(ROUTED.get() - before, 2);
+    let forwarded: Vec<_> = world.lines();
+    let targets = ["target=alice@old.test", "target=bob@old.test"];
+    assert!(
+        targets
+            .iter()
+            .all(|target| forwarded.iter().any(|line| line.contains(target))),
+        "{forwarded:?}"
+    );
+
+    // The connection goes on, under the new rules.
+    talk.envelope.recipients.clear();
+    assert_eq!(talk.mail().await, "ok");
+    let refused = talk.rcpt("bob@example.test").await;
+    assert_eq!(refused, "550 5.1.1 no such address here");
+}
+
+#[tokio::test]
+async fn a_token_is_looked_up_once() {
+    let world = World::new("");
+    let srs = world.inbound.routing.load();
+    let today = srs::Day::from_unix_secs(now().unix_secs());
+    let token = srs.forwarder.srs().token("long", "sender.test", today);
+    let kept = "long@sender.test".parse::<Mailbox>().unwrap().to_string();
+    let expires = Timestamp::from_unix_millis(u64::MAX / 2);
+    world
+        .inbound
+        .spool
+        .remember(&token.id, &kept, expires)
+        .await
+        .unwrap();
+    let before = ROUTED.get();
+    let mut talk = world.talk("");
+    talk.mail().await;
+    let to = format!("{}@fwd.test", token.local);
+    assert_eq!(talk.rcpt(&to).await, "ok");
+    assert_eq!(talk.data().await, "ok");
+    let reply = talk.body("Subject: x\r\n\r\nx\r\n").await;
+    assert!(reply.starts_with("250 2.0.0 queued"), "{reply}");
+    assert_eq!(ROUTED.get() - before, 1);
+}
