@@ -5,9 +5,9 @@ use std::path::Path;
 use control::Client;
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{Config, Tls};
 use crate::print::Printer;
-use crate::reload::load_tls;
+use crate::reload::load_certificate;
 use crate::routing::{self, Routing};
 use crate::spool_cli;
 use crate::wire;
@@ -29,7 +29,7 @@ pub(crate) async fn run(path: &Path, print: Printer) -> bool {
             findings.push(Finding::good("config", path.display()));
             findings.push(check_routing(&config));
             findings.push(check_postmaster(&config));
-            findings.extend(check_tls(&config));
+            findings.extend(config.tls.iter().map(check_certificate));
             findings.push(check_resolver(&config));
             findings.push(check_spool(&config).await);
         }
@@ -99,12 +99,11 @@ fn check_postmaster(config: &Config) -> Finding {
     }
 }
 
-fn check_tls(config: &Config) -> Option<Finding> {
-    let files = config.tls.as_ref()?;
-    Some(match load_tls(&files.certificate, &files.key) {
+fn check_certificate(files: &Tls) -> Finding {
+    match load_certificate(files) {
         Ok(_) => Finding::good("certificate", files.certificate.display()),
         Err(error) => Finding::bad("certificate", error),
-    })
+    }
 }
 
 fn check_resolver(config: &Config) -> Finding {

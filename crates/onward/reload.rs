@@ -69,40 +69,39 @@ impl Reload {
     fn try_run(&self) -> Result<Vec<String>, Error> {
         let config = Config::load(&self.config)?;
         let routing = Routing::load(&config)?;
-        let tls = match (&self.tls, &config.tls) {
-            (Some(holder), Some(files)) => {
-                Some((holder, load_tls(&files.certificate, &files.key)?))
-            }
-            _ => None,
-        };
+        let certificates = load_tls(&config)?;
         let mut lines = vec![format!("forwards: {} lines", routing.table.stats().lines)];
         self.routing.store(Arc::new(routing));
-        if let Some((holder, config)) = tls {
-            holder.replace(config);
-            lines.push("certificate".to_owned());
+        if let Some(holder) = &self.tls
+            && !certificates.is_empty()
+        {
+            lines.push(format!("certificates: {}", certificates.len()));
+            holder.replace(certificates);
         }
         Ok(lines)
     }
 }
 
-/// Reads certificate and key.
-pub(crate) fn load_tls(
-    certificate: &Path,
-    key: &Path,
-) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+/// Reads all certificates and their keys.
+pub(crate) fn load_tls(config: &Config) -> Result<Vec<tls::Certificate>, TlsError> {
+    config.tls.iter().map(load_certificate).collect()
+}
+
+/// Reads one certificate and its key.
+pub(crate) fn load_certificate(files: &config::Tls) -> Result<tls::Certificate, TlsError> {
     let read = |path: &Path| {
         fs::read(path).map_err(|source| TlsError::Unreadable {
             path: path.to_owned(),
             source,
         })
     };
-    tls::load(&read(certificate)?, &read(key)?).map_err(|source| {
+    tls::load(&read(&files.certificate)?, &read(&files.key)?).map_err(|source| {
         let path = match source.input() {
-            tls::Input::Certificate => certificate,
-            tls::Input::Key => key,
+            tls::Input::Certificate => &files.certificate,
+            tls::Input::Key => &files.key,
         };
         TlsError::Invalid {
-            path: path.to_owned(),
+            path: path.clone(),
             source,
         }
     })

@@ -163,11 +163,8 @@ impl Relay {
 }
 
 fn tls_holder(config: &Config) -> Result<Option<smtp_in::tls::Holder>, TlsError> {
-    let Some(files) = &config.tls else {
-        return Ok(None);
-    };
-    let loaded = load_tls(&files.certificate, &files.key)?;
-    Ok(Some(smtp_in::tls::Holder::new(loaded)))
+    let certificates = load_tls(config)?;
+    Ok((!certificates.is_empty()).then(|| smtp_in::tls::Holder::new(certificates)))
 }
 
 fn desk(

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use envelope::{AddressError, Mailbox};
 
-pub(crate) use schema::{Config, Listener, LogFormat, Role, TagAlphabet, TlsMode};
+pub(crate) use schema::{Config, Listener, LogFormat, Role, TagAlphabet, Tls, TlsMode};
 pub(crate) use units::{Size, Span};
 
 /// Why there is no configuration to work with. Each text says where and what to do.
@@ -72,7 +72,7 @@ impl Config {
         absolute(&mut self.srs.secrets);
         absolute(&mut self.forwards.file);
         absolute(&mut self.control.socket);
-        if let Some(tls) = &mut self.tls {
+        for tls in &mut self.tls {
             absolute(&mut tls.certificate);
             absolute(&mut tls.key);
         }
@@ -108,7 +108,7 @@ impl Config {
                 .parse::<envelope::Domain>()
                 .map_err(|e| ("srs.domain", format!("`{domain}`: {e}")))?;
         }
-        if self.tls.is_none() && self.listeners.iter().any(|l| l.tls == TlsMode::Implicit) {
+        if self.tls.is_empty() && self.listeners.iter().any(|l| l.tls == TlsMode::Implicit) {
             return Err((
                 "listener.tls",
                 "`implicit` needs a certificate\n\nhint: add [tls] with certificate and key"
@@ -246,6 +246,27 @@ mod tests {
             "hostname = \"a.example\"\n[srs]\ndomain = \"a b\"",
             "srs.domain",
         );
+    }
+
+    #[test]
+    fn one_certificate_or_several() {
+        let files = |text: &str| -> Vec<PathBuf> {
+            let config = Config::parse(text).unwrap();
+            let config = config
+                .resolve(Path::new("/etc/onward/onward.toml"))
+                .unwrap();
+            config.tls.into_iter().map(|tls| tls.certificate).collect()
+        };
+        let head = "hostname = \"a.example\"";
+        let one = "certificate = \"a.pem\"\nkey = \"a.key\"";
+        let other = "certificate = \"b.pem\"\nkey = \"b.key\"";
+        assert!(files(head).is_empty());
+        let a = Path::new("/etc/onward/a.pem");
+        assert_eq!(files(&format!("{head}\n[tls]\n{one}")), [a]);
+        let both = format!("{head}\n[[tls]]\n{one}\n[[tls]]\n{other}");
+        assert_eq!(files(&both), [a, Path::new("/etc/onward/b.pem")]);
+        let typo = Config::parse(&format!("{head}\n[[tls]]\n{one}\nname = 1")).unwrap_err();
+        assert!(typo.contains("line 5") && typo.contains("`name`"), "{typo}");
     }
 
     #[test]

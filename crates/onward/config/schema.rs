@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::units::{Network, Size, Span, more_than_zero, pauses};
+use super::units::{Network, Size, Span, more_than_zero, one_or_more, pauses};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -15,7 +15,9 @@ pub(crate) struct Config {
     pub(crate) spool: PathBuf,
     #[serde(rename = "listener")]
     pub(crate) listeners: Vec<Listener>,
-    pub(crate) tls: Option<Tls>,
+    /// One table or several; the first that fits a client counts.
+    #[serde(deserialize_with = "one_or_more")]
+    pub(crate) tls: Vec<Tls>,
     pub(crate) resolver: Resolver,
     pub(crate) srs: Srs,
     pub(crate) forwards: Forwards,
@@ -196,7 +198,7 @@ impl Default for Config {
             hostname: String::new(),
             spool: "/var/spool/onward".into(),
             listeners: vec![Listener::default()],
-            tls: None,
+            tls: Vec::new(),
             resolver: Resolver::default(),
             srs: Srs::default(),
             forwards: Forwards::default(),

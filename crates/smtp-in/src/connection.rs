@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use envelope::Verdict;
-use rustls::ServerConfig;
 use smtp::server::{Event, Hello, Session};
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
@@ -113,7 +112,7 @@ impl<S: Service> Connection<S> {
     /// The session loop.
     async fn converse(&mut self, stream: TcpStream) -> Result<Ending, Ending> {
         let mut stream = match &self.port.settings.tls {
-            TlsMode::Implicit(holder) => self.start_tls(stream, holder.current()).await?,
+            TlsMode::Implicit(holder) => self.start_tls(stream, holder.clone()).await?,
             TlsMode::Off | TlsMode::StartTls(_) => Stream::Plain(stream),
         };
         let shutdown = self.server.shutdown.child_token();
@@ -270,7 +269,7 @@ impl<S: Service> Connection<S> {
         else {
             unreachable!("STARTTLS is offered in clear only, where there is a certificate");
         };
-        let stream = self.start_tls(stream, holder.current()).await?;
+        let stream = self.start_tls(stream, holder.clone()).await?;
         self.session.handle_tls_started(Instant::now());
         Ok(stream)
     }
@@ -279,9 +278,9 @@ impl<S: Service> Connection<S> {
     async fn start_tls(
         &mut self,
         stream: TcpStream,
-        config: Arc<ServerConfig>,
+        holder: tls::Holder,
     ) -> Result<Stream, Ending> {
-        let handshake = tls::accept(stream, config, self.server.limits.tls_handshake);
+        let handshake = tls::accept(stream, &holder, self.server.limits.tls_handshake);
         let stream = unless(&self.server.shutdown, handshake).await?;
         let stream = stream.map_err(Ending::Tls)?;
         self.client.tls = Some(tls::facts(stream.get_ref().1));

@@ -1,20 +1,23 @@
-//! TLS for servers: certificate and key from PEM bytes, and a holder from which they can be exchanged while running.
+//! TLS for servers: certificates with their keys from PEM bytes, and a holder in which they can be exchanged while running.
 //!
 //! rustls with ring, TLS 1.2 and 1.3, no client certificates. TLS 1.0 and 1.1 are not spoken: a sender that knows
 //! nothing newer falls back to cleartext, as opportunistic TLS does.
 //!
-//! It does *not* read files, choose certificates by name (SNI), or verify clients.
+//! It does *not* read files or verify clients.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{InconsistentKeys, ServerConnection};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{InconsistentKeys, ServerConfig, ServerConnection, SignatureAlgorithm};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -22,10 +25,20 @@ use tokio_rustls::server::TlsStream;
 
 use crate::visit::TlsFacts;
 
-/// The server's certificate and key, exchangeable while connections are running: whoever begins TLS after
-/// [`Holder::replace`] gets the new ones. Clones share it.
+/// The server's certificates, exchangeable while connections are running: whoever begins TLS after
+/// [`Holder::replace`] gets the new ones. The keys of session tickets stay, so that clients go on resuming. Clones share it.
 #[derive(Clone)]
-pub struct Holder(Arc<ArcSwap<ServerConfig>>);
+pub struct Holder {
+    certificates: Arc<Certificates>,
+    config: Arc<ServerConfig>,
+}
+
+/// A chain with its key, from [`load`].
+pub type Certificate = Arc<CertifiedKey>;
+
+/// What there is to choose from.
+#[derive(Debug)]
+struct Certificates(ArcSwap<Vec<Certificate>>);
 
 /// Why certificate and key cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,20 +93,59 @@ impl Error {
 }
 
 impl Holder {
-    /// Holds these.
-    pub fn new(config: Arc<ServerConfig>) -> Self {
-        Self(Arc::new(ArcSwap::new(config)))
+    /// Holds these; where several fit a client, the first counts.
+    pub fn new(certificates: Vec<Certificate>) -> Self {
+        let certificates = Arc::new(Certificates(ArcSwap::from_pointee(certificates)));
+        let provider = Arc::new(ring::default_provider());
+        let Ok(builder) =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+        else {
+            unreachable!("ring has cipher suites for TLS 1.2 and 1.3")
+        };
+        let resolver = Arc::clone(&certificates);
+        let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
+        // The client keeps its session: it can come back after any number of others. Without randomness for
+        // the tickets' keys, rustls' own memory of the last 256 sessions remains.
+        if let Ok(ticketer) = ring::Ticketer::new() {
+            config.ticketer = ticketer;
+        }
+        Self {
+            certificates,
+            config: Arc::new(config),
+        }
     }
 
     /// From now on these.
-    pub fn replace(&self, config: Arc<ServerConfig>) {
-        self.0.store(config);
+    pub fn replace(&self, certificates: Vec<Certificate>) {
+        self.certificates.0.store(Arc::new(certificates));
     }
+}
 
-    /// Those of now.
-    pub fn current(&self) -> Arc<ServerConfig> {
-        self.0.load_full()
+impl ResolvesServerCert for Certificates {
+    /// One whose signature the client can verify: rather one for the name that it asks for, and rather one without
+    /// RSA, which costs the server four times as much.
+    fn resolve(&self, client: ClientHello<'_>) -> Option<Certificate> {
+        let name = client
+            .server_name()
+            .and_then(|name| ServerName::try_from(name).ok());
+        let all = self.0.load();
+        let possible = all.iter().filter(|certificate| {
+            let schemes = client.signature_schemes();
+            certificate.key.choose_scheme(schemes).is_some()
+        });
+        let best = possible.min_by_key(|certificate| {
+            let is_named = name.as_ref().is_some_and(|name| names(certificate, name));
+            let is_rsa = certificate.key.algorithm() == SignatureAlgorithm::RSA;
+            (Reverse(is_named), is_rsa)
+        });
+        best.cloned()
     }
+}
+
+fn names(certificate: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    let parsed = certificate.end_entity_cert();
+    let parsed = parsed.and_then(ParsedCertificate::try_from);
+    parsed.is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok())
 }
 
 /// The private key is none of the log's business.
@@ -103,8 +155,8 @@ impl fmt::Debug for Holder {
     }
 }
 
-/// Makes a server's TLS configuration from a chain (the server's own certificate first) and its key, both PEM.
-pub fn load(certificate: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, Error> {
+/// Reads a chain (the server's own certificate first) and its key, both PEM.
+pub fn load(certificate: &[u8], key: &[u8]) -> Result<Certificate, Error> {
     let chain = CertificateDer::pem_slice_iter(certificate)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Error::CertificateUnreadable(error.to_string()))?;
@@ -116,31 +168,26 @@ pub fn load(certificate: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, Error> 
         pem::Error::NoItemsFound => Error::NoKey,
         error => Error::KeyUnreadable(error.to_string()),
     })?;
-    // A key that cannot be used gives the same error as a certificate that cannot be: try it alone first.
-    let provider = Arc::new(ring::default_provider());
-    provider
-        .key_provider
-        .load_private_key(key.clone_key())
+    let key = ring::sign::any_supported_type(&key)
         .map_err(|error| Error::KeyUnreadable(error.to_string()))?;
-    ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::KeyUnreadable(error.to_string()))?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map(Arc::new)
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Error::KeyMismatch,
-            error => Error::CertificateUnreadable(error.to_string()),
-        })
+    let certificate = CertifiedKey::new(chain, key);
+    match certificate.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+            Ok(Arc::new(certificate))
+        }
+        Err(rustls::Error::InconsistentKeys(_)) => Err(Error::KeyMismatch),
+        Err(error) => Err(Error::CertificateUnreadable(error.to_string())),
+    }
 }
 
 /// The server's side of a handshake, no longer than `limit`. The error is for the log.
 pub(crate) async fn accept(
     stream: TcpStream,
-    config: Arc<ServerConfig>,
+    holder: &Holder,
     limit: Duration,
 ) -> Result<TlsStream<TcpStream>, String> {
-    match timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
+    let acceptor = TlsAcceptor::from(Arc::clone(&holder.config));
+    match timeout(limit, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("timed out".to_owned()),
@@ -239,11 +286,12 @@ mod tests {
             load(certificate.as_bytes(), key.as_bytes()).unwrap()
         };
         let (first, second) = (load(pair()), load(pair()));
-        let holder = Holder::new(Arc::clone(&first));
+        let holder = Holder::new(vec![Arc::clone(&first)]);
         let clone = holder.clone();
-        assert!(Arc::ptr_eq(&clone.current(), &first));
-        holder.replace(Arc::clone(&second));
-        assert!(Arc::ptr_eq(&clone.current(), &second));
+        let held = || Arc::clone(&clone.certificates.0.load()[0]);
+        assert!(Arc::ptr_eq(&held(), &first));
+        holder.replace(vec![Arc::clone(&second)]);
+        assert!(Arc::ptr_eq(&held(), &second));
         assert_eq!(format!("{holder:?}"), "Holder");
     }
 }

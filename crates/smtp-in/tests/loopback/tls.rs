@@ -3,10 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use smtp_in::tls::{Holder, load};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
+use smtp_in::tls::{Certificate, Holder, load};
 use smtp_in::{Ending, Incident, Limits, Settings, TlsFacts, TlsMode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -14,28 +15,33 @@ use tokio_rustls::client::TlsStream;
 
 use crate::support::{Peer, Seen, World, settings, within};
 
-/// A self-signed certificate for `mx.example.org`, and clients that trust nothing else.
+/// A self-signed certificate, and clients that trust nothing else.
 pub(crate) struct Identity {
+    name: &'static str,
     certificate: String,
     key: String,
 }
 
 impl Identity {
     pub(crate) fn new() -> Self {
-        let names = vec!["mx.example.org".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        Self::named("mx.example.org")
+    }
+
+    fn named(name: &'static str) -> Self {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         Self {
+            name,
             certificate: made.cert.pem(),
             key: made.signing_key.serialize_pem(),
         }
     }
 
-    pub(crate) fn config(&self) -> Arc<rustls::ServerConfig> {
+    fn certificate(&self) -> Certificate {
         load(self.certificate.as_bytes(), self.key.as_bytes()).unwrap()
     }
 
     pub(crate) fn holder(&self) -> Holder {
-        Holder::new(self.config())
+        Holder::new(vec![self.certificate()])
     }
 
     pub(crate) async fn handshake<S>(&self, stream: S) -> io::Result<TlsStream<S>>
@@ -53,18 +59,32 @@ impl Identity {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        let config = self.client(ring::default_provider(), versions);
+        self.connect(&Arc::new(config), stream).await
+    }
+
+    fn client(
+        &self,
+        provider: CryptoProvider,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         let certificate =
             rustls::pki_types::CertificateDer::from_pem_slice(self.certificate.as_bytes());
         roots.add(certificate.unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from("mx.example.org").unwrap();
-        within(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
+            .with_no_client_auth()
+    }
+
+    async fn connect<S>(&self, config: &Arc<ClientConfig>, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = ServerName::try_from(self.name).unwrap();
+        within(TlsConnector::from(Arc::clone(config)).connect(name, stream)).await
     }
 }
 
@@ -172,10 +192,52 @@ async fn a_new_certificate_counts_from_the_next_handshake() {
     };
     let world = World::start(settings, Limits::default());
     let mut before = upgraded(&world, &old).await;
-    holder.replace(new.config());
+    holder.replace(vec![new.certificate()]);
     let mut after = upgraded(&world, &new).await;
     after.ask("EHLO client.example", "250 ").await;
     before.ask("EHLO client.example", "250 ").await;
+}
+
+#[tokio::test]
+async fn the_certificate_of_the_name() {
+    let (first, second) = (Identity::new(), Identity::named("mx.example.net"));
+    let all = [&first, &second].map(Identity::certificate);
+    let settings = Settings {
+        tls: TlsMode::Implicit(Holder::new(all.into())),
+        ..settings()
+    };
+    let world = World::start(settings, Limits::default());
+    // Each trusts only the certificate that it should meet.
+    for identity in [&first, &second] {
+        let stream = world.connect().await.into_stream();
+        identity.handshake(stream).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_resumed_after_a_new_certificate() {
+    let (old, new) = (Identity::new(), Identity::new());
+    let holder = old.holder();
+    let settings = Settings {
+        tls: TlsMode::Implicit(holder.clone()),
+        ..settings()
+    };
+    let world = World::start(settings, Limits::default());
+    for version in rustls::ALL_VERSIONS {
+        holder.replace(vec![old.certificate()]);
+        let config = Arc::new(old.client(ring::default_provider(), &[version]));
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            let stream = world.connect().await.into_stream();
+            let stream = old.connect(&config, stream).await.unwrap();
+            kinds.push(stream.get_ref().1.handshake_kind());
+            // The tickets of TLS 1.3 come behind the handshake.
+            Peer::new(stream).hello().await;
+            holder.replace(vec![new.certificate()]);
+        }
+        let expected = [HandshakeKind::Full, HandshakeKind::Resumed].map(Some);
+        assert_eq!(kinds, expected, "{version:?}");
+    }
 }
 
 #[tokio::test]
