@@ -285,6 +285,7 @@ fn delivery_settings(
         port: config.delivery.port,
         bind: config.delivery.bind.clone(),
         allow_loopback: config.delivery.allow_loopback,
+        allow_private: config.delivery.allow_private,
         routes: delivery::Routes::new(routes.collect::<Result<_, _>>()?),
         concurrency: config.delivery.concurrency,
         connections: config.delivery.connections,

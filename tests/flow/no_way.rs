@@ -57,8 +57,39 @@ async fn dns_does_not_lead_us_to_what_listens_on_this_machine() {
         .start()
         .await;
     origin_sends(&relay, "i@example.test", "one").await;
-    relay
+    let failed = relay
         .wait_for("failed target=i@inside.test status=5.4.4")
         .await;
+    let address = inside.address().ip();
+    assert!(
+        failed.text("host").ends_with(&format!("[{address}]")),
+        "{failed:?}"
+    );
+    assert!(failed.text("reason").contains("delivery.allow_loopback"));
     assert_eq!(inside.connections(), 0);
+}
+
+#[tokio::test]
+async fn dns_does_not_lead_us_into_the_operators_network() {
+    let net = Net::new().await;
+    net.dns.add(
+        "inside.test A 10.11.12.13
+round.test AAAA 64:ff9b::a0b:c0d",
+    );
+    let forwards = "i@example.test i@inside.test\nr@example.test r@round.test\n";
+    let relay = relay(&net, forwards).start().await;
+    for (to, address) in [
+        ("i", "inside.test[10.11.12.13]"),
+        ("r", "round.test[64:ff9b::a0b:c0d]"),
+    ] {
+        origin_sends(&relay, &format!("{to}@example.test"), "one").await;
+        let failed = relay
+            .wait_for(&format!("failed to={to}@example.test status=5.4.4"))
+            .await;
+        assert_eq!(failed.text("host"), address);
+        assert!(
+            failed.text("reason").contains("delivery.allow_private"),
+            "{failed:?}"
+        );
+    }
 }

@@ -26,6 +26,7 @@ mod reach;
 mod route;
 mod settings;
 mod sites;
+mod space;
 mod tls;
 mod work;
 

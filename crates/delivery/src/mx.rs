@@ -10,6 +10,8 @@ use envelope::{Diagnosis, Domain, EnhancedStatus, Outcome};
 use rand::Rng;
 use rand::seq::SliceRandom;
 
+use crate::space::{Allowed, Space};
+
 /// A host that an MX record names, or the domain itself, with what DNS says of its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Candidate {
@@ -31,12 +33,12 @@ pub(crate) struct MailHost {
 ///
 /// Hosts of equal preference come in random order, which spreads the load (§5.1). A host that is ourselves drops out
 /// with all of its preference and worse, because sending to those would make a loop; nothing left is a permanent
-/// failure. Hosts without addresses are skipped, as are addresses where no mail host can be ([`usable`]); when none is
-/// left, trouble with DNS defers and absence fails.
+/// failure. Hosts without addresses are skipped, as are addresses that strangers may not send us to ([`Allowed`]); when
+/// none is left, trouble with DNS defers and absence fails.
 pub(crate) fn select(
     mut candidates: Vec<Candidate>,
     is_ourselves: impl Fn(&Domain, &[IpAddr]) -> bool,
-    allow_loopback: bool,
+    allowed: Allowed,
     rng: &mut impl Rng,
 ) -> Result<Vec<MailHost>, Outcome> {
     let ourselves = |c: &Candidate| is_ourselves(&c.name, c.addresses.as_deref().unwrap_or(&[]));
@@ -52,24 +54,48 @@ pub(crate) fn select(
     candidates.sort_by_key(|c| c.preference);
     let mut hosts = Vec::with_capacity(candidates.len());
     let mut trouble = None;
-    for candidate in candidates {
-        let addresses = candidate.addresses;
-        match addresses.map(|addresses| usable(addresses, allow_loopback)) {
-            Ok(addresses) if !addresses.is_empty() => hosts.push(MailHost {
-                name: Some(candidate.name),
-                addresses: in_turn(addresses),
-            }),
-            Err(dns::Error::Trouble(reason)) => {
-                trouble.get_or_insert_with(|| host_trouble(&candidate.name, &reason));
+    let mut refused = None;
+    for Candidate {
+        name, addresses, ..
+    } in candidates
+    {
+        match addresses {
+            Ok(addresses) => {
+                let addresses = usable(Some(&name), addresses, allowed, &mut refused);
+                hosts.extend((!addresses.is_empty()).then(|| MailHost {
+                    name: Some(name),
+                    addresses: in_turn(addresses),
+                }));
             }
-            Ok(_) | Err(_) => {}
+            Err(dns::Error::Trouble(reason)) => {
+                trouble.get_or_insert_with(|| host_trouble(&name, &reason));
+            }
+            Err(_) => {}
         }
     }
-    match (hosts.is_empty(), trouble) {
-        (false, _) => Ok(hosts),
-        (true, Some(outcome)) => Err(outcome),
-        (true, None) => Err(no_address()),
+    if !hosts.is_empty() {
+        return Ok(hosts);
     }
+    Err(trouble.or(refused).unwrap_or_else(no_address))
+}
+
+/// The addresses that may be connected to, in canonical form; `refused` tells of the first that may not.
+pub(crate) fn usable(
+    name: Option<&Domain>,
+    addresses: Vec<IpAddr>,
+    allowed: Allowed,
+    refused: &mut Option<Outcome>,
+) -> Vec<IpAddr> {
+    let mut usable = Vec::with_capacity(addresses.len());
+    for address in addresses.into_iter().map(|address| address.to_canonical()) {
+        match allowed.refuses(address) {
+            None => usable.push(address),
+            Some(space) => {
+                refused.get_or_insert_with(|| refused_address(name, address, space));
+            }
+        }
+    }
+    usable
 }
 
 /// What is said of mail whose host cannot be looked up. The name is not in the text, but where hosts are named: a sender
@@ -88,27 +114,18 @@ pub(crate) fn loops_back() -> Outcome {
 }
 
 /// What is said of mail for a host that is nowhere.
-pub(crate) fn no_address() -> Outcome {
+fn no_address() -> Outcome {
     let text = "no host for its mail has an address";
     Outcome::Failed(Diagnosis::local(NO_ROUTE, text))
 }
 
-/// Drops what is no other host's address, whatever DNS or an address literal says.
-///
-/// Whoever controls a domain could otherwise have this relay talk to what listens on this machine or on its link alone,
-/// and trusts it for that. The unspecified address would reach this machine, too. Addresses of private networks are
-/// kept: hosts behind one's own firewall are often found by DNS.
-pub(crate) fn usable(mut addresses: Vec<IpAddr>, allow_loopback: bool) -> Vec<IpAddr> {
-    addresses.iter_mut().for_each(|a| *a = a.to_canonical());
-    addresses.retain(|address| {
-        let (broadcast, link_local) = match address {
-            IpAddr::V4(v4) => (v4.is_broadcast(), v4.is_link_local()),
-            IpAddr::V6(v6) => (false, v6.is_unicast_link_local()),
-        };
-        let nowhere = address.is_unspecified() || address.is_multicast() || broadcast;
-        !nowhere && !link_local && (allow_loopback || !address.is_loopback())
-    });
-    addresses
+/// What is said of mail for a host where we do not go.
+fn refused_address(name: Option<&Domain>, address: IpAddr, space: Space) -> Outcome {
+    let name = name.map(Domain::to_string).unwrap_or_default();
+    Outcome::Failed(Diagnosis {
+        host: Some(format!("{name}[{address}]")),
+        ..Diagnosis::local(NO_ROUTE, space.words())
+    })
 }
 
 /// v6, v4, v6, v4, …: one broken family costs one timeout, not all of them. Within a family the order of the answer is
@@ -159,7 +176,11 @@ mod tests {
         };
         let candidates = candidates.iter().map(|text| candidate(text)).collect();
         let mut rng = SmallRng::seed_from_u64(seed);
-        match select(candidates, is_ourselves, false, &mut rng) {
+        let allowed = Allowed {
+            loopback: false,
+            private: false,
+        };
+        match select(candidates, is_ourselves, allowed, &mut rng) {
             Ok(hosts) => hosts
                 .iter()
                 .map(|host| {
@@ -248,15 +269,25 @@ mod tests {
         );
         let nowhere = "5.4.4 no host for its mail has an address";
         check(&["10 a.test nxdomain"], nowhere);
-        check(&["10 a.test 0.0.0.0 :: 224.0.0.1 255.255.255.255"], nowhere);
         check(
-            &["10 a.test 127.0.0.1 127.9.9.9 ::1 ::ffff:127.0.0.1"],
-            nowhere,
+            &["10 a.test 0.0.0.0 :: 224.0.0.1 255.255.255.255"],
+            "5.4.4 a.test[0.0.0.0]: the address of the host for its mail is no host's",
         );
-        check(&["10 a.test 169.254.169.254 fe80::1"], nowhere);
         check(
-            &["10 a.test 127.0.0.1 10.0.0.1 fd00::1", "20 b.test ::1"],
-            "a.test fd00::1 10.0.0.1",
+            &["10 a.test ::ffff:127.0.0.1 127.9.9.9 ::1"],
+            "5.4.4 a.test[127.0.0.1]: the host for its mail is on loopback, which is refused (delivery.allow_loopback)",
+        );
+        check(
+            &["10 a.test fd00::1", "20 b.test nxdomain"],
+            "5.4.4 a.test[fd00::1]: the host for its mail is in a private or reserved network, which is refused (delivery.allow_private)",
+        );
+        check(
+            &["10 a.test 127.0.0.1 10.0.0.1 192.0.2.1", "20 b.test ::1"],
+            "a.test 192.0.2.1",
+        );
+        check(
+            &["10 a.test 127.0.0.1", "20 b.test servfail"],
+            "4.4.3 b.test: cannot look up the host for its mail: SERVFAIL",
         );
         check(&[], nowhere);
     }

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::mx::{self, Candidate, DNS_TROUBLE, MailHost};
 use crate::route::{HopHost, NextHop};
 use crate::settings::Settings;
+use crate::space::Allowed;
 
 /// What domains have in common that share connections, limits and back-off.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -79,8 +80,10 @@ impl<R: Resolver> Planner<R> {
                 if self.is_ourselves(None, &[*address]) {
                     return Err(mx::loops_back());
                 }
-                if mx::usable(vec![*address], self.settings.allow_loopback).is_empty() {
-                    return Err(mx::no_address());
+                let mut refused = None;
+                mx::usable(None, vec![*address], self.allowed(), &mut refused);
+                if let Some(refused) = refused {
+                    return Err(refused);
                 }
                 (vec![unnamed(*address)], usual)
             }
@@ -93,8 +96,7 @@ impl<R: Resolver> Planner<R> {
     async fn exchanges(&self, records: &[Mx]) -> Result<Vec<MailHost>, Outcome> {
         let candidates = self.candidates(records).await;
         let ours = |name: &Domain, addresses: &[IpAddr]| self.is_ourselves(Some(name), addresses);
-        let allow_loopback = self.settings.allow_loopback;
-        mx::select(candidates, ours, allow_loopback, &mut rand::rng())
+        mx::select(candidates, ours, self.allowed(), &mut rand::rng())
     }
 
     /// All exchanges with their addresses, looked up at the same time: whether one of them is us must be known
@@ -130,8 +132,7 @@ impl<R: Resolver> Planner<R> {
             addresses,
         };
         let ours = |name: &Domain, addresses: &[IpAddr]| self.is_ourselves(Some(name), addresses);
-        let allow_loopback = self.settings.allow_loopback;
-        mx::select(vec![candidate], ours, allow_loopback, &mut rand::rng())
+        mx::select(vec![candidate], ours, self.allowed(), &mut rand::rng())
     }
 
     async fn hop(&self, host: &HopHost) -> Result<Vec<MailHost>, Outcome> {
@@ -147,7 +148,16 @@ impl<R: Resolver> Planner<R> {
             name: name.clone(),
             addresses: Ok(addresses),
         };
-        mx::select(vec![candidate], |_, _| false, true, &mut rand::rng())
+        mx::select(
+            vec![candidate],
+            |_, _| false,
+            Allowed::ALL,
+            &mut rand::rng(),
+        )
+    }
+
+    fn allowed(&self) -> Allowed {
+        Allowed::by(&self.settings)
     }
 
     /// Whether connecting to such a host would reach this relay (RFC 5321 §5.1).
@@ -319,10 +329,17 @@ mod tests {
                 "4.4.3 cannot look up the host for its mail: no such domain",
             ),
             ("filter.test", "127.0.0.5:10025"),
-            ("link.test", "5.4.4 no host for its mail has an address"),
+            (
+                "link.test",
+                "5.4.4 the address of the host for its mail is no host's",
+            ),
             (
                 "[IPv6:fe80::7]",
-                "5.4.4 no host for its mail has an address",
+                "5.4.4 the address of the host for its mail is no host's",
+            ),
+            (
+                "[10.0.0.7]",
+                "5.4.4 the host for its mail is in a private or reserved network, which is refused (delivery.allow_private)",
             ),
             ("[203.0.113.7]", "203.0.113.7:25"),
             ("[IPv6:2001:db8::7]", "[2001:db8::7]:25"),

@@ -25,6 +25,9 @@ pub struct Settings {
     /// Whether a loopback address that DNS or an address literal names is used. Such a name is an attempt to have us talk
     /// to what listens on this machine alone; tests and demonstrations live there. A route's host may always be one.
     pub allow_loopback: bool,
+    /// Whether an address of a private or reserved network that DNS or an address literal names is used, for the same
+    /// reason. A route's host may always be one.
+    pub allow_private: bool,
     /// Connections to one site at most.
     pub concurrency: usize,
     /// Connections to all sites together at most.
@@ -85,6 +88,7 @@ impl Settings {
             bind: Vec::new(),
             routes: Routes::default(),
             allow_loopback: false,
+            allow_private: false,
             concurrency: 20,
             connections: 1000,
             connect_timeout: Duration::from_secs(30),

@@ -129,6 +129,7 @@ pub(crate) struct Delivery {
     pub(crate) port: u16,
     pub(crate) bind: Vec<IpAddr>,
     pub(crate) allow_loopback: bool,
+    pub(crate) allow_private: bool,
     #[serde(deserialize_with = "more_than_zero")]
     pub(crate) concurrency: usize,
     #[serde(deserialize_with = "more_than_zero")]
@@ -264,6 +265,7 @@ impl Default for Delivery {
             port: 25,
             bind: Vec::new(),
             allow_loopback: false,
+            allow_private: false,
             concurrency: 20,
             connections: 1000,
             connect_timeout: Span::secs(30),
