@@ -9,6 +9,7 @@ mod overdue;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,7 +19,9 @@ use bounce::{Kind, Redactor};
 use bytes::Bytes;
 use delivery::{BodyError, SiteEvent, Want, Work};
 use envelope::{Claim, Diagnosis, Domain, Host, Lease, Mailbox, MessageId, Outcome, Timestamp};
-use queue::{BodyReader, Dsn, Error, IdSource, OpenError, Schedule, Spool, Update};
+use queue::{
+    Action, BodyReader, Dsn, Error, Filter, IdSource, OpenError, Schedule, Spool, State, Update,
+};
 
 use crate::log::{Attempt, Event, Log, now};
 use notices::Told;
@@ -153,6 +156,7 @@ impl<S: Spool> Work for Desk<S> {
                 probe_in,
             },
             SiteEvent::Up { site, down_for } => Event::SiteUp { site, down_for },
+            SiteEvent::TakesMail { site, hosts } => return self.pull_forward(site, hosts),
         };
         self.log.write(event);
     }
@@ -165,6 +169,22 @@ impl<R: BodyReader> delivery::Body for Body<R> {
 }
 
 impl<S: Spool> Desk<S> {
+    /// What waits for a site until later is due now. Its size does not matter: delivery takes up no more than the site does.
+    fn pull_forward(&self, site: String, hosts: HashSet<Host>) {
+        let (spool, log) = (Arc::clone(&self.spool), self.log.clone());
+        tokio::spawn(async move {
+            let filter = Filter {
+                hosts,
+                state: Some(State::Deferred),
+                ..Filter::default()
+            };
+            match spool.admin(&filter, Action::RetryNow, now()).await {
+                Ok(legs) => log.write(Event::SiteTakesMail { site, legs }),
+                Err(error) => tracing::error!(site, %error, "cannot pull mail forward"),
+            }
+        });
+    }
+
     async fn defer(
         &self,
         claim: &Claim,

@@ -288,6 +288,7 @@ fn delivery_settings(
         allow_private: config.delivery.allow_private,
         routes: delivery::Routes::new(routes.collect::<Result<_, _>>()?),
         concurrency: config.delivery.concurrency,
+        connections_per_address: config.delivery.connections_per_address,
         connections: config.delivery.connections,
         connect_timeout: config.delivery.connect_timeout.0,
         probe_first: config.delivery.probe_first.0,

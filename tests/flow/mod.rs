@@ -44,6 +44,7 @@ mod srs_bounce;
 mod srs_domains;
 mod systemd;
 mod taken;
+mod takes_mail;
 mod targets;
 mod timeouts;
 mod tls_in;

@@ -16,6 +16,7 @@ use smtp::Capabilities;
 use smtp::client::{Event, Session, Transaction};
 use tokio::time::{timeout, timeout_at};
 
+use crate::patience::Patience;
 use crate::peer::Peer;
 use crate::tls::Stream;
 use crate::work::Body;
@@ -27,6 +28,7 @@ pub(crate) struct Connection {
     session: Session,
     peer: Peer,
     input: Box<[u8]>,
+    patience: Patience,
     write_timeout: Duration,
     quit_timeout: Duration,
     /// Octets read so far: tells whether the peer answered at all.
@@ -45,6 +47,7 @@ pub(crate) struct Opening {
     /// The source address; `None` leaves it to the system.
     pub(crate) source: Option<IpAddr>,
     pub(crate) connect_timeout: Duration,
+    pub(crate) patience: Patience,
 }
 
 /// Why there is no connection.
@@ -65,6 +68,8 @@ pub(crate) enum Delivery {
     Done(Vec<Outcome>),
     /// The connection had died of age: the peer said nothing at all to this transaction.
     Stale,
+    /// The peer refused it for now, maybe because it wants no more on this connection, which took this many before.
+    TurnedAway(u64),
 }
 
 impl Connection {
@@ -78,6 +83,7 @@ impl Connection {
             stream: Some(Stream::Clear(stream)),
             session: Session::new(Arc::clone(&opening.session), Instant::now()),
             peer,
+            patience: opening.patience.clone(),
             input: vec![0; READ_OCTETS].into(),
             write_timeout: opening.session.timeouts.body,
             quit_timeout: opening.session.timeouts.quit,
@@ -110,6 +116,11 @@ impl Connection {
         self.transactions
     }
 
+    /// See [`Session::is_turned_away`].
+    pub(crate) fn is_turned_away(&self) -> bool {
+        self.session.is_turned_away()
+    }
+
     /// Sends one message: `trace` and then `body`. Returns as soon as all outcomes are known, so that they are on record
     /// before anything else that a peer may be slow with.
     pub(crate) async fn deliver(
@@ -135,10 +146,13 @@ impl Connection {
             recipients,
             "every recipient has one outcome"
         );
-        let reused = self.transactions > 0;
+        let before = self.transactions;
         self.transactions += 1;
-        if self.session.is_closed() && reused && self.octets_read == read_before {
+        if before > 0 && self.session.is_closed() && self.octets_read == read_before {
             return Delivery::Stale;
+        }
+        if before > 0 && self.session.is_turned_away() {
+            return Delivery::TurnedAway(before);
         }
         outcomes
             .iter_mut()
@@ -254,19 +268,22 @@ impl Connection {
         }
     }
 
-    /// Waits for bytes, the end of the connection, or the session's timeout.
+    /// Waits for bytes, the end of the connection, the session's timeout, or for as long as patience lasts.
     async fn wait(&mut self) {
         let Some(stream) = &mut self.stream else {
             self.close();
             return;
         };
-        let read = stream.read(&mut self.input);
-        let read = match self.session.poll_timeout() {
-            Some(due) => timeout_at(due.into(), read).await,
-            None => Ok(read.await),
-        };
-        match read {
+        let patience = Instant::now() + self.patience.limit;
+        let due = self.session.poll_timeout();
+        let until = due.map_or(patience, |due| due.min(patience));
+        match timeout_at(until.into(), stream.read(&mut self.input)).await {
             Ok(read) => self.take_in(read),
+            Err(_) if due.is_none_or(|due| due > patience) => {
+                if self.patience.is_wanted() {
+                    self.session.give_up();
+                }
+            }
             Err(_) => self.session.handle_timeout(Instant::now()),
         }
     }

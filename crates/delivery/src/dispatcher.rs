@@ -4,6 +4,7 @@
 //! act outside it. At shutdown nothing new is begun, running transactions may finish, everything else goes back.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::caught::caught;
+use crate::health::Answer;
 use crate::lane::Lane;
 use crate::parcel::Parcel;
-use crate::plan::Planner;
+use crate::plan::{Planner, SiteKey};
 use crate::reach::Reacher;
 use crate::settings::Settings;
 use crate::sites::{Next, SiteId, Sites, Todo};
@@ -180,7 +182,7 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let site = tokio::select! {
-                site = caught(this.reacher.planner().site(&host)) => site,
+                site = caught(this.find_site(&host)) => site,
                 // What waits for it has been released by whoever stopped.
                 () = this.stopping.cancelled() => return,
             };
@@ -189,8 +191,9 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
                 Err(Outcome::Deferred(internal_error()))
             });
             match site {
-                Ok(key) => {
-                    let todo = this.sites.lock().resolved(host, key, Instant::now());
+                Ok((key, address)) => {
+                    let now = Instant::now();
+                    let todo = this.sites.lock().resolved(host, key, address, now);
                     this.perform(todo).await;
                 }
                 Err(outcome) => {
@@ -203,6 +206,19 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
                 }
             }
         });
+    }
+
+    /// The site of a host, and where a connection for it goes first: what is known of the site stays as it is.
+    async fn find_site(&self, host: &Host) -> Result<(SiteKey, Option<SocketAddr>), Outcome> {
+        let planner = self.reacher.planner();
+        let key = planner.site(host).await?;
+        let known = self.sites.lock().knows(&key);
+        let address = if known {
+            None
+        } else {
+            planner.first_address(&key).await
+        };
+        Ok((key, address))
     }
 
     /// Ends an attempt: one outcome a leg, in order.
@@ -232,7 +248,7 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
     /// The first parcel of a new lane.
     pub(crate) async fn first_parcel(self: &Arc<Self>, id: SiteId) -> Option<Parcel> {
         loop {
-            let (parcel, todo) = self.sites.lock().first_parcel(id);
+            let (parcel, todo) = self.sites.lock().first_parcel(id, Instant::now());
             self.perform(todo).await;
             if let Some(parcel) = self.still_ours(parcel?).await {
                 return Some(parcel);
@@ -242,7 +258,7 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
 
     pub(crate) async fn next(self: &Arc<Self>, id: SiteId) -> Next {
         loop {
-            let (next, todo) = self.sites.lock().next(id);
+            let (next, todo) = self.sites.lock().next(id, Instant::now());
             self.perform(todo).await;
             match next {
                 Next::Parcel(parcel) => {
@@ -287,12 +303,13 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         id: SiteId,
         parcel: Parcel,
         reason: Diagnosis,
+        slow: bool,
     ) -> Option<Parcel> {
         let now = Instant::now();
         let (tried, todo) =
             self.sites
                 .lock()
-                .connect_failed(id, parcel, reason, now, &mut rand::rng());
+                .connect_failed(id, parcel, reason, slow, now, &mut rand::rng());
         self.perform(todo).await;
         tried
     }
@@ -302,9 +319,15 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         self.perform(todo).await;
     }
 
-    pub(crate) async fn worked(self: &Arc<Self>, id: SiteId) {
-        let todo = self.sites.lock().worked(id, Instant::now());
+    pub(crate) async fn answered(self: &Arc<Self>, id: SiteId, answer: Answer, in_time: bool) {
+        let now = Instant::now();
+        let todo = self.sites.lock().answered(id, answer, in_time, now);
         self.perform(todo).await;
+    }
+
+    /// See [`Sites::is_wanted`].
+    pub(crate) fn is_wanted(&self, id: SiteId) -> bool {
+        self.sites.lock().is_wanted(id)
     }
 
     pub(crate) async fn closed(self: &Arc<Self>, id: SiteId) {

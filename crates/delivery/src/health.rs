@@ -8,6 +8,9 @@
 //!                          probe connects: window 1, then ramping
 //! ```
 //!
+//! A peer that answers 4xx to all that it is offered is not down, but it gets no connection more for that; after some of it the
+//! window is 1 again, and the first mail that it takes is an event: what waits for later may come at once.
+//!
 //! While no connection is open only one is tried at a time, so a site that died costs one attempt and not as many as
 //! it has lanes. A new connection that fails beside open ones is a limit of the peer, not an outage.
 
@@ -27,6 +30,22 @@ pub(crate) struct Health {
     open: usize,
     /// No further connection before this, after one failed beside open ones.
     crowded_until: Option<Instant>,
+    /// Transactions since it last took mail of which nothing but 4xx came.
+    deferrals: u32,
+    deferred_at: Option<Instant>,
+    /// When it was last told that it takes mail again.
+    told_at: Option<Instant>,
+}
+
+/// How a peer answered a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It took the mail, for somebody at least.
+    Took,
+    /// It took it for nobody, and for somebody never will.
+    Refused,
+    /// Not now, for nobody.
+    Deferred,
 }
 
 /// The settings that matter here.
@@ -64,6 +83,9 @@ impl Health {
             connecting: 0,
             open: 0,
             crowded_until: None,
+            deferrals: 0,
+            deferred_at: None,
+            told_at: None,
         }
     }
 
@@ -135,9 +157,38 @@ impl Health {
         self.open -= 1;
     }
 
-    /// The peer finished a transaction: it gets one connection more.
-    pub(crate) fn worked(&mut self) {
+    /// The peer finished a transaction: it gets one connection more, if it did not put all off. Tells whether it takes mail
+    /// again after it took none for some time.
+    pub(crate) fn answered(&mut self, answer: Answer, now: Instant) -> bool {
+        if answer == Answer::Deferred {
+            self.deferrals = self.deferrals.saturating_add(1);
+            self.deferred_at = Some(now);
+            if self.deferrals == DEFERRALS_TOLD {
+                self.window = 1;
+            }
+            return false;
+        }
         self.window = (self.window + 1).min(self.limits.concurrency.max(1));
+        if answer == Answer::Refused || std::mem::take(&mut self.deferrals) < DEFERRALS_TOLD {
+            return false;
+        }
+        let lately = |at: Instant| now.saturating_duration_since(at) < TOLD_EVERY;
+        let tell = !self.told_at.is_some_and(lately);
+        if tell {
+            self.told_at = Some(now);
+        }
+        tell
+    }
+
+    /// Whether it takes no mail at present, though it can be reached: what waits for it waits in the spool.
+    pub(crate) fn is_deferring(&self, now: Instant) -> bool {
+        let lately = |at: Instant| now.saturating_duration_since(at) < DEFERRING_KEPT;
+        self.deferrals >= DEFERRALS_TOLD && self.deferred_at.is_some_and(lately)
+    }
+
+    /// Whether more connections are open than the site is to have.
+    pub(crate) fn is_over_window(&self) -> bool {
+        self.open > self.window
     }
 
     /// Whether the site is down and its probe is not due.
@@ -180,6 +231,12 @@ impl Health {
 
 /// How long a peer that refused one connection too many is left alone with those it has.
 const CROWDED_PAUSE: Duration = Duration::from_secs(10);
+/// So many transactions in a row that end with 4xx alone are no longer the bad luck of a few messages (greylisting).
+const DEFERRALS_TOLD: u32 = 10;
+/// A site that cannot make up its mind has the spool searched once in so long.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
+/// For how long that is remembered: longer than usual pauses between the attempts at a leg.
+const DEFERRING_KEPT: Duration = Duration::from_hours(5);
 /// Beyond any sensible longest pause; keeps the power from overflowing.
 const DOUBLINGS_MAX: u32 = 16;
 
@@ -227,6 +284,10 @@ mod tests {
         fn fail(&mut self) -> Failure {
             let reason = Diagnosis::local(EnhancedStatus::transient(4, 1), "connection refused");
             self.health.connect_failed(self.now, reason, &mut self.rng)
+        }
+
+        fn took(&mut self) {
+            assert!(!self.health.answered(Answer::Took, self.now));
         }
 
         fn wait(&mut self, secs: u64) {
@@ -281,7 +342,7 @@ mod tests {
         assert_eq!(site.health.down(), None);
         assert_eq!(site.connect_all(), 0);
         for expected in [1, 1, 1, 1, 0, 0] {
-            site.health.worked();
+            site.took();
             assert_eq!(site.connect_all(), expected);
             if expected == 1 {
                 assert_eq!(site.health.connected(site.now), None);
@@ -299,7 +360,7 @@ mod tests {
         let mut site = Simulation::new();
         site.connect_all();
         site.health.connected(site.now);
-        (0..4).for_each(|_| site.health.worked());
+        (0..4).for_each(|_| site.took());
         assert_eq!(site.connect_all(), 4);
         // The site goes away while four more connections are being made.
         site.health.closed();
@@ -320,12 +381,53 @@ mod tests {
         let mut site = Simulation::new();
         site.connect_all();
         site.health.connected(site.now);
-        site.health.worked();
+        site.took();
         assert_eq!(site.connect_all(), 1);
         assert_eq!(site.fail(), Failure::Crowded);
-        site.health.worked();
+        site.took();
         assert_eq!(site.connect_all(), 0);
         site.wait(10);
         assert_eq!(site.connect_all(), 1);
+    }
+
+    #[test]
+    fn a_site_that_defers_gets_no_connection_more_until_it_takes_mail() {
+        let mut site = Simulation::new();
+        site.connect_all();
+        site.health.connected(site.now);
+        for _ in 0..100 {
+            assert!(!site.health.answered(Answer::Deferred, site.now));
+            assert_eq!(site.connect_all(), 0);
+        }
+        assert!(site.health.is_deferring(site.now));
+        assert!(!site.health.answered(Answer::Refused, site.now));
+        assert!(site.health.answered(Answer::Took, site.now));
+        assert!(!site.health.answered(Answer::Took, site.now), "told once");
+        assert!(!site.health.is_deferring(site.now));
+    }
+
+    #[test]
+    fn some_deferred_messages_say_nothing_of_the_site() {
+        let mut site = Simulation::new();
+        site.connect_all();
+        site.health.connected(site.now);
+        (0..4).for_each(|_| site.took());
+        site.connect_all();
+        (0..4).for_each(|_| assert_eq!(site.health.connected(site.now), None));
+        for _ in 0..20 {
+            (0..9).for_each(|_| assert!(!site.health.answered(Answer::Deferred, site.now)));
+            site.took();
+        }
+        assert!(!site.health.is_over_window());
+        (0..10).for_each(|_| assert!(!site.health.answered(Answer::Deferred, site.now)));
+        assert!(
+            site.health.is_over_window(),
+            "five are open, and one is enough"
+        );
+        site.wait(5 * 3600);
+        assert!(
+            !site.health.is_deferring(site.now),
+            "of no interest any more"
+        );
     }
 }

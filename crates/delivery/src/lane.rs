@@ -13,13 +13,15 @@ use std::sync::Arc;
 
 use dns::Resolver;
 use envelope::{Diagnosis, EnhancedStatus, Outcome};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::caught::caught;
 use crate::connection::{Connection, Delivery};
 use crate::dispatcher::{BUG, Dispatcher, internal_error};
+use crate::health::Answer;
 use crate::parcel::Parcel;
-use crate::reach::Reached;
+use crate::patience::Patience;
+use crate::reach::{Reached, part};
 use crate::sites::{LaneSite, Next, SiteId};
 use crate::work::{BodyError, Work};
 
@@ -54,6 +56,8 @@ enum After {
     Ready,
     /// It is gone, or must not be used any more.
     Gone,
+    /// It takes no more, perhaps: the parcel in hand is to be tried over a new one. It took so many before.
+    TurnedAway(u64),
 }
 
 impl<W: Work, R: Resolver> Lane<W, R> {
@@ -78,13 +82,17 @@ impl<W: Work, R: Resolver> Lane<W, R> {
             return self.end(standing).await;
         };
         let parcel = standing.parcel.insert(parcel);
+        let begun = Instant::now();
         match self.reach(parcel, None).await {
             Some(Reached::Connected(connection)) => {
                 standing.stage = Stage::Open;
                 self.dispatcher.connected(self.id).await;
                 self.work(connection, standing).await;
             }
-            Some(Reached::Nobody(reason)) => return self.nobody(reason, standing).await,
+            Some(Reached::Nobody(reason)) => {
+                let slow = begun.elapsed() >= self.dispatcher.settings.patience;
+                return self.nobody(reason, slow, standing).await;
+            }
             Some(Reached::Refused(outcome)) => self.settle_all(standing, &outcome).await,
             None => self.give_back(standing).await,
         }
@@ -92,7 +100,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
     }
 
     /// No host of the site gives us a connection.
-    async fn nobody(&self, reason: Diagnosis, standing: &mut Standing) {
+    async fn nobody(&self, reason: Diagnosis, slow: bool, standing: &mut Standing) {
         let Some(parcel) = standing.parcel.take() else {
             unreachable!("a connection was wanted for a parcel")
         };
@@ -100,7 +108,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
         // The site first, so that nothing more is claimed for it.
         let failed = self
             .dispatcher
-            .connect_failed(self.id, parcel, reason.clone());
+            .connect_failed(self.id, parcel, reason.clone(), slow);
         standing.parcel = failed.await;
         self.settle_all(standing, &Outcome::Deferred(reason)).await;
     }
@@ -127,30 +135,67 @@ impl<W: Work, R: Resolver> Lane<W, R> {
     /// A connection for the parcel; `None` when all is ending.
     async fn reach(&self, parcel: &Parcel, current: Option<Box<Connection>>) -> Option<Reached> {
         let LaneSite { key, memory, .. } = &self.site;
-        let reached = self.dispatcher.reacher.reach(key, parcel, memory, current);
+        let patience = self.patience();
+        let reacher = &self.dispatcher.reacher;
+        let reached = reacher.reach(key, parcel, memory, &patience, current);
         let limit = self.dispatcher.settings.attempt_timeout;
         tokio::select! {
             biased;
             () = self.dispatcher.stopping.cancelled() => None,
             reached = reached => Some(reached),
-            () = tokio::time::sleep(limit) => {
+            () = sleep(limit) => {
                 let late = Diagnosis::local(TOO_LONG, "no connection within the time for an attempt");
                 Some(Reached::Nobody(late))
+            }
+            () = patience.over() => {
+                let text = "no connection yet, and other mail is waiting for a turn";
+                Some(Reached::Nobody(Diagnosis::local(TOO_LONG, text)))
             }
         }
     }
 
+    /// A new connection for the parcel in hand, which an old one took no more.
+    async fn renew(&self, standing: &mut Standing) -> Option<Box<Connection>> {
+        match self.reach(standing.parcel.as_ref()?, None).await {
+            Some(Reached::Connected(connection)) => return Some(connection),
+            Some(Reached::Refused(outcome)) => self.settle_all(standing, &outcome).await,
+            // As after any loss of a connection: the next lane finds out what that says of the site.
+            Some(Reached::Nobody(_)) => self.put_back(standing).await,
+            None => self.give_back(standing).await,
+        }
+        None
+    }
+
+    fn patience(&self) -> Patience {
+        let (dispatcher, id) = (Arc::clone(&self.dispatcher), self.id);
+        let limit = dispatcher.settings.patience;
+        Patience::new(limit, move || dispatcher.is_wanted(id))
+    }
+
     /// Parcel after parcel, until there is no more work, or no more connection.
     async fn work(&self, mut connection: Box<Connection>, standing: &mut Standing) {
+        let mut suspected = None;
         while let Some(parcel) = &mut standing.parcel {
             if let Some(rest) = parcel.split(connection.capabilities()) {
                 self.dispatcher.put_back(self.id, rest).await;
             }
-            if self.deliver(&mut connection, standing).await == After::Gone {
+            let after = self.deliver(&mut connection, standing).await;
+            if let After::TurnedAway(messages) = after {
+                part(Some(connection));
+                let Some(new) = self.renew(standing).await else {
+                    return;
+                };
+                (connection, suspected) = (new, Some(messages));
+                continue;
+            }
+            if let Some(messages) = suspected.take().filter(|_| !connection.is_turned_away()) {
+                let now = std::time::Instant::now();
+                self.site.memory.learn_messages_max(messages, now);
+            }
+            if after == After::Gone {
                 return;
             }
-            if connection.transactions() >= self.dispatcher.settings.messages_per_connection as u64
-            {
+            if connection.transactions() >= self.messages_max() {
                 break;
             }
             let Some(next) = self.next(&mut connection).await else {
@@ -167,6 +212,13 @@ impl<W: Work, R: Resolver> Lane<W, R> {
             }
         }
         connection.quit().await;
+    }
+
+    /// Messages over one connection at most.
+    fn messages_max(&self) -> u64 {
+        let ours = self.dispatcher.settings.messages_per_connection as u64;
+        let theirs = self.site.memory.messages_max(std::time::Instant::now());
+        theirs.map_or(ours, |theirs| theirs.min(ours))
     }
 
     /// The next parcel, when there is one before the connection has been idle for too long.
@@ -209,7 +261,8 @@ impl<W: Work, R: Resolver> Lane<W, R> {
             }
         };
         let trace = &parcel.first().leg.trace;
-        let until = Instant::now() + self.dispatcher.time_for(parcel);
+        let begun = Instant::now();
+        let until = begun + self.dispatcher.time_for(parcel);
         let delivery = tokio::select! {
             delivery = connection.deliver(parcel.transaction(), trace, body) => delivery,
             () = sleep_until(until) => {
@@ -226,24 +279,30 @@ impl<W: Work, R: Resolver> Lane<W, R> {
         let outcomes = match delivery {
             Delivery::Done(outcomes) => outcomes,
             Delivery::Stale => {
-                if let Some(parcel) = standing.parcel.take() {
-                    self.dispatcher.put_back(self.id, parcel).await;
-                }
+                self.put_back(standing).await;
                 return After::Gone;
             }
+            Delivery::TurnedAway(messages) => return After::TurnedAway(messages),
         };
-        let delivered = |outcome: &Outcome| matches!(outcome, Outcome::Delivered(_));
-        let took = outcomes.iter().any(delivered);
+        let answer = answer(&outcomes);
+        let lasted = begun.elapsed();
         self.settle(standing, outcomes).await;
         let ready = tokio::select! {
             ready = connection.ready() => ready,
             () = self.dispatcher.killed.cancelled() => false,
         };
         // A peer that closes after each message works too.
-        if took || ready {
-            self.dispatcher.worked(self.id).await;
-        }
+        let answered = ready || answer == Answer::Took;
+        let in_time = answered && lasted < self.dispatcher.settings.patience;
+        self.dispatcher.answered(self.id, answer, in_time).await;
         if ready { After::Ready } else { After::Gone }
+    }
+
+    /// Leaves the parcel in hand to another connection of the site.
+    async fn put_back(&self, standing: &mut Standing) {
+        if let Some(parcel) = standing.parcel.take() {
+            self.dispatcher.put_back(self.id, parcel).await;
+        }
     }
 
     /// Gives the legs in hand back untried.
@@ -264,6 +323,18 @@ impl<W: Work, R: Resolver> Lane<W, R> {
             self.dispatcher.settle(parcel.claims(), outcomes).await;
         }
         standing.parcel = None;
+    }
+}
+
+/// What the outcomes of a transaction say of the peer.
+fn answer(outcomes: &[Outcome]) -> Answer {
+    let any = |matches: fn(&Outcome) -> bool| outcomes.iter().any(matches);
+    if any(|outcome| matches!(outcome, Outcome::Delivered(_))) {
+        Answer::Took
+    } else if any(|outcome| matches!(outcome, Outcome::Failed(_))) {
+        Answer::Refused
+    } else {
+        Answer::Deferred
     }
 }
 

@@ -8,10 +8,12 @@
 //! ```
 //!
 //! A **site** is what domains share that resolve to the same MX set: its concurrency, its idle connections, and the one
-//! fact whether it can be reached. A **lane** is one connection of a site: it takes transaction after transaction.
+//! fact whether it can be reached. A **lane** is one connection of a site: it takes transaction after transaction. Which site
+//! gets the next lane when there are not enough is `admission`'s.
 //!
 //! It knows nothing of the queue, of retry times, of bounces or of the log: those are on the other side of [`Work`].
 
+mod admission;
 mod caught;
 mod connection;
 mod dispatcher;
@@ -20,6 +22,7 @@ mod lane;
 mod memory;
 mod mx;
 mod parcel;
+mod patience;
 mod peer;
 mod plan;
 mod reach;

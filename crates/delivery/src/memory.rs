@@ -1,5 +1,6 @@
 //! What a site remembers of single addresses, so that each connection does not learn it anew: which one could not be
-//! reached a moment ago (it is tried last), and with which one TLS failed (it is talked to in clear).
+//! reached a moment ago (it is tried last), and with which one TLS failed (it is talked to in clear). And after how many
+//! messages its servers want a new connection.
 //!
 //! Shared by the lanes of a site. Bounded; the clock is passed in.
 
@@ -12,7 +13,14 @@ use parking_lot::Mutex;
 
 /// A site's memory. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct HostMemory(Arc<Mutex<HashMap<(IpAddr, Trait), Instant>>>);
+pub(crate) struct HostMemory(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    hosts: HashMap<(IpAddr, Trait), Instant>,
+    /// Messages that a connection took before it was refused one, and until when that counts.
+    messages: Option<(u64, Instant)>,
+}
 
 /// What may be remembered of an address, for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,7 +33,7 @@ pub(crate) enum Trait {
 
 impl HostMemory {
     pub(crate) fn remember(&self, address: IpAddr, what: Trait, now: Instant, lifetime: Duration) {
-        let mut known = self.0.lock();
+        let known = &mut self.0.lock().hosts;
         known.retain(|_, until| now < *until);
         // Only a site that changes its addresses all the time gets here; what it has left behind does not matter.
         if known.len() >= ENTRIES_MAX {
@@ -37,17 +45,32 @@ impl HostMemory {
     pub(crate) fn knows(&self, address: IpAddr, what: Trait, now: Instant) -> bool {
         let known = self.0.lock();
         known
+            .hosts
             .get(&(address, what))
             .is_some_and(|until| now < *until)
     }
 
     pub(crate) fn forget(&self, address: IpAddr, what: Trait) {
-        self.0.lock().remove(&(address, what));
+        self.0.lock().hosts.remove(&(address, what));
+    }
+
+    /// A connection took so many messages and refused the next, which another connection took then.
+    pub(crate) fn learn_messages_max(&self, messages: u64, now: Instant) {
+        self.0.lock().messages = Some((messages, now + MESSAGES_MAX_KEPT));
+    }
+
+    /// Messages over one connection at most, as far as it is known.
+    pub(crate) fn messages_max(&self, now: Instant) -> Option<u64> {
+        let known = self.0.lock();
+        let (messages, until) = known.messages?;
+        (now < until).then_some(messages)
     }
 }
 
 /// Entries at most.
 const ENTRIES_MAX: usize = 256;
+/// How long a server's limit of messages is believed: it may be raised, or was never one.
+const MESSAGES_MAX_KEPT: Duration = Duration::from_hours(1);
 
 #[cfg(test)]
 mod tests {
@@ -69,6 +92,10 @@ mod tests {
             let address = IpAddr::from(i.to_be_bytes());
             memory.remember(address, Trait::NoTls, start, Duration::from_secs(60));
         }
-        assert!(memory.0.lock().len() <= ENTRIES_MAX);
+        assert!(memory.0.lock().hosts.len() <= ENTRIES_MAX);
+        assert_eq!(memory.messages_max(start), None);
+        memory.learn_messages_max(2, start);
+        assert_eq!(memory.messages_max(after(3599)), Some(2));
+        assert_eq!(memory.messages_max(after(3600)), None);
     }
 }

@@ -93,6 +93,13 @@ impl<R: Resolver> Planner<R> {
         Ok(Plan { hosts, port })
     }
 
+    /// Where a connection for a site goes first, as far as that can be told now.
+    pub(crate) async fn first_address(&self, site: &SiteKey) -> Option<SocketAddr> {
+        let plan = self.hosts(site).await.ok()?;
+        let first = plan.hosts.first()?.addresses.first()?;
+        Some(SocketAddr::new(*first, plan.port))
+    }
+
     async fn exchanges(&self, records: &[Mx]) -> Result<Vec<MailHost>, Outcome> {
         let candidates = self.candidates(records).await;
         let ours = |name: &Domain, addresses: &[IpAddr]| self.is_ourselves(Some(name), addresses);

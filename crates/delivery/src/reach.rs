@@ -22,6 +22,7 @@ use crate::connection::{Connection, OpenError, Opening};
 use crate::memory::{HostMemory, Trait};
 use crate::mx::{DNS_TROUBLE, MailHost};
 use crate::parcel::Parcel;
+use crate::patience::Patience;
 use crate::peer::Peer;
 use crate::plan::{Plan, Planner, SiteKey};
 use crate::settings::{Settings, TlsUse};
@@ -95,6 +96,7 @@ impl<R: Resolver> Reacher<R> {
         site: &SiteKey,
         parcel: &Parcel,
         memory: &HostMemory,
+        patience: &Patience,
         second_best: Option<Box<Connection>>,
     ) -> Reached {
         let plan = match self.planner.hosts(site).await {
@@ -110,7 +112,7 @@ impl<R: Resolver> Reacher<R> {
             if Some(peer.address.ip()) == known || met.answered.contains(&host) {
                 continue;
             }
-            match self.open(peer, memory).await {
+            match self.open(peer, memory, patience).await {
                 Ok(connection) => {
                     met.answered.insert(host);
                     let anyway = self.settings.eight_bit_anyway;
@@ -135,7 +137,12 @@ impl<R: Resolver> Reacher<R> {
     }
 
     /// One address: with TLS, and in clear over a new connection when the handshake fails.
-    async fn open(&self, peer: Peer, memory: &HostMemory) -> Result<Connection, OpenError> {
+    async fn open(
+        &self,
+        peer: Peer,
+        memory: &HostMemory,
+        patience: &Patience,
+    ) -> Result<Connection, OpenError> {
         let address = peer.address.ip();
         let in_clear = self.settings.tls == TlsUse::Never
             || memory.knows(address, Trait::NoTls, Instant::now());
@@ -144,6 +151,7 @@ impl<R: Resolver> Reacher<R> {
             tls: (!in_clear).then(|| Arc::clone(&self.tls)),
             source: self.source(address),
             connect_timeout: self.settings.connect_timeout,
+            patience: patience.clone(),
         };
         let mut result = Connection::open(peer.clone(), &opening).await;
         if let Err(OpenError::Tls(diagnosis)) = &result {
@@ -229,7 +237,7 @@ fn no_plan(outcome: Outcome) -> Reached {
 }
 
 /// Says QUIT on a connection that is not needed, without waiting for it here.
-fn part(connection: Option<Box<Connection>>) {
+pub(crate) fn part(connection: Option<Box<Connection>>) {
     if let Some(connection) = connection {
         tokio::spawn(connection.quit());
     }

@@ -30,6 +30,9 @@ pub struct Settings {
     pub allow_private: bool,
     /// Connections to one site at most.
     pub concurrency: usize,
+    /// Connections to one address at most, whatever sites lead to it; [`Settings::concurrency`] if that is more. To an
+    /// address that has not answered lately it is two, and a quarter of [`Settings::connections`] to all of those.
+    pub connections_per_address: usize,
     /// Connections to all sites together at most.
     pub connections: usize,
     /// How long one address may take to accept a connection.
@@ -61,9 +64,12 @@ pub struct Settings {
     pub routing_kept: Duration,
     /// Legs held in memory at most, waiting and running.
     pub legs_max: usize,
-    /// Legs of one site waiting in memory before no more are claimed for it; an eighth of it counts when half of
-    /// `legs_max` is used.
+    /// Legs of one site waiting in memory before no more are claimed for it, while the memory is empty: the part of it that
+    /// is free counts, and a quarter for a site that has not answered lately. So no number of slow sites fills the memory.
     pub legs_per_site: usize,
+    /// How long a peer may keep us waiting, between its greeting and the end of a message, while others wait for the
+    /// connection; and what takes longer proves nothing of a site.
+    pub patience: Duration,
     /// How long running transactions may go on after shutdown was asked for.
     pub drain: Duration,
 }
@@ -90,6 +96,7 @@ impl Settings {
             allow_loopback: false,
             allow_private: false,
             concurrency: 20,
+            connections_per_address: 100,
             connections: 1000,
             connect_timeout: Duration::from_secs(30),
             timeouts: Timeouts::default(),
@@ -105,6 +112,7 @@ impl Settings {
             routing_kept: Duration::from_mins(5),
             legs_max: 20_000,
             legs_per_site: 400,
+            patience: Duration::from_secs(20),
             drain: Duration::from_secs(30),
         }
     }

@@ -6,18 +6,20 @@
 //! Which hosts are *excluded* from claims is kept here too: those whose site is being looked up, is down with its probe
 //! not due, or has enough legs waiting. So a site that is down or slow fills neither memory nor the dispatcher's time.
 
+mod lanes;
 mod steps;
 mod upkeep;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use envelope::{Claim, Diagnosis, Host};
-use rand::Rng;
+use envelope::{Claim, Host};
 use tokio::sync::Notify;
 
-use crate::health::{Failure, Health};
+use crate::admission::{Admission, Pass};
+use crate::health::Health;
 use crate::memory::HostMemory;
 use crate::parcel::Parcel;
 use crate::plan::SiteKey;
@@ -65,13 +67,11 @@ pub(crate) struct Sites {
     exclude: Arc<HashSet<Host>>,
     /// Down sites by the time of their next probe.
     probes: BTreeSet<(Instant, SiteId)>,
-    /// Sites that would have one lane more, were there connections left.
-    starved: VecDeque<SiteId>,
-    /// Wakes one idle lane anywhere, so that its connection can be used for a starved site.
+    admission: Admission,
+    /// Wakes one idle lane anywhere, so that its connection can be used for a site that waits for one.
     crowded: Arc<Notify>,
     /// Legs in memory, waiting or running.
     held: usize,
-    lanes: usize,
     stopping: bool,
 }
 
@@ -89,6 +89,7 @@ enum Routing {
 struct Site {
     key: SiteKey,
     health: Health,
+    pass: Pass,
     queue: VecDeque<Parcel>,
     /// Legs in `queue`.
     waiting: usize,
@@ -113,6 +114,7 @@ pub(crate) struct LaneSite {
 impl Sites {
     pub(crate) fn new(settings: Arc<Settings>) -> Self {
         Self {
+            admission: Admission::new(&settings),
             settings,
             hosts: HashMap::new(),
             sites: HashMap::new(),
@@ -120,10 +122,8 @@ impl Sites {
             sites_made: 0,
             exclude: Arc::default(),
             probes: BTreeSet::new(),
-            starved: VecDeque::new(),
             crowded: Arc::default(),
             held: 0,
-            lanes: 0,
             stopping: false,
         }
     }
@@ -134,7 +134,7 @@ impl Sites {
         let worth_it = (self.settings.legs_max / ROOM_SHARE).max(1);
         (room >= worth_it).then(|| Want {
             max: room.min(CLAIM_MAX),
-            per_host: self.enough(),
+            per_host: self.enough(true),
             exclude: Arc::clone(&self.exclude),
         })
     }
@@ -163,10 +163,21 @@ impl Sites {
         todo
     }
 
-    /// The site of `host` is known.
-    pub(crate) fn resolved(&mut self, host: Host, key: SiteKey, now: Instant) -> Todo {
+    /// Whether there is a site of this key.
+    pub(crate) fn knows(&self, key: &SiteKey) -> bool {
+        self.by_key.contains_key(key)
+    }
+
+    /// The site of `host` is known, and where a connection for it goes first.
+    pub(crate) fn resolved(
+        &mut self,
+        host: Host,
+        key: SiteKey,
+        address: Option<SocketAddr>,
+        now: Instant,
+    ) -> Todo {
         let mut todo = Todo::default();
-        let id = self.site_for(key);
+        let id = self.site_for(key, address);
         let known = Routing::Known {
             site: id,
             until: now + self.settings.routing_kept,
@@ -212,161 +223,12 @@ impl Sites {
     fn room(&self) -> usize {
         self.settings.legs_max.saturating_sub(self.held)
     }
-
-    /// What a lane that was just started works with.
-    pub(crate) fn lane_site(&self, id: SiteId) -> Option<LaneSite> {
-        let site = self.sites.get(&id)?;
-        Some(LaneSite {
-            key: site.key.clone(),
-            wake: Arc::clone(&site.wake),
-            crowded: Arc::clone(&self.crowded),
-            memory: site.memory.clone(),
-        })
-    }
-
-    /// The first parcel of a lane that has no connection yet.
-    pub(crate) fn first_parcel(&mut self, id: SiteId) -> (Option<Parcel>, Todo) {
-        let mut todo = Todo::default();
-        (self.take(id, &mut todo), todo)
-    }
-
-    /// The next thing for a lane with a connection that has nothing to do.
-    pub(crate) fn next(&mut self, id: SiteId) -> (Next, Todo) {
-        let mut todo = Todo::default();
-        if self.stopping {
-            return (Next::Close, todo);
-        }
-        let next = match self.take(id, &mut todo) {
-            Some(parcel) => Next::Parcel(parcel),
-            None if !self.starved.is_empty() => Next::Close,
-            None => {
-                // Counted under the same lock that saw the empty queue, so that no parcel slips in between unseen.
-                if let Some(site) = self.sites.get_mut(&id) {
-                    site.idle += 1;
-                }
-                Next::Idle
-            }
-        };
-        (next, todo)
-    }
-
-    /// A lane that was told [`Next::Idle`] is not idle any more.
-    pub(crate) fn idle_ended(&mut self, id: SiteId) {
-        if let Some(site) = self.sites.get_mut(&id) {
-            site.idle -= 1;
-        }
-    }
-
-    /// A parcel comes back to be tried over another connection.
-    pub(crate) fn put_back(&mut self, id: SiteId, parcel: Parcel, now: Instant) -> Todo {
-        let mut todo = Todo::default();
-        let Some(site) = self.sites.get_mut(&id).filter(|_| !self.stopping) else {
-            todo.release = parcel.into_claims();
-            self.let_go(&mut todo);
-            return todo;
-        };
-        site.waiting += parcel.len();
-        site.queue.push_front(parcel);
-        self.stir(id, now, &mut todo);
-        todo
-    }
-
-    /// A lane has its connection.
-    pub(crate) fn connected(&mut self, id: SiteId, now: Instant) -> Todo {
-        let mut todo = Todo::default();
-        let Some(site) = self.sites.get_mut(&id) else {
-            unreachable!("a site with a lane is kept")
-        };
-        if let Some((probe_at, _)) = site.health.down() {
-            self.probes.remove(&(probe_at, id));
-        }
-        if let Some(down_for) = site.health.connected(now) {
-            todo.events.push(SiteEvent::Up {
-                site: site.key.to_string(),
-                down_for,
-            });
-            self.open(id);
-            todo.wake = true;
-        }
-        self.stir(id, now, &mut todo);
-        todo
-    }
-
-    /// A lane got no connection from any host, and ends. `reason` is a fact about the site. When others of its lanes
-    /// go on, its parcel waits for them; otherwise the parcel comes back to be settled: it had an attempt.
-    pub(crate) fn connect_failed(
-        &mut self,
-        id: SiteId,
-        parcel: Parcel,
-        reason: Diagnosis,
-        now: Instant,
-        rng: &mut impl Rng,
-    ) -> (Option<Parcel>, Todo) {
-        let mut todo = Todo::default();
-        let Some(site) = self.sites.get_mut(&id) else {
-            unreachable!("a site with a lane is kept")
-        };
-        if let Some((probe_at, _)) = site.health.down() {
-            self.probes.remove(&(probe_at, id));
-        }
-        let failure = site.health.connect_failed(now, reason.clone(), rng);
-        let tried = match failure {
-            Failure::Crowded => {
-                site.waiting += parcel.len();
-                site.queue.push_front(parcel);
-                None
-            }
-            Failure::Down { failures, probe_in } => {
-                self.went_down(id, now + probe_in, &mut todo);
-                let event = self.down_event(id, reason, failures, probe_in);
-                todo.events.extend(event);
-                Some(parcel)
-            }
-        };
-        self.lane_gone(id, now, &mut todo);
-        (tried, todo)
-    }
-
-    /// A lane ended without a connection, for a reason that says nothing about the site.
-    pub(crate) fn connect_ended(&mut self, id: SiteId, now: Instant) -> Todo {
-        let mut todo = Todo::default();
-        if let Some(site) = self.sites.get_mut(&id) {
-            site.health.connect_ended();
-            // The probe of a down site told nothing: the next leg is the probe.
-            if site.health.down().is_some() && !site.health.is_resting(now) {
-                self.open(id);
-                todo.wake = true;
-            }
-        }
-        self.lane_gone(id, now, &mut todo);
-        todo
-    }
-
-    /// A lane closed its connection and ended.
-    pub(crate) fn closed(&mut self, id: SiteId, now: Instant) -> Todo {
-        let mut todo = Todo::default();
-        if let Some(site) = self.sites.get_mut(&id) {
-            site.health.closed();
-        }
-        self.lane_gone(id, now, &mut todo);
-        todo
-    }
-
-    /// The peer finished a transaction, whatever it said of the recipients.
-    pub(crate) fn worked(&mut self, id: SiteId, now: Instant) -> Todo {
-        let mut todo = Todo::default();
-        if let Some(site) = self.sites.get_mut(&id) {
-            site.health.worked();
-        }
-        self.stir(id, now, &mut todo);
-        todo
-    }
 }
 
 /// Legs in one claim at most.
 const CLAIM_MAX: usize = 1000;
 /// No claim before this share (one in so many) of the memory for legs is free: claims come in batches.
-const ROOM_SHARE: usize = 20;
+const ROOM_SHARE: usize = 50;
 
 #[cfg(test)]
 mod tests;

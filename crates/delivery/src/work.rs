@@ -100,4 +100,12 @@ pub enum SiteEvent {
         /// How long it was down.
         down_for: Duration,
     },
+    /// It takes mail again, after it had answered "not now" to all for some time. What waits for these hosts until later
+    /// may come at once: it goes out at a rate that grows with what the site takes.
+    TakesMail {
+        /// The site.
+        site: String,
+        /// The hosts whose mail it takes, as far as they are known.
+        hosts: HashSet<Host>,
+    },
 }

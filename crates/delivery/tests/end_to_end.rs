@@ -121,6 +121,159 @@ async fn a_connection_that_died_of_age_costs_no_attempt() {
     assert_eq!(server.heard().connections, 7);
 }
 
+/// A server that takes two messages a connection, and says so at the third.
+async fn check_messages_max(refusal: &'static str) {
+    let script = Script {
+        mail_max: (2, refusal),
+        ..Script::default()
+    };
+    let server = Server::start(script).await;
+    let mut settings = settings(server.address.port());
+    settings.concurrency = 1;
+    let relay = Relay::start(settings, resolver(&[server.address]));
+    for _ in 0..7 {
+        relay.work.add(&Mail::default());
+    }
+    let outcomes = relay.work.outcomes(7).await;
+    let delivered = "a@to.test: delivered 2.0.0 | 250 2.0.0 taken";
+    assert!(outcomes.iter().all(|o| o == delivered), "{outcomes:?}");
+    relay.stop().await;
+    let heard = server.heard();
+    assert_eq!(heard.connections, 4, "{refusal}");
+    // It was told once, and is known then.
+    let asked = heard.reads.iter().filter(|read| read.starts_with("MAIL"));
+    assert_eq!(asked.count(), 8, "{refusal}");
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_new_connection_gets_one_at_once() {
+    check_messages_max("421 4.7.0 too many messages on this connection").await;
+    check_messages_max("450 4.7.0 too many messages on this connection").await;
+}
+
+#[tokio::test]
+async fn what_a_new_connection_is_refused_too_is_deferred() {
+    let script = Script {
+        mail_max: (0, "450 4.3.2 not now"),
+        ..Script::default()
+    };
+    let server = Server::start(script).await;
+    let mut settings = settings(server.address.port());
+    settings.concurrency = 1;
+    let relay = Relay::start(settings, resolver(&[server.address]));
+    (0..3).for_each(|_| relay.work.add(&Mail::default()));
+    let deferred = "a@to.test: deferred 4.3.2 | 450 4.3.2 not now";
+    assert_eq!(relay.work.outcomes(3).await, [deferred; 3]);
+    relay.stop().await;
+    // The first refusal is of a fresh connection; each later one is asked about once more.
+    assert_eq!(server.heard().connections, 3);
+}
+
+/// A server for each address, all on the same port.
+async fn start_at(
+    addresses: impl IntoIterator<Item = IpAddr>,
+    port: u16,
+    script: &Script,
+) -> Vec<Server> {
+    let mut servers = Vec::new();
+    for address in addresses {
+        servers.push(Server::start_at(SocketAddr::new(address, port), script.clone()).await);
+    }
+    servers
+}
+
+#[tokio::test]
+async fn servers_that_accept_and_say_nothing_do_not_stop_the_others() {
+    let healthy = Server::start(Script::default()).await;
+    let port = healthy.address.port();
+    let silent = Script {
+        greeting: "wait",
+        ..Script::default()
+    };
+    let one = start_at([IpAddr::from([127, 0, 2, 1])], port, &silent).await;
+    let many = (1..=12).map(|n| IpAddr::from([127, 0, 3, n]));
+    let many = start_at(many, port, &silent).await;
+    let late = start_at([IpAddr::from([127, 0, 2, 2])], port, &Script::default()).await;
+
+    let mut settings = settings(port);
+    settings.connections = 20;
+    settings.timeouts.greeting = Duration::from_mins(5);
+    settings.patience = Duration::from_millis(300);
+    let mut dns = resolver(&[healthy.address]);
+    dns = dns.with_address("late.test".parse().unwrap(), late[0].address.ip());
+    let mut silent = Vec::new();
+    for n in 0..25 {
+        silent.push((format!("one{n}.test"), one[0].address.ip()));
+    }
+    let many = many.iter().map(|server| server.address.ip());
+    silent.extend(
+        many.enumerate()
+            .map(|(n, ip)| (format!("many{n}.test"), ip)),
+    );
+    for (name, address) in &silent {
+        dns = dns.with_address(name.parse().unwrap(), *address);
+    }
+    let relay = Relay::start(settings, dns);
+    let add = |to: &str| {
+        relay.work.add(&Mail {
+            to: &[to],
+            ..Mail::default()
+        });
+    };
+    // Twenty-five names of one address keep nobody waiting, though no site is known yet.
+    for (name, _) in &silent[..25] {
+        add(&format!("a@{name}"));
+    }
+    add("a@to.test");
+    let delivered = |to: &str| format!("{to}: delivered 2.0.0 | 250 2.0.0 taken");
+    assert_eq!(relay.work.outcomes(1).await, [delivered("a@to.test")]);
+    // Many addresses do, but for a short time, and only a site that is not known.
+    for (name, _) in &silent[25..] {
+        add(&format!("a@{name}"));
+    }
+    add("a@late.test");
+    add("a@to.test");
+    // Five of the silent ones are left: nobody waits for their connections.
+    let outcomes = relay.work.outcomes(35).await;
+    relay.stop().await;
+    let given_up = "deferred 4.4.0 no connection yet, and other mail is waiting for a turn";
+    let count = |matches: &dyn Fn(&str) -> bool| outcomes.iter().filter(|o| matches(o)).count();
+    assert_eq!(count(&|o| o == delivered("a@late.test")), 1, "{outcomes:?}");
+    assert_eq!(count(&|o| o == delivered("a@to.test")), 2);
+    assert!(count(&|o| o.ends_with(given_up)) >= 30);
+    assert!(one[0].heard().open_max <= 2);
+}
+
+#[tokio::test]
+async fn sessions_of_many_servers_are_resumed() {
+    let server = Server::start(Script {
+        extensions: &["STARTTLS", "PIPELINING"],
+        tls: Tls::Works(certificate()),
+        ..Script::default()
+    })
+    .await;
+    let mut settings = settings(server.address.port());
+    settings.messages_per_connection = 1;
+    let names: Vec<_> = (0..60).map(|n| format!("mx{n}.test")).collect();
+    let dns = names.iter().fold(Fixed::new(), |dns, name| {
+        dns.with_address(name.parse().unwrap(), server.address.ip())
+    });
+    let relay = Relay::start(settings, dns);
+    for round in 1..=2 {
+        for name in &names {
+            let to = format!("a@{name}");
+            relay.work.add(&Mail {
+                to: &[&to],
+                ..Mail::default()
+            });
+        }
+        relay.work.outcomes(round * names.len()).await;
+    }
+    relay.stop().await;
+    let heard = server.heard();
+    assert_eq!((heard.handshakes, heard.resumed), (120, 60));
+}
+
 #[tokio::test]
 async fn concurrency_is_limited_and_ramps_up() {
     let server = Server::start(Script::default()).await;

@@ -133,6 +133,8 @@ pub(crate) struct Delivery {
     #[serde(deserialize_with = "more_than_zero")]
     pub(crate) concurrency: usize,
     #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) connections_per_address: usize,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) connections: usize,
     #[serde(deserialize_with = "more_than_zero")]
     pub(crate) connect_timeout: Span,
@@ -267,6 +269,7 @@ impl Default for Delivery {
             allow_loopback: false,
             allow_private: false,
             concurrency: 20,
+            connections_per_address: 100,
             connections: 1000,
             connect_timeout: Span::secs(30),
             probe_first: Span::secs(30),

@@ -83,6 +83,8 @@ pub(crate) enum Event {
     },
     /// It can again.
     SiteUp { site: String, down_for: Duration },
+    /// It takes mail again, after it put all off for some time: these legs are tried now, and not only later.
+    SiteTakesMail { site: String, legs: u64 },
     /// Lines of this log that were dropped because its reader is too slow.
     Dropped { lines: u64 },
 }
@@ -119,6 +121,7 @@ impl Event {
             Self::Removed { .. } => "removed",
             Self::SiteDown { .. } => "site-down",
             Self::SiteUp { .. } => "site-up",
+            Self::SiteTakesMail { .. } => "site-takes-mail",
             Self::Dropped { .. } => "dropped",
         }
     }
@@ -237,6 +240,10 @@ impl Event {
             Self::SiteUp { site, down_for } => {
                 out.text("site", site);
                 out.number("down_secs", down_for.as_secs());
+            }
+            Self::SiteTakesMail { site, legs } => {
+                out.text("site", site);
+                out.number("legs", *legs);
             }
             Self::Dropped { lines } => out.number("lines", *lines),
         }

@@ -232,8 +232,8 @@ pub struct Filter {
     pub messages: Vec<MessageId>,
     /// Any of these legs; empty: any leg.
     pub legs: Vec<LegId>,
-    /// The target's host.
-    pub host: Option<Host>,
+    /// Any of these hosts of a target; empty: any host.
+    pub hosts: HashSet<Host>,
     /// The target, or the recipient as our client named it.
     pub recipient: Option<Mailbox>,
     /// The reverse path as it came in.

@@ -498,7 +498,7 @@ async fn the_operator_holds_releases_bounces_and_removes() {
         put(&spool, n, 10, &[target]).await.unwrap();
     }
     let x = Filter {
-        host: Some("x.example".parse().unwrap()),
+        hosts: HashSet::from(["x.example".parse().unwrap()]),
         ..Filter::default()
     };
     assert_eq!(spool.admin(&x, Action::Hold, at(0)).await, Ok(2));
@@ -560,7 +560,7 @@ async fn a_listing_is_paged() {
         }
     }
     let y = Filter {
-        host: Some("y.example".parse().unwrap()),
+        hosts: HashSet::from(["y.example".parse().unwrap()]),
         ..Filter::default()
     };
     let (mut seen, mut cursor) = (Vec::new(), None);

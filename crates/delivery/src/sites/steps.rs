@@ -1,6 +1,7 @@
 //! The steps that the facts of [`Sites`] are put together from.
 
 use std::collections::{HashSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use envelope::{Claim, Diagnosis};
 use tokio::sync::Notify;
 
 use super::{Routing, Site, SiteId, Sites, Todo};
+use crate::admission::Pass;
 use crate::health::{Health, Limits};
 use crate::memory::HostMemory;
 use crate::parcel::Parcel;
@@ -16,7 +18,7 @@ use crate::work::SiteEvent;
 
 impl Sites {
     /// The site of this key, made if there is none.
-    pub(super) fn site_for(&mut self, key: SiteKey) -> SiteId {
+    pub(super) fn site_for(&mut self, key: SiteKey, address: Option<SocketAddr>) -> SiteId {
         if let Some(id) = self.by_key.get(&key) {
             return *id;
         }
@@ -30,6 +32,7 @@ impl Sites {
         let site = Site {
             key: key.clone(),
             health: Health::new(limits),
+            pass: Pass::new(address),
             queue: VecDeque::new(),
             waiting: 0,
             idle: 0,
@@ -59,7 +62,7 @@ impl Sites {
     /// Puts a leg to the others of its site; back to the queue when the site is down or has far too many already
     /// (legs of hosts that were not known to be its hosts when they were claimed).
     pub(super) fn enqueue(&mut self, id: SiteId, claim: Claim, now: Instant, todo: &mut Todo) {
-        let enough = self.enough();
+        let enough = self.enough_for(id, now);
         let recipients_max = self.settings.recipients_per_transaction;
         let Some(site) = self.sites.get_mut(&id) else {
             unreachable!("a site with hosts is kept")
@@ -80,8 +83,8 @@ impl Sites {
     }
 
     /// The site's next parcel. Lets legs in again when half of the waiting ones are gone.
-    pub(super) fn take(&mut self, id: SiteId, todo: &mut Todo) -> Option<Parcel> {
-        let enough = self.enough();
+    pub(super) fn take(&mut self, id: SiteId, now: Instant, todo: &mut Todo) -> Option<Parcel> {
+        let enough = self.enough_for(id, now);
         let site = self.sites.get_mut(&id)?;
         let parcel = site.queue.pop_front()?;
         site.waiting -= parcel.len();
@@ -105,15 +108,13 @@ impl Sites {
         unserved = unserved.saturating_sub(site.health.attempts());
         let mut probing = false;
         while unserved > 0 && site.health.may_connect(now) {
-            if self.lanes >= self.settings.connections {
-                if !self.starved.contains(&id) {
-                    self.starved.push_back(id);
+            if !self.admission.admit(id, &mut site.pass, now) {
+                if self.admission.is_full() {
+                    self.crowded.notify_one();
                 }
-                self.crowded.notify_one();
                 break;
             }
             site.health.connecting();
-            self.lanes += 1;
             unserved -= 1;
             todo.lanes.push(id);
             probing = site.health.down().is_some();
@@ -125,11 +126,21 @@ impl Sites {
 
     /// A lane ended: its connection may be used by a site that waits for one.
     pub(super) fn lane_gone(&mut self, id: SiteId, now: Instant, todo: &mut Todo) {
-        self.lanes -= 1;
-        if let Some(starved) = self.starved.pop_front() {
-            self.stir(starved, now, todo);
+        if let Some(site) = self.sites.get_mut(&id) {
+            self.admission.leave(&mut site.pass);
         }
+        self.call(now, todo);
         self.stir(id, now, todo);
+    }
+
+    /// Gives what connections there are to the sites that wait for one.
+    pub(super) fn call(&mut self, now: Instant, todo: &mut Todo) {
+        while let Some(id) = self.admission.call() {
+            if let Some(site) = self.sites.get_mut(&id) {
+                site.pass.called();
+            }
+            self.stir(id, now, todo);
+        }
     }
 
     /// No more legs of this site's hosts.
@@ -153,15 +164,16 @@ impl Sites {
         });
     }
 
-    /// Legs of one site that may wait here: fewer when memory fills up, so that many slow sites together do not keep
-    /// the others from getting theirs.
-    pub(super) fn enough(&self) -> usize {
-        let usual = self.settings.legs_per_site;
-        if self.held < self.settings.legs_max / 2 {
-            usual
-        } else {
-            (usual / CRAMPED_SHARE).max(1)
-        }
+    /// Legs of one site that may wait here: see [`Settings::legs_per_site`](crate::Settings::legs_per_site).
+    pub(super) fn enough(&self, proven: bool) -> usize {
+        let share = if proven { 1 } else { UNPROVEN_SHARE };
+        let usual = self.settings.legs_per_site / share;
+        (usual * self.room() / self.settings.legs_max.max(1)).max(1)
+    }
+
+    fn enough_for(&self, id: SiteId, now: Instant) -> usize {
+        let site = self.sites.get(&id);
+        self.enough(site.is_some_and(|site| self.admission.is_proven(&site.pass, now)))
     }
 
     /// Nothing more for this site until `probe_at`; what waits goes back.
@@ -212,5 +224,5 @@ impl Sites {
 
 /// How many of the last parcels are looked at for one that a leg can join: legs of one message are claimed close together.
 const SIBLINGS_SOUGHT: usize = 16;
-/// How much less (one part of so many) a site may have waiting once half of the memory for legs is used.
-const CRAMPED_SHARE: usize = 8;
+/// How much less (one part of so many) a site may have waiting that has not answered lately.
+const UNPROVEN_SHARE: usize = 4;

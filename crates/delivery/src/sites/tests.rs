@@ -5,13 +5,15 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use envelope::{
-    BodyKind, EnhancedStatus, Lease, Leg, LegId, Message, MessageId, ReversePath, Timestamp,
+    BodyKind, Diagnosis, EnhancedStatus, Lease, Leg, LegId, Message, MessageId, ReversePath,
+    Timestamp,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::futures::OwnedNotified;
 
 use super::*;
+use crate::health::Answer;
 
 /// A lane as the simulation knows it.
 enum Lane {
@@ -38,12 +40,21 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
+        Self::make(seed, |_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::make(1, change)
+    }
+
+    fn make(seed: u64, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::new("us.test".parse().unwrap());
         settings.concurrency = 3;
         settings.connections = 5;
         settings.legs_max = 100;
         settings.legs_per_site = 16;
         settings.recipients_per_transaction = 3;
+        change(&mut settings);
         Self {
             sites: Sites::new(Arc::new(settings)),
             now: Instant::now(),
@@ -115,8 +126,9 @@ impl World {
 
     fn check(&self) {
         let settings = &self.sites.settings;
-        assert!(self.sites.lanes <= settings.connections);
-        assert_eq!(self.sites.lanes, self.lanes.len());
+        let taken = self.sites.admission.taken();
+        assert!(taken <= settings.connections);
+        assert_eq!(taken, self.lanes.len());
         let mut by_site: HashMap<SiteId, usize> = HashMap::new();
         for (id, _) in &self.lanes {
             *by_site.entry(*id).or_default() += 1;
@@ -174,7 +186,12 @@ impl World {
         let host = self.lookups.swap_remove(at);
         // The first letter is the site.
         let site: envelope::Domain = format!("{}.site", &host.to_string()[..1]).parse().unwrap();
-        let todo = self.sites.resolved(host, SiteKey::Implicit(site), self.now);
+        // Sites of a kind share an address.
+        let last = host.to_string().as_bytes()[0] % 3 + 1;
+        let address = Some(SocketAddr::from(([192, 0, 2, last], 25)));
+        let todo = self
+            .sites
+            .resolved(host, SiteKey::Implicit(site), address, self.now);
         self.perform(todo);
     }
 
@@ -199,7 +216,7 @@ impl World {
                 self.settle(parcel);
                 // The lane is still there while this is done.
                 self.lanes.push((id, Lane::Connecting));
-                let todo = self.sites.worked(id, self.now);
+                let todo = self.sites.answered(id, Answer::Took, true, self.now);
                 self.perform(todo);
                 self.remove_placeholder(id);
                 self.next(id);
@@ -226,7 +243,7 @@ impl World {
 
     fn connect(&mut self, id: SiteId) {
         self.lanes.push((id, Lane::Connecting));
-        let (parcel, todo) = self.sites.first_parcel(id);
+        let (parcel, todo) = self.sites.first_parcel(id, self.now);
         self.perform(todo);
         self.remove_placeholder(id);
         let Some(parcel) = parcel else {
@@ -244,7 +261,7 @@ impl World {
             let reason = Diagnosis::local(EnhancedStatus::transient(4, 1), "refused");
             let (tried, todo) =
                 self.sites
-                    .connect_failed(id, parcel, reason, self.now, &mut self.rng);
+                    .connect_failed(id, parcel, reason, false, self.now, &mut self.rng);
             self.perform(todo);
             if let Some(parcel) = tried {
                 self.settle(parcel);
@@ -260,7 +277,7 @@ impl World {
         let wake = self.sites.lane_site(id).unwrap().wake;
         let mut woken = Box::pin(wake.notified_owned());
         woken.as_mut().enable();
-        let (next, todo) = self.sites.next(id);
+        let (next, todo) = self.sites.next(id, self.now);
         match next {
             Next::Parcel(parcel) => self.lanes.push((id, Lane::Working(parcel))),
             Next::Idle => self.lanes.push((id, Lane::Idle(woken))),
@@ -290,7 +307,7 @@ impl World {
                 0 => self.claim(),
                 1 | 2 => self.lookup(),
                 3 => self.now += Duration::from_millis(self.rng.random_range(0..5000)),
-                4 if !self.sites.starved.is_empty() => self.close_one_idle(),
+                4 if self.sites.admission.is_full() => self.close_one_idle(),
                 _ => self.lane(),
             }
         }
@@ -364,30 +381,169 @@ fn a_thousand_legs_for_a_dead_site_cost_one_connection_a_probe() {
 fn a_site_with_enough_waiting_is_excluded_until_half_is_gone() {
     let mut world = World::new(1);
     let host: Host = "a1.test".parse().unwrap();
+    world.mail("a1.test", 1);
+    world.claim();
+    assert!(world.sites.exclude.contains(&host), "while it is looked up");
+    world.lookup();
+    // The first connection, and the first message over it: now it is known that it answers.
+    (0..2).for_each(|_| world.lane());
     for _ in 0..40 {
         world.mail("a1.test", 1);
     }
     world.claim();
-    assert!(world.sites.exclude.contains(&host), "while it is looked up");
+    assert_eq!(world.due.len(), 24, "16 are enough");
+    loop {
+        let waiting = world.sites.sites.values().next().unwrap().waiting;
+        match waiting {
+            9.. => assert!(world.sites.exclude.contains(&host), "{waiting}"),
+            1..=6 => assert!(!world.sites.exclude.contains(&host), "{waiting}"),
+            0 => break,
+            _ => {}
+        }
+        world.lane();
+    }
+}
+
+/// Accept, and then say nothing.
+fn open_silent_sites(world: &mut World, hosts: impl Iterator<Item = String>) {
+    hosts.for_each(|host| world.mail(&host, 5));
+    (0..20).for_each(|_| world.claim());
+    while let Some(host) = world.lookups.pop() {
+        let number: u8 = host.to_string()[1..]
+            .split('.')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        let key = SiteKey::Implicit(host.to_string().parse().unwrap());
+        let address = Some(SocketAddr::from(([198, 51, 100, number], 25)));
+        let todo = world.sites.resolved(host, key, address, world.now);
+        world.perform(todo);
+    }
+}
+
+#[test]
+fn silent_sites_get_a_quarter_and_those_that_answer_the_rest() {
+    let mut world = World::with(|settings| {
+        settings.connections = 20;
+        settings.legs_max = 10_000;
+    });
+    world.mail("a1.test", 1);
+    world.claim();
     world.lookup();
-    assert_eq!(world.due.len(), 24);
-    assert!(world.sites.exclude.contains(&host), "16 wait");
-    world.lane();
-    for left in (9..16).rev() {
-        assert!(world.sites.exclude.contains(&host), "{left}");
-        // One lane at work: 15 wait after its first parcel, then one less each time.
+    (0..2).for_each(|_| world.lane());
+    world.close_one_idle();
+    open_silent_sites(&mut world, (0..50).map(|n| format!("s{n}.test")));
+    assert_eq!(world.lanes.len(), 5);
+
+    world.mail("a1.test", 1);
+    world.claim();
+    assert_eq!(world.lanes.len(), 6, "it has a connection at once");
+    let (id, _) = world.lanes.pop().unwrap();
+    assert!(!world.sites.is_wanted(id), "its leaving would help nobody");
+    world.lanes.push((id, Lane::Connecting));
+    let (silent, _) = world.lanes[0];
+    assert!(world.sites.is_wanted(silent));
+
+    // The silent ones are given up, one after the other; each makes room for one that waits.
+    for left in (0..50usize).rev() {
         let at = world
             .lanes
             .iter()
-            .position(|(_, l)| matches!(l, Lane::Working(_)));
-        let (id, lane) = world.lanes.swap_remove(at.unwrap());
-        let Lane::Working(parcel) = lane else {
-            panic!()
-        };
-        world.settle(parcel);
-        world.next(id);
+            .position(|(lane, _)| *lane != id)
+            .unwrap();
+        let (silent, _) = world.lanes.swap_remove(at);
+        let (parcel, todo) = world.sites.first_parcel(silent, world.now);
+        world.lanes.push((silent, Lane::Connecting));
+        world.perform(todo);
+        world.lanes.pop();
+        let reason = Diagnosis::local(EnhancedStatus::transient(4, 2), "timed out");
+        let (tried, todo) = world.sites.connect_failed(
+            silent,
+            parcel.unwrap(),
+            reason,
+            true,
+            world.now,
+            &mut world.rng,
+        );
+        world.perform(todo);
+        world.settle(tried.unwrap());
+        assert_eq!(world.lanes.len(), 1 + left.min(5));
     }
-    assert!(!world.sites.exclude.contains(&host));
+}
+
+#[test]
+fn many_names_of_one_silent_address_get_two_connections() {
+    let mut world = World::with(|settings| settings.connections = 20);
+    for n in 0..25 {
+        world.mail(&format!("a{n}.test"), 1);
+    }
+    world.claim();
+    while let Some(host) = world.lookups.pop() {
+        let key = SiteKey::Implicit(host.to_string().parse().unwrap());
+        let address = Some("[2001:db8::1]:25".parse().unwrap());
+        let todo = world.sites.resolved(host, key, address, world.now);
+        world.perform(todo);
+    }
+    assert_eq!(world.lanes.len(), 2);
+    // One of them answers: then the others need not be kept from it.
+    let (id, _) = world.lanes[0];
+    let todo = world.sites.connected(id, world.now);
+    world.perform(todo);
+    let todo = world.sites.answered(id, Answer::Deferred, true, world.now);
+    world.perform(todo);
+    assert_eq!(world.lanes.len(), 20);
+}
+
+#[test]
+fn no_number_of_slow_sites_fills_the_memory() {
+    let mut world = World::with(|settings| {
+        settings.connections = 1000;
+        settings.legs_max = 20_000;
+        settings.legs_per_site = 400;
+    });
+    for n in 0..250 {
+        (0..20).for_each(|_| world.mail(&format!("s{n}.test"), 5));
+    }
+    open_silent_sites(&mut world, std::iter::empty());
+    assert!(
+        world.sites.want().is_some(),
+        "{} are held",
+        world.sites.held
+    );
+    world.mail("a1.test", 1);
+    world.claim();
+    let other: Host = "a1.test".parse().unwrap();
+    assert!(world.lookups.contains(&other), "others are still claimed");
+}
+
+#[test]
+fn a_site_that_takes_mail_again_is_an_event() {
+    let mut world = World::new(1);
+    for _ in 0..10 {
+        world.mail("a1.test", 1);
+    }
+    world.claim();
+    world.lookup();
+    world.lane();
+    let (id, _) = world.lanes[0];
+    for _ in 0..20 {
+        let todo = world.sites.answered(id, Answer::Deferred, true, world.now);
+        world.perform(todo);
+    }
+    assert_eq!(world.lanes.len(), 1, "4xx opens no further connection");
+    // Nobody asks for its host meanwhile.
+    world.now += Duration::from_hours(1);
+    world.sites.sweep(world.now);
+    for _ in 0..2 {
+        let todo = world.sites.answered(id, Answer::Took, true, world.now);
+        world.perform(todo);
+    }
+    let [SiteEvent::TakesMail { site, hosts }] = &world.events[..] else {
+        panic!("{:?}", world.events)
+    };
+    assert_eq!(site, "a.site");
+    assert_eq!(*hosts, HashSet::from(["a1.test".parse().unwrap()]));
 }
 
 #[test]
@@ -416,7 +572,7 @@ fn a_late_lane_does_not_open_a_site_that_went_down() {
     world.lane();
     let (id, _) = world.lanes[0];
     for _ in 0..2 {
-        let todo = world.sites.worked(id, world.now);
+        let todo = world.sites.answered(id, Answer::Took, true, world.now);
         world.perform(todo);
     }
     assert_eq!(world.lanes.len(), 3, "two more are connecting");
@@ -443,7 +599,7 @@ fn failures(events: &[SiteEvent]) -> Vec<u32> {
     let failures = |event: &SiteEvent| match event {
         SiteEvent::Down { .. } => Some(1),
         SiteEvent::StillDown { failures, .. } => Some(*failures),
-        SiteEvent::Up { .. } => None,
+        SiteEvent::Up { .. } | SiteEvent::TakesMail { .. } => None,
     };
     events.iter().filter_map(failures).collect()
 }

@@ -52,8 +52,9 @@ impl Sites {
                 let Some(site) = sites.get_mut(site) else {
                     return false;
                 };
-                // Excluded hosts stay until their site opens, which lets them in again.
-                let keep = site.closed;
+                // Excluded hosts stay until their site opens, which lets them in again; those of a site that takes
+                // no mail at present, until it does: then what waits for them is wanted.
+                let keep = site.closed || site.health.is_deferring(now);
                 if !keep {
                     site.hosts.remove(host);
                 }
@@ -61,6 +62,7 @@ impl Sites {
             }
             Routing::Known { .. } | Routing::Pending(_) => true,
         });
+        self.admission.sweep(now);
         let by_key = &mut self.by_key;
         sites.retain(|_, site| {
             let used = !site.hosts.is_empty()

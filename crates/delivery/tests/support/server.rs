@@ -10,6 +10,7 @@ use tokio_rustls::TlsAcceptor;
 /// What a server says. Replies are lines without CRLF; an empty one closes the connection instead.
 #[derive(Clone)]
 pub(crate) struct Script {
+    /// `wait` is none, ever.
     pub(crate) greeting: &'static str,
     /// The reply to EHLO and HELO, in place of the one with the extensions.
     pub(crate) hello: Option<&'static str>,
@@ -22,6 +23,8 @@ pub(crate) struct Script {
     pub(crate) tls: Tls,
     /// Closes after so many transactions.
     pub(crate) transactions_max: usize,
+    /// After so many transactions of a connection, this is the answer to MAIL.
+    pub(crate) mail_max: (usize, &'static str),
 }
 
 #[derive(Clone)]
@@ -43,6 +46,7 @@ pub(crate) struct Heard {
     pub(crate) open: usize,
     pub(crate) open_max: usize,
     pub(crate) handshakes: usize,
+    pub(crate) resumed: usize,
     pub(crate) messages: Vec<Message>,
     /// Each read that brought commands.
     pub(crate) reads: Vec<String>,
@@ -68,6 +72,7 @@ impl Default for Script {
             quit: "221 2.0.0 bye",
             tls: Tls::Broken,
             transactions_max: usize::MAX,
+            mail_max: (usize::MAX, ""),
         }
     }
 }
@@ -113,6 +118,11 @@ async fn serve(mut stream: TcpStream, script: &Script, heard: &Mutex<Heard>) {
     // One write a reply: without this, Nagle and delayed acknowledgements cost 40 ms a message.
     stream.set_nodelay(true).unwrap();
     let mut talk = Talk::new(script, heard);
+    if script.greeting == "wait" {
+        // Until the other side has had enough.
+        talk.until(&mut stream, "\0").await;
+        return;
+    }
     if !talk.say(&mut stream, script.greeting).await {
         return;
     }
@@ -120,7 +130,12 @@ async fn serve(mut stream: TcpStream, script: &Script, heard: &Mutex<Heard>) {
         && let Tls::Works(config) = &script.tls
         && let Ok(mut stream) = TlsAcceptor::from(Arc::clone(config)).accept(stream).await
     {
-        heard.lock().unwrap().handshakes += 1;
+        let kind = stream.get_ref().1.handshake_kind();
+        {
+            let mut heard = heard.lock().unwrap();
+            heard.handshakes += 1;
+            heard.resumed += usize::from(kind == Some(rustls::HandshakeKind::Resumed));
+        }
         talk.secure = true;
         talk.commands(&mut stream).await;
     }
@@ -191,7 +206,13 @@ impl<'a> Talk<'a> {
                 },
                 "MAIL" => {
                     self.message.mail.clone_from(&line);
-                    (self.script.mail)(&line).to_owned()
+                    match self.script.mail_max {
+                        (max, refusal) if self.transactions >= max => refusal.to_owned(),
+                        _ => (self.script.mail)(&line).to_owned(),
+                    }
+                }
+                "RCPT" | "DATA" if self.transactions >= self.script.mail_max.0 => {
+                    "503 5.5.1 MAIL first".to_owned()
                 }
                 "RCPT" => {
                     let reply = (self.script.rcpt)(&line);
@@ -225,7 +246,9 @@ impl<'a> Talk<'a> {
                 }
                 _ => "500 5.5.2 what?".to_owned(),
             };
-            if !self.say(stream, &reply).await || self.transactions >= self.script.transactions_max
+            if !self.say(stream, &reply).await
+                || reply.starts_with("421")
+                || self.transactions >= self.script.transactions_max
             {
                 return End::Closed;
             }

@@ -233,7 +233,7 @@ fn matches(filter: &Filter, entry: &Entry) -> bool {
     let Filter {
         messages,
         legs,
-        host,
+        hosts,
         recipient,
         sender,
         state,
@@ -241,9 +241,7 @@ fn matches(filter: &Filter, entry: &Entry) -> bool {
     let recipients = [&entry.leg.target, &entry.leg.recipient];
     (messages.is_empty() || messages.contains(&entry.id.message))
         && (legs.is_empty() || legs.contains(&entry.id))
-        && host
-            .as_ref()
-            .is_none_or(|host| host == entry.leg.target.host())
+        && (hosts.is_empty() || hosts.contains(entry.leg.target.host()))
         && recipient
             .as_ref()
             .is_none_or(|wanted| recipients.contains(&wanted))

@@ -358,7 +358,7 @@ impl Run {
             true => {
                 let n = self.luck.below(HOSTS);
                 let filter = Filter {
-                    host: Some(host(n)),
+                    hosts: HashSet::from([host(n)]),
                     ..Filter::default()
                 };
                 let of_host = legs.into_iter().filter(|id| self.book.legs[id].host == n);

@@ -1,0 +1,244 @@
+//! Fair admission: which site may have the next connection when there are not enough for all. Pure; the clock comes in.
+//!
+//! Every connection passes two **gates**: one for all of them, one for those to the same address. A site is **proven** while its
+//! address has answered lately and the site itself did not keep us waiting the last time. A connection of a site that is not passes
+//! two narrower gates besides: a quarter of all, and two of an address. So servers that accept and then say nothing hold a
+//! quarter at most, however many they are and however many names lead to them; the rest is kept for those that answer.
+//!
+//! A site that is turned away waits at the gate that was full, and is called in the order of its coming.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use crate::settings::Settings;
+use crate::sites::SiteId;
+
+/// The gates.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    all: Gate,
+    unproven: Gate,
+    per_address: usize,
+    addresses: HashMap<SocketAddr, Address>,
+    /// Addresses where a waiting site may have room now.
+    eased: Vec<SocketAddr>,
+}
+
+/// What a site holds of the connections.
+#[derive(Debug, Default)]
+pub(crate) struct Pass {
+    /// Where its mail goes first; an IPv6 address stands for its /64. `None`: not known.
+    address: Option<SocketAddr>,
+    lanes: usize,
+    /// Of these, those that were let in without proof.
+    unproven: usize,
+    /// It kept us waiting the last time.
+    slow: bool,
+    /// It stands at a gate.
+    waiting: bool,
+}
+
+#[derive(Debug)]
+struct Gate {
+    taken: usize,
+    max: usize,
+    waiting: VecDeque<SiteId>,
+}
+
+#[derive(Debug)]
+struct Address {
+    all: Gate,
+    unproven: Gate,
+    answered: Option<Instant>,
+}
+
+impl Admission {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            all: Gate::new(settings.connections),
+            unproven: Gate::new((settings.connections / UNPROVEN_SHARE).max(1)),
+            per_address: settings.connections_per_address.max(settings.concurrency),
+            addresses: HashMap::new(),
+            eased: Vec::new(),
+        }
+    }
+
+    /// Whether the site has answered lately, and in good time.
+    pub(crate) fn is_proven(&self, pass: &Pass, now: Instant) -> bool {
+        let address = pass
+            .address
+            .and_then(|address| self.addresses.get(&address));
+        !pass.slow && address.is_some_and(|address| address.is_proven(now))
+    }
+
+    /// Lets the site have one connection more, or puts it where it waits for one.
+    pub(crate) fn admit(&mut self, id: SiteId, pass: &mut Pass, now: Instant) -> bool {
+        let proven = self.is_proven(pass, now);
+        let mut gates = vec![&mut self.all];
+        let mut narrow = vec![&mut self.unproven];
+        if let Some(at) = pass.address {
+            let max = self.per_address;
+            let address = self
+                .addresses
+                .entry(at)
+                .or_insert_with(|| Address::new(max));
+            gates.push(&mut address.all);
+            narrow.push(&mut address.unproven);
+        }
+        if !proven {
+            gates.append(&mut narrow);
+        }
+        // The narrowest first: who waits at a wide one does so for nothing else.
+        if let Some(full) = gates.iter_mut().rev().find(|gate| gate.is_full()) {
+            if !std::mem::replace(&mut pass.waiting, true) {
+                full.waiting.push_back(id);
+            }
+            return false;
+        }
+        gates.into_iter().for_each(|gate| gate.taken += 1);
+        pass.lanes += 1;
+        pass.unproven += usize::from(!proven);
+        true
+    }
+
+    /// A connection of the site is no more.
+    pub(crate) fn leave(&mut self, pass: &mut Pass) {
+        pass.lanes -= 1;
+        let unproven = usize::from(pass.unproven > pass.lanes);
+        pass.unproven -= unproven;
+        self.ease(pass.address, 1, unproven);
+    }
+
+    /// The site has answered, or has not, in time.
+    pub(crate) fn answered(&mut self, pass: &mut Pass, in_time: bool, now: Instant) {
+        pass.slow = !in_time;
+        if !in_time {
+            return;
+        }
+        if let Some(address) = pass.address.and_then(|at| self.addresses.get_mut(&at)) {
+            if !address.is_proven(now) {
+                let waiting = std::mem::take(&mut address.unproven.waiting);
+                address.all.waiting.extend(waiting);
+            }
+            address.answered = Some(now);
+        }
+        let unproven = std::mem::take(&mut pass.unproven);
+        self.ease(pass.address, 0, unproven);
+    }
+
+    /// The next site that may try its luck again.
+    pub(crate) fn call(&mut self) -> Option<SiteId> {
+        while let Some(at) = self.eased.last() {
+            let address = self.addresses.get_mut(at);
+            let called = address.and_then(|a| a.all.call().or_else(|| a.unproven.call()));
+            if called.is_some() {
+                return called;
+            }
+            self.eased.pop();
+        }
+        self.all.call().or_else(|| self.unproven.call())
+    }
+
+    /// Whether all connections are taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.all.is_full()
+    }
+
+    /// Whether another site waits for what this one holds.
+    pub(crate) fn is_wanted(&self, pass: &Pass) -> bool {
+        let wanted = |all: &Gate, unproven: &Gate| {
+            !all.waiting.is_empty() || (pass.unproven > 0 && !unproven.waiting.is_empty())
+        };
+        let address = pass.address.and_then(|at| self.addresses.get(&at));
+        wanted(&self.all, &self.unproven) || address.is_some_and(|a| wanted(&a.all, &a.unproven))
+    }
+
+    /// Forgets addresses of which nothing is left to be known.
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        let idle = |gate: &Gate| gate.taken == 0 && gate.waiting.is_empty();
+        self.addresses
+            .retain(|_, a| a.is_proven(now) || !idle(&a.all) || !idle(&a.unproven));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn taken(&self) -> usize {
+        self.all.taken
+    }
+
+    fn ease(&mut self, at: Option<SocketAddr>, lanes: usize, unproven: usize) {
+        self.all.taken -= lanes;
+        self.unproven.taken -= unproven;
+        if let Some((at, address)) = at.and_then(|at| Some((at, self.addresses.get_mut(&at)?))) {
+            address.all.taken -= lanes;
+            address.unproven.taken -= unproven;
+            self.eased.push(at);
+        }
+    }
+}
+
+impl Pass {
+    pub(crate) fn new(address: Option<SocketAddr>) -> Self {
+        Self {
+            address: address.map(network),
+            ..Self::default()
+        }
+    }
+
+    /// It was called from its gate.
+    pub(crate) fn called(&mut self) {
+        self.waiting = false;
+    }
+}
+
+impl Gate {
+    fn new(max: usize) -> Self {
+        Self {
+            taken: 0,
+            max,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.taken >= self.max
+    }
+
+    fn call(&mut self) -> Option<SiteId> {
+        if self.is_full() {
+            return None;
+        }
+        self.waiting.pop_front()
+    }
+}
+
+impl Address {
+    fn new(max: usize) -> Self {
+        Self {
+            all: Gate::new(max),
+            unproven: Gate::new(UNPROVEN_PER_ADDRESS),
+            answered: None,
+        }
+    }
+
+    fn is_proven(&self, now: Instant) -> bool {
+        let age = |at: Instant| now.saturating_duration_since(at);
+        self.answered.is_some_and(|at| age(at) < PROOF_KEPT)
+    }
+}
+
+/// Whoever has one IPv6 address has its /64.
+fn network(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// One connection in so many, at most, for sites without proof.
+const UNPROVEN_SHARE: usize = 4;
+/// And so many to one address: enough to find out whether it answers.
+const UNPROVEN_PER_ADDRESS: usize = 2;
+/// For how long an answer is a proof.
+const PROOF_KEPT: Duration = Duration::from_hours(1);

@@ -1,0 +1,187 @@
+//! What lanes ask of [`Sites`], and tell it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use envelope::Diagnosis;
+use rand::Rng;
+
+use super::{LaneSite, Next, SiteId, Sites, Todo};
+use crate::health::{Answer, Failure};
+use crate::parcel::Parcel;
+use crate::work::SiteEvent;
+
+impl Sites {
+    /// What a lane that was just started works with.
+    pub(crate) fn lane_site(&self, id: SiteId) -> Option<LaneSite> {
+        let site = self.sites.get(&id)?;
+        Some(LaneSite {
+            key: site.key.clone(),
+            wake: Arc::clone(&site.wake),
+            crowded: Arc::clone(&self.crowded),
+            memory: site.memory.clone(),
+        })
+    }
+
+    /// The first parcel of a lane that has no connection yet.
+    pub(crate) fn first_parcel(&mut self, id: SiteId, now: Instant) -> (Option<Parcel>, Todo) {
+        let mut todo = Todo::default();
+        (self.take(id, now, &mut todo), todo)
+    }
+
+    /// The next thing for a lane with a connection that has nothing to do.
+    pub(crate) fn next(&mut self, id: SiteId, now: Instant) -> (Next, Todo) {
+        let mut todo = Todo::default();
+        let site = self.sites.get(&id);
+        if self.stopping || site.is_none_or(|site| site.health.is_over_window()) {
+            return (Next::Close, todo);
+        }
+        let next = match self.take(id, now, &mut todo) {
+            Some(parcel) => Next::Parcel(parcel),
+            None if self.is_wanted(id) => Next::Close,
+            None => {
+                // Counted under the same lock that saw the empty queue, so that no parcel slips in between unseen.
+                if let Some(site) = self.sites.get_mut(&id) {
+                    site.idle += 1;
+                }
+                Next::Idle
+            }
+        };
+        (next, todo)
+    }
+
+    /// A lane that was told [`Next::Idle`] is not idle any more.
+    pub(crate) fn idle_ended(&mut self, id: SiteId) {
+        if let Some(site) = self.sites.get_mut(&id) {
+            site.idle -= 1;
+        }
+    }
+
+    /// A parcel comes back to be tried over another connection.
+    pub(crate) fn put_back(&mut self, id: SiteId, parcel: Parcel, now: Instant) -> Todo {
+        let mut todo = Todo::default();
+        let Some(site) = self.sites.get_mut(&id).filter(|_| !self.stopping) else {
+            todo.release = parcel.into_claims();
+            self.let_go(&mut todo);
+            return todo;
+        };
+        site.waiting += parcel.len();
+        site.queue.push_front(parcel);
+        self.stir(id, now, &mut todo);
+        todo
+    }
+
+    /// A lane has its connection.
+    pub(crate) fn connected(&mut self, id: SiteId, now: Instant) -> Todo {
+        let mut todo = Todo::default();
+        let Some(site) = self.sites.get_mut(&id) else {
+            unreachable!("a site with a lane is kept")
+        };
+        if let Some((probe_at, _)) = site.health.down() {
+            self.probes.remove(&(probe_at, id));
+        }
+        if let Some(down_for) = site.health.connected(now) {
+            todo.events.push(SiteEvent::Up {
+                site: site.key.to_string(),
+                down_for,
+            });
+            self.open(id);
+            todo.wake = true;
+        }
+        self.stir(id, now, &mut todo);
+        todo
+    }
+
+    /// A lane got no connection from any host, and ends. `reason` is a fact about the site; `slow`: it took long to find out.
+    /// When others of its lanes go on, its parcel waits for them; otherwise the parcel comes back to be settled: it had an attempt.
+    pub(crate) fn connect_failed(
+        &mut self,
+        id: SiteId,
+        parcel: Parcel,
+        reason: Diagnosis,
+        slow: bool,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> (Option<Parcel>, Todo) {
+        let mut todo = Todo::default();
+        let Some(site) = self.sites.get_mut(&id) else {
+            unreachable!("a site with a lane is kept")
+        };
+        if let Some((probe_at, _)) = site.health.down() {
+            self.probes.remove(&(probe_at, id));
+        }
+        if slow {
+            self.admission.answered(&mut site.pass, false, now);
+        }
+        let failure = site.health.connect_failed(now, reason.clone(), rng);
+        let tried = match failure {
+            Failure::Crowded => {
+                site.waiting += parcel.len();
+                site.queue.push_front(parcel);
+                None
+            }
+            Failure::Down { failures, probe_in } => {
+                self.went_down(id, now + probe_in, &mut todo);
+                let event = self.down_event(id, reason, failures, probe_in);
+                todo.events.extend(event);
+                Some(parcel)
+            }
+        };
+        self.lane_gone(id, now, &mut todo);
+        (tried, todo)
+    }
+
+    /// A lane ended without a connection, for a reason that says nothing about the site.
+    pub(crate) fn connect_ended(&mut self, id: SiteId, now: Instant) -> Todo {
+        let mut todo = Todo::default();
+        if let Some(site) = self.sites.get_mut(&id) {
+            site.health.connect_ended();
+            // The probe of a down site told nothing: the next leg is the probe.
+            if site.health.down().is_some() && !site.health.is_resting(now) {
+                self.open(id);
+                todo.wake = true;
+            }
+        }
+        self.lane_gone(id, now, &mut todo);
+        todo
+    }
+
+    /// A lane closed its connection and ended.
+    pub(crate) fn closed(&mut self, id: SiteId, now: Instant) -> Todo {
+        let mut todo = Todo::default();
+        if let Some(site) = self.sites.get_mut(&id) {
+            site.health.closed();
+        }
+        self.lane_gone(id, now, &mut todo);
+        todo
+    }
+
+    /// The peer finished a transaction; `in_time`: as fast as one may expect.
+    pub(crate) fn answered(
+        &mut self,
+        id: SiteId,
+        answer: Answer,
+        in_time: bool,
+        now: Instant,
+    ) -> Todo {
+        let mut todo = Todo::default();
+        if let Some(site) = self.sites.get_mut(&id) {
+            self.admission.answered(&mut site.pass, in_time, now);
+            if site.health.answered(answer, now) {
+                todo.events.push(SiteEvent::TakesMail {
+                    site: site.key.to_string(),
+                    hosts: site.hosts.clone(),
+                });
+            }
+        }
+        self.stir(id, now, &mut todo);
+        self.call(now, &mut todo);
+        todo
+    }
+
+    /// Whether a connection of this site is wanted for another one.
+    pub(crate) fn is_wanted(&self, id: SiteId) -> bool {
+        let site = self.sites.get(&id);
+        site.is_some_and(|site| self.admission.is_wanted(&site.pass))
+    }
+}
