@@ -14,7 +14,7 @@ use std::sync::Arc;
 use envelope::{Envelope, ForwardPath, Recipient, Reply, ReversePath, Verdict};
 use forwarder::{LEGS_MAX, Route};
 use policy::Decision;
-use policy::facts::{self, Standing};
+use policy::facts::{self, Accepted, Standing};
 use queue::{IdSource, Spool};
 use smtp::server::Hello;
 use smtp_in::{Client, Ending, Incident};
@@ -45,6 +45,7 @@ struct Transaction<S: Spool> {
     routes: Vec<Route>,
     /// How many targets these stand for.
     targets: usize,
+    accepted: Accepted,
     draft: Option<Draft<S>>,
 }
 
@@ -89,6 +90,7 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
             routing,
             routes: Vec::new(),
             targets: 0,
+            accepted: Accepted::default(),
             draft: None,
         });
         verdict
@@ -109,25 +111,30 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         let facts = facts::Rcpt {
             standing: standing(routing, client),
             reverse_path_null: envelope.reverse_path.is_null(),
+            accepted: transaction.accepted,
             destination: destination::of(routing, path, &route),
             too_many_targets: targets > LEGS_MAX,
             accept_nonnull: inbound.accept_nonnull,
         };
         let decision = policy::rcpt(&facts);
         if let (Verdict::Accept, Ok(route)) = (&decision.verdict, route) {
-            transaction.routes.push(route);
-            transaction.targets = targets;
+            transaction.accept(route, targets);
         }
         let sender = Some(&envelope.reverse_path);
         self.decided("rcpt", client, sender, Some(path), decision)
     }
 
     async fn data(&mut self, client: &Client, envelope: &Envelope) -> Verdict {
+        let accept_nonnull = self.inbound.accept_nonnull;
+        let transaction = self.transaction();
         let facts = facts::Data {
-            recipients: envelope.recipients.len(),
+            reverse_path_null: envelope.reverse_path.is_null(),
+            accepted: transaction.accepted,
+            accept_nonnull,
         };
+        let srs = transaction.srs_recipient(envelope);
         let sender = Some(&envelope.reverse_path);
-        let verdict = self.decided("data", client, sender, None, policy::data(&facts));
+        let verdict = self.decided("data", client, sender, srs, policy::data(&facts));
         if verdict != Verdict::Accept {
             return verdict;
         }
@@ -202,6 +209,23 @@ impl<S: Spool> Visit<S> {
 }
 
 impl<S: Spool> Transaction<S> {
+    fn accept(&mut self, route: Route, targets: usize) {
+        let srs = matches!(route, Route::Return { .. });
+        self.accepted.srs |= srs;
+        self.accepted.other |= !srs;
+        self.targets = targets;
+        self.routes.push(route);
+    }
+
+    /// The first of the recipients that is an SRS address of ours.
+    fn srs_recipient<'a>(&self, envelope: &'a Envelope) -> Option<&'a ForwardPath> {
+        let srs = |(_, route): &(_, &Route)| matches!(route, Route::Return { .. });
+        let mut routed = envelope.recipients.iter().zip(&self.routes);
+        routed
+            .find(srs)
+            .map(|(recipient, _)| &recipient.forward_path)
+    }
+
     /// Begins the body. When it cannot be begun, the recipients stay as they are, for the next DATA.
     async fn begin(
         &mut self,

@@ -69,9 +69,43 @@ async fn forged_expired_and_misused_addresses_are_refused() {
     plain.expect(&format!("RCPT TO:<{srs0}>"), "250").await;
     plain.expect("RSET", "250").await;
     plain.expect("MAIL FROM:<spammer@bad.test>", "250").await;
-    plain.expect(&format!("RCPT TO:<{srs0}>"), "550 5.").await;
+    plain.expect(&format!("RCPT TO:<{forged}>"), "550 5.").await;
+    plain.expect(&format!("RCPT TO:<{srs0}>"), "250").await;
+    // What stands beside it is not refused with it.
+    plain
+        .expect("RCPT TO:<alice@example.test>", "452 4.5.3")
+        .await;
+    plain.expect("DATA", "550 5.7.1").await;
+    plain.expect("RSET", "250").await;
+    plain.expect("MAIL FROM:<spammer@bad.test>", "250").await;
+    plain.expect("RCPT TO:<alice@example.test>", "250").await;
+    plain
+        .expect(&format!("RCPT TO:<{srs0}>"), "550 5.7.1")
+        .await;
+    plain.expect("DATA", "354").await;
+    plain.expect(".", "250").await;
     plain.quit().await;
     relay
         .wait_for("refused stage=rcpt to=victim.test reply=550")
         .await;
+    let refused = "refused stage=data rule=srs-not-a-notification to=sender.test";
+    relay.wait_for(refused).await;
+}
+
+/// It asks with a sender of its own whether the sender that we gave exists, and takes our mail only then.
+#[tokio::test]
+async fn a_destination_may_verify_our_senders() {
+    let net = Net::new().await;
+    let target = net.sink("target.test", "").await;
+    let relay = relay(&net, "alice@example.test alice@target.test\n")
+        .start()
+        .await;
+    origin_sends(&relay, "alice@example.test", "one").await;
+    let srs0 = target.message().await.from;
+    for sender in ["<double-bounce@mx.target.test>", "<>"] {
+        let mut plain = Plain::hello(relay.address()).await;
+        plain.expect(&format!("MAIL FROM:{sender}"), "250").await;
+        plain.expect(&format!("RCPT TO:<{srs0}>"), "250").await;
+        plain.quit().await;
+    }
 }

@@ -63,6 +63,8 @@ pub struct Rcpt {
     pub standing: Standing,
     /// Whether MAIL gave `<>`: the mail is a notification.
     pub reverse_path_null: bool,
+    /// Who was accepted before it.
+    pub accepted: Accepted,
     /// What the forward path is to us.
     pub destination: Destination,
     /// With this recipient's targets the message would go to more of them than one message may.
@@ -117,11 +119,24 @@ pub enum Srs {
     Forgotten,
 }
 
+/// The recipients of a transaction so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Accepted {
+    /// There is one that is an SRS address of ours.
+    pub srs: bool,
+    /// There is one that is none.
+    pub other: bool,
+}
+
 /// Before the body.
 #[derive(Debug, Clone)]
 pub struct Data {
-    /// How many recipients were accepted.
-    pub recipients: usize,
+    /// Whether MAIL gave `<>`.
+    pub reverse_path_null: bool,
+    /// Who was accepted.
+    pub accepted: Accepted,
+    /// The setting `srs.accept_nonnull`.
+    pub accept_nonnull: bool,
 }
 
 /// A list of networks, such as those whose clients are trusted.

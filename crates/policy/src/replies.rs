@@ -71,6 +71,13 @@ pub(crate) fn srs_takes_notifications_only() -> Reply {
     permanent(550, (7, 1), text)
 }
 
+/// Beside an SRS address that will be refused at DATA (RFC 5321 §4.5.3.1.10: the client sends to the rest in a transaction
+/// of its own).
+pub(crate) fn send_separately() -> Reply {
+    let text = "an SRS address goes before, send to this recipient separately";
+    Reply::new(452, EnhancedStatus::transient(5, 3), text)
+}
+
 fn permanent(code: u16, (subject, detail): (u16, u16), text: &str) -> Reply {
     Reply::new(code, EnhancedStatus::permanent(subject, detail), text)
 }

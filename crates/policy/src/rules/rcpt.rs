@@ -35,6 +35,10 @@ pub(crate) const RULES: &[Rule<Rcpt>] = &[
         apply: hosted_unknown,
     },
     Rule {
+        name: "beside-srs",
+        apply: beside_srs,
+    },
+    Rule {
         name: "too-many-targets",
         apply: too_many_targets,
     },
@@ -87,12 +91,26 @@ fn srs_invalid(facts: &Rcpt) -> Option<Verdict> {
     Some(Verdict::Refuse(reply))
 }
 
-/// A return address is for bounces. Other mail to it is mostly spam to addresses harvested from logs, and would
-/// leave us for a foreign domain; the operator can allow it for senders whose autoresponders do not use `<>`.
+/// A return address is for bounces (see `rules/data.rs`). Alone it is accepted here all the same, whoever the sender is:
+/// a destination that verifies senders asks so whether the address exists, and says QUIT. Nobody asks that beside other
+/// recipients, and these must not be refused with it at DATA.
 fn srs_not_a_notification(facts: &Rcpt) -> Option<Verdict> {
     let valid = facts.destination == Destination::Srs(Srs::Valid);
-    let wanted = facts.reverse_path_null || facts.accept_nonnull;
-    (valid && !wanted).then(|| Verdict::Refuse(replies::srs_takes_notifications_only()))
+    let refused = valid && facts.accepted.other && !takes_srs(facts);
+    refused.then(|| Verdict::Refuse(replies::srs_takes_notifications_only()))
+}
+
+/// The other way round: the SRS address came first. DATA would refuse the whole transaction, so the others are to come
+/// in one of their own.
+fn beside_srs(facts: &Rcpt) -> Option<Verdict> {
+    let other = facts.destination != Destination::Srs(Srs::Valid);
+    let refused = other && facts.accepted.srs && !takes_srs(facts);
+    refused.then(|| Verdict::Refuse(replies::send_separately()))
+}
+
+/// Whether this mail may go to SRS addresses.
+fn takes_srs(facts: &Rcpt) -> bool {
+    facts.reverse_path_null || facts.accept_nonnull
 }
 
 /// The operator's own words for this address.

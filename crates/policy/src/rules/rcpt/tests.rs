@@ -2,13 +2,27 @@
 
 use envelope::{EnhancedStatus, Reply, Verdict};
 
-use crate::facts::{Destination, Hosted, Rcpt, Srs, Standing};
+use crate::facts::{Accepted, Destination, Hosted, Rcpt, Srs, Standing};
 
 const STANDINGS: [Standing; 3] = [
     Standing::Stranger,
     Standing::Trusted,
     Standing::Authenticated,
 ];
+
+const ACCEPTED: [Accepted; 3] = [NONE, SRS, OTHER];
+const NONE: Accepted = Accepted {
+    srs: false,
+    other: false,
+};
+const SRS: Accepted = Accepted {
+    srs: true,
+    other: false,
+};
+const OTHER: Accepted = Accepted {
+    srs: false,
+    other: true,
+};
 
 fn moved() -> Reply {
     Reply::new(550, EnhancedStatus::permanent(1, 6), "moved")
@@ -62,13 +76,16 @@ fn every_combination() -> Vec<Rcpt> {
         for reverse_path_null in [false, true] {
             for accept_nonnull in [false, true] {
                 for too_many_targets in [false, true] {
-                    all.extend(destinations().into_iter().map(|destination| Rcpt {
-                        standing,
-                        reverse_path_null,
-                        destination,
-                        too_many_targets,
-                        accept_nonnull,
-                    }));
+                    for accepted in ACCEPTED {
+                        all.extend(destinations().into_iter().map(|destination| Rcpt {
+                            standing,
+                            reverse_path_null,
+                            accepted,
+                            destination,
+                            too_many_targets,
+                            accept_nonnull,
+                        }));
+                    }
                 }
             }
         }
@@ -78,12 +95,14 @@ fn every_combination() -> Vec<Rcpt> {
 
 /// The promise, written down independently of the rules.
 fn may_be_accepted(facts: &Rcpt) -> bool {
+    let takes_srs = facts.reverse_path_null || facts.accept_nonnull;
     match (&facts.destination, facts.standing) {
         (Destination::Postmaster, _) => true,
         _ if facts.too_many_targets => false,
+        (Destination::Srs(Srs::Valid), _) => !facts.accepted.other || takes_srs,
+        _ if facts.accepted.srs && !takes_srs => false,
         (Destination::Relay, _) => true,
         (Destination::Hosted(Hosted::Found), _) => true,
-        (Destination::Srs(Srs::Valid), _) => facts.reverse_path_null || facts.accept_nonnull,
         (Destination::Foreign, Standing::Trusted | Standing::Authenticated) => true,
         _ => false,
     }
@@ -92,7 +111,7 @@ fn may_be_accepted(facts: &Rcpt) -> bool {
 #[test]
 fn never_an_open_relay() {
     let all = every_combination();
-    assert_eq!(all.len(), 3 * 2 * 2 * 2 * 13);
+    assert_eq!(all.len(), 3 * 2 * 2 * 2 * 3 * 13);
     for facts in all {
         let decision = crate::rcpt(&facts);
         let accepted = decision.verdict == Verdict::Accept;
@@ -106,6 +125,7 @@ fn never_an_open_relay() {
                     Destination::Hosted(Hosted::Refused(_) | Hosted::Unknown)
                 );
             let limit = facts.too_many_targets && (!no_such || decision.rule == "too-many-targets");
+            let limit = limit || decision.rule == "beside-srs";
             let transient = facts.destination == Destination::Undecided || limit;
             assert_eq!(reply.code / 100, if transient { 4 } else { 5 }, "{facts:?}");
             let status = reply.status.unwrap();
@@ -116,9 +136,21 @@ fn never_an_open_relay() {
 
 #[track_caller]
 fn check(destination: Destination, standing: Standing, null: bool, expected: &str) {
+    check_beside(NONE, destination, standing, null, expected);
+}
+
+#[track_caller]
+fn check_beside(
+    accepted: Accepted,
+    destination: Destination,
+    standing: Standing,
+    null: bool,
+    expected: &str,
+) {
     let decision = crate::rcpt(&Rcpt {
         standing,
         reverse_path_null: null,
+        accepted,
         destination,
         too_many_targets: false,
         accept_nonnull: false,
@@ -169,7 +201,18 @@ fn srs_rules_and_words() {
     );
     let valid = Destination::Srs(Srs::Valid);
     check(valid.clone(), Stranger, true, "srs-valid: accept");
-    check(
+    // A destination that verifies senders asks with a sender of its own; only DATA is refused.
+    check(valid.clone(), Stranger, false, "srs-valid: accept");
+    check_beside(OTHER, valid.clone(), Stranger, true, "srs-valid: accept");
+    check_beside(
+        SRS,
+        Destination::Hosted(Hosted::Found),
+        Stranger,
+        false,
+        "beside-srs: 452 4.5.3 an SRS address goes before, send to this recipient separately",
+    );
+    check_beside(
+        OTHER,
         valid,
         Trusted,
         false,
