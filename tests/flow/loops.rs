@@ -39,3 +39,28 @@ async fn loops_are_refused_at_the_end_of_data() {
         .wait_for_count(2, "refused stage=message rule=loop")
         .await;
 }
+
+/// A mail client redirected the message and kept its Delivered-To: ann has it, ben has not.
+#[tokio::test]
+async fn the_leg_that_loops_is_left_out_alone() {
+    let net = Net::new().await;
+    let sink = net.sink("target.test", "").await;
+    let forwards = "team@example.test ann@example.test, ben@example.test\n\
+                    ann@example.test ann@target.test\nben@example.test ben@target.test\n";
+    let relay = relay(&net, forwards).start().await;
+    let mail = b"Delivered-To: ann@example.test\r\nSubject: x\r\n\r\nx\r\n";
+    let mut plain = Plain::hello(relay.address()).await;
+    let mut answer = async |to: &str| {
+        let sent = plain.transaction("<origin@sender.test>", &[to], mail).await;
+        sent.1
+    };
+    let team = answer("<team@example.test>").await;
+    assert!(team.starts_with("250"), "{team}");
+    assert_eq!(sink.message().await.to(), ["ben@target.test"]);
+    relay
+        .wait_for("looped to=team@example.test target=ann@target.test passed=ann@example.test")
+        .await;
+    let ann = answer("<ann@example.test>").await;
+    let named = "554 5.4.6 mail loop: this message has passed ann@example.test before";
+    assert!(ann.starts_with(named), "{ann}");
+}

@@ -22,6 +22,7 @@ mod long_sender;
 mod loops;
 mod mail_log;
 mod mx;
+mod no_header;
 mod no_way;
 mod old_spool;
 mod partly_refused;

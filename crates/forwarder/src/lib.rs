@@ -8,7 +8,7 @@
 //!                                  tokens to keep for senders that SRS cannot express
 //!             trace::received      the Received header that goes on top
 //! the body    HeaderScan::feed     counts Received, collects Delivered-To, up to the empty line
-//! its end     Plan::find_loop      5.4.6, or go on
+//! its end     Plan::remove_loops   legs that would go round are left out
 //! ```
 //!
 //! ```
@@ -49,6 +49,6 @@ pub mod table;
 pub mod trace;
 
 pub use forwarder::{Forwarder, Route, Settings, SettingsError, SrsRecipient, SrsRefusal};
-pub use plan::{LEGS_MAX, Plan, PlannedLeg, TokenMapping};
-pub use scan::HeaderScan;
+pub use plan::{LEGS_MAX, Looping, Plan, PlannedLeg, TokenMapping};
+pub use scan::{HeaderScan, has_header};
 pub use table::{Resolution, Table};

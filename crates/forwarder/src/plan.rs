@@ -34,6 +34,17 @@ pub struct PlannedLeg {
     pub options: Options,
 }
 
+/// A leg that would go round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looping {
+    /// The recipient that it was made of.
+    pub recipient: Mailbox,
+    /// Where it would have gone.
+    pub target: Mailbox,
+    /// The address on its way to which the message was delivered before.
+    pub passed: Mailbox,
+}
+
 /// A sender to be kept under a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenMapping {
@@ -51,20 +62,27 @@ impl Plan {
         self.legs.into_iter().map(|planned| planned.leg).collect()
     }
 
-    /// The refusal of a message that is going round: too many Received, or a Delivered-To of an address that this plan
-    /// expands again.
-    ///
-    /// One leg that loops refuses the whole message, while its client still listens. To take the other legs would need a
-    /// notice about that one, to a sender whom nobody has verified.
-    pub fn find_loop(&self, scan: &HeaderScan, received_max: u32) -> Option<Reply> {
-        if scan.received() > received_max || scan.overflowed() {
-            return Some(replies::too_many_hops(received_max));
-        }
-        let loops =
-            |planned: &&PlannedLeg| planned.via.iter().any(|step| scan.was_delivered_to(step));
-        // Only the recipient is named: what lies between it and the target is private.
-        let looping = self.legs.iter().find(loops)?;
-        Some(replies::delivered_before(&looping.leg.recipient))
+    /// Takes out the legs that would go round: the message was delivered before to an address on their way. To refuse the
+    /// whole message for one of them would lose the others' mail; a notice would tell a sender whom nobody has verified.
+    pub fn remove_loops(&mut self, scan: &HeaderScan) -> Vec<Looping> {
+        let mut looping = Vec::new();
+        self.legs.retain(|PlannedLeg { leg, via, .. }| {
+            let passed = via.iter().find(|step| scan.was_delivered_to(step));
+            looping.extend(passed.map(|passed| Looping {
+                recipient: leg.recipient.clone(),
+                target: leg.target.clone(),
+                passed: passed.clone(),
+            }));
+            passed.is_none()
+        });
+        looping
+    }
+}
+
+impl Looping {
+    /// The refusal of a message of which nothing is left. The address is no secret: the message names it.
+    pub fn reply(&self) -> Reply {
+        replies::delivered_before(&self.passed)
     }
 }
 

@@ -7,7 +7,9 @@
 
 use std::collections::HashSet;
 
-use envelope::Mailbox;
+use envelope::{Mailbox, Reply};
+
+use crate::replies;
 
 /// Reads a header for signs of a loop.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +71,12 @@ impl HeaderScan {
     /// Whether there were more Delivered-To than are remembered: no honest way is so long.
     pub fn overflowed(&self) -> bool {
         self.overflowed
+    }
+
+    /// The refusal of a message that has come a longer way than honest mail does.
+    pub fn too_many_hops(&self, received_max: u32) -> Option<Reply> {
+        let too_many = self.received > received_max || self.overflowed;
+        too_many.then(|| replies::too_many_hops(received_max))
     }
 
     /// Whether the message has been delivered to this address before; case does not matter.
@@ -141,6 +149,25 @@ impl HeaderScan {
     }
 }
 
+/// Whether a message begins with a header of its own, as far as its first octets tell; `None`: not yet.
+///
+/// A field is a name and a colon (RFC 5322 §2.2), perhaps with blanks between (§4.5). An empty line is an empty header. The
+/// `From ` line of an mbox counts too: it stands in front of a header, which an empty line would turn into text.
+pub fn has_header(start: &[u8]) -> Option<bool> {
+    let of_name = |b: &&u8| b.is_ascii_graphic() && **b != b':';
+    let (name, rest) = start.split_at(start.iter().take_while(of_name).count());
+    let behind = rest.iter().find(|b| !matches!(b, b' ' | b'\t'));
+    match (name, rest, behind) {
+        ([], [] | [b'\r'], _) => None,
+        ([], _, _) => Some(rest.starts_with(b"\r\n")),
+        (b"From" | b">From", [b' ', ..], _) => Some(true),
+        (_, _, None) => (start.len() >= LINE_OCTETS_MAX).then_some(false),
+        (_, _, Some(b)) => Some(*b == b':'),
+    }
+}
+
+/// RFC 5322 §2.1.1: what has gone on for so long is no name.
+const LINE_OCTETS_MAX: usize = 998;
 /// A name, an address of 254 octets, and folding.
 const FIELD_OCTETS_MAX: usize = 512;
 /// Over this many different addresses is a loop in itself.

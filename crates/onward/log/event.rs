@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use envelope::{Diagnosis, LegId, Mailbox, MessageId, Reply, ReversePath, Timestamp};
+use forwarder::Looping;
 
 use super::line::Fields;
 
@@ -54,6 +55,8 @@ pub(crate) enum Event {
     },
     /// One recipient's mail was dropped, as its `:discard:` says.
     Discarded { id: MessageId, recipient: Mailbox },
+    /// One target of a recipient was left out: the mail would have gone round.
+    Looped { id: MessageId, looping: Looping },
     /// The next hop has it.
     Delivered { leg: Attempt, diagnosis: Diagnosis },
     /// It stays for another try.
@@ -113,6 +116,7 @@ impl Event {
             Self::Received { .. } => "received",
             Self::Forwarded { .. } => "forwarded",
             Self::Discarded { .. } => "discarded",
+            Self::Looped { .. } => "looped",
             Self::Delivered { .. } => "delivered",
             Self::Deferred { .. } => "deferred",
             Self::Failed { .. } => "failed",
@@ -131,6 +135,7 @@ impl Event {
         match self {
             Self::Received { id, .. }
             | Self::Discarded { id, .. }
+            | Self::Looped { id, .. }
             | Self::Bounced { id, .. }
             | Self::NotBounced { id, .. } => Some(*id),
             Self::Refused { id, .. } => *id,
@@ -205,6 +210,11 @@ impl Event {
                 out.text("sender", sender);
             }
             Self::Discarded { recipient, .. } => out.text("to", recipient),
+            Self::Looped { looping, .. } => {
+                out.text("to", &looping.recipient);
+                out.text("target", &looping.target);
+                out.text("passed", &looping.passed);
+            }
             Self::Delivered { leg, diagnosis } => attempt(out, leg, diagnosis),
             Self::Failed { leg, diagnosis } => {
                 attempt(out, leg, diagnosis);

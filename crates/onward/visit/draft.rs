@@ -1,7 +1,7 @@
 //! A message on its way in: our trace on top, signs of a loop in its header, legs of its recipients, and the commit.
 
 use envelope::{Envelope, Leg, LegId, Message, MessageId, Reply, Timestamp};
-use forwarder::{HeaderScan, Plan, Route, trace};
+use forwarder::{HeaderScan, Looping, Plan, Route, has_header, trace};
 use queue::{BodyWriter, Error, Spool};
 use smtp_in::Client;
 
@@ -16,8 +16,10 @@ pub(super) struct Draft<S: Spool> {
     plan: Plan,
     scan: HeaderScan,
     received_max: u32,
-    /// The Received header, until the first bytes of the body follow it.
+    /// The Received header, until it is known whether the message has a header of its own.
     top: Vec<u8>,
+    /// What has come of the body meanwhile: a line at most, and the rest of its chunk.
+    start: Vec<u8>,
     writer: S::Writer,
 }
 
@@ -39,6 +41,7 @@ impl<S: Spool> Draft<S> {
             scan: HeaderScan::new(),
             received_max: routing.forwarder.settings().received_max,
             top: received(routing, client, envelope, id, now).into_bytes(),
+            start: Vec::new(),
             writer,
         })
     }
@@ -65,8 +68,23 @@ impl<S: Spool> Draft<S> {
         if self.top.is_empty() {
             return self.writer.write(chunk).await;
         }
+        self.start.extend_from_slice(&chunk);
+        match has_header(&self.start) {
+            Some(has_header) => self.put_top(has_header).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes our trace and what has come. Behind it a message without a header gets the empty line that it lacks: its
+    /// text would become part of our trace otherwise.
+    async fn put_top(&mut self, has_header: bool) -> Result<(), Error> {
         let mut first = std::mem::take(&mut self.top);
-        first.extend_from_slice(&chunk);
+        if !has_header {
+            first.extend_from_slice(b"\r\n");
+            self.scan = HeaderScan::new();
+            self.scan.finish();
+        }
+        first.append(&mut self.start);
         self.writer.write(first).await
     }
 
@@ -91,21 +109,35 @@ impl<S: Spool> Draft<S> {
             reply
         };
         let id = self.id;
-        // A body of no octets (`BDAT 0 LAST`).
+        // It was shorter than a field's name; mostly of no octets at all (`BDAT 0 LAST`).
         if !self.top.is_empty()
-            && let Err(error) = self.put(Vec::new()).await
+            && let Err(error) = self.put_top(self.start.is_empty()).await
         {
             return refused(id, "spool", refusal(id, &error));
         }
         let message = self.message(envelope);
         log_received(inbound, client, envelope, &message);
-        if let Some(reply) = self.plan.find_loop(&self.scan, self.received_max) {
+        let too_many_hops = self.scan.too_many_hops(self.received_max);
+        if let Some(reply) = too_many_hops.or_else(|| self.leave_loops_out(inbound)) {
             return refused(id, "loop", reply);
         }
         match self.store(inbound, message).await {
             Ok(reply) => reply,
             Err(error) => refused(id, "spool", refusal(id, &error)),
         }
+    }
+
+    /// Leaves out the legs that would go round; the refusal, when no other is left.
+    fn leave_loops_out(&mut self, inbound: &Inbound<S>) -> Option<Reply> {
+        let looping = self.plan.remove_loops(&self.scan);
+        if self.plan.legs.is_empty() {
+            return looping.first().map(Looping::reply);
+        }
+        let id = self.id;
+        for looping in looping {
+            inbound.log.write(Event::Looped { id, looping });
+        }
+        None
     }
 
     fn message(&self, envelope: &Envelope) -> Message {

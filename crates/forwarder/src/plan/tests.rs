@@ -265,35 +265,61 @@ fn scan(header: &str) -> HeaderScan {
     scan
 }
 
+/// What is left, and what is left out for which address.
 #[track_caller]
-fn check_loop(recipients: &[&str], header: &str, expected: Option<&str>) {
-    let refusal = plan("", recipients).find_loop(&scan(header), 50);
-    let refusal = refusal.map(|reply| reply.to_string());
-    assert_eq!(refusal.as_deref(), expected, "{recipients:?} {header:.80}");
+fn check_loop(recipients: &[&str], header: &str, left: &[&str], out: &[&str]) {
+    let mut plan = plan("", recipients);
+    let looping = plan.remove_loops(&scan(header));
+    let target = |planned: &PlannedLeg| planned.leg.target.to_string();
+    let targets: Vec<String> = plan.legs.iter().map(target).collect();
+    assert_eq!(targets, left, "{recipients:?} {header:.80}");
+    let shown = |l: &Looping| format!("{} → {}: {}", l.recipient, l.target, l.reply());
+    let looping: Vec<String> = looping.iter().map(shown).collect();
+    assert_eq!(looping, out, "{recipients:?} {header:.80}");
 }
+
+const PASSED: &str = "554 5.4.6 mail loop: this message has passed alice@example.org before";
 
 #[test]
 fn loops() {
     let alice = ["alice@example.org"];
-    check_loop(&alice, "Delivered-To: alice@mail.example.com\r\n", None);
-    check_loop(&alice, &"Received: x\r\n".repeat(50), None);
+    let at_mail = "alice@mail.example.com";
     check_loop(
         &alice,
-        &"Received: x\r\n".repeat(51),
-        Some("554 5.4.6 over 50 hops: this message is going round in circles"),
+        "Delivered-To: alice@mail.example.com\r\n",
+        &[at_mail],
+        &[],
     );
+    let to_alice = format!("alice@example.org → {at_mail}: {PASSED}");
     check_loop(
         &alice,
         "Delivered-To: Alice@Example.org\r\n",
-        Some("554 5.4.6 mail loop: this message has passed alice@example.org before"),
+        &[],
+        &[&to_alice],
     );
-    // One that loops refuses all, and the step in between is nobody's business.
+    // The leg that loops is left out alone, and the step on its way is named.
     check_loop(
         &["plain@example.org", "chain@example.org"],
         "Delivered-To: alice@example.org\r\n",
-        Some("554 5.4.6 mail loop: this message has passed chain@example.org before"),
+        &["plain@mail.example.com", "other@mail.example.com"],
+        &[&format!("chain@example.org → {at_mail}: {PASSED}")],
     );
     // Relayed mail knows no Delivered-To.
     let elsewhere = "Delivered-To: x@elsewhere.example\r\n";
-    check_loop(&["x@elsewhere.example"], elsewhere, None);
+    check_loop(
+        &["x@elsewhere.example"],
+        elsewhere,
+        &["x@elsewhere.example"],
+        &[],
+    );
+}
+
+#[test]
+fn hops() {
+    let hops = |n: usize| scan(&"Received: x\r\n".repeat(n)).too_many_hops(50);
+    assert_eq!(hops(50), None);
+    assert_eq!(
+        hops(51).map(|reply| reply.to_string()).as_deref(),
+        Some("554 5.4.6 over 50 hops: this message is going round in circles")
+    );
 }

@@ -81,3 +81,32 @@ fn memory_is_bounded() {
     assert!(scan.overflowed());
     assert_eq!(scan.delivered.len(), DELIVERED_MAX);
 }
+
+/// Told as soon as it can be, and never taken back.
+#[track_caller]
+fn check_header(message: &str, expected: bool) {
+    let told = |end: usize| has_header(&message.as_bytes()[..end]);
+    let first = (0..=message.len()).find_map(told);
+    assert_eq!(first, Some(expected), "{message:.40?}");
+    for end in 0..=message.len() {
+        let told = told(end);
+        assert!(told.is_none_or(|told| told == expected), "{message:.40?}");
+    }
+}
+
+#[test]
+fn a_header_of_its_own() {
+    check_header("Subject: x\r\n\r\n", true);
+    check_header("Subject : x\r\n\r\n", true);
+    check_header("\r\nno header, and no need of one\r\n", true);
+    check_header("From ann@example.org Sat Nov 21\r\nSubject: x\r\n", true);
+    check_header(">From ann@example.org\r\n", true);
+    check_header(" goes on with our Received\r\n", false);
+    check_header("\tlikewise\r\n", false);
+    check_header("Hello, this is no field\r\n", false);
+    check_header("Hello\r\n", false);
+    check_header(": no name\r\n", false);
+    check_header("Grüße: 8 bit\r\n", false);
+    check_header("\rx", false);
+    check_header(&"x".repeat(2000), false);
+}
