@@ -16,10 +16,10 @@ use forwarder::{LEGS_MAX, Route};
 use policy::Decision;
 use policy::facts::{self, Accepted, Standing};
 use queue::{IdSource, Spool};
-use smtp::server::Hello;
+use smtp::server::{Hello, Refusal};
 use smtp_in::{Client, Ending, Incident};
 
-use crate::log::{Event, Log, now};
+use crate::log::{Event, Log, Unfinished, now};
 use crate::routing::{Routing, Shared};
 use draft::Draft;
 
@@ -36,15 +36,19 @@ pub(crate) struct Inbound<S> {
 pub(crate) struct Visit<S: Spool> {
     inbound: Arc<Inbound<S>>,
     transaction: Option<Transaction<S>>,
+    /// Refusals so far.
+    refusals: u64,
 }
 
 /// From an accepted MAIL to the end of its body.
 struct Transaction<S: Spool> {
     routing: Arc<Routing>,
+    sender: ReversePath,
     /// Of the accepted recipients, in their order.
     routes: Vec<Route>,
     /// How many targets these stand for.
     targets: usize,
+    recipients: usize,
     accepted: Accepted,
     draft: Option<Draft<S>>,
 }
@@ -56,6 +60,7 @@ impl<S: Spool> smtp_in::Service for Inbound<S> {
         Visit {
             inbound: Arc::clone(self),
             transaction: None,
+            refusals: 0,
         }
     }
 }
@@ -88,8 +93,10 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         let verdict = self.decided("mail", client, sender, None, policy::mail(&facts));
         self.transaction = (verdict == Verdict::Accept).then(|| Transaction {
             routing,
+            sender: envelope.reverse_path.clone(),
             routes: Vec::new(),
             targets: 0,
+            recipients: 0,
             accepted: Accepted::default(),
             draft: None,
         });
@@ -163,16 +170,54 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         self.transaction = None;
     }
 
+    fn refused(&mut self, client: &Client, refusal: Refusal) {
+        let Refusal {
+            stage,
+            rule,
+            typed,
+            reply,
+        } = refusal;
+        let open = self.transaction.as_ref();
+        let sender = open.map(|open| open.sender.to_string());
+        let typed = Some(typed.into_string()).filter(|typed| !typed.is_empty());
+        let (sender, recipient, command) = match stage {
+            "mail" => (typed, None, None),
+            "rcpt" => (sender, typed, None),
+            _ => (sender, None, typed),
+        };
+        self.log_refused(Event::Refused {
+            id: None,
+            client: client.peer,
+            hello: hello(client),
+            stage,
+            rule,
+            sender,
+            recipient,
+            command,
+            reply,
+        });
+    }
+
     fn observe(&mut self, client: &Client, incident: Incident) {
+        let open = self.transaction.take().map(|open| Unfinished {
+            hello: hello(client),
+            sender: open.sender,
+            recipients: open.recipients,
+            size: open.draft.as_ref().map(Draft::size),
+        });
+        let unlogged = self.refusals.saturating_sub(REFUSALS_LOGGED_MAX);
         let reason = match incident {
-            Incident::Connected
-            | Incident::Closed(Ending::Session | Ending::PeerClosed | Ending::Drained) => return,
+            Incident::Connected => return,
+            Incident::Closed(Ending::Session | Ending::Drained) if unlogged == 0 => return,
+            Incident::Closed(Ending::PeerClosed) if unlogged == 0 && open.is_none() => return,
             Incident::Refused(cap) => format!("refused: {cap}"),
-            Incident::Closed(ending) => ending.to_string(),
+            Incident::Closed(ending) if unlogged == 0 => ending.to_string(),
+            Incident::Closed(ending) => format!("{ending}, after {unlogged} more refusals"),
         };
         self.inbound.log.write(Event::ConnectionClosed {
             client: client.peer,
             reason,
+            open,
         });
     }
 }
@@ -186,7 +231,7 @@ impl<S: Spool> Visit<S> {
     }
 
     fn decided(
-        &self,
+        &mut self,
         stage: &'static str,
         client: &Client,
         sender: Option<&ReversePath>,
@@ -194,17 +239,27 @@ impl<S: Spool> Visit<S> {
         decision: Decision,
     ) -> Verdict {
         if let Verdict::Refuse(reply) | Verdict::Close(reply) = &decision.verdict {
-            self.inbound.log.write(Event::Refused {
+            self.log_refused(Event::Refused {
                 id: None,
                 client: client.peer,
+                hello: hello(client),
                 stage,
                 rule: decision.rule,
-                sender: sender.cloned(),
+                sender: sender.map(ToString::to_string),
                 recipient: recipient.map(ToString::to_string),
+                command: None,
                 reply: reply.clone(),
             });
         }
         decision.verdict
+    }
+
+    /// A client that goes on and on fills no disk: the rest is counted, and told at the end.
+    fn log_refused(&mut self, refused: Event) {
+        self.refusals += 1;
+        if self.refusals <= REFUSALS_LOGGED_MAX {
+            self.inbound.log.write(refused);
+        }
     }
 }
 
@@ -214,6 +269,7 @@ impl<S: Spool> Transaction<S> {
         self.accepted.srs |= srs;
         self.accepted.other |= !srs;
         self.targets = targets;
+        self.recipients += 1;
         self.routes.push(route);
     }
 
@@ -249,9 +305,18 @@ fn standing(routing: &Routing, client: &Client) -> Standing {
     }
 }
 
+/// The name in the last EHLO or HELO.
+fn hello(client: &Client) -> Option<String> {
+    let hello = client.hello.as_ref();
+    hello.map(|hello| hello.name.to_string())
+}
+
 fn role(client: &Client) -> facts::Role {
     match client.role {
         smtp_in::Role::Mx => facts::Role::Mx,
         smtp_in::Role::Submission => facts::Role::Submission,
     }
 }
+
+/// Refusals of one connection that have a line of their own. Those of 5xx end it long before.
+const REFUSALS_LOGGED_MAX: u64 = 100;

@@ -31,6 +31,7 @@ mod queue_change;
 mod queue_look;
 mod queue_restart;
 mod queue_retry;
+mod refusals_logged;
 mod refused;
 mod reload;
 mod routes;

@@ -143,6 +143,7 @@ impl<'a> Driver<'a> {
                 assert!(self.draft.take().is_some(), "abandons no draft");
             }
             Event::Closed => self.closed = true,
+            Event::Refused(ref refusal) => assert!(refusal.reply.code >= 400),
             Event::Reset => assert_eq!(self.session.envelope(), None),
             Event::StartTls => self.start_tls(),
             Event::BodyEnd => return self.body_end(),

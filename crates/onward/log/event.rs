@@ -24,15 +24,23 @@ pub(crate) enum Event {
     /// They could not be, and the old ones stay.
     ReloadFailed { error: String },
     /// A connection that was cut short, by us or by trouble.
-    ConnectionClosed { client: SocketAddr, reason: String },
+    ConnectionClosed {
+        client: SocketAddr,
+        reason: String,
+        open: Option<Unfinished>,
+    },
     /// A command or a message was refused.
     Refused {
         id: Option<MessageId>,
         client: SocketAddr,
+        hello: Option<String>,
         stage: &'static str,
         rule: &'static str,
-        sender: Option<ReversePath>,
+        /// As typed, where no path could be read.
+        sender: Option<String>,
         recipient: Option<String>,
+        /// The verb, where neither of them is to blame.
+        command: Option<String>,
         reply: Reply,
     },
     /// A message came in whole. It is answered 250 as soon as it is on stable storage; if that fails, a `refused` with
@@ -90,6 +98,16 @@ pub(crate) enum Event {
     SiteTakesMail { site: String, legs: u64 },
     /// Lines of this log that were dropped because its reader is too slow.
     Dropped { lines: u64 },
+}
+
+/// A transaction that was lost with its connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Unfinished {
+    pub(crate) hello: Option<String>,
+    pub(crate) sender: ReversePath,
+    pub(crate) recipients: usize,
+    /// Of what had come of the body; none before DATA.
+    pub(crate) size: Option<u64>,
 }
 
 /// What the lines of a delivery attempt have in common.
@@ -162,24 +180,40 @@ impl Event {
             Self::Stopping { reason } => out.text("reason", reason),
             Self::Reloaded { forwards } => out.number("forwards", *forwards),
             Self::ReloadFailed { error } => out.text("error", error),
-            Self::ConnectionClosed { client, reason } => {
+            Self::ConnectionClosed {
+                client,
+                reason,
+                open,
+            } => {
                 out.text("client", client);
                 out.text("reason", reason);
+                if let Some(open) = open {
+                    optional(out, "hello", open.hello.as_ref());
+                    out.text("from", &open.sender);
+                    out.number("recipients", open.recipients as u64);
+                    if let Some(size) = open.size {
+                        out.number("size", size);
+                    }
+                }
             }
             Self::Refused {
                 client,
+                hello,
                 stage,
                 rule,
                 sender,
                 recipient,
+                command,
                 reply,
                 ..
             } => {
                 out.text("client", client);
+                optional(out, "hello", hello.as_ref());
                 out.text("stage", stage);
                 out.text("rule", rule);
                 optional(out, "from", sender.as_ref());
                 optional(out, "to", recipient.as_ref());
+                optional(out, "command", command.as_ref());
                 out.text("reply", reply);
             }
             Self::Received {

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use envelope::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
-pub(crate) use event::{Attempt, Event};
+pub(crate) use event::{Attempt, Event, Unfinished};
 
 use crate::config::LogFormat;
 

@@ -57,6 +57,11 @@ impl<S: Spool> Draft<S> {
         }
     }
 
+    /// Octets so far.
+    pub(super) fn size(&self) -> u64 {
+        self.writer.len()
+    }
+
     /// Takes the next bytes of the body.
     pub(super) async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Reply> {
         self.scan.feed(&chunk);
@@ -100,10 +105,12 @@ impl<S: Spool> Draft<S> {
             inbound.log.write(Event::Refused {
                 id: Some(id),
                 client: client.peer,
+                hello: super::hello(client),
                 stage: "message",
                 rule,
-                sender: Some(envelope.reverse_path.clone()),
+                sender: Some(envelope.reverse_path.to_string()),
                 recipient: None,
+                command: None,
                 reply: reply.clone(),
             });
             reply
@@ -173,13 +180,10 @@ impl<S: Spool> Draft<S> {
 }
 
 fn log_received<S>(inbound: &Inbound<S>, client: &Client, envelope: &Envelope, message: &Message) {
-    let hello = client.hello.as_ref();
     inbound.log.write(Event::Received {
         id: message.id,
         client: client.peer,
-        hello: hello
-            .map(|hello| hello.name.to_string())
-            .unwrap_or_default(),
+        hello: super::hello(client).unwrap_or_default(),
         tls: client.tls.map(|tls| tls.version.to_owned()),
         sender: message.reverse_path.clone(),
         recipients: envelope.recipients.len(),

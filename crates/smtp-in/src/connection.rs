@@ -213,12 +213,18 @@ impl<S: Service> Connection<S> {
                 }
                 Event::Body(chunk) => self.write_body(chunk).await,
                 Event::BodyEnd => self.commit().await,
+                Event::BodyAbandoned | Event::Reset if self.client_is_gone() => {}
                 Event::BodyAbandoned | Event::Reset => self.visit.reset(),
+                Event::Refused(refusal) => self.visit.refused(&self.client, refusal),
                 Event::StartTls => return Pause::StartTls,
                 Event::Closed => return Pause::Closed,
             }
         }
         Pause::Input
+    }
+
+    fn client_is_gone(&self) -> bool {
+        matches!(self.cause, Ending::PeerClosed | Ending::TimedOut)
     }
 
     fn answer(&mut self, verdict: Verdict) {

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use envelope::{Envelope, Recipient, Reply, Verdict};
-use smtp::server::Hello;
+use smtp::server::{Hello, Refusal};
 
 use crate::caps::Cap;
 use crate::proxy::ProxyError;
@@ -76,8 +76,14 @@ pub trait Visit: Send + 'static {
         envelope: &Envelope,
     ) -> impl Future<Output = Reply> + Send;
 
-    /// The transaction is over without a commit; what was written of its body is to be dropped.
+    /// The transaction is over without a commit; what was written of its body is to be dropped. Not told of a client
+    /// that is gone: [`Visit::observe`] then finds the transaction as it was left.
     fn reset(&mut self);
+
+    /// For the operators' log: the session refused something by itself.
+    fn refused(&mut self, client: &Client, refusal: Refusal) {
+        let _ = (client, refusal);
+    }
 
     /// For the operators' log: told what happens to the connection, outside of the mail itself. Must not block.
     fn observe(&mut self, client: &Client, incident: Incident) {

@@ -31,7 +31,8 @@ impl Session {
                 if matches!(question, Question::BodyEnd) {
                     self.end_body();
                 }
-                self.close_with(&reply);
+                self.say(&reply);
+                self.close();
             }
         }
         self.advance(now);
@@ -107,18 +108,18 @@ impl Session {
         match question {
             Question::Connect => {
                 self.state = State::ExpectQuit;
-                self.reply(&reply);
+                self.say(&reply);
             }
-            Question::Hello(_) | Question::Mail(_) => self.reply(&reply),
+            Question::Hello(_) | Question::Mail(_) => self.say(&reply),
             Question::Rcpt(_) => {
                 if let State::ExpectRcpt(_, transaction) = &mut self.state {
                     transaction.refused = true;
                 }
-                self.reply(&reply);
+                self.say(&reply);
             }
             Question::Data => {
                 self.data_refused = true;
-                self.reply(&reply);
+                self.say(&reply);
             }
             Question::Chunk(chunk) => self.fail_chunks(now, chunk, reply),
             Question::BodyEnd => self.finish(&reply),
@@ -136,7 +137,7 @@ impl Session {
         if reply.is_success() {
             self.counts.idle_commands = 0;
         }
-        self.reply(reply);
+        self.say(reply);
     }
 
     /// The body was answered for: nothing is left to abandon, and its transaction is over.

@@ -39,6 +39,7 @@ impl Session {
             None
         };
         if let Some(reply) = refusal {
+            self.events.extend(Event::refused("message", &reply));
             body.refusal = Some(reply);
             self.events.push_back(Event::BodyAbandoned);
         } else if body.has_draft() && !decoded.is_empty() {
@@ -84,7 +85,7 @@ impl Session {
             State::Body(hello, transaction, body)
         };
         match reply {
-            Some(reply) => self.reply(&reply),
+            Some(reply) => self.say(&reply),
             None if last => self.ask(Question::BodyEnd, Event::BodyEnd),
             None => self.reply(&replies::chunk_ok(chunk_octets)),
         }
@@ -107,7 +108,8 @@ impl Session {
             && *octets > bound
         {
             let reply = reply.clone();
-            self.close_with(&reply);
+            self.say(&reply);
+            self.close();
         }
     }
 }

@@ -23,10 +23,15 @@ impl Session {
         match line {
             None => {}
             Some(Err(error)) => self.reply(&replies::bad_line(error)),
-            Some(Ok(line)) => match command::parse(line) {
-                Ok(command) => self.command(now, command),
-                Err(error) => self.bad_command(error),
-            },
+            Some(Ok(line)) => {
+                let told = self.events.len();
+                match command::parse(line) {
+                    Ok(command) => self.command(now, command),
+                    Err(error) => self.bad_command(error),
+                }
+                let new = self.events.iter_mut().skip(told);
+                new.for_each(|event| event.blame(line));
+            }
         }
         self.input = input;
         if progressed {
@@ -209,6 +214,7 @@ impl Session {
             Some(reply) => reply,
         };
         if matches!(self.state, State::ExpectRcpt(..)) {
+            self.events.extend(Event::refused("data", &reply));
             self.fail_chunks(now, chunk, reply);
         } else {
             self.skip = Some(Skip {

@@ -2,7 +2,9 @@
 //!
 //! While a question is open the session reads no further command (RFC 2920 §3.2 asks for replies in order).
 
-use envelope::{Envelope, Recipient};
+use envelope::{Envelope, Recipient, Reply};
+
+use super::replies;
 
 /// What a server session tells its driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +33,67 @@ pub enum Event {
     StartTls,
     /// Fact: the transaction was dropped by RSET, EHLO, HELO or QUIT.
     Reset,
+    /// Fact: the session has refused something of its own accord; the reply is in the output, or will be.
+    Refused(Refusal),
     /// Fact: flush the output and close the connection. The last event.
     Closed,
 }
+
+/// What the session refused by itself: form, order, and the limits of its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// `hello`, `mail`, `rcpt` or `data` for these commands, `command` for others, `message` for a body, `session` when no
+    /// single command is to blame.
+    pub stage: &'static str,
+    /// What was broken, in kebab-case.
+    pub rule: &'static str,
+    /// The path as typed for MAIL and RCPT, else the verb alone, since there are passwords behind some; cut to a sane
+    /// length. Empty when no command is to blame.
+    pub typed: Box<str>,
+    /// The reply.
+    pub reply: Reply,
+}
+
+impl Event {
+    /// To be told when the session says `reply`, if that is a refusal worth telling.
+    pub(super) fn refused(stage: &'static str, reply: &Reply) -> Option<Self> {
+        Some(Self::Refused(Refusal {
+            stage,
+            rule: replies::rule(reply)?,
+            typed: Box::default(),
+            reply: reply.clone(),
+        }))
+    }
+
+    /// Tells which command a refusal is about.
+    pub(super) fn blame(&mut self, line: &[u8]) {
+        if let Self::Refused(refusal) = self {
+            (refusal.stage, refusal.typed) = typed(line);
+        }
+    }
+}
+
+/// The stage of a command, and what of it may be shown.
+fn typed(line: &[u8]) -> (&'static str, Box<str>) {
+    let end = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
+    let (verb, argument) = line.split_at(end);
+    let stage = match verb.to_ascii_uppercase().as_slice() {
+        b"MAIL" => "mail",
+        b"RCPT" => "rcpt",
+        b"EHLO" | b"HELO" => "hello",
+        b"DATA" | b"BDAT" => "data",
+        _ => "command",
+    };
+    let shown = match (stage, argument.iter().position(|b| *b == b':')) {
+        ("mail" | "rcpt", Some(colon)) => argument[colon + 1..].trim_ascii(),
+        _ => verb,
+    };
+    let cut = &shown[..shown.len().min(TYPED_OCTETS_MAX)];
+    (stage, String::from_utf8_lossy(cut).into())
+}
+
+/// Longer than any honest address; it only has to be found again.
+const TYPED_OCTETS_MAX: usize = 320;
 
 /// How the client introduced itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use envelope::{Envelope, Reply};
 
-pub use event::{Event, Hello};
+pub use event::{Event, Hello, Refusal};
 pub use settings::{Settings, Timeouts};
 
 use crate::limits;
@@ -235,15 +235,23 @@ impl Session {
         self.events.push_back(event);
     }
 
+    /// A reply of the session's own.
     fn reply(&mut self, reply: &Reply) {
+        self.events.extend(Event::refused("session", reply));
+        self.say(reply);
+    }
+
+    /// A reply that the driver gave, or that it was told of.
+    fn say(&mut self, reply: &Reply) {
         if reply.code >= 500 {
             self.counts.errors += 1;
         }
         write_reply(reply, &mut self.output);
     }
 
+    /// Ends with a reply of the session's own.
     fn close_with(&mut self, reply: &Reply) {
-        write_reply(reply, &mut self.output);
+        self.reply(reply);
         self.close();
     }
 

@@ -10,6 +10,29 @@ use crate::command::CommandError;
 use crate::line::LineError;
 use crate::params::ParamError;
 
+/// The name of the rule behind a refusal of ours, for the log. None for what is none, and for the ends of a session that
+/// are told of otherwise: a timeout, a shutdown.
+pub(super) fn rule(reply: &Reply) -> Option<&'static str> {
+    let status = reply.status?;
+    Some(match (reply.code, status.subject, status.detail) {
+        (500, ..) => "unknown-command",
+        (502, ..) => "not-implemented",
+        (503, ..) => "out-of-sequence",
+        (501, 1, 7) => "bad-sender",
+        (501, 1, 3) => "bad-recipient",
+        (501, ..) => "bad-syntax",
+        (504 | 555, ..) => "bad-parameter",
+        (553, ..) => "needs-smtputf8",
+        (552, ..) => "too-large",
+        (452, ..) => "too-many-recipients",
+        (554, 5, 1) => "no-valid-recipients",
+        (554, 6, _) => "bare-newline",
+        (421, 7, _) => "too-many",
+        (421 | 554, 5, 0) => "not-the-last-of-its-group",
+        _ => return None,
+    })
+}
+
 const fn good(subject: u16, detail: u16) -> EnhancedStatus {
     EnhancedStatus::success(subject, detail)
 }

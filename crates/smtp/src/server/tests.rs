@@ -32,6 +32,8 @@ struct Driver {
     log: Vec<String>,
     body: Vec<u8>,
     output: Vec<u8>,
+    /// What the session refused by itself.
+    refused: Vec<String>,
     /// What a write of the draft ends with.
     full: bool,
 }
@@ -47,6 +49,7 @@ impl Driver {
             session: Session::new(Arc::new(settings), now),
             now,
             log: Vec::new(),
+            refused: Vec::new(),
             body: Vec::new(),
             output: Vec::new(),
             full: false,
@@ -97,6 +100,9 @@ impl Driver {
                 self.session.handle_tls_started(self.now);
             }
             Event::Reset => self.log.push("reset".to_owned()),
+            Event::Refused(Refusal {
+                stage, rule, typed, ..
+            }) => self.refused.push(format!("{stage} {rule} {typed}")),
             Event::Closed => self.log.push("closed".to_owned()),
         }
     }
@@ -813,4 +819,58 @@ fn any_bytes() {
             assert!(driver.output.starts_with(b"220 ") && driver.output.ends_with(b"\r\n"));
         }
     }
+}
+
+#[track_caller]
+fn check_refused(client: &str, expected: &[&str]) {
+    for size in [1, client.len()] {
+        let mut driver = Driver::new(settings());
+        for piece in unescape(client).chunks(size) {
+            driver.feed(piece);
+        }
+        assert_eq!(driver.refused, expected, "{client:.60}");
+    }
+}
+
+#[test]
+fn every_refusal_of_its_own_is_told() {
+    const HELLO: &str = "EHLO x\\r\\n";
+    const MAIL: &str = "EHLO x\\r\\nMAIL FROM:<a@b.test>\\r\\n";
+    const BODY: &str = "RCPT TO:<bob@example.test>\\r\\nDATA\\r\\n";
+    let check = |before: &str, client: &str, expected: &[&str]| {
+        check_refused(&format!("{before}{client}"), expected);
+    };
+    check("", "MAIL FROM:<a@b>\\r\\n", &["mail out-of-sequence <a@b>"]);
+    check(HELLO, "mail from: <@>\\r\\n", &["mail bad-sender <@>"]);
+    check(
+        HELLO,
+        "MAIL FROM:<a@b.test> SIZE=9999\\r\\n",
+        &["mail too-large <a@b.test> SIZE=9999"],
+    );
+    check(
+        HELLO,
+        "MAIL FROM:<a@b.test> X=1\\r\\n",
+        &["mail bad-parameter <a@b.test> X=1"],
+    );
+    check(MAIL, "RCPT TO:<@>\\r\\n", &["rcpt bad-recipient <@>"]);
+    check(MAIL, "DATA\\r\\n", &["data out-of-sequence DATA"]);
+    check(MAIL, "BDAT 1\\r\\nx", &["data out-of-sequence BDAT"]);
+    let recipients = "RCPT TO:<bob@example.test>\\r\\n".repeat(3);
+    let third = "rcpt too-many-recipients <bob@example.test>";
+    check(MAIL, &recipients, &[third]);
+    check(
+        HELLO,
+        "AUTH PLAIN c2VjcmV0\\r\\n",
+        &["command not-implemented AUTH"],
+    );
+    let long = "x".repeat(1001);
+    for (body, rule) in [(long.as_str(), "too-large"), ("a\\nb", "bare-newline")] {
+        let expected = format!("message {rule} ");
+        check(MAIL, &format!("{BODY}{body}\\r\\n.\\r\\n"), &[&expected]);
+    }
+    let mut expected = vec!["command unknown-command FOO"; 5];
+    expected.push("session too-many ");
+    check("", &"FOO\\r\\n".repeat(5), &expected);
+    // The gate's own words are the gate's to tell.
+    check(MAIL, "RCPT TO:<eve@example.test>\\r\\n", &[]);
 }
