@@ -27,6 +27,7 @@ mod peer;
 mod plan;
 mod reach;
 mod route;
+mod sessions;
 mod settings;
 mod sites;
 mod space;

@@ -18,6 +18,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::sessions::Sessions;
+
 /// A connection's bytes, in clear or not.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -44,7 +46,7 @@ pub(crate) fn opportunistic() -> Arc<ClientConfig> {
     let builder = builder.dangerous();
     let builder = builder.with_custom_certificate_verifier(verifier);
     let mut config = builder.with_no_client_auth();
-    config.resumption = Resumption::in_memory_sessions(SESSIONS_KEPT);
+    config.resumption = Resumption::store(Arc::new(Sessions::default()));
     Arc::new(config)
 }
 
@@ -126,6 +128,3 @@ impl ServerCertVerifier for Unverified {
         self.algorithms.supported_schemes()
     }
 }
-
-/// Sessions kept to be resumed. rustls counts eight for each server: this is ten thousand servers.
-const SESSIONS_KEPT: usize = 8 * 10_000;
