@@ -24,7 +24,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -47,17 +47,19 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(&cli)) {
-        Ok(code) => code,
-        Err(error) => {
+    // As a task: what wakes it would wake this thread besides a worker, for each message.
+    match runtime.block_on(runtime.spawn(run(cli))) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
             complain(error);
             ExitCode::FAILURE
         }
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
     }
 }
 
 /// Runs one command. An error is printed and is exit code 1; so is a problem that a command has printed itself.
-async fn run(cli: &Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sync>> {
     let print = Printer { json: cli.json };
     match &cli.command {
         Command::Demo(args) => demo::run(args, print).await?,
@@ -89,7 +91,10 @@ fn code(fine: bool) -> ExitCode {
 /// Trouble of the program itself goes to journald when it started us, else to standard error. `ONWARD_LOG` sets the
 /// level (`debug`, or `delivery=trace` for one stage).
 fn start_tracing() {
-    let filter = EnvFilter::try_from_env("ONWARD_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let wanted = std::env::var("ONWARD_LOG").ok();
+    let filter = wanted
+        .and_then(|wanted| wanted.parse().ok())
+        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
     let registry = tracing_subscriber::registry().with(filter);
     let journald = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
     match journald {

@@ -141,7 +141,7 @@ fn write_all(waiting: &Receiver<String>, out: impl Write) {
 
 /// For so long lines are gathered after the first one. A thread that sleeps need not be woken line by line, and the
 /// waking is what a line costs whoever writes it.
-const GATHERING: Duration = Duration::from_millis(2);
+const GATHERING: Duration = Duration::from_millis(10);
 
 /// At about 300 octets a line: 10 MiB.
 const LINES_WAITING_MAX: usize = 32_768;

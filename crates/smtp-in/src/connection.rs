@@ -125,7 +125,9 @@ impl<S: Service> Connection<S> {
                 Pause::Closed => break,
             }
         }
-        if self.cause != Ending::PeerClosed {
+        // After QUIT there is nothing to wait for; under TLS the client may answer our close_notify.
+        let parted = self.session.has_parted() && matches!(stream, Stream::Plain(_));
+        if self.cause != Ending::PeerClosed && !parted {
             // Whether the client saw the end does not change how it ended.
             let _ = timeout(LINGER, linger(&mut stream)).await;
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use smtp::server;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::tls;
 use crate::visit::Role;
@@ -98,6 +98,8 @@ impl Listener {
     /// Takes over a socket that listens already (handed down by systemd). `settings.bind` is not looked at.
     pub fn from_std(socket: TcpListener, settings: Settings) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
+        // Replies are written whole; waiting for more to send only adds a delay. Each connection inherits it.
+        SockRef::from(&socket).set_tcp_nodelay(true)?;
         Ok(Self { socket, settings })
     }
 

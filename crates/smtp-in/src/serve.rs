@@ -1,5 +1,6 @@
 //! Accepting connections until told to stop, and seeing the last of them out.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -93,7 +94,7 @@ impl<S: Service> Server<S> {
                 accepted = socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => self.admit(&port, stream, &tasks),
+                Ok((stream, peer)) => self.admit(&port, stream, peer, &tasks),
                 Err(error) => {
                     // Mostly too many open files: the connection stays in the backlog, so asking at once is a busy loop.
                     tracing::warn!(bind = %port.settings.bind, %error, "cannot accept a connection");
@@ -104,9 +105,15 @@ impl<S: Service> Server<S> {
     }
 
     /// Begins a connection, if the caps have room for it.
-    fn admit(self: &Arc<Self>, port: &Arc<Port>, stream: TcpStream, tasks: &TaskTracker) {
-        // A client that has gone already has no address.
-        let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
+    fn admit(
+        self: &Arc<Self>,
+        port: &Arc<Port>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        tasks: &TaskTracker,
+    ) {
+        // A client that has gone already leaves no address.
+        let Ok(local) = stream.local_addr() else {
             return;
         };
         let client = Client {
@@ -121,10 +128,6 @@ impl<S: Service> Server<S> {
         let proxied = port.expects_proxy(&client);
         match self.room_for(&client, proxied) {
             Ok(slot) => {
-                // Replies are written whole; waiting for more to send only adds a delay.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "cannot set TCP_NODELAY");
-                }
                 let connection = Connection::new(Arc::clone(self), Arc::clone(port), client, slot);
                 tasks.spawn(connection.run(stream, proxied));
             }
@@ -176,7 +179,7 @@ impl Port {
 }
 
 /// An IPv4 client of a dual-stack socket is an IPv4 client, for caps, networks and logs alike.
-pub(crate) fn canonical(address: std::net::SocketAddr) -> std::net::SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     (address.ip().to_canonical(), address.port()).into()
 }
 

@@ -96,6 +96,7 @@ impl Session {
     /// RFC 5321 §4.1.1.10: also drops what is open; nothing behind it is looked at.
     fn quit(&mut self) {
         self.drop_transaction();
+        self.quit = true;
         self.close_with(&replies::bye());
     }
 

@@ -49,6 +49,8 @@ pub struct Session {
     draining: bool,
     /// DATA was refused: bytes that lie behind it already are no commands.
     data_refused: bool,
+    /// The client said QUIT.
+    quit: bool,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl Session {
             tls: false,
             draining: false,
             data_refused: false,
+            quit: false,
         }
     }
 
@@ -118,6 +121,11 @@ impl Session {
         if !matches!(self.question, Some(Question::BodyEnd)) {
             self.close();
         }
+    }
+
+    /// Whether it was the client that ended the session, by QUIT and nothing behind it: no bytes of it can be left to be read.
+    pub fn has_parted(&self) -> bool {
+        self.quit && self.input.unread().is_empty()
     }
 
     /// TLS has begun: what the client sent in clear is forgotten, and it must say EHLO again (RFC 3207 §4.2).

@@ -874,3 +874,18 @@ fn every_refusal_of_its_own_is_told() {
     // The gate's own words are the gate's to tell.
     check(MAIL, "RCPT TO:<eve@example.test>\\r\\n", &[]);
 }
+
+#[test]
+fn after_quit_nothing_is_left_unless_something_lies_behind_it() {
+    let parted = |bytes: &[u8]| {
+        let mut driver = Driver::new(settings());
+        driver.feed(bytes);
+        driver.session.has_parted()
+    };
+    assert!(parted(b"QUIT\r\n"));
+    assert!(parted(b"NOOP\r\nQUIT\r\n"));
+    assert!(!parted(b"QUIT\r\nNOOP\r\n"));
+    assert!(!parted(b"NOOP\r\n"));
+    // Closed for other reasons, more may be on its way.
+    assert!(!parted(b"BDAT x\r\n"));
+}
