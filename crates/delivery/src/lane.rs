@@ -293,7 +293,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
         };
         // A peer that closes after each message works too.
         let answered = ready || answer == Answer::Took;
-        let in_time = answered && lasted < self.dispatcher.settings.patience;
+        let in_time = answered && lasted < IN_TIME * self.dispatcher.settings.patience;
         self.dispatcher.answered(self.id, answer, in_time).await;
         if ready { After::Ready } else { After::Gone }
     }
@@ -347,6 +347,8 @@ fn without_body(error: &BodyError) -> Outcome {
     }
 }
 
+/// So many times the patience with one reply is the time for a message: some servers look at each for long.
+const IN_TIME: u32 = 3;
 /// RFC 3463 §3.5: network or routing status in general: it took too long.
 const TOO_LONG: EnhancedStatus = EnhancedStatus::transient(4, 0);
 /// RFC 3463 §3.4: mail system status in general.

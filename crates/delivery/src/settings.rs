@@ -68,7 +68,7 @@ pub struct Settings {
     /// is free counts, and a quarter for a site that has not answered lately. So no number of slow sites fills the memory.
     pub legs_per_site: usize,
     /// How long a peer may keep us waiting, between its greeting and the end of a message, while others wait for the
-    /// connection; and what takes longer proves nothing of a site.
+    /// connection. A message that takes three times as long proves nothing of its site.
     pub patience: Duration,
     /// How long running transactions may go on after shutdown was asked for.
     pub drain: Duration,
@@ -112,7 +112,7 @@ impl Settings {
             routing_kept: Duration::from_mins(5),
             legs_max: 20_000,
             legs_per_site: 400,
-            patience: Duration::from_secs(20),
+            patience: Duration::from_secs(10),
             drain: Duration::from_secs(30),
         }
     }
