@@ -3,14 +3,16 @@
 use std::path::Path;
 
 use control::Client;
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use serde::Serialize;
 
-use crate::config::{Config, Tls};
+use crate::config::Config;
 use crate::print::Printer;
-use crate::reload::load_certificate;
-use crate::routing::{self, Routing};
+use crate::risks;
+use crate::routing::Routing;
 use crate::spool_cli;
-use crate::wire;
+use crate::wire::{self, Resolved};
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -27,9 +29,7 @@ pub(crate) async fn run(path: &Path, print: Printer) -> bool {
         Err(error) => findings.push(Finding::bad("config", error)),
         Ok(config) => {
             findings.push(Finding::good("config", path.display()));
-            findings.push(check_routing(&config));
-            findings.push(check_postmaster(&config));
-            findings.extend(config.tls.iter().map(check_certificate));
+            check_resolved(&config, &mut findings);
             findings.push(check_resolver(&config));
             findings.push(check_spool(&config).await);
         }
@@ -61,14 +61,34 @@ impl Finding {
     }
 }
 
-fn check_routing(config: &Config) -> Finding {
-    let routing = match Routing::load(config) {
-        Err(error @ (routing::Error::Secrets { .. } | routing::Error::Srs { .. })) => {
-            return Finding::bad("srs", error);
+/// What `serve` would start with, or all that keeps it from starting; then what it would do and nobody wants.
+fn check_resolved(config: &Config, findings: &mut Vec<Finding>) {
+    let routing = match Resolved::of(config) {
+        Ok(resolved) => resolved.routing,
+        Err(errors) => {
+            findings.extend(
+                errors
+                    .iter()
+                    .map(|error| Finding::bad(error.about(), error)),
+            );
+            return;
         }
-        Err(error) => return Finding::bad("forwards", error),
-        Ok(routing) => routing,
     };
+    findings.push(check_forwards(config, &routing));
+    for files in &config.tls {
+        findings.push(Finding::good("certificate", files.certificate.display()));
+    }
+    if let Some(address) = &config.forwards.postmaster {
+        findings.push(Finding::good("postmaster", address));
+    }
+    findings.extend(risks::of(config, &routing).into_iter().map(|risk| Finding {
+        what: risk.about,
+        ok: false,
+        text: risk.text,
+    }));
+}
+
+fn check_forwards(config: &Config, routing: &Routing) -> Finding {
     // Targets that lead nowhere are no mistake in the file's grammar, but somebody's mail is refused because of them.
     let dead_ends = routing.table.dead_ends();
     if dead_ends.count > 0 {
@@ -87,23 +107,6 @@ fn check_routing(config: &Config) -> Finding {
             stats.domains
         ),
     )
-}
-
-fn check_postmaster(config: &Config) -> Finding {
-    match &config.forwards.postmaster {
-        Some(address) => Finding::good("postmaster", address),
-        None => Finding::bad(
-            "postmaster",
-            "mail to postmaster may be refused, against RFC 5321 §4.5.1\n\nhint: set `forwards.postmaster` to who looks after this machine",
-        ),
-    }
-}
-
-fn check_certificate(files: &Tls) -> Finding {
-    match load_certificate(files) {
-        Ok(_) => Finding::good("certificate", files.certificate.display()),
-        Err(error) => Finding::bad("certificate", error),
-    }
 }
 
 fn check_resolver(config: &Config) -> Finding {
@@ -126,6 +129,9 @@ async fn check_spool(config: &Config) -> Finding {
         };
     }
     let spool = config.spool.display();
+    if let Some(why) = not_writable(&config.spool) {
+        return Finding::bad("spool", why);
+    }
     if !config.spool.join("log").exists() {
         return Finding::good("spool", format_args!("{spool}: will be made"));
     }
@@ -143,4 +149,15 @@ async fn check_spool(config: &Config) -> Finding {
         },
         Err(error) => Finding::bad("spool", error),
     }
+}
+
+/// Why nothing can be written there; for a folder that is to be made, into the one that it will be in.
+fn not_writable(spool: &Path) -> Option<String> {
+    let existing = spool.ancestors().find(|path| path.exists())?;
+    let why = match access(existing, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => return None,
+        Err(Errno::ROFS) => "is on a read-only file system: no mail could be taken\n\nhint: an error of the disk may have made it so, see `dmesg`".to_owned(),
+        Err(error) => format!("cannot be written to: {error}\n\nhint: run this as the user that runs onward, and give the folder to that user"),
+    };
+    Some(format!("{} {why}", existing.display()))
 }

@@ -12,6 +12,7 @@ mod print;
 mod queue_cli;
 mod reload;
 mod replies;
+mod risks;
 mod routing;
 mod serve;
 mod spool_cli;

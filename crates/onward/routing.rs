@@ -52,6 +52,17 @@ pub(crate) enum Error {
     Value { key: &'static str, text: String },
 }
 
+impl Error {
+    /// What `check` files it under.
+    pub(crate) fn about(&self) -> &'static str {
+        match self {
+            Self::Forwards { .. } | Self::Table(_) => "forwards",
+            Self::Secrets { .. } | Self::Srs { .. } => "srs",
+            Self::Value { .. } => "config",
+        }
+    }
+}
+
 impl Routing {
     /// Reads forwards and secrets as the configuration names them.
     pub(crate) fn load(config: &Config) -> Result<Self, Error> {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::log::{Event, Log};
 use crate::reload::Reload;
+use crate::risks;
 use crate::wire::{self, Relay};
 
 /// Runs the daemon until a signal ends it.
@@ -25,6 +26,9 @@ async fn run_logged(config: &Config, path: &Path, log: &Log) -> Result<(), wire:
     // Before anybody can know that we run: a signal in between would have its default action, and end us undrained.
     let signals = Signals::listen();
     let relay = Relay::open(config, path, wire::resolver(config)?, log.clone()).await?;
+    for risk in risks::of(config, &relay.reload.routing()) {
+        tracing::warn!(about = risk.about, "{}", risk.text);
+    }
     let shutdown = CancellationToken::new();
     let watching = match signals {
         Ok(signals) => Some(tokio::spawn(signals.watch(

@@ -53,6 +53,8 @@ pub(crate) struct Relay {
 /// Why the relay cannot run. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\nerror: "))]
+    Several(Vec<Self>),
     #[error("`hostname`: {0}")]
     Hostname(#[from] envelope::AddressError),
     #[error(transparent)]
@@ -78,6 +80,53 @@ pub(crate) enum Error {
     Route(#[from] delivery::RouteError),
 }
 
+impl Error {
+    /// What `check` files it under.
+    pub(crate) fn about(&self) -> &'static str {
+        match self {
+            Self::Routing(error) => error.about(),
+            Self::Tls(_) => "certificate",
+            Self::Route(_) => "delivery",
+            Self::Dns(_) => "resolver",
+            _ => "config",
+        }
+    }
+}
+
+/// What a configuration means, as far as it can be told without starting anything: `serve` begins with it, and `check`
+/// with nothing else.
+pub(crate) struct Resolved {
+    pub(crate) routing: Routing,
+    tls: Option<smtp_in::tls::Holder>,
+    delivery: delivery::Settings,
+}
+
+impl Resolved {
+    /// All that stands in the way, or what to start with.
+    pub(crate) fn of(config: &Config) -> Result<Self, Vec<Error>> {
+        let routing = Routing::load(config).map_err(Error::from);
+        let tls = tls_holder(config).map_err(Error::from);
+        let hostname = config
+            .hostname
+            .parse()
+            .map_err(envelope::AddressError::from);
+        let delivery = hostname
+            .map_err(Error::from)
+            .and_then(|hostname| delivery_settings(config, &hostname));
+        match (routing, tls, delivery) {
+            (Ok(routing), Ok(tls), Ok(delivery)) => Ok(Self {
+                routing,
+                tls,
+                delivery,
+            }),
+            (routing, tls, delivery) => Err([routing.err(), tls.err(), delivery.err()]
+                .into_iter()
+                .flatten()
+                .collect()),
+        }
+    }
+}
+
 impl Relay {
     /// Opens everything that the configuration names. `path` is where it came from, for reloads.
     pub(crate) async fn open(
@@ -86,9 +135,9 @@ impl Relay {
         resolver: dns::Backend,
         log: Log,
     ) -> Result<Self, Error> {
-        let routing = Arc::new(ArcSwap::from_pointee(Routing::load(config)?));
-        let tls = tls_holder(config)?;
-        let delivery = delivery_settings(config, routing.load().hostname())?;
+        let resolved = Resolved::of(config).map_err(Error::Several)?;
+        let (routing, tls) = (resolved.routing, resolved.tls);
+        let routing = Arc::new(ArcSwap::from_pointee(routing));
         let listeners = smtp_in::bind(listener_settings(config, tls.as_ref()))?;
         let addresses: Vec<_> = listeners
             .iter()
@@ -115,7 +164,7 @@ impl Relay {
         };
         let delivery = delivery::Settings {
             listeners: addresses.clone(),
-            ..delivery
+            ..resolved.delivery
         };
         let dispatcher = Dispatcher::new(delivery, Arc::clone(&desk), resolver);
         let knows = Arc::downgrade(&dispatcher);

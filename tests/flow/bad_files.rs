@@ -52,3 +52,63 @@ async fn certificate_forwards_and_secrets() {
             .await;
     }
 }
+
+/// What `serve` would exit on, `check` says too, in the same words.
+#[tokio::test]
+async fn values_that_cannot_work() {
+    let net = Net::new().await;
+    let route = |host: &str| {
+        let routes = format!("[{{ domain = \"a.example\", host = \"{host}\" }}]");
+        relay(&net, FORWARDS).set("delivery.route", &routes)
+    };
+    let listeners = relay(&net, FORWARDS)
+        .listener("bind = \"127.0.0.1:2599\"")
+        .listener("bind = \"127.0.0.1:2599\"");
+    let subdomains = "[{ domain = \".a.example\", host = \"b.example\" }]";
+    let socket = format!("\"/tmp/{}\"", "s".repeat(110));
+    let rows = [
+        (route("[mail.example]:587"), "write `mail.example`"),
+        (route("mail.example:0"), "`0` is not a port"),
+        (
+            relay(&net, FORWARDS).set("delivery.route", subdomains),
+            "a route is for one domain, `a.example`",
+        ),
+        (
+            relay(&net, FORWARDS).set("limits.message_size", "0"),
+            "zero would refuse all mail",
+        ),
+        (
+            relay(&net, FORWARDS).set("control.socket", &socket),
+            "over 107 octets",
+        ),
+        (
+            relay(&net, FORWARDS).set("policy.trusted", "[\"all\"]"),
+            "`all` is no network",
+        ),
+        (listeners, "the same port of the same address"),
+        (
+            relay(&net, "a@b.example c@d.example answer=destination\n"),
+            "is not built yet",
+        ),
+    ];
+    for (setup, words) in rows {
+        for command in ["serve", "check"] {
+            setup.run_into_error(&[command], &[words, "hint: "]).await;
+        }
+    }
+}
+
+/// All at once, not one after the other.
+#[tokio::test]
+async fn two_mistakes_are_both_told() {
+    let net = Net::new().await;
+    let setup = relay(&net, "alice@example.test :rejct:\n").set(
+        "delivery.route",
+        "[{ domain = \"a.example\", host = \"b:0\" }]",
+    );
+    for command in ["serve", "check"] {
+        setup
+            .run_into_error(&[command], &["forwards:1:", "delivery"])
+            .await;
+    }
+}

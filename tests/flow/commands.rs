@@ -50,6 +50,74 @@ async fn check_and_srs() {
     setup.run_into_error(&["srs", "decode", &forged], &[]).await;
 }
 
+/// `serve` runs with these, so that `check` must name each and what it leads to.
+#[tokio::test]
+async fn check_names_what_is_risky() {
+    let net = Net::new().await;
+    let fine =
+        |forwards: &str| relay(&net, forwards).set("forwards.postmaster", "\"admin@target.test\"");
+    let alice = "alice@example.test alice@target.test\n";
+    fine(alice).run(&["check"]).await.success();
+    let postmaster = |address: &str| fine(alice).set("forwards.postmaster", address);
+    let short = fine(alice);
+    short.write(
+        "srs.secrets",
+        "tooshort\n a long secret that begins with a blank\n",
+    );
+    let open = fine(alice).with_tls();
+    for name in ["srs.secrets", "key.pem"] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(open.path(name), mode).expect("chmod");
+    }
+    let proxy = "bind = \"127.0.0.1:0\"\nproxy_protocol_from = [\"::/0\"]";
+    let rows: [(testkit::daemon::Setup, &[&str]); 10] = [
+        (
+            fine(alice).set("policy.trusted", "[\"0.0.0.0/0\"]"),
+            &["0.0.0.0/0", "any address"],
+        ),
+        (
+            fine(alice).listener(proxy),
+            &["::/0", "claim to be any client"],
+        ),
+        (
+            fine("alice@fwd.test alice@target.test\n"),
+            &["fwd.test is a domain of rewritten senders"],
+        ),
+        (
+            short,
+            &["secret 1 is under 16 octets", "secret 2 has blanks"],
+        ),
+        (
+            open,
+            &[
+                "srs.secrets is open to every user",
+                "key.pem is open to every user",
+                "0644",
+            ],
+        ),
+        (relay(&net, alice), &["postmaster may be refused"]),
+        (
+            postmaster("\"nobody@example.test\""),
+            &["leads nowhere", "no line for it"],
+        ),
+        (
+            postmaster("\"postmaster@example.test\""),
+            &["leads nowhere"],
+        ),
+        (
+            postmaster("\"postmaster@mx.fwd.test\""),
+            &["leads nowhere", "this relay itself"],
+        ),
+        (
+            fine("info@example.test info@example.test, copy@target.test\n"),
+            &["forwards:1:1", "leads back here"],
+        ),
+    ];
+    for (setup, words) in rows {
+        setup.run_into_error(&["check"], words).await;
+    }
+}
+
 #[tokio::test]
 async fn demo_shows_a_message_and_its_bounce() {
     let demo = program::run(ONWARD, &["demo", "--port", "0", "--once"], b"")

@@ -134,3 +134,22 @@ async fn no_file_descriptors_is_no_end() {
         sink.message().await;
     }
 }
+
+#[tokio::test]
+#[ignore = "needs root: ./test.sh runs it"]
+async fn check_says_that_the_spool_is_read_only() {
+    let net = Net::new().await;
+    let setup = relay(&net, FORWARDS);
+    let _disk = SmallDisk::mount(setup.path("disk"), "size=1m,ro");
+    for spool in ["\"disk\"", "\"disk/spool\""] {
+        let setup = relay(&net, FORWARDS)
+            .set("forwards.postmaster", "\"admin@target.test\"")
+            .set(
+                "spool",
+                &spool.replace("disk", &setup.path("disk").display().to_string()),
+            );
+        setup
+            .run_into_error(&["check"], &["read-only file system"])
+            .await;
+    }
+}

@@ -41,13 +41,13 @@ pub enum HopHost {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
     /// The domain is neither `*` nor a domain.
-    #[error("`{0}` is neither a domain nor `*`: {1}")]
+    #[error("`{0}` is neither a domain nor `*`: {1}{hint}", hint = domain_hint(.0))]
     Domain(String, DomainError),
     /// The host is not one.
-    #[error("`{0}` is not a host: {1}")]
+    #[error("`{0}` is not a host: {1}{hint}", hint = host_hint(.0))]
     Host(String, DomainError),
     /// The port is not one.
-    #[error("`{0}` is not a port (1 to 65535)")]
+    #[error("`{0}` is not a port (1 to 65535)\n\nhint: a number, as in `mail.example:587`")]
     Port(String),
 }
 
@@ -128,6 +128,26 @@ impl fmt::Display for NextHop {
     }
 }
 
+/// What Postfix's transport map writes for a domain's subdomains.
+fn domain_hint(text: &str) -> String {
+    let below = text.strip_prefix("*.").or_else(|| text.strip_prefix('.'));
+    below.map_or_else(String::new, |name| {
+        format!("\n\nhint: a route is for one domain, `{name}`; each subdomain needs a route of its own, or `*` takes all others")
+    })
+}
+
+/// What Postfix writes for a host without MX lookup, and for a transport before it.
+fn host_hint(text: &str) -> String {
+    let bare = text.rsplit(':').next().unwrap_or(text);
+    let bare = bare.trim_matches(['[', ']']);
+    match text.contains(['[', ':']) && bare.parse::<Domain>().is_ok() {
+        true => format!(
+            "\n\nhint: write `{bare}`, without brackets and transport: the host of a route is never looked up as an MX"
+        ),
+        false => String::new(),
+    }
+}
+
 /// Splits `host:port`. The colons of a bare IPv6 address are not taken for it.
 fn split_port(text: &str) -> (&str, Option<&str>) {
     if text.parse::<IpAddr>().is_ok() {
@@ -164,9 +184,27 @@ mod tests {
         check("2001:db8::1", Ok("[2001:db8::1]"));
         check("Mail.Example", Ok("mail.example"));
         check("mail.example:2525", Ok("mail.example:2525"));
-        check("a:0", Err("`0` is not a port (1 to 65535)"));
-        check("a:65536", Err("`65536` is not a port (1 to 65535)"));
-        check("a:", Err("`` is not a port (1 to 65535)"));
+        let port = |text| {
+            format!(
+                "`{text}` is not a port (1 to 65535)\n\nhint: a number, as in `mail.example:587`"
+            )
+        };
+        check("a:0", Err(&port("0")));
+        check("a:65536", Err(&port("65536")));
+        check("a:submission", Err(&port("submission")));
+        check("a:", Err(&port("")));
+        check(
+            "[mail.example]:587",
+            Err(
+                "`[mail.example]` is not a host: character not allowed in a domain\n\nhint: write `mail.example`, without brackets and transport: the host of a route is never looked up as an MX",
+            ),
+        );
+        check(
+            "smtp:[mail.example]:587",
+            Err(
+                "`smtp:[mail.example]` is not a host: character not allowed in a domain\n\nhint: write `mail.example`, without brackets and transport: the host of a route is never looked up as an MX",
+            ),
+        );
         check(
             "a b",
             Err("`a b` is not a host: character not allowed in a domain"),
@@ -186,9 +224,14 @@ mod tests {
         assert_eq!(find("sub.a.example"), "smart.example");
         let nothing = Routes::default();
         assert_eq!(nothing.find(&"a.example".parse().unwrap()), None);
-        assert!(matches!(
-            Route::parse("*.example", "a"),
-            Err(RouteError::Domain(..))
-        ));
+        for domain in ["*.a.example", ".a.example"] {
+            let error = Route::parse(domain, "a").unwrap_err();
+            assert!(matches!(error, RouteError::Domain(..)));
+            assert!(
+                error
+                    .to_string()
+                    .contains("hint: a route is for one domain, `a.example`")
+            );
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! absolute. What the values *mean* for a stage is said where that stage is built (`wire.rs`).
 
 mod schema;
+mod sense;
 mod units;
 
 use std::fs;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use envelope::{AddressError, Mailbox};
 
 pub(crate) use schema::{Config, Listener, LogFormat, Role, TagAlphabet, Tls, TlsMode};
-pub(crate) use units::{Size, Span};
+pub(crate) use units::{Network, Size, Span};
 
 /// Why there is no configuration to work with. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -85,43 +86,6 @@ impl Config {
             message,
         })?;
         Ok(self)
-    }
-
-    /// What TOML's grammar cannot say: values that are needed, and values that contradict each other.
-    fn check(&self) -> Result<(), (&'static str, String)> {
-        let is_full = |mailbox: &Mailbox| {
-            mailbox
-                .domain()
-                .is_some_and(|name| name.as_str().contains('.'))
-        };
-        if !self.postmaster().is_ok_and(|mailbox| is_full(&mailbox)) {
-            return Err((
-                "hostname",
-                format!(
-                    "`{}` is not a full host name\n\nhint: set the name that other mail servers know this machine by, as in its MX record: hostname = \"mx1.example.net\"",
-                    self.hostname
-                ),
-            ));
-        }
-        if let Some(domain) = &self.srs.domain {
-            domain
-                .parse::<envelope::Domain>()
-                .map_err(|e| ("srs.domain", format!("`{domain}`: {e}")))?;
-        }
-        if self.tls.is_empty() && self.listeners.iter().any(|l| l.tls == TlsMode::Implicit) {
-            return Err((
-                "listener.tls",
-                "`implicit` needs a certificate\n\nhint: add [tls] with certificate and key"
-                    .to_owned(),
-            ));
-        }
-        if self.resolver.dnssec {
-            return Err((
-                "resolver.dnssec",
-                "validation is not built yet\n\nhint: set it to false".to_owned(),
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -246,6 +210,38 @@ mod tests {
             "hostname = \"a.example\"\n[srs]\ndomain = \"a b\"",
             "srs.domain",
         );
+        check_value(
+            "hostname = \"a.example\"\n[resolver]\nservers = [\"127.0.0.1:0\"]",
+            "resolver.servers",
+        );
+        let long = "s".repeat(108);
+        check_value(
+            &format!("hostname = \"a.example\"\nspool = \"/{long}\""),
+            "control.socket",
+        );
+    }
+
+    #[track_caller]
+    fn check_binds(binds: &[&str], expected: bool) {
+        let listeners: String = binds
+            .iter()
+            .map(|bind| format!("[[listener]]\nbind = \"{bind}\"\n"))
+            .collect();
+        let config = Config::parse(&format!("hostname = \"a.example\"\n{listeners}")).unwrap();
+        let resolved = config.resolve(Path::new("/etc/onward/onward.toml"));
+        assert_eq!(resolved.is_ok(), expected, "{binds:?}");
+    }
+
+    #[test]
+    fn listeners_that_take_each_other_s_port() {
+        check_binds(&["[::]:25", "[::]:587"], true);
+        check_binds(&["192.0.2.1:25", "192.0.2.2:25", "[2001:db8::1]:25"], true);
+        check_binds(&["[::]:25", "0.0.0.0:25"], true);
+        check_binds(&["127.0.0.1:0", "127.0.0.1:0"], true);
+        check_binds(&["[::]:25", "[::]:25"], false);
+        check_binds(&["0.0.0.0:25", "192.0.2.1:25"], false);
+        check_binds(&["[::]:25", "192.0.2.1:25"], false);
+        check_binds(&["[::]:25", "[2001:db8::1]:25"], false);
     }
 
     #[test]

@@ -61,9 +61,7 @@ impl Setup {
             environment: Vec::new(),
         };
         setup.write("forwards", forwards);
-        setup.write("srs.secrets", "a secret that only the tests know\n");
-        let secrets = setup.path("srs.secrets");
-        fs::set_permissions(secrets, fs::Permissions::from_mode(0o600)).expect("chmod");
+        setup.write_private("srs.secrets", "a secret that only the tests know\n");
         for (key, value) in [
             ("hostname", format!("\"mx.{name}\"")),
             ("spool", "\"spool\"".into()),
@@ -113,7 +111,7 @@ impl Setup {
     pub fn with_tls(self) -> Self {
         let identity = Identity::new("mx.relay.test");
         self.write("cert.pem", &identity.certificate_pem);
-        self.write("key.pem", &identity.key_pem);
+        self.write_private("key.pem", &identity.key_pem);
         self.set("tls.certificate", "\"cert.pem\"")
             .set("tls.key", "\"key.pem\"")
     }
@@ -130,6 +128,13 @@ impl Setup {
     pub fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
+    /// Writes a file in the folder that only its owner can read.
+    fn write_private(&self, name: &str, text: &str) {
+        self.write(name, text);
+        let private = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(self.path(name), private).expect("chmod");
     }
 
     /// Runs `onward ARGUMENTS` with this folder's config, to its end.

@@ -172,7 +172,7 @@ impl Table {
             for broken in self.broken_targets(&line) {
                 let text = match broken.fault {
                     Fault::Loop => LOOP_TEXT.to_owned(),
-                    fault => fault.reply().text.to_string(),
+                    fault => fault.reply().text,
                 };
                 let text = format!("target {}: {text}", broken.address);
                 let column = key_column(&self.text, at);

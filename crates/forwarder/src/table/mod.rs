@@ -137,6 +137,11 @@ impl Table {
         self.srs_domains.binary_search(domain).is_ok()
     }
 
+    /// Every domain that an option of some line names as an SRS domain.
+    pub fn srs_domains(&self) -> &[Domain] {
+        &self.srs_domains
+    }
+
     /// The options of the domain's own line; `None` if it is not hosted.
     pub fn domain_options(&self, domain: &Domain) -> Option<Options> {
         self.domain_entry(domain)

@@ -1,0 +1,109 @@
+//! What TOML's grammar cannot say: values that are needed, and values that contradict each other.
+
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+
+use envelope::Mailbox;
+
+use super::schema::{Config, TlsMode};
+
+/// The key and what is wrong with it.
+type Fault = (&'static str, String);
+
+impl Config {
+    /// The first thing that cannot work.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        self.check_hostname()?;
+        if let Some(domain) = &self.srs.domain {
+            domain
+                .parse::<envelope::Domain>()
+                .map_err(|e| ("srs.domain", format!("`{domain}`: {e}")))?;
+        }
+        self.check_listeners()?;
+        self.check_socket()?;
+        if self
+            .resolver
+            .servers
+            .iter()
+            .any(|server| server.port() == 0)
+        {
+            let text = "port 0 is none\n\nhint: name servers listen on 53";
+            return Err(("resolver.servers", text.to_owned()));
+        }
+        if self.resolver.dnssec {
+            return Err((
+                "resolver.dnssec",
+                "validation is not built yet\n\nhint: set it to false".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_hostname(&self) -> Result<(), Fault> {
+        let is_full = |mailbox: &Mailbox| {
+            mailbox
+                .domain()
+                .is_some_and(|name| name.as_str().contains('.'))
+        };
+        if self.postmaster().is_ok_and(|mailbox| is_full(&mailbox)) {
+            return Ok(());
+        }
+        Err((
+            "hostname",
+            format!(
+                "`{}` is not a full host name\n\nhint: set the name that other mail servers know this machine by, as in its MX record: hostname = \"mx1.example.net\"",
+                self.hostname
+            ),
+        ))
+    }
+
+    fn check_listeners(&self) -> Result<(), Fault> {
+        if self.tls.is_empty() && self.listeners.iter().any(|l| l.tls == TlsMode::Implicit) {
+            return Err((
+                "listener.tls",
+                "`implicit` needs a certificate\n\nhint: add [tls] with certificate and key"
+                    .to_owned(),
+            ));
+        }
+        let binds: Vec<SocketAddr> = self.listeners.iter().map(|l| l.bind).collect();
+        for (at, bind) in binds.iter().enumerate() {
+            if let Some(other) = binds[..at].iter().find(|other| collide(bind, other)) {
+                let text = format!(
+                    "`{bind}` and `{other}` are the same port of the same address\n\nhint: leave one out; `[::]` takes IPv4 too"
+                );
+                return Err(("listener.bind", text));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_socket(&self) -> Result<(), Fault> {
+        let path = &self.control.socket;
+        if path.as_os_str().as_bytes().len() <= SOCKET_PATH_OCTETS_MAX {
+            return Ok(());
+        }
+        let text = format!(
+            "{} is over {SOCKET_PATH_OCTETS_MAX} octets, the most that the system takes for a socket\n\nhint: set it to a short path that only the user who runs onward can write to, as in /run/onward/control.sock",
+            path.display()
+        );
+        Err(("control.socket", text))
+    }
+}
+
+/// Whether the second of these can only fail. `[::]` and `0.0.0.0` do not collide: with the latter beside it, the former
+/// is for IPv6 alone.
+fn collide(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let any = |address: &SocketAddr| address.ip().is_unspecified();
+    let port = one.port();
+    // Each port 0 is another port.
+    port != 0
+        && port == other.port()
+        && match (one.is_ipv6(), other.is_ipv6()) {
+            (true, false) => any(one) && !any(other),
+            (false, true) => any(other) && !any(one),
+            _ => one.ip() == other.ip() || any(one) || any(other),
+        }
+}
+
+/// `sun_path` has 108 octets on Linux, the last of them a NUL (unix(7)).
+const SOCKET_PATH_OCTETS_MAX: usize = 107;

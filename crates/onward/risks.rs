@@ -1,0 +1,144 @@
+//! What a configuration would do and its operator hardly wants: relaying for everybody, secrets that others can read.
+//!
+//! Nothing here keeps the relay from running. `check` fails on it, `serve` says it at its start.
+
+use std::fs;
+use std::net::Ipv6Addr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use envelope::{Domain, ForwardPath};
+use forwarder::Route;
+use ipnet::IpNet;
+
+use crate::config::{Config, Network};
+use crate::log::now;
+use crate::routing::{self, Routing};
+
+/// One of them.
+pub(crate) struct Risk {
+    /// What `check` files it under.
+    pub(crate) about: &'static str,
+    /// What is so, and what it leads to.
+    pub(crate) text: String,
+}
+
+/// All of them.
+pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
+    let mut risks = Vec::new();
+    let mut add = |about, text| risks.push(Risk { about, text });
+    for network in config.policy.trusted.iter().filter(|net| is_wide(net)) {
+        add(
+            "trusted",
+            format!(
+                "`policy.trusted` has {}: whoever is in it can send to any address through this relay, and that is nearly everybody; it will be found within hours, and be on every blocklist\n\nhint: list your own servers only",
+                network.0
+            ),
+        );
+    }
+    let proxies = config.listeners.iter().flat_map(|l| &l.proxy_protocol_from);
+    for network in proxies.filter(|net| is_wide(net)) {
+        add(
+            "proxy",
+            format!(
+                "`listener.proxy_protocol_from` has {}: whoever is in it can claim to be any client, also one of `policy.trusted`\n\nhint: list the addresses of your load balancers only",
+                network.0
+            ),
+        );
+    }
+    for domain in srs_domains(routing).filter(|domain| routing.table.hosts(domain)) {
+        add(
+            "srs",
+            format!(
+                "{domain} is a domain of rewritten senders, and hosted too: an address in it that begins with SRS0 or SRS1 never reaches its line, and what its own users send is forwarded under their own address\n\nhint: take a domain for `srs.domain` that has no mailboxes, as in fwd.example.net"
+            ),
+        );
+    }
+    postmaster(config, routing)
+        .into_iter()
+        .for_each(|text| add("postmaster", text));
+    secrets(&config.srs.secrets)
+        .into_iter()
+        .for_each(|text| add("srs", text));
+    let keys = config.tls.iter().map(|files| ("certificate", &files.key));
+    for (about, path) in keys.chain([("srs", &config.srs.secrets)]) {
+        open_to_others(path)
+            .into_iter()
+            .for_each(|text| add(about, text));
+    }
+    risks
+}
+
+/// Wider than any provider's own network. Private ones (RFC 4193) may be as wide as they like.
+fn is_wide(network: &Network) -> bool {
+    match network.0 {
+        IpNet::V4(net) => net.prefix_len() < 8,
+        IpNet::V6(net) => net.prefix_len() < 16 && !Ipv6Addr::is_unique_local(&net.network()),
+    }
+}
+
+fn srs_domains(routing: &Routing) -> impl Iterator<Item = &Domain> {
+    let default = &routing.forwarder.settings().srs_domain;
+    let others = routing.table.srs_domains().iter();
+    std::iter::once(default).chain(others.filter(move |domain| *domain != default))
+}
+
+/// Why mail to the postmaster does not arrive, if so.
+fn postmaster(config: &Config, routing: &Routing) -> Option<String> {
+    let Some(address) = &config.forwards.postmaster else {
+        return Some("mail to postmaster may be refused, against RFC 5321 §4.5.1\n\nhint: set `forwards.postmaster` to who looks after this machine".to_owned());
+    };
+    let forwarder = &routing.forwarder;
+    let path = ForwardPath::Postmaster;
+    let why = match forwarder.route(&routing.table, &path, now()) {
+        Route::Forward(expansion) => {
+            let ours = |domain: &Domain| {
+                domain == routing.hostname() || forwarder.is_srs_domain(&routing.table, domain)
+            };
+            let comes_back =
+                |target: &forwarder::table::Target| target.mailbox.domain().is_some_and(ours);
+            let back = expansion.targets.iter().find(|target| comes_back(target))?;
+            format!("{} is this relay itself", back.mailbox)
+        }
+        Route::Refused(reply) => reply.text,
+        Route::Discard => "its line drops all mail".to_owned(),
+        _ => "its domain is hosted, and has no line for it".to_owned(),
+    };
+    Some(format!(
+        "mail to postmaster leads nowhere: `forwards.postmaster` is {address}: {why}; problems with this relay will reach nobody\n\nhint: name a mailbox on another server, or give the address a line in the forwards file"
+    ))
+}
+
+/// What is risky in the secrets themselves. (Whether they can be read at all, the routing has said.)
+fn secrets(path: &Path) -> Vec<String> {
+    let secrets = routing::secrets(path).unwrap_or_default();
+    let file = path.display();
+    let tell = |(number, secret): (usize, &Vec<u8>)| {
+        let mut said = Vec::new();
+        if secret.len() < SECRET_OCTETS_MIN {
+            said.push(format!("{file}: secret {number} is under {SECRET_OCTETS_MIN} octets: it can be found by trying from one rewritten address, and then anybody can send through this relay to any address\n\nhint: put a new one first, as `onward init` makes them, and remove this one after `srs.max_age`"));
+        }
+        if secret.trim_ascii().len() < secret.len() {
+            said.push(format!("{file}: secret {number} has blanks at its ends, which are part of it, as with postsrsd\n\nhint: if they are a slip, put the right secret on a line before it, and remove this one after `srs.max_age`"));
+        }
+        said
+    };
+    secrets
+        .iter()
+        .zip(1..)
+        .map(|(secret, number)| (number, secret))
+        .flat_map(tell)
+        .collect()
+}
+
+/// Whether those who are neither its owner nor in its group can read or change a file.
+fn open_to_others(path: &Path) -> Option<String> {
+    let mode = fs::metadata(path).ok()?.mode() & 0o777;
+    (mode & 0o007 != 0).then(|| {
+        let path = path.display();
+        format!("{path} is open to every user of this machine (mode {mode:04o}): whoever has read it can act in the name of this relay\n\nhint: chmod 600 {path}, or chgrp it to the group that runs onward and chmod 640; and make a new one if others have had access")
+    })
+}
+
+/// 16 random letters and digits are 95 bits.
+const SECRET_OCTETS_MIN: usize = 16;
