@@ -64,7 +64,12 @@ impl Finding {
 /// What `serve` would start with, or all that keeps it from starting; then what it would do and nobody wants.
 fn check_resolved(config: &Config, findings: &mut Vec<Finding>) {
     let routing = match Resolved::of(config) {
-        Ok(resolved) => resolved.routing,
+        Ok(resolved) => {
+            if let Some(error) = resolved.instead {
+                findings.push(Finding::bad("forwards", error));
+            }
+            resolved.routing
+        }
         Err(errors) => {
             findings.extend(
                 errors

@@ -40,6 +40,12 @@ pub(crate) enum Command {
     Init(Init),
     /// Check configuration, forwards, secrets, certificate and spool; start nothing
     Check,
+    /// Have the running daemon read forwards, secrets, certificate and configuration again, and say what changed
+    Reload {
+        /// Take a forwards file even if it has lost much of what it had, or its last line has no end
+        #[arg(long)]
+        force: bool,
+    },
     /// Look at the queue and change what is in it
     #[command(subcommand)]
     Queue(Queue),

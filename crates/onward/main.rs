@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod demo;
 mod desk;
+mod forwards;
 mod init;
 mod log;
 mod operator;
@@ -76,6 +77,10 @@ async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sy
         Command::Queue(command) => {
             let socket = Config::load(&cli.config)?.control.socket;
             queue_cli::queue(&socket, command, print).await?;
+        }
+        Command::Reload { force } => {
+            let socket = Config::load(&cli.config)?.control.socket;
+            queue_cli::reload(&socket, *force, print).await?;
         }
         Command::Srs(command) => srs_cli::run(&Config::load(&cli.config)?, command, print).await?,
     }

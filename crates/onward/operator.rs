@@ -55,9 +55,12 @@ impl<S: Spool> control::Operator for Operator<S> {
         })
     }
 
-    async fn reload(&self) -> Result<Reloaded, Fault> {
-        self.reload
-            .run()
+    async fn reload(&self, force: bool) -> Result<Reloaded, Fault> {
+        let reload = Arc::clone(&self.reload);
+        // Reading half a million lines takes its time: not on a thread that serves connections.
+        tokio::task::spawn_blocking(move || reload.run(force))
+            .await
+            .map_err(|error| Fault::new(error.to_string()))?
             .map(|lines| Reloaded { lines })
             .map_err(|error| Fault::new(error.to_string()))
     }

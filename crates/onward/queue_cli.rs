@@ -1,4 +1,4 @@
-//! `onward queue …`: asks the running daemon over the control socket and prints what it says.
+//! `onward queue …` and `onward reload`: asks the running daemon over the control socket and prints what it says.
 
 use std::path::Path;
 
@@ -51,6 +51,15 @@ pub(crate) async fn queue(socket: &Path, command: &Queue, print: Printer) -> Res
         Queue::Remove(which) => act(QueueAction::Remove, which, "removed").await,
         Queue::Bounce(which) => act(QueueAction::Bounce, which, "bounced").await,
     }
+}
+
+/// Runs `reload`.
+pub(crate) async fn reload(socket: &Path, force: bool, print: Printer) -> Result<(), Error> {
+    let reloaded = Client::connect(socket).await?.reload(force).await?;
+    print.value(&reloaded, |print, reloaded| {
+        reloaded.lines.iter().for_each(|line| print.line(line));
+    });
+    Ok(())
 }
 
 async fn list(socket: &Path, filter: Selector, limit: u32, print: Printer) -> Result<(), Error> {

@@ -7,18 +7,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use forwarder::table::Difference;
+use parking_lot::Mutex;
 use smtp_in::tls;
 
 use crate::config::{self, Config};
+use crate::forwards;
 use crate::log::{Event, Log};
 use crate::routing::{self, Routing, Shared};
 
 /// What can be read again, and where it goes.
 pub(crate) struct Reload {
-    pub(crate) config: PathBuf,
-    pub(crate) routing: Shared,
-    pub(crate) tls: Option<tls::Holder>,
-    pub(crate) log: Log,
+    config: PathBuf,
+    routing: Shared,
+    tls: Option<tls::Holder>,
+    log: Log,
+    at_start: toml::Table,
+    /// As it was last read; locked while it is read again, so that one reload follows the other.
+    last: Mutex<toml::Table>,
 }
 
 /// Why nothing was changed.
@@ -47,16 +53,29 @@ pub(crate) enum TlsError {
 }
 
 impl Reload {
-    /// Reads everything again; says line by line what there is now.
-    pub(crate) fn run(&self) -> Result<Vec<String>, Error> {
-        let result = self.try_run();
-        match &result {
-            Ok(_) => self.log.write(Event::Reloaded {
-                forwards: self.routing().table.stats().lines as u64,
-            }),
-            Err(error) => self.log.write(Event::ReloadFailed {
-                error: error.to_string(),
-            }),
+    pub(crate) fn new(
+        config: &Config,
+        path: &Path,
+        routing: Shared,
+        tls: Option<tls::Holder>,
+        log: Log,
+    ) -> Self {
+        Self {
+            config: path.to_owned(),
+            routing,
+            tls,
+            log,
+            at_start: config.typed.clone(),
+            last: Mutex::new(config.typed.clone()),
+        }
+    }
+
+    /// Reads everything again; says line by line what came of it. `force` takes forwards that look cut.
+    pub(crate) fn run(&self, force: bool) -> Result<Vec<String>, Error> {
+        let result = self.try_run(force);
+        if let Err(error) = &result {
+            let error = error.to_string();
+            self.log.write(Event::ReloadFailed { error });
         }
         result
     }
@@ -66,11 +85,22 @@ impl Reload {
         self.routing.load_full()
     }
 
-    fn try_run(&self) -> Result<Vec<String>, Error> {
-        let config = Config::load(&self.config)?;
+    fn try_run(&self, force: bool) -> Result<Vec<String>, Error> {
+        let mut last = self.last.lock();
+        let mut config = Config::load(&self.config)?;
+        let old = self.routing();
+        // Our name is said in greetings, too: it changes everywhere at once, or nowhere.
+        config.hostname = old.hostname().to_string();
         let routing = Routing::load(&config)?;
+        let changes = match force {
+            true => routing.table.difference(&old.table),
+            false => forwards::judge(&config, &routing.table, &old.table)
+                .map_err(routing::Error::from)?,
+        };
         let certificates = load_tls(&config)?;
-        let mut lines = vec![format!("forwards: {} lines", routing.table.stats().lines)];
+        forwards::keep(&config, &routing.table);
+        let forwards = routing.table.stats().lines as u64;
+        let mut lines = vec![said(forwards, &changes)];
         self.routing.store(Arc::new(routing));
         if let Some(holder) = &self.tls
             && !certificates.is_empty()
@@ -78,8 +108,47 @@ impl Reload {
             lines.push(format!("certificates: {}", certificates.len()));
             holder.replace(certificates);
         }
+        let is_applied = |key: &String| self.is_applied(key);
+        let mut applied = config::changed_keys(&last, &config.typed);
+        applied.retain(is_applied);
+        let mut restart = config::changed_keys(&self.at_start, &config.typed);
+        restart.retain(|key| !is_applied(key));
+        for (what, keys) in [("applied", &applied), ("needs a restart", &restart)] {
+            if !keys.is_empty() {
+                lines.push(format!("{what}: {}", keys.join(", ")));
+            }
+        }
+        *last = config.typed;
+        self.log.write(Event::Reloaded {
+            forwards,
+            changes,
+            restart,
+        });
         Ok(lines)
     }
+
+    /// Whether a change of this key holds from the reload on.
+    fn is_applied(&self, key: &str) -> bool {
+        match key.split_once('.') {
+            Some(("forwards" | "policy", _)) => true,
+            Some(("srs", name)) => name != "accept_nonnull",
+            Some(("tls", _)) => self.tls.is_some(),
+            _ => key == "limits.received_headers" || (key == "tls" && self.tls.is_some()),
+        }
+    }
+}
+
+fn said(forwards: u64, changes: &Difference) -> String {
+    let Difference {
+        added,
+        removed,
+        changed,
+        domains_added,
+        domains_removed,
+    } = changes;
+    format!(
+        "forwards: {forwards} lines; addresses: +{added} -{removed}, {changed} changed; domains: +{domains_added} -{domains_removed}"
+    )
 }
 
 /// Reads all certificates and their keys.

@@ -54,6 +54,15 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
             ),
         );
     }
+    if let Some(line) = routing.table.open_end() {
+        add(
+            "forwards",
+            format!(
+                "{}: no line feed ends the last line, `{line}`: should the file be cut within it, its mail goes to a wrong address\n\nhint: end it with a line feed",
+                config.forwards.file.display()
+            ),
+        );
+    }
     postmaster(config, routing)
         .into_iter()
         .for_each(|text| add("postmaster", text));

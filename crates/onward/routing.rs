@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use envelope::{Domain, ForwardPath, Mailbox, Timestamp};
-use forwarder::table::{Table, TableErrors};
+use forwarder::table::Table;
 use forwarder::{Forwarder, Route, SrsRefusal};
 use policy::Networks;
 use queue::Spool;
 use srs::{Alphabet, Separator, Srs};
 
 use crate::config::{Config, TagAlphabet};
+use crate::forwards;
 
 /// One consistent set of rules.
 pub(crate) struct Routing {
@@ -31,12 +32,8 @@ pub(crate) type Shared = Arc<ArcSwap<Routing>>;
 /// Why there is no routing. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error(
-        "cannot read the forwards file {path}: {source}\n\nhint: `forwards.file` in the configuration names it; `onward init` writes one"
-    )]
-    Forwards { path: PathBuf, source: io::Error },
-    #[error("{0}")]
-    Table(#[from] TableErrors),
+    #[error(transparent)]
+    Forwards(#[from] forwards::Error),
     #[error(
         "cannot read the SRS secrets {path}: {source}\n\nhint: one secret a line; `onward init` makes the file with a random one"
     )]
@@ -56,7 +53,7 @@ impl Error {
     /// What `check` files it under.
     pub(crate) fn about(&self) -> &'static str {
         match self {
-            Self::Forwards { .. } | Self::Table(_) => "forwards",
+            Self::Forwards(_) => "forwards",
             Self::Secrets { .. } | Self::Srs { .. } => "srs",
             Self::Value { .. } => "config",
         }
@@ -66,12 +63,11 @@ impl Error {
 impl Routing {
     /// Reads forwards and secrets as the configuration names them.
     pub(crate) fn load(config: &Config) -> Result<Self, Error> {
-        let path = &config.forwards.file;
-        let content = fs::read(path).map_err(|source| Error::Forwards {
-            path: path.clone(),
-            source,
-        })?;
-        let table = Table::parse(&path.display().to_string(), content)?;
+        Self::with_table(config, forwards::read(config)?)
+    }
+
+    /// Reads the secrets; the table has been read.
+    pub(crate) fn with_table(config: &Config, table: Table) -> Result<Self, Error> {
         Ok(Self {
             forwarder: forwarder(config)?,
             table,

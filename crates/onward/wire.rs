@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Role, TlsMode};
 use crate::desk::Desk;
+use crate::forwards;
 use crate::log::{Event, Log, now};
 use crate::operator::Operator;
 use crate::reload::{Reload, TlsError, load_tls};
@@ -97,6 +98,8 @@ impl Error {
 /// with nothing else.
 pub(crate) struct Resolved {
     pub(crate) routing: Routing,
+    /// Why the last good forwards are used, and not the file.
+    pub(crate) instead: Option<forwards::Error>,
     tls: Option<smtp_in::tls::Holder>,
     delivery: delivery::Settings,
 }
@@ -104,7 +107,10 @@ pub(crate) struct Resolved {
 impl Resolved {
     /// All that stands in the way, or what to start with.
     pub(crate) fn of(config: &Config) -> Result<Self, Vec<Error>> {
-        let routing = Routing::load(config).map_err(Error::from);
+        let routing = forwards::read_at_start(config)
+            .map_err(routing::Error::from)
+            .and_then(|(table, instead)| Ok((Routing::with_table(config, table)?, instead)))
+            .map_err(Error::from);
         let tls = tls_holder(config).map_err(Error::from);
         let hostname = config
             .hostname
@@ -114,8 +120,9 @@ impl Resolved {
             .map_err(Error::from)
             .and_then(|hostname| delivery_settings(config, &hostname));
         match (routing, tls, delivery) {
-            (Ok(routing), Ok(tls), Ok(delivery)) => Ok(Self {
+            (Ok((routing, instead)), Ok(tls), Ok(delivery)) => Ok(Self {
                 routing,
+                instead,
                 tls,
                 delivery,
             }),
@@ -136,7 +143,7 @@ impl Relay {
         log: Log,
     ) -> Result<Self, Error> {
         let resolved = Resolved::of(config).map_err(Error::Several)?;
-        let (routing, tls) = (resolved.routing, resolved.tls);
+        let (routing, tls, instead) = (resolved.routing, resolved.tls, resolved.instead);
         let routing = Arc::new(ArcSwap::from_pointee(routing));
         let listeners = smtp_in::bind(listener_settings(config, tls.as_ref()))?;
         let addresses: Vec<_> = listeners
@@ -144,15 +151,15 @@ impl Relay {
             .filter_map(|listener| listener.local_addr().ok())
             .collect();
         let spool = Arc::new(open_spool(config)?);
+        match instead {
+            None => forwards::keep(config, &routing.load().table),
+            Some(error) => log.write(Event::forwards_kept_out(&error, &routing.load().table)),
+        }
         let socket = Socket::bind(&config.control.socket).await?;
 
         let ids = Arc::new(IdSource::new());
-        let reload = Arc::new(Reload {
-            config: path.to_owned(),
-            routing: Arc::clone(&routing),
-            tls,
-            log: log.clone(),
-        });
+        let reload = Reload::new(config, path, Arc::clone(&routing), tls, log.clone());
+        let reload = Arc::new(reload);
         let desk = desk(config, routing.load().hostname(), &spool, &ids, &log)?;
         let desk = Arc::new(desk);
         let inbound = Inbound {

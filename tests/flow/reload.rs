@@ -35,6 +35,9 @@ async fn typo_keeps_the_old_table() {
         .setup()
         .write("forwards", "bob@example.test bob@target.test\n");
     relay.reload();
+    relay.wait_for("reload-failed error=").await;
+    let said = relay.run(&["reload", "--force"]).await;
+    assert!(said.contains("addresses: +1 -1"), "{said}");
     relay.wait_for("reloaded").await;
     // The transaction that is open keeps the rules under which it began; the next one has the new.
     plain.expect("RCPT TO:<alice@example.test>", "250").await;
@@ -60,4 +63,60 @@ async fn broken_certificate_keeps_the_old_one() {
     relay.reload();
     relay.wait_for("reloaded").await;
     Plain::hello(relay.address()).await.start_tls().await;
+}
+
+/// An empty file would make every address a permanent 550: neither a reload nor a restart takes it.
+#[tokio::test]
+async fn a_file_that_shrank_is_kept_out() {
+    let net = Net::new().await;
+    let sink = net.sink("target.test", "").await;
+    let relay = relay(&net, "alice@example.test alice@target.test\n")
+        .start()
+        .await;
+    for cut in ["", "alice@example.test alice@target.te"] {
+        relay.setup().write("forwards", cut);
+        relay
+            .setup()
+            .run_into_error(&["reload"], &["--force"])
+            .await;
+    }
+    let setup = relay.stop().await;
+    setup
+        .run_into_error(&["check"], &["no line feed", "the old table stays"])
+        .await;
+    let relay = setup.start().await;
+    relay.wait_for("forwards-kept-out forwards=1").await;
+    origin_sends(&relay, "alice@example.test", "kept").await;
+    assert_eq!(sink.message().await.to(), ["alice@target.test"]);
+    relay
+        .setup()
+        .write("forwards", "alice@example.test :rejct:\n");
+    let setup = relay.stop().await;
+    let relay = setup.start().await;
+    relay.wait_for("forwards-kept-out").await;
+    relay.setup().write("forwards", "");
+    relay.run(&["reload", "--force"]).await;
+    let mut plain = Plain::hello(relay.address()).await;
+    plain.expect("MAIL FROM:<origin@sender.test>", "250").await;
+    plain.expect("RCPT TO:<alice@example.test>", "550").await;
+}
+
+#[tokio::test]
+async fn reload_says_what_changed_and_what_needs_a_restart() {
+    let net = Net::new().await;
+    let relay = relay(&net, "alice@example.test alice@target.test\n")
+        .start()
+        .await;
+    let config = relay.setup().path("onward.toml");
+    let text = std::fs::read_to_string(&config).expect("a config");
+    let text = text.replace("[\"1s\"]", "[\"2s\"]");
+    let text = format!("srs.max_age = \"20d\"\n{text}");
+    std::fs::write(&config, text).expect("a config");
+    let arguments = ["--config", config.to_str().expect("UTF-8"), "reload"];
+    let said = testkit::program::run(env!("CARGO_BIN_EXE_onward"), &arguments, b"").await;
+    assert!(
+        said.stdout.contains("needs a restart: queue.retry"),
+        "{said}"
+    );
+    assert!(said.stdout.contains("applied: srs.max_age"), "{said}");
 }

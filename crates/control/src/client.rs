@@ -106,8 +106,8 @@ impl Client {
     }
 
     /// Lets the daemon read its configuration again.
-    pub async fn reload(&mut self) -> Result<Reloaded, ClientError> {
-        match self.call(&Request::Reload).await? {
+    pub async fn reload(&mut self, force: bool) -> Result<Reloaded, ClientError> {
+        match self.call(&Request::Reload { force }).await? {
             Response::Reloaded(reloaded) => Ok(reloaded),
             _ => Err(ClientError::Protocol),
         }

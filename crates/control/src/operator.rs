@@ -19,8 +19,9 @@ pub trait Operator: Send + Sync + 'static {
     /// The daemon at a glance.
     fn status(&self) -> impl Future<Output = Result<Status, Fault>> + Send;
 
-    /// Reads configuration and tables again. On an error everything stays as it was.
-    fn reload(&self) -> impl Future<Output = Result<Reloaded, Fault>> + Send;
+    /// Reads configuration and tables again. On an error everything stays as it was. `force` takes a table that has lost
+    /// much of what it had.
+    fn reload(&self, force: bool) -> impl Future<Output = Result<Reloaded, Fault>> + Send;
 
     /// One page of legs. `limit` is within bounds; a cursor may be anything that a client made up.
     fn queue_list(

@@ -33,7 +33,11 @@ pub enum Request {
     /// → [`Response::Status`]
     Status,
     /// Read configuration, tables, certificates and secrets again. → [`Response::Reloaded`]
-    Reload,
+    Reload {
+        /// Take a table that has lost much of what it had.
+        #[serde(default)]
+        force: bool,
+    },
     /// → [`Response::Page`]
     QueueList {
         /// Which legs; empty = all.

@@ -165,7 +165,7 @@ async fn perform<O: Operator>(request: Request, operator: &O) -> Result<Response
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }),
         Request::Status => operator.status().await.map(Response::Status),
-        Request::Reload => operator.reload().await.map(Response::Reloaded),
+        Request::Reload { force } => operator.reload(force).await.map(Response::Reloaded),
         Request::QueueList {
             filter,
             cursor,

@@ -51,7 +51,7 @@ impl Operator for Desk {
         })
     }
 
-    async fn reload(&self) -> Result<Reloaded, Fault> {
+    async fn reload(&self, _force: bool) -> Result<Reloaded, Fault> {
         Err(Fault::new("forwards:3:7: not an address").with_hint("write user@domain"))
     }
 
@@ -169,7 +169,7 @@ async fn every_request_finds_its_answer() {
     let mut client = running.client().await;
     assert_eq!(client.ping().await.unwrap(), env!("CARGO_PKG_VERSION"));
     assert_eq!(client.status().await.unwrap().listeners, ["[::]:25"]);
-    let fault = client.reload().await.unwrap_err();
+    let fault = client.reload(false).await.unwrap_err();
     assert_eq!(fault.to_string(), "forwards:3:7: not an address");
     assert_eq!(fault.hint(), Some("write user@domain"));
     let filter = Selector {

@@ -3,6 +3,7 @@
 //! `schema` is the file as typed. Paths in it are relative to the file's own folder; `resolve` turns them
 //! absolute. What the values *mean* for a stage is said where that stage is built (`wire.rs`).
 
+mod change;
 mod schema;
 mod sense;
 mod units;
@@ -12,8 +13,9 @@ use std::path::{Path, PathBuf};
 
 use envelope::{AddressError, Mailbox};
 
+pub(crate) use change::changed_keys;
 pub(crate) use schema::{Config, Listener, LogFormat, Role, TagAlphabet, Tls, TlsMode};
-pub(crate) use units::{Network, Size, Span};
+pub(crate) use units::{Network, Percent, Size, Span};
 
 /// Why there is no configuration to work with. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +46,12 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        let config = Self::parse(&text).map_err(|message| Error::Invalid {
+        let mut config = Self::parse(&text).map_err(|message| Error::Invalid {
             path: path.to_owned(),
             message,
         })?;
+        // What has just been parsed as a configuration is a table.
+        config.typed = text.parse().unwrap_or_default();
         config.resolve(path)
     }
 
@@ -147,6 +151,7 @@ mod tests {
                 continue;
             };
             let zero = match value.trim_matches(['[', '"']).as_bytes() {
+                [b'1'..=b'9', ..] if value.contains('%') => continue,
                 [b'1'..=b'9', ..] if value.starts_with('[') => "[\"0s\"]",
                 [b'1'..=b'9', ..] if value.contains('B') || !value.contains('"') => "0",
                 [b'1'..=b'9', ..] => "\"0s\"",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::units::{Network, Size, Span, more_than_zero, one_or_more, pauses};
+use super::units::{Network, Percent, Size, Span, more_than_zero, one_or_more, pauses};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -27,6 +27,9 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) log: Log,
     pub(crate) control: Control,
+    /// The file as it was typed, to tell what a reload changes.
+    #[serde(skip)]
+    pub(crate) typed: toml::Table,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -99,6 +102,8 @@ pub(crate) enum TagAlphabet {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Forwards {
     pub(crate) file: PathBuf,
+    /// Losing more than this of the addresses or of the domains keeps a table out.
+    pub(crate) max_shrink: Percent,
     /// Where mail to postmaster goes when the file has no line for it; none refuses it, which RFC 5321 §4.5.1 forbids.
     pub(crate) postmaster: Option<String>,
 }
@@ -211,6 +216,7 @@ impl Default for Config {
             limits: Limits::default(),
             log: Log::default(),
             control: Control::default(),
+            typed: toml::Table::default(),
         }
     }
 }
@@ -244,6 +250,7 @@ impl Default for Forwards {
     fn default() -> Self {
         Self {
             file: "forwards".into(),
+            max_shrink: Percent(20),
             postmaster: None,
         }
     }

@@ -82,6 +82,36 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+/// A share: `"20%"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Percent(pub(crate) u8);
+
+impl Percent {
+    /// Whether `part` is more than this share of `whole`.
+    pub(crate) fn is_under(self, part: usize, whole: usize) -> bool {
+        part.saturating_mul(100) > whole.saturating_mul(usize::from(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let number = text
+            .strip_suffix('%')
+            .and_then(|number| number.trim().parse().ok());
+        number
+            .filter(|percent| *percent <= 100)
+            .map(Self)
+            .ok_or_else(|| D::Error::custom(format!("`{text}` is no share: write `20%`")))
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
 impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use envelope::{Diagnosis, LegId, Mailbox, MessageId, Reply, ReversePath, Timestamp};
 use forwarder::Looping;
 
+use forwarder::table::{Difference, Table};
+
 use super::line::Fields;
 
 /// An event of the mail log.
@@ -20,9 +22,16 @@ pub(crate) enum Event {
     /// The daemon takes no more connections and finishes what runs.
     Stopping { reason: &'static str },
     /// Configuration, forwards and certificate were read again.
-    Reloaded { forwards: u64 },
+    Reloaded {
+        forwards: u64,
+        changes: Difference,
+        /// Keys of the configuration that wait for a restart.
+        restart: Vec<String>,
+    },
     /// They could not be, and the old ones stay.
     ReloadFailed { error: String },
+    /// The daemon starts with the last good forwards, for the file is bad.
+    ForwardsKeptOut { error: String, forwards: u64 },
     /// A connection that was cut short, by us or by trouble.
     ConnectionClosed {
         client: SocketAddr,
@@ -122,6 +131,15 @@ pub(crate) struct Attempt {
 }
 
 impl Event {
+    /// What is loud in the mail log is loud on standard error, too.
+    pub(crate) fn forwards_kept_out(error: &dyn Display, instead: &Table) -> Self {
+        tracing::error!(%error, "starting with the last good forwards");
+        Self::ForwardsKeptOut {
+            error: error.to_string(),
+            forwards: instead.stats().lines as u64,
+        }
+    }
+
     /// The event's name in the log.
     pub(super) fn name(&self) -> &'static str {
         match self {
@@ -129,6 +147,7 @@ impl Event {
             Self::Stopping { .. } => "stopping",
             Self::Reloaded { .. } => "reloaded",
             Self::ReloadFailed { .. } => "reload-failed",
+            Self::ForwardsKeptOut { .. } => "forwards-kept-out",
             Self::ConnectionClosed { .. } => "connection-closed",
             Self::Refused { .. } => "refused",
             Self::Received { .. } => "received",
@@ -178,7 +197,22 @@ impl Event {
                 out.number("queued", *queued);
             }
             Self::Stopping { reason } => out.text("reason", reason),
-            Self::Reloaded { forwards } => out.number("forwards", *forwards),
+            Self::Reloaded {
+                forwards,
+                changes,
+                restart,
+            } => {
+                out.number("forwards", *forwards);
+                out.number("added", changes.added as u64);
+                out.number("removed", changes.removed as u64);
+                out.number("changed", changes.changed as u64);
+                let restart = (!restart.is_empty()).then(|| restart.join(","));
+                optional(out, "needs_restart", restart.as_ref());
+            }
+            Self::ForwardsKeptOut { error, forwards } => {
+                out.text("error", error);
+                out.number("forwards", *forwards);
+            }
             Self::ReloadFailed { error } => out.text("error", error),
             Self::ConnectionClosed {
                 client,

@@ -29,6 +29,7 @@
 //!
 //! It does *not* change once it is made: a reload makes another, and the old one serves until that is whole.
 
+mod difference;
 mod error;
 mod expand;
 mod index;
@@ -44,6 +45,7 @@ use envelope::{Domain, LocalPart};
 use index::Index;
 use line::{Form, Key, Line};
 
+pub use difference::Difference;
 pub use error::{TableError, TableErrors};
 pub use expand::{Broken, CHAIN_MAX, Expansion, Fault, Resolution, TARGETS_MAX, Target};
 pub use options::Options;

@@ -301,6 +301,36 @@ fn a_domain_in_another_keeps_the_local_part() {
 }
 
 #[test]
+fn what_a_new_table_changes() {
+    let old = table(
+        "a@one.example x@y.example\nb@one.example x@y.example\n@two.example x@y.example\n\
+         two.example :domain: srs=off\nc@three.example x@y.example\n",
+    );
+    let new = table(
+        "b@ONE.example x@y.example\nA@one.example x@y.example, z@y.example\n\
+         two.example :domain:\nd@four.example x@y.example\ne@four.example x@y.example",
+    );
+    let expected = Difference {
+        added: 2,
+        removed: 2,
+        // One by its targets, one by its spelling: that is told, too.
+        changed: 2,
+        domains_added: 1,
+        domains_removed: 1,
+    };
+    assert_eq!(new.difference(&old), expected);
+    assert_eq!(old.difference(&old), Difference::default());
+    let all_gone = Table::empty().difference(&old);
+    assert_eq!((all_gone.removed, all_gone.domains_removed), (4, 3));
+    assert_eq!(old.open_end(), None);
+    assert_eq!(new.open_end(), Some("e@four.example x@y.example"));
+    assert!(!old.has_line("e@four.example x@y.example"));
+    assert!(new.has_line("e@four.example x@y.example"));
+    assert!(!new.has_line("e@four.example x@y.exampl"));
+    assert_eq!(table("a@b.example c@d.example\n# no line").open_end(), None);
+}
+
+#[test]
 fn chains_end_at_the_limit() {
     let mut text = String::new();
     for n in 0..CHAIN_MAX + 1 {

@@ -1,0 +1,77 @@
+//! What a new table changes against the old one, and whether its file may have been cut.
+
+use envelope::Domain;
+
+use super::line::{Form, Key};
+use super::{Table, line_text};
+
+/// What comes and goes with a table. Patterns and catch-alls count as addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Difference {
+    /// Addresses that only the new table has.
+    pub added: usize,
+    /// Addresses that only the old table has.
+    pub removed: usize,
+    /// Addresses whose lines differ.
+    pub changed: usize,
+    /// Domains that only the new table hosts.
+    pub domains_added: usize,
+    /// Domains that only the old table hosts.
+    pub domains_removed: usize,
+}
+
+impl Table {
+    /// What this table changes against an older one.
+    pub fn difference(&self, old: &Self) -> Difference {
+        let mut difference = Difference::default();
+        for at in old.lines.numbers() {
+            let key = old.key_at(at).filter(|key| key.form != Form::Domain);
+            let Some(key) = key else { continue };
+            match self.find_offset(&key) {
+                None => difference.removed += 1,
+                Some(now) if line_text(&self.text, now) != line_text(&old.text, at) => {
+                    difference.changed += 1;
+                }
+                Some(_) => {}
+            }
+        }
+        let gone = |name: &Domain| !self.hosts(name);
+        difference.domains_removed = old.domain_names().filter(gone).count();
+        let stayed = old.addresses() - difference.removed;
+        difference.added = self.addresses() - stayed;
+        let stayed = old.domains.len() - difference.domains_removed;
+        difference.domains_added = self.domains.len() - stayed;
+        difference
+    }
+
+    /// Lines about addresses, patterns and catch-alls.
+    pub fn addresses(&self) -> usize {
+        self.stats.lines - self.stats.domain_lines
+    }
+
+    /// The file's text, as it was loaded.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The last line, if it says something and no line feed ends it: then the file may have been cut within it.
+    pub fn open_end(&self) -> Option<&str> {
+        let start = memchr::memrchr(b'\n', self.text.as_bytes()).map_or(0, |end| end + 1);
+        let last = &self.text[start..];
+        Key::of_line(last).map(|_| last)
+    }
+
+    /// Whether it has this very line.
+    pub fn has_line(&self, line: &str) -> bool {
+        let found = Key::of_line(line).and_then(|key| self.find_offset(&key));
+        found.is_some_and(|at| line_text(&self.text, at) == line)
+    }
+
+    fn domain_names(&self) -> impl Iterator<Item = Domain> {
+        self.domains.iter().filter_map(|entry| {
+            let at = entry.name_at as usize;
+            let name = self.text.get(at..at + usize::from(entry.name_octets))?;
+            name.parse().ok()
+        })
+    }
+}
