@@ -28,6 +28,10 @@ pub(crate) enum Error {
     NotOurs(Mailbox),
     #[error("{0}")]
     Refused(SrsRefusal),
+    #[error(
+        "`{0}` does not fit into an SRS address\n\nhint: its mail gets a token, a new one each day; the log's `forwarded` lines show it"
+    )]
+    NeedsToken(Mailbox),
     #[error(transparent)]
     Spool(#[from] queue::Error),
     #[error(transparent)]
@@ -62,8 +66,7 @@ pub(crate) async fn run(config: &Config, command: &cli::Srs, print: Printer) -> 
     Ok(())
 }
 
-/// The address under which this sender's mail is forwarded. What does not fit gets a token, as it would in real mail;
-/// but only real mail makes the spool remember what it stands for.
+/// The address under which this sender's mail is forwarded. What does not fit gets a token, and only with real mail.
 pub(crate) fn encode(
     forwarder: &Forwarder,
     address: &str,
@@ -77,10 +80,10 @@ pub(crate) fn encode(
         .forward(local, &host, today)
         .ok()
         .and_then(|local| LocalPart::from_unquoted(&local).ok());
-    Ok(match rewritten {
-        Some(local) => format!("{local}@{domain}"),
-        None => format!("{}@{domain}", srs.token(local, &host, today).local),
-    })
+    match rewritten {
+        Some(local) => Ok(format!("{local}@{domain}")),
+        None => Err(Error::NeedsToken(sender)),
+    }
 }
 
 /// The sender behind an SRS address of ours, tokens looked up in the spool.

@@ -291,7 +291,7 @@ impl<S: Spool> Transaction<S> {
     ) -> Result<(), Reply> {
         let mut draft = Draft::begin(inbound, &self.routing, client, envelope).await?;
         let routes = std::mem::take(&mut self.routes);
-        draft.plan(&self.routing, envelope, routes);
+        draft.plan(&inbound.spool, &self.routing, envelope, routes);
         self.draft = Some(draft);
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! ```text
 //! RCPT TO     Forwarder::route     hosted → targets │ SRS address of ours → original sender │ refused │ not ours
 //! DATA        Forwarder::plan      routes → legs, each with its rewritten reverse path and Delivered-To;
-//!                                  tokens to keep for senders that SRS cannot express
+//!                                  a token from the caller for a sender that SRS cannot express
 //!             trace::received      the Received header that goes on top
 //! the body    HeaderScan::feed     counts Received, collects Delivered-To, up to the empty line
 //! its end     Plan::remove_loops   legs that would go round are left out
@@ -30,7 +30,8 @@
 //!
 //! let now = Timestamp::from_unix_millis(1_795_266_072_000);
 //! let route = forwarder.route(&table, &alice.forward_path, now);
-//! let legs = forwarder.plan(&table, &sender, [(&alice, route)], now).into_legs();
+//! let token = &mut |_: &_, _| "NONE".into();
+//! let legs = forwarder.plan(&table, &sender, [(&alice, route)], now, token).into_legs();
 //! assert_eq!(legs[0].target.to_string(), "alice@mail.example.com");
 //! assert_eq!(legs[0].reverse_path.to_string(), "<SRS0=FU0P=JK=b.example=a@fwd.example.net>");
 //! assert_eq!(&*legs[0].trace, "Delivered-To: alice@example.org\r\n");
@@ -49,6 +50,6 @@ pub mod table;
 pub mod trace;
 
 pub use forwarder::{Forwarder, Route, Settings, SettingsError, SrsRecipient, SrsRefusal};
-pub use plan::{LEGS_MAX, Looping, Plan, PlannedLeg, TokenMapping};
+pub use plan::{LEGS_MAX, Looping, Plan, PlannedLeg};
 pub use scan::{HeaderScan, has_header};
 pub use table::{Resolution, Table};

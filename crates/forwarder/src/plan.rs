@@ -1,4 +1,4 @@
-//! From an accepted envelope to legs: targets, rewritten reverse paths, trace lines, tokens to keep.
+//! From an accepted envelope to legs: targets, rewritten reverse paths, trace lines.
 
 use std::collections::HashMap;
 
@@ -15,8 +15,6 @@ use crate::table::{Broken, Options, Table, Target};
 pub struct Plan {
     /// The legs, in the order of the recipients. None at all when every recipient is discarded.
     pub legs: Vec<PlannedLeg>,
-    /// Senders to keep before the message is acknowledged, each once.
-    pub tokens: Vec<TokenMapping>,
     /// Recipients whose mail is dropped as their lines say.
     pub discarded: Vec<Mailbox>,
     /// Targets that lead nowhere, beside others that do not: for the log.
@@ -43,17 +41,6 @@ pub struct Looping {
     pub target: Mailbox,
     /// The address on its way to which the message was delivered before.
     pub passed: Mailbox,
-}
-
-/// A sender to be kept under a token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenMapping {
-    /// What [`Route::Token`] will ask for.
-    pub token: String,
-    /// The sender, whose `Display` form is to be kept.
-    pub sender: Mailbox,
-    /// When no valid address with this token is left.
-    pub expires: Timestamp,
 }
 
 impl Plan {
@@ -90,6 +77,9 @@ impl Forwarder {
     /// Makes legs of accepted recipients and their routes. A recipient that is not hosted goes on unchanged, under an
     /// unchanged reverse path: `policy` has said that it may.
     ///
+    /// A sender that SRS cannot express is given to `token`, once, with the time until which he is to be kept; the answer is
+    /// the id that [`Route::Token`] will ask for.
+    ///
     /// # Panics
     /// On the route of a recipient that nobody may accept.
     pub fn plan<'a>(
@@ -98,12 +88,15 @@ impl Forwarder {
         reverse_path: &ReversePath,
         recipients: impl IntoIterator<Item = (&'a Recipient, Route)>,
         now: Timestamp,
+        token: &mut dyn FnMut(&Mailbox, Timestamp) -> Box<str>,
     ) -> Plan {
         let mut draft = Draft {
             forwarder: self,
             table,
             reverse_path,
             now,
+            token,
+            id: None,
             plan: Plan::default(),
             placed: HashMap::new(),
         };
@@ -124,6 +117,9 @@ struct Draft<'a> {
     table: &'a Table,
     reverse_path: &'a ReversePath,
     now: Timestamp,
+    token: &'a mut dyn FnMut(&Mailbox, Timestamp) -> Box<str>,
+    /// The sender's, once it was asked for.
+    id: Option<Box<str>>,
     plan: Plan,
     /// Where in the plan the legs to a target are.
     placed: HashMap<Mailbox, Vec<usize>>,
@@ -236,23 +232,16 @@ impl Draft<'_> {
         if let Some(rewritten) = rewritten.as_deref().and_then(at_ours) {
             return ReversePath::Mailbox(rewritten);
         }
-        let token = forwarder.srs.token(local, &host, today);
-        let Some(rewritten) = at_ours(&token.local) else {
+        let id = self.id.get_or_insert_with(|| {
+            let expires = forwarder.srs.expires(self.now.unix_secs());
+            (self.token)(sender, Timestamp::from_unix_millis(expires * 1000))
+        });
+        let token = forwarder.srs.token(id, today);
+        let Some(rewritten) = at_ours(&token) else {
             // A token is 62 octets at most and no SRS domain is over 189: both are checked where they come in.
-            unreachable!("token {} does not fit before {srs_domain}", token.local);
+            unreachable!("token {token} does not fit before {srs_domain}");
         };
-        self.keep(token.id, sender);
         ReversePath::Mailbox(rewritten)
-    }
-
-    fn keep(&mut self, token: String, sender: &Mailbox) {
-        if self.plan.tokens.iter().all(|kept| kept.token != token) {
-            self.plan.tokens.push(TokenMapping {
-                token,
-                sender: sender.clone(),
-                expires: self.now.plus(self.forwarder.srs.lifetime()),
-            });
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A message on its way in: our trace on top, signs of a loop in its header, legs of its recipients, and the commit.
 
-use envelope::{Envelope, Leg, LegId, Message, MessageId, Reply, Timestamp};
+use envelope::{Envelope, Leg, LegId, Mailbox, Message, MessageId, Reply, Timestamp};
 use forwarder::{HeaderScan, Looping, Plan, Route, has_header, trace};
 use queue::{BodyWriter, Error, Spool};
 use smtp_in::Client;
@@ -47,10 +47,22 @@ impl<S: Spool> Draft<S> {
     }
 
     /// Makes legs of the routes.
-    pub(super) fn plan(&mut self, routing: &Routing, envelope: &Envelope, routes: Vec<Route>) {
+    pub(super) fn plan(
+        &mut self,
+        spool: &S,
+        routing: &Routing,
+        envelope: &Envelope,
+        routes: Vec<Route>,
+    ) {
         let recipients = envelope.recipients.iter().zip(routes);
         let (table, sender) = (&routing.table, &envelope.reverse_path);
-        self.plan = routing.forwarder.plan(table, sender, recipients, now());
+        let mut token = |sender: &Mailbox, expires| {
+            let token = spool.token(&sender.to_string(), expires);
+            self.writer.keep(token.clone());
+            token.name
+        };
+        let forwarder = &routing.forwarder;
+        self.plan = forwarder.plan(table, sender, recipients, now(), &mut token);
         let id = self.id;
         for broken in &self.plan.broken {
             tracing::warn!(%id, address = %broken.address, fault = ?broken.fault, "a target of a forward leads nowhere");
@@ -163,7 +175,6 @@ impl<S: Spool> Draft<S> {
     /// Commits the legs. What is logged before is true whatever comes of it.
     async fn store(self, inbound: &Inbound<S>, message: Message) -> Result<Reply, Error> {
         let (id, log, spool) = (self.id, &inbound.log, &*inbound.spool);
-        remember(spool, &self.plan).await?;
         for recipient in &self.plan.discarded {
             let recipient = recipient.clone();
             log.write(Event::Discarded { id, recipient });
@@ -189,15 +200,6 @@ fn log_received<S>(inbound: &Inbound<S>, client: &Client, envelope: &Envelope, m
         recipients: envelope.recipients.len(),
         size: message.size,
     });
-}
-
-/// Keeps senders that SRS could not express. A token without its message does no harm, so it goes first.
-async fn remember<S: Spool>(spool: &S, plan: &Plan) -> Result<(), Error> {
-    for token in &plan.tokens {
-        let sender = token.sender.to_string();
-        spool.remember(&token.token, &sender, token.expires).await?;
-    }
-    Ok(())
 }
 
 fn forwarded(id: MessageId, legs: &[Leg]) -> impl Iterator<Item = Event> {

@@ -1,7 +1,6 @@
 //! A visit without a socket: what it asks of the routing, and of which.
 
 use arc_swap::ArcSwap;
-use envelope::{Mailbox, Timestamp};
 use forwarder::{Forwarder, Table};
 use queue::LogSpool;
 use smtp_in::{Role, Service, Visit as _};
@@ -169,22 +168,23 @@ async fn a_recipient_is_routed_once_and_a_reload_waits_for_the_next_transaction(
 
 #[tokio::test]
 async fn a_token_is_looked_up_once() {
-    let world = World::new("");
-    let srs = world.inbound.routing.load();
-    let today = srs::Day::from_unix_secs(now().unix_secs());
-    let token = srs.forwarder.srs().token("long", "sender.test", today);
-    let kept = "long@sender.test".parse::<Mailbox>().unwrap().to_string();
-    let expires = Timestamp::from_unix_millis(u64::MAX / 2);
-    world
-        .inbound
-        .spool
-        .remember(&token.id, &kept, expires)
-        .await
-        .unwrap();
+    let mut world = World::new("alice@example.test alice@next.test\n");
+    let long = format!("{}@sender.test", "long-".repeat(12));
+    let mut talk = world.talk(&long);
+    talk.mail().await;
+    assert_eq!(talk.rcpt("alice@example.test").await, "ok");
+    assert_eq!(talk.data().await, "ok");
+    let reply = talk.body("Subject: x\r\n\r\nx\r\n").await;
+    assert!(reply.starts_with("250 2.0.0 queued"), "{reply}");
+    let lines = world.lines();
+    let token = lines.iter().find_map(|line| {
+        let at = line.find("SRS0=")?;
+        line[at..].split_once('>').map(|(address, _)| address)
+    });
+    let to = token.expect("a line with the token").to_owned();
     let before = ROUTED.get();
     let mut talk = world.talk("");
     talk.mail().await;
-    let to = format!("{}@fwd.test", token.local);
     assert_eq!(talk.rcpt(&to).await, "ok");
     assert_eq!(talk.data().await, "ok");
     let reply = talk.body("Subject: x\r\n\r\nx\r\n").await;

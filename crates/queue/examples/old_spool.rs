@@ -88,9 +88,6 @@ async fn fill(spool: &LogSpool) -> Done<()> {
     let removed = put(spool, 5, 300, &["alice@target.test"]).await?;
     spool.admin(&one(held), Action::Hold, at(20)).await?;
     spool.admin(&one(removed), Action::Remove, at(20)).await?;
-    spool
-        .remember("a-token", "somebody@elsewhere.test", at(1 << 33))
-        .await?;
     Ok(())
 }
 

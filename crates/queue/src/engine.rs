@@ -33,6 +33,7 @@ use crate::quarantine::Quarantine;
 use crate::settings::{Settings, StartError};
 use crate::spool::Error;
 use crate::store::{Disk, Store};
+use crate::tokens::Tokens;
 
 /// The spool in a folder of this machine.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) state: Arc<Mutex<State>>,
     pub(crate) log: LogHandle<Effect>,
     pub(crate) segments: Arc<Segments>,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) settings: Settings,
     pub(crate) quarantine: Arc<Quarantine>,
     pub(crate) ends: Ends,
@@ -112,6 +114,7 @@ impl LogSpool {
         let state = Arc::clone(&keeper.state);
         state.lock().now = now;
         let segments = Arc::clone(&keeper.segments);
+        let tokens = Arc::clone(&keeper.tokens);
         let quarantine = Arc::clone(&keeper.quarantine);
         let sink = StateSink(Arc::clone(&state), Arc::clone(&wakeups));
         let (committer, log) =
@@ -127,6 +130,7 @@ impl LogSpool {
                 state,
                 log,
                 segments,
+                tokens,
                 quarantine,
                 ends,
                 settings,
@@ -146,7 +150,9 @@ impl LogSpool {
     /// Makes the index anew from the log, and opens the spool. What only the old index knows (messages whose log segment is
     /// gone) is written to the log first. Blocks.
     pub fn rebuild(settings: Settings, now: Timestamp) -> Result<Self, StartError> {
-        Self::open(settings.clone(), now)?.close();
+        let before = Self::open(settings.clone(), now)?;
+        let old = before.ask_now(|keeper| keeper.tree.tokens());
+        before.close();
         let lock = SpoolLock::take(&settings.dir)?;
         for path in renew::folders(&settings.dir) {
             Disk.remove_dir(&path).map_err(|source| StartError::Io {
@@ -156,7 +162,13 @@ impl LogSpool {
             })?;
         }
         drop(lock);
-        Self::open(settings, now)
+        let rebuilt = Self::open(settings, now)?;
+        let old = old.and_then(Result::ok).unwrap_or_default();
+        rebuilt.ask_now(move |keeper| {
+            old.iter().for_each(|token| keeper.keep_old_token(token));
+            keeper.checkpoint();
+        });
+        Ok(rebuilt)
     }
 
     /// Writes out what is in memory and lets the spool go; every later call is [`Error::Closed`]. Dropping the spool
@@ -199,6 +211,17 @@ impl LogSpool {
         receiver.await.map_err(|_| Error::Closed)
     }
 
+    /// As [`LogSpool::ask`], where blocking is no matter; `None` when the keeper is gone.
+    pub(crate) fn ask_now<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Keeper) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, receiver) = std::sync::mpsc::channel();
+        let job = Box::new(move |keeper: &mut Keeper| drop(answer.send(work(keeper))));
+        self.send(job).ok()?;
+        receiver.recv().ok()
+    }
+
     fn send(&self, job: Job) -> Result<(), Error> {
         let jobs: Option<Sender<Job>> = {
             let threads = self.threads.lock();
@@ -214,11 +237,11 @@ impl LogSpool {
             let state = self.shared.state.lock();
             let behind =
                 state.end.segment() - state.checkpointed.segment().min(state.end.segment());
-            (state.messages.len(), behind)
+            (state.held(), behind)
         };
         if held >= HELD_MAX {
             let relieve = |keeper: &mut Keeper| {
-                let held = keeper.state.lock().messages.len();
+                let held = keeper.state.lock().held();
                 if held >= HELD_WANTED {
                     keeper.checkpoint();
                 }
@@ -294,7 +317,7 @@ pub(crate) fn answered(answer: Result<Answer, oneshot::error::RecvError>) -> Ans
 }
 
 const SPACE_EVERY: Duration = Duration::from_millis(500);
-/// Messages in memory at which the keeper is asked to write some out, and at which new mail waits for it.
+/// Messages and tokens in memory at which the keeper is asked to write some out, and at which new mail waits for it.
 const HELD_WANTED: usize = 10_000;
 const HELD_MAX: usize = 20_000;
 /// Segments behind the index at which it is brought up to date, so that they can be used again soon.

@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::log::codec::{Change, Commit, Token, chunk_owner};
+use crate::log::codec::{Change, Commit, chunk_owner};
 use crate::log::fields::Malformed;
 use crate::log::recovery::{Item, SegmentBytes};
+use crate::spool::Token;
 use crate::store::StoreFile;
 
 /// What a segment holds, by octets.

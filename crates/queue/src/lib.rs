@@ -25,6 +25,7 @@ mod schedule;
 mod settings;
 mod spool;
 pub mod store;
+mod tokens;
 pub mod verify;
 mod write;
 
@@ -35,6 +36,7 @@ pub use schedule::{Schedule, next_due};
 pub use settings::{Settings, StartError};
 pub use spool::{
     Action, BodyReader, BodyWriter, Counts, DAMAGED, Dsn, Entry, Error, Filter, HOSTS_COUNTED_MAX,
-    LAST_OCTETS_MAX, OpenError, Overdue, Page, Spool, State, TOKEN_OCTETS_MAX, Update, Want, Why,
+    LAST_OCTETS_MAX, OpenError, Overdue, Page, Spool, State, TOKEN_NAME_OCTETS_MAX,
+    TOKEN_OCTETS_MAX, Token, Update, Want, Why,
 };
 pub use write::LogWriter;

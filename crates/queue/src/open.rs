@@ -18,7 +18,7 @@ use crate::index::keeper::Keeper;
 use crate::index::renew;
 use crate::index::state::State;
 use crate::index::tree::Tree;
-use crate::log::codec::{Change, Commit, Token, chunk_owner};
+use crate::log::codec::{Change, Commit, chunk_owner};
 use crate::log::fields::Malformed;
 use crate::log::header::{Misfit, number_of};
 use crate::log::record::write_end;
@@ -27,7 +27,9 @@ use crate::log::recovery::{Item, Scan, SegmentBytes};
 use crate::log::segment::{Segments, Trouble};
 use crate::quarantine::{BAD_CHECKSUM, DAMAGED_BODY, DAMAGED_HEADER, Quarantine};
 use crate::settings::{Settings, StartError};
+use crate::spool::Token;
 use crate::store::Store;
+use crate::tokens::{Place, Tokens};
 
 /// Opens log and index and brings the index up to date.
 pub(crate) fn open_keeper(
@@ -53,11 +55,18 @@ pub(crate) fn open_keeper(
             }
         }
     }
+    let tokens = Tokens::open(Arc::clone(&store), &settings.dir);
+    let tokens = tokens.map_err(|source| StartError::Io {
+        what: "open the folder `tokens` in",
+        path: settings.dir.clone(),
+        source,
+    })?;
     let opening = Opening {
         settings,
         gone: Mutex::new(gone),
         store,
         segments: Arc::new(segments),
+        tokens: Arc::new(tokens),
         quarantine: Arc::new(quarantine),
         path: renew::folder(&settings.dir),
     };
@@ -75,6 +84,7 @@ pub(crate) struct Opening<'a> {
     settings: &'a Settings,
     store: Arc<dyn Store>,
     pub(crate) segments: Arc<Segments>,
+    tokens: Arc<Tokens>,
     pub(crate) quarantine: Arc<Quarantine>,
     path: PathBuf,
     /// Segments of which something is gone, and from where on.
@@ -147,6 +157,7 @@ impl Opening<'_> {
         let mut keeper = Keeper::new(
             Arc::new(Mutex::new(state)),
             Arc::clone(&self.segments),
+            Arc::clone(&self.tokens),
             tree,
             Arc::clone(&self.quarantine),
             fingerprint,
@@ -319,10 +330,7 @@ fn replay_record(keeper: &mut Keeper, header: &Header, payload: &[u8]) -> Result
             state.apply_change(&change);
         }
         Some(Kind::Token) => {
-            let token = Token::decode(payload)?;
-            let mut state = keeper.state.lock();
-            state.notes.keep(segment);
-            state.tokens.insert(token.token.clone(), (token, segment));
+            keeper.keep_old_token(&Token::decode(payload)?);
         }
         Some(Kind::Chunk) => {
             // Its commit record says where it is; one that has none was never acknowledged.
@@ -334,7 +342,7 @@ fn replay_record(keeper: &mut Keeper, header: &Header, payload: &[u8]) -> Result
     let crowded = {
         let mut state = keeper.state.lock();
         state.end = header.position;
-        state.messages.len() >= REPLAYED_MAX
+        state.held() >= REPLAYED_MAX
     };
     if crowded {
         keeper.checkpoint();
@@ -342,13 +350,19 @@ fn replay_record(keeper: &mut Keeper, header: &Header, payload: &[u8]) -> Result
     Ok(())
 }
 
-fn replay_commit(keeper: &Keeper, header: &Header, commit: Commit) {
+fn replay_commit(keeper: &Keeper, header: &Header, mut commit: Commit) {
     // What cannot be read breaks the keeper, and that is looked at in the end.
     keeper.load(commit.row.message.id);
     if let Some(also) = &commit.also {
         keeper.load(also.leg.message);
     }
     let mut state = keeper.state.lock();
+    for token in commit.tokens.drain(..) {
+        if let Some(place) = Place::parse(&token.name) {
+            keeper.tokens.pass(place, &token);
+        }
+        state.tokens.insert(token);
+    }
     if let Some(also) = &commit.also {
         state.notes.change(header.position.segment(), also.since);
         state.apply_change(also);
@@ -362,7 +376,7 @@ pub(crate) fn inline_max(segment_bytes: u32) -> usize {
 }
 
 const INLINE_MAX: usize = 1 << 20;
-/// Messages in memory at which the replay writes to sled.
+/// Messages and tokens in memory at which the replay writes them out.
 const REPLAYED_MAX: usize = 10_000;
 /// Legs that go from one thread to the other at once when the index is read, and how many such batches may wait.
 const LEGS_AT_ONCE: usize = 1_000;

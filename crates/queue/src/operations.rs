@@ -12,14 +12,15 @@ use tokio::sync::Notify;
 use crate::engine::{LogSpool, Shared, answered};
 use crate::fault;
 use crate::index::state::Effect;
-use crate::log::codec::{Change, Commit, LegRow, LegState, MessageRow, Token};
+use crate::log::codec::{Change, Commit, LegRow, LegState, MessageRow};
 use crate::log::record::{Kind, Payload};
 use crate::open::inline_max;
 use crate::read::LogReader;
 use crate::spool::{
     Action, BodyWriter, Counts, Dsn, Error, Filter, LAST_OCTETS_MAX, OpenError, Overdue, Page,
-    Spool, TOKEN_OCTETS_MAX, Update, Want,
+    Spool, TOKEN_OCTETS_MAX, Token, Update, Want,
 };
+use crate::tokens::Place;
 use crate::write::{LogWriter, WriterParts};
 
 impl Spool for LogSpool {
@@ -43,8 +44,8 @@ impl Spool for LogSpool {
         if self.shared.state.lock().is_open(message.id) {
             return Ok(());
         }
-        let parts = writer.finish().await?;
-        let commit = new_commit(message, legs, first_due, &parts)?;
+        let mut parts = writer.finish().await?;
+        let commit = new_commit(message, legs, first_due, &mut parts)?;
         self.append_commit(commit, parts).await
     }
 
@@ -172,47 +173,21 @@ impl Spool for LogSpool {
         done
     }
 
-    async fn remember(&self, token: &str, value: &str, expires: Timestamp) -> Result<(), Error> {
-        if token.len() > TOKEN_OCTETS_MAX || value.len() > TOKEN_OCTETS_MAX {
-            return Err(Error::TooLarge {
-                what: "token or its value",
-                max: TOKEN_OCTETS_MAX,
-            });
-        }
-        let token = Token {
-            token: token.into(),
-            value: value.into(),
-            expires,
-        };
-        let payload = Payload::new(Kind::Token, vec![token.encode()]);
-        answered(
-            self.shared
-                .log
-                .append(payload, Some(Effect::Token(token)))
-                .await,
-        )
-        .map(|_| ())
+    fn token(&self, value: &str, expires: Timestamp) -> Token {
+        self.shared.tokens.name(value, expires)
     }
 
-    async fn recall(&self, token: &str, now: Timestamp) -> Result<Option<String>, Error> {
-        let in_memory = self
-            .shared
-            .state
-            .lock()
-            .tokens
-            .get(token)
-            .map(|(token, _)| token.clone());
-        let found = match in_memory {
-            Some(found) => Some(found),
+    async fn recall(&self, name: &str, now: Timestamp) -> Result<Option<String>, Error> {
+        let found = match Place::parse(name) {
+            Some(place) => self.read_token(place).await?,
+            // An older Onward's, or nobody's.
             None => {
-                let token = token.to_owned();
-                let found = self.ask(move |keeper| keeper.tree.token(&token)).await?;
-                found.map(|(token, _)| token)
+                let name = name.to_owned();
+                self.ask(move |keeper| keeper.tree.token(&name)).await?
             }
         };
-        Ok(found
-            .filter(|found| found.expires > now)
-            .map(|found| found.value.into()))
+        let found = found.filter(|token| token.expires > now);
+        Ok(found.map(|token| token.value.into()))
     }
 }
 
@@ -225,6 +200,16 @@ impl LogSpool {
         answered(self.shared.log.append(payload, Some(effect)).await).map(|_| ())
     }
 
+    async fn read_token(&self, place: Place) -> Result<Option<Token>, Error> {
+        if let Some(fresh) = self.shared.state.lock().tokens.get(place) {
+            return Ok(Some(fresh.clone()));
+        }
+        let tokens = Arc::clone(&self.shared.tokens);
+        let read = tokio::task::spawn_blocking(move || tokens.read(place)).await;
+        let read = read.map_err(|e| Error::Unknown(e.to_string()))?;
+        read.map_err(|e| Error::Unknown(format!("a token cannot be read: {e}")))
+    }
+
     /// A notice and the change it comes with, in one record.
     async fn append_dsn(
         &self,
@@ -235,8 +220,8 @@ impl LogSpool {
         let mut writer = self.begin_anyway(dsn.message.id);
         writer.reserved = true;
         writer.write(dsn.body).await?;
-        let parts = writer.finish().await?;
-        let mut commit = new_commit(dsn.message, dsn.legs, dsn.first_due, &parts)?;
+        let mut parts = writer.finish().await?;
+        let mut commit = new_commit(dsn.message, dsn.legs, dsn.first_due, &mut parts)?;
         fault::point("notice.before_record");
         let answer = {
             let index = self.shared.state.lock();
@@ -311,7 +296,7 @@ fn new_commit(
     message: Message,
     legs: Vec<Leg>,
     first_due: Timestamp,
-    parts: &WriterParts,
+    parts: &mut WriterParts,
 ) -> Result<Commit, Error> {
     debug_assert!(!legs.is_empty(), "a message without legs would never end");
     let row = MessageRow {
@@ -359,10 +344,18 @@ fn new_commit(
     if legs.iter().any(|row| leg_octets(&row.leg) > ROW_OCTETS_MAX) {
         return Err(too_large("leg"));
     }
+    let tokens = std::mem::take(&mut parts.tokens);
+    if tokens.iter().any(|t| t.value.len() > TOKEN_OCTETS_MAX) {
+        return Err(Error::TooLarge {
+            what: "token",
+            max: TOKEN_OCTETS_MAX,
+        });
+    }
     Ok(Commit {
         row,
         legs,
         also: None,
+        tokens,
         inline: None,
     })
 }

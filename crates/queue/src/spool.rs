@@ -121,18 +121,14 @@ pub trait Spool: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<u64, Error>> + Send;
 
-    /// Keeps `value` under `token` until `expires`. Durable when it returns. Both at most [`TOKEN_OCTETS_MAX`].
-    fn remember(
-        &self,
-        token: &str,
-        value: &str,
-        expires: Timestamp,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    /// A name for `value`, to be kept with a message until `expires` ([`BodyWriter::keep`]); nothing is kept before, and a
+    /// name that is not used does no harm. The same value with the same end mostly has the same name. Waits for nothing.
+    fn token(&self, value: &str, expires: Timestamp) -> Token;
 
-    /// What [`Spool::remember`] was told, unless it has expired at `now`.
+    /// The value that a message brought under this name, unless it has expired at `now`.
     fn recall(
         &self,
-        token: &str,
+        name: &str,
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<String>, Error>> + Send;
 }
@@ -144,6 +140,10 @@ pub trait BodyWriter: Send + 'static {
         &mut self,
         chunk: impl Into<Bytes> + Send,
     ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Keeps a token with the message: durable when that is committed, and independent of it from then on. Its value has at
+    /// most [`TOKEN_OCTETS_MAX`] octets.
+    fn keep(&mut self, token: Token);
 
     /// Octets written so far.
     fn len(&self) -> u64;
@@ -223,6 +223,17 @@ pub struct Dsn {
     pub body: Bytes,
     /// When its first attempt is due.
     pub first_due: Timestamp,
+}
+
+/// A value that is kept under a short name until it expires, whatever becomes of the message that brought it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The name: at most [`TOKEN_NAME_OCTETS_MAX`] capital letters and digits.
+    pub name: Box<str>,
+    /// The value.
+    pub value: Box<str>,
+    /// From when on it need not be there.
+    pub expires: Timestamp,
 }
 
 /// Which legs; all conditions that are given must hold. The default matches everything.
@@ -355,8 +366,11 @@ pub enum OpenError {
 /// How [`Entry::last`] begins when the leg is held because its message is damaged.
 pub const DAMAGED: &str = "damaged: ";
 
-/// The longest token or token value that is kept.
+/// The longest value of a token.
 pub const TOKEN_OCTETS_MAX: usize = 1024;
+
+/// The longest name of a token.
+pub const TOKEN_NAME_OCTETS_MAX: usize = 24;
 
 /// What is kept of the words of the last attempt.
 pub const LAST_OCTETS_MAX: usize = 1024;

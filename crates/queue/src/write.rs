@@ -13,7 +13,7 @@ use crate::index::settling::Mark;
 use crate::index::state::{Effect, Guards};
 use crate::log::codec::{Commit, Extent, chunk_front};
 use crate::log::record::{Header, Kind, Payload};
-use crate::spool::{BodyWriter, Error};
+use crate::spool::{BodyWriter, Error, Token};
 
 /// Takes a body in. Dropping it abandons what was written: no record speaks of it.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub struct LogWriter {
     octets: u64,
     /// Once a chunk is in the log: keeps the compactor away from it.
     draft: Option<Draft>,
+    tokens: Vec<Token>,
     /// Above this the body no longer goes into its commit record, but into chunks.
     inline_max: usize,
     /// Our share of [`Shared::gathered`].
@@ -40,6 +41,7 @@ pub(crate) struct WriterParts {
     pub(crate) extents: Vec<Extent>,
     /// Keeps the compactor away from the chunks; goes with the commit until that is applied.
     pub(crate) draft: Option<Draft>,
+    pub(crate) tokens: Vec<Token>,
 }
 
 impl WriterParts {
@@ -59,6 +61,7 @@ impl LogWriter {
             extents: Vec::new(),
             octets: 0,
             draft: None,
+            tokens: Vec::new(),
             inline_max,
             counted: 0,
             reserved: false,
@@ -71,12 +74,14 @@ impl LogWriter {
 
     /// Ends the body.
     pub(crate) async fn finish(mut self) -> Result<WriterParts, Error> {
+        let tokens = std::mem::take(&mut self.tokens);
         if self.extents.is_empty() {
             let inline = std::mem::take(&mut self.gathered).freeze();
             return Ok(WriterParts {
                 inline: Some(inline),
                 extents: Vec::new(),
                 draft: None,
+                tokens,
             });
         }
         if !self.gathered.is_empty() {
@@ -87,6 +92,7 @@ impl LogWriter {
             inline: None,
             extents: std::mem::take(&mut self.extents),
             draft: self.draft.take(),
+            tokens,
         })
     }
 
@@ -177,6 +183,10 @@ impl BodyWriter for LogWriter {
         self.gathered = BytesMut::from(&self.gathered[..]);
         self.count_gathered();
         Ok(())
+    }
+
+    fn keep(&mut self, token: Token) {
+        self.tokens.push(token);
     }
 
     fn len(&self) -> u64 {

@@ -44,6 +44,8 @@ const ROWS: &[(&str, u32, u32, Unanswered)] = &[
     ("segment.before_rename", 3, 11, Either),
     ("segment.begun", 3, 12, Either),
     ("checkpoint.before_barrier", 4, 13, Either),
+    ("tokens.before_sync", 4, 13, Either),
+    ("tokens.synced", 4, 13, Either),
     ("checkpoint.before_index", 4, 13, Either),
     ("checkpoint.before_sync", 4, 13, Either),
     ("checkpoint.synced", 4, 13, Either),
@@ -68,6 +70,7 @@ const RECOVERY: &[(&str, bool)] = &[
     ("recover.segment_read", false),
     ("recover.replayed", false),
     ("recover.checkpointed", false),
+    ("tokens.before_sync", false),
     ("checkpoint.before_sync", false),
     ("recover.index_removed", true),
     ("recover.replayed", true),
@@ -144,9 +147,11 @@ impl Child {
     }
 
     async fn commit(&mut self, n: u64) {
-        self.begin(&format!("commit {n}"));
+        let token = self.spool.token(&format!("v{n}"), at(1 << 40));
+        self.begin(&format!("commit {n} {}", token.name));
         let (message, leg) = message(n, octets(n));
         let mut writer = self.spool.begin(id(n)).await.unwrap();
+        writer.keep(token);
         for piece in body(n, octets(n)).chunks(5000) {
             writer.write(piece.to_vec()).await.unwrap();
         }
@@ -268,8 +273,10 @@ fn run_child(dir: &Path, fault: &str) {
 }
 
 /// What the book says of a message.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 struct Tale {
+    /// The token that it brings.
+    token: String,
     /// Its commit, or the transaction it came in, was answered.
     promised: bool,
     /// Its end was begun; was answered; the answer was a promise.
@@ -292,7 +299,10 @@ fn read_book(dir: &Path) -> (BTreeMap<u64, Tale>, Vec<String>) {
         }
         let number = |n: usize| open[n].parse::<u64>().unwrap();
         match open[0].as_str() {
-            "commit" => tales.entry(number(1)).or_default().promised = answered,
+            "commit" => {
+                let tale = tales.entry(number(1)).or_default();
+                (tale.promised, tale.token) = (answered, open[2].clone());
+            }
             "end" => tales.entry(number(1)).or_default().ending = true,
             "remove" => {
                 let tale = tales.entry(number(1)).or_default();
@@ -351,6 +361,12 @@ async fn check(dir: &Path, what: &str, expected: Unanswered) {
                 !there || !tale.gone,
                 "{what}: {n} is back, rebuilt {rebuilt}"
             );
+        }
+        for (n, tale) in tales.iter().filter(|(_, tale)| !tale.token.is_empty()) {
+            let value = spool.recall(&tale.token, at(1)).await.unwrap();
+            let kept = value.is_some() || !tale.promised;
+            assert!(kept, "{what}: the token of {n} is lost, rebuilt {rebuilt}");
+            assert!(value.is_none_or(|value| value == format!("v{n}")), "{what}");
         }
         check_unanswered(&unanswered, &found, expected, what);
         if let Some(before) = before.replace(found.clone()) {

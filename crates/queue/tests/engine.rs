@@ -577,35 +577,6 @@ async fn a_listing_is_paged() {
 }
 
 #[tokio::test]
-async fn tokens_are_kept_until_they_expire() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    spool.remember("t1", "x@y.example", at(10)).await.unwrap();
-    for reopened in [false, true] {
-        let spool = if reopened {
-            open(dir.path())
-        } else {
-            LogSpool::open(settings(&dir.path().join("other")), at(0)).unwrap()
-        };
-        let expected = reopened.then(|| "x@y.example".to_owned());
-        if reopened {
-            assert_eq!(spool.recall("t1", at(9)).await.unwrap(), expected);
-            assert_eq!(spool.recall("t1", at(10)).await.unwrap(), None);
-        } else {
-            assert_eq!(spool.recall("t1", at(9)).await.unwrap(), expected);
-            break;
-        }
-    }
-    drop(spool);
-    let spool = open(dir.path());
-    assert_eq!(
-        spool.recall("t1", at(9)).await.unwrap().as_deref(),
-        Some("x@y.example")
-    );
-    assert_eq!(spool.recall("t1", at(10)).await.unwrap(), None);
-}
-
-#[tokio::test]
 async fn large_bodies_stream_and_abandoned_ones_are_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
@@ -716,7 +687,6 @@ async fn an_unfinished_body_does_not_keep_the_log_from_shrinking() {
 async fn space_is_given_back_and_the_long_waiting_are_moved() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
-    spool.remember("kept", "x@y.example", at(10)).await.unwrap();
     put(&spool, 1, 3000, &["slow@z.example"]).await.unwrap();
     put(&spool, 2, 100_000, &["slow@z.example"]).await.unwrap();
     let fast = Want {
@@ -745,10 +715,6 @@ async fn space_is_given_back_and_the_long_waiting_are_moved() {
         "{} segments",
         spool.log_octets() / unit
     );
-    assert_eq!(
-        spool.recall("kept", at(0)).await.unwrap().as_deref(),
-        Some("x@y.example")
-    );
     assert_eq!(read(&spool, 1).await.unwrap(), body(1, 3000));
     drop(spool);
     // A rebuild from what is left of the log finds the same, and nothing that had ended.
@@ -756,10 +722,6 @@ async fn space_is_given_back_and_the_long_waiting_are_moved() {
     let spool = open(dir.path());
     assert_eq!(numbers(&claim(&spool, 0).await), [(1, 0), (2, 0)]);
     assert_eq!(read(&spool, 2).await.unwrap(), body(2, 100_000));
-    assert_eq!(
-        spool.recall("kept", at(0)).await.unwrap().as_deref(),
-        Some("x@y.example")
-    );
     assert_eq!(spool.damaged(), 0);
 }
 

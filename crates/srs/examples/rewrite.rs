@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn forward(srs: &Srs, local: &str, domain: &str, us: &str, today: Day) -> String {
     match srs.forward(local, domain, today) {
         Ok(rewritten) => format!("{rewritten}@{us}"),
-        Err(error) => format!("{}@{us} ({error})", srs.token(local, domain, today).local),
+        Err(error) => format!("{}@{us} ({error})", srs.token("TOKEN", today)),
     }
 }
 

@@ -54,4 +54,4 @@ pub use day::Day;
 pub use error::{ForwardError, ReverseError, SettingsError};
 pub use form::looks_like_srs;
 pub use settings::{Alphabet, Separator, Settings};
-pub use srs::{Reversed, Srs, Token};
+pub use srs::{Reversed, Srs};

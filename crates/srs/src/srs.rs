@@ -1,9 +1,6 @@
 //! The rewriter itself: forward, reverse, and the token for senders that do not fit.
 
 use std::fmt;
-use std::time::Duration;
-
-use data_encoding::BASE32_NOPAD;
 
 use crate::day::Day;
 use crate::error::{ForwardError, ReverseError, SettingsError};
@@ -35,22 +32,16 @@ pub enum Reversed {
         /// The first forwarder.
         domain: String,
     },
-    /// A token of ours, for the caller to look up: [`Token::id`] as [`Srs::token`] gave it.
+    /// A token of ours, for the caller to look up: the id that [`Srs::token`] was given.
     Token(String),
-}
-
-/// A short stand-in for a sender that does not fit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    /// The rewritten local part: `SRS0=tag=day=id=t`.
-    pub local: String,
-    /// The name under which the caller keeps the sender for [`Srs::lifetime`].
-    pub id: String,
 }
 
 impl Srs {
     /// The longest local part that we write (RFC 5321 §4.5.3.1.1).
     pub const LOCAL_OCTETS_MAX: usize = 64;
+
+    /// The longest id of a token: beside a whole tag it still fits.
+    pub const TOKEN_OCTETS_MAX: usize = 24;
 
     /// Keys the secrets.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
@@ -109,13 +100,13 @@ impl Srs {
         })
     }
 
-    /// A stand-in for a sender that [`forward`](Self::forward) cannot express: `SRS0=tag=day=id=t`, 39 octets with a
-    /// tag of 4, never in need of quotes.
+    /// A stand-in for a sender that [`forward`](Self::forward) cannot express: `SRS0=tag=day=id=t`, never in need of
+    /// quotes. The id is the name under which the caller keeps the sender until [`expires`](Self::expires): at most
+    /// [`TOKEN_OCTETS_MAX`](Self::TOKEN_OCTETS_MAX) capital letters and digits.
     ///
     /// It has the form of SRS0, so that the next forwarder wraps it as SRS1 like any other, with the id in the
-    /// place of the domain. The id is 120 bits of an HMAC over day and sender: the same sender has the same token
-    /// all day long, and a stranger can compute neither. The tag covers something that no ordinary SRS0 address
-    /// can hold, so that neither passes for the other, whatever senders call themselves.
+    /// place of the domain. The tag covers something that no ordinary SRS0 address can hold, so that neither passes for
+    /// the other, whatever senders call themselves.
     ///
     /// ```
     /// # use srs::{Day, ForwardError, Reversed, Settings, Srs};
@@ -123,24 +114,18 @@ impl Srs {
     /// # let today = Day::from_unix_secs(1_577_836_860);
     /// let bounces = "bounces+list-subscriber=customer.example.org-1234567890";
     /// assert_eq!(srs.forward(bounces, "lists.example", today), Err(ForwardError::TooLong));
-    /// let token = srs.token(bounces, "lists.example", today);
-    /// assert_eq!(srs.reverse(&token.local, today), Ok(Reversed::Token(token.id)));
+    /// let local = srs.token("ID1", today);
+    /// assert_eq!(srs.reverse(&local, today), Ok(Reversed::Token("ID1".into())));
     /// ```
-    pub fn token(&self, local: &str, domain: &str, today: Day) -> Token {
-        let stamp = today.stamp();
-        let domain = domain.to_ascii_lowercase();
-        let parts = [TOKEN_ID, &stamp, domain.as_bytes(), b"\0", local.as_bytes()];
-        let id = BASE32_NOPAD.encode(&self.keys.digest(&parts)[..TOKEN_OCTETS]);
-        let tag = self.sign(&[TOKEN_TAG, &stamp, id.as_bytes()]);
-        Token {
-            local: self.write_srs0(tag.cut(self.settings.tag_octets), today, &id, TOKEN_LOCAL),
-            id,
-        }
+    pub fn token(&self, id: &str, today: Day) -> String {
+        let tag = self.sign(&[TOKEN_TAG, &today.stamp(), id.as_bytes()]);
+        self.write_srs0(tag.cut(self.settings.tag_octets), today, id, TOKEN_LOCAL)
     }
 
-    /// How long after its making an address may still be valid: how long a token's sender must be kept.
-    pub fn lifetime(&self) -> Duration {
-        Duration::from_secs(DAY_SECS * (u64::from(self.settings.max_age_days) + 1))
+    /// The second in which an address that is made at another (`made`, since 1970) has expired: how long a token's sender must
+    /// be kept. The same for all of a day.
+    pub fn expires(&self, made: u64) -> u64 {
+        (made / DAY_SECS + u64::from(self.settings.max_age_days) + 1) * DAY_SECS
     }
 
     /// SRS1 over SRS1: the first forwarder and its opaque part stay, the tag becomes ours. `None` if it is not
@@ -239,7 +224,10 @@ impl fmt::Debug for Srs {
 
 /// Whether it may be a token; its tag decides.
 fn is_token(form: &Srs0<'_>) -> bool {
-    form.local.eq_ignore_ascii_case(TOKEN_LOCAL) && form.domain.len() == TOKEN_DIGITS
+    let id = form.domain.as_bytes();
+    form.local.eq_ignore_ascii_case(TOKEN_LOCAL)
+        && id.len() <= Srs::TOKEN_OCTETS_MAX
+        && id.iter().all(u8::is_ascii_alphanumeric)
 }
 
 /// An address has at most 254 octets (RFC 5321 §4.5.3.1.3). Others once wrote local parts over 64, and whoever
@@ -248,12 +236,8 @@ const INPUT_OCTETS_MAX: usize = 254;
 const DAY_SECS: u64 = 86_400;
 const HALF_CIRCLE: u16 = Day::CIRCLE / 2;
 const TOKEN_LOCAL: &str = "t";
-const TOKEN_OCTETS: usize = 15;
-/// [`TOKEN_OCTETS`] in base 32.
-const TOKEN_DIGITS: usize = 24;
 // What is hashed for tokens begins with a name and a NUL. No SRS0 or SRS1 address hashes a NUL: senders with
 // control characters are refused.
-const TOKEN_ID: &[u8] = b"token-id\0";
 const TOKEN_TAG: &[u8] = b"token\0";
 
 #[cfg(test)]

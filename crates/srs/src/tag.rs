@@ -68,13 +68,6 @@ impl Keys {
             .fold(Choice::from(0), |any, one| any | one)
             .into()
     }
-
-    /// The whole digest of these parts under the first secret, without folding.
-    pub(crate) fn digest(&self, parts: &[&[u8]]) -> [u8; DIGEST_OCTETS] {
-        let mut mac = self.0[0].clone();
-        parts.iter().for_each(|part| mac.update(part));
-        mac.finalize().into_bytes().into()
-    }
 }
 
 impl Tag {
@@ -110,7 +103,6 @@ fn fold(b: &mut u8) {
     };
 }
 
-const DIGEST_OCTETS: usize = 20;
 /// 20 octets in base 64 without padding.
 const TAG_OCTETS_MAX: usize = 27;
 /// Parts are folded through a buffer of this size, so that none is copied whole.

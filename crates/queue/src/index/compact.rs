@@ -19,7 +19,7 @@ use crate::fault;
 use crate::index::keeper::Keeper;
 use crate::index::spent::give_back_spent;
 use crate::index::state::{Effect, State};
-use crate::log::codec::{Change, Commit, Extent, Token, chunk_front, chunk_owner};
+use crate::log::codec::{Change, Commit, Extent, chunk_front, chunk_owner};
 use crate::log::committer::{Answer, LogHandle};
 use crate::log::record::{Header, Kind, Payload};
 use crate::log::recovery::{Item, SegmentBytes};
@@ -224,11 +224,8 @@ impl Work {
             Some(Kind::Change) => {
                 Change::decode(payload).map(|change| self.keep_change(keeper, log, &change))
             }
-            Some(Kind::Token) => Token::decode(payload).map(|token| {
-                self.keep_token(keeper, log, token);
-                Ok(())
-            }),
-            Some(Kind::End) => Ok(Ok(())),
+            // The index has the tokens of an older Onward; those of commit records are in their files.
+            Some(Kind::End | Kind::Token) => Ok(Ok(())),
             None => Ok(Err("a record of a later version is in it")),
         };
         understood.unwrap_or_else(|malformed| {
@@ -276,6 +273,7 @@ impl Work {
             row,
             legs: entry.legs().iter().map(|leg| leg.row.clone()).collect(),
             also: None,
+            tokens: Vec::new(),
             inline: None,
         };
         let (payload, commit) = commit.into_payload(bytes);
@@ -312,19 +310,6 @@ impl Work {
         self.answers
             .push(log.append(payload, Some(Effect::Changed(change.since))));
         Ok(())
-    }
-
-    fn keep_token(&mut self, keeper: &Keeper, log: &LogHandle<Effect>, token: Token) {
-        let state = keeper.state.lock();
-        let newest = match state.tokens.get(&token.token) {
-            Some(newest) => Some(newest.clone()),
-            None => keeper.tree.token(&token.token),
-        };
-        if newest == Some((token.clone(), self.segment)) && token.expires > state.now {
-            let payload = Payload::new(Kind::Token, vec![token.encode()]);
-            self.answers
-                .push(log.append(payload, Some(Effect::Token(token))));
-        }
     }
 }
 

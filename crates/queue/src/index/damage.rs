@@ -65,6 +65,7 @@ impl State {
             row: entry.row(),
             legs: entry.legs().iter().map(|leg| leg.row.clone()).collect(),
             also: None,
+            tokens: Vec::new(),
             inline: None,
         })
     }

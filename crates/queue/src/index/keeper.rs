@@ -19,6 +19,7 @@ use sled::Batch;
 use crate::fault;
 use crate::index::compact::Compactor;
 use crate::index::damage::set_aside;
+use crate::index::purge::Purge;
 use crate::index::renew::Renewal;
 use crate::index::row;
 use crate::index::state::{Effect, State};
@@ -27,6 +28,8 @@ use crate::log::committer::LogHandle;
 use crate::log::record::Position;
 use crate::log::segment::Segments;
 use crate::quarantine::Quarantine;
+use crate::spool::Token;
+use crate::tokens::Tokens;
 
 /// Work for the keeper.
 pub(crate) type Job = Box<dyn FnOnce(&mut Keeper) + Send>;
@@ -35,6 +38,7 @@ pub(crate) type Job = Box<dyn FnOnce(&mut Keeper) + Send>;
 pub(crate) struct Keeper {
     pub(crate) state: Arc<Mutex<State>>,
     pub(crate) segments: Arc<Segments>,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) tree: Tree,
     /// Messages in it.
     pub(crate) rows: u64,
@@ -46,7 +50,7 @@ pub(crate) struct Keeper {
     /// Written into sled beside the position; an index made under others is not used.
     pub(crate) settings: Vec<u8>,
     /// Rows taken from memory and not yet written, in order.
-    pending: Vec<(Batch, usize)>,
+    pub(super) pending: Vec<(Batch, usize)>,
     /// The rows that vouch for the log's position; written after `pending`.
     pub(super) proof: Batch,
     /// Messages that are over and whose rows are removed by `pending`.
@@ -69,6 +73,7 @@ impl Keeper {
     pub(crate) fn new(
         state: Arc<Mutex<State>>,
         segments: Arc<Segments>,
+        tokens: Arc<Tokens>,
         tree: Tree,
         quarantine: Arc<Quarantine>,
         settings: Vec<u8>,
@@ -77,6 +82,7 @@ impl Keeper {
         Self {
             state,
             segments,
+            tokens,
             tree,
             rows: 0,
             renewal: None,
@@ -99,12 +105,14 @@ impl Keeper {
     /// Serves jobs and makes checkpoints until the other side is dropped; then a last checkpoint.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>, every: Duration) {
         let mut last = Instant::now();
+        let mut purge = Purge::new(self.state.lock().now);
         // Recovery made a checkpoint: what it sets free goes now. Each start begins a segment, and a relay that is killed
         // within `every` again and again would fill the disk with them.
         self.compact();
         loop {
             let before = self.position;
-            let pause = match self.compactor.is_busy() || self.is_renewing() {
+            let busy = self.compactor.is_busy() || self.is_renewing() || purge.is_busy();
+            let pause = match busy {
                 true => Duration::ZERO,
                 false => every.saturating_sub(last.elapsed()),
             };
@@ -124,6 +132,7 @@ impl Keeper {
             if self.is_renewing() && !self.is_broken() {
                 self.renew();
             }
+            purge.step(&mut self);
         }
         self.checkpoint();
     }
@@ -175,20 +184,21 @@ impl Keeper {
         if self.broken.get() && !self.reopen() {
             return;
         }
-        let (end, mut dirty) = {
+        let (end, mut dirty, (proof, unneeded)) = {
             let mut state = self.state.lock();
-            (state.end, std::mem::take(&mut state.dirty))
+            let dirty = std::mem::take(&mut state.dirty);
+            (state.end, dirty, self.proof_of(&state))
         };
         if dirty.is_empty() && self.pending.is_empty() && end == self.position {
             return;
         }
+        self.proof = proof;
         // Neighbours in sled's tree are written together.
         dirty.sort_unstable();
         for ids in dirty.chunks(SLICE) {
             let batch = self.take_rows(ids);
             self.pending.push((batch, ids.len()));
         }
-        let unneeded = self.take_tokens(end);
         fault::point("checkpoint.before_barrier");
         if let Some(log) = &self.log
             && let Ok(Err(e)) | Err(e) = log
@@ -198,6 +208,10 @@ impl Keeper {
             && e != crate::Error::Closed
         {
             tracing::warn!(error = %e, "index waits: the log cannot be written");
+            return;
+        }
+        if let Err(e) = self.write_tokens() {
+            tracing::warn!(error = %e, "index waits: the token files cannot be written");
             return;
         }
         match self.write_pending() {
@@ -267,22 +281,38 @@ impl Keeper {
         batch
     }
 
-    /// Gives the segments of which no message needs anything.
-    fn take_tokens(&mut self, end: Position) -> Vec<u32> {
-        let mut batch = Batch::default();
-        let state = self.state.lock();
-        for (token, segment) in state.tokens.values() {
-            tree::put_token(&mut batch, token, *segment);
+    /// Writes the tokens of all records before the checkpoint's end to their files.
+    fn write_tokens(&self) -> std::io::Result<()> {
+        // Twice: should the last time have failed, what it was at comes first.
+        for _ in 0..2 {
+            let batch = self.state.lock().tokens.begin();
+            self.tokens.write(&batch)?;
+            self.state.lock().tokens.written();
         }
-        self.pending.push((batch, state.tokens.len()));
+        Ok(())
+    }
+
+    /// Puts a token of an older Onward into sled; its record is not needed after the next checkpoint.
+    pub(crate) fn keep_old_token(&mut self, token: &Token) {
+        let mut batch = Batch::default();
+        tree::put_token(&mut batch, token);
+        self.pending.push((batch, 1));
+        if self.pending.len() >= PENDING_MAX {
+            self.checkpoint();
+        }
+    }
+
+    /// What vouches for the log up to the state's end, and segments of which no message needs anything. Both of this one
+    /// moment: what is counted of a later record would be counted again when that is replayed.
+    fn proof_of(&self, state: &State) -> (Batch, Vec<u32>) {
         // A message that ended before now was ended by a record before the barrier that comes.
         let mut unneeded = self.segments.numbers();
-        unneeded.retain(|n| *n < end.segment() && state.is_unneeded(*n));
-        self.proof = Batch::default();
-        tree::put_live(&mut self.proof, state.live.iter().map(|(s, n)| (*s, *n)));
-        tree::put_notes(&mut self.proof, &state.notes);
-        tree::put_position(&mut self.proof, &self.settings, end);
-        unneeded
+        unneeded.retain(|n| *n < state.end.segment() && state.is_unneeded(*n));
+        let mut proof = Batch::default();
+        tree::put_live(&mut proof, state.live.iter().map(|(s, n)| (*s, *n)));
+        tree::put_notes(&mut proof, &state.notes);
+        tree::put_position(&mut proof, &self.settings, state.end);
+        (proof, unneeded)
     }
 
     fn write_pending(&mut self) -> Result<(), String> {
@@ -305,7 +335,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// What is over and out of sled leaves memory; so do tokens that sled now has.
+    /// What is over and out of sled leaves memory.
     fn forget_over(&mut self) {
         let mut state = self.state.lock();
         for id in self.over.drain(..) {
@@ -317,10 +347,6 @@ impl Keeper {
                 state.messages.remove(&id);
             }
         }
-        let tree = &self.tree;
-        state.tokens.retain(|name, (token, segment)| {
-            tree.token(name).as_ref() != Some(&(token.clone(), *segment))
-        });
     }
 
     fn evict(&self) {
@@ -344,6 +370,8 @@ impl Keeper {
 
 /// How often sled is opened anew when it has failed.
 const REOPEN_EVERY: Duration = Duration::from_secs(2);
+/// Old tokens that wait while the log is replayed.
+const PENDING_MAX: usize = 1_000;
 /// Messages written under one lock.
 const SLICE: usize = 64;
 /// Messages kept in memory when they could as well be in sled alone.

@@ -1,6 +1,6 @@
 //! Segments that are known to be of no more use, without being read: what is in them beside messages is counted.
 //!
-//! A segment is spent when no message needs an octet of it, no token is in it, and no end of a leg that is in it must
+//! A segment is spent when no message needs an octet of it, and no end of a leg that is in it must
 //! outlive a commit record in an older segment. What is counted is kept in the index. Of segments that were read by
 //! nobody who counted (an index of an older Onward), too little is known: the compactor reads them.
 
@@ -22,7 +22,7 @@ struct Note {
     since: u32,
     /// How many changes are in it.
     changes: u32,
-    /// Only who reads it knows what must stay of it: a token, a record of a later version.
+    /// Only who reads it knows what must stay of it: a record of a later version, a damaged piece.
     kept: bool,
 }
 

@@ -3,7 +3,7 @@
 //! All of it is behind one lock that is held for map operations only. Records are handed to the log under the same lock,
 //! so that the log's order is the order of the changes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,9 @@ use crate::index::entry::{Entry, LegEntry, Stored, deadline, place, placed};
 use crate::index::settling::{Mark, Settling};
 use crate::index::spent::Notes;
 use crate::index::window::{Due, Window};
-use crate::log::codec::{Change, Commit, LegState, Token};
+use crate::log::codec::{Change, Commit, LegState};
 use crate::log::record::Position;
+use crate::tokens::Fresh;
 
 /// What the log applies here when a record is durable.
 #[derive(Debug)]
@@ -26,8 +27,6 @@ pub(crate) enum Effect {
     Commit(Box<Commit>, Option<Bytes>, Guards),
     /// A message's records were written anew.
     Moved(Box<Commit>),
-    /// A token.
-    Token(Token),
     /// Nothing: the change was made already, of a message with this `since`.
     Changed(u32),
 }
@@ -48,8 +47,7 @@ pub(crate) struct State {
     pub(crate) window: Window,
     /// Changed since the last checkpoint; may name messages that are gone.
     pub(crate) dirty: Vec<MessageId>,
-    /// Tokens not yet in sled, with the segment they are in.
-    pub(crate) tokens: HashMap<Box<str>, (Token, u32)>,
+    pub(crate) tokens: Fresh,
     /// Messages found damaged while not in memory, with the reason: for the keeper.
     pub(crate) damaged: Vec<(MessageId, String)>,
     pub(crate) settling: Settling,
@@ -82,7 +80,7 @@ impl State {
             messages: BTreeMap::new(),
             window: Window::default(),
             dirty: Vec::new(),
-            tokens: HashMap::new(),
+            tokens: Fresh::default(),
             damaged: Vec::new(),
             settling: Settling::default(),
             drafts: Drafts::default(),
@@ -100,6 +98,11 @@ impl State {
         }
     }
 
+    /// Messages, and tokens as what they take, that a checkpoint takes out of memory.
+    pub(crate) fn held(&self) -> usize {
+        self.messages.len() + self.tokens.len() / TOKENS_PER_MESSAGE
+    }
+
     /// Whether the message is in memory and has open legs.
     pub(crate) fn is_open(&self, id: MessageId) -> bool {
         self.messages
@@ -111,7 +114,9 @@ impl State {
     pub(crate) fn apply(&mut self, position: Position, effect: Effect) {
         let segment = position.segment();
         match effect {
-            Effect::Commit(commit, body, guards) => {
+            Effect::Commit(mut commit, body, guards) => {
+                let tokens = commit.tokens.drain(..);
+                tokens.for_each(|token| self.tokens.insert(token));
                 if let Some(also) = &commit.also {
                     self.notes.change(segment, also.since);
                     self.apply_change(also);
@@ -127,10 +132,6 @@ impl State {
                 drop((leg, body));
             }
             Effect::Moved(commit) => self.relocate(*commit, position),
-            Effect::Token(token) => {
-                self.notes.keep(segment);
-                self.tokens.insert(token.token.clone(), (token, segment));
-            }
             Effect::Changed(since) => self.notes.change(segment, since),
         }
     }
@@ -326,6 +327,9 @@ impl State {
         }
     }
 }
+
+/// A token takes some 250 octets, a message with its legs some KiB.
+const TOKENS_PER_MESSAGE: usize = 8;
 
 /// Counts what a message needs of each segment, or counts it no more.
 fn account(live: &mut BTreeMap<u32, i64>, entry: &Entry, sign: i64) {

@@ -3,7 +3,7 @@
 //! ```text
 //! m id(16)                            a message and its legs (`row`)
 //! m id(16) number(4)                  a leg that did not fit there
-//! t token                             expires(8) segment(4) value
+//! t token                             expires(8) unused(4) value: of an older Onward, until it has expired
 //! x name                              position, settings, live, notes
 //! ```
 //!
@@ -18,8 +18,9 @@ use sled::{Batch, IVec};
 
 use crate::index::row::{Glance, MessageValue, glance, glance_leg};
 use crate::index::spent::Notes;
-use crate::log::codec::{LegRow, Token};
+use crate::log::codec::LegRow;
 use crate::log::record::Position;
+use crate::spool::Token;
 use crate::store::Store;
 
 /// sled, and the file that its `flush` forgets to sync.
@@ -217,22 +218,43 @@ impl Tree {
         Ok(messages)
     }
 
-    /// A token, and the segment it is in.
-    pub(crate) fn token(&self, token: &str) -> Option<(Token, u32)> {
-        let value = self.db().ok()?.get(token_key(token)).ok()??;
-        read_token(token, &value)
+    /// A token of an older Onward.
+    pub(crate) fn token(&self, name: &str) -> Option<Token> {
+        let value = self.db().ok()?.get(token_key(name)).ok()??;
+        read_token(name, &value)
+    }
+
+    /// All tokens of an older Onward.
+    pub(crate) fn tokens(&self) -> Result<Vec<Token>, String> {
+        let rows = self.rows(b"t", usize::MAX)?;
+        let token =
+            |(key, value): &(IVec, IVec)| read_token(std::str::from_utf8(&key[1..]).ok()?, value);
+        Ok(rows.iter().filter_map(token).collect())
+    }
+
+    /// Looks at some tokens of an older Onward from a key on: the keys of those that have expired, and where to go on.
+    pub(super) fn expired_tokens(
+        &self,
+        from: &[u8],
+        now: Timestamp,
+        n: usize,
+    ) -> Result<(Vec<IVec>, Option<Vec<u8>>), String> {
+        let rows = self.rows(from, n)?;
+        let next = rows.last().filter(|_| rows.len() == n);
+        let next = next.map(|(key, _)| [key, &[0][..]].concat());
+        let expired = |value: &[u8]| read_token("", value).is_none_or(|token| token.expires <= now);
+        let gone = rows.into_iter().filter(|(_, value)| expired(value));
+        Ok((gone.map(|(key, _)| key).collect(), next))
     }
 }
 
-fn read_token(token: &str, value: &[u8]) -> Option<(Token, u32)> {
+fn read_token(name: &str, value: &[u8]) -> Option<Token> {
     let expires = u64::from_be_bytes(value.get(..8)?.try_into().ok()?);
-    let segment = u32::from_be_bytes(value.get(8..12)?.try_into().ok()?);
-    let token = Token {
-        token: token.into(),
-        value: std::str::from_utf8(&value[12..]).ok()?.into(),
+    Some(Token {
+        name: name.into(),
+        value: std::str::from_utf8(value.get(12..)?).ok()?.into(),
         expires: Timestamp::from_unix_millis(expires),
-    };
-    Some((token, segment))
+    })
 }
 
 pub(crate) fn put_position(batch: &mut Batch, settings: &[u8], position: Position) {
@@ -254,15 +276,15 @@ pub(crate) fn put_notes(batch: &mut Batch, notes: &Notes) {
     batch.insert(NOTES, notes.encode());
 }
 
-pub(crate) fn put_token(batch: &mut Batch, token: &Token, segment: u32) {
+pub(crate) fn put_token(batch: &mut Batch, token: &Token) {
     let mut value = token.expires.unix_millis().to_be_bytes().to_vec();
-    value.extend_from_slice(&segment.to_be_bytes());
+    value.extend_from_slice(&[0; 4]);
     value.extend_from_slice(token.value.as_bytes());
-    batch.insert(token_key(&token.token), value);
+    batch.insert(token_key(&token.name), value);
 }
 
-pub(crate) fn token_key(token: &str) -> Vec<u8> {
-    [b"t", token.as_bytes()].concat()
+fn token_key(name: &str) -> Vec<u8> {
+    [b"t", name.as_bytes()].concat()
 }
 
 pub(crate) fn message_key(id: MessageId) -> [u8; MESSAGE_KEY_OCTETS] {

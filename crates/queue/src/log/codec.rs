@@ -5,12 +5,13 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use envelope::{LegId, MessageId, Timestamp};
+use envelope::{LegId, MessageId};
 
 use crate::log::fields::{FieldReader, FieldWriter, Malformed, number32, text};
 use crate::log::record::{Kind, Payload};
 pub(crate) use crate::log::rows::{Extent, LegRow, LegState, MessageRow};
 use crate::log::rows::{decode_id, decode_time};
+use crate::spool::Token;
 
 /// A leg's new state, or (`None`) its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,16 +28,10 @@ pub(crate) struct Commit {
     pub(crate) legs: Vec<LegRow>,
     /// A change of another message's leg in the same transaction: a notice is queued as its leg ends or is warned.
     pub(crate) also: Option<Change>,
+    /// What outlives the message.
+    pub(crate) tokens: Vec<Token>,
     /// The body's place in the payload, when the body is in the record, with its checksum.
     pub(crate) inline: Option<(Range<usize>, u32)>,
-}
-
-/// A remembered token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Token {
-    pub(crate) token: Box<str>,
-    pub(crate) value: Box<str>,
-    pub(crate) expires: Timestamp,
 }
 
 impl Commit {
@@ -61,6 +56,9 @@ impl Commit {
         if let Some(also) = &self.also {
             out.nested(COMMIT_ALSO, |out| also.write(out));
         }
+        for token in &self.tokens {
+            out.nested(COMMIT_TOKEN, |out| token.write(out));
+        }
         if let Some((octets, crc)) = inline {
             out.nested(COMMIT_INLINE, |out| {
                 out.number(INLINE_OCTETS, u64::from(octets));
@@ -82,11 +80,13 @@ impl Commit {
             .get(4..body_at)
             .ok_or(Malformed("commit beyond its end"))?;
         let (mut row, mut legs, mut also, mut inline) = (None, Vec::new(), None, None);
+        let mut tokens = Vec::new();
         for field in FieldReader(fields) {
             match field? {
                 (COMMIT_MESSAGE, value) => row = Some(MessageRow::decode(value)?),
                 (COMMIT_LEG, value) => legs.push(LegRow::decode(value)?),
                 (COMMIT_ALSO, value) => also = Some(Change::decode(value)?),
+                (COMMIT_TOKEN, value) => tokens.push(Token::decode(value)?),
                 (COMMIT_INLINE, value) => inline = Some(decode_inline(value)?),
                 _ => {}
             }
@@ -102,6 +102,7 @@ impl Commit {
             row: row.ok_or(Malformed("commit without a message"))?,
             legs,
             also,
+            tokens,
             inline,
         })
     }
@@ -160,17 +161,21 @@ impl Change {
 impl Token {
     pub(crate) fn encode(&self) -> Bytes {
         let mut out = FieldWriter::default();
-        out.text(TOKEN_TOKEN, &self.token);
-        out.text(TOKEN_VALUE, &self.value);
-        out.number(TOKEN_EXPIRES, self.expires.unix_millis());
+        self.write(&mut out);
         out.0.into()
     }
 
+    fn write(&self, out: &mut FieldWriter) {
+        out.text(TOKEN_NAME, &self.name);
+        out.text(TOKEN_VALUE, &self.value);
+        out.number(TOKEN_EXPIRES, self.expires.unix_millis());
+    }
+
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
-        let (mut token, mut meaning, mut expires) = (None, None, None);
+        let (mut name, mut meaning, mut expires) = (None, None, None);
         for field in FieldReader(value) {
             match field? {
-                (TOKEN_TOKEN, value) => token = Some(text(value)?),
+                (TOKEN_NAME, value) => name = Some(text(value)?),
                 (TOKEN_VALUE, value) => meaning = Some(text(value)?),
                 (TOKEN_EXPIRES, value) => expires = Some(decode_time(value)?),
                 _ => {}
@@ -178,7 +183,7 @@ impl Token {
         }
         let malformed = Malformed("half a token");
         Ok(Self {
-            token: token.ok_or(malformed)?.into(),
+            name: name.ok_or(malformed)?.into(),
             value: meaning.ok_or(malformed)?.into(),
             expires: expires.ok_or(malformed)?,
         })
@@ -206,6 +211,7 @@ const COMMIT_MESSAGE: u8 = 1;
 const COMMIT_LEG: u8 = 2;
 const COMMIT_ALSO: u8 = 3;
 const COMMIT_INLINE: u8 = 4;
+const COMMIT_TOKEN: u8 = 5;
 
 const INLINE_OCTETS: u8 = 1;
 const INLINE_CRC: u8 = 2;
@@ -215,14 +221,14 @@ const CHANGE_LEG: u8 = 2;
 const CHANGE_SINCE: u8 = 3;
 const CHANGE_STATE: u8 = 4;
 
-const TOKEN_TOKEN: u8 = 1;
+const TOKEN_NAME: u8 = 1;
 const TOKEN_VALUE: u8 = 2;
 const TOKEN_EXPIRES: u8 = 3;
 
 #[cfg(test)]
 mod tests {
     use envelope::{
-        BodyKind, Leg, Mailbox, Message, Notify, OriginalRecipient, Return, ReversePath,
+        BodyKind, Leg, Mailbox, Message, Notify, OriginalRecipient, Return, ReversePath, Timestamp,
     };
 
     use super::*;
@@ -291,7 +297,16 @@ mod tests {
                 since: 3,
                 state: None,
             }),
+            tokens: vec![token()],
             inline: None,
+        }
+    }
+
+    fn token() -> Token {
+        Token {
+            name: "ABC".into(),
+            value: "x@y.example".into(),
+            expires: Timestamp::from_unix_millis(1),
         }
     }
 
@@ -319,12 +334,7 @@ mod tests {
         assert_eq!(Change::decode(&change.encode()), Ok(change.clone()));
         change.state = Some(state());
         assert_eq!(Change::decode(&change.encode()), Ok(change));
-        let token = Token {
-            token: "abc".into(),
-            value: "x@y.example".into(),
-            expires: Timestamp::from_unix_millis(1),
-        };
-        assert_eq!(Token::decode(&token.encode()), Ok(token));
+        assert_eq!(Token::decode(&token().encode()), Ok(token()));
     }
 
     #[test]

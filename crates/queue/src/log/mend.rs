@@ -91,6 +91,7 @@ mod tests {
             row,
             legs: Vec::new(),
             also: None,
+            tokens: Vec::new(),
             inline: None,
         };
         let (payload, commit) = commit.into_payload(Some(Bytes::from_static(body)));

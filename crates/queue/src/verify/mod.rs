@@ -11,6 +11,7 @@ mod export;
 mod findings;
 mod mirror;
 mod survey;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 
@@ -133,6 +134,7 @@ fn look(
     };
     if depth == Depth::Whole {
         survey.read_log(mirror.position(), progress);
+        survey.read_tokens(dir);
     }
     Ok((survey, mirror, depth))
 }

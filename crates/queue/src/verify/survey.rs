@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use envelope::{LegId, MessageId};
 
-use crate::log::codec::{Change, Commit, Token, chunk_owner};
+use crate::log::codec::{Change, Commit, chunk_owner};
 use crate::log::fields::Malformed;
 use crate::log::header::{Found, HeaderRead, ID_FILE, Misfit, VERSION, is_segment, owner, read_id};
 use crate::log::record::{Header, Kind, Position};
@@ -15,6 +15,7 @@ use crate::log::recovery::{Item, Scan, SegmentBytes};
 use crate::log::vouch::vouched;
 use crate::quarantine::{BAD_CHECKSUM, DAMAGED_HEADER};
 use crate::settings::StartError;
+use crate::spool::Token;
 use crate::store::StoreFile;
 use crate::verify::{Damage, Progress, SegmentReport};
 
@@ -28,6 +29,8 @@ pub(super) struct Survey {
     pub(super) live: HashMap<MessageId, Live>,
     /// Messages of which something is said behind the index's position.
     pub(super) touched: HashSet<MessageId>,
+    /// Per token file, the first place that is written again.
+    pub(super) tokens_again: HashMap<u32, u64>,
     pub(super) segments: Vec<SegmentReport>,
     pub(super) damage: Vec<Damage>,
     pub(super) notes: Vec<Damage>,
@@ -92,6 +95,7 @@ impl Survey {
             files: BTreeMap::new(),
             live: HashMap::new(),
             touched: HashSet::new(),
+            tokens_again: HashMap::new(),
             segments: Vec::new(),
             damage: Vec::new(),
             notes: Vec::new(),
@@ -251,6 +255,8 @@ impl Survey {
         let id = commit.row.message.id;
         if new {
             self.touched.insert(id);
+            let tokens = commit.tokens.iter();
+            tokens.for_each(|token| self.token_comes_again(token));
         }
         let legs = commit.legs.iter().map(|leg| (leg.number, header.position));
         let live = Live {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use envelope::{LegId, MessageId};
+use queue::Token;
 
 /// A leg as a recovered spool shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,20 +169,17 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn remember(&mut self, token: &str, value: &str, now: usize) -> Begun {
-        self.tokens
-            .insert(token.to_owned(), (value.to_owned(), now, None));
-        Begun {
-            legs: Vec::new(),
-            coming: None,
-            begun: now,
-            durable: true,
-        }
+    /// A message is about to bring a token; another may have brought it before.
+    pub(crate) fn keep(&mut self, token: &Token, now: usize) {
+        let told = || (token.value.to_string(), now, None);
+        let name = token.name.to_string();
+        self.tokens.entry(name).or_insert_with(told);
     }
 
-    pub(crate) fn remembered(&mut self, token: &str, now: usize) {
-        if let Some((.., done)) = self.tokens.get_mut(token) {
-            *done = Some(now);
+    /// The message with the token was committed.
+    pub(crate) fn kept(&mut self, token: &Token, now: usize) {
+        if let Some((.., done)) = self.tokens.get_mut(&*token.name) {
+            done.get_or_insert(now);
         }
     }
 

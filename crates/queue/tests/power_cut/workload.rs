@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use envelope::{BodyKind, Claim, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
 use parking_lot::Mutex;
-use queue::{Action, BodyWriter, Dsn, Filter, LogSpool, Spool, Update, Want};
+use queue::{Action, BodyWriter, Dsn, Filter, LogSpool, LogWriter, Spool, Token, Update, Want};
 
 use crate::ledger::{self, Begun, Ledger};
 use crate::luck::Luck;
@@ -49,8 +49,7 @@ impl Worker {
                 32..36 => self.commit(17_000..80_000).await,
                 36..38 => self.abandon().await,
                 38..86 => self.settle().await,
-                86..93 => self.operate().await,
-                _ => self.remember().await,
+                _ => self.operate().await,
             }
         }
     }
@@ -107,9 +106,27 @@ impl Worker {
         }
         let now = self.memory.moment();
         let begun = self.ledger.lock().commit(id, n as u32, body, None, now);
+        let token = self.luck.chance(40).then(|| self.keep(&mut writer));
         let done = self.spool.commit(writer, message, legs, at(0)).await;
         done.expect("committed");
+        if let Some(token) = token {
+            self.ledger.lock().kept(&token, self.memory.moment());
+        }
         self.done(begun);
+    }
+
+    /// A token goes with the message: now and then one that others have brought before, in one of two files.
+    fn keep(&mut self, writer: &mut LogWriter) -> Token {
+        let value = match self.luck.chance(20) {
+            true => "often".to_owned(),
+            false => format!("v{}", self.luck.next()),
+        };
+        let expires = at(10 * FAR).plus(Duration::from_secs(3600 * self.luck.below(2) as u64));
+        let token = self.spool.token(&value, expires);
+        writer.keep(token.clone());
+        let now = self.memory.moment();
+        self.ledger.lock().keep(&token, now);
+        token
     }
 
     /// A client that goes away in the middle of a large body.
@@ -253,19 +270,6 @@ impl Worker {
         };
         let done = self.spool.admin(&filter, action, at(1000)).await;
         done.expect("done as the operator said");
-        self.done(begun);
-    }
-
-    async fn remember(&mut self) {
-        let token = format!("t{}-{}-{}", self.life, self.number, self.luck.next());
-        let value = format!("v{}", self.luck.next());
-        let begun = self
-            .ledger
-            .lock()
-            .remember(&token, &value, self.memory.moment());
-        let done = self.spool.remember(&token, &value, at(10 * FAR)).await;
-        done.expect("remembered");
-        self.ledger.lock().remembered(&token, self.memory.moment());
         self.done(begun);
     }
 
