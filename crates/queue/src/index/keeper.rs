@@ -376,3 +376,6 @@ const PENDING_MAX: usize = 1_000;
 const SLICE: usize = 64;
 /// Messages kept in memory when they could as well be in sled alone.
 const CACHED_MAX: usize = 5_000;
+
+#[cfg(test)]
+mod tests;

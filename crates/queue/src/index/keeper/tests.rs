@@ -1,0 +1,103 @@
+//! A crash in a checkpoint: sled has rows, and not the position beside them.
+
+use std::path::Path;
+
+use envelope::{BodyKind, Leg, Mailbox, Message, ReversePath, Timestamp};
+
+use super::*;
+use crate::{Action, BodyReader, BodyWriter, Filter, LogSpool, Settings, Spool};
+
+fn open(dir: &Path, checkpoint_every: Duration) -> LogSpool {
+    let settings = Settings {
+        segment_bytes: Settings::SEGMENT_BYTES_MIN,
+        min_free_bytes: 0,
+        checkpoint_every,
+        body_cache_bytes: 0,
+        ..Settings::new(dir)
+    };
+    LogSpool::open(settings, Timestamp::from_unix_millis(0)).unwrap()
+}
+
+async fn put(spool: &LogSpool, n: u64) -> MessageId {
+    let now = Timestamp::from_unix_millis(0);
+    let id = MessageId::new(now, u128::from(n));
+    let mut writer = spool.begin(id).await.unwrap();
+    writer.write(vec![n as u8; 9_000]).await.unwrap();
+    let message = Message {
+        id,
+        arrived: now,
+        reverse_path: ReversePath::Null,
+        size: 9_000,
+        body: BodyKind::SevenBit,
+        smtputf8: false,
+        ret: None,
+        envid: None,
+    };
+    let address: Mailbox = "a@b.test".parse().unwrap();
+    let leg = Leg {
+        reverse_path: ReversePath::Null,
+        target: address.clone(),
+        recipient: address,
+        original: None,
+        notify: None,
+        trace: "".into(),
+    };
+    let committed = spool.commit(writer, message, vec![leg], now).await;
+    committed.unwrap();
+    id
+}
+
+async fn remove(spool: &LogSpool, id: MessageId) {
+    let one = Filter {
+        messages: vec![id],
+        ..Filter::default()
+    };
+    let now = Timestamp::from_unix_millis(0);
+    let removed = spool.admin(&one, Action::Remove, now).await;
+    assert_eq!(removed, Ok(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_newer_than_the_position_costs_no_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let hour = Duration::from_secs(3600);
+    let spool = open(dir.path(), hour);
+    let first = put(&spool, 0).await;
+    spool.checkpoint().await.unwrap();
+    let kept = put(&spool, 1).await;
+    remove(&spool, first).await;
+    for n in 2..30 {
+        let id = put(&spool, n).await;
+        remove(&spool, id).await;
+    }
+    let row_alone = |keeper: &mut Keeper| {
+        let dirty = keeper.state.lock().dirty.clone();
+        let batch = keeper.take_rows(&dirty);
+        keeper.tree.apply(batch, dirty.len()).unwrap();
+        keeper.tree.sync(&keeper.segments.store).unwrap();
+    };
+    spool.ask(row_alone).await.unwrap();
+    let after = tempfile::tempdir().unwrap();
+    for folder in ["", "log", "index"] {
+        let to = after.path().join(folder);
+        std::fs::create_dir_all(&to).unwrap();
+        for entry in std::fs::read_dir(dir.path().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    drop(spool);
+    // Time enough to give back what looks spent.
+    let spool = open(after.path(), Duration::from_millis(1));
+    for _ in 0..3 {
+        spool.checkpoint().await.unwrap();
+        put(&spool, 99).await;
+        remove(&spool, MessageId::new(Timestamp::from_unix_millis(0), 99)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut body = spool.open_body(kept).await.unwrap();
+    let read = body.chunk().await.unwrap().unwrap_or_default();
+    assert_eq!(read.len(), 9_000);
+}
