@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -43,8 +43,6 @@ pub(crate) struct Desk<S> {
     pub(crate) trouble: OnceLock<Trouble>,
     /// The moment of the last claim, in milliseconds: what became due after it has not been seen.
     pub(crate) claimed_at: AtomicU64,
-    /// The last claim has not told of all that is overdue.
-    pub(crate) overdue_left: AtomicBool,
 }
 
 /// See [`Desk::trouble`].
@@ -57,15 +55,12 @@ impl<S: Spool> Work for Desk<S> {
     type Body = Body<S::Reader>;
 
     async fn claim(&self, want: &Want) -> Vec<Claim> {
-        let left = self.tell_overdue().await;
-        self.overdue_left.store(left, Ordering::Relaxed);
+        self.spool.park(&want.park).await;
         let now = now();
         self.claimed_at.store(now.unix_millis(), Ordering::Relaxed);
         let want = queue::Want {
             max: want.max,
             per_host: want.per_host,
-            only: None,
-            exclude: Arc::clone(&want.exclude),
             lease: self.lease,
         };
         self.spool.claim(&want, now).await.unwrap_or_else(|error| {
@@ -120,10 +115,7 @@ impl<S: Spool> Work for Desk<S> {
         }
     }
 
-    async fn wait(&self, _want: &Want) {
-        if self.overdue_left.load(Ordering::Relaxed) {
-            return;
-        }
+    async fn wait(&self) {
         // From the last claim on, not from now: what became due in between would be waited past.
         let seen = Timestamp::from_unix_millis(self.claimed_at.load(Ordering::Relaxed));
         let pause = match self.spool.next_due(seen).await {

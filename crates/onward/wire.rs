@@ -18,7 +18,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -45,6 +45,7 @@ pub(crate) struct Relay {
     limits: smtp_in::Limits,
     inbound: Arc<Inbound<LogSpool>>,
     spool: Arc<LogSpool>,
+    desk: Arc<Desk<LogSpool>>,
     dispatcher: Arc<Dispatcher<Desk<LogSpool>, dns::Backend>>,
     socket: Socket,
     operator: Arc<Operator<LogSpool>>,
@@ -194,6 +195,7 @@ impl Relay {
             limits: limits(config),
             inbound: Arc::new(inbound),
             spool,
+            desk,
             dispatcher,
             socket,
             operator: Arc::new(operator),
@@ -211,8 +213,9 @@ impl Relay {
         });
         let incoming = smtp_in::serve(self.listeners, self.limits, self.inbound, shutdown.clone());
         let outgoing = self.dispatcher.run(shutdown.clone());
+        let deadlines = self.desk.keep_deadlines(shutdown.clone());
         let operator = self.socket.serve(self.operator, shutdown.cancelled_owned());
-        tokio::join!(incoming, outgoing, operator);
+        tokio::join!(incoming, outgoing, deadlines, operator);
         self.spool.close();
         Ok(())
     }
@@ -241,7 +244,6 @@ fn desk(
         bounce_octets_max: usize::try_from(config.limits.bounce_size.0).unwrap_or(usize::MAX),
         trouble: OnceLock::new(),
         claimed_at: AtomicU64::new(0),
-        overdue_left: AtomicBool::new(false),
     })
 }
 

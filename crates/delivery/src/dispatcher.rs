@@ -25,7 +25,7 @@ use crate::reach::Reacher;
 use crate::settings::Settings;
 use crate::sites::{Next, SiteId, Sites, Todo};
 use crate::tls;
-use crate::work::{Want, Work};
+use crate::work::Work;
 
 /// Runs all deliveries of a relay.
 pub struct Dispatcher<W, R> {
@@ -77,11 +77,13 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
                 self.wait_for_room(&shutdown).await;
                 continue;
             };
-            let claims = caught(self.work.claim(&want)).await.unwrap_or_else(|_| {
+            let Ok(claims) = caught(self.work.claim(&want)).await else {
                 // What it had leased comes back when that is over; all other mail goes on.
                 tracing::error!("{BUG}");
-                Vec::new()
-            });
+                self.sites.lock().not_claimed(want);
+                sleep(BREATH).await;
+                continue;
+            };
             let got = claims.len();
             if got > 0 {
                 waits_for_nothing = 0;
@@ -89,7 +91,7 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
                 self.perform(todo).await;
             }
             if got < want.max {
-                self.wait(&want, &mut waits_for_nothing, &shutdown).await;
+                self.wait(&mut waits_for_nothing, &shutdown).await;
             }
         }
         self.drain().await;
@@ -121,14 +123,14 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
     }
 
     /// Waits until a claim may give something.
-    async fn wait(&self, want: &Want, for_nothing: &mut u32, shutdown: &CancellationToken) {
+    async fn wait(&self, for_nothing: &mut u32, shutdown: &CancellationToken) {
         let timer = self.sites.lock().timer();
         let until = timer.unwrap_or_else(|| Instant::now() + SWEEP_EVERY);
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = self.changed.notified() => {}
             () = sleep_until(until.into()) => {}
-            () = self.work.wait(want) => {
+            () = self.work.wait() => {
                 *for_nothing += 1;
                 // Woken again and again with nothing to claim: something else is wrong, but the processor is not to
                 // burn over it.

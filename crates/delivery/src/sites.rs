@@ -3,8 +3,8 @@
 //! Pure: nothing here waits, looks up or connects. Facts go in (claims came, a connection failed, time passed) with the
 //! clock; what is to be done about them comes out as [`Todo`].
 //!
-//! Which hosts are *excluded* from claims is kept here too: those whose site is being looked up, is down with its probe
-//! not due, or has enough legs waiting. So a site that is down or slow fills neither memory nor the dispatcher's time.
+//! Which hosts are *parked*, passed by in claims, is said here too: those whose site is being looked up, is down with its
+//! probe not due, or has enough legs waiting. So a site that is down or slow fills neither memory nor the dispatcher's time.
 
 mod lanes;
 mod steps;
@@ -64,7 +64,8 @@ pub(crate) struct Sites {
     sites: HashMap<SiteId, Site>,
     by_key: HashMap<SiteKey, SiteId>,
     sites_made: u64,
-    exclude: Arc<HashSet<Host>>,
+    /// Hosts that were parked or let in again since the last claim.
+    turned: HashSet<Host>,
     /// Down sites by the time of their next probe.
     probes: BTreeSet<(Instant, SiteId)>,
     admission: Admission,
@@ -97,7 +98,7 @@ struct Site {
     idle: usize,
     wake: Arc<Notify>,
     hosts: HashSet<Host>,
-    /// Its hosts are excluded.
+    /// Its hosts are parked.
     closed: bool,
     memory: HostMemory,
 }
@@ -120,7 +121,7 @@ impl Sites {
             sites: HashMap::new(),
             by_key: HashMap::new(),
             sites_made: 0,
-            exclude: Arc::default(),
+            turned: HashSet::new(),
             probes: BTreeSet::new(),
             crowded: Arc::default(),
             held: 0,
@@ -129,14 +130,35 @@ impl Sites {
     }
 
     /// What to claim now; `None` while memory holds enough.
-    pub(crate) fn want(&self) -> Option<Want> {
+    pub(crate) fn want(&mut self) -> Option<Want> {
         let room = self.room();
         let worth_it = (self.settings.legs_max / ROOM_SHARE).max(1);
-        (room >= worth_it).then(|| Want {
+        if room < worth_it {
+            return None;
+        }
+        let turned = std::mem::take(&mut self.turned).into_iter();
+        let park = turned.map(|host| (host.clone(), self.is_parked(&host)));
+        Some(Want {
             max: room.min(CLAIM_MAX),
             per_host: self.enough(true),
-            exclude: Arc::clone(&self.exclude),
+            park: park.collect(),
         })
+    }
+
+    /// What a claim came of nothing, and what it was to park is to be said again.
+    pub(crate) fn not_claimed(&mut self, want: Want) {
+        self.turned
+            .extend(want.park.into_iter().map(|(host, _)| host));
+    }
+
+    pub(super) fn is_parked(&self, host: &Host) -> bool {
+        match self.hosts.get(host) {
+            Some(Routing::Pending(_)) => true,
+            Some(Routing::Known { site, .. }) => {
+                self.sites.get(site).is_some_and(|site| site.closed)
+            }
+            None => false,
+        }
     }
 
     /// Takes claimed legs: to the queue of their site, or to wait until that is looked up.
@@ -190,7 +212,7 @@ impl Sites {
             unreachable!("site_for made it")
         };
         if !site.closed {
-            Arc::make_mut(&mut self.exclude).remove(&host);
+            self.turned.insert(host.clone());
             todo.wake = true;
         }
         site.hosts.insert(host);
@@ -205,7 +227,7 @@ impl Sites {
     /// There is no site for `host`: the legs that waited for it, to be settled by the caller, who tells
     /// [`Sites::finished`] then.
     pub(crate) fn unresolved(&mut self, host: &Host) -> Vec<Claim> {
-        Arc::make_mut(&mut self.exclude).remove(host);
+        self.turned.insert(host.clone());
         match self.hosts.remove(host) {
             Some(Routing::Pending(waiting)) => waiting,
             Some(Routing::Known { .. }) | None => Vec::new(),

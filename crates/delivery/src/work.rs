@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,10 +31,10 @@ pub trait Work: Send + Sync + 'static {
     /// These were not tried: due again at once, as if they had never been claimed.
     fn release(&self, claims: Vec<Claim>) -> impl Future<Output = ()> + Send;
 
-    /// Waits until `claim(want)` may have something to give, with an upper bound of a minute or so. Returning too
-    /// early is allowed, but legs of the hosts in `want.exclude` must *not* count as due: while a site is down they
+    /// Waits until a claim may have something to give, with an upper bound of a minute or so. Returning too
+    /// early is allowed, but legs of parked hosts must *not* count as due: while a site is down they
     /// stay due all the time, and would wake the dispatcher for nothing, over and over.
-    fn wait(&self, want: &Want) -> impl Future<Output = ()> + Send;
+    fn wait(&self) -> impl Future<Output = ()> + Send;
 
     /// Something about a site that operators want to see in the log. Must not block.
     fn site_changed(&self, event: &SiteEvent);
@@ -54,9 +53,9 @@ pub struct Want {
     pub max: usize,
     /// Legs of one host at most.
     pub per_host: usize,
-    /// No legs of these hosts: their site is down, or has enough to do. Shared, since it may be large; the same
-    /// `Arc` (see [`Arc::ptr_eq`]) is the same set.
-    pub exclude: Arc<HashSet<Host>>,
+    /// Hosts to park first (`true`): no legs of theirs, in this claim and all that follow, since their site is down or has
+    /// enough to do. Or to let in again (`false`). Only what has changed since the last claim: all of it may be large.
+    pub park: Vec<(Host, bool)>,
 }
 
 /// Why a body cannot be had.

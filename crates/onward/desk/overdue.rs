@@ -2,19 +2,43 @@
 //!
 //! Legs of one message mostly come to that together: one notice tells of all of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bounce::Kind;
 use envelope::{Diagnosis, EnhancedStatus, Timestamp};
 use queue::{Overdue, Spool, Why};
+use tokio_util::sync::CancellationToken;
 
 use super::notices::Told;
-use super::{Desk, attempt, in_words};
+use super::{Desk, TROUBLE_PAUSE, attempt, in_words};
 use crate::log::{Event, now};
 
 impl<S: Spool> Desk<S> {
-    /// Sees to some of the legs that are overdue; says whether there may be more.
-    /// Not to all at once: when a hundred thousand legs come to their time together, other mail must not wait for that.
+    /// Tells senders what there is to tell them, when it is time, until `shutdown`. A task of its own: deadlines hold when
+    /// delivery claims nothing, because its memory is full of mail for sites that do not answer.
+    pub(crate) async fn keep_deadlines(self: Arc<Self>, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            let desk = Arc::clone(&self);
+            let round = tokio::spawn(async move { desk.tell_overdue().await });
+            let pause = match round.await {
+                Ok(true) => Duration::ZERO,
+                Ok(false) => LOOK_EVERY,
+                // It panicked: what it had leased comes back when that is over.
+                Err(error) => {
+                    tracing::error!(%error, "a bug of Onward broke off what senders are told; it is tried again");
+                    TROUBLE_PAUSE
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Sees to some of the legs that are overdue; says whether there may be more. Not to all at once: a shutdown waits for
+    /// no more than this.
     pub(super) async fn tell_overdue(&self) -> bool {
         let batch = self.spool.overdue(OVERDUE_BATCH, self.lease, now()).await;
         let mut batch = batch.unwrap_or_else(|error| {
@@ -93,8 +117,10 @@ fn split_host(words: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// Legs told of before other mail gets its turn.
+/// Legs told of in one round.
 pub(super) const OVERDUE_BATCH: usize = 100;
+/// Deadlines are hours; an operator who wants mail bounced waits for this.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -1,17 +1,16 @@
-//! Outcomes that cannot be written, and more overdue mail than one claim tells of.
-
-use std::sync::atomic::AtomicBool;
+//! Outcomes that cannot be written, and deadlines without claims.
 
 use envelope::{BodyKind, Leg, LegId};
 use queue::{BodyWriter, LogSpool, Settings};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use super::overdue::OVERDUE_BATCH;
 use super::*;
 const HOUR: Duration = Duration::from_hours(1);
 
 struct Fixture {
-    desk: Desk<LogSpool>,
+    desk: Arc<Desk<LogSpool>>,
     _dir: TempDir,
 }
 
@@ -34,9 +33,11 @@ impl Fixture {
             bounce_octets_max: 1000,
             trouble: OnceLock::new(),
             claimed_at: AtomicU64::new(0),
-            overdue_left: AtomicBool::new(false),
         };
-        Self { desk, _dir: dir }
+        Self {
+            desk: Arc::new(desk),
+            _dir: dir,
+        }
     }
 
     async fn commit(&self, targets: &[&str], arrived: Timestamp, notify: Option<envelope::Notify>) {
@@ -70,8 +71,6 @@ impl Fixture {
         let want = queue::Want {
             max: 10,
             per_host: 10,
-            only: None,
-            exclude: Arc::default(),
             lease: 6 * HOUR,
         };
         self.desk.spool.claim(&want, now).await.unwrap()
@@ -115,31 +114,26 @@ async fn failure_that_cannot_be_told_comes_out_again_soon() {
 }
 
 #[tokio::test]
-async fn much_overdue_mail_does_not_hold_up_other_mail() {
+async fn deadlines_hold_while_nothing_is_claimed() {
     let fixture = Fixture::new();
+    let (desk, shutdown) = (&fixture.desk, CancellationToken::new());
+    let deadlines = tokio::spawn(Arc::clone(desk).keep_deadlines(shutdown.clone()));
     let long_ago = Timestamp::from_unix_millis(now().unix_millis() - 1_000_000_000);
-    for _ in 0..OVERDUE_BATCH + 20 {
+    let legs = OVERDUE_BATCH + 20;
+    for _ in 0..legs {
         fixture.commit(&["a@b.test"], long_ago, None).await;
     }
-    fixture.commit(&["z@z.test"], now(), None).await;
-    let want = Want {
-        max: 10,
-        per_host: 1,
-        exclude: Arc::new([Host::Domain("b.test".parse().unwrap())].into()),
-    };
-    let left = async || {
-        let counts = fixture.desk.spool.counts(now()).await.unwrap();
-        counts.ready + counts.deferred + counts.active
-    };
-    let claims = fixture.desk.claim(&want).await;
+    desk.spool.park(&[("b.test".parse().unwrap(), true)]).await;
     // Each that was told of has left a notice in its place.
-    let is_other = |claim: &Claim| claim.leg.target.to_string() == "z@z.test";
-    assert!(claims.iter().any(is_other), "{claims:?}");
-    let batch = tokio::time::timeout(Duration::from_secs(5), fixture.desk.wait(&want));
-    batch.await.unwrap();
-    fixture.desk.claim(&want).await;
-    assert!(!fixture.desk.overdue_left.load(Ordering::Relaxed));
-    assert_eq!(left().await, OVERDUE_BATCH as u64 + 21);
+    loop {
+        let counts = desk.spool.counts(now()).await.unwrap();
+        if counts.hosts == [("a.test".parse().unwrap(), legs as u64)] {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    shutdown.cancel();
+    deadlines.await.unwrap();
 }
 
 /// The text of the one notice that is due.

@@ -94,12 +94,13 @@ fn main() {
     match argument(5, "").as_str() {
         "fill" => runtime.block_on(fill_all(backlog)),
         "look" => runtime.block_on(look(backlog)),
-        "scale" => runtime.block_on(scale(backlog)),
+        "scale" => runtime.block_on(scale(backlog, false)),
+        "parked" => runtime.block_on(scale(backlog, true)),
         "drain" => runtime.block_on(drain_all(backlog)),
         _ => {
             let _ = std::fs::remove_dir_all(&backlog.dir);
             let (messages, octets, hosts) = (backlog.messages, backlog.octets, backlog.hosts);
-            for phase in ["fill", "look", "scale", "drain"] {
+            for phase in ["fill", "look", "scale", "parked", "drain"] {
                 let mut child = std::process::Command::new("/proc/self/exe");
                 let child = child.arg(&backlog.dir);
                 let child = child.args([messages, octets, hosts].map(|n| n.to_string()));
@@ -174,9 +175,9 @@ async fn look(backlog: Backlog) {
 }
 
 /// What it costs to accept and to schedule some messages beside the backlog and beside a thousand, in turns. As many come
-/// as go, so both sizes stay.
+/// as go, so both sizes stay. `parked`: all goes to the small one's hosts, and the backlog's others are parked.
 #[expect(clippy::print_stdout, reason = "an example's report")]
-async fn scale(backlog: Backlog) {
+async fn scale(backlog: Backlog, parked: bool) {
     let small = Backlog {
         dir: backlog.dir.with_extension("small"),
         hosts: 100,
@@ -188,10 +189,18 @@ async fn scale(backlog: Backlog) {
         return;
     };
     write_some(&few, &ids, &count, &small, 1_000).await;
+    let mut load = &backlog;
+    if parked {
+        let host = |n| Some((format!("host{n}.example").parse().ok()?, true));
+        let hosts: Vec<_> = (small.hosts..backlog.hosts).filter_map(host).collect();
+        many.park(&hosts).await;
+        println!("{} hosts parked", hosts.len());
+        load = &small;
+    }
     let (mut costs_few, mut costs_many) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         costs_few.push(round(&few, &ids, &count, &small).await);
-        costs_many.push(round(&many, &ids, &count, &backlog).await);
+        costs_many.push(round(&many, &ids, &count, load).await);
     }
     let names = ["accept", "accept, CPU", "schedule", "schedule, CPU"];
     for (n, name) in names.into_iter().enumerate() {
@@ -214,7 +223,6 @@ async fn round(
         max: 500,
         per_host: 20,
         lease: Duration::from_secs(600),
-        ..Want::default()
     };
     let (start, cpu) = (Instant::now(), cpu_seconds());
     write_some(spool, ids, count, backlog, ROUND).await;
@@ -270,7 +278,6 @@ async fn claim_cost(what: &str, spool: &LogSpool) {
         max: 100,
         per_host: 20,
         lease: Duration::from_secs(600),
-        ..Want::default()
     };
     let start = Instant::now();
     let mut claims = Vec::new();
@@ -344,7 +351,6 @@ async fn drain(spool: &LogSpool, rounds: usize, max: usize) -> usize {
         max,
         per_host: 20,
         lease: Duration::from_secs(600),
-        ..Want::default()
     };
     let mut done = 0;
     for _ in 0..rounds {

@@ -70,7 +70,6 @@ async fn fill(spool: &LogSpool) -> Done<()> {
             max: 1,
             per_host: 1,
             lease: Duration::from_secs(60),
-            ..Want::default()
         };
         let claim = spool.claim(&want, at(10)).await?.remove(0);
         assert_eq!(claim.message.id, tried);

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use envelope::{Claim, Lease, Leg, LegId, Message, MessageId, Timestamp};
+use envelope::{Claim, Host, Lease, Leg, LegId, Message, MessageId, Timestamp};
 use tokio::sync::Notify;
 
 use crate::engine::{LogSpool, Shared, answered};
 use crate::fault;
-use crate::index::state::Effect;
+use crate::index::state::{Effect, State};
 use crate::log::codec::{Change, Commit, LegRow, LegState, MessageRow};
 use crate::log::record::{Kind, Payload};
 use crate::open::inline_max;
@@ -50,14 +50,15 @@ impl Spool for LogSpool {
     }
 
     async fn claim(&self, want: &Want, now: Timestamp) -> Result<Vec<Claim>, Error> {
-        // Loading comes first, leasing last and at once: who drops this future loses no lease.
-        for _ in 0..LOADS_MAX {
-            let absent = self.shared.state.lock().absent(want, now);
-            if absent.is_empty() || !self.ask(move |keeper| keeper.load_all(absent)).await? {
-                break;
-            }
+        self.lease(|state, in_memory| state.claim(want, now, in_memory))
+            .await
+    }
+
+    async fn park(&self, hosts: &[(Host, bool)]) {
+        for some in hosts.chunks(PARKED_AT_ONCE) {
+            self.shared.state.lock().window.park(some);
+            tokio::task::yield_now().await;
         }
-        Ok(self.shared.state.lock().claim(want, now))
     }
 
     async fn overdue(
@@ -66,13 +67,8 @@ impl Spool for LogSpool {
         lease: Duration,
         now: Timestamp,
     ) -> Result<Vec<Overdue>, Error> {
-        for _ in 0..LOADS_MAX {
-            let absent = self.shared.state.lock().overdue_absent(max, now);
-            if absent.is_empty() || !self.ask(move |keeper| keeper.load_all(absent)).await? {
-                break;
-            }
-        }
-        Ok(self.shared.state.lock().overdue(max, lease, now))
+        self.lease(|state, in_memory| state.overdue(max, lease, now, in_memory))
+            .await
     }
 
     async fn extend(&self, lease: &mut Lease, until: Timestamp) -> Result<(), Error> {
@@ -192,6 +188,24 @@ impl Spool for LogSpool {
 }
 
 impl LogSpool {
+    /// Brings what `take` lacks from sled until it has all, or until no more comes. Loading comes first, leasing last and at
+    /// once: who drops this future loses no lease.
+    async fn lease<T>(
+        &self,
+        take: impl Fn(&mut State, bool) -> Result<Vec<T>, Vec<MessageId>>,
+    ) -> Result<Vec<T>, Error> {
+        for _ in 0..LOADS_MAX {
+            let absent = match take(&mut self.shared.state.lock(), false) {
+                Ok(leased) => return Ok(leased),
+                Err(absent) => absent,
+            };
+            if !self.ask(move |keeper| keeper.load_all(absent)).await? {
+                break;
+            }
+        }
+        Ok(take(&mut self.shared.state.lock(), true).unwrap_or_default())
+    }
+
     /// Hands a commit to the log and waits until it is durable and applied.
     async fn append_commit(&self, commit: Commit, parts: WriterParts) -> Result<(), Error> {
         let (payload, commit) = commit.into_payload(parts.inline.clone());
@@ -381,6 +395,8 @@ fn cut(text: &str, octets: usize) -> &str {
 
 /// Rounds of loading before a claim makes do with what is in memory.
 const LOADS_MAX: usize = 8;
+/// Hosts parked under one lock: some 50 µs.
+const PARKED_AT_ONCE: usize = 100;
 /// sled leaks disk on values over 64 KiB: what goes into a row beside bounded fields is kept well below.
 const ROW_OCTETS_MAX: usize = 48 << 10;
 const ENVID_OCTETS_MAX: usize = 1 << 10;

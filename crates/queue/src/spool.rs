@@ -42,15 +42,20 @@ pub trait Spool: Send + Sync + 'static {
         first_due: Timestamp,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Leases legs that are due at `now`, in order of their due time within a host, earliest host first.
+    /// Leases legs that are due at `now`, in order of their due time within a host, earliest host first. Costs what it
+    /// gives, however many hosts are parked.
     fn claim(
         &self,
         want: &Want,
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Claim>, Error>> + Send;
 
+    /// Parks hosts (`true`): claims pass their legs by from now on. Or lets them in again (`false`). It holds for this
+    /// handle alone (each node has its own view of who can be reached), and is forgotten with it.
+    fn park(&self, hosts: &[(Host, bool)]) -> impl Future<Output = ()> + Send;
+
     /// Leases up to `max` legs for `lease` whose sender must be told something: past `warn_after` and not warned,
-    /// past `expire`, or bounced by the operator. Exclusions do not count here, so deadlines hold while a site is
+    /// past `expire`, or bounced by the operator. Parked hosts count too, so deadlines hold while a site is
     /// down. Legs that are on hold have no deadlines.
     fn overdue(
         &self,
@@ -92,8 +97,8 @@ pub trait Spool: Send + Sync + 'static {
         id: MessageId,
     ) -> impl Future<Output = Result<Self::Reader, OpenError>> + Send;
 
-    /// When, after `now`, a leg becomes due, passes a deadline or loses its lease. What is due already is not
-    /// counted: a claim would have had it, had it been wanted.
+    /// When, after `now`, a leg of a host that is not parked becomes due, or any leg loses its lease. What is due already
+    /// is not counted: a claim would have had it, had it been wanted. Deadlines are not either.
     fn next_due(&self, now: Timestamp) -> impl Future<Output = Option<Timestamp>> + Send;
 
     /// Notified (`notify_one`) when something may have become due sooner than [`Spool::next_due`] said: a commit,
@@ -167,10 +172,6 @@ pub struct Want {
     pub max: usize,
     /// Legs of one host.
     pub per_host: usize,
-    /// Only this host (a probe, or a connection that is open).
-    pub only: Option<Host>,
-    /// Not these hosts. Shared, since it may be large.
-    pub exclude: Arc<HashSet<Host>>,
     /// How long the leases last.
     pub lease: Duration,
 }

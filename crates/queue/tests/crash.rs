@@ -165,7 +165,6 @@ impl Child {
             max: 1,
             per_host: 1,
             lease: Duration::from_secs(600),
-            ..Want::default()
         };
         let Some(claim) = self.spool.claim(&want, at(1)).await.unwrap().pop() else {
             return;

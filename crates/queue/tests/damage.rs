@@ -379,7 +379,6 @@ async fn a_damaged_piece_of_a_large_body_holds_it_and_the_operator_can_act() {
         max: 9,
         per_host: 9,
         lease: Duration::from_secs(60),
-        ..Want::default()
     };
     let claims = spool.claim(&want, at(1)).await.unwrap();
     assert_eq!(claims.len(), 1, "the damaged one is not claimed");

@@ -82,7 +82,6 @@ fn want(max: usize, per_host: usize) -> Want {
         max,
         per_host,
         lease: Duration::from_secs(600),
-        ..Want::default()
     }
 }
 
@@ -322,7 +321,7 @@ async fn leases_expire_and_fence() {
 }
 
 #[tokio::test]
-async fn order_limits_and_exclusions() {
+async fn order_limits_and_parked_hosts() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
     for n in 1..=6 {
@@ -336,16 +335,12 @@ async fn order_limits_and_exclusions() {
     let host = |text: &str| text.parse::<Host>().unwrap();
     let some = spool.claim(&want(5, 2), at(0)).await.unwrap();
     assert_eq!(numbers(&some), [(1, 0), (2, 0), (3, 0), (4, 0)]);
-    let only = Want {
-        only: Some(host("odd.example")),
-        ..want(9, 9)
-    };
-    assert_eq!(numbers(&spool.claim(&only, at(0)).await.unwrap()), [(5, 0)]);
-    let exclude = Want {
-        exclude: HashSet::from([host("even.example")]).into(),
-        ..want(9, 9)
-    };
-    assert!(spool.claim(&exclude, at(0)).await.unwrap().is_empty());
+    spool.park(&[(host("even.example"), true)]).await;
+    let odd = spool.claim(&want(9, 9), at(0)).await.unwrap();
+    assert_eq!(numbers(&odd), [(5, 0)]);
+    assert!(claim(&spool, 0).await.is_empty());
+    let turned = [(host("even.example"), false), (host("odd.example"), true)];
+    spool.park(&turned).await;
     for (claim, due) in some.into_iter().zip([9, 8, 7, 6]) {
         spool
             .reschedule(claim.lease, at(due), Update::default())
@@ -358,13 +353,11 @@ async fn order_limits_and_exclusions() {
             .map(|c| (c.lease.leg.message.bits() & 0xff) as u64)
             .collect::<Vec<_>>()
     };
-    let even = Want {
-        only: Some(host("even.example")),
-        ..want(9, 9)
-    };
-    assert_eq!(order(spool.claim(&even, at(9)).await.unwrap()), [6, 4, 2]);
+    assert_eq!(order(claim(&spool, 9).await), [6, 4, 2]);
+    // What is parked is not waited for, and what is due already a claim would have had: the leases end.
+    assert_eq!(spool.next_due(at(5)).await, Some(at(10)));
+    spool.park(&[(host("odd.example"), false)]).await;
     assert_eq!(spool.next_due(at(5)).await, Some(at(6)));
-    // What is due already a claim would have had.
     assert_eq!(spool.next_due(at(6)).await, Some(at(10)));
 }
 
@@ -414,13 +407,14 @@ async fn many_legs_of_one_message_come_back_from_the_index() {
 }
 
 #[tokio::test]
-async fn deadlines_hold_whatever_is_excluded() {
+async fn deadlines_hold_whatever_is_parked() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
     put(&spool, 1, 10, &["a@x.example"]).await.unwrap();
     put(&spool, 2, 10, &["a@x.example"]).await.unwrap();
     drop(spool);
     let spool = open(dir.path());
+    spool.park(&[("x.example".parse().unwrap(), true)]).await;
     let lease = Duration::from_secs(60);
     assert!(
         spool
@@ -429,7 +423,7 @@ async fn deadlines_hold_whatever_is_excluded() {
             .unwrap()
             .is_empty()
     );
-    assert_eq!(spool.next_due(at(1)).await, Some(at(4 * 60)));
+    assert_eq!(spool.next_due(at(1)).await, None);
     let warned = spool.overdue(9, lease, at(4 * 60)).await.unwrap();
     assert_eq!(
         warned.iter().map(|o| o.why).collect::<Vec<_>>(),
@@ -689,16 +683,13 @@ async fn space_is_given_back_and_the_long_waiting_are_moved() {
     let spool = open(dir.path());
     put(&spool, 1, 3000, &["slow@z.example"]).await.unwrap();
     put(&spool, 2, 100_000, &["slow@z.example"]).await.unwrap();
-    let fast = Want {
-        only: Some("x.example".parse().unwrap()),
-        ..want(100, 100)
-    };
+    spool.park(&[("z.example".parse().unwrap(), true)]).await;
     for n in 3..=400 {
         put(&spool, n, 10_000, &["a@x.example", "b@x.example"])
             .await
             .unwrap();
         if n % 20 == 0 {
-            for claim in spool.claim(&fast, at(0)).await.unwrap() {
+            for claim in spool.claim(&want(100, 100), at(0)).await.unwrap() {
                 spool.complete(claim.lease, None).await.unwrap();
             }
         }

@@ -153,7 +153,6 @@ async fn check(fault: u8) {
         max: 2,
         per_host: 2,
         lease: Duration::from_secs(60),
-        ..Want::default()
     };
     let mut acknowledged = Vec::new();
     for n in 1..=10 {

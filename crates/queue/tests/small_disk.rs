@@ -156,7 +156,6 @@ async fn deliver(spool: &LogSpool, max: usize) -> Vec<u64> {
         max,
         per_host: max,
         lease: Duration::from_secs(60),
-        ..Want::default()
     };
     let mut done = Vec::new();
     for claim in spool.claim(&want, at(1)).await.unwrap() {

@@ -59,10 +59,11 @@ async fn deliver(spool: &LogSpool, host: &str) -> Vec<MessageId> {
     let want = Want {
         max: 10_000,
         per_host: 10_000,
-        only: host.parse().ok(),
         lease: Duration::from_secs(600),
-        ..Want::default()
     };
+    let hosts = ["near.example", "far.example"];
+    let parked = hosts.map(|other| (other.parse().unwrap(), other != host));
+    spool.park(&parked).await;
     let mut delivered = Vec::new();
     for claim in spool.claim(&want, NOW).await.unwrap() {
         delivered.push(claim.message.id);

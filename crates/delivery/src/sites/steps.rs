@@ -55,7 +55,7 @@ impl Sites {
         {
             site.hosts.remove(&host);
         }
-        Arc::make_mut(&mut self.exclude).insert(host.clone());
+        self.turned.insert(host.clone());
         todo.resolve.push(host);
     }
 
@@ -149,7 +149,7 @@ impl Sites {
             return;
         };
         site.closed = true;
-        Arc::make_mut(&mut self.exclude).extend(site.hosts.iter().cloned());
+        self.turned.extend(site.hosts.iter().cloned());
     }
 
     /// Legs of this site's hosts may be claimed again.
@@ -158,10 +158,7 @@ impl Sites {
             return;
         };
         site.closed = false;
-        let exclude = Arc::make_mut(&mut self.exclude);
-        site.hosts.iter().for_each(|host| {
-            exclude.remove(host);
-        });
+        self.turned.extend(site.hosts.iter().cloned());
     }
 
     /// Legs of one site that may wait here: see [`Settings::legs_per_site`](crate::Settings::legs_per_site).

@@ -30,6 +30,8 @@ struct World {
     lookups: Vec<Host>,
     /// Legs that are due, as the spool would have them.
     due: VecDeque<Claim>,
+    /// As the spool has been told.
+    parked: HashSet<Host>,
     settled: HashMap<LegId, u32>,
     events: Vec<SiteEvent>,
     given: u128,
@@ -62,6 +64,7 @@ impl World {
             lanes: Vec::new(),
             lookups: Vec::new(),
             due: VecDeque::new(),
+            parked: HashSet::new(),
             settled: HashMap::new(),
             events: Vec::new(),
             given: 0,
@@ -140,7 +143,7 @@ impl World {
             // Otherwise its legs would be claimed and released in circles.
             assert!(site.closed || !site.health.is_resting(self.now));
             for host in &site.hosts {
-                assert!(!site.closed || self.sites.exclude.contains(host));
+                assert!(!site.closed || self.sites.is_parked(host));
             }
         }
     }
@@ -151,11 +154,19 @@ impl World {
         let Some(want) = self.sites.want() else {
             return;
         };
+        for (host, parked) in want.park {
+            match parked {
+                true => self.parked.insert(host),
+                false => self.parked.remove(&host),
+            };
+        }
+        let told = |host: &Host| self.parked.contains(host) == self.sites.is_parked(host);
+        assert!(self.sites.hosts.keys().chain(&self.parked).all(told));
         let mut by_host: HashMap<Host, usize> = HashMap::new();
         let (mut taken, mut left) = (Vec::new(), VecDeque::new());
         for claim in self.due.drain(..) {
             let host = claim.leg.target.host().clone();
-            let full = taken.len() >= want.max || want.exclude.contains(&host);
+            let full = taken.len() >= want.max || self.parked.contains(&host);
             let count = by_host.entry(host).or_default();
             if full || *count >= want.per_host {
                 left.push_back(claim);
@@ -378,12 +389,12 @@ fn a_thousand_legs_for_a_dead_site_cost_one_connection_a_probe() {
 }
 
 #[test]
-fn a_site_with_enough_waiting_is_excluded_until_half_is_gone() {
+fn a_site_with_enough_waiting_is_parked_until_half_is_gone() {
     let mut world = World::new(1);
     let host: Host = "a1.test".parse().unwrap();
     world.mail("a1.test", 1);
     world.claim();
-    assert!(world.sites.exclude.contains(&host), "while it is looked up");
+    assert!(world.sites.is_parked(&host), "while it is looked up");
     world.lookup();
     // The first connection, and the first message over it: now it is known that it answers.
     (0..2).for_each(|_| world.lane());
@@ -395,8 +406,8 @@ fn a_site_with_enough_waiting_is_excluded_until_half_is_gone() {
     loop {
         let waiting = world.sites.sites.values().next().unwrap().waiting;
         match waiting {
-            9.. => assert!(world.sites.exclude.contains(&host), "{waiting}"),
-            1..=6 => assert!(!world.sites.exclude.contains(&host), "{waiting}"),
+            9.. => assert!(world.sites.is_parked(&host), "{waiting}"),
+            1..=6 => assert!(!world.sites.is_parked(&host), "{waiting}"),
             0 => break,
             _ => {}
         }
@@ -506,11 +517,9 @@ fn no_number_of_slow_sites_fills_the_memory() {
         (0..20).for_each(|_| world.mail(&format!("s{n}.test"), 5));
     }
     open_silent_sites(&mut world, std::iter::empty());
-    assert!(
-        world.sites.want().is_some(),
-        "{} are held",
-        world.sites.held
-    );
+    let want = world.sites.want().expect("room in memory");
+    // It came to nothing: what it was to park is said again.
+    world.sites.not_claimed(want);
     world.mail("a1.test", 1);
     world.claim();
     let other: Host = "a1.test".parse().unwrap();
@@ -558,7 +567,8 @@ fn what_nobody_asks_for_is_forgotten() {
     world.close_one_idle();
     world.sites.sweep(later);
     assert!(world.sites.sites.is_empty() && world.sites.hosts.is_empty());
-    assert!(world.sites.by_key.is_empty() && world.sites.exclude.is_empty());
+    world.claim();
+    assert!(world.sites.by_key.is_empty() && world.parked.is_empty());
 }
 
 #[test]
@@ -591,7 +601,7 @@ fn a_late_lane_does_not_open_a_site_that_went_down() {
     let todo = world.sites.connect_ended(id, world.now);
     world.perform(todo);
     let host: Host = "a1.test".parse().unwrap();
-    assert!(world.sites.exclude.contains(&host));
+    assert!(world.sites.is_parked(&host));
 }
 
 /// Failures so far of each failed connection.

@@ -52,7 +52,7 @@ impl Sites {
                 let Some(site) = sites.get_mut(site) else {
                     return false;
                 };
-                // Excluded hosts stay until their site opens, which lets them in again; those of a site that takes
+                // Parked hosts stay until their site opens, which lets them in again; those of a site that takes
                 // no mail at present, until it does: then what waits for them is wanted.
                 let keep = site.closed || site.health.is_deferring(now);
                 if !keep {

@@ -1,6 +1,6 @@
 //! Work in memory: legs that are due, and what became of them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use delivery::{Body, BodyError, SiteEvent, Want, Work};
 use envelope::{
-    BodyKind, Claim, Diagnosis, Lease, Leg, LegId, Message, MessageId, Outcome, ReversePath,
+    BodyKind, Claim, Diagnosis, Host, Lease, Leg, LegId, Message, MessageId, Outcome, ReversePath,
     Timestamp,
 };
 use tokio::sync::Notify;
@@ -19,6 +19,7 @@ use super::within;
 #[derive(Default)]
 pub(crate) struct Memory {
     due: Mutex<VecDeque<Claim>>,
+    parked: Mutex<HashSet<Host>>,
     bodies: Mutex<HashMap<MessageId, Vec<Bytes>>>,
     settled: Mutex<Vec<(String, Outcome)>>,
     events: Mutex<Vec<SiteEvent>>,
@@ -156,6 +157,13 @@ impl Work for Memory {
     async fn claim(&self, want: &Want) -> Vec<Claim> {
         self.claims.fetch_add(1, Ordering::Relaxed);
         self.break_at("claim");
+        let mut parked = self.parked.lock().unwrap();
+        for (host, park) in &want.park {
+            match park {
+                true => parked.insert(host.clone()),
+                false => parked.remove(host),
+            };
+        }
         let mut due = self.due.lock().unwrap();
         let mut taken = Vec::new();
         let mut by_host: HashMap<_, usize> = HashMap::new();
@@ -163,7 +171,7 @@ impl Work for Memory {
         for claim in due.drain(..) {
             let host = claim.leg.target.host();
             let count = by_host.entry(host.clone()).or_default();
-            if taken.len() < want.max && *count < want.per_host && !want.exclude.contains(host) {
+            if taken.len() < want.max && *count < want.per_host && !parked.contains(host) {
                 *count += 1;
                 taken.push(claim);
             } else {
@@ -200,11 +208,11 @@ impl Work for Memory {
         self.changed.notify_waiters();
     }
 
-    async fn wait(&self, want: &Want) {
+    async fn wait(&self) {
         let due = |m: &Self| {
-            let due = m.due.lock().unwrap();
+            let (parked, due) = (m.parked.lock().unwrap(), m.due.lock().unwrap());
             due.iter()
-                .any(|claim| !want.exclude.contains(claim.leg.target.host()))
+                .any(|claim| !parked.contains(claim.leg.target.host()))
         };
         loop {
             if due(self) {

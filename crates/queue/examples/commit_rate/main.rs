@@ -329,7 +329,6 @@ async fn deliver(spool: Arc<LogSpool>, stop: Arc<AtomicBool>) {
         max: 100,
         per_host: 100,
         lease: Duration::from_secs(600),
-        ..Want::default()
     };
     loop {
         let claims = spool.claim(&want, now()).await.unwrap_or_default();

@@ -42,20 +42,8 @@ impl State {
         }
     }
 
-    /// Messages that must come from sled before `want` can be met.
-    pub(crate) fn absent(&mut self, want: &Want, now: Timestamp) -> Vec<MessageId> {
-        self.expire_leases(now);
-        let wanted = self.wanted(want, now).into_iter();
-        self.not_here(wanted.map(|(_, id)| id))
-    }
-
-    /// As [`State::absent`], of what is past a deadline.
-    pub(crate) fn overdue_absent(&mut self, max: usize, now: Timestamp) -> Vec<MessageId> {
-        self.expire_leases(now);
-        self.not_here(self.window.overdue(now).take(max))
-    }
-
-    fn not_here(&self, legs: impl Iterator<Item = LegId>) -> Vec<MessageId> {
+    /// The messages of these legs that must come from sled first.
+    fn absent(&self, legs: impl Iterator<Item = LegId>) -> Vec<MessageId> {
         let ids = legs.map(|leg| leg.message);
         ids.filter(|id| !self.messages.contains_key(id)).collect()
     }
@@ -63,11 +51,7 @@ impl State {
     /// The legs that `want` is about, in order, each with the number of its host in it.
     fn wanted(&self, want: &Want, now: Timestamp) -> Vec<(usize, LegId)> {
         let mut wanted = Vec::new();
-        let any = want.only.is_none();
-        let due = any.then(|| self.window.due_hosts(now));
-        let hosts = want.only.iter().chain(due.into_iter().flatten());
-        let hosts = hosts.filter(|host| !want.exclude.contains(*host));
-        for (n, host) in hosts.enumerate() {
+        for (n, host) in self.window.due_hosts(now).enumerate() {
             if wanted.len() >= want.max {
                 break;
             }
@@ -78,12 +62,23 @@ impl State {
         wanted
     }
 
-    /// Leases what is due and in memory.
-    pub(crate) fn claim(&mut self, want: &Want, now: Timestamp) -> Vec<Claim> {
+    /// Leases what is due. Where some of it must come from sled, nothing is leased and its messages are named, unless the
+    /// caller wants what is in memory.
+    pub(crate) fn claim(
+        &mut self,
+        want: &Want,
+        now: Timestamp,
+        in_memory: bool,
+    ) -> Result<Vec<Claim>, Vec<MessageId>> {
         self.expire_leases(now);
+        let wanted = self.wanted(want, now);
+        let absent = self.absent(wanted.iter().map(|(_, id)| *id));
+        if !in_memory && !absent.is_empty() {
+            return Err(absent);
+        }
         let mut claims = Vec::new();
         let mut stopped = None;
-        for (host, id) in self.wanted(want, now) {
+        for (host, id) in wanted {
             if stopped == Some(host) {
                 continue;
             }
@@ -93,7 +88,7 @@ impl State {
                 None => stopped = Some(host),
             }
         }
-        claims
+        Ok(claims)
     }
 
     fn lease(&mut self, id: LegId, expires: Timestamp) -> Option<Claim> {
@@ -115,30 +110,39 @@ impl State {
         })
     }
 
-    /// Leases what is past a deadline and in memory.
-    pub(crate) fn overdue(&mut self, max: usize, lease: Duration, now: Timestamp) -> Vec<Overdue> {
+    /// As [`State::claim`], of what is past a deadline.
+    pub(crate) fn overdue(
+        &mut self,
+        max: usize,
+        lease: Duration,
+        now: Timestamp,
+        in_memory: bool,
+    ) -> Result<Vec<Overdue>, Vec<MessageId>> {
         self.expire_leases(now);
         let due: Vec<LegId> = self.window.overdue(now).take(max).collect();
-        due.into_iter()
-            .filter_map(|id| {
-                let claim = self.lease(id, now.plus(lease))?;
-                let (message, leg) = leg_of(&self.messages, id)?;
-                let state = &leg.row.state;
-                let why = if state.bounced {
-                    Why::Bounced
-                } else if now >= message.arrived.plus(self.expire) {
-                    Why::Expired
-                } else {
-                    Why::Warn
-                };
-                Some(Overdue {
-                    claim,
-                    why,
-                    due: state.due,
-                    last: state.last.to_string(),
-                })
+        let absent = self.absent(due.iter().copied());
+        if !in_memory && !absent.is_empty() {
+            return Err(absent);
+        }
+        let leased = due.into_iter().filter_map(|id| {
+            let claim = self.lease(id, now.plus(lease))?;
+            let (message, leg) = leg_of(&self.messages, id)?;
+            let state = &leg.row.state;
+            let why = if state.bounced {
+                Why::Bounced
+            } else if now >= message.arrived.plus(self.expire) {
+                Why::Expired
+            } else {
+                Why::Warn
+            };
+            Some(Overdue {
+                claim,
+                why,
+                due: state.due,
+                last: state.last.to_string(),
             })
-            .collect()
+        });
+        Ok(leased.collect())
     }
 
     /// The leg that a lease is for, if it still is.

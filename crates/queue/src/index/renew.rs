@@ -226,7 +226,6 @@ mod tests {
                     max: 40,
                     per_host: 20,
                     lease: Duration::from_secs(60),
-                    ..Want::default()
                 };
                 for claim in spool.claim(&want, at(next)).await.unwrap() {
                     left.retain(|id| *id != claim.message.id);

@@ -3,7 +3,7 @@
 //! Every open leg is here, whether its message is in memory or in sled alone: some 90 octets each, so that sled need not
 //! keep an order (random writes all over its tree) and an attempt at a leg costs one row there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use envelope::{Host, LegId, MessageId, Timestamp};
@@ -52,6 +52,8 @@ impl fmt::Debug for Due {
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     hosts: HashMap<Host, HostQueue>,
+    /// Hosts that claims pass by. They are not in `by_due`, so that a claim costs what it gives, however many there are.
+    parked: HashSet<Host>,
     /// The host is always there; `None` stands before all hosts in a search.
     by_due: BTreeSet<(Timestamp, Option<Host>)>,
     pub(crate) deadlines: BTreeSet<Due>,
@@ -102,7 +104,7 @@ impl Window {
                 rest: BTreeSet::new(),
             };
             self.hosts.insert(host.clone(), queue);
-            self.by_due.insert((due.at(), Some(host.clone())));
+            self.enter(host, due.at());
             return;
         };
         let before = queue.first.at();
@@ -128,11 +130,33 @@ impl Window {
             return;
         }
         self.by_due.remove(&(before, Some(host.clone())));
-        self.by_due
-            .extend(after.map(|after| (after, Some(host.clone()))));
+        if let Some(after) = after {
+            self.enter(host, after);
+        }
     }
 
-    /// Hosts with something due at `now`, the earliest first.
+    fn enter(&mut self, host: &Host, at: Timestamp) {
+        if !self.parked.contains(host) {
+            self.by_due.insert((at, Some(host.clone())));
+        }
+    }
+
+    /// Takes hosts out of the order of hosts (`true`), or lets them in again.
+    pub(crate) fn park(&mut self, hosts: &[(Host, bool)]) {
+        for (host, parked) in hosts {
+            let first = self.hosts.get(host).map(|queue| queue.first.at());
+            if *parked {
+                self.parked.insert(host.clone());
+                first.map(|first| self.by_due.remove(&(first, Some(host.clone()))));
+            } else if self.parked.remove(host)
+                && let Some(first) = first
+            {
+                self.enter(host, first);
+            }
+        }
+    }
+
+    /// Hosts with something due at `now` and not parked, the earliest first.
     pub(crate) fn due_hosts(&self, now: Timestamp) -> impl Iterator<Item = &Host> {
         self.by_due
             .iter()
@@ -163,14 +187,13 @@ impl Window {
         past.map(Due::leg)
     }
 
-    /// The earliest moment after `now` at which anything happens.
+    /// The earliest moment after `now` at which a claim may find more than before: what is parked does not count.
     pub(crate) fn next_event(&self, now: Timestamp) -> Option<Timestamp> {
         let later = now.plus(TICK);
         let after = |set: &BTreeSet<Due>| set.range(Due::from(later)..).next().map(Due::at);
         let hosts = self.by_due.range((later, None)..);
         let host = hosts.map(|(due, _)| *due).next();
-        let events = [host, after(&self.deadlines), after(&self.leases)];
-        let first = events.into_iter().flatten().min();
+        let first = host.into_iter().chain(after(&self.leases)).min();
         first.filter(|due| *due < NEVER)
     }
 }
@@ -220,5 +243,30 @@ mod tests {
         window.remove(&host, due(5, 1));
         window.remove(&host, due(4, 3));
         assert_eq!((window.hosts.len(), window.by_due.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_parked_host_is_in_no_order_until_it_is_let_in_again() {
+        let host: Host = "a.example".parse().unwrap();
+        let now = Timestamp::from_unix_millis(9);
+        let mut window = Window::default();
+        let is_due = |window: &Window| window.due_hosts(now).count() == 1;
+        window.add(&host, due(5, 1));
+        window.park(&[(host.clone(), true)]);
+        window.park(&[(host.clone(), true)]);
+        assert!(!is_due(&window));
+        // What comes, goes and moves meanwhile does not bring it back.
+        window.add(&host, due(3, 2));
+        window.remove(&host, due(3, 2));
+        window.remove(&host, due(5, 1));
+        window.add(&host, due(7, 3));
+        assert!(!is_due(&window) && window.next_event(due(0, 0).at()).is_none());
+        window.park(&[(host.clone(), false)]);
+        window.park(&[(host.clone(), false)]);
+        assert!(is_due(&window) && window.by_due.len() == 1);
+        window.remove(&host, due(7, 3));
+        window.park(&[(host.clone(), true)]);
+        window.park(&[(host.clone(), false)]);
+        assert!(window.by_due.is_empty() && window.parked.is_empty());
     }
 }

@@ -181,17 +181,14 @@ impl Book {
         counts
     }
 
-    /// When something happens next, if nothing is due.
-    pub(crate) fn next_event(&self, now: u64) -> Option<u64> {
-        let of = |(id, leg): (&LegId, &Leg)| match leg.leased {
-            Some(until) => vec![until],
-            None => {
-                let state = &leg.state;
-                let due = (!state.held && !state.bounced).then_some(state.due);
-                due.into_iter().chain(self.deadline(*id)).collect()
-            }
+    /// When a claim may find more, if nothing of these hosts is due.
+    pub(crate) fn next_event(&self, hosts: &[usize], now: u64) -> Option<u64> {
+        let of = |leg: &Leg| {
+            let state = &leg.state;
+            let waits = !state.held && !state.bounced && hosts.contains(&leg.host);
+            leg.leased.or_else(|| waits.then_some(state.due))
         };
-        let events = self.legs.iter().flat_map(of);
+        let events = self.legs.values().filter_map(of);
         events.filter(|at| *at > now).min()
     }
 }

@@ -6,8 +6,8 @@
 //!    and nothing else; then the leg is there in a state it had since.
 //! 2. Within a lease nobody else gets the leg; who comes with an older claim is fenced, and changes nothing.
 //! 3. Within a host legs come in order of their due time, then of their ids; hosts in order of their first leg.
-//! 4. A leg that is due, not leased, not held, not to be bounced and not excluded is in the next claim that has room for it.
-//! 5. Deadlines hold whatever is excluded; held legs have none.
+//! 4. A leg that is due, not leased, not held, not to be bounced and not parked is in the next claim that has room for it.
+//! 5. Deadlines hold whatever is parked; held legs have none.
 //! 6. What is counted is what is there; the next event is never announced late.
 //! 7. After a crash all leases are free, and a claim of the old life is fenced.
 //!
@@ -90,6 +90,8 @@ struct Run {
     /// Of the claims of this life.
     owner: Option<u64>,
     crashes: usize,
+    /// By the number of the host.
+    parked: [bool; HOSTS],
 }
 
 impl Run {
@@ -117,6 +119,7 @@ impl Run {
             leases: Vec::new(),
             owner: None,
             crashes: 0,
+            parked: [false; HOSTS],
         }
     }
 
@@ -193,22 +196,20 @@ impl Run {
     }
 
     async fn claim(&mut self) {
-        let excluded: HashSet<usize> = (0..HOSTS).filter(|_| self.luck.chance(20)).collect();
-        let only = self.luck.chance(20).then(|| self.luck.below(HOSTS));
+        for n in 0..HOSTS {
+            self.parked[n] = self.luck.chance(30);
+        }
+        let parked: Vec<_> = (0..HOSTS).map(|n| (host(n), self.parked[n])).collect();
+        self.spool().park(&parked).await;
         let want = Want {
             max: 1 + self.luck.below(6),
             per_host: 1 + self.luck.below(4),
-            only: only.map(host),
-            exclude: Arc::new(excluded.iter().map(|n| host(*n)).collect()),
             lease: Duration::from_millis(1 + self.luck.next() % (20 * MINUTE)),
         };
         self.book.expire_leases(self.now);
-        let hosts: Vec<usize> = (0..HOSTS)
-            .filter(|n| !excluded.contains(n) && only.is_none_or(|only| only == *n))
-            .collect();
         let expected = self
             .book
-            .claimable(want.max, want.per_host, &hosts, self.now);
+            .claimable(want.max, want.per_host, &self.open_hosts(), self.now);
         let claims = self.spool().claim(&want, time(self.now)).await.unwrap();
         let found: Vec<LegId> = claims.iter().map(|claim| claim.lease.leg).collect();
         assert_eq!(found, expected, "claimed at {}", self.now);
@@ -394,20 +395,24 @@ impl Run {
             ..counts
         };
         assert_eq!(found, self.book.counts(self.now), "at {}", self.now);
-        let all: Vec<usize> = (0..HOSTS).collect();
-        let idle = self.book.claimable(1, 1, &all, self.now).is_empty()
-            && self.book.overdue(1, self.now).is_empty();
-        if idle {
+        let open = self.open_hosts();
+        if self.book.claimable(1, 1, &open, self.now).is_empty() {
             let next = self.spool().next_due(time(self.now)).await;
-            let expected = self.book.next_event(self.now).map(time);
+            let expected = self.book.next_event(&open, self.now).map(time);
             assert_eq!(next, expected, "next event at {}", self.now);
         }
+    }
+
+    /// Hosts that are not parked.
+    fn open_hosts(&self) -> Vec<usize> {
+        (0..HOSTS).filter(|n| !self.parked[*n]).collect()
     }
 
     /// The process dies; what the model then takes for the truth is what it could have been.
     async fn crash(&mut self) {
         self.crashes += 1;
         self.owner = None;
+        self.parked = [false; HOSTS];
         let image = self.memory.image();
         drop(self.spool.take());
         std::fs::remove_dir_all(self.dir.path().join("index")).unwrap();

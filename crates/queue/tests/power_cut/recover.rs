@@ -160,7 +160,6 @@ async fn check_claims(spool: &LogSpool, seen: &Seen) -> Result<(), String> {
         max: 100_000,
         per_host: 100_000,
         lease: Duration::from_secs(1),
-        ..Want::default()
     };
     let claims = spool.claim(&want, NOW).await.map_err(|e| e.to_string())?;
     let mut claimed: Vec<LegId> = claims.iter().map(|claim| claim.lease.leg).collect();
