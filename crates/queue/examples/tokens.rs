@@ -146,9 +146,7 @@ impl Work {
         let want = Want {
             max: 1,
             per_host: 1,
-            only: Some(target.host().clone()),
             lease: Duration::from_secs(600),
-            ..Want::default()
         };
         let take = |n: usize| n.checked_sub(1);
         while count

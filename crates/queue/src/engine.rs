@@ -56,8 +56,16 @@ pub(crate) struct Shared {
     pub(crate) ends: Ends,
     /// Octets of bodies that are coming in and are in memory.
     pub(crate) gathered: AtomicUsize,
-    /// When space was last looked at, and what was short.
-    space: Mutex<(Option<Instant>, Option<String>)>,
+    space: Mutex<Space>,
+}
+
+/// What is known of the room on the disk.
+#[derive(Debug)]
+struct Space {
+    /// What was short when it was last looked at.
+    short: Option<String>,
+    /// When it is looked at again; `None`: somebody is looking.
+    look_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -135,7 +143,10 @@ impl LogSpool {
                 ends,
                 settings,
                 gathered: AtomicUsize::new(0),
-                space: Mutex::new((None, None)),
+                space: Mutex::new(Space {
+                    short: None,
+                    look_at: Some(Instant::now()),
+                }),
             }),
             threads: Mutex::new(Some(Threads {
                 committer,
@@ -277,16 +288,22 @@ impl Shared {
         }
     }
 
-    /// Whether there is room for more; looked at twice a second at most.
-    pub(crate) fn check_space(&self) -> Result<(), Error> {
-        let mut space = self.space.lock();
-        if space.0.is_none_or(|looked| looked.elapsed() >= SPACE_EVERY) {
-            *space = (Some(Instant::now()), self.short_of());
+    /// Whether there is room for more; looked at twice a second at most. A disk that is slow to tell holds up one caller:
+    /// the others go by what it said last.
+    pub(crate) async fn check_space(self: &Arc<Self>) -> Result<(), Error> {
+        let now = Instant::now();
+        let stale = self.space.lock().look_at.take_if(|at| *at <= now).is_some();
+        if stale {
+            let shared = Arc::clone(self);
+            let look = move || {
+                let short = shared.short_of();
+                let look_at = Some(Instant::now() + SPACE_EVERY);
+                *shared.space.lock() = Space { short, look_at };
+            };
+            let _ = tokio::task::spawn_blocking(look).await;
         }
-        space
-            .1
-            .clone()
-            .map_or(Ok(()), |what| Err(Error::Full(what)))
+        let short = self.space.lock().short.clone();
+        short.map_or(Ok(()), |what| Err(Error::Full(what)))
     }
 
     fn short_of(&self) -> Option<String> {

@@ -28,7 +28,7 @@ impl Spool for LogSpool {
     type Reader = LogReader;
 
     async fn begin(&self, id: MessageId) -> Result<LogWriter, Error> {
-        self.shared.check_space()?;
+        self.shared.check_space().await?;
         self.relieve().await?;
         Ok(self.begin_anyway(id))
     }

@@ -98,7 +98,7 @@ impl LogWriter {
 
     async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), Error> {
         if !self.reserved {
-            self.shared.check_space()?;
+            self.shared.check_space().await?;
         }
         {
             let state = self.shared.state.lock();

@@ -19,6 +19,8 @@ const CREATE: u8 = 3;
 /// All that changes the disk, as on a filesystem that an error made read-only beneath the process. (A real remount is refused
 /// while a file is open for writing; `small_disk.rs` has a start meet it.)
 const READ_ONLY: u8 = 4;
+/// Nothing, but how much room there is is not told for a minute, or until this is over.
+const SLOW: u8 = 5;
 
 #[derive(Debug)]
 struct Faulty(Arc<AtomicU8>);
@@ -69,8 +71,15 @@ impl Store for Faulty {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         Disk.sync_dir(dir)
     }
+    #[expect(clippy::disallowed_methods, reason = "a disk that waits")]
     fn free(&self, dir: &Path) -> io::Result<Free> {
-        Disk.free(dir)
+        for _ in 0..6_000 {
+            if self.0.load(Ordering::SeqCst) != SLOW {
+                return Disk.free(dir);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err(io::ErrorKind::TimedOut.into())
     }
 }
 
@@ -225,4 +234,23 @@ async fn no_room_for_a_segment_is_said_and_survived() {
 #[tokio::test]
 async fn a_disk_that_turns_read_only_is_said_and_survived() {
     check(READ_ONLY).await;
+}
+
+/// The runtime has one thread: whoever waits for the disk on it waits for ever.
+#[tokio::test]
+async fn a_disk_that_is_slow_to_tell_its_room_holds_up_one_caller() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(AtomicU8::new(SLOW));
+    let store = Arc::new(Faulty(Arc::clone(&faults)));
+    let spool = LogSpool::open_on(settings(dir.path()), at(0), store).unwrap();
+    let spool = Arc::new(spool);
+    let first = Arc::clone(&spool);
+    let first = tokio::spawn(async move { put(&first, 1).await });
+    tokio::task::yield_now().await;
+    for n in 2..10 {
+        put(&spool, n).await.unwrap();
+    }
+    assert!(!first.is_finished());
+    faults.store(NOTHING, Ordering::SeqCst);
+    first.await.unwrap().unwrap();
 }
