@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// A fully qualified domain name without the final dot, in lower case, with U-labels turned into A-labels
+/// A fully qualified domain name without the final dot (one is taken off where a text is read), in lower case, with U-labels turned into A-labels
 /// (RFC 5321 §4.1.2, RFC 5890). At most [`Domain::OCTETS_MAX`] octets; each label 1 to 63 of letters, digits,
 /// `-` and `_` (the underscore is no host name, but is seen in mail).
 ///
@@ -70,6 +70,7 @@ impl FromStr for Domain {
     type Err = DomainError;
 
     fn from_str(text: &str) -> Result<Self, DomainError> {
+        let text = text.strip_suffix('.').unwrap_or(text);
         if text.is_ascii() {
             return Self::from_ascii(text);
         }
@@ -130,7 +131,10 @@ mod tests {
         check("bücher.example", Ok("xn--bcher-kva.example"));
         check("", Err(DomainError::Empty));
         check("a..b", Err(DomainError::Empty));
-        check("example.org.", Err(DomainError::Empty));
+        check("example.org.", Ok("example.org"));
+        check("bücher.example.", Ok("xn--bcher-kva.example"));
+        check(".", Err(DomainError::Empty));
+        check("example.org..", Err(DomainError::Empty));
         check("-a.example", Err(DomainError::BadCharacter));
         check("a b.example", Err(DomainError::BadCharacter));
         check("a\r\n.example", Err(DomainError::BadCharacter));

@@ -291,7 +291,7 @@ fn is_postmaster(address: &Mailbox) -> bool {
 }
 
 const POSTMASTER: &str = "postmaster";
-/// SRS1 of ours over SRS0 of ours over SRS1 of ours over SRS0 of ours fits in no 64 octets.
+/// SRS1 of ours over SRS0 of ours over SRS1 of ours over SRS0 of ours fits in no 64 octets, and we write no more.
 const DECODE_MAX: usize = 4;
 
 #[cfg(test)]

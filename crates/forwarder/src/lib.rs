@@ -42,6 +42,7 @@
 //! up by the caller between two calls ([`Route::Token`], [`Forwarder::route_return`]), and [`Route::NotHosted`] is for
 //! `policy` to judge.
 
+mod fold;
 mod forwarder;
 mod plan;
 mod replies;

@@ -221,13 +221,16 @@ impl Draft<'_> {
             .srs_domain
             .as_ref()
             .unwrap_or(&forwarder.settings.srs_domain);
+        // Every next hop takes what we write: short enough with its quotes, and ASCII.
+        let is_safe = |local: &LocalPart| {
+            local.written_octets() <= LocalPart::SAFE_OCTETS_MAX && local.is_ascii()
+        };
         let at_ours = |local: &str| {
-            let local = LocalPart::from_unquoted(local).ok()?;
+            let local = LocalPart::from_unquoted(local).ok().filter(is_safe)?;
             Mailbox::new(local, envelope::Host::Domain(srs_domain.clone())).ok()
         };
         let today = Day::from_unix_secs(self.now.unix_secs());
         let (local, host) = (sender.local_part().as_str(), sender.host().to_string());
-        // `forward` counts without quotes, `LocalPart` with them.
         let rewritten = forwarder.srs.forward(local, &host, today).ok();
         if let Some(rewritten) = rewritten.as_deref().and_then(at_ours) {
             return ReversePath::Mailbox(rewritten);

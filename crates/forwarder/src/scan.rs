@@ -9,6 +9,7 @@ use std::collections::HashSet;
 
 use envelope::{Mailbox, Reply};
 
+use crate::fold::fold;
 use crate::replies;
 
 /// Reads a header for signs of a loop.
@@ -81,7 +82,7 @@ impl HeaderScan {
 
     /// Whether the message has been delivered to this address before; case does not matter.
     pub fn was_delivered_to(&self, address: &Mailbox) -> bool {
-        self.delivered.contains(&address.to_string().to_lowercase())
+        self.delivered.contains(&fold(&address.to_string()))
     }
 
     /// Part of a line, without its LF.
@@ -144,7 +145,7 @@ impl HeaderScan {
             .unwrap_or(text);
         // As we write it ourselves: parsing first makes `"alice"@` and `alice@` the same.
         if let Ok(address) = text.parse::<Mailbox>() {
-            self.delivered.insert(address.to_string().to_lowercase());
+            self.delivered.insert(fold(&address.to_string()));
         }
     }
 }
@@ -168,8 +169,8 @@ pub fn has_header(start: &[u8]) -> Option<bool> {
 
 /// RFC 5322 §2.1.1: what has gone on for so long is no name.
 const LINE_OCTETS_MAX: usize = 998;
-/// A name, an address of 254 octets, and folding.
-const FIELD_OCTETS_MAX: usize = 512;
+/// A name, an address of 900 octets, and folding.
+const FIELD_OCTETS_MAX: usize = 1024;
 /// Over this many different addresses is a loop in itself.
 const DELIVERED_MAX: usize = 100;
 

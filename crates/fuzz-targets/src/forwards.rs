@@ -178,4 +178,4 @@ fn check_trace(text: &str, flags: u8) {
 /// Enough to meet every line of a fuzzed file.
 const WORDS_MAX: usize = 200;
 /// As `forwarder::scan` has it.
-const FIELD_OCTETS_MAX: usize = 512;
+const FIELD_OCTETS_MAX: usize = 1024;

@@ -225,6 +225,11 @@ fn senders_that_do_not_fit_get_a_token() {
     let quoted = format!("\"{} x\"@b.example", "l".repeat(38));
     for sender in [
         "bounces+subscriber=customer.example.org-1234567890@lists.example",
+        "bounces+12345678-ab12-firstname.lastname=department.company-name.example@em1234.shop.example",
+        &format!("{}@lists.example", "l".repeat(886)),
+        "SRS0=aaaa=bb=somewhere.example.org=somebody-with-a-name-that-is-over-sixty-four@fwd.example",
+        // What only SMTPUTF8 could carry must not depend on the next hop.
+        "jürgen@b.example",
         "a@[192.0.2.1]",
         "SRS0=aaaa=bb=somewhere.example.org=somebody@a-rather-long-name.example",
         &quoted,
@@ -256,6 +261,16 @@ fn senders_that_do_not_fit_get_a_token() {
         };
         assert_eq!(expansion.targets[0].mailbox.to_string(), sender);
     }
+}
+
+/// Others wrote longer local parts with the same secret: they come back, too.
+#[test]
+fn an_srs_address_over_64_octets_comes_back() {
+    let sender = "bounces+12345678-ab12-firstname.lastname=department.company-name.example@em1234.shop.example";
+    let rewritten = "SRS0=-DU7=JK=em1234.shop.example=bounces+12345678-ab12-firstname.lastname=department.company-name.example@fwd.example.net";
+    let plan = plan("", &[rewritten]);
+    assert_eq!(plan.legs[0].leg.target.to_string(), sender);
+    assert_eq!(plan.legs[0].leg.recipient.to_string(), rewritten);
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use envelope::{Domain, Mailbox, Reply};
 
 use super::Table;
-use super::line::{Action, Goal, Line, fold};
+use super::line::{Action, Goal, Line};
 use super::options::Options;
+use crate::fold::fold;
 use crate::replies;
 
 /// What the table says about a recipient.
@@ -102,7 +103,7 @@ impl Table {
     /// a catch-all.
     pub fn resolve_own_line(&self, recipient: &Mailbox) -> Option<Resolution> {
         let domain = recipient.domain()?;
-        let line = self.find_local(&fold(recipient.local_part()), domain)?;
+        let line = self.find_local(&fold(recipient.local_part().as_str()), domain)?;
         Some(self.follow(recipient, domain, &line))
     }
 
@@ -245,7 +246,7 @@ impl<'a> Walk<'a> {
     fn is_on_path(&self, target: &Mailbox) -> bool {
         let same = |address: &Mailbox| {
             address.host() == target.host()
-                && fold(address.local_part()) == fold(target.local_part())
+                && fold(address.local_part().as_str()) == fold(target.local_part().as_str())
         };
         self.path.iter().any(same)
     }
@@ -260,5 +261,5 @@ impl<'a> Walk<'a> {
 }
 
 fn visited_key(address: &Mailbox, domain: &Domain) -> (String, Domain) {
-    (fold(address.local_part()), domain.clone())
+    (fold(address.local_part().as_str()), domain.clone())
 }

@@ -8,12 +8,13 @@
 //! target  = address / "@" domain                             ; the recipient's own local part in that domain
 //! ```
 //!
-//! The text of `:reject:` goes to the end of the line. Local parts are folded to lower case.
+//! The text of `:reject:` goes to the end of the line. Local parts are folded: see [`fold`].
 
-use envelope::{Class, Domain, EnhancedStatus, Host, LocalPart, Mailbox, Reply};
+use envelope::{Class, Domain, EnhancedStatus, Host, Mailbox, Reply};
 
 use super::options::Options;
 use super::words::Words;
+use crate::fold::fold;
 
 /// A line as typed and checked.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(super) struct Key {
     pub(super) domain: Domain,
 }
 
-/// Which addresses of the domain. Texts are in lower case, without quotes.
+/// Which addresses of the domain. Texts are folded, without quotes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// One local part.
@@ -158,11 +159,11 @@ impl Key {
             Some((prefix, suffix)) if !local.starts_with('"') => {
                 check_pattern(prefix, suffix, word, at)?;
                 Form::Pattern {
-                    prefix: prefix.to_lowercase(),
-                    suffix: suffix.to_lowercase(),
+                    prefix: fold(prefix),
+                    suffix: fold(suffix),
                 }
             }
-            _ => Form::Local(fold(parse_address(word, at)?.local_part())),
+            _ => Form::Local(fold(parse_address(word, at)?.local_part().as_str())),
         };
         Ok(Self { form, domain })
     }
@@ -198,11 +199,6 @@ impl Key {
             _ => Ok(()),
         }
     }
-}
-
-/// A local part as the table compares it.
-pub(super) fn fold(local: &LocalPart) -> String {
-    local.as_str().to_lowercase()
 }
 
 fn check_text(text: &str) -> Result<(), Mistake> {

@@ -21,7 +21,7 @@
 //! 3. patterns: the longest text before the `*` first, then the longest behind it;
 //! 4. the catch-all.
 //!
-//! Local parts are compared without regard to case. A target in a hosted domain is looked up in turn, up to
+//! Local parts are compared without regard to case, and composed (NFC). A target in a hosted domain is looked up in turn, up to
 //! [`CHAIN_MAX`] lines deep.
 //!
 //! The table is the file's text and an index into it: about 17 octets a line beyond the text. A line is parsed
@@ -44,6 +44,8 @@ use envelope::{Domain, LocalPart};
 
 use index::Index;
 use line::{Form, Key, Line};
+
+use crate::fold::fold;
 
 pub use difference::Difference;
 pub use error::{TableError, TableErrors};
@@ -162,7 +164,7 @@ impl Table {
     /// The line that decides on a hosted address, and whether it is a line of its own.
     fn find(&self, local: &LocalPart, domain: &Domain) -> Option<Line> {
         let entry = self.domain_entry(domain)?;
-        let local = line::fold(local);
+        let local = fold(local.as_str());
         self.find_local(&local, domain)
             .or_else(|| {
                 let plus = local.find('+').filter(|at| *at > 0)?;
@@ -230,12 +232,13 @@ impl Table {
             .map(|number| number as usize)
     }
 
-    /// The name stands as typed: in any case, perhaps with U-labels.
+    /// The name stands as typed: in any case, perhaps with U-labels or a final dot.
     fn domain_name_is(&self, entry: &DomainEntry, domain: &Domain) -> bool {
         let at = entry.name_at as usize;
         let name = &self.text[at..at + usize::from(entry.name_octets)];
         name.eq_ignore_ascii_case(domain.as_str())
-            || (!name.is_ascii() && name.parse::<Domain>().as_ref() == Ok(domain))
+            || ((!name.is_ascii() || name.ends_with('.'))
+                && name.parse::<Domain>().as_ref() == Ok(domain))
     }
 
     fn hash_key(&self, key: &Key) -> u64 {

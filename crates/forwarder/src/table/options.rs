@@ -3,7 +3,7 @@
 //! Of `answer=` and `spf=` only the values are taken that say what is done anyway: an option that is not built is
 //! refused, never ignored.
 
-use envelope::{Domain, Mailbox};
+use envelope::{Domain, LocalPart};
 
 use super::line::Mistake;
 
@@ -91,7 +91,7 @@ fn srs_domain(value: &str, at: usize) -> Result<Domain, Mistake> {
     Ok(domain)
 }
 
-/// With a full local part and the `@` before it, it is still an address.
-pub(crate) const SRS_DOMAIN_OCTETS_MAX: usize =
-    Mailbox::OCTETS_MAX - envelope::LocalPart::OCTETS_MAX - 1;
+/// With a local part of 64 octets and the `@` before it, it is still within the 254 that every server takes
+/// (RFC 5321 §4.5.3.1.3).
+pub(crate) const SRS_DOMAIN_OCTETS_MAX: usize = 254 - LocalPart::SAFE_OCTETS_MAX - 1;
 const SRS: [(&str, bool); 2] = [("on", true), ("off", false)];

@@ -191,6 +191,57 @@ fn quoted_and_international() {
     assert_eq!(table.stats().domains, 2);
 }
 
+/// What looks the same is the same, however it is composed, on both sides.
+#[test]
+fn composed_or_not() {
+    for (key, recipient) in [
+        ("bücher", "bu\u{308}cher"),
+        ("bu\u{308}cher", "BÜCHER"),
+        ("bü*", "bu\u{308}cher"),
+        ("*u\u{308}r", "Für"),
+        ("ü", "U\u{308}+tag"),
+    ] {
+        let table = table(&format!("{key}@example.org x@x.example\n"));
+        check(&table, &format!("{recipient}@example.org"), "x@x.example");
+    }
+    let loops =
+        table("ü@example.org a@example.org\na@example.org u\u{308}@example.org, b@x.example\n");
+    check(
+        &loops,
+        "ü@example.org",
+        "b@x.example, !u\u{308}@example.org Loop",
+    );
+}
+
+#[test]
+fn dots_anywhere() {
+    let table = table(
+        "try..this@example.org \"name.\"@x.example, .x@y.example\n\
+         \".b\"@example.org b@x.example.\n\
+         a@final.example. a@x.example\n",
+    );
+    let targets = "\"name.\"@x.example, \".x\"@y.example";
+    check(&table, "\"try..this\"@example.org", targets);
+    check(&table, "Try..This@example.org.", targets);
+    check(&table, ".b@example.org", "b@x.example");
+    check(&table, "a@final.example", "a@x.example");
+    assert!(table.hosts(&domain("final.example")));
+}
+
+#[test]
+fn addresses_of_any_length() {
+    let long = "l".repeat(500);
+    let table = table(&format!(
+        "{long}@example.org {long}@x.example\n@catch.example c@x.example\n"
+    ));
+    check(
+        &table,
+        &format!("{long}@example.org"),
+        &format!("{long}@x.example"),
+    );
+    check(&table, &format!("{long}@catch.example"), "c@x.example");
+}
+
 #[test]
 fn chains() {
     let table = table(
