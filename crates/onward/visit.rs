@@ -166,6 +166,12 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         }
     }
 
+    fn normalized(&mut self, newlines: u64) {
+        if let Some(draft) = self.transaction().draft.as_mut() {
+            draft.normalized = newlines;
+        }
+    }
+
     fn reset(&mut self) {
         self.transaction = None;
     }

@@ -28,7 +28,7 @@ use delivery::Dispatcher;
 use queue::{IdSource, LogSpool, Spool};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Role, TlsMode};
+use crate::config::{BareNewline, Config, Role, TlsMode};
 use crate::desk::Desk;
 use crate::forwards;
 use crate::log::{Event, Log, now};
@@ -292,6 +292,7 @@ fn listener_settings(
         hostname: config.hostname.clone(),
         size_max: config.limits.message_size.0,
         recipients_max: config.limits.recipients,
+        normalize_newlines: config.limits.bare_newline == BareNewline::Normalize,
         timeouts: smtp::server::Timeouts {
             command: config.limits.command_timeout.0,
             session: config.limits.session_timeout.0,

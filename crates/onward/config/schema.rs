@@ -165,6 +165,7 @@ pub(crate) struct Limits {
     pub(crate) message_size: Size,
     #[serde(deserialize_with = "more_than_zero")]
     pub(crate) recipients: usize,
+    pub(crate) bare_newline: BareNewline,
     #[serde(deserialize_with = "more_than_zero")]
     pub(crate) connections: usize,
     #[serde(deserialize_with = "more_than_zero")]
@@ -177,6 +178,13 @@ pub(crate) struct Limits {
     pub(crate) session_timeout: Span,
     pub(crate) drain: Span,
     pub(crate) bounce_size: Size,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BareNewline {
+    Reject,
+    Normalize,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -291,6 +299,7 @@ impl Default for Limits {
         Self {
             message_size: Size::mib(50),
             recipients: 1000,
+            bare_newline: BareNewline::Reject,
             connections: 10_000,
             connections_per_address: 100,
             received_headers: 50,

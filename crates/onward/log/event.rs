@@ -62,6 +62,8 @@ pub(crate) enum Event {
         sender: ReversePath,
         recipients: usize,
         size: u64,
+        /// Bare CR and LF in it that became CRLF.
+        normalized: u64,
     },
     /// One recipient became one target, under this sender.
     Forwarded {
@@ -257,6 +259,7 @@ impl Event {
                 sender,
                 recipients,
                 size,
+                normalized,
                 ..
             } => {
                 out.text("client", client);
@@ -265,6 +268,9 @@ impl Event {
                 out.text("from", sender);
                 out.number("recipients", *recipients as u64);
                 out.number("size", *size);
+                if *normalized > 0 {
+                    out.number("normalized", *normalized);
+                }
             }
             Self::Forwarded {
                 id,

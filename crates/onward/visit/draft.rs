@@ -20,6 +20,8 @@ pub(super) struct Draft<S: Spool> {
     top: Vec<u8>,
     /// What has come of the body meanwhile: a line at most, and the rest of its chunk.
     start: Vec<u8>,
+    /// Bare CR and LF that became CRLF.
+    pub(super) normalized: u64,
     writer: S::Writer,
 }
 
@@ -40,6 +42,7 @@ impl<S: Spool> Draft<S> {
             plan: Plan::default(),
             scan: HeaderScan::new(),
             received_max: routing.forwarder.settings().received_max,
+            normalized: 0,
             top: received(routing, client, envelope, id, now).into_bytes(),
             start: Vec::new(),
             writer,
@@ -135,7 +138,7 @@ impl<S: Spool> Draft<S> {
             return refused(id, "spool", refusal(id, &error));
         }
         let message = self.message(envelope);
-        log_received(inbound, client, envelope, &message);
+        log_received(inbound, client, envelope, &message, self.normalized);
         let too_many_hops = self.scan.too_many_hops(self.received_max);
         if let Some(reply) = too_many_hops.or_else(|| self.leave_loops_out(inbound)) {
             return refused(id, "loop", reply);
@@ -190,7 +193,13 @@ impl<S: Spool> Draft<S> {
     }
 }
 
-fn log_received<S>(inbound: &Inbound<S>, client: &Client, envelope: &Envelope, message: &Message) {
+fn log_received<S>(
+    inbound: &Inbound<S>,
+    client: &Client,
+    envelope: &Envelope,
+    message: &Message,
+    normalized: u64,
+) {
     inbound.log.write(Event::Received {
         id: message.id,
         client: client.peer,
@@ -199,6 +208,7 @@ fn log_received<S>(inbound: &Inbound<S>, client: &Client, envelope: &Envelope, m
         sender: message.reverse_path.clone(),
         recipients: envelope.recipients.len(),
         size: message.size,
+        normalized,
     });
 }
 

@@ -74,6 +74,11 @@ impl Caps {
 }
 
 impl Slot {
+    /// Whether the client, once charged, turned out to be in a network of our own.
+    pub(crate) fn is_exempt(&self) -> bool {
+        self.network.is_none()
+    }
+
     /// Counts the connection for its client, once.
     pub(crate) fn charge(&mut self, client: IpAddr) -> Result<(), Cap> {
         debug_assert!(self.network.is_none(), "charged once");

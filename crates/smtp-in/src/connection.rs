@@ -18,7 +18,7 @@ use crate::caps::{Cap, Slot};
 use crate::listener::TlsMode;
 use crate::serve::{Port, Server, canonical};
 use crate::stream::Stream;
-use crate::visit::{Client, Ending, Incident, Service, Visit};
+use crate::visit::{Client, Ending, Incident, Role, Service, Visit};
 use crate::{proxy, tls};
 
 /// A connection's state. Dropped in whatever way, it reports its end and gives its slot back.
@@ -194,6 +194,9 @@ impl<S: Service> Connection<S> {
         while let Some(event) = self.session.poll_event() {
             match event {
                 Event::Connect => {
+                    if self.slot.is_exempt() || self.client.role == Role::Submission {
+                        self.session.allow_unbracketed_paths();
+                    }
                     let verdict = self.visit.connect(&self.client).await;
                     self.answer(verdict);
                 }
@@ -214,6 +217,7 @@ impl<S: Service> Connection<S> {
                     self.answer(verdict);
                 }
                 Event::Body(chunk) => self.write_body(chunk).await,
+                Event::BodyNormalized { newlines } => self.visit.normalized(newlines),
                 Event::BodyEnd => self.commit().await,
                 Event::BodyAbandoned | Event::Reset if self.client_is_gone() => {}
                 Event::BodyAbandoned | Event::Reset => self.visit.reset(),

@@ -52,7 +52,7 @@ pub struct Limits {
     pub connections_max: usize,
     /// Connections at once from one IPv4 address or IPv6 /64; one more is answered 421 4.7.0.
     pub connections_per_address_max: usize,
-    /// Networks to which the cap per address does not apply.
+    /// Networks of our own: the cap per address does not apply to them, and they may send paths without brackets.
     pub exempt: Vec<IpNet>,
     /// For a whole PROXY header.
     pub proxy_header: Duration,

@@ -68,6 +68,11 @@ pub trait Visit: Send + 'static {
     /// [`Visit::reset`] follows, the rest of the body is read and thrown away, and the error is the reply to it.
     fn write(&mut self, chunk: Vec<u8>) -> impl Future<Output = Result<(), Reply>> + Send;
 
+    /// So many bare CR or LF became CRLF, as the settings of the session say. Told before [`Visit::commit`].
+    fn normalized(&mut self, newlines: u64) {
+        let _ = newlines;
+    }
+
     /// The body is complete. A reply of 250 means that the message is durable for every recipient. The transaction is
     /// over, whatever the reply.
     fn commit(

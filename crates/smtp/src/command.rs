@@ -47,6 +47,8 @@ pub struct Mail<'a> {
     pub params: MailParams<'a>,
     /// Whether the path has characters outside ASCII, which only SMTPUTF8 allows (RFC 6531 §3.4).
     pub non_ascii: bool,
+    /// Whether the path came without its angle brackets, which only some clients may leave out.
+    pub unbracketed: bool,
 }
 
 /// The arguments of RCPT.
@@ -56,8 +58,10 @@ pub struct Rcpt<'a> {
     pub forward_path: ForwardPath,
     /// What stands behind it.
     pub params: RcptParams<'a>,
-    /// Whether the path or ORCPT has characters outside ASCII.
+    /// Whether the path has characters outside ASCII.
     pub non_ascii: bool,
+    /// As in [`Mail`].
+    pub unbracketed: bool,
 }
 
 /// The arguments of BDAT.
@@ -159,7 +163,8 @@ fn parse_mail(argument: &str) -> Result<Mail<'_>, CommandError> {
     Ok(Mail {
         reverse_path,
         params,
-        non_ascii: !text.is_ascii(),
+        non_ascii: !text[..text.len() - rest.len()].is_ascii(),
+        unbracketed: !text.starts_with('<'),
     })
 }
 
@@ -170,7 +175,8 @@ fn parse_rcpt(argument: &str) -> Result<Rcpt<'_>, CommandError> {
     Ok(Rcpt {
         forward_path,
         params,
-        non_ascii: !text.is_ascii(),
+        non_ascii: !text[..text.len() - rest.len()].is_ascii(),
+        unbracketed: !text.starts_with('<'),
     })
 }
 
@@ -312,10 +318,17 @@ mod tests {
             "MAIL FROM <a@b.c>",
             Err(CommandError::Syntax("MAIL FROM:<address>")),
         );
-        check(
-            "MAIL FROM:a@b.c",
-            Err(CommandError::Sender(PathError::NotAPath)),
-        );
+        for (line, unbracketed) in [
+            ("MAIL FROM:a@b.c SIZE=1", true),
+            ("MAIL FROM:<a@b.c>", false),
+        ] {
+            let Ok(Command::Mail(mail)) = parse(line.as_bytes()) else {
+                panic!("not MAIL");
+            };
+            assert_eq!(mail.reverse_path.to_string(), "<a@b.c>");
+            assert_eq!(mail.unbracketed, unbracketed, "{line}");
+        }
+        check("MAIL FROM:", Err(CommandError::Sender(PathError::NotAPath)));
         let no_address = PathError::Address(AddressError::NotAnAddress);
         check("MAIL FROM:<a>", Err(CommandError::Sender(no_address)));
         check(

@@ -1,11 +1,10 @@
 //! The body of DATA (RFC 5321 §4.5.2): taking the dots out, putting them in, and finding the one true end.
 //!
 //! Only CRLF `.` CRLF ends a body, or `.` CRLF at its very beginning. Any CR or LF that is not part of a CRLF is
-//! *bare*: the decoder passes it on, remembers it and reads on to the true end, so that whoever refuses the message
-//! knows where the next command begins. That closes SMTP smuggling: no other form (`\n.\n`, `\r\n.\r\r\n`, `\r.\r`, …)
-//! ends a body for us.
+//! *bare*: the decoder passes it on, or a CRLF in its place when that is wanted, remembers it and reads on to the true end.
+//! That closes SMTP smuggling: no other form (`\n.\n`, `\r\n.\r\r\n`, `\r.\r`, …) ends a body for us.
 //!
-//! Bytes come out unchanged but for the dots. There is no limit on the length of a line here: a forwarder changes
+//! Else bytes come out unchanged but for the dots. There is no limit on the length of a line here: a forwarder changes
 //! no byte, and over-long lines are common enough in real mail.
 
 use memchr::memchr2;
@@ -14,7 +13,19 @@ use memchr::memchr2;
 #[derive(Debug, Clone, Default)]
 pub struct Decoder {
     position: Position,
-    bare: bool,
+    ends: LineEnds,
+}
+
+/// The line ends of a body so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LineEnds {
+    /// A bare CR or LF comes out as CRLF.
+    normalize: bool,
+    /// Whole lines.
+    lines: u64,
+    /// How many of them were bare.
+    bare: u64,
+    first_bare: Option<u64>,
 }
 
 /// Where in a line the last byte left us.
@@ -33,7 +44,45 @@ enum Position {
     DotCr,
 }
 
+impl LineEnds {
+    fn new(normalize: bool) -> Self {
+        Self {
+            normalize,
+            ..Self::default()
+        }
+    }
+
+    /// The number of the line, from 1, in which the first bare CR or LF stands.
+    pub fn first_bare(&self) -> Option<u64> {
+        self.first_bare
+    }
+
+    /// How many bare CR and LF there were.
+    pub fn bare(&self) -> u64 {
+        self.bare
+    }
+
+    fn take_bare(&mut self, byte: u8, out: &mut Vec<u8>) {
+        self.first_bare.get_or_insert(self.lines + 1);
+        self.bare += 1;
+        if self.normalize {
+            out.extend_from_slice(b"\r\n");
+            self.lines += 1;
+        } else {
+            out.push(byte);
+        }
+    }
+}
+
 impl Decoder {
+    /// `normalize`: a bare CR or LF comes out as CRLF. Even then it ends no body, and no dot behind it is taken out.
+    pub fn new(normalize: bool) -> Self {
+        Self {
+            position: Position::default(),
+            ends: LineEnds::new(normalize),
+        }
+    }
+
     /// Decodes `input` and appends to `out`. Gives `Some(octets used)` when the end was found: what lies behind
     /// belongs to the next command. With `None`, all of `input` is used and more is to come.
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Option<usize> {
@@ -51,9 +100,9 @@ impl Decoder {
         None
     }
 
-    /// Whether a bare CR or LF was seen.
-    pub fn saw_bare_newline(&self) -> bool {
-        self.bare
+    /// The line ends so far.
+    pub fn line_ends(&self) -> &LineEnds {
+        &self.ends
     }
 
     /// The bulk path: passes on whole lines in one copy, up to the first byte that needs [`Decoder::step`].
@@ -78,6 +127,7 @@ impl Decoder {
                 break;
             }
             end += 2;
+            self.ends.lines += 1;
             self.position = Position::LineStart;
             if input.get(end) == Some(&b'.') {
                 break;
@@ -93,14 +143,14 @@ impl Decoder {
             (Position::DotCr, b'\n') => return true,
             (Position::Cr, b'\n') => {
                 out.extend_from_slice(b"\r\n");
+                self.ends.lines += 1;
                 self.position = Position::LineStart;
             }
             (Position::LineStart, b'.') => self.position = Position::Dot,
             (Position::Dot, b'\r') => self.position = Position::DotCr,
             (Position::Cr | Position::DotCr, _) => {
                 // The CR was bare. What follows counts as text, never as the start of a line.
-                self.bare = true;
-                out.push(b'\r');
+                self.ends.take_bare(b'\r', out);
                 self.text(byte, out);
             }
             (Position::LineStart | Position::Text | Position::Dot, _) => self.text(byte, out),
@@ -113,8 +163,11 @@ impl Decoder {
             self.position = Position::Cr;
             return;
         }
-        self.bare |= byte == b'\n';
-        out.push(byte);
+        if byte == b'\n' {
+            self.ends.take_bare(byte, out);
+        } else {
+            out.push(byte);
+        }
         self.position = Position::Text;
     }
 }
@@ -212,50 +265,67 @@ impl Encoder {
     }
 }
 
-/// Watches a body that needs no decoding (BDAT) for bare CR and LF.
+/// Passes on a body that needs no decoding (BDAT), and minds its line ends as [`Decoder`] does.
 #[derive(Debug, Clone, Default)]
-pub struct NewlineCheck {
+pub struct Passer {
+    /// The last byte was a CR; it is not passed on yet.
     after_cr: bool,
-    bare: bool,
+    ends: LineEnds,
 }
 
-impl NewlineCheck {
-    /// Looks at the next bytes of the body.
-    pub fn scan(&mut self, mut input: &[u8]) {
-        if self.bare {
-            return;
+impl Passer {
+    /// `normalize`: a bare CR or LF comes out as CRLF.
+    pub fn new(normalize: bool) -> Self {
+        Self {
+            after_cr: false,
+            ends: LineEnds::new(normalize),
         }
+    }
+
+    /// Appends the next bytes of the body to `out`.
+    pub fn pass(&mut self, mut input: &[u8], out: &mut Vec<u8>) {
         if self.after_cr && !input.is_empty() {
             self.after_cr = false;
-            let Some(rest) = input.strip_prefix(b"\n") else {
-                self.bare = true;
-                return;
-            };
-            input = rest;
-        }
-        while let Some(newline) = memchr2(b'\r', b'\n', input) {
-            match &input[newline..] {
-                [b'\r', b'\n', rest @ ..] => input = rest,
-                [b'\r'] => {
-                    self.after_cr = true;
-                    return;
-                }
-                _ => {
-                    self.bare = true;
-                    return;
-                }
+            if input[0] == b'\n' {
+                out.extend_from_slice(b"\r\n");
+                self.ends.lines += 1;
+                input = &input[1..];
+            } else {
+                self.ends.take_bare(b'\r', out);
             }
         }
+        let mut end = 0;
+        while let Some(newline) = memchr2(b'\r', b'\n', &input[end..]) {
+            end += newline;
+            match &input[end..] {
+                [b'\r', b'\n', ..] => {
+                    self.ends.lines += 1;
+                    end += 2;
+                    continue;
+                }
+                [b'\r'] => self.after_cr = true,
+                _ => {}
+            }
+            out.extend_from_slice(&input[..end]);
+            if !self.after_cr {
+                self.ends.take_bare(input[end], out);
+            }
+            input = &input[end + 1..];
+            end = 0;
+        }
+        out.extend_from_slice(input);
     }
 
-    /// Whether a bare CR or LF was seen.
-    pub fn saw_bare_newline(&self) -> bool {
-        self.bare
+    /// The body is over: a CR at its end is a bare one.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.after_cr) {
+            self.ends.take_bare(b'\r', out);
+        }
     }
 
-    /// Whether the last byte was a CR: at the end of the body it is a bare one.
-    pub fn ends_in_cr(&self) -> bool {
-        self.after_cr
+    /// The line ends so far.
+    pub fn line_ends(&self) -> &LineEnds {
+        &self.ends
     }
 }
 
@@ -285,7 +355,7 @@ mod tests {
             }
             let body = String::from_utf8_lossy(&out);
             let rest = String::from_utf8_lossy(&input[used..]);
-            let got = ended.then_some((&*body, decoder.saw_bare_newline(), &*rest));
+            let got = ended.then_some((&*body, decoder.line_ends().first_bare().is_some(), &*rest));
             assert_eq!(got, expected, "{parts:?}");
         }
     }
@@ -345,7 +415,7 @@ mod tests {
             let mut decoder = Decoder::default();
             let used = decoder.decode(input.as_bytes(), &mut Vec::new()).unwrap();
             assert_eq!(&input[used..], "QUIT\r\n", "{form:?}");
-            assert!(decoder.saw_bare_newline(), "{form:?}");
+            assert!(decoder.line_ends().first_bare().is_some(), "{form:?}");
             for split in 0..used {
                 let mut split_decoder = Decoder::default();
                 let mut out = Vec::new();
@@ -395,7 +465,8 @@ mod tests {
                         used.map(|used| before - part.len() + used)
                     });
                     let body = String::from_utf8_lossy(&out).into_owned();
-                    let got = end.map(|end| (body, decoder.saw_bare_newline(), end));
+                    let got =
+                        end.map(|end| (body, decoder.line_ends().first_bare().is_some(), end));
                     assert_eq!(got, expected, "{input:?}");
                 }
             }
@@ -409,6 +480,50 @@ mod tests {
         check("\n.\r\n.\r\n", Some(("\n.\r\n", true, "")));
         check("a\r\r\n.\r\n", Some(("a\r\r\n", true, "")));
         check("\r.\r\n.\r\n", Some(("\r.\r\n", true, "")));
+    }
+
+    /// The line of the first one, and what comes out normalized, cut at every point, by DATA and in a chunk.
+    #[test]
+    fn normalized() {
+        for (input, body, line, bare) in [
+            ("a\r\nb\r\n", "a\r\nb\r\n", None, 0),
+            ("a\nb\r\n", "a\r\nb\r\n", Some(1), 1),
+            ("a\r\nb\rc\n\r\n", "a\r\nb\r\nc\r\n\r\n", Some(2), 2),
+            ("a\r\n\r\nb\r\r\n", "a\r\n\r\nb\r\n\r\n", Some(3), 1),
+            (
+                "a\n.\nb\r.\r\nc\r\n",
+                "a\r\n.\r\nb\r\n.\r\nc\r\n",
+                Some(1),
+                3,
+            ),
+            ("\n.\r\n", "\r\n.\r\n", Some(1), 1),
+            ("a\n..b\r\n", "a\r\n..b\r\n", Some(1), 1),
+        ] {
+            for cut in 0..=input.len() {
+                let (first, second) = input.as_bytes().split_at(cut);
+                let mut decoder = Decoder::new(true);
+                let mut out = Vec::new();
+                assert_eq!(decoder.decode(first, &mut out), None, "{input:?}");
+                let second_and_end = [second, b".\r\n"].concat();
+                let used = decoder.decode(&second_and_end, &mut out);
+                assert_eq!(used, Some(second_and_end.len()), "{input:?}");
+                assert_eq!(String::from_utf8_lossy(&out), body, "{input:?}");
+                let mut passer = Passer::new(true);
+                out.clear();
+                passer.pass(first, &mut out);
+                passer.pass(second, &mut out);
+                passer.finish(&mut out);
+                assert_eq!(String::from_utf8_lossy(&out), body, "{input:?}");
+                for ends in [decoder.line_ends(), passer.line_ends()] {
+                    assert_eq!((ends.first_bare(), ends.bare()), (line, bare), "{input:?}");
+                }
+            }
+        }
+        let mut out = Vec::new();
+        let mut passer = Passer::new(true);
+        passer.pass(b"a\r", &mut out);
+        passer.finish(&mut out);
+        assert_eq!(out, b"a\r\n");
     }
 
     #[track_caller]
@@ -458,16 +573,19 @@ mod tests {
     #[track_caller]
     fn check_newlines(body: &str, bare: bool) {
         for split in 0..=body.len() {
-            let mut check = NewlineCheck::default();
-            check.scan(&body.as_bytes()[..split]);
-            check.scan(&body.as_bytes()[split..]);
-            let saw = check.saw_bare_newline() || check.ends_in_cr();
+            let mut passer = Passer::default();
+            let mut out = Vec::new();
+            passer.pass(&body.as_bytes()[..split], &mut out);
+            passer.pass(&body.as_bytes()[split..], &mut out);
+            passer.finish(&mut out);
+            assert_eq!(out, body.as_bytes(), "split at {split}");
+            let saw = passer.line_ends().first_bare().is_some();
             assert_eq!(saw, bare, "{body:?} split at {split}");
         }
     }
 
     #[test]
-    fn newline_check() {
+    fn chunks_pass_unchanged() {
         for sound in ["", "a", "a\r\n", "\r\n\r\na\r\nb"] {
             check_newlines(sound, false);
         }

@@ -1,7 +1,8 @@
 //! Limits of the protocol that no site has a reason to change; the others are in the two `Settings`.
 
 /// A command line with its CRLF, in octets. RFC 5321 §4.5.3.1.4 says 512, and each extension adds to it: MAIL grows by
-/// SIZE (26), BODY (16), SMTPUTF8 (10), RET and ENVID (124), RCPT by NOTIFY and ORCPT (529). 2048 holds all of them.
+/// SIZE (26), BODY (16), SMTPUTF8 (10), RET and ENVID (124), AUTH (500), RCPT by NOTIFY and ORCPT (529). 2048, as Postfix
+/// has it, holds all of them behind the longest address that we take (900).
 pub const COMMAND_OCTETS_MAX: usize = 2048;
 
 /// Octets that a server session holds back unread, behind an open question or in a pipelined group: when it has this

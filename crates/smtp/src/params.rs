@@ -2,6 +2,10 @@
 //!
 //! Known are SIZE, BODY, SMTPUTF8, RET, ENVID (MAIL) and NOTIFY, ORCPT (RCPT). Everything else is refused with 555,
 //! BODY=BINARYMIME with 504; a parameter given twice is an error. Nothing is allocated: values stay borrowed.
+//!
+//! ENVID and ORCPT hold what the sender's side wants to read again in a notice. A value that cannot be read is dropped,
+//! and the mail goes on without it: others write an SRS address there with its `=` as it is, and to refuse that would refuse
+//! the bounce. AUTH (RFC 4954 §5) is for servers that trust the client's word on who sent the mail: we do not, and drop it.
 
 use envelope::{BodyKind, Notify, OriginalRecipient, Return};
 
@@ -59,6 +63,7 @@ impl<'a> MailParams<'a> {
     /// Reads everything behind the path; empty, or beginning with a blank.
     pub fn parse(text: &'a str) -> Result<Self, ParamError> {
         let mut params = Self::default();
+        let (mut envid, mut auth) = (None, None);
         for (keyword, value) in split(text) {
             if keyword.eq_ignore_ascii_case("SIZE") {
                 set(&mut params.size, parse_size(value)?)?;
@@ -71,11 +76,14 @@ impl<'a> MailParams<'a> {
             } else if keyword.eq_ignore_ascii_case("RET") {
                 set(&mut params.ret, parse_ret(value)?)?;
             } else if keyword.eq_ignore_ascii_case("ENVID") {
-                set(&mut params.envid, parse_envid(value)?)?;
+                set(&mut envid, parse_envid(value))?;
+            } else if keyword.eq_ignore_ascii_case("AUTH") {
+                set(&mut auth, value.ok_or(ParamError::Bad)?)?;
             } else {
                 return Err(unknown(keyword));
             }
         }
+        params.envid = envid.flatten();
         Ok(params)
     }
 }
@@ -84,15 +92,17 @@ impl<'a> RcptParams<'a> {
     /// Reads everything behind the path; empty, or beginning with a blank.
     pub fn parse(text: &'a str) -> Result<Self, ParamError> {
         let mut params = Self::default();
+        let mut original = None;
         for (keyword, value) in split(text) {
             if keyword.eq_ignore_ascii_case("NOTIFY") {
                 set(&mut params.notify, parse_notify(value)?)?;
             } else if keyword.eq_ignore_ascii_case("ORCPT") {
-                set(&mut params.original, parse_orcpt(value)?)?;
+                set(&mut original, parse_orcpt(value))?;
             } else {
                 return Err(unknown(keyword));
             }
         }
+        params.original = original.flatten();
         Ok(params)
     }
 }
@@ -170,11 +180,10 @@ fn parse_ret(value: Option<&str>) -> Result<Return, ParamError> {
     }
 }
 
-fn parse_envid(value: Option<&str>) -> Result<Xtext<'_>, ParamError> {
-    let value = value
-        .filter(|value| (1..=limits::ENVID_OCTETS_MAX).contains(&value.len()) && value.is_ascii())
-        .ok_or(ParamError::Bad)?;
-    Xtext::new(value).map_err(|_| ParamError::Bad)
+fn parse_envid(value: Option<&str>) -> Option<Xtext<'_>> {
+    let fits =
+        |value: &&str| (1..=limits::ENVID_OCTETS_MAX).contains(&value.len()) && value.is_ascii();
+    Xtext::new(value.filter(fits)?).ok()
 }
 
 /// NEVER stands alone; the others may be listed in any order, each once.
@@ -201,20 +210,19 @@ fn parse_notify(value: Option<&str>) -> Result<Notify, ParamError> {
     Ok(notify)
 }
 
-fn parse_orcpt(value: Option<&str>) -> Result<OriginalParam<'_>, ParamError> {
+fn parse_orcpt(value: Option<&str>) -> Option<OriginalParam<'_>> {
     let (kind, address) = value
-        .filter(|value| value.len() <= limits::ORCPT_OCTETS_MAX)
-        .and_then(|value| value.split_once(';'))
-        .ok_or(ParamError::Bad)?;
+        .filter(|value| value.len() <= limits::ORCPT_OCTETS_MAX)?
+        .split_once(';')?;
     // `atom` of RFC 5322, of which the registered types use letters, digits and the hyphen.
     let is_atom = !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     // Characters outside ASCII only where RFC 6533 §3 put them.
     let is_ascii = address.is_ascii() || kind.eq_ignore_ascii_case("utf-8");
     if !is_atom || !is_ascii || address.is_empty() {
-        return Err(ParamError::Bad);
+        return None;
     }
-    let address = Xtext::new(address).map_err(|_| ParamError::Bad)?;
-    Ok(OriginalParam { kind, address })
+    let address = Xtext::new(address).ok()?;
+    Some(OriginalParam { kind, address })
 }
 
 #[cfg(test)]
@@ -258,10 +266,10 @@ mod tests {
             " SMTPUTF8=1",
             " SMTPUTF8 SMTPUTF8",
             " RET=HALF",
-            " ENVID=",
-            " ENVID=a=b",
-            " ENVID=+0A",
-            " ENVID=\u{fc}",
+            " ENVID=a ENVID=a",
+            " ENVID=a=b ENVID=a",
+            " AUTH",
+            " AUTH=<> AUTH=<>",
             " =",
             " ü=1",
             " -A",
@@ -269,15 +277,20 @@ mod tests {
         ] {
             check_mail(bad, Err(ParamError::Bad));
         }
-        check_mail(&format!(" ENVID={}", "a".repeat(101)), Err(ParamError::Bad));
+        let long = format!(" ENVID={}", "a".repeat(101));
+        let unread = [
+            " ENVID",
+            " ENVID=",
+            " ENVID=a=b",
+            " ENVID=+0A",
+            " ENVID=\u{fc}",
+            &long,
+        ];
+        for dropped in unread.iter().chain(&[" AUTH=<>", " auth=a+2Bb@c.d"]) {
+            check_mail(dropped, Ok(MailParams::default()));
+        }
         check_mail(" BODY=BINARYMIME", Err(ParamError::NotImplemented));
-        for unknown in [
-            " AUTH=<>",
-            " NOTIFY=NEVER",
-            " X",
-            " SIZE2=1",
-            " MT-PRIORITY=3",
-        ] {
+        for unknown in [" NOTIFY=NEVER", " X", " SIZE2=1", " MT-PRIORITY=3"] {
             check_mail(unknown, Err(ParamError::Unknown));
         }
     }
@@ -308,9 +321,7 @@ mod tests {
     #[track_caller]
     fn check_orcpt(input: &str, expected: Option<(&str, &str)>) {
         let text = format!(" ORCPT={input}");
-        let got = RcptParams::parse(&text)
-            .ok()
-            .and_then(|params| params.original);
+        let got = RcptParams::parse(&text).unwrap().original;
         let got = got.map(OriginalParam::decode);
         let got = got
             .as_ref()
@@ -323,18 +334,21 @@ mod tests {
         check_orcpt("rfc822;a+2Bb@c.d", Some(("rfc822", "a+b@c.d")));
         check_orcpt("utf-8;ü@c.d", Some(("utf-8", "ü@c.d")));
         check_orcpt("rfc822;a;b", Some(("rfc822", "a;b")));
-        for bad in [
+        for dropped in [
+            "rfc822;SRS0=tag=JK=a.example=b@c.d",
+            "",
             "rfc822",
             ";a@b",
             "rfc822;",
             "rfc822;a+0D+0Ab",
             "rfc822;ü@c.d",
-            "rf c;a",
             "a=b;c",
             "rfc822;a+",
         ] {
-            check_orcpt(bad, None);
+            check_orcpt(dropped, None);
         }
         check_orcpt(&format!("rfc822;{}", "a".repeat(494)), None);
+        let twice = RcptParams::parse(" ORCPT=rfc822;a=b ORCPT=rfc822;a");
+        assert_eq!(twice, Err(ParamError::Bad));
     }
 }

@@ -1,5 +1,7 @@
 //! Paths as they stand in MAIL and RCPT (RFC 5321 §4.1.2): `<a@b>`, `<>`, `<Postmaster>`, `<@relay,@relay:a@b>`.
 //!
+//! The brackets may be missing here: who may leave them out is the session's business.
+//!
 //! A source route is checked for its form and then ignored (RFC 5321 §3.3, appendix C). What an address may be is
 //! known by `envelope`; this file only finds where it begins and ends.
 
@@ -50,9 +52,25 @@ pub fn parse_mailbox(inner: &str) -> Result<Mailbox, PathError> {
     Ok(mailbox.parse()?)
 }
 
-/// Finds the closing bracket; one in a quoted local part does not count.
+/// Finds the closing bracket, or without brackets the next blank; one in a quoted local part does not count.
 fn split_path(text: &str) -> Result<(&str, &str), PathError> {
-    let text = text.strip_prefix('<').ok_or(PathError::NotAPath)?;
+    let Some(inner) = text.strip_prefix('<') else {
+        let end = find_unquoted(text, b' ').unwrap_or(text.len());
+        return match text.split_at(end) {
+            ("", _) => Err(PathError::NotAPath),
+            path => Ok(path),
+        };
+    };
+    let end = find_unquoted(inner, b'>').ok_or(PathError::NotAPath)?;
+    let (inner, rest) = (&inner[..end], &inner[end + 1..]);
+    if rest.is_empty() || rest.starts_with(' ') {
+        Ok((inner, rest))
+    } else {
+        Err(PathError::NotAPath)
+    }
+}
+
+fn find_unquoted(text: &str, sought: u8) -> Option<usize> {
     let mut quoted = false;
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {
@@ -60,21 +78,17 @@ fn split_path(text: &str) -> Result<(&str, &str), PathError> {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            b'>' if !quoted => {
-                let (inner, rest) = (&text[..at], &text[at + 1..]);
-                let separated = rest.is_empty() || rest.starts_with(' ');
-                return separated
-                    .then_some((inner, rest))
-                    .ok_or(PathError::NotAPath);
-            }
+            _ if byte == sought && !quoted => return Some(at),
             _ => {}
         }
     }
-    Err(PathError::NotAPath)
+    None
 }
 
 #[cfg(test)]
 mod tests {
+    use envelope::DomainError;
+
     use super::*;
 
     /// The path as written out again and the rest, or the error.
@@ -101,15 +115,25 @@ mod tests {
     }
 
     #[test]
+    fn without_brackets() {
+        check("a@b.c", Ok(("<a@b.c>", "")));
+        check("a@b.c NOTIFY=NEVER", Ok(("<a@b.c>", " NOTIFY=NEVER")));
+        check("\"a b\"@b.c X", Ok(("<\"a b\"@b.c>", " X")));
+        check("postmaster", Ok(("<postmaster>", "")));
+        let bad_host = DomainError::BadCharacter;
+        let bad_host = Err(PathError::Address(AddressError::Domain(bad_host)));
+        check("a@b.c>", bad_host);
+    }
+
+    #[test]
     fn what_is_no_path() {
         for input in [
             "",
-            "a@b.c",
             "<a@b.c",
             "<a@b.c>X",
             "<\"a@b.c>",
             "<a@b.c>\tX",
-            " <a@b.c>",
+            " a@b.c",
             "<\"a\\\"@b.c>",
         ] {
             check(input, Err(PathError::NotAPath));

@@ -58,7 +58,10 @@ impl Session {
         self.events.retain(|event| {
             !matches!(
                 event,
-                Event::Body(_) | Event::BodyEnd | Event::BodyAbandoned
+                Event::Body(_)
+                    | Event::BodyNormalized { .. }
+                    | Event::BodyEnd
+                    | Event::BodyAbandoned
             )
         });
         if matches!(self.question, Some(Question::BodyEnd)) {
@@ -96,10 +99,12 @@ impl Session {
                 self.reply(&replies::recipient_ok());
             }
             Question::Data => {
-                self.begin_body(Body::data(now));
+                self.begin_body(Body::data(now, &self.settings));
                 self.reply(&replies::send_data());
             }
-            Question::Chunk(chunk) => self.begin_body(Body::chunks(now, chunk, None)),
+            Question::Chunk(chunk) => {
+                self.begin_body(Body::chunks(now, chunk, None, &self.settings));
+            }
             Question::BodyEnd => self.finish(&replies::ok()),
         }
     }

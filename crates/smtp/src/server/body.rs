@@ -1,8 +1,9 @@
 //! Bodies coming in, by DATA (RFC 5321 §4.1.1.4) or BDAT (RFC 3030).
 //!
 //! A body that cannot be taken (too large, a bare CR or LF) is read to its true end all the same, and refused there:
-//! answering earlier would make its rest commands. Only a body that goes on beyond `size_max + overrun_max` ends the
-//! connection.
+//! answering earlier would make its rest commands. A body that goes on beyond `size_max + overrun_max` ends the
+//! connection, and so does one with a bare CR or LF: whoever sent it may see its end elsewhere, and what stands behind it
+//! is nobody's command.
 //!
 //! Octets above 127 are taken with or without `BODY=8BITMIME`: such mail is common, refusing it would lose what every
 //! destination accepts, and stripping the bit is worse. `BODY=` stays as declared. Long lines are taken too.
@@ -33,10 +34,11 @@ impl Session {
             None
         } else if body.octets > self.settings.size_max {
             Some(replies::too_large(&self.settings))
-        } else if body.source.saw_bare_newline(ended) {
-            Some(replies::bare_newline())
         } else {
-            None
+            let refused = body.line_ends().first_bare();
+            refused
+                .filter(|_| !self.settings.normalize_newlines)
+                .map(replies::bare_newline)
         };
         if let Some(reply) = refusal {
             self.events.extend(Event::refused("message", &reply));
@@ -76,6 +78,7 @@ impl Session {
             unreachable!("only a body ends")
         };
         let reply = body.refusal.clone();
+        let newlines = body.line_ends().bare();
         let chunk_octets = body.source.chunk_octets();
         self.state = if !last {
             State::ExpectChunk(hello, transaction, body)
@@ -85,8 +88,17 @@ impl Session {
             State::Body(hello, transaction, body)
         };
         match reply {
+            Some(reply) if newlines > 0 && !self.settings.normalize_newlines => {
+                self.say(&reply);
+                self.close();
+            }
             Some(reply) => self.say(&reply),
-            None if last => self.ask(Question::BodyEnd, Event::BodyEnd),
+            None if last => {
+                if newlines > 0 {
+                    self.events.push_back(Event::BodyNormalized { newlines });
+                }
+                self.ask(Question::BodyEnd, Event::BodyEnd);
+            }
             None => self.reply(&replies::chunk_ok(chunk_octets)),
         }
     }
@@ -125,23 +137,22 @@ impl Source {
                     None => (bytes.len(), None),
                 }
             }
-            Self::Chunks { check, chunk, left } => {
+            Self::Chunks {
+                passer,
+                chunk,
+                left,
+            } => {
                 let used = usize::try_from(*left)
                     .unwrap_or(usize::MAX)
                     .min(bytes.len());
-                out.extend_from_slice(&bytes[..used]);
-                check.scan(out);
+                out.reserve(used);
+                passer.pass(&bytes[..used], out);
                 *left -= used as u64;
-                (used, (*left == 0).then_some(chunk.last))
-            }
-        }
-    }
-
-    fn saw_bare_newline(&self, ended: Option<bool>) -> bool {
-        match self {
-            Self::Data(decoder) => decoder.saw_bare_newline(),
-            Self::Chunks { check, .. } => {
-                check.saw_bare_newline() || (ended == Some(true) && check.ends_in_cr())
+                let ended = (*left == 0).then_some(chunk.last);
+                if ended == Some(true) {
+                    passer.finish(out);
+                }
+                (used, ended)
             }
         }
     }

@@ -12,6 +12,7 @@ use super::{Event, Hello, Session, replies};
 use crate::command::{self, Chunk, Command, CommandError, Mail, Rcpt};
 use crate::limits;
 use crate::params::{MailParams, OriginalParam, RcptParams};
+use crate::path::PathError;
 
 impl Session {
     /// Reads the next command; false when there is none yet.
@@ -22,7 +23,8 @@ impl Session {
         let progressed = line.is_some();
         match line {
             None => {}
-            Some(Err(error)) => self.reply(&replies::bad_line(error)),
+            // What follows may be no line, or part of this one: nobody's command.
+            Some(Err(error)) => self.close_with(&replies::bad_line(error)),
             Some(Ok(line)) => {
                 let told = self.events.len();
                 match command::parse(line) {
@@ -69,6 +71,12 @@ impl Session {
             Command::Bdat(chunk) => self.bdat(now, chunk),
             _ if matches!(self.state, State::ExpectQuit) => {
                 self.reply(&replies::refused_client());
+            }
+            Command::Mail(mail) if mail.unbracketed && !self.unbracketed_paths => {
+                self.bad_command(CommandError::Sender(PathError::NotAPath));
+            }
+            Command::Rcpt(rcpt) if rcpt.unbracketed && !self.unbracketed_paths => {
+                self.bad_command(CommandError::Recipient(PathError::NotAPath));
             }
             Command::Ehlo(name) => self.hello_command(name, true),
             Command::Helo(name) => self.hello_command(name, false),
@@ -166,10 +174,16 @@ impl Session {
         if transaction.envelope.recipients.len() >= self.settings.recipients_max {
             return self.reply(&replies::too_many_recipients());
         }
+        // An ORCPT that only SMTPUTF8 can carry is dropped without it, like any that cannot be read.
+        let smtputf8 = transaction.envelope.smtputf8;
+        let original = rcpt
+            .params
+            .original
+            .filter(|original| smtputf8 || original.address.as_str().is_ascii());
         let recipient = Recipient {
             forward_path: rcpt.forward_path,
             notify: rcpt.params.notify,
-            original: rcpt.params.original.map(OriginalParam::decode),
+            original: original.map(OriginalParam::decode),
         };
         self.ask(Question::Rcpt(recipient.clone()), Event::Rcpt(recipient));
     }
@@ -228,7 +242,7 @@ impl Session {
     /// A first chunk that is refused: the transaction reads the rest of the chunks over.
     pub(super) fn fail_chunks(&mut self, now: Instant, chunk: Chunk, reply: envelope::Reply) {
         if let State::ExpectRcpt(hello, transaction) = self.take_state() {
-            let body = Body::chunks(now, chunk, Some(reply));
+            let body = Body::chunks(now, chunk, Some(reply), &self.settings);
             self.state = State::Body(hello, transaction, body);
         }
     }

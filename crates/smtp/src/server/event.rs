@@ -23,6 +23,11 @@ pub enum Event {
     Data,
     /// Fact: decoded bytes of the body, unchanged but for the dots taken out again. Never empty.
     Body(Vec<u8>),
+    /// Fact: [`Event::BodyEnd`] is next, and the body had so many bare CR or LF, which became CRLF as the settings say.
+    BodyNormalized {
+        /// At least one.
+        newlines: u64,
+    },
     /// Question: the body is complete and sound; commit it and give the reply with
     /// [`Session::answer_body`](super::Session::answer_body).
     BodyEnd,

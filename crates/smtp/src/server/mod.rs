@@ -47,6 +47,8 @@ pub struct Session {
     /// TLS was begun by STARTTLS.
     tls: bool,
     draining: bool,
+    /// This client may leave out the brackets of paths.
+    unbracketed_paths: bool,
     /// DATA was refused: bytes that lie behind it already are no commands.
     data_refused: bool,
     /// The client said QUIT.
@@ -89,6 +91,7 @@ impl Session {
             counts: Counts::default(),
             tls: false,
             draining: false,
+            unbracketed_paths: false,
             data_refused: false,
             quit: false,
         }
@@ -142,6 +145,11 @@ impl Session {
         self.state = State::ExpectHello;
         self.tls = true;
         self.clock.command = now;
+    }
+
+    /// `MAIL FROM:a@b.c` is taken from now on: old clients of one's own send it, and from a stranger it is refused.
+    pub fn allow_unbracketed_paths(&mut self) {
+        self.unbracketed_paths = true;
     }
 
     /// The relay is to stop: a transaction that has begun may finish, then, or now when there is none, 421 4.3.2 and

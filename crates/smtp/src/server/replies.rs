@@ -118,7 +118,11 @@ pub(super) fn help() -> Reply {
 pub(super) fn bad_line(error: LineError) -> Reply {
     match error {
         LineError::TooLong => Reply::new(500, bad(5, 2), "Line too long"),
-        LineError::Broken => Reply::new(500, bad(5, 2), "Bare CR, bare LF or NUL in a command"),
+        LineError::Broken => Reply::new(
+            500,
+            bad(5, 2),
+            "Lines end with CRLF, and this one has a bare CR, a bare LF or a NUL",
+        ),
     }
 }
 
@@ -212,8 +216,9 @@ pub(super) fn too_large(settings: &Settings) -> Reply {
 }
 
 /// 554 rather than 550: it is the form of the message that fails, not a policy about it (RFC 5321 §4.2.4).
-pub(super) fn bare_newline() -> Reply {
-    Reply::new(554, bad(6, 0), "Bare CR or LF in the message")
+pub(super) fn bare_newline(line: u64) -> Reply {
+    let text = format!("Lines end with CRLF, and line {line} of the message has a bare CR or LF");
+    Reply::new(554, bad(6, 0), text)
 }
 
 pub(super) fn too_many_errors() -> Reply {

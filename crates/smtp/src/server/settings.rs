@@ -19,6 +19,8 @@ pub struct Settings {
     pub recipients_max: usize,
     /// Transactions of one connection: told by LIMITS as MAILMAX, then 421 4.7.0 (RFC 9422 §4).
     pub transactions_max: u32,
+    /// A bare CR or LF in a body becomes CRLF. If not, the message is refused, and the session ends: see `body`.
+    pub normalize_newlines: bool,
     /// Whether STARTTLS is offered: a certificate is loaded and TLS has not begun (RFC 3207).
     pub tls_available: bool,
     /// Replies of 5xx to one connection, then 421 4.7.0.
@@ -50,6 +52,7 @@ impl Default for Settings {
             overrun_max: 50 * 1024 * 1024,
             recipients_max: 100,
             transactions_max: 1000,
+            normalize_newlines: false,
             tls_available: false,
             errors_max: 20,
             idle_commands_max: 50,

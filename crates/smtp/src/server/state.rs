@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use envelope::{Envelope, Recipient, Reply};
 
-use super::Hello;
+use super::{Hello, Settings};
 use crate::command::Chunk;
-use crate::dot::{Decoder, NewlineCheck};
+use crate::dot::{Decoder, LineEnds, Passer};
 
 /// What the session waits for from the client.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(super) struct Body {
 pub(super) enum Source {
     Data(Decoder),
     Chunks {
-        check: NewlineCheck,
+        passer: Passer,
         /// The current chunk.
         chunk: Chunk,
         /// What is still to come of it.
@@ -133,9 +133,9 @@ impl Transaction {
 }
 
 impl Body {
-    pub(super) fn data(now: Instant) -> Self {
+    pub(super) fn data(now: Instant, settings: &Settings) -> Self {
         Self {
-            source: Source::Data(Decoder::default()),
+            source: Source::Data(Decoder::new(settings.normalize_newlines)),
             octets: 0,
             refusal: None,
             since: now,
@@ -143,9 +143,14 @@ impl Body {
     }
 
     /// `refusal`: the chunks are only read over.
-    pub(super) fn chunks(now: Instant, chunk: Chunk, refusal: Option<Reply>) -> Self {
+    pub(super) fn chunks(
+        now: Instant,
+        chunk: Chunk,
+        refusal: Option<Reply>,
+        settings: &Settings,
+    ) -> Self {
         let source = Source::Chunks {
-            check: NewlineCheck::default(),
+            passer: Passer::new(settings.normalize_newlines),
             chunk,
             left: chunk.octets,
         };
@@ -154,6 +159,14 @@ impl Body {
             octets: 0,
             refusal,
             since: now,
+        }
+    }
+
+    /// Its line ends so far.
+    pub(super) fn line_ends(&self) -> &LineEnds {
+        match &self.source {
+            Source::Data(decoder) => decoder.line_ends(),
+            Source::Chunks { passer, .. } => passer.line_ends(),
         }
     }
 

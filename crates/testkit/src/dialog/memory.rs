@@ -123,7 +123,11 @@ impl Peer {
                     self.tls_started = true;
                 }
                 Event::Closed => self.closed = true,
-                Event::Body(_) | Event::BodyAbandoned | Event::Reset | Event::Refused(_) => {}
+                Event::Body(_)
+                | Event::BodyNormalized { .. }
+                | Event::BodyAbandoned
+                | Event::Reset
+                | Event::Refused(_) => {}
             }
         }
         self.take_output();
