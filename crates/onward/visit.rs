@@ -121,6 +121,7 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
             accepted: transaction.accepted,
             destination: destination::of(routing, path, &route),
             too_many_targets: targets > LEGS_MAX,
+            routed: destination::is_routed(path, &route),
             accept_nonnull: inbound.accept_nonnull,
         };
         let decision = policy::rcpt(&facts);

@@ -39,3 +39,37 @@ async fn trusted_clients_may_relay_and_others_may_not() {
         "what is not forwarded is not rewritten"
     );
 }
+
+/// `x%victim@relay` would make the next hop pass it on, on our word.
+#[tokio::test]
+async fn addresses_that_name_a_further_host_are_refused() {
+    let net = Net::new().await;
+    let sink = net.sink("primary.test", "").await;
+    let setup = |trusted: &str| {
+        relay(&net, "@old.test @primary.test\n")
+            .set("policy.relay_domains", "[\"primary.test\"]")
+            .set("policy.trusted", trusted)
+    };
+    let strict = setup("[]").start().await;
+    let mut stranger = Plain::hello(strict.address()).await;
+    stranger
+        .expect("MAIL FROM:<origin@sender.test>", "250")
+        .await;
+    for local in ["v%victim", "\"v@victim\"", "victim!v"] {
+        for domain in ["primary.test", "old.test"] {
+            let rcpt = format!("RCPT TO:<{local}@{domain}>");
+            stranger.expect(&rcpt, "550 5.7.1").await;
+        }
+    }
+    stranger.expect("RCPT TO:<v@primary.test>", "250").await;
+    assert_eq!(strict.count("refused rule=untrusted-routing"), 6);
+
+    // Clients of our own may, and may leave out the brackets.
+    let open = setup("[\"127.0.0.1/32\"]").start().await;
+    let mut known = Plain::hello(open.address()).await;
+    known.expect("MAIL FROM:origin@sender.test", "250").await;
+    known.expect("RCPT TO:v%victim@primary.test", "250").await;
+    known.expect("DATA", "354").await;
+    known.expect("Subject: x\r\n\r\nx\r\n.", "250").await;
+    assert_eq!(sink.message().await.to(), ["v%victim@primary.test"]);
+}

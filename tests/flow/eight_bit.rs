@@ -50,11 +50,7 @@ async fn eight_bit_and_utf8_parameters_go_on() {
         got.from_parameters
     );
     assert_eq!(got.to(), ["jürgen@target.test"]);
-    assert!(
-        got.from.ends_with("=sender.test=böb@fwd.test"),
-        "{}",
-        got.from
-    );
+    assert!(got.from.is_ascii(), "a token: {}", got.from);
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ mod sigkill;
 mod sigterm;
 mod sizes;
 mod small_disk;
+mod smtputf8;
 mod smuggling;
 mod special_lines;
 mod spool_tools;

@@ -9,6 +9,7 @@ use crate::forwarder::{Forwarder, Route};
 use crate::replies;
 use crate::scan::HeaderScan;
 use crate::table::{Broken, Options, Table, Target};
+use crate::trace::ascii_form;
 
 /// What is to be queued for one message.
 #[derive(Debug, Clone, Default)]
@@ -158,6 +159,7 @@ impl Draft<'_> {
         let trace: String = via
             .iter()
             .rev()
+            .filter_map(ascii_form)
             .map(|step| format!("Delivered-To: {step}\r\n"))
             .collect();
         self.place(PlannedLeg {

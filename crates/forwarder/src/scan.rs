@@ -11,6 +11,7 @@ use envelope::{Mailbox, Reply};
 
 use crate::fold::fold;
 use crate::replies;
+use crate::trace::ascii_form;
 
 /// Reads a header for signs of a loop.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +22,7 @@ pub struct HeaderScan {
     received: u32,
     delivered: HashSet<String>,
     overflowed: bool,
+    non_ascii: bool,
     done: bool,
 }
 
@@ -80,9 +82,14 @@ impl HeaderScan {
         too_many.then(|| replies::too_many_hops(received_max))
     }
 
+    /// Whether the header has octets over 127: only such a one needs SMTPUTF8 (RFC 6531 §3.4), whatever MAIL said.
+    pub fn non_ascii(&self) -> bool {
+        self.non_ascii
+    }
+
     /// Whether the message has been delivered to this address before; case does not matter.
     pub fn was_delivered_to(&self, address: &Mailbox) -> bool {
-        self.delivered.contains(&fold(&address.to_string()))
+        ascii_form(address).is_some_and(|form| self.delivered.contains(&fold(&form.to_string())))
     }
 
     /// Part of a line, without its LF.
@@ -90,6 +97,7 @@ impl HeaderScan {
         let Some(first) = text.first() else {
             return;
         };
+        self.non_ascii |= !text.is_ascii();
         if self.line == Line::Start {
             if text == b"\r" {
                 self.line = Line::Cr;
@@ -144,9 +152,10 @@ impl HeaderScan {
             .and_then(|t| t.strip_suffix('>'))
             .unwrap_or(text);
         // As we write it ourselves: parsing first makes `"alice"@` and `alice@` the same.
-        if let Ok(address) = text.parse::<Mailbox>() {
-            self.delivered.insert(fold(&address.to_string()));
-        }
+        let address = text.parse::<Mailbox>().ok();
+        let form = address.as_ref().and_then(ascii_form);
+        self.delivered
+            .extend(form.map(|form| fold(&form.to_string())));
     }
 }
 

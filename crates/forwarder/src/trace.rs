@@ -6,7 +6,9 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use envelope::{Domain, Host, Mailbox, MessageId, Timestamp};
+use envelope::{Domain, Host, LocalPart, Mailbox, MessageId, Timestamp};
+
+use crate::fold::fold;
 
 /// What is known about how a message came in.
 #[derive(Debug, Clone)]
@@ -59,9 +61,7 @@ pub fn received(facts: &Facts<'_>) -> String {
         fold.word(&format!("({} {})", clean(tls.version), clean(tls.cipher)));
     }
     // A header with an address in UTF-8 may only go where SMTPUTF8 goes.
-    let recipient = facts
-        .recipient
-        .filter(|recipient| facts.smtputf8 || recipient.is_ascii());
+    let recipient = facts.recipient.filter(|recipient| recipient.is_ascii());
     match recipient {
         None => fold.word(&format!("id {};", facts.id)),
         Some(recipient) => {
@@ -72,6 +72,23 @@ pub fn received(facts: &Facts<'_>) -> String {
     fold.word(&facts.arrived.rfc5322());
     fold.out.push_str("\r\n");
     fold.out
+}
+
+/// The address as a Delivered-To names it: in ASCII, so that our trace is no reason why a message needs SMTPUTF8.
+/// `ü@` is `"\\u{fc}"@`. `None` if that is too long an address.
+pub(crate) fn ascii_form(address: &Mailbox) -> Option<Mailbox> {
+    if address.is_ascii() {
+        return Some(address.clone());
+    }
+    let mut local = String::new();
+    for c in fold(address.local_part().as_str()).chars() {
+        match c {
+            c if c.is_ascii() => local.push(c),
+            c => local.extend(c.escape_unicode()),
+        }
+    }
+    let local = LocalPart::from_unquoted(&local).ok()?;
+    Mailbox::new(local, address.host().clone()).ok()
 }
 
 /// The protocol's registered name (RFC 3848, RFC 6531 §4.3). HELO knows no extensions, and so no variants.
@@ -248,15 +265,18 @@ mod tests {
     }
 
     #[test]
-    fn utf8_recipients_only_under_smtputf8() {
+    fn our_trace_needs_no_smtputf8() {
         let recipient: Mailbox = "jürgen@example.org".parse().unwrap();
-        let got = with(|facts| facts.recipient = Some(&recipient));
-        assert!(got.is_ascii() && !got.contains(" for "));
         let got = with(|facts| {
             facts.recipient = Some(&recipient);
             facts.smtputf8 = true;
         });
-        assert!(got.contains("for <jürgen@example.org>;"));
+        assert!(got.is_ascii() && !got.contains(" for "));
+        for text in ["Jürgen@example.org", "ju\u{308}rgen@example.org"] {
+            let form = ascii_form(&text.parse().unwrap()).unwrap();
+            assert_eq!(form.to_string(), "\"j\\\\u{fc}rgen\"@example.org");
+            assert_eq!(ascii_form(&form), Some(form));
+        }
     }
 
     #[test]

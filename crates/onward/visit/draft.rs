@@ -169,7 +169,8 @@ impl<S: Spool> Draft<S> {
             reverse_path: envelope.reverse_path.clone(),
             size: self.writer.len(),
             body: envelope.body,
-            smtputf8: envelope.smtputf8,
+            // The content decides: clients flag it for nothing (Go's net/smtp always does). Addresses are looked at leg by leg.
+            smtputf8: envelope.smtputf8 && self.scan.non_ascii(),
             ret: envelope.ret,
             envid: envelope.envid.clone(),
         }

@@ -69,6 +69,8 @@ pub struct Rcpt {
     pub destination: Destination,
     /// With this recipient's targets the message would go to more of them than one message may.
     pub too_many_targets: bool,
+    /// The local part names a further host (`x%host`, `host!x`, `"x@host"`), and goes on as it is.
+    pub routed: bool,
     /// The setting `srs.accept_nonnull`: SRS addresses take mail that is no notification, too.
     pub accept_nonnull: bool,
 }

@@ -24,6 +24,15 @@ pub(crate) fn relaying_denied() -> Reply {
     permanent(550, (7, 1), "relaying denied")
 }
 
+/// A local part that asks the next hop to pass the mail on.
+pub(crate) fn untrusted_routing() -> Reply {
+    permanent(
+        550,
+        (7, 1),
+        "relaying denied: the address names a further host",
+    )
+}
+
 /// Whose address it is could not be found out: ours to repair, so it is never permanent.
 pub(crate) fn lookup_failed() -> Reply {
     let text = "recipient cannot be looked up now, try again later";

@@ -23,6 +23,33 @@ fn check(text: &[u8], received: u32, delivered: &[&str], done: bool) {
 }
 
 #[test]
+fn characters_outside_ascii() {
+    for (message, expected) in [
+        ("Subject: x\r\n\r\nü\r\n", false),
+        ("Subject: ü\r\n\r\nx\r\n", true),
+        ("\r\nSubject: ü\r\n", false),
+    ] {
+        for cut in 0..=message.len() {
+            let mut scan = HeaderScan::new();
+            scan.feed(&message.as_bytes()[..cut]);
+            scan.feed(&message.as_bytes()[cut..]);
+            assert_eq!(scan.non_ascii(), expected, "{message:?} cut at {cut}");
+        }
+    }
+    let mut scan = HeaderScan::new();
+    scan.feed(
+        "Delivered-To: \"b\\\\u{fc}cher\"@x.example\r\nDelivered-To: ä@x.example\r\n\r\n"
+            .as_bytes(),
+    );
+    for address in ["Bücher@x.example", "bu\u{308}cher@x.example", "Ä@x.example"] {
+        assert!(
+            scan.was_delivered_to(&address.parse().unwrap()),
+            "{address}"
+        );
+    }
+}
+
+#[test]
 fn fields_in_any_case_folded_or_not() {
     let header = b"Received: from a\r\n\tby b;\r\n x\r\nRECEIVED : c\r\nX-Received: d\r\n\
         Subject: Received: e\r\n Received: f\r\nDelivered-To: Alice@Example.ORG\r\n\

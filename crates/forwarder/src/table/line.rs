@@ -10,7 +10,7 @@
 //!
 //! The text of `:reject:` goes to the end of the line. Local parts are folded: see [`fold`].
 
-use envelope::{Class, Domain, EnhancedStatus, Host, Mailbox, Reply};
+use envelope::{Class, Domain, EnhancedStatus, Host, LocalPart, Mailbox, Reply};
 
 use super::options::Options;
 use super::words::Words;

@@ -43,6 +43,10 @@ pub(crate) const RULES: &[Rule<Rcpt>] = &[
         apply: too_many_targets,
     },
     Rule {
+        name: "untrusted-routing",
+        apply: untrusted_routing,
+    },
+    Rule {
         name: "srs-valid",
         apply: srs_valid,
     },
@@ -132,6 +136,17 @@ fn too_many_targets(facts: &Rcpt) -> Option<Verdict> {
     facts
         .too_many_targets
         .then(|| Verdict::Refuse(replies::too_many_targets()))
+}
+
+/// The next hop may trust us and follow `x%host@` further: then we would be its open door (Postfix calls it
+/// allow_untrusted_routing).
+fn untrusted_routing(facts: &Rcpt) -> Option<Verdict> {
+    let passed_on = matches!(
+        facts.destination,
+        Destination::Relay | Destination::Hosted(Hosted::Found)
+    );
+    (facts.routed && passed_on && facts.standing == Standing::Stranger)
+        .then(|| Verdict::Refuse(replies::untrusted_routing()))
 }
 
 fn srs_valid(facts: &Rcpt) -> Option<Verdict> {

@@ -75,7 +75,9 @@ fn every_combination() -> Vec<Rcpt> {
     for standing in STANDINGS {
         for reverse_path_null in [false, true] {
             for accept_nonnull in [false, true] {
-                for too_many_targets in [false, true] {
+                for (too_many_targets, routed) in
+                    [(false, false), (false, true), (true, false), (true, true)]
+                {
                     for accepted in ACCEPTED {
                         all.extend(destinations().into_iter().map(|destination| Rcpt {
                             standing,
@@ -83,6 +85,7 @@ fn every_combination() -> Vec<Rcpt> {
                             accepted,
                             destination,
                             too_many_targets,
+                            routed,
                             accept_nonnull,
                         }));
                     }
@@ -101,8 +104,9 @@ fn may_be_accepted(facts: &Rcpt) -> bool {
         _ if facts.too_many_targets => false,
         (Destination::Srs(Srs::Valid), _) => !facts.accepted.other || takes_srs,
         _ if facts.accepted.srs && !takes_srs => false,
-        (Destination::Relay, _) => true,
-        (Destination::Hosted(Hosted::Found), _) => true,
+        (Destination::Relay | Destination::Hosted(Hosted::Found), standing) => {
+            !facts.routed || standing != Standing::Stranger
+        }
         (Destination::Foreign, Standing::Trusted | Standing::Authenticated) => true,
         _ => false,
     }
@@ -111,7 +115,7 @@ fn may_be_accepted(facts: &Rcpt) -> bool {
 #[test]
 fn never_an_open_relay() {
     let all = every_combination();
-    assert_eq!(all.len(), 3 * 2 * 2 * 2 * 3 * 13);
+    assert_eq!(all.len(), 3 * 2 * 2 * 2 * 2 * 3 * 13);
     for facts in all {
         let decision = crate::rcpt(&facts);
         let accepted = decision.verdict == Verdict::Accept;
@@ -153,6 +157,7 @@ fn check_beside(
         accepted,
         destination,
         too_many_targets: false,
+        routed: false,
         accept_nonnull: false,
     });
     let got = match decision.verdict {
@@ -253,5 +258,32 @@ fn other_rules_and_words() {
         Trusted,
         false,
         "lookup-failed: 451 4.3.0 recipient cannot be looked up now, try again later",
+    );
+}
+
+#[test]
+fn sender_specified_routing() {
+    let rule = |destination, standing| {
+        crate::rcpt(&Rcpt {
+            standing,
+            reverse_path_null: false,
+            accepted: NONE,
+            destination,
+            too_many_targets: false,
+            routed: true,
+            accept_nonnull: false,
+        })
+        .rule
+    };
+    let stranger = Standing::Stranger;
+    let found = Destination::Hosted(Hosted::Found);
+    assert_eq!(rule(Destination::Relay, stranger), "untrusted-routing");
+    assert_eq!(rule(found, stranger), "untrusted-routing");
+    assert_eq!(rule(Destination::Foreign, stranger), "relaying-denied");
+    assert_eq!(rule(Destination::Postmaster, stranger), "postmaster");
+    assert_eq!(rule(Destination::Relay, Standing::Trusted), "relay-domain");
+    assert_eq!(
+        rule(Destination::Foreign, Standing::Trusted),
+        "known-client"
     );
 }
