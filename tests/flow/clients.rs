@@ -62,7 +62,9 @@ async fn addresses_that_name_a_further_host_are_refused() {
         }
     }
     stranger.expect("RCPT TO:<v@primary.test>", "250").await;
-    assert_eq!(strict.count("refused rule=untrusted-routing"), 6);
+    strict
+        .wait_for_count(6, "refused rule=untrusted-routing")
+        .await;
 
     // Clients of our own may, and may leave out the brackets.
     let open = setup("[\"127.0.0.1/32\"]").start().await;
