@@ -4,6 +4,8 @@
 //! snapshot of the routing, at MAIL, and routes each recipient once, at RCPT; so what was accepted is what is queued,
 //! whatever is reloaded meanwhile. What becomes of the body is in `draft.rs`.
 
+mod budget;
+mod client_name;
 mod destination;
 mod draft;
 #[cfg(test)]
@@ -11,7 +13,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use envelope::{Envelope, ForwardPath, Recipient, Reply, ReversePath, Verdict};
+use envelope::{Domain, Envelope, ForwardPath, Mailbox, Recipient, Reply, ReversePath, Verdict};
 use forwarder::{LEGS_MAX, Route};
 use policy::Decision;
 use policy::facts::{self, Accepted, Standing};
@@ -21,6 +23,9 @@ use smtp_in::{Client, Ending, Incident};
 
 use crate::log::{Event, Log, Unfinished, now};
 use crate::routing::{Routing, Shared};
+pub(crate) use budget::Budget;
+use client_name::ClientName;
+pub(crate) use client_name::ClientNames;
 use draft::Draft;
 
 /// What all visits share.
@@ -28,6 +33,8 @@ pub(crate) struct Inbound<S> {
     pub(crate) routing: Shared,
     pub(crate) spool: Arc<S>,
     pub(crate) ids: Arc<IdSource>,
+    pub(crate) names: ClientNames,
+    pub(crate) budget: Budget,
     pub(crate) accept_nonnull: bool,
     pub(crate) log: Log,
 }
@@ -35,6 +42,7 @@ pub(crate) struct Inbound<S> {
 /// One connection.
 pub(crate) struct Visit<S: Spool> {
     inbound: Arc<Inbound<S>>,
+    name: ClientName,
     transaction: Option<Transaction<S>>,
     /// Refusals so far.
     refusals: u64,
@@ -59,6 +67,7 @@ impl<S: Spool> smtp_in::Service for Inbound<S> {
     fn visit(self: &Arc<Self>) -> Visit<S> {
         Visit {
             inbound: Arc::clone(self),
+            name: ClientName::Known(None),
             transaction: None,
             refusals: 0,
         }
@@ -72,6 +81,7 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
             role: role(client),
             standing: standing(&self.inbound.routing.load(), client),
         };
+        self.name = self.inbound.names.ask(client.peer.ip());
         self.decided("connect", client, None, None, policy::connect(&facts))
     }
 
@@ -119,7 +129,7 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
             standing: standing(routing, client),
             reverse_path_null: envelope.reverse_path.is_null(),
             accepted: transaction.accepted,
-            destination: destination::of(routing, path, &route),
+            destination: destination::of(routing, path, &route, &inbound.budget),
             too_many_targets: targets > LEGS_MAX,
             routed: destination::is_routed(path, &route),
             accept_nonnull: inbound.accept_nonnull,
@@ -133,12 +143,16 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
     }
 
     async fn data(&mut self, client: &Client, envelope: &Envelope) -> Verdict {
-        let accept_nonnull = self.inbound.accept_nonnull;
+        let inbound = Arc::clone(&self.inbound);
+        let accept_nonnull = inbound.accept_nonnull;
         let transaction = self.transaction();
         let facts = facts::Data {
             reverse_path_null: envelope.reverse_path.is_null(),
             accepted: transaction.accepted,
             accept_nonnull,
+            over_budget: transaction
+                .returns()
+                .any(|sender| !inbound.budget.take(sender)),
         };
         let srs = transaction.srs_recipient(envelope);
         let sender = Some(&envelope.reverse_path);
@@ -146,8 +160,9 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         if verdict != Verdict::Accept {
             return verdict;
         }
-        let inbound = Arc::clone(&self.inbound);
-        match self.transaction().begin(&inbound, client, envelope).await {
+        let name = self.name.get().await.cloned();
+        let begun = self.transaction().begin(&inbound, client, name, envelope);
+        match begun.await {
             Ok(()) => Verdict::Accept,
             Err(reply) => Verdict::Refuse(reply),
         }
@@ -289,14 +304,23 @@ impl<S: Spool> Transaction<S> {
             .map(|(recipient, _)| &recipient.forward_path)
     }
 
+    /// The senders behind the SRS addresses among the recipients.
+    fn returns(&self) -> impl Iterator<Item = &Mailbox> {
+        self.routes.iter().filter_map(|route| match route {
+            Route::Return { sender, .. } => Some(sender),
+            _ => None,
+        })
+    }
+
     /// Begins the body. When it cannot be begun, the recipients stay as they are, for the next DATA.
     async fn begin(
         &mut self,
         inbound: &Inbound<S>,
         client: &Client,
+        name: Option<Domain>,
         envelope: &Envelope,
     ) -> Result<(), Reply> {
-        let mut draft = Draft::begin(inbound, &self.routing, client, envelope).await?;
+        let mut draft = Draft::begin(inbound, &self.routing, client, name, envelope).await?;
         let routes = std::mem::take(&mut self.routes);
         draft.plan(&inbound.spool, &self.routing, envelope, routes);
         self.draft = Some(draft);

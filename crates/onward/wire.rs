@@ -35,7 +35,7 @@ use crate::log::{Event, Log, now};
 use crate::operator::Operator;
 use crate::reload::{Reload, TlsError, load_tls};
 use crate::routing::{self, Routing};
-use crate::visit::Inbound;
+use crate::visit::{Budget, ClientNames, Inbound};
 
 /// A relay that is ready to run: sockets are bound, the spool is open.
 pub(crate) struct Relay {
@@ -167,6 +167,8 @@ impl Relay {
             routing,
             spool: Arc::clone(&spool),
             ids,
+            names: ClientNames::new(resolver.clone()),
+            budget: Budget::new(config.srs.bounces_per_day),
             accept_nonnull: config.srs.accept_nonnull,
             log: log.clone(),
         };

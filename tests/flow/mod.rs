@@ -2,6 +2,7 @@
 
 mod bad_files;
 mod chain;
+mod client_name;
 mod clients;
 mod commands;
 mod connections;

@@ -88,6 +88,8 @@ pub(crate) struct Srs {
     pub(crate) separator: char,
     pub(crate) tag_alphabet: TagAlphabet,
     pub(crate) accept_nonnull: bool,
+    #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) bounces_per_day: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -250,6 +252,7 @@ impl Default for Srs {
             separator: '=',
             tag_alphabet: TagAlphabet::default(),
             accept_nonnull: false,
+            bounces_per_day: 100,
         }
     }
 }

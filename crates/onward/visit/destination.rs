@@ -5,13 +5,19 @@ use forwarder::{Route, SrsRefusal};
 use policy::facts::{Destination, Hosted, Srs};
 use srs::ReverseError;
 
+use super::Budget;
 use crate::routing::Routing;
 
 /// The route of a recipient, or why it could not be found out.
 pub(super) type Routed = Result<Route, queue::Error>;
 
 /// What a forward path is to us.
-pub(super) fn of(routing: &Routing, path: &ForwardPath, routed: &Routed) -> Destination {
+pub(super) fn of(
+    routing: &Routing,
+    path: &ForwardPath,
+    routed: &Routed,
+    budget: &Budget,
+) -> Destination {
     let is_relayed = || {
         path.mailbox()
             .is_some_and(|address| routing.relays(address))
@@ -25,6 +31,9 @@ pub(super) fn of(routing: &Routing, path: &ForwardPath, routed: &Routed) -> Dest
     };
     match route {
         Route::Forward(_) | Route::Discard => Destination::Hosted(Hosted::Found),
+        Route::Return { sender, .. } if budget.is_used_up(sender) => {
+            Destination::Srs(Srs::OverBudget)
+        }
         Route::Return { .. } => Destination::Srs(Srs::Valid),
         Route::Refused(reply) => Destination::Hosted(Hosted::Refused(reply.clone())),
         Route::Unknown => Destination::Hosted(Hosted::Unknown),

@@ -1,6 +1,6 @@
 //! A message on its way in: our trace on top, signs of a loop in its header, legs of its recipients, and the commit.
 
-use envelope::{Envelope, Leg, LegId, Mailbox, Message, MessageId, Reply, Timestamp};
+use envelope::{Domain, Envelope, Leg, LegId, Mailbox, Message, MessageId, Reply, Timestamp};
 use forwarder::{HeaderScan, Looping, Plan, Route, has_header, trace};
 use queue::{BodyWriter, Error, Spool};
 use smtp_in::Client;
@@ -31,6 +31,7 @@ impl<S: Spool> Draft<S> {
         inbound: &Inbound<S>,
         routing: &Routing,
         client: &Client,
+        name: Option<Domain>,
         envelope: &Envelope,
     ) -> Result<Self, Reply> {
         let now = now();
@@ -43,7 +44,7 @@ impl<S: Spool> Draft<S> {
             scan: HeaderScan::new(),
             received_max: routing.forwarder.settings().received_max,
             normalized: 0,
-            top: received(routing, client, envelope, id, now).into_bytes(),
+            top: received(routing, client, name.as_ref(), envelope, id, now).into_bytes(),
             start: Vec::new(),
             writer,
         })
@@ -230,6 +231,7 @@ fn forwarded(id: MessageId, legs: &[Leg]) -> impl Iterator<Item = Event> {
 fn received(
     routing: &Routing,
     client: &Client,
+    client_name: Option<&Domain>,
     envelope: &Envelope,
     id: MessageId,
     now: Timestamp,
@@ -242,7 +244,7 @@ fn received(
     trace::received(&trace::Facts {
         hello: hello.map_or("", |hello| &hello.name),
         client: client.peer.ip(),
-        client_name: None,
+        client_name,
         hostname: routing.hostname(),
         extended: hello.is_some_and(|hello| hello.extended),
         tls: client.tls.map(|tls| trace::Tls {

@@ -46,6 +46,8 @@ impl World {
             routing: Arc::new(ArcSwap::from_pointee(routing(forwards))),
             spool: Arc::new(spool),
             ids: Arc::new(IdSource::new()),
+            names: ClientNames::new(dns::Backend::Fixed(dns::Fixed::new())),
+            budget: Budget::new(2),
             accept_nonnull: false,
             log: Log::watched(watcher),
         };
@@ -190,4 +192,32 @@ async fn a_token_is_looked_up_once() {
     let reply = talk.body("Subject: x\r\n\r\nx\r\n").await;
     assert!(reply.starts_with("250 2.0.0 queued"), "{reply}");
     assert_eq!(ROUTED.get() - before, 1);
+}
+
+#[tokio::test]
+async fn the_sender_behind_srs_addresses_has_a_budget() {
+    let world = World::new("");
+    let srs = world.inbound.routing.load();
+    let today = srs::Day::from_unix_secs(now().unix_secs());
+    let srs0 = srs.forwarder.srs().forward("ann", "sender.test", today);
+    let to = format!("{}@fwd.test", srs0.unwrap());
+    let over = "450 4.7.1 too many messages to the sender behind this SRS address, try again later";
+    // All are let in before the first is counted.
+    let mut talks = [world.talk(""), world.talk(""), world.talk("")];
+    for talk in &mut talks {
+        talk.mail().await;
+        assert_eq!(talk.rcpt(&to).await, "ok");
+    }
+    assert_eq!(talks[0].data().await, "ok");
+    assert_eq!(talks[1].data().await, "ok");
+    assert_eq!(talks[2].data().await, over);
+    // Case makes no difference, another sender does.
+    let mut talk = world.talk("");
+    talk.mail().await;
+    assert_eq!(talk.rcpt(&to.to_lowercase()).await, over);
+    let other = srs.forwarder.srs().forward("ben", "sender.test", today);
+    assert_eq!(
+        talk.rcpt(&format!("{}@fwd.test", other.unwrap())).await,
+        "ok"
+    );
 }

@@ -109,6 +109,8 @@ pub enum Hosted {
 pub enum Srs {
     /// We made it, and it is in time.
     Valid,
+    /// So it is, and the sender behind it has got as many messages by its SRS addresses as it may in a day.
+    OverBudget,
     /// Its tag is not ours.
     Forged,
     /// It was ours, but its time is over.
@@ -139,6 +141,8 @@ pub struct Data {
     pub accepted: Accepted,
     /// The setting `srs.accept_nonnull`.
     pub accept_nonnull: bool,
+    /// With this message, a sender behind an SRS address would get more in a day than it may.
+    pub over_budget: bool,
 }
 
 /// A list of networks, such as those whose clients are trusted.

@@ -80,6 +80,12 @@ pub(crate) fn srs_takes_notifications_only() -> Reply {
     permanent(550, (7, 1), text)
 }
 
+/// The sender behind an SRS address has had enough for a day.
+pub(crate) fn srs_over_budget() -> Reply {
+    let text = "too many messages to the sender behind this SRS address, try again later";
+    Reply::new(450, EnhancedStatus::transient(7, 1), text)
+}
+
 /// Beside an SRS address that will be refused at DATA (RFC 5321 §4.5.3.1.10: the client sends to the rest in a transaction
 /// of its own).
 pub(crate) fn send_separately() -> Reply {

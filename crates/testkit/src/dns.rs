@@ -6,6 +6,7 @@
 //! null.test           MX    0 .
 //! www.example.test    CNAME mx.example.test
 //! example.test        TXT   v=spf1 -all
+//! 7.2.0.192.in-addr.arpa  PTR  mail.client.test
 //! broken.test         SERVFAIL
 //! silent.test         DROP
 //! ```
@@ -23,7 +24,7 @@ use async_trait::async_trait;
 use hickory_server::Server;
 use hickory_server::net::runtime::Time;
 use hickory_server::proto::op::{Header, HeaderCounts, Metadata, ResponseCode};
-use hickory_server::proto::rr::rdata::{A, AAAA, CNAME, MX, SOA, TXT};
+use hickory_server::proto::rr::rdata::{A, AAAA, CNAME, MX, PTR, SOA, TXT};
 use hickory_server::proto::rr::{Name, RData, Record, RecordType};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
@@ -140,6 +141,7 @@ impl Table {
             "A" => RData::A(A(value.parse().ok()?)),
             "AAAA" => RData::AAAA(AAAA(value.parse().ok()?)),
             "CNAME" => RData::CNAME(CNAME(absolute(value)?)),
+            "PTR" => RData::PTR(PTR(absolute(value)?)),
             "TXT" => RData::TXT(TXT::new(vec![value.to_owned()])),
             "MX" => {
                 let (preference, exchange) = value.split_once(' ')?;

@@ -9,10 +9,16 @@ use crate::facts::Data;
 use crate::replies;
 use crate::rules::Rule;
 
-pub(crate) const RULES: &[Rule<Data>] = &[Rule {
-    name: "srs-not-a-notification",
-    apply: srs_not_a_notification,
-}];
+pub(crate) const RULES: &[Rule<Data>] = &[
+    Rule {
+        name: "srs-not-a-notification",
+        apply: srs_not_a_notification,
+    },
+    Rule {
+        name: "srs-budget",
+        apply: srs_budget,
+    },
+];
 
 /// A return address is for bounces. Other mail to it is mostly spam to addresses harvested from logs, and would
 /// leave us for a foreign domain; the operator can allow it for senders whose autoresponders do not use `<>`.
@@ -20,6 +26,13 @@ fn srs_not_a_notification(facts: &Data) -> Option<Verdict> {
     let wanted = facts.reverse_path_null || facts.accept_nonnull;
     let refused = facts.accepted.srs && !wanted;
     refused.then(|| Verdict::Refuse(replies::srs_takes_notifications_only()))
+}
+
+/// One valid SRS address is no licence to send through us for three weeks.
+fn srs_budget(facts: &Data) -> Option<Verdict> {
+    facts
+        .over_budget
+        .then(|| Verdict::Refuse(replies::srs_over_budget()))
 }
 
 #[cfg(test)]
@@ -34,11 +47,27 @@ mod tests {
             reverse_path_null,
             accepted: Accepted { srs, other },
             accept_nonnull,
+            over_budget: false,
         });
         assert_eq!(decision.verdict == Verdict::Accept, accepted);
         if !accepted {
             assert_eq!(decision.rule, "srs-not-a-notification");
         }
+    }
+
+    #[test]
+    fn more_than_a_day_s_budget_is_put_off() {
+        let decision = crate::data(&Data {
+            reverse_path_null: true,
+            accepted: Accepted::default(),
+            accept_nonnull: false,
+            over_budget: true,
+        });
+        assert_eq!(decision.rule, "srs-budget");
+        assert_eq!(
+            decision.verdict,
+            Verdict::Refuse(replies::srs_over_budget())
+        );
     }
 
     #[test]

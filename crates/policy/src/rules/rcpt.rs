@@ -23,6 +23,10 @@ pub(crate) const RULES: &[Rule<Rcpt>] = &[
         apply: srs_invalid,
     },
     Rule {
+        name: "srs-budget",
+        apply: srs_budget,
+    },
+    Rule {
         name: "srs-not-a-notification",
         apply: srs_not_a_notification,
     },
@@ -85,7 +89,7 @@ fn srs_invalid(facts: &Rcpt) -> Option<Verdict> {
         return None;
     };
     let reply = match srs {
-        Srs::Valid => return None,
+        Srs::Valid | Srs::OverBudget => return None,
         Srs::Forged => replies::srs_forged(),
         Srs::Expired => replies::srs_expired(),
         Srs::Future => replies::srs_future(),
@@ -93,6 +97,12 @@ fn srs_invalid(facts: &Rcpt) -> Option<Verdict> {
         Srs::Forgotten => replies::srs_forgotten(),
     };
     Some(Verdict::Refuse(reply))
+}
+
+/// Counted at DATA, where two transactions cannot take the same; asked here, so that other recipients go on.
+fn srs_budget(facts: &Rcpt) -> Option<Verdict> {
+    let over = facts.destination == Destination::Srs(Srs::OverBudget);
+    over.then(|| Verdict::Refuse(replies::srs_over_budget()))
 }
 
 /// A return address is for bounces (see `rules/data.rs`). Alone it is accepted here all the same, whoever the sender is:

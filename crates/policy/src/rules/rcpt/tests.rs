@@ -33,6 +33,7 @@ fn moved() -> Reply {
 fn destinations() -> Vec<Destination> {
     let srs = [
         Srs::Valid,
+        Srs::OverBudget,
         Srs::Forged,
         Srs::Expired,
         Srs::Future,
@@ -56,6 +57,7 @@ fn destinations() -> Vec<Destination> {
             | Destination::Undecided => {}
             Destination::Srs(srs) => match srs {
                 Srs::Valid
+                | Srs::OverBudget
                 | Srs::Forged
                 | Srs::Expired
                 | Srs::Future
@@ -115,7 +117,7 @@ fn may_be_accepted(facts: &Rcpt) -> bool {
 #[test]
 fn never_an_open_relay() {
     let all = every_combination();
-    assert_eq!(all.len(), 3 * 2 * 2 * 2 * 2 * 3 * 13);
+    assert_eq!(all.len(), 3 * 2 * 2 * 2 * 2 * 3 * 14);
     for facts in all {
         let decision = crate::rcpt(&facts);
         let accepted = decision.verdict == Verdict::Accept;
@@ -129,7 +131,7 @@ fn never_an_open_relay() {
                     Destination::Hosted(Hosted::Refused(_) | Hosted::Unknown)
                 );
             let limit = facts.too_many_targets && (!no_such || decision.rule == "too-many-targets");
-            let limit = limit || decision.rule == "beside-srs";
+            let limit = limit || matches!(decision.rule, "beside-srs" | "srs-budget");
             let transient = facts.destination == Destination::Undecided || limit;
             assert_eq!(reply.code / 100, if transient { 4 } else { 5 }, "{facts:?}");
             let status = reply.status.unwrap();
