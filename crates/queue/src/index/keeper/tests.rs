@@ -66,14 +66,14 @@ async fn a_row_newer_than_the_position_costs_no_segment() {
     spool.checkpoint().await.unwrap();
     let kept = put(&spool, 1).await;
     remove(&spool, first).await;
-    for n in 2..30 {
+    // Into the next segment, but not so far that a checkpoint is asked for.
+    for n in 2..12 {
         let id = put(&spool, n).await;
         remove(&spool, id).await;
     }
-    let row_alone = |keeper: &mut Keeper| {
-        let dirty = keeper.state.lock().dirty.clone();
-        let batch = keeper.take_rows(&dirty);
-        keeper.tree.apply(batch, dirty.len()).unwrap();
+    let row_alone = move |keeper: &mut Keeper| {
+        let batch = keeper.take_rows(&[kept]);
+        keeper.tree.apply(batch, 1).unwrap();
         keeper.tree.sync(&keeper.segments.store).unwrap();
     };
     spool.ask(row_alone).await.unwrap();
