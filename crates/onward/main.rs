@@ -4,6 +4,7 @@ mod check;
 mod cli;
 mod config;
 mod demo;
+mod descriptors;
 mod desk;
 mod forwards;
 mod init;
@@ -16,6 +17,7 @@ mod replies;
 mod risks;
 mod routing;
 mod serve;
+mod shown;
 mod spool_cli;
 mod spool_export;
 mod srs_cli;
@@ -42,6 +44,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_tracing();
+    descriptors::raise();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::shown;
+
 /// Standard output in one of two forms.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Printer {
@@ -12,9 +14,10 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    /// One line for people. A reader that has gone away (`| head`) is no error.
+    /// One line for people, or several. A reader that has gone away (`| head`) is no error.
     pub(crate) fn line(self, text: impl Display) {
-        let _ = writeln!(io::stdout().lock(), "{text}");
+        let text = text.to_string();
+        let _ = writeln!(io::stdout().lock(), "{}", shown::lines(&text));
     }
 
     /// `value` as JSON, or as `human` says it.
@@ -23,7 +26,7 @@ impl Printer {
             return human(self, value);
         }
         match serde_json::to_string_pretty(value) {
-            Ok(text) => self.line(text),
+            Ok(text) => self.line(shown::json(&text)),
             Err(error) => complain(format_args!("cannot write JSON: {error}")),
         }
     }
@@ -36,5 +39,6 @@ impl Printer {
 
 /// One complaint on standard error, in the form that all commands share.
 pub(crate) fn complain(text: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "error: {text}");
+    let text = text.to_string();
+    let _ = writeln!(io::stderr().lock(), "error: {}", shown::lines(&text));
 }

@@ -9,6 +9,7 @@ use envelope::MessageId;
 
 use crate::cli::{Queue, Which};
 use crate::print::Printer;
+use crate::shown;
 
 /// Why the command did not work.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +104,7 @@ fn print_row(print: Printer, row: &LegRow) {
         row.target
     ));
     if !row.last.is_empty() {
-        print.line(format_args!("    last: {}", row.last));
+        print.line(format_args!("    last: {}", shown::line(&row.last)));
     }
 }
 
@@ -131,11 +132,10 @@ fn print_message(print: Printer, message: &MessageDetails, header: &[u8]) {
     print.line(format_args!("from     {}", message.reverse_path));
     print.line(format_args!("size     {} octets", message.size));
     if let Some(parsed) = mail_parser::MessageParser::default().parse_headers(header) {
-        // What the message says of itself; control characters are the sender's joke, not ours.
-        let clean = |text: &str| text.replace(char::is_control, " ");
+        // What the message says of itself.
         print.line(format_args!(
             "subject  {}",
-            clean(parsed.subject().unwrap_or("(none)"))
+            shown::line(parsed.subject().unwrap_or("(none)"))
         ));
         let author = parsed
             .from()
@@ -143,7 +143,7 @@ fn print_message(print: Printer, message: &MessageDetails, header: &[u8]) {
             .and_then(|address| address.address());
         print.line(format_args!(
             "author   {}",
-            clean(author.unwrap_or("(none)"))
+            shown::line(author.unwrap_or("(none)"))
         ));
     }
     message.legs.iter().for_each(|row| {
@@ -159,7 +159,7 @@ fn print_message(print: Printer, message: &MessageDetails, header: &[u8]) {
         }
         print.line(format_args!("  tried   {} times", row.attempts));
         if !row.last.is_empty() {
-            print.line(format_args!("  last    {}", row.last));
+            print.line(format_args!("  last    {}", shown::line(&row.last)));
         }
     });
 }

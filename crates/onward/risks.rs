@@ -12,6 +12,7 @@ use forwarder::Route;
 use ipnet::IpNet;
 
 use crate::config::{Config, Network};
+use crate::descriptors;
 use crate::log::now;
 use crate::routing::{self, Routing};
 
@@ -53,6 +54,9 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
                 "{domain} is a domain of rewritten senders, and hosted too: an address in it that begins with SRS0 or SRS1 never reaches its line, and what its own users send is forwarded under their own address\n\nhint: take a domain for `srs.domain` that has no mailboxes, as in fwd.example.net"
             ),
         );
+    }
+    if let Some(text) = descriptors::shortage(config) {
+        add("limits", text);
     }
     if let Some(line) = routing.table.open_end() {
         add(

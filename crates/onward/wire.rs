@@ -29,6 +29,7 @@ use queue::{IdSource, LogSpool, Spool};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{BareNewline, Config, Role, TlsMode};
+use crate::descriptors;
 use crate::desk::Desk;
 use crate::forwards;
 use crate::log::{Event, Log, now};
@@ -325,7 +326,7 @@ fn listener_settings(
 
 fn limits(config: &Config) -> smtp_in::Limits {
     smtp_in::Limits {
-        connections_max: config.limits.connections,
+        connections_max: descriptors::shares(config).incoming,
         connections_per_address_max: config.limits.connections_per_address,
         exempt: config.policy.trusted.iter().map(|net| net.0).collect(),
         drain: config.limits.drain.0,
@@ -350,7 +351,7 @@ fn delivery_settings(
         routes: delivery::Routes::new(routes.collect::<Result<_, _>>()?),
         concurrency: config.delivery.concurrency,
         connections_per_address: config.delivery.connections_per_address,
-        connections: config.delivery.connections,
+        connections: descriptors::shares(config).outgoing,
         connect_timeout: config.delivery.connect_timeout.0,
         probe_first: config.delivery.probe_first.0,
         probe_longest: config.delivery.probe_longest.0,

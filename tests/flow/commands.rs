@@ -119,6 +119,22 @@ async fn check_names_what_is_risky() {
 }
 
 #[tokio::test]
+async fn check_counts_open_files() {
+    let net = Net::new().await;
+    let setup = relay(&net, "").set("forwards.postmaster", "\"admin@target.test\"");
+    setup.run(&["check"]).await.success();
+    let config = setup.path("onward.toml");
+    let config = config.to_str().expect("UTF-8");
+    let arguments = ["--nofile=600:600", ONWARD, "--config", config, "check"];
+    let finished = program::run("prlimit", &arguments, b"").await;
+    assert_eq!(finished.code, Some(1), "{finished}");
+    assert!(
+        finished.stdout.contains("need 11256 open files"),
+        "{finished}"
+    );
+}
+
+#[tokio::test]
 async fn demo_shows_a_message_and_its_bounce() {
     let demo = program::run(ONWARD, &["demo", "--port", "0", "--once"], b"")
         .await

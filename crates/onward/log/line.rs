@@ -9,6 +9,7 @@ use envelope::{MessageId, Timestamp};
 
 use super::event::Event;
 use crate::config::LogFormat;
+use crate::shown;
 
 /// Takes an event's fields one by one, in the order in which they are shown.
 pub(super) trait Fields {
@@ -79,7 +80,11 @@ impl Fields for Json<'_> {
         self.value.clear();
         put(&mut self.value, format_args!("{value}"));
         let value = serde_json::Value::String(std::mem::take(&mut self.value));
-        put(self.line, format_args!(",\"{key}\":{value}"));
+        let value = value.to_string();
+        put(
+            self.line,
+            format_args!(",\"{key}\":{}", shown::json(&value)),
+        );
     }
 
     fn number(&mut self, key: &str, value: u64) {
@@ -95,6 +100,17 @@ fn put(line: &mut String, args: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_turns_a_line_round_is_escaped() {
+        let event = Event::ReloadFailed {
+            error: "a\u{202e}b\u{200b}".into(),
+        };
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let line = render(format, Timestamp::from_unix_millis(0), &event);
+            assert!(line.is_ascii() && line.contains("202e"), "{line}");
+        }
+    }
 
     #[track_caller]
     fn check(format: LogFormat, expected: &str) {
