@@ -117,6 +117,9 @@ impl LogSpool {
         };
         store.create_dir(&settings.dir).map_err(io("create"))?;
         let lock = SpoolLock::take(&settings.dir)?;
+        if let Err(e) = store.keep_private(&settings.dir) {
+            tracing::warn!(error = %e, spool = %settings.dir.display(), "cannot keep the spool from other users");
+        }
         let mut keeper = open_keeper(&settings, Arc::clone(&store))?;
         let wakeups = Arc::new(Notify::new());
         let state = Arc::clone(&keeper.state);

@@ -6,11 +6,11 @@
 //! It does *not* retry, and does not know what it writes.
 
 use std::fmt::Debug;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::num::NonZeroU64;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,8 +19,12 @@ use rustix::io::{Errno, ReadWriteFlags};
 
 /// The operations on a folder tree.
 pub trait Store: Send + Sync + Debug {
-    /// Makes a folder and its parents; fine when it is there. Its name is synced in its parent.
+    /// Makes a folder of mode 0700, and its parents; fine when it is there. Its name is synced in its parent.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Keeps a folder and all in it from everybody else: folders 0700, files 0600. sled makes its own files, by the umask.
+    fn keep_private(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
     /// The files in a folder.
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
     /// Makes a file that must not exist, mode 0600.
@@ -83,11 +87,28 @@ impl Store for Disk {
         if dir.is_dir() {
             return Ok(());
         }
-        std::fs::create_dir_all(dir)?;
-        match dir.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent),
-            _ => self.sync_dir(Path::new(".")),
+        let parent = dir.parent().filter(|path| !path.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        std::fs::create_dir_all(parent)?;
+        DirBuilder::new().mode(PRIVATE_DIR).create(dir)?;
+        self.sync_dir(parent)
+    }
+
+    fn keep_private(&self, dir: &Path) -> io::Result<()> {
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            // A file may go meanwhile, and a link is somebody else's business.
+            let result = match entry.file_type()? {
+                kind if kind.is_dir() => self.keep_private(&entry.path()),
+                kind if kind.is_file() => chmod(&entry.path(), PRIVATE_FILE),
+                _ => Ok(()),
+            };
+            match result {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
         }
+        chmod(dir, PRIVATE_DIR)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -101,7 +122,7 @@ impl Store for Disk {
             .read(true)
             .write(true)
             .create_new(true)
-            .mode(0o600)
+            .mode(PRIVATE_FILE)
             .open(path)?;
         Ok(Arc::new(file))
     }
@@ -186,6 +207,15 @@ impl StoreFile for File {
     }
 }
 
+/// Sets a mode, where it is another.
+fn chmod(path: &Path, mode: u32) -> io::Result<()> {
+    let found = path.metadata()?.permissions();
+    match found.mode() & 0o7777 == mode {
+        true => Ok(()),
+        false => std::fs::set_permissions(path, Permissions::from_mode(mode)),
+    }
+}
+
 /// Writes all slices from `offset` on, however many calls that takes.
 pub(crate) fn write_all(
     file: &dyn StoreFile,
@@ -224,3 +254,6 @@ pub(crate) fn read_full(file: &dyn StoreFile, buffer: &mut [u8], offset: u64) ->
 
 /// Linux takes at most 1024 slices in one `pwritev`.
 const SLICES_MAX: usize = 1024;
+/// Senders, private targets and mail are in a spool: its owner alone reads it.
+pub(crate) const PRIVATE_DIR: u32 = 0o700;
+const PRIVATE_FILE: u32 = 0o600;

@@ -10,6 +10,8 @@
 //! All numbers big-endian, so that keys sort. sled's `flush` is no proof of durability (it does not fdatasync): that is
 //! done here through the store. It does *not* decide what is written when.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ use crate::index::spent::Notes;
 use crate::log::codec::LegRow;
 use crate::log::record::Position;
 use crate::spool::Token;
-use crate::store::Store;
+use crate::store::{PRIVATE_DIR, Store};
 
 /// sled, and the file that its `flush` forgets to sync.
 #[derive(Debug)]
@@ -36,6 +38,12 @@ impl Tree {
     /// Opens or makes it. sled can panic over damaged files: that is an error here.
     pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Self, String> {
         let open = || {
+            // Its own files it makes by the umask.
+            let folder = DirBuilder::new()
+                .recursive(true)
+                .mode(PRIVATE_DIR)
+                .create(path);
+            folder.map_err(sled::Error::Io)?;
             sled::Config::new()
                 .path(path)
                 .cache_capacity(cache_bytes)
@@ -87,6 +95,8 @@ impl Tree {
     pub(crate) fn sync(&self, store: &Arc<dyn Store>) -> Result<(), String> {
         let flushed = self.db().and_then(|db| db.flush());
         flushed.map_err(|e| e.to_string())?;
+        // It makes files as it goes. Where that is refused, the start has said so.
+        let _ = store.keep_private(&self.path);
         let file = store.open(&self.path.join("db"));
         file.and_then(|file| file.sync()).map_err(|e| e.to_string())
     }

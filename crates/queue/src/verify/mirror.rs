@@ -1,6 +1,8 @@
 //! A copy of the index, to look at.
 
 use std::collections::HashSet;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use envelope::MessageId;
@@ -10,6 +12,7 @@ use crate::index::tree::Tree;
 use crate::log::codec::{LegRow, MessageRow};
 use crate::log::record::Position;
 use crate::open::INDEX_VERSION;
+use crate::store::PRIVATE_DIR;
 use crate::verify::IndexState;
 
 /// The index as it was copied; its folder goes with it.
@@ -102,7 +105,8 @@ impl Drop for Mirror {
 }
 
 fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
+    // Folders for temporary files are open to all.
+    DirBuilder::new().mode(PRIVATE_DIR).create(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let name = to.join(entry.file_name());
