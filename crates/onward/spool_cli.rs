@@ -22,6 +22,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Spool(#[from] StartError),
     #[error(transparent)]
+    Ended(#[from] io::Error),
+    #[error(transparent)]
     Export(#[from] spool_export::Error),
 }
 
@@ -62,6 +64,7 @@ struct Rebuilt {
     spool: PathBuf,
     legs: u64,
     damaged: u64,
+    from_old_index: u64,
 }
 
 /// Runs one `spool` command; false when something is damaged.
@@ -148,12 +151,14 @@ pub(crate) fn print_finding(print: Printer, finding: &Finding) {
 /// Makes the index anew, as `serve` does when it cannot be used.
 async fn rebuild(config: &Config, print: Printer) -> Result<bool, Error> {
     let settings = wire::spool_settings(config);
-    let spool = LogSpool::rebuild(settings, now())?;
+    let work = tokio::task::spawn_blocking(|| LogSpool::rebuild(settings, now()));
+    let (spool, inherited) = work.await.map_err(io::Error::other)??;
     let counts = spool.counts(now()).await.unwrap_or_default();
     let rebuilt = Rebuilt {
         spool: config.spool.clone(),
         legs: counts.ready + counts.deferred + counts.active + counts.held,
         damaged: spool.damaged(),
+        from_old_index: inherited,
     };
     spool.close();
     print.value(&rebuilt, |print, rebuilt| {
@@ -161,6 +166,12 @@ async fn rebuild(config: &Config, print: Printer) -> Result<bool, Error> {
             "index made anew: {} legs queued",
             rebuilt.legs
         ));
+        if rebuilt.from_old_index > 0 {
+            print.line(format_args!(
+                "{} messages that only the old index knew were written to the log",
+                rebuilt.from_old_index
+            ));
+        }
         if rebuilt.damaged > 0 {
             let folder = rebuilt.spool.join("quarantine");
             print.line(format_args!(

@@ -30,6 +30,7 @@ use crate::log::record::Position;
 use crate::log::segment::Segments;
 use crate::open::open_keeper;
 use crate::quarantine::Quarantine;
+use crate::rebuild::{inherit, tell_lost};
 use crate::settings::{Settings, StartError};
 use crate::spool::Error;
 use crate::store::{Disk, Store};
@@ -107,6 +108,16 @@ impl LogSpool {
         now: Timestamp,
         store: Arc<dyn Store>,
     ) -> Result<Self, StartError> {
+        Self::start(settings, now, store, |_, _| Ok(()))
+    }
+
+    /// Opens the spool; `first` has it before anybody else does.
+    fn start(
+        settings: Settings,
+        now: Timestamp,
+        store: Arc<dyn Store>,
+        first: impl FnOnce(&Keeper, &LogHandle<Effect>) -> Result<(), StartError>,
+    ) -> Result<Self, StartError> {
         let range = Settings::SEGMENT_BYTES_MIN..=Settings::SEGMENT_BYTES_MAX;
         if !range.contains(&settings.segment_bytes) {
             return Err(StartError::Setting("segment_bytes is out of its range"));
@@ -134,6 +145,10 @@ impl LogSpool {
         keeper.hold_damaged();
         let (ends, noted) = Ends::open(&*store, &settings.dir);
         end_noted(&keeper, &log, noted);
+        if quarantine.count() > 0 {
+            tell_lost(&keeper, &settings.dir);
+        }
+        first(&keeper, &log)?;
         let keeper = KeeperThread::start(keeper, settings.checkpoint_every)
             .map_err(io("start the index of"))?;
         Ok(Self {
@@ -161,12 +176,18 @@ impl LogSpool {
         })
     }
 
-    /// Makes the index anew from the log, and opens the spool. What only the old index knows (messages whose log segment is
-    /// gone) is written to the log first. Blocks.
-    pub fn rebuild(settings: Settings, now: Timestamp) -> Result<Self, StartError> {
-        let before = Self::open(settings.clone(), now)?;
-        let old = before.ask_now(|keeper| keeper.tree.tokens());
-        before.close();
+    /// Makes the index anew from the log, and opens the spool. What only the old index knows (messages whose records are damaged
+    /// or gone) is written to the log first; says of how many messages. Blocks: not for a worker of tokio.
+    pub fn rebuild(settings: Settings, now: Timestamp) -> Result<(Self, u64), StartError> {
+        let mut inherited = 0;
+        let dir = settings.dir.clone();
+        let old = Self::start(settings.clone(), now, Arc::new(Disk), |keeper, log| {
+            inherited = inherit(keeper, log, &dir)?;
+            Ok(())
+        })?;
+        let tokens = old.ask_now(|keeper| keeper.tree.tokens());
+        old.close();
+        let damaged = old.damaged();
         let lock = SpoolLock::take(&settings.dir)?;
         for path in renew::folders(&settings.dir) {
             Disk.remove_dir(&path).map_err(|source| StartError::Io {
@@ -177,12 +198,13 @@ impl LogSpool {
         }
         drop(lock);
         let rebuilt = Self::open(settings, now)?;
-        let old = old.and_then(Result::ok).unwrap_or_default();
+        let tokens = tokens.and_then(Result::ok).unwrap_or_default();
         rebuilt.ask_now(move |keeper| {
-            old.iter().for_each(|token| keeper.keep_old_token(token));
+            tokens.iter().for_each(|token| keeper.keep_old_token(token));
             keeper.checkpoint();
         });
-        Ok(rebuilt)
+        rebuilt.shared.quarantine.count_more(damaged);
+        Ok((rebuilt, inherited))
     }
 
     /// Writes out what is in memory and lets the spool go; every later call is [`Error::Closed`]. Dropping the spool

@@ -21,6 +21,7 @@ mod open;
 mod operations;
 mod quarantine;
 mod read;
+mod rebuild;
 mod schedule;
 mod settings;
 mod spool;

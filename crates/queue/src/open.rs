@@ -141,6 +141,7 @@ impl Opening<'_> {
         };
         self.miss(&tree, position);
         let mut keeper = self.keeper(tree, fingerprint);
+        keeper.replayed_from = position;
         keeper.rows = self.read_index(&keeper).map_err(index)?;
         let keeper = self.replay(keeper, position)?;
         self.find_lost(&keeper);
@@ -303,11 +304,14 @@ impl Opening<'_> {
         Ok((scan.end, scan.items.len()))
     }
 
-    /// What looks like a record behind the last whole one is kept: had there been no crash, it would be damage.
+    /// What was written behind the last whole record is kept: had there been no crash, it would be damage. Zeros fill a
+    /// batch up to a whole page, so that there anything else was.
     fn keep_tail(&self, number: u32, scan: &Scan, bytes: &SegmentBytes) {
         let at = scan.end as usize;
         let tail = bytes.slice(at..bytes.len());
-        let looks = Header::decode(tail, Position::new(number, scan.end)).is_ok();
+        let page = &tail[..tail.len().min(at.next_multiple_of(PAGE) - at)];
+        let looks = page.iter().any(|octet| *octet != 0)
+            || Header::decode(tail, Position::new(number, scan.end)).is_ok();
         if let Some(last) = tail.iter().rposition(|octet| *octet != 0).filter(|_| looks) {
             self.quarantine.tail(number, scan.end, &tail[..=last]);
         }
@@ -383,6 +387,8 @@ pub(crate) fn inline_max(segment_bytes: u32) -> usize {
 }
 
 const INLINE_MAX: usize = 1 << 20;
+/// What a batch is filled up to.
+const PAGE: usize = 4096;
 /// Messages and tokens in memory at which the replay writes them out.
 const REPLAYED_MAX: usize = 10_000;
 /// Legs that go from one thread to the other at once when the index is read, and how many such batches may wait.

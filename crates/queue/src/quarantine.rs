@@ -32,6 +32,11 @@ impl Quarantine {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Counts what an earlier start has set aside.
+    pub(crate) fn count_more(&self, pieces: u64) {
+        self.count.fetch_add(pieces, Ordering::Relaxed);
+    }
+
     /// Sets octets `at` of a segment aside.
     pub(crate) fn piece(&self, segment: u32, at: usize, bytes: &[u8], what: &str) {
         let path = self.dir.join(format!("{segment:010}-{at:010}.bin"));

@@ -303,9 +303,9 @@ async fn a_missing_segment_holds_what_lay_in_it() {
         same("gone", &gone, &[]);
         assert_eq!(pieces, 1);
         // Held messages outlive the index that knew them.
-        LogSpool::rebuild(settings(dir.path()), at(0))
-            .unwrap()
-            .close();
+        let settings = settings(dir.path());
+        let rebuilt = tokio::task::spawn_blocking(|| LogSpool::rebuild(settings, at(0)));
+        rebuilt.await.unwrap().unwrap().0.close();
         let (held, gone, pieces) = start(dir.path()).await;
         same("held after a rebuild", &held, &lost);
         same("gone after a rebuild", &gone, &[]);

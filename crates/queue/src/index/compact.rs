@@ -41,6 +41,8 @@ struct Work {
     bytes: SegmentBytes,
     items: VecDeque<Item>,
     copied: HashSet<MessageId>,
+    /// Messages to be looked for when a record cannot be read: it may be theirs. The last comes first.
+    unnamed: Option<Vec<MessageId>>,
     answers: Vec<oneshot::Receiver<Answer>>,
 }
 
@@ -120,6 +122,7 @@ impl Compactor {
                 items: bytes.items(0).items.into(),
                 bytes,
                 copied: HashSet::new(),
+                unnamed: None,
                 answers: Vec::new(),
             }),
             Err(e) => {
@@ -137,6 +140,11 @@ impl Work {
         let mut octets = 0;
         while octets < STEP_OCTETS {
             let Some(item) = self.items.pop_front() else {
+                if let Some(id) = self.unnamed.as_mut().and_then(Vec::pop) {
+                    octets += UNNAMED_OCTETS;
+                    self.keep_message(keeper, log, id)?;
+                    continue;
+                }
                 // What ended since the last checkpoint must be durable before the segment goes.
                 self.answers.push(log.barrier());
                 return self.wait().map(|()| false);
@@ -199,6 +207,7 @@ impl Work {
                 keeper
                     .quarantine
                     .piece(self.segment, range.start, bytes, BAD_CHECKSUM);
+                self.unnamed.get_or_insert_with(|| keeper.known());
                 return Ok(());
             }
             Item::Envelope(_, commit, range) => {
@@ -233,6 +242,7 @@ impl Work {
             keeper
                 .quarantine
                 .piece(self.segment, range.start, bytes, malformed.0);
+            self.unnamed.get_or_insert_with(|| keeper.known());
             Ok(())
         })
     }
@@ -371,6 +381,8 @@ fn read_piece(keeper: &Keeper, extent: &Extent) -> Result<Bytes, &'static str> {
 const STUCK_PAUSE: Duration = Duration::from_secs(60);
 /// Octets looked at in one step.
 const STEP_OCTETS: usize = 4 << 20;
+/// What a look at a message by its name counts for in this.
+const UNNAMED_OCTETS: usize = 4 << 10;
 /// The log may be a quarter larger than what lives in it …
 const WASTE_SHARE: u64 = 4;
 /// … and these many segments: the one that is written, its spares, and one to go.

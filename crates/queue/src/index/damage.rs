@@ -9,6 +9,7 @@ use crate::index::state::{Effect, State};
 use crate::log::codec::{Change, Commit, LegState};
 use crate::log::committer::LogHandle;
 use crate::log::record::Payload;
+use crate::log::salvage::write_recipients;
 use crate::spool::DAMAGED;
 
 /// Holds every leg of a message that is in memory, but for those that are held for this, or end by the operator's wish.
@@ -21,7 +22,12 @@ pub(crate) fn set_aside(
     let Some(commit) = state.set_aside(id, reason) else {
         return false;
     };
-    tracing::error!(message = %id, reason, "queued message is damaged: held");
+    let mut recipients = String::new();
+    let all = commit.legs.iter().map(|leg| &leg.leg.recipient);
+    // A string takes all that is written to it.
+    let _ = write_recipients(&mut recipients, all);
+    let sender = &commit.row.message.reverse_path;
+    tracing::error!(message = %id, %sender, recipients, reason, "queued message is damaged: held");
     let (payload, commit): (Payload, Commit) = commit.into_payload(None);
     // Nobody waits: should it fail, the damage is found again by the next who reads.
     drop(log.append(payload, Some(Effect::Moved(Box::new(commit)))));

@@ -57,6 +57,8 @@ pub(crate) struct Keeper {
     over: Vec<MessageId>,
     /// What sled vouches for, durably.
     pub(crate) position: Position,
+    /// From where on the log was read at the start.
+    pub(crate) replayed_from: Position,
     pub(crate) quarantine: Arc<Quarantine>,
     /// A body up to this is kept in its commit record.
     pub(crate) inline_max: usize,
@@ -93,6 +95,7 @@ impl Keeper {
             proof: Batch::default(),
             over: Vec::new(),
             position: Position::default(),
+            replayed_from: Position::default(),
             quarantine,
             inline_max,
             waste_bytes: u64::MAX,

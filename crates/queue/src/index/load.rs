@@ -43,6 +43,15 @@ impl Keeper {
         Ok(true)
     }
 
+    /// Every message that is queued, in order.
+    pub(crate) fn known(&self) -> Vec<MessageId> {
+        let mut ids: Vec<_> = self.tree.messages(MessageId::from_bits(0)).collect();
+        ids.extend(self.state.lock().messages.keys());
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
     /// Brings messages into memory; says whether any came. Their bodies are read from the disk meanwhile.
     pub(crate) fn load_all(&self, mut ids: Vec<MessageId>) -> bool {
         ids.sort_unstable();

@@ -207,8 +207,8 @@ pub(crate) fn chunk_owner(payload: &[u8]) -> Result<MessageId, Malformed> {
 /// Octets of a chunk's payload before the body's.
 pub(crate) const CHUNK_FRONT_OCTETS: usize = 16;
 
-const COMMIT_MESSAGE: u8 = 1;
-const COMMIT_LEG: u8 = 2;
+pub(crate) const COMMIT_MESSAGE: u8 = 1;
+pub(crate) const COMMIT_LEG: u8 = 2;
 const COMMIT_ALSO: u8 = 3;
 const COMMIT_INLINE: u8 = 4;
 const COMMIT_TOKEN: u8 = 5;

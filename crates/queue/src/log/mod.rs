@@ -1,7 +1,7 @@
 //! The segment log: the truth of the spool.
 //!
 //! `header` is what a file says of itself, `segment` the set of them (`spare` the next ones), `record` what is in a file, `codec` and `rows` what is in a record, `committer` the
-//! one thread that writes, `tail` where it writes, `recovery` the reading of what a crash left, `compact` (in `index`) gives room back.
+//! one thread that writes, `tail` where it writes, `recovery` the reading of what a crash left, `mend` and `salvage` what a damaged record still says, `compact` (in `index`) gives room back.
 
 pub(crate) mod codec;
 pub(crate) mod committer;
@@ -11,6 +11,7 @@ pub(crate) mod mend;
 pub(crate) mod record;
 pub(crate) mod recovery;
 pub(crate) mod rows;
+pub(crate) mod salvage;
 pub(crate) mod segment;
 mod spare;
 pub(crate) mod tail;

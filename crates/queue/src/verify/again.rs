@@ -18,7 +18,7 @@ use crate::verify::survey::{Live, Survey};
 
 impl Survey {
     /// Reads a piece of a body, and checks it.
-    pub(super) fn piece(&self, extent: &Extent) -> Result<Bytes, Damage> {
+    pub(crate) fn piece(&self, extent: &Extent) -> Result<Bytes, Damage> {
         let offset = Some(u64::from(extent.offset));
         let Some(segment) = self.files.get(&extent.segment) else {
             let name = PathBuf::from(file_name(extent.segment));
@@ -46,12 +46,12 @@ impl Survey {
     }
 
     /// The message of a live entry, with where its body is.
-    pub(super) fn row(&self, live: &Live) -> Option<MessageRow> {
+    pub(crate) fn row(&self, live: &Live) -> Option<MessageRow> {
         Some(placed(self.commit_at(live.commit)?, live.commit))
     }
 
     /// The legs of a live entry as they stand now.
-    pub(super) fn legs(&self, live: &Live) -> Vec<LegRow> {
+    pub(crate) fn legs(&self, live: &Live) -> Vec<LegRow> {
         let Some(commit) = self.commit_at(live.commit) else {
             return Vec::new();
         };

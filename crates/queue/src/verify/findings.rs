@@ -26,6 +26,7 @@ impl Survey {
             for id in self.only_in(&known) {
                 self.lost(mirror, id);
             }
+            self.given_up(mirror, &known);
             for id in self.live.keys().copied().collect::<Vec<_>>() {
                 legs += self.live.get(&id).map_or(0, |live| live.legs.len() as u64);
                 octets += self.check_message(mirror, &known, id);
@@ -52,8 +53,11 @@ impl Survey {
             IndexState::Unreadable(why) => Some(format!("cannot be read: {why}")),
         };
         if let Some(text) = text {
-            let text =
-                format!("the index {text}; `serve` makes it anew from the log: nothing is lost");
+            let follows = match self.lost_records {
+                false => "nothing is lost",
+                true => "what only the damaged records said is lost",
+            };
+            let text = format!("the index {text}; `serve` makes it anew from the log: {follows}");
             self.damage.push(Damage::new(&mirror.path, None, text));
         }
         let at = mirror.position().segment();
@@ -89,6 +93,20 @@ impl Survey {
         self.damage.push(Damage { text, ..place }.of(id));
     }
 
+    /// Messages whose records are damaged and that nobody else knows.
+    fn given_up(&mut self, mirror: &Mirror, known: &HashSet<MessageId>) {
+        let unknown = |id: &MessageId| !known.contains(id) && !self.live.contains_key(id);
+        let hints = self.hints.iter().filter(|(id, _)| unknown(id));
+        // The index has had what lies before its position: it has ended.
+        let hints = hints.filter(|(_, (_, at))| *at >= mirror.position());
+        let told = hints.filter_map(|(id, (hint, at))| {
+            let file = self.files.get(&at.segment())?;
+            let text = format!("queued, but its record is damaged: lost, {hint}");
+            Some(Damage::new(&file.path, Some(u64::from(at.offset())), text).of(*id))
+        });
+        self.damage.extend(told.collect::<Vec<_>>());
+    }
+
     /// Checks a message's body and its rows in the index; its octets.
     fn check_message(&mut self, mirror: &Mirror, known: &HashSet<MessageId>, id: MessageId) -> u64 {
         let Some(live) = self.live.get(&id).cloned() else {
@@ -102,7 +120,11 @@ impl Survey {
                 legs.iter().map(|leg| leg.number).eq(numbers)
             });
             if !agree {
-                let text = "the index does not say of it what the log says; `onward spool rebuild` makes it anew";
+                let follows = match self.lost_records {
+                    true => "a record is damaged, and `serve` goes by the index",
+                    false => "`onward spool rebuild` makes it anew",
+                };
+                let text = format!("the index does not say of it what the log says; {follows}");
                 self.damage
                     .push(Damage::new(&mirror.path, None, text).of(id));
             }

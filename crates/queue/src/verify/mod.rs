@@ -10,7 +10,7 @@ mod again;
 mod export;
 mod findings;
 mod mirror;
-mod survey;
+pub(crate) mod survey;
 mod tokens;
 
 use std::path::{Path, PathBuf};

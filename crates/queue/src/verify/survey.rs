@@ -12,6 +12,7 @@ use crate::log::fields::Malformed;
 use crate::log::header::{Found, HeaderRead, ID_FILE, Misfit, VERSION, is_segment, owner, read_id};
 use crate::log::record::{Header, Kind, Position};
 use crate::log::recovery::{Item, Scan, SegmentBytes};
+use crate::log::salvage::{Hint, salvage};
 use crate::log::vouch::vouched;
 use crate::quarantine::{BAD_CHECKSUM, DAMAGED_HEADER};
 use crate::settings::StartError;
@@ -21,23 +22,27 @@ use crate::verify::{Damage, Progress, SegmentReport};
 
 /// What the log says, in little memory: places instead of rows.
 #[derive(Debug)]
-pub(super) struct Survey {
+pub(crate) struct Survey {
     pub(super) spool_id: u128,
     /// An index current up to less than this segment is older than what was given back.
     pub(super) vouched: u32,
     pub(super) files: BTreeMap<u32, SegmentFile>,
-    pub(super) live: HashMap<MessageId, Live>,
+    pub(crate) live: HashMap<MessageId, Live>,
     /// Messages of which something is said behind the index's position.
     pub(super) touched: HashSet<MessageId>,
     /// Per token file, the first place that is written again.
     pub(super) tokens_again: HashMap<u32, u64>,
+    /// Messages whose commit records are damaged, as far as these can be read, and where they lie. Who has ended is taken out.
+    pub(crate) hints: HashMap<MessageId, (Hint, Position)>,
+    /// Whether records cannot be read.
+    pub(crate) lost_records: bool,
     pub(super) segments: Vec<SegmentReport>,
-    pub(super) damage: Vec<Damage>,
+    pub(crate) damage: Vec<Damage>,
     pub(super) notes: Vec<Damage>,
 }
 
 #[derive(Debug)]
-pub(super) struct SegmentFile {
+pub(crate) struct SegmentFile {
     pub(super) path: PathBuf,
     pub(super) file: Arc<dyn StoreFile>,
     pub(super) octets: u64,
@@ -47,18 +52,18 @@ pub(super) struct SegmentFile {
 
 /// A queued message.
 #[derive(Debug, Clone)]
-pub(super) struct Live {
+pub(crate) struct Live {
     /// Its newest commit record.
     pub(super) commit: Position,
     /// That record's checksum covers the body, and was right.
     pub(super) body_checked: bool,
     /// Its open legs, and the record that says how they stand.
-    pub(super) legs: Vec<(u32, Position)>,
+    pub(crate) legs: Vec<(u32, Position)>,
 }
 
 impl Survey {
     /// Opens the segments, and looks at their headers.
-    pub(super) fn begin(dir: &Path) -> Result<Self, StartError> {
+    pub(crate) fn begin(dir: &Path) -> Result<Self, StartError> {
         let log = dir.join("log");
         let io = |path: &Path| {
             let path = path.to_owned();
@@ -96,6 +101,8 @@ impl Survey {
             live: HashMap::new(),
             touched: HashSet::new(),
             tokens_again: HashMap::new(),
+            hints: HashMap::new(),
+            lost_records: false,
             segments: Vec::new(),
             damage: Vec::new(),
             notes: Vec::new(),
@@ -123,6 +130,7 @@ impl Survey {
             let text = format!("{}; {follows}", misfit.words());
             self.damage.push(Damage::new(&found.path, Some(0), text));
             if !proved {
+                self.lost_records = true;
                 return;
             }
         }
@@ -138,7 +146,7 @@ impl Survey {
     }
 
     /// Reads every record. Those behind `position` are not in the index yet.
-    pub(super) fn read_log(&mut self, position: Position, progress: Progress<'_>) {
+    pub(crate) fn read_log(&mut self, position: Position, progress: Progress<'_>) {
         let total: u64 = self.files.values().map(|file| file.octets).sum();
         let mut done = 0;
         for number in self.files.keys().copied().collect::<Vec<_>>() {
@@ -150,6 +158,7 @@ impl Survey {
             match SegmentBytes::of_file(&*segment.file, number) {
                 Ok(bytes) => self.read_segment(&path, &bytes, number, short, position),
                 Err(e) => {
+                    self.lost_records = true;
                     self.damage
                         .push(Damage::new(&path, None, format!("cannot be read: {e}")))
                 }
@@ -184,6 +193,7 @@ impl Survey {
                     report.commits += u64::from(header.kind == Some(Kind::Commit));
                     let new = header.position >= position;
                     if let Err(malformed) = self.record(header, bytes.slice(payload.clone()), new) {
+                        self.lost_records = true;
                         self.damage.push(damage(malformed.0.to_owned()));
                     }
                     if matches!(item, Item::Mended(..)) {
@@ -201,11 +211,20 @@ impl Survey {
                     self.damage.push(damage(text.to_owned()).of(id));
                 }
                 Item::Damage(range) => {
+                    self.lost_records = true;
+                    let place = Position::new(number, u32::try_from(range.start).unwrap_or(0));
+                    let follows = match place < position {
+                        true => "the index has what they said",
+                        false => "`serve` keeps them in quarantine/, and what they said is lost",
+                    };
+                    let octets = range.len();
                     let text = format!(
-                        "{BAD_CHECKSUM}: {} octets are no records any more",
-                        range.len()
+                        "{BAD_CHECKSUM}: {octets} octets are no records any more; {follows}"
                     );
                     self.damage.push(damage(text));
+                    let hints = salvage(bytes.slice(range.clone()), place);
+                    let named = hints.into_iter().map(|hint| (hint.message, (hint, place)));
+                    self.hints.extend(named);
                 }
             }
         }
@@ -226,6 +245,7 @@ impl Survey {
                 bytes.len()
             );
             self.damage.push(Damage::new(path, offset, text));
+            self.lost_records = true;
         } else if Header::decode(tail, Position::new(number, scan.end)).is_ok() {
             let text =
                 "an unfinished write, as a crash leaves it; nobody was told that it was taken";
@@ -271,6 +291,14 @@ impl Survey {
         let LegId { message, number } = change.leg;
         if new {
             self.touched.insert(message);
+        }
+        if change.state.is_none()
+            && let Some((hint, _)) = self.hints.get_mut(&message)
+        {
+            hint.recipients.retain(|(other, _)| *other != number);
+            if hint.recipients.is_empty() {
+                self.hints.remove(&message);
+            }
         }
         let Some(live) = self.live.get_mut(&message) else {
             return;
