@@ -57,7 +57,7 @@ pub fn compose(notice: &Notice<'_>, excerpt: Excerpt<'_>) -> Option<Composed> {
     })
 }
 
-fn words_part(words: String) -> Part {
+fn words_part(words: String) -> Part<'static> {
     let (content_type, encoding, bytes) = if words.is_ascii() {
         ("text/plain; charset=us-ascii", "7bit", words)
     } else {
@@ -68,11 +68,11 @@ fn words_part(words: String) -> Part {
         content_type,
         description: "What happened",
         encoding,
-        bytes: bytes.into_bytes(),
+        bytes: bytes.into_bytes().into(),
     }
 }
 
-fn status_part(fields: String) -> Part {
+fn status_part(fields: String) -> Part<'static> {
     let (content_type, encoding) = if fields.is_ascii() {
         ("message/delivery-status", "7bit")
     } else {
@@ -82,7 +82,7 @@ fn status_part(fields: String) -> Part {
         content_type,
         description: "Delivery report",
         encoding,
-        bytes: fields.into_bytes(),
+        bytes: fields.into_bytes().into(),
     }
 }
 
@@ -90,10 +90,13 @@ fn assemble(
     notice: &Notice<'_>,
     recipient: &Mailbox,
     about: Option<String>,
-    parts: &[Part; 3],
+    parts: &[Part<'_>; 3],
 ) -> Vec<u8> {
     let boundary = boundary(notice, parts);
     let mut out = header(notice, recipient, about, &boundary, parts).into_bytes();
+    // Grown step by step a large one would be there twice.
+    let octets: usize = parts.iter().map(|part| part.bytes.len()).sum();
+    out.reserve_exact(octets + PART_HEADS_OCTETS);
     out.extend_from_slice(b"\r\nThis is a message in MIME format.\r\n");
     for part in parts {
         let mut head = format!("\r\n--{boundary}\r\n");
@@ -114,7 +117,7 @@ fn header(
     recipient: &Mailbox,
     about: Option<String>,
     boundary: &str,
-    parts: &[Part; 3],
+    parts: &[Part<'_>; 3],
 ) -> String {
     let host = notice.reporting_mta;
     let mut out = String::new();
@@ -143,14 +146,17 @@ fn header(
 
 /// A boundary that is in no part. `=_` never stands in quoted-printable (RFC 2045 §6.7); the rest nobody can foresee,
 /// and were it foreseen, the next one is taken.
-fn boundary(notice: &Notice<'_>, parts: &[Part; 3]) -> String {
+fn boundary(notice: &Notice<'_>, parts: &[Part<'_>; 3]) -> String {
     let mut entropy = notice.entropy;
     loop {
         let boundary = format!("=_{}_{entropy:016x}", notice.id);
-        let contains = |part: &Part| memmem::find(&part.bytes, boundary.as_bytes()).is_some();
+        let contains = |part: &Part<'_>| memmem::find(&part.bytes, boundary.as_bytes()).is_some();
         if !parts.iter().any(contains) {
             return boundary;
         }
         entropy = entropy.wrapping_add(1);
     }
 }
+
+/// What stands before, between and behind the parts, at most.
+const PART_HEADS_OCTETS: usize = 1024;

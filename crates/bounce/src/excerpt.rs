@@ -1,5 +1,7 @@
 //! The part of the original message that a notice gives back: its header, or all of it.
 
+use std::borrow::Cow;
+
 use memchr::memmem;
 
 use crate::field::{LINE_OCTETS_MAX, quoted_printable};
@@ -17,17 +19,18 @@ pub struct Excerpt<'a> {
 pub const HEADER_OCTETS_MAX: usize = 32 * 1024;
 
 /// A finished body part.
-pub(crate) struct Part {
+pub(crate) struct Part<'a> {
     pub(crate) content_type: &'static str,
     pub(crate) description: &'static str,
     pub(crate) encoding: &'static str,
-    pub(crate) bytes: Vec<u8>,
+    /// Borrowed when it is the whole message, which may be large.
+    pub(crate) bytes: Cow<'a, [u8]>,
 }
 
-impl Excerpt<'_> {
+impl<'a> Excerpt<'a> {
     /// The last part of the notice (RFC 6522 §3, RFC 6533 §4). `full` asks for the whole message; it is given when
     /// it is here and can go by mail without a byte changed.
-    pub(crate) fn part(self, full: bool, utf8: bool) -> Part {
+    pub(crate) fn part(self, full: bool, utf8: bool) -> Part<'a> {
         if full && self.complete && is_sendable(self.bytes) {
             return whole(self.bytes, utf8);
         }
@@ -82,7 +85,7 @@ impl Excerpt<'_> {
     }
 }
 
-fn whole(bytes: &[u8], utf8: bool) -> Part {
+fn whole(bytes: &[u8], utf8: bool) -> Part<'_> {
     let international = utf8 && !header_of(bytes).is_ascii();
     Part {
         content_type: if international {
@@ -93,12 +96,12 @@ fn whole(bytes: &[u8], utf8: bool) -> Part {
         description: "Your message",
         // No other encoding is allowed for a message within a message (RFC 2046 §5.2.1).
         encoding: if bytes.is_ascii() { "7bit" } else { "8bit" },
-        bytes: bytes.to_vec(),
+        bytes: bytes.into(),
     }
 }
 
 /// 8-bit text that no UTF-8 notice may carry goes as quoted-printable, which RFC 6522 §4 allows here.
-fn header_only(header: Vec<u8>, utf8: bool) -> Part {
+fn header_only(header: Vec<u8>, utf8: bool) -> Part<'static> {
     let (content_type, encoding) = match header.is_ascii() {
         true => ("text/rfc822-headers", "7bit"),
         false if utf8 && str::from_utf8(&header).is_ok() => ("message/global-headers", "8bit"),
@@ -110,9 +113,9 @@ fn header_only(header: Vec<u8>, utf8: bool) -> Part {
         description: "The header of your message",
         encoding,
         bytes: if encode {
-            quoted_printable(&header).into_bytes()
+            quoted_printable(&header).into_bytes().into()
         } else {
-            header
+            header.into()
         },
     }
 }

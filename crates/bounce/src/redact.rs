@@ -6,6 +6,8 @@
 //! (`jane=mail.example`); so in a reply the local part is replaced too, wherever it stands as a word. That
 //! replaces too much now and then, and never too little.
 //!
+//! Any other address goes from such a reply, too: it may say where somebody has moved.
+//!
 //! The target's domain goes too, and with it the names below it: for many it is the customer's own. For the same
 //! reason a notice about a forward has no `Remote-MTA` ([`is_private`]), and the host that was talked to loses its name and
 //! address where its reply tells them.
@@ -75,7 +77,11 @@ impl Redactor {
     pub(crate) fn said(&self, text: &str, report: &Report<'_>) -> String {
         let hosts = host_needles(report);
         let known = (!is_private(report.leg)).then_some(&report.leg.target);
-        replace(text, known, &[&self.addresses, &hosts], &self.words)
+        let cleaned = replace(text, known, &[&self.addresses, &hosts], &self.words);
+        match known {
+            Some(_) => cleaned,
+            None => hide_others(&cleaned, &report.leg.recipient.host().to_string()),
+        }
     }
 
     /// Cleans a phrase of our own, which never names a bare local part.
@@ -172,6 +178,53 @@ pub(crate) fn searchable(text: &str, octets_max: usize) -> &str {
     }
 }
 
+/// Hides every address in what a private target's host said that is not of the domain `shown`: whoever has moved is named by where
+/// he lives now (`551 try real.person@elsewhere.example`), and that is no less private.
+fn hide_others(text: &str, shown: &str) -> String {
+    let shown = shown.to_lowercase();
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('@') {
+        let (before, after) = (&rest[..at], &rest[at + 1..]);
+        let local = match before
+            .strip_suffix('"')
+            .and_then(|quoted| quoted.rfind('"'))
+        {
+            Some(quote) => quote,
+            None => before
+                .rfind(|c: char| !is_of_local_part(c))
+                .map_or(0, |end| {
+                    end + before[end..].chars().next().map_or(1, char::len_utf8)
+                }),
+        };
+        let host_end = after.find(|c: char| !is_of_host(c)).unwrap_or(after.len());
+        let host = after[..host_end].trim_end_matches(['.', '-', ':']);
+        let lower = host.to_lowercase();
+        let above = lower.strip_suffix(shown.as_str());
+        let ours = above.is_some_and(|above| above.is_empty() || above.ends_with('.'));
+        let end = at + 1 + host.len();
+        match local == at || host.is_empty() || ours {
+            true => out.push_str(&rest[..end]),
+            false => {
+                out.push_str(&rest[..local]);
+                out.push_str(HIDDEN);
+            }
+        }
+        rest = &rest[end..];
+    }
+    out + rest
+}
+
+/// RFC 5322 §3.2.3, and what is not ASCII (RFC 6531 §3.3).
+fn is_of_local_part(c: char) -> bool {
+    c.is_alphanumeric() || ".!#$%&'*+-/=?^_`{|}~".contains(c)
+}
+
+/// A domain or an address literal.
+fn is_of_host(c: char) -> bool {
+    c.is_alphanumeric() || ".-:[]".contains(c)
+}
+
 /// One pass from left to right, so that no replacement is itself searched. Of two needles that begin alike, the longer
 /// one counts. What is `known` stays, and its parts.
 fn replace(
@@ -211,6 +264,8 @@ fn replace(
     out
 }
 
+/// What stands in the place of a private address that stands for no recipient.
+const HIDDEN: &str = "[hidden]";
 /// Octets of a reply that [`Redactor::diagnosis`] keeps: as much as a notice shows, and more than the queue keeps.
 const REPLY_OCTETS_KEPT: usize = 2048;
 
@@ -342,6 +397,39 @@ mod tests {
         check("jane+x@m.example", "jane+x, jane", "Alice, Alice");
         // The same local part on both sides needs no change, and keeps its case.
         check("alice@m.example", "user alice", "user alice");
+    }
+
+    #[test]
+    fn where_somebody_lives_now() {
+        let target = "jane@mail.example";
+        check(
+            target,
+            "551 jane moved, try <real.person@elsewhere.example>.",
+            "551 Alice moved, try <[hidden]>.",
+        );
+        check(
+            target,
+            "try real.person@elsewhere.example.",
+            "try [hidden].",
+        );
+        check(
+            target,
+            "\"real person\"@x.example or r@[192.0.2.1]",
+            "[hidden] or [hidden]",
+        );
+        check(target, "rédo@bücher.example", "[hidden]");
+        check(
+            target,
+            "jane@mail.example, postmaster@mail.example",
+            "Alice@example.org, postmaster@example.org",
+        );
+        check(target, "@ x@ @x a@b@c", "@ x@ @x [hidden]@c");
+        // The sender knows whom he wrote to, and may be told where they live now.
+        check(
+            "Alice@example.org",
+            "try al@new.example",
+            "try al@new.example",
+        );
     }
 
     /// The sender wrote to Jane himself, and to Alice, whose mail goes to Jane: he must not learn the latter.
