@@ -4,6 +4,8 @@
 //! in `bounce`. This is the wiring between them, and the one back edge of the flow: a notice goes back into the
 //! queue. It cannot loop, because a notice has a null sender and a null sender is never told anything.
 
+mod budget;
+mod gather;
 mod notices;
 mod overdue;
 #[cfg(test)]
@@ -20,10 +22,12 @@ use bytes::Bytes;
 use delivery::{BodyError, SiteEvent, Want, Work};
 use envelope::{Claim, Diagnosis, Domain, Host, Lease, Mailbox, MessageId, Outcome, Timestamp};
 use queue::{
-    Action, BodyReader, Dsn, Error, Filter, IdSource, OpenError, Schedule, Spool, State, Update,
+    Action, BodyReader, Error, Filter, IdSource, OpenError, Schedule, Spool, State, Update,
 };
 
 use crate::log::{Attempt, Event, Log, now};
+use crate::routing;
+pub(crate) use notices::Notices;
 use notices::Told;
 
 /// What the desk needs to know.
@@ -36,8 +40,11 @@ pub(crate) struct Desk<S> {
     pub(crate) postmaster: Mailbox,
     /// How long delivery may work on a leg.
     pub(crate) lease: Duration,
-    /// A notice carries the whole message up to this many octets.
+    /// Notices about a message carry it whole up to this many octets in all.
     pub(crate) bounce_octets_max: usize,
+    pub(crate) notices: Notices,
+    /// Where notices to those who live here go.
+    pub(crate) routing: routing::Shared,
     /// Why the site of a host is down, for legs that waited for it and were never tried themselves. Delivery knows, and is
     /// built after the desk.
     pub(crate) trouble: OnceLock<Trouble>,
@@ -85,27 +92,34 @@ impl<S: Spool> Work for Desk<S> {
             Some(others) => others.diagnosis(diagnosis),
             None => diagnosis.clone(),
         };
-        let mut failed = Vec::new();
+        let (mut delivered, mut failed) = (Vec::new(), Vec::new());
         for (claim, outcome) in attempt.iter().zip(outcomes) {
             let leg = this_attempt(claim, now);
             match outcome {
                 Outcome::Delivered(diagnosis) => {
-                    let dsn = self.relayed_notice(claim, &diagnosis, told, now).await;
+                    let wanted = !diagnosis.dsn_relayed && bounce::wants(Kind::Relayed, &claim.leg);
+                    let told = wanted.then(|| Told::new(claim, told(&diagnosis)));
                     self.log.write(Event::Delivered { leg, diagnosis });
-                    self.complete_delivered(&claim.lease, dsn).await;
+                    match told {
+                        Some(told) => delivered.push(told),
+                        None => self.complete(&claim.lease).await,
+                    }
                 }
                 Outcome::Deferred(diagnosis) => {
                     let last = in_words(&told(&diagnosis));
                     self.defer(claim, leg, diagnosis, last, now).await;
                 }
                 Outcome::Failed(diagnosis) => {
-                    let told = Told::new(claim, told(&diagnosis));
-                    failed.push(told);
+                    failed.push((claim.clone(), told(&diagnosis)));
                     self.log.write(Event::Failed { leg, diagnosis });
                 }
             }
         }
-        self.tell_together(Kind::Failed, &failed, now).await;
+        self.complete_told(&delivered, now).await;
+        if let Some(claim) = attempt.first() {
+            self.gather(claim.message.id, failed, now).await;
+        }
+        self.tell_gathered(now).await;
     }
 
     async fn release(&self, claims: Vec<Claim>) {
@@ -122,6 +136,10 @@ impl<S: Spool> Work for Desk<S> {
             // A little later than due: a timer that fires a hair early would find nothing.
             Some(due) => (due.since(now()) + Duration::from_millis(1)).min(WAIT_MAX),
             None => WAIT_MAX,
+        };
+        let pause = match self.notices.gathered.is_empty() {
+            true => pause,
+            false => pause.min(gather::GATHER),
         };
         let wakeups = self.spool.wakeups();
         tokio::select! {
@@ -202,16 +220,28 @@ impl<S: Spool> Desk<S> {
         self.report(&claim.lease, result).await;
     }
 
-    /// The leg has ended, whatever becomes of the notice: left open, it would be delivered again.
-    async fn complete_delivered(&self, lease: &Lease, dsn: Option<Dsn>) {
-        if dsn.is_some() {
-            match self.spool.complete(lease.clone(), dsn).await {
-                Ok(()) => return,
+    /// Ends delivered legs whose sender wants to know, and whose next hop will not tell (RFC 3461 §5.2.2): in one notice. They
+    /// have ended, whatever becomes of it: left open, they would be delivered again.
+    async fn complete_told(&self, delivered: &[Told<'_>], now: Timestamp) {
+        let Some(first) = delivered.first() else {
+            return;
+        };
+        let mut rest = delivered;
+        if let Some(made) = self.notice(Kind::Relayed, delivered, now).await {
+            let lease = &first.claim.lease;
+            match self.spool.complete(lease.clone(), Some(made.dsn)).await {
+                Ok(()) => rest = &delivered[1..],
                 Err(error) => {
                     tracing::error!(leg = %lease.leg, %error, "cannot queue a notice of success");
                 }
             }
         }
+        for told in rest {
+            self.complete(&told.claim.lease).await;
+        }
+    }
+
+    async fn complete(&self, lease: &Lease) {
         let result = self.spool.complete(lease.clone(), None).await;
         self.report(lease, result).await;
     }

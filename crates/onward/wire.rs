@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{BareNewline, Config, Role, TlsMode};
 use crate::descriptors;
-use crate::desk::Desk;
+use crate::desk::{Desk, Notices};
 use crate::forwards;
 use crate::log::{Event, Log, now};
 use crate::operator::Operator;
@@ -162,7 +162,7 @@ impl Relay {
         let ids = Arc::new(IdSource::new());
         let reload = Reload::new(config, path, Arc::clone(&routing), tls, log.clone());
         let reload = Arc::new(reload);
-        let desk = desk(config, routing.load().hostname(), &spool, &ids, &log)?;
+        let desk = desk(config, &routing, &spool, &ids, &log)?;
         let desk = Arc::new(desk);
         let inbound = Inbound {
             routing,
@@ -231,7 +231,7 @@ fn tls_holder(config: &Config) -> Result<Option<smtp_in::tls::Holder>, TlsError>
 
 fn desk(
     config: &Config,
-    hostname: &envelope::Domain,
+    routing: &routing::Shared,
     spool: &Arc<LogSpool>,
     ids: &Arc<IdSource>,
     log: &Log,
@@ -241,7 +241,9 @@ fn desk(
         ids: Arc::clone(ids),
         log: log.clone(),
         schedule: schedule(config),
-        hostname: hostname.clone(),
+        hostname: routing.load().hostname().clone(),
+        routing: Arc::clone(routing),
+        notices: Notices::default(),
         postmaster: config.postmaster()?,
         lease: LEASE,
         bounce_octets_max: usize::try_from(config.limits.bounce_size.0).unwrap_or(usize::MAX),

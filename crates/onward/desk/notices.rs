@@ -2,12 +2,46 @@
 //!
 //! A notice goes to the original reverse path under a null sender, and is never made for a null sender.
 
-use bounce::{Excerpt, Kind, Notice, Report};
-use envelope::{Claim, Diagnosis, Leg, Message, MessageId, Notify, ReversePath, Timestamp};
+use bounce::{Composed, Excerpt, HEADER_OCTETS_MAX, Kind, Notice, Report};
+use envelope::{
+    Claim, Diagnosis, ForwardPath, Leg, Mailbox, Message, MessageId, Notify, Recipient, Return,
+    ReversePath, Timestamp,
+};
+use forwarder::Route;
 use queue::{BodyReader, Dsn, Error, Spool, Update};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Desk;
+use super::budget::Budget;
+use super::gather::Gathered;
 use crate::log::Event;
+
+/// What bounds notices, and those that wait.
+#[derive(Debug)]
+pub(crate) struct Notices {
+    pub(super) gathered: Gathered,
+    budget: Budget,
+    /// Memory for notices in the making, in KiB: many small ones at a time, or one that is as large as may be.
+    room: Semaphore,
+}
+
+impl Default for Notices {
+    fn default() -> Self {
+        Self {
+            gathered: Gathered::default(),
+            budget: Budget::default(),
+            room: Semaphore::new(ROOM_KIB as usize),
+        }
+    }
+}
+
+/// A notice, ready to be queued, and the memory that it takes until it is.
+#[derive(Debug)]
+pub(super) struct Made<'a> {
+    pub(super) dsn: Dsn,
+    /// `None` only once the desk is gone.
+    room: Option<SemaphorePermit<'a>>,
+}
 
 /// A leg, and what its sender may be told became of it.
 #[derive(Debug)]
@@ -47,8 +81,10 @@ impl<S: Spool> Desk<S> {
     pub(super) async fn tell_together(&self, kind: Kind, told: &[Told<'_>], now: Timestamp) {
         let mut told = told;
         while let [first, rest @ ..] = told {
-            let dsn = self.notice(kind, told, now).await;
+            let made = self.notice(kind, told, now).await;
+            let (dsn, room) = made.map_or((None, None), Made::split);
             let result = self.end(first, dsn).await;
+            drop(room);
             self.report(&first.claim.lease, result.clone()).await;
             match result {
                 // Somebody else sees to this one, and will tell of it.
@@ -81,37 +117,83 @@ impl<S: Spool> Desk<S> {
         self.spool.reschedule(lease, due, update).await
     }
 
-    /// A success notice, when the sender wants one and the next hop will not send it (RFC 3461 §5.2.2).
-    pub(super) async fn relayed_notice(
-        &self,
-        claim: &Claim,
-        diagnosis: &Diagnosis,
-        told: impl Fn(&Diagnosis) -> Diagnosis,
-        now: Timestamp,
-    ) -> Option<Dsn> {
-        if diagnosis.dsn_relayed || !bounce::wants(Kind::Relayed, &claim.leg) {
-            return None;
-        }
-        let told = Told::new(claim, told(diagnosis));
-        self.notice(Kind::Relayed, &[told], now).await
-    }
-
     /// A notice to the sender of a queued message about some of its legs, ready to be queued; logged.
     pub(super) async fn notice(
         &self,
         kind: Kind,
         told: &[Told<'_>],
         now: Timestamp,
-    ) -> Option<Dsn> {
+    ) -> Option<Made<'_>> {
         let message = &told.first()?.claim.message;
+        let id = message.id;
         if let Some(reason) = unwanted(kind, message, told) {
             // A delay that nobody asked about is no event; an end that nobody hears of is.
             if kind == Kind::Failed {
-                let id = message.id;
                 self.log.write(Event::NotBounced { id, reason });
             }
             return None;
         }
+        match self.make(kind, told, now).await {
+            Ok(made) => Some(made),
+            Err(reason) => {
+                self.log.write(Event::NotBounced { id, reason });
+                None
+            }
+        }
+    }
+
+    async fn make(
+        &self,
+        kind: Kind,
+        told: &[Told<'_>],
+        now: Timestamp,
+    ) -> Result<Made<'_>, &'static str> {
+        let message = match told {
+            [first, ..] if !first.claim.message.reverse_path.is_null() => &first.claim.message,
+            _ => return Err(NULL_SENDER),
+        };
+        let wants_whole = kind == Kind::Failed && message.ret == Some(Return::Full);
+        let whole_max = self.bounce_octets_max as u64;
+        let taken = self
+            .notices
+            .budget
+            .take(message, wants_whole, whole_max, now);
+        let whole =
+            taken.ok_or("budget: its sender was told enough, for now or of this message")?;
+        let sender = message.reverse_path.mailbox().ok_or(NULL_SENDER)?;
+        let legs = self.way_to(sender, now).await?;
+        let octets_max = match whole {
+            true => self.bounce_octets_max,
+            false => self.bounce_octets_max.min(2 * HEADER_OCTETS_MAX),
+        };
+        let room = self.room_for(message.size.min(octets_max as u64)).await;
+        let (bytes, complete) = self.excerpt(message.id, octets_max).await;
+        let excerpt = Excerpt {
+            bytes: &bytes,
+            complete: complete && (whole || !wants_whole),
+        };
+        let composed = self.compose(kind, told, excerpt, now);
+        let (id, composed) = composed.ok_or("it cannot be written")?;
+        let spent = composed.bytes.len();
+        self.notices.budget.spend(sender, spent, now);
+        self.log.write(Event::Bounced {
+            id: message.id,
+            kind: kind_name(kind),
+            bounce: id,
+            to: ReversePath::Mailbox(composed.recipient.clone()),
+        });
+        let dsn = to_queue(id, composed, legs, now);
+        Ok(Made { dsn, room })
+    }
+
+    fn compose(
+        &self,
+        kind: Kind,
+        told: &[Told<'_>],
+        excerpt: Excerpt<'_>,
+        now: Timestamp,
+    ) -> Option<(MessageId, Composed)> {
+        let message = &told.first()?.claim.message;
         let late = kind == Kind::Delayed;
         let reports = told.iter().map(|told| Report {
             leg: &told.claim.leg,
@@ -120,7 +202,6 @@ impl<S: Spool> Desk<S> {
             will_retry_until: late.then(|| message.arrived.plus(self.schedule.expire)),
         });
         let reports: Vec<_> = reports.collect();
-        let (bytes, complete) = self.excerpt(message.id).await;
         let notice = Notice {
             id: self.ids.next(now),
             kind,
@@ -131,46 +212,86 @@ impl<S: Spool> Desk<S> {
             now,
             entropy: rand::random(),
         };
-        let bytes = &bytes;
-        let composed = bounce::compose(&notice, Excerpt { bytes, complete })?;
-        self.log.write(Event::Bounced {
-            id: message.id,
-            kind: kind_name(kind),
-            bounce: notice.id,
-            to: ReversePath::Mailbox(composed.recipient.clone()),
-        });
-        Some(to_queue(notice.id, composed, now))
+        let composed = bounce::compose(&notice, excerpt)?;
+        Some((notice.id, composed))
+    }
+
+    /// The legs of a notice: it goes the way that any mail to its recipient would go from here. Who lives here or is behind an SRS
+    /// address of ours would never get it otherwise: his domain's mail comes to us.
+    async fn way_to(&self, recipient: &Mailbox, now: Timestamp) -> Result<Vec<Leg>, &'static str> {
+        let routing = self.routing.load_full();
+        let forward_path = ForwardPath::Mailbox(recipient.clone());
+        let route = routing.route(&*self.spool, &forward_path, now).await;
+        let route = route.map_err(|_| "its sender's SRS token cannot be looked up")?;
+        match route {
+            Route::Forward(_) | Route::Return { .. } | Route::NotHosted => {}
+            Route::Discard => {
+                return Err("its sender is an address of ours whose mail is discarded");
+            }
+            Route::Refused(_) => return Err("its sender is an address of ours that takes no mail"),
+            Route::Unknown => return Err("its sender is an address of ours that does not exist"),
+            Route::SrsRefused(_) | Route::Token(_) => {
+                return Err("its sender is no valid SRS address of ours");
+            }
+        }
+        let recipient = Recipient {
+            forward_path,
+            notify: Some(Notify::NEVER),
+            original: None,
+        };
+        let recipients = [(&recipient, route)];
+        let null = ReversePath::Null;
+        let mut token = |_: &_, _| unreachable!("a null path is not rewritten");
+        let forwarder = &routing.forwarder;
+        let plan = forwarder.plan(&routing.table, &null, recipients, now, &mut token);
+        match plan.legs.is_empty() {
+            false => Ok(plan.into_legs()),
+            true => Err("its sender is an address of ours that leads nowhere"),
+        }
+    }
+
+    /// Waits until there is memory for a notice with so much of the message in it: once read, once in its part, once in the notice.
+    async fn room_for(&self, octets: u64) -> Option<SemaphorePermit<'_>> {
+        let kib = (3 * octets).div_ceil(1024).clamp(1, u64::from(ROOM_KIB));
+        let room = self.notices.room.acquire_many(kib as u32).await;
+        room.ok()
     }
 
     /// The beginning of the message, and whether it is all of it. Without a readable body the notice says less, but goes.
-    async fn excerpt(&self, id: MessageId) -> (Vec<u8>, bool) {
+    async fn excerpt(&self, id: MessageId, octets_max: usize) -> (Vec<u8>, bool) {
         let mut bytes = Vec::new();
         let Ok(mut reader) = self.spool.open_body(id).await else {
             return (bytes, false);
         };
-        while bytes.len() <= self.bounce_octets_max {
+        while bytes.len() <= octets_max {
             match reader.chunk().await {
                 Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
                 Ok(None) => return (bytes, true),
                 Err(_) => return (bytes, false),
             }
         }
-        bytes.truncate(self.bounce_octets_max);
+        bytes.truncate(octets_max);
         (bytes, false)
+    }
+}
+
+impl<'a> Made<'a> {
+    fn split(self) -> (Option<Dsn>, Option<SemaphorePermit<'a>>) {
+        (Some(self.dsn), self.room)
     }
 }
 
 /// Why the sender is told nothing, when that is so.
 fn unwanted(kind: Kind, message: &Message, told: &[Told<'_>]) -> Option<&'static str> {
     if message.reverse_path.is_null() {
-        return Some("its sender is null: it is itself a notification");
+        return Some(NULL_SENDER);
     }
     let wanted = |told: &Told<'_>| bounce::wants(kind, &told.claim.leg);
     (!told.iter().any(wanted)).then_some("its sender asked not to be told (NOTIFY)")
 }
 
 /// The notice as a message of its own.
-fn to_queue(id: MessageId, composed: bounce::Composed, now: Timestamp) -> Dsn {
+fn to_queue(id: MessageId, composed: Composed, legs: Vec<Leg>, now: Timestamp) -> Dsn {
     let message = Message {
         id,
         arrived: now,
@@ -181,17 +302,9 @@ fn to_queue(id: MessageId, composed: bounce::Composed, now: Timestamp) -> Dsn {
         ret: None,
         envid: None,
     };
-    let leg = Leg {
-        reverse_path: ReversePath::Null,
-        target: composed.recipient.clone(),
-        recipient: composed.recipient,
-        original: None,
-        notify: Some(Notify::NEVER),
-        trace: "".into(),
-    };
     Dsn {
         message,
-        legs: vec![leg],
+        legs,
         body: composed.bytes.into(),
         first_due: now,
     }
@@ -204,3 +317,6 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::Relayed => "relayed",
     }
 }
+
+const NULL_SENDER: &str = "its sender is null: it is itself a notification";
+const ROOM_KIB: u32 = 16 << 10;

@@ -40,6 +40,7 @@ impl<S: Spool> Desk<S> {
     /// Sees to some of the legs that are overdue; says whether there may be more. Not to all at once: a shutdown waits for
     /// no more than this.
     pub(super) async fn tell_overdue(&self) -> bool {
+        self.tell_gathered(now()).await;
         let batch = self.spool.overdue(OVERDUE_BATCH, self.lease, now()).await;
         let mut batch = batch.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot look for overdue mail");

@@ -1,17 +1,37 @@
-//! Outcomes that cannot be written, and deadlines without claims.
+//! Outcomes that cannot be written, deadlines without claims, and whom notices reach.
 
+use arc_swap::ArcSwap;
 use envelope::{BodyKind, Leg, LegId};
 use queue::{BodyWriter, LogSpool, Settings};
 use tempfile::TempDir;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 use super::overdue::OVERDUE_BATCH;
 use super::*;
+use crate::config::Config;
+use crate::routing::Routing;
+
 const HOUR: Duration = Duration::from_hours(1);
 
 struct Fixture {
     desk: Arc<Desk<LogSpool>>,
+    events: UnboundedReceiver<Event>,
     _dir: TempDir,
+}
+
+const FORWARDS: &str = "hosted@h.test home@c.test, work@c.test\nnobody@h.test :discard:\n";
+
+fn routing(dir: &std::path::Path) -> routing::Shared {
+    let (forwards, secrets) = (dir.join("forwards"), dir.join("secrets"));
+    std::fs::write(&forwards, FORWARDS).unwrap();
+    std::fs::write(&secrets, "a secret that only the tests know\n").unwrap();
+    let text = format!(
+        "hostname = \"mx.test\"\nspool = \"spool\"\nforwards.file = {forwards:?}\n\
+         srs.domain = \"srs.test\"\nsrs.secrets = {secrets:?}\n"
+    );
+    let routing = Routing::load(&Config::parse(&text).unwrap()).unwrap();
+    Arc::new(ArcSwap::from_pointee(routing))
 }
 
 impl Fixture {
@@ -21,7 +41,7 @@ impl Fixture {
             min_free_bytes: 0,
             ..Settings::new(dir.path())
         };
-        let (watcher, _) = tokio::sync::mpsc::unbounded_channel();
+        let (watcher, events) = tokio::sync::mpsc::unbounded_channel();
         let desk = Desk {
             spool: Arc::new(LogSpool::open(settings, now()).unwrap()),
             ids: Arc::new(IdSource::new()),
@@ -31,23 +51,37 @@ impl Fixture {
             postmaster: "postmaster@mx.test".parse().unwrap(),
             lease: 6 * HOUR,
             bounce_octets_max: 1000,
+            notices: Notices::default(),
+            routing: routing(dir.path()),
             trouble: OnceLock::new(),
             claimed_at: AtomicU64::new(0),
         };
         Self {
             desk: Arc::new(desk),
+            events,
             _dir: dir,
         }
     }
 
     async fn commit(&self, targets: &[&str], arrived: Timestamp, notify: Option<envelope::Notify>) {
+        self.commit_from("sender@a.test", targets, arrived, notify)
+            .await;
+    }
+
+    async fn commit_from(
+        &self,
+        sender: &str,
+        targets: &[&str],
+        arrived: Timestamp,
+        notify: Option<envelope::Notify>,
+    ) {
         let id = self.desk.ids.next(arrived);
         let mut writer = self.desk.spool.begin(id).await.unwrap();
         writer.write(&b"A: b\r\n\r\nbody\r\n"[..]).await.unwrap();
         let message = envelope::Message {
             id,
             arrived,
-            reverse_path: envelope::ReversePath::Mailbox("sender@a.test".parse().unwrap()),
+            reverse_path: envelope::ReversePath::Mailbox(sender.parse().unwrap()),
             size: writer.len(),
             body: BodyKind::SevenBit,
             smtputf8: false,
@@ -136,9 +170,9 @@ async fn deadlines_hold_while_nothing_is_claimed() {
     deadlines.await.unwrap();
 }
 
-/// The text of the one notice that is due.
+/// The text of the one notice that is due, now or when all that waits has been told.
 async fn notice(fixture: &Fixture) -> String {
-    let claims = fixture.claim(now()).await;
+    let claims = fixture.claim(now().plus(2 * gather::GATHER)).await;
     let [claim] = &claims[..] else {
         panic!("not one leg: {claims:?}")
     };
@@ -177,4 +211,111 @@ async fn a_leg_that_another_owner_has_is_left_to_him() {
         !text.contains("a@b.test") && text.contains("rfc822; c@b.test"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn legs_that_fail_one_after_the_other_are_told_of_together() {
+    let fixture = Fixture::new();
+    fixture.commit(&["a@b.test", "c@d.test"], now(), None).await;
+    let claims = fixture.claim(now()).await;
+    let failed = || vec![Outcome::Failed(done())];
+    fixture.desk.settle(&claims[..1], failed()).await;
+    assert_eq!(fixture.claim(now()).await.len(), 0, "the other is tried");
+    fixture.desk.settle(&claims[1..], failed()).await;
+    let text = notice(&fixture).await;
+    assert!(
+        text.contains("rfc822; a@b.test") && text.contains("rfc822; c@d.test"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_failure_does_not_wait_for_ever_for_the_others() {
+    let fixture = Fixture::new();
+    fixture.commit(&["a@b.test", "c@d.test"], now(), None).await;
+    let claims = fixture.claim(now()).await;
+    let failed = vec![Outcome::Failed(done())];
+    fixture.desk.settle(&claims[..1], failed).await;
+    fixture.desk.tell_gathered(now().plus(gather::GATHER)).await;
+    let text = notice(&fixture).await;
+    assert!(
+        text.contains("rfc822; a@b.test") && !text.contains("c@d.test"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn deliveries_of_one_transaction_are_told_of_together() {
+    let fixture = Fixture::new();
+    let notify = envelope::Notify {
+        success: true,
+        failure: false,
+        delay: false,
+    };
+    let targets = ["a@b.test", "c@b.test"];
+    fixture.commit(&targets, now(), Some(notify)).await;
+    let claims = fixture.claim(now()).await;
+    let delivered = vec![Outcome::Delivered(done()); 2];
+    fixture.desk.settle(&claims, delivered).await;
+    let text = notice(&fixture).await;
+    assert!(
+        text.contains("rfc822; a@b.test") && text.contains("rfc822; c@b.test"),
+        "{text}"
+    );
+}
+
+/// Where a notice to this sender goes, and what is logged when it goes nowhere.
+#[track_caller]
+fn check_way(sender: &str, found: (Vec<String>, Vec<String>), targets: &[&str], reason: &str) {
+    assert_eq!(found.0, targets, "{sender}");
+    let said = found.1.join(", ");
+    assert!(said.contains(reason), "{sender}: {said}");
+}
+
+async fn way(sender: &str) -> (Vec<String>, Vec<String>) {
+    let mut fixture = Fixture::new();
+    fixture
+        .commit_from(sender, &["a@b.test"], now(), None)
+        .await;
+    let claims = fixture.claim(now()).await;
+    let failed = vec![Outcome::Failed(done())];
+    fixture.desk.settle(&claims, failed).await;
+    let mut targets = Vec::new();
+    for claim in fixture.claim(now()).await {
+        assert!(claim.message.reverse_path.is_null());
+        assert!(claim.leg.reverse_path.is_null(), "null stays null");
+        targets.push(claim.leg.target.to_string());
+    }
+    targets.sort();
+    let mut reasons = Vec::new();
+    while let Ok(event) = fixture.events.try_recv() {
+        if let Event::NotBounced { reason, .. } = event {
+            reasons.push(reason.to_owned());
+        }
+    }
+    (targets, reasons)
+}
+
+/// The MX of these domains is us: a notice to the literal address would come back to us and go nowhere.
+#[tokio::test]
+async fn notices_go_the_way_of_incoming_mail() {
+    for (sender, targets, reason) in [
+        ("sender@a.test", &["sender@a.test"][..], ""),
+        ("hosted@h.test", &["home@c.test", "work@c.test"], ""),
+        ("nobody@h.test", &[], "discarded"),
+        ("unknown@h.test", &[], "does not exist"),
+        (
+            "SRS0=AAAA=BB=a.test=x@srs.test",
+            &[],
+            "no valid SRS address",
+        ),
+    ] {
+        check_way(sender, way(sender).await, targets, reason);
+    }
+    let fixture = Fixture::new();
+    let routing = fixture.desk.routing.load_full();
+    let today = srs::Day::from_unix_secs(now().unix_secs());
+    let local = routing.forwarder.srs().forward("origin", "far.test", today);
+    let sender = format!("{}@srs.test", local.unwrap());
+    check_way(&sender, way(&sender).await, &["origin@far.test"], "");
 }

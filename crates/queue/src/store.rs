@@ -88,7 +88,7 @@ impl Store for Disk {
             return Ok(());
         }
         let parent = dir.parent().filter(|path| !path.as_os_str().is_empty());
-        let parent = parent.unwrap_or(Path::new("."));
+        let parent = parent.unwrap_or_else(|| Path::new("."));
         std::fs::create_dir_all(parent)?;
         DirBuilder::new().mode(PRIVATE_DIR).create(dir)?;
         self.sync_dir(parent)

@@ -1,0 +1,203 @@
+//! How much senders are told: a sender may be forged, and then each notice hits somebody who sent nothing.
+//!
+//! Notices are counted by message, and their octets by sender and hour. First the whole message is given back no more, then
+//! only headers are, in the end nothing is told. Memory is bounded: what was not used for an hour is forgotten.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Duration;
+
+use envelope::{Mailbox, Message, MessageId, ReversePath, Timestamp};
+use parking_lot::Mutex;
+
+/// What was told of late.
+#[derive(Debug, Default)]
+pub(super) struct Budget(Mutex<Spent>);
+
+#[derive(Debug, Default)]
+struct Spent {
+    messages: Recent<MessageId, OfMessage>,
+    senders: Recent<Mailbox, ToSender>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ToSender {
+    since: Timestamp,
+    octets: u64,
+}
+
+impl Default for ToSender {
+    fn default() -> Self {
+        Self {
+            since: Timestamp::from_unix_millis(0),
+            octets: 0,
+        }
+    }
+}
+
+impl Spent {
+    /// Octets to a sender within this hour.
+    fn told(&mut self, sender: &Mailbox, now: Timestamp) -> &mut u64 {
+        let told = self.senders.of(sender.clone(), now);
+        if now.since(told.since) >= HOUR {
+            *told = ToSender {
+                since: now,
+                octets: 0,
+            };
+        }
+        &mut told.octets
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct OfMessage {
+    notices: u32,
+    /// Octets of it that were given back whole.
+    whole: u64,
+}
+
+impl Budget {
+    /// Takes one notice about a message out of the budget. Says whether the message may be given back in it, which all notices
+    /// about it may do up to `whole_max` octets in all; `None`: nobody is to be told.
+    pub(super) fn take(
+        &self,
+        message: &Message,
+        wants_whole: bool,
+        whole_max: u64,
+        now: Timestamp,
+    ) -> Option<bool> {
+        let mut spent = self.0.lock();
+        let to_sender = match &message.reverse_path {
+            ReversePath::Mailbox(sender) => *spent.told(sender, now),
+            ReversePath::Null => 0,
+        };
+        let of_message = spent.messages.of(message.id, now);
+        if to_sender >= SENDER_OCTETS_MAX || of_message.notices >= NOTICES_MAX {
+            return None;
+        }
+        of_message.notices += 1;
+        let whole = of_message.whole.saturating_add(message.size);
+        let may = wants_whole && whole <= whole_max && to_sender < SENDER_WHOLE_MAX;
+        if may {
+            of_message.whole = whole;
+        }
+        Some(may)
+    }
+
+    /// Counts a notice that was made.
+    pub(super) fn spend(&self, sender: &Mailbox, octets: usize, now: Timestamp) {
+        *self.0.lock().told(sender, now) += octets as u64;
+    }
+}
+
+/// Values by key, of which those not asked for within an hour, or behind many others, are forgotten.
+#[derive(Debug)]
+struct Recent<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
+    /// When the young ones began to gather.
+    since: Timestamp,
+}
+
+impl<K, V> Default for Recent<K, V> {
+    fn default() -> Self {
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+            since: Timestamp::from_unix_millis(0),
+        }
+    }
+}
+
+impl<K: Eq + Hash, V: Default> Recent<K, V> {
+    fn of(&mut self, key: K, now: Timestamp) -> &mut V {
+        if now.since(self.since) >= HOUR || self.young.len() >= KEPT_MAX {
+            self.old = std::mem::take(&mut self.young);
+            self.since = now;
+        }
+        let known = self.old.remove(&key);
+        self.young
+            .entry(key)
+            .or_insert_with(|| known.unwrap_or_default())
+    }
+}
+
+/// Notices about one message.
+const NOTICES_MAX: u32 = 10;
+/// Octets to one sender beyond which no message is given back whole, and beyond which nothing is told.
+const SENDER_WHOLE_MAX: u64 = 8 << 20;
+const SENDER_OCTETS_MAX: u64 = 32 << 20;
+const HOUR: Duration = Duration::from_hours(1);
+const KEPT_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use envelope::BodyKind;
+
+    use super::*;
+
+    fn message(n: u128, size: u64) -> Message {
+        Message {
+            id: MessageId::from_bits(n),
+            arrived: at(0),
+            reverse_path: ReversePath::Mailbox(sender()),
+            size,
+            body: BodyKind::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envid: None,
+        }
+    }
+
+    fn sender() -> Mailbox {
+        "a@a.test".parse().unwrap()
+    }
+
+    fn at(minutes: u64) -> Timestamp {
+        Timestamp::from_unix_millis(1_800_000_000_000 + minutes * 60_000)
+    }
+
+    #[test]
+    fn a_message_is_given_back_once_and_told_of_ten_times() {
+        let budget = Budget::default();
+        let told: Vec<_> = (0..12)
+            .map(|_| budget.take(&message(1, 600), true, 1000, at(0)))
+            .collect();
+        let mut wanted = vec![Some(true)];
+        wanted.extend([Some(false); 9]);
+        wanted.extend([None; 2]);
+        assert_eq!(told, wanted);
+        assert_eq!(
+            budget.take(&message(2, 600), false, 1000, at(0)),
+            Some(false)
+        );
+        assert_eq!(
+            budget.take(&message(3, 1001), true, 1000, at(0)),
+            Some(false)
+        );
+    }
+
+    #[test]
+    fn a_sender_is_told_less_and_then_nothing_until_time_has_passed() {
+        let budget = Budget::default();
+        let take = |n, minutes| budget.take(&message(n, 10), true, 1000, at(minutes));
+        assert_eq!(take(1, 0), Some(true));
+        budget.spend(&sender(), SENDER_WHOLE_MAX as usize, at(0));
+        assert_eq!(take(2, 1), Some(false));
+        budget.spend(&sender(), SENDER_OCTETS_MAX as usize, at(1));
+        assert_eq!(take(3, 2), None);
+        assert_eq!(take(4, 59), None);
+        assert_eq!(take(5, 61), Some(true));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut recent = Recent::<u64, u32>::default();
+        for n in 0..5 * KEPT_MAX as u64 {
+            *recent.of(n, at(0)) += 1;
+            *recent.of(0, at(0)) += 1;
+            assert!(recent.young.len() + recent.old.len() <= 2 * KEPT_MAX);
+        }
+        assert!(*recent.of(0, at(0)) > 5 * KEPT_MAX as u32);
+    }
+}

@@ -1,0 +1,129 @@
+//! Failed legs that wait for what becomes of the other legs of their message, so that one notice tells of all.
+//!
+//! They wait while others are tried, and a few seconds at most. Only in memory, and still leased: a crash or a stop has them tried
+//! again, and told of then.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bounce::Kind;
+use envelope::{Claim, Diagnosis, MessageId, Timestamp};
+use parking_lot::Mutex;
+use queue::{Filter, Spool, State};
+
+use super::Desk;
+use super::notices::Told;
+
+/// The legs that wait, by message.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    waiting: Mutex<HashMap<MessageId, Waiting>>,
+    legs: AtomicUsize,
+}
+
+/// Of one message.
+#[derive(Debug)]
+struct Waiting {
+    since: Timestamp,
+    failed: Vec<Failed>,
+}
+
+/// A leg, and what its sender may be told.
+pub(super) type Failed = (Claim, Diagnosis);
+
+impl Gathered {
+    pub(super) fn is_empty(&self) -> bool {
+        self.legs.load(Ordering::Relaxed) == 0
+    }
+
+    fn add(&self, id: MessageId, failed: Vec<Failed>, now: Timestamp) {
+        self.legs.fetch_add(failed.len(), Ordering::Relaxed);
+        let mut waiting = self.waiting.lock();
+        let of_it = waiting.entry(id).or_insert_with(|| Waiting {
+            since: now,
+            failed: Vec::new(),
+        });
+        of_it.failed.extend(failed);
+    }
+
+    fn count(&self, id: MessageId) -> usize {
+        let waiting = self.waiting.lock();
+        waiting.get(&id).map_or(0, |of_it| of_it.failed.len())
+    }
+
+    fn take(&self, id: MessageId) -> Vec<Failed> {
+        let taken = self.waiting.lock().remove(&id);
+        let failed = taken.map(|of_it| of_it.failed).unwrap_or_default();
+        self.legs.fetch_sub(failed.len(), Ordering::Relaxed);
+        failed
+    }
+
+    /// Messages that have waited long enough.
+    fn due(&self, now: Timestamp) -> Vec<MessageId> {
+        let waiting = self.waiting.lock();
+        let due = waiting
+            .iter()
+            .filter(|(_, of_it)| now.since(of_it.since) >= GATHER);
+        due.map(|(id, _)| *id).collect()
+    }
+
+    fn is_full(&self) -> bool {
+        self.legs.load(Ordering::Relaxed) >= WAITING_MAX
+    }
+}
+
+impl<S: Spool> Desk<S> {
+    /// Takes in what has failed of a message (nothing, perhaps), and tells of all that waits of it if nothing else is tried.
+    pub(super) async fn gather(&self, id: MessageId, failed: Vec<Failed>, now: Timestamp) {
+        let gathered = &self.notices.gathered;
+        if !failed.is_empty() {
+            gathered.add(id, failed, now);
+        }
+        let waiting = gathered.count(id);
+        if waiting > 0 && (gathered.is_full() || !self.is_tried(id, waiting, now).await) {
+            self.tell_failed(id, now).await;
+        }
+    }
+
+    /// Tells of what has waited long enough.
+    pub(super) async fn tell_gathered(&self, now: Timestamp) {
+        for id in self.notices.gathered.due(now) {
+            self.tell_failed(id, now).await;
+        }
+    }
+
+    async fn tell_failed(&self, id: MessageId, now: Timestamp) {
+        let failed = self.notices.gathered.take(id);
+        for some in failed.chunks(REPORTS_MAX) {
+            let told = some
+                .iter()
+                .map(|(claim, diagnosis)| Told::new(claim, diagnosis.clone()));
+            let told: Vec<_> = told.collect();
+            self.tell_together(Kind::Failed, &told, now).await;
+        }
+    }
+
+    /// Whether legs of a message are tried now, or about to be, beside those that wait here.
+    async fn is_tried(&self, id: MessageId, waiting: usize, now: Timestamp) -> bool {
+        for (state, beside) in [(State::Active, waiting), (State::Ready, 0)] {
+            let filter = Filter {
+                messages: vec![id],
+                state: Some(state),
+                ..Filter::default()
+            };
+            let page = self.spool.list(&filter, None, beside + 1, now).await;
+            if page.is_ok_and(|page| page.entries.len() > beside) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// How long a failed leg waits for the others.
+pub(super) const GATHER: Duration = Duration::from_secs(5);
+/// Legs that may wait in all.
+const WAITING_MAX: usize = 10_000;
+/// Legs in one notice: each text is searched for each private target.
+const REPORTS_MAX: usize = 200;
