@@ -98,6 +98,7 @@ fn inherit_message(
     let commit = Commit {
         row: entry.row(),
         legs,
+        tokens: Vec::new(),
         also: None,
         inline: None,
     };

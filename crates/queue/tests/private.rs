@@ -5,8 +5,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use envelope::Timestamp;
-use queue::{LogSpool, Settings, Spool};
+use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
+use queue::{BodyWriter, LogSpool, Settings, Spool};
 
 fn now() -> Timestamp {
     Timestamp::from_unix_millis(1_800_000_000_000)
@@ -36,18 +36,35 @@ fn check(dir: &Path) {
     assert!(files > 5, "{files} files are no spool");
 }
 
-async fn open_and_use(dir: &Path) -> LogSpool {
+async fn open_and_use(dir: &Path, nth: u128) -> LogSpool {
     let settings = Settings {
         segment_bytes: Settings::SEGMENT_BYTES_MIN,
         ..Settings::new(dir)
     };
     let spool = LogSpool::open(settings, now()).unwrap();
-    let remembered = spool.remember(
-        "token",
-        "value",
-        now().plus(std::time::Duration::from_secs(60)),
-    );
-    remembered.await.unwrap();
+    let id = MessageId::new(now(), nth);
+    let mut writer = spool.begin(id).await.unwrap();
+    writer.write(vec![b'x'; 10]).await.unwrap();
+    let message = Message {
+        id,
+        arrived: now(),
+        reverse_path: ReversePath::Null,
+        size: 10,
+        body: BodyKind::SevenBit,
+        smtputf8: false,
+        ret: None,
+        envid: None,
+    };
+    let leg = Leg {
+        reverse_path: ReversePath::Null,
+        recipient: "a@x.example".parse().unwrap(),
+        target: "a@y.example".parse().unwrap(),
+        original: None,
+        notify: None,
+        trace: "".into(),
+    };
+    let committed = spool.commit(writer, message, vec![leg], now()).await;
+    committed.unwrap();
     spool.checkpoint().await.unwrap();
     spool
 }
@@ -56,7 +73,7 @@ async fn open_and_use(dir: &Path) -> LogSpool {
 async fn a_spool_is_its_owners_alone() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("spool");
-    let spool = open_and_use(&dir).await;
+    let spool = open_and_use(&dir, 1).await;
     check(&dir);
     drop(spool);
     // As an earlier version made it.
@@ -68,7 +85,7 @@ async fn a_spool_is_its_owners_alone() {
         let mode = if is_dir { 0o755 } else { 0o644 };
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
-    let spool = open_and_use(&dir).await;
+    let spool = open_and_use(&dir, 2).await;
     check(&dir);
     spool.close();
     check(&dir);
