@@ -86,7 +86,6 @@ async fn deliver(spool: &LogSpool, max: usize) -> BTreeSet<u64> {
             max: left.min(20),
             per_host: 20,
             lease: Duration::from_secs(60),
-            ..Want::default()
         };
         let claims = spool.claim(&want, at(1)).await.unwrap();
         if claims.is_empty() {
