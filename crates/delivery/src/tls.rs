@@ -10,7 +10,7 @@ use std::sync::Arc;
 use envelope::Domain;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, ring};
+use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,12 +35,12 @@ struct Unverified {
 
 /// The configuration for opportunistic TLS: 1.2 and 1.3, resuming sessions.
 pub(crate) fn opportunistic() -> Arc<ClientConfig> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let algorithms = provider.signature_verification_algorithms;
     let Ok(builder) =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
     else {
-        unreachable!("ring has cipher suites for TLS 1.2 and 1.3")
+        unreachable!("aws-lc-rs has cipher suites for TLS 1.2 and 1.3")
     };
     let verifier = Arc::new(Unverified { algorithms });
     let builder = builder.dangerous();

@@ -879,7 +879,7 @@ async fn many_domains_at_many_sites_on_many_threads() {
 fn certificate() -> Arc<rustls::ServerConfig> {
     let made = rcgen::generate_simple_self_signed(["wrong.test".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()

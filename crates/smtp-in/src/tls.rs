@@ -1,6 +1,6 @@
 //! TLS for servers: certificates with their keys from PEM bytes, and a holder in which they can be exchanged while running.
 //!
-//! rustls with ring, TLS 1.2 and 1.3, no client certificates. TLS 1.0 and 1.1 are not spoken: a sender that knows
+//! rustls with aws-lc-rs, TLS 1.2 and 1.3, no client certificates. TLS 1.0 and 1.1 are not spoken: a sender that knows
 //! nothing newer falls back to cleartext, as opportunistic TLS does.
 //!
 //! It does *not* read files or verify clients.
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::client::verify_server_name;
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
@@ -96,17 +96,17 @@ impl Holder {
     /// Holds these; where several fit a client, the first counts.
     pub fn new(certificates: Vec<Certificate>) -> Self {
         let certificates = Arc::new(Certificates(ArcSwap::from_pointee(certificates)));
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(aws_lc_rs::default_provider());
         let Ok(builder) =
             ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
         else {
-            unreachable!("ring has cipher suites for TLS 1.2 and 1.3")
+            unreachable!("aws-lc-rs has cipher suites for TLS 1.2 and 1.3")
         };
         let resolver = Arc::clone(&certificates);
         let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
         // The client keeps its session: it can come back after any number of others. Without randomness for
         // the tickets' keys, rustls' own memory of the last 256 sessions remains.
-        if let Ok(ticketer) = ring::Ticketer::new() {
+        if let Ok(ticketer) = aws_lc_rs::Ticketer::new() {
             config.ticketer = ticketer;
         }
         Self {
@@ -123,7 +123,7 @@ impl Holder {
 
 impl ResolvesServerCert for Certificates {
     /// One whose signature the client can verify: rather one for the name that it asks for, and rather one without
-    /// RSA, which costs the server four times as much.
+    /// RSA, which costs the server three times as much.
     fn resolve(&self, client: ClientHello<'_>) -> Option<Certificate> {
         let name = client
             .server_name()
@@ -168,7 +168,7 @@ pub fn load(certificate: &[u8], key: &[u8]) -> Result<Certificate, Error> {
         pem::Error::NoItemsFound => Error::NoKey,
         error => Error::KeyUnreadable(error.to_string()),
     })?;
-    let key = ring::sign::any_supported_type(&key)
+    let key = aws_lc_rs::sign::any_supported_type(&key)
         .map_err(|error| Error::KeyUnreadable(error.to_string()))?;
     let certificate = CertifiedKey::new(chain, key);
     match certificate.keys_match() {

@@ -36,7 +36,7 @@ impl Identity {
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.clone()));
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .expect("ring has the default versions")
+            .expect("aws-lc-rs has the default versions")
             .with_no_client_auth()
             .with_single_cert(vec![self.certificate.clone()], key)
             .expect("a certificate with its own key");
@@ -48,7 +48,7 @@ impl Identity {
 pub fn connector() -> TlsConnector {
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .expect("ring has the default versions")
+        .expect("aws-lc-rs has the default versions")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Credulous))
         .with_no_client_auth();
@@ -61,7 +61,7 @@ pub fn any_name() -> ServerName<'static> {
 }
 
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 #[derive(Debug)]

@@ -3,10 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, HandshakeKind, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+};
 use smtp_in::tls::{Certificate, Holder, load};
 use smtp_in::{Ending, Incident, Limits, Settings, TlsFacts, TlsMode};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -36,6 +38,17 @@ impl Identity {
         }
     }
 
+    fn rsa() -> Self {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+        let names = ["mx.example.org".to_owned()];
+        let made = rcgen::CertificateParams::new(names).unwrap();
+        Self {
+            name: "mx.example.org",
+            certificate: made.self_signed(&key).unwrap().pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
     fn certificate(&self) -> Certificate {
         load(self.certificate.as_bytes(), self.key.as_bytes()).unwrap()
     }
@@ -59,7 +72,7 @@ impl Identity {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let config = self.client(ring::default_provider(), versions);
+        let config = self.client(aws_lc_rs::default_provider(), versions);
         self.connect(&Arc::new(config), stream).await
     }
 
@@ -198,19 +211,38 @@ async fn a_new_certificate_counts_from_the_next_handshake() {
     before.ask("EHLO client.example", "250 ").await;
 }
 
+/// Side by side, ECDSA is for whoever can, RSA for the rest; a name of its own comes before that.
 #[tokio::test]
-async fn the_certificate_of_the_name() {
-    let (first, second) = (Identity::new(), Identity::named("mx.example.net"));
-    let all = [&first, &second].map(Identity::certificate);
+async fn the_certificate_that_the_client_can_use() {
+    let (rsa, ecdsa) = (Identity::rsa(), Identity::new());
+    let other = Identity::named("mx.example.net");
+    let all = [&other, &rsa, &ecdsa].map(Identity::certificate);
     let settings = Settings {
         tls: TlsMode::Implicit(Holder::new(all.into())),
         ..settings()
     };
     let world = World::start(settings, Limits::default());
+    let only_rsa = || {
+        let mut provider = aws_lc_rs::default_provider();
+        let mapping = provider.signature_verification_algorithms.mapping;
+        let of_rsa = |scheme: &SignatureScheme| format!("{scheme:?}").starts_with("RSA");
+        let left = mapping.iter().filter(|(scheme, _)| of_rsa(scheme));
+        let left: Vec<_> = left.copied().collect();
+        provider.signature_verification_algorithms.mapping = Vec::leak(left);
+        provider
+    };
     // Each trusts only the certificate that it should meet.
-    for identity in [&first, &second] {
-        let stream = world.connect().await.into_stream();
-        identity.handshake(stream).await.unwrap();
+    for (identity, provider) in [
+        (&ecdsa, aws_lc_rs::default_provider()),
+        (&rsa, only_rsa()),
+        (&other, aws_lc_rs::default_provider()),
+    ] {
+        for version in rustls::ALL_VERSIONS {
+            let config = Arc::new(identity.client(provider.clone(), &[version]));
+            let stream = world.connect().await.into_stream();
+            let met = identity.connect(&config, stream).await.map(drop);
+            assert!(met.is_ok(), "{} {version:?}: {met:?}", identity.name);
+        }
     }
 }
 
@@ -225,7 +257,7 @@ async fn sessions_are_resumed_after_a_new_certificate() {
     let world = World::start(settings, Limits::default());
     for version in rustls::ALL_VERSIONS {
         holder.replace(vec![old.certificate()]);
-        let config = Arc::new(old.client(ring::default_provider(), &[version]));
+        let config = Arc::new(old.client(aws_lc_rs::default_provider(), &[version]));
         let mut kinds = Vec::new();
         for _ in 0..2 {
             let stream = world.connect().await.into_stream();
