@@ -67,6 +67,8 @@ pub(crate) struct Load {
     pub(crate) chunking: bool,
     /// TLS before the first message; a server that does not offer it breaks the run. Any certificate is believed.
     pub(crate) starttls: bool,
+    /// Whether TLS sessions are resumed; otherwise each handshake is a full one.
+    pub(crate) resume: bool,
     /// Whom the mail is from.
     pub(crate) senders: Template,
     /// Whom it is for.
@@ -254,6 +256,7 @@ impl Load {
             pipelining: true,
             chunking: false,
             starttls: false,
+            resume: false,
             senders,
             recipients,
             null_share: 0.0,

@@ -21,7 +21,7 @@ use crate::report::results::Repeat;
 use crate::runner::Bench;
 use crate::sink::{Door, Phase, Received, Script, Sink, SinkSettings};
 use crate::stop;
-use crate::system::{Running, Setup, System};
+use crate::system::{Key, Running, Setup, System};
 
 /// What a stand is to have.
 pub(crate) struct Plan {
@@ -36,6 +36,7 @@ pub(crate) struct Plan {
     /// Octets.
     pub(crate) message_size: u64,
     pub(crate) retry_quickly: bool,
+    pub(crate) tls: Option<Key>,
 }
 
 /// A system and its sink, running.
@@ -74,6 +75,7 @@ impl Default for Plan {
             connections_out: CONNECTIONS_OUT,
             message_size: 50 << 20,
             retry_quickly: false,
+            tls: None,
         }
     }
 }
@@ -287,6 +289,7 @@ impl Plan {
             connections_out: self.connections_out,
             message_size: self.message_size,
             retry_quickly: self.retry_quickly,
+            tls: self.tls,
         }
     }
 }

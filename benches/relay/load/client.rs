@@ -2,9 +2,13 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, LazyLock};
 
+use rustls::ClientConfig;
+use rustls::client::Resumption;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
 
 use super::Load;
 use super::replies::Replies;
@@ -54,7 +58,7 @@ impl Client {
         client.expect(220).await?;
         client.hello().await?;
         if load.starttls {
-            client = client.start_tls().await?;
+            client = client.start_tls(load.resume).await?;
         }
         client.offers.pipelining &= load.pipelining;
         client.offers.chunking &= load.chunking;
@@ -85,14 +89,15 @@ impl Client {
         Ok(())
     }
 
-    async fn start_tls(mut self) -> io::Result<Self> {
+    async fn start_tls(mut self, resume: bool) -> io::Result<Self> {
         if !self.offers.starttls {
             return Err(io::Error::other("the server does not offer STARTTLS"));
         }
         self.stream.write_all(b"STARTTLS\r\n").await?;
         self.expect(220).await?;
         let name = testkit::tls::any_name();
-        let stream = testkit::tls::connector().connect(name, self.stream).await?;
+        let connector = if resume { &RESUMING } else { &FULL };
+        let stream = connector.connect(name, self.stream).await?;
         let mut client = Self {
             stream: Box::new(stream),
             replies: Replies::default(),
@@ -134,5 +139,14 @@ pub(super) async fn connect(to: SocketAddr, sources: u16, number: usize) -> io::
     stream.set_nodelay(true)?;
     Ok(stream)
 }
+
+/// Remembers sessions.
+static RESUMING: LazyLock<TlsConnector> = LazyLock::new(testkit::tls::connector);
+/// Remembers none.
+static FULL: LazyLock<TlsConnector> = LazyLock::new(|| {
+    let mut config = ClientConfig::clone(RESUMING.config());
+    config.resumption = Resumption::disabled();
+    TlsConnector::from(Arc::new(config))
+});
 
 const FIRST_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);

@@ -59,6 +59,9 @@ pub(crate) struct Arguments {
     /// STARTTLS on every connection; any certificate will do.
     #[arg(long)]
     starttls: bool,
+    /// Resume TLS sessions instead of a full handshake for each connection.
+    #[arg(long, requires = "starttls")]
+    resume: bool,
     /// Send what got a 4xx or no answer again.
     #[arg(long)]
     retry: bool,
@@ -128,6 +131,7 @@ impl Arguments {
             pipelining: !self.no_pipelining,
             chunking: self.chunking,
             starttls: self.starttls,
+            resume: self.resume,
             null_share: self.null_share,
             bounce_to: bounce_to.lines().map(str::to_owned).collect(),
             retry: self.retry,

@@ -79,7 +79,7 @@ fn measure(bench: &Bench, system: System, connections: u64) -> io::Result<Vec<(P
 }
 
 /// CPU over some seconds, and memory at their end, in octets.
-fn doing_nothing(running: &Running) -> io::Result<(Repeat, u64)> {
+pub(super) fn doing_nothing(running: &Running) -> io::Result<(Repeat, u64)> {
     // What is still being written and freed behind the last delivery is not idle cost.
     std::thread::sleep(SETTLE);
     let before = running.cost()?;

@@ -1,5 +1,6 @@
 //! The scenarios of the bench, one a file: each measures through the runner, and then compares what it found with its goals.
 
+mod beside;
 mod bounces;
 pub(crate) mod dead;
 mod drain;
@@ -7,11 +8,13 @@ pub(crate) mod foreign;
 mod idle;
 mod large;
 mod million;
+mod mx;
 mod open;
 mod relay;
 mod single;
 mod sites;
 mod slow;
+mod tokens;
 
 use std::io;
 use std::time::Duration;
@@ -49,6 +52,14 @@ pub(crate) enum Scenario {
     Idle,
     /// 9: a million queued: memory, restarts, drain, disk.
     Million,
+    /// 10: one message a connection, in clear and with TLS.
+    Mx,
+    /// 11: every sender unique and too long for SRS.
+    Tokens,
+    /// 12: 50,000 domains on one dead MX set, beside healthy mail.
+    Domains,
+    /// 13: 1,000 sites that answer after minutes, beside healthy mail.
+    Tarpits,
 }
 
 impl Scenario {
@@ -71,6 +82,10 @@ impl Scenario {
             Self::Large => large::run(bench),
             Self::Idle => idle::run(bench),
             Self::Million => million::run(bench),
+            Self::Mx => mx::run(bench),
+            Self::Tokens => tokens::run(bench),
+            Self::Domains => beside::domains(bench),
+            Self::Tarpits => beside::tarpits(bench),
         }
     }
 }

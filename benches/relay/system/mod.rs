@@ -78,6 +78,17 @@ pub(crate) struct Setup {
     pub(crate) message_size: u64,
     /// Deferred mail is tried again after a second or two, not after minutes.
     pub(crate) retry_quickly: bool,
+    /// STARTTLS with a key of this kind; OpenSMTPD and Exim are not set up for it.
+    pub(crate) tls: Option<Key>,
+}
+
+/// The kind of a certificate's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// 2048 bits: what most MXs have.
+    Rsa,
+    /// P-256.
+    Ecdsa,
 }
 
 /// A system that is on this machine.
@@ -164,6 +175,9 @@ impl System {
             group: &group,
             output: folder.join("output.log"),
         };
+        if let Some(key) = setup.tls {
+            place.write_certificate(key)?;
+        }
         let queue = match self {
             Self::Direct => return Running::without_relay(setup, Arc::clone(&group)),
             Self::Onward => onward::start(&place)?,
@@ -194,6 +208,26 @@ impl Place<'_> {
 
     fn write(&self, name: &str, text: &str) -> io::Result<()> {
         fs::write(self.folder().join(name), text)
+    }
+
+    /// `cert.pem` and `key.pem`, self-signed.
+    fn write_certificate(&self, key: Key) -> io::Result<()> {
+        let algorithm = match key {
+            Key::Rsa => &rcgen::PKCS_RSA_SHA256,
+            Key::Ecdsa => &rcgen::PKCS_ECDSA_P256_SHA256,
+        };
+        let made = rcgen::KeyPair::generate_for(algorithm).and_then(|key| {
+            let certificate =
+                rcgen::CertificateParams::new([HOST.to_owned()])?.self_signed(&key)?;
+            Ok((certificate.pem(), key.serialize_pem()))
+        });
+        let (certificate, key) = made.map_err(io::Error::other)?;
+        self.write("cert.pem", &certificate)?;
+        self.write("key.pem", &key)?;
+        fs::set_permissions(
+            self.folder().join("key.pem"),
+            fs::Permissions::from_mode(0o600),
+        )
     }
 
     fn spawn(&self, command: &[impl AsRef<OsStr>]) -> io::Result<()> {

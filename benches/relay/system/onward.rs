@@ -55,6 +55,7 @@ pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
         ("MESSAGE_SIZE", &setup.message_size.to_string()),
         ("RETRY", retry),
         ("PROBE", probe),
+        ("TLS", setup.tls.map_or("", |_| TLS)),
         ("ROUTES", &routes),
     ];
     place.write("onward.toml", &fill(CONFIGURATION, &values))?;
@@ -79,6 +80,8 @@ pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
         .to_vec(),
     })
 }
+
+const TLS: &str = "[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n";
 
 /// Connections beside those of the load: whoever looks at the greeting.
 const SPARE: usize = 16;

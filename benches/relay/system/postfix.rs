@@ -70,6 +70,9 @@ fn write_configuration(place: &Place<'_>, [encode, decode]: [u16; 2]) -> io::Res
     } else {
         ("300s", "4000s")
     };
+    let chain = setup.tls.map_or_else(String::new, |_| {
+        format!("{}, {}", place.path("key.pem"), place.path("cert.pem"))
+    });
     let values = [
         ("FOLDER", place.folder().display().to_string()),
         ("META", meta),
@@ -88,6 +91,8 @@ fn write_configuration(place: &Place<'_>, [encode, decode]: [u16; 2]) -> io::Res
         ),
         ("CONNECTIONS_OUT", setup.connections_out.to_string()),
         ("MESSAGE_SIZE", setup.message_size.to_string()),
+        ("TLS", setup.tls.map_or("none", |_| "may").to_owned()),
+        ("CHAIN", chain),
         ("RETRY", retry.to_owned()),
         ("RETRY_LONGEST", longest.to_owned()),
     ];

@@ -26,6 +26,9 @@ fn onward_and_no_relay_are_measured_and_reported() {
     let code = run(&[
         "relay",
         "drain",
+        "mx",
+        "domains",
+        "tarpits",
         "--quick",
         "--systems=direct,onward",
         "--connections=1,4",

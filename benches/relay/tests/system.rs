@@ -48,6 +48,7 @@ fn check(system: System) {
             connections_out: 5,
             message_size: 1 << 20,
             retry_quickly: true,
+            tls: None,
         })
         .unwrap();
     there_and_back(&running, &received);
