@@ -207,7 +207,7 @@ mod tests {
     fn values_that_cannot_work() {
         check_value("hostname = \"localhost\"", "hostname");
         check_value("hostname = \"[192.0.2.1]\"", "hostname");
-        let long = vec!["a".repeat(60); 4].join(".");
+        let long = vec!["a".repeat(60); 5].join(".");
         check_value(&format!("hostname = \"{long}.example\""), "hostname");
         check_value(
             "hostname = \"a.example\"\n[[listener]]\nbind = \"[::]:465\"\ntls = \"implicit\"",

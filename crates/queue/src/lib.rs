@@ -17,6 +17,7 @@ mod last_resort;
 mod lock;
 mod log;
 mod lost;
+mod new_commit;
 mod open;
 mod operations;
 mod quarantine;

@@ -12,13 +12,14 @@ use tokio::sync::Notify;
 use crate::engine::{LogSpool, Shared, answered};
 use crate::fault;
 use crate::index::state::{Effect, State};
-use crate::log::codec::{Change, Commit, LegRow, LegState, MessageRow};
+use crate::log::codec::{Change, Commit, LegState};
 use crate::log::record::{Kind, Payload};
+use crate::new_commit::new_commit;
 use crate::open::inline_max;
 use crate::read::LogReader;
 use crate::spool::{
     Action, BodyWriter, Counts, Dsn, Error, Filter, LAST_OCTETS_MAX, OpenError, Overdue, Page,
-    Spool, TOKEN_OCTETS_MAX, Token, Update, Want,
+    Spool, Token, Update, Want,
 };
 use crate::tokens::Place;
 use crate::write::{LogWriter, WriterParts};
@@ -305,75 +306,6 @@ impl LogSpool {
     }
 }
 
-/// A commit record of a new message; checks what the format bounds.
-fn new_commit(
-    message: Message,
-    legs: Vec<Leg>,
-    first_due: Timestamp,
-    parts: &mut WriterParts,
-) -> Result<Commit, Error> {
-    debug_assert!(!legs.is_empty(), "a message without legs would never end");
-    let row = MessageRow {
-        message,
-        since: 0,
-        commit_segment: 0,
-        commit_octets: 0,
-        body: parts.extents.clone(),
-    };
-    let state = LegState {
-        due: first_due,
-        attempts: 0,
-        warned: false,
-        held: false,
-        bounced: false,
-        damaged: false,
-        last: "".into(),
-    };
-    let row_of = |(number, leg)| LegRow {
-        number,
-        leg,
-        state: state.clone(),
-    };
-    let legs: Vec<LegRow> = (0..).zip(legs).map(row_of).collect();
-    let too_large = |what| Error::TooLarge {
-        what,
-        max: ROW_OCTETS_MAX,
-    };
-    if row.body.len() * 16 > ROW_OCTETS_MAX
-        || row
-            .message
-            .envid
-            .as_ref()
-            .is_some_and(|e| e.len() > ENVID_OCTETS_MAX)
-    {
-        return Err(too_large("message row"));
-    }
-    let leg_octets = |leg: &Leg| {
-        leg.trace.len()
-            + leg
-                .original
-                .as_ref()
-                .map_or(0, |o| o.kind.len() + o.address.len())
-    };
-    if legs.iter().any(|row| leg_octets(&row.leg) > ROW_OCTETS_MAX) {
-        return Err(too_large("leg"));
-    }
-    let tokens = std::mem::take(&mut parts.tokens);
-    if tokens.iter().any(|t| t.value.len() > TOKEN_OCTETS_MAX) {
-        return Err(Error::TooLarge {
-            what: "token",
-            max: TOKEN_OCTETS_MAX,
-        });
-    }
-    Ok(Commit {
-        row,
-        legs,
-        also: None,
-        tokens,
-        inline: None,
-    })
-}
-
 /// The body of a message that is in memory; `None` when it is not.
 fn open_in_memory(shared: &Arc<Shared>, id: MessageId) -> Option<Result<LogReader, OpenError>> {
     let state = shared.state.lock();
@@ -397,6 +329,3 @@ fn cut(text: &str, octets: usize) -> &str {
 const LOADS_MAX: usize = 8;
 /// Hosts parked under one lock: some 50 µs.
 const PARKED_AT_ONCE: usize = 100;
-/// sled leaks disk on values over 64 KiB: what goes into a row beside bounded fields is kept well below.
-const ROW_OCTETS_MAX: usize = 48 << 10;
-const ENVID_OCTETS_MAX: usize = 1 << 10;

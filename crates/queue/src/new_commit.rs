@@ -1,0 +1,80 @@
+//! The commit record of a new message, checked against what the format bounds.
+
+use envelope::{Leg, Message, Timestamp};
+
+use crate::log::codec::{Commit, LegRow, LegState, MessageRow};
+use crate::spool::{Error, TOKEN_OCTETS_MAX};
+use crate::write::WriterParts;
+
+/// Of a message that is about to be committed with these legs.
+pub(crate) fn new_commit(
+    message: Message,
+    legs: Vec<Leg>,
+    first_due: Timestamp,
+    parts: &mut WriterParts,
+) -> Result<Commit, Error> {
+    debug_assert!(!legs.is_empty(), "a message without legs would never end");
+    let row = MessageRow {
+        message,
+        since: 0,
+        commit_segment: 0,
+        commit_octets: 0,
+        body: parts.extents.clone(),
+    };
+    let state = LegState {
+        due: first_due,
+        attempts: 0,
+        warned: false,
+        held: false,
+        bounced: false,
+        damaged: false,
+        last: "".into(),
+    };
+    let row_of = |(number, leg)| LegRow {
+        number,
+        leg,
+        state: state.clone(),
+    };
+    let legs: Vec<LegRow> = (0..).zip(legs).map(row_of).collect();
+    let too_large = |what| Error::TooLarge {
+        what,
+        max: ROW_OCTETS_MAX,
+    };
+    if row.body.len() * 16 > ROW_OCTETS_MAX
+        || row
+            .message
+            .envid
+            .as_ref()
+            .is_some_and(|e| e.len() > ENVID_OCTETS_MAX)
+    {
+        return Err(too_large("message row"));
+    }
+    let leg_octets = |leg: &Leg| {
+        leg.trace.len()
+            + leg
+                .original
+                .as_ref()
+                .map_or(0, |o| o.kind.len() + o.address.len())
+    };
+    if legs.iter().any(|row| leg_octets(&row.leg) > ROW_OCTETS_MAX) {
+        return Err(too_large("leg"));
+    }
+    let tokens = std::mem::take(&mut parts.tokens);
+    if tokens.iter().any(|t| t.value.len() > TOKEN_OCTETS_MAX) {
+        return Err(Error::TooLarge {
+            what: "token",
+            max: TOKEN_OCTETS_MAX,
+        });
+    }
+    Ok(Commit {
+        row,
+        legs,
+        also: None,
+        tokens,
+        inline: None,
+    })
+}
+
+/// sled leaks disk on values over 64 KiB: what goes into a row beside bounded fields is kept well below.
+const ROW_OCTETS_MAX: usize = 48 << 10;
+const ENVID_OCTETS_MAX: usize = 1 << 10;
