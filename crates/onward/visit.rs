@@ -11,6 +11,7 @@ mod draft;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use envelope::{Domain, Envelope, ForwardPath, Mailbox, Recipient, Reply, ReversePath, Verdict};
@@ -71,6 +72,10 @@ impl<S: Spool> smtp_in::Service for Inbound<S> {
             transaction: None,
             refusals: 0,
         }
+    }
+
+    fn trusts(&self, client: IpAddr) -> bool {
+        self.routing.load().trusted.contains(client)
     }
 }
 

@@ -330,7 +330,6 @@ fn limits(config: &Config) -> smtp_in::Limits {
     smtp_in::Limits {
         connections_max: descriptors::shares(config).incoming,
         connections_per_address_max: config.limits.connections_per_address,
-        exempt: config.policy.trusted.iter().map(|net| net.0).collect(),
         drain: config.limits.drain.0,
         ..smtp_in::Limits::default()
     }

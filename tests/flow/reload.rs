@@ -120,3 +120,22 @@ async fn reload_says_what_changed_and_what_needs_a_restart() {
     );
     assert!(said.stdout.contains("applied: srs.max_age"), "{said}");
 }
+
+#[tokio::test]
+async fn whom_a_reload_trusts_may_hold_any_number_of_connections() {
+    let net = Net::new().await;
+    let relay = relay(&net, "")
+        .set("limits.connections_per_address", "1")
+        .start()
+        .await;
+    let _first = Plain::hello(relay.address()).await;
+    let (_, greeting) = Plain::connect(relay.address()).await;
+    assert!(greeting.starts_with("421 4.7.0"), "{greeting}");
+    let config = relay.setup().path("onward.toml");
+    let text = std::fs::read_to_string(&config).expect("a config");
+    let text = format!("policy.trusted = [\"127.0.0.0/8\"]\n{text}");
+    std::fs::write(&config, text).expect("a config");
+    relay.reload();
+    relay.wait_for("reloaded").await;
+    Plain::hello(relay.address()).await;
+}

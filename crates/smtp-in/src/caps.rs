@@ -10,8 +10,6 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ipnet::IpNet;
-
 /// Which cap refused a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cap {
@@ -26,8 +24,6 @@ pub enum Cap {
 pub(crate) struct Caps {
     total_max: usize,
     per_address_max: usize,
-    /// Networks without a cap per address.
-    exempt: Vec<IpNet>,
     held: Mutex<Held>,
 }
 
@@ -45,11 +41,10 @@ struct Held {
 }
 
 impl Caps {
-    pub(crate) fn new(total_max: usize, per_address_max: usize, exempt: Vec<IpNet>) -> Arc<Self> {
+    pub(crate) fn new(total_max: usize, per_address_max: usize) -> Arc<Self> {
         Arc::new(Self {
             total_max,
             per_address_max,
-            exempt,
             held: Mutex::default(),
         })
     }
@@ -74,19 +69,18 @@ impl Caps {
 }
 
 impl Slot {
-    /// Whether the client, once charged, turned out to be in a network of our own.
-    pub(crate) fn is_exempt(&self) -> bool {
+    /// Whether the client is one that is trusted: such a one is not counted by itself.
+    pub(crate) fn is_trusted(&self) -> bool {
         self.network.is_none()
     }
 
-    /// Counts the connection for its client, once.
-    pub(crate) fn charge(&mut self, client: IpAddr) -> Result<(), Cap> {
+    /// Counts the connection for its client, once, unless that is trusted.
+    pub(crate) fn charge(&mut self, client: IpAddr, trusted: bool) -> Result<(), Cap> {
         debug_assert!(self.network.is_none(), "charged once");
-        let client = client.to_canonical();
-        if self.caps.exempt.iter().any(|net| net.contains(&client)) {
+        if trusted {
             return Ok(());
         }
-        let network = network_of(client);
+        let network = network_of(client.to_canonical());
         let mut held = self.caps.held();
         let count = held.by_network.entry(network).or_default();
         // An entry of zero is only ever left behind by a cap of zero; then the map holds one entry per refusal.
@@ -146,13 +140,13 @@ mod tests {
     #[track_caller]
     fn charge(caps: &Arc<Caps>, address: &str) -> Result<Slot, Cap> {
         let mut slot = caps.admit()?;
-        slot.charge(address.parse().unwrap())?;
+        slot.charge(address.parse().unwrap(), address.starts_with("10."))?;
         Ok(slot)
     }
 
     #[test]
     fn total() {
-        let caps = Caps::new(2, 9, vec![]);
+        let caps = Caps::new(2, 9);
         let first = charge(&caps, "192.0.2.1").unwrap();
         let _second = charge(&caps, "192.0.2.2").unwrap();
         assert_eq!(charge(&caps, "192.0.2.3").unwrap_err(), Cap::Total);
@@ -162,14 +156,14 @@ mod tests {
 
     #[test]
     fn per_address_and_per_v6_network() {
-        let caps = Caps::new(99, 1, vec!["10.0.0.0/8".parse().unwrap()]);
+        let caps = Caps::new(99, 1);
         let held: Vec<_> = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1"]
             .map(|address| charge(&caps, address).unwrap())
             .into();
         for refused in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::2:1"] {
             assert_eq!(charge(&caps, refused).unwrap_err(), Cap::PerAddress);
         }
-        let _exempt = [1, 2].map(|_| charge(&caps, "10.1.1.1").unwrap());
+        let _trusted = [1, 2].map(|_| charge(&caps, "10.1.1.1").unwrap());
         assert_eq!(caps.held().total, 6, "what was refused holds nothing");
         drop(held);
         charge(&caps, "2001:db8::2:1").unwrap();
@@ -181,7 +175,7 @@ mod tests {
 
     #[test]
     fn cap_of_zero_refuses_all_and_keeps_nothing() {
-        let caps = Caps::new(9, 0, vec![]);
+        let caps = Caps::new(9, 0);
         assert_eq!(charge(&caps, "192.0.2.1").unwrap_err(), Cap::PerAddress);
         assert!(caps.held().by_network.is_empty());
         assert_eq!(caps.held().total, 0);

@@ -102,7 +102,9 @@ impl<S: Service> Connection<S> {
             self.client.peer = canonical(origin.source);
             self.client.local = canonical(origin.destination);
         }
-        let room = self.slot.charge(self.client.peer.ip());
+        let address = self.client.peer.ip();
+        let trusted = self.server.service.trusts(address);
+        let room = self.slot.charge(address, trusted);
         if let Err(cap) = room {
             self.port.turn_away(stream, cap);
         }
@@ -194,7 +196,7 @@ impl<S: Service> Connection<S> {
         while let Some(event) = self.session.poll_event() {
             match event {
                 Event::Connect => {
-                    if self.slot.is_exempt() || self.client.role == Role::Submission {
+                    if self.slot.is_trusted() || self.client.role == Role::Submission {
                         self.session.allow_unbracketed_paths();
                     }
                     let verdict = self.visit.connect(&self.client).await;

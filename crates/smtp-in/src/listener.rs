@@ -51,9 +51,8 @@ pub struct Limits {
     /// Connections at once; one more is answered 421 4.3.2.
     pub connections_max: usize,
     /// Connections at once from one IPv4 address or IPv6 /64; one more is answered 421 4.7.0.
+    /// Not for clients that are [`Service::trusts`](crate::Service::trusts).
     pub connections_per_address_max: usize,
-    /// Networks of our own: the cap per address does not apply to them, and they may send paths without brackets.
-    pub exempt: Vec<IpNet>,
     /// For a whole PROXY header.
     pub proxy_header: Duration,
     /// For a whole TLS handshake.
@@ -85,7 +84,6 @@ impl Default for Limits {
         Self {
             connections_max: 1000,
             connections_per_address_max: 100,
-            exempt: Vec::new(),
             proxy_header: Duration::from_secs(10),
             tls_handshake: Duration::from_secs(30),
             write: Duration::from_mins(1),

@@ -52,11 +52,7 @@ pub async fn serve<S: Service>(
     let drain = limits.drain;
     let server = Arc::new(Server {
         service,
-        caps: Caps::new(
-            limits.connections_max,
-            limits.connections_per_address_max,
-            limits.exempt.clone(),
-        ),
+        caps: Caps::new(limits.connections_max, limits.connections_per_address_max),
         limits,
         shutdown: shutdown.clone(),
         kill: CancellationToken::new(),
@@ -144,7 +140,8 @@ impl<S: Service> Server<S> {
     fn room_for(&self, client: &Client, proxied: bool) -> Result<Slot, Cap> {
         let mut slot = self.caps.admit()?;
         if !proxied {
-            slot.charge(client.peer.ip())?;
+            let address = client.peer.ip();
+            slot.charge(address, self.service.trusts(address))?;
         }
         Ok(slot)
     }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use envelope::{Envelope, Recipient, Reply, Verdict};
@@ -22,6 +22,13 @@ pub trait Service: Send + Sync + 'static {
 
     /// Begins a visit: one for each connection.
     fn visit(self: &Arc<Self>) -> Self::Visit;
+
+    /// Whether a client is one of our own: it may hold any number of connections, and send paths without brackets. Asked as
+    /// each connection begins.
+    fn trusts(&self, client: IpAddr) -> bool {
+        let _ = client;
+        false
+    }
 }
 
 /// One connection as the relay sees it, from its acceptance to its end. It is asked at each stage of the session, in

@@ -1,5 +1,7 @@
 //! Connection caps.
 
+use std::sync::atomic::Ordering;
+
 use smtp_in::{Cap, Incident, Limits};
 
 use crate::support::{World, settings};
@@ -23,19 +25,24 @@ async fn one_too_many_from_an_address() {
 }
 
 #[tokio::test]
-async fn an_exempt_network_has_no_cap_of_its_own() {
+async fn whom_the_service_trusts_by_now_has_no_cap_of_its_own() {
     let limits = Limits {
         connections_per_address_max: 1,
-        exempt: vec!["127.0.0.0/8".parse().unwrap()],
         ..Limits::default()
     };
     let world = World::start(settings(), limits);
+    let mut first = world.connect().await;
+    first.hello().await;
+    world.connect().await.expect("421 4.7.0 ").await;
+    world.trusting.store(true, Ordering::Relaxed);
     let mut peers = Vec::new();
     for _ in 0..3 {
         let mut peer = world.connect().await;
         peer.hello().await;
         peers.push(peer);
     }
+    world.trusting.store(false, Ordering::Relaxed);
+    world.connect().await.expect("421 4.7.0 ").await;
 }
 
 /// Two have room, the third is told why not, and has room once one of them is gone.

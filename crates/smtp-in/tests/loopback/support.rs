@@ -1,7 +1,8 @@
 //! A server on loopback with a service that reports what it sees, and a client that speaks in lines.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use envelope::{EnhancedStatus, Envelope, ForwardPath, Recipient, Reply, Verdict};
@@ -43,11 +44,14 @@ pub(crate) struct World {
     pub(crate) permits: Arc<Semaphore>,
     serving: JoinHandle<()>,
     seen: mpsc::UnboundedReceiver<Seen>,
+    /// Whether every client is trusted.
+    pub(crate) trusting: Arc<AtomicBool>,
 }
 
 struct TestService {
     seen: mpsc::UnboundedSender<Seen>,
     permits: Arc<Semaphore>,
+    trusting: Arc<AtomicBool>,
 }
 
 struct TestVisit {
@@ -82,9 +86,11 @@ impl World {
         let address = listeners[0].local_addr().unwrap();
         let (sender, seen) = mpsc::unbounded_channel();
         let permits = Arc::new(Semaphore::new(0));
+        let trusting = Arc::new(AtomicBool::new(false));
         let service = Arc::new(TestService {
             seen: sender,
             permits: Arc::clone(&permits),
+            trusting: Arc::clone(&trusting),
         });
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(serve(listeners, limits, service, shutdown.clone()));
@@ -94,6 +100,7 @@ impl World {
             permits,
             serving,
             seen,
+            trusting,
         }
     }
 
@@ -146,6 +153,10 @@ impl Service for TestService {
             service: Arc::clone(self),
             draft: None,
         }
+    }
+
+    fn trusts(&self, _: IpAddr) -> bool {
+        self.trusting.load(Ordering::Relaxed)
     }
 }
 
