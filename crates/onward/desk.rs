@@ -189,7 +189,10 @@ impl<S: Spool> Desk<S> {
                 ..Filter::default()
             };
             match spool.admin(&filter, Action::RetryNow, now()).await {
-                Ok(legs) => log.write(Event::SiteTakesMail { site, legs }),
+                Ok(changed) => log.write(Event::SiteTakesMail {
+                    site,
+                    legs: changed.len() as u64,
+                }),
                 Err(error) => tracing::error!(site, %error, "cannot pull mail forward"),
             }
         });

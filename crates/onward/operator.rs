@@ -1,6 +1,6 @@
 //! The operator's wishes, as they come over the control socket, put to the queue, to delivery and to the relay.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use control::{
@@ -130,8 +130,13 @@ impl<S: Spool> control::Operator for Operator<S> {
         })
     }
 
-    async fn queue_action(&self, action: QueueAction, selector: Selector) -> Result<Count, Fault> {
-        let mut legs = 0;
+    async fn queue_action(
+        &self,
+        action: QueueAction,
+        selector: Selector,
+        uid: u32,
+    ) -> Result<Count, Fault> {
+        let mut count = Count::default();
         let mut hosts = HashSet::new();
         let mut cursor = None;
         loop {
@@ -140,30 +145,19 @@ impl<S: Spool> control::Operator for Operator<S> {
                 if action == QueueAction::Retry {
                     hosts.extend(hosts_waited_for(&entries).cloned());
                 }
-                let filter = Filter {
-                    legs: entries.iter().map(|entry| entry.id).collect(),
-                    ..Filter::default()
-                };
-                let action = queue_action(action);
-                legs += self
-                    .spool
-                    .admin(&filter, action, now())
-                    .await
-                    .map_err(fault)?;
+                let (spool, log) = (&*self.spool, &self.log);
+                act(spool, log, action, uid, &entries, &mut count).await?;
             }
             cursor = next;
             if cursor.is_none() {
                 break;
             }
         }
-        if action == QueueAction::Remove {
-            self.log.write(Event::Removed { legs });
-        }
         // All pages together: one probe a site, and only once its legs are due.
-        if action == QueueAction::Retry && legs > 0 {
+        if action == QueueAction::Retry && count.done > 0 {
             (self.probe_now)(&hosts);
         }
-        Ok(Count { legs })
+        Ok(count)
     }
 
     async fn srs_encode(&self, address: String) -> Result<SrsAnswer, Fault> {
@@ -178,6 +172,45 @@ impl<S: Spool> control::Operator for Operator<S> {
             .map(|result| SrsAnswer { address, result })
             .map_err(|error| Fault::new(error.to_string()))
     }
+}
+
+/// Does it to the legs of one page, counts them, and logs each that it changed.
+async fn act<S: Spool>(
+    spool: &S,
+    log: &Log,
+    action: QueueAction,
+    uid: u32,
+    entries: &[Entry],
+    count: &mut Count,
+) -> Result<(), Fault> {
+    let filter = Filter {
+        legs: entries.iter().map(|entry| entry.id).collect(),
+        ..Filter::default()
+    };
+    let changed = spool.admin(&filter, asked(action), now()).await;
+    let changed = changed.map_err(fault)?;
+    let active: HashMap<LegId, bool> = changed.iter().map(|c| (c.leg, c.active)).collect();
+    count.matched += entries.len() as u64;
+    for entry in entries {
+        let Some(active) = active.get(&entry.id) else {
+            continue;
+        };
+        // A release takes back what was asked for, and that is all.
+        let (outcome, counted) = match *active && action != QueueAction::Release {
+            true => ("pending", &mut count.pending),
+            false => ("done", &mut count.done),
+        };
+        *counted += 1;
+        log.write(Event::Operator {
+            id: entry.id,
+            action: action.name(),
+            outcome,
+            uid,
+            recipient: entry.leg.recipient.clone(),
+            target: entry.leg.target.clone(),
+        });
+    }
+    Ok(())
 }
 
 /// A page of legs that the selector means, and where the next begins.
@@ -289,6 +322,7 @@ fn row(entry: &Entry) -> LegRow {
         next_try: (state == LegState::Waiting).then_some(entry.due),
         attempts: entry.attempts,
         last: entry.last.clone(),
+        pending: entry.pending.and_then(pending),
     }
 }
 
@@ -307,13 +341,22 @@ fn leg_state(state: State) -> LegState {
     }
 }
 
-fn queue_action(action: QueueAction) -> Action {
+fn asked(action: QueueAction) -> Action {
     match action {
         QueueAction::Retry => Action::RetryNow,
         QueueAction::Hold => Action::Hold,
         QueueAction::Release => Action::Release,
         QueueAction::Remove => Action::Remove,
         QueueAction::Bounce => Action::Bounce,
+    }
+}
+
+/// Only these two can wait for an attempt to end.
+pub(crate) fn pending(action: Action) -> Option<QueueAction> {
+    match action {
+        Action::Hold => Some(QueueAction::Hold),
+        Action::Bounce => Some(QueueAction::Bounce),
+        Action::Release | Action::RetryNow | Action::Remove => None,
     }
 }
 

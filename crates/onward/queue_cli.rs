@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use control::{
-    Client, ClientError, LegRow, LegState, MessageDetails, NotAPattern, Part, QueueAction, Selector,
+    Client, ClientError, Count, LegRow, LegState, MessageDetails, NotAPattern, Part, QueueAction,
+    Selector,
 };
 use envelope::MessageId;
 
@@ -38,7 +39,7 @@ pub(crate) async fn queue(socket: &Path, command: &Queue, print: Printer) -> Res
             .queue_action(action, selector)
             .await?;
         print.value(&count, |print, count| {
-            print.line(format_args!("{} legs {done}", count.legs))
+            print_count(print, action, *count, done)
         });
         Ok(())
     };
@@ -61,6 +62,24 @@ pub(crate) async fn reload(socket: &Path, force: bool, print: Printer) -> Result
         reloaded.lines.iter().for_each(|line| print.line(line));
     });
     Ok(())
+}
+
+/// `done` is what has become of those for which it has come about.
+fn print_count(print: Printer, action: QueueAction, count: Count, done: &str) {
+    print.line(format_args!("{} legs {done}", count.done));
+    match (count.pending, action) {
+        (0, _) => {}
+        (legs, QueueAction::Remove) => print.line(format_args!(
+            "{legs} legs {done} while being tried: that attempt goes on, and may deliver them"
+        )),
+        (legs, _) => print.line(format_args!(
+            "{legs} legs are being tried: {done} after that attempt, unless it delivers them or fails for good"
+        )),
+    }
+    let rest = count.matched - count.done - count.pending;
+    if rest > 0 {
+        print.line(format_args!("{rest} legs left as they were"));
+    }
 }
 
 async fn list(socket: &Path, filter: Selector, limit: u32, print: Printer) -> Result<(), Error> {
@@ -105,6 +124,9 @@ fn print_row(print: Printer, row: &LegRow) {
     ));
     if !row.last.is_empty() {
         print.line(format_args!("    last: {}", shown::line(&row.last)));
+    }
+    if let Some(pending) = row.pending {
+        print.line(format_args!("    pending: {}", pending.name()));
     }
 }
 
@@ -160,6 +182,9 @@ fn print_message(print: Printer, message: &MessageDetails, header: &[u8]) {
         print.line(format_args!("  tried   {} times", row.attempts));
         if !row.last.is_empty() {
             print.line(format_args!("  last    {}", shown::line(&row.last)));
+        }
+        if let Some(pending) = row.pending {
+            print.line(format_args!("  pending {}", pending.name()));
         }
     });
 }

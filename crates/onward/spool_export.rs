@@ -8,11 +8,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use control::QueueAction;
 use queue::verify::{Exported, export};
 use queue::{Entry, StartError, State};
 use serde::Serialize;
 
 use crate::log::now;
+use crate::operator;
 use crate::print::Printer;
 use crate::spool_cli::{Finding, print_finding, progress};
 
@@ -66,6 +68,8 @@ struct Leg {
     next_try: String,
     attempts: u32,
     last: String,
+    /// What an operator asked for that has not come about.
+    pending: Option<&'static str>,
 }
 
 /// Writes every message; false when anything in the spool is damaged.
@@ -194,6 +198,10 @@ impl From<&Entry> for Leg {
             next_try: entry.due.to_string(),
             attempts: entry.attempts,
             last: entry.last.clone(),
+            pending: entry
+                .pending
+                .and_then(operator::pending)
+                .map(QueueAction::name),
         }
     }
 }

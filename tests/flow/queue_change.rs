@@ -2,7 +2,7 @@
 
 use testkit::net::Net;
 
-use crate::waiting;
+use crate::{origin_sends, relay, waiting};
 
 #[tokio::test]
 async fn changing() {
@@ -14,6 +14,10 @@ async fn changing() {
     relay.run(&["queue", "hold", &ids[0]]).await;
     relay.run(&["queue", "remove", &ids[1]]).await;
     relay.run(&["queue", "bounce", &ids[2]]).await;
+    for (id, action) in ids.iter().zip(["hold", "remove", "bounce"]) {
+        let line = format!("operator id={id} action={action} outcome=done uid=");
+        relay.wait_for(&line).await;
+    }
     let bounce = origin.message().await.text();
     assert!(
         bounce.contains("Subject: three") && bounce.contains("Action: failed"),
@@ -35,4 +39,39 @@ async fn changing() {
         .setup()
         .run_into_error(&["queue", "hold"], &["say which legs", "--all"])
         .await;
+}
+
+/// An attempt that runs is not stopped: what was asked for is pending, and said to be.
+#[tokio::test]
+async fn changing_what_is_being_tried() {
+    let net = Net::new().await;
+    let sink = net.sink("target.test", "rcpt: wait 600s").await;
+    let relay = relay(&net, "alice@example.test alice@target.test\n")
+        .start()
+        .await;
+    origin_sends(&relay, "alice@example.test", "one").await;
+    let id = relay.wait_for("received").await.text("id");
+    sink.connected(1).await;
+    let said = relay.run_json(&["queue", "hold", &id]).await.to_string();
+    assert_eq!(said, r#"{"done":0,"matched":1,"pending":1}"#);
+    let list = relay.run_json(&["queue", "list"]).await.to_string();
+    assert!(list.contains(r#""pending":"hold""#), "{list}");
+    let said = relay.run(&["queue", "bounce", "--all"]).await;
+    assert!(
+        said.contains("1 legs are being tried: bounced after"),
+        "{said}"
+    );
+    for look in [&["queue", "list"][..], &["queue", "show", &id]] {
+        let said = relay.run(look).await;
+        assert!(
+            said.contains("pending") && said.contains("bounce"),
+            "{said}"
+        );
+    }
+    let said = relay.run(&["queue", "remove", &id]).await;
+    assert!(said.contains("1 legs removed while being tried"), "{said}");
+    for action in ["hold", "bounce", "remove"] {
+        let line = format!("operator id={id} action={action} outcome=pending uid=");
+        relay.wait_for(&line).await;
+    }
 }

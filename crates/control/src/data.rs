@@ -5,6 +5,7 @@
 use envelope::{LegId, MessageId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::QueueAction;
 use crate::text;
 
 /// One leg in the queue.
@@ -35,6 +36,8 @@ pub struct LegRow {
     pub attempts: u32,
     /// How the last attempt ended, in words; empty before the first.
     pub last: String,
+    /// What an operator asked for that has not come about yet: `hold` while an attempt runs, or `bounce`.
+    pub pending: Option<QueueAction>,
 }
 
 /// Where a leg stands.
@@ -81,11 +84,15 @@ pub struct MessageDetails {
     pub legs: Vec<LegRow>,
 }
 
-/// How many legs an action changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What an action came to. Legs in neither `done` nor `pending` were left as they were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
-    /// Legs changed.
-    pub legs: u64,
+    /// Legs that were selected.
+    pub matched: u64,
+    /// Legs for which it has come about.
+    pub done: u64,
+    /// Legs whose attempt runs: that is not stopped, and may still end them in its own way.
+    pub pending: u64,
 }
 
 /// The result of `srs encode` or `srs decode`.

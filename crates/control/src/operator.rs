@@ -44,11 +44,12 @@ pub trait Operator: Send + Sync + 'static {
         part: Part,
     ) -> impl Future<Output = Result<Self::Body, Fault>> + Send;
 
-    /// Does something to legs; `selector` is never empty.
+    /// Does something to legs; `selector` is never empty. `uid` is the user who asks.
     fn queue_action(
         &self,
         action: QueueAction,
         selector: Selector,
+        uid: u32,
     ) -> impl Future<Output = Result<Count, Fault>> + Send;
 
     /// Rewrites a sender's address.

@@ -139,6 +139,19 @@ pub enum QueueAction {
     Bounce,
 }
 
+impl QueueAction {
+    /// As it is typed and logged.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Remove => "remove",
+            Self::Bounce => "bounce",
+        }
+    }
+}
+
 /// Why something did not work, for the operator's eyes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]

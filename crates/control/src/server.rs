@@ -37,10 +37,10 @@ impl Socket {
                 accepted = self.accept(&slots) => accepted,
             };
             match accepted {
-                Ok(Some((stream, slot))) => {
+                Ok(Some((stream, uid, slot))) => {
                     let operator = Arc::clone(&operator);
                     tokio::spawn(async move {
-                        if let Err(error) = converse(stream, &*operator).await {
+                        if let Err(error) = converse(stream, uid, &*operator).await {
                             tracing::debug!(%error, "control connection ended early");
                         }
                         drop(slot);
@@ -58,11 +58,11 @@ impl Socket {
         let _ = timeout(DRAIN, slots.acquire_many(all)).await;
     }
 
-    /// The next connection that may speak, with its slot; `None` for one that was sent away.
+    /// The next connection that may speak, with its user and its slot; `None` for one that was sent away.
     async fn accept(
         &self,
         slots: &Arc<Semaphore>,
-    ) -> io::Result<Option<(UnixStream, OwnedSemaphorePermit)>> {
+    ) -> io::Result<Option<(UnixStream, u32, OwnedSemaphorePermit)>> {
         let (mut stream, _) = self.listener.accept().await?;
         // The mode keeps others out already; this holds too if somebody changes the mode.
         let peer = stream.peer_cred()?.uid();
@@ -76,7 +76,7 @@ impl Socket {
             let _ = line::write(&mut stream, &Response::Error(busy), BUSY).await;
             return Ok(None);
         };
-        Ok(Some((stream, slot)))
+        Ok(Some((stream, peer, slot)))
     }
 }
 
@@ -85,8 +85,8 @@ const fn may_speak(peer: u32, owner: u32) -> bool {
     peer == owner || peer == ROOT
 }
 
-/// All requests of one connection, one after the other.
-async fn converse<O: Operator>(stream: UnixStream, operator: &O) -> io::Result<()> {
+/// All requests of one connection, which is `uid`'s, one after the other.
+async fn converse<O: Operator>(stream: UnixStream, uid: u32, operator: &O) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
@@ -102,7 +102,7 @@ async fn converse<O: Operator>(stream: UnixStream, operator: &O) -> io::Result<(
             Err(error) => return Err(error),
         };
         match parse(&text) {
-            Ok(request) => answer(request, operator, &mut writer).await?,
+            Ok(request) => answer(request, uid, operator, &mut writer).await?,
             Err(fault) => line::write(&mut writer, &Response::Error(fault), WRITE).await?,
         }
     }
@@ -146,6 +146,7 @@ fn check_selector(selector: &Selector, is_action: bool) -> Result<(), Fault> {
 
 async fn answer<O: Operator>(
     request: Request,
+    uid: u32,
     operator: &O,
     writer: &mut OwnedWriteHalf,
 ) -> io::Result<()> {
@@ -155,11 +156,11 @@ async fn answer<O: Operator>(
             Err(fault) => line::write(writer, &Response::Error(fault), WRITE).await,
         };
     }
-    let response = in_time(perform(request, operator)).await;
+    let response = in_time(perform(request, uid, operator)).await;
     line::write(writer, &response.unwrap_or_else(Response::Error), WRITE).await
 }
 
-async fn perform<O: Operator>(request: Request, operator: &O) -> Result<Response, Fault> {
+async fn perform<O: Operator>(request: Request, uid: u32, operator: &O) -> Result<Response, Fault> {
     match request {
         Request::Ping => Ok(Response::Pong {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -179,7 +180,7 @@ async fn perform<O: Operator>(request: Request, operator: &O) -> Result<Response
         }
         Request::QueueShow { id } => operator.queue_show(id).await.map(Response::Message),
         Request::QueueAction { action, selector } => operator
-            .queue_action(action, selector)
+            .queue_action(action, selector, uid)
             .await
             .map(Response::Count),
         Request::SrsEncode { address } => operator.srs_encode(address).await.map(Response::Srs),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex};
 
 use control::{
@@ -79,9 +80,18 @@ impl Operator for Desk {
         })
     }
 
-    async fn queue_action(&self, action: QueueAction, selector: Selector) -> Result<Count, Fault> {
-        self.note(format!("{action:?} {selector:?}"));
-        Ok(Count { legs: 3 })
+    async fn queue_action(
+        &self,
+        action: QueueAction,
+        selector: Selector,
+        uid: u32,
+    ) -> Result<Count, Fault> {
+        self.note(format!("{action:?} {selector:?} by {uid}"));
+        Ok(Count {
+            matched: 3,
+            done: 2,
+            pending: 1,
+        })
     }
 
     async fn srs_encode(&self, address: String) -> Result<SrsAnswer, Fault> {
@@ -116,6 +126,7 @@ fn row() -> LegRow {
         next_try: None,
         attempts: 4,
         last: "4.4.1 connection refused".to_owned(),
+        pending: Some(QueueAction::Bounce),
     }
 }
 
@@ -190,7 +201,7 @@ async fn every_request_finds_its_answer() {
         .queue_action(QueueAction::Bounce, selector)
         .await
         .unwrap();
-    assert_eq!(count.legs, 3);
+    assert_eq!((count.matched, count.done, count.pending), (3, 2, 1));
     let answer = client.srs_encode("a@b.example".to_owned()).await.unwrap();
     assert_eq!(
         (answer.address.as_str(), answer.result.as_str()),
@@ -203,8 +214,10 @@ async fn every_request_finds_its_answer() {
         asked[0].contains("Domain(example.org)") && asked[0].ends_with("None 1000"),
         "{asked:?}"
     );
+    let ours = std::fs::metadata(running.dir.path()).unwrap().uid();
+    let by = format!("by {ours}");
     assert!(
-        asked[1].starts_with("Bounce") && asked[1].contains("Null"),
+        asked[1].starts_with("Bounce") && asked[1].contains("Null") && asked[1].ends_with(&by),
         "{asked:?}"
     );
 }
@@ -270,7 +283,7 @@ async fn the_wire_form_is_stable() {
         r#""recipient":"alice@example.org","target":"jane@private.example","#,
         r#""sender":"<SRS0=a@us.example>","#,
         r#""size":10,"arrived":"2026-11-21T12:34:56.789Z","next_try":null,"attempts":4,"#,
-        r#""last":"4.4.1 connection refused"}],"next":"more"}}"#,
+        r#""last":"4.4.1 connection refused","pending":"bounce"}],"next":"more"}}"#,
         "\n",
     );
     assert_eq!(line, expected);

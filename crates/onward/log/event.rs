@@ -95,8 +95,17 @@ pub(crate) enum Event {
     },
     /// No notification is sent, and why.
     NotBounced { id: MessageId, reason: &'static str },
-    /// The operator took legs out of the queue.
-    Removed { legs: u64 },
+    /// An operator did something to a leg.
+    Operator {
+        id: LegId,
+        action: &'static str,
+        /// `done`; or `pending`, for an attempt runs.
+        outcome: &'static str,
+        /// The user who asked.
+        uid: u32,
+        recipient: Mailbox,
+        target: Mailbox,
+    },
     /// No host of a site can be reached.
     SiteDown {
         site: String,
@@ -161,7 +170,7 @@ impl Event {
             Self::Failed { .. } => "failed",
             Self::Bounced { .. } => "bounced",
             Self::NotBounced { .. } => "not-bounced",
-            Self::Removed { .. } => "removed",
+            Self::Operator { .. } => "operator",
             Self::SiteDown { .. } => "site-down",
             Self::SiteUp { .. } => "site-up",
             Self::SiteTakesMail { .. } => "site-takes-mail",
@@ -178,7 +187,7 @@ impl Event {
             | Self::Bounced { id, .. }
             | Self::NotBounced { id, .. } => Some(*id),
             Self::Refused { id, .. } => *id,
-            Self::Forwarded { id, .. } => Some(id.message),
+            Self::Forwarded { id, .. } | Self::Operator { id, .. } => Some(id.message),
             Self::Delivered { leg, .. } | Self::Deferred { leg, .. } | Self::Failed { leg, .. } => {
                 Some(leg.id.message)
             }
@@ -311,7 +320,21 @@ impl Event {
                 out.text("to", to);
             }
             Self::NotBounced { reason, .. } => out.text("reason", reason),
-            Self::Removed { legs } => out.number("legs", *legs),
+            Self::Operator {
+                id,
+                action,
+                outcome,
+                uid,
+                recipient,
+                target,
+            } => {
+                out.number("leg", u64::from(id.number));
+                out.text("action", action);
+                out.text("outcome", outcome);
+                out.number("uid", u64::from(*uid));
+                out.text("to", recipient);
+                out.text("target", target);
+            }
             Self::SiteDown {
                 site,
                 error,

@@ -1,7 +1,7 @@
-//! Pages of a listing in which few legs are meant.
+//! Pages of a listing in which few legs are meant, and what an action is said to have come to.
 
 use envelope::{BodyKind, Leg, Message, ReversePath};
-use queue::{BodyWriter, IdSource, LogSpool, Settings};
+use queue::{BodyWriter, IdSource, LogSpool, Settings, Want};
 
 use super::*;
 
@@ -75,4 +75,68 @@ async fn every_leg_is_on_one_page_and_no_page_is_over_its_limit() {
     );
     check(3, pages(&spool, 3).await, &[&[499, 999, 1499], &[1999]]);
     check(5, pages(&spool, 5).await, &[&[499, 999, 1499, 1999]]);
+}
+
+/// Two legs are due and one of them is taken: what is said of `actions`, one after the other, as counts and as lines.
+async fn check_actions(actions: &[QueueAction], counts: &[[u64; 3]], lines: &[&str]) {
+    let (spool, _dir) = queue(2).await;
+    let want = Want {
+        max: 1,
+        per_host: 1,
+        lease: std::time::Duration::from_hours(1),
+    };
+    assert_eq!(spool.claim(&want, now()).await.unwrap().len(), 1);
+    let (watcher, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let log = Log::watched(watcher);
+    let mut got = Vec::new();
+    for action in actions {
+        let all = Selector::default();
+        let (entries, _) = select(&spool, &all, None, 9).await.unwrap();
+        let mut count = Count::default();
+        act(&spool, &log, *action, 7, &entries, &mut count)
+            .await
+            .unwrap();
+        got.push([count.matched, count.done, count.pending]);
+    }
+    assert_eq!(got, counts, "{actions:?}");
+    let mut written = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        let line = crate::log::render_text(&event);
+        let (_, fields) = line.split_once(" leg=").unwrap();
+        written.push(fields.trim_end().to_owned());
+    }
+    assert_eq!(written, lines, "{actions:?}");
+}
+
+#[tokio::test]
+async fn what_an_action_came_to() {
+    let (hold, release) = (QueueAction::Hold, QueueAction::Release);
+    let hold_lines = [
+        "0 action=hold outcome=pending uid=7 to=a@b.test target=u0@b.test",
+        "1 action=hold outcome=done uid=7 to=a@b.test target=u1@b.test",
+    ];
+    check_actions(&[hold], &[[2, 1, 1]], &hold_lines).await;
+    check_actions(&[hold, hold], &[[2, 1, 1], [2, 0, 0]], &hold_lines).await;
+    let released = [
+        "0 action=release outcome=done uid=7 to=a@b.test target=u0@b.test",
+        "1 action=release outcome=done uid=7 to=a@b.test target=u1@b.test",
+    ];
+    let lines = [hold_lines, released].concat();
+    check_actions(&[hold, release], &[[2, 1, 1], [2, 2, 0]], &lines).await;
+    let lines = [
+        "0 action=bounce outcome=pending uid=7 to=a@b.test target=u0@b.test",
+        "1 action=bounce outcome=done uid=7 to=a@b.test target=u1@b.test",
+    ];
+    check_actions(&[QueueAction::Bounce], &[[2, 1, 1]], &lines).await;
+    let lines = [
+        "0 action=remove outcome=pending uid=7 to=a@b.test target=u0@b.test",
+        "1 action=remove outcome=done uid=7 to=a@b.test target=u1@b.test",
+    ];
+    check_actions(&[QueueAction::Remove], &[[2, 1, 1]], &lines).await;
+    check_actions(
+        &[QueueAction::Retry, release],
+        &[[2, 1, 0], [2, 0, 0]],
+        &["1 action=retry outcome=done uid=7 to=a@b.test target=u1@b.test"],
+    )
+    .await;
 }

@@ -37,8 +37,8 @@ pub use read::LogReader;
 pub use schedule::{Schedule, next_due};
 pub use settings::{Settings, StartError};
 pub use spool::{
-    Action, BodyReader, BodyWriter, Counts, DAMAGED, Dsn, Entry, Error, Filter, HOSTS_COUNTED_MAX,
-    LAST_OCTETS_MAX, OpenError, Overdue, Page, Spool, State, TOKEN_NAME_OCTETS_MAX,
-    TOKEN_OCTETS_MAX, Token, Update, Want, Why,
+    Action, BodyReader, BodyWriter, Changed, Counts, DAMAGED, Dsn, Entry, Error, Filter,
+    HOSTS_COUNTED_MAX, LAST_OCTETS_MAX, OpenError, Overdue, Page, Spool, State,
+    TOKEN_NAME_OCTETS_MAX, TOKEN_OCTETS_MAX, Token, Update, Want, Why,
 };
 pub use write::LogWriter;

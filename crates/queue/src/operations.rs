@@ -18,8 +18,8 @@ use crate::new_commit::new_commit;
 use crate::open::inline_max;
 use crate::read::LogReader;
 use crate::spool::{
-    Action, BodyWriter, Counts, Dsn, Error, Filter, LAST_OCTETS_MAX, OpenError, Overdue, Page,
-    Spool, Token, Update, Want,
+    Action, BodyWriter, Changed, Counts, Dsn, Error, Filter, LAST_OCTETS_MAX, OpenError, Overdue,
+    Page, Spool, Token, Update, Want,
 };
 use crate::tokens::Place;
 use crate::write::{LogWriter, WriterParts};
@@ -161,13 +161,18 @@ impl Spool for LogSpool {
         self.ask(move |keeper| keeper.counts(now)).await
     }
 
-    async fn admin(&self, selector: &Filter, action: Action, now: Timestamp) -> Result<u64, Error> {
+    async fn admin(
+        &self,
+        selector: &Filter,
+        action: Action,
+        now: Timestamp,
+    ) -> Result<Vec<Changed>, Error> {
         let selector = selector.clone();
-        let done = self
+        let changed = self
             .ask(move |keeper| keeper.admin(&selector, action, now))
             .await?;
         self.wakeups.notify_one();
-        done
+        changed
     }
 
     fn token(&self, value: &str, expires: Timestamp) -> Token {

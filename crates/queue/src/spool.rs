@@ -118,13 +118,13 @@ pub trait Spool: Send + Sync + 'static {
     /// Legs counted by state, and by host.
     fn counts(&self, now: Timestamp) -> impl Future<Output = Result<Counts, Error>> + Send;
 
-    /// Applies an operator's action to every leg the filter matches; says how many. Durable when it returns.
+    /// Applies an operator's action to every leg the filter matches; says which it changed. Durable when it returns.
     fn admin(
         &self,
         selector: &Filter,
         action: Action,
         now: Timestamp,
-    ) -> impl Future<Output = Result<u64, Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<Changed>, Error>> + Send;
 
     /// A name for `value`, to be kept with a message until `expires` ([`BodyWriter::keep`]); nothing is kept before, and a
     /// name that is not used does no harm. The same value with the same end mostly has the same name. Waits for nothing.
@@ -299,6 +299,17 @@ pub struct Entry {
     pub attempts: u32,
     /// What the last came to.
     pub last: String,
+    /// What an operator asked for that has not come about yet: [`Action::Hold`] while an attempt runs, or [`Action::Bounce`].
+    pub pending: Option<Action>,
+}
+
+/// A leg that an operator's action changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Changed {
+    /// Its name.
+    pub leg: LegId,
+    /// Whether an attempt runs: it is not stopped, and may still end the leg in its own way.
+    pub active: bool,
 }
 
 /// A part of a listing.

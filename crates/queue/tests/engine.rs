@@ -89,6 +89,11 @@ async fn claim(spool: &LogSpool, now: u64) -> Vec<Claim> {
     spool.claim(&want(1000, 1000), at(now)).await.unwrap()
 }
 
+/// How many legs it changed.
+async fn admin(spool: &LogSpool, legs: &Filter, action: Action, now: u64) -> usize {
+    spool.admin(legs, action, at(now)).await.unwrap().len()
+}
+
 async fn read(spool: &LogSpool, n: u64) -> Result<Vec<u8>, OpenError> {
     let mut reader = spool.open_body(id(n)).await?;
     let mut all = Vec::new();
@@ -495,7 +500,7 @@ async fn the_operator_holds_releases_bounces_and_removes() {
         hosts: HashSet::from(["x.example".parse().unwrap()]),
         ..Filter::default()
     };
-    assert_eq!(spool.admin(&x, Action::Hold, at(0)).await, Ok(2));
+    assert_eq!(admin(&spool, &x, Action::Hold, 0).await, 2);
     drop(spool);
     let spool = open(dir.path());
     assert_eq!(numbers(&claim(&spool, 0).await), [(3, 0)]);
@@ -516,24 +521,35 @@ async fn the_operator_holds_releases_bounces_and_removes() {
         state: Some(State::Held),
         ..Filter::default()
     };
-    assert_eq!(spool.admin(&b, Action::Release, at(5)).await, Ok(1));
+    assert_eq!(admin(&spool, &b, Action::Release, 5).await, 1);
     let two = claim(&spool, 5).await.remove(0);
     assert_eq!(two.message.id, id(2));
     // Held while it is tried: the attempt may still end it.
-    assert_eq!(spool.admin(&x, Action::Hold, at(5)).await, Ok(1));
+    let held = spool.admin(&x, Action::Hold, at(5)).await.unwrap();
+    assert_eq!(
+        (held.len(), held[0].leg, held[0].active),
+        (1, two.lease.leg, true)
+    );
+    let pending = async |filter| {
+        let page = spool.list(filter, None, 9, at(5)).await.unwrap();
+        let pending = page.entries.iter().map(|entry| entry.pending);
+        pending.collect::<Vec<_>>()
+    };
+    assert_eq!(pending(&x).await, [None, Some(Action::Hold)]);
     spool.complete(two.lease, None).await.unwrap();
     let one = Filter {
         messages: vec![id(1)],
         ..Filter::default()
     };
-    assert_eq!(spool.admin(&one, Action::Bounce, at(5)).await, Ok(1));
+    assert_eq!(admin(&spool, &one, Action::Bounce, 5).await, 1);
+    assert_eq!(pending(&one).await, [Some(Action::Bounce)]);
     assert!(claim(&spool, 5).await.is_empty());
     let bounced = spool.overdue(9, lease, at(5)).await.unwrap().remove(0);
     assert_eq!(
         (bounced.why, bounced.claim.message.id),
         (Why::Bounced, id(1))
     );
-    assert_eq!(spool.admin(&one, Action::Remove, at(5)).await, Ok(1));
+    assert_eq!(admin(&spool, &one, Action::Remove, 5).await, 1);
     let fenced = Error::Fenced(LegId {
         message: id(1),
         number: 0,
@@ -741,8 +757,7 @@ async fn short_lives_do_not_pile_up_segments() {
             messages: vec![id(life)],
             ..Filter::default()
         };
-        let removed = spool.admin(&only, Action::Remove, at(0)).await;
-        assert_eq!(removed, Ok(1));
+        assert_eq!(admin(&spool, &only, Action::Remove, 0).await, 1);
         spool.close();
     }
     let segments = std::fs::read_dir(dir.path().join("log")).unwrap();

@@ -272,7 +272,7 @@ async fn check_full(
     }
     // What the operator is told is durable: where the log cannot take it, he is told that.
     match spool.admin(&one(last), Action::Remove, at(2)).await {
-        Ok(count) => assert_eq!(count, 1),
+        Ok(removed) => assert_eq!(removed.len(), 1),
         Err(error) => assert!(matches!(error, Error::Unknown(_)), "{error}"),
     }
     ended.push(last);

@@ -8,7 +8,7 @@ use envelope::{Message, Timestamp};
 use crate::index::window::{HELD, NEVER};
 use crate::log::codec::{Commit, Extent, LegRow, LegState, MessageRow};
 use crate::log::record::{Header, Position};
-use crate::spool::State as LegStanding;
+use crate::spool::{Action, State as LegStanding};
 
 /// A message in memory.
 #[derive(Debug)]
@@ -129,6 +129,15 @@ pub(crate) fn standing(state: &LegState, leased: bool, now: Timestamp) -> LegSta
         () if state.bounced => LegStanding::Deferred,
         () if state.due <= now => LegStanding::Ready,
         () => LegStanding::Deferred,
+    }
+}
+
+/// What an operator asked for that has not come about yet.
+pub(crate) fn pending(state: &LegState, leased: bool) -> Option<Action> {
+    match () {
+        () if state.held && leased => Some(Action::Hold),
+        () if state.bounced => Some(Action::Bounce),
+        () => None,
     }
 }
 

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use envelope::{Host, LegId, Message, MessageId, Timestamp};
 
 use crate::fault;
-use crate::index::entry::standing;
+use crate::index::entry::{pending, standing};
 use crate::index::keeper::Keeper;
 use crate::index::state::{Effect, leg_of};
 use crate::index::window::{Due, HELD, NEVER};
-use crate::log::codec::{Change, LegRow, LegState};
+use crate::log::codec::{self, LegRow, LegState};
 use crate::log::committer::LogHandle;
 use crate::log::record::{Kind, Payload};
-use crate::spool::{Action, Counts, Entry, Error, Filter, HOSTS_COUNTED_MAX, Page};
+use crate::spool::{Action, Changed, Counts, Entry, Error, Filter, HOSTS_COUNTED_MAX, Page};
 
 impl Keeper {
     /// See [`Spool::list`](crate::Spool::list).
@@ -141,17 +141,17 @@ impl Keeper {
         filter: &Filter,
         action: Action,
         now: Timestamp,
-    ) -> Result<u64, Error> {
+    ) -> Result<Vec<Changed>, Error> {
         let log = self.log.clone().ok_or(Error::Closed)?;
         let mut from = None;
-        let mut done = 0;
+        let mut all = Vec::new();
         loop {
             let ids = self.ids(filter, from);
             for id in &ids {
                 let legs = self.entries(*id, now).into_iter();
                 for entry in legs.filter(|entry| matches(filter, entry)) {
-                    if self.load(*id) && self.act(&log, entry.id, action, now) {
-                        done += 1;
+                    if self.load(*id) {
+                        all.extend(self.act(&log, entry.id, action, now));
                     }
                 }
             }
@@ -166,24 +166,22 @@ impl Keeper {
         let durable = log.barrier().blocking_recv();
         durable.map_err(|_| Error::Closed)??;
         fault::point("admin.durable");
-        Ok(done)
+        Ok(all)
     }
 
-    fn act(&self, log: &LogHandle<Effect>, id: LegId, action: Action, now: Timestamp) -> bool {
-        let Ok(mut state) = self.settled(log, id.message) else {
-            return false;
-        };
-        let Some(entry) = state.messages.get(&id.message) else {
-            return false;
-        };
-        let Some(leg) = entry.leg(id.number) else {
-            return false;
-        };
+    fn act(
+        &self,
+        log: &LogHandle<Effect>,
+        id: LegId,
+        action: Action,
+        now: Timestamp,
+    ) -> Option<Changed> {
+        let mut state = self.settled(log, id.message).ok()?;
+        let entry = state.messages.get(&id.message)?;
+        let leg = entry.leg(id.number)?;
         let (active, since) = (leg.leased.is_some(), entry.since);
-        let Some(new) = changed(&leg.row.state, active, action, now) else {
-            return false;
-        };
-        let change = Change {
+        let new = changed(&leg.row.state, active, action, now)?;
+        let change = codec::Change {
             leg: id,
             since,
             state: new,
@@ -191,7 +189,7 @@ impl Keeper {
         state.apply_admin(&change);
         let payload = Payload::new(Kind::Change, vec![change.encode()]);
         log.append_lazily(payload, Effect::Changed(since));
-        true
+        Some(Changed { leg: id, active })
     }
 }
 
@@ -226,6 +224,7 @@ fn shown(message: &std::sync::Arc<Message>, row: &LegRow, leased: bool, now: Tim
         due: row.state.due,
         attempts: row.state.attempts,
         last: row.state.last.to_string(),
+        pending: pending(&row.state, leased),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use envelope::{LegId, Message, MessageId, Timestamp};
 
-use crate::index::entry::standing;
+use crate::index::entry::{pending, standing};
 use crate::lock::SpoolLock;
 use crate::log::codec::{Extent, LegRow, MessageRow};
 use crate::settings::StartError;
@@ -87,6 +87,7 @@ pub fn export<E: From<StartError>>(
             due: leg.state.due,
             attempts: leg.state.attempts,
             last: leg.state.last.to_string(),
+            pending: pending(&leg.state, false),
             leg: leg.leg,
         };
         let legs = legs.into_iter().map(entry).collect();
