@@ -117,7 +117,7 @@ impl<S: Spool> Work for Desk<S> {
         }
         self.complete_told(&delivered, now).await;
         if let Some(claim) = attempt.first() {
-            self.gather(claim.message.id, failed, now).await;
+            self.gather(&claim.message, failed, now).await;
         }
         self.tell_gathered(now).await;
     }

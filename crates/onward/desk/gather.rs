@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bounce::Kind;
-use envelope::{Claim, Diagnosis, MessageId, Timestamp};
+use envelope::{Claim, Diagnosis, Message, MessageId, Timestamp};
 use parking_lot::Mutex;
 use queue::{Filter, Spool, State};
 
@@ -75,13 +75,13 @@ impl Gathered {
 
 impl<S: Spool> Desk<S> {
     /// Takes in what has failed of a message (nothing, perhaps), and tells of all that waits of it if nothing else is tried.
-    pub(super) async fn gather(&self, id: MessageId, failed: Vec<Failed>, now: Timestamp) {
-        let gathered = &self.notices.gathered;
+    pub(super) async fn gather(&self, message: &Message, failed: Vec<Failed>, now: Timestamp) {
+        let (id, gathered) = (message.id, &self.notices.gathered);
         if !failed.is_empty() {
             gathered.add(id, failed, now);
         }
         let waiting = gathered.count(id);
-        if waiting > 0 && (gathered.is_full() || !self.is_tried(id, waiting, now).await) {
+        if waiting > 0 && (gathered.is_full() || !self.is_tried(message, waiting, now).await) {
             self.tell_failed(id, now).await;
         }
     }
@@ -104,11 +104,15 @@ impl<S: Spool> Desk<S> {
         }
     }
 
-    /// Whether legs of a message are tried now, or about to be, beside those that wait here.
-    async fn is_tried(&self, id: MessageId, waiting: usize, now: Timestamp) -> bool {
-        for (state, beside) in [(State::Active, waiting), (State::Ready, 0)] {
+    /// Whether legs of a message are tried now, or about to be, beside those that wait here. When its time is over, all that it
+    /// has left are about to end.
+    async fn is_tried(&self, message: &Message, waiting: usize, now: Timestamp) -> bool {
+        let expired = now.since(message.arrived) >= self.schedule.expire;
+        let ending = expired.then_some((State::Deferred, 0));
+        let states = [(State::Active, waiting), (State::Ready, 0)];
+        for (state, beside) in states.into_iter().chain(ending) {
             let filter = Filter {
-                messages: vec![id],
+                messages: vec![message.id],
                 state: Some(state),
                 ..Filter::default()
             };

@@ -133,6 +133,12 @@ impl<S: Spool> Desk<S> {
             }
             return None;
         }
+        // One who hears nothing is no less an event beside others who do.
+        let unheard = |told: &Told<'_>| !bounce::wants(kind, &told.claim.leg);
+        if kind == Kind::Failed && told.iter().any(unheard) {
+            let reason = NOT_ASKED;
+            self.log.write(Event::NotBounced { id, reason });
+        }
         match self.make(kind, told, now).await {
             Ok(made) => Some(made),
             Err(reason) => {
@@ -287,7 +293,7 @@ fn unwanted(kind: Kind, message: &Message, told: &[Told<'_>]) -> Option<&'static
         return Some(NULL_SENDER);
     }
     let wanted = |told: &Told<'_>| bounce::wants(kind, &told.claim.leg);
-    (!told.iter().any(wanted)).then_some("its sender asked not to be told (NOTIFY)")
+    (!told.iter().any(wanted)).then_some(NOT_ASKED)
 }
 
 /// The notice as a message of its own.
@@ -319,4 +325,5 @@ fn kind_name(kind: Kind) -> &'static str {
 }
 
 const NULL_SENDER: &str = "its sender is null: it is itself a notification";
+const NOT_ASKED: &str = "its sender asked not to be told (NOTIFY)";
 const ROOM_KIB: u32 = 16 << 10;

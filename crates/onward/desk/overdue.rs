@@ -68,12 +68,20 @@ impl<S: Spool> Desk<S> {
         if told.iter().all(Told::goes_on) {
             return self.tell_together(Kind::Delayed, &told, now).await;
         }
-        for told in &told {
-            let leg = attempt(told.claim, told.claim.attempts, now);
-            let diagnosis = told.diagnosis.clone();
-            self.log.write(Event::Failed { leg, diagnosis });
+        let failed = told.into_iter().map(
+            |Told {
+                 claim, diagnosis, ..
+             }| {
+                let leg = attempt(claim, claim.attempts, now);
+                let failed = (claim.clone(), diagnosis.clone());
+                self.log.write(Event::Failed { leg, diagnosis });
+                failed
+            },
+        );
+        let failed = failed.collect();
+        if let Some(first) = together.first() {
+            self.gather(&first.claim.message, failed, now).await;
         }
-        self.tell_together(Kind::Failed, &told, now).await;
     }
 
     fn reason(&self, overdue: &Overdue, now: Timestamp) -> Diagnosis {
