@@ -1,11 +1,15 @@
 //! `onward check`: reads everything that `serve` would, says what is there and what is wrong; starts nothing.
 
+use std::fs;
+use std::net::UdpSocket;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use control::Client;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use serde::Serialize;
+use smtp_in::BindError;
 
 use crate::config::Config;
 use crate::print::Printer;
@@ -31,6 +35,8 @@ pub(crate) async fn run(path: &Path, print: Printer) -> bool {
             findings.push(Finding::good("config", path.display()));
             check_resolved(&config, &mut findings);
             findings.push(check_resolver(&config));
+            findings.extend(check_listeners(&config));
+            findings.extend(check_socket(&config));
             findings.push(check_spool(&config).await);
         }
     }
@@ -120,6 +126,33 @@ fn check_resolver(config: &Config) -> Finding {
         Ok(_) => Finding::good("resolver", format!("{:?}", config.resolver.servers)),
         Err(error) => Finding::bad("resolver", error),
     }
+}
+
+/// Addresses that no interface has. (Whether a port is free is not looked at: a running daemon has it.)
+fn check_listeners(config: &Config) -> impl Iterator<Item = Finding> {
+    config.listeners.iter().filter_map(|listener| {
+        let address = listener.bind;
+        let source = UdpSocket::bind((address.ip(), 0)).err()?;
+        let error = BindError { address, source };
+        Some(Finding::bad("listener", error))
+    })
+}
+
+/// What keeps the control socket from being made; the spool's own folder will be made before it.
+fn check_socket(config: &Config) -> Option<Finding> {
+    let path = &config.control.socket;
+    let folder = path.parent().filter(|folder| *folder != config.spool);
+    let error = match (fs::symlink_metadata(path), folder.map(fs::metadata)) {
+        (Ok(file), _) if !file.file_type().is_socket() => {
+            control::BindError::NotASocket(path.clone())
+        }
+        (Err(_), Some(Err(error))) => control::BindError::Io {
+            path: path.clone(),
+            error,
+        },
+        _ => return None,
+    };
+    Some(Finding::bad("control", error))
 }
 
 /// A running daemon has the spool, and knows best; otherwise it is read, and nothing in it is changed.

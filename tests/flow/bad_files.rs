@@ -64,6 +64,9 @@ async fn values_that_cannot_work() {
     let listeners = relay(&net, FORWARDS)
         .listener("bind = \"127.0.0.1:2599\"")
         .listener("bind = \"127.0.0.1:2599\"");
+    let mapped = relay(&net, FORWARDS)
+        .listener("bind = \"127.0.0.1:2599\"")
+        .listener("bind = \"[::ffff:127.0.0.1]:2599\"");
     let subdomains = "[{ domain = \".a.example\", host = \"b.example\" }]";
     let socket = format!("\"/tmp/{}\"", "s".repeat(110));
     let rows = [
@@ -86,6 +89,23 @@ async fn values_that_cannot_work() {
             "`all` is no network",
         ),
         (listeners, "the same port of the same address"),
+        (mapped, "the same port of the same address"),
+        (
+            relay(&net, FORWARDS).listener("bind = \"192.0.2.55:2599\""),
+            "no interface of this host has this address",
+        ),
+        (
+            relay(&net, FORWARDS).set("control.socket", "\"forwards\""),
+            "is in the way: it is not a socket",
+        ),
+        (
+            relay(&net, FORWARDS).set("control.socket", "\"nowhere/control.sock\""),
+            "cannot make the control socket",
+        ),
+        (
+            relay(&net, FORWARDS).set("limits.session_timeout", "\"500000000000y\""),
+            "is over 100 years",
+        ),
         (
             relay(&net, "a@b.example c@d.example answer=destination\n"),
             "is not built yet",

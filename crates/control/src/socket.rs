@@ -26,10 +26,10 @@ pub enum BindError {
     #[error("another onward is running: it answers on {}", .0.display())]
     Running(PathBuf),
     /// The path is taken by something else.
-    #[error("{} is in the way: it is not a socket", .0.display())]
+    #[error("{} is in the way: it is not a socket\n\nhint: set `control.socket` to a path of its own", .0.display())]
     NotASocket(PathBuf),
     /// The system said no.
-    #[error("cannot make the control socket {}: {error}", .path.display())]
+    #[error("cannot make the control socket {}: {error}\n\nhint: its folder must be there, and open to the user that runs onward", .path.display())]
     Io {
         /// Where.
         path: PathBuf,

@@ -79,6 +79,10 @@ impl Config {
         absolute(&mut self.srs.secrets);
         absolute(&mut self.forwards.file);
         absolute(&mut self.control.socket);
+        // An IPv4-mapped address is the IPv4 address, here as in `policy.trusted`; no socket for IPv6 alone can have it.
+        for listener in &mut self.listeners {
+            listener.bind.set_ip(listener.bind.ip().to_canonical());
+        }
         for tls in &mut self.tls {
             absolute(&mut tls.certificate);
             absolute(&mut tls.key);

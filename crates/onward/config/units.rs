@@ -23,6 +23,8 @@ pub(crate) struct Size(pub(crate) u64);
 pub(crate) struct Network(pub(crate) IpNet);
 
 impl Span {
+    const MAX: Self = Self::days(36_525);
+
     pub(crate) const fn secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))
     }
@@ -76,9 +78,13 @@ where
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text)
-            .map(Self)
-            .map_err(|e| D::Error::custom(format!("`{text}` is no span of time: {e}")))
+        let span = humantime::parse_duration(&text)
+            .map_err(|e| D::Error::custom(format!("`{text}` is no span of time: {e}")))?;
+        // No point in time is reckoned with that lies so far off that clocks have no number for it.
+        if span > Self::MAX.0 {
+            return Err(D::Error::custom(format!("`{text}` is over 100 years")));
+        }
+        Ok(Self(span))
     }
 }
 
