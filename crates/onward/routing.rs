@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use envelope::{Domain, ForwardPath, Mailbox, Timestamp};
-use forwarder::table::Table;
+use forwarder::table::{Expansion, Table};
 use forwarder::{Forwarder, Route, SrsRefusal};
 use policy::Networks;
 use queue::Spool;
@@ -85,6 +85,29 @@ impl Routing {
     pub(crate) fn relays(&self, address: &Mailbox) -> bool {
         let domain = address.domain();
         domain.is_some_and(|domain| self.relay_domains.contains(domain))
+    }
+
+    /// Whether the local part names a further host (`x%host`, `host!x`, `"x@host"`) and goes on as it is, to a relay domain or
+    /// from one domain to another: who is there may trust us and pass the mail on. Behind an SRS address, or as the sender
+    /// of what bounces, stands whatever a stranger called himself.
+    pub(crate) fn is_routed(&self, recipient: &ForwardPath, route: &Route) -> bool {
+        let Some(named) = recipient.mailbox() else {
+            return false;
+        };
+        let goes_on = |from: &Mailbox, expansion: &Expansion| {
+            let mut targets = expansion.targets.iter().map(|target| &target.mailbox);
+            targets.any(|target| {
+                let moved = target.host() != from.host() || self.relays(target);
+                moved && target.local_part() == from.local_part()
+            })
+        };
+        let (from, kept) = match route {
+            Route::Forward(expansion) => (named, goes_on(named, expansion)),
+            Route::Return { sender, expansion } => (sender, goes_on(sender, expansion)),
+            Route::NotHosted => (named, self.relays(named)),
+            _ => return false,
+        };
+        kept && from.local_part().as_str().contains(['%', '!', '@'])
     }
 
     /// Where mail to one recipient goes; a token is looked up in the spool. `Err`: it could not be now.

@@ -136,7 +136,9 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
             accepted: transaction.accepted,
             destination: destination::of(routing, path, &route, &inbound.budget),
             too_many_targets: targets > LEGS_MAX,
-            routed: destination::is_routed(path, &route),
+            routed: route
+                .as_ref()
+                .is_ok_and(|route| routing.is_routed(path, route)),
             accept_nonnull: inbound.accept_nonnull,
         };
         let decision = policy::rcpt(&facts);
@@ -150,14 +152,17 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
     async fn data(&mut self, client: &Client, envelope: &Envelope) -> Verdict {
         let inbound = Arc::clone(&self.inbound);
         let accept_nonnull = inbound.accept_nonnull;
+        let reverse_path_null = envelope.reverse_path.is_null();
         let transaction = self.transaction();
         let facts = facts::Data {
-            reverse_path_null: envelope.reverse_path.is_null(),
+            reverse_path_null,
             accepted: transaction.accepted,
             accept_nonnull,
-            over_budget: transaction
-                .returns()
-                .any(|sender| !inbound.budget.take(sender)),
+            // What will be refused takes nothing of the budget.
+            over_budget: (reverse_path_null || accept_nonnull)
+                && transaction
+                    .returns()
+                    .any(|sender| !inbound.budget.take(sender)),
         };
         let srs = transaction.srs_recipient(envelope);
         let sender = Some(&envelope.reverse_path);
@@ -169,15 +174,27 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         let begun = self.transaction().begin(&inbound, client, name, envelope);
         match begun.await {
             Ok(()) => Verdict::Accept,
-            Err(reply) => Verdict::Refuse(reply),
+            Err(reply) => self.decided("data", client, sender, None, no_room(reply)),
         }
     }
 
-    async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Reply> {
-        match &mut self.transaction().draft {
+    async fn write(&mut self, client: &Client, chunk: Vec<u8>) -> Result<(), Reply> {
+        let transaction = self.transaction();
+        let written = match &mut transaction.draft {
             Some(draft) => draft.write(chunk).await,
             None => unreachable!("a body begins with DATA or BDAT"),
+        };
+        if let Err(reply) = &written {
+            let sender = transaction.sender.clone();
+            self.decided(
+                "message",
+                client,
+                Some(&sender),
+                None,
+                no_room(reply.clone()),
+            );
         }
+        written
     }
 
     async fn commit(&mut self, client: &Client, envelope: &Envelope) -> Reply {
@@ -330,6 +347,14 @@ impl<S: Spool> Transaction<S> {
         draft.plan(&inbound.spool, &self.routing, envelope, routes);
         self.draft = Some(draft);
         Ok(())
+    }
+}
+
+/// The spool did not take it.
+fn no_room(reply: Reply) -> Decision {
+    Decision {
+        rule: "spool",
+        verdict: Verdict::Refuse(reply),
     }
 }
 

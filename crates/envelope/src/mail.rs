@@ -21,6 +21,8 @@ pub struct Envelope {
     pub ret: Option<Return>,
     /// `ENVID=`, decoded from xtext (RFC 3461 §4.4); printable ASCII.
     pub envid: Option<Box<str>>,
+    /// The names of parameters that were given and left out: only a log has a use for them. Each once.
+    pub dropped: Vec<&'static str>,
 }
 
 /// One RCPT command.
@@ -84,6 +86,7 @@ impl Envelope {
             declared_size: None,
             ret: None,
             envid: None,
+            dropped: Vec::new(),
         }
     }
 }

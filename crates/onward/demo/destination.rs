@@ -100,7 +100,7 @@ impl Visit for Letter {
         Verdict::Accept
     }
 
-    async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Reply> {
+    async fn write(&mut self, _: &Client, chunk: Vec<u8>) -> Result<(), Reply> {
         self.bytes.extend_from_slice(&chunk);
         Ok(())
     }

@@ -229,6 +229,9 @@ impl<S: Spool> Desk<S> {
         let forward_path = ForwardPath::Mailbox(recipient.clone());
         let route = routing.route(&*self.spool, &forward_path, now).await;
         let route = route.map_err(|_| "its sender's SRS token cannot be looked up")?;
+        if routing.is_routed(&forward_path, &route) {
+            return Err("its sender's address names a further host");
+        }
         match route {
             Route::Forward(_) | Route::Return { .. } | Route::NotHosted => {}
             Route::Discard => {

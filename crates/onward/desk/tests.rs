@@ -20,7 +20,8 @@ struct Fixture {
     _dir: TempDir,
 }
 
-const FORWARDS: &str = "hosted@h.test home@c.test, work@c.test\nnobody@h.test :discard:\n";
+const FORWARDS: &str =
+    "hosted@h.test home@c.test, work@c.test\nnobody@h.test :discard:\n@old.test @new.test\n";
 
 fn routing(dir: &std::path::Path) -> routing::Shared {
     let (forwards, secrets) = (dir.join("forwards"), dir.join("secrets"));
@@ -304,6 +305,9 @@ async fn notices_go_the_way_of_incoming_mail() {
         ("hosted@h.test", &["home@c.test", "work@c.test"], ""),
         ("nobody@h.test", &[], "discarded"),
         ("unknown@h.test", &[], "does not exist"),
+        ("origin@old.test", &["origin@new.test"], ""),
+        ("x%victim.test@old.test", &[], "names a further host"),
+        ("x%victim.test@a.test", &["x%victim.test@a.test"], ""),
         (
             "SRS0=AAAA=BB=a.test=x@srs.test",
             &[],

@@ -7,7 +7,7 @@ use std::time::Duration;
 use envelope::{Diagnosis, LegId, Mailbox, MessageId, Reply, ReversePath, Timestamp};
 use forwarder::Looping;
 
-use forwarder::table::{Difference, Table};
+use forwarder::table::{Broken, Difference, Table};
 
 use super::line::Fields;
 
@@ -64,6 +64,8 @@ pub(crate) enum Event {
         size: u64,
         /// Bare CR and LF in it that became CRLF.
         normalized: u64,
+        /// Parameters of MAIL and RCPT that were left out, with commas between.
+        dropped: String,
     },
     /// One recipient became one target, under this sender.
     Forwarded {
@@ -76,6 +78,8 @@ pub(crate) enum Event {
     Discarded { id: MessageId, recipient: Mailbox },
     /// One target of a recipient was left out: the mail would have gone round.
     Looped { id: MessageId, looping: Looping },
+    /// One target in a hosted domain was left out: it leads nowhere.
+    DeadEnd { id: MessageId, broken: Broken },
     /// The next hop has it.
     Delivered { leg: Attempt, diagnosis: Diagnosis },
     /// It stays for another try.
@@ -165,6 +169,7 @@ impl Event {
             Self::Forwarded { .. } => "forwarded",
             Self::Discarded { .. } => "discarded",
             Self::Looped { .. } => "looped",
+            Self::DeadEnd { .. } => "dead-end",
             Self::Delivered { .. } => "delivered",
             Self::Deferred { .. } => "deferred",
             Self::Failed { .. } => "failed",
@@ -184,6 +189,7 @@ impl Event {
             Self::Received { id, .. }
             | Self::Discarded { id, .. }
             | Self::Looped { id, .. }
+            | Self::DeadEnd { id, .. }
             | Self::Bounced { id, .. }
             | Self::NotBounced { id, .. } => Some(*id),
             Self::Refused { id, .. } => *id,
@@ -269,6 +275,7 @@ impl Event {
                 recipients,
                 size,
                 normalized,
+                dropped,
                 ..
             } => {
                 out.text("client", client);
@@ -279,6 +286,9 @@ impl Event {
                 out.number("size", *size);
                 if *normalized > 0 {
                     out.number("normalized", *normalized);
+                }
+                if !dropped.is_empty() {
+                    out.text("dropped", dropped);
                 }
             }
             Self::Forwarded {
@@ -297,6 +307,10 @@ impl Event {
                 out.text("to", &looping.recipient);
                 out.text("target", &looping.target);
                 out.text("passed", &looping.passed);
+            }
+            Self::DeadEnd { broken, .. } => {
+                out.text("target", &broken.address);
+                out.text("reason", &broken.fault.reply());
             }
             Self::Delivered { leg, diagnosis } => attempt(out, leg, diagnosis),
             Self::Failed { leg, diagnosis } => {

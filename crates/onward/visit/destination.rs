@@ -1,6 +1,6 @@
 //! What a route means for `policy`.
 
-use envelope::{ForwardPath, Mailbox};
+use envelope::ForwardPath;
 use forwarder::{Route, SrsRefusal};
 use policy::facts::{Destination, Hosted, Srs};
 use srs::ReverseError;
@@ -43,24 +43,6 @@ pub(super) fn of(
         // `Routing::route` has looked every token up.
         Route::Token(_) => Destination::Undecided,
     }
-}
-
-/// Whether its local part names a further host, and goes on as it is: to a relay domain, or from one domain to another.
-pub(super) fn is_routed(path: &ForwardPath, routed: &Routed) -> bool {
-    let Some(local) = path.mailbox().map(Mailbox::local_part) else {
-        return false;
-    };
-    let kept = match routed {
-        Ok(Route::Forward(expansion)) => {
-            let targets = &expansion.targets;
-            targets
-                .iter()
-                .any(|target| target.mailbox.local_part() == local)
-        }
-        Ok(Route::NotHosted) => true,
-        _ => false,
-    };
-    kept && local.as_str().contains(['%', '!', '@'])
 }
 
 /// How many targets it stands for.

@@ -67,10 +67,6 @@ impl<S: Spool> Draft<S> {
         };
         let forwarder = &routing.forwarder;
         self.plan = forwarder.plan(table, sender, recipients, now(), &mut token);
-        let id = self.id;
-        for broken in &self.plan.broken {
-            tracing::warn!(%id, address = %broken.address, fault = ?broken.fault, "a target of a forward leads nowhere");
-        }
     }
 
     /// Octets so far.
@@ -184,6 +180,10 @@ impl<S: Spool> Draft<S> {
             let recipient = recipient.clone();
             log.write(Event::Discarded { id, recipient });
         }
+        for broken in &self.plan.broken {
+            let broken = broken.clone();
+            log.write(Event::DeadEnd { id, broken });
+        }
         let legs = self.plan.into_legs();
         if legs.is_empty() {
             return Ok(replies::discarded(id));
@@ -211,6 +211,7 @@ fn log_received<S>(
         recipients: envelope.recipients.len(),
         size: message.size,
         normalized,
+        dropped: envelope.dropped.join(","),
     });
 }
 

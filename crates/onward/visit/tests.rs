@@ -35,15 +35,19 @@ fn routing(forwards: &str) -> Routing {
 
 impl World {
     fn new(forwards: &str) -> Self {
+        Self::with(routing(forwards), 0)
+    }
+
+    fn with(routing: Routing, min_free_bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = queue::Settings {
-            min_free_bytes: 0,
+            min_free_bytes,
             ..queue::Settings::new(folder.path())
         };
         let spool = LogSpool::open(settings, now()).unwrap();
         let (watcher, events) = unbounded_channel();
         let inbound = Inbound {
-            routing: Arc::new(ArcSwap::from_pointee(routing(forwards))),
+            routing: Arc::new(ArcSwap::from_pointee(routing)),
             spool: Arc::new(spool),
             ids: Arc::new(IdSource::new()),
             names: ClientNames::new(dns::Backend::Fixed(dns::Fixed::new())),
@@ -121,7 +125,7 @@ impl Talk {
     }
 
     async fn body(&mut self, body: &str) -> String {
-        self.visit.write(body.into()).await.unwrap();
+        self.visit.write(&self.client, body.into()).await.unwrap();
         let reply = self.visit.commit(&self.client, &self.envelope).await;
         reply.to_string()
     }
@@ -220,4 +224,93 @@ async fn the_sender_behind_srs_addresses_has_a_budget() {
         talk.rcpt(&format!("{}@fwd.test", other.unwrap())).await,
         "ok"
     );
+}
+
+/// Of a whole transaction, what was said to RCPT or DATA, whichever was refused.
+async fn said_to(world: &World, from: &str, to: &str) -> String {
+    let mut talk = world.talk(from);
+    talk.mail().await;
+    match talk.rcpt(to).await.as_str() {
+        "ok" => talk.data().await,
+        refused => refused.to_owned(),
+    }
+}
+
+/// Anybody can call himself `x%victim@` a domain that we pass on, and learn his SRS address from mail to himself.
+#[tokio::test]
+async fn an_srs_address_is_no_way_round_the_refusal_of_routed_addresses() {
+    let relay_domains = vec!["backed.test".parse().unwrap()];
+    let routing = Routing {
+        relay_domains,
+        ..routing("@old.test @new.test\nann@hosted.test x%y@next.test\n")
+    };
+    let world = World::with(routing, 0);
+    let routing = world.inbound.routing.load();
+    let today = srs::Day::from_unix_secs(now().unix_secs());
+    let refused = "550 5.7.1 relaying denied: the address names a further host";
+    for (local, domain, expected) in [
+        ("x%victim.test", "old.test", refused),
+        ("victim.test!x", "old.test", refused),
+        ("x@victim.test", "old.test", refused),
+        ("x%victim.test", "backed.test", refused),
+        ("x", "old.test", "ok"),
+        ("x", "backed.test", "ok"),
+        // A stranger's bounce goes to his own servers, whatever he calls himself.
+        ("x%victim.test", "sender.test", "ok"),
+        ("ann", "hosted.test", "ok"),
+    ] {
+        let srs0 = routing.forwarder.srs().forward(local, domain, today);
+        let local_part = envelope::LocalPart::from_unquoted(&srs0.unwrap()).unwrap();
+        let to = format!("{local_part}@fwd.test");
+        assert_eq!(said_to(&world, "", &to).await, expected, "{to}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_takes_nothing_of_the_budget() {
+    let world = World::new("");
+    let srs = world.inbound.routing.load();
+    let today = srs::Day::from_unix_secs(now().unix_secs());
+    let srs0 = srs.forwarder.srs().forward("ann", "sender.test", today);
+    let to = format!("{}@fwd.test", srs0.unwrap());
+    for _ in 0..3 {
+        let refused = said_to(&world, "origin@sender.test", &to).await;
+        assert!(refused.starts_with("550 5.7.1"), "{refused}");
+    }
+    assert_eq!(said_to(&world, "", &to).await, "ok");
+}
+
+#[tokio::test]
+async fn a_full_spool_has_a_line() {
+    let forwards = "alice@example.test alice@next.test\n";
+    let mut world = World::with(routing(forwards), u64::MAX);
+    let said = said_to(&world, "origin@sender.test", "alice@example.test").await;
+    assert!(said.starts_with("452 4.3.1"), "{said}");
+    let lines = world.lines();
+    let expected =
+        "refused client=192.0.2.7:4000 stage=data rule=spool from=<origin@sender.test> reply=";
+    assert!(
+        lines.iter().any(|line| line.starts_with(expected)),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_left_out_has_a_line() {
+    let mut world =
+        World::new("team@example.test alice@next.test, gone@example.test, team@example.test\n");
+    let mut talk = world.talk("origin@sender.test");
+    talk.envelope.dropped = vec!["AUTH", "ORCPT"];
+    talk.mail().await;
+    assert_eq!(talk.rcpt("team@example.test").await, "ok");
+    assert_eq!(talk.data().await, "ok");
+    talk.body("Subject: x\r\n\r\nx\r\n").await;
+    let lines = world.lines().join("\n");
+    for expected in [
+        " dropped=AUTH,ORCPT",
+        "dead-end target=gone@example.test reason=",
+        "dead-end target=team@example.test reason=",
+    ] {
+        assert!(lines.contains(expected), "{lines}");
+    }
 }

@@ -248,7 +248,7 @@ impl<S: Service> Connection<S> {
     }
 
     async fn write_body(&mut self, chunk: Vec<u8>) {
-        if let Err(reply) = self.visit.write(chunk).await {
+        if let Err(reply) = self.visit.write(&self.client, chunk).await {
             self.visit.reset();
             self.session.refuse_body(reply);
         }

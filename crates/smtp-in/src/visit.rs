@@ -73,7 +73,11 @@ pub trait Visit: Send + 'static {
 
     /// Takes the next bytes of the body. Until it returns, nothing more is read from the client. After an error
     /// [`Visit::reset`] follows, the rest of the body is read and thrown away, and the error is the reply to it.
-    fn write(&mut self, chunk: Vec<u8>) -> impl Future<Output = Result<(), Reply>> + Send;
+    fn write(
+        &mut self,
+        client: &Client,
+        chunk: Vec<u8>,
+    ) -> impl Future<Output = Result<(), Reply>> + Send;
 
     /// So many bare CR or LF became CRLF, as the settings of the session say. Told before [`Visit::commit`].
     fn normalized(&mut self, newlines: u64) {

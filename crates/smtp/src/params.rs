@@ -25,6 +25,8 @@ pub struct MailParams<'a> {
     pub ret: Option<Return>,
     /// `ENVID=` (RFC 3461 §4.4).
     pub envid: Option<Xtext<'a>>,
+    /// The parameters that were dropped.
+    pub dropped: &'static [&'static str],
 }
 
 /// What stands behind the path of RCPT.
@@ -34,6 +36,8 @@ pub struct RcptParams<'a> {
     pub notify: Option<Notify>,
     /// `ORCPT=` (RFC 3461 §4.2).
     pub original: Option<OriginalParam<'a>>,
+    /// There was one that was dropped.
+    pub original_dropped: bool,
 }
 
 /// `ORCPT=kind;address`, the address still in xtext.
@@ -83,6 +87,12 @@ impl<'a> MailParams<'a> {
                 return Err(unknown(keyword));
             }
         }
+        params.dropped = match (envid, auth) {
+            (Some(None), Some(_)) => &["ENVID", "AUTH"],
+            (Some(None), None) => &["ENVID"],
+            (_, Some(_)) => &["AUTH"],
+            (_, None) => &[],
+        };
         params.envid = envid.flatten();
         Ok(params)
     }
@@ -102,6 +112,7 @@ impl<'a> RcptParams<'a> {
                 return Err(unknown(keyword));
             }
         }
+        params.original_dropped = original == Some(None);
         params.original = original.flatten();
         Ok(params)
     }
@@ -244,6 +255,7 @@ mod tests {
             smtputf8: true,
             ret: Some(Return::Headers),
             envid: Xtext::new("a+2Bb").ok(),
+            dropped: &[],
         };
         check_mail(
             " size=10 BODY=8bitmime SMTPUTF8 RET=HDRS ENVID=a+2Bb ",
@@ -286,9 +298,17 @@ mod tests {
             " ENVID=\u{fc}",
             &long,
         ];
-        for dropped in unread.iter().chain(&[" AUTH=<>", " auth=a+2Bb@c.d"]) {
-            check_mail(dropped, Ok(MailParams::default()));
+        let without = |dropped| {
+            Ok(MailParams {
+                dropped,
+                ..MailParams::default()
+            })
+        };
+        for envid in unread {
+            check_mail(envid, without(&["ENVID"]));
         }
+        check_mail(" AUTH=<>", without(&["AUTH"]));
+        check_mail(" auth=a+2Bb@c.d ENVID=", without(&["ENVID", "AUTH"]));
         check_mail(" BODY=BINARYMIME", Err(ParamError::NotImplemented));
         for unknown in [" NOTIFY=NEVER", " X", " SIZE2=1", " MT-PRIORITY=3"] {
             check_mail(unknown, Err(ParamError::Unknown));
@@ -321,7 +341,9 @@ mod tests {
     #[track_caller]
     fn check_orcpt(input: &str, expected: Option<(&str, &str)>) {
         let text = format!(" ORCPT={input}");
-        let got = RcptParams::parse(&text).unwrap().original;
+        let params = RcptParams::parse(&text).unwrap();
+        assert_eq!(params.original_dropped, expected.is_none(), "{input:?}");
+        let got = params.original;
         let got = got.map(OriginalParam::decode);
         let got = got
             .as_ref()

@@ -153,7 +153,7 @@ fn too_many_targets(facts: &Rcpt) -> Option<Verdict> {
 fn untrusted_routing(facts: &Rcpt) -> Option<Verdict> {
     let passed_on = matches!(
         facts.destination,
-        Destination::Relay | Destination::Hosted(Hosted::Found)
+        Destination::Relay | Destination::Hosted(Hosted::Found) | Destination::Srs(Srs::Valid)
     );
     (facts.routed && passed_on && facts.standing == Standing::Stranger)
         .then(|| Verdict::Refuse(replies::untrusted_routing()))

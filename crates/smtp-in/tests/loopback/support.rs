@@ -202,7 +202,7 @@ impl Visit for TestVisit {
         Verdict::Accept
     }
 
-    async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Reply> {
+    async fn write(&mut self, _: &Client, chunk: Vec<u8>) -> Result<(), Reply> {
         self.draft.as_mut().expect("a draft").write(&chunk).await
     }
 

@@ -21,18 +21,20 @@ impl Session {
         let mut input = std::mem::take(&mut self.input);
         let line = input.next_line(limits::COMMAND_OCTETS_MAX);
         let progressed = line.is_some();
+        let told = self.events.len();
         match line {
             None => {}
             // What follows may be no line, or part of this one: nobody's command.
-            Some(Err(error)) => self.close_with(&replies::bad_line(error)),
+            Some(Err(error)) => {
+                self.close_with(&replies::bad_line(error));
+                self.blame(told, sound_part(input.unread()));
+            }
             Some(Ok(line)) => {
-                let told = self.events.len();
                 match command::parse(line) {
                     Ok(command) => self.command(now, command),
                     Err(error) => self.bad_command(error),
                 }
-                let new = self.events.iter_mut().skip(told);
-                new.for_each(|event| event.blame(line));
+                self.blame(told, line);
             }
         }
         self.input = input;
@@ -40,6 +42,12 @@ impl Session {
             self.clock.command = now;
         }
         progressed
+    }
+
+    /// Tells of which command the refusals behind the first `told` events are.
+    fn blame(&mut self, told: usize, line: &[u8]) {
+        let new = self.events.iter_mut().skip(told);
+        new.for_each(|event| event.blame(line));
     }
 
     /// The 220, unless the client (or someone between) sent more in clear: that could only be meant to be
@@ -149,6 +157,7 @@ impl Session {
             declared_size: mail.params.size,
             ret: mail.params.ret,
             envid: mail.params.envid.map(crate::xtext::Xtext::decode),
+            dropped: mail.params.dropped.to_vec(),
         };
         self.ask(Question::Mail(envelope.clone()), Event::Mail(envelope));
     }
@@ -176,10 +185,12 @@ impl Session {
         }
         // An ORCPT that only SMTPUTF8 can carry is dropped without it, like any that cannot be read.
         let smtputf8 = transaction.envelope.smtputf8;
-        let original = rcpt
-            .params
-            .original
-            .filter(|original| smtputf8 || original.address.as_str().is_ascii());
+        let given = rcpt.params.original;
+        let original = given.filter(|given| smtputf8 || given.address.as_str().is_ascii());
+        let dropped = &mut transaction.envelope.dropped;
+        if (rcpt.params.original_dropped || original != given) && !dropped.contains(&"ORCPT") {
+            dropped.push("ORCPT");
+        }
         let recipient = Recipient {
             forward_path: rcpt.forward_path,
             notify: rcpt.params.notify,
@@ -242,6 +253,7 @@ impl Session {
     /// A first chunk that is refused: the transaction reads the rest of the chunks over.
     pub(super) fn fail_chunks(&mut self, now: Instant, chunk: Chunk, reply: envelope::Reply) {
         if let State::ExpectRcpt(hello, transaction) = self.take_state() {
+            self.events.push_back(Event::Reset);
             let body = Body::chunks(now, chunk, Some(reply), &self.settings);
             self.state = State::Body(hello, transaction, body);
         }
@@ -275,4 +287,10 @@ impl Session {
             self.reply(&replies::tls_not_now());
         }
     }
+}
+
+/// What of a line that is none may be shown as one.
+fn sound_part(line: &[u8]) -> &[u8] {
+    let end = memchr::memchr3(b'\r', b'\n', 0, line);
+    &line[..end.unwrap_or(line.len())]
 }

@@ -36,7 +36,7 @@ pub enum Event {
     /// Fact: flush the output (it ends with the 220), do the handshake, then call
     /// [`Session::handle_tls_started`](super::Session::handle_tls_started). Give the session no bytes meanwhile.
     StartTls,
-    /// Fact: the transaction was dropped by RSET, EHLO, HELO or QUIT.
+    /// Fact: the transaction was dropped by RSET, EHLO, HELO or QUIT, or its first chunk was refused.
     Reset,
     /// Fact: the session has refused something of its own accord; the reply is in the output, or will be.
     Refused(Refusal),

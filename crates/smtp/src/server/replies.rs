@@ -15,6 +15,8 @@ use crate::params::ParamError;
 pub(super) fn rule(reply: &Reply) -> Option<&'static str> {
     let status = reply.status?;
     Some(match (reply.code, status.subject, status.detail) {
+        (500, ..) if *reply == bad_line(LineError::TooLong) => "line-too-long",
+        (500, ..) if *reply == bad_line(LineError::Broken) => "bare-newline",
         (500, ..) => "unknown-command",
         (502, ..) => "not-implemented",
         (503, ..) => "out-of-sequence",

@@ -444,6 +444,7 @@ fn an_orcpt_that_cannot_be_read() {
     let envelope = driver.session.envelope().unwrap();
     assert_eq!(envelope.recipients.len(), 2);
     assert!(envelope.recipients.iter().all(|r| r.original.is_none()));
+    assert_eq!(envelope.dropped, ["AUTH", "ORCPT"]);
 }
 
 #[test]
@@ -613,7 +614,7 @@ fn chunks_that_fail() {
          S: 503 5.5.1 ...
          C~ BDAT 4 LAST\\r\\nab\\r\\n
          S: 554 5.5.1 ...",
-        &[],
+        &["reset"],
     );
 }
 
@@ -909,6 +910,12 @@ fn every_refusal_of_its_own_is_told() {
     };
     check("", "MAIL FROM:<a@b>\\r\\n", &["mail out-of-sequence <a@b>"]);
     check(HELLO, "mail from: <@>\\r\\n", &["mail bad-sender <@>"]);
+    check("", "EHLO x\\nMAIL", &["hello bare-newline EHLO"]);
+    check("", "PASS x\\ry", &["command bare-newline PASS"]);
+    let nul = "MAIL FROM:<a@b.test>\\0\\r\\n";
+    check(HELLO, nul, &["mail bare-newline <a@b.test>"]);
+    let cut = format!("command line-too-long {}", "x".repeat(320));
+    check(HELLO, &"x".repeat(3000), &[&cut]);
     check(
         HELLO,
         "MAIL FROM:<a@b.test> SIZE=9999\\r\\n",

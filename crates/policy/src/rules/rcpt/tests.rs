@@ -104,11 +104,10 @@ fn may_be_accepted(facts: &Rcpt) -> bool {
     match (&facts.destination, facts.standing) {
         (Destination::Postmaster, _) => true,
         _ if facts.too_many_targets => false,
+        (_, Standing::Stranger) if facts.routed => false,
         (Destination::Srs(Srs::Valid), _) => !facts.accepted.other || takes_srs,
         _ if facts.accepted.srs && !takes_srs => false,
-        (Destination::Relay | Destination::Hosted(Hosted::Found), standing) => {
-            !facts.routed || standing != Standing::Stranger
-        }
+        (Destination::Relay | Destination::Hosted(Hosted::Found), _) => true,
         (Destination::Foreign, Standing::Trusted | Standing::Authenticated) => true,
         _ => false,
     }
@@ -281,6 +280,8 @@ fn sender_specified_routing() {
     let found = Destination::Hosted(Hosted::Found);
     assert_eq!(rule(Destination::Relay, stranger), "untrusted-routing");
     assert_eq!(rule(found, stranger), "untrusted-routing");
+    let srs = Destination::Srs(Srs::Valid);
+    assert_eq!(rule(srs, stranger), "untrusted-routing");
     assert_eq!(rule(Destination::Foreign, stranger), "relaying-denied");
     assert_eq!(rule(Destination::Postmaster, stranger), "postmaster");
     assert_eq!(rule(Destination::Relay, Standing::Trusted), "relay-domain");
