@@ -36,10 +36,11 @@ use cli::{Cli, Command};
 use config::Config;
 use print::{Printer, complain};
 
-/// A relay allocates on one thread and frees on another. glibc's allocator keeps what each thread freed for that thread: after a
-/// million messages were drained it held 500 MiB where this one holds 180, and the drain took a third longer.
+/// A relay allocates on one thread and frees on another. glibc's allocator keeps what each thread freed for that thread, and
+/// mimalloc keeps it until the thread that allocated runs again: after 60,000 messages they held 150 and 79 MiB, 8 of it in use.
+/// This one gives back what nobody uses, by a thread of its own.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
