@@ -99,7 +99,11 @@ impl Session {
                 }
                 self.ask(Question::BodyEnd, Event::BodyEnd);
             }
-            None => self.reply(&replies::chunk_ok(chunk_octets)),
+            None => {
+                // An empty chunk that is not the last leads nowhere, as often as it likes.
+                self.counts.idle_commands += u32::from(chunk_octets == 0);
+                self.reply(&replies::chunk_ok(chunk_octets));
+            }
         }
     }
 

@@ -25,7 +25,7 @@ pub struct Settings {
     pub tls_available: bool,
     /// Replies of 5xx to one connection, then 421 4.7.0.
     pub errors_max: u32,
-    /// Commands that lead nowhere (NOOP, RSET, VRFY, HELP, a second EHLO) between two messages, then 421 4.7.0.
+    /// Commands that lead nowhere (NOOP, RSET, VRFY, HELP, a second EHLO, an empty BDAT) between two messages, then 421 4.7.0.
     pub idle_commands_max: u32,
     /// How long to wait for what.
     pub timeouts: Timeouts,

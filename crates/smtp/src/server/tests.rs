@@ -643,6 +643,12 @@ fn limits_that_close() {
     );
     let idle = "C: NOOP\nS: 250 ...\n".repeat(6);
     check(&format!("S: 220 ...\n{idle}S: 421 4.7.0 ..."), &["closed"]);
+    let empty = "C: BDAT 0\nS: 250 ...\n".repeat(6);
+    check_after(
+        START,
+        &format!("{empty}S: 421 4.7.0 ..."),
+        &["abandoned", "closed"],
+    );
     let mail = "C: MAIL FROM:<a@b.c>\nS: 250 ...\nC: RSET\nS: 250 ...\n".repeat(3);
     let end = "C: MAIL FROM:<a@b.c>\nS: 421 4.7.0 ...";
     let dialog = format!("S: 220 ...\nC: HELO c\nS: 250 ...\n{mail}{end}");
