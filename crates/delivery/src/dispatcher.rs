@@ -201,8 +201,13 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
                 Err(outcome) => {
                     let claims = this.sites.lock().unresolved(&host);
                     for attempt in claims.chunk_by(|a, b| a.message.id == b.message.id) {
-                        this.settle(attempt, vec![outcome.clone(); attempt.len()])
-                            .await;
+                        let same = |outcome| vec![outcome; attempt.len()];
+                        let settled = caught(this.settle(attempt, same(outcome.clone()))).await;
+                        if settled.is_err() {
+                            tracing::error!(%host, "{BUG}");
+                            let deferred = same(Outcome::Deferred(internal_error()));
+                            this.settle(attempt, deferred).await;
+                        }
                     }
                     this.changed.notify_one();
                 }

@@ -912,6 +912,16 @@ async fn a_panic_costs_its_attempt_only() {
 }
 
 #[tokio::test]
+async fn a_panic_over_mail_without_a_host_costs_its_attempt_only() {
+    let relay = Relay::start(settings(25), resolver(&[]));
+    relay.work.break_next("settle");
+    relay.work.add(&Mail::default());
+    let broken = "a@to.test: deferred 4.3.0 internal error";
+    assert_eq!(relay.work.outcomes(1).await, [broken]);
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn a_panic_in_a_claim_does_not_end_delivery() {
     let server = Server::start(Script::default()).await;
     let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
