@@ -43,7 +43,8 @@ pub(crate) struct Pass {
 struct Gate {
     taken: usize,
     max: usize,
-    waiting: VecDeque<SiteId>,
+    /// With where its mail goes first.
+    waiting: VecDeque<(SiteId, Option<SocketAddr>)>,
 }
 
 #[derive(Debug)]
@@ -92,7 +93,7 @@ impl Admission {
         // The narrowest first: who waits at a wide one does so for nothing else.
         if let Some(full) = gates.iter_mut().rev().find(|gate| gate.is_full()) {
             if !std::mem::replace(&mut pass.waiting, true) {
-                full.waiting.push_back(id);
+                full.waiting.push_back((id, pass.address));
             }
             return false;
         }
@@ -118,8 +119,14 @@ impl Admission {
         }
         if let Some(address) = pass.address.and_then(|at| self.addresses.get_mut(&at)) {
             if !address.is_proven(now) {
-                let waiting = std::mem::take(&mut address.unproven.waiting);
-                address.all.waiting.extend(waiting);
+                // Who lacked this proof now waits for nothing but a connection.
+                let waiting = &mut address.all.waiting;
+                waiting.append(&mut address.unproven.waiting);
+                self.unproven.waiting.retain(|site| {
+                    let lacked = site.1 == pass.address;
+                    waiting.extend(lacked.then_some(*site));
+                    !lacked
+                });
             }
             address.answered = Some(now);
         }
@@ -208,7 +215,7 @@ impl Gate {
         if self.is_full() {
             return None;
         }
-        self.waiting.pop_front()
+        self.waiting.pop_front().map(|(id, _)| id)
     }
 }
 
@@ -242,3 +249,33 @@ const UNPROVEN_SHARE: usize = 4;
 const UNPROVEN_PER_ADDRESS: usize = 2;
 /// For how long an answer is a proof.
 const PROOF_KEPT: Duration = Duration::from_hours(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Silent sites are many: whoever has a proof does not stand behind them.
+    #[test]
+    fn a_proof_calls_all_that_wait_for_it() {
+        let mut settings = Settings::new("us.test".parse().unwrap());
+        settings.connections = 8;
+        let now = Instant::now();
+        let mut admission = Admission::new(&settings);
+        let pass = |last| Pass::new(Some(SocketAddr::from(([192, 0, 2, last], 25))));
+        let mut passes = [1, 2, 9, 3, 4, 9].map(pass);
+        let mut admit = |admission: &mut Admission, n: usize| {
+            admission.admit(SiteId::numbered(n as u64), &mut passes[n], now)
+        };
+        let let_in = [0, 1, 2, 3, 4, 5].map(|n| admit(&mut admission, n));
+        assert_eq!(let_in, [true, true, false, false, false, false]);
+        admission.leave(&mut passes[0]);
+        assert_eq!(admission.call(), Some(SiteId::numbered(2)));
+        passes[2].called();
+        assert!(admission.admit(SiteId::numbered(2), &mut passes[2], now));
+        admission.answered(&mut passes[2], true, now);
+        assert_eq!(admission.call(), Some(SiteId::numbered(5)));
+        passes[5].called();
+        assert!(admission.admit(SiteId::numbered(5), &mut passes[5], now));
+        assert_eq!(admission.call(), Some(SiteId::numbered(3)));
+    }
+}

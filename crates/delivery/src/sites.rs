@@ -30,6 +30,13 @@ use crate::work::{SiteEvent, Want};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SiteId(u64);
 
+#[cfg(test)]
+impl SiteId {
+    pub(crate) fn numbered(n: u64) -> Self {
+        Self(n)
+    }
+}
+
 /// What the caller has to do, outside the lock.
 #[derive(Debug, Default)]
 pub(crate) struct Todo {
@@ -73,6 +80,8 @@ pub(crate) struct Sites {
     crowded: Arc<Notify>,
     /// Legs in memory, waiting or running.
     held: usize,
+    /// Legs of one host that were last asked for: who gave so many may have more.
+    asked: usize,
     stopping: bool,
 }
 
@@ -125,6 +134,7 @@ impl Sites {
             probes: BTreeSet::new(),
             crowded: Arc::default(),
             held: 0,
+            asked: usize::MAX,
             stopping: false,
         }
     }
@@ -136,11 +146,12 @@ impl Sites {
         if room < worth_it {
             return None;
         }
+        self.asked = self.enough(true);
         let turned = std::mem::take(&mut self.turned).into_iter();
         let park = turned.map(|host| (host.clone(), self.is_parked(&host)));
         Some(Want {
             max: room.min(CLAIM_MAX),
-            per_host: self.enough(true),
+            per_host: self.asked,
             park: park.collect(),
         })
     }

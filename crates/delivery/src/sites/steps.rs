@@ -69,6 +69,7 @@ impl Sites {
         };
         if self.stopping || site.health.is_resting(now) || site.waiting >= 2 * enough {
             todo.release.push(claim);
+            self.close(id);
             return;
         }
         site.waiting += 1;
@@ -77,7 +78,8 @@ impl Sites {
             left = left.and_then(|claim| parcel.add(claim, recipients_max));
         }
         site.queue.extend(left.map(Parcel::new));
-        if site.waiting >= enough {
+        // Memory may have become free since that many were asked for.
+        if site.waiting >= enough.min(self.asked) {
             self.close(id);
         }
     }

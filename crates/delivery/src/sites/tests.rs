@@ -149,6 +149,11 @@ impl World {
     }
 
     fn claim(&mut self) {
+        self.claim_while(|_| {});
+    }
+
+    /// Claims; `meanwhile` comes between what is wanted and what is given.
+    fn claim_while(&mut self, meanwhile: impl FnOnce(&mut Sites)) {
         let todo = self.sites.tick(self.now);
         self.perform(todo);
         let Some(want) = self.sites.want() else {
@@ -176,6 +181,7 @@ impl World {
             }
         }
         self.due = left;
+        meanwhile(&mut self.sites);
         let todo = self.sites.accept(taken, self.now);
         self.perform(todo);
         assert!(self.sites.held <= self.sites.settings.legs_max);
@@ -413,6 +419,45 @@ fn a_site_with_enough_waiting_is_parked_until_half_is_gone() {
         }
         world.lane();
     }
+}
+
+/// Nobody wakes the claiming for a host that is let in all the time: more of it is due, and would wait for the next minute.
+#[test]
+fn a_site_of_which_more_is_due_is_parked_whatever_ends_meanwhile() {
+    let mut world = World::new(1);
+    let host: Host = "a1.test".parse().unwrap();
+    world.mail("a1.test", 1);
+    world.claim();
+    world.lookup();
+    (0..2).for_each(|_| world.lane());
+    for _ in 0..20 {
+        world.mail("a1.test", 1);
+    }
+    world.sites.held += 60;
+    world.claim_while(|sites| sites.held -= 60);
+    assert_eq!(world.due.len(), 14, "a smaller memory asked for six");
+    assert!(world.sites.is_parked(&host));
+}
+
+#[test]
+fn a_site_that_gives_legs_back_is_parked() {
+    let mut world = World::new(1);
+    let host: Host = "a1.test".parse().unwrap();
+    world.mail("a1.test", 1);
+    world.claim();
+    world.lookup();
+    (0..2).for_each(|_| world.lane());
+    for _ in 0..12 {
+        world.mail("a1.test", 1);
+    }
+    world.claim();
+    assert!(!world.sites.is_parked(&host));
+    world.sites.held += 70;
+    world.mail("a2.test", 1);
+    world.claim();
+    world.lookup();
+    assert_eq!(world.due.len(), 1, "far too many wait already");
+    assert!(world.sites.is_parked(&host));
 }
 
 /// Accept, and then say nothing.
