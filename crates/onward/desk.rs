@@ -137,10 +137,6 @@ impl<S: Spool> Work for Desk<S> {
             Some(due) => (due.since(now()) + Duration::from_millis(1)).min(WAIT_MAX),
             None => WAIT_MAX,
         };
-        let pause = match self.notices.gathered.is_empty() {
-            true => pause,
-            false => pause.min(gather::GATHER),
-        };
         let wakeups = self.spool.wakeups();
         tokio::select! {
             () = wakeups.notified() => {}
@@ -230,13 +226,11 @@ impl<S: Spool> Desk<S> {
             return;
         };
         let mut rest = delivered;
-        if let Some(made) = self.notice(Kind::Relayed, delivered, now).await {
-            let lease = &first.claim.lease;
-            match self.spool.complete(lease.clone(), Some(made.dsn)).await {
-                Ok(()) => rest = &delivered[1..],
-                Err(error) => {
-                    tracing::error!(leg = %lease.leg, %error, "cannot queue a notice of success");
-                }
+        match self.end_first(Kind::Relayed, delivered, now).await {
+            Ok(()) => rest = &delivered[1..],
+            Err(error) => {
+                let leg = first.claim.lease.leg;
+                tracing::error!(%leg, %error, "cannot queue a notice of success");
             }
         }
         for told in rest {

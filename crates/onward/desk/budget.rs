@@ -57,9 +57,9 @@ struct OfMessage {
 }
 
 impl Budget {
-    /// Takes one notice about a message out of the budget. Says whether the message may be given back in it, which all notices
-    /// about it may do up to `whole_max` octets in all; `None`: nobody is to be told.
-    pub(super) fn take(
+    /// Whether one more notice about a message may be sent: `Some` says whether the message may be given back in it, which all
+    /// notices about it may do up to `whole_max` octets in all.
+    pub(super) fn allows(
         &self,
         message: &Message,
         wants_whole: bool,
@@ -75,18 +75,19 @@ impl Budget {
         if to_sender >= SENDER_OCTETS_MAX || of_message.notices >= NOTICES_MAX {
             return None;
         }
-        of_message.notices += 1;
         let whole = of_message.whole.saturating_add(message.size);
-        let may = wants_whole && whole <= whole_max && to_sender < SENDER_WHOLE_MAX;
-        if may {
-            of_message.whole = whole;
-        }
-        Some(may)
+        Some(wants_whole && whole <= whole_max && to_sender < SENDER_WHOLE_MAX)
     }
 
-    /// Counts a notice that was made.
-    pub(super) fn spend(&self, sender: &Mailbox, octets: usize, now: Timestamp) {
-        *self.0.lock().told(sender, now) += octets as u64;
+    /// Takes a notice about a message that was queued out of the budget.
+    pub(super) fn spend(&self, message: &Message, whole: bool, octets: u64, now: Timestamp) {
+        let mut spent = self.0.lock();
+        if let ReversePath::Mailbox(sender) = &message.reverse_path {
+            *spent.told(sender, now) += octets;
+        }
+        let of_message = spent.messages.of(message.id, now);
+        of_message.notices += 1;
+        of_message.whole += if whole { message.size } else { 0 };
     }
 }
 
@@ -140,7 +141,7 @@ mod tests {
         Message {
             id: MessageId::from_bits(n),
             arrived: at(0),
-            reverse_path: ReversePath::Mailbox(sender()),
+            reverse_path: ReversePath::Mailbox("a@a.test".parse().unwrap()),
             size,
             body: BodyKind::SevenBit,
             smtputf8: false,
@@ -149,45 +150,44 @@ mod tests {
         }
     }
 
-    fn sender() -> Mailbox {
-        "a@a.test".parse().unwrap()
-    }
-
     fn at(minutes: u64) -> Timestamp {
         Timestamp::from_unix_millis(1_800_000_000_000 + minutes * 60_000)
+    }
+
+    /// Sends a notice of no octets, if one may be.
+    fn take(budget: &Budget, message: &Message, wants_whole: bool, now: Timestamp) -> Option<bool> {
+        let whole = budget.allows(message, wants_whole, 1000, now)?;
+        budget.spend(message, whole, 0, now);
+        Some(whole)
     }
 
     #[test]
     fn a_message_is_given_back_once_and_told_of_ten_times() {
         let budget = Budget::default();
         let told: Vec<_> = (0..12)
-            .map(|_| budget.take(&message(1, 600), true, 1000, at(0)))
+            .map(|_| take(&budget, &message(1, 600), true, at(0)))
             .collect();
         let mut wanted = vec![Some(true)];
         wanted.extend([Some(false); 9]);
         wanted.extend([None; 2]);
         assert_eq!(told, wanted);
-        assert_eq!(
-            budget.take(&message(2, 600), false, 1000, at(0)),
-            Some(false)
-        );
-        assert_eq!(
-            budget.take(&message(3, 1001), true, 1000, at(0)),
-            Some(false)
-        );
+        let other = |n, size, whole| take(&budget, &message(n, size), whole, at(0));
+        assert_eq!(other(2, 600, false), Some(false));
+        assert_eq!(other(3, 1001, true), Some(false));
     }
 
     #[test]
     fn a_sender_is_told_less_and_then_nothing_until_time_has_passed() {
         let budget = Budget::default();
-        let take = |n, minutes| budget.take(&message(n, 10), true, 1000, at(minutes));
-        assert_eq!(take(1, 0), Some(true));
-        budget.spend(&sender(), SENDER_WHOLE_MAX as usize, at(0));
-        assert_eq!(take(2, 1), Some(false));
-        budget.spend(&sender(), SENDER_OCTETS_MAX as usize, at(1));
-        assert_eq!(take(3, 2), None);
-        assert_eq!(take(4, 59), None);
-        assert_eq!(take(5, 61), Some(true));
+        let other = |n, minutes| take(&budget, &message(n, 10), true, at(minutes));
+        let spend = |octets, minutes| budget.spend(&message(9, 10), false, octets, at(minutes));
+        assert_eq!(other(1, 0), Some(true));
+        spend(SENDER_WHOLE_MAX, 0);
+        assert_eq!(other(2, 1), Some(false));
+        spend(SENDER_OCTETS_MAX, 1);
+        assert_eq!(other(3, 2), None);
+        assert_eq!(other(4, 59), None);
+        assert_eq!(other(5, 61), Some(true));
     }
 
     #[test]

@@ -33,10 +33,6 @@ struct Waiting {
 pub(super) type Failed = (Claim, Diagnosis);
 
 impl Gathered {
-    pub(super) fn is_empty(&self) -> bool {
-        self.legs.load(Ordering::Relaxed) == 0
-    }
-
     fn add(&self, id: MessageId, failed: Vec<Failed>, now: Timestamp) {
         self.legs.fetch_add(failed.len(), Ordering::Relaxed);
         let mut waiting = self.waiting.lock();

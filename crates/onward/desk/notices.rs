@@ -37,10 +37,27 @@ impl Default for Notices {
 
 /// A notice, ready to be queued, and the memory that it takes until it is.
 #[derive(Debug)]
-pub(super) struct Made<'a> {
-    pub(super) dsn: Dsn,
+struct Made<'a> {
+    dsn: Dsn,
+    /// Whether it gives the message back.
+    whole: bool,
     /// `None` only once the desk is gone.
-    room: Option<SemaphorePermit<'a>>,
+    _room: Option<SemaphorePermit<'a>>,
+}
+
+/// Why there is no notice.
+#[derive(Debug)]
+enum Unmade {
+    /// There is to be none.
+    Never(&'static str),
+    /// It cannot be made now.
+    Later(Error),
+}
+
+impl From<&'static str> for Unmade {
+    fn from(reason: &'static str) -> Self {
+        Self::Never(reason)
+    }
 }
 
 /// A leg, and what its sender may be told became of it.
@@ -81,10 +98,7 @@ impl<S: Spool> Desk<S> {
     pub(super) async fn tell_together(&self, kind: Kind, told: &[Told<'_>], now: Timestamp) {
         let mut told = told;
         while let [first, rest @ ..] = told {
-            let made = self.notice(kind, told, now).await;
-            let (dsn, room) = made.map_or((None, None), Made::split);
-            let result = self.end(first, dsn).await;
-            drop(room);
+            let result = self.end_first(kind, told, now).await;
             self.report(&first.claim.lease, result.clone()).await;
             match result {
                 // Somebody else sees to this one, and will tell of it.
@@ -103,6 +117,33 @@ impl<S: Spool> Desk<S> {
         }
     }
 
+    /// Ends the first of these legs, or puts it back, with the notice about all of them, if there is to be one.
+    pub(super) async fn end_first(
+        &self,
+        kind: Kind,
+        told: &[Told<'_>],
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let Some(first) = told.first() else {
+            return Ok(());
+        };
+        let Some(made) = self.notice(kind, told, now).await? else {
+            return self.end(first, None).await;
+        };
+        let (bounce, octets) = (made.dsn.message.id, made.dsn.message.size);
+        self.end(first, Some(made.dsn)).await?;
+        // Only now: what could not be queued was told to nobody.
+        let message = &first.claim.message;
+        self.notices.budget.spend(message, made.whole, octets, now);
+        self.log.write(Event::Bounced {
+            id: message.id,
+            kind: kind_name(kind),
+            bounce,
+            to: message.reverse_path.clone(),
+        });
+        Ok(())
+    }
+
     async fn end(&self, told: &Told<'_>, dsn: Option<Dsn>) -> Result<(), Error> {
         let lease = told.claim.lease.clone();
         let Some((due, last)) = told.again else {
@@ -117,21 +158,24 @@ impl<S: Spool> Desk<S> {
         self.spool.reschedule(lease, due, update).await
     }
 
-    /// A notice to the sender of a queued message about some of its legs, ready to be queued; logged.
-    pub(super) async fn notice(
+    /// A notice to the sender of a queued message about some of its legs, ready to be queued. Why there is to be none is logged.
+    async fn notice(
         &self,
         kind: Kind,
         told: &[Told<'_>],
         now: Timestamp,
-    ) -> Option<Made<'_>> {
-        let message = &told.first()?.claim.message;
+    ) -> Result<Option<Made<'_>>, Error> {
+        let Some(first) = told.first() else {
+            return Ok(None);
+        };
+        let message = &first.claim.message;
         let id = message.id;
         if let Some(reason) = unwanted(kind, message, told) {
             // A delay that nobody asked about is no event; an end that nobody hears of is.
             if kind == Kind::Failed {
                 self.log.write(Event::NotBounced { id, reason });
             }
-            return None;
+            return Ok(None);
         }
         // One who hears nothing is no less an event beside others who do.
         let unheard = |told: &Told<'_>| !bounce::wants(kind, &told.claim.leg);
@@ -140,11 +184,12 @@ impl<S: Spool> Desk<S> {
             self.log.write(Event::NotBounced { id, reason });
         }
         match self.make(kind, told, now).await {
-            Ok(made) => Some(made),
-            Err(reason) => {
+            Ok(made) => Ok(Some(made)),
+            Err(Unmade::Never(reason)) => {
                 self.log.write(Event::NotBounced { id, reason });
-                None
+                Ok(None)
             }
+            Err(Unmade::Later(error)) => Err(error),
         }
     }
 
@@ -153,21 +198,24 @@ impl<S: Spool> Desk<S> {
         kind: Kind,
         told: &[Told<'_>],
         now: Timestamp,
-    ) -> Result<Made<'_>, &'static str> {
+    ) -> Result<Made<'_>, Unmade> {
         let message = match told {
             [first, ..] if !first.claim.message.reverse_path.is_null() => &first.claim.message,
-            _ => return Err(NULL_SENDER),
+            _ => return Err(NULL_SENDER.into()),
         };
         let wants_whole = kind == Kind::Failed && message.ret == Some(Return::Full);
         let whole_max = self.bounce_octets_max as u64;
-        let taken = self
-            .notices
-            .budget
-            .take(message, wants_whole, whole_max, now);
+        let budget = &self.notices.budget;
+        let whole = budget.allows(message, wants_whole, whole_max, now);
         let whole =
-            taken.ok_or("budget: its sender was told enough, for now or of this message")?;
+            whole.ok_or("budget: its sender was told enough, for now or of this message")?;
         let sender = message.reverse_path.mailbox().ok_or(NULL_SENDER)?;
-        let legs = self.way_to(sender, now).await?;
+        // A failure is not forgotten over trouble of ours; any other notice is not worth holding up a leg.
+        let patient_until = match kind {
+            Kind::Failed => message.arrived.plus(2 * self.schedule.expire),
+            Kind::Delayed | Kind::Relayed => now,
+        };
+        let legs = self.way_to(sender, patient_until, now).await?;
         let octets_max = match whole {
             true => self.bounce_octets_max,
             false => self.bounce_octets_max.min(2 * HEADER_OCTETS_MAX),
@@ -180,16 +228,11 @@ impl<S: Spool> Desk<S> {
         };
         let composed = self.compose(kind, told, excerpt, now);
         let (id, composed) = composed.ok_or("it cannot be written")?;
-        let spent = composed.bytes.len();
-        self.notices.budget.spend(sender, spent, now);
-        self.log.write(Event::Bounced {
-            id: message.id,
-            kind: kind_name(kind),
-            bounce: id,
-            to: ReversePath::Mailbox(composed.recipient.clone()),
-        });
-        let dsn = to_queue(id, composed, legs, now);
-        Ok(Made { dsn, room })
+        Ok(Made {
+            dsn: to_queue(id, composed, legs, now),
+            whole,
+            _room: room,
+        })
     }
 
     fn compose(
@@ -224,25 +267,32 @@ impl<S: Spool> Desk<S> {
 
     /// The legs of a notice: it goes the way that any mail to its recipient would go from here. Who lives here or is behind an SRS
     /// address of ours would never get it otherwise: his domain's mail comes to us.
-    async fn way_to(&self, recipient: &Mailbox, now: Timestamp) -> Result<Vec<Leg>, &'static str> {
+    async fn way_to(
+        &self,
+        recipient: &Mailbox,
+        patient_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Leg>, Unmade> {
         let routing = self.routing.load_full();
         let forward_path = ForwardPath::Mailbox(recipient.clone());
         let route = routing.route(&*self.spool, &forward_path, now).await;
-        let route = route.map_err(|_| "its sender's SRS token cannot be looked up")?;
-        if routing.is_routed(&forward_path, &route) {
-            return Err("its sender's address names a further host");
-        }
-        match route {
-            Route::Forward(_) | Route::Return { .. } | Route::NotHosted => {}
-            Route::Discard => {
-                return Err("its sender is an address of ours whose mail is discarded");
+        let route = route.map_err(|error| match now < patient_until {
+            true => Unmade::Later(error),
+            false => "its sender's SRS token cannot be looked up".into(),
+        })?;
+        let nowhere = match route {
+            _ if routing.is_routed(&forward_path, &route) => {
+                Some("its sender's address names a further host")
             }
-            Route::Refused(_) => return Err("its sender is an address of ours that takes no mail"),
-            Route::Unknown => return Err("its sender is an address of ours that does not exist"),
+            Route::Forward(_) | Route::Return { .. } | Route::NotHosted => None,
+            Route::Discard => Some("its sender is an address of ours whose mail is discarded"),
+            Route::Refused(_) => Some("its sender is an address of ours that takes no mail"),
+            Route::Unknown => Some("its sender is an address of ours that does not exist"),
             Route::SrsRefused(_) | Route::Token(_) => {
-                return Err("its sender is no valid SRS address of ours");
+                Some("its sender is no valid SRS address of ours")
             }
-        }
+        };
+        nowhere.map_or(Ok(()), Err)?;
         let recipient = Recipient {
             forward_path,
             notify: Some(Notify::NEVER),
@@ -255,7 +305,7 @@ impl<S: Spool> Desk<S> {
         let plan = forwarder.plan(&routing.table, &null, recipients, now, &mut token);
         match plan.legs.is_empty() {
             false => Ok(plan.into_legs()),
-            true => Err("its sender is an address of ours that leads nowhere"),
+            true => Err("its sender is an address of ours that leads nowhere".into()),
         }
     }
 
@@ -281,12 +331,6 @@ impl<S: Spool> Desk<S> {
         }
         bytes.truncate(octets_max);
         (bytes, false)
-    }
-}
-
-impl<'a> Made<'a> {
-    fn split(self) -> (Option<Dsn>, Option<SemaphorePermit<'a>>) {
-        (Some(self.dsn), self.room)
     }
 }
 

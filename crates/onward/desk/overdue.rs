@@ -26,7 +26,7 @@ impl<S: Spool> Desk<S> {
                 Ok(false) => LOOK_EVERY,
                 // It panicked: what it had leased comes back when that is over.
                 Err(error) => {
-                    tracing::error!(%error, "a bug of Onward broke off what senders are told; it is tried again");
+                    tracing::error!(%error, "{BUG}");
                     TROUBLE_PAUSE
                 }
             };
@@ -39,7 +39,7 @@ impl<S: Spool> Desk<S> {
 
     /// Sees to some of the legs that are overdue; says whether there may be more. Not to all at once: a shutdown waits for
     /// no more than this.
-    pub(super) async fn tell_overdue(&self) -> bool {
+    pub(super) async fn tell_overdue(self: &Arc<Self>) -> bool {
         self.tell_gathered(now()).await;
         let batch = self.spool.overdue(OVERDUE_BATCH, self.lease, now()).await;
         let mut batch = batch.unwrap_or_else(|error| {
@@ -50,7 +50,12 @@ impl<S: Spool> Desk<S> {
         let notice = |overdue: &Overdue| (overdue.claim.message.id, overdue.why as u8);
         batch.sort_by_key(|overdue| (notice(overdue), overdue.claim.lease.leg.number));
         for together in batch.chunk_by(|a, b| notice(a) == notice(b)) {
-            self.tell(together, now()).await;
+            let (desk, together) = (Arc::clone(self), together.to_vec());
+            let told = tokio::spawn(async move { desk.tell(&together, now()).await });
+            // It costs its own message a lease, not those behind it.
+            if let Err(error) = told.await {
+                tracing::error!(%error, "{BUG}");
+            }
         }
         may_be_more
     }
@@ -126,6 +131,7 @@ fn split_host(words: &str) -> (Option<&str>, &str) {
     }
 }
 
+const BUG: &str = "a bug of Onward broke off what senders are told; it is tried again";
 /// Legs told of in one round.
 pub(super) const OVERDUE_BATCH: usize = 100;
 /// Deadlines are hours; an operator who wants mail bounced waits for this.

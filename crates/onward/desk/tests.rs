@@ -17,7 +17,7 @@ const HOUR: Duration = Duration::from_hours(1);
 struct Fixture {
     desk: Arc<Desk<LogSpool>>,
     events: UnboundedReceiver<Event>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 const FORWARDS: &str =
@@ -35,13 +35,17 @@ fn routing(dir: &std::path::Path) -> routing::Shared {
     Arc::new(ArcSwap::from_pointee(routing))
 }
 
+fn spool_settings(dir: &std::path::Path) -> Settings {
+    Settings {
+        min_free_bytes: 0,
+        ..Settings::new(dir)
+    }
+}
+
 impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            min_free_bytes: 0,
-            ..Settings::new(dir.path())
-        };
+        let settings = spool_settings(dir.path());
         let (watcher, events) = tokio::sync::mpsc::unbounded_channel();
         let desk = Desk {
             spool: Arc::new(LogSpool::open(settings, now()).unwrap()),
@@ -60,8 +64,15 @@ impl Fixture {
         Self {
             desk: Arc::new(desk),
             events,
-            _dir: dir,
+            dir,
         }
+    }
+
+    /// As after trouble that is over.
+    fn reopen(&mut self) {
+        let settings = spool_settings(self.dir.path());
+        let spool = LogSpool::open(settings, now()).unwrap();
+        Arc::get_mut(&mut self.desk).unwrap().spool = Arc::new(spool);
     }
 
     async fn commit(&self, targets: &[&str], arrived: Timestamp, notify: Option<envelope::Notify>) {
@@ -169,6 +180,22 @@ async fn deadlines_hold_while_nothing_is_claimed() {
     }
     shutdown.cancel();
     deadlines.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_panic_over_one_message_does_not_keep_others_from_being_told() {
+    let fixture = Fixture::new();
+    let ill: Host = "ill.test".parse().unwrap();
+    let trouble = move |host: &Host| {
+        assert!(*host != ill, "as the test wants it");
+        None
+    };
+    assert!(fixture.desk.trouble.set(Box::new(trouble)).is_ok());
+    let long_ago = Timestamp::from_unix_millis(now().unix_millis() - 1_000_000_000);
+    fixture.commit(&["a@ill.test"], long_ago, None).await;
+    fixture.commit(&["a@b.test"], long_ago, None).await;
+    fixture.desk.tell_overdue().await;
+    assert!(notice(&fixture).await.contains("rfc822; a@b.test"));
 }
 
 /// The text of the one notice that is due, now or when all that waits has been told.
@@ -322,4 +349,53 @@ async fn notices_go_the_way_of_incoming_mail() {
     let local = routing.forwarder.srs().forward("origin", "far.test", today);
     let sender = format!("{}@srs.test", local.unwrap());
     check_way(&sender, way(&sender).await, &["origin@far.test"], "");
+}
+
+/// A notice that could not be queued, however often, was not told.
+#[tokio::test]
+async fn a_failure_is_told_after_any_trouble() {
+    let mut fixture = Fixture::new();
+    fixture.commit(&["a@b.test"], now(), None).await;
+    let claim = fixture.claim(now()).await.remove(0);
+    fixture.desk.spool.close();
+    for _ in 0..20 {
+        let failed = vec![Outcome::Failed(done())];
+        fixture
+            .desk
+            .settle(std::slice::from_ref(&claim), failed)
+            .await;
+    }
+    fixture.reopen();
+    let claims = fixture.claim(now()).await;
+    let failed = vec![Outcome::Failed(done())];
+    fixture.desk.settle(&claims, failed).await;
+    assert!(notice(&fixture).await.contains("rfc822; a@b.test"));
+    let told = |event: &Event| matches!(event, Event::Bounced { .. });
+    let events = std::iter::from_fn(|| fixture.events.try_recv().ok());
+    assert_eq!(events.filter(told).count(), 1);
+}
+
+/// Whom a notice goes to cannot be read at the moment: it is not forgotten over that.
+#[tokio::test]
+async fn a_failure_waits_for_the_token_of_its_sender() {
+    let fixture = Fixture::new();
+    let routing = fixture.desk.routing.load_full();
+    let late = now().plus(48 * HOUR);
+    let token = fixture.desk.spool.token("origin@far.test", late);
+    let today = srs::Day::from_unix_secs(now().unix_secs());
+    let local = routing.forwarder.srs().token(&token.name, today);
+    let sender = format!("{local}@srs.test");
+    fixture
+        .commit_from(&sender, &["a@b.test"], now(), None)
+        .await;
+    let claims = fixture.claim(now()).await;
+    let id = claims[0].lease.leg;
+    // A file that cannot be opened.
+    let hour = late.unix_secs() / 3600;
+    let file = fixture.dir.path().join(format!("tokens/{hour:08}"));
+    std::fs::create_dir(&file).unwrap();
+    let failed = vec![Outcome::Failed(done())];
+    fixture.desk.settle(&claims, failed).await;
+    let later = now().plus(2 * TROUBLE_PAUSE);
+    assert_eq!(fixture.claim(later).await[0].lease.leg, id);
 }
