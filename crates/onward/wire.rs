@@ -216,9 +216,10 @@ impl Relay {
         });
         let incoming = smtp_in::serve(self.listeners, self.limits, self.inbound, shutdown.clone());
         let outgoing = self.dispatcher.run(shutdown.clone());
-        let deadlines = self.desk.keep_deadlines(shutdown.clone());
+        let deadlines = Arc::clone(&self.desk).keep_deadlines(shutdown.clone());
         let operator = self.socket.serve(self.operator, shutdown.cancelled_owned());
         tokio::join!(incoming, outgoing, deadlines, operator);
+        self.desk.tell_the_rest().await;
         self.spool.close();
         Ok(())
     }

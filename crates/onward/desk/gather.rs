@@ -1,7 +1,7 @@
 //! Failed legs that wait for what becomes of the other legs of their message, so that one notice tells of all.
 //!
-//! They wait while others are tried, and a few seconds at most. Only in memory, and still leased: a crash or a stop has them tried
-//! again, and told of then.
+//! They wait while others are tried, and a few seconds at most. Only in memory, and still leased: a crash has them tried again, and
+//! told of then.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +14,7 @@ use queue::{Filter, Spool, State};
 
 use super::Desk;
 use super::notices::Told;
+use crate::log::now;
 
 /// The legs that wait, by message.
 #[derive(Debug, Default)]
@@ -87,6 +88,11 @@ impl<S: Spool> Desk<S> {
         for id in self.notices.gathered.due(now) {
             self.tell_failed(id, now).await;
         }
+    }
+
+    /// Tells of all that waits: delivery has ended, and nothing else will be tried.
+    pub(crate) async fn tell_the_rest(&self) {
+        self.tell_gathered(now().plus(GATHER)).await;
     }
 
     async fn tell_failed(&self, id: MessageId, now: Timestamp) {

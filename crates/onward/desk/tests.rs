@@ -272,6 +272,19 @@ async fn a_failure_does_not_wait_for_ever_for_the_others() {
     );
 }
 
+/// After a restart the host may be down: its sender would hear of a refusal days later.
+#[tokio::test]
+async fn a_stop_tells_of_what_has_failed() {
+    let fixture = Fixture::new();
+    fixture.commit(&["a@b.test", "c@d.test"], now(), None).await;
+    let claims = fixture.claim(now()).await;
+    let failed = vec![Outcome::Failed(done())];
+    fixture.desk.settle(&claims[..1], failed).await;
+    fixture.desk.tell_the_rest().await;
+    let text = notice(&fixture).await;
+    assert!(text.contains("rfc822; a@b.test"), "{text}");
+}
+
 #[tokio::test]
 async fn deliveries_of_one_transaction_are_told_of_together() {
     let fixture = Fixture::new();
