@@ -118,14 +118,12 @@ fn message(id: envelope::MessageId, now: Timestamp) -> Message {
 
 fn leg() -> Leg {
     Leg {
-        reverse_path: ReversePath::Mailbox(mailbox(
-            "SRS0=abcd=2W=sender.example=bob@fwd.example.net",
-        )),
-        target: mailbox("alice@mail.example.com"),
-        recipient: mailbox("alice@example.org"),
-        original: None,
-        notify: None,
         trace: "Delivered-To: alice@example.org\r\n".into(),
+        ..Leg::new(
+            ReversePath::Mailbox(mailbox("SRS0=abcd=2W=sender.example=bob@fwd.example.net")),
+            mailbox("alice@mail.example.com"),
+            mailbox("alice@example.org"),
+        )
     }
 }
 

@@ -61,6 +61,9 @@ struct Leg {
     state: &'static str,
     reverse_path: String,
     recipient: String,
+    /// Further recipients that share the leg, and how many are not named.
+    merged: Vec<String>,
+    merged_more: u32,
     target: String,
     original_recipient: Option<String>,
     notify: Option<String>,
@@ -188,6 +191,8 @@ impl From<&Entry> for Leg {
             },
             reverse_path: leg.reverse_path.to_string(),
             recipient: leg.recipient.to_string(),
+            merged: leg.merged.named.iter().map(ToString::to_string).collect(),
+            merged_more: leg.merged.more,
             target: leg.target.to_string(),
             original_recipient: leg
                 .original

@@ -1,6 +1,8 @@
 //! The destination says no: the original sender gets a DSN that does not show where the forward goes.
 
+use testkit::mail;
 use testkit::net::Net;
+use testkit::sender::Plain;
 
 use crate::{origin_sends, relay};
 
@@ -59,4 +61,33 @@ async fn one_notice_tells_of_all_targets_and_names_none() {
         !text.contains(".box") && !text.contains("private.test"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn one_notice_names_all_recipients_of_a_catch_all() {
+    let net = Net::new().await;
+    let script = "rcpt: 550 5.1.1 <secret.box@private.test>: unknown";
+    let target = net.sink("private.test", script).await;
+    let origin = net.sink("sender.test", "").await;
+    let relay = relay(&net, "@example.test secret.box@private.test\n")
+        .start()
+        .await;
+    let names: Vec<_> = (0..40).map(|n| format!("any{n}@example.test")).collect();
+    let paths: Vec<_> = names.iter().map(|name| format!("<{name}>")).collect();
+    let paths: Vec<_> = paths.iter().map(String::as_str).collect();
+    Plain::hello(relay.address())
+        .await
+        .transaction("<origin@sender.test>", &paths, &mail::short("one"))
+        .await;
+
+    let text = origin.message().await.text();
+    for name in &names {
+        let group = format!("Final-Recipient: rfc822; {name}\r\nAction: failed\r\n");
+        assert_eq!(text.matches(&group).count(), 1, "{name} in:\n{text}");
+        let line = format!("forwarded to={name} target=secret.box@private.test leg=0");
+        relay.wait_for(&line).await;
+    }
+    assert!(!text.contains("secret.box") && !text.contains("private.test"));
+    relay.wait_for_count(1, "failed status=5.1.1").await;
+    drop(target);
 }

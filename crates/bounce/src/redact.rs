@@ -276,14 +276,11 @@ mod tests {
     use super::*;
 
     fn leg(target: &str) -> Leg {
-        Leg {
-            reverse_path: ReversePath::Null,
-            target: target.parse().unwrap(),
-            recipient: "Alice@example.org".parse().unwrap(),
-            original: None,
-            notify: None,
-            trace: "".into(),
-        }
+        Leg::new(
+            ReversePath::Null,
+            target.parse().unwrap(),
+            "Alice@example.org".parse().unwrap(),
+        )
     }
 
     #[track_caller]

@@ -9,6 +9,9 @@ use crate::{Kind, Notice, Report};
 /// Of a reply, no more than this is shown, in octets. A reply may have hundreds of lines.
 const DIAGNOSTIC_OCTETS_MAX: usize = 2048;
 
+/// Of what is said again of each further recipient of a leg: there may be hundreds.
+const DIAGNOSTIC_AGAIN_OCTETS_MAX: usize = 256;
+
 /// More than this of a reply is not even searched for addresses: enough to show, whatever is replaced.
 const REPLY_OCTETS_MAX: usize = 4 * 1024;
 
@@ -30,8 +33,18 @@ pub(crate) fn fields(
     // For our own operators: what to look for in the log.
     field(&mut out, "X-Onward-Id", &notice.message.id.to_string());
     for report in reports {
-        out.push_str("\r\n");
-        recipient_fields(&mut out, notice.kind, report, redactor, utf8);
+        // What the host said is the same for all who share a leg, and need not be repeated at length.
+        let whole = ascii_unless(utf8, diagnostic(report, redactor));
+        let mut said = whole.as_str();
+        for recipient in report.leg.recipients() {
+            out.push_str("\r\n");
+            recipient_fields(&mut out, notice.kind, report, recipient, said, utf8);
+            said = clip(said, DIAGNOSTIC_AGAIN_OCTETS_MAX);
+        }
+        if report.leg.merged.more > 0 {
+            let more = report.leg.merged.more.to_string();
+            field(&mut out, "X-Onward-Further-Recipients", &more);
+        }
     }
     out
 }
@@ -74,7 +87,8 @@ fn recipient_fields(
     out: &mut String,
     kind: Kind,
     report: &Report<'_>,
-    redactor: &Redactor,
+    recipient: &Mailbox,
+    said: &str,
     utf8: bool,
 ) {
     let Report { leg, diagnosis, .. } = report;
@@ -85,11 +99,7 @@ fn recipient_fields(
             &original_recipient(original, utf8),
         );
     }
-    field(
-        out,
-        "Final-Recipient",
-        &final_recipient(&leg.recipient, utf8),
-    );
+    field(out, "Final-Recipient", &final_recipient(recipient, utf8));
     field(out, "Action", action(kind));
     field(out, "Status", &diagnosis.status.to_string());
     if let Some(host) = remote_host(report) {
@@ -101,8 +111,7 @@ fn recipient_fields(
     } else {
         "x-onward"
     };
-    let text = ascii_unless(utf8, diagnostic(report, redactor));
-    field(out, "Diagnostic-Code", &format!("{code_type}; {text}"));
+    field(out, "Diagnostic-Code", &format!("{code_type}; {said}"));
     if let Some(time) = report.last_attempt {
         field(out, "Last-Attempt-Date", &time.rfc5322());
     }
@@ -203,14 +212,11 @@ mod tests {
             status: None,
             text: "word\n".repeat(10_000),
         });
-        let leg = Leg {
-            reverse_path: ReversePath::Null,
-            target: "a@b.example".parse().unwrap(),
-            recipient: "a@b.example".parse().unwrap(),
-            original: None,
-            notify: None,
-            trace: "".into(),
-        };
+        let leg = Leg::new(
+            ReversePath::Null,
+            "a@b.example".parse().unwrap(),
+            "a@b.example".parse().unwrap(),
+        );
         let report = Report {
             leg: &leg,
             diagnosis: &diagnosis,

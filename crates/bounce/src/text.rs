@@ -32,7 +32,14 @@ pub(crate) fn body(notice: &Notice<'_>, reports: &[Report<'_>], redactor: &Redac
     paragraph(&mut out, "", &opening);
     for report in reports {
         out.push_str("\r\n");
-        paragraph(&mut out, "  ", &report.leg.recipient.to_string());
+        for recipient in report.leg.recipients() {
+            paragraph(&mut out, "  ", &recipient.to_string());
+        }
+        let more = report.leg.merged.more;
+        if more > 0 {
+            let words = format!("and {more} more of your recipients");
+            paragraph(&mut out, "  ", &words);
+        }
         paragraph(&mut out, "    ", &reason(notice.kind, report));
     }
     out.push_str("\r\n");

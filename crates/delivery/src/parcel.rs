@@ -144,12 +144,12 @@ mod tests {
                 envid: None,
             }),
             leg: Leg {
-                reverse_path: ReversePath::Mailbox(from.parse().unwrap()),
-                target: target.parse().unwrap(),
-                recipient: target.parse().unwrap(),
-                original: None,
-                notify: None,
                 trace: trace.into(),
+                ..Leg::new(
+                    ReversePath::Mailbox(from.parse().unwrap()),
+                    target.parse().unwrap(),
+                    target.parse().unwrap(),
+                )
             },
             attempts: 0,
             warned: false,

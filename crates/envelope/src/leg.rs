@@ -45,6 +45,58 @@ pub struct Leg {
     /// Header lines for this leg alone, each ended by CRLF, sent before the body (`Delivered-To`); may be empty.
     /// They are per leg because a recipient must not learn of the others.
     pub trace: Box<str>,
+    /// The other recipients that became this target: it gets one copy, and the sender is told of all of them.
+    pub merged: Merged,
+}
+
+/// Recipients that share a leg with the one it names first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// As our client named them, as many as fit into [`Merged::OCTETS_MAX`].
+    pub named: Box<[Mailbox]>,
+    /// How many there are besides.
+    pub more: u32,
+}
+
+impl Leg {
+    /// A leg without DSN wishes, trace lines and other recipients.
+    pub fn new(reverse_path: ReversePath, target: Mailbox, recipient: Mailbox) -> Self {
+        Self {
+            reverse_path,
+            target,
+            recipient,
+            original: None,
+            notify: None,
+            trace: Box::default(),
+            merged: Merged::default(),
+        }
+    }
+
+    /// All recipients that it names.
+    pub fn recipients(&self) -> impl Iterator<Item = &Mailbox> {
+        std::iter::once(&self.recipient).chain(&self.merged.named)
+    }
+}
+
+impl Merged {
+    /// Octets of the named ones together, as written: some hundred addresses.
+    pub const OCTETS_MAX: usize = 16 << 10;
+
+    /// Names as many of them as there is room for.
+    pub fn new(mut recipients: Vec<Mailbox>) -> Self {
+        let mut octets = 0;
+        let fits = |recipient: &&Mailbox| {
+            octets += recipient.to_string().len();
+            octets <= Self::OCTETS_MAX
+        };
+        let named = recipients.iter().take_while(fits).count();
+        let more = recipients.len() - named;
+        recipients.truncate(named);
+        Self {
+            named: recipients.into(),
+            more: u32::try_from(more).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 /// The right to work on one leg for a while.
@@ -76,4 +128,27 @@ pub struct Claim {
     pub attempts: u32,
     /// Whether the sender was already told of the delay.
     pub warned: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(recipients: usize, octets: usize, named: usize) {
+        let local = |n| format!("{n:0>width$}@x.test", width = octets - 7);
+        let all = (0..recipients).map(|n| local(n).parse().unwrap());
+        let merged = Merged::new(all.collect());
+        let counts = (merged.named.len(), merged.more as usize);
+        assert_eq!(counts, (named, recipients - named));
+    }
+
+    #[test]
+    fn as_many_are_named_as_there_is_room_for() {
+        check(0, 16, 0);
+        check(1000, 16, 1000);
+        check(1025, 16, 1024);
+        check(1000, 64, 256);
+        check(100, Mailbox::OCTETS_MAX, 18);
+    }
 }

@@ -19,7 +19,7 @@ mod timestamp;
 pub use address::{AddressError, Host, LocalPart, Mailbox};
 pub use domain::{Domain, DomainError};
 pub use id::{LegId, MessageId};
-pub use leg::{Claim, Lease, Leg, Message};
+pub use leg::{Claim, Lease, Leg, Merged, Message};
 pub use mail::{BodyKind, Envelope, Notify, OriginalRecipient, Recipient, Return};
 pub use outcome::{Diagnosis, Outcome};
 pub use path::{ForwardPath, ReversePath};

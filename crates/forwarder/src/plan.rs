@@ -1,8 +1,10 @@
 //! From an accepted envelope to legs: targets, rewritten reverse paths, trace lines.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use envelope::{ForwardPath, Leg, LocalPart, Mailbox, Recipient, Reply, ReversePath, Timestamp};
+use envelope::{
+    ForwardPath, Leg, LocalPart, Mailbox, Merged, Recipient, Reply, ReversePath, Timestamp,
+};
 use srs::Day;
 
 use crate::forwarder::{Forwarder, Route};
@@ -31,6 +33,8 @@ pub struct PlannedLeg {
     pub via: Vec<Mailbox>,
     /// The options that hold for it.
     pub options: Options,
+    /// Further recipients that lead to the same target, all of them, as often as they were named.
+    pub merged: Vec<Mailbox>,
 }
 
 /// A leg that would go round.
@@ -47,23 +51,50 @@ pub struct Looping {
 impl Plan {
     /// The legs alone.
     pub fn into_legs(self) -> Vec<Leg> {
-        self.legs.into_iter().map(|planned| planned.leg).collect()
+        self.legs.into_iter().map(PlannedLeg::into_leg).collect()
     }
 
     /// Takes out the legs that would go round: the message was delivered before to an address on their way. To refuse the
     /// whole message for one of them would lose the others' mail; a notice would tell a sender whom nobody has verified.
     pub fn remove_loops(&mut self, scan: &HeaderScan) -> Vec<Looping> {
         let mut looping = Vec::new();
-        self.legs.retain(|PlannedLeg { leg, via, .. }| {
-            let passed = via.iter().find(|step| scan.was_delivered_to(step));
-            looping.extend(passed.map(|passed| Looping {
-                recipient: leg.recipient.clone(),
-                target: leg.target.clone(),
+        self.legs.retain(|planned| {
+            let Some(passed) = planned.via.iter().find(|step| scan.was_delivered_to(step)) else {
+                return true;
+            };
+            looping.extend(planned.recipients().map(|recipient| Looping {
+                recipient: recipient.clone(),
+                target: planned.leg.target.clone(),
                 passed: passed.clone(),
             }));
-            passed.is_none()
+            false
         });
         looping
+    }
+}
+
+impl PlannedLeg {
+    fn new(leg: Leg, via: Vec<Mailbox>, options: Options) -> Self {
+        Self {
+            leg,
+            via,
+            options,
+            merged: Vec::new(),
+        }
+    }
+
+    /// All recipients that it stands for.
+    pub fn recipients(&self) -> impl Iterator<Item = &Mailbox> {
+        std::iter::once(&self.leg.recipient).chain(&self.merged)
+    }
+
+    fn into_leg(mut self) -> Leg {
+        let mut seen = HashSet::from([self.leg.recipient.clone()]);
+        self.merged.retain(|other| seen.insert(other.clone()));
+        Leg {
+            merged: Merged::new(self.merged),
+            ..self.leg
+        }
     }
 }
 
@@ -162,48 +193,43 @@ impl Draft<'_> {
             .filter_map(ascii_form)
             .map(|step| format!("Delivered-To: {step}\r\n"))
             .collect();
-        self.place(PlannedLeg {
-            leg: Leg {
-                reverse_path,
-                target: mailbox,
-                recipient: named.clone(),
-                original: recipient.original.clone(),
-                notify: recipient.notify,
-                trace: trace.into(),
-            },
-            via,
-            options,
-        });
+        let leg = Leg {
+            original: recipient.original.clone(),
+            notify: recipient.notify,
+            trace: trace.into(),
+            ..Leg::new(reverse_path, mailbox, named.clone())
+        };
+        self.place(PlannedLeg::new(leg, via, options));
     }
 
     fn add_relayed(&mut self, recipient: &Recipient, named: Mailbox) {
-        self.place(PlannedLeg {
-            leg: Leg {
-                reverse_path: self.reverse_path.clone(),
-                target: named.clone(),
-                recipient: named,
-                original: recipient.original.clone(),
-                notify: recipient.notify,
-                trace: Box::default(),
-            },
-            via: Vec::new(),
-            options: Options::default(),
-        });
+        let leg = Leg {
+            original: recipient.original.clone(),
+            notify: recipient.notify,
+            ..Leg::new(self.reverse_path.clone(), named.clone(), named)
+        };
+        self.place(PlannedLeg::new(leg, Vec::new(), Options::default()));
     }
 
-    /// Two recipients may lead to one target, which then gets one copy; but not if they want different DSNs.
+    /// Two recipients may lead to one target, which then gets one copy; but not if they want different DSNs. Nor if one of
+    /// them is the target itself: a notice about both would tell where the other leads.
     fn place(&mut self, planned: PlannedLeg) {
-        let legs = &self.plan.legs;
+        let is_target = |leg: &Leg| leg.recipient == leg.target;
+        let legs = &mut self.plan.legs;
         let same = |at: &usize| {
             let (leg, new) = (&legs[*at].leg, &planned.leg);
             leg.reverse_path == new.reverse_path
                 && leg.notify == new.notify
                 && leg.original == new.original
+                && is_target(leg) == is_target(new)
         };
         let placed = self.placed.entry(planned.leg.target.clone()).or_default();
-        if !placed.iter().any(same) {
-            placed.push(legs.len());
-            self.plan.legs.push(planned);
+        match placed.iter().copied().find(same) {
+            Some(at) => legs[at].merged.push(planned.leg.recipient),
+            None => {
+                placed.push(legs.len());
+                legs.push(planned);
+            }
         }
     }
 

@@ -125,12 +125,6 @@ impl PlannedLeg<'_> {
     fn leg(&self) -> Leg {
         let recipient = mailbox(RECIPIENTS[usize::from(self.recipient) % RECIPIENTS.len()]);
         Leg {
-            reverse_path: ReversePath::Null,
-            target: match self.flags & 1 {
-                0 => mailbox(self.target()),
-                _ => recipient.clone(),
-            },
-            recipient,
             original: (self.flags & 2 != 0).then(|| OriginalRecipient {
                 kind: "rfc822".into(),
                 address: printable(self.original, 500),
@@ -140,7 +134,14 @@ impl PlannedLeg<'_> {
                 failure: self.flags & 8 != 0,
                 delay: self.flags & 16 != 0,
             }),
-            trace: "".into(),
+            ..Leg::new(
+                ReversePath::Null,
+                match self.flags & 1 {
+                    0 => mailbox(self.target()),
+                    _ => recipient.clone(),
+                },
+                recipient,
+            )
         }
     }
 

@@ -161,14 +161,7 @@ async fn put(spool: &LogSpool) -> Option<LegId> {
         envid: None,
     };
     let target: Mailbox = target;
-    let leg = Leg {
-        reverse_path: ReversePath::Null,
-        recipient: target.clone(),
-        target,
-        original: None,
-        notify: None,
-        trace: "".into(),
-    };
+    let leg = Leg::new(ReversePath::Null, target.clone(), target);
     let written = writer.write(b"new\n".to_vec()).await;
     let committed = spool.commit(writer, message, vec![leg], NOW).await;
     assert_eq!((written, committed), (Ok(()), Ok(())), "new mail");

@@ -101,12 +101,12 @@ impl Fixture {
             envid: None,
         };
         let leg = |target: &&str| Leg {
-            reverse_path: message.reverse_path.clone(),
-            target: target.parse().unwrap(),
-            recipient: target.parse().unwrap(),
-            original: None,
             notify,
-            trace: "".into(),
+            ..Leg::new(
+                message.reverse_path.clone(),
+                target.parse().unwrap(),
+                target.parse().unwrap(),
+            )
         };
         let legs = targets.iter().map(leg).collect();
         let spool = &self.desk.spool;

@@ -30,13 +30,12 @@ async fn queue(legs: usize) -> (LogSpool, tempfile::TempDir) {
         499 => "rare@b.test".to_owned(),
         _ => format!("u{number}@b.test"),
     };
-    let leg = |number| Leg {
-        reverse_path: ReversePath::Null,
-        target: target(number).parse().unwrap(),
-        recipient: "a@b.test".parse().unwrap(),
-        original: None,
-        notify: None,
-        trace: "".into(),
+    let leg = |number| {
+        Leg::new(
+            ReversePath::Null,
+            target(number).parse().unwrap(),
+            "a@b.test".parse().unwrap(),
+        )
     };
     let legs = (0..legs).map(leg).collect();
     spool.commit(writer, message, legs, now()).await.unwrap();

@@ -1,7 +1,7 @@
 //! A message on its way in: our trace on top, signs of a loop in its header, legs of its recipients, and the commit.
 
-use envelope::{Domain, Envelope, Leg, LegId, Mailbox, Message, MessageId, Reply, Timestamp};
-use forwarder::{HeaderScan, Looping, Plan, Route, has_header, trace};
+use envelope::{Domain, Envelope, LegId, Mailbox, Message, MessageId, Reply, Timestamp};
+use forwarder::{HeaderScan, Looping, Plan, PlannedLeg, Route, has_header, trace};
 use queue::{BodyWriter, Error, Spool};
 use smtp_in::Client;
 
@@ -184,12 +184,11 @@ impl<S: Spool> Draft<S> {
             let broken = broken.clone();
             log.write(Event::DeadEnd { id, broken });
         }
-        let legs = self.plan.into_legs();
-        if legs.is_empty() {
+        if self.plan.legs.is_empty() {
             return Ok(replies::discarded(id));
         }
-        forwarded(id, &legs).for_each(|event| log.write(event));
-        let due = message.arrived;
+        forwarded(id, &self.plan.legs).for_each(|event| log.write(event));
+        let (legs, due) = (self.plan.into_legs(), message.arrived);
         spool.commit(self.writer, message, legs, due).await?;
         Ok(replies::queued(id))
     }
@@ -215,18 +214,18 @@ fn log_received<S>(
     });
 }
 
-fn forwarded(id: MessageId, legs: &[Leg]) -> impl Iterator<Item = Event> {
-    legs.iter()
-        .zip(0u32..)
-        .map(move |(leg, number)| Event::Forwarded {
-            id: LegId {
-                message: id,
-                number,
-            },
-            recipient: leg.recipient.clone(),
-            target: leg.target.clone(),
-            sender: leg.reverse_path.clone(),
-        })
+/// A line for each recipient: those that share a leg say so by its number.
+fn forwarded(message: MessageId, legs: &[PlannedLeg]) -> impl Iterator<Item = Event> {
+    let events = move |(planned, number): (&PlannedLeg, u32)| {
+        let event = |recipient: &Mailbox| Event::Forwarded {
+            id: LegId { message, number },
+            recipient: recipient.clone(),
+            target: planned.leg.target.clone(),
+            sender: planned.leg.reverse_path.clone(),
+        };
+        planned.recipients().map(event).collect::<Vec<_>>()
+    };
+    legs.iter().zip(0u32..).flat_map(events)
 }
 
 fn received(

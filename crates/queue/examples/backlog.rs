@@ -314,12 +314,8 @@ async fn fill(
         };
         let moment = now();
         let leg = Leg {
-            reverse_path: ReversePath::Mailbox(sender),
-            recipient: target.clone(),
-            target,
-            original: None,
-            notify: None,
             trace: "Delivered-To: user@here.example\r\n".into(),
+            ..Leg::new(ReversePath::Mailbox(sender), target.clone(), target)
         };
         let message = Message {
             id: ids.next(moment),

@@ -20,12 +20,12 @@ type Done<T> = Result<T, Box<dyn Error>>;
 
 fn leg(target: &str) -> Done<Leg> {
     Ok(Leg {
-        reverse_path: ReversePath::Mailbox("SRS0=x=y=sender.test=origin@fwd.test".parse()?),
-        recipient: "alice@example.test".parse()?,
-        target: target.parse()?,
-        original: None,
-        notify: None,
         trace: "Delivered-To: alice@example.test\r\n".into(),
+        ..Leg::new(
+            ReversePath::Mailbox("SRS0=x=y=sender.test=origin@fwd.test".parse()?),
+            target.parse()?,
+            "alice@example.test".parse()?,
+        )
     })
 }
 

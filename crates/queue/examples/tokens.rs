@@ -167,14 +167,7 @@ impl Work {
                 let expires = Timestamp::from_unix_millis(day).plus(LIFETIME);
                 writer.keep(spool.token(&sender, expires));
             }
-            let leg = Leg {
-                reverse_path: ReversePath::Null,
-                target: target.clone(),
-                recipient: target.clone(),
-                original: None,
-                notify: None,
-                trace: "".into(),
-            };
+            let leg = Leg::new(ReversePath::Null, target.clone(), target.clone());
             let message = Message {
                 id,
                 arrived: now,

@@ -50,7 +50,9 @@ pub(crate) fn new_commit(
         return Err(too_large("message row"));
     }
     let leg_octets = |leg: &Leg| {
+        let merged = leg.merged.named.iter();
         leg.trace.len()
+            + merged.map(|m| m.to_string().len()).sum::<usize>()
             + leg
                 .original
                 .as_ref()

@@ -263,14 +263,11 @@ mod tests {
             ret: None,
             envid: None,
         };
-        let leg = Leg {
-            reverse_path: ReversePath::Null,
-            target: "a@b.test".parse().unwrap(),
-            recipient: "a@b.test".parse().unwrap(),
-            original: None,
-            notify: None,
-            trace: "".into(),
-        };
+        let leg = Leg::new(
+            ReversePath::Null,
+            "a@b.test".parse().unwrap(),
+            "a@b.test".parse().unwrap(),
+        );
         (message, leg)
     }
 

@@ -118,14 +118,7 @@ fn message(n: u64, octets: usize) -> (Message, Leg) {
         ret: None,
         envid: None,
     };
-    let leg = Leg {
-        reverse_path: ReversePath::Null,
-        recipient: target.clone(),
-        target,
-        original: None,
-        notify: None,
-        trace: "".into(),
-    };
+    let leg = Leg::new(ReversePath::Null, target.clone(), target);
     (message, leg)
 }
 

@@ -52,14 +52,11 @@ fn message(n: u64, size: usize) -> Message {
 }
 
 fn leg(target: &str) -> Leg {
-    Leg {
-        reverse_path: ReversePath::Null,
-        target: target.parse().unwrap(),
-        recipient: "alice@example.org".parse().unwrap(),
-        original: None,
-        notify: None,
-        trace: "".into(),
-    }
+    Leg::new(
+        ReversePath::Null,
+        target.parse().unwrap(),
+        "alice@example.org".parse().unwrap(),
+    )
 }
 
 fn body(n: u64, octets: usize) -> Vec<u8> {

@@ -140,14 +140,7 @@ async fn put(spool: &LogSpool, n: u64) -> Result<(), Error> {
         ret: None,
         envid: None,
     };
-    let leg = Leg {
-        reverse_path: ReversePath::Null,
-        recipient: target.clone(),
-        target,
-        original: None,
-        notify: None,
-        trace: "".into(),
-    };
+    let leg = Leg::new(ReversePath::Null, target.clone(), target);
     spool.commit(writer, message, vec![leg], at(0)).await
 }
 

@@ -55,14 +55,11 @@ async fn open_and_use(dir: &Path, nth: u128) -> LogSpool {
         ret: None,
         envid: None,
     };
-    let leg = Leg {
-        reverse_path: ReversePath::Null,
-        recipient: "a@x.example".parse().unwrap(),
-        target: "a@y.example".parse().unwrap(),
-        original: None,
-        notify: None,
-        trace: "".into(),
-    };
+    let leg = Leg::new(
+        ReversePath::Null,
+        "a@y.example".parse().unwrap(),
+        "a@x.example".parse().unwrap(),
+    );
     let committed = spool.commit(writer, message, vec![leg], now()).await;
     committed.unwrap();
     spool.checkpoint().await.unwrap();

@@ -64,13 +64,12 @@ async fn put(spool: &LogSpool, n: u64) {
         ret: None,
         envid: None,
     };
-    let leg = |target: String| Leg {
-        reverse_path: ReversePath::Null,
-        recipient: "a@x.example".parse().unwrap(),
-        target: target.parse().unwrap(),
-        original: None,
-        notify: None,
-        trace: "".into(),
+    let leg = |target: String| {
+        Leg::new(
+            ReversePath::Null,
+            target.parse().unwrap(),
+            "a@x.example".parse().unwrap(),
+        )
     };
     let legs = (0..=n % 3).map(|k| leg(format!("a{k}@x{}.example", n % 5)));
     let committed = spool.commit(writer, message, legs.collect(), at(0)).await;

@@ -35,14 +35,11 @@ async fn put(spool: &LogSpool, n: u64, target: &str) {
         ret: None,
         envid: None,
     };
-    let leg = Leg {
-        reverse_path: ReversePath::Null,
-        target: target.parse().unwrap(),
-        recipient: "alice@example.org".parse().unwrap(),
-        original: None,
-        notify: None,
-        trace: "".into(),
-    };
+    let leg = Leg::new(
+        ReversePath::Null,
+        target.parse().unwrap(),
+        "alice@example.org".parse().unwrap(),
+    );
     let mut writer = spool.begin(message.id).await.unwrap();
     writer.write(body(n)).await.unwrap();
     spool.commit(writer, message, vec![leg], NOW).await.unwrap();

@@ -54,6 +54,28 @@ fn only_recipients_with_a_wish_are_named() {
 }
 
 #[test]
+fn all_recipients_that_share_a_leg_are_named() {
+    let mut sample = Sample::new(Kind::Failed);
+    let merged = &mut sample.legs[0].merged;
+    let named = ["bob@example.org", "carol@example.org"];
+    merged.named = named.map(|name| name.parse().unwrap()).into();
+    assert!(!sample.text().contains("Further"));
+    sample.legs[0].merged.more = 300;
+    let text = sample.text();
+    for name in named {
+        let group =
+            format!("Final-Recipient: rfc822; {name}\r\nAction: failed\r\nStatus: 5.1.1\r\n");
+        assert!(text.contains(&group), "{text}");
+    }
+    let words = "  alice@example.org\r\n  bob@example.org\r\n  carol@example.org\r\n  and 300 more of your recipients\r\n";
+    assert!(text.contains(words), "{text}");
+    assert_eq!(text.matches("Diagnostic-Code: smtp; 550 5.1.1").count(), 3);
+    let more = "X-Onward-Further-Recipients: 300\r\n";
+    assert_eq!(text.matches(more).count(), 1, "{text}");
+    assert!(!text.to_lowercase().contains("jane"), "{text}");
+}
+
+#[test]
 fn targets_are_never_shown() {
     for kind in KINDS {
         let text = Sample::new(kind).text().to_lowercase();

@@ -78,13 +78,6 @@ impl Sample {
 
 pub(crate) fn leg(recipient: &str, target: &str) -> Leg {
     Leg {
-        reverse_path: ReversePath::Mailbox(
-            "SRS0=abcd=XY=origin.example=sender@fwd.example.net"
-                .parse()
-                .unwrap(),
-        ),
-        target: target.parse().unwrap(),
-        recipient: recipient.parse().unwrap(),
         original: Some(OriginalRecipient {
             kind: "rfc822".into(),
             address: "alice+old@example.com".into(),
@@ -95,6 +88,15 @@ pub(crate) fn leg(recipient: &str, target: &str) -> Leg {
             delay: true,
         }),
         trace: format!("Delivered-To: {recipient}\r\n").into(),
+        ..Leg::new(
+            ReversePath::Mailbox(
+                "SRS0=abcd=XY=origin.example=sender@fwd.example.net"
+                    .parse()
+                    .unwrap(),
+            ),
+            target.parse().unwrap(),
+            recipient.parse().unwrap(),
+        )
     }
 }
 

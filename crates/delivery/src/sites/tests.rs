@@ -101,14 +101,7 @@ impl World {
                     expires: Timestamp::from_unix_millis(u64::MAX),
                 },
                 message: Arc::clone(&message),
-                leg: Leg {
-                    reverse_path: ReversePath::Null,
-                    recipient: target.clone(),
-                    target,
-                    original: None,
-                    notify: None,
-                    trace: "".into(),
-                },
+                leg: Leg::new(ReversePath::Null, target.clone(), target),
                 attempts: 0,
                 warned: false,
             });

@@ -87,12 +87,12 @@ impl Memory {
                 },
                 message: message.clone(),
                 leg: Leg {
-                    reverse_path: ReversePath::Mailbox("sender@from.test".parse().unwrap()),
-                    target: to.parse().unwrap(),
-                    recipient: to.parse().unwrap(),
-                    original: None,
-                    notify: None,
                     trace: mail.trace.into(),
+                    ..Leg::new(
+                        ReversePath::Mailbox("sender@from.test".parse().unwrap()),
+                        to.parse().unwrap(),
+                        to.parse().unwrap(),
+                    )
                 },
                 attempts: 0,
                 warned: false,

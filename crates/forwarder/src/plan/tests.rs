@@ -174,6 +174,19 @@ fn one_copy_a_target() {
             "<> → <other@mail.example.com> for chain@example.org",
         ],
     );
+    // The others go with it, each once in the leg, as often as named in the log.
+    let both = plan(
+        "",
+        &["alice@example.org", "two@example.org", "two@example.org"],
+    );
+    assert_eq!(both.legs[0].recipients().count(), 3);
+    let legs = both.into_legs();
+    let two = "two@example.org".parse().unwrap();
+    assert_eq!(legs[0].merged, Merged::new(vec![two]));
+    assert_eq!(legs[1].merged, Merged::default());
+    // A target that was named itself does not tell who else leads there.
+    let named = plan("", &["alice@mail.example.com", "alice@example.org"]);
+    assert_eq!(named.legs.len(), 2);
     // Who wants to hear of it separately gets it separately.
     let mut twice = envelope("", &["alice@example.org", "two@example.org"]);
     twice.recipients[1].notify = Some(Notify::NEVER);
@@ -327,6 +340,13 @@ fn loops() {
         "Delivered-To: alice@example.org\r\n",
         &["plain@mail.example.com", "other@mail.example.com"],
         &[&format!("chain@example.org → {at_mail}: {PASSED}")],
+    );
+    // Those that share the leg are told of, too.
+    check_loop(
+        &["alice@example.org", "two@example.org"],
+        "Delivered-To: alice@example.org\r\n",
+        &["bob@mail.example.com"],
+        &[&to_alice, &format!("two@example.org → {at_mail}: {PASSED}")],
     );
     // Relayed mail knows no Delivered-To.
     let elsewhere = "Delivered-To: x@elsewhere.example\r\n";

@@ -286,12 +286,12 @@ async fn write(spool: Arc<LogSpool>, ids: Arc<IdSource>, octets: usize, end: Ins
         return Waits::new();
     };
     let leg: Leg = Leg {
-        reverse_path: ReversePath::Mailbox(sender),
-        recipient: envelope::Mailbox::clone(&target),
-        target,
-        original: None,
-        notify: None,
         trace: "Delivered-To: user@here.example\r\n".into(),
+        ..Leg::new(
+            ReversePath::Mailbox(sender),
+            envelope::Mailbox::clone(&target),
+            target,
+        )
     };
     let mut waits = Waits::new();
     while Instant::now() < end {

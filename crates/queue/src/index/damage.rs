@@ -23,9 +23,10 @@ pub(crate) fn set_aside(
         return false;
     };
     let mut recipients = String::new();
-    let all = commit.legs.iter().map(|leg| &leg.leg.recipient);
+    let legs = commit.legs.iter();
+    let all: Vec<_> = legs.flat_map(|row| row.leg.recipients()).collect();
     // A string takes all that is written to it.
-    let _ = write_recipients(&mut recipients, all);
+    let _ = write_recipients(&mut recipients, all.into_iter());
     let sender = &commit.row.message.reverse_path;
     tracing::error!(message = %id, %sender, recipients, reason, "queued message is damaged: held");
     let (payload, commit): (Payload, Commit) = commit.into_payload(None);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use envelope::{Host, LegId, Message, MessageId, Timestamp};
+use envelope::{Host, LegId, Mailbox, Message, MessageId, Timestamp};
 
 use crate::fault;
 use crate::index::entry::{pending, standing};
@@ -237,13 +237,13 @@ fn matches(filter: &Filter, entry: &Entry) -> bool {
         sender,
         state,
     } = filter;
-    let recipients = [&entry.leg.target, &entry.leg.recipient];
+    let is_to = |wanted: &Mailbox| {
+        entry.leg.target == *wanted || entry.leg.recipients().any(|r| r == wanted)
+    };
     (messages.is_empty() || messages.contains(&entry.id.message))
         && (legs.is_empty() || legs.contains(&entry.id))
         && (hosts.is_empty() || hosts.contains(entry.leg.target.host()))
-        && recipient
-            .as_ref()
-            .is_none_or(|wanted| recipients.contains(&wanted))
+        && recipient.as_ref().is_none_or(is_to)
         && sender
             .as_ref()
             .is_none_or(|wanted| *wanted == entry.message.reverse_path)

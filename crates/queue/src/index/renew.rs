@@ -188,14 +188,11 @@ mod tests {
             ret: None,
             envid: None,
         };
-        let leg = Leg {
-            reverse_path: ReversePath::Null,
-            recipient: "alice@example.org".parse().unwrap(),
-            target: format!("a@host{}.example", n % 7).parse().unwrap(),
-            original: None,
-            notify: None,
-            trace: "".into(),
-        };
+        let leg = Leg::new(
+            ReversePath::Null,
+            format!("a@host{}.example", n % 7).parse().unwrap(),
+            "alice@example.org".parse().unwrap(),
+        );
         let committed = spool.commit(writer, message, vec![leg], at(n)).await;
         committed.unwrap();
     }

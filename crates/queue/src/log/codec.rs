@@ -228,7 +228,8 @@ const TOKEN_EXPIRES: u8 = 3;
 #[cfg(test)]
 mod tests {
     use envelope::{
-        BodyKind, Leg, Mailbox, Message, Notify, OriginalRecipient, Return, ReversePath, Timestamp,
+        BodyKind, Leg, Mailbox, Merged, Message, Notify, OriginalRecipient, Return, ReversePath,
+        Timestamp,
     };
 
     use super::*;
@@ -251,15 +252,21 @@ mod tests {
 
     fn commit() -> Commit {
         let leg = Leg {
-            reverse_path: ReversePath::Mailbox(mailbox("SRS0=x=y=a.example=b@us.example")),
-            target: mailbox("\"john doe\"@[IPv6:2001:db8::1]"),
-            recipient: mailbox("alice@example.org"),
             original: Some(OriginalRecipient {
                 kind: "rfc822".into(),
                 address: "Alice@example.org".into(),
             }),
             notify: Some(Notify::NEVER),
             trace: "Delivered-To: alice@example.org\r\n".into(),
+            merged: Merged {
+                named: [mailbox("bob@example.org"), mailbox("\"b c\"@example.org")].into(),
+                more: 300,
+            },
+            ..Leg::new(
+                ReversePath::Mailbox(mailbox("SRS0=x=y=a.example=b@us.example")),
+                mailbox("\"john doe\"@[IPv6:2001:db8::1]"),
+                mailbox("alice@example.org"),
+            )
         };
         let row = |number| LegRow {
             number,

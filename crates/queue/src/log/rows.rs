@@ -4,7 +4,7 @@
 //! as on the wire and parsed again when read, so that nothing comes out of a spool that could not have come in.
 
 use envelope::{
-    BodyKind, Host, Leg, Mailbox, Message, MessageId, Notify, OriginalRecipient, Return,
+    BodyKind, Host, Leg, Mailbox, Merged, Message, MessageId, Notify, OriginalRecipient, Return,
     ReversePath, Timestamp,
 };
 
@@ -207,6 +207,12 @@ impl LegRow {
         if !leg.trace.is_empty() {
             out.text(LEG_TRACE, &leg.trace);
         }
+        for recipient in &leg.merged.named {
+            out.text(LEG_MERGED, &recipient.to_string());
+        }
+        if leg.merged.more > 0 {
+            out.number(LEG_MERGED_MORE, u64::from(leg.merged.more));
+        }
         out.nested(LEG_STATE, |out| self.state.write(out));
     }
 
@@ -234,6 +240,7 @@ impl LegRow {
         let (mut number_, mut reverse_path, mut target, mut recipient) = (None, None, None, None);
         let (mut kind, mut address, mut notify, mut trace, mut state) =
             (None, None, None, "", None);
+        let (mut merged, mut more) = (Vec::new(), 0);
         for field in FieldReader(value) {
             match field? {
                 (LEG_NUMBER, value) => number_ = Some(number32(value)?),
@@ -244,23 +251,29 @@ impl LegRow {
                 (LEG_ORIGINAL_ADDRESS, value) => address = Some(plain(value)?),
                 (LEG_NOTIFY, value) => notify = Some(decode_notify(number(value)?)),
                 (LEG_TRACE, value) => trace = text(value)?,
+                (LEG_MERGED, value) => merged.push(decode_mailbox(value)?),
+                (LEG_MERGED_MORE, value) => more = number32(value)?,
                 (LEG_STATE, value) => state = Some(LegState::decode(value)?),
                 _ => {}
             }
         }
         let target: Mailbox = target.ok_or(Malformed("leg without a target"))?;
+        let recipient = recipient.unwrap_or_else(|| target.clone());
+        let reverse_path = reverse_path.ok_or(Malformed("leg without a reverse path"))?;
         Ok(Self {
             number: number_.ok_or(Malformed("leg without a number"))?,
             leg: Leg {
-                reverse_path: reverse_path.ok_or(Malformed("leg without a reverse path"))?,
-                recipient: recipient.unwrap_or_else(|| target.clone()),
-                target,
                 original: kind.zip(address).map(|(kind, address)| OriginalRecipient {
                     kind: kind.into(),
                     address: address.into(),
                 }),
                 notify,
                 trace: trace.into(),
+                merged: Merged {
+                    named: merged.into(),
+                    more,
+                },
+                ..Leg::new(reverse_path, target, recipient)
             },
             state: state.ok_or(Malformed("leg without a state"))?,
         })
@@ -377,6 +390,8 @@ const LEG_ORIGINAL_ADDRESS: u8 = 6;
 const LEG_NOTIFY: u8 = 7;
 const LEG_TRACE: u8 = 8;
 const LEG_STATE: u8 = 9;
+const LEG_MERGED: u8 = 10;
+const LEG_MERGED_MORE: u8 = 11;
 
 const STATE_DUE: u8 = 1;
 const STATE_ATTEMPTS: u8 = 2;

@@ -53,14 +53,7 @@ async fn bring(spool: &LogSpool, n: u64, token: Token) -> Result<(), Error> {
         envid: None,
     };
     let address: envelope::Mailbox = "a@b.test".parse().unwrap();
-    let leg = Leg {
-        reverse_path: ReversePath::Null,
-        target: address.clone(),
-        recipient: address,
-        original: None,
-        notify: None,
-        trace: "".into(),
-    };
+    let leg = Leg::new(ReversePath::Null, address.clone(), address);
     spool.commit(writer, message, vec![leg], at(0)).await?;
     let all = Filter::default();
     spool.admin(&all, Action::Remove, at(0)).await.map(|_| ())

@@ -53,14 +53,7 @@ fn host(n: usize) -> Host {
 
 fn leg_to(host: usize) -> envelope::Leg {
     let target: envelope::Mailbox = format!("a@h{host}.example").parse().unwrap();
-    envelope::Leg {
-        reverse_path: ReversePath::Null,
-        recipient: target.clone(),
-        target,
-        original: None,
-        notify: None,
-        trace: "".into(),
-    }
+    envelope::Leg::new(ReversePath::Null, target.clone(), target)
 }
 
 fn open(dir: &Path, image: &Image, now: u64) -> (LogSpool, Memory) {

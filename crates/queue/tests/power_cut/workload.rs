@@ -82,14 +82,7 @@ impl Worker {
         let leg = |i| {
             let target = format!("u{i}@{}", host(self.number));
             let target: envelope::Mailbox = target.parse().expect("an address");
-            Leg {
-                reverse_path: ReversePath::Null,
-                recipient: target.clone(),
-                target,
-                original: None,
-                notify: None,
-                trace: "".into(),
-            }
+            Leg::new(ReversePath::Null, target.clone(), target)
         };
         (0..n).map(leg).collect()
     }

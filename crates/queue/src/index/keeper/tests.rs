@@ -34,14 +34,7 @@ async fn put(spool: &LogSpool, n: u64) -> MessageId {
         envid: None,
     };
     let address: Mailbox = "a@b.test".parse().unwrap();
-    let leg = Leg {
-        reverse_path: ReversePath::Null,
-        target: address.clone(),
-        recipient: address,
-        original: None,
-        notify: None,
-        trace: "".into(),
-    };
+    let leg = Leg::new(ReversePath::Null, address.clone(), address);
     let committed = spool.commit(writer, message, vec![leg], now).await;
     committed.unwrap();
     id
