@@ -197,11 +197,15 @@ impl Session {
         self.question.is_some()
     }
 
-    /// The transaction as accepted so far: from the accepted MAIL to the answer to [`Event::BodyEnd`].
+    /// The transaction as accepted so far: from the accepted MAIL to the answer to [`Event::BodyEnd`]. It is over when a body
+    /// is refused, though the rest is still to be read.
     pub fn envelope(&self) -> Option<&Envelope> {
-        self.state
-            .transaction()
-            .map(|transaction| &transaction.envelope)
+        match &self.state {
+            State::Body(_, _, body) | State::ExpectChunk(_, _, body) if body.refusal.is_some() => {
+                None
+            }
+            state => state.transaction().map(|open| &open.envelope),
+        }
     }
 
     /// The last accepted EHLO or HELO; forgotten when TLS begins.
