@@ -1,7 +1,7 @@
 //! The allocator, and how it is told to give memory back.
 //!
 //! A relay allocates on one thread and frees on another. glibc's allocator keeps what each thread freed for that thread: after
-//! 60,000 messages were drained it held 150 MiB, mimalloc as it comes 79, and with [`SETTINGS`] 40, of which 8 are in use.
+//! 60,000 messages were drained it held 150 MiB, mimalloc as it comes 79, and with [`SETTINGS`] 55.
 
 use std::env;
 use std::io;
@@ -28,9 +28,9 @@ pub(crate) fn settle() -> io::Result<()> {
     Err(anew.exec())
 }
 
-/// Free pages go back to the system at once, and each thread looks for them twenty times as often as usual. The operator's own
-/// values stand.
+/// Free pages go back to the system after 100 ms, and each thread looks for them twenty times as often as usual. At once (0)
+/// leaves 41 MiB instead of 55, but costs 14 % of the processor under load, where this costs 3 %. The operator's own values stand.
 const SETTINGS: [(&str, &str); 2] = [
-    ("MIMALLOC_PURGE_DELAY", "0"),
+    ("MIMALLOC_PURGE_DELAY", "100"),
     ("MIMALLOC_GENERIC_COLLECT", "500"),
 ];
