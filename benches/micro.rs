@@ -13,8 +13,9 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use envelope::{BodyKind, Leg, Mailbox, Message, ReversePath, Timestamp};
-use queue::{BodyWriter, IdSource, LogSpool, Settings, Spool};
+use queue::{LogSpool, Settings};
 use smtp::dot::Decoder;
+use spool::{BodyWriter, IdSource, Spool};
 use srs::{Day, Srs};
 
 fn srs(c: &mut Criterion) {
@@ -88,12 +89,12 @@ fn append(c: &mut Criterion) {
                     .await
                     .unwrap();
                 // So that the queue does not grow with the number of runs.
-                let only = queue::Filter {
+                let only = spool::Filter {
                     messages: vec![id],
-                    ..queue::Filter::default()
+                    ..spool::Filter::default()
                 };
                 spool
-                    .admin(&only, queue::Action::Remove, now)
+                    .admin(&only, spool::Action::Remove, now)
                     .await
                     .unwrap()
             })

@@ -1,6 +1,6 @@
 //! The desk between queue, delivery and bounces: hands out due legs, takes outcomes back, tells senders.
 //!
-//! What an outcome *means* is said elsewhere: when to try again in `queue::next_due`, who is told and in which words
+//! What an outcome *means* is said elsewhere: when to try again in `spool::next_due`, who is told and in which words
 //! in `bounce`. This is the wiring between them, and the one back edge of the flow: a notice goes back into the
 //! queue. It cannot loop, because a notice has a null sender and a null sender is never told anything.
 
@@ -21,7 +21,7 @@ use bounce::{Kind, Redactor};
 use bytes::Bytes;
 use delivery::{BodyError, SiteEvent, Want, Work};
 use envelope::{Claim, Diagnosis, Domain, Host, Lease, Mailbox, MessageId, Outcome, Timestamp};
-use queue::{
+use spool::{
     Action, BodyReader, Error, Filter, IdSource, OpenError, Schedule, Spool, State, Update,
 };
 
@@ -65,7 +65,7 @@ impl<S: Spool> Work for Desk<S> {
         self.spool.park(&want.park).await;
         let now = now();
         self.claimed_at.store(now.unix_millis(), Ordering::Relaxed);
-        let want = queue::Want {
+        let want = spool::Want {
             max: want.max,
             per_host: want.per_host,
             lease: self.lease,
@@ -262,7 +262,7 @@ impl<S: Spool> Desk<S> {
     }
 
     fn next_due(&self, claim: &Claim, now: Timestamp) -> Timestamp {
-        queue::next_due(
+        spool::next_due(
             claim.attempts + 1,
             now,
             claim.message.arrived,

@@ -8,7 +8,7 @@ use control::{
     Selector, SrsAnswer, Status,
 };
 use envelope::{BodyKind, Host, LegId, MessageId, Timestamp};
-use queue::{Action, BodyReader, Entry, Filter, Spool, State};
+use spool::{Action, BodyReader, Entry, Filter, Spool, State};
 
 use crate::log::{Event, Log, now};
 use crate::reload::Reload;
@@ -120,7 +120,7 @@ impl<S: Spool> control::Operator for Operator<S> {
             .open_body(id)
             .await
             .map_err(|error| match error {
-                queue::OpenError::NotFound => not_queued(id),
+                spool::OpenError::NotFound => not_queued(id),
                 error => Fault::new(error.to_string()),
             })?;
         Ok(Body {
@@ -373,7 +373,7 @@ fn not_queued(id: MessageId) -> Fault {
     )
 }
 
-fn fault(error: queue::Error) -> Fault {
+fn fault(error: spool::Error) -> Fault {
     Fault::new(error.to_string())
 }
 

@@ -12,7 +12,7 @@ use envelope::{Domain, ForwardPath, Mailbox, Timestamp};
 use forwarder::table::{Expansion, Table};
 use forwarder::{Forwarder, Route, SrsRefusal};
 use policy::Networks;
-use queue::Spool;
+use spool::Spool;
 use srs::{Alphabet, Separator, Srs};
 
 use crate::config::{Config, TagAlphabet};
@@ -116,7 +116,7 @@ impl Routing {
         spool: &S,
         recipient: &ForwardPath,
         now: Timestamp,
-    ) -> Result<Route, queue::Error> {
+    ) -> Result<Route, spool::Error> {
         #[cfg(test)]
         ROUTED.with(|routed| routed.set(routed.get() + 1));
         let route = self.forwarder.route(&self.table, recipient, now);

@@ -6,8 +6,9 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use queue::verify::{Damage, Depth, IndexState, Report, log_octets, verify};
-use queue::{LogSpool, Spool, StartError};
+use queue::{LogSpool, StartError};
 use serde::Serialize;
+use spool::Spool;
 
 use crate::cli;
 use crate::config::Config;

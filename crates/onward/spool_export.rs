@@ -9,9 +9,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use control::QueueAction;
+use queue::StartError;
 use queue::verify::{Exported, export};
-use queue::{Entry, StartError, State};
 use serde::Serialize;
+use spool::{Entry, State};
 
 use crate::log::now;
 use crate::operator;

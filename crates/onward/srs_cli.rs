@@ -5,7 +5,7 @@
 use control::{Client, SrsAnswer};
 use envelope::{LocalPart, Mailbox, Timestamp};
 use forwarder::{Forwarder, SrsRecipient, SrsRefusal};
-use queue::Spool;
+use spool::Spool;
 use srs::Day;
 
 use crate::cli;
@@ -33,7 +33,7 @@ pub(crate) enum Error {
     )]
     NeedsToken(Mailbox),
     #[error(transparent)]
-    Spool(#[from] queue::Error),
+    Spool(#[from] spool::Error),
     #[error(transparent)]
     Routing(#[from] routing::Error),
     #[error("this is a token, and what it stands for is in the daemon's spool: {0}")]

@@ -18,9 +18,9 @@ use envelope::{Domain, Envelope, ForwardPath, Mailbox, Recipient, Reply, Reverse
 use forwarder::{LEGS_MAX, Route};
 use policy::Decision;
 use policy::facts::{self, Accepted, Standing};
-use queue::{IdSource, Spool};
 use smtp::server::{Hello, Refusal};
 use smtp_in::{Client, Ending, Incident};
+use spool::{IdSource, Spool};
 
 use crate::log::{Event, Log, Unfinished, now};
 use crate::routing::{Routing, Shared};

@@ -25,7 +25,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use control::Socket;
 use delivery::Dispatcher;
-use queue::{IdSource, LogSpool, Spool};
+use queue::LogSpool;
+use spool::{IdSource, Spool};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{BareNewline, Config, Role, TlsMode};
@@ -281,12 +282,12 @@ pub(crate) fn spool_settings(config: &Config) -> queue::Settings {
     }
 }
 
-fn schedule(config: &Config) -> queue::Schedule {
-    queue::Schedule {
+fn schedule(config: &Config) -> spool::Schedule {
+    spool::Schedule {
         retry: config.queue.retry.iter().map(|span| span.0).collect(),
         warn_after: config.queue.warn_after.0,
         expire: config.queue.expire.0,
-        ..queue::Schedule::default()
+        ..spool::Schedule::default()
     }
 }
 

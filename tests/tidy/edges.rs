@@ -7,14 +7,15 @@ use crate::manifests::{dependency_tables, line_of};
 
 /// Crate → the crates of ours that it may depend on. The root package may depend on all but `testkit` and
 /// `fuzz-targets`.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("envelope", &[]),
     ("srs", &[]),
     ("smtp", &["envelope"]),
     ("dns", &["envelope"]),
     ("policy", &["envelope", "dns"]),
     ("forwarder", &["envelope", "srs"]),
-    ("queue", &["envelope"]),
+    ("spool", &["envelope"]),
+    ("queue", &["envelope", "spool"]),
     ("bounce", &["envelope"]),
     ("smtp-in", &["envelope", "smtp"]),
     ("delivery", &["envelope", "smtp", "dns"]),
@@ -28,6 +29,7 @@ const EDGES: [(&str, &[&str]); 13] = [
             "smtp-in",
             "srs",
             "forwarder",
+            "spool",
             "queue",
             "bounce",
         ],

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use arbitrary::{Arbitrary, Unstructured};
 use envelope::{BodyKind, Leg, LegId, Mailbox, Message, MessageId, ReversePath, Timestamp};
 use queue::fuzzing::{recode, scan};
-use queue::{BodyReader, BodyWriter, Filter, LogSpool, Settings, Spool};
+use queue::{LogSpool, Settings};
+use spool::{BodyReader, BodyWriter, Filter, Spool};
 
 use crate::memory::{Memory, MemoryFile};
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bounce::Kind;
 use envelope::{Claim, Diagnosis, Message, MessageId, Timestamp};
 use parking_lot::Mutex;
-use queue::{Filter, Spool, State};
+use spool::{Filter, Spool, State};
 
 use super::Desk;
 use super::notices::Told;

@@ -8,7 +8,7 @@ use envelope::{
     ReversePath, Timestamp,
 };
 use forwarder::Route;
-use queue::{BodyReader, Dsn, Error, Spool, Update};
+use spool::{BodyReader, Dsn, Error, Spool, Update};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Desk;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bounce::Kind;
 use envelope::{Diagnosis, EnhancedStatus, Timestamp};
-use queue::{Overdue, Spool, Why};
+use spool::{Overdue, Spool, Why};
 use tokio_util::sync::CancellationToken;
 
 use super::notices::Told;

@@ -2,7 +2,8 @@
 
 use arc_swap::ArcSwap;
 use envelope::{BodyKind, Leg, LegId};
-use queue::{BodyWriter, LogSpool, Settings};
+use queue::{LogSpool, Settings};
+use spool::BodyWriter;
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
@@ -114,7 +115,7 @@ impl Fixture {
     }
 
     async fn claim(&self, now: Timestamp) -> Vec<Claim> {
-        let want = queue::Want {
+        let want = spool::Want {
             max: 10,
             per_host: 10,
             lease: 6 * HOUR,

@@ -1,7 +1,8 @@
 //! Pages of a listing in which few legs are meant, and what an action is said to have come to.
 
 use envelope::{BodyKind, Leg, Message, ReversePath};
-use queue::{BodyWriter, IdSource, LogSpool, Settings, Want};
+use queue::{LogSpool, Settings};
+use spool::{BodyWriter, IdSource, Want};
 
 use super::*;
 

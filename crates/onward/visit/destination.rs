@@ -9,7 +9,7 @@ use super::Budget;
 use crate::routing::Routing;
 
 /// The route of a recipient, or why it could not be found out.
-pub(super) type Routed = Result<Route, queue::Error>;
+pub(super) type Routed = Result<Route, spool::Error>;
 
 /// What a forward path is to us.
 pub(super) fn of(

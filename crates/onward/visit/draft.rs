@@ -2,8 +2,8 @@
 
 use envelope::{Domain, Envelope, LegId, Mailbox, Message, MessageId, Reply, Timestamp};
 use forwarder::{HeaderScan, Looping, Plan, PlannedLeg, Route, has_header, trace};
-use queue::{BodyWriter, Error, Spool};
 use smtp_in::Client;
+use spool::{BodyWriter, Error, Spool};
 
 use super::Inbound;
 use crate::log::{Event, now};

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use envelope::{BodyKind, Leg, Mailbox, Message, ReversePath, Timestamp};
-use queue::{BodyReader, BodyWriter, IdSource, LogSpool, Settings, Spool, Want};
+use queue::{LogSpool, Settings};
+use spool::{BodyReader, BodyWriter, IdSource, Spool, Want};
 
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
-use queue::{Action, BodyWriter, Filter, LogSpool, Settings, Spool, Update, Want};
+use queue::{LogSpool, Settings};
+use spool::{Action, BodyWriter, Filter, Spool, Update, Want};
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_unix_millis((1_750_000_000 + seconds) * 1000)

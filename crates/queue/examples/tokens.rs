@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use envelope::{BodyKind, Leg, Mailbox, Message, ReversePath, Timestamp};
-use queue::{BodyWriter, IdSource, LogSpool, Settings, Spool, Want};
+use queue::{LogSpool, Settings};
+use spool::{BodyWriter, IdSource, Spool, Want};
 
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

@@ -1,4 +1,4 @@
-//! The embedded engine: segment log and sled index behind [`Spool`](crate::Spool): its threads, its start and its end.
+//! The embedded engine: segment log and sled index behind [`Spool`](spool::Spool): its threads, its start and its end.
 //!
 //! The way of a message: [`LogWriter`](crate::LogWriter) gathers the body (over 1 MiB: into chunk records as it comes); `commit` makes a
 //! record of it and hands that to the log's committer; when that has synced, it applies the record to the index's state
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use envelope::{MessageId, Timestamp};
 use parking_lot::Mutex;
+use spool::Error;
 use tokio::sync::{Notify, oneshot};
 
 use crate::ends::{Ends, end_noted};
@@ -32,7 +33,6 @@ use crate::open::open_keeper;
 use crate::quarantine::Quarantine;
 use crate::rebuild::{inherit, tell_lost};
 use crate::settings::{Settings, StartError};
-use crate::spool::Error;
 use crate::store::{Disk, Store};
 use crate::tokens::Tokens;
 

@@ -5,10 +5,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::log::codec::{Change, Commit, chunk_owner};
+use crate::log::codec::{Change, Commit, chunk_owner, decode_token, encode_token};
 use crate::log::fields::Malformed;
 use crate::log::recovery::{Item, SegmentBytes};
-use crate::spool::Token;
 use crate::store::StoreFile;
 
 /// What a segment holds, by octets.
@@ -56,7 +55,7 @@ fn recoded(kind: u8, payload: &[u8]) -> Result<Vec<u8>, Malformed> {
         }
         3 => chunk_owner(payload)?.bits().to_be_bytes().to_vec(),
         4 => Change::decode(payload)?.encode().to_vec(),
-        5 => Token::decode(payload)?.encode().to_vec(),
+        5 => encode_token(&decode_token(payload)?).to_vec(),
         _ => Vec::new(),
     })
 }

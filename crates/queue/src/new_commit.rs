@@ -1,9 +1,9 @@
 //! The commit record of a new message, checked against what the format bounds.
 
 use envelope::{Leg, Message, Timestamp};
+use spool::{Error, TOKEN_OCTETS_MAX};
 
 use crate::log::codec::{Commit, LegRow, LegState, MessageRow};
-use crate::spool::{Error, TOKEN_OCTETS_MAX};
 use crate::write::WriterParts;
 
 /// Of a message that is about to be committed with these legs.

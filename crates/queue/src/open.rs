@@ -18,7 +18,7 @@ use crate::index::keeper::Keeper;
 use crate::index::renew;
 use crate::index::state::State;
 use crate::index::tree::Tree;
-use crate::log::codec::{Change, Commit, chunk_owner};
+use crate::log::codec::{Change, Commit, chunk_owner, decode_token};
 use crate::log::fields::Malformed;
 use crate::log::header::{Misfit, number_of};
 use crate::log::record::write_end;
@@ -27,7 +27,6 @@ use crate::log::recovery::{Item, Scan, SegmentBytes};
 use crate::log::segment::{Segments, Trouble};
 use crate::quarantine::{BAD_CHECKSUM, DAMAGED_BODY, DAMAGED_HEADER, Quarantine};
 use crate::settings::{Settings, StartError};
-use crate::spool::Token;
 use crate::store::Store;
 use crate::tokens::{Place, Tokens};
 
@@ -341,7 +340,7 @@ fn replay_record(keeper: &mut Keeper, header: &Header, payload: &[u8]) -> Result
             state.apply_change(&change);
         }
         Some(Kind::Token) => {
-            keeper.keep_old_token(&Token::decode(payload)?);
+            keeper.keep_old_token(&decode_token(payload)?);
         }
         Some(Kind::Chunk) => {
             // Its commit record says where it is; one that has none was never acknowledged.

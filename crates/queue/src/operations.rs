@@ -7,6 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use envelope::{Claim, Host, Lease, Leg, LegId, Message, MessageId, Timestamp};
+use spool::{
+    Action, BodyWriter, Changed, Counts, Dsn, Error, Filter, LAST_OCTETS_MAX, OpenError, Overdue,
+    Page, Spool, Token, Update, Want,
+};
 use tokio::sync::Notify;
 
 use crate::engine::{LogSpool, Shared, answered};
@@ -17,10 +21,6 @@ use crate::log::record::{Kind, Payload};
 use crate::new_commit::new_commit;
 use crate::open::inline_max;
 use crate::read::LogReader;
-use crate::spool::{
-    Action, BodyWriter, Changed, Counts, Dsn, Error, Filter, LAST_OCTETS_MAX, OpenError, Overdue,
-    Page, Spool, Token, Update, Want,
-};
 use crate::tokens::Place;
 use crate::write::{LogWriter, WriterParts};
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use envelope::MessageId;
+use spool::{BodyReader, OpenError};
 
 use crate::engine::Shared;
 use crate::log::codec::Extent;
 use crate::quarantine::BAD_CHECKSUM;
-use crate::spool::{BodyReader, OpenError};
 use crate::store::{StoreFile, read_full};
 
 /// Reads a body piece by piece; each is checked before it is given.

@@ -141,14 +141,14 @@ fn inherit_ends(keeper: &Keeper, log: &LogHandle<Effect>, survey: &Survey) {
 
 /// Until all that was handed to the log is durable.
 fn settle(log: &LogHandle<Effect>, dir: &Path) -> Result<(), StartError> {
-    let io = |e: crate::Error| StartError::Io {
+    let io = |e: spool::Error| StartError::Io {
         what: "write the log of",
         path: dir.to_owned(),
         source: std::io::Error::other(e),
     };
     let answer = log.barrier().blocking_recv();
     answer
-        .unwrap_or(Err(crate::Error::Closed))
+        .unwrap_or(Err(spool::Error::Closed))
         .map(|_| ())
         .map_err(io)
 }

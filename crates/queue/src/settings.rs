@@ -22,11 +22,11 @@ pub struct Settings {
     pub warn_after: Duration,
     /// When a leg is to be given up, after arrival.
     pub expire: Duration,
-    /// Octets that must stay free on the filesystem; below, [`Error::Full`](crate::Error::Full).
+    /// Octets that must stay free on the filesystem; below, [`Error::Full`](spool::Error::Full).
     pub min_free_bytes: u64,
     /// Inodes that must stay free; filesystems that do not count them (0 in all) are not asked.
     pub min_free_inodes: u64,
-    /// Octets that the log may take; beyond, [`Error::Full`](crate::Error::Full).
+    /// Octets that the log may take; beyond, [`Error::Full`](spool::Error::Full).
     pub max_bytes: u64,
 }
 

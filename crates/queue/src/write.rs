@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use envelope::MessageId;
+use spool::{BodyWriter, Error, Token};
 
 use crate::engine::{Shared, answered};
 use crate::fault;
@@ -13,7 +14,6 @@ use crate::index::settling::Mark;
 use crate::index::state::{Effect, Guards};
 use crate::log::codec::{Commit, Extent, chunk_front};
 use crate::log::record::{Header, Kind, Payload};
-use crate::spool::{BodyWriter, Error, Token};
 
 /// Takes a body in. Dropping it abandons what was written: no record speaks of it.
 #[derive(Debug)]
@@ -213,7 +213,9 @@ mod tests {
     use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
 
     use super::GATHERED_MAX;
-    use crate::{BodyWriter, IdSource, LogSpool, Settings, Spool};
+    use spool::{BodyWriter, IdSource, Spool};
+
+    use crate::{LogSpool, Settings};
 
     fn spool(dir: &Path) -> (LogSpool, Timestamp) {
         let now = Timestamp::from_unix_millis(1);

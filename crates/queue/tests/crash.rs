@@ -16,7 +16,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use envelope::{BodyKind, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
-use queue::{Action, BodyReader, BodyWriter, Dsn, Filter, LogSpool, Settings, Spool, Update, Want};
+use queue::{LogSpool, Settings};
+use spool::{Action, BodyReader, BodyWriter, Dsn, Filter, Spool, Update, Want};
 
 /// What is expected of the deed that was begun and not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

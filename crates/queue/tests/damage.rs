@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
 use queue::verify::{Depth, Exported, Report, export, log_octets, verify};
-use queue::{
-    Action, BodyReader, BodyWriter, DAMAGED, Entry, Filter, LogSpool, OpenError, Settings, Spool,
-    StartError, State, Want, Why,
+use queue::{LogSpool, Settings, StartError};
+use spool::{
+    Action, BodyReader, BodyWriter, DAMAGED, Entry, Filter, OpenError, Spool, State, Want, Why,
 };
 
 const MESSAGES: u64 = 40;

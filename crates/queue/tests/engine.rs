@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use envelope::{BodyKind, Claim, Host, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
-use queue::{
-    Action, BodyReader, BodyWriter, Dsn, Error, Filter, LogSpool, OpenError, Settings, Spool,
-    StartError, State, Update, Want, Why,
+use queue::{LogSpool, Settings, StartError};
+use spool::{
+    Action, BodyReader, BodyWriter, Dsn, Error, Filter, OpenError, Spool, State, Update, Want, Why,
 };
 
 const MINUTE: u64 = 60_000;
@@ -140,7 +140,7 @@ async fn a_message_goes_through() {
         spool.complete(claim.lease, None).await.unwrap();
     }
     assert_eq!(read(&spool, 1).await, Err(OpenError::NotFound));
-    assert_eq!(spool.counts(at(0)).await.unwrap(), queue::Counts::default());
+    assert_eq!(spool.counts(at(0)).await.unwrap(), spool::Counts::default());
     spool.close();
     assert_eq!(
         put(&spool, 2, 10, &["a@x.example"]).await,
@@ -405,7 +405,7 @@ async fn many_legs_of_one_message_come_back_from_the_index() {
         }
     }
     let spool = open(dir.path());
-    assert_eq!(spool.counts(at(0)).await.unwrap(), queue::Counts::default());
+    assert_eq!(spool.counts(at(0)).await.unwrap(), spool::Counts::default());
 }
 
 #[tokio::test]

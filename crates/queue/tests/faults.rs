@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
 use queue::store::{Disk, Free, Store, StoreFile};
-use queue::{BodyWriter, Error, LogSpool, Settings, Spool, Want};
+use queue::{LogSpool, Settings};
+use spool::{BodyWriter, Error, Spool, Want};
 
 /// What fails now.
 const NOTHING: u8 = 0;

@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
-use queue::{BodyWriter, LogSpool, Settings, Spool};
+use queue::{LogSpool, Settings};
+use spool::{BodyWriter, Spool};
 
 fn now() -> Timestamp {
     Timestamp::from_unix_millis(1_800_000_000_000)

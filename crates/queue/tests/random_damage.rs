@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
 use luck::Luck;
-use queue::{
-    BodyReader, BodyWriter, DAMAGED, Filter, LogSpool, OpenError, Settings, Spool, State, Want,
-};
+use queue::{LogSpool, Settings};
+use spool::{BodyReader, BodyWriter, DAMAGED, Filter, OpenError, Spool, State, Want};
 
 fn at(minutes: u64) -> Timestamp {
     Timestamp::from_unix_millis(1_800_000_000_000 + minutes * 60_000)

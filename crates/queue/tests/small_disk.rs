@@ -11,7 +11,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
-use queue::{Action, BodyReader, BodyWriter, Error, Filter, LogSpool, Settings, Spool, Want};
+use queue::{LogSpool, Settings};
+use spool::{Action, BodyReader, BodyWriter, Error, Filter, Spool, Want};
 
 /// A small filesystem, mounted; unmounted when it goes.
 struct SmallDisk {

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
-use queue::{BodyReader, BodyWriter, LogSpool, Settings, Spool, Want};
+use queue::{LogSpool, Settings};
+use spool::{BodyReader, BodyWriter, Spool, Want};
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);
 const BODY: usize = 10_000;

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use envelope::{BodyKind, Leg, Message, ReversePath, Timestamp};
-use queue::{BodyWriter, IdSource, LogSpool, Settings, Spool, Want};
+use queue::{LogSpool, Settings};
+use spool::{BodyWriter, IdSource, Spool, Want};
 
 use timed::{Deed, Shares, Timed};
 

@@ -4,13 +4,13 @@
 //! it expires as any other, and its sender is told. Its envelope is written anew, so that it outlives the damaged record.
 
 use envelope::{LegId, MessageId};
+use spool::DAMAGED;
 
 use crate::index::state::{Effect, State};
 use crate::log::codec::{Change, Commit, LegState};
 use crate::log::committer::LogHandle;
 use crate::log::record::Payload;
 use crate::log::salvage::write_recipients;
-use crate::spool::DAMAGED;
 
 /// Holds every leg of a message that is in memory, but for those that are held for this, or end by the operator's wish.
 pub(crate) fn set_aside(

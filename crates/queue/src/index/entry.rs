@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use envelope::{Message, Timestamp};
+use spool::{Action, State as LegStanding};
 
 use crate::index::window::{HELD, NEVER};
 use crate::log::codec::{Commit, Extent, LegRow, LegState, MessageRow};
 use crate::log::record::{Header, Position};
-use crate::spool::{Action, State as LegStanding};
 
 /// A message in memory.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use envelope::MessageId;
 use parking_lot::{Mutex, MutexGuard};
 use sled::Batch;
+use spool::Token;
 
 use crate::fault;
 use crate::index::compact::Compactor;
@@ -28,7 +29,6 @@ use crate::log::committer::LogHandle;
 use crate::log::record::Position;
 use crate::log::segment::Segments;
 use crate::quarantine::Quarantine;
-use crate::spool::Token;
 use crate::tokens::Tokens;
 
 /// Work for the keeper.
@@ -157,7 +157,7 @@ impl Keeper {
         &self,
         log: &LogHandle<Effect>,
         id: MessageId,
-    ) -> Result<MutexGuard<'_, State>, crate::Error> {
+    ) -> Result<MutexGuard<'_, State>, spool::Error> {
         loop {
             let state = self.state.lock();
             if !state.settling.has_message(id) {
@@ -165,7 +165,7 @@ impl Keeper {
             }
             drop(state);
             let barrier = log.barrier().blocking_recv();
-            barrier.map_err(|_| crate::Error::Closed)??;
+            barrier.map_err(|_| spool::Error::Closed)??;
         }
     }
 
@@ -207,8 +207,8 @@ impl Keeper {
             && let Ok(Err(e)) | Err(e) = log
                 .barrier()
                 .blocking_recv()
-                .map_err(|_| crate::Error::Closed)
-            && e != crate::Error::Closed
+                .map_err(|_| spool::Error::Closed)
+            && e != spool::Error::Closed
         {
             tracing::warn!(error = %e, "index waits: the log cannot be written");
             return;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use envelope::{Claim, Lease, LegId, MessageId, Timestamp};
+use spool::{Error, Overdue, Want, Why};
 
 use crate::index::entry::{Entry, LegEntry};
 use crate::index::state::{State, leg_of};
-use crate::spool::{Error, Overdue, Want, Why};
 
 impl State {
     /// Changes who has a leg, and its place in the orders with it.

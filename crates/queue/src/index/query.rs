@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use envelope::{Host, LegId, Mailbox, Message, MessageId, Timestamp};
+use spool::{Action, Changed, Counts, Entry, Error, Filter, HOSTS_COUNTED_MAX, Page};
 
 use crate::fault;
 use crate::index::entry::{pending, standing};
@@ -12,7 +13,6 @@ use crate::index::window::{Due, HELD, NEVER};
 use crate::log::codec::{self, LegRow, LegState};
 use crate::log::committer::LogHandle;
 use crate::log::record::{Kind, Payload};
-use crate::spool::{Action, Changed, Counts, Entry, Error, Filter, HOSTS_COUNTED_MAX, Page};
 
 impl Keeper {
     /// See [`Spool::list`](crate::Spool::list).

@@ -168,7 +168,9 @@ mod tests {
     use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
 
     use super::*;
-    use crate::{BodyWriter, LogSpool, Settings, Spool, Want};
+    use spool::{BodyWriter, Spool, Want};
+
+    use crate::{LogSpool, Settings};
 
     fn at(millis: u64) -> Timestamp {
         Timestamp::from_unix_millis(1_800_000_000_000 + millis)

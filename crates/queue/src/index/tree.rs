@@ -17,12 +17,12 @@ use std::sync::Arc;
 
 use envelope::{LegId, MessageId, Timestamp};
 use sled::{Batch, IVec};
+use spool::Token;
 
 use crate::index::row::{Glance, MessageValue, glance, glance_leg};
 use crate::index::spent::Notes;
 use crate::log::codec::LegRow;
 use crate::log::record::Position;
-use crate::spool::Token;
 use crate::store::{PRIVATE_DIR, Store};
 
 /// sled, and the file that its `flush` forgets to sync.

@@ -6,12 +6,12 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use envelope::{LegId, MessageId};
+use spool::Token;
 
 use crate::log::fields::{FieldReader, FieldWriter, Malformed, number32, text};
 use crate::log::record::{Kind, Payload};
 pub(crate) use crate::log::rows::{Extent, LegRow, LegState, MessageRow};
 use crate::log::rows::{decode_id, decode_time};
-use crate::spool::Token;
 
 /// A leg's new state, or (`None`) its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Commit {
             out.nested(COMMIT_ALSO, |out| also.write(out));
         }
         for token in &self.tokens {
-            out.nested(COMMIT_TOKEN, |out| token.write(out));
+            out.nested(COMMIT_TOKEN, |out| write_token(token, out));
         }
         if let Some((octets, crc)) = inline {
             out.nested(COMMIT_INLINE, |out| {
@@ -86,7 +86,7 @@ impl Commit {
                 (COMMIT_MESSAGE, value) => row = Some(MessageRow::decode(value)?),
                 (COMMIT_LEG, value) => legs.push(LegRow::decode(value)?),
                 (COMMIT_ALSO, value) => also = Some(Change::decode(value)?),
-                (COMMIT_TOKEN, value) => tokens.push(Token::decode(value)?),
+                (COMMIT_TOKEN, value) => tokens.push(decode_token(value)?),
                 (COMMIT_INLINE, value) => inline = Some(decode_inline(value)?),
                 _ => {}
             }
@@ -158,36 +158,36 @@ impl Change {
     }
 }
 
-impl Token {
-    pub(crate) fn encode(&self) -> Bytes {
-        let mut out = FieldWriter::default();
-        self.write(&mut out);
-        out.0.into()
-    }
+/// A token's payload.
+pub(crate) fn encode_token(token: &Token) -> Bytes {
+    let mut out = FieldWriter::default();
+    write_token(token, &mut out);
+    out.0.into()
+}
 
-    fn write(&self, out: &mut FieldWriter) {
-        out.text(TOKEN_NAME, &self.name);
-        out.text(TOKEN_VALUE, &self.value);
-        out.number(TOKEN_EXPIRES, self.expires.unix_millis());
-    }
+fn write_token(token: &Token, out: &mut FieldWriter) {
+    out.text(TOKEN_NAME, &token.name);
+    out.text(TOKEN_VALUE, &token.value);
+    out.number(TOKEN_EXPIRES, token.expires.unix_millis());
+}
 
-    pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
-        let (mut name, mut meaning, mut expires) = (None, None, None);
-        for field in FieldReader(value) {
-            match field? {
-                (TOKEN_NAME, value) => name = Some(text(value)?),
-                (TOKEN_VALUE, value) => meaning = Some(text(value)?),
-                (TOKEN_EXPIRES, value) => expires = Some(decode_time(value)?),
-                _ => {}
-            }
+/// A token from its payload.
+pub(crate) fn decode_token(value: &[u8]) -> Result<Token, Malformed> {
+    let (mut name, mut meaning, mut expires) = (None, None, None);
+    for field in FieldReader(value) {
+        match field? {
+            (TOKEN_NAME, value) => name = Some(text(value)?),
+            (TOKEN_VALUE, value) => meaning = Some(text(value)?),
+            (TOKEN_EXPIRES, value) => expires = Some(decode_time(value)?),
+            _ => {}
         }
-        let malformed = Malformed("half a token");
-        Ok(Self {
-            name: name.ok_or(malformed)?.into(),
-            value: meaning.ok_or(malformed)?.into(),
-            expires: expires.ok_or(malformed)?,
-        })
     }
+    let malformed = Malformed("half a token");
+    Ok(Token {
+        name: name.ok_or(malformed)?.into(),
+        value: meaning.ok_or(malformed)?.into(),
+        expires: expires.ok_or(malformed)?,
+    })
 }
 
 /// A chunk's payload: id, then octets. The id lets a reader of the log alone tell whose it is.
@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(Change::decode(&change.encode()), Ok(change.clone()));
         change.state = Some(state());
         assert_eq!(Change::decode(&change.encode()), Ok(change));
-        assert_eq!(Token::decode(&token().encode()), Ok(token()));
+        assert_eq!(decode_token(&encode_token(&token())), Ok(token()));
     }
 
     #[test]
@@ -364,7 +364,7 @@ mod tests {
             let read = |bytes: &[u8]| {
                 let _ = (Commit::decode(bytes), MessageRow::decode(bytes));
                 let _ = (LegRow::decode(bytes), Change::decode(bytes));
-                let _ = (Token::decode(bytes), chunk_owner(bytes));
+                let _ = (decode_token(bytes), chunk_owner(bytes));
             };
             for cut in 0..bytes.len() {
                 read(&bytes[..cut]);

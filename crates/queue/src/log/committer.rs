@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use spool::Error;
 use tokio::sync::oneshot;
 
 use crate::fault;
@@ -22,7 +23,6 @@ use crate::last_resort;
 use crate::log::record::{Payload, Position};
 use crate::log::segment::Segments;
 use crate::log::tail::Tail;
-use crate::spool::Error;
 
 /// Where records are handed in. Clone it freely.
 #[derive(Debug)]

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::spool::Token;
+use spool::Token;
+
 use crate::tokens::{Batch, Place};
 
 /// Those that came since the last checkpoint, and those that one is writing.

@@ -21,9 +21,9 @@ use std::sync::Arc;
 
 use envelope::Timestamp;
 use parking_lot::Mutex;
+use spool::Token;
 
 use crate::fault;
-use crate::spool::Token;
 use crate::store::{Store, StoreFile, read_full, write_all};
 
 pub(crate) use fresh::Fresh;

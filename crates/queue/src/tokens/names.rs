@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use envelope::Timestamp;
+use spool::Token;
 
-use crate::spool::Token;
 use crate::tokens::record::{self, Place};
 
 /// Where each file goes on, and the names that were given out of late.

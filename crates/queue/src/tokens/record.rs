@@ -16,8 +16,7 @@
 
 use data_encoding::BASE32_NOPAD;
 use envelope::Timestamp;
-
-use crate::spool::{TOKEN_OCTETS_MAX, Token};
+use spool::{TOKEN_OCTETS_MAX, Token};
 
 /// Where a value lies, by hour and offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

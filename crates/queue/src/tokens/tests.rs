@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use envelope::{BodyKind, Leg, Message, MessageId, ReversePath};
+use spool::{Action, BodyWriter, Error, Filter, Spool, TOKEN_NAME_OCTETS_MAX, TOKEN_OCTETS_MAX};
 
 use super::*;
+use crate::log::codec::encode_token;
 use crate::log::record::{Kind, Payload};
 use crate::verify::{Depth, verify};
-use crate::{Action, BodyWriter, Error, Filter, LogSpool, Settings, Spool, TOKEN_OCTETS_MAX};
+use crate::{LogSpool, Settings};
 
 const HOUR: u64 = 3_600_000;
 
@@ -76,7 +78,7 @@ fn the_same_value_keeps_its_name_and_no_place_is_given_out_twice() {
     let first = names.name("a@b.test", at(1));
     assert_eq!(names.name("a@b.test", at(1)), first);
     assert_ne!(names.name("a@b.test", at(2)).name, first.name);
-    assert!(first.name.len() <= crate::TOKEN_NAME_OCTETS_MAX);
+    assert!(first.name.len() <= TOKEN_NAME_OCTETS_MAX);
     let place = |token: &Token| Place::parse(&token.name).unwrap();
     assert_eq!(place(&first).name(), first.name);
     names.pass(place(&first).hour, 1000);
@@ -275,7 +277,7 @@ async fn old_tokens_stay_until_they_expire() {
             value: "v".into(),
             expires: at(1 + n % 2),
         };
-        let payload = Payload::new(Kind::Token, vec![token.encode()]);
+        let payload = Payload::new(Kind::Token, vec![encode_token(&token)]);
         drop(spool.shared.log.append(payload, None));
     }
     spool.shared.log.barrier().await.unwrap().unwrap();

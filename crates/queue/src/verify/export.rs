@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use envelope::{LegId, Message, MessageId, Timestamp};
+use spool::Entry;
 
 use crate::index::entry::{pending, standing};
 use crate::lock::SpoolLock;
 use crate::log::codec::{Extent, LegRow, MessageRow};
 use crate::settings::StartError;
-use crate::spool::Entry;
 use crate::verify::survey::Survey;
 use crate::verify::{Damage, Depth, Progress, Report, look};
 

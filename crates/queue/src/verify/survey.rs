@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use envelope::{LegId, MessageId};
 
-use crate::log::codec::{Change, Commit, chunk_owner};
+use crate::log::codec::{Change, Commit, chunk_owner, decode_token};
 use crate::log::fields::Malformed;
 use crate::log::header::{Found, HeaderRead, ID_FILE, Misfit, VERSION, is_segment, owner, read_id};
 use crate::log::record::{Header, Kind, Position};
@@ -16,7 +16,6 @@ use crate::log::salvage::{Hint, salvage};
 use crate::log::vouch::vouched;
 use crate::quarantine::{BAD_CHECKSUM, DAMAGED_HEADER};
 use crate::settings::StartError;
-use crate::spool::Token;
 use crate::store::StoreFile;
 use crate::verify::{Damage, Progress, SegmentReport};
 
@@ -261,7 +260,7 @@ impl Survey {
                 self.commit(header, &commit, new, checked);
             }
             Some(Kind::Change) => self.change(&Change::decode(payload)?, header.position, new),
-            Some(Kind::Token) => drop(Token::decode(payload)?),
+            Some(Kind::Token) => drop(decode_token(payload)?),
             Some(Kind::Chunk) => drop(chunk_owner(payload)?),
             Some(Kind::End) | None => {}
         }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::spool::Token;
+use spool::Token;
+
 use crate::tokens::{self, Place};
 use crate::verify::Damage;
 use crate::verify::survey::Survey;

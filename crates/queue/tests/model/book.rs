@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use envelope::{LegId, MessageId};
-use queue::{Action, Counts, Why};
+use spool::{Action, Counts, Why};
 
 /// A leg.
 #[derive(Debug, Clone, PartialEq, Eq)]

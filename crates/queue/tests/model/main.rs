@@ -29,9 +29,8 @@ use std::time::{Duration, Instant};
 
 use envelope::LegId;
 use envelope::{BodyKind, Host, Lease, Message, MessageId, ReversePath, Timestamp};
-use queue::{
-    Action, BodyWriter, Counts, Dsn, Error, Filter, LogSpool, Settings, Spool, State, Update, Want,
-};
+use queue::{LogSpool, Settings};
+use spool::{Action, BodyWriter, Counts, Dsn, Error, Filter, Spool, State, Update, Want};
 
 use book::{Book, Leg, LegState};
 use luck::Luck;

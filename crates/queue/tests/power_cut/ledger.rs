@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use envelope::{LegId, MessageId};
-use queue::Token;
+use spool::Token;
 
 /// A leg as a recovered spool shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use envelope::{LegId, Timestamp};
-use queue::{BodyReader, Filter, LogSpool, Settings, Spool, State as Standing, Want, Why};
+use queue::{LogSpool, Settings};
+use spool::{BodyReader, Filter, Spool, State as Standing, Want, Why};
 
 use crate::crash::State;
 use crate::ledger::{Ledger, Leg, Seen};

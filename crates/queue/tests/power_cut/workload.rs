@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use envelope::{BodyKind, Claim, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
 use parking_lot::Mutex;
-use queue::{Action, BodyWriter, Dsn, Filter, LogSpool, LogWriter, Spool, Token, Update, Want};
+use queue::{LogSpool, LogWriter};
+use spool::{Action, BodyWriter, Dsn, Filter, Spool, Token, Update, Want};
 
 use crate::ledger::{self, Begun, Ledger};
 use crate::luck::Luck;

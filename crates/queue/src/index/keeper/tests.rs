@@ -5,7 +5,9 @@ use std::path::Path;
 use envelope::{BodyKind, Leg, Mailbox, Message, ReversePath, Timestamp};
 
 use super::*;
-use crate::{Action, BodyReader, BodyWriter, Filter, LogSpool, Settings, Spool};
+use spool::{Action, BodyReader, BodyWriter, Filter, Spool};
+
+use crate::{LogSpool, Settings};
 
 fn open(dir: &Path, checkpoint_every: Duration) -> LogSpool {
     let settings = Settings {

@@ -1,0 +1,20 @@
+//! What every queue of mail must do, whichever engine runs: the trait [`Spool`], its nouns, the schedule of retries.
+//!
+//! It does *not* name an engine: the embedded one is the crate `queue`.
+
+mod clock;
+mod error;
+mod ids;
+mod nouns;
+mod schedule;
+mod spool;
+
+pub use clock::Clock;
+pub use error::{Error, OpenError};
+pub use ids::IdSource;
+pub use nouns::{
+    Action, Changed, Counts, DAMAGED, Dsn, Entry, Filter, HOSTS_COUNTED_MAX, LAST_OCTETS_MAX,
+    Overdue, Page, State, TOKEN_NAME_OCTETS_MAX, TOKEN_OCTETS_MAX, Token, Update, Want, Why,
+};
+pub use schedule::{Schedule, next_due};
+pub use spool::{BodyReader, BodyWriter, Spool};

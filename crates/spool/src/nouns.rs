@@ -1,0 +1,194 @@
+//! The nouns of the trait `Spool`: what is asked of a queue, and what it answers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use envelope::{Claim, Host, Leg, LegId, Mailbox, Message, MessageId, ReversePath, Timestamp};
+
+/// What a claim asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Want {
+    /// Legs in all.
+    pub max: usize,
+    /// Legs of one host.
+    pub per_host: usize,
+    /// How long the leases last.
+    pub lease: Duration,
+}
+
+/// A leased leg whose sender must be told something.
+#[derive(Debug, Clone)]
+pub struct Overdue {
+    /// The leg, leased.
+    pub claim: Claim,
+    /// Why it is here.
+    pub why: Why,
+    /// When its next attempt was due: what to reschedule it to after a warning.
+    pub due: Timestamp,
+    /// What the last attempt came to, as the last [`Update`] said; empty when there was none.
+    pub last: String,
+}
+
+/// Why a leg is overdue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// Older than `warn_after`, and its sender was not told: send a delay notice, then reschedule with `warned`.
+    Warn,
+    /// Older than `expire`: give up.
+    Expired,
+    /// The operator wants it bounced: give up.
+    Bounced,
+}
+
+/// What a reschedule changes.
+#[derive(Debug, Clone, Default)]
+pub struct Update {
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// Whether the sender was told of the delay.
+    pub warned: bool,
+    /// What the last attempt came to, in words; cut to [`LAST_OCTETS_MAX`].
+    pub last: String,
+    /// A delay notice to queue in the same durable transaction.
+    pub dsn: Option<Dsn>,
+}
+
+/// A notice to be queued together with the end (or the move) of the leg it speaks of.
+#[derive(Debug, Clone)]
+pub struct Dsn {
+    /// The notice: a message with an id of its own.
+    pub message: Message,
+    /// Its legs; mostly one.
+    pub legs: Vec<Leg>,
+    /// Its body.
+    pub body: Bytes,
+    /// When its first attempt is due.
+    pub first_due: Timestamp,
+}
+
+/// A value that is kept under a short name until it expires, whatever becomes of the message that brought it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The name: at most [`TOKEN_NAME_OCTETS_MAX`] capital letters and digits.
+    pub name: Box<str>,
+    /// The value.
+    pub value: Box<str>,
+    /// From when on it need not be there.
+    pub expires: Timestamp,
+}
+
+/// Which legs; all conditions that are given must hold. The default matches everything.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Any of these messages; empty: any message.
+    pub messages: Vec<MessageId>,
+    /// Any of these legs; empty: any leg.
+    pub legs: Vec<LegId>,
+    /// Any of these hosts of a target; empty: any host.
+    pub hosts: HashSet<Host>,
+    /// The target, or the recipient as our client named it.
+    pub recipient: Option<Mailbox>,
+    /// The reverse path as it came in.
+    pub sender: Option<ReversePath>,
+    /// The state.
+    pub state: Option<State>,
+}
+
+/// Where a leg stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Due now, waiting for a claim.
+    Ready,
+    /// Due later.
+    Deferred,
+    /// Leased.
+    Active,
+    /// Held by the operator, or because the message is damaged.
+    Held,
+}
+
+/// What an operator does to legs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// No more attempts and no deadlines until released. An attempt that runs is not stopped.
+    Hold,
+    /// Ends a hold; due at once.
+    Release,
+    /// Due at once, unless held or active.
+    RetryNow,
+    /// Ends it without telling anybody; fences an attempt that runs.
+    Remove,
+    /// Comes out of [`Spool::overdue`](crate::Spool::overdue) as [`Why::Bounced`], as soon as no attempt runs.
+    Bounce,
+}
+
+/// One leg as a listing shows it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its name.
+    pub id: LegId,
+    /// Its message.
+    pub message: Arc<Message>,
+    /// The leg.
+    pub leg: Leg,
+    /// Where it stands.
+    pub state: State,
+    /// When its next attempt is due.
+    pub due: Timestamp,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// What the last came to.
+    pub last: String,
+    /// What an operator asked for that has not come about yet: [`Action::Hold`] while an attempt runs, or [`Action::Bounce`].
+    pub pending: Option<Action>,
+}
+
+/// A leg that an operator's action changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Changed {
+    /// Its name.
+    pub leg: LegId,
+    /// Whether an attempt runs: it is not stopped, and may still end the leg in its own way.
+    pub active: bool,
+}
+
+/// A part of a listing.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The legs.
+    pub entries: Vec<Entry>,
+    /// Where to go on; `None`: that was all.
+    pub next: Option<LegId>,
+}
+
+/// How many legs there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// [`State::Ready`].
+    pub ready: u64,
+    /// [`State::Deferred`].
+    pub deferred: u64,
+    /// [`State::Active`].
+    pub active: u64,
+    /// [`State::Held`].
+    pub held: u64,
+    /// Legs by target host, held ones too; the busiest first, at most [`HOSTS_COUNTED_MAX`].
+    pub hosts: Vec<(Host, u64)>,
+}
+
+/// How [`Entry::last`] begins when the leg is held because its message is damaged.
+pub const DAMAGED: &str = "damaged: ";
+
+/// The longest value of a token.
+pub const TOKEN_OCTETS_MAX: usize = 1024;
+
+/// The longest name of a token.
+pub const TOKEN_NAME_OCTETS_MAX: usize = 24;
+
+/// What is kept of the words of the last attempt.
+pub const LAST_OCTETS_MAX: usize = 1024;
+
+/// The hosts that [`Counts::hosts`] names.
+pub const HOSTS_COUNTED_MAX: usize = 1000;

@@ -1,0 +1,166 @@
+//! The trait `Spool`: what the rest of Onward asks of a queue, whichever engine runs.
+//!
+//! One message has one body and n legs. A leg ends exactly once: by [`Spool::complete`] or by an operator's
+//! [`Action::Remove`]; the last one takes the body with it. Work on a leg needs a [`Lease`]; whoever lost his is
+//! told [`Error::Fenced`] and must not act on the outcome (somebody else does).
+//!
+//! It does *not* decide: when a leg is tried again, whether a sender is told, what a bounce says, is the caller's.
+//! Nothing here names an engine, so that a replicated one can stand in its place.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use envelope::{Claim, Host, Lease, Leg, LegId, Message, MessageId, Timestamp};
+use tokio::sync::Notify;
+
+use crate::error::{Error, OpenError};
+use crate::nouns::{Action, Changed, Counts, Dsn, Filter, Overdue, Page, Token, Update, Want};
+
+/// A durable queue of messages and their legs.
+pub trait Spool: Send + Sync + 'static {
+    /// Takes a body in.
+    type Writer: BodyWriter;
+    /// Gives a body out.
+    type Reader: BodyReader;
+
+    /// Begins a message that stays invisible until [`Spool::commit`]; dropping the writer abandons it.
+    /// [`Error::Full`] when space is short (answer 452 4.3.1).
+    fn begin(&self, id: MessageId) -> impl Future<Output = Result<Self::Writer, Error>> + Send;
+
+    /// Makes the message with its legs durable, the first attempt due at `first_due`. `Ok` means on stable storage:
+    /// the 250 may be said. [`Error::Unknown`]: it may or may not be there after a restart (answer 451).
+    /// Committing an id that is already in the queue does nothing and is `Ok`.
+    ///
+    /// `message.id` must be the writer's, and there must be at least one leg.
+    fn commit(
+        &self,
+        writer: Self::Writer,
+        message: Message,
+        legs: Vec<Leg>,
+        first_due: Timestamp,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Leases legs that are due at `now`, in order of their due time within a host, earliest host first. Costs what it
+    /// gives, however many hosts are parked.
+    fn claim(
+        &self,
+        want: &Want,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Claim>, Error>> + Send;
+
+    /// Parks hosts (`true`): claims pass their legs by from now on. Or lets them in again (`false`). It holds for this
+    /// handle alone (each node has its own view of who can be reached), and is forgotten with it.
+    fn park(&self, hosts: &[(Host, bool)]) -> impl Future<Output = ()> + Send;
+
+    /// Leases up to `max` legs for `lease` whose sender must be told something: past `warn_after` and not warned,
+    /// past `expire`, or bounced by the operator. Parked hosts count too, so deadlines hold while a site is
+    /// down. Legs that are on hold have no deadlines.
+    fn overdue(
+        &self,
+        max: usize,
+        lease: Duration,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Overdue>, Error>> + Send;
+
+    /// Moves the end of the lease to `until`.
+    fn extend(
+        &self,
+        lease: &mut Lease,
+        until: Timestamp,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Gives the leg back, to be tried at `due`. Durable at once only when the update carries a DSN; otherwise it
+    /// rides with the next commit, and a crash may forget it (the leg is then tried earlier).
+    fn reschedule(
+        &self,
+        lease: Lease,
+        due: Timestamp,
+        update: Update,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Ends the leg. With a DSN: both in one durable transaction. Without: rides with the next commit, and a crash
+    /// may forget it (the leg is then delivered again).
+    fn complete(
+        &self,
+        lease: Lease,
+        dsn: Option<Dsn>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Gives the leg back as it was: it was not tried.
+    fn release(&self, lease: Lease) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Opens the body of a queued message.
+    fn open_body(
+        &self,
+        id: MessageId,
+    ) -> impl Future<Output = Result<Self::Reader, OpenError>> + Send;
+
+    /// When, after `now`, a leg of a host that is not parked becomes due, or any leg loses its lease. What is due already
+    /// is not counted: a claim would have had it, had it been wanted. Deadlines are not either.
+    fn next_due(&self, now: Timestamp) -> impl Future<Output = Option<Timestamp>> + Send;
+
+    /// Notified (`notify_one`) when something may have become due sooner than [`Spool::next_due`] said: a commit,
+    /// an operator's action. A hint only.
+    fn wakeups(&self) -> Arc<Notify>;
+
+    /// Legs in the order of their ids, from behind `cursor`, at most `n`. A page may hold fewer and still not be the
+    /// last: the end is where [`Page::next`] is `None`.
+    fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<LegId>,
+        n: usize,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Page, Error>> + Send;
+
+    /// Legs counted by state, and by host.
+    fn counts(&self, now: Timestamp) -> impl Future<Output = Result<Counts, Error>> + Send;
+
+    /// Applies an operator's action to every leg the filter matches; says which it changed. Durable when it returns.
+    fn admin(
+        &self,
+        selector: &Filter,
+        action: Action,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Changed>, Error>> + Send;
+
+    /// A name for `value`, to be kept with a message until `expires` ([`BodyWriter::keep`]); nothing is kept before, and a
+    /// name that is not used does no harm. The same value with the same end mostly has the same name. Waits for nothing.
+    fn token(&self, value: &str, expires: Timestamp) -> Token;
+
+    /// The value that a message brought under this name, unless it has expired at `now`.
+    fn recall(
+        &self,
+        name: &str,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<String>, Error>> + Send;
+}
+
+/// Takes a body in, in order. Dropping it abandons the message.
+pub trait BodyWriter: Send + 'static {
+    /// Appends to the body.
+    fn write(
+        &mut self,
+        chunk: impl Into<Bytes> + Send,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Keeps a token with the message: durable when that is committed, and independent of it from then on. Its value has at
+    /// most [`TOKEN_OCTETS_MAX`](crate::TOKEN_OCTETS_MAX) octets.
+    fn keep(&mut self, token: Token);
+
+    /// Octets written so far.
+    fn len(&self) -> u64;
+
+    /// Whether nothing was written yet.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Gives a body out, in order, checked against its checksum before it is given.
+pub trait BodyReader: Send + 'static {
+    /// The next piece (at most about 1 MiB), `None` at the end.
+    fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, OpenError>> + Send;
+}
