@@ -12,7 +12,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use envelope::{BodyKind, Leg, Mailbox, Message, ReversePath, Timestamp};
+use envelope::{Leg, Mailbox, Message, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
 use smtp::dot::Decoder;
 use spool::{BodyWriter, IdSource, Spool};
@@ -105,16 +105,12 @@ fn append(c: &mut Criterion) {
 }
 
 fn message(id: envelope::MessageId, now: Timestamp) -> Message {
-    Message {
+    Message::new(
         id,
-        arrived: now,
-        reverse_path: ReversePath::Mailbox(mailbox("bob@sender.example")),
-        size: 10 << 10,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    }
+        now,
+        ReversePath::Mailbox(mailbox("bob@sender.example")),
+        10 << 10,
+    )
 }
 
 fn leg() -> Leg {

@@ -271,16 +271,13 @@ const REPLY_OCTETS_KEPT: usize = 2048;
 
 #[cfg(test)]
 mod tests {
-    use envelope::{EnhancedStatus, ReversePath};
+    use envelope::EnhancedStatus;
+    use testkit::nouns;
 
     use super::*;
 
     fn leg(target: &str) -> Leg {
-        Leg::new(
-            ReversePath::Null,
-            target.parse().unwrap(),
-            "Alice@example.org".parse().unwrap(),
-        )
+        nouns::forward("Alice@example.org", target)
     }
 
     #[track_caller]

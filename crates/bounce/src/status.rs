@@ -174,7 +174,8 @@ fn ascii_unless(utf8: bool, text: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use envelope::{Diagnosis, EnhancedStatus, Leg, Reply, ReversePath};
+    use envelope::{Diagnosis, EnhancedStatus, Reply};
+    use testkit::nouns;
 
     use super::*;
 
@@ -212,11 +213,7 @@ mod tests {
             status: None,
             text: "word\n".repeat(10_000),
         });
-        let leg = Leg::new(
-            ReversePath::Null,
-            "a@b.example".parse().unwrap(),
-            "a@b.example".parse().unwrap(),
-        );
+        let leg = nouns::leg("a@b.example");
         let report = Report {
             leg: &leg,
             diagnosis: &diagnosis,

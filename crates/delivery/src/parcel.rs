@@ -117,43 +117,22 @@ impl Parcel {
 mod tests {
     use std::sync::Arc;
 
-    use envelope::{Lease, Leg, LegId, Message, MessageId, ReversePath};
+    use envelope::{Leg, Message, MessageId, ReversePath};
+    use testkit::nouns;
 
     use super::*;
 
     fn claim(message: u128, target: &str, trace: &str, from: &str) -> Claim {
-        let id = MessageId::from_bits(message);
-        Claim {
-            lease: Lease {
-                leg: LegId {
-                    message: id,
-                    number: 0,
-                },
-                owner: 1,
-                token: 1,
-                expires: Timestamp::from_unix_millis(5),
-            },
-            message: Arc::new(Message {
-                id,
-                arrived: Timestamp::from_unix_millis(0),
-                reverse_path: ReversePath::Null,
-                size: 90,
-                body: BodyKind::EightBitMime,
-                smtputf8: false,
-                ret: None,
-                envid: None,
-            }),
-            leg: Leg {
-                trace: trace.into(),
-                ..Leg::new(
-                    ReversePath::Mailbox(from.parse().unwrap()),
-                    target.parse().unwrap(),
-                    target.parse().unwrap(),
-                )
-            },
-            attempts: 0,
-            warned: false,
-        }
+        let message = Message {
+            body: BodyKind::EightBitMime,
+            ..nouns::message(MessageId::from_bits(message), 90)
+        };
+        let leg = Leg {
+            trace: trace.into(),
+            reverse_path: ReversePath::Mailbox(nouns::mailbox(from)),
+            ..nouns::leg(target)
+        };
+        nouns::claim(&Arc::new(message), 0, leg)
     }
 
     #[track_caller]

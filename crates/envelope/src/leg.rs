@@ -58,6 +58,22 @@ pub struct Merged {
     pub more: u32,
 }
 
+impl Message {
+    /// A message of 7-bit text without DSN wishes.
+    pub fn new(id: MessageId, arrived: Timestamp, reverse_path: ReversePath, size: u64) -> Self {
+        Self {
+            id,
+            arrived,
+            reverse_path,
+            size,
+            body: BodyKind::default(),
+            smtputf8: false,
+            ret: None,
+            envid: None,
+        }
+    }
+}
+
 impl Leg {
     /// A leg without DSN wishes, trace lines and other recipients.
     pub fn new(reverse_path: ReversePath, target: Mailbox, recipient: Mailbox) -> Self {

@@ -102,17 +102,18 @@ impl Plan<'_> {
     fn message(&self) -> Message {
         let sender = RECIPIENTS[usize::from(self.kind >> 4) % RECIPIENTS.len()];
         Message {
-            id: MessageId::from_bits(u128::from(self.entropy)),
-            arrived: Timestamp::from_unix_millis(self.millis),
-            reverse_path: match self.flags & 8 {
-                0 => ReversePath::Mailbox(mailbox(sender)),
-                _ => ReversePath::Null,
-            },
-            size: 1,
-            body: BodyKind::default(),
             smtputf8: self.flags & 16 != 0,
             ret: (self.flags & 32 != 0).then_some(Return::Full),
             envid: (self.flags & 64 != 0).then(|| printable(self.envid, 100)),
+            ..Message::new(
+                MessageId::from_bits(u128::from(self.entropy)),
+                Timestamp::from_unix_millis(self.millis),
+                match self.flags & 8 {
+                    0 => ReversePath::Mailbox(mailbox(sender)),
+                    _ => ReversePath::Null,
+                },
+                1,
+            )
         }
     }
 }

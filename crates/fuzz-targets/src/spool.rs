@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Unstructured};
-use envelope::{BodyKind, Leg, LegId, Mailbox, Message, MessageId, ReversePath, Timestamp};
+use envelope::{Leg, LegId, Mailbox, Message, MessageId, ReversePath, Timestamp};
 use queue::fuzzing::{recode, scan};
 use queue::{LogSpool, Settings};
 use spool::{BodyReader, BodyWriter, Filter, Spool};
@@ -151,16 +151,7 @@ async fn put(spool: &LogSpool) -> Option<LegId> {
     let (Ok(mut writer), Ok(target)) = (spool.begin(NEW).await, "new@mail.example".parse()) else {
         panic!("takes no new mail")
     };
-    let message = Message {
-        id: NEW,
-        arrived: NOW,
-        reverse_path: ReversePath::Null,
-        size: 4,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    };
+    let message = Message::new(NEW, NOW, ReversePath::Null, 4);
     let target: Mailbox = target;
     let leg = Leg::new(ReversePath::Null, target.clone(), target);
     let written = writer.write(b"new\n".to_vec()).await;

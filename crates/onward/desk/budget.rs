@@ -133,21 +133,16 @@ const KEPT_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
-    use envelope::BodyKind;
 
     use super::*;
 
     fn message(n: u128, size: u64) -> Message {
-        Message {
-            id: MessageId::from_bits(n),
-            arrived: at(0),
-            reverse_path: ReversePath::Mailbox("a@a.test".parse().unwrap()),
+        Message::new(
+            MessageId::from_bits(n),
+            at(0),
+            ReversePath::Mailbox("a@a.test".parse().unwrap()),
             size,
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: None,
-        }
+        )
     }
 
     fn at(minutes: u64) -> Timestamp {

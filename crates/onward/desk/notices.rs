@@ -346,14 +346,9 @@ fn unwanted(kind: Kind, message: &Message, told: &[Told<'_>]) -> Option<&'static
 /// The notice as a message of its own.
 fn to_queue(id: MessageId, composed: Composed, legs: Vec<Leg>, now: Timestamp) -> Dsn {
     let message = Message {
-        id,
-        arrived: now,
-        reverse_path: ReversePath::Null,
-        size: composed.bytes.len() as u64,
         body: composed.body,
         smtputf8: composed.smtputf8,
-        ret: None,
-        envid: None,
+        ..Message::new(id, now, ReversePath::Null, composed.bytes.len() as u64)
     };
     Dsn {
         message,

@@ -1,7 +1,7 @@
 //! Outcomes that cannot be written, deadlines without claims, and whom notices reach.
 
 use arc_swap::ArcSwap;
-use envelope::{BodyKind, Leg, LegId};
+use envelope::{Leg, LegId};
 use queue::{LogSpool, Settings};
 use spool::BodyWriter;
 use tempfile::TempDir;
@@ -91,16 +91,12 @@ impl Fixture {
         let id = self.desk.ids.next(arrived);
         let mut writer = self.desk.spool.begin(id).await.unwrap();
         writer.write(&b"A: b\r\n\r\nbody\r\n"[..]).await.unwrap();
-        let message = envelope::Message {
+        let message = envelope::Message::new(
             id,
             arrived,
-            reverse_path: envelope::ReversePath::Mailbox(sender.parse().unwrap()),
-            size: writer.len(),
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: None,
-        };
+            envelope::ReversePath::Mailbox(sender.parse().unwrap()),
+            writer.len(),
+        );
         let leg = |target: &&str| Leg {
             notify,
             ..Leg::new(

@@ -1,8 +1,9 @@
 //! Pages of a listing in which few legs are meant, and what an action is said to have come to.
 
-use envelope::{BodyKind, Leg, Message, ReversePath};
+use envelope::{Message, ReversePath};
 use queue::{LogSpool, Settings};
 use spool::{BodyWriter, IdSource, Want};
+use testkit::nouns;
 
 use super::*;
 
@@ -17,27 +18,12 @@ async fn queue(legs: usize) -> (LogSpool, tempfile::TempDir) {
     let id = IdSource::new().next(now());
     let mut writer = spool.begin(id).await.unwrap();
     writer.write(&b"A: b\r\n\r\nbody\r\n"[..]).await.unwrap();
-    let message = Message {
-        id,
-        arrived: now(),
-        reverse_path: ReversePath::Null,
-        size: writer.len(),
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    };
+    let message = Message::new(id, now(), ReversePath::Null, writer.len());
     let target = |number: usize| match number % 500 {
         499 => "rare@b.test".to_owned(),
         _ => format!("u{number}@b.test"),
     };
-    let leg = |number| {
-        Leg::new(
-            ReversePath::Null,
-            target(number).parse().unwrap(),
-            "a@b.test".parse().unwrap(),
-        )
-    };
+    let leg = |number| nouns::forward("a@b.test", &target(number));
     let legs = (0..legs).map(leg).collect();
     spool.commit(writer, message, legs, now()).await.unwrap();
     (spool, dir)

@@ -161,15 +161,17 @@ impl<S: Spool> Draft<S> {
 
     fn message(&self, envelope: &Envelope) -> Message {
         Message {
-            id: self.id,
-            arrived: now(),
-            reverse_path: envelope.reverse_path.clone(),
-            size: self.writer.len(),
             body: envelope.body,
             // The content decides: clients flag it for nothing (Go's net/smtp always does). Addresses are looked at leg by leg.
             smtputf8: envelope.smtputf8 && self.scan.non_ascii(),
             ret: envelope.ret,
             envid: envelope.envid.clone(),
+            ..Message::new(
+                self.id,
+                now(),
+                envelope.reverse_path.clone(),
+                self.writer.len(),
+            )
         }
     }
 

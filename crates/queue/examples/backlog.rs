@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use envelope::{BodyKind, Leg, Mailbox, Message, ReversePath, Timestamp};
+use envelope::{Leg, Mailbox, Message, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
 use spool::{BodyReader, BodyWriter, IdSource, Spool, Want};
 
@@ -318,16 +318,12 @@ async fn fill(
             trace: "Delivered-To: user@here.example\r\n".into(),
             ..Leg::new(ReversePath::Mailbox(sender), target.clone(), target)
         };
-        let message = Message {
-            id: ids.next(moment),
-            arrived: moment,
-            reverse_path: leg.reverse_path.clone(),
-            size: octets as u64,
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: None,
-        };
+        let message = Message::new(
+            ids.next(moment),
+            moment,
+            leg.reverse_path.clone(),
+            octets as u64,
+        );
         let Ok(mut body_writer) = spool.begin(message.id).await else {
             return;
         };

@@ -38,14 +38,14 @@ async fn put(spool: &LogSpool, n: u64, octets: usize, targets: &[&str]) -> Done<
         body.extend_from_slice(line.as_bytes());
     }
     let message = Message {
-        id,
-        arrived: at(n),
-        reverse_path: ReversePath::Mailbox("origin@sender.test".parse()?),
-        size: body.len() as u64,
         body: BodyKind::EightBitMime,
-        smtputf8: false,
-        ret: None,
         envid: Some("an-envelope-id".into()),
+        ..Message::new(
+            id,
+            at(n),
+            ReversePath::Mailbox("origin@sender.test".parse()?),
+            body.len() as u64,
+        )
     };
     let mut writer = spool.begin(id).await?;
     writer.write(body).await?;

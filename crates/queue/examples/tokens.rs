@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use envelope::{BodyKind, Leg, Mailbox, Message, ReversePath, Timestamp};
+use envelope::{Leg, Mailbox, Message, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
 use spool::{BodyWriter, IdSource, Spool, Want};
 
@@ -169,16 +169,7 @@ impl Work {
                 writer.keep(spool.token(&sender, expires));
             }
             let leg = Leg::new(ReversePath::Null, target.clone(), target.clone());
-            let message = Message {
-                id,
-                arrived: now,
-                reverse_path: ReversePath::Null,
-                size: self.octets as u64,
-                body: BodyKind::SevenBit,
-                smtputf8: false,
-                ret: None,
-                envid: None,
-            };
+            let message = Message::new(id, now, ReversePath::Null, self.octets as u64);
             if let Err(e) = spool.commit(writer, message, vec![leg], now).await {
                 println!("{e}");
                 return;

@@ -210,7 +210,8 @@ mod tests {
     use std::sync::atomic::Ordering;
     use std::task::Poll;
 
-    use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
+    use envelope::{Leg, Message, MessageId, ReversePath, Timestamp};
+    use testkit::nouns;
 
     use super::GATHERED_MAX;
     use spool::{BodyWriter, IdSource, Spool};
@@ -255,22 +256,8 @@ mod tests {
     }
 
     fn message(id: MessageId, size: u64) -> (Message, Leg) {
-        let message = Message {
-            id,
-            arrived: Timestamp::from_unix_millis(1),
-            reverse_path: ReversePath::Null,
-            size,
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: None,
-        };
-        let leg = Leg::new(
-            ReversePath::Null,
-            "a@b.test".parse().unwrap(),
-            "a@b.test".parse().unwrap(),
-        );
-        (message, leg)
+        let message = Message::new(id, Timestamp::from_unix_millis(1), ReversePath::Null, size);
+        (message, nouns::leg("a@b.test"))
     }
 
     /// Whoever waits for a commit goes away, after so many polls of it: the record may be on its way all the same, and then

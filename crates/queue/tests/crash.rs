@@ -18,6 +18,7 @@ use std::time::Duration;
 use envelope::{BodyKind, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
 use spool::{Action, BodyReader, BodyWriter, Dsn, Filter, Spool, Update, Want};
+use testkit::nouns;
 
 /// What is expected of the deed that was begun and not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,18 +109,11 @@ fn octets(n: u64) -> usize {
 }
 
 fn message(n: u64, octets: usize) -> (Message, Leg) {
-    let target: envelope::Mailbox = "a@x.example".parse().unwrap();
     let message = Message {
-        id: id(n),
-        arrived: at(0),
-        reverse_path: ReversePath::Null,
-        size: octets as u64,
         body: BodyKind::EightBitMime,
-        smtputf8: false,
-        ret: None,
-        envid: None,
+        ..Message::new(id(n), at(0), ReversePath::Null, octets as u64)
     };
-    let leg = Leg::new(ReversePath::Null, target.clone(), target);
+    let leg = nouns::leg("a@x.example");
     (message, leg)
 }
 

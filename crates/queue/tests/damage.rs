@@ -6,12 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
+use envelope::{Message, MessageId, ReversePath, Timestamp};
 use queue::verify::{Depth, Exported, Report, export, log_octets, verify};
 use queue::{LogSpool, Settings, StartError};
 use spool::{
     Action, BodyReader, BodyWriter, DAMAGED, Entry, Filter, OpenError, Spool, State, Want, Why,
 };
+use testkit::nouns;
 
 const MESSAGES: u64 = 40;
 const OCTETS: usize = 5000;
@@ -45,21 +46,16 @@ fn body(n: u64) -> Vec<u8> {
 }
 
 async fn put(spool: &LogSpool, n: u64, body: Vec<u8>) {
-    let target: envelope::Mailbox = "a@x.example".parse().unwrap();
     let mut writer = spool.begin(id(n)).await.unwrap();
     let size = body.len() as u64;
     writer.write(body).await.unwrap();
-    let message = Message {
-        id: id(n),
-        arrived: at(0),
-        reverse_path: ReversePath::Mailbox("s@y.example".parse().unwrap()),
+    let message = Message::new(
+        id(n),
+        at(0),
+        ReversePath::Mailbox("s@y.example".parse().unwrap()),
         size,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    };
-    let leg = Leg::new(ReversePath::Null, target.clone(), target);
+    );
+    let leg = nouns::leg("a@x.example");
     spool
         .commit(writer, message, vec![leg], at(0))
         .await

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{BodyKind, Claim, Host, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
+use envelope::{Claim, Host, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings, StartError};
 use spool::{
     Action, BodyReader, BodyWriter, Dsn, Error, Filter, OpenError, Spool, State, Update, Want, Why,
 };
+use testkit::nouns;
 
 const MINUTE: u64 = 60_000;
 const START: u64 = 1_800_000_000_000;
@@ -40,23 +41,13 @@ fn id(n: u64) -> MessageId {
 
 fn message(n: u64, size: usize) -> Message {
     Message {
-        id: id(n),
-        arrived: at(0),
-        reverse_path: ReversePath::Mailbox("sender@a.example".parse().unwrap()),
-        size: size as u64,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
+        reverse_path: ReversePath::Mailbox(nouns::mailbox("sender@a.example")),
+        ..nouns::message(id(n), size)
     }
 }
 
 fn leg(target: &str) -> Leg {
-    Leg::new(
-        ReversePath::Null,
-        target.parse().unwrap(),
-        "alice@example.org".parse().unwrap(),
-    )
+    nouns::forward("alice@example.org", target)
 }
 
 fn body(n: u64, octets: usize) -> Vec<u8> {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
+use envelope::{Message, MessageId, ReversePath, Timestamp};
 use queue::store::{Disk, Free, Store, StoreFile};
 use queue::{LogSpool, Settings};
 use spool::{BodyWriter, Error, Spool, Want};
+use testkit::nouns;
 
 /// What fails now.
 const NOTHING: u8 = 0;
@@ -128,20 +129,10 @@ fn settings(dir: &Path) -> Settings {
 
 async fn put(spool: &LogSpool, n: u64) -> Result<(), Error> {
     let id = MessageId::new(at(0), u128::from(n));
-    let target: envelope::Mailbox = "a@x.example".parse().unwrap();
     let mut writer = spool.begin(id).await?;
     writer.write(vec![b'x'; 5000]).await?;
-    let message = Message {
-        id,
-        arrived: at(0),
-        reverse_path: ReversePath::Null,
-        size: 5000,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    };
-    let leg = Leg::new(ReversePath::Null, target.clone(), target);
+    let message = Message::new(id, at(0), ReversePath::Null, 5000);
+    let leg = nouns::leg("a@x.example");
     spool.commit(writer, message, vec![leg], at(0)).await
 }
 

@@ -5,9 +5,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
+use envelope::{Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
 use spool::{BodyWriter, Spool};
+use testkit::nouns;
 
 fn now() -> Timestamp {
     Timestamp::from_unix_millis(1_800_000_000_000)
@@ -46,21 +47,8 @@ async fn open_and_use(dir: &Path, nth: u128) -> LogSpool {
     let id = MessageId::new(now(), nth);
     let mut writer = spool.begin(id).await.unwrap();
     writer.write(vec![b'x'; 10]).await.unwrap();
-    let message = Message {
-        id,
-        arrived: now(),
-        reverse_path: ReversePath::Null,
-        size: 10,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    };
-    let leg = Leg::new(
-        ReversePath::Null,
-        "a@y.example".parse().unwrap(),
-        "a@x.example".parse().unwrap(),
-    );
+    let message = Message::new(id, now(), ReversePath::Null, 10);
+    let leg = nouns::forward("a@x.example", "a@y.example");
     let committed = spool.commit(writer, message, vec![leg], now()).await;
     committed.unwrap();
     spool.checkpoint().await.unwrap();

@@ -10,10 +10,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
+use envelope::{Message, MessageId, ReversePath, Timestamp};
 use luck::Luck;
 use queue::{LogSpool, Settings};
 use spool::{BodyReader, BodyWriter, DAMAGED, Filter, OpenError, Spool, State, Want};
+use testkit::nouns;
 
 fn at(minutes: u64) -> Timestamp {
     Timestamp::from_unix_millis(1_800_000_000_000 + minutes * 60_000)
@@ -53,23 +54,13 @@ fn body(n: u64) -> Vec<u8> {
 async fn put(spool: &LogSpool, n: u64) {
     let mut writer = spool.begin(id(n)).await.unwrap();
     writer.write(body(n)).await.unwrap();
-    let message = Message {
-        id: id(n),
-        arrived: at(0),
-        reverse_path: ReversePath::Mailbox("s@y.example".parse().unwrap()),
-        size: body(n).len() as u64,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    };
-    let leg = |target: String| {
-        Leg::new(
-            ReversePath::Null,
-            target.parse().unwrap(),
-            "a@x.example".parse().unwrap(),
-        )
-    };
+    let message = Message::new(
+        id(n),
+        at(0),
+        ReversePath::Mailbox("s@y.example".parse().unwrap()),
+        body(n).len() as u64,
+    );
+    let leg = |target: String| nouns::forward("a@x.example", &target);
     let legs = (0..=n % 3).map(|k| leg(format!("a{k}@x{}.example", n % 5)));
     let committed = spool.commit(writer, message, legs.collect(), at(0)).await;
     committed.unwrap();

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
+use envelope::{Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
 use spool::{Action, BodyReader, BodyWriter, Error, Filter, Spool, Want};
+use testkit::nouns;
 
 /// A small filesystem, mounted; unmounted when it goes.
 struct SmallDisk {
@@ -120,20 +121,10 @@ fn body(n: u64) -> Vec<u8> {
 }
 
 async fn put(spool: &LogSpool, n: u64) -> Result<(), Error> {
-    let target: envelope::Mailbox = "a@x.example".parse().unwrap();
     let mut writer = spool.begin(id(n)).await?;
     writer.write(body(n)).await?;
-    let message = Message {
-        id: id(n),
-        arrived: at(0),
-        reverse_path: ReversePath::Null,
-        size: 10_000,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    };
-    let leg = Leg::new(ReversePath::Null, target.clone(), target);
+    let message = Message::new(id(n), at(0), ReversePath::Null, 10_000);
+    let leg = nouns::leg("a@x.example");
     spool.commit(writer, message, vec![leg], at(0)).await
 }
 

@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
+use envelope::{MessageId, Timestamp};
 use queue::{LogSpool, Settings};
 use spool::{BodyReader, BodyWriter, Spool, Want};
+use testkit::nouns;
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);
 const BODY: usize = 10_000;
@@ -26,21 +27,8 @@ fn open(dir: &Path) -> LogSpool {
 }
 
 async fn put(spool: &LogSpool, n: u64, target: &str) {
-    let message = Message {
-        id: MessageId::new(NOW, u128::from(n)),
-        arrived: NOW,
-        reverse_path: ReversePath::Null,
-        size: BODY as u64,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    };
-    let leg = Leg::new(
-        ReversePath::Null,
-        target.parse().unwrap(),
-        "alice@example.org".parse().unwrap(),
-    );
+    let message = nouns::message(MessageId::new(NOW, u128::from(n)), BODY);
+    let leg = nouns::forward("alice@example.org", target);
     let mut writer = spool.begin(message.id).await.unwrap();
     writer.write(body(n)).await.unwrap();
     spool.commit(writer, message, vec![leg], NOW).await.unwrap();

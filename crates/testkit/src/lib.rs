@@ -13,6 +13,7 @@ pub mod dialog;
 pub mod dns;
 pub mod mail;
 pub mod net;
+pub mod nouns;
 pub mod program;
 pub mod sender;
 pub mod sink;

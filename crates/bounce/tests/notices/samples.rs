@@ -2,8 +2,8 @@
 
 use bounce::{Composed, Excerpt, Kind, Notice, Report, compose};
 use envelope::{
-    BodyKind, Diagnosis, Domain, EnhancedStatus, Leg, Mailbox, Message, MessageId, Notify,
-    OriginalRecipient, Reply, Return, ReversePath, Timestamp,
+    Diagnosis, Domain, EnhancedStatus, Leg, Mailbox, Message, MessageId, Notify, OriginalRecipient,
+    Reply, Return, ReversePath, Timestamp,
 };
 
 pub(crate) const MAIL: &[u8] =
@@ -111,14 +111,14 @@ pub(crate) fn now() -> Timestamp {
 
 fn message() -> Message {
     Message {
-        id: MessageId::new(at(0), 1),
-        arrived: at(0),
-        reverse_path: ReversePath::Mailbox("sender@origin.example".parse().unwrap()),
-        size: MAIL.len() as u64,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
         ret: Some(Return::Full),
         envid: Some("order=17".into()),
+        ..Message::new(
+            MessageId::new(at(0), 1),
+            at(0),
+            ReversePath::Mailbox("sender@origin.example".parse().unwrap()),
+            MAIL.len() as u64,
+        )
     }
 }
 

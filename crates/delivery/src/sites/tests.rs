@@ -4,12 +4,10 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use envelope::{
-    BodyKind, Diagnosis, EnhancedStatus, Lease, Leg, LegId, Message, MessageId, ReversePath,
-    Timestamp,
-};
+use envelope::{Diagnosis, EnhancedStatus, LegId, MessageId};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use testkit::nouns;
 use tokio::sync::futures::OwnedNotified;
 
 use super::*;
@@ -77,34 +75,10 @@ impl World {
     fn mail(&mut self, host: &str, legs: u32) {
         self.given += 1;
         let id = MessageId::from_bits(self.given);
-        let message = Arc::new(Message {
-            id,
-            arrived: Timestamp::from_unix_millis(0),
-            reverse_path: ReversePath::Null,
-            size: 1,
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: None,
-        });
+        let message = Arc::new(nouns::message(id, 1));
         for number in 0..legs {
-            let target: envelope::Mailbox = format!("u{number}@{host}").parse().unwrap();
-            let leg = LegId {
-                message: id,
-                number,
-            };
-            self.due.push_back(Claim {
-                lease: Lease {
-                    leg,
-                    owner: 1,
-                    token: 1,
-                    expires: Timestamp::from_unix_millis(u64::MAX),
-                },
-                message: Arc::clone(&message),
-                leg: Leg::new(ReversePath::Null, target.clone(), target),
-                attempts: 0,
-                warned: false,
-            });
+            let leg = nouns::leg(&format!("u{number}@{host}"));
+            self.due.push_back(nouns::claim(&message, number, leg));
         }
     }
 

@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use delivery::{Body, BodyError, SiteEvent, Want, Work};
 use envelope::{
-    BodyKind, Claim, Diagnosis, Host, Lease, Leg, LegId, Message, MessageId, Outcome, ReversePath,
-    Timestamp,
+    BodyKind, Claim, Diagnosis, Host, Leg, Message, MessageId, Outcome, ReversePath, Timestamp,
 };
+use testkit::nouns;
 use tokio::sync::Notify;
 
 use super::within;
@@ -60,43 +60,22 @@ impl Memory {
         let number = self.messages.fetch_add(1, Ordering::Relaxed) as u128;
         let id = MessageId::new(now(), number);
         let message = std::sync::Arc::new(Message {
-            id,
-            arrived: now(),
-            reverse_path: ReversePath::Null,
-            size: mail.body.len() as u64,
             body: mail.kind,
             smtputf8: mail.smtputf8,
-            ret: None,
-            envid: None,
+            ..Message::new(id, now(), ReversePath::Null, mail.body.len() as u64)
         });
         // In pieces, as a spool would give it.
         let pieces = mail.body.as_bytes().chunks(100_000);
         let pieces = pieces.map(Bytes::copy_from_slice).collect();
         self.bodies.lock().unwrap().insert(id, pieces);
         for (number, to) in mail.to.iter().enumerate() {
-            let leg = LegId {
-                message: id,
-                number: number as u32,
+            let leg = Leg {
+                trace: mail.trace.into(),
+                reverse_path: ReversePath::Mailbox(nouns::mailbox("sender@from.test")),
+                ..nouns::leg(to)
             };
-            self.due.lock().unwrap().push_back(Claim {
-                lease: Lease {
-                    leg,
-                    owner: 1,
-                    token: 1,
-                    expires: now().plus(Duration::from_secs(7200)),
-                },
-                message: message.clone(),
-                leg: Leg {
-                    trace: mail.trace.into(),
-                    ..Leg::new(
-                        ReversePath::Mailbox("sender@from.test".parse().unwrap()),
-                        to.parse().unwrap(),
-                        to.parse().unwrap(),
-                    )
-                },
-                attempts: 0,
-                warned: false,
-            });
+            let claim = nouns::claim(&message, number as u32, leg);
+            self.due.lock().unwrap().push_back(claim);
         }
         self.added.notify_one();
     }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use envelope::{BodyKind, Leg, Message, ReversePath, Timestamp};
+use envelope::{Leg, Message, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
 use spool::{BodyWriter, IdSource, Spool, Want};
 
@@ -298,16 +298,12 @@ async fn write(spool: Arc<LogSpool>, ids: Arc<IdSource>, octets: usize, end: Ins
     while Instant::now() < end {
         let start = Instant::now();
         let moment = now();
-        let message = Message {
-            id: ids.next(moment),
-            arrived: moment,
-            reverse_path: leg.reverse_path.clone(),
-            size: octets as u64,
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: None,
-        };
+        let message = Message::new(
+            ids.next(moment),
+            moment,
+            leg.reverse_path.clone(),
+            octets as u64,
+        );
         let Ok(mut writer) = spool.begin(message.id).await else {
             break;
         };

@@ -165,7 +165,8 @@ const OCTETS_PER_ROW: u64 = 1_500;
 mod tests {
     use std::time::Duration;
 
-    use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
+    use envelope::{Message, MessageId, ReversePath, Timestamp};
+    use testkit::nouns;
 
     use super::*;
     use spool::{BodyWriter, Spool, Want};
@@ -180,21 +181,8 @@ mod tests {
         let id = MessageId::new(at(n), 0);
         let mut writer = spool.begin(id).await.unwrap();
         writer.write(vec![b'x'; 10]).await.unwrap();
-        let message = Message {
-            id,
-            arrived: at(0),
-            reverse_path: ReversePath::Null,
-            size: 10,
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: None,
-        };
-        let leg = Leg::new(
-            ReversePath::Null,
-            format!("a@host{}.example", n % 7).parse().unwrap(),
-            "alice@example.org".parse().unwrap(),
-        );
+        let message = Message::new(id, at(0), ReversePath::Null, 10);
+        let leg = nouns::forward("alice@example.org", &format!("a@host{}.example", n % 7));
         let committed = spool.commit(writer, message, vec![leg], at(n)).await;
         committed.unwrap();
     }

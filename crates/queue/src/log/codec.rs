@@ -276,14 +276,16 @@ mod tests {
         Commit {
             row: MessageRow {
                 message: Message {
-                    id: MessageId::from_bits(u128::MAX / 3),
-                    arrived: Timestamp::from_unix_millis(1_700_000_000_000),
-                    reverse_path: ReversePath::Null,
-                    size: 12345,
                     body: BodyKind::EightBitMime,
                     smtputf8: true,
                     ret: Some(Return::Headers),
                     envid: Some("QQ123".into()),
+                    ..Message::new(
+                        MessageId::from_bits(u128::MAX / 3),
+                        Timestamp::from_unix_millis(1_700_000_000_000),
+                        ReversePath::Null,
+                        12345,
+                    )
                 },
                 since: 4,
                 commit_segment: 0,

@@ -61,7 +61,7 @@ fn header(piece: &[u8], position: Position) -> Option<Header> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use envelope::{BodyKind, Message, MessageId, ReversePath, Timestamp};
+    use envelope::{Message, MessageId, ReversePath, Timestamp};
 
     use super::*;
     use crate::log::record::Payload;
@@ -72,16 +72,12 @@ mod tests {
     /// A commit record of a message with the body `body`, and where the body begins.
     fn record(body: &'static [u8]) -> (Vec<u8>, usize) {
         let row = MessageRow {
-            message: Message {
-                id: MessageId::from_bits(7),
-                arrived: Timestamp::from_unix_millis(1),
-                reverse_path: ReversePath::Null,
-                size: body.len() as u64,
-                body: BodyKind::SevenBit,
-                smtputf8: false,
-                ret: None,
-                envid: None,
-            },
+            message: Message::new(
+                MessageId::from_bits(7),
+                Timestamp::from_unix_millis(1),
+                ReversePath::Null,
+                body.len() as u64,
+            ),
             since: 0,
             commit_segment: 0,
             commit_octets: 0,

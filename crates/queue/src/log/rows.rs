@@ -96,16 +96,12 @@ impl MessageRow {
 
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
         let mut row = Self {
-            message: Message {
-                id: MessageId::from_bits(0),
-                arrived: Timestamp::from_unix_millis(0),
-                reverse_path: ReversePath::Null,
-                size: 0,
-                body: BodyKind::SevenBit,
-                smtputf8: false,
-                ret: None,
-                envid: None,
-            },
+            message: Message::new(
+                MessageId::from_bits(0),
+                Timestamp::from_unix_millis(0),
+                ReversePath::Null,
+                0,
+            ),
             since: 0,
             commit_segment: 0,
             commit_octets: 0,

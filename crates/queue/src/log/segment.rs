@@ -417,7 +417,7 @@ mod tests {
         let (first, file) = segments.begin().unwrap();
         drop(file);
         segments.retire(first, 1).unwrap();
-        assert_eq!(segments.numbers(), []);
+        assert!(segments.numbers().is_empty());
         assert_eq!(segments.octets_used(), 64 << 10);
         let (second, _) = segments.begin().unwrap();
         assert_eq!((second, segments.octets_used()), (first + 1, 64 << 10));

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use envelope::{BodyKind, Leg, Message, MessageId, ReversePath};
+use envelope::{Message, MessageId, ReversePath};
 use spool::{Action, BodyWriter, Error, Filter, Spool, TOKEN_NAME_OCTETS_MAX, TOKEN_OCTETS_MAX};
+use testkit::nouns;
 
 use super::*;
 use crate::log::codec::encode_token;
@@ -44,18 +45,8 @@ async fn bring(spool: &LogSpool, n: u64, token: Token) -> Result<(), Error> {
     let mut writer = spool.begin(id).await?;
     writer.write(vec![b'x'; 3000]).await?;
     writer.keep(token);
-    let message = Message {
-        id,
-        arrived: at(0),
-        reverse_path: ReversePath::Null,
-        size: 3000,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    };
-    let address: envelope::Mailbox = "a@b.test".parse().unwrap();
-    let leg = Leg::new(ReversePath::Null, address.clone(), address);
+    let message = Message::new(id, at(0), ReversePath::Null, 3000);
+    let leg = nouns::leg("a@b.test");
     spool.commit(writer, message, vec![leg], at(0)).await?;
     let all = Filter::default();
     spool.admin(&all, Action::Remove, at(0)).await.map(|_| ())
@@ -105,7 +96,7 @@ fn a_record_is_whole_and_its_names_own() {
         record::write(place, token, &mut bytes);
     }
     let hour = record::hour(at(1));
-    assert_eq!(record::survey(hour, &bytes), []);
+    assert!(record::survey(hour, &bytes).is_empty());
     for token in &tokens {
         let place = Place::parse(&token.name).unwrap();
         let read = |bytes: &[u8]| record::read(place, &bytes[place.offset as usize..]);
@@ -125,7 +116,7 @@ fn a_record_is_whole_and_its_names_own() {
     // A hole is none, at the end neither.
     bytes[..second].fill(0);
     bytes.extend_from_slice(&[0; 100]);
-    assert_eq!(record::survey(hour, &bytes), []);
+    assert!(record::survey(hour, &bytes).is_empty());
 }
 
 async fn check_lives(spool: &LogSpool, soon: &Token, late: &Token, how: &str) {

@@ -28,9 +28,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use envelope::LegId;
-use envelope::{BodyKind, Host, Lease, Message, MessageId, ReversePath, Timestamp};
+use envelope::{Host, Lease, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
 use spool::{Action, BodyWriter, Counts, Dsn, Error, Filter, Spool, State, Update, Want};
+use testkit::nouns;
 
 use book::{Book, Leg, LegState};
 use luck::Luck;
@@ -51,8 +52,7 @@ fn host(n: usize) -> Host {
 }
 
 fn leg_to(host: usize) -> envelope::Leg {
-    let target: envelope::Mailbox = format!("a@h{host}.example").parse().unwrap();
-    envelope::Leg::new(ReversePath::Null, target.clone(), target)
+    nouns::leg(&format!("a@h{host}.example"))
 }
 
 fn open(dir: &Path, image: &Image, now: u64) -> (LogSpool, Memory) {
@@ -136,16 +136,7 @@ impl Run {
         self.made += 1;
         let id = MessageId::new(time(self.now), u128::from(self.made));
         self.book.arrived.insert(id, self.now);
-        Message {
-            id,
-            arrived: time(self.now),
-            reverse_path: ReversePath::Null,
-            size: 4,
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envid: None,
-        }
+        Message::new(id, time(self.now), ReversePath::Null, 4)
     }
 
     fn enter(&mut self, id: MessageId, hosts: &[usize], due: u64) {

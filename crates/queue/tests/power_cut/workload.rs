@@ -10,6 +10,7 @@ use envelope::{BodyKind, Claim, Leg, LegId, Message, MessageId, ReversePath, Tim
 use parking_lot::Mutex;
 use queue::{LogSpool, LogWriter};
 use spool::{Action, BodyWriter, Dsn, Filter, Spool, Token, Update, Want};
+use testkit::nouns;
 
 use crate::ledger::{self, Begun, Ledger};
 use crate::luck::Luck;
@@ -67,14 +68,8 @@ impl Worker {
             .map(|i| (i.wrapping_mul(seed) >> 7) as u8)
             .collect();
         let message = Message {
-            id,
-            arrived: at(0),
-            reverse_path: ReversePath::Null,
-            size: octets as u64,
             body: BodyKind::EightBitMime,
-            smtputf8: false,
-            ret: None,
-            envid: None,
+            ..Message::new(id, at(0), ReversePath::Null, octets as u64)
         };
         (message, Arc::new(body))
     }
@@ -82,8 +77,7 @@ impl Worker {
     fn legs(&self, n: usize) -> Vec<Leg> {
         let leg = |i| {
             let target = format!("u{i}@{}", host(self.number));
-            let target: envelope::Mailbox = target.parse().expect("an address");
-            Leg::new(ReversePath::Null, target.clone(), target)
+            nouns::leg(&target)
         };
         (0..n).map(leg).collect()
     }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use envelope::{BodyKind, Leg, Mailbox, Message, ReversePath, Timestamp};
+use envelope::{Message, ReversePath, Timestamp};
+use testkit::nouns;
 
 use super::*;
 use spool::{Action, BodyReader, BodyWriter, Filter, Spool};
@@ -25,18 +26,8 @@ async fn put(spool: &LogSpool, n: u64) -> MessageId {
     let id = MessageId::new(now, u128::from(n));
     let mut writer = spool.begin(id).await.unwrap();
     writer.write(vec![n as u8; 9_000]).await.unwrap();
-    let message = Message {
-        id,
-        arrived: now,
-        reverse_path: ReversePath::Null,
-        size: 9_000,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envid: None,
-    };
-    let address: Mailbox = "a@b.test".parse().unwrap();
-    let leg = Leg::new(ReversePath::Null, address.clone(), address);
+    let message = Message::new(id, now, ReversePath::Null, 9_000);
+    let leg = nouns::leg("a@b.test");
     let committed = spool.commit(writer, message, vec![leg], now).await;
     committed.unwrap();
     id
