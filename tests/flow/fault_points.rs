@@ -1,6 +1,6 @@
 //! The daemon dies at the points of the crash table (`spool/README.md`), under mail; it starts again and has kept its word.
 //!
-//! What each row promises in detail, and the points that only a log of many segments comes to, are `crates/queue/tests/crash.rs`.
+//! What each row promises in detail, and the points that only a log of many segments comes to, are `crates/queue/tests/processes/crash.rs`.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -14,11 +14,13 @@ use envelope::{Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
 use spool::{Action, BodyReader, BodyWriter, Error, Filter, Spool, Want};
 use testkit::nouns;
+use tokio::sync::MutexGuard;
 
 /// A small filesystem, mounted; unmounted when it goes.
 struct SmallDisk {
     at: PathBuf,
     _folder: tempfile::TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
 
 fn run(program: &str, arguments: &[&str]) {
@@ -30,7 +32,8 @@ fn run(program: &str, arguments: &[&str]) {
 }
 
 impl SmallDisk {
-    fn new(options: &str) -> Self {
+    async fn new(options: &str) -> Self {
+        let alone = crate::ALONE.lock().await;
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().join("disk");
         fs::create_dir(&at).unwrap();
@@ -48,6 +51,7 @@ impl SmallDisk {
         Self {
             at,
             _folder: folder,
+            _alone: alone,
         }
     }
 
@@ -277,7 +281,7 @@ async fn check_full(
 #[tokio::test]
 #[ignore = "needs root: ./test.sh runs it"]
 async fn a_full_disk_refuses_mail_and_recovers() {
-    let disk = SmallDisk::new("size=16m");
+    let disk = SmallDisk::new("size=16m").await;
     let dir = disk.at.join("spool");
     check_full(
         &disk,
@@ -291,7 +295,7 @@ async fn a_full_disk_refuses_mail_and_recovers() {
 #[tokio::test]
 #[ignore = "needs root: ./test.sh runs it"]
 async fn an_index_that_met_a_full_disk_is_opened_anew() {
-    let disk = SmallDisk::new("size=32m");
+    let disk = SmallDisk::new("size=32m").await;
     let dir = disk.at.join("spool");
     let spool = LogSpool::open(settings(&dir), at(0)).unwrap();
     for n in 1..=200 {
@@ -326,7 +330,7 @@ async fn an_index_that_met_a_full_disk_is_opened_anew() {
 #[tokio::test]
 #[ignore = "needs root: ./test.sh runs it"]
 async fn little_room_refuses_mail_before_the_disk_is_full() {
-    let disk = SmallDisk::new("size=16m");
+    let disk = SmallDisk::new("size=16m").await;
     let dir = disk.at.join("spool");
     let room = Settings {
         min_free_bytes: 2 << 20,
@@ -339,7 +343,7 @@ async fn little_room_refuses_mail_before_the_disk_is_full() {
 #[tokio::test]
 #[ignore = "needs root: ./test.sh runs it"]
 async fn few_inodes_refuse_mail() {
-    let disk = SmallDisk::new("size=16m,nr_inodes=60");
+    let disk = SmallDisk::new("size=16m,nr_inodes=60").await;
     let dir = disk.at.join("spool");
     let room = Settings {
         min_free_inodes: 20,
@@ -365,7 +369,7 @@ async fn few_inodes_refuse_mail() {
 #[tokio::test]
 #[ignore = "needs root: ./test.sh runs it"]
 async fn a_read_only_disk_refuses_mail_gives_bodies_and_recovers() {
-    let disk = SmallDisk::new("size=16m");
+    let disk = SmallDisk::new("size=16m").await;
     let dir = disk.at.join("spool");
     let spool = LogSpool::open(settings(&dir), at(0)).unwrap();
     for n in 1..=20 {

@@ -6,7 +6,6 @@
 //!
 //! This is the queue alone; `tests/flow/fault_points.rs` has the daemon die, under mail. Release builds have no such points.
 //! (What a power cut does beyond a kill is `power_cut`.)
-#![cfg(debug_assertions)]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
@@ -61,10 +60,6 @@ const ROWS: &[(&str, u32, u32, Unanswered)] = &[
     ("admin.before_barrier", 2, 18, Either),
     ("admin.durable", 2, 18, Stands),
 ];
-
-/// Held by each test: a child that another test is just starting has, until its exec, a copy of every open file of ours,
-/// and with it the lock of a spool that we have closed.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Points on the way up, after a crash.
 const RECOVERY: &[(&str, bool)] = &[
@@ -246,7 +241,7 @@ async fn child() {
 fn run_child(dir: &Path, fault: &str) {
     let program = std::env::current_exe().unwrap();
     let output = std::process::Command::new(program)
-        .args(["--exact", "child", "--ignored"])
+        .args(["--exact", "crash::child", "--ignored"])
         .env("ONWARD_FAULT", fault)
         .env("ONWARD_CRASH_DIR", dir)
         .output()
@@ -385,7 +380,7 @@ fn check_unanswered(deed: &[String], found: &[u64], expected: Unanswered, what: 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn every_row_of_the_crash_table() {
-    let _alone = ALONE.lock().await;
+    let _alone = crate::ALONE.lock().await;
     for (point, nth, row, expected) in ROWS {
         let dir = tempfile::tempdir().unwrap();
         run_child(dir.path(), &format!("{point}:{nth}"));
@@ -396,7 +391,7 @@ async fn every_row_of_the_crash_table() {
 /// Row 6, second half: an end that was noted counts, though the log does not have it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_end_that_was_noted_outlives_a_kill() {
-    let _alone = ALONE.lock().await;
+    let _alone = crate::ALONE.lock().await;
     let dir = tempfile::tempdir().unwrap();
     run_child(dir.path(), "end.noted");
     for rebuilt in [false, true] {
@@ -413,7 +408,7 @@ async fn an_end_that_was_noted_outlives_a_kill() {
 /// Row 17, and all that recovery does: it dies on the way up, and the next recovery is none the worse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_crash_in_recovery() {
-    let _alone = ALONE.lock().await;
+    let _alone = crate::ALONE.lock().await;
     for (point, without_index) in RECOVERY {
         let dir = tempfile::tempdir().unwrap();
         run_child(dir.path(), "commit.after_sync:90");

@@ -7,11 +7,11 @@ use envelope::{LegId, Timestamp};
 use queue::{LogSpool, Settings};
 use spool::{BodyReader, Filter, Spool, State as Standing, Want, Why};
 
-use crate::crash::State;
-use crate::ledger::{Ledger, Leg, Seen};
+use super::crash::State;
+use super::ledger::{Ledger, Leg, Seen};
+use super::workload::at;
 use crate::luck::Luck;
 use crate::memory::{Event, FOLDERS, History, Image};
-use crate::workload::at;
 
 /// Which history it is, for the text of a failure.
 #[derive(Debug)]
@@ -230,4 +230,4 @@ impl History {
 /// At each checkpoint with few messages: sled's files are never below 512 KiB.
 const INDEX_WASTE: u64 = 0;
 /// Later than all due times of the workload.
-const NOW: Timestamp = Timestamp::from_unix_millis(crate::workload::START + 2_000_000_000);
+const NOW: Timestamp = Timestamp::from_unix_millis(super::workload::START + 2_000_000_000);

@@ -12,7 +12,7 @@ use queue::{LogSpool, LogWriter};
 use spool::{Action, BodyWriter, Dsn, Filter, Spool, Token, Update, Want};
 use testkit::nouns;
 
-use crate::ledger::{self, Begun, Ledger};
+use super::ledger::{self, Begun, Ledger};
 use crate::luck::Luck;
 use crate::memory::Memory;
 

@@ -12,15 +12,10 @@
 //! 7. After a crash all leases are free, and a claim of the old life is fenced.
 //!
 //! All of them are equalities with `book`, which is short enough to be read. `MODEL_SCHEDULES=100000 MODEL_SEED=9 cargo test
-//! -p queue --test model -- --nocapture` runs more. A failure names the seed of its run and the schedule.
+//! -p queue --test queue -- --nocapture model` runs more. A failure names the seed of its run and the schedule.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod book;
-#[path = "../support/luck.rs"]
-mod luck;
-#[expect(dead_code, reason = "histories are the power cut's")]
-#[path = "../support/memory.rs"]
-mod memory;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -33,9 +28,9 @@ use queue::{LogSpool, Settings};
 use spool::{Action, BodyWriter, Counts, Dsn, Error, Filter, Spool, State, Update, Want};
 use testkit::nouns;
 
+use crate::luck::Luck;
+use crate::memory::{Image, Memory};
 use book::{Book, Leg, LegState};
-use luck::Luck;
-use memory::{Image, Memory};
 
 const SCHEDULES: usize = 3_000;
 const STEPS: usize = 40;

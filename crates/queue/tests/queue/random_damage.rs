@@ -2,19 +2,17 @@
 //! rebuild never knows less than a plain start.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-#[path = "support/luck.rs"]
-mod luck;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use envelope::{Message, MessageId, ReversePath, Timestamp};
-use luck::Luck;
 use queue::{LogSpool, Settings};
 use spool::{BodyReader, BodyWriter, DAMAGED, Filter, OpenError, Spool, State, Want};
 use testkit::nouns;
+
+use crate::luck::Luck;
 
 fn at(minutes: u64) -> Timestamp {
     Timestamp::from_unix_millis(1_800_000_000_000 + minutes * 60_000)

@@ -6,16 +6,12 @@
 //! tear damage. Then a second life begins on one of these disks, and so on, so that what a crash left half done
 //! is met by all that comes later.
 //!
-//! `POWER_CUT_STATES=200000 POWER_CUT_SEED=7 cargo test -p queue --release --test power_cut -- --nocapture` tries more.
+//! `POWER_CUT_STATES=200000 POWER_CUT_SEED=7 cargo test -p queue --release --test queue -- --nocapture power_cut` tries more.
 //! The seed rules all choices but the threads' timing; a state that fails is kept on disk for a look.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod crash;
 mod ledger;
-#[path = "../support/luck.rs"]
-mod luck;
-#[path = "../support/memory.rs"]
-mod memory;
 mod recover;
 mod workload;
 
@@ -26,10 +22,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use queue::LogSpool;
 
+use crate::luck::Luck;
+use crate::memory::{History, Image, Memory};
 use crash::{Platter, State};
 use ledger::{Ledger, Seen};
-use luck::Luck;
-use memory::{History, Image, Memory};
 use recover::{Spot, look, open, scratch};
 use workload::Worker;
 
