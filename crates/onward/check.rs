@@ -6,6 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use control::Client;
+use relay::Routing;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use serde::Serialize;
@@ -14,7 +15,6 @@ use smtp_in::BindError;
 use crate::config::Config;
 use crate::print::Printer;
 use crate::risks;
-use crate::routing::Routing;
 use crate::spool_cli;
 use crate::wire::{self, Resolved};
 

@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use forwarder::table::{Difference, Table, TableErrors};
+use journal::Event;
 
 use crate::config::{Config, Percent};
 
@@ -60,6 +61,15 @@ pub(crate) fn read_at_start(config: &Config) -> Result<(Table, Option<Error>), E
         (Ok(table), _) => Ok((table, None)),
         (Err(error), Some(last)) => Ok((last, Some(error))),
         (Err(error), None) => Err(error),
+    }
+}
+
+/// What is loud in the mail log is loud on standard error, too.
+pub(crate) fn kept_out(error: &Error, instead: &Table) -> Event {
+    tracing::error!(%error, "starting with the last good forwards");
+    Event::ForwardsKeptOut {
+        error: error.to_string(),
+        forwards: instead.stats().lines as u64,
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::shown;
+use journal::shown;
 
 /// Standard output in one of two forms.
 #[derive(Debug, Clone, Copy)]

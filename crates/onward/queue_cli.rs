@@ -7,10 +7,10 @@ use control::{
     Selector,
 };
 use envelope::MessageId;
+use journal::shown;
 
 use crate::cli::{Queue, Which};
 use crate::print::Printer;
-use crate::shown;
 
 /// Why the command did not work.
 #[derive(Debug, thiserror::Error)]

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use forwarder::table::Difference;
+use journal::{Event, Log};
 use parking_lot::Mutex;
+use relay::{Routing, routing::Shared};
 use smtp_in::tls;
 
 use crate::config::{self, Config};
 use crate::forwards;
-use crate::log::{Event, Log};
-use crate::routing::{self, Routing, Shared};
+use crate::routing;
 
 /// What can be read again, and where it goes.
 pub(crate) struct Reload {
@@ -91,7 +92,7 @@ impl Reload {
         let old = self.routing();
         // Our name is said in greetings, too: it changes everywhere at once, or nowhere.
         config.hostname = old.hostname().to_string();
-        let routing = Routing::load(&config)?;
+        let routing = routing::load(&config)?;
         let changes = match force {
             true => routing.table.difference(&old.table),
             false => forwards::judge(&config, &routing.table, &old.table)
@@ -121,7 +122,9 @@ impl Reload {
         *last = config.typed;
         self.log.write(Event::Reloaded {
             forwards,
-            changes,
+            added: changes.added as u64,
+            removed: changes.removed as u64,
+            changed: changes.changed as u64,
             restart,
         });
         Ok(lines)

@@ -10,11 +10,12 @@ use std::path::Path;
 use envelope::{Domain, ForwardPath};
 use forwarder::Route;
 use ipnet::IpNet;
+use journal::now;
+use relay::Routing;
 
 use crate::config::{Config, Network};
 use crate::descriptors;
-use crate::log::now;
-use crate::routing::{self, Routing};
+use crate::routing;
 
 /// One of them.
 pub(crate) struct Risk {

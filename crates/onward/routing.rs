@@ -1,33 +1,17 @@
-//! The forwarder with its table and secrets: what a reload replaces as one, and what a transaction asks.
-//!
-//! A transaction takes one snapshot, at MAIL, and keeps it, so that a reload never changes rules midway.
+//! The relay's routing as the configuration names it: forwards, SRS secrets, relay domains, trusted clients.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use envelope::{Domain, ForwardPath, Mailbox, Timestamp};
-use forwarder::table::{Expansion, Table};
-use forwarder::{Forwarder, Route, SrsRefusal};
-use policy::Networks;
-use spool::Spool;
+use envelope::{Domain, Mailbox};
+use forwarder::Forwarder;
+use forwarder::table::Table;
+use relay::Routing;
 use srs::{Alphabet, Separator, Srs};
 
 use crate::config::{Config, TagAlphabet};
 use crate::forwards;
-
-/// One consistent set of rules.
-pub(crate) struct Routing {
-    pub(crate) forwarder: Forwarder,
-    pub(crate) table: Table,
-    pub(crate) relay_domains: Vec<Domain>,
-    pub(crate) trusted: Networks,
-}
-
-/// The routing of now; a reload stores another.
-pub(crate) type Shared = Arc<ArcSwap<Routing>>;
 
 /// Why there is no routing. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -60,87 +44,22 @@ impl Error {
     }
 }
 
-impl Routing {
-    /// Reads forwards and secrets as the configuration names them.
-    pub(crate) fn load(config: &Config) -> Result<Self, Error> {
-        Self::with_table(config, forwards::read(config)?)
-    }
-
-    /// Reads the secrets; the table has been read.
-    pub(crate) fn with_table(config: &Config, table: Table) -> Result<Self, Error> {
-        Ok(Self {
-            forwarder: forwarder(config)?,
-            table,
-            relay_domains: relay_domains(config)?,
-            trusted: config.policy.trusted.iter().map(|net| net.0).collect(),
-        })
-    }
-
-    /// Our own name.
-    pub(crate) fn hostname(&self) -> &Domain {
-        &self.forwarder.settings().hostname
-    }
-
-    /// Whether mail for this address, which is not hosted, is carried on for whoever sends it.
-    pub(crate) fn relays(&self, address: &Mailbox) -> bool {
-        let domain = address.domain();
-        domain.is_some_and(|domain| self.relay_domains.contains(domain))
-    }
-
-    /// Whether the local part names a further host (`x%host`, `host!x`, `"x@host"`) and goes on as it is, to a relay domain or
-    /// from one domain to another: who is there may trust us and pass the mail on. Behind an SRS address, or as the sender
-    /// of what bounces, stands whatever a stranger called himself.
-    pub(crate) fn is_routed(&self, recipient: &ForwardPath, route: &Route) -> bool {
-        let Some(named) = recipient.mailbox() else {
-            return false;
-        };
-        let goes_on = |from: &Mailbox, expansion: &Expansion| {
-            let mut targets = expansion.targets.iter().map(|target| &target.mailbox);
-            targets.any(|target| {
-                let moved = target.host() != from.host() || self.relays(target);
-                moved && target.local_part() == from.local_part()
-            })
-        };
-        let (from, kept) = match route {
-            Route::Forward(expansion) => (named, goes_on(named, expansion)),
-            Route::Return { sender, expansion } => (sender, goes_on(sender, expansion)),
-            Route::NotHosted => (named, self.relays(named)),
-            _ => return false,
-        };
-        kept && from.local_part().as_str().contains(['%', '!', '@'])
-    }
-
-    /// Where mail to one recipient goes; a token is looked up in the spool. `Err`: it could not be now.
-    pub(crate) async fn route<S: Spool>(
-        &self,
-        spool: &S,
-        recipient: &ForwardPath,
-        now: Timestamp,
-    ) -> Result<Route, spool::Error> {
-        #[cfg(test)]
-        ROUTED.with(|routed| routed.set(routed.get() + 1));
-        let route = self.forwarder.route(&self.table, recipient, now);
-        let (Route::Token(token), Some(address)) = (&route, recipient.mailbox()) else {
-            return Ok(route);
-        };
-        // What is no address any more is as good as forgotten.
-        let sender = spool.recall(token, now).await?;
-        let sender = sender.and_then(|sender| sender.parse::<Mailbox>().ok());
-        Ok(match sender {
-            Some(sender) => self.forwarder.route_return(&self.table, address, sender),
-            None => Route::SrsRefused(SrsRefusal::TokenForgotten),
-        })
-    }
+/// Reads forwards and secrets.
+pub(crate) fn load(config: &Config) -> Result<Routing, Error> {
+    with_table(config, forwards::read(config)?)
 }
 
-#[cfg(test)]
-std::thread_local! {
-    /// How many recipients this thread has routed.
-    pub(crate) static ROUTED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+/// Reads the secrets; the table has been read.
+pub(crate) fn with_table(config: &Config, table: Table) -> Result<Routing, Error> {
+    Ok(Routing {
+        forwarder: forwarder(config)?,
+        table,
+        relay_domains: relay_domains(config)?,
+        trusted: config.policy.trusted.iter().map(|net| net.0).collect(),
+    })
 }
 
-/// The forwarder alone: enough for `onward srs`.
-pub(crate) fn forwarder(config: &Config) -> Result<Forwarder, Error> {
+fn forwarder(config: &Config) -> Result<Forwarder, Error> {
     let srs_domain = config.srs.domain.as_deref().unwrap_or(&config.hostname);
     let settings = forwarder::Settings {
         hostname: parse("hostname", &config.hostname)?,

@@ -4,11 +4,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use journal::{Event, Log};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::log::{Event, Log};
 use crate::reload::Reload;
 use crate::risks;
 use crate::wire::{self, Relay};

@@ -5,6 +5,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use journal::now;
 use queue::verify::{Damage, Depth, IndexState, Report, log_octets, verify};
 use queue::{LogSpool, StartError};
 use serde::Serialize;
@@ -12,7 +13,6 @@ use spool::Spool;
 
 use crate::cli;
 use crate::config::Config;
-use crate::log::now;
 use crate::print::Printer;
 use crate::spool_export;
 use crate::wire;

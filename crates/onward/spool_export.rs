@@ -9,13 +9,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use control::QueueAction;
+use journal::now;
 use queue::StartError;
 use queue::verify::{Exported, export};
+use relay::operator;
 use serde::Serialize;
 use spool::{Entry, State};
 
-use crate::log::now;
-use crate::operator;
 use crate::print::Printer;
 use crate::spool_cli::{Finding, print_finding, progress};
 

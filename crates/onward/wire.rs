@@ -1,19 +1,19 @@
 //! The wiring of the relay, in the order in which a message goes through it:
 //!
 //! ```text
-//! client ─► smtp-in ─► Visit ─► policy           may this happen?          visit.rs
-//!                        │ ─► forwarder          targets, SRS, loops       routing.rs
+//! client ─► smtp-in ─► Visit ─► policy           may this happen?          relay::inbound
+//!                        │ ─► forwarder          targets, SRS, loops       relay::routing
 //!              ┌─────────┘
 //!              ▼
 //!            spool ── durable ──► 250
 //!              │  ▲
 //!        claim ▼  │ a notice, from a null sender
-//!             desk ◄──────── bounce              outcomes                  desk.rs
+//!            Outbound ◄───── bounce              outcomes, deadlines       relay::outbound
 //!              │  ▲
 //!              ▼  │ settle
 //!           delivery ─► next hop
 //!
-//! operator ─► control socket ─► queue, delivery  operator.rs
+//! operator ─► control socket ─► queue, delivery  relay::operator
 //! ```
 
 use std::net::SocketAddr;
@@ -25,19 +25,20 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use control::Socket;
 use delivery::Dispatcher;
+use journal::{Event, Log, now};
 use queue::LogSpool;
+use relay::inbound::{Budget, ClientNames, Inbound};
+use relay::operator::Operator;
+use relay::outbound::{Notices, Outbound};
+use relay::routing::{Routing, Shared};
 use spool::{IdSource, Spool};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{BareNewline, Config, Role, TlsMode};
 use crate::descriptors;
-use crate::desk::{Desk, Notices};
 use crate::forwards;
-use crate::log::{Event, Log, now};
-use crate::operator::Operator;
 use crate::reload::{Reload, TlsError, load_tls};
-use crate::routing::{self, Routing};
-use crate::visit::{Budget, ClientNames, Inbound};
+use crate::routing;
 
 /// A relay that is ready to run: sockets are bound, the spool is open.
 pub(crate) struct Relay {
@@ -47,8 +48,8 @@ pub(crate) struct Relay {
     limits: smtp_in::Limits,
     inbound: Arc<Inbound<LogSpool>>,
     spool: Arc<LogSpool>,
-    desk: Arc<Desk<LogSpool>>,
-    dispatcher: Arc<Dispatcher<Desk<LogSpool>, dns::Backend>>,
+    outbound: Arc<Outbound<LogSpool>>,
+    dispatcher: Arc<Dispatcher<Outbound<LogSpool>, dns::Backend>>,
     socket: Socket,
     operator: Arc<Operator<LogSpool>>,
     log: Log,
@@ -112,7 +113,7 @@ impl Resolved {
     pub(crate) fn of(config: &Config) -> Result<Self, Vec<Error>> {
         let routing = forwards::read_at_start(config)
             .map_err(routing::Error::from)
-            .and_then(|(table, instead)| Ok((Routing::with_table(config, table)?, instead)))
+            .and_then(|(table, instead)| Ok((routing::with_table(config, table)?, instead)))
             .map_err(Error::from);
         let tls = tls_holder(config).map_err(Error::from);
         let hostname = config
@@ -156,17 +157,17 @@ impl Relay {
         let spool = Arc::new(open_spool(config)?);
         match instead {
             None => forwards::keep(config, &routing.load().table),
-            Some(error) => log.write(Event::forwards_kept_out(&error, &routing.load().table)),
+            Some(error) => log.write(forwards::kept_out(&error, &routing.load().table)),
         }
         let socket = Socket::bind(&config.control.socket).await?;
 
         let ids = Arc::new(IdSource::new());
         let reload = Reload::new(config, path, Arc::clone(&routing), tls, log.clone());
         let reload = Arc::new(reload);
-        let desk = desk(config, &routing, &spool, &ids, &log)?;
-        let desk = Arc::new(desk);
+        let outbound = outbound(config, &routing, &spool, &ids, &log)?;
+        let outbound = Arc::new(outbound);
         let inbound = Inbound {
-            routing,
+            routing: Arc::clone(&routing),
             spool: Arc::clone(&spool),
             ids,
             names: ClientNames::new(resolver.clone()),
@@ -178,16 +179,18 @@ impl Relay {
             listeners: addresses.clone(),
             ..resolved.delivery
         };
-        let dispatcher = Dispatcher::new(delivery, Arc::clone(&desk), resolver);
+        let dispatcher = Dispatcher::new(delivery, Arc::clone(&outbound), resolver);
         let knows = Arc::downgrade(&dispatcher);
         let trouble = move |host: &envelope::Host| knows.upgrade()?.trouble(host);
         // It was made empty a few lines above.
-        let _ = desk.trouble.set(Box::new(trouble));
-        let probes = Arc::clone(&dispatcher);
+        let _ = outbound.trouble.set(Box::new(trouble));
+        let (probes, reloads) = (Arc::clone(&dispatcher), Arc::clone(&reload));
         let operator = Operator {
             spool: Arc::clone(&spool),
-            reload: Arc::clone(&reload),
+            routing,
+            reload: Arc::new(move |force| reloads.run(force).map_err(|error| error.to_string())),
             log: log.clone(),
+            version: env!("CARGO_PKG_VERSION"),
             listeners: addresses.iter().map(ToString::to_string).collect(),
             started: now(),
             probe_now: Box::new(move |hosts| probes.probe_now(hosts)),
@@ -199,7 +202,7 @@ impl Relay {
             limits: limits(config),
             inbound: Arc::new(inbound),
             spool,
-            desk,
+            outbound,
             dispatcher,
             socket,
             operator: Arc::new(operator),
@@ -217,10 +220,10 @@ impl Relay {
         });
         let incoming = smtp_in::serve(self.listeners, self.limits, self.inbound, shutdown.clone());
         let outgoing = self.dispatcher.run(shutdown.clone());
-        let deadlines = Arc::clone(&self.desk).keep_deadlines(shutdown.clone());
+        let deadlines = Arc::clone(&self.outbound).keep_deadlines(shutdown.clone());
         let operator = self.socket.serve(self.operator, shutdown.cancelled_owned());
         tokio::join!(incoming, outgoing, deadlines, operator);
-        self.desk.tell_the_rest().await;
+        self.outbound.tell_the_rest().await;
         self.spool.close();
         Ok(())
     }
@@ -231,14 +234,14 @@ fn tls_holder(config: &Config) -> Result<Option<smtp_in::tls::Holder>, TlsError>
     Ok((!certificates.is_empty()).then(|| smtp_in::tls::Holder::new(certificates)))
 }
 
-fn desk(
+fn outbound(
     config: &Config,
-    routing: &routing::Shared,
+    routing: &Shared,
     spool: &Arc<LogSpool>,
     ids: &Arc<IdSource>,
     log: &Log,
-) -> Result<Desk<LogSpool>, Error> {
-    Ok(Desk {
+) -> Result<Outbound<LogSpool>, Error> {
+    Ok(Outbound {
         spool: Arc::clone(spool),
         ids: Arc::clone(ids),
         log: log.clone(),

@@ -7,7 +7,7 @@ use crate::manifests::{dependency_tables, line_of};
 
 /// Crate → the crates of ours that it may depend on. The root package may depend on all but `testkit` and
 /// `fuzz-targets`.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("envelope", &[]),
     ("srs", &[]),
     ("smtp", &["envelope"]),
@@ -20,6 +20,24 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("smtp-in", &["envelope", "smtp"]),
     ("delivery", &["envelope", "smtp", "dns"]),
     ("control", &["envelope"]),
+    ("journal", &["envelope"]),
+    (
+        "relay",
+        &[
+            "envelope",
+            "smtp",
+            "srs",
+            "dns",
+            "smtp-in",
+            "policy",
+            "forwarder",
+            "spool",
+            "delivery",
+            "bounce",
+            "control",
+            "journal",
+        ],
+    ),
     ("testkit", &["envelope", "smtp", "dns"]),
     (
         "fuzz-targets",

@@ -27,7 +27,7 @@ const WORDS: [(&[&str], &[&str], &str); 4] = [
     ),
     (
         &[
-            "envelope", "srs", "smtp", "policy", "bounce", "dns", "smtp-in", "delivery",
+            "envelope", "srs", "smtp", "policy", "bounce", "dns", "smtp-in", "delivery", "relay",
         ],
         &["std::fs", "tokio::fs", "File::open", "File::create"],
         "files are read by the binary or the queue, and their bytes passed in",

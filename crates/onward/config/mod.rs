@@ -14,9 +14,7 @@ use std::path::{Path, PathBuf};
 use envelope::{AddressError, Mailbox};
 
 pub(crate) use change::changed_keys;
-pub(crate) use schema::{
-    BareNewline, Config, Listener, LogFormat, Role, TagAlphabet, Tls, TlsMode,
-};
+pub(crate) use schema::{BareNewline, Config, Listener, Role, TagAlphabet, Tls, TlsMode};
 pub(crate) use units::{Network, Percent, Size, Span};
 
 /// Why there is no configuration to work with. Each text says where and what to do.

@@ -192,15 +192,7 @@ pub(crate) enum BareNewline {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Log {
-    pub(crate) format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
-    #[default]
-    Text,
-    Json,
+    pub(crate) format: journal::Format,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]

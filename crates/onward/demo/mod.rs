@@ -7,11 +7,11 @@ mod world;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use journal::{Event, Log, render_text};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli;
-use crate::log::{Event, Log, render_text};
 use crate::print::Printer;
 use crate::wire::{self, Relay};
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use envelope::{Mailbox, ReversePath};
+use journal::Event;
 use mail_parser::MessageParser;
 use mail_send::SmtpClient;
 use mail_send::smtp::message::Parameters;
@@ -15,7 +16,6 @@ use tokio::time::timeout;
 
 use super::Error;
 use super::destination::Arrived;
-use crate::log::Event;
 use crate::print::Printer;
 
 /// Who listens where.

@@ -7,7 +7,9 @@
 //! Trouble of the program itself is no event here: that goes to `tracing`, on standard error.
 
 mod event;
+mod fields;
 mod line;
+pub mod shown;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -17,23 +19,33 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use envelope::Timestamp;
+use serde::Deserialize;
 use tokio::sync::mpsc::UnboundedSender;
 
-pub(crate) use event::{Attempt, Event, Unfinished};
+pub use event::{Attempt, Event, Unfinished};
 
-use crate::config::LogFormat;
+/// How a line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// `key=value`, for people.
+    #[default]
+    Text,
+    /// One JSON document a line.
+    Json,
+}
 
 /// Where events go. Cloning is cheap.
 #[derive(Clone)]
-pub(crate) struct Log {
+pub struct Log {
     shared: Arc<Shared>,
 }
 
 /// Waits for the last line to be written when dropped after every [`Log`].
-pub(crate) struct Writer(Option<JoinHandle<()>>);
+pub struct Writer(Option<JoinHandle<()>>);
 
 struct Shared {
-    format: LogFormat,
+    format: Format,
     lines: SyncSender<String>,
     dropped: AtomicU64,
     watcher: Option<UnboundedSender<Event>>,
@@ -41,7 +53,7 @@ struct Shared {
 
 impl Log {
     /// A log that writes to `out`.
-    pub(crate) fn start(format: LogFormat, out: impl Write + Send + 'static) -> (Self, Writer) {
+    pub fn start(format: Format, out: impl Write + Send + 'static) -> (Self, Writer) {
         let (lines, waiting) = sync_channel(LINES_WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("log".into())
@@ -61,9 +73,9 @@ impl Log {
     }
 
     /// A log that hands its events to `watcher` instead of writing lines.
-    pub(crate) fn watched(watcher: UnboundedSender<Event>) -> Self {
+    pub fn watched(watcher: UnboundedSender<Event>) -> Self {
         let (lines, _) = sync_channel(1);
-        let format = LogFormat::default();
+        let format = Format::default();
         Self {
             shared: Arc::new(Shared {
                 format,
@@ -75,7 +87,7 @@ impl Log {
     }
 
     /// Writes one event.
-    pub(crate) fn write(&self, event: Event) {
+    pub fn write(&self, event: Event) {
         if let Some(watcher) = &self.shared.watcher {
             // A watcher that has gone needs no more events.
             let _ = watcher.send(event);
@@ -108,12 +120,12 @@ impl Drop for Writer {
 }
 
 /// An event as a line of text, for whoever watches.
-pub(crate) fn render_text(event: &Event) -> String {
-    line::render(LogFormat::Text, now(), event)
+pub fn render_text(event: &Event) -> String {
+    line::render(Format::Text, now(), event)
 }
 
 /// This moment.
-pub(crate) fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use bounce::Kind;
 use envelope::{Diagnosis, EnhancedStatus, Timestamp};
+use journal::{Event, now};
 use spool::{Overdue, Spool, Why};
 use tokio_util::sync::CancellationToken;
 
 use super::notices::Told;
-use super::{Desk, TROUBLE_PAUSE, attempt, in_words};
-use crate::log::{Event, now};
+use super::{Outbound, TROUBLE_PAUSE, attempt, in_words};
 
-impl<S: Spool> Desk<S> {
+impl<S: Spool> Outbound<S> {
     /// Tells senders what there is to tell them, when it is time, until `shutdown`. A task of its own: deadlines hold when
     /// delivery claims nothing, because its memory is full of mail for sites that do not answer.
-    pub(crate) async fn keep_deadlines(self: Arc<Self>, shutdown: CancellationToken) {
+    pub async fn keep_deadlines(self: Arc<Self>, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
-            let desk = Arc::clone(&self);
-            let round = tokio::spawn(async move { desk.tell_overdue().await });
+            let outbound = Arc::clone(&self);
+            let round = tokio::spawn(async move { outbound.tell_overdue().await });
             let pause = match round.await {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => LOOK_EVERY,
@@ -50,8 +50,8 @@ impl<S: Spool> Desk<S> {
         let notice = |overdue: &Overdue| (overdue.claim.message.id, overdue.why as u8);
         batch.sort_by_key(|overdue| (notice(overdue), overdue.claim.lease.leg.number));
         for together in batch.chunk_by(|a, b| notice(a) == notice(b)) {
-            let (desk, together) = (Arc::clone(self), together.to_vec());
-            let told = tokio::spawn(async move { desk.tell(&together, now()).await });
+            let (outbound, together) = (Arc::clone(self), together.to_vec());
+            let told = tokio::spawn(async move { outbound.tell(&together, now()).await });
             // It costs its own message a lease, not those behind it.
             if let Err(error) = told.await {
                 tracing::error!(%error, "{BUG}");

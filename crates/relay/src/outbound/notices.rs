@@ -1,4 +1,4 @@
-//! Notices to senders, as the desk makes and queues them. Which words they have is `bounce`'s.
+//! Notices to senders, as they are made and queued. Which words they have is `bounce`'s.
 //!
 //! A notice goes to the original reverse path under a null sender, and is never made for a null sender.
 
@@ -8,17 +8,17 @@ use envelope::{
     ReversePath, Timestamp,
 };
 use forwarder::Route;
+use journal::Event;
 use spool::{BodyReader, Dsn, Error, Spool, Update};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::Desk;
+use super::Outbound;
 use super::budget::Budget;
 use super::gather::Gathered;
-use crate::log::Event;
 
 /// What bounds notices, and those that wait.
 #[derive(Debug)]
-pub(crate) struct Notices {
+pub struct Notices {
     pub(super) gathered: Gathered,
     budget: Budget,
     /// Memory for notices in the making, in KiB: many small ones at a time, or one that is as large as may be.
@@ -41,7 +41,7 @@ struct Made<'a> {
     dsn: Dsn,
     /// Whether it gives the message back.
     whole: bool,
-    /// `None` only once the desk is gone.
+    /// `None` only once the relay ends.
     _room: Option<SemaphorePermit<'a>>,
 }
 
@@ -90,7 +90,7 @@ impl<'a> Told<'a> {
     }
 }
 
-impl<S: Spool> Desk<S> {
+impl<S: Spool> Outbound<S> {
     /// Ends legs of one message, or puts them back, and tells the sender of all of them in one notice.
     ///
     /// The notice is queued with the end of the first leg, in one durable transaction; the others follow. A crash in between

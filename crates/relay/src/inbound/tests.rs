@@ -1,36 +1,20 @@
 //! A visit without a socket: what it asks of the routing, and of which.
 
 use arc_swap::ArcSwap;
-use forwarder::{Forwarder, Table};
+use journal::render_text;
 use queue::LogSpool;
 use smtp_in::{Role, Service, Visit as _};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::log::render_text;
 use crate::routing::ROUTED;
+use crate::tests::routing;
 
 /// A relay's inbound side on a spool of its own, and what it logs.
 struct World {
     inbound: Arc<Inbound<LogSpool>>,
     events: UnboundedReceiver<Event>,
     _folder: tempfile::TempDir,
-}
-
-fn routing(forwards: &str) -> Routing {
-    let settings = forwarder::Settings {
-        hostname: "mx.fwd.test".parse().unwrap(),
-        srs_domain: "fwd.test".parse().unwrap(),
-        postmaster: None,
-        received_max: 50,
-    };
-    let srs = srs::Srs::new(srs::Settings::new(["tops3cr3t"])).unwrap();
-    Routing {
-        forwarder: Forwarder::new(srs, settings).unwrap(),
-        table: Table::parse("forwards", forwards.into()).unwrap(),
-        relay_domains: Vec::new(),
-        trusted: policy::Networks::default(),
-    }
 }
 
 impl World {

@@ -2,11 +2,11 @@
 
 use envelope::{Domain, Envelope, LegId, Mailbox, Message, MessageId, Reply, Timestamp};
 use forwarder::{HeaderScan, Looping, Plan, PlannedLeg, Route, has_header, trace};
+use journal::{Event, now};
 use smtp_in::Client;
 use spool::{BodyWriter, Error, Spool};
 
 use super::Inbound;
-use crate::log::{Event, now};
 use crate::replies;
 use crate::routing::Routing;
 
@@ -154,7 +154,12 @@ impl<S: Spool> Draft<S> {
         }
         let id = self.id;
         for looping in looping {
-            inbound.log.write(Event::Looped { id, looping });
+            inbound.log.write(Event::Looped {
+                id,
+                recipient: looping.recipient,
+                target: looping.target,
+                passed: looping.passed,
+            });
         }
         None
     }
@@ -183,8 +188,11 @@ impl<S: Spool> Draft<S> {
             log.write(Event::Discarded { id, recipient });
         }
         for broken in &self.plan.broken {
-            let broken = broken.clone();
-            log.write(Event::DeadEnd { id, broken });
+            log.write(Event::DeadEnd {
+                id,
+                target: broken.address.clone(),
+                reason: broken.fault.reply(),
+            });
         }
         if self.plan.legs.is_empty() {
             return Ok(replies::discarded(id));

@@ -1,4 +1,4 @@
-//! What the binary itself says to a client: the answer to a whole message.
+//! What the relay itself says to a client: the answer to a whole message.
 
 use envelope::{EnhancedStatus, MessageId, Reply};
 

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use bounce::Kind;
 use envelope::{Claim, Diagnosis, Message, MessageId, Timestamp};
+use journal::now;
 use parking_lot::Mutex;
 use spool::{Filter, Spool, State};
 
-use super::Desk;
+use super::Outbound;
 use super::notices::Told;
-use crate::log::now;
 
 /// The legs that wait, by message.
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ impl Gathered {
     }
 }
 
-impl<S: Spool> Desk<S> {
+impl<S: Spool> Outbound<S> {
     /// Takes in what has failed of a message (nothing, perhaps), and tells of all that waits of it if nothing else is tried.
     pub(super) async fn gather(&self, message: &Message, failed: Vec<Failed>, now: Timestamp) {
         let (id, gathered) = (message.id, &self.notices.gathered);
@@ -91,7 +91,7 @@ impl<S: Spool> Desk<S> {
     }
 
     /// Tells of all that waits: delivery has ended, and nothing else will be tried.
-    pub(crate) async fn tell_the_rest(&self) {
+    pub async fn tell_the_rest(&self) {
         self.tell_gathered(now().plus(GATHER)).await;
     }
 

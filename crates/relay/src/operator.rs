@@ -1,4 +1,8 @@
-//! The operator's wishes, as they come over the control socket, put to the queue, to delivery and to the relay.
+//! What operators ask for over the control socket: put to the queue, to delivery and to the relay.
+
+pub mod srs;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,28 +12,39 @@ use control::{
     Selector, SrsAnswer, Status,
 };
 use envelope::{BodyKind, Host, LegId, MessageId, Timestamp};
+use journal::{Event, Log, now};
 use spool::{Action, BodyReader, Entry, Filter, Spool, State};
 
-use crate::log::{Event, Log, now};
-use crate::reload::Reload;
-use crate::srs_cli;
+use crate::routing::Shared;
 
 /// What the operator can reach.
-pub(crate) struct Operator<S> {
-    pub(crate) spool: Arc<S>,
-    pub(crate) reload: Arc<Reload>,
-    pub(crate) log: Log,
-    pub(crate) listeners: Vec<String>,
-    pub(crate) started: Timestamp,
+pub struct Operator<S> {
+    /// What is queued.
+    pub spool: Arc<S>,
+    /// What SRS addresses are made with.
+    pub routing: Shared,
+    /// Reads the configuration again.
+    pub reload: Reload,
+    /// Where actions are noted.
+    pub log: Log,
+    /// The version of the program.
+    pub version: &'static str,
+    /// Where connections are taken.
+    pub listeners: Vec<String>,
+    /// When the program was.
+    pub started: Timestamp,
     /// Has delivery probe the sites of these hosts that are down, without waiting for their pause to end.
-    pub(crate) probe_now: ProbeNow,
+    pub probe_now: ProbeNow,
 }
 
+/// What `onward reload` does; the flag is its `--force`. Lines to print, or what stands in the way.
+pub type Reload = Arc<dyn Fn(bool) -> Result<Vec<String>, String> + Send + Sync>;
+
 /// See [`Operator::probe_now`].
-pub(crate) type ProbeNow = Box<dyn Fn(&HashSet<Host>) + Send + Sync>;
+pub type ProbeNow = Box<dyn Fn(&HashSet<Host>) + Send + Sync>;
 
 /// A queued message on its way to the operator, or a part of it.
-pub(crate) struct Body<R> {
+pub struct Body<R> {
     reader: R,
     part: Part,
     /// The header is being gathered, until its end is seen.
@@ -42,8 +57,8 @@ impl<S: Spool> control::Operator for Operator<S> {
     async fn status(&self) -> Result<Status, Fault> {
         let counts = self.spool.counts(now()).await.map_err(fault)?;
         Ok(Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            hostname: self.reload.routing().hostname().to_string(),
+            version: self.version.to_owned(),
+            hostname: self.routing.load().hostname().to_string(),
             pid: std::process::id(),
             started: self.started,
             listeners: self.listeners.clone(),
@@ -58,11 +73,11 @@ impl<S: Spool> control::Operator for Operator<S> {
     async fn reload(&self, force: bool) -> Result<Reloaded, Fault> {
         let reload = Arc::clone(&self.reload);
         // Reading half a million lines takes its time: not on a thread that serves connections.
-        tokio::task::spawn_blocking(move || reload.run(force))
+        tokio::task::spawn_blocking(move || reload(force))
             .await
             .map_err(|error| Fault::new(error.to_string()))?
             .map(|lines| Reloaded { lines })
-            .map_err(|error| Fault::new(error.to_string()))
+            .map_err(Fault::new)
     }
 
     async fn queue_list(
@@ -161,13 +176,13 @@ impl<S: Spool> control::Operator for Operator<S> {
     }
 
     async fn srs_encode(&self, address: String) -> Result<SrsAnswer, Fault> {
-        srs_cli::encode(&self.reload.routing().forwarder, &address, now())
+        srs::encode(&self.routing.load().forwarder, &address, now())
             .map(|result| SrsAnswer { address, result })
             .map_err(|error| Fault::new(error.to_string()))
     }
 
     async fn srs_decode(&self, address: String) -> Result<SrsAnswer, Fault> {
-        let result = srs_cli::decode(&self.reload.routing(), &*self.spool, &address, now()).await;
+        let result = srs::decode(&self.routing.load(), &*self.spool, &address, now()).await;
         result
             .map(|result| SrsAnswer { address, result })
             .map_err(|error| Fault::new(error.to_string()))
@@ -352,7 +367,7 @@ fn asked(action: QueueAction) -> Action {
 }
 
 /// Only these two can wait for an attempt to end.
-pub(crate) fn pending(action: Action) -> Option<QueueAction> {
+pub fn pending(action: Action) -> Option<QueueAction> {
     match action {
         Action::Hold => Some(QueueAction::Hold),
         Action::Bounce => Some(QueueAction::Bounce),
@@ -380,6 +395,3 @@ fn fault(error: spool::Error) -> Fault {
 /// Legs looked at in one go.
 const PAGE: usize = 1000;
 const HEADER_OCTETS_MAX: usize = 256 << 10;
-
-#[cfg(test)]
-mod tests;

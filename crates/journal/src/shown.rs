@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// For people: what must not be seen raw is written as Rust writes it, `\u{202e}`. Line feeds and tabs stay.
-pub(crate) fn lines(text: &str) -> Cow<'_, str> {
+pub fn lines(text: &str) -> Cow<'_, str> {
     escape(
         text,
         |c| c == '\n' || c == '\t',
@@ -19,12 +19,12 @@ pub(crate) fn lines(text: &str) -> Cow<'_, str> {
 }
 
 /// As [`lines`], for a value that must stay on its line.
-pub(crate) fn line(text: &str) -> Cow<'_, str> {
+pub fn line(text: &str) -> Cow<'_, str> {
     escape(text, |_| false, |out, c| out.extend(c.escape_default()))
 }
 
 /// A whole JSON document: the same value, written in JSON's own escapes. Between its strings stand only line feeds and blanks.
-pub(crate) fn json(text: &str) -> Cow<'_, str> {
+pub fn json(text: &str) -> Cow<'_, str> {
     escape(
         text,
         |c| c == '\n',

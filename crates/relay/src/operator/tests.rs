@@ -87,7 +87,7 @@ async fn check_actions(actions: &[QueueAction], counts: &[[u64; 3]], lines: &[&s
     assert_eq!(got, counts, "{actions:?}");
     let mut written = Vec::new();
     while let Ok(event) = events.try_recv() {
-        let line = crate::log::render_text(&event);
+        let line = journal::render_text(&event);
         let (_, fields) = line.split_once(" leg=").unwrap();
         written.push(fields.trim_end().to_owned());
     }

@@ -1,40 +1,29 @@
 //! Outcomes that cannot be written, deadlines without claims, and whom notices reach.
 
 use arc_swap::ArcSwap;
-use envelope::{Leg, LegId};
+use delivery::Work;
+use envelope::{Leg, LegId, Outcome};
+use journal::Event;
 use queue::{LogSpool, Settings};
 use spool::BodyWriter;
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
-use super::overdue::OVERDUE_BATCH;
+use super::deadlines::OVERDUE_BATCH;
 use super::*;
-use crate::config::Config;
-use crate::routing::Routing;
+use crate::tests::routing;
 
 const HOUR: Duration = Duration::from_hours(1);
 
 struct Fixture {
-    desk: Arc<Desk<LogSpool>>,
+    outbound: Arc<Outbound<LogSpool>>,
     events: UnboundedReceiver<Event>,
     dir: TempDir,
 }
 
 const FORWARDS: &str =
     "hosted@h.test home@c.test, work@c.test\nnobody@h.test :discard:\n@old.test @new.test\n";
-
-fn routing(dir: &std::path::Path) -> routing::Shared {
-    let (forwards, secrets) = (dir.join("forwards"), dir.join("secrets"));
-    std::fs::write(&forwards, FORWARDS).unwrap();
-    std::fs::write(&secrets, "a secret that only the tests know\n").unwrap();
-    let text = format!(
-        "hostname = \"mx.test\"\nspool = \"spool\"\nforwards.file = {forwards:?}\n\
-         srs.domain = \"srs.test\"\nsrs.secrets = {secrets:?}\n"
-    );
-    let routing = Routing::load(&Config::parse(&text).unwrap()).unwrap();
-    Arc::new(ArcSwap::from_pointee(routing))
-}
 
 fn spool_settings(dir: &std::path::Path) -> Settings {
     Settings {
@@ -48,7 +37,7 @@ impl Fixture {
         let dir = tempfile::tempdir().unwrap();
         let settings = spool_settings(dir.path());
         let (watcher, events) = tokio::sync::mpsc::unbounded_channel();
-        let desk = Desk {
+        let outbound = Outbound {
             spool: Arc::new(LogSpool::open(settings, now()).unwrap()),
             ids: Arc::new(IdSource::new()),
             log: Log::watched(watcher),
@@ -58,12 +47,12 @@ impl Fixture {
             lease: 6 * HOUR,
             bounce_octets_max: 1000,
             notices: Notices::default(),
-            routing: routing(dir.path()),
+            routing: Arc::new(ArcSwap::from_pointee(routing(FORWARDS))),
             trouble: OnceLock::new(),
             claimed_at: AtomicU64::new(0),
         };
         Self {
-            desk: Arc::new(desk),
+            outbound: Arc::new(outbound),
             events,
             dir,
         }
@@ -73,7 +62,7 @@ impl Fixture {
     fn reopen(&mut self) {
         let settings = spool_settings(self.dir.path());
         let spool = LogSpool::open(settings, now()).unwrap();
-        Arc::get_mut(&mut self.desk).unwrap().spool = Arc::new(spool);
+        Arc::get_mut(&mut self.outbound).unwrap().spool = Arc::new(spool);
     }
 
     async fn commit(&self, targets: &[&str], arrived: Timestamp, notify: Option<envelope::Notify>) {
@@ -88,8 +77,8 @@ impl Fixture {
         arrived: Timestamp,
         notify: Option<envelope::Notify>,
     ) {
-        let id = self.desk.ids.next(arrived);
-        let mut writer = self.desk.spool.begin(id).await.unwrap();
+        let id = self.outbound.ids.next(arrived);
+        let mut writer = self.outbound.spool.begin(id).await.unwrap();
         writer.write(&b"A: b\r\n\r\nbody\r\n"[..]).await.unwrap();
         let message = envelope::Message::new(
             id,
@@ -106,7 +95,7 @@ impl Fixture {
             )
         };
         let legs = targets.iter().map(leg).collect();
-        let spool = &self.desk.spool;
+        let spool = &self.outbound.spool;
         spool.commit(writer, message, legs, arrived).await.unwrap();
     }
 
@@ -116,7 +105,7 @@ impl Fixture {
             per_host: 10,
             lease: 6 * HOUR,
         };
-        self.desk.spool.claim(&want, now).await.unwrap()
+        self.outbound.spool.claim(&want, now).await.unwrap()
     }
 
     /// Settles the one leg there is while nothing can be written to the log.
@@ -129,8 +118,8 @@ impl Fixture {
         self.commit(&["a@b.test"], now(), Some(notify)).await;
         let claim = self.claim(now()).await.remove(0);
         let id = claim.lease.leg;
-        self.desk.spool.close();
-        self.desk.settle(&[claim], vec![outcome]).await;
+        self.outbound.spool.close();
+        self.outbound.settle(&[claim], vec![outcome]).await;
         id
     }
 }
@@ -159,17 +148,20 @@ async fn failure_that_cannot_be_told_comes_out_again_soon() {
 #[tokio::test]
 async fn deadlines_hold_while_nothing_is_claimed() {
     let fixture = Fixture::new();
-    let (desk, shutdown) = (&fixture.desk, CancellationToken::new());
-    let deadlines = tokio::spawn(Arc::clone(desk).keep_deadlines(shutdown.clone()));
+    let (outbound, shutdown) = (&fixture.outbound, CancellationToken::new());
+    let deadlines = tokio::spawn(Arc::clone(outbound).keep_deadlines(shutdown.clone()));
     let long_ago = Timestamp::from_unix_millis(now().unix_millis() - 1_000_000_000);
     let legs = OVERDUE_BATCH + 20;
     for _ in 0..legs {
         fixture.commit(&["a@b.test"], long_ago, None).await;
     }
-    desk.spool.park(&[("b.test".parse().unwrap(), true)]).await;
+    outbound
+        .spool
+        .park(&[("b.test".parse().unwrap(), true)])
+        .await;
     // Each that was told of has left a notice in its place.
     loop {
-        let counts = desk.spool.counts(now()).await.unwrap();
+        let counts = outbound.spool.counts(now()).await.unwrap();
         if counts.hosts == [("a.test".parse().unwrap(), legs as u64)] {
             break;
         }
@@ -187,11 +179,11 @@ async fn a_panic_over_one_message_does_not_keep_others_from_being_told() {
         assert!(*host != ill, "as the test wants it");
         None
     };
-    assert!(fixture.desk.trouble.set(Box::new(trouble)).is_ok());
+    assert!(fixture.outbound.trouble.set(Box::new(trouble)).is_ok());
     let long_ago = Timestamp::from_unix_millis(now().unix_millis() - 1_000_000_000);
     fixture.commit(&["a@ill.test"], long_ago, None).await;
     fixture.commit(&["a@b.test"], long_ago, None).await;
-    fixture.desk.tell_overdue().await;
+    fixture.outbound.tell_overdue().await;
     assert!(notice(&fixture).await.contains("rfc822; a@b.test"));
 }
 
@@ -202,7 +194,7 @@ async fn notice(fixture: &Fixture) -> String {
         panic!("not one leg: {claims:?}")
     };
     assert!(claim.message.reverse_path.is_null());
-    let mut body = fixture.desk.open(claim.message.id).await.unwrap();
+    let mut body = fixture.outbound.open(claim.message.id).await.unwrap();
     let chunk = delivery::Body::chunk(&mut body).await.unwrap().unwrap();
     String::from_utf8(chunk.to_vec()).unwrap()
 }
@@ -213,7 +205,7 @@ async fn legs_that_fail_together_are_told_of_together() {
     fixture.commit(&["a@b.test", "c@b.test"], now(), None).await;
     let claims = fixture.claim(now()).await;
     let failed = vec![Outcome::Failed(done()); 2];
-    fixture.desk.settle(&claims, failed).await;
+    fixture.outbound.settle(&claims, failed).await;
     let text = notice(&fixture).await;
     assert!(
         text.contains("rfc822; a@b.test") && text.contains("rfc822; c@b.test"),
@@ -226,11 +218,11 @@ async fn a_leg_that_another_owner_has_is_left_to_him() {
     let fixture = Fixture::new();
     fixture.commit(&["a@b.test", "c@b.test"], now(), None).await;
     let claims = fixture.claim(now()).await;
-    fixture.desk.release(vec![claims[0].clone()]).await;
+    fixture.outbound.release(vec![claims[0].clone()]).await;
     let other = fixture.claim(now()).await;
     assert_eq!(other.len(), 1);
     let failed = vec![Outcome::Failed(done()); 2];
-    fixture.desk.settle(&claims, failed).await;
+    fixture.outbound.settle(&claims, failed).await;
     let text = notice(&fixture).await;
     assert!(
         !text.contains("a@b.test") && text.contains("rfc822; c@b.test"),
@@ -244,9 +236,9 @@ async fn legs_that_fail_one_after_the_other_are_told_of_together() {
     fixture.commit(&["a@b.test", "c@d.test"], now(), None).await;
     let claims = fixture.claim(now()).await;
     let failed = || vec![Outcome::Failed(done())];
-    fixture.desk.settle(&claims[..1], failed()).await;
+    fixture.outbound.settle(&claims[..1], failed()).await;
     assert_eq!(fixture.claim(now()).await.len(), 0, "the other is tried");
-    fixture.desk.settle(&claims[1..], failed()).await;
+    fixture.outbound.settle(&claims[1..], failed()).await;
     let text = notice(&fixture).await;
     assert!(
         text.contains("rfc822; a@b.test") && text.contains("rfc822; c@d.test"),
@@ -260,8 +252,11 @@ async fn a_failure_does_not_wait_for_ever_for_the_others() {
     fixture.commit(&["a@b.test", "c@d.test"], now(), None).await;
     let claims = fixture.claim(now()).await;
     let failed = vec![Outcome::Failed(done())];
-    fixture.desk.settle(&claims[..1], failed).await;
-    fixture.desk.tell_gathered(now().plus(gather::GATHER)).await;
+    fixture.outbound.settle(&claims[..1], failed).await;
+    fixture
+        .outbound
+        .tell_gathered(now().plus(gather::GATHER))
+        .await;
     let text = notice(&fixture).await;
     assert!(
         text.contains("rfc822; a@b.test") && !text.contains("c@d.test"),
@@ -276,8 +271,8 @@ async fn a_stop_tells_of_what_has_failed() {
     fixture.commit(&["a@b.test", "c@d.test"], now(), None).await;
     let claims = fixture.claim(now()).await;
     let failed = vec![Outcome::Failed(done())];
-    fixture.desk.settle(&claims[..1], failed).await;
-    fixture.desk.tell_the_rest().await;
+    fixture.outbound.settle(&claims[..1], failed).await;
+    fixture.outbound.tell_the_rest().await;
     let text = notice(&fixture).await;
     assert!(text.contains("rfc822; a@b.test"), "{text}");
 }
@@ -294,7 +289,7 @@ async fn deliveries_of_one_transaction_are_told_of_together() {
     fixture.commit(&targets, now(), Some(notify)).await;
     let claims = fixture.claim(now()).await;
     let delivered = vec![Outcome::Delivered(done()); 2];
-    fixture.desk.settle(&claims, delivered).await;
+    fixture.outbound.settle(&claims, delivered).await;
     let text = notice(&fixture).await;
     assert!(
         text.contains("rfc822; a@b.test") && text.contains("rfc822; c@b.test"),
@@ -317,7 +312,7 @@ async fn way(sender: &str) -> (Vec<String>, Vec<String>) {
         .await;
     let claims = fixture.claim(now()).await;
     let failed = vec![Outcome::Failed(done())];
-    fixture.desk.settle(&claims, failed).await;
+    fixture.outbound.settle(&claims, failed).await;
     let mut targets = Vec::new();
     for claim in fixture.claim(now()).await {
         assert!(claim.message.reverse_path.is_null());
@@ -346,7 +341,7 @@ async fn notices_go_the_way_of_incoming_mail() {
         ("x%victim.test@old.test", &[], "names a further host"),
         ("x%victim.test@a.test", &["x%victim.test@a.test"], ""),
         (
-            "SRS0=AAAA=BB=a.test=x@srs.test",
+            "SRS0=AAAA=BB=a.test=x@fwd.test",
             &[],
             "no valid SRS address",
         ),
@@ -354,10 +349,10 @@ async fn notices_go_the_way_of_incoming_mail() {
         check_way(sender, way(sender).await, targets, reason);
     }
     let fixture = Fixture::new();
-    let routing = fixture.desk.routing.load_full();
+    let routing = fixture.outbound.routing.load_full();
     let today = srs::Day::from_unix_secs(now().unix_secs());
     let local = routing.forwarder.srs().forward("origin", "far.test", today);
-    let sender = format!("{}@srs.test", local.unwrap());
+    let sender = format!("{}@fwd.test", local.unwrap());
     check_way(&sender, way(&sender).await, &["origin@far.test"], "");
 }
 
@@ -367,18 +362,18 @@ async fn a_failure_is_told_after_any_trouble() {
     let mut fixture = Fixture::new();
     fixture.commit(&["a@b.test"], now(), None).await;
     let claim = fixture.claim(now()).await.remove(0);
-    fixture.desk.spool.close();
+    fixture.outbound.spool.close();
     for _ in 0..20 {
         let failed = vec![Outcome::Failed(done())];
         fixture
-            .desk
+            .outbound
             .settle(std::slice::from_ref(&claim), failed)
             .await;
     }
     fixture.reopen();
     let claims = fixture.claim(now()).await;
     let failed = vec![Outcome::Failed(done())];
-    fixture.desk.settle(&claims, failed).await;
+    fixture.outbound.settle(&claims, failed).await;
     assert!(notice(&fixture).await.contains("rfc822; a@b.test"));
     let told = |event: &Event| matches!(event, Event::Bounced { .. });
     let events = std::iter::from_fn(|| fixture.events.try_recv().ok());
@@ -389,12 +384,12 @@ async fn a_failure_is_told_after_any_trouble() {
 #[tokio::test]
 async fn a_failure_waits_for_the_token_of_its_sender() {
     let fixture = Fixture::new();
-    let routing = fixture.desk.routing.load_full();
+    let routing = fixture.outbound.routing.load_full();
     let late = now().plus(48 * HOUR);
-    let token = fixture.desk.spool.token("origin@far.test", late);
+    let token = fixture.outbound.spool.token("origin@far.test", late);
     let today = srs::Day::from_unix_secs(now().unix_secs());
     let local = routing.forwarder.srs().token(&token.name, today);
-    let sender = format!("{local}@srs.test");
+    let sender = format!("{local}@fwd.test");
     fixture
         .commit_from(&sender, &["a@b.test"], now(), None)
         .await;
@@ -405,7 +400,7 @@ async fn a_failure_waits_for_the_token_of_its_sender() {
     let file = fixture.dir.path().join(format!("tokens/{hour:08}"));
     std::fs::create_dir(&file).unwrap();
     let failed = vec![Outcome::Failed(done())];
-    fixture.desk.settle(&claims, failed).await;
+    fixture.outbound.settle(&claims, failed).await;
     let later = now().plus(2 * TROUBLE_PAUSE);
     assert_eq!(fixture.claim(later).await[0].lease.leg, id);
 }

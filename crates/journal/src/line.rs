@@ -8,8 +8,7 @@ use std::fmt::{Display, Write};
 use envelope::{MessageId, Timestamp};
 
 use super::event::Event;
-use crate::config::LogFormat;
-use crate::shown;
+use crate::{Format, shown};
 
 /// Takes an event's fields one by one, in the order in which they are shown.
 pub(super) trait Fields {
@@ -18,17 +17,17 @@ pub(super) trait Fields {
 }
 
 /// The line with its line feed.
-pub(super) fn render(format: LogFormat, now: Timestamp, event: &Event) -> String {
+pub(super) fn render(format: Format, now: Timestamp, event: &Event) -> String {
     let mut line = String::with_capacity(320);
     match format {
-        LogFormat::Text => {
+        Format::Text => {
             let id = event
                 .message()
                 .map_or_else(|| "-".to_owned(), |id: MessageId| id.to_string());
             put(&mut line, format_args!("{now} {id} {}", event.name()));
             event.fields(&mut Text { line: &mut line });
         }
-        LogFormat::Json => {
+        Format::Json => {
             put(
                 &mut line,
                 format_args!("{{\"time\":\"{now}\",\"event\":\"{}\"", event.name()),
@@ -106,14 +105,14 @@ mod tests {
         let event = Event::ReloadFailed {
             error: "a\u{202e}b\u{200b}".into(),
         };
-        for format in [LogFormat::Text, LogFormat::Json] {
+        for format in [Format::Text, Format::Json] {
             let line = render(format, Timestamp::from_unix_millis(0), &event);
             assert!(line.is_ascii() && line.contains("202e"), "{line}");
         }
     }
 
     #[track_caller]
-    fn check(format: LogFormat, expected: &str) {
+    fn check(format: Format, expected: &str) {
         let event = Event::ReloadFailed {
             error: "forwards:3:1: \"x\"\nhint: y".into(),
         };
@@ -126,11 +125,11 @@ mod tests {
     #[test]
     fn a_value_never_ends_its_line() {
         check(
-            LogFormat::Text,
+            Format::Text,
             "1970-01-01T00:00:00.000Z - reload-failed error=\"forwards:3:1: \\\"x\\\"\\nhint: y\"\n",
         );
         check(
-            LogFormat::Json,
+            Format::Json,
             "{\"time\":\"1970-01-01T00:00:00.000Z\",\"event\":\"reload-failed\",\"error\":\"forwards:3:1: \\\"x\\\"\\nhint: y\"}\n",
         );
     }

@@ -16,32 +16,39 @@ use std::sync::Arc;
 
 use envelope::{Domain, Envelope, ForwardPath, Mailbox, Recipient, Reply, ReversePath, Verdict};
 use forwarder::{LEGS_MAX, Route};
+use journal::{Event, Log, Unfinished, now};
 use policy::Decision;
 use policy::facts::{self, Accepted, Standing};
 use smtp::server::{Hello, Refusal};
 use smtp_in::{Client, Ending, Incident};
 use spool::{IdSource, Spool};
 
-use crate::log::{Event, Log, Unfinished, now};
 use crate::routing::{Routing, Shared};
-pub(crate) use budget::Budget;
+pub use budget::Budget;
 use client_name::ClientName;
-pub(crate) use client_name::ClientNames;
+pub use client_name::ClientNames;
 use draft::Draft;
 
 /// What all visits share.
-pub(crate) struct Inbound<S> {
-    pub(crate) routing: Shared,
-    pub(crate) spool: Arc<S>,
-    pub(crate) ids: Arc<IdSource>,
-    pub(crate) names: ClientNames,
-    pub(crate) budget: Budget,
-    pub(crate) accept_nonnull: bool,
-    pub(crate) log: Log,
+pub struct Inbound<S> {
+    /// The routing of now.
+    pub routing: Shared,
+    /// Where accepted mail goes.
+    pub spool: Arc<S>,
+    /// Ids of messages.
+    pub ids: Arc<IdSource>,
+    /// Names of clients.
+    pub names: ClientNames,
+    /// Mail to senders behind our SRS addresses.
+    pub budget: Budget,
+    /// Whether mail to our SRS addresses may have a sender.
+    pub accept_nonnull: bool,
+    /// Where it is noted.
+    pub log: Log,
 }
 
 /// One connection.
-pub(crate) struct Visit<S: Spool> {
+pub struct Visit<S: Spool> {
     inbound: Arc<Inbound<S>>,
     name: ClientName,
     transaction: Option<Transaction<S>>,

@@ -1,64 +1,25 @@
-//! The desk between queue, delivery and bounces: hands out due legs, takes outcomes back, tells senders.
-//!
-//! What an outcome *means* is said elsewhere: when to try again in `spool::next_due`, who is told and in which words
-//! in `bounce`. This is the wiring between them, and the one back edge of the flow: a notice goes back into the
-//! queue. It cannot loop, because a notice has a null sender and a null sender is never told anything.
-
-mod budget;
-mod gather;
-mod notices;
-mod overdue;
-#[cfg(test)]
-mod tests;
+//! Claims handed to delivery, and their outcomes taken back.
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bounce::{Kind, Redactor};
 use bytes::Bytes;
 use delivery::{BodyError, SiteEvent, Want, Work};
-use envelope::{Claim, Diagnosis, Domain, Host, Lease, Mailbox, MessageId, Outcome, Timestamp};
-use spool::{
-    Action, BodyReader, Error, Filter, IdSource, OpenError, Schedule, Spool, State, Update,
-};
+use envelope::{Claim, Diagnosis, Host, MessageId, Outcome, Timestamp};
+use journal::{Attempt, Event, now};
+use spool::{Action, BodyReader, Filter, OpenError, Spool, State, Update};
 
-use crate::log::{Attempt, Event, Log, now};
-use crate::routing;
-pub(crate) use notices::Notices;
-use notices::Told;
-
-/// What the desk needs to know.
-pub(crate) struct Desk<S> {
-    pub(crate) spool: Arc<S>,
-    pub(crate) ids: Arc<IdSource>,
-    pub(crate) log: Log,
-    pub(crate) schedule: Schedule,
-    pub(crate) hostname: Domain,
-    pub(crate) postmaster: Mailbox,
-    /// How long delivery may work on a leg.
-    pub(crate) lease: Duration,
-    /// Notices about a message carry it whole up to this many octets in all.
-    pub(crate) bounce_octets_max: usize,
-    pub(crate) notices: Notices,
-    /// Where notices to those who live here go.
-    pub(crate) routing: routing::Shared,
-    /// Why the site of a host is down, for legs that waited for it and were never tried themselves. Delivery knows, and is
-    /// built after the desk.
-    pub(crate) trouble: OnceLock<Trouble>,
-    /// The moment of the last claim, in milliseconds: what became due after it has not been seen.
-    pub(crate) claimed_at: AtomicU64,
-}
-
-/// See [`Desk::trouble`].
-pub(crate) type Trouble = Box<dyn Fn(&Host) -> Option<Diagnosis> + Send + Sync>;
+use super::notices::Told;
+use super::{Outbound, attempt, in_words};
 
 /// A queued body as delivery reads it.
-pub(crate) struct Body<R>(R);
+pub struct Body<R>(R);
 
-impl<S: Spool> Work for Desk<S> {
+impl<S: Spool> Work for Outbound<S> {
     type Body = Body<S::Reader>;
 
     async fn claim(&self, want: &Want) -> Vec<Claim> {
@@ -174,7 +135,7 @@ impl<R: BodyReader> delivery::Body for Body<R> {
     }
 }
 
-impl<S: Spool> Desk<S> {
+impl<S: Spool> Outbound<S> {
     /// What waits for a site until later is due now. Its size does not matter: delivery takes up no more than the site does.
     fn pull_forward(&self, site: String, hosts: HashSet<Host>) {
         let (spool, log) = (Arc::clone(&self.spool), self.log.clone());
@@ -238,29 +199,6 @@ impl<S: Spool> Desk<S> {
         }
     }
 
-    async fn complete(&self, lease: &Lease) {
-        let result = self.spool.complete(lease.clone(), None).await;
-        self.report(lease, result).await;
-    }
-
-    /// A lease that was lost is no trouble: whoever has the leg now sees to it. After any other error the leg comes
-    /// out again soon, and not only when its lease would end.
-    async fn report(&self, lease: &Lease, result: Result<(), Error>) {
-        match result {
-            Ok(()) => {}
-            Err(Error::Fenced(leg)) => {
-                tracing::debug!(%leg, "lease lost: the leg has another owner");
-            }
-            Err(error) => {
-                tracing::error!(%error, "cannot write an outcome to the queue; it will be tried again");
-                let soon = now().plus(TROUBLE_PAUSE);
-                if let Err(error) = self.spool.extend(&mut lease.clone(), soon).await {
-                    tracing::debug!(%error, "the leg has another owner, or has ended");
-                }
-            }
-        }
-    }
-
     fn next_due(&self, claim: &Claim, now: Timestamp) -> Timestamp {
         spool::next_due(
             claim.attempts + 1,
@@ -276,31 +214,5 @@ fn this_attempt(claim: &Claim, now: Timestamp) -> Attempt {
     attempt(claim, claim.attempts + 1, now)
 }
 
-fn attempt(claim: &Claim, attempt: u32, now: Timestamp) -> Attempt {
-    Attempt {
-        id: claim.lease.leg,
-        recipient: claim.leg.recipient.clone(),
-        target: claim.leg.target.clone(),
-        attempt,
-        delay: now.since(claim.message.arrived),
-    }
-}
-
-/// One line for operators: our words, the host, its reply.
-fn in_words(diagnosis: &Diagnosis) -> String {
-    let host = diagnosis
-        .host
-        .as_ref()
-        .map(|host| format!("{host}: "))
-        .unwrap_or_default();
-    match &diagnosis.reply {
-        Some(reply) if diagnosis.text.is_empty() => format!("{host}{reply}"),
-        Some(reply) => format!("{host}{}: {reply}", diagnosis.text),
-        None => format!("{host}{}", diagnosis.text),
-    }
-}
-
-/// How long a leg rests whose outcome could not be written.
-const TROUBLE_PAUSE: Duration = Duration::from_mins(1);
 /// Nothing is forgotten for longer than this, whatever went wrong with a wake-up.
 const WAIT_MAX: Duration = Duration::from_mins(1);

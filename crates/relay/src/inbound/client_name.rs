@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Looks names up and remembers them.
-pub(crate) struct ClientNames {
+pub struct ClientNames {
     resolver: dns::Backend,
     known: Cache<IpAddr, Option<Domain>>,
 }
@@ -25,7 +25,8 @@ pub(super) enum ClientName {
 }
 
 impl ClientNames {
-    pub(crate) fn new(resolver: dns::Backend) -> Self {
+    /// Asks this resolver.
+    pub fn new(resolver: dns::Backend) -> Self {
         let known = Cache::builder()
             .max_capacity(KNOWN_MAX)
             .time_to_live(KNOWN_FOR)

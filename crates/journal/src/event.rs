@@ -1,0 +1,207 @@
+//! What is worth a line in the mail log: one variant is one line. What it shows of its fields is in `fields.rs`.
+
+#![expect(
+    missing_docs,
+    reason = "most fields are named as in the lines that operators read"
+)]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use envelope::{Diagnosis, LegId, Mailbox, MessageId, Reply, ReversePath, Timestamp};
+
+/// An event of the mail log.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The daemon takes connections.
+    Ready {
+        listeners: Vec<SocketAddr>,
+        queued: u64,
+    },
+    /// The daemon takes no more connections and finishes what runs.
+    Stopping { reason: &'static str },
+    /// Configuration, forwards and certificate were read again.
+    Reloaded {
+        forwards: u64,
+        /// Addresses, against the forwards before.
+        added: u64,
+        removed: u64,
+        changed: u64,
+        /// Keys of the configuration that wait for a restart.
+        restart: Vec<String>,
+    },
+    /// They could not be, and the old ones stay.
+    ReloadFailed { error: String },
+    /// The daemon starts with the last good forwards, for the file is bad.
+    ForwardsKeptOut { error: String, forwards: u64 },
+    /// A connection that was cut short, by us or by trouble.
+    ConnectionClosed {
+        client: SocketAddr,
+        reason: String,
+        open: Option<Unfinished>,
+    },
+    /// A command or a message was refused.
+    Refused {
+        id: Option<MessageId>,
+        client: SocketAddr,
+        hello: Option<String>,
+        stage: &'static str,
+        rule: &'static str,
+        /// As typed, where no path could be read.
+        sender: Option<String>,
+        recipient: Option<String>,
+        /// The verb, where neither of them is to blame.
+        command: Option<String>,
+        reply: Reply,
+    },
+    /// A message came in whole. It is answered 250 as soon as it is on stable storage; if that fails, a `refused` with
+    /// its id follows.
+    Received {
+        id: MessageId,
+        client: SocketAddr,
+        hello: String,
+        tls: Option<String>,
+        sender: ReversePath,
+        recipients: usize,
+        size: u64,
+        /// Bare CR and LF in it that became CRLF.
+        normalized: u64,
+        /// Parameters of MAIL and RCPT that were left out, with commas between.
+        dropped: String,
+    },
+    /// One recipient became one target, under this sender.
+    Forwarded {
+        id: LegId,
+        recipient: Mailbox,
+        target: Mailbox,
+        sender: ReversePath,
+    },
+    /// One recipient's mail was dropped, as its `:discard:` says.
+    Discarded { id: MessageId, recipient: Mailbox },
+    /// One target of a recipient was left out: the mail would have gone round.
+    Looped {
+        id: MessageId,
+        recipient: Mailbox,
+        target: Mailbox,
+        /// The address on its way to which the message was delivered before.
+        passed: Mailbox,
+    },
+    /// One target in a hosted domain was left out: it leads nowhere.
+    DeadEnd {
+        id: MessageId,
+        target: Mailbox,
+        /// What a message to it alone would have been answered.
+        reason: Reply,
+    },
+    /// The next hop has it.
+    Delivered { leg: Attempt, diagnosis: Diagnosis },
+    /// It stays for another try.
+    Deferred {
+        leg: Attempt,
+        diagnosis: Diagnosis,
+        next: Timestamp,
+    },
+    /// It will not be tried again.
+    Failed { leg: Attempt, diagnosis: Diagnosis },
+    /// A notification is queued for the sender.
+    Bounced {
+        id: MessageId,
+        kind: &'static str,
+        bounce: MessageId,
+        to: ReversePath,
+    },
+    /// No notification is sent, and why.
+    NotBounced { id: MessageId, reason: &'static str },
+    /// An operator did something to a leg.
+    Operator {
+        id: LegId,
+        action: &'static str,
+        /// `done`; or `pending`, for an attempt runs.
+        outcome: &'static str,
+        /// The user who asked.
+        uid: u32,
+        recipient: Mailbox,
+        target: Mailbox,
+    },
+    /// No host of a site can be reached.
+    SiteDown {
+        site: String,
+        error: String,
+        probe_in: Duration,
+    },
+    /// It can again.
+    SiteUp { site: String, down_for: Duration },
+    /// It takes mail again, after it put all off for some time: these legs are tried now, and not only later.
+    SiteTakesMail { site: String, legs: u64 },
+    /// Lines of this log that were dropped because its reader is too slow.
+    Dropped { lines: u64 },
+}
+
+/// A transaction that was lost with its connection.
+#[derive(Debug, Clone)]
+pub struct Unfinished {
+    pub hello: Option<String>,
+    pub sender: ReversePath,
+    pub recipients: usize,
+    /// Of what had come of the body; none before DATA.
+    pub size: Option<u64>,
+}
+
+/// What the lines of a delivery attempt have in common.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    pub id: LegId,
+    pub recipient: Mailbox,
+    pub target: Mailbox,
+    pub attempt: u32,
+    /// Since the message came in.
+    pub delay: Duration,
+}
+
+impl Event {
+    /// The event's name in the log.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Ready { .. } => "ready",
+            Self::Stopping { .. } => "stopping",
+            Self::Reloaded { .. } => "reloaded",
+            Self::ReloadFailed { .. } => "reload-failed",
+            Self::ForwardsKeptOut { .. } => "forwards-kept-out",
+            Self::ConnectionClosed { .. } => "connection-closed",
+            Self::Refused { .. } => "refused",
+            Self::Received { .. } => "received",
+            Self::Forwarded { .. } => "forwarded",
+            Self::Discarded { .. } => "discarded",
+            Self::Looped { .. } => "looped",
+            Self::DeadEnd { .. } => "dead-end",
+            Self::Delivered { .. } => "delivered",
+            Self::Deferred { .. } => "deferred",
+            Self::Failed { .. } => "failed",
+            Self::Bounced { .. } => "bounced",
+            Self::NotBounced { .. } => "not-bounced",
+            Self::Operator { .. } => "operator",
+            Self::SiteDown { .. } => "site-down",
+            Self::SiteUp { .. } => "site-up",
+            Self::SiteTakesMail { .. } => "site-takes-mail",
+            Self::Dropped { .. } => "dropped",
+        }
+    }
+
+    /// The message it is about.
+    pub fn message(&self) -> Option<MessageId> {
+        match self {
+            Self::Received { id, .. }
+            | Self::Discarded { id, .. }
+            | Self::Looped { id, .. }
+            | Self::DeadEnd { id, .. }
+            | Self::Bounced { id, .. }
+            | Self::NotBounced { id, .. } => Some(*id),
+            Self::Refused { id, .. } => *id,
+            Self::Forwarded { id, .. } | Self::Operator { id, .. } => Some(id.message),
+            Self::Delivered { leg, .. } | Self::Deferred { leg, .. } | Self::Failed { leg, .. } => {
+                Some(leg.id.message)
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What the line of each event shows, and in which order.
+
+use std::fmt::Display;
+
+use envelope::Diagnosis;
+
+use crate::event::{Attempt, Event};
+use crate::line::Fields;
+
+impl Event {
+    /// Shows every field.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a table: one arm a variant, nothing but its fields"
+    )]
+    pub(super) fn fields(&self, out: &mut dyn Fields) {
+        match self {
+            Self::Ready { listeners, queued } => {
+                let addresses: Vec<String> = listeners.iter().map(ToString::to_string).collect();
+                out.text("listener", &addresses.join(","));
+                out.number("queued", *queued);
+            }
+            Self::Stopping { reason } => out.text("reason", reason),
+            Self::Reloaded {
+                forwards,
+                added,
+                removed,
+                changed,
+                restart,
+            } => {
+                out.number("forwards", *forwards);
+                out.number("added", *added);
+                out.number("removed", *removed);
+                out.number("changed", *changed);
+                let restart = (!restart.is_empty()).then(|| restart.join(","));
+                optional(out, "needs_restart", restart.as_ref());
+            }
+            Self::ForwardsKeptOut { error, forwards } => {
+                out.text("error", error);
+                out.number("forwards", *forwards);
+            }
+            Self::ReloadFailed { error } => out.text("error", error),
+            Self::ConnectionClosed {
+                client,
+                reason,
+                open,
+            } => {
+                out.text("client", client);
+                out.text("reason", reason);
+                if let Some(open) = open {
+                    optional(out, "hello", open.hello.as_ref());
+                    out.text("from", &open.sender);
+                    out.number("recipients", open.recipients as u64);
+                    if let Some(size) = open.size {
+                        out.number("size", size);
+                    }
+                }
+            }
+            Self::Refused {
+                client,
+                hello,
+                stage,
+                rule,
+                sender,
+                recipient,
+                command,
+                reply,
+                ..
+            } => {
+                out.text("client", client);
+                optional(out, "hello", hello.as_ref());
+                out.text("stage", stage);
+                out.text("rule", rule);
+                optional(out, "from", sender.as_ref());
+                optional(out, "to", recipient.as_ref());
+                optional(out, "command", command.as_ref());
+                out.text("reply", reply);
+            }
+            Self::Received {
+                client,
+                hello,
+                tls,
+                sender,
+                recipients,
+                size,
+                normalized,
+                dropped,
+                ..
+            } => {
+                out.text("client", client);
+                out.text("hello", hello);
+                optional(out, "tls", tls.as_ref());
+                out.text("from", sender);
+                out.number("recipients", *recipients as u64);
+                out.number("size", *size);
+                if *normalized > 0 {
+                    out.number("normalized", *normalized);
+                }
+                if !dropped.is_empty() {
+                    out.text("dropped", dropped);
+                }
+            }
+            Self::Forwarded {
+                id,
+                recipient,
+                target,
+                sender,
+            } => {
+                out.number("leg", u64::from(id.number));
+                out.text("to", recipient);
+                out.text("target", target);
+                out.text("sender", sender);
+            }
+            Self::Discarded { recipient, .. } => out.text("to", recipient),
+            Self::Looped {
+                recipient,
+                target,
+                passed,
+                ..
+            } => {
+                out.text("to", recipient);
+                out.text("target", target);
+                out.text("passed", passed);
+            }
+            Self::DeadEnd { target, reason, .. } => {
+                out.text("target", target);
+                out.text("reason", reason);
+            }
+            Self::Delivered { leg, diagnosis } => attempt(out, leg, diagnosis),
+            Self::Failed { leg, diagnosis } => {
+                attempt(out, leg, diagnosis);
+                out.text("reason", &diagnosis.text);
+            }
+            Self::Deferred {
+                leg,
+                diagnosis,
+                next,
+            } => {
+                attempt(out, leg, diagnosis);
+                out.text("reason", &diagnosis.text);
+                out.text("next", next);
+            }
+            Self::Bounced {
+                kind, bounce, to, ..
+            } => {
+                out.text("kind", kind);
+                out.text("bounce", bounce);
+                out.text("to", to);
+            }
+            Self::NotBounced { reason, .. } => out.text("reason", reason),
+            Self::Operator {
+                id,
+                action,
+                outcome,
+                uid,
+                recipient,
+                target,
+            } => {
+                out.number("leg", u64::from(id.number));
+                out.text("action", action);
+                out.text("outcome", outcome);
+                out.number("uid", u64::from(*uid));
+                out.text("to", recipient);
+                out.text("target", target);
+            }
+            Self::SiteDown {
+                site,
+                error,
+                probe_in,
+            } => {
+                out.text("site", site);
+                out.text("error", error);
+                out.number("probe_in_secs", probe_in.as_secs());
+            }
+            Self::SiteUp { site, down_for } => {
+                out.text("site", site);
+                out.number("down_secs", down_for.as_secs());
+            }
+            Self::SiteTakesMail { site, legs } => {
+                out.text("site", site);
+                out.number("legs", *legs);
+            }
+            Self::Dropped { lines } => out.number("lines", *lines),
+        }
+    }
+}
+
+fn attempt(out: &mut dyn Fields, leg: &Attempt, diagnosis: &Diagnosis) {
+    out.number("leg", u64::from(leg.id.number));
+    out.text("to", &leg.recipient);
+    out.text("target", &leg.target);
+    optional(out, "host", diagnosis.host.as_ref());
+    out.text("status", &diagnosis.status);
+    optional(out, "reply", diagnosis.reply.as_ref());
+    out.number("attempt", u64::from(leg.attempt));
+    out.number(
+        "delay_ms",
+        u64::try_from(leg.delay.as_millis()).unwrap_or(u64::MAX),
+    );
+}
+
+fn optional<T: Display>(out: &mut dyn Fields, key: &str, value: Option<&T>) {
+    if let Some(value) = value {
+        out.text(key, value);
+    }
+}

@@ -1,0 +1,14 @@
+//! The stages joined: mail in, mail out, and what operators ask of both.
+//!
+//! A library without command line, configuration files or printing: the binary reads those and hands values in. Each stage
+//! knows the nouns of `envelope` only; here they meet.
+
+pub mod inbound;
+pub mod operator;
+pub mod outbound;
+mod replies;
+pub mod routing;
+#[cfg(test)]
+mod tests;
+
+pub use routing::Routing;

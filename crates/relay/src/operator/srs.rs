@@ -1,0 +1,92 @@
+//! SRS addresses made and read back on an operator's demand.
+//!
+//! Secrets and domain are enough; only what a token stands for is in the spool.
+
+use envelope::{LocalPart, Mailbox, Timestamp};
+use forwarder::{Forwarder, SrsRecipient, SrsRefusal};
+use spool::Spool;
+use srs::Day;
+
+use crate::routing::Routing;
+
+/// Why an address was not rewritten or taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be parsed.
+    #[error("`{address}` is not an address: {source}")]
+    NotAnAddress {
+        /// As it was typed.
+        address: String,
+        /// What is wrong with it.
+        source: envelope::AddressError,
+    },
+    /// It is in no SRS domain of ours.
+    #[error(
+        "`{0}` is not an SRS address of ours\n\nhint: its domain must be `srs.domain`, or an `srs_domain=` of the forwards file"
+    )]
+    NotOurs(Mailbox),
+    /// Forged, expired, or forgotten.
+    #[error("{0}")]
+    Refused(SrsRefusal),
+    /// It is too long for an SRS address.
+    #[error(
+        "`{0}` does not fit into an SRS address\n\nhint: its mail gets a token, a new one each day; the log's `forwarded` lines show it"
+    )]
+    NeedsToken(Mailbox),
+    /// The spool cannot say what a token stands for.
+    #[error(transparent)]
+    Spool(#[from] spool::Error),
+}
+
+/// The address under which this sender's mail is forwarded. What does not fit gets a token, and only with real mail.
+pub fn encode(forwarder: &Forwarder, address: &str, now: Timestamp) -> Result<String, Error> {
+    let sender = parse(address)?;
+    let (srs, domain) = (forwarder.srs(), &forwarder.settings().srs_domain);
+    let (local, host) = (sender.local_part().as_str(), sender.host().to_string());
+    let today = Day::from_unix_secs(now.unix_secs());
+    let rewritten = srs
+        .forward(local, &host, today)
+        .ok()
+        .and_then(|local| LocalPart::from_unquoted(&local).ok());
+    match rewritten {
+        Some(local) => Ok(format!("{local}@{domain}")),
+        None => Err(Error::NeedsToken(sender)),
+    }
+}
+
+/// The sender behind an SRS address of ours, tokens looked up in the spool.
+pub async fn decode<S: Spool>(
+    routing: &Routing,
+    spool: &S,
+    address: &str,
+    now: Timestamp,
+) -> Result<String, Error> {
+    match decode_without_spool(routing, address, now)? {
+        SrsRecipient::Decoded(sender) => Ok(sender.to_string()),
+        SrsRecipient::Token(token) => spool
+            .recall(&token, now)
+            .await?
+            .ok_or(Error::Refused(SrsRefusal::TokenForgotten)),
+        SrsRecipient::NotOurs => Err(Error::NotOurs(parse(address)?)),
+        SrsRecipient::Refused(refusal) => Err(Error::Refused(refusal)),
+    }
+}
+
+/// As [`decode`], as far as it can be told without the spool.
+pub fn decode_without_spool(
+    routing: &Routing,
+    address: &str,
+    now: Timestamp,
+) -> Result<SrsRecipient, Error> {
+    Ok(routing
+        .forwarder
+        .srs_recipient(&routing.table, &parse(address)?, now))
+}
+
+/// An address as an operator types it.
+pub fn parse(address: &str) -> Result<Mailbox, Error> {
+    address.parse().map_err(|source| Error::NotAnAddress {
+        address: address.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,22 @@
+//! What tests of this crate begin with.
+
+use forwarder::{Forwarder, Table};
+
+use crate::Routing;
+
+/// The routing of a relay with this forwards file.
+pub(crate) fn routing(forwards: &str) -> Routing {
+    let settings = forwarder::Settings {
+        hostname: "mx.fwd.test".parse().unwrap(),
+        srs_domain: "fwd.test".parse().unwrap(),
+        postmaster: None,
+        received_max: 50,
+    };
+    let srs = srs::Srs::new(srs::Settings::new(["tops3cr3t"])).unwrap();
+    Routing {
+        forwarder: Forwarder::new(srs, settings).unwrap(),
+        table: Table::parse("forwards", forwards.into()).unwrap(),
+        relay_domains: Vec::new(),
+        trusted: policy::Networks::default(),
+    }
+}
