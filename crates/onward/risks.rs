@@ -10,8 +10,8 @@ use std::path::Path;
 use envelope::{Domain, ForwardPath};
 use forwarder::Route;
 use ipnet::IpNet;
-use journal::now;
 use relay::Routing;
+use spool::Clock;
 
 use crate::config::{Config, Network};
 use crate::descriptors;
@@ -104,7 +104,7 @@ fn postmaster(config: &Config, routing: &Routing) -> Option<String> {
     };
     let forwarder = &routing.forwarder;
     let path = ForwardPath::Postmaster;
-    let why = match forwarder.route(&routing.table, &path, now()) {
+    let why = match forwarder.route(&routing.table, &path, Clock::real().now()) {
         Route::Forward(expansion) => {
             let ours = |domain: &Domain| {
                 domain == routing.hostname() || forwarder.is_srs_domain(&routing.table, domain)

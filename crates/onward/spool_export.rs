@@ -9,12 +9,11 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use control::QueueAction;
-use journal::now;
 use queue::StartError;
 use queue::verify::{Exported, export};
 use relay::operator;
 use serde::Serialize;
-use spool::{Entry, State};
+use spool::{Clock, Entry, State};
 
 use crate::print::Printer;
 use crate::spool_cli::{Finding, print_finding, progress};
@@ -98,7 +97,7 @@ pub(crate) fn run(spool: &Path, folder: &Path, print: Printer) -> Result<bool, E
         summary.damaged += u64::from(!write_message(folder, found)?);
         Ok::<_, Error>(())
     };
-    let report = export(spool, now(), &mut progress(), visit)?;
+    let report = export(spool, Clock::real().now(), &mut progress(), visit)?;
     summary.damage = report.damage.iter().map(Finding::from).collect();
     print.value(&summary, |print, summary| {
         let Summary {

@@ -4,8 +4,8 @@
 
 use control::{Client, SrsAnswer};
 use forwarder::SrsRecipient;
-use journal::now;
 use relay::operator::srs;
+use spool::Clock;
 
 use crate::cli;
 use crate::config::Config;
@@ -27,9 +27,12 @@ pub(crate) enum Error {
 pub(crate) async fn run(config: &Config, command: &cli::Srs, print: Printer) -> Result<(), Error> {
     let routing = routing::load(config)?;
     let (address, result) = match command {
-        cli::Srs::Encode { address } => (address, srs::encode(&routing.forwarder, address, now())?),
+        cli::Srs::Encode { address } => (
+            address,
+            srs::encode(&routing.forwarder, address, Clock::real().now())?,
+        ),
         cli::Srs::Decode { address } => {
-            let result = match srs::decode_without_spool(&routing, address, now())? {
+            let result = match srs::decode_without_spool(&routing, address, Clock::real().now())? {
                 SrsRecipient::Token(_) => {
                     let mut daemon = Client::connect(&config.control.socket).await?;
                     daemon.srs_decode(address.clone()).await?.result

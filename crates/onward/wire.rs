@@ -25,13 +25,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use control::Socket;
 use delivery::Dispatcher;
-use journal::{Event, Log, now};
+use journal::{Event, Log};
 use queue::LogSpool;
 use relay::inbound::{Budget, ClientNames, Inbound};
 use relay::operator::Operator;
 use relay::outbound::{Notices, Outbound};
 use relay::routing::{Routing, Shared};
-use spool::{IdSource, Spool};
+use spool::{Clock, IdSource, Spool};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{BareNewline, Config, Role, TlsMode};
@@ -52,6 +52,7 @@ pub(crate) struct Relay {
     dispatcher: Arc<Dispatcher<Outbound<LogSpool>, dns::Backend>>,
     socket: Socket,
     operator: Arc<Operator<LogSpool>>,
+    clock: Clock,
     log: Log,
 }
 
@@ -161,10 +162,11 @@ impl Relay {
         }
         let socket = Socket::bind(&config.control.socket).await?;
 
+        let clock = Clock::real();
         let ids = Arc::new(IdSource::new());
         let reload = Reload::new(config, path, Arc::clone(&routing), tls, log.clone());
         let reload = Arc::new(reload);
-        let outbound = outbound(config, &routing, &spool, &ids, &log)?;
+        let outbound = outbound(config, &routing, &spool, &ids, &clock, &log)?;
         let outbound = Arc::new(outbound);
         let inbound = Inbound {
             routing: Arc::clone(&routing),
@@ -173,6 +175,7 @@ impl Relay {
             names: ClientNames::new(resolver.clone()),
             budget: Budget::new(config.srs.bounces_per_day),
             accept_nonnull: config.srs.accept_nonnull,
+            clock: clock.clone(),
             log: log.clone(),
         };
         let delivery = delivery::Settings {
@@ -189,10 +192,11 @@ impl Relay {
             spool: Arc::clone(&spool),
             routing,
             reload: Arc::new(move |force| reloads.run(force).map_err(|error| error.to_string())),
+            started: clock.now(),
+            clock: clock.clone(),
             log: log.clone(),
             version: env!("CARGO_PKG_VERSION"),
             listeners: addresses.iter().map(ToString::to_string).collect(),
-            started: now(),
             probe_now: Box::new(move |hosts| probes.probe_now(hosts)),
         };
         Ok(Self {
@@ -206,13 +210,18 @@ impl Relay {
             dispatcher,
             socket,
             operator: Arc::new(operator),
+            clock,
             log,
         })
     }
 
     /// Runs until `shutdown`, sees running transactions out, and closes the spool.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let counts = self.spool.counts(now()).await.unwrap_or_default();
+        let counts = self
+            .spool
+            .counts(self.clock.now())
+            .await
+            .unwrap_or_default();
         let queued = counts.ready + counts.deferred + counts.active + counts.held;
         self.log.write(Event::Ready {
             listeners: self.addresses,
@@ -239,11 +248,13 @@ fn outbound(
     routing: &Shared,
     spool: &Arc<LogSpool>,
     ids: &Arc<IdSource>,
+    clock: &Clock,
     log: &Log,
 ) -> Result<Outbound<LogSpool>, Error> {
     Ok(Outbound {
         spool: Arc::clone(spool),
         ids: Arc::clone(ids),
+        clock: clock.clone(),
         log: log.clone(),
         schedule: schedule(config),
         hostname: routing.load().hostname().clone(),
@@ -273,7 +284,7 @@ pub(crate) fn open_spool(config: &Config) -> Result<LogSpool, Error> {
         path: path.clone(),
         source,
     })?;
-    Ok(LogSpool::open(spool_settings(config), now())?)
+    Ok(LogSpool::open(spool_settings(config), Clock::real().now())?)
 }
 
 pub(crate) fn spool_settings(config: &Config) -> queue::Settings {

@@ -125,7 +125,7 @@ pub fn render_text(event: &Event) -> String {
 }
 
 /// This moment.
-pub fn now() -> Timestamp {
+fn now() -> Timestamp {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 use envelope::{Domain, Envelope, ForwardPath, Mailbox, Recipient, Reply, ReversePath, Verdict};
 use forwarder::{LEGS_MAX, Route};
-use journal::{Event, Log, Unfinished, now};
+use journal::{Event, Log, Unfinished};
 use policy::Decision;
 use policy::facts::{self, Accepted, Standing};
 use smtp::server::{Hello, Refusal};
 use smtp_in::{Client, Ending, Incident};
-use spool::{IdSource, Spool};
+use spool::{Clock, IdSource, Spool};
 
 use crate::routing::{Routing, Shared};
 pub use budget::Budget;
@@ -35,6 +35,8 @@ pub struct Inbound<S> {
     pub routing: Shared,
     /// Where accepted mail goes.
     pub spool: Arc<S>,
+    /// Tells the time.
+    pub clock: Clock,
     /// Ids of messages.
     pub ids: Arc<IdSource>,
     /// Names of clients.
@@ -135,7 +137,9 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         let transaction = self.transaction();
         let routing = &transaction.routing;
         let path = &recipient.forward_path;
-        let route = routing.route(&*inbound.spool, path, now()).await;
+        let route = routing
+            .route(&*inbound.spool, path, inbound.clock.now())
+            .await;
         let targets = transaction.targets + destination::targets(&route);
         let facts = facts::Rcpt {
             standing: standing(routing, client),
@@ -351,7 +355,7 @@ impl<S: Spool> Transaction<S> {
     ) -> Result<(), Reply> {
         let mut draft = Draft::begin(inbound, &self.routing, client, name, envelope).await?;
         let routes = std::mem::take(&mut self.routes);
-        draft.plan(&inbound.spool, &self.routing, envelope, routes);
+        draft.plan(inbound, &self.routing, envelope, routes);
         self.draft = Some(draft);
         Ok(())
     }

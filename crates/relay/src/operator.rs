@@ -12,8 +12,8 @@ use control::{
     Selector, SrsAnswer, Status,
 };
 use envelope::{BodyKind, Host, LegId, MessageId, Timestamp};
-use journal::{Event, Log, now};
-use spool::{Action, BodyReader, Entry, Filter, Spool, State};
+use journal::{Event, Log};
+use spool::{Action, BodyReader, Clock, Entry, Filter, Spool, State};
 
 use crate::routing::Shared;
 
@@ -25,6 +25,8 @@ pub struct Operator<S> {
     pub routing: Shared,
     /// Reads the configuration again.
     pub reload: Reload,
+    /// Tells the time.
+    pub clock: Clock,
     /// Where actions are noted.
     pub log: Log,
     /// The version of the program.
@@ -55,7 +57,7 @@ impl<S: Spool> control::Operator for Operator<S> {
     type Body = Body<S::Reader>;
 
     async fn status(&self) -> Result<Status, Fault> {
-        let counts = self.spool.counts(now()).await.map_err(fault)?;
+        let counts = self.spool.counts(self.clock.now()).await.map_err(fault)?;
         Ok(Status {
             version: self.version.to_owned(),
             hostname: self.routing.load().hostname().to_string(),
@@ -87,7 +89,8 @@ impl<S: Spool> control::Operator for Operator<S> {
         limit: usize,
     ) -> Result<Page, Fault> {
         let cursor = cursor.map(|text| cursor_from(&text)).transpose()?;
-        let (entries, next) = select(&*self.spool, &filter, cursor, limit).await?;
+        let (entries, next) =
+            select(&*self.spool, &filter, cursor, limit, self.clock.now()).await?;
         Ok(Page {
             legs: entries.iter().map(row).collect(),
             next: next.map(|id| id.to_string()),
@@ -104,7 +107,7 @@ impl<S: Spool> control::Operator for Operator<S> {
         loop {
             let page = self
                 .spool
-                .list(&filter, cursor, PAGE, now())
+                .list(&filter, cursor, PAGE, self.clock.now())
                 .await
                 .map_err(fault)?;
             legs.extend(page.entries);
@@ -155,13 +158,14 @@ impl<S: Spool> control::Operator for Operator<S> {
         let mut hosts = HashSet::new();
         let mut cursor = None;
         loop {
-            let (entries, next) = select(&*self.spool, &selector, cursor, PAGE).await?;
+            let now = self.clock.now();
+            let (entries, next) = select(&*self.spool, &selector, cursor, PAGE, now).await?;
             if !entries.is_empty() {
                 if action == QueueAction::Retry {
                     hosts.extend(hosts_waited_for(&entries).cloned());
                 }
                 let (spool, log) = (&*self.spool, &self.log);
-                act(spool, log, action, uid, &entries, &mut count).await?;
+                act(spool, log, action, uid, &entries, now, &mut count).await?;
             }
             cursor = next;
             if cursor.is_none() {
@@ -176,13 +180,19 @@ impl<S: Spool> control::Operator for Operator<S> {
     }
 
     async fn srs_encode(&self, address: String) -> Result<SrsAnswer, Fault> {
-        srs::encode(&self.routing.load().forwarder, &address, now())
+        srs::encode(&self.routing.load().forwarder, &address, self.clock.now())
             .map(|result| SrsAnswer { address, result })
             .map_err(|error| Fault::new(error.to_string()))
     }
 
     async fn srs_decode(&self, address: String) -> Result<SrsAnswer, Fault> {
-        let result = srs::decode(&self.routing.load(), &*self.spool, &address, now()).await;
+        let result = srs::decode(
+            &self.routing.load(),
+            &*self.spool,
+            &address,
+            self.clock.now(),
+        )
+        .await;
         result
             .map(|result| SrsAnswer { address, result })
             .map_err(|error| Fault::new(error.to_string()))
@@ -196,13 +206,14 @@ async fn act<S: Spool>(
     action: QueueAction,
     uid: u32,
     entries: &[Entry],
+    now: Timestamp,
     count: &mut Count,
 ) -> Result<(), Fault> {
     let filter = Filter {
         legs: entries.iter().map(|entry| entry.id).collect(),
         ..Filter::default()
     };
-    let changed = spool.admin(&filter, asked(action), now()).await;
+    let changed = spool.admin(&filter, asked(action), now).await;
     let changed = changed.map_err(fault)?;
     let active: HashMap<LegId, bool> = changed.iter().map(|c| (c.leg, c.active)).collect();
     count.matched += entries.len() as u64;
@@ -237,12 +248,12 @@ async fn select<S: Spool>(
     selector: &Selector,
     mut cursor: Option<LegId>,
     limit: usize,
+    now: Timestamp,
 ) -> Result<(Vec<Entry>, Option<LegId>), Fault> {
     let filter = Filter {
         messages: selector.ids.iter().map(|id| id.message()).collect(),
         ..Filter::default()
     };
-    let now = now();
     let mut found = Vec::new();
     loop {
         let page = spool

@@ -17,8 +17,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use envelope::{Claim, Diagnosis, Domain, Host, Lease, Mailbox, Timestamp};
-use journal::{Attempt, Log, now};
-use spool::{Error, IdSource, Schedule, Spool};
+use journal::{Attempt, Log};
+use spool::{Clock, Error, IdSource, Schedule, Spool};
 
 use crate::routing;
 pub use notices::Notices;
@@ -29,6 +29,8 @@ pub struct Outbound<S> {
     pub spool: Arc<S>,
     /// Ids of notices.
     pub ids: Arc<IdSource>,
+    /// Tells the time.
+    pub clock: Clock,
     /// Where outcomes are noted.
     pub log: Log,
     /// When a leg is tried again, and when its sender is told.
@@ -71,7 +73,7 @@ impl<S: Spool> Outbound<S> {
             }
             Err(error) => {
                 tracing::error!(%error, "cannot write an outcome to the queue; it will be tried again");
-                let soon = now().plus(TROUBLE_PAUSE);
+                let soon = self.clock.now().plus(TROUBLE_PAUSE);
                 if let Err(error) = self.spool.extend(&mut lease.clone(), soon).await {
                     tracing::debug!(%error, "the leg has another owner, or has ended");
                 }

@@ -1,8 +1,15 @@
 //! What tests of this crate begin with.
 
+use envelope::Timestamp;
 use forwarder::{Forwarder, Table};
+use spool::Clock;
 
 use crate::Routing;
+
+/// This moment.
+pub(crate) fn now() -> Timestamp {
+    Clock::real().now()
+}
 
 /// The routing of a relay with this forwards file.
 pub(crate) fn routing(forwards: &str) -> Routing {

@@ -2,7 +2,7 @@
 
 use envelope::{Domain, Envelope, LegId, Mailbox, Message, MessageId, Reply, Timestamp};
 use forwarder::{HeaderScan, Looping, Plan, PlannedLeg, Route, has_header, trace};
-use journal::{Event, now};
+use journal::Event;
 use smtp_in::Client;
 use spool::{BodyWriter, Error, Spool};
 
@@ -34,7 +34,7 @@ impl<S: Spool> Draft<S> {
         name: Option<Domain>,
         envelope: &Envelope,
     ) -> Result<Self, Reply> {
-        let now = now();
+        let now = inbound.clock.now();
         let id = inbound.ids.next(now);
         let writer = inbound.spool.begin(id).await;
         let writer = writer.map_err(|error| refusal(id, &error))?;
@@ -53,7 +53,7 @@ impl<S: Spool> Draft<S> {
     /// Makes legs of the routes.
     pub(super) fn plan(
         &mut self,
-        spool: &S,
+        inbound: &Inbound<S>,
         routing: &Routing,
         envelope: &Envelope,
         routes: Vec<Route>,
@@ -61,12 +61,12 @@ impl<S: Spool> Draft<S> {
         let recipients = envelope.recipients.iter().zip(routes);
         let (table, sender) = (&routing.table, &envelope.reverse_path);
         let mut token = |sender: &Mailbox, expires| {
-            let token = spool.token(&sender.to_string(), expires);
+            let token = inbound.spool.token(&sender.to_string(), expires);
             self.writer.keep(token.clone());
             token.name
         };
         let forwarder = &routing.forwarder;
-        self.plan = forwarder.plan(table, sender, recipients, now(), &mut token);
+        self.plan = forwarder.plan(table, sender, recipients, inbound.clock.now(), &mut token);
     }
 
     /// Octets so far.
@@ -134,7 +134,7 @@ impl<S: Spool> Draft<S> {
         {
             return refused(id, "spool", refusal(id, &error));
         }
-        let message = self.message(envelope);
+        let message = self.message(inbound.clock.now(), envelope);
         log_received(inbound, client, envelope, &message, self.normalized);
         let too_many_hops = self.scan.too_many_hops(self.received_max);
         if let Some(reply) = too_many_hops.or_else(|| self.leave_loops_out(inbound)) {
@@ -164,7 +164,7 @@ impl<S: Spool> Draft<S> {
         None
     }
 
-    fn message(&self, envelope: &Envelope) -> Message {
+    fn message(&self, arrived: Timestamp, envelope: &Envelope) -> Message {
         Message {
             body: envelope.body,
             // The content decides: clients flag it for nothing (Go's net/smtp always does). Addresses are looked at leg by leg.
@@ -173,7 +173,7 @@ impl<S: Spool> Draft<S> {
             envid: envelope.envid.clone(),
             ..Message::new(
                 self.id,
-                now(),
+                arrived,
                 envelope.reverse_path.clone(),
                 self.writer.len(),
             )

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::routing::ROUTED;
-use crate::tests::routing;
+use crate::tests::{now, routing};
 
 /// A relay's inbound side on a spool of its own, and what it logs.
 struct World {
@@ -34,6 +34,7 @@ impl World {
             routing: Arc::new(ArcSwap::from_pointee(routing)),
             spool: Arc::new(spool),
             ids: Arc::new(IdSource::new()),
+            clock: Clock::real(),
             names: ClientNames::new(dns::Backend::Fixed(dns::Fixed::new())),
             budget: Budget::new(2),
             accept_nonnull: false,

@@ -6,6 +6,7 @@ use spool::{BodyWriter, IdSource, Want};
 use testkit::nouns;
 
 use super::*;
+use crate::tests::now;
 
 /// A queue with one message of `legs` legs, every 500th of them to `rare@b.test`.
 async fn queue(legs: usize) -> (LogSpool, tempfile::TempDir) {
@@ -42,7 +43,7 @@ async fn pages(spool: &LogSpool, limit: usize) -> Vec<Vec<u32>> {
     };
     let (mut pages, mut cursor) = (Vec::new(), None);
     loop {
-        let (found, next) = select(spool, &rare, cursor, limit).await.unwrap();
+        let (found, next) = select(spool, &rare, cursor, limit, now()).await.unwrap();
         pages.push(found.iter().map(|entry| entry.id.number).collect());
         cursor = next;
         if cursor.is_none() {
@@ -77,9 +78,9 @@ async fn check_actions(actions: &[QueueAction], counts: &[[u64; 3]], lines: &[&s
     let mut got = Vec::new();
     for action in actions {
         let all = Selector::default();
-        let (entries, _) = select(&spool, &all, None, 9).await.unwrap();
+        let (entries, _) = select(&spool, &all, None, 9, now()).await.unwrap();
         let mut count = Count::default();
-        act(&spool, &log, *action, 7, &entries, &mut count)
+        act(&spool, &log, *action, 7, &entries, now(), &mut count)
             .await
             .unwrap();
         got.push([count.matched, count.done, count.pending]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bounce::Kind;
 use envelope::{Diagnosis, EnhancedStatus, Timestamp};
-use journal::{Event, now};
+use journal::Event;
 use spool::{Overdue, Spool, Why};
 use tokio_util::sync::CancellationToken;
 
@@ -40,8 +40,9 @@ impl<S: Spool> Outbound<S> {
     /// Sees to some of the legs that are overdue; says whether there may be more. Not to all at once: a shutdown waits for
     /// no more than this.
     pub(super) async fn tell_overdue(self: &Arc<Self>) -> bool {
-        self.tell_gathered(now()).await;
-        let batch = self.spool.overdue(OVERDUE_BATCH, self.lease, now()).await;
+        let now = self.clock.now();
+        self.tell_gathered(now).await;
+        let batch = self.spool.overdue(OVERDUE_BATCH, self.lease, now).await;
         let mut batch = batch.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot look for overdue mail");
             Vec::new()
@@ -51,7 +52,7 @@ impl<S: Spool> Outbound<S> {
         batch.sort_by_key(|overdue| (notice(overdue), overdue.claim.lease.leg.number));
         for together in batch.chunk_by(|a, b| notice(a) == notice(b)) {
             let (outbound, together) = (Arc::clone(self), together.to_vec());
-            let told = tokio::spawn(async move { outbound.tell(&together, now()).await });
+            let told = tokio::spawn(async move { outbound.tell(&together).await });
             // It costs its own message a lease, not those behind it.
             if let Err(error) = told.await {
                 tracing::error!(%error, "{BUG}");
@@ -61,7 +62,8 @@ impl<S: Spool> Outbound<S> {
     }
 
     /// Tells of legs of one message that are overdue for the same reason.
-    async fn tell(&self, together: &[Overdue], now: Timestamp) {
+    async fn tell(&self, together: &[Overdue]) {
+        let now = self.clock.now();
         let told = together.iter().map(|overdue| {
             let told = Told::new(&overdue.claim, self.reason(overdue, now));
             match overdue.why {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bounce::Kind;
 use envelope::{Claim, Diagnosis, Message, MessageId, Timestamp};
-use journal::now;
 use parking_lot::Mutex;
 use spool::{Filter, Spool, State};
 
@@ -92,7 +91,7 @@ impl<S: Spool> Outbound<S> {
 
     /// Tells of all that waits: delivery has ended, and nothing else will be tried.
     pub async fn tell_the_rest(&self) {
-        self.tell_gathered(now().plus(GATHER)).await;
+        self.tell_gathered(self.clock.now().plus(GATHER)).await;
     }
 
     async fn tell_failed(&self, id: MessageId, now: Timestamp) {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::deadlines::OVERDUE_BATCH;
 use super::*;
-use crate::tests::routing;
+use crate::tests::{now, routing};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -40,6 +40,7 @@ impl Fixture {
         let outbound = Outbound {
             spool: Arc::new(LogSpool::open(settings, now()).unwrap()),
             ids: Arc::new(IdSource::new()),
+            clock: Clock::real(),
             log: Log::watched(watcher),
             schedule: Schedule::default(),
             hostname: "mx.test".parse().unwrap(),

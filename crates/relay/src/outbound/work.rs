@@ -10,7 +10,7 @@ use bounce::{Kind, Redactor};
 use bytes::Bytes;
 use delivery::{BodyError, SiteEvent, Want, Work};
 use envelope::{Claim, Diagnosis, Host, MessageId, Outcome, Timestamp};
-use journal::{Attempt, Event, now};
+use journal::{Attempt, Event};
 use spool::{Action, BodyReader, Filter, OpenError, Spool, State, Update};
 
 use super::notices::Told;
@@ -24,7 +24,7 @@ impl<S: Spool> Work for Outbound<S> {
 
     async fn claim(&self, want: &Want) -> Vec<Claim> {
         self.spool.park(&want.park).await;
-        let now = now();
+        let now = self.clock.now();
         self.claimed_at.store(now.unix_millis(), Ordering::Relaxed);
         let want = spool::Want {
             max: want.max,
@@ -46,7 +46,7 @@ impl<S: Spool> Work for Outbound<S> {
     }
 
     async fn settle(&self, attempt: &[Claim], outcomes: Vec<Outcome>) {
-        let now = now();
+        let now = self.clock.now();
         let others =
             (attempt.len() > 1).then(|| Redactor::new(attempt.iter().map(|claim| &claim.leg)));
         let told = |diagnosis: &Diagnosis| match &others {
@@ -95,7 +95,7 @@ impl<S: Spool> Work for Outbound<S> {
         let seen = Timestamp::from_unix_millis(self.claimed_at.load(Ordering::Relaxed));
         let pause = match self.spool.next_due(seen).await {
             // A little later than due: a timer that fires a hair early would find nothing.
-            Some(due) => (due.since(now()) + Duration::from_millis(1)).min(WAIT_MAX),
+            Some(due) => (due.since(self.clock.now()) + Duration::from_millis(1)).min(WAIT_MAX),
             None => WAIT_MAX,
         };
         let wakeups = self.spool.wakeups();
@@ -139,13 +139,14 @@ impl<S: Spool> Outbound<S> {
     /// What waits for a site until later is due now. Its size does not matter: delivery takes up no more than the site does.
     fn pull_forward(&self, site: String, hosts: HashSet<Host>) {
         let (spool, log) = (Arc::clone(&self.spool), self.log.clone());
+        let now = self.clock.now();
         tokio::spawn(async move {
             let filter = Filter {
                 hosts,
                 state: Some(State::Deferred),
                 ..Filter::default()
             };
-            match spool.admin(&filter, Action::RetryNow, now()).await {
+            match spool.admin(&filter, Action::RetryNow, now).await {
                 Ok(changed) => log.write(Event::SiteTakesMail {
                     site,
                     legs: changed.len() as u64,
