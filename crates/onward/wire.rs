@@ -47,13 +47,10 @@ pub(crate) struct Relay {
     listeners: Vec<smtp_in::Listener>,
     limits: smtp_in::Limits,
     inbound: Arc<Inbound<LogSpool>>,
-    spool: Arc<LogSpool>,
     outbound: Arc<Outbound<LogSpool>>,
     dispatcher: Arc<Dispatcher<Outbound<LogSpool>, dns::Backend>>,
     socket: Socket,
     operator: Arc<Operator<LogSpool>>,
-    clock: Clock,
-    log: Log,
 }
 
 /// Why the relay cannot run. Each text says where and what to do.
@@ -189,12 +186,12 @@ impl Relay {
         let _ = outbound.trouble.set(Box::new(trouble));
         let (probes, reloads) = (Arc::clone(&dispatcher), Arc::clone(&reload));
         let operator = Operator {
-            spool: Arc::clone(&spool),
+            spool,
             routing,
             reload: Arc::new(move |force| reloads.run(force).map_err(|error| error.to_string())),
             started: clock.now(),
-            clock: clock.clone(),
-            log: log.clone(),
+            clock,
+            log,
             version: env!("CARGO_PKG_VERSION"),
             listeners: addresses.iter().map(ToString::to_string).collect(),
             probe_now: Box::new(move |hosts| probes.probe_now(hosts)),
@@ -205,35 +202,30 @@ impl Relay {
             listeners,
             limits: limits(config),
             inbound: Arc::new(inbound),
-            spool,
             outbound,
             dispatcher,
             socket,
             operator: Arc::new(operator),
-            clock,
-            log,
         })
     }
 
     /// Runs until `shutdown`, sees running transactions out, and closes the spool.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let counts = self
-            .spool
-            .counts(self.clock.now())
-            .await
-            .unwrap_or_default();
+        let outbound = self.outbound;
+        let counts = outbound.spool.counts(outbound.clock.now()).await;
+        let counts = counts.unwrap_or_default();
         let queued = counts.ready + counts.deferred + counts.active + counts.held;
-        self.log.write(Event::Ready {
+        outbound.log.write(Event::Ready {
             listeners: self.addresses,
             queued,
         });
         let incoming = smtp_in::serve(self.listeners, self.limits, self.inbound, shutdown.clone());
         let outgoing = self.dispatcher.run(shutdown.clone());
-        let deadlines = Arc::clone(&self.outbound).keep_deadlines(shutdown.clone());
+        let deadlines = Arc::clone(&outbound).keep_deadlines(shutdown.clone());
         let operator = self.socket.serve(self.operator, shutdown.cancelled_owned());
         tokio::join!(incoming, outgoing, deadlines, operator);
-        self.outbound.tell_the_rest().await;
-        self.spool.close();
+        outbound.tell_the_rest().await;
+        outbound.spool.close();
         Ok(())
     }
 }

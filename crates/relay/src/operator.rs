@@ -1,5 +1,6 @@
 //! What operators ask for over the control socket: put to the queue, to delivery and to the relay.
 
+mod body;
 pub mod srs;
 #[cfg(test)]
 mod tests;
@@ -13,9 +14,10 @@ use control::{
 };
 use envelope::{BodyKind, Host, LegId, MessageId, Timestamp};
 use journal::{Event, Log};
-use spool::{Action, BodyReader, Clock, Entry, Filter, Spool, State};
+use spool::{Action, Clock, Entry, Filter, Spool, State};
 
 use crate::routing::Shared;
+use body::Body;
 
 /// What the operator can reach.
 pub struct Operator<S> {
@@ -44,14 +46,6 @@ pub type Reload = Arc<dyn Fn(bool) -> Result<Vec<String>, String> + Send + Sync>
 
 /// See [`Operator::probe_now`].
 pub type ProbeNow = Box<dyn Fn(&HashSet<Host>) + Send + Sync>;
-
-/// A queued message on its way to the operator, or a part of it.
-pub struct Body<R> {
-    reader: R,
-    part: Part,
-    /// The header is being gathered, until its end is seen.
-    header: Option<Vec<u8>>,
-}
 
 impl<S: Spool> control::Operator for Operator<S> {
     type Body = Body<S::Reader>;
@@ -141,11 +135,7 @@ impl<S: Spool> control::Operator for Operator<S> {
                 spool::OpenError::NotFound => not_queued(id),
                 error => Fault::new(error.to_string()),
             })?;
-        Ok(Body {
-            reader,
-            part,
-            header: (part != Part::Whole).then(Vec::new),
-        })
+        Ok(Body::new(reader, part))
     }
 
     async fn queue_action(
@@ -274,48 +264,6 @@ async fn select<S: Spool>(
     }
 }
 
-impl<R: BodyReader> control::Body for Body<R> {
-    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Fault> {
-        loop {
-            let chunk = self
-                .reader
-                .chunk()
-                .await
-                .map_err(|error| Fault::new(error.to_string()))?;
-            let Some(mut header) = self.header.take() else {
-                // The header is behind us; where only that was wanted, so is the end.
-                let rest = if self.part == Part::Header {
-                    None
-                } else {
-                    chunk.map(|bytes| bytes.to_vec())
-                };
-                return Ok(rest);
-            };
-            let Some(chunk) = chunk else {
-                return Ok((self.part == Part::Header && !header.is_empty()).then_some(header));
-            };
-            header.extend_from_slice(&chunk);
-            match header_end(&header) {
-                None => self.header = Some(header),
-                Some(end) if self.part == Part::Header => {
-                    header.truncate(end);
-                    return Ok(Some(header));
-                }
-                Some(end) => return Ok(Some(header.split_off(end))),
-            }
-        }
-    }
-}
-
-/// Behind the empty line; also where a header is too long to be one.
-fn header_end(bytes: &[u8]) -> Option<usize> {
-    let end = bytes
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .map(|at| at + 4);
-    end.or_else(|| (bytes.len() >= HEADER_OCTETS_MAX).then_some(bytes.len()))
-}
-
 fn is_meant(selector: &Selector, entry: &Entry, now: Timestamp) -> bool {
     let sender = entry.message.reverse_path.mailbox();
     let old_enough = |span| now.since(entry.message.arrived) > span;
@@ -405,4 +353,3 @@ fn fault(error: spool::Error) -> Fault {
 
 /// Legs looked at in one go.
 const PAGE: usize = 1000;
-const HEADER_OCTETS_MAX: usize = 256 << 10;

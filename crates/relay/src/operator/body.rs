@@ -1,0 +1,66 @@
+//! A queued message on its way to the operator, or its header, or what is behind that.
+
+use control::{Fault, Part};
+use spool::BodyReader;
+
+/// A queued message on its way to the operator, or a part of it.
+pub struct Body<R> {
+    reader: R,
+    part: Part,
+    /// The header is being gathered, until its end is seen.
+    header: Option<Vec<u8>>,
+}
+
+impl<R> Body<R> {
+    pub(super) fn new(reader: R, part: Part) -> Self {
+        Self {
+            reader,
+            part,
+            header: (part != Part::Whole).then(Vec::new),
+        }
+    }
+}
+
+impl<R: BodyReader> control::Body for Body<R> {
+    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        loop {
+            let chunk = self
+                .reader
+                .chunk()
+                .await
+                .map_err(|error| Fault::new(error.to_string()))?;
+            let Some(mut header) = self.header.take() else {
+                // The header is behind us; where only that was wanted, so is the end.
+                let rest = if self.part == Part::Header {
+                    None
+                } else {
+                    chunk.map(|bytes| bytes.to_vec())
+                };
+                return Ok(rest);
+            };
+            let Some(chunk) = chunk else {
+                return Ok((self.part == Part::Header && !header.is_empty()).then_some(header));
+            };
+            header.extend_from_slice(&chunk);
+            match header_end(&header) {
+                None => self.header = Some(header),
+                Some(end) if self.part == Part::Header => {
+                    header.truncate(end);
+                    return Ok(Some(header));
+                }
+                Some(end) => return Ok(Some(header.split_off(end))),
+            }
+        }
+    }
+}
+
+/// Behind the empty line; also where a header is too long to be one.
+fn header_end(bytes: &[u8]) -> Option<usize> {
+    let end = bytes
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .map(|at| at + 4);
+    end.or_else(|| (bytes.len() >= HEADER_OCTETS_MAX).then_some(bytes.len()))
+}
+
+const HEADER_OCTETS_MAX: usize = 256 << 10;
