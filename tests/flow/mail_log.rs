@@ -1,7 +1,7 @@
 //! The mail log tells the way of a message: received, forwarded, delivered, with one id.
 
 use testkit::net::Net;
-use testkit::sender::send_foreign;
+use testkit::sender::send;
 
 use crate::relay;
 
@@ -14,13 +14,11 @@ async fn mail_log_tells_the_way_of_a_message() {
     let relay = relay(&net, "alice@example.test alice@target.test\n")
         .start()
         .await;
-    let mail = include_bytes!("../mail/plain.eml");
-    let mail = mail.strip_suffix(b"\r\n").expect("a last line");
-    send_foreign(
+    send(
         relay.address(),
         "origin@sender.test",
         &["alice@example.test"],
-        mail,
+        include_bytes!("../mail/plain.eml"),
     )
     .await;
     let got = sink.message().await;

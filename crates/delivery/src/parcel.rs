@@ -81,7 +81,6 @@ impl Parcel {
             size: self.size(),
             ret: message.ret,
             envid: message.envid.clone(),
-            prefers_chunking: false,
         }
     }
 

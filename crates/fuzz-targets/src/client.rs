@@ -88,7 +88,6 @@ impl Plan {
             size: self.body().len() as u64,
             ret: self.may(RETURN).then_some(Return::Headers),
             envid: self.may(RETURN).then(|| mailbox.to_string().into()),
-            prefers_chunking: self.has(CHUNKING),
         }
     }
 
@@ -107,7 +106,6 @@ impl Plan {
 #[derive(Debug, PartialEq, Eq)]
 struct Open {
     recipients: usize,
-    chunked: bool,
     /// The body is being asked for, or was.
     wanted: bool,
     /// Pieces that were handed in.
@@ -207,7 +205,6 @@ impl<'a> Driver<'a> {
             let transaction = self.plan.transaction();
             self.open = Some(Open {
                 recipients: transaction.recipients.len(),
-                chunked: self.session.capabilities().chunking && transaction.prefers_chunking,
                 wanted: false,
                 given: 0,
                 finished: false,
@@ -238,14 +235,12 @@ impl<'a> Driver<'a> {
             open.finished = true;
             self.session.finish_body(self.now);
         }
-        if !open.chunked {
-            open.wire.append(self.session.output());
-            assert_dotted(open, self.plan.body());
-        }
+        open.wire.append(self.session.output());
+        assert_dotted(open, self.plan.body());
         true
     }
 
-    /// Checks what was written: commands of ours, each whole; the octets of chunks are put by.
+    /// Checks what was written: commands of ours, each whole.
     fn take_commands(&mut self) {
         let output = std::mem::take(self.session.output());
         let mut rest = &output[..];
@@ -260,27 +255,7 @@ impl<'a> Driver<'a> {
             let known = VERBS.iter().any(|verb| line.starts_with(verb));
             // An empty message to nobody: RFC 2920 §3.1.
             assert!(known || line == ".", "{line:?}");
-            if let Some(size) = line.strip_prefix("BDAT ") {
-                rest = self.take_chunk(size, rest);
-            }
         }
-    }
-
-    fn take_chunk<'b>(&mut self, size: &str, rest: &'b [u8]) -> &'b [u8] {
-        let digits = size.trim_end_matches(" LAST");
-        let octets = digits.parse().ok().filter(|octets| *octets <= rest.len());
-        let Some(octets) = octets else {
-            panic!("a chunk of {size:?} with {} octets behind it", rest.len())
-        };
-        if let Some(open) = &mut self.open {
-            open.wire.extend_from_slice(&rest[..octets]);
-            assert!(self.plan.body().starts_with(&open.wire), "another body");
-            if size.ends_with("LAST") {
-                assert!(open.finished, "ended by itself");
-                assert_eq!(open.wire, self.plan.body(), "half a body");
-            }
-        }
-        &rest[octets..]
     }
 
     fn done(&mut self, outcomes: &[Outcome]) {
@@ -342,13 +317,12 @@ const BODIES: [&[u8]; 10] = [
     b"ends in CR\r",
     b"\xff\0\x80\r\n",
 ];
-const VERBS: [&str; 10] = [
+const VERBS: [&str; 9] = [
     "EHLO out.example",
     "HELO out.example",
     "MAIL FROM:<",
     "RCPT TO:<",
     "DATA",
-    "BDAT ",
     "RSET",
     "QUIT",
     "STARTTLS",
@@ -360,7 +334,6 @@ const TRANSACTIONS_MAX: usize = 3;
 const STARTTLS: u8 = 1;
 const TIMES_OUT: u8 = 2;
 const ABORTS: u8 = 4;
-const CHUNKING: u8 = 8;
 const SLOWLY: u8 = 16;
 
 // Bits of `Plan::options`.

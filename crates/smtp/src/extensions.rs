@@ -15,14 +15,10 @@ pub struct Capabilities {
     pub eight_bit_mime: bool,
     /// SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
-    /// CHUNKING (RFC 3030).
-    pub chunking: bool,
     /// DSN (RFC 3461).
     pub dsn: bool,
     /// STARTTLS (RFC 3207).
     pub starttls: bool,
-    /// ENHANCEDSTATUSCODES (RFC 2034).
-    pub enhanced_status: bool,
     /// LIMITS (RFC 9422).
     pub limits: PeerLimits,
 }
@@ -60,10 +56,8 @@ impl Capabilities {
             }
             "8BITMIME" => self.eight_bit_mime = true,
             "SMTPUTF8" => self.smtputf8 = true,
-            "CHUNKING" => self.chunking = true,
             "DSN" => self.dsn = true,
             "STARTTLS" => self.starttls = true,
-            "ENHANCEDSTATUSCODES" => self.enhanced_status = true,
             "LIMITS" => words.for_each(|word| self.limits.add(word)),
             _ => {}
         }
@@ -100,10 +94,8 @@ mod tests {
             size: Some(1000),
             eight_bit_mime: true,
             smtputf8: true,
-            chunking: true,
             dsn: true,
             starttls: true,
-            enhanced_status: true,
             limits: PeerLimits {
                 mail_max: Some(5),
                 rcpt_max: Some(20),

@@ -1,12 +1,8 @@
-//! Clients that bring mail to the relay: a plain one that sends any bytes, and one on the `mail-send` crate.
-//!
-//! The plain one can do what a proper client must not (raw bytes, half a command, a smuggling attempt). The other
-//! is an SMTP implementation by other people, a second opinion on the relay's server.
+//! A client that brings mail to the relay. It can do what a proper client must not: raw bytes, half a command, a smuggling
+//! attempt.
 
 use std::net::SocketAddr;
 
-use mail_send::SmtpClient;
-use mail_send::smtp::AssertReply;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -207,28 +203,6 @@ pub async fn send_with(address: SocketAddr, from: &str, to: &[&str], mail: &[u8]
     plain.quit().await;
 }
 
-/// Sends one message with the `mail-send` crate. It adds a CRLF to what ends in one, so `mail` must not (it panics then).
-///
-/// # Panics
-/// When anything is refused.
-pub async fn send_foreign(address: SocketAddr, from: &str, to: &[&str], mail: &[u8]) {
-    assert!(!mail.ends_with(b"\r\n") && !mail.starts_with(b"."));
-    let outcome: mail_send::Result<()> = async {
-        let mut client = SmtpClient::connect(address, PATIENCE).await?;
-        client.read().await?.assert_positive_completion()?;
-        client.ehlo("client.test").await?;
-        let none = mail_send::smtp::message::Parameters::new();
-        client.mail_from(from, &none).await?;
-        for to in to {
-            client.rcpt_to(to, &none).await?;
-        }
-        client.data(mail).await?.assert_positive_completion()?;
-        client.quit().await
-    }
-    .await;
-    outcome.unwrap_or_else(|error| panic!("mail-send to {address}: {error}"));
-}
-
 /// Dots doubled at line starts, and the end of data. The mail ends with CRLF or gets one.
 fn stuffed(mail: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(mail.len() + 64);
@@ -275,35 +249,24 @@ mod tests {
         assert_eq!(got.recipients[0].parameters, ["NOTIFY=NEVER"]);
         assert_eq!(got.recipients[1].to, "e@d.test");
         assert_eq!(got.hello, "client.test");
-        assert!(!got.tls && !got.bdat && got.connection == 1);
+        assert!(!got.tls && got.connection == 1);
         assert_eq!(mail::added_on_top(&got.data, &mail), []);
     }
 
     #[tokio::test]
-    async fn mail_send_too() {
-        let sink = sink("").await;
-        send_foreign(sink.address(), "", &["c@d.test"], b"S: t\r\n\r\n.x").await;
-        let got = sink.message().await;
-        assert_eq!(
-            (got.from.as_str(), got.data.as_slice()),
-            ("", &b"S: t\r\n\r\n.x\r\n"[..])
-        );
-    }
-
-    #[tokio::test]
-    async fn starttls_and_bdat() {
+    async fn starttls() {
         let identity = Identity::new("mx.d.test");
         let sink = Sink::with_tls("127.0.0.1:0".parse().unwrap(), "", Some(&identity)).await;
         let mut plain = Plain::hello(sink.address()).await.start_tls().await;
         plain.expect("MAIL FROM:<>", "250").await;
         plain.expect("RCPT TO:<c@d.test>", "250").await;
-        plain.raw(b"BDAT 3\r\na\r\nBDAT 2 LAST\r\n\r\n").await;
-        assert_eq!(plain.reply().await, "250 2.0.0 chunk taken");
+        plain.expect("DATA", "354").await;
+        plain.raw(b"a\r\n.\r\n").await;
         assert_eq!(plain.reply().await, "250 2.0.0 taken");
         plain.quit().await;
         let got = sink.message().await;
-        assert_eq!(got.data, b"a\r\n\r\n");
-        assert!(got.tls && got.bdat);
+        assert_eq!(got.data, b"a\r\n");
+        assert!(got.tls);
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! A destination for mail: a small SMTP server that answers as scripted and keeps every message it took.
 //!
 //! It is written by hand, apart from the relay's own server. It has PIPELINING, SIZE, 8BITMIME, SMTPUTF8,
-//! CHUNKING, DSN and, with an [`Identity`], STARTTLS. The script's format is in `sink/script.rs`.
+//! DSN and, with an [`Identity`], STARTTLS. The script's format is in `sink/script.rs`.
 //! It does *not* check much: what a peer may not send shows in the recorded [`Received`] and is the test's to judge.
 
 mod script;
@@ -42,8 +42,6 @@ pub struct Received {
     pub hello: String,
     /// Whether it came over TLS.
     pub tls: bool,
-    /// Whether it came by BDAT.
-    pub bdat: bool,
     /// Which connection of this sink it came over, from 1.
     pub connection: usize,
     /// Where that connection came from.

@@ -62,13 +62,6 @@ pub(super) fn rcpt(
     end(&line, out);
 }
 
-/// One chunk (RFC 3030 §2).
-pub(super) fn bdat(bytes: &[u8], last: bool, out: &mut Vec<u8>) {
-    let last = if last { " LAST" } else { "" };
-    end(&format!("BDAT {}{last}", bytes.len()), out);
-    out.extend_from_slice(bytes);
-}
-
 pub(super) fn end(line: &str, out: &mut Vec<u8>) {
     debug_assert!(
         !line.contains(char::is_control),

@@ -42,9 +42,6 @@ pub struct Transaction {
     pub ret: Option<Return>,
     /// `ENVID=`, decoded: said when the peer has DSN.
     pub envid: Option<Box<str>>,
-    /// Use BDAT when the peer has CHUNKING: the body may hold lines over 998 octets, or a bare CR or LF.
-    /// With DATA a long line goes as it is, and a bare CR or LF ends the attempt (see `send_body`).
-    pub prefers_chunking: bool,
 }
 
 /// One RCPT command to be.

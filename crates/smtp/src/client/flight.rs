@@ -1,7 +1,6 @@
 //! A transaction in flight: two indices, sent and answered, walk over one list of steps, and neither ever goes back.
 //!
-//! The steps are MAIL, one RCPT for each recipient that can go at all, then DATA and the dot, or the chunks. With
-//! PIPELINING, `sent` runs ahead as far as the next thing that must be waited for (RFC 2920 §3.1): MAIL, all RCPT and
+//! The steps are MAIL, one RCPT for each recipient that can go at all, then DATA and the dot. With PIPELINING, `sent` runs ahead as far as the next thing that must be waited for (RFC 2920 §3.1): MAIL, all RCPT and
 //! DATA leave in one group. Without it, each step waits for the reply to the one before.
 //!
 //! A reply always belongs to the oldest unanswered step. An outcome, once set, stays: the first thing that decides a
@@ -24,7 +23,6 @@ pub(super) struct Flight {
     rcpts: Vec<usize>,
     smtputf8: bool,
     pipelining: bool,
-    chunking: bool,
     dsn: bool,
     sent: usize,
     answered: usize,
@@ -38,10 +36,8 @@ pub(super) struct Flight {
 enum Body {
     /// Not asked for.
     NotYet,
-    /// Going out by DATA.
+    /// Going out.
     Dotted(Encoder),
-    /// Going out by BDAT: what waits for the reply to the chunk before, and whether it is the end.
-    Chunked { waiting: Vec<u8>, ended: bool },
     /// All sent.
     Sent,
 }
@@ -85,7 +81,6 @@ impl Flight {
             rcpts,
             smtputf8,
             pipelining: peer.pipelining,
-            chunking: peer.chunking && transaction.prefers_chunking,
             dsn: peer.dsn,
             sent: 0,
             answered: 0,
@@ -143,16 +138,10 @@ impl Flight {
             Phase::Mail => self.mail_reply(reply),
             Phase::Rcpt(number) => self.rcpt_reply(reply, number),
             Phase::Data => return self.data_reply(reply, out),
-            Phase::Chunk => return self.chunk_reply(reply, out),
+            // The dot ends the transaction, whatever the reply.
             _ => {
                 self.decide_rest(&outcomes::from_reply(reply, phase));
-                // Behind a chunk that failed, only RSET leads on (RFC 3030 §2); the dot always ends the transaction.
-                let reset = self.chunking && !reply.is_success();
-                return if reset {
-                    Next::OverAndReset
-                } else {
-                    Next::Over
-                };
+                return Next::Over;
             }
         }
         self.after_group(peer, out)
@@ -160,19 +149,10 @@ impl Flight {
 
     /// Sends a piece of the body. On an error nothing of it that could end the body early was sent.
     pub(super) fn send_body(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), BareNewline> {
-        let may_go = self.pipelining || self.sent == self.answered;
         match &mut self.body {
-            Body::Dotted(encoder) => return encoder.encode(chunk, out),
-            Body::Chunked { ended: true, .. } | Body::NotYet | Body::Sent => {}
-            Body::Chunked { waiting, .. } if may_go && waiting.is_empty() => {
-                if !chunk.is_empty() {
-                    commands::bdat(chunk, false, out);
-                    self.sent += 1;
-                }
-            }
-            Body::Chunked { waiting, .. } => waiting.extend_from_slice(chunk),
+            Body::Dotted(encoder) => encoder.encode(chunk, out),
+            Body::NotYet | Body::Sent => Ok(()),
         }
-        Ok(())
     }
 
     /// Ends the body.
@@ -182,13 +162,6 @@ impl Flight {
                 encoder.finish(out)?;
                 self.sent += 1;
             }
-            Body::Chunked { waiting, .. } => {
-                self.body = Body::Chunked {
-                    waiting,
-                    ended: true,
-                };
-                self.flush_chunk(out);
-            }
             other => self.body = other,
         }
         Ok(())
@@ -196,13 +169,7 @@ impl Flight {
 
     /// Whether more of the body may come.
     pub(super) fn wants_body(&self) -> bool {
-        match &self.body {
-            Body::Dotted(_) => true,
-            Body::Chunked { ended, .. } => {
-                !ended && (self.pipelining || self.sent == self.answered)
-            }
-            Body::NotYet | Body::Sent => false,
-        }
+        matches!(self.body, Body::Dotted(_))
     }
 
     /// Gives every undecided recipient this outcome.
@@ -228,17 +195,12 @@ impl Flight {
         decided.collect()
     }
 
-    /// The list of steps. Behind the RCPTs: DATA and the dot, or chunks, of which the last is the end.
+    /// The list of steps: MAIL, the RCPTs, DATA, the dot.
     fn step(&self, index: usize) -> Phase {
         let rcpts_end = 1 + self.rcpts.len();
         match index {
             0 => Phase::Mail,
             _ if index < rcpts_end => Phase::Rcpt(index - 1),
-            _ if self.chunking => match self.body {
-                Body::NotYet => Phase::Body,
-                Body::Sent if index + 1 == self.sent => Phase::Dot,
-                _ => Phase::Chunk,
-            },
             _ if index == rcpts_end => Phase::Data,
             _ => match self.body {
                 Body::NotYet | Body::Dotted(_) => Phase::Body,
@@ -269,21 +231,13 @@ impl Flight {
         }
     }
 
-    /// Behind MAIL and each RCPT: send on, ask for the body (BDAT), or end when there is nobody left.
+    /// Behind MAIL and each RCPT: send on, or end when there is nobody left.
     fn after_group(&mut self, peer: &Capabilities, out: &mut Vec<u8>) -> Next {
         if self.answered < self.sent {
             return Next::Wait;
         }
         if self.is_decided() {
             return self.over();
-        }
-        let rcpts_answered = self.answered == 1 + self.rcpts.len();
-        if rcpts_answered && self.chunking {
-            self.body = Body::Chunked {
-                waiting: Vec::new(),
-                ended: false,
-            };
-            return Next::WantBody;
         }
         self.pump(peer, out);
         Next::Wait
@@ -314,40 +268,6 @@ impl Flight {
         Next::WantBody
     }
 
-    fn chunk_reply(&mut self, reply: &Reply, out: &mut Vec<u8>) -> Next {
-        if !reply.is_success() {
-            // No further chunk may be sent (RFC 3030 §2).
-            self.decide_rest(&outcomes::from_reply(reply, Phase::Chunk));
-        }
-        if self.is_decided() {
-            let all_answered = self.answered == self.sent;
-            return if all_answered {
-                Next::OverAndReset
-            } else {
-                Next::Wait
-            };
-        }
-        self.flush_chunk(out);
-        Next::Wait
-    }
-
-    /// Sends what waited for the reply to the chunk before.
-    fn flush_chunk(&mut self, out: &mut Vec<u8>) {
-        if !self.pipelining && self.sent > self.answered {
-            return;
-        }
-        if let Body::Chunked { waiting, ended } = &mut self.body {
-            let (ended, waiting) = (*ended, std::mem::take(waiting));
-            if ended {
-                self.body = Body::Sent;
-            } else if waiting.is_empty() {
-                return;
-            }
-            commands::bdat(&waiting, ended, out);
-            self.sent += 1;
-        }
-    }
-
     /// The end without a body. An accepted MAIL is still open at the peer (RFC 5321 §4.1.1.5).
     fn over(&self) -> Next {
         if self.mail_accepted {
@@ -357,7 +277,7 @@ impl Flight {
         }
     }
 
-    /// A reply in the middle of our body. A refusal is believed, but the body cannot be broken off within DATA.
+    /// A reply in the middle of our body. A refusal is believed, but a body cannot be broken off.
     fn unasked(&mut self, reply: &Reply) -> Next {
         let diagnosis = outcomes::diagnosis(reply, Phase::Body);
         let (outcome, reason) = match reply.code {

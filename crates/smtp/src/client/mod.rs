@@ -209,9 +209,9 @@ impl Session {
         self.state = State::InFlight(flight);
     }
 
-    /// Sends a piece of the body, after [`Event::BodyWanted`]: dots are doubled at the start of lines (DATA), or it
-    /// becomes a chunk (BDAT). A bare CR or LF cannot go by DATA without the risk that the peer takes it for the
-    /// end of the message (SMTP smuggling): it fails the transaction with 5.6.0 and closes.
+    /// Sends a piece of the body, after [`Event::BodyWanted`]: dots are doubled at the start of lines. A long line goes
+    /// as it is. A bare CR or LF cannot go without the risk that the peer takes it for the end of the message (SMTP
+    /// smuggling): it fails the transaction with 5.6.0 and closes.
     pub fn send_body(&mut self, now: Instant, chunk: &[u8]) {
         if let State::InFlight(flight) = &mut self.state {
             if flight.phase() == Phase::Body {
@@ -223,7 +223,7 @@ impl Session {
         }
     }
 
-    /// Ends the body. A body that did not end in CRLF gets one when it goes by DATA.
+    /// Ends the body. A body that did not end in CRLF gets one.
     pub fn finish_body(&mut self, now: Instant) {
         if let State::InFlight(flight) = &mut self.state {
             if flight.phase() == Phase::Body {
@@ -243,8 +243,7 @@ impl Session {
         }
     }
 
-    /// Whether another piece of the body should be sent now: false while a chunk must be answered first, and once the
-    /// outcome is known.
+    /// Whether another piece of the body should be sent now: false once the outcome is known.
     pub fn wants_body(&self) -> bool {
         matches!(&self.state, State::InFlight(flight) if flight.wants_body())
     }

@@ -19,9 +19,7 @@ pub(super) enum Phase {
     Data,
     /// Our own body.
     Body,
-    /// A chunk that is not the last.
-    Chunk,
-    /// The final dot, or the last chunk.
+    /// The final dot.
     Dot,
     Rset,
     Quit,
@@ -37,7 +35,7 @@ impl Phase {
             Self::Mail | Self::Rset => Some(timeouts.mail),
             Self::Rcpt(_) => Some(timeouts.rcpt),
             Self::Data => Some(timeouts.data),
-            Self::Body | Self::Chunk => Some(timeouts.body),
+            Self::Body => Some(timeouts.body),
             Self::Dot => Some(timeouts.dot),
             Self::Quit => Some(timeouts.quit),
         }
@@ -65,7 +63,6 @@ impl Phase {
             Self::Rcpt(_) => "while sending RCPT TO",
             Self::Data => "while sending DATA",
             Self::Body => "while sending the message",
-            Self::Chunk => "while sending BDAT",
             // What became of the message is unknown then; whoever reads the log may see it twice.
             Self::Dot => "while waiting for the reply to the end of the message",
             Self::Rset => "while sending RSET",

@@ -32,9 +32,9 @@ pub struct Timeouts {
     pub rcpt: Duration,
     /// For the 354 to DATA (§4.5.3.2.4).
     pub data: Duration,
-    /// For each block of the body to be written (§4.5.3.2.5), and for the reply to a BDAT that is not the last.
+    /// For each block of the body to be written (§4.5.3.2.5).
     pub body: Duration,
-    /// For the reply to the final dot or the last BDAT (§4.5.3.2.6).
+    /// For the reply to the final dot (§4.5.3.2.6).
     pub dot: Duration,
     /// For the reply to QUIT: short, since nothing depends on it.
     pub quit: Duration,

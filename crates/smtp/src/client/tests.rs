@@ -130,7 +130,6 @@ fn transaction(recipients: &[&str]) -> Transaction {
         size: 6,
         ret: None,
         envid: None,
-        prefers_chunking: false,
     }
 }
 
@@ -642,74 +641,6 @@ fn a_bare_newline_never_goes_by_data() {
             [format!("failed {text}"), format!("closed: {text}")]
         );
     }
-}
-
-fn chunked(body: Vec<&'static str>) -> Plan {
-    let mut transaction = transaction(&["a@x.test"]);
-    transaction.prefers_chunking = true;
-    plan_of(transaction, body)
-}
-
-#[test]
-fn chunks() {
-    let group = "S: 220 mx
-        C: EHLO us.example
-        S: 250-mx
-        S: 250-PIPELINING
-        S: 250 CHUNKING
-        C: MAIL FROM:<s@x.example>
-        C: RCPT TO:<a@x.test>
-        S: 250 ok";
-    let chunks = "C~ BDAT 3\\r\\n.\\n.BDAT 2\\r\\nb\\rBDAT 0 LAST\\r\\n";
-    let body = chunked(vec![".\n.", "b\r"]);
-    let ok = "delivered 2.0.0 while waiting for the reply to the end of the message: 250 2.0.0 ok";
-    check(
-        &body,
-        &format!("{group}\nS: 250 ok\n{chunks}\nS: 250 ok\nS: 250 ok\nS: 250 2.0.0 ok\n{BYE}"),
-        &["body", ok, CLOSED],
-    );
-    check(
-        &body,
-        &format!(
-            "{group}\nS: 250 ok\n{chunks}\nS: 452 4.3.1 Full\nS: 503 x\nS: 503 x\nC: RSET\nS: 250 ok\n{BYE}"
-        ),
-        &[
-            "body",
-            "deferred 4.3.1 while sending BDAT: 452 4.3.1 Full",
-            CLOSED,
-        ],
-    );
-    check(
-        &body,
-        &format!("{group}\nS: 550 5.1.1 No\nC: RSET\nS: 250 ok\n{BYE}"),
-        &["failed 5.1.1 while sending RCPT TO: 550 5.1.1 No", CLOSED],
-    );
-}
-
-#[test]
-fn chunks_step_by_step() {
-    let ok = "delivered 2.0.0 while waiting for the reply to the end of the message: 250 2.0.0 ok";
-    check(
-        &chunked(vec!["a\r\n", "b\r\n"]),
-        &format!(
-            "S: 220 mx
-             C: EHLO us.example
-             S: 250-mx
-             S: 250 CHUNKING
-             C: MAIL FROM:<s@x.example>
-             S: 250 ok
-             C: RCPT TO:<a@x.test>
-             S: 250 ok
-             C~ BDAT 3\\r\\na\\r\\n
-             S: 250 ok
-             C~ BDAT 3\\r\\nb\\r\\n
-             S: 250 ok
-             C: BDAT 0 LAST
-             S: 250 2.0.0 ok
-             {BYE}"
-        ),
-        &["body", ok, CLOSED],
-    );
 }
 
 #[test]

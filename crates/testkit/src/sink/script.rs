@@ -7,10 +7,10 @@
 //! dot first 2: 451 4.3.0 try later
 //! mail: drop
 //! data: wait 200ms
-//! offer: -CHUNKING SIZE=1000
+//! offer: -DSN SIZE=1000
 //! ```
 //!
-//! Phases: `greeting ehlo helo starttls mail rcpt data bdat dot rset quit`. `for TEXT` wants TEXT in the command line (in any case);
+//! Phases: `greeting ehlo helo starttls mail rcpt data dot rset quit`. `for TEXT` wants TEXT in the command line (in any case);
 //! `first N` holds N times and then no more. Actions: a reply (lines separated by ` / `), `drop` the connection, `wait` a time (`ms`, `s`) and go
 //! on with the next rule that fits. `offer:` takes extensions away (`-NAME`) or puts them in.
 
@@ -140,17 +140,16 @@ impl Action {
 }
 
 /// What a modern MX offers. STARTTLS is not among them: a sink does TLS only when told to.
-const OFFERED: [&str; 7] = [
+const OFFERED: [&str; 6] = [
     "PIPELINING",
     "SIZE 50000000",
     "8BITMIME",
     "SMTPUTF8",
-    "CHUNKING",
     "DSN",
     "ENHANCEDSTATUSCODES",
 ];
-const PHASES: [&str; 11] = [
-    "greeting", "ehlo", "helo", "starttls", "mail", "rcpt", "data", "bdat", "dot", "rset", "quit",
+const PHASES: [&str; 10] = [
+    "greeting", "ehlo", "helo", "starttls", "mail", "rcpt", "data", "dot", "rset", "quit",
 ];
 
 #[cfg(test)]
@@ -173,7 +172,7 @@ mod tests {
 
     #[test]
     fn offers_change() {
-        let script = Script::parse("offer: -DSN -CHUNKING SIZE=10 STARTTLS");
+        let script = Script::parse("offer: -DSN SIZE=10 STARTTLS");
         let expected = "PIPELINING 8BITMIME SMTPUTF8 ENHANCEDSTATUSCODES SIZE 10 STARTTLS";
         assert_eq!(script.offer().join(" "), expected);
     }

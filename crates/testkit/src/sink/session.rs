@@ -4,9 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::io::{
-    AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream,
-};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -112,9 +110,6 @@ impl Session {
             .unwrap_or_default()
             .to_ascii_lowercase();
         let usual = self.usual(&verb);
-        if verb == "bdat" {
-            return self.bdat(stream, line).await;
-        }
         let Some(accepted) = self.say(stream, &verb, line, &usual).await? else {
             return Ok(Next::Close);
         };
@@ -140,7 +135,6 @@ impl Session {
                     data: Vec::new(),
                     hello: self.hello.clone(),
                     tls: self.tls,
-                    bdat: false,
                     connection: self.connection,
                     peer: self.peer,
                 });
@@ -177,8 +171,8 @@ impl Session {
             ("mail", None) => "250 2.1.0 sender ok",
             ("rcpt", Some(_)) => "250 2.1.5 recipient ok",
             ("data", Some(1..)) => "354 go ahead",
-            ("data" | "bdat", Some(0)) => "554 5.5.1 no valid recipients",
-            ("mail" | "rcpt" | "data" | "bdat", _) => "503 5.5.1 bad sequence of commands",
+            ("data", Some(0)) => "554 5.5.1 no valid recipients",
+            ("mail" | "rcpt" | "data", _) => "503 5.5.1 bad sequence of commands",
             ("rset" | "noop", _) => "250 2.0.0 ok",
             ("quit", _) => "221 2.0.0 bye",
             _ => "500 5.5.2 unknown command",
@@ -207,47 +201,11 @@ impl Session {
                 data.remove(start);
             }
         }
-        self.finish(stream, data, false).await
-    }
-
-    async fn bdat<S>(&mut self, stream: &mut S, line: &str) -> io::Result<Next>
-    where
-        S: AsyncBufRead + AsyncWrite + Unpin,
-    {
-        let mut words = line.split_whitespace().skip(1);
-        let octets: usize = words.next().and_then(|n| n.parse().ok()).unwrap_or(0);
-        let last = words
-            .next()
-            .is_some_and(|word| word.eq_ignore_ascii_case("LAST"));
-        let mut chunk = vec![0; octets];
-        stream.read_exact(&mut chunk).await?;
-        let sequence_reply = self.usual("bdat");
-        let Some(open) = self
-            .open
-            .as_mut()
-            .filter(|open| !open.recipients.is_empty())
-        else {
-            let said = self.say(stream, "bdat", line, &sequence_reply).await?;
-            return Ok(said.map_or(Next::Close, |_| Next::Go));
-        };
-        open.data.append(&mut chunk);
-        if last {
-            let data = std::mem::take(&mut open.data);
-            return self.finish(stream, data, true).await;
-        }
-        match self
-            .say(stream, "bdat", line, "250 2.0.0 chunk taken")
-            .await?
-        {
-            None => return Ok(Next::Close),
-            Some(true) => {}
-            Some(false) => self.open = None,
-        }
-        Ok(Next::Go)
+        self.finish(stream, data).await
     }
 
     /// The end of the data: the answer, and what was answered 250 is recorded.
-    async fn finish<S>(&mut self, stream: &mut S, data: Vec<u8>, bdat: bool) -> io::Result<Next>
+    async fn finish<S>(&mut self, stream: &mut S, data: Vec<u8>) -> io::Result<Next>
     where
         S: AsyncWrite + Unpin,
     {
@@ -261,7 +219,6 @@ impl Session {
             message.recipients[0].to
         );
         message.data = data;
-        message.bdat = bdat;
         let said = self.say(stream, "dot", &line, "250 2.0.0 taken").await?;
         if said == Some(true) {
             self.shared.lock().received.push(message);
