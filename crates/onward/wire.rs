@@ -1,36 +1,15 @@
-//! The wiring of the relay, in the order in which a message goes through it:
-//!
-//! ```text
-//! client ─► smtp-in ─► Visit ─► policy           may this happen?          relay::inbound
-//!                        │ ─► forwarder          targets, SRS, loops       relay::routing
-//!              ┌─────────┘
-//!              ▼
-//!            spool ── durable ──► 250
-//!              │  ▲
-//!        claim ▼  │ a notice, from a null sender
-//!            Outbound ◄───── bounce              outcomes, deadlines       relay::outbound
-//!              │  ▲
-//!              ▼  │ settle
-//!           delivery ─► next hop
-//!
-//! operator ─► control socket ─► queue, delivery  relay::operator
-//! ```
+//! The wiring of the daemon: what the configuration names is opened, and handed to the relay.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use control::Socket;
-use delivery::Dispatcher;
 use journal::{Event, Log};
 use queue::LogSpool;
-use relay::inbound::{Budget, ClientNames, Inbound};
+use relay::Routing;
 use relay::operator::Operator;
-use relay::outbound::{Notices, Outbound};
-use relay::routing::{Routing, Shared};
 use spool::{Clock, IdSource, Spool};
 use tokio_util::sync::CancellationToken;
 
@@ -46,11 +25,11 @@ pub(crate) struct Relay {
     pub(crate) reload: Arc<Reload>,
     listeners: Vec<smtp_in::Listener>,
     limits: smtp_in::Limits,
-    inbound: Arc<Inbound<LogSpool>>,
-    outbound: Arc<Outbound<LogSpool>>,
-    dispatcher: Arc<Dispatcher<Outbound<LogSpool>, dns::Backend>>,
+    relay: relay::Relay<LogSpool>,
     socket: Socket,
-    operator: Arc<Operator<LogSpool>>,
+    operator: Operator<LogSpool>,
+    spool: Arc<LogSpool>,
+    log: Log,
 }
 
 /// Why the relay cannot run. Each text says where and what to do.
@@ -159,73 +138,54 @@ impl Relay {
         }
         let socket = Socket::bind(&config.control.socket).await?;
 
-        let clock = Clock::real();
-        let ids = Arc::new(IdSource::new());
         let reload = Reload::new(config, path, Arc::clone(&routing), tls, log.clone());
         let reload = Arc::new(reload);
-        let outbound = outbound(config, &routing, &spool, &ids, &clock, &log)?;
-        let outbound = Arc::new(outbound);
-        let inbound = Inbound {
-            routing: Arc::clone(&routing),
+        let core = relay::Core {
             spool: Arc::clone(&spool),
-            ids,
-            names: ClientNames::new(resolver.clone()),
-            budget: Budget::new(config.srs.bounces_per_day),
-            accept_nonnull: config.srs.accept_nonnull,
-            clock: clock.clone(),
+            routing,
+            ids: Arc::new(IdSource::new()),
+            clock: Clock::real(),
             log: log.clone(),
         };
         let delivery = delivery::Settings {
             listeners: addresses.clone(),
             ..resolved.delivery
         };
-        let dispatcher = Dispatcher::new(delivery, Arc::clone(&outbound), resolver);
-        let knows = Arc::downgrade(&dispatcher);
-        let trouble = move |host: &envelope::Host| knows.upgrade()?.trouble(host);
-        // It was made empty a few lines above.
-        let _ = outbound.trouble.set(Box::new(trouble));
-        let (probes, reloads) = (Arc::clone(&dispatcher), Arc::clone(&reload));
-        let operator = Operator {
-            spool,
-            routing,
-            reload: Arc::new(move |force| reloads.run(force).map_err(|error| error.to_string())),
-            started: clock.now(),
-            clock,
-            log,
-            version: env!("CARGO_PKG_VERSION"),
-            listeners: addresses.iter().map(ToString::to_string).collect(),
-            probe_now: Box::new(move |hosts| probes.probe_now(hosts)),
-        };
+        let relay = relay::Relay::new(core, relay_settings(config, delivery)?, resolver);
+        let reloads = Arc::clone(&reload);
+        let operator = relay.operator(
+            Arc::new(move |force| reloads.run(force).map_err(|error| error.to_string())),
+            env!("CARGO_PKG_VERSION"),
+            addresses.iter().map(ToString::to_string).collect(),
+        );
         Ok(Self {
             addresses,
             reload,
             listeners,
             limits: limits(config),
-            inbound: Arc::new(inbound),
-            outbound,
-            dispatcher,
+            relay,
             socket,
-            operator: Arc::new(operator),
+            operator,
+            spool,
+            log,
         })
     }
 
     /// Runs until `shutdown`, sees running transactions out, and closes the spool.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let outbound = self.outbound;
-        let counts = outbound.spool.counts(outbound.clock.now()).await;
+        let counts = self.spool.counts(Clock::real().now()).await;
         let counts = counts.unwrap_or_default();
         let queued = counts.ready + counts.deferred + counts.active + counts.held;
-        outbound.log.write(Event::Ready {
+        self.log.write(Event::Ready {
             listeners: self.addresses,
             queued,
         });
-        let incoming = smtp_in::serve(self.listeners, self.limits, self.inbound, shutdown.clone());
-        let outgoing = self.dispatcher.run(shutdown.clone());
-        let deadlines = Arc::clone(&outbound).keep_deadlines(shutdown.clone());
-        let operator = self.socket.serve(self.operator, shutdown.cancelled_owned());
-        tokio::join!(incoming, outgoing, deadlines, operator);
-        outbound.tell_the_rest().await;
-        outbound.spool.close();
+        let operator = (self.socket, self.operator);
+        let run = self
+            .relay
+            .run(self.listeners, self.limits, operator, shutdown);
+        run.await;
+        self.spool.close();
         Ok(())
     }
 }
@@ -235,28 +195,14 @@ fn tls_holder(config: &Config) -> Result<Option<smtp_in::tls::Holder>, TlsError>
     Ok((!certificates.is_empty()).then(|| smtp_in::tls::Holder::new(certificates)))
 }
 
-fn outbound(
-    config: &Config,
-    routing: &Shared,
-    spool: &Arc<LogSpool>,
-    ids: &Arc<IdSource>,
-    clock: &Clock,
-    log: &Log,
-) -> Result<Outbound<LogSpool>, Error> {
-    Ok(Outbound {
-        spool: Arc::clone(spool),
-        ids: Arc::clone(ids),
-        clock: clock.clone(),
-        log: log.clone(),
+fn relay_settings(config: &Config, delivery: delivery::Settings) -> Result<relay::Settings, Error> {
+    Ok(relay::Settings {
+        accept_nonnull: config.srs.accept_nonnull,
+        bounces_per_day: config.srs.bounces_per_day,
         schedule: schedule(config),
-        hostname: routing.load().hostname().clone(),
-        routing: Arc::clone(routing),
-        notices: Notices::default(),
         postmaster: config.postmaster()?,
-        lease: LEASE,
         bounce_octets_max: usize::try_from(config.limits.bounce_size.0).unwrap_or(usize::MAX),
-        trouble: OnceLock::new(),
-        claimed_at: AtomicU64::new(0),
+        delivery,
     })
 }
 
@@ -368,6 +314,3 @@ fn delivery_settings(
         ..delivery::Settings::new(hostname.clone())
     })
 }
-
-/// Longer than any attempt lasts (`delivery::Settings::attempt_timeout`, tried on a few hosts).
-const LEASE: Duration = Duration::from_hours(6);

@@ -24,29 +24,21 @@ use smtp_in::{Client, Ending, Incident};
 use spool::{Clock, IdSource, Spool};
 
 use crate::routing::{Routing, Shared};
-pub use budget::Budget;
-use client_name::ClientName;
-pub use client_name::ClientNames;
+use crate::{Core, Settings};
+use budget::Budget;
+use client_name::{ClientName, ClientNames};
 use draft::Draft;
 
 /// What all visits share.
 pub struct Inbound<S> {
-    /// The routing of now.
-    pub routing: Shared,
-    /// Where accepted mail goes.
-    pub spool: Arc<S>,
-    /// Tells the time.
-    pub clock: Clock,
-    /// Ids of messages.
-    pub ids: Arc<IdSource>,
-    /// Names of clients.
-    pub names: ClientNames,
-    /// Mail to senders behind our SRS addresses.
-    pub budget: Budget,
-    /// Whether mail to our SRS addresses may have a sender.
-    pub accept_nonnull: bool,
-    /// Where it is noted.
-    pub log: Log,
+    routing: Shared,
+    spool: Arc<S>,
+    clock: Clock,
+    ids: Arc<IdSource>,
+    names: ClientNames,
+    budget: Budget,
+    accept_nonnull: bool,
+    log: Log,
 }
 
 /// One connection.
@@ -54,7 +46,6 @@ pub struct Visit<S: Spool> {
     inbound: Arc<Inbound<S>>,
     name: ClientName,
     transaction: Option<Transaction<S>>,
-    /// Refusals so far.
     refusals: u64,
 }
 
@@ -69,6 +60,23 @@ struct Transaction<S: Spool> {
     recipients: usize,
     accepted: Accepted,
     draft: Option<Draft<S>>,
+}
+
+impl<S> Inbound<S> {
+    /// The inbound side of a relay.
+    pub fn new(core: &Core<S>, settings: &Settings, resolver: dns::Backend) -> Self {
+        let core = core.clone();
+        Self {
+            routing: core.routing,
+            spool: core.spool,
+            clock: core.clock,
+            ids: core.ids,
+            names: ClientNames::new(resolver),
+            budget: Budget::new(settings.bounces_per_day),
+            accept_nonnull: settings.accept_nonnull,
+            log: core.log,
+        }
+    }
 }
 
 impl<S: Spool> smtp_in::Service for Inbound<S> {

@@ -6,9 +6,11 @@
 pub mod inbound;
 pub mod operator;
 pub mod outbound;
+mod relay;
 mod replies;
 pub mod routing;
 #[cfg(test)]
 mod tests;
 
+pub use relay::{Core, Relay, Settings};
 pub use routing::Routing;

@@ -20,44 +20,60 @@ use envelope::{Claim, Diagnosis, Domain, Host, Lease, Mailbox, Timestamp};
 use journal::{Attempt, Log};
 use spool::{Clock, Error, IdSource, Schedule, Spool};
 
-use crate::routing;
-pub use notices::Notices;
+use crate::{Core, Settings, routing};
+use notices::Notices;
 
-/// What the outbound side needs to know.
+/// Due legs out, outcomes back.
 pub struct Outbound<S> {
-    /// What is queued.
-    pub spool: Arc<S>,
-    /// Ids of notices.
-    pub ids: Arc<IdSource>,
-    /// Tells the time.
-    pub clock: Clock,
-    /// Where outcomes are noted.
-    pub log: Log,
-    /// When a leg is tried again, and when its sender is told.
-    pub schedule: Schedule,
+    spool: Arc<S>,
+    ids: Arc<IdSource>,
+    clock: Clock,
+    log: Log,
+    schedule: Schedule,
     /// Our own name, in notices.
-    pub hostname: Domain,
-    /// Who signs notices.
-    pub postmaster: Mailbox,
-    /// How long delivery may work on a leg.
-    pub lease: Duration,
-    /// Notices about a message carry it whole up to this many octets in all.
-    pub bounce_octets_max: usize,
+    hostname: Domain,
+    postmaster: Mailbox,
+    bounce_octets_max: usize,
     /// What was told of late, and what waits to be.
-    pub notices: Notices,
+    notices: Notices,
     /// Where notices to those who live here go.
-    pub routing: routing::Shared,
-    /// Why the site of a host is down, for legs that waited for it and were never tried themselves. Delivery knows, and is
-    /// built after this.
-    pub trouble: OnceLock<Trouble>,
+    routing: routing::Shared,
+    trouble: OnceLock<Trouble>,
     /// The moment of the last claim, in milliseconds: what became due after it has not been seen.
-    pub claimed_at: AtomicU64,
+    claimed_at: AtomicU64,
 }
 
-/// See [`Outbound::trouble`].
-pub type Trouble = Box<dyn Fn(&Host) -> Option<Diagnosis> + Send + Sync>;
+type Trouble = Box<dyn Fn(&Host) -> Option<Diagnosis> + Send + Sync>;
 
 impl<S: Spool> Outbound<S> {
+    /// The outbound side of a relay.
+    pub fn new(core: &Core<S>, settings: &Settings) -> Self {
+        let core = core.clone();
+        Self {
+            hostname: core.routing.load().hostname().clone(),
+            spool: core.spool,
+            ids: core.ids,
+            clock: core.clock,
+            log: core.log,
+            routing: core.routing,
+            schedule: settings.schedule.clone(),
+            postmaster: settings.postmaster.clone(),
+            bounce_octets_max: settings.bounce_octets_max,
+            notices: Notices::default(),
+            trouble: OnceLock::new(),
+            claimed_at: AtomicU64::new(0),
+        }
+    }
+
+    /// Who knows why the site of a host is down, for legs that waited for it and were never tried themselves: delivery, which
+    /// is built after this. The first one asked is asked for good.
+    pub fn ask_for_trouble(
+        &self,
+        knows: impl Fn(&Host) -> Option<Diagnosis> + Send + Sync + 'static,
+    ) {
+        let _ = self.trouble.set(Box::new(knows));
+    }
+
     async fn complete(&self, lease: &Lease) {
         let result = self.spool.complete(lease.clone(), None).await;
         self.report(lease, result).await;
@@ -108,3 +124,6 @@ fn in_words(diagnosis: &Diagnosis) -> String {
 
 /// How long a leg rests whose outcome could not be written.
 const TROUBLE_PAUSE: Duration = Duration::from_mins(1);
+/// How long delivery may work on a leg: longer than any attempt lasts (`delivery::Settings::attempt_timeout`, tried on a few
+/// hosts).
+const LEASE: Duration = Duration::from_hours(6);

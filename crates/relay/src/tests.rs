@@ -1,10 +1,14 @@
 //! What tests of this crate begin with.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use envelope::Timestamp;
 use forwarder::{Forwarder, Table};
-use spool::Clock;
+use journal::Log;
+use spool::{Clock, IdSource, Schedule};
 
-use crate::Routing;
+use crate::{Core, Routing, Settings};
 
 /// This moment.
 pub(crate) fn now() -> Timestamp {
@@ -25,5 +29,28 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         table: Table::parse("forwards", forwards.into()).unwrap(),
         relay_domains: Vec::new(),
         trusted: policy::Networks::default(),
+    }
+}
+
+/// What all parts of a relay share.
+pub(crate) fn core<S>(spool: S, routing: Routing, log: Log) -> Core<S> {
+    Core {
+        spool: Arc::new(spool),
+        routing: Arc::new(ArcSwap::from_pointee(routing)),
+        ids: Arc::new(IdSource::new()),
+        clock: Clock::real(),
+        log,
+    }
+}
+
+/// With small limits.
+pub(crate) fn settings() -> Settings {
+    Settings {
+        accept_nonnull: false,
+        bounces_per_day: 2,
+        schedule: Schedule::default(),
+        postmaster: "postmaster@mx.fwd.test".parse().unwrap(),
+        bounce_octets_max: 1000,
+        delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
     }
 }

@@ -11,14 +11,14 @@ use envelope::Mailbox;
 use moka::sync::Cache;
 
 /// What is left for today. A sender's day begins with its first message.
-pub struct Budget {
+pub(super) struct Budget {
     per_day: u32,
     taken: Cache<String, Arc<AtomicU32>>,
 }
 
 impl Budget {
     /// For so many messages a day to each sender.
-    pub fn new(per_day: u32) -> Self {
+    pub(super) fn new(per_day: u32) -> Self {
         let taken = Cache::builder()
             .max_capacity(SENDERS_MAX)
             .time_to_live(DAY)

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Looks names up and remembers them.
-pub struct ClientNames {
+pub(super) struct ClientNames {
     resolver: dns::Backend,
     known: Cache<IpAddr, Option<Domain>>,
 }
@@ -26,7 +26,7 @@ pub(super) enum ClientName {
 
 impl ClientNames {
     /// Asks this resolver.
-    pub fn new(resolver: dns::Backend) -> Self {
+    pub(super) fn new(resolver: dns::Backend) -> Self {
         let known = Cache::builder()
             .max_capacity(KNOWN_MAX)
             .time_to_live(KNOWN_FOR)

@@ -1,6 +1,5 @@
 //! A visit without a socket: what it asks of the routing, and of which.
 
-use arc_swap::ArcSwap;
 use journal::render_text;
 use queue::LogSpool;
 use smtp_in::{Role, Service, Visit as _};
@@ -8,7 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::routing::ROUTED;
-use crate::tests::{now, routing};
+use crate::tests::{core, now, routing, settings};
 
 /// A relay's inbound side on a spool of its own, and what it logs.
 struct World {
@@ -24,22 +23,15 @@ impl World {
 
     fn with(routing: Routing, min_free_bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = queue::Settings {
+        let spool = queue::Settings {
             min_free_bytes,
             ..queue::Settings::new(folder.path())
         };
-        let spool = LogSpool::open(settings, now()).unwrap();
+        let spool = LogSpool::open(spool, now()).unwrap();
         let (watcher, events) = unbounded_channel();
-        let inbound = Inbound {
-            routing: Arc::new(ArcSwap::from_pointee(routing)),
-            spool: Arc::new(spool),
-            ids: Arc::new(IdSource::new()),
-            clock: Clock::real(),
-            names: ClientNames::new(dns::Backend::Fixed(dns::Fixed::new())),
-            budget: Budget::new(2),
-            accept_nonnull: false,
-            log: Log::watched(watcher),
-        };
+        let core = core(spool, routing, Log::watched(watcher));
+        let resolver = dns::Backend::Fixed(dns::Fixed::new());
+        let inbound = Inbound::new(&core, &settings(), resolver);
         Self {
             inbound: Arc::new(inbound),
             events,

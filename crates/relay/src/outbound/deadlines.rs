@@ -12,7 +12,7 @@ use spool::{Overdue, Spool, Why};
 use tokio_util::sync::CancellationToken;
 
 use super::notices::Told;
-use super::{Outbound, TROUBLE_PAUSE, attempt, in_words};
+use super::{LEASE, Outbound, TROUBLE_PAUSE, attempt, in_words};
 
 impl<S: Spool> Outbound<S> {
     /// Tells senders what there is to tell them, when it is time, until `shutdown`. A task of its own: deadlines hold when
@@ -42,7 +42,7 @@ impl<S: Spool> Outbound<S> {
     pub(super) async fn tell_overdue(self: &Arc<Self>) -> bool {
         let now = self.clock.now();
         self.tell_gathered(now).await;
-        let batch = self.spool.overdue(OVERDUE_BATCH, self.lease, now).await;
+        let batch = self.spool.overdue(OVERDUE_BATCH, LEASE, now).await;
         let mut batch = batch.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot look for overdue mail");
             Vec::new()

@@ -18,7 +18,7 @@ use super::gather::Gathered;
 
 /// What bounds notices, and those that wait.
 #[derive(Debug)]
-pub struct Notices {
+pub(super) struct Notices {
     pub(super) gathered: Gathered,
     budget: Budget,
     /// Memory for notices in the making, in KiB: many small ones at a time, or one that is as large as may be.

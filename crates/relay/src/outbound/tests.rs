@@ -1,6 +1,5 @@
 //! Outcomes that cannot be written, deadlines without claims, and whom notices reach.
 
-use arc_swap::ArcSwap;
 use delivery::Work;
 use envelope::{Leg, LegId, Outcome};
 use journal::Event;
@@ -12,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::deadlines::OVERDUE_BATCH;
 use super::*;
-use crate::tests::{now, routing};
+use crate::tests::{core, now, routing, settings};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -35,23 +34,10 @@ fn spool_settings(dir: &std::path::Path) -> Settings {
 impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let settings = spool_settings(dir.path());
         let (watcher, events) = tokio::sync::mpsc::unbounded_channel();
-        let outbound = Outbound {
-            spool: Arc::new(LogSpool::open(settings, now()).unwrap()),
-            ids: Arc::new(IdSource::new()),
-            clock: Clock::real(),
-            log: Log::watched(watcher),
-            schedule: Schedule::default(),
-            hostname: "mx.test".parse().unwrap(),
-            postmaster: "postmaster@mx.test".parse().unwrap(),
-            lease: 6 * HOUR,
-            bounce_octets_max: 1000,
-            notices: Notices::default(),
-            routing: Arc::new(ArcSwap::from_pointee(routing(FORWARDS))),
-            trouble: OnceLock::new(),
-            claimed_at: AtomicU64::new(0),
-        };
+        let spool = LogSpool::open(spool_settings(dir.path()), now()).unwrap();
+        let core = core(spool, routing(FORWARDS), Log::watched(watcher));
+        let outbound = Outbound::new(&core, &settings());
         Self {
             outbound: Arc::new(outbound),
             events,

@@ -14,7 +14,7 @@ use journal::{Attempt, Event};
 use spool::{Action, BodyReader, Filter, OpenError, Spool, State, Update};
 
 use super::notices::Told;
-use super::{Outbound, attempt, in_words};
+use super::{LEASE, Outbound, attempt, in_words};
 
 /// A queued body as delivery reads it.
 pub struct Body<R>(R);
@@ -29,7 +29,7 @@ impl<S: Spool> Work for Outbound<S> {
         let want = spool::Want {
             max: want.max,
             per_host: want.per_host,
-            lease: self.lease,
+            lease: LEASE,
         };
         self.spool.claim(&want, now).await.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot claim from the queue");

@@ -1,0 +1,136 @@
+//! The stages joined, in the order in which a message goes through them:
+//!
+//! ```text
+//! client ─► smtp-in ─► Visit ─► policy           may this happen?          inbound.rs
+//!                        │ ─► forwarder          targets, SRS, loops       routing.rs
+//!              ┌─────────┘
+//!              ▼
+//!            spool ── durable ──► 250
+//!              │  ▲
+//!        claim ▼  │ a notice, from a null sender
+//!            Outbound ◄───── bounce              outcomes, deadlines       outbound.rs
+//!              │  ▲
+//!              ▼  │ settle
+//!           delivery ─► next hop
+//!
+//! operator ─► control socket ─► spool, delivery  operator.rs
+//! ```
+
+use std::sync::Arc;
+
+use control::Socket;
+use delivery::Dispatcher;
+use envelope::Mailbox;
+use journal::Log;
+use spool::{Clock, IdSource, Schedule, Spool};
+use tokio_util::sync::CancellationToken;
+
+use crate::inbound::Inbound;
+use crate::operator::{Operator, Reload};
+use crate::outbound::Outbound;
+use crate::routing;
+
+/// What all parts of a relay share.
+pub struct Core<S> {
+    /// What is queued.
+    pub spool: Arc<S>,
+    /// The routing of now.
+    pub routing: routing::Shared,
+    /// Ids of messages.
+    pub ids: Arc<IdSource>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Where it is noted what happens.
+    pub log: Log,
+}
+
+/// How a relay behaves, as far as its routing does not say it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whether mail to our SRS addresses may have a sender.
+    pub accept_nonnull: bool,
+    /// Messages a day to one sender by our SRS addresses.
+    pub bounces_per_day: u32,
+    /// When a leg is tried again, and when its sender is told.
+    pub schedule: Schedule,
+    /// Who signs notices.
+    pub postmaster: Mailbox,
+    /// Notices about a message carry it whole up to this many octets in all.
+    pub bounce_octets_max: usize,
+    /// How mail is delivered.
+    pub delivery: delivery::Settings,
+}
+
+/// A relay that is ready to run.
+pub struct Relay<S: Spool> {
+    core: Core<S>,
+    inbound: Arc<Inbound<S>>,
+    outbound: Arc<Outbound<S>>,
+    dispatcher: Arc<Dispatcher<Outbound<S>, dns::Backend>>,
+}
+
+impl<S: Spool> Relay<S> {
+    /// Joins the stages.
+    pub fn new(core: Core<S>, settings: Settings, resolver: dns::Backend) -> Self {
+        let inbound = Arc::new(Inbound::new(&core, &settings, resolver.clone()));
+        let outbound = Arc::new(Outbound::new(&core, &settings));
+        let dispatcher = Dispatcher::new(settings.delivery, Arc::clone(&outbound), resolver);
+        let knows = Arc::downgrade(&dispatcher);
+        outbound.ask_for_trouble(move |host| knows.upgrade()?.trouble(host));
+        Self {
+            core,
+            inbound,
+            outbound,
+            dispatcher,
+        }
+    }
+
+    /// What operators of it can do.
+    pub fn operator(
+        &self,
+        reload: Reload,
+        version: &'static str,
+        listeners: Vec<String>,
+    ) -> Operator<S> {
+        let (core, probes) = (self.core.clone(), Arc::clone(&self.dispatcher));
+        Operator {
+            spool: core.spool,
+            routing: core.routing,
+            reload,
+            started: core.clock.now(),
+            clock: core.clock,
+            log: core.log,
+            version,
+            listeners,
+            probe_now: Box::new(move |hosts| probes.probe_now(hosts)),
+        }
+    }
+
+    /// Runs until `shutdown`, and sees running transactions out.
+    pub async fn run(
+        self,
+        listeners: Vec<smtp_in::Listener>,
+        limits: smtp_in::Limits,
+        (socket, operator): (Socket, Operator<S>),
+        shutdown: CancellationToken,
+    ) {
+        let incoming = smtp_in::serve(listeners, limits, self.inbound, shutdown.clone());
+        let outgoing = self.dispatcher.run(shutdown.clone());
+        let deadlines = Arc::clone(&self.outbound).keep_deadlines(shutdown.clone());
+        let operator = socket.serve(Arc::new(operator), shutdown.cancelled_owned());
+        tokio::join!(incoming, outgoing, deadlines, operator);
+        self.outbound.tell_the_rest().await;
+    }
+}
+
+impl<S> Clone for Core<S> {
+    fn clone(&self) -> Self {
+        Self {
+            spool: Arc::clone(&self.spool),
+            routing: Arc::clone(&self.routing),
+            ids: Arc::clone(&self.ids),
+            clock: self.clock.clone(),
+            log: self.log.clone(),
+        }
+    }
+}
