@@ -1,4 +1,5 @@
-//! Legs that go to a host in one transaction: the same message under the same reverse path with the same trace header.
+//! Legs that go to a host in one transaction: the same message under the same reverse path with the same trace header
+//! and the same options.
 //!
 //! Recipients must not learn of each other from a shared trace header, so legs with different ones never share.
 
@@ -23,7 +24,8 @@ impl Parcel {
         let belongs = self.0.len() < recipients_max
             && first.message.id == claim.message.id
             && first.leg.reverse_path == claim.leg.reverse_path
-            && first.leg.trace == claim.leg.trace;
+            && first.leg.trace == claim.leg.trace
+            && first.leg.options == claim.leg.options;
         if !belongs {
             return Some(claim);
         }

@@ -19,7 +19,7 @@ pub trait Work: Send + Sync + 'static {
     /// a leg with less than a minute of its lease left is released instead of tried. Empty when nothing is due, or when the spool is out of order (which this side logs).
     fn claim(&self, want: &Want) -> impl Future<Output = Vec<Claim>> + Send;
 
-    /// The body of a message, our Received header included, a leg's own `trace` not.
+    /// A message as it is stored: its trace, then its body. A leg's own `trace` is not in it.
     fn open(&self, id: MessageId) -> impl Future<Output = Result<Self::Body, BodyError>> + Send;
 
     /// An attempt at these legs of one message together is over: one outcome a leg, in order. Delivered or failed ends the leg;

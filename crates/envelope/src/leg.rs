@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::address::Mailbox;
 use crate::id::{LegId, MessageId};
 use crate::mail::{BodyKind, Notify, OriginalRecipient, Return};
+use crate::options::LegOptions;
 use crate::path::ReversePath;
 use crate::timestamp::Timestamp;
 
@@ -17,7 +18,12 @@ pub struct Message {
     pub arrived: Timestamp,
     /// The reverse path as it came in: where a DSN of ours goes, whatever the legs say to the next hop.
     pub reverse_path: ReversePath,
-    /// Octets of the body, our trace headers included.
+    /// What is proved of its sender.
+    pub origin: Origin,
+    /// Header lines that were known only at the end of the body, each ended by CRLF; may be empty. They are sent before the body,
+    /// which already begins with our Received header.
+    pub trace: Box<str>,
+    /// Octets of `trace` and body together.
     pub size: u64,
     /// `BODY=` as it came in.
     pub body: BodyKind,
@@ -27,6 +33,21 @@ pub struct Message {
     pub ret: Option<Return>,
     /// `ENVID=` as it came in.
     pub envid: Option<Box<str>>,
+}
+
+/// What is proved of the sender of a message. Spools keep it: a value that an older program does not know is read as
+/// [`Origin::Stranger`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Origin {
+    /// Nothing: it came from anywhere.
+    #[default]
+    Stranger,
+    /// A client that the configuration trusts.
+    TrustedClient,
+    /// A client that has proved who it is (RFC 4954).
+    Authenticated,
+    /// It is a notice of our own.
+    Ours,
 }
 
 /// One target of a message under one reverse path. The queue schedules legs, and each ends exactly once.
@@ -45,6 +66,8 @@ pub struct Leg {
     /// Header lines for this leg alone, each ended by CRLF, sent before the body (`Delivered-To`); may be empty.
     /// They are per leg because a recipient must not learn of the others.
     pub trace: Box<str>,
+    /// What delivery and later stages have to know of the forward that it came by.
+    pub options: LegOptions,
     /// The other recipients that became this target: it gets one copy, and the sender is told of all of them.
     pub merged: Merged,
 }
@@ -59,12 +82,14 @@ pub struct Merged {
 }
 
 impl Message {
-    /// A message of 7-bit text without DSN wishes.
+    /// A message of 7-bit text without DSN wishes, by a stranger.
     pub fn new(id: MessageId, arrived: Timestamp, reverse_path: ReversePath, size: u64) -> Self {
         Self {
             id,
             arrived,
             reverse_path,
+            origin: Origin::default(),
+            trace: Box::default(),
             size,
             body: BodyKind::default(),
             smtputf8: false,
@@ -75,7 +100,7 @@ impl Message {
 }
 
 impl Leg {
-    /// A leg without DSN wishes, trace lines and other recipients.
+    /// A leg without DSN wishes, trace lines, options and other recipients.
     pub fn new(reverse_path: ReversePath, target: Mailbox, recipient: Mailbox) -> Self {
         Self {
             reverse_path,
@@ -84,6 +109,7 @@ impl Leg {
             original: None,
             notify: None,
             trace: Box::default(),
+            options: LegOptions::default(),
             merged: Merged::default(),
         }
     }

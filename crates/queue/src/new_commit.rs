@@ -40,7 +40,7 @@ pub(crate) fn new_commit(
         what,
         max: ROW_OCTETS_MAX,
     };
-    if row.body.len() * 16 > ROW_OCTETS_MAX
+    if row.body.len() * 16 + row.message.trace.len() > ROW_OCTETS_MAX
         || row
             .message
             .envid
@@ -52,6 +52,7 @@ pub(crate) fn new_commit(
     let leg_octets = |leg: &Leg| {
         let merged = leg.merged.named.iter();
         leg.trace.len()
+            + leg.options.as_str().len()
             + merged.map(|m| m.to_string().len()).sum::<usize>()
             + leg
                 .original

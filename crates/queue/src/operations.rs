@@ -125,7 +125,7 @@ impl Spool for LogSpool {
                     }
                     let row = keeper.tree.message(id).map_err(OpenError::Unavailable)?;
                     let found = row.ok_or(OpenError::NotFound)?;
-                    LogReader::of_extents(&shared, id, &found.row.body)
+                    LogReader::of_extents(&shared, &found.row.message, &found.row.body)
                 })
                 .await
                 .unwrap_or_else(|e| Err(OpenError::Unavailable(e.to_string())))
@@ -314,14 +314,13 @@ impl LogSpool {
 /// The body of a message that is in memory; `None` when it is not.
 fn open_in_memory(shared: &Arc<Shared>, id: MessageId) -> Option<Result<LogReader, OpenError>> {
     let state = shared.state.lock();
-    if let Some(body) = state.cache.body(id) {
-        return Some(Ok(LogReader::of_cached(shared, id, body)));
-    }
     let entry = state.messages.get(&id)?;
-    Some(match entry.legs().is_empty() {
-        true => Err(OpenError::NotFound),
+    let message = &entry.message;
+    Some(match state.cache.body(id) {
+        _ if entry.legs().is_empty() => Err(OpenError::NotFound),
+        Some(body) => Ok(LogReader::of_cached(shared, message, body)),
         // Under the lock: the compactor cannot move the body before its files are open.
-        false => LogReader::of_extents(shared, id, &entry.body),
+        None => LogReader::of_extents(shared, message, &entry.body),
     })
 }
 

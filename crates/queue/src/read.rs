@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use envelope::MessageId;
+use envelope::{Message, MessageId};
 use spool::{BodyReader, OpenError};
 
 use crate::engine::Shared;
@@ -15,8 +15,8 @@ use crate::store::{StoreFile, read_full};
 /// Reads a body piece by piece; each is checked before it is given.
 #[derive(Debug)]
 pub struct LogReader {
-    /// The whole body, when it was in memory.
-    cached: Option<Bytes>,
+    /// What was in memory, and comes first: the message's trace and, when it was there, the whole body. The last first.
+    ready: Vec<Bytes>,
     /// Still to come, the last first, with their files held open: a segment may be retired meanwhile.
     pieces: Vec<(Extent, Arc<dyn StoreFile>)>,
     /// Whose body it is, and who is told when it is damaged.
@@ -25,11 +25,11 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    pub(crate) fn of_cached(shared: &Arc<Shared>, id: MessageId, body: Bytes) -> Self {
+    pub(crate) fn of_cached(shared: &Arc<Shared>, message: &Message, body: Bytes) -> Self {
         Self {
-            cached: Some(body),
+            ready: vec![body, trace(message)],
             pieces: Vec::new(),
-            id,
+            id: message.id,
             shared: Arc::clone(shared),
         }
     }
@@ -38,7 +38,7 @@ impl LogReader {
     /// compactor must not move the body meanwhile.
     pub(crate) fn of_extents(
         shared: &Arc<Shared>,
-        id: MessageId,
+        message: &Message,
         body: &[Extent],
     ) -> Result<Self, OpenError> {
         let piece = |extent: &Extent| {
@@ -49,9 +49,9 @@ impl LogReader {
         };
         let pieces = body.iter().rev().map(piece).collect::<Result<_, _>>()?;
         Ok(Self {
-            cached: None,
+            ready: vec![trace(message)],
             pieces,
-            id,
+            id: message.id,
             shared: Arc::clone(shared),
         })
     }
@@ -74,8 +74,10 @@ impl LogReader {
 
 impl BodyReader for LogReader {
     async fn chunk(&mut self) -> Result<Option<Bytes>, OpenError> {
-        if let Some(body) = self.cached.take() {
-            return Ok((!body.is_empty()).then_some(body));
+        while let Some(ready) = self.ready.pop() {
+            if !ready.is_empty() {
+                return Ok(Some(ready));
+            }
         }
         let Some((extent, file)) = self.pieces.pop() else {
             return Ok(None);
@@ -89,6 +91,11 @@ impl BodyReader for LogReader {
         }
         Ok(Some(bytes))
     }
+}
+
+/// The lines that go before the body.
+pub(crate) fn trace(message: &Message) -> Bytes {
+    Bytes::copy_from_slice(message.trace.as_bytes())
 }
 
 /// What a failed read means; sees to the message when it is damaged.
@@ -154,3 +161,68 @@ pub(crate) fn read_extent(file: &dyn StoreFile, extent: &Extent) -> io::Result<B
 /// Octets that a task may read and check by itself: some 50 µs, and a whole chunk of a large body. To hand them to a thread that
 /// may wait costs as much, and memory that each of hundreds of threads keeps.
 pub(crate) const READ_IN_PLACE_MAX: u32 = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use envelope::{MessageId, Timestamp};
+    use spool::{BodyWriter, Spool};
+    use testkit::nouns;
+
+    use super::*;
+    use crate::settings::StartError;
+    use crate::verify::{Exported, export};
+    use crate::{LogSpool, Settings};
+
+    const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);
+    const ID: MessageId = MessageId::new(NOW, 1);
+    const WHOLE: &str = "Trace: at the end\r\nReceived: here\r\n\r\nbody\r\n";
+
+    fn open(dir: &Path, body_cache_bytes: usize) -> LogSpool {
+        let settings = Settings {
+            segment_bytes: Settings::SEGMENT_BYTES_MIN,
+            min_free_bytes: 0,
+            body_cache_bytes,
+            ..Settings::new(dir)
+        };
+        LogSpool::open(settings, NOW).unwrap()
+    }
+
+    async fn check(spool: &LogSpool) {
+        let mut whole = Vec::new();
+        let mut reader = spool.open_body(ID).await.unwrap();
+        while let Some(chunk) = reader.chunk().await.unwrap() {
+            assert!(!chunk.is_empty());
+            whole.extend_from_slice(&chunk);
+        }
+        assert_eq!(whole, WHOLE.as_bytes());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_trace_comes_before_the_body() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = open(dir.path(), 1 << 20);
+        let (trace, body) = WHOLE.split_at(19);
+        let message = Message {
+            trace: trace.into(),
+            ..nouns::message(ID, WHOLE.len())
+        };
+        let mut writer = spool.begin(ID).await.unwrap();
+        writer.write(body.as_bytes()).await.unwrap();
+        let legs = vec![nouns::leg("a@b.test")];
+        spool.commit(writer, message, legs, NOW).await.unwrap();
+        check(&spool).await;
+        spool.close();
+        let spool = open(dir.path(), 0);
+        check(&spool).await;
+        spool.close();
+        let mut exported = Vec::new();
+        let visit = |found: &Exported<'_>| {
+            exported.extend(found.body().flat_map(|piece| piece.octets));
+            Ok::<_, StartError>(())
+        };
+        export(dir.path(), NOW, &mut |_, _| {}, visit).unwrap();
+        assert_eq!(exported, WHOLE.as_bytes());
+    }
+}

@@ -91,7 +91,7 @@ pub trait Spool: Send + Sync + 'static {
     /// Gives the leg back as it was: it was not tried.
     fn release(&self, lease: Lease) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Opens the body of a queued message.
+    /// Opens a queued message: its [`Message::trace`], then its body.
     fn open_body(
         &self,
         id: MessageId,

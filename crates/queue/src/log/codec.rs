@@ -10,8 +10,9 @@ use spool::Token;
 
 use crate::log::fields::{FieldReader, FieldWriter, Malformed, number32, text};
 use crate::log::record::{Kind, Payload};
-pub(crate) use crate::log::rows::{Extent, LegRow, LegState, MessageRow};
+pub(crate) use crate::log::rows::{Extent, LegRow, MessageRow};
 use crate::log::rows::{decode_id, decode_time};
+pub(crate) use crate::log::state::LegState;
 
 /// A leg's new state, or (`None`) its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,8 +229,8 @@ const TOKEN_EXPIRES: u8 = 3;
 #[cfg(test)]
 mod tests {
     use envelope::{
-        BodyKind, Leg, Mailbox, Merged, Message, Notify, OriginalRecipient, Return, ReversePath,
-        Timestamp,
+        BodyKind, Leg, Mailbox, Merged, Message, Notify, Origin, OriginalRecipient, Return,
+        ReversePath, Timestamp,
     };
 
     use super::*;
@@ -258,6 +259,7 @@ mod tests {
             }),
             notify: Some(Notify::NEVER),
             trace: "Delivered-To: alice@example.org\r\n".into(),
+            options: "egress=bulk tls=dane".parse().unwrap(),
             merged: Merged {
                 named: [mailbox("bob@example.org"), mailbox("\"b c\"@example.org")].into(),
                 more: 300,
@@ -280,6 +282,8 @@ mod tests {
                     smtputf8: true,
                     ret: Some(Return::Headers),
                     envid: Some("QQ123".into()),
+                    origin: Origin::TrustedClient,
+                    trace: "Authentication-Results: us.example; none\r\n".into(),
                     ..Message::new(
                         MessageId::from_bits(u128::MAX / 3),
                         Timestamp::from_unix_millis(1_700_000_000_000),

@@ -4,11 +4,12 @@
 //! as on the wire and parsed again when read, so that nothing comes out of a spool that could not have come in.
 
 use envelope::{
-    BodyKind, Host, Leg, Mailbox, Merged, Message, MessageId, Notify, OriginalRecipient, Return,
-    ReversePath, Timestamp,
+    BodyKind, Host, Leg, LegOptions, Mailbox, Merged, Message, MessageId, Notify, Origin,
+    OriginalRecipient, Return, ReversePath, Timestamp,
 };
 
 use crate::log::fields::{FieldReader, FieldWriter, Malformed, number, number32, text};
+use crate::log::state::LegState;
 
 /// Where a piece of a body lies, and its checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,20 +18,6 @@ pub(crate) struct Extent {
     pub(crate) offset: u32,
     pub(crate) octets: u32,
     pub(crate) crc: u32,
-}
-
-/// What changes about a leg in its life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LegState {
-    pub(crate) due: Timestamp,
-    pub(crate) attempts: u32,
-    pub(crate) warned: bool,
-    pub(crate) held: bool,
-    /// The operator wants it bounced.
-    pub(crate) bounced: bool,
-    /// Held because the message is damaged; `last` says how. Ends with the hold.
-    pub(crate) damaged: bool,
-    pub(crate) last: Box<str>,
 }
 
 /// A leg with its number and state: part of a commit record, and a row of the index.
@@ -71,6 +58,12 @@ impl MessageRow {
         out.number(MESSAGE_FLAGS, flags);
         if let Some(envid) = &message.envid {
             out.text(MESSAGE_ENVID, envid);
+        }
+        if message.origin != Origin::default() {
+            out.number(MESSAGE_ORIGIN, origin_number(message.origin));
+        }
+        if !message.trace.is_empty() {
+            out.text(MESSAGE_TRACE, &message.trace);
         }
         out.number(MESSAGE_SINCE, u64::from(self.since));
         if as_row {
@@ -119,6 +112,8 @@ impl MessageRow {
                 (MESSAGE_SIZE, value) => message.size = number(value)?,
                 (MESSAGE_FLAGS, value) => read_flags(message, number(value)?),
                 (MESSAGE_ENVID, value) => message.envid = Some(plain(value)?.into()),
+                (MESSAGE_ORIGIN, value) => message.origin = origin(number(value)?),
+                (MESSAGE_TRACE, value) => message.trace = text(value)?.into(),
                 (MESSAGE_SINCE, value) => row.since = number32(value)?,
                 (MESSAGE_COMMIT_SEGMENT, value) => row.commit_segment = number32(value)?,
                 (MESSAGE_COMMIT_OCTETS, value) => row.commit_octets = number32(value)?,
@@ -131,6 +126,17 @@ impl MessageRow {
             _ => Err(Malformed("message without id or reverse path")),
         }
     }
+}
+
+fn origin_number(origin: Origin) -> u64 {
+    let known = ORIGINS.iter().find(|(known, _)| *known == origin);
+    known.map_or(0, |(_, number)| *number)
+}
+
+/// What a later program proved is nothing that this one could build on.
+fn origin(number: u64) -> Origin {
+    let known = ORIGINS.iter().find(|(_, known)| *known == number);
+    known.map_or(Origin::Stranger, |(origin, _)| *origin)
 }
 
 fn read_flags(message: &mut Message, flags: u64) {
@@ -203,6 +209,9 @@ impl LegRow {
         if !leg.trace.is_empty() {
             out.text(LEG_TRACE, &leg.trace);
         }
+        if !leg.options.is_empty() {
+            out.text(LEG_OPTIONS, leg.options.as_str());
+        }
         for recipient in &leg.merged.named {
             out.text(LEG_MERGED, &recipient.to_string());
         }
@@ -237,6 +246,7 @@ impl LegRow {
         let (mut kind, mut address, mut notify, mut trace, mut state) =
             (None, None, None, "", None);
         let (mut merged, mut more) = (Vec::new(), 0);
+        let mut options = LegOptions::default();
         for field in FieldReader(value) {
             match field? {
                 (LEG_NUMBER, value) => number_ = Some(number32(value)?),
@@ -247,6 +257,7 @@ impl LegRow {
                 (LEG_ORIGINAL_ADDRESS, value) => address = Some(plain(value)?),
                 (LEG_NOTIFY, value) => notify = Some(decode_notify(number(value)?)),
                 (LEG_TRACE, value) => trace = text(value)?,
+                (LEG_OPTIONS, value) => options = decode_options(value)?,
                 (LEG_MERGED, value) => merged.push(decode_mailbox(value)?),
                 (LEG_MERGED_MORE, value) => more = number32(value)?,
                 (LEG_STATE, value) => state = Some(LegState::decode(value)?),
@@ -265,6 +276,7 @@ impl LegRow {
                 }),
                 notify,
                 trace: trace.into(),
+                options,
                 merged: Merged {
                     named: merged.into(),
                     more,
@@ -276,53 +288,17 @@ impl LegRow {
     }
 }
 
+fn decode_options(value: &[u8]) -> Result<LegOptions, Malformed> {
+    text(value)?
+        .parse()
+        .map_err(|_| Malformed("not options of a leg"))
+}
+
 fn decode_notify(bits: u64) -> Notify {
     Notify {
         success: bits & 1 != 0,
         failure: bits & 2 != 0,
         delay: bits & 4 != 0,
-    }
-}
-
-impl LegState {
-    pub(super) fn write(&self, out: &mut FieldWriter) {
-        out.number(STATE_DUE, self.due.unix_millis());
-        let flags = [self.warned, self.held, self.bounced, self.damaged];
-        let flags: u64 = (0u64..)
-            .zip(flags)
-            .map(|(n, bit)| u64::from(bit) << n)
-            .sum();
-        if self.attempts != 0 {
-            out.number(STATE_ATTEMPTS, u64::from(self.attempts));
-        }
-        if flags != 0 {
-            out.number(STATE_FLAGS, flags);
-        }
-        if !self.last.is_empty() {
-            out.text(STATE_LAST, &self.last);
-        }
-    }
-
-    pub(super) fn decode(value: &[u8]) -> Result<Self, Malformed> {
-        let (mut due, mut attempts, mut flags, mut last) = (None, 0, 0, "");
-        for field in FieldReader(value) {
-            match field? {
-                (STATE_DUE, value) => due = Some(decode_time(value)?),
-                (STATE_ATTEMPTS, value) => attempts = number32(value)?,
-                (STATE_FLAGS, value) => flags = number(value)?,
-                (STATE_LAST, value) => last = text(value)?,
-                _ => {}
-            }
-        }
-        Ok(Self {
-            due: due.ok_or(Malformed("state without a due time"))?,
-            attempts,
-            warned: flags & 1 != 0,
-            held: flags & 2 != 0,
-            bounced: flags & 4 != 0,
-            damaged: flags & 8 != 0,
-            last: last.into(),
-        })
     }
 }
 
@@ -376,6 +352,15 @@ const MESSAGE_SINCE: u8 = 7;
 const MESSAGE_COMMIT_SEGMENT: u8 = 8;
 const MESSAGE_COMMIT_OCTETS: u8 = 9;
 const MESSAGE_BODY: u8 = 10;
+const MESSAGE_ORIGIN: u8 = 11;
+const MESSAGE_TRACE: u8 = 12;
+
+const ORIGINS: [(Origin, u64); 4] = [
+    (Origin::Stranger, 0),
+    (Origin::TrustedClient, 1),
+    (Origin::Authenticated, 2),
+    (Origin::Ours, 3),
+];
 
 const LEG_NUMBER: u8 = 1;
 const LEG_REVERSE_PATH: u8 = 2;
@@ -388,8 +373,4 @@ const LEG_TRACE: u8 = 8;
 const LEG_STATE: u8 = 9;
 const LEG_MERGED: u8 = 10;
 const LEG_MERGED_MORE: u8 = 11;
-
-const STATE_DUE: u8 = 1;
-const STATE_ATTEMPTS: u8 = 2;
-const STATE_FLAGS: u8 = 3;
-const STATE_LAST: u8 = 4;
+const LEG_OPTIONS: u8 = 12;

@@ -10,6 +10,7 @@ use spool::Entry;
 use crate::index::entry::{pending, standing};
 use crate::lock::SpoolLock;
 use crate::log::codec::{Extent, LegRow, MessageRow};
+use crate::read::trace;
 use crate::settings::StartError;
 use crate::verify::survey::Survey;
 use crate::verify::{Damage, Depth, Progress, Report, look};
@@ -35,20 +36,18 @@ pub struct PieceOfBody {
 }
 
 impl Exported<'_> {
-    /// The body, piece by piece (1 MiB each at most), in order.
+    /// The message's trace and its body, piece by piece (1 MiB each at most), in order.
     pub fn body(&self) -> impl Iterator<Item = PieceOfBody> {
-        self.body
-            .iter()
-            .map(|extent| match self.survey.piece(extent) {
-                Ok(octets) => PieceOfBody {
-                    octets,
-                    damage: None,
-                },
-                Err(damage) => PieceOfBody {
-                    octets: self.survey.as_it_stands(extent).into(),
-                    damage: Some(damage.of(self.message.id)),
-                },
-            })
+        let piece = |extent| match self.survey.piece(extent) {
+            Ok(octets) => (octets, None),
+            Err(damage) => (
+                self.survey.as_it_stands(extent).into(),
+                Some(damage.of(self.message.id)),
+            ),
+        };
+        std::iter::once((trace(&self.message), None))
+            .chain(self.body.iter().map(piece))
+            .map(|(octets, damage)| PieceOfBody { octets, damage })
     }
 }
 

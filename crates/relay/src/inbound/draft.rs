@@ -1,8 +1,9 @@
 //! A message on its way in: our trace on top, signs of a loop in its header, legs of its recipients, and the commit.
 
-use envelope::{Domain, Envelope, LegId, Mailbox, Message, MessageId, Reply, Timestamp};
+use envelope::{Domain, Envelope, LegId, Mailbox, Message, MessageId, Origin, Reply, Timestamp};
 use forwarder::{HeaderScan, Looping, Plan, PlannedLeg, Route, has_header, trace};
 use journal::Event;
+use policy::facts::Standing;
 use smtp_in::Client;
 use spool::{BodyWriter, Error, Spool};
 
@@ -13,6 +14,7 @@ use crate::routing::Routing;
 /// Dropping it abandons the message.
 pub(super) struct Draft<S: Spool> {
     id: MessageId,
+    origin: Origin,
     plan: Plan,
     scan: HeaderScan,
     received_max: u32,
@@ -40,6 +42,7 @@ impl<S: Spool> Draft<S> {
         let writer = writer.map_err(|error| refusal(id, &error))?;
         Ok(Self {
             id,
+            origin: origin(super::standing(routing, client)),
             plan: Plan::default(),
             scan: HeaderScan::new(),
             received_max: routing.forwarder.settings().received_max,
@@ -166,6 +169,7 @@ impl<S: Spool> Draft<S> {
 
     fn message(&self, arrived: Timestamp, envelope: &Envelope) -> Message {
         Message {
+            origin: self.origin,
             body: envelope.body,
             // The content decides: clients flag it for nothing (Go's net/smtp always does). Addresses are looked at leg by leg.
             smtputf8: envelope.smtputf8 && self.scan.non_ascii(),
@@ -201,6 +205,15 @@ impl<S: Spool> Draft<S> {
         let (legs, due) = (self.plan.into_legs(), message.arrived);
         spool.commit(self.writer, message, legs, due).await?;
         Ok(replies::queued(id))
+    }
+}
+
+/// What its standing proves of the senders that a client names.
+fn origin(client: Standing) -> Origin {
+    match client {
+        Standing::Trusted => Origin::TrustedClient,
+        Standing::Authenticated => Origin::Authenticated,
+        Standing::Stranger => Origin::Stranger,
     }
 }
 

@@ -1,5 +1,6 @@
 //! A visit without a socket: what it asks of the routing, and of which.
 
+use envelope::Origin;
 use journal::render_text;
 use queue::LogSpool;
 use smtp_in::{Role, Service, Visit as _};
@@ -290,4 +291,26 @@ async fn what_is_left_out_has_a_line() {
     ] {
         assert!(lines.contains(expected), "{lines}");
     }
+}
+
+async fn check_origin(trusted: &[&str], expected: Origin) {
+    let routing = Routing {
+        trusted: trusted.iter().map(|net| net.parse().unwrap()).collect(),
+        ..routing("alice@example.test alice@target.test\n")
+    };
+    let world = World::with(routing, 0);
+    let mut talk = world.talk("origin@sender.test");
+    talk.mail().await;
+    talk.rcpt("alice@example.test").await;
+    talk.data().await;
+    talk.body("Subject: x\r\n\r\nx\r\n").await;
+    let all = spool::Filter::default();
+    let page = world.inbound.spool.list(&all, None, 1, now()).await;
+    assert_eq!(page.unwrap().entries[0].message.origin, expected);
+}
+
+#[tokio::test]
+async fn a_message_says_what_its_client_proved() {
+    check_origin(&[], Origin::Stranger).await;
+    check_origin(&["192.0.2.0/24"], Origin::TrustedClient).await;
 }

@@ -4,8 +4,8 @@
 
 use bounce::{Composed, Excerpt, HEADER_OCTETS_MAX, Kind, Notice, Report};
 use envelope::{
-    Claim, Diagnosis, ForwardPath, Leg, Mailbox, Message, MessageId, Notify, Recipient, Return,
-    ReversePath, Timestamp,
+    Claim, Diagnosis, ForwardPath, Leg, Mailbox, Message, MessageId, Notify, Origin, Recipient,
+    Return, ReversePath, Timestamp,
 };
 use forwarder::Route;
 use journal::Event;
@@ -348,6 +348,7 @@ fn to_queue(id: MessageId, composed: Composed, legs: Vec<Leg>, now: Timestamp) -
     let message = Message {
         body: composed.body,
         smtputf8: composed.smtputf8,
+        origin: Origin::Ours,
         ..Message::new(id, now, ReversePath::Null, composed.bytes.len() as u64)
     };
     Dsn {

@@ -181,6 +181,7 @@ async fn notice(fixture: &Fixture) -> String {
         panic!("not one leg: {claims:?}")
     };
     assert!(claim.message.reverse_path.is_null());
+    assert_eq!(claim.message.origin, envelope::Origin::Ours);
     let mut body = fixture.outbound.open(claim.message.id).await.unwrap();
     let chunk = delivery::Body::chunk(&mut body).await.unwrap().unwrap();
     String::from_utf8(chunk.to_vec()).unwrap()
