@@ -3,8 +3,7 @@
 //! Secrets and domain are enough, so that no daemon need run; only what a token stands for is in its spool.
 
 use control::{Client, SrsAnswer};
-use forwarder::SrsRecipient;
-use relay::operator::srs;
+use relay::operator::srs::{self, Meaning};
 use spool::Clock;
 
 use crate::cli;
@@ -32,16 +31,12 @@ pub(crate) async fn run(config: &Config, command: &cli::Srs, print: Printer) -> 
             srs::encode(&routing.forwarder, address, Clock::real().now())?,
         ),
         cli::Srs::Decode { address } => {
-            let result = match srs::decode_without_spool(&routing, address, Clock::real().now())? {
-                SrsRecipient::Token(_) => {
+            let result = match srs::read(&routing, address, Clock::real().now())? {
+                Meaning::Sender(sender) => sender.to_string(),
+                Meaning::Token(_) => {
                     let mut daemon = Client::connect(&config.control.socket).await?;
                     daemon.srs_decode(address.clone()).await?.result
                 }
-                SrsRecipient::Decoded(sender) => sender.to_string(),
-                SrsRecipient::NotOurs => {
-                    return Err(srs::Error::NotOurs(srs::parse(address)?).into());
-                }
-                SrsRecipient::Refused(refusal) => return Err(srs::Error::Refused(refusal).into()),
             };
             (address, result)
         }

@@ -61,30 +61,38 @@ pub async fn decode<S: Spool>(
     address: &str,
     now: Timestamp,
 ) -> Result<String, Error> {
-    match decode_without_spool(routing, address, now)? {
-        SrsRecipient::Decoded(sender) => Ok(sender.to_string()),
-        SrsRecipient::Token(token) => spool
+    match read(routing, address, now)? {
+        Meaning::Sender(sender) => Ok(sender.to_string()),
+        Meaning::Token(token) => spool
             .recall(&token, now)
             .await?
             .ok_or(Error::Refused(SrsRefusal::TokenForgotten)),
-        SrsRecipient::NotOurs => Err(Error::NotOurs(parse(address)?)),
+    }
+}
+
+/// What an SRS address of ours says by itself.
+pub enum Meaning {
+    /// The sender.
+    Sender(Mailbox),
+    /// The name that the spool knows the sender by.
+    Token(String),
+}
+
+/// Reads an SRS address of ours.
+pub fn read(routing: &Routing, address: &str, now: Timestamp) -> Result<Meaning, Error> {
+    let address = parse(address)?;
+    match routing
+        .forwarder
+        .srs_recipient(&routing.table, &address, now)
+    {
+        SrsRecipient::Decoded(sender) => Ok(Meaning::Sender(sender)),
+        SrsRecipient::Token(token) => Ok(Meaning::Token(token)),
+        SrsRecipient::NotOurs => Err(Error::NotOurs(address)),
         SrsRecipient::Refused(refusal) => Err(Error::Refused(refusal)),
     }
 }
 
-/// As [`decode`], as far as it can be told without the spool.
-pub fn decode_without_spool(
-    routing: &Routing,
-    address: &str,
-    now: Timestamp,
-) -> Result<SrsRecipient, Error> {
-    Ok(routing
-        .forwarder
-        .srs_recipient(&routing.table, &parse(address)?, now))
-}
-
-/// An address as an operator types it.
-pub fn parse(address: &str) -> Result<Mailbox, Error> {
+fn parse(address: &str) -> Result<Mailbox, Error> {
     address.parse().map_err(|source| Error::NotAnAddress {
         address: address.to_owned(),
         source,

@@ -3,57 +3,44 @@
 //! Notices are counted by message, and their octets by sender and hour. First the whole message is given back no more, then
 //! only headers are, in the end nothing is told. Memory is bounded: what was not used for an hour is forgotten.
 
-use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Duration;
 
 use envelope::{Mailbox, Message, MessageId, ReversePath, Timestamp};
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
 use parking_lot::Mutex;
 
 /// What was told of late.
-#[derive(Debug, Default)]
-pub(super) struct Budget(Mutex<Spent>);
-
-#[derive(Debug, Default)]
-struct Spent {
+#[derive(Debug)]
+pub(super) struct Budget {
     messages: Recent<MessageId, OfMessage>,
     senders: Recent<Mailbox, ToSender>,
 }
 
-#[derive(Debug, Clone, Copy)]
+type Recent<K, V> = Cache<K, Arc<Mutex<V>>>;
+
+#[derive(Debug, Default)]
+struct OfMessage {
+    notices: u32,
+    /// Octets of it that were given back whole.
+    whole: u64,
+}
+
+#[derive(Debug)]
 struct ToSender {
     since: Timestamp,
     octets: u64,
 }
 
-impl Default for ToSender {
+impl Default for Budget {
     fn default() -> Self {
         Self {
-            since: Timestamp::from_unix_millis(0),
-            octets: 0,
+            messages: recent(),
+            senders: recent(),
         }
     }
-}
-
-impl Spent {
-    /// Octets to a sender within this hour.
-    fn told(&mut self, sender: &Mailbox, now: Timestamp) -> &mut u64 {
-        let told = self.senders.of(sender.clone(), now);
-        if now.since(told.since) >= HOUR {
-            *told = ToSender {
-                since: now,
-                octets: 0,
-            };
-        }
-        &mut told.octets
-    }
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct OfMessage {
-    notices: u32,
-    /// Octets of it that were given back whole.
-    whole: u64,
 }
 
 impl Budget {
@@ -66,12 +53,9 @@ impl Budget {
         whole_max: u64,
         now: Timestamp,
     ) -> Option<bool> {
-        let mut spent = self.0.lock();
-        let to_sender = match &message.reverse_path {
-            ReversePath::Mailbox(sender) => *spent.told(sender, now),
-            ReversePath::Null => 0,
-        };
-        let of_message = spent.messages.of(message.id, now);
+        let to_sender = self.to_sender(message, 0, now);
+        let of_message = self.messages.get_with(message.id, Arc::default);
+        let of_message = of_message.lock();
         if to_sender >= SENDER_OCTETS_MAX || of_message.notices >= NOTICES_MAX {
             return None;
         }
@@ -81,46 +65,41 @@ impl Budget {
 
     /// Takes a notice about a message that was queued out of the budget.
     pub(super) fn spend(&self, message: &Message, whole: bool, octets: u64, now: Timestamp) {
-        let mut spent = self.0.lock();
-        if let ReversePath::Mailbox(sender) = &message.reverse_path {
-            *spent.told(sender, now) += octets;
-        }
-        let of_message = spent.messages.of(message.id, now);
+        self.to_sender(message, octets, now);
+        let of_message = self.messages.get_with(message.id, Arc::default);
+        let mut of_message = of_message.lock();
         of_message.notices += 1;
         of_message.whole += if whole { message.size } else { 0 };
     }
-}
 
-/// Values by key, of which those not asked for within an hour, or behind many others, are forgotten.
-#[derive(Debug)]
-struct Recent<K, V> {
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
-    /// When the young ones began to gather.
-    since: Timestamp,
-}
-
-impl<K, V> Default for Recent<K, V> {
-    fn default() -> Self {
-        Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
-            since: Timestamp::from_unix_millis(0),
+    /// Octets that the sender of a message was told within this hour, with so many more.
+    fn to_sender(&self, message: &Message, more: u64, now: Timestamp) -> u64 {
+        let ReversePath::Mailbox(sender) = &message.reverse_path else {
+            return 0;
+        };
+        let fresh = || ToSender {
+            since: now,
+            octets: 0,
+        };
+        let told = self
+            .senders
+            .get_with(sender.clone(), || Arc::new(Mutex::new(fresh())));
+        let mut told = told.lock();
+        if now.since(told.since) >= HOUR {
+            *told = fresh();
         }
+        told.octets += more;
+        told.octets
     }
 }
 
-impl<K: Eq + Hash, V: Default> Recent<K, V> {
-    fn of(&mut self, key: K, now: Timestamp) -> &mut V {
-        if now.since(self.since) >= HOUR || self.young.len() >= KEPT_MAX {
-            self.old = std::mem::take(&mut self.young);
-            self.since = now;
-        }
-        let known = self.old.remove(&key);
-        self.young
-            .entry(key)
-            .or_insert_with(|| known.unwrap_or_default())
-    }
+/// Values of which those not asked for within an hour, or behind many others, are forgotten.
+fn recent<K: Eq + Hash + Send + Sync + 'static, V: Send + Sync + 'static>() -> Recent<K, V> {
+    Cache::builder()
+        .max_capacity(KEPT_MAX)
+        .eviction_policy(EvictionPolicy::lru())
+        .time_to_idle(HOUR)
+        .build()
 }
 
 /// Notices about one message.
@@ -129,7 +108,7 @@ const NOTICES_MAX: u32 = 10;
 const SENDER_WHOLE_MAX: u64 = 8 << 20;
 const SENDER_OCTETS_MAX: u64 = 32 << 20;
 const HOUR: Duration = Duration::from_hours(1);
-const KEPT_MAX: usize = 10_000;
+const KEPT_MAX: u64 = 20_000;
 
 #[cfg(test)]
 mod tests {
@@ -183,16 +162,5 @@ mod tests {
         assert_eq!(other(3, 2), None);
         assert_eq!(other(4, 59), None);
         assert_eq!(other(5, 61), Some(true));
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let mut recent = Recent::<u64, u32>::default();
-        for n in 0..5 * KEPT_MAX as u64 {
-            *recent.of(n, at(0)) += 1;
-            *recent.of(0, at(0)) += 1;
-            assert!(recent.young.len() + recent.old.len() <= 2 * KEPT_MAX);
-        }
-        assert!(*recent.of(0, at(0)) > 5 * KEPT_MAX as u32);
     }
 }
