@@ -1,5 +1,6 @@
-//! What an idle connection costs. Run alone, for all tests share one process's memory:
-//! `cargo test -p smtp-in --test loopback -- --ignored --nocapture`
+//! What an idle connection costs, measured in a process of its own: all tests share one process's memory.
+
+use std::process::Command;
 
 use smtp_in::{Limits, TlsMode};
 
@@ -8,10 +9,23 @@ use crate::tls::Identity;
 
 const CONNECTIONS: usize = 400;
 const IDLE_OCTETS_MAX: usize = 20 * 1024;
+/// Set in the child.
+const ALONE: &str = "ONWARD_MEASURED_ALONE";
 
 #[tokio::test]
-#[ignore = "measures the whole process"]
+#[expect(clippy::disallowed_methods, reason = "the test starts itself")]
 async fn idle_connections_are_small() {
+    if std::env::var_os(ALONE).is_some() {
+        return measure().await;
+    }
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "memory::idle_connections_are_small"])
+        .env(ALONE, "yes")
+        .status();
+    assert!(status.unwrap().success());
+}
+
+async fn measure() {
     let identity = Identity::new();
     let mut settings = settings();
     settings.tls = TlsMode::StartTls(identity.holder());

@@ -6,7 +6,7 @@
 //! tear damage. Then a second life begins on one of these disks, and so on, so that what a crash left half done
 //! is met by all that comes later.
 //!
-//! `POWER_CUT_STATES=200000 POWER_CUT_SEED=7 cargo test -p queue --release --test queue -- --nocapture power_cut` tries more.
+//! `POWER_CUT_STATES=10000 POWER_CUT_SEED=7 cargo test -p queue --release --test queue -- --nocapture power_cut` tries more.
 //! The seed rules all choices but the threads' timing; a state that fails is kept on disk for a look.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
@@ -29,7 +29,7 @@ use ledger::{Ledger, Seen};
 use recover::{Spot, look, open, scratch};
 use workload::Worker;
 
-const STATES: usize = 10_000;
+const STATES: usize = 2_000;
 const LIVES: u64 = 10;
 const WORKERS: u64 = 4;
 const STEPS: usize = 80;
