@@ -12,7 +12,7 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("srs", &[]),
     ("smtp", &["envelope"]),
     ("dns", &["envelope"]),
-    ("policy", &["envelope", "dns"]),
+    ("policy", &["envelope"]),
     ("forwarder", &["envelope", "srs"]),
     ("spool", &["envelope"]),
     ("queue", &["envelope", "spool"]),

@@ -5,7 +5,6 @@ use std::fmt;
 use envelope::{Domain, ForwardPath, Host, LocalPart, Mailbox, Reply, Timestamp};
 use srs::{Day, ReverseError, Reversed, Srs};
 
-use crate::replies;
 use crate::table::{Expansion, Options, Resolution, SRS_DOMAIN_OCTETS_MAX, Table, Target};
 
 /// What the operator configures.
@@ -248,19 +247,6 @@ impl Forwarder {
                     broken: Vec::new(),
                 })
             }
-        }
-    }
-}
-
-impl SrsRefusal {
-    /// What the client is told: 5.1.1 for what is no address of ours (any more), 5.7.1 for what was tampered with.
-    pub fn reply(self) -> Reply {
-        let text = self.to_string();
-        match self {
-            Self::Invalid(ReverseError::BadTag | ReverseError::Future) => {
-                replies::srs_forbidden(&text)
-            }
-            _ => replies::srs_unknown(&text),
         }
     }
 }

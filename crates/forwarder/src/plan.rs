@@ -2,13 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use envelope::{
-    ForwardPath, Leg, LocalPart, Mailbox, Merged, Recipient, Reply, ReversePath, Timestamp,
-};
+use envelope::{ForwardPath, Leg, LocalPart, Mailbox, Merged, Recipient, ReversePath, Timestamp};
 use srs::Day;
 
 use crate::forwarder::{Forwarder, Route};
-use crate::replies;
 use crate::scan::HeaderScan;
 use crate::table::{Broken, Options, Table, Target};
 use crate::trace::ascii_form;
@@ -54,12 +51,16 @@ impl Plan {
         self.legs.into_iter().map(PlannedLeg::into_leg).collect()
     }
 
-    /// Takes out the legs that would go round: the message was delivered before to an address on their way. To refuse the
-    /// whole message for one of them would lose the others' mail; a notice would tell a sender whom nobody has verified.
+    /// Of each leg that would go round, the address on its way to which the message was delivered before.
+    pub fn loops<'a>(&'a self, scan: &'a HeaderScan) -> impl Iterator<Item = &'a Mailbox> {
+        self.legs.iter().filter_map(|planned| planned.passed(scan))
+    }
+
+    /// Takes those legs out.
     pub fn remove_loops(&mut self, scan: &HeaderScan) -> Vec<Looping> {
         let mut looping = Vec::new();
         self.legs.retain(|planned| {
-            let Some(passed) = planned.via.iter().find(|step| scan.was_delivered_to(step)) else {
+            let Some(passed) = planned.passed(scan) else {
                 return true;
             };
             looping.extend(planned.recipients().map(|recipient| Looping {
@@ -88,6 +89,10 @@ impl PlannedLeg {
         std::iter::once(&self.leg.recipient).chain(&self.merged)
     }
 
+    fn passed(&self, scan: &HeaderScan) -> Option<&Mailbox> {
+        self.via.iter().find(|step| scan.was_delivered_to(step))
+    }
+
     fn into_leg(mut self) -> Leg {
         let mut seen = HashSet::from([self.leg.recipient.clone()]);
         self.merged.retain(|other| seen.insert(other.clone()));
@@ -95,13 +100,6 @@ impl PlannedLeg {
             merged: Merged::new(self.merged),
             ..self.leg
         }
-    }
-}
-
-impl Looping {
-    /// The refusal of a message of which nothing is left. The address is no secret: the message names it.
-    pub fn reply(&self) -> Reply {
-        replies::delivered_before(&self.passed)
     }
 }
 

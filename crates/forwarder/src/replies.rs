@@ -33,21 +33,3 @@ pub(crate) fn too_many_targets() -> Reply {
         "forwarded to too many addresses",
     )
 }
-
-pub(crate) fn too_many_hops(max: u32) -> Reply {
-    let text = format!("over {max} hops: this message is going round in circles");
-    Reply::new(554, EnhancedStatus::permanent(4, 6), text)
-}
-
-pub(crate) fn delivered_before(address: &dyn std::fmt::Display) -> Reply {
-    let text = format!("mail loop: this message has passed {address} before");
-    Reply::new(554, EnhancedStatus::permanent(4, 6), text)
-}
-
-pub(crate) fn srs_unknown(text: &str) -> Reply {
-    Reply::new(550, EnhancedStatus::permanent(1, 1), text)
-}
-
-pub(crate) fn srs_forbidden(text: &str) -> Reply {
-    Reply::new(550, EnhancedStatus::permanent(7, 1), text)
-}

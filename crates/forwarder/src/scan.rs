@@ -7,10 +7,9 @@
 
 use std::collections::HashSet;
 
-use envelope::{Mailbox, Reply};
+use envelope::Mailbox;
 
 use crate::fold::fold;
-use crate::replies;
 use crate::trace::ascii_form;
 
 /// Reads a header for signs of a loop.
@@ -76,10 +75,13 @@ impl HeaderScan {
         self.overflowed
     }
 
-    /// The refusal of a message that has come a longer way than honest mail does.
-    pub fn too_many_hops(&self, received_max: u32) -> Option<Reply> {
-        let too_many = self.received > received_max || self.overflowed;
-        too_many.then(|| replies::too_many_hops(received_max))
+    /// How many relays the message has passed. More Delivered-To than are remembered count as too many for anybody.
+    pub fn hops(&self) -> u32 {
+        if self.overflowed {
+            u32::MAX
+        } else {
+            self.received
+        }
     }
 
     /// Whether the header has octets over 127: only such a one needs SMTPUTF8 (RFC 6531 §3.4), whatever MAIL said.

@@ -2,7 +2,7 @@
 //!
 //! Each names a code, an enhanced status (RFC 3463, RFC 7372) and a text that helps the sender's operator.
 
-use envelope::{EnhancedStatus, Reply};
+use envelope::{EnhancedStatus, Mailbox, Reply};
 
 /// EHLO or HELO with an argument that no name looks like (RFC 5321 §4.1.1.1).
 pub(crate) fn hello_malformed() -> Reply {
@@ -91,6 +91,18 @@ pub(crate) fn srs_over_budget() -> Reply {
 pub(crate) fn send_separately() -> Reply {
     let text = "an SRS address goes before, send to this recipient separately";
     Reply::new(452, EnhancedStatus::transient(5, 3), text)
+}
+
+/// More Received fields than honest mail has.
+pub(crate) fn too_many_hops(max: u32) -> Reply {
+    let text = format!("over {max} hops: this message is going round in circles");
+    permanent(554, (4, 6), &text)
+}
+
+/// The address is no secret: the message names it.
+pub(crate) fn delivered_before(address: &Mailbox) -> Reply {
+    let text = format!("mail loop: this message has passed {address} before");
+    permanent(554, (4, 6), &text)
 }
 
 fn permanent(code: u16, (subject, detail): (u16, u16), text: &str) -> Reply {

@@ -1,12 +1,12 @@
 //! A visit: what the relay knows of one connection, from CONNECT to the 250.
 //!
-//! It gathers the facts that `policy` decides on, and logs what was refused and by which rule. A transaction takes one
-//! snapshot of the routing, at MAIL, and routes each recipient once, at RCPT; so what was accepted is what is queued,
-//! whatever is reloaded meanwhile. What becomes of the body is in `draft.rs`.
+//! It tells `policy` the case, finds out what policy asks (`answers.rs`), and logs what was refused and by which rule. A
+//! transaction takes one snapshot of the routing, at MAIL, and routes each recipient once, at RCPT; so what was accepted is
+//! what is queued, whatever is reloaded meanwhile. What becomes of the body is in `draft.rs`.
 
+mod answers;
 mod budget;
 mod client_name;
-mod destination;
 mod draft;
 #[cfg(test)]
 mod tests;
@@ -14,15 +14,16 @@ mod tests;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use envelope::{Domain, Envelope, ForwardPath, Mailbox, Recipient, Reply, ReversePath, Verdict};
+use envelope::{Envelope, MessageId, Recipient, Reply, Verdict};
 use forwarder::{LEGS_MAX, Route};
+use futures_util::future::join_all;
 use journal::{Event, Log, Unfinished};
-use policy::Decision;
-use policy::facts::{self, Accepted, Standing};
+use policy::{Case, Decision, Effect, Stage, Standing, Step};
 use smtp::server::{Hello, Refusal};
 use smtp_in::{Client, Ending, Incident};
 use spool::{Clock, IdSource, Spool};
 
+use crate::replies;
 use crate::routing::{Routing, Shared};
 use crate::{Core, Settings};
 use budget::Budget;
@@ -45,20 +46,22 @@ pub struct Inbound<S> {
 pub struct Visit<S: Spool> {
     inbound: Arc<Inbound<S>>,
     name: ClientName,
+    /// What policy knows.
+    case: Case,
+    /// The snapshot of the transaction.
+    routing: Option<Arc<Routing>>,
     transaction: Option<Transaction<S>>,
+    /// Of a message whose body is complete.
+    id: Option<MessageId>,
     refusals: u64,
 }
 
-/// From an accepted MAIL to the end of its body.
+/// From MAIL to the end of its body.
 struct Transaction<S: Spool> {
-    routing: Arc<Routing>,
-    sender: ReversePath,
+    /// Of the recipient in question.
+    route: Option<Route>,
     /// Of the accepted recipients, in their order.
     routes: Vec<Route>,
-    /// How many targets these stand for.
-    targets: usize,
-    recipients: usize,
-    accepted: Accepted,
     draft: Option<Draft<S>>,
 }
 
@@ -86,7 +89,10 @@ impl<S: Spool> smtp_in::Service for Inbound<S> {
         Visit {
             inbound: Arc::clone(self),
             name: ClientName::Known(None),
+            case: Case::default(),
+            routing: None,
             transaction: None,
+            id: None,
             refusals: 0,
         }
     }
@@ -98,129 +104,88 @@ impl<S: Spool> smtp_in::Service for Inbound<S> {
 
 impl<S: Spool> smtp_in::Visit for Visit<S> {
     async fn connect(&mut self, client: &Client) -> Verdict {
-        let facts = facts::Connect {
-            address: client.peer.ip(),
-            role: role(client),
-            standing: standing(&self.inbound.routing.load(), client),
-        };
+        self.meet(client);
         self.name = self.inbound.names.ask(client.peer.ip());
-        self.decided("connect", client, None, None, policy::connect(&facts))
+        self.decide(Stage::Connect, client).await.answer
     }
 
     async fn hello(&mut self, client: &Client, hello: &Hello) -> Verdict {
-        let facts = facts::Hello {
-            name: hello.name.to_string(),
-            standing: standing(&self.inbound.routing.load(), client),
-        };
-        self.decided("hello", client, None, None, policy::hello(&facts))
+        self.meet(client);
+        self.case.hello = hello.name.to_string();
+        self.decide(Stage::Hello, client).await.answer
     }
 
     async fn mail(&mut self, client: &Client, envelope: &Envelope) -> Verdict {
-        let routing = self.inbound.routing.load_full();
-        let facts = facts::Mail {
-            role: role(client),
-            standing: standing(&routing, client),
-        };
-        let sender = Some(&envelope.reverse_path);
-        let verdict = self.decided("mail", client, sender, None, policy::mail(&facts));
-        self.transaction = (verdict == Verdict::Accept).then(|| Transaction {
-            routing,
-            sender: envelope.reverse_path.clone(),
-            routes: Vec::new(),
-            targets: 0,
-            recipients: 0,
-            accepted: Accepted::default(),
-            draft: None,
-        });
+        self.routing = Some(self.inbound.routing.load_full());
+        self.meet(client);
+        self.case.begin(envelope.reverse_path.clone());
+        let verdict = self.decide(Stage::Mail, client).await.answer;
+        if verdict == Verdict::Accept {
+            self.transaction = Some(Transaction {
+                route: None,
+                routes: Vec::new(),
+                draft: None,
+            });
+        } else {
+            self.reset();
+        }
         verdict
     }
 
     async fn rcpt(
         &mut self,
         client: &Client,
-        envelope: &Envelope,
+        _envelope: &Envelope,
         recipient: &Recipient,
     ) -> Verdict {
-        let inbound = Arc::clone(&self.inbound);
+        self.case.next_recipient(recipient.forward_path.clone());
+        let verdict = self.decide(Stage::Rcpt, client).await.answer;
         let transaction = self.transaction();
-        let routing = &transaction.routing;
-        let path = &recipient.forward_path;
-        let route = routing
-            .route(&*inbound.spool, path, inbound.clock.now())
-            .await;
-        let targets = transaction.targets + destination::targets(&route);
-        let facts = facts::Rcpt {
-            standing: standing(routing, client),
-            reverse_path_null: envelope.reverse_path.is_null(),
-            accepted: transaction.accepted,
-            destination: destination::of(routing, path, &route, &inbound.budget),
-            too_many_targets: targets > LEGS_MAX,
-            routed: route
-                .as_ref()
-                .is_ok_and(|route| routing.is_routed(path, route)),
-            accept_nonnull: inbound.accept_nonnull,
-        };
-        let decision = policy::rcpt(&facts);
-        if let (Verdict::Accept, Ok(route)) = (&decision.verdict, route) {
-            transaction.accept(route, targets);
+        if let (Verdict::Accept, Some(route)) = (&verdict, transaction.route.take()) {
+            transaction.routes.push(route);
+            self.case.accept_recipient();
         }
-        let sender = Some(&envelope.reverse_path);
-        self.decided("rcpt", client, sender, Some(path), decision)
+        verdict
     }
 
     async fn data(&mut self, client: &Client, envelope: &Envelope) -> Verdict {
-        let inbound = Arc::clone(&self.inbound);
-        let accept_nonnull = inbound.accept_nonnull;
-        let reverse_path_null = envelope.reverse_path.is_null();
-        let transaction = self.transaction();
-        let facts = facts::Data {
-            reverse_path_null,
-            accepted: transaction.accepted,
-            accept_nonnull,
-            // What will be refused takes nothing of the budget.
-            over_budget: (reverse_path_null || accept_nonnull)
-                && transaction
-                    .returns()
-                    .any(|sender| !inbound.budget.take(sender)),
-        };
-        let srs = transaction.srs_recipient(envelope);
-        let sender = Some(&envelope.reverse_path);
-        let verdict = self.decided("data", client, sender, srs, policy::data(&facts));
+        let verdict = self.decide(Stage::Data, client).await.answer;
         if verdict != Verdict::Accept {
             return verdict;
         }
         let name = self.name.get().await.cloned();
-        let begun = self.transaction().begin(&inbound, client, name, envelope);
-        match begun.await {
-            Ok(()) => Verdict::Accept,
-            Err(reply) => self.decided("data", client, sender, None, no_room(reply)),
-        }
+        let (inbound, routing) = (Arc::clone(&self.inbound), self.routing());
+        let mut draft = match Draft::begin(&inbound, &routing, client, name, envelope).await {
+            Ok(draft) => draft,
+            // The recipients stay as they are, for the next DATA.
+            Err(error) => return Verdict::Refuse(self.not_stored(Stage::Data, client, &error)),
+        };
+        let transaction = self.transaction();
+        let routes = std::mem::take(&mut transaction.routes);
+        draft.plan(&inbound, &routing, envelope, routes);
+        transaction.draft = Some(draft);
+        Verdict::Accept
     }
 
     async fn write(&mut self, client: &Client, chunk: Vec<u8>) -> Result<(), Reply> {
-        let transaction = self.transaction();
-        let written = match &mut transaction.draft {
+        let written = match &mut self.transaction().draft {
             Some(draft) => draft.write(chunk).await,
             None => unreachable!("a body begins with DATA or BDAT"),
         };
-        if let Err(reply) = &written {
-            let sender = transaction.sender.clone();
-            self.decided(
-                "message",
-                client,
-                Some(&sender),
-                None,
-                no_room(reply.clone()),
-            );
-        }
-        written
+        written.map_err(|error| self.not_stored(Stage::Message, client, &error))
     }
 
     async fn commit(&mut self, client: &Client, envelope: &Envelope) -> Reply {
-        match self.transaction.take().and_then(|open| open.draft) {
-            Some(draft) => draft.commit(&self.inbound, client, envelope).await,
-            None => unreachable!("a body begins with DATA or BDAT"),
-        }
+        let Some(draft) = self.transaction.take().and_then(|open| open.draft) else {
+            unreachable!("a body begins with DATA or BDAT");
+        };
+        self.id = Some(draft.id);
+        let reply = match self.conclude(draft, client, envelope).await {
+            Ok(reply) => reply,
+            Err(error) => self.not_stored(Stage::Message, client, &error),
+        };
+        self.reset();
+        reply
     }
 
     fn normalized(&mut self, newlines: u64) {
@@ -230,7 +195,10 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
     }
 
     fn reset(&mut self) {
+        self.case.end();
+        self.routing = None;
         self.transaction = None;
+        self.id = None;
     }
 
     fn refused(&mut self, client: &Client, refusal: Refusal) {
@@ -240,8 +208,8 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
             typed,
             reply,
         } = refusal;
-        let open = self.transaction.as_ref();
-        let sender = open.map(|open| open.sender.to_string());
+        let sender = self.case.transaction.reverse_path.as_ref();
+        let sender = sender.map(ToString::to_string);
         let typed = Some(typed.into_string()).filter(|typed| !typed.is_empty());
         let (sender, recipient, command) = match stage {
             "mail" => (typed, None, None),
@@ -262,10 +230,17 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
     }
 
     fn observe(&mut self, client: &Client, incident: Incident) {
-        let open = self.transaction.take().map(|open| Unfinished {
+        let policy::Transaction {
+            reverse_path,
+            returns,
+            others,
+            ..
+        } = std::mem::take(&mut self.case.transaction);
+        let open = self.transaction.take().zip(reverse_path);
+        let open = open.map(|(open, sender)| Unfinished {
             hello: hello(client),
-            sender: open.sender,
-            recipients: open.recipients,
+            sender,
+            recipients: returns.len() + others,
             size: open.draft.as_ref().map(Draft::size),
         });
         let unlogged = self.refusals.saturating_sub(REFUSALS_LOGGED_MAX);
@@ -293,95 +268,121 @@ impl<S: Spool> Visit<S> {
         transaction
     }
 
-    fn decided(
-        &mut self,
-        stage: &'static str,
-        client: &Client,
-        sender: Option<&ReversePath>,
-        recipient: Option<&ForwardPath>,
-        decision: Decision,
-    ) -> Verdict {
-        if let Verdict::Refuse(reply) | Verdict::Close(reply) = &decision.verdict {
-            self.log_refused(Event::Refused {
-                id: None,
-                client: client.peer,
-                hello: hello(client),
-                stage,
-                rule: decision.rule,
-                sender: sender.map(ToString::to_string),
-                recipient: recipient.map(ToString::to_string),
-                command: None,
-                reply: reply.clone(),
-            });
-        }
-        decision.verdict
+    /// The snapshot of the transaction, or the routing of now.
+    fn routing(&self) -> Arc<Routing> {
+        let now = || self.inbound.routing.load_full();
+        self.routing.clone().unwrap_or_else(now)
     }
 
-    /// A client that goes on and on fills no disk: the rest is counted, and told at the end.
+    /// Who the client is, and which settings hold for it.
+    fn meet(&mut self, client: &Client) {
+        let routing = self.routing();
+        let trusted = routing.trusted.contains(client.peer.ip());
+        self.case.client = policy::Client {
+            address: Some(client.peer.ip()),
+            role: match client.role {
+                smtp_in::Role::Mx => policy::Role::Mx,
+                smtp_in::Role::Submission => policy::Role::Submission,
+            },
+            standing: if trusted {
+                Standing::Trusted
+            } else {
+                Standing::Stranger
+            },
+        };
+        self.case.settings = policy::Settings {
+            srs_accepts_nonnull: self.inbound.accept_nonnull,
+            targets_max: LEGS_MAX,
+            hops_max: routing.forwarder.settings().received_max,
+        };
+    }
+
+    /// Has policy decide, and finds out what it asks meanwhile. A refusal is logged.
+    async fn decide(&mut self, stage: Stage, client: &Client) -> Decision {
+        let decision = loop {
+            let questions = match policy::step(stage, &self.case) {
+                Step::Ask(questions) => questions,
+                Step::Decide(decision) => break decision,
+            };
+            let (inbound, routing, case) = (&*self.inbound, &*self.routing(), &self.case);
+            let find = |question| answers::find(inbound, routing, case, question);
+            for (answer, route) in join_all(questions.into_iter().map(find)).await {
+                self.case.learn(answer);
+                if let (Some(transaction), Some(route)) = (&mut self.transaction, route) {
+                    transaction.route = Some(route);
+                }
+            }
+        };
+        tracing::debug!(client = %client.peer, stage = stage.as_str(), "{decision}");
+        if let Verdict::Refuse(reply) | Verdict::Close(reply) = &decision.answer {
+            self.log_refusal(stage, client, decision.rule, reply);
+        }
+        decision
+    }
+
+    /// The body is complete: after its 250 the message is on stable storage.
+    async fn conclude(
+        &mut self,
+        mut draft: Draft<S>,
+        client: &Client,
+        envelope: &Envelope,
+    ) -> Result<Reply, spool::Error> {
+        draft.finish().await?;
+        let (now, standing) = (self.inbound.clock.now(), self.case.client.standing);
+        let message = draft.message(now, envelope, standing);
+        draft.log_received(&self.inbound.log, client, envelope, &message);
+        self.case.message = draft.facts();
+        let decision = self.decide(Stage::Message, client).await;
+        if let Verdict::Refuse(reply) | Verdict::Close(reply) = decision.answer {
+            return Ok(reply);
+        }
+        for effect in decision.effects {
+            match effect {
+                Effect::LeaveLoopsOut => draft.leave_loops_out(&self.inbound.log),
+            }
+        }
+        draft.store(&self.inbound, message).await
+    }
+
+    /// The spool is in trouble: the client hears what it has to do with it, the operator all.
+    fn not_stored(&mut self, stage: Stage, client: &Client, error: &spool::Error) -> Reply {
+        tracing::error!(%error, "message not taken");
+        let reply = match error {
+            spool::Error::Full(_) => replies::spool_full(),
+            _ => replies::spool_trouble(),
+        };
+        self.log_refusal(stage, client, "spool", &reply);
+        reply
+    }
+
+    fn log_refusal(&mut self, stage: Stage, client: &Client, rule: &'static str, reply: &Reply) {
+        let transaction = &self.case.transaction;
+        let recipient = match stage {
+            Stage::Rcpt => self.case.recipient.path.as_ref(),
+            // Only SRS addresses are refused so late.
+            Stage::Data => transaction.returns.first().map(|r| &r.recipient),
+            _ => None,
+        };
+        self.log_refused(Event::Refused {
+            id: self.id,
+            client: client.peer,
+            hello: hello(client),
+            stage: stage.as_str(),
+            rule,
+            sender: transaction.reverse_path.as_ref().map(ToString::to_string),
+            recipient: recipient.map(ToString::to_string),
+            command: None,
+            reply: reply.clone(),
+        });
+    }
+
+    /// A client that goes on and on fills no disk: the rest is counted, and told at the end. But a message that was received
+    /// always has a second line.
     fn log_refused(&mut self, refused: Event) {
         self.refusals += 1;
-        if self.refusals <= REFUSALS_LOGGED_MAX {
+        if self.refusals <= REFUSALS_LOGGED_MAX || self.id.is_some() {
             self.inbound.log.write(refused);
         }
-    }
-}
-
-impl<S: Spool> Transaction<S> {
-    fn accept(&mut self, route: Route, targets: usize) {
-        let srs = matches!(route, Route::Return { .. });
-        self.accepted.srs |= srs;
-        self.accepted.other |= !srs;
-        self.targets = targets;
-        self.recipients += 1;
-        self.routes.push(route);
-    }
-
-    /// The first of the recipients that is an SRS address of ours.
-    fn srs_recipient<'a>(&self, envelope: &'a Envelope) -> Option<&'a ForwardPath> {
-        let srs = |(_, route): &(_, &Route)| matches!(route, Route::Return { .. });
-        let mut routed = envelope.recipients.iter().zip(&self.routes);
-        routed
-            .find(srs)
-            .map(|(recipient, _)| &recipient.forward_path)
-    }
-
-    /// The senders behind the SRS addresses among the recipients.
-    fn returns(&self) -> impl Iterator<Item = &Mailbox> {
-        self.routes.iter().filter_map(|route| match route {
-            Route::Return { sender, .. } => Some(sender),
-            _ => None,
-        })
-    }
-
-    /// Begins the body. When it cannot be begun, the recipients stay as they are, for the next DATA.
-    async fn begin(
-        &mut self,
-        inbound: &Inbound<S>,
-        client: &Client,
-        name: Option<Domain>,
-        envelope: &Envelope,
-    ) -> Result<(), Reply> {
-        let mut draft = Draft::begin(inbound, &self.routing, client, name, envelope).await?;
-        let routes = std::mem::take(&mut self.routes);
-        draft.plan(inbound, &self.routing, envelope, routes);
-        self.draft = Some(draft);
-        Ok(())
-    }
-}
-
-/// The spool did not take it.
-fn no_room(reply: Reply) -> Decision {
-    Decision {
-        rule: "spool",
-        verdict: Verdict::Refuse(reply),
-    }
-}
-
-fn standing(routing: &Routing, client: &Client) -> Standing {
-    if routing.trusted.contains(client.peer.ip()) {
-        Standing::Trusted
-    } else {
-        Standing::Stranger
     }
 }
 
@@ -389,13 +390,6 @@ fn standing(routing: &Routing, client: &Client) -> Standing {
 fn hello(client: &Client) -> Option<String> {
     let hello = client.hello.as_ref();
     hello.map(|hello| hello.name.to_string())
-}
-
-fn role(client: &Client) -> facts::Role {
-    match client.role {
-        smtp_in::Role::Mx => facts::Role::Mx,
-        smtp_in::Role::Submission => facts::Role::Submission,
-    }
 }
 
 /// Refusals of one connection that have a line of their own. Those of 5xx end it long before.

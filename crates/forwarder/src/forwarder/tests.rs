@@ -45,7 +45,7 @@ fn shown(route: Route) -> String {
         Route::Token(_) => "token".into(),
         Route::Discard => "discard".into(),
         Route::Refused(reply) => reply.to_string(),
-        Route::SrsRefused(refusal) => refusal.reply().to_string(),
+        Route::SrsRefused(refusal) => refusal.to_string(),
         Route::Unknown => "unknown".into(),
         Route::NotHosted => "not hosted".into(),
     }
@@ -139,19 +139,16 @@ fn srs_addresses_that_are_refused() {
     for (address, expected) in [
         (
             "SRS0=AAAA=JK=first.example=bob@fwd.example.net",
-            "550 5.7.1 SRS address not signed by us",
+            "SRS address not signed by us",
         ),
         (
             "SRS0=ASa2=JK=first.example=bob@srs.catch.example",
-            "550 5.7.1 SRS address not signed by us",
+            "SRS address not signed by us",
         ),
-        (
-            "SRS0=rubbish@fwd.example.net",
-            "550 5.1.1 malformed SRS address",
-        ),
+        ("SRS0=rubbish@fwd.example.net", "malformed SRS address"),
         (
             "SRS1=8LOR=other.example==opaque+string=x@fwd.example.net",
-            "550 5.7.1 SRS address not signed by us",
+            "SRS address not signed by us",
         ),
     ] {
         check(&forwarder, address, expected);
@@ -161,7 +158,7 @@ fn srs_addresses_that_are_refused() {
     check(
         &forwarder,
         &format!("{expired}@fwd.example.net"),
-        "550 5.1.1 SRS address expired: 22 days old",
+        "SRS address expired: 22 days old",
     );
     let early = Day::from_unix_secs(NOW.unix_secs() + 2 * 86_400);
     let early = forwarder
@@ -171,7 +168,7 @@ fn srs_addresses_that_are_refused() {
     check(
         &forwarder,
         &format!("{early}@fwd.example.net"),
-        "550 5.7.1 SRS address from the future",
+        "SRS address from the future",
     );
     let strange = forwarder
         .srs
@@ -180,7 +177,7 @@ fn srs_addresses_that_are_refused() {
     check(
         &forwarder,
         &format!("\"{strange}\"@fwd.example.net"),
-        "550 5.1.1 SRS address without a sender in it",
+        "SRS address without a sender in it",
     );
 }
 
@@ -249,10 +246,6 @@ fn tokens_are_recalled_by_the_caller() {
     assert_eq!(
         shown(route),
         "back to Long@first.example: Long@first.example via []"
-    );
-    assert_eq!(
-        SrsRefusal::TokenForgotten.reply().to_string(),
-        "550 5.1.1 SRS token not known any more"
     );
 }
 
@@ -329,10 +322,10 @@ fn a_catch_all_in_an_srs_domain() {
             "any@fwd.example.net",
             "all@mail.example.com via [any@fwd.example.net]",
         ),
-        ("SRS0=x@fwd.example.net", "550 5.1.1 malformed SRS address"),
+        ("SRS0=x@fwd.example.net", "malformed SRS address"),
         (
             "srs1+AAAA=a.example==x@fwd.example.net",
-            "550 5.7.1 SRS address not signed by us",
+            "SRS address not signed by us",
         ),
         (
             "SRS0=ASa2=JK=first.example=alice@fwd.example.net",

@@ -306,16 +306,20 @@ fn scan(header: &str) -> HeaderScan {
 #[track_caller]
 fn check_loop(recipients: &[&str], header: &str, left: &[&str], out: &[&str]) {
     let mut plan = plan("", recipients);
-    let looping = plan.remove_loops(&scan(header));
+    let scan = scan(header);
+    let loops: Vec<Mailbox> = plan.loops(&scan).cloned().collect();
+    let looping = plan.remove_loops(&scan);
+    assert!(looping.iter().all(|l| loops.contains(&l.passed)));
+    assert_eq!(plan.loops(&scan).count(), 0);
     let target = |planned: &PlannedLeg| planned.leg.target.to_string();
     let targets: Vec<String> = plan.legs.iter().map(target).collect();
     assert_eq!(targets, left, "{recipients:?} {header:.80}");
-    let shown = |l: &Looping| format!("{} → {}: {}", l.recipient, l.target, l.reply());
+    let shown = |l: &Looping| format!("{} → {}: {}", l.recipient, l.target, l.passed);
     let looping: Vec<String> = looping.iter().map(shown).collect();
     assert_eq!(looping, out, "{recipients:?} {header:.80}");
 }
 
-const PASSED: &str = "554 5.4.6 mail loop: this message has passed alice@example.org before";
+const PASSED: &str = "alice@example.org";
 
 #[test]
 fn loops() {
@@ -355,15 +359,5 @@ fn loops() {
         elsewhere,
         &["x@elsewhere.example"],
         &[],
-    );
-}
-
-#[test]
-fn hops() {
-    let hops = |n: usize| scan(&"Received: x\r\n".repeat(n)).too_many_hops(50);
-    assert_eq!(hops(50), None);
-    assert_eq!(
-        hops(51).map(|reply| reply.to_string()).as_deref(),
-        Some("554 5.4.6 over 50 hops: this message is going round in circles")
     );
 }

@@ -106,6 +106,7 @@ fn memory_is_bounded() {
     }
     scan.feed(b"\r\n");
     assert!(scan.overflowed());
+    assert_eq!(scan.hops(), u32::MAX);
     assert_eq!(scan.delivered.len(), DELIVERED_MAX);
 }
 

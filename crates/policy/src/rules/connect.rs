@@ -2,7 +2,9 @@
 //!
 //! How many connections a client may hold is not decided here but in `smtp-in`, before any session exists.
 
-use crate::facts::Connect;
-use crate::rules::Rule;
+use crate::rules::{NO_OBJECTION, Rules};
 
-pub(crate) const RULES: &[Rule<Connect>] = &[];
+pub(super) const RULES: Rules = Rules {
+    objections: &[],
+    grounds: NO_OBJECTION,
+};

@@ -3,78 +3,103 @@
 //! A null reverse path with several recipients is *not* refused: list software and out-of-office replies send
 //! such mail, and what it could be abused for (backscatter) needs a sender to answer to.
 
-use envelope::Verdict;
-
-use crate::facts::Data;
+use crate::case::Case;
+use crate::decision::Opinion;
+use crate::question::Known;
 use crate::replies;
-use crate::rules::Rule;
+use crate::rules::{NO_OBJECTION, Rules};
 
-pub(crate) const RULES: &[Rule<Data>] = &[
-    Rule {
-        name: "srs-not-a-notification",
-        apply: srs_not_a_notification,
-    },
-    Rule {
-        name: "srs-budget",
-        apply: srs_budget,
-    },
-];
+pub(super) const RULES: Rules = Rules {
+    objections: &[
+        ("srs-not-a-notification", srs_not_a_notification),
+        // Last: mail that is refused takes nothing of a budget.
+        ("srs-budget", srs_budget),
+    ],
+    grounds: NO_OBJECTION,
+};
 
 /// A return address is for bounces. Other mail to it is mostly spam to addresses harvested from logs, and would
 /// leave us for a foreign domain; the operator can allow it for senders whose autoresponders do not use `<>`.
-fn srs_not_a_notification(facts: &Data) -> Option<Verdict> {
-    let wanted = facts.reverse_path_null || facts.accept_nonnull;
-    let refused = facts.accepted.srs && !wanted;
-    refused.then(|| Verdict::Refuse(replies::srs_takes_notifications_only()))
+fn srs_not_a_notification(case: &Case) -> Known<Opinion> {
+    let refused = case.has_returns() && !case.may_go_to_srs();
+    Ok(Opinion::object_if(
+        refused,
+        replies::srs_takes_notifications_only,
+    ))
 }
 
 /// One valid SRS address is no licence to send through us for three weeks.
-fn srs_budget(facts: &Data) -> Option<Verdict> {
-    facts
-        .over_budget
-        .then(|| Verdict::Refuse(replies::srs_over_budget()))
+fn srs_budget(case: &Case) -> Known<Opinion> {
+    let over = case.has_returns() && !case.srs_budget_taken()?;
+    Ok(Opinion::object_if(over, replies::srs_over_budget))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::facts::Accepted;
+    use envelope::{ForwardPath, ReversePath};
 
-    #[track_caller]
-    fn check(srs: bool, reverse_path_null: bool, accept_nonnull: bool, accepted: bool) {
-        let other = !srs;
-        let decision = crate::data(&Data {
-            reverse_path_null,
-            accepted: Accepted { srs, other },
-            accept_nonnull,
-            over_budget: false,
+    use crate::tests::decided;
+    use crate::{Answer, Case, Destination, Question, Return, Route, Srs, Stage, Step};
+
+    /// With one recipient, an SRS address or another.
+    fn case(srs: bool, null: bool, srs_accepts_nonnull: bool) -> Case {
+        let sender: envelope::Mailbox = "ann@sender.test".parse().unwrap();
+        let mut case = Case::default();
+        case.settings.srs_accepts_nonnull = srs_accepts_nonnull;
+        case.begin(match null {
+            true => ReversePath::Null,
+            false => ReversePath::Mailbox(sender.clone()),
         });
-        assert_eq!(decision.verdict == Verdict::Accept, accepted);
-        if !accepted {
-            assert_eq!(decision.rule, "srs-not-a-notification");
-        }
+        case.next_recipient(ForwardPath::Postmaster);
+        case.learn(Answer::Route(Route {
+            destination: match srs {
+                true => Destination::Srs(Srs::Valid(sender)),
+                false => Destination::Relay,
+            },
+            targets: 1,
+            names_further_host: false,
+        }));
+        case.accept_recipient();
+        case
     }
 
-    #[test]
-    fn more_than_a_day_s_budget_is_put_off() {
-        let decision = crate::data(&Data {
-            reverse_path_null: true,
-            accepted: Accepted::default(),
-            accept_nonnull: false,
-            over_budget: true,
-        });
-        assert_eq!(decision.rule, "srs-budget");
-        assert_eq!(
-            decision.verdict,
-            Verdict::Refuse(replies::srs_over_budget())
-        );
+    #[track_caller]
+    fn check(srs: bool, null: bool, srs_accepts_nonnull: bool, expected: &str) {
+        let mut case = case(srs, null, srs_accepts_nonnull);
+        case.learn(Answer::SrsBudgetTaken(true));
+        assert_eq!(decided(Stage::Data, &case), expected);
     }
 
     #[test]
     fn srs_addresses_take_notifications() {
-        check(false, false, false, true);
-        check(true, true, false, true);
-        check(true, false, true, true);
-        check(true, false, false, false);
+        check(false, false, false, "no-objection: grant");
+        check(true, true, false, "no-objection: grant");
+        check(true, false, true, "no-objection: grant");
+        check(
+            true,
+            false,
+            false,
+            "srs-not-a-notification: object: 550 5.7.1 SRS address refused: it takes only notifications (MAIL FROM:<>)",
+        );
+    }
+
+    #[test]
+    fn the_budget_is_taken_only_of_what_nobody_objects_to() {
+        let mut case = case(true, true, false);
+        let Return { sender, .. } = case.transaction.returns[0].clone();
+        let take = Step::Ask(vec![Question::TakeSrsBudget(vec![sender])]);
+        assert_eq!(crate::step(Stage::Data, &case), take);
+        case.learn(Answer::SrsBudgetTaken(false));
+        assert_eq!(
+            decided(Stage::Data, &case),
+            "srs-budget: object: 450 4.7.1 too many messages to the sender behind this SRS address, try again later",
+        );
+        let refused = super::tests::case(true, false, false);
+        assert!(matches!(
+            crate::step(Stage::Data, &refused),
+            Step::Decide(_)
+        ));
+        let other = super::tests::case(false, true, false);
+        assert!(matches!(crate::step(Stage::Data, &other), Step::Decide(_)));
     }
 }

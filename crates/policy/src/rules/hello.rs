@@ -4,22 +4,22 @@
 //! their short host name (RFC 5321 §4.1.4 forbids refusing for a name that does not verify). Only what no name
 //! can look like is: it would end up in our Received header.
 
-use envelope::Verdict;
-
-use crate::facts::Hello;
+use crate::case::Case;
+use crate::decision::Opinion;
+use crate::question::Known;
 use crate::replies;
-use crate::rules::Rule;
+use crate::rules::{NO_OBJECTION, Rules};
 
-pub(crate) const RULES: &[Rule<Hello>] = &[Rule {
-    name: "hello-malformed",
-    apply: malformed,
-}];
+pub(super) const RULES: Rules = Rules {
+    objections: &[("hello-malformed", malformed)],
+    grounds: NO_OBJECTION,
+};
 
-fn malformed(facts: &Hello) -> Option<Verdict> {
+fn malformed(case: &Case) -> Known<Opinion> {
     let graphic = |c: char| !c.is_whitespace() && !c.is_control() && !"<>()\"\\;,".contains(c);
-    let well_formed =
-        (1..=NAME_OCTETS_MAX).contains(&facts.name.len()) && facts.name.chars().all(graphic);
-    (!well_formed).then(|| Verdict::Refuse(replies::hello_malformed()))
+    let fits = (1..=NAME_OCTETS_MAX).contains(&case.hello.len());
+    let malformed = !fits || !case.hello.chars().all(graphic);
+    Ok(Opinion::object_if(malformed, replies::hello_malformed))
 }
 
 /// RFC 5321 §4.5.3.1.2: a domain has at most 255 octets.
@@ -27,23 +27,21 @@ const NAME_OCTETS_MAX: usize = 255;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::facts::Standing;
+    use crate::tests::decided;
+    use crate::{Case, Stage};
 
     #[track_caller]
     fn check(name: &str, accepted: bool) {
-        let standing = Standing::Stranger;
-        let decision = crate::hello(&Hello {
-            name: name.to_owned(),
-            standing,
-        });
-        let expected = if accepted {
-            crate::NO_OBJECTION
-        } else {
-            "hello-malformed"
+        let case = Case {
+            hello: name.to_owned(),
+            ..Case::default()
         };
-        assert_eq!(decision.rule, expected, "{name:?}");
-        assert_eq!(decision.verdict == Verdict::Accept, accepted, "{name:?}");
+        let expected = if accepted {
+            "no-objection: grant"
+        } else {
+            "hello-malformed: object: 501 5.5.4 the name after EHLO or HELO is malformed"
+        };
+        assert_eq!(decided(Stage::Hello, &case), expected, "{name:?}");
     }
 
     #[test]

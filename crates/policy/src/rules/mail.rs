@@ -2,48 +2,65 @@
 //!
 //! Declared size and parameters are checked by `smtp`; what the sender's domain permits (SPF) will come here.
 
-use envelope::Verdict;
-
-use crate::facts::{Mail, Role, Standing};
+use crate::case::{Case, Role, Standing};
+use crate::decision::Opinion;
+use crate::question::Known;
 use crate::replies;
-use crate::rules::Rule;
+use crate::rules::{NO_OBJECTION, Rules};
 
-pub(crate) const RULES: &[Rule<Mail>] = &[Rule {
-    name: "submission-needs-standing",
-    apply: submission_needs_standing,
-}];
+pub(super) const RULES: Rules = Rules {
+    objections: &[("submission-needs-standing", submission_needs_standing)],
+    grounds: NO_OBJECTION,
+};
 
 /// A submission port serves our own users (RFC 6409 §4.3): everyone else is sent away before naming recipients.
-fn submission_needs_standing(facts: &Mail) -> Option<Verdict> {
-    let unknown = facts.role == Role::Submission && facts.standing == Standing::Stranger;
-    unknown.then(|| Verdict::Refuse(replies::authentication_required()))
+fn submission_needs_standing(case: &Case) -> Known<Opinion> {
+    let unknown =
+        case.client.role == Role::Submission && case.client.standing == Standing::Stranger;
+    Ok(Opinion::object_if(
+        unknown,
+        replies::authentication_required,
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::decided;
+    use crate::{Client, Stage};
 
     #[track_caller]
     fn check(role: Role, standing: Standing, expected: &str) {
-        let decision = crate::mail(&Mail { role, standing });
-        let got = match decision.verdict {
-            Verdict::Accept => "accept".to_owned(),
-            Verdict::Refuse(reply) => format!("{} {reply}", decision.rule),
-            Verdict::Close(_) => unreachable!("no rule closes at MAIL"),
+        let client = Client {
+            address: None,
+            role,
+            standing,
         };
-        assert_eq!(got, expected, "{role:?} {standing:?}");
+        let case = Case {
+            client,
+            ..Case::default()
+        };
+        assert_eq!(
+            decided(Stage::Mail, &case),
+            expected,
+            "{role:?} {standing:?}"
+        );
     }
 
     #[test]
     fn who_may_begin() {
-        check(Role::Mx, Standing::Stranger, "accept");
-        check(Role::Mx, Standing::Trusted, "accept");
-        check(Role::Submission, Standing::Trusted, "accept");
-        check(Role::Submission, Standing::Authenticated, "accept");
+        check(Role::Mx, Standing::Stranger, "no-objection: grant");
+        check(Role::Mx, Standing::Trusted, "no-objection: grant");
+        check(Role::Submission, Standing::Trusted, "no-objection: grant");
+        check(
+            Role::Submission,
+            Standing::Authenticated,
+            "no-objection: grant",
+        );
         check(
             Role::Submission,
             Standing::Stranger,
-            "submission-needs-standing 530 5.7.0 authentication required",
+            "submission-needs-standing: object: 530 5.7.0 authentication required",
         );
     }
 }

@@ -1,34 +1,99 @@
-//! The rules, one ordered list a stage, and the walk along a list.
+//! The rules, a list for each stage, and the walk along a list.
 //!
-//! A rule is a name and a small function from facts to an opinion; `None` is no opinion, and asks the next rule.
-//! A new rule is a function and a line in its stage's list: where it stands says what it overrules.
+//! A rule is a name and a small function from the case to an opinion. What it must know and does not, it asks for with `?`.
+//! A new rule is a function, and a line in its stage's list: where it stands says what it overrules.
 
-pub(crate) mod connect;
-pub(crate) mod data;
-pub(crate) mod hello;
-pub(crate) mod mail;
-pub(crate) mod rcpt;
+mod connect;
+mod data;
+mod hello;
+mod mail;
+mod message;
+mod rcpt;
 
 use envelope::Verdict;
 
-use crate::{Decision, NO_OBJECTION};
+use crate::case::Case;
+use crate::decision::{Decision, Opinion, Stage, Trace};
+use crate::question::{Known, Question};
+use crate::replies;
 
-/// A named rule over the facts `F`.
-pub(crate) struct Rule<F: ?Sized> {
-    pub(crate) name: &'static str,
-    pub(crate) apply: fn(&F) -> Option<Verdict>,
+/// A name for the log, and what the rule says of a case.
+pub(crate) type Rule = (&'static str, fn(&Case) -> Known<Opinion>);
+
+/// The rules of one stage.
+pub(crate) struct Rules {
+    /// The first objection decides, whatever else speaks for the case.
+    pub(crate) objections: &'static [Rule],
+    /// When there was none, the first ground that grants decides. What none grants is refused, so that what is forgotten
+    /// here closes the relay.
+    pub(crate) grounds: &'static [Rule],
 }
 
-/// The first opinion along the list; yes when there is none.
-pub(crate) fn decide<F>(rules: &[Rule<F>], facts: &F) -> Decision {
-    let opinion = |rule: &Rule<F>| {
-        (rule.apply)(facts).map(|verdict| Decision {
-            verdict,
-            rule: rule.name,
-        })
-    };
-    rules.iter().find_map(opinion).unwrap_or(Decision {
-        verdict: Verdict::Accept,
-        rule: NO_OBJECTION,
-    })
+/// The grounds of a stage at which it is enough that nobody objects.
+const NO_OBJECTION: &[Rule] = &[("no-objection", |_| Ok(Opinion::Grant))];
+
+pub(crate) fn of(stage: Stage) -> &'static Rules {
+    match stage {
+        Stage::Connect => &connect::RULES,
+        Stage::Hello => &hello::RULES,
+        Stage::Mail => &mail::RULES,
+        Stage::Rcpt => &rcpt::RULES,
+        Stage::Data => &data::RULES,
+        Stage::Message => &message::RULES,
+    }
+}
+
+impl Rules {
+    /// What is decided, as far as what is known allows.
+    pub(crate) fn decide(&self, case: &Case) -> Known<Decision> {
+        let mut trace = Vec::new();
+        let (rule, answer) = match ask(self.objections, case, &mut trace)? {
+            Some(objection) => objection,
+            None => ask(self.grounds, case, &mut trace)?.unwrap_or_else(|| {
+                let denied = Opinion::Object(replies::relaying_denied());
+                trace.push(("relaying-denied", denied));
+                (
+                    "relaying-denied",
+                    Verdict::Refuse(replies::relaying_denied()),
+                )
+            }),
+        };
+        Ok(Decision::new(rule, answer, trace))
+    }
+}
+
+/// Asks one rule after the other, up to the first that decides.
+fn ask(rules: &[Rule], case: &Case, trace: &mut Trace) -> Known<Option<(&'static str, Verdict)>> {
+    let mut missing = Vec::new();
+    for (name, rule) in rules {
+        let questions = match rule(case) {
+            Ok(opinion) => {
+                let verdict = opinion.verdict();
+                trace.push((*name, opinion));
+                match verdict {
+                    // A rule before it may object when it has its answer.
+                    Some(_) if !missing.is_empty() => break,
+                    Some(verdict) => return Ok(Some((*name, verdict))),
+                    None => continue,
+                }
+            }
+            Err(questions) => questions,
+        };
+        if questions.iter().any(Question::uses_up) {
+            if missing.is_empty() {
+                missing = questions;
+            }
+            break;
+        }
+        for question in questions {
+            if !missing.contains(&question) {
+                missing.push(question);
+            }
+        }
+    }
+    if missing.is_empty() {
+        Ok(None)
+    } else {
+        Err(missing)
+    }
 }

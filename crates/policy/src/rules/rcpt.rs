@@ -1,185 +1,144 @@
 //! Rules at RCPT: for whom we take mail, and from whom.
 //!
-//! The list ends with a rule that always has an opinion, and that is a refusal: what nothing above it accepts
-//! is not accepted. So a rule or fact forgotten here closes the relay a little more, and never opens it.
+//! Each needs the recipient's route, which is therefore asked for once. A rule or a destination that is forgotten here
+//! closes the relay a little more, and never opens it: what no ground grants is refused as `relaying-denied`.
 
-use envelope::Verdict;
-
-use crate::facts::{Destination, Hosted, Rcpt, Srs, Standing};
+use crate::case::{Case, Standing};
+use crate::decision::Opinion;
+use crate::question::{Destination, Hosted, Known, Srs};
 use crate::replies;
-use crate::rules::Rule;
+use crate::rules::Rules;
 
-pub(crate) const RULES: &[Rule<Rcpt>] = &[
-    Rule {
-        name: "postmaster",
-        apply: postmaster,
-    },
-    Rule {
-        name: "lookup-failed",
-        apply: lookup_failed,
-    },
-    Rule {
-        name: "srs-invalid",
-        apply: srs_invalid,
-    },
-    Rule {
-        name: "srs-budget",
-        apply: srs_budget,
-    },
-    Rule {
-        name: "srs-not-a-notification",
-        apply: srs_not_a_notification,
-    },
-    Rule {
-        name: "hosted-refused",
-        apply: hosted_refused,
-    },
-    Rule {
-        name: "hosted-unknown",
-        apply: hosted_unknown,
-    },
-    Rule {
-        name: "beside-srs",
-        apply: beside_srs,
-    },
-    Rule {
-        name: "too-many-targets",
-        apply: too_many_targets,
-    },
-    Rule {
-        name: "untrusted-routing",
-        apply: untrusted_routing,
-    },
-    Rule {
-        name: "srs-valid",
-        apply: srs_valid,
-    },
-    Rule {
-        name: "hosted",
-        apply: hosted,
-    },
-    Rule {
-        name: "relay-domain",
-        apply: relay_domain,
-    },
-    Rule {
-        name: "known-client",
-        apply: known_client,
-    },
-    Rule {
-        name: "relaying-denied",
-        apply: relaying_denied,
-    },
-];
-
-/// RFC 5321 §4.5.1: postmaster is there whatever tables and options say, for anyone.
-fn postmaster(facts: &Rcpt) -> Option<Verdict> {
-    (facts.destination == Destination::Postmaster).then_some(Verdict::Accept)
-}
+pub(super) const RULES: Rules = Rules {
+    objections: &[
+        ("lookup-failed", lookup_failed),
+        ("srs-invalid", srs_invalid),
+        ("srs-budget", srs_budget),
+        ("srs-not-a-notification", srs_not_a_notification),
+        ("hosted-refused", hosted_refused),
+        ("hosted-unknown", hosted_unknown),
+        ("beside-srs", beside_srs),
+        ("too-many-targets", too_many_targets),
+        ("untrusted-routing", untrusted_routing),
+    ],
+    grounds: &[
+        ("srs-valid", srs_valid),
+        ("hosted", hosted),
+        ("relay-domain", relay_domain),
+        ("known-client", known_client),
+    ],
+};
 
 /// Trouble of ours is no verdict on the recipient. It also comes before the client's standing: what cannot be
 /// looked up might be ours, and must not leave as foreign mail.
-fn lookup_failed(facts: &Rcpt) -> Option<Verdict> {
-    (facts.destination == Destination::Undecided).then(|| Verdict::Refuse(replies::lookup_failed()))
+fn lookup_failed(case: &Case) -> Known<Opinion> {
+    let undecided = case.route()?.destination == Destination::Undecided;
+    Ok(Opinion::object_if(undecided, replies::lookup_failed))
 }
 
 /// Above every rule on hosted addresses, so that no catch-all ever sees a forged bounce address.
-fn srs_invalid(facts: &Rcpt) -> Option<Verdict> {
-    let Destination::Srs(srs) = facts.destination else {
-        return None;
+fn srs_invalid(case: &Case) -> Known<Opinion> {
+    let Destination::Srs(srs) = &case.route()?.destination else {
+        return Ok(Opinion::Pass);
     };
-    let reply = match srs {
-        Srs::Valid | Srs::OverBudget => return None,
-        Srs::Forged => replies::srs_forged(),
-        Srs::Expired => replies::srs_expired(),
-        Srs::Future => replies::srs_future(),
-        Srs::Damaged => replies::srs_damaged(),
-        Srs::Forgotten => replies::srs_forgotten(),
-    };
-    Some(Verdict::Refuse(reply))
+    Ok(match srs {
+        Srs::Valid(_) => Opinion::Pass,
+        Srs::Forged => Opinion::Object(replies::srs_forged()),
+        Srs::Expired => Opinion::Object(replies::srs_expired()),
+        Srs::Future => Opinion::Object(replies::srs_future()),
+        Srs::Damaged => Opinion::Object(replies::srs_damaged()),
+        Srs::Forgotten => Opinion::Object(replies::srs_forgotten()),
+    })
 }
 
-/// Counted at DATA, where two transactions cannot take the same; asked here, so that other recipients go on.
-fn srs_budget(facts: &Rcpt) -> Option<Verdict> {
-    let over = facts.destination == Destination::Srs(Srs::OverBudget);
-    over.then(|| Verdict::Refuse(replies::srs_over_budget()))
+/// Taken at DATA, where two transactions cannot take the same; asked here, so that other recipients go on.
+fn srs_budget(case: &Case) -> Known<Opinion> {
+    let over = match &case.route()?.destination {
+        Destination::Srs(Srs::Valid(sender)) => !case.srs_budget_left(sender)?,
+        _ => false,
+    };
+    Ok(Opinion::object_if(over, replies::srs_over_budget))
 }
 
 /// A return address is for bounces (see `rules/data.rs`). Alone it is accepted here all the same, whoever the sender is:
 /// a destination that verifies senders asks so whether the address exists, and says QUIT. Nobody asks that beside other
 /// recipients, and these must not be refused with it at DATA.
-fn srs_not_a_notification(facts: &Rcpt) -> Option<Verdict> {
-    let valid = facts.destination == Destination::Srs(Srs::Valid);
-    let refused = valid && facts.accepted.other && !takes_srs(facts);
-    refused.then(|| Verdict::Refuse(replies::srs_takes_notifications_only()))
+fn srs_not_a_notification(case: &Case) -> Known<Opinion> {
+    let beside_others = is_return(case)? && case.transaction.others > 0;
+    let refused = beside_others && !case.may_go_to_srs();
+    Ok(Opinion::object_if(
+        refused,
+        replies::srs_takes_notifications_only,
+    ))
 }
 
 /// The other way round: the SRS address came first. DATA would refuse the whole transaction, so the others are to come
 /// in one of their own.
-fn beside_srs(facts: &Rcpt) -> Option<Verdict> {
-    let other = facts.destination != Destination::Srs(Srs::Valid);
-    let refused = other && facts.accepted.srs && !takes_srs(facts);
-    refused.then(|| Verdict::Refuse(replies::send_separately()))
-}
-
-/// Whether this mail may go to SRS addresses.
-fn takes_srs(facts: &Rcpt) -> bool {
-    facts.reverse_path_null || facts.accept_nonnull
+fn beside_srs(case: &Case) -> Known<Opinion> {
+    let beside_srs = !is_return(case)? && case.has_returns();
+    let refused = beside_srs && !case.may_go_to_srs();
+    Ok(Opinion::object_if(refused, replies::send_separately))
 }
 
 /// The operator's own words for this address.
-fn hosted_refused(facts: &Rcpt) -> Option<Verdict> {
-    match &facts.destination {
-        Destination::Hosted(Hosted::Refused(reply)) => Some(Verdict::Refuse(reply.clone())),
-        _ => None,
-    }
+fn hosted_refused(case: &Case) -> Known<Opinion> {
+    Ok(match &case.route()?.destination {
+        Destination::Hosted(Hosted::Refused(reply)) => Opinion::Object(reply.clone()),
+        _ => Opinion::Pass,
+    })
 }
 
 /// Also for trusted clients: an address in a domain of ours that does not exist can only bounce later.
-fn hosted_unknown(facts: &Rcpt) -> Option<Verdict> {
-    (facts.destination == Destination::Hosted(Hosted::Unknown))
-        .then(|| Verdict::Refuse(replies::no_such_address()))
+fn hosted_unknown(case: &Case) -> Known<Opinion> {
+    let unknown = case.route()?.destination == Destination::Hosted(Hosted::Unknown);
+    Ok(Opinion::object_if(unknown, replies::no_such_address))
 }
 
 /// RFC 5321 §4.5.3.1.10: the client sends to the rest in a transaction of its own.
-fn too_many_targets(facts: &Rcpt) -> Option<Verdict> {
-    facts
-        .too_many_targets
-        .then(|| Verdict::Refuse(replies::too_many_targets()))
+fn too_many_targets(case: &Case) -> Known<Opinion> {
+    let targets = case.transaction.targets + case.route()?.targets;
+    let too_many = targets > case.settings.targets_max;
+    Ok(Opinion::object_if(too_many, replies::too_many_targets))
 }
 
 /// The next hop may trust us and follow `x%host@` further: then we would be its open door (Postfix calls it
 /// allow_untrusted_routing).
-fn untrusted_routing(facts: &Rcpt) -> Option<Verdict> {
+fn untrusted_routing(case: &Case) -> Known<Opinion> {
+    let route = case.route()?;
     let passed_on = matches!(
-        facts.destination,
-        Destination::Relay | Destination::Hosted(Hosted::Found) | Destination::Srs(Srs::Valid)
+        route.destination,
+        Destination::Relay | Destination::Hosted(Hosted::Found) | Destination::Srs(Srs::Valid(_))
     );
-    (facts.routed && passed_on && facts.standing == Standing::Stranger)
-        .then(|| Verdict::Refuse(replies::untrusted_routing()))
+    let stranger = case.client.standing == Standing::Stranger;
+    let refused = route.names_further_host && passed_on && stranger;
+    Ok(Opinion::object_if(refused, replies::untrusted_routing))
 }
 
-fn srs_valid(facts: &Rcpt) -> Option<Verdict> {
-    (facts.destination == Destination::Srs(Srs::Valid)).then_some(Verdict::Accept)
+fn srs_valid(case: &Case) -> Known<Opinion> {
+    Ok(Opinion::grant_if(is_return(case)?))
 }
 
-fn hosted(facts: &Rcpt) -> Option<Verdict> {
-    (facts.destination == Destination::Hosted(Hosted::Found)).then_some(Verdict::Accept)
+fn hosted(case: &Case) -> Known<Opinion> {
+    let found = case.route()?.destination == Destination::Hosted(Hosted::Found);
+    Ok(Opinion::grant_if(found))
 }
 
-fn relay_domain(facts: &Rcpt) -> Option<Verdict> {
-    (facts.destination == Destination::Relay).then_some(Verdict::Accept)
+fn relay_domain(case: &Case) -> Known<Opinion> {
+    let relayed = case.route()?.destination == Destination::Relay;
+    Ok(Opinion::grant_if(relayed))
 }
 
 /// The only way out for foreign mail.
-fn known_client(facts: &Rcpt) -> Option<Verdict> {
-    let known = matches!(facts.standing, Standing::Trusted | Standing::Authenticated);
-    (known && facts.destination == Destination::Foreign).then_some(Verdict::Accept)
+fn known_client(case: &Case) -> Known<Opinion> {
+    let foreign = case.route()?.destination == Destination::Foreign;
+    let known = case.client.standing != Standing::Stranger;
+    Ok(Opinion::grant_if(foreign && known))
 }
 
-/// Everything else (DESIGN promise 4).
-fn relaying_denied(_facts: &Rcpt) -> Option<Verdict> {
-    Some(Verdict::Refuse(replies::relaying_denied()))
+/// Whether the recipient is a valid SRS address of ours.
+fn is_return(case: &Case) -> Known<bool> {
+    let destination = &case.route()?.destination;
+    Ok(matches!(destination, Destination::Srs(Srs::Valid(_))))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! A message on its way in: our trace on top, signs of a loop in its header, legs of its recipients, and the commit.
 
 use envelope::{Domain, Envelope, LegId, Mailbox, Message, MessageId, Origin, Reply, Timestamp};
-use forwarder::{HeaderScan, Looping, Plan, PlannedLeg, Route, has_header, trace};
-use journal::Event;
-use policy::facts::Standing;
+use forwarder::{HeaderScan, Plan, PlannedLeg, Route, has_header, trace};
+use journal::{Event, Log};
+use policy::Standing;
 use smtp_in::Client;
 use spool::{BodyWriter, Error, Spool};
 
@@ -13,11 +13,9 @@ use crate::routing::Routing;
 
 /// Dropping it abandons the message.
 pub(super) struct Draft<S: Spool> {
-    id: MessageId,
-    origin: Origin,
+    pub(super) id: MessageId,
     plan: Plan,
     scan: HeaderScan,
-    received_max: u32,
     /// The Received header, until it is known whether the message has a header of its own.
     top: Vec<u8>,
     /// What has come of the body meanwhile: a line at most, and the rest of its chunk.
@@ -35,17 +33,14 @@ impl<S: Spool> Draft<S> {
         client: &Client,
         name: Option<Domain>,
         envelope: &Envelope,
-    ) -> Result<Self, Reply> {
+    ) -> Result<Self, Error> {
         let now = inbound.clock.now();
         let id = inbound.ids.next(now);
-        let writer = inbound.spool.begin(id).await;
-        let writer = writer.map_err(|error| refusal(id, &error))?;
+        let writer = inbound.spool.begin(id).await?;
         Ok(Self {
             id,
-            origin: origin(super::standing(routing, client)),
             plan: Plan::default(),
             scan: HeaderScan::new(),
-            received_max: routing.forwarder.settings().received_max,
             normalized: 0,
             top: received(routing, client, name.as_ref(), envelope, id, now).into_bytes(),
             start: Vec::new(),
@@ -78,13 +73,8 @@ impl<S: Spool> Draft<S> {
     }
 
     /// Takes the next bytes of the body.
-    pub(super) async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Reply> {
+    pub(super) async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Error> {
         self.scan.feed(&chunk);
-        let written = self.put(chunk).await;
-        written.map_err(|error| refusal(self.id, &error))
-    }
-
-    async fn put(&mut self, chunk: Vec<u8>) -> Result<(), Error> {
         if self.top.is_empty() {
             return self.writer.write(chunk).await;
         }
@@ -108,68 +98,46 @@ impl<S: Spool> Draft<S> {
         self.writer.write(first).await
     }
 
-    /// The body is complete: after its 250 the message is on stable storage.
-    pub(super) async fn commit(
-        mut self,
-        inbound: &Inbound<S>,
-        client: &Client,
-        envelope: &Envelope,
-    ) -> Reply {
+    /// The body is complete.
+    pub(super) async fn finish(&mut self) -> Result<(), Error> {
         self.scan.finish();
-        let refused = |id, rule, reply: Reply| {
-            inbound.log.write(Event::Refused {
-                id: Some(id),
-                client: client.peer,
-                hello: super::hello(client),
-                stage: "message",
-                rule,
-                sender: Some(envelope.reverse_path.to_string()),
-                recipient: None,
-                command: None,
-                reply: reply.clone(),
-            });
-            reply
-        };
-        let id = self.id;
         // It was shorter than a field's name; mostly of no octets at all (`BDAT 0 LAST`).
-        if !self.top.is_empty()
-            && let Err(error) = self.put_top(self.start.is_empty()).await
-        {
-            return refused(id, "spool", refusal(id, &error));
+        if !self.top.is_empty() {
+            self.put_top(self.start.is_empty()).await?;
         }
-        let message = self.message(inbound.clock.now(), envelope);
-        log_received(inbound, client, envelope, &message, self.normalized);
-        let too_many_hops = self.scan.too_many_hops(self.received_max);
-        if let Some(reply) = too_many_hops.or_else(|| self.leave_loops_out(inbound)) {
-            return refused(id, "loop", reply);
-        }
-        match self.store(inbound, message).await {
-            Ok(reply) => reply,
-            Err(error) => refused(id, "spool", refusal(id, &error)),
+        Ok(())
+    }
+
+    /// What policy is told of it.
+    pub(super) fn facts(&self) -> policy::Message {
+        policy::Message {
+            hops: self.scan.hops(),
+            legs: self.plan.legs.len(),
+            loops: self.plan.loops(&self.scan).cloned().collect(),
         }
     }
 
-    /// Leaves out the legs that would go round; the refusal, when no other is left.
-    fn leave_loops_out(&mut self, inbound: &Inbound<S>) -> Option<Reply> {
-        let looping = self.plan.remove_loops(&self.scan);
-        if self.plan.legs.is_empty() {
-            return looping.first().map(Looping::reply);
-        }
+    /// Leaves out the legs that would go round.
+    pub(super) fn leave_loops_out(&mut self, log: &Log) {
         let id = self.id;
-        for looping in looping {
-            inbound.log.write(Event::Looped {
+        for looping in self.plan.remove_loops(&self.scan) {
+            log.write(Event::Looped {
                 id,
                 recipient: looping.recipient,
                 target: looping.target,
                 passed: looping.passed,
             });
         }
-        None
     }
 
-    fn message(&self, arrived: Timestamp, envelope: &Envelope) -> Message {
+    pub(super) fn message(
+        &self,
+        arrived: Timestamp,
+        envelope: &Envelope,
+        client: Standing,
+    ) -> Message {
         Message {
-            origin: self.origin,
+            origin: origin(client),
             body: envelope.body,
             // The content decides: clients flag it for nothing (Go's net/smtp always does). Addresses are looked at leg by leg.
             smtputf8: envelope.smtputf8 && self.scan.non_ascii(),
@@ -184,8 +152,12 @@ impl<S: Spool> Draft<S> {
         }
     }
 
-    /// Commits the legs. What is logged before is true whatever comes of it.
-    async fn store(self, inbound: &Inbound<S>, message: Message) -> Result<Reply, Error> {
+    /// Commits the legs: after the 250 the message is on stable storage. What is logged before is true whatever comes of it.
+    pub(super) async fn store(
+        self,
+        inbound: &Inbound<S>,
+        message: Message,
+    ) -> Result<Reply, Error> {
         let (id, log, spool) = (self.id, &inbound.log, &*inbound.spool);
         for recipient in &self.plan.discarded {
             let recipient = recipient.clone();
@@ -206,6 +178,26 @@ impl<S: Spool> Draft<S> {
         spool.commit(self.writer, message, legs, due).await?;
         Ok(replies::queued(id))
     }
+
+    pub(super) fn log_received(
+        &self,
+        log: &Log,
+        client: &Client,
+        envelope: &Envelope,
+        message: &Message,
+    ) {
+        log.write(Event::Received {
+            id: self.id,
+            client: client.peer,
+            hello: super::hello(client).unwrap_or_default(),
+            tls: client.tls.map(|tls| tls.version.to_owned()),
+            sender: message.reverse_path.clone(),
+            recipients: envelope.recipients.len(),
+            size: message.size,
+            normalized: self.normalized,
+            dropped: envelope.dropped.join(","),
+        });
+    }
 }
 
 /// What its standing proves of the senders that a client names.
@@ -215,26 +207,6 @@ fn origin(client: Standing) -> Origin {
         Standing::Authenticated => Origin::Authenticated,
         Standing::Stranger => Origin::Stranger,
     }
-}
-
-fn log_received<S>(
-    inbound: &Inbound<S>,
-    client: &Client,
-    envelope: &Envelope,
-    message: &Message,
-    normalized: u64,
-) {
-    inbound.log.write(Event::Received {
-        id: message.id,
-        client: client.peer,
-        hello: super::hello(client).unwrap_or_default(),
-        tls: client.tls.map(|tls| tls.version.to_owned()),
-        sender: message.reverse_path.clone(),
-        recipients: envelope.recipients.len(),
-        size: message.size,
-        normalized,
-        dropped: envelope.dropped.join(","),
-    });
 }
 
 /// A line for each recipient: those that share a leg say so by its number.
@@ -280,13 +252,4 @@ fn received(
         recipient,
         arrived: now,
     })
-}
-
-/// The spool's trouble as the client hears it; the operator hears it all.
-fn refusal(id: MessageId, error: &Error) -> Reply {
-    tracing::error!(%id, %error, "message not taken");
-    match error {
-        Error::Full(_) => replies::spool_full(),
-        _ => replies::spool_trouble(),
-    }
 }

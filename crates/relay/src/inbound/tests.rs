@@ -1,6 +1,6 @@
 //! A visit without a socket: what it asks of the routing, and of which.
 
-use envelope::Origin;
+use envelope::{ForwardPath, Origin, ReversePath};
 use journal::render_text;
 use queue::LogSpool;
 use smtp_in::{Role, Service, Visit as _};

@@ -1,8 +1,12 @@
 //! The rules at RCPT over every combination of facts, and the rows that say which rule speaks.
 
-use envelope::{EnhancedStatus, Reply, Verdict};
+use envelope::{EnhancedStatus, ForwardPath, Mailbox, Reply, ReversePath, Verdict};
 
-use crate::facts::{Accepted, Destination, Hosted, Rcpt, Srs, Standing};
+use crate::tests::decided;
+use crate::{
+    Answer, Case, Decision, Destination, Hosted, Question, Return, Route, Srs, Stage, Standing,
+    Step,
+};
 
 const STANDINGS: [Standing; 3] = [
     Standing::Stranger,
@@ -10,19 +14,18 @@ const STANDINGS: [Standing; 3] = [
     Standing::Authenticated,
 ];
 
-const ACCEPTED: [Accepted; 3] = [NONE, SRS, OTHER];
-const NONE: Accepted = Accepted {
-    srs: false,
-    other: false,
-};
-const SRS: Accepted = Accepted {
-    srs: true,
-    other: false,
-};
-const OTHER: Accepted = Accepted {
-    srs: false,
-    other: true,
-};
+/// The recipients before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Nobody,
+    Srs,
+    Other,
+}
+use Beside::Nobody;
+
+fn ann() -> Mailbox {
+    "ann@sender.test".parse().unwrap()
+}
 
 fn moved() -> Reply {
     Reply::new(550, EnhancedStatus::permanent(1, 6), "moved")
@@ -32,8 +35,7 @@ fn moved() -> Reply {
 /// here, and then has to be listed as accepted or it must be refused.
 fn destinations() -> Vec<Destination> {
     let srs = [
-        Srs::Valid,
-        Srs::OverBudget,
+        Srs::Valid(ann()),
         Srs::Forged,
         Srs::Expired,
         Srs::Future,
@@ -42,7 +44,6 @@ fn destinations() -> Vec<Destination> {
     ];
     let hosted = [Hosted::Found, Hosted::Refused(moved()), Hosted::Unknown];
     let mut all = vec![
-        Destination::Postmaster,
         Destination::Relay,
         Destination::Foreign,
         Destination::Undecided,
@@ -51,13 +52,9 @@ fn destinations() -> Vec<Destination> {
     all.extend(hosted.map(Destination::Hosted));
     for destination in &all {
         match destination {
-            Destination::Postmaster
-            | Destination::Relay
-            | Destination::Foreign
-            | Destination::Undecided => {}
+            Destination::Relay | Destination::Foreign | Destination::Undecided => {}
             Destination::Srs(srs) => match srs {
-                Srs::Valid
-                | Srs::OverBudget
+                Srs::Valid(_)
                 | Srs::Forged
                 | Srs::Expired
                 | Srs::Future
@@ -72,26 +69,85 @@ fn destinations() -> Vec<Destination> {
     all
 }
 
-fn every_combination() -> Vec<Rcpt> {
+/// What a combination is made of.
+#[derive(Debug, Clone)]
+struct Facts {
+    standing: Standing,
+    null: bool,
+    accept_nonnull: bool,
+    too_many_targets: bool,
+    routed: bool,
+    beside: Beside,
+    budget_left: bool,
+    destination: Destination,
+}
+
+impl Facts {
+    fn new(destination: Destination, standing: Standing, null: bool) -> Self {
+        Self {
+            standing,
+            null,
+            accept_nonnull: false,
+            too_many_targets: false,
+            routed: false,
+            beside: Nobody,
+            budget_left: true,
+            destination,
+        }
+    }
+
+    fn case(self) -> Case {
+        let mut case = Case::default();
+        case.client.standing = self.standing;
+        case.settings.srs_accepts_nonnull = self.accept_nonnull;
+        case.settings.targets_max = 3;
+        case.begin(match self.null {
+            true => ReversePath::Null,
+            false => ReversePath::Mailbox(ann()),
+        });
+        case.transaction.others = usize::from(self.beside == Beside::Other);
+        if self.beside == Beside::Srs {
+            case.transaction.returns.push(Return {
+                recipient: ForwardPath::Postmaster,
+                sender: ann(),
+            });
+        }
+        case.transaction.targets = 2;
+        case.learn(Answer::Route(Route {
+            destination: self.destination,
+            targets: 1 + usize::from(self.too_many_targets),
+            names_further_host: self.routed,
+        }));
+        case.learn(Answer::SrsBudget {
+            left: self.budget_left,
+        });
+        case
+    }
+}
+
+fn decide(facts: &Facts) -> Decision {
+    match crate::step(Stage::Rcpt, &facts.clone().case()) {
+        Step::Decide(decision) => decision,
+        Step::Ask(questions) => panic!("{facts:?}: {questions:?}"),
+    }
+}
+
+fn every_combination() -> Vec<Facts> {
     let mut all = Vec::new();
-    for standing in STANDINGS {
-        for reverse_path_null in [false, true] {
-            for accept_nonnull in [false, true] {
-                for (too_many_targets, routed) in
-                    [(false, false), (false, true), (true, false), (true, true)]
-                {
-                    for accepted in ACCEPTED {
-                        all.extend(destinations().into_iter().map(|destination| Rcpt {
-                            standing,
-                            reverse_path_null,
-                            accepted,
-                            destination,
-                            too_many_targets,
-                            routed,
-                            accept_nonnull,
-                        }));
-                    }
-                }
+    for bits in 0..1 << 5 {
+        let bit = |n: u32| bits >> n & 1 == 1;
+        for standing in STANDINGS {
+            for beside in [Nobody, Beside::Srs, Beside::Other] {
+                all.extend(destinations().into_iter().map(|destination| Facts {
+                    standing,
+                    null: bit(0),
+                    accept_nonnull: bit(1),
+                    too_many_targets: bit(2),
+                    routed: bit(3),
+                    beside,
+                    budget_left: bit(4),
+                    destination,
+                }));
             }
         }
     }
@@ -99,14 +155,15 @@ fn every_combination() -> Vec<Rcpt> {
 }
 
 /// The promise, written down independently of the rules.
-fn may_be_accepted(facts: &Rcpt) -> bool {
-    let takes_srs = facts.reverse_path_null || facts.accept_nonnull;
+fn may_be_accepted(facts: &Facts) -> bool {
+    let takes_srs = facts.null || facts.accept_nonnull;
     match (&facts.destination, facts.standing) {
-        (Destination::Postmaster, _) => true,
         _ if facts.too_many_targets => false,
         (_, Standing::Stranger) if facts.routed => false,
-        (Destination::Srs(Srs::Valid), _) => !facts.accepted.other || takes_srs,
-        _ if facts.accepted.srs && !takes_srs => false,
+        (Destination::Srs(Srs::Valid(_)), _) => {
+            facts.budget_left && (facts.beside != Beside::Other || takes_srs)
+        }
+        _ if facts.beside == Beside::Srs && !takes_srs => false,
         (Destination::Relay | Destination::Hosted(Hosted::Found), _) => true,
         (Destination::Foreign, Standing::Trusted | Standing::Authenticated) => true,
         _ => false,
@@ -116,22 +173,17 @@ fn may_be_accepted(facts: &Rcpt) -> bool {
 #[test]
 fn never_an_open_relay() {
     let all = every_combination();
-    assert_eq!(all.len(), 3 * 2 * 2 * 2 * 2 * 3 * 14);
+    assert_eq!(all.len(), 32 * 3 * 3 * 12);
     for facts in all {
-        let decision = crate::rcpt(&facts);
-        let accepted = decision.verdict == Verdict::Accept;
+        let decision = decide(&facts);
+        let accepted = decision.answer == Verdict::Accept;
         assert_eq!(accepted, may_be_accepted(&facts), "{facts:?}: {decision:?}");
-        assert_ne!(decision.rule, crate::NO_OBJECTION, "{facts:?}");
-        if let Verdict::Refuse(reply) = decision.verdict {
+        if let Verdict::Refuse(reply) = decision.answer {
             // Our own trouble is never permanent, nor is a limit of one message; everything else is.
-            let no_such = matches!(facts.destination, Destination::Srs(_))
-                || matches!(
-                    facts.destination,
-                    Destination::Hosted(Hosted::Refused(_) | Hosted::Unknown)
-                );
-            let limit = facts.too_many_targets && (!no_such || decision.rule == "too-many-targets");
-            let limit = limit || matches!(decision.rule, "beside-srs" | "srs-budget");
-            let transient = facts.destination == Destination::Undecided || limit;
+            let transient = matches!(
+                decision.rule,
+                "lookup-failed" | "beside-srs" | "srs-budget" | "too-many-targets"
+            );
             assert_eq!(reply.code / 100, if transient { 4 } else { 5 }, "{facts:?}");
             let status = reply.status.unwrap();
             assert_eq!(reply.code / 100, status.class.digit());
@@ -139,34 +191,57 @@ fn never_an_open_relay() {
     }
 }
 
+/// What is forgotten closes the relay: without objections and grounds, everything is refused.
+#[test]
+fn without_a_ground_mail_is_refused() {
+    let nothing = crate::rules::Rules {
+        objections: &[],
+        grounds: &[],
+    };
+    for facts in every_combination() {
+        let decision = nothing.decide(&facts.case()).unwrap();
+        assert_eq!(decision.rule, "relaying-denied");
+        assert!(matches!(decision.answer, Verdict::Refuse(_)));
+    }
+}
+
+/// Every rule waits for the route, the budget for what it says.
+#[test]
+fn what_is_asked_when() {
+    let mut case = Case::default();
+    let ask = |question| Step::Ask(vec![question]);
+    assert_eq!(crate::step(Stage::Rcpt, &case), ask(Question::Route));
+    let mut route = Route {
+        destination: Destination::Srs(Srs::Valid(ann())),
+        targets: 1,
+        names_further_host: false,
+    };
+    case.learn(Answer::Route(route.clone()));
+    let budget = ask(Question::SrsBudget(ann()));
+    assert_eq!(crate::step(Stage::Rcpt, &case), budget);
+    route.destination = Destination::Srs(Srs::Forged);
+    case.learn(Answer::Route(route));
+    assert!(matches!(crate::step(Stage::Rcpt, &case), Step::Decide(_)));
+}
+
 #[track_caller]
 fn check(destination: Destination, standing: Standing, null: bool, expected: &str) {
-    check_beside(NONE, destination, standing, null, expected);
+    check_beside(Nobody, destination, standing, null, expected);
 }
 
 #[track_caller]
 fn check_beside(
-    accepted: Accepted,
+    beside: Beside,
     destination: Destination,
     standing: Standing,
     null: bool,
     expected: &str,
 ) {
-    let decision = crate::rcpt(&Rcpt {
-        standing,
-        reverse_path_null: null,
-        accepted,
-        destination,
-        too_many_targets: false,
-        routed: false,
-        accept_nonnull: false,
-    });
-    let got = match decision.verdict {
-        Verdict::Accept => format!("{}: accept", decision.rule),
-        Verdict::Refuse(reply) => format!("{}: {reply}", decision.rule),
-        Verdict::Close(reply) => format!("{}: close {reply}", decision.rule),
+    let facts = Facts {
+        beside,
+        ..Facts::new(destination, standing, null)
     };
-    assert_eq!(got, expected);
+    assert_eq!(decided(Stage::Rcpt, &facts.case()), expected);
 }
 
 #[test]
@@ -177,7 +252,7 @@ fn srs_rules_and_words() {
             Destination::Srs(srs),
             standing,
             true,
-            &format!("srs-invalid: {text}"),
+            &format!("srs-invalid: object: {text}"),
         );
     };
     refused(
@@ -205,85 +280,84 @@ fn srs_rules_and_words() {
         Stranger,
         "550 5.1.1 SRS address refused: it is no longer known",
     );
-    let valid = Destination::Srs(Srs::Valid);
-    check(valid.clone(), Stranger, true, "srs-valid: accept");
+    let valid = Destination::Srs(Srs::Valid(ann()));
+    check(valid.clone(), Stranger, true, "srs-valid: grant");
     // A destination that verifies senders asks with a sender of its own; only DATA is refused.
-    check(valid.clone(), Stranger, false, "srs-valid: accept");
-    check_beside(OTHER, valid.clone(), Stranger, true, "srs-valid: accept");
+    check(valid.clone(), Stranger, false, "srs-valid: grant");
     check_beside(
-        SRS,
+        Beside::Other,
+        valid.clone(),
+        Stranger,
+        true,
+        "srs-valid: grant",
+    );
+    check_beside(
+        Beside::Srs,
         Destination::Hosted(Hosted::Found),
         Stranger,
         false,
-        "beside-srs: 452 4.5.3 an SRS address goes before, send to this recipient separately",
+        "beside-srs: object: 452 4.5.3 an SRS address goes before, send to this recipient separately",
     );
     check_beside(
-        OTHER,
+        Beside::Other,
         valid,
         Trusted,
         false,
-        "srs-not-a-notification: 550 5.7.1 SRS address refused: it takes only notifications (MAIL FROM:<>)",
+        "srs-not-a-notification: object: 550 5.7.1 SRS address refused: it takes only notifications (MAIL FROM:<>)",
     );
 }
 
 #[test]
 fn other_rules_and_words() {
-    use Destination::{Foreign, Postmaster, Relay, Undecided};
+    use Destination::{Foreign, Relay, Undecided};
     use Standing::{Authenticated, Stranger, Trusted};
     let hosted = Destination::Hosted;
-    check(Postmaster, Stranger, false, "postmaster: accept");
-    check(hosted(Hosted::Found), Stranger, false, "hosted: accept");
+    check(hosted(Hosted::Found), Stranger, false, "hosted: grant");
     check(
         hosted(Hosted::Refused(moved())),
         Trusted,
         false,
-        "hosted-refused: 550 5.1.6 moved",
+        "hosted-refused: object: 550 5.1.6 moved",
     );
     check(
         hosted(Hosted::Unknown),
         Trusted,
         false,
-        "hosted-unknown: 550 5.1.1 no such address here",
+        "hosted-unknown: object: 550 5.1.1 no such address here",
     );
-    check(Relay, Stranger, false, "relay-domain: accept");
-    check(Foreign, Trusted, false, "known-client: accept");
-    check(Foreign, Authenticated, true, "known-client: accept");
+    check(Relay, Stranger, false, "relay-domain: grant");
+    check(Foreign, Trusted, false, "known-client: grant");
+    check(Foreign, Authenticated, true, "known-client: grant");
     check(
         Foreign,
         Stranger,
         true,
-        "relaying-denied: 550 5.7.1 relaying denied",
+        "relaying-denied: object: 550 5.7.1 relaying denied",
     );
     check(
         Undecided,
         Trusted,
         false,
-        "lookup-failed: 451 4.3.0 recipient cannot be looked up now, try again later",
+        "lookup-failed: object: 451 4.3.0 recipient cannot be looked up now, try again later",
     );
 }
 
 #[test]
 fn sender_specified_routing() {
     let rule = |destination, standing| {
-        crate::rcpt(&Rcpt {
-            standing,
-            reverse_path_null: false,
-            accepted: NONE,
-            destination,
-            too_many_targets: false,
+        let facts = Facts {
             routed: true,
-            accept_nonnull: false,
-        })
-        .rule
+            ..Facts::new(destination, standing, false)
+        };
+        decide(&facts).rule
     };
     let stranger = Standing::Stranger;
     let found = Destination::Hosted(Hosted::Found);
     assert_eq!(rule(Destination::Relay, stranger), "untrusted-routing");
     assert_eq!(rule(found, stranger), "untrusted-routing");
-    let srs = Destination::Srs(Srs::Valid);
+    let srs = Destination::Srs(Srs::Valid(ann()));
     assert_eq!(rule(srs, stranger), "untrusted-routing");
     assert_eq!(rule(Destination::Foreign, stranger), "relaying-denied");
-    assert_eq!(rule(Destination::Postmaster, stranger), "postmaster");
     assert_eq!(rule(Destination::Relay, Standing::Trusted), "relay-domain");
     assert_eq!(
         rule(Destination::Foreign, Standing::Trusted),

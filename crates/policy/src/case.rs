@@ -1,0 +1,243 @@
+//! The case: all that is known of a visit so far, with the answers to what rules have asked.
+//!
+//! One case grows from CONNECT to the end of the body. Facts are what *is*; what follows from them is for the rules. An
+//! answer is kept beside what it is about, so that it goes when that goes: a recipient's route with the recipient.
+
+use std::net::IpAddr;
+
+use envelope::{ForwardPath, Mailbox, ReversePath};
+use ipnet::IpNet;
+
+use crate::question::{Answer, Destination, Known, Question, Route, Srs};
+
+/// What is known.
+#[derive(Debug, Clone, Default)]
+pub struct Case {
+    /// What the operator has set.
+    pub settings: Settings,
+    /// Who is connected.
+    pub client: Client,
+    /// The argument of EHLO or HELO as given.
+    pub hello: String,
+    /// Since MAIL.
+    pub transaction: Transaction,
+    /// At RCPT: the recipient in question.
+    pub recipient: Recipient,
+    /// At the end of the body.
+    pub message: Message,
+}
+
+/// Settings that rules follow.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// `srs.accept_nonnull`: SRS addresses also take mail that is no notification.
+    pub srs_accepts_nonnull: bool,
+    /// So many targets may the recipients of one message have together.
+    pub targets_max: usize,
+    /// `limits.received_headers`: more Received fields than this are a loop (RFC 5321 §6.3).
+    pub hops_max: u32,
+}
+
+/// Who is connected.
+#[derive(Debug, Clone, Default)]
+pub struct Client {
+    /// Its address (behind a proxy: the one that the proxy names), once it is known.
+    pub address: Option<IpAddr>,
+    /// What the port is for.
+    pub role: Role,
+    /// Who it is to us.
+    pub standing: Standing,
+}
+
+/// What a connection's port is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Role {
+    /// Mail from anyone, for us (port 25).
+    #[default]
+    Mx,
+    /// Mail from our own users, for anyone (ports 587 and 465, RFC 6409).
+    Submission,
+}
+
+/// What we know of the client beyond its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Standing {
+    /// Nothing: anyone on the Internet.
+    #[default]
+    Stranger,
+    /// Its address is in a network that the operator listed as trusted.
+    Trusted,
+    /// It has proved who it is in this session.
+    Authenticated,
+}
+
+/// A mail transaction (RFC 5321 §3.3).
+#[derive(Debug, Clone, Default)]
+pub struct Transaction {
+    /// What MAIL gave; none before it.
+    pub reverse_path: Option<ReversePath>,
+    /// The accepted recipients that are SRS addresses of ours.
+    pub returns: Vec<Return>,
+    /// How many recipients were accepted that are none.
+    pub others: usize,
+    /// How many targets the accepted recipients have together.
+    pub targets: usize,
+    budget_taken: Option<bool>,
+}
+
+/// A recipient that is a valid SRS address of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Return {
+    /// The SRS address.
+    pub recipient: ForwardPath,
+    /// The sender behind it.
+    pub sender: Mailbox,
+}
+
+/// The recipient that RCPT names.
+#[derive(Debug, Clone, Default)]
+pub struct Recipient {
+    /// As RCPT gave it; none before it.
+    pub path: Option<ForwardPath>,
+    route: Option<Route>,
+    budget_left: Option<bool>,
+}
+
+/// A body that has come whole.
+#[derive(Debug, Clone, Default)]
+pub struct Message {
+    /// Its Received fields: relays that it has passed.
+    pub hops: u32,
+    /// The legs that it would leave on.
+    pub legs: usize,
+    /// For each leg that would go round: the address on its way to which the message was delivered before.
+    pub loops: Vec<Mailbox>,
+}
+
+impl Case {
+    /// A transaction begins; nothing is left of the last one.
+    pub fn begin(&mut self, reverse_path: ReversePath) {
+        self.end();
+        self.transaction.reverse_path = Some(reverse_path);
+    }
+
+    /// The transaction is over.
+    pub fn end(&mut self) {
+        self.transaction = Transaction::default();
+        self.recipient = Recipient::default();
+        self.message = Message::default();
+    }
+
+    /// RCPT names the next recipient.
+    pub fn next_recipient(&mut self, path: ForwardPath) {
+        self.recipient = Recipient {
+            path: Some(path),
+            ..Recipient::default()
+        };
+    }
+
+    /// The recipient was accepted.
+    pub fn accept_recipient(&mut self) {
+        let Recipient { path, route, .. } = std::mem::take(&mut self.recipient);
+        let (Some(recipient), Some(route)) = (path, route) else {
+            return;
+        };
+        self.transaction.targets += route.targets;
+        match route.destination {
+            Destination::Srs(Srs::Valid(sender)) => {
+                self.transaction.returns.push(Return { recipient, sender });
+            }
+            _ => self.transaction.others += 1,
+        }
+    }
+
+    /// Takes an answer in.
+    pub fn learn(&mut self, answer: Answer) {
+        match answer {
+            Answer::Route(route) => self.recipient.route = Some(route),
+            Answer::SrsBudget { left } => self.recipient.budget_left = Some(left),
+            Answer::SrsBudgetTaken(taken) => self.transaction.budget_taken = Some(taken),
+        }
+    }
+
+    /// The route of the recipient.
+    pub(crate) fn route(&self) -> Known<&Route> {
+        let route = self.recipient.route.as_ref();
+        route.ok_or_else(|| vec![Question::Route])
+    }
+
+    /// Whether something is left of the budget of the sender behind the recipient.
+    pub(crate) fn srs_budget_left(&self, sender: &Mailbox) -> Known<bool> {
+        let left = self.recipient.budget_left;
+        left.ok_or_else(|| vec![Question::SrsBudget(sender.clone())])
+    }
+
+    /// Whether the budgets of the senders behind the recipients had this message left.
+    pub(crate) fn srs_budget_taken(&self) -> Known<bool> {
+        let senders = || self.transaction.returns.iter().map(|r| r.sender.clone());
+        let taken = self.transaction.budget_taken;
+        taken.ok_or_else(|| vec![Question::TakeSrsBudget(senders().collect())])
+    }
+
+    /// Whether one of the recipients is an SRS address of ours.
+    pub(crate) fn has_returns(&self) -> bool {
+        !self.transaction.returns.is_empty()
+    }
+
+    /// Whether this mail may go to SRS addresses: it is a notification, or any mail may.
+    pub(crate) fn may_go_to_srs(&self) -> bool {
+        let reverse_path = self.transaction.reverse_path.as_ref();
+        self.settings.srs_accepts_nonnull || reverse_path.is_some_and(ReversePath::is_null)
+    }
+}
+
+/// A list of networks, such as those whose clients are trusted.
+#[derive(Debug, Clone, Default)]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// Whether `address` is in one of them. An IPv4 address that came through an IPv6 socket (`::ffff:192.0.2.1`)
+    /// counts as the IPv4 address that it is.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl FromIterator<IpNet> for Networks {
+    fn from_iter<I: IntoIterator<Item = IpNet>>(networks: I) -> Self {
+        Self(networks.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(networks: &[&str], address: &str, expected: bool) {
+        let networks: Networks = networks
+            .iter()
+            .map(|n| n.parse::<IpNet>().unwrap())
+            .collect();
+        assert_eq!(
+            networks.contains(address.parse().unwrap()),
+            expected,
+            "{address}"
+        );
+    }
+
+    #[test]
+    fn networks() {
+        check(&[], "127.0.0.1", false);
+        check(&["192.0.2.0/24"], "192.0.2.255", true);
+        check(&["192.0.2.0/24"], "192.0.3.0", false);
+        check(&["192.0.2.0/24"], "::ffff:192.0.2.7", true);
+        check(&["192.0.2.0/24"], "::192.0.2.7", false);
+        check(&["2001:db8::/32", "10.0.0.1/32"], "2001:db8:ffff::1", true);
+        check(&["2001:db8::/32", "10.0.0.1/32"], "10.0.0.1", true);
+        check(&["2001:db8::/32", "10.0.0.1/32"], "10.0.0.2", false);
+        // All of IPv6 is not all of IPv4: `::/0` must not trust the whole v4 Internet through mapped addresses.
+        check(&["::/0"], "::ffff:192.0.2.7", false);
+    }
+}

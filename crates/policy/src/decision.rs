@@ -1,0 +1,155 @@
+//! What comes of a step: opinions of rules, the decision that they lead to, and how it came about.
+
+use std::fmt;
+
+use envelope::{Reply, Verdict};
+
+use crate::question::Question;
+
+/// A point of the session at which something is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Before the greeting.
+    Connect,
+    /// At EHLO or HELO.
+    Hello,
+    /// At MAIL: may a transaction begin?
+    Mail,
+    /// At RCPT: do we take mail for this recipient from this client?
+    Rcpt,
+    /// At DATA or the first BDAT: may the body be sent?
+    Data,
+    /// At the end of the body: is the message taken?
+    Message,
+}
+
+/// What a rule says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opinion {
+    /// Nothing against it, nothing for it.
+    Pass,
+    /// No; the session goes on.
+    Object(Reply),
+    /// No, and the session ends with this reply.
+    Close(Reply),
+    /// Yes: no further ground is needed.
+    Grant,
+    /// Nothing against it, but this is to be done if it is accepted.
+    Note(Effect),
+}
+
+/// What is to be done beside the answer. Whoever drives the policy carries it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The legs that would go round are left out, the others go.
+    LeaveLoopsOut,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Find these out, side by side; then step again.
+    Ask(Vec<Question>),
+    /// It is decided.
+    Decide(Decision),
+}
+
+/// What was decided, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The answer for the session.
+    pub answer: Verdict,
+    /// The name of the rule that decided, for the log: stable, in kebab-case.
+    pub rule: &'static str,
+    /// What an accepting answer brings with it.
+    pub effects: Vec<Effect>,
+    /// Every rule that was asked, in order, with what it said.
+    pub trace: Trace,
+}
+
+/// Rules and what they said, in order.
+pub type Trace = Vec<(&'static str, Opinion)>;
+
+impl Opinion {
+    pub(crate) fn object_if(wrong: bool, reply: impl FnOnce() -> Reply) -> Self {
+        if wrong {
+            Self::Object(reply())
+        } else {
+            Self::Pass
+        }
+    }
+
+    pub(crate) fn grant_if(right: bool) -> Self {
+        if right { Self::Grant } else { Self::Pass }
+    }
+
+    /// The answer, when it decides.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        match self {
+            Self::Grant => Some(Verdict::Accept),
+            Self::Object(reply) => Some(Verdict::Refuse(reply.clone())),
+            Self::Close(reply) => Some(Verdict::Close(reply.clone())),
+            Self::Pass | Self::Note(_) => None,
+        }
+    }
+}
+
+impl Decision {
+    pub(crate) fn new(rule: &'static str, answer: Verdict, trace: Trace) -> Self {
+        let accepted = answer == Verdict::Accept;
+        let noted = trace.iter().filter_map(|(_, opinion)| match opinion {
+            Opinion::Note(effect) if accepted => Some(*effect),
+            _ => None,
+        });
+        let effects = noted.collect();
+        Self {
+            answer,
+            rule,
+            effects,
+            trace,
+        }
+    }
+}
+
+impl Stage {
+    /// Its name in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Hello => "hello",
+            Self::Mail => "mail",
+            Self::Rcpt => "rcpt",
+            Self::Data => "data",
+            Self::Message => "message",
+        }
+    }
+}
+
+/// In words, for a trace.
+impl fmt::Display for Opinion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pass => f.write_str("pass"),
+            Self::Object(reply) => write!(f, "object: {reply}"),
+            Self::Close(reply) => write!(f, "close: {reply}"),
+            Self::Grant => f.write_str("grant"),
+            Self::Note(effect) => write!(f, "note: {effect}"),
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LeaveLoopsOut => "leave loops out",
+        })
+    }
+}
+
+/// The trace, a line for each rule that was asked.
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines = self.trace.iter();
+        lines.try_for_each(|(rule, opinion)| writeln!(f, "{rule}: {opinion}"))
+    }
+}

@@ -1,0 +1,96 @@
+//! What a rule may ask for, and the answers.
+//!
+//! A new question is a variant here, one of [`Answer`], and a place in the [`Case`](crate::Case) to keep it in. Whoever
+//! drives the policy finds the answer out.
+
+use envelope::{Mailbox, Reply};
+
+/// What is known, or the questions that must be answered first.
+pub(crate) type Known<T> = Result<T, Vec<Question>>;
+
+/// Something that a rule must know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// Where does mail for the recipient of the case go?
+    Route,
+    /// Is something left today of the budget of this sender, who is behind an SRS address?
+    SrsBudget(Mailbox),
+    /// Take one message of the budget of each of these senders.
+    TakeSrsBudget(Vec<Mailbox>),
+}
+
+impl Question {
+    /// Whether asking uses something up: then it is asked alone, when no rule before has anything left to ask.
+    pub(crate) fn uses_up(&self) -> bool {
+        matches!(self, Self::TakeSrsBudget(_))
+    }
+}
+
+/// What was found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Question::Route`].
+    Route(Route),
+    /// To [`Question::SrsBudget`].
+    SrsBudget {
+        /// Whether something is left.
+        left: bool,
+    },
+    /// To [`Question::TakeSrsBudget`]: false when the budget of one of them was used up.
+    SrsBudgetTaken(bool),
+}
+
+/// Where mail for a recipient goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// What the forward path is to us.
+    pub destination: Destination,
+    /// How many targets it stands for.
+    pub targets: usize,
+    /// The local part names a further host (`x%host`, `host!x`, `"x@host"`), and goes on as it is.
+    pub names_further_host: bool,
+}
+
+/// What a forward path is to us. Whoever fills it in asks in this order, and takes the first that fits: an SRS address
+/// of a domain of ours, the table of forwards, the relay domains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A domain of ours, and the local part looks like SRS0 or SRS1 there.
+    Srs(Srs),
+    /// A hosted domain.
+    Hosted(Hosted),
+    /// A domain that we relay for by explicit configuration (as a higher MX).
+    Relay,
+    /// None of ours.
+    Foreign,
+    /// Whose it is could not be found out now.
+    Undecided,
+}
+
+/// What the table of forwards says of an address in a hosted domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hosted {
+    /// It has targets, or is accepted and thrown away.
+    Found,
+    /// The operator refuses it with this reply.
+    Refused(Reply),
+    /// No such address, and no catch-all.
+    Unknown,
+}
+
+/// What an address that looks like one of our SRS addresses turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Srs {
+    /// We made it for this sender, and it is in time.
+    Valid(Mailbox),
+    /// Its tag is not ours.
+    Forged,
+    /// It was ours, but its time is over.
+    Expired,
+    /// Its stamp is of a day to come.
+    Future,
+    /// It cannot be read: parts are missing or too long.
+    Damaged,
+    /// Its tag is ours, but what it stood for is not kept any more (short tokens).
+    Forgotten,
+}
