@@ -72,7 +72,7 @@ fn append(c: &mut Criterion) {
         min_free_inodes: 0,
         ..Settings::new(folder.path())
     };
-    let spool = LogSpool::open(settings, now).unwrap();
+    let spool = LogSpool::open(settings).unwrap();
     let ids = IdSource::new();
     let body = Bytes::from(vec![b'x'; 10 << 10]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -93,10 +93,7 @@ fn append(c: &mut Criterion) {
                     messages: vec![id],
                     ..spool::Filter::default()
                 };
-                spool
-                    .admin(&only, spool::Action::Remove, now)
-                    .await
-                    .unwrap()
+                spool.admin(&only, spool::Action::Remove).await.unwrap()
             })
         });
     });

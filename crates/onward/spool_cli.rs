@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use queue::verify::{Damage, Depth, IndexState, Report, log_octets, verify};
 use queue::{LogSpool, StartError};
 use serde::Serialize;
-use spool::{Clock, Spool};
+use spool::Spool;
 
 use crate::cli;
 use crate::config::Config;
@@ -151,9 +151,9 @@ pub(crate) fn print_finding(print: Printer, finding: &Finding) {
 /// Makes the index anew, as `serve` does when it cannot be used.
 async fn rebuild(config: &Config, print: Printer) -> Result<bool, Error> {
     let settings = wire::spool_settings(config);
-    let work = tokio::task::spawn_blocking(|| LogSpool::rebuild(settings, Clock::real().now()));
+    let work = tokio::task::spawn_blocking(|| LogSpool::rebuild(settings));
     let (spool, inherited) = work.await.map_err(io::Error::other)??;
-    let counts = spool.counts(Clock::real().now()).await.unwrap_or_default();
+    let counts = spool.counts().await.unwrap_or_default();
     let rebuilt = Rebuilt {
         spool: config.spool.clone(),
         legs: counts.ready + counts.deferred + counts.active + counts.held,

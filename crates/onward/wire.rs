@@ -173,7 +173,7 @@ impl Relay {
 
     /// Runs until `shutdown`, sees running transactions out, and closes the spool.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let counts = self.spool.counts(Clock::real().now()).await;
+        let counts = self.spool.counts().await;
         let counts = counts.unwrap_or_default();
         let queued = counts.ready + counts.deferred + counts.active + counts.held;
         self.log.write(Event::Ready {
@@ -222,7 +222,7 @@ pub(crate) fn open_spool(config: &Config) -> Result<LogSpool, Error> {
         path: path.clone(),
         source,
     })?;
-    Ok(LogSpool::open(spool_settings(config), Clock::real().now())?)
+    Ok(LogSpool::open(spool_settings(config))?)
 }
 
 pub(crate) fn spool_settings(config: &Config) -> queue::Settings {

@@ -10,7 +10,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use envelope::{Leg, LegId, Mailbox, Message, MessageId, ReversePath, Timestamp};
 use queue::fuzzing::{recode, scan};
 use queue::{LogSpool, Settings};
-use spool::{BodyReader, BodyWriter, Filter, Spool};
+use spool::{BodyReader, BodyWriter, Clock, Filter, Spool};
 
 use crate::memory::{Memory, MemoryFile};
 
@@ -127,13 +127,14 @@ pub(crate) fn check_spool(data: &[u8]) {
     let settings = Settings {
         segment_bytes: Settings::SEGMENT_BYTES_MIN,
         index_cache_bytes: 1 << 20,
+        clock: Clock::manual(NOW),
         ..Settings::new(dir.path())
     };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else {
         panic!("no runtime")
     };
     let open = || {
-        let opened = LogSpool::open_on(settings.clone(), NOW, Arc::clone(&store) as _);
+        let opened = LogSpool::open_on(settings.clone(), Arc::clone(&store) as _);
         opened.unwrap_or_else(|error| panic!("does not open: {error}"))
     };
     let spool = open();
@@ -169,7 +170,7 @@ async fn look(spool: &LogSpool) -> Vec<LegId> {
     let mut cursor = None;
     let mut legs = Vec::new();
     loop {
-        let Ok(page) = spool.list(&filter, cursor, 7, NOW).await else {
+        let Ok(page) = spool.list(&filter, cursor, 7).await else {
             panic!("the spool does not list")
         };
         for entry in &page.entries {

@@ -113,7 +113,7 @@ fn main() {
 }
 
 fn open(backlog: &Backlog) -> Option<Arc<LogSpool>> {
-    let opened = LogSpool::open(Settings::new(&backlog.dir), now());
+    let opened = LogSpool::open(Settings::new(&backlog.dir));
     opened.ok().map(Arc::new)
 }
 
@@ -230,7 +230,7 @@ async fn round(
     let accepted = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     let (start, cpu) = (Instant::now(), cpu_seconds());
     for _ in 0..ROUND / want.max {
-        for claim in spool.claim(&want, now()).await.unwrap_or_default() {
+        for claim in spool.claim(&want).await.unwrap_or_default() {
             let _ = spool.complete(claim.lease, None).await;
         }
     }
@@ -268,7 +268,7 @@ async fn drain_all(backlog: Backlog) {
             break;
         }
     }
-    let counts = spool.counts(now()).await;
+    let counts = spool.counts().await;
     report(&format!("{counts:?}"), Instant::now(), 0);
     spool.close();
 }
@@ -283,7 +283,7 @@ async fn claim_cost(what: &str, spool: &LogSpool) {
     let start = Instant::now();
     let mut claims = Vec::new();
     for _ in 0..10 {
-        claims.extend(spool.claim(&want, now()).await.unwrap_or_default());
+        claims.extend(spool.claim(&want).await.unwrap_or_default());
     }
     let n = claims.len();
     for claim in claims {
@@ -347,7 +347,7 @@ async fn drain(spool: &LogSpool, rounds: usize, max: usize) -> usize {
     };
     let mut done = 0;
     for _ in 0..rounds {
-        let claims = spool.claim(&want, now()).await.unwrap_or_default();
+        let claims = spool.claim(&want).await.unwrap_or_default();
         if claims.is_empty() {
             break;
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{Action, BodyWriter, Filter, Spool, Update, Want};
+use spool::{Action, BodyWriter, Clock, Filter, Spool, Update, Want};
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_unix_millis((1_750_000_000 + seconds) * 1000)
@@ -72,7 +72,7 @@ async fn fill(spool: &LogSpool) -> Done<()> {
             per_host: 1,
             lease: Duration::from_secs(60),
         };
-        let claim = spool.claim(&want, at(10)).await?.remove(0);
+        let claim = spool.claim(&want).await?.remove(0);
         assert_eq!(claim.message.id, tried);
         let update = Update {
             attempts,
@@ -86,8 +86,8 @@ async fn fill(spool: &LogSpool) -> Done<()> {
     let held = put(spool, 2, 300, &["alice@target.test"]).await?;
     put(spool, 3, 20_000, &["alice@target.test", "bob@target.test"]).await?;
     let removed = put(spool, 5, 300, &["alice@target.test"]).await?;
-    spool.admin(&one(held), Action::Hold, at(20)).await?;
-    spool.admin(&one(removed), Action::Remove, at(20)).await?;
+    spool.admin(&one(held), Action::Hold).await?;
+    spool.admin(&one(removed), Action::Remove).await?;
     Ok(())
 }
 
@@ -98,9 +98,10 @@ async fn main() -> Done<()> {
     let settings = Settings {
         segment_bytes: Settings::SEGMENT_BYTES_MIN,
         min_free_bytes: 0,
+        clock: Clock::manual(at(20)),
         ..Settings::new(&dir)
     };
-    let spool = LogSpool::open(settings, at(0))?;
+    let spool = LogSpool::open(settings)?;
     fill(&spool).await?;
     spool.close();
     let to = Path::new(&to);

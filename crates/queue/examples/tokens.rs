@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use envelope::{Leg, Mailbox, Message, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{BodyWriter, IdSource, Spool, Want};
+use spool::{BodyWriter, Clock, IdSource, Spool, Want};
 
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -97,13 +97,16 @@ struct Work {
 }
 
 impl Work {
-    fn open(&self, now: Timestamp) -> Option<Arc<LogSpool>> {
-        let opened = LogSpool::open(Settings::new(&self.dir), now);
+    fn open(&self, clock: Clock) -> Option<Arc<LogSpool>> {
+        let opened = LogSpool::open(Settings {
+            clock,
+            ..Settings::new(&self.dir)
+        });
         opened.ok().map(Arc::new)
     }
 
     async fn mail(self, n: usize) {
-        let Some(spool) = self.open(now()) else {
+        let Some(spool) = self.open(Clock::real()) else {
             return;
         };
         let (ids, count) = (Arc::new(IdSource::new()), Arc::new(AtomicUsize::new(n)));
@@ -174,7 +177,7 @@ impl Work {
                 println!("{e}");
                 return;
             }
-            for claim in spool.claim(&want, now).await.unwrap_or_default() {
+            for claim in spool.claim(&want).await.unwrap_or_default() {
                 let _ = spool.complete(claim.lease, None).await;
             }
         }
@@ -182,7 +185,7 @@ impl Work {
 
     async fn idle(self) {
         let start = Instant::now();
-        let Some(spool) = self.open(now()) else {
+        let Some(spool) = self.open(Clock::real()) else {
             return;
         };
         let opened = start.elapsed().as_secs_f64();
@@ -204,7 +207,7 @@ impl Work {
 
     async fn expire(self) {
         let later = now().plus(LIFETIME + Duration::from_secs(3600));
-        let Some(spool) = self.open(later) else {
+        let Some(spool) = self.open(Clock::manual(later)) else {
             return;
         };
         let start = Instant::now();

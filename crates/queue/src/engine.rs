@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use envelope::{MessageId, Timestamp};
+use envelope::MessageId;
 use parking_lot::Mutex;
-use spool::Error;
+use spool::{Clock, Error};
 use tokio::sync::{Notify, oneshot};
 
 use crate::ends::{Ends, end_noted};
@@ -98,23 +98,18 @@ impl Sink<Effect> for StateSink {
 
 impl LogSpool {
     /// Opens (or makes) the spool and replays what the index lacks. Blocks: call it before the runtime is busy.
-    pub fn open(settings: Settings, now: Timestamp) -> Result<Self, StartError> {
-        Self::open_on(settings, now, Arc::new(Disk))
+    pub fn open(settings: Settings) -> Result<Self, StartError> {
+        Self::open_on(settings, Arc::new(Disk))
     }
 
     /// As [`LogSpool::open`], on another store of files: for tests that record or fail what is done to them.
-    pub fn open_on(
-        settings: Settings,
-        now: Timestamp,
-        store: Arc<dyn Store>,
-    ) -> Result<Self, StartError> {
-        Self::start(settings, now, store, |_, _| Ok(()))
+    pub fn open_on(settings: Settings, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        Self::start(settings, store, |_, _| Ok(()))
     }
 
     /// Opens the spool; `first` has it before anybody else does.
     fn start(
         settings: Settings,
-        now: Timestamp,
         store: Arc<dyn Store>,
         first: impl FnOnce(&Keeper, &LogHandle<Effect>) -> Result<(), StartError>,
     ) -> Result<Self, StartError> {
@@ -134,7 +129,6 @@ impl LogSpool {
         let mut keeper = open_keeper(&settings, Arc::clone(&store))?;
         let wakeups = Arc::new(Notify::new());
         let state = Arc::clone(&keeper.state);
-        state.lock().now = now;
         let segments = Arc::clone(&keeper.segments);
         let tokens = Arc::clone(&keeper.tokens);
         let quarantine = Arc::clone(&keeper.quarantine);
@@ -178,10 +172,10 @@ impl LogSpool {
 
     /// Makes the index anew from the log, and opens the spool. What only the old index knows (messages whose records are damaged
     /// or gone) is written to the log first; says of how many messages. Blocks: not for a worker of tokio.
-    pub fn rebuild(settings: Settings, now: Timestamp) -> Result<(Self, u64), StartError> {
+    pub fn rebuild(settings: Settings) -> Result<(Self, u64), StartError> {
         let mut inherited = 0;
         let dir = settings.dir.clone();
-        let old = Self::start(settings.clone(), now, Arc::new(Disk), |keeper, log| {
+        let old = Self::start(settings.clone(), Arc::new(Disk), |keeper, log| {
             inherited = inherit(keeper, log, &dir)?;
             Ok(())
         })?;
@@ -197,7 +191,7 @@ impl LogSpool {
             })?;
         }
         drop(lock);
-        let rebuilt = Self::open(settings, now)?;
+        let rebuilt = Self::open(settings)?;
         let tokens = tokens.and_then(Result::ok).unwrap_or_default();
         rebuilt.ask_now(move |keeper| {
             tokens.iter().for_each(|token| keeper.keep_old_token(token));
@@ -217,6 +211,11 @@ impl LogSpool {
         self.shared.log.close();
         threads.committer.join();
         threads.keeper.stop();
+    }
+
+    /// The clock that the spool goes by.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.settings.clock
     }
 
     /// Pieces of the spool found damaged and set aside since it was opened.

@@ -163,6 +163,7 @@ impl Opening<'_> {
             fingerprint,
             inline_max(self.settings.segment_bytes),
         );
+        keeper.clock = self.settings.clock.clone();
         keeper.waste_bytes = self.settings.index_waste_bytes;
         keeper
     }

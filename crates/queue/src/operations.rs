@@ -50,7 +50,8 @@ impl Spool for LogSpool {
         self.append_commit(commit, parts).await
     }
 
-    async fn claim(&self, want: &Want, now: Timestamp) -> Result<Vec<Claim>, Error> {
+    async fn claim(&self, want: &Want) -> Result<Vec<Claim>, Error> {
+        let now = self.clock().now();
         self.lease(|state, in_memory| state.claim(want, now, in_memory))
             .await
     }
@@ -62,12 +63,8 @@ impl Spool for LogSpool {
         }
     }
 
-    async fn overdue(
-        &self,
-        max: usize,
-        lease: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<Overdue>, Error> {
+    async fn overdue(&self, max: usize, lease: Duration) -> Result<Vec<Overdue>, Error> {
+        let now = self.clock().now();
         self.lease(|state, in_memory| state.overdue(max, lease, now, in_memory))
             .await
     }
@@ -137,36 +134,30 @@ impl Spool for LogSpool {
         opened
     }
 
-    async fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        self.shared.state.lock().window.next_event(now)
+    async fn next_due(&self) -> Option<Duration> {
+        let state = self.shared.state.lock();
+        let next = state.window.next_event(state.claimed_at)?;
+        Some(next.since(self.clock().now()))
     }
 
     fn wakeups(&self) -> Arc<Notify> {
         Arc::clone(&self.wakeups)
     }
 
-    async fn list(
-        &self,
-        filter: &Filter,
-        cursor: Option<LegId>,
-        n: usize,
-        now: Timestamp,
-    ) -> Result<Page, Error> {
+    async fn list(&self, filter: &Filter, cursor: Option<LegId>, n: usize) -> Result<Page, Error> {
+        let now = self.clock().now();
         let filter = filter.clone();
         self.ask(move |keeper| keeper.list(&filter, cursor, n, now))
             .await
     }
 
-    async fn counts(&self, now: Timestamp) -> Result<Counts, Error> {
+    async fn counts(&self) -> Result<Counts, Error> {
+        let now = self.clock().now();
         self.ask(move |keeper| keeper.counts(now)).await
     }
 
-    async fn admin(
-        &self,
-        selector: &Filter,
-        action: Action,
-        now: Timestamp,
-    ) -> Result<Vec<Changed>, Error> {
+    async fn admin(&self, selector: &Filter, action: Action) -> Result<Vec<Changed>, Error> {
+        let now = self.clock().now();
         let selector = selector.clone();
         let changed = self
             .ask(move |keeper| keeper.admin(&selector, action, now))
@@ -179,7 +170,7 @@ impl Spool for LogSpool {
         self.shared.tokens.name(value, expires)
     }
 
-    async fn recall(&self, name: &str, now: Timestamp) -> Result<Option<String>, Error> {
+    async fn recall(&self, name: &str) -> Result<Option<String>, Error> {
         let found = match Place::parse(name) {
             Some(place) => self.read_token(place).await?,
             // An older Onward's, or nobody's.
@@ -188,6 +179,7 @@ impl Spool for LogSpool {
                 self.ask(move |keeper| keeper.tree.token(&name)).await?
             }
         };
+        let now = self.clock().now();
         let found = found.filter(|token| token.expires > now);
         Ok(found.map(|token| token.value.into()))
     }

@@ -186,7 +186,7 @@ mod tests {
             body_cache_bytes,
             ..Settings::new(dir)
         };
-        LogSpool::open(settings, NOW).unwrap()
+        LogSpool::open(settings).unwrap()
     }
 
     async fn check(spool: &LogSpool) {

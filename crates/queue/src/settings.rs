@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use spool::Clock;
+
 /// How [`LogSpool`](crate::LogSpool) keeps its spool.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The spool's folder; made when missing.
     pub dir: PathBuf,
+    /// What leases, due times and deadlines go by.
+    pub clock: Clock,
     /// Octets of one segment file of the log; from [`Settings::SEGMENT_BYTES_MIN`] to [`Settings::SEGMENT_BYTES_MAX`].
     pub segment_bytes: u32,
     /// Octets of recent small bodies kept in memory, so that a healthy relay does not read the disk.
@@ -40,6 +44,7 @@ impl Settings {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
+            clock: Clock::real(),
             segment_bytes: 64 << 20,
             body_cache_bytes: 64 << 20,
             index_cache_bytes: 32 << 20,

@@ -224,7 +224,7 @@ mod tests {
             min_free_bytes: 0,
             ..Settings::new(dir)
         };
-        (LogSpool::open(settings, now).unwrap(), now)
+        (LogSpool::open(settings).unwrap(), now)
     }
 
     /// Each alone is within bounds; it is their number that must not matter.

@@ -51,7 +51,7 @@ impl<S: Spool> control::Operator for Operator<S> {
     type Body = Body<S::Reader>;
 
     async fn status(&self) -> Result<Status, Fault> {
-        let counts = self.spool.counts(self.clock.now()).await.map_err(fault)?;
+        let counts = self.spool.counts().await.map_err(fault)?;
         Ok(Status {
             version: self.version.to_owned(),
             hostname: self.routing.load().hostname().to_string(),
@@ -101,7 +101,7 @@ impl<S: Spool> control::Operator for Operator<S> {
         loop {
             let page = self
                 .spool
-                .list(&filter, cursor, PAGE, self.clock.now())
+                .list(&filter, cursor, PAGE)
                 .await
                 .map_err(fault)?;
             legs.extend(page.entries);
@@ -155,7 +155,7 @@ impl<S: Spool> control::Operator for Operator<S> {
                     hosts.extend(hosts_waited_for(&entries).cloned());
                 }
                 let (spool, log) = (&*self.spool, &self.log);
-                act(spool, log, action, uid, &entries, now, &mut count).await?;
+                act(spool, log, action, uid, &entries, &mut count).await?;
             }
             cursor = next;
             if cursor.is_none() {
@@ -196,14 +196,13 @@ async fn act<S: Spool>(
     action: QueueAction,
     uid: u32,
     entries: &[Entry],
-    now: Timestamp,
     count: &mut Count,
 ) -> Result<(), Fault> {
     let filter = Filter {
         legs: entries.iter().map(|entry| entry.id).collect(),
         ..Filter::default()
     };
-    let changed = spool.admin(&filter, asked(action), now).await;
+    let changed = spool.admin(&filter, asked(action)).await;
     let changed = changed.map_err(fault)?;
     let active: HashMap<LegId, bool> = changed.iter().map(|c| (c.leg, c.active)).collect();
     count.matched += entries.len() as u64;
@@ -246,10 +245,7 @@ async fn select<S: Spool>(
     };
     let mut found = Vec::new();
     loop {
-        let page = spool
-            .list(&filter, cursor, PAGE, now)
-            .await
-            .map_err(fault)?;
+        let page = spool.list(&filter, cursor, PAGE).await.map_err(fault)?;
         let meant = |entry: &Entry| is_meant(selector, entry, now);
         found.extend(page.entries.into_iter().filter(meant));
         cursor = page.next;

@@ -12,7 +12,6 @@ mod notices;
 mod tests;
 mod work;
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -39,8 +38,6 @@ pub struct Outbound<S> {
     /// Where notices to those who live here go.
     routing: routing::Shared,
     trouble: OnceLock<Trouble>,
-    /// The moment of the last claim, in milliseconds: what became due after it has not been seen.
-    claimed_at: AtomicU64,
 }
 
 type Trouble = Box<dyn Fn(&Host) -> Option<Diagnosis> + Send + Sync>;
@@ -61,7 +58,6 @@ impl<S: Spool> Outbound<S> {
             bounce_octets_max: settings.bounce_octets_max,
             notices: Notices::default(),
             trouble: OnceLock::new(),
-            claimed_at: AtomicU64::new(0),
         }
     }
 

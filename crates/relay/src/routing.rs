@@ -75,7 +75,7 @@ impl Routing {
             return Ok(route);
         };
         // What is no address any more is as good as forgotten.
-        let sender = spool.recall(token, now).await?;
+        let sender = spool.recall(token).await?;
         let sender = sender.and_then(|sender| sender.parse::<Mailbox>().ok());
         Ok(match sender {
             Some(sender) => self.forwarder.route_return(&self.table, address, sender),

@@ -35,6 +35,13 @@ impl Clock {
         Timestamp::from_unix_millis(millis)
     }
 
+    /// Turns a manual clock to a moment, forth or back. The system's stays as it is.
+    pub fn set(&self, to: Timestamp) {
+        if let Some(manual) = &self.0 {
+            manual.store(to.unix_millis(), Ordering::SeqCst);
+        }
+    }
+
     /// Turns a manual clock on. The system's stays as it is.
     pub fn advance(&self, by: Duration) {
         if let Some(manual) = &self.0 {

@@ -19,6 +19,9 @@ use crate::error::{Error, OpenError};
 use crate::nouns::{Action, Changed, Counts, Dsn, Filter, Overdue, Page, Token, Update, Want};
 
 /// A durable queue of messages and their legs.
+///
+/// Its clock is the engine's: several nodes may share one queue, and a lease must mean the same to all of them. What a caller
+/// names is either a duration, or a moment that is hours off.
 pub trait Spool: Send + Sync + 'static {
     /// Takes a body in.
     type Writer: BodyWriter;
@@ -42,13 +45,9 @@ pub trait Spool: Send + Sync + 'static {
         first_due: Timestamp,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Leases legs that are due at `now`, in order of their due time within a host, earliest host first. Costs what it
-    /// gives, however many hosts are parked.
-    fn claim(
-        &self,
-        want: &Want,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<Vec<Claim>, Error>> + Send;
+    /// Leases legs that are due, in order of their due time within a host, earliest host first. Costs what it gives, however
+    /// many hosts are parked.
+    fn claim(&self, want: &Want) -> impl Future<Output = Result<Vec<Claim>, Error>> + Send;
 
     /// Parks hosts (`true`): claims pass their legs by from now on. Or lets them in again (`false`). It holds for this
     /// handle alone (each node has its own view of who can be reached), and is forgotten with it.
@@ -61,7 +60,6 @@ pub trait Spool: Send + Sync + 'static {
         &self,
         max: usize,
         lease: Duration,
-        now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Overdue>, Error>> + Send;
 
     /// Moves the end of the lease to `until`.
@@ -97,9 +95,10 @@ pub trait Spool: Send + Sync + 'static {
         id: MessageId,
     ) -> impl Future<Output = Result<Self::Reader, OpenError>> + Send;
 
-    /// When, after `now`, a leg of a host that is not parked becomes due, or any leg loses its lease. What is due already
-    /// is not counted: a claim would have had it, had it been wanted. Deadlines are not either.
-    fn next_due(&self, now: Timestamp) -> impl Future<Output = Option<Timestamp>> + Send;
+    /// How long until a leg of a host that is not parked becomes due, or any leg loses its lease; zero when one did since the
+    /// last claim through this handle. What was due at that claim is not counted: the claim would have had it, had it been
+    /// wanted. Deadlines are not either.
+    fn next_due(&self) -> impl Future<Output = Option<Duration>> + Send;
 
     /// Notified (`notify_one`) when something may have become due sooner than [`Spool::next_due`] said: a commit,
     /// an operator's action. A hint only.
@@ -112,30 +111,24 @@ pub trait Spool: Send + Sync + 'static {
         filter: &Filter,
         cursor: Option<LegId>,
         n: usize,
-        now: Timestamp,
     ) -> impl Future<Output = Result<Page, Error>> + Send;
 
     /// Legs counted by state, and by host.
-    fn counts(&self, now: Timestamp) -> impl Future<Output = Result<Counts, Error>> + Send;
+    fn counts(&self) -> impl Future<Output = Result<Counts, Error>> + Send;
 
     /// Applies an operator's action to every leg the filter matches; says which it changed. Durable when it returns.
     fn admin(
         &self,
         selector: &Filter,
         action: Action,
-        now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Changed>, Error>> + Send;
 
     /// A name for `value`, to be kept with a message until `expires` ([`BodyWriter::keep`]); nothing is kept before, and a
     /// name that is not used does no harm. The same value with the same end mostly has the same name. Waits for nothing.
     fn token(&self, value: &str, expires: Timestamp) -> Token;
 
-    /// The value that a message brought under this name, unless it has expired at `now`.
-    fn recall(
-        &self,
-        name: &str,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<Option<String>, Error>> + Send;
+    /// The value that a message brought under this name, unless it has expired.
+    fn recall(&self, name: &str) -> impl Future<Output = Result<Option<String>, Error>> + Send;
 }
 
 /// Takes a body in, in order. Dropping it abandons the message.

@@ -245,7 +245,7 @@ fn spool(dir: &Path, load: Load) -> (Waits, Timed) {
     };
     let waits = runtime.block_on(async {
         let store = Arc::new(timed.clone());
-        let Ok(spool) = LogSpool::open_on(Settings::new(dir), now(), store) else {
+        let Ok(spool) = LogSpool::open_on(Settings::new(dir), store) else {
             return Waits::new();
         };
         let (spool, ids, stop) = (
@@ -328,7 +328,7 @@ async fn deliver(spool: Arc<LogSpool>, stop: Arc<AtomicBool>) {
         lease: Duration::from_secs(600),
     };
     loop {
-        let claims = spool.claim(&want, now()).await.unwrap_or_default();
+        let claims = spool.claim(&want).await.unwrap_or_default();
         if claims.is_empty() {
             if stop.load(Ordering::Relaxed) {
                 return;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use envelope::MessageId;
 use parking_lot::{Mutex, MutexGuard};
 use sled::Batch;
-use spool::Token;
+use spool::{Clock, Token};
 
 use crate::fault;
 use crate::index::compact::Compactor;
@@ -47,6 +47,7 @@ pub(crate) struct Keeper {
     pub(super) unneeded: Cell<Vec<u32>>,
     /// `None` while the log is replayed.
     pub(crate) log: Option<LogHandle<Effect>>,
+    pub(crate) clock: Clock,
     /// Written into sled beside the position; an index made under others is not used.
     pub(crate) settings: Vec<u8>,
     /// Rows taken from memory and not yet written, in order.
@@ -90,6 +91,7 @@ impl Keeper {
             renewal: None,
             unneeded: Cell::default(),
             log: None,
+            clock: Clock::real(),
             settings,
             pending: Vec::new(),
             proof: Batch::default(),
@@ -108,7 +110,7 @@ impl Keeper {
     /// Serves jobs and makes checkpoints until the other side is dropped; then a last checkpoint.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>, every: Duration) {
         let mut last = Instant::now();
-        let mut purge = Purge::new(self.state.lock().now);
+        let mut purge = Purge::default();
         // Recovery made a checkpoint: what it sets free goes now. Each start begins a segment, and a relay that is killed
         // within `every` again and again would fill the disk with them.
         self.compact();

@@ -25,7 +25,6 @@ impl State {
     }
 
     fn expire_leases(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
         while let Some(due) = self.window.leases.first().copied() {
             if due.at() > now {
                 break;
@@ -70,6 +69,7 @@ impl State {
         now: Timestamp,
         in_memory: bool,
     ) -> Result<Vec<Claim>, Vec<MessageId>> {
+        self.claimed_at = now;
         self.expire_leases(now);
         let wanted = self.wanted(want, now);
         let absent = self.absent(wanted.iter().map(|(_, id)| *id));

@@ -1,17 +1,12 @@
 //! Expired tokens go: once an hour by the file, those of an older Onward (rows of sled) some at a step.
 
-use std::time::Instant;
-
-use envelope::Timestamp;
 use sled::Batch;
 
 use crate::index::keeper::Keeper;
 
 /// What the purge is at.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Purge {
-    /// The index has no clock: a moment that a caller named, and when that was.
-    then: (Timestamp, Instant),
     /// The hour in which it last began.
     hour: u64,
     /// Where it goes on among the rows.
@@ -19,14 +14,6 @@ pub(super) struct Purge {
 }
 
 impl Purge {
-    pub(super) fn new(now: Timestamp) -> Self {
-        Self {
-            then: (now, Instant::now()),
-            hour: 0,
-            from: None,
-        }
-    }
-
     /// Whether there is more to look at: the next step should come soon.
     pub(super) fn is_busy(&self) -> bool {
         self.from.is_some()
@@ -34,8 +21,7 @@ impl Purge {
 
     /// Does a bounded piece of work, if it is time.
     pub(super) fn step(&mut self, keeper: &mut Keeper) {
-        let (then, since) = self.then;
-        let now = then.plus(since.elapsed()).max(keeper.state.lock().now);
+        let now = keeper.clock.now();
         let hour = now.unix_secs() / 3600;
         if hour > self.hour {
             self.hour = hour;

@@ -169,7 +169,7 @@ mod tests {
     use testkit::nouns;
 
     use super::*;
-    use spool::{BodyWriter, Spool, Want};
+    use spool::{BodyWriter, Clock, Spool, Want};
 
     use crate::{LogSpool, Settings};
 
@@ -192,6 +192,7 @@ mod tests {
             segment_bytes: Settings::SEGMENT_BYTES_MIN,
             checkpoint_every: Duration::from_millis(5),
             index_waste_bytes: 0,
+            clock: Clock::manual(at(1_000_000)),
             ..Settings::new(dir)
         }
     }
@@ -202,7 +203,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut next, mut left, mut seen) = (0, Vec::new(), Vec::new());
         for _ in 0..2 {
-            let spool = LogSpool::open(settings(dir.path()), at(0)).unwrap();
+            let spool = LogSpool::open(settings(dir.path())).unwrap();
             for _ in 0..12 {
                 for n in next..next + 50 {
                     put(&spool, n).await;
@@ -214,7 +215,7 @@ mod tests {
                     per_host: 20,
                     lease: Duration::from_secs(60),
                 };
-                for claim in spool.claim(&want, at(next)).await.unwrap() {
+                for claim in spool.claim(&want).await.unwrap() {
                     left.retain(|id| *id != claim.message.id);
                     spool.complete(claim.lease, None).await.unwrap();
                 }
@@ -223,12 +224,12 @@ mod tests {
                 seen.push(path.unwrap());
             }
             drop(spool);
-            let spool = LogSpool::open(settings(dir.path()), at(0)).unwrap();
+            let spool = LogSpool::open(settings(dir.path())).unwrap();
             let rows = spool.ask(|keeper| keeper.rows).await.unwrap();
             assert_eq!(rows, left.len() as u64);
             let path = spool.ask(|keeper| keeper.tree.path().to_owned()).await;
             assert!(!other(&path.unwrap()).exists());
-            let page = spool.list(&Default::default(), None, 9999, at(next)).await;
+            let page = spool.list(&Default::default(), None, 9999).await;
             let ids: Vec<_> = page.unwrap().entries.iter().map(|e| e.id.message).collect();
             assert_eq!(ids, left);
         }

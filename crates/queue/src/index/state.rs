@@ -62,8 +62,8 @@ pub(crate) struct State {
     pub(crate) checkpointed: Position,
     pub(crate) cache: BodyCache,
     pub(crate) owner: u64,
-    /// The latest `now` that a caller named: the index has no clock of its own.
-    pub(crate) now: Timestamp,
+    /// The moment of the last claim: what became due since has not been seen.
+    pub(crate) claimed_at: Timestamp,
     pub(super) next_token: u64,
     warn_after: Duration,
     pub(super) expire: Duration,
@@ -90,7 +90,7 @@ impl State {
             checkpointed: Position::default(),
             cache,
             owner,
-            now: Timestamp::from_unix_millis(0),
+            claimed_at: Timestamp::from_unix_millis(0),
             // Unique within the owner, and that is unique per process run.
             next_token: 1,
             warn_after,

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use envelope::{BodyKind, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{Action, BodyReader, BodyWriter, Dsn, Filter, Spool, Update, Want};
+use spool::{Action, BodyReader, BodyWriter, Clock, Dsn, Filter, Spool, Update, Want};
 use testkit::nouns;
 
 /// What is expected of the deed that was begun and not answered.
@@ -83,9 +83,10 @@ fn open(dir: &Path) -> LogSpool {
         min_free_bytes: 0,
         min_free_inodes: 0,
         checkpoint_every: Duration::from_millis(20),
+        clock: Clock::manual(at(1)),
         ..Settings::new(dir.join("spool"))
     };
-    LogSpool::open(settings, at(0)).unwrap()
+    LogSpool::open(settings).unwrap()
 }
 
 fn id(n: u64) -> MessageId {
@@ -149,7 +150,7 @@ impl Child {
             per_host: 1,
             lease: Duration::from_secs(600),
         };
-        let Some(claim) = self.spool.claim(&want, at(1)).await.unwrap().pop() else {
+        let Some(claim) = self.spool.claim(&want).await.unwrap().pop() else {
             return;
         };
         let number = claim.message.id.bits() as u64 as u32;
@@ -198,7 +199,7 @@ impl Child {
             messages: vec![id(n)],
             ..Filter::default()
         };
-        let removed = self.spool.admin(&filter, Action::Remove, at(1)).await;
+        let removed = self.spool.admin(&filter, Action::Remove).await;
         removed.unwrap();
         self.done();
     }
@@ -306,7 +307,7 @@ fn read_book(dir: &Path) -> (BTreeMap<u64, Tale>, Vec<String>) {
 
 /// Messages in the spool; each is whole.
 async fn standing(spool: &LogSpool) -> Vec<u64> {
-    let page = spool.list(&Filter::default(), None, 100_000, at(1)).await;
+    let page = spool.list(&Filter::default(), None, 100_000).await;
     let page = page.unwrap();
     assert_eq!(page.next, None::<LegId>);
     let mut found = Vec::new();
@@ -345,7 +346,7 @@ async fn check(dir: &Path, what: &str, expected: Unanswered) {
             );
         }
         for (n, tale) in tales.iter().filter(|(_, tale)| !tale.token.is_empty()) {
-            let value = spool.recall(&tale.token, at(1)).await.unwrap();
+            let value = spool.recall(&tale.token).await.unwrap();
             let kept = value.is_some() || !tale.promised;
             assert!(kept, "{what}: the token of {n} is lost, rebuilt {rebuilt}");
             assert!(value.is_none_or(|value| value == format!("v{n}")), "{what}");

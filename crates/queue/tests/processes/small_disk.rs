@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use envelope::{Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{Action, BodyReader, BodyWriter, Error, Filter, Spool, Want};
+use spool::{Action, BodyReader, BodyWriter, Clock, Error, Filter, Spool, Want};
 use testkit::nouns;
 use tokio::sync::MutexGuard;
 
@@ -107,6 +107,7 @@ fn settings(dir: &Path) -> Settings {
         min_free_bytes: 0,
         min_free_inodes: 0,
         checkpoint_every: Duration::from_millis(20),
+        clock: Clock::manual(at(1)),
         ..Settings::new(dir)
     }
 }
@@ -147,7 +148,7 @@ async fn deliver(spool: &LogSpool, max: usize) -> Vec<u64> {
         lease: Duration::from_secs(60),
     };
     let mut done = Vec::new();
-    for claim in spool.claim(&want, at(1)).await.unwrap() {
+    for claim in spool.claim(&want).await.unwrap() {
         let n = (claim.message.id.bits() & 0xffff) as u64;
         let mut reader = spool.open_body(claim.message.id).await.unwrap();
         assert_eq!(reader.chunk().await.unwrap().unwrap(), body(n));
@@ -219,11 +220,8 @@ async fn check_restart(dir: &Path, wanted: &BTreeSet<u64>) {
         if rebuilt {
             fs::remove_dir_all(dir.join("index")).unwrap();
         }
-        let spool = LogSpool::open(settings(dir), at(0)).unwrap();
-        let page = spool
-            .list(&Filter::default(), None, 10_000, at(1))
-            .await
-            .unwrap();
+        let spool = LogSpool::open(settings(dir)).unwrap();
+        let page = spool.list(&Filter::default(), None, 10_000).await.unwrap();
         let found: BTreeSet<u64> = page
             .entries
             .iter()
@@ -242,7 +240,7 @@ async fn check_full(
     wanted: fn(&Error) -> bool,
     settings: Settings,
 ) {
-    let spool = LogSpool::open(settings, at(0)).unwrap();
+    let spool = LogSpool::open(settings).unwrap();
     let mut queued: BTreeSet<u64> = (1..=20).collect();
     for n in 1..=20 {
         put(&spool, n).await.unwrap();
@@ -260,7 +258,7 @@ async fn check_full(
         last -= 1;
     }
     // What the operator is told is durable: where the log cannot take it, he is told that.
-    match spool.admin(&one(last), Action::Remove, at(2)).await {
+    match spool.admin(&one(last), Action::Remove).await {
         Ok(removed) => assert_eq!(removed.len(), 1),
         Err(error) => assert!(matches!(error, Error::Unknown(_)), "{error}"),
     }
@@ -297,7 +295,7 @@ async fn a_full_disk_refuses_mail_and_recovers() {
 async fn an_index_that_met_a_full_disk_is_opened_anew() {
     let disk = SmallDisk::new("size=32m").await;
     let dir = disk.at.join("spool");
-    let spool = LogSpool::open(settings(&dir), at(0)).unwrap();
+    let spool = LogSpool::open(settings(&dir)).unwrap();
     for n in 1..=200 {
         put(&spool, n).await.unwrap();
     }
@@ -309,16 +307,16 @@ async fn an_index_that_met_a_full_disk_is_opened_anew() {
             0 => Action::Hold,
             _ => Action::Release,
         };
-        let _ = spool.admin(&Filter::default(), action, at(1)).await;
+        let _ = spool.admin(&Filter::default(), action).await;
     }
     disk.free();
     let taken = put_until_taken(&spool, 6000).await;
     spool
-        .admin(&Filter::default(), Action::Release, at(1))
+        .admin(&Filter::default(), Action::Release)
         .await
         .unwrap();
     let mut queued = BTreeSet::from([taken]);
-    let page = spool.list(&Filter::default(), None, 10_000, at(1)).await;
+    let page = spool.list(&Filter::default(), None, 10_000).await;
     let ids = page.unwrap().entries.into_iter();
     queued.extend(ids.map(|entry| (entry.id.message.bits() & 0xffff) as u64));
     assert!(queued.len() > 195);
@@ -349,7 +347,7 @@ async fn few_inodes_refuse_mail() {
         min_free_inodes: 20,
         ..settings(&dir)
     };
-    let spool = LogSpool::open(room, at(0)).unwrap();
+    let spool = LogSpool::open(room).unwrap();
     put(&spool, 1).await.unwrap();
     for n in 0..60 {
         // The last few fail: there are no inodes left.
@@ -371,7 +369,7 @@ async fn few_inodes_refuse_mail() {
 async fn a_read_only_disk_refuses_mail_gives_bodies_and_recovers() {
     let disk = SmallDisk::new("size=16m").await;
     let dir = disk.at.join("spool");
-    let spool = LogSpool::open(settings(&dir), at(0)).unwrap();
+    let spool = LogSpool::open(settings(&dir)).unwrap();
     for n in 1..=20 {
         put(&spool, n).await.unwrap();
     }
@@ -380,9 +378,7 @@ async fn a_read_only_disk_refuses_mail_gives_bodies_and_recovers() {
     // As a disk error makes it: what is open for writing goes on for a while, nothing new can be made. The kernel refuses
     // the remount while a file is open for writing, so that a start has to meet it.
     disk.remount("ro");
-    let error = LogSpool::open(settings(&dir), at(0))
-        .unwrap_err()
-        .to_string();
+    let error = LogSpool::open(settings(&dir)).unwrap_err().to_string();
     assert!(error.contains("Read-only file system"), "{error}");
     let mut bodies = 0;
     let visit = |found: &queue::verify::Exported<'_>| {

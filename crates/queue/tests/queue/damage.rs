@@ -10,7 +10,8 @@ use envelope::{Message, MessageId, ReversePath, Timestamp};
 use queue::verify::{Depth, Exported, Report, export, log_octets, verify};
 use queue::{LogSpool, Settings, StartError};
 use spool::{
-    Action, BodyReader, BodyWriter, DAMAGED, Entry, Filter, OpenError, Spool, State, Want, Why,
+    Action, BodyReader, BodyWriter, Clock, DAMAGED, Entry, Filter, OpenError, Spool, State, Want,
+    Why,
 };
 use testkit::nouns;
 
@@ -21,6 +22,12 @@ fn at(minutes: u64) -> Timestamp {
     Timestamp::from_unix_millis(1_800_000_000_000 + minutes * 60_000)
 }
 
+/// The spool, at this moment.
+fn turned(spool: &LogSpool, now: Timestamp) -> &LogSpool {
+    spool.clock().set(now);
+    spool
+}
+
 fn settings(dir: &Path) -> Settings {
     Settings {
         segment_bytes: Settings::SEGMENT_BYTES_MIN,
@@ -28,12 +35,13 @@ fn settings(dir: &Path) -> Settings {
         min_free_bytes: 0,
         min_free_inodes: 0,
         checkpoint_every: Duration::from_millis(20),
+        clock: Clock::manual(at(1)),
         ..Settings::new(dir)
     }
 }
 
 fn open(dir: &Path) -> LogSpool {
-    LogSpool::open(settings(dir), at(0)).unwrap()
+    LogSpool::open(settings(dir)).unwrap()
 }
 
 fn id(n: u64) -> MessageId {
@@ -104,11 +112,17 @@ fn look(dir: &Path) -> Report {
 
 /// How many legs it changed.
 async fn admin(spool: &LogSpool, legs: &Filter, action: Action, now: u64) -> usize {
-    spool.admin(legs, action, at(now)).await.unwrap().len()
+    turned(spool, at(now))
+        .admin(legs, action)
+        .await
+        .unwrap()
+        .len()
 }
 
 async fn entries(spool: &LogSpool) -> Vec<Entry> {
-    let page = spool.list(&Filter::default(), None, 1000, at(1)).await;
+    let page = turned(spool, at(1))
+        .list(&Filter::default(), None, 1000)
+        .await;
     page.unwrap().entries
 }
 
@@ -298,7 +312,7 @@ async fn a_missing_segment_holds_what_lay_in_it() {
         assert_eq!(pieces, 1);
         // Held messages outlive the index that knew them.
         let settings = settings(dir.path());
-        let rebuilt = tokio::task::spawn_blocking(|| LogSpool::rebuild(settings, at(0)));
+        let rebuilt = tokio::task::spawn_blocking(|| LogSpool::rebuild(settings));
         rebuilt.await.unwrap().unwrap().0.close();
         let (held, gone, pieces) = start(dir.path()).await;
         same("held after a rebuild", &held, &lost);
@@ -374,12 +388,12 @@ async fn a_damaged_piece_of_a_large_body_holds_it_and_the_operator_can_act() {
         per_host: 9,
         lease: Duration::from_secs(60),
     };
-    let claims = spool.claim(&want, at(1)).await.unwrap();
+    let claims = turned(&spool, at(1)).claim(&want).await.unwrap();
     assert_eq!(claims.len(), 1, "the damaged one is not claimed");
     // Nobody does anything: it expires, and its sender is told.
     let five_days = at(5 * 24 * 60);
-    let overdue = spool
-        .overdue(9, Duration::from_secs(60), five_days)
+    let overdue = turned(&spool, five_days)
+        .overdue(9, Duration::from_secs(60))
         .await
         .unwrap();
     let damaged = overdue
@@ -398,8 +412,8 @@ async fn a_damaged_piece_of_a_large_body_holds_it_and_the_operator_can_act() {
     assert!(matches!(read(&spool, 1).await, Err(OpenError::Damaged(_))));
     assert_eq!(entries(&spool).await[0].state, State::Held);
     assert_eq!(admin(&spool, &one, Action::Bounce, 3).await, 1);
-    let overdue = spool
-        .overdue(9, Duration::from_secs(60), at(3))
+    let overdue = turned(&spool, at(3))
+        .overdue(9, Duration::from_secs(60))
         .await
         .unwrap();
     assert_eq!((overdue.len(), overdue[0].why), (1, Why::Bounced));
@@ -456,8 +470,14 @@ async fn states_and_ends_are_exported_as_they_stand() {
         messages: vec![id(n)],
         ..Filter::default()
     };
-    spool.admin(&one(1), Action::Remove, at(1)).await.unwrap();
-    spool.admin(&one(2), Action::Hold, at(1)).await.unwrap();
+    turned(&spool, at(1))
+        .admin(&one(1), Action::Remove)
+        .await
+        .unwrap();
+    turned(&spool, at(1))
+        .admin(&one(2), Action::Hold)
+        .await
+        .unwrap();
     let killed = tempfile::tempdir().unwrap();
     for folder in ["", "log", "index"] {
         fs::create_dir_all(killed.path().join(folder)).unwrap();

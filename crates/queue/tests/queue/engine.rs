@@ -9,7 +9,8 @@ use bytes::Bytes;
 use envelope::{Claim, Host, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings, StartError};
 use spool::{
-    Action, BodyReader, BodyWriter, Dsn, Error, Filter, OpenError, Spool, State, Update, Want, Why,
+    Action, BodyReader, BodyWriter, Clock, Dsn, Error, Filter, OpenError, Spool, State, Update,
+    Want, Why,
 };
 use testkit::nouns;
 
@@ -20,19 +21,30 @@ fn at(minutes: u64) -> Timestamp {
     Timestamp::from_unix_millis(START + minutes * MINUTE)
 }
 
+/// The spool, at this moment.
+fn turned(spool: &LogSpool, now: Timestamp) -> &LogSpool {
+    spool.clock().set(now);
+    spool
+}
+
+fn minutes(n: u64) -> Duration {
+    Duration::from_secs(60 * n)
+}
+
 fn settings(dir: &Path) -> Settings {
     Settings {
         segment_bytes: Settings::SEGMENT_BYTES_MIN,
         min_free_bytes: 0,
         min_free_inodes: 0,
         checkpoint_every: Duration::from_millis(20),
+        clock: Clock::manual(at(1)),
         ..Settings::new(dir)
     }
 }
 
 #[track_caller]
 fn open(dir: &Path) -> LogSpool {
-    LogSpool::open(settings(dir), at(0)).unwrap()
+    LogSpool::open(settings(dir)).unwrap()
 }
 
 fn id(n: u64) -> MessageId {
@@ -74,12 +86,28 @@ fn want(max: usize, per_host: usize) -> Want {
 }
 
 async fn claim(spool: &LogSpool, now: u64) -> Vec<Claim> {
-    spool.claim(&want(1000, 1000), at(now)).await.unwrap()
+    turned(spool, at(now))
+        .claim(&want(1000, 1000))
+        .await
+        .unwrap()
+}
+
+/// How long until something is due, of what a claim at `now` does not find.
+async fn next_due(spool: &LogSpool, now: u64) -> Option<Duration> {
+    turned(spool, at(now))
+        .claim(&Want::default())
+        .await
+        .unwrap();
+    spool.next_due().await
 }
 
 /// How many legs it changed.
 async fn admin(spool: &LogSpool, legs: &Filter, action: Action, now: u64) -> usize {
-    spool.admin(legs, action, at(now)).await.unwrap().len()
+    turned(spool, at(now))
+        .admin(legs, action)
+        .await
+        .unwrap()
+        .len()
 }
 
 async fn read(spool: &LogSpool, n: u64) -> Result<Vec<u8>, OpenError> {
@@ -131,7 +159,10 @@ async fn a_message_goes_through() {
         spool.complete(claim.lease, None).await.unwrap();
     }
     assert_eq!(read(&spool, 1).await, Err(OpenError::NotFound));
-    assert_eq!(spool.counts(at(0)).await.unwrap(), spool::Counts::default());
+    assert_eq!(
+        turned(&spool, at(0)).counts().await.unwrap(),
+        spool::Counts::default()
+    );
     spool.close();
     assert_eq!(
         put(&spool, 2, 10, &["a@x.example"]).await,
@@ -146,7 +177,7 @@ async fn what_was_committed_is_there_after_a_kill_and_what_ended_is_not() {
     for n in 1..=40 {
         put(&spool, n, 3000, &["a@x.example"]).await.unwrap();
     }
-    let claims = spool.claim(&want(10, 10), at(0)).await.unwrap();
+    let claims = turned(&spool, at(0)).claim(&want(10, 10)).await.unwrap();
     for claim in claims {
         spool.complete(claim.lease, None).await.unwrap();
     }
@@ -256,7 +287,7 @@ async fn a_body_that_changed_on_disk_is_not_given_out() {
     let dir = tempfile::tempdir().unwrap();
     let mut uncached = settings(dir.path());
     uncached.body_cache_bytes = 0;
-    let spool = LogSpool::open(uncached, at(0)).unwrap();
+    let spool = LogSpool::open(uncached).unwrap();
     put(&spool, 1, 1000, &["a@x.example"]).await.unwrap();
     assert_eq!(read(&spool, 1).await.unwrap(), body(1, 1000));
     let segment = dir.path().join("log/0000000001.seg");
@@ -276,7 +307,7 @@ async fn leases_expire_and_fence() {
     let spool = open(dir.path());
     put(&spool, 1, 10, &["a@x.example"]).await.unwrap();
     let mut first = claim(&spool, 0).await.remove(0).lease;
-    assert_eq!(spool.next_due(at(0)).await, Some(at(10)));
+    assert_eq!(next_due(&spool, 0).await, Some(minutes(10)));
     spool.extend(&mut first, at(15)).await.unwrap();
     assert!(claim(&spool, 14).await.is_empty());
     let second = claim(&spool, 15).await.remove(0).lease;
@@ -326,14 +357,15 @@ async fn order_limits_and_parked_hosts() {
         put(&spool, n, 10, &[target]).await.unwrap();
     }
     let host = |text: &str| text.parse::<Host>().unwrap();
-    let some = spool.claim(&want(5, 2), at(0)).await.unwrap();
+    let some = turned(&spool, at(0)).claim(&want(5, 2)).await.unwrap();
     assert_eq!(numbers(&some), [(1, 0), (2, 0), (3, 0), (4, 0)]);
     spool.park(&[(host("even.example"), true)]).await;
-    let odd = spool.claim(&want(9, 9), at(0)).await.unwrap();
+    let odd = turned(&spool, at(0)).claim(&want(9, 9)).await.unwrap();
     assert_eq!(numbers(&odd), [(5, 0)]);
     assert!(claim(&spool, 0).await.is_empty());
-    let turned = [(host("even.example"), false), (host("odd.example"), true)];
-    spool.park(&turned).await;
+    spool
+        .park(&[(host("even.example"), false), (host("odd.example"), true)])
+        .await;
     for (claim, due) in some.into_iter().zip([9, 8, 7, 6]) {
         spool
             .reschedule(claim.lease, at(due), Update::default())
@@ -348,10 +380,10 @@ async fn order_limits_and_parked_hosts() {
     };
     assert_eq!(order(claim(&spool, 9).await), [6, 4, 2]);
     // What is parked is not waited for, and what is due already a claim would have had: the leases end.
-    assert_eq!(spool.next_due(at(5)).await, Some(at(10)));
+    assert_eq!(next_due(&spool, 5).await, Some(minutes(5)));
     spool.park(&[(host("odd.example"), false)]).await;
-    assert_eq!(spool.next_due(at(5)).await, Some(at(6)));
-    assert_eq!(spool.next_due(at(6)).await, Some(at(10)));
+    assert_eq!(next_due(&spool, 5).await, Some(minutes(1)));
+    assert_eq!(next_due(&spool, 6).await, Some(minutes(4)));
 }
 
 #[tokio::test]
@@ -364,15 +396,15 @@ async fn what_went_to_the_index_comes_back_in_order() {
     drop(spool);
     // Now all of it is in sled alone.
     let spool = open(dir.path());
-    assert_eq!(spool.counts(at(0)).await.unwrap().ready, 600);
+    assert_eq!(turned(&spool, at(0)).counts().await.unwrap().ready, 600);
     let mut seen = Vec::new();
-    while let [claim, ..] = &spool.claim(&want(50, 50), at(0)).await.unwrap()[..] {
+    while let [claim, ..] = &turned(&spool, at(0)).claim(&want(50, 50)).await.unwrap()[..] {
         seen.push(claim.lease.leg.message);
         spool.checkpoint().await.unwrap();
     }
     assert_eq!(seen.len(), 12);
     assert!(seen.is_sorted());
-    assert_eq!(spool.counts(at(0)).await.unwrap().active, 600);
+    assert_eq!(turned(&spool, at(0)).counts().await.unwrap().active, 600);
 }
 
 #[tokio::test]
@@ -386,7 +418,7 @@ async fn many_legs_of_one_message_come_back_from_the_index() {
     drop(spool);
     while !left.is_empty() {
         let spool = open(dir.path());
-        let claims = spool.claim(&want(500, 500), at(0)).await.unwrap();
+        let claims = turned(&spool, at(0)).claim(&want(500, 500)).await.unwrap();
         let found: Vec<u32> = claims.iter().map(|claim| claim.lease.leg.number).collect();
         assert_eq!(found, left);
         // Some end, from among those in the message's row and those with rows of their own.
@@ -396,7 +428,10 @@ async fn many_legs_of_one_message_come_back_from_the_index() {
         }
     }
     let spool = open(dir.path());
-    assert_eq!(spool.counts(at(0)).await.unwrap(), spool::Counts::default());
+    assert_eq!(
+        turned(&spool, at(0)).counts().await.unwrap(),
+        spool::Counts::default()
+    );
 }
 
 #[tokio::test]
@@ -410,14 +445,14 @@ async fn deadlines_hold_whatever_is_parked() {
     spool.park(&[("x.example".parse().unwrap(), true)]).await;
     let lease = Duration::from_secs(60);
     assert!(
-        spool
-            .overdue(9, lease, at(4 * 60 - 1))
+        turned(&spool, at(4 * 60 - 1))
+            .overdue(9, lease)
             .await
             .unwrap()
             .is_empty()
     );
-    assert_eq!(spool.next_due(at(1)).await, None);
-    let warned = spool.overdue(9, lease, at(4 * 60)).await.unwrap();
+    assert_eq!(next_due(&spool, 1).await, None);
+    let warned = turned(&spool, at(4 * 60)).overdue(9, lease).await.unwrap();
     assert_eq!(
         warned.iter().map(|o| o.why).collect::<Vec<_>>(),
         [Why::Warn, Why::Warn]
@@ -440,13 +475,13 @@ async fn deadlines_hold_whatever_is_parked() {
             .await
             .unwrap();
     }
-    assert_eq!(spool.counts(at(241)).await.unwrap().ready, 4);
+    assert_eq!(turned(&spool, at(241)).counts().await.unwrap().ready, 4);
     drop(spool);
     let spool = open(dir.path());
     let expire = 5 * 24 * 60;
-    let expired = spool.overdue(2, lease, at(expire)).await.unwrap();
+    let expired = turned(&spool, at(expire)).overdue(2, lease).await.unwrap();
     assert!(expired.iter().all(|o| o.why != Why::Bounced));
-    let all = spool.overdue(9, lease, at(expire)).await.unwrap();
+    let all = turned(&spool, at(expire)).overdue(9, lease).await.unwrap();
     assert_eq!(expired.len() + all.len(), 4, "two and two notices");
     let last: Vec<_> = expired
         .iter()
@@ -494,14 +529,14 @@ async fn the_operator_holds_releases_bounces_and_removes() {
     assert_eq!(numbers(&claim(&spool, 0).await), [(3, 0)]);
     let lease = Duration::from_secs(60);
     assert!(
-        spool
-            .overdue(9, lease, at(99_999))
+        turned(&spool, at(99_999))
+            .overdue(9, lease)
             .await
             .unwrap()
             .iter()
             .all(|o| o.claim.message.id == id(3))
     );
-    let counts = spool.counts(at(0)).await.unwrap();
+    let counts = turned(&spool, at(0)).counts().await.unwrap();
     assert_eq!((counts.held, counts.active), (2, 1));
     assert_eq!(counts.hosts[0], ("x.example".parse().unwrap(), 2));
     let b = Filter {
@@ -513,13 +548,13 @@ async fn the_operator_holds_releases_bounces_and_removes() {
     let two = claim(&spool, 5).await.remove(0);
     assert_eq!(two.message.id, id(2));
     // Held while it is tried: the attempt may still end it.
-    let held = spool.admin(&x, Action::Hold, at(5)).await.unwrap();
+    let held = turned(&spool, at(5)).admin(&x, Action::Hold).await.unwrap();
     assert_eq!(
         (held.len(), held[0].leg, held[0].active),
         (1, two.lease.leg, true)
     );
     let pending = async |filter| {
-        let page = spool.list(filter, None, 9, at(5)).await.unwrap();
+        let page = turned(&spool, at(5)).list(filter, None, 9).await.unwrap();
         let pending = page.entries.iter().map(|entry| entry.pending);
         pending.collect::<Vec<_>>()
     };
@@ -532,7 +567,11 @@ async fn the_operator_holds_releases_bounces_and_removes() {
     assert_eq!(admin(&spool, &one, Action::Bounce, 5).await, 1);
     assert_eq!(pending(&one).await, [Some(Action::Bounce)]);
     assert!(claim(&spool, 5).await.is_empty());
-    let bounced = spool.overdue(9, lease, at(5)).await.unwrap().remove(0);
+    let bounced = turned(&spool, at(5))
+        .overdue(9, lease)
+        .await
+        .unwrap()
+        .remove(0);
     assert_eq!(
         (bounced.why, bounced.claim.message.id),
         (Why::Bounced, id(1))
@@ -563,7 +602,7 @@ async fn a_listing_is_paged() {
     };
     let (mut seen, mut cursor) = (Vec::new(), None);
     loop {
-        let page = spool.list(&y, cursor, 7, at(0)).await.unwrap();
+        let page = turned(&spool, at(0)).list(&y, cursor, 7).await.unwrap();
         seen.extend(page.entries.iter().map(|entry| entry.id));
         cursor = page.next;
         if cursor.is_none() {
@@ -605,7 +644,7 @@ async fn a_full_spool_says_so_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let mut small = settings(dir.path());
     small.max_bytes = 200 << 10;
-    let spool = LogSpool::open(small, at(0)).unwrap();
+    let spool = LogSpool::open(small).unwrap();
     let mut n = 0;
     let full = loop {
         n += 1;
@@ -635,7 +674,7 @@ async fn bodies_that_have_begun_do_not_take_the_last_space() {
     let dir = tempfile::tempdir().unwrap();
     let mut small = settings(dir.path());
     small.max_bytes = 2 << 20;
-    let spool = LogSpool::open(small, at(0)).unwrap();
+    let spool = LogSpool::open(small).unwrap();
     let mut writer = spool.begin(id(1)).await.unwrap();
     for n in 0..200 {
         if let Err(e) = writer.write(body(n, 100_000)).await {
@@ -693,7 +732,7 @@ async fn space_is_given_back_and_the_long_waiting_are_moved() {
             .await
             .unwrap();
         if n % 20 == 0 {
-            for claim in spool.claim(&want(100, 100), at(0)).await.unwrap() {
+            for claim in turned(&spool, at(0)).claim(&want(100, 100)).await.unwrap() {
                 spool.complete(claim.lease, None).await.unwrap();
             }
         }
@@ -724,7 +763,7 @@ async fn space_is_given_back_and_the_long_waiting_are_moved() {
 async fn one_process_holds_the_spool() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
-    let second = LogSpool::open(settings(dir.path()), at(0)).unwrap_err();
+    let second = LogSpool::open(settings(dir.path())).unwrap_err();
     assert!(matches!(second, StartError::Locked { .. }), "{second}");
     spool.close();
     open(dir.path());
@@ -739,7 +778,7 @@ async fn short_lives_do_not_pile_up_segments() {
             checkpoint_every: Duration::from_secs(3600),
             ..settings(dir.path())
         };
-        let spool = LogSpool::open(settings, at(0)).unwrap();
+        let spool = LogSpool::open(settings).unwrap();
         put(&spool, life, 500, &["a@x.example"]).await.unwrap();
         let only = Filter {
             messages: vec![id(life)],

@@ -10,7 +10,7 @@ use std::time::Duration;
 use envelope::{Message, MessageId, ReversePath, Timestamp};
 use queue::store::{Disk, Free, Store, StoreFile};
 use queue::{LogSpool, Settings};
-use spool::{BodyWriter, Error, Spool, Want};
+use spool::{BodyWriter, Clock, Error, Spool, Want};
 use testkit::nouns;
 
 /// What fails now.
@@ -123,6 +123,7 @@ fn settings(dir: &Path) -> Settings {
         min_free_bytes: 0,
         min_free_inodes: 0,
         checkpoint_every: Duration::from_millis(20),
+        clock: Clock::manual(at(1)),
         ..Settings::new(dir)
     }
 }
@@ -142,7 +143,7 @@ async fn check(fault: u8) {
     let dir = tempfile::tempdir().unwrap();
     let faults = Arc::new(AtomicU8::new(NOTHING));
     let store = Arc::new(Faulty(Arc::clone(&faults)));
-    let spool = LogSpool::open_on(settings(dir.path()), at(0), store).unwrap();
+    let spool = LogSpool::open_on(settings(dir.path()), store).unwrap();
     let want = Want {
         max: 2,
         per_host: 2,
@@ -153,7 +154,7 @@ async fn check(fault: u8) {
         put(&spool, n).await.unwrap();
         acknowledged.push(n);
     }
-    let claims = spool.claim(&want, at(1)).await.unwrap();
+    let claims = spool.claim(&want).await.unwrap();
     faults.store(fault, Ordering::SeqCst);
     let mut failures = 0;
     for n in 11..=40 {
@@ -177,13 +178,13 @@ async fn check(fault: u8) {
         if rebuilt {
             std::fs::remove_dir_all(dir.path().join("index")).unwrap();
         }
-        let spool = LogSpool::open(settings(dir.path()), at(0)).unwrap();
+        let spool = LogSpool::open(settings(dir.path())).unwrap();
         let all = Want {
             max: 99,
             per_host: 99,
             ..want.clone()
         };
-        let claims = spool.claim(&all, at(1)).await.unwrap();
+        let claims = spool.claim(&all).await.unwrap();
         let found: Vec<u64> = claims
             .iter()
             .map(|claim| (claim.message.id.bits() & 0xff) as u64)
@@ -227,7 +228,7 @@ async fn a_disk_that_is_slow_to_tell_its_room_holds_up_one_caller() {
     let dir = tempfile::tempdir().unwrap();
     let faults = Arc::new(AtomicU8::new(SLOW));
     let store = Arc::new(Faulty(Arc::clone(&faults)));
-    let spool = LogSpool::open_on(settings(dir.path()), at(0), store).unwrap();
+    let spool = LogSpool::open_on(settings(dir.path()), store).unwrap();
     let spool = Arc::new(spool);
     let first = Arc::clone(&spool);
     let first = tokio::spawn(async move { put(&first, 1).await });

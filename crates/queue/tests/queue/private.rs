@@ -7,7 +7,7 @@ use std::path::Path;
 
 use envelope::{Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{BodyWriter, Spool};
+use spool::{BodyWriter, Clock, Spool};
 use testkit::nouns;
 
 fn now() -> Timestamp {
@@ -41,9 +41,10 @@ fn check(dir: &Path) {
 async fn open_and_use(dir: &Path, nth: u128) -> LogSpool {
     let settings = Settings {
         segment_bytes: Settings::SEGMENT_BYTES_MIN,
+        clock: Clock::real(),
         ..Settings::new(dir)
     };
-    let spool = LogSpool::open(settings, now()).unwrap();
+    let spool = LogSpool::open(settings).unwrap();
     let id = MessageId::new(now(), nth);
     let mut writer = spool.begin(id).await.unwrap();
     writer.write(vec![b'x'; 10]).await.unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use envelope::{Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{BodyReader, BodyWriter, DAMAGED, Filter, OpenError, Spool, State, Want};
+use spool::{BodyReader, BodyWriter, Clock, DAMAGED, Filter, OpenError, Spool, State, Want};
 use testkit::nouns;
 
 use crate::luck::Luck;
@@ -25,6 +25,7 @@ fn settings(dir: &Path) -> Settings {
         min_free_bytes: 0,
         min_free_inodes: 0,
         checkpoint_every: Duration::from_millis(20),
+        clock: Clock::manual(at(1)),
         ..Settings::new(dir)
     }
 }
@@ -74,7 +75,7 @@ async fn deliver(spool: &LogSpool, max: usize) -> BTreeSet<u64> {
             per_host: 20,
             lease: Duration::from_secs(60),
         };
-        let claims = spool.claim(&want, at(1)).await.unwrap();
+        let claims = spool.claim(&want).await.unwrap();
         if claims.is_empty() {
             break;
         }
@@ -107,7 +108,7 @@ async fn read(spool: &LogSpool, n: u64) -> Result<Vec<u8>, OpenError> {
 
 /// What waits, and whether it is held for damage.
 async fn waiting(spool: &LogSpool) -> BTreeMap<u64, bool> {
-    let page = spool.list(&Filter::default(), None, 9999, at(1)).await;
+    let page = spool.list(&Filter::default(), None, 9999).await;
     let entries = page.unwrap().entries.into_iter();
     let held = |last: &str, state| state == State::Held && last.starts_with(DAMAGED);
     entries
@@ -131,7 +132,7 @@ fn copy(from: &Path, to: &Path) {
 async fn live(dir: &Path, luck: &mut Luck) -> BTreeSet<u64> {
     let mut next = 1;
     for life in 0..2 {
-        let spool = LogSpool::open(settings(dir), at(0)).unwrap();
+        let spool = LogSpool::open(settings(dir)).unwrap();
         for _ in 0..4 {
             for _ in 0..15 {
                 put(&spool, next).await;
@@ -247,10 +248,10 @@ async fn missed(spool: &Damaged, index: Index, rebuild: bool, what: &str) -> BTr
     }
     if rebuild {
         let settings = settings(dir);
-        let rebuilt = tokio::task::spawn_blocking(|| LogSpool::rebuild(settings, at(0)));
+        let rebuilt = tokio::task::spawn_blocking(|| LogSpool::rebuild(settings));
         rebuilt.await.unwrap().unwrap().0.close();
     }
-    let spool = LogSpool::open(settings(dir), at(0)).unwrap();
+    let spool = LogSpool::open(settings(dir)).unwrap();
     let delivered = deliver(&spool, usize::MAX).await;
     spool.checkpoint().await.unwrap();
     tokio::time::sleep(Duration::from_millis(60)).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use envelope::{MessageId, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{BodyReader, BodyWriter, Spool, Want};
+use spool::{BodyReader, BodyWriter, Clock, Spool, Want};
 use testkit::nouns;
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);
@@ -21,9 +21,10 @@ fn open(dir: &Path) -> LogSpool {
         min_free_bytes: 0,
         min_free_inodes: 0,
         checkpoint_every: Duration::from_millis(20),
+        clock: Clock::manual(NOW),
         ..Settings::new(dir)
     };
-    LogSpool::open(settings, NOW).unwrap()
+    LogSpool::open(settings).unwrap()
 }
 
 async fn put(spool: &LogSpool, n: u64, target: &str) {
@@ -51,7 +52,7 @@ async fn deliver(spool: &LogSpool, host: &str) -> Vec<MessageId> {
     let parked = hosts.map(|other| (other.parse().unwrap(), other != host));
     spool.park(&parked).await;
     let mut delivered = Vec::new();
-    for claim in spool.claim(&want, NOW).await.unwrap() {
+    for claim in spool.claim(&want).await.unwrap() {
         delivered.push(claim.message.id);
         let mut reader = spool.open_body(claim.message.id).await.unwrap();
         let mut octets = 0;

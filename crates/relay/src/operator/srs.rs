@@ -64,7 +64,7 @@ pub async fn decode<S: Spool>(
     match read(routing, address, now)? {
         Meaning::Sender(sender) => Ok(sender.to_string()),
         Meaning::Token(token) => spool
-            .recall(&token, now)
+            .recall(&token)
             .await?
             .ok_or(Error::Refused(SrsRefusal::TokenForgotten)),
     }

@@ -15,7 +15,7 @@ async fn queue(legs: usize) -> (LogSpool, tempfile::TempDir) {
         min_free_bytes: 0,
         ..Settings::new(dir.path())
     };
-    let spool = LogSpool::open(settings, now()).unwrap();
+    let spool = LogSpool::open(settings).unwrap();
     let id = IdSource::new().next(now());
     let mut writer = spool.begin(id).await.unwrap();
     writer.write(&b"A: b\r\n\r\nbody\r\n"[..]).await.unwrap();
@@ -72,7 +72,7 @@ async fn check_actions(actions: &[QueueAction], counts: &[[u64; 3]], lines: &[&s
         per_host: 1,
         lease: std::time::Duration::from_hours(1),
     };
-    assert_eq!(spool.claim(&want, now()).await.unwrap().len(), 1);
+    assert_eq!(spool.claim(&want).await.unwrap().len(), 1);
     let (watcher, mut events) = tokio::sync::mpsc::unbounded_channel();
     let log = Log::watched(watcher);
     let mut got = Vec::new();
@@ -80,7 +80,7 @@ async fn check_actions(actions: &[QueueAction], counts: &[[u64; 3]], lines: &[&s
         let all = Selector::default();
         let (entries, _) = select(&spool, &all, None, 9, now()).await.unwrap();
         let mut count = Count::default();
-        act(&spool, &log, *action, 7, &entries, now(), &mut count)
+        act(&spool, &log, *action, 7, &entries, &mut count)
             .await
             .unwrap();
         got.push([count.matched, count.done, count.pending]);

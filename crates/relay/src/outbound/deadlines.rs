@@ -42,7 +42,7 @@ impl<S: Spool> Outbound<S> {
     pub(super) async fn tell_overdue(self: &Arc<Self>) -> bool {
         let now = self.clock.now();
         self.tell_gathered(now).await;
-        let batch = self.spool.overdue(OVERDUE_BATCH, LEASE, now).await;
+        let batch = self.spool.overdue(OVERDUE_BATCH, LEASE).await;
         let mut batch = batch.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot look for overdue mail");
             Vec::new()

@@ -117,7 +117,7 @@ impl<S: Spool> Outbound<S> {
                 state: Some(state),
                 ..Filter::default()
             };
-            let page = self.spool.list(&filter, None, beside + 1, now).await;
+            let page = self.spool.list(&filter, None, beside + 1).await;
             if page.is_ok_and(|page| page.entries.len() > beside) {
                 return true;
             }

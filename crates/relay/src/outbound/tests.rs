@@ -4,7 +4,7 @@ use delivery::Work;
 use envelope::{Leg, LegId, Outcome};
 use journal::Event;
 use queue::{LogSpool, Settings};
-use spool::BodyWriter;
+use spool::{BodyWriter, Clock};
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ const FORWARDS: &str =
 fn spool_settings(dir: &std::path::Path) -> Settings {
     Settings {
         min_free_bytes: 0,
+        clock: Clock::manual(now()),
         ..Settings::new(dir)
     }
 }
@@ -35,7 +36,7 @@ impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (watcher, events) = tokio::sync::mpsc::unbounded_channel();
-        let spool = LogSpool::open(spool_settings(dir.path()), now()).unwrap();
+        let spool = LogSpool::open(spool_settings(dir.path())).unwrap();
         let core = core(spool, routing(FORWARDS), Log::watched(watcher));
         let outbound = Outbound::new(&core, &settings());
         Self {
@@ -48,7 +49,7 @@ impl Fixture {
     /// As after trouble that is over.
     fn reopen(&mut self) {
         let settings = spool_settings(self.dir.path());
-        let spool = LogSpool::open(settings, now()).unwrap();
+        let spool = LogSpool::open(settings).unwrap();
         Arc::get_mut(&mut self.outbound).unwrap().spool = Arc::new(spool);
     }
 
@@ -92,7 +93,8 @@ impl Fixture {
             per_host: 10,
             lease: 6 * HOUR,
         };
-        self.outbound.spool.claim(&want, now).await.unwrap()
+        self.outbound.spool.clock().set(now);
+        self.outbound.spool.claim(&want).await.unwrap()
     }
 
     /// Settles the one leg there is while nothing can be written to the log.
@@ -148,7 +150,7 @@ async fn deadlines_hold_while_nothing_is_claimed() {
         .await;
     // Each that was told of has left a notice in its place.
     loop {
-        let counts = outbound.spool.counts(now()).await.unwrap();
+        let counts = outbound.spool.counts().await.unwrap();
         if counts.hosts == [("a.test".parse().unwrap(), legs as u64)] {
             break;
         }

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bounce::{Kind, Redactor};
@@ -24,14 +23,12 @@ impl<S: Spool> Work for Outbound<S> {
 
     async fn claim(&self, want: &Want) -> Vec<Claim> {
         self.spool.park(&want.park).await;
-        let now = self.clock.now();
-        self.claimed_at.store(now.unix_millis(), Ordering::Relaxed);
         let want = spool::Want {
             max: want.max,
             per_host: want.per_host,
             lease: LEASE,
         };
-        self.spool.claim(&want, now).await.unwrap_or_else(|error| {
+        self.spool.claim(&want).await.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot claim from the queue");
             Vec::new()
         })
@@ -91,13 +88,9 @@ impl<S: Spool> Work for Outbound<S> {
     }
 
     async fn wait(&self) {
-        // From the last claim on, not from now: what became due in between would be waited past.
-        let seen = Timestamp::from_unix_millis(self.claimed_at.load(Ordering::Relaxed));
-        let pause = match self.spool.next_due(seen).await {
-            // A little later than due: a timer that fires a hair early would find nothing.
-            Some(due) => (due.since(self.clock.now()) + Duration::from_millis(1)).min(WAIT_MAX),
-            None => WAIT_MAX,
-        };
+        // A little later than due: a timer that fires a hair early would find nothing.
+        let due = self.spool.next_due().await;
+        let pause = due.map_or(WAIT_MAX, |due| WAIT_MAX.min(due + Duration::from_millis(1)));
         let wakeups = self.spool.wakeups();
         tokio::select! {
             () = wakeups.notified() => {}
@@ -139,14 +132,13 @@ impl<S: Spool> Outbound<S> {
     /// What waits for a site until later is due now. Its size does not matter: delivery takes up no more than the site does.
     fn pull_forward(&self, site: String, hosts: HashSet<Host>) {
         let (spool, log) = (Arc::clone(&self.spool), self.log.clone());
-        let now = self.clock.now();
         tokio::spawn(async move {
             let filter = Filter {
                 hosts,
                 state: Some(State::Deferred),
                 ..Filter::default()
             };
-            match spool.admin(&filter, Action::RetryNow, now).await {
+            match spool.admin(&filter, Action::RetryNow).await {
                 Ok(changed) => log.write(Event::SiteTakesMail {
                     site,
                     legs: changed.len() as u64,

@@ -6,7 +6,7 @@ use envelope::{Message, ReversePath, Timestamp};
 use testkit::nouns;
 
 use super::*;
-use spool::{Action, BodyReader, BodyWriter, Filter, Spool};
+use spool::{Action, BodyReader, BodyWriter, Clock, Filter, Spool};
 
 use crate::{LogSpool, Settings};
 
@@ -16,9 +16,10 @@ fn open(dir: &Path, checkpoint_every: Duration) -> LogSpool {
         min_free_bytes: 0,
         checkpoint_every,
         body_cache_bytes: 0,
+        clock: Clock::manual(Timestamp::from_unix_millis(0)),
         ..Settings::new(dir)
     };
-    LogSpool::open(settings, Timestamp::from_unix_millis(0)).unwrap()
+    LogSpool::open(settings).unwrap()
 }
 
 async fn put(spool: &LogSpool, n: u64) -> MessageId {
@@ -38,8 +39,7 @@ async fn remove(spool: &LogSpool, id: MessageId) {
         messages: vec![id],
         ..Filter::default()
     };
-    let now = Timestamp::from_unix_millis(0);
-    let removed = spool.admin(&one, Action::Remove, now).await.unwrap();
+    let removed = spool.admin(&one, Action::Remove).await.unwrap();
     assert_eq!(removed.len(), 1);
 }
 

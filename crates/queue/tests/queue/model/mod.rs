@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use envelope::LegId;
 use envelope::{Host, Lease, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{Action, BodyWriter, Counts, Dsn, Error, Filter, Spool, State, Update, Want};
+use spool::{Action, BodyWriter, Clock, Counts, Dsn, Error, Filter, Spool, State, Update, Want};
 use testkit::nouns;
 
 use crate::luck::Luck;
@@ -57,9 +57,10 @@ fn open(dir: &Path, image: &Image, now: u64) -> (LogSpool, Memory) {
         min_free_bytes: 0,
         min_free_inodes: 0,
         checkpoint_every: Duration::from_millis(20),
+        clock: Clock::manual(time(now)),
         ..Settings::new(dir)
     };
-    let spool = LogSpool::open_on(settings, time(now), Arc::new(memory.clone()));
+    let spool = LogSpool::open_on(settings, Arc::new(memory.clone()));
     (spool.unwrap(), memory)
 }
 
@@ -121,10 +122,16 @@ impl Run {
             45..75 => self.settle().await,
             75..80 => self.overdue().await,
             80..88 => self.operate().await,
-            88..97 => self.now += self.luck.next() % (90 * MINUTE),
-            97 => self.now += self.luck.next() % (48 * 60 * MINUTE),
+            88..97 => self.pass(90 * MINUTE),
+            97 => self.pass(48 * 60 * MINUTE),
             _ => self.check().await,
         }
+    }
+
+    /// Time goes by, less than `max`.
+    fn pass(&mut self, max: u64) {
+        self.now += self.luck.next() % max;
+        self.spool().clock().set(time(self.now));
     }
 
     fn message(&mut self) -> Message {
@@ -188,7 +195,7 @@ impl Run {
         let expected = self
             .book
             .claimable(want.max, want.per_host, &self.open_hosts(), self.now);
-        let claims = self.spool().claim(&want, time(self.now)).await.unwrap();
+        let claims = self.spool().claim(&want).await.unwrap();
         let found: Vec<LegId> = claims.iter().map(|claim| claim.lease.leg).collect();
         assert_eq!(found, expected, "claimed at {}", self.now);
         for claim in claims {
@@ -213,7 +220,7 @@ impl Run {
         self.book.expire_leases(self.now);
         let expected = self.book.overdue(max, self.now);
         let lease = Duration::from_millis(10 * MINUTE);
-        let overdue = self.spool().overdue(max, lease, time(self.now)).await;
+        let overdue = self.spool().overdue(max, lease).await;
         let overdue = overdue.unwrap();
         let found: Vec<_> = overdue.iter().map(|o| (o.claim.lease.leg, o.why)).collect();
         assert_eq!(found, expected, "overdue at {}", self.now);
@@ -356,7 +363,7 @@ impl Run {
         for leg in chosen {
             expected += u64::from(self.book.act(leg, action, self.now));
         }
-        let done = self.spool().admin(&filter, action, time(self.now)).await;
+        let done = self.spool().admin(&filter, action).await;
         assert_eq!(
             done.map(|legs| legs.len() as u64),
             Ok(expected),
@@ -371,8 +378,8 @@ impl Run {
         let nobody = Want::default();
         self.book.expire_leases(self.now);
         // Claims nothing, but lets leases run out.
-        self.spool().claim(&nobody, time(self.now)).await.unwrap();
-        let counts = self.spool().counts(time(self.now)).await.unwrap();
+        self.spool().claim(&nobody).await.unwrap();
+        let counts = self.spool().counts().await.unwrap();
         let found = Counts {
             hosts: Vec::new(),
             ..counts
@@ -380,8 +387,9 @@ impl Run {
         assert_eq!(found, self.book.counts(self.now), "at {}", self.now);
         let open = self.open_hosts();
         if self.book.claimable(1, 1, &open, self.now).is_empty() {
-            let next = self.spool().next_due(time(self.now)).await;
-            let expected = self.book.next_event(&open, self.now).map(time);
+            let next = self.spool().next_due().await;
+            let expected = self.book.next_event(&open, self.now);
+            let expected = expected.map(|at| Duration::from_millis(at - self.now));
             assert_eq!(next, expected, "next event at {}", self.now);
         }
     }
@@ -402,7 +410,7 @@ impl Run {
         let (spool, memory) = open(self.dir.path(), &image, self.now);
         (self.spool, self.memory) = (Some(spool), memory);
         let all = Filter::default();
-        let page = self.spool().list(&all, None, 100_000, time(self.now));
+        let page = self.spool().list(&all, None, 100_000);
         let page = page.await.unwrap();
         let mut before = std::mem::take(&mut self.book.legs);
         before.append(&mut self.book.ended.clone());
@@ -435,12 +443,9 @@ impl Run {
     /// The next schedule begins with an empty queue.
     async fn clear(&mut self) {
         let all = Filter::default();
-        let removed = self
-            .spool()
-            .admin(&all, Action::Remove, time(self.now))
-            .await;
+        let removed = self.spool().admin(&all, Action::Remove).await;
         assert_eq!(removed.map(|legs| legs.len()), Ok(self.book.legs.len()));
-        let counts = self.spool().counts(time(self.now)).await.unwrap();
+        let counts = self.spool().counts().await.unwrap();
         assert_eq!(counts, Counts::default());
         self.book.legs.clear();
         self.book.ended.clear();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use envelope::{LegId, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{BodyReader, Filter, Spool, State as Standing, Want, Why};
+use spool::{BodyReader, Clock, Filter, Spool, State as Standing, Want, Why};
 
 use super::crash::State;
 use super::ledger::{Ledger, Leg, Seen};
@@ -31,6 +31,12 @@ pub(crate) fn scratch() -> tempfile::TempDir {
 
 fn is_index(name: &Path) -> bool {
     FOLDERS.iter().any(|folder| name.starts_with(folder))
+}
+
+/// The spool, at this moment.
+fn turned(spool: &LogSpool, now: Timestamp) -> &LogSpool {
+    spool.clock().set(now);
+    spool
 }
 
 pub(crate) mod open {
@@ -64,9 +70,10 @@ pub(crate) mod open {
             checkpoint_every: Duration::from_millis(20),
             warn_after: days(10_000),
             expire: days(10_000),
+            clock: Clock::manual(NOW),
             ..Settings::new(dir)
         };
-        LogSpool::open_on(settings, at(0), Arc::new(memory.clone())).expect("a spool opens")
+        LogSpool::open_on(settings, Arc::new(memory.clone())).expect("a spool opens")
     }
 }
 
@@ -92,8 +99,8 @@ pub(crate) fn look(spool: &LogSpool, ledger: &Ledger, seed: u64) -> Result<Seen,
             if !luck.chance(share) {
                 continue;
             }
-            let value = spool
-                .recall(token, at(0))
+            let value = turned(spool, at(0))
+                .recall(token)
                 .await
                 .map_err(|e| e.to_string())?;
             seen.tokens.insert(token.clone(), value);
@@ -106,7 +113,7 @@ async fn list(spool: &LogSpool) -> Result<Seen, String> {
     let mut seen = Seen::default();
     let (mut cursor, filter) = (None, Filter::default());
     loop {
-        let page = spool.list(&filter, cursor, 1000, NOW).await;
+        let page = turned(spool, NOW).list(&filter, cursor, 1000).await;
         let page = page.map_err(|e| e.to_string())?;
         for entry in page.entries {
             let leg = Leg {
@@ -122,7 +129,7 @@ async fn list(spool: &LogSpool) -> Result<Seen, String> {
         }
     }
     let lease = Duration::from_secs(1);
-    let overdue = spool.overdue(usize::MAX, lease, at(0)).await;
+    let overdue = turned(spool, at(0)).overdue(usize::MAX, lease).await;
     for overdue in overdue.map_err(|e| e.to_string())? {
         let leg = seen.legs.get_mut(&overdue.claim.lease.leg);
         let leg = leg.ok_or("an overdue leg is not listed")?;
@@ -149,7 +156,10 @@ async fn check_body(spool: &LogSpool, leg: &LegId, ledger: &Ledger) -> Result<()
 
 /// What is listed can be claimed, unless it is held or to be bounced; and is counted.
 async fn check_claims(spool: &LogSpool, seen: &Seen) -> Result<(), String> {
-    let counts = spool.counts(NOW).await.map_err(|e| e.to_string())?;
+    let counts = turned(spool, NOW)
+        .counts()
+        .await
+        .map_err(|e| e.to_string())?;
     let counted = counts.ready + counts.deferred + counts.active + counts.held;
     if counted != seen.legs.len() as u64 {
         return Err(format!(
@@ -162,7 +172,10 @@ async fn check_claims(spool: &LogSpool, seen: &Seen) -> Result<(), String> {
         per_host: 100_000,
         lease: Duration::from_secs(1),
     };
-    let claims = spool.claim(&want, NOW).await.map_err(|e| e.to_string())?;
+    let claims = turned(spool, NOW)
+        .claim(&want)
+        .await
+        .map_err(|e| e.to_string())?;
     let mut claimed: Vec<LegId> = claims.iter().map(|claim| claim.lease.leg).collect();
     claimed.sort_unstable();
     let free = seen

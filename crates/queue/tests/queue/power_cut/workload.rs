@@ -132,7 +132,7 @@ impl Worker {
             lease: Duration::from_secs(600),
         };
         let mine = host(self.number).parse().expect("a host");
-        for claim in self.spool.claim(&want, at(1000)).await.expect("claims") {
+        for claim in self.spool.claim(&want).await.expect("claims") {
             match *claim.leg.target.host() == mine {
                 true => self.settle_one(claim).await,
                 // Another worker's, who knows its ledger.
@@ -141,7 +141,7 @@ impl Worker {
         }
         if self.number == 0 {
             let lease = Duration::from_secs(600);
-            let bounced = self.spool.overdue(3, lease, at(1000)).await;
+            let bounced = self.spool.overdue(3, lease).await;
             for overdue in bounced.expect("overdue legs") {
                 self.notice(overdue.claim, true).await;
             }
@@ -259,7 +259,7 @@ impl Worker {
             legs: vec![leg],
             ..Filter::default()
         };
-        let done = self.spool.admin(&filter, action, at(1000)).await;
+        let done = self.spool.admin(&filter, action).await;
         done.expect("done as the operator said");
         self.done(begun);
     }
