@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use forwarder::table::Difference;
-use journal::{Event, Log};
+use journal::{Event, Journal};
 use parking_lot::Mutex;
 use relay::{Routing, routing::Shared};
 use smtp_in::tls;
@@ -22,7 +22,7 @@ pub(crate) struct Reload {
     config: PathBuf,
     routing: Shared,
     tls: Option<tls::Holder>,
-    log: Log,
+    journal: Journal,
     at_start: toml::Table,
     /// As it was last read; locked while it is read again, so that one reload follows the other.
     last: Mutex<toml::Table>,
@@ -59,13 +59,13 @@ impl Reload {
         path: &Path,
         routing: Shared,
         tls: Option<tls::Holder>,
-        log: Log,
+        journal: Journal,
     ) -> Self {
         Self {
             config: path.to_owned(),
             routing,
             tls,
-            log,
+            journal,
             at_start: config.typed.clone(),
             last: Mutex::new(config.typed.clone()),
         }
@@ -76,7 +76,7 @@ impl Reload {
         let result = self.try_run(force);
         if let Err(error) = &result {
             let error = error.to_string();
-            self.log.write(Event::ReloadFailed { error });
+            self.journal.record(Event::ReloadFailed { error });
         }
         result
     }
@@ -120,7 +120,7 @@ impl Reload {
             }
         }
         *last = config.typed;
-        self.log.write(Event::Reloaded {
+        self.journal.record(Event::Reloaded {
             forwards,
             added: changes.added as u64,
             removed: changes.removed as u64,

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use journal::{Event, Log};
+use journal::{Event, Journal, MailLog};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -15,17 +15,19 @@ use crate::wire::{self, Relay};
 
 /// Runs the daemon until a signal ends it.
 pub(crate) async fn run(config: &Config, path: &Path) -> Result<(), wire::Error> {
-    let (log, writer) = Log::start(config.log.format, io::stdout());
-    let result = run_logged(config, path, &log).await;
+    let journal = Journal::default();
+    let log = MailLog::start(&journal, config.log.format, io::stdout());
+    let result = run_journaled(config, path, &journal).await;
+    // Without a journal the log ends, once its last line is written.
+    drop(journal);
     drop(log);
-    drop(writer);
     result
 }
 
-async fn run_logged(config: &Config, path: &Path, log: &Log) -> Result<(), wire::Error> {
+async fn run_journaled(config: &Config, path: &Path, journal: &Journal) -> Result<(), wire::Error> {
     // Before anybody can know that we run: a signal in between would have its default action, and end us undrained.
     let signals = Signals::listen();
-    let relay = Relay::open(config, path, wire::resolver(config)?, log.clone()).await?;
+    let relay = Relay::open(config, path, wire::resolver(config)?, journal.clone()).await?;
     for risk in risks::of(config, &relay.reload.routing()) {
         tracing::warn!(about = risk.about, "{}", risk.text);
     }
@@ -33,7 +35,7 @@ async fn run_logged(config: &Config, path: &Path, log: &Log) -> Result<(), wire:
     let watching = match signals {
         Ok(signals) => Some(tokio::spawn(signals.watch(
             Arc::clone(&relay.reload),
-            log.clone(),
+            journal.clone(),
             shutdown.clone(),
         ))),
         Err(error) => {
@@ -66,7 +68,7 @@ impl Signals {
     }
 
     /// SIGHUP reloads; SIGTERM and SIGINT drain and stop.
-    async fn watch(mut self, reload: Arc<Reload>, log: Log, shutdown: CancellationToken) {
+    async fn watch(mut self, reload: Arc<Reload>, journal: Journal, shutdown: CancellationToken) {
         let reason = loop {
             tokio::select! {
                 _ = self.hangup.recv() => {
@@ -79,7 +81,7 @@ impl Signals {
                 _ = self.interrupt.recv() => break "SIGINT",
             }
         };
-        log.write(Event::Stopping { reason });
+        journal.record(Event::Stopping { reason });
         tell_systemd(&[sd_notify::NotifyState::Stopping]);
         shutdown.cancel();
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use control::Socket;
-use journal::{Event, Log};
+use journal::{Event, Journal};
 use queue::LogSpool;
 use relay::Routing;
 use relay::operator::Operator;
@@ -29,7 +29,7 @@ pub(crate) struct Relay {
     socket: Socket,
     operator: Operator<LogSpool>,
     spool: Arc<LogSpool>,
-    log: Log,
+    journal: Journal,
 }
 
 /// Why the relay cannot run. Each text says where and what to do.
@@ -121,7 +121,7 @@ impl Relay {
         config: &Config,
         path: &Path,
         resolver: dns::Backend,
-        log: Log,
+        journal: Journal,
     ) -> Result<Self, Error> {
         let resolved = Resolved::of(config).map_err(Error::Several)?;
         let (routing, tls, instead) = (resolved.routing, resolved.tls, resolved.instead);
@@ -134,18 +134,18 @@ impl Relay {
         let spool = Arc::new(open_spool(config)?);
         match instead {
             None => forwards::keep(config, &routing.load().table),
-            Some(error) => log.write(forwards::kept_out(&error, &routing.load().table)),
+            Some(error) => journal.record(forwards::kept_out(&error, &routing.load().table)),
         }
         let socket = Socket::bind(&config.control.socket).await?;
 
-        let reload = Reload::new(config, path, Arc::clone(&routing), tls, log.clone());
+        let reload = Reload::new(config, path, Arc::clone(&routing), tls, journal.clone());
         let reload = Arc::new(reload);
         let core = relay::Core {
             spool: Arc::clone(&spool),
             routing,
             ids: Arc::new(IdSource::new()),
             clock: Clock::real(),
-            log: log.clone(),
+            journal: journal.clone(),
         };
         let delivery = delivery::Settings {
             listeners: addresses.clone(),
@@ -167,7 +167,7 @@ impl Relay {
             socket,
             operator,
             spool,
-            log,
+            journal,
         })
     }
 
@@ -176,7 +176,7 @@ impl Relay {
         let counts = self.spool.counts().await;
         let counts = counts.unwrap_or_default();
         let queued = counts.ready + counts.deferred + counts.active + counts.held;
-        self.log.write(Event::Ready {
+        self.journal.record(Event::Ready {
             listeners: self.addresses,
             queued,
         });

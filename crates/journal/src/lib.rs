@@ -1,130 +1,117 @@
-//! The mail log: one event, one line on standard output, as `key=value` text or JSON.
+//! The journal: what happened to the mail, as typed events, for any number of readers.
 //!
-//! A line is made where the event happens and written by a thread of its own, so that a slow reader of the log
-//! never holds up mail. When it falls [`LINES_WAITING_MAX`] lines behind, further lines are dropped and
-//! counted, and the count is the first line once there is room again.
+//! ```text
+//! every stage ─► Journal::record ─► ring of events ─┬─► MailLog      a line each, on standard output
+//!                                                   ├─► Counters     events of each kind since the start
+//!                                                   └─► Reader       the demo and tests; see below
+//! ```
 //!
-//! Trouble of the program itself is no event here: that goes to `tracing`, on standard error.
+//! Recording never waits. Each reader goes through the ring at its own pace; one that falls more than [`EVENTS_KEPT`] behind
+//! loses the oldest events, and is told how many. It takes none from the other readers.
+//!
+//! A live tail (`onward top`), the history (`onward trace`), metrics and alerts are one reader each: they call
+//! [`Journal::subscribe`] where `wire.rs` starts the others, and no stage changes for them.
+//!
+//! Trouble of the program itself is no event: that goes to `tracing`, on standard error.
 
+mod counters;
 mod event;
 mod fields;
 mod line;
+mod log;
 pub mod shown;
 
-use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use envelope::Timestamp;
-use serde::Deserialize;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::broadcast::{Receiver, Sender};
 
+pub use counters::{Counters, Counts};
 pub use event::{Attempt, Event, Unfinished};
+pub use line::Format;
+pub use log::MailLog;
 
-/// How a line is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// `key=value`, for people.
-    #[default]
-    Text,
-    /// One JSON document a line.
-    Json,
-}
-
-/// Where events go. Cloning is cheap.
+/// Where events are recorded. Cloning is cheap; its readers end when the last clone is dropped.
 #[derive(Clone)]
-pub struct Log {
-    shared: Arc<Shared>,
+pub struct Journal(Sender<Arc<Entry>>);
+
+/// An event and its time.
+#[derive(Debug)]
+pub struct Entry {
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: Event,
 }
 
-/// Waits for the last line to be written when dropped after every [`Log`].
-pub struct Writer(Option<JoinHandle<()>>);
+/// One reader, from the moment of its subscription on.
+pub struct Reader(Receiver<Arc<Entry>>);
 
-struct Shared {
-    format: Format,
-    lines: SyncSender<String>,
-    dropped: AtomicU64,
-    watcher: Option<UnboundedSender<Event>>,
+/// So many events were overwritten before this reader came to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missed(pub u64);
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self(Sender::new(EVENTS_KEPT))
+    }
 }
 
-impl Log {
-    /// A log that writes to `out`.
-    pub fn start(format: Format, out: impl Write + Send + 'static) -> (Self, Writer) {
-        let (lines, waiting) = sync_channel(LINES_WAITING_MAX);
-        let thread = std::thread::Builder::new()
-            .name("log".into())
-            .spawn(move || write_all(&waiting, out));
-        let shared = Shared {
-            format,
-            lines,
-            dropped: AtomicU64::new(0),
-            watcher: None,
-        };
-        (
-            Self {
-                shared: Arc::new(shared),
-            },
-            Writer(thread.ok()),
-        )
+impl Journal {
+    /// Hands an event to every reader.
+    pub fn record(&self, event: Event) {
+        // Without a reader nobody wants it.
+        let _ = self.0.send(Arc::new(Entry::new(event)));
     }
 
-    /// A log that hands its events to `watcher` instead of writing lines.
-    pub fn watched(watcher: UnboundedSender<Event>) -> Self {
-        let (lines, _) = sync_channel(1);
-        let format = Format::default();
-        Self {
-            shared: Arc::new(Shared {
-                format,
-                lines,
-                dropped: AtomicU64::new(0),
-                watcher: Some(watcher),
-            }),
-        }
+    /// A reader of all that is recorded from now on.
+    pub fn subscribe(&self) -> Reader {
+        Reader(self.0.subscribe())
+    }
+}
+
+impl Reader {
+    /// Waits for the next event; none when the journal has ended.
+    pub async fn next(&mut self) -> Option<Result<Arc<Entry>, Missed>> {
+        or_end(self.0.recv().await)
     }
 
-    /// Writes one event.
-    pub fn write(&self, event: Event) {
-        if let Some(watcher) = &self.shared.watcher {
-            // A watcher that has gone needs no more events.
-            let _ = watcher.send(event);
-            return;
-        }
-        let dropped = self.shared.dropped.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
-            self.send(&Event::Dropped { lines: dropped }, dropped);
-        }
-        self.send(&event, 1);
+    /// As [`next`](Self::next), for a thread of its own.
+    fn next_blocking(&mut self) -> Option<Result<Arc<Entry>, Missed>> {
+        or_end(self.0.blocking_recv())
     }
 
-    fn send(&self, event: &Event, lost_if_full: u64) {
-        let line = line::render(self.shared.format, now(), event);
-        if let Err(TrySendError::Full(_)) = self.shared.lines.try_send(line) {
-            self.shared
-                .dropped
-                .fetch_add(lost_if_full, Ordering::Relaxed);
+    /// The next event, if there is one already.
+    pub fn try_next(&mut self) -> Option<Result<Arc<Entry>, Missed>> {
+        match self.0.try_recv() {
+            Ok(entry) => Some(Ok(entry)),
+            Err(TryRecvError::Lagged(events)) => Some(Err(Missed(events))),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => None,
         }
     }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if let Some(thread) = self.0.take() {
-            // The thread ends by itself when the last `Log` is gone; a panic in it has been reported.
-            let _ = thread.join();
-        }
+impl Entry {
+    fn new(event: Event) -> Self {
+        Self { at: now(), event }
+    }
+
+    /// As a line of the mail log, with its line feed.
+    pub fn line(&self, format: Format) -> String {
+        line::render(format, self)
     }
 }
 
-/// An event as a line of text, for whoever watches.
-pub fn render_text(event: &Event) -> String {
-    line::render(Format::Text, now(), event)
+fn or_end(read: Result<Arc<Entry>, RecvError>) -> Option<Result<Arc<Entry>, Missed>> {
+    match read {
+        Ok(entry) => Some(Ok(entry)),
+        Err(RecvError::Lagged(events)) => Some(Err(Missed(events))),
+        Err(RecvError::Closed) => None,
+    }
 }
 
-/// This moment.
 fn now() -> Timestamp {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -132,28 +119,47 @@ fn now() -> Timestamp {
     Timestamp::from_unix_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Writes lines soon after they come, many at once when many come.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the log's own thread, where nothing else waits for a turn"
-)]
-fn write_all(waiting: &Receiver<String>, out: impl Write) {
-    let mut out = io::BufWriter::new(out);
-    while let Ok(first) = waiting.recv() {
-        std::thread::sleep(GATHERING);
-        let mut result = out.write_all(first.as_bytes());
-        while let Ok(line) = waiting.try_recv() {
-            result = result.and_then(|()| out.write_all(line.as_bytes()));
-        }
-        if let Err(error) = result.and_then(|()| out.flush()) {
-            tracing::error!(%error, "cannot write the mail log");
+/// Events in the ring. At about 400 octets each: 13 MiB, when a reader is so far behind.
+pub const EVENTS_KEPT: usize = 32_768;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trouble(number: usize) -> Event {
+        Event::ReloadFailed {
+            error: number.to_string(),
         }
     }
+
+    #[tokio::test]
+    async fn each_reader_gets_every_event_from_its_subscription_on() {
+        let journal = Journal::default();
+        journal.record(trouble(0));
+        let (mut one, mut two) = (journal.subscribe(), journal.subscribe());
+        journal.record(trouble(1));
+        journal.record(trouble(2));
+        for reader in [&mut one, &mut two] {
+            for number in [1, 2] {
+                let entry = reader.next().await.unwrap().unwrap();
+                let line = entry.line(Format::Text);
+                assert!(line.ends_with(&format!("error={number}\n")), "{line}");
+            }
+            assert!(reader.try_next().is_none());
+        }
+        drop(journal);
+        assert!(one.next().await.is_none());
+    }
+
+    #[test]
+    fn a_reader_that_falls_behind_is_told_how_much_it_missed() {
+        let journal = Journal::default();
+        let mut reader = journal.subscribe();
+        for number in 0..EVENTS_KEPT + 7 {
+            journal.record(trouble(number));
+        }
+        assert_eq!(reader.try_next().unwrap().unwrap_err(), Missed(7));
+        let entry = reader.try_next().unwrap().unwrap();
+        assert!(matches!(&entry.event, Event::ReloadFailed { error } if error == "7"));
+    }
 }
-
-/// For so long lines are gathered after the first one. A thread that sleeps need not be woken line by line, and the
-/// waking is what a line costs whoever writes it.
-const GATHERING: Duration = Duration::from_millis(10);
-
-/// At about 300 octets a line: 10 MiB.
-const LINES_WAITING_MAX: usize = 32_768;

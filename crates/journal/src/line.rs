@@ -5,10 +5,21 @@
 
 use std::fmt::{Display, Write};
 
-use envelope::{MessageId, Timestamp};
+use envelope::MessageId;
+use serde::Deserialize;
 
-use super::event::Event;
-use crate::{Format, shown};
+use crate::{Entry, shown};
+
+/// How a line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// `key=value`, for people.
+    #[default]
+    Text,
+    /// One JSON document a line.
+    Json,
+}
 
 /// Takes an event's fields one by one, in the order in which they are shown.
 pub(super) trait Fields {
@@ -17,20 +28,20 @@ pub(super) trait Fields {
 }
 
 /// The line with its line feed.
-pub(super) fn render(format: Format, now: Timestamp, event: &Event) -> String {
+pub(super) fn render(format: Format, Entry { at, event }: &Entry) -> String {
     let mut line = String::with_capacity(320);
     match format {
         Format::Text => {
             let id = event
                 .message()
                 .map_or_else(|| "-".to_owned(), |id: MessageId| id.to_string());
-            put(&mut line, format_args!("{now} {id} {}", event.name()));
+            put(&mut line, format_args!("{at} {id} {}", event.name()));
             event.fields(&mut Text { line: &mut line });
         }
         Format::Json => {
             put(
                 &mut line,
-                format_args!("{{\"time\":\"{now}\",\"event\":\"{}\"", event.name()),
+                format_args!("{{\"time\":\"{at}\",\"event\":\"{}\"", event.name()),
             );
             let mut json = Json {
                 line: &mut line,
@@ -98,28 +109,33 @@ fn put(line: &mut String, args: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use envelope::Timestamp;
+
     use super::*;
+    use crate::Event;
+
+    fn failed(error: &str) -> Entry {
+        Entry {
+            at: Timestamp::from_unix_millis(0),
+            event: Event::ReloadFailed {
+                error: error.into(),
+            },
+        }
+    }
 
     #[test]
     fn what_turns_a_line_round_is_escaped() {
-        let event = Event::ReloadFailed {
-            error: "a\u{202e}b\u{200b}".into(),
-        };
+        let entry = failed("a\u{202e}b\u{200b}");
         for format in [Format::Text, Format::Json] {
-            let line = render(format, Timestamp::from_unix_millis(0), &event);
+            let line = entry.line(format);
             assert!(line.is_ascii() && line.contains("202e"), "{line}");
         }
     }
 
     #[track_caller]
     fn check(format: Format, expected: &str) {
-        let event = Event::ReloadFailed {
-            error: "forwards:3:1: \"x\"\nhint: y".into(),
-        };
-        assert_eq!(
-            render(format, Timestamp::from_unix_millis(0), &event),
-            expected
-        );
+        let entry = failed("forwards:3:1: \"x\"\nhint: y");
+        assert_eq!(entry.line(format), expected);
     }
 
     #[test]

@@ -7,8 +7,8 @@ mod world;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use journal::{Event, Log, render_text};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use journal::{Format, Journal};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli;
@@ -46,12 +46,12 @@ pub(crate) async fn run(args: &cli::Demo, print: Printer) -> Result<(), Error> {
     let (destination, mut arrivals) = Destination::bind(local(next_port))?;
     let destination_address = destination.address;
     let world = World::make(local(args.port), destination_address, args.spool.clone())?;
-    let (events, mut happened) = unbounded_channel();
+    let journal = Journal::default();
     let relay = Relay::open(
         &world.config,
         "demo".as_ref(),
         world.resolver.clone(),
-        Log::watched(events),
+        journal.clone(),
     )
     .await?;
     let relay_address = relay
@@ -69,11 +69,11 @@ pub(crate) async fn run(args: &cli::Demo, print: Printer) -> Result<(), Error> {
     let destination = tokio::spawn(destination.run(shutdown.clone()));
     let relay = tokio::spawn(relay.run(shutdown.clone()));
     let told = async {
-        story::tell(&scene, &mut arrivals, &mut happened, print).await?;
+        story::tell(&scene, &mut arrivals, print).await?;
         if args.once {
             Ok(())
         } else {
-            go_on(&scene, &mut arrivals, &mut happened, print).await
+            go_on(&scene, &mut arrivals, &journal, print).await
         }
     };
     let result = until_interrupted(told).await;
@@ -96,13 +96,14 @@ async fn until_interrupted(told: impl Future<Output = Result<(), Error>>) -> Res
 async fn go_on(
     scene: &story::Scene,
     arrivals: &mut UnboundedReceiver<Arrived>,
-    happened: &mut UnboundedReceiver<Event>,
+    journal: &Journal,
     print: Printer,
 ) -> Result<(), Error> {
+    let mut events = journal.subscribe();
     story::invite(scene, print);
     loop {
         tokio::select! {
-            Some(event) = happened.recv() => print.line(render_text(&event).trim_end()),
+            Some(Ok(entry)) = events.next() => print.line(entry.line(Format::Text).trim_end()),
             Some(arrived) = arrivals.recv() => story::show_arrived(&arrived, print),
             else => return Ok(()),
         }

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use envelope::{Mailbox, ReversePath};
-use journal::Event;
 use mail_parser::MessageParser;
 use mail_send::SmtpClient;
 use mail_send::smtp::message::Parameters;
@@ -29,7 +28,6 @@ pub(super) struct Scene {
 pub(super) async fn tell(
     scene: &Scene,
     arrivals: &mut UnboundedReceiver<Arrived>,
-    happened: &mut UnboundedReceiver<Event>,
     print: Printer,
 ) -> Result<(), Error> {
     print.line(format_args!(
@@ -70,8 +68,6 @@ pub(super) async fn tell(
     let bounce = wait_for("the bounce", arrivals).await?;
     show_envelope(scene.destination, &bounce, print);
     print.line(format_args!("   <- delivered: {}", subject(&bounce.bytes)));
-    // What the log said meanwhile has been told in other words.
-    while happened.try_recv().is_ok() {}
     Ok(())
 }
 

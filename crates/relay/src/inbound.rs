@@ -17,7 +17,7 @@ use std::sync::Arc;
 use envelope::{Envelope, MessageId, Recipient, Reply, Verdict};
 use forwarder::{LEGS_MAX, Route};
 use futures_util::future::join_all;
-use journal::{Event, Log, Unfinished};
+use journal::{Event, Journal, Unfinished};
 use policy::{Case, Decision, Effect, Stage, Standing, Step};
 use smtp::server::{Hello, Refusal};
 use smtp_in::{Client, Ending, Incident};
@@ -39,7 +39,7 @@ pub struct Inbound<S> {
     names: ClientNames,
     budget: Budget,
     accept_nonnull: bool,
-    log: Log,
+    journal: Journal,
 }
 
 /// One connection.
@@ -77,7 +77,7 @@ impl<S> Inbound<S> {
             names: ClientNames::new(resolver),
             budget: Budget::new(settings.bounces_per_day),
             accept_nonnull: settings.accept_nonnull,
-            log: core.log,
+            journal: core.journal,
         }
     }
 }
@@ -252,7 +252,7 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
             Incident::Closed(ending) if unlogged == 0 => ending.to_string(),
             Incident::Closed(ending) => format!("{ending}, after {unlogged} more refusals"),
         };
-        self.inbound.log.write(Event::ConnectionClosed {
+        self.inbound.journal.record(Event::ConnectionClosed {
             client: client.peer,
             reason,
             open,
@@ -330,7 +330,7 @@ impl<S: Spool> Visit<S> {
         draft.finish().await?;
         let (now, standing) = (self.inbound.clock.now(), self.case.client.standing);
         let message = draft.message(now, envelope, standing);
-        draft.log_received(&self.inbound.log, client, envelope, &message);
+        draft.record_received(&self.inbound.journal, client, envelope, &message);
         self.case.message = draft.facts();
         let decision = self.decide(Stage::Message, client).await;
         if let Verdict::Refuse(reply) | Verdict::Close(reply) = decision.answer {
@@ -338,7 +338,7 @@ impl<S: Spool> Visit<S> {
         }
         for effect in decision.effects {
             match effect {
-                Effect::LeaveLoopsOut => draft.leave_loops_out(&self.inbound.log),
+                Effect::LeaveLoopsOut => draft.leave_loops_out(&self.inbound.journal),
             }
         }
         draft.store(&self.inbound, message).await
@@ -381,7 +381,7 @@ impl<S: Spool> Visit<S> {
     fn log_refused(&mut self, refused: Event) {
         self.refusals += 1;
         if self.refusals <= REFUSALS_LOGGED_MAX || self.id.is_some() {
-            self.inbound.log.write(refused);
+            self.inbound.journal.record(refused);
         }
     }
 }

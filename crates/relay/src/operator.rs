@@ -13,7 +13,7 @@ use control::{
     Selector, SrsAnswer, Status,
 };
 use envelope::{BodyKind, Host, LegId, MessageId, Timestamp};
-use journal::{Event, Log};
+use journal::{Event, Journal};
 use spool::{Action, Clock, Entry, Filter, Spool, State};
 
 use crate::routing::Shared;
@@ -30,7 +30,7 @@ pub struct Operator<S> {
     /// Tells the time.
     pub clock: Clock,
     /// Where actions are noted.
-    pub log: Log,
+    pub journal: Journal,
     /// The version of the program.
     pub version: &'static str,
     /// Where connections are taken.
@@ -154,8 +154,8 @@ impl<S: Spool> control::Operator for Operator<S> {
                 if action == QueueAction::Retry {
                     hosts.extend(hosts_waited_for(&entries).cloned());
                 }
-                let (spool, log) = (&*self.spool, &self.log);
-                act(spool, log, action, uid, &entries, &mut count).await?;
+                let (spool, journal) = (&*self.spool, &self.journal);
+                act(spool, journal, action, uid, &entries, &mut count).await?;
             }
             cursor = next;
             if cursor.is_none() {
@@ -192,7 +192,7 @@ impl<S: Spool> control::Operator for Operator<S> {
 /// Does it to the legs of one page, counts them, and logs each that it changed.
 async fn act<S: Spool>(
     spool: &S,
-    log: &Log,
+    journal: &Journal,
     action: QueueAction,
     uid: u32,
     entries: &[Entry],
@@ -216,7 +216,7 @@ async fn act<S: Spool>(
             false => ("done", &mut count.done),
         };
         *counted += 1;
-        log.write(Event::Operator {
+        journal.record(Event::Operator {
             id: entry.id,
             action: action.name(),
             outcome,

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use envelope::{Claim, Diagnosis, Domain, Host, Lease, Mailbox, Timestamp};
-use journal::{Attempt, Log};
+use journal::{Attempt, Journal};
 use spool::{Clock, Error, IdSource, Schedule, Spool};
 
 use crate::{Core, Settings, routing};
@@ -27,7 +27,7 @@ pub struct Outbound<S> {
     spool: Arc<S>,
     ids: Arc<IdSource>,
     clock: Clock,
-    log: Log,
+    journal: Journal,
     schedule: Schedule,
     /// Our own name, in notices.
     hostname: Domain,
@@ -51,7 +51,7 @@ impl<S: Spool> Outbound<S> {
             spool: core.spool,
             ids: core.ids,
             clock: core.clock,
-            log: core.log,
+            journal: core.journal,
             routing: core.routing,
             schedule: settings.schedule.clone(),
             postmaster: settings.postmaster.clone(),

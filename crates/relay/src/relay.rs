@@ -21,7 +21,7 @@ use std::sync::Arc;
 use control::Socket;
 use delivery::Dispatcher;
 use envelope::Mailbox;
-use journal::Log;
+use journal::Journal;
 use spool::{Clock, IdSource, Schedule, Spool};
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +41,7 @@ pub struct Core<S> {
     /// Tells the time.
     pub clock: Clock,
     /// Where it is noted what happens.
-    pub log: Log,
+    pub journal: Journal,
 }
 
 /// How a relay behaves, as far as its routing does not say it.
@@ -99,7 +99,7 @@ impl<S: Spool> Relay<S> {
             reload,
             started: core.clock.now(),
             clock: core.clock,
-            log: core.log,
+            journal: core.journal,
             version,
             listeners,
             probe_now: Box::new(move |hosts| probes.probe_now(hosts)),
@@ -130,7 +130,7 @@ impl<S> Clone for Core<S> {
             routing: Arc::clone(&self.routing),
             ids: Arc::clone(&self.ids),
             clock: self.clock.clone(),
-            log: self.log.clone(),
+            journal: self.journal.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use envelope::Timestamp;
 use forwarder::{Forwarder, Table};
-use journal::Log;
+use journal::Journal;
 use spool::{Clock, IdSource, Schedule};
 
 use crate::{Core, Routing, Settings};
@@ -33,13 +33,13 @@ pub(crate) fn routing(forwards: &str) -> Routing {
 }
 
 /// What all parts of a relay share.
-pub(crate) fn core<S>(spool: S, routing: Routing, log: Log) -> Core<S> {
+pub(crate) fn core<S>(spool: S, routing: Routing, journal: Journal) -> Core<S> {
     Core {
         spool: Arc::new(spool),
         routing: Arc::new(ArcSwap::from_pointee(routing)),
         ids: Arc::new(IdSource::new()),
         clock: Clock::real(),
-        log,
+        journal,
     }
 }
 

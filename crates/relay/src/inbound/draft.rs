@@ -2,7 +2,7 @@
 
 use envelope::{Domain, Envelope, LegId, Mailbox, Message, MessageId, Origin, Reply, Timestamp};
 use forwarder::{HeaderScan, Plan, PlannedLeg, Route, has_header, trace};
-use journal::{Event, Log};
+use journal::{Event, Journal};
 use policy::Standing;
 use smtp_in::Client;
 use spool::{BodyWriter, Error, Spool};
@@ -118,10 +118,10 @@ impl<S: Spool> Draft<S> {
     }
 
     /// Leaves out the legs that would go round.
-    pub(super) fn leave_loops_out(&mut self, log: &Log) {
+    pub(super) fn leave_loops_out(&mut self, journal: &Journal) {
         let id = self.id;
         for looping in self.plan.remove_loops(&self.scan) {
-            log.write(Event::Looped {
+            journal.record(Event::Looped {
                 id,
                 recipient: looping.recipient,
                 target: looping.target,
@@ -158,13 +158,13 @@ impl<S: Spool> Draft<S> {
         inbound: &Inbound<S>,
         message: Message,
     ) -> Result<Reply, Error> {
-        let (id, log, spool) = (self.id, &inbound.log, &*inbound.spool);
+        let (id, journal, spool) = (self.id, &inbound.journal, &*inbound.spool);
         for recipient in &self.plan.discarded {
             let recipient = recipient.clone();
-            log.write(Event::Discarded { id, recipient });
+            journal.record(Event::Discarded { id, recipient });
         }
         for broken in &self.plan.broken {
-            log.write(Event::DeadEnd {
+            journal.record(Event::DeadEnd {
                 id,
                 target: broken.address.clone(),
                 reason: broken.fault.reply(),
@@ -173,20 +173,20 @@ impl<S: Spool> Draft<S> {
         if self.plan.legs.is_empty() {
             return Ok(replies::discarded(id));
         }
-        forwarded(id, &self.plan.legs).for_each(|event| log.write(event));
+        forwarded(id, &self.plan.legs).for_each(|event| journal.record(event));
         let (legs, due) = (self.plan.into_legs(), message.arrived);
         spool.commit(self.writer, message, legs, due).await?;
         Ok(replies::queued(id))
     }
 
-    pub(super) fn log_received(
+    pub(super) fn record_received(
         &self,
-        log: &Log,
+        journal: &Journal,
         client: &Client,
         envelope: &Envelope,
         message: &Message,
     ) {
-        log.write(Event::Received {
+        journal.record(Event::Received {
             id: self.id,
             client: client.peer,
             hello: super::hello(client).unwrap_or_default(),

@@ -1,10 +1,9 @@
 //! A visit without a socket: what it asks of the routing, and of which.
 
 use envelope::{ForwardPath, Origin, ReversePath};
-use journal::render_text;
+use journal::{Format, Journal, Reader};
 use queue::LogSpool;
 use smtp_in::{Role, Service, Visit as _};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::routing::ROUTED;
@@ -13,7 +12,7 @@ use crate::tests::{core, now, routing, settings};
 /// A relay's inbound side on a spool of its own, and what it logs.
 struct World {
     inbound: Arc<Inbound<LogSpool>>,
-    events: UnboundedReceiver<Event>,
+    events: Reader,
     _folder: tempfile::TempDir,
 }
 
@@ -29,8 +28,9 @@ impl World {
             ..queue::Settings::new(folder.path())
         };
         let spool = LogSpool::open(spool).unwrap();
-        let (watcher, events) = unbounded_channel();
-        let core = core(spool, routing, Log::watched(watcher));
+        let journal = Journal::default();
+        let events = journal.subscribe();
+        let core = core(spool, routing, journal);
         let resolver = dns::Backend::Fixed(dns::Fixed::new());
         let inbound = Inbound::new(&core, &settings(), resolver);
         Self {
@@ -55,8 +55,8 @@ impl World {
     /// The lines of the log so far, without time and id.
     fn lines(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
-        while let Ok(event) = self.events.try_recv() {
-            let line = render_text(&event);
+        while let Some(Ok(entry)) = self.events.try_next() {
+            let line = entry.line(Format::Text);
             lines.extend(line.trim_end().splitn(3, ' ').nth(2).map(str::to_owned));
         }
         lines

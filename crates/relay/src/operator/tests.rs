@@ -1,6 +1,7 @@
 //! Pages of a listing in which few legs are meant, and what an action is said to have come to.
 
 use envelope::{Message, ReversePath};
+use journal::Format;
 use queue::{LogSpool, Settings};
 use spool::{BodyWriter, IdSource, Want};
 use testkit::nouns;
@@ -73,22 +74,22 @@ async fn check_actions(actions: &[QueueAction], counts: &[[u64; 3]], lines: &[&s
         lease: std::time::Duration::from_hours(1),
     };
     assert_eq!(spool.claim(&want).await.unwrap().len(), 1);
-    let (watcher, mut events) = tokio::sync::mpsc::unbounded_channel();
-    let log = Log::watched(watcher);
+    let journal = Journal::default();
+    let mut events = journal.subscribe();
     let mut got = Vec::new();
     for action in actions {
         let all = Selector::default();
         let (entries, _) = select(&spool, &all, None, 9, now()).await.unwrap();
         let mut count = Count::default();
-        act(&spool, &log, *action, 7, &entries, &mut count)
+        act(&spool, &journal, *action, 7, &entries, &mut count)
             .await
             .unwrap();
         got.push([count.matched, count.done, count.pending]);
     }
     assert_eq!(got, counts, "{actions:?}");
     let mut written = Vec::new();
-    while let Ok(event) = events.try_recv() {
-        let line = journal::render_text(&event);
+    while let Some(Ok(entry)) = events.try_next() {
+        let line = entry.line(Format::Text);
         let (_, fields) = line.split_once(" leg=").unwrap();
         written.push(fields.trim_end().to_owned());
     }

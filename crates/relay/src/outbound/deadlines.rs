@@ -81,7 +81,7 @@ impl<S: Spool> Outbound<S> {
              }| {
                 let leg = attempt(claim, claim.attempts, now);
                 let failed = (claim.clone(), diagnosis.clone());
-                self.log.write(Event::Failed { leg, diagnosis });
+                self.journal.record(Event::Failed { leg, diagnosis });
                 failed
             },
         );

@@ -135,7 +135,7 @@ impl<S: Spool> Outbound<S> {
         // Only now: what could not be queued was told to nobody.
         let message = &first.claim.message;
         self.notices.budget.spend(message, made.whole, octets, now);
-        self.log.write(Event::Bounced {
+        self.journal.record(Event::Bounced {
             id: message.id,
             kind: kind_name(kind),
             bounce,
@@ -173,7 +173,7 @@ impl<S: Spool> Outbound<S> {
         if let Some(reason) = unwanted(kind, message, told) {
             // A delay that nobody asked about is no event; an end that nobody hears of is.
             if kind == Kind::Failed {
-                self.log.write(Event::NotBounced { id, reason });
+                self.journal.record(Event::NotBounced { id, reason });
             }
             return Ok(None);
         }
@@ -181,12 +181,12 @@ impl<S: Spool> Outbound<S> {
         let unheard = |told: &Told<'_>| !bounce::wants(kind, &told.claim.leg);
         if kind == Kind::Failed && told.iter().any(unheard) {
             let reason = NOT_ASKED;
-            self.log.write(Event::NotBounced { id, reason });
+            self.journal.record(Event::NotBounced { id, reason });
         }
         match self.make(kind, told, now).await {
             Ok(made) => Ok(Some(made)),
             Err(Unmade::Never(reason)) => {
-                self.log.write(Event::NotBounced { id, reason });
+                self.journal.record(Event::NotBounced { id, reason });
                 Ok(None)
             }
             Err(Unmade::Later(error)) => Err(error),

@@ -2,11 +2,10 @@
 
 use delivery::Work;
 use envelope::{Leg, LegId, Outcome};
-use journal::Event;
+use journal::{Event, Reader};
 use queue::{LogSpool, Settings};
 use spool::{BodyWriter, Clock};
 use tempfile::TempDir;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 use super::deadlines::OVERDUE_BATCH;
@@ -17,7 +16,7 @@ const HOUR: Duration = Duration::from_hours(1);
 
 struct Fixture {
     outbound: Arc<Outbound<LogSpool>>,
-    events: UnboundedReceiver<Event>,
+    events: Reader,
     dir: TempDir,
 }
 
@@ -35,9 +34,10 @@ fn spool_settings(dir: &std::path::Path) -> Settings {
 impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (watcher, events) = tokio::sync::mpsc::unbounded_channel();
+        let journal = Journal::default();
+        let events = journal.subscribe();
         let spool = LogSpool::open(spool_settings(dir.path())).unwrap();
-        let core = core(spool, routing(FORWARDS), Log::watched(watcher));
+        let core = core(spool, routing(FORWARDS), journal);
         let outbound = Outbound::new(&core, &settings());
         Self {
             outbound: Arc::new(outbound),
@@ -311,8 +311,8 @@ async fn way(sender: &str) -> (Vec<String>, Vec<String>) {
     }
     targets.sort();
     let mut reasons = Vec::new();
-    while let Ok(event) = fixture.events.try_recv() {
-        if let Event::NotBounced { reason, .. } = event {
+    while let Some(Ok(entry)) = fixture.events.try_next() {
+        if let Event::NotBounced { reason, .. } = entry.event {
             reasons.push(reason.to_owned());
         }
     }
@@ -365,9 +365,9 @@ async fn a_failure_is_told_after_any_trouble() {
     let failed = vec![Outcome::Failed(done())];
     fixture.outbound.settle(&claims, failed).await;
     assert!(notice(&fixture).await.contains("rfc822; a@b.test"));
-    let told = |event: &Event| matches!(event, Event::Bounced { .. });
-    let events = std::iter::from_fn(|| fixture.events.try_recv().ok());
-    assert_eq!(events.filter(told).count(), 1);
+    let events = std::iter::from_fn(|| fixture.events.try_next()?.ok());
+    let told = events.filter(|entry| matches!(entry.event, Event::Bounced { .. }));
+    assert_eq!(told.count(), 1);
 }
 
 /// Whom a notice goes to cannot be read at the moment: it is not forgotten over that.

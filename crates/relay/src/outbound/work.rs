@@ -57,7 +57,7 @@ impl<S: Spool> Work for Outbound<S> {
                 Outcome::Delivered(diagnosis) => {
                     let wanted = !diagnosis.dsn_relayed && bounce::wants(Kind::Relayed, &claim.leg);
                     let told = wanted.then(|| Told::new(claim, told(&diagnosis)));
-                    self.log.write(Event::Delivered { leg, diagnosis });
+                    self.journal.record(Event::Delivered { leg, diagnosis });
                     match told {
                         Some(told) => delivered.push(told),
                         None => self.complete(&claim.lease).await,
@@ -69,7 +69,7 @@ impl<S: Spool> Work for Outbound<S> {
                 }
                 Outcome::Failed(diagnosis) => {
                     failed.push((claim.clone(), told(&diagnosis)));
-                    self.log.write(Event::Failed { leg, diagnosis });
+                    self.journal.record(Event::Failed { leg, diagnosis });
                 }
             }
         }
@@ -118,7 +118,7 @@ impl<S: Spool> Work for Outbound<S> {
             SiteEvent::Up { site, down_for } => Event::SiteUp { site, down_for },
             SiteEvent::TakesMail { site, hosts } => return self.pull_forward(site, hosts),
         };
-        self.log.write(event);
+        self.journal.record(event);
     }
 }
 
@@ -131,7 +131,7 @@ impl<R: BodyReader> delivery::Body for Body<R> {
 impl<S: Spool> Outbound<S> {
     /// What waits for a site until later is due now. Its size does not matter: delivery takes up no more than the site does.
     fn pull_forward(&self, site: String, hosts: HashSet<Host>) {
-        let (spool, log) = (Arc::clone(&self.spool), self.log.clone());
+        let (spool, journal) = (Arc::clone(&self.spool), self.journal.clone());
         tokio::spawn(async move {
             let filter = Filter {
                 hosts,
@@ -139,7 +139,7 @@ impl<S: Spool> Outbound<S> {
                 ..Filter::default()
             };
             match spool.admin(&filter, Action::RetryNow).await {
-                Ok(changed) => log.write(Event::SiteTakesMail {
+                Ok(changed) => journal.record(Event::SiteTakesMail {
                     site,
                     legs: changed.len() as u64,
                 }),
@@ -163,7 +163,7 @@ impl<S: Spool> Outbound<S> {
             last,
             dsn: None,
         };
-        self.log.write(Event::Deferred {
+        self.journal.record(Event::Deferred {
             leg,
             diagnosis,
             next,
