@@ -1,27 +1,17 @@
 //! A large backlog: fill, memory, restart after a kill and after a clean stop, what a message costs beside it and beside
 //! a small one, drain, and what remains on disk.
-//!
-//! `cargo run --release -p queue --example backlog -- [DIR] [MESSAGES] [OCTETS] [HOSTS]`. Each phase is a process of its
-//! own, so that its memory is what a daemon would have.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "each phase is measured in a process of its own"
-)]
+//! Each phase is a process of its own, so that its memory is what a daemon would have.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use envelope::{Leg, Mailbox, Message, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{BodyReader, BodyWriter, IdSource, Spool, Want};
+use spool::{BodyReader, IdSource, Spool, Want};
 
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Timestamp::from_unix_millis(since.unwrap_or_default().as_millis() as u64)
-}
+use crate::{Arguments, commit};
 
 /// Resident and peak memory, MiB.
 fn memory() -> String {
@@ -58,7 +48,6 @@ fn disk(dir: &std::path::Path) -> u64 {
         .sum()
 }
 
-#[expect(clippy::print_stdout, reason = "an example's report")]
 fn report(what: &str, start: Instant, count: usize) {
     let span = start.elapsed().as_secs_f64();
     println!(
@@ -76,23 +65,15 @@ struct Backlog {
     hosts: usize,
 }
 
-fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let argument = |n: usize, default: &str| {
-        let given = arguments.get(n).cloned();
-        given.unwrap_or_else(|| default.into())
-    };
-    let number = |n, default| argument(n, default).parse::<usize>().unwrap_or_default();
+pub(super) fn run(arguments: &Arguments) {
     let backlog = Backlog {
-        dir: PathBuf::from(argument(1, "target/backlog")),
-        messages: number(2, "1000000"),
-        octets: number(3, "4096"),
-        hosts: number(4, "100000"),
+        dir: PathBuf::from(arguments.text(2, "target/backlog")),
+        messages: arguments.number(3, "1000000"),
+        octets: arguments.number(4, "4096"),
+        hosts: arguments.number(5, "100000"),
     };
-    let Ok(runtime) = tokio::runtime::Runtime::new() else {
-        return;
-    };
-    match argument(5, "").as_str() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    match arguments.text(6, "").as_str() {
         "fill" => runtime.block_on(fill_all(backlog)),
         "look" => runtime.block_on(look(backlog)),
         "scale" => runtime.block_on(scale(backlog, false)),
@@ -100,11 +81,10 @@ fn main() {
         "drain" => runtime.block_on(drain_all(backlog)),
         _ => {
             let _ = std::fs::remove_dir_all(&backlog.dir);
-            let (messages, octets, hosts) = (backlog.messages, backlog.octets, backlog.hosts);
+            let sizes = [backlog.messages, backlog.octets, backlog.hosts].map(|n| n.to_string());
             for phase in ["fill", "look", "scale", "parked", "drain"] {
                 let mut child = std::process::Command::new("/proc/self/exe");
-                let child = child.arg(&backlog.dir);
-                let child = child.args([messages, octets, hosts].map(|n| n.to_string()));
+                let child = child.arg("backlog").arg(&backlog.dir).args(&sizes);
                 let _ = child.arg(phase).status();
             }
             let _ = std::fs::remove_dir_all(&backlog.dir);
@@ -112,14 +92,13 @@ fn main() {
     }
 }
 
-fn open(backlog: &Backlog) -> Option<Arc<LogSpool>> {
-    let opened = LogSpool::open(Settings::new(&backlog.dir));
-    opened.ok().map(Arc::new)
+fn open(backlog: &Backlog) -> Arc<LogSpool> {
+    Arc::new(LogSpool::open(Settings::new(&backlog.dir)).unwrap())
 }
 
 /// Fills, and dies without closing.
 async fn fill_all(backlog: Backlog) {
-    let Some(spool) = open(&backlog) else { return };
+    let spool = open(&backlog);
     let (ids, count) = (Arc::new(IdSource::new()), Arc::new(AtomicUsize::new(0)));
     write_some(&spool, &ids, &count, &backlog, 1_000).await;
     claim_cost("claims at 1,000", &spool).await;
@@ -166,7 +145,7 @@ async fn write_some(
 /// Opens after the kill, takes one message, closes.
 async fn look(backlog: Backlog) {
     let start = Instant::now();
-    let Some(spool) = open(&backlog) else { return };
+    let spool = open(&backlog);
     report("open after a kill", start, 1);
     drain(&spool, 1, 1).await;
     report("... to the first delivery", start, 1);
@@ -177,7 +156,6 @@ async fn look(backlog: Backlog) {
 
 /// What it costs to accept and to schedule some messages beside the backlog and beside a thousand, in turns. As many come
 /// as go, so both sizes stay. `parked`: all goes to the small one's hosts, and the backlog's others are parked.
-#[expect(clippy::print_stdout, reason = "an example's report")]
 async fn scale(backlog: Backlog, parked: bool) {
     let small = Backlog {
         dir: backlog.dir.with_extension("small"),
@@ -186,9 +164,7 @@ async fn scale(backlog: Backlog, parked: bool) {
     };
     let _ = std::fs::remove_dir_all(&small.dir);
     let (ids, count) = (Arc::new(IdSource::new()), Arc::new(AtomicUsize::new(0)));
-    let (Some(few), Some(many)) = (open(&small), open(&backlog)) else {
-        return;
-    };
+    let (few, many) = (open(&small), open(&backlog));
     write_some(&few, &ids, &count, &small, 1_000).await;
     let mut load = &backlog;
     if parked {
@@ -252,7 +228,7 @@ const ROUND: usize = 10_000;
 
 async fn drain_all(backlog: Backlog) {
     let start = Instant::now();
-    let Some(spool) = open(&backlog) else { return };
+    let spool = open(&backlog);
     report("open after a clean stop", start, 1);
     let mut left = drain(&spool, 1, 1).await;
     report("... to the first delivery", start, 1);
@@ -299,43 +275,14 @@ async fn fill(
     end: usize,
     backlog: Backlog,
 ) {
-    let octets = backlog.octets;
-    let body = Bytes::from(vec![b'x'; octets]);
+    let body = Bytes::from(vec![b'x'; backlog.octets]);
     loop {
         let i = count.fetch_add(1, Ordering::Relaxed);
         if i >= end {
             return;
         }
         let target = format!("user{i}@host{}.example", i % backlog.hosts);
-        let (Ok(target), Ok(sender)) = (
-            target.parse::<Mailbox>(),
-            "SRS0=abcd=ef=a.example=sender@us.example".parse(),
-        ) else {
-            return;
-        };
-        let moment = now();
-        let leg = Leg {
-            trace: "Delivered-To: user@here.example\r\n".into(),
-            ..Leg::new(ReversePath::Mailbox(sender), target.clone(), target)
-        };
-        let message = Message::new(
-            ids.next(moment),
-            moment,
-            leg.reverse_path.clone(),
-            octets as u64,
-        );
-        let Ok(mut body_writer) = spool.begin(message.id).await else {
-            return;
-        };
-        let written = body_writer.write(body.clone()).await.is_ok();
-        if !written
-            || spool
-                .commit(body_writer, message, vec![leg], moment)
-                .await
-                .is_err()
-        {
-            return;
-        }
+        commit(&spool, &ids, &body, &target).await;
     }
 }
 

@@ -1,11 +1,9 @@
 //! Durable commits: this spool against one file per message, and against a bare fdatasync, in turns on the same filesystem.
 //!
-//! `cargo run --release -p queue --example commit_rate -- [DIR] [WRITERS] [OCTETS] [SECONDS] [ROUNDS]`. Each writer commits a message with one
+//! Each writer commits a message with one
 //! leg; another task claims, reads and completes as they come. The rival writes a file, fsyncs and renames it, removes it. A bare sync is
 //! one thread that writes into a file of zeros and syncs: 4 KiB, one body, and as much as a batch of the spool had. At the end
 //! the medians of all rounds, their ratios, and what the committer did while the slowest hundredth waited (`timed`).
-
-mod timed;
 
 use std::fs::File;
 use std::io::Write;
@@ -13,19 +11,14 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use envelope::{Leg, Message, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{BodyWriter, IdSource, Spool, Want};
+use spool::{IdSource, Spool, Want};
 
-use timed::{Deed, Shares, Timed};
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Timestamp::from_unix_millis(since.unwrap_or_default().as_millis() as u64)
-}
+use crate::timed::{Deed, Shares, Timed};
+use crate::{Arguments, commit};
 
 #[derive(Clone, Copy)]
 struct Load {
@@ -56,25 +49,20 @@ const NAMES: [&str; 7] = [
     "spool, one writer",
 ];
 
-fn main() {
-    let argument =
-        |n: usize, default: &str| std::env::args().nth(n).unwrap_or_else(|| default.into());
+pub(super) fn run(arguments: &Arguments) {
     // A folder of our own: it is removed in the end.
-    let dir = PathBuf::from(argument(1, "target")).join("commit-rate");
-    let number = |n, default| argument(n, default).parse::<usize>().unwrap_or_default();
+    let dir = PathBuf::from(arguments.text(2, "target")).join("commit-rate");
     let load = Load {
-        writers: number(2, "100"),
-        octets: number(3, "10240"),
-        span: Duration::from_secs(number(4, "5") as u64),
+        writers: arguments.number(3, "100"),
+        octets: arguments.number(4, "10240"),
+        span: Duration::from_secs(arguments.number(5, "5") as u64),
     };
     let one = Load { writers: 1, ..load };
     let _ = std::fs::create_dir_all(&dir);
-    let Ok(bare) = zeros(&dir.join("bare")) else {
-        return;
-    };
+    let bare = zeros(&dir.join("bare")).unwrap();
     let mut rounds: Vec<[Figures; NAMES.len()]> = Vec::new();
     let mut batch = load.octets * load.writers;
-    for round in 1..=number(5, "3") {
+    for round in 1..=arguments.number(6, "3") {
         let short = load.span / 3;
         let mut row = [Figures::default(); NAMES.len()];
         row[0] = report(round, NAMES[0], &bare_sync(&bare, 4096, short));
@@ -97,7 +85,6 @@ fn main() {
     let _ = std::fs::remove_dir_all(&dir);
 }
 
-#[expect(clippy::print_stdout, reason = "an example's report")]
 fn report(round: usize, what: &str, waits: &Waits) -> Figures {
     let mut all: Vec<Duration> = waits.iter().map(|(from, to)| *to - *from).collect();
     all.sort_unstable();
@@ -118,7 +105,6 @@ fn report(round: usize, what: &str, waits: &Waits) -> Figures {
 }
 
 /// Where the time of the slowest hundredth went, and of the middle; gives the octets of a usual batch.
-#[expect(clippy::print_stdout, reason = "an example's report")]
 fn tell_causes(mut waits: Waits, timed: &Timed) -> usize {
     let spans = timed.take();
     waits.sort_unstable_by_key(|(from, to)| *to - *from);
@@ -145,7 +131,6 @@ fn tell_causes(mut waits: Waits, timed: &Timed) -> usize {
     batch
 }
 
-#[expect(clippy::print_stdout, reason = "an example's report")]
 fn tell_ratios(rounds: &[[Figures; NAMES.len()]]) {
     let median = |of: &dyn Fn(&[Figures; NAMES.len()]) -> f64| {
         let mut all: Vec<f64> = rounds.iter().map(of).collect();
@@ -240,14 +225,10 @@ fn files(dir: &Path, load: Load) -> Waits {
 fn spool(dir: &Path, load: Load) -> (Waits, Timed) {
     let _ = std::fs::remove_dir_all(dir);
     let timed = Timed::default();
-    let Ok(runtime) = tokio::runtime::Runtime::new() else {
-        return (Waits::new(), timed);
-    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
     let waits = runtime.block_on(async {
         let store = Arc::new(timed.clone());
-        let Ok(spool) = LogSpool::open_on(Settings::new(dir), store) else {
-            return Waits::new();
-        };
+        let spool = LogSpool::open_on(Settings::new(dir), store).unwrap();
         let (spool, ids, stop) = (
             Arc::new(spool),
             Arc::new(IdSource::new()),
@@ -283,39 +264,10 @@ fn spool(dir: &Path, load: Load) -> (Waits, Timed) {
 
 async fn write(spool: Arc<LogSpool>, ids: Arc<IdSource>, octets: usize, end: Instant) -> Waits {
     let body = Bytes::from(vec![b'x'; octets]);
-    let (Ok(target), Ok(sender)) = ("user@dest.example".parse(), "sender@a.example".parse()) else {
-        return Waits::new();
-    };
-    let leg: Leg = Leg {
-        trace: "Delivered-To: user@here.example\r\n".into(),
-        ..Leg::new(
-            ReversePath::Mailbox(sender),
-            envelope::Mailbox::clone(&target),
-            target,
-        )
-    };
     let mut waits = Waits::new();
     while Instant::now() < end {
         let start = Instant::now();
-        let moment = now();
-        let message = Message::new(
-            ids.next(moment),
-            moment,
-            leg.reverse_path.clone(),
-            octets as u64,
-        );
-        let Ok(mut writer) = spool.begin(message.id).await else {
-            break;
-        };
-        let written = writer.write(body.clone()).await.is_ok();
-        if !written
-            || spool
-                .commit(writer, message, vec![leg.clone()], moment)
-                .await
-                .is_err()
-        {
-            break;
-        }
+        commit(&spool, &ids, &body, "user@dest.example").await;
         waits.push((start, Instant::now()));
     }
     waits
