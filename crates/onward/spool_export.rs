@@ -71,6 +71,7 @@ struct Leg {
     next_try: String,
     attempts: u32,
     last: String,
+    diagnosis: Option<control::Diagnosis>,
     /// What an operator asked for that has not come about.
     pending: Option<&'static str>,
 }
@@ -202,7 +203,12 @@ impl From<&Entry> for Leg {
             trace: leg.trace.to_string(),
             next_try: entry.due.to_string(),
             attempts: entry.attempts,
-            last: entry.last.clone(),
+            last: entry
+                .last
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            diagnosis: entry.last.as_ref().map(Into::into),
             pending: entry
                 .pending
                 .and_then(operator::pending)

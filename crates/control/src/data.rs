@@ -36,8 +36,34 @@ pub struct LegRow {
     pub attempts: u32,
     /// How the last attempt ended, in words; empty before the first.
     pub last: String,
+    /// The same, taken apart.
+    pub diagnosis: Option<Diagnosis>,
     /// What an operator asked for that has not come about yet: `hold` while an attempt runs, or `bounce`.
     pub pending: Option<QueueAction>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// The enhanced status, `4.2.2`; the peer's own when it gave one.
+    pub status: String,
+    /// What happened, in our words.
+    pub text: String,
+    /// The peer's reply with its code, on one line.
+    pub reply: Option<String>,
+    /// The host that was talked to, `name[address]:port`.
+    pub host: Option<String>,
+}
+
+impl From<&envelope::Diagnosis> for Diagnosis {
+    fn from(from: &envelope::Diagnosis) -> Self {
+        Self {
+            status: from.status.to_string(),
+            text: from.text.clone(),
+            reply: from.reply.as_ref().map(ToString::to_string),
+            host: from.host.clone(),
+        }
+    }
 }
 
 /// Where a leg stands.

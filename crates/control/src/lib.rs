@@ -22,7 +22,8 @@ mod text;
 
 pub use client::{Client, ClientError};
 pub use data::{
-    Count, LegRow, LegState, MessageDetails, Page, QueueCounts, Reloaded, SrsAnswer, Status,
+    Count, Diagnosis, LegRow, LegState, MessageDetails, Page, QueueCounts, Reloaded, SrsAnswer,
+    Status,
 };
 pub use operator::{Body, Operator};
 pub use protocol::{

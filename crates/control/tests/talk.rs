@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex};
 
 use control::{
-    Body, Client, ClientError, Count, Fault, LegRow, LegState, MessageDetails, Operator, Page,
-    Part, QueueAction, QueueCounts, Reloaded, Selector, Socket, SrsAnswer, Status,
+    Body, Client, ClientError, Count, Diagnosis, Fault, LegRow, LegState, MessageDetails, Operator,
+    Page, Part, QueueAction, QueueCounts, Reloaded, Selector, Socket, SrsAnswer, Status,
 };
 use envelope::{LegId, MessageId, Timestamp};
 use tempfile::TempDir;
@@ -125,7 +125,13 @@ fn row() -> LegRow {
         arrived: Timestamp::from_unix_millis(1_795_264_496_789),
         next_try: None,
         attempts: 4,
-        last: "4.4.1 connection refused".to_owned(),
+        last: "mx.example: connection refused".to_owned(),
+        diagnosis: Some(Diagnosis {
+            status: "4.4.1".to_owned(),
+            text: "connection refused".to_owned(),
+            reply: None,
+            host: Some("mx.example".to_owned()),
+        }),
         pending: Some(QueueAction::Bounce),
     }
 }
@@ -283,7 +289,7 @@ async fn the_wire_form_is_stable() {
         r#""recipient":"alice@example.org","target":"jane@private.example","#,
         r#""sender":"<SRS0=a@us.example>","#,
         r#""size":10,"arrived":"2026-11-21T12:34:56.789Z","next_try":null,"attempts":4,"#,
-        r#""last":"4.4.1 connection refused","pending":"bounce"}],"next":"more"}}"#,
+        r#""last":"mx.example: connection refused","diagnosis":{"status":"4.4.1","text":"connection refused","reply":null,"host":"mx.example"},"pending":"bounce"}],"next":"more"}}"#,
         "\n",
     );
     assert_eq!(line, expected);

@@ -1,5 +1,7 @@
 //! What became of one recipient in one delivery attempt.
 
+use std::fmt;
+
 use crate::reply::Reply;
 use crate::status::EnhancedStatus;
 
@@ -51,5 +53,35 @@ impl Diagnosis {
             host: None,
             dsn_relayed: false,
         }
+    }
+
+    /// Our words and the peer's reply on one line, without the host.
+    pub fn words(&self) -> String {
+        match &self.reply {
+            Some(reply) if self.text.is_empty() => reply.to_string(),
+            Some(reply) => format!("{}: {reply}", self.text),
+            None => self.text.clone(),
+        }
+    }
+
+    /// With each of its texts cut to this many octets: a peer may say a lot.
+    #[must_use]
+    pub fn clipped(mut self, octets: usize) -> Self {
+        let reply = self.reply.as_mut().map(|reply| &mut reply.text);
+        let texts = [Some(&mut self.text), self.host.as_mut(), reply];
+        for text in texts.into_iter().flatten() {
+            text.truncate(text.floor_char_boundary(octets));
+        }
+        self
+    }
+}
+
+/// One line for operators: the host, our words, its reply.
+impl fmt::Display for Diagnosis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(host) = &self.host {
+            write!(f, "{host}: ")?;
+        }
+        f.write_str(&self.words())
     }
 }

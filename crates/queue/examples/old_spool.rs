@@ -12,6 +12,7 @@ use std::time::Duration;
 use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
 use spool::{Action, BodyWriter, Clock, Filter, Spool, Update, Want};
+use testkit::nouns;
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_unix_millis((1_750_000_000 + seconds) * 1000)
@@ -77,7 +78,7 @@ async fn fill(spool: &LogSpool) -> Done<()> {
         let update = Update {
             attempts,
             warned: false,
-            last: "host target.test: 450 4.2.1 busy".to_owned(),
+            last: Some(nouns::deferral("450 4.2.1 busy")),
             dsn: None,
         };
         spool.reschedule(claim.lease, at(10), update).await?;

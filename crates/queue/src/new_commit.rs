@@ -28,7 +28,7 @@ pub(crate) fn new_commit(
         held: false,
         bounced: false,
         damaged: false,
-        last: "".into(),
+        last: None,
     };
     let row_of = |(number, leg)| LegRow {
         number,

@@ -81,7 +81,10 @@ impl Spool for LogSpool {
             // That its message is damaged says more than what an attempt came to over it.
             last: match old.damaged {
                 true => old.last.clone(),
-                false => cut(&update.last, LAST_OCTETS_MAX).into(),
+                false => update
+                    .last
+                    .clone()
+                    .map(|last| Box::new(last.clipped(LAST_OCTETS_MAX))),
             },
             damaged: old.damaged,
             // What the operator wanted meanwhile stands.
@@ -314,11 +317,6 @@ fn open_in_memory(shared: &Arc<Shared>, id: MessageId) -> Option<Result<LogReade
         // Under the lock: the compactor cannot move the body before its files are open.
         None => LogReader::of_extents(shared, message, &entry.body),
     })
-}
-
-/// At most `octets` of a text, whole characters.
-fn cut(text: &str, octets: usize) -> &str {
-    &text[..text.floor_char_boundary(octets)]
 }
 
 /// Rounds of loading before a claim makes do with what is in memory.

@@ -291,7 +291,12 @@ fn row(entry: &Entry) -> LegRow {
         arrived: entry.message.arrived,
         next_try: (state == LegState::Waiting).then_some(entry.due),
         attempts: entry.attempts,
-        last: entry.last.clone(),
+        last: entry
+            .last
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        diagnosis: entry.last.as_ref().map(Into::into),
         pending: entry.pending.and_then(pending),
     }
 }

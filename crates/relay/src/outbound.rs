@@ -104,20 +104,6 @@ fn attempt(claim: &Claim, attempt: u32, now: Timestamp) -> Attempt {
     }
 }
 
-/// One line for operators: our words, the host, its reply.
-fn in_words(diagnosis: &Diagnosis) -> String {
-    let host = diagnosis
-        .host
-        .as_ref()
-        .map(|host| format!("{host}: "))
-        .unwrap_or_default();
-    match &diagnosis.reply {
-        Some(reply) if diagnosis.text.is_empty() => format!("{host}{reply}"),
-        Some(reply) => format!("{host}{}: {reply}", diagnosis.text),
-        None => format!("{host}{}", diagnosis.text),
-    }
-}
-
 /// How long a leg rests whose outcome could not be written.
 const TROUBLE_PAUSE: Duration = Duration::from_mins(1);
 /// How long delivery may work on a leg: longer than any attempt lasts (`delivery::Settings::attempt_timeout`, tried on a few

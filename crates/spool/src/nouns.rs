@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{Claim, Host, Leg, LegId, Mailbox, Message, MessageId, ReversePath, Timestamp};
+use envelope::{
+    Claim, Diagnosis, Host, Leg, LegId, Mailbox, Message, MessageId, ReversePath, Timestamp,
+};
 
 /// What a claim asks for.
 #[derive(Debug, Clone, Default)]
@@ -27,8 +29,8 @@ pub struct Overdue {
     pub why: Why,
     /// When its next attempt was due: what to reschedule it to after a warning.
     pub due: Timestamp,
-    /// What the last attempt came to, as the last [`Update`] said; empty when there was none.
-    pub last: String,
+    /// What the last attempt came to, as the last [`Update`] said.
+    pub last: Option<Diagnosis>,
 }
 
 /// Why a leg is overdue.
@@ -49,8 +51,8 @@ pub struct Update {
     pub attempts: u32,
     /// Whether the sender was told of the delay.
     pub warned: bool,
-    /// What the last attempt came to, in words; cut to [`LAST_OCTETS_MAX`].
-    pub last: String,
+    /// What the last attempt came to; each of its texts is cut to [`LAST_OCTETS_MAX`].
+    pub last: Option<Diagnosis>,
     /// A delay notice to queue in the same durable transaction.
     pub dsn: Option<Dsn>,
 }
@@ -140,7 +142,7 @@ pub struct Entry {
     /// Attempts so far.
     pub attempts: u32,
     /// What the last came to.
-    pub last: String,
+    pub last: Option<Diagnosis>,
     /// What an operator asked for that has not come about yet: [`Action::Hold`] while an attempt runs, or [`Action::Bounce`].
     pub pending: Option<Action>,
 }
@@ -178,7 +180,7 @@ pub struct Counts {
     pub hosts: Vec<(Host, u64)>,
 }
 
-/// How [`Entry::last`] begins when the leg is held because its message is damaged.
+/// How the text of [`Entry::last`] begins when the leg is held because its message is damaged.
 pub const DAMAGED: &str = "damaged: ";
 
 /// The longest value of a token.
@@ -187,7 +189,7 @@ pub const TOKEN_OCTETS_MAX: usize = 1024;
 /// The longest name of a token.
 pub const TOKEN_NAME_OCTETS_MAX: usize = 24;
 
-/// What is kept of the words of the last attempt.
+/// What is kept of each text of the last attempt.
 pub const LAST_OCTETS_MAX: usize = 1024;
 
 /// The hosts that [`Counts::hosts`] names.

@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use envelope::{Claim, Lease, Leg, LegId, Mailbox, Message, MessageId, ReversePath, Timestamp};
+use envelope::{
+    Claim, Diagnosis, EnhancedStatus, Lease, Leg, LegId, Mailbox, Message, MessageId, ReversePath,
+    Timestamp,
+};
 
 /// A mailbox.
 #[track_caller]
@@ -28,6 +31,11 @@ pub fn leg(target: &str) -> Leg {
 #[track_caller]
 pub fn forward(recipient: &str, target: &str) -> Leg {
     Leg::new(ReversePath::Null, mailbox(target), mailbox(recipient))
+}
+
+/// What a deferred attempt came to.
+pub fn deferral(text: &str) -> Diagnosis {
+    Diagnosis::local(EnhancedStatus::transient(4, 2), text)
 }
 
 /// The leg with this number, leased for good, before its first attempt.

@@ -3,7 +3,7 @@
 //! The operator sees it in the queue and may bounce or remove it, or release it once the disk is well. When he does nothing
 //! it expires as any other, and its sender is told. Its envelope is written anew, so that it outlives the damaged record.
 
-use envelope::{LegId, MessageId};
+use envelope::{Diagnosis, EnhancedStatus, LegId, MessageId};
 use spool::DAMAGED;
 
 use crate::index::state::{Effect, State};
@@ -54,7 +54,10 @@ impl State {
             let state = LegState {
                 held: true,
                 damaged: true,
-                last: format!("{DAMAGED}{reason}").into(),
+                last: Some(Box::new(Diagnosis::local(
+                    STORE_TROUBLE,
+                    format!("{DAMAGED}{reason}"),
+                ))),
                 ..state
             };
             let leg = LegId {
@@ -77,3 +80,6 @@ impl State {
         })
     }
 }
+
+/// "Other mail system status" (RFC 3463 §3.4): it is our disk.
+const STORE_TROUBLE: EnhancedStatus = EnhancedStatus::transient(3, 0);

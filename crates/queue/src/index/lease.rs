@@ -139,7 +139,7 @@ impl State {
                 claim,
                 why,
                 due: state.due,
-                last: state.last.to_string(),
+                last: state.last.as_deref().cloned(),
             })
         });
         Ok(leased.collect())

@@ -223,7 +223,7 @@ fn shown(message: &std::sync::Arc<Message>, row: &LegRow, leased: bool, now: Tim
         state: standing(&row.state, leased, now),
         due: row.state.due,
         attempts: row.state.attempts,
-        last: row.state.last.to_string(),
+        last: row.state.last.as_deref().cloned(),
         pending: pending(&row.state, leased),
     }
 }

@@ -229,8 +229,8 @@ const TOKEN_EXPIRES: u8 = 3;
 #[cfg(test)]
 mod tests {
     use envelope::{
-        BodyKind, Leg, Mailbox, Merged, Message, Notify, Origin, OriginalRecipient, Return,
-        ReversePath, Timestamp,
+        BodyKind, Diagnosis, EnhancedStatus, Leg, Mailbox, Merged, Message, Notify, Origin,
+        OriginalRecipient, Reply, Return, ReversePath, Timestamp,
     };
 
     use super::*;
@@ -247,7 +247,16 @@ mod tests {
             held: false,
             bounced: true,
             damaged: false,
-            last: "450 4.2.1 busy".into(),
+            last: Some(Box::new(last())),
+        }
+    }
+
+    fn last() -> Diagnosis {
+        let busy = EnhancedStatus::transient(2, 1);
+        Diagnosis {
+            reply: Some(Reply::new(450, busy, "busy\ntry later")),
+            host: Some("mx.example[192.0.2.1]:25".to_owned()),
+            ..Diagnosis::local(busy, "while sending RCPT TO")
         }
     }
 

@@ -85,7 +85,7 @@ pub fn export<E: From<StartError>>(
             state: standing(&leg.state, false, now),
             due: leg.state.due,
             attempts: leg.state.attempts,
-            last: leg.state.last.to_string(),
+            last: leg.state.last.as_deref().cloned(),
             pending: pending(&leg.state, false),
             leg: leg.leg,
         };

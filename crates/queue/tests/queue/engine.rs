@@ -318,7 +318,7 @@ async fn leases_expire_and_fence() {
     assert_eq!(spool.extend(&mut first.clone(), at(99)).await, fenced);
     let update = Update {
         attempts: 1,
-        last: "busy".into(),
+        last: Some(nouns::deferral("busy")),
         ..Update::default()
     };
     assert_eq!(
@@ -466,7 +466,7 @@ async fn deadlines_hold_whatever_is_parked() {
         };
         let update = Update {
             warned: true,
-            last: "no answer".into(),
+            last: Some(nouns::deferral("no answer")),
             dsn: Some(dsn),
             ..Update::default()
         };
@@ -486,7 +486,7 @@ async fn deadlines_hold_whatever_is_parked() {
     let last: Vec<_> = expired
         .iter()
         .chain(&all)
-        .filter(|o| o.why == Why::Expired && o.last == "no answer")
+        .filter(|o| o.why == Why::Expired && o.last == Some(nouns::deferral("no answer")))
         .collect();
     assert_eq!(last.len(), 2);
 }

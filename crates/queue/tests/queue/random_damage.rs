@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use envelope::{Message, MessageId, ReversePath, Timestamp};
+use envelope::{Diagnosis, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{BodyReader, BodyWriter, Clock, DAMAGED, Filter, OpenError, Spool, State, Want};
+use spool::{BodyReader, BodyWriter, Clock, DAMAGED, Entry, Filter, OpenError, Spool, State, Want};
 use testkit::nouns;
 
 use crate::luck::Luck;
@@ -110,9 +110,11 @@ async fn read(spool: &LogSpool, n: u64) -> Result<Vec<u8>, OpenError> {
 async fn waiting(spool: &LogSpool) -> BTreeMap<u64, bool> {
     let page = spool.list(&Filter::default(), None, 9999).await;
     let entries = page.unwrap().entries.into_iter();
-    let held = |last: &str, state| state == State::Held && last.starts_with(DAMAGED);
+    let damaged = |last: &Diagnosis| last.text.starts_with(DAMAGED);
+    let held =
+        |entry: &Entry| entry.state == State::Held && entry.last.as_ref().is_some_and(damaged);
     entries
-        .map(|entry| (number(entry.id.message), held(&entry.last, entry.state)))
+        .map(|entry| (number(entry.id.message), held(&entry)))
         .collect()
 }
 

@@ -12,7 +12,7 @@ use spool::{Overdue, Spool, Why};
 use tokio_util::sync::CancellationToken;
 
 use super::notices::Told;
-use super::{LEASE, Outbound, TROUBLE_PAUSE, attempt, in_words};
+use super::{LEASE, Outbound, TROUBLE_PAUSE, attempt};
 
 impl<S: Spool> Outbound<S> {
     /// Tells senders what there is to tell them, when it is time, until `shutdown`. A task of its own: deadlines hold when
@@ -67,7 +67,7 @@ impl<S: Spool> Outbound<S> {
         let told = together.iter().map(|overdue| {
             let told = Told::new(&overdue.claim, self.reason(overdue, now));
             match overdue.why {
-                Why::Warn => told.going_on(overdue.due, &overdue.last),
+                Why::Warn => told.going_on(overdue.due, overdue.last.as_ref()),
                 Why::Expired | Why::Bounced => told,
             }
         });
@@ -92,45 +92,34 @@ impl<S: Spool> Outbound<S> {
     }
 
     fn reason(&self, overdue: &Overdue, now: Timestamp) -> Diagnosis {
-        let Overdue {
-            claim, why, last, ..
-        } = overdue;
+        let claim = &overdue.claim;
         let host = claim.leg.target.host();
         let trouble = self.trouble.get().and_then(|trouble| trouble(host));
-        let words = trouble.as_ref().map_or_else(|| last.clone(), in_words);
-        overdue_diagnosis(*why, &words, now.since(claim.message.arrived))
+        let last = trouble.or_else(|| overdue.last.clone());
+        overdue_diagnosis(overdue.why, last, now.since(claim.message.arrived))
     }
 }
 
-/// RFC 3463 §3.5: X.4.7 is "delivery time expired". `last` is as [`in_words`] makes it.
-fn overdue_diagnosis(why: Why, last: &str, age: Duration) -> Diagnosis {
-    let (host, last) = match split_host(last) {
-        (host, "") => (host, "no attempt was made"),
-        split => split,
-    };
+/// The last attempt's, for its status, reply and host tell the sender more than that time has run out.
+fn overdue_diagnosis(why: Why, last: Option<Diagnosis>, age: Duration) -> Diagnosis {
     let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
-    let (status, text) = match why {
-        Why::Warn | Why::Expired => (
-            EnhancedStatus::transient(4, 7),
-            format!("not delivered for {age}; last attempt: {last}"),
-        ),
-        Why::Bounced => (
-            EnhancedStatus::permanent(0, 0),
-            format!("given up by the postmaster; last attempt: {last}"),
-        ),
-    };
-    Diagnosis {
-        host: host.map(str::to_owned),
-        ..Diagnosis::local(status, text)
+    let late = format!("not delivered for {age}");
+    // RFC 3463 §3.5: X.4.7 is "delivery time expired".
+    let mut last = last.unwrap_or_else(|| {
+        Diagnosis::local(EnhancedStatus::transient(4, 7), "no attempt was made")
+    });
+    match why {
+        Why::Warn | Why::Expired if last.reply.is_some() => {
+            last.text = format!("{}; {late}", last.text);
+        }
+        Why::Warn | Why::Expired => last.text = format!("{late}; last attempt: {}", last.text),
+        // Not what the next hop said is why it ends.
+        Why::Bounced => {
+            last.text = format!("given up by the postmaster; last attempt: {}", last.words());
+            (last.status, last.reply) = (EnhancedStatus::permanent(0, 0), None);
+        }
     }
-}
-
-/// The host that words begin with, and the rest: whether a sender may be told the host is for `bounce` to say.
-fn split_host(words: &str) -> (Option<&str>, &str) {
-    match words.split_once(": ") {
-        Some((host, rest)) if !host.contains(' ') && host.contains('.') => (Some(host), rest),
-        _ => (None, words),
-    }
+    last
 }
 
 const BUG: &str = "a bug of Onward broke off what senders are told; it is tried again";
@@ -141,37 +130,49 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use super::split_host;
+    use envelope::Reply;
+
+    use super::*;
+
+    fn busy() -> Diagnosis {
+        let status = EnhancedStatus::transient(2, 2);
+        Diagnosis {
+            reply: Some(Reply::new(452, status, "mailbox full")),
+            host: Some("mx.test[192.0.2.1]:25".to_owned()),
+            ..Diagnosis::local(status, "while sending RCPT TO")
+        }
+    }
+
+    #[track_caller]
+    fn check(why: Why, last: Option<Diagnosis>, status: &str, words: &str) {
+        let host = last.as_ref().and_then(|last| last.host.clone());
+        let told = overdue_diagnosis(why, last, Duration::from_hours(4));
+        assert_eq!(
+            (told.status.to_string().as_str(), told.words().as_str()),
+            (status, words)
+        );
+        assert_eq!(told.host, host);
+    }
 
     #[test]
-    fn hosts_in_words() {
-        for (words, expected) in [
-            (
-                "mx.test[192.0.2.1]:25: while sending RCPT TO: 450 later: x",
-                (
-                    Some("mx.test[192.0.2.1]:25"),
-                    "while sending RCPT TO: 450 later: x",
-                ),
-            ),
-            (
-                "[2001:db8::1.2.3.4]:25: timed out",
-                (Some("[2001:db8::1.2.3.4]:25"), "timed out"),
-            ),
-            (
-                "mx.test: cannot look up the host for its mail: SERVFAIL",
-                (
-                    Some("mx.test"),
-                    "cannot look up the host for its mail: SERVFAIL",
-                ),
-            ),
-            (
-                "cannot look up a.test: SERVFAIL",
-                (None, "cannot look up a.test: SERVFAIL"),
-            ),
-            ("damaged: checksum", (None, "damaged: checksum")),
-            ("", (None, "")),
-        ] {
-            assert_eq!(split_host(words), expected, "{words}");
-        }
+    fn a_notice_repeats_what_the_last_attempt_met() {
+        let said = "while sending RCPT TO; not delivered for 4h: 452 4.2.2 mailbox full";
+        check(Why::Warn, Some(busy()), "4.2.2", said);
+        check(Why::Expired, Some(busy()), "4.2.2", said);
+        let given_up = "given up by the postmaster; last attempt: while sending RCPT TO: 452 4.2.2 mailbox full";
+        check(Why::Bounced, Some(busy()), "5.0.0", given_up);
+        let refused = Diagnosis::local(EnhancedStatus::transient(4, 1), "connection refused");
+        check(
+            Why::Expired,
+            Some(refused),
+            "4.4.1",
+            "not delivered for 4h; last attempt: connection refused",
+        );
+        check(
+            Why::Expired,
+            None,
+            "4.4.7",
+            "not delivered for 4h; last attempt: no attempt was made",
+        );
     }
 }

@@ -66,7 +66,7 @@ pub(super) struct Told<'a> {
     pub(super) claim: &'a Claim,
     pub(super) diagnosis: Diagnosis,
     /// When it is tried again, and what the last attempt came to; none: it ends.
-    again: Option<(Timestamp, &'a str)>,
+    again: Option<(Timestamp, Option<&'a Diagnosis>)>,
 }
 
 impl<'a> Told<'a> {
@@ -80,7 +80,7 @@ impl<'a> Told<'a> {
     }
 
     /// It does not end, but is tried again.
-    pub(super) fn going_on(self, due: Timestamp, last: &'a str) -> Self {
+    pub(super) fn going_on(self, due: Timestamp, last: Option<&'a Diagnosis>) -> Self {
         let again = Some((due, last));
         Self { again, ..self }
     }
@@ -152,7 +152,7 @@ impl<S: Spool> Outbound<S> {
         let update = Update {
             attempts: told.claim.attempts,
             warned: true,
-            last: last.to_owned(),
+            last: last.cloned(),
             dsn,
         };
         self.spool.reschedule(lease, due, update).await

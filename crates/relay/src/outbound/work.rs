@@ -13,7 +13,7 @@ use journal::{Attempt, Event};
 use spool::{Action, BodyReader, Filter, OpenError, Spool, State, Update};
 
 use super::notices::Told;
-use super::{LEASE, Outbound, attempt, in_words};
+use super::{LEASE, Outbound, attempt};
 
 /// A queued body as delivery reads it.
 pub struct Body<R>(R);
@@ -64,7 +64,7 @@ impl<S: Spool> Work for Outbound<S> {
                     }
                 }
                 Outcome::Deferred(diagnosis) => {
-                    let last = in_words(&told(&diagnosis));
+                    let last = told(&diagnosis);
                     self.defer(claim, leg, diagnosis, last, now).await;
                 }
                 Outcome::Failed(diagnosis) => {
@@ -112,7 +112,7 @@ impl<S: Spool> Work for Outbound<S> {
                 ..
             } => Event::SiteDown {
                 site,
-                error: in_words(&reason),
+                error: reason.to_string(),
                 probe_in,
             },
             SiteEvent::Up { site, down_for } => Event::SiteUp { site, down_for },
@@ -153,14 +153,14 @@ impl<S: Spool> Outbound<S> {
         claim: &Claim,
         leg: Attempt,
         diagnosis: Diagnosis,
-        last: String,
+        last: Diagnosis,
         now: Timestamp,
     ) {
         let next = self.next_due(claim, now);
         let update = Update {
             attempts: claim.attempts + 1,
             warned: claim.warned,
-            last,
+            last: Some(last),
             dsn: None,
         };
         self.journal.record(Event::Deferred {

@@ -304,7 +304,7 @@ impl Run {
         let update = Update {
             attempts,
             warned,
-            last: "450".into(),
+            last: Some(nouns::deferral("450")),
             dsn: notice.clone().map(|(message, host)| Dsn {
                 message,
                 legs: vec![leg_to(host)],

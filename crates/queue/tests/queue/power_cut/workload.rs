@@ -174,7 +174,7 @@ impl Worker {
         let begun = self.begin(leg, to, false);
         let update = Update {
             attempts,
-            last: "450 busy".into(),
+            last: Some(nouns::deferral("450 busy")),
             ..Update::default()
         };
         let done = self.spool.reschedule(claim.lease, at(due), update).await;
@@ -207,7 +207,7 @@ impl Worker {
                 let update = Update {
                     attempts,
                     warned: true,
-                    last: "450 busy".into(),
+                    last: Some(nouns::deferral("450 busy")),
                     dsn: Some(dsn),
                 };
                 self.spool.reschedule(claim.lease, at(10), update).await
