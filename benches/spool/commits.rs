@@ -254,7 +254,6 @@ fn spool(dir: &Path, load: Load) -> (Waits, Timed) {
             waits.extend(writer.await.unwrap_or_default());
         }
         stop.store(true, Ordering::Relaxed);
-        spool.wakeups().notify_one();
         let _ = deliverer.await;
         spool.close();
         waits
@@ -279,13 +278,14 @@ async fn deliver(spool: Arc<LogSpool>, stop: Arc<AtomicBool>) {
         per_host: 100,
         lease: Duration::from_secs(600),
     };
+    let mut changes = spool.changed();
     loop {
         let claims = spool.claim(&want).await.unwrap_or_default();
         if claims.is_empty() {
             if stop.load(Ordering::Relaxed) {
                 return;
             }
-            spool.wakeups().notified().await;
+            let _ = tokio::time::timeout(PAUSE, changes.changed()).await;
         }
         for claim in claims {
             let body = spool.open_body(claim.message.id).await;
@@ -299,3 +299,6 @@ async fn deliver(spool: Arc<LogSpool>, stop: Arc<AtomicBool>) {
 
 const SETTLE: Duration = Duration::from_secs(2);
 const WARM_UP: Duration = Duration::from_secs(1);
+
+/// Between two looks at whether there is an end.
+const PAUSE: Duration = Duration::from_millis(100);

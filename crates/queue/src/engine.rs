@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use envelope::MessageId;
 use parking_lot::Mutex;
 use spool::{Clock, Error};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{oneshot, watch};
 
 use crate::ends::{Ends, end_noted};
 use crate::index::damage::set_aside;
@@ -41,7 +41,7 @@ use crate::tokens::Tokens;
 pub struct LogSpool {
     pub(crate) shared: Arc<Shared>,
     threads: Mutex<Option<Threads>>,
-    pub(crate) wakeups: Arc<Notify>,
+    pub(crate) changes: watch::Sender<()>,
     checkpoint_asked: Arc<AtomicBool>,
 }
 
@@ -78,7 +78,7 @@ struct Threads {
 }
 
 /// Applies to the state what the log has made durable.
-struct StateSink(Arc<Mutex<State>>, Arc<Notify>);
+struct StateSink(Arc<Mutex<State>>, watch::Sender<()>);
 
 impl Sink<Effect> for StateSink {
     fn apply(&mut self, effects: Vec<(Position, Effect)>, end: Position) {
@@ -91,7 +91,7 @@ impl Sink<Effect> for StateSink {
         state.end = state.end.max(end);
         drop(state);
         if news {
-            self.1.notify_one();
+            self.1.send_replace(());
         }
     }
 }
@@ -127,12 +127,12 @@ impl LogSpool {
             tracing::warn!(error = %e, spool = %settings.dir.display(), "cannot keep the spool from other users");
         }
         let mut keeper = open_keeper(&settings, Arc::clone(&store))?;
-        let wakeups = Arc::new(Notify::new());
+        let changes = watch::Sender::new(());
         let state = Arc::clone(&keeper.state);
         let segments = Arc::clone(&keeper.segments);
         let tokens = Arc::clone(&keeper.tokens);
         let quarantine = Arc::clone(&keeper.quarantine);
-        let sink = StateSink(Arc::clone(&state), Arc::clone(&wakeups));
+        let sink = StateSink(Arc::clone(&state), changes.clone());
         let (committer, log) =
             Committer::start(Arc::clone(&segments), sink).map_err(io("start the log of"))?;
         keeper.log = Some(log.clone());
@@ -165,7 +165,7 @@ impl LogSpool {
                 keeper,
                 _lock: lock,
             })),
-            wakeups,
+            changes,
             checkpoint_asked: Arc::default(),
         })
     }

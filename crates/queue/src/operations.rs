@@ -9,14 +9,15 @@ use std::time::Duration;
 use envelope::{Claim, Host, Lease, Leg, LegId, Message, MessageId, Timestamp};
 use spool::{
     Action, BodyWriter, Changed, Counts, Dsn, Error, Filter, LAST_OCTETS_MAX, OpenError, Overdue,
-    Page, Spool, Token, Update, Want,
+    Page, Settlement, Spool, Token, Update, Want,
 };
-use tokio::sync::Notify;
+use tokio::sync::{oneshot, watch};
 
 use crate::engine::{LogSpool, Shared, answered};
 use crate::fault;
 use crate::index::state::{Effect, State};
 use crate::log::codec::{Change, Commit, LegState};
+use crate::log::committer::Answer;
 use crate::log::record::{Kind, Payload};
 use crate::new_commit::new_commit;
 use crate::open::inline_max;
@@ -69,47 +70,36 @@ impl Spool for LogSpool {
             .await
     }
 
-    async fn extend(&self, lease: &mut Lease, until: Timestamp) -> Result<(), Error> {
-        self.shared.state.lock().extend(lease, until)
-    }
-
-    async fn reschedule(&self, lease: Lease, due: Timestamp, update: Update) -> Result<(), Error> {
-        let new = |old: &LegState| LegState {
-            due,
-            attempts: update.attempts,
-            warned: update.warned,
-            // That its message is damaged says more than what an attempt came to over it.
-            last: match old.damaged {
-                true => old.last.clone(),
-                false => update
-                    .last
-                    .clone()
-                    .map(|last| Box::new(last.clipped(LAST_OCTETS_MAX))),
-            },
-            damaged: old.damaged,
-            // What the operator wanted meanwhile stands.
-            held: old.held,
-            bounced: old.bounced,
-        };
-        match update.dsn.clone() {
-            None => {
-                self.change(&lease, |old| Some(new(old)))?;
-                self.wakeups.notify_one();
-                Ok(())
-            }
-            Some(dsn) => self.append_dsn(&lease, dsn, |old| Some(new(old))).await,
+    async fn extend(&self, leases: &[Lease], lease: Duration) -> Vec<Result<(), Error>> {
+        let until = self.clock().now().plus(lease);
+        let mut results = Vec::with_capacity(leases.len());
+        for some in leases.chunks(EXTENDED_AT_ONCE) {
+            let mut state = self.shared.state.lock();
+            results.extend(some.iter().map(|lease| state.extend(lease, until)));
         }
+        results
     }
 
-    async fn complete(&self, lease: Lease, dsn: Option<Dsn>) -> Result<(), Error> {
-        match dsn {
-            None => self.change(&lease, |_| None),
-            Some(dsn) => self.append_dsn(&lease, dsn, |_| None).await,
+    async fn settle(&self, legs: Vec<(Lease, Settlement)>) -> Vec<Result<(), Error>> {
+        // All records are handed over before any is waited for: one fdatasync makes all of them durable.
+        let mut handed_over = Vec::with_capacity(legs.len());
+        let mut moved = false;
+        for (lease, settlement) in legs {
+            moved |= matches!(settlement, Settlement::Reschedule(..));
+            handed_over.push(self.hand_over(&lease, settlement).await);
         }
-    }
-
-    async fn release(&self, lease: Lease) -> Result<(), Error> {
-        self.shared.state.lock().release(&lease)
+        let mut results = Vec::with_capacity(handed_over.len());
+        for result in handed_over {
+            results.push(match result {
+                Ok(Some(answer)) => answered(answer.await).map(|_| ()),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            });
+        }
+        if moved {
+            self.changes.send_replace(());
+        }
+        results
     }
 
     async fn open_body(&self, id: MessageId) -> Result<LogReader, OpenError> {
@@ -143,8 +133,8 @@ impl Spool for LogSpool {
         Some(next.since(self.clock().now()))
     }
 
-    fn wakeups(&self) -> Arc<Notify> {
-        Arc::clone(&self.wakeups)
+    fn changed(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     async fn list(&self, filter: &Filter, cursor: Option<LegId>, n: usize) -> Result<Page, Error> {
@@ -165,7 +155,7 @@ impl Spool for LogSpool {
         let changed = self
             .ask(move |keeper| keeper.admin(&selector, action, now))
             .await?;
-        self.wakeups.notify_one();
+        self.changes.send_replace(());
         changed
     }
 
@@ -225,36 +215,56 @@ impl LogSpool {
         read.map_err(|e| Error::Unknown(format!("a token cannot be read: {e}")))
     }
 
+    /// Makes the change and hands its record to the log; an answer comes only when somebody must wait for that to be durable.
+    async fn hand_over(
+        &self,
+        lease: &Lease,
+        settlement: Settlement,
+    ) -> Result<Option<oneshot::Receiver<Answer>>, Error> {
+        let (again, dsn) = match settlement {
+            Settlement::Complete(dsn) => (None, dsn),
+            Settlement::Reschedule(due, mut update) => {
+                let dsn = update.dsn.take();
+                (Some((due, update)), dsn)
+            }
+            Settlement::Release => {
+                return self.shared.state.lock().release(lease).map(|()| None);
+            }
+        };
+        let new = |old: &LegState| Some(rescheduled(old, again.as_ref()?));
+        match dsn {
+            None => self.change(lease, new).map(|()| None),
+            Some(dsn) => self.append_dsn(lease, dsn, new).await.map(Some),
+        }
+    }
+
     /// A notice and the change it comes with, in one record.
     async fn append_dsn(
         &self,
         lease: &Lease,
         dsn: Dsn,
         state: impl FnOnce(&LegState) -> Option<LegState>,
-    ) -> Result<(), Error> {
+    ) -> Result<oneshot::Receiver<Answer>, Error> {
         let mut writer = self.begin_anyway(dsn.message.id);
         writer.reserved = true;
         writer.write(dsn.body).await?;
         let mut parts = writer.finish().await?;
         let mut commit = new_commit(dsn.message, dsn.legs, dsn.first_due, &mut parts)?;
         fault::point("notice.before_record");
-        let answer = {
-            let index = self.shared.state.lock();
-            let (entry, leg) = index.leased(lease)?;
-            commit.also = Some(Change {
-                leg: lease.leg,
-                since: entry.since,
-                state: state(&leg.row.state),
-            });
-            let (payload, commit) = commit.into_payload(parts.inline.clone());
-            self.check_payload(&payload)?;
-            // Until the record is durable the leg stays as it is, but nobody may write its state behind the record.
-            let mark = index.settling.mark(lease.leg);
-            let mark = mark.ok_or(Error::Fenced(lease.leg))?;
-            let effect = parts.into_effect(commit, Some(mark));
-            self.shared.log.append(payload, Some(effect))
-        };
-        answered(answer.await).map(|_| ())
+        let index = self.shared.state.lock();
+        let (entry, leg) = index.leased(lease)?;
+        commit.also = Some(Change {
+            leg: lease.leg,
+            since: entry.since,
+            state: state(&leg.row.state),
+        });
+        let (payload, commit) = commit.into_payload(parts.inline.clone());
+        self.check_payload(&payload)?;
+        // Until the record is durable the leg stays as it is, but nobody may write its state behind the record.
+        let mark = index.settling.mark(lease.leg);
+        let mark = mark.ok_or(Error::Fenced(lease.leg))?;
+        let effect = parts.into_effect(commit, Some(mark));
+        Ok(self.shared.log.append(payload, Some(effect)))
     }
 
     fn check_payload(&self, payload: &Payload) -> Result<(), Error> {
@@ -306,6 +316,26 @@ impl LogSpool {
     }
 }
 
+fn rescheduled(old: &LegState, (due, update): &(Timestamp, Update)) -> LegState {
+    LegState {
+        due: *due,
+        attempts: update.attempts,
+        warned: update.warned,
+        // That its message is damaged says more than what an attempt came to over it.
+        last: match old.damaged {
+            true => old.last.clone(),
+            false => {
+                let last = update.last.clone();
+                last.map(|last| Box::new(last.clipped(LAST_OCTETS_MAX)))
+            }
+        },
+        damaged: old.damaged,
+        // What the operator wanted meanwhile stands.
+        held: old.held,
+        bounced: old.bounced,
+    }
+}
+
 /// The body of a message that is in memory; `None` when it is not.
 fn open_in_memory(shared: &Arc<Shared>, id: MessageId) -> Option<Result<LogReader, OpenError>> {
     let state = shared.state.lock();
@@ -321,5 +351,7 @@ fn open_in_memory(shared: &Arc<Shared>, id: MessageId) -> Option<Result<LogReade
 
 /// Rounds of loading before a claim makes do with what is in memory.
 const LOADS_MAX: usize = 8;
+/// Leases extended under one lock.
+const EXTENDED_AT_ONCE: usize = 100;
 /// Hosts parked under one lock: some 50 µs.
 const PARKED_AT_ONCE: usize = 100;

@@ -7,6 +7,7 @@
 mod budget;
 mod deadlines;
 mod gather;
+mod leases;
 mod notices;
 #[cfg(test)]
 mod tests;
@@ -17,9 +18,12 @@ use std::time::Duration;
 
 use envelope::{Claim, Diagnosis, Domain, Host, Lease, Mailbox, Timestamp};
 use journal::{Attempt, Journal};
-use spool::{Clock, Error, IdSource, Schedule, Spool};
+use parking_lot::Mutex;
+use spool::{Clock, Error, IdSource, Schedule, Settlement, Spool};
+use tokio::sync::watch;
 
 use crate::{Core, Settings, routing};
+use leases::Leases;
 use notices::Notices;
 
 /// Due legs out, outcomes back.
@@ -28,6 +32,9 @@ pub struct Outbound<S> {
     ids: Arc<IdSource>,
     clock: Clock,
     journal: Journal,
+    leases: Leases,
+    /// What the last claim has seen of the queue.
+    changes: Mutex<watch::Receiver<()>>,
     schedule: Schedule,
     /// Our own name, in notices.
     hostname: Domain,
@@ -48,10 +55,12 @@ impl<S: Spool> Outbound<S> {
         let core = core.clone();
         Self {
             hostname: core.routing.load().hostname().clone(),
+            changes: Mutex::new(core.spool.changed()),
             spool: core.spool,
             ids: core.ids,
             clock: core.clock,
             journal: core.journal,
+            leases: Leases::default(),
             routing: core.routing,
             schedule: settings.schedule.clone(),
             postmaster: settings.postmaster.clone(),
@@ -70,14 +79,17 @@ impl<S: Spool> Outbound<S> {
         let _ = self.trouble.set(Box::new(knows));
     }
 
-    async fn complete(&self, lease: &Lease) {
-        let result = self.spool.complete(lease.clone(), None).await;
-        self.report(lease, result).await;
+    async fn settle_all(&self, legs: Vec<(Lease, Settlement)>) {
+        let leases: Vec<Lease> = legs.iter().map(|(lease, _)| lease.clone()).collect();
+        let results = self.spool.settle(legs).await;
+        for (lease, result) in leases.iter().zip(results) {
+            self.report(lease, result).await;
+        }
     }
 
-    /// A lease that was lost is no trouble: whoever has the leg now sees to it. After any other error the leg comes
-    /// out again soon, and not only when its lease would end.
+    /// A lease that was lost is no trouble: its new owner sees to the leg. After any other error the leg comes out again soon.
     async fn report(&self, lease: &Lease, result: Result<(), Error>) {
+        self.leases.drop(lease);
         match result {
             Ok(()) => {}
             Err(Error::Fenced(leg)) => {
@@ -85,10 +97,8 @@ impl<S: Spool> Outbound<S> {
             }
             Err(error) => {
                 tracing::error!(%error, "cannot write an outcome to the queue; it will be tried again");
-                let soon = self.clock.now().plus(TROUBLE_PAUSE);
-                if let Err(error) = self.spool.extend(&mut lease.clone(), soon).await {
-                    tracing::debug!(%error, "the leg has another owner, or has ended");
-                }
+                let rest = std::slice::from_ref(lease);
+                self.spool.extend(rest, TROUBLE_PAUSE).await;
             }
         }
     }
@@ -106,6 +116,3 @@ fn attempt(claim: &Claim, attempt: u32, now: Timestamp) -> Attempt {
 
 /// How long a leg rests whose outcome could not be written.
 const TROUBLE_PAUSE: Duration = Duration::from_mins(1);
-/// How long delivery may work on a leg: longer than any attempt lasts (`delivery::Settings::attempt_timeout`, tried on a few
-/// hosts).
-const LEASE: Duration = Duration::from_hours(6);

@@ -118,8 +118,14 @@ impl<S: Spool> Relay<S> {
         let outgoing = self.dispatcher.run(shutdown.clone());
         let deadlines = Arc::clone(&self.outbound).keep_deadlines(shutdown.clone());
         let operator = socket.serve(Arc::new(operator), shutdown.cancelled_owned());
-        tokio::join!(incoming, outgoing, deadlines, operator);
-        self.outbound.tell_the_rest().await;
+        let stopped = CancellationToken::new();
+        let leases = Arc::clone(&self.outbound).keep_leases(stopped.clone());
+        let work = async {
+            tokio::join!(incoming, outgoing, deadlines, operator);
+            self.outbound.tell_the_rest().await;
+            stopped.cancel();
+        };
+        tokio::join!(work, leases);
     }
 }
 

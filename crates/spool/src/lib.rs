@@ -14,7 +14,8 @@ pub use error::{Error, OpenError};
 pub use ids::IdSource;
 pub use nouns::{
     Action, Changed, Counts, DAMAGED, Dsn, Entry, Filter, HOSTS_COUNTED_MAX, LAST_OCTETS_MAX,
-    Overdue, Page, State, TOKEN_NAME_OCTETS_MAX, TOKEN_OCTETS_MAX, Token, Update, Want, Why,
+    Overdue, Page, Settlement, State, TOKEN_NAME_OCTETS_MAX, TOKEN_OCTETS_MAX, Token, Update, Want,
+    Why,
 };
 pub use schedule::{Schedule, next_due};
 pub use spool::{BodyReader, BodyWriter, Spool};

@@ -44,6 +44,17 @@ pub enum Why {
     Bounced,
 }
 
+/// What becomes of a leg that was worked on.
+#[derive(Debug, Clone)]
+pub enum Settlement {
+    /// It ends: delivered, or given up. With the notice about it, if there is one.
+    Complete(Option<Dsn>),
+    /// It is tried again at this time.
+    Reschedule(Timestamp, Update),
+    /// It was not tried: it goes back as it was.
+    Release,
+}
+
 /// What a reschedule changes.
 #[derive(Debug, Clone, Default)]
 pub struct Update {

@@ -1,22 +1,24 @@
 //! The trait `Spool`: what the rest of Onward asks of a queue, whichever engine runs.
 //!
-//! One message has one body and n legs. A leg ends exactly once: by [`Spool::complete`] or by an operator's
-//! [`Action::Remove`]; the last one takes the body with it. Work on a leg needs a [`Lease`]; whoever lost his is
-//! told [`Error::Fenced`] and must not act on the outcome (somebody else does).
+//! One message has one body and n legs. A leg ends exactly once: by [`Spool::settle`] or by an operator's
+//! [`Action::Remove`]; the last one takes the body with it. Work on a leg needs a [`Lease`]. Leases are short, and renewed by
+//! [`Spool::extend`] while the work goes on, so that a node that dies holds nothing up. A lease that ran out may have gone to
+//! another node: its first owner gets [`Error::Fenced`], and must not act on the outcome.
 //!
 //! It does *not* decide: when a leg is tried again, whether a sender is told, what a bounce says, is the caller's.
 //! Nothing here names an engine, so that a replicated one can stand in its place.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use envelope::{Claim, Host, Lease, Leg, LegId, Message, MessageId, Timestamp};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::error::{Error, OpenError};
-use crate::nouns::{Action, Changed, Counts, Dsn, Filter, Overdue, Page, Token, Update, Want};
+use crate::nouns::{
+    Action, Changed, Counts, Dsn, Filter, Overdue, Page, Settlement, Token, Update, Want,
+};
 
 /// A durable queue of messages and their legs.
 ///
@@ -62,32 +64,57 @@ pub trait Spool: Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Vec<Overdue>, Error>> + Send;
 
-    /// Moves the end of the lease to `until`.
+    /// Has leases end `lease` from now on: the heartbeat of who works on many legs. One result for each, in order.
     fn extend(
         &self,
-        lease: &mut Lease,
-        until: Timestamp,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+        leases: &[Lease],
+        lease: Duration,
+    ) -> impl Future<Output = Vec<Result<(), Error>>> + Send;
 
-    /// Gives the leg back, to be tried at `due`. Durable at once only when the update carries a DSN; otherwise it
-    /// rides with the next commit, and a crash may forget it (the leg is then tried earlier).
+    /// Takes back legs that were worked on. One result for each, in order; one that fails keeps no other from its end.
+    ///
+    /// What carries a DSN is durable when this returns, the leg and the notice in one transaction. The rest goes with the next
+    /// commit, and a crash may forget it: the leg is then tried, or even delivered, again.
+    fn settle(
+        &self,
+        legs: Vec<(Lease, Settlement)>,
+    ) -> impl Future<Output = Vec<Result<(), Error>>> + Send;
+
+    /// [`Spool::settle`] for one leg.
+    fn settle_one(
+        &self,
+        lease: Lease,
+        settlement: Settlement,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        async {
+            let mut results = self.settle(vec![(lease, settlement)]).await;
+            results.pop().unwrap_or(Err(Error::Closed))
+        }
+    }
+
+    /// Ends the leg, with a notice perhaps.
+    fn complete(
+        &self,
+        lease: Lease,
+        dsn: Option<Dsn>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        self.settle_one(lease, Settlement::Complete(dsn))
+    }
+
+    /// Gives the leg back, to be tried at `due`.
     fn reschedule(
         &self,
         lease: Lease,
         due: Timestamp,
         update: Update,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
-
-    /// Ends the leg. With a DSN: both in one durable transaction. Without: rides with the next commit, and a crash
-    /// may forget it (the leg is then delivered again).
-    fn complete(
-        &self,
-        lease: Lease,
-        dsn: Option<Dsn>,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        self.settle_one(lease, Settlement::Reschedule(due, update))
+    }
 
     /// Gives the leg back as it was: it was not tried.
-    fn release(&self, lease: Lease) -> impl Future<Output = Result<(), Error>> + Send;
+    fn release(&self, lease: Lease) -> impl Future<Output = Result<(), Error>> + Send {
+        self.settle_one(lease, Settlement::Release)
+    }
 
     /// Opens a queued message: its [`Message::trace`], then its body.
     fn open_body(
@@ -100,9 +127,10 @@ pub trait Spool: Send + Sync + 'static {
     /// wanted. Deadlines are not either.
     fn next_due(&self) -> impl Future<Output = Option<Duration>> + Send;
 
-    /// Notified (`notify_one`) when something may have become due sooner than [`Spool::next_due`] said: a commit,
-    /// an operator's action. A hint only.
-    fn wakeups(&self) -> Arc<Notify>;
+    /// Changes when something may have become due sooner than [`Spool::next_due`] said: a commit, an operator's action. A hint
+    /// only. Each waiter has a receiver of its own, which remembers what it has seen: mark it before a claim, and nothing that
+    /// comes during the claim is waited past.
+    fn changed(&self) -> watch::Receiver<()>;
 
     /// Legs in the order of their ids, from behind `cursor`, at most `n`. A page may hold fewer and still not be the
     /// last: the end is where [`Page::next`] is `None`.

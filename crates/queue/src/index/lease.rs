@@ -160,10 +160,9 @@ impl State {
         }
     }
 
-    pub(crate) fn extend(&mut self, lease: &mut Lease, until: Timestamp) -> Result<(), Error> {
+    pub(crate) fn extend(&mut self, lease: &Lease, until: Timestamp) -> Result<(), Error> {
         self.leased(lease)?;
         self.set_lease(lease.leg, Some(until), None);
-        lease.expires = until;
         Ok(())
     }
 

@@ -306,16 +306,26 @@ async fn leases_expire_and_fence() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
     put(&spool, 1, 10, &["a@x.example"]).await.unwrap();
-    let mut first = claim(&spool, 0).await.remove(0).lease;
+    let first = claim(&spool, 0).await.remove(0).lease;
     assert_eq!(next_due(&spool, 0).await, Some(minutes(10)));
-    spool.extend(&mut first, at(15)).await.unwrap();
+    assert_eq!(
+        spool
+            .extend(std::slice::from_ref(&first), minutes(15))
+            .await,
+        [Ok(())]
+    );
     assert!(claim(&spool, 14).await.is_empty());
     let second = claim(&spool, 15).await.remove(0).lease;
     assert!(second.token > first.token);
     let fenced = Err(Error::Fenced(first.leg));
     assert_eq!(spool.complete(first.clone(), None).await, fenced);
     assert_eq!(spool.release(first.clone()).await, fenced);
-    assert_eq!(spool.extend(&mut first.clone(), at(99)).await, fenced);
+    assert_eq!(
+        spool
+            .extend(std::slice::from_ref(&first), minutes(99))
+            .await,
+        vec![fenced.clone()]
+    );
     let update = Update {
         attempts: 1,
         last: Some(nouns::deferral("busy")),

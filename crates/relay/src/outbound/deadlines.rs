@@ -11,8 +11,9 @@ use journal::Event;
 use spool::{Overdue, Spool, Why};
 use tokio_util::sync::CancellationToken;
 
+use super::leases::LEASE;
 use super::notices::Told;
-use super::{LEASE, Outbound, TROUBLE_PAUSE, attempt};
+use super::{Outbound, TROUBLE_PAUSE, attempt};
 
 impl<S: Spool> Outbound<S> {
     /// Tells senders what there is to tell them, when it is time, until `shutdown`. A task of its own: deadlines hold when
@@ -48,6 +49,7 @@ impl<S: Spool> Outbound<S> {
             Vec::new()
         });
         let may_be_more = batch.len() == OVERDUE_BATCH;
+        batch.retain_mut(|overdue| self.leases.hold(&mut overdue.claim, now));
         let notice = |overdue: &Overdue| (overdue.claim.message.id, overdue.why as u8);
         batch.sort_by_key(|overdue| (notice(overdue), overdue.claim.lease.leg.number));
         for together in batch.chunk_by(|a, b| notice(a) == notice(b)) {

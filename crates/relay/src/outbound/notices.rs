@@ -99,7 +99,8 @@ impl<S: Spool> Outbound<S> {
         let mut told = told;
         while let [first, rest @ ..] = told {
             let result = self.end_first(kind, told, now).await;
-            self.report(&first.claim.lease, result.clone()).await;
+            self.report(&self.leases.of(first.claim), result.clone())
+                .await;
             match result {
                 // Somebody else sees to this one, and will tell of it.
                 Err(Error::Fenced(_)) => told = rest,
@@ -109,7 +110,7 @@ impl<S: Spool> Outbound<S> {
                             Ok(()) => self.end(told, None).await,
                             Err(error) => Err(error.clone()),
                         };
-                        self.report(&told.claim.lease, result).await;
+                        self.report(&self.leases.of(told.claim), result).await;
                     }
                     return;
                 }
@@ -145,7 +146,7 @@ impl<S: Spool> Outbound<S> {
     }
 
     async fn end(&self, told: &Told<'_>, dsn: Option<Dsn>) -> Result<(), Error> {
-        let lease = told.claim.lease.clone();
+        let lease = self.leases.of(told.claim);
         let Some((due, last)) = told.again else {
             return self.spool.complete(lease, dsn).await;
         };

@@ -394,3 +394,57 @@ async fn a_failure_waits_for_the_token_of_its_sender() {
     let later = now().plus(2 * TROUBLE_PAUSE);
     assert_eq!(fixture.claim(later).await[0].lease.leg, id);
 }
+
+/// One claim through delivery's door.
+async fn claim_for_delivery(fixture: &Fixture) -> Vec<Claim> {
+    let want = delivery::Want {
+        max: 10,
+        per_host: 10,
+        park: Vec::new(),
+    };
+    fixture.outbound.claim(&want).await
+}
+
+#[tokio::test]
+async fn the_heartbeat_keeps_a_leg_that_is_worked_on() {
+    let fixture = Fixture::new();
+    fixture.commit(&["a@b.test"], now(), None).await;
+    let claims = claim_for_delivery(&fixture).await;
+    assert_eq!(claims.len(), 1);
+    let clock = fixture.outbound.spool.clock();
+    for _ in 0..5 {
+        clock.advance(Duration::from_secs(50));
+        fixture.outbound.renew_leases().await;
+        let others = fixture.claim(clock.now()).await;
+        assert_eq!(others.len(), 0, "nobody else may have it");
+    }
+}
+
+/// As when the machine slept for an hour.
+#[tokio::test]
+async fn a_leg_that_is_worked_on_is_not_begun_again() {
+    let fixture = Fixture::new();
+    fixture.commit(&["a@b.test"], now(), None).await;
+    let claims = claim_for_delivery(&fixture).await;
+    fixture.outbound.spool.clock().advance(HOUR);
+    assert_eq!(claim_for_delivery(&fixture).await.len(), 0);
+    let delivered = vec![Outcome::Delivered(done())];
+    fixture.outbound.settle(&claims, delivered).await;
+    let counts = fixture.outbound.spool.counts().await.unwrap();
+    assert_eq!(counts, spool::Counts::default());
+}
+
+#[tokio::test]
+async fn what_comes_of_a_leg_counts_no_more_when_its_lease_is_lost() {
+    let fixture = Fixture::new();
+    fixture.commit(&["a@b.test"], now(), None).await;
+    let claims = claim_for_delivery(&fixture).await;
+    let later = now().plus(HOUR);
+    let others = fixture.claim(later).await;
+    assert_eq!(others.len(), 1, "another node has it");
+    fixture.outbound.renew_leases().await;
+    let failed = vec![Outcome::Failed(done())];
+    fixture.outbound.settle(&claims, failed).await;
+    let counts = fixture.outbound.spool.counts().await.unwrap();
+    assert_eq!((counts.active, counts.ready), (1, 0), "no end, no notice");
+}

@@ -8,12 +8,13 @@ use std::time::Duration;
 use bounce::{Kind, Redactor};
 use bytes::Bytes;
 use delivery::{BodyError, SiteEvent, Want, Work};
-use envelope::{Claim, Diagnosis, Host, MessageId, Outcome, Timestamp};
+use envelope::{Claim, Diagnosis, Host, Lease, MessageId, Outcome, Timestamp};
 use journal::{Attempt, Event};
-use spool::{Action, BodyReader, Filter, OpenError, Spool, State, Update};
+use spool::{Action, BodyReader, Filter, OpenError, Settlement, Spool, State, Update};
 
+use super::leases::LEASE;
 use super::notices::Told;
-use super::{LEASE, Outbound, attempt};
+use super::{Outbound, attempt};
 
 /// A queued body as delivery reads it.
 pub struct Body<R>(R);
@@ -28,10 +29,15 @@ impl<S: Spool> Work for Outbound<S> {
             per_host: want.per_host,
             lease: LEASE,
         };
-        self.spool.claim(&want).await.unwrap_or_else(|error| {
+        self.changes.lock().mark_unchanged();
+        let claims = self.spool.claim(&want).await;
+        let mut claims = claims.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot claim from the queue");
             Vec::new()
-        })
+        });
+        let now = self.clock.now();
+        claims.retain_mut(|claim| self.leases.hold(claim, now));
+        claims
     }
 
     async fn open(&self, id: MessageId) -> Result<Self::Body, BodyError> {
@@ -50,7 +56,7 @@ impl<S: Spool> Work for Outbound<S> {
             Some(others) => others.diagnosis(diagnosis),
             None => diagnosis.clone(),
         };
-        let (mut delivered, mut failed) = (Vec::new(), Vec::new());
+        let (mut delivered, mut failed, mut done) = (Vec::new(), Vec::new(), Vec::new());
         for (claim, outcome) in attempt.iter().zip(outcomes) {
             let leg = this_attempt(claim, now);
             match outcome {
@@ -60,12 +66,12 @@ impl<S: Spool> Work for Outbound<S> {
                     self.journal.record(Event::Delivered { leg, diagnosis });
                     match told {
                         Some(told) => delivered.push(told),
-                        None => self.complete(&claim.lease).await,
+                        None => done.push((self.leases.of(claim), Settlement::Complete(None))),
                     }
                 }
                 Outcome::Deferred(diagnosis) => {
                     let last = told(&diagnosis);
-                    self.defer(claim, leg, diagnosis, last, now).await;
+                    done.push(self.defer(claim, leg, diagnosis, last, now));
                 }
                 Outcome::Failed(diagnosis) => {
                     failed.push((claim.clone(), told(&diagnosis)));
@@ -73,6 +79,7 @@ impl<S: Spool> Work for Outbound<S> {
                 }
             }
         }
+        self.settle_all(done).await;
         self.complete_told(&delivered, now).await;
         if let Some(claim) = attempt.first() {
             self.gather(&claim.message, failed, now).await;
@@ -81,21 +88,17 @@ impl<S: Spool> Work for Outbound<S> {
     }
 
     async fn release(&self, claims: Vec<Claim>) {
-        for claim in claims {
-            let result = self.spool.release(claim.lease.clone()).await;
-            self.report(&claim.lease, result).await;
-        }
+        let untried = |claim| (self.leases.of(claim), Settlement::Release);
+        self.settle_all(claims.iter().map(untried).collect()).await;
     }
 
     async fn wait(&self) {
         // A little later than due: a timer that fires a hair early would find nothing.
         let due = self.spool.next_due().await;
         let pause = due.map_or(WAIT_MAX, |due| WAIT_MAX.min(due + Duration::from_millis(1)));
-        let wakeups = self.spool.wakeups();
-        tokio::select! {
-            () = wakeups.notified() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
+        let mut changes = self.changes.lock().clone();
+        // The spool is gone only when this is, too.
+        let _ = tokio::time::timeout(pause, changes.changed()).await;
     }
 
     fn site_changed(&self, event: &SiteEvent) {
@@ -148,14 +151,14 @@ impl<S: Spool> Outbound<S> {
         });
     }
 
-    async fn defer(
+    fn defer(
         &self,
         claim: &Claim,
         leg: Attempt,
         diagnosis: Diagnosis,
         last: Diagnosis,
         now: Timestamp,
-    ) {
+    ) -> (Lease, Settlement) {
         let next = self.next_due(claim, now);
         let update = Update {
             attempts: claim.attempts + 1,
@@ -168,9 +171,8 @@ impl<S: Spool> Outbound<S> {
             diagnosis,
             next,
         });
-        let lease = claim.lease.clone();
-        let result = self.spool.reschedule(lease, next, update).await;
-        self.report(&claim.lease, result).await;
+        let again = Settlement::Reschedule(next, update);
+        (self.leases.of(claim), again)
     }
 
     /// Ends delivered legs whose sender wants to know, and whose next hop will not tell (RFC 3461 §5.2.2): in one notice. They
@@ -181,15 +183,17 @@ impl<S: Spool> Outbound<S> {
         };
         let mut rest = delivered;
         match self.end_first(Kind::Relayed, delivered, now).await {
-            Ok(()) => rest = &delivered[1..],
+            Ok(()) => {
+                self.leases.drop(&self.leases.of(first.claim));
+                rest = &delivered[1..];
+            }
             Err(error) => {
                 let leg = first.claim.lease.leg;
                 tracing::error!(%leg, %error, "cannot queue a notice of success");
             }
         }
-        for told in rest {
-            self.complete(&told.claim.lease).await;
-        }
+        let ended = |told: &Told<'_>| (self.leases.of(told.claim), Settlement::Complete(None));
+        self.settle_all(rest.iter().map(ended).collect()).await;
     }
 
     fn next_due(&self, claim: &Claim, now: Timestamp) -> Timestamp {

@@ -236,7 +236,7 @@ impl Run {
         }
         let at = self.luck.below(self.leases.len());
         let keeps = self.luck.chance(10);
-        let mut lease = match keeps {
+        let lease = match keeps {
             true => self.leases[at].clone(),
             false => self.leases.swap_remove(at),
         };
@@ -260,8 +260,14 @@ impl Run {
                 done
             }
             _ => {
-                let until = self.now + 1 + self.luck.next() % (30 * MINUTE);
-                let done = self.spool().extend(&mut lease, time(until)).await;
+                let span = 1 + self.luck.next() % (30 * MINUTE);
+                let until = self.now + span;
+                let leases = [lease.clone()];
+                let done = self
+                    .spool()
+                    .extend(&leases, Duration::from_millis(span))
+                    .await
+                    .remove(0);
                 if let Some(leg) = self.book.legs.get_mut(&leg).filter(|_| owns) {
                     leg.leased = Some(until);
                     self.leases.push(lease);
