@@ -4,8 +4,8 @@
 //! DSN and, with an [`Identity`], STARTTLS. The script's format is in `sink/script.rs`.
 //! It does *not* check much: what a peer may not send shows in the recorded [`Received`] and is the test's to judge.
 
-mod script;
-mod session;
+pub(crate) mod script;
+pub(crate) mod session;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,7 +18,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::PATIENCE;
 use crate::tls::Identity;
-use script::Script;
+use script::{Action, Script};
+use session::{Asked, Host};
 
 /// A running destination; dropped, it stops listening and cuts its connections.
 pub struct Sink {
@@ -143,7 +144,7 @@ impl Sink {
         let address = listener
             .local_addr()
             .expect("a bound socket has an address");
-        let listening = tokio::spawn(session::listen(listener, Arc::clone(&shared)));
+        let listening = tokio::spawn(session::listen(listener, shared.guests()));
         Self {
             address,
             shared,
@@ -248,10 +249,64 @@ impl Drop for Sink {
     }
 }
 
+/// A connection to a [`Sink`].
+struct Guest {
+    shared: Arc<Shared>,
+    connection: usize,
+}
+
+impl Host for Guest {
+    fn connection(&self) -> usize {
+        self.connection
+    }
+
+    fn offer(&self) -> Vec<String> {
+        self.shared.lock().script.offer().to_vec()
+    }
+
+    fn tls(&self) -> Option<TlsAcceptor> {
+        self.shared.tls.clone()
+    }
+
+    async fn answer(&self, asked: Asked<'_>) -> Vec<Action> {
+        self.shared.lock().script.take(asked.phase, asked.line)
+    }
+
+    fn took(&self, message: Received) {
+        self.shared.lock().received.push(message);
+        self.shared.changed.notify_waiters();
+    }
+
+    fn note(&self, who: &str, line: &str) {
+        let transcript = &mut self.shared.lock().transcript;
+        if transcript.len() < TRANSCRIPT_LINES_MAX {
+            transcript.push(format!("{}{who}: {line}", self.connection));
+        }
+    }
+}
+
 impl Shared {
+    fn guests(self: &Arc<Self>) -> impl Fn() -> Guest + use<> {
+        let shared = Arc::clone(self);
+        move || {
+            let connection = {
+                let mut state = shared.lock();
+                state.connections += 1;
+                state.connections
+            };
+            shared.changed.notify_waiters();
+            Guest {
+                shared: Arc::clone(&shared),
+                connection,
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Enough for any one scenario; a load test's commands are of no use to a reader.
+const TRANSCRIPT_LINES_MAX: usize = 2_000;
 const SHOWN_OCTETS_MAX: usize = 4_000;

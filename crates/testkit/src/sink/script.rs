@@ -33,7 +33,7 @@ struct Rule {
 
 /// What to do at a phase instead of the usual.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Action {
+pub(crate) enum Action {
     /// Answer with these lines, each with its code.
     Reply(Vec<String>),
     /// Close the connection without a word.
