@@ -1,19 +1,39 @@
-//! Runs every dialog of this folder: against the session in memory, twice, and against the binary over TCP.
+//! Runs every dialog of this folder: in memory, twice, and against the binary over TCP.
 
+mod memory;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use testkit::dialog::{Dialog, Feeding};
+use testkit::dialog::{Dialog, Feeding, Setup};
 use testkit::net::Net;
 
 use crate::relay;
 
-fn dialogs() -> Vec<Dialog> {
-    Dialog::all_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogs"))
+/// Dotted keys and their values in TOML.
+type Settings = BTreeMap<String, String>;
+
+/// The dialogs, by the forwards and the settings that their relay has.
+fn dialogs() -> BTreeMap<Setup, Vec<Dialog>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogs");
+    let mut all: BTreeMap<Setup, Vec<Dialog>> = BTreeMap::new();
+    for dialog in Dialog::all_in(&folder) {
+        let mut setup = dialog.setup().clone();
+        if setup.forwards.is_empty() {
+            setup.forwards = FORWARDS.to_owned();
+        }
+        for (key, value) in SETTINGS {
+            let default = || value.to_owned();
+            setup.settings.entry(key.to_owned()).or_insert_with(default);
+        }
+        all.entry(setup).or_default().push(dialog);
+    }
+    all
 }
 
 #[track_caller]
-fn report(outcomes: impl Iterator<Item = Result<(), String>>) {
-    let failures: Vec<_> = outcomes.filter_map(Result::err).collect();
+fn report(outcomes: Vec<Result<(), String>>) {
+    let failures: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
     let count = failures.len();
     assert!(
         failures.is_empty(),
@@ -22,32 +42,42 @@ fn report(outcomes: impl Iterator<Item = Result<(), String>>) {
     );
 }
 
-#[test]
-fn in_memory() {
-    let feedings = [Feeding::Whole, Feeding::ByteByByte];
-    let all = dialogs();
-    let each = all
-        .iter()
-        .flat_map(|dialog| feedings.map(|feeding| dialog.run_in_memory(feeding)));
-    report(each);
+#[tokio::test]
+async fn in_memory() {
+    let mut outcomes = Vec::new();
+    for (setup, dialogs) in dialogs() {
+        let relay = memory::Relay::new(&setup.forwards, &setup.settings);
+        for dialog in dialogs {
+            for feeding in [Feeding::Whole, Feeding::ByteByByte] {
+                outcomes.push(relay.run(&dialog, feeding).await);
+            }
+        }
+    }
+    report(outcomes);
 }
 
 #[tokio::test]
 async fn over_tcp() {
     let net = Net::new().await;
     let _sink = net.sink("target.test", "").await;
-    let forwards = "alice@example.test alice@target.test\nbob@example.test bob@target.test\n";
-    let relay = relay(&net, forwards)
-        .set("hostname", "\"mx.example.test\"")
-        .set("limits.recipients", "5")
-        .set("limits.message_size", "1000000")
-        .set("forwards.postmaster", "\"admin@target.test\"")
-        .with_tls()
-        .start()
-        .await;
     let mut outcomes = Vec::new();
-    for dialog in dialogs() {
-        outcomes.push(dialog.run_over_tcp(relay.address()).await);
+    for (setup, dialogs) in dialogs() {
+        let mut relay = relay(&net, &setup.forwards).with_tls();
+        for (key, value) in &setup.settings {
+            relay = relay.set(key, value);
+        }
+        let relay = relay.start().await;
+        for dialog in dialogs {
+            outcomes.push(dialog.run_over_tcp(relay.address()).await);
+        }
     }
-    report(outcomes.into_iter());
+    report(outcomes);
 }
+
+const FORWARDS: &str = "alice@example.test alice@target.test\nbob@example.test bob@target.test\n";
+const SETTINGS: [(&str, &str); 4] = [
+    ("hostname", "\"mx.example.test\""),
+    ("limits.recipients", "5"),
+    ("limits.message_size", "1000000"),
+    ("forwards.postmaster", "\"admin@target.test\""),
+];

@@ -8,12 +8,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use envelope::Verdict;
-use smtp::server::{Event, Hello, Session};
+use smtp::server::{Event, Session};
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::answer;
 use crate::caps::{Cap, Slot};
 use crate::listener::TlsMode;
 use crate::serve::{Port, Server, canonical};
@@ -195,37 +195,17 @@ impl<S: Service> Connection<S> {
     async fn answer_events(&mut self) -> Pause {
         while let Some(event) = self.session.poll_event() {
             match event {
-                Event::Connect => {
-                    if self.slot.is_trusted() || self.client.role == Role::Submission {
-                        self.session.allow_unbracketed_paths();
-                    }
-                    let verdict = self.visit.connect(&self.client).await;
-                    self.answer(verdict);
-                }
-                Event::Hello(hello) => self.answer_hello(hello).await,
-                Event::Mail(envelope) => {
-                    let verdict = self.visit.mail(&self.client, &envelope).await;
-                    self.answer(verdict);
-                }
-                Event::Rcpt(recipient) => {
-                    let envelope = open_envelope(&self.session);
-                    let visit = &mut self.visit;
-                    let verdict = visit.rcpt(&self.client, envelope, &recipient).await;
-                    self.answer(verdict);
-                }
-                Event::Data => {
-                    let envelope = open_envelope(&self.session);
-                    let verdict = self.visit.data(&self.client, envelope).await;
-                    self.answer(verdict);
-                }
-                Event::Body(chunk) => self.write_body(chunk).await,
-                Event::BodyNormalized { newlines } => self.visit.normalized(newlines),
-                Event::BodyEnd => self.commit().await,
-                Event::BodyAbandoned | Event::Reset if self.client_is_gone() => {}
-                Event::BodyAbandoned | Event::Reset => self.visit.reset(),
-                Event::Refused(refusal) => self.visit.refused(&self.client, refusal),
                 Event::StartTls => return Pause::StartTls,
                 Event::Closed => return Pause::Closed,
+                Event::BodyAbandoned | Event::Reset if self.client_is_gone() => {}
+                event => {
+                    let unbracketed =
+                        self.slot.is_trusted() || self.client.role == Role::Submission;
+                    if event == Event::Connect && unbracketed {
+                        self.session.allow_unbracketed_paths();
+                    }
+                    answer(&mut self.session, &mut self.client, &mut self.visit, event).await;
+                }
             }
         }
         Pause::Input
@@ -233,31 +213,6 @@ impl<S: Service> Connection<S> {
 
     fn client_is_gone(&self) -> bool {
         matches!(self.cause, Ending::PeerClosed | Ending::TimedOut)
-    }
-
-    fn answer(&mut self, verdict: Verdict) {
-        self.session.answer(Instant::now(), verdict);
-    }
-
-    async fn answer_hello(&mut self, hello: Hello) {
-        let verdict = self.visit.hello(&self.client, &hello).await;
-        if verdict == Verdict::Accept {
-            self.client.hello = Some(hello);
-        }
-        self.answer(verdict);
-    }
-
-    async fn write_body(&mut self, chunk: Vec<u8>) {
-        if let Err(reply) = self.visit.write(&self.client, chunk).await {
-            self.visit.reset();
-            self.session.refuse_body(reply);
-        }
-    }
-
-    async fn commit(&mut self) {
-        let envelope = open_envelope(&self.session);
-        let reply = self.visit.commit(&self.client, envelope).await;
-        self.session.answer_body(Instant::now(), reply);
     }
 
     /// Writes what the session has to say, in one go.
@@ -326,13 +281,6 @@ async fn unless<T>(
         done = work => Ok(done),
         () = shutdown.cancelled() => Err(Ending::Drained),
     }
-}
-
-fn open_envelope(session: &Session) -> &envelope::Envelope {
-    let Some(envelope) = session.envelope() else {
-        unreachable!("RCPT, DATA and the end of a body are asked about within a transaction");
-    };
-    envelope
 }
 
 /// Ends our side and waits for the client to end its own. Closing at once, with bytes of the client unread, would make

@@ -11,6 +11,7 @@
 //! It does *not* read files (certificates come as bytes), decide anything about mail, or write trace headers: it
 //! supplies the facts for them in [`Client`].
 
+mod answer;
 mod caps;
 mod connection;
 #[doc(hidden)]
@@ -23,6 +24,7 @@ mod stream;
 pub mod tls;
 mod visit;
 
+pub use answer::answer;
 pub use caps::Cap;
 pub use listener::{BindError, Limits, Listener, Settings, TlsMode, bind};
 pub use proxy::ProxyError;

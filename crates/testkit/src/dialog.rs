@@ -13,19 +13,21 @@
 //!
 //! * The first line is `#` and what the dialog proves, with the RFC section. Other lines that begin with `#` and empty lines are
 //!   comments.
+//! * `# forwards: LINE` and `# set KEY = VALUE`, before the first step, are a line of the forwards file, instead of all
+//!   that is there by default, and a setting as the configuration file writes it.
 //! * `C: TEXT` sends TEXT and CRLF. `C~ TEXT` sends TEXT with `\r \n \t \\ \xNN` decoded, and no CRLF of its own.
 //!   Lines that follow each other go out in one write.
 //! * `S: TEXT` is the next reply line; `...` at its end stands for any rest.
 //! * `...` alone skips reply lines up to the first that the next `S:` line fits.
 //! * At the end no reply may be left over.
 //!
-//! Each dialog runs three ways: against `smtp::server::Session` in memory, with each write whole ([`Feeding::Whole`]) and byte
+//! Each dialog runs three ways: on a session in memory, with each write whole ([`Feeding::Whole`]) and byte
 //! by byte, and over TCP against the binary. All three must answer the same. `STARTTLS` is followed by a real handshake over TCP.
 
 mod memory;
 mod tcp;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::Path;
 
@@ -35,7 +37,17 @@ pub use memory::Feeding;
 #[derive(Debug, Clone)]
 pub struct Dialog {
     name: String,
+    setup: Setup,
     steps: Vec<Step>,
+}
+
+/// What the relay is to be like for a dialog.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Setup {
+    /// The forwards file; empty: what all dialogs begin with.
+    pub forwards: String,
+    /// Settings by their dotted keys, with values in TOML.
+    pub settings: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +72,16 @@ impl Dialog {
             return Err(wrong(1, why));
         }
         let mut steps = Vec::new();
+        let mut setup = Setup::default();
         for (number, line) in text.lines().enumerate() {
             let number = number + 1;
+            if setup.take(line) {
+                if steps.is_empty() {
+                    continue;
+                }
+                let why = "what the relay is to be like stands before the first step";
+                return Err(wrong(number, why));
+            }
             let kind = match (line.get(..2), line.get(2..)) {
                 _ if line.trim_end() == "..." => Kind::Skip,
                 _ if line.trim().is_empty() || line.starts_with('#') => continue,
@@ -84,6 +104,7 @@ impl Dialog {
         }
         Ok(Self {
             name: name.to_owned(),
+            setup,
             steps,
         })
     }
@@ -108,6 +129,11 @@ impl Dialog {
             Self::parse(&name, &text).unwrap_or_else(|error| panic!("{error}"))
         };
         paths.iter().map(|path| load(path)).collect()
+    }
+
+    /// What the relay is to be like.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
     }
 
     /// The file's name.
@@ -141,6 +167,24 @@ impl Dialog {
             "tests/dialogs/{}:{line} ({how})\n  expected: {expected}\n       got: {got}",
             self.name
         )
+    }
+}
+
+impl Setup {
+    /// Takes a line that is part of a setup.
+    fn take(&mut self, line: &str) -> bool {
+        if let Some(forward) = line.strip_prefix("# forwards: ") {
+            self.forwards.push_str(forward);
+            self.forwards.push('\n');
+        } else if let Some((key, value)) = line
+            .strip_prefix("# set ")
+            .and_then(|setting| setting.split_once(" = "))
+        {
+            self.settings.insert(key.to_owned(), value.to_owned());
+        } else {
+            return false;
+        }
+        true
     }
 }
 
@@ -229,6 +273,16 @@ mod tests {
         assert_eq!(dialog.writes(), expected);
     }
 
+    #[test]
+    fn setups() {
+        let text = "# x\n# forwards: a@b.test c@d.test\n# forwards: e@b.test c@d.test\n# set limits.x = 5\nS: 220\n";
+        let dialog = Dialog::parse("t.smtp", text).unwrap();
+        let setup = dialog.setup();
+        assert_eq!(setup.forwards, "a@b.test c@d.test\ne@b.test c@d.test\n");
+        let settings: Vec<_> = setup.settings.iter().collect();
+        assert_eq!(settings, [(&"limits.x".to_owned(), &"5".to_owned())]);
+    }
+
     #[track_caller]
     fn check_error(text: &str, expected: &str) {
         assert_eq!(Dialog::parse("t", text).unwrap_err(), expected);
@@ -243,6 +297,10 @@ mod tests {
         check_error(
             "# x\nX: y",
             "t:2: a line begins with `C: `, `C~ `, `S: `, `#` or is `...`",
+        );
+        check_error(
+            "# x\nS: 220\n# set y = 6\n",
+            "t:3: what the relay is to be like stands before the first step",
         );
         check_error(
             "# x\nC~ \\q",

@@ -1,4 +1,4 @@
-//! Dialogs over TCP, against a relay that was set up like the gate in `memory.rs`.
+//! Dialogs over TCP, against a relay with their setup.
 
 use std::net::SocketAddr;
 

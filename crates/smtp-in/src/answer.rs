@@ -1,0 +1,53 @@
+//! What a session asks is answered by its visit. Without a socket, so that tests can hold a dialog in memory.
+
+use std::time::Instant;
+
+use envelope::{Envelope, Verdict};
+use smtp::server::{Event, Session};
+
+use crate::visit::{Client, Visit};
+
+/// Has the visit answer one event of the session. [`Event::StartTls`] and [`Event::Closed`] are for whoever has the socket.
+pub async fn answer<V: Visit>(
+    session: &mut Session,
+    client: &mut Client,
+    visit: &mut V,
+    event: Event,
+) {
+    let verdict = match event {
+        Event::Connect => visit.connect(client).await,
+        Event::Hello(hello) => {
+            let verdict = visit.hello(client, &hello).await;
+            if verdict == Verdict::Accept {
+                client.hello = Some(hello);
+            }
+            verdict
+        }
+        Event::Mail(envelope) => visit.mail(client, &envelope).await,
+        Event::Rcpt(recipient) => visit.rcpt(client, open_envelope(session), &recipient).await,
+        Event::Data => visit.data(client, open_envelope(session)).await,
+        Event::Body(chunk) => {
+            if let Err(reply) = visit.write(client, chunk).await {
+                visit.reset();
+                session.refuse_body(reply);
+            }
+            return;
+        }
+        Event::BodyEnd => {
+            let reply = visit.commit(client, open_envelope(session)).await;
+            return session.answer_body(Instant::now(), reply);
+        }
+        Event::BodyNormalized { newlines } => return visit.normalized(newlines),
+        Event::BodyAbandoned | Event::Reset => return visit.reset(),
+        Event::Refused(refusal) => return visit.refused(client, refusal),
+        Event::StartTls | Event::Closed => return,
+    };
+    session.answer(Instant::now(), verdict);
+}
+
+fn open_envelope(session: &Session) -> &Envelope {
+    let Some(envelope) = session.envelope() else {
+        unreachable!("RCPT, DATA and the end of a body are asked about within a transaction");
+    };
+    envelope
+}

@@ -1,0 +1,125 @@
+//! The relay of a dialog, in memory: a session, and the Visit of crate `relay` that answers it. No sockets.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use forwarder::{Forwarder, Table};
+use queue::LogSpool;
+use relay::inbound::Inbound;
+use relay::{Core, Routing};
+use smtp_in::{Client, Role, Service};
+use spool::{Clock, IdSource, Schedule};
+use testkit::dialog::{Dialog, Feeding};
+use toml::Value;
+
+use super::Settings;
+
+/// A relay with its spool.
+pub(super) struct Relay {
+    inbound: Arc<Inbound<LogSpool>>,
+    session: smtp::server::Settings,
+    _folder: tempfile::TempDir,
+}
+
+impl Relay {
+    /// A relay with this forwards file and these settings.
+    pub(super) fn new(forwards: &str, settings: &Settings) -> Self {
+        let mut session = smtp::server::Settings {
+            tls_available: true,
+            ..smtp::server::Settings::default()
+        };
+        let mut forwarder = forwarder::Settings {
+            hostname: "mx.fwd.test".parse().unwrap(),
+            srs_domain: "fwd.test".parse().unwrap(),
+            postmaster: None,
+            received_max: 50,
+        };
+        let mut relay = relay::Settings {
+            accept_nonnull: false,
+            bounces_per_day: 100,
+            schedule: Schedule::default(),
+            postmaster: "postmaster@mx.fwd.test".parse().unwrap(),
+            bounce_octets_max: 1000,
+            delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
+        };
+        let mut relay_domains = Vec::new();
+        let mut trusted = Vec::new();
+        for (key, value) in settings {
+            let line: toml::Table = format!("value = {value}").parse().unwrap();
+            let value = &line["value"];
+            let number = || u64::try_from(value.as_integer().unwrap()).unwrap();
+            let text = || value.as_str().unwrap();
+            match key.as_str() {
+                "hostname" => {
+                    session.hostname = text().to_owned();
+                    forwarder.hostname = text().parse().unwrap();
+                }
+                "limits.recipients" => session.recipients_max = usize::try_from(number()).unwrap(),
+                "limits.message_size" => session.size_max = number(),
+                "forwards.postmaster" => forwarder.postmaster = Some(text().parse().unwrap()),
+                "policy.relay_domains" => relay_domains = list(value),
+                "policy.trusted" => trusted = list(value),
+                "srs.accept_nonnull" => relay.accept_nonnull = value.as_bool().unwrap(),
+                _ => panic!("`{key}` is not set in memory yet: see tests/dialogs/memory.rs"),
+            }
+        }
+        let srs = srs::Srs::new(srs::Settings::new(["a secret that only the tests know"])).unwrap();
+        let routing = Routing {
+            forwarder: Forwarder::new(srs, forwarder).unwrap(),
+            table: Table::parse("forwards", forwards.into()).unwrap(),
+            relay_domains,
+            trusted: trusted
+                .into_iter()
+                .collect::<Vec<ipnet::IpNet>>()
+                .into_iter()
+                .collect(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let spool = queue::Settings {
+            min_free_bytes: 0,
+            ..queue::Settings::new(folder.path())
+        };
+        let core = Core {
+            spool: Arc::new(LogSpool::open(spool).unwrap()),
+            routing: Arc::new(ArcSwap::from_pointee(routing)),
+            ids: Arc::new(IdSource::new()),
+            clock: Clock::real(),
+            journal: journal::Journal::default(),
+        };
+        let resolver = dns::Backend::Fixed(dns::Fixed::new());
+        Self {
+            inbound: Arc::new(Inbound::new(&core, &relay, resolver)),
+            session,
+            _folder: folder,
+        }
+    }
+
+    /// Holds a dialog with it.
+    pub(super) async fn run(&self, dialog: &Dialog, feeding: Feeding) -> Result<(), String> {
+        let mut client = Client {
+            id: 1,
+            peer: "127.0.0.1:4000".parse().unwrap(),
+            local: "127.0.0.1:25".parse().unwrap(),
+            proxy: None,
+            role: Role::Mx,
+            hello: None,
+            tls: None,
+        };
+        let mut visit = self.inbound.visit();
+        let answer = async |session: &mut _, event| {
+            smtp_in::answer(session, &mut client, &mut visit, event).await;
+        };
+        dialog
+            .run_in_memory(feeding, self.session.clone(), answer)
+            .await
+    }
+}
+
+fn list<T: std::str::FromStr<Err: std::fmt::Debug>>(value: &Value) -> Vec<T> {
+    let values = value.as_array().unwrap().iter();
+    values
+        .map(|value| value.as_str().unwrap().parse().unwrap())
+        .collect()
+}
