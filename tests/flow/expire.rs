@@ -21,7 +21,9 @@ async fn sender_is_warned_and_in_the_end_told() {
     origin_sends(&relay, "alice@example.test", "one").await;
     let warning = origin.message().await.text();
     assert!(
-        warning.contains("Action: delayed") && warning.contains("4.2.1"),
+        warning.contains("Action: delayed")
+            && warning.contains("Status: 4.2.1")
+            && warning.contains("Diagnostic-Code: smtp; 450 4.2.1 mailbox busy"),
         "{warning}"
     );
     let failure = origin.message().await.text();

@@ -8,8 +8,13 @@
 //!                          probe connects: window 1, then ramping
 //! ```
 //!
-//! A peer that answers 4xx to all that it is offered is not down, but it gets no connection more for that; after some of it the
-//! window is 1 again, and the first mail that it takes is an event: what waits for later may come at once.
+//! What the class of a reply does:
+//! * 2xx for one recipient at least, or 5xx: the peer works, and may get one connection more. Some 4xx beside it (greylisting, a
+//!   full mailbox) are a matter of those recipients.
+//! * 4xx for all recipients of a transaction: no connection more. After ten in a row the window is 1 again, and the first mail that
+//!   it takes is an event: what waits for later may come at once.
+//! * 421: the peer wants fewer connections. It gets one less, and none more for a while.
+//! * No connection, or a greeting that refuses: the same beside open connections; the site is down when there are none.
 //!
 //! While no connection is open only one is tried at a time, so a site that died costs one attempt and not as many as
 //! it has lanes. A new connection that fails beside open ones is a limit of the peer, not an outage.
@@ -46,6 +51,8 @@ pub(crate) enum Answer {
     Refused,
     /// Not now, for nobody.
     Deferred,
+    /// Not now, and it ended the session: 421 (RFC 5321 §3.8).
+    Ended,
 }
 
 /// The settings that matter here.
@@ -127,8 +134,7 @@ impl Health {
     ) -> Failure {
         self.connecting -= 1;
         if self.open > 0 {
-            self.window = self.open;
-            self.crowded_until = Some(now + CROWDED_PAUSE);
+            self.crowded(self.open, now);
             return Failure::Crowded;
         }
         if let Some(down) = &self.down
@@ -152,6 +158,12 @@ impl Health {
         Failure::Down { failures, probe_in }
     }
 
+    /// The peer wants no more connections than these, for now.
+    fn crowded(&mut self, connections: usize, now: Instant) {
+        self.window = connections.max(1);
+        self.crowded_until = Some(now + CROWDED_PAUSE);
+    }
+
     /// A connection was closed.
     pub(crate) fn closed(&mut self) {
         self.open -= 1;
@@ -160,7 +172,10 @@ impl Health {
     /// The peer finished a transaction: it gets one connection more, if it did not put all off. Tells whether it takes mail
     /// again after it took none for some time.
     pub(crate) fn answered(&mut self, answer: Answer, now: Instant) -> bool {
-        if answer == Answer::Deferred {
+        if answer == Answer::Ended {
+            self.crowded(self.open.saturating_sub(1), now);
+        }
+        if matches!(answer, Answer::Deferred | Answer::Ended) {
             self.deferrals = self.deferrals.saturating_add(1);
             self.deferred_at = Some(now);
             if self.deferrals == DEFERRALS_TOLD {
@@ -404,6 +419,23 @@ mod tests {
         assert!(site.health.answered(Answer::Took, site.now));
         assert!(!site.health.answered(Answer::Took, site.now), "told once");
         assert!(!site.health.is_deferring(site.now));
+    }
+
+    #[test]
+    fn a_session_ended_by_the_peer_is_one_connection_less() {
+        let mut site = Simulation::new();
+        site.connect_all();
+        site.health.connected(site.now);
+        (0..4).for_each(|_| site.took());
+        assert_eq!(site.connect_all(), 4);
+        (0..4).for_each(|_| assert_eq!(site.health.connected(site.now), None));
+        assert!(!site.health.answered(Answer::Ended, site.now));
+        site.health.closed();
+        assert!(!site.health.is_over_window());
+        site.took();
+        assert_eq!(site.connect_all(), 0, "too soon");
+        site.wait(10);
+        assert_eq!(site.connect_all(), 1);
     }
 
     #[test]

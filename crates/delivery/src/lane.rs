@@ -333,6 +333,14 @@ fn answer(outcomes: &[Outcome]) -> Answer {
         Answer::Took
     } else if any(|outcome| matches!(outcome, Outcome::Failed(_))) {
         Answer::Refused
+    } else if any(|outcome| {
+        outcome
+            .diagnosis()
+            .reply
+            .as_ref()
+            .is_some_and(|r| r.code == 421)
+    }) {
+        Answer::Ended
     } else {
         Answer::Deferred
     }
@@ -354,3 +362,39 @@ const TOO_LONG: EnhancedStatus = EnhancedStatus::transient(4, 0);
 /// RFC 3463 §3.4: mail system status in general.
 const BODY_LOST: EnhancedStatus = EnhancedStatus::permanent(3, 0);
 const BODY_UNREADABLE: EnhancedStatus = EnhancedStatus::transient(3, 0);
+
+#[cfg(test)]
+mod tests {
+    use envelope::Reply;
+
+    use super::*;
+
+    /// The replies that the recipients of a transaction got.
+    #[track_caller]
+    fn check(replies: &[u16], expected: Answer) {
+        let outcome = |code: &u16| {
+            let status = EnhancedStatus::transient(0, 0);
+            let diagnosis = Diagnosis {
+                reply: Some(Reply::new(*code, status, "")),
+                ..Diagnosis::local(status, "")
+            };
+            match code {
+                200..300 => Outcome::Delivered(diagnosis),
+                400..500 => Outcome::Deferred(diagnosis),
+                _ => Outcome::Failed(diagnosis),
+            }
+        };
+        let outcomes: Vec<_> = replies.iter().map(outcome).collect();
+        assert_eq!(answer(&outcomes), expected, "{replies:?}");
+    }
+
+    #[test]
+    fn what_a_transaction_says_of_the_peer() {
+        check(&[250, 450, 452], Answer::Took);
+        check(&[250, 421], Answer::Took);
+        check(&[550, 450], Answer::Refused);
+        check(&[450, 451], Answer::Deferred);
+        check(&[452], Answer::Deferred);
+        check(&[450, 421], Answer::Ended);
+    }
+}

@@ -151,6 +151,26 @@ async fn a_server_that_wants_a_new_connection_gets_one_at_once() {
     check_messages_max("450 4.7.0 too many messages on this connection").await;
 }
 
+/// A site that takes nothing is offered it over one connection at a time, however much there is.
+async fn check_takes_nothing(rcpt: fn(&str) -> &'static str) {
+    let script = Script {
+        rcpt,
+        ..Script::default()
+    };
+    let server = Server::start(script).await;
+    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    (0..30).for_each(|_| relay.work.add(&Mail::default()));
+    relay.work.outcomes(30).await;
+    relay.stop().await;
+    assert_eq!(server.heard().open_max, 1, "{}", rcpt(""));
+}
+
+#[tokio::test]
+async fn a_site_that_takes_nothing_gets_no_second_connection() {
+    check_takes_nothing(|_| "450 4.7.1 greylisted").await;
+    check_takes_nothing(|_| "421 4.3.2 shutting down").await;
+}
+
 #[tokio::test]
 async fn what_a_new_connection_is_refused_too_is_deferred() {
     let script = Script {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use envelope::Timestamp;
+use envelope::{Diagnosis, Timestamp};
 
 /// The `[queue]` settings that make a schedule.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,37 +31,55 @@ impl Default for Schedule {
     }
 }
 
-/// When the next attempt is due after `attempts` have failed, the last of them at `now`. `chance` is a random number
-/// in 0..=1 from the caller. Never after the message expires: the last attempt is made then.
+/// When the next attempt is due after `attempts` have failed, the last of them at `now` with `last`. `chance` is a random
+/// number in 0..=1 from the caller. Never after the message expires: the last attempt is made then.
+///
+/// The retry list decides, whatever the trouble was: greylisting wants a first try soon, and a site that cannot be reached is
+/// probed apart from its messages. But a full mailbox is not emptied within minutes, and waits for an hour at least (or the
+/// longest pause of the list).
 pub fn next_due(
     attempts: u32,
+    last: &Diagnosis,
     now: Timestamp,
     arrived: Timestamp,
     schedule: &Schedule,
     chance: f64,
 ) -> Timestamp {
-    let last = schedule.retry.len().saturating_sub(1);
-    let step = usize::try_from(attempts.saturating_sub(1)).map_or(last, |step| step.min(last));
-    let pause = schedule.retry.get(step).copied().unwrap_or(FALLBACK);
+    let end = schedule.retry.len().saturating_sub(1);
+    let step = usize::try_from(attempts.saturating_sub(1)).map_or(end, |step| step.min(end));
+    let mut pause = schedule.retry.get(step).copied().unwrap_or(FALLBACK);
+    // RFC 3463 §3.3: X.2.2 is "mailbox full".
+    if (last.status.subject, last.status.detail) == (2, 2) {
+        let longest = schedule.retry.iter().max().copied().unwrap_or(FALLBACK);
+        pause = pause.max(longest.min(MAILBOX_FULL));
+    }
     let factor = 1.0 + schedule.jitter.clamp(0.0, 0.9) * (chance.clamp(0.0, 1.0) * 2.0 - 1.0);
     let due = now.plus(pause.mul_f64(factor));
     let expires = arrived.plus(schedule.expire);
     if now < expires { due.min(expires) } else { due }
 }
 
-const FALLBACK: Duration = Duration::from_secs(3600);
+const FALLBACK: Duration = Duration::from_hours(1);
+const MAILBOX_FULL: Duration = Duration::from_hours(1);
 
 #[cfg(test)]
 mod tests {
+    use envelope::EnhancedStatus;
+
     use super::*;
 
     const MINUTE: u64 = 60_000;
+
+    fn deferral(subject: u16, detail: u16) -> Diagnosis {
+        Diagnosis::local(EnhancedStatus::transient(subject, detail), "")
+    }
 
     #[track_caller]
     fn check(attempts: u32, now_minutes: u64, chance: f64, expected_millis: u64) {
         let at = |millis| Timestamp::from_unix_millis(millis);
         let due = next_due(
             attempts,
+            &deferral(7, 1),
             at(now_minutes * MINUTE),
             at(0),
             &Schedule::default(),
@@ -93,6 +111,26 @@ mod tests {
         check(9, expire, 0.5, (expire + 240) * MINUTE);
     }
 
+    #[track_caller]
+    fn check_full(retry_minutes: &[u64], attempts: u32, expected_minutes: u64) {
+        let minutes = |n: &u64| Duration::from_secs(60 * n);
+        let schedule = Schedule {
+            retry: retry_minutes.iter().map(minutes).collect(),
+            ..Schedule::default()
+        };
+        let zero = Timestamp::from_unix_millis(0);
+        let due = next_due(attempts, &deferral(2, 2), zero, zero, &schedule, 0.5);
+        assert_eq!(due.unix_millis(), expected_minutes * MINUTE);
+    }
+
+    #[test]
+    fn a_full_mailbox_has_an_hour() {
+        check_full(&[1, 5, 120], 1, 60);
+        check_full(&[1, 5, 120], 3, 120);
+        check_full(&[1, 5], 1, 5);
+        check_full(&[], 1, 60);
+    }
+
     #[test]
     fn an_empty_list_is_no_storm() {
         let schedule = Schedule {
@@ -100,7 +138,7 @@ mod tests {
             ..Schedule::default()
         };
         let zero = Timestamp::from_unix_millis(0);
-        let due = next_due(3, zero, zero, &schedule, 0.5);
+        let due = next_due(3, &deferral(4, 1), zero, zero, &schedule, 0.5);
         assert_eq!(due.unix_secs(), 3600);
     }
 }

@@ -159,7 +159,14 @@ impl<S: Spool> Outbound<S> {
         last: Diagnosis,
         now: Timestamp,
     ) -> (Lease, Settlement) {
-        let next = self.next_due(claim, now);
+        let next = spool::next_due(
+            claim.attempts + 1,
+            &diagnosis,
+            now,
+            claim.message.arrived,
+            &self.schedule,
+            rand::random(),
+        );
         let update = Update {
             attempts: claim.attempts + 1,
             warned: claim.warned,
@@ -194,16 +201,6 @@ impl<S: Spool> Outbound<S> {
         }
         let ended = |told: &Told<'_>| (self.leases.of(told.claim), Settlement::Complete(None));
         self.settle_all(rest.iter().map(ended).collect()).await;
-    }
-
-    fn next_due(&self, claim: &Claim, now: Timestamp) -> Timestamp {
-        spool::next_due(
-            claim.attempts + 1,
-            now,
-            claim.message.arrived,
-            &self.schedule,
-            rand::random(),
-        )
     }
 }
 
