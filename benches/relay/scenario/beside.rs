@@ -9,8 +9,8 @@ use std::io;
 use std::time::Duration;
 
 use super::relay::{run_load, warm_up};
-use super::{PATIENCE, USUAL_CONNECTIONS, percent, relays, template, usual_load};
-use crate::load::Pace;
+use super::{PATIENCE, USUAL_CONNECTIONS, percent, relays, template, usual_load, value};
+use crate::load::{Load, Pace};
 use crate::report::figure::Figure;
 use crate::report::goal::{Bound, Goal};
 use crate::report::results::{Point, Repeat};
@@ -85,22 +85,32 @@ fn run(bench: &mut Bench, beside: &Beside) {
         (Figure::EndToEndP99, "p99 of healthy mail"),
         (Figure::Cpu, "CPU time per healthy message"),
     ] {
-        let median = |label: &str| bench.median(beside.name, System::Onward, label, figure);
-        if let (Some(alone), Some(with)) = (median(ALONE), median(&beside.label)) {
-            let text = format!("{}: {what} moves by", beside.name);
-            let detail = format!("{alone:.2} alone, {with:.2} {}", beside.label);
-            let change = with / alone - 1.0;
-            goals.push(Goal::new(
-                text,
-                Bound::AtMost,
-                0.1,
-                change,
-                percent,
-                &detail,
-            ));
-        }
+        goals.extend(goal(bench, beside.name, &beside.label, figure, what));
     }
     goals.into_iter().for_each(|goal| bench.goal(goal));
+}
+
+/// How far a figure of healthy mail may move.
+pub(super) fn goal(
+    bench: &Bench,
+    name: &str,
+    label: &str,
+    figure: Figure,
+    what: &str,
+) -> Option<Goal> {
+    let median = |label: &str| bench.median(name, System::Onward, label, figure);
+    let (alone, with) = (median(ALONE)?, median(label)?);
+    let text = format!("{name}: {what} moves by");
+    let detail = format!("{alone:.2} alone, {with:.2} {label}");
+    let change = with / alone - 1.0;
+    Some(Goal::new(
+        text,
+        Bound::AtMost,
+        0.1,
+        change,
+        percent,
+        &detail,
+    ))
 }
 
 /// Figures of healthy mail alone, and beside the others'.
@@ -126,27 +136,53 @@ fn measure(bench: &Bench, system: System, beside: &Beside) -> io::Result<[Repeat
     };
     let stand = Stand::start(bench, system, &plan)?;
     (1..=beside.sites).try_for_each(|site| (beside.close)(&stand, site))?;
-    let mut healthy = usual_load(bench, &stand, USUAL_CONNECTIONS)?;
-    warm_up(bench, &stand, &healthy)?;
-    healthy.pace = Pace::Open {
-        per_second: HEALTHY_RATE,
-    };
-    healthy.messages = (HEALTHY_RATE * 2.0 * bench.settings.length.as_secs_f64()) as u64;
-    let alone = run_load(bench, &stand, &healthy)?;
-    let mut others = usual_load(bench, &stand, USUAL_CONNECTIONS)?;
-    others.recipients = template(&format!("box{{n:{}}}@away.example", beside.domains))?;
-    others.messages = beside.messages;
-    others.time_limit = bench.patience(5 * PATIENCE);
-    let sent = send(&others, &bench.progress)?;
-    if sent.accepted < beside.messages {
-        return Err(io::Error::other("not all mail of the others was accepted"));
-    }
-    let mut with = run_load(bench, &stand, &healthy)?.figures();
-    with.set(Figure::Queued, stand.running()?.queued()? as f64);
-    Ok([alone.figures(), with])
+    let (healthy, alone) = healthy_alone(bench, &stand, HEALTHY_RATE)?;
+    let recipients = format!("box{{n:{}}}@away.example", beside.domains);
+    let with = healthy_beside(bench, &stand, &healthy, &recipients, beside.messages)?;
+    Ok([alone, with])
 }
 
-const ALONE: &str = "healthy mail alone";
+/// The load of healthy mail, and its figures with nothing beside.
+pub(super) fn healthy_alone(
+    bench: &Bench,
+    stand: &Stand,
+    per_second: f64,
+) -> io::Result<(Load, Repeat)> {
+    let mut healthy = usual_load(bench, stand, USUAL_CONNECTIONS)?;
+    warm_up(bench, stand, &healthy)?;
+    healthy.pace = Pace::Open { per_second };
+    healthy.messages = (per_second * 2.0 * bench.settings.length.as_secs_f64()) as u64;
+    let alone = run_load(bench, stand, &healthy)?.figures();
+    Ok((healthy, alone))
+}
+
+/// Figures of healthy mail when so many messages to these recipients have come in.
+pub(super) fn healthy_beside(
+    bench: &Bench,
+    stand: &Stand,
+    healthy: &Load,
+    recipients: &str,
+    messages: u64,
+) -> io::Result<Repeat> {
+    let mut others = usual_load(bench, stand, USUAL_CONNECTIONS)?;
+    others.recipients = template(recipients)?;
+    others.messages = messages;
+    others.time_limit = bench.patience(5 * PATIENCE);
+    if send(&others, &bench.progress)?.accepted < messages {
+        return Err(io::Error::other("not all mail of the others was accepted"));
+    }
+    let mut with = run_load(bench, stand, healthy)?.figures();
+    // Without deliveries there is nothing to compare.
+    if value(&with, Figure::EndToEndP99) == 0.0 {
+        return Err(io::Error::other(
+            "no healthy mail arrived beside the others",
+        ));
+    }
+    with.set(Figure::Queued, stand.running()?.queued()? as f64);
+    Ok(with)
+}
+
+pub(super) const ALONE: &str = "healthy mail alone";
 const DOMAINS: u64 = 50_000;
 const TARPITS: u64 = 1000;
 const MESSAGES_EACH: u64 = 20;

@@ -8,15 +8,14 @@ use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::relay::{run_load, warm_up};
-use super::{PATIENCE, USUAL_CONNECTIONS, percent, relays, template, usual_load, value};
-use crate::load::Pace;
+use super::beside::{self, ALONE, healthy_alone, healthy_beside};
+use super::{USUAL_CONNECTIONS, relays};
 use crate::report::figure::Figure;
 use crate::report::goal::{Bound, Goal};
 use crate::report::results::{Point, Repeat};
 use crate::runner::Bench;
 use crate::sink::Door;
-use crate::stand::{Plan, Stand, send};
+use crate::stand::{Plan, Stand};
 use crate::system::System;
 
 const NAME: &str = "dead";
@@ -24,11 +23,8 @@ const NAME: &str = "dead";
 /// Measures, and compares healthy mail with and without the dead site's.
 pub(super) fn run(bench: &mut Bench) {
     let waiting = bench.scaled(MESSAGES);
-    let labels = (
-        "healthy mail alone".to_owned(),
-        format!("with {waiting} for a dead site"),
-    );
-    let case = [(labels.1.clone(), waiting)];
+    let label = format!("with {waiting} for a dead site");
+    let case = [(label.clone(), waiting)];
     let systems = relays(bench);
     let repeats = bench.settings.repeats;
     let mut probes = 0;
@@ -38,34 +34,21 @@ pub(super) fn run(bench: &mut Bench) {
         &systems,
         repeats,
         |bench, system, waiting, _| {
-            let (alone, beside, took) = measure(bench, system, *waiting)?;
+            let (alone, with, took) = measure(bench, system, *waiting)?;
             probes = probes.max(probes_due(took));
             let point = |label: &str| Point::named(label, USUAL_CONNECTIONS, 10 << 10);
-            Ok(vec![(point(&labels.0), alone), (point(&labels.1), beside)])
+            Ok(vec![(point(ALONE), alone), (point(&label), with)])
         },
     );
-    let median = |label: &str, figure| bench.median(NAME, System::Onward, label, figure);
-    let p99 = |label| median(label, Figure::EndToEndP99);
-    let mut goals = Vec::new();
-    if let (Some(alone), Some(beside)) = (p99(&labels.0), p99(&labels.1)) {
-        let detail = format!("end to end {alone:.2} ms alone, {beside:.2} ms beside the dead site");
-        let text = "dead site: p99 of healthy mail moves by";
-        let change = beside / alone - 1.0;
-        goals.push(Goal::new(
-            text,
-            Bound::AtMost,
-            0.1,
-            change,
-            percent,
-            &detail,
-        ));
-    }
-    if let Some(attempts) = median(&labels.1, Figure::Attempts) {
+    let figure = Figure::EndToEndP99;
+    let moved = beside::goal(bench, NAME, &label, figure, "p99 of healthy mail");
+    moved.into_iter().for_each(|goal| bench.goal(goal));
+    if let Some(attempts) = bench.median(NAME, System::Onward, &label, Figure::Attempts) {
         let text = "dead site: connection attempts, one per probe";
         let count = |value: f64| format!("{value:.0}");
         let detail =
             format!("the first, and a probe each {FIRST_PROBE:?}, then twice as long, and so on");
-        goals.push(Goal::new(
+        bench.goal(Goal::new(
             text,
             Bound::AtMost,
             f64::from(probes),
@@ -74,7 +57,6 @@ pub(super) fn run(bench: &mut Bench) {
             &detail,
         ));
     }
-    goals.into_iter().for_each(|goal| bench.goal(goal));
 }
 
 /// Figures of healthy mail alone and beside the dead site's, and how long the site was tried.
@@ -91,40 +73,13 @@ fn measure(bench: &Bench, system: System, waiting: u64) -> io::Result<(Repeat, R
     };
     let stand = Stand::start(bench, system, &plan)?;
     stand.sink.set_door(1, Door::Closed)?;
-    let mut healthy = usual_load(bench, &stand, USUAL_CONNECTIONS)?;
-    warm_up(bench, &stand, &healthy)?;
-    healthy.pace = Pace::Open {
-        per_second: HEALTHY_RATE,
-    };
-    healthy.messages = (HEALTHY_RATE * 2.0 * bench.settings.length.as_secs_f64()) as u64;
-    let alone = run_load(bench, &stand, &healthy)?;
-
-    let begun = Instant::now();
-    let failed = attempts_failed()?;
-    let mut dead = usual_load(bench, &stand, USUAL_CONNECTIONS)?;
-    dead.recipients = template("box{n:1000}@away.example")?;
-    dead.messages = waiting;
-    dead.time_limit = bench.patience(5 * PATIENCE);
-    let sent = send(&dead, &bench.progress)?;
-    let beside = run_load(bench, &stand, &healthy)?;
-    let mut figures = beside.figures();
+    let (healthy, alone) = healthy_alone(bench, &stand, HEALTHY_RATE)?;
+    let (begun, failed) = (Instant::now(), attempts_failed()?);
+    let recipients = "box{n:1000}@away.example";
+    let mut with = healthy_beside(bench, &stand, &healthy, recipients, waiting)?;
     let attempts = attempts_failed()?.saturating_sub(failed);
-    figures
-        .set(Figure::Attempts, attempts as f64)
-        .set(Figure::Queued, stand.running()?.queued()? as f64);
-    if sent.accepted < waiting {
-        return Err(io::Error::other(
-            "not all mail for the dead site was accepted",
-        ));
-    }
-    let alone = alone.figures();
-    // Without deliveries there is nothing to compare.
-    if value(&figures, Figure::EndToEndP99) == 0.0 {
-        return Err(io::Error::other(
-            "no healthy mail arrived beside the dead site",
-        ));
-    }
-    Ok((alone, figures, begun.elapsed()))
+    with.set(Figure::Attempts, attempts as f64);
+    Ok((alone, with, begun.elapsed()))
 }
 
 /// The first attempt, and a probe after each pause, which doubles.
