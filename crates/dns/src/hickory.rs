@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use envelope::Domain;
 use hickory_resolver::TokioResolver;
@@ -15,8 +15,8 @@ use hickory_resolver::config::{
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use moka::sync::Cache;
 
-use crate::failures::{Failures, Kind};
 use crate::{Error, Mx, Resolver};
 
 /// How to ask.
@@ -36,7 +36,9 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub struct Hickory {
     resolver: Arc<TokioResolver>,
-    failures: Arc<Failures>,
+    /// Lookups that failed without an answer, and why: a domain with broken DNS and a long queue must not cost a timeout for
+    /// each message. Hickory caches answers, never failures. `A` stands for addresses of both families.
+    failures: Cache<(Domain, RecordType), String>,
 }
 
 /// Why there is no resolver.
@@ -66,9 +68,10 @@ impl Hickory {
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
         };
         adjust(builder.options_mut(), settings);
+        let failures = Cache::builder().time_to_live(settings.failures_kept);
         Ok(Self {
             resolver: Arc::new(builder.build().map_err(|e| SetupError(e.to_string()))?),
-            failures: Arc::new(Failures::new(settings.failures_kept)),
+            failures: failures.max_capacity(FAILURES_MAX).build(),
         })
     }
 
@@ -84,16 +87,16 @@ impl Hickory {
     async fn remembering<T>(
         &self,
         name: &Domain,
-        kind: Kind,
+        kind: RecordType,
         lookup: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, Error> {
-        if let Some(reason) = self.failures.recall(Instant::now(), name, kind) {
+        let asked = (name.clone(), kind);
+        if let Some(reason) = self.failures.get(&asked) {
             return Err(Error::Trouble(reason));
         }
         let result = lookup.await;
         if let Err(Error::Trouble(reason)) = &result {
-            let now = Instant::now();
-            self.failures.remember(now, name, kind, reason);
+            self.failures.insert(asked, reason.clone());
         }
         result
     }
@@ -112,7 +115,7 @@ impl Hickory {
 impl Resolver for Hickory {
     async fn mx(&self, domain: &Domain) -> Result<Vec<Mx>, Error> {
         let lookup = async { exchanges(&self.records(domain, RecordType::MX).await?) };
-        self.remembering(domain, Kind::Mx, lookup).await
+        self.remembering(domain, RecordType::MX, lookup).await
     }
 
     async fn addresses(&self, name: &Domain) -> Result<Vec<IpAddr>, Error> {
@@ -123,7 +126,7 @@ impl Resolver for Hickory {
             );
             both_families(v6, v4)
         };
-        self.remembering(name, Kind::Addresses, lookup).await
+        self.remembering(name, RecordType::A, lookup).await
     }
 
     async fn txt(&self, name: &Domain) -> Result<Vec<Vec<u8>>, Error> {
@@ -135,7 +138,7 @@ impl Resolver for Hickory {
             };
             non_empty(records.iter().filter_map(text).collect())
         };
-        self.remembering(name, Kind::Txt, lookup).await
+        self.remembering(name, RecordType::TXT, lookup).await
     }
 
     async fn names(&self, address: IpAddr) -> Result<Vec<Domain>, Error> {
@@ -239,3 +242,5 @@ fn error(error: NetError) -> Error {
 
 /// Questions under way at once over one TCP connection to a server; hickory's 32 would answer "busy" under load.
 const ACTIVE_REQUESTS_MAX: usize = 1024;
+/// Failures kept at most: some 200 octets each.
+const FAILURES_MAX: u64 = 10_000;

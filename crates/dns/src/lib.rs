@@ -7,7 +7,6 @@
 //! It does *not* choose among MX records or addresses, and it keeps no answers beyond what hickory caches and a short
 //! memory of failures.
 
-mod failures;
 mod fixed;
 mod hickory;
 mod resolver;
