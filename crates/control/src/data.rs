@@ -34,6 +34,8 @@ pub struct LegRow {
     pub next_try: Option<Timestamp>,
     /// Attempts so far.
     pub attempts: u32,
+    /// The options of its forward, as the forwards file writes them.
+    pub options: String,
     /// How the last attempt ended, in words; empty before the first.
     pub last: String,
     /// The same, taken apart.

@@ -125,6 +125,7 @@ fn row() -> LegRow {
         arrived: Timestamp::from_unix_millis(1_795_264_496_789),
         next_try: None,
         attempts: 4,
+        options: "srs=off".to_owned(),
         last: "mx.example: connection refused".to_owned(),
         diagnosis: Some(Diagnosis {
             status: "4.4.1".to_owned(),

@@ -173,18 +173,15 @@ impl Forwarder {
     pub fn route_return(&self, table: &Table, address: &Mailbox, sender: Mailbox) -> Route {
         let expansion = match self.route_hosted(table, &sender) {
             Route::Forward(expansion) => expansion,
-            Route::NotHosted => Expansion {
-                targets: vec![Target {
-                    mailbox: sender.clone(),
-                    // Should it have a reverse path to rewrite, the way back leads through the same domain.
-                    options: Options {
-                        srs_domain: address.domain().cloned(),
-                        ..Options::default()
-                    },
-                    via: Vec::new(),
-                }],
-                broken: Vec::new(),
-            },
+            // Should it have a reverse path to rewrite, the way back leads through the same domain.
+            Route::NotHosted => Expansion::of(Target {
+                mailbox: sender.clone(),
+                options: Options {
+                    srs_domain: address.domain().cloned(),
+                    ..Options::default()
+                },
+                via: Vec::new(),
+            }),
             elsewhere => return elsewhere,
         };
         Route::Return { sender, expansion }
@@ -238,14 +235,11 @@ impl Forwarder {
             Resolution::Unknown => Route::Unknown,
             Resolution::NotHosted => {
                 let options = domain.and_then(|domain| table.domain_options(domain));
-                Route::Forward(Expansion {
-                    targets: vec![Target {
-                        mailbox: postmaster.clone(),
-                        options: options.unwrap_or_default(),
-                        via: vec![address.clone()],
-                    }],
-                    broken: Vec::new(),
-                })
+                Route::Forward(Expansion::of(Target {
+                    mailbox: postmaster.clone(),
+                    options: options.unwrap_or_default(),
+                    via: vec![address.clone()],
+                }))
             }
         }
     }

@@ -28,8 +28,6 @@ pub struct PlannedLeg {
     pub leg: Leg,
     /// The hosted addresses gone through on the way to the target, the recipient first; none for relayed and returned mail.
     pub via: Vec<Mailbox>,
-    /// The options that hold for it.
-    pub options: Options,
     /// Further recipients that lead to the same target, all of them, as often as they were named.
     pub merged: Vec<Mailbox>,
 }
@@ -75,11 +73,10 @@ impl Plan {
 }
 
 impl PlannedLeg {
-    fn new(leg: Leg, via: Vec<Mailbox>, options: Options) -> Self {
+    fn new(leg: Leg, via: Vec<Mailbox>) -> Self {
         Self {
             leg,
             via,
-            options,
             merged: Vec::new(),
         }
     }
@@ -195,9 +192,10 @@ impl Draft<'_> {
             original: recipient.original.clone(),
             notify: recipient.notify,
             trace: trace.into(),
+            options: options.noun(),
             ..Leg::new(reverse_path, mailbox, named.clone())
         };
-        self.place(PlannedLeg::new(leg, via, options));
+        self.place(PlannedLeg::new(leg, via));
     }
 
     fn add_relayed(&mut self, recipient: &Recipient, named: Mailbox) {
@@ -206,10 +204,10 @@ impl Draft<'_> {
             notify: recipient.notify,
             ..Leg::new(self.reverse_path.clone(), named.clone(), named)
         };
-        self.place(PlannedLeg::new(leg, Vec::new(), Options::default()));
+        self.place(PlannedLeg::new(leg, Vec::new()));
     }
 
-    /// Two recipients may lead to one target, which then gets one copy; but not if they want different DSNs. Nor if one of
+    /// Two recipients may lead to one target, which then gets one copy; but not if they want different DSNs, or have other options. Nor if one of
     /// them is the target itself: a notice about both would tell where the other leads.
     fn place(&mut self, planned: PlannedLeg) {
         let is_target = |leg: &Leg| leg.recipient == leg.target;
@@ -219,6 +217,7 @@ impl Draft<'_> {
             leg.reverse_path == new.reverse_path
                 && leg.notify == new.notify
                 && leg.original == new.original
+                && leg.options == new.options
                 && is_target(leg) == is_target(new)
         };
         let placed = self.placed.entry(planned.leg.target.clone()).or_default();

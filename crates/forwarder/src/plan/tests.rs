@@ -14,6 +14,7 @@ two@example.org    alice@mail.example.com, bob@mail.example.com
 chain@example.org  alice@example.org, other@mail.example.com, none@example.org
 plain@example.org  plain@mail.example.com srs=off
 drop@example.org   :discard:
+same@example.org   alice@mail.example.com srs=on
 carol@cust.example carol@mail.example.com
 cust.example       :domain: srs_domain=srs.cust.example
 ";
@@ -360,4 +361,22 @@ fn loops() {
         &["x@elsewhere.example"],
         &[],
     );
+}
+
+/// The options of each leg.
+#[track_caller]
+fn check_options(recipients: &[&str], expected: &[&str]) {
+    let legs = plan("a@far.example", recipients).into_legs();
+    let options: Vec<&str> = legs.iter().map(|leg| leg.options.as_str()).collect();
+    assert_eq!(options, expected, "{recipients:?}");
+}
+
+#[test]
+fn legs_keep_the_options_of_their_forward() {
+    check_options(&["alice@example.org"], &[""]);
+    check_options(&["plain@example.org"], &["srs=off"]);
+    check_options(&["carol@cust.example"], &["srs_domain=srs.cust.example"]);
+    check_options(&["elsewhere@relay.example"], &[""]);
+    // One copy would have the options of one of them.
+    check_options(&["alice@example.org", "same@example.org"], &["", "srs=on"]);
 }

@@ -28,6 +28,8 @@ pub enum Resolution {
 /// Where a recipient's mail goes: at least one target.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Expansion {
+    /// The options of the recipient's own line, and where it says nothing, of its domain's line.
+    pub options: Options,
     /// The targets outside of the hosted domains, each once, in the order of the file.
     pub targets: Vec<Target>,
     /// Targets in hosted domains that lead nowhere: for the log; the message goes to the others.
@@ -73,6 +75,17 @@ pub enum Fault {
 pub const CHAIN_MAX: usize = 10;
 /// How many targets a recipient may have, all lines together.
 pub const TARGETS_MAX: usize = 1000;
+
+impl Expansion {
+    /// One target, under its own options.
+    pub(crate) fn of(target: Target) -> Self {
+        Self {
+            options: target.options.clone(),
+            targets: vec![target],
+            broken: Vec::new(),
+        }
+    }
+}
 
 impl Fault {
     /// What a client is told when nothing else is left of the recipient.
@@ -198,6 +211,9 @@ impl<'a> Walk<'a> {
             Action::Targets(targets) => {
                 let domain_options = self.table.domain_options(domain).unwrap_or_default();
                 let options = line.options.clone().or(&domain_options);
+                if self.path.is_empty() {
+                    self.found.options = options.clone();
+                }
                 self.path.push(address.clone());
                 for target in targets {
                     match target.of(address) {

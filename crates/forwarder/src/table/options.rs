@@ -3,7 +3,7 @@
 //! Of `answer=` and `spf=` only the values are taken that say what is done anyway: an option that is not built is
 //! refused, never ignored.
 
-use envelope::{Domain, LocalPart};
+use envelope::{Domain, LegOptions, LocalPart};
 
 use super::line::Mistake;
 
@@ -24,6 +24,18 @@ impl Options {
             srs: self.srs.or(other.srs),
             srs_domain: self.srs_domain.or_else(|| other.srs_domain.clone()),
         }
+    }
+
+    /// As they are kept with what is made under them.
+    pub fn noun(&self) -> LegOptions {
+        let srs = self.srs.map(|on| if on { "srs=on" } else { "srs=off" });
+        let domain = self.srs_domain.as_ref();
+        let domain = domain.map(|domain| format!("srs_domain={domain}"));
+        let words: Vec<&str> = srs.into_iter().chain(domain.as_deref()).collect();
+        let Ok(options) = words.join(" ").parse() else {
+            unreachable!("{words:?} have no spaces and are short");
+        };
+        options
     }
 
     /// Takes in `name=value`, found at the octet `at` of its line.

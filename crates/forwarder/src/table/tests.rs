@@ -112,7 +112,10 @@ fn options_of_line_and_domain() {
          d@example.org x@y.example\n",
     );
     let options = |recipient| match table.resolve(&address(recipient)) {
-        Resolution::Targets(expansion) => expansion.targets[0].options.clone(),
+        Resolution::Targets(expansion) => (
+            expansion.options.clone(),
+            expansion.targets[0].options.clone(),
+        ),
         other => panic!("{other:?}"),
     };
     let whole = Options {
@@ -128,14 +131,14 @@ fn options_of_line_and_domain() {
         Some(Options::default())
     );
     assert_eq!(table.domain_options(&domain("example.com")), None);
-    assert_eq!(options("a@example.net"), whole);
+    assert_eq!(options("a@example.net"), (whole.clone(), whole.clone()));
     let own = Options {
         srs: Some(true),
-        ..whole
+        ..whole.clone()
     };
-    assert_eq!(options("b@example.net"), own);
-    // The line that names the target decides.
-    assert_eq!(options("c@example.net"), Options::default());
+    assert_eq!(options("b@example.net"), (own.clone(), own));
+    // For the leg the line that names the target decides.
+    assert_eq!(options("c@example.net"), (whole, Options::default()));
 }
 
 #[test]
