@@ -3,7 +3,7 @@
 //! A new question is a variant here, one of [`Answer`], and a place in the [`Case`](crate::Case) to keep it in. Whoever
 //! drives the policy finds the answer out.
 
-use envelope::{Mailbox, Reply};
+use envelope::{LegOptions, Mailbox, Reply};
 
 /// What is known, or the questions that must be answered first.
 pub(crate) type Known<T> = Result<T, Vec<Question>>;
@@ -49,6 +49,20 @@ pub struct Route {
     pub targets: usize,
     /// The local part names a further host (`x%host`, `host!x`, `"x@host"`), and goes on as it is.
     pub names_further_host: bool,
+    /// What the recipient's line and its domain's choose.
+    pub options: LegOptions,
+}
+
+impl Route {
+    /// One target, and no options.
+    pub fn to(destination: Destination) -> Self {
+        Self {
+            destination,
+            targets: 1,
+            names_further_host: false,
+            options: LegOptions::default(),
+        }
+    }
 }
 
 /// What a forward path is to us. Whoever fills it in asks in this order, and takes the first that fits: an SRS address

@@ -39,11 +39,7 @@ fn explains(destination: Destination, budget_left: bool, expected: &str) {
     case.begin(ReversePath::Null);
     case.next_recipient(ForwardPath::Mailbox("x@fwd.test".parse().unwrap()));
     let decision = drive(Stage::Rcpt, &mut case, |question| match question {
-        Question::Route => Answer::Route(Route {
-            destination: destination.clone(),
-            targets: 1,
-            names_further_host: false,
-        }),
+        Question::Route => Answer::Route(Route::to(destination.clone())),
         Question::SrsBudget(_) => Answer::SrsBudget { left: budget_left },
         Question::TakeSrsBudget(_) => panic!("nothing is taken at RCPT"),
     });

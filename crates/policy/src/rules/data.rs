@@ -51,14 +51,10 @@ mod tests {
             false => ReversePath::Mailbox(sender.clone()),
         });
         case.next_recipient(ForwardPath::Postmaster);
-        case.learn(Answer::Route(Route {
-            destination: match srs {
-                true => Destination::Srs(Srs::Valid(sender)),
-                false => Destination::Relay,
-            },
-            targets: 1,
-            names_further_host: false,
-        }));
+        case.learn(Answer::Route(Route::to(match srs {
+            true => Destination::Srs(Srs::Valid(sender)),
+            false => Destination::Relay,
+        })));
         case.accept_recipient();
         case
     }

@@ -1,6 +1,6 @@
 //! Answers to what `policy` asks: the stages that know them, asked for one case.
 
-use envelope::ForwardPath;
+use envelope::{ForwardPath, LegOptions};
 use forwarder::{Route, SrsRefusal};
 use policy::{Answer, Case, Destination, Hosted, Question, Srs};
 use spool::Spool;
@@ -25,11 +25,11 @@ pub(super) async fn find<S: Spool>(
                 Ok(route) => (Answer::Route(of(routing, path, &route)), Some(route)),
                 Err(error) => {
                     tracing::error!(%error, "cannot look up an SRS token");
-                    (Answer::Route(UNDECIDED), None)
+                    (undecided(), None)
                 }
             };
         }
-        (Question::Route, None) => Answer::Route(UNDECIDED),
+        (Question::Route, None) => undecided(),
         (Question::SrsBudget(sender), _) => Answer::SrsBudget {
             left: !inbound.budget.is_used_up(&sender),
         },
@@ -54,15 +54,18 @@ fn of(routing: &Routing, path: &ForwardPath, route: &Route) -> policy::Route {
         // `Routing::route` has looked every token up.
         Route::Token(_) => Destination::Undecided,
     };
-    let targets = match route {
-        Route::Forward(expansion) | Route::Return { expansion, .. } => expansion.targets.len(),
-        Route::NotHosted => 1,
-        _ => 0,
+    let (targets, options) = match route {
+        Route::Forward(expansion) | Route::Return { expansion, .. } => {
+            (expansion.targets.len(), expansion.options.noun())
+        }
+        Route::NotHosted => (1, LegOptions::default()),
+        _ => (0, LegOptions::default()),
     };
     policy::Route {
         destination,
         targets,
         names_further_host: routing.is_routed(path, route),
+        options,
     }
 }
 
@@ -77,8 +80,6 @@ fn refused(refusal: SrsRefusal) -> Srs {
 }
 
 /// The spool was asked, and is in trouble.
-const UNDECIDED: policy::Route = policy::Route {
-    destination: Destination::Undecided,
-    targets: 0,
-    names_further_host: false,
-};
+fn undecided() -> Answer {
+    Answer::Route(policy::Route::to(Destination::Undecided))
+}

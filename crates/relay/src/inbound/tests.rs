@@ -314,3 +314,26 @@ async fn a_message_says_what_its_client_proved() {
     check_origin(&[], Origin::Stranger).await;
     check_origin(&["192.0.2.0/24"], Origin::TrustedClient).await;
 }
+
+#[tokio::test]
+async fn policy_and_legs_see_what_a_forward_chooses() {
+    let world = World::new("h.test :domain: srs_domain=s.test\na@h.test a@b.test srs=off\n");
+    let (inbound, routing) = (&world.inbound, world.inbound.routing.load_full());
+    let mut case = Case::default();
+    case.next_recipient(ForwardPath::Mailbox("a@h.test".parse().unwrap()));
+    let (answer, _) = answers::find(inbound, &routing, &case, policy::Question::Route).await;
+    let policy::Answer::Route(route) = answer else {
+        panic!("{answer:?}");
+    };
+    let chosen = "srs=off srs_domain=s.test";
+    assert_eq!(route.options.as_str(), chosen);
+
+    let mut talk = world.talk("origin@sender.test");
+    assert_eq!(talk.mail().await, "ok");
+    assert_eq!(talk.rcpt("a@h.test").await, "ok");
+    assert_eq!(talk.data().await, "ok");
+    talk.body("Subject: x\r\n\r\nx\r\n").await;
+    let page = inbound.spool.list(&spool::Filter::default(), None, 9).await;
+    let legs = page.unwrap().entries;
+    assert_eq!(legs[0].leg.options.as_str(), chosen);
+}

@@ -114,9 +114,9 @@ impl Facts {
         }
         case.transaction.targets = 2;
         case.learn(Answer::Route(Route {
-            destination: self.destination,
             targets: 1 + usize::from(self.too_many_targets),
             names_further_host: self.routed,
+            ..Route::to(self.destination)
         }));
         case.learn(Answer::SrsBudget {
             left: self.budget_left,
@@ -211,11 +211,7 @@ fn what_is_asked_when() {
     let mut case = Case::default();
     let ask = |question| Step::Ask(vec![question]);
     assert_eq!(crate::step(Stage::Rcpt, &case), ask(Question::Route));
-    let mut route = Route {
-        destination: Destination::Srs(Srs::Valid(ann())),
-        targets: 1,
-        names_further_host: false,
-    };
+    let mut route = Route::to(Destination::Srs(Srs::Valid(ann())));
     case.learn(Answer::Route(route.clone()));
     let budget = ask(Question::SrsBudget(ann()));
     assert_eq!(crate::step(Stage::Rcpt, &case), budget);
