@@ -111,7 +111,7 @@ impl Admission {
         self.ease(pass.address, 1, unproven);
     }
 
-    /// The site has answered, or has not, in time.
+    /// Whether the site answered in time.
     pub(crate) fn answered(&mut self, pass: &mut Pass, in_time: bool, now: Instant) {
         pass.slow = !in_time;
         if !in_time {
@@ -119,7 +119,7 @@ impl Admission {
         }
         if let Some(address) = pass.address.and_then(|at| self.addresses.get_mut(&at)) {
             if !address.is_proven(now) {
-                // Who lacked this proof now waits for nothing but a connection.
+                // Sites that waited for this proof now wait for a connection alone.
                 let waiting = &mut address.all.waiting;
                 waiting.append(&mut address.unproven.waiting);
                 self.unproven.waiting.retain(|site| {
@@ -254,7 +254,7 @@ const PROOF_KEPT: Duration = Duration::from_hours(1);
 mod tests {
     use super::*;
 
-    /// Silent sites are many: whoever has a proof does not stand behind them.
+    /// Silent sites are many: a site with a proof does not wait behind them.
     #[test]
     fn a_proof_calls_all_that_wait_for_it() {
         let mut settings = Settings::new("us.test".parse().unwrap());

@@ -16,7 +16,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::caught::caught;
+use crate::catch_panic::catch_panic;
 use crate::health::Answer;
 use crate::lane::Lane;
 use crate::parcel::Parcel;
@@ -77,7 +77,7 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
                 self.wait_for_room(&shutdown).await;
                 continue;
             };
-            let Ok(claims) = caught(self.work.claim(&want)).await else {
+            let Ok(claims) = catch_panic(self.work.claim(&want)).await else {
                 // What it had leased comes back when that is over; all other mail goes on.
                 tracing::error!("{BUG}");
                 self.sites.lock().not_claimed(want);
@@ -184,8 +184,8 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let site = tokio::select! {
-                site = caught(this.find_site(&host)) => site,
-                // What waits for it has been released by whoever stopped.
+                site = catch_panic(this.find_site(&host)) => site,
+                // What waited for it was released when the dispatcher stopped.
                 () = this.stopping.cancelled() => return,
             };
             let site = site.unwrap_or_else(|_| {
@@ -202,7 +202,8 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
                     let claims = this.sites.lock().unresolved(&host);
                     for attempt in claims.chunk_by(|a, b| a.message.id == b.message.id) {
                         let same = |outcome| vec![outcome; attempt.len()];
-                        let settled = caught(this.settle(attempt, same(outcome.clone()))).await;
+                        let settled =
+                            catch_panic(this.settle(attempt, same(outcome.clone()))).await;
                         if settled.is_err() {
                             tracing::error!(%host, "{BUG}");
                             let deferred = same(Outcome::Deferred(internal_error()));

@@ -15,7 +15,7 @@ use dns::Resolver;
 use envelope::{Diagnosis, EnhancedStatus, Outcome};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::caught::caught;
+use crate::catch_panic::catch_panic;
 use crate::connection::{Connection, Delivery};
 use crate::dispatcher::{BUG, Dispatcher, internal_error};
 use crate::health::Answer;
@@ -72,7 +72,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
     /// Runs to the end. The site already counts this lane as connecting.
     pub(crate) async fn run(self) {
         let mut standing = Standing::default();
-        if caught(self.serve(&mut standing)).await.is_err() {
+        if catch_panic(self.serve(&mut standing)).await.is_err() {
             self.clean_up(standing).await;
         }
     }

@@ -7,14 +7,15 @@
 //! Work::settle / Work::release ◄──────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A **site** is what domains share that resolve to the same MX set: its concurrency, its idle connections, and the one
-//! fact whether it can be reached. A **lane** is one connection of a site: it takes transaction after transaction. Which site
-//! gets the next lane when there are not enough is `admission`'s.
+//! A **site** is what domains share that have the same MX set under the same policy (`plan`): concurrency, idle connections,
+//! and the one fact whether it can be reached. A **lane** is one connection of a site: it carries one transaction after
+//! another. When connections are short, `admission` says which site gets the next one.
 //!
 //! It knows nothing of the queue, of retry times, of bounces or of the log: those are on the other side of [`Work`].
 
 mod admission;
-mod caught;
+mod allowed;
+mod catch_panic;
 mod connection;
 mod dispatcher;
 mod health;
@@ -30,7 +31,7 @@ mod route;
 mod sessions;
 mod settings;
 mod sites;
-mod space;
+
 mod tls;
 mod work;
 

@@ -17,14 +17,14 @@ pub(crate) struct HostMemory(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    hosts: HashMap<(IpAddr, Trait), Instant>,
+    hosts: HashMap<(IpAddr, Trouble), Instant>,
     /// Messages that a connection took before it was refused one, and until when that counts.
     messages: Option<(u64, Instant)>,
 }
 
 /// What may be remembered of an address, for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Trait {
+pub(crate) enum Trouble {
     /// No connection, or no service over it.
     Unreachable,
     /// The TLS handshake failed.
@@ -32,7 +32,13 @@ pub(crate) enum Trait {
 }
 
 impl HostMemory {
-    pub(crate) fn remember(&self, address: IpAddr, what: Trait, now: Instant, lifetime: Duration) {
+    pub(crate) fn remember(
+        &self,
+        address: IpAddr,
+        what: Trouble,
+        now: Instant,
+        lifetime: Duration,
+    ) {
         let known = &mut self.0.lock().hosts;
         known.retain(|_, until| now < *until);
         // Only a site that changes its addresses all the time gets here; what it has left behind does not matter.
@@ -42,7 +48,7 @@ impl HostMemory {
         known.insert((address, what), now + lifetime);
     }
 
-    pub(crate) fn knows(&self, address: IpAddr, what: Trait, now: Instant) -> bool {
+    pub(crate) fn knows(&self, address: IpAddr, what: Trouble, now: Instant) -> bool {
         let known = self.0.lock();
         known
             .hosts
@@ -50,7 +56,7 @@ impl HostMemory {
             .is_some_and(|until| now < *until)
     }
 
-    pub(crate) fn forget(&self, address: IpAddr, what: Trait) {
+    pub(crate) fn forget(&self, address: IpAddr, what: Trouble) {
         self.0.lock().hosts.remove(&(address, what));
     }
 
@@ -82,15 +88,15 @@ mod tests {
         let address: IpAddr = "192.0.2.1".parse().unwrap();
         let start = Instant::now();
         let after = |secs| start + Duration::from_secs(secs);
-        memory.remember(address, Trait::NoTls, start, Duration::from_secs(60));
-        assert!(memory.knows(address, Trait::NoTls, after(59)));
-        assert!(!memory.knows(address, Trait::NoTls, after(60)));
-        assert!(!memory.knows(address, Trait::Unreachable, start));
-        memory.forget(address, Trait::NoTls);
-        assert!(!memory.knows(address, Trait::NoTls, start));
+        memory.remember(address, Trouble::NoTls, start, Duration::from_secs(60));
+        assert!(memory.knows(address, Trouble::NoTls, after(59)));
+        assert!(!memory.knows(address, Trouble::NoTls, after(60)));
+        assert!(!memory.knows(address, Trouble::Unreachable, start));
+        memory.forget(address, Trouble::NoTls);
+        assert!(!memory.knows(address, Trouble::NoTls, start));
         for i in 0..1000u32 {
             let address = IpAddr::from(i.to_be_bytes());
-            memory.remember(address, Trait::NoTls, start, Duration::from_secs(60));
+            memory.remember(address, Trouble::NoTls, start, Duration::from_secs(60));
         }
         assert!(memory.0.lock().hosts.len() <= ENTRIES_MAX);
         assert_eq!(memory.messages_max(start), None);

@@ -10,7 +10,7 @@ use envelope::{Diagnosis, Domain, EnhancedStatus, Outcome};
 use rand::Rng;
 use rand::seq::SliceRandom;
 
-use crate::space::{Allowed, Space};
+use crate::allowed::{Allowed, Space};
 
 /// A host that an MX record names, or the domain itself, with what DNS says of its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -86,7 +86,7 @@ impl Parcel {
         }
     }
 
-    /// Whether the peer lacks something without which this cannot go to it, so that another host should be tried.
+    /// Whether the peer lacks an extension that this needs, so that another host should be tried.
     pub(crate) fn is_beyond(&self, peer: &Capabilities, eight_bit_anyway: bool) -> bool {
         let Claim { message, leg, .. } = self.first();
         let mut addresses = leg

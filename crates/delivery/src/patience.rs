@@ -9,7 +9,7 @@ use tokio::time::sleep;
 /// A lane's patience with its peer.
 #[derive(Clone)]
 pub(crate) struct Patience {
-    /// Each wait may last so long, whoever else wants the connection.
+    /// Each wait may last this long, even if other mail wants the connection.
     pub(crate) limit: Duration,
     is_wanted: Arc<dyn Fn() -> bool + Send + Sync>,
 }

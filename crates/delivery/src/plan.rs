@@ -11,14 +11,26 @@ use dns::{Mx, Resolver};
 use envelope::{Diagnosis, Domain, EnhancedStatus, Host, Outcome};
 use tokio::task::JoinSet;
 
+use crate::allowed::Allowed;
 use crate::mx::{self, Candidate, DNS_TROUBLE, MailHost};
 use crate::route::{HopHost, NextHop};
-use crate::settings::Settings;
-use crate::space::Allowed;
+use crate::settings::{Settings, TlsUse};
 
-/// What domains have in common that share connections, limits and back-off.
+/// What domains have in common that share connections, limits and back-off: the hosts, and how these are to be talked to.
+///
+/// The policy is part of the key, so that it is found before domains are rolled up: a domain with a stricter one never shares
+/// a connection with its neighbours. [`Planner::site`] is the one place where keys are made; what a domain may choose later (a
+/// TLS policy of its own, the addresses that we send from) is one more field here, filled there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum SiteKey {
+pub(crate) struct SiteKey {
+    pub(crate) hosts: Hosts,
+    /// When to use TLS with them.
+    pub(crate) tls: TlsUse,
+}
+
+/// The hosts of a site, as configuration or DNS names them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Hosts {
     /// The same set of MX records, sorted.
     Mx(Arc<[Mx]>),
     /// A domain without MX: it is its own host (RFC 5321 §5.1, implicit MX).
@@ -50,12 +62,18 @@ impl<R: Resolver> Planner<R> {
 
     /// The site that takes mail for `host`; otherwise the outcome for all such mail.
     pub(crate) async fn site(&self, host: &Host) -> Result<SiteKey, Outcome> {
+        let tls = self.settings.tls;
+        let hosts = self.hosts_of(host).await?;
+        Ok(SiteKey { hosts, tls })
+    }
+
+    async fn hosts_of(&self, host: &Host) -> Result<Hosts, Outcome> {
         let domain = match host {
-            Host::Literal(address) => return Ok(SiteKey::Literal(*address)),
+            Host::Literal(address) => return Ok(Hosts::Literal(*address)),
             Host::Domain(domain) => domain,
         };
         if let Some(hop) = self.settings.routes.find(domain) {
-            return Ok(SiteKey::Hop(hop.clone()));
+            return Ok(Hosts::Hop(hop.clone()));
         }
         match self.resolver.mx(domain).await {
             Ok(mut records) => {
@@ -63,9 +81,9 @@ impl<R: Resolver> Planner<R> {
                 records.dedup();
                 // The best ones: nobody has more, but who makes up DNS answers may.
                 records.truncate(EXCHANGES_MAX);
-                Ok(SiteKey::Mx(records.into()))
+                Ok(Hosts::Mx(records.into()))
             }
-            Err(dns::Error::NoRecords) => Ok(SiteKey::Implicit(domain.clone())),
+            Err(dns::Error::NoRecords) => Ok(Hosts::Implicit(domain.clone())),
             Err(error) => Err(unresolved(domain, &error)),
         }
     }
@@ -73,10 +91,10 @@ impl<R: Resolver> Planner<R> {
     /// The hosts to try for a site. A deferred outcome is a fact about the site, like a host that cannot be reached.
     pub(crate) async fn hosts(&self, site: &SiteKey) -> Result<Plan, Outcome> {
         let usual = self.settings.port;
-        let (hosts, port) = match site {
-            SiteKey::Mx(records) => (self.exchanges(records).await?, usual),
-            SiteKey::Implicit(domain) => (self.implicit(domain).await?, usual),
-            SiteKey::Literal(address) => {
+        let (hosts, port) = match &site.hosts {
+            Hosts::Mx(records) => (self.exchanges(records).await?, usual),
+            Hosts::Implicit(domain) => (self.implicit(domain).await?, usual),
+            Hosts::Literal(address) => {
                 if self.is_ourselves(None, &[*address]) {
                     return Err(mx::loops_back());
                 }
@@ -88,7 +106,7 @@ impl<R: Resolver> Planner<R> {
                 (vec![unnamed(*address)], usual)
             }
             // A route is an order, not a finding: it is followed even to an address of this machine.
-            SiteKey::Hop(hop) => (self.hop(&hop.host).await?, hop.port.unwrap_or(usual)),
+            Hosts::Hop(hop) => (self.hop(&hop.host).await?, hop.port.unwrap_or(usual)),
         };
         Ok(Plan { hosts, port })
     }
@@ -186,14 +204,14 @@ impl<R: Resolver> Planner<R> {
 /// A site's name for logs: its best host.
 impl fmt::Display for SiteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Mx(records) => match records.first() {
+        match &self.hosts {
+            Hosts::Mx(records) => match records.first() {
                 Some(best) => best.exchange.fmt(f),
                 None => f.write_str("(none)"),
             },
-            Self::Implicit(domain) => domain.fmt(f),
-            Self::Hop(hop) => hop.fmt(f),
-            Self::Literal(address) => Host::Literal(*address).fmt(f),
+            Hosts::Implicit(domain) => domain.fmt(f),
+            Hosts::Hop(hop) => hop.fmt(f),
+            Hosts::Literal(address) => Host::Literal(*address).fmt(f),
         }
     }
 }
@@ -373,5 +391,10 @@ mod tests {
         assert_eq!(site("a.test").await, site("b.test").await);
         assert_eq!(site("a.test").await.to_string(), "mx.test");
         assert_ne!(site("a.test").await, site("plain.test").await);
+        let strict = SiteKey {
+            tls: TlsUse::Never,
+            ..site("a.test").await
+        };
+        assert_ne!(site("b.test").await, strict, "another policy, another site");
     }
 }

@@ -19,7 +19,7 @@ use envelope::{Class, Diagnosis, Domain, Outcome};
 use rustls::ClientConfig;
 
 use crate::connection::{Connection, OpenError, Opening};
-use crate::memory::{HostMemory, Trait};
+use crate::memory::{HostMemory, Trouble};
 use crate::mx::{DNS_TROUBLE, MailHost};
 use crate::parcel::Parcel;
 use crate::patience::Patience;
@@ -112,7 +112,7 @@ impl<R: Resolver> Reacher<R> {
             if Some(peer.address.ip()) == known || met.answered.contains(&host) {
                 continue;
             }
-            match self.open(peer, memory, patience).await {
+            match self.open(peer, site.tls, memory, patience).await {
                 Ok(connection) => {
                     met.answered.insert(host);
                     let anyway = self.settings.eight_bit_anyway;
@@ -140,12 +140,13 @@ impl<R: Resolver> Reacher<R> {
     async fn open(
         &self,
         peer: Peer,
+        tls: TlsUse,
         memory: &HostMemory,
         patience: &Patience,
     ) -> Result<Connection, OpenError> {
         let address = peer.address.ip();
-        let in_clear = self.settings.tls == TlsUse::Never
-            || memory.knows(address, Trait::NoTls, Instant::now());
+        let in_clear =
+            tls == TlsUse::Never || memory.knows(address, Trouble::NoTls, Instant::now());
         let mut opening = Opening {
             session: Arc::clone(&self.session),
             tls: (!in_clear).then(|| Arc::clone(&self.tls)),
@@ -157,15 +158,15 @@ impl<R: Resolver> Reacher<R> {
         if let Err(OpenError::Tls(diagnosis)) = &result {
             tracing::debug!(%peer, reason = diagnosis.text, "TLS failed, trying in clear");
             let kept = self.settings.tls_failure_kept;
-            memory.remember(address, Trait::NoTls, Instant::now(), kept);
+            memory.remember(address, Trouble::NoTls, Instant::now(), kept);
             opening.tls = None;
             result = Connection::open(peer, &opening).await;
         }
         match result {
-            Ok(_) => memory.forget(address, Trait::Unreachable),
+            Ok(_) => memory.forget(address, Trouble::Unreachable),
             Err(_) => memory.remember(
                 address,
-                Trait::Unreachable,
+                Trouble::Unreachable,
                 Instant::now(),
                 UNREACHABLE_KEPT,
             ),
@@ -222,7 +223,7 @@ fn targets(plan: Plan, memory: &HostMemory) -> Vec<Target> {
         targets.extend(addresses.iter().map(|a| target(number, name, *a)));
     }
     let now = Instant::now();
-    let failed = |t: &Target| memory.knows(t.peer.address.ip(), Trait::Unreachable, now);
+    let failed = |t: &Target| memory.knows(t.peer.address.ip(), Trouble::Unreachable, now);
     targets.sort_by_cached_key(failed);
     targets.truncate(TARGETS_MAX);
     targets

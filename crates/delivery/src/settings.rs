@@ -75,7 +75,7 @@ pub struct Settings {
 }
 
 /// When to use TLS. Authenticated policies (DANE, MTA-STS) are not built yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TlsUse {
     /// Where it is offered, without looking at the certificate; in clear when the handshake fails (RFC 7435).
     #[default]

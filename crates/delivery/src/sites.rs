@@ -8,7 +8,7 @@
 
 mod lanes;
 mod steps;
-mod upkeep;
+mod timers;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;

@@ -143,8 +143,8 @@ impl Merged {
 
 /// The right to work on one leg for a while.
 ///
-/// Nobody else is given the leg before `expires`; whoever comes with an older `token` than the leg's is refused
-/// (fenced), so that two owners never both end it.
+/// Nobody else gets the leg before `expires`. A holder whose `token` is older than the leg's is refused (fenced), so that two
+/// owners never both end it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The leg.

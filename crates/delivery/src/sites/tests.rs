@@ -12,6 +12,15 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::*;
 use crate::health::Answer;
+use crate::plan::Hosts;
+use crate::settings::TlsUse;
+
+fn key(domain: envelope::Domain) -> SiteKey {
+    SiteKey {
+        hosts: Hosts::Implicit(domain),
+        tls: TlsUse::default(),
+    }
+}
 
 /// A lane as the simulation knows it.
 enum Lane {
@@ -173,9 +182,7 @@ impl World {
         // Sites of a kind share an address.
         let last = host.to_string().as_bytes()[0] % 3 + 1;
         let address = Some(SocketAddr::from(([192, 0, 2, last], 25)));
-        let todo = self
-            .sites
-            .resolved(host, SiteKey::Implicit(site), address, self.now);
+        let todo = self.sites.resolved(host, key(site), address, self.now);
         self.perform(todo);
     }
 
@@ -438,7 +445,7 @@ fn open_silent_sites(world: &mut World, hosts: impl Iterator<Item = String>) {
             .unwrap()
             .parse()
             .unwrap();
-        let key = SiteKey::Implicit(host.to_string().parse().unwrap());
+        let key = key(host.to_string().parse().unwrap());
         let address = Some(SocketAddr::from(([198, 51, 100, number], 25)));
         let todo = world.sites.resolved(host, key, address, world.now);
         world.perform(todo);
@@ -503,7 +510,7 @@ fn many_names_of_one_silent_address_get_two_connections() {
     }
     world.claim();
     while let Some(host) = world.lookups.pop() {
-        let key = SiteKey::Implicit(host.to_string().parse().unwrap());
+        let key = key(host.to_string().parse().unwrap());
         let address = Some("[2001:db8::1]:25".parse().unwrap());
         let todo = world.sites.resolved(host, key, address, world.now);
         world.perform(todo);

@@ -1,4 +1,4 @@
-//! What time brings to [`Sites`]: probes that are due, what can be forgotten, the end.
+//! What happens to [`Sites`] as time passes: probes become due, unused sites are forgotten, and the end.
 
 use std::collections::HashSet;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! A panic kept to the work that it happened in: a bug that one message or one server brings out must not take others along.
+//! Catching a panic where it happens: a bug that one message or one server brings out must not stop the others.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ pub(crate) struct Panicked;
 
 /// Does the work; after a panic in it, it is dropped. What it had borrowed is the caller's again, in the state of that moment:
 /// the caller sees to it that this state makes sense.
-pub(crate) async fn caught<F: Future>(work: F) -> Result<F::Output, Panicked> {
+pub(crate) async fn catch_panic<F: Future>(work: F) -> Result<F::Output, Panicked> {
     let mut work = pin!(work);
     poll_fn(
         move |context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
@@ -28,7 +28,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_a_value() {
-        assert_eq!(caught(async { 1 }).await, Ok(1));
+        assert_eq!(catch_panic(async { 1 }).await, Ok(1));
         let mut seen = 0;
         let broken = async {
             seen += 1;
@@ -37,7 +37,7 @@ mod tests {
                 panic!("as the test wants it");
             }
         };
-        assert_eq!(caught(broken).await, Err(Panicked));
+        assert_eq!(catch_panic(broken).await, Err(Panicked));
         assert_eq!(seen, 1);
     }
 }
