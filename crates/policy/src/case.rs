@@ -76,22 +76,13 @@ pub enum Standing {
 pub struct Transaction {
     /// What MAIL gave; none before it.
     pub reverse_path: Option<ReversePath>,
-    /// The accepted recipients that are SRS addresses of ours.
-    pub returns: Vec<Return>,
+    /// The accepted recipients that are SRS addresses of ours, each with the sender behind it.
+    pub returns: Vec<(ForwardPath, Mailbox)>,
     /// How many recipients were accepted that are none.
     pub others: usize,
     /// How many targets the accepted recipients have together.
     pub targets: usize,
     budget_taken: Option<bool>,
-}
-
-/// A recipient that is a valid SRS address of ours.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Return {
-    /// The SRS address.
-    pub recipient: ForwardPath,
-    /// The sender behind it.
-    pub sender: Mailbox,
 }
 
 /// The recipient that RCPT names.
@@ -145,7 +136,7 @@ impl Case {
         self.transaction.targets += route.targets;
         match route.destination {
             Destination::Srs(Srs::Valid(sender)) => {
-                self.transaction.returns.push(Return { recipient, sender });
+                self.transaction.returns.push((recipient, sender));
             }
             _ => self.transaction.others += 1,
         }
@@ -155,7 +146,7 @@ impl Case {
     pub fn learn(&mut self, answer: Answer) {
         match answer {
             Answer::Route(route) => self.recipient.route = Some(route),
-            Answer::SrsBudget { left } => self.recipient.budget_left = Some(left),
+            Answer::SrsBudgetLeft(left) => self.recipient.budget_left = Some(left),
             Answer::SrsBudgetTaken(taken) => self.transaction.budget_taken = Some(taken),
         }
     }
@@ -174,9 +165,13 @@ impl Case {
 
     /// Whether the budgets of the senders behind the recipients had this message left.
     pub(crate) fn srs_budget_taken(&self) -> Known<bool> {
-        let senders = || self.transaction.returns.iter().map(|r| r.sender.clone());
-        let taken = self.transaction.budget_taken;
-        taken.ok_or_else(|| vec![Question::TakeSrsBudget(senders().collect())])
+        let Transaction {
+            returns,
+            budget_taken,
+            ..
+        } = &self.transaction;
+        let senders = || returns.iter().map(|(_, sender)| sender.clone()).collect();
+        budget_taken.ok_or_else(|| vec![Question::TakeSrsBudget(senders())])
     }
 
     /// Whether one of the recipients is an SRS address of ours.

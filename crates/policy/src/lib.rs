@@ -21,9 +21,7 @@ mod question;
 mod replies;
 mod rules;
 
-pub use case::{
-    Case, Client, Message, Networks, Recipient, Return, Role, Settings, Standing, Transaction,
-};
+pub use case::{Case, Client, Message, Networks, Recipient, Role, Settings, Standing, Transaction};
 pub use decision::{Decision, Effect, Opinion, Stage, Step, Trace};
 pub use question::{Answer, Destination, Hosted, Question, Route, Srs};
 

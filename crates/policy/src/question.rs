@@ -31,11 +31,8 @@ impl Question {
 pub enum Answer {
     /// To [`Question::Route`].
     Route(Route),
-    /// To [`Question::SrsBudget`].
-    SrsBudget {
-        /// Whether something is left.
-        left: bool,
-    },
+    /// To [`Question::SrsBudget`]: whether something is left.
+    SrsBudgetLeft(bool),
     /// To [`Question::TakeSrsBudget`]: false when the budget of one of them was used up.
     SrsBudgetTaken(bool),
 }

@@ -40,7 +40,7 @@ fn explains(destination: Destination, budget_left: bool, expected: &str) {
     case.next_recipient(ForwardPath::Mailbox("x@fwd.test".parse().unwrap()));
     let decision = drive(Stage::Rcpt, &mut case, |question| match question {
         Question::Route => Answer::Route(Route::to(destination.clone())),
-        Question::SrsBudget(_) => Answer::SrsBudget { left: budget_left },
+        Question::SrsBudget(_) => Answer::SrsBudgetLeft(budget_left),
         Question::TakeSrsBudget(_) => panic!("nothing is taken at RCPT"),
     });
     assert_eq!(decision.to_string(), expected);

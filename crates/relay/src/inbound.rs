@@ -360,7 +360,7 @@ impl<S: Spool> Visit<S> {
         let recipient = match stage {
             Stage::Rcpt => self.case.recipient.path.as_ref(),
             // Only SRS addresses are refused so late.
-            Stage::Data => transaction.returns.first().map(|r| &r.recipient),
+            Stage::Data => transaction.returns.first().map(|(recipient, _)| recipient),
             _ => None,
         };
         self.log_refused(Event::Refused {

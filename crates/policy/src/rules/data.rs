@@ -39,7 +39,7 @@ mod tests {
     use envelope::{ForwardPath, ReversePath};
 
     use crate::tests::decided;
-    use crate::{Answer, Case, Destination, Question, Return, Route, Srs, Stage, Step};
+    use crate::{Answer, Case, Destination, Question, Route, Srs, Stage, Step};
 
     /// With one recipient, an SRS address or another.
     fn case(srs: bool, null: bool, srs_accepts_nonnull: bool) -> Case {
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn the_budget_is_taken_only_of_what_nobody_objects_to() {
         let mut case = case(true, true, false);
-        let Return { sender, .. } = case.transaction.returns[0].clone();
+        let (_, sender) = case.transaction.returns[0].clone();
         let take = Step::Ask(vec![Question::TakeSrsBudget(vec![sender])]);
         assert_eq!(crate::step(Stage::Data, &case), take);
         case.learn(Answer::SrsBudgetTaken(false));

@@ -30,9 +30,9 @@ pub(super) async fn find<S: Spool>(
             };
         }
         (Question::Route, None) => undecided(),
-        (Question::SrsBudget(sender), _) => Answer::SrsBudget {
-            left: !inbound.budget.is_used_up(&sender),
-        },
+        (Question::SrsBudget(sender), _) => {
+            Answer::SrsBudgetLeft(!inbound.budget.is_used_up(&sender))
+        }
         (Question::TakeSrsBudget(senders), _) => {
             Answer::SrsBudgetTaken(senders.iter().all(|sender| inbound.budget.take(sender)))
         }

@@ -4,8 +4,7 @@ use envelope::{EnhancedStatus, ForwardPath, Mailbox, Reply, ReversePath, Verdict
 
 use crate::tests::decided;
 use crate::{
-    Answer, Case, Decision, Destination, Hosted, Question, Return, Route, Srs, Stage, Standing,
-    Step,
+    Answer, Case, Decision, Destination, Hosted, Question, Route, Srs, Stage, Standing, Step,
 };
 
 const STANDINGS: [Standing; 3] = [
@@ -107,10 +106,8 @@ impl Facts {
         });
         case.transaction.others = usize::from(self.beside == Beside::Other);
         if self.beside == Beside::Srs {
-            case.transaction.returns.push(Return {
-                recipient: ForwardPath::Postmaster,
-                sender: ann(),
-            });
+            let before = (ForwardPath::Postmaster, ann());
+            case.transaction.returns.push(before);
         }
         case.transaction.targets = 2;
         case.learn(Answer::Route(Route {
@@ -118,9 +115,7 @@ impl Facts {
             names_further_host: self.routed,
             ..Route::to(self.destination)
         }));
-        case.learn(Answer::SrsBudget {
-            left: self.budget_left,
-        });
+        case.learn(Answer::SrsBudgetLeft(self.budget_left));
         case
     }
 }
