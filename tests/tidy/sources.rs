@@ -121,11 +121,14 @@ fn find(path: &str, code: &str, words: &[&str], why: &str) -> Vec<Finding> {
     places.map(finding).collect()
 }
 
-/// Test files, benches, and the crate that only tests use.
+/// Test files, benches, the crate that only tests use, and the suite for engines.
 fn is_test(path: &str) -> bool {
-    let in_folder = path
-        .split('/')
-        .any(|part| matches!(part, "tests" | "benches" | "testkit"));
+    let in_folder = path.split('/').any(|part| {
+        matches!(
+            part,
+            "tests" | "benches" | "testkit" | "conformance" | "conformance.rs"
+        )
+    });
     in_folder || path.ends_with("/tests.rs")
 }
 

@@ -43,7 +43,7 @@ impl Spool for LogSpool {
         first_due: Timestamp,
     ) -> Result<(), Error> {
         debug_assert_eq!(writer.id(), message.id, "the writer is another message's");
-        if self.shared.state.lock().is_open(message.id) {
+        if self.is_queued(message.id).await? {
             return Ok(());
         }
         let mut parts = writer.finish().await?;
@@ -195,6 +195,20 @@ impl LogSpool {
             }
         }
         Ok(take(&mut self.shared.state.lock(), true).unwrap_or_default())
+    }
+
+    /// Whether the message is in the queue already, from an earlier life of the process perhaps. Ids grow with time: one that
+    /// is above all that sled alone knows is new, and costs no look there.
+    async fn is_queued(&self, id: MessageId) -> Result<bool, Error> {
+        {
+            let state = self.shared.state.lock();
+            if id > state.stored_max || state.messages.contains_key(&id) {
+                return Ok(state.is_open(id));
+            }
+        }
+        let loaded = self.ask(move |keeper| keeper.try_load(id)).await?;
+        loaded.map_err(|e| Error::Unknown(e.to_owned()))?;
+        Ok(self.shared.state.lock().is_open(id))
     }
 
     /// Hands a commit to the log and waits until it is durable and applied.

@@ -3,8 +3,12 @@
 //! It does *not* name an engine: the embedded one is the crate `queue`.
 
 mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod ids;
+#[cfg(feature = "memory")]
+pub mod memory;
 mod nouns;
 mod schedule;
 mod spool;

@@ -109,6 +109,31 @@ pub struct Filter {
     pub state: Option<State>,
 }
 
+impl Filter {
+    /// Whether a leg is meant.
+    pub fn matches(&self, entry: &Entry) -> bool {
+        let Self {
+            messages,
+            legs,
+            hosts,
+            recipient,
+            sender,
+            state,
+        } = self;
+        let is_to = |wanted: &Mailbox| {
+            entry.leg.target == *wanted || entry.leg.recipients().any(|r| r == wanted)
+        };
+        (messages.is_empty() || messages.contains(&entry.id.message))
+            && (legs.is_empty() || legs.contains(&entry.id))
+            && (hosts.is_empty() || hosts.contains(entry.leg.target.host()))
+            && recipient.as_ref().is_none_or(is_to)
+            && sender
+                .as_ref()
+                .is_none_or(|wanted| *wanted == entry.message.reverse_path)
+            && state.is_none_or(|state| state == entry.state)
+    }
+}
+
 /// Where a leg stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {

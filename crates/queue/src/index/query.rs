@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use envelope::{Host, LegId, Mailbox, Message, MessageId, Timestamp};
+use envelope::{Host, LegId, Message, MessageId, Timestamp};
 use spool::{Action, Changed, Counts, Entry, Error, Filter, HOSTS_COUNTED_MAX, Page};
 
 use crate::fault;
@@ -30,7 +30,7 @@ impl Keeper {
             for id in &ids {
                 for entry in self.entries(*id, now) {
                     let behind = cursor.is_none_or(|cursor| entry.id > cursor);
-                    if !behind || !matches(filter, &entry) {
+                    if !behind || !filter.matches(&entry) {
                         continue;
                     }
                     if page.entries.len() >= n {
@@ -149,7 +149,7 @@ impl Keeper {
             let ids = self.ids(filter, from);
             for id in &ids {
                 let legs = self.entries(*id, now).into_iter();
-                for entry in legs.filter(|entry| matches(filter, entry)) {
+                for entry in legs.filter(|entry| filter.matches(entry)) {
                     if self.load(*id) {
                         all.extend(self.act(&log, entry.id, action, now));
                     }
@@ -226,28 +226,6 @@ fn shown(message: &std::sync::Arc<Message>, row: &LegRow, leased: bool, now: Tim
         last: row.state.last.as_deref().cloned(),
         pending: pending(&row.state, leased),
     }
-}
-
-fn matches(filter: &Filter, entry: &Entry) -> bool {
-    let Filter {
-        messages,
-        legs,
-        hosts,
-        recipient,
-        sender,
-        state,
-    } = filter;
-    let is_to = |wanted: &Mailbox| {
-        entry.leg.target == *wanted || entry.leg.recipients().any(|r| r == wanted)
-    };
-    (messages.is_empty() || messages.contains(&entry.id.message))
-        && (legs.is_empty() || legs.contains(&entry.id))
-        && (hosts.is_empty() || hosts.contains(entry.leg.target.host()))
-        && recipient.as_ref().is_none_or(is_to)
-        && sender
-            .as_ref()
-            .is_none_or(|wanted| *wanted == entry.message.reverse_path)
-        && state.is_none_or(|state| state == entry.state)
 }
 
 fn after(id: MessageId) -> MessageId {

@@ -62,6 +62,8 @@ pub(crate) struct State {
     pub(crate) checkpointed: Position,
     pub(crate) cache: BodyCache,
     pub(crate) owner: u64,
+    /// Every message that is in sled and not here has this id or a smaller one.
+    pub(crate) stored_max: MessageId,
     /// The moment of the last claim: what became due since has not been seen.
     pub(crate) claimed_at: Timestamp,
     pub(super) next_token: u64,
@@ -91,6 +93,7 @@ impl State {
             cache,
             owner,
             claimed_at: Timestamp::from_unix_millis(0),
+            stored_max: MessageId::from_bits(0),
             // Unique within the owner, and that is unique per process run.
             next_token: 1,
             warn_after,
@@ -283,12 +286,14 @@ impl State {
     pub(crate) fn evict(&mut self, id: MessageId) {
         if self.messages.get(&id).is_some_and(Entry::evictable) {
             self.messages.remove(&id);
+            self.stored_max = self.stored_max.max(id);
         }
     }
 
     /// Puts a leg that nobody has leased into the orders.
     pub(crate) fn enter(&mut self, id: LegId, host: &Host, arrived: Timestamp, state: &LegState) {
         self.window.add(host, Due::new(place(state), id));
+        self.stored_max = self.stored_max.max(id.message);
         let deadline = deadline(arrived, state, self.warn_after, self.expire);
         let deadline = deadline.map(|at| Due::new(at, id));
         self.window.deadlines.extend(deadline);

@@ -1,17 +1,13 @@
 //! The embedded engine through its trait: what survives, who may do what, in which order.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{Claim, Host, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
+use envelope::{Claim, Leg, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings, StartError};
-use spool::{
-    Action, BodyReader, BodyWriter, Clock, Dsn, Error, Filter, OpenError, Spool, State, Update,
-    Want, Why,
-};
+use spool::{Action, BodyReader, BodyWriter, Clock, Dsn, Error, Filter, OpenError, Spool, Want};
 use testkit::nouns;
 
 const MINUTE: u64 = 60_000;
@@ -25,10 +21,6 @@ fn at(minutes: u64) -> Timestamp {
 fn turned(spool: &LogSpool, now: Timestamp) -> &LogSpool {
     spool.clock().set(now);
     spool
-}
-
-fn minutes(n: u64) -> Duration {
-    Duration::from_secs(60 * n)
 }
 
 fn settings(dir: &Path) -> Settings {
@@ -92,15 +84,6 @@ async fn claim(spool: &LogSpool, now: u64) -> Vec<Claim> {
         .unwrap()
 }
 
-/// How long until something is due, of what a claim at `now` does not find.
-async fn next_due(spool: &LogSpool, now: u64) -> Option<Duration> {
-    turned(spool, at(now))
-        .claim(&Want::default())
-        .await
-        .unwrap();
-    spool.next_due().await
-}
-
 /// How many legs it changed.
 async fn admin(spool: &LogSpool, legs: &Filter, action: Action, now: u64) -> usize {
     turned(spool, at(now))
@@ -142,32 +125,6 @@ fn numbers(claims: &[Claim]) -> Vec<(u64, u32)> {
     let mut numbers: Vec<_> = claims.iter().map(number).collect();
     numbers.sort_unstable();
     numbers
-}
-
-#[tokio::test]
-async fn a_message_goes_through() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    put(&spool, 1, 3000, &["a@x.example", "b@y.example"])
-        .await
-        .unwrap();
-    let claims = claim(&spool, 0).await;
-    assert_eq!(numbers(&claims), [(1, 0), (1, 1)]);
-    assert_eq!(read(&spool, 1).await.unwrap(), body(1, 3000));
-    assert!(claim(&spool, 0).await.is_empty());
-    for claim in claims {
-        spool.complete(claim.lease, None).await.unwrap();
-    }
-    assert_eq!(read(&spool, 1).await, Err(OpenError::NotFound));
-    assert_eq!(
-        turned(&spool, at(0)).counts().await.unwrap(),
-        spool::Counts::default()
-    );
-    spool.close();
-    assert_eq!(
-        put(&spool, 2, 10, &["a@x.example"]).await,
-        Err(Error::Closed)
-    );
 }
 
 #[tokio::test]
@@ -302,101 +259,6 @@ async fn a_body_that_changed_on_disk_is_not_given_out() {
 }
 
 #[tokio::test]
-async fn leases_expire_and_fence() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    put(&spool, 1, 10, &["a@x.example"]).await.unwrap();
-    let first = claim(&spool, 0).await.remove(0).lease;
-    assert_eq!(next_due(&spool, 0).await, Some(minutes(10)));
-    assert_eq!(
-        spool
-            .extend(std::slice::from_ref(&first), minutes(15))
-            .await,
-        [Ok(())]
-    );
-    assert!(claim(&spool, 14).await.is_empty());
-    let second = claim(&spool, 15).await.remove(0).lease;
-    assert!(second.token > first.token);
-    let fenced = Err(Error::Fenced(first.leg));
-    assert_eq!(spool.complete(first.clone(), None).await, fenced);
-    assert_eq!(spool.release(first.clone()).await, fenced);
-    assert_eq!(
-        spool
-            .extend(std::slice::from_ref(&first), minutes(99))
-            .await,
-        vec![fenced.clone()]
-    );
-    let update = Update {
-        attempts: 1,
-        last: Some(nouns::deferral("busy")),
-        ..Update::default()
-    };
-    assert_eq!(
-        spool
-            .reschedule(first.clone(), at(20), update.clone())
-            .await,
-        fenced
-    );
-    spool
-        .reschedule(second.clone(), at(20), update)
-        .await
-        .unwrap();
-    assert_eq!(
-        spool.complete(second, None).await,
-        fenced,
-        "it gave the leg back"
-    );
-    assert!(claim(&spool, 19).await.is_empty());
-    let third = claim(&spool, 20).await.remove(0);
-    assert_eq!(third.attempts, 1);
-    spool.release(third.lease.clone()).await.unwrap();
-    assert_eq!(spool.release(third.lease).await, fenced);
-    assert_eq!(claim(&spool, 20).await.len(), 1);
-}
-
-#[tokio::test]
-async fn order_limits_and_parked_hosts() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    for n in 1..=6 {
-        let target = if n % 2 == 0 {
-            "a@even.example"
-        } else {
-            "a@odd.example"
-        };
-        put(&spool, n, 10, &[target]).await.unwrap();
-    }
-    let host = |text: &str| text.parse::<Host>().unwrap();
-    let some = turned(&spool, at(0)).claim(&want(5, 2)).await.unwrap();
-    assert_eq!(numbers(&some), [(1, 0), (2, 0), (3, 0), (4, 0)]);
-    spool.park(&[(host("even.example"), true)]).await;
-    let odd = turned(&spool, at(0)).claim(&want(9, 9)).await.unwrap();
-    assert_eq!(numbers(&odd), [(5, 0)]);
-    assert!(claim(&spool, 0).await.is_empty());
-    spool
-        .park(&[(host("even.example"), false), (host("odd.example"), true)])
-        .await;
-    for (claim, due) in some.into_iter().zip([9, 8, 7, 6]) {
-        spool
-            .reschedule(claim.lease, at(due), Update::default())
-            .await
-            .unwrap();
-    }
-    let order = |claims: Vec<Claim>| {
-        claims
-            .iter()
-            .map(|c| (c.lease.leg.message.bits() & 0xff) as u64)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(order(claim(&spool, 9).await), [6, 4, 2]);
-    // What is parked is not waited for, and what is due already a claim would have had: the leases end.
-    assert_eq!(next_due(&spool, 5).await, Some(minutes(5)));
-    spool.park(&[(host("odd.example"), false)]).await;
-    assert_eq!(next_due(&spool, 5).await, Some(minutes(1)));
-    assert_eq!(next_due(&spool, 6).await, Some(minutes(4)));
-}
-
-#[tokio::test]
 async fn what_went_to_the_index_comes_back_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
@@ -445,63 +307,6 @@ async fn many_legs_of_one_message_come_back_from_the_index() {
 }
 
 #[tokio::test]
-async fn deadlines_hold_whatever_is_parked() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    put(&spool, 1, 10, &["a@x.example"]).await.unwrap();
-    put(&spool, 2, 10, &["a@x.example"]).await.unwrap();
-    drop(spool);
-    let spool = open(dir.path());
-    spool.park(&[("x.example".parse().unwrap(), true)]).await;
-    let lease = Duration::from_secs(60);
-    assert!(
-        turned(&spool, at(4 * 60 - 1))
-            .overdue(9, lease)
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    assert_eq!(next_due(&spool, 1).await, None);
-    let warned = turned(&spool, at(4 * 60)).overdue(9, lease).await.unwrap();
-    assert_eq!(
-        warned.iter().map(|o| o.why).collect::<Vec<_>>(),
-        [Why::Warn, Why::Warn]
-    );
-    for overdue in warned {
-        let dsn = Dsn {
-            message: message(100 + overdue.claim.message.id.bits() as u64 % 100, 4),
-            legs: vec![leg("sender@a.example")],
-            body: Bytes::from_static(b"late"),
-            first_due: at(240),
-        };
-        let update = Update {
-            warned: true,
-            last: Some(nouns::deferral("no answer")),
-            dsn: Some(dsn),
-            ..Update::default()
-        };
-        spool
-            .reschedule(overdue.claim.lease, overdue.due, update)
-            .await
-            .unwrap();
-    }
-    assert_eq!(turned(&spool, at(241)).counts().await.unwrap().ready, 4);
-    drop(spool);
-    let spool = open(dir.path());
-    let expire = 5 * 24 * 60;
-    let expired = turned(&spool, at(expire)).overdue(2, lease).await.unwrap();
-    assert!(expired.iter().all(|o| o.why != Why::Bounced));
-    let all = turned(&spool, at(expire)).overdue(9, lease).await.unwrap();
-    assert_eq!(expired.len() + all.len(), 4, "two and two notices");
-    let last: Vec<_> = expired
-        .iter()
-        .chain(&all)
-        .filter(|o| o.why == Why::Expired && o.last == Some(nouns::deferral("no answer")))
-        .collect();
-    assert_eq!(last.len(), 2);
-}
-
-#[tokio::test]
 async fn a_leg_ends_with_its_notice_in_one_transaction() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
@@ -520,133 +325,6 @@ async fn a_leg_ends_with_its_notice_in_one_transaction() {
         assert_eq!(numbers(&claim(&spool, 0).await), [(2, 0)]);
         assert_eq!(read(&spool, 2).await.unwrap(), b"failed");
     }
-}
-
-#[tokio::test]
-async fn the_operator_holds_releases_bounces_and_removes() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    for (n, target) in [(1, "a@x.example"), (2, "b@x.example"), (3, "c@y.example")] {
-        put(&spool, n, 10, &[target]).await.unwrap();
-    }
-    let x = Filter {
-        hosts: HashSet::from(["x.example".parse().unwrap()]),
-        ..Filter::default()
-    };
-    assert_eq!(admin(&spool, &x, Action::Hold, 0).await, 2);
-    drop(spool);
-    let spool = open(dir.path());
-    assert_eq!(numbers(&claim(&spool, 0).await), [(3, 0)]);
-    let lease = Duration::from_secs(60);
-    assert!(
-        turned(&spool, at(99_999))
-            .overdue(9, lease)
-            .await
-            .unwrap()
-            .iter()
-            .all(|o| o.claim.message.id == id(3))
-    );
-    let counts = turned(&spool, at(0)).counts().await.unwrap();
-    assert_eq!((counts.held, counts.active), (2, 1));
-    assert_eq!(counts.hosts[0], ("x.example".parse().unwrap(), 2));
-    let b = Filter {
-        recipient: Some("b@x.example".parse().unwrap()),
-        state: Some(State::Held),
-        ..Filter::default()
-    };
-    assert_eq!(admin(&spool, &b, Action::Release, 5).await, 1);
-    let two = claim(&spool, 5).await.remove(0);
-    assert_eq!(two.message.id, id(2));
-    // Held while it is tried: the attempt may still end it.
-    let held = turned(&spool, at(5)).admin(&x, Action::Hold).await.unwrap();
-    assert_eq!(
-        (held.len(), held[0].leg, held[0].active),
-        (1, two.lease.leg, true)
-    );
-    let pending = async |filter| {
-        let page = turned(&spool, at(5)).list(filter, None, 9).await.unwrap();
-        let pending = page.entries.iter().map(|entry| entry.pending);
-        pending.collect::<Vec<_>>()
-    };
-    assert_eq!(pending(&x).await, [None, Some(Action::Hold)]);
-    spool.complete(two.lease, None).await.unwrap();
-    let one = Filter {
-        messages: vec![id(1)],
-        ..Filter::default()
-    };
-    assert_eq!(admin(&spool, &one, Action::Bounce, 5).await, 1);
-    assert_eq!(pending(&one).await, [Some(Action::Bounce)]);
-    assert!(claim(&spool, 5).await.is_empty());
-    let bounced = turned(&spool, at(5))
-        .overdue(9, lease)
-        .await
-        .unwrap()
-        .remove(0);
-    assert_eq!(
-        (bounced.why, bounced.claim.message.id),
-        (Why::Bounced, id(1))
-    );
-    assert_eq!(admin(&spool, &one, Action::Remove, 5).await, 1);
-    let fenced = Error::Fenced(LegId {
-        message: id(1),
-        number: 0,
-    });
-    assert_eq!(spool.complete(bounced.claim.lease, None).await, Err(fenced));
-}
-
-#[tokio::test]
-async fn a_listing_is_paged() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    for n in 1..=30 {
-        put(&spool, n, 10, &["a@x.example", "b@y.example"])
-            .await
-            .unwrap();
-        if n == 15 {
-            spool.checkpoint().await.unwrap();
-        }
-    }
-    let y = Filter {
-        hosts: HashSet::from(["y.example".parse().unwrap()]),
-        ..Filter::default()
-    };
-    let (mut seen, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = turned(&spool, at(0)).list(&y, cursor, 7).await.unwrap();
-        seen.extend(page.entries.iter().map(|entry| entry.id));
-        cursor = page.next;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    assert_eq!(seen.len(), 30);
-    assert!(seen.is_sorted_by(|a, b| a < b));
-}
-
-#[tokio::test]
-async fn large_bodies_stream_and_abandoned_ones_are_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    put(&spool, 1, 300_000, &["a@x.example"]).await.unwrap();
-    let mut abandoned = spool.begin(id(2)).await.unwrap();
-    abandoned.write(body(2, 200_000)).await.unwrap();
-    assert_eq!(abandoned.len(), 200_000);
-    drop(abandoned);
-    put(&spool, 3, 10, &["a@x.example"]).await.unwrap();
-    drop(spool);
-    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
-    let spool = open(dir.path());
-    assert_eq!(numbers(&claim(&spool, 0).await), [(1, 0), (3, 0)]);
-    assert_eq!(read(&spool, 1).await.unwrap(), body(1, 300_000));
-}
-
-#[tokio::test]
-async fn committing_twice_is_committing_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    put(&spool, 1, 10, &["a@x.example"]).await.unwrap();
-    put(&spool, 1, 10, &["a@x.example"]).await.unwrap();
-    assert_eq!(claim(&spool, 0).await.len(), 1);
 }
 
 #[tokio::test]

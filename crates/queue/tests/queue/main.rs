@@ -2,6 +2,7 @@
 //!
 //! Tests that start other programs are in `processes`, a binary of their own.
 
+mod conformance;
 mod damage;
 mod engine;
 mod faults;

@@ -1,0 +1,129 @@
+//! What every engine must do, as tests that name none.
+//!
+//! An engine's crate writes `spool::conformance!(make());`, where `make()` gives an [`Engine`] with an empty spool, and has one
+//! test for each case. All of them run on a clock that the case turns.
+
+mod operating;
+mod working;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use envelope::{Claim, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
+
+use crate::{BodyReader, BodyWriter, Clock, Dsn, OpenError, Spool, Want};
+pub use operating::*;
+pub use working::*;
+
+/// An engine with one spool.
+pub trait Engine {
+    /// Its handle.
+    type Spool: Spool;
+
+    /// Opens the spool, with this clock. Again: the handle before was dropped, and this is the next start.
+    fn open(&self, clock: &Clock) -> Self::Spool;
+}
+
+/// Makes a test of each case.
+#[macro_export]
+macro_rules! conformance {
+    ($engine:expr) => {
+        $crate::conformance!($engine;
+            a_message_goes_through, a_restart_frees_leases_and_keeps_the_rest, committing_twice_is_committing_once,
+            an_abandoned_body_is_nothing, leases_run_out_and_fence, leases_are_extended_together,
+            each_leg_is_settled_for_itself, order_limits_and_parked_hosts, deadlines_hold_whatever_is_parked,
+            a_leg_ends_with_its_notice, the_operator_holds_releases_bounces_and_removes, a_listing_is_paged,
+            a_change_wakes_all_who_wait, tokens_live_until_they_expire);
+    };
+    ($engine:expr; $($case:ident),*) => {
+        $(#[tokio::test] async fn $case() { $crate::conformance::$case(&$engine).await; })*
+    };
+}
+
+fn open<E: Engine>(engine: &E) -> (E::Spool, Clock) {
+    let clock = Clock::manual(at(0));
+    (engine.open(&clock), clock)
+}
+
+fn at(minutes: u64) -> Timestamp {
+    Timestamp::from_unix_millis((30_000_000 + minutes) * 60_000)
+}
+
+fn minutes(n: u64) -> Duration {
+    Duration::from_secs(60 * n)
+}
+
+fn id(n: u64) -> MessageId {
+    MessageId::new(at(0), u128::from(n))
+}
+
+fn number(leg: LegId) -> u64 {
+    (leg.message.bits() & 0xffff) as u64
+}
+
+fn message(n: u64, octets: usize) -> Message {
+    let sender = ReversePath::Mailbox("sender@a.example".parse().expect("an address"));
+    Message::new(id(n), at(0), sender, octets as u64)
+}
+
+fn leg(target: &str) -> Leg {
+    let recipient = "alice@example.org".parse().expect("an address");
+    Leg::new(
+        ReversePath::Null,
+        target.parse().expect("an address"),
+        recipient,
+    )
+}
+
+fn body(octets: usize) -> Vec<u8> {
+    (0..octets).map(|n| (n * 31 + (n >> 8)) as u8).collect()
+}
+
+fn notice(n: u64) -> Dsn {
+    Dsn {
+        message: message(n, 4),
+        legs: vec![leg("sender@a.example")],
+        body: Bytes::from_static(b"told"),
+        first_due: at(0),
+    }
+}
+
+async fn put<S: Spool>(spool: &S, n: u64, octets: usize, targets: &[&str]) {
+    let mut writer = spool.begin(id(n)).await.expect("a writer");
+    for chunk in body(octets).chunks(5000) {
+        writer.write(chunk.to_vec()).await.expect("written");
+    }
+    let legs = targets.iter().map(|target| leg(target)).collect();
+    let done = spool.commit(writer, message(n, octets), legs, at(0)).await;
+    assert_eq!(done, Ok(()));
+}
+
+async fn claim_some<S: Spool>(spool: &S, max: usize, per_host: usize) -> Vec<Claim> {
+    let want = Want {
+        max,
+        per_host,
+        lease: minutes(10),
+    };
+    spool.claim(&want).await.expect("claims")
+}
+
+async fn claim<S: Spool>(spool: &S) -> Vec<Claim> {
+    claim_some(spool, 1000, 1000).await
+}
+
+/// In order.
+fn names(claims: &[Claim]) -> Vec<(u64, u32)> {
+    let legs = claims.iter().map(|claim| claim.lease.leg);
+    let mut names: Vec<_> = legs.map(|leg| (number(leg), leg.number)).collect();
+    names.sort_unstable();
+    names
+}
+
+async fn read<S: Spool>(spool: &S, n: u64) -> Result<Vec<u8>, OpenError> {
+    let mut reader = spool.open_body(id(n)).await?;
+    let mut all = Vec::new();
+    while let Some(chunk) = reader.chunk().await? {
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all)
+}

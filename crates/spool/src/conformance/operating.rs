@@ -1,0 +1,213 @@
+//! Orders, deadlines, hints, and what operators ask and do.
+
+use std::collections::HashSet;
+
+use envelope::Host;
+
+use super::{
+    Engine, at, body, claim, claim_some, id, leg, message, minutes, names, notice, number, open,
+    put, read,
+};
+use crate::{Action, BodyWriter, Error, Filter, Spool, State, Update, Why};
+
+/// Hosts in the order of their first leg; what is parked is not waited for.
+pub async fn order_limits_and_parked_hosts<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    let host = |text: &str| text.parse::<Host>().expect("a host");
+    for n in 1..=6 {
+        let even = n % 2 == 0;
+        let target = if even {
+            "a@even.example"
+        } else {
+            "a@odd.example"
+        };
+        put(&spool, n, 10, &[target]).await;
+    }
+    let some = claim_some(&spool, 5, 2).await;
+    assert_eq!(names(&some), [(1, 0), (2, 0), (3, 0), (4, 0)]);
+    spool.park(&[(host("even.example"), true)]).await;
+    assert_eq!(names(&claim(&spool).await), [(5, 0)]);
+    let turned = [(host("even.example"), false), (host("odd.example"), true)];
+    spool.park(&turned).await;
+    for (claim, due) in some.into_iter().zip([9, 8, 7, 6]) {
+        let moved = spool.reschedule(claim.lease, at(due), Update::default());
+        assert_eq!(moved.await, Ok(()));
+    }
+    clock.set(at(9));
+    let order: Vec<u64> = claim(&spool)
+        .await
+        .iter()
+        .map(|c| number(c.lease.leg))
+        .collect();
+    let mut expected = order.clone();
+    expected.sort_unstable();
+    assert_eq!(expected, [2, 4, 6]);
+    assert!(order.iter().position(|n| *n == 4) < order.iter().position(|n| *n == 2));
+    // Those of the other host are due, but it is parked; the next to come are ends of leases.
+    assert_eq!(spool.next_due().await, Some(minutes(1)));
+    spool.park(&[(host("odd.example"), false)]).await;
+    assert!(claim(&spool).await.len() >= 2);
+}
+
+/// A warning once, then the end; not for what is held.
+pub async fn deadlines_hold_whatever_is_parked<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    put(&spool, 1, 10, &["a@x.example"]).await;
+    put(&spool, 2, 10, &["a@x.example"]).await;
+    spool
+        .park(&[("x.example".parse().expect("a host"), true)])
+        .await;
+    let overdue = async |max| spool.overdue(max, minutes(1)).await.expect("a batch");
+    clock.set(at(4 * 60 - 1));
+    assert_eq!(overdue(9).await.len(), 0);
+    clock.set(at(4 * 60));
+    let warned = overdue(9).await;
+    assert_eq!(warned.len(), 2);
+    for (n, overdue) in (3..).zip(warned) {
+        assert_eq!(overdue.why, Why::Warn);
+        let update = Update {
+            warned: true,
+            dsn: Some(notice(n)),
+            ..Update::default()
+        };
+        let due = overdue.due;
+        let moved = spool.reschedule(overdue.claim.lease, due, update).await;
+        assert_eq!(moved, Ok(()));
+    }
+    assert_eq!(spool.counts().await.expect("counts").ready, 4);
+    let again = overdue(9).await;
+    assert!(again.iter().all(|o| number(o.claim.lease.leg) > 2), "once");
+    clock.set(at(5 * 24 * 60));
+    let expired = overdue(9).await;
+    let legs = expired.iter().filter(|o| number(o.claim.lease.leg) <= 2);
+    assert!(legs.clone().all(|o| o.why == Why::Expired));
+    assert_eq!(legs.count(), 2);
+}
+
+/// Both, or neither.
+pub async fn a_leg_ends_with_its_notice<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    put(&spool, 1, 10, &["a@x.example"]).await;
+    let lease = claim(&spool).await.remove(0).lease;
+    let ended = spool.complete(lease.clone(), Some(notice(2))).await;
+    assert_eq!(ended, Ok(()));
+    let late = spool.complete(lease.clone(), Some(notice(3))).await;
+    assert_eq!(late, Err(Error::Fenced(lease.leg)));
+    drop(spool);
+    let spool = engine.open(&clock);
+    assert_eq!(names(&claim(&spool).await), [(2, 0)]);
+    assert_eq!(read(&spool, 2).await, Ok(b"told".to_vec()));
+}
+
+/// Each action, on legs that wait and on legs that are tried.
+pub async fn the_operator_holds_releases_bounces_and_removes<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    for (n, target) in [(1, "a@x.example"), (2, "b@x.example"), (3, "c@y.example")] {
+        put(&spool, n, 10, &[target]).await;
+    }
+    let x = Filter {
+        hosts: HashSet::from(["x.example".parse().expect("a host")]),
+        ..Filter::default()
+    };
+    let admin = async |filter: &Filter, action| {
+        let changed = spool.admin(filter, action).await.expect("done");
+        changed
+            .iter()
+            .map(|c| (number(c.leg), c.active))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(admin(&x, Action::Hold).await, [(1, false), (2, false)]);
+    assert_eq!(admin(&x, Action::Hold).await, []);
+    assert_eq!(names(&claim(&spool).await), [(3, 0)]);
+    let counts = spool.counts().await.expect("counts");
+    assert_eq!((counts.held, counts.active), (2, 1));
+    assert_eq!(counts.hosts[0], ("x.example".parse().expect("a host"), 2));
+    clock.set(at(99_999));
+    let overdue = spool.overdue(9, minutes(1)).await.expect("a batch");
+    assert!(overdue.iter().all(|o| number(o.claim.lease.leg) == 3));
+    clock.set(at(5));
+    let two = Filter {
+        messages: vec![id(2)],
+        state: Some(State::Held),
+        ..Filter::default()
+    };
+    assert_eq!(admin(&two, Action::Release).await, [(2, false)]);
+    let claimed = claim(&spool).await.remove(0);
+    assert_eq!(number(claimed.lease.leg), 2);
+    // Held while it is tried: the attempt may still end it.
+    assert_eq!(admin(&x, Action::Hold).await, [(2, true)]);
+    assert_eq!(spool.complete(claimed.lease, None).await, Ok(()));
+    assert_eq!(admin(&x, Action::Bounce).await, [(1, false)]);
+    assert_eq!(claim(&spool).await.len(), 0);
+    let bounced = spool
+        .overdue(9, minutes(1))
+        .await
+        .expect("a batch")
+        .remove(0);
+    assert_eq!(
+        (bounced.why, number(bounced.claim.lease.leg)),
+        (Why::Bounced, 1)
+    );
+    assert_eq!(admin(&x, Action::Remove).await, [(1, true)]);
+    let fenced = Err(Error::Fenced(bounced.claim.lease.leg));
+    assert_eq!(spool.complete(bounced.claim.lease, None).await, fenced);
+}
+
+/// Each leg on one page.
+pub async fn a_listing_is_paged<E: Engine>(engine: &E) {
+    let (spool, _) = open(engine);
+    for n in 1..=30 {
+        put(&spool, n, 10, &["a@x.example", "b@y.example"]).await;
+    }
+    let y = Filter {
+        hosts: HashSet::from(["y.example".parse().expect("a host")]),
+        ..Filter::default()
+    };
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = spool.list(&y, cursor, 7).await.expect("a page");
+        assert!(page.entries.len() <= 7);
+        seen.extend(page.entries.iter().map(|entry| entry.id));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 30);
+    assert!(seen.is_sorted_by(|a, b| a < b));
+}
+
+/// Whoever waits, and whoever comes to wait only then.
+pub async fn a_change_wakes_all_who_wait<E: Engine>(engine: &E) {
+    let (spool, _) = open(engine);
+    let (mut one, mut two) = (spool.changed(), spool.changed());
+    put(&spool, 1, 10, &["a@x.example"]).await;
+    one.changed().await.expect("a change");
+    two.changed().await.expect("a change");
+    let mut late = spool.changed();
+    assert!(!late.has_changed().expect("it is open"));
+    let lease = claim(&spool).await.remove(0).lease;
+    let moved = spool.reschedule(lease, at(3), Update::default()).await;
+    assert_eq!(moved, Ok(()));
+    late.changed().await.expect("a change");
+}
+
+/// They come with a message, and need it no more.
+pub async fn tokens_live_until_they_expire<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    let token = spool.token("sender@a.example", at(60));
+    let unused = spool.token("other@a.example", at(60));
+    let mut writer = spool.begin(id(1)).await.expect("a writer");
+    writer.write(body(10)).await.expect("written");
+    writer.keep(token.clone());
+    let legs = vec![leg("a@x.example")];
+    let done = spool.commit(writer, message(1, 10), legs, at(0)).await;
+    assert_eq!(done, Ok(()));
+    let lease = claim(&spool).await.remove(0).lease;
+    assert_eq!(spool.complete(lease, None).await, Ok(()));
+    let value = spool.recall(&token.name).await;
+    assert_eq!(value, Ok(Some("sender@a.example".to_owned())));
+    assert_eq!(spool.recall(&unused.name).await, Ok(None));
+    clock.set(at(61));
+    assert_eq!(spool.recall(&token.name).await, Ok(None));
+}

@@ -1,0 +1,144 @@
+//! Mail comes, is claimed, settled, and is there after a restart.
+
+use std::slice::from_ref;
+
+use super::{Engine, at, body, claim, id, minutes, names, notice, open, put, read};
+use crate::{BodyWriter, Counts, Error, OpenError, Spool, Update};
+
+/// From commit to end.
+pub async fn a_message_goes_through<E: Engine>(engine: &E) {
+    let (spool, _) = open(engine);
+    put(&spool, 1, 3000, &["a@x.example", "b@y.example"]).await;
+    let claims = claim(&spool).await;
+    assert_eq!(names(&claims), [(1, 0), (1, 1)]);
+    assert_eq!(read(&spool, 1).await, Ok(body(3000)));
+    assert_eq!(claim(&spool).await.len(), 0);
+    for claim in claims {
+        assert_eq!(spool.complete(claim.lease, None).await, Ok(()));
+    }
+    assert_eq!(read(&spool, 1).await, Err(OpenError::NotFound));
+    assert_eq!(spool.counts().await, Ok(Counts::default()));
+}
+
+/// What was settled stays so; who had a lease has none any more.
+pub async fn a_restart_frees_leases_and_keeps_the_rest<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    for n in 1..=3 {
+        put(&spool, n, 10, &["a@x.example"]).await;
+    }
+    let mut claims = claim(&spool).await;
+    let lost = claims.remove(0).lease;
+    let moved = Update {
+        attempts: 1,
+        ..Update::default()
+    };
+    let again = spool.reschedule(claims.remove(0).lease, at(9), moved).await;
+    assert_eq!(again, Ok(()));
+    assert_eq!(spool.complete(claims.remove(0).lease, None).await, Ok(()));
+    drop(spool);
+    let spool = engine.open(&clock);
+    let fenced = Err(Error::Fenced(lost.leg));
+    assert_eq!(spool.complete(lost, None).await, fenced);
+    assert_eq!(names(&claim(&spool).await), [(1, 0)]);
+    clock.set(at(9));
+    let second = claim(&spool).await;
+    assert_eq!((names(&second), second[0].attempts), (vec![(2, 0)], 1));
+}
+
+/// The client may have come again, and the first answer be lost: also when there was a restart in between.
+pub async fn committing_twice_is_committing_once<E: Engine>(engine: &E) {
+    let (mut spool, clock) = open(engine);
+    for _ in 0..2 {
+        put(&spool, 1, 10, &["a@x.example"]).await;
+        put(&spool, 1, 10, &["a@x.example"]).await;
+        drop(spool);
+        spool = engine.open(&clock);
+    }
+    assert_eq!(claim(&spool).await.len(), 1);
+    let again = spool.counts().await.expect("counts");
+    assert_eq!((again.active, again.ready), (1, 0));
+}
+
+/// A writer that is dropped leaves nothing, however much it wrote.
+pub async fn an_abandoned_body_is_nothing<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    put(&spool, 1, 300_000, &["a@x.example"]).await;
+    let mut abandoned = spool.begin(id(2)).await.expect("a writer");
+    abandoned.write(body(200_000)).await.expect("written");
+    assert_eq!(abandoned.len(), 200_000);
+    drop(abandoned);
+    put(&spool, 3, 10, &["a@x.example"]).await;
+    drop(spool);
+    let spool = engine.open(&clock);
+    assert_eq!(names(&claim(&spool).await), [(1, 0), (3, 0)]);
+    assert!(read(&spool, 1).await == Ok(body(300_000)));
+}
+
+/// The newest lease counts, and it alone.
+pub async fn leases_run_out_and_fence<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    put(&spool, 1, 10, &["a@x.example"]).await;
+    let first = claim(&spool).await.remove(0).lease;
+    assert_eq!(spool.next_due().await, Some(minutes(10)));
+    let extended = spool.extend(from_ref(&first), minutes(15)).await;
+    assert_eq!(extended, [Ok(())]);
+    clock.set(at(14));
+    assert_eq!(claim(&spool).await.len(), 0);
+    clock.set(at(15));
+    let second = claim(&spool).await.remove(0).lease;
+    let fenced = Err(Error::Fenced(first.leg));
+    assert_eq!(spool.complete(first.clone(), None).await, fenced);
+    assert_eq!(spool.release(first.clone()).await, fenced);
+    let moved = spool.reschedule(first.clone(), at(20), Update::default());
+    assert_eq!(moved.await, fenced);
+    let extended = spool.extend(from_ref(&first), minutes(99)).await;
+    assert_eq!(extended, vec![fenced.clone()]);
+    let moved = spool.reschedule(second.clone(), at(20), Update::default());
+    assert_eq!(moved.await, Ok(()));
+    assert_eq!(spool.complete(second, None).await, fenced);
+    clock.set(at(19));
+    assert_eq!(claim(&spool).await.len(), 0);
+    clock.set(at(20));
+    let third = claim(&spool).await.remove(0).lease;
+    assert_eq!(spool.release(third.clone()).await, Ok(()));
+    assert_eq!(spool.release(third).await, fenced);
+    assert_eq!(claim(&spool).await.len(), 1);
+}
+
+/// A heartbeat names all that its node works on, also what is lost.
+pub async fn leases_are_extended_together<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    for n in 1..=3 {
+        put(&spool, n, 10, &["a@x.example"]).await;
+    }
+    let leases: Vec<_> = claim(&spool).await.into_iter().map(|c| c.lease).collect();
+    assert_eq!(spool.complete(leases[1].clone(), None).await, Ok(()));
+    let fenced = Err(Error::Fenced(leases[1].leg));
+    let results = spool.extend(&leases, minutes(30)).await;
+    assert_eq!(results, [Ok(()), fenced, Ok(())]);
+    clock.set(at(29));
+    assert_eq!(claim(&spool).await.len(), 0);
+    clock.set(at(30));
+    assert_eq!(claim(&spool).await.len(), 2);
+}
+
+/// One that is lost keeps no other from its end.
+pub async fn each_leg_is_settled_for_itself<E: Engine>(engine: &E) {
+    use crate::Settlement::{Complete, Release, Reschedule};
+    let (spool, _) = open(engine);
+    for n in 1..=4 {
+        put(&spool, n, 10, &["a@x.example"]).await;
+    }
+    let leases: Vec<_> = claim(&spool).await.into_iter().map(|c| c.lease).collect();
+    assert_eq!(spool.release(leases[1].clone()).await, Ok(()));
+    let notice = Complete(Some(notice(9)));
+    let later = Reschedule(at(60), Update::default());
+    let legs = leases
+        .iter()
+        .cloned()
+        .zip([notice, Complete(None), later, Release]);
+    let results = spool.settle(legs.collect()).await;
+    let fenced = Err(Error::Fenced(leases[1].leg));
+    assert_eq!(results, [Ok(()), fenced, Ok(()), Ok(())]);
+    assert_eq!(names(&claim(&spool).await), [(2, 0), (4, 0), (9, 0)]);
+}

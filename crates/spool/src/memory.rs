@@ -1,0 +1,309 @@
+//! A spool in memory: all that the trait asks, in the simplest way, for tests that need no disk.
+//!
+//! Each call looks at every leg. It passes the conformance suite as every engine does; "durable" means that it outlives
+//! [`MemorySpool::reopen`]. It does *not* bound what it holds, and no message of it is ever damaged.
+
+mod queue;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use envelope::{Claim, Host, Lease, Leg, LegId, Message, MessageId, Timestamp};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::{
+    Action, BodyReader, BodyWriter, Changed, Clock, Counts, Error, Filter, OpenError, Overdue,
+    Page, Schedule, Settlement, Spool, State, Token, Want, Why,
+};
+use queue::{Queue, Slot};
+
+/// The engine.
+#[derive(Debug)]
+pub struct MemorySpool {
+    queue: Arc<Mutex<Queue>>,
+    changes: watch::Sender<()>,
+    clock: Clock,
+    schedule: Schedule,
+}
+
+/// Takes a body in.
+#[derive(Debug)]
+pub struct MemoryWriter {
+    id: MessageId,
+    body: BytesMut,
+    tokens: Vec<Token>,
+}
+
+/// Gives a body out.
+#[derive(Debug)]
+pub struct MemoryReader(std::vec::IntoIter<Bytes>);
+
+impl MemorySpool {
+    /// An empty one. `schedule` says when senders are told and mail is given up.
+    pub fn new(clock: Clock, schedule: Schedule) -> Self {
+        Self {
+            queue: Arc::default(),
+            changes: watch::Sender::new(()),
+            clock,
+            schedule,
+        }
+    }
+
+    /// The clock that it goes by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The same mail after a restart, on this clock: nobody has leases, no host is parked.
+    pub fn reopen(&self, clock: Clock) -> Self {
+        let mut queue = self.queue.lock();
+        queue.parked.clear();
+        queue.claimed_at = None;
+        for slot in queue.legs.values_mut() {
+            (slot.leased, slot.token) = (None, 0);
+        }
+        Self {
+            queue: Arc::clone(&self.queue),
+            changes: watch::Sender::new(()),
+            clock,
+            schedule: self.schedule.clone(),
+        }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Queue, Timestamp) -> T) -> T {
+        let now = self.clock.now();
+        let mut queue = self.queue.lock();
+        for slot in queue.legs.values_mut() {
+            slot.leased = slot.leased.filter(|until| *until > now);
+        }
+        work(&mut queue, now)
+    }
+
+    fn deadline(&self, arrived: Timestamp, slot: &Slot) -> Option<(Timestamp, Why)> {
+        let expire = arrived.plus(self.schedule.expire);
+        let warn = arrived.plus(self.schedule.warn_after);
+        match () {
+            () if slot.held => None,
+            () if slot.bounced => Some((Timestamp::from_unix_millis(0), Why::Bounced)),
+            () if slot.warned || expire <= warn => Some((expire, Why::Expired)),
+            () => Some((warn, Why::Warn)),
+        }
+    }
+}
+
+impl Spool for MemorySpool {
+    type Writer = MemoryWriter;
+    type Reader = MemoryReader;
+
+    async fn begin(&self, id: MessageId) -> Result<MemoryWriter, Error> {
+        Ok(MemoryWriter {
+            id,
+            body: BytesMut::new(),
+            tokens: Vec::new(),
+        })
+    }
+
+    async fn commit(
+        &self,
+        writer: MemoryWriter,
+        message: Message,
+        legs: Vec<Leg>,
+        first_due: Timestamp,
+    ) -> Result<(), Error> {
+        debug_assert_eq!(writer.id, message.id, "the writer is another message's");
+        self.with(|queue, _| {
+            let tokens = writer.tokens.into_iter();
+            queue
+                .tokens
+                .extend(tokens.map(|token| (token.name.clone(), token)));
+            queue.enter(message, writer.body.freeze(), legs, first_due);
+        });
+        self.changes.send_replace(());
+        Ok(())
+    }
+
+    async fn claim(&self, want: &Want) -> Result<Vec<Claim>, Error> {
+        Ok(self.with(|queue, now| {
+            queue.claimed_at = Some(now);
+            let mut hosts: HashMap<Host, Vec<(Timestamp, LegId)>> = HashMap::new();
+            for (id, slot) in &queue.legs {
+                let host = slot.leg.target.host();
+                if slot.state(now) == State::Ready && !queue.parked.contains(host) {
+                    hosts.entry(host.clone()).or_default().push((slot.due, *id));
+                }
+            }
+            let mut hosts: Vec<_> = hosts.into_iter().collect();
+            hosts.iter_mut().for_each(|(_, legs)| legs.sort_unstable());
+            hosts.sort_unstable_by_key(|(host, legs)| (legs[0].0, host.clone()));
+            let legs = hosts
+                .iter()
+                .flat_map(|(_, legs)| legs.iter().take(want.per_host));
+            let until = now.plus(want.lease);
+            let legs = legs.take(want.max);
+            legs.filter_map(|(_, id)| queue.lease(*id, until)).collect()
+        }))
+    }
+
+    async fn park(&self, hosts: &[(Host, bool)]) {
+        let parked = &mut self.queue.lock().parked;
+        for (host, is_parked) in hosts {
+            if *is_parked {
+                parked.insert(host.clone());
+            } else {
+                parked.remove(host);
+            }
+        }
+    }
+
+    async fn overdue(&self, max: usize, lease: Duration) -> Result<Vec<Overdue>, Error> {
+        Ok(self.with(|queue, now| {
+            let free = queue.legs.iter().filter(|(_, slot)| slot.leased.is_none());
+            let deadlines = free.filter_map(|(id, slot)| {
+                let arrived = queue.mail.get(&id.message)?.0.arrived;
+                let (at, why) = self.deadline(arrived, slot)?;
+                let expired = why == Why::Warn && now >= arrived.plus(self.schedule.expire);
+                (at <= now).then_some((at, *id, if expired { Why::Expired } else { why }))
+            });
+            let mut past: Vec<_> = deadlines.collect();
+            past.sort_unstable_by_key(|(at, id, _)| (*at, *id));
+            let leased = past.into_iter().take(max).filter_map(|(_, id, why)| {
+                let claim = queue.lease(id, now.plus(lease))?;
+                let slot = queue.legs.get(&id)?;
+                Some(Overdue {
+                    claim,
+                    why,
+                    due: slot.due,
+                    last: slot.last.clone(),
+                })
+            });
+            leased.collect()
+        }))
+    }
+
+    async fn extend(&self, leases: &[Lease], lease: Duration) -> Vec<Result<(), Error>> {
+        self.with(|queue, now| {
+            let until = Some(now.plus(lease));
+            let extend = |lease| queue.leased(lease).map(|slot| slot.leased = until);
+            leases.iter().map(extend).collect()
+        })
+    }
+
+    async fn settle(&self, legs: Vec<(Lease, Settlement)>) -> Vec<Result<(), Error>> {
+        let results = self.with(|queue, _| {
+            let legs = legs.into_iter();
+            legs.map(|(lease, settlement)| queue.settle(&lease, settlement))
+                .collect()
+        });
+        self.changes.send_replace(());
+        results
+    }
+
+    async fn open_body(&self, id: MessageId) -> Result<MemoryReader, OpenError> {
+        let queue = self.queue.lock();
+        let (message, body) = queue.mail.get(&id).ok_or(OpenError::NotFound)?;
+        let trace = Bytes::copy_from_slice(message.trace.as_bytes());
+        let chunks = [trace, body.clone()].into_iter();
+        let chunks: Vec<_> = chunks.filter(|chunk| !chunk.is_empty()).collect();
+        Ok(MemoryReader(chunks.into_iter()))
+    }
+
+    async fn next_due(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        let queue = self.queue.lock();
+        let seen = queue.claimed_at;
+        let events = queue.legs.values().filter_map(|slot| {
+            let waits =
+                !slot.held && !slot.bounced && !queue.parked.contains(slot.leg.target.host());
+            slot.leased.or_else(|| waits.then_some(slot.due))
+        });
+        let next = events.filter(|at| seen.is_none_or(|seen| *at > seen)).min();
+        next.map(|next| next.since(now))
+    }
+
+    fn changed(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    async fn list(&self, filter: &Filter, cursor: Option<LegId>, n: usize) -> Result<Page, Error> {
+        let mut entries = self.with(|queue, now| queue.matching(filter, cursor, now));
+        let more = entries.len() > n;
+        entries.truncate(n);
+        let next = entries.last().filter(|_| more).map(|last| last.id);
+        Ok(Page { entries, next })
+    }
+
+    async fn counts(&self) -> Result<Counts, Error> {
+        Ok(self.with(|queue, now| {
+            let mut counts = Counts::default();
+            let mut hosts: HashMap<Host, u64> = HashMap::new();
+            for slot in queue.legs.values() {
+                *hosts.entry(slot.leg.target.host().clone()).or_default() += 1;
+                *match slot.state(now) {
+                    State::Ready => &mut counts.ready,
+                    State::Deferred => &mut counts.deferred,
+                    State::Active => &mut counts.active,
+                    State::Held => &mut counts.held,
+                } += 1;
+            }
+            counts.hosts = hosts.into_iter().collect();
+            let order = |(host, legs): &(Host, u64)| (std::cmp::Reverse(*legs), host.clone());
+            counts.hosts.sort_unstable_by_key(order);
+            counts
+        }))
+    }
+
+    async fn admin(&self, selector: &Filter, action: Action) -> Result<Vec<Changed>, Error> {
+        let changed = self.with(|queue, now| {
+            let mut changed = Vec::new();
+            for entry in queue.matching(selector, None, now) {
+                let active = entry.state == State::Active;
+                if queue.act(entry.id, action, now) {
+                    let leg = entry.id;
+                    changed.push(Changed { leg, active });
+                }
+            }
+            changed
+        });
+        self.changes.send_replace(());
+        Ok(changed)
+    }
+
+    fn token(&self, value: &str, expires: Timestamp) -> Token {
+        Token {
+            name: format!("T{:016X}", rand::random::<u64>()).into(),
+            value: value.into(),
+            expires,
+        }
+    }
+
+    async fn recall(&self, name: &str) -> Result<Option<String>, Error> {
+        let now = self.clock.now();
+        let queue = self.queue.lock();
+        let found = queue.tokens.get(name).filter(|token| token.expires > now);
+        Ok(found.map(|token| token.value.to_string()))
+    }
+}
+
+impl BodyWriter for MemoryWriter {
+    async fn write(&mut self, chunk: impl Into<Bytes> + Send) -> Result<(), Error> {
+        self.body.extend_from_slice(&chunk.into());
+        Ok(())
+    }
+
+    fn keep(&mut self, token: Token) {
+        self.tokens.push(token);
+    }
+
+    fn len(&self) -> u64 {
+        self.body.len() as u64
+    }
+}
+
+impl BodyReader for MemoryReader {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, OpenError> {
+        Ok(self.0.next())
+    }
+}
