@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use testkit::PATIENCE;
 use testkit::mail;
 use testkit::net::Net;
 use testkit::sender::Plain;
@@ -54,6 +55,17 @@ async fn answer(plain: &mut Plain, subject: &str) -> String {
     end
 }
 
+/// Offers a message until it is answered so: free space is looked at twice a second.
+async fn answer_until(plain: &mut Plain, subject: &str, expected: &str) {
+    let asking = async {
+        while !answer(plain, subject).await.starts_with(expected) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, asking).await;
+    assert!(waited.is_ok(), "{subject}: never answered {expected}");
+}
+
 #[tokio::test]
 #[ignore = "needs root: ./test.sh runs it"]
 async fn mail_is_put_off_while_the_disk_is_nearly_full() {
@@ -67,26 +79,16 @@ async fn mail_is_put_off_while_the_disk_is_nearly_full() {
     origin_sends(&relay, "alice@example.test", "before").await;
     relay.wait_for("deferred").await;
 
-    let mut tries = 8;
     run(
         "fallocate",
         &["-l", "60M", disk.filler().to_str().expect("UTF-8")],
     );
     let mut plain = Plain::hello(relay.address()).await;
-    let mut end = answer(&mut plain, "maybe").await;
-    // Free space is looked at twice a second.
-    while !end.starts_with("452 4.3.1") && tries > 0 {
-        tries -= 1;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        end = answer(&mut plain, "refused").await;
-    }
-    assert!(end.starts_with("452 4.3.1"), "{end}");
+    answer_until(&mut plain, "maybe", "452 4.3.1").await;
     sink.script("");
     relay.wait_for("delivered").await;
     fs::remove_file(disk.filler()).expect("room again");
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    let end = answer(&mut plain, "after").await;
-    assert!(end.starts_with("250"), "{end}");
+    answer_until(&mut plain, "after", "250").await;
     while !sink
         .received()
         .iter()

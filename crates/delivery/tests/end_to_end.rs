@@ -19,12 +19,11 @@ use dns::{Fixed, Mx, Resolver};
 use envelope::Domain;
 use support::server::{Script, Server, Tls};
 use support::work::Mail;
-use support::{Relay, resolver, settings};
+use support::{Relay, resolver, settings, start, start_with};
 
 #[tokio::test]
 async fn one_message() {
-    let server = Server::start(Script::default()).await;
-    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    let (server, relay) = start(Script::default()).await;
     relay.work.add(&Mail {
         body: ".first line\r\nhello\r\n",
         trace: "Delivered-To: a@to.test\r\n",
@@ -61,8 +60,7 @@ async fn recipients_share_a_transaction_and_have_their_own_outcomes() {
         },
         ..Script::default()
     };
-    let server = Server::start(script).await;
-    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    let (server, relay) = start(script).await;
     relay.work.add(&Mail {
         to: &["a@to.test", "bad@to.test", "later@to.test", "b@also.test"],
         ..Mail::default()
@@ -85,10 +83,7 @@ async fn recipients_share_a_transaction_and_have_their_own_outcomes() {
 
 #[tokio::test]
 async fn a_connection_is_used_again() {
-    let server = Server::start(Script::default()).await;
-    let mut settings = settings(server.address.port());
-    settings.concurrency = 1;
-    let relay = Relay::start(settings, resolver(&[server.address]));
+    let (server, relay) = start_with(Script::default(), |settings| settings.concurrency = 1).await;
     for _ in 0..50 {
         relay.work.add(&Mail::default());
     }
@@ -107,10 +102,7 @@ async fn a_connection_that_died_of_age_costs_no_attempt() {
         transactions_max: 3,
         ..Script::default()
     };
-    let server = Server::start(script).await;
-    let mut settings = settings(server.address.port());
-    settings.concurrency = 1;
-    let relay = Relay::start(settings, resolver(&[server.address]));
+    let (server, relay) = start_with(script, |settings| settings.concurrency = 1).await;
     for _ in 0..20 {
         relay.work.add(&Mail::default());
     }
@@ -127,10 +119,7 @@ async fn check_messages_max(refusal: &'static str) {
         mail_max: (2, refusal),
         ..Script::default()
     };
-    let server = Server::start(script).await;
-    let mut settings = settings(server.address.port());
-    settings.concurrency = 1;
-    let relay = Relay::start(settings, resolver(&[server.address]));
+    let (server, relay) = start_with(script, |settings| settings.concurrency = 1).await;
     for _ in 0..7 {
         relay.work.add(&Mail::default());
     }
@@ -157,8 +146,7 @@ async fn check_takes_nothing(rcpt: fn(&str) -> &'static str) {
         rcpt,
         ..Script::default()
     };
-    let server = Server::start(script).await;
-    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    let (server, relay) = start(script).await;
     (0..30).for_each(|_| relay.work.add(&Mail::default()));
     relay.work.outcomes(30).await;
     relay.stop().await;
@@ -177,10 +165,7 @@ async fn what_a_new_connection_is_refused_too_is_deferred() {
         mail_max: (0, "450 4.3.2 not now"),
         ..Script::default()
     };
-    let server = Server::start(script).await;
-    let mut settings = settings(server.address.port());
-    settings.concurrency = 1;
-    let relay = Relay::start(settings, resolver(&[server.address]));
+    let (server, relay) = start_with(script, |settings| settings.concurrency = 1).await;
     (0..3).for_each(|_| relay.work.add(&Mail::default()));
     let deferred = "a@to.test: deferred 4.3.2 | 450 4.3.2 not now";
     assert_eq!(relay.work.outcomes(3).await, [deferred; 3]);
@@ -296,10 +281,7 @@ async fn sessions_of_many_servers_are_resumed() {
 
 #[tokio::test]
 async fn concurrency_is_limited_and_ramps_up() {
-    let server = Server::start(Script::default()).await;
-    let mut settings = settings(server.address.port());
-    settings.concurrency = 4;
-    let relay = Relay::start(settings, resolver(&[server.address]));
+    let (server, relay) = start_with(Script::default(), |settings| settings.concurrency = 4).await;
     for _ in 0..500 {
         relay.work.add(&Mail::default());
     }
@@ -316,10 +298,7 @@ async fn a_peer_that_closes_after_each_message_gets_several_connections_too() {
         extensions: &["PIPELINING", "LIMITS MAILMAX=1"],
         ..Script::default()
     };
-    let server = Server::start(script).await;
-    let mut settings = settings(server.address.port());
-    settings.concurrency = 4;
-    let relay = Relay::start(settings, resolver(&[server.address]));
+    let (server, relay) = start_with(script, |settings| settings.concurrency = 4).await;
     for _ in 0..200 {
         relay.work.add(&Mail::default());
     }
@@ -336,8 +315,7 @@ async fn a_peer_that_closes_after_each_message_gets_several_connections_too() {
 
 #[tokio::test]
 async fn a_large_body_streams_through() {
-    let server = Server::start(Script::default()).await;
-    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    let (server, relay) = start(Script::default()).await;
     let body = ".23456789 123456789 123456789\r\n".repeat(200_000);
     relay.work.add(&Mail {
         body: &body,
@@ -402,8 +380,7 @@ async fn check_greeting(greeting: &'static str, expected: &str, down: bool) {
         greeting,
         ..Script::default()
     };
-    let server = Server::start(script).await;
-    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    let (_, relay) = start(script).await;
     relay.work.add(&Mail::default());
     assert_eq!(relay.work.outcomes(1).await, [expected]);
     assert_eq!(!relay.stop().await.events(0).await.is_empty(), down);
@@ -431,8 +408,7 @@ async fn a_refused_ehlo_and_helo_defer_too() {
         hello: Some("550 5.7.1 bad name"),
         ..Script::default()
     };
-    let server = Server::start(script).await;
-    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    let (_, relay) = start(script).await;
     relay.work.add(&Mail::default());
     let refused = "a@to.test: deferred 4.7.1 | 550 5.7.1 bad name";
     assert_eq!(relay.work.outcomes(1).await, [refused]);
@@ -775,7 +751,9 @@ async fn a_refusal_in_the_middle_of_the_body_is_heard() {
 async fn a_silent_greeting_times_out_and_a_running_transaction_may_finish_at_shutdown() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let relay = Relay::start(settings(address.port()), resolver(&[address]));
+    let mut settings = settings(address.port());
+    settings.timeouts.greeting = Duration::from_millis(300);
+    let relay = Relay::start(settings, resolver(&[address]));
     relay.work.add(&Mail::default());
     let outcomes = relay.work.outcomes(1).await;
     assert!(
@@ -785,8 +763,7 @@ async fn a_silent_greeting_times_out_and_a_running_transaction_may_finish_at_shu
     assert!(outcomes[0].contains("greeting"), "{outcomes:?}");
     relay.stop().await;
 
-    let server = Server::start(Script::default()).await;
-    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    let (server, relay) = start(Script::default()).await;
     let body = "0123456789\r\n".repeat(500_000);
     relay.work.add(&Mail {
         body: &body,
@@ -877,7 +854,6 @@ async fn many_domains_at_many_sites_on_many_threads() {
     settings.connections = 10;
     settings.idle = Duration::from_millis(50);
     let relay = Relay::start(settings, resolver);
-    let start = std::time::Instant::now();
     for message in 0..3000 {
         let to = format!("u@d{}.test", message % 60);
         relay.work.add(&Mail {
@@ -886,7 +862,6 @@ async fn many_domains_at_many_sites_on_many_threads() {
         });
     }
     let outcomes = relay.work.outcomes(3000).await;
-    println!("3000 messages in {:?}", start.elapsed());
     assert!(outcomes.iter().all(|o| o.contains("delivered 2.0.0")));
     relay.stop().await;
     for server in &servers {
@@ -911,8 +886,7 @@ fn certificate() -> Arc<rustls::ServerConfig> {
 
 /// A bug in the middle of an attempt: it costs that attempt, and the next message goes.
 async fn check_broken(call: &'static str) {
-    let server = Server::start(Script::default()).await;
-    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    let (_, relay) = start(Script::default()).await;
     relay.work.break_next(call);
     relay.work.add(&Mail::default());
     let broken = "a@to.test: deferred 4.3.0 internal error";
@@ -943,8 +917,7 @@ async fn a_panic_over_mail_without_a_host_costs_its_attempt_only() {
 
 #[tokio::test]
 async fn a_panic_in_a_claim_does_not_end_delivery() {
-    let server = Server::start(Script::default()).await;
-    let relay = Relay::start(settings(server.address.port()), resolver(&[server.address]));
+    let (_, relay) = start(Script::default()).await;
     relay.work.break_next("claim");
     relay.work.add(&Mail::default());
     let delivered = "a@to.test: delivered 2.0.0 | 250 2.0.0 taken";
@@ -993,11 +966,11 @@ async fn what_a_peer_took_is_on_record_before_its_leave_is_waited_for() {
         quit: "wait",
         ..Script::default()
     };
-    let server = Server::start(script).await;
-    let mut settings = settings(server.address.port());
-    settings.timeouts.quit = Duration::from_secs(60);
-    settings.drain = Duration::from_millis(100);
-    let relay = Relay::start(settings, resolver(&[server.address]));
+    let (_, relay) = start_with(script, |settings| {
+        settings.timeouts.quit = Duration::from_secs(60);
+        settings.drain = Duration::from_millis(100);
+    })
+    .await;
     relay.work.add(&Mail::default());
     let delivered = "a@to.test: delivered 2.0.0 | 250 2.0.0 taken";
     assert_eq!(relay.work.outcomes(1).await, [delivered]);

