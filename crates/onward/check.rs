@@ -12,11 +12,11 @@ use rustix::io::Errno;
 use serde::Serialize;
 use smtp_in::BindError;
 
-use crate::config::Config;
+use crate::config::{Config, Errors, Resolved};
 use crate::print::Printer;
 use crate::risks;
 use crate::spool_cli;
-use crate::wire::{self, Resolved};
+use crate::wire;
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -34,7 +34,6 @@ pub(crate) async fn run(path: &Path, print: Printer) -> bool {
         Ok(config) => {
             findings.push(Finding::good("config", path.display()));
             check_resolved(&config, &mut findings);
-            findings.push(check_resolver(&config));
             findings.extend(check_listeners(&config));
             findings.extend(check_socket(&config));
             findings.push(check_spool(&config).await);
@@ -74,9 +73,10 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) {
             if let Some(error) = resolved.instead {
                 findings.push(Finding::bad("forwards", error));
             }
+            findings.push(check_resolver(&resolved.settings.resolver));
             resolved.routing
         }
-        Err(errors) => {
+        Err(Errors(errors)) => {
             findings.extend(
                 errors
                     .iter()
@@ -120,10 +120,10 @@ fn check_forwards(config: &Config, routing: &Routing) -> Finding {
     )
 }
 
-fn check_resolver(config: &Config) -> Finding {
-    match wire::resolver(config) {
-        Ok(_) if config.resolver.servers.is_empty() => Finding::good("resolver", "the system's"),
-        Ok(_) => Finding::good("resolver", format!("{:?}", config.resolver.servers)),
+fn check_resolver(settings: &dns::Settings) -> Finding {
+    match wire::resolver(settings) {
+        Ok(_) if settings.servers.is_empty() => Finding::good("resolver", "the system's"),
+        Ok(_) => Finding::good("resolver", format!("{:?}", settings.servers)),
         Err(error) => Finding::bad("resolver", error),
     }
 }

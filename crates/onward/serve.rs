@@ -8,26 +8,33 @@ use journal::{Event, Journal, MailLog};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Resolved};
 use crate::reload::Reload;
 use crate::risks;
 use crate::wire::{self, Relay};
 
 /// Runs the daemon until a signal ends it.
 pub(crate) async fn run(config: &Config, path: &Path) -> Result<(), wire::Error> {
+    let resolved = Resolved::of(config)?;
     let journal = Journal::default();
-    let log = MailLog::start(&journal, config.log.format, io::stdout());
-    let result = run_journaled(config, path, &journal).await;
+    let log = MailLog::start(&journal, resolved.settings.log, io::stdout());
+    let result = run_journaled(config, resolved, path, &journal).await;
     // Without a journal the log ends, once its last line is written.
     drop(journal);
     drop(log);
     result
 }
 
-async fn run_journaled(config: &Config, path: &Path, journal: &Journal) -> Result<(), wire::Error> {
+async fn run_journaled(
+    config: &Config,
+    resolved: Resolved,
+    path: &Path,
+    journal: &Journal,
+) -> Result<(), wire::Error> {
     // Before anybody can know that we run: a signal in between would have its default action, and end us undrained.
     let signals = Signals::listen();
-    let relay = Relay::open(config, path, wire::resolver(config)?, journal.clone()).await?;
+    let resolver = wire::resolver(&resolved.settings.resolver)?;
+    let relay = Relay::open(config, resolved, path, resolver, journal.clone()).await?;
     for risk in risks::of(config, &relay.reload.routing()) {
         tracing::warn!(about = risk.about, "{}", risk.text);
     }

@@ -14,7 +14,6 @@ use crate::cli;
 use crate::config::Config;
 use crate::print::Printer;
 use crate::spool_export;
-use crate::wire;
 
 /// Why the command did not work.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +149,7 @@ pub(crate) fn print_finding(print: Printer, finding: &Finding) {
 
 /// Makes the index anew, as `serve` does when it cannot be used.
 async fn rebuild(config: &Config, print: Printer) -> Result<bool, Error> {
-    let settings = wire::spool_settings(config);
+    let settings = config.spool();
     let work = tokio::task::spawn_blocking(|| LogSpool::rebuild(settings));
     let (spool, inherited) = work.await.map_err(io::Error::other)??;
     let counts = spool.counts().await.unwrap_or_default();

@@ -8,16 +8,13 @@ use arc_swap::ArcSwap;
 use control::Socket;
 use journal::{Event, Journal};
 use queue::LogSpool;
-use relay::Routing;
 use relay::operator::Operator;
 use spool::{Clock, IdSource, Spool};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{BareNewline, Config, Role, TlsMode};
-use crate::descriptors;
+use crate::config::{Config, Errors, Resolved};
 use crate::forwards;
-use crate::reload::{Reload, TlsError, load_tls};
-use crate::routing;
+use crate::reload::Reload;
 
 /// A relay that is ready to run: sockets are bound, the spool is open.
 pub(crate) struct Relay {
@@ -35,14 +32,8 @@ pub(crate) struct Relay {
 /// Why the relay cannot run. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\nerror: "))]
-    Several(Vec<Self>),
-    #[error("`hostname`: {0}")]
-    Hostname(#[from] envelope::AddressError),
     #[error(transparent)]
-    Routing(#[from] routing::Error),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
+    Config(#[from] Errors),
     #[error(transparent)]
     Bind(#[from] smtp_in::BindError),
     #[error(
@@ -58,87 +49,38 @@ pub(crate) enum Error {
     Control(#[from] control::BindError),
     #[error("`resolver.servers`: {0}")]
     Dns(#[from] dns::SetupError),
-    #[error("`delivery.route`: {0}")]
-    Route(#[from] delivery::RouteError),
-}
-
-impl Error {
-    /// What `check` files it under.
-    pub(crate) fn about(&self) -> &'static str {
-        match self {
-            Self::Routing(error) => error.about(),
-            Self::Tls(_) => "certificate",
-            Self::Route(_) => "delivery",
-            Self::Dns(_) => "resolver",
-            _ => "config",
-        }
-    }
-}
-
-/// What a configuration means, as far as it can be told without starting anything: `serve` begins with it, and `check`
-/// with nothing else.
-pub(crate) struct Resolved {
-    pub(crate) routing: Routing,
-    /// Why the last good forwards are used, and not the file.
-    pub(crate) instead: Option<forwards::Error>,
-    tls: Option<smtp_in::tls::Holder>,
-    delivery: delivery::Settings,
-}
-
-impl Resolved {
-    /// All that stands in the way, or what to start with.
-    pub(crate) fn of(config: &Config) -> Result<Self, Vec<Error>> {
-        let routing = forwards::read_at_start(config)
-            .map_err(routing::Error::from)
-            .and_then(|(table, instead)| Ok((routing::with_table(config, table)?, instead)))
-            .map_err(Error::from);
-        let tls = tls_holder(config).map_err(Error::from);
-        let hostname = config
-            .hostname
-            .parse()
-            .map_err(envelope::AddressError::from);
-        let delivery = hostname
-            .map_err(Error::from)
-            .and_then(|hostname| delivery_settings(config, &hostname));
-        match (routing, tls, delivery) {
-            (Ok((routing, instead)), Ok(tls), Ok(delivery)) => Ok(Self {
-                routing,
-                instead,
-                tls,
-                delivery,
-            }),
-            (routing, tls, delivery) => Err([routing.err(), tls.err(), delivery.err()]
-                .into_iter()
-                .flatten()
-                .collect()),
-        }
-    }
 }
 
 impl Relay {
     /// Opens everything that the configuration names. `path` is where it came from, for reloads.
     pub(crate) async fn open(
         config: &Config,
+        resolved: Resolved,
         path: &Path,
         resolver: dns::Backend,
         journal: Journal,
     ) -> Result<Self, Error> {
-        let resolved = Resolved::of(config).map_err(Error::Several)?;
-        let (routing, tls, instead) = (resolved.routing, resolved.tls, resolved.instead);
-        let routing = Arc::new(ArcSwap::from_pointee(routing));
-        let listeners = smtp_in::bind(listener_settings(config, tls.as_ref()))?;
+        let mut settings = resolved.settings;
+        let routing = Arc::new(ArcSwap::from_pointee(resolved.routing));
+        let listeners = smtp_in::bind(settings.listeners)?;
         let addresses: Vec<_> = listeners
             .iter()
             .filter_map(|listener| listener.local_addr().ok())
             .collect();
-        let spool = Arc::new(open_spool(config)?);
-        match instead {
+        let spool = Arc::new(open_spool(settings.spool)?);
+        match resolved.instead {
             None => forwards::keep(config, &routing.load().table),
             Some(error) => journal.record(forwards::kept_out(&error, &routing.load().table)),
         }
-        let socket = Socket::bind(&config.control.socket).await?;
+        let socket = Socket::bind(&settings.socket).await?;
 
-        let reload = Reload::new(config, path, Arc::clone(&routing), tls, journal.clone());
+        let reload = Reload::new(
+            config,
+            path,
+            Arc::clone(&routing),
+            resolved.tls,
+            journal.clone(),
+        );
         let reload = Arc::new(reload);
         let core = relay::Core {
             spool: Arc::clone(&spool),
@@ -147,11 +89,8 @@ impl Relay {
             clock: Clock::real(),
             journal: journal.clone(),
         };
-        let delivery = delivery::Settings {
-            listeners: addresses.clone(),
-            ..resolved.delivery
-        };
-        let relay = relay::Relay::new(core, relay_settings(config, delivery)?, resolver);
+        settings.relay.delivery.listeners = addresses.clone();
+        let relay = relay::Relay::new(core, settings.relay, resolver);
         let reloads = Arc::clone(&reload);
         let operator = relay.operator(
             Arc::new(move |force| reloads.run(force).map_err(|error| error.to_string())),
@@ -162,7 +101,7 @@ impl Relay {
             addresses,
             reload,
             listeners,
-            limits: limits(config),
+            limits: settings.limits,
             relay,
             socket,
             operator,
@@ -190,127 +129,16 @@ impl Relay {
     }
 }
 
-fn tls_holder(config: &Config) -> Result<Option<smtp_in::tls::Holder>, TlsError> {
-    let certificates = load_tls(config)?;
-    Ok((!certificates.is_empty()).then(|| smtp_in::tls::Holder::new(certificates)))
-}
-
-fn relay_settings(config: &Config, delivery: delivery::Settings) -> Result<relay::Settings, Error> {
-    Ok(relay::Settings {
-        accept_nonnull: config.srs.accept_nonnull,
-        bounces_per_day: config.srs.bounces_per_day,
-        schedule: schedule(config),
-        postmaster: config.postmaster()?,
-        bounce_octets_max: usize::try_from(config.limits.bounce_size.0).unwrap_or(usize::MAX),
-        delivery,
-    })
-}
-
-/// The resolver of the configuration.
-pub(crate) fn resolver(config: &Config) -> Result<dns::Backend, Error> {
-    let settings = dns::Settings {
-        servers: config.resolver.servers.clone(),
-        ..dns::Settings::default()
-    };
-    Ok(dns::Backend::Hickory(dns::Hickory::new(&settings)?))
+/// A resolver of these settings.
+pub(crate) fn resolver(settings: &dns::Settings) -> Result<dns::Backend, Error> {
+    Ok(dns::Backend::Hickory(dns::Hickory::new(settings)?))
 }
 
 /// Opens the spool: reads what the last run left.
-pub(crate) fn open_spool(config: &Config) -> Result<LogSpool, Error> {
-    let path = &config.spool;
-    std::fs::create_dir_all(path).map_err(|source| Error::SpoolFolder {
-        path: path.clone(),
+fn open_spool(settings: queue::Settings) -> Result<LogSpool, Error> {
+    std::fs::create_dir_all(&settings.dir).map_err(|source| Error::SpoolFolder {
+        path: settings.dir.clone(),
         source,
     })?;
-    Ok(LogSpool::open(spool_settings(config))?)
-}
-
-pub(crate) fn spool_settings(config: &Config) -> queue::Settings {
-    queue::Settings {
-        warn_after: config.queue.warn_after.0,
-        expire: config.queue.expire.0,
-        min_free_bytes: config.queue.min_free.0,
-        ..queue::Settings::new(&config.spool)
-    }
-}
-
-fn schedule(config: &Config) -> spool::Schedule {
-    spool::Schedule {
-        retry: config.queue.retry.iter().map(|span| span.0).collect(),
-        warn_after: config.queue.warn_after.0,
-        expire: config.queue.expire.0,
-        ..spool::Schedule::default()
-    }
-}
-
-fn listener_settings(
-    config: &Config,
-    tls: Option<&smtp_in::tls::Holder>,
-) -> Vec<smtp_in::Settings> {
-    let session = smtp::server::Settings {
-        hostname: config.hostname.clone(),
-        size_max: config.limits.message_size.0,
-        recipients_max: config.limits.recipients,
-        normalize_newlines: config.limits.bare_newline == BareNewline::Normalize,
-        timeouts: smtp::server::Timeouts {
-            command: config.limits.command_timeout.0,
-            session: config.limits.session_timeout.0,
-            ..smtp::server::Timeouts::default()
-        },
-        ..smtp::server::Settings::default()
-    };
-    let listener = |listener: &crate::config::Listener| smtp_in::Settings {
-        bind: listener.bind,
-        role: match listener.role {
-            Role::Mx => smtp_in::Role::Mx,
-            Role::Submission => smtp_in::Role::Submission,
-        },
-        tls: match (listener.tls, tls) {
-            (TlsMode::StartTls, Some(holder)) => smtp_in::TlsMode::StartTls(holder.clone()),
-            (TlsMode::Implicit, Some(holder)) => smtp_in::TlsMode::Implicit(holder.clone()),
-            _ => smtp_in::TlsMode::Off,
-        },
-        proxy_from: listener
-            .proxy_protocol_from
-            .iter()
-            .map(|net| net.0)
-            .collect(),
-        session: session.clone(),
-    };
-    config.listeners.iter().map(listener).collect()
-}
-
-fn limits(config: &Config) -> smtp_in::Limits {
-    smtp_in::Limits {
-        connections_max: descriptors::shares(config).incoming,
-        connections_per_address_max: config.limits.connections_per_address,
-        drain: config.limits.drain.0,
-        ..smtp_in::Limits::default()
-    }
-}
-
-fn delivery_settings(
-    config: &Config,
-    hostname: &envelope::Domain,
-) -> Result<delivery::Settings, Error> {
-    let routes = config
-        .delivery
-        .routes
-        .iter()
-        .map(|route| delivery::Route::parse(&route.domain, &route.host));
-    Ok(delivery::Settings {
-        port: config.delivery.port,
-        bind: config.delivery.bind.clone(),
-        allow_loopback: config.delivery.allow_loopback,
-        allow_private: config.delivery.allow_private,
-        routes: delivery::Routes::new(routes.collect::<Result<_, _>>()?),
-        concurrency: config.delivery.concurrency,
-        connections_per_address: config.delivery.connections_per_address,
-        connections: descriptors::shares(config).outgoing,
-        connect_timeout: config.delivery.connect_timeout.0,
-        probe_first: config.delivery.probe_first.0,
-        probe_longest: config.delivery.probe_longest.0,
-        drain: config.limits.drain.0,
-        ..delivery::Settings::new(hostname.clone())
-    })
+    Ok(LogSpool::open(settings)?)
 }

@@ -34,6 +34,11 @@ impl Domain {
     pub const OCTETS_MAX: usize = 255;
     const LABEL_OCTETS_MAX: usize = 63;
 
+    /// This machine, whatever its name is (RFC 6761 §6.3).
+    pub fn localhost() -> Self {
+        Self("localhost".into())
+    }
+
     /// The name in lower-case ASCII.
     pub fn as_str(&self) -> &str {
         &self.0

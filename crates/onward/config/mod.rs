@@ -1,9 +1,9 @@
 //! The configuration: one TOML file, read whole or refused with the place of the mistake.
 //!
-//! `schema` is the file as typed. Paths in it are relative to the file's own folder; `resolve` turns them
-//! absolute. What the values *mean* for a stage is said where that stage is built (`wire.rs`).
+//! Three steps: `schema` is the file as typed; `sense` refuses what cannot work; `resolve` makes the stages' settings of it.
 
 mod change;
+mod resolve;
 mod schema;
 mod sense;
 mod units;
@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use envelope::{AddressError, Mailbox};
 
 pub(crate) use change::changed_keys;
-pub(crate) use schema::{BareNewline, Config, Listener, Role, TagAlphabet, Tls, TlsMode};
+pub(crate) use resolve::{Errors, Resolved};
+pub(crate) use schema::{Config, Listener, TagAlphabet, Tls, TlsMode};
 pub(crate) use units::{Network, Percent, Size, Span};
 
 /// Why there is no configuration to work with. Each text says where and what to do.
@@ -40,7 +41,7 @@ pub(crate) enum Error {
 }
 
 impl Config {
-    /// Reads and resolves the file at `path`.
+    /// Reads the file at `path`.
     pub(crate) fn load(path: &Path) -> Result<Self, Error> {
         let text = fs::read_to_string(path).map_err(|source| Error::Unreadable {
             path: path.to_owned(),
@@ -52,7 +53,7 @@ impl Config {
         })?;
         // What has just been parsed as a configuration is a table.
         config.typed = text.parse().unwrap_or_default();
-        config.resolve(path)
+        config.checked(path)
     }
 
     /// Parses the text; the error names line and column and shows the line.
@@ -65,8 +66,8 @@ impl Config {
         format!("postmaster@{}", self.hostname).parse()
     }
 
-    /// Makes paths absolute and fills in what depends on the machine.
-    fn resolve(mut self, path: &Path) -> Result<Self, Error> {
+    /// Makes paths absolute (they are relative to the file's own folder), and refuses what cannot work.
+    fn checked(mut self, path: &Path) -> Result<Self, Error> {
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
         let absolute = |p: &mut PathBuf| {
             if !p.as_os_str().is_empty() {
@@ -199,7 +200,7 @@ mod tests {
         let config = Config::parse(text).unwrap();
         assert_eq!(
             config
-                .resolve(Path::new("/etc/onward/onward.toml"))
+                .checked(Path::new("/etc/onward/onward.toml"))
                 .map_err(|e| e.to_string().contains(&format!("`{key}`"))),
             Err(true)
         );
@@ -237,7 +238,7 @@ mod tests {
             .map(|bind| format!("[[listener]]\nbind = \"{bind}\"\n"))
             .collect();
         let config = Config::parse(&format!("hostname = \"a.example\"\n{listeners}")).unwrap();
-        let resolved = config.resolve(Path::new("/etc/onward/onward.toml"));
+        let resolved = config.checked(Path::new("/etc/onward/onward.toml"));
         assert_eq!(resolved.is_ok(), expected, "{binds:?}");
     }
 
@@ -258,7 +259,7 @@ mod tests {
         let files = |text: &str| -> Vec<PathBuf> {
             let config = Config::parse(text).unwrap();
             let config = config
-                .resolve(Path::new("/etc/onward/onward.toml"))
+                .checked(Path::new("/etc/onward/onward.toml"))
                 .unwrap();
             config.tls.into_iter().map(|tls| tls.certificate).collect()
         };
@@ -278,7 +279,7 @@ mod tests {
     fn paths_are_relative_to_the_file() {
         let config = Config::parse("hostname = \"a.example\"\nspool = \"var\"").unwrap();
         let config = config
-            .resolve(Path::new("/etc/onward/onward.toml"))
+            .checked(Path::new("/etc/onward/onward.toml"))
             .unwrap();
         assert_eq!(config.spool, Path::new("/etc/onward/var"));
         assert_eq!(

@@ -1,4 +1,6 @@
-//! The file as typed: one struct a table, each with its defaults. An unknown key is an error.
+//! The file as typed: one struct for each table. An unknown key is an error.
+//!
+//! A default stands in one place. Where a stage has one, it is taken from the stage's own settings; the others stand here.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -236,12 +238,13 @@ impl Default for Listener {
 
 impl Default for Srs {
     fn default() -> Self {
+        let stage = srs::Settings::new([""; 0]);
         Self {
             domain: None,
             secrets: "srs.secrets".into(),
-            max_age: Span::days(21),
-            clock_skew: Span::days(1),
-            separator: '=',
+            max_age: Span::days(stage.max_age_days.into()),
+            clock_skew: Span::days(stage.skew_days.into()),
+            separator: stage.separator.as_char(),
             tag_alphabet: TagAlphabet::default(),
             accept_nonnull: false,
             bounces_per_day: 100,
@@ -261,29 +264,30 @@ impl Default for Forwards {
 
 impl Default for Queue {
     fn default() -> Self {
-        let mins = |m| Span::mins(m);
+        let schedule = spool::Schedule::default();
         Self {
-            retry: [1, 5, 15, 30, 60, 120, 240].map(mins).into(),
-            warn_after: Span::hours(4),
-            expire: Span::days(5),
-            min_free: Size::mib(256),
+            retry: schedule.retry.into_iter().map(Span).collect(),
+            warn_after: Span(schedule.warn_after),
+            expire: Span(schedule.expire),
+            min_free: Size(queue::Settings::new("").min_free_bytes),
         }
     }
 }
 
 impl Default for Delivery {
     fn default() -> Self {
+        let stage = delivery::Settings::new(envelope::Domain::localhost());
         Self {
-            port: 25,
-            bind: Vec::new(),
-            allow_loopback: false,
-            allow_private: false,
-            concurrency: 20,
-            connections_per_address: 100,
-            connections: 1000,
-            connect_timeout: Span::secs(30),
-            probe_first: Span::secs(30),
-            probe_longest: Span::mins(10),
+            port: stage.port,
+            bind: stage.bind,
+            allow_loopback: stage.allow_loopback,
+            allow_private: stage.allow_private,
+            concurrency: stage.concurrency,
+            connections_per_address: stage.connections_per_address,
+            connections: stage.connections,
+            connect_timeout: Span(stage.connect_timeout),
+            probe_first: Span(stage.probe_first),
+            probe_longest: Span(stage.probe_longest),
             routes: Vec::new(),
         }
     }
@@ -291,16 +295,18 @@ impl Default for Delivery {
 
 impl Default for Limits {
     fn default() -> Self {
+        let session = smtp::server::Settings::default();
+        let shared = smtp_in::Limits::default();
         Self {
-            message_size: Size::mib(50),
-            recipients: 1000,
+            message_size: Size(session.size_max),
+            recipients: session.recipients_max,
             bare_newline: BareNewline::Reject,
-            connections: 10_000,
-            connections_per_address: 100,
+            connections: shared.connections_max,
+            connections_per_address: shared.connections_per_address_max,
             received_headers: 50,
-            command_timeout: Span::mins(5),
-            session_timeout: Span::hours(1),
-            drain: Span::secs(30),
+            command_timeout: Span(session.timeouts.command),
+            session_timeout: Span(session.timeouts.session),
+            drain: Span(shared.drain),
             bounce_size: Size(64 << 10),
         }
     }

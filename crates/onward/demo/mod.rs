@@ -12,6 +12,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli;
+use crate::config::Resolved;
 use crate::print::Printer;
 use crate::wire::{self, Relay};
 
@@ -49,6 +50,7 @@ pub(crate) async fn run(args: &cli::Demo, print: Printer) -> Result<(), Error> {
     let journal = Journal::default();
     let relay = Relay::open(
         &world.config,
+        Resolved::of(&world.config).map_err(wire::Error::from)?,
         "demo".as_ref(),
         world.resolver.clone(),
         journal.clone(),

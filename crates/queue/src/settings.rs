@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use spool::Clock;
+use spool::{Clock, Schedule};
 
 /// How [`LogSpool`](crate::LogSpool) keeps its spool.
 #[derive(Debug, Clone)]
@@ -42,6 +42,7 @@ impl Settings {
 
     /// The defaults, for a spool in `dir`.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
+        let schedule = Schedule::default();
         Self {
             dir: dir.into(),
             clock: Clock::real(),
@@ -50,8 +51,8 @@ impl Settings {
             index_cache_bytes: 32 << 20,
             index_waste_bytes: 48 << 20,
             checkpoint_every: Duration::from_secs(2),
-            warn_after: Duration::from_secs(4 * 3600),
-            expire: Duration::from_secs(5 * 24 * 3600),
+            warn_after: schedule.warn_after,
+            expire: schedule.expire,
             min_free_bytes: 256 << 20,
             min_free_inodes: 1000,
             max_bytes: u64::MAX,

@@ -82,7 +82,7 @@ pub struct BindError {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections_max: 1000,
+            connections_max: 10_000,
             connections_per_address_max: 100,
             proxy_header: Duration::from_secs(10),
             tls_handshake: Duration::from_secs(30),

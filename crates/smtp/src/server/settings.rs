@@ -50,7 +50,7 @@ impl Default for Settings {
             hostname: "localhost".to_owned(),
             size_max: 50 * 1024 * 1024,
             overrun_max: 50 * 1024 * 1024,
-            recipients_max: 100,
+            recipients_max: 1000,
             transactions_max: 1000,
             normalize_newlines: false,
             tls_available: false,
@@ -67,7 +67,7 @@ impl Default for Timeouts {
             command: Duration::from_mins(5),
             body_bytes: Duration::from_mins(3),
             body: Duration::from_hours(1),
-            session: Duration::from_hours(4),
+            session: Duration::from_hours(1),
         }
     }
 }

@@ -1,0 +1,202 @@
+//! The file as meant: what was typed becomes the settings of every stage.
+//!
+//! This is done once and here. `serve` starts with the result; `check` does the same and starts nothing; a reload takes the
+//! parts that may change while the relay runs. What a key means when it is left out, the stage's own defaults say (`schema`
+//! takes them from there).
+
+use std::path::PathBuf;
+
+use envelope::Domain;
+use relay::Routing;
+use smtp_in::tls::Holder;
+
+use super::schema::{BareNewline, Config, Listener, Role, TlsMode};
+use crate::descriptors;
+use crate::forwards;
+use crate::reload::{TlsError, load_tls};
+use crate::routing;
+
+/// What a configuration means.
+pub(crate) struct Resolved {
+    pub(crate) settings: Settings,
+    pub(crate) routing: Routing,
+    /// Why the last good forwards are used, and not the file.
+    pub(crate) instead: Option<forwards::Error>,
+    pub(crate) tls: Option<Holder>,
+}
+
+/// What holds until the process ends. Everything else a reload can change.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) listeners: Vec<smtp_in::Settings>,
+    pub(crate) limits: smtp_in::Limits,
+    pub(crate) relay: relay::Settings,
+    pub(crate) spool: queue::Settings,
+    pub(crate) resolver: dns::Settings,
+    pub(crate) socket: PathBuf,
+    pub(crate) log: journal::Format,
+}
+
+/// Why a configuration cannot be used. Each text says where and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("`hostname`: {0}")]
+    Hostname(#[from] envelope::AddressError),
+    #[error("`delivery.route`: {0}")]
+    Route(#[from] delivery::RouteError),
+    #[error(transparent)]
+    Routing(#[from] routing::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// All that stands in the way.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\nerror: "))]
+pub(crate) struct Errors(pub(crate) Vec<Error>);
+
+impl Error {
+    /// What `check` files it under.
+    pub(crate) fn about(&self) -> &'static str {
+        match self {
+            Self::Hostname(_) => "config",
+            Self::Route(_) => "delivery",
+            Self::Routing(error) => error.about(),
+            Self::Tls(_) => "certificate",
+        }
+    }
+}
+
+impl Resolved {
+    /// Reads the files that the configuration names.
+    pub(crate) fn of(config: &Config) -> Result<Self, Errors> {
+        let routing = forwards::read_at_start(config)
+            .map_err(routing::Error::from)
+            .and_then(|(table, instead)| Ok((routing::with_table(config, table)?, instead)))
+            .map_err(Error::from);
+        let tls = load_tls(config).map_err(Error::from);
+        let tls = tls.map(|all| (!all.is_empty()).then(|| Holder::new(all)));
+        let holder = tls.as_ref().ok().and_then(Option::as_ref);
+        match (config.settings(holder), routing, tls) {
+            (Ok(settings), Ok((routing, instead)), Ok(tls)) => Ok(Self {
+                settings,
+                routing,
+                instead,
+                tls,
+            }),
+            (settings, routing, tls) => {
+                let errors = [settings.err(), routing.err(), tls.err()];
+                Err(Errors(errors.into_iter().flatten().collect()))
+            }
+        }
+    }
+}
+
+impl Config {
+    /// The settings; `tls` has the certificates.
+    fn settings(&self, tls: Option<&Holder>) -> Result<Settings, Error> {
+        Ok(Settings {
+            listeners: self.listeners(tls),
+            limits: smtp_in::Limits {
+                connections_max: descriptors::shares(self).incoming,
+                connections_per_address_max: self.limits.connections_per_address,
+                drain: self.limits.drain.0,
+                ..smtp_in::Limits::default()
+            },
+            relay: self.relay()?,
+            spool: self.spool(),
+            resolver: dns::Settings {
+                servers: self.resolver.servers.clone(),
+                ..dns::Settings::default()
+            },
+            socket: self.control.socket.clone(),
+            log: self.log.format,
+        })
+    }
+
+    fn listeners(&self, tls: Option<&Holder>) -> Vec<smtp_in::Settings> {
+        let session = smtp::server::Settings {
+            hostname: self.hostname.clone(),
+            size_max: self.limits.message_size.0,
+            recipients_max: self.limits.recipients,
+            normalize_newlines: self.limits.bare_newline == BareNewline::Normalize,
+            timeouts: smtp::server::Timeouts {
+                command: self.limits.command_timeout.0,
+                session: self.limits.session_timeout.0,
+                ..smtp::server::Timeouts::default()
+            },
+            ..smtp::server::Settings::default()
+        };
+        let listener = |listener: &Listener| smtp_in::Settings {
+            bind: listener.bind,
+            role: match listener.role {
+                Role::Mx => smtp_in::Role::Mx,
+                Role::Submission => smtp_in::Role::Submission,
+            },
+            tls: match (listener.tls, tls) {
+                (TlsMode::StartTls, Some(holder)) => smtp_in::TlsMode::StartTls(holder.clone()),
+                (TlsMode::Implicit, Some(holder)) => smtp_in::TlsMode::Implicit(holder.clone()),
+                _ => smtp_in::TlsMode::Off,
+            },
+            proxy_from: networks(&listener.proxy_protocol_from),
+            session: session.clone(),
+        };
+        self.listeners.iter().map(listener).collect()
+    }
+
+    fn relay(&self) -> Result<relay::Settings, Error> {
+        Ok(relay::Settings {
+            accept_nonnull: self.srs.accept_nonnull,
+            bounces_per_day: self.srs.bounces_per_day,
+            schedule: spool::Schedule {
+                retry: self.queue.retry.iter().map(|span| span.0).collect(),
+                warn_after: self.queue.warn_after.0,
+                expire: self.queue.expire.0,
+                ..spool::Schedule::default()
+            },
+            postmaster: self.postmaster()?,
+            bounce_octets_max: usize::try_from(self.limits.bounce_size.0).unwrap_or(usize::MAX),
+            delivery: self.delivery()?,
+        })
+    }
+
+    fn delivery(&self) -> Result<delivery::Settings, Error> {
+        let typed = &self.delivery;
+        let hostname: Domain = self
+            .hostname
+            .parse()
+            .map_err(envelope::AddressError::from)?;
+        let route =
+            |route: &super::schema::Route| delivery::Route::parse(&route.domain, &route.host);
+        let routes: Result<_, _> = typed.routes.iter().map(route).collect();
+        Ok(delivery::Settings {
+            port: typed.port,
+            bind: typed.bind.clone(),
+            allow_loopback: typed.allow_loopback,
+            allow_private: typed.allow_private,
+            routes: delivery::Routes::new(routes?),
+            concurrency: typed.concurrency,
+            connections_per_address: typed.connections_per_address,
+            connections: descriptors::shares(self).outgoing,
+            connect_timeout: typed.connect_timeout.0,
+            probe_first: typed.probe_first.0,
+            probe_longest: typed.probe_longest.0,
+            drain: self.limits.drain.0,
+            ..delivery::Settings::new(hostname)
+        })
+    }
+
+    /// Where and how mail is stored; also for `onward spool`.
+    pub(crate) fn spool(&self) -> queue::Settings {
+        queue::Settings {
+            warn_after: self.queue.warn_after.0,
+            expire: self.queue.expire.0,
+            min_free_bytes: self.queue.min_free.0,
+            ..queue::Settings::new(&self.spool)
+        }
+    }
+}
+
+fn networks(typed: &[super::Network]) -> Vec<ipnet::IpNet> {
+    typed.iter().map(|network| network.0).collect()
+}
