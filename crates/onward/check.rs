@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use control::Client;
+use control::{Client, Reloaded};
 use relay::Routing;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -14,6 +14,7 @@ use smtp_in::BindError;
 
 use crate::config::{Config, Errors, Resolved};
 use crate::print::Printer;
+use crate::queue_cli::reloaded_lines;
 use crate::risks;
 use crate::spool_cli;
 use crate::wire;
@@ -24,6 +25,9 @@ struct Finding {
     what: &'static str,
     ok: bool,
     text: String,
+    /// What a reload of the running daemon would do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reload: Option<Reloaded>,
 }
 
 /// Checks; false when anything is wrong.
@@ -36,7 +40,7 @@ pub(crate) async fn run(path: &Path, print: Printer) -> bool {
             check_resolved(&config, &mut findings);
             findings.extend(check_listeners(&config));
             findings.extend(check_socket(&config));
-            findings.push(check_spool(&config).await);
+            findings.extend(check_spool(&config).await);
         }
     }
     print.value(&findings, |print, findings| {
@@ -54,14 +58,14 @@ impl Finding {
             what,
             ok: true,
             text: text.to_string(),
+            reload: None,
         }
     }
 
     fn bad(what: &'static str, text: impl ToString) -> Self {
         Self {
-            what,
             ok: false,
-            text: text.to_string(),
+            ..Self::good(what, text)
         }
     }
 }
@@ -92,11 +96,8 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) {
     if let Some(address) = &config.forwards.postmaster {
         findings.push(Finding::good("postmaster", address));
     }
-    findings.extend(risks::of(config, &routing).into_iter().map(|risk| Finding {
-        what: risk.about,
-        ok: false,
-        text: risk.text,
-    }));
+    let risks = risks::of(config, &routing).into_iter();
+    findings.extend(risks.map(|risk| Finding::bad(risk.about, risk.text)));
 }
 
 fn check_forwards(config: &Config, routing: &Routing) -> Finding {
@@ -156,16 +157,37 @@ fn check_socket(config: &Config) -> Option<Finding> {
 }
 
 /// A running daemon has the spool, and knows best; otherwise it is read, and nothing in it is changed.
-async fn check_spool(config: &Config) -> Finding {
-    if let Ok(mut daemon) = Client::connect(&config.control.socket).await {
-        return match daemon.ping().await {
-            Ok(version) => Finding::good(
-                "spool",
-                format_args!("in use by a running onward {version}"),
-            ),
-            Err(error) => Finding::bad("spool", error),
-        };
+async fn check_spool(config: &Config) -> Vec<Finding> {
+    match Client::connect(&config.control.socket).await {
+        Ok(daemon) => check_daemon(daemon).await,
+        Err(_) => vec![check_spool_at_rest(config)],
     }
+}
+
+/// The daemon that runs, and what of the configuration it would take over by a reload.
+async fn check_daemon(mut daemon: Client) -> Vec<Finding> {
+    let version = match daemon.ping().await {
+        Ok(version) => version,
+        Err(error) => return vec![Finding::bad("spool", error)],
+    };
+    let running = Finding::good(
+        "spool",
+        format_args!("in use by a running onward {version}"),
+    );
+    let reload = match daemon.reload_check().await {
+        Ok(reloaded) => Finding {
+            reload: Some(reloaded.clone()),
+            ..Finding::good(
+                "reload",
+                reloaded_lines(&reloaded).collect::<Vec<_>>().join("; "),
+            )
+        },
+        Err(error) => Finding::bad("reload", error),
+    };
+    vec![running, reload]
+}
+
+fn check_spool_at_rest(config: &Config) -> Finding {
     let spool = config.spool.display();
     if let Some(why) = not_writable(&config.spool) {
         return Finding::bad("spool", why);

@@ -46,6 +46,8 @@ pub(crate) enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Show the running daemon at a glance: version, queue, and what happened since its start
+    Status,
     /// Look at the queue and change what is in it
     #[command(subcommand)]
     Queue(Queue),

@@ -76,6 +76,10 @@ async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sy
             let socket = Config::load(&cli.config)?.control.socket;
             queue_cli::queue(&socket, command, print).await?;
         }
+        Command::Status => {
+            let socket = Config::load(&cli.config)?.control.socket;
+            queue_cli::status(&socket, print).await?;
+        }
         Command::Reload { force } => {
             let socket = Config::load(&cli.config)?.control.socket;
             queue_cli::reload(&socket, *force, print).await?;
@@ -106,7 +110,9 @@ fn start_tracing() {
         None => {
             let colours = std::io::stderr().is_terminal()
                 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+            let stderr = tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .fmt_fields(print::escaped_fields());
             registry.with(stderr.with_ansi(colours)).init();
         }
     }

@@ -1,10 +1,10 @@
-//! `onward queue …` and `onward reload`: asks the running daemon over the control socket and prints what it says.
+//! `onward queue …`, `onward reload` and `onward status`: asks the running daemon over the control socket and prints what it says.
 
 use std::path::Path;
 
 use control::{
     Client, ClientError, Count, LegRow, LegState, MessageDetails, NotAPattern, Part, QueueAction,
-    Selector,
+    QueueCounts, Reloaded, Selector,
 };
 use envelope::MessageId;
 use journal::shown;
@@ -59,9 +59,52 @@ pub(crate) async fn queue(socket: &Path, command: &Queue, print: Printer) -> Res
 pub(crate) async fn reload(socket: &Path, force: bool, print: Printer) -> Result<(), Error> {
     let reloaded = Client::connect(socket).await?.reload(force).await?;
     print.value(&reloaded, |print, reloaded| {
-        reloaded.lines.iter().for_each(|line| print.line(line));
+        reloaded_lines(reloaded).for_each(|line| print.line(line));
     });
     Ok(())
+}
+
+/// Runs `status`.
+pub(crate) async fn status(socket: &Path, print: Printer) -> Result<(), Error> {
+    let status = Client::connect(socket).await?.status().await?;
+    print.value(&status, |print, status| {
+        let (version, pid) = (&status.version, status.pid);
+        print.line(format_args!(
+            "{} onward {version}, process {pid}",
+            status.hostname
+        ));
+        print.line(format_args!("started  {}", status.started));
+        print.line(format_args!("listens  {}", status.listeners.join(", ")));
+        let QueueCounts {
+            waiting,
+            active,
+            held,
+        } = status.queue;
+        print.line(format_args!(
+            "queue    {waiting} waiting, {active} active, {held} held"
+        ));
+        for (event, count) in &status.events {
+            print.line(format_args!("{count:>12} {event}"));
+        }
+        if status.events_missed > 0 {
+            print.line(format_args!(
+                "{:>12} not counted: they came too fast",
+                status.events_missed
+            ));
+        }
+    });
+    Ok(())
+}
+
+/// What a reload did, or would do.
+pub(crate) fn reloaded_lines(reloaded: &Reloaded) -> impl Iterator<Item = String> {
+    let keys = [
+        ("applied", &reloaded.applied),
+        ("needs a restart", &reloaded.needs_restart),
+    ];
+    let some = keys.into_iter().filter(|(_, keys)| !keys.is_empty());
+    let keys = some.map(|(what, keys)| format!("{what}: {}", keys.join(", ")));
+    reloaded.lines.iter().cloned().chain(keys)
 }
 
 /// `done` is what has become of those for which it has come about.

@@ -1,12 +1,13 @@
 //! Reading again what may change while the relay runs: forwards, secrets, relay domains, certificate.
 //!
 //! All of it is read and checked before any of it is used: a mistake anywhere leaves everything as it was.
-//! The other settings need a restart.
+//! The other settings need a restart (`config/change.rs` says which).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use control::Reloaded;
 use forwarder::table::Difference;
 use journal::{Event, Journal};
 use parking_lot::Mutex;
@@ -20,6 +21,7 @@ use crate::routing;
 /// What can be read again, and where it goes.
 pub(crate) struct Reload {
     config: PathBuf,
+    spool: PathBuf,
     routing: Shared,
     tls: Option<tls::Holder>,
     journal: Journal,
@@ -63,6 +65,7 @@ impl Reload {
     ) -> Self {
         Self {
             config: path.to_owned(),
+            spool: config.spool.clone(),
             routing,
             tls,
             journal,
@@ -71,10 +74,10 @@ impl Reload {
         }
     }
 
-    /// Reads everything again; says line by line what came of it. `force` takes forwards that look cut.
-    pub(crate) fn run(&self, force: bool) -> Result<Vec<String>, Error> {
-        let result = self.try_run(force);
-        if let Err(error) = &result {
+    /// Reads everything again, and says what came of it. `force` takes forwards that look cut; `dry_run` changes nothing.
+    pub(crate) fn run(&self, force: bool, dry_run: bool) -> Result<Reloaded, Error> {
+        let result = self.try_run(force, dry_run);
+        if let (Err(error), false) = (&result, dry_run) {
             let error = error.to_string();
             self.journal.record(Event::ReloadFailed { error });
         }
@@ -86,12 +89,13 @@ impl Reload {
         self.routing.load_full()
     }
 
-    fn try_run(&self, force: bool) -> Result<Vec<String>, Error> {
+    fn try_run(&self, force: bool, dry_run: bool) -> Result<Reloaded, Error> {
         let mut last = self.last.lock();
         let mut config = Config::load(&self.config)?;
         let old = self.routing();
-        // Our name is said in greetings, too: it changes everywhere at once, or nowhere.
+        // Our name is said in greetings, too, and the spool is open: these wait for the restart.
         config.hostname = old.hostname().to_string();
+        config.spool.clone_from(&self.spool);
         let routing = routing::load(&config)?;
         let changes = match force {
             true => routing.table.difference(&old.table),
@@ -99,25 +103,21 @@ impl Reload {
                 .map_err(routing::Error::from)?,
         };
         let certificates = load_tls(&config)?;
-        forwards::keep(&config, &routing.table);
         let forwards = routing.table.stats().lines as u64;
         let mut lines = vec![said(forwards, &changes)];
+        if self.tls.is_some() {
+            lines.push(format!("certificates: {}", certificates.len()));
+        }
+        let reloaded = self.reloaded(&last, &config.typed, lines);
+        if dry_run {
+            return Ok(reloaded);
+        }
+        forwards::keep(&config, &routing.table);
         self.routing.store(Arc::new(routing));
         if let Some(holder) = &self.tls
             && !certificates.is_empty()
         {
-            lines.push(format!("certificates: {}", certificates.len()));
             holder.replace(certificates);
-        }
-        let is_applied = |key: &String| self.is_applied(key);
-        let mut applied = config::changed_keys(&last, &config.typed);
-        applied.retain(is_applied);
-        let mut restart = config::changed_keys(&self.at_start, &config.typed);
-        restart.retain(|key| !is_applied(key));
-        for (what, keys) in [("applied", &applied), ("needs a restart", &restart)] {
-            if !keys.is_empty() {
-                lines.push(format!("{what}: {}", keys.join(", ")));
-            }
         }
         *last = config.typed;
         self.journal.record(Event::Reloaded {
@@ -125,18 +125,25 @@ impl Reload {
             added: changes.added as u64,
             removed: changes.removed as u64,
             changed: changes.changed as u64,
-            restart,
+            applied: reloaded.applied.clone(),
+            restart: reloaded.needs_restart.clone(),
         });
-        Ok(lines)
+        Ok(reloaded)
     }
 
-    /// Whether a change of this key holds from the reload on.
-    fn is_applied(&self, key: &str) -> bool {
-        match key.split_once('.') {
-            Some(("forwards" | "policy", _)) => true,
-            Some(("srs", name)) => name != "accept_nonnull",
-            Some(("tls", _)) => self.tls.is_some(),
-            _ => key == "limits.received_headers" || (key == "tls" && self.tls.is_some()),
+    fn reloaded(&self, last: &toml::Table, new: &toml::Table, lines: Vec<String>) -> Reloaded {
+        // TLS that was off at the start stays off.
+        let applies = |key: &String| {
+            config::is_reloadable(key) && (self.tls.is_some() || !key.starts_with("tls"))
+        };
+        let changed = config::changed_keys(last, new);
+        let mut needs_restart = config::changed_keys(&self.at_start, new);
+        needs_restart.retain(|key| !applies(key));
+        Reloaded {
+            lines,
+            applied: changed.iter().filter(|key| applies(key)).cloned().collect(),
+            changed,
+            needs_restart,
         }
     }
 }

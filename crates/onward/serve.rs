@@ -81,7 +81,7 @@ impl Signals {
                 _ = self.hangup.recv() => {
                     // Reading half a million lines takes its time: not on a thread that serves connections.
                     let reload = Arc::clone(&reload);
-                    let done = tokio::task::spawn_blocking(move || reload.run(false).is_ok()).await;
+                    let done = tokio::task::spawn_blocking(move || reload.run(false, false).is_ok()).await;
                     tracing::debug!(?done, "reload");
                 }
                 _ = self.terminate.recv() => break "SIGTERM",

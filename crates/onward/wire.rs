@@ -93,7 +93,10 @@ impl Relay {
         let relay = relay::Relay::new(core, settings.relay, resolver);
         let reloads = Arc::clone(&reload);
         let operator = relay.operator(
-            Arc::new(move |force| reloads.run(force).map_err(|error| error.to_string())),
+            Arc::new(move |force, dry_run| {
+                let reloaded = reloads.run(force, dry_run);
+                reloaded.map_err(|error| error.to_string())
+            }),
             env!("CARGO_PKG_VERSION"),
             addresses.iter().map(ToString::to_string).collect(),
         );

@@ -107,7 +107,16 @@ impl Client {
 
     /// Lets the daemon read its configuration again.
     pub async fn reload(&mut self, force: bool) -> Result<Reloaded, ClientError> {
-        match self.call(&Request::Reload { force }).await? {
+        self.reloaded(Request::Reload { force }).await
+    }
+
+    /// What a reload would do.
+    pub async fn reload_check(&mut self) -> Result<Reloaded, ClientError> {
+        self.reloaded(Request::ReloadCheck).await
+    }
+
+    async fn reloaded(&mut self, request: Request) -> Result<Reloaded, ClientError> {
+        match self.call(&request).await? {
             Response::Reloaded(reloaded) => Ok(reloaded),
             _ => Err(ClientError::Protocol),
         }

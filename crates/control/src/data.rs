@@ -2,6 +2,8 @@
 //!
 //! Times are RFC 3339 in UTC with milliseconds, addresses their written form, ids their text.
 
+use std::collections::BTreeMap;
+
 use envelope::{LegId, MessageId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -137,6 +139,12 @@ pub struct SrsAnswer {
 pub struct Reloaded {
     /// One line for each thing that was read again: `forwards: 1200 lines`.
     pub lines: Vec<String>,
+    /// Keys of the configuration that differ from the last time it was read.
+    pub changed: Vec<String>,
+    /// Those of them that hold from now on.
+    pub applied: Vec<String>,
+    /// Keys that differ from what the daemon was started with, and hold after a restart only.
+    pub needs_restart: Vec<String>,
 }
 
 /// The daemon at a glance.
@@ -155,6 +163,10 @@ pub struct Status {
     pub listeners: Vec<String>,
     /// What is in the queue.
     pub queue: QueueCounts,
+    /// How many events of each kind there were since the start, by their names in the mail log.
+    pub events: BTreeMap<String, u64>,
+    /// Events that came too fast to be counted by kind.
+    pub events_missed: u64,
 }
 
 /// Sizes of the queue.

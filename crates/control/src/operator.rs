@@ -5,7 +5,7 @@ use std::future::Future;
 use envelope::MessageId;
 
 use crate::data::{Count, MessageDetails, Page, Reloaded, SrsAnswer, Status};
-use crate::protocol::{Fault, Part, QueueAction};
+use crate::protocol::{Fault, Part, QueueAction, Request};
 use crate::selector::Selector;
 
 /// The daemon as the control socket sees it; the binary implements it.
@@ -16,12 +16,19 @@ pub trait Operator: Send + Sync + 'static {
     /// A message being read.
     type Body: Body;
 
+    /// Told of every request and the user who makes it, before it is answered.
+    fn asked(&self, request: &Request, uid: u32);
+
     /// The daemon at a glance.
     fn status(&self) -> impl Future<Output = Result<Status, Fault>> + Send;
 
     /// Reads configuration and tables again. On an error everything stays as it was. `force` takes a table that has lost
-    /// much of what it had.
-    fn reload(&self, force: bool) -> impl Future<Output = Result<Reloaded, Fault>> + Send;
+    /// much of what it had; `dry_run` only says what would be done.
+    fn reload(
+        &self,
+        force: bool,
+        dry_run: bool,
+    ) -> impl Future<Output = Result<Reloaded, Fault>> + Send;
 
     /// One page of legs. `limit` is within bounds; a cursor may be anything that a client made up.
     fn queue_list(

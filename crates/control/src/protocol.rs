@@ -38,6 +38,8 @@ pub enum Request {
         #[serde(default)]
         force: bool,
     },
+    /// Say what a reload would do, and change nothing. → [`Response::Reloaded`]
+    ReloadCheck,
     /// → [`Response::Page`]
     QueueList {
         /// Which legs; empty = all.
@@ -93,7 +95,7 @@ pub enum Response {
     },
     /// To [`Request::Status`].
     Status(Status),
-    /// To [`Request::Reload`].
+    /// To [`Request::Reload`] and [`Request::ReloadCheck`].
     Reloaded(Reloaded),
     /// To [`Request::QueueList`].
     Page(Page),

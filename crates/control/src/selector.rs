@@ -74,6 +74,13 @@ pub struct NotAPattern {
     expected: &'static str,
 }
 
+/// As it travels: JSON.
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
 impl Selector {
     /// Whether nothing at all was said.
     pub fn is_empty(&self) -> bool {

@@ -150,6 +150,7 @@ async fn answer<O: Operator>(
     operator: &O,
     writer: &mut OwnedWriteHalf,
 ) -> io::Result<()> {
+    operator.asked(&request, uid);
     if let Request::QueueCat { id, part } = request {
         return match in_time(operator.queue_cat(id, part)).await {
             Ok(body) => cat(body, writer).await,
@@ -166,7 +167,8 @@ async fn perform<O: Operator>(request: Request, uid: u32, operator: &O) -> Resul
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }),
         Request::Status => operator.status().await.map(Response::Status),
-        Request::Reload { force } => operator.reload(force).await.map(Response::Reloaded),
+        Request::Reload { force } => operator.reload(force, false).await.map(Response::Reloaded),
+        Request::ReloadCheck => operator.reload(false, true).await.map(Response::Reloaded),
         Request::QueueList {
             filter,
             cursor,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use control::{
     Body, Client, ClientError, Count, Diagnosis, Fault, LegRow, LegState, MessageDetails, Operator,
-    Page, Part, QueueAction, QueueCounts, Reloaded, Selector, Socket, SrsAnswer, Status,
+    Page, Part, QueueAction, QueueCounts, Reloaded, Request, Selector, Socket, SrsAnswer, Status,
 };
 use envelope::{LegId, MessageId, Timestamp};
 use tempfile::TempDir;
@@ -49,10 +49,18 @@ impl Operator for Desk {
             started: Timestamp::from_unix_millis(1),
             listeners: vec!["[::]:25".to_owned()],
             queue: QueueCounts::default(),
+            events: [("received".to_owned(), 2)].into(),
+            events_missed: 0,
         })
     }
 
-    async fn reload(&self, _force: bool) -> Result<Reloaded, Fault> {
+    fn asked(&self, request: &Request, uid: u32) {
+        if let Request::QueueAction { action, selector } = request {
+            self.note(format!("asked: {action:?} {selector} by {uid}"));
+        }
+    }
+
+    async fn reload(&self, _force: bool, _dry_run: bool) -> Result<Reloaded, Fault> {
         Err(Fault::new("forwards:3:7: not an address").with_hint("write user@domain"))
     }
 
@@ -216,15 +224,18 @@ async fn every_request_finds_its_answer() {
     );
     assert!(client.srs_decode("a@b.example".to_owned()).await.is_err());
     let asked = running.desk.asked.lock().unwrap().clone();
-    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert_eq!(asked.len(), 3, "{asked:?}");
     assert!(
         asked[0].contains("Domain(example.org)") && asked[0].ends_with("None 1000"),
         "{asked:?}"
     );
     let ours = std::fs::metadata(running.dir.path()).unwrap().uid();
     let by = format!("by {ours}");
+    // It is noted who asks, before anything is done.
+    let noted = format!("asked: Bounce {{\"from\":\"<>\"}} {by}");
+    assert_eq!(asked[1], noted);
     assert!(
-        asked[1].starts_with("Bounce") && asked[1].contains("Null") && asked[1].ends_with(&by),
+        asked[2].starts_with("Bounce") && asked[2].contains("Null") && asked[2].ends_with(&by),
         "{asked:?}"
     );
 }

@@ -27,7 +27,9 @@ pub enum Event {
         added: u64,
         removed: u64,
         changed: u64,
-        /// Keys of the configuration that wait for a restart.
+        /// Keys of the configuration that differ and hold from now on.
+        applied: Vec<String>,
+        /// Keys that differ from what the daemon was started with, and wait for a restart.
         restart: Vec<String>,
     },
     /// They could not be, and the old ones stay.
@@ -112,6 +114,14 @@ pub enum Event {
     },
     /// No notification is sent, and why.
     NotBounced { id: MessageId, reason: &'static str },
+    /// An operator asked for more than to look. This stands before anything is done; what came of it follows.
+    OperatorAsked {
+        /// The user who asked.
+        uid: u32,
+        action: &'static str,
+        /// Of which legs or which address.
+        of: String,
+    },
     /// An operator did something to a leg.
     Operator {
         id: LegId,
@@ -179,6 +189,7 @@ impl Event {
             Self::Failed { .. } => "failed",
             Self::Bounced { .. } => "bounced",
             Self::NotBounced { .. } => "not-bounced",
+            Self::OperatorAsked { .. } => "operator-asked",
             Self::Operator { .. } => "operator",
             Self::SiteDown { .. } => "site-down",
             Self::SiteUp { .. } => "site-up",

@@ -26,14 +26,17 @@ impl Event {
                 added,
                 removed,
                 changed,
+                applied,
                 restart,
             } => {
                 out.number("forwards", *forwards);
                 out.number("added", *added);
                 out.number("removed", *removed);
                 out.number("changed", *changed);
-                let restart = (!restart.is_empty()).then(|| restart.join(","));
-                optional(out, "needs_restart", restart.as_ref());
+                for (name, keys) in [("applied", applied), ("needs_restart", restart)] {
+                    let keys = (!keys.is_empty()).then(|| keys.join(","));
+                    optional(out, name, keys.as_ref());
+                }
             }
             Self::ForwardsKeptOut { error, forwards } => {
                 out.text("error", error);
@@ -148,6 +151,13 @@ impl Event {
                 out.text("to", to);
             }
             Self::NotBounced { reason, .. } => out.text("reason", reason),
+            Self::OperatorAsked { uid, action, of } => {
+                out.text("action", action);
+                out.number("uid", u64::from(*uid));
+                if !of.is_empty() {
+                    out.text("of", of);
+                }
+            }
             Self::Operator {
                 id,
                 action,

@@ -17,6 +17,15 @@ pub(crate) fn changed_keys(old: &Table, new: &Table) -> Vec<String> {
     keys
 }
 
+/// Whether a change of this key holds from a reload on. All others wait for a restart.
+pub(crate) fn is_reloadable(key: &str) -> bool {
+    match key.split_once('.') {
+        Some(("forwards" | "policy" | "tls", _)) => true,
+        Some(("srs", name)) => !matches!(name, "accept_nonnull" | "bounces_per_day"),
+        _ => matches!(key, "tls" | "limits.received_headers"),
+    }
+}
+
 fn flat(table: &Table) -> BTreeMap<String, &Value> {
     let mut keys = BTreeMap::new();
     for (key, value) in table {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use envelope::{AddressError, Mailbox};
 
-pub(crate) use change::changed_keys;
+pub(crate) use change::{changed_keys, is_reloadable};
 pub(crate) use resolve::{Errors, Resolved};
 pub(crate) use schema::{Config, Listener, TagAlphabet, Tls, TlsMode};
 pub(crate) use units::{Network, Percent, Size, Span};

@@ -200,3 +200,127 @@ impl Config {
 fn networks(typed: &[super::Network]) -> Vec<ipnet::IpNet> {
     typed.iter().map(|network| network.0).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::is_reloadable;
+
+    fn settings(text: &str) -> Settings {
+        let config = Config::parse(&format!("hostname = 'mx.example.net'\n{text}")).unwrap();
+        config.settings(None).unwrap()
+    }
+
+    #[track_caller]
+    fn same<T: std::fmt::Debug>(one: &T, other: &T) {
+        assert_eq!(format!("{one:?}"), format!("{other:?}"));
+    }
+
+    #[test]
+    fn what_is_left_out_is_as_the_stages_have_it() {
+        let (meant, shares) = (settings(""), descriptors::shares(&Config::default()));
+        let session = smtp::server::Settings {
+            hostname: "mx.example.net".into(),
+            ..smtp::server::Settings::default()
+        };
+        same(&meant.listeners[0].session, &session);
+        let limits = smtp_in::Limits {
+            connections_max: shares.incoming,
+            ..smtp_in::Limits::default()
+        };
+        same(&meant.limits, &limits);
+        let delivery = delivery::Settings {
+            connections: shares.outgoing,
+            ..delivery::Settings::new("mx.example.net".parse().unwrap())
+        };
+        same(&meant.relay.delivery, &delivery);
+        same(&meant.relay.schedule, &spool::Schedule::default());
+        same(&meant.spool, &queue::Settings::new("/var/spool/onward"));
+        same(&meant.resolver, &dns::Settings::default());
+    }
+
+    /// Every key, with another value: it is in these settings, or a reload takes it over.
+    #[test]
+    fn a_key_holds_from_the_start_or_from_a_reload() {
+        let start = format!("{:?}", settings(""));
+        for (key, value) in OTHER_VALUES {
+            let text = match key.strip_prefix("listener.") {
+                Some(name) => format!("[[listener]]\nbind = '[::]:2'\n{name} = {value}"),
+                None => format!("{key} = {value}"),
+            };
+            let config: Result<Config, _> = Config::parse(&text);
+            let mut config = config.unwrap_or_else(|error| panic!("{key}: {error}"));
+            if key != "hostname" {
+                config.hostname = "mx.example.net".into();
+            }
+            let differs = format!("{:?}", config.settings(None).unwrap()) != start;
+            assert_eq!(differs, !is_reloadable(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn every_key_has_another_value_here() {
+        let mut table = String::new();
+        for line in include_str!("../../../etc/onward.toml").lines() {
+            let line = line.trim_start_matches(['#', ' ']);
+            if let Some(name) = line.strip_prefix('[') {
+                table = format!("{}.", name.trim_matches(['[', ']']));
+            }
+            let Some((key, _)) = line.split_once(" = ") else {
+                continue;
+            };
+            let key = format!("{table}{key}");
+            let apart = ["listener.bind", "resolver.dnssec", "srs.domain"];
+            let is_row = OTHER_VALUES.iter().any(|(row, _)| *row == key);
+            let is_table = key.starts_with("tls.") || key.starts_with("delivery.route.");
+            assert!(is_row || is_table || apart.contains(&&*key), "{key}");
+        }
+    }
+
+    const OTHER_VALUES: [(&str, &str); 44] = [
+        ("hostname", "'mx2.example.net'"),
+        ("spool", "'/tmp/spool'"),
+        ("listener.role", "'submission'"),
+        ("listener.tls", "'off'"),
+        ("listener.proxy_protocol_from", "['192.0.2.1']"),
+        ("resolver.servers", "['192.0.2.1:53']"),
+        ("srs.secrets", "'other'"),
+        ("srs.max_age", "'20d'"),
+        ("srs.clock_skew", "'2d'"),
+        ("srs.separator", "'+'"),
+        ("srs.tag_alphabet", "'base64'"),
+        ("srs.accept_nonnull", "true"),
+        ("srs.bounces_per_day", "7"),
+        ("forwards.file", "'other'"),
+        ("forwards.max_shrink", "'1%'"),
+        ("forwards.postmaster", "'you@example.com'"),
+        ("policy.trusted", "['192.0.2.1']"),
+        ("policy.relay_domains", "['example.com']"),
+        ("queue.retry", "['7s']"),
+        ("queue.warn_after", "'7s'"),
+        ("queue.expire", "'7s'"),
+        ("queue.min_free", "7"),
+        ("delivery.port", "7"),
+        ("delivery.bind", "['127.0.0.1']"),
+        ("delivery.allow_loopback", "true"),
+        ("delivery.allow_private", "true"),
+        ("delivery.concurrency", "7"),
+        ("delivery.connections_per_address", "7"),
+        ("delivery.connections", "7"),
+        ("delivery.connect_timeout", "'7s'"),
+        ("delivery.probe_first", "'7s'"),
+        ("delivery.probe_longest", "'7s'"),
+        ("limits.message_size", "7"),
+        ("limits.recipients", "7"),
+        ("limits.bare_newline", "'normalize'"),
+        ("limits.connections", "7"),
+        ("limits.connections_per_address", "7"),
+        ("limits.received_headers", "7"),
+        ("limits.command_timeout", "'7s'"),
+        ("limits.session_timeout", "'7s'"),
+        ("limits.drain", "'7s'"),
+        ("limits.bounce_size", "7"),
+        ("log.format", "'json'"),
+        ("control.socket", "'/tmp/socket'"),
+    ];
+}

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use control::{
     Count, Fault, LegRow, LegState, MessageDetails, Page, Part, QueueAction, QueueCounts, Reloaded,
-    Selector, SrsAnswer, Status,
+    Request, Selector, SrsAnswer, Status,
 };
 use envelope::{BodyKind, Host, LegId, MessageId, Timestamp};
-use journal::{Event, Journal};
+use journal::{Counters, Counts, Event, Journal};
 use spool::{Action, Clock, Entry, Filter, Spool, State};
 
 use crate::routing::Shared;
@@ -23,6 +23,8 @@ use body::Body;
 pub struct Operator<S> {
     /// What is queued.
     pub spool: Arc<S>,
+    /// What happened since the start.
+    pub counters: Counters,
     /// What SRS addresses are made with.
     pub routing: Shared,
     /// Reads the configuration again.
@@ -41,8 +43,8 @@ pub struct Operator<S> {
     pub probe_now: ProbeNow,
 }
 
-/// What `onward reload` does; the flag is its `--force`. Lines to print, or what stands in the way.
-pub type Reload = Arc<dyn Fn(bool) -> Result<Vec<String>, String> + Send + Sync>;
+/// What `onward reload` does; see [`control::Operator::reload`] for the flags. What was done, or what stands in the way.
+pub type Reload = Arc<dyn Fn(bool, bool) -> Result<Reloaded, String> + Send + Sync>;
 
 /// See [`Operator::probe_now`].
 pub type ProbeNow = Box<dyn Fn(&HashSet<Host>) + Send + Sync>;
@@ -50,8 +52,23 @@ pub type ProbeNow = Box<dyn Fn(&HashSet<Host>) + Send + Sync>;
 impl<S: Spool> control::Operator for Operator<S> {
     type Body = Body<S::Reader>;
 
+    fn asked(&self, request: &Request, uid: u32) {
+        let (action, of) = match request {
+            Request::QueueAction { action, selector } => (action.name(), selector.to_string()),
+            Request::Reload { .. } => ("reload", String::new()),
+            Request::SrsEncode { address } => ("srs-encode", address.clone()),
+            Request::SrsDecode { address } => ("srs-decode", address.clone()),
+            // The others only look.
+            _ => return,
+        };
+        self.journal
+            .record(Event::OperatorAsked { uid, action, of });
+    }
+
     async fn status(&self) -> Result<Status, Fault> {
         let counts = self.spool.counts().await.map_err(fault)?;
+        let Counts { events, missed } = self.counters.counts();
+        let named = |(name, count): (&str, u64)| (name.to_owned(), count);
         Ok(Status {
             version: self.version.to_owned(),
             hostname: self.routing.load().hostname().to_string(),
@@ -63,16 +80,17 @@ impl<S: Spool> control::Operator for Operator<S> {
                 active: counts.active,
                 held: counts.held,
             },
+            events: events.into_iter().map(named).collect(),
+            events_missed: missed,
         })
     }
 
-    async fn reload(&self, force: bool) -> Result<Reloaded, Fault> {
+    async fn reload(&self, force: bool, dry_run: bool) -> Result<Reloaded, Fault> {
         let reload = Arc::clone(&self.reload);
         // Reading half a million lines takes its time: not on a thread that serves connections.
-        tokio::task::spawn_blocking(move || reload(force))
+        tokio::task::spawn_blocking(move || reload(force, dry_run))
             .await
             .map_err(|error| Fault::new(error.to_string()))?
-            .map(|lines| Reloaded { lines })
             .map_err(Fault::new)
     }
 
@@ -154,8 +172,12 @@ impl<S: Spool> control::Operator for Operator<S> {
                 if action == QueueAction::Retry {
                     hosts.extend(hosts_waited_for(&entries).cloned());
                 }
-                let (spool, journal) = (&*self.spool, &self.journal);
-                act(spool, journal, action, uid, &entries, &mut count).await?;
+                let (spool, journal) = (Arc::clone(&self.spool), self.journal.clone());
+                // As a task: what it does is recorded, even if nobody waits for the answer any more.
+                let acting = act(spool, journal, action, uid, entries, count);
+                count = tokio::spawn(acting)
+                    .await
+                    .map_err(|error| Fault::new(error.to_string()))??;
             }
             cursor = next;
             if cursor.is_none() {
@@ -189,15 +211,15 @@ impl<S: Spool> control::Operator for Operator<S> {
     }
 }
 
-/// Does it to the legs of one page, counts them, and logs each that it changed.
+/// Does it to the legs of one page, counts them, and records each that it changed.
 async fn act<S: Spool>(
-    spool: &S,
-    journal: &Journal,
+    spool: Arc<S>,
+    journal: Journal,
     action: QueueAction,
     uid: u32,
-    entries: &[Entry],
-    count: &mut Count,
-) -> Result<(), Fault> {
+    entries: Vec<Entry>,
+    mut count: Count,
+) -> Result<Count, Fault> {
     let filter = Filter {
         legs: entries.iter().map(|entry| entry.id).collect(),
         ..Filter::default()
@@ -206,7 +228,7 @@ async fn act<S: Spool>(
     let changed = changed.map_err(fault)?;
     let active: HashMap<LegId, bool> = changed.iter().map(|c| (c.leg, c.active)).collect();
     count.matched += entries.len() as u64;
-    for entry in entries {
+    for entry in &entries {
         let Some(active) = active.get(&entry.id) else {
             continue;
         };
@@ -225,7 +247,7 @@ async fn act<S: Spool>(
             target: entry.leg.target.clone(),
         });
     }
-    Ok(())
+    Ok(count)
 }
 
 /// A page of legs that the selector means, and where the next begins.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use control::Socket;
 use delivery::Dispatcher;
 use envelope::Mailbox;
-use journal::Journal;
+use journal::{Counters, Journal};
 use spool::{Clock, IdSource, Schedule, Spool};
 use tokio_util::sync::CancellationToken;
 
@@ -99,6 +99,7 @@ impl<S: Spool> Relay<S> {
             reload,
             started: core.clock.now(),
             clock: core.clock,
+            counters: Counters::start(&core.journal),
             journal: core.journal,
             version,
             listeners,

@@ -68,6 +68,7 @@ async fn every_leg_is_on_one_page_and_no_page_is_over_its_limit() {
 /// Two legs are due and one of them is taken: what is said of `actions`, one after the other, as counts and as lines.
 async fn check_actions(actions: &[QueueAction], counts: &[[u64; 3]], lines: &[&str]) {
     let (spool, _dir) = queue(2).await;
+    let spool = Arc::new(spool);
     let want = Want {
         max: 1,
         per_host: 1,
@@ -79,11 +80,10 @@ async fn check_actions(actions: &[QueueAction], counts: &[[u64; 3]], lines: &[&s
     let mut got = Vec::new();
     for action in actions {
         let all = Selector::default();
-        let (entries, _) = select(&spool, &all, None, 9, now()).await.unwrap();
-        let mut count = Count::default();
-        act(&spool, &journal, *action, 7, &entries, &mut count)
-            .await
-            .unwrap();
+        let (entries, _) = select(&*spool, &all, None, 9, now()).await.unwrap();
+        let (spool, journal) = (Arc::clone(&spool), journal.clone());
+        let acting = act(spool, journal, *action, 7, entries, Count::default());
+        let count = acting.await.unwrap();
         got.push([count.matched, count.done, count.pending]);
     }
     assert_eq!(got, counts, "{actions:?}");
