@@ -1,4 +1,4 @@
-//! The relay of a dialog, in memory: a session, and the Visit of crate `relay` that answers it. No sockets.
+//! The relay of a dialog, in memory: a session, and the Visit of crate `relay` that answers it. No socket, no file.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use forwarder::{Forwarder, Table};
-use queue::LogSpool;
 use relay::inbound::Inbound;
 use relay::{Core, Routing};
 use smtp_in::{Client, Role, Service};
+use spool::memory::MemorySpool;
 use spool::{Clock, IdSource, Schedule};
 use testkit::dialog::{Dialog, Feeding};
 use toml::Value;
@@ -18,9 +18,8 @@ use super::Settings;
 
 /// A relay with its spool.
 pub(super) struct Relay {
-    inbound: Arc<Inbound<LogSpool>>,
+    inbound: Arc<Inbound<MemorySpool>>,
     session: smtp::server::Settings,
-    _folder: tempfile::TempDir,
 }
 
 impl Relay {
@@ -45,7 +44,7 @@ impl Relay {
             delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
         };
         let mut relay_domains = Vec::new();
-        let mut trusted = Vec::new();
+        let mut trusted: Vec<ipnet::IpNet> = Vec::new();
         for (key, value) in settings {
             let line: toml::Table = format!("value = {value}").parse().unwrap();
             let value = &line["value"];
@@ -70,19 +69,10 @@ impl Relay {
             forwarder: Forwarder::new(srs, forwarder).unwrap(),
             table: Table::parse("forwards", forwards.into()).unwrap(),
             relay_domains,
-            trusted: trusted
-                .into_iter()
-                .collect::<Vec<ipnet::IpNet>>()
-                .into_iter()
-                .collect(),
-        };
-        let folder = tempfile::tempdir().unwrap();
-        let spool = queue::Settings {
-            min_free_bytes: 0,
-            ..queue::Settings::new(folder.path())
+            trusted: trusted.into_iter().collect(),
         };
         let core = Core {
-            spool: Arc::new(LogSpool::open(spool).unwrap()),
+            spool: Arc::new(MemorySpool::new(Clock::real(), Schedule::default())),
             routing: Arc::new(ArcSwap::from_pointee(routing)),
             ids: Arc::new(IdSource::new()),
             clock: Clock::real(),
@@ -92,7 +82,6 @@ impl Relay {
         Self {
             inbound: Arc::new(Inbound::new(&core, &relay, resolver)),
             session,
-            _folder: folder,
         }
     }
 
