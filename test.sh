@@ -71,6 +71,9 @@ if [ -n "$missing" ]; then
     [ -z "$missing" ] || cannot_install "still missing after the installation"
 fi
 
+# The integration tests wait more than they compute: for timers, for the disk, for each other's processes.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"
+
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
 step cargo test --workspace --locked -- --include-ignored "$@"
