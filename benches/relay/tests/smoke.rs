@@ -35,6 +35,8 @@ fn onward_and_no_relay_are_measured_and_reported() {
         "--sizes=2k",
         "--length=100ms",
         "--scale=0.001",
+        // Enough for a busy machine: in the usual minute the last scenarios may not get their turn.
+        "--time-limit=10m",
         "--folder",
         spools.to_str().unwrap(),
         "--out",
