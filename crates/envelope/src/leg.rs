@@ -35,19 +35,19 @@ pub struct Message {
     pub envid: Option<Box<str>>,
 }
 
-/// What is proved of the sender of a message. Spools keep it: a value that an older program does not know is read as
-/// [`Origin::Stranger`].
+/// What is proved of the sender of a message. Spools keep the number: a number that an older program does not know is read
+/// as [`Origin::Stranger`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Origin {
     /// Nothing: it came from anywhere.
     #[default]
-    Stranger,
+    Stranger = 0,
     /// A client that the configuration trusts.
-    TrustedClient,
+    TrustedClient = 1,
     /// A client that has proved who it is (RFC 4954).
-    Authenticated,
+    Authenticated = 2,
     /// It is a notice of our own.
-    Ours,
+    Ours = 3,
 }
 
 /// One target of a message under one reverse path. The queue schedules legs, and each ends exactly once.

@@ -22,7 +22,7 @@ pub use domain::{Domain, DomainError};
 pub use id::{LegId, MessageId};
 pub use leg::{Claim, Lease, Leg, Merged, Message, Origin};
 pub use mail::{BodyKind, Envelope, Notify, OriginalRecipient, Recipient, Return};
-pub use options::{LegOptions, LegOptionsError};
+pub use options::{LegOptions, NotOptions};
 pub use outcome::{Diagnosis, Outcome};
 pub use path::{ForwardPath, ReversePath};
 pub use reply::{Reply, Verdict};

@@ -313,7 +313,7 @@ fn row(entry: &Entry) -> LegRow {
         arrived: entry.message.arrived,
         next_try: (state == LegState::Waiting).then_some(entry.due),
         attempts: entry.attempts,
-        options: entry.leg.options.to_string(),
+        options: entry.leg.options.as_str().to_owned(),
         last: entry
             .last
             .as_ref()

@@ -60,7 +60,7 @@ impl MessageRow {
             out.text(MESSAGE_ENVID, envid);
         }
         if message.origin != Origin::default() {
-            out.number(MESSAGE_ORIGIN, origin_number(message.origin));
+            out.number(MESSAGE_ORIGIN, message.origin as u64);
         }
         if !message.trace.is_empty() {
             out.text(MESSAGE_TRACE, &message.trace);
@@ -128,15 +128,11 @@ impl MessageRow {
     }
 }
 
-fn origin_number(origin: Origin) -> u64 {
-    let known = ORIGINS.iter().find(|(known, _)| *known == origin);
-    known.map_or(0, |(_, number)| *number)
-}
-
 /// What a later program proved is nothing that this one could build on.
 fn origin(number: u64) -> Origin {
-    let known = ORIGINS.iter().find(|(_, known)| *known == number);
-    known.map_or(Origin::Stranger, |(origin, _)| *origin)
+    let known = [Origin::TrustedClient, Origin::Authenticated, Origin::Ours];
+    let found = known.into_iter().find(|origin| *origin as u64 == number);
+    found.unwrap_or_default()
 }
 
 fn read_flags(message: &mut Message, flags: u64) {
@@ -209,7 +205,7 @@ impl LegRow {
         if !leg.trace.is_empty() {
             out.text(LEG_TRACE, &leg.trace);
         }
-        if !leg.options.is_empty() {
+        if leg.options != LegOptions::default() {
             out.text(LEG_OPTIONS, leg.options.as_str());
         }
         for recipient in &leg.merged.named {
@@ -354,13 +350,6 @@ const MESSAGE_COMMIT_OCTETS: u8 = 9;
 const MESSAGE_BODY: u8 = 10;
 const MESSAGE_ORIGIN: u8 = 11;
 const MESSAGE_TRACE: u8 = 12;
-
-const ORIGINS: [(Origin, u64); 4] = [
-    (Origin::Stranger, 0),
-    (Origin::TrustedClient, 1),
-    (Origin::Authenticated, 2),
-    (Origin::Ours, 3),
-];
 
 const LEG_NUMBER: u8 = 1;
 const LEG_REVERSE_PATH: u8 = 2;

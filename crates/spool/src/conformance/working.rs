@@ -2,8 +2,10 @@
 
 use std::slice::from_ref;
 
-use super::{Engine, at, body, claim, id, minutes, names, notice, open, put, read};
-use crate::{BodyWriter, Counts, Error, OpenError, Spool, Update};
+use envelope::{Diagnosis, EnhancedStatus, Leg, Message, Origin, Reply};
+
+use super::{Engine, at, body, claim, id, leg, message, minutes, names, notice, open, put, read};
+use crate::{BodyWriter, Counts, Error, Filter, OpenError, Spool, Update};
 
 /// From commit to end.
 pub async fn a_message_goes_through<E: Engine>(engine: &E) {
@@ -18,6 +20,48 @@ pub async fn a_message_goes_through<E: Engine>(engine: &E) {
     }
     assert_eq!(read(&spool, 1).await, Err(OpenError::NotFound));
     assert_eq!(spool.counts().await, Ok(Counts::default()));
+}
+
+/// Message, leg and the last attempt's diagnosis, whole, after a restart too; and the trace before the body.
+pub async fn what_was_given_comes_back<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    let trace = "Authentication-Results: us.example; none\r\n";
+    let message = Message {
+        origin: Origin::TrustedClient,
+        trace: trace.into(),
+        ..message(1, trace.len() + 10)
+    };
+    let leg = Leg {
+        options: "egress=bulk".parse().expect("options"),
+        ..leg("a@x.example")
+    };
+    let mut writer = spool.begin(id(1)).await.expect("a writer");
+    writer.write(body(10)).await.expect("written");
+    let done = spool.commit(writer, message.clone(), vec![leg.clone()], at(0));
+    assert_eq!(done.await, Ok(()));
+    let full = EnhancedStatus::transient(2, 2);
+    let last = Diagnosis {
+        reply: Some(Reply::new(452, full, "mailbox full\ntry later")),
+        host: Some("mx.x.example[192.0.2.1]:25".to_owned()),
+        ..Diagnosis::local(full, "while sending RCPT TO")
+    };
+    let update = Update {
+        attempts: 1,
+        last: Some(last.clone()),
+        ..Update::default()
+    };
+    let lease = claim(&spool).await.remove(0).lease;
+    assert_eq!(spool.reschedule(lease, at(9), update).await, Ok(()));
+    drop(spool);
+    let spool = engine.open(&clock);
+    let page = spool.list(&Filter::default(), None, 9).await;
+    let entry = page.expect("a page").entries.remove(0);
+    assert_eq!((&*entry.message, entry.leg), (&message, leg));
+    assert_eq!(entry.last, Some(last));
+    assert_eq!(
+        read(&spool, 1).await,
+        Ok([trace.as_bytes(), &body(10)].concat())
+    );
 }
 
 /// What was settled stays so; who had a lease has none any more.
