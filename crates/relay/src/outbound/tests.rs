@@ -408,7 +408,8 @@ async fn claim_for_delivery(fixture: &Fixture) -> Vec<Claim> {
 #[tokio::test]
 async fn the_heartbeat_keeps_a_leg_that_is_worked_on() {
     let fixture = Fixture::new();
-    fixture.commit(&["a@b.test"], now(), None).await;
+    let due = fixture.outbound.spool.clock().now();
+    fixture.commit(&["a@b.test"], due, None).await;
     let claims = claim_for_delivery(&fixture).await;
     assert_eq!(claims.len(), 1);
     let clock = fixture.outbound.spool.clock();
@@ -424,7 +425,8 @@ async fn the_heartbeat_keeps_a_leg_that_is_worked_on() {
 #[tokio::test]
 async fn a_leg_that_is_worked_on_is_not_begun_again() {
     let fixture = Fixture::new();
-    fixture.commit(&["a@b.test"], now(), None).await;
+    let due = fixture.outbound.spool.clock().now();
+    fixture.commit(&["a@b.test"], due, None).await;
     let claims = claim_for_delivery(&fixture).await;
     fixture.outbound.spool.clock().advance(HOUR);
     assert_eq!(claim_for_delivery(&fixture).await.len(), 0);
@@ -437,7 +439,8 @@ async fn a_leg_that_is_worked_on_is_not_begun_again() {
 #[tokio::test]
 async fn what_comes_of_a_leg_counts_no_more_when_its_lease_is_lost() {
     let fixture = Fixture::new();
-    fixture.commit(&["a@b.test"], now(), None).await;
+    let due = fixture.outbound.spool.clock().now();
+    fixture.commit(&["a@b.test"], due, None).await;
     let claims = claim_for_delivery(&fixture).await;
     let later = now().plus(HOUR);
     let others = fixture.claim(later).await;
