@@ -11,7 +11,7 @@ use std::process::Command;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Begins the program anew with the allocator's settings in its environment, where alone it reads them, before `main`: the
+/// Starts the program again with the allocator's settings in its environment, where alone it reads them, before `main`: the
 /// process stays the same, and so do its number and its open files. Returns only if the settings are there, or on an error.
 pub(crate) fn settle() -> io::Result<()> {
     if SETTINGS.iter().all(|(name, _)| env::var_os(name).is_some()) {

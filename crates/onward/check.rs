@@ -1,4 +1,4 @@
-//! `onward check`: reads everything that `serve` would, says what is there and what is wrong; starts nothing.
+//! `onward check`: reads everything that `serve` would, and says what it found and what is wrong. It starts nothing.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -70,7 +70,7 @@ impl Finding {
     }
 }
 
-/// What `serve` would start with, or all that keeps it from starting; then what it would do and nobody wants.
+/// What `serve` would start with, or everything that keeps it from starting; then the risks of running it so.
 fn check_resolved(config: &Config, findings: &mut Vec<Finding>) {
     let routing = match Resolved::of(config) {
         Ok(resolved) => {

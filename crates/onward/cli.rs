@@ -51,7 +51,7 @@ pub(crate) enum Command {
     /// Look at the queue and change what is in it
     #[command(subcommand)]
     Queue(Queue),
-    /// Look at the spool while no daemon runs: is it whole, make its index anew, take the mail out
+    /// Look at the spool while no daemon runs: is it whole, rebuild its index, take the mail out
     #[command(subcommand)]
     Spool(Spool),
     /// Rewrite an address, or take a rewritten one back, with the configured domain and secrets
@@ -147,7 +147,7 @@ pub(crate) struct Which {
 pub(crate) enum Spool {
     /// Read every record and every body, and say what is queued and what is damaged; changes nothing
     Verify,
-    /// Make the index anew from the log (`serve` does so by itself when it cannot use it)
+    /// Rebuild the index from the log (`serve` does so by itself when it cannot use the old one)
     Rebuild,
     /// Write every queued message as ID.eml and ID.json into a folder, also from a damaged spool; changes nothing
     Export {

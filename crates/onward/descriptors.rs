@@ -1,8 +1,8 @@
 //! File descriptors: as many as the system allows, and shared so that connections never take the last ones.
 //!
-//! The soft limit is 1,024 on most systems, for programs of another age. It is raised to the hard one. What the limits of
-//! the configuration need beyond that is scaled down, so that a client over it is told 421 while the spool and the
-//! control socket go on.
+//! The soft limit is 1,024 on most systems, too few for a mail server. It is raised to the hard limit. If the configured
+//! connections need more than that, they are scaled down: a client over the limit gets 421, and the spool and the control
+//! socket go on working.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -24,7 +24,7 @@ pub(crate) fn raise() {
     if limit.current != limit.maximum
         && let Err(error) = setrlimit(Resource::Nofile, raised)
     {
-        // systemd's unit forbids the call, and sets both limits itself.
+        // Our systemd unit forbids the call; it sets both limits itself.
         tracing::debug!(%error, "cannot raise the limit of open files");
     }
 }
@@ -71,7 +71,7 @@ fn limit() -> usize {
     })
 }
 
-/// For the spool's files, listeners, the control socket and its connections, DNS, and a client that is being told 421.
+/// For the spool's files, listeners, the control socket and its connections, DNS, and a client that gets 421.
 const RESERVE: usize = 256;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The forwards file on its way to a table: read, judged against the table before it, and kept as the last good one.
+//! From the forwards file to a table: it is read, compared with the table before it, and kept as the last good one.
 //!
-//! A file that is empty or cut, because a disk was full or a generator died, would turn every address that it lost into a
-//! permanent 550. So a table that lost much, or whose last line has no end, is kept out until the operator says that it
-//! is right. The copy in the spool serves a restart with a bad file; secrets and keys are never copied there.
+//! A file that is empty or cut, because a disk was full or a generator died, would make every address that it lost a
+//! permanent 550. So a table that lost many addresses, or whose last line has no line feed, is not used until the operator
+//! confirms it. The copy in the spool is for a restart with a bad file; secrets and keys are never copied there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -35,7 +35,7 @@ pub(crate) enum Error {
         max: Percent,
     },
     #[error(
-        "{path}: the last line is new and has no line feed, so that the file may have been cut within it: `{line}`; the old table stays\n\nhint: end the line with a line feed; `onward reload --force` takes it as it is"
+        "{path}: the last line is new and has no line feed: the file may have been cut off there: `{line}`; the old table stays\n\nhint: end the line with a line feed; `onward reload --force` takes it as it is"
     )]
     OpenEnd { path: PathBuf, line: String },
 }
@@ -64,7 +64,7 @@ pub(crate) fn read_at_start(config: &Config) -> Result<(Table, Option<Error>), E
     }
 }
 
-/// What is loud in the mail log is loud on standard error, too.
+/// An event for the mail log; the same is said on standard error, too.
 pub(crate) fn kept_out(error: &Error, instead: &Table) -> Event {
     tracing::error!(%error, "starting with the last good forwards");
     Event::ForwardsKeptOut {
@@ -99,7 +99,7 @@ pub(crate) fn judge(config: &Config, new: &Table, old: &Table) -> Result<Differe
     Ok(difference)
 }
 
-/// Keeps a table's file as the last good one. The spool must be ours by now.
+/// Keeps a table's file as the last good one. Call it only once the spool is locked.
 pub(crate) fn keep(config: &Config, table: &Table) {
     let (path, new) = (
         config.spool.join(LAST_GOOD),
@@ -124,7 +124,7 @@ fn write(path: &Path, head: &str, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The copy, if it is whole, and of the file that the configuration names now.
+/// The copy, if it is complete and of the file that the configuration names now.
 fn last_good(config: &Config) -> Option<Table> {
     let path = config.spool.join(LAST_GOOD);
     let mut content = fs::read(&path).ok()?;

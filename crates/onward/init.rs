@@ -1,6 +1,6 @@
 //! `onward init`: a starter configuration that works as soon as its names are right.
 //!
-//! Never overwrites: a file that exists is left as it is and said to be.
+//! Nothing is overwritten: a file that exists is left as it is, and the command says so.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -81,7 +81,7 @@ fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<bool> {
     }
 }
 
-/// postsrsd keeps one secret a line, the first signing: as we do.
+/// postsrsd has one secret a line, and the first signs, as here.
 fn imported(path: &Path) -> Result<Vec<u8>, Error> {
     let mut lines = routing::secrets(path)?;
     if lines.is_empty() {

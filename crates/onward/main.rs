@@ -47,7 +47,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // As a task: what wakes it would wake this thread besides a worker, for each message.
+    // As a task: on this thread, each wake-up would wake this thread besides a worker, for every message.
     match runtime.block_on(runtime.spawn(run(cli))) {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
@@ -96,7 +96,7 @@ fn code(fine: bool) -> ExitCode {
     }
 }
 
-/// Trouble of the program itself goes to journald when it started us, else to standard error. `ONWARD_LOG` sets the
+/// Trouble of the program itself goes to journald if systemd started us, else to standard error. `ONWARD_LOG` sets the
 /// level (`debug`, or `delivery=trace` for one stage).
 fn start_tracing() {
     let wanted = std::env::var("ONWARD_LOG").ok();

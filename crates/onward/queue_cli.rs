@@ -107,7 +107,7 @@ pub(crate) fn reloaded_lines(reloaded: &Reloaded) -> impl Iterator<Item = String
     reloaded.lines.iter().cloned().chain(keys)
 }
 
-/// `done` is what has become of those for which it has come about.
+/// `done` says what has happened to the legs that were changed.
 fn print_count(print: Printer, action: QueueAction, count: Count, done: &str) {
     print.line(format_args!("{} legs {done}", count.done));
     match (count.pending, action) {
@@ -128,7 +128,7 @@ fn print_count(print: Printer, action: QueueAction, count: Count, done: &str) {
 async fn list(socket: &Path, filter: Selector, limit: u32, print: Printer) -> Result<(), Error> {
     let mut client = Client::connect(socket).await?;
     let mut page = client.queue_list(filter.clone(), None, limit).await?;
-    // A page may be short of rows and still not be the last.
+    // A page that is not full need not be the last.
     while page.legs.len() < limit as usize && page.next.is_some() {
         let wanted = limit - u32::try_from(page.legs.len()).unwrap_or(limit);
         let more = client
@@ -197,7 +197,7 @@ fn print_message(print: Printer, message: &MessageDetails, header: &[u8]) {
     print.line(format_args!("from     {}", message.reverse_path));
     print.line(format_args!("size     {} octets", message.size));
     if let Some(parsed) = mail_parser::MessageParser::default().parse_headers(header) {
-        // What the message says of itself.
+        // What the message itself claims.
         print.line(format_args!(
             "subject  {}",
             shown::line(parsed.subject().unwrap_or("(none)"))

@@ -1,7 +1,8 @@
-//! Reading again what may change while the relay runs: forwards, secrets, relay domains, certificate.
+//! A reload: what may change while the relay runs (forwards, secrets, relay domains, trusted clients, certificates) is read again.
 //!
-//! All of it is read and checked before any of it is used: a mistake anywhere leaves everything as it was.
-//! The other settings need a restart (`config/change.rs` says which).
+//! All of it is read and checked before any of it is used: after a mistake everything stays as it was. The other settings
+//! need a restart (`config/change.rs` says which). What a connection was told when it opened holds until it closes: a client
+//! that becomes trusted, or is no longer, is treated so from its next transaction on, and counted so from its next connection on.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub(crate) struct Reload {
     tls: Option<tls::Holder>,
     journal: Journal,
     at_start: toml::Table,
-    /// As it was last read; locked while it is read again, so that one reload follows the other.
+    /// As it was last read. Locked during a reload, so that reloads run one after the other.
     last: Mutex<toml::Table>,
 }
 
@@ -93,7 +94,7 @@ impl Reload {
         let mut last = self.last.lock();
         let mut config = Config::load(&self.config)?;
         let old = self.routing();
-        // Our name is said in greetings, too, and the spool is open: these wait for the restart.
+        // Our name is in the greetings, and the spool is open: these two wait for the restart.
         config.hostname = old.hostname().to_string();
         config.spool.clone_from(&self.spool);
         let routing = routing::load(&config)?;

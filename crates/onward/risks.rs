@@ -1,6 +1,6 @@
-//! What a configuration would do and its operator hardly wants: relaying for everybody, secrets that others can read.
+//! Risks of a configuration: relaying for everybody, secrets that others can read.
 //!
-//! Nothing here keeps the relay from running. `check` fails on it, `serve` says it at its start.
+//! A risk does not keep the relay from running. `check` fails on it, `serve` warns of it at its start.
 
 use std::fs;
 use std::net::Ipv6Addr;
@@ -21,7 +21,7 @@ use crate::routing;
 pub(crate) struct Risk {
     /// What `check` files it under.
     pub(crate) about: &'static str,
-    /// What is so, and what it leads to.
+    /// What it is, and what it leads to.
     pub(crate) text: String,
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
         add(
             "trusted",
             format!(
-                "`policy.trusted` has {}: whoever is in it can send to any address through this relay, and that is nearly everybody; it will be found within hours, and be on every blocklist\n\nhint: list your own servers only",
+                "`policy.trusted` has {}: nearly everybody is in that network, and can send to any address through this relay; spammers will find it within hours, and it will be on every blocklist\n\nhint: list your own servers only",
                 network.0
             ),
         );
@@ -43,7 +43,7 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
         add(
             "proxy",
             format!(
-                "`listener.proxy_protocol_from` has {}: whoever is in it can claim to be any client, also one of `policy.trusted`\n\nhint: list the addresses of your load balancers only",
+                "`listener.proxy_protocol_from` has {}: everybody in that network can claim to be any client, even one of `policy.trusted`\n\nhint: list the addresses of your load balancers only",
                 network.0
             ),
         );
@@ -52,7 +52,7 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
         add(
             "srs",
             format!(
-                "{domain} is a domain of rewritten senders, and hosted too: an address in it that begins with SRS0 or SRS1 never reaches its line, and what its own users send is forwarded under their own address\n\nhint: take a domain for `srs.domain` that has no mailboxes, as in fwd.example.net"
+                "{domain} is a domain of rewritten senders, and also a hosted one: a forward in it that begins with SRS0 or SRS1 is never used, and mail from its own users is forwarded under their own address\n\nhint: take a domain for `srs.domain` that has no mailboxes, as in fwd.example.net"
             ),
         );
     }
@@ -63,7 +63,7 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
         add(
             "forwards",
             format!(
-                "{}: no line feed ends the last line, `{line}`: should the file be cut within it, its mail goes to a wrong address\n\nhint: end it with a line feed",
+                "{}: the last line, `{line}`, has no line feed at its end: if the file was cut off within this line, its mail goes to a wrong address\n\nhint: end it with a line feed",
                 config.forwards.file.display()
             ),
         );
@@ -97,10 +97,10 @@ fn srs_domains(routing: &Routing) -> impl Iterator<Item = &Domain> {
     std::iter::once(default).chain(others.filter(move |domain| *domain != default))
 }
 
-/// Why mail to the postmaster does not arrive, if so.
+/// Why mail to the postmaster would not arrive, if so.
 fn postmaster(config: &Config, routing: &Routing) -> Option<String> {
     let Some(address) = &config.forwards.postmaster else {
-        return Some("mail to postmaster may be refused, against RFC 5321 §4.5.1\n\nhint: set `forwards.postmaster` to who looks after this machine".to_owned());
+        return Some("mail to postmaster may be refused, against RFC 5321 §4.5.1\n\nhint: set `forwards.postmaster` to the person who looks after this machine".to_owned());
     };
     let forwarder = &routing.forwarder;
     let path = ForwardPath::Postmaster;
@@ -123,17 +123,17 @@ fn postmaster(config: &Config, routing: &Routing) -> Option<String> {
     ))
 }
 
-/// What is risky in the secrets themselves. (Whether they can be read at all, the routing has said.)
+/// What is risky in the secrets themselves. (Secrets that cannot be read have been reported with the routing.)
 fn secrets(path: &Path) -> Vec<String> {
     let secrets = routing::secrets(path).unwrap_or_default();
     let file = path.display();
     let tell = |(number, secret): (usize, &Vec<u8>)| {
         let mut said = Vec::new();
         if secret.len() < SECRET_OCTETS_MIN {
-            said.push(format!("{file}: secret {number} is under {SECRET_OCTETS_MIN} octets: it can be found by trying from one rewritten address, and then anybody can send through this relay to any address\n\nhint: put a new one first, as `onward init` makes them, and remove this one after `srs.max_age`"));
+            said.push(format!("{file}: secret {number} is under {SECRET_OCTETS_MIN} octets: from one rewritten address it can be guessed by trying, and then anybody can send through this relay to any address\n\nhint: put a new one first, as `onward init` makes them, and remove this one after `srs.max_age`"));
         }
         if secret.trim_ascii().len() < secret.len() {
-            said.push(format!("{file}: secret {number} has blanks at its ends, which are part of it, as with postsrsd\n\nhint: if they are a slip, put the right secret on a line before it, and remove this one after `srs.max_age`"));
+            said.push(format!("{file}: secret {number} has blanks at its ends; they are part of the secret, as with postsrsd\n\nhint: if that is a mistake, put the right secret on a line before it, and remove this one after `srs.max_age`"));
         }
         said
     };
@@ -145,12 +145,12 @@ fn secrets(path: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Whether those who are neither its owner nor in its group can read or change a file.
+/// Whether a file can be read or changed by users other than its owner and group.
 fn open_to_others(path: &Path) -> Option<String> {
     let mode = fs::metadata(path).ok()?.mode() & 0o777;
     (mode & 0o007 != 0).then(|| {
         let path = path.display();
-        format!("{path} is open to every user of this machine (mode {mode:04o}): whoever has read it can act in the name of this relay\n\nhint: chmod 600 {path}, or chgrp it to the group that runs onward and chmod 640; and make a new one if others have had access")
+        format!("{path} is open to every user of this machine (mode {mode:04o}): anybody who has read it can act in the name of this relay\n\nhint: chmod 600 {path}, or chgrp it to the group that runs onward and chmod 640; and make a new one if others have had access")
     })
 }
 

@@ -1,4 +1,4 @@
-//! The relay's routing as the configuration names it: forwards, SRS secrets, relay domains, trusted clients.
+//! The relay's routing, from the files that the configuration names: forwards, SRS secrets, relay domains, trusted clients.
 
 use std::fs;
 use std::io;
@@ -86,7 +86,7 @@ fn srs(config: &Config) -> Result<Srs, Error> {
     let settings = srs::Settings {
         separator: Separator::from_char(config.srs.separator).ok_or_else(|| Error::Value {
             key: "srs.separator",
-            text: format!("`{}` is none of = - +", config.srs.separator),
+            text: format!("`{}` is not one of = - +", config.srs.separator),
         })?,
         alphabet: match config.srs.tag_alphabet {
             TagAlphabet::Url => Alphabet::UrlSafe,
@@ -102,8 +102,8 @@ fn srs(config: &Config) -> Result<Srs, Error> {
     })
 }
 
-/// One secret a line. Blanks at its ends belong to it, as with postsrsd, or its old addresses would not verify here; a line
-/// of nothing but blanks is none.
+/// One secret a line. Blanks at its ends are part of it, as with postsrsd: its old addresses would not verify otherwise. Blank
+/// lines are skipped.
 pub(crate) fn secrets(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
     let bytes = fs::read(path).map_err(|source| Error::Secrets {
         path: path.to_owned(),

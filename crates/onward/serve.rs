@@ -31,7 +31,7 @@ async fn run_journaled(
     path: &Path,
     journal: &Journal,
 ) -> Result<(), wire::Error> {
-    // Before anybody can know that we run: a signal in between would have its default action, and end us undrained.
+    // First of all: a signal that comes before this would end the process at once, with sessions still open.
     let signals = Signals::listen();
     let resolver = wire::resolver(&resolved.settings.resolver)?;
     let relay = Relay::open(config, resolved, path, resolver, journal.clone()).await?;
@@ -94,7 +94,7 @@ impl Signals {
     }
 }
 
-/// Without systemd there is nobody to tell, and that is no error.
+/// Without systemd there is nobody to tell; that is not an error.
 fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "cannot notify systemd");

@@ -1,4 +1,4 @@
-//! `onward spool …`: looks at the spool, and makes its index anew, while no daemon runs.
+//! `onward spool …`: looks at the spool, and rebuilds its index, while no daemon runs.
 //!
 //! What is read and how is `queue::verify`'s; here is what is printed.
 
@@ -147,7 +147,7 @@ pub(crate) fn print_finding(print: Printer, finding: &Finding) {
     print.line(format_args!("  {finding}"));
 }
 
-/// Makes the index anew, as `serve` does when it cannot be used.
+/// Rebuilds the index, as `serve` does when it cannot use the old one.
 async fn rebuild(config: &Config, print: Printer) -> Result<bool, Error> {
     let settings = config.spool();
     let work = tokio::task::spawn_blocking(|| LogSpool::rebuild(settings));
@@ -161,10 +161,7 @@ async fn rebuild(config: &Config, print: Printer) -> Result<bool, Error> {
     };
     spool.close();
     print.value(&rebuilt, |print, rebuilt| {
-        print.line(format_args!(
-            "index made anew: {} legs queued",
-            rebuilt.legs
-        ));
+        print.line(format_args!("index rebuilt: {} legs queued", rebuilt.legs));
         if rebuilt.from_old_index > 0 {
             print.line(format_args!(
                 "{} messages that only the old index knew were written to the log",
@@ -236,7 +233,7 @@ pub(crate) fn progress() -> impl FnMut(u64, u64) {
         if shown && total > 0 {
             let percent = done * 100 / total;
             let end = if done == total { "\r\x1b[K" } else { "" };
-            // Where nobody reads it any more, nothing is missing.
+            // If nobody reads it any more, nothing is lost.
             let _ = write!(io::stderr(), "\rreading the spool: {percent} %{end}");
         }
     }

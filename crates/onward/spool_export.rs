@@ -1,7 +1,7 @@
 //! `onward spool export`: every queued message as `ID.eml` and `ID.json`, while no daemon runs.
 //!
-//! Nothing in the spool is changed, and nothing in the folder is overwritten. A message whose body is damaged is written as
-//! it stands to `ID.damaged.eml`; its JSON says what is wrong with it.
+//! Nothing in the spool is changed, and nothing in the folder is overwritten. A message with a damaged body is written as it
+//! is to `ID.damaged.eml`; its JSON says what is wrong with it.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -39,7 +39,7 @@ struct Summary {
     damage: Vec<Finding>,
 }
 
-/// `ID.json`: all of a message that is not in its bytes.
+/// `ID.json`: what is known of a message beside its bytes.
 #[derive(Debug, Serialize)]
 struct Envelope {
     id: String,
@@ -72,7 +72,7 @@ struct Leg {
     attempts: u32,
     last: String,
     diagnosis: Option<control::Diagnosis>,
-    /// What an operator asked for that has not come about.
+    /// What an operator asked for that is still to be done.
     pending: Option<&'static str>,
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn run(spool: &Path, folder: &Path, print: Printer) -> Result<bool, E
         path: folder.to_owned(),
         source,
     };
-    // Other people's mail: for the operator alone.
+    // Other people's mail: only the operator may read it.
     let mut builder = fs::DirBuilder::new();
     builder
         .recursive(true)

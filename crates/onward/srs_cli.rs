@@ -1,6 +1,6 @@
 //! `onward srs encode` and `onward srs decode`, on the command line.
 //!
-//! Secrets and domain are enough, so that no daemon need run; only what a token stands for is in its spool.
+//! Secrets and domain are enough for most addresses; a daemon must run only for a token, whose sender is in its spool.
 
 use control::{Client, SrsAnswer};
 use relay::operator::srs::{self, Meaning};

@@ -86,7 +86,7 @@ async fn values_that_cannot_work() {
         ),
         (
             relay(&net, FORWARDS).set("policy.trusted", "[\"all\"]"),
-            "`all` is no network",
+            "`all` is not a network",
         ),
         (listeners, "the same port of the same address"),
         (mapped, "the same port of the same address"),

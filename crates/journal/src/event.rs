@@ -1,4 +1,4 @@
-//! What is worth a line in the mail log: one variant is one line. What it shows of its fields is in `fields.rs`.
+//! The events: each variant is one kind, and one line in the mail log. `fields.rs` says how its fields are shown.
 
 #![expect(
     missing_docs,
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use envelope::{Diagnosis, LegId, Mailbox, MessageId, Reply, ReversePath, Timestamp};
 
-/// An event of the mail log.
+/// Something that happened.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// The daemon takes connections.
@@ -18,12 +18,12 @@ pub enum Event {
         listeners: Vec<SocketAddr>,
         queued: u64,
     },
-    /// The daemon takes no more connections and finishes what runs.
+    /// The daemon takes no more connections, and finishes the transactions that are open.
     Stopping { reason: &'static str },
     /// Configuration, forwards and certificate were read again.
     Reloaded {
         forwards: u64,
-        /// Addresses, against the forwards before.
+        /// Addresses, compared with the forwards before.
         added: u64,
         removed: u64,
         changed: u64,
@@ -32,11 +32,11 @@ pub enum Event {
         /// Keys that differ from what the daemon was started with, and wait for a restart.
         restart: Vec<String>,
     },
-    /// They could not be, and the old ones stay.
+    /// A reload failed; everything stays as it was.
     ReloadFailed { error: String },
-    /// The daemon starts with the last good forwards, for the file is bad.
+    /// The daemon starts with the last good forwards, because the file is bad.
     ForwardsKeptOut { error: String, forwards: u64 },
-    /// A connection that was cut short, by us or by trouble.
+    /// A connection ended early: we closed it, or it broke.
     ConnectionClosed {
         client: SocketAddr,
         reason: String,
@@ -49,10 +49,10 @@ pub enum Event {
         hello: Option<String>,
         stage: &'static str,
         rule: &'static str,
-        /// As typed, where no path could be read.
+        /// As the client sent it, if it is not a valid path.
         sender: Option<String>,
         recipient: Option<String>,
-        /// The verb, where neither of them is to blame.
+        /// The verb, if the refusal is not about one of them.
         command: Option<String>,
         reply: Reply,
     },
@@ -66,9 +66,9 @@ pub enum Event {
         sender: ReversePath,
         recipients: usize,
         size: u64,
-        /// Bare CR and LF in it that became CRLF.
+        /// How many bare CR and LF became CRLF.
         normalized: u64,
-        /// Parameters of MAIL and RCPT that were left out, with commas between.
+        /// Parameters of MAIL and RCPT that were ignored, with commas between.
         dropped: String,
     },
     /// One recipient became one target, under this sender.
@@ -80,24 +80,24 @@ pub enum Event {
     },
     /// One recipient's mail was dropped, as its `:discard:` says.
     Discarded { id: MessageId, recipient: Mailbox },
-    /// One target of a recipient was left out: the mail would have gone round.
+    /// One target of a recipient was left out: the mail would have looped.
     Looped {
         id: MessageId,
         recipient: Mailbox,
         target: Mailbox,
-        /// The address on its way to which the message was delivered before.
+        /// The address that the message has been delivered to before.
         passed: Mailbox,
     },
     /// One target in a hosted domain was left out: it leads nowhere.
     DeadEnd {
         id: MessageId,
         target: Mailbox,
-        /// What a message to it alone would have been answered.
+        /// The reply to a message with this target alone.
         reason: Reply,
     },
     /// The next hop has it.
     Delivered { leg: Attempt, diagnosis: Diagnosis },
-    /// It stays for another try.
+    /// It stays in the queue for another attempt.
     Deferred {
         leg: Attempt,
         diagnosis: Diagnosis,
@@ -105,16 +105,16 @@ pub enum Event {
     },
     /// It will not be tried again.
     Failed { leg: Attempt, diagnosis: Diagnosis },
-    /// A notification is queued for the sender.
+    /// A notice to the sender is queued.
     Bounced {
         id: MessageId,
         kind: &'static str,
         bounce: MessageId,
         to: ReversePath,
     },
-    /// No notification is sent, and why.
+    /// No notice is sent, and why.
     NotBounced { id: MessageId, reason: &'static str },
-    /// An operator asked for more than to look. This stands before anything is done; what came of it follows.
+    /// An operator asked for a change. Recorded before anything is done; what came of it follows.
     OperatorAsked {
         /// The user who asked.
         uid: u32,
@@ -126,24 +126,24 @@ pub enum Event {
     Operator {
         id: LegId,
         action: &'static str,
-        /// `done`; or `pending`, for an attempt runs.
+        /// `done`; or `pending`, because an attempt is running.
         outcome: &'static str,
         /// The user who asked.
         uid: u32,
         recipient: Mailbox,
         target: Mailbox,
     },
-    /// No host of a site can be reached.
+    /// No host of this site can be reached.
     SiteDown {
         site: String,
         error: String,
         probe_in: Duration,
     },
-    /// It can again.
+    /// A host of it can be reached again.
     SiteUp { site: String, down_for: Duration },
-    /// It takes mail again, after it put all off for some time: these legs are tried now, and not only later.
+    /// It takes mail again, after deferring all of it for some time: these legs are tried now instead of later.
     SiteTakesMail { site: String, legs: u64 },
-    /// Lines of this log that were dropped because its reader is too slow.
+    /// Lines that are missing here, because what reads this log was too slow.
     Dropped { lines: u64 },
 }
 
@@ -153,7 +153,7 @@ pub struct Unfinished {
     pub hello: Option<String>,
     pub sender: ReversePath,
     pub recipients: usize,
-    /// Of what had come of the body; none before DATA.
+    /// Octets of the body so far; none before DATA.
     pub size: Option<u64>,
 }
 

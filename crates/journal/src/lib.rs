@@ -62,7 +62,7 @@ impl Default for Journal {
 impl Journal {
     /// Hands an event to every reader.
     pub fn record(&self, event: Event) {
-        // Without a reader nobody wants it.
+        // An error means that there is no reader.
         let _ = self.0.send(Arc::new(Entry::new(event)));
     }
 

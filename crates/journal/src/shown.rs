@@ -1,13 +1,13 @@
-//! Text of others as it is shown: nothing in it can move the cursor, turn the line round, or hide.
+//! How text from strangers is shown: nothing in it can move the cursor, reverse the line, or hide.
 //!
 //! Addresses, replies and subjects come from strangers. A terminal obeys control characters; overrides of direction make
-//! a line read otherwise than it is; what has no width makes two addresses look like one. All that is printed and logged
+//! a line read in another order; characters without width make two addresses look like one. All that is printed and logged
 //! goes through here.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// For people: what must not be seen raw is written as Rust writes it, `\u{202e}`. Line feeds and tabs stay.
+/// For people: what must not be shown raw is written as Rust writes it, `\u{202e}`. Line feeds and tabs stay.
 pub fn lines(text: &str) -> Cow<'_, str> {
     escape(
         text,
@@ -23,7 +23,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     escape(text, |_| false, |out, c| out.extend(c.escape_default()))
 }
 
-/// A whole JSON document: the same value, written in JSON's own escapes. Between its strings stand only line feeds and blanks.
+/// A whole JSON document: the same value, written in JSON's own escapes. Between its strings there are only line feeds and blanks.
 pub fn json(text: &str) -> Cow<'_, str> {
     escape(
         text,
@@ -56,8 +56,8 @@ fn escape(
     Cow::Owned(out)
 }
 
-/// Control and format characters, separators other than the blank, and what Unicode has not assigned: the standard library
-/// escapes them in a string's `Debug`, which holds the tables. (The letter before it keeps combining marks what they are.)
+/// Control and format characters, separators other than the blank, and code points that Unicode has not assigned: the standard library
+/// escapes them in a string's `Debug`, and has the tables. (The letter in front keeps combining marks as they are.)
 fn is_unseen(c: char) -> bool {
     match c {
         ' '..='~' => false,

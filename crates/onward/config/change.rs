@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-/// The keys, dotted and sorted: `queue.expire`. Tables that can stand several times (`listener`) are one key each.
+/// The keys, dotted and sorted: `queue.expire`. A table that can appear several times (`listener`) is one key.
 pub(crate) fn changed_keys(old: &Table, new: &Table) -> Vec<String> {
     let (old, new) = (flat(old), flat(new));
     let mut keys: Vec<String> = old

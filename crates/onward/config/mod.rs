@@ -1,12 +1,12 @@
-//! The configuration: one TOML file, read whole or refused with the place of the mistake.
+//! The configuration: one TOML file. It is read whole, or refused with the place of the mistake.
 //!
-//! Three steps: `schema` is the file as typed; `sense` refuses what cannot work; `resolve` makes the stages' settings of it.
+//! Three steps: `schema` is the file as typed; `validate` refuses what cannot work; `resolve` makes the stages' settings of it.
 
 mod change;
 mod resolve;
 mod schema;
-mod sense;
 mod units;
+mod validate;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ impl Config {
         toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
     }
 
-    /// Whom a bounce names for questions: `postmaster@` our own name (RFC 5321 §4.5.1).
+    /// The address that a bounce gives for questions: `postmaster@` our own name (RFC 5321 §4.5.1).
     pub(crate) fn postmaster(&self) -> Result<Mailbox, AddressError> {
         format!("postmaster@{}", self.hostname).parse()
     }
@@ -78,7 +78,7 @@ impl Config {
         absolute(&mut self.srs.secrets);
         absolute(&mut self.forwards.file);
         absolute(&mut self.control.socket);
-        // An IPv4-mapped address is the IPv4 address, here as in `policy.trusted`; no socket for IPv6 alone can have it.
+        // An IPv4-mapped address is the IPv4 address, here as in `policy.trusted`; a socket for IPv6 only cannot be bound to it.
         for listener in &mut self.listeners {
             listener.bind.set_ip(listener.bind.ip().to_canonical());
         }
@@ -191,7 +191,7 @@ mod tests {
         );
         check_error(
             "[policy]\ntrusted = [\"10.0.0/8\"]",
-            "`10.0.0/8` is no network",
+            "`10.0.0/8` is not a network",
         );
     }
 

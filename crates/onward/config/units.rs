@@ -1,4 +1,4 @@
-//! Values as they are written in the file: with units, `"4h"`, `"25 MiB"`; one table where several may stand.
+//! Values as they are written in the file: with units, `"4h"`, `"25 MiB"`; a single table where several are allowed.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,8 +17,8 @@ pub(crate) struct Span(pub(crate) Duration);
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Size(pub(crate) u64);
 
-/// A network, or one address: `"192.0.2.0/24"`, `"2001:db8::1"`. What is written as an IPv4-mapped IPv6 network is the
-/// IPv4 network that it stands for, since that is how clients are compared.
+/// A network, or one address: `"192.0.2.0/24"`, `"2001:db8::1"`. An IPv4-mapped IPv6 network is read as the
+/// IPv4 network that it contains, because clients are compared in that form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Network(pub(crate) IpNet);
 
@@ -79,8 +79,8 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let span = humantime::parse_duration(&text)
-            .map_err(|e| D::Error::custom(format!("`{text}` is no span of time: {e}")))?;
-        // No point in time is reckoned with that lies so far off that clocks have no number for it.
+            .map_err(|e| D::Error::custom(format!("`{text}` is not a span of time: {e}")))?;
+        // Anything longer could overflow when it is added to the time.
         if span > Self::MAX.0 {
             return Err(D::Error::custom(format!("`{text}` is over 100 years")));
         }
@@ -126,7 +126,7 @@ impl<'de> Deserialize<'de> for Network {
             .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
             .map_err(|_| {
                 D::Error::custom(format!(
-                    "`{text}` is no network: write `192.0.2.0/24`, `2001:db8::/32` or one address"
+                    "`{text}` is not a network: write `192.0.2.0/24`, `2001:db8::/32` or one address"
                 ))
             })?;
         let IpNet::V6(v6) = network else {
@@ -140,7 +140,7 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
-/// Reads a number, a span or a size that zero makes no sense for.
+/// Reads a number, a span or a size that must not be zero.
 pub(super) fn more_than_zero<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -153,7 +153,7 @@ where
     Ok(value)
 }
 
-/// Reads pauses between attempts: at least one, and none of them zero.
+/// Reads pauses between attempts: at least one, each of them above zero.
 pub(super) fn pauses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Span>, D::Error> {
     let pauses: Vec<Span> = more_than_zero(deserializer)?;
     match pauses.contains(&Span::default()) {
@@ -181,6 +181,6 @@ impl fmt::Debug for Size {
 }
 
 const ZERO: &str =
-    "zero would refuse all mail, or never deliver any; leave the key out for its default";
+    "zero would refuse all mail, or never deliver any; leave the key out to get its default";
 /// `::ffff:0:0/96` is where IPv6 holds the IPv4 addresses.
 const MAPPED_BITS: u8 = 96;

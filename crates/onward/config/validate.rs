@@ -1,4 +1,4 @@
-//! What TOML's grammar cannot say: values that are needed, and values that contradict each other.
+//! What TOML's grammar cannot express: values that must be set, and values that contradict each other.
 
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
@@ -27,7 +27,7 @@ impl Config {
             .iter()
             .any(|server| server.port() == 0)
         {
-            let text = "port 0 is none\n\nhint: name servers listen on 53";
+            let text = "port 0 is not a port\n\nhint: name servers listen on 53";
             return Err(("resolver.servers", text.to_owned()));
         }
         if self.resolver.dnssec {
@@ -83,19 +83,19 @@ impl Config {
             return Ok(());
         }
         let text = format!(
-            "{} is over {SOCKET_PATH_OCTETS_MAX} octets, the most that the system takes for a socket\n\nhint: set it to a short path that only the user who runs onward can write to, as in /run/onward/control.sock",
+            "{} is over {SOCKET_PATH_OCTETS_MAX} octets, the longest path that the system allows for a socket\n\nhint: set it to a short path that only the user who runs onward can write to, as in /run/onward/control.sock",
             path.display()
         );
         Err(("control.socket", text))
     }
 }
 
-/// Whether the second of these can only fail. `[::]` and `0.0.0.0` do not collide: with the latter beside it, the former
-/// is for IPv6 alone.
+/// Whether binding the second of these must fail. `[::]` and `0.0.0.0` do not collide: when both are given, `[::]` is bound
+/// for IPv6 only.
 fn collide(one: &SocketAddr, other: &SocketAddr) -> bool {
     let any = |address: &SocketAddr| address.ip().is_unspecified();
     let port = one.port();
-    // Each port 0 is another port.
+    // The system picks another port for each 0.
     port != 0
         && port == other.port()
         && match (one.is_ipv6(), other.is_ipv6()) {

@@ -1,6 +1,6 @@
 //! The demo's destination: the mail server of all its example domains, in memory.
 //!
-//! It takes everything, but for `full@` (552, for good) and `busy@` (451, for a while), and tells what it got.
+//! It takes everything except mail to `full@` (552, for good) and `busy@` (451, for a while), and tells what it got.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -106,7 +106,7 @@ impl Visit for Letter {
     }
 
     async fn commit(&mut self, _: &Client, envelope: &Envelope) -> Reply {
-        // When the demo is ending nobody looks any more.
+        // When the demo is ending, nobody waits for it any more.
         let _ = self.arrived.send(Arrived {
             envelope: envelope.clone(),
             bytes: std::mem::take(&mut self.bytes),

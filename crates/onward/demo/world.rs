@@ -66,7 +66,7 @@ fn write_files(
     config.delivery.port = destination.port();
     // All of the demonstration lives there.
     config.delivery.allow_loopback = true;
-    // So that whoever plays with the demo sees a second attempt.
+    // Short, to show a second attempt while somebody watches.
     config.queue.retry = vec![Span::secs(10), Span::secs(30), Span::mins(1)];
     config.queue.min_free = crate::config::Size::mib(1);
     config.control.socket = folder.join("control.sock");
