@@ -9,7 +9,7 @@ use control::Socket;
 use journal::{Event, Journal};
 use queue::LogSpool;
 use relay::operator::Operator;
-use spool::{Clock, IdSource, Spool};
+use spool::{IdSource, Spool};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Errors, Resolved};
@@ -86,7 +86,7 @@ impl Relay {
             spool: Arc::clone(&spool),
             routing,
             ids: Arc::new(IdSource::new()),
-            clock: Clock::real(),
+            clock: spool.clock().clone(),
             journal: journal.clone(),
         };
         settings.relay.delivery.listeners = addresses.clone();

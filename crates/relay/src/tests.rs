@@ -1,13 +1,17 @@
 //! What tests of this crate begin with.
 
+mod days;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use envelope::Timestamp;
+use envelope::{Envelope, ForwardPath, Recipient, ReversePath, Timestamp, Verdict};
 use forwarder::{Forwarder, Table};
-use journal::Journal;
-use spool::{Clock, IdSource, Schedule};
+use journal::{Format, Journal, Reader};
+use smtp_in::{Client, Role, Service, Visit as _};
+use spool::{Clock, IdSource, Schedule, Spool};
 
+use crate::inbound::{Inbound, Visit};
 use crate::{Core, Routing, Settings};
 
 /// This moment.
@@ -52,5 +56,82 @@ pub(crate) fn settings() -> Settings {
         postmaster: "postmaster@mx.fwd.test".parse().unwrap(),
         bounce_octets_max: 1000,
         delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
+    }
+}
+
+/// What was recorded so far, as lines without time and id.
+pub(crate) fn lines(events: &mut Reader) -> Vec<String> {
+    let mut lines = Vec::new();
+    while let Some(Ok(entry)) = events.try_next() {
+        let line = entry.line(Format::Text);
+        lines.extend(line.trim_end().splitn(3, ' ').nth(2).map(str::to_owned));
+    }
+    lines
+}
+
+fn client() -> Client {
+    Client {
+        id: 1,
+        peer: "192.0.2.7:4000".parse().unwrap(),
+        local: "192.0.2.1:25".parse().unwrap(),
+        proxy: None,
+        role: Role::Mx,
+        hello: None,
+        tls: None,
+    }
+}
+
+// A driver of a visit, which adds recipients as a session does.
+pub(crate) struct Talk<S: Spool> {
+    pub(crate) visit: Visit<S>,
+    pub(crate) client: Client,
+    pub(crate) envelope: Envelope,
+}
+
+impl<S: Spool> Talk<S> {
+    /// Nothing is said yet.
+    pub(crate) fn new(inbound: &Arc<Inbound<S>>, from: &str) -> Self {
+        let reverse_path = match from {
+            "" => ReversePath::Null,
+            from => ReversePath::Mailbox(from.parse().unwrap()),
+        };
+        Self {
+            visit: inbound.visit(),
+            client: client(),
+            envelope: Envelope::new(reverse_path),
+        }
+    }
+
+    pub(crate) async fn mail(&mut self) -> String {
+        let verdict = self.visit.mail(&self.client, &self.envelope).await;
+        said(verdict)
+    }
+
+    pub(crate) async fn rcpt(&mut self, to: &str) -> String {
+        let recipient = Recipient::new(ForwardPath::Mailbox(to.parse().unwrap()));
+        let visit = &mut self.visit;
+        let verdict = visit.rcpt(&self.client, &self.envelope, &recipient).await;
+        if verdict == Verdict::Accept {
+            self.envelope.recipients.push(recipient);
+        }
+        said(verdict)
+    }
+
+    pub(crate) async fn data(&mut self) -> String {
+        said(self.visit.data(&self.client, &self.envelope).await)
+    }
+
+    pub(crate) async fn body(&mut self, body: &str) -> String {
+        self.visit.write(&self.client, body.into()).await.unwrap();
+        let reply = self.visit.commit(&self.client, &self.envelope).await;
+        reply.to_string()
+    }
+}
+
+fn said(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Accept => "ok".to_owned(),
+        Verdict::Refuse(reply) => reply.to_string(),
+        Verdict::Close(reply) => format!("{reply}, and close"),
     }
 }

@@ -1,13 +1,12 @@
 //! A visit without a socket: what it asks of the routing, and of which.
 
-use envelope::{ForwardPath, Origin, ReversePath};
-use journal::{Format, Journal, Reader};
+use envelope::{ForwardPath, Origin};
+use journal::{Journal, Reader};
 use queue::LogSpool;
-use smtp_in::{Role, Service, Visit as _};
 
 use super::*;
 use crate::routing::ROUTED;
-use crate::tests::{core, now, routing, settings};
+use crate::tests::{Talk, core, lines, now, routing, settings};
 
 /// A relay's inbound side on a spool of its own, and what it logs.
 struct World {
@@ -40,80 +39,13 @@ impl World {
         }
     }
 
-    fn talk(&self, from: &str) -> Talk {
-        let reverse_path = match from {
-            "" => ReversePath::Null,
-            from => ReversePath::Mailbox(from.parse().unwrap()),
-        };
-        Talk {
-            visit: self.inbound.visit(),
-            client: client(),
-            envelope: Envelope::new(reverse_path),
-        }
+    fn talk(&self, from: &str) -> Talk<LogSpool> {
+        Talk::new(&self.inbound, from)
     }
 
     /// The lines of the log so far, without time and id.
     fn lines(&mut self) -> Vec<String> {
-        let mut lines = Vec::new();
-        while let Some(Ok(entry)) = self.events.try_next() {
-            let line = entry.line(Format::Text);
-            lines.extend(line.trim_end().splitn(3, ' ').nth(2).map(str::to_owned));
-        }
-        lines
-    }
-}
-
-fn client() -> Client {
-    Client {
-        id: 1,
-        peer: "192.0.2.7:4000".parse().unwrap(),
-        local: "192.0.2.1:25".parse().unwrap(),
-        proxy: None,
-        role: Role::Mx,
-        hello: None,
-        tls: None,
-    }
-}
-
-/// A driver of a visit, which adds recipients as a session does.
-struct Talk {
-    visit: Visit<LogSpool>,
-    client: Client,
-    envelope: Envelope,
-}
-
-impl Talk {
-    async fn mail(&mut self) -> String {
-        let verdict = self.visit.mail(&self.client, &self.envelope).await;
-        said(verdict)
-    }
-
-    async fn rcpt(&mut self, to: &str) -> String {
-        let recipient = Recipient::new(ForwardPath::Mailbox(to.parse().unwrap()));
-        let visit = &mut self.visit;
-        let verdict = visit.rcpt(&self.client, &self.envelope, &recipient).await;
-        if verdict == Verdict::Accept {
-            self.envelope.recipients.push(recipient);
-        }
-        said(verdict)
-    }
-
-    async fn data(&mut self) -> String {
-        said(self.visit.data(&self.client, &self.envelope).await)
-    }
-
-    async fn body(&mut self, body: &str) -> String {
-        self.visit.write(&self.client, body.into()).await.unwrap();
-        let reply = self.visit.commit(&self.client, &self.envelope).await;
-        reply.to_string()
-    }
-}
-
-fn said(verdict: Verdict) -> String {
-    match verdict {
-        Verdict::Accept => "ok".to_owned(),
-        Verdict::Refuse(reply) => reply.to_string(),
-        Verdict::Close(reply) => format!("{reply}, and close"),
+        lines(&mut self.events)
     }
 }
 

@@ -40,7 +40,7 @@ impl<S: Spool> Outbound<S> {
 
     /// Sees to some of the legs that are overdue; says whether there may be more. Not to all at once: a shutdown waits for
     /// no more than this.
-    pub(super) async fn tell_overdue(self: &Arc<Self>) -> bool {
+    pub(crate) async fn tell_overdue(self: &Arc<Self>) -> bool {
         let now = self.clock.now();
         self.tell_gathered(now).await;
         let batch = self.spool.overdue(OVERDUE_BATCH, LEASE).await;
