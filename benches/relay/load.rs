@@ -103,7 +103,7 @@ pub(crate) enum Pace {
     },
 }
 
-/// How far a run is, for whoever watches.
+/// How far a run is, for a display.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
     /// Messages answered 250.

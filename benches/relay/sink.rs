@@ -74,7 +74,7 @@ struct Shared {
 pub(crate) enum Door {
     /// It does.
     Open,
-    /// Nobody listens: the system refuses (ECONNREFUSED). Attempts are *not* seen, so not counted.
+    /// Nothing listens: the system refuses (ECONNREFUSED). Attempts are *not* seen, so not counted.
     Closed,
     /// Each connection is taken, counted and reset at once.
     Reset,
@@ -302,7 +302,7 @@ impl Sink {
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        // The thread ends when nobody can give it orders any more.
+        // The thread ends when no sender of orders is left.
         self.orders = tokio::sync::mpsc::unbounded_channel().0;
         if let Some(thread) = self.thread.take() {
             // A panic there was printed there.

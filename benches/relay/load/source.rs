@@ -1,7 +1,7 @@
 //! Which message is next, and when: the pace, and second attempts.
 //!
-//! In a closed loop a message is due when somebody asks for it. In an open loop message `k` is due `k / rate` after the start, whether or not
-//! anybody can send it then; what nobody took waits in a queue and its time runs.
+//! In a closed loop a message is due when a worker asks for it. In an open loop message `k` is due `k / rate` after the start, whether or not
+//! a worker is free then; until one is, it waits in a queue and its time runs.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
@@ -30,7 +30,7 @@ pub(super) struct Job {
     pub(super) only: Option<Vec<u16>>,
 }
 
-/// All messages of a load that nobody has taken yet.
+/// All messages of a load that no worker has taken yet.
 #[derive(Debug)]
 pub(super) struct Source {
     pace: Pace,
@@ -70,7 +70,7 @@ impl Source {
             if let Some(job) = self.retry(now).or_else(|| self.fresh(now)) {
                 self.in_flight.set(self.in_flight.get() + 1);
                 if !self.retries.borrow().is_empty() {
-                    // Whoever took this job may have been the one that watched the time of the next retry.
+                    // The worker that took this job may have been the one that waited for the next retry.
                     self.changed.notify_one();
                 }
                 return Some(job);
@@ -105,7 +105,7 @@ impl Source {
         };
         self.retries.borrow_mut().push(Retry(retry));
         self.in_flight.set(self.in_flight.get() - 1);
-        // Somebody must watch the time of this one.
+        // A worker must wait for the time of this one.
         self.changed.notify_one();
     }
 
@@ -167,7 +167,7 @@ impl Source {
         }
         let mut job = retries.pop()?.0;
         if self.pace == Pace::Closed {
-            // In a closed loop nothing is due before somebody is free.
+            // In a closed loop nothing is due before a worker is free.
             job.due = now;
         }
         Some(job)

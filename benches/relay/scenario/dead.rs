@@ -1,7 +1,7 @@
 //! Scenario 3: a dead single MX. 100,000 messages wait for a site that refuses connections; healthy mail goes on beside them.
 //!
 //! A measurement: 1,000 messages a second to the healthy site for some seconds; then the backlog for the dead one comes in; then the
-//! healthy load again. The dead site's address is bound by nobody, so that the kernel refuses each connection, and the kernel's own
+//! healthy load again. Nothing listens at the dead site's address, so that the kernel refuses each connection, and the kernel's own
 //! counter (`AttemptFails` of `/proc/net/snmp`) says how many were tried. It counts everybody on the machine: run it alone.
 
 use std::fs;

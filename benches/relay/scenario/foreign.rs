@@ -1,6 +1,6 @@
 //! Scenario 1 with Postfix's tools instead of ours: smtp-source sends, smtp-sink receives.
 //!
-//! Nobody need trust our tools. smtp-source makes short-lived load: connections are kept (`-d`), the size is of the body. smtp-sink
+//! For readers who do not trust our tools. smtp-source makes short-lived load: connections are kept (`-d`), the size is of the body. smtp-sink
 //! counts messages; the rate is from the start of smtp-source to the last count. Neither tells latencies, losses or senders.
 
 use std::io;
@@ -193,7 +193,7 @@ impl ForeignSink {
     }
 }
 
-/// Reads `sess=N quit=N mesg=N\r` for ever.
+/// Reads `sess=N quit=N mesg=N\r` until the end.
 fn follow(mut out: impl io::Read, messages: &AtomicU64) {
     let mut tail = Vec::new();
     let mut buffer = [0; 1 << 16];

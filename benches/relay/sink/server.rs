@@ -98,7 +98,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     bound.map_err(|error| io::Error::other(format!("cannot listen on {address}: {error}")))
 }
 
-/// Listens and takes orders until nobody can give any.
+/// Listens and takes orders until no sender of orders is left.
 async fn obey(
     shared: Arc<Shared>,
     listeners: Vec<TcpListener>,

@@ -138,7 +138,7 @@ fn write_tables(place: &Place<'_>) -> io::Result<()> {
 /// The user that Debian's build wants.
 const USER: &str = "Debian-exim";
 
-/// Connections beside those of the load: whoever looks at the greeting.
+/// Connections besides those of the load: for looking at the greeting.
 const SPARE: usize = 16;
 
 const NAMESPACE: &str =

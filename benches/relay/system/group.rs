@@ -1,4 +1,4 @@
-//! The processes of one system under test, all of them and nobody else's.
+//! All processes of one system under test, and no others.
 //!
 //! With cgroup v2 and the right to make a group, each system lives in one of its own: the kernel then counts the CPU time of every process
 //! that was ever in it, knows which are there, and ends them all at one word. Without, it is the tree of descendants of what we started;

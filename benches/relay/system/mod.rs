@@ -360,7 +360,7 @@ impl Running {
     }
 }
 
-/// An address of this machine where nobody listens now.
+/// An address of this machine where nothing listens now.
 fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }

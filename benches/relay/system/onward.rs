@@ -83,7 +83,7 @@ pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
 
 const TLS: &str = "[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n";
 
-/// Connections beside those of the load: whoever looks at the greeting.
+/// Connections besides those of the load: for looking at the greeting.
 const SPARE: usize = 16;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_onward");

@@ -1,4 +1,4 @@
-//! Notices: whatever a sender wrote and a host replied, they are sound messages that tell no target.
+//! Notices: whatever a sender wrote and a host replied, they are valid messages that name no private target.
 
 use arbitrary::{Arbitrary, Unstructured};
 use bounce::{Composed, Excerpt, Kind, Notice, Report, compose};
@@ -225,7 +225,7 @@ fn check_header(bytes: &[u8]) -> &[u8] {
     &bytes[..parts.nth(3).unwrap_or(bytes.len())]
 }
 
-/// The address and its domain are nowhere, but in what the sender's side wrote.
+/// The address and its domain appear only in what the sender wrote.
 fn check_private(leg: &Leg, shown: &str, given_back: &str) {
     let (target, recipient) = (&leg.target, &leg.recipient);
     if target == recipient {
@@ -262,7 +262,7 @@ fn mailbox(text: &str) -> Mailbox {
     mailbox
 }
 
-/// Nothing of them is in any word of ours.
+/// These must not appear in the text of a notice.
 const TARGETS: [&str; 5] = [
     "zqx.private@hidden-kj.test",
     "\"zqx private\"@hidden-kj.test",

@@ -1,7 +1,7 @@
 //! The client session against a hostile server: any bytes at any time, any shape of transaction.
 //!
-//! The driver keeps the books: one outcome for each recipient of each transaction, exactly once; what goes out is
-//! whole commands, and the body as it was with its end where it ended.
+//! The driver checks that each recipient of each transaction gets exactly one outcome, that only whole commands go out, and that the
+//! body goes out unchanged, with its end in the right place.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -147,7 +147,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Takes all events and gives the body, as far as that goes now.
+    /// Takes all events, and sends as much of the body as it can now.
     fn settle(&mut self) {
         loop {
             while let Some(event) = self.session.poll_event() {
@@ -194,7 +194,7 @@ impl<'a> Driver<'a> {
     }
 
     fn next_step(&mut self) {
-        // The output so far is commands; what follows may be a body's.
+        // The output so far is commands; a body may follow.
         self.take_commands();
         let offers_tls = self.session.capabilities().starttls;
         if self.plan.has(STARTTLS) && offers_tls && !self.tls {
@@ -240,7 +240,7 @@ impl<'a> Driver<'a> {
         true
     }
 
-    /// Checks what was written: commands of ours, each whole.
+    /// Checks that only whole commands were written.
     fn take_commands(&mut self) {
         let output = std::mem::take(self.session.output());
         let mut rest = &output[..];
@@ -253,7 +253,7 @@ impl<'a> Driver<'a> {
             assert_clean(&line);
             rest = &rest[end + 2..];
             let known = VERBS.iter().any(|verb| line.starts_with(verb));
-            // An empty message to nobody: RFC 2920 §3.1.
+            // An empty message without recipients: RFC 2920 §3.1.
             assert!(known || line == ".", "{line:?}");
         }
     }
@@ -273,7 +273,7 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Until we end it, it has no end; then it has one, behind the whole body.
+/// The body has no end until we send it; then the end comes after the whole body.
 fn assert_dotted(open: &Open, body: &[u8]) {
     let end = dot::end_of(&open.wire);
     if !open.finished {

@@ -37,7 +37,7 @@ pub(crate) fn check(data: &[u8]) {
             assert!(name.bytes().all(|b| b.is_ascii_graphic()), "{name:?}");
         }
         Ok(_) => {}
-        // Errors are told to the client: their words are ours.
+        // The client is told the error, so it must be clean text.
         Err(error) => assert_clean(&error.to_string()),
     }
     // The case of a verb, and blanks at the end, change nothing.
@@ -72,7 +72,7 @@ pub(crate) fn check_mailbox(data: &[u8]) {
     }
 }
 
-/// Written and read again it is the same, in a path too, and nothing of it could end the path early.
+/// It is the same when written and parsed again, also in a path, and nothing in it ends the path early.
 fn assert_mailbox(mailbox: &Mailbox) {
     let written = mailbox.to_string();
     assert_clean(&written);

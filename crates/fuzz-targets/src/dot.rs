@@ -43,7 +43,7 @@ fn without_newlines(bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The end of the stream is where it is, whether or not the line ends are mended.
+/// The stream ends at the same place, whether or not line ends are normalized.
 fn check_decoder(stream: &[u8], split: u64) {
     decode(&mut Decoder::default(), stream, split, |out, whole| {
         out == whole
@@ -79,7 +79,7 @@ fn decode(
         let bare = decoder.line_ends().first_bare().is_some();
         assert_eq!(bare, has_bare_newline(body));
     } else {
-        // A CR is held back until it is known what it belongs to.
+        // A CR is held back until the next octet is known.
         let held = &whole[..whole.len().saturating_sub(1)];
         assert!(is_right(&out, &whole) || is_right(&out, held), "so far");
     }
@@ -93,7 +93,7 @@ fn check_encoder(body: &[u8], split: u64) {
         .and_then(|()| encoder.finish(&mut wire));
     assert_eq!(encoded.is_err(), has_bare_newline(body), "bare newlines");
     if encoded.is_err() {
-        // Whatever went out before, it did not end the message.
+        // What went out before did not end the message.
         return assert_eq!(end_of(&wire), None);
     }
     assert_eq!(end_of(&wire), Some(wire.len()), "ends once, at its end");
@@ -104,13 +104,13 @@ fn check_encoder(body: &[u8], split: u64) {
     assert_eq!(undotted(&wire[..wire.len() - 3]), expected);
 }
 
-/// Where what is behind the body begins: RFC 5321 §4.1.1.4, with the CRLF before the first line thought in.
+/// Where the octets after the body begin (RFC 5321 §4.1.1.4), as if a CRLF stood before the first line.
 pub(crate) fn end_of(stream: &[u8]) -> Option<usize> {
     let framed = [b"\r\n", stream].concat();
     find(&framed, b"\r\n.\r\n").map(|at| at + 3)
 }
 
-/// One dot less at the start of each line that begins with one.
+/// Takes one dot away from each line that begins with one.
 pub(crate) fn undotted(body: &[u8]) -> Vec<u8> {
     let mut rest = &[b"\r\n", body].concat()[..];
     let mut out = Vec::new();

@@ -23,7 +23,7 @@ fn check_table(table: &Table, text: &str) {
     let stats = table.stats();
     assert!(stats.lines <= text.lines().count());
     assert!(stats.memory_octets <= 4096 + text.len() * 64);
-    // Whatever looks like an address in the file is asked for, and with a suffix.
+    // Everything in the file that looks like an address is looked up, also with a suffix.
     let words = text.split(|c: char| c.is_whitespace() || c == ',');
     for word in words.take(WORDS_MAX) {
         let suffixed = word.replacen('@', "+x@", 1);
@@ -61,7 +61,7 @@ fn check_resolution(table: &Table, mailbox: &Mailbox) {
     }
 }
 
-/// They go to a terminal and to the log.
+/// Messages go to a terminal and to the log.
 fn check_errors(errors: &TableErrors, text: &str) {
     assert!(!errors.errors.is_empty() && errors.errors.len() <= TableErrors::SHOWN_MAX);
     assert!(errors.errors.len() <= errors.count);
@@ -111,7 +111,7 @@ pub(crate) fn check_header(data: &[u8]) {
     check_trace(&header, plan.flags);
 }
 
-/// By the plainest definition: unfold, cut, look at the name.
+/// The simplest definition: unfold, split, look at the name.
 fn count_received(message: &[u8]) -> usize {
     let mut fields: Vec<Vec<u8>> = Vec::new();
     for line in message.split(|b| *b == b'\n') {

@@ -1,7 +1,7 @@
 //! From a fuzzer's bytes to what a target needs: a plan, pieces of a stream, and texts.
 //!
 //! An input is a head of fixed size, the target's plan, and behind it the bytes of the wire or the file as they are:
-//! so that seeds can be written by hand, and a mutation of one leaves the other alone.
+//! so that seeds can be written by hand, and a mutation of one part does not change the other.
 
 use arbitrary::{Arbitrary, Unstructured};
 
@@ -54,7 +54,7 @@ pub fn xorshift(seed: &mut u64) -> u64 {
     *seed
 }
 
-/// No control character: nothing that could end a line, a field or a terminal's patience.
+/// No control character: nothing that could end a line or a field, or confuse a terminal.
 #[track_caller]
 pub(crate) fn assert_clean(text: &str) {
     assert!(
@@ -63,7 +63,7 @@ pub(crate) fn assert_clean(text: &str) {
     );
 }
 
-/// Whether a CR or LF stands alone, by the plainest definition.
+/// Whether a CR or LF stands alone, by the simplest definition.
 pub(crate) fn has_bare_newline(bytes: &[u8]) -> bool {
     (0..bytes.len()).any(|at| match bytes[at] {
         b'\r' => bytes.get(at + 1) != Some(&b'\n'),
@@ -72,7 +72,7 @@ pub(crate) fn has_bare_newline(bytes: &[u8]) -> bool {
     })
 }
 
-/// Where `needle` first stands.
+/// The first place of `needle`.
 pub(crate) fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     bytes
         .windows(needle.len())

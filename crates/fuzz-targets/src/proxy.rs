@@ -1,4 +1,4 @@
-//! The PROXY header: read in any pieces it is the same, and never an octet behind it is taken.
+//! The PROXY header: it reads the same in any pieces, and no octet after it is consumed.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
@@ -21,7 +21,7 @@ pub(crate) fn check(data: &[u8]) {
     };
     let (read, used) = read(bytes, usize::from(piece) + 1);
     let (whole, whole_used) = self::read(bytes, usize::MAX);
-    // Why it is none may differ: no header is so short that it is looked at before 15 octets are here.
+    // The reason of an error may differ: a header is looked at only once 15 octets are there.
     assert_eq!(
         read.as_ref().ok(),
         whole.as_ref().ok(),
@@ -45,7 +45,7 @@ pub(crate) fn check(data: &[u8]) {
 
 type Origin = Option<(std::net::SocketAddr, std::net::SocketAddr)>;
 
-/// What was read, and how many octets it took. Errors go to the log, so as texts.
+/// What was read, and how many octets it took. Errors are compared as the text for the log.
 fn read(bytes: &[u8], piece: usize) -> (Result<Origin, String>, usize) {
     let mut connection = Connection { rest: bytes, piece };
     let read = {

@@ -1,4 +1,4 @@
-//! The reply parser against a hostile peer, and the writer: what is written is read back, and never more than that.
+//! The reply parser against a hostile peer, and the writer: what is written is read back, and nothing more.
 
 use arbitrary::Arbitrary;
 use envelope::Reply;
@@ -35,7 +35,7 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-/// Up to the first error: behind it nobody knows where a reply begins.
+/// Up to the first error: after it, the start of the next reply is unknown.
 fn parse(pieces: Pieces<'_>) -> Vec<Result<Reply, ReplyError>> {
     let mut parser = Parser::default();
     let mut found = Vec::new();

@@ -1,7 +1,7 @@
 //! The server session against any client: bytes in any split, every question answered by the input.
 //!
-//! The driver here keeps the books that a careful reader of `smtp::server` would: which draft is open, what a body
-//! holds, that nothing follows the close, that the session never stops listening without saying so.
+//! The driver checks what the documentation of `smtp::server` promises: which draft is open, what a body holds, that nothing follows the
+//! close, that the session never stops reading without saying so.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -209,7 +209,7 @@ impl<'a> Driver<'a> {
             panic!("the end of no draft")
         };
         assert!(!has_bare_newline(&body), "a bare newline got through");
-        // Sent on by the plainest client it is one message, and ends where it ends here.
+        // Sent on by a simple client, it is one message and ends at the same place.
         let dotted = [&b"\r\n"[..], &body].concat();
         let dotted = String::from_utf8_lossy(&dotted).replace("\r\n.", "\r\n..");
         let next_hop = dotted.strip_prefix("\r\n").unwrap_or_default().to_owned();
@@ -229,14 +229,14 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// What was said in clear must be forgotten, and the 220 be the last of it.
+    /// What was said in clear is forgotten, and the 220 is the last of it.
     fn start_tls(&mut self) {
         self.output.append(self.session.output());
         let text = String::from_utf8_lossy(&self.output);
         let last = text.lines().next_back().unwrap_or_default();
         assert!(last.starts_with("220 "), "STARTTLS answered by {last:?}");
         assert!(!self.session.wants_input(), "listens before the handshake");
-        // A driver that hands on what came too early must not make it a command.
+        // Even a driver that passes on octets sent before the handshake must not turn them into a command.
         self.session.handle_bytes(self.now, b"NOOP\r\nMAIL");
         self.session.handle_tls_started(self.now);
         assert_eq!(self.session.hello(), None);
@@ -298,7 +298,7 @@ fn assert_envelope(envelope: &Envelope) {
     }
 }
 
-/// A reply whose text would like to be another reply.
+/// A reply whose text tries to look like another reply.
 fn refusal(code: u16) -> Reply {
     let status = match code / 100 {
         4 => EnhancedStatus::transient(7, 0),

@@ -1,6 +1,6 @@
 //! The spool: payloads, a segment with any damage, and the opening of a whole spool.
 //!
-//! Segments are put together here from `spool/README.md`, not by the code under test. A fuzzer cannot guess a
+//! Segments are built here from `spool/README.md`, not by the code under test. A fuzzer cannot guess a
 //! checksum: the input names records, which get sound headers, and then the damage.
 
 use std::ops::Range;
@@ -20,7 +20,7 @@ pub(crate) fn check_record(data: &[u8]) {
         return;
     };
     if let Some(understood) = recode(*kind, payload) {
-        // Written by us it is understood again, and as the same.
+        // What we write is read back as the same.
         assert_eq!(recode(*kind, &understood).as_ref(), Some(&understood));
     }
 }
@@ -56,7 +56,7 @@ pub(crate) fn check_segment(data: &[u8]) {
     items.sort_by_key(|item| item.start);
     assert!(items.iter().all(|item| item.end <= bytes.len()));
     assert!(items.is_sorted_by(|a, b| a.end <= b.start), "{items:?}");
-    // Behind a sound end there is nothing. Before it, what is whole and was vouched for is found.
+    // Nothing follows a valid end. Whole records before it are found.
     let is_whole = |record: &Made| {
         record.octets.end <= bytes.len() && !touched.iter().any(|at| record.octets.contains(at))
     };
@@ -76,7 +76,7 @@ pub(crate) fn check_segment(data: &[u8]) {
 }
 
 impl Plan {
-    /// Gives where the damage is. The segment's own header is left alone: that is the opening's.
+    /// Returns where the damage is. The header of the segment stays as it is: another target damages it.
     fn apply(&self, bytes: &mut Vec<u8>) -> Vec<usize> {
         let sound = bytes.clone();
         let mut touched = Vec::new();
@@ -98,7 +98,7 @@ impl Plan {
 
 /// `data` is as for the segment; a record of kind 0 begins the next segment, and the plan is for the last.
 ///
-/// Whatever is in it, the spool opens, lists, reads, takes new mail, and opens again with the same legs.
+/// Whatever the segment holds, the spool opens, lists, reads, takes new mail, and opens again with the same legs.
 pub(crate) fn check_spool(data: &[u8]) {
     let Some((plan, records)) = crate::input::plan::<Plan>(data) else {
         return;

@@ -89,7 +89,7 @@ fn check_round_trip(srs: &Srs, local: &str, domain: &str, ours: &str, plan: &Pla
         Ok(Reversed::Srs1 { .. }) => assert!(srs::looks_like_srs(local)),
         other => panic!("{ours:?} is read as {other:?}"),
     }
-    // A tag of less than the least length is none, right as it may be.
+    // A tag that is too short is refused, even if it is right.
     let (tag, rest) = ours[5..].split_once('=').unwrap_or_default();
     let short = format!(
         "{}{}={rest}",
@@ -108,7 +108,7 @@ fn check_round_trip(srs: &Srs, local: &str, domain: &str, ours: &str, plan: &Pla
     }
 }
 
-/// Another forwarder wraps ours and finds back to it; and wraps the wrapped without nesting.
+/// Another forwarder wraps our address and unwraps it again; wrapping it twice does not nest.
 fn check_second_hop(ours: &str, plan: &Plan) {
     let them = srs("theirs", plan.separator / 3, 4);
     let today = day(plan.today, 0);
@@ -118,7 +118,7 @@ fn check_second_hop(ours: &str, plan: &Plan) {
     let Ok(Reversed::Srs1 { local, domain }) = them.reverse(&wrapped, today) else {
         panic!("{ours:?} was wrapped as {wrapped:?}, which does not reverse")
     };
-    // An SRS1 address keeps the first forwarder's domain, whoever wraps it.
+    // An SRS1 address keeps the first forwarder's domain, whichever forwarder wraps it.
     if ours.starts_with("SRS0") {
         assert_eq!((&*local, &*domain), (ours, "us.example"));
     }

@@ -1,6 +1,6 @@
 //! The crash campaign: a relay under load, killed at random moments, started again; and the proof that nothing was lost.
 //!
-//! Clients (`client.rs`) offer mail by lot (`draw.rs`) to the addresses of a small world (`world.rs`); sinks (`sink.rs`) take, put
+//! Clients (`client.rs`) offer random mail (`draw.rs`) to the addresses of a small world (`world.rs`); sinks (`sink.rs`) take, put
 //! off or refuse it; both write into books of the harness's own (`ledger.rs`). After the last kill, and now and then before, the
 //! relay drains, and the books must prove (`proof.rs`) that each acknowledged message reached all its places byte for
 //! byte, and that each duplicate falls into a window that `spool/README.md` names.
@@ -114,20 +114,20 @@ impl Campaign {
         let net = Net::new().await;
         let shared = Shared::new();
         let mut sinks = Vec::new();
-        let [usual, moody] = [net.address(), net.address()];
-        for (address, is_moody) in [(usual, false), (moody, true)] {
+        let [usual, flaky] = [net.address(), net.address()];
+        for (address, is_flaky) in [(usual, false), (flaky, true)] {
             let listener = TcpListener::bind(address)
                 .await
                 .expect("an address of ours");
             sinks.push(tokio::spawn(sink::listen(
                 listener,
                 Arc::clone(&shared),
-                is_moody,
+                is_flaky,
             )));
         }
         net.publish("sender.test", usual);
-        for (domain, is_moody) in shared.world.domains() {
-            net.publish(domain, if is_moody { moody } else { usual });
+        for (domain, is_flaky) in shared.world.domains() {
+            net.publish(domain, if is_flaky { flaky } else { usual });
         }
         let setup = Setup::new(
             &settings.program,

@@ -38,7 +38,7 @@ impl Net {
         self.port
     }
 
-    /// An address that nobody has yet, on the common port. Nothing listens there.
+    /// An unused address, on the common port. Nothing listens there.
     pub fn address(&self) -> SocketAddr {
         let host = self.taken.fetch_add(1, Ordering::Relaxed);
         assert!(host < HOSTS_MAX, "a test has at most {HOSTS_MAX} hosts");

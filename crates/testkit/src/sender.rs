@@ -21,7 +21,7 @@ impl Plain {
     /// Connects and reads the greeting, whatever it is.
     ///
     /// # Panics
-    /// When nobody listens or nothing is said.
+    /// When the connection is refused or no greeting comes.
     pub async fn connect(address: SocketAddr) -> (Self, String) {
         let mut plain = Self::connect_silently(address).await;
         let greeting = plain.reply().await;

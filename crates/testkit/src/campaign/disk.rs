@@ -1,4 +1,4 @@
-//! The campaign's hands on a spool that nobody has open: a copy of it, and the damage of a disk that lies.
+//! What the campaign does to a spool that is not open: copies it, and damages it as a disk that lies would.
 
 use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;

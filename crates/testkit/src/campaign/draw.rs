@@ -1,4 +1,4 @@
-//! What the campaign draws by lot: sizes, recipients, bodies, moments. The same seed gives the same lots.
+//! What the campaign chooses at random: sizes, recipients, bodies, moments. The same seed gives the same choices.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The campaign's destinations: a sink for all domains that answers as each mailbox's temper says.
+//! The campaign's destinations: a sink for all domains that answers as each mailbox is set to behave.
 //!
 //! It keeps no mail: each message is compared with the ledger when it comes, booked, and dropped; a thousand runs
 //! would not fit into memory. It knows a message by its reverse path, `m17@sender.test` within the SRS address, and so
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use super::dsn;
 use super::ledger::{Copy, Ledger};
-use super::world::{Place, Temper, World};
+use super::world::{Behaviour, Place, World};
 use crate::sink::Received;
 use crate::sink::script::Action;
 use crate::sink::session::{self, Asked, Host, path_and_parameters};
@@ -22,7 +22,7 @@ use crate::sink::session::{self, Asked, Host, path_and_parameters};
 pub(super) struct Shared {
     pub(super) world: World,
     pub(super) ledger: Ledger,
-    /// Who was put off already.
+    /// Which mailboxes deferred which message already.
     late: Mutex<HashSet<(u64, Place)>>,
     connections: AtomicUsize,
 }
@@ -37,7 +37,7 @@ impl Shared {
         })
     }
 
-    /// Closes the books on all mail so far.
+    /// Forgets all mail so far.
     pub(super) fn forget(&self) {
         let mut books = self.ledger.books();
         books.messages.clear();
@@ -51,13 +51,13 @@ impl Shared {
     }
 }
 
-/// Serves mail until the task is aborted. A moody host turns away one connection in [`MOOD`].
-pub(super) async fn listen(listener: TcpListener, shared: Arc<Shared>, is_moody: bool) {
+/// Serves mail until the task is aborted. A flaky host turns away one connection in [`FLAKY_EVERY`].
+pub(super) async fn listen(listener: TcpListener, shared: Arc<Shared>, is_flaky: bool) {
     let guest = move || Guest {
         run: shared.ledger.books().run,
         number: shared.connections.fetch_add(1, Ordering::Relaxed),
         shared: Arc::clone(&shared),
-        is_moody,
+        is_flaky,
     };
     session::listen(listener, guest).await;
 }
@@ -67,7 +67,7 @@ struct Guest {
     shared: Arc<Shared>,
     run: u32,
     number: usize,
-    is_moody: bool,
+    is_flaky: bool,
 }
 
 impl Host for Guest {
@@ -84,7 +84,7 @@ impl Host for Guest {
     async fn answer(&self, asked: Asked<'_>) -> Vec<Action> {
         let reply = match (asked.phase, asked.message) {
             ("greeting", _) => {
-                let is_away = self.is_moody && self.number.is_multiple_of(MOOD);
+                let is_away = self.is_flaky && self.number.is_multiple_of(FLAKY_EVERY);
                 is_away.then_some("421 4.3.2 not now")
             }
             ("rcpt", Some(message)) => self.recipient(message, asked.line),
@@ -99,15 +99,19 @@ impl Host for Guest {
 impl Guest {
     fn recipient(&self, message: &Received, line: &str) -> Option<&'static str> {
         let (address, _) = path_and_parameters(line);
-        let Some((place, temper)) = self.shared.world.mailbox(&address) else {
+        let Some((place, behaviour)) = self.shared.world.mailbox(&address) else {
             // Only DSNs go to senders; anything else shows as a copy at no place.
             let is_report = sender_of(&message.from).is_none() && sender_of(&address).is_some();
             return (!is_report).then_some("550 5.1.1 nobody");
         };
-        match temper {
-            Temper::BadAtRcpt => Some("550 5.1.1 no such user"),
-            Temper::LateAtRcpt => {
-                let is_first = put_off(&self.shared, sender_of(&message.from), &[(place, temper)]);
+        match behaviour {
+            Behaviour::RejectsAtRcpt => Some("550 5.1.1 no such user"),
+            Behaviour::DefersAtRcpt => {
+                let is_first = is_first_try(
+                    &self.shared,
+                    sender_of(&message.from),
+                    &[(place, behaviour)],
+                );
                 is_first.then_some("450 4.2.1 not yet")
             }
             _ => None,
@@ -119,15 +123,15 @@ impl Guest {
         let to = message.to();
         let world = &self.shared.world;
         let mailboxes: Vec<_> = to.iter().filter_map(|to| world.mailbox(to)).collect();
-        let any = |temper| mailboxes.iter().any(|&(_, its)| its == temper);
+        let any = |behaviour| mailboxes.iter().any(|&(_, its)| its == behaviour);
         let id = sender_of(&message.from);
-        if any(Temper::BadAtDot) {
+        if any(Behaviour::RejectsAtDot) {
             return Some("554 5.6.0 not wanted");
         }
-        if any(Temper::LateAtDot) && put_off(&self.shared, id, &mailboxes) {
+        if any(Behaviour::DefersAtDot) && is_first_try(&self.shared, id, &mailboxes) {
             return Some("451 4.3.0 not yet");
         }
-        if any(Temper::Slow) {
+        if any(Behaviour::Slow) {
             tokio::time::sleep(SLOW).await;
         }
         let reported = to.iter().find_map(|to| sender_of(to));
@@ -139,7 +143,7 @@ impl Guest {
         None
     }
 
-    fn copies(&self, id: u64, mailboxes: &[(Place, Temper)], data: &[u8]) {
+    fn copies(&self, id: u64, mailboxes: &[(Place, Behaviour)], data: &[u8]) {
         let trace = match self.shared.ledger.trace_above(id, data) {
             Ok(trace) => trace,
             Err(what) => return self.note(format!("{DAMAGED} m{id}: {what}")),
@@ -182,8 +186,8 @@ impl Guest {
     }
 }
 
-/// True the first time that one of these is asked for.
-fn put_off(shared: &Shared, id: Option<u64>, mailboxes: &[(Place, Temper)]) -> bool {
+/// True when one of these mailboxes sees the message for the first time.
+fn is_first_try(shared: &Shared, id: Option<u64>, mailboxes: &[(Place, Behaviour)]) -> bool {
     let mut late = shared.late.lock().unwrap_or_else(PoisonError::into_inner);
     let id = id.unwrap_or(u64::MAX);
     let fresh = mailboxes
@@ -201,9 +205,9 @@ fn sender_of(address: &str) -> Option<u64> {
 
 /// How findings about changed bytes begin.
 pub(super) const DAMAGED: &str = "damaged:";
-/// A moody host sends away every so many-th connection.
-const MOOD: usize = 4;
-/// How long a slow host thinks: long enough that a kill often falls between data and answer.
+/// A flaky host turns away one connection in this many.
+const FLAKY_EVERY: usize = 4;
+/// How long a slow host takes to answer the data: long enough that a kill often falls in between.
 const SLOW: Duration = Duration::from_millis(30);
 
 #[cfg(test)]

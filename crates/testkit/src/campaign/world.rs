@@ -13,30 +13,30 @@ pub(super) type AddressNumber = u16;
 /// An index into the places.
 pub(super) type Place = u16;
 
-/// What the mailbox's host does.
+/// How the mailbox's host behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Temper {
+pub(super) enum Behaviour {
     /// Takes it.
-    Fine,
+    Accepts,
     /// Takes its time after the end of data.
     Slow,
     /// 450 to a message's first RCPT.
-    LateAtRcpt,
+    DefersAtRcpt,
     /// 451 to a message's first end of data.
-    LateAtDot,
+    DefersAtDot,
     /// 421 instead of a greeting, now and then.
-    Moody,
+    Flaky,
     /// 550 to RCPT.
-    BadAtRcpt,
+    RejectsAtRcpt,
     /// 554 to the end of data.
-    BadAtDot,
+    RejectsAtDot,
 }
 
 /// Addresses, places, and the ways between.
 pub(super) struct World {
     addresses: Vec<Address>,
     places: Vec<String>,
-    mailboxes: HashMap<String, (Place, Temper)>,
+    mailboxes: HashMap<String, (Place, Behaviour)>,
     reports: HashMap<String, Place>,
 }
 
@@ -44,7 +44,7 @@ struct Address {
     text: String,
     targets: Vec<String>,
     places: Vec<Place>,
-    temper: Temper,
+    behaviour: Behaviour,
 }
 
 impl World {
@@ -55,20 +55,23 @@ impl World {
             mailboxes: HashMap::new(),
             reports: HashMap::new(),
         };
-        for (name, temper, count, copies) in ROWS {
+        for (name, behaviour, count, copies) in ROWS {
             for number in 0..count {
-                world.add(name, temper, number, copies);
+                world.add(name, behaviour, number, copies);
             }
         }
         world
     }
 
-    fn add(&mut self, name: &str, temper: Temper, number: usize, copies: usize) {
+    fn add(&mut self, name: &str, behaviour: Behaviour, number: usize, copies: usize) {
         let text = format!("{name}{number}@{HOSTED}");
         let targets: Vec<_> = (0..copies)
             .map(|copy| format!("box@{name}{number}-{copy}.test"))
             .collect();
-        let bad = matches!(temper, Temper::BadAtRcpt | Temper::BadAtDot);
+        let bad = matches!(
+            behaviour,
+            Behaviour::RejectsAtRcpt | Behaviour::RejectsAtDot
+        );
         let mut places = Vec::new();
         for target in &targets {
             let what = if bad {
@@ -78,7 +81,7 @@ impl World {
             };
             let place = Place::try_from(self.places.len()).expect("few places");
             self.places.push(what);
-            self.mailboxes.insert(target.clone(), (place, temper));
+            self.mailboxes.insert(target.clone(), (place, behaviour));
             if bad {
                 self.reports.insert(text.clone(), place);
             }
@@ -88,7 +91,7 @@ impl World {
             text,
             targets,
             places,
-            temper,
+            behaviour,
         });
     }
 
@@ -101,19 +104,19 @@ impl World {
         file
     }
 
-    /// All domains of mailboxes, and whether their host is a moody one.
+    /// All domains of mailboxes, and whether their host is a flaky one.
     pub(super) fn domains(&self) -> impl Iterator<Item = (&str, bool)> {
         self.addresses.iter().flat_map(|address| {
-            let moody = address.temper == Temper::Moody;
+            let flaky = address.behaviour == Behaviour::Flaky;
             let domain = |target: &'_ String| target.find('@').map_or(0, |at| at + 1);
             address
                 .targets
                 .iter()
-                .map(move |target| (&target[domain(target)..], moody))
+                .map(move |target| (&target[domain(target)..], flaky))
         })
     }
 
-    /// An address by lot: two of three are fine ones.
+    /// A random address: two of three accept mail.
     pub(super) fn draw(&self, dice: &mut Dice) -> AddressNumber {
         let fine = ROWS[0].2;
         let end = if dice.below(3) < 2 {
@@ -136,8 +139,8 @@ impl World {
             .collect()
     }
 
-    /// The place and the temper of a mailbox at a sink.
-    pub(super) fn mailbox(&self, address: &str) -> Option<(Place, Temper)> {
+    /// The place and the behaviour of a mailbox at a sink.
+    pub(super) fn mailbox(&self, address: &str) -> Option<(Place, Behaviour)> {
         self.mailboxes.get(address).copied()
     }
 
@@ -160,14 +163,14 @@ impl World {
 /// The domain that the relay forwards for.
 const HOSTED: &str = "example.test";
 
-/// Name, temper, addresses, targets of each. The fine ones come first: see [`World::draw`].
-const ROWS: [(&str, Temper, usize, usize); 8] = [
-    ("fine", Temper::Fine, 40, 1),
-    ("pair", Temper::Fine, 6, 2),
-    ("slow", Temper::Slow, 4, 1),
-    ("late", Temper::LateAtRcpt, 8, 1),
-    ("tardy", Temper::LateAtDot, 6, 1),
-    ("moody", Temper::Moody, 4, 1),
-    ("bad", Temper::BadAtRcpt, 5, 1),
-    ("worse", Temper::BadAtDot, 4, 1),
+/// Name, behaviour, addresses, targets of each. Those that accept mail come first: see [`World::draw`].
+const ROWS: [(&str, Behaviour, usize, usize); 8] = [
+    ("fine", Behaviour::Accepts, 40, 1),
+    ("pair", Behaviour::Accepts, 6, 2),
+    ("slow", Behaviour::Slow, 4, 1),
+    ("late", Behaviour::DefersAtRcpt, 8, 1),
+    ("tardy", Behaviour::DefersAtDot, 6, 1),
+    ("flaky", Behaviour::Flaky, 4, 1),
+    ("bad", Behaviour::RejectsAtRcpt, 5, 1),
+    ("worse", Behaviour::RejectsAtDot, 4, 1),
 ];
