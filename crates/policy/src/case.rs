@@ -1,7 +1,7 @@
 //! The case: all that is known of a visit so far, with the answers to what rules have asked.
 //!
-//! One case grows from CONNECT to the end of the body. Facts are what *is*; what follows from them is for the rules. An
-//! answer is kept beside what it is about, so that it goes when that goes: a recipient's route with the recipient.
+//! One case grows from CONNECT to the end of the body. It holds facts; rules draw the conclusions. An answer is kept with
+//! what it is about and dropped with it: a recipient's route goes with the recipient.
 
 use std::net::IpAddr;
 
@@ -19,20 +19,20 @@ pub struct Case {
     pub client: Client,
     /// The argument of EHLO or HELO as given.
     pub hello: String,
-    /// Since MAIL.
+    /// The transaction that MAIL began.
     pub transaction: Transaction,
-    /// At RCPT: the recipient in question.
+    /// The recipient that RCPT asks about.
     pub recipient: Recipient,
-    /// At the end of the body.
+    /// What is known at the end of the body.
     pub message: Message,
 }
 
 /// Settings that rules follow.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Settings {
-    /// `srs.accept_nonnull`: SRS addresses also take mail that is no notification.
+    /// `srs.accept_nonnull`: SRS addresses also take mail that is not a bounce.
     pub srs_accepts_nonnull: bool,
-    /// So many targets may the recipients of one message have together.
+    /// The most targets that all recipients of one message may have together.
     pub targets_max: usize,
     /// `limits.received_headers`: more Received fields than this are a loop (RFC 5321 §6.3).
     pub hops_max: u32,
@@ -78,7 +78,7 @@ pub struct Transaction {
     pub reverse_path: Option<ReversePath>,
     /// The accepted recipients that are SRS addresses of ours, each with the sender behind it.
     pub returns: Vec<(ForwardPath, Mailbox)>,
-    /// How many recipients were accepted that are none.
+    /// How many of the accepted recipients are not SRS addresses of ours.
     pub others: usize,
     /// How many targets the accepted recipients have together.
     pub targets: usize,
@@ -94,14 +94,14 @@ pub struct Recipient {
     budget_left: Option<bool>,
 }
 
-/// A body that has come whole.
+/// A message whose body is complete.
 #[derive(Debug, Clone, Default)]
 pub struct Message {
     /// Its Received fields: relays that it has passed.
     pub hops: u32,
-    /// The legs that it would leave on.
+    /// How many legs it would be queued with.
     pub legs: usize,
-    /// For each leg that would go round: the address on its way to which the message was delivered before.
+    /// For each leg that would loop, the address on its way that the message was already delivered to.
     pub loops: Vec<Mailbox>,
 }
 
@@ -157,13 +157,13 @@ impl Case {
         route.ok_or_else(|| vec![Question::Route])
     }
 
-    /// Whether something is left of the budget of the sender behind the recipient.
+    /// Whether the sender behind the recipient may get another message today.
     pub(crate) fn srs_budget_left(&self, sender: &Mailbox) -> Known<bool> {
         let left = self.recipient.budget_left;
         left.ok_or_else(|| vec![Question::SrsBudget(sender.clone())])
     }
 
-    /// Whether the budgets of the senders behind the recipients had this message left.
+    /// Whether each sender behind the recipients could still get this message today; it has then been counted.
     pub(crate) fn srs_budget_taken(&self) -> Known<bool> {
         let Transaction {
             returns,
@@ -179,7 +179,7 @@ impl Case {
         !self.transaction.returns.is_empty()
     }
 
-    /// Whether this mail may go to SRS addresses: it is a notification, or any mail may.
+    /// Whether SRS addresses take this mail: it is a bounce, or `srs.accept_nonnull` is set.
     pub(crate) fn may_go_to_srs(&self) -> bool {
         let reverse_path = self.transaction.reverse_path.as_ref();
         self.settings.srs_accepts_nonnull || reverse_path.is_some_and(ReversePath::is_null)

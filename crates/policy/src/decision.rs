@@ -1,4 +1,4 @@
-//! What comes of a step: opinions of rules, the decision that they lead to, and how it came about.
+//! What rules say, the decision that follows, and the trace that explains it.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub enum Stage {
 /// What a rule says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opinion {
-    /// Nothing against it, nothing for it.
+    /// Neither for nor against.
     Pass,
     /// No; the session goes on.
     Object(Reply),
@@ -34,21 +34,21 @@ pub enum Opinion {
     Close(Reply),
     /// Yes: no further ground is needed.
     Grant,
-    /// Nothing against it, but this is to be done if it is accepted.
+    /// No objection, but do this if it is accepted.
     Note(Effect),
 }
 
-/// What is to be done beside the answer. Whoever drives the policy carries it out.
+/// Something to do besides answering. The driver carries it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// The legs that would go round are left out, the others go.
+    /// Leave out the legs that would loop; send the others.
     LeaveLoopsOut,
 }
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Find these out, side by side; then step again.
+    /// Answer these, in parallel, then step again.
     Ask(Vec<Question>),
     /// It is decided.
     Decide(Decision),

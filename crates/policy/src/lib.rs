@@ -1,14 +1,14 @@
 //! May this happen? A case and ordered rules in; questions out, and then a decision with the rule that made it.
 //!
 //! Each stage of a session has its list of rules (`rules/`): **objections** first, of which the first decides; then
-//! **grounds** to accept. A rule that must know more says what, and the caller finds it out:
+//! **grounds** to accept. A rule that needs to know more asks, and the caller answers:
 //!
 //! ```text
-//! step(stage, case) ─► Ask(questions) ─► the caller answers them, side by side ─► case.learn(answer) ─► step again
+//! step(stage, case) ─► Ask(questions) ─► the caller answers them, in parallel ─► case.learn(answer) ─► step again
 //!                   └► Decide(decision)
 //! ```
 //!
-//! Rules that do not wait for each other are asked about together. What stands behind an objection is never asked about.
+//! The questions of independent rules are asked together. A rule after an objection is never reached and asks nothing.
 //! The words of every refusal are in `replies.rs`.
 //!
 //! It does *not* look anything up, count anything, or know limits of the protocol (size, recipients, syntax of
@@ -25,7 +25,7 @@ pub use case::{Case, Client, Message, Networks, Recipient, Role, Settings, Stand
 pub use decision::{Decision, Effect, Opinion, Stage, Step, Trace};
 pub use question::{Answer, Destination, Hosted, Question, Route, Srs};
 
-/// What to do next about a case at this stage: find something out, or do as was decided.
+/// The next step for a case at this stage: questions to answer, or the decision.
 pub fn step(stage: Stage, case: &Case) -> Step {
     match rules::of(stage).decide(case) {
         Ok(decision) => Step::Decide(decision),

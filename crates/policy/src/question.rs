@@ -1,7 +1,7 @@
 //! What a rule may ask for, and the answers.
 //!
-//! A new question is a variant here, one of [`Answer`], and a place in the [`Case`](crate::Case) to keep it in. Whoever
-//! drives the policy finds the answer out.
+//! A new question is a variant here, one of [`Answer`], and a place in the [`Case`](crate::Case) to keep it in. The
+//! driver finds the answer.
 
 use envelope::{LegOptions, Mailbox, Reply};
 
@@ -13,14 +13,14 @@ pub(crate) type Known<T> = Result<T, Vec<Question>>;
 pub enum Question {
     /// Where does mail for the recipient of the case go?
     Route,
-    /// Is something left today of the budget of this sender, who is behind an SRS address?
+    /// May this sender, who is behind an SRS address, get another message today?
     SrsBudget(Mailbox),
-    /// Take one message of the budget of each of these senders.
+    /// Count one message against the daily budget of each of these senders.
     TakeSrsBudget(Vec<Mailbox>),
 }
 
 impl Question {
-    /// Whether asking uses something up: then it is asked alone, when no rule before has anything left to ask.
+    /// Whether asking uses something up. Such a question is asked alone, and only when no earlier rule still waits for an answer.
     pub(crate) fn uses_up(&self) -> bool {
         matches!(self, Self::TakeSrsBudget(_))
     }
@@ -74,7 +74,7 @@ pub enum Destination {
     Relay,
     /// None of ours.
     Foreign,
-    /// Whose it is could not be found out now.
+    /// It could not be looked up now.
     Undecided,
 }
 
@@ -92,13 +92,13 @@ pub enum Hosted {
 /// What an address that looks like one of our SRS addresses turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Srs {
-    /// We made it for this sender, and it is in time.
+    /// We made it for this sender, and it has not expired.
     Valid(Mailbox),
     /// Its tag is not ours.
     Forged,
-    /// It was ours, but its time is over.
+    /// It was ours, but has expired.
     Expired,
-    /// Its stamp is of a day to come.
+    /// Its date is in the future.
     Future,
     /// It cannot be read: parts are missing or too long.
     Damaged,

@@ -1,8 +1,8 @@
 //! A visit: what the relay knows of one connection, from CONNECT to the 250.
 //!
-//! It tells `policy` the case, finds out what policy asks (`answers.rs`), and logs what was refused and by which rule. A
-//! transaction takes one snapshot of the routing, at MAIL, and routes each recipient once, at RCPT; so what was accepted is
-//! what is queued, whatever is reloaded meanwhile. What becomes of the body is in `draft.rs`.
+//! It tells `policy` the case, answers the questions that policy asks (`answers.rs`), and logs each refusal with its rule.
+//! A transaction takes one snapshot of the routing, at MAIL, and routes each recipient once, at RCPT, so a reload in between
+//! changes nothing for it. What happens to the body is in `draft.rs`.
 
 mod answers;
 mod budget;
@@ -58,7 +58,7 @@ pub struct Visit<S: Spool> {
 
 /// From MAIL to the end of its body.
 struct Transaction<S: Spool> {
-    /// Of the recipient in question.
+    /// Of the recipient that RCPT asks about.
     route: Option<Route>,
     /// Of the accepted recipients, in their order.
     routes: Vec<Route>,
@@ -297,7 +297,7 @@ impl<S: Spool> Visit<S> {
         };
     }
 
-    /// Has policy decide, and finds out what it asks meanwhile. A refusal is logged.
+    /// Asks policy for a decision, answers its questions on the way, and logs a refusal.
     async fn decide(&mut self, stage: Stage, client: &Client) -> Decision {
         let decision = loop {
             let questions = match policy::step(stage, &self.case) {
@@ -344,7 +344,7 @@ impl<S: Spool> Visit<S> {
         draft.store(&self.inbound, message).await
     }
 
-    /// The spool is in trouble: the client hears what it has to do with it, the operator all.
+    /// The spool failed: the client is told to try again later, the operator is told why.
     fn not_stored(&mut self, stage: Stage, client: &Client, error: &spool::Error) -> Reply {
         tracing::error!(%error, "message not taken");
         let reply = match error {
@@ -359,7 +359,7 @@ impl<S: Spool> Visit<S> {
         let transaction = &self.case.transaction;
         let recipient = match stage {
             Stage::Rcpt => self.case.recipient.path.as_ref(),
-            // Only SRS addresses are refused so late.
+            // All rules of this stage are about SRS addresses.
             Stage::Data => transaction.returns.first().map(|(recipient, _)| recipient),
             _ => None,
         };
@@ -376,8 +376,8 @@ impl<S: Spool> Visit<S> {
         });
     }
 
-    /// A client that goes on and on fills no disk: the rest is counted, and told at the end. But a message that was received
-    /// always has a second line.
+    /// After [`REFUSALS_LOGGED_MAX`] lines, further refusals of a client are only counted, so that it cannot fill the disk.
+    /// A message that was logged as received always gets a line.
     fn log_refused(&mut self, refused: Event) {
         self.refusals += 1;
         if self.refusals <= REFUSALS_LOGGED_MAX || self.id.is_some() {

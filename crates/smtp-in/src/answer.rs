@@ -1,4 +1,4 @@
-//! What a session asks is answered by its visit. Without a socket, so that tests can hold a dialog in memory.
+//! The visit answers the session's events. No socket is needed, so tests can run a dialog in memory.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use smtp::server::{Event, Session};
 
 use crate::visit::{Client, Visit};
 
-/// Has the visit answer one event of the session. [`Event::StartTls`] and [`Event::Closed`] are for whoever has the socket.
+/// Has the visit answer one event of the session. [`Event::StartTls`] and [`Event::Closed`] are left to the owner of the socket.
 pub async fn answer<V: Visit>(
     session: &mut Session,
     client: &mut Client,

@@ -12,7 +12,7 @@ use crate::rules::{NO_OBJECTION, Rules};
 pub(super) const RULES: Rules = Rules {
     objections: &[
         ("srs-not-a-notification", srs_not_a_notification),
-        // Last: mail that is refused takes nothing of a budget.
+        // Last, so that refused mail is not counted against a budget.
         ("srs-budget", srs_budget),
     ],
     grounds: NO_OBJECTION,

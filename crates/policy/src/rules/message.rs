@@ -12,8 +12,8 @@ pub(super) const RULES: Rules = Rules {
     grounds: NO_OBJECTION,
 };
 
-/// A message that has come a longer way than honest mail does, or was delivered before to an address on its way. To refuse
-/// the whole message for one such leg would lose the others' mail; a notice would tell a sender whom nobody has verified.
+/// Refuses mail with too many hops, and mail of which every leg was already delivered to an address on its way. If only
+/// some legs loop, they are left out: refusing all would lose the others' mail, and a bounce could go to a forged sender.
 fn going_round(case: &Case) -> Known<Opinion> {
     let (message, hops_max) = (&case.message, case.settings.hops_max);
     Ok(match message.loops.as_slice() {

@@ -1,7 +1,7 @@
 //! The rules, a list for each stage, and the walk along a list.
 //!
-//! A rule is a name and a small function from the case to an opinion. What it must know and does not, it asks for with `?`.
-//! A new rule is a function, and a line in its stage's list: where it stands says what it overrules.
+//! A rule is a name and a small function from the case to an opinion. What it does not know yet, it asks for with `?`.
+//! A new rule is a function and a line in its stage's list; its place in the list says what it overrules.
 
 mod connect;
 mod data;
@@ -22,14 +22,14 @@ pub(crate) type Rule = (&'static str, fn(&Case) -> Known<Opinion>);
 
 /// The rules of one stage.
 pub(crate) struct Rules {
-    /// The first objection decides, whatever else speaks for the case.
+    /// The first objection decides.
     pub(crate) objections: &'static [Rule],
-    /// When there was none, the first ground that grants decides. What none grants is refused, so that what is forgotten
-    /// here closes the relay.
+    /// Without an objection, the first ground that grants decides. If none grants, the answer is no: a forgotten rule closes
+    /// the relay and never opens it.
     pub(crate) grounds: &'static [Rule],
 }
 
-/// The grounds of a stage at which it is enough that nobody objects.
+/// The grounds of a stage that accepts whatever no rule objects to.
 const NO_OBJECTION: &[Rule] = &[("no-objection", |_| Ok(Opinion::Grant))];
 
 pub(crate) fn of(stage: Stage) -> &'static Rules {
@@ -44,7 +44,7 @@ pub(crate) fn of(stage: Stage) -> &'static Rules {
 }
 
 impl Rules {
-    /// What is decided, as far as what is known allows.
+    /// The decision, or the questions that must be answered first.
     pub(crate) fn decide(&self, case: &Case) -> Known<Decision> {
         let mut trace = Vec::new();
         let (rule, answer) = match ask(self.objections, case, &mut trace)? {
@@ -71,7 +71,7 @@ fn ask(rules: &[Rule], case: &Case, trace: &mut Trace) -> Known<Option<(&'static
                 let verdict = opinion.verdict();
                 trace.push((*name, opinion));
                 match verdict {
-                    // A rule before it may object when it has its answer.
+                    // An earlier rule still waits for an answer, and may object then.
                     Some(_) if !missing.is_empty() => break,
                     Some(verdict) => return Ok(Some((*name, verdict))),
                     None => continue,

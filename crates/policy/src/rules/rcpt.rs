@@ -1,7 +1,7 @@
 //! Rules at RCPT: for whom we take mail, and from whom.
 //!
-//! Each needs the recipient's route, which is therefore asked for once. A rule or a destination that is forgotten here
-//! closes the relay a little more, and never opens it: what no ground grants is refused as `relaying-denied`.
+//! All of them need the recipient's route, so it is asked for once, first. What no ground grants is refused as
+//! `relaying-denied`: a rule or destination that is forgotten here closes the relay and never opens it.
 
 use crate::case::{Case, Standing};
 use crate::decision::Opinion;
@@ -29,8 +29,8 @@ pub(super) const RULES: Rules = Rules {
     ],
 };
 
-/// Trouble of ours is no verdict on the recipient. It also comes before the client's standing: what cannot be
-/// looked up might be ours, and must not leave as foreign mail.
+/// A failed look-up is our trouble, so the reply is temporary. It comes before the client's standing: an address that
+/// cannot be looked up might be ours, and must not leave as foreign mail.
 fn lookup_failed(case: &Case) -> Known<Opinion> {
     let undecided = case.route()?.destination == Destination::Undecided;
     Ok(Opinion::object_if(undecided, replies::lookup_failed))
@@ -51,7 +51,7 @@ fn srs_invalid(case: &Case) -> Known<Opinion> {
     })
 }
 
-/// Taken at DATA, where two transactions cannot take the same; asked here, so that other recipients go on.
+/// The message is counted at DATA. This earlier check lets the other recipients of the transaction go on.
 fn srs_budget(case: &Case) -> Known<Opinion> {
     let over = match &case.route()?.destination {
         Destination::Srs(Srs::Valid(sender)) => !case.srs_budget_left(sender)?,

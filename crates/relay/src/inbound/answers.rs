@@ -1,4 +1,4 @@
-//! Answers to what `policy` asks: the stages that know them, asked for one case.
+//! Answers to the questions that `policy` asks, from the stages that know them.
 
 use envelope::{ForwardPath, LegOptions};
 use forwarder::{Route, SrsRefusal};
@@ -9,7 +9,7 @@ use srs::ReverseError;
 use super::Inbound;
 use crate::routing::Routing;
 
-/// Finds the answer out. The route is handed back, too: it is what the mail will take, if it is accepted.
+/// Finds the answer. A route is also returned as it is: if the recipient is accepted, the mail takes it.
 pub(super) async fn find<S: Spool>(
     inbound: &Inbound<S>,
     routing: &Routing,
@@ -79,7 +79,7 @@ fn refused(refusal: SrsRefusal) -> Srs {
     }
 }
 
-/// The spool was asked, and is in trouble.
+/// The spool could not be asked.
 fn undecided() -> Answer {
     Answer::Route(policy::Route::to(Destination::Undecided))
 }

@@ -1,7 +1,7 @@
 //! The name of a client: what its address points to (PTR), if that name points back.
 //!
-//! It is asked for at CONNECT and awaited at DATA, so that the dialogue mostly hides the wait, which has a short end. A
-//! resolver that fails costs the message nothing but the name.
+//! The look-up starts at CONNECT and is awaited at DATA, so the dialogue mostly hides the wait, which has a short limit. If
+//! it fails, the message goes on without the name.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl ClientName {
     }
 }
 
-/// The first name that points back; anybody can let an address of his point to any name.
+/// The first name that points back: anyone can make his own address point to any name.
 async fn confirmed(resolver: &dns::Backend, address: IpAddr) -> Option<Domain> {
     let names = resolver.names(address).await.ok()?;
     for name in names.into_iter().take(NAMES_MAX) {

@@ -108,7 +108,7 @@ impl<S: Spool> Draft<S> {
         Ok(())
     }
 
-    /// What policy is told of it.
+    /// What policy needs to know of it.
     pub(super) fn facts(&self) -> policy::Message {
         policy::Message {
             hops: self.scan.hops(),
@@ -117,7 +117,7 @@ impl<S: Spool> Draft<S> {
         }
     }
 
-    /// Leaves out the legs that would go round.
+    /// Leaves out the legs that would loop.
     pub(super) fn leave_loops_out(&mut self, journal: &Journal) {
         let id = self.id;
         for looping in self.plan.remove_loops(&self.scan) {
