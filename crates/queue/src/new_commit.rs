@@ -1,20 +1,23 @@
 //! The commit record of a new message, checked against what the format bounds.
 
-use envelope::{Leg, Message, Timestamp};
-use spool::{Error, TOKEN_OCTETS_MAX};
+use envelope::Leg;
+use spool::{Arrival, Deadlines, Error, TOKEN_OCTETS_MAX};
 
 use crate::log::codec::{Commit, LegRow, LegState, MessageRow};
+use crate::settings::Settings;
 use crate::write::WriterParts;
 
-/// Of a message that is about to be committed with these legs.
+/// Of a message that comes in.
 pub(crate) fn new_commit(
-    message: Message,
-    legs: Vec<Leg>,
-    first_due: Timestamp,
+    arrival: Arrival,
+    settings: &Settings,
     parts: &mut WriterParts,
 ) -> Result<Commit, Error> {
+    let Arrival { message, legs, .. } = arrival;
     debug_assert!(!legs.is_empty(), "a message without legs would never end");
+    let own = |arrived| Deadlines::of(arrived, settings.warn_after, settings.expire);
     let row = MessageRow {
+        deadlines: Some(arrival.deadlines.unwrap_or_else(|| own(message.arrived))),
         message,
         since: 0,
         commit_segment: 0,
@@ -22,7 +25,7 @@ pub(crate) fn new_commit(
         body: parts.extents.clone(),
     };
     let state = LegState {
-        due: first_due,
+        due: arrival.first_due,
         attempts: 0,
         warned: false,
         held: false,
@@ -36,6 +39,24 @@ pub(crate) fn new_commit(
         state: state.clone(),
     };
     let legs: Vec<LegRow> = (0..).zip(legs).map(row_of).collect();
+    check_octets(&row, &legs)?;
+    let tokens = std::mem::take(&mut parts.tokens);
+    if tokens.iter().any(|t| t.value.len() > TOKEN_OCTETS_MAX) {
+        return Err(Error::TooLarge {
+            what: "token",
+            max: TOKEN_OCTETS_MAX,
+        });
+    }
+    Ok(Commit {
+        row,
+        legs,
+        also: None,
+        tokens,
+        inline: None,
+    })
+}
+
+fn check_octets(row: &MessageRow, legs: &[LegRow]) -> Result<(), Error> {
     let too_large = |what| Error::TooLarge {
         what,
         max: ROW_OCTETS_MAX,
@@ -62,20 +83,7 @@ pub(crate) fn new_commit(
     if legs.iter().any(|row| leg_octets(&row.leg) > ROW_OCTETS_MAX) {
         return Err(too_large("leg"));
     }
-    let tokens = std::mem::take(&mut parts.tokens);
-    if tokens.iter().any(|t| t.value.len() > TOKEN_OCTETS_MAX) {
-        return Err(Error::TooLarge {
-            what: "token",
-            max: TOKEN_OCTETS_MAX,
-        });
-    }
-    Ok(Commit {
-        row,
-        legs,
-        also: None,
-        tokens,
-        inline: None,
-    })
+    Ok(())
 }
 
 /// sled leaks disk on values over 64 KiB: what goes into a row beside bounded fields is kept well below.

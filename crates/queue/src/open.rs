@@ -194,8 +194,8 @@ impl Opening<'_> {
                     let _ = sender.send(legs);
                 })
             });
-            for (id, arrived, leg) in receiver.iter().flatten() {
-                state.enter(id, &leg.host, arrived, &leg.state);
+            for (id, dates, leg) in receiver.iter().flatten() {
+                state.enter(id, &leg.host, dates, &leg.state);
             }
             let read = reader.join();
             read.unwrap_or_else(|_| Err("sled panicked while reading it".to_owned()))

@@ -6,24 +6,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use envelope::{Claim, Host, Lease, Leg, LegId, Message, MessageId, Timestamp};
+use envelope::{Claim, Host, Lease, LegId, MessageId, Timestamp};
 use spool::{
-    Action, BodyWriter, Changed, Counts, Dsn, Error, Filter, LAST_OCTETS_MAX, OpenError, Overdue,
-    Page, Settlement, Spool, Token, Update, Want,
+    Action, Arrival, BodyWriter, Changed, Counts, Dsn, Error, Filter, LAST_OCTETS_MAX, OpenError,
+    Overdue, Page, Settlement, Spool, Token, Update, Want,
 };
 use tokio::sync::{oneshot, watch};
 
 use crate::engine::{LogSpool, Shared, answered};
 use crate::fault;
-use crate::index::state::{Effect, State};
-use crate::log::codec::{Change, Commit, LegState};
+use crate::index::state::{Effect, Guards, State};
+use crate::log::codec::{Change, LegState};
 use crate::log::committer::Answer;
 use crate::log::record::{Kind, Payload};
 use crate::new_commit::new_commit;
 use crate::open::inline_max;
 use crate::read::LogReader;
 use crate::tokens::Place;
-use crate::write::{LogWriter, WriterParts};
+use crate::write::LogWriter;
 
 impl Spool for LogSpool {
     type Writer = LogWriter;
@@ -35,20 +35,26 @@ impl Spool for LogSpool {
         Ok(self.begin_anyway(id))
     }
 
-    async fn commit(
-        &self,
-        writer: LogWriter,
-        message: Message,
-        legs: Vec<Leg>,
-        first_due: Timestamp,
-    ) -> Result<(), Error> {
-        debug_assert_eq!(writer.id(), message.id, "the writer is another message's");
-        if self.is_queued(message.id).await? {
-            return Ok(());
+    async fn enter(&self, writer: LogWriter, arrival: Arrival) -> Result<Vec<Claim>, Error> {
+        let id = arrival.message.id;
+        debug_assert_eq!(writer.id(), id, "the writer is another message's");
+        if self.is_queued(id).await? {
+            return Ok(Vec::new());
         }
         let mut parts = writer.finish().await?;
-        let commit = new_commit(message, legs, first_due, &mut parts)?;
-        self.append_commit(commit, parts).await
+        let (sender, leased) = oneshot::channel();
+        let until = arrival.lease.map(|lease| self.clock().now().plus(lease));
+        let guards = Guards {
+            lease: until.map(|until| (until, sender)),
+            ..Guards::default()
+        };
+        let commit = new_commit(arrival, &self.shared.settings, &mut parts)?;
+        let (payload, commit) = commit.into_payload(parts.inline.clone());
+        self.check_payload(&payload)?;
+        let effect = parts.into_effect(commit, guards);
+        answered(self.shared.log.append(payload, Some(effect)).await)?;
+        // Without a lease nothing comes.
+        Ok(leased.await.unwrap_or_default())
     }
 
     async fn claim(&self, want: &Want) -> Result<Vec<Claim>, Error> {
@@ -211,14 +217,6 @@ impl LogSpool {
         Ok(self.shared.state.lock().is_open(id))
     }
 
-    /// Hands a commit to the log and waits until it is durable and applied.
-    async fn append_commit(&self, commit: Commit, parts: WriterParts) -> Result<(), Error> {
-        let (payload, commit) = commit.into_payload(parts.inline.clone());
-        self.check_payload(&payload)?;
-        let effect = parts.into_effect(commit, None);
-        answered(self.shared.log.append(payload, Some(effect)).await).map(|_| ())
-    }
-
     async fn read_token(&self, place: Place) -> Result<Option<Token>, Error> {
         if let Some(fresh) = self.shared.state.lock().tokens.get(place) {
             return Ok(Some(fresh.clone()));
@@ -259,11 +257,12 @@ impl LogSpool {
         dsn: Dsn,
         state: impl FnOnce(&LegState) -> Option<LegState>,
     ) -> Result<oneshot::Receiver<Answer>, Error> {
-        let mut writer = self.begin_anyway(dsn.message.id);
+        let (arrival, body) = dsn.into_arrival();
+        let mut writer = self.begin_anyway(arrival.message.id);
         writer.reserved = true;
-        writer.write(dsn.body).await?;
+        writer.write(body).await?;
         let mut parts = writer.finish().await?;
-        let mut commit = new_commit(dsn.message, dsn.legs, dsn.first_due, &mut parts)?;
+        let mut commit = new_commit(arrival, &self.shared.settings, &mut parts)?;
         fault::point("notice.before_record");
         let index = self.shared.state.lock();
         let (entry, leg) = index.leased(lease)?;
@@ -277,7 +276,11 @@ impl LogSpool {
         // Until the record is durable the leg stays as it is, but nobody may write its state behind the record.
         let mark = index.settling.mark(lease.leg);
         let mark = mark.ok_or(Error::Fenced(lease.leg))?;
-        let effect = parts.into_effect(commit, Some(mark));
+        let guards = Guards {
+            leg: Some(mark),
+            ..Guards::default()
+        };
+        let effect = parts.into_effect(commit, guards);
         Ok(self.shared.log.append(payload, Some(effect)))
     }
 

@@ -22,7 +22,7 @@ pub struct Settings {
     pub index_waste_bytes: u64,
     /// How often what is still queued is written to the index, at least.
     pub checkpoint_every: Duration,
-    /// When a leg's sender is to be told of the delay, after arrival.
+    /// When a leg's sender is to be told of the delay, after arrival. What is queued keeps the deadlines that it came in with.
     pub warn_after: Duration,
     /// When a leg is to be given up, after arrival.
     pub expire: Duration,

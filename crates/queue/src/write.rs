@@ -10,7 +10,6 @@ use spool::{BodyWriter, Error, Token};
 use crate::engine::{Shared, answered};
 use crate::fault;
 use crate::index::drafts::Draft;
-use crate::index::settling::Mark;
 use crate::index::state::{Effect, Guards};
 use crate::log::codec::{Commit, Extent, chunk_front};
 use crate::log::record::{Header, Kind, Payload};
@@ -46,9 +45,9 @@ pub(crate) struct WriterParts {
 
 impl WriterParts {
     /// What the commit does once it is durable. The draft goes with it: whoever waits may go away before.
-    pub(crate) fn into_effect(self, commit: Commit, leg: Option<Mark>) -> Effect {
+    pub(crate) fn into_effect(self, commit: Commit, guards: Guards) -> Effect {
         let body = self.draft;
-        Effect::Commit(Box::new(commit), self.inline, Guards { leg, body })
+        Effect::Commit(Box::new(commit), self.inline, Guards { body, ..guards })
     }
 }
 

@@ -17,9 +17,9 @@ pub use clock::Clock;
 pub use error::{Error, OpenError};
 pub use ids::IdSource;
 pub use nouns::{
-    Action, Changed, Counts, DAMAGED, Dsn, Entry, Filter, HOSTS_COUNTED_MAX, LAST_OCTETS_MAX,
-    Overdue, Page, Settlement, State, TOKEN_NAME_OCTETS_MAX, TOKEN_OCTETS_MAX, Token, Update, Want,
-    Why,
+    Action, Arrival, Changed, Counts, DAMAGED, Dsn, Entry, Filter, HOSTS_COUNTED_MAX,
+    LAST_OCTETS_MAX, Overdue, Page, Settlement, State, TOKEN_NAME_OCTETS_MAX, TOKEN_OCTETS_MAX,
+    Token, Update, Want, Why,
 };
-pub use schedule::{Schedule, next_due};
+pub use schedule::{Deadlines, Schedule, next_due};
 pub use spool::{BodyReader, BodyWriter, Spool};

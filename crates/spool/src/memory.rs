@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use envelope::{Claim, Host, Lease, Leg, LegId, Message, MessageId, Timestamp};
+use envelope::{Claim, Host, Lease, LegId, MessageId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
-    Action, BodyReader, BodyWriter, Changed, Clock, Counts, Error, Filter, OpenError, Overdue,
-    Page, Schedule, Settlement, Spool, State, Token, Want, Why,
+    Action, Arrival, BodyReader, BodyWriter, Changed, Clock, Counts, Deadlines, Error, Filter,
+    OpenError, Overdue, Page, Schedule, Settlement, Spool, State, Token, Want, Why,
 };
-use queue::{Queue, Slot};
+use queue::{Queue, name};
 
 /// The engine.
 #[derive(Debug)]
@@ -81,17 +81,6 @@ impl MemorySpool {
         }
         work(&mut queue, now)
     }
-
-    fn deadline(&self, arrived: Timestamp, slot: &Slot) -> Option<(Timestamp, Why)> {
-        let expire = arrived.plus(self.schedule.expire);
-        let warn = arrived.plus(self.schedule.warn_after);
-        match () {
-            () if slot.held => None,
-            () if slot.bounced => Some((Timestamp::from_unix_millis(0), Why::Bounced)),
-            () if slot.warned || expire <= warn => Some((expire, Why::Expired)),
-            () => Some((warn, Why::Warn)),
-        }
-    }
 }
 
 impl Spool for MemorySpool {
@@ -106,23 +95,25 @@ impl Spool for MemorySpool {
         })
     }
 
-    async fn commit(
-        &self,
-        writer: MemoryWriter,
-        message: Message,
-        legs: Vec<Leg>,
-        first_due: Timestamp,
-    ) -> Result<(), Error> {
-        debug_assert_eq!(writer.id, message.id, "the writer is another message's");
-        self.with(|queue, _| {
+    async fn enter(&self, writer: MemoryWriter, arrival: Arrival) -> Result<Vec<Claim>, Error> {
+        let id = arrival.message.id;
+        debug_assert_eq!(writer.id, id, "the writer is another message's");
+        let claims = self.with(|queue, now| {
             let tokens = writer.tokens.into_iter();
-            queue
-                .tokens
-                .extend(tokens.map(|token| (token.name.clone(), token)));
-            queue.enter(message, writer.body.freeze(), legs, first_due);
+            let tokens = tokens.map(|token| (token.name.clone(), token));
+            queue.tokens.extend(tokens);
+            let own = || self.schedule.deadlines(arrival.message.arrived);
+            let deadlines = arrival.deadlines.unwrap_or_else(own);
+            let until = arrival.lease.map(|lease| now.plus(lease));
+            let numbers = 0..arrival.legs.len() as u32;
+            let is_new = queue.enter(arrival, writer.body.freeze(), deadlines);
+            let until = until.filter(|_| is_new).into_iter();
+            let legs = until.flat_map(|until| numbers.clone().map(move |n| (name(id, n), until)));
+            legs.filter_map(|(leg, until)| queue.lease(leg, until))
+                .collect()
         });
         self.changes.send_replace(());
-        Ok(())
+        Ok(claims)
     }
 
     async fn claim(&self, want: &Want) -> Result<Vec<Claim>, Error> {
@@ -162,10 +153,15 @@ impl Spool for MemorySpool {
         Ok(self.with(|queue, now| {
             let free = queue.legs.iter().filter(|(_, slot)| slot.leased.is_none());
             let deadlines = free.filter_map(|(id, slot)| {
-                let arrived = queue.mail.get(&id.message)?.0.arrived;
-                let (at, why) = self.deadline(arrived, slot)?;
-                let expired = why == Why::Warn && now >= arrived.plus(self.schedule.expire);
-                (at <= now).then_some((at, *id, if expired { Why::Expired } else { why }))
+                let Deadlines { warn, expire } = queue.mail.get(&id.message)?.2;
+                let (at, why) = match () {
+                    () if slot.held => return None,
+                    () if slot.bounced => (Timestamp::from_unix_millis(0), Why::Bounced),
+                    () if now >= expire => (if slot.warned { expire } else { warn }, Why::Expired),
+                    () if slot.warned => return None,
+                    () => (warn, Why::Warn),
+                };
+                (at <= now).then_some((at, *id, why))
             });
             let mut past: Vec<_> = deadlines.collect();
             past.sort_unstable_by_key(|(at, id, _)| (*at, *id));
@@ -194,7 +190,7 @@ impl Spool for MemorySpool {
     async fn settle(&self, legs: Vec<(Lease, Settlement)>) -> Vec<Result<(), Error>> {
         let results = self.with(|queue, _| {
             let legs = legs.into_iter();
-            legs.map(|(lease, settlement)| queue.settle(&lease, settlement))
+            legs.map(|(lease, settlement)| queue.settle(&lease, settlement, &self.schedule))
                 .collect()
         });
         self.changes.send_replace(());
@@ -203,7 +199,7 @@ impl Spool for MemorySpool {
 
     async fn open_body(&self, id: MessageId) -> Result<MemoryReader, OpenError> {
         let queue = self.queue.lock();
-        let (message, body) = queue.mail.get(&id).ok_or(OpenError::NotFound)?;
+        let (message, body, _) = queue.mail.get(&id).ok_or(OpenError::NotFound)?;
         let trace = Bytes::copy_from_slice(message.trace.as_bytes());
         let chunks = [trace, body.clone()].into_iter();
         let chunks: Vec<_> = chunks.filter(|chunk| !chunk.is_empty()).collect();

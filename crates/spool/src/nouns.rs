@@ -9,6 +9,23 @@ use envelope::{
     Claim, Diagnosis, Host, Leg, LegId, Mailbox, Message, MessageId, ReversePath, Timestamp,
 };
 
+use crate::schedule::Deadlines;
+
+/// A message that comes into the queue; its body is the writer's.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// The message.
+    pub message: Message,
+    /// Its legs; at least one.
+    pub legs: Vec<Leg>,
+    /// When the first attempt is due.
+    pub first_due: Timestamp,
+    /// When its sender is told, and when it is given up; none: as the engine's settings have it now.
+    pub deadlines: Option<Deadlines>,
+    /// The legs are given back leased for so long: whoever commits begins the first attempt at once.
+    pub lease: Option<Duration>,
+}
+
 /// What a claim asks for.
 #[derive(Debug, Clone, Default)]
 pub struct Want {
@@ -79,6 +96,20 @@ pub struct Dsn {
     pub body: Bytes,
     /// When its first attempt is due.
     pub first_due: Timestamp,
+}
+
+impl Dsn {
+    /// As a message that comes in, and its body.
+    pub fn into_arrival(self) -> (Arrival, Bytes) {
+        let arrival = Arrival {
+            message: self.message,
+            legs: self.legs,
+            first_due: self.first_due,
+            deadlines: None,
+            lease: None,
+        };
+        (arrival, self.body)
+    }
 }
 
 /// A value that is kept under a short name until it expires, whatever becomes of the message that brought it.

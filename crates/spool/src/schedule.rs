@@ -31,6 +31,33 @@ impl Default for Schedule {
     }
 }
 
+impl Schedule {
+    /// Of a message that arrived then.
+    pub fn deadlines(&self, arrived: Timestamp) -> Deadlines {
+        Deadlines::of(arrived, self.warn_after, self.expire)
+    }
+}
+
+/// When the sender of a message is told of the delay, and when it is given up. Kept with the message: a change of the settings
+/// is for mail that comes later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Told.
+    pub warn: Timestamp,
+    /// Given up.
+    pub expire: Timestamp,
+}
+
+impl Deadlines {
+    /// Of a message that arrived then.
+    pub fn of(arrived: Timestamp, warn_after: Duration, expire: Duration) -> Self {
+        Self {
+            warn: arrived.plus(warn_after),
+            expire: arrived.plus(expire),
+        }
+    }
+}
+
 /// When the next attempt is due after `attempts` have failed, the last of them at `now` with `last`. `chance` is a random
 /// number in 0..=1 from the caller. Never after the message expires: the last attempt is made then.
 ///

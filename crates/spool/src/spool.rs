@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::error::{Error, OpenError};
 use crate::nouns::{
-    Action, Changed, Counts, Dsn, Filter, Overdue, Page, Settlement, Token, Update, Want,
+    Action, Arrival, Changed, Counts, Dsn, Filter, Overdue, Page, Settlement, Token, Update, Want,
 };
 
 /// A durable queue of messages and their legs.
@@ -34,18 +34,34 @@ pub trait Spool: Send + Sync + 'static {
     /// [`Error::Full`] when space is short (answer 452 4.3.1).
     fn begin(&self, id: MessageId) -> impl Future<Output = Result<Self::Writer, Error>> + Send;
 
-    /// Makes the message with its legs durable, the first attempt due at `first_due`. `Ok` means on stable storage:
-    /// the 250 may be said. [`Error::Unknown`]: it may or may not be there after a restart (answer 451).
-    /// Committing an id that is already in the queue does nothing and is `Ok`.
+    /// Makes the message with its legs durable. `Ok` means on stable storage: the 250 may be said. [`Error::Unknown`]: it may
+    /// or may not be there after a restart (answer 451). An id that is in the queue already, since before a restart perhaps,
+    /// changes nothing and is `Ok`. The claims are those of [`Arrival::lease`](crate::Arrival::lease).
     ///
     /// `message.id` must be the writer's, and there must be at least one leg.
+    fn enter(
+        &self,
+        writer: Self::Writer,
+        arrival: Arrival,
+    ) -> impl Future<Output = Result<Vec<Claim>, Error>> + Send;
+
+    /// [`Spool::enter`] with the deadlines of the engine's settings; the legs wait for a claim.
     fn commit(
         &self,
         writer: Self::Writer,
         message: Message,
         legs: Vec<Leg>,
         first_due: Timestamp,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        let arrival = Arrival {
+            message,
+            legs,
+            first_due,
+            deadlines: None,
+            lease: None,
+        };
+        async { self.enter(writer, arrival).await.map(drop) }
+    }
 
     /// Leases legs that are due, in order of their due time within a host, earliest host first. Costs what it gives, however
     /// many hosts are parked.
@@ -55,8 +71,8 @@ pub trait Spool: Send + Sync + 'static {
     /// handle alone (each node has its own view of who can be reached), and is forgotten with it.
     fn park(&self, hosts: &[(Host, bool)]) -> impl Future<Output = ()> + Send;
 
-    /// Leases up to `max` legs for `lease` whose sender must be told something: past `warn_after` and not warned,
-    /// past `expire`, or bounced by the operator. Parked hosts count too, so deadlines hold while a site is
+    /// Leases up to `max` legs for `lease` whose sender must be told something: past [`Deadlines::warn`](crate::Deadlines) and not
+    /// warned, past its end, or bounced by the operator. Parked hosts count too, so deadlines hold while a site is
     /// down. Legs that are on hold have no deadlines.
     fn overdue(
         &self,

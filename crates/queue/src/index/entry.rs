@@ -1,13 +1,12 @@
 //! A message and its legs in memory, and what follows from a leg's state alone: its place in the order, its deadline.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use envelope::{Message, Timestamp};
-use spool::{Action, State as LegStanding};
+use spool::{Action, Deadlines, State as LegStanding};
 
 use crate::index::window::{HELD, NEVER};
-use crate::log::codec::{Commit, Extent, LegRow, LegState, MessageRow};
+use crate::log::codec::{Commit, Dates, Extent, LegRow, LegState, MessageRow};
 use crate::log::record::{Header, Position};
 
 /// A message in memory.
@@ -18,6 +17,7 @@ pub(crate) struct Entry {
     pub(crate) commit_segment: u32,
     pub(crate) commit_octets: u32,
     pub(crate) body: Arc<[Extent]>,
+    pub(crate) deadlines: Option<Deadlines>,
     /// Open legs in the order of their numbers; empty: the message is over, and only its rows in sled remain to be
     /// removed. A vector: nearly all messages have one leg, and a map's node has room for eleven.
     legs: Vec<LegEntry>,
@@ -63,6 +63,7 @@ impl Entry {
             commit_segment: row.commit_segment,
             commit_octets: row.commit_octets,
             body: row.body.into(),
+            deadlines: row.deadlines,
             legs,
             stored,
             dirty,
@@ -76,7 +77,12 @@ impl Entry {
             commit_segment: self.commit_segment,
             commit_octets: self.commit_octets,
             body: self.body.to_vec(),
+            deadlines: self.deadlines,
         }
+    }
+
+    pub(crate) fn dates(&self) -> Dates {
+        (self.message.arrived, self.deadlines)
     }
 
     /// Its open legs.
@@ -152,20 +158,18 @@ pub(super) fn place(state: &LegState) -> Timestamp {
 }
 
 pub(super) fn deadline(
-    arrived: Timestamp,
+    Deadlines { warn, expire }: Deadlines,
     state: &LegState,
-    warn_after: Duration,
-    expire: Duration,
 ) -> Option<Timestamp> {
     if state.held && !state.damaged {
         return None;
     }
     Some(match () {
         // Nobody waits for a next attempt: there is no delay to tell of, but an end.
-        () if state.damaged => arrived.plus(expire),
+        () if state.damaged => expire,
         () if state.bounced => Timestamp::from_unix_millis(0),
-        () if state.warned => arrived.plus(expire),
-        () => arrived.plus(warn_after.min(expire)),
+        () if state.warned => expire,
+        () => warn.min(expire),
     })
 }
 

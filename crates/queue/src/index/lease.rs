@@ -95,7 +95,7 @@ impl State {
         let token = self.next_token;
         self.next_token += 1;
         self.set_lease(id, Some(expires), Some(token));
-        let (message, leg) = leg_of(&self.messages, id)?;
+        let (entry, leg) = leg_of(&self.messages, id)?;
         Some(Claim {
             lease: Lease {
                 leg: id,
@@ -103,11 +103,23 @@ impl State {
                 token,
                 expires,
             },
-            message: Arc::clone(message),
+            message: Arc::clone(&entry.message),
             leg: leg.row.leg.clone(),
             attempts: leg.row.state.attempts,
             warned: leg.row.state.warned,
         })
+    }
+
+    /// Leases all legs of a message.
+    pub(super) fn lease_all(&mut self, id: MessageId, until: Timestamp) -> Vec<Claim> {
+        let entry = self.messages.get(&id);
+        let legs = entry.map(Entry::legs).unwrap_or_default().iter();
+        let numbers: Vec<u32> = legs.map(|leg| leg.row.number).collect();
+        let names = numbers.into_iter().map(|number| LegId {
+            message: id,
+            number,
+        });
+        names.filter_map(|leg| self.lease(leg, until)).collect()
     }
 
     /// As [`State::claim`], of what is past a deadline.
@@ -126,11 +138,11 @@ impl State {
         }
         let leased = due.into_iter().filter_map(|id| {
             let claim = self.lease(id, now.plus(lease))?;
-            let (message, leg) = leg_of(&self.messages, id)?;
+            let (entry, leg) = leg_of(&self.messages, id)?;
             let state = &leg.row.state;
             let why = if state.bounced {
                 Why::Bounced
-            } else if now >= message.arrived.plus(self.expire) {
+            } else if now >= self.deadlines(entry.dates()).expire {
                 Why::Expired
             } else {
                 Why::Warn

@@ -3,12 +3,12 @@
 //! Fields as in a commit record: 1 message · 2 leg (each), and 3: how many more legs have rows of their own behind it, so
 //! that no value grows over 64 KiB (sled leaks disk there).
 
-use envelope::{Host, LegId, MessageId, Timestamp};
+use envelope::{Host, LegId, MessageId};
 use sled::Batch;
 
 use crate::index::entry::{Entry, Stored};
 use crate::index::tree;
-use crate::log::codec::{LegRow, LegState, MessageRow};
+use crate::log::codec::{Dates, LegRow, LegState, MessageRow};
 use crate::log::fields::{FieldReader, FieldWriter, Malformed, number32};
 
 /// A row that was read.
@@ -95,18 +95,18 @@ impl MessageValue {
     }
 }
 
-/// When the message of a row arrived, and its legs in it: as quick as a start over a million rows needs it.
-pub(crate) fn glance(value: &[u8]) -> Result<(Timestamp, Vec<Glance>), Malformed> {
-    let (mut arrived, mut legs) = (None, Vec::with_capacity(1));
+/// The dates of a row's message, and the legs in it: as quick as a start over a million rows needs it.
+pub(crate) fn glance(value: &[u8]) -> Result<(Dates, Vec<Glance>), Malformed> {
+    let (mut dates, mut legs) = (None, Vec::with_capacity(1));
     for field in FieldReader(value) {
         match field? {
-            (VALUE_MESSAGE, value) => arrived = Some(MessageRow::arrived(value)?),
+            (VALUE_MESSAGE, value) => dates = Some(MessageRow::dates(value)?),
             (VALUE_LEG, value) => legs.push(glance_leg(value)?),
             _ => {}
         }
     }
-    let arrived = arrived.ok_or(Malformed("row without a message"))?;
-    Ok((arrived, legs))
+    let dates = dates.ok_or(Malformed("row without a message"))?;
+    Ok((dates, legs))
 }
 
 /// The same of a leg's own row.

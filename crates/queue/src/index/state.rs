@@ -4,11 +4,12 @@
 //! so that the log's order is the order of the changes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{Host, LegId, Message, MessageId, Timestamp};
+use envelope::{Claim, Host, LegId, MessageId, Timestamp};
+use spool::Deadlines;
+use tokio::sync::oneshot;
 
 use crate::cache::BodyCache;
 use crate::index::drafts::{Draft, Drafts};
@@ -16,7 +17,7 @@ use crate::index::entry::{Entry, LegEntry, Stored, deadline, place, placed};
 use crate::index::settling::{Mark, Settling};
 use crate::index::spent::Notes;
 use crate::index::window::{Due, Window};
-use crate::log::codec::{Change, Commit, LegState};
+use crate::log::codec::{Change, Commit, Dates, LegState};
 use crate::log::record::Position;
 use crate::tokens::Fresh;
 
@@ -38,6 +39,8 @@ pub(crate) struct Guards {
     pub(crate) leg: Option<Mark>,
     /// The chunks of its body.
     pub(crate) body: Option<Draft>,
+    /// Its legs are leased as it comes in, until then, before anybody can claim them; and who waits for them.
+    pub(crate) lease: Option<(Timestamp, oneshot::Sender<Vec<Claim>>)>,
 }
 
 /// The index in memory.
@@ -68,7 +71,7 @@ pub(crate) struct State {
     pub(crate) claimed_at: Timestamp,
     pub(super) next_token: u64,
     warn_after: Duration,
-    pub(super) expire: Duration,
+    expire: Duration,
 }
 
 impl State {
@@ -117,7 +120,7 @@ impl State {
     pub(crate) fn apply(&mut self, position: Position, effect: Effect) {
         let segment = position.segment();
         match effect {
-            Effect::Commit(mut commit, body, guards) => {
+            Effect::Commit(mut commit, body, mut guards) => {
                 let tokens = commit.tokens.drain(..);
                 tokens.for_each(|token| self.tokens.insert(token));
                 if let Some(also) = &commit.also {
@@ -129,9 +132,13 @@ impl State {
                     self.insert(*commit, position);
                     body.into_iter()
                         .for_each(|body| self.cache.insert(id, body));
+                    if let Some((until, answer)) = guards.lease.take() {
+                        // Who waited may have gone away: the leases run out then.
+                        let _ = answer.send(self.lease_all(id, until));
+                    }
                 }
                 // From here on the message itself speaks for its chunks, and the change is made.
-                let Guards { leg, body } = guards;
+                let Guards { leg, body, .. } = guards;
                 drop((leg, body));
             }
             Effect::Moved(commit) => self.relocate(*commit, position),
@@ -291,33 +298,37 @@ impl State {
     }
 
     /// Puts a leg that nobody has leased into the orders.
-    pub(crate) fn enter(&mut self, id: LegId, host: &Host, arrived: Timestamp, state: &LegState) {
+    pub(crate) fn enter(&mut self, id: LegId, host: &Host, dates: Dates, state: &LegState) {
         self.window.add(host, Due::new(place(state), id));
         self.stored_max = self.stored_max.max(id.message);
-        let deadline = deadline(arrived, state, self.warn_after, self.expire);
+        let deadline = deadline(self.deadlines(dates), state);
         let deadline = deadline.map(|at| Due::new(at, id));
         self.window.deadlines.extend(deadline);
     }
 
+    /// The deadlines of a message: its own, or as the settings are for one of an older Onward.
+    pub(super) fn deadlines(&self, (arrived, own): Dates) -> Deadlines {
+        own.unwrap_or_else(|| Deadlines::of(arrived, self.warn_after, self.expire))
+    }
+
     pub(super) fn index(&mut self, id: LegId) {
-        let Some((message, leg)) = leg_of(&self.messages, id) else {
+        let Some((entry, leg)) = leg_of(&self.messages, id) else {
             return;
         };
         if let Some(until) = leg.leased {
             self.window.leases.insert(Due::new(until, id));
             return;
         }
-        let arrived = message.arrived;
         let state = &leg.row.state;
         let due = Due::new(place(state), id);
-        let deadline = deadline(arrived, state, self.warn_after, self.expire);
+        let deadline = deadline(self.deadlines(entry.dates()), state);
         self.window.add(leg.row.leg.target.host(), due);
         let deadline = deadline.map(|at| Due::new(at, id));
         self.window.deadlines.extend(deadline);
     }
 
     pub(super) fn unindex(&mut self, id: LegId) {
-        let Some((message, leg)) = leg_of(&self.messages, id) else {
+        let Some((entry, leg)) = leg_of(&self.messages, id) else {
             return;
         };
         if let Some(until) = leg.leased {
@@ -327,7 +338,7 @@ impl State {
         let state = &leg.row.state;
         let due = Due::new(place(state), id);
         self.window.remove(leg.row.leg.target.host(), due);
-        if let Some(at) = deadline(message.arrived, state, self.warn_after, self.expire) {
+        if let Some(at) = deadline(self.deadlines(entry.dates()), state) {
             self.window.deadlines.remove(&Due::new(at, id));
         }
     }
@@ -350,7 +361,7 @@ fn account(live: &mut BTreeMap<u32, i64>, entry: &Entry, sign: i64) {
 pub(crate) fn leg_of(
     messages: &BTreeMap<MessageId, Entry>,
     id: LegId,
-) -> Option<(&Arc<Message>, &LegEntry)> {
+) -> Option<(&Entry, &LegEntry)> {
     let entry = messages.get(&id.message)?;
-    Some((&entry.message, entry.leg(id.number)?))
+    Some((entry, entry.leg(id.number)?))
 }

@@ -21,7 +21,7 @@ use spool::Token;
 
 use crate::index::row::{Glance, MessageValue, glance, glance_leg};
 use crate::index::spent::Notes;
-use crate::log::codec::LegRow;
+use crate::log::codec::{Dates, LegRow};
 use crate::log::record::Position;
 use crate::store::{PRIVATE_DIR, Store};
 
@@ -191,13 +191,13 @@ impl Tree {
         })
     }
 
-    /// Gives out all legs, some at a time, with when their messages arrived; says how many messages there are.
+    /// Gives out all legs, some at a time, with the dates of their messages; says how many messages there are.
     pub(crate) fn each_batch(
         &self,
         at_once: usize,
-        mut each: impl FnMut(Vec<(LegId, Timestamp, Glance)>),
+        mut each: impl FnMut(Vec<(LegId, Dates, Glance)>),
     ) -> Result<u64, String> {
-        let (mut arrived, mut messages) = (Timestamp::from_unix_millis(0), 0);
+        let (mut dates, mut messages) = ((Timestamp::from_unix_millis(0), None), 0);
         let mut batch = Vec::with_capacity(at_once);
         let db = self.db().map_err(|e| e.to_string())?;
         for row in db.scan_prefix(b"m") {
@@ -209,15 +209,15 @@ impl Tree {
             let message = MessageId::from_bits(u128::from_be_bytes(id));
             let legs = if key.len() == MESSAGE_KEY_OCTETS {
                 messages += 1;
-                let (when, legs) = glance(&value).map_err(|e| e.to_string())?;
-                arrived = when;
+                let (found, legs) = glance(&value).map_err(|e| e.to_string())?;
+                dates = found;
                 legs
             } else {
                 vec![glance_leg(&value).map_err(|e| e.to_string())?]
             };
             let named = legs.into_iter().map(|leg| {
                 let number = leg.number;
-                (LegId { message, number }, arrived, leg)
+                (LegId { message, number }, dates, leg)
             });
             batch.extend(named);
             if batch.len() >= at_once {

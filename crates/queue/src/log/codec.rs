@@ -10,7 +10,7 @@ use spool::Token;
 
 use crate::log::fields::{FieldReader, FieldWriter, Malformed, number32, text};
 use crate::log::record::{Kind, Payload};
-pub(crate) use crate::log::rows::{Extent, LegRow, MessageRow};
+pub(crate) use crate::log::rows::{Dates, Extent, LegRow, MessageRow};
 use crate::log::rows::{decode_id, decode_time};
 pub(crate) use crate::log::state::LegState;
 
@@ -309,6 +309,10 @@ mod tests {
                     octets: 3,
                     crc: 4,
                 }],
+                deadlines: Some(spool::Deadlines {
+                    warn: Timestamp::from_unix_millis(1_700_000_000_001),
+                    expire: Timestamp::from_unix_millis(1_700_000_000_002),
+                }),
             },
             legs: vec![row(0), row(7)],
             also: Some(Change {

@@ -82,6 +82,7 @@ mod tests {
             commit_segment: 0,
             commit_octets: 0,
             body: Vec::new(),
+            deadlines: None,
         };
         let commit = Commit {
             row,

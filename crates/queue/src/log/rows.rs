@@ -7,6 +7,7 @@ use envelope::{
     BodyKind, Host, Leg, LegOptions, Mailbox, Merged, Message, MessageId, Notify, Origin,
     OriginalRecipient, Return, ReversePath, Timestamp,
 };
+use spool::Deadlines;
 
 use crate::log::fields::{FieldReader, FieldWriter, Malformed, number, number32, text};
 use crate::log::state::LegState;
@@ -39,7 +40,12 @@ pub(crate) struct MessageRow {
     /// Octets of that record less the body.
     pub(crate) commit_octets: u32,
     pub(crate) body: Vec<Extent>,
+    /// None: it is an older Onward's.
+    pub(crate) deadlines: Option<Deadlines>,
 }
+
+/// When a message arrived, and its deadlines.
+pub(crate) type Dates = (Timestamp, Option<Deadlines>);
 
 impl MessageRow {
     pub(crate) fn write(&self, out: &mut FieldWriter, as_row: bool) {
@@ -65,6 +71,10 @@ impl MessageRow {
         if !message.trace.is_empty() {
             out.text(MESSAGE_TRACE, &message.trace);
         }
+        if let Some(Deadlines { warn, expire }) = self.deadlines {
+            out.number(MESSAGE_WARN, warn.unix_millis());
+            out.number(MESSAGE_EXPIRE, expire.unix_millis());
+        }
         out.number(MESSAGE_SINCE, u64::from(self.since));
         if as_row {
             out.number(MESSAGE_COMMIT_SEGMENT, u64::from(self.commit_segment));
@@ -76,15 +86,20 @@ impl MessageRow {
         }
     }
 
-    /// When it arrived, without the rest.
-    pub(crate) fn arrived(value: &[u8]) -> Result<Timestamp, Malformed> {
-        let mut arrived = Timestamp::from_unix_millis(0);
+    /// When it arrived, and its deadlines, without the rest.
+    pub(crate) fn dates(value: &[u8]) -> Result<Dates, Malformed> {
+        let (mut arrived, mut warn, mut expire) = (Timestamp::from_unix_millis(0), None, None);
         for field in FieldReader(value) {
-            if let (MESSAGE_ARRIVED, value) = field? {
-                arrived = decode_time(value)?;
+            match field? {
+                (MESSAGE_ARRIVED, value) => arrived = decode_time(value)?,
+                (MESSAGE_WARN, value) => warn = Some(decode_time(value)?),
+                (MESSAGE_EXPIRE, value) => expire = Some(decode_time(value)?),
+                _ => {}
             }
         }
-        Ok(arrived)
+        let deadlines = warn.zip(expire);
+        let deadlines = deadlines.map(|(warn, expire)| Deadlines { warn, expire });
+        Ok((arrived, deadlines))
     }
 
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
@@ -99,6 +114,7 @@ impl MessageRow {
             commit_segment: 0,
             commit_octets: 0,
             body: Vec::new(),
+            deadlines: Self::dates(value)?.1,
         };
         let message = &mut row.message;
         let mut seen = (false, false);
@@ -350,6 +366,8 @@ const MESSAGE_COMMIT_OCTETS: u8 = 9;
 const MESSAGE_BODY: u8 = 10;
 const MESSAGE_ORIGIN: u8 = 11;
 const MESSAGE_TRACE: u8 = 12;
+const MESSAGE_WARN: u8 = 13;
+const MESSAGE_EXPIRE: u8 = 14;
 
 const LEG_NUMBER: u8 = 1;
 const LEG_REVERSE_PATH: u8 = 2;

@@ -481,3 +481,23 @@ async fn short_lives_do_not_pile_up_segments() {
         .count();
     assert!(count <= 10, "{count} segments for no mail at all");
 }
+
+#[tokio::test]
+async fn a_change_of_the_settings_leaves_queued_mail_its_deadlines() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    put(&spool, 1, 10, &["a@x.example"]).await.unwrap();
+    drop(spool);
+    let patient = Settings {
+        warn_after: Duration::from_secs(30 * 24 * 3600),
+        expire: Duration::from_secs(60 * 24 * 3600),
+        ..settings(dir.path())
+    };
+    let spool = LogSpool::open(patient).unwrap();
+    put(&spool, 2, 10, &["a@x.example"]).await.unwrap();
+    let lease = Duration::from_secs(60);
+    let overdue = turned(&spool, at(6 * 24 * 60)).overdue(9, lease).await;
+    let found = overdue.unwrap();
+    let found: Vec<_> = found.iter().map(|o| (o.claim.message.id, o.why)).collect();
+    assert_eq!(found, [(id(1), spool::Why::Expired)]);
+}

@@ -5,7 +5,7 @@ use std::slice::from_ref;
 use envelope::{Diagnosis, EnhancedStatus, Leg, Message, Origin, Reply};
 
 use super::{Engine, at, body, claim, id, leg, message, minutes, names, notice, open, put, read};
-use crate::{BodyWriter, Counts, Error, Filter, OpenError, Spool, Update};
+use crate::{Arrival, BodyWriter, Counts, Deadlines, Error, Filter, OpenError, Spool, Update, Why};
 
 /// From commit to end.
 pub async fn a_message_goes_through<E: Engine>(engine: &E) {
@@ -101,6 +101,60 @@ pub async fn committing_twice_is_committing_once<E: Engine>(engine: &E) {
     assert_eq!(claim(&spool).await.len(), 1);
     let again = spool.counts().await.expect("counts");
     assert_eq!((again.active, again.ready), (1, 0));
+}
+
+/// The legs come back leased, and nobody else gets them; an id that is there already gives none.
+pub async fn who_commits_may_begin_at_once<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    let arrival = || Arrival {
+        message: message(1, 10),
+        legs: vec![leg("a@x.example"), leg("b@x.example")],
+        first_due: at(0),
+        deadlines: None,
+        lease: Some(minutes(1)),
+    };
+    let writer = spool.begin(id(1)).await.expect("a writer");
+    let claims = spool.enter(writer, arrival()).await.expect("claims");
+    assert_eq!(names(&claims), [(1, 0), (1, 1)]);
+    assert_eq!(claim(&spool).await.len(), 0);
+    let writer = spool.begin(id(1)).await.expect("a writer");
+    let again = spool.enter(writer, arrival()).await.expect("claims");
+    assert_eq!(again.len(), 0);
+    let first = claims[0].lease.clone();
+    assert_eq!(spool.complete(first, None).await, Ok(()));
+    clock.set(at(1));
+    assert_eq!(names(&claim(&spool).await), [(1, 1)]);
+}
+
+/// Whatever the engine's settings are, and after a restart.
+pub async fn deadlines_are_the_message_s_own<E: Engine>(engine: &E) {
+    let (mut spool, clock) = open(engine);
+    let arrival = Arrival {
+        message: message(1, 10),
+        legs: vec![leg("a@x.example")],
+        first_due: at(0),
+        deadlines: Some(Deadlines {
+            warn: at(10),
+            expire: at(20),
+        }),
+        lease: None,
+    };
+    let writer = spool.begin(id(1)).await.expect("a writer");
+    let entered = spool.enter(writer, arrival).await.expect("claims");
+    assert_eq!(entered.len(), 0);
+    for (now, expected) in [
+        (9, None),
+        (10, Some(Why::Warn)),
+        (19, Some(Why::Warn)),
+        (20, Some(Why::Expired)),
+    ] {
+        drop(spool);
+        spool = engine.open(&clock);
+        clock.set(at(now));
+        let overdue = spool.overdue(9, minutes(1)).await.expect("a batch");
+        let found = overdue.first().map(|overdue| overdue.why);
+        assert_eq!(found, expected, "at {now}");
+    }
 }
 
 /// A writer that is dropped leaves nothing, however much it wrote.

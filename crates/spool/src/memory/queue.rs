@@ -6,11 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use envelope::{Claim, Diagnosis, Host, Lease, Leg, LegId, Message, MessageId, Timestamp};
 
-use crate::{Action, Dsn, Entry, Error, Filter, Settlement, State, Token, Update};
+use crate::{
+    Action, Arrival, Deadlines, Dsn, Entry, Error, Filter, Schedule, Settlement, State, Token,
+    Update,
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    pub(super) mail: BTreeMap<MessageId, (Arc<Message>, Bytes)>,
+    pub(super) mail: BTreeMap<MessageId, (Arc<Message>, Bytes, Deadlines)>,
     pub(super) legs: BTreeMap<LegId, Slot>,
     pub(super) tokens: HashMap<Box<str>, Token>,
     pub(super) parked: HashSet<Host>,
@@ -33,16 +36,18 @@ pub(super) struct Slot {
 }
 
 impl Queue {
-    pub(super) fn enter(&mut self, message: Message, body: Bytes, legs: Vec<Leg>, due: Timestamp) {
-        let id = message.id;
+    /// Says whether it is new.
+    pub(super) fn enter(&mut self, arrival: Arrival, body: Bytes, deadlines: Deadlines) -> bool {
+        let id = arrival.message.id;
         if self.mail.contains_key(&id) {
-            return;
+            return false;
         }
-        self.mail.insert(id, (Arc::new(message), body));
-        for (number, leg) in (0..).zip(legs) {
+        let message = Arc::new(arrival.message);
+        self.mail.insert(id, (message, body, deadlines));
+        for (number, leg) in (0..).zip(arrival.legs) {
             let slot = Slot {
                 leg,
-                due,
+                due: arrival.first_due,
                 attempts: 0,
                 warned: false,
                 held: false,
@@ -53,6 +58,7 @@ impl Queue {
             };
             self.legs.insert(name(id, number), slot);
         }
+        true
     }
 
     pub(super) fn lease(&mut self, id: LegId, until: Timestamp) -> Option<Claim> {
@@ -79,7 +85,12 @@ impl Queue {
         own.ok_or(Error::Fenced(lease.leg))
     }
 
-    pub(super) fn settle(&mut self, lease: &Lease, settlement: Settlement) -> Result<(), Error> {
+    pub(super) fn settle(
+        &mut self,
+        lease: &Lease,
+        settlement: Settlement,
+        schedule: &Schedule,
+    ) -> Result<(), Error> {
         let slot = self.leased(lease)?;
         (slot.token, slot.leased) = (0, None);
         let dsn = match settlement {
@@ -101,14 +112,9 @@ impl Queue {
                 dsn
             }
         };
-        if let Some(Dsn {
-            message,
-            legs,
-            body,
-            first_due,
-        }) = dsn
-        {
-            self.enter(message, body, legs, first_due);
+        if let Some((arrival, body)) = dsn.map(Dsn::into_arrival) {
+            let deadlines = schedule.deadlines(arrival.message.arrived);
+            self.enter(arrival, body, deadlines);
         }
         Ok(())
     }
@@ -185,6 +191,6 @@ impl Slot {
     }
 }
 
-fn name(message: MessageId, number: u32) -> LegId {
+pub(super) fn name(message: MessageId, number: u32) -> LegId {
     LegId { message, number }
 }
