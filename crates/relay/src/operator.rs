@@ -300,7 +300,7 @@ fn is_meant(selector: &Selector, entry: &Entry, now: Timestamp) -> bool {
         && selector.older_than().is_none_or(old_enough)
 }
 
-fn row(entry: &Entry) -> LegRow {
+pub(crate) fn row(entry: &Entry) -> LegRow {
     let state = leg_state(entry.state);
     LegRow {
         leg: entry.id,

@@ -268,4 +268,6 @@ async fn policy_and_legs_see_what_a_forward_chooses() {
     let page = inbound.spool.list(&spool::Filter::default(), None, 9).await;
     let legs = page.unwrap().entries;
     assert_eq!(legs[0].leg.options.as_str(), chosen);
+    // `queue list --json` and `queue show --json` print it.
+    assert_eq!(crate::operator::row(&legs[0]).options, chosen);
 }
