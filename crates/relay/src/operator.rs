@@ -37,9 +37,9 @@ pub struct Operator<S> {
     pub version: &'static str,
     /// Where connections are taken.
     pub listeners: Vec<String>,
-    /// When the program was.
+    /// When the program was started.
     pub started: Timestamp,
-    /// Has delivery probe the sites of these hosts that are down, without waiting for their pause to end.
+    /// Makes delivery probe the sites of these hosts at once, if they are down.
     pub probe_now: ProbeNow,
 }
 

@@ -42,7 +42,7 @@ pub struct Outbound<S> {
     bounce_octets_max: usize,
     /// What was told of late, and what waits to be.
     notices: Notices,
-    /// Where notices to those who live here go.
+    /// Says where notices to hosted senders go.
     routing: routing::Shared,
     trouble: OnceLock<Trouble>,
 }
@@ -70,8 +70,8 @@ impl<S: Spool> Outbound<S> {
         }
     }
 
-    /// Who knows why the site of a host is down, for legs that waited for it and were never tried themselves: delivery, which
-    /// is built after this. The first one asked is asked for good.
+    /// Sets who knows why the site of a host is down, for legs that were never tried themselves: delivery, which is built after
+    /// this. Set once.
     pub fn ask_for_trouble(
         &self,
         knows: impl Fn(&Host) -> Option<Diagnosis> + Send + Sync + 'static,

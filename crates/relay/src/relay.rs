@@ -40,7 +40,7 @@ pub struct Core<S> {
     pub ids: Arc<IdSource>,
     /// Tells the time.
     pub clock: Clock,
-    /// Where it is noted what happens.
+    /// Records what happens.
     pub journal: Journal,
 }
 
@@ -49,7 +49,7 @@ pub struct Core<S> {
 pub struct Settings {
     /// Whether mail to our SRS addresses may have a sender.
     pub accept_nonnull: bool,
-    /// Messages a day to one sender by our SRS addresses.
+    /// Messages a day to one sender through our SRS addresses.
     pub bounces_per_day: u32,
     /// When a leg is tried again, and when its sender is told.
     pub schedule: Schedule,

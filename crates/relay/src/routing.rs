@@ -17,7 +17,7 @@ pub struct Routing {
     pub forwarder: Forwarder,
     /// The forwards.
     pub table: Table,
-    /// Domains whose mail is carried on, whoever sends it.
+    /// Domains that we relay for, whoever sends the mail.
     pub relay_domains: Vec<Domain>,
     /// Clients that may send anywhere.
     pub trusted: Networks,
@@ -32,15 +32,15 @@ impl Routing {
         &self.forwarder.settings().hostname
     }
 
-    /// Whether mail for this address, which is not hosted, is carried on for whoever sends it.
+    /// Whether this address, which is not hosted, is in a relay domain: then we take mail for it from anybody.
     pub fn relays(&self, address: &Mailbox) -> bool {
         let domain = address.domain();
         domain.is_some_and(|domain| self.relay_domains.contains(domain))
     }
 
     /// Whether the local part names a further host (`x%host`, `host!x`, `"x@host"`) and goes on as it is, to a relay domain or
-    /// from one domain to another: who is there may trust us and pass the mail on. Behind an SRS address, or as the sender
-    /// of what bounces, stands whatever a stranger called himself.
+    /// from one domain to another: a server there may trust us and pass the mail on. A stranger may have chosen what is behind an
+    /// SRS address, or the sender of mail that bounces.
     pub fn is_routed(&self, recipient: &ForwardPath, route: &Route) -> bool {
         let Some(named) = recipient.mailbox() else {
             return false;
@@ -74,7 +74,7 @@ impl Routing {
         let (Route::Token(token), Some(address)) = (&route, recipient.mailbox()) else {
             return Ok(route);
         };
-        // What is no address any more is as good as forgotten.
+        // If it is not an address any more, it counts as forgotten.
         let sender = spool.recall(token).await?;
         let sender = sender.and_then(|sender| sender.parse::<Mailbox>().ok());
         Ok(match sender {

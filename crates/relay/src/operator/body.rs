@@ -1,4 +1,4 @@
-//! A queued message on its way to the operator, or its header, or what is behind that.
+//! A queued message for the operator: whole, its header, or the rest.
 
 use control::{Fault, Part};
 use spool::BodyReader;
@@ -7,7 +7,7 @@ use spool::BodyReader;
 pub struct Body<R> {
     reader: R,
     part: Part,
-    /// The header is being gathered, until its end is seen.
+    /// The header, until its end is seen.
     header: Option<Vec<u8>>,
 }
 
@@ -30,7 +30,7 @@ impl<R: BodyReader> control::Body for Body<R> {
                 .await
                 .map_err(|error| Fault::new(error.to_string()))?;
             let Some(mut header) = self.header.take() else {
-                // The header is behind us; where only that was wanted, so is the end.
+                // The header is over. If only that was wanted, this is the end.
                 let rest = if self.part == Part::Header {
                     None
                 } else {

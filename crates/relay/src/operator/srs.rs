@@ -1,4 +1,4 @@
-//! SRS addresses made and read back on an operator's demand.
+//! SRS addresses, made and decoded for operators.
 //!
 //! Secrets and domain are enough; only what a token stands for is in the spool.
 

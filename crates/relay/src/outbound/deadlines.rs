@@ -1,6 +1,6 @@
-//! Legs whose time is over, whose sender waits for word, or that the operator wants bounced.
+//! Deadlines: legs that have expired, that are late enough to warn the sender, or that the operator wants bounced.
 //!
-//! Legs of one message mostly come to that together: one notice tells of all of them.
+//! The legs of one message are mostly overdue together: then one notice tells of all of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ impl<S: Spool> Outbound<S> {
             let pause = match round.await {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => LOOK_EVERY,
-                // It panicked: what it had leased comes back when that is over.
+                // It panicked. The legs come back when their leases end.
                 Err(error) => {
                     tracing::error!(%error, "{BUG}");
                     TROUBLE_PAUSE
@@ -55,7 +55,7 @@ impl<S: Spool> Outbound<S> {
         for together in batch.chunk_by(|a, b| notice(a) == notice(b)) {
             let (outbound, together) = (Arc::clone(self), together.to_vec());
             let told = tokio::spawn(async move { outbound.tell(&together).await });
-            // It costs its own message a lease, not those behind it.
+            // A panic delays this message, not those behind it.
             if let Err(error) = told.await {
                 tracing::error!(%error, "{BUG}");
             }
@@ -125,9 +125,9 @@ fn overdue_diagnosis(why: Why, last: Option<Diagnosis>, age: Duration) -> Diagno
 }
 
 const BUG: &str = "a bug of Onward broke off what senders are told; it is tried again";
-/// Legs told of in one round.
+/// Legs handled in one round.
 pub(super) const OVERDUE_BATCH: usize = 100;
-/// Deadlines are hours; an operator who wants mail bounced waits for this.
+/// Deadlines are hours away, but `queue bounce` waits for this.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Failed legs that wait for what becomes of the other legs of their message, so that one notice tells of all.
+//! Failed legs that wait until the other legs of their message are done, so that one notice tells of all.
 //!
-//! They wait while others are tried, and a few seconds at most. Only in memory, and still leased: a crash has them tried again, and
-//! told of then.
+//! They wait a few seconds at most. They are kept in memory only, and stay leased: after a crash they are tried again, and the
+//! sender is told then.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ pub(super) struct Gathered {
     legs: AtomicUsize,
 }
 
-/// Of one message.
+/// The failed legs of one message.
 #[derive(Debug)]
 struct Waiting {
     since: Timestamp,

@@ -1,7 +1,7 @@
-//! Leases that this node holds: short ones, renewed together while their legs are worked on.
+//! The leases that this node holds. They are short, and renewed together while their legs are worked on.
 //!
-//! A lease that runs out all the same (the machine slept) may be lost to another node: then what comes of the leg here counts
-//! no more. Or the same leg is claimed here again: then the attempt that runs goes on under the new lease, and there is no second one.
+//! A lease may run out all the same, because the machine slept. If another node has the leg by then, the outcome here no longer
+//! counts. If this node claims the leg again, the running attempt goes on under the new lease, and no second one starts.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Leases {
         newest.map_or_else(|| claim.lease.clone(), |(lease, _)| lease.clone())
     }
 
-    /// Renews it no more.
+    /// Stops renewing it.
     pub(super) fn drop(&self, lease: &Lease) {
         let mut held = self.0.lock();
         if held

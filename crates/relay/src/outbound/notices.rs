@@ -1,4 +1,4 @@
-//! Notices to senders, as they are made and queued. Which words they have is `bounce`'s.
+//! Notices to senders: made and queued here, worded in `bounce`.
 //!
 //! A notice goes to the original reverse path under a null sender, and is never made for a null sender.
 
@@ -16,7 +16,7 @@ use super::Outbound;
 use super::budget::Budget;
 use super::gather::Gathered;
 
-/// What bounds notices, and those that wait.
+/// The limits of notices, and the legs that wait for theirs.
 #[derive(Debug)]
 pub(super) struct Notices {
     pub(super) gathered: Gathered,
@@ -102,7 +102,7 @@ impl<S: Spool> Outbound<S> {
             self.report(&self.leases.of(first.claim), result.clone())
                 .await;
             match result {
-                // Somebody else sees to this one, and will tell of it.
+                // Another node has this leg now, and tells the sender.
                 Err(Error::Fenced(_)) => told = rest,
                 result => {
                     for told in rest {
@@ -133,7 +133,7 @@ impl<S: Spool> Outbound<S> {
         };
         let (bounce, octets) = (made.dsn.message.id, made.dsn.message.size);
         self.end(first, Some(made.dsn)).await?;
-        // Only now: what could not be queued was told to nobody.
+        // Only now: a notice that could not be queued has cost nothing.
         let message = &first.claim.message;
         self.notices.budget.spend(message, made.whole, octets, now);
         self.journal.record(Event::Bounced {
@@ -172,13 +172,13 @@ impl<S: Spool> Outbound<S> {
         let message = &first.claim.message;
         let id = message.id;
         if let Some(reason) = unwanted(kind, message, told) {
-            // A delay that nobody asked about is no event; an end that nobody hears of is.
+            // A failure that the sender is not told of is logged; a delay is not.
             if kind == Kind::Failed {
                 self.journal.record(Event::NotBounced { id, reason });
             }
             return Ok(None);
         }
-        // One who hears nothing is no less an event beside others who do.
+        // Also when others of the same message are reported.
         let unheard = |told: &Told<'_>| !bounce::wants(kind, &told.claim.leg);
         if kind == Kind::Failed && told.iter().any(unheard) {
             let reason = NOT_ASKED;
@@ -211,7 +211,7 @@ impl<S: Spool> Outbound<S> {
         let whole =
             whole.ok_or("budget: its sender was told enough, for now or of this message")?;
         let sender = message.reverse_path.mailbox().ok_or(NULL_SENDER)?;
-        // A failure is not forgotten over trouble of ours; any other notice is not worth holding up a leg.
+        // A failure notice waits until our trouble is over; other notices are dropped rather than delay a leg.
         let patient_until = match kind {
             Kind::Failed => message.arrived.plus(2 * self.schedule.expire),
             Kind::Delayed | Kind::Relayed => now,
@@ -266,8 +266,8 @@ impl<S: Spool> Outbound<S> {
         Some((notice.id, composed))
     }
 
-    /// The legs of a notice: it goes the way that any mail to its recipient would go from here. Who lives here or is behind an SRS
-    /// address of ours would never get it otherwise: his domain's mail comes to us.
+    /// The legs of a notice: it goes the way that any mail to its recipient would go from here. A sender in a hosted
+    /// domain, or behind an SRS address of ours, would never get it otherwise: mail for that domain comes to us.
     async fn way_to(
         &self,
         recipient: &Mailbox,
@@ -335,7 +335,7 @@ impl<S: Spool> Outbound<S> {
     }
 }
 
-/// Why the sender is told nothing, when that is so.
+/// Why the sender is not told, if so.
 fn unwanted(kind: Kind, message: &Message, told: &[Told<'_>]) -> Option<&'static str> {
     if message.reverse_path.is_null() {
         return Some(NULL_SENDER);

@@ -132,7 +132,7 @@ impl<R: BodyReader> delivery::Body for Body<R> {
 }
 
 impl<S: Spool> Outbound<S> {
-    /// What waits for a site until later is due now. Its size does not matter: delivery takes up no more than the site does.
+    /// Makes all mail that waits for a site due now. It may be much: delivery claims no more than the site takes.
     fn pull_forward(&self, site: String, hosts: HashSet<Host>) {
         let (spool, journal) = (Arc::clone(&self.spool), self.journal.clone());
         tokio::spawn(async move {
@@ -208,5 +208,5 @@ fn this_attempt(claim: &Claim, now: Timestamp) -> Attempt {
     attempt(claim, claim.attempts + 1, now)
 }
 
-/// Nothing is forgotten for longer than this, whatever went wrong with a wake-up.
+/// The longest wait, in case a wake-up was missed.
 const WAIT_MAX: Duration = Duration::from_mins(1);
