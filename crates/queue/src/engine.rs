@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use spool::{Clock, Error};
 use tokio::sync::{oneshot, watch};
 
-use crate::ends::{Ends, end_noted};
+use crate::completed::{Completed, end_noted};
 use crate::index::damage::set_aside;
 use crate::index::keeper::{Job, Keeper};
 use crate::index::renew;
@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) settings: Settings,
     pub(crate) quarantine: Arc<Quarantine>,
-    pub(crate) ends: Ends,
+    pub(crate) completed: Completed,
     /// Octets of bodies that are coming in and are in memory.
     pub(crate) gathered: AtomicUsize,
     space: Mutex<Space>,
@@ -137,7 +137,7 @@ impl LogSpool {
             Committer::start(Arc::clone(&segments), sink).map_err(io("start the log of"))?;
         keeper.log = Some(log.clone());
         keeper.hold_damaged();
-        let (ends, noted) = Ends::open(&*store, &settings.dir);
+        let (completed, noted) = Completed::open(&*store, &settings.dir);
         end_noted(&keeper, &log, noted);
         if quarantine.count() > 0 {
             tell_lost(&keeper, &settings.dir);
@@ -152,7 +152,7 @@ impl LogSpool {
                 segments,
                 tokens,
                 quarantine,
-                ends,
+                completed,
                 settings,
                 gathered: AtomicUsize::new(0),
                 space: Mutex::new(Space {
@@ -207,7 +207,7 @@ impl LogSpool {
         let Some(mut threads) = self.threads.lock().take() else {
             return;
         };
-        self.shared.ends.close();
+        self.shared.completed.close();
         self.shared.log.close();
         threads.committer.join();
         threads.keeper.stop();

@@ -13,7 +13,7 @@ use crate::store::StoreFile;
 /// What a segment holds, by octets.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Scanned {
-    /// The payloads of its records, mended ones too.
+    /// The payloads of its records, repaired ones too.
     pub records: Vec<Range<usize>>,
     /// What is set aside, or has lost its body.
     pub damage: Vec<Range<usize>>,
@@ -33,7 +33,7 @@ pub fn scan(file: &dyn StoreFile, number: u32) -> io::Result<Scanned> {
     };
     for item in scan.items {
         match item {
-            Item::Record(_, payload) | Item::Mended(_, payload) => scanned.records.push(payload),
+            Item::Record(_, payload) | Item::Repaired(_, payload) => scanned.records.push(payload),
             Item::Damage(octets) | Item::Envelope(.., octets) => scanned.damage.push(octets),
         }
     }

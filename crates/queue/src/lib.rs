@@ -6,7 +6,7 @@
 //! It does *not* know where mail goes, what a bounce says, or how a delivery is done.
 
 mod cache;
-mod ends;
+mod completed;
 mod engine;
 mod fault;
 #[doc(hidden)]

@@ -45,7 +45,7 @@ pub(crate) fn open_keeper(
                 gone.extend(number_of(&path).map(|number| (number, 0)));
                 quarantine.file(&path, misfit.words());
             }
-            Trouble::Mended(number, header) => {
+            Trouble::Repaired(number, header) => {
                 quarantine.piece(number, 0, &header, Misfit::Header.words());
             }
             Trouble::Short(number, at) => {
@@ -275,7 +275,7 @@ impl Opening<'_> {
                         Err(malformed) => (item.range(), malformed.0),
                     }
                 }
-                Item::Mended(header, payload) => {
+                Item::Repaired(header, payload) => {
                     let replayed = replay_record(keeper, header, bytes.slice(payload.clone()));
                     let what = replayed.map_or_else(|malformed| malformed.0, |()| DAMAGED_HEADER);
                     (item.range(), what)

@@ -326,7 +326,7 @@ impl LogSpool {
         self.shared.log.append_lazily(payload, effect);
         drop(index);
         if change.state.is_none() {
-            self.shared.ends.note(change.leg);
+            self.shared.completed.note(change.leg);
         }
         fault::point("change.recorded");
         Ok(())

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::fault;
 use crate::index::keeper::Keeper;
-use crate::index::spent::give_back_spent;
+use crate::index::reclaim::give_back_spent;
 use crate::index::state::{Effect, State};
 use crate::log::codec::{Change, Commit, Extent, chunk_front, chunk_owner};
 use crate::log::committer::{Answer, LogHandle};
@@ -201,7 +201,7 @@ impl Work {
         item: Item,
     ) -> Result<(), &'static str> {
         let (header, range) = match item {
-            Item::Record(header, range) | Item::Mended(header, range) => (header, range),
+            Item::Record(header, range) | Item::Repaired(header, range) => (header, range),
             Item::Damage(range) => {
                 let bytes = self.bytes.slice(range.clone());
                 keeper

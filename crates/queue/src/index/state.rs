@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 use crate::cache::BodyCache;
 use crate::index::drafts::{Draft, Drafts};
 use crate::index::entry::{Entry, LegEntry, Stored, deadline, place, placed};
+use crate::index::reclaim::Notes;
 use crate::index::settling::{Mark, Settling};
-use crate::index::spent::Notes;
 use crate::index::window::{Due, Window};
 use crate::log::codec::{Change, Commit, Dates, LegState};
 use crate::log::record::Position;
@@ -190,7 +190,7 @@ impl State {
         }
     }
 
-    /// Applies a change of a leg; of one that is gone, nothing. Ends any lease of it.
+    /// Applies a change of a leg; of one that is gone, nothing. Completed any lease of it.
     pub(crate) fn apply_change(&mut self, change: &Change) {
         let id = change.leg;
         self.unindex(id);

@@ -19,8 +19,8 @@ use envelope::{LegId, MessageId, Timestamp};
 use sled::{Batch, IVec};
 use spool::Token;
 
+use crate::index::reclaim::Notes;
 use crate::index::row::{Glance, MessageValue, glance, glance_leg};
-use crate::index::spent::Notes;
 use crate::log::codec::{Dates, LegRow};
 use crate::log::record::Position;
 use crate::store::{PRIVATE_DIR, Store};

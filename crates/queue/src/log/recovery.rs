@@ -5,15 +5,15 @@
 //! reading goes on behind it. Otherwise it is the *torn tail* of a batch that nobody was told of, and the log is cut
 //! there.
 //!
-//! It does *not* interpret payloads, but for what `mend` proves of a damaged record.
+//! It does *not* interpret payloads, but for what `repair` proves of a damaged record.
 
 use std::io;
 use std::ops::Range;
 
 use crate::log::codec::Commit;
 use crate::log::header::HEADER_OCTETS;
-use crate::log::mend::{Mended, mend};
 use crate::log::record::{Header, Kind, Position};
+use crate::log::repair::{Repaired, repair};
 use crate::log::segment::Segments;
 use crate::store::{StoreFile, read_full};
 
@@ -32,7 +32,7 @@ pub(crate) enum Item {
     /// Octets that were a record once.
     Damage(Range<usize>),
     /// A record of which one octet of the header was bad: its header as it was, where its payload is.
-    Mended(Header, Range<usize>),
+    Repaired(Header, Range<usize>),
     /// A commit record whose body is damaged and whose envelope is not: where it is.
     Envelope(Header, Box<Commit>, Range<usize>),
 }
@@ -46,7 +46,7 @@ impl Item {
     /// All of its octets, its header too.
     pub(crate) fn range(&self) -> Range<usize> {
         match self {
-            Self::Record(_, payload) | Self::Mended(_, payload) => {
+            Self::Record(_, payload) | Self::Repaired(_, payload) => {
                 payload.start - Header::OCTETS..payload.end
             }
             Self::Damage(range) | Self::Envelope(_, _, range) => range.clone(),
@@ -102,7 +102,7 @@ impl SegmentBytes {
                 let next = self.resync(at + 1);
                 let item = self.damage(at..next);
                 at = next;
-                // A header that was mended vouches for nothing: a power cut tears headers too.
+                // A header that was repaired vouches for nothing: a power cut tears headers too.
                 suspect.get_or_insert(items.len());
                 items.push(item);
                 continue;
@@ -136,12 +136,12 @@ impl SegmentBytes {
     fn damage(&self, range: Range<usize>) -> Item {
         let place = u32::try_from(range.start).unwrap_or(u32::MAX);
         let position = Position::new(self.number, place);
-        match mend(self.slice(range.clone()), position) {
-            Some(Mended::Header(header, payload)) => {
+        match repair(self.slice(range.clone()), position) {
+            Some(Repaired::Header(header, payload)) => {
                 let payload = range.start + payload.start..range.start + payload.end;
-                Item::Mended(header, payload)
+                Item::Repaired(header, payload)
             }
-            Some(Mended::Envelope(header, commit)) => Item::Envelope(header, commit, range),
+            Some(Repaired::Envelope(header, commit)) => Item::Envelope(header, commit, range),
             None => Item::Damage(range),
         }
     }
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(found.count(), records, "records");
         let found = items
             .iter()
-            .filter(|i| matches!(i, Item::Damage(..) | Item::Mended(..)));
+            .filter(|i| matches!(i, Item::Damage(..) | Item::Repaired(..)));
         assert_eq!(found.count(), damage, "damage");
         assert_eq!(at as usize, end, "end");
     }

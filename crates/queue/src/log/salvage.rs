@@ -1,6 +1,6 @@
 //! What can still be read of a commit record that is damaged: whose message it was, from whom, to whom.
 //!
-//! It proves *nothing* (see `mend` for what can be proved): it is for the words with which an operator is told of a loss.
+//! It proves *nothing* (see `repair` for what can be proved): it is for the words with which an operator is told of a loss.
 
 use std::fmt;
 

@@ -4,7 +4,7 @@
 //! that a commit's fdatasync has no metadata to write. What an older life left in it is told from records by their position.
 //!
 //! What does not fit (a damaged header, another spool's segment, a file that was cut) is told as [`Trouble`]; a header is
-//! mended when the records behind it prove which segment it is.
+//! repaired when the records behind it prove which segment it is.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -58,7 +58,7 @@ pub(crate) enum Trouble {
     /// Not ours to read: for the quarantine, whole.
     Misfit(PathBuf, Misfit),
     /// The header was damaged and is written anew; this is what stood there.
-    Mended(u32, Vec<u8>),
+    Repaired(u32, Vec<u8>),
     /// The file was cut: behind this place nothing is left. An end stands there now.
     Short(u32, u32),
 }
@@ -94,7 +94,7 @@ impl Segments {
         for found in found {
             let path = found.path.clone();
             let file = store.open(&path).map_err(io("open", &path))?;
-            let (number, trouble) = fit(found, &file, spool_id).map_err(io("mend", &path))?;
+            let (number, trouble) = fit(found, &file, spool_id).map_err(io("repair", &path))?;
             troubles.extend(trouble);
             if let Some(number) = number {
                 open.insert(number, file);
@@ -362,7 +362,7 @@ fn fit(
             };
             write_all(&**file, &mut [IoSlice::new(&header.encode())], 0)?;
             file.sync()?;
-            Ok((Some(number), Some(Trouble::Mended(number, found.bytes))))
+            Ok((Some(number), Some(Trouble::Repaired(number, found.bytes))))
         }
         (None, number) => Ok((number, None)),
         (Some(misfit), _) => Ok((None, Some(Trouble::Misfit(found.path, misfit)))),

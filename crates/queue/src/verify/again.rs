@@ -96,12 +96,12 @@ impl Survey {
         read_full(&*segment.file, &mut head, offset).ok()?;
         let header = match Header::decode(&head, at) {
             Ok(header) => header,
-            // Mended when the log was read: mend it again.
+            // Repaired when the log was read: repair it again.
             Err(_) => {
                 let bytes = SegmentBytes::of_file(&*segment.file, at.segment()).ok()?;
                 let scan = bytes.items(at.offset());
                 match scan.items.into_iter().next()? {
-                    Item::Mended(header, _) => header,
+                    Item::Repaired(header, _) => header,
                     _ => return None,
                 }
             }

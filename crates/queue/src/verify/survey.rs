@@ -187,7 +187,7 @@ impl Survey {
             let offset = Some(item.start() as u64);
             let damage = |text| Damage::new(path, offset, text);
             match item {
-                Item::Record(header, payload) | Item::Mended(header, payload) => {
+                Item::Record(header, payload) | Item::Repaired(header, payload) => {
                     report.records += 1;
                     report.commits += u64::from(header.kind == Some(Kind::Commit));
                     let new = header.position >= position;
@@ -195,7 +195,7 @@ impl Survey {
                         self.lost_records = true;
                         self.damage.push(damage(malformed.0.to_owned()));
                     }
-                    if matches!(item, Item::Mended(..)) {
+                    if matches!(item, Item::Repaired(..)) {
                         let text =
                             format!("{DAMAGED_HEADER}; its payload is whole: nothing is lost");
                         self.damage.push(damage(text));

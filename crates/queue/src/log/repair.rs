@@ -15,7 +15,7 @@ use crate::log::record::{Header, Kind, Position};
 
 /// What a damaged piece of a segment turned out to be.
 #[derive(Debug)]
-pub(crate) enum Mended {
+pub(crate) enum Repaired {
     /// One octet of the header was bad; the payload is whole. Where that is in the piece.
     Header(Header, Range<usize>),
     /// The envelope of a message is whole, its body is not.
@@ -23,13 +23,13 @@ pub(crate) enum Mended {
 }
 
 /// Looks at a damaged piece that should begin with the record at `position` and end where the next begins.
-pub(crate) fn mend(piece: &[u8], position: Position) -> Option<Mended> {
+pub(crate) fn repair(piece: &[u8], position: Position) -> Option<Repaired> {
     match Header::decode(piece, position) {
         Ok(header) => {
-            envelope(piece, &header).map(|commit| Mended::Envelope(header, Box::new(commit)))
+            envelope(piece, &header).map(|commit| Repaired::Envelope(header, Box::new(commit)))
         }
         Err(_) => header(piece, position)
-            .map(|header| Mended::Header(header, Header::OCTETS..piece.len())),
+            .map(|header| Repaired::Header(header, Header::OCTETS..piece.len())),
     }
 }
 
@@ -108,12 +108,12 @@ mod tests {
         for bit in 0..whole.len() * 8 {
             let mut bad = whole.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            match (bit / 8, mend(&bad, AT)) {
-                (at, Some(Mended::Header(header, payload))) if at < Header::OCTETS => {
+            match (bit / 8, repair(&bad, AT)) {
+                (at, Some(Repaired::Header(header, payload))) if at < Header::OCTETS => {
                     assert_eq!(header, written, "bit {bit}");
                     assert_eq!(payload, Header::OCTETS..whole.len());
                 }
-                (at, Some(Mended::Envelope(header, commit))) if at >= body_at => {
+                (at, Some(Repaired::Envelope(header, commit))) if at >= body_at => {
                     assert_eq!(header, written, "bit {bit}");
                     assert_eq!(commit.row.message.id, MessageId::from_bits(7));
                 }
@@ -130,7 +130,7 @@ mod tests {
         bytes.extend_from_slice(b"abc");
         bytes[1] ^= 1;
         bytes[5] ^= 1;
-        assert!(mend(&bytes, AT).is_none());
-        assert!(mend(b"OR", AT).is_none());
+        assert!(repair(&bytes, AT).is_none());
+        assert!(repair(b"OR", AT).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! The notebook of ends: the names of legs that have ended of late, written at once and never synced.
+//! The notebook of completed legs: the names of legs that have ended of late, written at once and never synced.
 //!
 //! The end of a delivered leg rides with the log's next commit; until that is written a kill -9 forgets it, and the leg is
 //! delivered again. A kill leaves the page cache alone: the leg's name, written here the moment it ends, is enough. What is
@@ -28,7 +28,7 @@ use crate::store::{Store, StoreFile, read_full, write_all};
 
 /// Where ends are noted. A thread of its own writes them: even a write to the page cache may wait for the disk.
 #[derive(Debug, Default)]
-pub(crate) struct Ends(Mutex<Option<Running>>);
+pub(crate) struct Completed(Mutex<Option<Running>>);
 
 #[derive(Debug)]
 struct Running {
@@ -36,7 +36,7 @@ struct Running {
     thread: JoinHandle<()>,
 }
 
-impl Ends {
+impl Completed {
     /// Opens the notebook of the spool in `dir`: it, and what stands in it. Without a file nothing is noted.
     pub(crate) fn open(store: &dyn Store, dir: &Path) -> (Self, Vec<LegId>) {
         let opened = open_file(store, &dir.join(FILE)).and_then(|file| {
@@ -129,7 +129,7 @@ fn decode(note: &[u8; NOTE_OCTETS]) -> Option<LegId> {
     })
 }
 
-/// Ends what was noted and is open all the same: its record did not reach the log. Before anybody can claim it.
+/// Completed what was noted and is open all the same: its record did not reach the log. Before anybody can claim it.
 pub(crate) fn end_noted(keeper: &Keeper, log: &LogHandle<Effect>, noted: Vec<LegId>) {
     let mut legs = 0;
     for leg in noted {
@@ -185,12 +185,12 @@ mod tests {
         (0..all).for_each(|n| sender.send(leg(n)).unwrap());
         drop(sender);
         write_notes(&*file, &receiver);
-        let (ends, noted) = Ends::open(&Disk, dir.path());
+        let (completed, noted) = Completed::open(&Disk, dir.path());
         assert_eq!(noted.len(), PLACES);
         assert!((100..all).all(|n| noted.contains(&leg(n))));
-        ends.note(leg(all));
-        ends.close();
-        let (_, noted) = Ends::open(&Disk, dir.path());
+        completed.note(leg(all));
+        completed.close();
+        let (_, noted) = Completed::open(&Disk, dir.path());
         assert_eq!((noted.len(), noted[0]), (PLACES, leg(all)));
     }
 
