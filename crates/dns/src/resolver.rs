@@ -1,7 +1,6 @@
 //! The trait behind which a resolver stands, its answers and its three ways to fail.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use envelope::Domain;
 
@@ -85,23 +84,5 @@ impl Resolver for Backend {
             Self::Hickory(resolver) => resolver.names(address).await,
             Self::Fixed(resolver) => resolver.names(address).await,
         }
-    }
-}
-
-impl<R: Resolver> Resolver for Arc<R> {
-    async fn mx(&self, domain: &Domain) -> Result<Vec<Mx>, Error> {
-        R::mx(self, domain).await
-    }
-
-    async fn addresses(&self, name: &Domain) -> Result<Vec<IpAddr>, Error> {
-        R::addresses(self, name).await
-    }
-
-    async fn txt(&self, name: &Domain) -> Result<Vec<Vec<u8>>, Error> {
-        R::txt(self, name).await
-    }
-
-    async fn names(&self, address: IpAddr) -> Result<Vec<Domain>, Error> {
-        R::names(self, address).await
     }
 }

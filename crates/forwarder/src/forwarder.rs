@@ -1,7 +1,5 @@
 //! Recipients: hosted, an SRS address of ours, postmaster, or none of our business.
 
-use std::fmt;
-
 use envelope::{Domain, ForwardPath, Host, LocalPart, Mailbox, Reply, Timestamp};
 use srs::{Day, ReverseError, Reversed, Srs};
 
@@ -78,13 +76,16 @@ pub enum SrsRecipient {
 }
 
 /// Why an SRS address of ours is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SrsRefusal {
     /// It is not whole, not signed by us, expired, or from the future.
+    #[error("{0}")]
     Invalid(ReverseError),
     /// It is valid, but nobody remembers what it stood for.
+    #[error("SRS token not known any more")]
     TokenForgotten,
     /// It is signed, but what is in it is no address.
+    #[error("SRS address without a sender in it")]
     NotAnAddress,
 }
 
@@ -244,18 +245,6 @@ impl Forwarder {
         }
     }
 }
-
-impl fmt::Display for SrsRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid(error) => error.fmt(f),
-            Self::TokenForgotten => f.write_str("SRS token not known any more"),
-            Self::NotAnAddress => f.write_str("SRS address without a sender in it"),
-        }
-    }
-}
-
-impl std::error::Error for SrsRefusal {}
 
 /// From texts as `srs` gives them.
 pub(crate) fn mailbox(local: &str, host: &str) -> Option<Mailbox> {

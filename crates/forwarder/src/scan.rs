@@ -36,11 +36,6 @@ enum Line {
 }
 
 impl HeaderScan {
-    /// Nothing read yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Takes in the next chunk of the message.
     pub fn feed(&mut self, mut chunk: &[u8]) {
         while !self.done && !chunk.is_empty() {
@@ -60,22 +55,8 @@ impl HeaderScan {
         self.done = true;
     }
 
-    /// Whether the header is over: further chunks change nothing.
-    pub fn is_done(&self) -> bool {
-        self.done
-    }
-
-    /// How many Received fields there are.
-    pub fn received(&self) -> u32 {
-        self.received
-    }
-
-    /// Whether there were more Delivered-To than are remembered: no honest way is so long.
-    pub fn overflowed(&self) -> bool {
-        self.overflowed
-    }
-
-    /// How many relays the message has passed. More Delivered-To than are remembered count as too many for anybody.
+    /// How many relays the message has passed, by its Received fields. More Delivered-To than are remembered count as too
+    /// many for anybody: no honest way is so long.
     pub fn hops(&self) -> u32 {
         if self.overflowed {
             u32::MAX

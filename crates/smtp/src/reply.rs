@@ -75,11 +75,6 @@ impl Parser {
         None
     }
 
-    /// Whether the bytes so far end within a reply.
-    pub fn is_within_reply(&self) -> bool {
-        self.reply.is_some() || !self.line.is_empty()
-    }
-
     /// What has come of a reply that is not whole, or that cannot be read: escaped, on one line, and cut.
     pub fn unread(&self) -> Option<String> {
         let mut words = String::new();
@@ -181,15 +176,12 @@ impl Partial {
 /// [`limits::REPLY_LINES_MAX`] lines the rest is left out. A code outside 200 to 599 is a bug of ours and becomes 451,
 /// so that no peer is told more than "try again".
 pub fn write_reply(reply: &Reply, out: &mut Vec<u8>) {
-    debug_assert!(
-        (200..=599).contains(&reply.code),
-        "reply code {}",
-        reply.code
-    );
-    let code = if (200..=599).contains(&reply.code) {
-        reply.code
-    } else {
-        451
+    let code = match reply.code {
+        code @ 200..=599 => code,
+        code => {
+            debug_assert!(false, "reply code {code}");
+            451
+        }
     };
     let mut prefix = String::new();
     if let Some(status) = reply.status.filter(|_| !matches!(code, 300..=399)) {

@@ -15,7 +15,7 @@ pub struct NotXtext;
 pub struct Xtext<'a>(&'a str);
 
 impl<'a> Xtext<'a> {
-    /// Takes a text that [`decode`] would take.
+    /// Takes a text that is xtext, and is printable when it is decoded.
     pub fn new(text: &'a str) -> Result<Self, NotXtext> {
         let mut bytes = text.bytes();
         while let Some(byte) = bytes.next() {
@@ -57,17 +57,13 @@ impl<'a> Xtext<'a> {
     }
 }
 
-/// Decodes an xtext.
-pub fn decode(text: &str) -> Result<Box<str>, NotXtext> {
-    Xtext::new(text).map(Xtext::decode)
-}
-
 /// Appends `text` as xtext. Octets outside printable ASCII become `+HH` like `+`, `=` and the blank.
 pub fn encode(text: &str, out: &mut String) {
     for byte in text.bytes() {
         match byte {
             b'!'..=b'*' | b','..=b'<' | b'>'..=b'~' => out.push(char::from(byte)),
-            _ => push_hex(byte, out),
+            // Writing to a String cannot fail.
+            _ => _ = write!(out, "+{byte:02X}"),
         }
     }
 }
@@ -79,16 +75,8 @@ pub fn encode_utf8_address(text: &str, smtputf8: bool, out: &mut String) {
         match c {
             '!'..='*' | ','..='<' | '>'..='[' | ']'..='~' => out.push(c),
             _ if smtputf8 && !c.is_ascii() && !c.is_control() => out.push(c),
-            // Writing to a String cannot fail.
             _ => _ = write!(out, "\\x{{{:X}}}", u32::from(c)),
         }
-    }
-}
-
-fn push_hex(byte: u8, out: &mut String) {
-    out.push('+');
-    for digit in [byte >> 4, byte & 15] {
-        out.push(char::from(HEX[usize::from(digit)]));
     }
 }
 
@@ -99,15 +87,14 @@ fn hex(digit: Option<u8>) -> Result<u8, NotXtext> {
     u8::try_from(value).map_err(|_| NotXtext)
 }
 
-const HEX: &[u8; 16] = b"0123456789ABCDEF";
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[track_caller]
     fn check(input: &str, expected: Option<&str>) {
-        assert_eq!(decode(input).ok().as_deref(), expected, "{input:?}");
+        let decoded = Xtext::new(input).map(Xtext::decode);
+        assert_eq!(decoded.ok().as_deref(), expected, "{input:?}");
     }
 
     #[test]
@@ -136,7 +123,8 @@ mod tests {
         for text in ["", "a+b=c d", "plain", "<a@b>;\"x\""] {
             let mut out = String::new();
             encode(text, &mut out);
-            assert_eq!(decode(&out).as_deref(), Ok(text), "{out:?}");
+            let decoded = Xtext::new(&out).map(Xtext::decode);
+            assert_eq!(decoded.as_deref(), Ok(text), "{out:?}");
         }
     }
 

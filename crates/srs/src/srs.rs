@@ -147,16 +147,7 @@ impl Srs {
 
     fn write_srs0(&self, tag: &str, day: Day, domain: &str, local: &str) -> String {
         let separator = self.settings.separator.as_char();
-        let [high, low] = day.stamp().map(char::from);
-        let mut out = String::with_capacity(Self::LOCAL_OCTETS_MAX);
-        out.push_str(SRS0);
-        out.push(separator);
-        out.push_str(tag);
-        out.extend(['=', high, low, '=']);
-        out.push_str(domain);
-        out.push('=');
-        out.push_str(local);
-        out
+        format!("{SRS0}{separator}{tag}={day}={domain}={local}")
     }
 
     fn srs1(&self, domain: &str, opaque: &str) -> String {

@@ -297,7 +297,7 @@ fn sixty_four_octets_with_quotes_still_fit() {
 }
 
 fn scan(header: &str) -> HeaderScan {
-    let mut scan = HeaderScan::new();
+    let mut scan = HeaderScan::default();
     scan.feed(header.as_bytes());
     scan.feed(b"\r\n");
     scan

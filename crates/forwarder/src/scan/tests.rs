@@ -5,12 +5,12 @@ use super::*;
 #[track_caller]
 fn check(text: &[u8], received: u32, delivered: &[&str], done: bool) {
     for split in 0..=text.len() {
-        let mut scan = HeaderScan::new();
+        let mut scan = HeaderScan::default();
         scan.feed(&text[..split]);
         scan.feed(&text[split..]);
-        assert_eq!(scan.is_done(), done, "split at {split}");
+        assert_eq!(scan.done, done, "split at {split}");
         scan.finish();
-        assert_eq!(scan.received(), received, "split at {split}");
+        assert_eq!(scan.received, received, "split at {split}");
         assert_eq!(scan.delivered.len(), delivered.len(), "split at {split}");
         for address in delivered {
             let address: Mailbox = address.parse().unwrap();
@@ -30,13 +30,13 @@ fn characters_outside_ascii() {
         ("\r\nSubject: ü\r\n", false),
     ] {
         for cut in 0..=message.len() {
-            let mut scan = HeaderScan::new();
+            let mut scan = HeaderScan::default();
             scan.feed(&message.as_bytes()[..cut]);
             scan.feed(&message.as_bytes()[cut..]);
             assert_eq!(scan.non_ascii(), expected, "{message:?} cut at {cut}");
         }
     }
-    let mut scan = HeaderScan::new();
+    let mut scan = HeaderScan::default();
     scan.feed(
         "Delivered-To: \"b\\\\u{fc}cher\"@x.example\r\nDelivered-To: ä@x.example\r\n\r\n"
             .as_bytes(),
@@ -93,7 +93,7 @@ fn a_bare_cr_at_the_start_of_a_line_is_text() {
 
 #[test]
 fn memory_is_bounded() {
-    let mut scan = HeaderScan::new();
+    let mut scan = HeaderScan::default();
     scan.feed(b"Delivered-To: ");
     for _ in 0..10_000 {
         scan.feed(&[b'x'; 1000]);
@@ -101,11 +101,11 @@ fn memory_is_bounded() {
     assert!(scan.field.capacity() <= 2 * FIELD_OCTETS_MAX);
     scan.feed(b"@x.example\r\n");
     for n in 0..=DELIVERED_MAX {
-        assert!(!scan.overflowed());
+        assert!(!scan.overflowed);
         scan.feed(format!("Delivered-To: a{n}@x.example\r\n").as_bytes());
     }
     scan.feed(b"\r\n");
-    assert!(scan.overflowed());
+    assert!(scan.overflowed);
     assert_eq!(scan.hops(), u32::MAX);
     assert_eq!(scan.delivered.len(), DELIVERED_MAX);
 }

@@ -18,7 +18,7 @@ pub struct TableError {
 }
 
 /// All mistakes of a file, up to [`TableErrors::SHOWN_MAX`], in the order of the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableErrors {
     /// The first ones.
     pub errors: Vec<TableError>,
@@ -29,13 +29,6 @@ pub struct TableErrors {
 impl TableErrors {
     /// How many are kept: enough to see what is going on.
     pub const SHOWN_MAX: usize = 20;
-
-    pub(crate) const fn new() -> Self {
-        Self {
-            errors: Vec::new(),
-            count: 0,
-        }
-    }
 
     pub(crate) fn push(&mut self, error: impl FnOnce() -> TableError) {
         self.count += 1;

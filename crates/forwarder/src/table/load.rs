@@ -13,7 +13,7 @@ use super::{DomainEntry, NO_LINE, Stats, Table};
 /// See [`Table::parse`].
 pub(super) fn load(name: &str, content: Vec<u8>) -> Result<Table, TableErrors> {
     let text = decode(name, content)?;
-    let mut errors = TableErrors::new();
+    let mut errors = TableErrors::default();
     // Comments and blank lines count too: room for a few too many is cheaper than growing.
     let line_count = memchr::memchr_iter(b'\n', text.as_bytes()).count() + 1;
     let mut table = Table {
@@ -54,7 +54,7 @@ pub(super) fn load(name: &str, content: Vec<u8>) -> Result<Table, TableErrors> {
 
 /// The content as text, without copying it.
 fn decode(name: &str, content: Vec<u8>) -> Result<Box<str>, TableErrors> {
-    let mut errors = TableErrors::new();
+    let mut errors = TableErrors::default();
     match String::from_utf8(content) {
         Ok(text) if text.len() < NO_LINE as usize => return Ok(text.into_boxed_str()),
         Ok(_) => errors.push(|| locate(name, "", 0, Mistake::new(0, "file over 4 GiB"))),
@@ -113,12 +113,6 @@ impl Table {
             }
             Form::Pattern { .. } => stats.patterns += 1,
         }
-        match &line.action {
-            Action::Targets(targets) => stats.targets += targets.len(),
-            Action::Discard => stats.discards += 1,
-            Action::Reject(_) => stats.rejects += 1,
-            Action::Domain => {}
-        }
     }
 
     /// The domain's place in `domains`; the name of a new one is remembered where it first stands.
@@ -157,7 +151,7 @@ impl Table {
     /// back. Mail to such an address is refused, or reaches its other targets only. Up to
     /// [`TableErrors::SHOWN_MAX`] are told.
     pub fn dead_ends(&self) -> TableErrors {
-        let mut found = TableErrors::new();
+        let mut found = TableErrors::default();
         for (at, line) in self.all_lines() {
             let Action::Targets(targets) = &line.action else {
                 continue;

@@ -84,12 +84,6 @@ pub struct Stats {
     pub domain_lines: usize,
     /// Hosted domains.
     pub domains: usize,
-    /// Targets of all lines together.
-    pub targets: usize,
-    /// Lines `:discard:`.
-    pub discards: usize,
-    /// Lines `:reject:`.
-    pub rejects: usize,
     /// What the table takes up, in octets.
     pub memory_octets: usize,
 }
@@ -105,20 +99,6 @@ struct DomainEntry {
 }
 
 impl Table {
-    /// A table without lines: nothing is hosted.
-    pub fn empty() -> Self {
-        Self {
-            name: String::new(),
-            text: Box::default(),
-            lines: Index::with_room(0),
-            domain_index: Index::with_room(0),
-            domains: Vec::new(),
-            srs_domains: Vec::new(),
-            hasher: RandomState::new(),
-            stats: Stats::default(),
-        }
-    }
-
     /// Loads a file's content; `name` is what errors call it. At most 4 GiB of UTF-8.
     ///
     /// Either the whole file is right, or all that is wrong with it is told.

@@ -40,7 +40,7 @@ impl<S: Spool> Draft<S> {
         Ok(Self {
             id,
             plan: Plan::default(),
-            scan: HeaderScan::new(),
+            scan: HeaderScan::default(),
             normalized: 0,
             top: received(routing, client, name.as_ref(), envelope, id, now).into_bytes(),
             start: Vec::new(),
@@ -91,7 +91,7 @@ impl<S: Spool> Draft<S> {
         let mut first = std::mem::take(&mut self.top);
         if !has_header {
             first.extend_from_slice(b"\r\n");
-            self.scan = HeaderScan::new();
+            self.scan = HeaderScan::default();
             self.scan.finish();
         }
         first.append(&mut self.start);

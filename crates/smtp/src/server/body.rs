@@ -8,7 +8,7 @@
 //! Octets above 127 are taken with or without `BODY=8BITMIME`: such mail is common, refusing it would lose what every
 //! destination accepts, and stripping the bit is worse. `BODY=` stays as declared. Long lines are taken too.
 
-use super::state::{Body, Question, Source, State};
+use super::state::{Question, Source, State};
 use super::{Event, Session, replies};
 
 impl Session {
@@ -108,22 +108,10 @@ impl Session {
     }
 
     fn bound_overrun(&mut self) {
-        let bound = self
-            .settings
-            .size_max
-            .saturating_add(self.settings.overrun_max);
-        if let State::Body(
-            _,
-            _,
-            Body {
-                octets,
-                refusal: Some(reply),
-                ..
-            },
-        ) = &self.state
-            && *octets > bound
+        if let Some(body) = self.state.body()
+            && body.octets > self.settings.octets_read_max()
+            && let Some(reply) = body.refusal.clone()
         {
-            let reply = reply.clone();
             self.say(&reply);
             self.close();
         }

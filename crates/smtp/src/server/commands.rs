@@ -213,11 +213,7 @@ impl Session {
     /// Whatever is wrong with a BDAT, its octets are read over before the reply (RFC 3030 §2), and once a chunk of a
     /// transaction has failed, so do the others: half a message is never taken for a whole one.
     fn bdat(&mut self, now: Instant, chunk: Chunk) {
-        let bound = self
-            .settings
-            .size_max
-            .saturating_add(self.settings.overrun_max);
-        if chunk.octets > bound {
+        if chunk.octets > self.settings.octets_read_max() {
             return self.close_with(&replies::too_large(&self.settings));
         }
         // The next chunk of a body, be it wanted or read over.

@@ -192,11 +192,6 @@ impl Session {
             && self.input.unread().len() < limits::INPUT_OCTETS_MAX
     }
 
-    /// Whether a question is open.
-    pub fn is_asking(&self) -> bool {
-        self.question.is_some()
-    }
-
     /// The transaction as accepted so far: from the accepted MAIL to the answer to [`Event::BodyEnd`]. It is over when a body
     /// is refused, though the rest is still to be read.
     pub fn envelope(&self) -> Option<&Envelope> {

@@ -44,6 +44,13 @@ pub struct Timeouts {
     pub session: Duration,
 }
 
+impl Settings {
+    /// Octets of a body that are read at most, whatever becomes of it.
+    pub(super) fn octets_read_max(&self) -> u64 {
+        self.size_max.saturating_add(self.overrun_max)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

@@ -735,7 +735,7 @@ fn one_question_at_a_time() {
     );
     assert!(matches!(session.poll_event(), Some(Event::Mail(_))));
     assert_eq!(session.poll_event(), None);
-    assert!(session.is_asking() && !session.wants_input());
+    assert!(session.question.is_some() && !session.wants_input());
     assert_eq!(session.envelope(), None);
     session.answer(now, Verdict::Accept);
     assert!(matches!(session.poll_event(), Some(Event::Rcpt(_))));
@@ -745,7 +745,7 @@ fn one_question_at_a_time() {
             .is_some_and(|envelope| envelope.recipients.is_empty())
     );
     session.answer(now, Verdict::Accept);
-    assert!(!session.is_asking() && session.wants_input());
+    assert!(!session.question.is_some() && session.wants_input());
     assert!(
         session
             .envelope()
