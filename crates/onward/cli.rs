@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use control::{Id, LegState, Pattern, Selector, SenderPattern};
+use envelope::MessageId;
 
 /// Onward, a forwarding MX with SRS.
 ///
@@ -98,12 +100,12 @@ pub(crate) enum Queue {
     /// Show one message: envelope, legs, what happened so far
     Show {
         /// The message id
-        id: String,
+        id: MessageId,
     },
     /// Print the bytes of one message
     Cat {
         /// The message id
-        id: String,
+        id: MessageId,
     },
     /// Try again now, also where the destination is down
     ///
@@ -125,22 +127,35 @@ pub(crate) enum Queue {
 pub(crate) struct Which {
     /// Message ids
     #[arg(value_name = "ID")]
-    pub(crate) ids: Vec<String>,
+    pub(crate) ids: Vec<Id>,
     /// Every leg in the queue
     #[arg(long)]
     pub(crate) all: bool,
     /// Target address or domain
     #[arg(long, value_name = "ADDRESS|DOMAIN")]
-    pub(crate) to: Option<String>,
+    pub(crate) to: Option<Pattern>,
     /// Original sender, address or domain; `<>` for bounces
     #[arg(long, value_name = "ADDRESS|DOMAIN")]
-    pub(crate) from: Option<String>,
+    pub(crate) from: Option<SenderPattern>,
     /// Only legs in this state: waiting, active, held
     #[arg(long)]
-    pub(crate) state: Option<String>,
+    pub(crate) state: Option<LegState>,
     /// Only messages that came in longer ago than this, as in 2h
     #[arg(long, value_name = "SPAN")]
     pub(crate) older_than: Option<humantime::Duration>,
+}
+
+impl Which {
+    pub(crate) fn selector(&self) -> Selector {
+        Selector {
+            ids: self.ids.clone(),
+            all: self.all,
+            to: self.to.clone(),
+            from: self.from.clone(),
+            state: self.state,
+            older_than_secs: self.older_than.map(|span| span.as_secs()),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rand::RngExt;
+use rand::distr::{Alphanumeric, SampleString};
 
 use crate::cli::Init;
 use crate::print::Printer;
@@ -93,11 +93,7 @@ fn imported(path: &Path) -> Result<Vec<u8>, Error> {
 
 /// 30 characters of letters and digits: 178 bits.
 pub(crate) fn random_secret() -> String {
-    let mut rng = rand::rng();
-    std::iter::repeat_with(|| rng.sample(rand::distr::Alphanumeric))
-        .take(30)
-        .map(char::from)
-        .collect()
+    Alphanumeric.sample_string(&mut rand::rng(), 30)
 }
 
 const STARTER_CONFIG: &str = r#"# Onward. Every other key, with its default: etc/onward.toml in the source tree.

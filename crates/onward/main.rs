@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     };
     // As a task: on this thread, each wake-up would wake this thread besides a worker, for every message.
     match runtime.block_on(runtime.spawn(run(cli))) {
-        Ok(Ok(code)) => code,
+        Ok(Ok(fine)) => ExitCode::from(u8::from(!fine)),
         Ok(Err(error)) => {
             complain(error);
             ExitCode::FAILURE
@@ -58,42 +58,26 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs one command. An error is printed and is exit code 1; so is a problem that a command has printed itself.
-async fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error + Send + Sync>> {
+/// Runs one command. An error is printed and is exit code 1; so is a problem that a command has printed itself (false).
+async fn run(cli: Cli) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
     let print = Printer { json: cli.json };
+    let config = || Config::load(&cli.config);
     match &cli.command {
         Command::Demo(args) => demo::run(args, print).await?,
         Command::Init(args) => init::run(args, print)?,
-        Command::Check => {
-            return Ok(code(check::run(&cli.config, print).await));
-        }
-        Command::Spool(command) => {
-            let config = Config::load(&cli.config)?;
-            return Ok(code(spool_cli::run(&config, command, print).await?));
-        }
-        Command::Serve => serve::run(&Config::load(&cli.config)?, &cli.config).await?,
+        Command::Check => return Ok(check::run(&cli.config, print).await),
+        Command::Spool(command) => return Ok(spool_cli::run(&config()?, command, print).await?),
+        Command::Serve => serve::run(&config()?, &cli.config).await?,
         Command::Queue(command) => {
-            let socket = Config::load(&cli.config)?.control.socket;
-            queue_cli::queue(&socket, command, print).await?;
+            queue_cli::queue(&config()?.control.socket, command, print).await?;
         }
-        Command::Status => {
-            let socket = Config::load(&cli.config)?.control.socket;
-            queue_cli::status(&socket, print).await?;
-        }
+        Command::Status => queue_cli::status(&config()?.control.socket, print).await?,
         Command::Reload { force } => {
-            let socket = Config::load(&cli.config)?.control.socket;
-            queue_cli::reload(&socket, *force, print).await?;
+            queue_cli::reload(&config()?.control.socket, *force, print).await?;
         }
-        Command::Srs(command) => srs_cli::run(&Config::load(&cli.config)?, command, print).await?,
+        Command::Srs(command) => srs_cli::run(&config()?, command, print).await?,
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn code(fine: bool) -> ExitCode {
-    match fine {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    }
+    Ok(true)
 }
 
 /// Trouble of the program itself goes to journald if systemd started us, else to standard error. `ONWARD_LOG` sets the

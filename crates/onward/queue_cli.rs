@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use control::{
-    Client, ClientError, Count, LegRow, LegState, MessageDetails, NotAPattern, Part, QueueAction,
-    QueueCounts, Reloaded, Selector,
+    Client, ClientError, Count, LegRow, MessageDetails, Part, QueueAction, QueueCounts, Reloaded,
+    Selector,
 };
 use envelope::MessageId;
 use journal::shown;
@@ -17,12 +17,6 @@ use crate::print::Printer;
 pub(crate) enum Error {
     #[error("{0}{hint}", hint = hint(.0))]
     Client(#[from] ClientError),
-    #[error(transparent)]
-    Selector(#[from] NotAPattern),
-    #[error("`{0}` is not a message id: 26 letters and digits, as `onward queue list` shows them")]
-    NotAnId(String),
-    #[error("`{0}` is not a state\n\nhint: waiting, active or held")]
-    NotAState(String),
     #[error("say which legs: message ids, --to, --from, --state, --older-than, or --all")]
     NothingSelected,
 }
@@ -30,7 +24,7 @@ pub(crate) enum Error {
 /// Runs one `queue` command.
 pub(crate) async fn queue(socket: &Path, command: &Queue, print: Printer) -> Result<(), Error> {
     let act = async |action, which: &Which, done: &str| {
-        let selector = selector(which)?;
+        let selector = which.selector();
         if selector.is_empty() {
             return Err(Error::NothingSelected);
         }
@@ -44,9 +38,9 @@ pub(crate) async fn queue(socket: &Path, command: &Queue, print: Printer) -> Res
         Ok(())
     };
     match command {
-        Queue::List { which, limit } => list(socket, selector(which)?, *limit, print).await,
-        Queue::Show { id } => show(socket, id, print).await,
-        Queue::Cat { id } => cat(socket, id, print).await,
+        Queue::List { which, limit } => list(socket, which.selector(), *limit, print).await,
+        Queue::Show { id } => show(socket, *id, print).await,
+        Queue::Cat { id } => cat(socket, *id, print).await,
         Queue::Retry(which) => act(QueueAction::Retry, which, "due now").await,
         Queue::Hold(which) => act(QueueAction::Hold, which, "held").await,
         Queue::Release(which) => act(QueueAction::Release, which, "released").await,
@@ -158,7 +152,7 @@ fn print_row(print: Printer, row: &LegRow) {
     print.line(format_args!(
         "{:<28} {:<8} {:>8} {next:<24} {:>4}  {} → {} ({})",
         row.leg.to_string(),
-        state_name(row.state),
+        row.state.name(),
         row.size,
         row.attempts,
         row.reverse_path,
@@ -173,8 +167,7 @@ fn print_row(print: Printer, row: &LegRow) {
     }
 }
 
-async fn show(socket: &Path, id: &str, print: Printer) -> Result<(), Error> {
-    let id = message_id(id)?;
+async fn show(socket: &Path, id: MessageId, print: Printer) -> Result<(), Error> {
     let mut client = Client::connect(socket).await?;
     let message = client.queue_show(id).await?;
     if print.json {
@@ -213,11 +206,7 @@ fn print_message(print: Printer, message: &MessageDetails, header: &[u8]) {
     }
     message.legs.iter().for_each(|row| {
         print.line("");
-        print.line(format_args!(
-            "leg {} {}",
-            row.leg.number,
-            state_name(row.state)
-        ));
+        print.line(format_args!("leg {} {}", row.leg.number, row.state.name()));
         print.line(format_args!("  to      {} → {}", row.recipient, row.target));
         if let Some(next) = row.next_try {
             print.line(format_args!("  next    {next}"));
@@ -232,10 +221,10 @@ fn print_message(print: Printer, message: &MessageDetails, header: &[u8]) {
     });
 }
 
-async fn cat(socket: &Path, id: &str, print: Printer) -> Result<(), Error> {
+async fn cat(socket: &Path, id: MessageId, print: Printer) -> Result<(), Error> {
     let mut client = Client::connect(socket).await?;
     client
-        .queue_cat(message_id(id)?, Part::Whole, |piece| print.bytes(piece))
+        .queue_cat(id, Part::Whole, |piece| print.bytes(piece))
         .await?;
     Ok(())
 }
@@ -245,37 +234,4 @@ fn hint(error: &ClientError) -> String {
         .hint()
         .map(|hint| format!("\n\nhint: {hint}"))
         .unwrap_or_default()
-}
-
-fn message_id(text: &str) -> Result<MessageId, Error> {
-    text.parse().map_err(|_| Error::NotAnId(text.to_owned()))
-}
-
-fn selector(which: &Which) -> Result<Selector, Error> {
-    let state = which.state.as_deref().map(|text| match text {
-        "waiting" => Ok(LegState::Waiting),
-        "active" => Ok(LegState::Active),
-        "held" => Ok(LegState::Held),
-        other => Err(Error::NotAState(other.to_owned())),
-    });
-    Ok(Selector {
-        ids: which
-            .ids
-            .iter()
-            .map(|id| id.parse())
-            .collect::<Result<_, _>>()?,
-        all: which.all,
-        to: which.to.as_deref().map(str::parse).transpose()?,
-        from: which.from.as_deref().map(str::parse).transpose()?,
-        state: state.transpose()?,
-        older_than_secs: which.older_than.map(|span| span.as_secs()),
-    })
-}
-
-fn state_name(state: LegState) -> &'static str {
-    match state {
-        LegState::Waiting => "waiting",
-        LegState::Active => "active",
-        LegState::Held => "held",
-    }
 }

@@ -8,12 +8,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use control::QueueAction;
+use control::{LegState, QueueAction};
 use queue::StartError;
 use queue::verify::{Exported, export};
 use relay::operator;
 use serde::Serialize;
-use spool::{Clock, Entry, State};
+use spool::{Clock, Entry};
 
 use crate::print::Printer;
 use crate::spool_cli::{Finding, print_finding, progress};
@@ -58,7 +58,7 @@ struct Envelope {
 #[derive(Debug, Serialize)]
 struct Leg {
     leg: String,
-    state: &'static str,
+    state: LegState,
     reverse_path: String,
     recipient: String,
     /// Further recipients that share the leg, and how many are not named.
@@ -73,7 +73,7 @@ struct Leg {
     last: String,
     diagnosis: Option<control::Diagnosis>,
     /// What an operator asked for that is still to be done.
-    pending: Option<&'static str>,
+    pending: Option<QueueAction>,
 }
 
 /// Writes every message; false when anything in the spool is damaged.
@@ -185,11 +185,7 @@ impl From<&Entry> for Leg {
         let leg = &entry.leg;
         Self {
             leg: entry.id.to_string(),
-            state: match entry.state {
-                State::Ready | State::Deferred => "waiting",
-                State::Active => "active",
-                State::Held => "held",
-            },
+            state: operator::leg_state(entry.state),
             reverse_path: leg.reverse_path.to_string(),
             recipient: leg.recipient.to_string(),
             merged: leg.merged.named.iter().map(ToString::to_string).collect(),
@@ -199,7 +195,7 @@ impl From<&Entry> for Leg {
                 .original
                 .as_ref()
                 .map(|original| format!("{};{}", original.kind, original.address)),
-            notify: leg.notify.map(notify_words),
+            notify: leg.notify.map(|notify| notify.to_string()),
             trace: leg.trace.to_string(),
             next_try: entry.due.to_string(),
             attempts: entry.attempts,
@@ -209,25 +205,7 @@ impl From<&Entry> for Leg {
                 .map(ToString::to_string)
                 .unwrap_or_default(),
             diagnosis: entry.last.as_ref().map(Into::into),
-            pending: entry
-                .pending
-                .and_then(operator::pending)
-                .map(QueueAction::name),
+            pending: entry.pending.and_then(operator::pending),
         }
-    }
-}
-
-/// As in the NOTIFY parameter (RFC 3461 §4.1).
-fn notify_words(notify: envelope::Notify) -> String {
-    let words = [
-        (notify.success, "SUCCESS"),
-        (notify.failure, "FAILURE"),
-        (notify.delay, "DELAY"),
-    ];
-    let wanted = words.iter().filter(|(wanted, _)| *wanted);
-    let wanted: Vec<_> = wanted.map(|(_, word)| *word).collect();
-    match wanted.is_empty() {
-        true => "NEVER".to_owned(),
-        false => wanted.join(","),
     }
 }

@@ -70,6 +70,16 @@ impl ClientError {
     }
 }
 
+/// Asks, and takes from the answer what it should hold.
+macro_rules! ask {
+    ($client:ident, $request:expr, $answer:pat => $value:expr) => {
+        match $client.call(&$request).await? {
+            $answer => Ok($value),
+            _ => Err(ClientError::Protocol),
+        }
+    };
+}
+
 impl Client {
     /// Connects to the daemon's socket.
     pub async fn connect(path: &Path) -> Result<Self, ClientError> {
@@ -91,35 +101,22 @@ impl Client {
 
     /// The daemon's program version.
     pub async fn ping(&mut self) -> Result<String, ClientError> {
-        match self.call(&Request::Ping).await? {
-            Response::Pong { version } => Ok(version),
-            _ => Err(ClientError::Protocol),
-        }
+        ask!(self, Request::Ping, Response::Pong { version } => version)
     }
 
     /// The daemon at a glance.
     pub async fn status(&mut self) -> Result<Status, ClientError> {
-        match self.call(&Request::Status).await? {
-            Response::Status(status) => Ok(status),
-            _ => Err(ClientError::Protocol),
-        }
+        ask!(self, Request::Status, Response::Status(status) => status)
     }
 
     /// Lets the daemon read its configuration again.
     pub async fn reload(&mut self, force: bool) -> Result<Reloaded, ClientError> {
-        self.reloaded(Request::Reload { force }).await
+        ask!(self, Request::Reload { force }, Response::Reloaded(reloaded) => reloaded)
     }
 
     /// What a reload would do.
     pub async fn reload_check(&mut self) -> Result<Reloaded, ClientError> {
-        self.reloaded(Request::ReloadCheck).await
-    }
-
-    async fn reloaded(&mut self, request: Request) -> Result<Reloaded, ClientError> {
-        match self.call(&request).await? {
-            Response::Reloaded(reloaded) => Ok(reloaded),
-            _ => Err(ClientError::Protocol),
-        }
+        ask!(self, Request::ReloadCheck, Response::Reloaded(reloaded) => reloaded)
     }
 
     /// One page of the queue; at most [`crate::PAGE_ROWS_MAX`] rows.
@@ -134,18 +131,12 @@ impl Client {
             cursor,
             limit,
         };
-        match self.call(&request).await? {
-            Response::Page(page) => Ok(page),
-            _ => Err(ClientError::Protocol),
-        }
+        ask!(self, request, Response::Page(page) => page)
     }
 
     /// One message.
     pub async fn queue_show(&mut self, id: MessageId) -> Result<MessageDetails, ClientError> {
-        match self.call(&Request::QueueShow { id }).await? {
-            Response::Message(details) => Ok(details),
-            _ => Err(ClientError::Protocol),
-        }
+        ask!(self, Request::QueueShow { id }, Response::Message(details) => details)
     }
 
     /// Reads a message, or a part of it, piece by piece into `sink`.
@@ -173,23 +164,17 @@ impl Client {
         action: QueueAction,
         selector: Selector,
     ) -> Result<Count, ClientError> {
-        match self
-            .call(&Request::QueueAction { action, selector })
-            .await?
-        {
-            Response::Count(count) => Ok(count),
-            _ => Err(ClientError::Protocol),
-        }
+        ask!(self, Request::QueueAction { action, selector }, Response::Count(count) => count)
     }
 
     /// Rewrites a sender's address as the daemon would.
     pub async fn srs_encode(&mut self, address: String) -> Result<SrsAnswer, ClientError> {
-        self.srs(&Request::SrsEncode { address }).await
+        ask!(self, Request::SrsEncode { address }, Response::Srs(answer) => answer)
     }
 
     /// Takes an SRS address back.
     pub async fn srs_decode(&mut self, address: String) -> Result<SrsAnswer, ClientError> {
-        self.srs(&Request::SrsDecode { address }).await
+        ask!(self, Request::SrsDecode { address }, Response::Srs(answer) => answer)
     }
 
     /// One request and the first line of its answer; [`Response::Error`] comes as an error.
@@ -204,13 +189,6 @@ impl Client {
             written => written?,
         }
         self.receive().await
-    }
-
-    async fn srs(&mut self, request: &Request) -> Result<SrsAnswer, ClientError> {
-        match self.call(request).await? {
-            Response::Srs(answer) => Ok(answer),
-            _ => Err(ClientError::Protocol),
-        }
     }
 
     async fn receive(&mut self) -> Result<Response, ClientError> {

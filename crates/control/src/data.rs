@@ -3,18 +3,20 @@
 //! Times are RFC 3339 in UTC with milliseconds, addresses their written form, ids their text.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use envelope::{LegId, MessageId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::QueueAction;
+use crate::selector::NotAPattern;
 use crate::text;
 
 /// One leg in the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LegRow {
     /// `MESSAGE.NUMBER`.
-    #[serde(with = "text::leg_id")]
+    #[serde(with = "text")]
     pub leg: LegId,
     /// Where it stands.
     pub state: LegState,
@@ -29,10 +31,10 @@ pub struct LegRow {
     /// Octets of the message.
     pub size: u64,
     /// When the message came in.
-    #[serde(with = "text::timestamp")]
+    #[serde(with = "text")]
     pub arrived: Timestamp,
     /// When it is tried next; none while held or at work.
-    #[serde(with = "text::timestamp_option")]
+    #[serde(with = "text::option")]
     pub next_try: Option<Timestamp>,
     /// Attempts so far.
     pub attempts: u32,
@@ -82,6 +84,28 @@ pub enum LegState {
     Held,
 }
 
+impl LegState {
+    const ALL: [Self; 3] = [Self::Waiting, Self::Active, Self::Held];
+
+    /// As it is typed and shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Active => "active",
+            Self::Held => "held",
+        }
+    }
+}
+
+impl FromStr for LegState {
+    type Err = NotAPattern;
+
+    fn from_str(text: &str) -> Result<Self, NotAPattern> {
+        let found = Self::ALL.into_iter().find(|state| state.name() == text);
+        found.ok_or_else(|| NotAPattern::new(text, "a state: waiting, active or held"))
+    }
+}
+
 /// Some legs of the queue, in the order of their ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
@@ -95,10 +119,10 @@ pub struct Page {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageDetails {
     /// Its id.
-    #[serde(with = "text::message_id")]
+    #[serde(with = "text")]
     pub id: MessageId,
     /// When it came in.
-    #[serde(with = "text::timestamp")]
+    #[serde(with = "text")]
     pub arrived: Timestamp,
     /// The reverse path as it came in, in angle brackets.
     pub reverse_path: String,
@@ -157,7 +181,7 @@ pub struct Status {
     /// Process id.
     pub pid: u32,
     /// When it started.
-    #[serde(with = "text::timestamp")]
+    #[serde(with = "text")]
     pub started: Timestamp,
     /// The addresses that it listens on, `[::]:25`.
     pub listeners: Vec<String>,

@@ -54,13 +54,13 @@ pub enum Request {
     /// → [`Response::Message`]
     QueueShow {
         /// The message.
-        #[serde(with = "text::message_id")]
+        #[serde(with = "text")]
         id: MessageId,
     },
     /// → any number of [`Response::Chunk`], then [`Response::End`]
     QueueCat {
         /// The message.
-        #[serde(with = "text::message_id")]
+        #[serde(with = "text")]
         id: MessageId,
         /// How much of it.
         part: Part,

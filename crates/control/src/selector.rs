@@ -175,7 +175,7 @@ impl FromStr for SenderPattern {
 }
 
 impl NotAPattern {
-    fn new(text: &str, expected: &'static str) -> Self {
+    pub(crate) fn new(text: &str, expected: &'static str) -> Self {
         Self {
             text: text
                 .chars()

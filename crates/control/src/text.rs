@@ -1,100 +1,76 @@
-//! Ids and times as JSON strings.
+//! Ids and times as JSON strings, for types of `envelope`, which knows nothing of serde: written by their `Display`.
 
-use envelope::Timestamp;
+use std::fmt::Display;
+
+use envelope::{LegId, MessageId, Timestamp};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Writes with `Display`, reads with `FromStr`: for a type of `envelope`, which knows nothing of serde.
-macro_rules! as_text {
-    ($module:ident, $type:ty) => {
-        pub(crate) mod $module {
-            use serde::de::Error;
-            use serde::{Deserialize, Deserializer, Serializer};
+use crate::selector::Id;
 
-            pub(crate) fn serialize<S: Serializer>(
-                value: &$type,
-                to: S,
-            ) -> Result<S::Ok, S::Error> {
-                to.collect_str(value)
-            }
-
-            pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-                from: D,
-            ) -> Result<$type, D::Error> {
-                String::deserialize(from)?.parse().map_err(D::Error::custom)
-            }
-        }
-    };
+/// The way back; the error says what the text is not.
+pub(crate) trait FromText: Sized {
+    fn from_text(text: &str) -> Result<Self, String>;
 }
-as_text!(message_id, envelope::MessageId);
+
+impl FromText for MessageId {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse::<Self>().map_err(|error| error.to_string())
+    }
+}
 
 /// `MESSAGE.NUMBER`.
-pub(crate) mod leg_id {
-    use envelope::LegId;
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use crate::selector::Id;
-
-    pub(crate) fn serialize<S: Serializer>(value: &LegId, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(value)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<LegId, D::Error> {
-        match String::deserialize(from)?.parse() {
+impl FromText for LegId {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text.parse() {
             Ok(Id::Leg(leg)) => Ok(leg),
-            _ => Err(D::Error::custom("not a leg id")),
+            _ => Err("not a leg id".to_owned()),
         }
     }
 }
 
-/// RFC 3339.
-pub(crate) mod timestamp {
-    use super::*;
-
-    pub(crate) fn serialize<S: Serializer>(value: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(value)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
-        parse(&String::deserialize(from)?).ok_or_else(|| D::Error::custom("not an RFC 3339 time"))
+/// RFC 3339. Times before 1970 are none of ours.
+impl FromText for Timestamp {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let time = OffsetDateTime::parse(text, &Rfc3339).ok();
+        let millis = time.and_then(|t| u64::try_from(t.unix_timestamp_nanos() / 1_000_000).ok());
+        millis
+            .map(Self::from_unix_millis)
+            .ok_or_else(|| "not an RFC 3339 time".to_owned())
     }
 }
 
-/// RFC 3339, or null.
-pub(crate) mod timestamp_option {
+pub(crate) fn serialize<S: Serializer>(value: &impl Display, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
+}
+
+pub(crate) fn deserialize<'de, T: FromText, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    T::from_text(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+/// The same, or null.
+pub(crate) mod option {
     use super::*;
 
     pub(crate) fn serialize<S: Serializer>(
-        value: &Option<Timestamp>,
+        value: &Option<impl Display>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
         match value {
-            Some(time) => to.collect_str(time),
+            Some(value) => to.collect_str(value),
             None => to.serialize_none(),
         }
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, T: FromText, D: Deserializer<'de>>(
         from: D,
-    ) -> Result<Option<Timestamp>, D::Error> {
-        let Some(text) = Option::<String>::deserialize(from)? else {
-            return Ok(None);
-        };
-        let time = parse(&text).ok_or_else(|| D::Error::custom("not an RFC 3339 time"))?;
-        Ok(Some(time))
+    ) -> Result<Option<T>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        let value = text.map(|text| T::from_text(&text)).transpose();
+        value.map_err(D::Error::custom)
     }
-}
-
-/// Times before 1970 are none of ours.
-fn parse(text: &str) -> Option<Timestamp> {
-    let nanos = OffsetDateTime::parse(text, &Rfc3339)
-        .ok()?
-        .unix_timestamp_nanos();
-    let millis = u64::try_from(nanos / 1_000_000).ok()?;
-    Some(Timestamp::from_unix_millis(millis))
 }
 
 #[cfg(test)]
@@ -105,9 +81,10 @@ mod tests {
     fn time_comes_back() {
         for millis in [0, 1, 1_795_264_496_789] {
             let time = Timestamp::from_unix_millis(millis);
-            assert_eq!(parse(&time.to_string()), Some(time));
+            assert_eq!(Timestamp::from_text(&time.to_string()), Ok(time));
         }
-        assert_eq!(parse("1969-12-31T23:59:59Z"), None);
-        assert_eq!(parse("yesterday"), None);
+        for none in ["1969-12-31T23:59:59Z", "yesterday"] {
+            assert!(Timestamp::from_text(none).is_err(), "{none}");
+        }
     }
 }

@@ -10,11 +10,11 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// A span of time: `"90s"`, `"5m"`, `"4h"`, `"21d"`, also joined: `"1h 30m"`.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Span(pub(crate) Duration);
 
 /// An amount of octets: a number, or `"25 MiB"`, `"100MB"`.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Size(pub(crate) u64);
 
 /// A network, or one address: `"192.0.2.0/24"`, `"2001:db8::1"`. An IPv4-mapped IPv6 network is read as the
@@ -25,26 +25,8 @@ pub(crate) struct Network(pub(crate) IpNet);
 impl Span {
     const MAX: Self = Self::days(36_525);
 
-    pub(crate) const fn secs(secs: u64) -> Self {
-        Self(Duration::from_secs(secs))
-    }
-
-    pub(crate) const fn mins(mins: u64) -> Self {
-        Self::secs(60 * mins)
-    }
-
-    pub(crate) const fn hours(hours: u64) -> Self {
-        Self::mins(60 * hours)
-    }
-
     pub(crate) const fn days(days: u64) -> Self {
-        Self::hours(24 * days)
-    }
-}
-
-impl Size {
-    pub(crate) const fn mib(mib: u64) -> Self {
-        Self(mib << 20)
+        Self(Duration::from_hours(24 * days))
     }
 }
 
@@ -165,18 +147,6 @@ pub(super) fn pauses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<S
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         bytesize::ByteSize::deserialize(deserializer).map(|size| Self(size.as_u64()))
-    }
-}
-
-impl fmt::Debug for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
-    }
-}
-
-impl fmt::Debug for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        bytesize::ByteSize(self.0).fmt(f)
     }
 }
 

@@ -4,10 +4,11 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use envelope::{Domain, DomainError};
 
-use crate::config::{Config, Listener, Span, TlsMode};
+use crate::config::{Config, Listener, Size, Span, TlsMode};
 use crate::init::random_secret;
 
 /// What the demo runs in. Dropping it removes the temporary folder.
@@ -67,8 +68,10 @@ fn write_files(
     // All of the demonstration lives there.
     config.delivery.allow_loopback = true;
     // Short, to show a second attempt while somebody watches.
-    config.queue.retry = vec![Span::secs(10), Span::secs(30), Span::mins(1)];
-    config.queue.min_free = crate::config::Size::mib(1);
+    config.queue.retry = [10, 30, 60]
+        .map(|secs| Span(Duration::from_secs(secs)))
+        .into();
+    config.queue.min_free = Size(1 << 20);
     config.control.socket = folder.join("control.sock");
     fs::write(&config.srs.secrets, random_secret())?;
     fs::write(&config.forwards.file, FORWARDS)?;

@@ -331,7 +331,8 @@ fn hosts_waited_for(entries: &[Entry]) -> impl Iterator<Item = &Host> {
         .map(|entry| entry.leg.target.host())
 }
 
-fn leg_state(state: State) -> LegState {
+/// Where a leg stands, as operators see it.
+pub fn leg_state(state: State) -> LegState {
     match state {
         State::Ready | State::Deferred => LegState::Waiting,
         State::Active => LegState::Active,

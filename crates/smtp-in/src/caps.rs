@@ -6,16 +6,17 @@
 //! It counts connections, not messages or attempts: rates are another matter.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Which cap refused a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Which cap refused a connection; in words for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Cap {
     /// That of all connections together.
+    #[error("too many connections")]
     Total,
     /// That of one address (IPv4) or /64 (IPv6).
+    #[error("too many connections from one network")]
     PerAddress,
 }
 
@@ -110,16 +111,6 @@ impl Drop for Slot {
                 held.by_network.remove(&network);
             }
         }
-    }
-}
-
-/// For logs.
-impl fmt::Display for Cap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Total => "too many connections",
-            Self::PerAddress => "too many connections from one network",
-        })
     }
 }
 

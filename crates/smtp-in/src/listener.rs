@@ -6,7 +6,6 @@
 //! configuration should mean "everyone". Only when the same list also holds the IPv4 wildcard with the same
 //! port, `0.0.0.0:25`, is the former for IPv6 alone; otherwise the two would collide.
 
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -71,7 +70,8 @@ pub struct Listener {
 }
 
 /// A socket that could not be opened.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on `{address}`: {source}{}", self.hint())]
 pub struct BindError {
     /// Where it was to listen.
     pub address: SocketAddr,
@@ -144,29 +144,25 @@ fn open(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on `{}`: {}", self.address, self.source)?;
-        let hint = match self.source.kind() {
+impl BindError {
+    fn hint(&self) -> &'static str {
+        match self.source.kind() {
             io::ErrorKind::AddrInUse => {
-                "another program (or another listener of this configuration) has this port; \
+                "\n\nhint: another program (or another listener of this configuration) has this port; \
                  `ss -ltnp` shows which. `[::]` takes IPv4 too"
             }
             io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=)"
+                "\n\nhint: ports below 1024 need CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=)"
             }
-            io::ErrorKind::AddrNotAvailable => "no interface of this host has this address",
+            io::ErrorKind::AddrNotAvailable => {
+                "\n\nhint: no interface of this host has this address"
+            }
             // EAFNOSUPPORT has no kind of its own.
-            _ if self.address.is_ipv6() => "does this host have IPv6? `0.0.0.0` is IPv4 alone",
-            _ => return Ok(()),
-        };
-        write!(f, "\n\nhint: {hint}")
+            _ if self.address.is_ipv6() => {
+                "\n\nhint: does this host have IPv6? `0.0.0.0` is IPv4 alone"
+            }
+            _ => "",
+        }
     }
 }
 

@@ -4,7 +4,6 @@
 //! A visit that waits (for DNS, for the disk) bounds its own waiting: it knows what a late answer is worth.
 //! Meanwhile nothing is read from the client, which waits 5 minutes at least for each reply (RFC 5321 §4.5.3.2).
 
-use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -156,45 +155,37 @@ pub enum Incident {
     Closed(Ending),
 }
 
-/// Why a connection is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why a connection is over; in words for the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Ending {
     /// The session ended it: QUIT, a verdict, or a limit.
+    #[error("session over")]
     Session,
     /// The session waited too long for its client.
+    #[error("timed out")]
     TimedOut,
     /// The client closed first.
+    #[error("closed by client")]
     PeerClosed,
     /// Reading or writing failed.
+    #[error("connection broken: {0}")]
     Broken(std::io::ErrorKind),
     /// The client did not take our replies.
+    #[error("client does not read our replies")]
     WriteTimedOut,
     /// The PROXY header was missing or wrong.
+    #[error("PROXY header: {0}")]
     Proxy(ProxyError),
     /// The TLS handshake failed.
+    #[error("TLS handshake: {0}")]
     Tls(String),
     /// We are shutting down, and it had no transaction running.
+    #[error("shutting down")]
     Drained,
     /// We are shutting down, and it did not finish in time.
+    #[error("shutting down, not finished in time")]
     Killed,
     /// A bug ended it; the panic's message is on stderr.
+    #[error("internal error")]
     Panicked,
-}
-
-/// In words for the log.
-impl fmt::Display for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Session => f.write_str("session over"),
-            Self::TimedOut => f.write_str("timed out"),
-            Self::PeerClosed => f.write_str("closed by client"),
-            Self::Broken(kind) => write!(f, "connection broken: {kind}"),
-            Self::WriteTimedOut => f.write_str("client does not read our replies"),
-            Self::Proxy(error) => write!(f, "PROXY header: {error}"),
-            Self::Tls(reason) => write!(f, "TLS handshake: {reason}"),
-            Self::Drained => f.write_str("shutting down"),
-            Self::Killed => f.write_str("shutting down, not finished in time"),
-            Self::Panicked => f.write_str("internal error"),
-        }
-    }
 }
