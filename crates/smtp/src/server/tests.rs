@@ -745,7 +745,7 @@ fn one_question_at_a_time() {
             .is_some_and(|envelope| envelope.recipients.is_empty())
     );
     session.answer(now, Verdict::Accept);
-    assert!(!session.question.is_some() && session.wants_input());
+    assert!(session.question.is_none() && session.wants_input());
     assert!(
         session
             .envelope()
