@@ -300,7 +300,7 @@ async fn the_wire_form_is_stable() {
         r#"{"page":{"legs":[{"leg":"0000000000000000000000002D.2","state":"held","reverse_path":"<>","#,
         r#""recipient":"alice@example.org","target":"jane@private.example","#,
         r#""sender":"<SRS0=a@us.example>","#,
-        r#""size":10,"arrived":"2026-11-21T12:34:56.789Z","next_try":null,"attempts":4,"#,
+        r#""size":10,"arrived":"2026-11-21T12:34:56.789Z","next_try":null,"attempts":4,"options":"srs=off","#,
         r#""last":"mx.example: connection refused","diagnosis":{"status":"4.4.1","text":"connection refused","reply":null,"host":"mx.example"},"pending":"bounce"}],"next":"more"}}"#,
         "\n",
     );
