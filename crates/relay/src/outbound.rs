@@ -83,13 +83,12 @@ impl<S: Spool> Outbound<S> {
         let leases: Vec<Lease> = legs.iter().map(|(lease, _)| lease.clone()).collect();
         let results = self.spool.settle(legs).await;
         for (lease, result) in leases.iter().zip(results) {
-            self.report(lease, result).await;
+            self.report(|| lease.clone(), result).await;
         }
     }
 
     /// A lease that was lost is no trouble: its new owner sees to the leg. After any other error the leg comes out again soon.
-    async fn report(&self, lease: &Lease, result: Result<(), Error>) {
-        self.leases.drop(lease);
+    async fn report(&self, lease: impl FnOnce() -> Lease + Send, result: Result<(), Error>) {
         match result {
             Ok(()) => {}
             Err(Error::Fenced(leg)) => {
@@ -97,8 +96,7 @@ impl<S: Spool> Outbound<S> {
             }
             Err(error) => {
                 tracing::error!(%error, "cannot write an outcome to the queue; it will be tried again");
-                let rest = std::slice::from_ref(lease);
-                self.spool.extend(rest, TROUBLE_PAUSE).await;
+                self.spool.extend(&[lease()], TROUBLE_PAUSE).await;
             }
         }
     }

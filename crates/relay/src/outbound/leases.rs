@@ -28,22 +28,29 @@ impl Leases {
         self.0.lock().insert(lease.leg, (lease, until)).is_none()
     }
 
-    /// The lease under which a leg is settled.
-    pub(super) fn of(&self, claim: &Claim) -> Lease {
-        let held = self.0.lock();
-        let newest = held.get(&claim.lease.leg);
-        newest.map_or_else(|| claim.lease.clone(), |(lease, _)| lease.clone())
+    /// The lease under which a leg is settled now. It is not held any more: once it is settled, the leg may be claimed at once,
+    /// and that is new work.
+    pub(super) fn take(&self, claim: &Claim) -> Lease {
+        let held = self.0.lock().remove(&claim.lease.leg);
+        held.map_or_else(|| claim.lease.clone(), |(lease, _)| lease)
     }
 
-    /// Stops renewing it.
-    pub(super) fn drop(&self, lease: &Lease) {
+    /// Holds a lease again whose leg could not be settled.
+    pub(super) fn put_back(&self, lease: Lease, claim: &Claim) {
         let mut held = self.0.lock();
-        if held
-            .get(&lease.leg)
-            .is_some_and(|(own, _)| own.token == lease.token)
-        {
+        held.entry(lease.leg)
+            .or_insert((lease, claim.lease.expires));
+    }
+
+    /// Stops renewing it; says whether it was held.
+    fn drop(&self, lease: &Lease) -> bool {
+        let mut held = self.0.lock();
+        let own = held.get(&lease.leg);
+        let is_held = own.is_some_and(|(own, _)| own.token == lease.token);
+        if is_held {
             held.remove(&lease.leg);
         }
+        is_held
     }
 
     fn to_renew(&self, now: Timestamp) -> Vec<Lease> {
@@ -70,9 +77,11 @@ impl<S: Spool> Outbound<S> {
         let results = self.spool.extend(&leases, LEASE).await;
         for (lease, result) in leases.iter().zip(results) {
             match result {
+                // Not held any more: it was settled meanwhile.
                 Err(Error::Fenced(leg)) => {
-                    tracing::warn!(%leg, "lease lost while the leg was worked on: what comes of it here does not count");
-                    self.leases.drop(lease);
+                    if self.leases.drop(lease) {
+                        tracing::warn!(%leg, "lease lost while the leg was worked on: what comes of it here does not count");
+                    }
                 }
                 Err(error) => tracing::error!(%error, "cannot renew a lease"),
                 Ok(()) => {}

@@ -9,7 +9,7 @@ use envelope::{
 };
 use forwarder::Route;
 use journal::Event;
-use spool::{BodyReader, Dsn, Error, Spool, Update};
+use spool::{BodyReader, Dsn, Error, Settlement, Spool, Update};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Outbound;
@@ -99,7 +99,7 @@ impl<S: Spool> Outbound<S> {
         let mut told = told;
         while let [first, rest @ ..] = told {
             let result = self.end_first(kind, told, now).await;
-            self.report(&self.leases.of(first.claim), result.clone())
+            self.report(|| self.leases.take(first.claim), result.clone())
                 .await;
             match result {
                 // Another node has this leg now, and tells the sender.
@@ -110,7 +110,7 @@ impl<S: Spool> Outbound<S> {
                             Ok(()) => self.end(told, None).await,
                             Err(error) => Err(error.clone()),
                         };
-                        self.report(&self.leases.of(told.claim), result).await;
+                        self.report(|| self.leases.take(told.claim), result).await;
                     }
                     return;
                 }
@@ -146,17 +146,24 @@ impl<S: Spool> Outbound<S> {
     }
 
     async fn end(&self, told: &Told<'_>, dsn: Option<Dsn>) -> Result<(), Error> {
-        let lease = self.leases.of(told.claim);
-        let Some((due, last)) = told.again else {
-            return self.spool.complete(lease, dsn).await;
+        let settlement = match told.again {
+            None => Settlement::Complete(dsn),
+            Some((due, last)) => {
+                let update = Update {
+                    attempts: told.claim.attempts,
+                    warned: true,
+                    last: last.cloned(),
+                    dsn,
+                };
+                Settlement::Reschedule(due, update)
+            }
         };
-        let update = Update {
-            attempts: told.claim.attempts,
-            warned: true,
-            last: last.cloned(),
-            dsn,
-        };
-        self.spool.reschedule(lease, due, update).await
+        let lease = self.leases.take(told.claim);
+        let result = self.spool.settle_one(lease.clone(), settlement).await;
+        if !matches!(result, Ok(()) | Err(Error::Fenced(_))) {
+            self.leases.put_back(lease, told.claim);
+        }
+        result
     }
 
     /// A notice to the sender of a queued message about some of its legs, ready to be queued. Why there is to be none is logged.

@@ -2,6 +2,8 @@
 
 use delivery::Work;
 use envelope::{Leg, LegId, Outcome};
+use futures_util::FutureExt;
+use futures_util::future::FusedFuture;
 use journal::{Event, Reader};
 use queue::{LogSpool, Settings};
 use spool::{BodyWriter, Clock};
@@ -450,4 +452,27 @@ async fn what_comes_of_a_leg_counts_no_more_when_its_lease_is_lost() {
     fixture.outbound.settle(&claims, failed).await;
     let counts = fixture.outbound.spool.counts().await.unwrap();
     assert_eq!((counts.active, counts.ready), (1, 0), "no end, no notice");
+}
+
+/// The spool may give a leg out again before its last worker hears that it is settled.
+#[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is to hold up whoever waits for the log"
+)]
+async fn a_leg_settled_but_a_moment_ago_may_be_claimed() {
+    let fixture = Fixture::new();
+    let (outbound, started) = (&fixture.outbound, now());
+    fixture.commit(&["a@b.test"], started, None).await;
+    outbound.spool.clock().set(started.plus(5 * HOUR));
+    let mut telling = std::pin::pin!(outbound.tell_overdue().fuse());
+    let mut claims = Vec::new();
+    while claims.is_empty() && !telling.is_terminated() {
+        let _ = (&mut telling).now_or_never();
+        tokio::task::yield_now().await;
+        // The log has time to make it durable, and who waits for that has none to hear of it.
+        std::thread::sleep(Duration::from_millis(5));
+        claims = claim_for_delivery(&fixture).now_or_never().unwrap();
+    }
+    assert_eq!(claims.len(), 2, "the leg, and the notice of its delay");
 }

@@ -66,7 +66,7 @@ impl<S: Spool> Work for Outbound<S> {
                     self.journal.record(Event::Delivered { leg, diagnosis });
                     match told {
                         Some(told) => delivered.push(told),
-                        None => done.push((self.leases.of(claim), Settlement::Complete(None))),
+                        None => done.push((self.leases.take(claim), Settlement::Complete(None))),
                     }
                 }
                 Outcome::Deferred(diagnosis) => {
@@ -88,7 +88,7 @@ impl<S: Spool> Work for Outbound<S> {
     }
 
     async fn release(&self, claims: Vec<Claim>) {
-        let untried = |claim| (self.leases.of(claim), Settlement::Release);
+        let untried = |claim| (self.leases.take(claim), Settlement::Release);
         self.settle_all(claims.iter().map(untried).collect()).await;
     }
 
@@ -179,7 +179,7 @@ impl<S: Spool> Outbound<S> {
             next,
         });
         let again = Settlement::Reschedule(next, update);
-        (self.leases.of(claim), again)
+        (self.leases.take(claim), again)
     }
 
     /// Ends delivered legs whose sender wants to know, and whose next hop will not tell (RFC 3461 §5.2.2): in one notice. They
@@ -190,16 +190,13 @@ impl<S: Spool> Outbound<S> {
         };
         let mut rest = delivered;
         match self.end_first(Kind::Relayed, delivered, now).await {
-            Ok(()) => {
-                self.leases.drop(&self.leases.of(first.claim));
-                rest = &delivered[1..];
-            }
+            Ok(()) => rest = &delivered[1..],
             Err(error) => {
                 let leg = first.claim.lease.leg;
                 tracing::error!(%leg, %error, "cannot queue a notice of success");
             }
         }
-        let ended = |told: &Told<'_>| (self.leases.of(told.claim), Settlement::Complete(None));
+        let ended = |told: &Told<'_>| (self.leases.take(told.claim), Settlement::Complete(None));
         self.settle_all(rest.iter().map(ended).collect()).await;
     }
 }
