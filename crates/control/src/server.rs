@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::line;
@@ -23,13 +24,15 @@ use crate::selector::Selector;
 use crate::socket::Socket;
 
 impl Socket {
-    /// Answers until `shutdown` is done; then waits a moment for the requests at work.
+    /// Answers until `shutdown` is done; then waits a moment for the requests at work. No connection outlives it.
     pub async fn serve<O: Operator>(
         self,
         operator: Arc<O>,
         shutdown: impl Future<Output = ()> + Send,
     ) {
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let (running, stopping) = watch::channel(());
+        let mut connections = JoinSet::new();
         tokio::pin!(shutdown);
         loop {
             let accepted = tokio::select! {
@@ -38,9 +41,10 @@ impl Socket {
             };
             match accepted {
                 Ok(Some((stream, uid, slot))) => {
-                    let operator = Arc::clone(&operator);
-                    tokio::spawn(async move {
-                        if let Err(error) = converse(stream, uid, &*operator).await {
+                    while connections.try_join_next().is_some() {}
+                    let (operator, stopping) = (Arc::clone(&operator), stopping.clone());
+                    connections.spawn(async move {
+                        if let Err(error) = converse(stream, uid, &*operator, stopping).await {
                             tracing::debug!(%error, "control connection ended early");
                         }
                         drop(slot);
@@ -54,8 +58,9 @@ impl Socket {
                 }
             }
         }
-        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
-        let _ = timeout(DRAIN, slots.acquire_many(all)).await;
+        drop(running);
+        let ended = async { while connections.join_next().await.is_some() {} };
+        let _ = timeout(DRAIN, ended).await;
     }
 
     /// The next connection that may speak, with its user and its slot; `None` for one that was sent away.
@@ -86,11 +91,21 @@ const fn may_speak(peer: u32, owner: u32) -> bool {
 }
 
 /// All requests of one connection, which is `uid`'s, one after the other.
-async fn converse<O: Operator>(stream: UnixStream, uid: u32, operator: &O) -> io::Result<()> {
+async fn converse<O: Operator>(
+    stream: UnixStream,
+    uid: u32,
+    operator: &O,
+    mut stopping: watch::Receiver<()>,
+) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
-        let text = match line::read(&mut reader, LINE_OCTETS_MAX, IDLE).await {
+        let text = tokio::select! {
+            biased;
+            text = line::read(&mut reader, LINE_OCTETS_MAX, IDLE) => text,
+            _ = stopping.changed() => return Ok(()),
+        };
+        let text = match text {
             Ok(Some(text)) => text,
             Ok(None) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {

@@ -328,10 +328,13 @@ async fn too_many_connections_are_told_so() {
 #[tokio::test]
 async fn shutdown_ends_it_and_removes_the_file() {
     let running = Running::start().await;
-    running.client().await.ping().await.unwrap();
+    let mut idle = running.client().await;
+    idle.ping().await.unwrap();
     let path = running.dir.path().join("control");
     running.stop.send(()).unwrap();
     running.task.await.unwrap();
+    assert!(idle.ping().await.is_err());
+    assert_eq!(Arc::strong_count(&running.desk), 1);
     assert!(!path.exists());
     let error = Client::connect(&path).await.unwrap_err();
     assert!(matches!(error, ClientError::NotRunning { .. }), "{error}");
