@@ -19,10 +19,18 @@ pub(crate) async fn run(config: &Config, path: &Path) -> Result<(), wire::Error>
     let journal = Journal::default();
     let log = MailLog::start(&journal, resolved.settings.log, io::stdout());
     let result = run_journaled(config, resolved, path, &journal).await;
-    // Without a journal the log ends, once its last line is written.
     drop(journal);
-    drop(log);
+    finish(log).await;
     result
+}
+
+/// Waits until the last line is written: when nobody has a journal any more. Not on a thread of the runtime, which may be
+/// the only one: a task that still has a journal could not end.
+async fn finish(log: MailLog) {
+    let waiting = tokio::task::spawn_blocking(move || drop(log));
+    if let Err(error) = waiting.await {
+        tracing::error!(%error, "cannot wait for the mail log");
+    }
 }
 
 async fn run_journaled(
@@ -98,5 +106,24 @@ impl Signals {
 fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "cannot notify systemd");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On one thread.
+    #[tokio::test]
+    async fn a_task_that_still_has_a_journal_gets_its_turn() {
+        let journal = Journal::default();
+        let log = MailLog::start(&journal, journal::Format::Text, io::sink());
+        let mut reader = journal.subscribe();
+        tokio::spawn(async move {
+            tokio::task::yield_now().await;
+            journal.record(Event::Stopping { reason: "SIGTERM" });
+        });
+        finish(log).await;
+        assert!(reader.try_next().is_some());
     }
 }
