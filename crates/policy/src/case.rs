@@ -137,6 +137,8 @@ impl Case {
         match route.destination {
             Destination::Srs(Srs::Valid(sender)) => {
                 self.transaction.returns.push((recipient, sender));
+                // An earlier DATA, which failed, did not count this one.
+                self.transaction.budget_taken = None;
             }
             _ => self.transaction.others += 1,
         }
