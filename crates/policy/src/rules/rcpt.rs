@@ -131,7 +131,10 @@ fn relay_domain(case: &Case) -> Known<Opinion> {
 /// The only way out for foreign mail.
 fn known_client(case: &Case) -> Known<Opinion> {
     let foreign = case.route()?.destination == Destination::Foreign;
-    let known = case.client.standing != Standing::Stranger;
+    let known = matches!(
+        case.client.standing,
+        Standing::Trusted | Standing::Authenticated
+    );
     Ok(Opinion::grant_if(foreign && known))
 }
 
