@@ -141,7 +141,9 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         self.case.next_recipient(recipient.forward_path.clone());
         let verdict = self.decide(Stage::Rcpt, client).await.answer;
         let transaction = self.transaction();
-        if let (Verdict::Accept, Some(route)) = (&verdict, transaction.route.take()) {
+        // A refused recipient's route must not become another's.
+        let route = transaction.route.take();
+        if let (Verdict::Accept, Some(route)) = (&verdict, route) {
             transaction.routes.push(route);
             self.case.accept_recipient();
         }
@@ -359,8 +361,8 @@ impl<S: Spool> Visit<S> {
         let transaction = &self.case.transaction;
         let recipient = match stage {
             Stage::Rcpt => self.case.recipient.path.as_ref(),
-            // All rules of this stage are about SRS addresses.
-            Stage::Data => transaction.returns.first().map(|(recipient, _)| recipient),
+            // All of policy's rules here are about SRS addresses.
+            Stage::Data if rule != "spool" => transaction.returns.first().map(|(path, _)| path),
             _ => None,
         };
         self.log_refused(Event::Refused {
@@ -379,7 +381,7 @@ impl<S: Spool> Visit<S> {
     /// After [`REFUSALS_LOGGED_MAX`] lines, further refusals of a client are only counted, so that it cannot fill the disk.
     /// A message that was logged as received always gets a line.
     fn log_refused(&mut self, refused: Event) {
-        self.refusals += 1;
+        self.refusals += u64::from(self.id.is_none());
         if self.refusals <= REFUSALS_LOGGED_MAX || self.id.is_some() {
             self.inbound.journal.record(refused);
         }

@@ -3,6 +3,7 @@
 use envelope::{ForwardPath, Origin};
 use journal::{Journal, Reader};
 use queue::LogSpool;
+use smtp_in::Visit as _;
 
 use super::*;
 use crate::routing::ROUTED;
@@ -201,6 +202,28 @@ async fn a_full_spool_has_a_line() {
         "refused client=192.0.2.7:4000 stage=data rule=spool from=<origin@sender.test> reply=";
     assert!(
         lines.iter().any(|line| line.starts_with(expected)),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_message_is_not_counted_as_a_refusal_without_a_line() {
+    let mut world = World::new("alice@example.test alice@next.test\n");
+    let mut talk = world.talk("origin@sender.test");
+    talk.mail().await;
+    for _ in 0..REFUSALS_LOGGED_MAX {
+        assert!(talk.rcpt("bob@example.test").await.starts_with("550"));
+    }
+    assert_eq!(talk.rcpt("alice@example.test").await, "ok");
+    assert_eq!(talk.data().await, "ok");
+    world.lines();
+    let loops = "Delivered-To: alice@example.test\r\n\r\nx\r\n";
+    assert!(talk.body(loops).await.starts_with("554"));
+    let ended = Incident::Closed(Ending::Session);
+    talk.visit.observe(&talk.client, ended);
+    let lines = world.lines();
+    assert!(
+        lines.len() == 2 && lines[0].starts_with("received") && lines[1].starts_with("refused"),
         "{lines:?}"
     );
 }
