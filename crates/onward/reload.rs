@@ -104,20 +104,20 @@ impl Reload {
                 .map_err(routing::Error::from)?,
         };
         let certificates = load_tls(&config)?;
+        // TLS is neither switched on nor off: without new certificates the old ones stay.
+        let holder = self.tls.as_ref().filter(|_| !certificates.is_empty());
         let forwards = routing.table.stats().lines as u64;
         let mut lines = vec![said(forwards, &changes)];
-        if self.tls.is_some() {
+        if holder.is_some() {
             lines.push(format!("certificates: {}", certificates.len()));
         }
-        let reloaded = self.reloaded(&last, &config.typed, lines);
+        let reloaded = self.reloaded(&last, &config.typed, holder.is_some(), lines);
         if dry_run {
             return Ok(reloaded);
         }
         forwards::keep(&config, &routing.table);
         self.routing.store(Arc::new(routing));
-        if let Some(holder) = &self.tls
-            && !certificates.is_empty()
-        {
+        if let Some(holder) = holder {
             holder.replace(certificates);
         }
         *last = config.typed;
@@ -132,11 +132,14 @@ impl Reload {
         Ok(reloaded)
     }
 
-    fn reloaded(&self, last: &toml::Table, new: &toml::Table, lines: Vec<String>) -> Reloaded {
-        // TLS that was off at the start stays off.
-        let applies = |key: &String| {
-            config::is_reloadable(key) && (self.tls.is_some() || !key.starts_with("tls"))
-        };
+    fn reloaded(
+        &self,
+        last: &toml::Table,
+        new: &toml::Table,
+        tls: bool,
+        lines: Vec<String>,
+    ) -> Reloaded {
+        let applies = |key: &String| config::is_reloadable(key) && (tls || !key.starts_with("tls"));
         let changed = config::changed_keys(last, new);
         let mut needs_restart = config::changed_keys(&self.at_start, new);
         needs_restart.retain(|key| !applies(key));

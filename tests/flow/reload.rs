@@ -63,6 +63,15 @@ async fn broken_certificate_keeps_the_old_one() {
     relay.reload();
     relay.wait_for("reloaded").await;
     Plain::hello(relay.address()).await.start_tls().await;
+    // Without any certificate it goes on with those it has, and says so.
+    let config = relay.setup().path("onward.toml");
+    let text = std::fs::read_to_string(&config).expect("a config");
+    let without: Vec<&str> = text.lines().filter(|l| !l.starts_with("tls.")).collect();
+    std::fs::write(&config, without.join("\n")).expect("a config");
+    relay.reload();
+    let restart = "reloaded needs_restart=tls.certificate,tls.key";
+    relay.wait_for(restart).await;
+    Plain::hello(relay.address()).await.start_tls().await;
 }
 
 /// An empty file would make every address a permanent 550: neither a reload nor a restart takes it.
