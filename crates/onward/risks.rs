@@ -68,17 +68,12 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
             ),
         );
     }
-    postmaster(config, routing)
-        .into_iter()
-        .for_each(|text| add("postmaster", text));
-    secrets(&config.srs.secrets)
-        .into_iter()
-        .for_each(|text| add("srs", text));
+    let risk = |about| move |text| Risk { about, text };
+    risks.extend(postmaster(config, routing).map(risk("postmaster")));
+    risks.extend(secrets(&config.srs.secrets).into_iter().map(risk("srs")));
     let keys = config.tls.iter().map(|files| ("certificate", &files.key));
     for (about, path) in keys.chain([("srs", &config.srs.secrets)]) {
-        open_to_others(path)
-            .into_iter()
-            .for_each(|text| add(about, text));
+        risks.extend(open_to_others(path).map(risk(about)));
     }
     risks
 }

@@ -1,6 +1,6 @@
 //! The part for machines: `message/delivery-status` (RFC 3464 §2), in UTF-8 when RFC 6533 allows it.
 
-use envelope::{Mailbox, OriginalRecipient};
+use envelope::Mailbox;
 
 use crate::field::{clip, field, one_line};
 use crate::redact::{Redactor, is_private, searchable};
@@ -93,11 +93,12 @@ fn recipient_fields(
 ) {
     let Report { leg, diagnosis, .. } = report;
     if let Some(original) = &leg.original {
-        field(
-            out,
-            "Original-Recipient",
-            &original_recipient(original, utf8),
+        // As the sender gave it, no longer in xtext (RFC 3461 §4.2, RFC 3464 §2.3.1).
+        let (kind, address) = (
+            encode(&original.kind, false),
+            encode(&original.address, utf8),
         );
+        field(out, "Original-Recipient", &format!("{kind}; {address}"));
     }
     field(out, "Final-Recipient", &final_recipient(recipient, utf8));
     field(out, "Action", action(kind));
@@ -127,15 +128,6 @@ const fn action(kind: Kind) -> &'static str {
         Kind::Delayed => "delayed",
         Kind::Relayed => "relayed",
     }
-}
-
-/// ORCPT as the sender gave it, no longer in xtext (RFC 3461 §4.2, RFC 3464 §2.3.1).
-fn original_recipient(original: &OriginalRecipient, utf8: bool) -> String {
-    format!(
-        "{}; {}",
-        encode(&original.kind, false),
-        encode(&original.address, utf8)
-    )
 }
 
 /// The recipient that our client named.

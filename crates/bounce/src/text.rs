@@ -152,11 +152,9 @@ fn technical(report: &Report<'_>, redactor: &Redactor) -> String {
     match (&diagnosis.reply, remote_host(report)) {
         (Some(_), host) => {
             let host = host.as_deref().unwrap_or("the next mail system");
-            let phrase = redactor.own_words(&diagnosis.text);
-            let phrase = if phrase.is_empty() {
-                phrase
-            } else {
-                format!(" ({phrase})")
+            let phrase = match redactor.own_words(&diagnosis.text) {
+                phrase if phrase.is_empty() => phrase,
+                phrase => format!(" ({phrase})"),
             };
             format!("{recipient}: {host} said: {said}{phrase}")
         }

@@ -7,7 +7,9 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// Which cap refused a connection; in words for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -52,7 +54,7 @@ impl Caps {
 
     /// Room in total; whose connection it is is said later, by [`Slot::charge`].
     pub(crate) fn admit(self: &Arc<Self>) -> Result<Slot, Cap> {
-        let mut held = self.held();
+        let mut held = self.held.lock();
         if held.total >= self.total_max {
             return Err(Cap::Total);
         }
@@ -61,11 +63,6 @@ impl Caps {
             caps: Arc::clone(self),
             network: None,
         })
-    }
-
-    /// A panic elsewhere cannot leave the counts half changed, so a poisoned lock is as good as any.
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -82,7 +79,7 @@ impl Slot {
             return Ok(());
         }
         let network = network_of(client.to_canonical());
-        let mut held = self.caps.held();
+        let mut held = self.caps.held.lock();
         let count = held.by_network.entry(network).or_default();
         // An entry of zero is only ever left behind by a cap of zero; then the map holds one entry per refusal.
         if *count >= self.caps.per_address_max {
@@ -100,7 +97,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut held = self.caps.held();
+        let mut held = self.caps.held.lock();
         held.total -= 1;
         let Some(network) = self.network else {
             return;
@@ -155,11 +152,11 @@ mod tests {
             assert_eq!(charge(&caps, refused).unwrap_err(), Cap::PerAddress);
         }
         let _trusted = [1, 2].map(|_| charge(&caps, "10.1.1.1").unwrap());
-        assert_eq!(caps.held().total, 6, "what was refused holds nothing");
+        assert_eq!(caps.held.lock().total, 6, "what was refused holds nothing");
         drop(held);
         charge(&caps, "2001:db8::2:1").unwrap();
         assert!(
-            caps.held().by_network.is_empty(),
+            caps.held.lock().by_network.is_empty(),
             "no trace of who has gone"
         );
     }
@@ -168,7 +165,7 @@ mod tests {
     fn cap_of_zero_refuses_all_and_keeps_nothing() {
         let caps = Caps::new(9, 0);
         assert_eq!(charge(&caps, "192.0.2.1").unwrap_err(), Cap::PerAddress);
-        assert!(caps.held().by_network.is_empty());
-        assert_eq!(caps.held().total, 0);
+        assert!(caps.held.lock().by_network.is_empty());
+        assert_eq!(caps.held.lock().total, 0);
     }
 }

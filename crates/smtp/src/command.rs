@@ -107,52 +107,39 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, CommandError> {
     // Blanks at the end are common and harmless (RFC 5321 §4.1.1 asks to tolerate them).
     let line = line.trim_end_matches([' ', '\t']);
     let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
-    let is = |name: &str| verb.eq_ignore_ascii_case(name);
     let argument = argument.trim_start_matches(' ');
-    if is("MAIL") {
-        parse_mail(argument).map(Command::Mail)
-    } else if is("RCPT") {
-        parse_rcpt(argument).map(Command::Rcpt)
-    } else if is("BDAT") {
-        parse_bdat(argument).map(Command::Bdat)
-    } else if is("EHLO") {
-        parse_hello(argument, "EHLO hostname").map(Command::Ehlo)
-    } else if is("HELO") {
-        parse_hello(argument, "HELO hostname").map(Command::Helo)
-    } else {
-        parse_short(verb, argument)
+    let alone = |command, syntax| match argument {
+        "" => Ok(command),
+        _ => Err(CommandError::Syntax(syntax)),
+    };
+    match upper_case(verb, &mut [0; WORD_OCTETS_MAX]) {
+        b"MAIL" => parse_mail(argument).map(Command::Mail),
+        b"RCPT" => parse_rcpt(argument).map(Command::Rcpt),
+        b"BDAT" => parse_bdat(argument).map(Command::Bdat),
+        b"EHLO" => parse_hello(argument, "EHLO hostname").map(Command::Ehlo),
+        b"HELO" => parse_hello(argument, "HELO hostname").map(Command::Helo),
+        b"DATA" => alone(Command::Data, "DATA"),
+        b"RSET" => alone(Command::Rset, "RSET"),
+        b"QUIT" => alone(Command::Quit, "QUIT"),
+        b"STARTTLS" => alone(Command::StartTls, "STARTTLS"),
+        b"NOOP" => Ok(Command::Noop),
+        b"HELP" => Ok(Command::Help),
+        b"VRFY" => Ok(Command::Vrfy),
+        b"EXPN" | b"AUTH" | b"ETRN" | b"TURN" | b"SEND" | b"SOML" | b"SAML" => {
+            Err(CommandError::NotImplemented)
+        }
+        _ => Err(CommandError::Unknown),
     }
 }
 
-/// Verbs without arguments, and those whose arguments are not looked at.
-fn parse_short<'a>(verb: &str, argument: &str) -> Result<Command<'a>, CommandError> {
-    let is = |name: &str| verb.eq_ignore_ascii_case(name);
-    let alone = |command, syntax| {
-        if argument.is_empty() {
-            Ok(command)
-        } else {
-            Err(CommandError::Syntax(syntax))
-        }
+/// A word in upper case, written to `room`; nothing if it is too long to be one of ours.
+pub(crate) fn upper_case<'a>(word: &str, room: &'a mut [u8]) -> &'a [u8] {
+    let Some(upper) = room.get_mut(..word.len()) else {
+        return b"";
     };
-    if is("DATA") {
-        alone(Command::Data, "DATA")
-    } else if is("RSET") {
-        alone(Command::Rset, "RSET")
-    } else if is("QUIT") {
-        alone(Command::Quit, "QUIT")
-    } else if is("STARTTLS") {
-        alone(Command::StartTls, "STARTTLS")
-    } else if is("NOOP") {
-        Ok(Command::Noop)
-    } else if is("HELP") {
-        Ok(Command::Help)
-    } else if is("VRFY") {
-        Ok(Command::Vrfy)
-    } else if NOT_IMPLEMENTED.iter().any(|name| is(name)) {
-        Err(CommandError::NotImplemented)
-    } else {
-        Err(CommandError::Unknown)
-    }
+    upper.copy_from_slice(word.as_bytes());
+    upper.make_ascii_uppercase();
+    upper
 }
 
 fn parse_mail(argument: &str) -> Result<Mail<'_>, CommandError> {
@@ -207,7 +194,8 @@ fn parse_bdat(argument: &str) -> Result<Chunk, CommandError> {
     Err(CommandError::BadChunk)
 }
 
-const NOT_IMPLEMENTED: [&str; 7] = ["EXPN", "AUTH", "ETRN", "TURN", "SEND", "SOML", "SAML"];
+/// The longest word that we know is `BINARYMIME`.
+pub(crate) const WORD_OCTETS_MAX: usize = 10;
 
 #[cfg(test)]
 mod tests {

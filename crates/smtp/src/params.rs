@@ -9,6 +9,7 @@
 
 use envelope::{BodyKind, Notify, OriginalRecipient, Return};
 
+use crate::command::{WORD_OCTETS_MAX, upper_case};
 use crate::limits;
 use crate::xtext::Xtext;
 
@@ -69,22 +70,18 @@ impl<'a> MailParams<'a> {
         let mut params = Self::default();
         let (mut envid, mut auth) = (None, None);
         for (keyword, value) in split(text) {
-            if keyword.eq_ignore_ascii_case("SIZE") {
-                set(&mut params.size, parse_size(value)?)?;
-            } else if keyword.eq_ignore_ascii_case("BODY") {
-                set(&mut params.body, parse_body(value)?)?;
-            } else if keyword.eq_ignore_ascii_case("SMTPUTF8") {
-                if value.is_some() || std::mem::replace(&mut params.smtputf8, true) {
-                    return Err(ParamError::Bad);
+            match upper_case(keyword, &mut [0; WORD_OCTETS_MAX]) {
+                b"SIZE" => set(&mut params.size, parse_size(value)?)?,
+                b"BODY" => set(&mut params.body, parse_body(value)?)?,
+                b"SMTPUTF8" => {
+                    if value.is_some() || std::mem::replace(&mut params.smtputf8, true) {
+                        return Err(ParamError::Bad);
+                    }
                 }
-            } else if keyword.eq_ignore_ascii_case("RET") {
-                set(&mut params.ret, parse_ret(value)?)?;
-            } else if keyword.eq_ignore_ascii_case("ENVID") {
-                set(&mut envid, parse_envid(value))?;
-            } else if keyword.eq_ignore_ascii_case("AUTH") {
-                set(&mut auth, value.ok_or(ParamError::Bad)?)?;
-            } else {
-                return Err(unknown(keyword));
+                b"RET" => set(&mut params.ret, parse_ret(value)?)?,
+                b"ENVID" => set(&mut envid, parse_envid(value))?,
+                b"AUTH" => set(&mut auth, value.ok_or(ParamError::Bad)?)?,
+                _ => return Err(unknown(keyword)),
             }
         }
         params.dropped = match (envid, auth) {
@@ -104,12 +101,10 @@ impl<'a> RcptParams<'a> {
         let mut params = Self::default();
         let mut original = None;
         for (keyword, value) in split(text) {
-            if keyword.eq_ignore_ascii_case("NOTIFY") {
-                set(&mut params.notify, parse_notify(value)?)?;
-            } else if keyword.eq_ignore_ascii_case("ORCPT") {
-                set(&mut original, parse_orcpt(value))?;
-            } else {
-                return Err(unknown(keyword));
+            match upper_case(keyword, &mut [0; WORD_OCTETS_MAX]) {
+                b"NOTIFY" => set(&mut params.notify, parse_notify(value)?)?,
+                b"ORCPT" => set(&mut original, parse_orcpt(value))?,
+                _ => return Err(unknown(keyword)),
             }
         }
         params.original_dropped = original == Some(None);
@@ -168,26 +163,19 @@ pub(crate) fn parse_octets(digits: &str) -> Option<u64> {
 }
 
 fn parse_body(value: Option<&str>) -> Result<BodyKind, ParamError> {
-    let value = value.ok_or(ParamError::Bad)?;
-    if value.eq_ignore_ascii_case("7BIT") {
-        Ok(BodyKind::SevenBit)
-    } else if value.eq_ignore_ascii_case("8BITMIME") {
-        Ok(BodyKind::EightBitMime)
-    } else if value.eq_ignore_ascii_case("BINARYMIME") {
-        Err(ParamError::NotImplemented)
-    } else {
-        Err(ParamError::Bad)
+    match upper_case(value.unwrap_or_default(), &mut [0; WORD_OCTETS_MAX]) {
+        b"7BIT" => Ok(BodyKind::SevenBit),
+        b"8BITMIME" => Ok(BodyKind::EightBitMime),
+        b"BINARYMIME" => Err(ParamError::NotImplemented),
+        _ => Err(ParamError::Bad),
     }
 }
 
 fn parse_ret(value: Option<&str>) -> Result<Return, ParamError> {
-    let value = value.ok_or(ParamError::Bad)?;
-    if value.eq_ignore_ascii_case("FULL") {
-        Ok(Return::Full)
-    } else if value.eq_ignore_ascii_case("HDRS") {
-        Ok(Return::Headers)
-    } else {
-        Err(ParamError::Bad)
+    match upper_case(value.unwrap_or_default(), &mut [0; WORD_OCTETS_MAX]) {
+        b"FULL" => Ok(Return::Full),
+        b"HDRS" => Ok(Return::Headers),
+        _ => Err(ParamError::Bad),
     }
 }
 
@@ -205,14 +193,11 @@ fn parse_notify(value: Option<&str>) -> Result<Notify, ParamError> {
         return Ok(notify);
     }
     for wish in value.split(',') {
-        let slot = if wish.eq_ignore_ascii_case("SUCCESS") {
-            &mut notify.success
-        } else if wish.eq_ignore_ascii_case("FAILURE") {
-            &mut notify.failure
-        } else if wish.eq_ignore_ascii_case("DELAY") {
-            &mut notify.delay
-        } else {
-            return Err(ParamError::Bad);
+        let slot = match upper_case(wish, &mut [0; WORD_OCTETS_MAX]) {
+            b"SUCCESS" => &mut notify.success,
+            b"FAILURE" => &mut notify.failure,
+            b"DELAY" => &mut notify.delay,
+            _ => return Err(ParamError::Bad),
         };
         if std::mem::replace(slot, true) {
             return Err(ParamError::Bad);

@@ -27,6 +27,7 @@ use envelope::Outcome;
 pub use event::{Event, Transaction, TransactionRecipient};
 pub use settings::{Settings, Timeouts};
 
+use crate::dot::BareNewline;
 use crate::extensions::Capabilities;
 use crate::reply::Parser;
 use flight::Flight;
@@ -213,26 +214,12 @@ impl Session {
     /// as it is. A bare CR or LF cannot go without the risk that the peer takes it for the end of the message (SMTP
     /// smuggling): it fails the transaction with 5.6.0 and closes.
     pub fn send_body(&mut self, now: Instant, chunk: &[u8]) {
-        if let State::InFlight(flight) = &mut self.state {
-            if flight.phase() == Phase::Body {
-                self.since = now;
-            }
-            if flight.send_body(chunk, &mut self.output).is_err() {
-                self.fail_body();
-            }
-        }
+        self.go_on_with_body(now, |flight, out| flight.send_body(chunk, out));
     }
 
     /// Ends the body. A body that did not end in CRLF gets one.
     pub fn finish_body(&mut self, now: Instant) {
-        if let State::InFlight(flight) = &mut self.state {
-            if flight.phase() == Phase::Body {
-                self.since = now;
-            }
-            if flight.finish_body(&mut self.output).is_err() {
-                self.fail_body();
-            }
-        }
+        self.go_on_with_body(now, Flight::finish_body);
     }
 
     /// Our body cannot be read on: everything undecided is deferred, and the connection is to be dropped without
@@ -259,6 +246,21 @@ impl Session {
     /// What the session is doing, for logs and diagnoses: `while sending RCPT TO`.
     pub fn phrase(&self) -> &'static str {
         self.phase().phrase()
+    }
+
+    fn go_on_with_body(
+        &mut self,
+        now: Instant,
+        write: impl FnOnce(&mut Flight, &mut Vec<u8>) -> Result<(), BareNewline>,
+    ) {
+        if let State::InFlight(flight) = &mut self.state {
+            if flight.phase() == Phase::Body {
+                self.since = now;
+            }
+            if write(flight, &mut self.output).is_err() {
+                self.fail_body();
+            }
+        }
     }
 
     fn phase(&self) -> Phase {

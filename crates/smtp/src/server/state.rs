@@ -134,12 +134,8 @@ impl Transaction {
 
 impl Body {
     pub(super) fn data(now: Instant, settings: &Settings) -> Self {
-        Self {
-            source: Source::Data(Decoder::new(settings.normalize_newlines)),
-            octets: 0,
-            refusal: None,
-            since: now,
-        }
+        let source = Source::Data(Decoder::new(settings.normalize_newlines));
+        Self::new(now, source, None)
     }
 
     /// `refusal`: the chunks are only read over.
@@ -154,11 +150,15 @@ impl Body {
             chunk,
             left: chunk.octets,
         };
+        Self::new(now, source, refusal)
+    }
+
+    fn new(since: Instant, source: Source, refusal: Option<Reply>) -> Self {
         Self {
             source,
             octets: 0,
             refusal,
-            since: now,
+            since,
         }
     }
 
