@@ -160,7 +160,7 @@ impl Health {
 
     /// The peer wants no more connections than these, for now.
     fn crowded(&mut self, connections: usize, now: Instant) {
-        self.window = connections.max(1);
+        self.window = self.window.min(connections.max(1));
         self.crowded_until = Some(now + CROWDED_PAUSE);
     }
 
@@ -436,6 +436,20 @@ mod tests {
         assert_eq!(site.connect_all(), 0, "too soon");
         site.wait(10);
         assert_eq!(site.connect_all(), 1);
+    }
+
+    #[test]
+    fn a_session_ended_by_a_peer_that_takes_nothing_brings_no_connections_back() {
+        let mut site = Simulation::new();
+        site.connect_all();
+        site.health.connected(site.now);
+        (0..4).for_each(|_| site.took());
+        site.connect_all();
+        (0..4).for_each(|_| assert_eq!(site.health.connected(site.now), None));
+        (0..10).for_each(|_| assert!(!site.health.answered(Answer::Deferred, site.now)));
+        assert!(!site.health.answered(Answer::Ended, site.now));
+        site.health.closed();
+        assert!(site.health.is_over_window(), "one is enough");
     }
 
     #[test]
