@@ -129,7 +129,7 @@ fn decode(note: &[u8; NOTE_OCTETS]) -> Option<LegId> {
     })
 }
 
-/// Completed what was noted and is open all the same: its record did not reach the log. Before anybody can claim it.
+/// Ends what was noted and is open all the same: its record did not reach the log. Before anybody can claim it.
 pub(crate) fn end_noted(keeper: &Keeper, log: &LogHandle<Effect>, noted: Vec<LegId>) {
     let mut legs = 0;
     for leg in noted {

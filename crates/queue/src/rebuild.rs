@@ -109,7 +109,7 @@ fn inherit_message(
     true
 }
 
-/// Completed in the log what has ended by the index: the record that said so may be the one that is damaged.
+/// Ends in the log what has ended by the index: the record that said so may be the one that is damaged.
 fn inherit_ends(keeper: &Keeper, log: &LogHandle<Effect>, survey: &Survey) {
     let live = survey.live.iter().filter_map(|(id, live)| {
         let numbers = live.legs.iter().map(|(number, _)| *number).collect();

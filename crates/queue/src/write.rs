@@ -71,7 +71,7 @@ impl LogWriter {
         self.id
     }
 
-    /// Completed the body.
+    /// Ends the body.
     pub(crate) async fn finish(mut self) -> Result<WriterParts, Error> {
         let tokens = std::mem::take(&mut self.tokens);
         if self.extents.is_empty() {

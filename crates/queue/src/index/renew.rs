@@ -75,7 +75,7 @@ impl Keeper {
         }
     }
 
-    /// Completed the renewal when all is copied; just after a checkpoint.
+    /// Ends the renewal when all is copied; just after a checkpoint.
     pub(super) fn finish_renewal(&mut self) {
         let Some(renewal) = self.renewal.take_if(|renewal| renewal.from.is_none()) else {
             return;

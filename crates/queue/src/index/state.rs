@@ -190,7 +190,7 @@ impl State {
         }
     }
 
-    /// Applies a change of a leg; of one that is gone, nothing. Completed any lease of it.
+    /// Applies a change of a leg; of one that is gone, nothing. Ends any lease of it.
     pub(crate) fn apply_change(&mut self, change: &Change) {
         let id = change.leg;
         self.unindex(id);

@@ -44,7 +44,7 @@ impl KeeperThread {
         self.jobs.clone()
     }
 
-    /// Completed the thread after what was asked is done. Every clone of the sender must be gone.
+    /// Ends the thread after what was asked is done. Every clone of the sender must be gone.
     pub(crate) fn stop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {

@@ -14,7 +14,7 @@ pub(crate) struct LegState {
     pub(crate) held: bool,
     /// The operator wants it bounced.
     pub(crate) bounced: bool,
-    /// Held because the message is damaged; `last` says how. Completed with the hold.
+    /// Held because the message is damaged; `last` says how. Ends with the hold.
     pub(crate) damaged: bool,
     /// Of the last attempt.
     pub(crate) last: Option<Box<Diagnosis>>,

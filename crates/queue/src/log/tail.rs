@@ -61,7 +61,7 @@ impl Tail {
         self.open.as_ref().map_or(0, room)
     }
 
-    /// Completed the segment and begins the next. When that fails no segment is open, and the next write fails.
+    /// Ends the segment and begins the next. When that fails no segment is open, and the next write fails.
     pub(crate) fn roll(&mut self) {
         let mut ended = None;
         if let Some(open) = self.open.take() {
@@ -170,7 +170,7 @@ impl Tail {
         }
     }
 
-    /// Completed the log; waits for what is done beside. With an end behind it, the last batch is told from a torn one.
+    /// Ends the log; waits for what is done beside. With an end behind it, the last batch is told from a torn one.
     pub(crate) fn close(&mut self) {
         if let Some(open) = self.open.take()
             && let Err(e) = write_end(&*open.file, open.number, open.offset)
