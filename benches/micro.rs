@@ -89,11 +89,11 @@ fn append(c: &mut Criterion) {
                     .await
                     .unwrap();
                 // So that the queue does not grow with the number of runs.
-                let only = spool::Filter {
-                    messages: vec![id],
-                    ..spool::Filter::default()
-                };
-                spool.admin(&only, spool::Action::Remove).await.unwrap()
+                let only = spool::Filter::only(id);
+                spool
+                    .admin(&only, spool::Action::Remove, None, usize::MAX)
+                    .await
+                    .unwrap()
             })
         });
     });

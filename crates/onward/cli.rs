@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use control::{Id, LegState, Pattern, Selector, SenderPattern};
-use envelope::MessageId;
+use control::{LegState, Selector};
+use envelope::{AddressPattern, IdPattern, MessageId, SenderPattern};
 
 /// Onward, a forwarding MX with SRS.
 ///
@@ -127,13 +127,13 @@ pub(crate) enum Queue {
 pub(crate) struct Which {
     /// Message ids
     #[arg(value_name = "ID")]
-    pub(crate) ids: Vec<Id>,
+    pub(crate) ids: Vec<IdPattern>,
     /// Every leg in the queue
     #[arg(long)]
     pub(crate) all: bool,
     /// Target address or domain
     #[arg(long, value_name = "ADDRESS|DOMAIN")]
-    pub(crate) to: Option<Pattern>,
+    pub(crate) to: Option<AddressPattern>,
     /// Original sender, address or domain; `<>` for bounces
     #[arg(long, value_name = "ADDRESS|DOMAIN")]
     pub(crate) from: Option<SenderPattern>,

@@ -5,11 +5,10 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use envelope::{LegId, MessageId, Timestamp};
+use envelope::{LegId, MessageId, NotAPattern, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::QueueAction;
-use crate::selector::NotAPattern;
 use crate::text;
 
 /// One leg in the queue.

@@ -29,5 +29,5 @@ pub use operator::{Body, Operator};
 pub use protocol::{
     Fault, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Part, QueueAction, Request, Response,
 };
-pub use selector::{Id, NotAPattern, Pattern, Selector, SenderPattern};
+pub use selector::Selector;
 pub use socket::{BindError, Socket};

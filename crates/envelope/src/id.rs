@@ -19,7 +19,7 @@ pub struct LegId {
     pub number: u32,
 }
 
-/// A text that is no message id.
+/// A text that is no id of a message or leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a message id (26 characters of 0-9 and A-Z without I, L, O, U)")]
 pub struct NotAnId;
@@ -80,6 +80,18 @@ impl FromStr for MessageId {
 impl fmt::Display for LegId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.message, self.number)
+    }
+}
+
+impl FromStr for LegId {
+    type Err = NotAnId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        let (message, number) = text.split_once('.').ok_or(NotAnId)?;
+        Ok(Self {
+            message: message.parse()?,
+            number: number.parse().map_err(|_| NotAnId)?,
+        })
     }
 }
 

@@ -13,6 +13,7 @@ mod mail;
 mod options;
 mod outcome;
 mod path;
+mod pattern;
 mod reply;
 mod status;
 mod timestamp;
@@ -25,6 +26,7 @@ pub use mail::{BodyKind, Envelope, Notify, OriginalRecipient, Recipient, Return}
 pub use options::{LegOptions, NotOptions};
 pub use outcome::{Diagnosis, Outcome};
 pub use path::{ForwardPath, ReversePath};
+pub use pattern::{AddressPattern, IdPattern, NotAPattern, SenderPattern};
 pub use reply::{Reply, Verdict};
 pub use status::{Class, EnhancedStatus};
 pub use timestamp::Timestamp;

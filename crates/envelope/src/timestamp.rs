@@ -1,14 +1,21 @@
 //! A point in time as mail needs it: milliseconds since the Unix epoch, UTC.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
 /// Milliseconds since 1970-01-01 00:00 UTC. Never taken from a clock here: it is passed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(u64);
+
+/// A text that is no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an RFC 3339 time")]
+pub struct NotATime;
 
 impl Timestamp {
     /// From milliseconds since the epoch.
@@ -66,6 +73,17 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Of RFC 3339. Times before 1970 are none of ours.
+impl FromStr for Timestamp {
+    type Err = NotATime;
+
+    fn from_str(text: &str) -> Result<Self, NotATime> {
+        let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| NotATime)?;
+        let millis = u64::try_from(time.unix_timestamp_nanos() / 1_000_000);
+        millis.map(Self).map_err(|_| NotATime)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +99,16 @@ mod tests {
             Timestamp::from_unix_millis(u64::MAX).rfc5322(),
             first.rfc5322()
         );
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for millis in [0, 1, 1_795_264_496_789] {
+            let time = Timestamp::from_unix_millis(millis);
+            assert_eq!(time.to_string().parse(), Ok(time));
+        }
+        for none in ["1969-12-31T23:59:59Z", "yesterday"] {
+            assert_eq!(none.parse::<Timestamp>(), Err(NotATime), "{none}");
+        }
     }
 }

@@ -59,10 +59,7 @@ async fn put(spool: &LogSpool, n: u64, octets: usize, targets: &[&str]) -> Done<
 }
 
 fn one(id: MessageId) -> Filter {
-    Filter {
-        messages: vec![id],
-        ..Filter::default()
-    }
+    Filter::only(id)
 }
 
 async fn fill(spool: &LogSpool) -> Done<()> {
@@ -87,8 +84,12 @@ async fn fill(spool: &LogSpool) -> Done<()> {
     let held = put(spool, 2, 300, &["alice@target.test"]).await?;
     put(spool, 3, 20_000, &["alice@target.test", "bob@target.test"]).await?;
     let removed = put(spool, 5, 300, &["alice@target.test"]).await?;
-    spool.admin(&one(held), Action::Hold).await?;
-    spool.admin(&one(removed), Action::Remove).await?;
+    spool
+        .admin(&one(held), Action::Hold, None, usize::MAX)
+        .await?;
+    spool
+        .admin(&one(removed), Action::Remove, None, usize::MAX)
+        .await?;
     Ok(())
 }
 

@@ -155,11 +155,17 @@ impl Spool for LogSpool {
         self.ask(move |keeper| keeper.counts(now)).await
     }
 
-    async fn admin(&self, selector: &Filter, action: Action) -> Result<Vec<Changed>, Error> {
+    async fn admin(
+        &self,
+        filter: &Filter,
+        action: Action,
+        cursor: Option<LegId>,
+        n: usize,
+    ) -> Result<Changed, Error> {
         let now = self.clock().now();
-        let selector = selector.clone();
+        let filter = filter.clone();
         let changed = self
-            .ask(move |keeper| keeper.admin(&selector, action, now))
+            .ask(move |keeper| keeper.admin(&filter, action, cursor, n, now))
             .await?;
         self.changes.send_replace(());
         changed

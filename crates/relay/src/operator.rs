@@ -5,14 +5,15 @@ pub mod srs;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use control::{
     Count, Fault, LegRow, LegState, MessageDetails, Page, Part, QueueAction, QueueCounts, Reloaded,
     Request, Selector, SrsAnswer, Status,
 };
-use envelope::{BodyKind, Host, LegId, MessageId, Timestamp};
+use envelope::{BodyKind, Host, MessageId, Timestamp};
 use journal::{Counters, Counts, Event, Journal};
 use spool::{Action, Clock, Entry, Filter, Spool, State};
 
@@ -100,20 +101,19 @@ impl<S: Spool> control::Operator for Operator<S> {
         cursor: Option<String>,
         limit: usize,
     ) -> Result<Page, Fault> {
-        let cursor = cursor.map(|text| cursor_from(&text)).transpose()?;
-        let (entries, next) =
-            select(&*self.spool, &filter, cursor, limit, self.clock.now()).await?;
+        let cursor = cursor.map(|text| text.parse()).transpose();
+        let cursor =
+            cursor.map_err(|_| Fault::new("the cursor is not one that a page ended with"))?;
+        let page = self.spool.list(&meant(filter), cursor, limit).await;
+        let page = page.map_err(fault)?;
         Ok(Page {
-            legs: entries.iter().map(row).collect(),
-            next: next.map(|id| id.to_string()),
+            legs: page.entries.iter().map(row).collect(),
+            next: page.next.map(|id| id.to_string()),
         })
     }
 
     async fn queue_show(&self, id: MessageId) -> Result<MessageDetails, Fault> {
-        let filter = Filter {
-            messages: vec![id],
-            ..Filter::default()
-        };
+        let filter = Filter::only(id);
         let mut legs = Vec::new();
         let mut cursor = None;
         loop {
@@ -162,24 +162,32 @@ impl<S: Spool> control::Operator for Operator<S> {
         selector: Selector,
         uid: u32,
     ) -> Result<Count, Fault> {
-        let mut count = Count::default();
-        let mut hosts = HashSet::new();
-        let mut cursor = None;
+        let filter = Arc::new(meant(selector));
+        let (mut count, mut hosts, mut cursor) = (Count::default(), HashSet::new(), None);
         loop {
-            let now = self.clock.now();
-            let (entries, next) = select(&*self.spool, &selector, cursor, PAGE, now).await?;
-            if !entries.is_empty() {
-                if action == QueueAction::Retry {
-                    hosts.extend(hosts_waited_for(&entries).cloned());
-                }
-                let (spool, journal) = (Arc::clone(&self.spool), self.journal.clone());
-                // As a task: what it does is recorded, even if nobody waits for the answer any more.
-                let acting = act(spool, journal, action, uid, entries, count);
-                count = tokio::spawn(acting)
-                    .await
-                    .map_err(|error| Fault::new(error.to_string()))??;
-            }
-            cursor = next;
+            let (spool, filter, journal) = (
+                Arc::clone(&self.spool),
+                Arc::clone(&filter),
+                self.journal.clone(),
+            );
+            // As a task: what it does is recorded, even if nobody waits for the answer any more.
+            let acting = tokio::spawn(async move {
+                let changed = spool.admin(&filter, asked(action), cursor, PAGE).await?;
+                record(&journal, action, uid, &changed.entries);
+                Ok(changed)
+            });
+            let changed = acting
+                .await
+                .map_err(|error| Fault::new(error.to_string()))?;
+            let changed = changed.map_err(fault)?;
+            let pending = changed.entries.iter().filter(|e| is_pending(action, e));
+            let pending = pending.count() as u64;
+            count.matched += changed.matched;
+            count.pending += pending;
+            count.done += changed.entries.len() as u64 - pending;
+            let targets = changed.entries.into_iter().map(|entry| entry.leg.target);
+            hosts.extend(targets.map(|target| target.host().clone()));
+            cursor = changed.next;
             if cursor.is_none() {
                 break;
             }
@@ -211,33 +219,13 @@ impl<S: Spool> control::Operator for Operator<S> {
     }
 }
 
-/// Does it to the legs of one page, counts them, and records each that it changed.
-async fn act<S: Spool>(
-    spool: Arc<S>,
-    journal: Journal,
-    action: QueueAction,
-    uid: u32,
-    entries: Vec<Entry>,
-    mut count: Count,
-) -> Result<Count, Fault> {
-    let filter = Filter {
-        legs: entries.iter().map(|entry| entry.id).collect(),
-        ..Filter::default()
-    };
-    let changed = spool.admin(&filter, asked(action)).await;
-    let changed = changed.map_err(fault)?;
-    let active: HashMap<LegId, bool> = changed.iter().map(|c| (c.leg, c.active)).collect();
-    count.matched += entries.len() as u64;
-    for entry in &entries {
-        let Some(active) = active.get(&entry.id) else {
-            continue;
+/// Notes each leg that an action changed.
+fn record(journal: &Journal, action: QueueAction, uid: u32, changed: &[Entry]) {
+    for entry in changed {
+        let outcome = match is_pending(action, entry) {
+            true => "pending",
+            false => "done",
         };
-        // A release takes back what was asked for, and that is all.
-        let (outcome, counted) = match *active && action != QueueAction::Release {
-            true => ("pending", &mut count.pending),
-            false => ("done", &mut count.done),
-        };
-        *counted += 1;
         journal.record(Event::Operator {
             id: entry.id,
             action: action.name(),
@@ -247,57 +235,27 @@ async fn act<S: Spool>(
             target: entry.leg.target.clone(),
         });
     }
-    Ok(count)
 }
 
-/// A page of legs that the selector means, and where the next begins.
-///
-/// The queue is read in pieces of its own size: few of the legs in it may be meant, and a piece of the size of what is
-/// still wanted would be a single leg in the end.
-async fn select<S: Spool>(
-    spool: &S,
-    selector: &Selector,
-    mut cursor: Option<LegId>,
-    limit: usize,
-    now: Timestamp,
-) -> Result<(Vec<Entry>, Option<LegId>), Fault> {
-    let filter = Filter {
-        messages: selector.ids.iter().map(|id| id.message()).collect(),
-        ..Filter::default()
+/// Whether an attempt may still end the leg in its own way. A release takes back what was asked for, and that is all.
+fn is_pending(action: QueueAction, changed: &Entry) -> bool {
+    changed.state == State::Active && action != QueueAction::Release
+}
+
+fn meant(selector: Selector) -> Filter {
+    let states = |state| match state {
+        LegState::Waiting => vec![State::Ready, State::Deferred],
+        LegState::Active => vec![State::Active],
+        LegState::Held => vec![State::Held],
     };
-    let mut found = Vec::new();
-    loop {
-        let page = spool.list(&filter, cursor, PAGE).await.map_err(fault)?;
-        let meant = |entry: &Entry| is_meant(selector, entry, now);
-        found.extend(page.entries.into_iter().filter(meant));
-        cursor = page.next;
-        if found.len() > limit {
-            found.truncate(limit);
-            cursor = found.last().map(|last| last.id);
-            return Ok((found, cursor));
-        }
-        if cursor.is_none() || found.len() == limit {
-            return Ok((found, cursor));
-        }
+    Filter {
+        ids: selector.ids,
+        to: selector.to,
+        from: selector.from,
+        states: selector.state.map(states).unwrap_or_default(),
+        older_than: selector.older_than_secs.map(Duration::from_secs),
+        ..Filter::default()
     }
-}
-
-fn is_meant(selector: &Selector, entry: &Entry, now: Timestamp) -> bool {
-    let sender = entry.message.reverse_path.mailbox();
-    let old_enough = |span| now.since(entry.message.arrived) > span;
-    (selector.ids.is_empty() || selector.ids.iter().any(|id| id.names(entry.id)))
-        && selector
-            .to
-            .as_ref()
-            .is_none_or(|to| to.matches(&entry.leg.target) || to.matches(&entry.leg.recipient))
-        && selector
-            .from
-            .as_ref()
-            .is_none_or(|from| from.matches(sender))
-        && selector
-            .state
-            .is_none_or(|state| state == leg_state(entry.state))
-        && selector.older_than().is_none_or(old_enough)
 }
 
 pub(crate) fn row(entry: &Entry) -> LegRow {
@@ -322,13 +280,6 @@ pub(crate) fn row(entry: &Entry) -> LegRow {
         diagnosis: entry.last.as_ref().map(Into::into),
         pending: entry.pending.and_then(pending),
     }
-}
-
-fn hosts_waited_for(entries: &[Entry]) -> impl Iterator<Item = &Host> {
-    entries
-        .iter()
-        .filter(|entry| leg_state(entry.state) == LegState::Waiting)
-        .map(|entry| entry.leg.target.host())
 }
 
 /// Where a leg stands, as operators see it.
@@ -359,13 +310,6 @@ pub fn pending(action: Action) -> Option<QueueAction> {
     }
 }
 
-fn cursor_from(text: &str) -> Result<LegId, Fault> {
-    match text.parse() {
-        Ok(control::Id::Leg(id)) => Ok(id),
-        _ => Err(Fault::new("the cursor is not one that a page ended with")),
-    }
-}
-
 fn not_queued(id: MessageId) -> Fault {
     Fault::new(format!("message {id} is not in the queue")).with_hint(
         "delivered, bounced and removed messages leave the queue; the mail log has their history",
@@ -376,5 +320,5 @@ fn fault(error: spool::Error) -> Fault {
     Fault::new(error.to_string())
 }
 
-/// Legs looked at in one go.
+/// Legs read or changed in one go.
 const PAGE: usize = 1000;

@@ -224,11 +224,7 @@ impl Spool for MemorySpool {
     }
 
     async fn list(&self, filter: &Filter, cursor: Option<LegId>, n: usize) -> Result<Page, Error> {
-        let mut entries = self.with(|queue, now| queue.matching(filter, cursor, now));
-        let more = entries.len() > n;
-        entries.truncate(n);
-        let next = entries.last().filter(|_| more).map(|last| last.id);
-        Ok(Page { entries, next })
+        Ok(self.with(|queue, now| queue.list(filter, cursor, n, now)))
     }
 
     async fn counts(&self) -> Result<Counts, Error> {
@@ -251,17 +247,23 @@ impl Spool for MemorySpool {
         }))
     }
 
-    async fn admin(&self, selector: &Filter, action: Action) -> Result<Vec<Changed>, Error> {
+    async fn admin(
+        &self,
+        filter: &Filter,
+        action: Action,
+        cursor: Option<LegId>,
+        n: usize,
+    ) -> Result<Changed, Error> {
         let changed = self.with(|queue, now| {
-            let mut changed = Vec::new();
-            for entry in queue.matching(selector, None, now) {
-                let active = entry.state == State::Active;
-                if queue.act(entry.id, action, now) {
-                    let leg = entry.id;
-                    changed.push(Changed { leg, active });
-                }
+            let mut page = queue.list(filter, cursor, n, now);
+            let matched = page.entries.len() as u64;
+            page.entries
+                .retain(|entry| queue.act(entry.id, action, now));
+            Changed {
+                matched,
+                entries: page.entries,
+                next: page.next,
             }
-            changed
         });
         self.changes.send_replace(());
         Ok(changed)

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use envelope::{
-    Claim, Diagnosis, Host, Leg, LegId, Mailbox, Message, MessageId, ReversePath, Timestamp,
+    AddressPattern, Claim, Diagnosis, Host, IdPattern, Leg, LegId, Message, SenderPattern,
+    Timestamp,
 };
 
 use crate::schedule::Deadlines;
@@ -126,42 +127,44 @@ pub struct Token {
 /// Which legs; all conditions that are given must hold. The default matches everything.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Any of these messages; empty: any message.
-    pub messages: Vec<MessageId>,
-    /// Any of these legs; empty: any leg.
-    pub legs: Vec<LegId>,
+    /// Any of these messages or legs; empty: any.
+    pub ids: Vec<IdPattern>,
     /// Any of these hosts of a target; empty: any host.
     pub hosts: HashSet<Host>,
-    /// The target, or the recipient as our client named it.
-    pub recipient: Option<Mailbox>,
+    /// The target, or a recipient as our client named it.
+    pub to: Option<AddressPattern>,
     /// The reverse path as it came in.
-    pub sender: Option<ReversePath>,
-    /// The state.
-    pub state: Option<State>,
+    pub from: Option<SenderPattern>,
+    /// Any of these states; empty: any.
+    pub states: Vec<State>,
+    /// Came in longer ago than this.
+    pub older_than: Option<Duration>,
 }
 
 impl Filter {
+    /// One message with all its legs, or one leg.
+    pub fn only(id: impl Into<IdPattern>) -> Self {
+        Self {
+            ids: vec![id.into()],
+            ..Self::default()
+        }
+    }
+
     /// Whether a leg is meant.
-    pub fn matches(&self, entry: &Entry) -> bool {
-        let Self {
-            messages,
-            legs,
-            hosts,
-            recipient,
-            sender,
-            state,
-        } = self;
-        let is_to = |wanted: &Mailbox| {
-            entry.leg.target == *wanted || entry.leg.recipients().any(|r| r == wanted)
+    pub fn matches(&self, entry: &Entry, now: Timestamp) -> bool {
+        let Entry { message, leg, .. } = entry;
+        let is_to = |to: &AddressPattern| {
+            to.matches(&leg.target) || leg.recipients().any(|recipient| to.matches(recipient))
         };
-        (messages.is_empty() || messages.contains(&entry.id.message))
-            && (legs.is_empty() || legs.contains(&entry.id))
-            && (hosts.is_empty() || hosts.contains(entry.leg.target.host()))
-            && recipient.as_ref().is_none_or(is_to)
-            && sender
-                .as_ref()
-                .is_none_or(|wanted| *wanted == entry.message.reverse_path)
-            && state.is_none_or(|state| state == entry.state)
+        let is_from = |from: &SenderPattern| from.matches(message.reverse_path.mailbox());
+        (self.ids.is_empty() || self.ids.iter().any(|id| id.names(entry.id)))
+            && (self.hosts.is_empty() || self.hosts.contains(leg.target.host()))
+            && self.to.as_ref().is_none_or(is_to)
+            && self.from.as_ref().is_none_or(is_from)
+            && (self.states.is_empty() || self.states.contains(&entry.state))
+            && self
+                .older_than
+                .is_none_or(|span| now.since(message.arrived) > span)
     }
 }
 
@@ -214,19 +217,22 @@ pub struct Entry {
     pub pending: Option<Action>,
 }
 
-/// A leg that an operator's action changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Changed {
-    /// Its name.
-    pub leg: LegId,
-    /// Whether an attempt runs: it is not stopped, and may still end the leg in its own way.
-    pub active: bool,
-}
-
 /// A part of a listing.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
     /// The legs.
+    pub entries: Vec<Entry>,
+    /// Where to go on; `None`: that was all.
+    pub next: Option<LegId>,
+}
+
+/// What an operator's action came to, as far as it went.
+#[derive(Debug, Clone, Default)]
+pub struct Changed {
+    /// Legs that the filter matched.
+    pub matched: u64,
+    /// Those that the action changed, as they stood before. What was [`State::Active`] is still tried: the attempt is not
+    /// stopped, and may yet end the leg in its own way.
     pub entries: Vec<Entry>,
     /// Where to go on; `None`: that was all.
     pub next: Option<LegId>,

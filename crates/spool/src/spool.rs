@@ -160,12 +160,15 @@ pub trait Spool: Send + Sync + 'static {
     /// Legs counted by state, and by host.
     fn counts(&self) -> impl Future<Output = Result<Counts, Error>> + Send;
 
-    /// Applies an operator's action to every leg the filter matches; says which it changed. Durable when it returns.
+    /// Applies an operator's action to the legs that the filter matches, from behind `cursor`, to at most `n`: in pieces, so that
+    /// no action holds mail up. As with [`Spool::list`], the end is where [`Changed::next`] is `None`. Durable when it returns.
     fn admin(
         &self,
-        selector: &Filter,
+        filter: &Filter,
         action: Action,
-    ) -> impl Future<Output = Result<Vec<Changed>, Error>> + Send;
+        cursor: Option<LegId>,
+        n: usize,
+    ) -> impl Future<Output = Result<Changed, Error>> + Send;
 
     /// A name for `value`, to be kept with a message until `expires` ([`BodyWriter::keep`]); nothing is kept before, and a
     /// name that is not used does no harm. The same value with the same end mostly has the same name. Waits for nothing.

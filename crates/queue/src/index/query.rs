@@ -1,6 +1,7 @@
 //! The operator's side: listing, counting, and acting on legs. On the keeper's thread, a bounded piece at a time.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use envelope::{Host, LegId, Message, MessageId, Timestamp};
 use spool::{Action, Changed, Counts, Entry, Error, Filter, HOSTS_COUNTED_MAX, Page};
@@ -30,7 +31,7 @@ impl Keeper {
             for id in &ids {
                 for entry in self.entries(*id, now) {
                     let behind = cursor.is_none_or(|cursor| entry.id > cursor);
-                    if !behind || !filter.matches(&entry) {
+                    if !behind || !filter.matches(&entry, now) {
                         continue;
                     }
                     if page.entries.len() >= n {
@@ -57,8 +58,7 @@ impl Keeper {
     /// The next ids in memory or in sled, in order, from `from` on.
     fn ids(&self, filter: &Filter, from: Option<MessageId>) -> Vec<MessageId> {
         let from = from.unwrap_or(MessageId::from_bits(0));
-        let named = filter.legs.iter().map(|leg| leg.message);
-        let mut ids: Vec<_> = named.chain(filter.messages.iter().copied()).collect();
+        let mut ids: Vec<_> = filter.ids.iter().map(|id| id.message()).collect();
         if ids.is_empty() {
             ids.extend(self.tree.messages(from).take(IDS_AT_ONCE));
             let state = self.state.lock();
@@ -92,7 +92,7 @@ impl Keeper {
         let Ok(Some(found)) = self.tree.message(id) else {
             return Vec::new();
         };
-        let message = std::sync::Arc::new(found.row.message);
+        let message = Arc::new(found.row.message);
         let legs = found.legs.iter();
         legs.map(|leg| shown(&message, leg, false, now)).collect()
     }
@@ -140,25 +140,17 @@ impl Keeper {
         &mut self,
         filter: &Filter,
         action: Action,
+        cursor: Option<LegId>,
+        n: usize,
         now: Timestamp,
-    ) -> Result<Vec<Changed>, Error> {
+    ) -> Result<Changed, Error> {
         let log = self.log.clone().ok_or(Error::Closed)?;
-        let mut from = None;
-        let mut all = Vec::new();
-        loop {
-            let ids = self.ids(filter, from);
-            for id in &ids {
-                let legs = self.entries(*id, now).into_iter();
-                for entry in legs.filter(|entry| filter.matches(entry)) {
-                    if self.load(*id) {
-                        all.extend(self.act(&log, entry.id, action, now));
-                    }
-                }
-            }
-            match ids.last() {
-                Some(last) if ids.len() >= IDS_AT_ONCE => from = Some(after(*last)),
-                _ => break,
-            }
+        let Page { entries, next } = self.list(filter, cursor, n, now);
+        let matched = entries.len() as u64;
+        let ids = entries.iter().map(|entry| entry.id);
+        let changed = ids.filter_map(|id| self.act(&log, id, filter, action, now));
+        let entries = changed.collect();
+        if next.is_some() {
             // What was changed need not stay in memory.
             self.checkpoint();
         }
@@ -166,21 +158,32 @@ impl Keeper {
         let durable = log.barrier().blocking_recv();
         durable.map_err(|_| Error::Closed)??;
         fault::point("admin.durable");
-        Ok(all)
+        Ok(Changed {
+            matched,
+            entries,
+            next,
+        })
     }
 
+    /// Changes a leg if the filter still matches it; says how it stood before.
     fn act(
         &self,
         log: &LogHandle<Effect>,
         id: LegId,
+        filter: &Filter,
         action: Action,
         now: Timestamp,
-    ) -> Option<Changed> {
+    ) -> Option<Entry> {
+        if !self.load(id.message) {
+            return None;
+        }
         let mut state = self.settled(log, id.message).ok()?;
         let entry = state.messages.get(&id.message)?;
         let leg = entry.leg(id.number)?;
         let (active, since) = (leg.leased.is_some(), entry.since);
-        let new = changed(&leg.row.state, active, action, now)?;
+        let before = shown(&entry.message, &leg.row, active, now);
+        let new = changed(&leg.row.state, active, action, now)
+            .filter(|_| filter.matches(&before, now))?;
         let change = codec::Change {
             leg: id,
             since,
@@ -189,7 +192,7 @@ impl Keeper {
         state.apply_admin(&change);
         let payload = Payload::new(Kind::Change, vec![change.encode()]);
         log.append_lazily(payload, Effect::Changed(since));
-        Some(Changed { leg: id, active })
+        Some(before)
     }
 }
 
@@ -212,13 +215,13 @@ fn changed(
     (new != *state).then_some(Some(new))
 }
 
-fn shown(message: &std::sync::Arc<Message>, row: &LegRow, leased: bool, now: Timestamp) -> Entry {
+fn shown(message: &Arc<Message>, row: &LegRow, leased: bool, now: Timestamp) -> Entry {
     Entry {
         id: LegId {
             message: message.id,
             number: row.number,
         },
-        message: std::sync::Arc::clone(message),
+        message: Arc::clone(message),
         leg: row.leg.clone(),
         state: standing(&row.state, leased, now),
         due: row.state.due,

@@ -61,7 +61,7 @@ async fn bring(spool: &LogSpool, n: u64, token: Token) -> Result<(), Error> {
     spool.commit(writer, message, vec![leg], at(0)).await?;
     let all = Filter::default();
     turned(spool, at(0))
-        .admin(&all, Action::Remove)
+        .admin(&all, Action::Remove, None, usize::MAX)
         .await
         .map(|_| ())
 }

@@ -195,11 +195,11 @@ impl Child {
 
     async fn remove(&mut self, n: u64) {
         self.begin(&format!("remove {n}"));
-        let filter = Filter {
-            messages: vec![id(n)],
-            ..Filter::default()
-        };
-        let removed = self.spool.admin(&filter, Action::Remove).await;
+        let filter = Filter::only(id(n));
+        let removed = self
+            .spool
+            .admin(&filter, Action::Remove, None, usize::MAX)
+            .await;
         removed.unwrap();
         self.done();
     }

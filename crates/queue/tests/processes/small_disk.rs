@@ -134,10 +134,7 @@ async fn put(spool: &LogSpool, n: u64) -> Result<(), Error> {
 }
 
 fn one(n: u64) -> Filter {
-    Filter {
-        messages: vec![id(n)],
-        ..Filter::default()
-    }
+    Filter::only(id(n))
 }
 
 /// Claims, reads and ends up to `max` legs, as a delivery does; their numbers.
@@ -258,8 +255,11 @@ async fn check_full(
         last -= 1;
     }
     // What the operator is told is durable: where the log cannot take it, he is told that.
-    match spool.admin(&one(last), Action::Remove).await {
-        Ok(removed) => assert_eq!(removed.len(), 1),
+    match spool
+        .admin(&one(last), Action::Remove, None, usize::MAX)
+        .await
+    {
+        Ok(removed) => assert_eq!(removed.entries.len(), 1),
         Err(error) => assert!(matches!(error, Error::Unknown(_)), "{error}"),
     }
     ended.push(last);
@@ -307,12 +307,14 @@ async fn an_index_that_met_a_full_disk_is_opened_anew() {
             0 => Action::Hold,
             _ => Action::Release,
         };
-        let _ = spool.admin(&Filter::default(), action).await;
+        let _ = spool
+            .admin(&Filter::default(), action, None, usize::MAX)
+            .await;
     }
     disk.free();
     let taken = put_until_taken(&spool, 6000).await;
     spool
-        .admin(&Filter::default(), Action::Release)
+        .admin(&Filter::default(), Action::Release, None, usize::MAX)
         .await
         .unwrap();
     let mut queued = BTreeSet::from([taken]);

@@ -117,9 +117,10 @@ fn look(dir: &Path) -> Report {
 /// How many legs it changed.
 async fn admin(spool: &LogSpool, legs: &Filter, action: Action, now: u64) -> usize {
     turned(spool, at(now))
-        .admin(legs, action)
+        .admin(legs, action, None, usize::MAX)
         .await
         .unwrap()
+        .entries
         .len()
 }
 
@@ -408,10 +409,7 @@ async fn a_damaged_piece_of_a_large_body_holds_it_and_the_operator_can_act() {
     assert!(is_damaged(damaged.last.as_ref()), "{:?}", damaged.last);
     spool.release(damaged.claim.lease.clone()).await.unwrap();
     // Or he releases it, and it is found damaged again; or has it bounced.
-    let one = Filter {
-        messages: vec![id(1)],
-        ..Filter::default()
-    };
+    let one = Filter::only(id(1));
     assert_eq!(admin(&spool, &one, Action::Release, 2).await, 1);
     assert!(matches!(read(&spool, 1).await, Err(OpenError::Damaged(_))));
     assert_eq!(entries(&spool).await[0].state, State::Held);
@@ -470,16 +468,13 @@ async fn an_export_has_every_message_even_of_a_damaged_spool() {
 async fn states_and_ends_are_exported_as_they_stand() {
     let dir = spool().await;
     let spool = open(dir.path());
-    let one = |n| Filter {
-        messages: vec![id(n)],
-        ..Filter::default()
-    };
+    let one = |n| Filter::only(id(n));
     turned(&spool, at(1))
-        .admin(&one(1), Action::Remove)
+        .admin(&one(1), Action::Remove, None, usize::MAX)
         .await
         .unwrap();
     turned(&spool, at(1))
-        .admin(&one(2), Action::Hold)
+        .admin(&one(2), Action::Hold, None, usize::MAX)
         .await
         .unwrap();
     let killed = tempfile::tempdir().unwrap();

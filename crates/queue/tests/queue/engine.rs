@@ -87,9 +87,10 @@ async fn claim(spool: &LogSpool, now: u64) -> Vec<Claim> {
 /// How many legs it changed.
 async fn admin(spool: &LogSpool, legs: &Filter, action: Action, now: u64) -> usize {
     turned(spool, at(now))
-        .admin(legs, action)
+        .admin(legs, action, None, usize::MAX)
         .await
         .unwrap()
+        .entries
         .len()
 }
 
@@ -468,10 +469,7 @@ async fn short_lives_do_not_pile_up_segments() {
         };
         let spool = LogSpool::open(settings).unwrap();
         put(&spool, life, 500, &["a@x.example"]).await.unwrap();
-        let only = Filter {
-            messages: vec![id(life)],
-            ..Filter::default()
-        };
+        let only = Filter::only(id(life));
         assert_eq!(admin(&spool, &only, Action::Remove, 0).await, 1);
         spool.close();
     }

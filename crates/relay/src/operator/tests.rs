@@ -1,92 +1,68 @@
-//! Pages of a listing in which few legs are meant, and what an action is said to have come to.
+//! What an action comes to: counts, lines, and which sites are probed.
 
+use std::sync::Mutex;
+
+use control::Operator as _;
 use envelope::{Message, ReversePath};
 use journal::Format;
-use queue::{LogSpool, Settings};
-use spool::{BodyWriter, IdSource, Want};
+use spool::memory::MemorySpool;
+use spool::{BodyWriter, IdSource, Schedule, Want};
 use testkit::nouns;
 
 use super::*;
-use crate::tests::now;
+use crate::tests::{now, routing};
 
-/// A queue with one message of `legs` legs, every 500th of them to `rare@b.test`.
-async fn queue(legs: usize) -> (LogSpool, tempfile::TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let settings = Settings {
-        min_free_bytes: 0,
-        ..Settings::new(dir.path())
-    };
-    let spool = LogSpool::open(settings).unwrap();
+type Probed = Arc<Mutex<Vec<HashSet<Host>>>>;
+
+/// An operator of a queue with one message of two legs, both due and one of them taken, and the sites that are probed.
+async fn operator() -> (Operator<MemorySpool>, Probed) {
+    let clock = Clock::manual(now());
+    let spool = MemorySpool::new(clock.clone(), Schedule::default());
     let id = IdSource::new().next(now());
-    let mut writer = spool.begin(id).await.unwrap();
-    writer.write(&b"A: b\r\n\r\nbody\r\n"[..]).await.unwrap();
+    let writer = spool.begin(id).await.unwrap();
     let message = Message::new(id, now(), ReversePath::Null, writer.len());
-    let target = |number: usize| match number % 500 {
-        499 => "rare@b.test".to_owned(),
-        _ => format!("u{number}@b.test"),
-    };
-    let leg = |number| nouns::forward("a@b.test", &target(number));
-    let legs = (0..legs).map(leg).collect();
+    let leg = |target| nouns::forward("a@b.test", target);
+    let legs = vec![leg("u0@b.test"), leg("u1@b.test")];
     spool.commit(writer, message, legs, now()).await.unwrap();
-    (spool, dir)
-}
-
-/// The numbers of the legs on each page.
-#[track_caller]
-fn check(limit: usize, pages: Vec<Vec<u32>>, expected: &[&[u32]]) {
-    assert_eq!(pages, expected, "pages of {limit}");
-}
-
-async fn pages(spool: &LogSpool, limit: usize) -> Vec<Vec<u32>> {
-    let rare = Selector {
-        to: Some("rare@b.test".parse().unwrap()),
-        ..Selector::default()
-    };
-    let (mut pages, mut cursor) = (Vec::new(), None);
-    loop {
-        let (found, next) = select(spool, &rare, cursor, limit, now()).await.unwrap();
-        pages.push(found.iter().map(|entry| entry.id.number).collect());
-        cursor = next;
-        if cursor.is_none() {
-            return pages;
-        }
-    }
-}
-
-#[tokio::test]
-async fn every_leg_is_on_one_page_and_no_page_is_over_its_limit() {
-    let (spool, _dir) = queue(2400).await;
-    check(
-        1,
-        pages(&spool, 1).await,
-        &[&[499], &[999], &[1499], &[1999]],
-    );
-    check(3, pages(&spool, 3).await, &[&[499, 999, 1499], &[1999]]);
-    check(5, pages(&spool, 5).await, &[&[499, 999, 1499, 1999]]);
-}
-
-/// Two legs are due and one of them is taken: what is said of `actions`, one after the other, as counts and as lines.
-async fn check_actions(actions: &[QueueAction], counts: &[[u64; 3]], lines: &[&str]) {
-    let (spool, _dir) = queue(2).await;
-    let spool = Arc::new(spool);
+    clock.set(now().plus(Duration::from_mins(1)));
     let want = Want {
         max: 1,
         per_host: 1,
-        lease: std::time::Duration::from_hours(1),
+        lease: Duration::from_hours(1),
     };
     assert_eq!(spool.claim(&want).await.unwrap().len(), 1);
-    let journal = Journal::default();
-    let mut events = journal.subscribe();
+    let probed = Probed::default();
+    let probes = Arc::clone(&probed);
+    let operator = Operator {
+        spool: Arc::new(spool),
+        counters: Counters::default(),
+        routing: Arc::new(arc_swap::ArcSwap::from_pointee(routing(""))),
+        reload: Arc::new(|_, _| Err("not here".to_owned())),
+        clock,
+        journal: Journal::default(),
+        version: "0",
+        listeners: Vec::new(),
+        started: now(),
+        probe_now: Box::new(move |hosts| probes.lock().unwrap().push(hosts.clone())),
+    };
+    (operator, probed)
+}
+
+/// What is said of `actions`, one after the other, as counts and as lines.
+async fn check_actions(actions: &[QueueAction], counts: &[[u64; 3]], lines: &[&str]) {
+    let (operator, probed) = operator().await;
+    let mut events = operator.journal.subscribe();
     let mut got = Vec::new();
     for action in actions {
         let all = Selector::default();
-        let (entries, _) = select(&*spool, &all, None, 9, now()).await.unwrap();
-        let (spool, journal) = (Arc::clone(&spool), journal.clone());
-        let acting = act(spool, journal, *action, 7, entries, Count::default());
-        let count = acting.await.unwrap();
+        let count = operator.queue_action(*action, all, 7).await.unwrap();
         got.push([count.matched, count.done, count.pending]);
     }
     assert_eq!(got, counts, "{actions:?}");
+    let retried = actions.contains(&QueueAction::Retry);
+    let hosts = HashSet::from(["b.test".parse().unwrap()]);
+    let expected = retried.then_some(hosts);
+    assert_eq!(*probed.lock().unwrap(), Vec::from_iter(expected));
     let mut written = Vec::new();
     while let Some(Ok(entry)) = events.try_next() {
         let line = entry.line(Format::Text);

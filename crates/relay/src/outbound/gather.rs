@@ -113,9 +113,8 @@ impl<S: Spool> Outbound<S> {
         let states = [(State::Active, waiting), (State::Ready, 0)];
         for (state, beside) in states.into_iter().chain(ending) {
             let filter = Filter {
-                messages: vec![message.id],
-                state: Some(state),
-                ..Filter::default()
+                states: vec![state],
+                ..Filter::only(message.id)
             };
             let page = self.spool.list(&filter, None, beside + 1).await;
             if page.is_ok_and(|page| page.entries.len() > beside) {

@@ -138,14 +138,11 @@ impl<S: Spool> Outbound<S> {
         tokio::spawn(async move {
             let filter = Filter {
                 hosts,
-                state: Some(State::Deferred),
+                states: vec![State::Deferred],
                 ..Filter::default()
             };
-            match spool.admin(&filter, Action::RetryNow).await {
-                Ok(changed) => journal.record(Event::SiteTakesMail {
-                    site,
-                    legs: changed.len() as u64,
-                }),
+            match pull(&*spool, &filter).await {
+                Ok(legs) => journal.record(Event::SiteTakesMail { site, legs }),
                 Err(error) => tracing::error!(site, %error, "cannot pull mail forward"),
             }
         });
@@ -201,9 +198,25 @@ impl<S: Spool> Outbound<S> {
     }
 }
 
+/// Makes legs due now; says how many.
+async fn pull<S: Spool>(spool: &S, filter: &Filter) -> Result<u64, spool::Error> {
+    let (mut legs, mut cursor) = (0, None);
+    loop {
+        let action = Action::RetryNow;
+        let changed = spool.admin(filter, action, cursor, PULLED_AT_ONCE).await?;
+        legs += changed.entries.len() as u64;
+        cursor = changed.next;
+        if cursor.is_none() {
+            return Ok(legs);
+        }
+    }
+}
+
 fn this_attempt(claim: &Claim, now: Timestamp) -> Attempt {
     attempt(claim, claim.attempts + 1, now)
 }
 
+/// Legs made due in one go.
+const PULLED_AT_ONCE: usize = 1000;
 /// The longest wait, in case a wake-up was missed.
 const WAIT_MAX: Duration = Duration::from_mins(1);

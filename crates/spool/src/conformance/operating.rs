@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use envelope::Host;
+use envelope::{Claim, Host, LegId, Merged, Message, ReversePath};
 
 use super::{
     Engine, at, body, claim, claim_some, id, leg, message, minutes, names, notice, number, open,
     put, read,
 };
-use crate::{Action, BodyWriter, Error, Filter, Spool, State, Update, Why};
+use crate::{Action, BodyWriter, Entry, Error, Filter, Spool, State, Update, Why};
 
 /// Hosts in the order of their first leg; what is parked is not waited for.
 pub async fn order_limits_and_parked_hosts<E: Engine>(engine: &E) {
@@ -110,10 +110,12 @@ pub async fn the_operator_holds_releases_bounces_and_removes<E: Engine>(engine: 
         ..Filter::default()
     };
     let admin = async |filter: &Filter, action| {
-        let changed = spool.admin(filter, action).await.expect("done");
-        changed
-            .iter()
-            .map(|c| (number(c.leg), c.active))
+        let changed = spool
+            .admin(filter, action, None, usize::MAX)
+            .await
+            .expect("done");
+        let legs = changed.entries.iter();
+        legs.map(|leg| (number(leg.id), leg.state == State::Active))
             .collect::<Vec<_>>()
     };
     assert_eq!(admin(&x, Action::Hold).await, [(1, false), (2, false)]);
@@ -127,9 +129,8 @@ pub async fn the_operator_holds_releases_bounces_and_removes<E: Engine>(engine: 
     assert!(overdue.iter().all(|o| number(o.claim.lease.leg) == 3));
     clock.set(at(5));
     let two = Filter {
-        messages: vec![id(2)],
-        state: Some(State::Held),
-        ..Filter::default()
+        states: vec![State::Held],
+        ..Filter::only(id(2))
     };
     assert_eq!(admin(&two, Action::Release).await, [(2, false)]);
     let claimed = claim(&spool).await.remove(0);
@@ -175,6 +176,119 @@ pub async fn a_listing_is_paged<E: Engine>(engine: &E) {
     }
     assert_eq!(seen.len(), 30);
     assert!(seen.is_sorted_by(|a, b| a < b));
+}
+
+/// Each condition that an operator may give, for a listing and for an action: which legs it means.
+pub async fn each_condition_of_a_filter_counts<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    put(&spool, 1, 10, &["a@x.example", "b@y.example"]).await;
+    clock.set(at(60));
+    let mut merged = leg("c@y.example");
+    merged.merged = Merged::new(vec!["bob@other.example".parse().expect("an address")]);
+    let sender = ReversePath::Null;
+    let message = Message::new(id(2), at(60), sender, 10);
+    let mut writer = spool.begin(id(2)).await.expect("a writer");
+    writer.write(body(10)).await.expect("written");
+    let legs = vec![merged, leg("d@x.example")];
+    let done = spool.commit(writer, message, legs, at(90)).await;
+    assert_eq!(done, Ok(()));
+    let all = Filter::default;
+    let to = |text: &str| Filter {
+        to: Some(text.parse().expect("a pattern")),
+        ..all()
+    };
+    let from = |text: &str| Filter {
+        from: Some(text.parse().expect("a pattern")),
+        ..all()
+    };
+    let states = |states: &[State]| Filter {
+        states: states.to_vec(),
+        ..all()
+    };
+    let older = |span| Filter {
+        older_than: Some(minutes(span)),
+        ..all()
+    };
+    let leg = LegId {
+        message: id(2),
+        number: 1,
+    };
+    let both = Filter {
+        ids: vec![leg.into(), id(1).into()],
+        ..to("@x.example")
+    };
+    let rows: [(Filter, &[(u64, u32)]); 12] = [
+        (all(), &[(1, 0), (1, 1), (2, 0), (2, 1)]),
+        (Filter::only(id(2)), &[(2, 0), (2, 1)]),
+        (Filter::only(leg), &[(2, 1)]),
+        (both, &[(1, 0), (2, 1)]),
+        (to("B@y.example"), &[(1, 1)]),
+        (to("alice@example.org"), &[(1, 0), (1, 1), (2, 0), (2, 1)]),
+        (to("other.example"), &[(2, 0)]),
+        (from("<>"), &[(2, 0), (2, 1)]),
+        (from("a.example"), &[(1, 0), (1, 1)]),
+        (states(&[State::Ready]), &[(1, 0), (1, 1)]),
+        (states(&[State::Held, State::Deferred]), &[(2, 0), (2, 1)]),
+        (older(59), &[(1, 0), (1, 1)]),
+    ];
+    let named = |entries: &[Entry]| -> Vec<_> {
+        let ids = entries.iter().map(|entry| entry.id);
+        ids.map(|leg| (number(leg), leg.number)).collect()
+    };
+    for (filter, expected) in &rows {
+        let page = spool.list(filter, None, 9).await.expect("a page");
+        assert_eq!(named(&page.entries), *expected, "{filter:?}");
+        // Nothing is held: this changes nothing.
+        let changed = spool.admin(filter, Action::Release, None, 9).await;
+        let changed = changed.expect("done");
+        assert_eq!(changed.matched, expected.len() as u64, "{filter:?}");
+    }
+    let page = spool.list(&older(60), None, 9).await.expect("a page");
+    assert_eq!(page.entries.len(), 0);
+}
+
+/// Those that match and no other, however small the pieces; durable.
+pub async fn an_action_on_many_legs_goes_in_pieces<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    let targets: Vec<String> = (0..100).map(|n| format!("u{n}@x.example")).collect();
+    let mut targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    targets[50..].fill("a@y.example");
+    for n in 1..=30 {
+        put(&spool, n, 10, &targets).await;
+    }
+    let active = claim_some(&spool, 70, 70).await;
+    assert_eq!(active.len(), 70);
+    let x = Filter {
+        to: Some("x.example".parse().expect("a pattern")),
+        states: vec![State::Ready],
+        ..Filter::default()
+    };
+    let (mut pieces, mut matched, mut changed, mut cursor) = (0, 0, Vec::new(), None);
+    loop {
+        let piece = spool.admin(&x, Action::Hold, cursor, 200).await;
+        let piece = piece.expect("done");
+        assert!(piece.matched <= 200);
+        pieces += 1;
+        matched += piece.matched;
+        changed.extend(piece.entries.iter().map(|entry| entry.id));
+        cursor = piece.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let is_x = |claim: &&Claim| claim.leg.target.to_string().ends_with("@x.example");
+    let expected = 1500 - active.iter().filter(is_x).count();
+    assert_eq!((matched, changed.len()), (expected as u64, expected));
+    assert!(pieces >= expected.div_ceil(200) && changed.is_sorted_by(|a, b| a < b));
+    drop(spool);
+    let spool = engine.open(&clock);
+    let held = Filter {
+        states: vec![State::Held],
+        ..Filter::default()
+    };
+    let page = spool.list(&held, None, 3000).await.expect("a page");
+    let held: Vec<_> = page.entries.iter().map(|entry| entry.id).collect();
+    assert_eq!(held, changed);
 }
 
 /// Whoever waits, and whoever comes to wait only then.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use envelope::{Claim, Diagnosis, Host, Lease, Leg, LegId, Message, MessageId, Timestamp};
 
 use crate::{
-    Action, Arrival, Deadlines, Dsn, Entry, Error, Filter, Schedule, Settlement, State, Token,
-    Update,
+    Action, Arrival, Deadlines, Dsn, Entry, Error, Filter, Page, Schedule, Settlement, State,
+    Token, Update,
 };
 
 #[derive(Debug, Default)]
@@ -145,18 +145,21 @@ impl Queue {
         })
     }
 
-    pub(super) fn matching(
+    pub(super) fn list(
         &self,
         filter: &Filter,
         after: Option<LegId>,
+        n: usize,
         now: Timestamp,
-    ) -> Vec<Entry> {
-        let behind = self
-            .legs
-            .keys()
-            .filter(|id| after.is_none_or(|after| **id > after));
+    ) -> Page {
+        let ids = self.legs.keys();
+        let behind = ids.filter(|id| after.is_none_or(|after| **id > after));
         let entries = behind.filter_map(|id| self.entry(*id, now));
-        entries.filter(|entry| filter.matches(entry)).collect()
+        let mut matching = entries.filter(|entry| filter.matches(entry, now));
+        let entries: Vec<_> = matching.by_ref().take(n).collect();
+        let more = matching.next().is_some();
+        let next = entries.last().filter(|_| more).map(|last| last.id);
+        Page { entries, next }
     }
 
     /// Says whether it changed anything.

@@ -35,12 +35,12 @@ async fn put(spool: &LogSpool, n: u64) -> MessageId {
 }
 
 async fn remove(spool: &LogSpool, id: MessageId) {
-    let one = Filter {
-        messages: vec![id],
-        ..Filter::default()
-    };
-    let removed = spool.admin(&one, Action::Remove).await.unwrap();
-    assert_eq!(removed.len(), 1);
+    let one = Filter::only(id);
+    let removed = spool
+        .admin(&one, Action::Remove, None, usize::MAX)
+        .await
+        .unwrap();
+    assert_eq!(removed.entries.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

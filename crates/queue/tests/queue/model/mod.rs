@@ -358,10 +358,7 @@ impl Run {
             }
             false => {
                 let leg = legs[self.luck.below(legs.len())];
-                let filter = Filter {
-                    legs: vec![leg],
-                    ..Filter::default()
-                };
+                let filter = Filter::only(leg);
                 (filter, vec![leg])
             }
         };
@@ -369,9 +366,9 @@ impl Run {
         for leg in chosen {
             expected += u64::from(self.book.act(leg, action, self.now));
         }
-        let done = self.spool().admin(&filter, action).await;
+        let done = self.spool().admin(&filter, action, None, usize::MAX).await;
         assert_eq!(
-            done.map(|legs| legs.len() as u64),
+            done.map(|changed| changed.entries.len() as u64),
             Ok(expected),
             "{action:?} at {}",
             self.now
@@ -449,8 +446,14 @@ impl Run {
     /// The next schedule begins with an empty queue.
     async fn clear(&mut self) {
         let all = Filter::default();
-        let removed = self.spool().admin(&all, Action::Remove).await;
-        assert_eq!(removed.map(|legs| legs.len()), Ok(self.book.legs.len()));
+        let removed = self
+            .spool()
+            .admin(&all, Action::Remove, None, usize::MAX)
+            .await;
+        assert_eq!(
+            removed.map(|changed| changed.entries.len()),
+            Ok(self.book.legs.len())
+        );
         let counts = self.spool().counts().await.unwrap();
         assert_eq!(counts, Counts::default());
         self.book.legs.clear();

@@ -255,11 +255,8 @@ impl Worker {
             }
         };
         let begun = self.begin(leg, to, true);
-        let filter = Filter {
-            legs: vec![leg],
-            ..Filter::default()
-        };
-        let done = self.spool.admin(&filter, action).await;
+        let filter = Filter::only(leg);
+        let done = self.spool.admin(&filter, action, None, usize::MAX).await;
         done.expect("done as the operator said");
         self.done(begun);
     }
