@@ -36,8 +36,10 @@ pub(super) struct Key {
 pub(super) enum Form {
     /// One local part.
     Local(String),
-    /// All that begin and end so; a catch-all is the pattern of two empty texts.
+    /// All that begin and end so.
     Pattern { prefix: String, suffix: String },
+    /// All that have no line of their own.
+    CatchAll,
     /// The domain itself: its options.
     Domain,
 }
@@ -152,10 +154,7 @@ impl Key {
         let local = &word[..split];
         let domain = parse_domain(&word[split + 1..], at + split + 1)?;
         let form = match local.split_once('*') {
-            _ if local.is_empty() => Form::Pattern {
-                prefix: String::new(),
-                suffix: String::new(),
-            },
+            _ if local.is_empty() => Form::CatchAll,
             Some((prefix, suffix)) if !local.starts_with('"') => {
                 check_pattern(prefix, suffix, word, at)?;
                 Form::Pattern {
@@ -173,6 +172,7 @@ impl Key {
         let local = match &self.form {
             Form::Local(local) => local.clone(),
             Form::Pattern { prefix, suffix } => format!("{prefix}{ANY_LOCAL_PART}{suffix}"),
+            Form::CatchAll => ANY_LOCAL_PART.to_owned(),
             Form::Domain => return None,
         };
         let local = LocalPart::from_unquoted(&local).ok()?;

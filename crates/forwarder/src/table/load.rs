@@ -92,10 +92,8 @@ impl Table {
         let number = self.domain_number_or_new(&line.key.domain, at);
         match line.key.form {
             Form::Domain => self.domains[number].line = at,
-            Form::Pattern { prefix, suffix } => {
-                self.domains[number].patterns |= !prefix.is_empty() || !suffix.is_empty();
-            }
-            Form::Local(_) => {}
+            Form::Pattern { .. } => self.domains[number].patterns = true,
+            Form::Local(_) | Form::CatchAll => {}
         }
         // Most lines name none, and of those that do most name the same.
         self.srs_domains.extend(line.options.srs_domain);
@@ -108,9 +106,7 @@ impl Table {
         match &line.key.form {
             Form::Domain => stats.domain_lines += 1,
             Form::Local(_) => stats.addresses += 1,
-            Form::Pattern { prefix, suffix } if prefix.is_empty() && suffix.is_empty() => {
-                stats.catch_alls += 1;
-            }
+            Form::CatchAll => stats.catch_alls += 1,
             Form::Pattern { .. } => stats.patterns += 1,
         }
     }
@@ -189,10 +185,8 @@ impl Key {
     fn written(&self) -> String {
         match &self.form {
             Form::Local(local) => format!("{local}@{}", self.domain),
-            Form::Pattern { prefix, suffix } if prefix.is_empty() && suffix.is_empty() => {
-                format!("@{}", self.domain)
-            }
             Form::Pattern { prefix, suffix } => format!("{prefix}*{suffix}@{}", self.domain),
+            Form::CatchAll => format!("@{}", self.domain),
             Form::Domain => self.domain.to_string(),
         }
     }

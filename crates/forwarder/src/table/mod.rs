@@ -156,15 +156,12 @@ impl Table {
                     .then(|| self.find_pattern(&local, domain))
                     .flatten()
             })
-            .or_else(|| self.find_key(&Key::catch_all(domain)))
+            .or_else(|| self.find_form(Form::CatchAll, domain))
     }
 
     /// The line of this very address; `local` is folded.
     fn find_local(&self, local: &str, domain: &Domain) -> Option<Line> {
-        self.find_key(&Key {
-            form: Form::Local(local.to_owned()),
-            domain: domain.clone(),
-        })
+        self.find_form(Form::Local(local.to_owned()), domain)
     }
 
     /// Tries every prefix, the longest first. All patterns of one prefix are under one hash.
@@ -180,8 +177,7 @@ impl Table {
                         Form::Pattern { prefix: p, suffix }
                             if p == prefix && rest.ends_with(&suffix) =>
                         {
-                            // The catch-all has its own place in the order.
-                            (!p.is_empty() || !suffix.is_empty()).then_some((suffix.len(), at))
+                            Some((suffix.len(), at))
                         }
                         _ => None,
                     }
@@ -190,8 +186,10 @@ impl Table {
             })
     }
 
-    fn find_key(&self, key: &Key) -> Option<Line> {
-        self.find_offset(key).and_then(|at| self.line_at(at))
+    fn find_form(&self, form: Form, domain: &Domain) -> Option<Line> {
+        let domain = domain.clone();
+        let at = self.find_offset(&Key { form, domain })?;
+        self.line_at(at)
     }
 
     fn find_offset(&self, key: &Key) -> Option<u32> {
@@ -225,6 +223,7 @@ impl Table {
         match &key.form {
             Form::Local(local) => self.hash(LOCAL, local, &key.domain),
             Form::Pattern { prefix, .. } => self.hash(PATTERN, prefix, &key.domain),
+            Form::CatchAll => self.hash(CATCH_ALL, "", &key.domain),
             Form::Domain => self.hash(DOMAIN, "", &key.domain),
         }
     }
@@ -252,18 +251,6 @@ impl Table {
     }
 }
 
-impl Key {
-    fn catch_all(domain: &Domain) -> Self {
-        Self {
-            form: Form::Pattern {
-                prefix: String::new(),
-                suffix: String::new(),
-            },
-            domain: domain.clone(),
-        }
-    }
-}
-
 /// The line that begins there, without its end.
 fn line_text(text: &str, at: u32) -> &str {
     let rest = &text[at as usize..];
@@ -275,7 +262,8 @@ const NO_LINE: u32 = u32::MAX;
 // Kinds of key, so that a pattern's prefix is not taken for a local part.
 const LOCAL: u8 = 0;
 const PATTERN: u8 = 1;
-const DOMAIN: u8 = 2;
+const CATCH_ALL: u8 = 2;
+const DOMAIN: u8 = 3;
 
 #[cfg(test)]
 mod tests;
