@@ -81,12 +81,8 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) {
             resolved.routing
         }
         Err(Errors(errors)) => {
-            findings.extend(
-                errors
-                    .iter()
-                    .map(|error| Finding::bad(error.about(), error)),
-            );
-            return;
+            let bad = errors.iter().map(|e| Finding::bad(e.about(), e));
+            return findings.extend(bad);
         }
     };
     findings.push(check_forwards(config, &routing));

@@ -1,5 +1,6 @@
 //! `onward queue …`, `onward reload` and `onward status`: asks the running daemon over the control socket and prints what it says.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use control::{
@@ -185,24 +186,20 @@ async fn show(socket: &Path, id: MessageId, print: Printer) -> Result<(), Error>
 }
 
 fn print_message(print: Printer, message: &MessageDetails, header: &[u8]) {
-    print.line(format_args!("message  {}", message.id));
-    print.line(format_args!("arrived  {}", message.arrived));
-    print.line(format_args!("from     {}", message.reverse_path));
-    print.line(format_args!("size     {} octets", message.size));
+    let field = |name, value: &dyn Display| print.line(format_args!("{name:<8} {value}"));
+    field("message", &message.id);
+    field("arrived", &message.arrived);
+    field("from", &message.reverse_path);
+    field("size", &format_args!("{} octets", message.size));
     if let Some(parsed) = mail_parser::MessageParser::default().parse_headers(header) {
         // What the message itself claims.
-        print.line(format_args!(
-            "subject  {}",
-            shown::line(parsed.subject().unwrap_or("(none)"))
-        ));
+        let subject = parsed.subject().unwrap_or("(none)");
+        field("subject", &shown::line(subject));
         let author = parsed
             .from()
             .and_then(|from| from.first())
             .and_then(|address| address.address());
-        print.line(format_args!(
-            "author   {}",
-            shown::line(author.unwrap_or("(none)"))
-        ));
+        field("author", &shown::line(author.unwrap_or("(none)")));
     }
     message.legs.iter().for_each(|row| {
         print.line("");

@@ -171,7 +171,7 @@ pub(crate) fn load_tls(config: &Config) -> Result<Vec<tls::Certificate>, TlsErro
 }
 
 /// Reads one certificate and its key.
-pub(crate) fn load_certificate(files: &config::Tls) -> Result<tls::Certificate, TlsError> {
+fn load_certificate(files: &config::Tls) -> Result<tls::Certificate, TlsError> {
     let read = |path: &Path| {
         fs::read(path).map_err(|source| TlsError::Unreadable {
             path: path.to_owned(),

@@ -130,21 +130,17 @@ fn print_verified(print: Printer, verified: &Verified) {
     ));
     print.line(format_args!("index     {}", verified.index));
     print.line(format_args!("damaged   {}", verified.damage.len()));
-    verified
-        .damage
-        .iter()
-        .for_each(|damage| print_finding(print, damage));
+    print_findings(print, &verified.damage);
     if !verified.notes.is_empty() {
         print.line("no damage, but worth knowing:");
-        verified
-            .notes
-            .iter()
-            .for_each(|note| print_finding(print, note));
+        print_findings(print, &verified.notes);
     }
 }
 
-pub(crate) fn print_finding(print: Printer, finding: &Finding) {
-    print.line(format_args!("  {finding}"));
+pub(crate) fn print_findings(print: Printer, findings: &[Finding]) {
+    for finding in findings {
+        print.line(format_args!("  {finding}"));
+    }
 }
 
 /// Rebuilds the index, as `serve` does when it cannot use the old one.

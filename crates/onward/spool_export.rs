@@ -16,7 +16,7 @@ use serde::Serialize;
 use spool::{Clock, Entry};
 
 use crate::print::Printer;
-use crate::spool_cli::{Finding, print_finding, progress};
+use crate::spool_cli::{Finding, print_findings, progress};
 
 /// Why the export ended.
 #[derive(Debug, thiserror::Error)]
@@ -108,10 +108,7 @@ pub(crate) fn run(spool: &Path, folder: &Path, print: Printer) -> Result<bool, E
             "{messages} messages written to {}, {damaged} of them damaged",
             summary.folder.display()
         ));
-        summary
-            .damage
-            .iter()
-            .for_each(|damage| print_finding(print, damage));
+        print_findings(print, &summary.damage);
     });
     Ok(summary.damage.is_empty())
 }

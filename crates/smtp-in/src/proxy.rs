@@ -119,41 +119,12 @@ fn missing_octets_v2(header: &[u8]) -> Result<usize, ProxyError> {
 
 /// Parses a complete header.
 fn parse(header: &[u8]) -> Result<Origin, ProxyError> {
-    if header.starts_with(V1_PREFIX) {
-        parse_v1(header)
+    let addresses = if header.starts_with(V1_PREFIX) {
+        parse_v1(header)?
     } else {
-        parse_v2(header)
-    }
-}
-
-fn parse_v1(header: &[u8]) -> Result<Origin, ProxyError> {
-    // "The receiver must ignore anything presented before the CRLF": ppp takes no more than four words of it.
-    if header.starts_with(b"PROXY UNKNOWN ") {
-        return Ok(None);
-    }
-    let parsed = v1::Header::try_from(header).map_err(malformed)?;
-    Ok(match parsed.addresses {
-        v1::Addresses::Unknown => None,
-        v1::Addresses::Tcp4(ip) => Some(Addresses {
-            source: (ip.source_address, ip.source_port).into(),
-            destination: (ip.destination_address, ip.destination_port).into(),
-        }),
-        v1::Addresses::Tcp6(ip) => Some(Addresses {
-            source: (ip.source_address, ip.source_port).into(),
-            destination: (ip.destination_address, ip.destination_port).into(),
-        }),
-    })
-}
-
-fn parse_v2(header: &[u8]) -> Result<Origin, ProxyError> {
-    let parsed = v2::Header::try_from(header).map_err(malformed)?;
-    if parsed.command == v2::Command::Local {
-        return Ok(None);
-    }
-    if parsed.protocol == v2::Protocol::Datagram {
-        return Err(ProxyError::Malformed("not a stream".to_owned()));
-    }
-    Ok(match parsed.addresses {
+        parse_v2(header)?
+    };
+    Ok(match addresses {
         v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
         v2::Addresses::IPv4(ip) => Some(Addresses {
             source: (ip.source_address, ip.source_port).into(),
@@ -164,6 +135,28 @@ fn parse_v2(header: &[u8]) -> Result<Origin, ProxyError> {
             destination: (ip.destination_address, ip.destination_port).into(),
         }),
     })
+}
+
+fn parse_v1(header: &[u8]) -> Result<v2::Addresses, ProxyError> {
+    // "The receiver must ignore anything presented before the CRLF": ppp takes no more than four words of it.
+    if header.starts_with(b"PROXY UNKNOWN ") {
+        return Ok(v2::Addresses::Unspecified);
+    }
+    let parsed = v1::Header::try_from(header).map_err(malformed)?;
+    Ok(match parsed.addresses {
+        v1::Addresses::Unknown => v2::Addresses::Unspecified,
+        v1::Addresses::Tcp4(ip) => v2::Addresses::IPv4(ip),
+        v1::Addresses::Tcp6(ip) => v2::Addresses::IPv6(ip),
+    })
+}
+
+fn parse_v2(header: &[u8]) -> Result<v2::Addresses, ProxyError> {
+    let parsed = v2::Header::try_from(header).map_err(malformed)?;
+    match (parsed.command, parsed.protocol) {
+        (v2::Command::Local, _) => Ok(v2::Addresses::Unspecified),
+        (_, v2::Protocol::Datagram) => Err(ProxyError::Malformed("not a stream".to_owned())),
+        _ => Ok(parsed.addresses),
+    }
 }
 
 /// Some of ppp's texts hold what was wrong, line ends too: nothing for a log.
