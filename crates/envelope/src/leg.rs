@@ -170,6 +170,8 @@ pub struct Claim {
     pub attempts: u32,
     /// Whether the sender was already told of the delay.
     pub warned: bool,
+    /// When the message is given up.
+    pub deadline: Timestamp,
 }
 
 #[cfg(test)]

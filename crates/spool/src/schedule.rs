@@ -59,7 +59,7 @@ impl Deadlines {
 }
 
 /// When the next attempt is due after `attempts` have failed, the last of them at `now` with `last`. `chance` is a random
-/// number in 0..=1 from the caller. Never after the message expires: the last attempt is made then.
+/// number in 0..=1 from the caller. Never after the message's `deadline`: the last attempt is made then.
 ///
 /// The retry list decides, whatever the trouble was: greylisting wants a first try soon, and a site that cannot be reached is
 /// probed apart from its messages. But a full mailbox is not emptied within minutes, and waits for an hour at least (or the
@@ -68,7 +68,7 @@ pub fn next_due(
     attempts: u32,
     last: &Diagnosis,
     now: Timestamp,
-    arrived: Timestamp,
+    deadline: Timestamp,
     schedule: &Schedule,
     chance: f64,
 ) -> Timestamp {
@@ -82,8 +82,10 @@ pub fn next_due(
     }
     let factor = 1.0 + schedule.jitter.clamp(0.0, 0.9) * (chance.clamp(0.0, 1.0) * 2.0 - 1.0);
     let due = now.plus(pause.mul_f64(factor));
-    let expires = arrived.plus(schedule.expire);
-    if now < expires { due.min(expires) } else { due }
+    match now < deadline {
+        true => due.min(deadline),
+        false => due,
+    }
 }
 
 const FALLBACK: Duration = Duration::from_hours(1);
@@ -108,7 +110,7 @@ mod tests {
             attempts,
             &deferral(7, 1),
             at(now_minutes * MINUTE),
-            at(0),
+            at(5 * 24 * 60 * MINUTE),
             &Schedule::default(),
             chance,
         );

@@ -4,6 +4,7 @@
 //! of a noun is no concern of tests that do not speak of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use envelope::{
     Claim, Diagnosis, EnhancedStatus, Lease, Leg, LegId, Mailbox, Message, MessageId, ReversePath,
@@ -55,5 +56,6 @@ pub fn claim(message: &Arc<Message>, number: u32, leg: Leg) -> Claim {
         leg,
         attempts: 0,
         warned: false,
+        deadline: message.arrived.plus(Duration::from_hours(5 * 24)),
     }
 }

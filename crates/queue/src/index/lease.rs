@@ -107,6 +107,7 @@ impl State {
             leg: leg.row.leg.clone(),
             attempts: leg.row.state.attempts,
             warned: leg.row.state.warned,
+            deadline: self.deadlines(entry.dates()).expire,
         })
     }
 
@@ -138,11 +139,11 @@ impl State {
         }
         let leased = due.into_iter().filter_map(|id| {
             let claim = self.lease(id, now.plus(lease))?;
-            let (entry, leg) = leg_of(&self.messages, id)?;
+            let (_, leg) = leg_of(&self.messages, id)?;
             let state = &leg.row.state;
             let why = if state.bounced {
                 Why::Bounced
-            } else if now >= self.deadlines(entry.dates()).expire {
+            } else if now >= claim.deadline {
                 Why::Expired
             } else {
                 Why::Warn

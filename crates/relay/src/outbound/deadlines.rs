@@ -89,7 +89,7 @@ impl<S: Spool> Outbound<S> {
         );
         let failed = failed.collect();
         if let Some(first) = together.first() {
-            self.gather(&first.claim.message, failed, now).await;
+            self.gather(&first.claim, failed, now).await;
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bounce::Kind;
-use envelope::{Claim, Diagnosis, Message, MessageId, Timestamp};
+use envelope::{Claim, Diagnosis, MessageId, Timestamp};
 use parking_lot::Mutex;
 use spool::{Filter, Spool, State};
 
@@ -70,14 +70,14 @@ impl Gathered {
 }
 
 impl<S: Spool> Outbound<S> {
-    /// Takes in what has failed of a message (nothing, perhaps), and tells of all that waits of it if nothing else is tried.
-    pub(super) async fn gather(&self, message: &Message, failed: Vec<Failed>, now: Timestamp) {
-        let (id, gathered) = (message.id, &self.notices.gathered);
+    /// Takes in what has failed of the message of `claim` (nothing, perhaps), and tells of all that waits of it if nothing else is tried.
+    pub(super) async fn gather(&self, claim: &Claim, failed: Vec<Failed>, now: Timestamp) {
+        let (id, gathered) = (claim.message.id, &self.notices.gathered);
         if !failed.is_empty() {
             gathered.add(id, failed, now);
         }
         let waiting = gathered.count(id);
-        if waiting > 0 && (gathered.is_full() || !self.is_tried(message, waiting, now).await) {
+        if waiting > 0 && (gathered.is_full() || !self.is_tried(claim, waiting, now).await) {
             self.tell_failed(id, now).await;
         }
     }
@@ -105,16 +105,15 @@ impl<S: Spool> Outbound<S> {
         }
     }
 
-    /// Whether legs of a message are tried now, or about to be, beside those that wait here. When its time is over, all that it
+    /// Whether legs of the message are tried now, or about to be, beside those that wait here. When its time is over, all that it
     /// has left are about to end.
-    async fn is_tried(&self, message: &Message, waiting: usize, now: Timestamp) -> bool {
-        let expired = now.since(message.arrived) >= self.schedule.expire;
-        let ending = expired.then_some((State::Deferred, 0));
+    async fn is_tried(&self, claim: &Claim, waiting: usize, now: Timestamp) -> bool {
+        let ending = (now >= claim.deadline).then_some((State::Deferred, 0));
         let states = [(State::Active, waiting), (State::Ready, 0)];
         for (state, beside) in states.into_iter().chain(ending) {
             let filter = Filter {
                 states: vec![state],
-                ..Filter::only(message.id)
+                ..Filter::only(claim.message.id)
             };
             let page = self.spool.list(&filter, None, beside + 1).await;
             if page.is_ok_and(|page| page.entries.len() > beside) {

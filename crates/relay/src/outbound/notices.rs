@@ -207,8 +207,10 @@ impl<S: Spool> Outbound<S> {
         told: &[Told<'_>],
         now: Timestamp,
     ) -> Result<Made<'_>, Unmade> {
-        let message = match told {
-            [first, ..] if !first.claim.message.reverse_path.is_null() => &first.claim.message,
+        let Claim {
+            message, deadline, ..
+        } = match told {
+            [first, ..] if !first.claim.message.reverse_path.is_null() => first.claim,
             _ => return Err(NULL_SENDER.into()),
         };
         let wants_whole = kind == Kind::Failed && message.ret == Some(Return::Full);
@@ -220,7 +222,7 @@ impl<S: Spool> Outbound<S> {
         let sender = message.reverse_path.mailbox().ok_or(NULL_SENDER)?;
         // A failure notice waits until our trouble is over; other notices are dropped rather than delay a leg.
         let patient_until = match kind {
-            Kind::Failed => message.arrived.plus(2 * self.schedule.expire),
+            Kind::Failed => deadline.plus(deadline.since(message.arrived)),
             Kind::Delayed | Kind::Relayed => now,
         };
         let legs = self.way_to(sender, patient_until, now).await?;
@@ -256,7 +258,7 @@ impl<S: Spool> Outbound<S> {
             leg: &told.claim.leg,
             diagnosis: &told.diagnosis,
             last_attempt: (told.claim.attempts > 0 || !late).then_some(now),
-            will_retry_until: late.then(|| message.arrived.plus(self.schedule.expire)),
+            will_retry_until: late.then_some(told.claim.deadline),
         });
         let reports: Vec<_> = reports.collect();
         let notice = Notice {

@@ -162,6 +162,25 @@ async fn deadlines_hold_while_nothing_is_claimed() {
     deadlines.await.unwrap();
 }
 
+/// Whatever the settings say by then.
+#[tokio::test]
+async fn a_notice_of_delay_names_the_deadline_of_its_message() {
+    for days in [1, 5, 30] {
+        let mut fixture = Fixture::new();
+        let outbound = Arc::get_mut(&mut fixture.outbound).unwrap();
+        outbound.schedule.expire = days * 24 * HOUR;
+        let arrived = Timestamp::from_unix_millis(now().unix_millis() - 18_000_000);
+        fixture.commit(&["a@b.test"], arrived, None).await;
+        let parked = [("b.test".parse().unwrap(), true)];
+        fixture.outbound.spool.park(&parked).await;
+        fixture.outbound.tell_overdue().await;
+        let deadline = arrived.plus(5 * 24 * HOUR).rfc5322();
+        let text = notice(&fixture).await;
+        let field = format!("Will-Retry-Until: {deadline}");
+        assert!(text.contains(&field), "{days} days: {text}");
+    }
+}
+
 #[tokio::test]
 async fn a_panic_over_one_message_does_not_keep_others_from_being_told() {
     let fixture = Fixture::new();

@@ -82,7 +82,7 @@ impl<S: Spool> Work for Outbound<S> {
         self.settle_all(done).await;
         self.complete_told(&delivered, now).await;
         if let Some(claim) = attempt.first() {
-            self.gather(&claim.message, failed, now).await;
+            self.gather(claim, failed, now).await;
         }
         self.tell_gathered(now).await;
     }
@@ -160,7 +160,7 @@ impl<S: Spool> Outbound<S> {
             claim.attempts + 1,
             &diagnosis,
             now,
-            claim.message.arrived,
+            claim.deadline,
             &self.schedule,
             rand::random(),
         );

@@ -64,6 +64,7 @@ impl Queue {
     pub(super) fn lease(&mut self, id: LegId, until: Timestamp) -> Option<Claim> {
         self.leases += 1;
         let slot = self.legs.get_mut(&id)?;
+        let (message, _, deadlines) = self.mail.get(&id.message)?;
         (slot.token, slot.leased) = (self.leases, Some(until));
         Some(Claim {
             lease: Lease {
@@ -72,10 +73,11 @@ impl Queue {
                 token: slot.token,
                 expires: until,
             },
-            message: Arc::clone(&self.mail.get(&id.message)?.0),
+            message: Arc::clone(message),
             leg: slot.leg.clone(),
             attempts: slot.attempts,
             warned: slot.warned,
+            deadline: deadlines.expire,
         })
     }
 
