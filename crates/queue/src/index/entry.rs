@@ -121,8 +121,10 @@ impl Entry {
         self.commit_segment == segment || self.body.iter().any(|extent| extent.segment == segment)
     }
 
+    /// Also a leg whose lease ran out is kept here: its owner may still settle it, while nobody else has claimed it.
     pub(crate) fn evictable(&self) -> bool {
-        !self.dirty && self.stored.row && self.legs.iter().all(|leg| leg.leased.is_none())
+        let is_free = |leg: &LegEntry| leg.leased.is_none() && leg.token == 0;
+        !self.dirty && self.stored.row && self.legs.iter().all(is_free)
     }
 }
 

@@ -6,7 +6,7 @@ use envelope::{Message, ReversePath, Timestamp};
 use testkit::nouns;
 
 use super::*;
-use spool::{Action, BodyReader, BodyWriter, Clock, Filter, Spool};
+use spool::{Action, BodyReader, BodyWriter, Clock, Filter, Spool, Want};
 
 use crate::{LogSpool, Settings};
 
@@ -86,4 +86,24 @@ async fn a_row_newer_than_the_position_costs_no_segment() {
     let mut body = spool.open_body(kept).await.unwrap();
     let read = body.chunk().await.unwrap().unwrap_or_default();
     assert_eq!(read.len(), 9_000);
+}
+
+/// The machine slept, or its clock was set: who works on a leg settles it, unless somebody else has it by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leg_whose_lease_ran_out_stays_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path(), Duration::from_secs(3600));
+    let id = put(&spool, 1).await;
+    let want = Want {
+        max: 1,
+        per_host: 1,
+        lease: Duration::from_secs(60),
+    };
+    let lease = spool.claim(&want).await.unwrap().remove(0).lease;
+    spool.checkpoint().await.unwrap();
+    spool.clock().advance(Duration::from_secs(600));
+    assert_eq!(spool.overdue(1, want.lease).await.unwrap().len(), 0);
+    let evict = move |keeper: &mut Keeper| keeper.state.lock().evict(id);
+    spool.ask(evict).await.unwrap();
+    assert_eq!(spool.complete(lease, None).await, Ok(()));
 }
