@@ -9,7 +9,7 @@ use bytes::Bytes;
 use envelope::{BodyKind, Claim, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
 use parking_lot::Mutex;
 use queue::{LogSpool, LogWriter};
-use spool::{Action, BodyWriter, Dsn, Filter, Spool, Token, Update, Want};
+use spool::{Action, BodyWriter, Dsn, Error, Filter, Spool, Token, Update, Want};
 use testkit::nouns;
 
 use super::ledger::{self, Begun, Ledger};
@@ -135,8 +135,11 @@ impl Worker {
         for claim in self.spool.claim(&want).await.expect("claims") {
             match *claim.leg.target.host() == mine {
                 true => self.settle_one(claim).await,
-                // Another worker's, who knows its ledger.
-                false => self.spool.release(claim.lease).await.expect("released"),
+                // Another worker's, who knows its ledger, and may have removed it meanwhile.
+                false => match self.spool.release(claim.lease).await {
+                    Ok(()) | Err(Error::Fenced(_)) => {}
+                    Err(error) => panic!("not released: {error}"),
+                },
             }
         }
         if self.number == 0 {
