@@ -280,6 +280,7 @@ impl<S: Spool> Visit<S> {
     fn meet(&mut self, client: &Client) {
         let routing = self.routing();
         let trusted = routing.trusted.contains(client.peer.ip());
+        self.case.hello = hello(client).unwrap_or_default();
         self.case.client = policy::Client {
             address: Some(client.peer.ip()),
             role: match client.role {

@@ -192,6 +192,20 @@ async fn what_is_refused_takes_nothing_of_the_budget() {
 }
 
 #[tokio::test]
+async fn policy_is_told_the_last_name_that_was_accepted() {
+    let world = World::new("");
+    let mut talk = world.talk("origin@sender.test");
+    let hello = Hello {
+        name: "<bad>".into(),
+        extended: true,
+    };
+    let verdict = talk.visit.hello(&talk.client, &hello).await;
+    assert_ne!(verdict, Verdict::Accept);
+    talk.mail().await;
+    assert_eq!(talk.visit.case.hello, "");
+}
+
+#[tokio::test]
 async fn a_full_spool_has_a_line() {
     let forwards = "alice@example.test alice@next.test\n";
     let mut world = World::with(routing(forwards), u64::MAX);
