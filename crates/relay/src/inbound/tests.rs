@@ -218,6 +218,18 @@ async fn a_full_spool_has_a_line() {
         lines.iter().any(|line| line.starts_with(expected)),
         "{lines:?}"
     );
+    // It is refused for all recipients, so none is named, not even an SRS address.
+    let today = srs::Day::from_unix_secs(now().unix_secs());
+    let srs = world.inbound.routing.load();
+    let srs0 = srs.forwarder.srs().forward("ann", "sender.test", today);
+    let said = said_to(&world, "", &format!("{}@fwd.test", srs0.unwrap())).await;
+    assert!(said.starts_with("452 4.3.1"), "{said}");
+    let lines = world.lines();
+    let expected = "refused client=192.0.2.7:4000 stage=data rule=spool from=<> reply=";
+    assert!(
+        lines.len() == 1 && lines[0].starts_with(expected),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test]
