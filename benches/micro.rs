@@ -15,7 +15,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use envelope::{Leg, Mailbox, Message, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
 use smtp::dot::Decoder;
-use spool::{BodyWriter, IdSource, Spool};
+use spool::{Arrival, BodyWriter, IdSource, Spool};
 use srs::{Day, Srs};
 
 fn srs(c: &mut Criterion) {
@@ -85,7 +85,7 @@ fn append(c: &mut Criterion) {
                 let mut writer = spool.begin(id).await.unwrap();
                 writer.write(body.clone()).await.unwrap();
                 spool
-                    .commit(writer, message(id, now), vec![leg()], now)
+                    .commit(writer, Arrival::new(message(id, now), vec![leg()], now))
                     .await
                     .unwrap();
                 // So that the queue does not grow with the number of runs.

@@ -24,7 +24,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use envelope::{Leg, MessageId, ReversePath, Timestamp};
 use queue::LogSpool;
-use spool::{BodyWriter, IdSource, Spool};
+use spool::{Arrival, BodyWriter, IdSource, Spool};
 use testkit::nouns;
 
 fn main() {
@@ -73,5 +73,8 @@ async fn commit(spool: &LogSpool, ids: &IdSource, body: &Bytes, target: &str) {
     let mut writer = spool.begin(id).await.unwrap();
     writer.write(body.clone()).await.unwrap();
     let legs = vec![leg];
-    spool.commit(writer, message, legs, moment).await.unwrap();
+    spool
+        .commit(writer, Arrival::new(message, legs, moment))
+        .await
+        .unwrap();
 }

@@ -10,7 +10,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use envelope::{Leg, LegId, Mailbox, Message, MessageId, ReversePath, Timestamp};
 use queue::fuzzing::{recode, scan};
 use queue::{LogSpool, Settings};
-use spool::{BodyReader, BodyWriter, Clock, Filter, Spool};
+use spool::{Arrival, BodyReader, BodyWriter, Clock, Filter, Spool};
 
 use crate::memory::{Memory, MemoryFile};
 
@@ -156,8 +156,10 @@ async fn put(spool: &LogSpool) -> Option<LegId> {
     let target: Mailbox = target;
     let leg = Leg::new(ReversePath::Null, target.clone(), target);
     let written = writer.write(b"new\n".to_vec()).await;
-    let committed = spool.commit(writer, message, vec![leg], NOW).await;
-    assert_eq!((written, committed), (Ok(()), Ok(())), "new mail");
+    let committed = spool
+        .commit(writer, Arrival::new(message, vec![leg], NOW))
+        .await;
+    assert_eq!((written, committed.map(drop)), (Ok(()), Ok(())), "new mail");
     Some(LegId {
         message: NEW,
         number: 0,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use envelope::{BodyKind, Leg, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{Action, BodyWriter, Clock, Filter, Spool, Update, Want};
+use spool::{Action, Arrival, BodyWriter, Clock, Filter, Spool, Update, Want};
 use testkit::nouns;
 
 fn at(seconds: u64) -> Timestamp {
@@ -54,7 +54,9 @@ async fn put(spool: &LogSpool, n: u64, octets: usize, targets: &[&str]) -> Done<
         .iter()
         .map(|target| leg(target))
         .collect::<Done<_>>()?;
-    spool.commit(writer, message, legs, at(n)).await?;
+    spool
+        .commit(writer, Arrival::new(message, legs, at(n)))
+        .await?;
     Ok(id)
 }
 

@@ -35,7 +35,7 @@ impl Spool for LogSpool {
         Ok(self.begin_anyway(id))
     }
 
-    async fn enter(&self, writer: LogWriter, arrival: Arrival) -> Result<Vec<Claim>, Error> {
+    async fn commit(&self, writer: LogWriter, arrival: Arrival) -> Result<Vec<Claim>, Error> {
         let id = arrival.message.id;
         debug_assert_eq!(writer.id(), id, "the writer is another message's");
         if self.is_queued(id).await? {

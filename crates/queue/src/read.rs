@@ -167,7 +167,7 @@ mod tests {
     use std::path::Path;
 
     use envelope::{MessageId, Timestamp};
-    use spool::{BodyWriter, Spool};
+    use spool::{Arrival, BodyWriter, Spool};
     use testkit::nouns;
 
     use super::*;
@@ -211,7 +211,10 @@ mod tests {
         let mut writer = spool.begin(ID).await.unwrap();
         writer.write(body.as_bytes()).await.unwrap();
         let legs = vec![nouns::leg("a@b.test")];
-        spool.commit(writer, message, legs, NOW).await.unwrap();
+        spool
+            .commit(writer, Arrival::new(message, legs, NOW))
+            .await
+            .unwrap();
         check(&spool).await;
         spool.close();
         let spool = open(dir.path(), 0);

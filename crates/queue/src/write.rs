@@ -213,7 +213,7 @@ mod tests {
     use testkit::nouns;
 
     use super::GATHERED_MAX;
-    use spool::{BodyWriter, IdSource, Spool};
+    use spool::{Arrival, BodyWriter, IdSource, Spool};
 
     use crate::{LogSpool, Settings};
 
@@ -269,7 +269,7 @@ mod tests {
         let now = message.arrived;
         let mut left = polls;
         {
-            let mut commit = pin!(spool.commit(writer, message, vec![leg], now));
+            let mut commit = pin!(spool.commit(writer, Arrival::new(message, vec![leg], now)));
             poll_fn(|context| {
                 left -= 1;
                 match commit.as_mut().poll(context) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use envelope::{Claim, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
 
-use crate::{BodyReader, BodyWriter, Clock, Dsn, OpenError, Spool, Want};
+use crate::{Arrival, BodyReader, BodyWriter, Clock, Dsn, OpenError, Spool, Want};
 pub use operating::*;
 pub use working::*;
 
@@ -96,8 +96,10 @@ async fn put<S: Spool>(spool: &S, n: u64, octets: usize, targets: &[&str]) {
         writer.write(chunk.to_vec()).await.expect("written");
     }
     let legs = targets.iter().map(|target| leg(target)).collect();
-    let done = spool.commit(writer, message(n, octets), legs, at(0)).await;
-    assert_eq!(done, Ok(()));
+    let done = spool
+        .commit(writer, Arrival::new(message(n, octets), legs, at(0)))
+        .await;
+    assert_eq!(done.map(drop), Ok(()));
 }
 
 async fn claim_some<S: Spool>(spool: &S, max: usize, per_host: usize) -> Vec<Claim> {

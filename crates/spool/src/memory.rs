@@ -95,7 +95,7 @@ impl Spool for MemorySpool {
         })
     }
 
-    async fn enter(&self, writer: MemoryWriter, arrival: Arrival) -> Result<Vec<Claim>, Error> {
+    async fn commit(&self, writer: MemoryWriter, arrival: Arrival) -> Result<Vec<Claim>, Error> {
         let id = arrival.message.id;
         debug_assert_eq!(writer.id, id, "the writer is another message's");
         let claims = self.with(|queue, now| {

@@ -27,6 +27,19 @@ pub struct Arrival {
     pub lease: Option<Duration>,
 }
 
+impl Arrival {
+    /// With the deadlines of the engine's settings; the legs wait for a claim.
+    pub fn new(message: Message, legs: Vec<Leg>, first_due: Timestamp) -> Self {
+        Self {
+            message,
+            legs,
+            first_due,
+            deadlines: None,
+            lease: None,
+        }
+    }
+}
+
 /// What a claim asks for.
 #[derive(Debug, Clone, Default)]
 pub struct Want {
@@ -102,13 +115,7 @@ pub struct Dsn {
 impl Dsn {
     /// As a message that comes in, and its body.
     pub fn into_arrival(self) -> (Arrival, Bytes) {
-        let arrival = Arrival {
-            message: self.message,
-            legs: self.legs,
-            first_due: self.first_due,
-            deadlines: None,
-            lease: None,
-        };
+        let arrival = Arrival::new(self.message, self.legs, self.first_due);
         (arrival, self.body)
     }
 }

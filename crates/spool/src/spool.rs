@@ -12,7 +12,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{Claim, Host, Lease, Leg, LegId, Message, MessageId, Timestamp};
+use envelope::{Claim, Host, Lease, LegId, MessageId, Timestamp};
 use tokio::sync::watch;
 
 use crate::error::{Error, OpenError};
@@ -39,29 +39,11 @@ pub trait Spool: Send + Sync + 'static {
     /// changes nothing and is `Ok`. The claims are those of [`Arrival::lease`](crate::Arrival::lease).
     ///
     /// `message.id` must be the writer's, and there must be at least one leg.
-    fn enter(
+    fn commit(
         &self,
         writer: Self::Writer,
         arrival: Arrival,
     ) -> impl Future<Output = Result<Vec<Claim>, Error>> + Send;
-
-    /// [`Spool::enter`] with the deadlines of the engine's settings; the legs wait for a claim.
-    fn commit(
-        &self,
-        writer: Self::Writer,
-        message: Message,
-        legs: Vec<Leg>,
-        first_due: Timestamp,
-    ) -> impl Future<Output = Result<(), Error>> + Send {
-        let arrival = Arrival {
-            message,
-            legs,
-            first_due,
-            deadlines: None,
-            lease: None,
-        };
-        async { self.enter(writer, arrival).await.map(drop) }
-    }
 
     /// Leases legs that are due, in order of their due time within a host, earliest host first. Costs what it gives, however
     /// many hosts are parked.

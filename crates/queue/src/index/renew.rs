@@ -169,7 +169,7 @@ mod tests {
     use testkit::nouns;
 
     use super::*;
-    use spool::{BodyWriter, Clock, Spool, Want};
+    use spool::{Arrival, BodyWriter, Clock, Spool, Want};
 
     use crate::{LogSpool, Settings};
 
@@ -183,7 +183,9 @@ mod tests {
         writer.write(vec![b'x'; 10]).await.unwrap();
         let message = Message::new(id, at(0), ReversePath::Null, 10);
         let leg = nouns::forward("alice@example.org", &format!("a@host{}.example", n % 7));
-        let committed = spool.commit(writer, message, vec![leg], at(n)).await;
+        let committed = spool
+            .commit(writer, Arrival::new(message, vec![leg], at(n)))
+            .await;
         committed.unwrap();
     }
 

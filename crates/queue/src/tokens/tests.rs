@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use envelope::{Message, MessageId, ReversePath};
 use spool::{
-    Action, BodyWriter, Clock, Error, Filter, Spool, TOKEN_NAME_OCTETS_MAX, TOKEN_OCTETS_MAX,
+    Action, Arrival, BodyWriter, Clock, Error, Filter, Spool, TOKEN_NAME_OCTETS_MAX,
+    TOKEN_OCTETS_MAX,
 };
 use testkit::nouns;
 
@@ -58,7 +59,9 @@ async fn bring(spool: &LogSpool, n: u64, token: Token) -> Result<(), Error> {
     writer.keep(token);
     let message = Message::new(id, at(0), ReversePath::Null, 3000);
     let leg = nouns::leg("a@b.test");
-    spool.commit(writer, message, vec![leg], at(0)).await?;
+    spool
+        .commit(writer, Arrival::new(message, vec![leg], at(0)))
+        .await?;
     let all = Filter::default();
     turned(spool, at(0))
         .admin(&all, Action::Remove, None, usize::MAX)

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use envelope::{BodyKind, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{Action, BodyReader, BodyWriter, Clock, Dsn, Filter, Spool, Update, Want};
+use spool::{Action, Arrival, BodyReader, BodyWriter, Clock, Dsn, Filter, Spool, Update, Want};
 use testkit::nouns;
 
 /// What is expected of the deed that was begun and not answered.
@@ -139,7 +139,10 @@ impl Child {
         for piece in body(n, octets(n)).chunks(5000) {
             writer.write(piece.to_vec()).await.unwrap();
         }
-        let committed = self.spool.commit(writer, message, vec![leg], at(0)).await;
+        let committed = self
+            .spool
+            .commit(writer, Arrival::new(message, vec![leg], at(0)))
+            .await;
         committed.unwrap();
         self.done();
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use envelope::{Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{Action, BodyReader, BodyWriter, Clock, Error, Filter, Spool, Want};
+use spool::{Action, Arrival, BodyReader, BodyWriter, Clock, Error, Filter, Spool, Want};
 use testkit::nouns;
 use tokio::sync::MutexGuard;
 
@@ -130,7 +130,10 @@ async fn put(spool: &LogSpool, n: u64) -> Result<(), Error> {
     writer.write(body(n)).await?;
     let message = Message::new(id(n), at(0), ReversePath::Null, 10_000);
     let leg = nouns::leg("a@x.example");
-    spool.commit(writer, message, vec![leg], at(0)).await
+    spool
+        .commit(writer, Arrival::new(message, vec![leg], at(0)))
+        .await
+        .map(drop)
 }
 
 fn one(n: u64) -> Filter {

@@ -10,8 +10,8 @@ use envelope::{Diagnosis, Message, MessageId, ReversePath, Timestamp};
 use queue::verify::{Depth, Exported, Report, export, log_octets, verify};
 use queue::{LogSpool, Settings, StartError};
 use spool::{
-    Action, BodyReader, BodyWriter, Clock, DAMAGED, Entry, Filter, OpenError, Spool, State, Want,
-    Why,
+    Action, Arrival, BodyReader, BodyWriter, Clock, DAMAGED, Entry, Filter, OpenError, Spool,
+    State, Want, Why,
 };
 use testkit::nouns;
 
@@ -65,7 +65,7 @@ async fn put(spool: &LogSpool, n: u64, body: Vec<u8>) {
     );
     let leg = nouns::leg("a@x.example");
     spool
-        .commit(writer, message, vec![leg], at(0))
+        .commit(writer, Arrival::new(message, vec![leg], at(0)))
         .await
         .unwrap();
 }

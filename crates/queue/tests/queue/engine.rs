@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use envelope::{Claim, Leg, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings, StartError};
-use spool::{Action, BodyReader, BodyWriter, Clock, Dsn, Error, Filter, OpenError, Spool, Want};
+use spool::{
+    Action, Arrival, BodyReader, BodyWriter, Clock, Dsn, Error, Filter, OpenError, Spool, Want,
+};
 use testkit::nouns;
 
 const MINUTE: u64 = 60_000;
@@ -66,7 +68,10 @@ async fn put(spool: &LogSpool, n: u64, octets: usize, targets: &[&str]) -> Resul
         writer.write(chunk.to_vec()).await?;
     }
     let legs = targets.iter().map(|target| leg(target)).collect();
-    spool.commit(writer, message(n, octets), legs, at(0)).await
+    spool
+        .commit(writer, Arrival::new(message(n, octets), legs, at(0)))
+        .await
+        .map(drop)
 }
 
 fn want(max: usize, per_host: usize) -> Want {
@@ -404,7 +409,10 @@ async fn an_unfinished_body_does_not_keep_the_log_from_shrinking() {
     writer.write(rest.to_vec()).await.unwrap();
     let legs = vec![leg("a@x.example")];
     let message = message(1, sent.len());
-    spool.commit(writer, message, legs, at(0)).await.unwrap();
+    spool
+        .commit(writer, Arrival::new(message, legs, at(0)))
+        .await
+        .unwrap();
     spool.checkpoint().await.unwrap();
     assert!(read(&spool, 1).await.unwrap() == sent);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use envelope::{Message, MessageId, ReversePath, Timestamp};
 use queue::store::{Disk, Free, Store, StoreFile};
 use queue::{LogSpool, Settings};
-use spool::{BodyWriter, Clock, Error, Spool, Want};
+use spool::{Arrival, BodyWriter, Clock, Error, Spool, Want};
 use testkit::nouns;
 
 /// What fails now.
@@ -134,7 +134,10 @@ async fn put(spool: &LogSpool, n: u64) -> Result<(), Error> {
     writer.write(vec![b'x'; 5000]).await?;
     let message = Message::new(id, at(0), ReversePath::Null, 5000);
     let leg = nouns::leg("a@x.example");
-    spool.commit(writer, message, vec![leg], at(0)).await
+    spool
+        .commit(writer, Arrival::new(message, vec![leg], at(0)))
+        .await
+        .map(drop)
 }
 
 /// Mail before, during and after a fault: what was acknowledged is there, during it the answer is an error, and what

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use envelope::{Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{BodyWriter, Clock, Spool};
+use spool::{Arrival, BodyWriter, Clock, Spool};
 use testkit::nouns;
 
 fn now() -> Timestamp {
@@ -50,7 +50,9 @@ async fn open_and_use(dir: &Path, nth: u128) -> LogSpool {
     writer.write(vec![b'x'; 10]).await.unwrap();
     let message = Message::new(id, now(), ReversePath::Null, 10);
     let leg = nouns::forward("a@x.example", "a@y.example");
-    let committed = spool.commit(writer, message, vec![leg], now()).await;
+    let committed = spool
+        .commit(writer, Arrival::new(message, vec![leg], now()))
+        .await;
     committed.unwrap();
     spool.checkpoint().await.unwrap();
     spool

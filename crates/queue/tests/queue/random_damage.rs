@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use envelope::{Diagnosis, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{BodyReader, BodyWriter, Clock, DAMAGED, Entry, Filter, OpenError, Spool, State, Want};
+use spool::{
+    Arrival, BodyReader, BodyWriter, Clock, DAMAGED, Entry, Filter, OpenError, Spool, State, Want,
+};
 use testkit::nouns;
 
 use crate::luck::Luck;
@@ -61,7 +63,9 @@ async fn put(spool: &LogSpool, n: u64) {
     );
     let leg = |target: String| nouns::forward("a@x.example", &target);
     let legs = (0..=n % 3).map(|k| leg(format!("a{k}@x{}.example", n % 5)));
-    let committed = spool.commit(writer, message, legs.collect(), at(0)).await;
+    let committed = spool
+        .commit(writer, Arrival::new(message, legs.collect(), at(0)))
+        .await;
     committed.unwrap();
 }
 

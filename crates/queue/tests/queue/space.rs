@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use envelope::{MessageId, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{BodyReader, BodyWriter, Clock, Spool, Want};
+use spool::{Arrival, BodyReader, BodyWriter, Clock, Spool, Want};
 use testkit::nouns;
 
 const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);
@@ -32,7 +32,10 @@ async fn put(spool: &LogSpool, n: u64, target: &str) {
     let leg = nouns::forward("alice@example.org", target);
     let mut writer = spool.begin(message.id).await.unwrap();
     writer.write(body(n)).await.unwrap();
-    spool.commit(writer, message, vec![leg], NOW).await.unwrap();
+    spool
+        .commit(writer, Arrival::new(message, vec![leg], NOW))
+        .await
+        .unwrap();
 }
 
 fn body(n: u64) -> Vec<u8> {

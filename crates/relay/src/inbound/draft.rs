@@ -5,7 +5,7 @@ use forwarder::{HeaderScan, Plan, PlannedLeg, Route, has_header, trace};
 use journal::{Event, Journal};
 use policy::Standing;
 use smtp_in::Client;
-use spool::{BodyWriter, Error, Spool};
+use spool::{Arrival, BodyWriter, Error, Spool};
 
 use super::Inbound;
 use crate::replies;
@@ -175,7 +175,8 @@ impl<S: Spool> Draft<S> {
         }
         forwarded(id, &self.plan.legs).for_each(|event| journal.record(event));
         let (legs, due) = (self.plan.into_legs(), message.arrived);
-        spool.commit(self.writer, message, legs, due).await?;
+        let arrival = Arrival::new(message, legs, due);
+        spool.commit(self.writer, arrival).await?;
         Ok(replies::queued(id))
     }
 

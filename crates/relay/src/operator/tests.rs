@@ -6,7 +6,7 @@ use control::Operator as _;
 use envelope::{Message, ReversePath};
 use journal::Format;
 use spool::memory::MemorySpool;
-use spool::{BodyWriter, IdSource, Schedule, Want};
+use spool::{Arrival, BodyWriter, IdSource, Schedule, Want};
 use testkit::nouns;
 
 use super::*;
@@ -23,7 +23,10 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
     let message = Message::new(id, now(), ReversePath::Null, writer.len());
     let leg = |target| nouns::forward("a@b.test", target);
     let legs = vec![leg("u0@b.test"), leg("u1@b.test")];
-    spool.commit(writer, message, legs, now()).await.unwrap();
+    spool
+        .commit(writer, Arrival::new(message, legs, now()))
+        .await
+        .unwrap();
     clock.set(now().plus(Duration::from_mins(1)));
     let want = Want {
         max: 1,

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
 use journal::{Event, Reader};
 use queue::{LogSpool, Settings};
-use spool::{BodyWriter, Clock};
+use spool::{Arrival, BodyWriter, Clock};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -86,7 +86,10 @@ impl Fixture {
         };
         let legs = targets.iter().map(leg).collect();
         let spool = &self.outbound.spool;
-        spool.commit(writer, message, legs, arrived).await.unwrap();
+        spool
+            .commit(writer, Arrival::new(message, legs, arrived))
+            .await
+            .unwrap();
     }
 
     async fn claim(&self, now: Timestamp) -> Vec<Claim> {

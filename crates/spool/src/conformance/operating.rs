@@ -8,7 +8,7 @@ use super::{
     Engine, at, body, claim, claim_some, id, leg, message, minutes, names, notice, number, open,
     put, read,
 };
-use crate::{Action, BodyWriter, Entry, Error, Filter, Spool, State, Update, Why};
+use crate::{Action, Arrival, BodyWriter, Entry, Error, Filter, Spool, State, Update, Why};
 
 /// Hosts in the order of their first leg; what is parked is not waited for.
 pub async fn order_limits_and_parked_hosts<E: Engine>(engine: &E) {
@@ -190,8 +190,10 @@ pub async fn each_condition_of_a_filter_counts<E: Engine>(engine: &E) {
     let mut writer = spool.begin(id(2)).await.expect("a writer");
     writer.write(body(10)).await.expect("written");
     let legs = vec![merged, leg("d@x.example")];
-    let done = spool.commit(writer, message, legs, at(90)).await;
-    assert_eq!(done, Ok(()));
+    let done = spool
+        .commit(writer, Arrival::new(message, legs, at(90)))
+        .await;
+    assert_eq!(done.map(drop), Ok(()));
     let all = Filter::default;
     let to = |text: &str| Filter {
         to: Some(text.parse().expect("a pattern")),
@@ -315,8 +317,10 @@ pub async fn tokens_live_until_they_expire<E: Engine>(engine: &E) {
     writer.write(body(10)).await.expect("written");
     writer.keep(token.clone());
     let legs = vec![leg("a@x.example")];
-    let done = spool.commit(writer, message(1, 10), legs, at(0)).await;
-    assert_eq!(done, Ok(()));
+    let done = spool
+        .commit(writer, Arrival::new(message(1, 10), legs, at(0)))
+        .await;
+    assert_eq!(done.map(drop), Ok(()));
     let lease = claim(&spool).await.remove(0).lease;
     assert_eq!(spool.complete(lease, None).await, Ok(()));
     let value = spool.recall(&token.name).await;

@@ -37,8 +37,11 @@ pub async fn what_was_given_comes_back<E: Engine>(engine: &E) {
     };
     let mut writer = spool.begin(id(1)).await.expect("a writer");
     writer.write(body(10)).await.expect("written");
-    let done = spool.commit(writer, message.clone(), vec![leg.clone()], at(0));
-    assert_eq!(done.await, Ok(()));
+    let done = spool.commit(
+        writer,
+        Arrival::new(message.clone(), vec![leg.clone()], at(0)),
+    );
+    assert_eq!(done.await.map(drop), Ok(()));
     let full = EnhancedStatus::transient(2, 2);
     let last = Diagnosis {
         reply: Some(Reply::new(452, full, "mailbox full\ntry later")),
@@ -114,11 +117,11 @@ pub async fn who_commits_may_begin_at_once<E: Engine>(engine: &E) {
         lease: Some(minutes(1)),
     };
     let writer = spool.begin(id(1)).await.expect("a writer");
-    let claims = spool.enter(writer, arrival()).await.expect("claims");
+    let claims = spool.commit(writer, arrival()).await.expect("claims");
     assert_eq!(names(&claims), [(1, 0), (1, 1)]);
     assert_eq!(claim(&spool).await.len(), 0);
     let writer = spool.begin(id(1)).await.expect("a writer");
-    let again = spool.enter(writer, arrival()).await.expect("claims");
+    let again = spool.commit(writer, arrival()).await.expect("claims");
     assert_eq!(again.len(), 0);
     let first = claims[0].lease.clone();
     assert_eq!(spool.complete(first, None).await, Ok(()));
@@ -140,7 +143,7 @@ pub async fn deadlines_are_the_message_s_own<E: Engine>(engine: &E) {
         lease: None,
     };
     let writer = spool.begin(id(1)).await.expect("a writer");
-    let entered = spool.enter(writer, arrival).await.expect("claims");
+    let entered = spool.commit(writer, arrival).await.expect("claims");
     assert_eq!(entered.len(), 0);
     for (now, expected) in [
         (9, None),

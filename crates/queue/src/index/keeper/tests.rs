@@ -6,7 +6,7 @@ use envelope::{Message, ReversePath, Timestamp};
 use testkit::nouns;
 
 use super::*;
-use spool::{Action, BodyReader, BodyWriter, Clock, Filter, Spool, Want};
+use spool::{Action, Arrival, BodyReader, BodyWriter, Clock, Filter, Spool, Want};
 
 use crate::{LogSpool, Settings};
 
@@ -29,7 +29,9 @@ async fn put(spool: &LogSpool, n: u64) -> MessageId {
     writer.write(vec![n as u8; 9_000]).await.unwrap();
     let message = Message::new(id, now, ReversePath::Null, 9_000);
     let leg = nouns::leg("a@b.test");
-    let committed = spool.commit(writer, message, vec![leg], now).await;
+    let committed = spool
+        .commit(writer, Arrival::new(message, vec![leg], now))
+        .await;
     committed.unwrap();
     id
 }

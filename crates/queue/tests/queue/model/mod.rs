@@ -25,7 +25,9 @@ use std::time::{Duration, Instant};
 use envelope::LegId;
 use envelope::{Host, Lease, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{Action, BodyWriter, Clock, Counts, Dsn, Error, Filter, Spool, State, Update, Want};
+use spool::{
+    Action, Arrival, BodyWriter, Clock, Counts, Dsn, Error, Filter, Spool, State, Update, Want,
+};
 use testkit::nouns;
 
 use crate::luck::Luck;
@@ -175,7 +177,10 @@ impl Run {
         let mut writer = self.spool().begin(id).await.unwrap();
         writer.write(b"body".to_vec()).await.unwrap();
         let legs = hosts.iter().map(|host| leg_to(*host)).collect();
-        let done = self.spool().commit(writer, message, legs, time(due)).await;
+        let done = self
+            .spool()
+            .commit(writer, Arrival::new(message, legs, time(due)))
+            .await;
         done.unwrap();
         self.enter(id, &hosts, due);
     }

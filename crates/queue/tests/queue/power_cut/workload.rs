@@ -9,7 +9,7 @@ use bytes::Bytes;
 use envelope::{BodyKind, Claim, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
 use parking_lot::Mutex;
 use queue::{LogSpool, LogWriter};
-use spool::{Action, BodyWriter, Dsn, Error, Filter, Spool, Token, Update, Want};
+use spool::{Action, Arrival, BodyWriter, Dsn, Error, Filter, Spool, Token, Update, Want};
 use testkit::nouns;
 
 use super::ledger::{self, Begun, Ledger};
@@ -95,7 +95,10 @@ impl Worker {
         let now = self.memory.moment();
         let begun = self.ledger.lock().commit(id, n as u32, body, None, now);
         let token = self.luck.chance(40).then(|| self.keep(&mut writer));
-        let done = self.spool.commit(writer, message, legs, at(0)).await;
+        let done = self
+            .spool
+            .commit(writer, Arrival::new(message, legs, at(0)))
+            .await;
         done.expect("committed");
         if let Some(token) = token {
             self.ledger.lock().kept(&token, self.memory.moment());
