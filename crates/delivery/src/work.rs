@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use envelope::{Claim, Diagnosis, Host, MessageId, Outcome};
 
-/// Where legs come from and outcomes go. The binary implements it over the spool, the bounces and the log.
+/// Where legs come from and outcomes go. `relay` implements it over the spool, the bounces and the journal.
 ///
 /// Every claim that is given out comes back exactly once, through [`Work::settle`] or [`Work::release`].
 pub trait Work: Send + Sync + 'static {

@@ -10,7 +10,7 @@
 //! loses the oldest events, and is told how many. It takes none from the other readers.
 //!
 //! A live tail (`onward top`), the history (`onward trace`), metrics and alerts are one reader each: they call
-//! [`Journal::subscribe`] where `wire.rs` starts the others, and no stage changes for them.
+//! [`Journal::subscribe`] where they are started (`Counters` in `relay`), and no stage changes for them.
 //!
 //! Trouble of the program itself is no event: that goes to `tracing`, on standard error.
 

@@ -143,7 +143,10 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         let transaction = self.transaction();
         // A refused recipient's route must not become another's.
         let route = transaction.route.take();
-        if let (Verdict::Accept, Some(route)) = (&verdict, route) {
+        if verdict == Verdict::Accept {
+            let Some(route) = route else {
+                unreachable!("each ground asks for the route: a 250 without legs loses mail");
+            };
             transaction.routes.push(route);
             self.case.accept_recipient();
         }
