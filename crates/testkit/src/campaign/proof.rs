@@ -32,6 +32,8 @@ pub struct Account {
     pub duplicates_unread: usize,
     /// Duplicates although the relay had logged the delivery: it had not yet noted the end (row 6), or lost the note.
     pub duplicates_end: usize,
+    /// Second DSNs about an address that an earlier one named beside others: killed before the ends of these were noted (row 8a).
+    pub duplicates_told: usize,
     /// The longest time from a sink's 250 to the kill that made a duplicate of it.
     pub widest: Duration,
     /// Duplicates that no window explains. Each is a finding too.
@@ -47,7 +49,11 @@ pub struct Account {
 impl Account {
     /// Copies beyond the first.
     pub fn duplicates(&self) -> usize {
-        self.duplicates_unheard + self.duplicates_unread + self.duplicates_end + self.unexplained
+        self.duplicates_unheard
+            + self.duplicates_unread
+            + self.duplicates_end
+            + self.duplicates_told
+            + self.unexplained
     }
 
     /// Adds what came of further runs.
@@ -62,6 +68,7 @@ impl Account {
         self.duplicates_unheard += more.duplicates_unheard;
         self.duplicates_unread += more.duplicates_unread;
         self.duplicates_end += more.duplicates_end;
+        self.duplicates_told += more.duplicates_told;
         self.widest = self.widest.max(more.widest);
         self.unexplained += more.unexplained;
         self.lost += more.lost;
@@ -136,6 +143,12 @@ impl Proof<'_> {
             let names = by_origin.entry(&copy.origin).or_default();
             names.entry(&copy.name).or_default().push(copy);
         }
+        let all = &self.books.messages[&id].copies;
+        let is_report = self.world.is_report(place);
+        let tells_of_others = |name: &str| {
+            let mut others = all.iter().filter(|copy| copy.place != place);
+            is_report && others.any(|copy| copy.name == name)
+        };
         let again = by_origin.len() - 1;
         if offered_again {
             self.account.duplicates_unheard += again;
@@ -145,7 +158,10 @@ impl Proof<'_> {
             self.find(id, place, what);
         }
         for names in by_origin.values() {
-            for _ in 1..names.len() {
+            let told_again = names.len() - 1;
+            let shared = names.keys().filter(|name| tells_of_others(name)).count();
+            self.account.duplicates_told += told_again.min(shared);
+            for _ in shared..told_again {
                 self.account.unexplained += 1;
                 self.find(id, place, "two DSNs about one failure (row 7)");
             }
@@ -257,6 +273,23 @@ mod tests {
         assert_eq!(one(&twice, (0, "a", "a", 2, 0), 1500), (0, 0, 1));
         assert_eq!(one(&twice, (0, "a", "a", 1, 0), 150), (0, 0, 1), "same run");
         assert_eq!(one(&twice, (0, "a", "dsn", 2, 0), 0), (0, 0, 1));
+    }
+
+    /// Row 8a: of two DSNs about one address, one told of another address as well.
+    #[test]
+    fn a_shared_dsn_may_be_followed_by_another() {
+        let world = World::new();
+        let mut reports = (0..).filter(|&place| world.is_report(place));
+        let (one, other) = (reports.next().unwrap(), reports.next().unwrap());
+        let dsns = |shared: &str| {
+            let copies = [(one, "a", "x", 1, 0), (one, "a", "y", 2, 0)];
+            let account = check(
+                &[Offer::Acknowledged],
+                &[copies[0], copies[1], (other, "a", shared, 1, 0)],
+            );
+            (account.duplicates_told, account.unexplained)
+        };
+        assert_eq!((dsns("x"), dsns("z")), ((1, 0), (0, 1)));
     }
 
     #[test]

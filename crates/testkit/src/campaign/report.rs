@@ -57,6 +57,7 @@ impl Report {
                 "unheard": account.duplicates_unheard,
                 "reply_not_read": account.duplicates_unread,
                 "end_not_noted": account.duplicates_end,
+                "told_again": account.duplicates_told,
                 "reply_to_kill_longest_ms": millis(account.widest),
                 "unexplained": account.unexplained,
             },
@@ -121,6 +122,10 @@ impl Report {
             (
                 "duplicates: end not noted (row 6)",
                 per_kill(account.duplicates_end),
+            ),
+            (
+                "duplicates: DSN about several (row 8a)",
+                per_kill(account.duplicates_told),
             ),
             ("  longest from 250 to the kill", format!("{widest} ms")),
             (
