@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use envelope::{ForwardPath, Mailbox, ReversePath};
+use envelope::{ForwardPath, LegOptions, Mailbox, ReversePath};
 use ipnet::IpNet;
 
 use crate::question::{Answer, Destination, Known, Question, Route, Srs};
@@ -82,6 +82,8 @@ pub struct Transaction {
     pub others: usize,
     /// How many targets the accepted recipients have together.
     pub targets: usize,
+    /// What the forwards of the accepted recipients choose, for the stages behind RCPT; each choice once.
+    pub options: Vec<LegOptions>,
     budget_taken: Option<bool>,
 }
 
@@ -134,6 +136,9 @@ impl Case {
             return;
         };
         self.transaction.targets += route.targets;
+        if !self.transaction.options.contains(&route.options) {
+            self.transaction.options.push(route.options);
+        }
         match route.destination {
             Destination::Srs(Srs::Valid(sender)) => {
                 self.transaction.returns.push((recipient, sender));

@@ -308,6 +308,19 @@ async fn policy_and_legs_see_what_a_forward_chooses() {
     };
     let chosen = "srs=off srs_domain=s.test";
     assert_eq!(route.options.as_str(), chosen);
+    // The stages behind RCPT, up to the end of the body, see it in the transaction.
+    for _ in 0..2 {
+        case.learn(policy::Answer::Route(route.clone()));
+        case.accept_recipient();
+        case.next_recipient(ForwardPath::Mailbox("a@h.test".parse().unwrap()));
+    }
+    let seen: Vec<_> = case
+        .transaction
+        .options
+        .iter()
+        .map(|o| o.as_str())
+        .collect();
+    assert_eq!(seen, [chosen]);
 
     let mut talk = world.talk("origin@sender.test");
     assert_eq!(talk.mail().await, "ok");
