@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 const ID: MessageId = MessageId::from_bits(77);
 
 #[derive(Default)]
-struct Desk {
+struct FakeOperator {
     asked: Mutex<Vec<String>>,
 }
 
@@ -38,7 +38,7 @@ impl Body for Pieces {
     }
 }
 
-impl Operator for Desk {
+impl Operator for FakeOperator {
     type Body = Pieces;
 
     async fn status(&self) -> Result<Status, Fault> {
@@ -112,7 +112,7 @@ impl Operator for Desk {
     }
 }
 
-impl Desk {
+impl FakeOperator {
     fn note(&self, text: String) {
         self.asked.lock().unwrap().push(text);
     }
@@ -148,7 +148,7 @@ fn row() -> LegRow {
 /// A server at work in a directory of its own.
 struct Running {
     dir: TempDir,
-    desk: Arc<Desk>,
+    operator: Arc<FakeOperator>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -156,14 +156,14 @@ struct Running {
 impl Running {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let desk = Arc::new(Desk::default());
+        let operator = Arc::new(FakeOperator::default());
         let socket = Socket::bind(&dir.path().join("control")).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { stopped.await.unwrap_or_default() };
-        let task = tokio::spawn(socket.serve(Arc::clone(&desk), shutdown));
+        let task = tokio::spawn(socket.serve(Arc::clone(&operator), shutdown));
         Self {
             dir,
-            desk,
+            operator,
             stop,
             task,
         }
@@ -223,7 +223,7 @@ async fn every_request_finds_its_answer() {
         ("a@b.example", "SRS0=x")
     );
     assert!(client.srs_decode("a@b.example".to_owned()).await.is_err());
-    let asked = running.desk.asked.lock().unwrap().clone();
+    let asked = running.operator.asked.lock().unwrap().clone();
     assert_eq!(asked.len(), 3, "{asked:?}");
     assert!(
         asked[0].contains("Domain(example.org)") && asked[0].ends_with("None 1000"),
@@ -286,7 +286,7 @@ async fn bad_requests() {
             "{expected}: {line}"
         );
     }
-    assert!(running.desk.asked.lock().unwrap().is_empty());
+    assert!(running.operator.asked.lock().unwrap().is_empty());
 }
 
 /// The form that `--json` prints and other programs read.
@@ -334,7 +334,7 @@ async fn shutdown_ends_it_and_removes_the_file() {
     running.stop.send(()).unwrap();
     running.task.await.unwrap();
     assert!(idle.ping().await.is_err());
-    assert_eq!(Arc::strong_count(&running.desk), 1);
+    assert_eq!(Arc::strong_count(&running.operator), 1);
     assert!(!path.exists());
     let error = Client::connect(&path).await.unwrap_err();
     assert!(matches!(error, ClientError::NotRunning { .. }), "{error}");
