@@ -263,7 +263,7 @@ impl LogSpool {
         dsn: Dsn,
         state: impl FnOnce(&LegState) -> Option<LegState>,
     ) -> Result<oneshot::Receiver<Answer>, Error> {
-        let (arrival, body) = dsn.into_arrival();
+        let Dsn { arrival, body } = dsn;
         let mut writer = self.begin_anyway(arrival.message.id);
         writer.reserved = true;
         writer.write(body).await?;

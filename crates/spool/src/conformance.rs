@@ -83,10 +83,8 @@ fn body(octets: usize) -> Vec<u8> {
 
 fn notice(n: u64) -> Dsn {
     Dsn {
-        message: message(n, 4),
-        legs: vec![leg("sender@a.example")],
+        arrival: Arrival::new(message(n, 4), vec![leg("sender@a.example")], at(0)),
         body: Bytes::from_static(b"told"),
-        first_due: at(0),
     }
 }
 

@@ -102,22 +102,10 @@ pub struct Update {
 /// A notice to be queued together with the end (or the move) of the leg it speaks of.
 #[derive(Debug, Clone)]
 pub struct Dsn {
-    /// The notice: a message with an id of its own.
-    pub message: Message,
-    /// Its legs; mostly one.
-    pub legs: Vec<Leg>,
+    /// The notice: a message with an id of its own, and its legs; mostly one.
+    pub arrival: Arrival,
     /// Its body.
     pub body: Bytes,
-    /// When its first attempt is due.
-    pub first_due: Timestamp,
-}
-
-impl Dsn {
-    /// As a message that comes in, and its body.
-    pub fn into_arrival(self) -> (Arrival, Bytes) {
-        let arrival = Arrival::new(self.message, self.legs, self.first_due);
-        (arrival, self.body)
-    }
 }
 
 /// A value that is kept under a short name until it expires, whatever becomes of the message that brought it.

@@ -161,10 +161,8 @@ impl Child {
             self.begin(&format!("notice {number} {}", n + 1_000_000));
             let (message, leg) = message(n + 1_000_000, 50);
             let dsn = Dsn {
-                message,
-                legs: vec![leg],
+                arrival: Arrival::new(message, vec![leg], at(1_000_000)),
                 body: body(n + 1_000_000, 50).into(),
-                first_due: at(1_000_000),
             };
             self.spool.complete(claim.lease, Some(dsn)).await.unwrap();
         } else if n % 10 == 6 {

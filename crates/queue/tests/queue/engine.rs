@@ -319,10 +319,8 @@ async fn a_leg_ends_with_its_notice_in_one_transaction() {
     put(&spool, 1, 10, &["a@x.example"]).await.unwrap();
     let lease = claim(&spool, 0).await.remove(0).lease;
     let dsn = Dsn {
-        message: message(2, 6),
-        legs: vec![leg("sender@a.example")],
+        arrival: Arrival::new(message(2, 6), vec![leg("sender@a.example")], at(0)),
         body: Bytes::from_static(b"failed"),
-        first_due: at(0),
     };
     spool.complete(lease, Some(dsn)).await.unwrap();
     let killed = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use envelope::{
 };
 use forwarder::Route;
 use journal::Event;
-use spool::{BodyReader, Dsn, Error, Settlement, Spool, Update};
+use spool::{Arrival, BodyReader, Dsn, Error, Settlement, Spool, Update};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Outbound;
@@ -131,7 +131,8 @@ impl<S: Spool> Outbound<S> {
         let Some(made) = self.notice(kind, told, now).await? else {
             return self.end(first, None).await;
         };
-        let (bounce, octets) = (made.dsn.message.id, made.dsn.message.size);
+        let notice = &made.dsn.arrival.message;
+        let (bounce, octets) = (notice.id, notice.size);
         self.end(first, Some(made.dsn)).await?;
         // Only now: a notice that could not be queued has cost nothing.
         let message = &first.claim.message;
@@ -362,10 +363,8 @@ fn to_queue(id: MessageId, composed: Composed, legs: Vec<Leg>, now: Timestamp) -
         ..Message::new(id, now, ReversePath::Null, composed.bytes.len() as u64)
     };
     Dsn {
-        message,
-        legs,
+        arrival: Arrival::new(message, legs, now),
         body: composed.bytes.into(),
-        first_due: now,
     }
 }
 

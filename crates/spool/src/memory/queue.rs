@@ -114,7 +114,7 @@ impl Queue {
                 dsn
             }
         };
-        if let Some((arrival, body)) = dsn.map(Dsn::into_arrival) {
+        if let Some(Dsn { arrival, body }) = dsn {
             let deadlines = schedule.deadlines(arrival.message.arrived);
             self.enter(arrival, body, deadlines);
         }

@@ -293,10 +293,8 @@ impl Run {
         let (message, host) = (self.message(), self.luck.below(HOSTS));
         let (id, due) = (message.id, self.now);
         let dsn = Dsn {
-            message,
-            legs: vec![leg_to(host)],
+            arrival: Arrival::new(message, vec![leg_to(host)], time(due)),
             body: "note".into(),
-            first_due: time(due),
         };
         let done = self.spool().complete(lease, Some(dsn)).await;
         if owns {
@@ -317,10 +315,8 @@ impl Run {
             warned,
             last: Some(nouns::deferral("450")),
             dsn: notice.clone().map(|(message, host)| Dsn {
-                message,
-                legs: vec![leg_to(host)],
+                arrival: Arrival::new(message, vec![leg_to(host)], time(due)),
                 body: "note".into(),
-                first_due: time(due),
             }),
         };
         let done = self.spool().reschedule(lease, time(due), update).await;

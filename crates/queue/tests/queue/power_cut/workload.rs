@@ -198,10 +198,8 @@ impl Worker {
         };
         let (message, body) = self.message(id, octets);
         let dsn = Dsn {
-            message,
-            legs: self.legs(1),
+            arrival: Arrival::new(message, self.legs(1), at(0)),
             body: Bytes::from((*body).clone()),
-            first_due: at(0),
         };
         let attempts = claim.attempts + 1;
         let to = self.moved(leg, attempts).filter(|_| !ends);
