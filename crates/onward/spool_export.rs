@@ -196,11 +196,7 @@ impl From<&Entry> for Leg {
             trace: leg.trace.to_string(),
             next_try: entry.due.to_string(),
             attempts: entry.attempts,
-            last: entry
-                .last
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            last: entry.last_words(),
             diagnosis: entry.last.as_ref().map(Into::into),
             pending: entry.pending.and_then(operator::pending),
         }

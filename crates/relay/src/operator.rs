@@ -272,11 +272,7 @@ pub(crate) fn row(entry: &Entry) -> LegRow {
         next_try: (state == LegState::Waiting).then_some(entry.due),
         attempts: entry.attempts,
         options: entry.leg.options.as_str().to_owned(),
-        last: entry
-            .last
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
+        last: entry.last_words(),
         diagnosis: entry.last.as_ref().map(Into::into),
         pending: entry.pending.and_then(pending),
     }

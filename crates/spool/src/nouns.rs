@@ -212,6 +212,14 @@ pub struct Entry {
     pub pending: Option<Action>,
 }
 
+impl Entry {
+    /// What the last attempt came to, in words; empty before the first.
+    pub fn last_words(&self) -> String {
+        let last = self.last.as_ref();
+        last.map(ToString::to_string).unwrap_or_default()
+    }
+}
+
 /// A part of a listing.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
