@@ -10,7 +10,7 @@ use std::time::Duration;
 use bounce::Kind;
 use envelope::{Claim, Diagnosis, MessageId, Timestamp};
 use parking_lot::Mutex;
-use spool::{Filter, Spool, State};
+use spool::{Entry, Filter, Page, Spool, State};
 
 use super::Outbound;
 use super::notices::Told;
@@ -108,19 +108,17 @@ impl<S: Spool> Outbound<S> {
     /// Whether legs of the message are tried now, or about to be, beside those that wait here. When its time is over, all that it
     /// has left are about to end.
     async fn is_tried(&self, claim: &Claim, waiting: usize, now: Timestamp) -> bool {
-        let ending = (now >= claim.deadline).then_some((State::Deferred, 0));
-        let states = [(State::Active, waiting), (State::Ready, 0)];
-        for (state, beside) in states.into_iter().chain(ending) {
-            let filter = Filter {
-                states: vec![state],
-                ..Filter::only(claim.message.id)
-            };
-            let page = self.spool.list(&filter, None, beside + 1).await;
-            if page.is_ok_and(|page| page.entries.len() > beside) {
-                return true;
-            }
-        }
-        false
+        let mut states = vec![State::Active, State::Ready];
+        states.extend((now >= claim.deadline).then_some(State::Deferred));
+        let filter = Filter {
+            states,
+            ..Filter::only(claim.message.id)
+        };
+        let page = self.spool.list(&filter, None, waiting + 1).await;
+        page.is_ok_and(|Page { entries, .. }| {
+            let is_due = |entry: &Entry| entry.state != State::Active;
+            entries.len() > waiting || entries.iter().any(is_due)
+        })
     }
 }
 

@@ -88,6 +88,19 @@ impl<'a> Told<'a> {
     pub(super) fn goes_on(&self) -> bool {
         self.again.is_some()
     }
+
+    fn settlement(&self, dsn: Option<Dsn>) -> Settlement {
+        let Some((due, last)) = self.again else {
+            return Settlement::Complete(dsn);
+        };
+        let update = Update {
+            attempts: self.claim.attempts,
+            warned: true,
+            last: last.cloned(),
+            dsn,
+        };
+        Settlement::Reschedule(due, update)
+    }
 }
 
 impl<S: Spool> Outbound<S> {
@@ -104,18 +117,23 @@ impl<S: Spool> Outbound<S> {
             match result {
                 // Another node has this leg now, and tells the sender.
                 Err(Error::Fenced(_)) => told = rest,
-                result => {
+                Ok(()) => return self.end_all(rest).await,
+                Err(error) => {
                     for told in rest {
-                        let result = match &result {
-                            Ok(()) => self.end(told, None).await,
-                            Err(error) => Err(error.clone()),
-                        };
+                        let result = Err(error.clone());
                         self.report(|| self.leases.take(told.claim), result).await;
                     }
                     return;
                 }
             }
         }
+    }
+
+    /// Ends legs that the sender was told of, or puts them back.
+    pub(super) async fn end_all(&self, told: &[Told<'_>]) {
+        let ends = told.iter();
+        let ends = ends.map(|told| (self.leases.take(told.claim), told.settlement(None)));
+        self.settle_all(ends.collect()).await;
     }
 
     /// Ends the first of these legs, or puts it back, with the notice about all of them, if there is to be one.
@@ -147,19 +165,8 @@ impl<S: Spool> Outbound<S> {
     }
 
     async fn end(&self, told: &Told<'_>, dsn: Option<Dsn>) -> Result<(), Error> {
-        let settlement = match told.again {
-            None => Settlement::Complete(dsn),
-            Some((due, last)) => {
-                let update = Update {
-                    attempts: told.claim.attempts,
-                    warned: true,
-                    last: last.cloned(),
-                    dsn,
-                };
-                Settlement::Reschedule(due, update)
-            }
-        };
         let lease = self.leases.take(told.claim);
+        let settlement = told.settlement(dsn);
         let result = self.spool.settle_one(lease.clone(), settlement).await;
         if !matches!(result, Ok(()) | Err(Error::Fenced(_))) {
             self.leases.put_back(lease, told.claim);

@@ -193,8 +193,7 @@ impl<S: Spool> Outbound<S> {
                 tracing::error!(%leg, %error, "cannot queue a notice of success");
             }
         }
-        let ended = |told: &Told<'_>| (self.leases.take(told.claim), Settlement::Complete(None));
-        self.settle_all(rest.iter().map(ended).collect()).await;
+        self.end_all(rest).await;
     }
 }
 
