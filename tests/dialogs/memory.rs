@@ -10,7 +10,7 @@ use relay::inbound::Inbound;
 use relay::{Core, Routing};
 use smtp_in::{Client, Role, Service};
 use spool::memory::MemorySpool;
-use spool::{Clock, IdSource, Schedule};
+use spool::{Clock, IdSource, Lifetime, Schedule};
 use testkit::dialog::{Dialog, Feeding};
 use toml::Value;
 
@@ -72,7 +72,7 @@ impl Relay {
             trusted: trusted.into_iter().collect(),
         };
         let core = Core {
-            spool: Arc::new(MemorySpool::new(Clock::real(), Schedule::default())),
+            spool: Arc::new(MemorySpool::new(Clock::real(), Lifetime::default())),
             routing: Arc::new(ArcSwap::from_pointee(routing)),
             ids: Arc::new(IdSource::new()),
             clock: Clock::real(),

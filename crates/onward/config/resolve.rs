@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use envelope::Domain;
 use relay::Routing;
 use smtp_in::tls::Holder;
+use spool::Lifetime;
 
 use super::schema::{BareNewline, Config, Listener, Role, TlsMode};
 use crate::descriptors;
@@ -150,8 +151,6 @@ impl Config {
             bounces_per_day: self.srs.bounces_per_day,
             schedule: spool::Schedule {
                 retry: self.queue.retry.iter().map(|span| span.0).collect(),
-                warn_after: self.queue.warn_after.0,
-                expire: self.queue.expire.0,
                 ..spool::Schedule::default()
             },
             postmaster: self.postmaster()?,
@@ -189,8 +188,10 @@ impl Config {
     /// Where and how mail is stored; also for `onward spool`.
     pub(crate) fn spool(&self) -> queue::Settings {
         queue::Settings {
-            warn_after: self.queue.warn_after.0,
-            expire: self.queue.expire.0,
+            lifetime: Lifetime {
+                warn_after: self.queue.warn_after.0,
+                expire: self.queue.expire.0,
+            },
             min_free_bytes: self.queue.min_free.0,
             ..queue::Settings::new(&self.spool)
         }

@@ -264,12 +264,13 @@ impl Default for Forwards {
 
 impl Default for Queue {
     fn default() -> Self {
-        let schedule = spool::Schedule::default();
+        let engine = queue::Settings::new("");
+        let retry = spool::Schedule::default().retry;
         Self {
-            retry: schedule.retry.into_iter().map(Span).collect(),
-            warn_after: Span(schedule.warn_after),
-            expire: Span(schedule.expire),
-            min_free: Size(queue::Settings::new("").min_free_bytes),
+            retry: retry.into_iter().map(Span).collect(),
+            warn_after: Span(engine.lifetime.warn_after),
+            expire: Span(engine.lifetime.expire),
+            min_free: Size(engine.min_free_bytes),
         }
     }
 }

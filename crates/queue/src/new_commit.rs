@@ -1,7 +1,7 @@
 //! The commit record of a new message, checked against what the format bounds.
 
 use envelope::Leg;
-use spool::{Arrival, Deadlines, Error, TOKEN_OCTETS_MAX};
+use spool::{Arrival, Error, TOKEN_OCTETS_MAX};
 
 use crate::log::codec::{Commit, LegRow, LegState, MessageRow};
 use crate::settings::Settings;
@@ -15,7 +15,7 @@ pub(crate) fn new_commit(
 ) -> Result<Commit, Error> {
     let Arrival { message, legs, .. } = arrival;
     debug_assert!(!legs.is_empty(), "a message without legs would never end");
-    let own = |arrived| Deadlines::of(arrived, settings.warn_after, settings.expire);
+    let own = |arrived| settings.lifetime.deadlines(arrived);
     let row = MessageRow {
         deadlines: Some(arrival.deadlines.unwrap_or_else(|| own(message.arrived))),
         message,

@@ -151,8 +151,7 @@ impl Opening<'_> {
         let state = State::new(
             rand::random(),
             BodyCache::new(self.settings.body_cache_bytes),
-            self.settings.warn_after,
-            self.settings.expire,
+            self.settings.lifetime,
         );
         let mut keeper = Keeper::new(
             Arc::new(Mutex::new(state)),

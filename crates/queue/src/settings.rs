@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use spool::{Clock, Schedule};
+use spool::{Clock, Lifetime};
 
 /// How [`LogSpool`](crate::LogSpool) keeps its spool.
 #[derive(Debug, Clone)]
@@ -22,10 +22,8 @@ pub struct Settings {
     pub index_waste_bytes: u64,
     /// How often what is still queued is written to the index, at least.
     pub checkpoint_every: Duration,
-    /// When a leg's sender is to be told of the delay, after arrival. What is queued keeps the deadlines that it came in with.
-    pub warn_after: Duration,
-    /// When a leg is to be given up, after arrival.
-    pub expire: Duration,
+    /// When senders are told of a delay, and when mail is given up. What is queued keeps the deadlines that it came in with.
+    pub lifetime: Lifetime,
     /// Octets that must stay free on the filesystem; below, [`Error::Full`](spool::Error::Full).
     pub min_free_bytes: u64,
     /// Inodes that must stay free; filesystems that do not count them (0 in all) are not asked.
@@ -42,7 +40,6 @@ impl Settings {
 
     /// The defaults, for a spool in `dir`.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        let schedule = Schedule::default();
         Self {
             dir: dir.into(),
             clock: Clock::real(),
@@ -51,8 +48,7 @@ impl Settings {
             index_cache_bytes: 32 << 20,
             index_waste_bytes: 48 << 20,
             checkpoint_every: Duration::from_secs(2),
-            warn_after: schedule.warn_after,
-            expire: schedule.expire,
+            lifetime: Lifetime::default(),
             min_free_bytes: 256 << 20,
             min_free_inodes: 1000,
             max_bytes: u64::MAX,

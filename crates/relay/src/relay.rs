@@ -51,7 +51,7 @@ pub struct Settings {
     pub accept_nonnull: bool,
     /// Messages a day to one sender through our SRS addresses.
     pub bounces_per_day: u32,
-    /// When a leg is tried again, and when its sender is told.
+    /// When a leg is tried again.
     pub schedule: Schedule,
     /// Who signs notices.
     pub postmaster: Mailbox,

@@ -21,5 +21,5 @@ pub use nouns::{
     LAST_OCTETS_MAX, Overdue, Page, Settlement, State, TOKEN_NAME_OCTETS_MAX, TOKEN_OCTETS_MAX,
     Token, Update, Want, Why,
 };
-pub use schedule::{Deadlines, Schedule, next_due};
+pub use schedule::{Deadlines, Lifetime, Schedule, next_due};
 pub use spool::{BodyReader, BodyWriter, Spool};

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     Action, Arrival, BodyReader, BodyWriter, Changed, Clock, Counts, Deadlines, Error, Filter,
-    OpenError, Overdue, Page, Schedule, Settlement, Spool, State, Token, Want, Why,
+    Lifetime, OpenError, Overdue, Page, Settlement, Spool, State, Token, Want, Why,
 };
 use queue::{Queue, name};
 
@@ -26,7 +26,7 @@ pub struct MemorySpool {
     queue: Arc<Mutex<Queue>>,
     changes: watch::Sender<()>,
     clock: Clock,
-    schedule: Schedule,
+    lifetime: Lifetime,
 }
 
 /// Takes a body in.
@@ -42,13 +42,13 @@ pub struct MemoryWriter {
 pub struct MemoryReader(std::vec::IntoIter<Bytes>);
 
 impl MemorySpool {
-    /// An empty one. `schedule` says when senders are told and mail is given up.
-    pub fn new(clock: Clock, schedule: Schedule) -> Self {
+    /// An empty one. `lifetime` says when senders are told and mail is given up.
+    pub fn new(clock: Clock, lifetime: Lifetime) -> Self {
         Self {
             queue: Arc::default(),
             changes: watch::Sender::new(()),
             clock,
-            schedule,
+            lifetime,
         }
     }
 
@@ -69,7 +69,7 @@ impl MemorySpool {
             queue: Arc::clone(&self.queue),
             changes: watch::Sender::new(()),
             clock,
-            schedule: self.schedule.clone(),
+            lifetime: self.lifetime,
         }
     }
 
@@ -102,11 +102,9 @@ impl Spool for MemorySpool {
             let tokens = writer.tokens.into_iter();
             let tokens = tokens.map(|token| (token.name.clone(), token));
             queue.tokens.extend(tokens);
-            let own = || self.schedule.deadlines(arrival.message.arrived);
-            let deadlines = arrival.deadlines.unwrap_or_else(own);
             let until = arrival.lease.map(|lease| now.plus(lease));
             let numbers = 0..arrival.legs.len() as u32;
-            let is_new = queue.enter(arrival, writer.body.freeze(), deadlines);
+            let is_new = queue.enter(arrival, writer.body.freeze(), self.lifetime);
             let until = until.filter(|_| is_new).into_iter();
             let legs = until.flat_map(|until| numbers.clone().map(move |n| (name(id, n), until)));
             legs.filter_map(|(leg, until)| queue.lease(leg, until))
@@ -190,7 +188,7 @@ impl Spool for MemorySpool {
     async fn settle(&self, legs: Vec<(Lease, Settlement)>) -> Vec<Result<(), Error>> {
         let results = self.with(|queue, _| {
             let legs = legs.into_iter();
-            legs.map(|(lease, settlement)| queue.settle(&lease, settlement, &self.schedule))
+            legs.map(|(lease, settlement)| queue.settle(&lease, settlement, self.lifetime))
                 .collect()
         });
         self.changes.send_replace(());

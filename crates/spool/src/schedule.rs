@@ -6,15 +6,11 @@ use std::time::Duration;
 
 use envelope::{Diagnosis, Timestamp};
 
-/// The `[queue]` settings that make a schedule.
+/// The `[queue]` settings that say when a leg is tried again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
     /// Pauses after the first, second, … attempt; the last repeats. Empty counts as one hour.
     pub retry: Vec<Duration>,
-    /// When the sender is told of the delay, after arrival.
-    pub warn_after: Duration,
-    /// When we give up, after arrival.
-    pub expire: Duration,
     /// How far a pause may be off, as a share of it: 0.1 is ±10 %. Spreads what failed together.
     pub jitter: f64,
 }
@@ -24,17 +20,36 @@ impl Default for Schedule {
         let minutes = |n: u64| Duration::from_secs(60 * n);
         Self {
             retry: [1, 5, 15, 30, 60, 120, 240].map(minutes).to_vec(),
-            warn_after: minutes(4 * 60),
-            expire: minutes(5 * 24 * 60),
             jitter: 0.1,
         }
     }
 }
 
-impl Schedule {
-    /// Of a message that arrived then.
+/// The `[queue]` settings that say how long a message may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime {
+    /// When the sender is told of the delay, after arrival.
+    pub warn_after: Duration,
+    /// When we give up, after arrival.
+    pub expire: Duration,
+}
+
+impl Default for Lifetime {
+    fn default() -> Self {
+        Self {
+            warn_after: Duration::from_hours(4),
+            expire: Duration::from_hours(5 * 24),
+        }
+    }
+}
+
+impl Lifetime {
+    /// The deadlines of a message that arrived then.
     pub fn deadlines(&self, arrived: Timestamp) -> Deadlines {
-        Deadlines::of(arrived, self.warn_after, self.expire)
+        Deadlines {
+            warn: arrived.plus(self.warn_after),
+            expire: arrived.plus(self.expire),
+        }
     }
 }
 
@@ -46,16 +61,6 @@ pub struct Deadlines {
     pub warn: Timestamp,
     /// Given up.
     pub expire: Timestamp,
-}
-
-impl Deadlines {
-    /// Of a message that arrived then.
-    pub fn of(arrived: Timestamp, warn_after: Duration, expire: Duration) -> Self {
-        Self {
-            warn: arrived.plus(warn_after),
-            expire: arrived.plus(expire),
-        }
-    }
 }
 
 /// When the next attempt is due after `attempts` have failed, the last of them at `now` with `last`. `chance` is a random

@@ -2,7 +2,7 @@
 
 use spool::conformance::Engine;
 use spool::memory::MemorySpool;
-use spool::{Clock, Schedule};
+use spool::{Clock, Lifetime};
 
 /// What is in it outlives the handles.
 struct Memory(MemorySpool);
@@ -16,7 +16,7 @@ impl Engine for Memory {
 }
 
 fn memory() -> Memory {
-    Memory(MemorySpool::new(Clock::real(), Schedule::default()))
+    Memory(MemorySpool::new(Clock::real(), Lifetime::default()))
 }
 
 spool::conformance!(memory());

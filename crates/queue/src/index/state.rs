@@ -4,11 +4,10 @@
 //! so that the log's order is the order of the changes.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use envelope::{Claim, Host, LegId, MessageId, Timestamp};
-use spool::Deadlines;
+use spool::{Deadlines, Lifetime};
 use tokio::sync::oneshot;
 
 use crate::cache::BodyCache;
@@ -70,17 +69,11 @@ pub(crate) struct State {
     /// The moment of the last claim: what became due since has not been seen.
     pub(crate) claimed_at: Timestamp,
     pub(super) next_token: u64,
-    warn_after: Duration,
-    expire: Duration,
+    lifetime: Lifetime,
 }
 
 impl State {
-    pub(crate) fn new(
-        owner: u64,
-        cache: BodyCache,
-        warn_after: Duration,
-        expire: Duration,
-    ) -> Self {
+    pub(crate) fn new(owner: u64, cache: BodyCache, lifetime: Lifetime) -> Self {
         Self {
             messages: BTreeMap::new(),
             window: Window::default(),
@@ -99,8 +92,7 @@ impl State {
             stored_max: MessageId::from_bits(0),
             // Unique within the owner, and that is unique per process run.
             next_token: 1,
-            warn_after,
-            expire,
+            lifetime,
         }
     }
 
@@ -308,7 +300,7 @@ impl State {
 
     /// The deadlines of a message: its own, or as the settings are for one of an older Onward.
     pub(super) fn deadlines(&self, (arrived, own): Dates) -> Deadlines {
-        own.unwrap_or_else(|| Deadlines::of(arrived, self.warn_after, self.expire))
+        own.unwrap_or_else(|| self.lifetime.deadlines(arrived))
     }
 
     pub(super) fn index(&mut self, id: LegId) {

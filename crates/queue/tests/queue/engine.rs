@@ -8,7 +8,8 @@ use bytes::Bytes;
 use envelope::{Claim, Leg, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings, StartError};
 use spool::{
-    Action, Arrival, BodyReader, BodyWriter, Clock, Dsn, Error, Filter, OpenError, Spool, Want,
+    Action, Arrival, BodyReader, BodyWriter, Clock, Dsn, Error, Filter, Lifetime, OpenError, Spool,
+    Want,
 };
 use testkit::nouns;
 
@@ -493,8 +494,10 @@ async fn a_change_of_the_settings_leaves_queued_mail_its_deadlines() {
     put(&spool, 1, 10, &["a@x.example"]).await.unwrap();
     drop(spool);
     let patient = Settings {
-        warn_after: Duration::from_secs(30 * 24 * 3600),
-        expire: Duration::from_secs(60 * 24 * 3600),
+        lifetime: Lifetime {
+            warn_after: Duration::from_secs(30 * 24 * 3600),
+            expire: Duration::from_secs(60 * 24 * 3600),
+        },
         ..settings(dir.path())
     };
     let spool = LogSpool::open(patient).unwrap();

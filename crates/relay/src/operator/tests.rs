@@ -6,7 +6,7 @@ use control::Operator as _;
 use envelope::{Message, ReversePath};
 use journal::Format;
 use spool::memory::MemorySpool;
-use spool::{Arrival, BodyWriter, IdSource, Schedule, Want};
+use spool::{Arrival, BodyWriter, IdSource, Lifetime, Want};
 use testkit::nouns;
 
 use super::*;
@@ -17,7 +17,7 @@ type Probed = Arc<Mutex<Vec<HashSet<Host>>>>;
 /// An operator of a queue with one message of two legs, both due and one of them taken, and the sites that are probed.
 async fn operator() -> (Operator<MemorySpool>, Probed) {
     let clock = Clock::manual(now());
-    let spool = MemorySpool::new(clock.clone(), Schedule::default());
+    let spool = MemorySpool::new(clock.clone(), Lifetime::default());
     let id = IdSource::new().next(now());
     let writer = spool.begin(id).await.unwrap();
     let message = Message::new(id, now(), ReversePath::Null, writer.len());

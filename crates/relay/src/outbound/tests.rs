@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
 use journal::{Event, Reader};
 use queue::{LogSpool, Settings};
-use spool::{Arrival, BodyWriter, Clock};
+use spool::{Arrival, BodyWriter, Clock, Deadlines, Lifetime};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -67,6 +67,18 @@ impl Fixture {
         arrived: Timestamp,
         notify: Option<envelope::Notify>,
     ) {
+        self.commit_with(sender, targets, arrived, notify, None)
+            .await;
+    }
+
+    async fn commit_with(
+        &self,
+        sender: &str,
+        targets: &[&str],
+        arrived: Timestamp,
+        notify: Option<envelope::Notify>,
+        deadlines: Option<Deadlines>,
+    ) {
         let id = self.outbound.ids.next(arrived);
         let mut writer = self.outbound.spool.begin(id).await.unwrap();
         writer.write(&b"A: b\r\n\r\nbody\r\n"[..]).await.unwrap();
@@ -85,11 +97,11 @@ impl Fixture {
             )
         };
         let legs = targets.iter().map(leg).collect();
-        let spool = &self.outbound.spool;
-        spool
-            .commit(writer, Arrival::new(message, legs, arrived))
-            .await
-            .unwrap();
+        let arrival = Arrival {
+            deadlines,
+            ..Arrival::new(message, legs, arrived)
+        };
+        self.outbound.spool.commit(writer, arrival).await.unwrap();
     }
 
     async fn claim(&self, now: Timestamp) -> Vec<Claim> {
@@ -169,15 +181,21 @@ async fn deadlines_hold_while_nothing_is_claimed() {
 #[tokio::test]
 async fn a_notice_of_delay_names_the_deadline_of_its_message() {
     for days in [1, 5, 30] {
-        let mut fixture = Fixture::new();
-        let outbound = Arc::get_mut(&mut fixture.outbound).unwrap();
-        outbound.schedule.expire = days * 24 * HOUR;
+        let fixture = Fixture::new();
         let arrived = Timestamp::from_unix_millis(now().unix_millis() - 18_000_000);
-        fixture.commit(&["a@b.test"], arrived, None).await;
+        let lifetime = Lifetime {
+            expire: days * 24 * HOUR,
+            ..Lifetime::default()
+        };
+        let deadlines = Some(lifetime.deadlines(arrived));
+        let sender = "sender@a.test";
+        fixture
+            .commit_with(sender, &["a@b.test"], arrived, None, deadlines)
+            .await;
         let parked = [("b.test".parse().unwrap(), true)];
         fixture.outbound.spool.park(&parked).await;
         fixture.outbound.tell_overdue().await;
-        let deadline = arrived.plus(5 * 24 * HOUR).rfc5322();
+        let deadline = arrived.plus(days * 24 * HOUR).rfc5322();
         let text = notice(&fixture).await;
         let field = format!("Will-Retry-Until: {deadline}");
         assert!(text.contains(&field), "{days} days: {text}");

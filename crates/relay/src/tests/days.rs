@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use delivery::{Body, Want, Work};
 use envelope::{Claim, Diagnosis, EnhancedStatus, Outcome};
+use spool::Lifetime;
 use spool::memory::MemorySpool;
 
 use super::*;
@@ -31,7 +32,7 @@ impl Days {
             },
             ..settings()
         };
-        let spool = MemorySpool::new(clock.clone(), settings.schedule.clone());
+        let spool = MemorySpool::new(clock.clone(), Lifetime::default());
         let journal = Journal::default();
         let events = journal.subscribe();
         let core = Core {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use envelope::{Claim, Diagnosis, Host, Lease, Leg, LegId, Message, MessageId, Timestamp};
 
 use crate::{
-    Action, Arrival, Deadlines, Dsn, Entry, Error, Filter, Page, Schedule, Settlement, State,
+    Action, Arrival, Deadlines, Dsn, Entry, Error, Filter, Lifetime, Page, Settlement, State,
     Token, Update,
 };
 
@@ -37,11 +37,13 @@ pub(super) struct Slot {
 
 impl Queue {
     /// Says whether it is new.
-    pub(super) fn enter(&mut self, arrival: Arrival, body: Bytes, deadlines: Deadlines) -> bool {
+    pub(super) fn enter(&mut self, arrival: Arrival, body: Bytes, lifetime: Lifetime) -> bool {
         let id = arrival.message.id;
         if self.mail.contains_key(&id) {
             return false;
         }
+        let own = || lifetime.deadlines(arrival.message.arrived);
+        let deadlines = arrival.deadlines.unwrap_or_else(own);
         let message = Arc::new(arrival.message);
         self.mail.insert(id, (message, body, deadlines));
         for (number, leg) in (0..).zip(arrival.legs) {
@@ -91,7 +93,7 @@ impl Queue {
         &mut self,
         lease: &Lease,
         settlement: Settlement,
-        schedule: &Schedule,
+        lifetime: Lifetime,
     ) -> Result<(), Error> {
         let slot = self.leased(lease)?;
         (slot.token, slot.leased) = (0, None);
@@ -115,8 +117,7 @@ impl Queue {
             }
         };
         if let Some(Dsn { arrival, body }) = dsn {
-            let deadlines = schedule.deadlines(arrival.message.arrived);
-            self.enter(arrival, body, deadlines);
+            self.enter(arrival, body, lifetime);
         }
         Ok(())
     }

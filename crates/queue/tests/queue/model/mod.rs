@@ -94,8 +94,8 @@ impl Run {
         let (spool, memory) = open(dir.path(), &Image::new(), START);
         let settings = Settings::new(dir.path());
         let book = Book {
-            warn_after: settings.warn_after.as_millis() as u64,
-            expire: settings.expire.as_millis() as u64,
+            warn_after: settings.lifetime.warn_after.as_millis() as u64,
+            expire: settings.lifetime.expire.as_millis() as u64,
             ..Book::default()
         };
         Self {

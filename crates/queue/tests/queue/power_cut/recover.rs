@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use envelope::{LegId, Timestamp};
 use queue::{LogSpool, Settings};
-use spool::{BodyReader, Clock, Filter, Spool, State as Standing, Want, Why};
+use spool::{BodyReader, Clock, Filter, Lifetime, Spool, State as Standing, Want, Why};
 
 use super::crash::State;
 use super::ledger::{Ledger, Leg, Seen};
@@ -68,8 +68,10 @@ pub(crate) mod open {
             // A fresh index every now and then.
             index_waste_bytes: INDEX_WASTE,
             checkpoint_every: Duration::from_millis(20),
-            warn_after: days(10_000),
-            expire: days(10_000),
+            lifetime: Lifetime {
+                warn_after: days(10_000),
+                expire: days(10_000),
+            },
             clock: Clock::manual(NOW),
             ..Settings::new(dir)
         };
