@@ -6,46 +6,28 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use envelope::{Diagnosis, Message, MessageId, ReversePath, Timestamp};
+use envelope::{Diagnosis, Message, ReversePath};
 use queue::verify::{Depth, Exported, Report, export, log_octets, verify};
 use queue::{LogSpool, Settings, StartError};
 use spool::{
-    Action, Arrival, BodyReader, BodyWriter, Clock, DAMAGED, Entry, Filter, OpenError, Spool,
-    State, Want, Why,
+    Action, Arrival, BodyWriter, DAMAGED, Entry, Filter, OpenError, Spool, State, Want, Why,
 };
 use testkit::nouns;
+
+use crate::support::{self, at, id, read, turned};
 
 const MESSAGES: u64 = 40;
 const OCTETS: usize = 5000;
 
-fn at(minutes: u64) -> Timestamp {
-    Timestamp::from_unix_millis(1_800_000_000_000 + minutes * 60_000)
-}
-
-/// The spool, at this moment.
-fn turned(spool: &LogSpool, now: Timestamp) -> &LogSpool {
-    spool.clock().set(now);
-    spool
-}
-
 fn settings(dir: &Path) -> Settings {
     Settings {
-        segment_bytes: Settings::SEGMENT_BYTES_MIN,
         body_cache_bytes: 0,
-        min_free_bytes: 0,
-        min_free_inodes: 0,
-        checkpoint_every: Duration::from_millis(20),
-        clock: Clock::manual(at(1)),
-        ..Settings::new(dir)
+        ..support::settings(dir)
     }
 }
 
 fn open(dir: &Path) -> LogSpool {
     LogSpool::open(settings(dir)).unwrap()
-}
-
-fn id(n: u64) -> MessageId {
-    MessageId::new(at(0), u128::from(n))
 }
 
 fn body(n: u64) -> Vec<u8> {
@@ -129,16 +111,6 @@ async fn entries(spool: &LogSpool) -> Vec<Entry> {
         .list(&Filter::default(), None, 1000)
         .await;
     page.unwrap().entries
-}
-
-/// Reads a body whole.
-async fn read(spool: &LogSpool, n: u64) -> Result<Vec<u8>, OpenError> {
-    let mut reader = spool.open_body(id(n)).await?;
-    let mut bytes = Vec::new();
-    while let Some(chunk) = reader.chunk().await? {
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
 }
 
 /// What stands after a start over the damage, with every body read once: held for damage, gone, and pieces set aside.

@@ -5,45 +5,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{Claim, Leg, Message, MessageId, ReversePath, Timestamp};
+use envelope::{Claim, Leg, Message, ReversePath};
 use queue::{LogSpool, Settings, StartError};
-use spool::{
-    Action, Arrival, BodyReader, BodyWriter, Clock, Dsn, Error, Filter, Lifetime, OpenError, Spool,
-    Want,
-};
+use spool::{Action, Arrival, BodyWriter, Dsn, Error, Filter, Lifetime, OpenError, Spool, Want};
 use testkit::nouns;
 
-const MINUTE: u64 = 60_000;
-const START: u64 = 1_800_000_000_000;
-
-fn at(minutes: u64) -> Timestamp {
-    Timestamp::from_unix_millis(START + minutes * MINUTE)
-}
-
-/// The spool, at this moment.
-fn turned(spool: &LogSpool, now: Timestamp) -> &LogSpool {
-    spool.clock().set(now);
-    spool
-}
-
-fn settings(dir: &Path) -> Settings {
-    Settings {
-        segment_bytes: Settings::SEGMENT_BYTES_MIN,
-        min_free_bytes: 0,
-        min_free_inodes: 0,
-        checkpoint_every: Duration::from_millis(20),
-        clock: Clock::manual(at(1)),
-        ..Settings::new(dir)
-    }
-}
+use crate::support::{at, id, read, settings, turned};
 
 #[track_caller]
 fn open(dir: &Path) -> LogSpool {
     LogSpool::open(settings(dir)).unwrap()
-}
-
-fn id(n: u64) -> MessageId {
-    MessageId::new(at(0), u128::from(n))
 }
 
 fn message(n: u64, size: usize) -> Message {
@@ -98,15 +69,6 @@ async fn admin(spool: &LogSpool, legs: &Filter, action: Action, now: u64) -> usi
         .unwrap()
         .entries
         .len()
-}
-
-async fn read(spool: &LogSpool, n: u64) -> Result<Vec<u8>, OpenError> {
-    let mut reader = spool.open_body(id(n)).await?;
-    let mut all = Vec::new();
-    while let Some(chunk) = reader.chunk().await? {
-        all.extend_from_slice(&chunk);
-    }
-    Ok(all)
 }
 
 /// A copy of the spool as a kill -9 at this moment would leave it.

@@ -13,6 +13,8 @@ use queue::{LogSpool, Settings};
 use spool::{Arrival, BodyWriter, Clock, Error, Spool, Want};
 use testkit::nouns;
 
+use crate::support;
+
 /// What fails now.
 const NOTHING: u8 = 0;
 const WRITE: u8 = 1;
@@ -119,12 +121,8 @@ fn at(millis: u64) -> Timestamp {
 
 fn settings(dir: &Path) -> Settings {
     Settings {
-        segment_bytes: Settings::SEGMENT_BYTES_MIN,
-        min_free_bytes: 0,
-        min_free_inodes: 0,
-        checkpoint_every: Duration::from_millis(20),
         clock: Clock::manual(at(1)),
-        ..Settings::new(dir)
+        ..support::settings(dir)
     }
 }
 

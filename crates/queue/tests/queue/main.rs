@@ -13,3 +13,4 @@ mod power_cut;
 mod private;
 mod random_damage;
 mod space;
+mod support;

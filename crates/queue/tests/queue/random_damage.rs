@@ -7,33 +7,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use envelope::{Diagnosis, Message, MessageId, ReversePath, Timestamp};
+use crate::support::{self, at, id, read};
+use envelope::{Diagnosis, Message, MessageId, ReversePath};
 use queue::{LogSpool, Settings};
-use spool::{
-    Arrival, BodyReader, BodyWriter, Clock, DAMAGED, Entry, Filter, OpenError, Spool, State, Want,
-};
+use spool::{Arrival, BodyWriter, DAMAGED, Entry, Filter, OpenError, Spool, State, Want};
 use testkit::nouns;
 
 use crate::luck::Luck;
-
-fn at(minutes: u64) -> Timestamp {
-    Timestamp::from_unix_millis(1_800_000_000_000 + minutes * 60_000)
-}
 
 fn settings(dir: &Path) -> Settings {
     Settings {
         segment_bytes: 4 * Settings::SEGMENT_BYTES_MIN,
         body_cache_bytes: 0,
-        min_free_bytes: 0,
-        min_free_inodes: 0,
-        checkpoint_every: Duration::from_millis(20),
-        clock: Clock::manual(at(1)),
-        ..Settings::new(dir)
+        ..support::settings(dir)
     }
-}
-
-fn id(n: u64) -> MessageId {
-    MessageId::new(at(0), u128::from(n))
 }
 
 fn number(id: MessageId) -> u64 {
@@ -99,15 +86,6 @@ async fn deliver(spool: &LogSpool, max: usize) -> BTreeSet<u64> {
         }
     }
     delivered
-}
-
-async fn read(spool: &LogSpool, n: u64) -> Result<Vec<u8>, OpenError> {
-    let mut reader = spool.open_body(id(n)).await?;
-    let mut bytes = Vec::new();
-    while let Some(chunk) = reader.chunk().await? {
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
 }
 
 /// What waits, and whether it is held for damage.

@@ -9,6 +9,8 @@ use queue::{LogSpool, Settings};
 use spool::{Arrival, BodyReader, BodyWriter, Clock, Spool, Want};
 use testkit::nouns;
 
+use crate::support;
+
 const NOW: Timestamp = Timestamp::from_unix_millis(1_800_000_000_000);
 const BODY: usize = 10_000;
 const UNIT: u64 = Settings::SEGMENT_BYTES_MIN as u64;
@@ -17,12 +19,8 @@ const BESIDE: u64 = 6 * UNIT;
 
 fn open(dir: &Path) -> LogSpool {
     let settings = Settings {
-        segment_bytes: Settings::SEGMENT_BYTES_MIN,
-        min_free_bytes: 0,
-        min_free_inodes: 0,
-        checkpoint_every: Duration::from_millis(20),
         clock: Clock::manual(NOW),
-        ..Settings::new(dir)
+        ..support::settings(dir)
     };
     LogSpool::open(settings).unwrap()
 }

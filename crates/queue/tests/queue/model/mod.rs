@@ -22,6 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support;
 use envelope::LegId;
 use envelope::{Host, Lease, Message, MessageId, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
@@ -55,12 +56,8 @@ fn leg_to(host: usize) -> envelope::Leg {
 fn open(dir: &Path, image: &Image, now: u64) -> (LogSpool, Memory) {
     let memory = Memory::new(dir, image, false, Duration::ZERO);
     let settings = Settings {
-        segment_bytes: Settings::SEGMENT_BYTES_MIN,
-        min_free_bytes: 0,
-        min_free_inodes: 0,
-        checkpoint_every: Duration::from_millis(20),
         clock: Clock::manual(time(now)),
-        ..Settings::new(dir)
+        ..support::settings(dir)
     };
     let spool = LogSpool::open_on(settings, Arc::new(memory.clone()));
     (spool.unwrap(), memory)

@@ -12,6 +12,7 @@ use super::ledger::{Ledger, Leg, Seen};
 use super::workload::at;
 use crate::luck::Luck;
 use crate::memory::{Event, FOLDERS, History, Image};
+use crate::support::turned;
 
 /// Which history it is, for the text of a failure.
 #[derive(Debug)]
@@ -31,12 +32,6 @@ pub(crate) fn scratch() -> tempfile::TempDir {
 
 fn is_index(name: &Path) -> bool {
     FOLDERS.iter().any(|folder| name.starts_with(folder))
-}
-
-/// The spool, at this moment.
-fn turned(spool: &LogSpool, now: Timestamp) -> &LogSpool {
-    spool.clock().set(now);
-    spool
 }
 
 pub(crate) mod open {
