@@ -75,7 +75,7 @@ impl<R: Resolver> Planner<R> {
         if let Some(hop) = self.settings.routes.find(domain) {
             return Ok(Hosts::Hop(hop.clone()));
         }
-        match self.resolver.mx(domain).await {
+        match self.resolver.mx(domain.as_str()).await {
             Ok(mut records) => {
                 records.sort();
                 records.dedup();
@@ -132,7 +132,7 @@ impl<R: Resolver> Planner<R> {
             let (resolver, record) = (Arc::clone(&self.resolver), record.clone());
             lookups.spawn(async move {
                 Candidate {
-                    addresses: resolver.addresses(&record.exchange).await,
+                    addresses: resolver.addresses(record.exchange.as_str()).await,
                     preference: record.preference,
                     name: record.exchange,
                 }
@@ -147,7 +147,7 @@ impl<R: Resolver> Planner<R> {
     }
 
     async fn implicit(&self, domain: &Domain) -> Result<Vec<MailHost>, Outcome> {
-        let addresses = self.resolver.addresses(domain).await;
+        let addresses = self.resolver.addresses(domain.as_str()).await;
         if let Err(error) = &addresses {
             return Err(unresolved(domain, error));
         }
@@ -166,7 +166,7 @@ impl<R: Resolver> Planner<R> {
             HopHost::Name(name) => name,
         };
         // A route whose host has no address is a mistake of ours: mail waits for its repair.
-        let addresses = self.resolver.addresses(name).await;
+        let addresses = self.resolver.addresses(name.as_str()).await;
         let addresses = addresses.map_err(|error| mx::host_trouble(name, &error))?;
         let candidate = Candidate {
             preference: 0,
@@ -302,7 +302,7 @@ mod tests {
             .with_address(d("lo.test"), ip("127.0.0.5"))
             .with_address(d("link.test"), ip("fe80::1"))
             .with_address(d("plain.test"), ip("203.0.113.4"))
-            .with_txt(d("empty.test"), "x")
+            .with_txt("empty.test", "x")
             .with_null_mx(d("null.test"))
             .with_trouble(d("ill.test"), "SERVFAIL");
         let mut settings = Settings::new(d("us.test"));

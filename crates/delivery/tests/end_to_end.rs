@@ -9,7 +9,7 @@
 mod support;
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -929,17 +929,20 @@ async fn a_panic_in_a_claim_does_not_end_delivery() {
 async fn a_panic_in_a_lookup_defers_what_waited_for_it() {
     struct Broken(Fixed, AtomicBool);
     impl Resolver for Broken {
-        async fn mx(&self, domain: &Domain) -> Result<Vec<Mx>, dns::Error> {
+        async fn mx(&self, name: &str) -> Result<Vec<Mx>, dns::Error> {
             assert!(
                 !self.1.swap(false, Ordering::Relaxed),
                 "as the test wants it"
             );
-            self.0.mx(domain).await
+            self.0.mx(name).await
         }
-        async fn addresses(&self, host: &Domain) -> Result<Vec<IpAddr>, dns::Error> {
-            self.0.addresses(host).await
+        async fn ipv4(&self, name: &str) -> Result<Vec<Ipv4Addr>, dns::Error> {
+            self.0.ipv4(name).await
         }
-        async fn txt(&self, _: &Domain) -> Result<Vec<Vec<u8>>, dns::Error> {
+        async fn ipv6(&self, name: &str) -> Result<Vec<Ipv6Addr>, dns::Error> {
+            self.0.ipv6(name).await
+        }
+        async fn txt(&self, _: &str) -> Result<Vec<Vec<u8>>, dns::Error> {
             unreachable!("delivery asks for none")
         }
         async fn names(&self, _: IpAddr) -> Result<Vec<Domain>, dns::Error> {

@@ -4,7 +4,7 @@
 //! wildcards, aliases or time.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use envelope::Domain;
 
@@ -13,7 +13,7 @@ use crate::{Error, Mx, Resolver};
 /// A resolver that knows what it was told.
 #[derive(Debug, Clone, Default)]
 pub struct Fixed {
-    hosts: HashMap<Domain, Records>,
+    hosts: HashMap<String, Records>,
     pointers: HashMap<IpAddr, Vec<Domain>>,
 }
 
@@ -21,7 +21,8 @@ pub struct Fixed {
 struct Records {
     mx: Vec<Mx>,
     null_mx: bool,
-    addresses: Vec<IpAddr>,
+    ipv4: Vec<Ipv4Addr>,
+    ipv6: Vec<Ipv6Addr>,
     txt: Vec<Vec<u8>>,
     trouble: Option<String>,
 }
@@ -35,7 +36,7 @@ impl Fixed {
     /// Adds an MX record.
     #[must_use]
     pub fn with_mx(mut self, domain: Domain, preference: u16, exchange: Domain) -> Self {
-        let records = self.hosts.entry(domain).or_default();
+        let records = self.at(domain.as_str());
         records.mx.push(Mx {
             preference,
             exchange,
@@ -46,7 +47,7 @@ impl Fixed {
     /// Says that the domain takes no mail (RFC 7505).
     #[must_use]
     pub fn with_null_mx(mut self, domain: Domain) -> Self {
-        self.hosts.entry(domain).or_default().null_mx = true;
+        self.at(domain.as_str()).null_mx = true;
         self
     }
 
@@ -55,26 +56,37 @@ impl Fixed {
     pub fn with_address(mut self, name: Domain, address: IpAddr) -> Self {
         let pointers = self.pointers.entry(address).or_default();
         pointers.push(name.clone());
-        self.hosts.entry(name).or_default().addresses.push(address);
+        let records = self.at(name.as_str());
+        match address {
+            IpAddr::V4(address) => records.ipv4.push(address),
+            IpAddr::V6(address) => records.ipv6.push(address),
+        }
         self
     }
 
     /// Adds a TXT record.
     #[must_use]
-    pub fn with_txt(mut self, name: Domain, text: impl Into<Vec<u8>>) -> Self {
-        self.hosts.entry(name).or_default().txt.push(text.into());
+    pub fn with_txt(mut self, name: impl AsRef<str>, text: impl Into<Vec<u8>>) -> Self {
+        self.at(name.as_ref()).txt.push(text.into());
         self
     }
 
     /// Makes every lookup of this name fail with [`Error::Trouble`], as when its servers are out of reach.
     #[must_use]
     pub fn with_trouble(mut self, name: Domain, reason: impl Into<String>) -> Self {
-        self.hosts.entry(name).or_default().trouble = Some(reason.into());
+        self.at(name.as_str()).trouble = Some(reason.into());
         self
     }
 
-    fn records(&self, name: &Domain) -> Result<&Records, Error> {
-        let records = self.hosts.get(name).ok_or(Error::NoSuchDomain)?;
+    fn at(&mut self, name: &str) -> &mut Records {
+        self.hosts.entry(name.to_ascii_lowercase()).or_default()
+    }
+
+    fn records(&self, name: &str) -> Result<&Records, Error> {
+        let records = self
+            .hosts
+            .get(&name.to_ascii_lowercase())
+            .ok_or(Error::NoSuchDomain)?;
         match &records.trouble {
             Some(reason) => Err(Error::Trouble(reason.clone())),
             None => Ok(records),
@@ -83,19 +95,23 @@ impl Fixed {
 }
 
 impl Resolver for Fixed {
-    async fn mx(&self, domain: &Domain) -> Result<Vec<Mx>, Error> {
-        let records = self.records(domain)?;
+    async fn mx(&self, name: &str) -> Result<Vec<Mx>, Error> {
+        let records = self.records(name)?;
         if records.null_mx {
             return Err(Error::NullMx);
         }
         some(&records.mx)
     }
 
-    async fn addresses(&self, name: &Domain) -> Result<Vec<IpAddr>, Error> {
-        some(&self.records(name)?.addresses)
+    async fn ipv4(&self, name: &str) -> Result<Vec<Ipv4Addr>, Error> {
+        some(&self.records(name)?.ipv4)
     }
 
-    async fn txt(&self, name: &Domain) -> Result<Vec<Vec<u8>>, Error> {
+    async fn ipv6(&self, name: &str) -> Result<Vec<Ipv6Addr>, Error> {
+        some(&self.records(name)?.ipv6)
+    }
+
+    async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, Error> {
         some(&self.records(name)?.txt)
     }
 
@@ -125,33 +141,33 @@ mod tests {
     #[tokio::test]
     async fn answers_what_it_was_told() {
         let address = "192.0.2.1".parse().unwrap();
+        let v6 = "2001:db8::1".parse().unwrap();
         let table = Fixed::new()
             .with_mx(name("a.example"), 10, name("mx.a.example"))
             .with_address(name("mx.a.example"), address)
-            .with_txt(name("a.example"), "v=spf1 -all")
+            .with_address(name("mx.a.example"), v6)
+            .with_txt("A.example", "v=spf1 -all")
             .with_null_mx(name("null.example"))
             .with_trouble(name("ill.example"), "SERVFAIL");
         let mx = Mx {
             preference: 10,
             exchange: name("mx.a.example"),
         };
-        assert_eq!(table.mx(&name("a.example")).await, Ok(vec![mx]));
+        assert_eq!(table.mx("a.example").await, Ok(vec![mx]));
+        assert_eq!(table.addresses("mx.a.example").await, Ok(vec![v6, address]));
         assert_eq!(
-            table.addresses(&name("mx.a.example")).await,
-            Ok(vec![address])
+            table.ipv4("mx.a.example").await.map(|found| found.len()),
+            Ok(1)
         );
         assert_eq!(table.names(address).await, Ok(vec![name("mx.a.example")]));
         assert_eq!(
-            table.txt(&name("a.example")).await,
+            table.txt("a.example").await,
             Ok(vec![b"v=spf1 -all".to_vec()])
         );
-        assert_eq!(
-            table.addresses(&name("a.example")).await,
-            Err(Error::NoRecords)
-        );
-        assert_eq!(table.mx(&name("b.example")).await, Err(Error::NoSuchDomain));
-        assert_eq!(table.mx(&name("null.example")).await, Err(Error::NullMx));
+        assert_eq!(table.addresses("a.example").await, Err(Error::NoRecords));
+        assert_eq!(table.mx("b.example").await, Err(Error::NoSuchDomain));
+        assert_eq!(table.mx("null.example").await, Err(Error::NullMx));
         let trouble = Err(Error::Trouble("SERVFAIL".to_owned()));
-        assert_eq!(table.mx(&name("ill.example")).await, trouble);
+        assert_eq!(table.mx("ill.example").await, trouble);
     }
 }

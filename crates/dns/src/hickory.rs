@@ -3,7 +3,7 @@
 //! UDP first, TCP when an answer is truncated. Names that RFC 6761 reserves (`localhost`, `invalid`, the reverse names of
 //! loopback) are answered by hickory itself and reach no server. It does *not* validate DNSSEC yet.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use hickory_resolver::config::{
 };
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use hickory_resolver::proto::rr::rdata::MX;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use moka::sync::Cache;
 
 use crate::{Error, Mx, Resolver};
@@ -37,8 +38,8 @@ pub struct Settings {
 pub struct Hickory {
     resolver: Arc<TokioResolver>,
     /// Lookups that failed without an answer, and why: a domain with broken DNS and a long queue must not cost a timeout for
-    /// each message. Hickory caches answers, never failures. `A` stands for addresses of both families.
-    failures: Cache<(Domain, RecordType), String>,
+    /// each message. Hickory caches answers, never failures.
+    failures: Cache<(Name, RecordType), String>,
 }
 
 /// Why there is no resolver.
@@ -75,83 +76,77 @@ impl Hickory {
         })
     }
 
-    /// Looks up one type of record at `name`; the answer may hold other types (CNAME) beside it.
-    async fn records(&self, name: &Domain, kind: RecordType) -> Result<Vec<Record>, Error> {
-        // Over 253 octets of text no wire form exists, so neither does the name.
-        let fqdn = Name::from_ascii(format!("{name}.")).map_err(|_| Error::NoSuchDomain)?;
-        let lookup = self.resolver.lookup(fqdn, kind).await.map_err(error)?;
-        Ok(lookup.answers().to_vec())
-    }
-
-    /// Runs `lookup` unless it failed a moment ago, and remembers when it fails.
-    async fn remembering<T>(
+    /// Looks up one type of record, unless that failed a moment ago. What `pick` leaves out of the answer is of another type
+    /// (the CNAME on the way).
+    async fn records<T>(
         &self,
-        name: &Domain,
+        name: Name,
         kind: RecordType,
-        lookup: impl Future<Output = Result<T, Error>> + Send,
-    ) -> Result<T, Error> {
-        let asked = (name.clone(), kind);
+        pick: impl Fn(&RData) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
+        let asked = (name, kind);
         if let Some(reason) = self.failures.get(&asked) {
             return Err(Error::Trouble(reason));
         }
-        let result = lookup.await;
-        if let Err(Error::Trouble(reason)) = &result {
-            self.failures.insert(asked, reason.clone());
+        match self.resolver.lookup(asked.0.clone(), kind).await {
+            Ok(lookup) => {
+                let data = lookup.answers().iter().map(|record| &record.data);
+                let found: Vec<T> = data.filter_map(pick).collect();
+                (!found.is_empty()).then_some(found).ok_or(Error::NoRecords)
+            }
+            Err(error) => {
+                let error = without_answer(error);
+                if let Error::Trouble(reason) = &error {
+                    self.failures.insert(asked, reason.clone());
+                }
+                Err(error)
+            }
         }
-        result
-    }
-
-    async fn family(&self, name: &Domain, kind: RecordType) -> Result<Vec<IpAddr>, Error> {
-        let records = self.records(name, kind).await?;
-        let address = |record: &Record| match &record.data {
-            RData::A(a) => Some(IpAddr::V4(a.0)),
-            RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
-            _ => None,
-        };
-        non_empty(records.iter().filter_map(address).collect())
     }
 }
 
 impl Resolver for Hickory {
-    async fn mx(&self, domain: &Domain) -> Result<Vec<Mx>, Error> {
-        let lookup = async { exchanges(&self.records(domain, RecordType::MX).await?) };
-        self.remembering(domain, RecordType::MX, lookup).await
+    async fn mx(&self, name: &str) -> Result<Vec<Mx>, Error> {
+        let exchange = |data: &RData| match data {
+            RData::MX(mx) => Some(mx.clone()),
+            _ => None,
+        };
+        let name = wire_name(name)?;
+        exchanges(&self.records(name, RecordType::MX, exchange).await?)
     }
 
-    async fn addresses(&self, name: &Domain) -> Result<Vec<IpAddr>, Error> {
-        let lookup = async {
-            let (v6, v4) = tokio::join!(
-                self.family(name, RecordType::AAAA),
-                self.family(name, RecordType::A)
-            );
-            both_families(v6, v4)
+    async fn ipv4(&self, name: &str) -> Result<Vec<Ipv4Addr>, Error> {
+        let address = |data: &RData| match data {
+            RData::A(a) => Some(a.0),
+            _ => None,
         };
-        self.remembering(name, RecordType::A, lookup).await
+        self.records(wire_name(name)?, RecordType::A, address).await
     }
 
-    async fn txt(&self, name: &Domain) -> Result<Vec<Vec<u8>>, Error> {
-        let lookup = async {
-            let records = self.records(name, RecordType::TXT).await?;
-            let text = |record: &Record| match &record.data {
-                RData::TXT(txt) => Some(txt.txt_data.concat()),
-                _ => None,
-            };
-            non_empty(records.iter().filter_map(text).collect())
+    async fn ipv6(&self, name: &str) -> Result<Vec<Ipv6Addr>, Error> {
+        let address = |data: &RData| match data {
+            RData::AAAA(aaaa) => Some(aaaa.0),
+            _ => None,
         };
-        self.remembering(name, RecordType::TXT, lookup).await
+        let name = wire_name(name)?;
+        self.records(name, RecordType::AAAA, address).await
+    }
+
+    async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, Error> {
+        let text = |data: &RData| match data {
+            RData::TXT(txt) => Some(txt.txt_data.concat()),
+            _ => None,
+        };
+        self.records(wire_name(name)?, RecordType::TXT, text).await
     }
 
     async fn names(&self, address: IpAddr) -> Result<Vec<Domain>, Error> {
-        let lookup = self
-            .resolver
-            .lookup(Name::from(address), RecordType::PTR)
-            .await
-            .map_err(error)?;
-        let name = |record: &Record| match &record.data {
+        let host = |data: &RData| match data {
             RData::PTR(ptr) => host_name(&ptr.0),
             _ => None,
         };
-        non_empty(lookup.answers().iter().filter_map(name).collect())
+        self.records(Name::from(address), RecordType::PTR, host)
+            .await
     }
 }
 
@@ -173,28 +168,18 @@ fn adjust(options: &mut ResolverOpts, settings: &Settings) {
 
 /// The hosts of an MX answer. Records that name no possible host are skipped; if no other is left, that is trouble,
 /// since the owner may repair it.
-fn exchanges(records: &[Record]) -> Result<Vec<Mx>, Error> {
-    let mut answers = records.iter().filter_map(|record| match &record.data {
-        RData::MX(mx) => Some(mx),
-        _ => None,
-    });
-    let found: Vec<_> = answers.by_ref().collect();
-    if found.is_empty() {
-        return Err(Error::NoRecords);
-    }
+fn exchanges(records: &[MX]) -> Result<Vec<Mx>, Error> {
     // RFC 7505 §3: a null MX stands alone; beside others it means nothing and falls to the rule below.
-    if found.iter().all(|mx| mx.exchange.is_root()) {
+    if records.iter().all(|mx| mx.exchange.is_root()) {
         return Err(Error::NullMx);
     }
-    let hosts: Vec<Mx> = found
-        .iter()
-        .filter_map(|mx| {
-            Some(Mx {
-                preference: mx.preference,
-                exchange: host_name(&mx.exchange)?,
-            })
+    let host = |mx: &MX| {
+        Some(Mx {
+            preference: mx.preference,
+            exchange: host_name(&mx.exchange)?,
         })
-        .collect();
+    };
+    let hosts: Vec<Mx> = records.iter().filter_map(host).collect();
     if hosts.is_empty() {
         return Err(Error::Trouble(
             "its MX records name no possible host".to_owned(),
@@ -203,26 +188,10 @@ fn exchanges(records: &[Record]) -> Result<Vec<Mx>, Error> {
     Ok(hosts)
 }
 
-/// One family is enough; a failure of the other only counts when there is nothing else.
-fn both_families(
-    v6: Result<Vec<IpAddr>, Error>,
-    v4: Result<Vec<IpAddr>, Error>,
-) -> Result<Vec<IpAddr>, Error> {
-    match (v6, v4) {
-        (Ok(v6), Ok(v4)) => Ok([v6, v4].concat()),
-        (Ok(some), Err(_)) | (Err(_), Ok(some)) => Ok(some),
-        (Err(trouble @ Error::Trouble(_)), Err(_)) | (Err(_), Err(trouble @ Error::Trouble(_))) => {
-            Err(trouble)
-        }
-        (Err(_), Err(error)) => Err(error),
-    }
-}
-
-fn non_empty<T>(answers: Vec<T>) -> Result<Vec<T>, Error> {
-    if answers.is_empty() {
-        return Err(Error::NoRecords);
-    }
-    Ok(answers)
+/// A name as a question holds it, every octet as it is: what has no wire form does not exist.
+fn wire_name(name: &str) -> Result<Name, Error> {
+    let labels = name.split('.').map(str::as_bytes);
+    Name::from_labels(labels).map_err(|_| Error::NoSuchDomain)
 }
 
 /// A name from the wire as a domain, if it can be one.
@@ -230,7 +199,7 @@ fn host_name(name: &Name) -> Option<Domain> {
     name.to_ascii().trim_end_matches('.').parse().ok()
 }
 
-fn error(error: NetError) -> Error {
+fn without_answer(error: NetError) -> Error {
     if error.is_nx_domain() {
         Error::NoSuchDomain
     } else if error.is_no_records_found() {

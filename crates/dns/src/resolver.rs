@@ -1,22 +1,37 @@
 //! The trait behind which a resolver stands, its answers and its three ways to fail.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use envelope::Domain;
 
 use crate::{Fixed, Hickory};
 
 /// What mail asks of DNS.
+///
+/// A name to ask for is text without a final dot, its labels between dots. A label may hold any octets: a selector of DKIM, or
+/// the local part that a macro of SPF puts in, need not be a host name. What fits in no question (an empty label, one over 63
+/// octets, over 255 in all) does not exist.
 pub trait Resolver: Send + Sync + 'static {
     /// The MX records (RFC 5321 §5.1), in no particular order. `Err(NullMx)` when the domain takes no mail at all
     /// (RFC 7505), `Err(NoRecords)` when it has none and the implicit MX is to be tried.
-    fn mx(&self, domain: &Domain) -> impl Future<Output = Result<Vec<Mx>, Error>> + Send;
+    fn mx(&self, name: &str) -> impl Future<Output = Result<Vec<Mx>, Error>> + Send;
 
-    /// All addresses, A and AAAA, each family in the order of its answer.
-    fn addresses(&self, name: &Domain) -> impl Future<Output = Result<Vec<IpAddr>, Error>> + Send;
+    /// The A records, in the order of the answer.
+    fn ipv4(&self, name: &str) -> impl Future<Output = Result<Vec<Ipv4Addr>, Error>> + Send;
+
+    /// The AAAA records, in the order of the answer.
+    fn ipv6(&self, name: &str) -> impl Future<Output = Result<Vec<Ipv6Addr>, Error>> + Send;
+
+    /// All addresses, AAAA before A. One family is enough: a failure of the other counts only when there is nothing else.
+    fn addresses(&self, name: &str) -> impl Future<Output = Result<Vec<IpAddr>, Error>> + Send {
+        async {
+            let (v6, v4) = tokio::join!(self.ipv6(name), self.ipv4(name));
+            both_families(v6, v4)
+        }
+    }
 
     /// The TXT records: one entry a record, its character-strings joined without a gap (RFC 7208 §3.3). Any octets.
-    fn txt(&self, name: &Domain) -> impl Future<Output = Result<Vec<Vec<u8>>, Error>> + Send;
+    fn txt(&self, name: &str) -> impl Future<Output = Result<Vec<Vec<u8>>, Error>> + Send;
 
     /// The names that the address points to (PTR).
     fn names(&self, address: IpAddr) -> impl Future<Output = Result<Vec<Domain>, Error>> + Send;
@@ -58,21 +73,28 @@ pub enum Backend {
 }
 
 impl Resolver for Backend {
-    async fn mx(&self, domain: &Domain) -> Result<Vec<Mx>, Error> {
+    async fn mx(&self, name: &str) -> Result<Vec<Mx>, Error> {
         match self {
-            Self::Hickory(resolver) => resolver.mx(domain).await,
-            Self::Fixed(resolver) => resolver.mx(domain).await,
+            Self::Hickory(resolver) => resolver.mx(name).await,
+            Self::Fixed(resolver) => resolver.mx(name).await,
         }
     }
 
-    async fn addresses(&self, name: &Domain) -> Result<Vec<IpAddr>, Error> {
+    async fn ipv4(&self, name: &str) -> Result<Vec<Ipv4Addr>, Error> {
         match self {
-            Self::Hickory(resolver) => resolver.addresses(name).await,
-            Self::Fixed(resolver) => resolver.addresses(name).await,
+            Self::Hickory(resolver) => resolver.ipv4(name).await,
+            Self::Fixed(resolver) => resolver.ipv4(name).await,
         }
     }
 
-    async fn txt(&self, name: &Domain) -> Result<Vec<Vec<u8>>, Error> {
+    async fn ipv6(&self, name: &str) -> Result<Vec<Ipv6Addr>, Error> {
+        match self {
+            Self::Hickory(resolver) => resolver.ipv6(name).await,
+            Self::Fixed(resolver) => resolver.ipv6(name).await,
+        }
+    }
+
+    async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, Error> {
         match self {
             Self::Hickory(resolver) => resolver.txt(name).await,
             Self::Fixed(resolver) => resolver.txt(name).await,
@@ -83,6 +105,23 @@ impl Resolver for Backend {
         match self {
             Self::Hickory(resolver) => resolver.names(address).await,
             Self::Fixed(resolver) => resolver.names(address).await,
+        }
+    }
+}
+
+fn both_families(
+    v6: Result<Vec<Ipv6Addr>, Error>,
+    v4: Result<Vec<Ipv4Addr>, Error>,
+) -> Result<Vec<IpAddr>, Error> {
+    match (v6, v4) {
+        (Err(trouble @ Error::Trouble(_)), Err(_)) | (Err(_), Err(trouble @ Error::Trouble(_))) => {
+            Err(trouble)
+        }
+        (Err(_), Err(error)) => Err(error),
+        (v6, v4) => {
+            let v6 = v6.unwrap_or_default().into_iter().map(IpAddr::V6);
+            let v4 = v4.unwrap_or_default().into_iter().map(IpAddr::V4);
+            Ok(v6.chain(v4).collect())
         }
     }
 }

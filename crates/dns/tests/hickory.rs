@@ -143,6 +143,9 @@ fn forward_zone() -> InMemoryZoneHandler<TokioRuntimeProvider> {
         ),
         ("long.test.", RData::TXT(TXT::new(long))),
     ];
+    let odd = Name::from_labels([b"a+b c\\".as_slice(), b"test"]).unwrap();
+    let text = RData::TXT(TXT::new(vec!["odd".into()]));
+    zone.upsert_mut(Record::from_rdata(odd, 60, text), 0);
     for (name, data) in records {
         zone.upsert_mut(Record::from_rdata(n(name), 60, data), 0);
     }
@@ -160,7 +163,7 @@ fn reverse_zone() -> InMemoryZoneHandler<TokioRuntimeProvider> {
 }
 
 async fn mx(resolver: &Hickory, name: &str) -> Result<Vec<String>, Error> {
-    let mut found = resolver.mx(&d(name)).await?;
+    let mut found = resolver.mx(name).await?;
     found.sort();
     let text = |mx: &Mx| format!("{} {}", mx.preference, mx.exchange);
     Ok(found.iter().map(text).collect())
@@ -192,7 +195,7 @@ async fn addresses_texts_and_names() {
     let resolver = fake.resolver();
     let v6: IpAddr = "fd00::1".parse().unwrap();
     let v4: IpAddr = "127.0.0.2".parse().unwrap();
-    let addresses = async |name| resolver.addresses(&d(name)).await;
+    let addresses = async |name: &str| resolver.addresses(name).await;
     assert_eq!(addresses("mx1.test").await, Ok(vec![v6, v4]));
     assert_eq!(
         addresses("mx2.test").await,
@@ -201,11 +204,19 @@ async fn addresses_texts_and_names() {
     assert_eq!(addresses("spf.test").await, Err(Error::NoRecords));
     assert_eq!(addresses("nope.test").await, Err(Error::NoSuchDomain));
     assert_eq!(
-        resolver.txt(&d("spf.test")).await,
+        resolver.txt("spf.test").await,
         Ok(vec![b"v=spf1 -all".to_vec()])
     );
+    assert_eq!(
+        resolver.txt("a+b c\\.test").await,
+        Ok(vec![b"odd".to_vec()])
+    );
+    for impossible in ["", "a..test", &"a".repeat(64), &"a.".repeat(128)] {
+        let found = resolver.txt(impossible).await;
+        assert_eq!(found, Err(Error::NoSuchDomain), "{impossible:?}");
+    }
     // Over 512 octets and over EDNS' 1232: comes by TCP.
-    let long = resolver.txt(&d("long.test")).await.unwrap();
+    let long = resolver.txt("long.test").await.unwrap();
     assert_eq!(long[0].len(), 3000);
     assert_eq!(
         resolver.names("192.0.2.2".parse().unwrap()).await,
@@ -235,7 +246,7 @@ async fn trouble_is_not_absence_and_is_remembered() {
     }
     assert_eq!(fake.asked("drop.test. MX"), asked);
     // Another kind of record of the same name is another question.
-    assert!(resolver.addresses(&d("servfail.test")).await.is_err());
+    assert!(resolver.addresses("servfail.test").await.is_err());
     assert_ne!(fake.asked("servfail.test. A"), 0);
 }
 

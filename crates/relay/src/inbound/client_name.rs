@@ -67,7 +67,7 @@ impl ClientName {
 async fn confirmed(resolver: &dns::Backend, address: IpAddr) -> Option<Domain> {
     let names = resolver.names(address).await.ok()?;
     for name in names.into_iter().take(NAMES_MAX) {
-        let addresses = resolver.addresses(&name).await;
+        let addresses = resolver.addresses(name.as_str()).await;
         if addresses.is_ok_and(|addresses| addresses.contains(&address)) {
             return Some(name);
         }
