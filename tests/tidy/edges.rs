@@ -7,11 +7,12 @@ use crate::manifests::{dependency_tables, line_of};
 
 /// Crate → the crates of ours that it may depend on. The root package may depend on all but `testkit` and
 /// `fuzz-targets`.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("envelope", &[]),
     ("srs", &[]),
     ("smtp", &["envelope"]),
     ("dns", &["envelope"]),
+    ("authentic", &["envelope", "dns"]),
     ("policy", &["envelope"]),
     ("forwarder", &["envelope", "srs"]),
     ("spool", &["envelope"]),
@@ -28,6 +29,7 @@ const EDGES: [(&str, &[&str]); 16] = [
             "smtp",
             "srs",
             "dns",
+            "authentic",
             "smtp-in",
             "policy",
             "forwarder",

@@ -1,0 +1,156 @@
+//! Canonical forms of header fields and bodies (RFC 6376 §3.4), the body's as it streams in.
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use crate::Field;
+
+/// How much a signature forgives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Canonical {
+    /// Nothing but empty lines at the end.
+    Simple,
+    /// Changes of white space, too, and the case of field names.
+    Relaxed,
+}
+
+/// Appends a field in the simple form: as it is.
+pub fn simple_field(field: Field<'_>, into: &mut Vec<u8>) {
+    into.extend_from_slice(field.name);
+    into.push(b':');
+    into.extend_from_slice(field.value);
+}
+
+/// Appends a field in the relaxed form (RFC 6376 §3.4.2), with its CRLF.
+pub fn relaxed_field(field: Field<'_>, into: &mut Vec<u8>) {
+    let name = field.name.trim_ascii_end();
+    into.extend(name.iter().map(u8::to_ascii_lowercase));
+    into.push(b':');
+    let words = field.value.split(|b| b" \t\r\n".contains(b));
+    for (n, word) in words.filter(|word| !word.is_empty()).enumerate() {
+        if n > 0 {
+            into.push(b' ');
+        }
+        into.extend_from_slice(word);
+    }
+    into.extend_from_slice(b"\r\n");
+}
+
+/// The hash of a body in one canonical form, in constant memory.
+pub(crate) struct BodyHash {
+    form: Canonical,
+    context: Context,
+    /// Canonical octets on their way into the hash: many small updates would cost more than the hash itself.
+    out: Vec<u8>,
+    octets: u64,
+    /// Line ends seen since the last content: they count when more content comes.
+    line_ends: u64,
+    /// A blank was seen since the last content of this line (relaxed).
+    blank: bool,
+    /// The last octet was a CR.
+    cr: bool,
+}
+
+/// A finished body hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BodyDigest {
+    pub(crate) sha256: [u8; 32],
+    /// How many octets the canonical body has.
+    pub(crate) octets: u64,
+}
+
+impl BodyHash {
+    pub(crate) fn new(form: Canonical) -> Self {
+        Self {
+            form,
+            context: Context::new(&SHA256),
+            out: Vec::with_capacity(2 * OUT_OCTETS),
+            octets: 0,
+            line_ends: 0,
+            blank: false,
+            cr: false,
+        }
+    }
+
+    pub(crate) fn form(&self) -> Canonical {
+        self.form
+    }
+
+    pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
+        while let Some(&first) = bytes.first() {
+            if self.cr {
+                self.cr = false;
+                if first == b'\n' {
+                    self.line_ends += 1;
+                    self.blank = false;
+                    bytes = &bytes[1..];
+                } else {
+                    self.content(b"\r");
+                }
+                continue;
+            }
+            let length = match self.form {
+                Canonical::Simple => memchr::memchr(b'\r', bytes),
+                Canonical::Relaxed => bytes.iter().position(|b| matches!(b, b'\r' | b' ' | b'\t')),
+            }
+            .unwrap_or(bytes.len());
+            if length > 0 {
+                self.content(&bytes[..length]);
+                bytes = &bytes[length..];
+                continue;
+            }
+            match first {
+                b'\r' => self.cr = true,
+                _ => self.blank = true,
+            }
+            bytes = &bytes[1..];
+        }
+    }
+
+    fn content(&mut self, bytes: &[u8]) {
+        for _ in 0..std::mem::take(&mut self.line_ends) {
+            self.put(b"\r\n");
+        }
+        if std::mem::take(&mut self.blank) {
+            self.put(b" ");
+        }
+        self.put(bytes);
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.octets += bytes.len() as u64;
+        if bytes.len() > OUT_OCTETS {
+            self.flush();
+            self.context.update(bytes);
+            return;
+        }
+        self.out.extend_from_slice(bytes);
+        if self.out.len() > OUT_OCTETS {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.context.update(&self.out);
+        self.out.clear();
+    }
+
+    pub(crate) fn finish(mut self) -> BodyDigest {
+        if self.cr {
+            self.content(b"\r");
+        }
+        // A body ends with one line end, whatever it had. An empty one is a line end in the simple form (§3.4.3), and
+        // nothing in the relaxed form (§3.4.4).
+        if self.octets > 0 || self.form == Canonical::Simple {
+            self.put(b"\r\n");
+        }
+        self.flush();
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(self.context.finish().as_ref());
+        BodyDigest {
+            sha256,
+            octets: self.octets,
+        }
+    }
+}
+
+const OUT_OCTETS: usize = 4096;

@@ -1,0 +1,19 @@
+//! Who wrote a message, as far as its header and DNS can prove it: DKIM (RFC 6376, 8301, 8463), ARC (RFC 8617) and
+//! DMARC (RFC 9989).
+//!
+//! A [`Reader`] takes the message as it streams in, and keeps its header block and a hash of its body: memory does not
+//! grow with the message. What it has read, [`Parsed`], is verified once ([`Parsed::verify`]), with every look-up
+//! through [`dns::Resolver`]. Whatever is odd does not pass: a signature that covers part of the body, a tag named twice,
+//! a From that two mail programs would read in two ways.
+//!
+//! It does *not* decide what becomes of the message.
+
+mod canonical;
+mod header;
+mod outcome;
+mod reader;
+
+pub use canonical::{Canonical, relaxed_field, simple_field};
+pub use header::{Field, Header};
+pub use outcome::{Action, Chain, Dmarc, Results, Signed, Spf, Verdict};
+pub use reader::{Parsed, Reader};
