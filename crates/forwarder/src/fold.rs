@@ -5,7 +5,7 @@
 use icu_normalizer::ComposingNormalizerBorrowed;
 
 /// The text to compare.
-pub(crate) fn fold(text: &str) -> String {
+pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }

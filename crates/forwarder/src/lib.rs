@@ -50,6 +50,7 @@ mod scan;
 pub mod table;
 pub mod trace;
 
+pub use fold::fold;
 pub use forwarder::{Forwarder, Route, Settings, SettingsError, SrsRecipient, SrsRefusal};
 pub use plan::{LEGS_MAX, Looping, Plan, PlannedLeg};
 pub use scan::{HeaderScan, has_header};

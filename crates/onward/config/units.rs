@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
@@ -103,22 +102,12 @@ impl fmt::Display for Percent {
 impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let network = text
-            .parse::<IpNet>()
-            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-            .map_err(|_| {
-                D::Error::custom(format!(
-                    "`{text}` is not a network: write `192.0.2.0/24`, `2001:db8::/32` or one address"
-                ))
-            })?;
-        let IpNet::V6(v6) = network else {
-            return Ok(Self(network));
-        };
-        let mapped = v6.addr().to_ipv4_mapped();
-        let v4 = mapped
-            .zip(v6.prefix_len().checked_sub(MAPPED_BITS))
-            .and_then(|(address, bits)| Ipv4Net::new(address, bits).ok());
-        Ok(Self(v4.map_or(network, IpNet::V4)))
+        let network = relay::lists::network(&text).ok_or_else(|| {
+            D::Error::custom(format!(
+                "`{text}` is not a network: write `192.0.2.0/24`, `2001:db8::/32` or one address"
+            ))
+        });
+        network.map(Self)
     }
 }
 
@@ -152,5 +141,3 @@ impl<'de> Deserialize<'de> for Size {
 
 const ZERO: &str =
     "zero would refuse all mail, or never deliver any; leave the key out to get its default";
-/// `::ffff:0:0/96` is where IPv6 holds the IPv4 addresses.
-const MAPPED_BITS: u8 = 96;

@@ -4,6 +4,7 @@
 //! knows the nouns of `envelope` only; here they meet.
 
 pub mod inbound;
+pub mod lists;
 pub mod operator;
 pub mod outbound;
 mod relay;

@@ -1,11 +1,11 @@
-//! What is wrong with a forwards file: file, line, column, what, and what to do about it.
+//! What is wrong with a file of lines, forwards or a list: file, line, column, what, and what to do about it.
 
 use std::fmt;
 
-/// One mistake in a forwards file.
+/// One mistake in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableError {
-    /// The file's name as given to [`Table::parse`](super::Table::parse).
+    /// The file's name as given to its parser.
     pub file: String,
     /// The line, from 1.
     pub line: usize,
@@ -30,7 +30,8 @@ impl TableErrors {
     /// How many are kept: enough to see what is going on.
     pub const SHOWN_MAX: usize = 20;
 
-    pub(crate) fn push(&mut self, error: impl FnOnce() -> TableError) {
+    /// Counts a mistake, and keeps it if it is one of the first.
+    pub fn push(&mut self, error: impl FnOnce() -> TableError) {
         self.count += 1;
         if self.errors.len() < Self::SHOWN_MAX {
             self.errors.push(error());
