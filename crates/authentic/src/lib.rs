@@ -6,14 +6,23 @@
 //! through [`dns::Resolver`]. Whatever is odd does not pass: a signature that covers part of the body, a tag named twice,
 //! a From that two mail programs would read in two ways.
 //!
+//! It also writes what a relay says of a message: the fields with the results ([`field`], [`received_spf`]), and with a
+//! [`Key`] a signature ([`sign`]) and an ARC set ([`seal`]).
+//!
 //! It does *not* decide what becomes of the message.
 
 mod canonical;
 mod header;
+mod keys;
 mod outcome;
 mod reader;
+mod results;
+mod sign;
 
 pub use canonical::{Canonical, relaxed_field, simple_field};
 pub use header::{Field, Header};
+pub use keys::{Key, KeyError, Kind};
 pub use outcome::{Action, Chain, Dmarc, Results, Signed, Spf, Verdict};
 pub use reader::{Parsed, Reader};
+pub use results::{CLAIM_OCTETS_MAX, Checked, SpfFacts, field, is_ours, received_spf};
+pub use sign::{seal, sign};
