@@ -189,7 +189,8 @@ fn print_message(print: Printer, message: &MessageDetails, header: &[u8]) {
     let field = |name, value: &dyn Display| print.line(format_args!("{name:<8} {value}"));
     field("message", &message.id);
     field("arrived", &message.arrived);
-    field("from", &message.reverse_path);
+    let (from, origin) = (&message.reverse_path, &message.origin);
+    field("from", &format_args!("{from} ({origin})"));
     field("size", &format_args!("{} octets", message.size));
     if let Some(parsed) = mail_parser::MessageParser::default().parse_headers(header) {
         // What the message itself claims.

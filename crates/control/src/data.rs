@@ -27,6 +27,8 @@ pub struct LegRow {
     pub target: String,
     /// The reverse path as the next hop sees it (rewritten by SRS, mostly), in angle brackets.
     pub sender: String,
+    /// What is proved of the sender: `unproved`, `proved`, `forged`, `trusted-client`, `authenticated`, `ours`.
+    pub origin: String,
     /// Octets of the message.
     pub size: u64,
     /// When the message came in.
@@ -79,7 +81,7 @@ pub enum LegState {
     Waiting,
     /// Is being delivered now.
     Active,
-    /// Held by an operator: not tried until released, and does not expire.
+    /// Held, by an operator or a measure: not tried until released, and does not expire.
     Held,
 }
 
@@ -125,6 +127,8 @@ pub struct MessageDetails {
     pub arrived: Timestamp,
     /// The reverse path as it came in, in angle brackets.
     pub reverse_path: String,
+    /// What is proved of the sender, as in [`LegRow::origin`].
+    pub origin: String,
     /// Octets.
     pub size: u64,
     /// Whether it needs 8BITMIME at the next hop.

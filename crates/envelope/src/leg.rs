@@ -1,5 +1,6 @@
 //! A message at rest and its legs: what the queue stores, delivery carries and bounces are made of.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::address::Mailbox;
@@ -20,6 +21,8 @@ pub struct Message {
     pub reverse_path: ReversePath,
     /// What is proved of its sender.
     pub origin: Origin,
+    /// Who handed it over, while nobody has looked whether that proves the sender ([`Origin::Stranger`]).
+    pub peer: Option<Peer>,
     /// Header lines that were known only at the end of the body, each ended by CRLF; may be empty. They are sent before the body,
     /// which already begins with our Received header.
     pub trace: Box<str>,
@@ -48,6 +51,43 @@ pub enum Origin {
     Authenticated = 2,
     /// It is a notice of our own.
     Ours = 3,
+    /// SPF or DKIM pass for the domain of its reverse path.
+    Proved = 4,
+    /// SPF or DMARC fail: the reverse path is probably somebody else's.
+    Forged = 5,
+}
+
+/// The client that a message came from: what SPF asks about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its name in EHLO or HELO.
+    pub hello: Box<str>,
+}
+
+impl Origin {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Stranger,
+        Self::TrustedClient,
+        Self::Authenticated,
+        Self::Ours,
+        Self::Proved,
+        Self::Forged,
+    ];
+
+    /// As logs and `--json` name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stranger => "unproved",
+            Self::TrustedClient => "trusted-client",
+            Self::Authenticated => "authenticated",
+            Self::Ours => "ours",
+            Self::Proved => "proved",
+            Self::Forged => "forged",
+        }
+    }
 }
 
 /// One target of a message under one reverse path. The queue schedules legs, and each ends exactly once.
@@ -89,6 +129,7 @@ impl Message {
             arrived,
             reverse_path,
             origin: Origin::default(),
+            peer: None,
             trace: Box::default(),
             size,
             body: BodyKind::default(),

@@ -21,7 +21,7 @@ mod timestamp;
 pub use address::{AddressError, Host, LocalPart, Mailbox};
 pub use domain::{Domain, DomainError};
 pub use id::{LegId, MessageId};
-pub use leg::{Claim, Lease, Leg, Merged, Message, Origin};
+pub use leg::{Claim, Lease, Leg, Merged, Message, Origin, Peer};
 pub use mail::{BodyKind, Envelope, Notify, OriginalRecipient, Recipient, Return};
 pub use options::{LegOptions, NotOptions};
 pub use outcome::{Diagnosis, Outcome};

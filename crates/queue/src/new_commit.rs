@@ -13,7 +13,12 @@ pub(crate) fn new_commit(
     settings: &Settings,
     parts: &mut WriterParts,
 ) -> Result<Commit, Error> {
-    let Arrival { message, legs, .. } = arrival;
+    let Arrival {
+        message,
+        legs,
+        mut held,
+        ..
+    } = arrival;
     debug_assert!(!legs.is_empty(), "a message without legs would never end");
     let own = |arrived| settings.lifetime.deadlines(arrived);
     let row = MessageRow {
@@ -33,10 +38,14 @@ pub(crate) fn new_commit(
         damaged: false,
         last: None,
     };
-    let row_of = |(number, leg)| LegRow {
-        number,
-        leg,
-        state: state.clone(),
+    let row_of = |(number, leg)| {
+        let why = held.remove(&number);
+        let state = LegState {
+            held: why.is_some(),
+            last: why.map(Box::new),
+            ..state.clone()
+        };
+        LegRow { number, leg, state }
     };
     let legs: Vec<LegRow> = (0..).zip(legs).map(row_of).collect();
     check_octets(&row, &legs)?;

@@ -1,6 +1,6 @@
 //! The nouns of the trait `Spool`: what is asked of a queue, and what it answers.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +19,13 @@ pub struct Arrival {
     pub message: Message,
     /// Its legs; at least one.
     pub legs: Vec<Leg>,
+    /// Legs that begin on hold, by number, and why: a listing shows it as what the last attempt came to.
+    pub held: HashMap<u32, Diagnosis>,
     /// When the first attempt is due.
     pub first_due: Timestamp,
     /// When its sender is told, and when it is given up; none: as the engine's settings have it now.
     pub deadlines: Option<Deadlines>,
-    /// The legs are given back leased for so long: whoever commits begins the first attempt at once.
+    /// The legs that are not on hold are given back leased for so long: whoever commits begins the first attempt at once.
     pub lease: Option<Duration>,
 }
 
@@ -33,6 +35,7 @@ impl Arrival {
         Self {
             message,
             legs,
+            held: HashMap::new(),
             first_due,
             deadlines: None,
             lease: None,
@@ -172,7 +175,7 @@ pub enum State {
     Deferred,
     /// Leased.
     Active,
-    /// Held by the operator, or because the message is damaged.
+    /// Held: by the operator, since its arrival ([`Arrival::held`]), or because the message is damaged.
     Held,
 }
 

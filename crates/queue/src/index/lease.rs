@@ -111,11 +111,12 @@ impl State {
         })
     }
 
-    /// Leases all legs of a message.
+    /// Leases all legs of a message but those on hold.
     pub(super) fn lease_all(&mut self, id: MessageId, until: Timestamp) -> Vec<Claim> {
         let entry = self.messages.get(&id);
         let legs = entry.map(Entry::legs).unwrap_or_default().iter();
-        let numbers: Vec<u32> = legs.map(|leg| leg.row.number).collect();
+        let free = legs.filter(|leg| !leg.row.state.held);
+        let numbers: Vec<u32> = free.map(|leg| leg.row.number).collect();
         let names = numbers.into_iter().map(|number| LegId {
             message: id,
             number,

@@ -230,13 +230,20 @@ const TOKEN_EXPIRES: u8 = 3;
 mod tests {
     use envelope::{
         BodyKind, Diagnosis, EnhancedStatus, Leg, Mailbox, Merged, Message, Notify, Origin,
-        OriginalRecipient, Reply, Return, ReversePath, Timestamp,
+        OriginalRecipient, Peer, Reply, Return, ReversePath, Timestamp,
     };
 
     use super::*;
 
     fn mailbox(text: &str) -> Mailbox {
         text.parse().unwrap()
+    }
+
+    fn peer() -> Peer {
+        Peer {
+            address: "2001:db8::1".parse().unwrap(),
+            hello: "mx.a.example".into(),
+        }
     }
 
     fn state() -> LegState {
@@ -291,7 +298,8 @@ mod tests {
                     smtputf8: true,
                     ret: Some(Return::Headers),
                     envid: Some("QQ123".into()),
-                    origin: Origin::TrustedClient,
+                    origin: Origin::Forged,
+                    peer: Some(peer()),
                     trace: "Authentication-Results: us.example; none\r\n".into(),
                     ..Message::new(
                         MessageId::from_bits(u128::MAX / 3),

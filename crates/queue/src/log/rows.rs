@@ -5,7 +5,7 @@
 
 use envelope::{
     BodyKind, Host, Leg, LegOptions, Mailbox, Merged, Message, MessageId, Notify, Origin,
-    OriginalRecipient, Return, ReversePath, Timestamp,
+    OriginalRecipient, Peer, Return, ReversePath, Timestamp,
 };
 use spool::Deadlines;
 
@@ -68,6 +68,9 @@ impl MessageRow {
         if message.origin != Origin::default() {
             out.number(MESSAGE_ORIGIN, message.origin as u64);
         }
+        if let Some(peer) = &message.peer {
+            out.text(MESSAGE_PEER, &format!("{} {}", peer.address, peer.hello));
+        }
         if !message.trace.is_empty() {
             out.text(MESSAGE_TRACE, &message.trace);
         }
@@ -129,6 +132,7 @@ impl MessageRow {
                 (MESSAGE_FLAGS, value) => read_flags(message, number(value)?),
                 (MESSAGE_ENVID, value) => message.envid = Some(plain(value)?.into()),
                 (MESSAGE_ORIGIN, value) => message.origin = origin(number(value)?),
+                (MESSAGE_PEER, value) => message.peer = decode_peer(plain(value)?),
                 (MESSAGE_TRACE, value) => message.trace = text(value)?.into(),
                 (MESSAGE_SINCE, value) => row.since = number32(value)?,
                 (MESSAGE_COMMIT_SEGMENT, value) => row.commit_segment = number32(value)?,
@@ -146,9 +150,17 @@ impl MessageRow {
 
 /// What a later program proved is nothing that this one could build on.
 fn origin(number: u64) -> Origin {
-    let known = [Origin::TrustedClient, Origin::Authenticated, Origin::Ours];
-    let found = known.into_iter().find(|origin| *origin as u64 == number);
+    let mut known = Origin::ALL.into_iter();
+    let found = known.find(|origin| *origin as u64 == number);
     found.unwrap_or_default()
+}
+
+fn decode_peer(text: &str) -> Option<Peer> {
+    let (address, hello) = text.split_once(' ')?;
+    Some(Peer {
+        address: address.parse().ok()?,
+        hello: hello.into(),
+    })
 }
 
 fn read_flags(message: &mut Message, flags: u64) {
@@ -368,6 +380,7 @@ const MESSAGE_ORIGIN: u8 = 11;
 const MESSAGE_TRACE: u8 = 12;
 const MESSAGE_WARN: u8 = 13;
 const MESSAGE_EXPIRE: u8 = 14;
+const MESSAGE_PEER: u8 = 15;
 
 const LEG_NUMBER: u8 = 1;
 const LEG_REVERSE_PATH: u8 = 2;

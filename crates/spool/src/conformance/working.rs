@@ -1,11 +1,14 @@
 //! Mail comes, is claimed, settled, and is there after a restart.
 
+use std::collections::HashMap;
 use std::slice::from_ref;
 
-use envelope::{Diagnosis, EnhancedStatus, Leg, Message, Origin, Reply};
+use envelope::{Diagnosis, EnhancedStatus, Leg, Message, Origin, Peer, Reply};
 
 use super::{Engine, at, body, claim, id, leg, message, minutes, names, notice, open, put, read};
-use crate::{Arrival, BodyWriter, Counts, Deadlines, Error, Filter, OpenError, Spool, Update, Why};
+use crate::{
+    Action, Arrival, BodyWriter, Counts, Deadlines, Error, Filter, OpenError, Spool, Update, Why,
+};
 
 /// From commit to end.
 pub async fn a_message_goes_through<E: Engine>(engine: &E) {
@@ -27,7 +30,11 @@ pub async fn what_was_given_comes_back<E: Engine>(engine: &E) {
     let (spool, clock) = open(engine);
     let trace = "Authentication-Results: us.example; none\r\n";
     let message = Message {
-        origin: Origin::TrustedClient,
+        origin: Origin::Proved,
+        peer: Some(Peer {
+            address: "2001:db8::1".parse().expect("an address"),
+            hello: "mx.a.example".into(),
+        }),
         trace: trace.into(),
         ..message(1, trace.len() + 10)
     };
@@ -110,11 +117,12 @@ pub async fn committing_twice_is_committing_once<E: Engine>(engine: &E) {
 pub async fn who_commits_may_begin_at_once<E: Engine>(engine: &E) {
     let (spool, clock) = open(engine);
     let arrival = || Arrival {
-        message: message(1, 10),
-        legs: vec![leg("a@x.example"), leg("b@x.example")],
-        first_due: at(0),
-        deadlines: None,
         lease: Some(minutes(1)),
+        ..Arrival::new(
+            message(1, 10),
+            ["a@x.example", "b@x.example"].map(leg).into(),
+            at(0),
+        )
     };
     let writer = spool.begin(id(1)).await.expect("a writer");
     let claims = spool.commit(writer, arrival()).await.expect("claims");
@@ -129,18 +137,45 @@ pub async fn who_commits_may_begin_at_once<E: Engine>(engine: &E) {
     assert_eq!(names(&claim(&spool).await), [(1, 1)]);
 }
 
+/// A leg on hold waits for an operator, says why, and its neighbour goes on; after a restart too.
+pub async fn legs_may_come_on_hold<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    let why = Diagnosis::local(EnhancedStatus::transient(7, 1), "held: why");
+    let legs = ["a@x.example", "b@x.example", "c@y.example"].map(leg);
+    let arrival = Arrival {
+        held: HashMap::from([(0, why.clone()), (2, why.clone())]),
+        lease: Some(minutes(1)),
+        ..Arrival::new(message(1, 0), legs.into(), at(0))
+    };
+    let writer = spool.begin(id(1)).await.expect("a writer");
+    let claims = spool.commit(writer, arrival).await.expect("claims");
+    assert_eq!(names(&claims), [(1, 1)]);
+    drop(spool);
+    let spool = engine.open(&clock);
+    assert_eq!(names(&claim(&spool).await), [(1, 1)]);
+    assert_eq!(spool.counts().await.expect("counts").held, 2);
+    let page = spool.list(&Filter::default(), None, 9).await;
+    let last = page.expect("a page").entries.into_iter();
+    let last: Vec<_> = last.map(|entry| entry.last).collect();
+    assert_eq!(last, [Some(why.clone()), None, Some(why)]);
+    clock.set(at(5 * 24 * 60));
+    let overdue = spool.overdue(9, minutes(1)).await.expect("a batch");
+    assert_eq!(overdue.len(), 1, "what is on hold has no deadline");
+    let all = Filter::default();
+    let released = spool.admin(&all, Action::Release, None, 9).await;
+    assert_eq!(released.expect("done").entries.len(), 2);
+    assert_eq!(names(&claim(&spool).await), [(1, 0), (1, 2)]);
+}
+
 /// Whatever the engine's settings are, and after a restart.
 pub async fn deadlines_are_the_message_s_own<E: Engine>(engine: &E) {
     let (mut spool, clock) = open(engine);
     let arrival = Arrival {
-        message: message(1, 10),
-        legs: vec![leg("a@x.example")],
-        first_due: at(0),
         deadlines: Some(Deadlines {
             warn: at(10),
             expire: at(20),
         }),
-        lease: None,
+        ..Arrival::new(message(1, 10), vec![leg("a@x.example")], at(0))
     };
     let writer = spool.begin(id(1)).await.expect("a writer");
     let entered = spool.commit(writer, arrival).await.expect("claims");

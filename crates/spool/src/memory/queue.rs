@@ -37,7 +37,7 @@ pub(super) struct Slot {
 
 impl Queue {
     /// Says whether it is new.
-    pub(super) fn enter(&mut self, arrival: Arrival, body: Bytes, lifetime: Lifetime) -> bool {
+    pub(super) fn enter(&mut self, mut arrival: Arrival, body: Bytes, lifetime: Lifetime) -> bool {
         let id = arrival.message.id;
         if self.mail.contains_key(&id) {
             return false;
@@ -47,14 +47,15 @@ impl Queue {
         let message = Arc::new(arrival.message);
         self.mail.insert(id, (message, body, deadlines));
         for (number, leg) in (0..).zip(arrival.legs) {
+            let why = arrival.held.remove(&number);
             let slot = Slot {
                 leg,
                 due: arrival.first_due,
                 attempts: 0,
                 warned: false,
-                held: false,
+                held: why.is_some(),
                 bounced: false,
-                last: None,
+                last: why,
                 token: 0,
                 leased: None,
             };
