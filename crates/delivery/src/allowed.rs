@@ -65,6 +65,11 @@ impl Space {
     }
 }
 
+/// Whether an address in canonical form is one of the Internet: not loopback, private, reserved or no host's at all.
+pub fn is_public(address: IpAddr) -> bool {
+    space(address).is_none()
+}
+
 /// The space of an address in canonical form; none for a public one.
 fn space(address: IpAddr) -> Option<Space> {
     match address {

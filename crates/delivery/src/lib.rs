@@ -35,6 +35,7 @@ mod sites;
 mod tls;
 mod work;
 
+pub use allowed::is_public;
 pub use dispatcher::Dispatcher;
 pub use route::{HopHost, NextHop, Route, RouteError, Routes};
 pub use settings::{Settings, TlsUse};

@@ -27,6 +27,6 @@ pub use options::{LegOptions, NotOptions};
 pub use outcome::{Diagnosis, Outcome};
 pub use path::{ForwardPath, ReversePath};
 pub use pattern::{AddressPattern, IdPattern, NotAPattern, SenderPattern};
-pub use reply::{Reply, Verdict};
+pub use reply::{NotARefusal, Reply, Verdict};
 pub use status::{Class, EnhancedStatus};
 pub use timestamp::Timestamp;

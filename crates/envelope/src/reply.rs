@@ -29,7 +29,54 @@ pub enum Verdict {
     Close(Reply),
 }
 
+/// Why a text is not a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotARefusal {
+    /// It does not begin with three digits.
+    #[error("no reply code at its beginning")]
+    NoCode,
+    /// The code is not 4xx or 5xx.
+    #[error("reply code {0} does not refuse")]
+    Code(u16),
+    /// The status is of another class than the code.
+    #[error("status {0} contradicts the code {1}")]
+    Status(EnhancedStatus, u16),
+}
+
 impl Reply {
+    /// Reads a refusal as operators write it, `550 5.1.6 moved`. Without a status it gets this subject and detail, in the
+    /// class of its code; the text may be empty.
+    pub fn parse_refusal(
+        written: &str,
+        (subject, detail): (u16, u16),
+    ) -> Result<Self, NotARefusal> {
+        let (first, rest) = written.split_once(' ').unwrap_or((written, ""));
+        if first.len() != 3 || !first.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(NotARefusal::NoCode);
+        }
+        let code = first.parse().unwrap_or_default();
+        let class = match code {
+            400..=499 => Class::Transient,
+            500..=599 => Class::Permanent,
+            _ => return Err(NotARefusal::Code(code)),
+        };
+        let rest = rest.trim_start();
+        let (second, behind) = rest.split_once(' ').unwrap_or((rest, ""));
+        let (status, text) = match second.parse::<EnhancedStatus>() {
+            Ok(status) if status.class == class => (status, behind.trim_start()),
+            Ok(status) => return Err(NotARefusal::Status(status, code)),
+            Err(_) => (
+                EnhancedStatus {
+                    class,
+                    subject,
+                    detail,
+                },
+                rest,
+            ),
+        };
+        Ok(Self::new(code, status, text))
+    }
+
     /// A reply with an enhanced status.
     pub fn new(code: u16, status: EnhancedStatus, text: impl Into<String>) -> Self {
         Self {

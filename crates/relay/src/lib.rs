@@ -3,6 +3,7 @@
 //! A library without command line, configuration files or printing: the binary reads those and hands values in. Each stage
 //! knows the nouns of `envelope` only; here they meet.
 
+pub mod dnsbl;
 pub mod inbound;
 pub mod lists;
 pub mod operator;

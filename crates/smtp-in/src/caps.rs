@@ -111,7 +111,8 @@ impl Drop for Slot {
     }
 }
 
-fn network_of(address: IpAddr) -> IpAddr {
+/// What counts as one client: an IPv4 address as it is, the /64 of an IPv6 address.
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & NETWORK_V6_MASK).into(),

@@ -10,7 +10,7 @@
 //!
 //! The text of `:reject:` goes to the end of the line. Local parts are folded: see [`fold`].
 
-use envelope::{Class, Domain, EnhancedStatus, Host, LocalPart, Mailbox, Reply};
+use envelope::{Domain, EnhancedStatus, Host, LocalPart, Mailbox, NotARefusal, Reply};
 
 use super::options::Options;
 use super::words::Words;
@@ -238,39 +238,24 @@ fn parse_action(word: &str, at: usize, words: &mut Words<'_>) -> Result<Action, 
 /// `[code] [status] text`; each may be missing, but a status without a code makes no sense.
 fn parse_reject(words: &mut Words<'_>) -> Result<Reply, Mistake> {
     let (at, text) = words.take_rest();
-    let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
-    let is_code = first.len() == 3 && first.bytes().all(|b| b.is_ascii_digit());
-    if !is_code {
-        let text = if text.is_empty() { REJECT_TEXT } else { text };
-        return Ok(Reply::new(550, REJECT_STATUS, text));
+    let mut reply = match Reply::parse_refusal(text, REJECT_STATUS) {
+        Ok(reply) => reply,
+        Err(NotARefusal::NoCode) => {
+            let (subject, detail) = REJECT_STATUS;
+            Reply::new(550, EnhancedStatus::permanent(subject, detail), text)
+        }
+        Err(wrong) => {
+            let hint = match wrong {
+                NotARefusal::Status(..) => "both begin with the same digit",
+                _ => "use 550, or 450 for the time being",
+            };
+            return Err(Mistake::new(at, wrong.to_string()).hint(hint));
+        }
+    };
+    if reply.text.is_empty() {
+        reply.text = REJECT_TEXT.to_owned();
     }
-    let code: u16 = first.parse().unwrap_or_default();
-    let class = match code {
-        400..=499 => Class::Transient,
-        500..=599 => Class::Permanent,
-        _ => {
-            let text = format!("reply code {code} does not refuse");
-            return Err(Mistake::new(at, text).hint("use 550, or 450 for the time being"));
-        }
-    };
-    let rest = rest.trim_start();
-    let (second, behind) = rest.split_once(' ').unwrap_or((rest, ""));
-    let (status, text) = match second.parse::<EnhancedStatus>() {
-        Ok(status) if status.class == class => (status, behind.trim_start()),
-        Ok(status) => {
-            let text = format!("status {status} contradicts the code {code}");
-            return Err(Mistake::new(at, text).hint("both begin with the same digit"));
-        }
-        Err(_) => (
-            EnhancedStatus {
-                class,
-                ..REJECT_STATUS
-            },
-            rest,
-        ),
-    };
-    let text = if text.is_empty() { REJECT_TEXT } else { text };
-    Ok(Reply::new(code, status, text))
+    Ok(reply)
 }
 
 fn parse_targets(words: &mut Words<'_>) -> Result<Vec<Goal>, Mistake> {
@@ -330,5 +315,5 @@ const LINE_OCTETS_MAX: usize = 64 * 1024;
 const TARGETS_MAX: usize = 1000;
 const ANY_LOCAL_PART: &str = "any-local-part";
 const REJECT_TEXT: &str = "this address takes no mail";
-const REJECT_STATUS: EnhancedStatus = EnhancedStatus::permanent(1, 1);
+const REJECT_STATUS: (u16, u16) = (1, 1);
 const KEY_HINT: &str = "a line begins with an address, `@domain`, or `domain :domain:`";
