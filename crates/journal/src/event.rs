@@ -68,6 +68,8 @@ pub enum Event {
         size: u64,
         /// How many bare CR and LF became CRLF.
         normalized: u64,
+        /// How many Authentication-Results fields that claimed to be ours were taken out.
+        stripped: u64,
         /// Parameters of MAIL and RCPT that were ignored, with commas between.
         dropped: String,
     },

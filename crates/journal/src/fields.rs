@@ -87,6 +87,7 @@ impl Event {
                 recipients,
                 size,
                 normalized,
+                stripped,
                 dropped,
                 ..
             } => {
@@ -96,8 +97,10 @@ impl Event {
                 out.text("from", sender);
                 out.number("recipients", *recipients as u64);
                 out.number("size", *size);
-                if *normalized > 0 {
-                    out.number("normalized", *normalized);
+                for (name, count) in [("normalized", normalized), ("stripped", stripped)] {
+                    if *count > 0 {
+                        out.number(name, *count);
+                    }
                 }
                 if !dropped.is_empty() {
                     out.text("dropped", dropped);

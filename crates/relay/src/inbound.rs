@@ -8,6 +8,7 @@ mod answers;
 mod budget;
 mod client_name;
 mod draft;
+mod strip;
 #[cfg(test)]
 mod tests;
 

@@ -8,6 +8,7 @@ use smtp_in::Client;
 use spool::{Arrival, BodyWriter, Error, Spool};
 
 use super::Inbound;
+use super::strip::Strip;
 use crate::replies;
 use crate::routing::Routing;
 
@@ -20,6 +21,8 @@ pub(super) struct Draft<S: Spool> {
     top: Vec<u8>,
     /// What has come of the body meanwhile: a line at most, and the rest of its chunk.
     start: Vec<u8>,
+    /// Takes out results that claim to be ours.
+    strip: Strip,
     /// Bare CR and LF that became CRLF.
     pub(super) normalized: u64,
     writer: S::Writer,
@@ -42,6 +45,7 @@ impl<S: Spool> Draft<S> {
             plan: Plan::default(),
             scan: HeaderScan::default(),
             normalized: 0,
+            strip: Strip::new(routing.hostname().clone()),
             top: received(routing, client, name.as_ref(), envelope, id, now).into_bytes(),
             start: Vec::new(),
             writer,
@@ -76,7 +80,7 @@ impl<S: Spool> Draft<S> {
     pub(super) async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Error> {
         self.scan.feed(&chunk);
         if self.top.is_empty() {
-            return self.writer.write(chunk).await;
+            return self.pass_on(Vec::new(), chunk).await;
         }
         self.start.extend_from_slice(&chunk);
         match has_header(&self.start) {
@@ -93,9 +97,19 @@ impl<S: Spool> Draft<S> {
             first.extend_from_slice(b"\r\n");
             self.scan = HeaderScan::default();
             self.scan.finish();
+            self.strip.is_done = true;
         }
-        first.append(&mut self.start);
-        self.writer.write(first).await
+        let start = std::mem::take(&mut self.start);
+        self.pass_on(first, start).await
+    }
+
+    /// Writes these octets of ours, and of the message what may go on.
+    async fn pass_on(&mut self, mut ours: Vec<u8>, chunk: Vec<u8>) -> Result<(), Error> {
+        if ours.is_empty() && self.strip.is_done {
+            return self.writer.write(chunk).await;
+        }
+        self.strip.feed(&chunk, &mut ours);
+        self.writer.write(ours).await
     }
 
     /// The body is complete.
@@ -105,7 +119,9 @@ impl<S: Spool> Draft<S> {
         if !self.top.is_empty() {
             self.put_top(self.start.is_empty()).await?;
         }
-        Ok(())
+        let mut rest = Vec::new();
+        self.strip.finish(&mut rest);
+        self.writer.write(rest).await
     }
 
     /// What policy needs to know of it.
@@ -196,6 +212,7 @@ impl<S: Spool> Draft<S> {
             recipients: envelope.recipients.len(),
             size: message.size,
             normalized: self.normalized,
+            stripped: self.strip.removed,
             dropped: envelope.dropped.join(","),
         });
     }
