@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use control::{LegState, Selector};
-use envelope::{AddressPattern, IdPattern, MessageId, SenderPattern};
+use envelope::{AddressPattern, Domain, IdPattern, MessageId, SenderPattern};
 
 /// Onward, a forwarding MX with SRS.
 ///
@@ -59,6 +59,9 @@ pub(crate) enum Command {
     /// Rewrite an address, or take a rewritten one back, with the configured domain and secrets
     #[command(subcommand)]
     Srs(Srs),
+    /// Make keys that sign
+    #[command(subcommand)]
+    Dkim(Dkim),
 }
 
 #[derive(Debug, Args)]
@@ -184,4 +187,29 @@ pub(crate) enum Srs {
         /// The SRS0 or SRS1 address
         address: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dkim {
+    /// Write a new key, and print its DNS record and its table for the configuration
+    Key(NewKey),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewKey {
+    /// The file to write; one that exists is left as it is
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Which of the domain's keys it is to be (default: today's date)
+    #[arg(long)]
+    pub(crate) selector: Option<Domain>,
+    /// The domain that it signs for (default: `hostname` of the configuration)
+    #[arg(long)]
+    pub(crate) domain: Option<Domain>,
+    /// An RSA key of so many bits, which every verifier understands
+    #[arg(long, value_name = "BITS", default_value = "2048", value_parser = ["2048", "4096"])]
+    pub(crate) rsa: String,
+    /// An Ed25519 key instead: short, but many verifiers pass its signatures over, and it cannot seal
+    #[arg(long, conflicts_with = "rsa")]
+    pub(crate) ed25519: bool,
 }

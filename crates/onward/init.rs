@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Init, print: Printer) -> Result<(), Error> {
 }
 
 /// Writes and syncs a file that did not exist; false when it did.
-fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<bool> {
+pub(crate) fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<bool> {
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod demo;
 mod descriptors;
+mod dkim_cli;
 mod forwards;
 mod init;
 mod print;
@@ -75,6 +76,7 @@ async fn run(cli: Cli) -> Result<bool, Box<dyn std::error::Error + Send + Sync>>
         Command::Reload { force } => {
             queue_cli::reload(&config()?.control.socket, *force, print).await?;
         }
+        Command::Dkim(cli::Dkim::Key(args)) => dkim_cli::key(args, &cli.config, print)?,
         Command::Srs(command) => srs_cli::run(&config()?, command, print).await?,
     }
     Ok(true)

@@ -50,6 +50,44 @@ async fn check_and_srs() {
     setup.run_into_error(&["srs", "decode", &forged], &[]).await;
 }
 
+#[tokio::test]
+async fn dkim_key_writes_a_key_once() {
+    let net = Net::new().await;
+    let setup = relay(&net, "");
+    let file = setup.path("keys/new.pem");
+    let named = file.to_str().expect("UTF-8");
+    let key = ["dkim", "key", named, "--selector", "s1"];
+    setup.run_into_error(&key, &["cannot write"]).await;
+    std::fs::create_dir(setup.path("keys")).expect("a folder");
+    let made = setup.run(&key).await.success();
+    let record = "s1._domainkey.mx.fwd.test. IN TXT ( \"v=DKIM1; k=rsa; p=";
+    assert!(made.stdout.contains(record), "{made}");
+    let table = "[[dkim]]\nname = \"new\"\ndomain = \"mx.fwd.test\"\nselector = \"s1\"\nkey = ";
+    assert!(made.stdout.contains(table), "{made}");
+    let mode = std::fs::metadata(&file).expect("a file").permissions();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777,
+        0o600
+    );
+    setup.run_into_error(&key, &["exists, and is left"]).await;
+    let other = setup.path("other.pem");
+    let other = other.to_str().expect("UTF-8");
+    let key = [
+        "--json",
+        "dkim",
+        "key",
+        other,
+        "--ed25519",
+        "--domain",
+        "example.test",
+    ];
+    let made = setup.run(&key).await.success();
+    let made: serde_json::Value = serde_json::from_str(&made.stdout).expect("JSON");
+    let record = made["record"].as_str().expect("a record");
+    assert!(record.starts_with("v=DKIM1; k=ed25519; p="), "{made}");
+    assert_eq!(made["dkim"][0]["domain"], "example.test");
+}
+
 /// `serve` runs with these, so that `check` must name each and what it leads to.
 #[tokio::test]
 async fn check_names_what_is_risky() {

@@ -1,8 +1,9 @@
-//! Flows with real programs of other people: swaks, Python's smtplib and email, Postfix's smtp-source and smtp-sink.
+//! Flows with real programs of other people: swaks, Python's smtplib and email, dkimpy, Postfix's smtp-source and smtp-sink.
 //!
 //! They are ignored by plain `cargo test`; `./test.sh` installs the programs and runs them too.
 
 mod chain;
+mod dkimpy;
 mod postfix;
 mod python;
 mod swaks;
