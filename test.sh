@@ -12,6 +12,11 @@ cd "$(dirname "$0")"
 INSTALL_MAX=600
 STEP_MAX=3600
 
+# The public test suite of SPF, which is part of a package of PyPI; kept in target/.
+PYSPF=2.0.14
+PYSPF_SHA256=57a7ef01bda090173aafb6af0106251686ed73f03db4e911fcd34c57fc347186
+SUITES=target/suites
+
 # What the tests in tests/foreign need: command or file, Debian package.
 needed() {
     command -v swaks >/dev/null || echo swaks
@@ -21,6 +26,23 @@ needed() {
     command -v python3 >/dev/null || echo python3
     # Debian's own Python, which is the one that Debian's dkimpy is for.
     /usr/bin/python3 -c 'import dkim, nacl' 2>/dev/null || echo python3-dkim python3-nacl
+    # The SPF suite is YAML, and comes by pip.
+    /usr/bin/python3 -c 'import yaml' 2>/dev/null || echo python3-yaml
+    /usr/bin/python3 -m pip --version >/dev/null 2>&1 || echo python3-pip python3-setuptools python3-wheel
+}
+
+# The suites that no package of Debian has. pip compares the checksum.
+fetch_suites() {
+    [ ! -e $SUITES/pyspf-$PYSPF.tar.gz ] || return 0
+    echo "== fetch pyspf $PYSPF"
+    mkdir -p $SUITES
+    echo "pyspf==$PYSPF --hash=sha256:$PYSPF_SHA256" >$SUITES/pyspf.txt
+    timeout $INSTALL_MAX /usr/bin/python3 -m pip download -q --no-deps --no-binary :all: \
+        --require-hashes -r $SUITES/pyspf.txt -d $SUITES && return 0
+    echo "error: cannot fetch pyspf $PYSPF from PyPI" >&2
+    echo >&2
+    echo "hint: put pyspf-$PYSPF.tar.gz into $SUITES by hand" >&2
+    exit 1
 }
 
 as_root() {
@@ -72,6 +94,8 @@ if [ -n "$missing" ]; then
     missing=$(needed | paste -sd ' ' -)
     [ -z "$missing" ] || cannot_install "still missing after the installation"
 fi
+
+fetch_suites
 
 # The integration tests wait more than they compute: for timers, for the disk, for each other's processes.
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"

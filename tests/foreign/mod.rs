@@ -1,4 +1,5 @@
-//! Flows with real programs of other people: swaks, Python's smtplib and email, dkimpy, Postfix's smtp-source and smtp-sink.
+//! Flows with real programs of other people: swaks, Python's smtplib and email, dkimpy, Postfix's smtp-source and smtp-sink;
+//! and other people's test suites.
 //!
 //! They are ignored by plain `cargo test`; `./test.sh` installs the programs and runs them too.
 
@@ -6,4 +7,5 @@ mod chain;
 mod dkimpy;
 mod postfix;
 mod python;
+mod spf;
 mod swaks;

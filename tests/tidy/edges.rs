@@ -7,9 +7,10 @@ use crate::manifests::{dependency_tables, line_of};
 
 /// Crate → the crates of ours that it may depend on. The root package may depend on all but `testkit` and
 /// `fuzz-targets`.
-const EDGES: [(&str, &[&str]); 17] = [
+const EDGES: [(&str, &[&str]); 18] = [
     ("envelope", &[]),
     ("srs", &[]),
+    ("spf", &[]),
     ("smtp", &["envelope"]),
     ("dns", &["envelope"]),
     ("authentic", &["envelope", "dns"]),
@@ -28,6 +29,7 @@ const EDGES: [(&str, &[&str]); 17] = [
             "envelope",
             "smtp",
             "srs",
+            "spf",
             "dns",
             "authentic",
             "smtp-in",
@@ -48,6 +50,7 @@ const EDGES: [(&str, &[&str]); 17] = [
             "smtp",
             "smtp-in",
             "srs",
+            "spf",
             "forwarder",
             "spool",
             "queue",
@@ -57,7 +60,7 @@ const EDGES: [(&str, &[&str]); 17] = [
 ];
 
 /// Crates without I/O, clock and randomness: these arrive as arguments.
-pub(crate) const PURE: [&str; 5] = ["envelope", "srs", "smtp", "policy", "bounce"];
+pub(crate) const PURE: [&str; 6] = ["envelope", "srs", "spf", "smtp", "policy", "bounce"];
 
 /// What no pure crate may depend on, and what comes with them.
 const IMPURE: [&str; 10] = [

@@ -19,6 +19,7 @@ mod memory;
 mod proxy;
 mod reply;
 mod server;
+mod spf;
 mod spool;
 mod srs;
 
@@ -47,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     target("reply", reply::check),
     target("segment", spool::check_segment),
     target("server", server::check),
+    target("spf", spf::check),
     target("spool", spool::check_spool),
     target("srs", srs::check),
 ];
