@@ -83,6 +83,7 @@ impl Parcel {
             size: self.size(),
             ret: message.ret,
             envid: message.envid.clone(),
+            rcpt_only: false,
         }
     }
 

@@ -42,6 +42,9 @@ pub struct Transaction {
     pub ret: Option<Return>,
     /// `ENVID=`, decoded: said when the peer has DSN.
     pub envid: Option<Box<str>>,
+    /// Ends behind RCPT: asks whether the recipients would be taken, and sends no message. A recipient that would is
+    /// `Delivered`, with the reply to its RCPT.
+    pub rcpt_only: bool,
 }
 
 /// One RCPT command to be.

@@ -1,6 +1,7 @@
 //! A transaction in flight: two indices, sent and answered, walk over one list of steps, and neither ever goes back.
 //!
-//! The steps are MAIL, one RCPT for each recipient that can go at all, then DATA and the dot. With PIPELINING, `sent` runs ahead as far as the next thing that must be waited for (RFC 2920 §3.1): MAIL, all RCPT and
+//! The steps are MAIL, one RCPT for each recipient that can go at all, then DATA and the dot, unless nothing but the
+//! replies to RCPT is wanted. With PIPELINING, `sent` runs ahead as far as the next thing that must be waited for (RFC 2920 §3.1): MAIL, all RCPT and
 //! DATA leave in one group. Without it, each step waits for the reply to the one before.
 //!
 //! A reply always belongs to the oldest unanswered step. An outcome, once set, stays: the first thing that decides a
@@ -27,7 +28,6 @@ pub(super) struct Flight {
     sent: usize,
     answered: usize,
     mail_accepted: bool,
-    accepted: usize,
     body: Body,
 }
 
@@ -85,7 +85,6 @@ impl Flight {
             sent: 0,
             answered: 0,
             mail_accepted: false,
-            accepted: 0,
             body: Body::NotYet,
             transaction,
         }
@@ -103,6 +102,14 @@ impl Flight {
         } else {
             Phase::Body
         }
+    }
+
+    /// Whether this reply to the oldest command may be about the connection, or about us, and not about the message. A
+    /// refused MAIL says nothing of a recipient that was only asked about.
+    pub(super) fn is_turned_away_by(&self, code: u16) -> bool {
+        let phase = self.phase();
+        let unasked = self.transaction.rcpt_only && phase == Phase::Mail && code >= 400;
+        unasked || phase.is_turned_away_by(code)
     }
 
     /// Writes the commands that may go now.
@@ -201,7 +208,7 @@ impl Flight {
         match index {
             0 => Phase::Mail,
             _ if index < rcpts_end => Phase::Rcpt(index - 1),
-            _ if index == rcpts_end => Phase::Data,
+            _ if index == rcpts_end && !self.transaction.rcpt_only => Phase::Data,
             _ => match self.body {
                 Body::NotYet | Body::Dotted(_) => Phase::Body,
                 _ => Phase::Dot,
@@ -218,15 +225,11 @@ impl Flight {
         }
     }
 
-    /// A 2xx decides nothing yet: the reply to the end of the body does.
+    /// A 2xx decides nothing yet: the reply to the end of the body does, where there is one.
     fn rcpt_reply(&mut self, reply: &Reply, number: usize) {
         let slot = &mut self.outcomes[self.rcpts[number]];
-        if slot.is_some() {
-            return;
-        }
-        if reply.is_success() {
-            self.accepted += 1;
-        } else {
+        let decides = !reply.is_success() || self.transaction.rcpt_only;
+        if slot.is_none() && decides {
             *slot = Some(outcomes::from_reply(reply, Phase::Rcpt(number)));
         }
     }

@@ -174,7 +174,7 @@ impl Session {
     }
 
     /// Whether the last transaction failed with a 4xx to MAIL, or a 421 before its body: on a connection that was used
-    /// before, this may be about the connection alone.
+    /// before, this may be about the connection alone. With [`Transaction::rcpt_only`], any refusal of MAIL counts.
     pub fn is_turned_away(&self) -> bool {
         self.turned_away
     }
@@ -187,7 +187,7 @@ impl Session {
         }
     }
 
-    /// Begins a transaction: MAIL, all RCPT and DATA in one group when the peer can. What it can never take is failed
+    /// Begins a transaction: MAIL, all RCPT and DATA (unless [`Transaction::rcpt_only`]) in one group when the peer can. What it can never take is failed
     /// at once: [`Event::Done`] without a word to the peer. Only when ready; when closed, everything is deferred.
     pub fn send(&mut self, now: Instant, transaction: Transaction) {
         assert!(

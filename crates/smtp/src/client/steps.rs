@@ -16,7 +16,7 @@ impl Session {
                 self.expected_reply(phase, reply, alone);
             }
             State::InFlight(flight) => {
-                self.turned_away |= flight.phase().is_turned_away_by(reply.code);
+                self.turned_away |= flight.is_turned_away_by(reply.code);
                 let next = flight.reply(&reply, &self.capabilities, &mut self.output);
                 self.follow(next);
             }

@@ -130,6 +130,7 @@ fn transaction(recipients: &[&str]) -> Transaction {
         size: 6,
         ret: None,
         envid: None,
+        rcpt_only: false,
     }
 }
 
@@ -702,10 +703,53 @@ fn peers_that_break_the_protocol() {
     row(&"x".repeat(1_000_000), long, &"x".repeat(400));
 }
 
+/// A question about one address, and then another on the same connection.
+#[test]
+fn a_question_ends_behind_rcpt() {
+    let question = |of| Transaction {
+        reverse_path: ReversePath::Null,
+        size: 0,
+        rcpt_only: true,
+        ..transaction(&[of])
+    };
+    let mut plan = plan_of(question("a@x.test"), vec!["never"]);
+    let second = (question("b@x.test"), vec!["never"]);
+    plan.transactions.push_back(second);
+    check(
+        &plan,
+        &format!(
+            "{PIPELINING}
+             C: MAIL FROM:<>
+             C: RCPT TO:<a@x.test>
+             S: 250 2.1.0 Ok
+             S: 250 2.1.5 Ok
+             C: RSET
+             S: 250 2.0.0 Ok
+             C: MAIL FROM:<>
+             C: RCPT TO:<b@x.test>
+             S: 250 2.1.0 Ok
+             S: 550 5.1.1 Unknown
+             C: RSET
+             S: 250 2.0.0 Ok
+             {BYE}"
+        ),
+        &[
+            "delivered 2.1.5 while sending RCPT TO: 250 2.1.5 Ok",
+            "failed 5.1.1 while sending RCPT TO: 550 5.1.1 Unknown",
+            CLOSED,
+        ],
+    );
+}
+
 /// `said` answers MAIL, RCPT and DATA in one group.
 #[track_caller]
 fn check_turned_away(said: &str, expected: bool) {
-    let mut driver = Driver::new(plan(&["a@x.test"]));
+    check_turned_away_from(transaction(&["a@x.test"]), said, expected);
+}
+
+#[track_caller]
+fn check_turned_away_from(transaction: Transaction, said: &str, expected: bool) {
+    let mut driver = Driver::new(plan_of(transaction, Vec::new()));
     driver.feed(b"220 mx\r\n");
     driver.feed(b"250-mx\r\n250 PIPELINING\r\n");
     driver.feed(said.as_bytes());
@@ -722,6 +766,21 @@ fn what_may_be_said_of_the_connection_alone() {
     check_turned_away("250 ok\r\n450 grey\r\n503 no\r\n", false);
     check_turned_away("250 ok\r\n250 ok\r\n354 go\r\n421 late\r\n", false);
     check_turned_away("250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n", false);
+    // What is said to MAIL tells nothing of a recipient that is only asked about.
+    for (said, expected) in [
+        ("550 no\r\n503 no\r\n", true),
+        ("450 no\r\n503 no\r\n", true),
+        ("250 ok\r\n421 no\r\n", true),
+        ("250 ok\r\n550 no\r\n", false),
+        ("250 ok\r\n450 no\r\n", false),
+        ("250 ok\r\n250 ok\r\n", false),
+    ] {
+        let question = Transaction {
+            rcpt_only: true,
+            ..transaction(&["a@x.test"])
+        };
+        check_turned_away_from(question, said, expected);
+    }
 }
 
 #[test]
