@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use dns::Resolver;
 use envelope::{Diagnosis, EnhancedStatus, Outcome};
+use smtp::Capabilities;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::catch_panic::catch_panic;
@@ -136,9 +137,11 @@ impl<W: Work, R: Resolver> Lane<W, R> {
     async fn reach(&self, parcel: &Parcel, current: Option<Box<Connection>>) -> Option<Reached> {
         let LaneSite { key, memory, .. } = &self.site;
         let patience = self.patience();
+        let settings = &self.dispatcher.settings;
+        let enough = |peer: &Capabilities| !parcel.is_beyond(peer, settings.eight_bit_anyway);
         let reacher = &self.dispatcher.reacher;
-        let reached = reacher.reach(key, parcel, memory, &patience, current);
-        let limit = self.dispatcher.settings.attempt_timeout;
+        let reached = reacher.reach(key, enough, memory, &patience, current);
+        let limit = settings.attempt_timeout;
         tokio::select! {
             biased;
             () = self.dispatcher.stopping.cancelled() => None,

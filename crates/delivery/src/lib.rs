@@ -15,6 +15,7 @@
 
 mod admission;
 mod allowed;
+mod callout;
 mod catch_panic;
 mod connection;
 mod dispatcher;
@@ -36,6 +37,7 @@ mod tls;
 mod work;
 
 pub use allowed::is_public;
+pub use callout::{CalloutSettings, Callouts, Egress, Finding};
 pub use dispatcher::Dispatcher;
 pub use route::{HopHost, NextHop, Route, RouteError, Routes};
 pub use settings::{Settings, TlsUse};

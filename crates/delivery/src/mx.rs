@@ -143,7 +143,7 @@ pub(crate) const DNS_TROUBLE: EnhancedStatus = EnhancedStatus::transient(4, 3);
 /// RFC 3463 §3.5: unable to route.
 const NO_ROUTE: EnhancedStatus = EnhancedStatus::permanent(4, 4);
 /// RFC 3463 §3.5: routing loop detected.
-const LOOP: EnhancedStatus = EnhancedStatus::permanent(4, 6);
+pub(crate) const LOOP: EnhancedStatus = EnhancedStatus::permanent(4, 6);
 
 #[cfg(test)]
 mod tests {

@@ -201,6 +201,21 @@ impl<R: Resolver> Planner<R> {
     }
 }
 
+impl Hosts {
+    /// What DNS or configuration calls them.
+    pub(crate) fn names(&self) -> Vec<&Domain> {
+        match self {
+            Self::Mx(records) => records.iter().map(|mx| &mx.exchange).collect(),
+            Self::Implicit(domain) => vec![domain],
+            Self::Hop(hop) => match &hop.host {
+                HopHost::Name(name) => vec![name],
+                HopHost::Address(_) => Vec::new(),
+            },
+            Self::Literal(_) => Vec::new(),
+        }
+    }
+}
+
 /// A site's name for logs: its best host.
 impl fmt::Display for SiteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use dns::Resolver;
 use envelope::{Class, Diagnosis, Domain, Outcome};
 use rustls::ClientConfig;
+use smtp::Capabilities;
 
 use crate::connection::{Connection, OpenError, Opening};
 use crate::memory::{HostMemory, Trouble};
 use crate::mx::{DNS_TROUBLE, MailHost};
-use crate::parcel::Parcel;
 use crate::patience::Patience;
 use crate::peer::Peer;
 use crate::plan::{Plan, Planner, SiteKey};
@@ -89,12 +89,12 @@ impl<R: Resolver> Reacher<R> {
         &self.planner
     }
 
-    /// A connection to the best host of the site that can take the parcel; one that lacks an extension for it when
-    /// there is no other, starting with `second_best`.
+    /// A connection to the best host of the site that is `enough` for what is to be sent; one that lacks an extension for
+    /// it when there is no other, starting with `second_best`.
     pub(crate) async fn reach(
         &self,
         site: &SiteKey,
-        parcel: &Parcel,
+        enough: impl Fn(&Capabilities) -> bool,
         memory: &HostMemory,
         patience: &Patience,
         second_best: Option<Box<Connection>>,
@@ -109,14 +109,14 @@ impl<R: Resolver> Reacher<R> {
         let mut second_best = second_best;
         let known = second_best.as_ref().map(|connection| connection.address());
         for Target { host, peer } in targets(plan, memory) {
-            if Some(peer.address.ip()) == known || met.answered.contains(&host) {
+            let address = peer.address.ip();
+            if Some(address) == known || met.answered.contains(&host) || !self.may_use(address) {
                 continue;
             }
             match self.open(peer, site.tls, memory, patience).await {
                 Ok(connection) => {
                     met.answered.insert(host);
-                    let anyway = self.settings.eight_bit_anyway;
-                    if !parcel.is_beyond(connection.capabilities(), anyway) {
+                    if enough(connection.capabilities()) {
                         part(second_best);
                         return Reached::Connected(Box::new(connection));
                     }
@@ -172,6 +172,11 @@ impl<R: Resolver> Reacher<R> {
             ),
         }
         result
+    }
+
+    /// Whether we have an address to come from, where that is asked for.
+    fn may_use(&self, destination: IpAddr) -> bool {
+        !self.settings.bound_families_only || self.source(destination).is_some()
     }
 
     /// Our address for a destination: the first configured one of its family.

@@ -57,6 +57,12 @@ impl Routes {
         Self(routes)
     }
 
+    /// Those for one domain each.
+    pub(crate) fn without_star(&self) -> Self {
+        let exact = self.0.iter().filter(|route| route.domain.is_some());
+        Self(exact.cloned().collect())
+    }
+
     /// Where the domain's mail goes, if a route says so. The exact domain is matched, not what is below it.
     pub fn find(&self, domain: &Domain) -> Option<&NextHop> {
         let exact = |route: &&Route| route.domain.as_ref() == Some(domain);

@@ -20,6 +20,8 @@ pub struct Settings {
     pub port: u16,
     /// Source addresses: the first of the destination's family is used; none leaves the choice to the system.
     pub bind: Vec<IpAddr>,
+    /// Whether destinations of a family that `bind` has no address of are left out.
+    pub bound_families_only: bool,
     /// Static routes, looked at before MX.
     pub routes: Routes,
     /// Whether a loopback address that DNS or an address literal names is used. Such a name is an attempt to have us talk
@@ -92,6 +94,7 @@ impl Settings {
             listeners: Vec::new(),
             port: 25,
             bind: Vec::new(),
+            bound_families_only: false,
             routes: Routes::default(),
             allow_loopback: false,
             allow_private: false,

@@ -46,6 +46,13 @@ pub trait Body: Send + 'static {
     fn chunk(&mut self) -> impl Future<Output = io::Result<Option<Bytes>>> + Send;
 }
 
+/// Where there is nothing to send.
+impl Body for () {
+    async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
+        Ok(None)
+    }
+}
+
 /// Which legs are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Want {

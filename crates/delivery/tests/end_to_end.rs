@@ -6,6 +6,7 @@
     reason = "a test: its helpers may panic too"
 )]
 
+mod callouts;
 mod support;
 
 use std::collections::HashSet;

@@ -26,7 +26,7 @@ pub use mail::{BodyKind, Envelope, Notify, OriginalRecipient, Recipient, Return}
 pub use options::{LegOptions, NotOptions};
 pub use outcome::{Diagnosis, Outcome};
 pub use path::{ForwardPath, ReversePath};
-pub use pattern::{AddressPattern, IdPattern, NotAPattern, SenderPattern};
+pub use pattern::{AddressPattern, HostPattern, IdPattern, NotAPattern, SenderPattern};
 pub use reply::{NotARefusal, Reply, Verdict};
 pub use status::{Class, EnhancedStatus};
 pub use timestamp::Timestamp;

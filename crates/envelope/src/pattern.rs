@@ -34,6 +34,15 @@ pub enum SenderPattern {
     Mailbox(AddressPattern),
 }
 
+/// The name of a host, or `*.mx.example` for all names below one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This name alone.
+    Name(Domain),
+    /// The names below it.
+    Below(Domain),
+}
+
 /// A text that is no id, address or domain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {expected}")]
@@ -80,6 +89,16 @@ impl SenderPattern {
             (Self::Null, None) => true,
             (Self::Mailbox(pattern), Some(mailbox)) => pattern.matches(mailbox),
             _ => false,
+        }
+    }
+}
+
+impl HostPattern {
+    /// Whether the host of this name is meant.
+    pub fn matches(&self, name: &Domain) -> bool {
+        match self {
+            Self::Name(own) => name == own,
+            Self::Below(own) => name != own && name.is_within(own),
         }
     }
 }
@@ -131,6 +150,18 @@ impl FromStr for SenderPattern {
             "<>" => Ok(Self::Null),
             _ => text.parse().map(Self::Mailbox),
         }
+    }
+}
+
+impl FromStr for HostPattern {
+    type Err = NotAPattern;
+
+    fn from_str(text: &str) -> Result<Self, NotAPattern> {
+        let pattern = match text.strip_prefix("*.") {
+            Some(above) => above.parse().map(Self::Below),
+            None => text.parse().map(Self::Name),
+        };
+        pattern.map_err(|_| NotAPattern::new(text, "a host name, or `*.` before one"))
     }
 }
 
@@ -204,6 +235,23 @@ mod tests {
         check("<>", Some("alice@example.org"), false);
         assert!("a b".parse::<AddressPattern>().is_err());
         assert!("".parse::<SenderPattern>().is_err());
+    }
+
+    #[test]
+    fn hosts() {
+        let check = |pattern: &str, host: &str, expected| {
+            let (pattern, host) = (pattern.parse::<HostPattern>(), host.parse().unwrap());
+            assert_eq!(pattern.unwrap().matches(&host), expected, "{host}");
+        };
+        check("mx.example", "MX.example", true);
+        check("mx.example", "a.mx.example", false);
+        check("*.mx.example", "a.mx.example", true);
+        check("*.MX.example", "a.b.mx.example", true);
+        check("*.mx.example", "mx.example", false);
+        check("*.mx.example", "amx.example", false);
+        for bad in ["", "*", "*.", "a.*.example", "mx example"] {
+            assert!(bad.parse::<HostPattern>().is_err(), "{bad}");
+        }
     }
 
     #[test]
