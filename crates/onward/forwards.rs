@@ -9,8 +9,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use forwarder::table::{Difference, Table, TableErrors};
+use forwarder::table::{Difference, Objection, Table, TableErrors};
 use journal::Event;
+use policy::Profiles;
+use policy::measures::Wrong;
 
 use crate::config::{Config, Percent};
 
@@ -41,19 +43,33 @@ pub(crate) enum Error {
 }
 
 /// The file of the configuration.
-pub(crate) fn read(config: &Config) -> Result<Table, Error> {
+pub(crate) fn read(config: &Config, profiles: &Profiles) -> Result<Table, Error> {
     let path = &config.forwards.file;
     let content = fs::read(path).map_err(|source| Error::Unreadable {
         path: path.clone(),
         source,
     })?;
-    Ok(Table::parse(&path.display().to_string(), content)?)
+    Ok(parse(path, content, profiles)?)
+}
+
+/// A line may choose the measures that the profiles know.
+fn parse(path: &Path, content: Vec<u8>, profiles: &Profiles) -> Result<Table, TableErrors> {
+    let check = |name: &str, value: &str| {
+        profiles.check(name, value).map_err(|wrong| match wrong {
+            Wrong::Unknown => Objection::Unknown,
+            wrong => Objection::Value(wrong.to_string(), wrong.hint()),
+        })
+    };
+    Table::parse_with(&path.display().to_string(), content, &check)
 }
 
 /// The file, or the last good one and why the file is not used.
-pub(crate) fn read_at_start(config: &Config) -> Result<(Table, Option<Error>), Error> {
-    let last = last_good(config);
-    let read = read(config).and_then(|table| match &last {
+pub(crate) fn read_at_start(
+    config: &Config,
+    profiles: &Profiles,
+) -> Result<(Table, Option<Error>), Error> {
+    let last = last_good(config, profiles);
+    let read = read(config, profiles).and_then(|table| match &last {
         Some(last) => judge(config, &table, last).map(|_| table),
         None => Ok(table),
     });
@@ -125,14 +141,14 @@ fn write(path: &Path, head: &str, text: &str) -> io::Result<()> {
 }
 
 /// The copy, if it is complete and of the file that the configuration names now.
-fn last_good(config: &Config) -> Option<Table> {
+fn last_good(config: &Config, profiles: &Profiles) -> Option<Table> {
     let path = config.spool.join(LAST_GOOD);
     let mut content = fs::read(&path).ok()?;
     let head_octets = content.iter().position(|b| *b == b'\n')? + 1;
     let text = content.split_off(head_octets);
     let expected = head(&config.forwards.file, text.len());
     (content == expected.as_bytes()).then_some(())?;
-    Table::parse(&path.display().to_string(), text).ok()
+    parse(&path, text, profiles).ok()
 }
 
 /// The copy's first line: a comment that says what it is a copy of.
@@ -164,14 +180,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
         fs::write(&config.forwards.file, TEN).unwrap();
-        let (table, instead) = read_at_start(&config).unwrap();
+        let (table, instead) = read_at_start(&config, &Profiles::default()).unwrap();
         assert!(instead.is_none());
         keep(&config, &table);
         match file {
             Some(text) => fs::write(&config.forwards.file, text).unwrap(),
             None => fs::remove_file(&config.forwards.file).unwrap(),
         }
-        let (table, instead) = read_at_start(&config).unwrap();
+        let (table, instead) = read_at_start(&config, &Profiles::default()).unwrap();
         let got = (table.stats().lines, instead.is_some());
         assert_eq!(got, expected, "{file:?}: {instead:?}");
     }
@@ -200,14 +216,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config(folder.path());
         keep(&config, &Table::parse("f", TEN.into()).unwrap());
-        assert!(last_good(&config).is_some());
+        assert!(last_good(&config, &Profiles::default()).is_some());
         let path = folder.path().join(LAST_GOOD);
         let copy = fs::read(&path).unwrap();
         fs::write(&path, &copy[..copy.len() - 24]).unwrap();
-        assert!(last_good(&config).is_none(), "it is not whole");
+        assert!(
+            last_good(&config, &Profiles::default()).is_none(),
+            "it is not whole"
+        );
         fs::write(&path, &copy).unwrap();
         config.forwards.file = folder.path().join("other");
-        assert!(last_good(&config).is_none(), "it is of another file");
+        assert!(
+            last_good(&config, &Profiles::default()).is_none(),
+            "it is of another file"
+        );
         let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).unwrap());
         assert_eq!(mode & 0o777, 0o600);
     }

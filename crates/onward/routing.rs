@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use envelope::{Domain, Mailbox};
 use forwarder::Forwarder;
 use forwarder::table::Table;
+use policy::Profiles;
+use policy::measures::{Names, Wrong};
 use relay::Routing;
 use srs::{Alphabet, Separator, Srs};
 
-use crate::config::{Config, TagAlphabet};
+use crate::config::{Config, Measure, TagAlphabet};
 use crate::forwards;
 
 /// Why there is no routing. Each text says where and what to do.
@@ -31,6 +33,12 @@ pub(crate) enum Error {
     },
     #[error("`{key}`: {text}")]
     Value { key: &'static str, text: String },
+    #[error("[[profile]] `{profile}`: `{key}`: {wrong}\n\nhint: {}", wrong.hint())]
+    Profile {
+        profile: String,
+        key: String,
+        wrong: Wrong,
+    },
 }
 
 impl Error {
@@ -39,24 +47,55 @@ impl Error {
         match self {
             Self::Forwards(_) => "forwards",
             Self::Secrets { .. } | Self::Srs { .. } => "srs",
-            Self::Value { .. } => "config",
+            Self::Value { .. } | Self::Profile { .. } => "config",
         }
     }
 }
 
 /// Reads forwards and secrets.
 pub(crate) fn load(config: &Config) -> Result<Routing, Error> {
-    with_table(config, forwards::read(config)?)
+    let profiles = profiles(config)?;
+    let table = forwards::read(config, &profiles)?;
+    with_table(config, profiles, table)
+}
+
+/// As [`load`]; but where the forwards cannot be used, the last good ones, and why.
+pub(crate) fn load_at_start(config: &Config) -> Result<(Routing, Option<forwards::Error>), Error> {
+    let profiles = profiles(config)?;
+    let (table, instead) = forwards::read_at_start(config, &profiles)?;
+    Ok((with_table(config, profiles, table)?, instead))
 }
 
 /// Reads the secrets; the table has been read.
-pub(crate) fn with_table(config: &Config, table: Table) -> Result<Routing, Error> {
+fn with_table(config: &Config, profiles: Profiles, table: Table) -> Result<Routing, Error> {
     Ok(Routing {
         forwarder: forwarder(config)?,
         table,
         relay_domains: relay_domains(config)?,
         trusted: config.policy.trusted.iter().map(|net| net.0).collect(),
+        profiles,
     })
+}
+
+/// The profiles, and the names of what they use.
+fn profiles(config: &Config) -> Result<Profiles, Error> {
+    let mut profiles = Profiles::new(Names::default());
+    for profile in &config.profiles {
+        let measures = profile.measures.iter().map(|(name, value)| {
+            let value = match value {
+                Measure::One(value) => value.clone(),
+                Measure::Several(values) => values.join(","),
+            };
+            (&**name, value)
+        });
+        let added = profiles.add(&profile.name, measures);
+        added.map_err(|(key, wrong)| Error::Profile {
+            profile: profile.name.clone(),
+            key: key.to_owned(),
+            wrong,
+        })?;
+    }
+    Ok(profiles)
 }
 
 fn forwarder(config: &Config) -> Result<Forwarder, Error> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use forwarder::{Forwarder, Table};
+use policy::Profiles;
 use relay::inbound::Inbound;
 use relay::{Core, Routing};
 use smtp_in::{Client, Role, Service};
@@ -43,6 +44,7 @@ impl Relay {
             bounce_octets_max: 1000,
             delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
         };
+        let mut profiles = Profiles::default();
         let mut relay_domains = Vec::new();
         let mut trusted: Vec<ipnet::IpNet> = Vec::new();
         for (key, value) in settings {
@@ -58,6 +60,7 @@ impl Relay {
                 "limits.recipients" => session.recipients_max = usize::try_from(number()).unwrap(),
                 "limits.message_size" => session.size_max = number(),
                 "forwards.postmaster" => forwarder.postmaster = Some(text().parse().unwrap()),
+                "profile" => profiles = profiles_of(value),
                 "policy.relay_domains" => relay_domains = list(value),
                 "policy.trusted" => trusted = list(value),
                 "srs.accept_nonnull" => relay.accept_nonnull = value.as_bool().unwrap(),
@@ -67,9 +70,10 @@ impl Relay {
         let srs = srs::Srs::new(srs::Settings::new(["a secret that only the tests know"])).unwrap();
         let routing = Routing {
             forwarder: Forwarder::new(srs, forwarder).unwrap(),
-            table: Table::parse("forwards", forwards.into()).unwrap(),
+            table: Table::parse_with("forwards", forwards.into(), &|_, _| Ok(())).unwrap(),
             relay_domains,
             trusted: trusted.into_iter().collect(),
+            profiles,
         };
         let core = Core {
             spool: Arc::new(MemorySpool::new(Clock::real(), Lifetime::default())),
@@ -104,6 +108,22 @@ impl Relay {
             .run_in_memory(feeding, self.session.clone(), answer)
             .await
     }
+}
+
+/// `[{ name = "default", spf = "reject" }]`.
+fn profiles_of(value: &Value) -> Profiles {
+    let mut profiles = Profiles::default();
+    for profile in value.as_array().unwrap() {
+        let measures = profile.as_table().unwrap().iter();
+        let measures = measures.filter(|(key, _)| *key != "name");
+        let measures = measures.map(|(key, value)| match value.as_array() {
+            Some(_) => (&**key, list::<String>(value).join(",")),
+            None => (&**key, value.as_str().unwrap().to_owned()),
+        });
+        let name = profile["name"].as_str().unwrap();
+        profiles.add(name, measures).unwrap();
+    }
+    profiles
 }
 
 fn list<T: std::str::FromStr<Err: std::fmt::Debug>>(value: &Value) -> Vec<T> {

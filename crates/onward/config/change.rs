@@ -22,7 +22,7 @@ pub(crate) fn is_reloadable(key: &str) -> bool {
     match key.split_once('.') {
         Some(("forwards" | "policy" | "tls", _)) => true,
         Some(("srs", name)) => !matches!(name, "accept_nonnull" | "bounces_per_day"),
-        _ => matches!(key, "tls" | "limits.received_headers"),
+        _ => matches!(key, "tls" | "profile" | "limits.received_headers"),
     }
 }
 

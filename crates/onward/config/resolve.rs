@@ -71,10 +71,7 @@ impl Error {
 impl Resolved {
     /// Reads the files that the configuration names.
     pub(crate) fn of(config: &Config) -> Result<Self, Errors> {
-        let routing = forwards::read_at_start(config)
-            .map_err(routing::Error::from)
-            .and_then(|(table, instead)| Ok((routing::with_table(config, table)?, instead)))
-            .map_err(Error::from);
+        let routing = routing::load_at_start(config).map_err(Error::from);
         let tls = load_tls(config).map_err(Error::from);
         let tls = tls.map(|all| (!all.is_empty()).then(|| Holder::new(all)));
         let holder = tls.as_ref().ok().and_then(Option::as_ref);
@@ -273,12 +270,13 @@ mod tests {
             let key = format!("{table}{key}");
             let apart = ["listener.bind", "resolver.dnssec", "srs.domain"];
             let is_row = OTHER_VALUES.iter().any(|(row, _)| *row == key);
-            let is_table = key.starts_with("tls.") || key.starts_with("delivery.route.");
+            let tables = ["tls.", "delivery.route.", "profile."];
+            let is_table = tables.iter().any(|table| key.starts_with(table));
             assert!(is_row || is_table || apart.contains(&&*key), "{key}");
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 44] = [
+    const OTHER_VALUES: [(&str, &str); 45] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -297,6 +295,7 @@ mod tests {
         ("forwards.postmaster", "'you@example.com'"),
         ("policy.trusted", "['192.0.2.1']"),
         ("policy.relay_domains", "['example.com']"),
+        ("profile", "[{ name = 'default' }]"),
         ("queue.retry", "['7s']"),
         ("queue.warn_after", "'7s'"),
         ("queue.expire", "'7s'"),

@@ -2,6 +2,7 @@
 //!
 //! A default stands in one place. Where a stage has one, it is taken from the stage's own settings; the others stand here.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -24,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) srs: Srs,
     pub(crate) forwards: Forwards,
     pub(crate) policy: Policy,
+    #[serde(rename = "profile")]
+    pub(crate) profiles: Vec<Profile>,
     pub(crate) queue: Queue,
     pub(crate) delivery: Delivery,
     pub(crate) limits: Limits,
@@ -117,6 +120,22 @@ pub(crate) struct Forwards {
 pub(crate) struct Policy {
     pub(crate) trusted: Vec<Network>,
     pub(crate) relay_domains: Vec<String>,
+}
+
+/// Measures by their names; `policy::Profiles` reads them, as it reads those on lines of the forwards file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Profile {
+    pub(crate) name: String,
+    #[serde(flatten)]
+    pub(crate) measures: BTreeMap<String, Measure>,
+}
+
+/// The value of a measure: one word, or the names of several.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Measure {
+    One(String),
+    Several(Vec<String>),
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -215,6 +234,7 @@ impl Default for Config {
             srs: Srs::default(),
             forwards: Forwards::default(),
             policy: Policy::default(),
+            profiles: Vec::new(),
             queue: Queue::default(),
             delivery: Delivery::default(),
             limits: Limits::default(),

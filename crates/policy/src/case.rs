@@ -4,11 +4,14 @@
 //! what it is about and dropped with it: a recipient's route goes with the recipient.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use envelope::{ForwardPath, LegOptions, Mailbox, ReversePath};
+use envelope::{ForwardPath, Mailbox, ReversePath};
 use ipnet::IpNet;
 
+use crate::measures::{Measures, Name};
 use crate::question::{Answer, Destination, Known, Question, Route, Srs};
+use crate::sender::{Authentic, Blocklisted, Callout, Findings, SpfFound};
 
 /// What is known.
 #[derive(Debug, Clone, Default)]
@@ -82,8 +85,10 @@ pub struct Transaction {
     pub others: usize,
     /// How many targets the accepted recipients have together.
     pub targets: usize,
-    /// What the forwards of the accepted recipients choose, for the stages behind RCPT; each choice once.
-    pub options: Vec<LegOptions>,
+    /// What the accepted recipients choose, for the stages behind RCPT; each choice once.
+    pub measures: Vec<Arc<Measures>>,
+    /// What was found out about the sender so far.
+    pub found: Findings,
     budget_taken: Option<bool>,
 }
 
@@ -136,8 +141,8 @@ impl Case {
             return;
         };
         self.transaction.targets += route.targets;
-        if !self.transaction.options.contains(&route.options) {
-            self.transaction.options.push(route.options);
+        if !self.transaction.measures.contains(&route.measures) {
+            self.transaction.measures.push(route.measures);
         }
         match route.destination {
             Destination::Srs(Srs::Valid(sender)) => {
@@ -151,11 +156,22 @@ impl Case {
 
     /// Takes an answer in.
     pub fn learn(&mut self, answer: Answer) {
+        let found = &mut self.transaction.found;
         match answer {
             Answer::Route(route) => self.recipient.route = Some(route),
             Answer::SrsBudgetLeft(left) => self.recipient.budget_left = Some(left),
             Answer::SrsBudgetTaken(taken) => self.transaction.budget_taken = Some(taken),
+            Answer::Listed(lists) => found.listed.extend(lists),
+            Answer::Spf(result) => found.spf = Some(result),
+            Answer::Dnsbl(zones) => found.dnsbl.extend(zones),
+            Answer::Callout(said) => found.callout = Some(said),
+            Answer::Authentic(proved) => found.authentic = Some(proved),
         }
+    }
+
+    /// Whether the sender is to be looked at: a client that we know answers for its senders itself.
+    pub fn is_from_stranger(&self) -> bool {
+        self.client.standing == Standing::Stranger
     }
 
     /// The route of the recipient.
@@ -181,6 +197,68 @@ impl Case {
         budget_taken.ok_or_else(|| vec![Question::TakeSrsBudget(senders())])
     }
 
+    /// The measures of the recipient, if its sender is to be looked at.
+    pub(crate) fn measures(&self) -> Known<Option<&Measures>> {
+        let measures = &*self.route()?.measures;
+        Ok(self.is_from_stranger().then_some(measures))
+    }
+
+    /// The first of these lists that names the sender or the client. All lists of the recipient are asked together.
+    pub(crate) fn listed(&self, lists: &[Name]) -> Known<Option<&Name>> {
+        let known = &self.transaction.found.listed;
+        let mut on = None;
+        for list in lists {
+            match known.iter().find(|(name, _)| name == list) {
+                Some((name, true)) => on = on.or(Some(name)),
+                Some((_, false)) => {}
+                None => return Err(vec![Question::Listed(self.unasked_lists()?)]),
+            }
+        }
+        Ok(on)
+    }
+
+    fn unasked_lists(&self) -> Known<Vec<Name>> {
+        let measures = &self.route()?.measures;
+        let all = [
+            &measures.sender_block,
+            &measures.sender_exempt,
+            &measures.spf_force,
+        ];
+        Ok(unasked(
+            all.into_iter().flatten(),
+            &self.transaction.found.listed,
+        ))
+    }
+
+    pub(crate) fn spf(&self) -> Known<&SpfFound> {
+        let spf = self.transaction.found.spf.as_ref();
+        spf.ok_or_else(|| vec![Question::Spf])
+    }
+
+    /// What each of these blocklists says.
+    pub(crate) fn dnsbl<'a>(
+        &'a self,
+        zones: &'a [Name],
+    ) -> Known<impl Iterator<Item = &'a Blocklisted>> {
+        let known = &self.transaction.found.dnsbl;
+        let missing = unasked(zones, known);
+        if !missing.is_empty() {
+            return Err(vec![Question::Dnsbl(missing)]);
+        }
+        let of = |zone| known.iter().find(move |(name, _)| name == zone);
+        Ok(zones.iter().filter_map(of).map(|(_, said)| said))
+    }
+
+    pub(crate) fn callout(&self) -> Known<&Callout> {
+        let callout = self.transaction.found.callout.as_ref();
+        callout.ok_or_else(|| vec![Question::Callout])
+    }
+
+    pub(crate) fn authentic(&self) -> Known<&Authentic> {
+        let authentic = self.transaction.found.authentic.as_ref();
+        authentic.ok_or_else(|| vec![Question::Authentic])
+    }
+
     /// Whether one of the recipients is an SRS address of ours.
     pub(crate) fn has_returns(&self) -> bool {
         !self.transaction.returns.is_empty()
@@ -191,6 +269,18 @@ impl Case {
         let reverse_path = self.transaction.reverse_path.as_ref();
         self.settings.srs_accepts_nonnull || reverse_path.is_some_and(ReversePath::is_null)
     }
+}
+
+/// Each name once that has no answer yet.
+fn unasked<'a, T>(names: impl IntoIterator<Item = &'a Name>, known: &[(Name, T)]) -> Vec<Name> {
+    let mut missing: Vec<Name> = Vec::new();
+    for name in names {
+        let is_known = known.iter().any(|(known, _)| known == name);
+        if !is_known && !missing.contains(name) {
+            missing.push(Name::clone(name));
+        }
+    }
+    missing
 }
 
 /// A list of networks, such as those whose clients are trusted.

@@ -43,6 +43,8 @@ pub enum Opinion {
 pub enum Effect {
     /// Leave out the legs that would loop; send the others.
     LeaveLoopsOut,
+    /// Keep the legs of those recipients in the queue whose measures say so (`dmarc = "hold"`).
+    Hold,
 }
 
 /// What to do next.
@@ -142,6 +144,7 @@ impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LeaveLoopsOut => "leave loops out",
+            Self::Hold => "hold",
         })
     }
 }

@@ -17,13 +17,20 @@
 
 mod case;
 mod decision;
+pub mod measures;
 mod question;
 mod replies;
 mod rules;
+mod sender;
 
 pub use case::{Case, Client, Message, Networks, Recipient, Role, Settings, Standing, Transaction};
 pub use decision::{Decision, Effect, Opinion, Stage, Step, Trace};
+pub use measures::{Dmarc, Measures, Name, Profiles, Spf};
 pub use question::{Answer, Destination, Hosted, Question, Route, Srs};
+pub use sender::{
+    Authentic, Blocklisted, Callout, DmarcFound, DmarcPolicy, Findings, Identity, SpfFound,
+    SpfResult,
+};
 
 /// The next step for a case at this stage: questions to answer, or the decision.
 pub fn step(stage: Stage, case: &Case) -> Step {

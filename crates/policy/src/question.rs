@@ -3,7 +3,12 @@
 //! A new question is a variant here, one of [`Answer`], and a place in the [`Case`](crate::Case) to keep it in. The
 //! driver finds the answer.
 
-use envelope::{LegOptions, Mailbox, Reply};
+use std::sync::Arc;
+
+use envelope::{Mailbox, Reply};
+
+use crate::measures::{Measures, Name};
+use crate::sender::{Authentic, Blocklisted, Callout, SpfFound};
 
 /// What is known, or the questions that must be answered first.
 pub(crate) type Known<T> = Result<T, Vec<Question>>;
@@ -17,12 +22,23 @@ pub enum Question {
     SrsBudget(Mailbox),
     /// Count one message against the daily budget of each of these senders.
     TakeSrsBudget(Vec<Mailbox>),
+    /// Which of these lists name the sender or the client?
+    Listed(Vec<Name>),
+    /// May the client send for the sender's domain?
+    Spf,
+    /// Which of these blocklists name the client or the sender?
+    Dnsbl(Vec<Name>),
+    /// Does the sender's own mail server take mail for the sender?
+    Callout,
+    /// What do the signatures of the message prove, and what does the owner of its From domain ask for?
+    Authentic,
 }
 
 impl Question {
-    /// Whether asking uses something up. Such a question is asked alone, and only when no earlier rule still waits for an answer.
-    pub(crate) fn uses_up(&self) -> bool {
-        matches!(self, Self::TakeSrsBudget(_))
+    /// Whether asking uses something up, or is dear. Such a question is asked alone, and only when no earlier rule still waits
+    /// for an answer.
+    pub(crate) fn is_asked_alone(&self) -> bool {
+        matches!(self, Self::TakeSrsBudget(_) | Self::Callout)
     }
 }
 
@@ -35,6 +51,16 @@ pub enum Answer {
     SrsBudgetLeft(bool),
     /// To [`Question::TakeSrsBudget`]: false when the budget of one of them was used up.
     SrsBudgetTaken(bool),
+    /// To [`Question::Listed`]: for each list.
+    Listed(Vec<(Name, bool)>),
+    /// To [`Question::Spf`].
+    Spf(SpfFound),
+    /// To [`Question::Dnsbl`]: for each blocklist.
+    Dnsbl(Vec<(Name, Blocklisted)>),
+    /// To [`Question::Callout`].
+    Callout(Callout),
+    /// To [`Question::Authentic`].
+    Authentic(Authentic),
 }
 
 /// Where mail for a recipient goes.
@@ -46,18 +72,19 @@ pub struct Route {
     pub targets: usize,
     /// The local part names a further host (`x%host`, `host!x`, `"x@host"`), and goes on as it is.
     pub names_further_host: bool,
-    /// What the recipient's line and its domain's choose.
-    pub options: LegOptions,
+    /// What the recipient's line and its domain's choose. None for an SRS address of ours: it proves that we sent the mail that
+    /// this is an answer to.
+    pub measures: Arc<Measures>,
 }
 
 impl Route {
-    /// One target, and no options.
+    /// One target, and no measures.
     pub fn to(destination: Destination) -> Self {
         Self {
             destination,
             targets: 1,
             names_further_host: false,
-            options: LegOptions::default(),
+            measures: Arc::default(),
         }
     }
 }

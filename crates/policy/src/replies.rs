@@ -2,7 +2,11 @@
 //!
 //! Each names a code, an enhanced status (RFC 3463, RFC 7372) and a text that helps the sender's operator.
 
+use std::net::IpAddr;
+
 use envelope::{EnhancedStatus, Mailbox, Reply};
+
+use crate::sender::{Identity, SpfFound};
 
 /// EHLO or HELO with an argument that no name looks like (RFC 5321 §4.1.1.1).
 pub(crate) fn hello_malformed() -> Reply {
@@ -93,6 +97,61 @@ pub(crate) fn send_separately() -> Reply {
     Reply::new(452, EnhancedStatus::transient(5, 3), text)
 }
 
+/// Recipients before this one would have the answer at the end of the body decided otherwise.
+pub(crate) fn unlike_measures() -> Reply {
+    let text =
+        "this recipient's rules differ from those of the recipients before, send to it separately";
+    Reply::new(452, EnhancedStatus::transient(5, 3), text)
+}
+
+/// On a list of the operator's.
+pub(crate) fn sender_blocked(list: &str) -> Reply {
+    let text = format!("sender refused: it is on the list `{list}` of this recipient's provider");
+    permanent(550, (7, 1), &text)
+}
+
+/// RFC 7208 §8.4, RFC 7372 §3.2. Who reads it must see whose mistake it is, and what mends it.
+pub(crate) fn spf_fail(found: &SpfFound, client: Option<IpAddr>) -> Reply {
+    let SpfFound {
+        identity,
+        domain,
+        explanation,
+        ..
+    } = found;
+    let (client, mechanism) = match client.map(|address| address.to_canonical()) {
+        Some(IpAddr::V4(address)) => (address.to_string(), format!("ip4:{address}")),
+        Some(IpAddr::V6(address)) => (address.to_string(), format!("ip6:{address}")),
+        None => ("this client".to_owned(), "its address".to_owned()),
+    };
+    let does = match identity {
+        Identity::MailFrom => "to send its mail",
+        Identity::Hello => "to use its name in EHLO",
+    };
+    let mut text = format!(
+        "SPF: the record of {domain} does not allow {client} {does}.\nIt is the sender's record that refuses, not the recipient's filter: if the mail is genuine, the owner of {domain} must add {mechanism} to the record."
+    );
+    if let Some(explanation) = explanation {
+        text.push_str(&format!("\n{domain} says: \"{}\"", quoted(explanation)));
+    }
+    permanent(550, (7, 23), &text)
+}
+
+/// RFC 9989 §5.3; with a failed SPF too, more than one check has failed (RFC 7372 §3.3).
+pub(crate) fn dmarc_fail(owner: &str, spf_failed: bool) -> Reply {
+    let text = format!(
+        "DMARC: {owner} asks that mail from its domain is refused unless SPF or DKIM proves it (p=reject), and here neither does.\nIt is the policy of {owner} that refuses, not the recipient's filter: if the mail is genuine, its owner must have the sending server sign it, or list it in SPF."
+    );
+    permanent(550, (7, if spf_failed { 26 } else { 1 }), &text)
+}
+
+/// The sender's own server refuses mail to the sender.
+pub(crate) fn sender_unknown(sender: &Mailbox, host: &str, reply: &Reply) -> Reply {
+    let said = quoted(&reply.to_string());
+    let text =
+        format!("sender refused: asked about <{sender}>, its mail server {host} says: \"{said}\"");
+    permanent(550, (7, 1), &text)
+}
+
 /// More Received fields than honest mail has.
 pub(crate) fn too_many_hops(max: u32) -> Reply {
     let text = format!("over {max} hops: this message is going round in circles");
@@ -108,3 +167,18 @@ pub(crate) fn delivered_before(address: &Mailbox) -> Reply {
 fn permanent(code: u16, (subject, detail): (u16, u16), text: &str) -> Reply {
     Reply::new(code, EnhancedStatus::permanent(subject, detail), text)
 }
+
+/// Somebody else's words: short, and recognisable as such.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| {
+        if matches!(c, ' '..='~') && c != '"' {
+            c
+        } else {
+            '?'
+        }
+    };
+    text.chars().take(QUOTED_MAX).map(plain).collect()
+}
+
+/// Characters of somebody else's words in a reply of ours.
+const QUOTED_MAX: usize = 300;

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use envelope::{Domain, ForwardPath, Mailbox, Timestamp};
 use forwarder::table::{Expansion, Table};
 use forwarder::{Forwarder, Route, SrsRefusal};
-use policy::Networks;
+use policy::{Networks, Profiles};
 use spool::Spool;
 
 /// One consistent set of rules.
@@ -21,6 +21,8 @@ pub struct Routing {
     pub relay_domains: Vec<Domain>,
     /// Clients that may send anywhere.
     pub trusted: Networks,
+    /// What hosted domains choose about who may send to them.
+    pub profiles: Profiles,
 }
 
 /// The routing of now; a reload stores another.

@@ -33,6 +33,7 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         table: Table::parse("forwards", forwards.into()).unwrap(),
         relay_domains: Vec::new(),
         trusted: policy::Networks::default(),
+        profiles: policy::Profiles::default(),
     }
 }
 

@@ -12,7 +12,7 @@
 
 use envelope::{Domain, EnhancedStatus, Host, LocalPart, Mailbox, NotARefusal, Reply};
 
-use super::options::Options;
+use super::options::{Check, Options};
 use super::words::Words;
 use crate::fold::fold;
 
@@ -104,7 +104,7 @@ impl Mistake {
 
 impl Line {
     /// Parses a line without its end; `None` if it is blank or a comment.
-    pub(super) fn parse(text: &str) -> Result<Option<Self>, Mistake> {
+    pub(super) fn parse(text: &str, check: Check<'_>) -> Result<Option<Self>, Mistake> {
         let mut words = Words::of(text);
         let Some((key_at, key_word)) = words.next_word() else {
             return Ok(None);
@@ -126,7 +126,7 @@ impl Line {
         key.agree_with(&action, key_word, key_at)?;
         let mut options = Options::default();
         while let Some((at, word)) = words.next_word() {
-            options.set(word, at)?;
+            options.set(word, at, check)?;
         }
         Ok(Some(Self {
             key,

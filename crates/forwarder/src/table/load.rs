@@ -8,10 +8,11 @@ use super::error::{TableError, TableErrors};
 use super::expand::Fault;
 use super::index::Index;
 use super::line::{Action, Form, Goal, Key, Line, Mistake};
+use super::options::Check;
 use super::{DomainEntry, NO_LINE, Stats, Table};
 
 /// See [`Table::parse`].
-pub(super) fn load(name: &str, content: Vec<u8>) -> Result<Table, TableErrors> {
+pub(super) fn load(name: &str, content: Vec<u8>, check: Check<'_>) -> Result<Table, TableErrors> {
     let text = decode(name, content)?;
     let mut errors = TableErrors::default();
     // Comments and blank lines count too: room for a few too many is cheaper than growing.
@@ -35,7 +36,7 @@ pub(super) fn load(name: &str, content: Vec<u8>) -> Result<Table, TableErrors> {
     while at < table.text.len() {
         let line = super::line_text(&table.text, at as u32);
         let octets = line.len();
-        let parsed = Line::parse(line).and_then(|line| match line {
+        let parsed = Line::parse(line, check).and_then(|line| match line {
             Some(line) => table.add(at as u32, line),
             None => Ok(()),
         });

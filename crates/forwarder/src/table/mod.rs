@@ -50,8 +50,8 @@ use crate::fold::fold;
 pub use difference::Difference;
 pub use error::{TableError, TableErrors};
 pub use expand::{Broken, CHAIN_MAX, Expansion, Fault, Resolution, TARGETS_MAX, Target};
-pub use options::Options;
 pub(crate) use options::SRS_DOMAIN_OCTETS_MAX;
+pub use options::{Check, Measure, Objection, Options};
 
 /// A loaded forwards file.
 #[derive(Debug)]
@@ -99,11 +99,16 @@ struct DomainEntry {
 }
 
 impl Table {
-    /// Loads a file's content; `name` is what errors call it. At most 4 GiB of UTF-8.
+    /// Loads a file's content; `name` is what errors call it. At most 4 GiB of UTF-8. There are no measures.
     ///
     /// Either the whole file is right, or all that is wrong with it is told.
     pub fn parse(name: &str, content: Vec<u8>) -> Result<Self, TableErrors> {
-        load::load(name, content)
+        Self::parse_with(name, content, &|_, _| Err(Objection::Unknown))
+    }
+
+    /// As [`Table::parse`], with the measures that `check` knows.
+    pub fn parse_with(name: &str, content: Vec<u8>, check: Check<'_>) -> Result<Self, TableErrors> {
+        load::load(name, content, check)
     }
 
     /// What it holds.
@@ -234,7 +239,8 @@ impl Table {
 
     /// Parses a line again that loading has found right.
     fn line_at(&self, at: u32) -> Option<Line> {
-        Line::parse(line_text(&self.text, at)).ok().flatten()
+        let line = Line::parse(line_text(&self.text, at), &|_, _| Ok(()));
+        line.ok().flatten()
     }
 
     fn key_at(&self, at: u32) -> Option<Key> {

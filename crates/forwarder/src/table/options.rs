@@ -1,7 +1,7 @@
-//! The options at the end of a line: `srs=` and `srs_domain=`.
+//! The options at the end of a line: `srs=`, `srs_domain=`, and the measures against unwanted mail.
 //!
-//! Of `answer=` and `spf=` only the values are taken that say what is done anyway: an option that is not built is
-//! refused, never ignored.
+//! What a measure is called and which values it has, the caller of [`Table::parse_with`](super::Table::parse_with) knows. Of
+//! `answer=` only the value is taken that says what is done anyway: an option that is not built is refused, never ignored.
 
 use envelope::{Domain, LegOptions, LocalPart};
 
@@ -14,6 +14,23 @@ pub struct Options {
     pub srs: Option<bool>,
     /// `srs_domain=`: the domain that the rewritten reverse path is in.
     pub srs_domain: Option<Domain>,
+    /// `profile=NAME`, `spf=reject` and the like: names and values as typed, each name once.
+    pub measures: Vec<Measure>,
+}
+
+/// The name and the value of a measure.
+pub type Measure = (Box<str>, Box<str>);
+
+/// Whether there is a measure of this name, and whether it can have this value.
+pub type Check<'a> = &'a dyn Fn(&str, &str) -> Result<(), Objection>;
+
+/// Why a line cannot have a measure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Objection {
+    /// No measure is called so.
+    Unknown,
+    /// The value is wrong: how, and what to write instead.
+    Value(String, String),
 }
 
 impl Options {
@@ -23,10 +40,11 @@ impl Options {
         Self {
             srs: self.srs.or(other.srs),
             srs_domain: self.srs_domain.or_else(|| other.srs_domain.clone()),
+            measures: either(self.measures, &other.measures),
         }
     }
 
-    /// As they are kept with what is made under them.
+    /// As they are kept with the legs that are made under them. Measures have done their work by then.
     pub fn noun(&self) -> LegOptions {
         let srs = self.srs.map(|on| if on { "srs=on" } else { "srs=off" });
         let domain = self.srs_domain.as_ref();
@@ -39,7 +57,7 @@ impl Options {
     }
 
     /// Takes in `name=value`, found at the octet `at` of its line.
-    pub(super) fn set(&mut self, word: &str, at: usize) -> Result<(), Mistake> {
+    pub(super) fn set(&mut self, word: &str, at: usize, check: Check<'_>) -> Result<(), Mistake> {
         let Some((name, value)) = word.split_once('=') else {
             let hint = if word.contains('@') {
                 "targets are separated by commas"
@@ -52,11 +70,16 @@ impl Options {
         let fresh = match name {
             "srs" => put(&mut self.srs, choose(value, value_at, &SRS)?),
             "answer" => only("queue", name, value, value_at)?,
-            "spf" => only("off", name, value, value_at)?,
             "srs_domain" => put(&mut self.srs_domain, srs_domain(value, value_at)?),
             _ => {
-                let hint = "options are `srs` and `srs_domain`";
-                return Err(Mistake::new(at, format!("unknown option `{name}`")).hint(hint));
+                check(name, value).map_err(|objection| match objection {
+                    Objection::Unknown => Mistake::new(at, format!("unknown option `{name}`"))
+                        .hint("options are `srs`, `srs_domain`, `profile`, and the measures of a profile"),
+                    Objection::Value(text, hint) => Mistake::new(value_at, text).hint(hint),
+                })?;
+                let fresh = !self.measures.iter().any(|(known, _)| **known == *name);
+                self.measures.push((name.into(), value.into()));
+                fresh
             }
         };
         if fresh {
@@ -65,6 +88,16 @@ impl Options {
             Err(Mistake::new(at, format!("option `{name}` given twice")).hint("remove one"))
         }
     }
+}
+
+/// A line's measures, and those of its domain that it does not name. A line that names a profile begins anew.
+fn either(mut own: Vec<Measure>, domain: &[Measure]) -> Vec<Measure> {
+    if !own.iter().any(|(name, _)| **name == *PROFILE) {
+        let is_left = |(name, _): &&Measure| !own.iter().any(|(own, _)| own == name);
+        let left: Vec<_> = domain.iter().filter(is_left).cloned().collect();
+        own.extend(left);
+    }
+    own
 }
 
 /// Whether there was nothing before.
@@ -106,4 +139,5 @@ fn srs_domain(value: &str, at: usize) -> Result<Domain, Mistake> {
 /// With a local part of 64 octets and the `@` before it, it is still within the 254 that every server takes
 /// (RFC 5321 §4.5.3.1.3).
 pub(crate) const SRS_DOMAIN_OCTETS_MAX: usize = 254 - LocalPart::SAFE_OCTETS_MAX - 1;
+const PROFILE: &str = "profile";
 const SRS: [(&str, bool); 2] = [("on", true), ("off", false)];

@@ -104,7 +104,7 @@ fn options_of_line_and_domain() {
     let table = table(
         "example.net :domain: srs_domain=srs.example.net srs=off\n\
          a@example.net x@y.example\n\
-         b@example.net x@y.example srs=on answer=queue spf=off\n\
+         b@example.net x@y.example srs=on answer=queue\n\
          c@example.net d@example.org\n\
          d@example.org x@y.example\n",
     );
@@ -118,6 +118,7 @@ fn options_of_line_and_domain() {
     let whole = Options {
         srs: Some(false),
         srs_domain: Some(domain("srs.example.net")),
+        ..Options::default()
     };
     assert_eq!(
         table.domain_options(&domain("example.net")),
@@ -471,7 +472,7 @@ fn mistakes_in_actions_and_options() {
     );
     check_error(
         "ä@x.example b@y.example sr=on",
-        "f:1:25: unknown option `sr` | options are `srs` and `srs_domain`",
+        "f:1:25: unknown option `sr` | options are `srs`, `srs_domain`, `profile`, and the measures of a profile",
     );
     check_error(
         "a@x.example b@y.example srs=of",
@@ -484,10 +485,6 @@ fn mistakes_in_actions_and_options() {
     check_error(
         "a@x.example b@y.example answer=destination",
         "f:1:32: `answer=destination` is not built yet | leave it out; `answer=queue` is what holds for every line",
-    );
-    check_error(
-        "x.example :domain: spf=reject",
-        "f:1:24: `spf=reject` is not built yet | leave it out; `spf=off` is what holds for every line",
     );
     check_error(
         "@x.example @y",
@@ -715,4 +712,47 @@ fn damaged_files() {
         }
     }
     assert!((100..2900).contains(&loaded), "{loaded}");
+}
+
+/// A check that knows two measures.
+fn measures(name: &str, value: &str) -> Result<(), Objection> {
+    match (name, value) {
+        ("profile" | "spf", "x") => Err(Objection::Value("no `x`".into(), "write `y`".into())),
+        ("profile" | "spf", _) => Ok(()),
+        _ => Err(Objection::Unknown),
+    }
+}
+
+#[test]
+fn measures_of_line_and_domain() {
+    let text = "example.net :domain: profile=strict spf=off\n\
+         a@example.net x@y.example\n\
+         b@example.net x@y.example spf=mark srs=off\n\
+         c@example.net x@y.example profile=lax\n";
+    let table = Table::parse_with("f", text.into(), &measures).unwrap();
+    let chosen = |recipient| match table.resolve(&address(recipient)) {
+        Resolution::Targets(expansion) => {
+            let measures = expansion.options.measures.into_iter();
+            let words = measures.map(|(name, value)| format!("{name}={value}"));
+            words.collect::<Vec<_>>().join(" ")
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(chosen("a@example.net"), "profile=strict spf=off");
+    assert_eq!(chosen("b@example.net"), "spf=mark profile=strict");
+    assert_eq!(chosen("c@example.net"), "profile=lax");
+}
+
+#[test]
+fn mistakes_in_measures() {
+    let error = |line: &str| {
+        let errors = Table::parse_with("f", line.into(), &measures).unwrap_err();
+        errors.to_string().replace("\n\nhint: ", " | ")
+    };
+    let line = "example.net :domain: spf=";
+    assert_eq!(error(&format!("{line}x")), "f:1:26: no `x` | write `y`");
+    assert_eq!(
+        error(&format!("{line}on spf=on")),
+        "f:1:29: option `spf` given twice | remove one"
+    );
 }

@@ -3,12 +3,14 @@
 use crate::case::Case;
 use crate::decision::Effect;
 use crate::decision::Opinion::{self, Note, Object, Pass};
+use crate::measures::{Dmarc, Measures};
 use crate::question::Known;
 use crate::replies;
 use crate::rules::{NO_OBJECTION, Rules};
+use crate::sender::{DmarcFound, DmarcPolicy, SpfResult};
 
 pub(super) const RULES: Rules = Rules {
-    objections: &[("loop", going_round)],
+    objections: &[("loop", going_round), ("dmarc", dmarc)],
     grounds: NO_OBJECTION,
 };
 
@@ -26,10 +28,45 @@ fn going_round(case: &Case) -> Known<Opinion> {
     })
 }
 
+/// What the owner of the From domain asks for, where a recipient's domain follows it. What is only marked is asked here too, so
+/// that it is known when the trace is written.
+fn dmarc(case: &Case) -> Known<Opinion> {
+    let any = |wants: fn(&Measures) -> bool| {
+        let mut all = case.transaction.measures.iter();
+        case.is_from_stranger() && all.any(|measures| wants(measures))
+    };
+    if !any(Measures::wants_spf) {
+        return Ok(Pass);
+    }
+    let spf = case.spf()?;
+    if !any(Measures::wants_authentic) {
+        return Ok(Pass);
+    }
+    let DmarcFound::Fail { policy, owner } = &case.authentic()?.dmarc else {
+        return Ok(Pass);
+    };
+    Ok(match policy {
+        DmarcPolicy::Reject if any(|measures| measures.dmarc == Dmarc::Reject) => {
+            Object(replies::dmarc_fail(owner, spf.result == SpfResult::Fail))
+        }
+        DmarcPolicy::Reject | DmarcPolicy::Quarantine
+            if any(|measures| measures.dmarc == Dmarc::Hold) =>
+        {
+            Note(Effect::Hold)
+        }
+        _ => Pass,
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::*;
     use crate::tests::decided;
-    use crate::{Case, Message, Settings, Stage};
+    use crate::{
+        Answer, Authentic, Identity, Message, Question, Settings, Spf, SpfFound, Stage, Step,
+    };
 
     #[track_caller]
     fn check(hops: u32, legs: usize, loops: &[&str], expected: &str) {
@@ -64,5 +101,77 @@ mod tests {
             "loop: object: 554 5.4.6 mail loop: this message has passed a@x.test before",
         );
         check(0, 2, &["a@x.test"], "no-objection: grant; leave loops out");
+    }
+
+    /// Mail from a stranger to recipients with these measures, after SPF and DMARC were found so.
+    #[track_caller]
+    fn check_dmarc(measures: &[Dmarc], spf: SpfResult, found: DmarcFound, expected: &str) {
+        let mut case = Case::default();
+        let with = |dmarc: &Dmarc| {
+            Arc::new(Measures {
+                dmarc: *dmarc,
+                ..Measures::default()
+            })
+        };
+        case.transaction.measures = measures.iter().map(with).collect();
+        assert_eq!(
+            crate::step(Stage::Message, &case),
+            Step::Ask(vec![Question::Spf])
+        );
+        case.learn(Answer::Spf(SpfFound {
+            result: spf,
+            identity: Identity::MailFrom,
+            domain: String::new(),
+            problem: None,
+            explanation: None,
+        }));
+        assert_eq!(
+            crate::step(Stage::Message, &case),
+            Step::Ask(vec![Question::Authentic])
+        );
+        case.learn(Answer::Authentic(Authentic { dmarc: found }));
+        assert_eq!(decided(Stage::Message, &case), expected);
+    }
+
+    #[test]
+    fn dmarc_in_each_state() {
+        use Dmarc::{Hold, Mark, Off, Reject};
+        let fail = |policy| DmarcFound::Fail {
+            policy,
+            owner: "bank.test".to_owned(),
+        };
+        let (fine, held) = ("no-objection: grant", "no-objection: grant; hold");
+        let words = "DMARC: bank.test asks that mail from its domain is refused unless SPF or DKIM proves it (p=reject), and here neither does. It is the policy of bank.test that refuses, not the recipient's filter: if the mail is genuine, its owner must have the sending server sign it, or list it in SPF.";
+        let (none, failed) = (SpfResult::None, SpfResult::Fail);
+        let reject = || fail(DmarcPolicy::Reject);
+        check_dmarc(&[Mark], failed, reject(), fine);
+        let refused = format!("dmarc: object: 550 5.7.1 {words}");
+        check_dmarc(&[Reject], none, reject(), &refused);
+        let refused = format!("dmarc: object: 550 5.7.26 {words}");
+        check_dmarc(&[Reject], failed, reject(), &refused);
+        check_dmarc(&[Reject], failed, fail(DmarcPolicy::Quarantine), fine);
+        check_dmarc(&[Off, Hold], failed, reject(), held);
+        check_dmarc(&[Hold], failed, fail(DmarcPolicy::Quarantine), held);
+        check_dmarc(&[Hold], failed, fail(DmarcPolicy::None), fine);
+        for found in [
+            DmarcFound::None,
+            DmarcFound::Pass,
+            DmarcFound::TempError,
+            DmarcFound::PermError,
+        ] {
+            check_dmarc(&[Reject], failed, found.clone(), fine);
+            check_dmarc(&[Hold], failed, found, fine);
+        }
+    }
+
+    #[test]
+    fn spf_that_is_only_marked_is_found_out() {
+        let mut case = Case::default();
+        case.transaction.measures = vec![Arc::new(Measures {
+            spf: Spf::Mark,
+            ..Measures::default()
+        })];
+        let ask = Step::Ask(vec![Question::Spf]);
+        assert_eq!(crate::step(Stage::Message, &case), ask);
     }
 }

@@ -9,6 +9,7 @@ mod hello;
 mod mail;
 mod message;
 mod rcpt;
+mod sender;
 
 use envelope::Verdict;
 
@@ -79,7 +80,7 @@ fn ask(rules: &[Rule], case: &Case, trace: &mut Trace) -> Known<Option<(&'static
             }
             Err(questions) => questions,
         };
-        if questions.iter().any(Question::uses_up) {
+        if questions.iter().any(Question::is_asked_alone) {
             if missing.is_empty() {
                 missing = questions;
             }

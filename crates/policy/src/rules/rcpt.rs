@@ -1,13 +1,13 @@
 //! Rules at RCPT: for whom we take mail, and from whom.
 //!
-//! All of them need the recipient's route, so it is asked for once, first. What no ground grants is refused as
+//! All of them need the recipient's route, so it is asked for once, first. Rules on the sender are in `sender.rs`. What no ground grants is refused as
 //! `relaying-denied`: a rule or destination that is forgotten here closes the relay and never opens it.
 
 use crate::case::{Case, Standing};
 use crate::decision::Opinion;
 use crate::question::{Destination, Hosted, Known, Srs};
 use crate::replies;
-use crate::rules::Rules;
+use crate::rules::{Rules, sender};
 
 pub(super) const RULES: Rules = Rules {
     objections: &[
@@ -20,6 +20,12 @@ pub(super) const RULES: Rules = Rules {
         ("beside-srs", beside_srs),
         ("too-many-targets", too_many_targets),
         ("untrusted-routing", untrusted_routing),
+        sender::UNLIKE_MEASURES,
+        sender::SENDER_BLOCKED,
+        sender::SPF_FORCE,
+        sender::SPF,
+        sender::DNSBL,
+        sender::VERIFY_SENDER,
     ],
     grounds: &[
         ("srs-valid", srs_valid),

@@ -3,13 +3,15 @@
 //! The look-up starts at CONNECT and is awaited at DATA, so the dialogue mostly hides the wait, which has a short limit. If
 //! it fails, the message goes on without the name.
 
+use std::future::ready;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use dns::Resolver;
 use envelope::Domain;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use moka::sync::Cache;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Looks names up and remembers them.
@@ -18,11 +20,8 @@ pub(super) struct ClientNames {
     known: Cache<IpAddr, Option<Domain>>,
 }
 
-/// The name of one client.
-pub(super) enum ClientName {
-    Known(Option<Domain>),
-    Asked(JoinHandle<Option<Domain>>),
-}
+/// The name of one client, which any number of questions may wait for.
+pub(super) struct ClientName(Shared<BoxFuture<'static, Option<Domain>>>);
 
 impl ClientNames {
     /// Asks this resolver.
@@ -37,29 +36,32 @@ impl ClientNames {
     /// Begins to look a name up, unless it is known.
     pub(super) fn ask(&self, address: IpAddr) -> ClientName {
         if let Some(name) = self.known.get(&address) {
-            return ClientName::Known(name);
+            return ClientName::of(ready(name));
         }
         let (resolver, known) = (self.resolver.clone(), self.known.clone());
-        ClientName::Asked(tokio::spawn(async move {
+        let asked = tokio::spawn(async move {
             let lookup = timeout(LOOKUP, confirmed(&resolver, address));
             let name = lookup.await.unwrap_or_default();
             known.insert(address, name.clone());
             name
-        }))
+        });
+        ClientName::of(asked.map(Result::unwrap_or_default))
     }
 }
 
 impl ClientName {
+    /// Nobody has asked.
+    pub(super) fn unknown() -> Self {
+        Self::of(ready(None))
+    }
+
+    fn of(name: impl Future<Output = Option<Domain>> + Send + 'static) -> Self {
+        Self(name.boxed().shared())
+    }
+
     /// Waits for it.
-    pub(super) async fn get(&mut self) -> Option<&Domain> {
-        if let Self::Asked(task) = self {
-            let name = task.await.unwrap_or_default();
-            *self = Self::Known(name);
-        }
-        match self {
-            Self::Known(name) => name.as_ref(),
-            Self::Asked(_) => None,
-        }
+    pub(super) async fn get(&self) -> Option<Domain> {
+        self.0.clone().await
     }
 }
 

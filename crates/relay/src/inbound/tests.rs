@@ -1,12 +1,14 @@
 //! A visit without a socket: what it asks of the routing, and of which.
 
-use envelope::{ForwardPath, Origin};
+use envelope::{Origin, Verdict};
 use journal::{Journal, Reader};
 use queue::LogSpool;
-use smtp_in::Visit as _;
+use smtp::server::Hello;
+use smtp_in::{Ending, Incident, Visit as _};
 
 use super::*;
-use crate::routing::ROUTED;
+use crate::inbound::refusals::REFUSALS_LOGGED_MAX;
+use crate::routing::{ROUTED, Routing};
 use crate::tests::{Talk, core, lines, now, routing, settings};
 
 /// A relay's inbound side on a spool of its own, and what it logs.
@@ -297,38 +299,17 @@ async fn a_message_says_what_its_client_proved() {
 }
 
 #[tokio::test]
-async fn policy_and_legs_see_what_a_forward_chooses() {
+async fn legs_keep_what_a_forward_chooses() {
     let world = World::new("h.test :domain: srs_domain=s.test\na@h.test a@b.test srs=off\n");
-    let (inbound, routing) = (&world.inbound, world.inbound.routing.load_full());
-    let mut case = Case::default();
-    case.next_recipient(ForwardPath::Mailbox("a@h.test".parse().unwrap()));
-    let (answer, _) = answers::find(inbound, &routing, &case, policy::Question::Route).await;
-    let policy::Answer::Route(route) = answer else {
-        panic!("{answer:?}");
-    };
-    let chosen = "srs=off srs_domain=s.test";
-    assert_eq!(route.options.as_str(), chosen);
-    // The stages behind RCPT, up to the end of the body, see it in the transaction.
-    for _ in 0..2 {
-        case.learn(policy::Answer::Route(route.clone()));
-        case.accept_recipient();
-        case.next_recipient(ForwardPath::Mailbox("a@h.test".parse().unwrap()));
-    }
-    let seen: Vec<_> = case
-        .transaction
-        .options
-        .iter()
-        .map(|o| o.as_str())
-        .collect();
-    assert_eq!(seen, [chosen]);
-
     let mut talk = world.talk("origin@sender.test");
     assert_eq!(talk.mail().await, "ok");
     assert_eq!(talk.rcpt("a@h.test").await, "ok");
     assert_eq!(talk.data().await, "ok");
     talk.body("Subject: x\r\n\r\nx\r\n").await;
-    let page = inbound.spool.list(&spool::Filter::default(), None, 9).await;
+    let spool = &world.inbound.spool;
+    let page = spool.list(&spool::Filter::default(), None, 9).await;
     let legs = page.unwrap().entries;
+    let chosen = "srs=off srs_domain=s.test";
     assert_eq!(legs[0].leg.options.as_str(), chosen);
     // `queue list --json` and `queue show --json` print it.
     assert_eq!(crate::operator::row(&legs[0]).options, chosen);

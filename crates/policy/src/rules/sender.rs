@@ -1,0 +1,107 @@
+//! Rules at RCPT on the sender, as the recipient's domain chooses them (its measures).
+//!
+//! They are asked about strangers only, and behind all other objections: what is refused anyway costs no look-up. Lists, which
+//! cost nothing, come before the network; the callout comes last and alone. A look-up that fails never refuses.
+
+use crate::case::Case;
+use crate::decision::Opinion;
+use crate::measures::{Dmarc, Measures, Spf};
+use crate::question::Known;
+use crate::replies;
+use crate::rules::Rule;
+use crate::sender::{Blocklisted, Callout, SpfResult};
+
+pub(super) const UNLIKE_MEASURES: Rule = ("unlike-measures", unlike_measures);
+pub(super) const SENDER_BLOCKED: Rule = ("sender-blocked", blocked);
+pub(super) const SPF_FORCE: Rule = ("spf-force", spf_force);
+pub(super) const SPF: Rule = ("spf", spf);
+pub(super) const DNSBL: Rule = ("dnsbl", dnsbl);
+pub(super) const VERIFY_SENDER: Rule = ("verify-sender", verify);
+
+/// One answer holds for all recipients at the end of the body, so those that would refuse a failed DMARC and those that would
+/// not cannot be in one transaction (RFC 5321 §4.5.3.1.10: the client sends to the rest in one of its own).
+fn unlike_measures(case: &Case) -> Known<Opinion> {
+    let Some(measures) = case.measures()? else {
+        return Ok(Opinion::Pass);
+    };
+    let refuses = |measures: &Measures| measures.dmarc == Dmarc::Reject;
+    let mut others = case.transaction.measures.iter();
+    let unlike = others.any(|other| refuses(other) != refuses(measures));
+    Ok(Opinion::object_if(unlike, replies::unlike_measures))
+}
+
+fn blocked(case: &Case) -> Known<Opinion> {
+    let Some(measures) = case.measures()? else {
+        return Ok(Opinion::Pass);
+    };
+    let list = case.listed(&measures.sender_block)?;
+    Ok(list.map_or(Opinion::Pass, |list| {
+        Opinion::Object(replies::sender_blocked(list))
+    }))
+}
+
+/// Banks and the like, whose mail is forged for profit: nobody is exempt, whatever else the recipient chooses.
+fn spf_force(case: &Case) -> Known<Opinion> {
+    match case.measures()? {
+        Some(measures) if case.listed(&measures.spf_force)?.is_some() => fail_refused(case),
+        _ => Ok(Opinion::Pass),
+    }
+}
+
+/// Also asked where a fail is only marked: the result is there when the message is.
+fn spf(case: &Case) -> Known<Opinion> {
+    match case.measures()? {
+        Some(measures) if measures.spf != Spf::Off && !is_exempt(case, measures)? => {
+            let opinion = fail_refused(case)?;
+            let refuse = measures.spf == Spf::Reject;
+            Ok(if refuse { opinion } else { Opinion::Pass })
+        }
+        _ => Ok(Opinion::Pass),
+    }
+}
+
+fn dnsbl(case: &Case) -> Known<Opinion> {
+    match case.measures()? {
+        Some(measures) if !measures.dnsbl.is_empty() && !is_exempt(case, measures)? => {
+            let mut said = case.dnsbl(&measures.dnsbl)?;
+            let refused = said.find_map(|said| match said {
+                Blocklisted::Yes(reply) => Some(Opinion::Object(reply.clone())),
+                Blocklisted::No | Blocklisted::Unknown => None,
+            });
+            Ok(refused.unwrap_or(Opinion::Pass))
+        }
+        _ => Ok(Opinion::Pass),
+    }
+}
+
+fn verify(case: &Case) -> Known<Opinion> {
+    let sender = case.transaction.reverse_path.as_ref();
+    let Some(sender) = sender.and_then(|path| path.mailbox()) else {
+        return Ok(Opinion::Pass);
+    };
+    match case.measures()? {
+        Some(measures) if measures.verify_sender && !is_exempt(case, measures)? => {
+            Ok(match case.callout()? {
+                Callout::Refused { host, reply } => {
+                    Opinion::Object(replies::sender_unknown(sender, host, reply))
+                }
+                Callout::Exists | Callout::Unknown(_) | Callout::Exempt => Opinion::Pass,
+            })
+        }
+        _ => Ok(Opinion::Pass),
+    }
+}
+
+fn is_exempt(case: &Case, measures: &Measures) -> Known<bool> {
+    Ok(case.listed(&measures.sender_exempt)?.is_some())
+}
+
+fn fail_refused(case: &Case) -> Known<Opinion> {
+    let (found, client) = (case.spf()?, case.client.address);
+    Ok(Opinion::object_if(found.result == SpfResult::Fail, || {
+        replies::spf_fail(found, client)
+    }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! What can be found out about a sender: by SPF, lists, blocklists, its own mail server, and what it has signed.
+//!
+//! The nouns in which the driver answers. None of them says what follows: that, the rules do.
+
+use envelope::Reply;
+
+use crate::measures::Name;
+
+/// What SPF says (RFC 7208).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpfFound {
+    /// The result.
+    pub result: SpfResult,
+    /// Of whom.
+    pub identity: Identity,
+    /// Whose record was asked: the domain of the reverse path, or the name in EHLO.
+    pub domain: String,
+    /// What is wrong with the record, or why it could not be asked.
+    pub problem: Option<String>,
+    /// What its owner says about a fail (`exp=`): somebody else's words.
+    pub explanation: Option<String>,
+}
+
+/// A result of SPF (RFC 7208 §2.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SpfResult {
+    /// The client may send for the domain.
+    Pass,
+    /// It may not.
+    Fail,
+    /// It probably may not.
+    SoftFail,
+    /// The domain says nothing about it.
+    Neutral,
+    /// The domain has no record.
+    None,
+    /// DNS did not answer.
+    TempError,
+    /// The record is broken.
+    PermError,
+}
+
+/// Whom an SPF result is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// The reverse path.
+    MailFrom,
+    /// The name in EHLO, where the reverse path is null.
+    Hello,
+}
+
+/// What a blocklist says of a client or a sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blocklisted {
+    /// Nothing.
+    No,
+    /// It is listed, and this is the operator's reply.
+    Yes(Reply),
+    /// It could not be asked, or does not talk to us.
+    Unknown,
+}
+
+/// What the sender's own mail server says of the sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Callout {
+    /// It takes mail for it.
+    Exists,
+    /// It does not: which server, and its words.
+    Refused {
+        /// The name of the server.
+        host: String,
+        /// Its reply to RCPT.
+        reply: Reply,
+    },
+    /// It could not be found out, and why.
+    Unknown(String),
+    /// It is not to be asked.
+    Exempt,
+}
+
+/// What the message itself proves of its sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authentic {
+    /// DMARC (RFC 9989).
+    pub dmarc: DmarcFound,
+}
+
+/// A result of DMARC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DmarcFound {
+    /// The From domain has no policy.
+    None,
+    /// SPF or DKIM proves the From domain.
+    Pass,
+    /// Neither does.
+    Fail {
+        /// What the owner asks for.
+        policy: DmarcPolicy,
+        /// Who asks for it: the domain that the policy was found at.
+        owner: String,
+    },
+    /// DNS did not answer.
+    TempError,
+    /// The record or the From field is broken.
+    PermError,
+}
+
+/// `p=`, or the tag that takes its place for this From domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DmarcPolicy {
+    /// Do nothing.
+    None,
+    /// Put it aside.
+    Quarantine,
+    /// Refuse it.
+    Reject,
+}
+
+/// What the rules have asked about the sender of a transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Findings {
+    /// SPF.
+    pub spf: Option<SpfFound>,
+    /// Each list that was asked, and whether sender or client is on it.
+    pub listed: Vec<(Name, bool)>,
+    /// Each blocklist that was asked.
+    pub dnsbl: Vec<(Name, Blocklisted)>,
+    /// The sender's own server.
+    pub callout: Option<Callout>,
+    /// At the end of the body.
+    pub authentic: Option<Authentic>,
+}

@@ -1,0 +1,86 @@
+//! Where mail for the recipient goes, and which measures hold for it.
+
+use std::sync::Arc;
+
+use envelope::ForwardPath;
+use forwarder::{Route, SrsRefusal};
+use policy::{Answer, Destination, Hosted, Measures, Srs};
+use spool::Spool;
+use srs::ReverseError;
+
+use super::Inquiry;
+use crate::routing::Routing;
+
+impl<S: Spool> Inquiry<'_, S> {
+    pub(super) async fn route(&self) -> (Answer, Option<Route>) {
+        let Some(path) = &self.case.recipient.path else {
+            return (undecided(), None);
+        };
+        let (inbound, routing) = (self.inbound, self.sources.routing);
+        let routed = routing.route(&*inbound.spool, path, inbound.clock.now());
+        match routed.await {
+            Ok(route) => (Answer::Route(of(routing, path, &route)), Some(route)),
+            Err(error) => {
+                tracing::error!(%error, "cannot look up an SRS token");
+                (undecided(), None)
+            }
+        }
+    }
+}
+
+/// What a route means for `policy`.
+fn of(routing: &Routing, path: &ForwardPath, route: &Route) -> policy::Route {
+    let relayed = |address| routing.relays(address);
+    let destination = match route {
+        Route::Forward(_) | Route::Discard => Destination::Hosted(Hosted::Found),
+        Route::Return { sender, .. } => Destination::Srs(Srs::Valid(sender.clone())),
+        Route::Refused(reply) => Destination::Hosted(Hosted::Refused(reply.clone())),
+        Route::Unknown => Destination::Hosted(Hosted::Unknown),
+        Route::SrsRefused(refusal) => Destination::Srs(refused(*refusal)),
+        Route::NotHosted if path.mailbox().is_some_and(relayed) => Destination::Relay,
+        Route::NotHosted => Destination::Foreign,
+        // `Routing::route` has looked every token up.
+        Route::Token(_) => Destination::Undecided,
+    };
+    let targets = match route {
+        Route::Forward(expansion) | Route::Return { expansion, .. } => expansion.targets.len(),
+        Route::NotHosted => 1,
+        _ => 0,
+    };
+    policy::Route {
+        destination,
+        targets,
+        names_further_host: routing.is_routed(path, route),
+        measures: measures(routing, path, route),
+    }
+}
+
+/// What the recipient's line and its domain's choose.
+fn measures(routing: &Routing, path: &ForwardPath, route: &Route) -> Arc<Measures> {
+    let profiles = &routing.profiles;
+    match route {
+        Route::Forward(expansion) => profiles.measures(&expansion.options.measures),
+        Route::Discard => {
+            let domain = path.mailbox().and_then(|address| address.domain());
+            let options = domain.and_then(|domain| routing.table.domain_options(domain));
+            profiles.measures(&options.unwrap_or_default().measures)
+        }
+        Route::NotHosted => profiles.measures::<Box<str>>(&[]),
+        _ => Arc::default(),
+    }
+}
+
+fn refused(refusal: SrsRefusal) -> Srs {
+    match refusal {
+        SrsRefusal::Invalid(ReverseError::BadTag) => Srs::Forged,
+        SrsRefusal::Invalid(ReverseError::Expired { .. }) => Srs::Expired,
+        SrsRefusal::Invalid(ReverseError::Future) => Srs::Future,
+        SrsRefusal::TokenForgotten => Srs::Forgotten,
+        SrsRefusal::Invalid(_) | SrsRefusal::NotAnAddress => Srs::Damaged,
+    }
+}
+
+/// The spool could not be asked.
+fn undecided() -> Answer {
+    Answer::Route(policy::Route::to(Destination::Undecided))
+}

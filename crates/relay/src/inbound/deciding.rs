@@ -1,0 +1,83 @@
+//! Policy is asked, and its questions are answered until it decides.
+
+use std::net::IpAddr;
+
+use forwarder::{LEGS_MAX, Route};
+use futures_util::future::join_all;
+use policy::{Answer, Case, Decision, Question, Stage, Standing, Step};
+use spool::Spool;
+
+use super::client_name::ClientName;
+use super::{Inbound, answers};
+use crate::routing::Routing;
+
+/// What answers are found in, beside the case and what all visits share.
+pub(super) struct Sources<'a> {
+    /// The snapshot of the transaction.
+    pub(super) routing: &'a Routing,
+    /// The client's.
+    #[expect(dead_code, reason = "blocklists will ask it")]
+    pub(super) name: &'a ClientName,
+}
+
+/// Questions with their answers, in the order in which they were asked.
+pub(super) type Asked = Vec<(Question, Answer)>;
+
+impl<S: Spool> Inbound<S> {
+    /// The decision, and the route that was found on the way: if the recipient is accepted, the mail takes it. With a place to
+    /// put questions and answers, it is only for an explanation: then nothing is counted.
+    pub(super) async fn decide(
+        &self,
+        stage: Stage,
+        case: &mut Case,
+        sources: &Sources<'_>,
+        mut asked: Option<&mut Asked>,
+    ) -> (Decision, Option<Route>) {
+        let mut found = None;
+        loop {
+            let questions = match policy::step(stage, case) {
+                Step::Ask(questions) => questions,
+                Step::Decide(decision) => return (decision, found),
+            };
+            let inquiry = answers::Inquiry {
+                inbound: self,
+                sources,
+                case,
+                counts: asked.is_none(),
+            };
+            let answers = questions.iter().map(|question| inquiry.find(question));
+            let answers = join_all(answers).await;
+            for (question, (answer, route)) in questions.into_iter().zip(answers) {
+                found = route.or(found);
+                if let Some(asked) = &mut asked {
+                    asked.push((question, answer.clone()));
+                }
+                case.learn(answer);
+            }
+        }
+    }
+
+    /// What rules follow.
+    pub(super) fn policy_settings(&self, routing: &Routing) -> policy::Settings {
+        policy::Settings {
+            srs_accepts_nonnull: self.accept_nonnull,
+            targets_max: LEGS_MAX,
+            hops_max: routing.forwarder.settings().received_max,
+        }
+    }
+}
+
+/// Who a client is to us.
+pub(super) fn client_of(routing: &Routing, address: IpAddr, role: smtp_in::Role) -> policy::Client {
+    policy::Client {
+        address: Some(address),
+        role: match role {
+            smtp_in::Role::Mx => policy::Role::Mx,
+            smtp_in::Role::Submission => policy::Role::Submission,
+        },
+        standing: match routing.trusted.contains(address) {
+            true => Standing::Trusted,
+            false => Standing::Stranger,
+        },
+    }
+}

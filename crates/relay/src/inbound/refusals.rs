@@ -1,0 +1,98 @@
+//! Every refusal has a line in the mail log, with the rule that refused.
+
+use envelope::Reply;
+use journal::Event;
+use policy::Stage;
+use smtp::server::Refusal;
+use smtp_in::Client;
+use spool::Spool;
+
+use super::{Visit, hello};
+use crate::replies;
+
+impl<S: Spool> Visit<S> {
+    /// The protocol refused, and policy was not asked.
+    pub(super) fn log_protocol(&mut self, client: &Client, refusal: Refusal) {
+        let Refusal {
+            stage,
+            rule,
+            typed,
+            reply,
+        } = refusal;
+        let sender = self.case.transaction.reverse_path.as_ref();
+        let sender = sender.map(ToString::to_string);
+        let typed = Some(typed.into_string()).filter(|typed| !typed.is_empty());
+        let (sender, recipient, command) = match stage {
+            "mail" => (typed, None, None),
+            "rcpt" => (sender, typed, None),
+            _ => (sender, None, typed),
+        };
+        self.log_refused(Event::Refused {
+            id: None,
+            client: client.peer,
+            hello: hello(client),
+            stage,
+            rule,
+            sender,
+            recipient,
+            command,
+            reply,
+        });
+    }
+
+    /// The spool failed: the client is told to try again later, the operator is told why.
+    pub(super) fn not_stored(
+        &mut self,
+        stage: Stage,
+        client: &Client,
+        error: &spool::Error,
+    ) -> Reply {
+        tracing::error!(%error, "message not taken");
+        let reply = match error {
+            spool::Error::Full(_) => replies::spool_full(),
+            _ => replies::spool_trouble(),
+        };
+        self.log_refusal(stage, client, "spool", &reply);
+        reply
+    }
+
+    /// Policy refused.
+    pub(super) fn log_refusal(
+        &mut self,
+        stage: Stage,
+        client: &Client,
+        rule: &'static str,
+        reply: &Reply,
+    ) {
+        let transaction = &self.case.transaction;
+        let recipient = match stage {
+            Stage::Rcpt => self.case.recipient.path.as_ref(),
+            // All of policy's rules here are about SRS addresses.
+            Stage::Data if rule != "spool" => transaction.returns.first().map(|(path, _)| path),
+            _ => None,
+        };
+        self.log_refused(Event::Refused {
+            id: self.id,
+            client: client.peer,
+            hello: hello(client),
+            stage: stage.as_str(),
+            rule,
+            sender: transaction.reverse_path.as_ref().map(ToString::to_string),
+            recipient: recipient.map(ToString::to_string),
+            command: None,
+            reply: reply.clone(),
+        });
+    }
+
+    /// After [`REFUSALS_LOGGED_MAX`] lines, further refusals of a client are only counted, so that it cannot fill the disk.
+    /// A message that was logged as received always gets a line.
+    fn log_refused(&mut self, refused: Event) {
+        self.refusals += u64::from(self.id.is_none());
+        if self.refusals <= REFUSALS_LOGGED_MAX || self.id.is_some() {
+            self.inbound.journal.record(refused);
+        }
+    }
+}
+
+/// Refusals of one connection that have a line of their own. Those of 5xx end it long before.
+pub(super) const REFUSALS_LOGGED_MAX: u64 = 100;

@@ -1,0 +1,263 @@
+//! A visit: what the relay knows of one connection.
+//!
+//! A transaction takes one snapshot of the routing, at MAIL, and routes each recipient once, at RCPT, so a reload in between
+//! changes nothing for it.
+
+use std::sync::Arc;
+
+use envelope::{Envelope, MessageId, Recipient, Reply, Verdict};
+use forwarder::Route;
+use journal::{Event, Unfinished};
+use policy::{Case, Decision, Effect, Stage};
+use smtp::server::{Hello, Refusal};
+use smtp_in::{Client, Ending, Incident};
+use spool::Spool;
+
+use super::client_name::ClientName;
+use super::deciding::{Sources, client_of};
+use super::draft::Draft;
+use super::refusals::REFUSALS_LOGGED_MAX;
+use super::{Inbound, hello};
+use crate::routing::Routing;
+
+/// One connection.
+pub struct Visit<S: Spool> {
+    pub(super) inbound: Arc<Inbound<S>>,
+    name: ClientName,
+    /// What policy knows.
+    pub(super) case: Case,
+    /// The snapshot of the transaction.
+    routing: Option<Arc<Routing>>,
+    transaction: Option<Transaction<S>>,
+    /// Of a message whose body is complete.
+    pub(super) id: Option<MessageId>,
+    pub(super) refusals: u64,
+}
+
+/// From MAIL to the end of its body.
+struct Transaction<S: Spool> {
+    /// Of the recipient that RCPT asks about.
+    route: Option<Route>,
+    /// Of the accepted recipients, in their order.
+    routes: Vec<Route>,
+    draft: Option<Draft<S>>,
+}
+
+impl<S: Spool> smtp_in::Visit for Visit<S> {
+    async fn connect(&mut self, client: &Client) -> Verdict {
+        self.meet(client);
+        self.name = self.inbound.names.ask(client.peer.ip());
+        self.decide(Stage::Connect, client).await.answer
+    }
+
+    async fn hello(&mut self, client: &Client, hello: &Hello) -> Verdict {
+        self.meet(client);
+        self.case.hello = hello.name.to_string();
+        self.decide(Stage::Hello, client).await.answer
+    }
+
+    async fn mail(&mut self, client: &Client, envelope: &Envelope) -> Verdict {
+        self.routing = Some(self.inbound.routing.load_full());
+        self.meet(client);
+        self.case.begin(envelope.reverse_path.clone());
+        let verdict = self.decide(Stage::Mail, client).await.answer;
+        if verdict == Verdict::Accept {
+            self.transaction = Some(Transaction {
+                route: None,
+                routes: Vec::new(),
+                draft: None,
+            });
+        } else {
+            self.reset();
+        }
+        verdict
+    }
+
+    async fn rcpt(
+        &mut self,
+        client: &Client,
+        _envelope: &Envelope,
+        recipient: &Recipient,
+    ) -> Verdict {
+        self.case.next_recipient(recipient.forward_path.clone());
+        let verdict = self.decide(Stage::Rcpt, client).await.answer;
+        let transaction = self.transaction();
+        // A refused recipient's route must not become another's.
+        let route = transaction.route.take();
+        if verdict == Verdict::Accept {
+            let Some(route) = route else {
+                unreachable!("each ground asks for the route: a 250 without legs loses mail");
+            };
+            transaction.routes.push(route);
+            self.case.accept_recipient();
+        }
+        verdict
+    }
+
+    async fn data(&mut self, client: &Client, envelope: &Envelope) -> Verdict {
+        let verdict = self.decide(Stage::Data, client).await.answer;
+        if verdict != Verdict::Accept {
+            return verdict;
+        }
+        let name = self.name.get().await;
+        let (inbound, routing) = (Arc::clone(&self.inbound), self.routing());
+        let mut draft = match Draft::begin(&inbound, &routing, client, name, envelope).await {
+            Ok(draft) => draft,
+            // The recipients stay as they are, for the next DATA.
+            Err(error) => return Verdict::Refuse(self.not_stored(Stage::Data, client, &error)),
+        };
+        let transaction = self.transaction();
+        let routes = std::mem::take(&mut transaction.routes);
+        draft.plan(&inbound, &routing, envelope, routes);
+        transaction.draft = Some(draft);
+        Verdict::Accept
+    }
+
+    async fn write(&mut self, client: &Client, chunk: Vec<u8>) -> Result<(), Reply> {
+        let written = match &mut self.transaction().draft {
+            Some(draft) => draft.write(chunk).await,
+            None => unreachable!("a body begins with DATA or BDAT"),
+        };
+        written.map_err(|error| self.not_stored(Stage::Message, client, &error))
+    }
+
+    async fn commit(&mut self, client: &Client, envelope: &Envelope) -> Reply {
+        let Some(draft) = self.transaction.take().and_then(|open| open.draft) else {
+            unreachable!("a body begins with DATA or BDAT");
+        };
+        self.id = Some(draft.id);
+        let reply = match self.conclude(draft, client, envelope).await {
+            Ok(reply) => reply,
+            Err(error) => self.not_stored(Stage::Message, client, &error),
+        };
+        self.reset();
+        reply
+    }
+
+    fn normalized(&mut self, newlines: u64) {
+        if let Some(draft) = self.transaction().draft.as_mut() {
+            draft.normalized = newlines;
+        }
+    }
+
+    fn reset(&mut self) {
+        self.case.end();
+        self.routing = None;
+        self.transaction = None;
+        self.id = None;
+    }
+
+    fn refused(&mut self, client: &Client, refusal: Refusal) {
+        self.log_protocol(client, refusal);
+    }
+
+    fn observe(&mut self, client: &Client, incident: Incident) {
+        let policy::Transaction {
+            reverse_path,
+            returns,
+            others,
+            ..
+        } = std::mem::take(&mut self.case.transaction);
+        let open = self.transaction.take().zip(reverse_path);
+        let open = open.map(|(open, sender)| Unfinished {
+            hello: hello(client),
+            sender,
+            recipients: returns.len() + others,
+            size: open.draft.as_ref().map(Draft::size),
+        });
+        let unlogged = self.refusals.saturating_sub(REFUSALS_LOGGED_MAX);
+        let reason = match incident {
+            Incident::Connected => return,
+            Incident::Closed(Ending::Session | Ending::Drained) if unlogged == 0 => return,
+            Incident::Closed(Ending::PeerClosed) if unlogged == 0 && open.is_none() => return,
+            Incident::Refused(cap) => format!("refused: {cap}"),
+            Incident::Closed(ending) if unlogged == 0 => ending.to_string(),
+            Incident::Closed(ending) => format!("{ending}, after {unlogged} more refusals"),
+        };
+        self.inbound.journal.record(Event::ConnectionClosed {
+            client: client.peer,
+            reason,
+            open,
+        });
+    }
+}
+
+impl<S: Spool> Visit<S> {
+    /// Nothing is known yet.
+    pub(super) fn new(inbound: Arc<Inbound<S>>) -> Self {
+        Self {
+            inbound,
+            name: ClientName::unknown(),
+            case: Case::default(),
+            routing: None,
+            transaction: None,
+            id: None,
+            refusals: 0,
+        }
+    }
+
+    fn transaction(&mut self) -> &mut Transaction<S> {
+        let Some(transaction) = &mut self.transaction else {
+            unreachable!("RCPT, DATA and bodies come within a transaction");
+        };
+        transaction
+    }
+
+    /// The snapshot of the transaction, or the routing of now.
+    fn routing(&self) -> Arc<Routing> {
+        let now = || self.inbound.routing.load_full();
+        self.routing.clone().unwrap_or_else(now)
+    }
+
+    /// Who the client is, and which settings hold for it.
+    fn meet(&mut self, client: &Client) {
+        let routing = self.routing();
+        self.case.hello = hello(client).unwrap_or_default();
+        self.case.client = client_of(&routing, client.peer.ip(), client.role);
+        self.case.settings = self.inbound.policy_settings(&routing);
+    }
+
+    /// Has policy decide, keeps the route of a recipient, and logs a refusal.
+    async fn decide(&mut self, stage: Stage, client: &Client) -> Decision {
+        let routing = self.routing();
+        let sources = Sources {
+            routing: &routing,
+            name: &self.name,
+        };
+        let inbound = Arc::clone(&self.inbound);
+        let (decision, route) = inbound.decide(stage, &mut self.case, &sources, None).await;
+        if let (Some(transaction), Some(route)) = (&mut self.transaction, route) {
+            transaction.route = Some(route);
+        }
+        tracing::debug!(client = %client.peer, stage = stage.as_str(), "{decision}");
+        if let Verdict::Refuse(reply) | Verdict::Close(reply) = &decision.answer {
+            self.log_refusal(stage, client, decision.rule, reply);
+        }
+        decision
+    }
+
+    /// The body is complete: after its 250 the message is on stable storage.
+    async fn conclude(
+        &mut self,
+        mut draft: Draft<S>,
+        client: &Client,
+        envelope: &Envelope,
+    ) -> Result<Reply, spool::Error> {
+        draft.finish().await?;
+        let (now, standing) = (self.inbound.clock.now(), self.case.client.standing);
+        let message = draft.message(now, envelope, standing);
+        draft.record_received(&self.inbound.journal, client, envelope, &message);
+        self.case.message = draft.facts();
+        let decision = self.decide(Stage::Message, client).await;
+        if let Verdict::Refuse(reply) | Verdict::Close(reply) = decision.answer {
+            return Ok(reply);
+        }
+        for effect in decision.effects {
+            match effect {
+                Effect::LeaveLoopsOut => draft.leave_loops_out(&self.inbound.journal),
+                Effect::Hold => unreachable!("no recipient can choose it yet"),
+            }
+        }
+        draft.store(&self.inbound, message).await
+    }
+}
