@@ -13,6 +13,16 @@ pub enum Canonical {
     Relaxed,
 }
 
+impl Canonical {
+    /// Appends a field in this form.
+    pub(crate) fn put_field(self, field: Field<'_>, into: &mut Vec<u8>) {
+        match self {
+            Self::Simple => simple_field(field, into),
+            Self::Relaxed => relaxed_field(field, into),
+        }
+    }
+}
+
 /// Appends a field in the simple form: as it is.
 pub fn simple_field(field: Field<'_>, into: &mut Vec<u8>) {
     into.extend_from_slice(field.name);
@@ -154,3 +164,121 @@ impl BodyHash {
 }
 
 const OUT_OCTETS: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::digest::digest;
+
+    use super::*;
+
+    /// RFC 6376 §3.4.3 and §3.4.4, word by word, with the whole body at hand.
+    fn reference(body: &[u8], form: Canonical) -> Vec<u8> {
+        let text: String = body.iter().map(|b| char::from(*b)).collect();
+        let mut lines: Vec<String> = text.split("\r\n").map(str::to_owned).collect();
+        if form == Canonical::Relaxed {
+            for line in &mut lines {
+                let ends = line.starts_with([' ', '\t']);
+                let words: Vec<_> = line
+                    .split([' ', '\t'])
+                    .filter(|word| !word.is_empty())
+                    .collect();
+                let words = words.join(" ");
+                *line = if ends && !words.is_empty() {
+                    format!(" {words}")
+                } else {
+                    words
+                };
+            }
+        }
+        while lines.last().is_some_and(String::is_empty) {
+            lines.pop();
+        }
+        let mut text: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+        if lines.is_empty() && form == Canonical::Simple {
+            text = "\r\n".to_owned();
+        }
+        text.chars().map(|c| c as u8).collect()
+    }
+
+    #[test]
+    fn bodies_at_every_split() {
+        let bodies: [&[u8]; 22] = [
+            b"",
+            b"\r\n",
+            b"\r\n\r\n\r\n",
+            b" ",
+            b" \r\n",
+            b"\t \r\n \r\n",
+            b"hi",
+            b"hi\r\n",
+            b"hi\r\n\r\n",
+            b"hi there \t  x \r\n",
+            b"hi\r\n \r\n",
+            b"hi\r\n\r\n \t\r\n\r\n",
+            b"hi \r\n\t",
+            b" leading\r\n  two\r\n",
+            b"a\r\n\r\n\r\nb\r\n",
+            b"a\r\n \r\n \r\nb",
+            b"bare\nlf \n\r\n",
+            b"bare\rcr \r\r\n",
+            b"at the end\r",
+            b"at the end \r",
+            b"\r\r\n\n\r\n",
+            b"\xff\x00 \xe4\r\n",
+        ];
+        for body in bodies {
+            for form in [Canonical::Simple, Canonical::Relaxed] {
+                let expected = reference(body, form);
+                for split in 0..=body.len() {
+                    let mut hash = BodyHash::new(form);
+                    hash.feed(&body[..split]);
+                    hash.feed(&body[split..]);
+                    let got = hash.finish();
+                    let what = format!(
+                        "{:?} {form:?} split at {split}",
+                        body.escape_ascii().to_string()
+                    );
+                    assert_eq!(got.octets, expected.len() as u64, "{what}");
+                    assert_eq!(got.sha256, *digest(&SHA256, &expected).as_ref(), "{what}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_body_is_hashed_in_pieces() {
+        let line = [b"word ".repeat(1000), b"x".repeat(10_000), b"\r\n".to_vec()].concat();
+        let mut hash = BodyHash::new(Canonical::Relaxed);
+        let mut expected = Context::new(&SHA256);
+        for _ in 0..100 {
+            hash.feed(&line);
+            expected.update(&line);
+            assert!(hash.out.capacity() <= 2 * OUT_OCTETS);
+        }
+        assert_eq!(hash.finish().sha256, *expected.finish().as_ref());
+    }
+
+    #[test]
+    fn fields() {
+        #[track_caller]
+        fn check(name: &str, value: &str, simple: &str, relaxed: &str) {
+            let (name, value) = (name.as_bytes(), value.as_bytes());
+            let mut out = [Vec::new(), Vec::new()];
+            simple_field(Field { name, value }, &mut out[0]);
+            relaxed_field(Field { name, value }, &mut out[1]);
+            assert_eq!(
+                out.map(|out| String::from_utf8(out).unwrap()),
+                [simple, relaxed]
+            );
+        }
+        // The examples of RFC 6376 §3.4.5.
+        check("A", " X\r\n", "A: X\r\n", "a:X\r\n");
+        check(
+            "B ",
+            " Y\t\r\n\tZ  \r\n",
+            "B : Y\t\r\n\tZ  \r\n",
+            "b:Y Z\r\n",
+        );
+        check("Empty", "\r\n", "Empty:\r\n", "empty:\r\n");
+    }
+}

@@ -11,13 +11,21 @@
 //!
 //! It does *not* decide what becomes of the message.
 
+mod author;
 mod canonical;
+mod chain;
+mod dkim;
+mod dmarc;
 mod header;
 mod keys;
 mod outcome;
+mod published;
 mod reader;
 mod results;
 mod sign;
+mod signature;
+mod tags;
+mod texts;
 
 pub use canonical::{Canonical, relaxed_field, simple_field};
 pub use header::{Field, Header};
@@ -26,3 +34,6 @@ pub use outcome::{Action, Chain, Dmarc, Results, Signed, Spf, Verdict};
 pub use reader::{Parsed, Reader};
 pub use results::{CLAIM_OCTETS_MAX, Checked, SpfFacts, field, is_ours, received_spf};
 pub use sign::{seal, sign};
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,12 @@
 //! A message as it streams in: the header block is kept, the body is hashed.
 
+use envelope::Domain;
+
 use crate::canonical::{BodyDigest, BodyHash};
-use crate::{Action, Canonical, Chain, Dmarc, Header, Results, Spf, Verdict};
+use crate::dkim::Candidate;
+use crate::signature::Signature;
+use crate::texts::Texts;
+use crate::{Canonical, Header, Results, Spf, author, chain, dkim, dmarc};
 
 /// Reads a message once, in pieces of any size. CRLF ends a line; a lone CR or LF is content.
 #[derive(Default)]
@@ -15,7 +20,7 @@ pub struct Reader {
 enum State {
     #[default]
     InHeader,
-    InBody(Header, Vec<BodyHash>),
+    InBody(Header, Claims, Vec<BodyHash>),
     /// Nothing of this message can be verified.
     Unreadable(&'static str),
 }
@@ -23,9 +28,21 @@ enum State {
 /// A message that was read: what verification, signing and sealing need of it.
 pub struct Parsed {
     header: Header,
-    body: [Option<BodyDigest>; 2],
+    claims: Claims,
+    body: Body,
     /// Why nothing can be said of this message.
     problem: Option<&'static str>,
+}
+
+/// The hashes of a body, by form.
+#[derive(Default)]
+pub(crate) struct Body([Option<BodyDigest>; 2]);
+
+/// What the header claims.
+struct Claims {
+    dkim: Vec<Candidate>,
+    arc: chain::Form,
+    author: Result<Domain, &'static str>,
 }
 
 impl Reader {
@@ -42,7 +59,7 @@ impl Reader {
         if matches!(self.state, State::InHeader) {
             bytes = self.feed_header(bytes);
         }
-        if let State::InBody(_, hashes) = &mut self.state {
+        if let State::InBody(.., hashes) = &mut self.state {
             for hash in hashes {
                 hash.feed(bytes);
             }
@@ -80,11 +97,25 @@ impl Reader {
     fn end_header(&mut self) {
         self.state = match Header::parse(std::mem::take(&mut self.block)) {
             Ok(header) => {
-                let hashes = forms(&header, self.signs).map(BodyHash::new).collect();
-                State::InBody(header, hashes)
+                let claims = Claims::read(&header);
+                let is_needed = |form: &Canonical| {
+                    let mut signatures = claims.signatures();
+                    (self.signs && *form == Canonical::Relaxed)
+                        || signatures.any(|signature| signature.body_form == *form)
+                };
+                let forms = [Canonical::Simple, Canonical::Relaxed]
+                    .into_iter()
+                    .filter(is_needed);
+                let hashes = forms.map(BodyHash::new).collect();
+                State::InBody(header, claims, hashes)
             }
             Err(problem) => State::Unreadable(problem),
         };
+    }
+
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.block.capacity()
     }
 
     /// Ends the message.
@@ -92,23 +123,27 @@ impl Reader {
         if matches!(self.state, State::InHeader) {
             self.end_header();
         }
-        let mut parsed = Parsed {
-            header: Header::default(),
-            body: [None; 2],
-            problem: None,
+        let (header, claims, hashes, problem) = match self.state {
+            State::InBody(header, claims, hashes) => (header, claims, hashes, None),
+            State::Unreadable(problem) => (
+                Header::default(),
+                Claims::none(problem),
+                Vec::new(),
+                Some(problem),
+            ),
+            State::InHeader => unreachable!("ended above"),
         };
-        match self.state {
-            State::InBody(header, hashes) => {
-                parsed.header = header;
-                for hash in hashes {
-                    let form = hash.form();
-                    parsed.body[form as usize] = Some(hash.finish());
-                }
-            }
-            State::Unreadable(problem) => parsed.problem = Some(problem),
-            State::InHeader => {}
+        let mut body = Body::default();
+        for hash in hashes {
+            let form = hash.form();
+            body.0[form as usize] = Some(hash.finish());
         }
-        parsed
+        Parsed {
+            header,
+            claims,
+            body,
+            problem,
+        }
     }
 }
 
@@ -120,33 +155,31 @@ impl Parsed {
 
     /// The SHA-256 of the body in this form, if it was asked for.
     pub fn body_hash(&self, form: Canonical) -> Option<[u8; 32]> {
-        self.body[form as usize].map(|digest| digest.sha256)
+        self.body.digest(form).map(|digest| digest.sha256)
     }
 
     /// Verifies what the header claims. `now` is in seconds since 1970.
-    pub async fn verify(
-        &self,
-        _resolver: &impl dns::Resolver,
-        _spf: Spf<'_>,
-        _now: u64,
-    ) -> Results {
-        Results {
-            dkim: Vec::new(),
-            arc: Chain {
-                verdict: Verdict::None,
-                reason: "",
-                instance: 0,
-                domain: None,
-                is_closed: false,
-            },
-            dmarc: Dmarc {
-                verdict: Verdict::None,
-                reason: "",
-                from: None,
-                policy: Action::None,
-                owner: None,
-            },
-        }
+    ///
+    /// All names that are known to be needed are asked for at once: keys, and the policy of the author's domain. Only names of
+    /// domains that sign for others of their organisation take a second round.
+    pub async fn verify(&self, resolver: &impl dns::Resolver, spf: Spf<'_>, now: u64) -> Results {
+        let Self {
+            header,
+            body,
+            claims,
+            ..
+        } = self;
+        let mut texts = Texts::default();
+        texts.ask(resolver, claims.names()).await;
+        let dkim: Vec<_> = claims
+            .dkim
+            .iter()
+            .map(|claim| claim.verify(header, body, &texts, now))
+            .collect();
+        let arc = chain::verify(&claims.arc, header, body, &texts, now);
+        let author = claims.author.clone();
+        let dmarc = dmarc::evaluate(author, &dkim, spf, &mut texts, resolver).await;
+        Results { dkim, arc, dmarc }
     }
 
     /// Why nothing can be said of this message: its header is too large.
@@ -155,11 +188,50 @@ impl Parsed {
     }
 }
 
-/// In which forms the body has to be hashed.
-fn forms(_header: &Header, signs: bool) -> impl Iterator<Item = Canonical> {
-    [Canonical::Simple, Canonical::Relaxed]
-        .into_iter()
-        .filter(move |form| signs && *form == Canonical::Relaxed)
+impl Body {
+    pub(crate) fn digest(&self, form: Canonical) -> Option<BodyDigest> {
+        self.0[form as usize]
+    }
+}
+
+impl Claims {
+    fn read(header: &Header) -> Self {
+        let author = author::domain(header);
+        Self {
+            dkim: dkim::candidates(header, author.as_ref().ok()),
+            arc: chain::read(header),
+            author,
+        }
+    }
+
+    /// Of a message that cannot be read.
+    fn none(problem: &'static str) -> Self {
+        Self {
+            dkim: Vec::new(),
+            arc: Err(problem),
+            author: Err(problem),
+        }
+    }
+
+    /// The signatures over the body.
+    fn signatures(&self) -> impl Iterator<Item = &Signature> {
+        let dkim = self
+            .dkim
+            .iter()
+            .filter_map(|claim| claim.signature.as_ref().ok());
+        let arc = self.arc.iter().flatten().next_back();
+        dkim.chain(arc.map(|set| &set.signature))
+    }
+
+    /// What to ask DNS for.
+    fn names(&self) -> impl Iterator<Item = String> {
+        let seals = self.arc.iter().flatten().map(|set| set.sealer.key_name());
+        let keys = self
+            .signatures()
+            .map(|signature| signature.signer.key_name());
+        keys.chain(seals)
+            .chain(self.author.iter().flat_map(dmarc::names))
+    }
 }
 
 const HEADER_OCTETS_MAX: usize = 256 * 1024;

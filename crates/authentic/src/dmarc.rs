@@ -1,0 +1,252 @@
+//! DMARC (RFC 9989): the policy that governs the author's domain, and whether the message is aligned with it.
+
+use dns::Resolver;
+use envelope::Domain;
+
+use crate::texts::Texts;
+use crate::{Action, Dmarc, Signed, Spf, Verdict};
+
+/// What a policy record says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Record {
+    /// For the domain itself (`p`), names below it (`sp`), and such that do not exist (`np`).
+    policy: Action,
+    subdomains: Action,
+    missing: Action,
+    strict_dkim: bool,
+    strict_spf: bool,
+    /// `Some(true)`: others register names below this one (`psd=y`); `Some(false)`: this is an organisation (`psd=n`).
+    is_suffix: Option<bool>,
+    is_test: bool,
+}
+
+/// The records on the way from a domain to the root, longest name first (§4.10).
+type Walk = Vec<(String, Record)>;
+
+const TEMPORARY: &str = "DNS failed";
+
+/// The names to ask on the walk from a domain: at most eight, the shortest of one label.
+pub(crate) fn names(domain: &Domain) -> impl Iterator<Item = String> {
+    ancestors(domain).map(|name| format!("_dmarc.{name}"))
+}
+
+/// The domain and those above it; the middle of a very long name is left out (§4.10).
+fn ancestors(domain: &Domain) -> impl Iterator<Item = &str> {
+    let name = domain.as_str();
+    let starts = name.match_indices('.').map(|(dot, _)| dot + 1);
+    let labels = starts.clone().count() + 1;
+    let short = starts
+        .skip(labels.saturating_sub(WALK_MAX))
+        .map(|start| &name[start..]);
+    [name].into_iter().chain(short)
+}
+
+/// What DMARC says of a message whose signatures and sender are these.
+pub(crate) async fn evaluate(
+    author: Result<Domain, &'static str>,
+    dkim: &[Signed],
+    spf: Spf<'_>,
+    texts: &mut Texts,
+    resolver: &impl Resolver,
+) -> Dmarc {
+    let mut dmarc = Dmarc {
+        verdict: Verdict::PermError,
+        reason: "",
+        from: None,
+        policy: Action::None,
+        owner: None,
+    };
+    let author = match author {
+        Ok(author) => dmarc.from.insert(author).clone(),
+        Err(reason) => return dmarc.ends(Verdict::PermError, reason),
+    };
+    texts.ask(resolver, names(&author)).await;
+    let Ok(walk) = walk_from(&author, texts) else {
+        return dmarc.ends(Verdict::TempError, TEMPORARY);
+    };
+    let organisation = organisation_of(&walk, &author);
+    let at = |name: &str| walk.iter().find(|(owner, _)| owner == name);
+    let governing = at(author.as_str()).or_else(|| at(organisation));
+    let Some((owner, record)) = governing.or_else(|| walk.last()) else {
+        return dmarc.ends(Verdict::None, "no policy");
+    };
+    dmarc.owner = owner.parse().ok();
+    dmarc.policy = if owner == author.as_str() {
+        record.policy
+    } else {
+        texts.ask(resolver, [author.to_string()]).await;
+        match texts.get(author.as_str()) {
+            Err(dns::Error::NoSuchDomain) => record.missing,
+            _ => record.subdomains,
+        }
+    };
+    if record.is_test {
+        dmarc.policy = dmarc.policy.weaker();
+    }
+    // Only what is within the author's organisation can be aligned: the rest need not be asked for.
+    let is_near = |(domain, _, is_strict): &(&Domain, Verdict, bool)| match is_strict {
+        true => **domain == author,
+        false => organisation
+            .parse()
+            .is_ok_and(|organisation| domain.is_within(&organisation)),
+    };
+    let near: Vec<_> = identifiers(record, dkim, spf).filter(is_near).collect();
+    let unknown = near.iter().filter(|(domain, ..)| **domain != author);
+    texts
+        .ask(resolver, unknown.flat_map(|(domain, ..)| names(domain)))
+        .await;
+    let mut is_open = false;
+    for (domain, verdict, _) in near {
+        let is_aligned =
+            walk_from(domain, texts).map(|walk| organisation_of(&walk, domain) == organisation);
+        match (verdict, is_aligned) {
+            (Verdict::Pass, Ok(true)) => return dmarc.ends(Verdict::Pass, ""),
+            (_, Ok(true) | Err(())) => is_open = true,
+            (_, Ok(false)) => {}
+        }
+    }
+    if is_open {
+        return dmarc.ends(Verdict::TempError, TEMPORARY);
+    }
+    dmarc.ends(Verdict::Fail, "nothing aligned with From passes")
+}
+
+/// The domains that are proved, or may be when DNS answers again, and whether they have to be the author's own.
+fn identifiers<'a>(
+    record: &Record,
+    dkim: &'a [Signed],
+    spf: Spf<'a>,
+) -> impl Iterator<Item = (&'a Domain, Verdict, bool)> {
+    let spf = match spf {
+        Spf::Pass(domain) => Some((domain, Verdict::Pass, record.strict_spf)),
+        Spf::TempError(domain) => Some((domain, Verdict::TempError, record.strict_spf)),
+        Spf::Other => None,
+    };
+    let is_strict = record.strict_dkim;
+    let counts = |signed: &&Signed| matches!(signed.verdict, Verdict::Pass | Verdict::TempError);
+    let signed = dkim.iter().filter(counts);
+    let signed =
+        signed.filter_map(move |signed| Some((signed.domain.as_ref()?, signed.verdict, is_strict)));
+    spf.into_iter().chain(signed)
+}
+
+impl Dmarc {
+    fn ends(self, verdict: Verdict, reason: &'static str) -> Self {
+        Self {
+            verdict,
+            reason,
+            ..self
+        }
+    }
+}
+
+impl Action {
+    /// What is left of it in test mode (§4.7).
+    fn weaker(self) -> Self {
+        match self {
+            Self::Reject => Self::Quarantine,
+            Self::Quarantine | Self::None => Self::None,
+        }
+    }
+}
+
+/// The walk, out of what DNS said. `Err` if it did not answer.
+fn walk_from(domain: &Domain, texts: &Texts) -> Result<Walk, ()> {
+    let mut walk = Vec::new();
+    for name in ancestors(domain) {
+        let texts = match texts.get(&format!("_dmarc.{name}")) {
+            Ok(texts) => texts,
+            Err(dns::Error::Trouble(_)) => return Err(()),
+            Err(_) => continue,
+        };
+        let mut records = texts.iter().filter(|text| is_dmarc(text));
+        // Several records are as good as none (§4.10 step 2).
+        if let (Some(text), None) = (records.next(), records.next())
+            && let Some(record) = Record::parse(&String::from_utf8_lossy(text))
+        {
+            let is_end = record.is_suffix.is_some();
+            walk.push((name.to_owned(), record));
+            if is_end {
+                break;
+            }
+        }
+    }
+    Ok(walk)
+}
+
+/// The organisation that a domain belongs to, by the walk from it (§4.10.2).
+fn organisation_of<'a>(walk: &'a Walk, start: &'a Domain) -> &'a str {
+    let start = start.as_str();
+    match walk.last() {
+        None => start,
+        Some((name, record)) if record.is_suffix == Some(true) && name != start => {
+            let below = start
+                .strip_suffix(name.as_str())
+                .map_or(start, |below| below.trim_end_matches('.'));
+            &start[below.rfind('.').map_or(0, |dot| dot + 1)..]
+        }
+        Some((name, _)) => name,
+    }
+}
+
+fn is_dmarc(text: &[u8]) -> bool {
+    let first = text.split(|b| *b == b';').next().unwrap_or_default();
+    let mut sides = first.splitn(2, |b| *b == b'=').map(<[u8]>::trim_ascii);
+    sides.next() == Some(b"v") && sides.next() == Some(b"DMARC1")
+}
+
+impl Record {
+    /// Reads a record as its owners write them: what makes no sense has its default (§4.7). `None` if it states no policy and
+    /// asks for no reports either.
+    fn parse(text: &str) -> Option<Self> {
+        let specs = || text.split(';').filter_map(|spec| spec.split_once('='));
+        let get = |name| {
+            let mut found = specs().filter(|(other, _)| other.trim().eq_ignore_ascii_case(name));
+            found
+                .next()
+                .map(|(_, value)| value.trim().to_ascii_lowercase())
+        };
+        let action = |name| get(name).map(|value| Action::parse(&value).ok_or(()));
+        let is = |name, value| get(name).is_some_and(|got| got == value);
+        let (policy, subdomains, missing) = match (
+            action("p"),
+            action("sp").transpose(),
+            action("np").transpose(),
+        ) {
+            (Some(Ok(p)), Ok(sp), Ok(np)) => {
+                let sp = sp.unwrap_or(p);
+                (p, sp, np.unwrap_or(sp))
+            }
+            // A policy that cannot be read counts as none if its owner wants to hear of it (§4.10.1).
+            _ if get("rua").is_some_and(|rua| rua.contains("mailto:")) => {
+                (Action::None, Action::None, Action::None)
+            }
+            _ => return None,
+        };
+        let is_suffix = match get("psd").as_deref() {
+            Some("y") => Some(true),
+            Some("n") => Some(false),
+            _ => None,
+        };
+        Some(Self {
+            policy,
+            subdomains,
+            missing,
+            strict_dkim: is("adkim", "s"),
+            strict_spf: is("aspf", "s"),
+            is_suffix,
+            is_test: is("t", "y"),
+        })
+    }
+}
+
+impl Action {
+    fn parse(word: &str) -> Option<Self> {
+        [Self::None, Self::Quarantine, Self::Reject]
+            .into_iter()
+            .find(|action| action.word() == word)
+    }
+}
+
+/// RFC 9989 §4.10: at most eight queries, the second for seven labels.
+const WALK_MAX: usize = 8;

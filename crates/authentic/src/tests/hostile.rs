@@ -1,0 +1,109 @@
+//! Messages made to cost much: what is counted is work, not time.
+
+use super::*;
+use crate::Verdict;
+
+#[tokio::test]
+async fn headers_too_large_or_with_too_many_fields() {
+    let field = |octets| format!("X: {}\r\n", "x".repeat(octets));
+    for header in [
+        "a: b\r\n".repeat(100_000),
+        field(5 << 20),
+        field(1000).repeat(300),
+        "x".repeat(1 << 20),
+        "a:\r\n".repeat(1001),
+    ] {
+        let message = format!("{header}{MESSAGE}");
+        let mut reader = Reader::signing();
+        for piece in message.as_bytes().chunks(1000) {
+            reader.feed(piece);
+            assert!(reader.kept() <= 512 * 1024, "{}", reader.kept());
+        }
+        let parsed = reader.finish();
+        assert!(parsed.problem().is_some());
+        let results = parsed.verify(&zone(), Spf::Other, NOW).await;
+        assert!(results.dkim.is_empty());
+        assert_eq!(results.arc.verdict, Verdict::Fail);
+        assert_eq!(results.dmarc.verdict, Verdict::PermError);
+    }
+}
+
+#[tokio::test]
+async fn many_signatures() {
+    let tags = "v=1; a=ed25519-sha256; d=DOMAIN; s=e; h=from; bh={bh}";
+    let own = signed(
+        MESSAGE,
+        "DKIM-Signature",
+        &tags.replace("DOMAIN", "author.test"),
+    );
+    let other = signed(
+        MESSAGE,
+        "DKIM-Signature",
+        &tags.replace("DOMAIN", "list.test"),
+    );
+    let other = other.strip_suffix(MESSAGE).unwrap();
+    // The author's is looked at, however many others are on top of it.
+    let results = verify(&(other.repeat(900) + &own), &zone()).await;
+    assert_eq!(results.dkim.len(), 8);
+    let author = results.dkim.last().unwrap();
+    assert_eq!(
+        (author.verdict, author.domain.as_ref().unwrap().as_str()),
+        (Verdict::Pass, "author.test")
+    );
+    // 10,000 do not fit in a header.
+    let results = verify(&(other.repeat(10_000) + &own), &zone()).await;
+    assert!(results.dkim.is_empty());
+}
+
+#[tokio::test]
+async fn long_lists_in_a_signature() {
+    let tags = "v=1; a=ed25519-sha256; d=author.test; s=e; h=NAMES; bh={bh}";
+    let names = "from:x".to_owned() + &":x".repeat(300);
+    let message = signed(MESSAGE, "DKIM-Signature", &tags.replace("NAMES", &names));
+    assert_eq!(
+        verify(&message, &zone()).await.dkim[0].reason,
+        "too many fields in h="
+    );
+    let many: String = (0..100).map(|n| format!("; x{n}=1")).collect();
+    let message = signed(
+        MESSAGE,
+        "DKIM-Signature",
+        &(tags.replace("NAMES", "from") + &many),
+    );
+    assert_eq!(
+        verify(&message, &zone()).await.dkim[0].reason,
+        "too many tags"
+    );
+    let chain = "ARC-Seal: i=1; a=rsa-sha256\r\n".repeat(51) + MESSAGE;
+    assert_eq!(verify(&chain, &zone()).await.arc.verdict, Verdict::Fail);
+}
+
+#[test]
+fn every_split_of_a_message_reads_alike() {
+    let tags = "v=1; a=ed25519-sha256; c=relaxed/simple; d=author.test; s=e; h=from; bh={bh}";
+    let message = signed(MESSAGE, "DKIM-Signature", tags);
+    for message in [
+        message.as_bytes(),
+        b"\r\nbody only\r\n",
+        b"From: a@b.test\r\n",
+        b"",
+        b"\r\n",
+    ] {
+        let whole = read(message);
+        for split in 0..=message.len() {
+            let mut reader = Reader::default();
+            reader.feed(&message[..split]);
+            reader.feed(&message[split..]);
+            let parsed = reader.finish();
+            assert!(
+                parsed.header().fields().eq(whole.header().fields()),
+                "{split}"
+            );
+            assert_eq!(
+                parsed.body_hash(Canonical::Simple),
+                whole.body_hash(Canonical::Simple),
+                "{split}"
+            );
+        }
+    }
+}

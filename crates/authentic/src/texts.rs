@@ -1,0 +1,38 @@
+//! TXT records of one message: each name is asked for once, all that are known to be needed at the same time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dns::Resolver;
+use futures_util::future::join_all;
+
+type Answer = Result<Vec<Vec<u8>>, dns::Error>;
+
+/// What DNS said so far.
+#[derive(Debug, Default)]
+pub(crate) struct Texts(BTreeMap<String, Answer>);
+
+impl Texts {
+    pub(crate) async fn ask(
+        &mut self,
+        resolver: &impl Resolver,
+        names: impl IntoIterator<Item = String>,
+    ) {
+        let names: BTreeSet<_> = names
+            .into_iter()
+            .filter(|name| !self.0.contains_key(name))
+            .collect();
+        let asked = names.into_iter().map(async |name| {
+            let answer = resolver.txt(&name).await;
+            (name, answer)
+        });
+        self.0.extend(join_all(asked).await);
+    }
+
+    /// What DNS said of a name. One that was not asked for has no records.
+    pub(crate) fn get(&self, name: &str) -> Result<&[Vec<u8>], &dns::Error> {
+        match self.0.get(name) {
+            Some(answer) => answer.as_deref(),
+            None => Err(&dns::Error::NoRecords),
+        }
+    }
+}
