@@ -1,10 +1,13 @@
 //! The command line: what can be typed, and what it is called.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use control::{LegState, Selector};
-use envelope::{AddressPattern, Domain, IdPattern, MessageId, SenderPattern};
+use envelope::{
+    AddressError, AddressPattern, Domain, IdPattern, MessageId, ReversePath, SenderPattern,
+};
 
 /// Onward, a forwarding MX with SRS.
 ///
@@ -59,6 +62,9 @@ pub(crate) enum Command {
     /// Rewrite an address, or take a rewritten one back, with the configured domain and secrets
     #[command(subcommand)]
     Srs(Srs),
+    /// Ask SPF about a client and a sender
+    #[command(subcommand)]
+    Spf(Spf),
     /// Make keys that sign
     #[command(subcommand)]
     Dkim(Dkim),
@@ -187,6 +193,39 @@ pub(crate) enum Srs {
         /// The SRS0 or SRS1 address
         address: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Spf {
+    /// Say whether this client may send for this sender, and which record says so
+    ///
+    /// The first word is the result: pass, fail, softfail, neutral, none, temperror or permerror. The exit code is 0 after pass,
+    /// neutral and none, else 1.
+    Check(Claim),
+}
+
+/// Who says to be whom.
+#[derive(Debug, Args)]
+pub(crate) struct Claim {
+    /// The client's address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: IpAddr,
+    /// What it says in EHLO
+    #[arg(long, value_name = "NAME")]
+    pub(crate) helo: String,
+    /// The sender in MAIL FROM; `<>` or nothing for a bounce: then the name in EHLO is asked about
+    #[arg(long, value_name = "ADDRESS", default_value = "<>", value_parser = reverse_path)]
+    pub(crate) from: ReversePath,
+    /// The name server to ask (default: that of the configuration, or the system's)
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) server: Option<SocketAddr>,
+}
+
+fn reverse_path(text: &str) -> Result<ReversePath, AddressError> {
+    match text.trim_start_matches('<').trim_end_matches('>') {
+        "" => Ok(ReversePath::Null),
+        address => address.parse().map(ReversePath::Mailbox),
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -15,6 +15,7 @@ mod reload;
 mod risks;
 mod routing;
 mod serve;
+mod spf_cli;
 mod spool_cli;
 mod spool_export;
 mod srs_cli;
@@ -77,6 +78,9 @@ async fn run(cli: Cli) -> Result<bool, Box<dyn std::error::Error + Send + Sync>>
             queue_cli::reload(&config()?.control.socket, *force, print).await?;
         }
         Command::Dkim(cli::Dkim::Key(args)) => dkim_cli::key(args, &cli.config, print)?,
+        Command::Spf(cli::Spf::Check(claim)) => {
+            return Ok(spf_cli::check(claim, &cli.config, print).await?);
+        }
         Command::Srs(command) => srs_cli::run(&config()?, command, print).await?,
     }
     Ok(true)

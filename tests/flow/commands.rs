@@ -193,3 +193,37 @@ async fn wrong_usage_is_exit_code_2() {
     let finished = program::run(ONWARD, &["queue", "frobnicate"], b"").await;
     assert_eq!(finished.code, Some(2), "{finished}");
 }
+
+#[tokio::test]
+async fn spf_check_says_the_result_first() {
+    let net = Net::new().await;
+    net.dns.add(
+        "spf.test TXT v=spf1 include:_spf.test -all exp=why.spf.test
+         _spf.test TXT v=spf1 ip4:192.0.2.0/28 ~all
+         why.spf.test TXT %{i} is not ours
+         ill.test SERVFAIL",
+    );
+    let server = net.dns.address().to_string();
+    let check = async |ip: &str, from: &str, more: &[&str]| {
+        let claim = [
+            "spf", "check", "--ip", ip, "--helo", "spf.test", "--from", from,
+        ];
+        let arguments = [&claim[..], &["--server", &server], more].concat();
+        program::run(ONWARD, &arguments, b"").await
+    };
+    let pass = check("192.0.2.7", "a@spf.test", &[]).await.success();
+    let expected = "pass\n`ip4:192.0.2.0/28` in the record of _spf.test matches 192.0.2.7, by `include:_spf.test` of spf.test\n\
+                    record of _spf.test: v=spf1 ip4:192.0.2.0/28 ~all\n";
+    assert_eq!(pass.stdout, expected);
+    let fail = check("2001:db8::1", "<>", &["--json"]).await;
+    assert_eq!(fail.code, Some(1), "{fail}");
+    let report: serde_json::Value = serde_json::from_str(&fail.stdout).expect("JSON");
+    assert_eq!(report["result"], "fail");
+    let digits = "2.0.0.1.0.D.B.8.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1";
+    assert_eq!(report["explanation"], format!("{digits} is not ours"));
+    let none = check("192.0.2.7", "a@none.test", &[]).await.success();
+    assert_eq!(none.stdout, "none\nnone.test: it publishes no SPF record\n");
+    let ill = check("192.0.2.7", "a@ill.test", &[]).await;
+    assert_eq!(ill.code, Some(1), "{ill}");
+    assert!(ill.stdout.starts_with("temperror\n"), "{ill}");
+}

@@ -11,6 +11,7 @@ pub mod outbound;
 mod relay;
 mod replies;
 pub mod routing;
+pub mod sender_policy;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,77 @@
+//! `onward spf check`, on the command line. No daemon need run, and no configuration be there.
+
+use std::path::Path;
+
+use relay::sender_policy;
+use serde::Serialize;
+use spf::{Output, Verdict};
+
+use crate::cli::Claim;
+use crate::config::{self, Config};
+use crate::print::Printer;
+use crate::wire;
+
+/// Why nothing was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    #[error(transparent)]
+    Resolver(#[from] wire::Error),
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Report {
+    result: &'static str,
+    /// How it came to that.
+    reason: String,
+    /// Whose record decided, and the record.
+    domain: String,
+    record: Option<String>,
+    /// Its owner's words about a fail.
+    explanation: Option<String>,
+}
+
+/// Runs the command. False: the client may not send, or nobody knows.
+pub(crate) async fn check(claim: &Claim, config: &Path, print: Printer) -> Result<bool, Error> {
+    let resolver = resolver(claim, config)?;
+    let query = sender_policy::query(claim.ip, &claim.helo, &claim.from);
+    let output = sender_policy::evaluate(&resolver, query).await;
+    print.value(&Report::from(&output), |print, report| {
+        print.line(report.result);
+        print.line(&report.reason);
+        if let Some(record) = &report.record {
+            print.line(format_args!("record of {}: {record}", report.domain));
+        }
+        if let Some(explanation) = &report.explanation {
+            print.line(format_args!("its owner says: \"{explanation}\""));
+        }
+    });
+    Ok(matches!(
+        output.verdict,
+        Verdict::Pass | Verdict::Neutral | Verdict::None
+    ))
+}
+
+fn resolver(claim: &Claim, config: &Path) -> Result<dns::Backend, Error> {
+    let mut settings = dns::Settings::default();
+    match claim.server {
+        Some(server) => settings.servers.push(server),
+        None if config.exists() => settings.servers = Config::load(config)?.resolver.servers,
+        None => {}
+    }
+    Ok(wire::resolver(&settings)?)
+}
+
+impl From<&Output> for Report {
+    fn from(output: &Output) -> Self {
+        Self {
+            result: output.verdict.as_str(),
+            reason: output.to_string(),
+            domain: output.domain().to_owned(),
+            record: output.record.clone(),
+            explanation: output.explanation.clone(),
+        }
+    }
+}
