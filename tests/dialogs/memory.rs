@@ -12,10 +12,8 @@ use relay::{Core, Routing};
 use smtp_in::{Client, Role, Service};
 use spool::memory::MemorySpool;
 use spool::{Clock, IdSource, Lifetime, Schedule};
-use testkit::dialog::{Dialog, Feeding};
+use testkit::dialog::{Dialog, Feeding, Setup};
 use toml::Value;
-
-use super::Settings;
 
 /// A relay with its spool.
 pub(super) struct Relay {
@@ -24,8 +22,8 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// A relay with this forwards file and these settings.
-    pub(super) fn new(forwards: &str, settings: &Settings) -> Self {
+    /// A relay that is like this.
+    pub(super) fn new(setup: &Setup) -> Self {
         let mut session = smtp::server::Settings {
             tls_available: true,
             ..smtp::server::Settings::default()
@@ -47,7 +45,7 @@ impl Relay {
         let mut profiles = Profiles::default();
         let mut relay_domains = Vec::new();
         let mut trusted: Vec<ipnet::IpNet> = Vec::new();
-        for (key, value) in settings {
+        for (key, value) in &setup.settings {
             let line: toml::Table = format!("value = {value}").parse().unwrap();
             let value = &line["value"];
             let number = || u64::try_from(value.as_integer().unwrap()).unwrap();
@@ -70,7 +68,8 @@ impl Relay {
         let srs = srs::Srs::new(srs::Settings::new(["a secret that only the tests know"])).unwrap();
         let routing = Routing {
             forwarder: Forwarder::new(srs, forwarder).unwrap(),
-            table: Table::parse_with("forwards", forwards.into(), &|_, _| Ok(())).unwrap(),
+            table: Table::parse_with("forwards", setup.forwards.as_str().into(), &|_, _| Ok(()))
+                .unwrap(),
             relay_domains,
             trusted: trusted.into_iter().collect(),
             profiles,
@@ -82,7 +81,7 @@ impl Relay {
             clock: Clock::real(),
             journal: journal::Journal::default(),
         };
-        let resolver = dns::Backend::Fixed(dns::Fixed::new());
+        let resolver = dns::Backend::Fixed(records(&setup.dns));
         Self {
             inbound: Arc::new(Inbound::new(&core, &relay, resolver)),
             session,
@@ -108,6 +107,26 @@ impl Relay {
             .run_in_memory(feeding, self.session.clone(), answer)
             .await
     }
+}
+
+/// A line for each: `NAME TYPE DATA`.
+fn records(lines: &str) -> dns::Fixed {
+    lines.lines().fold(dns::Fixed::new(), |table, line| {
+        let (name, rest) = line.split_once(' ').unwrap();
+        let (kind, data) = rest.split_once(' ').unwrap_or((rest, ""));
+        let domain = || name.parse().unwrap();
+        match kind {
+            "TXT" => table.with_txt(name, data),
+            "A" | "AAAA" => table.with_address(domain(), data.parse().unwrap()),
+            "MX" => {
+                let (preference, exchange) = data.split_once(' ').unwrap();
+                let preference = preference.parse().unwrap();
+                table.with_mx(domain(), preference, exchange.parse().unwrap())
+            }
+            "SERVFAIL" => table.with_trouble(domain(), "SERVFAIL"),
+            _ => panic!("`{line}`: no such record in memory, see tests/dialogs/memory.rs"),
+        }
+    })
 }
 
 /// `[{ name = "default", spf = "reject" }]`.

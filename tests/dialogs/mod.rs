@@ -10,9 +10,6 @@ use testkit::net::Net;
 
 use crate::relay;
 
-/// Dotted keys and their values in TOML.
-type Settings = BTreeMap<String, String>;
-
 /// The dialogs, by the forwards and the settings that their relay has.
 fn dialogs() -> BTreeMap<Setup, Vec<Dialog>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogs");
@@ -46,7 +43,7 @@ fn report(outcomes: Vec<Result<(), String>>) {
 async fn in_memory() {
     let mut outcomes = Vec::new();
     for (setup, dialogs) in dialogs() {
-        let relay = memory::Relay::new(&setup.forwards, &setup.settings);
+        let relay = memory::Relay::new(&setup);
         for dialog in dialogs {
             for feeding in [Feeding::Whole, Feeding::ByteByByte] {
                 outcomes.push(relay.run(&dialog, feeding).await);
@@ -58,10 +55,12 @@ async fn in_memory() {
 
 #[tokio::test]
 async fn over_tcp() {
-    let net = Net::new().await;
-    let _sink = net.sink("target.test", "").await;
     let mut outcomes = Vec::new();
     for (setup, dialogs) in dialogs() {
+        // Of its own: the records of another setup are not to be found.
+        let net = Net::new().await;
+        net.dns.add(&setup.dns);
+        let _sink = net.sink("target.test", "").await;
         let mut relay = relay(&net, &setup.forwards).with_tls();
         for (key, value) in &setup.settings {
             relay = relay.set(key, value);

@@ -14,7 +14,9 @@
 //! * The first line is `#` and what the dialog proves, with the RFC section. Other lines that begin with `#` and empty lines are
 //!   comments.
 //! * `# forwards: LINE` and `# set KEY = VALUE`, before the first step, are a line of the forwards file, instead of all
-//!   that is there by default, and a setting as the configuration file writes it.
+//!   that is there by default, and a setting as the configuration file writes it (`profile = [{ name = "default" }]`).
+//! * `# dns: NAME TYPE DATA`, before the first step, is a record, as the head of `dns.rs` shows them. In memory there are MX, A,
+//!   AAAA, TXT and SERVFAIL.
 //! * `C: TEXT` sends TEXT and CRLF. `C~ TEXT` sends TEXT with `\r \n \t \\ \xNN` decoded, and no CRLF of its own.
 //!   Lines that follow each other go out in one write.
 //! * `S: TEXT` is the next reply line; `...` at its end stands for any rest.
@@ -48,6 +50,8 @@ pub struct Setup {
     pub forwards: String,
     /// Settings by their dotted keys, with values in TOML.
     pub settings: BTreeMap<String, String>,
+    /// What is in DNS, a record a line.
+    pub dns: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,6 +180,9 @@ impl Setup {
         if let Some(forward) = line.strip_prefix("# forwards: ") {
             self.forwards.push_str(forward);
             self.forwards.push('\n');
+        } else if let Some(record) = line.strip_prefix("# dns: ") {
+            self.dns.push_str(record);
+            self.dns.push('\n');
         } else if let Some((key, value)) = line
             .strip_prefix("# set ")
             .and_then(|setting| setting.split_once(" = "))
@@ -275,10 +282,11 @@ mod tests {
 
     #[test]
     fn setups() {
-        let text = "# x\n# forwards: a@b.test c@d.test\n# forwards: e@b.test c@d.test\n# set limits.x = 5\nS: 220\n";
+        let text = "# x\n# forwards: a@b.test c@d.test\n# forwards: e@b.test c@d.test\n# set limits.x = 5\n# dns: a.test TXT v=spf1 -all\nS: 220\n";
         let dialog = Dialog::parse("t.smtp", text).unwrap();
         let setup = dialog.setup();
         assert_eq!(setup.forwards, "a@b.test c@d.test\ne@b.test c@d.test\n");
+        assert_eq!(setup.dns, "a.test TXT v=spf1 -all\n");
         let settings: Vec<_> = setup.settings.iter().collect();
         assert_eq!(settings, [(&"limits.x".to_owned(), &"5".to_owned())]);
     }
