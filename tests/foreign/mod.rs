@@ -5,6 +5,7 @@
 
 mod chain;
 mod dkimpy;
+mod dkimpy_signs;
 mod postfix;
 mod python;
 mod spf;
