@@ -89,6 +89,10 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) {
     for files in &config.tls {
         findings.push(Finding::good("certificate", files.certificate.display()));
     }
+    for (name, key) in &routing.keys.named {
+        let text = format!("{name}: {}, {}", key.record_name(), key.algorithm());
+        findings.push(Finding::good("dkim", text));
+    }
     if let Some(address) = &config.forwards.postmaster {
         findings.push(Finding::good("postmaster", address));
     }

@@ -9,6 +9,7 @@ mod descriptors;
 mod dkim_cli;
 mod forwards;
 mod init;
+mod keys;
 mod print;
 mod queue_cli;
 mod reload;

@@ -69,10 +69,13 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
         );
     }
     let risk = |about| move |text| Risk { about, text };
+    risks.extend(unaligned(routing).map(risk("dkim")));
     risks.extend(postmaster(config, routing).map(risk("postmaster")));
     risks.extend(secrets(&config.srs.secrets).into_iter().map(risk("srs")));
     let keys = config.tls.iter().map(|files| ("certificate", &files.key));
-    for (about, path) in keys.chain([("srs", &config.srs.secrets)]) {
+    let signing = config.dkim.iter().map(|dkim| ("dkim", &dkim.key));
+    let secret = keys.chain(signing).chain([("srs", &config.srs.secrets)]);
+    for (about, path) in secret {
         risks.extend(open_to_others(path).map(risk(about)));
     }
     risks
@@ -116,6 +119,20 @@ fn postmaster(config: &Config, routing: &Routing) -> Option<String> {
     Some(format!(
         "mail to postmaster leads nowhere: `forwards.postmaster` is {address}: {why}; problems with this relay will reach nobody\n\nhint: name a mailbox on another server, or give the address a line in the forwards file"
     ))
+}
+
+/// Notices whose signature counts for nothing: DMARC wants it to be by the organisation that they come from (RFC 9989 §4.4). Two
+/// labels are enough to tell most of those apart.
+fn unaligned(routing: &Routing) -> Option<String> {
+    let key = routing.keys.named.get(routing.keys.notices.as_ref()?)?;
+    let organisation = |domain: &Domain| -> Vec<String> {
+        let labels = domain.as_str().rsplit('.').take(2);
+        labels.map(str::to_owned).collect()
+    };
+    let (from, signer) = (routing.hostname(), &key.domain);
+    (organisation(from) != organisation(signer)).then(|| {
+        format!("`bounce.sign` signs notices as {signer}, but they come from postmaster@{from}: nobody who checks DMARC counts such a signature\n\nhint: take a key of {from}, or of a domain above it")
+    })
 }
 
 /// What is risky in the secrets themselves. (Secrets that cannot be read have been reported with the routing.)

@@ -1,4 +1,4 @@
-//! The relay's routing, from the files that the configuration names: forwards, SRS secrets, relay domains, trusted clients.
+//! The relay's routing, from the files that the configuration names: forwards, SRS secrets, keys, relay domains, trusted clients.
 
 use std::fs;
 use std::io;
@@ -14,12 +14,15 @@ use srs::{Alphabet, Separator, Srs};
 
 use crate::config::{Config, Measure, TagAlphabet};
 use crate::forwards;
+use crate::keys;
 
 /// Why there is no routing. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
     Forwards(#[from] forwards::Error),
+    #[error(transparent)]
+    Keys(#[from] keys::Error),
     #[error(
         "cannot read the SRS secrets {path}: {source}\n\nhint: one secret a line; `onward init` makes the file with a random one"
     )]
@@ -46,6 +49,7 @@ impl Error {
     pub(crate) fn about(&self) -> &'static str {
         match self {
             Self::Forwards(_) => "forwards",
+            Self::Keys(_) => "dkim",
             Self::Secrets { .. } | Self::Srs { .. } => "srs",
             Self::Value { .. } | Self::Profile { .. } => "config",
         }
@@ -70,6 +74,7 @@ pub(crate) fn load_at_start(config: &Config) -> Result<(Routing, Option<forwards
 fn with_table(config: &Config, profiles: Profiles, table: Table) -> Result<Routing, Error> {
     Ok(Routing {
         forwarder: forwarder(config)?,
+        keys: keys::load(config)?,
         table,
         relay_domains: relay_domains(config)?,
         trusted: config.policy.trusted.iter().map(|net| net.0).collect(),

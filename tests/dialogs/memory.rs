@@ -68,6 +68,7 @@ impl Relay {
         let srs = srs::Srs::new(srs::Settings::new(["a secret that only the tests know"])).unwrap();
         let routing = Routing {
             forwarder: Forwarder::new(srs, forwarder).unwrap(),
+            keys: relay::keys::Keys::default(),
             table: Table::parse_with("forwards", setup.forwards.as_str().into(), &|_, _| Ok(()))
                 .unwrap(),
             relay_domains,

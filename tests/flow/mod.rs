@@ -37,6 +37,7 @@ mod refused;
 mod reload;
 mod routes;
 mod sigkill;
+mod signed;
 mod sigterm;
 mod sizes;
 mod small_disk;

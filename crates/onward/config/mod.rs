@@ -15,7 +15,7 @@ use envelope::{AddressError, Mailbox};
 
 pub(crate) use change::{changed_keys, is_reloadable};
 pub(crate) use resolve::{Errors, Resolved};
-pub(crate) use schema::{Config, Listener, Measure, TagAlphabet, Tls, TlsMode};
+pub(crate) use schema::{Config, Dkim, Listener, Measure, TagAlphabet, Tls, TlsMode};
 pub(crate) use units::{Network, Percent, Size, Span};
 
 /// Why there is no configuration to work with. Each text says where and what to do.
@@ -85,6 +85,9 @@ impl Config {
         for tls in &mut self.tls {
             absolute(&mut tls.certificate);
             absolute(&mut tls.key);
+        }
+        for dkim in &mut self.dkim {
+            absolute(&mut dkim.key);
         }
         if self.control.socket.as_os_str().is_empty() {
             self.control.socket = self.spool.join("control.sock");

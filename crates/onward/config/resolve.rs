@@ -270,13 +270,13 @@ mod tests {
             let key = format!("{table}{key}");
             let apart = ["listener.bind", "resolver.dnssec", "srs.domain"];
             let is_row = OTHER_VALUES.iter().any(|(row, _)| *row == key);
-            let tables = ["tls.", "delivery.route.", "profile."];
+            let tables = ["tls.", "delivery.route.", "profile.", "dkim."];
             let is_table = tables.iter().any(|table| key.starts_with(table));
             assert!(is_row || is_table || apart.contains(&&*key), "{key}");
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 45] = [
+    const OTHER_VALUES: [(&str, &str); 46] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -310,6 +310,7 @@ mod tests {
         ("delivery.connect_timeout", "'7s'"),
         ("delivery.probe_first", "'7s'"),
         ("delivery.probe_longest", "'7s'"),
+        ("bounce.sign", "'main'"),
         ("limits.message_size", "7"),
         ("limits.recipients", "7"),
         ("limits.bare_newline", "'normalize'"),

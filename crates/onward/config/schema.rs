@@ -23,12 +23,14 @@ pub(crate) struct Config {
     pub(crate) tls: Vec<Tls>,
     pub(crate) resolver: Resolver,
     pub(crate) srs: Srs,
+    pub(crate) dkim: Vec<Dkim>,
     pub(crate) forwards: Forwards,
     pub(crate) policy: Policy,
     #[serde(rename = "profile")]
     pub(crate) profiles: Vec<Profile>,
     pub(crate) queue: Queue,
     pub(crate) delivery: Delivery,
+    pub(crate) bounce: Bounce,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
     pub(crate) control: Control,
@@ -103,6 +105,16 @@ pub(crate) enum TagAlphabet {
     #[default]
     Url,
     Base64,
+}
+
+/// A key that signs.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Dkim {
+    pub(crate) name: String,
+    pub(crate) domain: String,
+    pub(crate) selector: String,
+    pub(crate) key: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -181,6 +193,13 @@ pub(crate) struct Route {
     pub(crate) host: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Bounce {
+    /// The name of a key; empty: notices are not signed.
+    pub(crate) sign: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
@@ -232,11 +251,13 @@ impl Default for Config {
             tls: Vec::new(),
             resolver: Resolver::default(),
             srs: Srs::default(),
+            dkim: Vec::new(),
             forwards: Forwards::default(),
             policy: Policy::default(),
             profiles: Vec::new(),
             queue: Queue::default(),
             delivery: Delivery::default(),
+            bounce: Bounce::default(),
             limits: Limits::default(),
             log: Log::default(),
             control: Control::default(),

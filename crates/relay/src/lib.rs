@@ -5,6 +5,7 @@
 
 pub mod dnsbl;
 pub mod inbound;
+pub mod keys;
 pub mod lists;
 pub mod operator;
 pub mod outbound;

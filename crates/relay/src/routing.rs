@@ -11,10 +11,14 @@ use forwarder::{Forwarder, Route, SrsRefusal};
 use policy::{Networks, Profiles};
 use spool::Spool;
 
+use crate::keys::Keys;
+
 /// One consistent set of rules.
 pub struct Routing {
     /// SRS and the settings.
     pub forwarder: Forwarder,
+    /// What signs and seals.
+    pub keys: Keys,
     /// The forwards.
     pub table: Table,
     /// Domains that we relay for, whoever sends the mail.

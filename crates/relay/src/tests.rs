@@ -30,6 +30,7 @@ pub(crate) fn routing(forwards: &str) -> Routing {
     let srs = srs::Srs::new(srs::Settings::new(["tops3cr3t"])).unwrap();
     Routing {
         forwarder: Forwarder::new(srs, settings).unwrap(),
+        keys: crate::keys::Keys::default(),
         table: Table::parse("forwards", forwards.into()).unwrap(),
         relay_domains: Vec::new(),
         trusted: policy::Networks::default(),

@@ -245,7 +245,8 @@ impl<S: Spool> Outbound<S> {
             complete: complete && (whole || !wants_whole),
         };
         let composed = self.compose(kind, told, excerpt, now);
-        let (id, composed) = composed.ok_or("it cannot be written")?;
+        let (id, mut composed) = composed.ok_or("it cannot be written")?;
+        composed.bytes = self.routing.load().keys.sign_notice(composed.bytes, now);
         Ok(Made {
             dsn: to_queue(id, composed, legs, now),
             whole,
