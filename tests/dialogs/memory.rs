@@ -41,6 +41,7 @@ impl Relay {
             postmaster: "postmaster@mx.fwd.test".parse().unwrap(),
             bounce_octets_max: 1000,
             delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
+            callouts: delivery::CalloutSettings::default(),
         };
         let mut profiles = Profiles::default();
         let mut relay_domains = Vec::new();

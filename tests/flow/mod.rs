@@ -54,3 +54,4 @@ mod targets;
 mod timeouts;
 mod tls_in;
 mod tls_out;
+mod verify_sender;

@@ -132,6 +132,13 @@ impl<R: Resolver> Callouts<R> {
         (finding, asked)
     }
 
+    /// What is known of `sender` without a callout.
+    pub fn known(&self, sender: &Mailbox) -> Finding {
+        let cell = self.known.get(sender);
+        let finding = cell.and_then(|cell| cell.get().cloned());
+        finding.unwrap_or_else(|| unknown("not asked yet"))
+    }
+
     /// `Err`: what is not worth keeping, because it says more of this moment than of the sender.
     async fn find(&self, sender: &Mailbox, asked: &mut bool) -> Result<Finding, Finding> {
         let until = Instant::now() + self.settings.timeout;
@@ -227,6 +234,14 @@ impl Default for CalloutSettings {
 }
 
 impl Finding {
+    /// Why.
+    pub fn diagnosis(&self) -> Option<&Diagnosis> {
+        match self {
+            Self::Exists(reason) | Self::Refused(reason) | Self::Unknown(reason) => Some(reason),
+            Self::Exempt => None,
+        }
+    }
+
     /// One word for the log.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -56,6 +56,13 @@ pub enum Event {
         command: Option<String>,
         reply: Reply,
     },
+    /// The MX of a sender's domain was asked whether the sender exists.
+    Callout {
+        sender: Mailbox,
+        /// `exists`, `refused`, `unknown`.
+        outcome: &'static str,
+        diagnosis: Diagnosis,
+    },
     /// A message came in whole. It is answered 250 as soon as it is on stable storage; if that fails, a `refused` with
     /// its id follows.
     Received {
@@ -181,6 +188,11 @@ impl Event {
             Self::ForwardsKeptOut { .. } => "forwards-kept-out",
             Self::ConnectionClosed { .. } => "connection-closed",
             Self::Refused { .. } => "refused",
+            Self::Callout { outcome, .. } => match *outcome {
+                "exists" => "callout-exists",
+                "refused" => "callout-refused",
+                _ => "callout-unknown",
+            },
             Self::Received { .. } => "received",
             Self::Forwarded { .. } => "forwarded",
             Self::Discarded { .. } => "discarded",

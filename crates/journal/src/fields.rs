@@ -79,6 +79,14 @@ impl Event {
                 optional(out, "command", command.as_ref());
                 out.text("reply", reply);
             }
+            Self::Callout {
+                sender, diagnosis, ..
+            } => {
+                out.text("sender", sender);
+                optional(out, "host", diagnosis.host.as_ref());
+                optional(out, "reply", diagnosis.reply.as_ref());
+                out.text("reason", &diagnosis.text);
+            }
             Self::Received {
                 client,
                 hello,

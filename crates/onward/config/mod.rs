@@ -142,6 +142,9 @@ mod tests {
         check_error("[queue]\nretry = [\"1x\"]", "line 2");
         check_error("[queue]\nretry = [\"1x\"]", "unknown time unit");
         check_error("hostname = ", "line 1");
+        let pattern = "[verify]\nexempt_mx = ['mx.example', 'a.*.example']";
+        check_error(pattern, "line 2");
+        check_error(pattern, "`a.*.example` is not a host name");
     }
 
     /// Every number, span and size of the default, set to zero: what is not refused is here on purpose.
@@ -227,6 +230,15 @@ mod tests {
             "hostname = \"a.example\"\n[resolver]\nservers = [\"127.0.0.1:0\"]",
             "resolver.servers",
         );
+        let egress = |name: &str, addresses: &str| {
+            format!("[[egress]]\nname = '{name}'\naddresses = [{addresses}]\nhello = 'a.example'\n")
+        };
+        let one = egress("a", "'192.0.2.1'");
+        let head = "hostname = \"a.example\"";
+        check_value(&format!("{head}\n{}", egress("a", "")), "egress.addresses");
+        check_value(&format!("{head}\n{one}{one}"), "egress.name");
+        let wanted = format!("{head}\n{one}[verify]\negress = 'b'");
+        check_value(&wanted, "verify.egress");
         let long = "s".repeat(108);
         check_value(
             &format!("hostname = \"a.example\"\nspool = \"/{long}\""),

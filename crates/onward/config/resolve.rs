@@ -153,7 +153,23 @@ impl Config {
             postmaster: self.postmaster()?,
             bounce_octets_max: usize::try_from(self.limits.bounce_size.0).unwrap_or(usize::MAX),
             delivery: self.delivery()?,
+            callouts: self.callouts(),
         })
+    }
+
+    fn callouts(&self) -> delivery::CalloutSettings {
+        let typed = &self.verify;
+        let mut egresses = self.egresses.iter();
+        let egress = egresses.find(|egress| egress.name == typed.egress);
+        delivery::CalloutSettings {
+            egress: egress.map(|egress| delivery::Egress {
+                addresses: egress.addresses.clone(),
+                hello: egress.hello.clone(),
+            }),
+            timeout: typed.timeout.0,
+            kept: typed.kept.0,
+            exempt_mx: typed.exempt_mx.clone(),
+        }
     }
 
     fn delivery(&self) -> Result<delivery::Settings, Error> {
@@ -268,15 +284,20 @@ mod tests {
                 continue;
             };
             let key = format!("{table}{key}");
-            let apart = ["listener.bind", "resolver.dnssec", "srs.domain"];
+            let apart = [
+                "listener.bind",
+                "resolver.dnssec",
+                "srs.domain",
+                "verify.egress",
+            ];
             let is_row = OTHER_VALUES.iter().any(|(row, _)| *row == key);
-            let tables = ["tls.", "delivery.route.", "profile.", "dkim."];
+            let tables = ["tls.", "delivery.route.", "egress.", "profile.", "dkim."];
             let is_table = tables.iter().any(|table| key.starts_with(table));
             assert!(is_row || is_table || apart.contains(&&*key), "{key}");
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 46] = [
+    const OTHER_VALUES: [(&str, &str); 49] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -321,6 +342,9 @@ mod tests {
         ("limits.session_timeout", "'7s'"),
         ("limits.drain", "'7s'"),
         ("limits.bounce_size", "7"),
+        ("verify.timeout", "'7s'"),
+        ("verify.kept", "'7s'"),
+        ("verify.exempt_mx", "['*.mx.example']"),
         ("log.format", "'json'"),
         ("control.socket", "'/tmp/socket'"),
     ];

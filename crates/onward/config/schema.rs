@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use envelope::{Domain, HostPattern};
 use serde::Deserialize;
 
-use super::units::{Network, Percent, Size, Span, more_than_zero, one_or_more, pauses};
+use super::units::{
+    Network, Percent, Size, Span, each_parsed, more_than_zero, one_or_more, parsed, pauses,
+};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -31,6 +34,9 @@ pub(crate) struct Config {
     pub(crate) queue: Queue,
     pub(crate) delivery: Delivery,
     pub(crate) bounce: Bounce,
+    #[serde(rename = "egress")]
+    pub(crate) egresses: Vec<Egress>,
+    pub(crate) verify: Verify,
     pub(crate) limits: Limits,
     pub(crate) log: Log,
     pub(crate) control: Control,
@@ -201,6 +207,28 @@ pub(crate) struct Bounce {
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Egress {
+    pub(crate) name: String,
+    pub(crate) addresses: Vec<IpAddr>,
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) hello: Domain,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Verify {
+    /// Empty: as mail is delivered.
+    pub(crate) egress: String,
+    #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) timeout: Span,
+    #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) kept: Span,
+    #[serde(deserialize_with = "each_parsed")]
+    pub(crate) exempt_mx: Vec<HostPattern>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
     #[serde(deserialize_with = "more_than_zero")]
@@ -258,6 +286,8 @@ impl Default for Config {
             queue: Queue::default(),
             delivery: Delivery::default(),
             bounce: Bounce::default(),
+            egresses: Vec::new(),
+            verify: Verify::default(),
             limits: Limits::default(),
             log: Log::default(),
             control: Control::default(),
@@ -318,7 +348,7 @@ impl Default for Queue {
 
 impl Default for Delivery {
     fn default() -> Self {
-        let stage = delivery::Settings::new(envelope::Domain::localhost());
+        let stage = delivery::Settings::new(Domain::localhost());
         Self {
             port: stage.port,
             bind: stage.bind,
@@ -331,6 +361,18 @@ impl Default for Delivery {
             probe_first: Span(stage.probe_first),
             probe_longest: Span(stage.probe_longest),
             routes: Vec::new(),
+        }
+    }
+}
+
+impl Default for Verify {
+    fn default() -> Self {
+        let stage = delivery::CalloutSettings::default();
+        Self {
+            egress: String::new(),
+            timeout: Span(stage.timeout),
+            kept: Span(stage.kept),
+            exempt_mx: stage.exempt_mx,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -122,6 +123,28 @@ where
         return Err(D::Error::custom(ZERO));
     }
     Ok(value)
+}
+
+/// Reads a text that says itself what it is.
+pub(super) fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let text = String::deserialize(deserializer)?;
+    let wrong = |error| D::Error::custom(format!("`{text}`: {error}"));
+    text.parse().map_err(wrong)
+}
+
+/// Reads several of them.
+pub(super) fn each_parsed<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let each = texts.iter().map(|text| text.parse());
+    each.collect::<Result<_, _>>().map_err(D::Error::custom)
 }
 
 /// Reads pauses between attempts: at least one, each of them above zero.

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use envelope::Mailbox;
 
-use super::schema::{Config, TlsMode};
+use super::schema::{Config, Egress, TlsMode};
 
 /// The key and what is wrong with it.
 type Fault = (&'static str, String);
@@ -21,6 +21,7 @@ impl Config {
         }
         self.check_listeners()?;
         self.check_socket()?;
+        self.check_egresses()?;
         if self
             .resolver
             .servers
@@ -73,6 +74,35 @@ impl Config {
                 );
                 return Err(("listener.bind", text));
             }
+        }
+        Ok(())
+    }
+
+    fn check_egresses(&self) -> Result<(), Fault> {
+        for (
+            at,
+            Egress {
+                name, addresses, ..
+            },
+        ) in self.egresses.iter().enumerate()
+        {
+            if addresses.is_empty() {
+                let text = format!(
+                    "`{name}` has none\n\nhint: name addresses of this machine, one for IPv4 and one for IPv6"
+                );
+                return Err(("egress.addresses", text));
+            }
+            if name.is_empty() || self.egresses[..at].iter().any(|other| other.name == *name) {
+                let text = format!("`{name}`: each [[egress]] needs a name of its own");
+                return Err(("egress.name", text));
+            }
+        }
+        let wanted = &self.verify.egress;
+        if !wanted.is_empty() && !self.egresses.iter().any(|egress| egress.name == *wanted) {
+            let text = format!(
+                "there is no `{wanted}`\n\nhint: add [[egress]] with name = \"{wanted}\", addresses and hello"
+            );
+            return Err(("verify.egress", text));
         }
         Ok(())
     }

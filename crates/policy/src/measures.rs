@@ -151,7 +151,7 @@ impl Measures {
         match name {
             "spf" => self.spf = choose(value, &SPF, "`off`, `mark` or `reject`")?,
             "dmarc" => self.dmarc = choose(value, &DMARC, "`off`, `mark`, `reject` or `hold`")?,
-            "verify_sender" => self.verify_sender = choose(value, &SWITCH, "`on` or `off`")?,
+            "verify_sender" => self.verify_sender = choose(value, &VERIFY, "`off` or `reject`")?,
             "dnsbl" => self.dnsbl = names("dnsbl", value, &known.dnsbls)?,
             "sender_block" => self.sender_block = names("list", value, &known.lists)?,
             "sender_exempt" => self.sender_exempt = names("list", value, &known.lists)?,
@@ -264,14 +264,13 @@ fn find(of: &'static str, name: &str, known: &BTreeSet<Name>) -> Result<Name, Wr
 
 /// Measures whose questions nobody answers yet.
 #[cfg(not(test))]
-const NOT_BUILT: [&str; 9] = [
+const NOT_BUILT: [&str; 8] = [
     "spf",
     "dmarc",
     "dnsbl",
     "sender_block",
     "sender_exempt",
     "spf_force",
-    "verify_sender",
     "sign",
     "seal",
 ];
@@ -289,7 +288,7 @@ const DMARC: [(&str, Dmarc); 4] = [
     ("reject", Dmarc::Reject),
     ("hold", Dmarc::Hold),
 ];
-const SWITCH: [(&str, bool); 2] = [("on", true), ("off", false)];
+const VERIFY: [(&str, bool); 2] = [("off", false), ("reject", true)];
 
 #[cfg(test)]
 mod tests;

@@ -144,12 +144,21 @@ pub(crate) fn dmarc_fail(owner: &str, spf_failed: bool) -> Reply {
     permanent(550, (7, if spf_failed { 26 } else { 1 }), &text)
 }
 
-/// The sender's own server refuses mail to the sender.
-pub(crate) fn sender_unknown(sender: &Mailbox, host: &str, reply: &Reply) -> Reply {
-    let said = quoted(&reply.to_string());
-    let text =
-        format!("sender refused: asked about <{sender}>, its mail server {host} says: \"{said}\"");
-    permanent(550, (7, 1), &text)
+/// Mail to the sender is refused by its own server, or nobody takes any (RFC 3463: X.1.8).
+pub(crate) fn sender_unknown(sender: &Mailbox, server: Option<&str>, reason: &str) -> Reply {
+    let said = quoted(reason);
+    match server {
+        Some(server) => {
+            let text = format!(
+                "sender refused: asked about <{sender}>, its mail server {server} says: \"{said}\""
+            );
+            permanent(550, (7, 1), &text)
+        }
+        None => {
+            let text = format!("sender refused: no mail can be sent to <{sender}>: {said}");
+            permanent(550, (1, 8), &text)
+        }
+    }
 }
 
 /// More Received fields than honest mail has.

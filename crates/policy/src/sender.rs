@@ -65,12 +65,12 @@ pub enum Blocklisted {
 pub enum Callout {
     /// It takes mail for it.
     Exists,
-    /// It does not: which server, and its words.
+    /// It does not.
     Refused {
-        /// The name of the server.
-        host: String,
-        /// Its reply to RCPT.
-        reply: Reply,
+        /// The server that said so; none: no server takes mail for it.
+        server: Option<String>,
+        /// What it said, or why there is no server.
+        reason: String,
     },
     /// It could not be found out, and why.
     Unknown(String),

@@ -17,6 +17,7 @@ mod visit;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use delivery::Callouts;
 use journal::Journal;
 use smtp_in::Client;
 use spool::{Clock, IdSource, Spool};
@@ -36,6 +37,7 @@ pub struct Inbound<S> {
     ids: Arc<IdSource>,
     names: ClientNames,
     budget: Budget,
+    callouts: Callouts<dns::Backend>,
     accept_nonnull: bool,
     journal: Journal,
 }
@@ -44,7 +46,9 @@ impl<S> Inbound<S> {
     /// The inbound side of a relay.
     pub fn new(core: &Core<S>, settings: &Settings, resolver: dns::Backend) -> Self {
         let core = core.clone();
+        let callouts = settings.callouts.clone();
         Self {
+            callouts: Callouts::new(callouts, &settings.delivery, resolver.clone()),
             routing: core.routing,
             spool: core.spool,
             clock: core.clock,

@@ -59,6 +59,8 @@ pub struct Settings {
     pub bounce_octets_max: usize,
     /// How mail is delivered.
     pub delivery: delivery::Settings,
+    /// How senders are verified.
+    pub callouts: delivery::CalloutSettings,
 }
 
 /// A relay that is ready to run.

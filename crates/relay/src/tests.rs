@@ -58,6 +58,7 @@ pub(crate) fn settings() -> Settings {
         postmaster: "postmaster@mx.fwd.test".parse().unwrap(),
         bounce_octets_max: 1000,
         delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
+        callouts: delivery::CalloutSettings::default(),
     }
 }
 

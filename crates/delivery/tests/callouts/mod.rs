@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use delivery::{CalloutSettings, Callouts, Egress, Finding, Route, Routes, Settings};
 use dns::{Fixed, Resolver};
-use envelope::Mailbox;
+use envelope::{Diagnosis, Mailbox};
 
 use crate::support::server::{Script, Server};
 use crate::support::{resolver, settings, within};
@@ -16,12 +16,10 @@ fn mailbox(text: &str) -> Mailbox {
 /// The finding in words, and whether a callout was made.
 async fn ask<R: Resolver>(callouts: &Callouts<R>, sender: &str) -> (String, bool) {
     let (finding, asked) = within(callouts.verify(&mailbox(sender))).await;
-    let reason = match &finding {
-        Finding::Exists(reason) | Finding::Refused(reason) | Finding::Unknown(reason) => {
-            reason.words()
-        }
-        Finding::Exempt => String::new(),
-    };
+    let reason = finding
+        .diagnosis()
+        .map(Diagnosis::words)
+        .unwrap_or_default();
     let words = format!("{} {reason}", finding.as_str());
     (words.trim().to_owned(), asked)
 }
@@ -56,9 +54,12 @@ fn soon() -> CalloutSettings {
 #[tokio::test]
 async fn a_sender_is_asked_about_once_and_no_message_is_sent() {
     let (server, callouts) = start(Script::default(), CalloutSettings::default()).await;
+    let unknown = callouts.known(&mailbox("a@to.test"));
+    assert_eq!(unknown.as_str(), "unknown");
     let exists = "exists while sending RCPT TO: 250 2.1.5 ok".to_owned();
     assert_eq!(ask(&callouts, "a@to.test").await, (exists.clone(), true));
     assert_eq!(ask(&callouts, "a@to.test").await, (exists, false));
+    assert_eq!(callouts.known(&mailbox("a@to.test")).as_str(), "exists");
     within(async {
         while server.heard().open > 0 {
             tokio::task::yield_now().await;

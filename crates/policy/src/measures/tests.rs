@@ -56,7 +56,7 @@ fn what_a_line_chooses() {
             ("spf", "off"),
             ("sender_block", "friends,banks"),
             ("spf_force", "banks"),
-            ("verify_sender", "on"),
+            ("verify_sender", "reject"),
             ("sign", "main"),
         ],
         r#"Off Mark [] ["friends", "banks"] ["banks"] true Some("main")"#,

@@ -82,8 +82,8 @@ fn verify(case: &Case) -> Known<Opinion> {
     match case.measures()? {
         Some(measures) if measures.verify_sender && !is_exempt(case, measures)? => {
             Ok(match case.callout()? {
-                Callout::Refused { host, reply } => {
-                    Opinion::Object(replies::sender_unknown(sender, host, reply))
+                Callout::Refused { server, reason } => {
+                    Opinion::Object(replies::sender_unknown(sender, server.as_deref(), reason))
                 }
                 Callout::Exists | Callout::Unknown(_) | Callout::Exempt => Opinion::Pass,
             })

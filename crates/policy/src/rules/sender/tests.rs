@@ -161,11 +161,20 @@ fn callout() {
         verify_sender: true,
         ..Measures::default()
     };
-    let reply = Reply::new(550, EnhancedStatus::permanent(1, 1), "no such user");
-    let host = "mx.sender.test".to_owned();
+    let refused = |server: Option<&str>, reason: &str| {
+        Answer::Callout(Callout::Refused {
+            server: server.map(str::to_owned),
+            reason: reason.to_owned(),
+        })
+    };
     check(
         measures.clone(),
-        &[Answer::Callout(Callout::Refused { host, reply })],
+        &[refused(None, "no such domain: sender.test")],
+        "verify-sender: object: 550 5.1.8 sender refused: no mail can be sent to <ann@sender.test>: no such domain: sender.test",
+    );
+    check(
+        measures.clone(),
+        &[refused(Some("mx.sender.test"), "550 5.1.1 no such user")],
         "verify-sender: object: 550 5.7.1 sender refused: asked about <ann@sender.test>, its mail server mx.sender.test says: \"550 5.1.1 no such user\"",
     );
     for said in [
