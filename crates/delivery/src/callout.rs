@@ -139,14 +139,14 @@ impl<R: Resolver> Callouts<R> {
         finding.unwrap_or_else(|| unknown("not asked yet"))
     }
 
-    /// `Err`: what is not worth keeping, because it says more of this moment than of the sender.
+    /// `Err`: what is not kept, because DNS keeps it, or because it is true of this moment only.
     async fn find(&self, sender: &Mailbox, asked: &mut bool) -> Result<Finding, Finding> {
         let until = Instant::now() + self.settings.timeout;
         let site = self.reacher.planner().site(sender.host());
         let key = match timeout_at(until.into(), site).await {
-            Ok(Ok(key)) if self.is_exempt(&key) => return Ok(Finding::Exempt),
+            Ok(Ok(key)) if self.is_exempt(&key) => return Err(Finding::Exempt),
             Ok(Ok(key)) => key,
-            Ok(Err(outcome)) => return Ok(verdict::without_asking(outcome)),
+            Ok(Err(outcome)) => return Err(verdict::without_asking(outcome)),
             Err(_) => return Err(unknown("no answer from DNS in time")),
         };
         let site = self.sites.get_with_by_ref(&key, Arc::default);
