@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use authentic::{Key, KeyError};
+use policy::measures::Wrong;
 use relay::keys::Keys;
 
 use crate::config::{Config, Dkim};
@@ -26,8 +27,8 @@ pub(crate) enum Error {
         text: String,
         source: envelope::DomainError,
     },
-    #[error("two [[dkim]] are called `{0}`\n\nhint: give one of them another name")]
-    Twice(String),
+    #[error("[[dkim]]: {wrong}\n\nhint: {}", wrong.hint())]
+    Name { wrong: Wrong },
     #[error(
         "`bounce.sign`: no [[dkim]] is called `{0}`\n\nhint: correct the name, or add a [[dkim]] with it"
     )]
@@ -38,9 +39,10 @@ pub(crate) enum Error {
 pub(crate) fn load(config: &Config) -> Result<Keys, Error> {
     let mut keys = Keys::default();
     for typed in &config.dkim {
-        let key = read(typed)?;
-        if keys.named.insert((&*typed.name).into(), key).is_some() {
-            return Err(Error::Twice(typed.name.clone()));
+        let name = policy::measures::name(&typed.name).map_err(|wrong| Error::Name { wrong })?;
+        if keys.named.insert(name, read(typed)?).is_some() {
+            let wrong = Wrong::Twice(typed.name.clone());
+            return Err(Error::Name { wrong });
         }
     }
     let sign = &*config.bounce.sign;

@@ -10,6 +10,7 @@ use forwarder::table::Table;
 use policy::Profiles;
 use policy::measures::{Names, Wrong};
 use relay::Routing;
+use relay::keys::Keys;
 use srs::{Alphabet, Separator, Srs};
 
 use crate::config::{Config, Measure, TagAlphabet};
@@ -58,23 +59,28 @@ impl Error {
 
 /// Reads forwards and secrets.
 pub(crate) fn load(config: &Config) -> Result<Routing, Error> {
-    let profiles = profiles(config)?;
+    let (keys, profiles) = measures(config)?;
     let table = forwards::read(config, &profiles)?;
-    with_table(config, profiles, table)
+    with_table(config, keys, profiles, table)
 }
 
 /// As [`load`]; but where the forwards cannot be used, the last good ones, and why.
 pub(crate) fn load_at_start(config: &Config) -> Result<(Routing, Option<forwards::Error>), Error> {
-    let profiles = profiles(config)?;
+    let (keys, profiles) = measures(config)?;
     let (table, instead) = forwards::read_at_start(config, &profiles)?;
-    Ok((with_table(config, profiles, table)?, instead))
+    Ok((with_table(config, keys, profiles, table)?, instead))
 }
 
 /// Reads the secrets; the table has been read.
-fn with_table(config: &Config, profiles: Profiles, table: Table) -> Result<Routing, Error> {
+fn with_table(
+    config: &Config,
+    keys: Keys,
+    profiles: Profiles,
+    table: Table,
+) -> Result<Routing, Error> {
     Ok(Routing {
         forwarder: forwarder(config)?,
-        keys: keys::load(config)?,
+        keys,
         table,
         relay_domains: relay_domains(config)?,
         trusted: config.policy.trusted.iter().map(|net| net.0).collect(),
@@ -82,9 +88,16 @@ fn with_table(config: &Config, profiles: Profiles, table: Table) -> Result<Routi
     })
 }
 
-/// The profiles, and the names of what they use.
-fn profiles(config: &Config) -> Result<Profiles, Error> {
-    let mut profiles = Profiles::new(Names::default());
+/// The profiles, and what they name.
+fn measures(config: &Config) -> Result<(Keys, Profiles), Error> {
+    let keys = keys::load(config)?;
+    let seals = keys.named.iter().filter(|(_, key)| key.can_seal());
+    let names = Names {
+        seals: seals.map(|(name, _)| name.clone()).collect(),
+        keys: keys.named.keys().cloned().collect(),
+        ..Names::default()
+    };
+    let mut profiles = Profiles::new(names);
     for profile in &config.profiles {
         let measures = profile.measures.iter().map(|(name, value)| {
             let value = match value {
@@ -100,7 +113,7 @@ fn profiles(config: &Config) -> Result<Profiles, Error> {
             wrong,
         })?;
     }
-    Ok(profiles)
+    Ok((keys, profiles))
 }
 
 fn forwarder(config: &Config) -> Result<Forwarder, Error> {

@@ -74,7 +74,7 @@ async fn keys_that_cannot_be_used() {
         (
             with(&[&*one, &*one], ""),
             &pem,
-            "two [[dkim]] are called `one`",
+            "[[dkim]]: `one` is there twice",
         ),
         (
             with(&[&*one], "two"),

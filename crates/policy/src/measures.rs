@@ -75,6 +75,8 @@ pub struct Names {
     pub dnsbls: BTreeSet<Name>,
     /// Of each `[[dkim]]`.
     pub keys: BTreeSet<Name>,
+    /// Of each of those that can seal.
+    pub seals: BTreeSet<Name>,
 }
 
 /// Why there is no such measure.
@@ -97,6 +99,9 @@ pub enum Wrong {
         /// The name that is not there.
         name: String,
     },
+    /// A key that signs, but cannot seal.
+    #[error("the [[dkim]] `{0}` cannot seal")]
+    CannotSeal(String),
     /// The name would not stand as one word on a line.
     #[error("`{0}` is not a name")]
     NotAName(String),
@@ -117,6 +122,7 @@ impl Wrong {
             Self::Name { of, .. } => {
                 format!("correct the name, or add a [[{of}]] with it to the configuration")
             }
+            Self::CannotSeal(_) => "verifiers of ARC know RSA keys only".to_owned(),
             Self::NotAName(_) => "letters, digits, `-`, `_` and `.`; and not `off`".to_owned(),
             Self::Twice(_) => "give one of them another name".to_owned(),
         }
@@ -157,7 +163,12 @@ impl Measures {
             "sender_exempt" => self.sender_exempt = names("list", value, &known.lists)?,
             "spf_force" => self.spf_force = names("list", value, &known.lists)?,
             "sign" => self.sign = key(value, &known.keys)?,
-            "seal" => self.seal = key(value, &known.keys)?,
+            "seal" => match key(value, &known.keys)? {
+                Some(name) if !known.seals.contains(&name) => {
+                    return Err(Wrong::CannotSeal(name.to_string()));
+                }
+                name => self.seal = name,
+            },
             _ => return Err(Wrong::Unknown),
         }
         Ok(())

@@ -7,7 +7,8 @@ fn profiles() -> Profiles {
     let mut profiles = Profiles::new(Names {
         lists: names(&["banks", "friends"]),
         dnsbls: names(&["zen", "dbl"]),
-        keys: names(&["main"]),
+        keys: names(&["main", "short"]),
+        seals: names(&["main"]),
     });
     profiles.add("default", []).unwrap();
     let strict = [
@@ -91,6 +92,11 @@ fn what_no_line_may_have() {
         "seal",
         "main,other",
         "no [[dkim]] is called `main,other` | correct the name, or add a [[dkim]] with it to the configuration",
+    );
+    refused(
+        "seal",
+        "short",
+        "the [[dkim]] `short` cannot seal | verifiers of ARC know RSA keys only",
     );
     refused(
         "spf",
