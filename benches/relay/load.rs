@@ -73,6 +73,8 @@ pub(crate) struct Load {
     pub(crate) senders: Template,
     /// Whom it is for.
     pub(crate) recipients: Template,
+    /// What signs every message, whose size grows by the signature; all must be of one size.
+    pub(crate) signer: Option<Arc<authentic::Key>>,
     /// Share of messages with the null sender, to one of `bounce_to`; 0 to 1.
     pub(crate) null_share: f64,
     /// SRS addresses that bounces go to.
@@ -259,6 +261,7 @@ impl Load {
             resume: false,
             senders,
             recipients,
+            signer: None,
             null_share: 0.0,
             bounce_to: Vec::new(),
             retry: false,
@@ -292,6 +295,9 @@ impl Load {
         }
         if !(0.0..=1.0).contains(&self.null_share) {
             return Err("a share is from 0 to 1".to_owned());
+        }
+        if self.signer.is_some() && self.sizes == Sizes::Real {
+            return Err("one signature is made, for messages of one size".to_owned());
         }
         if self.null_share > 0.0 && self.bounce_to.is_empty() {
             return Err("bounces need addresses to go to".to_owned());

@@ -132,6 +132,8 @@ pub(crate) struct Received {
     pub(crate) last: Option<Duration>,
     /// Of the non-null reverse paths, the share in SRS0 or SRS1: 1 when all were rewritten.
     pub(crate) srs_share: f64,
+    /// Copies whose header says that SPF, DKIM and DMARC pass.
+    pub(crate) proved: u64,
 }
 
 /// What came of one run, by the sink's own knowledge.

@@ -37,6 +37,7 @@ pub(crate) struct Plan {
     pub(crate) message_size: u64,
     pub(crate) retry_quickly: bool,
     pub(crate) tls: Option<Key>,
+    pub(crate) checks: Option<SocketAddr>,
 }
 
 /// A system and its sink, running.
@@ -76,6 +77,7 @@ impl Default for Plan {
             message_size: 50 << 20,
             retry_quickly: false,
             tls: None,
+            checks: None,
         }
     }
 }
@@ -290,6 +292,7 @@ impl Plan {
             message_size: self.message_size,
             retry_quickly: self.retry_quickly,
             tls: self.tls,
+            checks: self.checks,
         }
     }
 }

@@ -27,6 +27,7 @@ mod system;
 mod tests {
     mod bad_relay;
     mod body;
+    mod checks;
     mod command;
     mod figure;
     mod goal;

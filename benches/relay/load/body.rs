@@ -3,6 +3,7 @@
 //! Every message below its stamp is a prefix of one text, so that a body costs nothing but the write. The text begins with a complete header
 //! (a relay has nothing to add to it) and goes on in lines of 76 characters that do not compress well; one in sixteen begins with a dot.
 
+use authentic::Key;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -29,8 +30,8 @@ pub(super) struct Cut {
 }
 
 impl Bodies {
-    /// Renders what messages of these sizes need.
-    pub(super) fn new(sizes: Sizes, seed: u64) -> Self {
+    /// Renders what messages of these sizes need; with a key, a signed text of one size.
+    pub(super) fn new(sizes: Sizes, signer: Option<&Key>, seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let sizes = sizes.pool(&mut rng);
         let longest = sizes.iter().copied().fold(SIZE_MIN, usize::max);
@@ -41,6 +42,9 @@ impl Bodies {
         };
         let dots = bodies.render(longest, &mut rng);
         bodies.cuts = sizes.iter().map(|size| bodies.cut(*size, &dots)).collect();
+        if let Some(key) = signer {
+            bodies.sign(key);
+        }
         bodies
     }
 
@@ -91,14 +95,39 @@ impl Bodies {
         let mut plain = size.saturating_sub(HEAD_LENGTH + 2).max(HEADER.len());
         // A CR before the CRLF that is put behind would stand alone.
         plain -= usize::from(self.plain[plain - 1] == b'\r');
-        let mut checksum = crc32fast::Hasher::new();
-        checksum.update(&self.plain[..plain]);
-        checksum.update(b"\r\n");
         Cut {
             plain,
             stuffed: plain + dots.partition_point(|dot| *dot < plain),
-            checksum: checksum.finalize(),
+            checksum: self.checksum(plain),
         }
+    }
+
+    fn checksum(&self, plain: usize) -> u32 {
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&self.plain[..plain]);
+        checksum.update(b"\r\n");
+        checksum.finalize()
+    }
+
+    /// Signs the text of the only size, and puts a Message-ID, which the signature covers, and the signature above it.
+    fn sign(&mut self, key: &Key) {
+        let [mut cut] = self.cuts[..] else {
+            return;
+        };
+        let mut reader = authentic::Reader::signing();
+        for part in [SIGNED_ID, &self.plain[..cut.plain], b"\r\n"] {
+            reader.feed(part);
+        }
+        // What does not get its signature is not proved where it arrives, and seen there.
+        let now = stamp::now_micros() / 1_000_000;
+        let signature = authentic::sign(key, &reader.finish(), now).unwrap_or_default();
+        let top = [signature.as_bytes(), SIGNED_ID].concat();
+        self.plain.splice(..0, top.iter().copied());
+        self.stuffed.splice(..0, top.iter().copied());
+        cut.plain += top.len();
+        cut.stuffed += top.len();
+        cut.checksum = self.checksum(cut.plain);
+        self.cuts = vec![cut];
     }
 }
 
@@ -109,20 +138,27 @@ impl Cut {
     }
 }
 
-/// Writes what stands above the text: a Message-ID of its own for each message, and the stamp.
-pub(super) fn write_head(head: &mut Vec<u8>, stamp: &stamp::Stamp) {
+/// Writes what stands above the text: the stamp, and above it, unless the text has one, a Message-ID of its own for each message.
+pub(super) fn write_head(head: &mut Vec<u8>, stamp: &stamp::Stamp, with_id: bool) {
     head.clear();
+    if with_id {
+        write_id(head, stamp);
+    }
+    stamp.write(head);
+}
+
+fn write_id(head: &mut Vec<u8>, stamp: &stamp::Stamp) {
     head.extend_from_slice(b"Message-ID: <");
     stamp::hex(head, u64::from(stamp.run), 8);
     head.push(b'.');
     stamp::hex(head, stamp.sequence, 16);
     head.extend_from_slice(b"@load.example>\r\n");
-    stamp.write(head);
 }
 
-/// Octets of what [`write_head`] writes.
+/// Octets of what [`write_head`] writes, a Message-ID included.
 pub(super) const HEAD_LENGTH: usize = 13 + 8 + 1 + 16 + 16 + stamp::LENGTH;
 
+const SIGNED_ID: &[u8] = b"Message-ID: <signed@load.example>\r\n";
 const HEADER: &[u8] = b"Date: Sat, 21 Nov 2026 12:00:00 +0000\r\n\
 From: Load <load@load.example>\r\n\
 To: Sink <sink@load.example>\r\n\

@@ -47,7 +47,7 @@ impl Composer {
     pub(super) fn new(load: &Load) -> Self {
         Self {
             load: load.clone(),
-            bodies: Bodies::new(load.sizes, load.seed),
+            bodies: Bodies::new(load.sizes, load.signer.as_deref(), load.seed),
         }
     }
 
@@ -89,7 +89,7 @@ impl Composer {
             checksum: cut.checksum,
             octets: cut.octets(),
         };
-        body::write_head(&mut message.head, &stamp);
+        body::write_head(&mut message.head, &stamp, load.signer.is_none());
         message.cut = Some(cut);
     }
 

@@ -76,6 +76,8 @@ pub(crate) enum Figure {
     Damaged,
     /// Share of messages that came with an SRS sender.
     Srs,
+    /// Share of messages that came with SPF, DKIM and DMARC passed in their header.
+    Proved,
 }
 
 /// How a value is written.
@@ -103,7 +105,7 @@ pub(crate) enum Group {
 
 impl Figure {
     /// All, in the order of the columns of a table.
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::Offered,
         Self::Queued,
         Self::Rate,
@@ -138,6 +140,7 @@ impl Figure {
         Self::Duplicates,
         Self::Damaged,
         Self::Srs,
+        Self::Proved,
     ];
 
     /// The head of its column.
@@ -205,6 +208,7 @@ impl Figure {
             Self::Duplicates => ("duplicates", Unit::Count),
             Self::Damaged => ("damaged", Unit::Count),
             Self::Srs => ("SRS", Unit::Share),
+            Self::Proved => ("proved", Unit::Share),
         }
     }
 }

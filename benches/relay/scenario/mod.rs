@@ -2,6 +2,7 @@
 
 mod beside;
 mod bounces;
+pub(crate) mod checks;
 pub(crate) mod dead;
 mod drain;
 pub(crate) mod foreign;
@@ -60,6 +61,8 @@ pub(crate) enum Scenario {
     Domains,
     /// 13: 1,000 sites that answer after minutes, beside healthy mail.
     Tarpits,
+    /// 14: signed mail, with and without SPF, DKIM, DMARC and two blocklists.
+    Checks,
 }
 
 impl Scenario {
@@ -86,6 +89,7 @@ impl Scenario {
             Self::Tokens => tokens::run(bench),
             Self::Domains => beside::domains(bench),
             Self::Tarpits => beside::tarpits(bench),
+            Self::Checks => checks::run(bench),
         }
     }
 }

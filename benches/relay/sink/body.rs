@@ -29,6 +29,8 @@ pub(crate) enum Arrived {
         stamp: Stamp,
         /// Whether what is below the stamp is as it was sent.
         is_intact: bool,
+        /// Whether a relay says above it that SPF, DKIM and DMARC pass.
+        is_proved: bool,
     },
     /// A notification about a message of a load.
     Notice {
@@ -47,6 +49,7 @@ struct Below {
     stamp: Stamp,
     checksum: crc32fast::Hasher,
     octets: u64,
+    is_proved: bool,
 }
 
 /// Where in a line of dot-stuffed data the next octet stands (RFC 5321 §4.5.2).
@@ -110,7 +113,11 @@ impl Body {
             let stamp = below.stamp;
             let is_intact =
                 below.octets == stamp.octets && below.checksum.finalize() == stamp.checksum;
-            return Arrived::Stamped { stamp, is_intact };
+            return Arrived::Stamped {
+                stamp,
+                is_intact,
+                is_proved: below.is_proved,
+            };
         }
         let quoted = || {
             let line = &self.head[Stamp::find(&self.head)?..];
@@ -175,10 +182,12 @@ impl Body {
             self.is_header_over = true;
             return;
         };
+        let above = &self.head[..from + start];
         let mut below = Below {
             stamp,
             checksum: crc32fast::Hasher::new(),
             octets: 0,
+            is_proved: PROOFS.iter().all(|proof| says(above, proof)),
         };
         below.take(&fresh[start + length + 1..]);
         self.below = Some(below);
@@ -193,6 +202,10 @@ impl Below {
     }
 }
 
+fn says(header: &[u8], what: &[u8]) -> bool {
+    memmem::find(header, what).is_some()
+}
+
 /// How many recipients a notification says have failed (RFC 3464 §2.3.3): one when it has no such fields, none when it tells of
 /// a delay only.
 fn failed(notice: &[u8]) -> u16 {
@@ -203,5 +216,7 @@ fn failed(notice: &[u8]) -> u16 {
     }
 }
 
+/// As Authentication-Results says it (RFC 8601).
+const PROOFS: [&[u8]; 3] = [b"spf=pass", b"dkim=pass", b"dmarc=pass"];
 /// Octets that are held of a message without a stamp.
 const HEAD_MAX: usize = 256 << 10;

@@ -29,6 +29,7 @@ struct RunLedger {
     notices: HashMap<u64, u16>,
     notified: u64,
     damaged: u64,
+    proved: u64,
     latency: Latency,
     last_micros: u64,
     paths: Paths,
@@ -95,8 +96,17 @@ impl Ledger {
                 run.notified += u64::from(failed);
                 Some(about.run)
             }
-            Arrived::Stamped { stamp, is_intact } => {
+            Arrived::Stamped {
+                stamp,
+                is_intact,
+                is_proved,
+            } => {
                 let run = self.run(stamp.run);
+                run.proved += if is_proved {
+                    delivery.recipients.len() as u64
+                } else {
+                    0
+                };
                 run.record(&stamp, is_intact, delivery, now_micros);
                 Some(stamp.run)
             }
@@ -128,6 +138,7 @@ impl Ledger {
             latency: run.latency.clone(),
             last: run.last(sent.started_micros),
             srs_share: run.paths.srs_share(),
+            proved: run.proved,
         };
         for (sequence, entry) in sent.ledger.iter() {
             let (distinct, extra) = came.remove(&sequence).unwrap_or_default();
@@ -190,6 +201,7 @@ impl RunLedger {
             notices: HashMap::new(),
             notified: 0,
             damaged: 0,
+            proved: 0,
             latency: Latency::new(),
             last_micros: 0,
             paths: Paths::default(),

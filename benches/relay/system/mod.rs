@@ -43,6 +43,9 @@ pub(crate) const HOST: &str = "relay.example";
 /// The domain of the reverse paths that every system makes: `SRS0=…@srs.example`.
 pub(crate) const SRS_DOMAIN: &str = "srs.example";
 
+/// Zones of clients that are refused.
+pub(crate) const BLOCKLISTS: [&str; 2] = ["one.blocklist.example", "two.blocklist.example"];
+
 /// A relay, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -80,6 +83,9 @@ pub(crate) struct Setup {
     pub(crate) retry_quickly: bool,
     /// STARTTLS with a key of this kind; OpenSMTPD and Exim are not set up for it.
     pub(crate) tls: Option<Key>,
+    /// Senders are checked: SPF and DMARC refuse, what was found (DKIM, too) is told in Authentication-Results, and clients are looked up
+    /// in [`BLOCKLISTS`]; with the DNS server here. OpenSMTPD and Exim are not set up for it.
+    pub(crate) checks: Option<SocketAddr>,
 }
 
 /// The kind of a certificate's key.

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::program::says;
 use super::queue::{Messages, Queue};
 use super::template::fill;
-use super::{Found, HOST, Missing, Place, SRS_DOMAIN};
+use super::{BLOCKLISTS, Found, HOST, Missing, Place, SRS_DOMAIN};
 
 /// Its version.
 pub(super) fn find() -> Result<Found, Missing> {
@@ -38,6 +39,8 @@ pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
         .iter()
         .map(|(address, target)| format!("{address} {target}\n"))
         .collect();
+    let checks = setup.checks.map(|_| checks()).unwrap_or_default();
+    let resolver = setup.checks.unwrap_or(NO_RESOLVER);
     let (retry, probe) = if setup.retry_quickly {
         ("1s", "1s")
     } else {
@@ -56,6 +59,8 @@ pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
         ("RETRY", retry),
         ("PROBE", probe),
         ("TLS", setup.tls.map_or("", |_| TLS)),
+        ("RESOLVER", &resolver.to_string()),
+        ("CHECKS", &checks),
         ("ROUTES", &routes),
     ];
     place.write("onward.toml", &fill(CONFIGURATION, &values))?;
@@ -81,6 +86,19 @@ pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
     })
 }
 
+/// All that refuses; what is found stands in Authentication-Results in any case.
+fn checks() -> String {
+    let lists = BLOCKLISTS.map(|zone| {
+        let reply = "554 5.7.1 you are listed";
+        format!("[[dnsbl]]\nname = \"{zone}\"\nzone = \"{zone}\"\nreply = \"{reply}\"\n\n")
+    });
+    format!(
+        "[[profile]]\nname = \"default\"\nspf = \"reject\"\ndmarc = \"reject\"\ndnsbl = {BLOCKLISTS:?}\n\n{}",
+        lists.concat()
+    )
+}
+
+const NO_RESOLVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 const TLS: &str = "[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n";
 
 /// Connections besides those of the load: for looking at the greeting.

@@ -1,6 +1,8 @@
 //! Postfix with postsrsd, the usual way to forward with SRS on Debian: a copy of its own, beside whatever the machine runs.
 //!
-//! `postfix/main.cf` says what is set and why, `postfix/master.cf` which services run.
+//! `postfix/main.cf` says what is set and why, `postfix/master.cf` which services run, `postfix/checks.rs` what checks senders.
+
+mod checks;
 
 use std::fs;
 use std::io;
@@ -10,6 +12,7 @@ use super::program::says;
 use super::queue::{Messages, Queue};
 use super::template::fill;
 use super::{Found, HOST, Missing, Place, SRS_DOMAIN, free_address};
+use checks::Checks;
 
 /// The versions of Postfix and postsrsd, and the right to run them.
 pub(super) fn find() -> Result<Found, Missing> {
@@ -33,11 +36,16 @@ pub(super) fn find() -> Result<Found, Missing> {
 pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
     let ports = [free_address()?, free_address()?].map(|address| address.port());
     make_folders(place)?;
-    write_configuration(place, ports)?;
+    let checks = match place.setup.checks {
+        Some(resolver) => checks::start(place, resolver)?,
+        None => Checks::default(),
+    };
+    write_configuration(place, ports, &checks)?;
     write_tables(place)?;
     start_postsrsd(place, ports)?;
     let folder = place.path("etc");
-    place.spawn(&["postfix", "-c", &folder, "start-fg"])?;
+    let command = ["postfix", "-c", &folder, "start-fg"].map(str::to_owned);
+    place.spawn(&[checks.within, command.to_vec()].concat())?;
     Ok(Queue {
         messages: Messages::Files {
             folders: QUEUES
@@ -59,7 +67,11 @@ fn make_folders(place: &Place<'_>) -> io::Result<()> {
     chown(place.folder().join("data"), user, None)
 }
 
-fn write_configuration(place: &Place<'_>, [encode, decode]: [u16; 2]) -> io::Result<()> {
+fn write_configuration(
+    place: &Place<'_>,
+    [encode, decode]: [u16; 2],
+    checks: &Checks,
+) -> io::Result<()> {
     let setup = place.setup;
     let meta = says("postconf", &["-d", "-h", "meta_directory"]).unwrap_or_default();
     let relay_host = place
@@ -93,6 +105,9 @@ fn write_configuration(place: &Place<'_>, [encode, decode]: [u16; 2]) -> io::Res
         ("MESSAGE_SIZE", setup.message_size.to_string()),
         ("TLS", setup.tls.map_or("none", |_| "may").to_owned()),
         ("CHAIN", chain),
+        ("RESTRICTIONS", checks.restrictions.clone()),
+        ("MILTERS", checks.milters.clone()),
+        ("POLICY_SERVICE", checks.service.clone()),
         ("RETRY", retry.to_owned()),
         ("RETRY_LONGEST", longest.to_owned()),
     ];

@@ -44,6 +44,7 @@ fn a_message_is_whole_at_every_cut() {
     let expected = Arrived::Stamped {
         stamp: stamp(BELOW),
         is_intact: true,
+        is_proved: false,
     };
     for cut in 1..length {
         let mut body = Body::default();
@@ -96,6 +97,7 @@ fn damage_is_seen() {
     let damaged = Arrived::Stamped {
         stamp: stamp(BELOW),
         is_intact: false,
+        is_proved: false,
     };
     let mut changed = BELOW.to_vec();
     changed[20] ^= 1;
@@ -106,6 +108,29 @@ fn damage_is_seen() {
         &message(&[b"Added: by a relay\r\n", BELOW].concat()),
         false,
         damaged,
+    );
+}
+
+#[test]
+fn what_passed_is_read_above_the_stamp() {
+    let proved = |is_proved| Arrived::Stamped {
+        stamp: stamp(BELOW),
+        is_intact: true,
+        is_proved,
+    };
+    let told = |results: &str| {
+        let field = format!("Authentication-Results: relay.example; {results}\r\n");
+        [field.as_bytes(), &message(BELOW)].concat()
+    };
+    check(
+        &told("dmarc=pass; spf=pass;\r\n\tdkim=pass"),
+        false,
+        proved(true),
+    );
+    check(
+        &told("dmarc=pass; spf=pass; dkim=fail"),
+        false,
+        proved(false),
     );
 }
 

@@ -49,6 +49,7 @@ fn check(system: System) {
             message_size: 1 << 20,
             retry_quickly: true,
             tls: None,
+            checks: None,
         })
         .unwrap();
     there_and_back(&running, &received);

@@ -50,7 +50,7 @@ pub(super) fn until(reached: impl Fn() -> bool) {
 
 /// Waits for all that must come, and wants nothing damaged, lost or twice.
 #[track_caller]
-fn all_well(sink: &Sink, sent: &Sent) -> Received {
+pub(super) fn all_well(sink: &Sink, sent: &Sent) -> Received {
     let is_there = sink.wait_for(sent, PATIENCE);
     let received = sink.report(sent);
     assert!(is_there, "{sent:?}\n{received:?}");

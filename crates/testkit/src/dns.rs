@@ -15,6 +15,7 @@
 //! all below it. Every question is counted. It does not sign, delegate or transfer zones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,6 +44,7 @@ struct Zones(Arc<Mutex<Table>>);
 
 #[derive(Default)]
 struct Table {
+    ttl: u32,
     records: BTreeMap<String, Vec<RData>>,
     servfail: BTreeSet<String>,
     drop: BTreeSet<String>,
@@ -61,9 +63,26 @@ impl Dns {
     /// # Panics
     /// When a line is not understood, or no port is free for both UDP and TCP.
     pub async fn start(records: &str) -> Self {
+        Self::serve(bind_both().await, TTL, records)
+    }
+
+    /// Starts a server on an address of one's own, whose answers may be kept for so many seconds.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    ///
+    /// # Panics
+    /// When a line is not understood.
+    pub async fn start_at(address: SocketAddr, ttl: u32, records: &str) -> io::Result<Self> {
+        let udp = UdpSocket::bind(address).await?;
+        let tcp = TcpListener::bind(udp.local_addr()?).await?;
+        Ok(Self::serve((udp, tcp), ttl, records))
+    }
+
+    fn serve((udp, tcp): (UdpSocket, TcpListener), ttl: u32, records: &str) -> Self {
         let zones = Zones::default();
+        zones.with(|table| table.ttl = ttl);
         let mut server = Server::new(zones.clone());
-        let (udp, tcp) = bind_both().await;
         let address = udp.local_addr().expect("a bound socket has an address");
         server.register_socket(udp);
         server.register_listener(tcp, Duration::from_secs(5), 4096);
@@ -189,7 +208,7 @@ impl Table {
                 };
                 if datum.record_type() == kind || alias.is_some() {
                     let owner = absolute(&owner).expect("names in the table are valid");
-                    found.push(Record::from_rdata(owner, TTL, datum.clone()));
+                    found.push(Record::from_rdata(owner, self.ttl, datum.clone()));
                 }
                 next = next.or(alias);
             }
@@ -212,12 +231,12 @@ impl RequestHandler for Zones {
         let builder = MessageResponseBuilder::from_message_request(request);
         let mut metadata = Metadata::response_from_request(&request.metadata);
         metadata.recursion_available = true;
-        let answer = match request.request_info() {
+        let (answer, ttl) = match request.request_info() {
             Ok(info) => {
                 let name = canonical(&info.query.name().to_string());
-                self.with(|table| table.answer(&name, info.query.query_type()))
+                self.with(|table| (table.answer(&name, info.query.query_type()), table.ttl))
             }
-            Err(_) => Answer::Code(ResponseCode::FormErr),
+            Err(_) => (Answer::Code(ResponseCode::FormErr), TTL),
         };
         let (records, code) = match answer {
             Answer::Silence => return not_sent(metadata),
@@ -227,7 +246,7 @@ impl RequestHandler for Zones {
         metadata.response_code = code;
         // A negative answer is one only with the SOA of its zone (RFC 2308 §2).
         let negative = matches!(code, ResponseCode::NoError | ResponseCode::NXDomain);
-        let soa = (negative && records.is_empty()).then(soa);
+        let soa = (negative && records.is_empty()).then(|| soa(ttl));
         let response = builder.build(metadata, &records, [], &soa, []);
         match responder.send_response(response).await {
             Ok(info) => info,
@@ -274,10 +293,10 @@ fn is_within(name: &str, parent: &str) -> bool {
 }
 
 /// The root's, which is above every name.
-fn soa() -> Record {
+fn soa(ttl: u32) -> Record {
     let name = |text| absolute(text).expect("a valid name");
-    let soa = SOA::new(name("ns.test"), name("root.test"), 1, 3600, 600, 86400, 1);
-    Record::from_rdata(Name::root(), TTL, RData::SOA(soa))
+    let soa = SOA::new(name("ns.test"), name("root.test"), 1, 3600, 600, 86400, ttl);
+    Record::from_rdata(Name::root(), ttl, RData::SOA(soa))
 }
 
 /// One second: a test that changes records must not meet a long-lived cache.
