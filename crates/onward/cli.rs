@@ -62,12 +62,33 @@ pub(crate) enum Command {
     /// Rewrite an address, or take a rewritten one back, with the configured domain and secrets
     #[command(subcommand)]
     Srs(Srs),
+    /// Say what the running daemon would decide on a mail, and why: every rule, and what it asked; nothing is sent or counted
+    Explain(Explain),
     /// Ask SPF about a client and a sender
     #[command(subcommand)]
     Spf(Spf),
     /// Make keys that sign
     #[command(subcommand)]
     Dkim(Dkim),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The recipient
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) to: String,
+    /// The sender in MAIL FROM; `<>` or nothing for a bounce
+    #[arg(long, value_name = "ADDRESS", default_value = "<>", value_parser = reverse_path)]
+    pub(crate) from: ReversePath,
+    /// The client's address (default: one that nobody has)
+    #[arg(long, value_name = "ADDRESS", default_value = "192.0.2.1")]
+    pub(crate) ip: IpAddr,
+    /// What it says in EHLO
+    #[arg(long, value_name = "NAME", default_value = "client.example")]
+    pub(crate) helo: String,
+    /// The message, for the rules at its end; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

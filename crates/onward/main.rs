@@ -7,9 +7,11 @@ mod config;
 mod demo;
 mod descriptors;
 mod dkim_cli;
+mod explain_cli;
 mod forwards;
 mod init;
 mod keys;
+mod message;
 mod print;
 mod queue_cli;
 mod reload;
@@ -77,6 +79,9 @@ async fn run(cli: Cli) -> Result<bool, Box<dyn std::error::Error + Send + Sync>>
         Command::Status => queue_cli::status(&config()?.control.socket, print).await?,
         Command::Reload { force } => {
             queue_cli::reload(&config()?.control.socket, *force, print).await?;
+        }
+        Command::Explain(args) => {
+            return Ok(explain_cli::run(&config()?.control.socket, args, print).await?);
         }
         Command::Dkim(cli::Dkim::Key(args)) => dkim_cli::key(args, &cli.config, print)?,
         Command::Spf(cli::Spf::Check(claim)) => {

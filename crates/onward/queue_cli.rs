@@ -227,7 +227,7 @@ async fn cat(socket: &Path, id: MessageId, print: Printer) -> Result<(), Error> 
     Ok(())
 }
 
-fn hint(error: &ClientError) -> String {
+pub(crate) fn hint(error: &ClientError) -> String {
     error
         .hint()
         .map(|hint| format!("\n\nhint: {hint}"))

@@ -14,6 +14,7 @@ mod disk_full;
 mod dsn_options;
 mod eight_bit;
 mod expire;
+mod explain;
 mod fan_out;
 mod fault_points;
 mod forward;

@@ -11,8 +11,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::data::{Count, MessageDetails, Page, Reloaded, SrsAnswer, Status};
+use crate::explanation::{Explanation, Mail};
 use crate::line;
-use crate::protocol::{Call, Fault, PROTOCOL, Part, QueueAction, Request, Response};
+use crate::protocol::{CHUNK_OCTETS, Call, Fault, PROTOCOL, Part, QueueAction, Request, Response};
 use crate::selector::Selector;
 use crate::server::OPERATION;
 
@@ -177,8 +178,41 @@ impl Client {
         ask!(self, Request::SrsDecode { address }, Response::Srs(answer) => answer)
     }
 
+    /// What would be decided on a mail; `message` is read to its end.
+    pub async fn explain(
+        &mut self,
+        mail: Mail,
+        message: Option<&mut (impl io::Read + ?Sized)>,
+    ) -> Result<Explanation, ClientError> {
+        let has_message = message.is_some();
+        self.send(&Request::Explain { mail, has_message }).await?;
+        if let Some(message) = message {
+            let mut piece = vec![0; CHUNK_OCTETS];
+            loop {
+                let octets = message.read(&mut piece)?;
+                let line = match octets {
+                    0 => Response::End,
+                    _ => Response::Chunk(BASE64.encode(&piece[..octets])),
+                };
+                line::write(&mut self.writer, &line, WRITE).await?;
+                if octets == 0 {
+                    break;
+                }
+            }
+        }
+        match self.receive().await? {
+            Response::Explanation(explanation) => Ok(explanation),
+            _ => Err(ClientError::Protocol),
+        }
+    }
+
     /// One request and the first line of its answer; [`Response::Error`] comes as an error.
     pub async fn call(&mut self, request: &Request) -> Result<Response, ClientError> {
+        self.send(request).await?;
+        self.receive().await
+    }
+
+    async fn send(&mut self, request: &Request) -> Result<(), ClientError> {
         let call = Call {
             v: PROTOCOL,
             request,
@@ -188,7 +222,7 @@ impl Client {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             written => written?,
         }
-        self.receive().await
+        Ok(())
     }
 
     async fn receive(&mut self) -> Result<Response, ClientError> {

@@ -12,6 +12,7 @@
 
 mod client;
 mod data;
+mod explanation;
 mod line;
 mod operator;
 mod protocol;
@@ -19,12 +20,14 @@ mod selector;
 mod server;
 mod socket;
 mod text;
+mod upload;
 
 pub use client::{Client, ClientError};
 pub use data::{
     Count, Diagnosis, LegRow, LegState, MessageDetails, Page, QueueCounts, Reloaded, SrsAnswer,
     Status,
 };
+pub use explanation::{Asked, Explanation, Mail, Refusal, Ruled, Stage, Way};
 pub use operator::{Body, Operator};
 pub use protocol::{
     Fault, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Part, QueueAction, Request, Response,

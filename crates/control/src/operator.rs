@@ -5,6 +5,7 @@ use std::future::Future;
 use envelope::MessageId;
 
 use crate::data::{Count, MessageDetails, Page, Reloaded, SrsAnswer, Status};
+use crate::explanation::{Explanation, Mail};
 use crate::protocol::{Fault, Part, QueueAction, Request};
 use crate::selector::Selector;
 
@@ -61,6 +62,13 @@ pub trait Operator: Send + Sync + 'static {
 
     /// Rewrites a sender's address.
     fn srs_encode(&self, address: String) -> impl Future<Output = Result<SrsAnswer, Fault>> + Send;
+
+    /// Says what would be decided on a mail. Nothing is sent, kept or counted.
+    fn explain(
+        &self,
+        mail: Mail,
+        message: Option<&mut (impl Body + Sync)>,
+    ) -> impl Future<Output = Result<Explanation, Fault>> + Send;
 
     /// Takes an SRS address back.
     fn srs_decode(&self, address: String) -> impl Future<Output = Result<SrsAnswer, Fault>> + Send;

@@ -12,6 +12,7 @@ use envelope::MessageId;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Count, MessageDetails, Page, Reloaded, SrsAnswer, Status};
+use crate::explanation::{Explanation, Mail};
 use crate::selector::Selector;
 use crate::text;
 
@@ -82,6 +83,13 @@ pub enum Request {
         /// The SRS address.
         address: String,
     },
+    /// What would be decided on a mail. → [`Response::Explanation`]
+    Explain {
+        /// Who writes to whom.
+        mail: Mail,
+        /// Whether the message follows, as any number of [`Response::Chunk`] and [`Response::End`].
+        has_message: bool,
+    },
 }
 
 /// What the daemon answers.
@@ -109,6 +117,8 @@ pub enum Response {
     Count(Count),
     /// To [`Request::SrsEncode`] and [`Request::SrsDecode`].
     Srs(SrsAnswer),
+    /// To [`Request::Explain`].
+    Explanation(Explanation),
     /// It did not work.
     Error(Fault),
 }

@@ -9,7 +9,7 @@ use data_encoding::BASE64;
 use serde::de::DeserializeOwned;
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -22,6 +22,7 @@ use crate::protocol::{
 };
 use crate::selector::Selector;
 use crate::socket::Socket;
+use crate::upload::Upload;
 
 impl Socket {
     /// Answers until `shutdown` is done; then waits a moment for the requests at work. No connection outlives it.
@@ -117,7 +118,7 @@ async fn converse<O: Operator>(
             Err(error) => return Err(error),
         };
         match parse(&text) {
-            Ok(request) => answer(request, uid, operator, &mut writer).await?,
+            Ok(request) => answer(request, uid, operator, &mut reader, &mut writer).await?,
             Err(fault) => line::write(&mut writer, &Response::Error(fault), WRITE).await?,
         }
     }
@@ -163,16 +164,24 @@ async fn answer<O: Operator>(
     request: Request,
     uid: u32,
     operator: &O,
+    reader: &mut BufReader<OwnedReadHalf>,
     writer: &mut OwnedWriteHalf,
 ) -> io::Result<()> {
     operator.asked(&request, uid);
-    if let Request::QueueCat { id, part } = request {
-        return match in_time(operator.queue_cat(id, part)).await {
-            Ok(body) => cat(body, writer).await,
-            Err(fault) => line::write(writer, &Response::Error(fault), WRITE).await,
-        };
-    }
-    let response = in_time(perform(request, uid, operator)).await;
+    let response = match request {
+        Request::QueueCat { id, part } => match in_time(operator.queue_cat(id, part)).await {
+            Ok(body) => return cat(body, writer).await,
+            Err(fault) => Err(fault),
+        },
+        Request::Explain { mail, has_message } => {
+            let mut upload = Upload::new(reader, has_message);
+            let message = has_message.then_some(&mut upload);
+            let explained = in_time(operator.explain(mail, message)).await;
+            upload.skip_rest().await?;
+            explained.map(Response::Explanation)
+        }
+        request => in_time(perform(request, uid, operator)).await,
+    };
     line::write(writer, &response.unwrap_or_else(Response::Error), WRITE).await
 }
 
@@ -202,7 +211,9 @@ async fn perform<O: Operator>(request: Request, uid: u32, operator: &O) -> Resul
             .map(Response::Count),
         Request::SrsEncode { address } => operator.srs_encode(address).await.map(Response::Srs),
         Request::SrsDecode { address } => operator.srs_decode(address).await.map(Response::Srs),
-        Request::QueueCat { .. } => unreachable!("answered in pieces, by cat"),
+        Request::QueueCat { .. } | Request::Explain { .. } => {
+            unreachable!("a message goes with these: see answer")
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex};
 
 use control::{
-    Body, Client, ClientError, Count, Diagnosis, Fault, LegRow, LegState, MessageDetails, Operator,
-    Page, Part, QueueAction, QueueCounts, Reloaded, Request, Selector, Socket, SrsAnswer, Status,
+    Body, Client, ClientError, Count, Diagnosis, Explanation, Fault, LegRow, LegState, Mail,
+    MessageDetails, Operator, Page, Part, QueueAction, QueueCounts, Reloaded, Request, Selector,
+    Socket, SrsAnswer, Status,
 };
 use envelope::{LegId, MessageId, Timestamp};
 use tempfile::TempDir;
@@ -105,6 +106,23 @@ impl Operator for FakeOperator {
     async fn srs_encode(&self, address: String) -> Result<SrsAnswer, Fault> {
         let result = "SRS0=x".to_owned();
         Ok(SrsAnswer { address, result })
+    }
+
+    async fn explain(
+        &self,
+        mail: Mail,
+        message: Option<&mut (impl Body + Sync)>,
+    ) -> Result<Explanation, Fault> {
+        // A recipient that is refused: of the message only the first piece is read.
+        let first = match message {
+            Some(message) => message.chunk().await?,
+            None => None,
+        };
+        self.note(format!(
+            "explain {mail:?} {:?}",
+            first.map(|piece| piece.len())
+        ));
+        Ok(Explanation::default())
     }
 
     async fn srs_decode(&self, _: String) -> Result<SrsAnswer, Fault> {
@@ -355,4 +373,25 @@ async fn a_client_that_hangs_up_in_the_middle_hurts_nobody() {
     assert_eq!(&start, b"{\"chunk\":\"");
     drop(stream);
     running.client().await.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_goes_to_the_daemon_in_pieces() {
+    let running = Running::start().await;
+    let mut client = running.client().await;
+    let mail = Mail {
+        to: "a@b.test".to_owned(),
+        from: String::new(),
+        ip: "192.0.2.7".parse().unwrap(),
+        hello: "c.test".to_owned(),
+    };
+    let nothing = None::<&mut &[u8]>;
+    assert!(client.explain(mail.clone(), nothing).await.is_ok());
+    let message = vec![b'x'; 200_000];
+    let explained = client.explain(mail, Some(&mut &message[..])).await;
+    assert_eq!(explained.unwrap(), Explanation::default());
+    // What was not read is passed over: the connection goes on.
+    assert_eq!(client.ping().await.unwrap(), env!("CARGO_PKG_VERSION"));
+    let asked = running.operator.asked.lock().unwrap().join("\n");
+    assert!(asked.ends_with(" Some(49152)"), "{asked}");
 }

@@ -22,6 +22,7 @@ mod question;
 mod replies;
 mod rules;
 mod sender;
+mod words;
 
 pub use case::{Case, Client, Message, Networks, Recipient, Role, Settings, Standing, Transaction};
 pub use decision::{Decision, Effect, Opinion, Stage, Step, Trace};

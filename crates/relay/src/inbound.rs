@@ -8,6 +8,7 @@ mod budget;
 mod client_name;
 mod deciding;
 mod draft;
+mod explain;
 mod refusals;
 mod strip;
 #[cfg(test)]

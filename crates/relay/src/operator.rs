@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{
-    Count, Fault, LegRow, LegState, MessageDetails, Page, Part, QueueAction, QueueCounts, Reloaded,
-    Request, Selector, SrsAnswer, Status,
+    Count, Explanation, Fault, LegRow, LegState, Mail, MessageDetails, Page, Part, QueueAction,
+    QueueCounts, Reloaded, Request, Selector, SrsAnswer, Status,
 };
 use envelope::{BodyKind, Host, MessageId, Timestamp};
 use journal::{Counters, Counts, Event, Journal};
 use spool::{Action, Clock, Entry, Filter, Spool, State};
 
+use crate::inbound::Inbound;
 use crate::routing::Shared;
 use body::Body;
 
@@ -26,6 +27,8 @@ pub struct Operator<S> {
     pub spool: Arc<S>,
     /// What happened since the start.
     pub counters: Counters,
+    /// What decides on mail.
+    pub inbound: Arc<Inbound<S>>,
     /// What SRS addresses are made with.
     pub routing: Shared,
     /// Reads the configuration again.
@@ -198,6 +201,14 @@ impl<S: Spool> control::Operator for Operator<S> {
             (self.probe_now)(&hosts);
         }
         Ok(count)
+    }
+
+    async fn explain(
+        &self,
+        mail: Mail,
+        message: Option<&mut (impl control::Body + Sync)>,
+    ) -> Result<Explanation, Fault> {
+        self.inbound.explain(&mail, message).await
     }
 
     async fn srs_encode(&self, address: String) -> Result<SrsAnswer, Fault> {

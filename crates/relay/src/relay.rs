@@ -97,6 +97,7 @@ impl<S: Spool> Relay<S> {
         let (core, probes) = (self.core.clone(), Arc::clone(&self.dispatcher));
         Operator {
             spool: core.spool,
+            inbound: Arc::clone(&self.inbound),
             routing: core.routing,
             reload,
             started: core.clock.now(),

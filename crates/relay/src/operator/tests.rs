@@ -10,7 +10,7 @@ use spool::{Arrival, BodyWriter, IdSource, Lifetime, Want};
 use testkit::nouns;
 
 use super::*;
-use crate::tests::{now, routing};
+use crate::tests::{core, now, routing, settings};
 
 type Probed = Arc<Mutex<Vec<HashSet<Host>>>>;
 
@@ -36,13 +36,19 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
     assert_eq!(spool.claim(&want).await.unwrap().len(), 1);
     let probed = Probed::default();
     let probes = Arc::clone(&probed);
+    let core = crate::Core {
+        clock: clock.clone(),
+        ..core(spool, routing(""), Journal::default())
+    };
+    let resolver = dns::Backend::Fixed(dns::Fixed::new());
     let operator = Operator {
-        spool: Arc::new(spool),
+        inbound: Arc::new(Inbound::new(&core, &settings(), resolver)),
+        spool: core.spool,
         counters: Counters::default(),
-        routing: Arc::new(arc_swap::ArcSwap::from_pointee(routing(""))),
+        routing: core.routing,
         reload: Arc::new(|_, _| Err("not here".to_owned())),
         clock,
-        journal: Journal::default(),
+        journal: core.journal,
         version: "0",
         listeners: Vec::new(),
         started: now(),

@@ -1,0 +1,193 @@
+//! Questions, answers and measures in words, for an explanation.
+
+use std::fmt;
+
+use crate::measures::{Dmarc, Measures, Name, Spf};
+use crate::question::{Answer, Destination, Hosted, Question, Route, Srs};
+use crate::sender::{
+    Authentic, Blocklisted, Callout, DmarcFound, DmarcPolicy, Identity, SpfFound, SpfResult,
+};
+
+/// What it is about.
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Route => f.write_str("where the mail goes"),
+            Self::SrsBudget(_) | Self::TakeSrsBudget(_) => {
+                f.write_str("what the sender behind the SRS address may still get today")
+            }
+            Self::Listed(_) => f.write_str("lists that name sender or client"),
+            Self::Spf => f.write_str("SPF"),
+            Self::Dnsbl(_) => f.write_str("blocklists"),
+            Self::Callout => f.write_str("the sender's own mail server"),
+            Self::Authentic => f.write_str("DMARC"),
+        }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = |left: bool| {
+            if left {
+                "another message"
+            } else {
+                "nothing more"
+            }
+        };
+        match self {
+            Self::Route(route) => route.fmt(f),
+            Self::SrsBudgetLeft(yes) | Self::SrsBudgetTaken(yes) => f.write_str(left(*yes)),
+            Self::Listed(lists) => each(f, lists, |on| if *on { "on it" } else { "not on it" }),
+            Self::Spf(found) => found.fmt(f),
+            Self::Dnsbl(zones) => each(f, zones, |said| match said {
+                Blocklisted::No => "not listed",
+                Blocklisted::Yes(_) => "listed",
+                Blocklisted::Unknown => "no answer",
+            }),
+            Self::Callout(said) => said.fmt(f),
+            Self::Authentic(Authentic { dmarc, .. }) => dmarc.fmt(f),
+        }
+    }
+}
+
+fn each<T>(
+    f: &mut fmt::Formatter<'_>,
+    named: &[(Name, T)],
+    word: impl Fn(&T) -> &'static str,
+) -> fmt::Result {
+    let words = named
+        .iter()
+        .map(|(name, said)| format!("{name}: {}", word(said)));
+    f.write_str(&words.collect::<Vec<_>>().join(", "))
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.destination {
+            Destination::Srs(Srs::Valid(sender)) => {
+                write!(f, "an SRS address of ours, back to {sender}")
+            }
+            Destination::Srs(_) => f.write_str("an SRS address of ours that is not valid"),
+            Destination::Hosted(Hosted::Found) => match self.targets {
+                0 => f.write_str("a hosted address whose mail is discarded"),
+                1 => f.write_str("a hosted address, 1 target"),
+                more => write!(f, "a hosted address, {more} targets"),
+            },
+            Destination::Hosted(Hosted::Refused(_)) => {
+                f.write_str("a hosted address that is refused")
+            }
+            Destination::Hosted(Hosted::Unknown) => {
+                f.write_str("a hosted domain without this address")
+            }
+            Destination::Relay => f.write_str("a relay domain"),
+            Destination::Foreign => f.write_str("not a domain of ours"),
+            Destination::Undecided => f.write_str("cannot be looked up now"),
+        }?;
+        match *self.measures == Measures::default() {
+            true => Ok(()),
+            false => write!(f, "; measures: {}", self.measures),
+        }
+    }
+}
+
+/// Those that do something, as a line would choose them.
+impl fmt::Display for Measures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Vec::new();
+        words.extend(match self.spf {
+            Spf::Off => None,
+            Spf::Mark => Some("spf=mark".to_owned()),
+            Spf::Reject => Some("spf=reject".to_owned()),
+        });
+        words.extend(match self.dmarc {
+            Dmarc::Off => None,
+            Dmarc::Mark => Some("dmarc=mark".to_owned()),
+            Dmarc::Reject => Some("dmarc=reject".to_owned()),
+            Dmarc::Hold => Some("dmarc=hold".to_owned()),
+        });
+        let lists = [
+            ("sender_block", &*self.sender_block),
+            ("sender_exempt", &*self.sender_exempt),
+            ("spf_force", &*self.spf_force),
+            ("dnsbl", &*self.dnsbl),
+            ("sign", self.sign.as_slice()),
+            ("seal", self.seal.as_slice()),
+        ];
+        for (name, value) in lists.into_iter().filter(|(_, value)| !value.is_empty()) {
+            words.push(format!("{name}={}", value.join(",")));
+        }
+        words.extend(
+            self.verify_sender
+                .then(|| "verify_sender=reject".to_owned()),
+        );
+        f.write_str(&words.join(" "))
+    }
+}
+
+impl fmt::Display for SpfFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            result,
+            identity,
+            domain,
+            problem,
+            ..
+        } = self;
+        let of = match identity {
+            Identity::MailFrom => "the reverse path",
+            Identity::Hello => "the name in EHLO",
+        };
+        write!(f, "{} for {domain}, {of}", result.as_str())?;
+        problem
+            .iter()
+            .try_for_each(|problem| write!(f, " ({problem})"))
+    }
+}
+
+impl SpfResult {
+    /// As RFC 7208 §2.6 writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::SoftFail => "softfail",
+            Self::Neutral => "neutral",
+            Self::None => "none",
+            Self::TempError => "temperror",
+            Self::PermError => "permerror",
+        }
+    }
+}
+
+impl fmt::Display for Callout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exists => f.write_str("takes mail for the sender"),
+            Self::Refused { server, reason } => {
+                let server = server.as_deref().unwrap_or("it");
+                write!(f, "{server} takes no mail for the sender: {reason}")
+            }
+            Self::Unknown(why) => write!(f, "could not be asked: {why}"),
+            Self::Exempt => f.write_str("is not to be asked"),
+        }
+    }
+}
+
+impl fmt::Display for DmarcFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none: the From domain has no policy"),
+            Self::Pass => f.write_str("pass"),
+            Self::Fail { policy, owner } => {
+                let policy = match policy {
+                    DmarcPolicy::None => "none",
+                    DmarcPolicy::Quarantine => "quarantine",
+                    DmarcPolicy::Reject => "reject",
+                };
+                write!(f, "fail, and {owner} asks for p={policy}")
+            }
+            Self::TempError => f.write_str("temperror"),
+            Self::PermError => f.write_str("permerror"),
+        }
+    }
+}

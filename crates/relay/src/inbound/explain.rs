@@ -1,0 +1,178 @@
+//! What would be decided on a mail, by the very driver and rules that decide on real mail. Nothing is sent, kept or counted.
+
+use std::sync::Arc;
+
+use control::{Asked, Body, Explanation, Fault, Mail, Refusal, Ruled, Way};
+use envelope::{ForwardPath, Mailbox, Recipient, ReversePath, Verdict};
+use forwarder::{HeaderScan, Plan, PlannedLeg, Route};
+use policy::{Case, Decision, Stage, Standing};
+use spool::Spool;
+
+use super::Inbound;
+use super::client_name::ClientName;
+use super::deciding::{self, Sources, client_of};
+use crate::routing::Routing;
+
+/// A mail that is only thought of.
+struct Thought<'a, S> {
+    inbound: &'a Inbound<S>,
+    routing: Arc<Routing>,
+    name: ClientName,
+    case: Case,
+    explanation: Explanation,
+}
+
+impl<S: Spool> Inbound<S> {
+    /// Every stage up to the one that refuses. Without the message, the rules at its end are not asked.
+    pub(crate) async fn explain(
+        &self,
+        mail: &Mail,
+        message: Option<&mut (impl Body + Sync)>,
+    ) -> Result<Explanation, Fault> {
+        let (from, to) = (sender(&mail.from)?, recipient(&mail.to)?);
+        let mut thought = Thought::new(self, mail);
+        for stage in [Stage::Connect, Stage::Hello] {
+            thought.decide(stage).await;
+        }
+        thought.case.begin(from.clone());
+        thought.decide(Stage::Mail).await;
+        thought.case.next_recipient(to.clone());
+        let Some(route) = thought.decide(Stage::Rcpt).await else {
+            return Ok(thought.explanation);
+        };
+        thought.case.accept_recipient();
+        let plan = thought.plan(&from, to, route);
+        thought.decide(Stage::Data).await;
+        if let Some(message) = message {
+            thought.explanation.has_message = true;
+            let mut scan = HeaderScan::default();
+            while let Some(chunk) = message.chunk().await? {
+                scan.feed(&chunk);
+            }
+            scan.finish();
+            thought.case.message = policy::Message {
+                hops: scan.hops(),
+                legs: plan.legs.len(),
+                loops: plan.loops(&scan).cloned().collect(),
+            };
+            thought.decide(Stage::Message).await;
+        }
+        if thought.explanation.refusal.is_none() {
+            thought.explanation.ways = plan.legs.iter().map(way).collect();
+        }
+        Ok(thought.explanation)
+    }
+}
+
+impl<'a, S: Spool> Thought<'a, S> {
+    fn new(inbound: &'a Inbound<S>, mail: &Mail) -> Self {
+        let routing = inbound.routing.load_full();
+        let client = client_of(&routing, mail.ip, smtp_in::Role::Mx);
+        let standing = match client.standing {
+            Standing::Stranger => "stranger",
+            Standing::Trusted => "trusted",
+            Standing::Authenticated => "authenticated",
+        };
+        Self {
+            name: inbound.names.ask(mail.ip),
+            case: Case {
+                settings: inbound.policy_settings(&routing),
+                client,
+                hello: mail.hello.clone(),
+                ..Case::default()
+            },
+            explanation: Explanation {
+                client: standing.to_owned(),
+                ..Explanation::default()
+            },
+            inbound,
+            routing,
+        }
+    }
+
+    /// Goes through a stage, unless one before it refused. A route that it found comes back if the mail is still accepted.
+    async fn decide(&mut self, stage: Stage) -> Option<Route> {
+        if self.explanation.refusal.is_some() {
+            return None;
+        }
+        let sources = Sources {
+            routing: &self.routing,
+            name: &self.name,
+        };
+        let mut asked = Vec::new();
+        let decided = self
+            .inbound
+            .decide(stage, &mut self.case, &sources, Some(&mut asked));
+        let (decision, route) = decided.await;
+        let explanation = &mut self.explanation;
+        explanation.stages.push(row(stage, &decision, &asked));
+        match decision.answer {
+            Verdict::Accept => route,
+            Verdict::Refuse(reply) | Verdict::Close(reply) => {
+                explanation.refusal = Some(Refusal {
+                    stage: stage.as_str().to_owned(),
+                    rule: decision.rule.to_owned(),
+                    reply: reply.to_string(),
+                });
+                None
+            }
+        }
+    }
+
+    /// What the mail would become. A token is made up, but not kept.
+    fn plan(&self, from: &ReversePath, to: ForwardPath, route: Route) -> Plan {
+        let recipient = Recipient::new(to);
+        let (inbound, routing) = (self.inbound, &self.routing);
+        let mut token = |sender: &Mailbox, expires| {
+            let token = inbound.spool.token(&sender.to_string(), expires);
+            token.name
+        };
+        let now = inbound.clock.now();
+        let recipients = [(&recipient, route)].into_iter();
+        let forwarder = &routing.forwarder;
+        forwarder.plan(&routing.table, from, recipients, now, &mut token)
+    }
+}
+
+fn row(stage: Stage, decision: &Decision, asked: &deciding::Asked) -> control::Stage {
+    let asked = asked.iter().map(|(question, answer)| Asked {
+        question: question.to_string(),
+        answer: answer.to_string(),
+    });
+    let rules = decision.trace.iter().map(|(rule, opinion)| Ruled {
+        rule: (*rule).to_owned(),
+        opinion: opinion.to_string(),
+    });
+    control::Stage {
+        stage: stage.as_str().to_owned(),
+        asked: asked.collect(),
+        rules: rules.collect(),
+    }
+}
+
+fn way(planned: &PlannedLeg) -> Way {
+    Way {
+        target: planned.leg.target.to_string(),
+        sender: planned.leg.reverse_path.to_string(),
+        options: planned.leg.options.as_str().to_owned(),
+    }
+}
+
+fn sender(text: &str) -> Result<ReversePath, Fault> {
+    match text {
+        "" => Ok(ReversePath::Null),
+        text => Ok(ReversePath::Mailbox(mailbox(text)?)),
+    }
+}
+
+fn recipient(text: &str) -> Result<ForwardPath, Fault> {
+    match text.eq_ignore_ascii_case("postmaster") {
+        true => Ok(ForwardPath::Postmaster),
+        false => Ok(ForwardPath::Mailbox(mailbox(text)?)),
+    }
+}
+
+fn mailbox(text: &str) -> Result<Mailbox, Fault> {
+    let parsed = text.parse();
+    parsed.map_err(|error| Fault::new(format!("`{text}` is not an address: {error}")))
+}

@@ -1,0 +1,93 @@
+//! `onward explain`: what would be decided, by the running daemon, with nothing sent and nothing counted.
+
+use serde_json::Value;
+use testkit::net::Net;
+
+use crate::relay;
+
+const FORWARDS: &str = "alice@example.test alice@target.test\njunk@example.test :discard:\n";
+
+#[tokio::test]
+async fn a_mail_is_explained_and_not_sent() {
+    let net = Net::new().await;
+    let sink = net.sink("target.test", "").await;
+    let relay = relay(&net, FORWARDS).start().await;
+    let accepted = relay.setup().run(&[
+        "explain",
+        "--to",
+        "alice@example.test",
+        "--from",
+        "ann@sender.test",
+    ]);
+    let accepted = accepted.await;
+    assert_eq!(accepted.code, Some(0), "{accepted}");
+    for expected in [
+        "<ann@sender.test> from 192.0.2.1 (stranger), EHLO client.example, to alice@example.test",
+        "  where the mail goes → a hosted address, 1 target",
+        "  hosted                 grant",
+        "accepted, and queued for\n  alice@target.test from <SRS0=",
+        "the rules at the end of the message were not asked: --file names one",
+    ] {
+        assert!(accepted.stdout.contains(expected), "{expected}: {accepted}");
+    }
+
+    let refused = relay
+        .setup()
+        .run(&["explain", "--to", "bob@example.test", "--json"])
+        .await;
+    assert_eq!(refused.code, Some(1), "{refused}");
+    let json: Value = serde_json::from_str(&refused.stdout).expect("JSON");
+    let expected = serde_json::json!({
+        "stage": "rcpt",
+        "rule": "hosted-unknown",
+        "reply": "550 5.1.1 no such address here",
+    });
+    assert_eq!(json["refusal"], expected);
+
+    let junk = relay
+        .setup()
+        .run(&["explain", "--to", "junk@example.test"])
+        .await;
+    assert!(junk.stdout.contains("accepted and discarded"), "{junk}");
+    assert_eq!(sink.connections(), 0);
+    assert_eq!(relay.count("received") + relay.count("refused"), 0);
+}
+
+/// The rules at the end of the message see a file as they would see the mail, whatever its line ends.
+#[tokio::test]
+async fn a_message_is_looked_at() {
+    let net = Net::new().await;
+    let relay = relay(&net, FORWARDS).start().await;
+    let text = "Delivered-To: alice@example.test\nSubject: x\n\nx\n";
+    relay.setup().write("loop.eml", text);
+    let file = relay.setup().path("loop.eml");
+    let file = file.to_str().expect("UTF-8");
+    let looped = relay
+        .setup()
+        .run(&["explain", "--to", "alice@example.test", "--file", file])
+        .await;
+    assert_eq!(looped.code, Some(1), "{looped}");
+    let expected = "refused at message by rule loop: 554 5.4.6 mail loop: this message has passed alice@example.test before";
+    assert!(looped.stdout.contains(expected), "{looped}");
+}
+
+/// A bounce that is only explained takes nothing from the sender's budget.
+#[tokio::test]
+async fn an_srs_address_is_explained() {
+    let net = Net::new().await;
+    let relay = relay(&net, FORWARDS)
+        .set("srs.bounces_per_day", "1")
+        .start()
+        .await;
+    let srs = relay
+        .setup()
+        .run(&["srs", "encode", "ann@sender.test"])
+        .await;
+    let srs = srs.stdout.trim();
+    for _ in 0..3 {
+        let explained = relay.setup().run(&["explain", "--to", srs]).await;
+        assert_eq!(explained.code, Some(0), "{explained}");
+        let expected = "an SRS address of ours, back to ann@sender.test";
+        assert!(explained.stdout.contains(expected), "{explained}");
+    }
+}
