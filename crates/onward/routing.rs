@@ -13,7 +13,7 @@ use relay::Routing;
 use relay::keys::Keys;
 use srs::{Alphabet, Separator, Srs};
 
-use crate::config::{Config, Measure, TagAlphabet};
+use crate::config::{BounceTo, Config, Measure, TagAlphabet};
 use crate::forwards;
 use crate::keys;
 
@@ -85,6 +85,10 @@ fn with_table(
         relay_domains: relay_domains(config)?,
         trusted: config.policy.trusted.iter().map(|net| net.0).collect(),
         profiles,
+        bounce_to: match config.bounce.to {
+            BounceTo::Proved => relay::BounceTo::Proved,
+            BounceTo::Unproved => relay::BounceTo::Unproved,
+        },
     })
 }
 

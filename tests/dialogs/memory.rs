@@ -75,6 +75,7 @@ impl Relay {
             relay_domains,
             trusted: trusted.into_iter().collect(),
             profiles,
+            bounce_to: relay::BounceTo::Unproved,
         };
         let core = Core {
             spool: Arc::new(MemorySpool::new(Clock::real(), Lifetime::default())),

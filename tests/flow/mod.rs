@@ -1,6 +1,7 @@
 //! Flows: one scenario a file. Each has its own DNS, addresses, relay and spool, and waits for events, never for time.
 
 mod bad_files;
+mod bounce_to;
 mod chain;
 mod client_name;
 mod clients;

@@ -297,7 +297,7 @@ mod tests {
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 49] = [
+    const OTHER_VALUES: [(&str, &str); 50] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -331,6 +331,7 @@ mod tests {
         ("delivery.connect_timeout", "'7s'"),
         ("delivery.probe_first", "'7s'"),
         ("delivery.probe_longest", "'7s'"),
+        ("bounce.to", "'unproved'"),
         ("bounce.sign", "'main'"),
         ("limits.message_size", "7"),
         ("limits.recipients", "7"),

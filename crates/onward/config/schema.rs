@@ -202,8 +202,18 @@ pub(crate) struct Route {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Bounce {
+    pub(crate) to: BounceTo,
     /// The name of a key; empty: notices are not signed.
     pub(crate) sign: String,
+}
+
+/// As in `relay`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BounceTo {
+    #[default]
+    Proved,
+    Unproved,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -8,6 +8,7 @@ pub mod inbound;
 pub mod keys;
 pub mod lists;
 pub mod operator;
+mod origin;
 pub mod outbound;
 mod relay;
 mod replies;
@@ -17,4 +18,4 @@ pub mod sender_policy;
 mod tests;
 
 pub use relay::{Core, Relay, Settings};
-pub use routing::Routing;
+pub use routing::{BounceTo, Routing};

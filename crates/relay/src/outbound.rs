@@ -9,8 +9,10 @@ mod deadlines;
 mod gather;
 mod leases;
 mod notices;
+mod proof;
 #[cfg(test)]
 mod tests;
+mod way;
 mod work;
 
 use std::sync::{Arc, OnceLock};
@@ -42,18 +44,29 @@ pub struct Outbound<S> {
     bounce_octets_max: usize,
     /// What was told of late, and what waits to be.
     notices: Notices,
-    /// Says where notices to hosted senders go.
+    /// Says who gets notices, and where those to hosted senders go.
     routing: routing::Shared,
+    resolver: dns::Backend,
     trouble: OnceLock<Trouble>,
+}
+
+/// Why a leg could not be ended.
+#[derive(Debug, Clone, thiserror::Error)]
+enum NotEnded {
+    #[error(transparent)]
+    Spool(#[from] Error),
+    #[error("whether its sender is proved cannot be looked up")]
+    InDoubt,
 }
 
 type Trouble = Box<dyn Fn(&Host) -> Option<Diagnosis> + Send + Sync>;
 
 impl<S: Spool> Outbound<S> {
     /// The outbound side of a relay.
-    pub fn new(core: &Core<S>, settings: &Settings) -> Self {
+    pub fn new(core: &Core<S>, settings: &Settings, resolver: dns::Backend) -> Self {
         let core = core.clone();
         Self {
+            resolver,
             hostname: core.routing.load().hostname().clone(),
             changes: Mutex::new(core.spool.changed()),
             spool: core.spool,
@@ -83,19 +96,20 @@ impl<S: Spool> Outbound<S> {
         let leases: Vec<Lease> = legs.iter().map(|(lease, _)| lease.clone()).collect();
         let results = self.spool.settle(legs).await;
         for (lease, result) in leases.iter().zip(results) {
-            self.report(|| lease.clone(), result).await;
+            self.report(|| lease.clone(), result.map_err(NotEnded::from))
+                .await;
         }
     }
 
     /// A lease that was lost is no trouble: its new owner sees to the leg. After any other error the leg comes out again soon.
-    async fn report(&self, lease: impl FnOnce() -> Lease + Send, result: Result<(), Error>) {
+    async fn report(&self, lease: impl FnOnce() -> Lease + Send, result: Result<(), NotEnded>) {
         match result {
             Ok(()) => {}
-            Err(Error::Fenced(leg)) => {
+            Err(NotEnded::Spool(Error::Fenced(leg))) => {
                 tracing::debug!(%leg, "lease lost: the leg has another owner");
             }
             Err(error) => {
-                tracing::error!(%error, "cannot write an outcome to the queue; it will be tried again");
+                tracing::error!(%error, "cannot end a leg; it will be tried again");
                 self.spool.extend(&[lease()], TROUBLE_PAUSE).await;
             }
         }

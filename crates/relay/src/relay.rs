@@ -75,7 +75,7 @@ impl<S: Spool> Relay<S> {
     /// Joins the stages.
     pub fn new(core: Core<S>, settings: Settings, resolver: dns::Backend) -> Self {
         let inbound = Arc::new(Inbound::new(&core, &settings, resolver.clone()));
-        let outbound = Arc::new(Outbound::new(&core, &settings));
+        let outbound = Arc::new(Outbound::new(&core, &settings, resolver.clone()));
         let dispatcher = Dispatcher::new(settings.delivery, Arc::clone(&outbound), resolver);
         let knows = Arc::downgrade(&dispatcher);
         outbound.ask_for_trouble(move |host| knows.upgrade()?.trouble(host));

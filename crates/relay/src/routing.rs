@@ -27,6 +27,18 @@ pub struct Routing {
     pub trusted: Networks,
     /// What hosted domains choose about who may send to them.
     pub profiles: Profiles,
+    /// Who may get a notice.
+    pub bounce_to: BounceTo,
+}
+
+/// Which senders get notices; one whose address was forged never does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BounceTo {
+    /// Those who are proved to have sent the message.
+    #[default]
+    Proved,
+    /// All of whom nothing proves the contrary.
+    Unproved,
 }
 
 /// The routing of now; a reload stores another.

@@ -12,7 +12,7 @@ use smtp_in::{Client, Role, Service, Visit as _};
 use spool::{Clock, IdSource, Schedule, Spool};
 
 use crate::inbound::{Inbound, Visit};
-use crate::{Core, Routing, Settings};
+use crate::{BounceTo, Core, Routing, Settings};
 
 /// This moment.
 pub(crate) fn now() -> Timestamp {
@@ -35,6 +35,7 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         relay_domains: Vec::new(),
         trusted: policy::Networks::default(),
         profiles: policy::Profiles::default(),
+        bounce_to: BounceTo::Unproved,
     }
 }
 

@@ -69,6 +69,8 @@ impl Setup {
             ("srs.domain", format!("\"{name}\"")),
             ("srs.secrets", "\"srs.secrets\"".into()),
             ("forwards.file", "\"forwards\"".into()),
+            // Most senders in tests publish nothing.
+            ("bounce.to", "\"unproved\"".into()),
             ("queue.retry", "[\"1s\"]".into()),
             ("queue.min_free", "\"1 MiB\"".into()),
             ("delivery.port", net.port().to_string()),

@@ -132,7 +132,7 @@ impl MessageRow {
                 (MESSAGE_FLAGS, value) => read_flags(message, number(value)?),
                 (MESSAGE_ENVID, value) => message.envid = Some(plain(value)?.into()),
                 (MESSAGE_ORIGIN, value) => message.origin = origin(number(value)?),
-                (MESSAGE_PEER, value) => message.peer = decode_peer(plain(value)?),
+                (MESSAGE_PEER, value) => message.peer = decode_peer(text(value)?),
                 (MESSAGE_TRACE, value) => message.trace = text(value)?.into(),
                 (MESSAGE_SINCE, value) => row.since = number32(value)?,
                 (MESSAGE_COMMIT_SEGMENT, value) => row.commit_segment = number32(value)?,

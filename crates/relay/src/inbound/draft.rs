@@ -1,6 +1,8 @@
 //! A message on its way in: our trace on top, signs of a loop in its header, legs of its recipients, and the commit.
 
-use envelope::{Domain, Envelope, LegId, Mailbox, Message, MessageId, Origin, Reply, Timestamp};
+use envelope::{
+    Domain, Envelope, LegId, Mailbox, Message, MessageId, Origin, Peer, Reply, Timestamp,
+};
 use forwarder::{HeaderScan, Plan, PlannedLeg, Route, has_header, trace};
 use journal::{Event, Journal};
 use policy::Standing;
@@ -150,10 +152,17 @@ impl<S: Spool> Draft<S> {
         &self,
         arrived: Timestamp,
         envelope: &Envelope,
-        client: Standing,
+        client: &Client,
+        standing: Standing,
     ) -> Message {
+        let origin = origin(standing);
+        let peer = || Peer {
+            address: client.peer.ip().to_canonical(),
+            hello: super::hello(client).unwrap_or_default().into(),
+        };
         Message {
-            origin: origin(client),
+            origin,
+            peer: (origin == Origin::Stranger).then(peer),
             body: envelope.body,
             // The content decides: clients flag it for nothing (Go's net/smtp always does). Addresses are looked at leg by leg.
             smtputf8: envelope.smtputf8 && self.scan.non_ascii(),

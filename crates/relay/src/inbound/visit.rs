@@ -245,7 +245,7 @@ impl<S: Spool> Visit<S> {
     ) -> Result<Reply, spool::Error> {
         draft.finish().await?;
         let (now, standing) = (self.inbound.clock.now(), self.case.client.standing);
-        let message = draft.message(now, envelope, standing);
+        let message = draft.message(now, envelope, client, standing);
         draft.record_received(&self.inbound.journal, client, envelope, &message);
         self.case.message = draft.facts();
         let decision = self.decide(Stage::Message, client).await;

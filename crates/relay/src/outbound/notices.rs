@@ -2,19 +2,21 @@
 //!
 //! A notice goes to the original reverse path under a null sender, and is never made for a null sender.
 
+use std::time::Duration;
+
 use bounce::{Composed, Excerpt, HEADER_OCTETS_MAX, Kind, Notice, Report};
 use envelope::{
-    Claim, Diagnosis, ForwardPath, Leg, Mailbox, Message, MessageId, Notify, Origin, Recipient,
-    Return, ReversePath, Timestamp,
+    Claim, Diagnosis, ForwardPath, Leg, Message, MessageId, Origin, Return, ReversePath, Timestamp,
 };
 use forwarder::Route;
 use journal::Event;
 use spool::{Arrival, BodyReader, Dsn, Error, Settlement, Spool, Update};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::Outbound;
 use super::budget::Budget;
 use super::gather::Gathered;
+use super::way::legs;
+use super::{NotEnded, Outbound};
 
 /// The limits of notices, and the legs that wait for theirs.
 #[derive(Debug)]
@@ -47,11 +49,13 @@ struct Made<'a> {
 
 /// Why there is no notice.
 #[derive(Debug)]
-enum Unmade {
+pub(super) enum Unmade {
     /// There is to be none.
     Never(&'static str),
     /// It cannot be made now.
     Later(Error),
+    /// It cannot be told now whether there is to be one.
+    InDoubt,
 }
 
 impl From<&'static str> for Unmade {
@@ -116,7 +120,7 @@ impl<S: Spool> Outbound<S> {
                 .await;
             match result {
                 // Another node has this leg now, and tells the sender.
-                Err(Error::Fenced(_)) => told = rest,
+                Err(NotEnded::Spool(Error::Fenced(_))) => told = rest,
                 Ok(()) => return self.end_all(rest).await,
                 Err(error) => {
                     for told in rest {
@@ -142,12 +146,12 @@ impl<S: Spool> Outbound<S> {
         kind: Kind,
         told: &[Told<'_>],
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<(), NotEnded> {
         let Some(first) = told.first() else {
             return Ok(());
         };
         let Some(made) = self.notice(kind, told, now).await? else {
-            return self.end(first, None).await;
+            return Ok(self.end(first, None).await?);
         };
         let notice = &made.dsn.arrival.message;
         let (bounce, octets) = (notice.id, notice.size);
@@ -180,7 +184,7 @@ impl<S: Spool> Outbound<S> {
         kind: Kind,
         told: &[Told<'_>],
         now: Timestamp,
-    ) -> Result<Option<Made<'_>>, Error> {
+    ) -> Result<Option<Made<'_>>, NotEnded> {
         let Some(first) = told.first() else {
             return Ok(None);
         };
@@ -205,7 +209,8 @@ impl<S: Spool> Outbound<S> {
                 self.journal.record(Event::NotBounced { id, reason });
                 Ok(None)
             }
-            Err(Unmade::Later(error)) => Err(error),
+            Err(Unmade::Later(error)) => Err(error.into()),
+            Err(Unmade::InDoubt) => Err(NotEnded::InDoubt),
         }
     }
 
@@ -233,7 +238,17 @@ impl<S: Spool> Outbound<S> {
             Kind::Failed => deadline.plus(deadline.since(message.arrived)),
             Kind::Delayed | Kind::Relayed => now,
         };
-        let legs = self.way_to(sender, patient_until, now).await?;
+        let routing = self.routing.load_full();
+        let forward_path = ForwardPath::Mailbox(sender.clone());
+        let route = self.route_to(&routing, &forward_path, now < patient_until, now);
+        let route = route.await?;
+        // The tag of an SRS address says that we have sent the mail that comes back.
+        if !matches!(route, Route::Return { .. }) {
+            let is_patient = kind == Kind::Failed && is_worth_waiting(message, *deadline, now);
+            self.may_tell(message, routing.bounce_to, is_patient)
+                .await?;
+        }
+        let legs = legs(&routing, forward_path, route, now)?;
         let octets_max = match whole {
             true => self.bounce_octets_max,
             false => self.bounce_octets_max.min(2 * HEADER_OCTETS_MAX),
@@ -284,50 +299,6 @@ impl<S: Spool> Outbound<S> {
         Some((notice.id, composed))
     }
 
-    /// The legs of a notice: it goes the way that any mail to its recipient would go from here. A sender in a hosted
-    /// domain, or behind an SRS address of ours, would never get it otherwise: mail for that domain comes to us.
-    async fn way_to(
-        &self,
-        recipient: &Mailbox,
-        patient_until: Timestamp,
-        now: Timestamp,
-    ) -> Result<Vec<Leg>, Unmade> {
-        let routing = self.routing.load_full();
-        let forward_path = ForwardPath::Mailbox(recipient.clone());
-        let route = routing.route(&*self.spool, &forward_path, now).await;
-        let route = route.map_err(|error| match now < patient_until {
-            true => Unmade::Later(error),
-            false => "its sender's SRS token cannot be looked up".into(),
-        })?;
-        let nowhere = match route {
-            _ if routing.is_routed(&forward_path, &route) => {
-                Some("its sender's address names a further host")
-            }
-            Route::Forward(_) | Route::Return { .. } | Route::NotHosted => None,
-            Route::Discard => Some("its sender is an address of ours whose mail is discarded"),
-            Route::Refused(_) => Some("its sender is an address of ours that takes no mail"),
-            Route::Unknown => Some("its sender is an address of ours that does not exist"),
-            Route::SrsRefused(_) | Route::Token(_) => {
-                Some("its sender is no valid SRS address of ours")
-            }
-        };
-        nowhere.map_or(Ok(()), Err)?;
-        let recipient = Recipient {
-            forward_path,
-            notify: Some(Notify::NEVER),
-            original: None,
-        };
-        let recipients = [(&recipient, route)];
-        let null = ReversePath::Null;
-        let mut token = |_: &_, _| unreachable!("a null path is not rewritten");
-        let forwarder = &routing.forwarder;
-        let plan = forwarder.plan(&routing.table, &null, recipients, now, &mut token);
-        match plan.legs.is_empty() {
-            false => Ok(plan.into_legs()),
-            true => Err("its sender is an address of ours that leads nowhere".into()),
-        }
-    }
-
     /// Waits until there is memory for a notice with so much of the message in it: once read, once in its part, once in the notice.
     async fn room_for(&self, octets: u64) -> Option<SemaphorePermit<'_>> {
         let kib = (3 * octets).div_ceil(1024).clamp(1, u64::from(ROOM_KIB));
@@ -351,6 +322,12 @@ impl<S: Spool> Outbound<S> {
         bytes.truncate(octets_max);
         (bytes, false)
     }
+}
+
+/// A leg whose notice waits for DNS is tried again meanwhile. So only a young message waits, and one that has just expired.
+fn is_worth_waiting(message: &Message, deadline: Timestamp, now: Timestamp) -> bool {
+    let just_now = |then: Timestamp| then <= now && now.since(then) < DNS_PATIENCE;
+    just_now(message.arrived) || just_now(deadline)
 }
 
 /// Why the sender is not told, if so.
@@ -386,4 +363,5 @@ fn kind_name(kind: Kind) -> &'static str {
 
 const NULL_SENDER: &str = "its sender is null: it is itself a notification";
 const NOT_ASKED: &str = "its sender asked not to be told (NOTIFY)";
+const DNS_PATIENCE: Duration = Duration::from_hours(1);
 const ROOM_KIB: u32 = 16 << 10;

@@ -16,9 +16,9 @@ use crate::tests::{core, now, routing, settings};
 
 const HOUR: Duration = Duration::from_hours(1);
 
-struct Fixture {
-    outbound: Arc<Outbound<LogSpool>>,
-    events: Reader,
+pub(super) struct Fixture {
+    pub(super) outbound: Arc<Outbound<LogSpool>>,
+    pub(super) events: Reader,
     dir: TempDir,
 }
 
@@ -35,12 +35,16 @@ fn spool_settings(dir: &std::path::Path) -> Settings {
 
 impl Fixture {
     fn new() -> Self {
+        Self::with(routing(FORWARDS), dns::Fixed::new())
+    }
+
+    pub(super) fn with(routing: crate::Routing, records: dns::Fixed) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::default();
         let events = journal.subscribe();
         let spool = LogSpool::open(spool_settings(dir.path())).unwrap();
-        let core = core(spool, routing(FORWARDS), journal);
-        let outbound = Outbound::new(&core, &settings());
+        let core = core(spool, routing, journal);
+        let outbound = Outbound::new(&core, &settings(), dns::Backend::Fixed(records));
         Self {
             outbound: Arc::new(outbound),
             events,
@@ -104,7 +108,7 @@ impl Fixture {
         self.outbound.spool.commit(writer, arrival).await.unwrap();
     }
 
-    async fn claim(&self, now: Timestamp) -> Vec<Claim> {
+    pub(super) async fn claim(&self, now: Timestamp) -> Vec<Claim> {
         let want = spool::Want {
             max: 10,
             per_host: 10,
@@ -130,7 +134,7 @@ impl Fixture {
     }
 }
 
-fn done() -> Diagnosis {
+pub(super) fn done() -> Diagnosis {
     Diagnosis::local(envelope::EnhancedStatus::permanent(0, 0), "done")
 }
 

@@ -41,8 +41,8 @@ impl Days {
         };
         let resolver = dns::Backend::Fixed(dns::Fixed::new());
         Self {
-            inbound: Arc::new(Inbound::new(&core, &settings, resolver)),
-            outbound: Arc::new(Outbound::new(&core, &settings)),
+            inbound: Arc::new(Inbound::new(&core, &settings, resolver.clone())),
+            outbound: Arc::new(Outbound::new(&core, &settings, resolver)),
             clock,
             events,
         }
