@@ -67,6 +67,8 @@ pub(crate) enum Command {
     /// Ask SPF about a client and a sender
     #[command(subcommand)]
     Spf(Spf),
+    /// Say what SPF, DKIM, DMARC and ARC prove of a message: the Authentication-Results field that goes on top of it
+    Auth(Auth),
     /// Make keys that sign
     #[command(subcommand)]
     Dkim(Dkim),
@@ -253,6 +255,16 @@ fn reverse_path(text: &str) -> Result<ReversePath, AddressError> {
 pub(crate) enum Dkim {
     /// Write a new key, and print its DNS record and its table for the configuration
     Key(NewKey),
+}
+
+/// A message, and who sent it.
+#[derive(Debug, Args)]
+pub(crate) struct Auth {
+    /// The message; `-` is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) claim: Claim,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! The `onward` binary: reads the command line and the configuration, and starts what was asked for.
 
 mod allocator;
+mod auth_cli;
 mod check;
 mod cli;
 mod config;
@@ -83,6 +84,7 @@ async fn run(cli: Cli) -> Result<bool, Box<dyn std::error::Error + Send + Sync>>
         Command::Explain(args) => {
             return Ok(explain_cli::run(&config()?.control.socket, args, print).await?);
         }
+        Command::Auth(args) => auth_cli::run(args, &cli.config, print).await?,
         Command::Dkim(cli::Dkim::Key(args)) => dkim_cli::key(args, &cli.config, print)?,
         Command::Spf(cli::Spf::Check(claim)) => {
             return Ok(spf_cli::check(claim, &cli.config, print).await?);

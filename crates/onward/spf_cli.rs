@@ -54,7 +54,8 @@ pub(crate) async fn check(claim: &Claim, config: &Path, print: Printer) -> Resul
     ))
 }
 
-fn resolver(claim: &Claim, config: &Path) -> Result<dns::Backend, Error> {
+/// The name server of the command line, of the configuration if there is one, or the system's.
+pub(crate) fn resolver(claim: &Claim, config: &Path) -> Result<dns::Backend, Error> {
     let mut settings = dns::Settings::default();
     match claim.server {
         Some(server) => settings.servers.push(server),

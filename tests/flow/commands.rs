@@ -227,3 +227,83 @@ async fn spf_check_says_the_result_first() {
     assert_eq!(ill.code, Some(1), "{ill}");
     assert!(ill.stdout.starts_with("temperror\n"), "{ill}");
 }
+
+#[tokio::test]
+async fn auth_prints_the_results_of_a_message() {
+    let net = Net::new().await;
+    let name = |text: &str| text.parse().expect("a name");
+    let (key, _) =
+        authentic::Key::generate(name("author.test"), name("s1"), authentic::Kind::Ed25519)
+            .expect("a key");
+    net.dns.add(&format!(
+        "author.test TXT v=spf1 ip4:192.0.2.7 -all
+         _dmarc.author.test TXT v=DMARC1; p=reject
+         {} TXT {}",
+        key.record_name(),
+        key.record().expect("a record")
+    ));
+    let message = "From: Ann <ann@author.test>\r\nSubject: x\r\n\r\nhello\r\n";
+    let signed = signed(&key, message);
+    let server = net.dns.address().to_string();
+    let auth = async |from: &str, message: &str, more: &[&str]| {
+        let claim = [
+            "auth",
+            "-",
+            "--ip",
+            "192.0.2.7",
+            "--helo",
+            "mx.author.test",
+            "--from",
+            from,
+        ];
+        let arguments = [&claim[..], &["--server", &server], more].concat();
+        program::run(ONWARD, &arguments, message.as_bytes())
+            .await
+            .success()
+            .stdout
+    };
+    let pass = auth("a@author.test", &signed, &[]).await;
+    for part in [
+        "Authentication-Results: ",
+        "spf=pass",
+        "smtp.mailfrom=a@author.test",
+        "dkim=pass",
+        "header.d=author.test",
+        "dmarc=pass",
+        "header.from=author.test",
+        "arc=none",
+    ] {
+        assert!(pass.contains(part), "{part}: {pass}");
+    }
+    // As files often are: LF alone.
+    let same = auth("a@author.test", &signed.replace("\r\n", "\n"), &[]).await;
+    assert_eq!(same, pass);
+    let forged = auth("<>", message, &["--json"]).await;
+    let forged: serde_json::Value = serde_json::from_str(&forged).expect("JSON");
+    let results: Vec<_> = forged
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|said| {
+            (
+                said["method"].as_str().unwrap_or_default(),
+                said["result"].as_str().unwrap_or_default(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("spf", "none"),
+        ("dkim", "none"),
+        ("dmarc", "fail"),
+        ("arc", "none"),
+    ];
+    assert_eq!(results, expected);
+    assert_eq!(forged[2]["properties"]["policy.dmarc"], "reject");
+}
+
+fn signed(key: &authentic::Key, message: &str) -> String {
+    let mut reader = authentic::Reader::signing();
+    reader.feed(message.as_bytes());
+    let now = spool::Clock::real().now().unix_secs();
+    authentic::sign(key, &reader.finish(), now).expect("a signature") + message
+}

@@ -109,7 +109,7 @@ impl<T> Kind<T> {
             .iter()
             .all(|(instance, _)| expected.next() == Some(*instance))
         {
-            return Err("ARC instances are not 1, 2, 3 …");
+            return Err("ARC instances are not 1, 2, 3");
         }
         Ok(self.0.into_iter().map(|(_, field)| field))
     }

@@ -1,0 +1,122 @@
+//! `onward auth`: what SPF, DKIM, DMARC and ARC say of a message in a file. No daemon need run, and no configuration be there.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use authentic::{Checked, Reader, Spf, SpfFacts};
+use envelope::{Domain, ReversePath};
+use relay::sender_policy;
+use serde::Serialize;
+use spf::Verdict;
+use spool::Clock;
+
+use crate::cli::Auth;
+use crate::config::{self, Config};
+use crate::print::Printer;
+use crate::spf_cli;
+
+/// Why nothing was said.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Spf(#[from] spf_cli::Error),
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    #[error(
+        "cannot read {0}: {1}\n\nhint: name a file with one message, or `-` for standard input"
+    )]
+    Read(PathBuf, io::Error),
+}
+
+/// What one method said.
+#[derive(Serialize)]
+struct Said<'a> {
+    method: &'static str,
+    result: &'static str,
+    reason: &'a str,
+    properties: BTreeMap<&'static str, &'a str>,
+}
+
+/// Prints the Authentication-Results field that a relay would put on top.
+pub(crate) async fn run(args: &Auth, config: &Path, print: Printer) -> Result<(), Error> {
+    let claim = &args.claim;
+    let message = read(&args.file).map_err(|error| Error::Read(args.file.clone(), error))?;
+    let hostname = match config.exists() {
+        true => Config::load(config)?.hostname.parse().ok(),
+        false => None,
+    };
+    let hostname = hostname.unwrap_or_else(Domain::localhost);
+    let resolver = spf_cli::resolver(claim, config)?;
+    let query = sender_policy::query(claim.ip, &claim.helo, &claim.from);
+    let output = sender_policy::evaluate(&resolver, query).await;
+    let hello = claim.helo.parse().ok();
+    let domain = match &claim.from {
+        ReversePath::Null => hello.as_ref(),
+        ReversePath::Mailbox(mailbox) => mailbox.domain(),
+    };
+    let spf = match (output.verdict, domain) {
+        (Verdict::Pass, Some(domain)) => Spf::Pass(domain),
+        (Verdict::TempError, Some(domain)) => Spf::TempError(domain),
+        _ => Spf::Other,
+    };
+    let mut reader = Reader::default();
+    reader.feed(&message);
+    let now = Clock::real().now().unix_secs();
+    let results = reader.finish().verify(&resolver, spf, now).await;
+    let mail_from = match &claim.from {
+        ReversePath::Null => String::new(),
+        ReversePath::Mailbox(mailbox) => mailbox.to_string(),
+    };
+    let reason = output.to_string();
+    let facts = SpfFacts {
+        result: output.verdict.as_str(),
+        of_hello: claim.from == ReversePath::Null,
+        client: claim.ip,
+        hello: &claim.helo,
+        mail_from: &mail_from,
+        reason: &reason,
+    };
+    let mut checked = vec![Checked::from(facts)];
+    checked.extend(results.checked(claim.ip));
+    let said: Vec<_> = checked.iter().map(Said::from).collect();
+    print.value(&said, |print, _| {
+        let field = authentic::field(&hostname, &checked);
+        for line in field.lines() {
+            print.line(line.replace('\t', "    "));
+        }
+    });
+    Ok(())
+}
+
+/// The message with CRLF: many files have LF alone.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let message = match file.to_str() {
+        Some("-") => {
+            let mut message = Vec::new();
+            io::stdin().lock().read_to_end(&mut message)?;
+            message
+        }
+        _ => std::fs::read(file)?,
+    };
+    if message.windows(2).any(|pair| pair == b"\r\n") {
+        return Ok(message);
+    }
+    let lines: Vec<_> = message.split(|b| *b == b'\n').collect();
+    Ok(lines.join(&b"\r\n"[..]))
+}
+
+impl<'a> From<&'a Checked<'a>> for Said<'a> {
+    fn from(checked: &'a Checked<'a>) -> Self {
+        let properties = checked.properties.iter();
+        Self {
+            method: checked.method,
+            result: checked.result,
+            reason: &checked.reason,
+            properties: properties
+                .map(|(name, value)| (*name, Cow::as_ref(value)))
+                .collect(),
+        }
+    }
+}
