@@ -67,11 +67,10 @@ impl<'a> Checked<'a> {
         self
     }
 
-    /// Whether the client's address and its name belong together (RFC 8601 §2.7.3).
-    pub fn iprev(client: IpAddr, has_name: bool) -> Self {
-        let result = if has_name { "pass" } else { "fail" };
+    /// The client's address and its name belong together (RFC 8601 §2.7.3).
+    pub fn iprev(client: IpAddr) -> Self {
         let client = client.to_canonical().to_string();
-        Self::new("iprev", result).with("policy.iprev", client)
+        Self::new("iprev", "pass").with("policy.iprev", client)
     }
 }
 
@@ -341,7 +340,7 @@ mod tests {
             .with("header.s", "2026")
             .with("header.b", "ab/d+e==");
         check(
-            &[Checked::iprev(CLIENT, true), dkim],
+            &[Checked::iprev(CLIENT), dkim],
             ";\r\n\tiprev=pass policy.iprev=192.0.2.1;\r\n\tdkim=fail reason=\"body hash did not verify\" header.d=example.org\r\n\theader.s=2026 header.b=\"ab/d+e==\"",
         );
     }

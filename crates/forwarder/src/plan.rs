@@ -26,6 +26,8 @@ pub struct Plan {
 pub struct PlannedLeg {
     /// For the queue.
     pub leg: Leg,
+    /// The recipient that it was made for, by its place among those that were given.
+    pub of: usize,
     /// The hosted addresses gone through on the way to the target, the recipient first; none for relayed and returned mail.
     pub via: Vec<Mailbox>,
     /// Further recipients that lead to the same target, all of them, as often as they were named.
@@ -73,9 +75,10 @@ impl Plan {
 }
 
 impl PlannedLeg {
-    fn new(leg: Leg, via: Vec<Mailbox>) -> Self {
+    fn new(leg: Leg, of: usize, via: Vec<Mailbox>) -> Self {
         Self {
             leg,
+            of,
             via,
             merged: Vec::new(),
         }
@@ -126,8 +129,10 @@ impl Forwarder {
             id: None,
             plan: Plan::default(),
             placed: HashMap::new(),
+            of: 0,
         };
-        for (recipient, route) in recipients {
+        for (of, (recipient, route)) in recipients.into_iter().enumerate() {
+            draft.of = of;
             draft.add(recipient, route);
         }
         draft.plan
@@ -150,6 +155,8 @@ struct Draft<'a> {
     plan: Plan,
     /// Where in the plan the legs to a target are.
     placed: HashMap<Mailbox, Vec<usize>>,
+    /// The recipient whose turn it is.
+    of: usize,
 }
 
 impl Draft<'_> {
@@ -195,7 +202,7 @@ impl Draft<'_> {
             options: options.noun(),
             ..Leg::new(reverse_path, mailbox, named.clone())
         };
-        self.place(PlannedLeg::new(leg, via));
+        self.place(PlannedLeg::new(leg, self.of, via));
     }
 
     fn add_relayed(&mut self, recipient: &Recipient, named: Mailbox) {
@@ -204,7 +211,7 @@ impl Draft<'_> {
             notify: recipient.notify,
             ..Leg::new(self.reverse_path.clone(), named.clone(), named)
         };
-        self.place(PlannedLeg::new(leg, Vec::new()));
+        self.place(PlannedLeg::new(leg, self.of, Vec::new()));
     }
 
     /// Two recipients may lead to one target, which then gets one copy; but not if they want different DSNs, or have other options. Nor if one of

@@ -134,15 +134,19 @@ impl Case {
         };
     }
 
-    /// The recipient was accepted.
-    pub fn accept_recipient(&mut self) {
+    /// The recipient was accepted. Returns its measures, if the sender is to be looked at.
+    pub fn accept_recipient(&mut self) -> Arc<Measures> {
         let Recipient { path, route, .. } = std::mem::take(&mut self.recipient);
         let (Some(recipient), Some(route)) = (path, route) else {
-            return;
+            return Arc::default();
         };
         self.transaction.targets += route.targets;
-        if !self.transaction.measures.contains(&route.measures) {
-            self.transaction.measures.push(route.measures);
+        let measures = match self.is_from_stranger() {
+            true => route.measures,
+            false => Arc::default(),
+        };
+        if !self.transaction.measures.contains(&measures) {
+            self.transaction.measures.push(Arc::clone(&measures));
         }
         match route.destination {
             Destination::Srs(Srs::Valid(sender)) => {
@@ -152,6 +156,7 @@ impl Case {
             }
             _ => self.transaction.others += 1,
         }
+        measures
     }
 
     /// Takes an answer in.

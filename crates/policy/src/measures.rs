@@ -149,6 +149,11 @@ impl Measures {
         self.dmarc != Dmarc::Off || self.seal.is_some()
     }
 
+    /// Whether a key of ours is to sign or seal.
+    pub fn wants_key(&self) -> bool {
+        self.sign.is_some() || self.seal.is_some()
+    }
+
     fn set(&mut self, name: &str, value: &str, known: &Names) -> Result<(), Wrong> {
         #[cfg(not(test))]
         if let Some(name) = NOT_BUILT.iter().find(|measure| **measure == name) {

@@ -8,6 +8,7 @@ mod budget;
 mod client_name;
 mod deciding;
 mod draft;
+mod examined;
 mod explain;
 mod refusals;
 mod strip;
@@ -39,6 +40,7 @@ pub struct Inbound<S> {
     names: ClientNames,
     budget: Budget,
     callouts: Callouts<dns::Backend>,
+    resolver: dns::Backend,
     accept_nonnull: bool,
     journal: Journal,
 }
@@ -54,7 +56,8 @@ impl<S> Inbound<S> {
             spool: core.spool,
             clock: core.clock,
             ids: core.ids,
-            names: ClientNames::new(resolver),
+            names: ClientNames::new(resolver.clone()),
+            resolver,
             budget: Budget::new(settings.bounces_per_day),
             accept_nonnull: settings.accept_nonnull,
             journal: core.journal,

@@ -21,8 +21,8 @@ pub struct Outgoing<'a> {
     pub keys: &'a Keys,
     /// The message as it came in.
     pub parsed: &'a Parsed,
-    /// The ARC chain that it came with.
-    pub chain: &'a Chain,
+    /// The ARC chain that it came with, if that was looked at.
+    pub chain: Option<&'a Chain>,
     /// All that was found out about it.
     pub checked: &'a [Checked<'a>],
     /// Our own name.
@@ -68,15 +68,9 @@ impl Outgoing<'_> {
 
     fn make(&self, (signing, sealing): &Wanted) -> Arc<str> {
         let now = self.now.unix_secs();
-        let set = self.keys.find(sealing.as_ref()).and_then(|key| {
-            seal(
-                key,
-                self.parsed,
-                self.chain,
-                self.hostname,
-                self.checked,
-                now,
-            )
+        let set = self.keys.find(sealing.as_ref()).zip(self.chain);
+        let set = set.and_then(|(key, chain)| {
+            seal(key, self.parsed, chain, self.hostname, self.checked, now)
         });
         let signature = self.keys.find(signing.as_ref());
         let signature = signature.and_then(|key| sign(key, self.parsed, now));
@@ -119,7 +113,7 @@ mod tests {
         let outgoing = Outgoing {
             keys: &keys,
             parsed: &reader.finish(),
-            chain: &chain,
+            chain: Some(&chain),
             checked: &[],
             hostname: &"mx.example.net".parse().unwrap(),
             now: NOW,

@@ -8,6 +8,7 @@ use policy::{Answer, Case, Decision, Question, Stage, Standing, Step};
 use spool::Spool;
 
 use super::client_name::ClientName;
+use super::examined::Examined;
 use super::{Inbound, answers};
 use crate::routing::Routing;
 
@@ -15,6 +16,8 @@ use crate::routing::Routing;
 pub(super) struct Sources<'a> {
     /// The snapshot of the transaction.
     pub(super) routing: &'a Routing,
+    /// The message, at the end of its body, if it was read.
+    pub(super) message: Option<&'a Examined>,
     /// The client's.
     #[expect(dead_code, reason = "blocklists will ask it")]
     pub(super) name: &'a ClientName,

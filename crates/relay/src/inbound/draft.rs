@@ -1,16 +1,21 @@
 //! A message on its way in: our trace on top, signs of a loop in its header, legs of its recipients, and the commit.
 
+use std::sync::Arc;
+
+use authentic::{Checked, Reader};
 use envelope::{
     Domain, Envelope, LegId, Mailbox, Message, MessageId, Origin, Peer, Reply, Timestamp,
 };
 use forwarder::{HeaderScan, Plan, PlannedLeg, Route, has_header, trace};
 use journal::{Event, Journal};
-use policy::Standing;
+use policy::{Measures, Standing};
 use smtp_in::Client;
 use spool::{Arrival, BodyWriter, Error, Spool};
 
 use super::Inbound;
+use super::examined::Examined;
 use super::strip::Strip;
+use crate::keys::Outgoing;
 use crate::replies;
 use crate::routing::Routing;
 
@@ -25,6 +30,12 @@ pub(super) struct Draft<S: Spool> {
     start: Vec<u8>,
     /// Takes out results that claim to be ours.
     strip: Strip,
+    /// Of the recipients, in their order.
+    measures: Vec<Arc<Measures>>,
+    /// Reads it for those that want it verified or signed.
+    reader: Option<Reader>,
+    /// What it has read.
+    pub(super) examined: Option<Examined>,
     /// Bare CR and LF that became CRLF.
     pub(super) normalized: u64,
     writer: S::Writer,
@@ -50,6 +61,9 @@ impl<S: Spool> Draft<S> {
             strip: Strip::new(routing.hostname().clone()),
             top: received(routing, client, name.as_ref(), envelope, id, now).into_bytes(),
             start: Vec::new(),
+            measures: Vec::new(),
+            reader: None,
+            examined: None,
             writer,
         })
     }
@@ -60,8 +74,15 @@ impl<S: Spool> Draft<S> {
         inbound: &Inbound<S>,
         routing: &Routing,
         envelope: &Envelope,
-        routes: Vec<Route>,
+        routes: Vec<(Route, Arc<Measures>)>,
     ) {
+        let (routes, measures): (Vec<_>, _) = routes.into_iter().unzip();
+        self.measures = measures;
+        let any = |wants: fn(&Measures) -> bool| self.measures.iter().any(|all| wants(all));
+        self.reader = match any(Measures::wants_key) {
+            true => Some(Reader::signing()),
+            false => any(Measures::wants_authentic).then(Reader::default),
+        };
         let recipients = envelope.recipients.iter().zip(routes);
         let (table, sender) = (&routing.table, &envelope.reverse_path);
         let mut token = |sender: &Mailbox, expires| {
@@ -100,6 +121,7 @@ impl<S: Spool> Draft<S> {
             self.scan = HeaderScan::default();
             self.scan.finish();
             self.strip.is_done = true;
+            self.read(b"\r\n");
         }
         let start = std::mem::take(&mut self.start);
         self.pass_on(first, start).await
@@ -107,11 +129,18 @@ impl<S: Spool> Draft<S> {
 
     /// Writes these octets of ours, and of the message what may go on.
     async fn pass_on(&mut self, mut ours: Vec<u8>, chunk: Vec<u8>) -> Result<(), Error> {
+        self.read(&chunk);
         if ours.is_empty() && self.strip.is_done {
             return self.writer.write(chunk).await;
         }
         self.strip.feed(&chunk, &mut ours);
         self.writer.write(ours).await
+    }
+
+    fn read(&mut self, bytes: &[u8]) {
+        if let Some(reader) = &mut self.reader {
+            reader.feed(bytes);
+        }
     }
 
     /// The body is complete.
@@ -123,6 +152,8 @@ impl<S: Spool> Draft<S> {
         }
         let mut rest = Vec::new();
         self.strip.finish(&mut rest);
+        let reader = self.reader.take();
+        self.examined = reader.map(|reader| Examined::new(reader.finish()));
         self.writer.write(rest).await
     }
 
@@ -175,6 +206,46 @@ impl<S: Spool> Draft<S> {
                 self.writer.len(),
             )
         }
+    }
+
+    /// Puts what was checked on top of the message, and what its recipients want signed on top of that: of all legs if they
+    /// want the same, otherwise of each.
+    pub(super) fn put_results(
+        &mut self,
+        routing: &Routing,
+        checked: &[Checked<'_>],
+        examined: Option<&Examined>,
+        message: &mut Message,
+    ) {
+        let mut trace = match checked {
+            [] => String::new(),
+            checked => authentic::field(routing.hostname(), checked),
+        };
+        if let Some(examined) = examined {
+            let outgoing = Outgoing {
+                keys: &routing.keys,
+                parsed: &examined.parsed,
+                chain: examined.results.get().map(|results| &results.arc),
+                checked,
+                hostname: routing.hostname(),
+                now: message.arrived,
+            };
+            let legs = &mut self.plan.legs;
+            let measures = legs.iter().map(|leg| &*self.measures[leg.of]);
+            let wanted: Vec<_> = measures
+                .map(|all| (all.sign.clone(), all.seal.clone()))
+                .collect();
+            let fields = outgoing.fields(&wanted);
+            if fields.windows(2).all(|two| two[0] == two[1]) {
+                trace.insert_str(0, fields.first().map_or("", |fields| fields));
+            } else {
+                for (leg, fields) in legs.iter_mut().zip(fields) {
+                    leg.leg.trace = format!("{}{fields}", leg.leg.trace).into();
+                }
+            }
+        }
+        message.size += trace.len() as u64;
+        message.trace = trace.into();
     }
 
     /// Commits the legs: after the 250 the message is on stable storage. What is logged before is true whatever comes of it.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use authentic::Reader;
 use control::{Asked, Body, Explanation, Fault, Mail, Refusal, Ruled, Way};
 use envelope::{ForwardPath, Mailbox, Recipient, ReversePath, Verdict};
 use forwarder::{HeaderScan, Plan, PlannedLeg, Route};
@@ -11,6 +12,7 @@ use spool::Spool;
 use super::Inbound;
 use super::client_name::ClientName;
 use super::deciding::{self, Sources, client_of};
+use super::examined::Examined;
 use crate::routing::Routing;
 
 /// A mail that is only thought of.
@@ -19,6 +21,7 @@ struct Thought<'a, S> {
     routing: Arc<Routing>,
     name: ClientName,
     case: Case,
+    message: Option<Examined>,
     explanation: Explanation,
 }
 
@@ -45,11 +48,13 @@ impl<S: Spool> Inbound<S> {
         thought.decide(Stage::Data).await;
         if let Some(message) = message {
             thought.explanation.has_message = true;
-            let mut scan = HeaderScan::default();
+            let (mut scan, mut reader) = (HeaderScan::default(), Reader::default());
             while let Some(chunk) = message.chunk().await? {
                 scan.feed(&chunk);
+                reader.feed(&chunk);
             }
             scan.finish();
+            thought.message = Some(Examined::new(reader.finish()));
             thought.case.message = policy::Message {
                 hops: scan.hops(),
                 legs: plan.legs.len(),
@@ -81,6 +86,7 @@ impl<'a, S: Spool> Thought<'a, S> {
                 hello: mail.hello.clone(),
                 ..Case::default()
             },
+            message: None,
             explanation: Explanation {
                 client: standing.to_owned(),
                 ..Explanation::default()
@@ -97,6 +103,7 @@ impl<'a, S: Spool> Thought<'a, S> {
         }
         let sources = Sources {
             routing: &self.routing,
+            message: self.message.as_ref(),
             name: &self.name,
         };
         let mut asked = Vec::new();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use envelope::{Envelope, MessageId, Recipient, Reply, Verdict};
 use forwarder::Route;
 use journal::{Event, Unfinished};
-use policy::{Case, Decision, Effect, Stage};
+use policy::{Case, Decision, Effect, Measures, Stage};
 use smtp::server::{Hello, Refusal};
 use smtp_in::{Client, Ending, Incident};
 use spool::Spool;
@@ -16,6 +16,7 @@ use spool::Spool;
 use super::client_name::ClientName;
 use super::deciding::{Sources, client_of};
 use super::draft::Draft;
+use super::examined::{Examined, Giver};
 use super::refusals::REFUSALS_LOGGED_MAX;
 use super::{Inbound, hello};
 use crate::routing::Routing;
@@ -39,7 +40,7 @@ struct Transaction<S: Spool> {
     /// Of the recipient that RCPT asks about.
     route: Option<Route>,
     /// Of the accepted recipients, in their order.
-    routes: Vec<Route>,
+    routes: Vec<(Route, Arc<Measures>)>,
     draft: Option<Draft<S>>,
 }
 
@@ -47,20 +48,20 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
     async fn connect(&mut self, client: &Client) -> Verdict {
         self.meet(client);
         self.name = self.inbound.names.ask(client.peer.ip());
-        self.decide(Stage::Connect, client).await.answer
+        self.decide(Stage::Connect, client, None).await.answer
     }
 
     async fn hello(&mut self, client: &Client, hello: &Hello) -> Verdict {
         self.meet(client);
         self.case.hello = hello.name.to_string();
-        self.decide(Stage::Hello, client).await.answer
+        self.decide(Stage::Hello, client, None).await.answer
     }
 
     async fn mail(&mut self, client: &Client, envelope: &Envelope) -> Verdict {
         self.routing = Some(self.inbound.routing.load_full());
         self.meet(client);
         self.case.begin(envelope.reverse_path.clone());
-        let verdict = self.decide(Stage::Mail, client).await.answer;
+        let verdict = self.decide(Stage::Mail, client, None).await.answer;
         if verdict == Verdict::Accept {
             self.transaction = Some(Transaction {
                 route: None,
@@ -80,7 +81,7 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         recipient: &Recipient,
     ) -> Verdict {
         self.case.next_recipient(recipient.forward_path.clone());
-        let verdict = self.decide(Stage::Rcpt, client).await.answer;
+        let verdict = self.decide(Stage::Rcpt, client, None).await.answer;
         let transaction = self.transaction();
         // A refused recipient's route must not become another's.
         let route = transaction.route.take();
@@ -88,14 +89,14 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
             let Some(route) = route else {
                 unreachable!("each ground asks for the route: a 250 without legs loses mail");
             };
-            transaction.routes.push(route);
-            self.case.accept_recipient();
+            let measures = self.case.accept_recipient();
+            self.transaction().routes.push((route, measures));
         }
         verdict
     }
 
     async fn data(&mut self, client: &Client, envelope: &Envelope) -> Verdict {
-        let verdict = self.decide(Stage::Data, client).await.answer;
+        let verdict = self.decide(Stage::Data, client, None).await.answer;
         if verdict != Verdict::Accept {
             return verdict;
         }
@@ -218,10 +219,16 @@ impl<S: Spool> Visit<S> {
     }
 
     /// Has policy decide, keeps the route of a recipient, and logs a refusal.
-    async fn decide(&mut self, stage: Stage, client: &Client) -> Decision {
+    async fn decide(
+        &mut self,
+        stage: Stage,
+        client: &Client,
+        message: Option<&Examined>,
+    ) -> Decision {
         let routing = self.routing();
         let sources = Sources {
             routing: &routing,
+            message,
             name: &self.name,
         };
         let inbound = Arc::clone(&self.inbound);
@@ -245,10 +252,12 @@ impl<S: Spool> Visit<S> {
     ) -> Result<Reply, spool::Error> {
         draft.finish().await?;
         let (now, standing) = (self.inbound.clock.now(), self.case.client.standing);
-        let message = draft.message(now, envelope, client, standing);
+        let mut message = draft.message(now, envelope, client, standing);
         draft.record_received(&self.inbound.journal, client, envelope, &message);
         self.case.message = draft.facts();
-        let decision = self.decide(Stage::Message, client).await;
+        let examined = draft.examined.take();
+        let examined = examined.as_ref();
+        let decision = self.decide(Stage::Message, client, examined).await;
         if let Verdict::Refuse(reply) | Verdict::Close(reply) = decision.answer {
             return Ok(reply);
         }
@@ -258,6 +267,15 @@ impl<S: Spool> Visit<S> {
                 Effect::Hold => unreachable!("no recipient can choose it yet"),
             }
         }
+        let has_name = self.name.get().await.is_some();
+        let giver = Giver::new(client, &envelope.reverse_path, has_name);
+        let spf = self.case.transaction.found.spf.as_ref();
+        draft.put_results(
+            &self.routing(),
+            &giver.checked(spf, examined),
+            examined,
+            &mut message,
+        );
         draft.store(&self.inbound, message).await
     }
 }

@@ -1,15 +1,58 @@
 //! What the message proves of its sender: DKIM, ARC, DMARC.
 
-use policy::{Authentic, DmarcFound};
+use std::time::Duration;
+
+use authentic::{Action, Results, Spf, Verdict};
+use envelope::Domain;
+use policy::{Authentic, DmarcFound, DmarcPolicy, SpfResult};
 use spool::Spool;
+use tokio::time::timeout;
 
 use super::Inquiry;
 
 impl<S: Spool> Inquiry<'_, S> {
-    /// Not known: no measure asks for it yet.
+    /// The results are kept with the message, for what goes on top of it.
     pub(super) async fn authentic(&self) -> Authentic {
+        let dmarc = match self.sources.message {
+            Some(message) => {
+                let spf = self.case.transaction.found.spf.as_ref();
+                let domain = spf.and_then(|found| found.domain.parse::<Domain>().ok());
+                let spf = match (spf.map(|found| found.result), &domain) {
+                    (Some(SpfResult::Pass), Some(domain)) => Spf::Pass(domain),
+                    (Some(SpfResult::TempError), Some(domain)) => Spf::TempError(domain),
+                    _ => Spf::Other,
+                };
+                let now = self.inbound.clock.now().unix_secs();
+                let verified = message.parsed.verify(&self.inbound.resolver, spf, now);
+                let results = timeout(WHOLE, verified).await.ok();
+                results.map(|results| dmarc(message.results.get_or_init(|| results)))
+            }
+            None => None,
+        };
         Authentic {
-            dmarc: DmarcFound::TempError,
+            dmarc: dmarc.unwrap_or(DmarcFound::TempError),
         }
     }
 }
+
+/// What policy must know of it.
+fn dmarc(results: &Results) -> DmarcFound {
+    let dmarc = &results.dmarc;
+    match (dmarc.verdict, &dmarc.owner) {
+        (Verdict::Pass, _) => DmarcFound::Pass,
+        (Verdict::Fail, Some(owner)) => DmarcFound::Fail {
+            policy: match dmarc.policy {
+                Action::None => DmarcPolicy::None,
+                Action::Quarantine => DmarcPolicy::Quarantine,
+                Action::Reject => DmarcPolicy::Reject,
+            },
+            owner: owner.to_string(),
+        },
+        (Verdict::TempError, _) => DmarcFound::TempError,
+        (Verdict::PermError, _) => DmarcFound::PermError,
+        _ => DmarcFound::None,
+    }
+}
+
+/// For all look-ups together: the client waits.
+const WHOLE: Duration = Duration::from_secs(10);
