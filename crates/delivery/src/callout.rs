@@ -22,7 +22,6 @@ use dns::Resolver;
 use envelope::{
     BodyKind, Diagnosis, Domain, EnhancedStatus, HostPattern, Mailbox, Outcome, ReversePath,
 };
-use moka::Expiry;
 use moka::sync::Cache;
 use smtp::client::{Timeouts, Transaction, TransactionRecipient};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
@@ -76,17 +75,13 @@ pub enum Finding {
 pub struct Callouts<R> {
     settings: CalloutSettings,
     reacher: Reacher<R>,
-    known: Cache<Mailbox, Arc<OnceCell<Finding>>>,
+    known: Cache<Mailbox, Arc<OnceCell<Kept>>>,
     sites: Cache<SiteKey, Arc<Site>>,
     running: Arc<Semaphore>,
 }
 
-/// How long a finding is kept; see [`Callouts::known`].
-#[derive(Debug)]
-struct Lifetimes {
-    kept: Duration,
-    unfinished: Duration,
-}
+/// A finding, and until when it is believed.
+type Kept = (Finding, Instant);
 
 impl<R: Resolver> Callouts<R> {
     /// Callouts that are made as mail is delivered, as far as `settings` does not say otherwise.
@@ -96,16 +91,12 @@ impl<R: Resolver> Callouts<R> {
             ..delivery.clone()
         });
         let planner = Planner::new(Arc::clone(&delivery), Arc::new(resolver));
-        let lifetimes = Lifetimes {
-            kept: settings.kept,
-            unfinished: 2 * settings.timeout,
-        };
         let as_callout = settings.applied_to(&delivery);
         Self {
             reacher: Reacher::new(Arc::new(as_callout), planner, tls::opportunistic()),
             known: Cache::builder()
                 .max_capacity(KNOWN_MAX)
-                .expire_after(lifetimes)
+                .time_to_live(settings.kept.max(REFUSED_KEPT))
                 .build(),
             sites: Cache::builder()
                 .max_capacity(SITES_MAX)
@@ -118,25 +109,26 @@ impl<R: Resolver> Callouts<R> {
 
     /// What is known of `sender`, after a callout if need be; and whether one was made now.
     pub async fn verify(&self, sender: &Mailbox) -> (Finding, bool) {
-        let cell = self.known.get_with_by_ref(sender, Arc::default);
-        let (mut found, mut asked) = (false, false);
+        let entry = self.known.entry_by_ref(sender);
+        let cell = entry
+            .or_insert_with_if(Arc::default, |cell| is_over(cell))
+            .into_value();
+        let mut asked = false;
         let look = async {
-            found = true;
-            self.find(sender, &mut asked).await
+            let finding = self.find(sender, &mut asked).await?;
+            let until = Instant::now() + self.lifetime(&finding);
+            Ok((finding, until))
         };
-        let (Ok(finding) | Err(finding)) = cell.get_or_try_init(|| look).await.cloned();
-        if found {
-            // Its lifetime is known only now.
-            self.known.insert(sender.clone(), cell);
+        match cell.get_or_try_init(|| look).await.cloned() {
+            Ok((finding, _)) | Err(finding) => (finding, asked),
         }
-        (finding, asked)
     }
 
     /// What is known of `sender` without a callout.
     pub fn known(&self, sender: &Mailbox) -> Finding {
-        let cell = self.known.get(sender);
-        let finding = cell.and_then(|cell| cell.get().cloned());
-        finding.unwrap_or_else(|| unknown("not asked yet"))
+        let cell = self.known.get(sender).filter(|cell| !is_over(cell));
+        let kept = cell.and_then(|cell| cell.get().cloned());
+        kept.map_or_else(|| unknown("not asked yet"), |(finding, _)| finding)
     }
 
     /// `Err`: what is not kept, because DNS keeps it, or because it is true of this moment only.
@@ -193,6 +185,14 @@ impl<R: Resolver> Callouts<R> {
             site.leave_alone(reason.clone(), Instant::now());
         }
         finding
+    }
+
+    fn lifetime(&self, finding: &Finding) -> Duration {
+        match finding {
+            Finding::Exists(_) => self.settings.kept,
+            Finding::Refused(_) => REFUSED_KEPT,
+            Finding::Unknown(_) | Finding::Exempt => UNKNOWN_KEPT,
+        }
     }
 
     fn is_exempt(&self, site: &SiteKey) -> bool {
@@ -253,35 +253,10 @@ impl Finding {
     }
 }
 
-impl Lifetimes {
-    fn of(&self, cell: &OnceCell<Finding>) -> Option<Duration> {
-        Some(match cell.get() {
-            None => self.unfinished,
-            Some(Finding::Exists(_)) => self.kept,
-            Some(Finding::Refused(_)) => REFUSED_KEPT,
-            Some(Finding::Unknown(_) | Finding::Exempt) => UNKNOWN_KEPT,
-        })
-    }
-}
-impl Expiry<Mailbox, Arc<OnceCell<Finding>>> for Lifetimes {
-    fn expire_after_create(
-        &self,
-        _: &Mailbox,
-        cell: &Arc<OnceCell<Finding>>,
-        _: Instant,
-    ) -> Option<Duration> {
-        self.of(cell)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &Mailbox,
-        cell: &Arc<OnceCell<Finding>>,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        self.of(cell)
-    }
+/// A callout that is running is not over.
+fn is_over(cell: &OnceCell<Kept>) -> bool {
+    cell.get()
+        .is_some_and(|(_, until)| Instant::now() >= *until)
 }
 
 /// Asks over a fresh connection, and tells whether all of the site's addresses would get the same answer. The connection

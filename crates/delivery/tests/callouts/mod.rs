@@ -192,6 +192,21 @@ async fn few_callouts_at_once_to_a_site() {
 }
 
 #[tokio::test]
+async fn what_is_known_is_forgotten_after_its_time() {
+    let settings = CalloutSettings {
+        kept: Duration::from_millis(1),
+        ..CalloutSettings::default()
+    };
+    let (server, callouts) = start(Script::default(), settings).await;
+    for _ in 0..2 {
+        assert!(ask(&callouts, "a@to.test").await.1);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert_eq!(callouts.known(&mailbox("a@to.test")).as_str(), "unknown");
+    }
+    assert_eq!(server.heard().connections, 2);
+}
+
+#[tokio::test]
 async fn an_exempt_mx_is_not_asked() {
     let settings = CalloutSettings {
         exempt_mx: vec!["*.example".parse().unwrap(), "mx0.test".parse().unwrap()],
