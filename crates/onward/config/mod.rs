@@ -5,6 +5,7 @@
 mod change;
 mod resolve;
 mod schema;
+mod senders;
 mod units;
 mod validate;
 
@@ -15,7 +16,8 @@ use envelope::{AddressError, Mailbox};
 
 pub(crate) use change::{changed_keys, is_reloadable};
 pub(crate) use resolve::{Errors, Resolved};
-pub(crate) use schema::{BounceTo, Config, Dkim, Listener, Measure, TagAlphabet, Tls, TlsMode};
+pub(crate) use schema::{Config, Listener, TagAlphabet, Tls, TlsMode};
+pub(crate) use senders::{BounceTo, Dkim, Measure};
 pub(crate) use units::{Network, Percent, Size, Span};
 
 /// Why there is no configuration to work with. Each text says where and what to do.

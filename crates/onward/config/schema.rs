@@ -1,17 +1,15 @@
-//! The file as typed: one struct for each table. An unknown key is an error.
+//! The file as typed: one struct for each table (more of them in `senders`). An unknown key is an error.
 //!
 //! A default stands in one place. Where a stage has one, it is taken from the stage's own settings; the others stand here.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use envelope::{Domain, HostPattern};
+use envelope::Domain;
 use serde::Deserialize;
 
-use super::units::{
-    Network, Percent, Size, Span, each_parsed, more_than_zero, one_or_more, parsed, pauses,
-};
+use super::senders::{Bounce, Dkim, Egress, Profile, Verify};
+use super::units::{Network, Percent, Size, Span, more_than_zero, one_or_more, pauses};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -113,16 +111,6 @@ pub(crate) enum TagAlphabet {
     Base64,
 }
 
-/// A key that signs.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Dkim {
-    pub(crate) name: String,
-    pub(crate) domain: String,
-    pub(crate) selector: String,
-    pub(crate) key: PathBuf,
-}
-
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Forwards {
@@ -138,22 +126,6 @@ pub(crate) struct Forwards {
 pub(crate) struct Policy {
     pub(crate) trusted: Vec<Network>,
     pub(crate) relay_domains: Vec<String>,
-}
-
-/// Measures by their names; `policy::Profiles` reads them, as it reads those on lines of the forwards file.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(crate) struct Profile {
-    pub(crate) name: String,
-    #[serde(flatten)]
-    pub(crate) measures: BTreeMap<String, Measure>,
-}
-
-/// The value of a measure: one word, or the names of several.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Measure {
-    One(String),
-    Several(Vec<String>),
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -197,45 +169,6 @@ pub(crate) struct Delivery {
 pub(crate) struct Route {
     pub(crate) domain: String,
     pub(crate) host: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Bounce {
-    pub(crate) to: BounceTo,
-    /// The name of a key; empty: notices are not signed.
-    pub(crate) sign: String,
-}
-
-/// As in `relay`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum BounceTo {
-    #[default]
-    Proved,
-    Unproved,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Egress {
-    pub(crate) name: String,
-    pub(crate) addresses: Vec<IpAddr>,
-    #[serde(deserialize_with = "parsed")]
-    pub(crate) hello: Domain,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Verify {
-    /// Empty: as mail is delivered.
-    pub(crate) egress: String,
-    #[serde(deserialize_with = "more_than_zero")]
-    pub(crate) timeout: Span,
-    #[serde(deserialize_with = "more_than_zero")]
-    pub(crate) kept: Span,
-    #[serde(deserialize_with = "each_parsed")]
-    pub(crate) exempt_mx: Vec<HostPattern>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -371,18 +304,6 @@ impl Default for Delivery {
             probe_first: Span(stage.probe_first),
             probe_longest: Span(stage.probe_longest),
             routes: Vec::new(),
-        }
-    }
-}
-
-impl Default for Verify {
-    fn default() -> Self {
-        let stage = delivery::CalloutSettings::default();
-        Self {
-            egress: String::new(),
-            timeout: Span(stage.timeout),
-            kept: Span(stage.kept),
-            exempt_mx: stage.exempt_mx,
         }
     }
 }

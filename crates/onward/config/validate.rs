@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use envelope::Mailbox;
 
-use super::schema::{Config, Egress, TlsMode};
+use super::schema::{Config, TlsMode};
+use super::senders::Egress;
 
 /// The key and what is wrong with it.
 type Fault = (&'static str, String);

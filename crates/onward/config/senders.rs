@@ -1,0 +1,87 @@
+//! The tables about who may send, as typed: what domains choose of it, and what that takes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use envelope::{Domain, HostPattern};
+use serde::Deserialize;
+
+use super::units::{Span, each_parsed, more_than_zero, parsed};
+
+/// Measures by their names; `policy::Profiles` reads them, as it reads those on lines of the forwards file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Profile {
+    pub(crate) name: String,
+    #[serde(flatten)]
+    pub(crate) measures: BTreeMap<String, Measure>,
+}
+
+/// The value of a measure: one word, or the names of several.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Measure {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// A key that signs.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Dkim {
+    pub(crate) name: String,
+    pub(crate) domain: String,
+    pub(crate) selector: String,
+    pub(crate) key: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Bounce {
+    pub(crate) to: BounceTo,
+    /// The name of a key; empty: notices are not signed.
+    pub(crate) sign: String,
+}
+
+/// As in `relay`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BounceTo {
+    #[default]
+    Proved,
+    Unproved,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Egress {
+    pub(crate) name: String,
+    pub(crate) addresses: Vec<IpAddr>,
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) hello: Domain,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Verify {
+    /// Empty: as mail is delivered.
+    pub(crate) egress: String,
+    #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) timeout: Span,
+    #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) kept: Span,
+    #[serde(deserialize_with = "each_parsed")]
+    pub(crate) exempt_mx: Vec<HostPattern>,
+}
+
+impl Default for Verify {
+    fn default() -> Self {
+        let stage = delivery::CalloutSettings::default();
+        Self {
+            egress: String::new(),
+            timeout: Span(stage.timeout),
+            kept: Span(stage.kept),
+            exempt_mx: stage.exempt_mx,
+        }
+    }
+}
