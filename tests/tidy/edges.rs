@@ -47,6 +47,8 @@ const EDGES: [(&str, &[&str]); 18] = [
         "fuzz-targets",
         &[
             "envelope",
+            "dns",
+            "authentic",
             "smtp",
             "smtp-in",
             "srs",

@@ -9,6 +9,7 @@
 //!
 //! The reader of notices (DSN) has no target: it does not exist yet.
 
+mod authentic;
 mod bounce;
 mod client;
 mod command;
@@ -36,6 +37,7 @@ pub struct Target {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    target("authentic", authentic::check),
     target("bounce", bounce::check),
     target("client", client::check),
     target("command", command::check),
