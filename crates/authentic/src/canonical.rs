@@ -125,11 +125,10 @@ impl BodyHash {
         let pairs = line.iter().zip(line.get(1..).unwrap_or_default());
         // No early exit: that is what lets the compiler compare many pairs at once.
         let is_double = pairs.fold(false, |any, (a, b)| any | ((*a == b' ') & (*b == b' ')));
-        let has_single =
-            !is_double && !line.ends_with(b" ") && !(self.blank && line.starts_with(b" "));
-        match has_single {
-            true => Some(end),
-            false => memchr::memchr(b' ', line),
+        let is_odd = is_double || line.ends_with(b" ") || (self.blank && line.starts_with(b" "));
+        match is_odd {
+            true => memchr::memchr(b' ', line),
+            false => Some(end),
         }
     }
 
