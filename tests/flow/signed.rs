@@ -1,13 +1,17 @@
-//! What leaves with a signature of ours: notices, once they have a key.
+//! What leaves with a signature or an ARC set of ours: notices, and mail to domains that want it.
 
-use testkit::daemon::Setup;
+use authentic::{Key, Reader, Results, Spf, Verdict};
+use testkit::daemon::{Relay, Setup};
 use testkit::net::Net;
+use testkit::{mail, sender};
 
 use crate::{origin_sends, relay};
 
-/// A relay with a key in `NAME.pem` for each of these names.
-async fn with_keys(net: &Net, names: &[&str]) -> Setup {
-    let setup = relay(net, "alice@example.test alice@target.test\n");
+const ALICE: &str = "alice@example.test alice@target.test\n";
+
+/// A relay with a key in `NAME.pem` for each of these names, which DNS knows.
+async fn with_keys(net: &Net, forwards: &str, names: &[&str]) -> Setup {
+    let setup = relay(net, forwards);
     let mut tables = Vec::new();
     for name in names {
         let file = setup.path(&format!("{name}.pem"));
@@ -22,6 +26,9 @@ async fn with_keys(net: &Net, names: &[&str]) -> Setup {
             name,
         ];
         setup.run(&key).await.success();
+        let key = read(&setup, name);
+        let record = key.record().expect("a record");
+        net.dns.add(&format!("{} TXT {record}", key.record_name()));
         tables.push(format!(
             "{{ name = \"{name}\", domain = \"fwd.test\", selector = \"{name}\", key = \"{name}.pem\" }}"
         ));
@@ -29,17 +36,92 @@ async fn with_keys(net: &Net, names: &[&str]) -> Setup {
     setup.set("dkim", &format!("[{}]", tables.join(", ")))
 }
 
+fn read(setup: &Setup, name: &str) -> Key {
+    let pem = std::fs::read(setup.path(&format!("{name}.pem"))).expect("a key");
+    let domain = "fwd.test".parse().expect("a domain");
+    Key::from_pem(domain, name.parse().expect("a name"), &pem).expect("a key")
+}
+
+/// What somebody behind the relay finds.
+async fn proved(relay: &Relay, names: &[&str], delivered: &[u8]) -> Results {
+    let mut dns = dns::Fixed::new();
+    for name in names {
+        let key = read(relay.setup(), name);
+        dns = dns.with_txt(key.record_name(), key.record().expect("a record"));
+    }
+    let mut reader = Reader::default();
+    reader.feed(delivered);
+    let now = spool::Clock::real().now().unix_secs();
+    reader.finish().verify(&dns, Spf::Other, now).await
+}
+
+#[tokio::test]
+async fn mail_is_signed_and_sealed_as_its_recipient_wants() {
+    let net = Net::new().await;
+    let target = net.sink("target.test", "").await;
+    let forwards = "alice@example.test alice@target.test sign=one seal=two\n\
+        bob@example.test bob@target.test\ncarol@example.test carol@target.test seal=one\n";
+    let setup = with_keys(&net, forwards, &["one", "two"]).await;
+    let relay = setup.start().await;
+    let original = mail::short("first");
+    let to = ["alice@example.test", "bob@example.test"];
+    sender::send(relay.address(), "origin@sender.test", &to, &original).await;
+    let delivered = target.messages(2).await;
+    let copy = |to: &str| {
+        delivered
+            .iter()
+            .find(|copy| copy.to() == [to])
+            .expect("a copy")
+    };
+    let names = |delivered: &[u8], original: &[u8]| {
+        let fields = mail::added_on_top(delivered, original).into_iter();
+        fields.map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    let bob = ["Delivered-To", "Authentication-Results", "Received"];
+    assert_eq!(names(&copy("bob@target.test").data, &original), bob);
+    let set = [
+        "ARC-Seal",
+        "ARC-Message-Signature",
+        "ARC-Authentication-Results",
+    ];
+    let alice = [&bob[..1], &set[..], &["DKIM-Signature"], &bob[1..]].concat();
+    let first = &copy("alice@target.test").data;
+    assert_eq!(names(first, &original), alice);
+    let results = proved(&relay, &["one", "two"], first).await;
+    assert_eq!(results.dkim[0].verdict, Verdict::Pass, "{results:?}");
+    assert_eq!(
+        (results.arc.verdict, results.arc.instance),
+        (Verdict::Pass, 1),
+        "{results:?}"
+    );
+
+    // It comes round: the chain goes on while it holds, and is left alone when it does not.
+    let broken = [b"Subject: another\r\n", &**first].concat();
+    for (original, count, instance) in [(first, 3, 2), (&broken, 4, 1)] {
+        let to = ["carol@example.test"];
+        sender::send(relay.address(), "origin@sender.test", &to, original).await;
+        let delivered = target.messages(count).await;
+        let last = delivered.last().expect("a copy");
+        let results = proved(&relay, &["one", "two"], &last.data).await;
+        assert_eq!(results.arc.instance, instance, "{results:?}");
+        let holds = results.arc.verdict == Verdict::Pass;
+        assert_eq!(holds, instance == 2, "{results:?}");
+    }
+}
+
 #[tokio::test]
 async fn notices_are_signed() {
     let net = Net::new().await;
     let _target = net.sink("target.test", "rcpt: 550 5.1.1 unknown").await;
     let origin = net.sink("sender.test", "").await;
-    let setup = with_keys(&net, &["one", "two"]).await;
+    let setup = with_keys(&net, ALICE, &["one", "two"]).await;
     let relay = setup.set("bounce.sign", "\"two\"").start().await;
     origin_sends(&relay, "alice@example.test", "first").await;
     let signed = origin.message().await.text();
     assert!(signed.starts_with("DKIM-Signature: v=1; "), "{signed}");
     assert!(signed.contains("d=fwd.test;\r\n\ts=two;"), "{signed}");
+    let results = proved(&relay, &["two"], signed.as_bytes()).await;
+    assert_eq!(results.dkim[0].verdict, Verdict::Pass, "{results:?}");
 
     // A key that cannot be read keeps the old ones.
     relay.setup().write("one.pem", "nonsense");
@@ -61,7 +143,7 @@ async fn keys_that_cannot_be_used() {
         let setup = setup.set("dkim", &format!("[{}]", tables.join(", ")));
         setup.set("bounce.sign", &format!("\"{sign}\""))
     };
-    let made = with_keys(&net, &["k"]).await;
+    let made = with_keys(&net, ALICE, &["k"]).await;
     let pem = std::fs::read_to_string(made.path("k.pem")).expect("a key");
     let one = key("one", "fwd.test");
     let rows = [
