@@ -1,4 +1,4 @@
-//! Micro-benchmarks of what runs for every message: SRS, the dot decoder, the command parser, a durable append.
+//! Micro-benchmarks of what runs for every message: SRS, the dot decoder, the command parser, verification, a durable append.
 //!
 //! `cargo bench --bench micro`; figures are of one thread. The append writes to the folder for temporary files, so that
 //! its time is that of this disk's fdatasync, with one writer: batches only pay with several.
@@ -9,14 +9,18 @@
 )]
 
 use std::hint::black_box;
+use std::net::{Ipv4Addr, SocketAddr};
 
+use authentic::{Key, Kind, Reader};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use dns::{Hickory, Resolver as _};
 use envelope::{Leg, Mailbox, Message, ReversePath, Timestamp};
 use queue::{LogSpool, Settings};
 use smtp::dot::Decoder;
 use spool::{Arrival, BodyWriter, IdSource, Spool};
 use srs::{Day, Srs};
+use testkit::dns::Dns;
 
 fn srs(c: &mut Criterion) {
     let srs = Srs::new(srs::Settings::new(["a secret of some length"])).unwrap();
@@ -62,6 +66,59 @@ fn commands(c: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// A message of 10 KiB with one signature (RSA-2048) and a DMARC policy: read, and verified with the answers that DNS gives from its cache.
+fn verification(c: &mut Criterion) {
+    let domain = || "sender.example".parse().unwrap();
+    let (key, _) = Key::generate(domain(), "s1".parse().unwrap(), Kind::Rsa2048).unwrap();
+    let line = b"The quick brown fox jumps over the lazy dog, and then it does so once more...\r\n";
+    let unsigned = [
+        &b"From: Bob <bob@sender.example>\r\n\r\n"[..],
+        &line.repeat(125),
+    ]
+    .concat();
+    let now = 1_795_264_496;
+    let mut reader = Reader::signing();
+    reader.feed(&unsigned);
+    let signature = authentic::sign(&key, &reader.finish(), now).unwrap();
+    let message = [signature.as_bytes(), &unsigned].concat();
+    let read = || {
+        let mut reader = Reader::default();
+        reader.feed(black_box(&message));
+        reader.finish()
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let records = format!(
+        "_dmarc.sender.example TXT v=DMARC1; p=reject\n{} TXT {}\n",
+        key.record_name(),
+        key.record().unwrap()
+    );
+    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let dns = runtime
+        .block_on(Dns::start_at(nowhere, 3600, &records))
+        .unwrap();
+    let resolver = runtime.block_on(async {
+        Hickory::new(&dns::Settings {
+            servers: vec![dns.address()],
+            ..dns::Settings::default()
+        })
+        .unwrap()
+    });
+    let parsed = read();
+    let verify = || parsed.verify(&resolver, authentic::Spf::Other, now);
+    let found = runtime.block_on(verify());
+    assert_eq!(found.dmarc.verdict, authentic::Verdict::Pass);
+    c.bench_function("authentic/read 10 KiB", |b| b.iter(read));
+    c.bench_function("authentic/verify", |b| {
+        b.iter(|| runtime.block_on(verify()))
+    });
+    c.bench_function("dns/cached TXT", |b| {
+        b.iter(|| runtime.block_on(resolver.txt("_dmarc.sender.example")))
+    });
+    c.bench_function("dns/cached NXDOMAIN", |b| {
+        b.iter(|| runtime.block_on(resolver.txt("_dmarc.example")))
+    });
 }
 
 fn append(c: &mut Criterion) {
@@ -125,5 +182,5 @@ fn mailbox(text: &str) -> Mailbox {
     text.parse().unwrap()
 }
 
-criterion_group!(benches, srs, dots, commands, append);
+criterion_group!(benches, srs, dots, commands, verification, append);
 criterion_main!(benches);
