@@ -1,10 +1,14 @@
 //! The rules at RCPT over every combination of facts, and the rows that say which rule speaks.
 
+use std::sync::Arc;
+
 use envelope::{EnhancedStatus, ForwardPath, Mailbox, Reply, ReversePath, Verdict};
 
+use crate::sender::{Blocklisted, Callout, Identity, SpfFound, SpfResult};
 use crate::tests::decided;
 use crate::{
-    Answer, Case, Decision, Destination, Hosted, Question, Route, Srs, Stage, Standing, Step,
+    Answer, Case, Decision, Destination, Hosted, Measures, Question, Route, Spf, Srs, Stage,
+    Standing, Step,
 };
 
 const STANDINGS: [Standing; 3] = [
@@ -21,6 +25,69 @@ enum Beside {
     Other,
 }
 use Beside::Nobody;
+
+/// What was found out about the sender, with every measure on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    Fine,
+    Blocked,
+    Forged,
+    Blocklisted,
+    Unknown,
+}
+
+impl Sender {
+    const ALL: [Self; 5] = [
+        Self::Fine,
+        Self::Blocked,
+        Self::Forged,
+        Self::Blocklisted,
+        Self::Unknown,
+    ];
+
+    fn measures() -> Measures {
+        Measures {
+            spf: Spf::Reject,
+            sender_block: vec!["bad".into()],
+            spf_force: vec!["banks".into()],
+            dnsbl: vec!["zen".into()],
+            verify_sender: true,
+            ..Measures::default()
+        }
+    }
+
+    fn answers(self) -> [Answer; 4] {
+        let refused = Callout::Refused {
+            server: None,
+            reason: "no such user".to_owned(),
+        };
+        let lists = [("bad", Self::Blocked), ("banks", Self::Forged)];
+        [
+            Answer::Listed(lists.map(|(list, of)| (list.into(), self == of)).into()),
+            Answer::Spf(SpfFound {
+                result: match self {
+                    Self::Forged => SpfResult::Fail,
+                    _ => SpfResult::Pass,
+                },
+                identity: Identity::MailFrom,
+                domain: "sender.test".to_owned(),
+                problem: None,
+                explanation: None,
+            }),
+            Answer::Dnsbl(vec![(
+                "zen".into(),
+                match self {
+                    Self::Blocklisted => Blocklisted::Yes(moved()),
+                    _ => Blocklisted::No,
+                },
+            )]),
+            Answer::Callout(match self {
+                Self::Unknown => refused,
+                _ => Callout::Exists,
+            }),
+        ]
+    }
+}
 
 fn ann() -> Mailbox {
     "ann@sender.test".parse().unwrap()
@@ -78,6 +145,7 @@ struct Facts {
     routed: bool,
     beside: Beside,
     budget_left: bool,
+    sender: Sender,
     destination: Destination,
 }
 
@@ -91,6 +159,7 @@ impl Facts {
             routed: false,
             beside: Nobody,
             budget_left: true,
+            sender: Sender::Fine,
             destination,
         }
     }
@@ -113,9 +182,14 @@ impl Facts {
         case.learn(Answer::Route(Route {
             targets: 1 + usize::from(self.too_many_targets),
             names_further_host: self.routed,
+            measures: match self.destination {
+                Destination::Srs(_) => Arc::default(),
+                _ => Arc::new(Sender::measures()),
+            },
             ..Route::to(self.destination)
         }));
         case.learn(Answer::SrsBudgetLeft(self.budget_left));
+        self.sender.answers().map(|answer| case.learn(answer));
         case
     }
 }
@@ -133,16 +207,19 @@ fn every_combination() -> Vec<Facts> {
         let bit = |n: u32| bits >> n & 1 == 1;
         for standing in STANDINGS {
             for beside in [Nobody, Beside::Srs, Beside::Other] {
-                all.extend(destinations().into_iter().map(|destination| Facts {
-                    standing,
-                    null: bit(0),
-                    accept_nonnull: bit(1),
-                    too_many_targets: bit(2),
-                    routed: bit(3),
-                    beside,
-                    budget_left: bit(4),
-                    destination,
-                }));
+                for sender in Sender::ALL {
+                    all.extend(destinations().into_iter().map(|destination| Facts {
+                        standing,
+                        null: bit(0),
+                        accept_nonnull: bit(1),
+                        too_many_targets: bit(2),
+                        routed: bit(3),
+                        beside,
+                        budget_left: bit(4),
+                        sender,
+                        destination,
+                    }));
+                }
             }
         }
     }
@@ -152,6 +229,12 @@ fn every_combination() -> Vec<Facts> {
 /// The promise, written down independently of the rules.
 fn may_be_accepted(facts: &Facts) -> bool {
     let takes_srs = facts.null || facts.accept_nonnull;
+    // Nobody is asked about the null sender.
+    let unwanted = match facts.sender {
+        Sender::Fine => false,
+        Sender::Unknown => !facts.null,
+        Sender::Blocked | Sender::Forged | Sender::Blocklisted => true,
+    };
     match (&facts.destination, facts.standing) {
         _ if facts.too_many_targets => false,
         (_, Standing::Stranger) if facts.routed => false,
@@ -159,6 +242,8 @@ fn may_be_accepted(facts: &Facts) -> bool {
             facts.budget_left && (facts.beside != Beside::Other || takes_srs)
         }
         _ if facts.beside == Beside::Srs && !takes_srs => false,
+        // Measures refuse, and never grant.
+        (_, Standing::Stranger) if unwanted => false,
         (Destination::Relay | Destination::Hosted(Hosted::Found), _) => true,
         (Destination::Foreign, Standing::Trusted | Standing::Authenticated) => true,
         _ => false,
@@ -168,7 +253,7 @@ fn may_be_accepted(facts: &Facts) -> bool {
 #[test]
 fn never_an_open_relay() {
     let all = every_combination();
-    assert_eq!(all.len(), 32 * 3 * 3 * 12);
+    assert_eq!(all.len(), 32 * 3 * 3 * 5 * 12);
     for facts in all {
         let decision = decide(&facts);
         let accepted = decision.answer == Verdict::Accept;
