@@ -118,6 +118,36 @@ async fn values_that_cannot_work() {
     }
 }
 
+/// A name must be there, and a value must be one, in a profile and on a line.
+#[tokio::test]
+async fn measures_that_cannot_be_chosen() {
+    let net = Net::new().await;
+    let profiles = |profiles: &str| relay(&net, FORWARDS).set("profile", profiles);
+    let rows = [
+        (
+            relay(&net, "\na@b.example c@d.example profile=lax\n"),
+            "forwards:2:33: no [[profile]] is called `lax`",
+        ),
+        (
+            relay(&net, "b.example :domain: verify_sender=yes\n"),
+            "forwards:1:34: unknown value `yes`",
+        ),
+        (
+            profiles("[{ name = \"strict\", sfp = \"mark\" }]"),
+            "[[profile]] `strict`: `sfp`: unknown measure",
+        ),
+        (
+            profiles("[{ name = \"a\" }, { name = \"a\" }]"),
+            "[[profile]] `a`: `name`: `a` is there twice",
+        ),
+    ];
+    for (setup, words) in rows {
+        for command in ["serve", "check"] {
+            setup.run_into_error(&[command], &[words, "hint: "]).await;
+        }
+    }
+}
+
 /// All at once, not one after the other.
 #[tokio::test]
 async fn two_mistakes_are_both_told() {

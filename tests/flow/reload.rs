@@ -49,6 +49,32 @@ async fn typo_keeps_the_old_table() {
         .await;
 }
 
+/// A profile that a line names cannot go, and one that it names must be there: the old rules stay, profiles and lines together.
+#[tokio::test]
+async fn a_profile_that_is_not_there_keeps_the_old_rules() {
+    let net = Net::new().await;
+    let strict = "[{ name = \"strict\" }]";
+    let relay = relay(&net, "example.test :domain: profile=strict\n")
+        .set("profile", strict)
+        .start()
+        .await;
+    let lax = "example.test :domain: profile=lax\n";
+    let config = relay.setup().path("onward.toml");
+    let text = std::fs::read_to_string(&config).expect("a config");
+    let renamed = text.replace(strict, "[{ name = \"lax\" }]");
+    std::fs::write(&config, &renamed).expect("a config");
+    relay.reload();
+    let failed = relay
+        .wait_for("reload-failed error=forwards:1:31:")
+        .await
+        .text("error");
+    let expected = "no [[profile]] is called `strict`\n\nhint: ";
+    assert!(failed.contains(expected), "{failed}");
+    relay.setup().write("forwards", lax);
+    relay.reload();
+    relay.wait_for("reloaded applied=profile").await;
+}
+
 #[tokio::test]
 async fn broken_certificate_keeps_the_old_one() {
     let net = Net::new().await;

@@ -189,7 +189,8 @@ impl Facts {
             ..Route::to(self.destination)
         }));
         case.learn(Answer::SrsBudgetLeft(self.budget_left));
-        self.sender.answers().map(|answer| case.learn(answer));
+        let answers = self.sender.answers().into_iter();
+        answers.for_each(|answer| case.learn(answer));
         case
     }
 }
