@@ -12,6 +12,7 @@ mod explain_cli;
 mod forwards;
 mod init;
 mod keys;
+mod lists;
 mod message;
 mod print;
 mod queue_cli;

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::path::Path;
 
 use control::{
-    Client, ClientError, Count, LegRow, MessageDetails, Part, QueueAction, QueueCounts, Reloaded,
-    Selector,
+    BlocklistCounts, Client, ClientError, Count, LegRow, MessageDetails, Part, QueueAction,
+    QueueCounts, Reloaded, Selector,
 };
 use envelope::MessageId;
 use journal::shown;
@@ -80,6 +80,16 @@ pub(crate) async fn status(socket: &Path, print: Printer) -> Result<(), Error> {
         ));
         for (event, count) in &status.events {
             print.line(format_args!("{count:>12} {event}"));
+        }
+        for (name, counts) in &status.blocklists {
+            let BlocklistCounts {
+                asked,
+                listed,
+                failed,
+            } = counts;
+            print.line(format_args!(
+                "dnsbl    {name}: {asked} asked, {listed} listed, {failed} failed"
+            ));
         }
         if status.events_missed > 0 {
             print.line(format_args!(

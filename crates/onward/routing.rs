@@ -10,12 +10,15 @@ use forwarder::table::Table;
 use policy::Profiles;
 use policy::measures::{Names, Wrong};
 use relay::Routing;
+use relay::dnsbl::Dnsbls;
 use relay::keys::Keys;
+use relay::lists::Lists;
 use srs::{Alphabet, Separator, Srs};
 
 use crate::config::{BounceTo, Config, Measure, TagAlphabet};
 use crate::forwards;
 use crate::keys;
+use crate::lists;
 
 /// Why there is no routing. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,8 @@ pub(crate) enum Error {
     Forwards(#[from] forwards::Error),
     #[error(transparent)]
     Keys(#[from] keys::Error),
+    #[error(transparent)]
+    Lists(#[from] lists::Error),
     #[error(
         "cannot read the SRS secrets {path}: {source}\n\nhint: one secret a line; `onward init` makes the file with a random one"
     )]
@@ -51,40 +56,46 @@ impl Error {
         match self {
             Self::Forwards(_) => "forwards",
             Self::Keys(_) => "dkim",
+            Self::Lists(_) => "lists",
             Self::Secrets { .. } | Self::Srs { .. } => "srs",
             Self::Value { .. } | Self::Profile { .. } => "config",
         }
     }
 }
 
-/// Reads forwards and secrets.
+/// What measures name, and the measures.
+struct Measures {
+    lists: Lists,
+    dnsbls: Dnsbls,
+    keys: Keys,
+    profiles: Profiles,
+}
+
+/// Reads forwards, lists and secrets.
 pub(crate) fn load(config: &Config) -> Result<Routing, Error> {
-    let (keys, profiles) = measures(config)?;
-    let table = forwards::read(config, &profiles)?;
-    with_table(config, keys, profiles, table)
+    let measures = measures(config)?;
+    let table = forwards::read(config, &measures.profiles)?;
+    with_table(config, measures, table)
 }
 
 /// As [`load`]; but where the forwards cannot be used, the last good ones, and why.
 pub(crate) fn load_at_start(config: &Config) -> Result<(Routing, Option<forwards::Error>), Error> {
-    let (keys, profiles) = measures(config)?;
-    let (table, instead) = forwards::read_at_start(config, &profiles)?;
-    Ok((with_table(config, keys, profiles, table)?, instead))
+    let measures = measures(config)?;
+    let (table, instead) = forwards::read_at_start(config, &measures.profiles)?;
+    Ok((with_table(config, measures, table)?, instead))
 }
 
 /// Reads the secrets; the table has been read.
-fn with_table(
-    config: &Config,
-    keys: Keys,
-    profiles: Profiles,
-    table: Table,
-) -> Result<Routing, Error> {
+fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routing, Error> {
     Ok(Routing {
         forwarder: forwarder(config)?,
-        keys,
+        keys: measures.keys,
         table,
         relay_domains: relay_domains(config)?,
         trusted: config.policy.trusted.iter().map(|net| net.0).collect(),
-        profiles,
+        profiles: measures.profiles,
+        lists: measures.lists,
+        dnsbls: measures.dnsbls,
         bounce_to: match config.bounce.to {
             BounceTo::Proved => relay::BounceTo::Proved,
             BounceTo::Unproved => relay::BounceTo::Unproved,
@@ -92,15 +103,26 @@ fn with_table(
     })
 }
 
-/// The profiles, and what they name.
-fn measures(config: &Config) -> Result<(Keys, Profiles), Error> {
+/// Reads the lists; a profile may name nothing that is not defined.
+fn measures(config: &Config) -> Result<Measures, Error> {
+    let (lists, dnsbls) = (lists::read(config)?, lists::dnsbls(config)?);
     let keys = keys::load(config)?;
     let seals = keys.named.iter().filter(|(_, key)| key.can_seal());
     let names = Names {
-        seals: seals.map(|(name, _)| name.clone()).collect(),
+        lists: lists.keys().cloned().collect(),
+        dnsbls: dnsbls.keys().cloned().collect(),
         keys: keys.named.keys().cloned().collect(),
-        ..Names::default()
+        seals: seals.map(|(name, _)| name.clone()).collect(),
     };
+    Ok(Measures {
+        profiles: profiles(config, names)?,
+        lists,
+        dnsbls,
+        keys,
+    })
+}
+
+fn profiles(config: &Config, names: Names) -> Result<Profiles, Error> {
     let mut profiles = Profiles::new(names);
     for profile in &config.profiles {
         let measures = profile.measures.iter().map(|(name, value)| {
@@ -117,7 +139,7 @@ fn measures(config: &Config) -> Result<(Keys, Profiles), Error> {
             wrong,
         })?;
     }
-    Ok((keys, profiles))
+    Ok(profiles)
 }
 
 fn forwarder(config: &Config) -> Result<Forwarder, Error> {

@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use forwarder::{Forwarder, Table};
-use policy::Profiles;
+use policy::measures::Names;
+use policy::{Name, Profiles};
+use relay::dnsbl::{Dnsbl, Dnsbls, Kind};
 use relay::inbound::Inbound;
+use relay::lists::{List, Lists};
 use relay::{Core, Routing};
 use smtp_in::{Client, Role, Service};
 use spool::memory::MemorySpool;
@@ -43,12 +46,14 @@ impl Relay {
             delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
             callouts: delivery::CalloutSettings::default(),
         };
-        let mut profiles = Profiles::default();
+        let lists: Lists = setup.lists.iter().map(list_of).collect();
+        let mut dnsbls = Dnsbls::new();
+        let mut profiles = None;
         let mut relay_domains = Vec::new();
         let mut trusted: Vec<ipnet::IpNet> = Vec::new();
         for (key, value) in &setup.settings {
             let line: toml::Table = format!("value = {value}").parse().unwrap();
-            let value = &line["value"];
+            let value = line["value"].clone();
             let number = || u64::try_from(value.as_integer().unwrap()).unwrap();
             let text = || value.as_str().unwrap();
             match key.as_str() {
@@ -59,9 +64,10 @@ impl Relay {
                 "limits.recipients" => session.recipients_max = usize::try_from(number()).unwrap(),
                 "limits.message_size" => session.size_max = number(),
                 "forwards.postmaster" => forwarder.postmaster = Some(text().parse().unwrap()),
-                "profile" => profiles = profiles_of(value),
-                "policy.relay_domains" => relay_domains = list(value),
-                "policy.trusted" => trusted = list(value),
+                "dnsbl" => dnsbls = value.as_array().unwrap().iter().map(dnsbl_of).collect(),
+                "profile" => profiles = Some(value),
+                "policy.relay_domains" => relay_domains = all(&value),
+                "policy.trusted" => trusted = all(&value),
                 "srs.accept_nonnull" => relay.accept_nonnull = value.as_bool().unwrap(),
                 _ => panic!("`{key}` is not set in memory yet: see tests/dialogs/memory.rs"),
             }
@@ -74,19 +80,14 @@ impl Relay {
                 .unwrap(),
             relay_domains,
             trusted: trusted.into_iter().collect(),
-            profiles,
+            profiles: profiles_of(profiles.as_ref(), &lists, &dnsbls),
+            lists,
+            dnsbls,
             bounce_to: relay::BounceTo::Unproved,
-        };
-        let core = Core {
-            spool: Arc::new(MemorySpool::new(Clock::real(), Lifetime::default())),
-            routing: Arc::new(ArcSwap::from_pointee(routing)),
-            ids: Arc::new(IdSource::new()),
-            clock: Clock::real(),
-            journal: journal::Journal::default(),
         };
         let resolver = dns::Backend::Fixed(records(&setup.dns));
         Self {
-            inbound: Arc::new(Inbound::new(&core, &relay, resolver)),
+            inbound: Arc::new(Inbound::new(&core(routing), &relay, resolver)),
             session,
         }
     }
@@ -112,6 +113,16 @@ impl Relay {
     }
 }
 
+fn core(routing: Routing) -> Core<MemorySpool> {
+    Core {
+        spool: Arc::new(MemorySpool::new(Clock::real(), Lifetime::default())),
+        routing: Arc::new(ArcSwap::from_pointee(routing)),
+        ids: Arc::new(IdSource::new()),
+        clock: Clock::real(),
+        journal: journal::Journal::default(),
+    }
+}
+
 /// A line for each: `NAME TYPE DATA`.
 fn records(lines: &str) -> dns::Fixed {
     lines.lines().fold(dns::Fixed::new(), |table, line| {
@@ -133,22 +144,48 @@ fn records(lines: &str) -> dns::Fixed {
 }
 
 /// `[{ name = "default", spf = "reject" }]`.
-fn profiles_of(value: &Value) -> Profiles {
-    let mut profiles = Profiles::default();
-    for profile in value.as_array().unwrap() {
+fn profiles_of(typed: Option<&Value>, lists: &Lists, dnsbls: &Dnsbls) -> Profiles {
+    let names = Names {
+        lists: lists.keys().cloned().collect(),
+        dnsbls: dnsbls.keys().cloned().collect(),
+        ..Names::default()
+    };
+    let mut profiles = Profiles::new(names);
+    for profile in typed.map_or(&[][..], |typed| typed.as_array().unwrap()) {
         let measures = profile.as_table().unwrap().iter();
         let measures = measures.filter(|(key, _)| *key != "name");
         let measures = measures.map(|(key, value)| match value.as_array() {
-            Some(_) => (&**key, list::<String>(value).join(",")),
+            Some(_) => (&**key, all::<String>(value).join(",")),
             None => (&**key, value.as_str().unwrap().to_owned()),
         });
-        let name = profile["name"].as_str().unwrap();
-        profiles.add(name, measures).unwrap();
+        profiles.add(text(profile, "name"), measures).unwrap();
     }
     profiles
 }
 
-fn list<T: std::str::FromStr<Err: std::fmt::Debug>>(value: &Value) -> Vec<T> {
+fn list_of((name, content): (&String, &String)) -> (Name, List) {
+    let list = List::parse(name, content.clone().into()).unwrap();
+    (name.as_str().into(), list)
+}
+
+/// `{ name = "bl", zone = "bl.test", kind = "domain", answers = ["127.0.0.2"], reply = "554 no", first_reply = "" }`.
+fn dnsbl_of(typed: &Value) -> (Name, Dnsbl) {
+    let text = |key| text(typed, key);
+    let kind = match text("kind") {
+        "address" => Kind::Address,
+        _ => Kind::Domain,
+    };
+    let answers = all::<String>(&typed["answers"]);
+    let (reply, first) = (text("reply"), text("first_reply"));
+    let dnsbl = Dnsbl::new(text("zone"), kind, &answers, reply, first);
+    (text("name").into(), dnsbl.unwrap())
+}
+
+fn text<'a>(table: &'a Value, key: &str) -> &'a str {
+    table[key].as_str().unwrap()
+}
+
+fn all<T: std::str::FromStr<Err: std::fmt::Debug>>(value: &Value) -> Vec<T> {
     let values = value.as_array().unwrap().iter();
     values
         .map(|value| value.as_str().unwrap().parse().unwrap())

@@ -43,10 +43,10 @@ fn report(outcomes: Vec<Result<(), String>>) {
 async fn in_memory() {
     let mut outcomes = Vec::new();
     for (setup, dialogs) in dialogs() {
-        let relay = memory::Relay::new(&setup);
-        for dialog in dialogs {
-            for feeding in [Feeding::Whole, Feeding::ByteByByte] {
-                outcomes.push(relay.run(&dialog, feeding).await);
+        for feeding in [Feeding::Whole, Feeding::ByteByByte] {
+            let relay = memory::Relay::new(&setup);
+            for dialog in &dialogs {
+                outcomes.push(relay.run(dialog, feeding).await);
             }
         }
     }
@@ -65,6 +65,12 @@ async fn over_tcp() {
         for (key, value) in &setup.settings {
             relay = relay.set(key, value);
         }
+        let mut lists = Vec::new();
+        for (name, content) in &setup.lists {
+            relay.write(name, content);
+            lists.push(format!("{{ name = \"{name}\", file = \"{name}\" }}"));
+        }
+        let relay = relay.set("list", &format!("[{}]", lists.join(",")));
         let relay = relay.start().await;
         for dialog in dialogs {
             outcomes.push(dialog.run_over_tcp(relay.address()).await);

@@ -194,6 +194,19 @@ pub struct Status {
     pub events: BTreeMap<String, u64>,
     /// Events that came too fast to be counted by kind.
     pub events_missed: u64,
+    /// Each DNS blocklist that was asked since the start.
+    pub blocklists: BTreeMap<String, BlocklistCounts>,
+}
+
+/// What came of asking a DNS blocklist, about a transaction each time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlocklistCounts {
+    /// How often it was asked.
+    pub asked: u64,
+    /// How often it listed somebody.
+    pub listed: u64,
+    /// How often it did not answer, or with an error.
+    pub failed: u64,
 }
 
 /// Sizes of the queue.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex};
 
@@ -52,6 +53,7 @@ impl Operator for FakeOperator {
             queue: QueueCounts::default(),
             events: [("received".to_owned(), 2)].into(),
             events_missed: 0,
+            blocklists: BTreeMap::new(),
         })
     }
 

@@ -53,6 +53,12 @@ impl Domain {
                 .is_some_and(|rest| rest.ends_with('.'))
     }
 
+    /// Whether it can be a name of the Internet: two labels at least, and the last no number, as in an IPv4 address.
+    pub fn is_full(&self) -> bool {
+        let last = self.as_str().rsplit_once('.').map(|(_, last)| last);
+        last.is_some_and(|last| !last.bytes().all(|b| b.is_ascii_digit()))
+    }
+
     fn from_ascii(text: &str) -> Result<Self, DomainError> {
         if text.is_empty() {
             return Err(DomainError::Empty);
@@ -146,6 +152,22 @@ mod tests {
         check(&"a".repeat(64), Err(DomainError::TooLong));
         check(&"a.".repeat(130), Err(DomainError::TooLong));
         check(&"ü".repeat(2000), Err(DomainError::TooLong));
+    }
+
+    #[test]
+    fn full() {
+        for (name, expected) in [
+            ("a.example", true),
+            ("1.2.3.4a", true),
+            ("example", false),
+            ("192.0.2.1", false),
+        ] {
+            assert_eq!(
+                name.parse::<Domain>().unwrap().is_full(),
+                expected,
+                "{name}"
+            );
+        }
     }
 
     #[test]

@@ -152,6 +152,10 @@ pub enum Event {
     SiteUp { site: String, down_for: Duration },
     /// It takes mail again, after deferring all of it for some time: these legs are tried now instead of later.
     SiteTakesMail { site: String, legs: u64 },
+    /// A DNS blocklist does not answer, several times in a row. It refuses nobody; further failures are only counted.
+    DnsblDown { name: String, error: String },
+    /// It answers again.
+    DnsblUp { name: String, failed: u64 },
     /// Lines that are missing here, because what reads this log was too slow.
     Dropped { lines: u64 },
 }
@@ -208,6 +212,8 @@ impl Event {
             Self::SiteDown { .. } => "site-down",
             Self::SiteUp { .. } => "site-up",
             Self::SiteTakesMail { .. } => "site-takes-mail",
+            Self::DnsblDown { .. } => "dnsbl-down",
+            Self::DnsblUp { .. } => "dnsbl-up",
             Self::Dropped { .. } => "dropped",
         }
     }

@@ -201,6 +201,14 @@ impl Event {
                 out.text("site", site);
                 out.number("legs", *legs);
             }
+            Self::DnsblDown { name, error } => {
+                out.text("dnsbl", name);
+                out.text("error", error);
+            }
+            Self::DnsblUp { name, failed } => {
+                out.text("dnsbl", name);
+                out.number("failed", *failed);
+            }
             Self::Dropped { lines } => out.number("lines", *lines),
         }
     }

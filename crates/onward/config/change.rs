@@ -22,7 +22,10 @@ pub(crate) fn is_reloadable(key: &str) -> bool {
     match key.split_once('.') {
         Some(("forwards" | "policy" | "tls" | "bounce", _)) => true,
         Some(("srs", name)) => !matches!(name, "accept_nonnull" | "bounces_per_day"),
-        _ => matches!(key, "tls" | "profile" | "dkim" | "limits.received_headers"),
+        _ => matches!(
+            key,
+            "tls" | "profile" | "list" | "dnsbl" | "dkim" | "limits.received_headers"
+        ),
     }
 }
 

@@ -17,7 +17,7 @@ use envelope::{AddressError, Mailbox};
 pub(crate) use change::{changed_keys, is_reloadable};
 pub(crate) use resolve::{Errors, Resolved};
 pub(crate) use schema::{Config, Listener, TagAlphabet, Tls, TlsMode};
-pub(crate) use senders::{BounceTo, Dkim, Measure};
+pub(crate) use senders::{BounceTo, Dkim, ListKind, Measure};
 pub(crate) use units::{Network, Percent, Size, Span};
 
 /// Why there is no configuration to work with. Each text says where and what to do.
@@ -83,6 +83,9 @@ impl Config {
         // An IPv4-mapped address is the IPv4 address, here as in `policy.trusted`; a socket for IPv6 only cannot be bound to it.
         for listener in &mut self.listeners {
             listener.bind.set_ip(listener.bind.ip().to_canonical());
+        }
+        for list in &mut self.lists {
+            absolute(&mut list.file);
         }
         for tls in &mut self.tls {
             absolute(&mut tls.certificate);

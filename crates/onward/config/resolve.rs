@@ -291,7 +291,15 @@ mod tests {
                 "verify.egress",
             ];
             let is_row = OTHER_VALUES.iter().any(|(row, _)| *row == key);
-            let tables = ["tls.", "delivery.route.", "egress.", "profile.", "dkim."];
+            let tables = [
+                "tls.",
+                "delivery.route.",
+                "egress.",
+                "profile.",
+                "list.",
+                "dnsbl.",
+                "dkim.",
+            ];
             let is_table = tables.iter().any(|table| key.starts_with(table));
             assert!(is_row || is_table || apart.contains(&&*key), "{key}");
         }

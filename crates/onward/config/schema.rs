@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use envelope::Domain;
 use serde::Deserialize;
 
-use super::senders::{Bounce, Dkim, Egress, Profile, Verify};
+use super::senders::{Bounce, Dkim, Dnsbl, Egress, List, Profile, Verify};
 use super::units::{Network, Percent, Size, Span, more_than_zero, one_or_more, pauses};
 
 /// The whole file.
@@ -29,6 +29,10 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
     #[serde(rename = "profile")]
     pub(crate) profiles: Vec<Profile>,
+    #[serde(rename = "list")]
+    pub(crate) lists: Vec<List>,
+    #[serde(rename = "dnsbl")]
+    pub(crate) dnsbls: Vec<Dnsbl>,
     pub(crate) queue: Queue,
     pub(crate) delivery: Delivery,
     pub(crate) bounce: Bounce,
@@ -226,6 +230,8 @@ impl Default for Config {
             forwards: Forwards::default(),
             policy: Policy::default(),
             profiles: Vec::new(),
+            lists: Vec::new(),
+            dnsbls: Vec::new(),
             queue: Queue::default(),
             delivery: Delivery::default(),
             bounce: Bounce::default(),

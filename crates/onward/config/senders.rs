@@ -74,6 +74,46 @@ pub(crate) struct Verify {
     pub(crate) exempt_mx: Vec<HostPattern>,
 }
 
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct List {
+    pub(crate) name: String,
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Dnsbl {
+    pub(crate) name: String,
+    pub(crate) zone: String,
+    pub(crate) kind: ListKind,
+    pub(crate) answers: Vec<String>,
+    pub(crate) reply: String,
+    /// Empty: as `reply`.
+    pub(crate) first_reply: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ListKind {
+    #[default]
+    Address,
+    Domain,
+}
+
+impl Default for Dnsbl {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            zone: String::new(),
+            kind: ListKind::default(),
+            answers: vec!["127.0.0.2-127.0.0.254".to_owned()],
+            reply: "554 5.7.1 %{address} is on the blocklist %{list}: %{text}".to_owned(),
+            first_reply: String::new(),
+        }
+    }
+}
+
 impl Default for Verify {
     fn default() -> Self {
         let stage = delivery::CalloutSettings::default();

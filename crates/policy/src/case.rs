@@ -288,6 +288,13 @@ fn unasked<'a, T>(names: impl IntoIterator<Item = &'a Name>, known: &[(Name, T)]
     missing
 }
 
+impl Transaction {
+    /// The mailbox of the reverse path, unless it is null.
+    pub fn sender(&self) -> Option<&Mailbox> {
+        self.reverse_path.as_ref()?.mailbox()
+    }
+}
+
 /// A list of networks, such as those whose clients are trusted.
 #[derive(Debug, Clone, Default)]
 pub struct Networks(Vec<IpNet>);

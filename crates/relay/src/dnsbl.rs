@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use envelope::{Domain, Reply};
+use policy::Name;
 
 /// Blocklists by the names that measures call them by.
-pub type Dnsbls = BTreeMap<Arc<str>, Dnsbl>;
+pub type Dnsbls = BTreeMap<Name, Dnsbl>;
 
 /// One blocklist.
 #[derive(Debug, Clone, PartialEq, Eq)]

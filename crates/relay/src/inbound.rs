@@ -4,6 +4,7 @@
 //! answer in `answers/`). Each refusal is logged with its rule (`refusals.rs`). What happens to the body is in `draft.rs`.
 
 mod answers;
+mod blocklists;
 mod budget;
 mod client_name;
 mod deciding;
@@ -16,9 +17,11 @@ mod strip;
 mod tests;
 mod visit;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use control::BlocklistCounts;
 use delivery::Callouts;
 use journal::Journal;
 use smtp_in::Client;
@@ -26,6 +29,7 @@ use spool::{Clock, IdSource, Spool};
 
 use crate::routing::Shared;
 use crate::{Core, Settings};
+use blocklists::Blocklists;
 use budget::Budget;
 use client_name::ClientNames;
 
@@ -38,6 +42,7 @@ pub struct Inbound<S> {
     clock: Clock,
     ids: Arc<IdSource>,
     names: ClientNames,
+    blocklists: Blocklists,
     budget: Budget,
     callouts: Callouts<dns::Backend>,
     resolver: dns::Backend,
@@ -57,11 +62,17 @@ impl<S> Inbound<S> {
             clock: core.clock,
             ids: core.ids,
             names: ClientNames::new(resolver.clone()),
+            blocklists: Blocklists::new(resolver.clone(), core.journal.clone()),
             resolver,
             budget: Budget::new(settings.bounces_per_day),
             accept_nonnull: settings.accept_nonnull,
             journal: core.journal,
         }
+    }
+
+    /// How each DNS blocklist did since the start.
+    pub fn blocklist_counts(&self) -> BTreeMap<String, BlocklistCounts> {
+        self.blocklists.counts()
     }
 }
 

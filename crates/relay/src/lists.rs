@@ -12,15 +12,15 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use envelope::{AddressPattern, Domain, Host, Mailbox, NotAPattern};
 use forwarder::fold;
 use forwarder::table::{TableError, TableErrors};
 use ipnet::{IpNet, Ipv4Net};
+use policy::Name;
 
 /// Lists by the names that measures call them by.
-pub type Lists = BTreeMap<Arc<str>, List>;
+pub type Lists = BTreeMap<Name, List>;
 
 /// One list.
 #[derive(Debug, Default)]
@@ -38,11 +38,11 @@ enum Entry {
 
 impl List {
     /// Reads the content of a file, all of it or nothing; `file` is its name in messages.
-    pub fn parse(file: &str, content: &[u8]) -> Result<Self, TableErrors> {
-        let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
+    pub fn parse(file: &str, content: Vec<u8>) -> Result<Self, TableErrors> {
+        let lines = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&content);
         let mut errors = TableErrors::default();
-        let (mut names, mut networks) = (String::with_capacity(content.len()), Vec::new());
-        for (line, number) in content.split(|b| *b == b'\n').zip(1..) {
+        let (mut names, mut networks) = (String::with_capacity(lines.len()), Vec::new());
+        for (line, number) in lines.split(|b| *b == b'\n').zip(1..) {
             match Entry::parse(line) {
                 Ok(None) => {}
                 Ok(Some(Entry::Network(network))) => networks.push(network),
@@ -62,6 +62,8 @@ impl List {
         if errors.count > 0 {
             return Err(errors);
         }
+        // A reload has the old list beside it already.
+        drop(content);
         let mut sorted: Vec<&str> = names.lines().collect();
         sorted.sort_unstable();
         sorted.dedup();
@@ -155,11 +157,9 @@ impl Entry {
     }
 }
 
-/// `192.0.2` or `192.0.2.300` would be domains, and a single label is most often a slip: `*.top` is all of that top level.
+/// `192.0.2` and `192.0.2.300` are no domains, and a single label is most often a slip: `*.top` is all of that top level.
 fn is_meant(domain: &Domain, dot: &str) -> bool {
-    let last = domain.as_str().rsplit('.').next().unwrap_or_default();
-    let numeric = last.bytes().all(|b| b.is_ascii_digit());
-    !numeric && (!dot.is_empty() || domain.as_str().contains('.'))
+    domain.is_full() || (!dot.is_empty() && !domain.as_str().contains('.'))
 }
 
 /// An address as it is compared.
@@ -211,7 +211,7 @@ mod tests {
 
     #[track_caller]
     fn check_sender(sender: &str, expected: bool) {
-        let list = List::parse("list", LIST.as_bytes()).unwrap();
+        let list = List::parse("list", LIST.into()).unwrap();
         let sender: Mailbox = sender.parse().unwrap();
         assert_eq!(list.names(Some(&sender), None), expected, "{sender}");
     }
@@ -241,7 +241,7 @@ mod tests {
 
     #[track_caller]
     fn check_client(client: &str, expected: bool) {
-        let list = List::parse("list", LIST.as_bytes()).unwrap();
+        let list = List::parse("list", LIST.into()).unwrap();
         let client = client.parse().unwrap();
         assert_eq!(list.names(None, Some(client)), expected, "{client}");
     }
@@ -264,7 +264,7 @@ mod tests {
     #[track_caller]
     fn check_mistake(line: &str) {
         let text = format!("# head\nexample.org\n{line}\n");
-        let errors = List::parse("lists/bad", text.as_bytes()).unwrap_err();
+        let errors = List::parse("lists/bad", text.into()).unwrap_err();
         let said = errors.to_string();
         assert!(said.starts_with("lists/bad:3:1: `"), "{said}");
         assert!(said.contains("hint: "), "{said}");
@@ -290,9 +290,9 @@ mod tests {
         ] {
             check_mistake(line);
         }
-        assert!(List::parse("bad", b"a.example\n\xff\xfe.example\n").is_err());
+        assert!(List::parse("bad", b"a.example\n\xff\xfe.example\n".to_vec()).is_err());
         let many = "a b\n".repeat(1000);
-        let errors = List::parse("bad", many.as_bytes()).unwrap_err();
+        let errors = List::parse("bad", many.into()).unwrap_err();
         assert_eq!(
             (errors.count, errors.errors.len()),
             (1000, TableErrors::SHOWN_MAX)
@@ -303,13 +303,17 @@ mod tests {
     fn each_of_many_is_found_and_nothing_between() {
         let name = |number: usize| format!("d{number}.example");
         let text: String = (0..2000).step_by(2).map(|n| name(n) + "\n").collect();
-        let list = List::parse("list", text.as_bytes()).unwrap();
+        let list = List::parse("list", text.into()).unwrap();
         assert_eq!(list.len(), 1000);
         for number in 0..2000 {
             assert_eq!(list.has(&name(number)), number % 2 == 0, "{number}");
         }
         assert!(!list.has("") && !List::default().has("a.example"));
-        assert!(List::parse("list", b"# nothing\n").unwrap().is_empty());
+        assert!(
+            List::parse("list", b"# nothing\n".to_vec())
+                .unwrap()
+                .is_empty()
+        );
     }
 
     /// `cargo test --release -p relay -- --ignored --nocapture million`: the time to load a million domains, and the memory.
@@ -333,7 +337,7 @@ mod tests {
         let text: String = (0..1_000_000).map(name).collect();
         let before = resident();
         let began = std::time::Instant::now();
-        let list = List::parse("list", text.as_bytes()).unwrap();
+        let list = List::parse("list", text.clone().into()).unwrap();
         let (loaded, after) = (began.elapsed(), resident());
         let began = std::time::Instant::now();
         let found = text

@@ -86,6 +86,7 @@ impl<S: Spool> control::Operator for Operator<S> {
             },
             events: events.into_iter().map(named).collect(),
             events_missed: missed,
+            blocklists: self.inbound.blocklist_counts(),
         })
     }
 

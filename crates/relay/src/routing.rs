@@ -11,7 +11,9 @@ use forwarder::{Forwarder, Route, SrsRefusal};
 use policy::{Networks, Profiles};
 use spool::Spool;
 
+use crate::dnsbl::Dnsbls;
 use crate::keys::Keys;
+use crate::lists::Lists;
 
 /// One consistent set of rules.
 pub struct Routing {
@@ -27,6 +29,10 @@ pub struct Routing {
     pub trusted: Networks,
     /// What hosted domains choose about who may send to them.
     pub profiles: Profiles,
+    /// The lists that these name.
+    pub lists: Lists,
+    /// And the DNS blocklists.
+    pub dnsbls: Dnsbls,
     /// Who may get a notice.
     pub bounce_to: BounceTo,
 }

@@ -36,6 +36,8 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         trusted: policy::Networks::default(),
         profiles: policy::Profiles::default(),
         bounce_to: BounceTo::Unproved,
+        lists: crate::lists::Lists::default(),
+        dnsbls: crate::dnsbl::Dnsbls::default(),
     }
 }
 

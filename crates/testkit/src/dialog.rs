@@ -17,6 +17,7 @@
 //!   that is there by default, and a setting as the configuration file writes it (`profile = [{ name = "default" }]`).
 //! * `# dns: NAME TYPE DATA`, before the first step, is a record, as the head of `dns.rs` shows them. In memory there are MX, A,
 //!   AAAA, TXT and SERVFAIL.
+//! * `# list NAME: LINE`, before the first step, is a line of the `[[list]]` NAME.
 //! * `C: TEXT` sends TEXT and CRLF. `C~ TEXT` sends TEXT with `\r \n \t \\ \xNN` decoded, and no CRLF of its own.
 //!   Lines that follow each other go out in one write.
 //! * `S: TEXT` is the next reply line; `...` at its end stands for any rest.
@@ -52,6 +53,8 @@ pub struct Setup {
     pub settings: BTreeMap<String, String>,
     /// What is in DNS, a record a line.
     pub dns: String,
+    /// The content of each `[[list]]`.
+    pub lists: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,6 +191,13 @@ impl Setup {
             .and_then(|setting| setting.split_once(" = "))
         {
             self.settings.insert(key.to_owned(), value.to_owned());
+        } else if let Some((name, entry)) = line
+            .strip_prefix("# list ")
+            .and_then(|list| list.split_once(": "))
+        {
+            let list = self.lists.entry(name.to_owned()).or_default();
+            list.push_str(entry);
+            list.push('\n');
         } else {
             return false;
         }

@@ -75,8 +75,7 @@ fn dnsbl(case: &Case) -> Known<Opinion> {
 }
 
 fn verify(case: &Case) -> Known<Opinion> {
-    let sender = case.transaction.reverse_path.as_ref();
-    let Some(sender) = sender.and_then(|path| path.mailbox()) else {
+    let Some(sender) = case.transaction.sender() else {
         return Ok(Opinion::Pass);
     };
     match case.measures()? {

@@ -19,7 +19,6 @@ pub(super) struct Sources<'a> {
     /// The message, at the end of its body, if it was read.
     pub(super) message: Option<&'a Examined>,
     /// The client's.
-    #[expect(dead_code, reason = "blocklists will ask it")]
     pub(super) name: &'a ClientName,
 }
 

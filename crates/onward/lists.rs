@@ -1,0 +1,87 @@
+//! What measures name: the files of `[[list]]`, and the definitions of `[[dnsbl]]`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use forwarder::table::TableErrors;
+use policy::Name;
+use policy::measures::{self, Wrong};
+use relay::dnsbl::{Dnsbl, Dnsbls, Kind};
+use relay::lists::{List, Lists};
+
+use crate::config::{Config, ListKind};
+
+/// Why one cannot be used. Each text says where and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("[[{of}]]: `name`: {wrong}\n\nhint: {}", wrong.hint())]
+    Name { of: &'static str, wrong: Wrong },
+    #[error(
+        "cannot read the list {path}: {source}\n\nhint: `file` of [[list]] `{name}` in the configuration names it"
+    )]
+    Unreadable {
+        name: String,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("{0}")]
+    Lines(#[from] TableErrors),
+    #[error("[[dnsbl]] `{name}`: `{key}`: {text}")]
+    Dnsbl {
+        name: String,
+        key: &'static str,
+        text: String,
+    },
+}
+
+/// Reads every list.
+pub(crate) fn read(config: &Config) -> Result<Lists, Error> {
+    let read = config.lists.iter().map(|typed| {
+        let path = &typed.file;
+        let content = fs::read(path).map_err(|source| Error::Unreadable {
+            name: typed.name.clone(),
+            path: path.clone(),
+            source,
+        })?;
+        let list = List::parse(&path.display().to_string(), content)?;
+        Ok((&*typed.name, list))
+    });
+    by_name("list", read)
+}
+
+/// The blocklists.
+pub(crate) fn dnsbls(config: &Config) -> Result<Dnsbls, Error> {
+    let defined = config.dnsbls.iter().map(|typed| {
+        let kind = match typed.kind {
+            ListKind::Address => Kind::Address,
+            ListKind::Domain => Kind::Domain,
+        };
+        let (answers, reply) = (&typed.answers, &typed.reply);
+        let dnsbl = Dnsbl::new(&typed.zone, kind, answers, reply, &typed.first_reply);
+        let dnsbl = dnsbl.map_err(|(key, text)| Error::Dnsbl {
+            name: typed.name.clone(),
+            key,
+            text,
+        })?;
+        Ok((&*typed.name, dnsbl))
+    });
+    by_name("dnsbl", defined)
+}
+
+fn by_name<'a, T>(
+    of: &'static str,
+    defined: impl Iterator<Item = Result<(&'a str, T), Error>>,
+) -> Result<BTreeMap<Name, T>, Error> {
+    let mut all = BTreeMap::new();
+    for one in defined {
+        let (name, value) = one?;
+        let name = measures::name(name).map_err(|wrong| Error::Name { of, wrong })?;
+        if all.insert(Name::clone(&name), value).is_some() {
+            let wrong = Wrong::Twice(name.to_string());
+            return Err(Error::Name { of, wrong });
+        }
+    }
+    Ok(all)
+}
