@@ -23,7 +23,7 @@ struct Record {
 /// The records on the way from a domain to the root, longest name first (§4.10).
 type Walk = Vec<(String, Record)>;
 
-const TEMPORARY: &str = "DNS failed";
+const TEMPORARY: &str = "no answer from DNS";
 
 /// The names to ask on the walk from a domain: at most eight, the shortest of one label.
 pub(crate) fn names(domain: &Domain) -> impl Iterator<Item = String> {

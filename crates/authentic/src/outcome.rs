@@ -53,7 +53,7 @@ pub struct Signed {
     pub reason: &'static str,
     /// Who signed (`d=`), if that can be read.
     pub domain: Option<Domain>,
-    /// Which key (`s=`), as written; empty if it cannot be read. Hostile octets.
+    /// Which key (`s=`); empty if it cannot be read.
     pub selector: String,
     /// `rsa-sha256` or `ed25519-sha256`; empty for anything else.
     pub algorithm: &'static str,
@@ -102,6 +102,21 @@ pub enum Action {
     Quarantine,
     /// Refusal.
     Reject,
+}
+
+impl Signed {
+    /// A signature of which nothing can be said but this.
+    pub fn unread(verdict: Verdict, reason: &'static str) -> Self {
+        Self {
+            verdict,
+            reason,
+            domain: None,
+            selector: String::new(),
+            algorithm: "",
+            signature: String::new(),
+            is_test: false,
+        }
+    }
 }
 
 impl Verdict {

@@ -29,7 +29,7 @@ impl PublicKey {
             Err(dns::Error::Trouble(_)) => {
                 return Err(Flaw::new(
                     Verdict::TempError,
-                    "key not found out: DNS failed",
+                    "no answer from DNS for the key",
                 ));
             }
             Err(_) => return Err(permanent("no key in DNS")),

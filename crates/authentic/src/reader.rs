@@ -207,7 +207,7 @@ impl Claims {
     /// Of a message that cannot be read.
     fn none(problem: &'static str) -> Self {
         Self {
-            dkim: Vec::new(),
+            dkim: vec![Candidate::unread(problem)],
             arc: Err(problem),
             author: Err(problem),
         }
@@ -215,10 +215,7 @@ impl Claims {
 
     /// The signatures over the body.
     fn signatures(&self) -> impl Iterator<Item = &Signature> {
-        let dkim = self
-            .dkim
-            .iter()
-            .filter_map(|claim| claim.signature.as_ref().ok());
+        let dkim = self.dkim.iter().filter_map(Candidate::signature);
         let arc = self.arc.iter().flatten().next_back();
         dkim.chain(arc.map(|set| &set.signature))
     }

@@ -147,4 +147,12 @@ async fn espoofer() {
         };
         assert!(!results.dkim.iter().any(is_forged), "{case}");
     }
+    // a2, a5, a6: what SPF would read in two ways is no reverse path.
+    for sender in [
+        "(any@legitimate.test",
+        "any@legitimate.test(a.attack.test",
+        "any@legitimate.test'@any.attack.test",
+    ] {
+        assert!(sender.parse::<envelope::Mailbox>().is_err(), "{sender}");
+    }
 }
