@@ -170,7 +170,7 @@ mod tests {
             }
             async fn txt(&self, _: &str) -> Result<Vec<Vec<u8>>, Error> {
                 tokio::time::sleep(Duration::from_secs(3)).await;
-                Ok(vec![b"v=spf1 ptr include:%{d} -all".to_vec()])
+                Ok(vec![b"v=spf1 ptr include:b.%{d} -all".to_vec()])
             }
             async fn names(&self, _: IpAddr) -> Result<Vec<Domain>, Error> {
                 std::future::pending().await
