@@ -15,10 +15,12 @@ pub struct SpfFound {
     pub identity: Identity,
     /// Whose record was asked: the domain of the reverse path, or the name in EHLO.
     pub domain: String,
-    /// What is wrong with the record, or why it could not be asked.
-    pub problem: Option<String>,
+    /// How it came to that: which term of whose record, or what is wrong.
+    pub reason: String,
     /// What its owner says about a fail (`exp=`): somebody else's words.
     pub explanation: Option<String>,
+    /// Beside a reverse path, what the record of the name in EHLO says of the client: to be told, not to decide.
+    pub hello: Option<SpfResult>,
 }
 
 /// A result of SPF (RFC 7208 §2.6).

@@ -130,17 +130,19 @@ impl fmt::Display for SpfFound {
             result,
             identity,
             domain,
-            problem,
+            reason,
+            hello,
             ..
         } = self;
         let of = match identity {
             Identity::MailFrom => "the reverse path",
             Identity::Hello => "the name in EHLO",
         };
-        write!(f, "{} for {domain}, {of}", result.as_str())?;
-        problem
-            .iter()
-            .try_for_each(|problem| write!(f, " ({problem})"))
+        write!(f, "{} for {domain}, {of} ({reason})", result.as_str())?;
+        match hello {
+            Some(hello) => write!(f, "; {} for the name in EHLO", hello.as_str()),
+            None => Ok(()),
+        }
     }
 }
 

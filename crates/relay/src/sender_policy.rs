@@ -6,7 +6,8 @@ use std::time::Duration;
 use dns::{Error, Resolver};
 use envelope::ReversePath;
 use futures_util::future::join_all;
-use spf::{Answer, Evaluation, Lookup, Output, Query, Step};
+use policy::{Identity, SpfFound, SpfResult};
+use spf::{Answer, Evaluation, Lookup, Output, Query, Step, Verdict};
 use tokio::time::{Instant, timeout_at};
 
 /// About the reverse path, or about the name in EHLO where that is null (RFC 7208 §2.4).
@@ -37,6 +38,32 @@ pub async fn evaluate(resolver: &impl Resolver, query: Query) -> Output {
         for (lookup, answer) in lookups.into_iter().zip(answers) {
             evaluation.answer(lookup, answer);
         }
+    }
+}
+
+/// As [`evaluate`], in policy's words.
+pub(crate) async fn check(resolver: &impl Resolver, query: Query, identity: Identity) -> SpfFound {
+    let output = evaluate(resolver, query).await;
+    SpfFound {
+        result: result(output.verdict),
+        identity,
+        domain: output.way[0].domain.clone(),
+        reason: output.to_string(),
+        explanation: output.explanation,
+        hello: None,
+    }
+}
+
+/// In policy's words.
+pub(crate) fn result(verdict: Verdict) -> SpfResult {
+    match verdict {
+        Verdict::None => SpfResult::None,
+        Verdict::Neutral => SpfResult::Neutral,
+        Verdict::Pass => SpfResult::Pass,
+        Verdict::Fail => SpfResult::Fail,
+        Verdict::SoftFail => SpfResult::SoftFail,
+        Verdict::TempError => SpfResult::TempError,
+        Verdict::PermError => SpfResult::PermError,
     }
 }
 
@@ -179,7 +206,7 @@ mod tests {
         let begun = Instant::now();
         let client = "192.0.2.1".parse().unwrap();
         let output = evaluate(&Silent, Query::helo(client, "a.test")).await;
-        assert_eq!(output.verdict, spf::Verdict::TempError, "{output}");
+        assert_eq!(output.verdict, Verdict::TempError, "{output}");
         assert_eq!(begun.elapsed(), WHOLE);
     }
 }

@@ -122,8 +122,9 @@ mod tests {
             result: spf,
             identity: Identity::MailFrom,
             domain: String::new(),
-            problem: None,
+            reason: String::new(),
             explanation: None,
+            hello: None,
         }));
         assert_eq!(
             crate::step(Stage::Message, &case),

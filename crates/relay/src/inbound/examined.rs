@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use authentic::{Checked, Parsed, Results, SpfFacts};
 use envelope::ReversePath;
-use policy::{Identity, SpfFound};
+use policy::{Identity, SpfFound, SpfResult};
 use smtp_in::Client;
 
 /// A message that was read to its end.
@@ -56,7 +56,7 @@ impl<'a> Giver<'a> {
             client: self.client,
             hello: self.hello,
             mail_from: &self.mail_from,
-            reason: found.problem.as_deref().unwrap_or_default(),
+            reason: &found.reason,
         }
     }
 
@@ -70,6 +70,12 @@ impl<'a> Giver<'a> {
             .map(|found| self.spf(found).into())
             .into_iter()
             .collect();
+        // Most names have no record: that is nothing to tell.
+        let hello = spf.and_then(|found| found.hello);
+        if let Some(result) = hello.filter(|result| *result != SpfResult::None) {
+            let of_hello = Checked::new("spf", result.as_str());
+            checked.push(of_hello.with("smtp.helo", self.hello));
+        }
         let results = examined.and_then(|examined| examined.results.get());
         checked.extend(
             results

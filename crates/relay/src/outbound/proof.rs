@@ -8,7 +8,6 @@ use std::time::Duration;
 use authentic::{Reader, Results};
 use envelope::{Message, Origin, Peer};
 use policy::SpfResult;
-use spf::Verdict;
 use spool::{BodyReader, Spool};
 use tokio::time::timeout;
 
@@ -48,13 +47,7 @@ impl<S: Spool> Outbound<S> {
         let sender = &message.reverse_path;
         let query = sender_policy::query(peer.address, &peer.hello, sender);
         let spf = sender_policy::evaluate(&self.resolver, query).await;
-        let spf = match spf.verdict {
-            Verdict::Pass => SpfResult::Pass,
-            Verdict::Fail => SpfResult::Fail,
-            Verdict::TempError => SpfResult::TempError,
-            // They prove nothing, one way or the other.
-            _ => SpfResult::None,
-        };
+        let spf = sender_policy::result(spf.verdict);
         let results = match spf {
             SpfResult::Pass => None,
             _ => self.verify(message).await,

@@ -71,8 +71,9 @@ impl Sender {
                 },
                 identity: Identity::MailFrom,
                 domain: "sender.test".to_owned(),
-                problem: None,
+                reason: String::new(),
                 explanation: None,
+                hello: None,
             }),
             Answer::Dnsbl(vec![(
                 "zen".into(),

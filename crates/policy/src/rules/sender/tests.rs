@@ -36,8 +36,9 @@ fn spf(result: SpfResult) -> Answer {
         result,
         identity: Identity::MailFrom,
         domain: "sender.test".to_owned(),
-        problem: None,
+        reason: String::new(),
         explanation: Some("see \"help\"\r\n".to_owned()),
+        hello: None,
     })
 }
 
