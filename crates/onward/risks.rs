@@ -113,7 +113,7 @@ fn postmaster(config: &Config, routing: &Routing) -> Option<String> {
             format!("{} is this relay itself", back.mailbox)
         }
         Route::Refused(reply) => reply.text,
-        Route::Discard => "its line drops all mail".to_owned(),
+        Route::Discard(_) => "its line drops all mail".to_owned(),
         _ => "its domain is hosted, and has no line for it".to_owned(),
     };
     Some(format!(

@@ -50,8 +50,8 @@ pub enum Route {
     /// It is a token of ours: recall the sender, and ask [`Forwarder::route_return`]. If it cannot be recalled, it is
     /// refused with [`SrsRefusal::TokenForgotten`].
     Token(String),
-    /// It is hosted, accepted and dropped.
-    Discard,
+    /// It is hosted, accepted and dropped, under these options.
+    Discard(Options),
     /// It is hosted and refused.
     Refused(Reply),
     /// Its domain is ours, and there is no such address.
@@ -200,7 +200,7 @@ impl Forwarder {
         }
         match table.resolve(address) {
             Resolution::Targets(expansion) => Route::Forward(expansion),
-            Resolution::Discard => Route::Discard,
+            Resolution::Discard(options) => Route::Discard(options),
             Resolution::Refused(reply) => Route::Refused(reply),
             Resolution::Unknown => Route::Unknown,
             // Nobody lives in an SRS domain but SRS addresses; still it is ours.
@@ -231,7 +231,7 @@ impl Forwarder {
                 }
                 Route::Forward(expansion)
             }
-            Resolution::Discard => Route::Discard,
+            Resolution::Discard(options) => Route::Discard(options),
             Resolution::Refused(reply) => Route::Refused(reply),
             Resolution::Unknown => Route::Unknown,
             Resolution::NotHosted => {

@@ -173,7 +173,7 @@ impl Draft<'_> {
                 self.plan.broken.extend(expansion.broken);
             }
             (Route::NotHosted, Some(named)) => self.add_relayed(recipient, named),
-            (Route::Discard, Some(named)) => self.plan.discarded.push(named),
+            (Route::Discard(_), Some(named)) => self.plan.discarded.push(named),
             (route, _) => {
                 let path = &recipient.forward_path;
                 unreachable!("{path} was accepted, and goes nowhere: {route:?}");

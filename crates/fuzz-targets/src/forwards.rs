@@ -57,7 +57,7 @@ fn check_resolution(table: &Table, mailbox: &Mailbox) {
         Resolution::NotHosted => {
             assert!(!mailbox.domain().is_some_and(|domain| table.hosts(domain)));
         }
-        Resolution::Unknown | Resolution::Discard => {}
+        Resolution::Unknown | Resolution::Discard(_) => {}
     }
 }
 

@@ -284,12 +284,12 @@ const NOT_BUILT: [&str; 1] = ["dmarc"];
 const PROFILE: &str = "profile";
 const DEFAULT: &str = "default";
 const NONE: &str = "off";
-const SPF: [(&str, Spf); 3] = [
+pub(crate) const SPF: [(&str, Spf); 3] = [
     ("off", Spf::Off),
     ("mark", Spf::Mark),
     ("reject", Spf::Reject),
 ];
-const DMARC: [(&str, Dmarc); 4] = [
+pub(crate) const DMARC: [(&str, Dmarc); 4] = [
     ("off", Dmarc::Off),
     ("mark", Dmarc::Mark),
     ("reject", Dmarc::Reject),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::measures::{Dmarc, Measures, Name, Spf};
+use crate::measures::{DMARC, Dmarc, Measures, Name, SPF, Spf};
 use crate::question::{Answer, Destination, Hosted, Question, Route, Srs};
 use crate::sender::{
     Authentic, Blocklisted, Callout, DmarcFound, DmarcPolicy, Identity, SpfFound, SpfResult,
@@ -90,21 +90,20 @@ impl fmt::Display for Route {
     }
 }
 
+fn named<T: PartialEq>(choices: &[(&'static str, T)], choice: T) -> &'static str {
+    let found = choices.iter().find(|(_, known)| *known == choice);
+    found.map_or("", |(name, _)| name)
+}
+
 /// Those that do something, as a line would choose them.
 impl fmt::Display for Measures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut words = Vec::new();
-        words.extend(match self.spf {
-            Spf::Off => None,
-            Spf::Mark => Some("spf=mark".to_owned()),
-            Spf::Reject => Some("spf=reject".to_owned()),
-        });
-        words.extend(match self.dmarc {
-            Dmarc::Off => None,
-            Dmarc::Mark => Some("dmarc=mark".to_owned()),
-            Dmarc::Reject => Some("dmarc=reject".to_owned()),
-            Dmarc::Hold => Some("dmarc=hold".to_owned()),
-        });
+        let mut words = vec![
+            (self.spf != Spf::Off).then(|| format!("spf={}", named(&SPF, self.spf))),
+            (self.dmarc != Dmarc::Off).then(|| format!("dmarc={}", named(&DMARC, self.dmarc))),
+            self.verify_sender
+                .then(|| "verify_sender=reject".to_owned()),
+        ];
         let lists = [
             ("sender_block", &*self.sender_block),
             ("sender_exempt", &*self.sender_exempt),
@@ -113,14 +112,11 @@ impl fmt::Display for Measures {
             ("sign", self.sign.as_slice()),
             ("seal", self.seal.as_slice()),
         ];
-        for (name, value) in lists.into_iter().filter(|(_, value)| !value.is_empty()) {
-            words.push(format!("{name}={}", value.join(",")));
-        }
-        words.extend(
-            self.verify_sender
-                .then(|| "verify_sender=reject".to_owned()),
-        );
-        f.write_str(&words.join(" "))
+        words.extend(lists.map(|(name, value)| {
+            let names = (!value.is_empty()).then(|| value.join(","));
+            names.map(|names| format!("{name}={names}"))
+        }));
+        f.write_str(&words.into_iter().flatten().collect::<Vec<_>>().join(" "))
     }
 }
 

@@ -43,7 +43,7 @@ fn shown(route: Route) -> String {
         Route::Forward(expansion) => targets(expansion),
         Route::Return { sender, expansion } => format!("back to {sender}: {}", targets(expansion)),
         Route::Token(_) => "token".into(),
-        Route::Discard => "discard".into(),
+        Route::Discard(_) => "discard".into(),
         Route::Refused(reply) => reply.to_string(),
         Route::SrsRefused(refusal) => refusal.to_string(),
         Route::Unknown => "unknown".into(),

@@ -19,8 +19,8 @@ pub enum Resolution {
     Unknown,
     /// It is refused: by a line, or because all its targets are broken.
     Refused(Reply),
-    /// It is accepted and dropped.
-    Discard,
+    /// It is accepted and dropped, under these options.
+    Discard(Options),
     /// It goes there.
     Targets(Expansion),
 }
@@ -126,7 +126,7 @@ impl Table {
             return Resolution::Targets(walk.found);
         }
         match walk.found.broken.first() {
-            _ if walk.discarded => Resolution::Discard,
+            _ if walk.discarded => Resolution::Discard(walk.found.options),
             Some(broken) => Resolution::Refused(broken.fault.reply()),
             // Every line has a target, discards or refuses.
             None => Resolution::Unknown,
@@ -203,17 +203,17 @@ impl<'a> Walk<'a> {
 
     /// Does what the line of a hosted address says.
     fn follow(&mut self, address: &Mailbox, domain: &Domain, line: &Line) {
+        let domain_options = self.table.domain_options(domain).unwrap_or_default();
+        let options = line.options.clone().or(&domain_options);
+        if self.path.is_empty() {
+            self.found.options = options.clone();
+        }
         match &line.action {
             Action::Discard => self.discarded = true,
             Action::Reject(reply) => self.broken(address, Fault::Refused(reply.clone())),
             // Only a domain's key has it, and no address leads to that.
             Action::Domain => {}
             Action::Targets(targets) => {
-                let domain_options = self.table.domain_options(domain).unwrap_or_default();
-                let options = line.options.clone().or(&domain_options);
-                if self.path.is_empty() {
-                    self.found.options = options.clone();
-                }
                 self.path.push(address.clone());
                 for target in targets {
                     match target.of(address) {

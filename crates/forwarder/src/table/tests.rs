@@ -22,7 +22,7 @@ fn shown(resolution: Resolution) -> String {
     match resolution {
         Resolution::NotHosted => "not hosted".into(),
         Resolution::Unknown => "unknown".into(),
-        Resolution::Discard => "discard".into(),
+        Resolution::Discard(_) => "discard".into(),
         Resolution::Refused(reply) => reply.to_string(),
         Resolution::Targets(expansion) => {
             let targets = expansion.targets.iter().map(|t| t.mailbox.to_string());
@@ -728,11 +728,12 @@ fn measures_of_line_and_domain() {
     let text = "example.net :domain: profile=strict spf=off\n\
          a@example.net x@y.example\n\
          b@example.net x@y.example spf=mark srs=off\n\
-         c@example.net x@y.example profile=lax\n";
+         c@example.net x@y.example profile=lax\n\
+         d@example.net :discard: spf=mark\n";
     let table = Table::parse_with("f", text.into(), &measures).unwrap();
     let chosen = |recipient| match table.resolve(&address(recipient)) {
-        Resolution::Targets(expansion) => {
-            let measures = expansion.options.measures.into_iter();
+        Resolution::Targets(Expansion { options, .. }) | Resolution::Discard(options) => {
+            let measures = options.measures.into_iter();
             let words = measures.map(|(name, value)| format!("{name}={value}"));
             words.collect::<Vec<_>>().join(" ")
         }
@@ -741,6 +742,7 @@ fn measures_of_line_and_domain() {
     assert_eq!(chosen("a@example.net"), "profile=strict spf=off");
     assert_eq!(chosen("b@example.net"), "spf=mark profile=strict");
     assert_eq!(chosen("c@example.net"), "profile=lax");
+    assert_eq!(chosen("d@example.net"), "spf=mark profile=strict");
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl<S: Spool> Outbound<S> {
                 Some("its sender's address names a further host")
             }
             Route::Forward(_) | Route::Return { .. } | Route::NotHosted => None,
-            Route::Discard => Some("its sender is an address of ours whose mail is discarded"),
+            Route::Discard(_) => Some("its sender is an address of ours whose mail is discarded"),
             Route::Refused(_) => Some("its sender is an address of ours that takes no mail"),
             Route::Unknown => Some("its sender is an address of ours that does not exist"),
             Route::SrsRefused(_) | Route::Token(_) => {

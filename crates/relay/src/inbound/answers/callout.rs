@@ -21,7 +21,7 @@ impl<S: Spool> Inquiry<'_, S> {
         let routed = routing.route(&*inbound.spool, &path, inbound.clock.now());
         match routed.await {
             Ok(Route::NotHosted) => self.ask(sender).await,
-            Ok(Route::Forward(_) | Route::Discard | Route::Return { .. }) => Callout::Exists,
+            Ok(Route::Forward(_) | Route::Discard(_) | Route::Return { .. }) => Callout::Exists,
             Ok(Route::Unknown | Route::SrsRefused(_)) => no_such("no such address here"),
             Ok(Route::Refused(reply)) => no_such(&reply.text),
             Ok(Route::Token(_)) => unreachable!("a token is looked up with its route"),

@@ -32,7 +32,7 @@ impl<S: Spool> Inquiry<'_, S> {
 fn of(routing: &Routing, path: &ForwardPath, route: &Route) -> policy::Route {
     let relayed = |address| routing.relays(address);
     let destination = match route {
-        Route::Forward(_) | Route::Discard => Destination::Hosted(Hosted::Found),
+        Route::Forward(_) | Route::Discard(_) => Destination::Hosted(Hosted::Found),
         Route::Return { sender, .. } => Destination::Srs(Srs::Valid(sender.clone())),
         Route::Refused(reply) => Destination::Hosted(Hosted::Refused(reply.clone())),
         Route::Unknown => Destination::Hosted(Hosted::Unknown),
@@ -51,20 +51,16 @@ fn of(routing: &Routing, path: &ForwardPath, route: &Route) -> policy::Route {
         destination,
         targets,
         names_further_host: routing.is_routed(path, route),
-        measures: measures(routing, path, route),
+        measures: measures(routing, route),
     }
 }
 
 /// What the recipient's line and its domain's choose.
-fn measures(routing: &Routing, path: &ForwardPath, route: &Route) -> Arc<Measures> {
+fn measures(routing: &Routing, route: &Route) -> Arc<Measures> {
     let profiles = &routing.profiles;
     match route {
         Route::Forward(expansion) => profiles.measures(&expansion.options.measures),
-        Route::Discard => {
-            let domain = path.mailbox().and_then(|address| address.domain());
-            let options = domain.and_then(|domain| routing.table.domain_options(domain));
-            profiles.measures(&options.unwrap_or_default().measures)
-        }
+        Route::Discard(options) => profiles.measures(&options.measures),
         Route::NotHosted => profiles.measures::<Box<str>>(&[]),
         _ => Arc::default(),
     }
