@@ -1,7 +1,7 @@
 //! Sender verify: the sender's own server is asked whether it takes mail for the sender, and only its plain "no such address"
 //! is held against the sender.
 
-use testkit::daemon::Relay;
+use testkit::daemon::{Relay, Setup};
 use testkit::net::Net;
 use testkit::sender::Plain;
 
@@ -16,13 +16,19 @@ async fn rcpt(relay: &Relay, from: &str, to: &str) -> String {
     reply.trim_end().to_owned()
 }
 
-const FORWARDS: &str = "example.test :domain: verify_sender=reject
+const FORWARDS: &str = "example.test :domain: verify_sender=reject sender_exempt=friends
     alice@example.test alice@target.test
     bob@example.test bob@target.test verify_sender=off\n";
 
+fn verifying(net: &Net) -> Setup {
+    let setup = relay(net, FORWARDS);
+    setup.write("friends", "friend.test\n");
+    setup.set("list", "[{ name = \"friends\", file = \"friends\" }]")
+}
+
 /// The sender, and what is said of it; empty: it is taken.
 #[rustfmt::skip]
-const SENDERS: [(&str, &str); 14] = [
+const SENDERS: [(&str, &str); 15] = [
     ("", ""),
     ("ann@yes.test", ""),
     ("ann@later.test", ""),
@@ -30,6 +36,7 @@ const SENDERS: [(&str, &str); 14] = [
     ("ann@no-null.test", ""),
     ("ann@blocked.test", ""),
     ("ann@exempt.test", ""),
+    ("ann@friend.test", ""),
     ("ann@down.test", ""),
     ("ann@ill.test", ""),
     ("ann@no.test", "asked about <ann@no.test>, its mail server mx.no.test says: \"550 5.1.1 no such user\""),
@@ -46,6 +53,7 @@ async fn a_sender_that_does_not_exist_is_refused_and_nobody_else() {
     let no_such = "rcpt: 550 5.1.1 no such user";
     let no = net.sink("no.test", no_such).await;
     let exempt = net.sink("exempt.test", no_such).await;
+    let friend = net.sink("friend.test", no_such).await;
     let mut sinks = Vec::new();
     for (domain, script) in [
         ("later.test", "rcpt: 450 4.7.1 later"),
@@ -60,7 +68,7 @@ async fn a_sender_that_does_not_exist_is_refused_and_nobody_else() {
     net.publish("down.test", net.address());
     net.dns.add("null.test MX 0 .\nill.test SERVFAIL");
     let egress = "{ name = \"v\", addresses = [\"127.0.0.77\"], hello = \"verify.fwd.test\" }";
-    let relay = relay(&net, FORWARDS)
+    let relay = verifying(&net)
         .set("verify.exempt_mx", "[\"*.exempt.test\"]")
         .set("verify.egress", "\"v\"")
         .set("egress", &format!("[{egress}]"))
@@ -81,7 +89,7 @@ async fn a_sender_that_does_not_exist_is_refused_and_nobody_else() {
         unreachable!("there are five")
     };
     assert_eq!((yes.connections(), no.connections()), (1, 1));
-    assert_eq!(exempt.connections(), 0);
+    assert_eq!((exempt.connections(), friend.connections()), (0, 0));
     let asked = yes.transcript().join("\n");
     assert!(asked.contains("EHLO verify.fwd.test"), "{asked}");
     assert!(asked.contains("MAIL FROM:<>"), "{asked}");
@@ -102,7 +110,7 @@ async fn a_sender_that_does_not_exist_is_refused_and_nobody_else() {
 async fn a_tarpit_costs_its_time_limit_once() {
     let net = Net::new().await;
     let tarpit = net.sink("mute.test", "greeting: wait 60s").await;
-    let relay = relay(&net, FORWARDS)
+    let relay = verifying(&net)
         .set("verify.timeout", "\"1s\"")
         .start()
         .await;
