@@ -21,6 +21,13 @@ pub(crate) struct Set {
     cv: Verdict,
 }
 
+impl Set {
+    /// Its fields, in the order in which a seal covers them (§5.1.1).
+    pub(crate) fn places(&self) -> [usize; 3] {
+        [self.results, self.message, self.seal]
+    }
+}
+
 /// Reads the chain: every instance from 1 on, each with one field of each kind.
 pub(crate) fn read(header: &Header) -> Form {
     let mut results = Kind::default();

@@ -3,10 +3,11 @@
 use envelope::Domain;
 
 use crate::canonical::{BodyDigest, BodyHash};
+use crate::chain::Set;
 use crate::dkim::Candidate;
 use crate::signature::Signature;
 use crate::texts::Texts;
-use crate::{Canonical, Header, Results, Spf, author, chain, dkim, dmarc};
+use crate::{Canonical, Field, Header, Results, Spf, author, chain, dkim, dmarc};
 
 /// Reads a message once, in pieces of any size. CRLF ends a line; a lone CR or LF is content.
 #[derive(Default)]
@@ -180,6 +181,18 @@ impl Parsed {
         let author = claims.author.clone();
         let dmarc = dmarc::evaluate(author, &dkim, spf, &mut texts, resolver).await;
         Results { dkim, arc, dmarc }
+    }
+
+    /// The fields of the ARC sets, in the order in which the next seal covers them; `None` if the chain's form is broken.
+    pub(crate) fn arc_fields(&self) -> Option<Vec<Field<'_>>> {
+        let sets = self.claims.arc.as_ref().ok()?;
+        let fields: Vec<_> = self.header.fields().collect();
+        Some(
+            sets.iter()
+                .flat_map(Set::places)
+                .map(|at| fields[at])
+                .collect(),
+        )
     }
 
     /// Why nothing can be said of this message: its header is too large.

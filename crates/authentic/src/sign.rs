@@ -34,16 +34,16 @@ pub fn seal(
     checked: &[Checked<'_>],
     now: u64,
 ) -> Option<String> {
-    let (validated, before) = match chain.verdict {
-        Verdict::None => ("none", 0),
-        Verdict::Pass => ("pass", chain.instance),
+    let sets = parsed.arc_fields()?;
+    let instance = sets.len() / 3 + 1;
+    let validated = match chain.verdict {
+        Verdict::None if instance == 1 => "none",
+        Verdict::Pass if instance == usize::from(chain.instance) + 1 => "pass",
         _ => return None,
     };
-    if before >= INSTANCE_MAX || !key.can_seal() {
+    if instance > INSTANCE_MAX || !key.can_seal() {
         return None;
     }
-    let instance = before + 1;
-    let sets = sets(parsed, before)?;
     let results = format!(
         "ARC-Authentication-Results: i={instance}; {}\r\n",
         results::value(hostname, checked)
@@ -124,30 +124,6 @@ fn field(text: &str) -> Option<Field<'_>> {
     Some(Field { name, value })
 }
 
-/// The fields of these sets, in the order in which a seal covers them (RFC 8617 §5.1.1). `None` if one is missing, or if there
-/// are more.
-fn sets(parsed: &Parsed, count: u8) -> Option<Vec<Field<'_>>> {
-    let mut fields = Vec::new();
-    for instance in 1..=count {
-        for name in SET {
-            let mut named = parsed.header().named(name);
-            fields.push(named.find(|field| instance_of(*field) == Some(instance))?);
-        }
-    }
-    let all = parsed.header().fields();
-    let there = all.filter(|field| SET.iter().any(|name| field.is(name)));
-    (there.count() == fields.len()).then_some(fields)
-}
-
-fn instance_of(field: Field<'_>) -> Option<u8> {
-    let tags = std::str::from_utf8(field.value).ok()?;
-    let (_, value) = tags
-        .split(';')
-        .filter_map(|tag| tag.split_once('='))
-        .find(|(name, _)| name.trim() == "i")?;
-    value.trim().parse().ok()
-}
-
 /// What a reader sees of a message, or a program makes of it. What is marked must not be added to on the way; a mailing list adds
 /// the others.
 const SIGNED: [(&str, bool); 24] = [
@@ -176,17 +152,12 @@ const SIGNED: [(&str, bool); 24] = [
     ("feedback-id", false),
     ("auto-submitted", false),
 ];
-const SET: [&str; 3] = [
-    "arc-authentication-results",
-    "arc-message-signature",
-    "arc-seal",
-];
 /// Of an honest message they are two dozen.
 const FIELDS_MAX: usize = 100;
 /// A signature is good for longer than the message waits in any queue on its way, and not for a replay next year.
 const VALID_SECS: u64 = 30 * 24 * 3600;
 /// RFC 8617 §4.2.1.
-const INSTANCE_MAX: u8 = 50;
+const INSTANCE_MAX: usize = 50;
 const NAMES_A_LINE: usize = 5;
 const BASE64_A_LINE: usize = 72;
 
@@ -275,9 +246,14 @@ mod tests {
             assert_eq!(sealed(&once, verdict, 1), None);
             assert_eq!(sealed(&once, verdict, 0), None);
         }
-        // Sets that verification did not see: none of them may be left out.
+        // Other sets than verification saw: none of them may be left out.
         assert_eq!(sealed(&once, Verdict::Pass, 2), None);
         assert_eq!(sealed(&once, Verdict::None, 0), None);
-        assert_eq!(sealed(&once, Verdict::Pass, INSTANCE_MAX), None);
+        let mut longest = once;
+        for instance in 1..50 {
+            let set = sealed(&longest, Verdict::Pass, instance).unwrap();
+            longest.insert_str(0, &set);
+        }
+        assert_eq!(sealed(&longest, Verdict::Pass, 50), None);
     }
 }
