@@ -1,9 +1,11 @@
 //! TXT records of one message: each name is asked for once, all that are known to be needed at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use dns::Resolver;
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 type Answer = Result<Vec<Vec<u8>>, dns::Error>;
 
@@ -22,8 +24,9 @@ impl Texts {
             .filter(|name| !self.0.contains_key(name))
             .collect();
         let asked = names.into_iter().map(async |name| {
-            let answer = resolver.txt(&name).await;
-            (name, answer)
+            let answer = timeout(LOOKUP_MAX, resolver.txt(&name)).await;
+            let late = |_| Err(dns::Error::Trouble("time-out".to_owned()));
+            (name, answer.unwrap_or_else(late))
         });
         self.0.extend(join_all(asked).await);
     }
@@ -36,3 +39,6 @@ impl Texts {
         }
     }
 }
+
+/// For one name. Whoever adds a signature with a key that DNS never finds must not keep the other answers away.
+const LOOKUP_MAX: Duration = Duration::from_secs(3);

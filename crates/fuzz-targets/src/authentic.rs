@@ -62,7 +62,10 @@ fn read(pieces: Pieces<'_>) -> Parsed {
 }
 
 fn verify(parsed: &Parsed, zone: &Everywhere, now: u64) -> Results {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+    else {
         panic!("no runtime")
     };
     runtime.block_on(parsed.verify(zone, Spf::Other, now))

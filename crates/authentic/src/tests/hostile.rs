@@ -55,6 +55,45 @@ async fn many_signatures() {
     assert_eq!(results.dkim[0].reason, "header too large");
 }
 
+/// A forger cannot turn a refusal into "DNS failed".
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_never_found() {
+    struct Slow(Fixed);
+    impl dns::Resolver for Slow {
+        async fn mx(&self, name: &str) -> Result<Vec<dns::Mx>, dns::Error> {
+            self.0.mx(name).await
+        }
+        async fn ipv4(&self, name: &str) -> Result<Vec<std::net::Ipv4Addr>, dns::Error> {
+            self.0.ipv4(name).await
+        }
+        async fn ipv6(&self, name: &str) -> Result<Vec<std::net::Ipv6Addr>, dns::Error> {
+            self.0.ipv6(name).await
+        }
+        async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, dns::Error> {
+            match name.contains("evil") {
+                true => std::future::pending().await,
+                false => self.0.txt(name).await,
+            }
+        }
+        async fn names(
+            &self,
+            address: std::net::IpAddr,
+        ) -> Result<Vec<envelope::Domain>, dns::Error> {
+            self.0.names(address).await
+        }
+    }
+    let tags = "v=1; a=ed25519-sha256; d=evil.test; s=e; h=from; bh={bh}";
+    let message = signed(MESSAGE, "DKIM-Signature", tags);
+    let zone = Slow(zone().with_txt("_dmarc.author.test", "v=DMARC1; p=reject"));
+    let begun = tokio::time::Instant::now();
+    let results = read(message.as_bytes())
+        .verify(&zone, Spf::Other, NOW)
+        .await;
+    assert_eq!(begun.elapsed().as_secs(), 3);
+    assert_eq!(results.dkim[0].verdict, Verdict::TempError);
+    assert_eq!(results.dmarc.verdict, Verdict::Fail);
+}
+
 #[tokio::test]
 async fn long_lists_in_a_signature() {
     let tags = "v=1; a=ed25519-sha256; d=author.test; s=e; h=NAMES; bh={bh}";
