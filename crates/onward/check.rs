@@ -86,6 +86,10 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) {
         }
     };
     findings.push(check_forwards(config, &routing));
+    for (name, list) in &routing.lists {
+        let text = format_args!("{name}: {} entries", list.entries());
+        findings.push(Finding::good("list", text));
+    }
     for files in &config.tls {
         findings.push(Finding::good("certificate", files.certificate.display()));
     }

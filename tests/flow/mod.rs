@@ -21,6 +21,7 @@ mod fault_points;
 mod forward;
 mod index_lost;
 mod ipv6;
+mod lists;
 mod long_sender;
 mod loops;
 mod mail_log;

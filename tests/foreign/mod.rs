@@ -8,5 +8,6 @@ mod dkimpy;
 mod dkimpy_signs;
 mod postfix;
 mod python;
+mod rbldnsd;
 mod spf;
 mod swaks;
