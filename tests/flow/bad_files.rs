@@ -133,6 +133,14 @@ async fn measures_that_cannot_be_chosen() {
             "forwards:1:34: unknown value `yes`",
         ),
         (
+            relay(&net, "b.example :domain: dnsbl=spam\n"),
+            "forwards:1:26: no [[dnsbl]] is called `spam`",
+        ),
+        (
+            profiles("[{ name = \"strict\", sender_block = [\"spam\"] }]"),
+            "[[profile]] `strict`: `sender_block`: no [[list]] is called `spam`",
+        ),
+        (
             profiles("[{ name = \"strict\", sfp = \"mark\" }]"),
             "[[profile]] `strict`: `sfp`: unknown measure",
         ),

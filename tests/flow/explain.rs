@@ -91,3 +91,26 @@ async fn an_srs_address_is_explained() {
         assert!(explained.stdout.contains(expected), "{explained}");
     }
 }
+
+/// What a domain chooses is asked as for real mail, and its answers are told.
+#[tokio::test]
+async fn measures_are_explained() {
+    let net = Net::new().await;
+    net.dns.add("bank.test TXT v=spf1 -all");
+    let relay = relay(&net, FORWARDS)
+        .set("profile", "[{ name = \"default\", spf = \"reject\" }]")
+        .start()
+        .await;
+    let from = ["--from", "ann@bank.test", "--ip", "192.0.2.7"];
+    let explain = [&["explain", "--to", "alice@example.test"], &from[..]].concat();
+    let refused = relay.setup().run(&explain).await;
+    assert_eq!(refused.code, Some(1), "{refused}");
+    for expected in [
+        "; measures: spf=reject dmarc=mark\n",
+        "  SPF → fail for bank.test, the reverse path",
+        "  spf                    object: 550 5.7.23 SPF: the record of bank.test does not allow 192.0.2.7",
+        "\nrefused at rcpt by rule spf: 550 5.7.23 SPF: the record of bank.test",
+    ] {
+        assert!(refused.stdout.contains(expected), "{expected}: {refused}");
+    }
+}
