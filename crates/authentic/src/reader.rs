@@ -5,7 +5,7 @@ use envelope::Domain;
 use crate::canonical::{BodyDigest, BodyHash};
 use crate::chain::Set;
 use crate::dkim::Candidate;
-use crate::signature::Signature;
+use crate::signature::{Signature, Signer};
 use crate::texts::Texts;
 use crate::{Canonical, Field, Header, Results, Spf, author, chain, dkim, dmarc};
 
@@ -171,7 +171,7 @@ impl Parsed {
             ..
         } = self;
         let mut texts = Texts::default();
-        texts.ask(resolver, claims.names()).await;
+        texts.ask(resolver, claims.names(body, now)).await;
         let dkim: Vec<_> = claims
             .dkim
             .iter()
@@ -233,14 +233,19 @@ impl Claims {
         dkim.chain(arc.map(|set| &set.signature))
     }
 
-    /// What to ask DNS for.
-    fn names(&self) -> impl Iterator<Item = String> {
-        let seals = self.arc.iter().flatten().map(|set| set.sealer.key_name());
-        let keys = self
+    /// What to ask DNS for. The key of a signature that does not hold anyway is not worth a question.
+    fn names(&self, body: &Body, now: u64) -> impl Iterator<Item = String> {
+        let holds = move |signature: &&Signature| {
+            let digest = body.digest(signature.body_form);
+            signature.check_body(digest, now).is_ok()
+        };
+        let signers = self
             .signatures()
-            .map(|signature| signature.signer.key_name());
-        keys.chain(seals)
-            .chain(self.author.iter().flat_map(dmarc::names))
+            .filter(holds)
+            .map(|signature| &signature.signer);
+        let sealers = self.arc.iter().flatten().map(|set| &set.sealer);
+        let keys = signers.chain(sealers).map(Signer::key_name);
+        keys.chain(self.author.iter().flat_map(dmarc::names))
     }
 }
 
