@@ -232,6 +232,35 @@ mod tests {
         check_unsigned(&format!("From: a\r\nX: {large}\r\n\r\n"));
     }
 
+    /// Whatever we sign and seal, verifies.
+    #[tokio::test]
+    async fn odd_messages_verify() {
+        let dns = dns::Fixed::new().with_txt(KEY.record_name(), KEY.record().unwrap());
+        for message in [
+            "From: a@b.example\r\n\r\n",
+            "From: a@b.example",
+            "From : a@b.example\r\nFrom:c@d.example\r\n\r\na\rb\nc\0 \t\r\n \r\n\r\n",
+            "from:\r\n \r\n\ta@b.example\r\nSubject:\r\nSUBJECT: \t x\ty \r\nTo: \u{fc}\u{0}\r\n\r\n \r\nx",
+            "From x Sat Nov 28 12:00:00 2026\r\nFrom: a\r\nno field\r\n: none\r\n\r\n\r\n",
+        ] {
+            let signed = sign(&KEY, &read(message), NOW).unwrap() + message;
+            let first = sealed(&signed, Verdict::None, 0).unwrap() + &signed;
+            let second = sealed(&first, Verdict::Pass, 1).unwrap() + &first;
+            let results = read(&second).verify(&dns, crate::Spf::Other, NOW).await;
+            assert_eq!(
+                results.dkim[0].verdict,
+                Verdict::Pass,
+                "{message:?}: {results:?}"
+            );
+            assert_eq!(
+                results.arc.verdict,
+                Verdict::Pass,
+                "{message:?}: {results:?}"
+            );
+            assert_eq!(results.arc.instance, 2);
+        }
+    }
+
     #[test]
     fn a_chain_goes_on_only_if_it_holds() {
         let message = "From: a@b.example\r\n\r\n";
