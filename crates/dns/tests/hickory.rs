@@ -259,3 +259,20 @@ async fn a_dead_server_costs_a_bounded_wait() {
     let asked = fake.asked("drop.test. MX");
     assert!((1..=4).contains(&asked), "asked {asked} times");
 }
+
+/// Blocklists are asked about most clients time and again, and mostly list nobody.
+#[tokio::test]
+async fn an_answer_is_kept_and_so_is_that_there_is_none() {
+    let fake = Fake::start().await;
+    let resolver = fake.resolver();
+    for (name, exists) in [
+        ("mx2.test", true),
+        ("nope.test", false),
+        ("spf.test", false),
+    ] {
+        for _ in 0..3 {
+            assert_eq!(resolver.ipv4(name).await.is_ok(), exists, "{name}");
+        }
+        assert_eq!(fake.asked(&format!("{name}. A")), 1, "{name}");
+    }
+}
