@@ -1,4 +1,5 @@
-//! A reload: what may change while the relay runs (forwards, secrets, relay domains, trusted clients, certificates) is read again.
+//! A reload: what may change while the relay runs (forwards, lists, secrets, relay domains, trusted clients, certificates) is
+//! read again.
 //!
 //! All of it is read and checked before any of it is used: after a mistake everything stays as it was. The other settings
 //! need a restart (`config/change.rs` says which). What a connection was told when it opened holds until it closes: a client
@@ -108,6 +109,9 @@ impl Reload {
         let holder = self.tls.as_ref().filter(|_| !certificates.is_empty());
         let forwards = routing.table.stats().lines as u64;
         let mut lines = vec![said(forwards, &changes)];
+        for (name, list) in &routing.lists {
+            lines.push(format!("list {name}: {} entries", list.entries()));
+        }
         if holder.is_some() {
             lines.push(format!("certificates: {}", certificates.len()));
         }
