@@ -1,4 +1,4 @@
-//! Micro-benchmarks of what runs for every message: SRS, the dot decoder, the command parser, verification, a durable append.
+//! Micro-benchmarks of what runs for every message: SRS, SPF, the dot decoder, the command parser, verification, a durable append.
 //!
 //! `cargo bench --bench micro`; figures are of one thread. The append writes to the folder for temporary files, so that
 //! its time is that of this disk's fdatasync, with one writer: batches only pay with several.
@@ -33,6 +33,35 @@ fn srs(c: &mut Criterion) {
             srs.reverse(black_box(&local), today).unwrap()
         });
     });
+}
+
+/// A record with two includes, the last with many networks: what large providers have.
+fn spf(c: &mut Criterion) {
+    let networks: String = (0..16).map(|n| format!(" ip4:198.18.{n}.0/24")).collect();
+    let last = format!("v=spf1{networks} ip4:192.0.2.0/24 ~all");
+    let records = [
+        "v=spf1 ip4:203.0.113.0/24 include:_spf.example.net ~all",
+        "v=spf1 include:_last.example.net ~all",
+        &last,
+    ];
+    let evaluate = || {
+        let client = "192.0.2.7".parse().unwrap();
+        let query = spf::Query::mail_from(client, "mx.example.org", "alice", "example.org");
+        let mut evaluation = spf::Evaluation::new(query);
+        for record in records {
+            let spf::Step::Ask(mut lookups) = evaluation.step() else {
+                unreachable!("each record leads to the next")
+            };
+            let answer = spf::Answer::Txt(vec![record.into()]);
+            evaluation.answer(lookups.remove(0), answer);
+        }
+        match evaluation.step() {
+            spf::Step::Done(output) => output,
+            spf::Step::Ask(_) => unreachable!("the last record decides"),
+        }
+    };
+    assert_eq!(evaluate().verdict, spf::Verdict::Pass);
+    c.bench_function("spf/evaluate, two includes", |b| b.iter(evaluate));
 }
 
 fn dots(c: &mut Criterion) {
@@ -182,5 +211,5 @@ fn mailbox(text: &str) -> Mailbox {
     text.parse().unwrap()
 }
 
-criterion_group!(benches, srs, dots, commands, verification, append);
+criterion_group!(benches, srs, spf, dots, commands, verification, append);
 criterion_main!(benches);

@@ -73,9 +73,15 @@ pub(crate) fn printable(text: &[u8]) -> Result<&str, SyntaxError> {
 }
 
 fn check(text: &str, letters: &[u8]) -> Result<(), SyntaxError> {
+    let mut macros = 0;
     Parts(text).try_for_each(|part| match part? {
         Part::Macro(found) if !letters.contains(&found.letter) => Err(SyntaxError::BadMacro),
-        _ => Ok(()),
+        Part::Macro(_) if macros == MACROS_MAX => Err(SyntaxError::TooManyMacros),
+        Part::Macro(_) => {
+            macros += 1;
+            Ok(())
+        }
+        Part::Literal(_) => Ok(()),
     })
 }
 
@@ -144,3 +150,5 @@ fn read_macro(inside: &str) -> Result<Macro<'_>, SyntaxError> {
 
 const DOMAIN_LETTERS: &[u8] = b"slodiphv";
 const ALL_LETTERS: &[u8] = b"slodiphvcrt";
+/// More than any name or sentence needs: each may look the names of the client through.
+const MACROS_MAX: usize = 64;

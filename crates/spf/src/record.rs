@@ -83,6 +83,9 @@ pub enum SyntaxError {
     /// `%` with something wrong behind it.
     #[error("bad macro")]
     BadMacro,
+    /// More than any name needs.
+    #[error("it has too many macros")]
+    TooManyMacros,
     /// A name of a modifier must begin with a letter.
     #[error("bad name of a modifier")]
     BadModifierName,

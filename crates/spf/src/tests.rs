@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Answer, Evaluation, Lookup, Output, Query, Step, Verdict};
+use crate::{Answer, Evaluation, Lookup, Output, Problem, Query, Step, Verdict};
 
 /// Lines `name TYPE value`; names that are not there do not exist.
 struct Zone(&'static str);
@@ -190,8 +190,16 @@ fn says_what_is_wrong_with_a_record() {
     wrong(three, "more than 2 of its DNS look-ups find nothing");
     let long = format!("v=spf1{} -all", " ip4:192.0.2.1".repeat(2000));
     wrong(&long, "the record is too long");
-    let wide = format!("v=spf1 exists:{}.test -all", "%{s}".repeat(4000));
-    wrong(&wide, "a name in it becomes too long");
+    let many = format!("v=spf1 exists:{}.test -all", "%{l}".repeat(65));
+    let problem = format!(
+        "`exists:{}.test`: it has too many macros",
+        "%{l}".repeat(65)
+    );
+    wrong(&many, &problem);
+    let wide = format!("v=spf1 exists:{}.test -all", "%{s}x".repeat(64));
+    let query = Query::mail_from(ip("192.0.2.7"), "mx", &"a".repeat(200), "x.test");
+    let (output, _) = evaluate(query, |_| Answer::Txt(vec![wide.clone().into_bytes()]));
+    assert_eq!(output.problem, Some(Problem::TooLong));
     check_record(
         "v=spf1 exists:%{D99R.}.test ?all",
         "neutral `?all` in the record of x.test matches 192.0.2.7",
