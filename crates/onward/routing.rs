@@ -96,6 +96,7 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
         profiles: measures.profiles,
         lists: measures.lists,
         dnsbls: measures.dnsbls,
+        received_spf: config.policy.received_spf,
         bounce_to: match config.bounce.to {
             BounceTo::Proved => relay::BounceTo::Proved,
             BounceTo::Unproved => relay::BounceTo::Unproved,

@@ -83,6 +83,7 @@ impl Relay {
             profiles: profiles_of(profiles.as_ref(), &lists, &dnsbls),
             lists,
             dnsbls,
+            received_spf: false,
             bounce_to: relay::BounceTo::Unproved,
         };
         let resolver = dns::Backend::Fixed(records(&setup.dns));

@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use envelope::{Diagnosis, LegId, Mailbox, MessageId, Reply, ReversePath, Timestamp};
+use envelope::{Diagnosis, LegId, Mailbox, MessageId, Origin, Reply, ReversePath, Timestamp};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -86,6 +86,23 @@ pub enum Event {
         recipient: Mailbox,
         target: Mailbox,
         sender: ReversePath,
+    },
+    /// What was found out about the sender of a message: each result with the domain that it is about.
+    Authenticated {
+        id: MessageId,
+        spf: String,
+        /// Nothing of these where only SPF was looked at.
+        dkim: Option<String>,
+        arc: Option<String>,
+        dmarc: Option<String>,
+        origin: Origin,
+    },
+    /// A leg waits for an operator, and why.
+    Held {
+        id: LegId,
+        recipient: Mailbox,
+        target: Mailbox,
+        reason: String,
     },
     /// One recipient's mail was dropped, as its `:discard:` says.
     Discarded { id: MessageId, recipient: Mailbox },
@@ -199,6 +216,8 @@ impl Event {
             },
             Self::Received { .. } => "received",
             Self::Forwarded { .. } => "forwarded",
+            Self::Authenticated { .. } => "authenticated",
+            Self::Held { .. } => "held",
             Self::Discarded { .. } => "discarded",
             Self::Looped { .. } => "looped",
             Self::DeadEnd { .. } => "dead-end",
@@ -222,13 +241,16 @@ impl Event {
     pub fn message(&self) -> Option<MessageId> {
         match self {
             Self::Received { id, .. }
+            | Self::Authenticated { id, .. }
             | Self::Discarded { id, .. }
             | Self::Looped { id, .. }
             | Self::DeadEnd { id, .. }
             | Self::Bounced { id, .. }
             | Self::NotBounced { id, .. } => Some(*id),
             Self::Refused { id, .. } => *id,
-            Self::Forwarded { id, .. } | Self::Operator { id, .. } => Some(id.message),
+            Self::Forwarded { id, .. } | Self::Held { id, .. } | Self::Operator { id, .. } => {
+                Some(id.message)
+            }
             Self::Delivered { leg, .. } | Self::Deferred { leg, .. } | Self::Failed { leg, .. } => {
                 Some(leg.id.message)
             }

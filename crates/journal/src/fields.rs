@@ -125,6 +125,31 @@ impl Event {
                 out.text("target", target);
                 out.text("sender", sender);
             }
+            Self::Authenticated {
+                spf,
+                dkim,
+                arc,
+                dmarc,
+                origin,
+                ..
+            } => {
+                out.text("spf", spf);
+                for (name, found) in [("dkim", dkim), ("arc", arc), ("dmarc", dmarc)] {
+                    optional(out, name, found.as_ref());
+                }
+                out.text("origin", &origin.name());
+            }
+            Self::Held {
+                id,
+                recipient,
+                target,
+                reason,
+            } => {
+                out.number("leg", u64::from(id.number));
+                out.text("to", recipient);
+                out.text("target", target);
+                out.text("reason", reason);
+            }
             Self::Discarded { recipient, .. } => out.text("to", recipient),
             Self::Looped {
                 recipient,

@@ -305,7 +305,7 @@ mod tests {
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 50] = [
+    const OTHER_VALUES: [(&str, &str); 51] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -324,6 +324,7 @@ mod tests {
         ("forwards.postmaster", "'you@example.com'"),
         ("policy.trusted", "['192.0.2.1']"),
         ("policy.relay_domains", "['example.com']"),
+        ("policy.received_spf", "true"),
         ("profile", "[{ name = 'default' }]"),
         ("queue.retry", "['7s']"),
         ("queue.warn_after", "'7s'"),

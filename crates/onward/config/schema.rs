@@ -130,6 +130,7 @@ pub(crate) struct Forwards {
 pub(crate) struct Policy {
     pub(crate) trusted: Vec<Network>,
     pub(crate) relay_domains: Vec<String>,
+    pub(crate) received_spf: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -85,9 +85,6 @@ pub enum Wrong {
     /// No measure is called so.
     #[error("unknown measure")]
     Unknown,
-    /// One is, but cannot be chosen yet.
-    #[error("`{0}` is not built yet")]
-    NotBuilt(&'static str),
     /// It has no such value.
     #[error("unknown value `{0}`")]
     Value(String, &'static str),
@@ -117,7 +114,6 @@ impl Wrong {
             Self::Unknown => {
                 "the measures are those of `[[profile]]` in etc/onward.toml".to_owned()
             }
-            Self::NotBuilt(_) => "leave it out".to_owned(),
             Self::Value(_, values) => format!("write {values}"),
             Self::Name { of, .. } => {
                 format!("correct the name, or add a [[{of}]] with it to the configuration")
@@ -155,10 +151,6 @@ impl Measures {
     }
 
     fn set(&mut self, name: &str, value: &str, known: &Names) -> Result<(), Wrong> {
-        #[cfg(not(test))]
-        if let Some(name) = NOT_BUILT.iter().find(|measure| **measure == name) {
-            return Err(Wrong::NotBuilt(name));
-        }
         match name {
             "spf" => self.spf = choose(value, &SPF, "`off`, `mark` or `reject`")?,
             "dmarc" => self.dmarc = choose(value, &DMARC, "`off`, `mark`, `reject` or `hold`")?,
@@ -278,9 +270,6 @@ fn find(of: &'static str, name: &str, known: &BTreeSet<Name>) -> Result<Name, Wr
     known.get(name).cloned().ok_or_else(unknown)
 }
 
-/// Measures whose questions nobody answers yet.
-#[cfg(not(test))]
-const NOT_BUILT: [&str; 1] = ["dmarc"];
 const PROFILE: &str = "profile";
 const DEFAULT: &str = "default";
 const NONE: &str = "off";

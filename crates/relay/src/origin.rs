@@ -13,7 +13,15 @@ pub(crate) fn origin(sender: &ReversePath, spf: SpfResult, results: Option<&Resu
     let Some(domain) = sender.mailbox().and_then(Mailbox::domain) else {
         return Origin::Stranger;
     };
-    let is_signed = |results: &Results| signed(results, Verdict::Pass, domain);
+    let is_signed = |results: &Results| {
+        let mut passed = results.dkim.iter().filter(|is| is.verdict == Verdict::Pass);
+        passed.any(|found| {
+            found
+                .domain
+                .as_ref()
+                .is_some_and(|by| speaks_for(by, domain))
+        })
+    };
     if spf == SpfResult::Pass || results.is_some_and(is_signed) {
         return Origin::Proved;
     }
@@ -29,21 +37,28 @@ pub(crate) fn origin(sender: &ReversePath, spf: SpfResult, results: Option<&Resu
 
 /// Whether DNS, had it answered, could have proved more.
 pub(crate) fn is_in_doubt(sender: &ReversePath, spf: SpfResult, results: Option<&Results>) -> bool {
-    let domain = sender.mailbox().and_then(Mailbox::domain);
-    let in_doubt = |(results, domain)| signed(results, Verdict::TempError, domain);
-    spf == SpfResult::TempError || results.zip(domain).is_some_and(in_doubt)
+    let Some(domain) = sender.mailbox().and_then(Mailbox::domain) else {
+        return false;
+    };
+    let may_pass = |results: &Results| {
+        let all = &results.dkim;
+        let mut in_doubt = all.iter().filter(|is| is.verdict == Verdict::TempError);
+        in_doubt.any(|found| {
+            found
+                .domain
+                .as_ref()
+                .is_none_or(|by| speaks_for(by, domain))
+        })
+    };
+    spf == SpfResult::TempError || results.is_some_and(may_pass)
 }
 
-/// Whether there is a signature with this verdict by the domain, or by one above it: who holds a domain's DNS can speak for what
-/// is below. Not by one below it: that may be a customer's.
-fn signed(results: &Results, verdict: Verdict, domain: &Domain) -> bool {
-    let is_above = |signer: &Domain| {
-        let below = domain.as_str().strip_suffix(signer.as_str());
-        signer.as_str().contains('.') && below.is_some_and(|below| below.ends_with('.'))
-    };
-    let found = results.dkim.iter().filter(|found| found.verdict == verdict);
-    let mut signers = found.filter_map(|found| found.domain.as_ref());
-    signers.any(|signer| signer == domain || is_above(signer))
+/// Whether a signer is the domain, or above it: who holds a domain's DNS can speak for what is below. One below it cannot: that
+/// may be a customer's.
+fn speaks_for(signer: &Domain, domain: &Domain) -> bool {
+    let below = domain.as_str().strip_suffix(signer.as_str());
+    let is_above = below.is_some_and(|below| below.ends_with('.'));
+    signer == domain || signer.as_str().contains('.') && is_above
 }
 
 #[cfg(test)]
@@ -125,6 +140,8 @@ mod tests {
         }
         let in_doubt = signed(Verdict::TempError, "example.org");
         check(SpfResult::Fail, Some(&in_doubt), Origin::Stranger, true);
+        let unread = signed(Verdict::TempError, "");
+        check(SpfResult::Fail, Some(&unread), Origin::Stranger, true);
         let others = signed(Verdict::TempError, "other.example");
         check(SpfResult::Fail, Some(&others), Origin::Forged, false);
     }

@@ -1,6 +1,7 @@
-//! What the relay itself says to a client: the answer to a whole message.
+//! What the relay itself says: the answer to a whole message, and why one is held.
 
-use envelope::{EnhancedStatus, MessageId, Reply};
+use envelope::{Diagnosis, EnhancedStatus, MessageId, Reply};
+use policy::{Authentic, DmarcFound};
 
 /// The promise: it is on stable storage.
 pub(crate) fn queued(id: MessageId) -> Reply {
@@ -18,6 +19,18 @@ pub(crate) fn discarded(id: MessageId) -> Reply {
         EnhancedStatus::success(0, 0),
         format!("accepted as {id}"),
     )
+}
+
+/// For the operator, in the queue's listing.
+pub(crate) fn held_by_dmarc(found: Option<&Authentic>) -> Diagnosis {
+    let owner = match found.map(|found| &found.dmarc) {
+        Some(DmarcFound::Fail { owner, .. }) => owner,
+        _ => "its owner",
+    };
+    let text = format!(
+        "held (dmarc=hold): {owner} wants mail that it has not sent refused or put aside, and neither SPF nor DKIM proves that it has"
+    );
+    Diagnosis::local(EnhancedStatus::transient(7, 1), text)
 }
 
 /// Space or inodes are short (RFC 3463 §3.4: X.3.1, mail system full).

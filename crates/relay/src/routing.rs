@@ -33,6 +33,8 @@ pub struct Routing {
     pub lists: Lists,
     /// And the DNS blocklists.
     pub dnsbls: Dnsbls,
+    /// Whether a Received-SPF field says what SPF found, beside Authentication-Results.
+    pub received_spf: bool,
     /// Who may get a notice.
     pub bounce_to: BounceTo,
 }

@@ -35,6 +35,7 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         relay_domains: Vec::new(),
         trusted: policy::Networks::default(),
         profiles: policy::Profiles::default(),
+        received_spf: false,
         bounce_to: BounceTo::Unproved,
         lists: crate::lists::Lists::default(),
         dnsbls: crate::dnsbl::Dnsbls::default(),

@@ -1,14 +1,16 @@
 //! A message on its way in: our trace on top, signs of a loop in its header, legs of its recipients, and the commit.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use authentic::{Checked, Reader};
 use envelope::{
-    Domain, Envelope, LegId, Mailbox, Message, MessageId, Origin, Peer, Reply, Timestamp,
+    Diagnosis, Domain, Envelope, LegId, Mailbox, Message, MessageId, Origin, Peer, Reply, Timestamp,
 };
 use forwarder::{HeaderScan, Plan, PlannedLeg, Route, has_header, trace};
 use journal::{Event, Journal};
-use policy::{Measures, Standing};
+use policy::measures::Dmarc;
+use policy::{Case, Measures, Standing};
 use smtp_in::Client;
 use spool::{Arrival, BodyWriter, Error, Spool};
 
@@ -36,6 +38,8 @@ pub(super) struct Draft<S: Spool> {
     reader: Option<Reader>,
     /// What it has read.
     pub(super) examined: Option<Examined>,
+    /// Legs that wait for an operator, by number, and why.
+    held: HashMap<u32, Diagnosis>,
     /// Bare CR and LF that became CRLF.
     pub(super) normalized: u64,
     writer: S::Writer,
@@ -64,6 +68,7 @@ impl<S: Spool> Draft<S> {
             measures: Vec::new(),
             reader: None,
             examined: None,
+            held: HashMap::new(),
             writer,
         })
     }
@@ -208,12 +213,22 @@ impl<S: Spool> Draft<S> {
         }
     }
 
+    /// Has those legs begin on hold whose recipients' measures want it. No leg is left out after this.
+    pub(super) fn hold(&mut self, case: &Case) {
+        let legs = (0..).zip(&self.plan.legs);
+        let wanted = legs.filter(|(_, leg)| self.measures[leg.of].dmarc == Dmarc::Hold);
+        let why = replies::held_by_dmarc(case.transaction.found.authentic.as_ref());
+        self.held
+            .extend(wanted.map(|(number, _)| (number, why.clone())));
+    }
+
     /// Puts what was checked on top of the message, and what its recipients want signed on top of that: of all legs if they
     /// want the same, otherwise of each.
     pub(super) fn put_results(
         &mut self,
         routing: &Routing,
         checked: &[Checked<'_>],
+        received_spf: &str,
         examined: Option<&Examined>,
         message: &mut Message,
     ) {
@@ -221,6 +236,7 @@ impl<S: Spool> Draft<S> {
             [] => String::new(),
             checked => authentic::field(routing.hostname(), checked),
         };
+        trace.push_str(received_spf);
         if let Some(examined) = examined {
             let outgoing = Outgoing {
                 keys: &routing.keys,
@@ -270,8 +286,12 @@ impl<S: Spool> Draft<S> {
             return Ok(replies::discarded(id));
         }
         forwarded(id, &self.plan.legs).for_each(|event| journal.record(event));
+        held(id, &self.plan.legs, &self.held).for_each(|event| journal.record(event));
         let (legs, due) = (self.plan.into_legs(), message.arrived);
-        let arrival = Arrival::new(message, legs, due);
+        let arrival = Arrival {
+            held: self.held,
+            ..Arrival::new(message, legs, due)
+        };
         spool.commit(self.writer, arrival).await?;
         Ok(replies::queued(id))
     }
@@ -319,6 +339,24 @@ fn forwarded(message: MessageId, legs: &[PlannedLeg]) -> impl Iterator<Item = Ev
         planned.recipients().map(event).collect::<Vec<_>>()
     };
     legs.iter().zip(0u32..).flat_map(events)
+}
+
+/// A line for each leg that is on hold.
+fn held(
+    message: MessageId,
+    legs: &[PlannedLeg],
+    held: &HashMap<u32, Diagnosis>,
+) -> impl Iterator<Item = Event> {
+    legs.iter()
+        .zip(0u32..)
+        .filter_map(move |(planned, number)| {
+            Some(Event::Held {
+                id: LegId { message, number },
+                recipient: planned.leg.recipient.clone(),
+                target: planned.leg.target.clone(),
+                reason: held.get(&number)?.text.clone(),
+            })
+        })
 }
 
 fn received(

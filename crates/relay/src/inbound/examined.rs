@@ -3,10 +3,16 @@
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
-use authentic::{Checked, Parsed, Results, SpfFacts};
-use envelope::ReversePath;
+use authentic::{Checked, Parsed, Results, SpfFacts, received_spf};
+use envelope::{Message, Origin, ReversePath};
+use journal::Event;
 use policy::{Identity, SpfFound, SpfResult};
 use smtp_in::Client;
+use spool::Spool;
+
+use super::Visit;
+use super::draft::Draft;
+use crate::origin::origin;
 
 /// A message that was read to its end.
 pub(super) struct Examined {
@@ -31,6 +37,63 @@ impl Examined {
             parsed,
             results: OnceLock::new(),
         }
+    }
+}
+
+impl<S: Spool> Visit<S> {
+    /// Says what was found out about the sender: on top of the message, and in the mail log; and keeps what it proves.
+    pub(super) fn tell_results(
+        &self,
+        client: &Client,
+        has_name: bool,
+        examined: Option<&Examined>,
+        draft: &mut Draft<S>,
+        message: &mut Message,
+    ) {
+        let (routing, found) = (self.routing(), &self.case.transaction.found);
+        let giver = Giver::new(client, &message.reverse_path, has_name);
+        let results = examined.and_then(|examined| examined.results.get());
+        let mut received = String::new();
+        if let Some(spf) = &found.spf {
+            message.origin = origin(&message.reverse_path, spf.result, results);
+            // While it is not known, it can be looked for again.
+            message.peer.take_if(|_| message.origin != Origin::Stranger);
+            let event = authenticated(message, spf, results);
+            self.inbound.journal.record(event);
+            if routing.received_spf {
+                received = received_spf(routing.hostname(), &giver.spf(spf));
+            }
+        }
+        let checked = giver.checked(found.spf.as_ref(), results);
+        draft.put_results(&routing, &checked, &received, examined, message);
+    }
+}
+
+/// The line of the mail log.
+fn authenticated(message: &Message, spf: &SpfFound, results: Option<&Results>) -> Event {
+    let with = |word: &str, domain: &str| format!("{word} {domain}").trim_end().to_owned();
+    let dkim = |results: &Results| {
+        let each = results.dkim.iter().map(|signed| {
+            let domain = signed.domain.as_ref().map_or("", |domain| domain.as_str());
+            with(signed.verdict.word(), domain)
+        });
+        each.collect::<Vec<_>>().join(", ")
+    };
+    let arc = |Results { arc, .. }: &Results| {
+        let domain = arc.domain.as_ref().map_or("", |domain| domain.as_str());
+        with(arc.verdict.word(), domain)
+    };
+    let dmarc = |Results { dmarc, .. }: &Results| {
+        let from = dmarc.from.as_ref().map_or("", |from| from.as_str());
+        with(dmarc.verdict.word(), from)
+    };
+    Event::Authenticated {
+        id: message.id,
+        spf: with(spf.result.as_str(), &spf.domain),
+        dkim: results.map(dkim).filter(|dkim| !dkim.is_empty()),
+        arc: results.map(arc),
+        dmarc: results.map(dmarc),
+        origin: message.origin,
     }
 }
 
@@ -64,7 +127,7 @@ impl<'a> Giver<'a> {
     pub(super) fn checked(
         &'a self,
         spf: Option<&'a SpfFound>,
-        examined: Option<&'a Examined>,
+        results: Option<&'a Results>,
     ) -> Vec<Checked<'a>> {
         let mut checked: Vec<_> = spf
             .map(|found| self.spf(found).into())
@@ -76,7 +139,6 @@ impl<'a> Giver<'a> {
             let of_hello = Checked::new("spf", result.as_str());
             checked.push(of_hello.with("smtp.helo", self.hello));
         }
-        let results = examined.and_then(|examined| examined.results.get());
         checked.extend(
             results
                 .into_iter()

@@ -16,7 +16,7 @@ use spool::Spool;
 use super::client_name::ClientName;
 use super::deciding::{Sources, client_of};
 use super::draft::Draft;
-use super::examined::{Examined, Giver};
+use super::examined::Examined;
 use super::refusals::REFUSALS_LOGGED_MAX;
 use super::{Inbound, hello};
 use crate::routing::Routing;
@@ -205,7 +205,7 @@ impl<S: Spool> Visit<S> {
     }
 
     /// The snapshot of the transaction, or the routing of now.
-    fn routing(&self) -> Arc<Routing> {
+    pub(super) fn routing(&self) -> Arc<Routing> {
         let now = || self.inbound.routing.load_full();
         self.routing.clone().unwrap_or_else(now)
     }
@@ -264,18 +264,11 @@ impl<S: Spool> Visit<S> {
         for effect in decision.effects {
             match effect {
                 Effect::LeaveLoopsOut => draft.leave_loops_out(&self.inbound.journal),
-                Effect::Hold => unreachable!("no recipient can choose it yet"),
+                Effect::Hold => draft.hold(&self.case),
             }
         }
         let has_name = self.name.get().await.is_some();
-        let giver = Giver::new(client, &envelope.reverse_path, has_name);
-        let spf = self.case.transaction.found.spf.as_ref();
-        draft.put_results(
-            &self.routing(),
-            &giver.checked(spf, examined),
-            examined,
-            &mut message,
-        );
+        self.tell_results(client, has_name, examined, &mut draft, &mut message);
         draft.store(&self.inbound, message).await
     }
 }

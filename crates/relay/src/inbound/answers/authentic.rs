@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use authentic::{Action, Results, Spf, Verdict};
+use authentic::{Action, Chain, Dmarc, Results, Signed, Spf, Verdict};
 use envelope::Domain;
 use policy::{Authentic, DmarcFound, DmarcPolicy, SpfResult};
 use spool::Spool;
@@ -24,14 +24,43 @@ impl<S: Spool> Inquiry<'_, S> {
                 };
                 let now = self.inbound.clock.now().unix_secs();
                 let verified = message.parsed.verify(&self.inbound.resolver, spf, now);
-                let results = timeout(WHOLE, verified).await.ok();
-                results.map(|results| dmarc(message.results.get_or_init(|| results)))
+                let results = timeout(WHOLE, verified).await;
+                let results = results.unwrap_or_else(|_| unanswered());
+                dmarc(message.results.get_or_init(|| results))
             }
-            None => None,
+            None => DmarcFound::TempError,
         };
-        Authentic {
-            dmarc: dmarc.unwrap_or(DmarcFound::TempError),
-        }
+        Authentic { dmarc }
+    }
+}
+
+/// DNS took too long.
+fn unanswered() -> Results {
+    let (verdict, reason) = (Verdict::TempError, "time-out");
+    Results {
+        dkim: vec![Signed {
+            verdict,
+            reason,
+            domain: None,
+            selector: String::new(),
+            algorithm: "",
+            signature: String::new(),
+            is_test: false,
+        }],
+        arc: Chain {
+            verdict,
+            reason,
+            instance: 0,
+            domain: None,
+            is_closed: false,
+        },
+        dmarc: Dmarc {
+            verdict,
+            reason,
+            from: None,
+            policy: Action::None,
+            owner: None,
+        },
     }
 }
 
