@@ -113,6 +113,12 @@ secrets = "srs.secrets"
 [forwards]
 file = "forwards"
 # postmaster = "you@example.com"
+
+# What is done about unwanted mail. "mark" tells the mailboxes' filters, "reject" refuses: README.md says what that can cost.
+[[profile]]
+name  = "default"
+spf   = "mark"
+dmarc = "mark"
 "#;
 
 const STARTER_FORWARDS: &str = "\
