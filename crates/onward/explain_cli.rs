@@ -69,7 +69,11 @@ fn lines(explanation: &Explanation) -> Vec<String> {
         )),
         None if explanation.ways.is_empty() => lines.push("accepted and discarded".to_owned()),
         None => {
-            lines.push("accepted, and queued for".to_owned());
+            let held = match explanation.is_held {
+                true => ", on hold until an operator releases it,",
+                false => "",
+            };
+            lines.push(format!("accepted, and queued{held} for"));
             let ways = explanation.ways.iter();
             lines.extend(
                 ways.map(|way| format!("  {} from {} {}", way.target, way.sender, way.options)),

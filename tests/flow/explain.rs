@@ -5,7 +5,8 @@ use testkit::net::Net;
 
 use crate::relay;
 
-const FORWARDS: &str = "alice@example.test alice@target.test\njunk@example.test :discard:\n";
+const FORWARDS: &str = "alice@example.test alice@target.test\njunk@example.test :discard:\n\
+    bob@example.test bob@target.test dmarc=hold\n";
 
 #[tokio::test]
 async fn a_mail_is_explained_and_not_sent() {
@@ -33,7 +34,7 @@ async fn a_mail_is_explained_and_not_sent() {
 
     let refused = relay
         .setup()
-        .run(&["explain", "--to", "bob@example.test", "--json"])
+        .run(&["explain", "--to", "eve@example.test", "--json"])
         .await;
     assert_eq!(refused.code, Some(1), "{refused}");
     let json: Value = serde_json::from_str(&refused.stdout).expect("JSON");
@@ -96,7 +97,8 @@ async fn an_srs_address_is_explained() {
 #[tokio::test]
 async fn measures_are_explained() {
     let net = Net::new().await;
-    net.dns.add("bank.test TXT v=spf1 -all");
+    net.dns
+        .add("bank.test TXT v=spf1 -all\n_dmarc.bank.test TXT v=DMARC1; p=reject");
     let relay = relay(&net, FORWARDS)
         .set("profile", "[{ name = \"default\", spf = \"reject\" }]")
         .start()
@@ -112,5 +114,20 @@ async fn measures_are_explained() {
         "\nrefused at rcpt by rule spf: 550 5.7.23 SPF: the record of bank.test",
     ] {
         assert!(refused.stdout.contains(expected), "{expected}: {refused}");
+    }
+
+    relay
+        .setup()
+        .write("forged.eml", "From: ann@bank.test\n\nx\n");
+    let file = relay.setup().path("forged.eml");
+    let file = ["--file", file.to_str().expect("UTF-8")];
+    let explain = [&["explain", "--to", "bob@example.test"], &file[..]].concat();
+    let held = relay.setup().run(&explain).await.success();
+    for expected in [
+        "  DMARC → fail, and bank.test asks for p=reject",
+        "  dmarc                  note: hold",
+        "\naccepted, and queued, on hold until an operator releases it, for\n  bob@target.test",
+    ] {
+        assert!(held.stdout.contains(expected), "{expected}: {held}");
     }
 }

@@ -28,6 +28,8 @@ pub struct Explanation {
     pub has_message: bool,
     /// None: it would be accepted.
     pub refusal: Option<Refusal>,
+    /// Whether what is queued would be on hold, until an operator decides.
+    pub is_held: bool,
     /// What would be queued for it; empty when it is refused, or accepted and discarded.
     pub ways: Vec<Way>,
 }

@@ -6,7 +6,7 @@ use authentic::Reader;
 use control::{Asked, Body, Explanation, Fault, Mail, Refusal, Ruled, Way};
 use envelope::{ForwardPath, Mailbox, Recipient, ReversePath, Verdict};
 use forwarder::{HeaderScan, Plan, PlannedLeg, Route};
-use policy::{Case, Decision, Stage, Standing};
+use policy::{Case, Decision, Effect, Stage, Standing};
 use spool::Spool;
 
 use super::Inbound;
@@ -113,6 +113,7 @@ impl<'a, S: Spool> Thought<'a, S> {
         let (decision, route) = decided.await;
         let explanation = &mut self.explanation;
         explanation.stages.push(row(stage, &decision, &asked));
+        explanation.is_held |= decision.effects.contains(&Effect::Hold);
         match decision.answer {
             Verdict::Accept => route,
             Verdict::Refuse(reply) | Verdict::Close(reply) => {
