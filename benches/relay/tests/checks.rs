@@ -10,7 +10,7 @@ use crate::system::{Setup, System};
 #[test]
 fn what_passes_is_told() {
     let world = World::make().unwrap();
-    for system in [System::Postfix] {
+    for system in [System::Onward, System::Postfix] {
         let folder = tempfile::tempdir().unwrap();
         let sink = sink(Script::default());
         let setup = Setup {
@@ -41,8 +41,6 @@ fn what_passes_is_told() {
         load.recipients = "box{n}@in.example".parse().unwrap();
         load.senders = world.senders().unwrap();
         load.signer = Some(Arc::clone(&world.signer));
-        // As in the scenario, the first come alone.
-        load.connections = 1;
         let received = all_well(&sink, &run(&load));
         assert_eq!(received.proved, received.distinct, "{system}: {received:?}");
         running.stop().unwrap();

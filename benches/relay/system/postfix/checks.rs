@@ -53,7 +53,6 @@ pub(super) fn start(place: &Place<'_>, resolver: SocketAddr) -> io::Result<Check
     let values = [
         ("HOST", HOST.to_owned()),
         ("RESOLVER", resolver.ip().to_string()),
-        ("UNBOUND", place.path("unbound.conf")),
         ("IGNORED", place.path("ignored")),
         ("DKIM_PORT", dkim.port().to_string()),
         ("DMARC_PORT", dmarc.port().to_string()),
@@ -99,11 +98,10 @@ const MOUNT: &str = r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#;
 /// As policyd-spf's manual has it; the file's path follows.
 const SERVICE: &str =
     "policyd-spf unix - n n - 0 spawn user=policyd-spf argv=/usr/bin/policyd-spf ";
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 4] = [
     ("opendkim.conf", include_str!("opendkim.conf")),
     ("opendmarc.conf", include_str!("opendmarc.conf")),
     ("policyd-spf.conf", include_str!("policyd-spf.conf")),
-    ("unbound.conf", include_str!("unbound.conf")),
     ("ignored", "192.0.2.1\n"),
 ];
 const ADVICE: &str = "apt-get install opendkim opendmarc postfix-policyd-spf-python";
