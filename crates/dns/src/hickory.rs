@@ -1,19 +1,19 @@
-//! The real DNS: a stub resolver on hickory, which caches answers by their TTL.
+//! The real DNS: a stub resolver on hickory, and a memory of what it found out, by TTL.
 //!
 //! UDP first, TCP when an answer is truncated. Names that RFC 6761 reserves (`localhost`, `invalid`, the reverse names of
 //! loopback) are answered by hickory itself and reach no server. It does *not* validate DNSSEC yet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use envelope::Domain;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
-use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::rdata::MX;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use moka::sync::Cache;
@@ -33,13 +33,21 @@ pub struct Settings {
     pub failures_kept: Duration,
 }
 
-/// A resolver that asks DNS servers. Clones share cache and memory.
+/// A resolver that asks DNS servers. Clones share the memory.
 #[derive(Debug, Clone)]
 pub struct Hickory {
     resolver: Arc<TokioResolver>,
-    /// Lookups that failed without an answer, and why: a domain with broken DNS and a long queue must not cost a timeout for
-    /// each message. Hickory caches answers, never failures.
-    failures: Cache<(Name, RecordType), String>,
+    /// Hickory's own cache keeps whole messages, as large as they are, and copies one for each question; and it keeps no failures:
+    /// a domain with broken DNS and a long queue must not cost a timeout for each message.
+    known: Cache<(Box<str>, RecordType), Known>,
+    failures_kept: Duration,
+}
+
+/// What was found out, and until when that holds.
+#[derive(Debug, Clone)]
+struct Known {
+    answer: Result<Arc<[RData]>, Error>,
+    until: Instant,
 }
 
 /// Why there is no resolver.
@@ -69,39 +77,77 @@ impl Hickory {
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
         };
         adjust(builder.options_mut(), settings);
-        let failures = Cache::builder().time_to_live(settings.failures_kept);
+        let weigh = |(name, _): &(Box<str>, _), known: &Known| known.octets(name);
+        let known = Cache::builder().weigher(weigh);
         Ok(Self {
             resolver: Arc::new(builder.build().map_err(|e| SetupError(e.to_string()))?),
-            failures: failures.max_capacity(FAILURES_MAX).build(),
+            known: known.max_capacity(KNOWN_OCTETS_MAX).build(),
+            failures_kept: settings.failures_kept,
         })
     }
 
-    /// Looks up one type of record, unless that failed a moment ago. What `pick` leaves out of the answer is of another type
-    /// (the CNAME on the way).
+    /// One type of record of a name. What `pick` leaves out of the answer is of another type (the CNAME on the way).
     async fn records<T>(
         &self,
-        name: Name,
+        name: &str,
         kind: RecordType,
         pick: impl Fn(&RData) -> Option<T>,
     ) -> Result<Vec<T>, Error> {
-        let asked = (name, kind);
-        if let Some(reason) = self.failures.get(&asked) {
-            return Err(Error::Trouble(reason));
-        }
-        match self.resolver.lookup(asked.0.clone(), kind).await {
+        let asked = (Box::from(name), kind);
+        let kept = self.known.get(&asked);
+        let known = match kept.filter(|known| known.until > Instant::now()) {
+            Some(known) => known,
+            None => {
+                let known = self.find_out(wire_name(name)?, kind).await;
+                self.known.insert(asked, known.clone());
+                known
+            }
+        };
+        let found: Vec<T> = known.answer?.iter().filter_map(pick).collect();
+        (!found.is_empty()).then_some(found).ok_or(Error::NoRecords)
+    }
+
+    async fn find_out(&self, name: Name, kind: RecordType) -> Known {
+        match self.resolver.lookup(name, kind).await {
             Ok(lookup) => {
-                let data = lookup.answers().iter().map(|record| &record.data);
-                let found: Vec<T> = data.filter_map(pick).collect();
-                (!found.is_empty()).then_some(found).ok_or(Error::NoRecords)
+                let records = lookup.answers().iter();
+                Known {
+                    answer: Ok(records.map(|record| record.data.clone()).collect()),
+                    until: lookup.valid_until(),
+                }
             }
             Err(error) => {
-                let error = without_answer(error);
-                if let Error::Trouble(reason) = &error {
-                    self.failures.insert(asked, reason.clone());
+                let kept = match &error {
+                    NetError::Dns(DnsError::NoRecordsFound(none)) => {
+                        Duration::from_secs(none.negative_ttl.unwrap_or(0).into())
+                    }
+                    _ => self.failures_kept,
+                };
+                Known {
+                    answer: Err(without_answer(error)),
+                    until: Instant::now() + kept.min(NEGATIVE_KEPT_MAX),
                 }
-                Err(error)
             }
         }
+    }
+}
+
+impl Known {
+    /// About what it takes to keep.
+    fn octets(&self, name: &str) -> u32 {
+        let of_record = |data: &RData| match data {
+            RData::TXT(txt) => txt.txt_data.iter().map(|text| text.len()).sum(),
+            _ => 0,
+        };
+        let records: usize = match &self.answer {
+            Ok(records) => records
+                .iter()
+                .map(|data| RECORD_OCTETS + of_record(data))
+                .sum(),
+            Err(Error::Trouble(reason)) => reason.len(),
+            Err(_) => 0,
+        };
+        u32::try_from(ENTRY_OCTETS + name.len() + records).unwrap_or(u32::MAX)
     }
 }
 
@@ -111,7 +157,6 @@ impl Resolver for Hickory {
             RData::MX(mx) => Some(mx.clone()),
             _ => None,
         };
-        let name = wire_name(name)?;
         exchanges(&self.records(name, RecordType::MX, exchange).await?)
     }
 
@@ -120,7 +165,7 @@ impl Resolver for Hickory {
             RData::A(a) => Some(a.0),
             _ => None,
         };
-        self.records(wire_name(name)?, RecordType::A, address).await
+        self.records(name, RecordType::A, address).await
     }
 
     async fn ipv6(&self, name: &str) -> Result<Vec<Ipv6Addr>, Error> {
@@ -128,7 +173,6 @@ impl Resolver for Hickory {
             RData::AAAA(aaaa) => Some(aaaa.0),
             _ => None,
         };
-        let name = wire_name(name)?;
         self.records(name, RecordType::AAAA, address).await
     }
 
@@ -137,7 +181,7 @@ impl Resolver for Hickory {
             RData::TXT(txt) => Some(txt.txt_data.concat()),
             _ => None,
         };
-        self.records(wire_name(name)?, RecordType::TXT, text).await
+        self.records(name, RecordType::TXT, text).await
     }
 
     async fn names(&self, address: IpAddr) -> Result<Vec<Domain>, Error> {
@@ -145,8 +189,9 @@ impl Resolver for Hickory {
             RData::PTR(ptr) => host_name(&ptr.0),
             _ => None,
         };
-        self.records(Name::from(address), RecordType::PTR, host)
-            .await
+        let name = Name::from(address).to_ascii();
+        let name = name.trim_end_matches('.');
+        self.records(name, RecordType::PTR, host).await
     }
 }
 
@@ -164,6 +209,7 @@ fn adjust(options: &mut ResolverOpts, settings: &Settings) {
     // What /etc/hosts says of a name is for programs on this machine, not for mail of the world.
     options.use_hosts_file = ResolveHosts::Never;
     options.max_active_requests = ACTIVE_REQUESTS_MAX;
+    options.cache_size = 0;
 }
 
 /// The hosts of an MX answer. Records that name no possible host are skipped; if no other is left, that is trouble,
@@ -211,5 +257,10 @@ fn without_answer(error: NetError) -> Error {
 
 /// Questions under way at once over one TCP connection to a server; hickory's 32 would answer "busy" under load.
 const ACTIVE_REQUESTS_MAX: usize = 1024;
-/// Failures kept at most: some 200 octets each.
-const FAILURES_MAX: u64 = 10_000;
+/// Room for a hundred thousand answers, or for a thousand of the largest there are.
+const KNOWN_OCTETS_MAX: u64 = 64 << 20;
+/// An answer in memory, and each of its records, besides names and texts.
+const ENTRY_OCTETS: usize = 300;
+const RECORD_OCTETS: usize = 200;
+/// What does not exist may soon (RFC 2308 §5: one to three hours).
+const NEGATIVE_KEPT_MAX: Duration = Duration::from_secs(3600);

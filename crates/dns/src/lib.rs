@@ -4,8 +4,8 @@
 //! never confused with "could not find out" (RFC 5321 §5.1: the first is permanent, the second is not); names are asked
 //! as they are, fully qualified: no search list, no hosts file.
 //!
-//! It does *not* choose among MX records or addresses, and it keeps no answers beyond what hickory caches and a short
-//! memory of failures.
+//! Answers are kept as long as their TTL says, that there is none too, and failures for a moment. It does *not* choose among
+//! MX records or addresses.
 
 mod fixed;
 mod hickory;
