@@ -10,6 +10,7 @@ use crate::relay;
 const RECORDS: &str = "
     sender.test        TXT v=spf1 ip4:127.0.0.1 -all
     bank.test          TXT v=spf1 -all
+    client.test        TXT v=spf1 ?all
     _dmarc.bank.test   TXT v=DMARC1; p=reject
     ill.test           SERVFAIL
 ";
@@ -50,6 +51,7 @@ async fn results_are_told_on_top() {
     assert!(told.starts_with(expected), "{told}");
     for wanted in [
         "smtp.mailfrom=x@bank.test;",
+        "spf=neutral smtp.helo=client.test;",
         "dkim=none;",
         "dmarc=fail ",
         "header.from=bank.test policy.dmarc=reject;",

@@ -89,6 +89,7 @@ impl Evaluation {
                 let record = Record::select(&texts);
                 Known::Texts(texts, record)
             }
+            Answer::Addresses(found) if found.is_empty() => Known::Nothing,
             Answer::Addresses(found) => Known::Addresses(found),
             Answer::Names(found) => Known::Names(found),
             Answer::Nothing => Known::Nothing,

@@ -269,9 +269,14 @@ fn what_is_not_answered_is_asked_for_again() {
         };
         assert_eq!(lookups, [Lookup::Txt("ip.test".to_owned())]);
     }
-    // An answer of the wrong kind is none.
+    // An answer of the wrong kind is none, and neither is an empty one.
     evaluation.answer(Lookup::Txt("ip.test".to_owned()), Answer::Names(Vec::new()));
     assert!(matches!(evaluation.step(), Step::Done(output) if output.verdict == Verdict::None));
+    let (output, _) = evaluate(from("x.test"), |lookup| match lookup {
+        Lookup::Txt(_) => Answer::Txt(vec![b"v=spf1 exists:y.test -all".to_vec()]),
+        _ => Answer::Addresses(Vec::new()),
+    });
+    assert_eq!(output.verdict, Verdict::Fail);
 }
 
 /// Records as long as allowed, each with as many look-ups as allowed.
