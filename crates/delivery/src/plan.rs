@@ -1,7 +1,7 @@
 //! From a host in an address to the site that takes its mail, and from a site to the hosts to try: DNS and routes.
 //!
 //! Two steps, because the first is made once per domain and the second once per connection: domains with the same MX
-//! set share a site, and the addresses behind it change at their own pace (hickory caches them by their TTL).
+//! set share a site, and the addresses behind it change at their own pace (the resolver keeps them by their TTL).
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};

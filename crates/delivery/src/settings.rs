@@ -62,7 +62,7 @@ pub struct Settings {
     /// The longest pause between probes.
     pub probe_longest: Duration,
     /// How long the answer "this domain's site is that one" is used. Should not be below the TTLs of usual MX records
-    /// by much: hickory caches those anyway.
+    /// by much: the resolver keeps those anyway.
     pub routing_kept: Duration,
     /// Legs held in memory at most, waiting and running.
     pub legs_max: usize,

@@ -264,3 +264,25 @@ const ENTRY_OCTETS: usize = 300;
 const RECORD_OCTETS: usize = 200;
 /// What does not exist may soon (RFC 2308 §5: one to three hours).
 const NEGATIVE_KEPT_MAX: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_resolver::proto::rr::rdata::TXT;
+
+    /// What fills the memory is what counts, not how many answers it is.
+    #[test]
+    fn large_answers_take_their_room() {
+        let text = vec!["x".repeat(250); 240];
+        let large = Known {
+            answer: Ok(Arc::from([RData::TXT(TXT::new(text))])),
+            until: Instant::now(),
+        };
+        let none = Known {
+            answer: Err(Error::NoRecords),
+            until: large.until,
+        };
+        assert!((60_000..61_000).contains(&large.octets("large.test")));
+        assert!((250..400).contains(&none.octets("none.test")));
+    }
+}
