@@ -78,6 +78,7 @@ const PROOF: Duration = Duration::from_secs(20);
 
 #[cfg(test)]
 mod tests {
+    use authentic::{Key, Kind, sign};
     use delivery::Work;
     use envelope::{Leg, Outcome, ReversePath};
     use journal::Event;
@@ -95,14 +96,28 @@ mod tests {
     /// What becomes of the notice about a message of this sender that has failed, with `[bounce] to` as given: `bounced`, or
     /// why it is not, or `later`.
     async fn told(to: BounceTo, sender: &str, origin: Origin, peer: Option<&str>) -> String {
+        let message = ("", "From: x@a.test\r\n\r\n");
+        told_of(to, sender, origin, peer, message, records()).await
+    }
+
+    /// Of a message with this trace of ours, and this text.
+    async fn told_of(
+        to: BounceTo,
+        sender: &str,
+        origin: Origin,
+        peer: Option<&str>,
+        (trace, text): (&str, &str),
+        records: dns::Fixed,
+    ) -> String {
         let routing = crate::Routing {
             bounce_to: to,
             ..routing("")
         };
-        let mut fixture = Fixture::with(routing, records());
+        let mut fixture = Fixture::with(routing, records);
         let outbound = &fixture.outbound;
         let id = outbound.ids.next(now());
-        let writer = outbound.spool.begin(id).await.unwrap();
+        let mut writer = outbound.spool.begin(id).await.unwrap();
+        writer.write(text.as_bytes().to_vec()).await.unwrap();
         let peer = peer.map(|address| Peer {
             address: address.parse().unwrap(),
             hello: "mx.a.test".into(),
@@ -110,12 +125,17 @@ mod tests {
         let message = Message {
             origin,
             peer,
-            ..Message::new(id, now(), ReversePath::Mailbox(sender.parse().unwrap()), 0)
+            trace: trace.into(),
+            ..Message::new(
+                id,
+                now(),
+                ReversePath::Mailbox(sender.parse().unwrap()),
+                writer.len() + trace.len() as u64,
+            )
         };
         let target: envelope::Mailbox = "x@b.test".parse().unwrap();
         let leg = Leg::new(ReversePath::Null, target.clone(), target);
         let arrival = Arrival::new(message, vec![leg], now());
-        assert_eq!(writer.len(), 0);
         outbound.spool.commit(writer, arrival).await.unwrap();
         let claims = fixture.claim(now()).await;
         let failed = vec![Outcome::Failed(done())];
@@ -172,6 +192,31 @@ mod tests {
             check(&found, proved);
             let found = told(Unproved, sender, Origin::Stranger, Some(client)).await;
             check(&found, unproved);
+        }
+    }
+
+    /// SPF fails, as it does behind a forwarder; a signature proves the sender, but not one that we have put on top ourselves.
+    #[tokio::test]
+    async fn a_signature_proves_the_sender() {
+        let domain = "a.test".parse().unwrap();
+        let (key, _) = Key::generate(domain, "s".parse().unwrap(), Kind::Ed25519).unwrap();
+        let text = "From: x@a.test\r\nSubject: x\r\n\r\nhello\r\n";
+        let mut reader = Reader::signing();
+        reader.feed(text.as_bytes());
+        let field = sign(&key, &reader.finish(), now().unix_secs()).unwrap();
+        let signed = format!("{field}{text}");
+        for (sender, trace, text, expected) in [
+            ("x@a.test", "", &*signed, "bounced"),
+            ("x@list.a.test", "", &signed, "bounced"),
+            ("x@b.test", "", &signed, "neither SPF nor DKIM"),
+            ("x@a.test", &field, text, "forged"),
+            ("x@a.test", "", &signed.replace("hello", "hullo"), "forged"),
+        ] {
+            let records = records().with_txt(key.record_name(), key.record().unwrap());
+            let (origin, client) = (Origin::Stranger, Some("192.0.2.9"));
+            let message = (trace, text);
+            let found = told_of(BounceTo::Proved, sender, origin, client, message, records).await;
+            check(&found, expected);
         }
     }
 }
