@@ -114,8 +114,10 @@ impl<R: Resolver> Callouts<R> {
             .or_insert_with_if(Arc::default, |cell| is_over(cell))
             .into_value();
         let mut asked = false;
+        // Also of one who waits for another's callout first.
+        let until = Instant::now() + self.settings.timeout;
         let look = async {
-            let finding = self.find(sender, &mut asked).await?;
+            let finding = self.find(sender, until, &mut asked).await?;
             let until = Instant::now() + self.lifetime(&finding);
             Ok((finding, until))
         };
@@ -132,8 +134,12 @@ impl<R: Resolver> Callouts<R> {
     }
 
     /// `Err`: what is not kept, because DNS keeps it, or because it is true of this moment only.
-    async fn find(&self, sender: &Mailbox, asked: &mut bool) -> Result<Finding, Finding> {
-        let until = Instant::now() + self.settings.timeout;
+    async fn find(
+        &self,
+        sender: &Mailbox,
+        until: Instant,
+        asked: &mut bool,
+    ) -> Result<Finding, Finding> {
         let site = self.reacher.planner().site(sender.host());
         let key = match timeout_at(until.into(), site).await {
             Ok(Ok(key)) if self.is_exempt(&key) => return Err(Finding::Exempt),

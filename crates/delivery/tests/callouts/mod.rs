@@ -1,10 +1,12 @@
 //! Callouts against the scripted servers.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use delivery::{CalloutSettings, Callouts, Egress, Finding, Route, Routes, Settings};
 use dns::{Fixed, Resolver};
 use envelope::{Diagnosis, Mailbox};
+use tokio::task::JoinSet;
 
 use crate::support::server::{Script, Server};
 use crate::support::{resolver, settings, within};
@@ -166,6 +168,43 @@ async fn all_who_ask_at_once_share_one_callout() {
     assert!(asked.iter().all(|(finding, _)| *finding == asked[0].0));
     assert_eq!(asked.iter().filter(|(_, asked)| *asked).count(), 1);
     assert_eq!(server.heard().connections, 1);
+}
+
+/// Each would take the whole time, one after the other.
+#[tokio::test]
+async fn those_who_wait_for_a_dead_dns_wait_once() {
+    let callouts = Arc::new(Callouts::new(soon(), &settings(1), Silent));
+    let (mut all, begun) = (JoinSet::new(), Instant::now());
+    for _ in 0..30 {
+        let callouts = Arc::clone(&callouts);
+        all.spawn(async move { callouts.verify(&mailbox("a@to.test")).await });
+    }
+    let found = all.join_all().await;
+    assert!(begun.elapsed() < 10 * soon().timeout);
+    for (finding, _) in found {
+        assert_eq!(finding.as_str(), "unknown");
+    }
+}
+
+/// Never answers.
+struct Silent;
+
+impl Resolver for Silent {
+    async fn mx(&self, _: &str) -> Result<Vec<dns::Mx>, dns::Error> {
+        std::future::pending().await
+    }
+    async fn ipv4(&self, _: &str) -> Result<Vec<std::net::Ipv4Addr>, dns::Error> {
+        std::future::pending().await
+    }
+    async fn ipv6(&self, _: &str) -> Result<Vec<std::net::Ipv6Addr>, dns::Error> {
+        std::future::pending().await
+    }
+    async fn txt(&self, _: &str) -> Result<Vec<Vec<u8>>, dns::Error> {
+        std::future::pending().await
+    }
+    async fn names(&self, _: std::net::IpAddr) -> Result<Vec<envelope::Domain>, dns::Error> {
+        std::future::pending().await
+    }
 }
 
 #[tokio::test]
