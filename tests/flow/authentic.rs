@@ -95,7 +95,8 @@ async fn only_the_legs_of_domains_that_want_it_are_held() {
     let target = net.sink("target.test", "").await;
     let forwards = "example.test :domain: dmarc=hold\n\
                     alice@example.test alice@target.test\n\
-                    bob@other.test bob@target.test\n";
+                    bob@other.test bob@target.test\n\
+                    carol@other.test alice@target.test\n";
     let relay = with(&net, "spf = \"off\", dmarc = \"off\"", forwards).await;
     let body = "From: ann@bank.test\r\n\r\nhello\r\n";
     let to = ["alice@example.test", "bob@other.test"];
@@ -113,6 +114,10 @@ async fn only_the_legs_of_domains_that_want_it_are_held() {
     relay.run(&["queue", "release", "--all"]).await;
     let messages = target.messages(2).await;
     assert_eq!(messages[1].envelope().1, ["alice@target.test"]);
+    // One copy for two recipients, of whom one does not want to wait.
+    let to = ["alice@example.test", "carol@other.test"];
+    send(relay.address(), "x@bank.test", &to, body.as_bytes()).await;
+    relay.wait_for("delivered to=alice@example.test").await;
 }
 
 #[tokio::test]

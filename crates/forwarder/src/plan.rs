@@ -26,8 +26,8 @@ pub struct Plan {
 pub struct PlannedLeg {
     /// For the queue.
     pub leg: Leg,
-    /// The recipient that it was made for, by its place among those that were given.
-    pub of: usize,
+    /// The recipients that it stands for, by their places among those that were given.
+    pub of: Vec<usize>,
     /// The hosted addresses gone through on the way to the target, the recipient first; none for relayed and returned mail.
     pub via: Vec<Mailbox>,
     /// Further recipients that lead to the same target, all of them, as often as they were named.
@@ -78,7 +78,7 @@ impl PlannedLeg {
     fn new(leg: Leg, of: usize, via: Vec<Mailbox>) -> Self {
         Self {
             leg,
-            of,
+            of: vec![of],
             via,
             merged: Vec::new(),
         }
@@ -229,7 +229,10 @@ impl Draft<'_> {
         };
         let placed = self.placed.entry(planned.leg.target.clone()).or_default();
         match placed.iter().copied().find(same) {
-            Some(at) => legs[at].merged.push(planned.leg.recipient),
+            Some(at) => {
+                legs[at].of.extend(planned.of);
+                legs[at].merged.push(planned.leg.recipient);
+            }
             None => {
                 placed.push(legs.len());
                 legs.push(planned);

@@ -213,10 +213,12 @@ impl<S: Spool> Draft<S> {
         }
     }
 
-    /// Has those legs begin on hold whose recipients' measures want it. No leg is left out after this.
+    /// Has those legs begin on hold whose recipients' measures all want it: nobody's mail waits for what another's domain chooses.
+    /// No leg is left out after this.
     pub(super) fn hold(&mut self, case: &Case) {
         let legs = (0..).zip(&self.plan.legs);
-        let wanted = legs.filter(|(_, leg)| self.measures[leg.of].dmarc == Dmarc::Hold);
+        let is_wanted = |of: &usize| self.measures[*of].dmarc == Dmarc::Hold;
+        let wanted = legs.filter(|(_, leg)| leg.of.iter().all(is_wanted));
         let why = replies::held_by_dmarc(case.transaction.found.authentic.as_ref());
         self.held
             .extend(wanted.map(|(number, _)| (number, why.clone())));
@@ -247,7 +249,7 @@ impl<S: Spool> Draft<S> {
                 now: message.arrived,
             };
             let legs = &mut self.plan.legs;
-            let measures = legs.iter().map(|leg| &*self.measures[leg.of]);
+            let measures = legs.iter().map(|leg| &*self.measures[leg.of[0]]);
             let wanted: Vec<_> = measures
                 .map(|all| (all.sign.clone(), all.seal.clone()))
                 .collect();
