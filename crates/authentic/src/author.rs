@@ -5,7 +5,7 @@
 //! mail programs do; and whatever these do not both see in the same way has no author.
 
 use envelope::Domain;
-use mail_parser::MessageParser;
+use mail_parser::{Message, MessageParser};
 
 use crate::{Field, Header};
 
@@ -41,6 +41,27 @@ pub(crate) fn domain(header: &Header) -> Result<Domain, &'static str> {
     domain.parse().map_err(|_| "bad domain in the From field")
 }
 
+/// Whose message it looks like to the forgiving reader where nobody can tell the author for sure: no domain is proved by it, but
+/// a forger must not get past its policy with an odd From. A list of authors in several domains is exempt from DMARC.
+pub(crate) fn suspects(header: &Header, why: &'static str) -> Vec<Domain> {
+    let mut found = Vec::new();
+    for from in header.fields().filter(looks_like_from).take(FROMS_MAX) {
+        let message = parse_forgiving(&from);
+        let addresses = message.as_ref().and_then(|message| message.from());
+        let seen = addresses.into_iter().flat_map(|addresses| addresses.iter());
+        let seen = seen.filter_map(|seen| seen.address()?.rsplit_once('@'));
+        for domain in seen.filter_map(|(_, domain)| domain.parse().ok()) {
+            if found.len() < SUSPECTS_MAX && !found.contains(&domain) {
+                found.push(domain);
+            }
+        }
+    }
+    if why == LIST && found.len() > 1 {
+        return Vec::new();
+    }
+    found
+}
+
 /// Whether some reader may take it for From: whatever it has besides letters.
 fn looks_like_from(field: &Field<'_>) -> bool {
     let letters = field.name.iter().filter(|b| b.is_ascii_graphic());
@@ -69,7 +90,7 @@ fn address(value: &str) -> Result<String, &'static str> {
                 outside.clear();
                 Place::Angle
             }
-            (Place::Outside, ',' | ';') => return Err("more than one address in the From field"),
+            (Place::Outside, ',' | ';') => return Err(LIST),
             (Place::Outside, '<' | '>' | '\\' | ':' | '[' | ']' | ')') => {
                 return Err("odd character in the From field");
             }
@@ -106,10 +127,7 @@ enum Place {
 
 /// Whether the forgiving reader sees the same and only address, and no other one in what it shows as the name.
 fn is_read_alike(from: Field<'_>, address: &str) -> bool {
-    let mut line = b"From:".to_vec();
-    line.extend_from_slice(from.value);
-    line.extend_from_slice(b"\r\n");
-    let message = MessageParser::default().parse_headers(&line);
+    let message = parse_forgiving(&from);
     let Some(from) = message.as_ref().and_then(|message| message.from()) else {
         return false;
     };
@@ -121,6 +139,12 @@ fn is_read_alike(from: Field<'_>, address: &str) -> bool {
     seen.next().is_some_and(is_same) && seen.next().is_none()
 }
 
+fn parse_forgiving(from: &Field<'_>) -> Option<Message<'static>> {
+    let line = [b"From:", from.value, b"\r\n"].concat();
+    let message = MessageParser::default().parse_headers(&line);
+    message.map(Message::into_owned)
+}
+
 /// What no local part holds without quotes, and no quotes are taken.
 fn is_odd(c: char) -> bool {
     c.is_whitespace() || "\"(),:;<>@[\\]".contains(c)
@@ -128,3 +152,7 @@ fn is_odd(c: char) -> bool {
 
 /// Room for a long name with folds and encoded words.
 const FROM_OCTETS_MAX: usize = 4096;
+const LIST: &str = "more than one address in the From field";
+/// A forger gains nothing by more: one is enough to be refused.
+const FROMS_MAX: usize = 8;
+const SUSPECTS_MAX: usize = 4;

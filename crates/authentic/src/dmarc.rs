@@ -43,28 +43,21 @@ fn ancestors(domain: &Domain) -> impl Iterator<Item = &str> {
 
 /// What DMARC says of a message whose signatures and sender are these.
 pub(crate) async fn evaluate(
-    author: Result<Domain, &'static str>,
+    author: &Domain,
     dkim: &[Signed],
     spf: Spf<'_>,
     texts: &mut Texts,
     resolver: &impl Resolver,
 ) -> Dmarc {
     let mut dmarc = Dmarc {
-        verdict: Verdict::PermError,
-        reason: "",
-        from: None,
-        policy: Action::None,
-        owner: None,
+        from: Some(author.clone()),
+        ..Dmarc::unclear("")
     };
-    let author = match author {
-        Ok(author) => dmarc.from.insert(author).clone(),
-        Err(reason) => return dmarc.ends(Verdict::PermError, reason),
-    };
-    texts.ask(resolver, names(&author)).await;
-    let Ok(walk) = walk_from(&author, texts) else {
+    texts.ask(resolver, names(author)).await;
+    let Ok(walk) = walk_from(author, texts) else {
         return dmarc.ends(Verdict::TempError, TEMPORARY);
     };
-    let organisation = organisation_of(&walk, &author);
+    let organisation = organisation_of(&walk, author);
     let at = |name: &str| walk.iter().find(|(owner, _)| owner == name);
     let governing = at(author.as_str()).or_else(|| at(organisation));
     let Some((owner, record)) = governing.or_else(|| walk.last()) else {
@@ -85,13 +78,13 @@ pub(crate) async fn evaluate(
     }
     // Only what is within the author's organisation can be aligned: the rest need not be asked for.
     let is_near = |(domain, _, is_strict): &(&Domain, Verdict, bool)| match is_strict {
-        true => **domain == author,
+        true => *domain == author,
         false => organisation
             .parse()
             .is_ok_and(|organisation| domain.is_within(&organisation)),
     };
     let near: Vec<_> = identifiers(record, dkim, spf).filter(is_near).collect();
-    let unknown = near.iter().filter(|(domain, ..)| **domain != author);
+    let unknown = near.iter().filter(|(domain, ..)| *domain != author);
     texts
         .ask(resolver, unknown.flat_map(|(domain, ..)| names(domain)))
         .await;
@@ -131,6 +124,17 @@ fn identifiers<'a>(
 }
 
 impl Dmarc {
+    /// Nobody can tell the author.
+    pub(crate) fn unclear(reason: &'static str) -> Self {
+        Self {
+            verdict: Verdict::PermError,
+            reason,
+            from: None,
+            policy: Action::None,
+            owner: None,
+        }
+    }
+
     fn ends(self, verdict: Verdict, reason: &'static str) -> Self {
         Self {
             verdict,

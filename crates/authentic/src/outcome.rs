@@ -85,7 +85,7 @@ pub struct Dmarc {
     pub verdict: Verdict,
     /// Why it does not pass; empty if it does.
     pub reason: &'static str,
-    /// The author's domain (From), if there is exactly one.
+    /// The author's domain (From), if there is exactly one; of an odd From, one that it looks like and that it fails for.
     pub from: Option<Domain>,
     /// What the policy asks for if the verdict is `Fail`; subdomain, missing domain and test mode are taken into account.
     pub policy: Action,
@@ -94,7 +94,7 @@ pub struct Dmarc {
 }
 
 /// What a DMARC policy asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub enum Action {
     /// Nothing.
     None,

@@ -7,7 +7,7 @@ use crate::chain::Set;
 use crate::dkim::Candidate;
 use crate::signature::{Signature, Signer};
 use crate::texts::Texts;
-use crate::{Canonical, Field, Header, Results, Spf, author, chain, dkim, dmarc};
+use crate::{Canonical, Dmarc, Field, Header, Results, Spf, Verdict, author, chain, dkim, dmarc};
 
 /// Reads a message once, in pieces of any size. CRLF ends a line; a lone CR or LF is content.
 #[derive(Default)]
@@ -44,6 +44,8 @@ struct Claims {
     dkim: Vec<Candidate>,
     arc: chain::Form,
     author: Result<Domain, &'static str>,
+    /// Whose message it may look like, if that cannot be told.
+    suspects: Vec<Domain>,
 }
 
 impl Reader {
@@ -178,8 +180,19 @@ impl Parsed {
             .map(|claim| claim.verify(header, body, &texts, now))
             .collect();
         let arc = chain::verify(&claims.arc, header, body, &texts, now);
-        let author = claims.author.clone();
-        let dmarc = dmarc::evaluate(author, &dkim, spf, &mut texts, resolver).await;
+        let mut dmarc = match &claims.author {
+            Ok(author) => dmarc::evaluate(author, &dkim, spf, &mut texts, resolver).await,
+            Err(reason) => Dmarc::unclear(reason),
+        };
+        for suspect in &claims.suspects {
+            let found = dmarc::evaluate(suspect, &dkim, spf, &mut texts, resolver).await;
+            if found.verdict == Verdict::Fail && found.policy > dmarc.policy {
+                dmarc = Dmarc {
+                    reason: dmarc.reason,
+                    ..found
+                };
+            }
+        }
         Results { dkim, arc, dmarc }
     }
 
@@ -210,10 +223,15 @@ impl Body {
 impl Claims {
     fn read(header: &Header) -> Self {
         let author = author::domain(header);
+        let suspects = match author {
+            Ok(_) => Vec::new(),
+            Err(why) => author::suspects(header, why),
+        };
         Self {
             dkim: dkim::candidates(header, author.as_ref().ok()),
             arc: chain::read(header),
             author,
+            suspects,
         }
     }
 
@@ -223,6 +241,7 @@ impl Claims {
             dkim: vec![Candidate::unread(problem)],
             arc: Err(problem),
             author: Err(problem),
+            suspects: Vec::new(),
         }
     }
 
@@ -245,7 +264,8 @@ impl Claims {
             .map(|signature| &signature.signer);
         let sealers = self.arc.iter().flatten().map(|set| &set.sealer);
         let keys = signers.chain(sealers).map(Signer::key_name);
-        keys.chain(self.author.iter().flat_map(dmarc::names))
+        let authors = self.author.iter().chain(&self.suspects);
+        keys.chain(authors.flat_map(dmarc::names))
     }
 }
 

@@ -144,6 +144,12 @@ pub(crate) fn dmarc_fail(owner: &str, spf_failed: bool) -> Reply {
     permanent(550, (7, if spf_failed { 26 } else { 1 }), &text)
 }
 
+/// A header in which the author cannot be looked for, for a recipient that asks for that (RFC 3463: X.3.4).
+pub(crate) fn header_too_large() -> Reply {
+    let text = "the header is too large to see in it whose mail this is";
+    permanent(552, (3, 4), text)
+}
+
 /// Mail to the sender is refused by its own server, or nobody takes any (RFC 3463: X.1.8).
 pub(crate) fn sender_unknown(sender: &Mailbox, server: Option<&str>, reason: &str) -> Reply {
     let said = quoted(reason);

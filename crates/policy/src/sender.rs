@@ -105,6 +105,8 @@ pub enum DmarcFound {
     TempError,
     /// The record or the From field is broken.
     PermError,
+    /// The header is too large to find the From field in it.
+    Unreadable,
 }
 
 /// `p=`, or the tag that takes its place for this From domain.

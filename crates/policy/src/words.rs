@@ -186,6 +186,7 @@ impl fmt::Display for DmarcFound {
             }
             Self::TempError => f.write_str("temperror"),
             Self::PermError => f.write_str("permerror"),
+            Self::Unreadable => f.write_str("permerror: the header is too large"),
         }
     }
 }

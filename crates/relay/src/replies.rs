@@ -23,13 +23,13 @@ pub(crate) fn discarded(id: MessageId) -> Reply {
 
 /// For the operator, in the queue's listing.
 pub(crate) fn held_by_dmarc(found: Option<&Authentic>) -> Diagnosis {
-    let owner = match found.map(|found| &found.dmarc) {
-        Some(DmarcFound::Fail { owner, .. }) => owner,
-        _ => "its owner",
+    let why = match found.map(|found| &found.dmarc) {
+        Some(DmarcFound::Fail { owner, .. }) => format!(
+            "{owner} wants mail that it has not sent refused or put aside, and neither SPF nor DKIM proves that it has"
+        ),
+        _ => "the header is too large to see in it whose mail it is".to_owned(),
     };
-    let text = format!(
-        "held (dmarc=hold): {owner} wants mail that it has not sent refused or put aside, and neither SPF nor DKIM proves that it has"
-    );
+    let text = format!("held (dmarc=hold): {why}");
     Diagnosis::local(EnhancedStatus::transient(7, 1), text)
 }
 

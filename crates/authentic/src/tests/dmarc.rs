@@ -128,6 +128,52 @@ fn authors() {
     assert_eq!(author(long.as_bytes()), Option::None);
 }
 
+/// An odd From proves nobody, but does not get past the policy of whom it looks like either.
+#[tokio::test]
+async fn odd_authors() {
+    let zone = zone().with_txt("_dmarc.author.test", "v=DMARC1; p=reject");
+    let zone = zone.with_txt("_dmarc.careful.test", "v=DMARC1; p=quarantine");
+    for (from, expected) in [
+        ("[Bank] <a@author.test>", "fail reject author.test"),
+        ("\"a b\"@author.test", "fail reject author.test"),
+        ("us: a@author.test;", "fail reject author.test"),
+        ("<@x.test:a@author.test>", "fail reject author.test"),
+        ("a@author.test, b@author.test", "fail reject author.test"),
+        (
+            "a@none.test\r\nFrom: a@author.test",
+            "fail reject author.test",
+        ),
+        (
+            "a@careful.test\r\nFrom : a@author.test",
+            "fail reject author.test",
+        ),
+        ("a@author.test\r\nno field", "fail reject author.test"),
+        ("[Bank] <a@careful.test>", "fail quarantine careful.test"),
+        ("[Bank] <a@none.test>", "permerror none "),
+        // RFC 9989: several domains are exempt.
+        ("a@author.test, b@none.test", "permerror none "),
+        ("", "permerror none "),
+    ] {
+        let show = |dmarc: Dmarc| {
+            let from = dmarc.from.map(|from| from.to_string()).unwrap_or_default();
+            let (verdict, policy) = (dmarc.verdict.word(), dmarc.policy.word());
+            assert!(!dmarc.reason.is_empty());
+            format!("{verdict} {policy} {from}")
+        };
+        assert_eq!(
+            show(dmarc(from, Spf::Other, "", &zone).await),
+            expected,
+            "{from}"
+        );
+    }
+    // What is proved all the same is not refused.
+    let signed = dmarc("[Bank] <a@author.test>", Spf::Other, "author.test", &zone);
+    assert_eq!(signed.await.verdict, PermError);
+    let author = "author.test".parse().unwrap();
+    let sent = dmarc("us: a@author.test;", Spf::Pass(&author), "", &zone);
+    assert_eq!(sent.await.verdict, PermError);
+}
+
 #[tokio::test]
 async fn espoofer() {
     let zone = Fixed::new().with_txt("e._domainkey.attack.test", ED.record().unwrap());

@@ -42,13 +42,17 @@ fn dmarc(case: &Case) -> Known<Opinion> {
     if !any(Measures::wants_authentic) {
         return Ok(Pass);
     }
-    let DmarcFound::Fail { policy, owner } = &case.authentic()?.dmarc else {
-        return Ok(Pass);
+    let (policy, refusal) = match &case.authentic()?.dmarc {
+        DmarcFound::Fail { policy, owner } => {
+            let spf_failed = spf.result == SpfResult::Fail;
+            (*policy, replies::dmarc_fail(owner, spf_failed))
+        }
+        // Whoever wants to hide his From makes it so.
+        DmarcFound::Unreadable => (DmarcPolicy::Reject, replies::header_too_large()),
+        _ => return Ok(Pass),
     };
     Ok(match policy {
-        DmarcPolicy::Reject if any(|measures| measures.dmarc == Dmarc::Reject) => {
-            Object(replies::dmarc_fail(owner, spf.result == SpfResult::Fail))
-        }
+        DmarcPolicy::Reject if any(|measures| measures.dmarc == Dmarc::Reject) => Object(refusal),
         DmarcPolicy::Reject | DmarcPolicy::Quarantine
             if any(|measures| measures.dmarc == Dmarc::Hold) =>
         {
@@ -154,6 +158,11 @@ mod tests {
         check_dmarc(&[Off, Hold], failed, reject(), held);
         check_dmarc(&[Hold], failed, fail(DmarcPolicy::Quarantine), held);
         check_dmarc(&[Hold], failed, fail(DmarcPolicy::None), fine);
+        let refused =
+            "dmarc: object: 552 5.3.4 the header is too large to see in it whose mail this is";
+        check_dmarc(&[Reject], none, DmarcFound::Unreadable, refused);
+        check_dmarc(&[Hold], none, DmarcFound::Unreadable, held);
+        check_dmarc(&[Mark], none, DmarcFound::Unreadable, fine);
         for found in [
             DmarcFound::None,
             DmarcFound::Pass,

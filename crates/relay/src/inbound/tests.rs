@@ -314,3 +314,28 @@ async fn legs_keep_what_a_forward_chooses() {
     // `queue list --json` and `queue show --json` print it.
     assert_eq!(crate::operator::row(&legs[0]).options, chosen);
 }
+
+/// A forger who hides From behind a header of 300 KiB is not let in where a failed DMARC would be refused.
+#[tokio::test]
+async fn a_header_too_large_for_dmarc() {
+    let header = format!("X: {}\r\n", "x".repeat(900)).repeat(350);
+    let body = format!("{header}From: ann@bank.test\r\n\r\nhello\r\n");
+    for (dmarc, expected) in [("reject", "552 5.3.4 "), ("hold", "250 "), ("mark", "250 ")] {
+        let mut profiles = policy::Profiles::default();
+        let measures = [("dmarc", dmarc.to_owned())];
+        profiles.add("default", measures).unwrap();
+        let routing = Routing {
+            profiles,
+            ..routing("alice@example.test alice@next.test\n")
+        };
+        let mut world = World::with(routing, 0);
+        let mut talk = world.talk("origin@sender.test");
+        talk.mail().await;
+        assert_eq!(talk.rcpt("alice@example.test").await, "ok");
+        assert_eq!(talk.data().await, "ok");
+        let reply = talk.body(&body).await;
+        assert!(reply.starts_with(expected), "{dmarc}: {reply}");
+        let held = world.lines().iter().any(|line| line.starts_with("held "));
+        assert_eq!(held, dmarc == "hold");
+    }
+}

@@ -26,7 +26,9 @@ impl<S: Spool> Inquiry<'_, S> {
                 let verified = message.parsed.verify(&self.inbound.resolver, spf, now);
                 let results = timeout(WHOLE, verified).await;
                 let results = results.unwrap_or_else(|_| unanswered());
-                dmarc(message.results.get_or_init(|| results))
+                let found = dmarc(message.results.get_or_init(|| results));
+                let problem = message.parsed.problem();
+                problem.map_or(found, |_| DmarcFound::Unreadable)
             }
             None => DmarcFound::TempError,
         };
