@@ -53,6 +53,8 @@ pub(crate) fn read(header: &Header) -> Form {
                 if tags.get("h").is_some() || tags.get("bh").is_some() {
                     return Err("ARC-Seal names what it covers");
                 }
+                // The time may be missing (RFC 6376 §3.5), but not be anything else.
+                tags.number("t")?;
                 let cv = match tags.get("cv") {
                     Some("none") => Verdict::None,
                     Some("pass") => Verdict::Pass,

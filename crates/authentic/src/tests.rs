@@ -108,18 +108,28 @@ fn signed(message: &str, name: &str, tags: &str) -> String {
     complete(name, &tags, form(header_form), data) + message
 }
 
-/// The field with its signature: over `data`, then itself.
+/// The field with its signature: over `data`, then itself. The signature comes last, or where the tags say `{b}`, with a
+/// blank inside, as folding leaves one.
 fn complete(name: &str, tags: &str, form: Canonical, mut data: Vec<u8>) -> String {
-    let value = format!(" {tags}; b=\r\n");
+    let tags = match tags.contains("{b}") {
+        true => tags.to_owned(),
+        false => format!("{tags}; b={{b}}"),
+    };
+    let value = format!(" {}\r\n", tags.replace("{b}", ""));
     let field = Field {
         name: name.as_bytes(),
         value: value.as_bytes(),
     };
     put_unsigned(field, form, &mut data);
-    let key = if tag(tags, "a").starts_with("ed") {
+    let key = if tag(&tags, "a").starts_with("ed") {
         &ED
     } else {
         &RSA
     };
-    format!("{name}: {tags}; b={}\r\n", key.sign(&data).unwrap())
+    let signature = key.sign(&data).unwrap();
+    let (start, end) = signature.split_at(70);
+    format!(
+        "{name}: {}\r\n",
+        tags.replace("{b}", &format!("{start} {end}"))
+    )
 }

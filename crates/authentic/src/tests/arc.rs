@@ -51,7 +51,9 @@ async fn result(message: &str) -> (Verdict, &'static str) {
 
 #[tokio::test]
 async fn chains_that_hold() {
-    assert_eq!(result(MESSAGE).await, (None, ""));
+    for message in [MESSAGE, "", "\r\nhello\r\n", "From: a@b.test\r\n"] {
+        assert_eq!(result(message).await, (None, ""), "{message}");
+    }
     for instances in [1, 2, 3, 5] {
         let results = verify(&chain(instances), &zone()).await.arc;
         assert_eq!((results.verdict, results.reason), (Pass, ""), "{instances}");
@@ -69,6 +71,23 @@ async fn chains_that_hold() {
         .replacen("To:", &format!("{first}\r\nTo:"), 1)
         .replace("; d=", ";\r\n\td=");
     assert_eq!(result(&moved).await, (Pass, ""));
+    // What the relaxed form forgives.
+    for (old, new) in [
+        ("From:", "FROM :"),
+        ("To: ", "To:\t  "),
+        ("Ann <", "Ann\r\n\t <"),
+        ("Subject: x", "Subject: x \t"),
+        ("ARC-", "arc-"),
+        ("Seal:", "SEAL:  "),
+        (" cv=", "   cv="),
+        ("hello", "hello \t"),
+        ("hello\r\n", "hello\r\n\r\n\r\n"),
+        ("hello\r\n", "hello"),
+    ] {
+        assert!(message.contains(old), "{old}");
+        let changed = message.replace(old, new);
+        assert_eq!(result(&changed).await, (Pass, ""), "{changed}");
+    }
 }
 
 #[tokio::test]
@@ -84,6 +103,10 @@ async fn chains_that_were_changed() {
         };
         assert_eq!(result(&changed).await, (Fail, &*reason), "{edit}");
     }
+    // A whole set twice: neither is the one that was sealed.
+    let set: String = message.split_inclusive("\r\n").take(3).collect();
+    let twice = result(&format!("{set}{message}")).await;
+    assert_eq!(twice, (Fail, "ARC instances are not 1, 2, 3"));
     let closed = verify(&message.replace("cv=pass", "cv=fail"), &zone())
         .await
         .arc;
