@@ -202,10 +202,11 @@ impl Case {
         budget_taken.ok_or_else(|| vec![Question::TakeSrsBudget(senders())])
     }
 
-    /// The measures of the recipient, if its sender is to be looked at.
+    /// The measures of the recipient, if its sender is to be looked at. Foreign mail of a stranger is denied whoever sends it.
     pub(crate) fn measures(&self) -> Known<Option<&Measures>> {
-        let measures = &*self.route()?.measures;
-        Ok(self.is_from_stranger().then_some(measures))
+        let route = self.route()?;
+        let is_wanted = self.is_from_stranger() && route.destination != Destination::Foreign;
+        Ok(is_wanted.then_some(&*route.measures))
     }
 
     /// The first of these lists that names the sender or the client. All lists of the recipient are asked together.

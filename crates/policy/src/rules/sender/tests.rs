@@ -230,3 +230,23 @@ fn recipients_whose_answers_would_differ_come_separately() {
         assert_eq!(decided(Stage::Rcpt, &case), expected);
     }
 }
+
+/// Whoever looks for an open relay costs no look-up, and gets the answer that it is none.
+#[test]
+fn foreign_mail_is_denied_and_nothing_is_asked() {
+    let mut case = case(Measures::default());
+    case.learn(Answer::Route(Route {
+        measures: Arc::new(Measures {
+            spf: Spf::Reject,
+            sender_block: names(&["bad"]),
+            dnsbl: names(&["zen"]),
+            verify_sender: true,
+            ..Measures::default()
+        }),
+        ..Route::to(Destination::Foreign)
+    }));
+    assert_eq!(
+        decided(Stage::Rcpt, &case),
+        "relaying-denied: object: 550 5.7.1 relaying denied"
+    );
+}
