@@ -108,6 +108,12 @@ impl<S: Spool> Outbound<S> {
             Err(NotEnded::Spool(Error::Fenced(leg))) => {
                 tracing::debug!(%leg, "lease lost: the leg has another owner");
             }
+            // Each try delivers again what was refused.
+            Err(error @ NotEnded::InDoubt) => {
+                let lease = lease();
+                tracing::info!(leg = %lease.leg, %error, "a leg will be tried again");
+                self.spool.extend(&[lease], DOUBT_PAUSE).await;
+            }
             Err(error) => {
                 tracing::error!(%error, "cannot end a leg; it will be tried again");
                 self.spool.extend(&[lease()], TROUBLE_PAUSE).await;
@@ -128,3 +134,5 @@ fn attempt(claim: &Claim, attempt: u32, now: Timestamp) -> Attempt {
 
 /// How long a leg rests whose outcome could not be written.
 const TROUBLE_PAUSE: Duration = Duration::from_mins(1);
+/// How long a leg rests whose sender could not be looked up.
+const DOUBT_PAUSE: Duration = Duration::from_mins(15);

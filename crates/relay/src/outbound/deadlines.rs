@@ -52,9 +52,13 @@ impl<S: Spool> Outbound<S> {
         batch.retain_mut(|overdue| self.leases.hold(&mut overdue.claim, now));
         let notice = |overdue: &Overdue| (overdue.claim.message.id, overdue.why as u8);
         batch.sort_by_key(|overdue| (notice(overdue), overdue.claim.lease.leg.number));
-        for together in batch.chunk_by(|a, b| notice(a) == notice(b)) {
+        let tell = |together: &[Overdue]| {
             let (outbound, together) = (Arc::clone(self), together.to_vec());
-            let told = tokio::spawn(async move { outbound.tell(&together).await });
+            tokio::spawn(async move { outbound.tell(&together).await })
+        };
+        // At once: a sender whose proof takes its time holds up nobody else.
+        let together = batch.chunk_by(|a, b| notice(a) == notice(b)).map(tell);
+        for told in together.collect::<Vec<_>>() {
             // A panic delays this message, not those behind it.
             if let Err(error) = told.await {
                 tracing::error!(%error, "{BUG}");

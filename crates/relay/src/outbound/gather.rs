@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use bounce::Kind;
 use envelope::{Claim, Diagnosis, MessageId, Timestamp};
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use spool::{Entry, Filter, Page, Spool, State};
 
 use super::Outbound;
 use super::notices::Told;
+use super::proof::needs_proof;
 
 /// The legs that wait, by message.
 #[derive(Debug, Default)]
@@ -41,6 +43,13 @@ impl Gathered {
             failed: Vec::new(),
         });
         of_it.failed.extend(failed);
+    }
+
+    /// It has waited long enough.
+    fn end_wait(&self, id: MessageId) {
+        if let Some(of_it) = self.waiting.lock().get_mut(&id) {
+            of_it.since = Timestamp::from_unix_millis(0);
+        }
     }
 
     fn count(&self, id: MessageId) -> usize {
@@ -72,20 +81,38 @@ impl Gathered {
 impl<S: Spool> Outbound<S> {
     /// Takes in what has failed of the message of `claim` (nothing, perhaps), and tells of all that waits of it if nothing else is tried.
     pub(super) async fn gather(&self, claim: &Claim, failed: Vec<Failed>, now: Timestamp) {
+        if self.is_whole(claim, failed, now).await {
+            self.tell_failed(claim.message.id, now).await;
+        }
+    }
+
+    /// As [`gather`](Self::gather), for a lane of delivery. It does not wait for the DNS of a sender who has yet to be proved:
+    /// some answer slowly on purpose. [`keep_deadlines`](Self::keep_deadlines) tells of those, soon.
+    pub(super) async fn gather_in_lane(&self, claim: &Claim, failed: Vec<Failed>, now: Timestamp) {
+        if !self.is_whole(claim, failed, now).await {
+            return;
+        }
+        let (id, gathered) = (claim.message.id, &self.notices.gathered);
+        match needs_proof(&claim.message) && !gathered.is_full() {
+            true => gathered.end_wait(id),
+            false => self.tell_failed(id, now).await,
+        }
+    }
+
+    /// Takes in what has failed; says whether all that is to be told of together is there.
+    async fn is_whole(&self, claim: &Claim, failed: Vec<Failed>, now: Timestamp) -> bool {
         let (id, gathered) = (claim.message.id, &self.notices.gathered);
         if !failed.is_empty() {
             gathered.add(id, failed, now);
         }
         let waiting = gathered.count(id);
-        if waiting > 0 && (gathered.is_full() || !self.is_tried(claim, waiting, now).await) {
-            self.tell_failed(id, now).await;
-        }
+        waiting > 0 && (gathered.is_full() || !self.is_tried(claim, waiting, now).await)
     }
 
-    /// Tells of what has waited long enough.
+    /// Tells of what has waited long enough: of many messages at once, so that none waits for the proof of another's sender.
     pub(super) async fn tell_gathered(&self, now: Timestamp) {
-        for id in self.notices.gathered.due(now) {
-            self.tell_failed(id, now).await;
+        for some in self.notices.gathered.due(now).chunks(TOLD_AT_ONCE) {
+            join_all(some.iter().map(|id| self.tell_failed(*id, now))).await;
         }
     }
 
@@ -126,5 +153,7 @@ impl<S: Spool> Outbound<S> {
 pub(super) const GATHER: Duration = Duration::from_secs(5);
 /// Legs that may wait in all.
 const WAITING_MAX: usize = 10_000;
+/// Messages that are told of at once.
+const TOLD_AT_ONCE: usize = 100;
 /// Legs in one notice: each text is searched for each private target.
 const REPORTS_MAX: usize = 200;

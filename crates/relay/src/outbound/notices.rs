@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::budget::Budget;
 use super::gather::Gathered;
+use super::proof::needs_proof;
 use super::way::legs;
 use super::{NotEnded, Outbound};
 
@@ -25,6 +26,8 @@ pub(super) struct Notices {
     budget: Budget,
     /// Memory for notices in the making, in KiB: many small ones at a time, or one that is as large as may be.
     room: Semaphore,
+    /// Lanes of delivery that may look for a proof at once.
+    proofs: Semaphore,
 }
 
 impl Default for Notices {
@@ -33,6 +36,7 @@ impl Default for Notices {
             gathered: Gathered::default(),
             budget: Budget::default(),
             room: Semaphore::new(ROOM_KIB as usize),
+            proofs: Semaphore::new(PROOFS_IN_LANES),
         }
     }
 }
@@ -245,6 +249,11 @@ impl<S: Spool> Outbound<S> {
         // The tag of an SRS address says that we have sent the mail that comes back.
         if !matches!(route, Route::Return { .. }) {
             let is_patient = kind == Kind::Failed && is_worth_waiting(message, *deadline, now);
+            let in_lane = kind == Kind::Relayed && needs_proof(message);
+            let turn = in_lane.then(|| self.notices.proofs.try_acquire());
+            let _turn = turn
+                .transpose()
+                .map_err(|_| "too many senders are looked up")?;
             self.may_tell(message, routing.bounce_to, is_patient)
                 .await?;
         }
@@ -364,4 +373,6 @@ fn kind_name(kind: Kind) -> &'static str {
 const NULL_SENDER: &str = "its sender is null: it is itself a notification";
 const NOT_ASKED: &str = "its sender asked not to be told (NOTIFY)";
 const DNS_PATIENCE: Duration = Duration::from_hours(1);
+/// A notice of success is not worth more: a lane that waits for DNS delivers nothing.
+const PROOFS_IN_LANES: usize = 4;
 const ROOM_KIB: u32 = 16 << 10;

@@ -16,6 +16,11 @@ use super::notices::Unmade;
 use crate::origin::{is_in_doubt, origin};
 use crate::{BounceTo, sender_policy};
 
+/// Whether DNS must be asked before the sender may get a notice.
+pub(super) fn needs_proof(message: &Message) -> bool {
+    message.origin == Origin::Stranger && message.peer.is_some()
+}
+
 impl<S: Spool> Outbound<S> {
     /// Whether the sender of a message may get a notice. While DNS does not answer, somebody patient is told to come again.
     pub(super) async fn may_tell(
@@ -85,6 +90,7 @@ mod tests {
     use spool::{Arrival, BodyWriter};
 
     use super::super::tests::{Fixture, done};
+    use super::super::{DOUBT_PAUSE, TROUBLE_PAUSE};
     use super::*;
     use crate::tests::{now, routing};
 
@@ -118,6 +124,7 @@ mod tests {
         let id = outbound.ids.next(now());
         let mut writer = outbound.spool.begin(id).await.unwrap();
         writer.write(text.as_bytes().to_vec()).await.unwrap();
+        let needs_proof = peer.is_some();
         let peer = peer.map(|address| Peer {
             address: address.parse().unwrap(),
             hello: "mx.a.test".into(),
@@ -140,13 +147,27 @@ mod tests {
         let claims = fixture.claim(now()).await;
         let failed = vec![Outcome::Failed(done())];
         fixture.outbound.settle(&claims, failed).await;
-        let events = std::iter::from_fn(|| fixture.events.try_next()?.ok());
-        let mut told = events.filter_map(|entry| match entry.event {
-            Event::Bounced { .. } => Some("bounced".to_owned()),
-            Event::NotBounced { reason, .. } => Some(reason.to_owned()),
-            _ => None,
-        });
-        told.next().unwrap_or_else(|| "later".to_owned())
+        let mut told = || {
+            let events = std::iter::from_fn(|| fixture.events.try_next()?.ok());
+            let mut told = events.filter_map(|entry| match entry.event {
+                Event::Bounced { .. } => Some("bounced".to_owned()),
+                Event::NotBounced { reason, .. } => Some(reason.to_owned()),
+                _ => None,
+            });
+            told.next()
+        };
+        let at_once = told();
+        assert!(at_once.is_none() || !needs_proof, "{at_once:?}: in a lane");
+        fixture.outbound.tell_overdue().await;
+        let Some(told) = at_once.or_else(told) else {
+            // Each try delivers again: not soon.
+            let later = now().plus(2 * TROUBLE_PAUSE);
+            assert_eq!(fixture.claim(later).await.len(), 0);
+            let later = later.plus(DOUBT_PAUSE);
+            assert_eq!(fixture.claim(later).await.len(), 1);
+            return "later".to_owned();
+        };
+        told
     }
 
     #[track_caller]

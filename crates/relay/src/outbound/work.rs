@@ -82,9 +82,8 @@ impl<S: Spool> Work for Outbound<S> {
         self.settle_all(done).await;
         self.complete_told(&delivered, now).await;
         if let Some(claim) = attempt.first() {
-            self.gather(claim, failed, now).await;
+            self.gather_in_lane(claim, failed, now).await;
         }
-        self.tell_gathered(now).await;
     }
 
     async fn release(&self, claims: Vec<Claim>) {
