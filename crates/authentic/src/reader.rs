@@ -156,6 +156,11 @@ impl Parsed {
         &self.header
     }
 
+    /// The domain of the one author, if nobody can read another one in From.
+    pub fn author(&self) -> Option<&Domain> {
+        self.claims.author.as_ref().ok()
+    }
+
     /// The SHA-256 of the body in this form, if it was asked for.
     pub fn body_hash(&self, form: Canonical) -> Option<[u8; 32]> {
         self.body.digest(form).map(|digest| digest.sha256)

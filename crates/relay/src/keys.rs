@@ -23,6 +23,8 @@ pub struct Outgoing<'a> {
     pub parsed: &'a Parsed,
     /// The ARC chain that it came with, if that was looked at.
     pub chain: Option<&'a Chain>,
+    /// Whether DMARC proves its author.
+    pub is_proved: bool,
     /// All that was found out about it.
     pub checked: &'a [Checked<'a>],
     /// Our own name.
@@ -73,9 +75,22 @@ impl Outgoing<'_> {
             seal(key, self.parsed, chain, self.hostname, self.checked, now)
         });
         let signature = self.keys.find(signing.as_ref());
+        let signature = signature.filter(|key| self.may_sign(key));
         let signature = signature.and_then(|key| sign(key, self.parsed, now));
         (set.unwrap_or_default() + &signature.unwrap_or_default()).into()
     }
+
+    /// Signed with a key of the author's own organisation, a forged message would pass DMARC: only what passes anyway may be.
+    fn may_sign(&self, key: &Key) -> bool {
+        let author = self.parsed.author();
+        self.is_proved || author.is_some_and(|author| apex(author) != apex(&key.domain))
+    }
+}
+
+/// The last two labels: whatever belongs to one organisation has them in common, and a few others have, too.
+fn apex(domain: &Domain) -> &str {
+    let mut dots = domain.as_str().rmatch_indices('.').map(|(at, _)| at + 1);
+    &domain.as_str()[dots.nth(1).unwrap_or(0)..]
 }
 
 #[cfg(test)]
@@ -98,6 +113,35 @@ mod tests {
         }
     }
 
+    /// Who forges an address of the signing domain gets no signature that makes it pass.
+    #[test]
+    fn an_author_of_the_key_s_domain_must_be_proved() {
+        let keys = keys();
+        for (from, is_proved, expected) in [
+            ("ceo@a.example", false, false),
+            ("ceo@a.example", true, true),
+            ("ceo@News.A.example", false, false),
+            ("[Ceo] <ceo@a.example>", false, false),
+            ("[Ceo] <ceo@b.example>", false, false),
+            ("ceo@b.example", false, true),
+            ("ceo@aa.example", false, true),
+        ] {
+            let mut reader = Reader::signing();
+            reader.feed(format!("From: {from}\r\n\r\n").as_bytes());
+            let outgoing = Outgoing {
+                keys: &keys,
+                parsed: &reader.finish(),
+                chain: None,
+                is_proved,
+                checked: &[],
+                hostname: &"mx.example.net".parse().unwrap(),
+                now: NOW,
+            };
+            let fields = outgoing.fields(&[(Some("a".into()), None)]);
+            assert_eq!(!fields[0].is_empty(), expected, "{from}");
+        }
+    }
+
     #[test]
     fn each_recipient_gets_what_its_domain_chose() {
         let keys = keys();
@@ -114,6 +158,7 @@ mod tests {
             keys: &keys,
             parsed: &reader.finish(),
             chain: Some(&chain),
+            is_proved: false,
             checked: &[],
             hostname: &"mx.example.net".parse().unwrap(),
             now: NOW,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use authentic::{Checked, Reader};
+use authentic::{Checked, Reader, Verdict};
 use envelope::{
     Diagnosis, Domain, Envelope, LegId, Mailbox, Message, MessageId, Origin, Peer, Reply, Timestamp,
 };
@@ -240,10 +240,12 @@ impl<S: Spool> Draft<S> {
         };
         trace.push_str(received_spf);
         if let Some(examined) = examined {
+            let results = examined.results.get();
             let outgoing = Outgoing {
                 keys: &routing.keys,
                 parsed: &examined.parsed,
-                chain: examined.results.get().map(|results| &results.arc),
+                chain: results.map(|results| &results.arc),
+                is_proved: results.is_some_and(|results| results.dmarc.verdict == Verdict::Pass),
                 checked,
                 hostname: routing.hostname(),
                 now: message.arrived,
