@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use authentic::{Checked, Reader, Spf, SpfFacts};
+use authentic::{Checked, Parsed, Reader, Spf, SpfFacts};
 use envelope::{Domain, ReversePath};
 use relay::sender_policy;
 use serde::Serialize;
@@ -14,6 +14,7 @@ use spool::Clock;
 
 use crate::cli::Auth;
 use crate::config::{self, Config};
+use crate::message::Message;
 use crate::print::Printer;
 use crate::spf_cli;
 
@@ -61,10 +62,8 @@ pub(crate) async fn run(args: &Auth, config: &Path, print: Printer) -> Result<()
         (Verdict::TempError, Some(domain)) => Spf::TempError(domain),
         _ => Spf::Other,
     };
-    let mut reader = Reader::default();
-    reader.feed(&message);
     let now = Clock::real().now().unix_secs();
-    let results = reader.finish().verify(&resolver, spf, now).await;
+    let results = message.verify(&resolver, spf, now).await;
     let mail_from = match &claim.from {
         ReversePath::Null => String::new(),
         ReversePath::Mailbox(mailbox) => mailbox.to_string(),
@@ -90,21 +89,15 @@ pub(crate) async fn run(args: &Auth, config: &Path, print: Printer) -> Result<()
     Ok(())
 }
 
-/// The message with CRLF: many files have LF alone.
-fn read(file: &Path) -> io::Result<Vec<u8>> {
-    let message = match file.to_str() {
-        Some("-") => {
-            let mut message = Vec::new();
-            io::stdin().lock().read_to_end(&mut message)?;
-            message
+fn read(file: &Path) -> io::Result<Parsed> {
+    let (mut message, mut reader) = (Message::open(file)?, Reader::default());
+    let mut piece = [0; PIECE_OCTETS];
+    loop {
+        match message.read(&mut piece)? {
+            0 => return Ok(reader.finish()),
+            octets => reader.feed(&piece[..octets]),
         }
-        _ => std::fs::read(file)?,
-    };
-    if message.windows(2).any(|pair| pair == b"\r\n") {
-        return Ok(message);
     }
-    let lines: Vec<_> = message.split(|b| *b == b'\n').collect();
-    Ok(lines.join(&b"\r\n"[..]))
 }
 
 impl<'a> From<&'a Checked<'a>> for Said<'a> {
@@ -120,3 +113,5 @@ impl<'a> From<&'a Checked<'a>> for Said<'a> {
         }
     }
 }
+
+const PIECE_OCTETS: usize = 16 * 1024;

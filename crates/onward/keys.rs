@@ -9,6 +9,7 @@ use policy::measures::Wrong;
 use relay::keys::Keys;
 
 use crate::config::{Config, Dkim};
+use crate::lists::by_name;
 
 /// Why there are no keys. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -37,21 +38,17 @@ pub(crate) enum Error {
 
 /// Reads all of them.
 pub(crate) fn load(config: &Config) -> Result<Keys, Error> {
-    let mut keys = Keys::default();
-    for typed in &config.dkim {
-        let name = policy::measures::name(&typed.name).map_err(|wrong| Error::Name { wrong })?;
-        if keys.named.insert(name, read(typed)?).is_some() {
-            let wrong = Wrong::Twice(typed.name.clone());
-            return Err(Error::Name { wrong });
-        }
-    }
+    let named = config.dkim.iter();
+    let named = named.map(|typed| Ok((&*typed.name, read(typed)?)));
+    let named = by_name(named, |wrong| Error::Name { wrong })?;
+    let mut notices = None;
     let sign = &*config.bounce.sign;
     if !sign.is_empty() {
-        let known = keys.named.get_key_value(sign);
+        let known = named.get_key_value(sign);
         let (name, _) = known.ok_or_else(|| Error::Unknown(sign.to_owned()))?;
-        keys.notices = Some(name.clone());
+        notices = Some(name.clone());
     }
-    Ok(keys)
+    Ok(Keys { named, notices })
 }
 
 fn read(typed: &Dkim) -> Result<Key, Error> {

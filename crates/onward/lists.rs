@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use forwarder::table::TableErrors;
 use policy::Name;
 use policy::measures::{self, Wrong};
-use relay::dnsbl::{Dnsbl, Dnsbls, Kind};
+use relay::dnsbl::{Dnsbl, Dnsbls};
 use relay::lists::{List, Lists};
 
-use crate::config::{Config, ListKind};
+use crate::config::Config;
 
 /// Why one cannot be used. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -48,18 +48,14 @@ pub(crate) fn read(config: &Config) -> Result<Lists, Error> {
         let list = List::parse(&path.display().to_string(), content)?;
         Ok((&*typed.name, list))
     });
-    by_name("list", read)
+    by_name(read, |wrong| Error::Name { of: "list", wrong })
 }
 
 /// The blocklists.
 pub(crate) fn dnsbls(config: &Config) -> Result<Dnsbls, Error> {
     let defined = config.dnsbls.iter().map(|typed| {
-        let kind = match typed.kind {
-            ListKind::Address => Kind::Address,
-            ListKind::Domain => Kind::Domain,
-        };
         let (answers, reply) = (&typed.answers, &typed.reply);
-        let dnsbl = Dnsbl::new(&typed.zone, kind, answers, reply, &typed.first_reply);
+        let dnsbl = Dnsbl::new(&typed.zone, typed.kind, answers, reply, &typed.first_reply);
         let dnsbl = dnsbl.map_err(|(key, text)| Error::Dnsbl {
             name: typed.name.clone(),
             key,
@@ -67,20 +63,20 @@ pub(crate) fn dnsbls(config: &Config) -> Result<Dnsbls, Error> {
         })?;
         Ok((&*typed.name, dnsbl))
     });
-    by_name("dnsbl", defined)
+    by_name(defined, |wrong| Error::Name { of: "dnsbl", wrong })
 }
 
-fn by_name<'a, T>(
-    of: &'static str,
-    defined: impl Iterator<Item = Result<(&'a str, T), Error>>,
-) -> Result<BTreeMap<Name, T>, Error> {
+/// All of a kind, each with a name of its own.
+pub(crate) fn by_name<'a, T, E>(
+    defined: impl Iterator<Item = Result<(&'a str, T), E>>,
+    error: impl Fn(Wrong) -> E,
+) -> Result<BTreeMap<Name, T>, E> {
     let mut all = BTreeMap::new();
     for one in defined {
         let (name, value) = one?;
-        let name = measures::name(name).map_err(|wrong| Error::Name { of, wrong })?;
+        let name = measures::name(name).map_err(&error)?;
         if all.insert(Name::clone(&name), value).is_some() {
-            let wrong = Wrong::Twice(name.to_string());
-            return Err(Error::Name { of, wrong });
+            return Err(error(Wrong::Twice(name.to_string())));
         }
     }
     Ok(all)

@@ -15,7 +15,7 @@ use relay::keys::Keys;
 use relay::lists::Lists;
 use srs::{Alphabet, Separator, Srs};
 
-use crate::config::{BounceTo, Config, Measure, TagAlphabet};
+use crate::config::{Config, Measure, TagAlphabet};
 use crate::forwards;
 use crate::keys;
 use crate::lists;
@@ -97,10 +97,7 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
         lists: measures.lists,
         dnsbls: measures.dnsbls,
         received_spf: config.policy.received_spf,
-        bounce_to: match config.bounce.to {
-            BounceTo::Proved => relay::BounceTo::Proved,
-            BounceTo::Unproved => relay::BounceTo::Unproved,
-        },
+        bounce_to: config.bounce.to,
     })
 }
 

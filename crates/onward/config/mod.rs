@@ -17,7 +17,7 @@ use envelope::{AddressError, Mailbox};
 pub(crate) use change::{changed_keys, is_reloadable};
 pub(crate) use resolve::{Errors, Resolved};
 pub(crate) use schema::{Config, Listener, TagAlphabet, Tls, TlsMode};
-pub(crate) use senders::{BounceTo, Dkim, ListKind, Measure};
+pub(crate) use senders::{Dkim, Measure};
 pub(crate) use units::{Network, Percent, Size, Span};
 
 /// Why there is no configuration to work with. Each text says where and what to do.

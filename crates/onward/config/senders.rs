@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use envelope::{Domain, HostPattern};
+use relay::dnsbl::Kind;
 use serde::Deserialize;
 
 use super::units::{Span, each_parsed, more_than_zero, parsed};
@@ -38,16 +39,15 @@ pub(crate) struct Dkim {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Bounce {
-    pub(crate) to: BounceTo,
+    #[serde(with = "BounceTo")]
+    pub(crate) to: relay::BounceTo,
     /// The name of a key; empty: notices are not signed.
     pub(crate) sign: String,
 }
 
-/// As in `relay`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum BounceTo {
-    #[default]
+#[derive(Deserialize)]
+#[serde(remote = "relay::BounceTo", rename_all = "lowercase")]
+enum BounceTo {
     Proved,
     Unproved,
 }
@@ -86,17 +86,17 @@ pub(crate) struct List {
 pub(crate) struct Dnsbl {
     pub(crate) name: String,
     pub(crate) zone: String,
-    pub(crate) kind: ListKind,
+    #[serde(with = "ListKind")]
+    pub(crate) kind: Kind,
     pub(crate) answers: Vec<String>,
     pub(crate) reply: String,
     /// Empty: as `reply`.
     pub(crate) first_reply: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ListKind {
-    #[default]
+#[derive(Deserialize)]
+#[serde(remote = "Kind", rename_all = "lowercase")]
+enum ListKind {
     Address,
     Domain,
 }
@@ -106,7 +106,7 @@ impl Default for Dnsbl {
         Self {
             name: String::new(),
             zone: String::new(),
-            kind: ListKind::default(),
+            kind: Kind::Address,
             answers: vec!["127.0.0.2-127.0.0.254".to_owned()],
             reply: "554 5.7.1 %{address} is on the blocklist %{list}: %{text}".to_owned(),
             first_reply: String::new(),
