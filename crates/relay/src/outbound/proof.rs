@@ -72,7 +72,8 @@ impl<S: Spool> Outbound<S> {
             reader.feed(&chunk[skipped..]);
         }
         let parsed = reader.finish();
-        let now = self.clock.now().unix_secs();
+        // A signature need not outlast the queue.
+        let now = message.arrived.unix_secs();
         let spf = authentic::Spf::Other;
         Some(parsed.verify(&self.resolver, spf, now).await)
     }
@@ -85,7 +86,7 @@ const PROOF: Duration = Duration::from_secs(20);
 mod tests {
     use authentic::{Key, Kind, sign};
     use delivery::Work;
-    use envelope::{Leg, Outcome, ReversePath};
+    use envelope::{Leg, Outcome, ReversePath, Timestamp};
     use journal::Event;
     use spool::{Arrival, BodyWriter};
 
@@ -102,17 +103,17 @@ mod tests {
     /// What becomes of the notice about a message of this sender that has failed, with `[bounce] to` as given: `bounced`, or
     /// why it is not, or `later`.
     async fn told(to: BounceTo, sender: &str, origin: Origin, peer: Option<&str>) -> String {
-        let message = ("", "From: x@a.test\r\n\r\n");
+        let message = ("", "From: x@a.test\r\n\r\n", Duration::ZERO);
         told_of(to, sender, origin, peer, message, records()).await
     }
 
-    /// Of a message with this trace of ours, and this text.
+    /// Of a message with this trace of ours, this text, and this age.
     async fn told_of(
         to: BounceTo,
         sender: &str,
         origin: Origin,
         peer: Option<&str>,
-        (trace, text): (&str, &str),
+        (trace, text, age): (&str, &str, Duration),
         records: dns::Fixed,
     ) -> String {
         let routing = crate::Routing {
@@ -135,7 +136,7 @@ mod tests {
             trace: trace.into(),
             ..Message::new(
                 id,
-                now(),
+                Timestamp::from_unix_millis(now().unix_millis() - age.as_millis() as u64),
                 ReversePath::Mailbox(sender.parse().unwrap()),
                 writer.len() + trace.len() as u64,
             )
@@ -224,7 +225,9 @@ mod tests {
         let text = "From: x@a.test\r\nSubject: x\r\n\r\nhello\r\n";
         let mut reader = Reader::signing();
         reader.feed(text.as_bytes());
-        let field = sign(&key, &reader.finish(), now().unix_secs()).unwrap();
+        // It has expired since the message arrived.
+        let signed_at = now().unix_secs() - 31 * 24 * 3600;
+        let field = sign(&key, &reader.finish(), signed_at).unwrap();
         let signed = format!("{field}{text}");
         for (sender, trace, text, expected) in [
             ("x@a.test", "", &*signed, "bounced"),
@@ -235,7 +238,7 @@ mod tests {
         ] {
             let records = records().with_txt(key.record_name(), key.record().unwrap());
             let (origin, client) = (Origin::Stranger, Some("192.0.2.9"));
-            let message = (trace, text);
+            let message = (trace, text, Duration::from_hours(48));
             let found = told_of(BounceTo::Proved, sender, origin, client, message, records).await;
             check(&found, expected);
         }
