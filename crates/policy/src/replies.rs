@@ -104,9 +104,11 @@ pub(crate) fn unlike_measures() -> Reply {
     Reply::new(452, EnhancedStatus::transient(5, 3), text)
 }
 
-/// On a list of the operator's.
+/// On a list of the operator's, which may name senders and clients.
 pub(crate) fn sender_blocked(list: &str) -> Reply {
-    let text = format!("sender refused: it is on the list `{list}` of this recipient's provider");
+    let text = format!(
+        "refused: this sender, or the server that it came by, is on the list `{list}` of the recipient's provider"
+    );
     permanent(550, (7, 1), &text)
 }
 

@@ -117,7 +117,7 @@ fn lists_block_exempt_and_force() {
     check(
         measures.clone(),
         &[on("bad"), off(&["friends", "banks"])],
-        "sender-blocked: object: 550 5.7.1 sender refused: it is on the list `bad` of this recipient's provider",
+        "sender-blocked: object: 550 5.7.1 refused: this sender, or the server that it came by, is on the list `bad` of the recipient's provider",
     );
     let exempt = [on("friends"), off(&["bad", "banks"])];
     check(measures.clone(), &exempt, "hosted: grant");
