@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use authentic::{Checked, Parsed, Reader, Spf, SpfFacts};
 use envelope::{Domain, ReversePath};
@@ -14,7 +14,7 @@ use spool::Clock;
 
 use crate::cli::Auth;
 use crate::config::{self, Config};
-use crate::message::Message;
+use crate::message::{Message, Unreadable};
 use crate::print::Printer;
 use crate::spf_cli;
 
@@ -25,10 +25,8 @@ pub(crate) enum Error {
     Spf(#[from] spf_cli::Error),
     #[error(transparent)]
     Config(#[from] config::Error),
-    #[error(
-        "cannot read {0}: {1}\n\nhint: name a file with one message, or `-` for standard input"
-    )]
-    Read(PathBuf, io::Error),
+    #[error(transparent)]
+    Message(#[from] Unreadable),
 }
 
 /// What one method said.
@@ -43,7 +41,7 @@ struct Said<'a> {
 /// Prints the Authentication-Results field that a relay would put on top.
 pub(crate) async fn run(args: &Auth, config: &Path, print: Printer) -> Result<(), Error> {
     let claim = &args.claim;
-    let message = read(&args.file).map_err(|error| Error::Read(args.file.clone(), error))?;
+    let message = read(&args.file).map_err(|error| Unreadable(args.file.clone(), error))?;
     let hostname = match config.exists() {
         true => Config::load(config)?.hostname.parse().ok(),
         false => None,

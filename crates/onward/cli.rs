@@ -63,6 +63,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Srs(Srs),
     /// Say what the running daemon would decide on a mail, and why: every rule, and what it asked; nothing is sent or counted
+    ///
+    /// The first rule that objects refuses; one that grants accepts; a note is done if the mail is accepted. The exit code is 1 if it
+    /// would be refused.
     Explain(Explain),
     /// Ask SPF about a client and a sender
     #[command(subcommand)]
@@ -240,7 +243,7 @@ pub(crate) struct Claim {
     #[arg(long, value_name = "ADDRESS", default_value = "<>", value_parser = reverse_path)]
     pub(crate) from: ReversePath,
     /// The name server to ask (default: that of the configuration, or the system's)
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) server: Option<SocketAddr>,
 }
 

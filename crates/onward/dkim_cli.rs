@@ -82,9 +82,13 @@ pub(crate) fn key(args: &NewKey, config: &Path, print: Printer) -> Result<(), Er
     }
     let made = made(&key, path).ok_or(Error::Unmade)?;
     print.value(&made, |print, made| {
+        let names = match kind {
+            Kind::Ed25519 => "`sign`",
+            _ => "`sign`, `seal` or both",
+        };
         let tables = toml::to_string(&BTreeMap::from([("dkim", &made.dkim)])).unwrap_or_default();
         print.line(format_args!(
-            "wrote {}\n\nInto the DNS:\n\n{}\n\nInto the configuration, and then name it with `sign`:\n\n{tables}",
+            "wrote {}\n\nInto the DNS:\n\n{}\n\nInto the configuration, and then name it with {names}, in a [[profile]] or on a line of the forwards:\n\n{tables}",
             path.display(),
             made.zone_line
         ));

@@ -1,12 +1,11 @@
 //! `onward explain`: asks the running daemon what it would decide on a mail, and prints every rule.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
-use control::{Client, ClientError, Explanation, Mail};
+use control::{Client, ClientError, Explanation, Mail, Ruled};
 
 use crate::cli::Explain;
-use crate::message::Message;
+use crate::message::{Message, Unreadable};
 use crate::print::Printer;
 use crate::queue_cli::hint;
 
@@ -15,8 +14,8 @@ use crate::queue_cli::hint;
 pub(crate) enum Error {
     #[error("{0}{hint}", hint = hint(.0))]
     Client(#[from] ClientError),
-    #[error("cannot read {path}: {source}")]
-    Message { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Message(#[from] Unreadable),
 }
 
 /// Runs the command. False: the mail would be refused.
@@ -32,10 +31,7 @@ pub(crate) async fn run(socket: &Path, args: &Explain, print: Printer) -> Result
     };
     let open = |path: &PathBuf| {
         let opened = Message::open(path);
-        opened.map_err(|source| Error::Message {
-            path: path.clone(),
-            source,
-        })
+        opened.map_err(|error| Unreadable(path.clone(), error))
     };
     let mut message = args.file.as_ref().map(open).transpose()?;
     let mut daemon = Client::connect(socket).await?;
@@ -51,6 +47,20 @@ pub(crate) async fn run(socket: &Path, args: &Explain, print: Printer) -> Result
     Ok(explanation.refusal.is_none())
 }
 
+/// What `policy` writes of a rule that is neither for nor against.
+const SILENT: &str = "pass";
+
+/// A rule and what it said, or those in a row that said nothing.
+fn rules(rules: &[Ruled]) -> String {
+    match rules {
+        [one] if one.opinion != SILENT => format!("  {:22} {}", one.rule, one.opinion),
+        silent => {
+            let names: Vec<_> = silent.iter().map(|ruled| &*ruled.rule).collect();
+            format!("  said nothing: {}", names.join(", "))
+        }
+    }
+}
+
 fn lines(explanation: &Explanation) -> Vec<String> {
     let mut lines = Vec::new();
     for stage in &explanation.stages {
@@ -58,8 +68,9 @@ fn lines(explanation: &Explanation) -> Vec<String> {
         lines.push(stage.stage.clone());
         let asked = stage.asked.iter();
         lines.extend(asked.map(|asked| format!("  {} → {}", asked.question, asked.answer)));
-        let rules = stage.rules.iter();
-        lines.extend(rules.map(|ruled| format!("  {:22} {}", ruled.rule, ruled.opinion)));
+        let are_silent =
+            |one: &Ruled, next: &Ruled| one.opinion == SILENT && next.opinion == SILENT;
+        lines.extend(stage.rules.chunk_by(are_silent).map(rules));
     }
     lines.push(String::new());
     match &explanation.refusal {
@@ -75,15 +86,14 @@ fn lines(explanation: &Explanation) -> Vec<String> {
             };
             lines.push(format!("accepted, and queued{held} for"));
             let ways = explanation.ways.iter();
-            lines.extend(
-                ways.map(|way| format!("  {} from {} {}", way.target, way.sender, way.options)),
-            );
+            lines.extend(ways.map(|way| {
+                let line = format!("  {} from {} {}", way.target, way.sender, way.options);
+                line.trim_end().to_owned()
+            }));
         }
     }
     if explanation.refusal.is_none() && !explanation.has_message {
-        lines.push(
-            "the rules at the end of the message were not asked: --file names one".to_owned(),
-        );
+        lines.push("without a message (--file), the rules at its end were not asked".to_owned());
     }
     lines
 }

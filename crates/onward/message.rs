@@ -2,7 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// No message came out of the file.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {0}: {1}\n\nhint: name a file with one message, or `-` for standard input")]
+pub(crate) struct Unreadable(pub(crate) PathBuf, pub(crate) io::Error);
 
 /// A message that is being read.
 pub(crate) struct Message {
@@ -15,6 +20,8 @@ impl Message {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self::of(match path == Path::new("-") {
             true => Box::new(io::stdin()),
+            // It can be opened, and would fail only when it is read.
+            false if path.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
             false => Box::new(File::open(path)?),
         }))
     }

@@ -145,6 +145,10 @@ async fn measures_that_cannot_be_chosen() {
             "[[profile]] `strict`: `sfp`: unknown measure",
         ),
         (
+            profiles("[{ name = \"strict\", verify_sender = true }]"),
+            "a measure is text",
+        ),
+        (
             profiles("[{ name = \"a\" }, { name = \"a\" }]"),
             "[[profile]] `a`: `name`: `a` is there twice",
         ),

@@ -25,9 +25,10 @@ async fn a_mail_is_explained_and_not_sent() {
     for expected in [
         "<ann@sender.test> from 192.0.2.1 (stranger), EHLO client.example, to alice@example.test",
         "  where the mail goes → a hosted address, 1 target",
+        "  said nothing: lookup-failed, srs-invalid,",
         "  hosted                 grant",
         "accepted, and queued for\n  alice@target.test from <SRS0=",
-        "the rules at the end of the message were not asked: --file names one",
+        "without a message (--file), the rules at its end were not asked",
     ] {
         assert!(accepted.stdout.contains(expected), "{expected}: {accepted}");
     }
@@ -70,6 +71,11 @@ async fn a_message_is_looked_at() {
     assert_eq!(looped.code, Some(1), "{looped}");
     let expected = "refused at message by rule loop: 554 5.4.6 mail loop: this message has passed alice@example.test before";
     assert!(looped.stdout.contains(expected), "{looped}");
+    for file in ["nowhere.eml", "/"] {
+        let explain = ["explain", "--to", "alice@example.test", "--file", file];
+        let words = [&*format!("cannot read {file}: "), "hint: "];
+        relay.setup().run_into_error(&explain, &words).await;
+    }
 }
 
 /// A bounce that is only explained takes nothing from the sender's budget.

@@ -126,11 +126,14 @@ impl<R: Resolver> Callouts<R> {
         }
     }
 
-    /// What is known of `sender` without a callout.
+    /// What is known of `sender` without a callout, for an explanation.
     pub fn known(&self, sender: &Mailbox) -> Finding {
         let cell = self.known.get(sender).filter(|cell| !is_over(cell));
         let kept = cell.and_then(|cell| cell.get().cloned());
-        kept.map_or_else(|| unknown("not asked yet"), |(finding, _)| finding)
+        kept.map_or_else(
+            || unknown("no earlier answer is kept, and an explanation asks nobody"),
+            |(finding, _)| finding,
+        )
     }
 
     /// `Err`: what is not kept, because DNS keeps it, or because it is true of this moment only.

@@ -20,7 +20,10 @@ pub(crate) struct Profile {
 
 /// The value of a measure: one word, or the names of several.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "a measure is text, as \"reject\", or a list of names, as [\"zen\"]"
+)]
 pub(crate) enum Measure {
     One(String),
     Several(Vec<String>),
