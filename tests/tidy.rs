@@ -17,6 +17,8 @@ mod architecture;
 mod edges;
 #[path = "tidy/functions.rs"]
 mod functions;
+#[path = "tidy/log.rs"]
+mod log;
 #[path = "tidy/manifests.rs"]
 mod manifests;
 #[path = "tidy/mask.rs"]
@@ -149,6 +151,24 @@ fn architecture_names_only_what_exists() {
     if let Some(text) = tree::read_if_there(path) {
         assert_none(architecture::check(path, &text, &tree::all()));
     }
+}
+
+#[test]
+fn the_mail_log_is_explained() {
+    let doc = tree::read("etc/mail-log.md");
+    let (value, rule) = (("=> \"", "\""), ("(\"", "\", "));
+    let sources = rust_files().into_iter().filter_map(|(path, text)| {
+        let marker = match &*path {
+            "crates/journal/src/event.rs" | "crates/smtp/src/server/replies.rs" => value,
+            path if path.ends_with("tests.rs") => return None,
+            path if path.starts_with("crates/policy/src/rules/") => rule,
+            _ => return None,
+        };
+        Some(log::names(&path, &text, marker, &doc))
+    });
+    let sources: Vec<_> = sources.collect();
+    assert!(sources.len() > 8, "the sources were not found");
+    assert_none(sources.into_iter().flatten());
 }
 
 #[test]
