@@ -1,6 +1,7 @@
 //! A message as it streams in: the header block is kept, the body is hashed.
 
 use envelope::Domain;
+use futures_util::future::join_all;
 
 use crate::canonical::{BodyDigest, BodyHash};
 use crate::chain::Set;
@@ -189,8 +190,11 @@ impl Parsed {
             Ok(author) => dmarc::evaluate(author, &dkim, spf, &mut texts, resolver).await,
             Err(reason) => Dmarc::unclear(reason),
         };
-        for suspect in &claims.suspects {
-            let found = dmarc::evaluate(suspect, &dkim, spf, &mut texts, resolver).await;
+        let judged = claims.suspects.iter().map(async |suspect| {
+            let mut texts = texts.clone();
+            dmarc::evaluate(suspect, &dkim, spf, &mut texts, resolver).await
+        });
+        for found in join_all(judged).await {
             if found.verdict == Verdict::Fail && found.policy > dmarc.policy {
                 dmarc = Dmarc {
                     reason: dmarc.reason,

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 type Answer = Result<Vec<Vec<u8>>, dns::Error>;
 
 /// What DNS said so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Texts(BTreeMap<String, Answer>);
 
 impl Texts {

@@ -150,6 +150,14 @@ async fn odd_authors() {
         ("a@author.test\r\nno field", "fail reject author.test"),
         ("[Bank] <a@careful.test>", "fail quarantine careful.test"),
         ("[Bank] <a@none.test>", "permerror none "),
+        (
+            "a@author.test\r\nFrom: a@1.test\r\nFrom: a@2.test\r\nFrom: a@3.test\r\nFrom: a@4.test",
+            "fail reject author.test",
+        ),
+        (
+            "a@1.test, a@2.test\r\nFrom: a@3.test\r\nFrom: a@4.test, a@author.test",
+            "fail reject author.test",
+        ),
         // RFC 9989: several domains are exempt.
         ("a@author.test, b@none.test", "permerror none "),
         ("", "permerror none "),

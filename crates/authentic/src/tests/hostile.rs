@@ -146,3 +146,42 @@ fn every_split_of_a_message_reads_alike() {
         }
     }
 }
+
+/// Who lists addresses of his own, whose DNS takes its time, beside the forged one: his are not waited for one after the other.
+#[tokio::test(start_paused = true)]
+async fn slow_suspects_are_judged_together() {
+    struct Slow;
+    impl dns::Resolver for Slow {
+        async fn mx(&self, _: &str) -> Result<Vec<dns::Mx>, dns::Error> {
+            unreachable!()
+        }
+        async fn ipv4(&self, _: &str) -> Result<Vec<std::net::Ipv4Addr>, dns::Error> {
+            unreachable!()
+        }
+        async fn ipv6(&self, _: &str) -> Result<Vec<std::net::Ipv6Addr>, dns::Error> {
+            unreachable!()
+        }
+        async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, dns::Error> {
+            if name.ends_with("slow.test") {
+                tokio::time::sleep(std::time::Duration::from_millis(2900)).await;
+            }
+            match name {
+                "_dmarc.slow.test" | "_dmarc.author.test" => {
+                    Ok(vec![b"v=DMARC1; p=reject; np=none; sp=none".to_vec()])
+                }
+                _ => Err(dns::Error::NoRecords),
+            }
+        }
+        async fn names(&self, _: std::net::IpAddr) -> Result<Vec<envelope::Domain>, dns::Error> {
+            unreachable!()
+        }
+    }
+    let message = "From: a@a.slow.test\r\nFrom: a@b.slow.test\r\nFrom: a@c.slow.test\r\nFrom: a@author.test\r\n\r\n";
+    let begun = tokio::time::Instant::now();
+    let results = read(message.as_bytes())
+        .verify(&Slow, Spf::Other, NOW)
+        .await;
+    assert_eq!(results.dmarc.verdict, Verdict::Fail);
+    assert_eq!(results.dmarc.from, "author.test".parse().ok());
+    assert!(begun.elapsed().as_secs() < 7, "{:?}", begun.elapsed());
+}
