@@ -56,7 +56,8 @@ impl<'a> Tags<'a> {
 
 /// The octets of a base64 value, which may be folded anywhere.
 pub(crate) fn base64(value: &str) -> Option<Vec<u8>> {
-    let compact: Vec<u8> = value.bytes().filter(|b| !b" \t\r\n".contains(b)).collect();
+    let mut compact = value.as_bytes().to_vec();
+    compact.retain(|b| !matches!(b, b' ' | b'\t' | b'\r' | b'\n'));
     let octets = data_encoding::BASE64.decode(&compact).ok()?;
     (!octets.is_empty()).then_some(octets)
 }
