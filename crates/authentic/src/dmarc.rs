@@ -84,24 +84,42 @@ pub(crate) async fn evaluate(
             .is_ok_and(|organisation| domain.is_within(&organisation)),
     };
     let near: Vec<_> = identifiers(record, dkim, spf).filter(is_near).collect();
-    let unknown = near.iter().filter(|(domain, ..)| *domain != author);
+    match aligned(&near, author, organisation, texts, resolver).await {
+        Verdict::Pass => dmarc.ends(Verdict::Pass, ""),
+        Verdict::TempError => dmarc.ends(Verdict::TempError, TEMPORARY),
+        _ => dmarc.ends(Verdict::Fail, "nothing aligned with From passes"),
+    }
+}
+
+/// Whether one of these is of the author's organisation and passes; `TempError` if that cannot be known now.
+async fn aligned(
+    near: &[(&Domain, Verdict, bool)],
+    author: &Domain,
+    organisation: &str,
+    texts: &mut Texts,
+    resolver: &impl Resolver,
+) -> Verdict {
+    let is_author = |domain: &Domain| domain == author;
+    // As in most mail: then no other name need be asked for.
+    let mut own = near.iter().filter(|(domain, ..)| is_author(domain));
+    if own.any(|(_, verdict, _)| *verdict == Verdict::Pass) {
+        return Verdict::Pass;
+    }
+    let unknown = near.iter().filter(|(domain, ..)| !is_author(domain));
     texts
         .ask(resolver, unknown.flat_map(|(domain, ..)| names(domain)))
         .await;
-    let mut is_open = false;
+    let mut found = Verdict::Fail;
     for (domain, verdict, _) in near {
         let is_aligned =
             walk_from(domain, texts).map(|walk| organisation_of(&walk, domain) == organisation);
         match (verdict, is_aligned) {
-            (Verdict::Pass, Ok(true)) => return dmarc.ends(Verdict::Pass, ""),
-            (_, Ok(true) | Err(())) => is_open = true,
+            (Verdict::Pass, Ok(true)) => return Verdict::Pass,
+            (_, Ok(true) | Err(())) => found = Verdict::TempError,
             (_, Ok(false)) => {}
         }
     }
-    if is_open {
-        return dmarc.ends(Verdict::TempError, TEMPORARY);
-    }
-    dmarc.ends(Verdict::Fail, "nothing aligned with From passes")
+    found
 }
 
 /// The domains that are proved, or may be when DNS answers again, and whether they have to be the author's own.
