@@ -5,7 +5,7 @@
 //! is a plain word or address, so that it can neither end the field nor look like another result.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use envelope::Domain;
@@ -154,20 +154,20 @@ pub fn field(hostname: &Domain, checked: &[Checked<'_>]) -> String {
 
 /// What stands behind the field's name; also what an ARC set keeps (RFC 8617 §4.1.1).
 pub(crate) fn value(hostname: &Domain, checked: &[Checked<'_>]) -> String {
-    let mut out = hostname.to_string();
+    let mut out = String::with_capacity(VALUE_OCTETS_USUAL);
+    out.push_str(hostname.as_str());
     if checked.is_empty() {
         out.push_str("; none");
     }
     for one in checked {
         out.push_str(";\r\n\t");
-        let reason = (!one.reason.is_empty()).then(|| format!("reason={}", quoted(&one.reason)));
-        let properties = one.properties.iter();
-        let properties = properties.map(|(name, value)| format!("{name}={}", plain(value)));
-        let first = format!("{}={}", one.method, one.result);
-        words(
-            &mut out,
-            std::iter::once(first).chain(reason).chain(properties),
-        );
+        let _ = write!(out, "{}={}", one.method, one.result);
+        if !one.reason.is_empty() {
+            word(&mut out, format_args!("reason={}", quoted(&one.reason)));
+        }
+        for (name, value) in &one.properties {
+            word(&mut out, format_args!("{name}={}", plain(value)));
+        }
     }
     out
 }
@@ -176,21 +176,16 @@ pub(crate) fn value(hostname: &Domain, checked: &[Checked<'_>]) -> String {
 pub fn received_spf(hostname: &Domain, spf: &SpfFacts<'_>) -> String {
     let client = spf.client.to_canonical();
     let identity = if spf.of_hello { "helo" } else { "mailfrom" };
-    let mut pairs = vec![
-        format!("receiver={hostname};"),
-        format!("client-ip={client};"),
-        format!("envelope-from={};", quoted(spf.mail_from)),
-        format!("helo={};", quoted(spf.hello)),
-        format!("identity={identity};"),
-    ];
+    let mut out = format!("Received-SPF: {}", spf.result);
+    word(&mut out, format_args!("receiver={hostname};"));
+    word(&mut out, format_args!("client-ip={client};"));
+    let (sender, hello) = (quoted(spf.mail_from), quoted(spf.hello));
+    word(&mut out, format_args!("envelope-from={sender};"));
+    word(&mut out, format_args!("helo={hello};"));
+    word(&mut out, format_args!("identity={identity};"));
     if !spf.reason.is_empty() {
-        pairs.push(format!("problem={};", quoted(spf.reason)));
+        word(&mut out, format_args!("problem={};", quoted(spf.reason)));
     }
-    let mut out = String::new();
-    words(
-        &mut out,
-        std::iter::once(format!("Received-SPF: {}", spf.result)).chain(pairs),
-    );
     out + "\r\n"
 }
 
@@ -242,23 +237,13 @@ fn claim_end(value: &str, quoted_pairs: bool) -> Option<usize> {
     })
 }
 
-/// Appends words with a space between, or a new line where the line would be too long.
-fn words(out: &mut String, words: impl Iterator<Item = String>) {
-    let mut column = out.len() - out.rfind('\n').map_or(0, |at| at + 1);
-    for (at, word) in words.enumerate() {
-        let space = match at {
-            0 => "",
-            _ if column + 1 + word.len() <= LINE_OCTETS_GOOD => " ",
-            _ => "\r\n\t",
-        };
-        column = if space.len() > 1 {
-            1
-        } else {
-            column + space.len()
-        };
-        column += word.len();
-        // Writing to a String does not fail.
-        let _ = write!(out, "{space}{word}");
+/// Appends a word behind a space, or on a new line where the line would be too long.
+fn word(out: &mut String, word: fmt::Arguments<'_>) {
+    let (line, space) = (out.rfind('\n').map_or(0, |at| at + 1), out.len());
+    // Writing to a String does not fail.
+    let _ = write!(out, " {word}");
+    if out.len() - line > LINE_OCTETS_GOOD {
+        out.replace_range(space..=space, "\r\n\t");
     }
 }
 
@@ -297,6 +282,8 @@ pub const CLAIM_OCTETS_MAX: usize = 4096;
 const NAME: &str = "authentication-results";
 /// A domain, and the longest address that is no oddity. Quoted it is still far below the 998 of a line.
 const VALUE_OCTETS_MAX: usize = 320;
+/// Room for the results of one signature.
+const VALUE_OCTETS_USUAL: usize = 512;
 /// RFC 5322 §2.1.1.
 const LINE_OCTETS_GOOD: usize = 78;
 
