@@ -1,9 +1,10 @@
 //! Scenario 14: what it costs to check who sends.
 //!
 //! All mail is signed (RSA-2048, relaxed/relaxed; made once, since what differs stands above it). Its reverse paths are of a thousand
-//! domains whose SPF names this client, its From is of a domain with `p=reject`, and the client is on neither of two blocklists. It goes to
-//! a relay that checks nothing, and to one that checks all of it, refuses what fails, and tells in Authentication-Results what passed. A
-//! load before the warm-up has every answer cached and every process started.
+//! domains whose SPF names this client, its From is of a domain with `p=reject`, and neither the sender's domain nor the name in EHLO is
+//! on one of two blocklists (about a client on loopback no list is asked). It goes to a relay that checks nothing, and to one that checks
+//! all of it, refuses what fails, and tells in Authentication-Results what passed. A load before the warm-up has every answer cached and
+//! every process started.
 //!
 //! DNS is a server in this process: as root on port 53 of a loopback address of its own, since Debian's tools know no other port. A
 //! measurement is void if one message arrives without the three that pass.
@@ -125,7 +126,7 @@ impl World {
     }
 }
 
-/// In the format of [`testkit::dns`]. What is not there does not exist: the client on the blocklists, for one.
+/// In the format of [`testkit::dns`]. What is not there does not exist: all names below the blocklists, for one.
 fn records(signer: &Key) -> String {
     let key = signer.record().unwrap_or_default();
     let mut records = format!(

@@ -90,7 +90,9 @@ pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
 fn checks() -> String {
     let lists = BLOCKLISTS.map(|zone| {
         let reply = "554 5.7.1 you are listed";
-        format!("[[dnsbl]]\nname = \"{zone}\"\nzone = \"{zone}\"\nreply = \"{reply}\"\n\n")
+        format!(
+            "[[dnsbl]]\nname = \"{zone}\"\nzone = \"{zone}\"\nkind = \"domain\"\nreply = \"{reply}\"\n\n"
+        )
     });
     format!(
         "[[profile]]\nname = \"default\"\nspf = \"reject\"\ndmarc = \"reject\"\ndnsbl = {BLOCKLISTS:?}\n\n{}",

@@ -73,7 +73,7 @@ pub(super) fn start(place: &Place<'_>, resolver: SocketAddr) -> io::Result<Check
     wait_for(dkim)?;
     wait_for(dmarc)?;
     let lists = BLOCKLISTS
-        .map(|zone| format!("reject_rbl_client {zone}"))
+        .map(|zone| format!("reject_rhsbl_sender {zone}, reject_rhsbl_helo {zone}"))
         .join(", ");
     Ok(Checks {
         restrictions: format!("{lists}, check_policy_service unix:private/policyd-spf"),
