@@ -136,4 +136,13 @@ async fn measures_are_explained() {
     ] {
         assert!(held.stdout.contains(expected), "{expected}: {held}");
     }
+
+    relay.setup().write("forged.eml", "Subject: x\n\nx\n");
+    let nobody = relay.setup().run(&explain).await.success();
+    let expected = "  DMARC → permerror: no From field";
+    assert!(nobody.stdout.contains(expected), "{nobody}");
+    let foreign = ["explain", "--to", "eve@foreign.test"];
+    let foreign = relay.setup().run(&foreign).await;
+    let expected = "→ not a domain of ours\n";
+    assert!(foreign.stdout.contains(expected), "{foreign}");
 }

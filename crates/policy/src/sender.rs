@@ -103,8 +103,8 @@ pub enum DmarcFound {
     },
     /// DNS did not answer.
     TempError,
-    /// The record or the From field is broken.
-    PermError,
+    /// The record or the From field is broken, and how.
+    PermError(&'static str),
     /// The header is too large to find the From field in it.
     Unreadable,
 }

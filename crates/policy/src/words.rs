@@ -80,7 +80,8 @@ impl fmt::Display for Route {
                 f.write_str("a hosted domain without this address")
             }
             Destination::Relay => f.write_str("a relay domain"),
-            Destination::Foreign => f.write_str("not a domain of ours"),
+            // Its measures are never asked.
+            Destination::Foreign => return f.write_str("not a domain of ours"),
             Destination::Undecided => f.write_str("cannot be looked up now"),
         }?;
         match *self.measures == Measures::default() {
@@ -185,7 +186,7 @@ impl fmt::Display for DmarcFound {
                 write!(f, "fail, and {owner} asks for p={policy}")
             }
             Self::TempError => f.write_str("temperror"),
-            Self::PermError => f.write_str("permerror"),
+            Self::PermError(reason) => write!(f, "permerror: {reason}"),
             Self::Unreadable => f.write_str("permerror: the header is too large"),
         }
     }

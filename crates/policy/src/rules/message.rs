@@ -167,7 +167,7 @@ mod tests {
             DmarcFound::None,
             DmarcFound::Pass,
             DmarcFound::TempError,
-            DmarcFound::PermError,
+            DmarcFound::PermError("no From field"),
         ] {
             check_dmarc(&[Reject], failed, found.clone(), fine);
             check_dmarc(&[Hold], failed, found, fine);

@@ -80,7 +80,7 @@ fn dmarc(results: &Results) -> DmarcFound {
             owner: owner.to_string(),
         },
         (Verdict::TempError, _) => DmarcFound::TempError,
-        (Verdict::PermError, _) => DmarcFound::PermError,
+        (Verdict::PermError, _) => DmarcFound::PermError(dmarc.reason),
         _ => DmarcFound::None,
     }
 }
