@@ -111,7 +111,7 @@ impl<S: Spool> Outbound<S> {
             // Each try delivers again what was refused.
             Err(error @ NotEnded::InDoubt) => {
                 let lease = lease();
-                tracing::info!(leg = %lease.leg, %error, "a leg will be tried again");
+                tracing::warn!(leg = %lease.leg, %error, "the leg rests, and is tried again");
                 self.spool.extend(&[lease], DOUBT_PAUSE).await;
             }
             Err(error) => {
