@@ -42,7 +42,7 @@ pub(crate) fn read(header: &Header) -> Form {
             messages.take(field.value, |tags| {
                 let signature = Signature::parse(tags).map_err(|flaw| flaw.reason)?;
                 // A seal covers the signature, not the other way round (§4.1.2).
-                if signature.names.iter().any(|name| name == "arc-seal") {
+                if signature.covers("arc-seal") {
                     return Err("ARC-Message-Signature covers ARC-Seal");
                 }
                 Ok((place, signature))

@@ -60,7 +60,7 @@ impl Reader {
 
     /// Takes the next piece.
     pub fn feed(&mut self, mut bytes: &[u8]) {
-        if matches!(self.state, State::InHeader) {
+        while matches!(self.state, State::InHeader) && !bytes.is_empty() {
             bytes = self.feed_header(bytes);
         }
         if let State::InBody(.., hashes) = &mut self.state {
@@ -70,12 +70,12 @@ impl Reader {
         }
     }
 
-    /// Takes what belongs to the header block; what is left is body.
+    /// Takes some of the header block; what is left is to be fed next.
     fn feed_header<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let before = self.block.len();
         let room = HEADER_OCTETS_MAX + END.len() - before;
-        self.block
-            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let piece = &bytes[..bytes.len().min(room).min(PIECE_OCTETS)];
+        self.block.extend_from_slice(piece);
         let end = if self.block.starts_with(b"\r\n") {
             Some(2)
         } else {
@@ -93,7 +93,7 @@ impl Reader {
                     self.block = Vec::new();
                     self.state = State::Unreadable("header too large");
                 }
-                &[]
+                &bytes[piece.len()..]
             }
         }
     }
@@ -279,4 +279,6 @@ impl Claims {
 }
 
 const HEADER_OCTETS_MAX: usize = 256 * 1024;
+/// Most headers end within two: the body behind one is not to be copied with it.
+const PIECE_OCTETS: usize = 2048;
 const END: &[u8] = b"\r\n\r\n";

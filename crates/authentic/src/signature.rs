@@ -35,8 +35,8 @@ pub(crate) struct Signature {
     pub(crate) signer: Signer,
     pub(crate) body_form: Canonical,
     header_form: Canonical,
-    /// Names of signed fields (`h=`), in lower case.
-    pub(crate) names: Vec<String>,
+    /// Names of signed fields (`h=`).
+    names: String,
     body_hash: Vec<u8>,
     /// How much of the body is signed (`l=`), if not all.
     length: Option<u64>,
@@ -95,20 +95,18 @@ impl Signature {
         };
         let forms = tags.get("c").unwrap_or("simple/simple");
         let (header_form, body_form) = forms.split_once('/').unwrap_or((forms, "simple"));
-        let names: Vec<_> = parts(tags.get("h").ok_or(neutral("no h= tag"))?)
-            .map(str::to_ascii_lowercase)
-            .collect();
-        if names.len() > NAMES_MAX {
+        let names = tags.get("h").ok_or(neutral("no h= tag"))?;
+        if parts(names).count() > NAMES_MAX {
             return Err(neutral("too many fields in h="));
         }
-        if !names.iter().any(|name| name == "from") {
+        if !is_in(names, "from") {
             return Err(Flaw::new(Verdict::PermError, "From is not signed"));
         }
         Ok(Self {
             signer,
             body_form: form(body_form)?,
             header_form: form(header_form)?,
-            names,
+            names: names.to_owned(),
             body_hash: tags
                 .get("bh")
                 .and_then(base64)
@@ -117,6 +115,11 @@ impl Signature {
             time: tags.number("t").map_err(neutral)?,
             expires: tags.number("x").map_err(neutral)?,
         })
+    }
+
+    /// Whether fields of this name are signed.
+    pub(crate) fn covers(&self, name: &str) -> bool {
+        is_in(&self.names, name)
     }
 
     /// Everything but the signature itself: its time, and the body.
@@ -149,7 +152,7 @@ impl Signature {
         let mut used = vec![false; header.fields().len()];
         let fields: Vec<_> = header.fields().collect();
         used[own] = true;
-        for name in &self.names {
+        for name in parts(&self.names) {
             // The next instance from below (§5.4.2). One that is not there counts as empty.
             let is_next = |at: &usize| !used[*at] && fields[*at].is(name);
             if let Some(at) = (0..fields.len()).rev().find(is_next) {
@@ -198,6 +201,10 @@ pub(crate) fn put_unsigned(field: Field<'_>, form: Canonical, into: &mut Vec<u8>
         into,
     );
     into.truncate(into.len() - 2);
+}
+
+fn is_in(names: &str, name: &str) -> bool {
+    parts(names).any(|other| other.eq_ignore_ascii_case(name))
 }
 
 pub(crate) const fn neutral(reason: &'static str) -> Flaw {
