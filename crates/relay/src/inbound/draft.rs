@@ -110,7 +110,10 @@ impl<S: Spool> Draft<S> {
         if self.top.is_empty() {
             return self.pass_on(Vec::new(), chunk).await;
         }
-        self.start.extend_from_slice(&chunk);
+        match self.start.is_empty() {
+            true => self.start = chunk,
+            false => self.start.extend_from_slice(&chunk),
+        }
         match has_header(&self.start) {
             Some(has_header) => self.put_top(has_header).await,
             None => Ok(()),

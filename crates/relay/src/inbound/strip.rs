@@ -43,6 +43,7 @@ impl Strip {
 
     /// Takes the next chunk; what is to go on is appended to `out`.
     pub(super) fn feed(&mut self, mut chunk: &[u8], out: &mut Vec<u8>) {
+        out.reserve(chunk.len());
         while let Some(first) = chunk.first().filter(|_| !self.is_done) {
             if self.at_line_start && !matches!(first, b' ' | b'\t') {
                 self.decide(out);
