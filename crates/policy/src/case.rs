@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::measures::{Measures, Name};
 use crate::question::{Answer, Destination, Known, Question, Route, Srs};
-use crate::sender::{Authentic, Blocklisted, Callout, Findings, SpfFound};
+use crate::sender::{Blocklisted, Callout, DmarcFound, Findings, SpfFound};
 
 /// What is known.
 #[derive(Debug, Clone, Default)]
@@ -134,17 +134,14 @@ impl Case {
         };
     }
 
-    /// The recipient was accepted. Returns its measures, if the sender is to be looked at.
+    /// The recipient was accepted. Returns its measures.
     pub fn accept_recipient(&mut self) -> Arc<Measures> {
         let Recipient { path, route, .. } = std::mem::take(&mut self.recipient);
         let (Some(recipient), Some(route)) = (path, route) else {
             return Arc::default();
         };
         self.transaction.targets += route.targets;
-        let measures = match self.is_from_stranger() {
-            true => route.measures,
-            false => Arc::default(),
-        };
+        let measures = route.measures;
         if !self.transaction.measures.contains(&measures) {
             self.transaction.measures.push(Arc::clone(&measures));
         }
@@ -159,24 +156,26 @@ impl Case {
         measures
     }
 
-    /// Takes an answer in.
+    /// Takes an answer in. No measures hold for a client that we know, which answers for its senders itself; nor for foreign mail,
+    /// which is denied to all others, whoever sends it.
     pub fn learn(&mut self, answer: Answer) {
         let found = &mut self.transaction.found;
         match answer {
-            Answer::Route(route) => self.recipient.route = Some(route),
+            Answer::Route(mut route) => {
+                let is_known = self.client.standing != Standing::Stranger;
+                if is_known || route.destination == Destination::Foreign {
+                    route.measures = Arc::default();
+                }
+                self.recipient.route = Some(route);
+            }
             Answer::SrsBudgetLeft(left) => self.recipient.budget_left = Some(left),
             Answer::SrsBudgetTaken(taken) => self.transaction.budget_taken = Some(taken),
             Answer::Listed(lists) => found.listed.extend(lists),
             Answer::Spf(result) => found.spf = Some(result),
             Answer::Dnsbl(zones) => found.dnsbl.extend(zones),
             Answer::Callout(said) => found.callout = Some(said),
-            Answer::Authentic(proved) => found.authentic = Some(proved),
+            Answer::Authentic(dmarc) => found.dmarc = Some(dmarc),
         }
-    }
-
-    /// Whether the sender is to be looked at: a client that we know answers for its senders itself.
-    pub fn is_from_stranger(&self) -> bool {
-        self.client.standing == Standing::Stranger
     }
 
     /// The route of the recipient.
@@ -202,11 +201,9 @@ impl Case {
         budget_taken.ok_or_else(|| vec![Question::TakeSrsBudget(senders())])
     }
 
-    /// The measures of the recipient, if its sender is to be looked at. Foreign mail of a stranger is denied whoever sends it.
-    pub(crate) fn measures(&self) -> Known<Option<&Measures>> {
-        let route = self.route()?;
-        let is_wanted = self.is_from_stranger() && route.destination != Destination::Foreign;
-        Ok(is_wanted.then_some(&*route.measures))
+    /// The measures of the recipient.
+    pub(crate) fn measures(&self) -> Known<&Measures> {
+        Ok(&self.route()?.measures)
     }
 
     /// The first of these lists that names the sender or the client. All lists of the recipient are asked together.
@@ -224,7 +221,7 @@ impl Case {
     }
 
     fn unasked_lists(&self) -> Known<Vec<Name>> {
-        let measures = &self.route()?.measures;
+        let measures = self.measures()?;
         let all = [
             &measures.sender_block,
             &measures.sender_exempt,
@@ -260,9 +257,9 @@ impl Case {
         callout.ok_or_else(|| vec![Question::Callout])
     }
 
-    pub(crate) fn authentic(&self) -> Known<&Authentic> {
-        let authentic = self.transaction.found.authentic.as_ref();
-        authentic.ok_or_else(|| vec![Question::Authentic])
+    pub(crate) fn dmarc(&self) -> Known<&DmarcFound> {
+        let dmarc = self.transaction.found.dmarc.as_ref();
+        dmarc.ok_or_else(|| vec![Question::Authentic])
     }
 
     /// Whether one of the recipients is an SRS address of ours.

@@ -29,8 +29,7 @@ pub use decision::{Decision, Effect, Opinion, Stage, Step, Trace};
 pub use measures::{Dmarc, Measures, Name, Profiles, Spf};
 pub use question::{Answer, Destination, Hosted, Question, Route, Srs};
 pub use sender::{
-    Authentic, Blocklisted, Callout, DmarcFound, DmarcPolicy, Findings, Identity, SpfFound,
-    SpfResult,
+    Blocklisted, Callout, DmarcFound, DmarcPolicy, Findings, Identity, SpfFound, SpfResult,
 };
 
 /// The next step for a case at this stage: questions to answer, or the decision.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use envelope::{Mailbox, Reply};
 
 use crate::measures::{Measures, Name};
-use crate::sender::{Authentic, Blocklisted, Callout, SpfFound};
+use crate::sender::{Blocklisted, Callout, DmarcFound, SpfFound};
 
 /// What is known, or the questions that must be answered first.
 pub(crate) type Known<T> = Result<T, Vec<Question>>;
@@ -60,7 +60,7 @@ pub enum Answer {
     /// To [`Question::Callout`].
     Callout(Callout),
     /// To [`Question::Authentic`].
-    Authentic(Authentic),
+    Authentic(DmarcFound),
 }
 
 /// Where mail for a recipient goes.

@@ -80,14 +80,7 @@ pub enum Callout {
     Exempt,
 }
 
-/// What the message itself proves of its sender.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authentic {
-    /// DMARC (RFC 9989).
-    pub dmarc: DmarcFound,
-}
-
-/// A result of DMARC.
+/// A result of DMARC (RFC 9989).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DmarcFound {
     /// The From domain has no policy.
@@ -131,6 +124,6 @@ pub struct Findings {
     pub dnsbl: Vec<(Name, Blocklisted)>,
     /// The sender's own server.
     pub callout: Option<Callout>,
-    /// At the end of the body.
-    pub authentic: Option<Authentic>,
+    /// DMARC, at the end of the body.
+    pub dmarc: Option<DmarcFound>,
 }

@@ -4,9 +4,7 @@ use std::fmt;
 
 use crate::measures::{DMARC, Dmarc, Measures, Name, SPF, Spf};
 use crate::question::{Answer, Destination, Hosted, Question, Route, Srs};
-use crate::sender::{
-    Authentic, Blocklisted, Callout, DmarcFound, DmarcPolicy, Identity, SpfFound, SpfResult,
-};
+use crate::sender::{Blocklisted, Callout, DmarcFound, DmarcPolicy, Identity, SpfFound, SpfResult};
 
 /// What it is about.
 impl fmt::Display for Question {
@@ -45,7 +43,7 @@ impl fmt::Display for Answer {
                 Blocklisted::Unknown => "no answer",
             }),
             Self::Callout(said) => said.fmt(f),
-            Self::Authentic(Authentic { dmarc, .. }) => dmarc.fmt(f),
+            Self::Authentic(dmarc) => dmarc.fmt(f),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the relay itself says: the answer to a whole message, and why one is held.
 
 use envelope::{Diagnosis, EnhancedStatus, MessageId, Reply};
-use policy::{Authentic, DmarcFound};
+use policy::DmarcFound;
 
 /// The promise: it is on stable storage.
 pub(crate) fn queued(id: MessageId) -> Reply {
@@ -22,8 +22,8 @@ pub(crate) fn discarded(id: MessageId) -> Reply {
 }
 
 /// For the operator, in the queue's listing.
-pub(crate) fn held_by_dmarc(found: Option<&Authentic>) -> Diagnosis {
-    let why = match found.map(|found| &found.dmarc) {
+pub(crate) fn held_by_dmarc(found: Option<&DmarcFound>) -> Diagnosis {
+    let why = match found {
         Some(DmarcFound::Fail { owner, .. }) => format!(
             "{owner} wants mail that it has not sent refused or put aside, and neither SPF nor DKIM proves that it has"
         ),

@@ -33,7 +33,7 @@ fn going_round(case: &Case) -> Known<Opinion> {
 fn dmarc(case: &Case) -> Known<Opinion> {
     let any = |wants: fn(&Measures) -> bool| {
         let mut all = case.transaction.measures.iter();
-        case.is_from_stranger() && all.any(|measures| wants(measures))
+        all.any(|measures| wants(measures))
     };
     if !any(Measures::wants_spf) {
         return Ok(Pass);
@@ -42,7 +42,7 @@ fn dmarc(case: &Case) -> Known<Opinion> {
     if !any(Measures::wants_authentic) {
         return Ok(Pass);
     }
-    let (policy, refusal) = match &case.authentic()?.dmarc {
+    let (policy, refusal) = match case.dmarc()? {
         DmarcFound::Fail { policy, owner } => {
             let spf_failed = spf.result == SpfResult::Fail;
             (*policy, replies::dmarc_fail(owner, spf_failed))
@@ -68,9 +68,7 @@ mod tests {
 
     use super::*;
     use crate::tests::decided;
-    use crate::{
-        Answer, Authentic, Identity, Message, Question, Settings, Spf, SpfFound, Stage, Step,
-    };
+    use crate::{Answer, Identity, Message, Question, Settings, Spf, SpfFound, Stage, Step};
 
     #[track_caller]
     fn check(hops: u32, legs: usize, loops: &[&str], expected: &str) {
@@ -134,7 +132,7 @@ mod tests {
             crate::step(Stage::Message, &case),
             Step::Ask(vec![Question::Authentic])
         );
-        case.learn(Answer::Authentic(Authentic { dmarc: found }));
+        case.learn(Answer::Authentic(found));
         assert_eq!(decided(Stage::Message, &case), expected);
     }
 

@@ -222,7 +222,7 @@ impl<S: Spool> Draft<S> {
         let legs = (0..).zip(&self.plan.legs);
         let is_wanted = |of: &usize| self.measures[*of].dmarc == Dmarc::Hold;
         let wanted = legs.filter(|(_, leg)| leg.of.iter().all(is_wanted));
-        let why = replies::held_by_dmarc(case.transaction.found.authentic.as_ref());
+        let why = replies::held_by_dmarc(case.transaction.found.dmarc.as_ref());
         self.held
             .extend(wanted.map(|(number, _)| (number, why.clone())));
     }

@@ -193,7 +193,7 @@ fn callout() {
 /// With everything on, a client that we know is asked nothing.
 #[test]
 fn known_clients_are_not_looked_at() {
-    let mut case = case(Measures {
+    let measures = Measures {
         spf: Spf::Reject,
         dmarc: Dmarc::Reject,
         sender_block: names(&["bad"]),
@@ -201,13 +201,15 @@ fn known_clients_are_not_looked_at() {
         dnsbl: names(&["zen"]),
         verify_sender: true,
         ..Measures::default()
-    });
+    };
     for standing in [Standing::Trusted, Standing::Authenticated] {
+        let mut case = case(Measures::default());
         case.client.standing = standing;
+        next(&mut case, measures.clone());
         assert_eq!(decided(Stage::Rcpt, &case), "hosted: grant");
+        case.accept_recipient();
+        assert_eq!(decided(Stage::Message, &case), "no-objection: grant");
     }
-    case.accept_recipient();
-    assert_eq!(decided(Stage::Message, &case), "no-objection: grant");
 }
 
 #[test]
@@ -234,7 +236,12 @@ fn recipients_whose_answers_would_differ_come_separately() {
 /// Whoever looks for an open relay costs no look-up, and gets the answer that it is none.
 #[test]
 fn foreign_mail_is_denied_and_nothing_is_asked() {
-    let mut case = case(Measures::default());
+    let mut case = case(Measures {
+        dmarc: Dmarc::Reject,
+        ..Measures::default()
+    });
+    case.accept_recipient();
+    case.next_recipient(ForwardPath::Postmaster);
     case.learn(Answer::Route(Route {
         measures: Arc::new(Measures {
             spf: Spf::Reject,

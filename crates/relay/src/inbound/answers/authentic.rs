@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use authentic::{Action, Chain, Dmarc, Results, Signed, Spf, Verdict};
 use envelope::Domain;
-use policy::{Authentic, DmarcFound, DmarcPolicy, SpfResult};
+use policy::{DmarcFound, DmarcPolicy, SpfResult};
 use spool::Spool;
 use tokio::time::timeout;
 
@@ -12,27 +12,24 @@ use super::Inquiry;
 
 impl<S: Spool> Inquiry<'_, S> {
     /// The results are kept with the message, for what goes on top of it.
-    pub(super) async fn authentic(&self) -> Authentic {
-        let dmarc = match self.sources.message {
-            Some(message) => {
-                let spf = self.case.transaction.found.spf.as_ref();
-                let domain = spf.and_then(|found| found.domain.parse::<Domain>().ok());
-                let spf = match (spf.map(|found| found.result), &domain) {
-                    (Some(SpfResult::Pass), Some(domain)) => Spf::Pass(domain),
-                    (Some(SpfResult::TempError), Some(domain)) => Spf::TempError(domain),
-                    _ => Spf::Other,
-                };
-                let now = self.inbound.clock.now().unix_secs();
-                let verified = message.parsed.verify(&self.inbound.resolver, spf, now);
-                let results = timeout(WHOLE, verified).await;
-                let results = results.unwrap_or_else(|_| unanswered());
-                let found = dmarc(message.results.get_or_init(|| results));
-                let problem = message.parsed.problem();
-                problem.map_or(found, |_| DmarcFound::Unreadable)
-            }
-            None => DmarcFound::TempError,
+    pub(super) async fn dmarc(&self) -> DmarcFound {
+        let Some(message) = self.sources.message else {
+            return DmarcFound::TempError;
         };
-        Authentic { dmarc }
+        let spf = self.case.transaction.found.spf.as_ref();
+        let domain = spf.and_then(|found| found.domain.parse::<Domain>().ok());
+        let spf = match (spf.map(|found| found.result), &domain) {
+            (Some(SpfResult::Pass), Some(domain)) => Spf::Pass(domain),
+            (Some(SpfResult::TempError), Some(domain)) => Spf::TempError(domain),
+            _ => Spf::Other,
+        };
+        let now = self.inbound.clock.now().unix_secs();
+        let verified = message.parsed.verify(&self.inbound.resolver, spf, now);
+        let results = timeout(WHOLE, verified).await;
+        let results = results.unwrap_or_else(|_| unanswered());
+        let found = dmarc(message.results.get_or_init(|| results));
+        let problem = message.parsed.problem();
+        problem.map_or(found, |_| DmarcFound::Unreadable)
     }
 }
 
@@ -40,15 +37,7 @@ impl<S: Spool> Inquiry<'_, S> {
 fn unanswered() -> Results {
     let (verdict, reason) = (Verdict::TempError, "time-out");
     Results {
-        dkim: vec![Signed {
-            verdict,
-            reason,
-            domain: None,
-            selector: String::new(),
-            algorithm: "",
-            signature: String::new(),
-            is_test: false,
-        }],
+        dkim: vec![Signed::unread(verdict, reason)],
         arc: Chain {
             verdict,
             reason,

@@ -41,7 +41,7 @@ impl<S: Spool> Inquiry<'_, S> {
             Question::Spf => Answer::Spf(self.spf().await),
             Question::Dnsbl(zones) => Answer::Dnsbl(self.dnsbl(zones).await),
             Question::Callout => Answer::Callout(self.callout().await),
-            Question::Authentic => Answer::Authentic(self.authentic().await),
+            Question::Authentic => Answer::Authentic(self.dmarc().await),
         };
         (answer, None)
     }
