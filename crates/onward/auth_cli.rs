@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 
-use authentic::{Checked, Parsed, Reader, Spf, SpfFacts};
-use envelope::{Domain, ReversePath};
+use authentic::{Checked, Parsed, Reader};
+use envelope::Domain;
+use relay::giver::Giver;
 use relay::sender_policy;
 use serde::Serialize;
-use spf::Verdict;
 use spool::Clock;
 
 use crate::cli::Auth;
@@ -49,34 +49,11 @@ pub(crate) async fn run(args: &Auth, config: &Path, print: Printer) -> Result<()
     let hostname = hostname.unwrap_or_else(Domain::localhost);
     let resolver = spf_cli::resolver(claim, config)?;
     let query = sender_policy::query(claim.ip, &claim.helo, &claim.from);
-    let output = sender_policy::evaluate(&resolver, query).await;
-    let hello = claim.helo.parse().ok();
-    let domain = match &claim.from {
-        ReversePath::Null => hello.as_ref(),
-        ReversePath::Mailbox(mailbox) => mailbox.domain(),
-    };
-    let spf = match (output.verdict, domain) {
-        (Verdict::Pass, Some(domain)) => Spf::Pass(domain),
-        (Verdict::TempError, Some(domain)) => Spf::TempError(domain),
-        _ => Spf::Other,
-    };
+    let spf = sender_policy::check(&resolver, query, &claim.from).await;
     let now = Clock::real().now().unix_secs();
-    let results = message.verify(&resolver, spf, now).await;
-    let mail_from = match &claim.from {
-        ReversePath::Null => String::new(),
-        ReversePath::Mailbox(mailbox) => mailbox.to_string(),
-    };
-    let reason = output.to_string();
-    let facts = SpfFacts {
-        result: output.verdict.as_str(),
-        of_hello: claim.from == ReversePath::Null,
-        client: claim.ip,
-        hello: &claim.helo,
-        mail_from: &mail_from,
-        reason: &reason,
-    };
-    let mut checked = vec![Checked::from(facts)];
-    checked.extend(results.checked(claim.ip));
+    let results = sender_policy::verify(&resolver, &message, Some(&spf), now).await;
+    let giver = Giver::new(claim.ip, &claim.helo, &claim.from, false);
+    let checked = giver.checked(Some(&spf), Some(&results));
     let said: Vec<_> = checked.iter().map(Said::from).collect();
     print.value(&said, |print, _| {
         let field = authentic::field(&hostname, &checked);

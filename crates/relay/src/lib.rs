@@ -4,6 +4,7 @@
 //! knows the nouns of `envelope` only; here they meet.
 
 pub mod dnsbl;
+pub mod giver;
 pub mod inbound;
 pub mod keys;
 pub mod lists;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use authentic::{Parsed, Results, Spf};
 use dns::{Error, Resolver};
 use envelope::ReversePath;
 use futures_util::future::join_all;
@@ -41,12 +42,15 @@ pub async fn evaluate(resolver: &impl Resolver, query: Query) -> Output {
     }
 }
 
-/// As [`evaluate`], in policy's words.
-pub(crate) async fn check(resolver: &impl Resolver, query: Query, identity: Identity) -> SpfFound {
+/// As [`evaluate`], in policy's words. The query is about this sender.
+pub async fn check(resolver: &impl Resolver, query: Query, sender: &ReversePath) -> SpfFound {
     let output = evaluate(resolver, query).await;
     SpfFound {
         result: result(output.verdict),
-        identity,
+        identity: match sender {
+            ReversePath::Null => Identity::Hello,
+            ReversePath::Mailbox(_) => Identity::MailFrom,
+        },
         domain: output.way[0].domain.clone(),
         reason: output.to_string(),
         explanation: output.explanation,
@@ -65,6 +69,22 @@ pub(crate) fn result(verdict: Verdict) -> SpfResult {
         Verdict::TempError => SpfResult::TempError,
         Verdict::PermError => SpfResult::PermError,
     }
+}
+
+/// What a message proves; for DMARC, what SPF found counts too.
+pub async fn verify(
+    resolver: &impl Resolver,
+    message: &Parsed,
+    spf: Option<&SpfFound>,
+    now_secs: u64,
+) -> Results {
+    let domain = spf.and_then(|found| found.domain.parse().ok());
+    let spf = match (spf.map(|found| found.result), &domain) {
+        (Some(SpfResult::Pass), Some(domain)) => Spf::Pass(domain),
+        (Some(SpfResult::TempError), Some(domain)) => Spf::TempError(domain),
+        _ => Spf::Other,
+    };
+    message.verify(resolver, spf, now_secs).await
 }
 
 async fn look_up(resolver: &impl Resolver, lookup: &Lookup) -> Answer {

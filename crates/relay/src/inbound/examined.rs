@@ -1,17 +1,17 @@
 //! A message that somebody wants looked at: what its header proves, and the fields that say so on top of it.
 
-use std::net::IpAddr;
 use std::sync::OnceLock;
 
-use authentic::{Checked, Parsed, Results, SpfFacts, received_spf};
-use envelope::{Message, Origin, ReversePath};
+use authentic::{Parsed, Results, received_spf};
+use envelope::{Message, Origin};
 use journal::Event;
-use policy::{Identity, SpfFound, SpfResult};
+use policy::SpfFound;
 use smtp_in::Client;
 use spool::Spool;
 
 use super::Visit;
 use super::draft::Draft;
+use crate::giver::Giver;
 use crate::origin::origin;
 
 /// A message that was read to its end.
@@ -19,16 +19,6 @@ pub(super) struct Examined {
     pub(super) parsed: Parsed,
     /// What it proves, once that was asked.
     pub(super) results: OnceLock<Results>,
-}
-
-/// Who handed the message over.
-pub(super) struct Giver<'a> {
-    client: IpAddr,
-    hello: &'a str,
-    /// Empty: the null sender.
-    mail_from: String,
-    /// Its name was looked up, and leads back to it.
-    has_name: bool,
 }
 
 impl Examined {
@@ -51,7 +41,8 @@ impl<S: Spool> Visit<S> {
         message: &mut Message,
     ) {
         let (routing, found) = (self.routing(), &self.case.transaction.found);
-        let giver = Giver::new(client, &message.reverse_path, has_name);
+        let hello = client.hello.as_ref().map_or("", |hello| &hello.name);
+        let giver = Giver::new(client.peer.ip(), hello, &message.reverse_path, has_name);
         let results = examined.and_then(|examined| examined.results.get());
         let mut received = String::new();
         if let Some(spf) = &found.spf {
@@ -94,59 +85,5 @@ fn authenticated(message: &Message, spf: &SpfFound, results: Option<&Results>) -
         arc: results.map(arc),
         dmarc: results.map(dmarc),
         origin: message.origin,
-    }
-}
-
-impl<'a> Giver<'a> {
-    pub(super) fn new(client: &'a Client, sender: &ReversePath, has_name: bool) -> Self {
-        let hello = client.hello.as_ref();
-        Self {
-            client: client.peer.ip(),
-            hello: hello.map_or("", |hello| &hello.name),
-            mail_from: sender
-                .mailbox()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
-            has_name,
-        }
-    }
-
-    /// What there is to say of SPF.
-    fn spf(&'a self, found: &'a SpfFound) -> SpfFacts<'a> {
-        SpfFacts {
-            result: found.result.as_str(),
-            of_hello: found.identity == Identity::Hello,
-            client: self.client,
-            hello: self.hello,
-            mail_from: &self.mail_from,
-            reason: &found.reason,
-        }
-    }
-
-    /// All that was checked.
-    pub(super) fn checked(
-        &'a self,
-        spf: Option<&'a SpfFound>,
-        results: Option<&'a Results>,
-    ) -> Vec<Checked<'a>> {
-        let mut checked: Vec<_> = spf
-            .map(|found| self.spf(found).into())
-            .into_iter()
-            .collect();
-        // Most names have no record: that is nothing to tell.
-        let hello = spf.and_then(|found| found.hello);
-        if let Some(result) = hello.filter(|result| *result != SpfResult::None) {
-            let of_hello = Checked::new("spf", result.as_str());
-            checked.push(of_hello.with("smtp.helo", self.hello));
-        }
-        checked.extend(
-            results
-                .into_iter()
-                .flat_map(|results| results.checked(self.client)),
-        );
-        if self.has_name && !checked.is_empty() {
-            checked.push(Checked::iprev(self.client));
-        }
-        checked
     }
 }

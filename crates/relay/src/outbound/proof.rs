@@ -51,8 +51,9 @@ impl<S: Spool> Outbound<S> {
     async fn prove(&self, message: &Message, peer: &Peer) -> Option<Origin> {
         let sender = &message.reverse_path;
         let query = sender_policy::query(peer.address, &peer.hello, sender);
-        let spf = sender_policy::evaluate(&self.resolver, query).await;
-        let spf = sender_policy::result(spf.verdict);
+        let spf = sender_policy::check(&self.resolver, query, sender)
+            .await
+            .result;
         let results = match spf {
             SpfResult::Pass => None,
             _ => self.verify(message).await,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use authentic::{Action, Chain, Dmarc, Results, Signed, Spf, Verdict};
-use envelope::Domain;
-use policy::{DmarcFound, DmarcPolicy, SpfResult};
+use authentic::{Action, Chain, Dmarc, Results, Signed, Verdict};
+use policy::{DmarcFound, DmarcPolicy};
 use spool::Spool;
 use tokio::time::timeout;
 
 use super::Inquiry;
+use crate::sender_policy::verify;
 
 impl<S: Spool> Inquiry<'_, S> {
     /// The results are kept with the message, for what goes on top of it.
@@ -17,14 +17,8 @@ impl<S: Spool> Inquiry<'_, S> {
             return DmarcFound::TempError;
         };
         let spf = self.case.transaction.found.spf.as_ref();
-        let domain = spf.and_then(|found| found.domain.parse::<Domain>().ok());
-        let spf = match (spf.map(|found| found.result), &domain) {
-            (Some(SpfResult::Pass), Some(domain)) => Spf::Pass(domain),
-            (Some(SpfResult::TempError), Some(domain)) => Spf::TempError(domain),
-            _ => Spf::Other,
-        };
         let now = self.inbound.clock.now().unix_secs();
-        let verified = message.parsed.verify(&self.inbound.resolver, spf, now);
+        let verified = verify(&self.inbound.resolver, &message.parsed, spf, now);
         let results = timeout(WHOLE, verified).await;
         let results = results.unwrap_or_else(|_| unanswered());
         let found = dmarc(message.results.get_or_init(|| results));

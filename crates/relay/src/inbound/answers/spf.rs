@@ -17,10 +17,6 @@ impl<S: Spool> Inquiry<'_, S> {
         };
         let sender = case.transaction.reverse_path.as_ref();
         let sender = sender.unwrap_or(&ReversePath::Null);
-        let identity = match sender {
-            ReversePath::Null => Identity::Hello,
-            ReversePath::Mailbox(_) => Identity::MailFrom,
-        };
         let receiver = &self.sources.routing.forwarder.settings().hostname;
         let now = self.inbound.clock.now().unix_secs();
         let query = query(client, &case.hello, sender).received_by(receiver.as_str(), now);
@@ -31,7 +27,7 @@ impl<S: Spool> Inquiry<'_, S> {
             let query = Query::helo(client, &case.hello);
             Some(result(evaluate(resolver, query).await.verdict))
         };
-        let (found, hello) = tokio::join!(check(resolver, query, identity), by_hello);
+        let (found, hello) = tokio::join!(check(resolver, query, sender), by_hello);
         SpfFound { hello, ..found }
     }
 }
