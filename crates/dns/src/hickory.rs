@@ -86,7 +86,7 @@ impl Hickory {
         })
     }
 
-    /// One type of record of a name. What `pick` leaves out of the answer is of another type (the CNAME on the way).
+    /// One type of record of a name. What `pick` leaves out is of no use, as a PTR that names no possible host.
     async fn records<T>(
         &self,
         name: &str,
@@ -110,9 +110,9 @@ impl Hickory {
     async fn find_out(&self, name: Name, kind: RecordType) -> Known {
         match self.resolver.lookup(name, kind).await {
             Ok(lookup) => {
-                let records = lookup.answers().iter();
+                let records = lookup.answers().iter().map(|record| &record.data);
                 Known {
-                    answer: Ok(records.map(|record| record.data.clone()).collect()),
+                    answer: Ok(of_kind(kind, records)),
                     until: lookup.valid_until(),
                 }
             }
@@ -130,6 +130,12 @@ impl Hickory {
             }
         }
     }
+}
+
+/// What was asked for. Whatever else a server puts beside it is not kept: it would not be counted either.
+fn of_kind<'a>(kind: RecordType, records: impl Iterator<Item = &'a RData>) -> Arc<[RData]> {
+    let asked = records.filter(|data| data.record_type() == kind);
+    asked.cloned().collect()
 }
 
 impl Known {
@@ -268,7 +274,7 @@ const NEGATIVE_KEPT_MAX: Duration = Duration::from_secs(3600);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_resolver::proto::rr::rdata::TXT;
+    use hickory_resolver::proto::rr::rdata::{NULL, TXT};
 
     /// What fills the memory is what counts, not how many answers it is.
     #[test]
@@ -284,5 +290,13 @@ mod tests {
         };
         assert!((60_000..61_000).contains(&large.octets("large.test")));
         assert!((250..400).contains(&none.octets("none.test")));
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_kept() {
+        let text = RData::TXT(TXT::new(vec!["v=spf1 -all".to_owned()]));
+        let large = RData::NULL(NULL::with(vec![0; 60_000]));
+        let kept = of_kind(RecordType::TXT, [&large, &text, &large].into_iter());
+        assert_eq!(*kept, [text]);
     }
 }
