@@ -1,18 +1,18 @@
 //! DMARC (RFC 9989): the policy that governs the author's domain, and whether the message is aligned with it.
 
 use dns::Resolver;
-use envelope::Domain;
+use envelope::{DmarcPolicy, Domain};
 
 use crate::texts::Texts;
-use crate::{Action, Dmarc, Signed, Spf, Verdict};
+use crate::{Dmarc, Signed, Spf, Verdict};
 
 /// What a policy record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Record {
     /// For the domain itself (`p`), names below it (`sp`), and such that do not exist (`np`).
-    policy: Action,
-    subdomains: Action,
-    missing: Action,
+    policy: DmarcPolicy,
+    subdomains: DmarcPolicy,
+    missing: DmarcPolicy,
     strict_dkim: bool,
     strict_spf: bool,
     /// `Some(true)`: others register names below this one (`psd=y`); `Some(false)`: this is an organisation (`psd=n`).
@@ -74,7 +74,7 @@ pub(crate) async fn evaluate(
         }
     };
     if record.is_test {
-        dmarc.policy = dmarc.policy.weaker();
+        dmarc.policy = weaker(dmarc.policy);
     }
     // Only what is within the author's organisation can be aligned: the rest need not be asked for.
     let is_near = |(domain, _, is_strict): &(&Domain, Verdict, bool)| match is_strict {
@@ -148,7 +148,7 @@ impl Dmarc {
             verdict: Verdict::PermError,
             reason,
             from: None,
-            policy: Action::None,
+            policy: DmarcPolicy::None,
             owner: None,
         }
     }
@@ -162,13 +162,11 @@ impl Dmarc {
     }
 }
 
-impl Action {
-    /// What is left of it in test mode (§4.7).
-    fn weaker(self) -> Self {
-        match self {
-            Self::Reject => Self::Quarantine,
-            Self::Quarantine | Self::None => Self::None,
-        }
+/// What is left of a policy in test mode (§4.7).
+fn weaker(policy: DmarcPolicy) -> DmarcPolicy {
+    match policy {
+        DmarcPolicy::Reject => DmarcPolicy::Quarantine,
+        DmarcPolicy::Quarantine | DmarcPolicy::None => DmarcPolicy::None,
     }
 }
 
@@ -228,12 +226,16 @@ impl Record {
                 .next()
                 .map(|(_, value)| value.trim().to_ascii_lowercase())
         };
-        let action = |name| get(name).map(|value| Action::parse(&value).ok_or(()));
+        let parse = |word: &str| {
+            let mut all = DmarcPolicy::ALL.into_iter();
+            all.find(|policy| policy.as_str() == word).ok_or(())
+        };
+        let policy = |name| get(name).map(|value| parse(&value));
         let is = |name, value| get(name).is_some_and(|got| got == value);
         let (policy, subdomains, missing) = match (
-            action("p"),
-            action("sp").transpose(),
-            action("np").transpose(),
+            policy("p"),
+            policy("sp").transpose(),
+            policy("np").transpose(),
         ) {
             (Some(Ok(p)), Ok(sp), Ok(np)) => {
                 let sp = sp.unwrap_or(p);
@@ -241,7 +243,7 @@ impl Record {
             }
             // A policy that cannot be read counts as none if its owner wants to hear of it (§4.10.1).
             _ if get("rua").is_some_and(|rua| rua.contains("mailto:")) => {
-                (Action::None, Action::None, Action::None)
+                (DmarcPolicy::None, DmarcPolicy::None, DmarcPolicy::None)
             }
             _ => return None,
         };
@@ -259,14 +261,6 @@ impl Record {
             is_suffix,
             is_test: is("t", "y"),
         })
-    }
-}
-
-impl Action {
-    fn parse(word: &str) -> Option<Self> {
-        [Self::None, Self::Quarantine, Self::Reject]
-            .into_iter()
-            .find(|action| action.word() == word)
     }
 }
 

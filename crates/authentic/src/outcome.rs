@@ -1,6 +1,6 @@
 //! What was found out about a message: plain values for policy, and for the Authentication-Results field.
 
-use envelope::Domain;
+use envelope::{DmarcPolicy, Domain};
 
 /// A result in the words of RFC 8601 §2.7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,20 +88,9 @@ pub struct Dmarc {
     /// The author's domain (From), if there is exactly one; of an odd From, one that it looks like and that it fails for.
     pub from: Option<Domain>,
     /// What the policy asks for if the verdict is `Fail`; subdomain, missing domain and test mode are taken into account.
-    pub policy: Action,
+    pub policy: DmarcPolicy,
     /// Whose policy it is.
     pub owner: Option<Domain>,
-}
-
-/// What a DMARC policy asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-pub enum Action {
-    /// Nothing.
-    None,
-    /// Suspicion.
-    Quarantine,
-    /// Refusal.
-    Reject,
 }
 
 impl Signed {
@@ -130,17 +119,6 @@ impl Verdict {
             Self::Neutral => "neutral",
             Self::TempError => "temperror",
             Self::PermError => "permerror",
-        }
-    }
-}
-
-impl Action {
-    /// The word of RFC 9989.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Quarantine => "quarantine",
-            Self::Reject => "reject",
         }
     }
 }

@@ -123,7 +123,7 @@ impl<'a> From<&'a Dmarc> for Checked<'a> {
             checked = checked.with("header.from", from.as_str());
         }
         match &dmarc.owner {
-            Some(_) => checked.with("policy.dmarc", dmarc.policy.word()),
+            Some(_) => checked.with("policy.dmarc", dmarc.policy.as_str()),
             None => checked,
         }
     }
@@ -291,8 +291,10 @@ const LINE_OCTETS_GOOD: usize = 78;
 mod tests {
     use std::sync::LazyLock;
 
+    use envelope::DmarcPolicy;
+
     use super::*;
-    use crate::{Action, Verdict};
+    use crate::Verdict;
 
     static HOST: LazyLock<Domain> = LazyLock::new(|| "mx1.example.net".parse().unwrap());
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
@@ -356,7 +358,7 @@ mod tests {
                 verdict: Verdict::Fail,
                 reason: "no identifier is aligned",
                 from: "example.com".parse().ok(),
-                policy: Action::Reject,
+                policy: DmarcPolicy::Reject,
                 owner: "example.com".parse().ok(),
             },
         };

@@ -6,6 +6,7 @@
 //! It does *not* know the grammar of SMTP commands (`smtp`), nor how any of it is stored (`queue`).
 
 mod address;
+mod dmarc;
 mod domain;
 mod id;
 mod leg;
@@ -19,6 +20,7 @@ mod status;
 mod timestamp;
 
 pub use address::{AddressError, Host, LocalPart, Mailbox};
+pub use dmarc::DmarcPolicy;
 pub use domain::{Domain, DomainError};
 pub use id::{LegId, MessageId};
 pub use leg::{Claim, Lease, Leg, Merged, Message, Origin, Peer};

@@ -28,9 +28,7 @@ pub use case::{Case, Client, Message, Networks, Recipient, Role, Settings, Stand
 pub use decision::{Decision, Effect, Opinion, Stage, Step, Trace};
 pub use measures::{Dmarc, Measures, Name, Profiles, Spf};
 pub use question::{Answer, Destination, Hosted, Question, Route, Srs};
-pub use sender::{
-    Blocklisted, Callout, DmarcFound, DmarcPolicy, Findings, Identity, SpfFound, SpfResult,
-};
+pub use sender::{Blocklisted, Callout, DmarcFound, Findings, Identity, SpfFound, SpfResult};
 
 /// The next step for a case at this stage: questions to answer, or the decision.
 pub fn step(stage: Stage, case: &Case) -> Step {

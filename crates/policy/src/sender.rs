@@ -2,7 +2,7 @@
 //!
 //! The nouns in which the driver answers. None of them says what follows: that, the rules do.
 
-use envelope::Reply;
+use envelope::{DmarcPolicy, Reply};
 
 use crate::measures::Name;
 
@@ -100,17 +100,6 @@ pub enum DmarcFound {
     PermError(&'static str),
     /// The header is too large to find the From field in it.
     Unreadable,
-}
-
-/// `p=`, or the tag that takes its place for this From domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DmarcPolicy {
-    /// Do nothing.
-    None,
-    /// Put it aside.
-    Quarantine,
-    /// Refuse it.
-    Reject,
 }
 
 /// What the rules have asked about the sender of a transaction.

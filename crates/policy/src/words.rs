@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::measures::{DMARC, Dmarc, Measures, Name, SPF, Spf};
 use crate::question::{Answer, Destination, Hosted, Question, Route, Srs};
-use crate::sender::{Blocklisted, Callout, DmarcFound, DmarcPolicy, Identity, SpfFound, SpfResult};
+use crate::sender::{Blocklisted, Callout, DmarcFound, Identity, SpfFound, SpfResult};
 
 /// What it is about.
 impl fmt::Display for Question {
@@ -176,12 +176,7 @@ impl fmt::Display for DmarcFound {
             Self::None => f.write_str("none: the From domain has no policy"),
             Self::Pass => f.write_str("pass"),
             Self::Fail { policy, owner } => {
-                let policy = match policy {
-                    DmarcPolicy::None => "none",
-                    DmarcPolicy::Quarantine => "quarantine",
-                    DmarcPolicy::Reject => "reject",
-                };
-                write!(f, "fail, and {owner} asks for p={policy}")
+                write!(f, "fail, and {owner} asks for p={}", policy.as_str())
             }
             Self::TempError => f.write_str("temperror"),
             Self::PermError(reason) => write!(f, "permerror: {reason}"),

@@ -3,8 +3,8 @@
 //! It is the reverse path that counts, because that is where a notice goes. A list's mail may fail DMARC for its author, and the
 //! list's own address is proved all the same.
 
-use authentic::{Action, Results, Verdict};
-use envelope::{Domain, Mailbox, Origin, ReversePath};
+use authentic::{Results, Verdict};
+use envelope::{DmarcPolicy, Domain, Mailbox, Origin, ReversePath};
 use policy::SpfResult;
 
 /// Proved, forged, or neither. Without results DKIM was not looked at, and then nothing is called forged: SPF fails whenever
@@ -27,7 +27,8 @@ pub(crate) fn origin(sender: &ReversePath, spf: SpfResult, results: Option<&Resu
     }
     let fails = |results: &Results| {
         let dmarc = &results.dmarc;
-        spf == SpfResult::Fail || dmarc.verdict == Verdict::Fail && dmarc.policy != Action::None
+        spf == SpfResult::Fail
+            || dmarc.verdict == Verdict::Fail && dmarc.policy != DmarcPolicy::None
     };
     match results.is_some_and(fails) && !is_in_doubt(sender, spf, results) {
         true => Origin::Forged,
@@ -67,7 +68,7 @@ mod tests {
 
     use super::*;
 
-    fn results(dkim: (Verdict, &str), dmarc: (Verdict, Action)) -> Results {
+    fn results(dkim: (Verdict, &str), dmarc: (Verdict, DmarcPolicy)) -> Results {
         Results {
             dkim: vec![Signed {
                 verdict: dkim.0,
@@ -110,7 +111,7 @@ mod tests {
     fn spf_and_dmarc() {
         use Origin::{Forged, Proved, Stranger};
         let fails = |policy| results((Verdict::Fail, "example.org"), (Verdict::Fail, policy));
-        let (none, reject) = (fails(Action::None), fails(Action::Reject));
+        let (none, reject) = (fails(DmarcPolicy::None), fails(DmarcPolicy::Reject));
         check(SpfResult::Pass, None, Proved, false);
         check(SpfResult::Pass, Some(&reject), Proved, false);
         for spf in [SpfResult::SoftFail, SpfResult::None, SpfResult::PermError] {
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn signers() {
-        let signed = |verdict, by| results((verdict, by), (Verdict::Fail, Action::Reject));
+        let signed = |verdict, by| results((verdict, by), (Verdict::Fail, DmarcPolicy::Reject));
         for (by, expected) in [
             ("news.example.org", Origin::Proved),
             ("example.org", Origin::Proved),

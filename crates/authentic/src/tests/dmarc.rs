@@ -30,7 +30,7 @@ async fn policies() {
             action => (Fail, action),
         };
         assert_eq!(
-            (got.verdict, got.policy.word(), owner_got),
+            (got.verdict, got.policy.as_str(), owner_got),
             (verdict, action, &*owner),
             "{from} {text}"
         );
@@ -164,7 +164,7 @@ async fn odd_authors() {
     ] {
         let show = |dmarc: Dmarc| {
             let from = dmarc.from.map(|from| from.to_string()).unwrap_or_default();
-            let (verdict, policy) = (dmarc.verdict.word(), dmarc.policy.word());
+            let (verdict, policy) = (dmarc.verdict.word(), dmarc.policy.as_str());
             assert!(!dmarc.reason.is_empty());
             format!("{verdict} {policy} {from}")
         };

@@ -1,5 +1,7 @@
 //! Rules at the end of the body, when the whole message is known.
 
+use envelope::DmarcPolicy;
+
 use crate::case::Case;
 use crate::decision::Effect;
 use crate::decision::Opinion::{self, Note, Object, Pass};
@@ -7,7 +9,7 @@ use crate::measures::{Dmarc, Measures};
 use crate::question::Known;
 use crate::replies;
 use crate::rules::{NO_OBJECTION, Rules};
-use crate::sender::{DmarcFound, DmarcPolicy, SpfResult};
+use crate::sender::{DmarcFound, SpfResult};
 
 pub(super) const RULES: Rules = Rules {
     objections: &[("loop", going_round), ("dmarc", dmarc)],

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use authentic::{Action, Chain, Dmarc, Results, Signed, Verdict};
-use policy::{DmarcFound, DmarcPolicy};
+use authentic::{Chain, Dmarc, Results, Signed, Verdict};
+use envelope::DmarcPolicy;
+use policy::DmarcFound;
 use spool::Spool;
 use tokio::time::timeout;
 
@@ -43,7 +44,7 @@ fn unanswered() -> Results {
             verdict,
             reason,
             from: None,
-            policy: Action::None,
+            policy: DmarcPolicy::None,
             owner: None,
         },
     }
@@ -55,11 +56,7 @@ fn dmarc(results: &Results) -> DmarcFound {
     match (dmarc.verdict, &dmarc.owner) {
         (Verdict::Pass, _) => DmarcFound::Pass,
         (Verdict::Fail, Some(owner)) => DmarcFound::Fail {
-            policy: match dmarc.policy {
-                Action::None => DmarcPolicy::None,
-                Action::Quarantine => DmarcPolicy::Quarantine,
-                Action::Reject => DmarcPolicy::Reject,
-            },
+            policy: dmarc.policy,
             owner: owner.to_string(),
         },
         (Verdict::TempError, _) => DmarcFound::TempError,
