@@ -101,7 +101,7 @@ async fn a_sender_that_does_not_exist_is_refused_and_nobody_else() {
     relay
         .wait_for("callout-unknown sender=ann@blocked.test")
         .await;
-    assert_eq!(relay.count("callout-exists"), 1);
+    relay.wait_for_count(1, "callout-exists").await;
     let refused = "refused rule=verify-sender from=<ann@no.test>";
     relay.wait_for_count(2, refused).await;
 }
@@ -120,7 +120,12 @@ async fn a_tarpit_costs_its_time_limit_once() {
     }
     assert_eq!(tarpit.connections(), 1);
     let line = relay.wait_for("callout-unknown sender=a@mute.test").await;
-    assert_eq!(line.text("reason"), "no answer in time");
+    // Which of the two limits ends it first is up to the machine.
+    let reasons = [
+        "no answer in time",
+        "timed out while waiting for the greeting",
+    ];
+    assert!(reasons.contains(&&*line.text("reason")), "{line:?}");
 }
 
 /// Each asks the other about its senders; the question itself has none.
@@ -161,7 +166,8 @@ async fn two_relays_that_verify_each_other() {
             .await
             .starts_with("250")
     );
-    assert_eq!(first.count("callout-exists"), 1);
-    assert_eq!(second.count("callout-exists"), 1);
+    first.wait_for("callout-refused sender=nobody@b.test").await;
+    first.wait_for_count(1, "callout-exists").await;
+    second.wait_for_count(1, "callout-exists").await;
     assert_eq!(second.count("callout-refused"), 0);
 }
