@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use forwarder::{LEGS_MAX, Route};
+use forwarder::{HeaderScan, LEGS_MAX, Plan, Route};
 use futures_util::future::join_all;
 use policy::{Answer, Case, Decision, Question, Stage, Standing, Step};
 use spool::Spool;
@@ -66,6 +66,15 @@ impl<S: Spool> Inbound<S> {
             targets_max: LEGS_MAX,
             hops_max: routing.forwarder.settings().received_max,
         }
+    }
+}
+
+/// What policy needs to know of a message that would go these ways and has this header.
+pub(super) fn facts_of(plan: &Plan, scan: &HeaderScan) -> policy::Message {
+    policy::Message {
+        hops: scan.hops(),
+        legs: plan.legs.len(),
+        loops: plan.loops(scan).cloned().collect(),
     }
 }
 

@@ -15,6 +15,7 @@ use smtp_in::Client;
 use spool::{Arrival, BodyWriter, Error, Spool};
 
 use super::Inbound;
+use super::deciding::facts_of;
 use super::examined::Examined;
 use super::strip::Strip;
 use crate::keys::Outgoing;
@@ -167,11 +168,7 @@ impl<S: Spool> Draft<S> {
 
     /// What policy needs to know of it.
     pub(super) fn facts(&self) -> policy::Message {
-        policy::Message {
-            hops: self.scan.hops(),
-            legs: self.plan.legs.len(),
-            loops: self.plan.loops(&self.scan).cloned().collect(),
-        }
+        facts_of(&self.plan, &self.scan)
     }
 
     /// Leaves out the legs that would loop.

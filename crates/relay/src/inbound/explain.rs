@@ -11,7 +11,7 @@ use spool::Spool;
 
 use super::Inbound;
 use super::client_name::ClientName;
-use super::deciding::{self, Sources, client_of};
+use super::deciding::{self, Sources, client_of, facts_of};
 use super::examined::Examined;
 use crate::routing::Routing;
 
@@ -55,11 +55,7 @@ impl<S: Spool> Inbound<S> {
             }
             scan.finish();
             thought.message = Some(Examined::new(reader.finish()));
-            thought.case.message = policy::Message {
-                hops: scan.hops(),
-                legs: plan.legs.len(),
-                loops: plan.loops(&scan).cloned().collect(),
-            };
+            thought.case.message = facts_of(&plan, &scan);
             thought.decide(Stage::Message).await;
         }
         if thought.explanation.refusal.is_none() {

@@ -11,9 +11,8 @@ use super::Inquiry;
 
 impl<S: Spool> Inquiry<'_, S> {
     pub(super) async fn callout(&self) -> Callout {
-        let sender = self.case.transaction.reverse_path.as_ref();
         // The null sender is never verified: so two relays that verify each other's senders cannot ask each other for ever.
-        let Some(sender) = sender.and_then(|path| path.mailbox()) else {
+        let Some(sender) = self.case.transaction.sender() else {
             return Callout::Exempt;
         };
         let path = ForwardPath::Mailbox(sender.clone());
