@@ -7,13 +7,14 @@ use crate::manifests::{dependency_tables, line_of};
 
 /// Crate → the crates of ours that it may depend on. The root package may depend on all but `testkit` and
 /// `fuzz-targets`.
-const EDGES: [(&str, &[&str]); 18] = [
+const EDGES: [(&str, &[&str]); 19] = [
     ("envelope", &[]),
     ("srs", &[]),
     ("spf", &[]),
     ("smtp", &["envelope"]),
     ("dns", &["envelope"]),
     ("authentic", &["envelope", "dns"]),
+    ("filter", &["envelope", "dns"]),
     ("policy", &["envelope"]),
     ("forwarder", &["envelope", "srs"]),
     ("spool", &["envelope"]),
@@ -32,6 +33,7 @@ const EDGES: [(&str, &[&str]); 18] = [
             "spf",
             "dns",
             "authentic",
+            "filter",
             "smtp-in",
             "policy",
             "forwarder",

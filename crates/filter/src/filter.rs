@@ -1,0 +1,115 @@
+//! A filter as the operator defines it, and the one call that asks it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::address::Address;
+use crate::clamd;
+use crate::facts::{Body, Facts};
+use crate::opinion::{Failed, Opinion};
+use crate::rspamd::Rspamd;
+
+/// What the operator writes.
+#[derive(Debug, Clone)]
+pub struct Definition {
+    /// Its name, in measures and in the log.
+    pub name: Arc<str>,
+    /// What it speaks.
+    pub kind: Kind,
+    /// Where it listens.
+    pub address: Address,
+    /// Of rspamd's worker; empty: none.
+    pub password: String,
+    /// The most that asking takes, and waiting until it may be asked.
+    pub timeout: Duration,
+    /// It is not asked about larger messages.
+    pub size_max: u64,
+}
+
+/// What a filter speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// rspamd's HTTP protocol.
+    Rspamd,
+    /// clamd's INSTREAM.
+    Clamd,
+}
+
+/// Something that can be asked for its opinion.
+#[derive(Debug)]
+pub struct Filter {
+    definition: Definition,
+    service: Service,
+    /// For those who ask at the same time.
+    slots: Semaphore,
+}
+
+#[derive(Debug)]
+enum Service {
+    Rspamd(Rspamd),
+    Clamd,
+}
+
+/// A definition that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoSuchFilter {
+    /// Only rspamd speaks HTTP.
+    #[error("this kind of filter has no URL")]
+    NoUrl,
+    /// The HTTP client refuses the URL or the password, or has no TLS.
+    #[error("{0}")]
+    Http(String),
+}
+
+impl Filter {
+    /// Nothing is connected yet.
+    pub fn new(definition: Definition) -> Result<Self, NoSuchFilter> {
+        let service = match definition.kind {
+            Kind::Rspamd => {
+                Service::Rspamd(Rspamd::new(&definition.address, &definition.password)?)
+            }
+            Kind::Clamd if matches!(definition.address, Address::Http(_)) => {
+                return Err(NoSuchFilter::NoUrl);
+            }
+            Kind::Clamd => Service::Clamd,
+        };
+        Ok(Self {
+            definition,
+            service,
+            slots: Semaphore::new(CALLS_MAX),
+        })
+    }
+
+    /// What it was made of.
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Asks what it thinks of this message. It takes the time limit at most.
+    pub async fn ask(&self, facts: &Facts<'_>, body: Body) -> Result<Opinion, Failed> {
+        let Definition {
+            address,
+            timeout: limit,
+            size_max,
+            ..
+        } = &self.definition;
+        if facts.size > *size_max {
+            return Ok(Opinion::none(format!("not asked: over {size_max} octets")));
+        }
+        let answer = async {
+            let _slot = self.slots.acquire().await;
+            match &self.service {
+                Service::Rspamd(rspamd) => rspamd.ask(facts, body).await,
+                Service::Clamd => clamd::ask(address, body).await,
+            }
+        };
+        let late = |_| Err(Failed(format!("no answer within {limit:?}")));
+        timeout(*limit, answer).await.unwrap_or_else(late)
+    }
+}
+
+/// Calls of one filter at the same time: what is waiting for its answer holds memory, and its connection a place in the filter.
+const CALLS_MAX: usize = 50;

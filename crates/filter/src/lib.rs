@@ -1,0 +1,20 @@
+//! Somebody else's opinion of a message: rspamd over HTTP, and clamd.
+//!
+//! A [`Filter`] is asked once a message, with the [`Facts`] of the transaction and the whole [`Body`], and gives an [`Opinion`].
+//! Filters are trusted to judge, and with nothing else: an answer is bounded in size and time, its words are cleaned, and what
+//! would change the message is left undone and said in [`Opinion::remarks`].
+//!
+//! It does *not* decide: what follows from an opinion, or from a filter that [`Failed`], is the caller's.
+
+mod address;
+mod clamd;
+mod clean;
+mod facts;
+mod filter;
+mod opinion;
+mod rspamd;
+
+pub use address::{Address, BadAddress};
+pub use facts::{Body, Facts, Tls};
+pub use filter::{Definition, Filter, Kind, NoSuchFilter};
+pub use opinion::{Failed, Opinion, Verdict};
