@@ -10,6 +10,7 @@ use forwarder::table::Table;
 use policy::Profiles;
 use policy::measures::{Names, Wrong};
 use relay::Routing;
+use relay::counting::Limits;
 use relay::dnsbl::Dnsbls;
 use relay::keys::Keys;
 use relay::lists::Lists;
@@ -96,6 +97,7 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
         profiles: measures.profiles,
         lists: measures.lists,
         dnsbls: measures.dnsbls,
+        limits: Limits::default(),
         received_spf: config.policy.received_spf,
         bounce_to: config.bounce.to,
     })

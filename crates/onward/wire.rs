@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use control::Socket;
 use journal::{Event, Journal};
 use queue::LogSpool;
+use relay::counting::Counting;
 use relay::operator::Operator;
 use spool::{IdSource, Spool};
 use tokio_util::sync::CancellationToken;
@@ -88,6 +89,7 @@ impl Relay {
             ids: Arc::new(IdSource::new()),
             clock: spool.clock().clone(),
             journal: journal.clone(),
+            counting: Arc::new(Counting::new(counters::Freezes::open(&config.spool))),
         };
         settings.relay.delivery.listeners = addresses.clone();
         let relay = relay::Relay::new(core, settings.relay, resolver);

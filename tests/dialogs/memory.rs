@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use forwarder::{Forwarder, Table};
 use policy::measures::Names;
 use policy::{Name, Profiles};
+use relay::counting::{Counting, Limits};
 use relay::dnsbl::{Dnsbl, Dnsbls, Kind};
 use relay::inbound::Inbound;
 use relay::lists::{List, Lists};
@@ -83,6 +84,7 @@ impl Relay {
             profiles: profiles_of(profiles.as_ref(), &lists, &dnsbls),
             lists,
             dnsbls,
+            limits: Limits::default(),
             received_spf: false,
             bounce_to: relay::BounceTo::Unproved,
         };
@@ -121,6 +123,7 @@ fn core(routing: Routing) -> Core<MemorySpool> {
         ids: Arc::new(IdSource::new()),
         clock: Clock::real(),
         journal: journal::Journal::default(),
+        counting: Arc::new(Counting::new(counters::Freezes::in_memory())),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::manifests::{dependency_tables, line_of};
 
 /// Crate → the crates of ours that it may depend on. The root package may depend on all but `testkit` and
 /// `fuzz-targets`.
-const EDGES: [(&str, &[&str]); 19] = [
+const EDGES: [(&str, &[&str]); 20] = [
     ("envelope", &[]),
     ("srs", &[]),
     ("spf", &[]),
@@ -24,6 +24,7 @@ const EDGES: [(&str, &[&str]); 19] = [
     ("delivery", &["envelope", "smtp", "dns"]),
     ("control", &["envelope"]),
     ("journal", &["envelope"]),
+    ("counters", &["envelope"]),
     (
         "relay",
         &[
@@ -42,6 +43,7 @@ const EDGES: [(&str, &[&str]); 19] = [
             "bounce",
             "control",
             "journal",
+            "counters",
         ],
     ),
     ("testkit", &["envelope", "smtp", "dns"]),

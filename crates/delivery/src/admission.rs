@@ -8,8 +8,10 @@
 //! A site that is turned away waits at the gate that was full, and is called in the order of its coming.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use envelope::network_of;
 
 use crate::settings::Settings;
 use crate::sites::SiteId;
@@ -236,11 +238,7 @@ impl Address {
 
 /// Whoever has one IPv6 address has its /64.
 fn network(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        v4 @ IpAddr::V4(_) => v4,
-    };
-    SocketAddr::new(ip, address.port())
+    SocketAddr::new(network_of(address.ip()), address.port())
 }
 
 /// One connection in so many, at most, for sites without proof.

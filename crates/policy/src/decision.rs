@@ -43,8 +43,17 @@ pub enum Opinion {
 pub enum Effect {
     /// Leave out the legs that would loop; send the others.
     LeaveLoopsOut,
-    /// Keep the legs of those recipients in the queue whose measures say so (`dmarc = "hold"`).
-    Hold,
+    /// Keep legs in the queue until an operator looks at them.
+    Hold(Why),
+}
+
+/// Why legs are kept, and whose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Those of recipients whose measures say so (`dmarc = "hold"`).
+    Dmarc,
+    /// All: a limit of the sender's or the client's says so.
+    Limit,
 }
 
 /// What to do next.
@@ -144,7 +153,8 @@ impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LeaveLoopsOut => "leave loops out",
-            Self::Hold => "hold",
+            Self::Hold(Why::Dmarc) => "hold",
+            Self::Hold(Why::Limit) => "hold: limit",
         })
     }
 }

@@ -25,7 +25,7 @@ mod sender;
 mod words;
 
 pub use case::{Case, Client, Message, Networks, Recipient, Role, Settings, Standing, Transaction};
-pub use decision::{Decision, Effect, Opinion, Stage, Step, Trace};
+pub use decision::{Decision, Effect, Opinion, Stage, Step, Trace, Why};
 pub use measures::{Dmarc, Measures, Name, Profiles, Spf};
 pub use question::{Answer, Destination, Hosted, Question, Route, Srs};
 pub use sender::{Blocklisted, Callout, DmarcFound, Findings, Identity, SpfFound, SpfResult};

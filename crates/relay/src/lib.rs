@@ -3,6 +3,7 @@
 //! A library without command line, configuration files or printing: the binary reads those and hands values in. Each stage
 //! knows the nouns of `envelope` only; here they meet.
 
+pub mod counting;
 pub mod dnsbl;
 pub mod giver;
 pub mod inbound;

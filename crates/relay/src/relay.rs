@@ -25,6 +25,7 @@ use journal::{Counters, Journal};
 use spool::{Clock, IdSource, Schedule, Spool};
 use tokio_util::sync::CancellationToken;
 
+use crate::counting::Counting;
 use crate::inbound::Inbound;
 use crate::operator::{Operator, Reload};
 use crate::outbound::Outbound;
@@ -42,6 +43,8 @@ pub struct Core<S> {
     pub clock: Clock,
     /// Records what happens.
     pub journal: Journal,
+    /// Counts, and knows who is frozen.
+    pub counting: Arc<Counting>,
 }
 
 /// How a relay behaves, as far as its routing does not say it.
@@ -141,6 +144,7 @@ impl<S> Clone for Core<S> {
             ids: Arc::clone(&self.ids),
             clock: self.clock.clone(),
             journal: self.journal.clone(),
+            counting: Arc::clone(&self.counting),
         }
     }
 }

@@ -11,6 +11,7 @@ use forwarder::{Forwarder, Route, SrsRefusal};
 use policy::{Networks, Profiles};
 use spool::Spool;
 
+use crate::counting::Limits;
 use crate::dnsbl::Dnsbls;
 use crate::keys::Keys;
 use crate::lists::Lists;
@@ -33,6 +34,8 @@ pub struct Routing {
     pub lists: Lists,
     /// And the DNS blocklists.
     pub dnsbls: Dnsbls,
+    /// How often what may happen.
+    pub limits: Limits,
     /// Whether a Received-SPF field says what SPF found, beside Authentication-Results.
     pub received_spf: bool,
     /// Who may get a notice.

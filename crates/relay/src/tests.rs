@@ -11,6 +11,7 @@ use journal::{Format, Journal, Reader};
 use smtp_in::{Client, Role, Service, Visit as _};
 use spool::{Clock, IdSource, Schedule, Spool};
 
+use crate::counting::{Counting, Limits};
 use crate::inbound::{Inbound, Visit};
 use crate::{BounceTo, Core, Routing, Settings};
 
@@ -35,6 +36,7 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         relay_domains: Vec::new(),
         trusted: policy::Networks::default(),
         profiles: policy::Profiles::default(),
+        limits: Limits::default(),
         received_spf: false,
         bounce_to: BounceTo::Unproved,
         lists: crate::lists::Lists::default(),
@@ -50,6 +52,7 @@ pub(crate) fn core<S>(spool: S, routing: Routing, journal: Journal) -> Core<S> {
         ids: Arc::new(IdSource::new()),
         clock: Clock::real(),
         journal,
+        counting: Arc::new(Counting::new(counters::Freezes::in_memory())),
     }
 }
 

@@ -6,9 +6,10 @@
 //! It counts connections, not messages or attempts: rates are another matter.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use envelope::network_of;
 use parking_lot::Mutex;
 
 /// Which cap refused a connection; in words for the log.
@@ -78,7 +79,7 @@ impl Slot {
         if trusted {
             return Ok(());
         }
-        let network = network_of(client.to_canonical());
+        let network = network_of(client);
         let mut held = self.caps.held.lock();
         let count = held.by_network.entry(network).or_default();
         // An entry of zero is only ever left behind by a cap of zero; then the map holds one entry per refusal.
@@ -110,17 +111,6 @@ impl Drop for Slot {
         }
     }
 }
-
-/// What counts as one client: an IPv4 address as it is, the /64 of an IPv6 address.
-pub fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & NETWORK_V6_MASK).into(),
-    }
-}
-
-/// The first 64 bits.
-const NETWORK_V6_MASK: u128 = !0 << 64;
 
 #[cfg(test)]
 mod tests {

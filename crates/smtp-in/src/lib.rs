@@ -25,7 +25,7 @@ pub mod tls;
 mod visit;
 
 pub use answer::answer;
-pub use caps::{Cap, network_of};
+pub use caps::Cap;
 pub use listener::{BindError, Limits, Listener, Settings, TlsMode, bind};
 pub use proxy::ProxyError;
 pub use serve::serve;

@@ -3,8 +3,8 @@
 use envelope::DmarcPolicy;
 
 use crate::case::Case;
-use crate::decision::Effect;
 use crate::decision::Opinion::{self, Note, Object, Pass};
+use crate::decision::{Effect, Why};
 use crate::measures::{Dmarc, Measures};
 use crate::question::Known;
 use crate::replies;
@@ -58,7 +58,7 @@ fn dmarc(case: &Case) -> Known<Opinion> {
         DmarcPolicy::Reject | DmarcPolicy::Quarantine
             if any(|measures| measures.dmarc == Dmarc::Hold) =>
         {
-            Note(Effect::Hold)
+            Note(Effect::Hold(Why::Dmarc))
         }
         _ => Pass,
     })

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use control::BlocklistCounts;
 use dns::{Error, Resolver};
+use envelope::network_of;
 use futures_util::future::join_all;
 use journal::{Event, Journal};
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use policy::Name;
-use smtp_in::network_of;
 use tokio::time::timeout;
 
 use crate::dnsbl::{Dnsbl, Meaning, Subject};
@@ -87,7 +87,7 @@ impl Blocklists {
 
     /// Whether the list has not made us refuse this client within a day. From now on it has, if this counts.
     pub(super) fn is_first(&self, list: &Name, client: IpAddr, counts: bool) -> bool {
-        let key = (Name::clone(list), network_of(client.to_canonical()));
+        let key = (Name::clone(list), network_of(client));
         let is_first = !self.refused.contains_key(&key);
         if is_first && counts {
             self.refused.insert(key, ());

@@ -109,7 +109,8 @@ impl<'a, S: Spool> Thought<'a, S> {
         let (decision, route) = decided.await;
         let explanation = &mut self.explanation;
         explanation.stages.push(row(stage, &decision, &asked));
-        explanation.is_held |= decision.effects.contains(&Effect::Hold);
+        let is_hold = |effect: &Effect| matches!(effect, Effect::Hold(_));
+        explanation.is_held |= decision.effects.iter().any(is_hold);
         match decision.answer {
             Verdict::Accept => route,
             Verdict::Refuse(reply) | Verdict::Close(reply) => {

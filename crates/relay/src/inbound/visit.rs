@@ -264,7 +264,7 @@ impl<S: Spool> Visit<S> {
         for effect in decision.effects {
             match effect {
                 Effect::LeaveLoopsOut => draft.leave_loops_out(&self.inbound.journal),
-                Effect::Hold => draft.hold(&self.case),
+                Effect::Hold(_) => draft.hold(&self.case),
             }
         }
         let has_name = self.name.get().await.is_some();

@@ -1,0 +1,265 @@
+//! Who is frozen: by which limit, since when, and whether the operator was told.
+//!
+//! All of it is in memory. A change holds at once; [`Freezes::sync`] has it on disk, for many changes at a time. What comes back
+//! after a crash is what the last sync wrote. The file never keeps a relay from starting (`file.rs`).
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use envelope::{MessageId, Timestamp};
+use parking_lot::{Mutex, RwLock};
+
+use crate::key::Key;
+use file::{File, Line};
+
+/// All frozen keys.
+#[derive(Debug)]
+pub struct Freezes {
+    frozen: RwLock<BTreeMap<Key, Entry>>,
+    /// How many, to be read without a lock.
+    count: AtomicUsize,
+    /// Lines that the file lacks.
+    unwritten: Mutex<Vec<Line>>,
+    file: Option<Mutex<File>>,
+    is_full: AtomicBool,
+}
+
+/// One frozen key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freeze {
+    /// Who is frozen.
+    pub key: Key,
+    /// By which limit.
+    pub limit: Arc<str>,
+    /// Since when.
+    pub since: Timestamp,
+    /// What was refused for it, since it was frozen or since the start of the relay.
+    pub hits: u64,
+    /// What the operator was told.
+    pub told: Told,
+}
+
+/// How far the operator was told of a freeze.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Told {
+    /// The mail that tells of it: one with this id is queued, or about to be. So it can be queued again after a crash, and is one mail.
+    pub mail: Option<MessageId>,
+    /// That mail is queued for certain.
+    pub is_mailed: bool,
+    /// The webhook has taken it.
+    pub is_posted: bool,
+}
+
+/// A step of telling the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// A mail with this id is about to be queued.
+    Mailing(MessageId),
+    /// It is queued.
+    Mailed,
+    /// The webhook has taken it.
+    Posted,
+}
+
+#[derive(Debug)]
+struct Entry {
+    limit: Arc<str>,
+    since: Timestamp,
+    hits: AtomicU64,
+    told: Told,
+}
+
+impl Freezes {
+    /// Kept in memory only.
+    pub fn in_memory() -> Self {
+        Self::of(BTreeMap::new(), None)
+    }
+
+    /// What the file `freezes` in this directory says. What it cannot say is logged and left out.
+    pub fn open(dir: &Path) -> Self {
+        let (file, lines) = File::open(&dir.join("freezes"));
+        let mut frozen = BTreeMap::new();
+        lines.into_iter().for_each(|line| apply(&mut frozen, line));
+        let of_entry = |(key, entry)| lines_of(key, entry);
+        let lines: Vec<Line> = frozen.iter().flat_map(of_entry).collect();
+        Self::of(frozen, Some(Mutex::new(file.compacted(&lines))))
+    }
+
+    fn of(frozen: BTreeMap<Key, Entry>, file: Option<Mutex<File>>) -> Self {
+        Self {
+            count: AtomicUsize::new(frozen.len()),
+            frozen: RwLock::new(frozen),
+            unwritten: Mutex::default(),
+            file,
+            is_full: AtomicBool::new(false),
+        }
+    }
+
+    /// How many keys are frozen.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody is frozen.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The limit that froze this key.
+    pub fn find(&self, key: &Key) -> Option<Arc<str>> {
+        let found = self.frozen.read();
+        found.get(key).map(|entry| Arc::clone(&entry.limit))
+    }
+
+    /// Counts one more that is refused because this key is frozen.
+    pub fn hit(&self, key: &Key) {
+        if let Some(entry) = self.frozen.read().get(key) {
+            entry.hits.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Freezes a key; false if it is frozen already. Over [`FROZEN_MAX`] nobody else is.
+    pub fn freeze(&self, key: &Key, limit: &str, now: Timestamp) -> bool {
+        let mut frozen = self.frozen.write();
+        if frozen.contains_key(key) {
+            return false;
+        }
+        if frozen.len() >= FROZEN_MAX {
+            if !self.is_full.swap(true, Ordering::Relaxed) {
+                tracing::error!(
+                    "{FROZEN_MAX} keys are frozen, and no more will be\n\nhint: `onward freeze lift` those that are old"
+                );
+            }
+            return false;
+        }
+        self.change(
+            &mut frozen,
+            Line::Frozen(now, limit.into(), Key::clone(key)),
+        );
+        true
+    }
+
+    /// Lifts a freeze, and returns it.
+    pub fn lift(&self, key: &Key) -> Option<Freeze> {
+        let mut frozen = self.frozen.write();
+        let freeze = frozen.get(key).map(|entry| entry.freeze(key))?;
+        self.change(&mut frozen, Line::Lifted(Key::clone(key)));
+        self.is_full.store(false, Ordering::Relaxed);
+        Some(freeze)
+    }
+
+    /// A page of those behind `after`, in the order of their keys.
+    pub fn list(&self, after: Option<&Key>, max: usize) -> Vec<Freeze> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let frozen = self.frozen.read();
+        let page = frozen.range::<Key, _>((from, Bound::Unbounded)).take(max);
+        page.map(|(key, entry)| entry.freeze(key)).collect()
+    }
+
+    /// Notes a step of telling the operator of these.
+    pub fn mark(&self, keys: &[Key], mark: Mark) {
+        let mut frozen = self.frozen.write();
+        for key in keys
+            .iter()
+            .filter(|key| frozen.contains_key(key))
+            .collect::<Vec<_>>()
+        {
+            self.change(&mut frozen, Line::Marked(mark, Key::clone(key)));
+        }
+    }
+
+    /// Writes what has changed, and waits until it is on disk. What could not be written is written next time. It blocks.
+    pub fn sync(&self) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            self.unwritten.lock().clear();
+            return Ok(());
+        };
+        let mut file = file.lock();
+        let lines = std::mem::take(&mut *self.unwritten.lock());
+        if lines.is_empty() {
+            return Ok(());
+        }
+        file.append(&lines).inspect_err(|_| {
+            self.unwritten.lock().splice(..0, lines);
+        })
+    }
+
+    fn change(&self, frozen: &mut BTreeMap<Key, Entry>, line: Line) {
+        // Under the lock, so that the file has the changes in their order.
+        self.unwritten.lock().push(line.clone());
+        apply(frozen, line);
+        self.count.store(frozen.len(), Ordering::Relaxed);
+    }
+}
+
+impl Entry {
+    fn freeze(&self, key: &Key) -> Freeze {
+        Freeze {
+            key: key.clone(),
+            limit: Arc::clone(&self.limit),
+            since: self.since,
+            hits: self.hits.load(Ordering::Relaxed),
+            told: self.told,
+        }
+    }
+}
+
+/// What a line of the file changes.
+fn apply(frozen: &mut BTreeMap<Key, Entry>, line: Line) {
+    match line {
+        Line::Frozen(since, limit, key) => {
+            let (hits, told) = Default::default();
+            frozen.insert(
+                key,
+                Entry {
+                    limit,
+                    since,
+                    hits,
+                    told,
+                },
+            );
+        }
+        Line::Lifted(key) => {
+            frozen.remove(&key);
+        }
+        Line::Marked(mark, key) => {
+            if let Some(Entry { told, .. }) = frozen.get_mut(&key) {
+                match mark {
+                    Mark::Mailing(id) => told.mail = Some(id),
+                    Mark::Mailed => told.is_mailed = true,
+                    Mark::Posted => told.is_posted = true,
+                }
+            }
+        }
+    }
+}
+
+/// The lines that say what there is of a frozen key.
+fn lines_of(key: &Key, entry: &Entry) -> Vec<Line> {
+    let Told {
+        mail,
+        is_mailed,
+        is_posted,
+    } = entry.told;
+    let marks = [
+        mail.map(Mark::Mailing),
+        is_mailed.then_some(Mark::Mailed),
+        is_posted.then_some(Mark::Posted),
+    ];
+    let marks = marks.into_iter().flatten();
+    let frozen = Line::Frozen(entry.since, Arc::clone(&entry.limit), key.clone());
+    std::iter::once(frozen)
+        .chain(marks.map(|mark| Line::Marked(mark, key.clone())))
+        .collect()
+}
+
+/// Whoever has many networks must not fill the memory.
+const FROZEN_MAX: usize = 200_000;
