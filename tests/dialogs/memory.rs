@@ -105,6 +105,7 @@ impl Relay {
             role: Role::Mx,
             hello: None,
             tls: None,
+            user: None,
         };
         let mut visit = self.inbound.visit();
         let answer = async |session: &mut _, event| {

@@ -23,6 +23,8 @@ pub struct Message {
     pub origin: Origin,
     /// Who handed it over, while nobody has looked whether that proves the sender ([`Origin::Stranger`]).
     pub peer: Option<Peer>,
+    /// The user who sent it (RFC 4954), if one logged in.
+    pub user: Option<Arc<str>>,
     /// Header lines that were known only at the end of the body, each ended by CRLF; may be empty. They are sent before the body,
     /// which already begins with our Received header.
     pub trace: Box<str>,
@@ -130,6 +132,7 @@ impl Message {
             reverse_path,
             origin: Origin::default(),
             peer: None,
+            user: None,
             trace: Box::default(),
             size,
             body: BodyKind::default(),

@@ -157,6 +157,10 @@ impl<'a> Driver<'a> {
                 assert_clean(&hello.name);
                 self.answer();
             }
+            Event::Auth(ref credentials) => {
+                assert_clean(&credentials.user);
+                self.answer();
+            }
             Event::Mail(ref envelope) => {
                 assert_eq!(self.session.envelope(), None, "MAIL within a transaction");
                 assert_envelope(envelope);

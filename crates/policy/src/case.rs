@@ -10,8 +10,9 @@ use envelope::{ForwardPath, Mailbox, ReversePath};
 use ipnet::IpNet;
 
 use crate::measures::{Measures, Name};
-use crate::question::{Answer, Destination, Known, Question, Route, Srs};
+use crate::question::{Answer, CredentialsFound, Destination, Known, Question, Route, Srs};
 use crate::sender::{Blocklisted, Callout, DmarcFound, Findings, SpfFound};
+use crate::user::User;
 
 /// What is known.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,8 @@ pub struct Case {
     pub client: Client,
     /// The argument of EHLO or HELO as given.
     pub hello: String,
+    /// The user name that AUTH asks about.
+    pub login: Login,
     /// The transaction that MAIL began.
     pub transaction: Transaction,
     /// The recipient that RCPT asks about.
@@ -50,6 +53,8 @@ pub struct Client {
     pub role: Role,
     /// Who it is to us.
     pub standing: Standing,
+    /// The user, if it has logged in: its standing is [`Standing::Authenticated`] then, and else it is not.
+    pub user: Option<Arc<User>>,
 }
 
 /// What a connection's port is for.
@@ -72,6 +77,14 @@ pub enum Standing {
     Trusted,
     /// It has proved who it is in this session.
     Authenticated,
+}
+
+/// An attempt to log in. The secret that proves it is the driver's, who answers [`Question::Credentials`].
+#[derive(Debug, Clone, Default)]
+pub struct Login {
+    /// The user name as given; none when nobody tries.
+    pub name: Option<Name>,
+    found: Option<CredentialsFound>,
 }
 
 /// A mail transaction (RFC 5321 §3.3).
@@ -119,6 +132,21 @@ impl Case {
         self.transaction.reverse_path = Some(reverse_path);
     }
 
+    /// AUTH names a user.
+    pub fn try_login(&mut self, name: Name) {
+        self.login = Login {
+            name: Some(name),
+            found: None,
+        };
+    }
+
+    /// The login was accepted.
+    pub fn accept_login(&mut self) {
+        if let Some(CredentialsFound::Right(user)) = std::mem::take(&mut self.login).found {
+            self.client.log_in(user);
+        }
+    }
+
     /// The transaction is over.
     pub fn end(&mut self) {
         self.transaction = Transaction::default();
@@ -156,18 +184,21 @@ impl Case {
         measures
     }
 
-    /// Takes an answer in. No measures hold for a client that we know, which answers for its senders itself; nor for foreign mail,
-    /// which is denied to all others, whoever sends it.
+    /// Takes an answer in. For mail of users their own measures hold, whoever it is for. None hold for a trusted client, which
+    /// answers for its senders itself; nor for foreign mail, which is denied to all others, whoever sends it.
     pub fn learn(&mut self, answer: Answer) {
         let found = &mut self.transaction.found;
         match answer {
             Answer::Route(mut route) => {
                 let is_known = self.client.standing != Standing::Stranger;
-                if is_known || route.destination == Destination::Foreign {
+                if let Some(user) = &self.client.user {
+                    route.measures = Arc::clone(&user.measures);
+                } else if is_known || route.destination == Destination::Foreign {
                     route.measures = Arc::default();
                 }
                 self.recipient.route = Some(route);
             }
+            Answer::Credentials(found) => self.login.found = Some(found),
             Answer::SrsBudgetLeft(left) => self.recipient.budget_left = Some(left),
             Answer::SrsBudgetTaken(taken) => self.transaction.budget_taken = Some(taken),
             Answer::Listed(lists) => found.listed.extend(lists),
@@ -176,6 +207,12 @@ impl Case {
             Answer::Callout(said) => found.callout = Some(said),
             Answer::Authentic(dmarc) => found.dmarc = Some(dmarc),
         }
+    }
+
+    /// Whether the credentials are right.
+    pub(crate) fn credentials(&self) -> Known<&CredentialsFound> {
+        let found = self.login.found.as_ref();
+        found.ok_or_else(|| vec![Question::Credentials])
     }
 
     /// The route of the recipient.
@@ -284,6 +321,14 @@ fn unasked<'a, T>(names: impl IntoIterator<Item = &'a Name>, known: &[(Name, T)]
         }
     }
     missing
+}
+
+impl Client {
+    /// It has proved to be this user.
+    pub fn log_in(&mut self, user: Arc<User>) {
+        self.standing = Standing::Authenticated;
+        self.user = Some(user);
+    }
 }
 
 impl Transaction {

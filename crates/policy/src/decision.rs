@@ -13,6 +13,8 @@ pub enum Stage {
     Connect,
     /// At EHLO or HELO.
     Hello,
+    /// At AUTH: is the client who it says?
+    Auth,
     /// At MAIL: may a transaction begin?
     Mail,
     /// At RCPT: do we take mail for this recipient from this client?
@@ -128,6 +130,7 @@ impl Stage {
         match self {
             Self::Connect => "connect",
             Self::Hello => "hello",
+            Self::Auth => "auth",
             Self::Mail => "mail",
             Self::Rcpt => "rcpt",
             Self::Data => "data",

@@ -22,13 +22,17 @@ mod question;
 mod replies;
 mod rules;
 mod sender;
+mod user;
 mod words;
 
-pub use case::{Case, Client, Message, Networks, Recipient, Role, Settings, Standing, Transaction};
+pub use case::{
+    Case, Client, Login, Message, Networks, Recipient, Role, Settings, Standing, Transaction,
+};
 pub use decision::{Decision, Effect, Opinion, Stage, Step, Trace, Why};
 pub use measures::{Dmarc, Measures, Name, Profiles, Spf};
-pub use question::{Answer, Destination, Hosted, Question, Route, Srs};
+pub use question::{Answer, CredentialsFound, Destination, Hosted, Question, Route, Srs};
 pub use sender::{Blocklisted, Callout, DmarcFound, Findings, Identity, SpfFound, SpfResult};
+pub use user::{SenderOf, Senders, User};
 
 /// The next step for a case at this stage: questions to answer, or the decision.
 pub fn step(stage: Stage, case: &Case) -> Step {

@@ -150,6 +150,15 @@ impl Measures {
         self.sign.is_some() || self.seal.is_some()
     }
 
+    /// Those that hold for mail of users: of its senders nothing has to be found out.
+    fn of_users(&self) -> Self {
+        Self {
+            sign: self.sign.clone(),
+            seal: self.seal.clone(),
+            ..Self::default()
+        }
+    }
+
     fn set(&mut self, name: &str, value: &str, known: &Names) -> Result<(), Wrong> {
         match name {
             "spf" => self.spf = choose(value, &SPF, "`off`, `mark` or `reject`")?,
@@ -212,6 +221,17 @@ impl Profiles {
                 name: value.to_owned(),
             }),
             _ => Measures::default().set(name, value, &self.names),
+        }
+    }
+
+    /// What this profile has for mail of users; none has nothing. `None`: there is no such profile.
+    pub fn of_users(&self, profile: &str) -> Option<Arc<Measures>> {
+        match profile {
+            "" => Some(Arc::default()),
+            name => self
+                .named
+                .get(name)
+                .map(|measures| Arc::new(measures.of_users())),
         }
     }
 

@@ -9,6 +9,7 @@ use envelope::{Mailbox, Reply};
 
 use crate::measures::{Measures, Name};
 use crate::sender::{Blocklisted, Callout, DmarcFound, SpfFound};
+use crate::user::User;
 
 /// What is known, or the questions that must be answered first.
 pub(crate) type Known<T> = Result<T, Vec<Question>>;
@@ -16,6 +17,8 @@ pub(crate) type Known<T> = Result<T, Vec<Question>>;
 /// Something that a rule must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
+    /// Are the credentials that AUTH gave right?
+    Credentials,
     /// Where does mail for the recipient of the case go?
     Route,
     /// May this sender, who is behind an SRS address, get another message today?
@@ -38,13 +41,18 @@ impl Question {
     /// Whether asking uses something up, or is dear. Such a question is asked alone, and only when no earlier rule still waits
     /// for an answer.
     pub(crate) fn is_asked_alone(&self) -> bool {
-        matches!(self, Self::TakeSrsBudget(_) | Self::Callout)
+        matches!(
+            self,
+            Self::TakeSrsBudget(_) | Self::Callout | Self::Credentials
+        )
     }
 }
 
 /// What was found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
+    /// To [`Question::Credentials`].
+    Credentials(CredentialsFound),
     /// To [`Question::Route`].
     Route(Route),
     /// To [`Question::SrsBudget`]: whether something is left.
@@ -61,6 +69,17 @@ pub enum Answer {
     Callout(Callout),
     /// To [`Question::Authentic`].
     Authentic(DmarcFound),
+}
+
+/// What the credentials of a user turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialsFound {
+    /// This user's.
+    Right(Arc<User>),
+    /// Nobody's: which of name and password is wrong is nobody's business.
+    Wrong,
+    /// They could not be checked, and why.
+    Unknown(String),
 }
 
 /// Where mail for a recipient goes.

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use envelope::{EnhancedStatus, Mailbox, Reply};
+use envelope::{EnhancedStatus, Mailbox, Reply, ReversePath};
 
 use crate::sender::{Identity, SpfFound};
 
@@ -15,7 +15,28 @@ pub(crate) fn hello_malformed() -> Reply {
 
 /// Submission by someone we do not know (RFC 6409 §4.3).
 pub(crate) fn authentication_required() -> Reply {
-    permanent(530, (7, 0), "authentication required")
+    permanent(
+        530,
+        (7, 0),
+        "authentication required: log in first (AUTH, under TLS)",
+    )
+}
+
+/// RFC 4954 §6.
+pub(crate) fn credentials_wrong() -> Reply {
+    permanent(535, (7, 8), "user name or password is wrong")
+}
+
+/// RFC 4954 §6: a temporary failure of ours.
+pub(crate) fn credentials_unknown() -> Reply {
+    let text = "logins cannot be checked now, try again later";
+    Reply::new(454, EnhancedStatus::transient(7, 0), text)
+}
+
+/// A user who sends as somebody else.
+pub(crate) fn sender_not_yours(sender: &ReversePath, user: &str) -> Reply {
+    let text = format!("{user} may not send as {sender}: use an address of yours as the sender");
+    permanent(553, (7, 1), &text)
 }
 
 /// A hosted domain, but no such address.

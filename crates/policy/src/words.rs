@@ -3,13 +3,14 @@
 use std::fmt;
 
 use crate::measures::{DMARC, Dmarc, Measures, Name, SPF, Spf};
-use crate::question::{Answer, Destination, Hosted, Question, Route, Srs};
+use crate::question::{Answer, CredentialsFound, Destination, Hosted, Question, Route, Srs};
 use crate::sender::{Blocklisted, Callout, DmarcFound, Identity, SpfFound, SpfResult};
 
 /// What it is about.
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Credentials => f.write_str("whether user name and password are right"),
             Self::Route => f.write_str("where the mail goes"),
             Self::SrsBudget(_) | Self::TakeSrsBudget(_) => {
                 f.write_str("what the sender behind the SRS address may still get today")
@@ -33,6 +34,7 @@ impl fmt::Display for Answer {
             }
         };
         match self {
+            Self::Credentials(found) => found.fmt(f),
             Self::Route(route) => route.fmt(f),
             Self::SrsBudgetLeft(yes) | Self::SrsBudgetTaken(yes) => f.write_str(left(*yes)),
             Self::Listed(lists) => each(f, lists, |on| if *on { "on it" } else { "not on it" }),
@@ -57,6 +59,16 @@ fn each<T>(
         .iter()
         .map(|(name, said)| format!("{name}: {}", word(said)));
     f.write_str(&words.collect::<Vec<_>>().join(", "))
+}
+
+impl fmt::Display for CredentialsFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Right(user) => write!(f, "right, {} logs in", user.name),
+            Self::Wrong => f.write_str("wrong"),
+            Self::Unknown(why) => write!(f, "could not be checked: {why}"),
+        }
+    }
 }
 
 impl fmt::Display for Route {

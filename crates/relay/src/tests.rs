@@ -88,6 +88,7 @@ fn client() -> Client {
         role: Role::Mx,
         hello: None,
         tls: None,
+        user: None,
     }
 }
 

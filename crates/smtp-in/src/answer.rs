@@ -23,6 +23,13 @@ pub async fn answer<V: Visit>(
             }
             verdict
         }
+        Event::Auth(credentials) => {
+            let verdict = visit.auth(client, &credentials).await;
+            if verdict == Verdict::Accept {
+                client.user = Some((*credentials.user).into());
+            }
+            verdict
+        }
         Event::Mail(envelope) => visit.mail(client, &envelope).await,
         Event::Rcpt(recipient) => visit.rcpt(client, open_envelope(session), &recipient).await,
         Event::Data => visit.data(client, open_envelope(session)).await,

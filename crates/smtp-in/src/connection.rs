@@ -199,16 +199,25 @@ impl<S: Service> Connection<S> {
                 Event::Closed => return Pause::Closed,
                 Event::BodyAbandoned | Event::Reset if self.client_is_gone() => {}
                 event => {
-                    let unbracketed =
-                        self.slot.is_trusted() || self.client.role == Role::Submission;
-                    if event == Event::Connect && unbracketed {
-                        self.session.allow_unbracketed_paths();
+                    if event == Event::Connect {
+                        self.allow();
                     }
                     answer(&mut self.session, &mut self.client, &mut self.visit, event).await;
                 }
             }
         }
         Pause::Input
+    }
+
+    /// What this client may do that others may not.
+    fn allow(&mut self) {
+        let submits = self.client.role == Role::Submission;
+        if submits || self.slot.is_trusted() {
+            self.session.allow_unbracketed_paths();
+        }
+        if submits && self.server.service.authenticates() {
+            self.session.allow_auth();
+        }
     }
 
     fn client_is_gone(&self) -> bool {

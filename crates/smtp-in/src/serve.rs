@@ -120,6 +120,7 @@ impl<S: Service> Server<S> {
             role: port.settings.role,
             hello: None,
             tls: None,
+            user: None,
         };
         let proxied = port.expects_proxy(&client);
         match self.room_for(&client, proxied) {
@@ -151,6 +152,7 @@ impl Port {
     fn new(settings: Settings) -> Self {
         let session = server::Settings {
             tls_available: matches!(settings.tls, TlsMode::StartTls(_)),
+            tls_implicit: matches!(settings.tls, TlsMode::Implicit(_)),
             ..settings.session.clone()
         };
         Self {

@@ -9,10 +9,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use envelope::{Envelope, Recipient, Reply, Verdict};
-use smtp::server::{Hello, Refusal};
+use smtp::server::{Credentials, Hello, Refusal};
 
 use crate::caps::Cap;
 use crate::proxy::ProxyError;
+use crate::replies;
 
 /// What stands behind the listeners.
 pub trait Service: Send + Sync + 'static {
@@ -26,6 +27,11 @@ pub trait Service: Send + Sync + 'static {
     /// each connection begins.
     fn trusts(&self, client: IpAddr) -> bool {
         let _ = client;
+        false
+    }
+
+    /// Whether users can log in where mail is submitted, under TLS. Asked as each connection begins.
+    fn authenticates(&self) -> bool {
         false
     }
 }
@@ -43,6 +49,16 @@ pub trait Visit: Send + 'static {
     fn hello(&mut self, client: &Client, hello: &Hello) -> impl Future<Output = Verdict> + Send {
         let _ = (client, hello);
         async { Verdict::Accept }
+    }
+
+    /// At AUTH: are they right? Asked only where the service [`authenticates`](Service::authenticates).
+    fn auth(
+        &mut self,
+        client: &Client,
+        credentials: &Credentials,
+    ) -> impl Future<Output = Verdict> + Send {
+        let _ = (client, credentials);
+        async { Verdict::Refuse(replies::no_logins()) }
     }
 
     /// At MAIL. The envelope has no recipients yet. Accepting it begins a transaction.
@@ -123,6 +139,8 @@ pub struct Client {
     pub hello: Option<Hello>,
     /// Set once TLS has begun.
     pub tls: Option<TlsFacts>,
+    /// The name that it logged in by, as given.
+    pub user: Option<Arc<str>>,
 }
 
 /// What a listener is for.

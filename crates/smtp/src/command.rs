@@ -36,6 +36,8 @@ pub enum Command<'a> {
     Help,
     /// STARTTLS (RFC 3207).
     StartTls,
+    /// AUTH (RFC 4954).
+    Auth(Auth<'a>),
 }
 
 /// The arguments of MAIL.
@@ -71,6 +73,15 @@ pub struct Chunk {
     pub octets: u64,
     /// Whether the message ends with them.
     pub last: bool,
+}
+
+/// The arguments of AUTH, as given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Auth<'a> {
+    /// The name of the mechanism.
+    pub mechanism: &'a str,
+    /// The initial response, in base64.
+    pub initial: Option<&'a str>,
 }
 
 /// Why a line is no command that we take.
@@ -122,10 +133,11 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, CommandError> {
         b"RSET" => alone(Command::Rset, "RSET"),
         b"QUIT" => alone(Command::Quit, "QUIT"),
         b"STARTTLS" => alone(Command::StartTls, "STARTTLS"),
+        b"AUTH" => parse_auth(argument).map(Command::Auth),
         b"NOOP" => Ok(Command::Noop),
         b"HELP" => Ok(Command::Help),
         b"VRFY" => Ok(Command::Vrfy),
-        b"EXPN" | b"AUTH" | b"ETRN" | b"TURN" | b"SEND" | b"SOML" | b"SAML" => {
+        b"EXPN" | b"ETRN" | b"TURN" | b"SEND" | b"SOML" | b"SAML" => {
             Err(CommandError::NotImplemented)
         }
         _ => Err(CommandError::Unknown),
@@ -183,6 +195,16 @@ fn parse_hello<'a>(name: &'a str, syntax: &'static str) -> Result<&'a str, Comma
     Ok(name)
 }
 
+fn parse_auth(argument: &str) -> Result<Auth<'_>, CommandError> {
+    let (mechanism, initial) = argument.split_once(' ').unwrap_or((argument, ""));
+    let initial = initial.trim_start_matches(' ');
+    if mechanism.is_empty() || initial.contains(' ') {
+        return Err(CommandError::Syntax("AUTH mechanism [initial-response]"));
+    }
+    let initial = Some(initial).filter(|text| !text.is_empty());
+    Ok(Auth { mechanism, initial })
+}
+
 fn parse_bdat(argument: &str) -> Result<Chunk, CommandError> {
     let (digits, end) = argument.split_once(' ').unwrap_or((argument, ""));
     let octets = parse_octets(digits).ok_or(CommandError::BadChunk)?;
@@ -225,7 +247,6 @@ mod tests {
         check("DATA now", Err(CommandError::Syntax("DATA")));
         check("RSET x", Err(CommandError::Syntax("RSET")));
         check("EXPN list", Err(CommandError::NotImplemented));
-        check("AUTH PLAIN", Err(CommandError::NotImplemented));
         for unknown in [
             "",
             " ",
@@ -262,6 +283,19 @@ mod tests {
             check(bad, syntax.clone());
         }
         check(&format!("EHLO {}", "a".repeat(256)), syntax);
+    }
+
+    #[test]
+    fn auth() {
+        let auth = |mechanism, initial| Ok(Command::Auth(Auth { mechanism, initial }));
+        check("AUTH PLAIN", auth("PLAIN", None));
+        check("auth login  dXNlcg==", auth("login", Some("dXNlcg==")));
+        check("AUTH PLAIN =", auth("PLAIN", Some("=")));
+        check("AUTH GSSAPI ", auth("GSSAPI", None));
+        let syntax = Err(CommandError::Syntax("AUTH mechanism [initial-response]"));
+        for bad in ["AUTH", "AUTH ", "AUTH PLAIN a b"] {
+            check(bad, syntax.clone());
+        }
     }
 
     #[test]

@@ -5,6 +5,12 @@
 /// has it, holds all of them behind the longest address that we take (900).
 pub const COMMAND_OCTETS_MAX: usize = 2048;
 
+/// A line of an AUTH exchange with its CRLF (RFC 4954 §4: so much holds what any mechanism in use sends).
+pub const AUTH_LINE_OCTETS_MAX: usize = 12_288;
+
+/// A user name (RFC 4616 §2).
+pub const USER_OCTETS_MAX: usize = 255;
+
 /// Octets that a server session holds back unread, behind an open question or in a pipelined group: when it has this
 /// many it wants no more input. More than a group of 100 recipients needs.
 pub const INPUT_OCTETS_MAX: usize = 64 * 1024;

@@ -4,6 +4,7 @@
 //! one of these, as with a line over its limit, the session must end: nothing behind it is looked at.
 
 use memchr::memchr3;
+use zeroize::Zeroize;
 
 /// Bytes that were received but not yet used, cut into lines on demand.
 #[derive(Debug, Default)]
@@ -69,6 +70,11 @@ impl LineBuffer {
         self.start += octets;
         assert!(self.start <= self.bytes.len(), "more used than was there");
         self.scanned = self.scanned.max(self.start);
+    }
+
+    /// Overwrites what is used: it was a secret.
+    pub fn wipe_used(&mut self) {
+        self.bytes[..self.start].zeroize();
     }
 
     /// Forgets everything.

@@ -9,7 +9,10 @@ use crate::replies;
 use crate::rules::{NO_OBJECTION, Rules};
 
 pub(super) const RULES: Rules = Rules {
-    objections: &[("submission-needs-standing", submission_needs_standing)],
+    objections: &[
+        ("submission-needs-standing", submission_needs_standing),
+        ("sender-not-yours", sender_not_yours),
+    ],
     grounds: NO_OBJECTION,
 };
 
@@ -23,11 +26,27 @@ fn submission_needs_standing(case: &Case) -> Known<Opinion> {
     ))
 }
 
+/// Whoever has one user's password is not to send in the name of the others.
+fn sender_not_yours(case: &Case) -> Known<Opinion> {
+    let (user, sender) = (&case.client.user, &case.transaction.reverse_path);
+    let (Some(user), Some(sender)) = (user, sender) else {
+        return Ok(Opinion::Pass);
+    };
+    let denied = !user.senders.allow(sender);
+    Ok(Opinion::object_if(denied, || {
+        replies::sender_not_yours(sender, &user.name)
+    }))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use envelope::ReversePath;
+
     use super::*;
     use crate::tests::decided;
-    use crate::{Client, Stage};
+    use crate::{Client, Senders, Stage, User};
 
     #[track_caller]
     fn check(role: Role, standing: Standing, expected: &str) {
@@ -35,6 +54,7 @@ mod tests {
             address: None,
             role,
             standing,
+            user: None,
         };
         let case = Case {
             client,
@@ -45,6 +65,28 @@ mod tests {
             expected,
             "{role:?} {standing:?}"
         );
+    }
+
+    #[test]
+    fn as_whom_a_user_may_send() {
+        let mut case = Case::default();
+        case.client.log_in(Arc::new(User {
+            name: "ann@example.org".into(),
+            senders: Senders::by_default("ann@example.org"),
+            measures: Arc::default(),
+        }));
+        for (sender, expected) in [
+            ("sales@example.org", "no-objection: grant"),
+            ("", "no-objection: grant"),
+            (
+                "eve@bank.test",
+                "sender-not-yours: object: 553 5.7.1 ann@example.org may not send as <eve@bank.test>: use an address of yours as the sender",
+            ),
+        ] {
+            let sender = sender.parse().ok();
+            case.begin(sender.map_or(ReversePath::Null, ReversePath::Mailbox));
+            assert_eq!(decided(Stage::Mail, &case), expected);
+        }
     }
 
     #[test]
@@ -60,7 +102,7 @@ mod tests {
         check(
             Role::Submission,
             Standing::Stranger,
-            "submission-needs-standing: object: 530 5.7.0 authentication required",
+            "submission-needs-standing: object: 530 5.7.0 authentication required: log in first (AUTH, under TLS)",
         );
     }
 }

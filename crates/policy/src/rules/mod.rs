@@ -3,6 +3,7 @@
 //! A rule is a name and a small function from the case to an opinion. What it does not know yet, it asks for with `?`.
 //! A new rule is a function and a line in its stage's list; its place in the list says what it overrules.
 
+mod auth;
 mod connect;
 mod data;
 mod hello;
@@ -37,6 +38,7 @@ pub(crate) fn of(stage: Stage) -> &'static Rules {
     match stage {
         Stage::Connect => &connect::RULES,
         Stage::Hello => &hello::RULES,
+        Stage::Auth => &auth::RULES,
         Stage::Mail => &mail::RULES,
         Stage::Rcpt => &rcpt::RULES,
         Stage::Data => &data::RULES,

@@ -71,6 +71,9 @@ impl MessageRow {
         if let Some(peer) = &message.peer {
             out.text(MESSAGE_PEER, &format!("{} {}", peer.address, peer.hello));
         }
+        if let Some(user) = &message.user {
+            out.text(MESSAGE_USER, user);
+        }
         if !message.trace.is_empty() {
             out.text(MESSAGE_TRACE, &message.trace);
         }
@@ -133,6 +136,7 @@ impl MessageRow {
                 (MESSAGE_ENVID, value) => message.envid = Some(plain(value)?.into()),
                 (MESSAGE_ORIGIN, value) => message.origin = origin(number(value)?),
                 (MESSAGE_PEER, value) => message.peer = decode_peer(text(value)?),
+                (MESSAGE_USER, value) => message.user = Some(plain(value)?.into()),
                 (MESSAGE_TRACE, value) => message.trace = text(value)?.into(),
                 (MESSAGE_SINCE, value) => row.since = number32(value)?,
                 (MESSAGE_COMMIT_SEGMENT, value) => row.commit_segment = number32(value)?,
@@ -381,6 +385,7 @@ const MESSAGE_TRACE: u8 = 12;
 const MESSAGE_WARN: u8 = 13;
 const MESSAGE_EXPIRE: u8 = 14;
 const MESSAGE_PEER: u8 = 15;
+const MESSAGE_USER: u8 = 16;
 
 const LEG_NUMBER: u8 = 1;
 const LEG_REVERSE_PATH: u8 = 2;

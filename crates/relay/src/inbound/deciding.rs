@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use forwarder::{HeaderScan, LEGS_MAX, Plan, Route};
 use futures_util::future::join_all;
 use policy::{Answer, Case, Decision, Question, Stage, Standing, Step};
+use smtp::server::Credentials;
 use spool::Spool;
 
 use super::client_name::ClientName;
@@ -16,10 +17,19 @@ use crate::routing::Routing;
 pub(super) struct Sources<'a> {
     /// The snapshot of the transaction.
     pub(super) routing: &'a Routing,
-    /// The message, at the end of its body, if it was read.
-    pub(super) message: Option<&'a Examined>,
+    /// What the stage is about.
+    pub(super) known: Known<'a>,
     /// The client's.
     pub(super) name: &'a ClientName,
+}
+
+/// What the client has handed over for one stage.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// At AUTH.
+    pub(super) credentials: Option<&'a Credentials>,
+    /// The message, at the end of its body, if it was read.
+    pub(super) message: Option<&'a Examined>,
 }
 
 /// Questions with their answers, in the order in which they were asked.
@@ -90,5 +100,6 @@ pub(super) fn client_of(routing: &Routing, address: IpAddr, role: smtp_in::Role)
             true => Standing::Trusted,
             false => Standing::Stranger,
         },
+        user: None,
     }
 }

@@ -11,7 +11,7 @@ use spool::Spool;
 
 use super::Inbound;
 use super::client_name::ClientName;
-use super::deciding::{self, Sources, client_of, facts_of};
+use super::deciding::{self, Known, Sources, client_of, facts_of};
 use super::examined::Examined;
 use crate::routing::Routing;
 
@@ -99,7 +99,10 @@ impl<'a, S: Spool> Thought<'a, S> {
         }
         let sources = Sources {
             routing: &self.routing,
-            message: self.message.as_ref(),
+            known: Known {
+                message: self.message.as_ref(),
+                ..Known::default()
+            },
             name: &self.name,
         };
         let mut asked = Vec::new();

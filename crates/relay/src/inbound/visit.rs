@@ -9,14 +9,13 @@ use envelope::{Envelope, MessageId, Recipient, Reply, Verdict};
 use forwarder::Route;
 use journal::{Event, Unfinished};
 use policy::{Case, Decision, Effect, Measures, Stage};
-use smtp::server::{Hello, Refusal};
+use smtp::server::{Credentials, Hello, Refusal};
 use smtp_in::{Client, Ending, Incident};
 use spool::Spool;
 
 use super::client_name::ClientName;
-use super::deciding::{Sources, client_of};
+use super::deciding::{Known, Sources, client_of};
 use super::draft::Draft;
-use super::examined::Examined;
 use super::refusals::REFUSALS_LOGGED_MAX;
 use super::{Inbound, hello};
 use crate::routing::Routing;
@@ -48,20 +47,34 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
     async fn connect(&mut self, client: &Client) -> Verdict {
         self.meet(client);
         self.name = self.inbound.names.ask(client.peer.ip());
-        self.decide(Stage::Connect, client, None).await.answer
+        self.decide(Stage::Connect, client).await.answer
     }
 
     async fn hello(&mut self, client: &Client, hello: &Hello) -> Verdict {
         self.meet(client);
         self.case.hello = hello.name.to_string();
-        self.decide(Stage::Hello, client, None).await.answer
+        self.decide(Stage::Hello, client).await.answer
+    }
+
+    async fn auth(&mut self, client: &Client, credentials: &Credentials) -> Verdict {
+        self.meet(client);
+        self.case.try_login((*credentials.user).into());
+        let known = Known {
+            credentials: Some(credentials),
+            ..Known::default()
+        };
+        let verdict = self.decide_with(Stage::Auth, client, known).await.answer;
+        if verdict == Verdict::Accept {
+            self.case.accept_login();
+        }
+        verdict
     }
 
     async fn mail(&mut self, client: &Client, envelope: &Envelope) -> Verdict {
         self.routing = Some(self.inbound.routing.load_full());
         self.meet(client);
         self.case.begin(envelope.reverse_path.clone());
-        let verdict = self.decide(Stage::Mail, client, None).await.answer;
+        let verdict = self.decide(Stage::Mail, client).await.answer;
         if verdict == Verdict::Accept {
             self.transaction = Some(Transaction {
                 route: None,
@@ -81,7 +94,7 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         recipient: &Recipient,
     ) -> Verdict {
         self.case.next_recipient(recipient.forward_path.clone());
-        let verdict = self.decide(Stage::Rcpt, client, None).await.answer;
+        let verdict = self.decide(Stage::Rcpt, client).await.answer;
         let transaction = self.transaction();
         // A refused recipient's route must not become another's.
         let route = transaction.route.take();
@@ -96,7 +109,7 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
     }
 
     async fn data(&mut self, client: &Client, envelope: &Envelope) -> Verdict {
-        let verdict = self.decide(Stage::Data, client, None).await.answer;
+        let verdict = self.decide(Stage::Data, client).await.answer;
         if verdict != Verdict::Accept {
             return verdict;
         }
@@ -214,21 +227,24 @@ impl<S: Spool> Visit<S> {
     fn meet(&mut self, client: &Client) {
         let routing = self.routing();
         self.case.hello = hello(client).unwrap_or_default();
+        let user = self.case.client.user.take();
         self.case.client = client_of(&routing, client.peer.ip(), client.role);
+        if let Some(user) = user {
+            self.case.client.log_in(user);
+        }
         self.case.settings = self.inbound.policy_settings(&routing);
     }
 
     /// Has policy decide, keeps the route of a recipient, and logs a refusal.
-    async fn decide(
-        &mut self,
-        stage: Stage,
-        client: &Client,
-        message: Option<&Examined>,
-    ) -> Decision {
+    async fn decide(&mut self, stage: Stage, client: &Client) -> Decision {
+        self.decide_with(stage, client, Known::default()).await
+    }
+
+    async fn decide_with(&mut self, stage: Stage, client: &Client, known: Known<'_>) -> Decision {
         let routing = self.routing();
         let sources = Sources {
             routing: &routing,
-            message,
+            known,
             name: &self.name,
         };
         let inbound = Arc::clone(&self.inbound);
@@ -253,11 +269,21 @@ impl<S: Spool> Visit<S> {
         draft.finish().await?;
         let (now, standing) = (self.inbound.clock.now(), self.case.client.standing);
         let mut message = draft.message(now, envelope, client, standing);
+        message.user = self
+            .case
+            .client
+            .user
+            .as_ref()
+            .map(|user| Arc::clone(&user.name));
         draft.record_received(&self.inbound.journal, client, envelope, &message);
         self.case.message = draft.facts();
         let examined = draft.examined.take();
         let examined = examined.as_ref();
-        let decision = self.decide(Stage::Message, client, examined).await;
+        let known = Known {
+            message: examined,
+            ..Known::default()
+        };
+        let decision = self.decide_with(Stage::Message, client, known).await;
         if let Verdict::Refuse(reply) | Verdict::Close(reply) = decision.answer {
             return Ok(reply);
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use envelope::{Reply, Verdict};
 
 use super::state::{Body, Question, State, Transaction};
-use super::{Event, Session, replies};
+use super::{Auth, Event, Session, replies};
 
 impl Session {
     /// Answers the open question, the last of [`Event`] that was one. For [`Event::BodyEnd`], `Accept` says
@@ -81,9 +81,16 @@ impl Session {
             }
             Question::Hello(hello) => {
                 self.drop_transaction();
-                let offer_tls = self.settings.tls_available && !self.tls;
-                self.reply(&replies::hello(&self.settings, &hello, offer_tls));
+                let offers = replies::Offers {
+                    tls: self.settings.tls_available && !self.tls,
+                    auth: self.auth != Auth::NotOffered && self.tls,
+                };
+                self.reply(&replies::hello(&self.settings, &hello, offers));
                 self.state = State::ExpectMail(hello);
+            }
+            Question::Credentials => {
+                self.auth = Auth::Done;
+                self.reply(&replies::logged_in());
             }
             Question::Mail(envelope) => {
                 if let State::ExpectMail(hello) = self.take_state() {
@@ -115,7 +122,7 @@ impl Session {
                 self.state = State::ExpectQuit;
                 self.say(&reply);
             }
-            Question::Hello(_) | Question::Mail(_) => self.say(&reply),
+            Question::Hello(_) | Question::Credentials | Question::Mail(_) => self.say(&reply),
             Question::Rcpt(_) => {
                 if let State::ExpectRcpt(_, transaction) = &mut self.state {
                     transaction.refused = true;
@@ -123,7 +130,7 @@ impl Session {
                 self.say(&reply);
             }
             Question::Data => {
-                self.data_refused = true;
+                self.last_of_group = Some(replies::bytes_behind_data());
                 self.say(&reply);
             }
             Question::Chunk(chunk) => self.fail_chunks(now, chunk, reply),

@@ -11,6 +11,7 @@ use super::state::{Body, Question, Skip, Source, State};
 use super::{Event, Hello, Session, replies};
 use crate::command::{self, Chunk, Command, CommandError, Mail, Rcpt};
 use crate::limits;
+use crate::line::LineError;
 use crate::params::{MailParams, OriginalParam, RcptParams};
 use crate::path::PathError;
 
@@ -19,15 +20,26 @@ impl Session {
     pub(super) fn take_command(&mut self, now: Instant) -> bool {
         // The command borrows from the input while the session changes.
         let mut input = std::mem::take(&mut self.input);
-        let line = input.next_line(limits::COMMAND_OCTETS_MAX);
+        let in_exchange = matches!(self.state, State::ExpectCredentials(..));
+        let line = input.next_line(match in_exchange {
+            true => limits::AUTH_LINE_OCTETS_MAX,
+            false => limits::COMMAND_OCTETS_MAX,
+        });
         let progressed = line.is_some();
         let told = self.events.len();
         match line {
             None => {}
             // What follows may be no line, or part of this one: nobody's command.
             Some(Err(error)) => {
-                self.close_with(&replies::bad_line(error));
+                self.close_with(&match error {
+                    LineError::TooLong if in_exchange => replies::auth_line_too_long(),
+                    _ => replies::bad_line(error),
+                });
                 self.blame(told, sound_part(input.unread()));
+            }
+            Some(Ok(line)) if in_exchange => {
+                self.response(line);
+                self.blame(told, b"AUTH");
             }
             Some(Ok(line)) => {
                 match command::parse(line) {
@@ -36,6 +48,9 @@ impl Session {
                 }
                 self.blame(told, line);
             }
+        }
+        if self.secrets_may_follow {
+            input.wipe_used();
         }
         self.input = input;
         if progressed {
@@ -47,7 +62,7 @@ impl Session {
     /// Tells of which command the refusals behind the first `told` events are.
     fn blame(&mut self, told: usize, line: &[u8]) {
         let new = self.events.iter_mut().skip(told);
-        new.for_each(|event| event.blame(line));
+        new.for_each(|event| event.blame(line, self.secrets_may_follow));
     }
 
     /// The 220, unless the client (or someone between) sent more in clear: that could only be meant to be
@@ -92,6 +107,7 @@ impl Session {
             Command::Rcpt(rcpt) => self.rcpt(rcpt),
             Command::Data => self.data(),
             Command::StartTls => self.start_tls(),
+            Command::Auth(auth) => self.auth(auth),
             Command::Rset => {
                 self.counts.idle_commands += 1;
                 self.drop_transaction();
@@ -204,7 +220,7 @@ impl Session {
         match self.reason_against_body() {
             None => self.ask(Question::Data, Event::Data),
             Some(reply) => {
-                self.data_refused = true;
+                self.last_of_group = Some(replies::bytes_behind_data());
                 self.reply(&reply);
             }
         }

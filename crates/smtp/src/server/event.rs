@@ -4,7 +4,7 @@
 
 use envelope::{Envelope, Recipient, Reply};
 
-use super::replies;
+use super::{Credentials, replies};
 
 /// What a server session tells its driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,9 @@ pub enum Event {
     Connect,
     /// Question: EHLO or HELO.
     Hello(Hello),
+    /// Question: AUTH. Are these right? They come once, and only under TLS (see
+    /// [`Session::allow_auth`](super::Session::allow_auth)).
+    Auth(Credentials),
     /// Question: MAIL. The envelope has no recipients yet.
     Mail(Envelope),
     /// Question: RCPT. What was accepted so far is in [`Session::envelope`](super::Session::envelope).
@@ -47,7 +50,7 @@ pub enum Event {
 /// What the session refused by itself: form, order, and the limits of its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// `hello`, `mail`, `rcpt` or `data` for these commands, `command` for others, `message` for a body, `session` when no
+    /// `hello`, `auth`, `mail`, `rcpt` or `data` for these commands, `command` for others, `message` for a body, `session` when no
     /// single command is to blame.
     pub stage: &'static str,
     /// What was broken, in kebab-case.
@@ -70,10 +73,13 @@ impl Event {
         }))
     }
 
-    /// Tells which command a refusal is about.
-    pub(super) fn blame(&mut self, line: &[u8]) {
+    /// Tells which command a refusal is about. What is none of ours is not shown if it may be a secret.
+    pub(super) fn blame(&mut self, line: &[u8], secrets_may_follow: bool) {
         if let Self::Refused(refusal) = self {
             (refusal.stage, refusal.typed) = typed(line);
+            if secrets_may_follow && refusal.stage == "command" {
+                refusal.typed = Box::default();
+            }
         }
     }
 }
@@ -87,6 +93,7 @@ fn typed(line: &[u8]) -> (&'static str, Box<str>) {
         b"RCPT" => "rcpt",
         b"EHLO" | b"HELO" => "hello",
         b"DATA" | b"BDAT" => "data",
+        b"AUTH" => "auth",
         _ => "command",
     };
     let shown = match (stage, argument.iter().position(|b| *b == b':')) {

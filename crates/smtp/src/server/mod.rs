@@ -5,10 +5,11 @@
 //! see [`Event`]. While a question is open, no further command is looked at: replies come in order, and nothing
 //! happens on the word of a client that a verdict may still turn away.
 //!
-//! Commands are dispatched in `commands`, verdicts take effect in `answers`, bodies are read in `body`; all words are
+//! Commands are dispatched in `commands` (AUTH has `auth`), verdicts take effect in `answers`, bodies are read in `body`; all words are
 //! in `replies`. It decides nothing itself but the form and the order of what is said, and the limits of [`Settings`].
 
 mod answers;
+mod auth;
 mod body;
 mod commands;
 mod event;
@@ -24,6 +25,7 @@ use std::time::Instant;
 
 use envelope::{Envelope, Reply};
 
+pub use auth::{Credentials, Mechanism};
 pub use event::{Event, Hello, Refusal};
 pub use settings::{Settings, Timeouts};
 
@@ -44,15 +46,27 @@ pub struct Session {
     events: VecDeque<Event>,
     clock: Clock,
     counts: Counts,
-    /// TLS was begun by STARTTLS.
+    /// TLS has begun.
     tls: bool,
+    auth: Auth,
     draining: bool,
     /// This client may leave out the brackets of paths.
     unbracketed_paths: bool,
-    /// DATA was refused: bytes that lie behind it already are no commands.
-    data_refused: bool,
+    /// The last command must be the last of its group: bytes that lie behind it already are no commands, and answered so.
+    last_of_group: Option<Reply>,
     /// The client said QUIT.
     quit: bool,
+    /// It said AUTH: what is no command may be a password, sent without waiting for our answer.
+    secrets_may_follow: bool,
+}
+
+/// Whether the client may log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Auth {
+    NotOffered,
+    /// Under TLS.
+    Offered,
+    Done,
 }
 
 #[derive(Debug)]
@@ -76,6 +90,7 @@ impl Session {
     /// A session whose client just connected; its first event is [`Event::Connect`].
     pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
         Self {
+            tls: settings.tls_implicit,
             settings,
             state: State::Greeting,
             question: Some(Question::Connect),
@@ -89,11 +104,12 @@ impl Session {
                 bytes: now,
             },
             counts: Counts::default(),
-            tls: false,
+            auth: Auth::NotOffered,
             draining: false,
             unbracketed_paths: false,
-            data_refused: false,
+            last_of_group: None,
             quit: false,
+            secrets_may_follow: false,
         }
     }
 
@@ -150,6 +166,11 @@ impl Session {
     /// `MAIL FROM:a@b.c` is taken from now on: old clients of one's own send it, and from a stranger it is refused.
     pub fn allow_unbracketed_paths(&mut self) {
         self.unbracketed_paths = true;
+    }
+
+    /// The client may log in by AUTH once TLS has begun.
+    pub fn allow_auth(&mut self) {
+        self.auth = Auth::Offered;
     }
 
     /// The relay is to stop: a transaction that has begun may finish, then, or now when there is none, 421 4.3.2 and
@@ -230,9 +251,9 @@ impl Session {
 
     /// Limits and the drain are looked at between commands only, so that every command has its reply.
     fn reason_to_end(&mut self) -> Option<Reply> {
-        let data_refused = std::mem::take(&mut self.data_refused);
-        if data_refused && !self.input.unread().is_empty() {
-            return Some(replies::bytes_behind_data());
+        let last_of_group = self.last_of_group.take();
+        if last_of_group.is_some() && !self.input.unread().is_empty() {
+            return last_of_group;
         }
         if self.counts.errors >= self.settings.errors_max {
             return Some(replies::too_many_errors());

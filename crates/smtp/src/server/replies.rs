@@ -17,9 +17,14 @@ pub(super) fn rule(reply: &Reply) -> Option<&'static str> {
     Some(match (reply.code, status.subject, status.detail) {
         (500, ..) if *reply == bad_line(LineError::TooLong) => "line-too-long",
         (500, ..) if *reply == bad_line(LineError::Broken) => "bare-newline",
+        (500, 5, 6) => "line-too-long",
         (500, ..) => "unknown-command",
         (502, ..) => "not-implemented",
         (503, ..) => "out-of-sequence",
+        (501, 7, 0) => "login-cancelled",
+        (501, 5, 2) => "bad-credentials",
+        (535, ..) => "acts-for-another",
+        (538, ..) => "needs-tls",
         (501, 1, 7) => "bad-sender",
         (501, 1, 3) => "bad-recipient",
         (501, ..) => "bad-syntax",
@@ -59,8 +64,15 @@ pub(super) fn greeting(settings: &Settings) -> Reply {
     plain(220, format!("{} ESMTP Onward", settings.hostname))
 }
 
+/// Extensions that depend on the state of the session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offers {
+    pub(super) tls: bool,
+    pub(super) auth: bool,
+}
+
 /// RFC 5321 §4.1.1.1. HELO gets the name only: its clients know no extensions.
-pub(super) fn hello(settings: &Settings, hello: &Hello, offer_tls: bool) -> Reply {
+pub(super) fn hello(settings: &Settings, hello: &Hello, offers: Offers) -> Reply {
     let mut text = settings.hostname.clone();
     if hello.extended {
         text += &format!(
@@ -68,8 +80,12 @@ pub(super) fn hello(settings: &Settings, hello: &Hello, offer_tls: bool) -> Repl
             settings.size_max
         );
         text += "\nCHUNKING\nDSN\nENHANCEDSTATUSCODES";
-        if offer_tls {
+        if offers.tls {
             text += "\nSTARTTLS";
+        }
+        // Old clients of Microsoft's that read only `AUTH=LOGIN` know no TLS that we take: they get no line of their own.
+        if offers.auth {
+            text += "\nAUTH PLAIN LOGIN";
         }
         // RFC 9422 §3: six digits at most.
         let recipients = settings.recipients_max.min(LIMIT_MAX);
@@ -89,6 +105,15 @@ pub(super) fn recipient_ok() -> Reply {
 
 pub(super) fn send_data() -> Reply {
     plain(354, "End data with <CR><LF>.<CR><LF>".to_owned())
+}
+
+/// A prompt of an AUTH exchange, in base64 (RFC 4954 §4).
+pub(super) fn challenge(prompt: &str) -> Reply {
+    plain(334, prompt.to_owned())
+}
+
+pub(super) fn logged_in() -> Reply {
+    Reply::new(235, good(7, 0), "Logged in")
 }
 
 pub(super) fn chunk_ok(octets: u64) -> Reply {
@@ -192,6 +217,57 @@ pub(super) fn tls_not_offered() -> Reply {
 /// RFC 3207 §4: nothing may follow before the handshake. Whoever put it there is not to be served.
 pub(super) fn bytes_behind_starttls() -> Reply {
     Reply::new(554, bad(5, 0), "STARTTLS must be the last of its group")
+}
+
+pub(super) fn auth_not_offered() -> Reply {
+    bad_command(CommandError::NotImplemented)
+}
+
+/// RFC 4954 §6 keeps it for what must not go in clear.
+pub(super) fn auth_needs_tls() -> Reply {
+    Reply::new(
+        538,
+        bad(7, 11),
+        "Log in under TLS only: send STARTTLS first",
+    )
+}
+
+pub(super) fn auth_already() -> Reply {
+    out_of_sequence("You are logged in already")
+}
+
+pub(super) fn auth_not_now() -> Reply {
+    out_of_sequence("AUTH belongs behind EHLO and before MAIL")
+}
+
+pub(super) fn unknown_mechanism() -> Reply {
+    Reply::new(504, bad(5, 4), "The mechanisms are PLAIN and LOGIN")
+}
+
+pub(super) fn auth_cancelled() -> Reply {
+    Reply::new(501, bad(7, 0), "Login cancelled")
+}
+
+pub(super) fn bad_credentials() -> Reply {
+    Reply::new(
+        501,
+        bad(5, 2),
+        "Not base64, or no user name and password in it",
+    )
+}
+
+/// Nobody here acts for somebody else (RFC 4616 §2).
+pub(super) fn acts_for_another() -> Reply {
+    Reply::new(535, bad(7, 8), "A user cannot log in for another")
+}
+
+pub(super) fn auth_line_too_long() -> Reply {
+    Reply::new(500, bad(5, 6), "Line too long")
+}
+
+/// What is sent ahead could be a password, and would be taken for a command when the login fails.
+pub(super) fn bytes_behind_auth() -> Reply {
+    Reply::new(554, bad(5, 0), "AUTH must be the last of its group")
 }
 
 /// RFC 2920 §3.1: what follows a DATA without waiting for the 354 may be a message, not commands.

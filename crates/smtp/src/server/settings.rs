@@ -23,6 +23,8 @@ pub struct Settings {
     pub normalize_newlines: bool,
     /// Whether STARTTLS is offered: a certificate is loaded and TLS has not begun (RFC 3207).
     pub tls_available: bool,
+    /// The connection begins with TLS (RFC 8314).
+    pub tls_implicit: bool,
     /// Replies of 5xx to one connection, then 421 4.7.0.
     pub errors_max: u32,
     /// Commands that lead nowhere (NOOP, RSET, VRFY, HELP, a second EHLO, an empty BDAT) between two messages, then 421 4.7.0.
@@ -61,6 +63,7 @@ impl Default for Settings {
             transactions_max: 1000,
             normalize_newlines: false,
             tls_available: false,
+            tls_implicit: false,
             errors_max: 20,
             idle_commands_max: 50,
             timeouts: Timeouts::default(),

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use envelope::{Envelope, Recipient, Reply};
 
+use super::auth::Awaited;
 use super::{Hello, Settings};
 use crate::command::Chunk;
 use crate::dot::{Decoder, LineEnds, Passer};
@@ -26,6 +27,8 @@ pub(super) enum State {
     Body(Hello, Transaction, Body),
     /// The next BDAT.
     ExpectChunk(Hello, Transaction, Body),
+    /// The next line of an AUTH exchange.
+    ExpectCredentials(Hello, Awaited),
     /// Silence: STARTTLS was read, and is answered when nothing lies behind it.
     StartTls,
     /// The handshake.
@@ -39,6 +42,7 @@ pub(super) enum State {
 pub(super) enum Question {
     Connect,
     Hello(Hello),
+    Credentials,
     Mail(Envelope),
     Rcpt(Recipient),
     Data,
@@ -89,6 +93,7 @@ impl State {
     pub(super) fn hello(&self) -> Option<&Hello> {
         match self {
             Self::ExpectMail(hello)
+            | Self::ExpectCredentials(hello, _)
             | Self::ExpectRcpt(hello, _)
             | Self::Body(hello, ..)
             | Self::ExpectChunk(hello, ..) => Some(hello),

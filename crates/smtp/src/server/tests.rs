@@ -19,6 +19,7 @@ fn settings() -> Settings {
         transactions_max: 3,
         normalize_newlines: false,
         tls_available: true,
+        tls_implicit: false,
         errors_max: 5,
         idle_commands_max: 5,
         timeouts: Timeouts::default(),
@@ -76,6 +77,16 @@ impl Driver {
             Event::Connect | Event::Hello(_) | Event::Mail(_) | Event::Data => {
                 self.session.answer(self.now, Verdict::Accept);
             }
+            Event::Auth(Credentials {
+                mechanism,
+                user,
+                password,
+            }) => {
+                let mechanism = mechanism.as_str();
+                let password = String::from_utf8_lossy(&password).into_owned();
+                self.log.push(format!("{mechanism} {user:?} {password:?}"));
+                self.session.answer(self.now, login(&password));
+            }
             Event::Rcpt(recipient) => {
                 let verdict = gate(&recipient.forward_path);
                 self.session.answer(self.now, verdict);
@@ -107,6 +118,14 @@ impl Driver {
             }) => self.refused.push(format!("{stage} {rule} {typed}")),
             Event::Closed => self.log.push("closed".to_owned()),
         }
+    }
+}
+
+fn login(password: &str) -> Verdict {
+    let status = |detail| EnhancedStatus::permanent(7, detail);
+    match password {
+        "secret" => Verdict::Accept,
+        _ => Verdict::Refuse(Reply::new(535, status(8), "No")),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::sender_policy::verify;
 impl<S: Spool> Inquiry<'_, S> {
     /// The results are kept with the message, for what goes on top of it.
     pub(super) async fn dmarc(&self) -> DmarcFound {
-        let Some(message) = self.sources.message else {
+        let Some(message) = self.sources.known.message else {
             return DmarcFound::TempError;
         };
         let spf = self.case.transaction.found.spf.as_ref();

@@ -2,6 +2,7 @@
 
 mod authentic;
 mod callout;
+mod credentials;
 mod dnsbl;
 mod lists;
 mod route;
@@ -28,6 +29,7 @@ impl<S: Spool> Inquiry<'_, S> {
     pub(super) async fn find(&self, question: &Question) -> (Answer, Option<Route>) {
         let budget = &self.inbound.budget;
         let answer = match question {
+            Question::Credentials => Answer::Credentials(self.credentials().await),
             Question::Route => return self.route().await,
             Question::SrsBudget(sender) => Answer::SrsBudgetLeft(!budget.is_used_up(sender)),
             Question::TakeSrsBudget(senders) => {
