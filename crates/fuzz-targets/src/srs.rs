@@ -1,7 +1,7 @@
 //! SRS: whatever reverses was signed, and whatever was signed reverses to what it was.
 
 use arbitrary::Arbitrary;
-use srs::{Day, ReverseError, Reversed, Separator, Settings, Srs};
+use srs::{Day, Face, ReverseError, Reversed, Separator, Settings, Srs};
 
 use crate::input::{assert_clean, plan};
 
@@ -31,6 +31,7 @@ pub(crate) fn check(data: &[u8]) {
     let (local, domain) = text.rsplit_once('@').unwrap_or((text, "first.example"));
     let srs = srs(SECRET, plan.separator, tag_octets);
     check_token(&srs, local, &plan);
+    check_face(&srs, local, domain, &plan);
     let Ok(ours) = srs.forward(local, domain, day(plan.today, 0)) else {
         return;
     };
@@ -138,6 +139,37 @@ fn check_token(srs: &Srs, text: &str, plan: &Plan) {
     assert_clean(&token);
     let read = srs.reverse(&token.to_ascii_lowercase(), day(plan.today, 0));
     assert_eq!(read, Ok(Reversed::Token(id)));
+}
+
+/// Under a face of the plan: it is read back under that one, and as nothing else.
+fn check_face(srs: &Srs, local: &str, domain: &str, plan: &Plan) {
+    let today = day(plan.today, 0);
+    let faces = ["a+", "a+b-", "x="].map(|text| Face::new(text).ok());
+    let face = &faces[usize::from(plan.change) % faces.len()];
+    let Some(face) = face else {
+        unreachable!("faces that are sound")
+    };
+    let Ok(ours) = srs.forward_as(face, local, domain, today) else {
+        return;
+    };
+    assert!(ours.len() <= Srs::LOCAL_OCTETS_MAX && !srs::looks_like_srs(&ours));
+    let sender = Ok(Reversed::Srs0 {
+        local: local.into(),
+        domain: domain.into(),
+    });
+    assert_eq!(srs.reverse_as(face, &ours, today), sender);
+    let rest = &ours[face.as_str().len()..];
+    // A short tag may be right by chance, and whoever fuzzes finds the chance.
+    if rest.split('=').next().is_none_or(|tag| tag.len() < 12) {
+        return;
+    }
+    let moved = srs.reverse(&format!("SRS0={rest}"), today);
+    assert_eq!(moved, Err(ReverseError::BadTag));
+    for other in faces.iter().flatten().filter(|other| *other != face) {
+        assert!(srs.reverse_as(other, &ours, today).is_err());
+        let moved = format!("{}{rest}", other.as_str());
+        assert!(srs.reverse_as(other, &moved, today).is_err());
+    }
 }
 
 fn srs(secret: &str, separator: u8, tag_octets: usize) -> Srs {

@@ -38,9 +38,9 @@ pub(crate) fn strip<'a>(local: &'a str, name: &str) -> Option<&'a str> {
 }
 
 impl<'a> Srs0<'a> {
-    /// From what [`strip`] gave.
+    /// From what stands behind the separator, or behind a face.
     pub(crate) fn parse(rest: &'a str) -> Option<Self> {
-        let mut parts = rest.get(1..)?.splitn(4, '=');
+        let mut parts = rest.splitn(4, '=');
         Some(Self {
             tag: parts.next()?,
             stamp: parts.next()?,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::day::Day;
 use crate::error::{ForwardError, ReverseError, SettingsError};
+use crate::face::Face;
 use crate::form::{SRS0, SRS1, Srs0, Srs1, is_plain_domain, strip};
 use crate::settings::Settings;
 use crate::tag::{Keys, Tag};
@@ -68,18 +69,38 @@ impl Srs {
     /// A result that would be over 64 octets is an error; but if it needs quotes on the wire, the caller must count
     /// them in. On any error the sender gets a [`token`](Self::token); it is never sent on unchanged.
     pub fn forward(&self, local: &str, domain: &str, today: Day) -> Result<String, ForwardError> {
-        if !is_plain_domain(domain) || local.chars().any(char::is_control) {
-            return Err(ForwardError::Inexpressible);
-        }
+        check_sender(local, domain)?;
         let rewritten = self.wrap_again(local).or_else(|| self.wrap(local, domain));
         let rewritten = match rewritten {
             Some(srs1) => srs1,
-            None => self.srs0(local, domain, today),
+            None => self.srs0(None, local, domain, today),
         };
-        if rewritten.len() > Self::LOCAL_OCTETS_MAX {
-            return Err(ForwardError::TooLong);
-        }
-        Ok(rewritten)
+        check_length(rewritten)
+    }
+
+    /// As [`forward`](Self::forward), under a face. What the sender is, SRS or not, is left as it is.
+    ///
+    /// ```
+    /// # use srs::{Day, Face, ReverseError, Reversed, Settings, Srs};
+    /// # let srs = Srs::new(Settings::new(["tops3cr3t"])).unwrap();
+    /// # let today = Day::from_unix_secs(1_577_836_860);
+    /// let face = Face::new("customer+").unwrap();
+    /// let local = srs.forward_as(&face, "test", "otherdomain.com", today).unwrap();
+    /// assert_eq!(local, "customer+mvOU=2W=otherdomain.com=test");
+    /// let sender = Reversed::Srs0 { local: "test".into(), domain: "otherdomain.com".into() };
+    /// assert_eq!(srs.reverse_as(&face, &local, today), Ok(sender));
+    /// let as_srs0 = local.replace("customer+", "SRS0=");
+    /// assert_eq!(srs.reverse(&as_srs0, today), Err(ReverseError::BadTag));
+    /// ```
+    pub fn forward_as(
+        &self,
+        face: &Face,
+        local: &str,
+        domain: &str,
+        today: Day,
+    ) -> Result<String, ForwardError> {
+        check_sender(local, domain)?;
+        check_length(self.srs0(Some(face), local, domain, today))
     }
 
     /// What a local part of ours stands for, if we signed it and it has not expired.
@@ -89,7 +110,7 @@ impl Srs {
             return Err(ReverseError::TooLong);
         }
         if let Some(rest) = strip(local, SRS0) {
-            return self.reverse_srs0(rest, today);
+            return self.reverse_srs0(None, &rest[1..], today);
         }
         let rest = strip(local, SRS1).ok_or(ReverseError::NotSrs)?;
         let form = Srs1::parse(rest).ok_or(ReverseError::Malformed)?;
@@ -98,6 +119,20 @@ impl Srs {
             local: format!("{SRS0}{}", form.opaque),
             domain: form.domain.into(),
         })
+    }
+
+    /// As [`reverse`](Self::reverse), of what was made under a face.
+    pub fn reverse_as(
+        &self,
+        face: &Face,
+        local: &str,
+        today: Day,
+    ) -> Result<Reversed, ReverseError> {
+        if local.len() > INPUT_OCTETS_MAX {
+            return Err(ReverseError::TooLong);
+        }
+        let rest = face.strip(local).ok_or(ReverseError::NotSrs)?;
+        self.reverse_srs0(Some(face), rest, today)
     }
 
     /// A stand-in for a sender that [`forward`](Self::forward) cannot express: `SRS0=tag=day=id=t`, never in need of
@@ -118,8 +153,12 @@ impl Srs {
     /// assert_eq!(srs.reverse(&local, today), Ok(Reversed::Token("ID1".into())));
     /// ```
     pub fn token(&self, id: &str, today: Day) -> String {
-        let tag = self.sign(&[TOKEN_TAG, &today.stamp(), id.as_bytes()]);
-        self.write_srs0(tag.cut(self.settings.tag_octets), today, id, TOKEN_LOCAL)
+        self.write_token(None, id, today)
+    }
+
+    /// As [`token`](Self::token), under a face.
+    pub fn token_as(&self, face: &Face, id: &str, today: Day) -> String {
+        self.write_token(Some(face), id, today)
     }
 
     /// The second in which an address that is made at another (`made`, since 1970) has expired: how long a token's sender must
@@ -140,14 +179,35 @@ impl Srs {
         Some(self.srs1(domain, strip(local, SRS0)?))
     }
 
-    fn srs0(&self, local: &str, domain: &str, today: Day) -> String {
-        let tag = self.sign(&[&today.stamp(), domain.as_bytes(), local.as_bytes()]);
-        self.write_srs0(tag.cut(self.settings.tag_octets), today, domain, local)
+    fn srs0(&self, face: Option<&Face>, local: &str, domain: &str, today: Day) -> String {
+        let [name, text, end] = signed_face(face);
+        let (domain_octets, local_octets) = (domain.as_bytes(), local.as_bytes());
+        let tag = self.sign(&[name, text, end, &today.stamp(), domain_octets, local_octets]);
+        self.write_srs0(face, &tag, today, domain, local)
     }
 
-    fn write_srs0(&self, tag: &str, day: Day, domain: &str, local: &str) -> String {
-        let separator = self.settings.separator.as_char();
-        format!("{SRS0}{separator}{tag}={day}={domain}={local}")
+    fn write_token(&self, face: Option<&Face>, id: &str, today: Day) -> String {
+        let [name, text, end] = signed_face(face);
+        let tag = self.sign(&[name, text, end, TOKEN_TAG, &today.stamp(), id.as_bytes()]);
+        self.write_srs0(face, &tag, today, id, TOKEN_LOCAL)
+    }
+
+    fn write_srs0(
+        &self,
+        face: Option<&Face>,
+        tag: &Tag,
+        day: Day,
+        domain: &str,
+        local: &str,
+    ) -> String {
+        let tag = tag.cut(self.settings.tag_octets);
+        match face {
+            Some(face) => format!("{}{tag}={day}={domain}={local}", face.as_str()),
+            None => {
+                let separator = self.settings.separator.as_char();
+                format!("{SRS0}{separator}{tag}={day}={domain}={local}")
+            }
+        }
     }
 
     fn srs1(&self, domain: &str, opaque: &str) -> String {
@@ -157,19 +217,21 @@ impl Srs {
         format!("{SRS1}{separator}{tag}={domain}={opaque}")
     }
 
-    fn reverse_srs0(&self, rest: &str, today: Day) -> Result<Reversed, ReverseError> {
+    fn reverse_srs0(
+        &self,
+        face: Option<&Face>,
+        rest: &str,
+        today: Day,
+    ) -> Result<Reversed, ReverseError> {
         let form = Srs0::parse(rest).ok_or(ReverseError::Malformed)?;
         let day = Day::from_stamp(form.stamp).ok_or(ReverseError::Malformed)?;
-        let stamp = form.stamp.as_bytes();
-        let is_token = is_token(&form)
-            && self
-                .check_tag(form.tag, &[TOKEN_TAG, stamp, form.domain.as_bytes()])
-                .is_ok();
+        let (stamp, domain) = (form.stamp.as_bytes(), form.domain.as_bytes());
+        let [name, text, end] = signed_face(face);
+        let as_token = [name, text, end, TOKEN_TAG, stamp, domain];
+        let is_token = is_token(&form) && self.check_tag(form.tag, &as_token).is_ok();
         if !is_token {
-            self.check_tag(
-                form.tag,
-                &[stamp, form.domain.as_bytes(), form.local.as_bytes()],
-            )?;
+            let local = form.local.as_bytes();
+            self.check_tag(form.tag, &[name, text, end, stamp, domain, local])?;
         }
         self.check_age(day, today)?;
         if is_token {
@@ -213,6 +275,25 @@ impl fmt::Debug for Srs {
     }
 }
 
+fn check_sender(local: &str, domain: &str) -> Result<(), ForwardError> {
+    if !is_plain_domain(domain) || local.chars().any(char::is_control) {
+        return Err(ForwardError::Inexpressible);
+    }
+    Ok(())
+}
+
+fn check_length(rewritten: String) -> Result<String, ForwardError> {
+    if rewritten.len() > Srs::LOCAL_OCTETS_MAX {
+        return Err(ForwardError::TooLong);
+    }
+    Ok(rewritten)
+}
+
+/// What a tag covers of a face: nothing of `SRS0`, which is what others hash.
+fn signed_face(face: Option<&Face>) -> [&[u8]; 3] {
+    face.map_or([b""; 3], |face| [FACE_TAG, face.as_str().as_bytes(), b"\0"])
+}
+
 /// Whether it may be a token; its tag decides.
 fn is_token(form: &Srs0<'_>) -> bool {
     let id = form.domain.as_bytes();
@@ -227,9 +308,10 @@ const INPUT_OCTETS_MAX: usize = 900;
 const DAY_SECS: u64 = 86_400;
 const HALF_CIRCLE: u16 = Day::CIRCLE / 2;
 const TOKEN_LOCAL: &str = "t";
-// What is hashed for tokens begins with a name and a NUL. No SRS0 or SRS1 address hashes a NUL: senders with
+// What is hashed for tokens and faces begins with a name and a NUL. No SRS0 or SRS1 address hashes a NUL: senders with
 // control characters are refused.
 const TOKEN_TAG: &[u8] = b"token\0";
+const FACE_TAG: &[u8] = b"face\0";
 
 #[cfg(test)]
 mod tests;

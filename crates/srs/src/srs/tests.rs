@@ -458,3 +458,77 @@ fn damaged_addresses() {
     }
     assert!(refused > 19_500, "{refused}");
 }
+
+#[test]
+fn faces() {
+    let (srs, today) = (srs(), day(0));
+    let face = |text| Face::new(text).unwrap();
+    let faces = ["customer+", "customer+a+", "+", "b="].map(face);
+    for (local, domain) in [
+        ("alice", "first.example"),
+        ("Bob=Builder", "First.Example"),
+        ("John Doe", "x.example"),
+        ("\u{fc}", "x.example"),
+        ("SRS0=aaaa=bb=c.example=d", "x.example"),
+        ("t", "ABC"),
+    ] {
+        for face in &faces {
+            let made = srs.forward_as(face, local, domain, today).unwrap();
+            assert!(made.starts_with(face.as_str()) && !looks_like_srs(&made));
+            let sender = Ok(Reversed::Srs0 {
+                local: local.into(),
+                domain: domain.into(),
+            });
+            assert_eq!(srs.reverse_as(face, &made, day(21)), sender, "{made}");
+            assert_eq!(
+                srs.reverse_as(face, &made, day(22)),
+                Err(ReverseError::Expired { days: 22 })
+            );
+            let folded = srs.reverse_as(face, &made.to_ascii_uppercase(), today);
+            assert!(folded.is_ok(), "{made}");
+            check_other_faces(&srs, face, &faces, &made);
+        }
+    }
+    let long = "a".repeat(64);
+    let too_long = srs.forward_as(&faces[0], &long, "x.example", today);
+    assert_eq!(too_long, Err(ForwardError::TooLong));
+    let literal = srs.forward_as(&faces[0], "a", "[192.0.2.1]", today);
+    assert_eq!(literal, Err(ForwardError::Inexpressible));
+}
+
+#[test]
+fn tokens_under_a_face() {
+    let (srs, today, id) = (srs(), day(0), "ABCDEFGHIJKLMNOPQRSTUVW7");
+    let faces = ["customer+", "twenty.four.octets.long+"].map(|text| Face::new(text).unwrap());
+    for face in &faces {
+        let token = srs.token_as(face, id, today);
+        assert!(token.len() <= Srs::LOCAL_OCTETS_MAX, "{token}");
+        let expected = Ok(Reversed::Token(id.into()));
+        assert_eq!(srs.reverse_as(face, &token.to_lowercase(), today), expected);
+        check_other_faces(&srs, face, &faces, &token);
+    }
+}
+
+/// What one face signed is valid under no other, nor as SRS0, nor the other way round.
+#[track_caller]
+fn check_other_faces(srs: &Srs, face: &Face, faces: &[Face], made: &str) {
+    let today = day(0);
+    let rest = face.strip(made).unwrap();
+    assert!(srs.reverse(made, today).is_err());
+    let as_srs0 = srs.reverse(&format!("SRS0={rest}"), today);
+    assert_eq!(as_srs0, Err(ReverseError::BadTag));
+    for other in faces.iter().filter(|other| *other != face) {
+        assert!(srs.reverse_as(other, made, today).is_err());
+        let moved = format!("{}{rest}", other.as_str());
+        assert_eq!(
+            srs.reverse_as(other, &moved, today),
+            Err(ReverseError::BadTag)
+        );
+    }
+    let srs0 = srs.forward("alice", "first.example", today).unwrap();
+    let moved = format!("{}{}", face.as_str(), &srs0[5..]);
+    assert_eq!(
+        srs.reverse_as(face, &moved, today),
+        Err(ReverseError::BadTag)
+    );
+}
