@@ -56,6 +56,18 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
             ),
         );
     }
+    let paths = &routing.forwarder.settings().return_paths;
+    let ours = |domain: &&Domain| {
+        routing.table.hosts(domain) || routing.forwarder.is_srs_domain(&routing.table, domain)
+    };
+    for domain in paths.domains().filter(|domain| !ours(domain)) {
+        add(
+            "srs",
+            format!(
+                "{domain} is the domain of a return path, and neither hosted here nor an SRS domain: if its mail does not come to this machine, bounces are lost\n\nhint: let its MX be this machine, and give it a `:domain:` line in the forwards file"
+            ),
+        );
+    }
     if let Some(text) = descriptors::shortage(config) {
         add("limits", text);
     }

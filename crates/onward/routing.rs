@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use envelope::{Domain, Mailbox};
-use forwarder::Forwarder;
 use forwarder::table::Table;
+use forwarder::{Forwarder, ReturnPath, ReturnPaths};
 use policy::Profiles;
 use policy::measures::{Names, Wrong};
 use relay::Routing;
@@ -154,11 +154,25 @@ fn forwarder(config: &Config) -> Result<Forwarder, Error> {
             .map(|text| parse::<Mailbox>("forwards.postmaster", text))
             .transpose()?,
         received_max: u32::try_from(config.limits.received_headers).unwrap_or(u32::MAX),
+        return_paths: return_paths(config)?,
     };
     Forwarder::new(srs(config)?, settings).map_err(|e| Error::Value {
         key: "srs.domain",
         text: e.to_string(),
     })
+}
+
+/// Those of before.
+fn return_paths(config: &Config) -> Result<ReturnPaths, Error> {
+    let mut paths = ReturnPaths::default();
+    for text in &config.srs.return_paths {
+        let path = text.parse::<ReturnPath>().map_err(|e| Error::Value {
+            key: "srs.return_paths",
+            text: format!("`{text}`: {e}\n\nhint: {}", e.hint()),
+        })?;
+        paths.extend([path]);
+    }
+    Ok(paths)
 }
 
 fn srs(config: &Config) -> Result<Srs, Error> {

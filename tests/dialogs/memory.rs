@@ -37,6 +37,7 @@ impl Relay {
             srs_domain: "fwd.test".parse().unwrap(),
             postmaster: None,
             received_max: 50,
+            return_paths: forwarder::ReturnPaths::default(),
         };
         let mut relay = relay::Settings {
             accept_nonnull: false,

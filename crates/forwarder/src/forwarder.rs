@@ -3,6 +3,7 @@
 use envelope::{Domain, ForwardPath, Host, LocalPart, Mailbox, Reply, Timestamp};
 use srs::{Day, ReverseError, Reversed, Srs};
 
+use crate::return_path::ReturnPaths;
 use crate::table::{Expansion, Options, Resolution, SRS_DOMAIN_OCTETS_MAX, Table, Target};
 
 /// What the operator configures.
@@ -17,6 +18,8 @@ pub struct Settings {
     pub postmaster: Option<Mailbox>,
     /// More Received headers than this are a loop (RFC 5321 §6.3); 50 is usual.
     pub received_max: u32,
+    /// What bounces to users who send for others come back to; those that were in use before, too.
+    pub return_paths: ReturnPaths,
 }
 
 /// Settings that cannot work.
@@ -65,7 +68,7 @@ pub enum Route {
 /// What an address is as an SRS address of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SrsRecipient {
-    /// It is none: not in an SRS domain of ours, or it does not look like SRS.
+    /// It is none: not in an SRS domain of ours, or it does not look like SRS; nor is it of a return path's form.
     NotOurs,
     /// It stands for this sender, or for the first forwarder's SRS0 address.
     Decoded(Mailbox),
@@ -115,34 +118,57 @@ impl Forwarder {
 
     /// What an address is as an SRS address of ours.
     pub fn srs_recipient(&self, table: &Table, address: &Mailbox, now: Timestamp) -> SrsRecipient {
-        let ours = |address: &Mailbox| {
-            let domain = address.domain();
-            domain.is_some_and(|domain| self.is_srs_domain(table, domain))
-                && srs::looks_like_srs(address.local_part().as_str())
-        };
-        if !ours(address) {
-            return SrsRecipient::NotOurs;
-        }
         let today = Day::from_unix_secs(now.unix_secs());
-        let mut decoded = address.clone();
+        let Some(mut reversed) = self.reverse(table, address, today) else {
+            return SrsRecipient::NotOurs;
+        };
         // Mail that went round through another forwarder and us again has several of our addresses in one.
         for _ in 0..DECODE_MAX {
-            let reversed = match self.srs.reverse(decoded.local_part().as_str(), today) {
+            let decoded = match reversed {
                 Ok(Reversed::Token(id)) => return SrsRecipient::Token(id),
                 Ok(Reversed::Srs0 { local, domain } | Reversed::Srs1 { local, domain }) => {
                     mailbox(&local, &domain)
                 }
                 Err(error) => return SrsRecipient::Refused(SrsRefusal::Invalid(error)),
             };
-            decoded = match reversed {
-                Some(decoded) => decoded,
-                None => return SrsRecipient::Refused(SrsRefusal::NotAnAddress),
+            let Some(decoded) = decoded else {
+                return SrsRecipient::Refused(SrsRefusal::NotAnAddress);
             };
-            if !ours(&decoded) {
-                return SrsRecipient::Decoded(decoded);
+            match self.reverse(table, &decoded, today) {
+                Some(again) => reversed = again,
+                None => return SrsRecipient::Decoded(decoded),
             }
         }
         SrsRecipient::Refused(SrsRefusal::NotAnAddress)
+    }
+
+    /// What an address of ours stands for; `None` if it is none. An SRS domain holds nothing but SRS, so that what looks
+    /// like it there and is not whole is refused. Beside the addresses of a return path others may live
+    /// (`customer+news@service.example`): what has not their form is none of them.
+    fn reverse(
+        &self,
+        table: &Table,
+        address: &Mailbox,
+        today: Day,
+    ) -> Option<Result<Reversed, ReverseError>> {
+        let (domain, local) = (address.domain()?, address.local_part().as_str());
+        if self.is_srs_domain(table, domain) && srs::looks_like_srs(local) {
+            return Some(self.srs.reverse(local, today));
+        }
+        let mut refusal = None;
+        for face in self.settings.return_paths.faces(domain, local) {
+            match self.srs.reverse_as(face, local, today) {
+                Ok(reversed) => return Some(Ok(reversed)),
+                Err(ReverseError::NotSrs | ReverseError::Malformed | ReverseError::TooLong) => {}
+                Err(error) => {
+                    // One face may be the beginning of another: a tag that is right for one says most.
+                    refusal = refusal
+                        .filter(|old| *old != ReverseError::BadTag)
+                        .or(Some(error));
+                }
+            }
+        }
+        refusal.map(Err)
     }
 
     /// Where mail to this recipient goes: found out once, at RCPT.
@@ -174,11 +200,14 @@ impl Forwarder {
     pub fn route_return(&self, table: &Table, address: &Mailbox, sender: Mailbox) -> Route {
         let expansion = match self.route_hosted(table, &sender) {
             Route::Forward(expansion) => expansion,
-            // Should it have a reverse path to rewrite, the way back leads through the same domain.
+            // Should it have a reverse path to rewrite, the way back leads through the same SRS domain.
             Route::NotHosted => Expansion::of(Target {
                 mailbox: sender.clone(),
                 options: Options {
-                    srs_domain: address.domain().cloned(),
+                    srs_domain: address
+                        .domain()
+                        .filter(|domain| self.is_srs_domain(table, domain))
+                        .cloned(),
                     ..Options::default()
                 },
                 via: Vec::new(),

@@ -23,6 +23,7 @@
 //!         srs_domain: "fwd.example.net".parse()?,
 //!         postmaster: None,
 //!         received_max: 50,
+//!         return_paths: Default::default(),
 //!     },
 //! )?;
 //! let sender = ReversePath::Mailbox("a@b.example".parse()?);
@@ -31,7 +32,7 @@
 //! let now = Timestamp::from_unix_millis(1_795_266_072_000);
 //! let route = forwarder.route(&table, &alice.forward_path, now);
 //! let token = &mut |_: &_, _| "NONE".into();
-//! let legs = forwarder.plan(&table, &sender, [(&alice, route)], now, token).into_legs();
+//! let legs = forwarder.plan(&table, &sender, None, [(&alice, route)], now, token).into_legs();
 //! assert_eq!(legs[0].target.to_string(), "alice@mail.example.com");
 //! assert_eq!(legs[0].reverse_path.to_string(), "<SRS0=FU0P=JK=b.example=a@fwd.example.net>");
 //! assert_eq!(&*legs[0].trace, "Delivered-To: alice@example.org\r\n");
@@ -46,6 +47,7 @@ mod fold;
 mod forwarder;
 mod plan;
 mod replies;
+mod return_path;
 mod scan;
 pub mod table;
 pub mod trace;
@@ -53,5 +55,6 @@ pub mod trace;
 pub use fold::fold;
 pub use forwarder::{Forwarder, Route, Settings, SettingsError, SrsRecipient, SrsRefusal};
 pub use plan::{LEGS_MAX, Looping, Plan, PlannedLeg};
+pub use return_path::{ReturnPath, ReturnPathError, ReturnPaths};
 pub use scan::{HeaderScan, has_header};
 pub use table::{Resolution, Table};

@@ -2,10 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use envelope::{ForwardPath, Leg, LocalPart, Mailbox, Merged, Recipient, ReversePath, Timestamp};
-use srs::Day;
+use envelope::{
+    Domain, ForwardPath, Host, Leg, LocalPart, Mailbox, Merged, Recipient, ReversePath, Timestamp,
+};
+use srs::{Day, Face};
 
 use crate::forwarder::{Forwarder, Route};
+use crate::return_path::ReturnPath;
 use crate::scan::HeaderScan;
 use crate::table::{Broken, Options, Table, Target};
 use crate::trace::ascii_form;
@@ -107,6 +110,8 @@ impl Forwarder {
     /// Makes legs of accepted recipients and their routes. A recipient that is not hosted goes on unchanged, under an
     /// unchanged reverse path: `policy` has said that it may.
     ///
+    /// Mail of a user with a `return_path` goes to every recipient under an address that is made with it.
+    ///
     /// A sender that SRS cannot express is given to `token`, once, with the time until which he is to be kept; the answer is
     /// the id that [`Route::Token`] will ask for.
     ///
@@ -116,6 +121,7 @@ impl Forwarder {
         &self,
         table: &Table,
         reverse_path: &ReversePath,
+        return_path: Option<&ReturnPath>,
         recipients: impl IntoIterator<Item = (&'a Recipient, Route)>,
         now: Timestamp,
         token: &mut dyn FnMut(&Mailbox, Timestamp) -> Box<str>,
@@ -124,6 +130,7 @@ impl Forwarder {
             forwarder: self,
             table,
             reverse_path,
+            return_path,
             now,
             token,
             id: None,
@@ -148,6 +155,7 @@ struct Draft<'a> {
     forwarder: &'a Forwarder,
     table: &'a Table,
     reverse_path: &'a ReversePath,
+    return_path: Option<&'a ReturnPath>,
     now: Timestamp,
     token: &'a mut dyn FnMut(&Mailbox, Timestamp) -> Box<str>,
     /// The sender's, once it was asked for.
@@ -187,7 +195,8 @@ impl Draft<'_> {
             options,
             via,
         } = target;
-        let reverse_path = self.rewrite(&options);
+        let own = self.own_return_path();
+        let reverse_path = own.unwrap_or_else(|| self.rewrite(&options));
         // The step nearest to the target on top, as if each had added its own.
         let trace: String = via
             .iter()
@@ -206,10 +215,12 @@ impl Draft<'_> {
     }
 
     fn add_relayed(&mut self, recipient: &Recipient, named: Mailbox) {
+        let own = self.own_return_path();
+        let reverse_path = own.unwrap_or_else(|| self.reverse_path.clone());
         let leg = Leg {
             original: recipient.original.clone(),
             notify: recipient.notify,
-            ..Leg::new(self.reverse_path.clone(), named.clone(), named)
+            ..Leg::new(reverse_path, named.clone(), named)
         };
         self.place(PlannedLeg::new(leg, self.of, Vec::new()));
     }
@@ -256,28 +267,52 @@ impl Draft<'_> {
             .srs_domain
             .as_ref()
             .unwrap_or(&forwarder.settings.srs_domain);
+        self.write(None, sender, srs_domain)
+    }
+
+    /// The reverse path of mail from a user who has one of his own. Null stays null; one that he made himself stays as he
+    /// made it.
+    fn own_return_path(&mut self) -> Option<ReversePath> {
+        let path = self.return_path?;
+        Some(match self.reverse_path {
+            ReversePath::Mailbox(sender) if !path.covers(sender) => {
+                self.write(Some(&path.face), sender, &path.domain)
+            }
+            kept => kept.clone(),
+        })
+    }
+
+    /// An address in a domain of ours that leads back to the sender.
+    fn write(&mut self, face: Option<&Face>, sender: &Mailbox, domain: &Domain) -> ReversePath {
+        let srs = &self.forwarder.srs;
         // Every next hop takes what we write: short enough with its quotes, and ASCII.
         let is_safe = |local: &LocalPart| {
             local.written_octets() <= LocalPart::SAFE_OCTETS_MAX && local.is_ascii()
         };
         let at_ours = |local: &str| {
             let local = LocalPart::from_unquoted(local).ok().filter(is_safe)?;
-            Mailbox::new(local, envelope::Host::Domain(srs_domain.clone())).ok()
+            Mailbox::new(local, Host::Domain(domain.clone())).ok()
         };
         let today = Day::from_unix_secs(self.now.unix_secs());
         let (local, host) = (sender.local_part().as_str(), sender.host().to_string());
-        let rewritten = forwarder.srs.forward(local, &host, today).ok();
-        if let Some(rewritten) = rewritten.as_deref().and_then(at_ours) {
+        let rewritten = match face {
+            Some(face) => srs.forward_as(face, local, &host, today),
+            None => srs.forward(local, &host, today),
+        };
+        if let Some(rewritten) = rewritten.ok().as_deref().and_then(at_ours) {
             return ReversePath::Mailbox(rewritten);
         }
         let id = self.id.get_or_insert_with(|| {
-            let expires = forwarder.srs.expires(self.now.unix_secs());
+            let expires = srs.expires(self.now.unix_secs());
             (self.token)(sender, Timestamp::from_unix_millis(expires * 1000))
         });
-        let token = forwarder.srs.token(id, today);
+        let token = match face {
+            Some(face) => srs.token_as(face, id, today),
+            None => srs.token(id, today),
+        };
         let Some(rewritten) = at_ours(&token) else {
-            // A token is 62 octets at most and no SRS domain is over 189: both are checked where they come in.
-            unreachable!("token {token} does not fit before {srs_domain}");
+            // A token is 64 octets at most and no such domain is over 189: all is checked where it comes in.
+            unreachable!("token {token} does not fit before {domain}");
         };
         ReversePath::Mailbox(rewritten)
     }

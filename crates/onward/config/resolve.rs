@@ -305,7 +305,7 @@ mod tests {
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 51] = [
+    const OTHER_VALUES: [(&str, &str); 52] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -317,6 +317,7 @@ mod tests {
         ("srs.clock_skew", "'2d'"),
         ("srs.separator", "'+'"),
         ("srs.tag_alphabet", "'base64'"),
+        ("srs.return_paths", "['a+{original}@b.example']"),
         ("srs.accept_nonnull", "true"),
         ("srs.bounces_per_day", "7"),
         ("forwards.file", "'other'"),

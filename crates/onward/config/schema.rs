@@ -102,6 +102,7 @@ pub(crate) struct Srs {
     pub(crate) clock_skew: Span,
     pub(crate) separator: char,
     pub(crate) tag_alphabet: TagAlphabet,
+    pub(crate) return_paths: Vec<String>,
     pub(crate) accept_nonnull: bool,
     #[serde(deserialize_with = "more_than_zero")]
     pub(crate) bounces_per_day: u32,
@@ -267,6 +268,7 @@ impl Default for Srs {
             clock_skew: Span::days(stage.skew_days.into()),
             separator: stage.separator.as_char(),
             tag_alphabet: TagAlphabet::default(),
+            return_paths: Vec::new(),
             accept_nonnull: false,
             bounces_per_day: 100,
         }

@@ -27,6 +27,7 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         srs_domain: "fwd.test".parse().unwrap(),
         postmaster: None,
         received_max: 50,
+        return_paths: forwarder::ReturnPaths::default(),
     };
     let srs = srs::Srs::new(srs::Settings::new(["tops3cr3t"])).unwrap();
     Routing {

@@ -26,9 +26,22 @@ fn forwarder(postmaster: Option<&str>) -> Forwarder {
         srs_domain: "fwd.example.net".parse().unwrap(),
         postmaster: postmaster.map(|address| address.parse().unwrap()),
         received_max: 50,
+        return_paths: return_paths(),
     };
     let srs = Srs::new(srs::Settings::new(["tops3cr3t"])).unwrap();
     Forwarder::new(srs, settings).unwrap()
+}
+
+fn return_paths() -> ReturnPaths {
+    let texts = [
+        "customer+{original}@service.example",
+        "customer+a+{original}@service.example",
+        "all+{original}@catch.example",
+        "verp-{original}@fwd.example.net",
+    ];
+    let mut paths = ReturnPaths::default();
+    paths.extend(texts.map(|text| text.parse().unwrap()));
+    paths
 }
 
 fn shown(route: Route) -> String {
@@ -336,4 +349,85 @@ fn a_catch_all_in_an_srs_domain() {
         let route = forwarder.route(&table, &path, NOW);
         assert_eq!(shown(route), expected, "{address}");
     }
+}
+
+#[test]
+fn addresses_of_return_paths() {
+    let forwarder = forwarder(None);
+    let made = |face: &str, days: u64| {
+        let day = Day::from_unix_secs(NOW.unix_secs() - days * 86_400);
+        let face = srs::Face::new(face).unwrap();
+        let srs = &forwarder.srs;
+        let local = srs.forward_as(&face, "Bob", "first.example", day).unwrap();
+        (local, srs.token_as(&face, "ID", day))
+    };
+    for (face, domain) in [
+        ("customer+", "service.example"),
+        ("customer+", "SERVICE.example"),
+        ("customer+a+", "service.example"),
+        ("all+", "catch.example"),
+        ("verp-", "fwd.example.net"),
+    ] {
+        let (bob, token) = made(face, 0);
+        let back = "back to Bob@first.example: Bob@first.example via []";
+        check(&forwarder, &format!("{bob}@{domain}"), back);
+        check(
+            &forwarder,
+            &format!("{}@{domain}", bob.to_lowercase()),
+            &back.replace("Bob", "bob"),
+        );
+        check(&forwarder, &format!("{token}@{domain}"), "token");
+        let forged = bob.replace("Bob", "eve");
+        check(
+            &forwarder,
+            &format!("{forged}@{domain}"),
+            "SRS address not signed by us",
+        );
+        let (old, _) = made(face, 22);
+        check(
+            &forwarder,
+            &format!("{old}@{domain}"),
+            "SRS address expired: 22 days old",
+        );
+    }
+    // A domain where it was not made, and a face of another's.
+    let (bob, _) = made("customer+", 0);
+    check(
+        &forwarder,
+        &format!("{bob}@elsewhere.example"),
+        "not hosted",
+    );
+    check(&forwarder, &format!("{bob}@fwd.example.net"), "unknown");
+    check(
+        &forwarder,
+        &format!("{}@catch.example", bob.replace("customer+", "all+")),
+        "SRS address not signed by us",
+    );
+    // Others may live beside them.
+    check(
+        &forwarder,
+        "all+news@catch.example",
+        "all@mail.example.com via [all+news@catch.example]",
+    );
+    check(&forwarder, "customer+news@service.example", "not hosted");
+}
+
+#[test]
+fn a_return_path_inside_of_srs() {
+    let forwarder = forwarder(None);
+    let today = Day::from_unix_secs(NOW.unix_secs());
+    let face = srs::Face::new("customer+").unwrap();
+    let inner = forwarder
+        .srs
+        .forward_as(&face, "b", "x.example", today)
+        .unwrap();
+    let outer = forwarder
+        .srs
+        .forward(&inner, "service.example", today)
+        .unwrap();
+    check(
+        &forwarder,
+        &format!("{outer}@fwd.example.net"),
+        "back to b@x.example: b@x.example via []",
+    );
 }

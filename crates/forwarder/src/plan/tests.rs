@@ -29,6 +29,7 @@ fn forwarder() -> Forwarder {
         srs_domain: "fwd.example.net".parse().unwrap(),
         postmaster: Some("alice@example.org".parse().unwrap()),
         received_max: 50,
+        return_paths: crate::ReturnPaths::default(),
     };
     let srs = Srs::new(srs::Settings::new(["tops3cr3t"])).unwrap();
     Forwarder::new(srs, settings).unwrap()
@@ -61,7 +62,7 @@ fn plan_of(envelope: &Envelope, token: &mut dyn FnMut(&Mailbox, Timestamp) -> Bo
         let route = forwarder.route(&table, &recipient.forward_path, NOW);
         (recipient, route)
     });
-    forwarder.plan(&table, &envelope.reverse_path, routed, NOW, token)
+    forwarder.plan(&table, &envelope.reverse_path, None, routed, NOW, token)
 }
 
 /// One line a leg: `<reverse path> → <target> for recipient`.
@@ -379,4 +380,62 @@ fn legs_keep_the_options_of_their_forward() {
     check_options(&["elsewhere@relay.example"], &[""]);
     // One copy would have the options of one of them.
     check_options(&["alice@example.org", "same@example.org"], &["", "srs=on"]);
+}
+
+/// The reverse path of each leg of a user's mail with this return path.
+#[track_caller]
+fn check_return_path(return_path: &str, sender: &str, recipients: &[&str], expected: &[&str]) {
+    let (forwarder, table) = (forwarder(), table());
+    let envelope = envelope(sender, recipients);
+    let routed = envelope.recipients.iter().map(|recipient| {
+        let route = forwarder.route(&table, &recipient.forward_path, NOW);
+        (recipient, route)
+    });
+    let path = return_path.parse().unwrap();
+    let from = &envelope.reverse_path;
+    let plan = forwarder.plan(&table, from, Some(&path), routed, NOW, &mut id);
+    let shown: Vec<_> = plan
+        .legs
+        .iter()
+        .map(|l| l.leg.reverse_path.to_string())
+        .collect();
+    assert_eq!(shown, expected, "{sender} under {return_path}");
+}
+
+#[test]
+fn under_a_return_path() {
+    let path = "Customer+{original}@service.example";
+    let ann = "<customer+VQuL=JK=shop.example=ann@service.example>";
+    // Foreign, forwarded, and forwarded without SRS alike.
+    let to = [
+        "x@foreign.example",
+        "alice@example.org",
+        "plain@example.org",
+    ];
+    check_return_path(path, "ann@shop.example", &to, &[ann; 3]);
+    let to = ["x@foreign.example"];
+    check_return_path(path, "", &to, &["<>"]);
+    // Made by the user himself, or by us before.
+    for own in ["customer+5@service.example", "CUSTOMER+x=y@service.example"] {
+        check_return_path(path, own, &to, &[&*format!("<{own}>")]);
+    }
+    let other = "<customer+2h5x=JK=service.example=ann@service.example>";
+    check_return_path(path, "ann@service.example", &to, &[other]);
+    // What cannot be written gets a token.
+    let token = "<customer+P8OY=JK=ID=t@service.example>";
+    let long = format!("{}@shop.example", "a".repeat(50));
+    for sender in [
+        &long,
+        "a@[192.0.2.1]",
+        "\"a b\"@very-long-host-name-of-the-shop123.example",
+    ] {
+        check_return_path(path, sender, &to, &[token]);
+    }
+    check_return_path(path, "j\u{f6}rg@shop.example", &to, &[token]);
+    check_return_path(
+        path,
+        "\"a b\"@c.example",
+        &to,
+        &["<\"customer+an_g=JK=c.example=a b\"@service.example>"],
+    );
 }

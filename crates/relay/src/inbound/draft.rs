@@ -97,7 +97,14 @@ impl<S: Spool> Draft<S> {
             token.name
         };
         let forwarder = &routing.forwarder;
-        self.plan = forwarder.plan(table, sender, recipients, inbound.clock.now(), &mut token);
+        self.plan = forwarder.plan(
+            table,
+            sender,
+            None,
+            recipients,
+            inbound.clock.now(),
+            &mut token,
+        );
     }
 
     /// Octets so far.

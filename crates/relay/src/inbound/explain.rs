@@ -138,7 +138,7 @@ impl<'a, S: Spool> Thought<'a, S> {
         let now = inbound.clock.now();
         let recipients = [(&recipient, route)].into_iter();
         let forwarder = &routing.forwarder;
-        forwarder.plan(&routing.table, from, recipients, now, &mut token)
+        forwarder.plan(&routing.table, from, None, recipients, now, &mut token)
     }
 }
 

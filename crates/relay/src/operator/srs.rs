@@ -22,7 +22,7 @@ pub enum Error {
     },
     /// It is in no SRS domain of ours.
     #[error(
-        "`{0}` is not an SRS address of ours\n\nhint: its domain must be `srs.domain`, or an `srs_domain=` of the forwards file"
+        "`{0}` is not an SRS address of ours\n\nhint: its domain must be `srs.domain`, or an `srs_domain=` of the forwards file; or it must be of the form of a user's `return_path`, or of one in `srs.return_paths`"
     )]
     NotOurs(Mailbox),
     /// Forged, expired, or forgotten.

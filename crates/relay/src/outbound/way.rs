@@ -56,7 +56,7 @@ pub(super) fn legs(
     let null = ReversePath::Null;
     let mut token = |_: &_, _| unreachable!("a null path is not rewritten");
     let forwarder = &routing.forwarder;
-    let plan = forwarder.plan(&routing.table, &null, recipients, now, &mut token);
+    let plan = forwarder.plan(&routing.table, &null, None, recipients, now, &mut token);
     match plan.legs.is_empty() {
         false => Ok(plan.into_legs()),
         true => Err("its sender is an address of ours that leads nowhere".into()),
