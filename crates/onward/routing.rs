@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use envelope::{Domain, Mailbox};
 use forwarder::table::Table;
 use forwarder::{Forwarder, ReturnPath, ReturnPaths};
-use policy::Profiles;
 use policy::measures::{Names, Wrong};
-use relay::Routing;
+use policy::{Name, Profiles};
 use relay::counting::Limits;
 use relay::dnsbl::Dnsbls;
 use relay::keys::Keys;
 use relay::lists::Lists;
+use relay::{Connect, Routing};
 use srs::{Alphabet, Separator, Srs};
 
 use crate::config::{Config, Measure, TagAlphabet};
@@ -93,6 +93,7 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
         keys: measures.keys,
         table,
         relay_domains: relay_domains(config)?,
+        connect: connect(config, &measures.lists)?,
         trusted: config.policy.trusted.iter().map(|net| net.0).collect(),
         profiles: measures.profiles,
         lists: measures.lists,
@@ -140,6 +141,27 @@ fn profiles(config: &Config, names: Names) -> Result<Profiles, Error> {
         })?;
     }
     Ok(profiles)
+}
+
+/// Names of lists, of which each must be there.
+fn connect(config: &Config, lists: &Lists) -> Result<Connect, Error> {
+    let typed = &config.connect;
+    let names = |key: &'static str, names: &[String]| {
+        let names = names.iter().map(|name| match lists.get_key_value(&**name) {
+            Some((name, _)) => Ok(Name::clone(name)),
+            None => {
+                let text = format!("there is no list `{name}`\n\nhint: add [[list]] with name = \"{name}\" and file");
+                Err(Error::Value { key, text })
+            }
+        });
+        names.collect::<Result<Vec<_>, _>>()
+    };
+    Ok(Connect {
+        block: names("connect.block", &typed.block)?.into(),
+        greet_wait: typed.greet_wait.0,
+        tarpit: names("connect.tarpit", &typed.tarpit)?,
+        tarpit_delay: typed.tarpit_delay.0,
+    })
 }
 
 fn forwarder(config: &Config) -> Result<Forwarder, Error> {

@@ -51,6 +51,7 @@ impl Relay {
         let lists: Lists = setup.lists.iter().map(list_of).collect();
         let mut dnsbls = Dnsbls::new();
         let mut profiles = None;
+        let mut connect = relay::Connect::default();
         let mut relay_domains = Vec::new();
         let mut trusted: Vec<ipnet::IpNet> = Vec::new();
         for (key, value) in &setup.settings {
@@ -70,6 +71,7 @@ impl Relay {
                 "profile" => profiles = Some(value),
                 "policy.relay_domains" => relay_domains = all(&value),
                 "policy.trusted" => trusted = all(&value),
+                key if key.starts_with("connect.") => set_connect(&mut connect, key, &value),
                 "srs.accept_nonnull" => relay.accept_nonnull = value.as_bool().unwrap(),
                 _ => panic!("`{key}` is not set in memory yet: see tests/dialogs/memory.rs"),
             }
@@ -86,6 +88,7 @@ impl Relay {
             lists,
             dnsbls,
             limits: Limits::default(),
+            connect,
             received_spf: false,
             bounce_to: relay::BounceTo::Unproved,
         };
@@ -104,6 +107,7 @@ impl Relay {
             local: "127.0.0.1:25".parse().unwrap(),
             proxy: None,
             role: Role::Mx,
+            talked_early: false,
             hello: None,
             tls: None,
             user: None,
@@ -189,6 +193,20 @@ fn dnsbl_of(typed: &Value) -> (Name, Dnsbl) {
 
 fn text<'a>(table: &'a Value, key: &str) -> &'a str {
     table[key].as_str().unwrap()
+}
+
+/// A session in memory has nobody who waits, so how long does not matter.
+fn set_connect(connect: &mut relay::Connect, key: &str, value: &Value) {
+    match key {
+        "connect.block" => connect.block = names(value).into(),
+        "connect.tarpit" => connect.tarpit = names(value),
+        _ => {}
+    }
+}
+
+fn names(value: &Value) -> Vec<Name> {
+    let names = all::<String>(value).into_iter();
+    names.map(Name::from).collect()
 }
 
 fn all<T: std::str::FromStr<Err: std::fmt::Debug>>(value: &Value) -> Vec<T> {

@@ -3,6 +3,7 @@
 //! Three steps: `schema` is the file as typed; `validate` refuses what cannot work; `resolve` makes the stages' settings of it.
 
 mod change;
+mod protect;
 mod resolve;
 mod schema;
 mod senders;

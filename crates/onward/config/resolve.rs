@@ -305,7 +305,7 @@ mod tests {
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 52] = [
+    const OTHER_VALUES: [(&str, &str); 56] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -326,6 +326,10 @@ mod tests {
         ("policy.trusted", "['192.0.2.1']"),
         ("policy.relay_domains", "['example.com']"),
         ("policy.received_spf", "true"),
+        ("connect.block", "['list']"),
+        ("connect.greet_wait", "'7s'"),
+        ("connect.tarpit", "['list']"),
+        ("connect.tarpit_delay", "'7s'"),
         ("profile", "[{ name = 'default' }]"),
         ("queue.retry", "['7s']"),
         ("queue.warn_after", "'7s'"),

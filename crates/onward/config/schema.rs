@@ -1,4 +1,4 @@
-//! The file as typed: one struct for each table (more of them in `senders`). An unknown key is an error.
+//! The file as typed: one struct for each table (more of them in `senders` and `protect`). An unknown key is an error.
 //!
 //! A default stands in one place. Where a stage has one, it is taken from the stage's own settings; the others stand here.
 
@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use envelope::Domain;
 use serde::Deserialize;
 
+use super::protect::Connect;
 use super::senders::{Bounce, Dkim, Dnsbl, Egress, List, Profile, Verify};
 use super::units::{Network, Percent, Size, Span, more_than_zero, one_or_more, pauses};
 
@@ -27,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) dkim: Vec<Dkim>,
     pub(crate) forwards: Forwards,
     pub(crate) policy: Policy,
+    pub(crate) connect: Connect,
     #[serde(rename = "profile")]
     pub(crate) profiles: Vec<Profile>,
     #[serde(rename = "list")]
@@ -231,6 +233,7 @@ impl Default for Config {
             dkim: Vec::new(),
             forwards: Forwards::default(),
             policy: Policy::default(),
+            connect: Connect::default(),
             profiles: Vec::new(),
             lists: Vec::new(),
             dnsbls: Vec::new(),

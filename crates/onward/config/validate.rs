@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use envelope::Mailbox;
 
@@ -23,6 +24,7 @@ impl Config {
         self.check_listeners()?;
         self.check_socket()?;
         self.check_egresses()?;
+        self.check_patience()?;
         if self
             .resolver
             .servers
@@ -108,6 +110,26 @@ impl Config {
         Ok(())
     }
 
+    /// What keeps a client waiting on purpose must leave it time to say something, and stay far below the two minutes that it
+    /// waits for the reply to DATA (RFC 5321 §4.5.3.2.3).
+    fn check_patience(&self) -> Result<(), Fault> {
+        let max = PATIENCE.min(self.limits.command_timeout.0 / 2);
+        let waits = [
+            ("connect.greet_wait", self.connect.greet_wait),
+            ("connect.tarpit_delay", self.connect.tarpit_delay),
+        ];
+        match waits.into_iter().find(|(_, span)| span.0 > max) {
+            Some((key, _)) => {
+                let max = max.as_secs_f64();
+                let text = format!(
+                    "clients would give up\n\nhint: at most {max} s: a minute, and half of `limits.command_timeout`"
+                );
+                Err((key, text))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn check_socket(&self) -> Result<(), Fault> {
         let path = &self.control.socket;
         if path.as_os_str().as_bytes().len() <= SOCKET_PATH_OCTETS_MAX {
@@ -136,5 +158,7 @@ fn collide(one: &SocketAddr, other: &SocketAddr) -> bool {
         }
 }
 
+/// The longest that a client is kept waiting on purpose.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// `sun_path` has 108 octets on Linux, the last of them a NUL (unix(7)).
 const SOCKET_PATH_OCTETS_MAX: usize = 107;

@@ -34,8 +34,10 @@ pub struct Case {
 }
 
 /// Settings that rules follow.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
+    /// `connect.block`: lists whose clients are not served.
+    pub blocks: Arc<[Name]>,
     /// `srs.accept_nonnull`: SRS addresses also take mail that is not a bounce.
     pub srs_accepts_nonnull: bool,
     /// The most targets that all recipients of one message may have together.
@@ -55,6 +57,8 @@ pub struct Client {
     pub standing: Standing,
     /// The user, if it has logged in: its standing is [`Standing::Authenticated`] then, and else it is not.
     pub user: Option<Arc<User>>,
+    /// It did not wait for the greeting.
+    pub talked_early: bool,
 }
 
 /// What a connection's port is for.
@@ -245,16 +249,21 @@ impl Case {
 
     /// The first of these lists that names the sender or the client. All lists of the recipient are asked together.
     pub(crate) fn listed(&self, lists: &[Name]) -> Known<Option<&Name>> {
-        let known = &self.transaction.found.listed;
-        let mut on = None;
-        for list in lists {
-            match known.iter().find(|(name, _)| name == list) {
-                Some((name, true)) => on = on.or(Some(name)),
-                Some((_, false)) => {}
-                None => return Err(vec![Question::Listed(self.unasked_lists()?)]),
-            }
+        match self.first_listed(lists) {
+            Ok(on) => Ok(on),
+            Err(_) => Err(vec![Question::Listed(self.unasked_lists()?)]),
         }
-        Ok(on)
+    }
+
+    /// As [`listed`](Self::listed), whoever the recipient is.
+    pub(crate) fn first_listed(&self, lists: &[Name]) -> Known<Option<&Name>> {
+        let known = &self.transaction.found.listed;
+        let missing = unasked(lists, known);
+        if !missing.is_empty() {
+            return Err(vec![Question::Listed(missing)]);
+        }
+        let on = |list| known.iter().find(|(name, on)| name == list && *on);
+        Ok(lists.iter().find_map(on).map(|(name, _)| name))
     }
 
     fn unasked_lists(&self) -> Known<Vec<Name>> {

@@ -8,6 +8,22 @@ use envelope::{EnhancedStatus, Mailbox, Reply, ReversePath};
 
 use crate::sender::{Identity, SpfFound};
 
+/// In place of the greeting (RFC 5321 §3.1).
+pub(crate) fn client_blocked(list: &str) -> Reply {
+    let text = format!("no mail is taken from your network: it is on the list `{list}`");
+    permanent(554, (7, 1), &text)
+}
+
+/// The greeting must be waited for (RFC 5321 §4.3.1), and 554 is the one refusal that may stand in its place (§3.1): 521 would
+/// say that this host never takes mail (RFC 7504).
+pub(crate) fn talked_early() -> Reply {
+    permanent(
+        554,
+        (5, 1),
+        "wait for the greeting before you send commands",
+    )
+}
+
 /// EHLO or HELO with an argument that no name looks like (RFC 5321 §4.1.1.1).
 pub(crate) fn hello_malformed() -> Reply {
     permanent(501, (5, 4), "the name after EHLO or HELO is malformed")

@@ -20,12 +20,15 @@ mod visit;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use control::BlocklistCounts;
 use delivery::Callouts;
 use journal::Journal;
+use policy::Standing;
 use smtp_in::Client;
 use spool::{Clock, IdSource, Spool};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::routing::Shared;
 use crate::{Core, Settings};
@@ -44,6 +47,7 @@ pub struct Inbound<S> {
     names: ClientNames,
     blocklists: Blocklists,
     budget: Budget,
+    tarpitted: Arc<Semaphore>,
     callouts: Callouts<dns::Backend>,
     resolver: dns::Backend,
     accept_nonnull: bool,
@@ -65,9 +69,24 @@ impl<S> Inbound<S> {
             blocklists: Blocklists::new(resolver.clone(), core.journal.clone()),
             resolver,
             budget: Budget::new(settings.bounces_per_day),
+            tarpitted: Arc::new(Semaphore::new(TARPITTED_MAX)),
             accept_nonnull: settings.accept_nonnull,
             journal: core.journal,
         }
+    }
+
+    /// How late the replies to a client are, if it is known to be bad.
+    fn tarpit(&self, client: &policy::Client) -> Option<(Duration, OwnedSemaphorePermit)> {
+        let routing = self.routing.load();
+        let connect = &routing.connect;
+        let is_bad = client.standing == Standing::Stranger
+            && !connect.tarpit.is_empty()
+            && routing.is_on(&connect.tarpit, client.address?);
+        if !is_bad {
+            return None;
+        }
+        let permit = Arc::clone(&self.tarpitted).try_acquire_owned().ok()?;
+        Some((connect.tarpit_delay, permit))
     }
 
     /// How each DNS blocklist did since the start.
@@ -86,7 +105,20 @@ impl<S: Spool> smtp_in::Service for Inbound<S> {
     fn trusts(&self, client: IpAddr) -> bool {
         self.routing.load().trusted.contains(client)
     }
+
+    /// Whom we refuse anyway need not wait, and keeps no connection open.
+    fn greet_wait(&self, client: IpAddr) -> Duration {
+        let routing = self.routing.load();
+        let wait = routing.connect.greet_wait;
+        match wait.is_zero() || routing.is_on(&routing.connect.block, client) {
+            true => Duration::ZERO,
+            false => wait,
+        }
+    }
 }
+
+/// Connections that are answered late at once. More are answered as any other: a tarpit must not fill up our own connections.
+const TARPITTED_MAX: usize = 500;
 
 /// The name in the last EHLO or HELO.
 fn hello(client: &Client) -> Option<String> {

@@ -20,4 +20,4 @@ pub mod sender_policy;
 mod tests;
 
 pub use relay::{Core, Relay, Settings};
-pub use routing::{BounceTo, Routing};
+pub use routing::{BounceTo, Connect, Routing};

@@ -2,19 +2,21 @@
 //!
 //! A transaction takes one snapshot, at MAIL, and keeps it, so that a reload never changes rules midway.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use envelope::{Domain, ForwardPath, Mailbox, Timestamp};
 use forwarder::table::{Expansion, Table};
 use forwarder::{Forwarder, Route, SrsRefusal};
-use policy::{Networks, Profiles};
+use policy::{Name, Networks, Profiles};
 use spool::Spool;
 
 use crate::counting::Limits;
 use crate::dnsbl::Dnsbls;
 use crate::keys::Keys;
-use crate::lists::Lists;
+use crate::lists::{List, Lists};
 
 /// One consistent set of rules.
 pub struct Routing {
@@ -36,10 +38,25 @@ pub struct Routing {
     pub dnsbls: Dnsbls,
     /// How often what may happen.
     pub limits: Limits,
+    /// What is done about clients before they are greeted.
+    pub connect: Connect,
     /// Whether a Received-SPF field says what SPF found, beside Authentication-Results.
     pub received_spf: bool,
     /// Who may get a notice.
     pub bounce_to: BounceTo,
+}
+
+/// What is done about clients of which nothing is known but their address. Not about trusted ones.
+#[derive(Debug, Clone, Default)]
+pub struct Connect {
+    /// Lists whose clients are not served.
+    pub block: Arc<[Name]>,
+    /// How long the greeting is held back on ports for anyone.
+    pub greet_wait: Duration,
+    /// Lists whose clients get their replies late.
+    pub tarpit: Vec<Name>,
+    /// So late.
+    pub tarpit_delay: Duration,
 }
 
 /// Which senders get notices; one whose address was forged never does.
@@ -59,6 +76,14 @@ impl Routing {
     /// Our own name.
     pub fn hostname(&self) -> &Domain {
         &self.forwarder.settings().hostname
+    }
+
+    /// Whether one of these lists names the client.
+    pub fn is_on(&self, lists: &[Name], client: IpAddr) -> bool {
+        let names = |list: &List| list.names(None, Some(client));
+        lists
+            .iter()
+            .any(|name| self.lists.get(name).is_some_and(names))
     }
 
     /// Whether this address, which is not hosted, is in a relay domain: then we take mail for it from anybody.

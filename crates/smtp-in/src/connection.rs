@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use smtp::server::{Event, Session};
 use tokio::net::TcpStream;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::answer;
@@ -115,11 +115,15 @@ impl<S: Service> Connection<S> {
     async fn converse(&mut self, stream: TcpStream) -> Result<Ending, Ending> {
         let mut stream = match &self.port.settings.tls {
             TlsMode::Implicit(holder) => self.start_tls(stream, holder.clone()).await?,
-            TlsMode::Off | TlsMode::StartTls(_) => Stream::Plain(stream),
+            TlsMode::Off | TlsMode::StartTls(_) => {
+                self.wait_in_silence(&stream).await?;
+                Stream::Plain(stream)
+            }
         };
         let shutdown = self.server.shutdown.child_token();
         loop {
             let pause = self.answer_events().await;
+            self.delay_replies(&shutdown).await;
             self.flush(&mut stream).await?;
             match pause {
                 Pause::Input => self.wait(&mut stream, &shutdown).await?,
@@ -134,6 +138,39 @@ impl<S: Service> Connection<S> {
             let _ = timeout(LINGER, linger(&mut stream)).await;
         }
         Ok(self.cause.clone())
+    }
+
+    /// A client must wait for the greeting (RFC 5321 §4.3.1); programs that only spam often do not. What such a one said stays in
+    /// the socket, and is read when its refusal has been written.
+    async fn wait_in_silence(&mut self, stream: &TcpStream) -> Result<(), Ending> {
+        if self.client.role != Role::Mx || self.slot.is_trusted() {
+            return Ok(());
+        }
+        let wait = self.server.service.greet_wait(self.client.peer.ip());
+        if wait.is_zero() {
+            return Ok(());
+        }
+        let mut first = [0];
+        let talk = timeout(wait, stream.peek(&mut first));
+        match unless(&self.server.shutdown, talk).await {
+            Ok(Ok(Ok(0))) => return Err(Ending::PeerClosed),
+            Ok(Ok(Ok(_))) => self.client.talked_early = true,
+            Ok(Ok(Err(error))) => return Err(Ending::Broken(error.kind())),
+            // It waited, or the session will tell it that we shut down.
+            Ok(Err(_)) | Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Holds back what the session has to say, as long as the visit wants.
+    async fn delay_replies(&mut self, shutdown: &CancellationToken) {
+        if self.session.output().is_empty() {
+            return;
+        }
+        let delay = self.visit.delay();
+        if !delay.is_zero() {
+            let _ = unless(shutdown, sleep(delay)).await;
+        }
     }
 
     /// Waits until the session has something new to look at.

@@ -118,6 +118,7 @@ impl<S: Service> Server<S> {
             local: canonical(local),
             proxy: None,
             role: port.settings.role,
+            talked_early: false,
             hello: None,
             tls: None,
             user: None,

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use envelope::{Envelope, Recipient, Reply, Verdict};
 use smtp::server::{Credentials, Hello, Refusal};
@@ -33,6 +34,13 @@ pub trait Service: Send + Sync + 'static {
     /// Whether users can log in where mail is submitted, under TLS. Asked as each connection begins.
     fn authenticates(&self) -> bool {
         false
+    }
+
+    /// How long a stranger must wait in silence for the greeting. Asked once for each connection to a [`Role::Mx`] listener
+    /// without implicit TLS, where the client would have to talk first.
+    fn greet_wait(&self, client: IpAddr) -> Duration {
+        let _ = client;
+        Duration::ZERO
     }
 }
 
@@ -111,6 +119,12 @@ pub trait Visit: Send + 'static {
     /// that is gone: [`Visit::observe`] then finds the transaction as it was left.
     fn reset(&mut self);
 
+    /// How late the next replies are to be. Asked whenever some are about to be written, however many go out together; a shutdown
+    /// cuts the delay short.
+    fn delay(&mut self) -> Duration {
+        Duration::ZERO
+    }
+
     /// For the operators' log: the session refused something by itself.
     fn refused(&mut self, client: &Client, refusal: Refusal) {
         let _ = (client, refusal);
@@ -135,6 +149,8 @@ pub struct Client {
     pub proxy: Option<SocketAddr>,
     /// What the listener is for.
     pub role: Role,
+    /// It talked before it was greeted, where it was to wait ([`Service::greet_wait`]).
+    pub talked_early: bool,
     /// The last accepted EHLO or HELO.
     pub hello: Option<Hello>,
     /// Set once TLS has begun.

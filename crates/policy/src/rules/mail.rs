@@ -51,10 +51,9 @@ mod tests {
     #[track_caller]
     fn check(role: Role, standing: Standing, expected: &str) {
         let client = Client {
-            address: None,
             role,
             standing,
-            user: None,
+            ..Client::default()
         };
         let case = Case {
             client,

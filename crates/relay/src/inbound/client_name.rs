@@ -5,6 +5,7 @@
 
 use std::future::ready;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dns::Resolver;
@@ -12,12 +13,15 @@ use envelope::Domain;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use moka::sync::Cache;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Looks names up and remembers them.
 pub(super) struct ClientNames {
     resolver: dns::Backend,
     known: Cache<IpAddr, Option<Domain>>,
+    /// Bounds the look-ups under way.
+    room: Arc<Semaphore>,
 }
 
 /// The name of one client, which any number of questions may wait for.
@@ -30,7 +34,11 @@ impl ClientNames {
             .max_capacity(KNOWN_MAX)
             .time_to_live(KNOWN_FOR)
             .build();
-        Self { resolver, known }
+        Self {
+            resolver,
+            known,
+            room: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+        }
     }
 
     /// Begins to look a name up, unless it is known.
@@ -38,8 +46,13 @@ impl ClientNames {
         if let Some(name) = self.known.get(&address) {
             return ClientName::of(ready(name));
         }
+        // A flood of clients whose names cannot be found must not keep others waiting for theirs.
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+            return ClientName::unknown();
+        };
         let (resolver, known) = (self.resolver.clone(), self.known.clone());
         let asked = tokio::spawn(async move {
+            let _room = room;
             let lookup = timeout(LOOKUP, confirmed(&resolver, address));
             let name = lookup.await.unwrap_or_default();
             known.insert(address, name.clone());
@@ -84,3 +97,5 @@ const NAMES_MAX: usize = 5;
 /// A failure too is remembered, so that a resolver in trouble is waited for once a client, not once a message.
 const KNOWN_FOR: Duration = Duration::from_mins(5);
 const KNOWN_MAX: u64 = 50_000;
+/// Look-ups under way at once; while there are so many, further clients have no names.
+const LOOKUPS_MAX: usize = 1_000;

@@ -1,6 +1,7 @@
 //! Policy is asked, and its questions are answered until it decides.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use forwarder::{HeaderScan, LEGS_MAX, Plan, Route};
 use futures_util::future::join_all;
@@ -72,6 +73,7 @@ impl<S: Spool> Inbound<S> {
     /// What rules follow.
     pub(super) fn policy_settings(&self, routing: &Routing) -> policy::Settings {
         policy::Settings {
+            blocks: Arc::clone(&routing.connect.block),
             srs_accepts_nonnull: self.accept_nonnull,
             targets_max: LEGS_MAX,
             hops_max: routing.forwarder.settings().received_max,
@@ -101,5 +103,6 @@ pub(super) fn client_of(routing: &Routing, address: IpAddr, role: smtp_in::Role)
             false => Standing::Stranger,
         },
         user: None,
+        talked_early: false,
     }
 }

@@ -4,14 +4,16 @@
 //! changes nothing for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use envelope::{Envelope, MessageId, Recipient, Reply, Verdict};
 use forwarder::Route;
 use journal::{Event, Unfinished};
-use policy::{Case, Decision, Effect, Measures, Stage};
+use policy::{Case, Decision, Effect, Measures, Stage, Standing};
 use smtp::server::{Credentials, Hello, Refusal};
 use smtp_in::{Client, Ending, Incident};
 use spool::Spool;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::client_name::ClientName;
 use super::deciding::{Known, Sources, client_of};
@@ -24,6 +26,8 @@ use crate::routing::Routing;
 pub struct Visit<S: Spool> {
     pub(super) inbound: Arc<Inbound<S>>,
     name: ClientName,
+    /// How late each reply is, and the place among those who wait.
+    tarpit: Option<(Duration, OwnedSemaphorePermit)>,
     /// What policy knows.
     pub(super) case: Case,
     /// The snapshot of the transaction.
@@ -46,8 +50,14 @@ struct Transaction<S: Spool> {
 impl<S: Spool> smtp_in::Visit for Visit<S> {
     async fn connect(&mut self, client: &Client) -> Verdict {
         self.meet(client);
-        self.name = self.inbound.names.ask(client.peer.ip());
-        self.decide(Stage::Connect, client).await.answer
+        self.case.client.talked_early = client.talked_early;
+        let verdict = self.decide(Stage::Connect, client).await.answer;
+        // One that is refused costs no look-up.
+        if verdict == Verdict::Accept {
+            self.name = self.inbound.names.ask(client.peer.ip());
+            self.tarpit = self.inbound.tarpit(&self.case.client);
+        }
+        verdict
     }
 
     async fn hello(&mut self, client: &Client, hello: &Hello) -> Verdict {
@@ -161,6 +171,12 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         self.id = None;
     }
 
+    fn delay(&mut self) -> Duration {
+        let is_stranger = self.case.client.standing == Standing::Stranger;
+        let tarpit = self.tarpit.as_ref().filter(|_| is_stranger);
+        tarpit.map_or(Duration::ZERO, |(delay, _)| *delay)
+    }
+
     fn refused(&mut self, client: &Client, refusal: Refusal) {
         self.log_protocol(client, refusal);
     }
@@ -202,6 +218,7 @@ impl<S: Spool> Visit<S> {
         Self {
             inbound,
             name: ClientName::unknown(),
+            tarpit: None,
             case: Case::default(),
             routing: None,
             transaction: None,

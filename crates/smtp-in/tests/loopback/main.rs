@@ -13,6 +13,8 @@ mod dialog;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod late;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod proxy;

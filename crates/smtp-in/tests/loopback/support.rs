@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use envelope::{EnhancedStatus, Envelope, ForwardPath, Recipient, Reply, Verdict};
+use parking_lot::Mutex;
 use smtp::server::{self, Hello};
 use smtp_in::{
     Client, Ending, Incident, Limits, Role, Service, Settings, TlsMode, Visit, bind, serve,
@@ -46,16 +47,20 @@ pub(crate) struct World {
     seen: mpsc::UnboundedReceiver<Seen>,
     /// Whether every client is trusted.
     pub(crate) trusting: Arc<AtomicBool>,
+    /// How long strangers must wait for the greeting.
+    pub(crate) greet_wait: Arc<Mutex<Duration>>,
 }
 
 struct TestService {
     seen: mpsc::UnboundedSender<Seen>,
     permits: Arc<Semaphore>,
     trusting: Arc<AtomicBool>,
+    greet_wait: Arc<Mutex<Duration>>,
 }
 
 struct TestVisit {
     service: Arc<TestService>,
+    delay: Duration,
     draft: Option<TestDraft>,
 }
 
@@ -87,10 +92,12 @@ impl World {
         let (sender, seen) = mpsc::unbounded_channel();
         let permits = Arc::new(Semaphore::new(0));
         let trusting = Arc::new(AtomicBool::new(false));
+        let greet_wait = Arc::new(Mutex::new(Duration::ZERO));
         let service = Arc::new(TestService {
             seen: sender,
             permits: Arc::clone(&permits),
             trusting: Arc::clone(&trusting),
+            greet_wait: Arc::clone(&greet_wait),
         });
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(serve(listeners, limits, service, shutdown.clone()));
@@ -101,6 +108,7 @@ impl World {
             serving,
             seen,
             trusting,
+            greet_wait,
         }
     }
 
@@ -151,6 +159,7 @@ impl Service for TestService {
     fn visit(self: &Arc<Self>) -> TestVisit {
         TestVisit {
             service: Arc::clone(self),
+            delay: Duration::ZERO,
             draft: None,
         }
     }
@@ -158,12 +167,35 @@ impl Service for TestService {
     fn trusts(&self, _: IpAddr) -> bool {
         self.trusting.load(Ordering::Relaxed)
     }
+
+    fn greet_wait(&self, _: IpAddr) -> Duration {
+        *self.greet_wait.lock()
+    }
 }
 
 impl Visit for TestVisit {
+    async fn connect(&mut self, client: &Client) -> Verdict {
+        match client.talked_early {
+            true => Verdict::Close(reply(554, "wait")),
+            false => Verdict::Accept,
+        }
+    }
+
+    fn delay(&mut self) -> Duration {
+        self.delay
+    }
+
     async fn hello(&mut self, _client: &Client, hello: &Hello) -> Verdict {
         self.service.tell(Seen::Hello(hello.name.to_string()));
         match &*hello.name {
+            "late.example" => {
+                self.delay = DELAY;
+                Verdict::Accept
+            }
+            "very-late.example" => {
+                self.delay = FOREVER;
+                Verdict::Accept
+            }
             "unwelcome.example" => Verdict::Refuse(reply(550, "not you")),
             _ => Verdict::Accept,
         }
@@ -265,6 +297,11 @@ impl Drop for TestDraft {
         }
     }
 }
+
+/// Of the replies to `late.example`, and to `very-late.example`.
+pub(crate) const DELAY: Duration = Duration::from_millis(30);
+/// Longer than any test runs.
+pub(crate) const FOREVER: Duration = Duration::from_hours(1);
 
 /// After how many octets the draft of `break@client.example` fails.
 pub(crate) const BREAK_OCTETS: usize = 100_000;
