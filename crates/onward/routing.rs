@@ -99,6 +99,7 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
         lists: measures.lists,
         dnsbls: measures.dnsbls,
         limits: Limits::default(),
+        hides_users: true,
         received_spf: config.policy.received_spf,
         bounce_to: config.bounce.to,
     })

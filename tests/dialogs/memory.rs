@@ -89,6 +89,7 @@ impl Relay {
             dnsbls,
             limits: Limits::default(),
             connect,
+            hides_users: true,
             received_spf: false,
             bounce_to: relay::BounceTo::Unproved,
         };

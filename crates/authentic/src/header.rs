@@ -63,6 +63,11 @@ impl Header {
         }
     }
 
+    /// With these fields above the others.
+    pub(crate) fn with_on_top(&self, fields: &str) -> Result<Self, &'static str> {
+        Self::parse([fields.as_bytes(), &self.block].concat())
+    }
+
     /// The fields, from the top.
     pub fn fields(&self) -> impl DoubleEndedIterator<Item = Field<'_>> + ExactSizeIterator {
         self.fields.iter().map(|place| Field {

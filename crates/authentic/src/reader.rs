@@ -157,6 +157,15 @@ impl Parsed {
         &self.header
     }
 
+    /// Fields of ours go above its own: a signature covers them.
+    pub fn put_on_top(&mut self, fields: &str) {
+        // If they are too many now, nothing is changed, and it is signed as it came.
+        if let Ok(header) = self.header.with_on_top(fields) {
+            self.claims = Claims::read(&header);
+            self.header = header;
+        }
+    }
+
     /// The domain of the one author, if nobody can read another one in From.
     pub fn author(&self) -> Option<&Domain> {
         self.claims.author.as_ref().ok()

@@ -22,6 +22,8 @@ pub struct HeaderScan {
     delivered: HashSet<String>,
     overflowed: bool,
     non_ascii: bool,
+    has_date: bool,
+    has_message_id: bool,
     done: bool,
 }
 
@@ -68,6 +70,16 @@ impl HeaderScan {
     /// Whether the header has octets over 127: only such a one needs SMTPUTF8 (RFC 6531 §3.4), whatever MAIL said.
     pub fn non_ascii(&self) -> bool {
         self.non_ascii
+    }
+
+    /// Whether there is a Date.
+    pub fn has_date(&self) -> bool {
+        self.has_date
+    }
+
+    /// Whether there is a Message-ID.
+    pub fn has_message_id(&self) -> bool {
+        self.has_message_id
     }
 
     /// Whether the message has been delivered to this address before; case does not matter.
@@ -117,6 +129,9 @@ impl HeaderScan {
             self.received = self.received.saturating_add(1);
         } else if name.eq_ignore_ascii_case(b"delivered-to") {
             self.delivered_to(field[colon + 1..].trim_ascii());
+        } else {
+            self.has_date |= name.eq_ignore_ascii_case(b"date");
+            self.has_message_id |= name.eq_ignore_ascii_case(b"message-id");
         }
         self.field = field;
         self.field.clear();

@@ -1,4 +1,4 @@
-//! The Received header that goes on top of each message (RFC 5321 §4.4).
+//! The Received header that goes on top of each message (RFC 5321 §4.4), and what else a submitted one lacks.
 //!
 //! Whatever a client says of itself is cut down to harmless characters here, so that it can neither end the header
 //! nor pretend to be another part of it.
@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use envelope::{Domain, Host, LocalPart, Mailbox, MessageId, Timestamp};
 
 use crate::fold::fold;
+use crate::scan::HeaderScan;
 
 /// What is known about how a message came in.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct Facts<'a> {
     pub tls: Option<Tls<'a>>,
     /// The client has authenticated (RFC 4954).
     pub authenticated: bool,
+    /// Nothing is said of the client: where a user sits and what the machine is called is nobody's business.
+    pub hides_client: bool,
     /// SMTPUTF8 was asked for in MAIL (RFC 6531).
     pub smtputf8: bool,
     /// The message's id.
@@ -53,8 +56,10 @@ pub fn received(facts: &Facts<'_>) -> String {
         line_octets: 0,
     };
     fold.word("Received:");
-    fold.word(&format!("from {}", clean(facts.hello)));
-    fold.word(&tcp_info(facts));
+    if !facts.hides_client {
+        fold.word(&format!("from {}", clean(facts.hello)));
+        fold.word(&tcp_info(facts));
+    }
     fold.word(&format!("by {}", facts.hostname));
     fold.word(&format!("with {}", protocol(facts)));
     if let Some(tls) = facts.tls {
@@ -72,6 +77,18 @@ pub fn received(facts: &Facts<'_>) -> String {
     fold.word(&facts.arrived.rfc5322());
     fold.out.push_str("\r\n");
     fold.out
+}
+
+/// The fields that a message must have and its author's program left out (RFC 6409 §8.2, §8.3); each ended by CRLF.
+pub fn missing(scan: &HeaderScan, id: MessageId, arrived: Timestamp, hostname: &Domain) -> String {
+    let mut fields = String::new();
+    if !scan.has_date() {
+        let _ = write!(fields, "Date: {}\r\n", arrived.rfc5322());
+    }
+    if !scan.has_message_id() {
+        let _ = write!(fields, "Message-ID: <{id}@{hostname}>\r\n");
+    }
+    fields
 }
 
 /// The address as a Delivered-To names it: in ASCII, so that our trace is no reason why a message needs SMTPUTF8.
@@ -173,6 +190,7 @@ mod tests {
             extended: true,
             tls: None,
             authenticated: false,
+            hides_client: false,
             smtputf8: false,
             id: MessageId::new(Timestamp::from_unix_millis(1_795_264_496_789), 7),
             recipient: None,
@@ -194,6 +212,39 @@ mod tests {
             "Received: from client.example ([192.0.2.1]) by mx1.example.net with ESMTP\r\n\
              \tid 01M7Z1MH4N0000000000000007; Sat, 21 Nov 2026 12:34:56 +0000\r\n"
         );
+    }
+
+    #[test]
+    fn of_a_user() {
+        let hidden = with(|facts| {
+            (facts.tls, facts.authenticated, facts.hides_client) = (Some(TLS), true, true);
+            facts.client_name = Some(&HOSTNAME);
+        });
+        assert_eq!(
+            hidden,
+            "Received: by mx1.example.net with ESMTPSA (TLSv1.3 TLS13_AES_256_GCM_SHA384)\r\n\
+             \tid 01M7Z1MH4N0000000000000007; Sat, 21 Nov 2026 12:34:56 +0000\r\n"
+        );
+    }
+
+    #[track_caller]
+    fn check_missing(header: &str, expected: &str) {
+        let mut scan = HeaderScan::default();
+        scan.feed(header.as_bytes());
+        scan.finish();
+        let now = Timestamp::from_unix_millis(1_795_264_496_789);
+        let fields = missing(&scan, MessageId::new(now, 7), now, &HOSTNAME);
+        assert_eq!(fields, expected, "{header:?}");
+    }
+
+    #[test]
+    fn what_a_program_left_out() {
+        let date = "Date: Sat, 21 Nov 2026 12:34:56 +0000\r\n";
+        let id = "Message-ID: <01M7Z1MH4N0000000000000007@mx1.example.net>\r\n";
+        check_missing("dATE : x\r\nMessage-Id:\r\n <y>\r\n\r\n", "");
+        check_missing("Message-ID: <y>\r\n\r\nDate: in the body\r\n", date);
+        check_missing("Date: x\r\nResent-Message-ID: <y>\r\n\r\n", id);
+        check_missing("", &format!("{date}{id}"));
     }
 
     #[test]

@@ -153,6 +153,7 @@ fn check_trace(text: &str, flags: u8) {
             cipher: name.unwrap_or_default(),
         }),
         authenticated: has(2),
+        hides_client: has(4),
         smtputf8: has(3),
         id: MessageId::from_bits(u128::from(flags)),
         recipient: recipient.as_ref(),

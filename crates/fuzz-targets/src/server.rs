@@ -37,6 +37,19 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
+/// In the comparison a login is as good as any: but AUTH may look at what else has come, as STARTTLS does.
+fn session(plan: &Plan, now: Instant) -> Session {
+    let settings = Settings {
+        tls_implicit: plan.has(TLS) && plan.split % 2 == 1,
+        ..plan.settings()
+    };
+    let mut session = Session::new(Arc::new(settings), now);
+    if plan.has(TLS) && !plan.compares() {
+        session.allow_auth();
+    }
+    session
+}
+
 impl Plan {
     fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
@@ -82,7 +95,7 @@ impl<'a> Driver<'a> {
     fn new(plan: &'a Plan) -> Self {
         let now = Instant::now();
         Self {
-            session: Session::new(Arc::new(plan.settings()), now),
+            session: session(plan, now),
             plan,
             now,
             asked: 0,

@@ -6,6 +6,7 @@
 )]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use envelope::{Diagnosis, LegId, Mailbox, MessageId, Origin, Reply, ReversePath, Timestamp};
@@ -52,6 +53,8 @@ pub enum Event {
         /// As the client sent it, if it is not a valid path.
         sender: Option<String>,
         recipient: Option<String>,
+        /// Who logged in, or the user name that AUTH gave.
+        user: Option<String>,
         /// The verb, if the refusal is not about one of them.
         command: Option<String>,
         reply: Reply,
@@ -63,6 +66,13 @@ pub enum Event {
         outcome: &'static str,
         diagnosis: Diagnosis,
     },
+    /// A user logged in.
+    Login {
+        client: SocketAddr,
+        hello: Option<String>,
+        user: Arc<str>,
+        mechanism: &'static str,
+    },
     /// A message came in whole. It is answered 250 as soon as it is on stable storage; if that fails, a `refused` with
     /// its id follows.
     Received {
@@ -70,6 +80,8 @@ pub enum Event {
         client: SocketAddr,
         hello: String,
         tls: Option<String>,
+        /// Who logged in.
+        user: Option<Arc<str>>,
         sender: ReversePath,
         recipients: usize,
         size: u64,
@@ -214,6 +226,7 @@ impl Event {
                 "refused" => "callout-refused",
                 _ => "callout-unknown",
             },
+            Self::Login { .. } => "login",
             Self::Received { .. } => "received",
             Self::Forwarded { .. } => "forwarded",
             Self::Authenticated { .. } => "authenticated",

@@ -66,6 +66,7 @@ impl Event {
                 rule,
                 sender,
                 recipient,
+                user,
                 command,
                 reply,
                 ..
@@ -76,6 +77,7 @@ impl Event {
                 out.text("rule", rule);
                 optional(out, "from", sender.as_ref());
                 optional(out, "to", recipient.as_ref());
+                optional(out, "user", user.as_ref());
                 optional(out, "command", command.as_ref());
                 out.text("reply", reply);
             }
@@ -87,10 +89,22 @@ impl Event {
                 optional(out, "reply", diagnosis.reply.as_ref());
                 out.text("reason", &diagnosis.text);
             }
+            Self::Login {
+                client,
+                hello,
+                user,
+                mechanism,
+            } => {
+                out.text("client", client);
+                optional(out, "hello", hello.as_ref());
+                out.text("user", user);
+                out.text("mechanism", mechanism);
+            }
             Self::Received {
                 client,
                 hello,
                 tls,
+                user,
                 sender,
                 recipients,
                 size,
@@ -102,6 +116,7 @@ impl Event {
                 out.text("client", client);
                 out.text("hello", hello);
                 optional(out, "tls", tls.as_ref());
+                optional(out, "user", user.as_ref());
                 out.text("from", sender);
                 out.number("recipients", *recipients as u64);
                 out.number("size", *size);

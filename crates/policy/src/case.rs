@@ -144,11 +144,12 @@ impl Case {
         };
     }
 
-    /// The login was accepted.
-    pub fn accept_login(&mut self) {
+    /// The login is decided. Returns the user, if it was accepted.
+    pub fn end_login(&mut self) -> Option<&User> {
         if let Some(CredentialsFound::Right(user)) = std::mem::take(&mut self.login).found {
             self.client.log_in(user);
         }
+        self.client.user.as_deref()
     }
 
     /// The transaction is over.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use envelope::{AddressPattern, HostPattern, Mailbox, NotAPattern, ReversePath};
+use envelope::{AddressPattern, Domain, HostPattern, Mailbox, NotAPattern, ReversePath};
 
 use crate::measures::{Measures, Name};
 
@@ -57,6 +57,18 @@ impl Senders {
         };
         let all = text.split(',').map(parse);
         all.collect::<Result<_, _>>().map(Self::These)
+    }
+
+    /// Whether they may write in the name of this domain.
+    pub fn allow_domain(&self, domain: &Domain) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(all) => all.iter().any(|one| match one {
+                SenderOf::Is(AddressPattern::Domain(own)) => own == domain,
+                SenderOf::Is(AddressPattern::Address(own)) => own.domain() == Some(domain),
+                SenderOf::Below(pattern) => pattern.matches(domain),
+            }),
+        }
     }
 
     pub(crate) fn allow(&self, sender: &ReversePath) -> bool {

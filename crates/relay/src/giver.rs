@@ -30,6 +30,11 @@ impl<'a> Giver<'a> {
         }
     }
 
+    /// The sender; empty: the null sender.
+    pub(crate) fn mail_from(&self) -> &str {
+        &self.mail_from
+    }
+
     /// What there is to say of SPF.
     pub(crate) fn spf(&'a self, found: &'a SpfFound) -> SpfFacts<'a> {
         SpfFacts {

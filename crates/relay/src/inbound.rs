@@ -11,6 +11,7 @@ mod deciding;
 mod draft;
 mod examined;
 mod explain;
+mod guesses;
 mod refusals;
 mod strip;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use crate::{Core, Settings};
 use blocklists::Blocklists;
 use budget::Budget;
 use client_name::ClientNames;
+use guesses::Guesses;
 
 pub use visit::Visit;
 
@@ -48,6 +50,7 @@ pub struct Inbound<S> {
     blocklists: Blocklists,
     budget: Budget,
     tarpitted: Arc<Semaphore>,
+    guesses: Guesses,
     callouts: Callouts<dns::Backend>,
     resolver: dns::Backend,
     accept_nonnull: bool,
@@ -70,6 +73,7 @@ impl<S> Inbound<S> {
             resolver,
             budget: Budget::new(settings.bounces_per_day),
             tarpitted: Arc::new(Semaphore::new(TARPITTED_MAX)),
+            guesses: Guesses::default(),
             accept_nonnull: settings.accept_nonnull,
             journal: core.journal,
         }

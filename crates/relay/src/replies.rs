@@ -3,6 +3,12 @@
 use envelope::{Diagnosis, EnhancedStatus, MessageId, Reply};
 use policy::DmarcFound;
 
+/// As many clients as may wait for the answer to a wrong password already do.
+pub(crate) fn too_many_failed_logins() -> Reply {
+    let text = "too many failed logins, try again later";
+    Reply::new(421, EnhancedStatus::transient(7, 0), text)
+}
+
 /// The promise: it is on stable storage.
 pub(crate) fn queued(id: MessageId) -> Reply {
     Reply::new(

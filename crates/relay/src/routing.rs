@@ -40,6 +40,8 @@ pub struct Routing {
     pub limits: Limits,
     /// What is done about clients before they are greeted.
     pub connect: Connect,
+    /// Whether the Received field of mail by users says nothing of where they are.
+    pub hides_users: bool,
     /// Whether a Received-SPF field says what SPF found, beside Authentication-Results.
     pub received_spf: bool,
     /// Who may get a notice.

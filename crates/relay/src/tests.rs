@@ -39,6 +39,7 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         profiles: policy::Profiles::default(),
         limits: Limits::default(),
         connect: crate::Connect::default(),
+        hides_users: true,
         received_spf: false,
         bounce_to: BounceTo::Unproved,
         lists: crate::lists::Lists::default(),

@@ -38,7 +38,7 @@ mod tests {
         assert_eq!(crate::step(Stage::Auth, &case), ask);
         case.learn(Answer::Credentials(found));
         assert_eq!(decided(Stage::Auth, &case), expected);
-        case.accept_login();
+        case.end_login();
         assert_eq!(case.client.standing, standing);
         // What was found of one attempt does not hold for the next.
         case.try_login("bob@example.org".into());

@@ -37,8 +37,14 @@ fn dmarc(case: &Case) -> Known<Opinion> {
         let mut all = case.transaction.measures.iter();
         all.any(|measures| wants(measures))
     };
-    // Who is behind mail of users is known.
-    if case.client.user.is_some() || !any(Measures::wants_spf) {
+    // Who is behind mail of users is known; but what is sealed must have been looked at.
+    if case.client.user.is_some() {
+        return match any(Measures::wants_authentic) {
+            true => case.dmarc().map(|_| Pass),
+            false => Ok(Pass),
+        };
+    }
+    if !any(Measures::wants_spf) {
         return Ok(Pass);
     }
     let spf = case.spf()?;

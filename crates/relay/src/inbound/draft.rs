@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use authentic::{Checked, Reader, Verdict};
+use authentic::{Checked, Reader};
 use envelope::{
     Diagnosis, Domain, Envelope, LegId, Mailbox, Message, MessageId, Origin, Peer, Reply, Timestamp,
 };
@@ -231,6 +231,24 @@ impl<S: Spool> Draft<S> {
             .extend(wanted.map(|(number, _)| (number, why.clone())));
     }
 
+    /// Puts on top what the user's program left out, in sight of those who sign.
+    pub(super) fn complete(
+        &self,
+        routing: &Routing,
+        examined: Option<&mut Examined>,
+        message: &mut Message,
+    ) {
+        let fields = trace::missing(&self.scan, self.id, message.arrived, routing.hostname());
+        if fields.is_empty() {
+            return;
+        }
+        if let Some(examined) = examined {
+            examined.parsed.put_on_top(&fields);
+        }
+        message.trace = fields.into();
+        message.size += message.trace.len() as u64;
+    }
+
     /// Puts what was checked on top of the message, and what its recipients want signed on top of that: of all legs if they
     /// want the same, otherwise of each.
     pub(super) fn put_results(
@@ -239,6 +257,7 @@ impl<S: Spool> Draft<S> {
         checked: &[Checked<'_>],
         received_spf: &str,
         examined: Option<&Examined>,
+        is_proved: bool,
         message: &mut Message,
     ) {
         let mut trace = match checked {
@@ -246,13 +265,14 @@ impl<S: Spool> Draft<S> {
             checked => authentic::field(routing.hostname(), checked),
         };
         trace.push_str(received_spf);
+        trace.push_str(&message.trace);
         if let Some(examined) = examined {
             let results = examined.results.get();
             let outgoing = Outgoing {
                 keys: &routing.keys,
                 parsed: &examined.parsed,
                 chain: results.map(|results| &results.arc),
-                is_proved: results.is_some_and(|results| results.dmarc.verdict == Verdict::Pass),
+                is_proved,
                 checked,
                 hostname: routing.hostname(),
                 now: message.arrived,
@@ -271,7 +291,7 @@ impl<S: Spool> Draft<S> {
                 }
             }
         }
-        message.size += trace.len() as u64;
+        message.size += (trace.len() - message.trace.len()) as u64;
         message.trace = trace.into();
     }
 
@@ -319,6 +339,7 @@ impl<S: Spool> Draft<S> {
             client: client.peer,
             hello: super::hello(client).unwrap_or_default(),
             tls: client.tls.map(|tls| tls.version.to_owned()),
+            user: message.user.clone(),
             sender: message.reverse_path.clone(),
             recipients: envelope.recipients.len(),
             size: message.size,
@@ -393,7 +414,8 @@ fn received(
             version: tls.version,
             cipher: tls.cipher,
         }),
-        authenticated: false,
+        authenticated: client.user.is_some(),
+        hides_client: client.user.is_some() && routing.hides_users,
         smtputf8: envelope.smtputf8,
         id,
         recipient,

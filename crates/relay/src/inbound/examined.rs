@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use authentic::{Parsed, Results, received_spf};
+use authentic::{Checked, Parsed, Results, Verdict, received_spf};
 use envelope::{Message, Origin};
 use journal::Event;
 use policy::SpfFound;
@@ -60,8 +60,21 @@ impl<S: Spool> Visit<S> {
                 received = received_spf(routing.hostname(), &giver.spf(spf));
             }
         }
-        let checked = giver.checked(found.spf.as_ref(), results);
-        draft.put_results(&routing, &checked, &received, examined, message);
+        let (checked, is_proved) = match &self.case.client.user {
+            // Who is behind the mail is known: nothing else has to be told of its sender.
+            Some(user) => {
+                let author = examined.and_then(|examined| examined.parsed.author());
+                let is_theirs = author.is_some_and(|author| user.senders.allow_domain(author));
+                let checked = Checked::new("auth", "pass").with("smtp.mailfrom", giver.mail_from());
+                (results.map(|_| checked).into_iter().collect(), is_theirs)
+            }
+            None => {
+                let is_proved =
+                    results.is_some_and(|results| results.dmarc.verdict == Verdict::Pass);
+                (giver.checked(found.spf.as_ref(), results), is_proved)
+            }
+        };
+        draft.put_results(&routing, &checked, &received, examined, is_proved, message);
     }
 }
 

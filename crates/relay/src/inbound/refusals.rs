@@ -35,6 +35,7 @@ impl<S: Spool> Visit<S> {
             rule,
             sender,
             recipient,
+            user: self.user(),
             command,
             reply,
         });
@@ -79,9 +80,17 @@ impl<S: Spool> Visit<S> {
             rule,
             sender: transaction.reverse_path.as_ref().map(ToString::to_string),
             recipient: recipient.map(ToString::to_string),
+            user: self.user(),
             command: None,
             reply: reply.clone(),
         });
+    }
+
+    /// Who logged in, or tries to.
+    fn user(&self) -> Option<String> {
+        let user = self.case.client.user.as_ref().map(|user| &user.name);
+        let name = self.case.login.name.as_ref().or(user);
+        name.map(|name| name.to_string())
     }
 
     /// After [`REFUSALS_LOGGED_MAX`] lines, further refusals of a client are only counted, so that it cannot fill the disk.

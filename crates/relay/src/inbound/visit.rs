@@ -20,6 +20,7 @@ use super::deciding::{Known, Sources, client_of};
 use super::draft::Draft;
 use super::refusals::REFUSALS_LOGGED_MAX;
 use super::{Inbound, hello};
+use crate::replies;
 use crate::routing::Routing;
 
 /// One connection.
@@ -36,6 +37,7 @@ pub struct Visit<S: Spool> {
     /// Of a message whose body is complete.
     pub(super) id: Option<MessageId>,
     pub(super) refusals: u64,
+    failed_logins: u32,
 }
 
 /// From MAIL to the end of its body.
@@ -74,8 +76,20 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
             ..Known::default()
         };
         let verdict = self.decide_with(Stage::Auth, client, known).await.answer;
-        if verdict == Verdict::Accept {
-            self.case.accept_login();
+        match (&verdict, self.case.end_login()) {
+            (Verdict::Accept, Some(user)) => self.inbound.journal.record(Event::Login {
+                client: client.peer,
+                hello: hello(client),
+                user: Arc::clone(&user.name),
+                mechanism: credentials.mechanism.as_str(),
+            }),
+            (Verdict::Refuse(reply), _) if reply.code == WRONG => {
+                self.failed_logins += 1;
+                if !self.inbound.guesses.slow(self.failed_logins).await {
+                    return Verdict::Close(replies::too_many_failed_logins());
+                }
+            }
+            _ => {}
         }
         verdict
     }
@@ -224,6 +238,7 @@ impl<S: Spool> Visit<S> {
             transaction: None,
             id: None,
             refusals: 0,
+            failed_logins: 0,
         }
     }
 
@@ -294,10 +309,9 @@ impl<S: Spool> Visit<S> {
             .map(|user| Arc::clone(&user.name));
         draft.record_received(&self.inbound.journal, client, envelope, &message);
         self.case.message = draft.facts();
-        let examined = draft.examined.take();
-        let examined = examined.as_ref();
+        let mut examined = draft.examined.take();
         let known = Known {
-            message: examined,
+            message: examined.as_ref(),
             ..Known::default()
         };
         let decision = self.decide_with(Stage::Message, client, known).await;
@@ -311,7 +325,14 @@ impl<S: Spool> Visit<S> {
             }
         }
         let has_name = self.name.get().await.is_some();
+        if message.user.is_some() {
+            draft.complete(&self.routing(), examined.as_mut(), &mut message);
+        }
+        let examined = examined.as_ref();
         self.tell_results(client, has_name, examined, &mut draft, &mut message);
         draft.store(&self.inbound, message).await
     }
 }
+
+/// The reply to credentials that are nobody's (RFC 4954 §6).
+const WRONG: u16 = 535;

@@ -3,6 +3,8 @@
 //! `C:` is a line of the client, `C~` raw bytes with `\r`, `\n`, `\0` as escapes, `S:` a reply line, of which a final
 //! `...` matches any rest. The gate knows alice and bob at example.test.
 
+mod auth;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,8 +49,13 @@ impl Driver {
     )]
     fn new(settings: Settings) -> Self {
         let now = Instant::now();
+        let is_submission = settings.tls_implicit;
+        let mut session = Session::new(Arc::new(settings), now);
+        if is_submission {
+            session.allow_auth();
+        }
         let mut driver = Self {
-            session: Session::new(Arc::new(settings), now),
+            session,
             now,
             log: Vec::new(),
             refused: Vec::new(),
@@ -960,7 +967,7 @@ fn every_refusal_of_its_own_is_told() {
     check(
         HELLO,
         "AUTH PLAIN c2VjcmV0\\r\\n",
-        &["command not-implemented AUTH"],
+        &["auth not-implemented AUTH"],
     );
     let long = "x".repeat(1001);
     for (body, rule) in [(long.as_str(), "too-large"), ("a\\nb", "bare-newline")] {
