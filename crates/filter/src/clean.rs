@@ -8,7 +8,8 @@ pub(crate) fn text(raw: &str) -> String {
     joined.chars().take(TEXT_MAX).map(plain).collect()
 }
 
-/// A whole header field (RFC 5322 §2.2), folded where the filter folded it. None: it is not one, or too long.
+/// A whole header field (RFC 5322 §2.2), with all its blanks and folds: the value, which is all behind the colon, may hold a
+/// signature of itself. None: it is not one, or too long.
 pub(crate) fn field(name: &str, value: &str) -> Option<String> {
     let fits = |b: u8| matches!(b, b'!'..=b'~') && b != b':';
     if name.is_empty()
@@ -18,12 +19,17 @@ pub(crate) fn field(name: &str, value: &str) -> Option<String> {
     {
         return None;
     }
-    let lines = value.split(['\r', '\n']).map(str::trim);
-    let lines: Vec<String> = lines
-        .filter(|line| !line.is_empty())
-        .map(|line| line.chars().map(plain).collect())
-        .collect();
-    let whole = format!("{name}: {}\r\n", lines.join("\r\n\t"));
+    let mut whole = format!("{name}:");
+    let lines = value.split(['\r', '\n']);
+    for (number, line) in lines.filter(|line| !line.trim().is_empty()).enumerate() {
+        if number > 0 {
+            whole.push_str("\r\n");
+            // It could begin a field, or end the header.
+            whole.extend((!line.starts_with([' ', '\t'])).then_some('\t'));
+        }
+        whole.extend(line.chars().map(plain));
+    }
+    whole.push_str("\r\n");
     whole
         .lines()
         .all(|line| line.len() <= LINE_MAX)
@@ -32,8 +38,7 @@ pub(crate) fn field(name: &str, value: &str) -> Option<String> {
 
 fn plain(c: char) -> char {
     match c {
-        '\t' => ' ',
-        ' '..='~' => c,
+        '\t' | ' '..='~' => c,
         _ => '?',
     }
 }
@@ -62,14 +67,15 @@ mod tests {
     fn fields() {
         let ok =
             |name, value, expected: &str| assert_eq!(field(name, value).as_deref(), Some(expected));
-        ok("X-Spam", "Yes", "X-Spam: Yes\r\n");
+        ok("X-Spam", " Yes", "X-Spam: Yes\r\n");
+        ok("X-A", "b;\n\t \tc \n d", "X-A:b;\r\n\t \tc \r\n d\r\n");
         ok(
             "X-A",
-            "b\r\n\tc\nBcc: evil\r\n\r\nbody",
+            " b\r\n\tc\nBcc: evil\r\n \r\n\r\nbody",
             "X-A: b\r\n\tc\r\n\tBcc: evil\r\n\tbody\r\n",
         );
-        ok("X-A", "ü\0", "X-A: ??\r\n");
-        ok("X-A", "", "X-A: \r\n");
+        ok("X-A", "ü\0", "X-A:??\r\n");
+        ok("X-A", " ", "X-A:\r\n");
         for name in ["", "X A", "X:", "X\r\nY", &"x".repeat(101)] {
             assert_eq!(field(name, "v"), None, "{name:?}");
         }

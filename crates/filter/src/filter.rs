@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::address::Address;
 use crate::clamd;
 use crate::facts::{Body, Facts};
+use crate::milter;
 use crate::opinion::{Failed, Opinion};
 use crate::rspamd::Rspamd;
 
@@ -36,6 +37,8 @@ pub enum Kind {
     Rspamd,
     /// clamd's INSTREAM.
     Clamd,
+    /// Sendmail's protocol for mail filters.
+    Milter,
 }
 
 /// Something that can be asked for its opinion.
@@ -51,6 +54,7 @@ pub struct Filter {
 enum Service {
     Rspamd(Rspamd),
     Clamd,
+    Milter,
 }
 
 /// A definition that cannot be.
@@ -71,10 +75,11 @@ impl Filter {
             Kind::Rspamd => {
                 Service::Rspamd(Rspamd::new(&definition.address, &definition.password)?)
             }
-            Kind::Clamd if matches!(definition.address, Address::Http(_)) => {
+            Kind::Clamd | Kind::Milter if matches!(definition.address, Address::Http(_)) => {
                 return Err(NoSuchFilter::NoUrl);
             }
             Kind::Clamd => Service::Clamd,
+            Kind::Milter => Service::Milter,
         };
         Ok(Self {
             definition,
@@ -88,7 +93,8 @@ impl Filter {
         &self.definition
     }
 
-    /// Asks what it thinks of this message. It takes the time limit at most.
+    /// Asks what it thinks of this message. It takes the time limit at most; a milter that says now and then that it is at work
+    /// has longer, but no more than [`AT_WORK_MAX`].
     pub async fn ask(&self, facts: &Facts<'_>, body: Body) -> Result<Opinion, Failed> {
         let Definition {
             address,
@@ -99,17 +105,27 @@ impl Filter {
         if facts.size > *size_max {
             return Ok(Opinion::none(format!("not asked: over {size_max} octets")));
         }
+        let now = Instant::now();
+        let until = now + *limit;
+        let last = match self.service {
+            Service::Milter => now + AT_WORK_MAX.max(*limit),
+            _ => until,
+        };
+        let late = |_| Failed::late(*limit);
+        let slot = timeout_at(until, self.slots.acquire()).await;
+        let _slot = slot.map_err(late)?;
         let answer = async {
-            let _slot = self.slots.acquire().await;
             match &self.service {
                 Service::Rspamd(rspamd) => rspamd.ask(facts, body).await,
                 Service::Clamd => clamd::ask(address, body).await,
+                Service::Milter => milter::ask(address, facts, body, *limit, until).await,
             }
         };
-        let late = |_| Err(Failed(format!("no answer within {limit:?}")));
-        timeout(*limit, answer).await.unwrap_or_else(late)
+        timeout_at(last, answer).await.map_err(late)?
     }
 }
 
+/// The client waits meanwhile: 10 minutes (RFC 5321 §4.5.3.2.6).
+const AT_WORK_MAX: Duration = Duration::from_mins(5);
 /// Calls of one filter at the same time: what is waiting for its answer holds memory, and its connection a place in the filter.
 const CALLS_MAX: usize = 50;

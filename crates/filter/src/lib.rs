@@ -1,4 +1,4 @@
-//! Somebody else's opinion of a message: rspamd over HTTP, and clamd.
+//! Somebody else's opinion of a message: rspamd over HTTP, clamd, milters.
 //!
 //! A [`Filter`] is asked once a message, with the [`Facts`] of the transaction and the whole [`Body`], and gives an [`Opinion`].
 //! Filters are trusted to judge, and with nothing else: an answer is bounded in size and time, its words are cleaned, and what
@@ -11,6 +11,9 @@ mod clamd;
 mod clean;
 mod facts;
 mod filter;
+#[doc(hidden)]
+pub mod fuzzing;
+mod milter;
 mod opinion;
 mod rspamd;
 

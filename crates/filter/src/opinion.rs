@@ -1,5 +1,7 @@
 //! What a filter says of a message.
 
+use std::time::Duration;
+
 use envelope::{EnhancedStatus, Reply};
 
 use crate::clean;
@@ -59,11 +61,29 @@ impl Opinion {
         }
     }
 
+    /// Adds a field to those for the top of the message, above them or below. `value` is all behind the colon.
+    pub(crate) fn add(&mut self, above: bool, name: &str, value: &str) {
+        match clean::field(name, value) {
+            Some(field) if self.fields.len() + field.len() <= FIELDS_MAX => {
+                let at = if above { 0 } else { self.fields.len() };
+                self.fields.insert_str(at, &field);
+            }
+            _ => self.remark(&format!("not added: {name}")),
+        }
+    }
+
     /// It wanted something that is not done; of very many, the first are kept.
     pub(crate) fn remark(&mut self, what: &str) {
         if self.remarks.len() < REMARKS_MAX {
             self.remarks.push(clean::text(what));
         }
+    }
+}
+
+impl Failed {
+    /// It has not answered within its time limit.
+    pub(crate) fn late(limit: Duration) -> Self {
+        Self(format!("no answer within {limit:?}"))
     }
 }
 
@@ -108,4 +128,6 @@ fn said(words: &str) -> String {
 
 const REFUSED: &str = "message refused by its recipient's content filter";
 const LATER: &str = "the recipient's content filter asks to try again later";
+/// Octets that it may add to a message.
+pub(crate) const FIELDS_MAX: usize = 16 << 10;
 const REMARKS_MAX: usize = 10;

@@ -175,12 +175,7 @@ fn judge(answer: &[u8]) -> Result<Opinion, Failed> {
             Values::Several(values) => values,
         };
         for Value::Plain(value) | Value::Ordered { value } in values {
-            match clean::field(name, value) {
-                Some(field) if opinion.fields.len() + field.len() <= FIELDS_MAX => {
-                    opinion.fields.push_str(&field)
-                }
-                _ => opinion.remark(&format!("not added: {name}")),
-            }
+            opinion.add(false, name, &format!(" {value}"));
         }
     }
     for name in answer.milter.remove_headers.keys() {
@@ -213,14 +208,13 @@ const PASSWORD: HeaderName = HeaderName::from_static("password");
 const SPAM: &str = "X-Spam: Yes\r\n";
 /// Its answers have some thousands.
 const ANSWER_OCTETS_MAX: usize = 512 << 10;
-/// Octets that it may add to a message.
-const FIELDS_MAX: usize = 16 << 10;
 /// Symbols of one message in the log.
 const SYMBOLS_MAX: usize = 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::opinion::FIELDS_MAX;
 
     #[track_caller]
     fn check(answer: &str, expected: &str) {

@@ -245,7 +245,7 @@ fn without_blank(text: &str) -> &str {
     text.strip_prefix(' ').unwrap_or(text)
 }
 
-fn unescape(text: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
