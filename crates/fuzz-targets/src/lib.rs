@@ -17,6 +17,7 @@ mod dot;
 mod forwards;
 mod input;
 mod memory;
+mod milter;
 mod proxy;
 mod reply;
 mod server;
@@ -45,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     target("forwards", forwards::check),
     target("header", forwards::check_header),
     target("mailbox", command::check_mailbox),
+    target("milter", milter::check),
     target("proxy", proxy::check),
     target("record", spool::check_record),
     target("reply", reply::check),

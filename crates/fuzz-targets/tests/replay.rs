@@ -137,7 +137,7 @@ macro_rules! replays {
 }
 
 replays! {
-    authentic bounce client command dot forwards header mailbox proxy record reply segment server spf spool srs
+    authentic bounce client command dot forwards header mailbox milter proxy record reply segment server spf spool srs
 }
 
 #[test]
