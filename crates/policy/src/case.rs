@@ -144,9 +144,11 @@ impl Case {
         };
     }
 
-    /// The login is decided. Returns the user, if it was accepted.
-    pub fn end_login(&mut self) -> Option<&User> {
-        if let Some(CredentialsFound::Right(user)) = std::mem::take(&mut self.login).found {
+    /// The login was accepted or refused. Returns the user who is logged in.
+    pub fn end_login(&mut self, accepted: bool) -> Option<&User> {
+        if let (Some(CredentialsFound::Right(user)), true) =
+            (std::mem::take(&mut self.login).found, accepted)
+        {
             self.client.log_in(user);
         }
         self.client.user.as_deref()

@@ -12,6 +12,7 @@ mod draft;
 mod examined;
 mod explain;
 mod guesses;
+mod received;
 mod refusals;
 mod strip;
 #[cfg(test)]

@@ -38,7 +38,9 @@ mod tests {
         assert_eq!(crate::step(Stage::Auth, &case), ask);
         case.learn(Answer::Credentials(found));
         assert_eq!(decided(Stage::Auth, &case), expected);
-        case.end_login();
+        let mut refused = case.clone();
+        assert_eq!(refused.end_login(false), None);
+        case.end_login(true);
         assert_eq!(case.client.standing, standing);
         // What was found of one attempt does not hold for the next.
         case.try_login("bob@example.org".into());

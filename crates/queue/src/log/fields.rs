@@ -24,6 +24,12 @@ impl FieldWriter {
         self.bytes(tag, value.as_bytes());
     }
 
+    pub(crate) fn text_if_any(&mut self, tag: u8, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(tag, value);
+        }
+    }
+
     pub(crate) fn number(&mut self, tag: u8, value: u64) {
         let mut inner = Self(Vec::with_capacity(10));
         inner.varint(value);

@@ -62,17 +62,13 @@ impl MessageRow {
                 Some(Return::Headers) => 2 << 2,
             };
         out.number(MESSAGE_FLAGS, flags);
-        if let Some(envid) = &message.envid {
-            out.text(MESSAGE_ENVID, envid);
-        }
+        out.text_if_any(MESSAGE_ENVID, message.envid.as_deref());
+        out.text_if_any(MESSAGE_USER, message.user.as_deref());
         if message.origin != Origin::default() {
             out.number(MESSAGE_ORIGIN, message.origin as u64);
         }
         if let Some(peer) = &message.peer {
             out.text(MESSAGE_PEER, &format!("{} {}", peer.address, peer.hello));
-        }
-        if let Some(user) = &message.user {
-            out.text(MESSAGE_USER, user);
         }
         if !message.trace.is_empty() {
             out.text(MESSAGE_TRACE, &message.trace);

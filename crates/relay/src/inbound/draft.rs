@@ -17,6 +17,7 @@ use spool::{Arrival, BodyWriter, Error, Spool};
 use super::Inbound;
 use super::deciding::facts_of;
 use super::examined::Examined;
+use super::received::received;
 use super::strip::Strip;
 use crate::keys::Outgoing;
 use crate::replies;
@@ -389,36 +390,4 @@ fn held(
                 reason: held.get(&number)?.text.clone(),
             })
         })
-}
-
-fn received(
-    routing: &Routing,
-    client: &Client,
-    client_name: Option<&Domain>,
-    envelope: &Envelope,
-    id: MessageId,
-    now: Timestamp,
-) -> String {
-    let recipient = match envelope.recipients.as_slice() {
-        [only] => only.forward_path.mailbox(),
-        _ => None,
-    };
-    let hello = client.hello.as_ref();
-    trace::received(&trace::Facts {
-        hello: hello.map_or("", |hello| &hello.name),
-        client: client.peer.ip(),
-        client_name,
-        hostname: routing.hostname(),
-        extended: hello.is_some_and(|hello| hello.extended),
-        tls: client.tls.map(|tls| trace::Tls {
-            version: tls.version,
-            cipher: tls.cipher,
-        }),
-        authenticated: client.user.is_some(),
-        hides_client: client.user.is_some() && routing.hides_users,
-        smtputf8: envelope.smtputf8,
-        id,
-        recipient,
-        arrived: now,
-    })
 }

@@ -76,7 +76,8 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
             ..Known::default()
         };
         let verdict = self.decide_with(Stage::Auth, client, known).await.answer;
-        match (&verdict, self.case.end_login()) {
+        let user = self.case.end_login(verdict == Verdict::Accept);
+        match (&verdict, user) {
             (Verdict::Accept, Some(user)) => self.inbound.journal.record(Event::Login {
                 client: client.peer,
                 hello: hello(client),
