@@ -13,16 +13,18 @@ use crate::quarantine::BAD_CHECKSUM;
 use crate::store::{StoreFile, read_full};
 
 /// Reads a body piece by piece; each is checked before it is given.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LogReader {
     /// What was in memory, and comes first: the message's trace and, when it was there, the whole body. The last first.
     ready: Vec<Bytes>,
     /// Still to come, the last first, with their files held open: a segment may be retired meanwhile.
-    pieces: Vec<(Extent, Arc<dyn StoreFile>)>,
+    pieces: Vec<Piece>,
     /// Whose body it is, and who is told when it is damaged.
     id: MessageId,
     shared: Arc<Shared>,
 }
+
+type Piece = (Extent, Arc<dyn StoreFile>);
 
 impl LogReader {
     pub(crate) fn of_cached(shared: &Arc<Shared>, message: &Message, body: Bytes) -> Self {
@@ -41,17 +43,26 @@ impl LogReader {
         message: &Message,
         body: &[Extent],
     ) -> Result<Self, OpenError> {
-        let piece = |extent: &Extent| {
-            let missing =
-                || OpenError::Damaged(format!("log segment {} is missing", extent.segment));
-            let file = shared.segments.file(extent.segment);
-            Ok((*extent, file.ok_or_else(missing)?))
-        };
-        let pieces = body.iter().rev().map(piece).collect::<Result<_, _>>()?;
+        let pieces = pieces(shared, body)?;
         Ok(Self {
             ready: vec![trace(message)],
             pieces,
             id: message.id,
+            shared: Arc::clone(shared),
+        })
+    }
+
+    /// Of a body that is not committed: it is in one piece, or its draft keeps the compactor away.
+    pub(crate) fn of_draft(
+        shared: &Arc<Shared>,
+        id: MessageId,
+        inline: Option<&Bytes>,
+        body: &[Extent],
+    ) -> Result<Self, OpenError> {
+        Ok(Self {
+            ready: inline.into_iter().cloned().collect(),
+            pieces: pieces(shared, body)?,
+            id,
             shared: Arc::clone(shared),
         })
     }
@@ -91,6 +102,16 @@ impl BodyReader for LogReader {
         }
         Ok(Some(bytes))
     }
+}
+
+/// Each with its file, the last first.
+fn pieces(shared: &Shared, body: &[Extent]) -> Result<Vec<Piece>, OpenError> {
+    let piece = |extent: &Extent| {
+        let missing = || OpenError::Damaged(format!("log segment {} is missing", extent.segment));
+        let file = shared.segments.file(extent.segment);
+        Ok((*extent, file.ok_or_else(missing)?))
+    };
+    body.iter().rev().map(piece).collect()
 }
 
 /// The lines that go before the body.

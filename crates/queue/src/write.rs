@@ -13,6 +13,7 @@ use crate::index::drafts::Draft;
 use crate::index::state::{Effect, Guards};
 use crate::log::codec::{Commit, Extent, chunk_front};
 use crate::log::record::{Header, Kind, Payload};
+use crate::read::LogReader;
 
 /// Takes a body in. Dropping it abandons what was written: no record speaks of it.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct LogWriter {
     shared: Arc<Shared>,
     id: MessageId,
     gathered: BytesMut,
+    /// The whole body, once it has ended in one piece.
+    inline: Option<Bytes>,
     extents: Vec<Extent>,
     octets: u64,
     /// Once a chunk is in the log: keeps the compactor away from it.
@@ -57,6 +60,7 @@ impl LogWriter {
             shared,
             id,
             gathered: BytesMut::new(),
+            inline: None,
             extents: Vec::new(),
             octets: 0,
             draft: None,
@@ -71,27 +75,25 @@ impl LogWriter {
         self.id
     }
 
-    /// Ends the body.
-    pub(crate) async fn finish(mut self) -> Result<WriterParts, Error> {
-        let tokens = std::mem::take(&mut self.tokens);
+    /// Ends the body, if it has not ended yet.
+    async fn end(&mut self) -> Result<(), Error> {
+        let rest = std::mem::take(&mut self.gathered).freeze();
         if self.extents.is_empty() {
-            let inline = std::mem::take(&mut self.gathered).freeze();
-            return Ok(WriterParts {
-                inline: Some(inline),
-                extents: Vec::new(),
-                draft: None,
-                tokens,
-            });
-        }
-        if !self.gathered.is_empty() {
-            let rest = std::mem::take(&mut self.gathered).freeze();
+            self.inline.get_or_insert(rest);
+        } else if !rest.is_empty() {
             self.write_chunk(rest).await?;
         }
+        Ok(())
+    }
+
+    /// Ends the body, and the writer with it.
+    pub(crate) async fn finish(mut self) -> Result<WriterParts, Error> {
+        self.end().await?;
         Ok(WriterParts {
-            inline: None,
+            inline: self.inline.take(),
             extents: std::mem::take(&mut self.extents),
             draft: self.draft.take(),
-            tokens,
+            tokens: std::mem::take(&mut self.tokens),
         })
     }
 
@@ -164,7 +166,10 @@ impl Drop for LogWriter {
 }
 
 impl BodyWriter for LogWriter {
+    type Reader = LogReader;
+
     async fn write(&mut self, chunk: impl Into<Bytes> + Send) -> Result<(), Error> {
+        debug_assert!(self.inline.is_none(), "the body has ended");
         let chunk = chunk.into();
         self.octets += chunk.len() as u64;
         self.gathered.extend_from_slice(&chunk);
@@ -182,6 +187,13 @@ impl BodyWriter for LogWriter {
         self.gathered = BytesMut::from(&self.gathered[..]);
         self.count_gathered();
         Ok(())
+    }
+
+    async fn read_back(&mut self) -> Result<LogReader, Error> {
+        self.end().await?;
+        let reader =
+            LogReader::of_draft(&self.shared, self.id, self.inline.as_ref(), &self.extents);
+        reader.map_err(|error| Error::Unknown(error.to_string()))
     }
 
     fn keep(&mut self, token: Token) {

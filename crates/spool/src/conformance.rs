@@ -30,7 +30,7 @@ macro_rules! conformance {
     ($engine:expr) => {
         $crate::conformance!($engine;
             a_message_goes_through, what_was_given_comes_back, a_restart_frees_leases_and_keeps_the_rest, committing_twice_is_committing_once,
-            an_abandoned_body_is_nothing, who_commits_may_begin_at_once, legs_may_come_on_hold,
+            an_abandoned_body_is_nothing, a_draft_is_read_back, who_commits_may_begin_at_once, legs_may_come_on_hold,
             deadlines_are_the_message_s_own, leases_run_out_and_fence, leases_are_extended_together,
             each_leg_is_settled_for_itself, order_limits_and_parked_hosts, deadlines_hold_whatever_is_parked,
             a_leg_ends_with_its_notice, the_operator_holds_releases_bounces_and_removes, a_listing_is_paged,
@@ -122,7 +122,10 @@ fn names(claims: &[Claim]) -> Vec<(u64, u32)> {
 }
 
 async fn read<S: Spool>(spool: &S, n: u64) -> Result<Vec<u8>, OpenError> {
-    let mut reader = spool.open_body(id(n)).await?;
+    read_all(spool.open_body(id(n)).await?).await
+}
+
+async fn read_all(mut reader: impl BodyReader) -> Result<Vec<u8>, OpenError> {
     let mut all = Vec::new();
     while let Some(chunk) = reader.chunk().await? {
         all.extend_from_slice(&chunk);

@@ -38,7 +38,7 @@ pub struct MemoryWriter {
 }
 
 /// Gives a body out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct MemoryReader(std::vec::IntoIter<Bytes>);
 
 impl MemorySpool {
@@ -285,9 +285,16 @@ impl Spool for MemorySpool {
 }
 
 impl BodyWriter for MemoryWriter {
+    type Reader = MemoryReader;
+
     async fn write(&mut self, chunk: impl Into<Bytes> + Send) -> Result<(), Error> {
         self.body.extend_from_slice(&chunk.into());
         Ok(())
+    }
+
+    async fn read_back(&mut self) -> Result<MemoryReader, Error> {
+        let whole = self.body.clone().freeze();
+        Ok(MemoryReader(vec![whole].into_iter()))
     }
 
     fn keep(&mut self, token: Token) {

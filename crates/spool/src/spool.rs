@@ -26,7 +26,7 @@ use crate::nouns::{
 /// names is either a duration, or a moment that is hours off.
 pub trait Spool: Send + Sync + 'static {
     /// Takes a body in.
-    type Writer: BodyWriter;
+    type Writer: BodyWriter<Reader = Self::Reader>;
     /// Gives a body out.
     type Reader: BodyReader;
 
@@ -162,11 +162,18 @@ pub trait Spool: Send + Sync + 'static {
 
 /// Takes a body in, in order. Dropping it abandons the message.
 pub trait BodyWriter: Send + 'static {
+    /// Gives back what was taken in.
+    type Reader: BodyReader;
+
     /// Appends to the body.
     fn write(
         &mut self,
         chunk: impl Into<Bytes> + Send,
     ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Reads back what was written, before it is committed. It ends the body: nothing is written after it. The reader may outlive
+    /// the writer.
+    fn read_back(&mut self) -> impl Future<Output = Result<Self::Reader, Error>> + Send;
 
     /// Keeps a token with the message: durable when that is committed, and independent of it from then on. Its value has at
     /// most [`TOKEN_OCTETS_MAX`](crate::TOKEN_OCTETS_MAX) octets.
@@ -181,8 +188,8 @@ pub trait BodyWriter: Send + 'static {
     }
 }
 
-/// Gives a body out, in order, checked against its checksum before it is given.
-pub trait BodyReader: Send + 'static {
+/// Gives a body out, in order, checked against its checksum before it is given. A clone goes on from where it was made.
+pub trait BodyReader: Clone + Send + Sync + 'static {
     /// The next piece (at most about 1 MiB), `None` at the end.
     fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, OpenError>> + Send;
 }

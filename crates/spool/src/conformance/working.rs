@@ -5,7 +5,9 @@ use std::slice::from_ref;
 
 use envelope::{Diagnosis, EnhancedStatus, Leg, Message, Origin, Peer, Reply};
 
-use super::{Engine, at, body, claim, id, leg, message, minutes, names, notice, open, put, read};
+use super::{
+    Engine, at, body, claim, id, leg, message, minutes, names, notice, open, put, read, read_all,
+};
 use crate::{
     Action, Arrival, BodyWriter, Counts, Deadlines, Error, Filter, OpenError, Spool, Update, Why,
 };
@@ -209,6 +211,24 @@ pub async fn an_abandoned_body_is_nothing<E: Engine>(engine: &E) {
     let spool = engine.open(&clock);
     assert_eq!(names(&claim(&spool).await), [(1, 0), (3, 0)]);
     assert!(read(&spool, 1).await == Ok(body(300_000)));
+}
+
+/// Whole, several times at once, and it can be committed afterwards as if nobody had looked.
+pub async fn a_draft_is_read_back<E: Engine>(engine: &E) {
+    let (spool, _) = open(engine);
+    for (n, octets) in [(1, 0), (2, 3000), (3, 300_000), (4, 3_000_000)] {
+        let mut writer = spool.begin(id(n)).await.expect("a writer");
+        for chunk in body(octets).chunks(70_000) {
+            writer.write(chunk.to_vec()).await.expect("written");
+        }
+        let first = writer.read_back().await.expect("a reader");
+        let second = first.clone();
+        assert!(read_all(first).await == Ok(body(octets)), "{octets}");
+        let arrival = Arrival::new(message(n, octets), vec![leg("a@x.example")], at(0));
+        assert_eq!(spool.commit(writer, arrival).await.map(drop), Ok(()));
+        assert!(read_all(second).await == Ok(body(octets)), "{octets}");
+        assert!(read(&spool, n).await == Ok(body(octets)), "{octets}");
+    }
 }
 
 /// The newest lease counts, and it alone.
