@@ -1,14 +1,16 @@
-//! What measures name: the files of `[[list]]`, and the definitions of `[[dnsbl]]`.
+//! What measures name: the files of `[[list]]`, and the definitions of `[[dnsbl]]` and `[[filter]]`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use filter::{Definition, Filter, NoSuchFilter};
 use forwarder::table::TableErrors;
 use policy::Name;
 use policy::measures::{self, Wrong};
 use relay::dnsbl::{Dnsbl, Dnsbls};
+use relay::filters::{Defined, Filters};
 use relay::lists::{List, Lists};
 
 use crate::config::Config;
@@ -34,6 +36,10 @@ pub(crate) enum Error {
         key: &'static str,
         text: String,
     },
+    #[error(
+        "[[filter]] `{name}`: {wrong}\n\nhint: `http://HOST:PORT` for rspamd; `inet:HOST:PORT` or `unix:PATH` for both kinds"
+    )]
+    Filter { name: String, wrong: NoSuchFilter },
 }
 
 /// Reads every list.
@@ -64,6 +70,30 @@ pub(crate) fn dnsbls(config: &Config) -> Result<Dnsbls, Error> {
         Ok((&*typed.name, dnsbl))
     });
     by_name(defined, |wrong| Error::Name { of: "dnsbl", wrong })
+}
+
+/// The content filters.
+pub(crate) fn filters(config: &Config) -> Result<Filters, Error> {
+    let defined = config.filters.iter().map(|typed| {
+        let filter = Filter::new(Definition {
+            name: (*typed.name).into(),
+            kind: typed.kind,
+            address: typed.address.clone(),
+            password: typed.password.clone(),
+            timeout: typed.timeout.0,
+            size_max: typed.max_size.0,
+        });
+        let filter = filter.map_err(|wrong| Error::Filter {
+            name: typed.name.clone(),
+            wrong,
+        })?;
+        let on_failure = typed.on_failure;
+        Ok((&*typed.name, Defined { filter, on_failure }))
+    });
+    by_name(defined, |wrong| Error::Name {
+        of: "filter",
+        wrong,
+    })
 }
 
 /// All of a kind, each with a name of its own.

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::path::Path;
 
 use control::{
-    BlocklistCounts, Client, ClientError, Count, LegRow, MessageDetails, Part, QueueAction,
-    QueueCounts, Reloaded, Selector,
+    BlocklistCounts, Client, ClientError, Count, FilterCounts, LegRow, MessageDetails, Part,
+    QueueAction, QueueCounts, Reloaded, Selector,
 };
 use envelope::MessageId;
 use journal::shown;
@@ -89,6 +89,18 @@ pub(crate) async fn status(socket: &Path, print: Printer) -> Result<(), Error> {
             } = counts;
             print.line(format_args!(
                 "dnsbl    {name}: {asked} asked, {listed} listed, {failed} failed"
+            ));
+        }
+        for (name, counts) in &status.filters {
+            let FilterCounts {
+                asked,
+                refused,
+                failed,
+                failing,
+            } = counts;
+            let state = if *failing > 0 { ", down" } else { "" };
+            print.line(format_args!(
+                "filter   {name}: {asked} asked, {refused} refused, {failed} failed{state}"
             ));
         }
         if status.events_missed > 0 {

@@ -11,6 +11,7 @@ use policy::measures::{Names, Wrong};
 use policy::{Name, Profiles};
 use relay::counting::Limits;
 use relay::dnsbl::Dnsbls;
+use relay::filters::Filters;
 use relay::keys::Keys;
 use relay::lists::Lists;
 use relay::{Connect, Routing};
@@ -68,6 +69,7 @@ impl Error {
 struct Measures {
     lists: Lists,
     dnsbls: Dnsbls,
+    filters: Filters,
     keys: Keys,
     profiles: Profiles,
 }
@@ -100,6 +102,7 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
         dnsbls: measures.dnsbls,
         limits: Limits::default(),
         hides_users: true,
+        filters: measures.filters,
         received_spf: config.policy.received_spf,
         bounce_to: config.bounce.to,
     })
@@ -108,6 +111,7 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
 /// Reads the lists; a profile may name nothing that is not defined.
 fn measures(config: &Config) -> Result<Measures, Error> {
     let (lists, dnsbls) = (lists::read(config)?, lists::dnsbls(config)?);
+    let filters = lists::filters(config)?;
     let keys = keys::load(config)?;
     let seals = keys.named.iter().filter(|(_, key)| key.can_seal());
     let names = Names {
@@ -115,11 +119,13 @@ fn measures(config: &Config) -> Result<Measures, Error> {
         dnsbls: dnsbls.keys().cloned().collect(),
         keys: keys.named.keys().cloned().collect(),
         seals: seals.map(|(name, _)| name.clone()).collect(),
+        filters: filters.keys().cloned().collect(),
     };
     Ok(Measures {
         profiles: profiles(config, names)?,
         lists,
         dnsbls,
+        filters,
         keys,
     })
 }

@@ -5,11 +5,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use filter::{Definition, Filter};
 use forwarder::{Forwarder, Table};
 use policy::measures::Names;
 use policy::{Name, Profiles};
 use relay::counting::{Counting, Limits};
 use relay::dnsbl::{Dnsbl, Dnsbls, Kind};
+use relay::filters::{Defined, Filters, OnFailure};
 use relay::inbound::Inbound;
 use relay::lists::{List, Lists};
 use relay::{Core, Routing};
@@ -26,8 +28,8 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// A relay that is like this.
-    pub(super) fn new(setup: &Setup) -> Self {
+    /// A relay that is like this, and asks these filters.
+    pub(super) fn new(setup: &Setup, filters: &str) -> Self {
         let mut session = smtp::server::Settings {
             tls_available: true,
             ..smtp::server::Settings::default()
@@ -39,16 +41,11 @@ impl Relay {
             received_max: 50,
             return_paths: forwarder::ReturnPaths::default(),
         };
-        let mut relay = relay::Settings {
-            accept_nonnull: false,
-            bounces_per_day: 100,
-            schedule: Schedule::default(),
-            postmaster: "postmaster@mx.fwd.test".parse().unwrap(),
-            bounce_octets_max: 1000,
-            delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
-            callouts: delivery::CalloutSettings::default(),
-        };
+        let mut relay = relay_settings();
         let lists: Lists = setup.lists.iter().map(list_of).collect();
+        let filters: toml::Table = format!("all = {filters}").parse().unwrap();
+        let filters = filters["all"].as_array().unwrap().iter();
+        let filters: Filters = filters.map(filter_of).collect();
         let mut dnsbls = Dnsbls::new();
         let mut profiles = None;
         let mut connect = relay::Connect::default();
@@ -84,12 +81,13 @@ impl Relay {
                 .unwrap(),
             relay_domains,
             trusted: trusted.into_iter().collect(),
-            profiles: profiles_of(profiles.as_ref(), &lists, &dnsbls),
+            profiles: profiles_of(profiles.as_ref(), &lists, &dnsbls, &filters),
             lists,
             dnsbls,
             limits: Limits::default(),
             connect,
             hides_users: true,
+            filters,
             received_spf: false,
             bounce_to: relay::BounceTo::Unproved,
         };
@@ -120,6 +118,18 @@ impl Relay {
         dialog
             .run_in_memory(feeding, self.session.clone(), answer)
             .await
+    }
+}
+
+fn relay_settings() -> relay::Settings {
+    relay::Settings {
+        accept_nonnull: false,
+        bounces_per_day: 100,
+        schedule: Schedule::default(),
+        postmaster: "postmaster@mx.fwd.test".parse().unwrap(),
+        bounce_octets_max: 1000,
+        delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
+        callouts: delivery::CalloutSettings::default(),
     }
 }
 
@@ -155,10 +165,16 @@ fn records(lines: &str) -> dns::Fixed {
 }
 
 /// `[{ name = "default", spf = "reject" }]`.
-fn profiles_of(typed: Option<&Value>, lists: &Lists, dnsbls: &Dnsbls) -> Profiles {
+fn profiles_of(
+    typed: Option<&Value>,
+    lists: &Lists,
+    dnsbls: &Dnsbls,
+    filters: &Filters,
+) -> Profiles {
     let names = Names {
         lists: lists.keys().cloned().collect(),
         dnsbls: dnsbls.keys().cloned().collect(),
+        filters: filters.keys().cloned().collect(),
         ..Names::default()
     };
     let mut profiles = Profiles::new(names);
@@ -190,6 +206,28 @@ fn dnsbl_of(typed: &Value) -> (Name, Dnsbl) {
     let (reply, first) = (text("reply"), text("first_reply"));
     let dnsbl = Dnsbl::new(text("zone"), kind, &answers, reply, first);
     (text("name").into(), dnsbl.unwrap())
+}
+
+/// As `testkit::filter` writes it.
+fn filter_of(typed: &Value) -> (Name, Defined) {
+    let definition = Definition {
+        name: text(typed, "name").into(),
+        kind: match text(typed, "kind") {
+            "clamd" => filter::Kind::Clamd,
+            "milter" => filter::Kind::Milter,
+            _ => filter::Kind::Rspamd,
+        },
+        address: text(typed, "address").parse().unwrap(),
+        password: String::new(),
+        timeout: testkit::PATIENCE,
+        size_max: 1 << 20,
+    };
+    let on_failure = match typed.get("on_failure") {
+        Some(_) => OnFailure::Defer,
+        None => OnFailure::Accept,
+    };
+    let filter = Filter::new(definition).unwrap();
+    (text(typed, "name").into(), Defined { filter, on_failure })
 }
 
 fn text<'a>(table: &'a Value, key: &str) -> &'a str {

@@ -44,7 +44,8 @@ async fn in_memory() {
     let mut outcomes = Vec::new();
     for (setup, dialogs) in dialogs() {
         for feeding in [Feeding::Whole, Feeding::ByteByByte] {
-            let relay = memory::Relay::new(&setup);
+            let (_filters, tables) = setup.start_filters().await;
+            let relay = memory::Relay::new(&setup, &tables);
             for dialog in &dialogs {
                 outcomes.push(relay.run(dialog, feeding).await);
             }
@@ -70,6 +71,8 @@ async fn over_tcp() {
             relay.write(name, content);
             lists.push(format!("{{ name = \"{name}\", file = \"{name}\" }}"));
         }
+        let (_filters, tables) = setup.start_filters().await;
+        let relay = relay.set("filter", &tables);
         let relay = relay.set("list", &format!("[{}]", lists.join(",")));
         let relay = relay.start().await;
         for dialog in dialogs {

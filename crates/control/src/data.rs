@@ -196,6 +196,21 @@ pub struct Status {
     pub events_missed: u64,
     /// Each DNS blocklist that was asked since the start.
     pub blocklists: BTreeMap<String, BlocklistCounts>,
+    /// And each content filter.
+    pub filters: BTreeMap<String, FilterCounts>,
+}
+
+/// What came of asking a content filter, about a message each time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilterCounts {
+    /// How often it was asked.
+    pub asked: u64,
+    /// How often it had a message refused, for good or for now.
+    pub refused: u64,
+    /// How often it gave no answer.
+    pub failed: u64,
+    /// How often in a row, up to now; 0: it works.
+    pub failing: u64,
 }
 
 /// What came of asking a DNS blocklist, about a transaction each time.

@@ -24,8 +24,8 @@ mod upload;
 
 pub use client::{Client, ClientError};
 pub use data::{
-    BlocklistCounts, Count, Diagnosis, LegRow, LegState, MessageDetails, Page, QueueCounts,
-    Reloaded, SrsAnswer, Status,
+    BlocklistCounts, Count, Diagnosis, FilterCounts, LegRow, LegState, MessageDetails, Page,
+    QueueCounts, Reloaded, SrsAnswer, Status,
 };
 pub use explanation::{Asked, Explanation, Mail, Refusal, Ruled, Stage, Way};
 pub use operator::{Body, Operator};

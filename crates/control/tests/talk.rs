@@ -54,6 +54,7 @@ impl Operator for FakeOperator {
             events: [("received".to_owned(), 2)].into(),
             events_missed: 0,
             blocklists: BTreeMap::new(),
+            filters: BTreeMap::new(),
         })
     }
 

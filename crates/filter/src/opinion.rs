@@ -128,6 +128,6 @@ fn said(words: &str) -> String {
 
 const REFUSED: &str = "message refused by its recipient's content filter";
 const LATER: &str = "the recipient's content filter asks to try again later";
-/// Octets that it may add to a message.
-pub(crate) const FIELDS_MAX: usize = 16 << 10;
+/// Octets that it may add to a message: the queue keeps them in the message's row, which has some 48 KiB.
+pub(crate) const FIELDS_MAX: usize = 8 << 10;
 const REMARKS_MAX: usize = 10;

@@ -109,6 +109,19 @@ pub enum Event {
         dmarc: Option<String>,
         origin: Origin,
     },
+    /// What a content filter says of a message, or why it says nothing.
+    Filtered {
+        id: MessageId,
+        filter: String,
+        /// `accept`, `reject`, `defer`, `hold`, `discard`, `failed`.
+        opinion: &'static str,
+        score: Option<String>,
+        symbols: Option<String>,
+        /// What it wanted and did not get; why it was not asked.
+        remarks: Option<String>,
+        error: Option<String>,
+        took: Duration,
+    },
     /// A leg waits for an operator, and why.
     Held {
         id: LegId,
@@ -116,7 +129,7 @@ pub enum Event {
         target: Mailbox,
         reason: String,
     },
-    /// One recipient's mail was dropped, as its `:discard:` says.
+    /// One recipient's mail was dropped, as its `:discard:` or a filter says.
     Discarded { id: MessageId, recipient: Mailbox },
     /// One target of a recipient was left out: the mail would have looped.
     Looped {
@@ -185,6 +198,10 @@ pub enum Event {
     DnsblDown { name: String, error: String },
     /// It answers again.
     DnsblUp { name: String, failed: u64 },
+    /// A content filter does not answer; each message that it is not asked about says so.
+    FilterDown { name: String, error: String },
+    /// It answers again.
+    FilterUp { name: String, failed: u64 },
     /// Lines that are missing here, because what reads this log was too slow.
     Dropped { lines: u64 },
 }
@@ -230,6 +247,7 @@ impl Event {
             Self::Received { .. } => "received",
             Self::Forwarded { .. } => "forwarded",
             Self::Authenticated { .. } => "authenticated",
+            Self::Filtered { .. } => "filtered",
             Self::Held { .. } => "held",
             Self::Discarded { .. } => "discarded",
             Self::Looped { .. } => "looped",
@@ -246,6 +264,8 @@ impl Event {
             Self::SiteTakesMail { .. } => "site-takes-mail",
             Self::DnsblDown { .. } => "dnsbl-down",
             Self::DnsblUp { .. } => "dnsbl-up",
+            Self::FilterDown { .. } => "filter-down",
+            Self::FilterUp { .. } => "filter-up",
             Self::Dropped { .. } => "dropped",
         }
     }
@@ -255,6 +275,7 @@ impl Event {
         match self {
             Self::Received { id, .. }
             | Self::Authenticated { id, .. }
+            | Self::Filtered { id, .. }
             | Self::Discarded { id, .. }
             | Self::Looped { id, .. }
             | Self::DeadEnd { id, .. }

@@ -154,6 +154,28 @@ impl Event {
                 }
                 out.text("origin", &origin.name());
             }
+            Self::Filtered {
+                filter,
+                opinion,
+                score,
+                symbols,
+                remarks,
+                error,
+                took,
+                ..
+            } => {
+                out.text("filter", filter);
+                out.text("opinion", opinion);
+                for (name, said) in [
+                    ("score", score),
+                    ("symbols", symbols),
+                    ("remarks", remarks),
+                    ("error", error),
+                ] {
+                    optional(out, name, said.as_ref());
+                }
+                out.number("took_ms", took.as_millis() as u64);
+            }
             Self::Held {
                 id,
                 recipient,
@@ -247,6 +269,14 @@ impl Event {
             }
             Self::DnsblUp { name, failed } => {
                 out.text("dnsbl", name);
+                out.number("failed", *failed);
+            }
+            Self::FilterDown { name, error } => {
+                out.text("filter", name);
+                out.text("error", error);
+            }
+            Self::FilterUp { name, failed } => {
+                out.text("filter", name);
                 out.number("failed", *failed);
             }
             Self::Dropped { lines } => out.number("lines", *lines),

@@ -1,10 +1,12 @@
-//! The tables that protect the relay from those who connect to it, as typed.
+//! The tables that protect the relay from those who connect to it, and its users from what these send, as typed.
 
 use std::time::Duration;
 
+use filter::{Address, Kind};
+use relay::filters::OnFailure;
 use serde::Deserialize;
 
-use super::units::{Span, more_than_zero};
+use super::units::{Size, Span, more_than_zero, parsed};
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -27,4 +29,46 @@ impl Default for Connect {
             tarpit_delay: Span(Duration::from_secs(10)),
         }
     }
+}
+
+/// A content filter.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Filter {
+    pub(crate) name: String,
+    #[serde(with = "FilterKind")]
+    pub(crate) kind: Kind,
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) address: Address,
+    #[serde(default)]
+    pub(crate) password: String,
+    #[serde(default = "timeout", deserialize_with = "more_than_zero")]
+    pub(crate) timeout: Span,
+    #[serde(default = "max_size", deserialize_with = "more_than_zero")]
+    pub(crate) max_size: Size,
+    #[serde(default, with = "WhenItFails")]
+    pub(crate) on_failure: OnFailure,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Kind", rename_all = "lowercase")]
+enum FilterKind {
+    Rspamd,
+    Clamd,
+    Milter,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "OnFailure", rename_all = "lowercase")]
+enum WhenItFails {
+    Accept,
+    Defer,
+}
+
+fn timeout() -> Span {
+    Span(Duration::from_secs(30))
+}
+
+fn max_size() -> Size {
+    Size(10 << 20)
 }

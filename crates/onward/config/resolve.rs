@@ -298,6 +298,7 @@ mod tests {
                 "profile.",
                 "list.",
                 "dnsbl.",
+                "filter.",
                 "dkim.",
             ];
             let is_table = tables.iter().any(|table| key.starts_with(table));

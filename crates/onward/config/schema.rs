@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use envelope::Domain;
 use serde::Deserialize;
 
-use super::protect::Connect;
+use super::protect::{Connect, Filter};
 use super::senders::{Bounce, Dkim, Dnsbl, Egress, List, Profile, Verify};
 use super::units::{Network, Percent, Size, Span, more_than_zero, one_or_more, pauses};
 
@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) lists: Vec<List>,
     #[serde(rename = "dnsbl")]
     pub(crate) dnsbls: Vec<Dnsbl>,
+    #[serde(rename = "filter")]
+    pub(crate) filters: Vec<Filter>,
     pub(crate) queue: Queue,
     pub(crate) delivery: Delivery,
     pub(crate) bounce: Bounce,
@@ -237,6 +239,7 @@ impl Default for Config {
             profiles: Vec::new(),
             lists: Vec::new(),
             dnsbls: Vec::new(),
+            filters: Vec::new(),
             queue: Queue::default(),
             delivery: Delivery::default(),
             bounce: Bounce::default(),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use envelope::{ForwardPath, Mailbox, ReversePath};
 use ipnet::IpNet;
 
+use crate::filtered::Filtered;
 use crate::measures::{Measures, Name};
 use crate::question::{Answer, CredentialsFound, Destination, Known, Question, Route, Srs};
 use crate::sender::{Blocklisted, Callout, DmarcFound, Findings, SpfFound};
@@ -127,6 +128,8 @@ pub struct Message {
     pub legs: usize,
     /// For each leg that would loop, the address on its way that the message was already delivered to.
     pub loops: Vec<Mailbox>,
+    /// What each filter said of it.
+    pub filtered: Option<Vec<(Name, Filtered)>>,
 }
 
 impl Case {
@@ -213,6 +216,7 @@ impl Case {
             Answer::Dnsbl(zones) => found.dnsbl.extend(zones),
             Answer::Callout(said) => found.callout = Some(said),
             Answer::Authentic(dmarc) => found.dmarc = Some(dmarc),
+            Answer::Filter(said) => self.message.filtered = Some(said),
         }
     }
 
@@ -309,6 +313,19 @@ impl Case {
     pub(crate) fn dmarc(&self) -> Known<&DmarcFound> {
         let dmarc = self.transaction.found.dmarc.as_ref();
         dmarc.ok_or_else(|| vec![Question::Authentic])
+    }
+
+    /// What each filter says that a recipient's measures name.
+    pub(crate) fn filtered(&self) -> Known<&[(Name, Filtered)]> {
+        let named = self.transaction.measures.iter();
+        let named = named.flat_map(|measures| &measures.filter);
+        match &self.message.filtered {
+            Some(said) => Ok(said),
+            None => match unasked::<Filtered>(named, &[]) {
+                names if names.is_empty() => Ok(&[]),
+                names => Err(vec![Question::Filter(names)]),
+            },
+        }
     }
 
     /// Whether one of the recipients is an SRS address of ours.

@@ -47,6 +47,8 @@ pub enum Effect {
     LeaveLoopsOut,
     /// Keep legs in the queue until an operator looks at them.
     Hold(Why),
+    /// Throw the message away.
+    Discard,
 }
 
 /// Why legs are kept, and whose.
@@ -56,6 +58,8 @@ pub enum Why {
     Dmarc,
     /// All: a limit of the sender's or the client's says so.
     Limit,
+    /// All: a filter says so.
+    Filter,
 }
 
 /// What to do next.
@@ -158,6 +162,8 @@ impl fmt::Display for Effect {
             Self::LeaveLoopsOut => "leave loops out",
             Self::Hold(Why::Dmarc) => "hold",
             Self::Hold(Why::Limit) => "hold: limit",
+            Self::Hold(Why::Filter) => "hold: filter",
+            Self::Discard => "discard",
         })
     }
 }

@@ -17,6 +17,7 @@
 
 mod case;
 mod decision;
+mod filtered;
 pub mod measures;
 mod question;
 mod replies;
@@ -29,6 +30,7 @@ pub use case::{
     Case, Client, Login, Message, Networks, Recipient, Role, Settings, Standing, Transaction,
 };
 pub use decision::{Decision, Effect, Opinion, Stage, Step, Trace, Why};
+pub use filtered::{Filtered, Judgement};
 pub use measures::{Dmarc, Measures, Name, Profiles, Spf};
 pub use question::{Answer, CredentialsFound, Destination, Hosted, Question, Route, Srs};
 pub use sender::{Blocklisted, Callout, DmarcFound, Findings, Identity, SpfFound, SpfResult};

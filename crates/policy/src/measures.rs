@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The name of a profile, a list, a blocklist or a key.
+/// The name of a profile, a list, a blocklist, a key or a filter.
 pub type Name = Arc<str>;
 
 /// What is done about the senders of mail to a recipient. By default nothing.
@@ -29,6 +29,8 @@ pub struct Measures {
     pub sign: Option<Name>,
     /// `seal`: the key that seals what we found out of it (ARC), a `[[dkim]]`.
     pub seal: Option<Name>,
+    /// `filter`: the filters that are asked about the whole message, each a `[[filter]]`.
+    pub filter: Vec<Name>,
 }
 
 /// `spf = "off" | "mark" | "reject"`.
@@ -77,6 +79,8 @@ pub struct Names {
     pub keys: BTreeSet<Name>,
     /// Of each of those that can seal.
     pub seals: BTreeSet<Name>,
+    /// Of each `[[filter]]`.
+    pub filters: BTreeSet<Name>,
 }
 
 /// Why there is no such measure.
@@ -155,6 +159,7 @@ impl Measures {
         Self {
             sign: self.sign.clone(),
             seal: self.seal.clone(),
+            filter: self.filter.clone(),
             ..Self::default()
         }
     }
@@ -175,6 +180,7 @@ impl Measures {
                 }
                 name => self.seal = name,
             },
+            "filter" => self.filter = names("filter", value, &known.filters)?,
             _ => return Err(Wrong::Unknown),
         }
         Ok(())

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use envelope::{Mailbox, Reply};
 
+use crate::filtered::Filtered;
 use crate::measures::{Measures, Name};
 use crate::sender::{Blocklisted, Callout, DmarcFound, SpfFound};
 use crate::user::User;
@@ -35,6 +36,8 @@ pub enum Question {
     Callout,
     /// What do the signatures of the message prove, and what does the owner of its From domain ask for?
     Authentic,
+    /// What do these filters say of the message?
+    Filter(Vec<Name>),
 }
 
 impl Question {
@@ -43,7 +46,7 @@ impl Question {
     pub(crate) fn is_asked_alone(&self) -> bool {
         matches!(
             self,
-            Self::TakeSrsBudget(_) | Self::Callout | Self::Credentials
+            Self::TakeSrsBudget(_) | Self::Callout | Self::Credentials | Self::Filter(_)
         )
     }
 }
@@ -69,6 +72,8 @@ pub enum Answer {
     Callout(Callout),
     /// To [`Question::Authentic`].
     Authentic(DmarcFound),
+    /// To [`Question::Filter`]: for each filter.
+    Filter(Vec<(Name, Filtered)>),
 }
 
 /// What the credentials of a user turned out to be.

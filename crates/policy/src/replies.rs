@@ -206,6 +206,12 @@ pub(crate) fn sender_unknown(sender: &Mailbox, server: Option<&str>, reason: &st
     }
 }
 
+/// A filter could not be asked, and mail is not to pass without it.
+pub(crate) fn filter_unavailable() -> Reply {
+    let text = "the recipient's content filter cannot be asked now, try again later";
+    Reply::new(451, EnhancedStatus::transient(7, 1), text)
+}
+
 /// More Received fields than honest mail has.
 pub(crate) fn too_many_hops(max: u32) -> Reply {
     let text = format!("over {max} hops: this message is going round in circles");

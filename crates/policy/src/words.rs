@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::filtered::Judgement;
 use crate::measures::{DMARC, Dmarc, Measures, Name, SPF, Spf};
 use crate::question::{Answer, CredentialsFound, Destination, Hosted, Question, Route, Srs};
 use crate::sender::{Blocklisted, Callout, DmarcFound, Identity, SpfFound, SpfResult};
@@ -20,6 +21,7 @@ impl fmt::Display for Question {
             Self::Dnsbl(_) => f.write_str("blocklists"),
             Self::Callout => f.write_str("the sender's own mail server"),
             Self::Authentic => f.write_str("DMARC"),
+            Self::Filter(_) => f.write_str("content filters"),
         }
     }
 }
@@ -46,6 +48,14 @@ impl fmt::Display for Answer {
             }),
             Self::Callout(said) => said.fmt(f),
             Self::Authentic(dmarc) => dmarc.fmt(f),
+            Self::Filter(said) => each(f, said, |said| match said.judgement {
+                Judgement::Pass => "takes it",
+                Judgement::Refuse(_) => "refuses it",
+                Judgement::Hold(_) => "holds it",
+                Judgement::Discard => "throws it away",
+                Judgement::Unknown => "no answer",
+                Judgement::NotAsked => "would be asked",
+            }),
         }
     }
 }
@@ -122,6 +132,7 @@ impl fmt::Display for Measures {
             ("dnsbl", &*self.dnsbl),
             ("sign", self.sign.as_slice()),
             ("seal", self.seal.as_slice()),
+            ("filter", &*self.filter),
         ];
         words.extend(lists.map(|(name, value)| {
             let names = (!value.is_empty()).then(|| value.join(","));

@@ -11,7 +11,9 @@ mod deciding;
 mod draft;
 mod examined;
 mod explain;
+mod filtering;
 mod guesses;
+mod lines;
 mod received;
 mod refusals;
 mod strip;
@@ -24,7 +26,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::BlocklistCounts;
+use control::{BlocklistCounts, FilterCounts};
 use delivery::Callouts;
 use journal::Journal;
 use policy::Standing;
@@ -32,6 +34,7 @@ use smtp_in::Client;
 use spool::{Clock, IdSource, Spool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::filters::Health;
 use crate::routing::Shared;
 use crate::{Core, Settings};
 use blocklists::Blocklists;
@@ -55,6 +58,7 @@ pub struct Inbound<S> {
     callouts: Callouts<dns::Backend>,
     resolver: dns::Backend,
     accept_nonnull: bool,
+    filters: Health,
     journal: Journal,
 }
 
@@ -76,6 +80,7 @@ impl<S> Inbound<S> {
             tarpitted: Arc::new(Semaphore::new(TARPITTED_MAX)),
             guesses: Guesses::default(),
             accept_nonnull: settings.accept_nonnull,
+            filters: Health::new(core.journal.clone()),
             journal: core.journal,
         }
     }
@@ -97,6 +102,11 @@ impl<S> Inbound<S> {
     /// How each DNS blocklist did since the start.
     pub fn blocklist_counts(&self) -> BTreeMap<String, BlocklistCounts> {
         self.blocklists.counts()
+    }
+
+    /// And each content filter.
+    pub fn filter_counts(&self) -> BTreeMap<String, FilterCounts> {
+        self.filters.counts()
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod counting;
 pub mod dnsbl;
+pub mod filters;
 pub mod giver;
 pub mod inbound;
 pub mod keys;

@@ -87,6 +87,7 @@ impl<S: Spool> control::Operator for Operator<S> {
             events: events.into_iter().map(named).collect(),
             events_missed: missed,
             blocklists: self.inbound.blocklist_counts(),
+            filters: self.inbound.filter_counts(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! What the relay itself says: the answer to a whole message, and why one is held.
 
 use envelope::{Diagnosis, EnhancedStatus, MessageId, Reply};
-use policy::DmarcFound;
+use policy::{DmarcFound, Filtered, Judgement, Name};
 
 /// As many clients as may wait for the answer to a wrong password already do.
 pub(crate) fn too_many_failed_logins() -> Reply {
@@ -36,6 +36,17 @@ pub(crate) fn held_by_dmarc(found: Option<&DmarcFound>) -> Diagnosis {
         _ => "the header is too large to see in it whose mail it is".to_owned(),
     };
     let text = format!("held (dmarc=hold): {why}");
+    Diagnosis::local(EnhancedStatus::transient(7, 1), text)
+}
+
+/// For the operator, in the queue's listing.
+pub(crate) fn held_by_filter(said: &[(Name, Filtered)]) -> Diagnosis {
+    let why = said.iter().find_map(|(name, said)| match &said.judgement {
+        Judgement::Hold(why) => Some(format!("held by the filter `{name}`: {why}")),
+        _ => None,
+    });
+    let text = why.unwrap_or_default();
+    let text = text.trim_end_matches([':', ' ']);
     Diagnosis::local(EnhancedStatus::transient(7, 1), text)
 }
 

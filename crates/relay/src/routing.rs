@@ -15,6 +15,7 @@ use spool::Spool;
 
 use crate::counting::Limits;
 use crate::dnsbl::Dnsbls;
+use crate::filters::Filters;
 use crate::keys::Keys;
 use crate::lists::{List, Lists};
 
@@ -42,6 +43,8 @@ pub struct Routing {
     pub connect: Connect,
     /// Whether the Received field of mail by users says nothing of where they are.
     pub hides_users: bool,
+    /// And the content filters.
+    pub filters: Filters,
     /// Whether a Received-SPF field says what SPF found, beside Authentication-Results.
     pub received_spf: bool,
     /// Who may get a notice.

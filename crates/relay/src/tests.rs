@@ -44,6 +44,7 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         bounce_to: BounceTo::Unproved,
         lists: crate::lists::Lists::default(),
         dnsbls: crate::dnsbl::Dnsbls::default(),
+        filters: crate::filters::Filters::default(),
     }
 }
 

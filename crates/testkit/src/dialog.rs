@@ -18,6 +18,8 @@
 //! * `# dns: NAME TYPE DATA`, before the first step, is a record, as the head of `dns.rs` shows them. In memory there are MX, A,
 //!   AAAA, TXT and SERVFAIL.
 //! * `# list NAME: LINE`, before the first step, is a line of the `[[list]]` NAME.
+//! * `# filter NAME KIND: ANSWER`, before the first step, is a `[[filter]]` NAME that always gives this answer: rspamd's JSON, or
+//!   clamd's line. One that says nothing is to have mail deferred.
 //! * `C: TEXT` sends TEXT and CRLF. `C~ TEXT` sends TEXT with `\r \n \t \\ \xNN` decoded, and no CRLF of its own.
 //!   Lines that follow each other go out in one write.
 //! * `S: TEXT` is the next reply line; `...` at its end stands for any rest.
@@ -35,6 +37,8 @@ use std::fs;
 use std::path::Path;
 
 pub use memory::Feeding;
+
+use crate::filter::{self, Answer, Filter};
 
 /// A parsed dialog.
 #[derive(Debug, Clone)]
@@ -55,6 +59,8 @@ pub struct Setup {
     pub dns: String,
     /// The content of each `[[list]]`.
     pub lists: BTreeMap<String, String>,
+    /// Of each `[[filter]]` the kind and the answer.
+    pub filters: BTreeMap<String, (String, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +184,26 @@ impl Dialog {
 }
 
 impl Setup {
+    /// Starts its filters; with them, as `[[filter]]` has them.
+    pub async fn start_filters(&self) -> (Vec<Filter>, String) {
+        let (mut filters, mut tables) = (Vec::new(), Vec::new());
+        for (name, (kind, answer)) in &self.filters {
+            let kind = match kind.as_str() {
+                "rspamd" => filter::Kind::Rspamd,
+                "clamd" => filter::Kind::Clamd,
+                _ => panic!("`{kind}` is no kind of filter"),
+            };
+            let (answer, more) = match answer.as_str() {
+                "" => (Answer::Raw(String::new()), ", on_failure = \"defer\""),
+                answer => (Answer::Say(answer.to_owned()), ""),
+            };
+            let filter = Filter::start(kind, answer).await;
+            tables.push(filter.configured(name, more));
+            filters.push(filter);
+        }
+        (filters, format!("[{}]", tables.join(",")))
+    }
+
     /// Takes a line that is part of a setup.
     fn take(&mut self, line: &str) -> bool {
         if let Some(forward) = line.strip_prefix("# forwards: ") {
@@ -198,6 +224,13 @@ impl Setup {
             let list = self.lists.entry(name.to_owned()).or_default();
             list.push_str(entry);
             list.push('\n');
+        } else if let Some((filter, answer)) = line
+            .strip_prefix("# filter ")
+            .and_then(|filter| filter.split_once(':'))
+        {
+            let (name, kind) = filter.split_once(' ').unwrap_or((filter, ""));
+            let said = (kind.to_owned(), answer.trim().to_owned());
+            self.filters.insert(name.to_owned(), said);
         } else {
             return false;
         }

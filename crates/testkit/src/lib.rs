@@ -11,6 +11,7 @@ pub mod campaign;
 pub mod daemon;
 pub mod dialog;
 pub mod dns;
+pub mod filter;
 pub mod mail;
 pub mod milter;
 pub mod net;

@@ -9,6 +9,7 @@ fn profiles() -> Profiles {
         dnsbls: names(&["zen", "dbl"]),
         keys: names(&["main", "short"]),
         seals: names(&["main"]),
+        filters: names(&["rspamd"]),
     });
     profiles.add("default", []).unwrap();
     let strict = [

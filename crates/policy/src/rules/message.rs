@@ -1,10 +1,11 @@
 //! Rules at the end of the body, when the whole message is known.
 
-use envelope::DmarcPolicy;
+use envelope::{Class, DmarcPolicy};
 
 use crate::case::Case;
 use crate::decision::Opinion::{self, Note, Object, Pass};
 use crate::decision::{Effect, Why};
+use crate::filtered::Judgement;
 use crate::measures::{Dmarc, Measures};
 use crate::question::Known;
 use crate::replies;
@@ -12,7 +13,7 @@ use crate::rules::{NO_OBJECTION, Rules};
 use crate::sender::{DmarcFound, SpfResult};
 
 pub(super) const RULES: Rules = Rules {
-    objections: &[("loop", going_round), ("dmarc", dmarc)],
+    objections: &[("loop", going_round), ("dmarc", dmarc), ("filter", filter)],
     grounds: NO_OBJECTION,
 };
 
@@ -71,13 +72,39 @@ fn dmarc(case: &Case) -> Known<Opinion> {
     })
 }
 
+/// What somebody else thinks of the message. Of several filters the most definite counts, and what loses nothing before what
+/// loses the mail.
+fn filter(case: &Case) -> Known<Opinion> {
+    let weight = |judgement: &Judgement| match judgement {
+        Judgement::Refuse(reply) if reply.class() == Class::Permanent => 5,
+        Judgement::Refuse(_) => 4,
+        Judgement::Unknown => 3,
+        Judgement::Hold(_) => 2,
+        Judgement::Discard => 1,
+        Judgement::Pass | Judgement::NotAsked => 0,
+    };
+    let said = case.filtered()?.iter().map(|(_, said)| &said.judgement);
+    // `rev`: of equals the first that is named.
+    Ok(match said.rev().max_by_key(|judgement| weight(judgement)) {
+        Some(Judgement::Refuse(reply)) => Object(reply.clone()),
+        Some(Judgement::Unknown) => Object(replies::filter_unavailable()),
+        Some(Judgement::Hold(_)) => Note(Effect::Hold(Why::Filter)),
+        Some(Judgement::Discard) => Note(Effect::Discard),
+        Some(Judgement::Pass | Judgement::NotAsked) | None => Pass,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use envelope::Reply;
+
     use super::*;
     use crate::tests::decided;
-    use crate::{Answer, Identity, Message, Question, Settings, Spf, SpfFound, Stage, Step};
+    use crate::{
+        Answer, Filtered, Identity, Message, Name, Question, Settings, Spf, SpfFound, Stage, Step,
+    };
 
     #[track_caller]
     fn check(hops: u32, legs: usize, loops: &[&str], expected: &str) {
@@ -87,7 +114,12 @@ mod tests {
                 hops_max: 50,
                 ..Settings::default()
             },
-            message: Message { hops, legs, loops },
+            message: Message {
+                hops,
+                legs,
+                loops,
+                filtered: None,
+            },
             ..Case::default()
         };
         assert_eq!(decided(Stage::Message, &case), expected);
@@ -179,6 +211,66 @@ mod tests {
             check_dmarc(&[Reject], failed, found.clone(), fine);
             check_dmarc(&[Hold], failed, found, fine);
         }
+    }
+
+    /// Filters that say this, in their order.
+    #[track_caller]
+    fn check_filter(said: &[Judgement], expected: &str) {
+        let mut case = Case::default();
+        let names = ["a", "b", "c", "d"].map(Name::from);
+        let names = || names[..said.len()].iter().cloned();
+        let with = Measures {
+            filter: names().collect(),
+            ..Measures::default()
+        };
+        case.transaction.measures = vec![Arc::new(with)];
+        let ask = Step::Ask(vec![Question::Filter(names().collect())]);
+        assert_eq!(crate::step(Stage::Message, &case), ask);
+        let said = said.iter().map(|judgement| Filtered {
+            judgement: judgement.clone(),
+            fields: String::new(),
+        });
+        case.learn(Answer::Filter(names().zip(said).collect()));
+        assert_eq!(decided(Stage::Message, &case), expected);
+    }
+
+    #[test]
+    fn filters() {
+        use Judgement::{Discard, NotAsked, Pass, Refuse, Unknown};
+        let reply = |text| Reply::parse_refusal(text, (7, 1)).unwrap();
+        let (reject, defer) = (Refuse(reply("550 a virus")), Refuse(reply("451 later")));
+        let hold = || Judgement::Hold("odd".to_owned());
+        let rejected = "filter: object: 550 5.7.1 a virus";
+        check_filter(&[Pass, NotAsked], "no-objection: grant");
+        check_filter(
+            &[defer.clone(), reject.clone(), Refuse(reply("550 no"))],
+            rejected,
+        );
+        check_filter(&[Unknown, reject], rejected);
+        check_filter(&[Unknown, defer], "filter: object: 451 4.7.1 later");
+        let unknown = "filter: object: 451 4.7.1 the recipient's content filter cannot be asked now, try again later";
+        check_filter(&[hold(), Unknown], unknown);
+        check_filter(&[Discard, hold()], "no-objection: grant; hold: filter");
+        check_filter(&[Pass, Discard], "no-objection: grant; discard");
+    }
+
+    #[test]
+    fn a_filter_is_not_asked_about_what_is_refused_anyway() {
+        let mut case = Case::default();
+        case.transaction.measures = vec![Arc::new(Measures {
+            dmarc: Dmarc::Reject,
+            filter: vec!["a".into()],
+            ..Measures::default()
+        })];
+        assert_eq!(
+            crate::step(Stage::Message, &case),
+            Step::Ask(vec![Question::Spf])
+        );
+        case.message.hops = 1;
+        assert!(matches!(
+            crate::step(Stage::Message, &case),
+            Step::Decide(_)
+        ));
     }
 
     #[test]

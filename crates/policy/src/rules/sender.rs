@@ -19,12 +19,15 @@ pub(super) const DNSBL: Rule = ("dnsbl", dnsbl);
 pub(super) const VERIFY_SENDER: Rule = ("verify-sender", verify);
 
 /// One answer holds for all recipients at the end of the body, so those that would refuse a failed DMARC and those that would
-/// not cannot be in one transaction (RFC 5321 §4.5.3.1.10: the client sends to the rest in one of its own).
+/// not cannot be in one transaction, and neither can those with other filters (RFC 5321 §4.5.3.1.10: the client sends to the rest
+/// in one of its own).
 fn unlike_measures(case: &Case) -> Known<Opinion> {
     let route = case.route()?;
     let refuses = |measures: &Measures| measures.dmarc == Dmarc::Reject;
     let mut others = case.transaction.measures.iter();
-    let unlike = others.any(|other| refuses(other) != refuses(&route.measures));
+    let unlike = others.any(|other| {
+        refuses(other) != refuses(&route.measures) || other.filter != route.measures.filter
+    });
     let is_denied = route.destination == Destination::Foreign;
     let unlike = unlike && !is_denied;
     Ok(Opinion::object_if(unlike, replies::unlike_measures))

@@ -12,6 +12,7 @@ use spool::Spool;
 use super::client_name::ClientName;
 use super::examined::Examined;
 use super::{Inbound, answers};
+use crate::filters::Letter;
 use crate::routing::Routing;
 
 /// What answers are found in, beside the case and what all visits share.
@@ -31,6 +32,8 @@ pub(super) struct Known<'a> {
     pub(super) credentials: Option<&'a Credentials>,
     /// The message, at the end of its body, if it was read.
     pub(super) message: Option<&'a Examined>,
+    /// And as filters see it, if it is real and one is to be asked.
+    pub(super) letter: Option<&'a Letter<'a>>,
 }
 
 /// Questions with their answers, in the order in which they were asked.
@@ -87,6 +90,7 @@ pub(super) fn facts_of(plan: &Plan, scan: &HeaderScan) -> policy::Message {
         hops: scan.hops(),
         legs: plan.legs.len(),
         loops: plan.loops(scan).cloned().collect(),
+        filtered: None,
     }
 }
 

@@ -5,20 +5,22 @@ use std::sync::Arc;
 
 use authentic::{Checked, Reader};
 use envelope::{
-    Diagnosis, Domain, Envelope, LegId, Mailbox, Message, MessageId, Origin, Peer, Reply, Timestamp,
+    Diagnosis, Domain, Envelope, Mailbox, Message, MessageId, Origin, Peer, Reply, Timestamp,
 };
-use forwarder::{HeaderScan, Plan, PlannedLeg, Route, has_header, trace};
+use forwarder::{HeaderScan, Plan, Route, has_header, trace};
 use journal::{Event, Journal};
 use policy::measures::Dmarc;
-use policy::{Case, Measures, Standing};
+use policy::{Case, Measures, Standing, Why};
 use smtp_in::Client;
 use spool::{Arrival, BodyWriter, Error, Spool};
 
 use super::Inbound;
 use super::deciding::facts_of;
 use super::examined::Examined;
+use super::lines::{forwarded, held};
 use super::received::received;
 use super::strip::Strip;
+use crate::filters::{Reading, body};
 use crate::keys::Outgoing;
 use crate::replies;
 use crate::routing::Routing;
@@ -221,13 +223,18 @@ impl<S: Spool> Draft<S> {
         }
     }
 
-    /// Has those legs begin on hold whose recipients' measures all want it: nobody's mail waits for what another's domain chooses.
-    /// No leg is left out after this.
-    pub(super) fn hold(&mut self, case: &Case) {
+    /// Has legs begin on hold; for DMARC those whose recipients' measures all want it: nobody's mail waits for what another's
+    /// domain chooses. No leg is left out after this.
+    pub(super) fn hold(&mut self, why: Why, case: &Case) {
         let legs = (0..).zip(&self.plan.legs);
-        let is_wanted = |of: &usize| self.measures[*of].dmarc == Dmarc::Hold;
+        let is_wanted = |of: &usize| why != Why::Dmarc || self.measures[*of].dmarc == Dmarc::Hold;
         let wanted = legs.filter(|(_, leg)| leg.of.iter().all(is_wanted));
-        let why = replies::held_by_dmarc(case.transaction.found.dmarc.as_ref());
+        let why = match why {
+            Why::Dmarc | Why::Limit => {
+                replies::held_by_dmarc(case.transaction.found.dmarc.as_ref())
+            }
+            Why::Filter => replies::held_by_filter(case.message.filtered.as_deref().unwrap_or(&[])),
+        };
         self.held
             .extend(wanted.map(|(number, _)| (number, why.clone())));
     }
@@ -296,6 +303,27 @@ impl<S: Spool> Draft<S> {
         message.trace = trace.into();
     }
 
+    /// The message as it was taken in, if a filter is to be asked about it.
+    pub(super) async fn read_back(&mut self) -> Result<Option<Reading>, Error> {
+        let mut all = self.measures.iter();
+        if all.all(|measures| measures.filter.is_empty()) {
+            return Ok(None);
+        }
+        let reader = self.writer.read_back().await?;
+        Ok(Some(Box::new(move || body(reader.clone()))))
+    }
+
+    /// Throws all of it away.
+    pub(super) fn discard(&mut self) {
+        for leg in std::mem::take(&mut self.plan.legs) {
+            for recipient in leg.recipients() {
+                if !self.plan.discarded.contains(recipient) {
+                    self.plan.discarded.push(recipient.clone());
+                }
+            }
+        }
+    }
+
     /// Commits the legs: after the 250 the message is on stable storage. What is logged before is true whatever comes of it.
     pub(super) async fn store(
         self,
@@ -358,36 +386,4 @@ fn origin(client: Standing) -> Origin {
         Standing::Authenticated => Origin::Authenticated,
         Standing::Stranger => Origin::Stranger,
     }
-}
-
-/// A line for each recipient: those that share a leg say so by its number.
-fn forwarded(message: MessageId, legs: &[PlannedLeg]) -> impl Iterator<Item = Event> {
-    let events = move |(planned, number): (&PlannedLeg, u32)| {
-        let event = |recipient: &Mailbox| Event::Forwarded {
-            id: LegId { message, number },
-            recipient: recipient.clone(),
-            target: planned.leg.target.clone(),
-            sender: planned.leg.reverse_path.clone(),
-        };
-        planned.recipients().map(event).collect::<Vec<_>>()
-    };
-    legs.iter().zip(0u32..).flat_map(events)
-}
-
-/// A line for each leg that is on hold.
-fn held(
-    message: MessageId,
-    legs: &[PlannedLeg],
-    held: &HashMap<u32, Diagnosis>,
-) -> impl Iterator<Item = Event> {
-    legs.iter()
-        .zip(0u32..)
-        .filter_map(move |(planned, number)| {
-            Some(Event::Held {
-                id: LegId { message, number },
-                recipient: planned.leg.recipient.clone(),
-                target: planned.leg.target.clone(),
-                reason: held.get(&number)?.text.clone(),
-            })
-        })
 }

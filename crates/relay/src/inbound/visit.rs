@@ -18,8 +18,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::client_name::ClientName;
 use super::deciding::{Known, Sources, client_of};
 use super::draft::Draft;
+use super::filtering::facts;
 use super::refusals::REFUSALS_LOGGED_MAX;
 use super::{Inbound, hello};
+use crate::filters::Letter;
 use crate::replies;
 use crate::routing::Routing;
 
@@ -311,8 +313,14 @@ impl<S: Spool> Visit<S> {
         draft.record_received(&self.inbound.journal, client, envelope, &message);
         self.case.message = draft.facts();
         let mut examined = draft.examined.take();
+        let (routing, name) = (self.routing(), self.name.get().await);
+        let letter = draft.read_back().await?.map(|body| Letter {
+            facts: facts(&draft, &routing, client, name.as_ref(), envelope, &message),
+            body,
+        });
         let known = Known {
             message: examined.as_ref(),
+            letter: letter.as_ref(),
             ..Known::default()
         };
         let decision = self.decide_with(Stage::Message, client, known).await;
@@ -322,15 +330,16 @@ impl<S: Spool> Visit<S> {
         for effect in decision.effects {
             match effect {
                 Effect::LeaveLoopsOut => draft.leave_loops_out(&self.inbound.journal),
-                Effect::Hold(_) => draft.hold(&self.case),
+                Effect::Hold(why) => draft.hold(why, &self.case),
+                Effect::Discard => draft.discard(),
             }
         }
-        let has_name = self.name.get().await.is_some();
         if message.user.is_some() {
-            draft.complete(&self.routing(), examined.as_mut(), &mut message);
+            draft.complete(&routing, examined.as_mut(), &mut message);
         }
         let examined = examined.as_ref();
-        self.tell_results(client, has_name, examined, &mut draft, &mut message);
+        self.tell_results(client, name.is_some(), examined, &mut draft, &mut message);
+        self.put_filtered(&mut message);
         draft.store(&self.inbound, message).await
     }
 }

@@ -4,6 +4,7 @@ mod authentic;
 mod callout;
 mod credentials;
 mod dnsbl;
+mod filter;
 mod lists;
 mod route;
 mod spf;
@@ -44,6 +45,7 @@ impl<S: Spool> Inquiry<'_, S> {
             Question::Dnsbl(zones) => Answer::Dnsbl(self.dnsbl(zones).await),
             Question::Callout => Answer::Callout(self.callout().await),
             Question::Authentic => Answer::Authentic(self.dmarc().await),
+            Question::Filter(filters) => Answer::Filter(self.filtered(filters).await),
         };
         (answer, None)
     }

@@ -1,0 +1,39 @@
+//! The lines of the mail log that say what a message became.
+
+use std::collections::HashMap;
+
+use envelope::{Diagnosis, LegId, Mailbox, MessageId};
+use forwarder::PlannedLeg;
+use journal::Event;
+
+/// A line for each recipient: those that share a leg say so by its number.
+pub(super) fn forwarded(message: MessageId, legs: &[PlannedLeg]) -> impl Iterator<Item = Event> {
+    let events = move |(planned, number): (&PlannedLeg, u32)| {
+        let event = |recipient: &Mailbox| Event::Forwarded {
+            id: LegId { message, number },
+            recipient: recipient.clone(),
+            target: planned.leg.target.clone(),
+            sender: planned.leg.reverse_path.clone(),
+        };
+        planned.recipients().map(event).collect::<Vec<_>>()
+    };
+    legs.iter().zip(0u32..).flat_map(events)
+}
+
+/// A line for each leg that is on hold.
+pub(super) fn held(
+    message: MessageId,
+    legs: &[PlannedLeg],
+    held: &HashMap<u32, Diagnosis>,
+) -> impl Iterator<Item = Event> {
+    legs.iter()
+        .zip(0u32..)
+        .filter_map(move |(planned, number)| {
+            Some(Event::Held {
+                id: LegId { message, number },
+                recipient: planned.leg.recipient.clone(),
+                target: planned.leg.target.clone(),
+                reason: held.get(&number)?.text.clone(),
+            })
+        })
+}
