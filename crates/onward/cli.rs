@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use control::{LegState, Selector};
+use control::{LegState, Lift, Selector};
 use envelope::{
     AddressError, AddressPattern, Domain, IdPattern, MessageId, ReversePath, SenderPattern,
 };
@@ -59,6 +59,9 @@ pub(crate) enum Command {
     /// Look at the spool while no daemon runs: is it whole, rebuild its index, take the mail out
     #[command(subcommand)]
     Spool(Spool),
+    /// Look at what is frozen because it broke a limit, and let it go again
+    #[command(subcommand)]
+    Freeze(Freeze),
     /// Rewrite an address, or take a rewritten one back, with the configured domain and secrets
     #[command(subcommand)]
     Srs(Srs),
@@ -189,6 +192,44 @@ impl Which {
             from: self.from.clone(),
             state: self.state,
             older_than_secs: self.older_than.map(|span| span.as_secs()),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Freeze {
+    /// List what is frozen, by which limit and since when
+    List,
+    /// End a freeze
+    ///
+    /// Mail is taken again. What was put on hold of a frozen user stays on hold, for you to look at.
+    Lift(Lifted),
+}
+
+/// Which freezes end, and what becomes of the mail.
+#[derive(Debug, Args)]
+pub(crate) struct Lifted {
+    /// A user, a client's address, a sender, a domain, as the list shows it; `user:NAME` if a name is frozen in several ways
+    #[arg(
+        value_name = "KEY",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    key: Option<String>,
+    /// Everything that is frozen
+    #[arg(long)]
+    all: bool,
+    /// Let the user's mail go that was put on hold
+    #[arg(long)]
+    release: bool,
+}
+
+impl Lifted {
+    pub(crate) fn lift(&self) -> Lift {
+        Lift {
+            key: self.key.clone(),
+            all: self.all,
+            release: self.release,
         }
     }
 }

@@ -10,6 +10,7 @@ mod descriptors;
 mod dkim_cli;
 mod explain_cli;
 mod forwards;
+mod freeze_cli;
 mod init;
 mod keys;
 mod lists;
@@ -77,6 +78,9 @@ async fn run(cli: Cli) -> Result<bool, Box<dyn std::error::Error + Send + Sync>>
         Command::Serve => serve::run(&config()?, &cli.config).await?,
         Command::Queue(command) => {
             queue_cli::queue(&config()?.control.socket, command, print).await?;
+        }
+        Command::Freeze(command) => {
+            freeze_cli::run(&config()?.control.socket, command, print).await?;
         }
         Command::Status => queue_cli::status(&config()?.control.socket, print).await?,
         Command::Reload { force } => {

@@ -78,6 +78,9 @@ pub(crate) async fn status(socket: &Path, print: Printer) -> Result<(), Error> {
         print.line(format_args!(
             "queue    {waiting} waiting, {active} active, {held} held"
         ));
+        if status.frozen > 0 {
+            print.line(format_args!("frozen   {} keys", status.frozen));
+        }
         for (event, count) in &status.events {
             print.line(format_args!("{count:>12} {event}"));
         }

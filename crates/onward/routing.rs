@@ -14,6 +14,7 @@ use relay::dnsbl::Dnsbls;
 use relay::filters::Filters;
 use relay::keys::Keys;
 use relay::lists::Lists;
+use relay::outbound::{Alerts, Url};
 use relay::{Connect, Routing};
 use srs::{Alphabet, Separator, Srs};
 
@@ -103,9 +104,30 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
         limits: Limits::default(),
         hides_users: true,
         filters: measures.filters,
+        alerts: alerts(config)?,
         received_spf: config.policy.received_spf,
         bounce_to: config.bounce.to,
     })
+}
+
+/// Who is told what is frozen.
+fn alerts(config: &Config) -> Result<Alerts, Error> {
+    let (mail, webhook) = (&config.alerts.mail, &config.alerts.webhook);
+    let mail = (!mail.is_empty()).then(|| parse("alerts.mail", mail));
+    let webhook = (!webhook.is_empty()).then(|| parse("alerts.webhook", webhook));
+    let webhook: Option<Url> = webhook.transpose()?;
+    match webhook.as_ref().map_or("https", Url::scheme) {
+        "http" | "https" => Ok(Alerts {
+            mail: mail.transpose()?,
+            webhook,
+        }),
+        other => Err(Error::Value {
+            key: "alerts.webhook",
+            text: format!(
+                "`{other}:` cannot be posted to\n\nhint: it begins with https:// or http://"
+            ),
+        }),
+    }
 }
 
 /// Reads the lists; a profile may name nothing that is not defined.

@@ -85,6 +85,7 @@ impl Relay {
             lists,
             dnsbls,
             limits: Limits::default(),
+            alerts: relay::outbound::Alerts::default(),
             connect,
             hides_users: true,
             filters,

@@ -57,7 +57,8 @@ pub fn compose(notice: &Notice<'_>, excerpt: Excerpt<'_>) -> Option<Composed> {
     })
 }
 
-fn words_part(words: String) -> Part<'static> {
+/// Text for people.
+pub(crate) fn words_part(words: String) -> Part<'static> {
     let (content_type, encoding, bytes) = if words.is_ascii() {
         ("text/plain; charset=us-ascii", "7bit", words)
     } else {

@@ -8,6 +8,7 @@
 //! late, does not read the message from the spool, and does not queue the notice: the binary does all three.
 //! Nor does it judge whether the sender is forged; who calls has to know that (no backscatter).
 
+mod alert;
 mod compose;
 mod excerpt;
 mod field;
@@ -17,6 +18,7 @@ mod text;
 
 use envelope::{BodyKind, Diagnosis, Domain, Leg, Mailbox, Message, MessageId, Timestamp};
 
+pub use alert::{Alert, Frozen, alert};
 pub use compose::{compose, wants};
 pub use excerpt::{Excerpt, HEADER_OCTETS_MAX};
 pub use redact::Redactor;

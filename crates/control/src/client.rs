@@ -10,11 +10,11 @@ use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-use crate::data::{Count, MessageDetails, Page, Reloaded, SrsAnswer, Status};
+use crate::data::{Count, FreezePage, Lifted, MessageDetails, Page, Reloaded, SrsAnswer, Status};
 use crate::explanation::{Explanation, Mail};
 use crate::line;
 use crate::protocol::{CHUNK_OCTETS, Call, Fault, PROTOCOL, Part, QueueAction, Request, Response};
-use crate::selector::Selector;
+use crate::selector::{Lift, Selector};
 use crate::server::OPERATION;
 
 /// A connection to the daemon. Needs a tokio runtime with I/O and time.
@@ -166,6 +166,20 @@ impl Client {
         selector: Selector,
     ) -> Result<Count, ClientError> {
         ask!(self, Request::QueueAction { action, selector }, Response::Count(count) => count)
+    }
+
+    /// One page of what is frozen; at most [`crate::PAGE_ROWS_MAX`] rows.
+    pub async fn freeze_list(
+        &mut self,
+        cursor: Option<String>,
+        limit: u32,
+    ) -> Result<FreezePage, ClientError> {
+        ask!(self, Request::FreezeList { cursor, limit }, Response::Freezes(page) => page)
+    }
+
+    /// Ends freezes. A lift that names none is refused.
+    pub async fn freeze_lift(&mut self, lift: Lift) -> Result<Lifted, ClientError> {
+        ask!(self, Request::FreezeLift(lift), Response::Lifted(lifted) => lifted)
     }
 
     /// Rewrites a sender's address as the daemon would.

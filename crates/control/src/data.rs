@@ -152,6 +152,40 @@ pub struct Count {
     pub pending: u64,
 }
 
+/// Something that is frozen: no mail is taken from it, or for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreezeRow {
+    /// Its kind and its name: `user:ann`; of a client its network, `client:2001:db8::/64`.
+    pub key: String,
+    /// The limit that it broke.
+    pub limit: String,
+    /// Since when.
+    #[serde(with = "text")]
+    pub since: Timestamp,
+    /// What was refused because of it, since then or since the daemon's start.
+    pub hits: u64,
+    /// Whether the operator was told of it by mail (`[alerts] mail`).
+    pub told: bool,
+}
+
+/// Some of the freezes, in the order of their keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreezePage {
+    /// The freezes.
+    pub freezes: Vec<FreezeRow>,
+    /// Where the next page begins; none when this is the last.
+    pub next: Option<String>,
+}
+
+/// What a lift came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifted {
+    /// Freezes that have ended.
+    pub lifted: u64,
+    /// Legs of frozen users that go out again.
+    pub released: u64,
+}
+
 /// The result of `srs encode` or `srs decode`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SrsAnswer {
@@ -190,6 +224,8 @@ pub struct Status {
     pub listeners: Vec<String>,
     /// What is in the queue.
     pub queue: QueueCounts,
+    /// How many keys are frozen.
+    pub frozen: u64,
     /// How many events of each kind there were since the start, by their names in the mail log.
     pub events: BTreeMap<String, u64>,
     /// Events that came too fast to be counted by kind.

@@ -24,13 +24,13 @@ mod upload;
 
 pub use client::{Client, ClientError};
 pub use data::{
-    BlocklistCounts, Count, Diagnosis, FilterCounts, LegRow, LegState, MessageDetails, Page,
-    QueueCounts, Reloaded, SrsAnswer, Status,
+    BlocklistCounts, Count, Diagnosis, FilterCounts, FreezePage, FreezeRow, LegRow, LegState,
+    Lifted, MessageDetails, Page, QueueCounts, Reloaded, SrsAnswer, Status,
 };
 pub use explanation::{Asked, Explanation, Mail, Refusal, Ruled, Stage, Way};
 pub use operator::{Body, Operator};
 pub use protocol::{
     Fault, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Part, QueueAction, Request, Response,
 };
-pub use selector::Selector;
+pub use selector::{Lift, Selector};
 pub use socket::{BindError, Socket};

@@ -4,10 +4,10 @@ use std::future::Future;
 
 use envelope::MessageId;
 
-use crate::data::{Count, MessageDetails, Page, Reloaded, SrsAnswer, Status};
+use crate::data::{Count, FreezePage, Lifted, MessageDetails, Page, Reloaded, SrsAnswer, Status};
 use crate::explanation::{Explanation, Mail};
 use crate::protocol::{Fault, Part, QueueAction, Request};
-use crate::selector::Selector;
+use crate::selector::{Lift, Selector};
 
 /// The daemon as the control socket sees it; the binary implements it.
 ///
@@ -59,6 +59,20 @@ pub trait Operator: Send + Sync + 'static {
         selector: Selector,
         uid: u32,
     ) -> impl Future<Output = Result<Count, Fault>> + Send;
+
+    /// One page of what is frozen. `limit` is within bounds; a cursor may be anything.
+    fn freeze_list(
+        &self,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> impl Future<Output = Result<FreezePage, Fault>> + Send;
+
+    /// Ends freezes; `lift` names some. `uid` is the user who asks.
+    fn freeze_lift(
+        &self,
+        lift: Lift,
+        uid: u32,
+    ) -> impl Future<Output = Result<Lifted, Fault>> + Send;
 
     /// Rewrites a sender's address.
     fn srs_encode(&self, address: String) -> impl Future<Output = Result<SrsAnswer, Fault>> + Send;

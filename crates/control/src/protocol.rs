@@ -11,9 +11,9 @@
 use envelope::MessageId;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Count, MessageDetails, Page, Reloaded, SrsAnswer, Status};
+use crate::data::{Count, FreezePage, Lifted, MessageDetails, Page, Reloaded, SrsAnswer, Status};
 use crate::explanation::{Explanation, Mail};
-use crate::selector::Selector;
+use crate::selector::{Lift, Selector};
 use crate::text;
 
 /// The version of this protocol: daemon and command line must agree.
@@ -73,6 +73,16 @@ pub enum Request {
         /// With which legs; never empty.
         selector: Selector,
     },
+    /// → [`Response::Freezes`]
+    FreezeList {
+        /// [`FreezePage::next`] of the page before.
+        #[serde(default)]
+        cursor: Option<String>,
+        /// Rows at most; 1 to [`PAGE_ROWS_MAX`].
+        limit: u32,
+    },
+    /// → [`Response::Lifted`]
+    FreezeLift(Lift),
     /// The address that a reverse path would be rewritten to. → [`Response::Srs`]
     SrsEncode {
         /// The sender's address.
@@ -115,6 +125,10 @@ pub enum Response {
     End,
     /// To [`Request::QueueAction`].
     Count(Count),
+    /// To [`Request::FreezeList`].
+    Freezes(FreezePage),
+    /// To [`Request::FreezeLift`].
+    Lifted(Lifted),
     /// To [`Request::SrsEncode`] and [`Request::SrsDecode`].
     Srs(SrsAnswer),
     /// To [`Request::Explain`].

@@ -136,6 +136,9 @@ fn parse(text: &[u8]) -> Result<Request, Fault> {
     match &call.request {
         Request::QueueAction { selector, .. } => check_selector(selector, true)?,
         Request::QueueList { filter, .. } => check_selector(filter, false)?,
+        Request::FreezeLift(lift) if lift.key.is_some() == lift.all => {
+            return Err(nothing_selected("a key"));
+        }
         _ => {}
     }
     Ok(call.request)
@@ -148,9 +151,7 @@ fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Fault> {
 /// A forgotten argument must not mean everything.
 fn check_selector(selector: &Selector, is_action: bool) -> Result<(), Fault> {
     if is_action && selector.is_empty() {
-        return Err(
-            Fault::new("nothing is selected").with_hint("name ids or conditions, or say `all`")
-        );
+        return Err(nothing_selected("ids or conditions"));
     }
     if selector.all && !selector.ids.is_empty() {
         return Err(
@@ -158,6 +159,10 @@ fn check_selector(selector: &Selector, is_action: bool) -> Result<(), Fault> {
         );
     }
     Ok(())
+}
+
+fn nothing_selected(what: &str) -> Fault {
+    Fault::new("nothing is selected").with_hint(format!("name {what}, or say `all`"))
 }
 
 async fn answer<O: Operator>(
@@ -209,6 +214,14 @@ async fn perform<O: Operator>(request: Request, uid: u32, operator: &O) -> Resul
             .queue_action(action, selector, uid)
             .await
             .map(Response::Count),
+        Request::FreezeList { cursor, limit } => {
+            let limit = limit.clamp(1, PAGE_ROWS_MAX) as usize;
+            operator
+                .freeze_list(cursor, limit)
+                .await
+                .map(Response::Freezes)
+        }
+        Request::FreezeLift(lift) => operator.freeze_lift(lift, uid).await.map(Response::Lifted),
         Request::SrsEncode { address } => operator.srs_encode(address).await.map(Response::Srs),
         Request::SrsDecode { address } => operator.srs_decode(address).await.map(Response::Srs),
         Request::QueueCat { .. } | Request::Explain { .. } => {

@@ -7,9 +7,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex};
 
 use control::{
-    Body, Client, ClientError, Count, Diagnosis, Explanation, Fault, LegRow, LegState, Mail,
-    MessageDetails, Operator, Page, Part, QueueAction, QueueCounts, Reloaded, Request, Selector,
-    Socket, SrsAnswer, Status,
+    Body, Client, ClientError, Count, Diagnosis, Explanation, Fault, FreezePage, FreezeRow, LegRow,
+    LegState, Lift, Lifted, Mail, MessageDetails, Operator, Page, Part, QueueAction, QueueCounts,
+    Reloaded, Request, Selector, Socket, SrsAnswer, Status,
 };
 use envelope::{LegId, MessageId, Timestamp};
 use tempfile::TempDir;
@@ -51,6 +51,7 @@ impl Operator for FakeOperator {
             started: Timestamp::from_unix_millis(1),
             listeners: vec!["[::]:25".to_owned()],
             queue: QueueCounts::default(),
+            frozen: 3,
             events: [("received".to_owned(), 2)].into(),
             events_missed: 0,
             blocklists: BTreeMap::new(),
@@ -103,6 +104,29 @@ impl Operator for FakeOperator {
             matched: 3,
             done: 2,
             pending: 1,
+        })
+    }
+
+    async fn freeze_list(&self, cursor: Option<String>, limit: usize) -> Result<FreezePage, Fault> {
+        self.note(format!("freezes {cursor:?} {limit}"));
+        let row = FreezeRow {
+            key: "client:2001:db8::/64".to_owned(),
+            limit: "cracked".to_owned(),
+            since: Timestamp::from_unix_millis(1),
+            hits: 2,
+            told: true,
+        };
+        Ok(FreezePage {
+            next: Some(row.key.clone()),
+            freezes: vec![row],
+        })
+    }
+
+    async fn freeze_lift(&self, lift: Lift, uid: u32) -> Result<Lifted, Fault> {
+        self.note(format!("{lift:?} by {uid}"));
+        Ok(Lifted {
+            lifted: 1,
+            released: 2,
         })
     }
 
@@ -263,6 +287,28 @@ async fn every_request_finds_its_answer() {
 }
 
 #[tokio::test]
+async fn freezes_are_listed_and_lifted() {
+    let running = Running::start().await;
+    let mut client = running.client().await;
+    let page = client
+        .freeze_list(Some("user:a".to_owned()), 9999)
+        .await
+        .unwrap();
+    assert_eq!(page.next.as_deref(), Some("client:2001:db8::/64"));
+    assert_eq!(page.freezes[0].hits, 2);
+    let lift = Lift {
+        key: Some("2001:DB8::1".to_owned()),
+        release: true,
+        ..Lift::default()
+    };
+    let lifted = client.freeze_lift(lift).await.unwrap();
+    assert_eq!((lifted.lifted, lifted.released), (1, 2));
+    let asked = running.operator.asked.lock().unwrap().clone();
+    assert_eq!(asked[0], "freezes Some(\"user:a\") 1000");
+    assert!(asked[1].contains("2001:DB8::1") && asked[1].contains("release: true"));
+}
+
+#[tokio::test]
 async fn a_message_comes_in_pieces() {
     let running = Running::start().await;
     let mut client = running.client().await;
@@ -285,13 +331,16 @@ async fn a_message_comes_in_pieces() {
 async fn bad_requests() {
     let running = Running::start().await;
     let long = [b" ".repeat(control::LINE_OCTETS_MAX + 1), b"\n".to_vec()].concat();
-    let rows: [(&[u8], &str); 8] = [
+    let rows: [(&[u8], &str); 11] = [
         (b"hello\n", "not a request"),
         (b"{\"v\":2,\"do\":\"fly\"}\n", "protocol 2"),
         (b"{\"v\":1,\"do\":\"fly\"}\n", "not a request"),
         (b"\xFF\xFE\n", "not a request"),
         (&long, "over 65536 octets"),
         (b"{\"v\":1,\"do\":\"queue_action\",\"action\":\"remove\",\"selector\":{}}\n", "nothing is selected"),
+        (b"{\"v\":1,\"do\":\"freeze_lift\"}\n", "nothing is selected"),
+        (b"{\"v\":1,\"do\":\"freeze_lift\",\"key\":\"user:a\",\"all\":true}\n", "nothing is selected"),
+        (b"{\"v\":1,\"do\":\"freeze_lift\",\"kEy\":\"user:a\"}\n", "unknown field `kEy`"),
         (
             b"{\"v\":1,\"do\":\"queue_action\",\"action\":\"remove\",\"selector\":{\"all\":true,\"tO\":\"x.example\"}}\n",
             "unknown field `tO`",

@@ -119,6 +119,12 @@ impl Freezes {
         found.get(key).map(|entry| Arc::clone(&entry.limit))
     }
 
+    /// What is known of a frozen key.
+    pub fn get(&self, key: &Key) -> Option<Freeze> {
+        let frozen = self.frozen.read();
+        frozen.get(key).map(|entry| entry.freeze(key))
+    }
+
     /// Counts one more that is refused because this key is frozen.
     pub fn hit(&self, key: &Key) {
         if let Some(entry) = self.frozen.read().get(key) {

@@ -44,6 +44,21 @@ pub enum Of {
     Commands,
 }
 
+impl Of {
+    /// Its word, in the configuration and to operators.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::Recipients => "recipients",
+            Self::Refusals => "refusals",
+            Self::Failures => "failures",
+            Self::Octets => "octets",
+            Self::Connections => "connections",
+            Self::Commands => "commands",
+        }
+    }
+}
+
 /// What happens beyond a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Then {

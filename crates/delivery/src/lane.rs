@@ -256,7 +256,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
         let Some(parcel) = &standing.parcel else {
             unreachable!("called with a parcel")
         };
-        let body = match self.dispatcher.work.open(parcel.first().message.id).await {
+        let body = match self.dispatcher.work.open(&parcel.first().message).await {
             Ok(body) => body,
             Err(error) => {
                 self.settle_all(standing, &without_body(&error)).await;
@@ -352,6 +352,7 @@ fn answer(outcomes: &[Outcome]) -> Answer {
 fn without_body(error: &BodyError) -> Outcome {
     match error {
         BodyError::NotFound => Outcome::Failed(Diagnosis::local(BODY_LOST, error.to_string())),
+        BodyError::NotNow(reason) => Outcome::Deferred(Diagnosis::local(NOT_NOW, reason)),
         BodyError::Unavailable(_) => {
             Outcome::Deferred(Diagnosis::local(BODY_UNREADABLE, error.to_string()))
         }
@@ -364,6 +365,8 @@ const IN_TIME: u32 = 3;
 const TOO_LONG: EnhancedStatus = EnhancedStatus::transient(4, 0);
 /// RFC 3463 §3.4: mail system status in general.
 const BODY_LOST: EnhancedStatus = EnhancedStatus::permanent(3, 0);
+/// RFC 3463 §3.8: other or undefined security status.
+const NOT_NOW: EnhancedStatus = EnhancedStatus::transient(7, 0);
 const BODY_UNREADABLE: EnhancedStatus = EnhancedStatus::transient(3, 0);
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{Claim, Diagnosis, Host, MessageId, Outcome};
+use envelope::{Claim, Diagnosis, Host, Message, Outcome};
 
 /// Where legs come from and outcomes go. `relay` implements it over the spool, the bounces and the journal.
 ///
@@ -19,8 +19,10 @@ pub trait Work: Send + Sync + 'static {
     /// a leg with less than a minute of its lease left is released instead of tried. Empty when nothing is due, or when the spool is out of order (which this side logs).
     fn claim(&self, want: &Want) -> impl Future<Output = Vec<Claim>> + Send;
 
-    /// A message as it is stored: its trace, then its body. A leg's own `trace` is not in it.
-    fn open(&self, id: MessageId) -> impl Future<Output = Result<Self::Body, BodyError>> + Send;
+    /// A message as it is stored: its trace, then its body. A leg's own `trace` is not in it. This is the last moment to say that
+    /// it must not go out now.
+    fn open(&self, message: &Message)
+    -> impl Future<Output = Result<Self::Body, BodyError>> + Send;
 
     /// An attempt at these legs of one message together is over: one outcome a leg, in order. Delivered or failed ends the leg;
     /// deferred: this side computes when it is due again.
@@ -74,6 +76,9 @@ pub enum BodyError {
     /// It could not be read now: the leg is deferred.
     #[error("the message's body cannot be read: {0}")]
     Unavailable(#[from] io::Error),
+    /// It must not go out now: the leg is deferred.
+    #[error("{0}")]
+    NotNow(String),
 }
 
 /// What happened to a site. Its name is that of its best MX, or of the host or address of a route.

@@ -21,7 +21,8 @@ pub struct Message {
     pub reverse_path: ReversePath,
     /// What is proved of its sender.
     pub origin: Origin,
-    /// Who handed it over, while nobody has looked whether that proves the sender ([`Origin::Stranger`]).
+    /// Who handed it over: while nobody has looked whether that proves the sender ([`Origin::Stranger`]), and of a user's mail, whose
+    /// failures are held against its client too.
     pub peer: Option<Peer>,
     /// The user who sent it (RFC 4954), if one logged in.
     pub user: Option<Arc<str>>,

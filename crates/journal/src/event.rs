@@ -202,6 +202,24 @@ pub enum Event {
     FilterDown { name: String, error: String },
     /// It answers again.
     FilterUp { name: String, failed: u64 },
+    /// Somebody broke a limit, and is frozen. What is refused for that has the rule `frozen`.
+    Frozen { key: String, limit: String },
+    /// A mail about so many freezes is queued for the operator.
+    Alerted {
+        id: MessageId,
+        to: Mailbox,
+        freezes: u64,
+    },
+    /// An operator has ended a freeze.
+    FreezeLifted {
+        key: String,
+        limit: String,
+        since: Timestamp,
+        /// What was refused because of it.
+        hits: u64,
+        /// The user who asked.
+        uid: u32,
+    },
     /// Lines that are missing here, because what reads this log was too slow.
     Dropped { lines: u64 },
 }
@@ -266,6 +284,9 @@ impl Event {
             Self::DnsblUp { .. } => "dnsbl-up",
             Self::FilterDown { .. } => "filter-down",
             Self::FilterUp { .. } => "filter-up",
+            Self::Frozen { .. } => "frozen",
+            Self::Alerted { .. } => "alerted",
+            Self::FreezeLifted { .. } => "freeze-lifted",
             Self::Dropped { .. } => "dropped",
         }
     }
@@ -280,7 +301,8 @@ impl Event {
             | Self::Looped { id, .. }
             | Self::DeadEnd { id, .. }
             | Self::Bounced { id, .. }
-            | Self::NotBounced { id, .. } => Some(*id),
+            | Self::NotBounced { id, .. }
+            | Self::Alerted { id, .. } => Some(*id),
             Self::Refused { id, .. } => *id,
             Self::Forwarded { id, .. } | Self::Held { id, .. } | Self::Operator { id, .. } => {
                 Some(id.message)

@@ -279,6 +279,27 @@ impl Event {
                 out.text("filter", name);
                 out.number("failed", *failed);
             }
+            Self::Frozen { key, limit } => {
+                out.text("key", key);
+                out.text("limit", limit);
+            }
+            Self::Alerted { to, freezes, .. } => {
+                out.text("to", to);
+                out.number("freezes", *freezes);
+            }
+            Self::FreezeLifted {
+                key,
+                limit,
+                since,
+                hits,
+                uid,
+            } => {
+                out.text("key", key);
+                out.text("limit", limit);
+                out.text("since", since);
+                out.number("hits", *hits);
+                out.number("uid", u64::from(*uid));
+            }
             Self::Dropped { lines } => out.number("lines", *lines),
         }
     }

@@ -306,7 +306,7 @@ mod tests {
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 56] = [
+    const OTHER_VALUES: [(&str, &str); 58] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -332,6 +332,8 @@ mod tests {
         ("connect.tarpit", "['list']"),
         ("connect.tarpit_delay", "'7s'"),
         ("profile", "[{ name = 'default' }]"),
+        ("alerts.mail", "'ops@example.com'"),
+        ("alerts.webhook", "'https://example.com/'"),
         ("queue.retry", "['7s']"),
         ("queue.warn_after", "'7s'"),
         ("queue.expire", "'7s'"),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use envelope::Domain;
 use serde::Deserialize;
 
-use super::protect::{Connect, Filter};
+use super::protect::{Alerts, Connect, Filter};
 use super::senders::{Bounce, Dkim, Dnsbl, Egress, List, Profile, Verify};
 use super::units::{Network, Percent, Size, Span, more_than_zero, one_or_more, pauses};
 
@@ -37,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) dnsbls: Vec<Dnsbl>,
     #[serde(rename = "filter")]
     pub(crate) filters: Vec<Filter>,
+    pub(crate) alerts: Alerts,
     pub(crate) queue: Queue,
     pub(crate) delivery: Delivery,
     pub(crate) bounce: Bounce,
@@ -240,6 +241,7 @@ impl Default for Config {
             lists: Vec::new(),
             dnsbls: Vec::new(),
             filters: Vec::new(),
+            alerts: Alerts::default(),
             queue: Queue::default(),
             delivery: Delivery::default(),
             bounce: Bounce::default(),

@@ -34,6 +34,7 @@ use smtp_in::Client;
 use spool::{Clock, IdSource, Spool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::counting::Counting;
 use crate::filters::Health;
 use crate::routing::Shared;
 use crate::{Core, Settings};
@@ -59,6 +60,7 @@ pub struct Inbound<S> {
     resolver: dns::Backend,
     accept_nonnull: bool,
     filters: Health,
+    counting: Arc<Counting>,
     journal: Journal,
 }
 
@@ -81,6 +83,7 @@ impl<S> Inbound<S> {
             guesses: Guesses::default(),
             accept_nonnull: settings.accept_nonnull,
             filters: Health::new(core.journal.clone()),
+            counting: core.counting,
             journal: core.journal,
         }
     }

@@ -1,6 +1,7 @@
 //! What operators ask for over the control socket: put to the queue, to delivery and to the relay.
 
 mod body;
+mod freezes;
 pub mod srs;
 #[cfg(test)]
 mod tests;
@@ -10,13 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{
-    Count, Explanation, Fault, LegRow, LegState, Mail, MessageDetails, Page, Part, QueueAction,
-    QueueCounts, Reloaded, Request, Selector, SrsAnswer, Status,
+    Count, Explanation, Fault, FreezePage, LegRow, LegState, Lift, Lifted, Mail, MessageDetails,
+    Page, Part, QueueAction, QueueCounts, Reloaded, Request, Selector, SrsAnswer, Status,
 };
 use envelope::{BodyKind, Host, MessageId, Timestamp};
 use journal::{Counters, Counts, Event, Journal};
 use spool::{Action, Clock, Entry, Filter, Spool, State};
 
+use crate::counting::Counting;
 use crate::inbound::Inbound;
 use crate::routing::Shared;
 use body::Body;
@@ -27,6 +29,8 @@ pub struct Operator<S> {
     pub spool: Arc<S>,
     /// What happened since the start.
     pub counters: Counters,
+    /// Knows who is frozen.
+    pub counting: Arc<Counting>,
     /// What decides on mail.
     pub inbound: Arc<Inbound<S>>,
     /// What SRS addresses are made with.
@@ -60,6 +64,7 @@ impl<S: Spool> control::Operator for Operator<S> {
         let (action, of) = match request {
             Request::QueueAction { action, selector } => (action.name(), selector.to_string()),
             Request::Reload { .. } => ("reload", String::new()),
+            Request::FreezeLift(lift) => ("freeze-lift", lift.key.clone().unwrap_or_default()),
             Request::SrsEncode { address } => ("srs-encode", address.clone()),
             Request::SrsDecode { address } => ("srs-decode", address.clone()),
             // The others only look.
@@ -86,6 +91,7 @@ impl<S: Spool> control::Operator for Operator<S> {
             },
             events: events.into_iter().map(named).collect(),
             events_missed: missed,
+            frozen: self.counting.freezes.len() as u64,
             blocklists: self.inbound.blocklist_counts(),
             filters: self.inbound.filter_counts(),
         })
@@ -203,6 +209,14 @@ impl<S: Spool> control::Operator for Operator<S> {
             (self.probe_now)(&hosts);
         }
         Ok(count)
+    }
+
+    async fn freeze_list(&self, cursor: Option<String>, limit: usize) -> Result<FreezePage, Fault> {
+        self.frozen(cursor, limit)
+    }
+
+    async fn freeze_lift(&self, lift: Lift, uid: u32) -> Result<Lifted, Fault> {
+        self.lift(lift, uid).await
     }
 
     async fn explain(

@@ -4,8 +4,10 @@
 //! in `bounce`. This joins them, and has the one back edge of the flow: a notice goes back into the queue. It cannot loop,
 //! because a notice has a null sender and a null sender is never told anything.
 
+mod alerts;
 mod budget;
 mod deadlines;
+mod freezes;
 mod gather;
 mod leases;
 mod notices;
@@ -22,11 +24,17 @@ use envelope::{Claim, Diagnosis, Domain, Host, Lease, Mailbox, Timestamp};
 use journal::{Attempt, Journal};
 use parking_lot::Mutex;
 use spool::{Clock, Error, IdSource, Schedule, Settlement, Spool};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use crate::counting::Counting;
 use crate::{Core, Settings, routing};
 use leases::Leases;
 use notices::Notices;
+
+pub use alerts::Alerts;
+pub(crate) use freezes::users;
+pub use reqwest::Url;
+pub(crate) use work::change_all;
 
 /// Due legs out, outcomes back.
 pub struct Outbound<S> {
@@ -48,6 +56,10 @@ pub struct Outbound<S> {
     routing: routing::Shared,
     resolver: dns::Backend,
     trouble: OnceLock<Trouble>,
+    counting: Arc<Counting>,
+    /// Something new is frozen: to be told by mail, and to be posted.
+    to_mail: Notify,
+    to_post: Notify,
 }
 
 /// Why a leg could not be ended.
@@ -80,6 +92,9 @@ impl<S: Spool> Outbound<S> {
             bounce_octets_max: settings.bounce_octets_max,
             notices: Notices::default(),
             trouble: OnceLock::new(),
+            counting: core.counting,
+            to_mail: Notify::new(),
+            to_post: Notify::new(),
         }
     }
 

@@ -106,6 +106,7 @@ impl<S: Spool> Relay<S> {
             started: core.clock.now(),
             clock: core.clock,
             counters: Counters::start(&core.journal),
+            counting: core.counting,
             journal: core.journal,
             version,
             listeners,
@@ -121,14 +122,16 @@ impl<S: Spool> Relay<S> {
         (socket, operator): (Socket, Operator<S>),
         shutdown: CancellationToken,
     ) {
+        self.outbound.resume_mailing().await;
         let incoming = smtp_in::serve(listeners, limits, self.inbound, shutdown.clone());
         let outgoing = self.dispatcher.run(shutdown.clone());
         let deadlines = Arc::clone(&self.outbound).keep_deadlines(shutdown.clone());
+        let freezes = Arc::clone(&self.outbound).keep_freezes(shutdown.clone());
         let operator = socket.serve(Arc::new(operator), shutdown.cancelled_owned());
         let stopped = CancellationToken::new();
         let leases = Arc::clone(&self.outbound).keep_leases(stopped.clone());
         let work = async {
-            tokio::join!(incoming, outgoing, deadlines, operator);
+            tokio::join!(incoming, outgoing, deadlines, freezes, operator);
             self.outbound.tell_the_rest().await;
             stopped.cancel();
         };

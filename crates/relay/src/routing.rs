@@ -18,6 +18,7 @@ use crate::dnsbl::Dnsbls;
 use crate::filters::Filters;
 use crate::keys::Keys;
 use crate::lists::{List, Lists};
+use crate::outbound::Alerts;
 
 /// One consistent set of rules.
 pub struct Routing {
@@ -45,6 +46,8 @@ pub struct Routing {
     pub hides_users: bool,
     /// And the content filters.
     pub filters: Filters,
+    /// Who is told what is frozen.
+    pub alerts: Alerts,
     /// Whether a Received-SPF field says what SPF found, beside Authentication-Results.
     pub received_spf: bool,
     /// Who may get a notice.

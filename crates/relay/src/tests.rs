@@ -40,6 +40,7 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         limits: Limits::default(),
         connect: crate::Connect::default(),
         hides_users: true,
+        alerts: crate::outbound::Alerts::default(),
         received_spf: false,
         bounce_to: BounceTo::Unproved,
         lists: crate::lists::Lists::default(),

@@ -133,6 +133,8 @@ pub struct Filter {
     pub to: Option<AddressPattern>,
     /// The reverse path as it came in.
     pub from: Option<SenderPattern>,
+    /// Any of these users sent it; in lower case. Empty: anybody.
+    pub users: HashSet<Box<str>>,
     /// Any of these states; empty: any.
     pub states: Vec<State>,
     /// Came in longer ago than this.
@@ -154,11 +156,13 @@ impl Filter {
         let is_to = |to: &AddressPattern| {
             to.matches(&leg.target) || leg.recipients().any(|recipient| to.matches(recipient))
         };
+        let is_by = |user: &str| self.users.contains(&*user.to_lowercase());
         let is_from = |from: &SenderPattern| from.matches(message.reverse_path.mailbox());
         (self.ids.is_empty() || self.ids.iter().any(|id| id.names(entry.id)))
             && (self.hosts.is_empty() || self.hosts.contains(leg.target.host()))
             && self.to.as_ref().is_none_or(is_to)
             && self.from.as_ref().is_none_or(is_from)
+            && (self.users.is_empty() || message.user.as_deref().is_some_and(is_by))
             && (self.states.is_empty() || self.states.contains(&entry.state))
             && self
                 .older_than

@@ -161,10 +161,10 @@ impl Work for Memory {
         taken
     }
 
-    async fn open(&self, id: MessageId) -> Result<Pieces, BodyError> {
+    async fn open(&self, message: &Message) -> Result<Pieces, BodyError> {
         self.break_at("open");
         let bodies = self.bodies.lock().unwrap();
-        let pieces = bodies.get(&id).ok_or(BodyError::NotFound)?;
+        let pieces = bodies.get(&message.id).ok_or(BodyError::NotFound)?;
         Ok(Pieces(pieces.iter().cloned().collect()))
     }
 

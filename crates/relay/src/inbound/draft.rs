@@ -208,7 +208,7 @@ impl<S: Spool> Draft<S> {
         };
         Message {
             origin,
-            peer: (origin == Origin::Stranger).then(peer),
+            peer: matches!(origin, Origin::Stranger | Origin::Authenticated).then(peer),
             body: envelope.body,
             // The content decides: clients flag it for nothing (Go's net/smtp always does). Addresses are looked at leg by leg.
             smtputf8: envelope.smtputf8 && self.scan.non_ascii(),

@@ -1,13 +1,15 @@
 //! Every refusal has a line in the mail log, with the rule that refused.
 
+use counters::Of;
 use envelope::Reply;
 use journal::Event;
-use policy::Stage;
+use policy::{Stage, Standing};
 use smtp::server::Refusal;
 use smtp_in::Client;
 use spool::Spool;
 
 use super::{Visit, hello};
+use crate::counting::{client_keys, counts};
 use crate::replies;
 
 impl<S: Spool> Visit<S> {
@@ -93,9 +95,31 @@ impl<S: Spool> Visit<S> {
         name.map(|name| name.to_string())
     }
 
+    /// Counts what is refused for good, whoever has a line for it. What is only put off counts for nobody: it is trouble of ours,
+    /// or follows from a limit, and a freeze would bring the next. Nor is a trusted client's address ever frozen: it sends for many.
+    fn count_refusal(&self, refused: &Event) {
+        let Event::Refused {
+            client,
+            user,
+            reply,
+            ..
+        } = refused
+        else {
+            return;
+        };
+        let limits = &self.routing().limits;
+        let is_counted = reply.code >= 500 && self.case.client.standing != Standing::Trusted;
+        if is_counted && counts(limits, Of::Refusals) {
+            let keys = client_keys(Some(client.ip()), user.as_deref());
+            let (counting, now) = (&self.inbound.counting, self.inbound.clock.now());
+            counting.count(limits, Of::Refusals, &keys, 1, now);
+        }
+    }
+
     /// After [`REFUSALS_LOGGED_MAX`] lines, further refusals of a client are only counted, so that it cannot fill the disk.
     /// A message that was logged as received always gets a line.
     fn log_refused(&mut self, refused: Event) {
+        self.count_refusal(&refused);
         self.refusals += u64::from(self.id.is_none());
         if self.refusals <= REFUSALS_LOGGED_MAX || self.id.is_some() {
             self.inbound.journal.record(refused);

@@ -44,6 +44,7 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
     let operator = Operator {
         inbound: Arc::new(Inbound::new(&core, &settings(), resolver)),
         spool: core.spool,
+        counting: core.counting,
         counters: Counters::default(),
         routing: core.routing,
         reload: Arc::new(|_, _| Err("not here".to_owned())),
@@ -112,4 +113,55 @@ async fn what_an_action_came_to() {
         &["1 action=retry outcome=done uid=7 to=a@b.test target=u1@b.test"],
     )
     .await;
+}
+
+#[tokio::test]
+async fn freezes_are_listed_and_lifted() {
+    let (operator, _) = operator().await;
+    let keys = [
+        "client:2001:db8::1",
+        "sender:ann@x.test",
+        "user:Ann",
+        "user:ann@x.test",
+    ];
+    for key in keys {
+        let key = key.parse().unwrap();
+        assert!(operator.counting.freezes.freeze(&key, "cracked", now()));
+    }
+    let (mut listed, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = operator.freeze_list(cursor, 3).await.unwrap();
+        listed.extend(page.freezes.into_iter().map(|row| row.key));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let all = [
+        "client:2001:db8::/64",
+        "sender:ann@x.test",
+        "user:ann",
+        "user:ann@x.test",
+    ];
+    assert_eq!(listed, all);
+    assert!(operator.freeze_list(Some("?".to_owned()), 3).await.is_err());
+    let lift = async |key: &str| {
+        let lift = Lift {
+            key: Some(key.to_owned()),
+            ..Lift::default()
+        };
+        operator.freeze_lift(lift, 7).await.map(|done| done.lifted)
+    };
+    // Any address of the network, in any form.
+    assert_eq!(lift("2001:0DB8:0:0::77").await, Ok(1));
+    let gone = lift("client:2001:db8::/64").await.unwrap_err();
+    assert_eq!(gone.message, "`client:2001:db8::/64` is not frozen");
+    // Without its kind it may be of several.
+    assert_eq!(lift("ann@X.test").await, Ok(2));
+    let all = Lift {
+        all: true,
+        ..Lift::default()
+    };
+    assert_eq!(operator.freeze_lift(all, 7).await.unwrap().lifted, 1);
+    assert_eq!(operator.status().await.unwrap().frozen, 0);
 }

@@ -81,6 +81,10 @@ impl<S: Spool> Outbound<S> {
         if told.iter().all(Told::goes_on) {
             return self.tell_together(Kind::Delayed, &told, now).await;
         }
+        let expired = together
+            .iter()
+            .filter(|overdue| overdue.why == Why::Expired);
+        expired.for_each(|overdue| self.count_failure(&overdue.claim, now));
         let failed = told.into_iter().map(
             |Told {
                  claim, diagnosis, ..

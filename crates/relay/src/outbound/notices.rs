@@ -349,7 +349,7 @@ fn unwanted(kind: Kind, message: &Message, told: &[Told<'_>]) -> Option<&'static
 }
 
 /// The notice as a message of its own.
-fn to_queue(id: MessageId, composed: Composed, legs: Vec<Leg>, now: Timestamp) -> Dsn {
+pub(super) fn to_queue(id: MessageId, composed: Composed, legs: Vec<Leg>, now: Timestamp) -> Dsn {
     let message = Message {
         body: composed.body,
         smtputf8: composed.smtputf8,

@@ -53,7 +53,7 @@ impl Fixture {
     }
 
     /// As after trouble that is over.
-    fn reopen(&mut self) {
+    pub(super) fn reopen(&mut self) {
         let settings = spool_settings(self.dir.path());
         let spool = LogSpool::open(settings).unwrap();
         Arc::get_mut(&mut self.outbound).unwrap().spool = Arc::new(spool);
@@ -230,7 +230,7 @@ async fn notice(fixture: &Fixture) -> String {
     };
     assert!(claim.message.reverse_path.is_null());
     assert_eq!(claim.message.origin, envelope::Origin::Ours);
-    let mut body = fixture.outbound.open(claim.message.id).await.unwrap();
+    let mut body = fixture.outbound.open(&claim.message).await.unwrap();
     let chunk = delivery::Body::chunk(&mut body).await.unwrap().unwrap();
     String::from_utf8(chunk.to_vec()).unwrap()
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use bounce::{Kind, Redactor};
 use bytes::Bytes;
 use delivery::{BodyError, SiteEvent, Want, Work};
-use envelope::{Claim, Diagnosis, Host, Lease, MessageId, Outcome, Timestamp};
+use envelope::{Claim, Diagnosis, Host, Lease, Message, Outcome, Timestamp};
 use journal::{Attempt, Event};
-use spool::{Action, BodyReader, Filter, OpenError, Settlement, Spool, State, Update};
+use spool::{Action, BodyReader, Entry, Filter, OpenError, Settlement, Spool, State, Update};
 
+use super::freezes::FROZEN;
 use super::leases::LEASE;
 use super::notices::Told;
 use super::{Outbound, attempt};
@@ -40,8 +41,11 @@ impl<S: Spool> Work for Outbound<S> {
         claims
     }
 
-    async fn open(&self, id: MessageId) -> Result<Self::Body, BodyError> {
-        match self.spool.open_body(id).await {
+    async fn open(&self, message: &Message) -> Result<Self::Body, BodyError> {
+        if !self.may_go(message).await {
+            return Err(BodyError::NotNow(FROZEN.to_owned()));
+        }
+        match self.spool.open_body(message.id).await {
             Ok(reader) => Ok(Body(reader)),
             Err(OpenError::NotFound) => Err(BodyError::NotFound),
             Err(error) => Err(BodyError::Unavailable(io::Error::other(error))),
@@ -74,6 +78,7 @@ impl<S: Spool> Work for Outbound<S> {
                     done.push(self.defer(claim, leg, diagnosis, last, now));
                 }
                 Outcome::Failed(diagnosis) => {
+                    self.count_failure(claim, now);
                     failed.push((claim.clone(), told(&diagnosis)));
                     self.journal.record(Event::Failed { leg, diagnosis });
                 }
@@ -140,7 +145,7 @@ impl<S: Spool> Outbound<S> {
                 states: vec![State::Deferred],
                 ..Filter::default()
             };
-            match pull(&*spool, &filter).await {
+            match change_all(&*spool, &filter, Action::RetryNow, drop).await {
                 Ok(legs) => journal.record(Event::SiteTakesMail { site, legs }),
                 Err(error) => tracing::error!(site, %error, "cannot pull mail forward"),
             }
@@ -196,13 +201,18 @@ impl<S: Spool> Outbound<S> {
     }
 }
 
-/// Makes legs due now; says how many.
-async fn pull<S: Spool>(spool: &S, filter: &Filter) -> Result<u64, spool::Error> {
+/// Does something to all legs that a filter matches, with a look at each that it changed; says how many those were.
+pub(crate) async fn change_all<S: Spool>(
+    spool: &S,
+    filter: &Filter,
+    action: Action,
+    mut look: impl FnMut(Entry),
+) -> Result<u64, spool::Error> {
     let (mut legs, mut cursor) = (0, None);
     loop {
-        let action = Action::RetryNow;
-        let changed = spool.admin(filter, action, cursor, PULLED_AT_ONCE).await?;
+        let changed = spool.admin(filter, action, cursor, CHANGED_AT_ONCE).await?;
         legs += changed.entries.len() as u64;
+        changed.entries.into_iter().for_each(&mut look);
         cursor = changed.next;
         if cursor.is_none() {
             return Ok(legs);
@@ -214,7 +224,7 @@ fn this_attempt(claim: &Claim, now: Timestamp) -> Attempt {
     attempt(claim, claim.attempts + 1, now)
 }
 
-/// Legs made due in one go.
-const PULLED_AT_ONCE: usize = 1000;
+/// Legs changed in one go.
+const CHANGED_AT_ONCE: usize = 1000;
 /// The longest wait, in case a wake-up was missed.
 const WAIT_MAX: Duration = Duration::from_mins(1);

@@ -98,7 +98,7 @@ impl Days {
         let [notice] = notices.as_slice() else {
             panic!("{} notices", notices.len());
         };
-        let mut body = self.outbound.open(notice.message.id).await.unwrap();
+        let mut body = self.outbound.open(&notice.message).await.unwrap();
         let mut text = Vec::new();
         while let Some(chunk) = body.chunk().await.unwrap() {
             text.extend_from_slice(&chunk);

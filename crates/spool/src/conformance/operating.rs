@@ -178,15 +178,15 @@ pub async fn a_listing_is_paged<E: Engine>(engine: &E) {
     assert!(seen.is_sorted_by(|a, b| a < b));
 }
 
-/// Each condition that an operator may give, for a listing and for an action: which legs it means.
-pub async fn each_condition_of_a_filter_counts<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
-    put(&spool, 1, 10, &["a@x.example", "b@y.example"]).await;
-    clock.set(at(60));
+/// The second message, by a user who logged in: two legs, the first for another recipient too.
+async fn put_by_ann(spool: &impl Spool) {
     let mut merged = leg("c@y.example");
     merged.merged = Merged::new(vec!["bob@other.example".parse().expect("an address")]);
     let sender = ReversePath::Null;
-    let message = Message::new(id(2), at(60), sender, 10);
+    let message = Message {
+        user: Some("Ann".into()),
+        ..Message::new(id(2), at(60), sender, 10)
+    };
     let mut writer = spool.begin(id(2)).await.expect("a writer");
     writer.write(body(10)).await.expect("written");
     let legs = vec![merged, leg("d@x.example")];
@@ -194,6 +194,14 @@ pub async fn each_condition_of_a_filter_counts<E: Engine>(engine: &E) {
         .commit(writer, Arrival::new(message, legs, at(90)))
         .await;
     assert_eq!(done.map(drop), Ok(()));
+}
+
+/// Each condition that an operator may give, for a listing and for an action: which legs it means.
+pub async fn each_condition_of_a_filter_counts<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    put(&spool, 1, 10, &["a@x.example", "b@y.example"]).await;
+    clock.set(at(60));
+    put_by_ann(&spool).await;
     let all = Filter::default;
     let to = |text: &str| Filter {
         to: Some(text.parse().expect("a pattern")),
@@ -201,6 +209,10 @@ pub async fn each_condition_of_a_filter_counts<E: Engine>(engine: &E) {
     };
     let from = |text: &str| Filter {
         from: Some(text.parse().expect("a pattern")),
+        ..all()
+    };
+    let by = |user: &str| Filter {
+        users: [user.into()].into(),
         ..all()
     };
     let states = |states: &[State]| Filter {
@@ -219,7 +231,7 @@ pub async fn each_condition_of_a_filter_counts<E: Engine>(engine: &E) {
         ids: vec![leg.into(), id(1).into()],
         ..to("@x.example")
     };
-    let rows: [(Filter, &[(u64, u32)]); 12] = [
+    let rows: [(Filter, &[(u64, u32)]); 14] = [
         (all(), &[(1, 0), (1, 1), (2, 0), (2, 1)]),
         (Filter::only(id(2)), &[(2, 0), (2, 1)]),
         (Filter::only(leg), &[(2, 1)]),
@@ -229,6 +241,8 @@ pub async fn each_condition_of_a_filter_counts<E: Engine>(engine: &E) {
         (to("other.example"), &[(2, 0)]),
         (from("<>"), &[(2, 0), (2, 1)]),
         (from("a.example"), &[(1, 0), (1, 1)]),
+        (by("ann"), &[(2, 0), (2, 1)]),
+        (by("bob"), &[]),
         (states(&[State::Ready]), &[(1, 0), (1, 1)]),
         (states(&[State::Held, State::Deferred]), &[(2, 0), (2, 1)]),
         (older(59), &[(1, 0), (1, 1)]),

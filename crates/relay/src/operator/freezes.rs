@@ -1,0 +1,96 @@
+//! What is frozen, and its end.
+
+use control::{Fault, FreezePage, FreezeRow, Lift, Lifted};
+use counters::{Freeze, Key, Kind};
+use journal::Event;
+use spool::{Action, Filter, Spool, State};
+
+use super::{Operator, fault};
+use crate::outbound::{change_all, users};
+
+impl<S: Spool> Operator<S> {
+    pub(super) fn frozen(&self, cursor: Option<String>, limit: usize) -> Result<FreezePage, Fault> {
+        let after = cursor.map(|text| text.parse::<Key>()).transpose();
+        let after = after.map_err(|error| Fault::new(error.to_string()))?;
+        let page = self.counting.freezes.list(after.as_ref(), limit);
+        let last = page.last().filter(|_| page.len() == limit);
+        Ok(FreezePage {
+            next: last.map(|last| last.key.to_string()),
+            freezes: page.iter().map(row).collect(),
+        })
+    }
+
+    pub(super) async fn lift(&self, lift: Lift, uid: u32) -> Result<Lifted, Fault> {
+        let keys = match &lift.key {
+            Some(typed) => meant(typed),
+            None => {
+                let all = self.counting.frozen(|_| true);
+                all.into_iter().map(|freeze| freeze.key).collect()
+            }
+        };
+        let lifted = keys
+            .iter()
+            .filter_map(|key| self.counting.freezes.lift(key));
+        let lifted: Vec<Freeze> = lifted.collect();
+        if let (true, Some(typed)) = (lifted.is_empty(), &lift.key) {
+            return Err(Fault::new(format!("`{typed}` is not frozen"))
+                .with_hint("`onward freeze list` shows what is"));
+        }
+        for Freeze {
+            key,
+            limit,
+            since,
+            hits,
+            ..
+        } in &lifted
+        {
+            self.journal.record(Event::FreezeLifted {
+                key: key.to_string(),
+                limit: limit.to_string(),
+                since: *since,
+                hits: *hits,
+                uid,
+            });
+        }
+        self.counting.sync().await.map_err(|error| {
+            Fault::new(format!("lifted, but a restart freezes again: {error}"))
+                .with_hint("see to the disk of the spool, and lift again")
+        })?;
+        let users = users(lifted.iter().map(|freeze| &freeze.key));
+        let mut released = 0;
+        if lift.release && !users.is_empty() {
+            let filter = Filter {
+                users,
+                states: vec![State::Held],
+                ..Filter::default()
+            };
+            let release = change_all(&*self.spool, &filter, Action::Release, |entry| {
+                super::record(&self.journal, control::QueueAction::Release, uid, &[entry]);
+            });
+            released = release.await.map_err(fault)?;
+        }
+        Ok(Lifted {
+            lifted: lifted.len() as u64,
+            released,
+        })
+    }
+}
+
+/// A key may be typed with its kind or without; then it may be of any kind.
+fn meant(typed: &str) -> Vec<Key> {
+    if let Ok(key) = typed.parse() {
+        return vec![key];
+    }
+    let of_kind = |(kind, _): (&str, Kind)| format!("{kind}:{typed}").parse().ok();
+    Kind::ALL.into_iter().filter_map(of_kind).collect()
+}
+
+fn row(freeze: &Freeze) -> FreezeRow {
+    FreezeRow {
+        key: freeze.key.to_string(),
+        limit: freeze.limit.to_string(),
+        since: freeze.since,
+        hits: freeze.hits,
+        told: freeze.told.is_mailed,
+    }
+}

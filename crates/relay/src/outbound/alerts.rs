@@ -1,0 +1,248 @@
+//! The operator is told of each freeze once: by a mail of ours through the queue, and by a webhook.
+//!
+//! ```text
+//! frozen ─► mailing ID ─► (on disk) ─► mail ID queued, not to be sent yet ─► mailed ─► (on disk) ─► it is sent
+//! ```
+//!
+//! A crash before `mailing` tells of it in a new mail. One between `mailing` and `mailed` queues the mail with the same id again,
+//! before anything is sent: it is there already, and stays one. Many freezes share a mail: there is no more than one a minute.
+//!
+//! The webhook is told at least once: it cannot be asked whether it has heard. Key and time name a freeze.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bounce::{Alert, Frozen, alert};
+use counters::{Freeze, Limit, Mark};
+use envelope::{Claim, ForwardPath, Mailbox, MessageId};
+use journal::Event;
+use reqwest::Url;
+use reqwest::redirect::Policy;
+use serde_json::json;
+use spool::{BodyWriter, Dsn, Spool};
+
+use super::leases::LEASE;
+use super::notices::to_queue;
+use super::{Outbound, way};
+use crate::routing::Routing;
+
+/// Who is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Alerts {
+    /// By mail.
+    pub mail: Option<Mailbox>,
+    /// By a POST to this address.
+    pub webhook: Option<Url>,
+}
+
+/// What a round of telling came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// There was nothing to tell, or nobody.
+    Nothing,
+    Some,
+    /// To be tried again.
+    Failed,
+}
+
+impl<S: Spool> Outbound<S> {
+    /// Mails of what is frozen, as long as it is polled.
+    pub(super) async fn keep_mailing(&self) {
+        loop {
+            match self.mail_freezes().await {
+                Told::Nothing => self.to_mail.notified().await,
+                Told::Some => tokio::time::sleep(MAIL_EVERY).await,
+                Told::Failed => tokio::time::sleep(MAIL_AGAIN).await,
+            }
+        }
+    }
+
+    /// Ends what a crash has broken off. To be called before anything is delivered: a mail that has left the queue would be
+    /// queued once more.
+    pub(crate) async fn resume_mailing(&self) -> Told {
+        let mut open: BTreeMap<MessageId, Vec<Freeze>> = BTreeMap::new();
+        for freeze in self.counting.frozen(|told| !told.is_mailed) {
+            if let Some(id) = freeze.told.mail {
+                open.entry(id).or_default().push(freeze);
+            }
+        }
+        let mut told = Told::Nothing;
+        for (id, freezes) in open {
+            told = self.mail(id, &freezes).await;
+        }
+        told
+    }
+
+    /// One mail about all that no mail has told of.
+    pub(crate) async fn mail_freezes(&self) -> Told {
+        let resumed = self.resume_mailing().await;
+        let untold = self.counting.frozen(|told| told.mail.is_none());
+        if untold.is_empty() || self.routing.load().alerts.mail.is_none() {
+            return resumed;
+        }
+        let id = self.ids.next(self.clock.now());
+        self.counting.mark(&untold, Mark::Mailing(id));
+        self.write_freezes().await;
+        self.mail(id, &untold).await
+    }
+
+    /// Queues the mail with this id, unless it is queued.
+    async fn mail(&self, id: MessageId, freezes: &[Freeze]) -> Told {
+        let routing = self.routing.load_full();
+        let Some(to) = &routing.alerts.mail else {
+            return Told::Nothing;
+        };
+        let claims = match self.queue_alert(id, to, freezes, &routing).await {
+            Ok(claims) => claims,
+            Err(error) => {
+                tracing::error!(%to, %error, "cannot queue the mail about what is frozen; it is tried again\n\nhint: `[alerts] mail` must be an address that takes mail");
+                return Told::Failed;
+            }
+        };
+        self.journal.record(Event::Alerted {
+            id,
+            to: to.clone(),
+            freezes: freezes.len() as u64,
+        });
+        self.counting.mark(freezes, Mark::Mailed);
+        self.write_freezes().await;
+        for claim in claims {
+            if let Err(error) = self.spool.release(claim.lease).await {
+                tracing::debug!(%error, "the lease of an alert ends by itself");
+            }
+        }
+        Told::Some
+    }
+
+    /// The mail's legs, leased: nobody delivers them yet. None if it was queued before.
+    async fn queue_alert(
+        &self,
+        id: MessageId,
+        to: &Mailbox,
+        freezes: &[Freeze],
+        routing: &Routing,
+    ) -> Result<Vec<Claim>, spool::Error> {
+        let now = self.clock.now();
+        let path = ForwardPath::Mailbox(to.clone());
+        let route = routing.route(&*self.spool, &path, now).await?;
+        let nowhere = || spool::Error::Unknown("it takes no mail here".to_owned());
+        let legs = way::legs(routing, path, route, now).map_err(|_| nowhere())?;
+        let limits: Vec<_> = freezes.iter().map(|f| rule(&routing.limits, f)).collect();
+        let frozen = freezes.iter().zip(&limits).map(|(freeze, limit)| Frozen {
+            key: freeze.key.as_str(),
+            limit,
+            since: freeze.since,
+        });
+        let composed = alert(&Alert {
+            id,
+            hostname: &self.hostname,
+            to,
+            now,
+            frozen: &frozen.collect::<Vec<_>>(),
+        });
+        let mut composed = composed.ok_or_else(nowhere)?;
+        composed.bytes = routing.keys.sign_notice(composed.bytes, now);
+        let Dsn { mut arrival, body } = to_queue(id, composed, legs, now);
+        arrival.lease = Some(LEASE);
+        let mut writer = self.spool.begin(id).await?;
+        writer.write(body).await?;
+        self.spool.commit(writer, arrival).await
+    }
+
+    /// Posts what is frozen to the webhook, as long as it is polled.
+    pub(super) async fn keep_posting(&self) {
+        let mut again = POST_AGAIN;
+        loop {
+            match self.post_freezes().await {
+                Told::Nothing => self.to_post.notified().await,
+                Told::Some => again = POST_AGAIN,
+                Told::Failed => {
+                    tokio::time::sleep(again).await;
+                    again = (2 * again).min(POST_AGAIN_MAX);
+                }
+            }
+        }
+    }
+
+    /// Posts some of what the webhook was not told of.
+    pub(super) async fn post_freezes(&self) -> Told {
+        let routing = self.routing.load_full();
+        let Some(url) = &routing.alerts.webhook else {
+            return Told::Nothing;
+        };
+        let mut untold = self.counting.frozen(|told| !told.is_posted);
+        untold.truncate(POSTED_AT_ONCE);
+        if untold.is_empty() {
+            return Told::Nothing;
+        }
+        let freezes = untold.iter().map(|freeze| {
+            json!({
+                "key": freeze.key.as_str(),
+                "limit": &*freeze.limit,
+                "rule": rule(&routing.limits, freeze),
+                "since": freeze.since.to_string(),
+            })
+        });
+        let freezes: Vec<_> = freezes.collect();
+        let body =
+            json!({"event": "frozen", "hostname": self.hostname.to_string(), "freezes": freezes});
+        if let Err(error) = post(url, body.to_string()).await {
+            tracing::error!(
+                error,
+                "the webhook was not told what is frozen; it is tried again\n\nhint: `[alerts] webhook` must answer a POST with 2xx"
+            );
+            return Told::Failed;
+        }
+        self.counting.mark(&untold, Mark::Posted);
+        self.write_freezes().await;
+        Told::Some
+    }
+}
+
+async fn post(url: &Url, body: String) -> Result<(), String> {
+    // Without the address: there may be a secret in it.
+    let failed = |error: reqwest::Error| shown(&error.without_url());
+    let client = reqwest::Client::builder()
+        .timeout(POST_TIME)
+        .redirect(Policy::none())
+        .no_proxy()
+        .build()
+        .map_err(failed)?;
+    let request = client
+        .post(url.clone())
+        .header("Content-Type", "application/json");
+    let status = request.body(body).send().await.map_err(failed)?.status();
+    match status.is_success() {
+        true => Ok(()),
+        false => Err(format!("it answers {status}")),
+    }
+}
+
+/// An error with what caused it: `reqwest` says little in the first place.
+fn shown(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+/// The limit in words, if it still is one.
+fn rule(limits: &[Limit], freeze: &Freeze) -> String {
+    let name = &freeze.limit;
+    let limit = limits.iter().find(|limit| *limit.name == **name);
+    let Some(Limit { max, of, per, .. }) = limit else {
+        return name.to_string();
+    };
+    let per = humantime::format_duration(*per);
+    format!("{name}: more than {max} {} in {per}", of.as_str())
+}
+
+/// A flood of freezes is not a flood of mail.
+const MAIL_EVERY: Duration = Duration::from_mins(1);
+const MAIL_AGAIN: Duration = Duration::from_mins(10);
+const POST_TIME: Duration = Duration::from_secs(10);
+const POST_AGAIN: Duration = Duration::from_secs(5);
+const POST_AGAIN_MAX: Duration = Duration::from_hours(1);
+/// Some 200 KB.
+const POSTED_AT_ONCE: usize = 1000;
