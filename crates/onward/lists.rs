@@ -37,7 +37,7 @@ pub(crate) enum Error {
         text: String,
     },
     #[error(
-        "[[filter]] `{name}`: {wrong}\n\nhint: `http://HOST:PORT` for rspamd; `inet:HOST:PORT` or `unix:PATH` for both kinds"
+        "[[filter]] `{name}`: {wrong}\n\nhint: `http://HOST:PORT` for rspamd; `inet:HOST:PORT` or `unix:PATH` for all kinds"
     )]
     Filter { name: String, wrong: NoSuchFilter },
 }

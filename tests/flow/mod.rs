@@ -26,6 +26,7 @@ mod lists;
 mod long_sender;
 mod loops;
 mod mail_log;
+mod milter;
 mod mx;
 mod no_header;
 mod no_way;

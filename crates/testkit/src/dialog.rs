@@ -18,8 +18,8 @@
 //! * `# dns: NAME TYPE DATA`, before the first step, is a record, as the head of `dns.rs` shows them. In memory there are MX, A,
 //!   AAAA, TXT and SERVFAIL.
 //! * `# list NAME: LINE`, before the first step, is a line of the `[[list]]` NAME.
-//! * `# filter NAME KIND: ANSWER`, before the first step, is a `[[filter]]` NAME that always gives this answer: rspamd's JSON, or
-//!   clamd's line. One that says nothing is to have mail deferred.
+//! * `# filter NAME KIND: ANSWER`, before the first step, is a `[[filter]]` NAME that always gives this answer: rspamd's JSON, clamd's
+//!   line, or a milter's script as `milter.rs` has it. One that says nothing is to have mail deferred.
 //! * `C: TEXT` sends TEXT and CRLF. `C~ TEXT` sends TEXT with `\r \n \t \\ \xNN` decoded, and no CRLF of its own.
 //!   Lines that follow each other go out in one write.
 //! * `S: TEXT` is the next reply line; `...` at its end stands for any rest.
@@ -191,6 +191,7 @@ impl Setup {
             let kind = match kind.as_str() {
                 "rspamd" => filter::Kind::Rspamd,
                 "clamd" => filter::Kind::Clamd,
+                "milter" => filter::Kind::Milter,
                 _ => panic!("`{kind}` is no kind of filter"),
             };
             let (answer, more) = match answer.as_str() {

@@ -1,4 +1,4 @@
-//! A content filter that says what the test wants: rspamd's HTTP, or clamd's INSTREAM.
+//! A content filter that says what the test wants: rspamd's HTTP, clamd's INSTREAM, or a milter's script (`milter.rs`).
 //!
 //! It reads a whole question, keeps it, and writes its answer, however wrong that is.
 
@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+
+use crate::milter;
 
 /// A running filter; dropped, it stops listening.
 pub struct Filter {
@@ -25,6 +27,8 @@ pub enum Kind {
     Rspamd,
     /// `zINSTREAM`.
     Clamd,
+    /// As `milter.rs` has it: what it says is a script.
+    Milter,
 }
 
 /// A question.
@@ -75,6 +79,7 @@ impl Filter {
         let (kind, address) = match self.kind {
             Kind::Rspamd => ("rspamd", format!("http://{}", self.address)),
             Kind::Clamd => ("clamd", format!("inet:{}", self.address)),
+            Kind::Milter => ("milter", format!("inet:{}", self.address)),
         };
         format!("{{ name = \"{name}\", kind = \"{kind}\", address = \"{address}\"{more} }}")
     }
@@ -100,10 +105,14 @@ async fn serve(
     answer: Answer,
     kept: &Mutex<Vec<Asked>>,
 ) -> io::Result<()> {
+    if let (Kind::Milter, Answer::Say(script)) = (kind, &answer) {
+        return milter::speak(stream, script).await;
+    }
     let mut stream = BufReader::new(stream);
     let asked = match kind {
         Kind::Rspamd => http(&mut stream).await?,
         Kind::Clamd => instream(&mut stream).await?,
+        Kind::Milter => Asked::default(),
     };
     kept.lock()
         .unwrap_or_else(PoisonError::into_inner)
