@@ -25,6 +25,7 @@ needed() {
     [ -x /usr/sbin/smtp-source ] && [ -x /usr/sbin/smtp-sink ] || echo postfix
     command -v python3 >/dev/null || echo python3
     [ -x /usr/sbin/rbldnsd ] || echo rbldnsd
+    [ -x /usr/sbin/opendkim ] || echo opendkim
     # Debian's own Python, which is the one that Debian's dkimpy is for.
     /usr/bin/python3 -c 'import dkim, nacl' 2>/dev/null || echo python3-dkim python3-nacl
     # The SPF suite is YAML, and comes by pip.
