@@ -1,4 +1,4 @@
-//! Micro-benchmarks of what runs for every message: SRS, SPF, the dot decoder, the command parser, verification, a durable append.
+//! Micro-benchmarks of what runs for every message: SRS, SPF, the dot decoder, the command parser, verification, limits, a durable append.
 //!
 //! `cargo bench --bench micro`; figures are of one thread. The append writes to the folder for temporary files, so that
 //! its time is that of this disk's fdatasync, with one writer: batches only pay with several.
@@ -10,9 +10,11 @@
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use authentic::{Key, Kind, Reader};
 use bytes::Bytes;
+use counters::{Counters, Freezes};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dns::{Hickory, Resolver as _};
 use envelope::{Leg, Mailbox, Message, ReversePath, Timestamp};
@@ -150,6 +152,41 @@ fn verification(c: &mut Criterion) {
     });
 }
 
+/// Of a client, beside a million others that are counted and 100,000 that are frozen.
+fn limits(c: &mut Criterion) {
+    let limit = counters::Limit {
+        name: "flood".into(),
+        key: counters::Kind::Client,
+        of: counters::Of::Messages,
+        max: 100,
+        per: Duration::from_hours(1),
+        then: counters::Then::Defer,
+        usual: 0,
+        passes_known: false,
+    };
+    let client = |n: u32| counters::Key::client(Ipv4Addr::from_bits(n).into());
+    let (counters, freezes) = (Counters::new(), Freezes::in_memory());
+    let now = Duration::from_secs(1);
+    for n in 0..1_000_000 {
+        counters.take(&limit, &client(n), 1, now);
+    }
+    for n in 0..100_000 {
+        freezes.freeze(&client(n), "flood", Timestamp::from_unix_millis(0));
+    }
+    let mut n = 0;
+    let mut next = || {
+        n = (n + 7919) % 1_000_000;
+        client(n)
+    };
+    c.bench_function("limit/look", |b| {
+        b.iter(|| counters.fits(&limit, &next(), 1, now));
+    });
+    c.bench_function("limit/take", |b| {
+        b.iter(|| counters.take(&limit, &next(), 1, now));
+    });
+    c.bench_function("limit/frozen", |b| b.iter(|| freezes.find(&next())));
+}
+
 fn append(c: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let now = Timestamp::from_unix_millis(1_795_264_496_000);
@@ -211,5 +248,14 @@ fn mailbox(text: &str) -> Mailbox {
     text.parse().unwrap()
 }
 
-criterion_group!(benches, srs, spf, dots, commands, verification, append);
+criterion_group!(
+    benches,
+    srs,
+    spf,
+    dots,
+    commands,
+    verification,
+    limits,
+    append
+);
 criterion_main!(benches);

@@ -9,7 +9,6 @@ use forwarder::table::Table;
 use forwarder::{Forwarder, ReturnPath, ReturnPaths};
 use policy::measures::{Names, Wrong};
 use policy::{Name, Profiles};
-use relay::counting::Limits;
 use relay::dnsbl::Dnsbls;
 use relay::filters::Filters;
 use relay::keys::Keys;
@@ -18,7 +17,7 @@ use relay::outbound::{Alerts, Url};
 use relay::{Connect, Routing};
 use srs::{Alphabet, Separator, Srs};
 
-use crate::config::{Config, Measure, TagAlphabet};
+use crate::config::{Config, Limit, Measure, TagAlphabet};
 use crate::forwards;
 use crate::keys;
 use crate::lists;
@@ -101,7 +100,7 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
         profiles: measures.profiles,
         lists: measures.lists,
         dnsbls: measures.dnsbls,
-        limits: Limits::default(),
+        limits: config.rates.iter().map(Limit::meant).collect(),
         hides_users: true,
         filters: measures.filters,
         alerts: alerts(config)?,

@@ -49,6 +49,7 @@ impl Relay {
         let mut dnsbls = Dnsbls::new();
         let mut profiles = None;
         let mut connect = relay::Connect::default();
+        let mut limits = Limits::default();
         let mut relay_domains = Vec::new();
         let mut trusted: Vec<ipnet::IpNet> = Vec::new();
         for (key, value) in &setup.settings {
@@ -62,6 +63,7 @@ impl Relay {
                     forwarder.hostname = text().parse().unwrap();
                 }
                 "limits.recipients" => session.recipients_max = usize::try_from(number()).unwrap(),
+                "limit" => limits = value.as_array().unwrap().iter().map(limit_of).collect(),
                 "limits.message_size" => session.size_max = number(),
                 "forwards.postmaster" => forwarder.postmaster = Some(text().parse().unwrap()),
                 "dnsbl" => dnsbls = value.as_array().unwrap().iter().map(dnsbl_of).collect(),
@@ -84,7 +86,7 @@ impl Relay {
             profiles: profiles_of(profiles.as_ref(), &lists, &dnsbls, &filters),
             lists,
             dnsbls,
-            limits: Limits::default(),
+            limits,
             alerts: relay::outbound::Alerts::default(),
             connect,
             hides_users: true,
@@ -229,6 +231,21 @@ fn filter_of(typed: &Value) -> (Name, Defined) {
     };
     let filter = Filter::new(definition).unwrap();
     (text(typed, "name").into(), Defined { filter, on_failure })
+}
+
+/// `{ name = "x", key = "client", of = "messages", max = 1, per = "1h", then = "defer" }`; all of them are of an hour.
+fn limit_of(typed: &Value) -> counters::Limit {
+    let text = |key| text(typed, key);
+    counters::Limit {
+        name: text("name").into(),
+        key: text("key").parse().unwrap(),
+        of: text("of").parse().unwrap(),
+        max: typed["max"].as_integer().unwrap().try_into().unwrap(),
+        per: std::time::Duration::from_hours(1),
+        then: text("then").parse().unwrap(),
+        usual: 0,
+        passes_known: false,
+    }
 }
 
 fn text<'a>(table: &'a Value, key: &str) -> &'a str {

@@ -79,6 +79,11 @@ impl Counters {
         fits
     }
 
+    /// Nothing is held against this key any more.
+    pub fn forget(&self, limit: &Limit, key: &Key) {
+        self.rates.remove(self.hash(limit, key));
+    }
+
     /// A recipient got mail from this sender, who will be known in time.
     pub fn meet(&self, recipient: &Key, sender: &Key, now: Duration) {
         let now = secs(now);
@@ -227,6 +232,9 @@ fn secs(time: Duration) -> u32 {
 fn secs_of(nanos: u64) -> u32 {
     secs(Duration::from_nanos(nanos))
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Numbers of each sort.
 const KEYS_MAX: usize = 2_000_000;

@@ -58,6 +58,11 @@ impl Forgetful {
         true
     }
 
+    /// Drops this key.
+    pub(crate) fn remove(&self, key: u64) {
+        self.shard(key).lock().remove(&key);
+    }
+
     /// How many keys there are.
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
@@ -70,3 +75,28 @@ impl Forgetful {
 }
 
 const SHARDS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stale_or_old_is_forgotten_and_nothing_is_turned_away() {
+        let map = Forgetful::new(64 * 100);
+        for key in 0..1_000_000u64 {
+            let is_stale = |number| number + 1000 < key;
+            assert!(map.replace(key, is_stale, |_| Some(key)));
+            assert_eq!(map.find(key), Some(key));
+        }
+        assert!(map.len() <= 64 * 100, "{}", map.len());
+        // Nothing is stale, and those that matter most stay.
+        for key in 1_000_000..1_100_000u64 {
+            map.replace(key, |_| false, |_| Some(u64::MAX - key));
+            map.replace(7, |_| false, |_| Some(u64::MAX));
+        }
+        assert!(map.len() <= 64 * 100 + 1, "{}", map.len());
+        assert_eq!(map.find(7), Some(u64::MAX));
+        map.remove(7);
+        assert_eq!(map.find(7), None);
+    }
+}

@@ -60,8 +60,8 @@ impl Key {
     /// What kind of key it is.
     pub fn kind(&self) -> Kind {
         // No kind's word has a colon.
-        let of = self.0.split(':').next();
-        of.and_then(Kind::of).unwrap_or(Kind::User)
+        let word = self.0.split(':').next().unwrap_or_default();
+        word.parse().unwrap_or(Kind::User)
     }
 
     /// The name without the kind.
@@ -87,7 +87,7 @@ impl FromStr for Key {
 
     fn from_str(text: &str) -> Result<Self, NotAKey> {
         let (kind, name) = text.split_once(':').ok_or(NotAKey)?;
-        match Kind::of(kind).ok_or(NotAKey)? {
+        match kind.parse().map_err(|_| NotAKey)? {
             _ if name.is_empty() => Err(NotAKey),
             Kind::Client => {
                 let (address, length) = name.split_once('/').unwrap_or((name, ""));
@@ -118,11 +118,6 @@ impl Kind {
     /// Its word.
     pub fn as_str(self) -> &'static str {
         Self::ALL[self as usize].0
-    }
-
-    fn of(word: &str) -> Option<Self> {
-        let found = Self::ALL.iter().find(|(known, _)| *known == word);
-        found.map(|(_, kind)| *kind)
     }
 }
 

@@ -24,7 +24,14 @@ pub(crate) fn is_reloadable(key: &str) -> bool {
         Some(("srs", name)) => !matches!(name, "accept_nonnull" | "bounces_per_day"),
         _ => matches!(
             key,
-            "tls" | "profile" | "list" | "dnsbl" | "filter" | "dkim" | "limits.received_headers"
+            "tls"
+                | "profile"
+                | "limit"
+                | "list"
+                | "dnsbl"
+                | "filter"
+                | "dkim"
+                | "limits.received_headers"
         ),
     }
 }

@@ -296,6 +296,7 @@ mod tests {
                 "delivery.route.",
                 "egress.",
                 "profile.",
+                "limit.",
                 "list.",
                 "dnsbl.",
                 "filter.",
@@ -306,7 +307,7 @@ mod tests {
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 58] = [
+    const OTHER_VALUES: [(&str, &str); 59] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -334,6 +335,10 @@ mod tests {
         ("profile", "[{ name = 'default' }]"),
         ("alerts.mail", "'ops@example.com'"),
         ("alerts.webhook", "'https://example.com/'"),
+        (
+            "limit",
+            "[{ name = 'x', key = 'user', of = 'messages', max = 1, per = '1s', then = 'defer' }]",
+        ),
         ("queue.retry", "['7s']"),
         ("queue.warn_after", "'7s'"),
         ("queue.expire", "'7s'"),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use envelope::Domain;
 use serde::Deserialize;
 
+use super::limit::Limit;
 use super::protect::{Alerts, Connect, Filter};
 use super::senders::{Bounce, Dkim, Dnsbl, Egress, List, Profile, Verify};
 use super::units::{Network, Percent, Size, Span, more_than_zero, one_or_more, pauses};
@@ -45,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) egresses: Vec<Egress>,
     pub(crate) verify: Verify,
     pub(crate) limits: Limits,
+    #[serde(rename = "limit")]
+    pub(crate) rates: Vec<Limit>,
     pub(crate) log: Log,
     pub(crate) control: Control,
     /// The file as it was typed, to tell what a reload changes.
@@ -248,6 +251,7 @@ impl Default for Config {
             egresses: Vec::new(),
             verify: Verify::default(),
             limits: Limits::default(),
+            rates: Vec::new(),
             log: Log::default(),
             control: Control::default(),
             typed: toml::Table::default(),

@@ -25,6 +25,7 @@ impl Config {
         self.check_socket()?;
         self.check_egresses()?;
         self.check_patience()?;
+        self.check_rates()?;
         if self
             .resolver
             .servers
@@ -128,6 +129,20 @@ impl Config {
             }
             None => Ok(()),
         }
+    }
+
+    fn check_rates(&self) -> Result<(), Fault> {
+        for (at, limit) in self.rates.iter().enumerate() {
+            let name = &limit.name;
+            if self.rates[..at].iter().any(|other| other.name == *name) {
+                let text = format!("`{name}`: each [[limit]] needs a name of its own");
+                return Err(("limit.name", text));
+            }
+            if let Some(fault) = limit.meant().fault() {
+                return Err(("limit", format!("`{name}`: {fault}")));
+            }
+        }
+        Ok(())
     }
 
     fn check_socket(&self) -> Result<(), Fault> {

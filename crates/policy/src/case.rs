@@ -9,7 +9,9 @@ use std::sync::Arc;
 use envelope::{ForwardPath, Mailbox, ReversePath};
 use ipnet::IpNet;
 
+use crate::decision::Stage;
 use crate::filtered::Filtered;
+use crate::limited::{Beyond, Limited};
 use crate::measures::{Measures, Name};
 use crate::question::{Answer, CredentialsFound, Destination, Known, Question, Route, Srs};
 use crate::sender::{Blocklisted, Callout, DmarcFound, Findings, SpfFound};
@@ -26,6 +28,8 @@ pub struct Case {
     pub hello: String,
     /// The user name that AUTH asks about.
     pub login: Login,
+    /// What limits say at this stage. Whoever begins a stage clears it.
+    pub limited: Option<Limited>,
     /// The transaction that MAIL began.
     pub transaction: Transaction,
     /// The recipient that RCPT asks about.
@@ -45,6 +49,8 @@ pub struct Settings {
     pub targets_max: usize,
     /// `limits.received_headers`: more Received fields than this are a loop (RFC 5321 §6.3).
     pub hops_max: u32,
+    /// There are limits, or someone is frozen.
+    pub limits: bool,
 }
 
 /// Who is connected.
@@ -108,6 +114,7 @@ pub struct Transaction {
     /// What was found out about the sender so far.
     pub found: Findings,
     budget_taken: Option<bool>,
+    limits_taken: Option<Limited>,
 }
 
 /// The recipient that RCPT names.
@@ -159,6 +166,7 @@ impl Case {
 
     /// The transaction is over.
     pub fn end(&mut self) {
+        self.limited = None;
         self.transaction = Transaction::default();
         self.recipient = Recipient::default();
         self.message = Message::default();
@@ -166,6 +174,7 @@ impl Case {
 
     /// RCPT names the next recipient.
     pub fn next_recipient(&mut self, path: ForwardPath) {
+        self.limited = None;
         self.recipient = Recipient {
             path: Some(path),
             ..Recipient::default()
@@ -180,6 +189,7 @@ impl Case {
         };
         self.transaction.targets += route.targets;
         let measures = route.measures;
+        self.transaction.limits_taken = None;
         if !self.transaction.measures.contains(&measures) {
             self.transaction.measures.push(Arc::clone(&measures));
         }
@@ -211,6 +221,8 @@ impl Case {
             Answer::Credentials(found) => self.login.found = Some(found),
             Answer::SrsBudgetLeft(left) => self.recipient.budget_left = Some(left),
             Answer::SrsBudgetTaken(taken) => self.transaction.budget_taken = Some(taken),
+            Answer::Limits(limited) => self.limited = Some(limited),
+            Answer::LimitsTaken(limited) => self.transaction.limits_taken = Some(limited),
             Answer::Listed(lists) => found.listed.extend(lists),
             Answer::Spf(result) => found.spf = Some(result),
             Answer::Dnsbl(zones) => found.dnsbl.extend(zones),
@@ -247,6 +259,22 @@ impl Case {
         } = &self.transaction;
         let senders = || returns.iter().map(|(_, sender)| sender.clone()).collect();
         budget_taken.ok_or_else(|| vec![Question::TakeSrsBudget(senders())])
+    }
+
+    /// What limits say at this stage; nothing where there are none.
+    pub(crate) fn limited(&self, stage: Stage) -> Known<Option<&Limited>> {
+        match (self.settings.limits, &self.limited) {
+            (true, None) => Err(vec![Question::Limits(stage)]),
+            (_, limited) => Ok(limited.as_ref()),
+        }
+    }
+
+    /// The same for the message, which has then been counted.
+    pub(crate) fn limits_taken(&self) -> Known<Option<&Limited>> {
+        match (self.settings.limits, &self.transaction.limits_taken) {
+            (true, None) => Err(vec![Question::TakeLimits]),
+            (_, taken) => Ok(taken.as_ref()),
+        }
     }
 
     /// The measures of the recipient.
@@ -361,6 +389,14 @@ impl Client {
 }
 
 impl Transaction {
+    /// The limit that holds this message.
+    pub fn held_by(&self) -> Option<&Name> {
+        match &self.limits_taken.as_ref()?.by {
+            Some((limit, Beyond::Hold)) => Some(limit),
+            _ => None,
+        }
+    }
+
     /// The mailbox of the reverse path, unless it is null.
     pub fn sender(&self) -> Option<&Mailbox> {
         self.reverse_path.as_ref()?.mailbox()

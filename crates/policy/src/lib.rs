@@ -18,6 +18,7 @@
 mod case;
 mod decision;
 mod filtered;
+mod limited;
 pub mod measures;
 mod question;
 mod replies;
@@ -31,6 +32,7 @@ pub use case::{
 };
 pub use decision::{Decision, Effect, Opinion, Stage, Step, Trace, Why};
 pub use filtered::{Filtered, Judgement};
+pub use limited::{Beyond, Limited};
 pub use measures::{Dmarc, Measures, Name, Profiles, Spf};
 pub use question::{Answer, CredentialsFound, Destination, Hosted, Question, Route, Srs};
 pub use sender::{Blocklisted, Callout, DmarcFound, Findings, Identity, SpfFound, SpfResult};

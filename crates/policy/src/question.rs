@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use envelope::{Mailbox, Reply};
 
+use crate::decision::Stage;
 use crate::filtered::Filtered;
+use crate::limited::Limited;
 use crate::measures::{Measures, Name};
 use crate::sender::{Blocklisted, Callout, DmarcFound, SpfFound};
 use crate::user::User;
@@ -26,6 +28,10 @@ pub enum Question {
     SrsBudget(Mailbox),
     /// Count one message against the daily budget of each of these senders.
     TakeSrsBudget(Vec<Mailbox>),
+    /// Is anyone frozen that the case names at this stage, or over a limit?
+    Limits(Stage),
+    /// Count the message for all limits that it falls under.
+    TakeLimits,
     /// Which of these lists name the sender or the client?
     Listed(Vec<Name>),
     /// May the client send for the sender's domain?
@@ -46,7 +52,11 @@ impl Question {
     pub(crate) fn is_asked_alone(&self) -> bool {
         matches!(
             self,
-            Self::TakeSrsBudget(_) | Self::Callout | Self::Credentials | Self::Filter(_)
+            Self::TakeSrsBudget(_)
+                | Self::TakeLimits
+                | Self::Callout
+                | Self::Credentials
+                | Self::Filter(_)
         )
     }
 }
@@ -62,6 +72,10 @@ pub enum Answer {
     SrsBudgetLeft(bool),
     /// To [`Question::TakeSrsBudget`]: false when the budget of one of them was used up.
     SrsBudgetTaken(bool),
+    /// To [`Question::Limits`].
+    Limits(Limited),
+    /// To [`Question::TakeLimits`].
+    LimitsTaken(Limited),
     /// To [`Question::Listed`]: for each list.
     Listed(Vec<(Name, bool)>),
     /// To [`Question::Spf`].

@@ -212,6 +212,33 @@ pub(crate) fn filter_unavailable() -> Reply {
     Reply::new(451, EnhancedStatus::transient(7, 1), text)
 }
 
+/// Who it is may have been cracked, and be honest again tomorrow: never permanent.
+pub(crate) fn frozen(limit: &str) -> Reply {
+    let text = format!("frozen by the limit `{limit}`, until the operator lifts it");
+    Reply::new(450, EnhancedStatus::transient(7, 1), text)
+}
+
+/// More than a limit lets through, for now.
+pub(crate) fn over_limit(limit: &str) -> Reply {
+    let text = format!("too much for the limit `{limit}`, try again later");
+    Reply::new(450, EnhancedStatus::transient(7, 1), text)
+}
+
+/// More than a limit lets through that refuses.
+pub(crate) fn beyond_limit(limit: &str) -> Reply {
+    permanent(550, (7, 1), &format!("too much for the limit `{limit}`"))
+}
+
+/// The same words before the greeting, which end the session. There they are never permanent: nothing has been asked for yet.
+pub(crate) fn closing(reply: &Reply) -> Reply {
+    Reply::new(421, EnhancedStatus::transient(7, 0), &reply.text)
+}
+
+/// The same words at AUTH.
+pub(crate) fn no_login(reply: &Reply) -> Reply {
+    Reply::new(454, EnhancedStatus::transient(7, 0), &reply.text)
+}
+
 /// More Received fields than honest mail has.
 pub(crate) fn too_many_hops(max: u32) -> Reply {
     let text = format!("over {max} hops: this message is going round in circles");

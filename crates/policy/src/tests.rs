@@ -107,6 +107,8 @@ hosted-unknown: pass
 beside-srs: pass
 too-many-targets: pass
 untrusted-routing: pass
+frozen: pass
+limit: pass
 unlike-measures: pass
 sender-blocked: pass
 spf-force: pass

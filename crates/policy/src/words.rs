@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::filtered::Judgement;
+use crate::limited::{Beyond, Limited};
 use crate::measures::{DMARC, Dmarc, Measures, Name, SPF, Spf};
 use crate::question::{Answer, CredentialsFound, Destination, Hosted, Question, Route, Srs};
 use crate::sender::{Blocklisted, Callout, DmarcFound, Identity, SpfFound, SpfResult};
@@ -16,6 +17,7 @@ impl fmt::Display for Question {
             Self::SrsBudget(_) | Self::TakeSrsBudget(_) => {
                 f.write_str("what the sender behind the SRS address may still get today")
             }
+            Self::Limits(_) | Self::TakeLimits => f.write_str("limits, and who is frozen"),
             Self::Listed(_) => f.write_str("lists that name sender or client"),
             Self::Spf => f.write_str("SPF"),
             Self::Dnsbl(_) => f.write_str("blocklists"),
@@ -39,6 +41,7 @@ impl fmt::Display for Answer {
             Self::Credentials(found) => found.fmt(f),
             Self::Route(route) => route.fmt(f),
             Self::SrsBudgetLeft(yes) | Self::SrsBudgetTaken(yes) => f.write_str(left(*yes)),
+            Self::Limits(limited) | Self::LimitsTaken(limited) => limited.fmt(f),
             Self::Listed(lists) => each(f, lists, |on| if *on { "on it" } else { "not on it" }),
             Self::Spf(found) => found.fmt(f),
             Self::Dnsbl(zones) => each(f, zones, |said| match said {
@@ -77,6 +80,22 @@ impl fmt::Display for CredentialsFound {
             Self::Right(user) => write!(f, "right, {} logs in", user.name),
             Self::Wrong => f.write_str("wrong"),
             Self::Unknown(why) => write!(f, "could not be checked: {why}"),
+        }
+    }
+}
+
+/// Which is reached, or what is left.
+impl fmt::Display for Limited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.by {
+            Some((limit, Beyond::Frozen)) => write!(f, "frozen by {limit}"),
+            Some((limit, _)) => write!(f, "{limit} is reached"),
+            None if self.left.is_empty() => f.write_str("none is reached"),
+            None => {
+                let left = self.left.iter();
+                let words = left.map(|(limit, left)| format!("{limit}: {left} left"));
+                f.write_str(&words.collect::<Vec<_>>().join(", "))
+            }
         }
     }
 }

@@ -57,6 +57,15 @@ impl Counting {
         }
     }
 
+    /// Lifts a freeze. What was counted is forgotten, or the next message would bring it back.
+    pub fn lift(&self, limits: &[Limit], key: &Key) -> Option<Freeze> {
+        let lifted = self.freezes.lift(key)?;
+        for limit in limits.iter().filter(|limit| limit.key == key.kind()) {
+            self.counters.forget(limit, key);
+        }
+        Some(lifted)
+    }
+
     /// Freezes a key that is over this limit.
     pub fn freeze(&self, key: &Key, limit: &Limit, now: Timestamp) {
         if self.freezes.freeze(key, &limit.name, now) {

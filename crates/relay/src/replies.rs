@@ -50,6 +50,13 @@ pub(crate) fn held_by_filter(said: &[(Name, Filtered)]) -> Diagnosis {
     Diagnosis::local(EnhancedStatus::transient(7, 1), text)
 }
 
+/// For the operator, too.
+pub(crate) fn held_by_limit(limit: Option<&Name>) -> Diagnosis {
+    let limit = limit.map_or("", |limit| limit);
+    let text = format!("held (limit): more than `{limit}` lets through");
+    Diagnosis::local(EnhancedStatus::transient(7, 1), text)
+}
+
 /// Space or inodes are short (RFC 3463 §3.4: X.3.1, mail system full).
 pub(crate) fn spool_full() -> Reply {
     Reply::new(

@@ -1,3 +1,5 @@
+//! Freezes over restarts, and damage to their file.
+
 use super::*;
 
 fn at(secs: u64) -> Timestamp {

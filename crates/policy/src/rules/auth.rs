@@ -6,10 +6,14 @@ use crate::case::Case;
 use crate::decision::Opinion;
 use crate::question::{CredentialsFound, Known};
 use crate::replies;
-use crate::rules::{NO_OBJECTION, Rules};
+use crate::rules::{NO_OBJECTION, Rules, limits};
 
 pub(super) const RULES: Rules = Rules {
-    objections: &[("credentials", credentials)],
+    objections: &[
+        limits::AUTH[0],
+        limits::AUTH[1],
+        ("credentials", credentials),
+    ],
     grounds: NO_OBJECTION,
 };
 

@@ -6,10 +6,15 @@ use crate::case::{Case, Standing};
 use crate::decision::Opinion;
 use crate::question::Known;
 use crate::replies;
-use crate::rules::{NO_OBJECTION, Rules};
+use crate::rules::{NO_OBJECTION, Rules, limits};
 
 pub(super) const RULES: Rules = Rules {
-    objections: &[("blocked", blocked), ("pregreet", pregreet)],
+    objections: &[
+        ("blocked", blocked),
+        limits::CONNECT[0],
+        limits::CONNECT[1],
+        ("pregreet", pregreet),
+    ],
     grounds: NO_OBJECTION,
 };
 

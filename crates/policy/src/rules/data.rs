@@ -7,13 +7,14 @@ use crate::case::Case;
 use crate::decision::Opinion;
 use crate::question::Known;
 use crate::replies;
-use crate::rules::{NO_OBJECTION, Rules};
+use crate::rules::{NO_OBJECTION, Rules, limits};
 
 pub(super) const RULES: Rules = Rules {
     objections: &[
         ("srs-not-a-notification", srs_not_a_notification),
         // Last, so that refused mail is not counted against a budget.
         ("srs-budget", srs_budget),
+        limits::DATA,
     ],
     grounds: NO_OBJECTION,
 };

@@ -6,12 +6,14 @@ use crate::case::{Case, Role, Standing};
 use crate::decision::Opinion;
 use crate::question::Known;
 use crate::replies;
-use crate::rules::{NO_OBJECTION, Rules};
+use crate::rules::{NO_OBJECTION, Rules, limits};
 
 pub(super) const RULES: Rules = Rules {
     objections: &[
         ("submission-needs-standing", submission_needs_standing),
         ("sender-not-yours", sender_not_yours),
+        limits::MAIL[0],
+        limits::MAIL[1],
     ],
     grounds: NO_OBJECTION,
 };

@@ -7,6 +7,7 @@ mod auth;
 mod connect;
 mod data;
 mod hello;
+mod limits;
 mod mail;
 mod message;
 mod rcpt;

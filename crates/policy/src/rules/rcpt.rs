@@ -7,7 +7,7 @@ use crate::case::{Case, Standing};
 use crate::decision::Opinion;
 use crate::question::{Destination, Hosted, Known, Srs};
 use crate::replies;
-use crate::rules::{Rules, sender};
+use crate::rules::{Rules, limits, sender};
 
 pub(super) const RULES: Rules = Rules {
     objections: &[
@@ -20,6 +20,8 @@ pub(super) const RULES: Rules = Rules {
         ("beside-srs", beside_srs),
         ("too-many-targets", too_many_targets),
         ("untrusted-routing", untrusted_routing),
+        limits::RCPT[0],
+        limits::RCPT[1],
         sender::UNLIKE_MEASURES,
         sender::SENDER_BLOCKED,
         sender::SPF_FORCE,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use counters::Key;
 use forwarder::{HeaderScan, LEGS_MAX, Plan, Route};
 use futures_util::future::join_all;
 use policy::{Answer, Case, Decision, Question, Stage, Standing, Step};
@@ -21,6 +22,8 @@ pub(super) struct Sources<'a> {
     pub(super) routing: &'a Routing,
     /// What the stage is about.
     pub(super) known: Known<'a>,
+    /// Of the accepted recipients: what limits count them by.
+    pub(super) recipients: &'a [Key],
     /// The client's.
     pub(super) name: &'a ClientName,
 }
@@ -59,6 +62,7 @@ impl<S: Spool> Inbound<S> {
                 inbound: self,
                 sources,
                 case,
+                route: found.as_ref(),
                 counts: asked.is_none(),
             };
             let answers = questions.iter().map(|question| inquiry.find(question));
@@ -80,6 +84,7 @@ impl<S: Spool> Inbound<S> {
             srs_accepts_nonnull: self.accept_nonnull,
             targets_max: LEGS_MAX,
             hops_max: routing.forwarder.settings().received_max,
+            limits: !routing.limits.is_empty() || !self.counting.freezes.is_empty(),
         }
     }
 }

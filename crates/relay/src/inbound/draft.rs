@@ -230,9 +230,8 @@ impl<S: Spool> Draft<S> {
         let is_wanted = |of: &usize| why != Why::Dmarc || self.measures[*of].dmarc == Dmarc::Hold;
         let wanted = legs.filter(|(_, leg)| leg.of.iter().all(is_wanted));
         let why = match why {
-            Why::Dmarc | Why::Limit => {
-                replies::held_by_dmarc(case.transaction.found.dmarc.as_ref())
-            }
+            Why::Dmarc => replies::held_by_dmarc(case.transaction.found.dmarc.as_ref()),
+            Why::Limit => replies::held_by_limit(case.transaction.held_by()),
             Why::Filter => replies::held_by_filter(case.message.filtered.as_deref().unwrap_or(&[])),
         };
         self.held

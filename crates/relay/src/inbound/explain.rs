@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use authentic::Reader;
 use control::{Asked, Body, Explanation, Fault, Mail, Refusal, Ruled, Way};
+use counters::Key;
 use envelope::{ForwardPath, Mailbox, Recipient, ReversePath, Verdict};
 use forwarder::{HeaderScan, Plan, PlannedLeg, Route};
 use policy::{Case, Decision, Effect, Stage, Standing};
 use spool::Spool;
 
 use super::Inbound;
+use super::answers::limits;
 use super::client_name::ClientName;
 use super::deciding::{self, Known, Sources, client_of, facts_of};
 use super::examined::Examined;
@@ -22,6 +24,7 @@ struct Thought<'a, S> {
     name: ClientName,
     case: Case,
     message: Option<Examined>,
+    recipients: Vec<Key>,
     explanation: Explanation,
 }
 
@@ -43,6 +46,7 @@ impl<S: Spool> Inbound<S> {
         let Some(route) = thought.decide(Stage::Rcpt).await else {
             return Ok(thought.explanation);
         };
+        thought.recipients = limits::recipient(&thought.case, Some(&route));
         thought.case.accept_recipient();
         let plan = thought.plan(&from, to, route);
         thought.decide(Stage::Data).await;
@@ -83,6 +87,7 @@ impl<'a, S: Spool> Thought<'a, S> {
                 ..Case::default()
             },
             message: None,
+            recipients: Vec::new(),
             explanation: Explanation {
                 client: standing.to_owned(),
                 ..Explanation::default()
@@ -103,6 +108,7 @@ impl<'a, S: Spool> Thought<'a, S> {
                 message: self.message.as_ref(),
                 ..Known::default()
             },
+            recipients: &self.recipients,
             name: &self.name,
         };
         let mut asked = Vec::new();

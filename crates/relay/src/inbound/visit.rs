@@ -6,15 +6,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use counters::Key;
 use envelope::{Envelope, MessageId, Recipient, Reply, Verdict};
 use forwarder::Route;
 use journal::{Event, Unfinished};
-use policy::{Case, Decision, Effect, Measures, Stage, Standing};
+use policy::{Case, Decision, Effect, Measures, Stage, Standing, Why};
 use smtp::server::{Credentials, Hello, Refusal};
 use smtp_in::{Client, Ending, Incident};
 use spool::Spool;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::answers::limits;
 use super::client_name::ClientName;
 use super::deciding::{Known, Sources, client_of};
 use super::draft::Draft;
@@ -36,6 +38,8 @@ pub struct Visit<S: Spool> {
     /// The snapshot of the transaction.
     routing: Option<Arc<Routing>>,
     transaction: Option<Transaction<S>>,
+    /// What limits count the accepted recipients by; none where there are no limits.
+    recipients: Vec<Key>,
     /// Of a message whose body is complete.
     pub(super) id: Option<MessageId>,
     pub(super) refusals: u64,
@@ -129,6 +133,11 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
             let Some(route) = route else {
                 unreachable!("each ground asks for the route: a 250 without legs loses mail");
             };
+            let keys = match self.case.settings.limits {
+                true => limits::recipient(&self.case, Some(&route)),
+                false => Vec::new(),
+            };
+            self.recipients.extend(keys);
             let measures = self.case.accept_recipient();
             self.transaction().routes.push((route, measures));
         }
@@ -185,6 +194,7 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         self.case.end();
         self.routing = None;
         self.transaction = None;
+        self.recipients.clear();
         self.id = None;
     }
 
@@ -239,6 +249,7 @@ impl<S: Spool> Visit<S> {
             case: Case::default(),
             routing: None,
             transaction: None,
+            recipients: Vec::new(),
             id: None,
             refusals: 0,
             failed_logins: 0,
@@ -267,6 +278,7 @@ impl<S: Spool> Visit<S> {
         if let Some(user) = user {
             self.case.client.log_in(user);
         }
+        self.case.limited = None;
         self.case.settings = self.inbound.policy_settings(&routing);
     }
 
@@ -280,6 +292,7 @@ impl<S: Spool> Visit<S> {
         let sources = Sources {
             routing: &routing,
             known,
+            recipients: &self.recipients,
             name: &self.name,
         };
         let inbound = Arc::clone(&self.inbound);
@@ -334,13 +347,22 @@ impl<S: Spool> Visit<S> {
                 Effect::Discard => draft.discard(),
             }
         }
+        if self.case.transaction.held_by().is_some() {
+            draft.hold(Why::Limit, &self.case);
+        }
         if message.user.is_some() {
             draft.complete(&routing, examined.as_mut(), &mut message);
         }
         let examined = examined.as_ref();
         self.tell_results(client, name.is_some(), examined, &mut draft, &mut message);
         self.put_filtered(&mut message);
-        draft.store(&self.inbound, message).await
+        let size = message.size;
+        let reply = draft.store(&self.inbound, message).await?;
+        if self.case.settings.limits {
+            let (limits, keys) = (&routing.limits, &self.recipients);
+            self.inbound.count_accepted(limits, &self.case, keys, size);
+        }
+        Ok(reply)
     }
 }
 

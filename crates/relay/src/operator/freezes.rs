@@ -1,5 +1,7 @@
 //! What is frozen, and its end.
 
+use std::sync::Arc;
+
 use control::{Fault, FreezePage, FreezeRow, Lift, Lifted};
 use counters::{Freeze, Key, Kind};
 use journal::Event;
@@ -28,9 +30,10 @@ impl<S: Spool> Operator<S> {
                 all.into_iter().map(|freeze| freeze.key).collect()
             }
         };
+        let limits = Arc::clone(&self.routing.load().limits);
         let lifted = keys
             .iter()
-            .filter_map(|key| self.counting.freezes.lift(key));
+            .filter_map(|key| self.counting.lift(&limits, key));
         let lifted: Vec<Freeze> = lifted.collect();
         if let (true, Some(typed)) = (lifted.is_empty(), &lift.key) {
             return Err(Fault::new(format!("`{typed}` is not frozen"))

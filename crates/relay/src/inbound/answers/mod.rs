@@ -5,6 +5,7 @@ mod callout;
 mod credentials;
 mod dnsbl;
 mod filter;
+pub(super) mod limits;
 mod lists;
 mod route;
 mod spf;
@@ -21,6 +22,8 @@ pub(super) struct Inquiry<'a, S> {
     pub(super) inbound: &'a Inbound<S>,
     pub(super) sources: &'a Sources<'a>,
     pub(super) case: &'a Case,
+    /// Of the recipient, if it was found.
+    pub(super) route: Option<&'a Route>,
     /// Whether the mail is real: nothing is counted for an explanation.
     pub(super) counts: bool,
 }
@@ -40,6 +43,8 @@ impl<S: Spool> Inquiry<'_, S> {
                     false => !senders.any(|sender| budget.is_used_up(sender)),
                 })
             }
+            Question::Limits(stage) => Answer::Limits(self.limited(*stage)),
+            Question::TakeLimits => Answer::LimitsTaken(self.limits_taken()),
             Question::Listed(lists) => Answer::Listed(self.listed(lists)),
             Question::Spf => Answer::Spf(self.spf().await),
             Question::Dnsbl(zones) => Answer::Dnsbl(self.dnsbl(zones).await),
