@@ -38,12 +38,16 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
             ),
         );
     }
-    let proxies = config.listeners.iter().flat_map(|l| &l.proxy_protocol_from);
-    for network in proxies.filter(|net| is_wide(net)) {
+    let listeners = &config.listeners;
+    let by_proxy = listeners.iter().flat_map(|l| &l.proxy_protocol_from);
+    let by_xclient = listeners.iter().flat_map(|l| &l.xclient_from);
+    let by_proxy = by_proxy.map(|net| ("proxy_protocol_from", net));
+    let proxies = by_proxy.chain(by_xclient.map(|net| ("xclient_from", net)));
+    for (key, network) in proxies.filter(|(_, net)| is_wide(net)) {
         add(
             "proxy",
             format!(
-                "`listener.proxy_protocol_from` has {}: everybody in that network can claim to be any client, even one of `policy.trusted`\n\nhint: list the addresses of your load balancers only",
+                "`listener.{key}` has {}: everybody in that network can claim to be any client, even one of `policy.trusted`\n\nhint: list the addresses of your load balancers only",
                 network.0
             ),
         );

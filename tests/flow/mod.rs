@@ -60,3 +60,4 @@ mod timeouts;
 mod tls_in;
 mod tls_out;
 mod verify_sender;
+mod xclient;

@@ -47,6 +47,7 @@ fn session(plan: &Plan, now: Instant) -> Session {
     if plan.has(TLS) && !plan.compares() {
         session.allow_auth();
     }
+    session.allow_xclient();
     session
 }
 
@@ -168,6 +169,10 @@ impl<'a> Driver<'a> {
             Event::Connect => self.answer(),
             Event::Hello(ref hello) => {
                 assert_clean(&hello.name);
+                self.answer();
+            }
+            Event::Xclient(ref xclient) => {
+                assert_clean(xclient.user.as_deref().unwrap_or_default());
                 self.answer();
             }
             Event::Auth(ref credentials) => {

@@ -137,6 +137,7 @@ impl Config {
                 _ => smtp_in::TlsMode::Off,
             },
             proxy_from: networks(&listener.proxy_protocol_from),
+            xclient_from: networks(&listener.xclient_from),
             session: session.clone(),
         };
         self.listeners.iter().map(listener).collect()
@@ -313,6 +314,7 @@ mod tests {
         ("listener.role", "'submission'"),
         ("listener.tls", "'off'"),
         ("listener.proxy_protocol_from", "['192.0.2.1']"),
+        ("listener.xclient_from", "['192.0.2.1']"),
         ("resolver.servers", "['192.0.2.1:53']"),
         ("srs.secrets", "'other'"),
         ("srs.max_age", "'20d'"),

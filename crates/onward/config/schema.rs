@@ -65,6 +65,8 @@ pub(crate) struct Listener {
     pub(crate) tls: TlsMode,
     #[serde(default)]
     pub(crate) proxy_protocol_from: Vec<Network>,
+    #[serde(default)]
+    pub(crate) xclient_from: Vec<Network>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -266,6 +268,7 @@ impl Default for Listener {
             role: Role::default(),
             tls: TlsMode::default(),
             proxy_protocol_from: Vec::new(),
+            xclient_from: Vec::new(),
         }
     }
 }

@@ -40,6 +40,7 @@ impl Destination {
             role: Role::Mx,
             tls: TlsMode::Off,
             proxy_from: Vec::new(),
+            xclient_from: Vec::new(),
             session: smtp::server::Settings {
                 hostname: "mx.mail.example.com".into(),
                 ..Default::default()

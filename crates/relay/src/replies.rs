@@ -9,6 +9,15 @@ pub(crate) fn too_many_failed_logins() -> Reply {
     Reply::new(421, EnhancedStatus::transient(7, 0), text)
 }
 
+/// XCLIENT's LOGIN of a user whom we do not know.
+pub(crate) fn unknown_login() -> Reply {
+    Reply::new(
+        535,
+        EnhancedStatus::permanent(7, 8),
+        "the proxy has logged in a user who is not known here",
+    )
+}
+
 /// The promise: it is on stable storage.
 pub(crate) fn queued(id: MessageId) -> Reply {
     Reply::new(

@@ -23,6 +23,10 @@ pub async fn answer<V: Visit>(
             }
             verdict
         }
+        Event::Xclient(xclient) => {
+            client.become_another(xclient);
+            visit.xclient(client).await
+        }
         Event::Auth(credentials) => {
             let verdict = visit.auth(client, &credentials).await;
             if verdict == Verdict::Accept {

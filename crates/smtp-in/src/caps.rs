@@ -73,9 +73,9 @@ impl Slot {
         self.network.is_none()
     }
 
-    /// Counts the connection for its client, once, unless that is trusted.
+    /// Counts the connection for its client, unless that is trusted, and no longer for another.
     pub(crate) fn charge(&mut self, client: IpAddr, trusted: bool) -> Result<(), Cap> {
-        debug_assert!(self.network.is_none(), "charged once");
+        self.release();
         if trusted {
             return Ok(());
         }
@@ -96,19 +96,25 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut held = self.caps.held.lock();
-        held.total -= 1;
-        let Some(network) = self.network else {
+impl Slot {
+    fn release(&mut self) {
+        let Some(network) = self.network.take() else {
             return;
         };
+        let mut held = self.caps.held.lock();
         if let Some(count) = held.by_network.get_mut(&network) {
             *count -= 1;
             if *count == 0 {
                 held.by_network.remove(&network);
             }
         }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.release();
+        self.caps.held.lock().total -= 1;
     }
 }
 
@@ -150,6 +156,17 @@ mod tests {
             caps.held.lock().by_network.is_empty(),
             "no trace of who has gone"
         );
+    }
+
+    #[test]
+    fn charged_to_another() {
+        let caps = Caps::new(9, 1);
+        let mut slot = charge(&caps, "192.0.2.1").unwrap();
+        slot.charge("192.0.2.2".parse().unwrap(), false).unwrap();
+        charge(&caps, "192.0.2.1").unwrap();
+        assert_eq!(charge(&caps, "192.0.2.2").unwrap_err(), Cap::PerAddress);
+        slot.charge("10.1.1.1".parse().unwrap(), true).unwrap();
+        assert!(slot.is_trusted() && caps.held.lock().by_network.is_empty());
     }
 
     #[test]

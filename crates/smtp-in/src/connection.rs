@@ -8,7 +8,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use envelope::Verdict;
 use smtp::server::{Event, Session};
+use smtp::xclient::Xclient;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +21,7 @@ use crate::listener::TlsMode;
 use crate::serve::{Port, Server, canonical};
 use crate::stream::Stream;
 use crate::visit::{Client, Ending, Incident, Role, Service, Visit};
-use crate::{proxy, tls};
+use crate::{proxy, replies, tls};
 
 /// A connection's state. Dropped in whatever way, it reports its end and gives its slot back.
 pub(crate) struct Connection<S: Service> {
@@ -236,8 +238,16 @@ impl<S: Service> Connection<S> {
                 Event::Closed => return Pause::Closed,
                 Event::BodyAbandoned | Event::Reset if self.client_is_gone() => {}
                 event => {
-                    if event == Event::Connect {
-                        self.allow();
+                    match &event {
+                        Event::Connect => self.allow(),
+                        Event::Xclient(xclient) => {
+                            if let Err(cap) = self.charge_another(xclient) {
+                                let full = Verdict::Close(replies::over_cap(cap));
+                                self.session.answer(Instant::now(), full);
+                                continue;
+                            }
+                        }
+                        _ => {}
                     }
                     answer(&mut self.session, &mut self.client, &mut self.visit, event).await;
                 }
@@ -246,8 +256,22 @@ impl<S: Service> Connection<S> {
         Pause::Input
     }
 
+    /// The client that a proxy names is charged in its place, as behind PROXY.
+    fn charge_another(&mut self, xclient: &Xclient) -> Result<(), Cap> {
+        let address = xclient.address.unwrap_or(self.client.peer.ip());
+        let trusted = self.server.service.trusts(address);
+        self.slot.charge(address, trusted)?;
+        if trusted || self.client.role == Role::Submission {
+            self.session.allow_unbracketed_paths();
+        }
+        Ok(())
+    }
+
     /// What this client may do that others may not.
     fn allow(&mut self) {
+        if self.port.allows_xclient(&self.client) {
+            self.session.allow_xclient();
+        }
         let submits = self.client.role == Role::Submission;
         if submits || self.slot.is_trusted() {
             self.session.allow_unbracketed_paths();

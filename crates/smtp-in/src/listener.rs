@@ -29,6 +29,9 @@ pub struct Settings {
     /// Networks whose connections must begin with a PROXY header (v1 or v2). From all others such a header is
     /// nothing but an unknown command.
     pub proxy_from: Vec<IpNet>,
+    /// Networks whose clients may name another client by XCLIENT, which is then judged in their place: any client, a trusted
+    /// one too.
+    pub xclient_from: Vec<IpNet>,
     /// What the sessions say and allow. `tls_available` is overwritten according to `tls`.
     pub session: server::Settings,
 }
@@ -179,6 +182,7 @@ mod tests {
             role: Role::Mx,
             tls: TlsMode::Off,
             proxy_from: Vec::new(),
+            xclient_from: Vec::new(),
             session: server::Settings::default(),
         }
     }

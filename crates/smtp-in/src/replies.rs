@@ -13,10 +13,14 @@ pub(crate) fn no_logins() -> Reply {
     )
 }
 
-/// The answer to a connection over a cap, as bytes for the wire: no session exists yet.
-pub(crate) const fn over_cap(cap: Cap) -> &'static [u8] {
-    match cap {
-        Cap::Total => b"421 4.3.2 too many connections, try again later\r\n",
-        Cap::PerAddress => b"421 4.7.0 too many connections from your network, try again later\r\n",
-    }
+/// The answer to a connection over a cap.
+pub(crate) fn over_cap(cap: Cap) -> Reply {
+    let (status, text) = match cap {
+        Cap::Total => ((3, 2), "too many connections, try again later"),
+        Cap::PerAddress => (
+            (7, 0),
+            "too many connections from your network, try again later",
+        ),
+    };
+    Reply::new(421, EnhancedStatus::transient(status.0, status.1), text)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use smtp::server;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
@@ -163,19 +164,27 @@ impl Port {
     }
 
     fn expects_proxy(&self, client: &Client) -> bool {
-        let networks = &self.settings.proxy_from;
-        networks.iter().any(|net| net.contains(&client.peer.ip()))
+        is_in(&self.settings.proxy_from, client)
+    }
+
+    pub(crate) fn allows_xclient(&self, client: &Client) -> bool {
+        is_in(&self.settings.xclient_from, client)
     }
 
     /// Says 421 without a task and without waiting: a fresh socket has room for one line. Where TLS is expected first,
     /// there is nothing to say that the client would understand.
     pub(crate) fn turn_away(&self, stream: &TcpStream, cap: Cap) {
         if !matches!(self.settings.tls, TlsMode::Implicit(_))
-            && let Err(error) = SockRef::from(stream).send(replies::over_cap(cap))
+            && let Err(error) =
+                SockRef::from(stream).send(format!("{}\r\n", replies::over_cap(cap)).as_bytes())
         {
             tracing::debug!(%error, "client over a cap has gone before its reply");
         }
     }
+}
+
+fn is_in(networks: &[IpNet], client: &Client) -> bool {
+    networks.iter().any(|net| net.contains(&client.peer.ip()))
 }
 
 /// An IPv4 client of a dual-stack socket is an IPv4 client, for caps, networks and logs alike.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use envelope::{Envelope, Recipient, Reply, Verdict};
 use smtp::server::{Credentials, Hello, Refusal};
+use smtp::xclient::Xclient;
 
 use crate::caps::Cap;
 use crate::proxy::ProxyError;
@@ -57,6 +58,11 @@ pub trait Visit: Send + 'static {
     fn hello(&mut self, client: &Client, hello: &Hello) -> impl Future<Output = Verdict> + Send {
         let _ = (client, hello);
         async { Verdict::Accept }
+    }
+
+    /// At XCLIENT: `client` is another now, and so is its `user`; what was known of the one before is to be forgotten.
+    fn xclient(&mut self, client: &Client) -> impl Future<Output = Verdict> + Send {
+        self.connect(client)
     }
 
     /// At AUTH: are they right? Asked only where the service [`authenticates`](Service::authenticates).
@@ -145,7 +151,7 @@ pub struct Client {
     pub peer: SocketAddr,
     /// The address that the client connected to, likewise.
     pub local: SocketAddr,
-    /// The proxy's address, when the connection came through one.
+    /// The proxy's address, when the connection came through one (PROXY, XCLIENT).
     pub proxy: Option<SocketAddr>,
     /// What the listener is for.
     pub role: Role,
@@ -157,6 +163,22 @@ pub struct Client {
     pub tls: Option<TlsFacts>,
     /// The name that it logged in by, as given.
     pub user: Option<Arc<str>>,
+}
+
+impl Client {
+    /// What a proxy of ours says by XCLIENT. A port of another address is none of this one.
+    pub(crate) fn become_another(&mut self, xclient: Xclient) {
+        self.proxy.get_or_insert(self.peer);
+        if let Some(address) = xclient.address {
+            self.peer = (address, 0).into();
+        }
+        self.peer.set_port(xclient.port.unwrap_or(self.peer.port()));
+        let local = xclient.local_address.unwrap_or(self.local.ip());
+        let local_port = xclient.local_port.unwrap_or(self.local.port());
+        self.local = (local, local_port).into();
+        self.user = xclient.user.map(Into::into);
+        self.hello = None;
+    }
 }
 
 /// What a listener is for.

@@ -38,6 +38,8 @@ pub enum Command<'a> {
     StartTls,
     /// AUTH (RFC 4954).
     Auth(Auth<'a>),
+    /// XCLIENT, with its attributes.
+    Xclient(&'a str),
 }
 
 /// The arguments of MAIL.
@@ -134,6 +136,7 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, CommandError> {
         b"QUIT" => alone(Command::Quit, "QUIT"),
         b"STARTTLS" => alone(Command::StartTls, "STARTTLS"),
         b"AUTH" => parse_auth(argument).map(Command::Auth),
+        b"XCLIENT" => Ok(Command::Xclient(argument)),
         b"NOOP" => Ok(Command::Noop),
         b"HELP" => Ok(Command::Help),
         b"VRFY" => Ok(Command::Vrfy),

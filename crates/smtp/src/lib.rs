@@ -16,6 +16,7 @@ pub mod params;
 pub mod path;
 pub mod reply;
 pub mod server;
+pub mod xclient;
 pub mod xtext;
 
 pub use extensions::Capabilities;

@@ -68,6 +68,16 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         verdict
     }
 
+    async fn xclient(&mut self, client: &Client) -> Verdict {
+        self.case = Case::default();
+        if client.user.is_some() {
+            let reply = replies::unknown_login();
+            self.log_refusal(Stage::Connect, client, "unknown-login", &reply);
+            return Verdict::Refuse(reply);
+        }
+        self.connect(client).await
+    }
+
     async fn hello(&mut self, client: &Client, hello: &Hello) -> Verdict {
         self.meet(client);
         self.case.hello = hello.name.to_string();

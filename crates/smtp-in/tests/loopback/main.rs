@@ -24,3 +24,5 @@ mod support;
 mod timeouts;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod xclient;

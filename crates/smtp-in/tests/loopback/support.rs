@@ -78,6 +78,7 @@ pub(crate) fn settings() -> Settings {
         role: Role::Mx,
         tls: TlsMode::Off,
         proxy_from: Vec::new(),
+        xclient_from: Vec::new(),
         session: server::Settings {
             hostname: "mx.example.org".to_owned(),
             ..server::Settings::default()

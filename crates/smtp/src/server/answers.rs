@@ -84,9 +84,18 @@ impl Session {
                 let offers = replies::Offers {
                     tls: self.settings.tls_available && !self.tls,
                     auth: self.auth != Auth::NotOffered && self.tls,
+                    xclient: self.xclient,
+                    xclient_login: self.auth != Auth::NotOffered,
                 };
                 self.reply(&replies::hello(&self.settings, &hello, offers));
                 self.state = State::ExpectMail(hello);
+            }
+            // The session begins anew, but for its TLS.
+            Question::Xclient { login } => {
+                if self.auth != Auth::NotOffered {
+                    self.auth = if login { Auth::Done } else { Auth::Offered };
+                }
+                self.accept(now, Question::Connect);
             }
             Question::Credentials => {
                 self.auth = Auth::Done;
@@ -118,7 +127,7 @@ impl Session {
 
     fn refuse(&mut self, now: Instant, question: Question, reply: Reply) {
         match question {
-            Question::Connect => {
+            Question::Connect | Question::Xclient { .. } => {
                 self.state = State::ExpectQuit;
                 self.say(&reply);
             }

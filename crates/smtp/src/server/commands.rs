@@ -8,12 +8,13 @@ use std::time::Instant;
 use envelope::{Envelope, Recipient};
 
 use super::state::{Body, Question, Skip, Source, State};
-use super::{Event, Hello, Session, replies};
+use super::{Auth, Event, Hello, Session, replies};
 use crate::command::{self, Chunk, Command, CommandError, Mail, Rcpt};
 use crate::limits;
 use crate::line::LineError;
 use crate::params::{MailParams, OriginalParam, RcptParams};
 use crate::path::PathError;
+use crate::xclient::{Xclient, XclientError};
 
 impl Session {
     /// Reads the next command; false when there is none yet.
@@ -108,6 +109,7 @@ impl Session {
             Command::Data => self.data(),
             Command::StartTls => self.start_tls(),
             Command::Auth(auth) => self.auth(auth),
+            Command::Xclient(attributes) => self.xclient(attributes),
             Command::Rset => {
                 self.counts.idle_commands += 1;
                 self.drop_transaction();
@@ -123,6 +125,28 @@ impl Session {
     fn idle(&mut self, reply: &envelope::Reply) {
         self.counts.idle_commands += 1;
         self.reply(reply);
+    }
+
+    /// XCLIENT_README: only outside of a transaction; and LOGIN only where users can log in.
+    fn xclient(&mut self, attributes: &str) {
+        self.counts.idle_commands += 1;
+        if self.state.transaction().is_some() {
+            return self.reply(&replies::within_transaction());
+        }
+        if !self.xclient {
+            return self.reply(&replies::no_xclient());
+        }
+        match Xclient::parse(attributes) {
+            Ok(xclient) if xclient.user.is_some() && self.auth == Auth::NotOffered => {
+                self.reply(&replies::bad_xclient(XclientError::Unknown));
+            }
+            Ok(xclient) => {
+                self.unbracketed_paths = false;
+                let login = xclient.user.is_some();
+                self.ask(Question::Xclient { login }, Event::Xclient(xclient));
+            }
+            Err(error) => self.reply(&replies::bad_xclient(error)),
+        }
     }
 
     /// RFC 5321 §4.1.1.10: also drops what is open; nothing behind it is looked at.

@@ -5,6 +5,7 @@
 use envelope::{Envelope, Recipient, Reply};
 
 use super::{Credentials, replies};
+use crate::xclient::Xclient;
 
 /// What a server session tells its driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,9 @@ pub enum Event {
     /// Question: AUTH. Are these right? They come once, and only under TLS (see
     /// [`Session::allow_auth`](super::Session::allow_auth)).
     Auth(Credentials),
+    /// Question: XCLIENT. May the client that it names talk to us? As for [`Event::Connect`]. It comes only from who was
+    /// allowed ([`Session::allow_xclient`](super::Session::allow_xclient)).
+    Xclient(Xclient),
     /// Question: MAIL. The envelope has no recipients yet.
     Mail(Envelope),
     /// Question: RCPT. What was accepted so far is in [`Session::envelope`](super::Session::envelope).

@@ -49,6 +49,8 @@ pub struct Session {
     /// TLS has begun.
     tls: bool,
     auth: Auth,
+    /// This client may say on whose behalf it comes.
+    xclient: bool,
     draining: bool,
     /// This client may leave out the brackets of paths.
     unbracketed_paths: bool,
@@ -105,6 +107,7 @@ impl Session {
             },
             counts: Counts::default(),
             auth: Auth::NotOffered,
+            xclient: false,
             draining: false,
             unbracketed_paths: false,
             last_of_group: None,
@@ -171,6 +174,11 @@ impl Session {
     /// The client may log in by AUTH once TLS has begun.
     pub fn allow_auth(&mut self) {
         self.auth = Auth::Offered;
+    }
+
+    /// The client is a proxy of ours: it may name the real one by XCLIENT, as often as it likes.
+    pub fn allow_xclient(&mut self) {
+        self.xclient = true;
     }
 
     /// The relay is to stop: a transaction that has begun may finish, then, or now when there is none, 421 4.3.2 and

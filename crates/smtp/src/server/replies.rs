@@ -9,6 +9,7 @@ use super::{Hello, Settings};
 use crate::command::CommandError;
 use crate::line::LineError;
 use crate::params::ParamError;
+use crate::xclient::XclientError;
 
 /// The name of the rule behind a refusal of ours, for the log. None for what is none, and for the ends of a session that
 /// are told of otherwise: a timeout, a shutdown.
@@ -21,6 +22,7 @@ pub(super) fn rule(reply: &Reply) -> Option<&'static str> {
         (500, ..) => "unknown-command",
         (502, ..) => "not-implemented",
         (503, ..) => "out-of-sequence",
+        (550, 7, 0) => "xclient-not-allowed",
         (501, 7, 0) => "login-cancelled",
         (501, 5, 2) => "bad-credentials",
         (535, ..) => "acts-for-another",
@@ -69,6 +71,9 @@ pub(super) fn greeting(settings: &Settings) -> Reply {
 pub(super) struct Offers {
     pub(super) tls: bool,
     pub(super) auth: bool,
+    pub(super) xclient: bool,
+    /// With a user.
+    pub(super) xclient_login: bool,
 }
 
 /// RFC 5321 §4.1.1.1. HELO gets the name only: its clients know no extensions.
@@ -86,6 +91,10 @@ pub(super) fn hello(settings: &Settings, hello: &Hello, offers: Offers) -> Reply
         // Old clients of Microsoft's that read only `AUTH=LOGIN` know no TLS that we take: they get no line of their own.
         if offers.auth {
             text += "\nAUTH PLAIN LOGIN";
+        }
+        if offers.xclient {
+            text += "\nXCLIENT ADDR PORT NAME PROTO HELO DESTADDR DESTPORT";
+            text += if offers.xclient_login { " LOGIN" } else { "" };
         }
         // RFC 9422 §3: six digits at most.
         let recipients = settings.recipients_max.min(LIMIT_MAX);
@@ -183,6 +192,19 @@ pub(super) fn refused_client() -> Reply {
 
 pub(super) fn hello_first() -> Reply {
     out_of_sequence("Send EHLO first")
+}
+
+pub(super) fn within_transaction() -> Reply {
+    out_of_sequence("A transaction is open: send RSET first")
+}
+
+/// As Postfix says it; the client is on no list of `xclient_from`.
+pub(super) fn no_xclient() -> Reply {
+    Reply::new(550, bad(7, 0), "XCLIENT is not for you")
+}
+
+pub(super) fn bad_xclient(error: XclientError) -> Reply {
+    Reply::new(501, bad(5, 4), sentence(&error.to_string()))
 }
 
 pub(super) fn mail_first() -> Reply {

@@ -43,6 +43,10 @@ pub(super) enum Question {
     Connect,
     Hello(Hello),
     Credentials,
+    Xclient {
+        /// It has logged in a user.
+        login: bool,
+    },
     Mail(Envelope),
     Rcpt(Recipient),
     Data,

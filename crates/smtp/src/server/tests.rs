@@ -84,6 +84,17 @@ impl Driver {
             Event::Connect | Event::Hello(_) | Event::Mail(_) | Event::Data => {
                 self.session.answer(self.now, Verdict::Accept);
             }
+            Event::Xclient(xclient) => {
+                let address = xclient.address.map(|address| address.to_string());
+                self.log
+                    .push(format!("client {}", address.as_deref().unwrap_or("same")));
+                let denied = Reply::new(554, EnhancedStatus::permanent(7, 1), "Go away");
+                let verdict = match address.as_deref() {
+                    Some("192.0.2.66") => Verdict::Refuse(denied),
+                    _ => Verdict::Accept,
+                };
+                self.session.answer(self.now, verdict);
+            }
             Event::Auth(Credentials {
                 mechanism,
                 user,
@@ -994,4 +1005,97 @@ fn after_quit_nothing_is_left_unless_something_lies_behind_it() {
     assert!(!parted(b"NOOP\r\n"));
     // Closed for other reasons, more may be on its way.
     assert!(!parted(b"BDAT x\r\n"));
+}
+
+/// A dialog of a client that may use XCLIENT.
+#[track_caller]
+fn check_xclient(dialog: &str, log: &[&str]) {
+    let mut driver = Driver::new(settings());
+    driver.session.allow_xclient();
+    driver.session.allow_auth();
+    driver.output.clear();
+    for turn in parse(dialog) {
+        driver.feed(&turn.client);
+        let output = std::mem::take(&mut driver.output);
+        compare(
+            &output,
+            &turn.server,
+            &String::from_utf8_lossy(&turn.client),
+        );
+    }
+    assert_eq!(driver.log, log);
+}
+
+#[test]
+fn xclient_begins_anew() {
+    // Pipelined, and before the first EHLO; a second one names another client.
+    let dialog = "
+        C: XCLIENT ADDR=192.0.2.1 PORT=1
+        C: EHLO x
+        S: 220 ...
+        S: 250-...
+        S: 250-PIPELINING
+        S: 250-SIZE 1000
+        S: 250-8BITMIME
+        S: 250-SMTPUTF8
+        S: 250-CHUNKING
+        S: 250-DSN
+        S: 250-ENHANCEDSTATUSCODES
+        S: 250-STARTTLS
+        S: 250-XCLIENT ADDR PORT NAME PROTO HELO DESTADDR DESTPORT LOGIN
+        S: 250 LIMITS ...
+        C: XCLIENT ADDR=IPV6:2001:db8::1 LOGIN=ann
+        S: 220 ...
+        C: MAIL FROM:<a@b.test>
+        S: 503 5.5.1 Send EHLO first
+    ";
+    check_xclient(dialog, &["client 192.0.2.1", "client 2001:db8::1"]);
+    let in_transaction = "
+        C: HELO x
+        S: 250 ...
+        C: MAIL FROM:<a@b.test>
+        S: 250 2.1.0 Sender ok
+        C: XCLIENT ADDR=192.0.2.1
+        S: 503 5.5.1 A transaction is open: send RSET first
+        C: RCPT TO:<bob@example.test>
+        S: 250 2.1.5 Recipient ok
+    ";
+    check_xclient(in_transaction, &[]);
+}
+
+#[test]
+fn xclient_refused() {
+    let dialog = "
+        C: XCLIENT
+        S: 501 5.5.4 Syntax: XCLIENT attribute=value ...
+        C: XCLIENT ADDR=[UNAVAILABLE]
+        S: 501 5.5.4 Bad XCLIENT value of ADDR
+        C: XCLIENT ADDR=192.0.2.66
+        S: 554 5.7.1 Go away
+        C: XCLIENT ADDR=192.0.2.1
+        S: 503 5.5.1 Only QUIT is possible here
+    ";
+    check_xclient(dialog, &["client 192.0.2.66"]);
+    // Who is not listed is not offered it either; and nobody logs in where there are no users.
+    let mut driver = Driver::new(settings());
+    driver.output.clear();
+    driver.feed(b"XCLIENT ADDR=192.0.2.1\r\nEHLO x\r\n");
+    let said = String::from_utf8(std::mem::take(&mut driver.output)).unwrap();
+    assert!(said.starts_with("550 5.7.0 XCLIENT is not for you\r\n250-"));
+    assert!(!said[3..].contains("XCLIENT A"), "{said}");
+    driver.session.allow_xclient();
+    driver.feed(b"XCLIENT LOGIN=ann\r\n");
+    assert!(driver.output.starts_with(b"501 5.5.4 Unknown"));
+    assert!(driver.log.is_empty());
+}
+
+#[test]
+fn xclient_takes_back_what_the_proxy_may() {
+    let mut driver = Driver::new(settings());
+    driver.session.allow_xclient();
+    driver.session.allow_unbracketed_paths();
+    driver.feed(b"XCLIENT ADDR=192.0.2.1\r\nEHLO x\r\n");
+    driver.output.clear();
+    driver.feed(b"MAIL FROM:a@b.test\r\n");
+    assert!(driver.output.starts_with(b"501 5.1.7"));
 }
