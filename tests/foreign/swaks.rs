@@ -12,7 +12,9 @@ const FORWARDS: &str = "alice@example.test alice@target.test\n";
 async fn swaks(arguments: &[&str], message: &[u8]) -> (String, Received) {
     let net = Net::new().await;
     let sink: Sink = net.sink("target.test", "").await;
-    let relay = relay(&net, FORWARDS).with_tls().start().await;
+    let table = "bind = \"127.0.0.1:0\"\nxclient_from = [\"127.0.0.0/8\"]";
+    let setup = relay(&net, FORWARDS).with_tls().listener(table);
+    let relay = setup.start().await;
     let server = relay.address().to_string();
     let mut all = vec![
         "--server",
@@ -52,6 +54,15 @@ async fn starttls() {
     let (said, got) = swaks(&["--tls"], b"").await;
     assert!(said.contains("TLS started"), "{said}");
     assert!(got.text().contains("with ESMTPS"));
+}
+
+#[tokio::test]
+#[ignore = "needs swaks: ./test.sh installs and runs"]
+async fn xclient() {
+    let named = ["--xclient-addr", "192.0.2.7", "--xclient-port", "4711"];
+    let (said, got) = swaks(&[&named[..], &["--xclient-name", "x.test"]].concat(), b"").await;
+    assert!(said.contains("XCLIENT ADDR=192.0.2.7"), "{said}");
+    assert!(got.text().contains("[192.0.2.7]"), "{}", got.text());
 }
 
 #[tokio::test]
