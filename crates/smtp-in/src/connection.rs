@@ -258,7 +258,7 @@ impl<S: Service> Connection<S> {
 
     /// The client that a proxy names is charged in its place, as behind PROXY.
     fn charge_another(&mut self, xclient: &Xclient) -> Result<(), Cap> {
-        let address = xclient.address.unwrap_or(self.client.peer.ip());
+        let address = xclient.address.unwrap_or_else(|| self.client.peer.ip());
         let trusted = self.server.service.trusts(address);
         self.slot.charge(address, trusted)?;
         if trusted || self.client.role == Role::Submission {

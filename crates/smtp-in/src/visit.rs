@@ -172,10 +172,15 @@ impl Client {
         if let Some(address) = xclient.address {
             self.peer = (address, 0).into();
         }
-        self.peer.set_port(xclient.port.unwrap_or(self.peer.port()));
-        let local = xclient.local_address.unwrap_or(self.local.ip());
-        let local_port = xclient.local_port.unwrap_or(self.local.port());
-        self.local = (local, local_port).into();
+        if let Some(port) = xclient.port {
+            self.peer.set_port(port);
+        }
+        if let Some(address) = xclient.local_address {
+            self.local.set_ip(address);
+        }
+        if let Some(port) = xclient.local_port {
+            self.local.set_port(port);
+        }
         self.user = xclient.user.map(Into::into);
         self.hello = None;
     }
