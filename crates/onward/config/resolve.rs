@@ -308,7 +308,7 @@ mod tests {
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 59] = [
+    const OTHER_VALUES: [(&str, &str); 60] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
