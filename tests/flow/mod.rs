@@ -19,6 +19,7 @@ mod expire;
 mod explain;
 mod fan_out;
 mod fault_points;
+mod filters;
 mod forward;
 mod index_lost;
 mod ipv6;

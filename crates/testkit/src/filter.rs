@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,8 +16,13 @@ use crate::milter;
 pub struct Filter {
     address: SocketAddr,
     kind: Kind,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    shared: Arc<Shared>,
     listening: JoinHandle<()>,
+}
+
+struct Shared {
+    answer: Mutex<Answer>,
+    asked: Mutex<Vec<Asked>>,
 }
 
 /// What it speaks.
@@ -49,8 +54,8 @@ pub enum Answer {
     Raw(String),
     /// Nothing, and keeps the connection.
     Hang,
-    /// Sends these octets for ever.
-    Endless(String),
+    /// Sends the first, and then the second for ever.
+    Endless(String, String),
 }
 
 impl Filter {
@@ -58,18 +63,21 @@ impl Filter {
     pub async fn start(kind: Kind, answer: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&asked);
+        let shared = Arc::new(Shared {
+            answer: Mutex::new(answer),
+            asked: Mutex::default(),
+        });
+        let with = Arc::clone(&shared);
         let listening = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (answer, kept) = (answer.clone(), Arc::clone(&kept));
-                tokio::spawn(async move { serve(stream, kind, answer, &kept).await });
+                let with = Arc::clone(&with);
+                tokio::spawn(async move { serve(stream, kind, &with).await });
             }
         });
         Self {
             address,
             kind,
-            asked,
+            shared,
             listening,
         }
     }
@@ -84,12 +92,14 @@ impl Filter {
         format!("{{ name = \"{name}\", kind = \"{kind}\", address = \"{address}\"{more} }}")
     }
 
+    /// Answers so from now on.
+    pub fn answers(&self, answer: Answer) {
+        *lock(&self.shared.answer) = answer;
+    }
+
     /// All questions so far.
     pub fn asked(&self) -> Vec<Asked> {
-        self.asked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.shared.asked).clone()
     }
 }
 
@@ -99,12 +109,12 @@ impl Drop for Filter {
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    kind: Kind,
-    answer: Answer,
-    kept: &Mutex<Vec<Asked>>,
-) -> io::Result<()> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(stream: TcpStream, kind: Kind, shared: &Shared) -> io::Result<()> {
+    let answer = lock(&shared.answer).clone();
     if let (Kind::Milter, Answer::Say(script)) = (kind, &answer) {
         return milter::speak(stream, script).await;
     }
@@ -114,9 +124,7 @@ async fn serve(
         Kind::Clamd => instream(&mut stream).await?,
         Kind::Milter => Asked::default(),
     };
-    kept.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(asked);
+    lock(&shared.asked).push(asked);
     let octets = match answer {
         Answer::Say(json) if kind == Kind::Rspamd => {
             format!(
@@ -127,9 +135,12 @@ async fn serve(
         Answer::Say(line) => format!("{line}\0"),
         Answer::Raw(octets) => octets,
         Answer::Hang => std::future::pending().await,
-        Answer::Endless(octets) => loop {
-            stream.write_all(octets.as_bytes()).await?;
-        },
+        Answer::Endless(first, more) => {
+            stream.write_all(first.as_bytes()).await?;
+            loop {
+                stream.write_all(more.as_bytes()).await?;
+            }
+        }
     };
     stream.write_all(octets.as_bytes()).await?;
     stream.shutdown().await
