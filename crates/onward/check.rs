@@ -90,6 +90,10 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) {
         let text = format_args!("{name}: {} entries", list.entries());
         findings.push(Finding::good("list", text));
     }
+    if let Some(path) = config.auth.file() {
+        let text = format_args!("{}: {}", path.display(), routing.users.count());
+        findings.push(Finding::good("users", text));
+    }
     for files in &config.tls {
         findings.push(Finding::good("certificate", files.certificate.display()));
     }

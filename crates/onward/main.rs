@@ -25,6 +25,7 @@ mod spf_cli;
 mod spool_cli;
 mod spool_export;
 mod srs_cli;
+mod users;
 mod wire;
 
 use std::io::IsTerminal;

@@ -112,6 +112,9 @@ impl Reload {
         for (name, list) in &routing.lists {
             lines.push(format!("list {name}: {} entries", list.entries()));
         }
+        if config.auth.file().is_some() {
+            lines.push(format!("users: {}", routing.users.count()));
+        }
         if holder.is_some() {
             lines.push(format!("certificates: {}", certificates.len()));
         }

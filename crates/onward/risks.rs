@@ -90,7 +90,9 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
     risks.extend(secrets(&config.srs.secrets).into_iter().map(risk("srs")));
     let keys = config.tls.iter().map(|files| ("certificate", &files.key));
     let signing = config.dkim.iter().map(|dkim| ("dkim", &dkim.key));
-    let secret = keys.chain(signing).chain([("srs", &config.srs.secrets)]);
+    let users = config.auth.file().map(|path| ("users", path));
+    let secrets = [("srs", &config.srs.secrets)];
+    let secret = keys.chain(signing).chain(secrets).chain(users);
     for (about, path) in secret {
         risks.extend(open_to_others(path).map(risk(about)));
     }

@@ -21,6 +21,7 @@ use crate::config::{Config, Limit, Measure, TagAlphabet};
 use crate::forwards;
 use crate::keys;
 use crate::lists;
+use crate::users;
 
 /// Why there is no routing. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,8 @@ pub(crate) enum Error {
     Keys(#[from] keys::Error),
     #[error(transparent)]
     Lists(#[from] lists::Error),
+    #[error(transparent)]
+    Users(#[from] users::Error),
     #[error(
         "cannot read the SRS secrets {path}: {source}\n\nhint: one secret a line; `onward init` makes the file with a random one"
     )]
@@ -59,6 +62,7 @@ impl Error {
             Self::Forwards(_) => "forwards",
             Self::Keys(_) => "dkim",
             Self::Lists(_) => "lists",
+            Self::Users(_) => "users",
             Self::Secrets { .. } | Self::Srs { .. } => "srs",
             Self::Value { .. } | Self::Profile { .. } => "config",
         }
@@ -96,12 +100,13 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
         table,
         relay_domains: relay_domains(config)?,
         connect: connect(config, &measures.lists)?,
+        users: users::read(config, &measures.profiles)?,
         trusted: config.policy.trusted.iter().map(|net| net.0).collect(),
         profiles: measures.profiles,
         lists: measures.lists,
         dnsbls: measures.dnsbls,
         limits: config.rates.iter().map(Limit::meant).collect(),
-        hides_users: true,
+        hides_users: config.auth.hide_client,
         filters: measures.filters,
         alerts: alerts(config)?,
         received_spf: config.policy.received_spf,

@@ -14,6 +14,7 @@ use relay::dnsbl::{Dnsbl, Dnsbls, Kind};
 use relay::filters::{Defined, Filters, OnFailure};
 use relay::inbound::Inbound;
 use relay::lists::{List, Lists};
+use relay::users::Users;
 use relay::{Core, Routing};
 use smtp_in::{Client, Role, Service};
 use spool::memory::MemorySpool;
@@ -91,6 +92,7 @@ impl Relay {
             connect,
             hides_users: true,
             filters,
+            users: Users::default(),
             received_spf: false,
             bounce_to: relay::BounceTo::Unproved,
         };
@@ -132,6 +134,7 @@ fn relay_settings() -> relay::Settings {
         postmaster: "postmaster@mx.fwd.test".parse().unwrap(),
         bounce_octets_max: 1000,
         delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
+        dovecot: None,
         callouts: delivery::CalloutSettings::default(),
     }
 }

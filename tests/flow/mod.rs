@@ -60,5 +60,6 @@ mod targets;
 mod timeouts;
 mod tls_in;
 mod tls_out;
+mod users;
 mod verify_sender;
 mod xclient;

@@ -1,4 +1,4 @@
-//! Flows with real programs of other people: swaks, Python's smtplib and email, dkimpy, opendkim, rspamd, clamd, Postfix's smtp-source and smtp-sink;
+//! Flows with real programs of other people: swaks, Python's smtplib and email, dkimpy, opendkim, rspamd, clamd, Dovecot, Postfix's smtp-source and smtp-sink;
 //! and other people's test suites.
 //!
 //! They are ignored by plain `cargo test`; `./test.sh` installs the programs and runs them too.
@@ -6,6 +6,7 @@
 mod chain;
 mod dkimpy;
 mod dkimpy_signs;
+mod dovecot;
 mod filters;
 mod opendkim;
 mod postfix;

@@ -220,6 +220,10 @@ pub enum Event {
         /// The user who asked.
         uid: u32,
     },
+    /// Dovecot did not check a login that it was asked about. Further ones are only counted.
+    DovecotDown { error: String },
+    /// It answers again.
+    DovecotUp { failed: u64 },
     /// Lines that are missing here, because what reads this log was too slow.
     Dropped { lines: u64 },
 }
@@ -287,6 +291,8 @@ impl Event {
             Self::Frozen { .. } => "frozen",
             Self::Alerted { .. } => "alerted",
             Self::FreezeLifted { .. } => "freeze-lifted",
+            Self::DovecotDown { .. } => "dovecot-down",
+            Self::DovecotUp { .. } => "dovecot-up",
             Self::Dropped { .. } => "dropped",
         }
     }

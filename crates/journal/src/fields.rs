@@ -300,6 +300,8 @@ impl Event {
                 out.number("hits", *hits);
                 out.number("uid", u64::from(*uid));
             }
+            Self::DovecotDown { error } => out.text("error", error),
+            Self::DovecotUp { failed } => out.number("failed", *failed),
             Self::Dropped { lines } => out.number("lines", *lines),
         }
     }

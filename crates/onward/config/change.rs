@@ -31,6 +31,9 @@ pub(crate) fn is_reloadable(key: &str) -> bool {
                 | "dnsbl"
                 | "filter"
                 | "dkim"
+                | "auth.users"
+                | "auth.profile"
+                | "auth.hide_client"
                 | "limits.received_headers"
         ),
     }

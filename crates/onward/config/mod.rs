@@ -8,6 +8,7 @@ mod protect;
 mod resolve;
 mod schema;
 mod senders;
+mod submission;
 mod units;
 mod validate;
 
@@ -82,6 +83,8 @@ impl Config {
         absolute(&mut self.spool);
         absolute(&mut self.srs.secrets);
         absolute(&mut self.forwards.file);
+        absolute(&mut self.auth.users);
+        absolute(&mut self.auth.dovecot);
         absolute(&mut self.control.socket);
         // An IPv4-mapped address is the IPv4 address, here as in `policy.trusted`; a socket for IPv6 only cannot be bound to it.
         for listener in &mut self.listeners {

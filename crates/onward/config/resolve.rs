@@ -154,6 +154,7 @@ impl Config {
             postmaster: self.postmaster()?,
             bounce_octets_max: usize::try_from(self.limits.bounce_size.0).unwrap_or(usize::MAX),
             delivery: self.delivery()?,
+            dovecot: self.auth.socket().cloned(),
             callouts: self.callouts(),
         })
     }
@@ -308,7 +309,7 @@ mod tests {
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 60] = [
+    const OTHER_VALUES: [(&str, &str); 64] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -327,6 +328,10 @@ mod tests {
         ("forwards.file", "'other'"),
         ("forwards.max_shrink", "'1%'"),
         ("forwards.postmaster", "'you@example.com'"),
+        ("auth.users", "'other'"),
+        ("auth.dovecot", "'/tmp/auth'"),
+        ("auth.profile", "'other'"),
+        ("auth.hide_client", "false"),
         ("policy.trusted", "['192.0.2.1']"),
         ("policy.relay_domains", "['example.com']"),
         ("policy.received_spf", "true"),

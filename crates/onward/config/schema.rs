@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::limit::Limit;
 use super::protect::{Alerts, Connect, Filter};
 use super::senders::{Bounce, Dkim, Dnsbl, Egress, List, Profile, Verify};
+use super::submission::Auth;
 use super::units::{Network, Percent, Size, Span, more_than_zero, one_or_more, pauses};
 
 /// The whole file.
@@ -28,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) srs: Srs,
     pub(crate) dkim: Vec<Dkim>,
     pub(crate) forwards: Forwards,
+    pub(crate) auth: Auth,
     pub(crate) policy: Policy,
     pub(crate) connect: Connect,
     #[serde(rename = "profile")]
@@ -240,6 +242,7 @@ impl Default for Config {
             srs: Srs::default(),
             dkim: Vec::new(),
             forwards: Forwards::default(),
+            auth: Auth::default(),
             policy: Policy::default(),
             connect: Connect::default(),
             profiles: Vec::new(),

@@ -14,6 +14,7 @@ mod explain;
 mod filtering;
 mod guesses;
 mod lines;
+mod passwords;
 mod received;
 mod refusals;
 mod strip;
@@ -35,6 +36,7 @@ use spool::{Clock, IdSource, Spool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::counting::Counting;
+use crate::dovecot::Dovecot;
 use crate::filters::Health;
 use crate::routing::Shared;
 use crate::{Core, Settings};
@@ -42,6 +44,7 @@ use blocklists::Blocklists;
 use budget::Budget;
 use client_name::ClientNames;
 use guesses::Guesses;
+use passwords::Passwords;
 
 pub use visit::Visit;
 
@@ -57,6 +60,8 @@ pub struct Inbound<S> {
     tarpitted: Arc<Semaphore>,
     guesses: Guesses,
     callouts: Callouts<dns::Backend>,
+    passwords: Passwords,
+    dovecot: Option<Dovecot>,
     resolver: dns::Backend,
     accept_nonnull: bool,
     filters: Health,
@@ -69,6 +74,7 @@ impl<S> Inbound<S> {
     pub fn new(core: &Core<S>, settings: &Settings, resolver: dns::Backend) -> Self {
         let core = core.clone();
         let callouts = settings.callouts.clone();
+        let dovecot = settings.dovecot.clone();
         Self {
             callouts: Callouts::new(callouts, &settings.delivery, resolver.clone()),
             routing: core.routing,
@@ -77,6 +83,8 @@ impl<S> Inbound<S> {
             ids: core.ids,
             names: ClientNames::new(resolver.clone()),
             blocklists: Blocklists::new(resolver.clone(), core.journal.clone()),
+            passwords: Passwords::new(),
+            dovecot: dovecot.map(|path| Dovecot::new(path, core.journal.clone())),
             resolver,
             budget: Budget::new(settings.bounces_per_day),
             tarpitted: Arc::new(Semaphore::new(TARPITTED_MAX)),
@@ -118,6 +126,10 @@ impl<S: Spool> smtp_in::Service for Inbound<S> {
 
     fn visit(self: &Arc<Self>) -> Visit<S> {
         Visit::new(Arc::clone(self))
+    }
+
+    fn authenticates(&self) -> bool {
+        self.dovecot.is_some() || self.routing.load().users.count() > 0
     }
 
     fn trusts(&self, client: IpAddr) -> bool {

@@ -5,6 +5,7 @@
 
 pub mod counting;
 pub mod dnsbl;
+pub mod dovecot;
 pub mod filters;
 pub mod giver;
 pub mod inbound;
@@ -19,6 +20,7 @@ pub mod routing;
 pub mod sender_policy;
 #[cfg(test)]
 mod tests;
+pub mod users;
 
 pub use relay::{Core, Relay, Settings};
 pub use routing::{BounceTo, Connect, Routing};

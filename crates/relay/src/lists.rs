@@ -124,14 +124,7 @@ impl Entry {
     /// What a line without its end names; `None` if it is blank or a comment.
     fn parse(line: &[u8]) -> Result<Option<Self>, NotAPattern> {
         let text = String::from_utf8_lossy(line);
-        let is_comment = |at: &usize| {
-            text[..*at]
-                .chars()
-                .next_back()
-                .is_none_or(char::is_whitespace)
-        };
-        let mut marks = text.match_indices('#').map(|(at, _)| at);
-        let text = text[..marks.find(is_comment).unwrap_or(text.len())].trim();
+        let text = without_comment(&text).trim();
         if text.is_empty() {
             return Ok(None);
         }
@@ -150,6 +143,16 @@ impl Entry {
             _ => return Err(NotAPattern::new(text, "a domain, address or network")),
         })))
     }
+}
+
+/// What is before a `#` at the beginning of a line or after a blank.
+pub(crate) fn without_comment(line: &str) -> &str {
+    let is_comment = |at: &usize| {
+        let before = line[..*at].chars().next_back();
+        before.is_none_or(char::is_whitespace)
+    };
+    let mut marks = line.match_indices('#').map(|(at, _)| at);
+    &line[..marks.find(is_comment).unwrap_or(line.len())]
 }
 
 /// `192.0.2` and `192.0.2.300` are no domains, and a single label is most often a slip: `*.top` is all of that top level.
@@ -182,7 +185,7 @@ pub fn network(text: &str) -> Option<IpNet> {
     Some(mapped.map_or(network, IpNet::V4))
 }
 
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+pub(crate) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Bits before the IPv4 address in `::ffff:192.0.2.1`.
 const MAPPED_BITS: u8 = 96;
 const HINT: &str = "one a line: `example.org`, `*.example.org`, `alice@example.org`, `192.0.2.0/24`, `2001:db8::/32`";

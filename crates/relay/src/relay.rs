@@ -16,6 +16,7 @@
 //! operator ─► control socket ─► spool, delivery  operator.rs
 //! ```
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use control::Socket;
@@ -62,6 +63,8 @@ pub struct Settings {
     pub bounce_octets_max: usize,
     /// How mail is delivered.
     pub delivery: delivery::Settings,
+    /// The socket of the Dovecot that knows passwords.
+    pub dovecot: Option<PathBuf>,
     /// How senders are verified.
     pub callouts: delivery::CalloutSettings,
 }

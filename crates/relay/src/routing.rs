@@ -19,6 +19,7 @@ use crate::filters::Filters;
 use crate::keys::Keys;
 use crate::lists::{List, Lists};
 use crate::outbound::Alerts;
+use crate::users::Users;
 
 /// One consistent set of rules.
 pub struct Routing {
@@ -48,6 +49,8 @@ pub struct Routing {
     pub filters: Filters,
     /// Who is told what is frozen.
     pub alerts: Alerts,
+    /// Who may log in, by the users file.
+    pub users: Users,
     /// Whether a Received-SPF field says what SPF found, beside Authentication-Results.
     pub received_spf: bool,
     /// Who may get a notice.

@@ -41,6 +41,7 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         connect: crate::Connect::default(),
         hides_users: true,
         alerts: crate::outbound::Alerts::default(),
+        users: crate::users::Users::default(),
         received_spf: false,
         bounce_to: BounceTo::Unproved,
         lists: crate::lists::Lists::default(),
@@ -70,6 +71,7 @@ pub(crate) fn settings() -> Settings {
         postmaster: "postmaster@mx.fwd.test".parse().unwrap(),
         bounce_octets_max: 1000,
         delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
+        dovecot: None,
         callouts: delivery::CalloutSettings::default(),
     }
 }

@@ -1,0 +1,48 @@
+//! The users who may log in, from the file that `[auth]` names.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use forwarder::table::TableErrors;
+use policy::Profiles;
+use relay::users::{Context, Users};
+
+use crate::config::Config;
+
+/// Why there are none. Each text says where and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(
+        "`auth.profile`: no [[profile]] is called `{0}`\n\nhint: correct the name, or add a [[profile]] with it"
+    )]
+    Profile(String),
+    #[error(
+        "cannot read the users {path}: {source}\n\nhint: `auth.users` in the configuration names the file"
+    )]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Lines(#[from] TableErrors),
+}
+
+/// Reads them; without a file there are none but Dovecot's.
+pub(crate) fn read(config: &Config, profiles: &Profiles) -> Result<Users, Error> {
+    let (auth, unknown) = (&config.auth, || Error::Profile(config.auth.profile.clone()));
+    let context = Context {
+        profiles,
+        measures: profiles.of_users(&auth.profile).ok_or_else(unknown)?,
+        asks_dovecot: auth.socket().is_some(),
+    };
+    let Some(path) = auth.file() else {
+        return Ok(Users::parse("", b"", &context)?);
+    };
+    let content = fs::read(path).map_err(|source| Error::Unreadable {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(Users::parse(
+        &path.display().to_string(),
+        &content,
+        &context,
+    )?)
+}

@@ -1,0 +1,163 @@
+//! A real Dovecot says who may log in; it goes, and comes back.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use testkit::daemon::Relay;
+use testkit::net::Net;
+use testkit::program::{self, Running};
+use testkit::sender::Plain;
+
+use crate::relay;
+
+const DOVECOT: &str = "/usr/sbin/dovecot";
+/// Both with the password `secret`.
+const PASSWD: &str = "ann@example.test:{BLF-CRYPT}HASH\nbob@example.test:{BLF-CRYPT}HASH\n";
+/// Of `ANN@example.test`, `bob@example.test` and nobody with the password `secret`; of `ann@example.test` with another.
+const ANN: &str = "AUTH PLAIN AEFOTkBleGFtcGxlLnRlc3QAc2VjcmV0";
+const BOB: &str = "AUTH PLAIN AGJvYkBleGFtcGxlLnRlc3QAc2VjcmV0";
+const NOBODY: &str = "AUTH PLAIN AG5vYm9keQBzZWNyZXQ=";
+const WRONG: &str = "AUTH PLAIN AGFubkBleGFtcGxlLnRlc3QAd3Jvbmc=";
+
+/// A Dovecot without any protocol but that of its auth socket, in a folder of its own.
+struct Dovecot {
+    folder: TempDir,
+    running: Option<Running>,
+}
+
+impl Dovecot {
+    fn new() -> Self {
+        let folder = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o755))
+            .tempdir()
+            .expect("a folder");
+        let path = folder.path().display();
+        // As root its processes become users of Debian's package; as anybody else they stay what they are.
+        let users = match program::are_root() {
+            true => String::new(),
+            false => {
+                let name = std::env::var("USER").unwrap_or_default();
+                format!(
+                    "default_internal_user = {name}\ndefault_login_user = {name}\nservice anvil {{\n  chroot =\n}}\n"
+                )
+            }
+        };
+        let config = format!(
+            "base_dir = {path}/run\nstate_dir = {path}/state\nlog_path = {path}/log\nprotocols =\nssl = no\n\
+             auth_mechanisms = plain\npassdb {{\n  driver = passwd-file\n  args = {path}/passwd\n}}\n\
+             userdb {{\n  driver = static\n  args = uid=65534 gid=65534 home=/nonexistent\n}}\n\
+             service auth {{\n  unix_listener {path}/auth {{\n    mode = 0666\n  }}\n}}\n{users}"
+        );
+        fs::write(folder.path().join("dovecot.conf"), config).expect("a file");
+        fs::write(folder.path().join("passwd"), PASSWD.replace("HASH", HASH)).expect("a file");
+        Self {
+            folder,
+            running: None,
+        }
+    }
+
+    fn socket(&self) -> String {
+        self.folder.path().join("auth").display().to_string()
+    }
+
+    async fn start(&mut self) {
+        let config = self
+            .folder
+            .path()
+            .join("dovecot.conf")
+            .display()
+            .to_string();
+        self.running = Some(program::start(DOVECOT, &["-F", "-c", &config]));
+        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Its master ends its other processes when it ends.
+    async fn stop(&mut self) {
+        let pid = fs::read_to_string(self.folder.path().join("run/master.pid")).expect("a pid");
+        program::run("kill", &[pid.trim()], b"").await.success();
+        while Path::new(&format!("/proc/{}", pid.trim()))
+            .join("cwd")
+            .exists()
+            || std::os::unix::net::UnixStream::connect(self.socket()).is_ok()
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.running = None;
+    }
+}
+
+async fn log_in(relay: &Relay, command: &str) -> String {
+    let mut plain = Plain::hello(relay.address()).await.start_tls().await;
+    plain.expect("EHLO client.test", "250").await;
+    plain.command(command).await
+}
+
+#[track_caller]
+fn is(reply: &str, expected: &str) {
+    assert!(reply.starts_with(expected), "{reply}");
+}
+
+#[tokio::test]
+#[ignore = "needs dovecot-core: ./test.sh installs and runs"]
+async fn users_of_a_real_dovecot() {
+    let net = Net::new().await;
+    let sink = net.sink("target.test", "").await;
+    let mut dovecot = Dovecot::new();
+    let setup = relay(&net, "alice@example.test alice@target.test\n").with_tls();
+    // Bob's line is of a user whom Dovecot knows, and says what he may do here.
+    setup.write("users", "bob@example.test::senders=bob@other.test\n");
+    let relay = setup
+        .set("auth.dovecot", &format!("\"{}\"", dovecot.socket()))
+        .set("auth.users", "\"users\"")
+        .listener("bind = \"127.0.0.1:0\"\nrole = \"submission\"")
+        .start()
+        .await;
+    // Not there yet: nobody is told that the password is wrong.
+    is(&log_in(&relay, ANN).await, "454 4.7.0");
+    relay.wait_for("dovecot-down").await;
+
+    dovecot.start().await;
+    is(&log_in(&relay, ANN).await, "235 2.7.0");
+    relay.wait_for("dovecot-up failed=1").await;
+    // Dovecot holds its refusals back; others do not wait behind them.
+    let (wrong, nobody, right) = tokio::join!(
+        log_in(&relay, WRONG),
+        log_in(&relay, NOBODY),
+        log_in(&relay, BOB)
+    );
+    is(&wrong, "535 5.7.8");
+    is(&nobody, "535 5.7.8");
+    is(&right, "235 2.7.0");
+
+    let mut plain = Plain::hello(relay.address()).await.start_tls().await;
+    plain.expect("EHLO client.test", "250").await;
+    plain.expect(BOB, "235").await;
+    plain
+        .expect("MAIL FROM:<bob@example.test>", "553 5.7.1")
+        .await;
+    let mail = b"Subject: x\r\n\r\n";
+    let (_, end) = plain
+        .transaction("<bob@other.test>", &["<x@target.test>"], mail)
+        .await;
+    is(&end, "250");
+    assert_eq!(sink.message().await.to(), ["x@target.test"]);
+
+    dovecot.stop().await;
+    // The process that has our connection may answer for a moment yet.
+    let mut reply = log_in(&relay, ANN).await;
+    while reply.starts_with("235") {
+        reply = log_in(&relay, ANN).await;
+    }
+    is(&reply, "454 4.7.0");
+    dovecot.start().await;
+    is(&log_in(&relay, ANN).await, "235 2.7.0");
+    relay.wait_for_count(2, "dovecot-up").await;
+}
+
+/// `mkpasswd -m bcrypt -R 5 secret`.
+const HASH: &str = "$2b$05$mdfqMaX6y2ndf3sXziRt3.BxvKoUPbpy0MOW2gm/IkYKX4XqOV2Sa";
