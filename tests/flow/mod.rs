@@ -21,6 +21,7 @@ mod fan_out;
 mod fault_points;
 mod filters;
 mod forward;
+mod freeze;
 mod index_lost;
 mod ipv6;
 mod lists;

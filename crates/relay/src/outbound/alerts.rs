@@ -19,7 +19,7 @@ use journal::Event;
 use reqwest::Url;
 use reqwest::redirect::Policy;
 use serde_json::json;
-use spool::{BodyWriter, Dsn, Spool};
+use spool::{BodyWriter, Dsn, Spool, Update};
 
 use super::leases::LEASE;
 use super::notices::to_queue;
@@ -107,7 +107,10 @@ impl<S: Spool> Outbound<S> {
         self.counting.mark(freezes, Mark::Mailed);
         self.write_freezes().await;
         for claim in claims {
-            if let Err(error) = self.spool.release(claim.lease).await {
+            // Not released: that would wake nobody.
+            let now = self.clock.now();
+            let sent = self.spool.reschedule(claim.lease, now, Update::default());
+            if let Err(error) = sent.await {
                 tracing::debug!(%error, "the lease of an alert ends by itself");
             }
         }
