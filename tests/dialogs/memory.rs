@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -49,7 +50,6 @@ impl Relay {
         let filters: Filters = filters.map(filter_of).collect();
         let mut dnsbls = Dnsbls::new();
         let mut profiles = None;
-        let mut connect = relay::Connect::default();
         let mut limits = Limits::default();
         let mut relay_domains = Vec::new();
         let mut trusted: Vec<ipnet::IpNet> = Vec::new();
@@ -71,7 +71,7 @@ impl Relay {
                 "profile" => profiles = Some(value),
                 "policy.relay_domains" => relay_domains = all(&value),
                 "policy.trusted" => trusted = all(&value),
-                key if key.starts_with("connect.") => set_connect(&mut connect, key, &value),
+                key if key.starts_with("connect.") => {}
                 "srs.accept_nonnull" => relay.accept_nonnull = value.as_bool().unwrap(),
                 _ => panic!("`{key}` is not set in memory yet: see tests/dialogs/memory.rs"),
             }
@@ -89,7 +89,7 @@ impl Relay {
             dnsbls,
             limits,
             alerts: relay::outbound::Alerts::default(),
-            connect,
+            connect: connect_of(&setup.settings),
             hides_users: true,
             filters,
             users: Users::default(),
@@ -256,16 +256,22 @@ fn text<'a>(table: &'a Value, key: &str) -> &'a str {
 }
 
 /// A session in memory has nobody who waits, so how long does not matter.
-fn set_connect(connect: &mut relay::Connect, key: &str, value: &Value) {
-    match key {
-        "connect.block" => connect.block = names(value).into(),
-        "connect.tarpit" => connect.tarpit = names(value),
-        _ => {}
+fn connect_of(settings: &BTreeMap<String, String>) -> relay::Connect {
+    let lists = |key: &str| {
+        let typed = settings.get(key);
+        let names = typed.map(|value| names(&format!("value = {value}").parse().unwrap()));
+        names.unwrap_or_default()
+    };
+    relay::Connect {
+        block: lists("connect.block").into(),
+        tarpit: lists("connect.tarpit"),
+        ..relay::Connect::default()
     }
 }
 
-fn names(value: &Value) -> Vec<Name> {
-    let names = all::<String>(value).into_iter();
+/// `value = ["a", "b"]`.
+fn names(line: &toml::Table) -> Vec<Name> {
+    let names = all::<String>(&line["value"]).into_iter();
     names.map(Name::from).collect()
 }
 

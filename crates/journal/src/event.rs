@@ -43,6 +43,12 @@ pub enum Event {
         reason: String,
         open: Option<Unfinished>,
     },
+    /// So many more connections of a network were turned away in one second, without a line of their own.
+    TurnedAway {
+        rule: &'static str,
+        network: String,
+        connections: u64,
+    },
     /// A command or a message was refused.
     Refused {
         id: Option<MessageId>,
@@ -259,6 +265,7 @@ impl Event {
             Self::ReloadFailed { .. } => "reload-failed",
             Self::ForwardsKeptOut { .. } => "forwards-kept-out",
             Self::ConnectionClosed { .. } => "connection-closed",
+            Self::TurnedAway { .. } => "turned-away",
             Self::Refused { .. } => "refused",
             Self::Callout { outcome, .. } => match *outcome {
                 "exists" => "callout-exists",

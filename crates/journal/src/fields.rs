@@ -59,6 +59,15 @@ impl Event {
                     }
                 }
             }
+            Self::TurnedAway {
+                rule,
+                network,
+                connections,
+            } => {
+                out.text("rule", rule);
+                out.text("network", network);
+                out.number("connections", *connections);
+            }
             Self::Refused {
                 client,
                 hello,

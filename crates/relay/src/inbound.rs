@@ -20,6 +20,7 @@ mod refusals;
 mod strip;
 #[cfg(test)]
 mod tests;
+mod turned_away;
 mod visit;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{BlocklistCounts, FilterCounts};
+use counters::{Of, Then};
 use delivery::Callouts;
 use journal::Journal;
 use policy::Standing;
@@ -35,7 +37,7 @@ use smtp_in::Client;
 use spool::{Clock, IdSource, Spool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::counting::Counting;
+use crate::counting::{Counting, client_keys, counts};
 use crate::dovecot::Dovecot;
 use crate::filters::Health;
 use crate::routing::Shared;
@@ -45,6 +47,7 @@ use budget::Budget;
 use client_name::ClientNames;
 use guesses::Guesses;
 use passwords::Passwords;
+use turned_away::TurnedAway;
 
 pub use visit::Visit;
 
@@ -58,6 +61,8 @@ pub struct Inbound<S> {
     blocklists: Blocklists,
     budget: Budget,
     tarpitted: Arc<Semaphore>,
+    turned_away: Arc<TurnedAway>,
+    counting: Arc<Counting>,
     guesses: Guesses,
     callouts: Callouts<dns::Backend>,
     passwords: Passwords,
@@ -65,7 +70,6 @@ pub struct Inbound<S> {
     resolver: dns::Backend,
     accept_nonnull: bool,
     filters: Health,
-    counting: Arc<Counting>,
     journal: Journal,
 }
 
@@ -87,13 +91,38 @@ impl<S> Inbound<S> {
             dovecot: dovecot.map(|path| Dovecot::new(path, core.journal.clone())),
             resolver,
             budget: Budget::new(settings.bounces_per_day),
+            counting: core.counting,
+            turned_away: TurnedAway::new(core.journal.clone()),
             tarpitted: Arc::new(Semaphore::new(TARPITTED_MAX)),
             guesses: Guesses::default(),
             accept_nonnull: settings.accept_nonnull,
             filters: Health::new(core.journal.clone()),
-            counting: core.counting,
             journal: core.journal,
         }
+    }
+
+    /// The limit that so many more commands of a client are beyond. What the limit says comes then does not matter: the session
+    /// ends, and a limit that freezes does that too.
+    fn over_commands(&self, client: &policy::Client, commands: u64) -> Option<Box<str>> {
+        let routing = self.routing.load();
+        if client.standing == Standing::Trusted || !counts(&routing.limits, Of::Commands) {
+            return None;
+        }
+        let user = client.user.as_ref().map(|user| &*user.name);
+        let keys = client_keys(client.address, user);
+        let counting = &self.counting;
+        let now = counting.elapsed();
+        routing.limits.iter().find_map(|limit| {
+            let mut keys = keys.iter();
+            let key = keys.find(|key| limit.of == Of::Commands && key.kind() == limit.key)?;
+            if counting.counters.take(limit, key, commands, now) {
+                return None;
+            }
+            if limit.then == Then::Freeze {
+                counting.freeze(key, limit, self.clock.now());
+            }
+            Some(limit.name.clone())
+        })
     }
 
     /// How late the replies to a client are, if it is known to be bad.

@@ -18,6 +18,12 @@ pub(crate) fn unknown_login() -> Reply {
     )
 }
 
+/// More commands than a limit lets through.
+pub(crate) fn too_many_commands(limit: &str) -> Reply {
+    let text = format!("too many commands for the limit `{limit}`, try again later");
+    Reply::new(421, EnhancedStatus::transient(7, 0), text)
+}
+
 /// The promise: it is on stable storage.
 pub(crate) fn queued(id: MessageId) -> Reply {
     Reply::new(

@@ -124,7 +124,10 @@ impl<S: Service> Connection<S> {
         };
         let shutdown = self.server.shutdown.child_token();
         loop {
-            let pause = self.answer_events().await;
+            let mut pause = self.answer_events().await;
+            if matches!(pause, Pause::Input) && self.ends_over_rate() {
+                pause = self.answer_events().await;
+            }
             self.delay_replies(&shutdown).await;
             self.flush(&mut stream).await?;
             match pause {
@@ -162,6 +165,19 @@ impl<S: Service> Connection<S> {
             Ok(Err(_)) | Err(_) => {}
         }
         Ok(())
+    }
+
+    /// Tells the visit how many commands there were; it may have had enough.
+    fn ends_over_rate(&mut self) -> bool {
+        let commands = self.session.take_commands();
+        if commands == 0 {
+            return false;
+        }
+        let reply = self.visit.commands(&self.client, commands);
+        if let Some(reply) = &reply {
+            self.session.end(reply);
+        }
+        reply.is_some()
     }
 
     /// Holds back what the session has to say, as long as the visit wants.

@@ -125,6 +125,12 @@ pub trait Visit: Send + 'static {
     /// that is gone: [`Visit::observe`] then finds the transaction as it was left.
     fn reset(&mut self);
 
+    /// The client has sent so many commands since this was told last. A reply ends the session.
+    fn commands(&mut self, client: &Client, commands: u64) -> Option<Reply> {
+        let _ = (client, commands);
+        None
+    }
+
     /// How late the next replies are to be. Asked whenever some are about to be written, however many go out together; a shutdown
     /// cuts the delay short.
     fn delay(&mut self) -> Duration {

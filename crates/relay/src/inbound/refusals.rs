@@ -116,10 +116,26 @@ impl<S: Spool> Visit<S> {
         }
     }
 
+    /// Whether it is a client of a flood that was refused before its greeting, and needs no line of its own.
+    fn is_one_of_many(&self, refused: &Event) -> bool {
+        match refused {
+            Event::Refused {
+                client,
+                stage: "connect",
+                rule,
+                ..
+            } => !self.inbound.turned_away.has_line(rule, client.ip()),
+            _ => false,
+        }
+    }
+
     /// After [`REFUSALS_LOGGED_MAX`] lines, further refusals of a client are only counted, so that it cannot fill the disk.
     /// A message that was logged as received always gets a line.
     fn log_refused(&mut self, refused: Event) {
         self.count_refusal(&refused);
+        if self.is_one_of_many(&refused) {
+            return;
+        }
         self.refusals += u64::from(self.id.is_none());
         if self.refusals <= REFUSALS_LOGGED_MAX || self.id.is_some() {
             self.inbound.journal.record(refused);

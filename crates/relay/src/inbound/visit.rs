@@ -208,6 +208,13 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         self.id = None;
     }
 
+    fn commands(&mut self, client: &Client, commands: u64) -> Option<Reply> {
+        let limit = self.inbound.over_commands(&self.case.client, commands)?;
+        let reply = replies::too_many_commands(&limit);
+        self.log_refusal(Stage::Connect, client, "limit", &reply);
+        Some(reply)
+    }
+
     fn delay(&mut self) -> Duration {
         let is_stranger = self.case.client.standing == Standing::Stranger;
         let tarpit = self.tarpit.as_ref().filter(|_| is_stranger);
@@ -237,7 +244,12 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
             Incident::Connected => return,
             Incident::Closed(Ending::Session | Ending::Drained) if unlogged == 0 => return,
             Incident::Closed(Ending::PeerClosed) if unlogged == 0 && open.is_none() => return,
-            Incident::Refused(cap) => format!("refused: {cap}"),
+            Incident::Refused(cap) => {
+                if !self.inbound.turned_away.has_line("cap", client.peer.ip()) {
+                    return;
+                }
+                format!("refused: {cap}")
+            }
             Incident::Closed(ending) if unlogged == 0 => ending.to_string(),
             Incident::Closed(ending) => format!("{ending}, after {unlogged} more refusals"),
         };

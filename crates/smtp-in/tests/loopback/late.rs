@@ -137,3 +137,20 @@ async fn replies_are_late_and_a_shutdown_is_not() {
     drop((late, very_late));
     world.over().await;
 }
+
+#[tokio::test]
+async fn too_many_commands_end_the_session_in_a_transaction_too() {
+    let mut world = world(settings(), Duration::ZERO);
+    let mut peer = world.connect().await;
+    peer.expect("220 ").await;
+    peer.ask("EHLO busy.example", "250 ").await;
+    peer.ask("MAIL FROM:<a@busy.example>", "250 ").await;
+    peer.ask("NOSUCH", "500 ").await;
+    peer.send("NOOP\r\nNOOP\r\n").await;
+    peer.expect("250 ").await;
+    peer.expect("250 ").await;
+    peer.expect("421 4.3.0 too much").await;
+    peer.expect_end().await;
+    drop(peer);
+    assert_eq!(world.closed().await.1, Ending::Session);
+}

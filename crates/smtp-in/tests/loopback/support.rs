@@ -61,6 +61,7 @@ struct TestService {
 struct TestVisit {
     service: Arc<TestService>,
     delay: Duration,
+    commands: u64,
     draft: Option<TestDraft>,
 }
 
@@ -161,6 +162,7 @@ impl Service for TestService {
         TestVisit {
             service: Arc::clone(self),
             delay: Duration::ZERO,
+            commands: 0,
             draft: None,
         }
     }
@@ -180,6 +182,15 @@ impl Visit for TestVisit {
             true => Verdict::Close(reply(554, "wait")),
             false => Verdict::Accept,
         }
+    }
+
+    fn commands(&mut self, client: &Client, commands: u64) -> Option<Reply> {
+        let hello = client
+            .hello
+            .as_ref()
+            .is_some_and(|hello| &*hello.name == "busy.example");
+        self.commands += commands;
+        (hello && self.commands > COMMANDS_MAX).then(|| reply(421, "too much"))
     }
 
     fn delay(&mut self) -> Duration {
@@ -301,6 +312,8 @@ impl Drop for TestDraft {
 
 /// Of the replies to `late.example`, and to `very-late.example`.
 pub(crate) const DELAY: Duration = Duration::from_millis(30);
+/// What `busy.example` may send.
+pub(crate) const COMMANDS_MAX: u64 = 3;
 /// Longer than any test runs.
 pub(crate) const FOREVER: Duration = Duration::from_hours(1);
 

@@ -56,6 +56,7 @@ impl Session {
         self.input = input;
         if progressed {
             self.clock.command = now;
+            self.counts.commands += 1;
         }
         progressed
     }

@@ -86,6 +86,8 @@ struct Counts {
     errors: u32,
     idle_commands: u32,
     transactions: u32,
+    /// Since [`Session::take_commands`].
+    commands: u64,
 }
 
 impl Session {
@@ -186,6 +188,19 @@ impl Session {
     pub fn handle_shutdown(&mut self, now: Instant) {
         self.draining = true;
         self.advance(now);
+    }
+
+    /// How many commands there were since this was asked last; lines that are none count too.
+    pub fn take_commands(&mut self) -> u64 {
+        std::mem::take(&mut self.counts.commands)
+    }
+
+    /// Ends the session with this reply. Not while a question is open.
+    pub fn end(&mut self, reply: &Reply) {
+        if !matches!(self.state, State::Closed) {
+            self.say(reply);
+            self.close();
+        }
     }
 
     /// The next event; take them until there are none.
