@@ -72,7 +72,13 @@ async fn over_tcp() {
             lists.push(format!("{{ name = \"{name}\", file = \"{name}\" }}"));
         }
         let (_filters, tables) = setup.start_filters().await;
-        let relay = relay.set("filter", &tables);
+        relay = relay.set("filter", &tables);
+        if !setup.users.is_empty() {
+            relay.write("users", &setup.users);
+            relay = relay
+                .set("auth.users", "\"users\"")
+                .listener("bind = \"127.0.0.1:0\"\nrole = \"submission\"");
+        }
         let relay = relay.set("list", &format!("[{}]", lists.join(",")));
         let relay = relay.start().await;
         for dialog in dialogs {

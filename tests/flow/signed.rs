@@ -180,3 +180,68 @@ async fn keys_that_cannot_be_used() {
     gone.run_into_error(&["check"], &["cannot read", "k.pem", "hint: "])
         .await;
 }
+
+/// What a user's program leaves out is added above what we say of the way, and covered by the signature.
+#[tokio::test]
+async fn mail_of_users_is_signed_for_their_own_domains() {
+    // `mkpasswd -m bcrypt -R 5 secret`.
+    const HASH: &str = "$2b$05$mdfqMaX6y2ndf3sXziRt3.BxvKoUPbpy0MOW2gm/IkYKX4XqOV2Sa";
+    let net = Net::new().await;
+    let target = net.sink("target.test", "").await;
+    let setup = with_keys(&net, ALICE, &["one"]).await.with_tls();
+    let users = format!("ann@fwd.test:{HASH}\nbob:{HASH}:senders=bob@x.test\n");
+    setup.write("users", &users);
+    let relay = setup
+        .set(
+            "profile",
+            "[{ name = \"users\", sign = \"one\", spf = \"reject\", dmarc = \"reject\" }]",
+        )
+        .set("auth.users", "\"users\"")
+        .set("auth.profile", "\"users\"")
+        .listener("bind = \"127.0.0.1:0\"\nrole = \"submission\"")
+        .start()
+        .await;
+    // `\0ann@fwd.test\0secret` and `\0bob\0secret`, who writes in the name of another.
+    let mail_of = [
+        (
+            "AGFubkBmd2QudGVzdABzZWNyZXQ=",
+            "ann@fwd.test",
+            "ann@fwd.test",
+            &["DKIM-Signature", "Date", "Message-ID", "Received"][..],
+        ),
+        (
+            "AGJvYgBzZWNyZXQ=",
+            "bob@x.test",
+            "ceo@fwd.test",
+            &["Date", "Message-ID", "Received"][..],
+        ),
+    ];
+    for ((credentials, sender, author, names), count) in mail_of.into_iter().zip(1..) {
+        let mut plain = sender::Plain::hello(relay.address())
+            .await
+            .start_tls()
+            .await;
+        plain
+            .expect(&format!("AUTH PLAIN {credentials}"), "235 2.7.0")
+            .await;
+        let mail = format!("From: {author}\r\nSubject: x\r\n\r\nhello\r\n").into_bytes();
+        let (_, end) = plain
+            .transaction(&format!("<{sender}>"), &["<carol@target.test>"], &mail)
+            .await;
+        assert!(end.starts_with("250"), "{end}");
+        let delivered = target.messages(count).await.pop().expect("a copy").data;
+        let fields = mail::added_on_top(&delivered, &mail);
+        let found: Vec<_> = fields.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(found, names);
+        let received = &fields[fields.len() - 1].1;
+        assert!(
+            received.contains("with ESMTPSA") && !received.contains("127.0.0.1"),
+            "{received}"
+        );
+        let results = proved(&relay, &["one"], &delivered).await;
+        let passes = results.dkim.iter().any(|one| one.verdict == Verdict::Pass);
+        assert_eq!(passes, names.contains(&"DKIM-Signature"));
+    }
+    relay.wait_for("login user=bob mechanism=PLAIN").await;
+    relay.wait_for("received user=bob from=<bob@x.test>").await;
+}

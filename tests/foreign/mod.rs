@@ -13,4 +13,5 @@ mod postfix;
 mod python;
 mod rbldnsd;
 mod spf;
+mod submission;
 mod swaks;

@@ -20,6 +20,7 @@
 //! * `# list NAME: LINE`, before the first step, is a line of the `[[list]]` NAME.
 //! * `# filter NAME KIND: ANSWER`, before the first step, is a `[[filter]]` NAME that always gives this answer: rspamd's JSON, clamd's
 //!   line, or a milter's script as `milter.rs` has it. One that says nothing is to have mail deferred.
+//! * `# user: LINE`, before the first step, is a line of the users file. Then the dialog is held with a submission listener.
 //! * `C: TEXT` sends TEXT and CRLF. `C~ TEXT` sends TEXT with `\r \n \t \\ \xNN` decoded, and no CRLF of its own.
 //!   Lines that follow each other go out in one write.
 //! * `S: TEXT` is the next reply line; `...` at its end stands for any rest.
@@ -55,6 +56,8 @@ pub struct Setup {
     pub forwards: String,
     /// Settings by their dotted keys, with values in TOML.
     pub settings: BTreeMap<String, String>,
+    /// The users file; empty: the dialog is with a listener for mail from anyone.
+    pub users: String,
     /// What is in DNS, a record a line.
     pub dns: String,
     /// The content of each `[[list]]`.
@@ -213,6 +216,9 @@ impl Setup {
         } else if let Some(record) = line.strip_prefix("# dns: ") {
             self.dns.push_str(record);
             self.dns.push('\n');
+        } else if let Some(user) = line.strip_prefix("# user: ") {
+            self.users.push_str(user);
+            self.users.push('\n');
         } else if let Some((key, value)) = line
             .strip_prefix("# set ")
             .and_then(|setting| setting.split_once(" = "))

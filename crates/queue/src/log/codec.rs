@@ -300,6 +300,7 @@ mod tests {
                     envid: Some("QQ123".into()),
                     origin: Origin::Forged,
                     peer: Some(peer()),
+                    user: Some("ann@us.example".into()),
                     trace: "Authentication-Results: us.example; none\r\n".into(),
                     ..Message::new(
                         MessageId::from_bits(u128::MAX / 3),

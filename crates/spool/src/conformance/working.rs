@@ -37,6 +37,7 @@ pub async fn what_was_given_comes_back<E: Engine>(engine: &E) {
             address: "2001:db8::1".parse().expect("an address"),
             hello: "mx.a.example".into(),
         }),
+        user: Some("ann@a.example".into()),
         trace: trace.into(),
         ..message(1, trace.len() + 10)
     };
