@@ -19,7 +19,9 @@ SUITES=target/suites
 
 # What the tests in tests/foreign need: command or file, Debian package.
 needed() {
-    command -v swaks >/dev/null || echo swaks
+    for program in swaks msmtp curl; do
+        command -v $program >/dev/null || echo $program
+    done
     # swaks speaks TLS through this Perl module only.
     perl -MNet::SSLeay -e1 2>/dev/null || echo libnet-ssleay-perl
     [ -x /usr/sbin/smtp-source ] && [ -x /usr/sbin/smtp-sink ] || echo postfix

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use relay::Routing;
 use spool::Clock;
 
-use crate::config::{Config, Network};
+use crate::config::{Config, Listener, Network, Role, TlsMode};
 use crate::descriptors;
 use crate::routing;
 
@@ -72,9 +72,6 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
             ),
         );
     }
-    if let Some(text) = descriptors::shortage(config) {
-        add("limits", text);
-    }
     if let Some(line) = routing.table.open_end() {
         add(
             "forwards",
@@ -85,6 +82,8 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
         );
     }
     let risk = |about| move |text| Risk { about, text };
+    risks.extend(logins(config).into_iter().map(risk("auth")));
+    risks.extend(descriptors::shortage(config).map(risk("limits")));
     risks.extend(unaligned(routing).map(risk("dkim")));
     risks.extend(postmaster(config, routing).map(risk("postmaster")));
     risks.extend(secrets(&config.srs.secrets).into_iter().map(risk("srs")));
@@ -97,6 +96,29 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
         risks.extend(open_to_others(path).map(risk(about)));
     }
     risks
+}
+
+/// Where users are meant to log in, and cannot.
+fn logins(config: &Config) -> Vec<String> {
+    let has_users = config.auth.file().is_some() || config.auth.socket().is_some();
+    let is_submission = |listener: &&Listener| listener.role == Role::Submission;
+    let mut submission = config.listeners.iter().filter(is_submission).peekable();
+    if has_users && submission.peek().is_none() {
+        return vec!["`[auth]` has users, but no listener has the role \"submission\": nobody can log in\n\nhint: add [[listener]] with bind = \"[::]:587\" and role = \"submission\"".to_owned()];
+    }
+    let without_tls = |listener: &Listener| listener.tls == TlsMode::Off || config.tls.is_empty();
+    let tell = |listener: &Listener| {
+        let bind = listener.bind;
+        if has_users && without_tls(listener) {
+            return Some(format!(
+                "users cannot log in at {bind}: AUTH is taken under TLS only, and there is none\n\nhint: add [tls] with certificate and key, and leave `tls` of this listener at \"starttls\" or \"implicit\""
+            ));
+        }
+        (!has_users && config.policy.trusted.is_empty()).then(|| {
+            format!("nobody can send through {bind}: it is for submission, and there are neither users nor trusted clients\n\nhint: name users in [auth], or your own servers in `policy.trusted`")
+        })
+    };
+    submission.filter_map(tell).collect()
 }
 
 /// Wider than any provider's own network. Private ones (RFC 4193) may be as wide as they like.

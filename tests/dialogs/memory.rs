@@ -15,8 +15,9 @@ use relay::dnsbl::{Dnsbl, Dnsbls, Kind};
 use relay::filters::{Defined, Filters, OnFailure};
 use relay::inbound::Inbound;
 use relay::lists::{List, Lists};
-use relay::users::Users;
+use relay::users::{Context, Users};
 use relay::{Core, Routing};
+use smtp::server::{Event, Session};
 use smtp_in::{Client, Role, Service};
 use spool::memory::MemorySpool;
 use spool::{Clock, IdSource, Lifetime, Schedule};
@@ -51,8 +52,7 @@ impl Relay {
         let mut dnsbls = Dnsbls::new();
         let mut profiles = None;
         let mut limits = Limits::default();
-        let mut relay_domains = Vec::new();
-        let mut trusted: Vec<ipnet::IpNet> = Vec::new();
+        let (mut relay_domains, mut trusted) = (Vec::new(), Vec::<ipnet::IpNet>::new());
         for (key, value) in &setup.settings {
             let line: toml::Table = format!("value = {value}").parse().unwrap();
             let value = line["value"].clone();
@@ -77,6 +77,7 @@ impl Relay {
             }
         }
         let srs = srs::Srs::new(srs::Settings::new(["a secret that only the tests know"])).unwrap();
+        let profiles = profiles_of(profiles.as_ref(), &lists, &dnsbls, &filters);
         let routing = Routing {
             forwarder: Forwarder::new(srs, forwarder).unwrap(),
             keys: relay::keys::Keys::default(),
@@ -84,7 +85,8 @@ impl Relay {
                 .unwrap(),
             relay_domains,
             trusted: trusted.into_iter().collect(),
-            profiles: profiles_of(profiles.as_ref(), &lists, &dnsbls, &filters),
+            users: users_of(&setup.users, &profiles),
+            profiles,
             lists,
             dnsbls,
             limits,
@@ -92,7 +94,6 @@ impl Relay {
             connect: connect_of(&setup.settings),
             hides_users: true,
             filters,
-            users: Users::default(),
             received_spf: false,
             bounce_to: relay::BounceTo::Unproved,
         };
@@ -105,19 +106,26 @@ impl Relay {
 
     /// Holds a dialog with it.
     pub(super) async fn run(&self, dialog: &Dialog, feeding: Feeding) -> Result<(), String> {
+        let role = match dialog.setup().users.is_empty() {
+            true => Role::Mx,
+            false => Role::Submission,
+        };
         let mut client = Client {
             id: 1,
             peer: "127.0.0.1:4000".parse().unwrap(),
             local: "127.0.0.1:25".parse().unwrap(),
             proxy: None,
-            role: Role::Mx,
+            role,
             talked_early: false,
             hello: None,
             tls: None,
             user: None,
         };
         let mut visit = self.inbound.visit();
-        let answer = async |session: &mut _, event| {
+        let answer = async |session: &mut Session, event| {
+            if event == Event::Connect && role == Role::Submission {
+                session.allow_auth();
+            }
             smtp_in::answer(session, &mut client, &mut visit, event).await;
         };
         dialog
@@ -137,6 +145,15 @@ fn relay_settings() -> relay::Settings {
         dovecot: None,
         callouts: delivery::CalloutSettings::default(),
     }
+}
+
+fn users_of(lines: &str, profiles: &Profiles) -> Users {
+    let context = Context {
+        profiles,
+        measures: Arc::default(),
+        asks_dovecot: false,
+    };
+    Users::parse("users", lines.as_bytes(), &context).unwrap()
 }
 
 fn core(routing: Routing) -> Core<MemorySpool> {

@@ -20,7 +20,7 @@ use envelope::{AddressError, Mailbox};
 pub(crate) use change::{changed_keys, is_reloadable};
 pub(crate) use limit::Limit;
 pub(crate) use resolve::{Errors, Resolved};
-pub(crate) use schema::{Config, Listener, TagAlphabet, Tls, TlsMode};
+pub(crate) use schema::{Config, Listener, Role, TagAlphabet, Tls, TlsMode};
 pub(crate) use senders::{Dkim, Measure};
 pub(crate) use units::{Network, Percent, Size, Span};
 
