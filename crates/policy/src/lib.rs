@@ -20,6 +20,7 @@ mod decision;
 mod filtered;
 mod limited;
 pub mod measures;
+mod networks;
 mod question;
 mod replies;
 mod rules;
@@ -27,13 +28,12 @@ mod sender;
 mod user;
 mod words;
 
-pub use case::{
-    Case, Client, Login, Message, Networks, Recipient, Role, Settings, Standing, Transaction,
-};
+pub use case::{Case, Client, Login, Message, Recipient, Role, Settings, Standing, Transaction};
 pub use decision::{Decision, Effect, Opinion, Stage, Step, Trace, Why};
 pub use filtered::{Filtered, Judgement};
 pub use limited::{Beyond, Limited};
 pub use measures::{Dmarc, Measures, Name, Profiles, Spf};
+pub use networks::Networks;
 pub use question::{Answer, CredentialsFound, Destination, Hosted, Question, Route, Srs};
 pub use sender::{Blocklisted, Callout, DmarcFound, Findings, Identity, SpfFound, SpfResult};
 pub use user::{SenderOf, Senders, User};

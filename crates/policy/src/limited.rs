@@ -1,5 +1,6 @@
 //! What the operator's limits say of a client, a sender or a recipient.
 
+use crate::case::Transaction;
 use crate::measures::Name;
 
 /// The answer of all limits that are asked at a stage.
@@ -29,6 +30,16 @@ impl Limited {
     pub fn also(&mut self, name: &Name, beyond: Beyond) {
         if self.by.as_ref().is_none_or(|(_, before)| beyond < *before) {
             self.by = Some((Name::clone(name), beyond));
+        }
+    }
+}
+
+impl Transaction {
+    /// The limit that holds this message.
+    pub fn held_by(&self) -> Option<&Name> {
+        match &self.limits_taken.as_ref()?.by {
+            Some((limit, Beyond::Hold)) => Some(limit),
+            _ => None,
         }
     }
 }
