@@ -26,6 +26,11 @@ pub(super) enum Answer {
         /// All behind the colon, but perhaps a blank.
         value: String,
     },
+    /// A field that is to stand instead of the one in the message, or to be added if there is none.
+    Change {
+        name: String,
+        value: String,
+    },
     /// What we do not do, in words for the log.
     Refused(String),
 }
@@ -50,9 +55,13 @@ impl Answer {
             (b'h', _) => added(false, data)?,
             (b'i', [0, 0, 0, 0 | 1, rest @ ..]) => added(true, rest)?,
             (b'i', [_, _, _, _, rest @ ..]) => refused("field further down", rest),
-            (b'm', [_, _, _, _, rest @ ..]) => match texts(rest).get(1).map(String::as_str) {
-                None | Some("") => refused("removal of field", rest),
-                Some(_) => refused("change of field", rest),
+            (b'm', [_, _, _, _, rest @ ..]) => match texts(rest).get(1) {
+                None => refused("removal of field", rest),
+                Some(value) if value.is_empty() => refused("removal of field", rest),
+                Some(value) => Self::Change {
+                    name: texts(rest)[0].clone(),
+                    value: value.clone(),
+                },
             },
             (b'b', _) => Self::Refused("change of body".to_owned()),
             (b'e', _) => refused("change of sender", data),
@@ -175,7 +184,7 @@ mod tests {
         );
         check(
             b"m\0\0\0\x01Subject\0x\0",
-            r#"Refused("change of field Subject")"#,
+            r#"Change { name: "Subject", value: "x" }"#,
         );
         check(
             b"m\0\0\0\x01Subject\0\0",

@@ -8,7 +8,7 @@
 //! what one message leaves behind in a milter cannot reach the next.
 //! As in Postfix, a milter does not see our Received field. It may refuse, defer, hold or throw away the message, and add fields:
 //! they go on top, also those that a milter adds at the end of the header, for nothing below our trace changes. No other change
-//! is offered: what a milter wants changed anyway is a remark.
+//! is offered: what a milter wants changed anyway is a remark. A change of a field that is not there adds it.
 //!
 //! At the end of a message one reply stands for all recipients. So what a milter says to RCPT counts once it refuses all of them.
 //! If it refuses some, the message goes to all, with a remark: nothing is lost by it, and nobody's mail is refused for
@@ -20,6 +20,7 @@ mod macros;
 mod message;
 mod options;
 
+use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ struct Talk<'a> {
     limit: Duration,
     until: Instant,
     answers_left: usize,
+    /// The names of the fields of the message, in lower case; too many count as all.
+    names: HashSet<Vec<u8>>,
     hold: Option<String>,
     opinion: Opinion,
 }
@@ -96,6 +99,7 @@ pub(crate) async fn talk(
         limit,
         until,
         answers_left: ANSWERS_MAX,
+        names: HashSet::new(),
         hold: None,
         opinion: Opinion::of(Verdict::Accept),
     };
@@ -137,6 +141,9 @@ impl Talk<'_> {
         message.field().await?;
         let keeps_blank = self.options.keeps_blank();
         while let Some((name, value)) = message.field().await? {
+            if self.names.len() < NAMES_MAX {
+                self.names.insert(name.to_ascii_lowercase());
+            }
             self.tell(&HEADER, command::header(&name, &value, keeps_blank))
                 .await?;
         }
@@ -220,15 +227,27 @@ impl Talk<'_> {
                 Answer::Add { first, name, value } if *stage == END => {
                     self.add(first, &name, value)
                 }
+                Answer::Change { name, value } if *stage == END => self.change(&name, value),
                 Answer::Refused(what) if *stage == END => {
                     self.opinion.remark(&format!("not done: {what}"))
                 }
-                Answer::Add { .. } | Answer::Refused(_) => {
+                Answer::Add { .. } | Answer::Change { .. } | Answer::Refused(_) => {
                     return Err(
                         Failed("wants the message changed before its end".to_owned()).into(),
                     );
                 }
             }
+        }
+    }
+
+    /// rspamd adds its mark so. What stands in the message stays.
+    fn change(&mut self, name: &str, value: String) {
+        let is_there = self.names.contains(name.to_ascii_lowercase().as_bytes());
+        match is_there || self.names.len() >= NAMES_MAX {
+            true => self
+                .opinion
+                .remark(&format!("not done: change of field {name}")),
+            false => self.add(false, name, value),
         }
     }
 
@@ -285,6 +304,8 @@ async fn within<T>(
 const UNLIKE: &str = "does it need to change or remove fields? that is not offered";
 /// A field to add may be long; a milter that claims more has lost its way.
 const PACKET_OCTETS_MAX: usize = 1 << 20;
+/// Different fields of one message; honest mail has some dozens.
+const NAMES_MAX: usize = 1000;
 /// One for each field and each piece of a body, and some for what it wants added.
 const ANSWERS_MAX: usize = 100_000;
 

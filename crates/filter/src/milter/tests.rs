@@ -229,6 +229,14 @@ async fn what_would_change_the_message_is_not_done() {
     compare(opinion(script).await, expected);
 }
 
+/// As Sendmail has it, and as rspamd marks spam.
+#[tokio::test]
+async fn a_change_of_a_field_that_is_not_there_adds_it() {
+    let script = r"E m\x00\x00\x00\x01X-Spam\x00Yes\x00 | m\x00\x00\x00\x01SUBJECT\x00x\x00 | c";
+    let expected = r#"Accept "X-Spam: Yes\r\n" ["not done: change of field SUBJECT"]"#;
+    compare(opinion(script).await, expected);
+}
+
 #[tokio::test]
 async fn bad_days() {
     let refuses = "(does it need to change or remove fields? that is not offered)";
