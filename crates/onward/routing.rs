@@ -14,6 +14,7 @@ use relay::filters::Filters;
 use relay::keys::Keys;
 use relay::lists::Lists;
 use relay::outbound::{Alerts, Url};
+use relay::users::Users;
 use relay::{Connect, Routing};
 use srs::{Alphabet, Separator, Srs};
 
@@ -94,13 +95,14 @@ pub(crate) fn load_at_start(config: &Config) -> Result<(Routing, Option<forwards
 
 /// Reads the secrets; the table has been read.
 fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routing, Error> {
+    let users = users::read(config, &measures.profiles)?;
     Ok(Routing {
-        forwarder: forwarder(config)?,
+        forwarder: forwarder(config, &users)?,
         keys: measures.keys,
         table,
         relay_domains: relay_domains(config)?,
         connect: connect(config, &measures.lists)?,
-        users: users::read(config, &measures.profiles)?,
+        users,
         trusted: config.policy.trusted.iter().map(|net| net.0).collect(),
         profiles: measures.profiles,
         lists: measures.lists,
@@ -197,7 +199,7 @@ fn connect(config: &Config, lists: &Lists) -> Result<Connect, Error> {
     })
 }
 
-fn forwarder(config: &Config) -> Result<Forwarder, Error> {
+fn forwarder(config: &Config, users: &Users) -> Result<Forwarder, Error> {
     let srs_domain = config.srs.domain.as_deref().unwrap_or(&config.hostname);
     let settings = forwarder::Settings {
         hostname: parse("hostname", &config.hostname)?,
@@ -209,7 +211,7 @@ fn forwarder(config: &Config) -> Result<Forwarder, Error> {
             .map(|text| parse::<Mailbox>("forwards.postmaster", text))
             .transpose()?,
         received_max: u32::try_from(config.limits.received_headers).unwrap_or(u32::MAX),
-        return_paths: return_paths(config)?,
+        return_paths: return_paths(config, users)?,
     };
     Forwarder::new(srs(config)?, settings).map_err(|e| Error::Value {
         key: "srs.domain",
@@ -217,9 +219,10 @@ fn forwarder(config: &Config) -> Result<Forwarder, Error> {
     })
 }
 
-/// Those of before.
-fn return_paths(config: &Config) -> Result<ReturnPaths, Error> {
+/// Those of the users, and those of before.
+fn return_paths(config: &Config, users: &Users) -> Result<ReturnPaths, Error> {
     let mut paths = ReturnPaths::default();
+    paths.extend(users.return_paths().cloned());
     for text in &config.srs.return_paths {
         let path = text.parse::<ReturnPath>().map_err(|e| Error::Value {
             key: "srs.return_paths",

@@ -42,6 +42,7 @@ mod queue_retry;
 mod refusals_logged;
 mod refused;
 mod reload;
+mod return_path;
 mod routes;
 mod sigkill;
 mod signed;

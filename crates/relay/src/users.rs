@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
-use forwarder::fold;
 use forwarder::table::{TableError, TableErrors};
+use forwarder::{ReturnPath, fold};
 use policy::{Measures, Name, Profiles, Senders};
 
 use crate::lists::{BYTE_ORDER_MARK, without_comment};
@@ -40,6 +40,8 @@ pub struct User {
     pub policy: Arc<policy::User>,
     /// None, if Dovecot knows the password.
     pub hash: Option<Hash>,
+    /// Under which reverse path mail goes out, and bounces come back.
+    pub return_path: Option<ReturnPath>,
 }
 
 /// What lines mean together with the rest of the configuration.
@@ -106,6 +108,12 @@ impl Users {
         self.by_name.get(&*fold(name))
     }
 
+    /// Every return path of a user.
+    pub fn return_paths(&self) -> impl Iterator<Item = &ReturnPath> {
+        let users = self.by_name.values();
+        users.filter_map(|user| user.return_path.as_ref())
+    }
+
     /// What policy knows of a user whom Dovecot knows by this name.
     pub fn of_dovecot(&self, name: &str) -> Arc<policy::User> {
         match self.find(name) {
@@ -163,14 +171,18 @@ impl User {
             senders: Senders::by_default(name),
             measures: Arc::clone(&context.measures),
         };
-        set_options(&mut user, options, context).map_err(|(option, text, hint)| {
-            // Both are parts of the line.
-            let at = option.as_ptr() as usize - line.as_ptr() as usize;
-            mistake(at, text, hint)
-        })?;
+        let mut return_path = None;
+        set_options(&mut user, &mut return_path, options, context).map_err(
+            |(option, text, hint)| {
+                // Both are parts of the line.
+                let at = option.as_ptr() as usize - line.as_ptr() as usize;
+                mistake(at, text, hint)
+            },
+        )?;
         Ok(Some(Self {
             policy: Arc::new(user),
             hash,
+            return_path,
         }))
     }
 }
@@ -178,6 +190,7 @@ impl User {
 /// An error names the option that is wrong.
 fn set_options<'a>(
     user: &mut policy::User,
+    return_path: &mut Option<ReturnPath>,
     options: &'a str,
     context: &Context<'_>,
 ) -> Result<(), (&'a str, String, &'static str)> {
@@ -197,6 +210,10 @@ fn set_options<'a>(
             "profile" => match context.profiles.of_users(value) {
                 Some(measures) => user.measures = measures,
                 None => return wrong(format!("no [[profile]] is called `{value}`"), PROFILE_HINT),
+            },
+            "return_path" => match value.parse::<ReturnPath>() {
+                Ok(path) => *return_path = Some(path),
+                Err(error) => return wrong(error.to_string(), error.hint()),
             },
             _ => return wrong(format!("unknown option `{name}`"), OPTIONS_HINT),
         }
@@ -226,7 +243,8 @@ const NO_HASH_HINT: &str =
 const SENDERS_HINT: &str =
     "`senders=any`, or names between commas: `example.org,*.example.org,ann@example.net`";
 const PROFILE_HINT: &str = "correct the name, or add a [[profile]] with it";
-const OPTIONS_HINT: &str = "options are `senders=` and `profile=`, with blanks between them";
+const OPTIONS_HINT: &str =
+    "options are `senders=`, `profile=` and `return_path=`, with blanks between them";
 
 #[cfg(test)]
 mod tests {
@@ -309,6 +327,11 @@ mod tests {
             &format!("b:{HASH}:senders=any senders=any"),
             114,
             "option `senders` given twice",
+        );
+        check_mistake(
+            &format!("b:{HASH}:return_path=b@c.example"),
+            102,
+            "no `{original}@` in it",
         );
         check_mistake(
             &format!("b:{HASH}:profile=none"),

@@ -7,7 +7,7 @@ use authentic::{Checked, Reader};
 use envelope::{
     Diagnosis, Domain, Envelope, Mailbox, Message, MessageId, Origin, Peer, Reply, Timestamp,
 };
-use forwarder::{HeaderScan, Plan, Route, has_header, trace};
+use forwarder::{HeaderScan, Plan, ReturnPath, Route, has_header, trace};
 use journal::{Event, Journal};
 use policy::measures::Dmarc;
 use policy::{Case, Measures, Standing, Why};
@@ -84,6 +84,7 @@ impl<S: Spool> Draft<S> {
         routing: &Routing,
         envelope: &Envelope,
         routes: Vec<(Route, Arc<Measures>)>,
+        return_path: Option<&ReturnPath>,
     ) {
         let (routes, measures): (Vec<_>, _) = routes.into_iter().unzip();
         self.measures = measures;
@@ -103,7 +104,7 @@ impl<S: Spool> Draft<S> {
         self.plan = forwarder.plan(
             table,
             sender,
-            None,
+            return_path,
             recipients,
             inbound.clock.now(),
             &mut token,

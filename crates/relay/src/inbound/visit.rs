@@ -70,10 +70,14 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
 
     async fn xclient(&mut self, client: &Client) -> Verdict {
         self.case = Case::default();
-        if client.user.is_some() {
-            let reply = replies::unknown_login();
-            self.log_refusal(Stage::Connect, client, "unknown-login", &reply);
-            return Verdict::Refuse(reply);
+        if let Some(name) = &client.user {
+            let routing = self.routing();
+            let Some(user) = routing.users.find(name) else {
+                let reply = replies::unknown_login();
+                self.log_refusal(Stage::Connect, client, "unknown-login", &reply);
+                return Verdict::Refuse(reply);
+            };
+            self.case.client.log_in(Arc::clone(&user.policy));
         }
         self.connect(client).await
     }
@@ -166,10 +170,12 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
             // The recipients stay as they are, for the next DATA.
             Err(error) => return Verdict::Refuse(self.not_stored(Stage::Data, client, &error)),
         };
-        let transaction = self.transaction();
-        let routes = std::mem::take(&mut transaction.routes);
-        draft.plan(&inbound, &routing, envelope, routes);
-        transaction.draft = Some(draft);
+        let routes = std::mem::take(&mut self.transaction().routes);
+        let user = self.case.client.user.as_ref();
+        let user = user.and_then(|user| routing.users.find(&user.name));
+        let return_path = user.and_then(|user| user.return_path.as_ref());
+        draft.plan(&inbound, &routing, envelope, routes, return_path);
+        self.transaction().draft = Some(draft);
         Verdict::Accept
     }
 
