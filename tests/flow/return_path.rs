@@ -1,8 +1,5 @@
 //! VERP: mail of a user with a return path goes out under it, and bounces to it find the sender.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
-
 use testkit::daemon::Relay;
 use testkit::mail;
 use testkit::net::Net;
@@ -24,7 +21,6 @@ async fn start(net: &Net) -> Relay {
         .listener("bind = \"127.0.0.1:0\"");
     let options = "senders=any return_path=customer+{original}@service.test";
     setup.write("users", &format!("ann:{HASH}:{options}\n"));
-    fs::set_permissions(setup.path("users"), Permissions::from_mode(0o640)).unwrap();
     setup.start().await
 }
 
@@ -55,7 +51,7 @@ async fn a_bounce_to_a_return_path_finds_the_sender() {
             under.starts_with("customer+") && under.ends_with("@service.test"),
             "{under}"
         );
-        assert!(under.split('@').next().unwrap().len() <= 64, "{under}");
+        assert!(under.find('@') <= Some(64), "{under}");
         send(relay.addresses()[1], "", &[&under], &mail::short("bounce")).await;
         let bounce = customer.message().await;
         assert_eq!((&*bounce.from, bounce.to()), ("", vec![sender]));
