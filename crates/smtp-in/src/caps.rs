@@ -3,14 +3,22 @@
 //! One IPv4 address is one client; of IPv6 one /64, since that is what one customer is given (DESIGN promise 6).
 //! A [`Slot`] is held for a connection's whole life and gives back what it took when dropped, panics included.
 //!
+//! A flood that holds its connections open must not keep others out. So the last places are a reserve: each newcomer that takes one
+//! sends away a stranger that keeps us waiting, the one that does so longest. A client that talks is never that one for long, and a
+//! server that is not nearly full sends nobody away.
+//!
 //! It counts connections, not messages or attempts: rates are another matter.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use envelope::network_of;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::visit::Ending;
 
 /// Which cap refused a connection; in words for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -42,6 +50,18 @@ pub(crate) struct Slot {
 struct Held {
     total: usize,
     by_network: HashMap<IpAddr, usize>,
+    /// Who keeps us waiting. Its sender is dropped to ask for its place.
+    waiting: BTreeMap<Turn, oneshot::Sender<()>>,
+    waits: u64,
+}
+
+/// Who is asked for its place first: clients without a transaction, and of them the one that has waited longest.
+type Turn = (bool, u64);
+
+/// A place in `waiting`, left when dropped.
+struct Waiting<'a> {
+    caps: &'a Caps,
+    turn: Turn,
 }
 
 impl Caps {
@@ -60,10 +80,21 @@ impl Caps {
             return Err(Cap::Total);
         }
         held.total += 1;
+        if held.total > self.total_max - self.total_max / RESERVE {
+            held.waiting.pop_first();
+        }
         Ok(Slot {
             caps: Arc::clone(self),
             network: None,
         })
+    }
+
+    fn wait(&self, in_transaction: bool, stays: oneshot::Sender<()>) -> Waiting<'_> {
+        let mut held = self.held.lock();
+        held.waits += 1;
+        let turn = (in_transaction, held.waits);
+        held.waiting.insert(turn, stays);
+        Waiting { caps: self, turn }
     }
 }
 
@@ -94,9 +125,31 @@ impl Slot {
         self.network = Some(network);
         Ok(())
     }
-}
 
-impl Slot {
+    /// To be polled while the client keeps us waiting, and dropped when it no longer does: returns when a newcomer needs the place.
+    /// Never for a trusted client.
+    pub(crate) async fn is_needed(&self, in_transaction: bool) {
+        if self.is_trusted() {
+            return pending().await;
+        }
+        let (stays, asked) = oneshot::channel();
+        let _waiting = self.caps.wait(in_transaction, stays);
+        // The sender is only ever dropped.
+        let _ = asked.await;
+    }
+
+    /// Does `work`, which waits for a client without a transaction, unless its place is needed meanwhile.
+    pub(crate) async fn unless_needed<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Ending> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = self.is_needed(false) => Err(Ending::MadeRoom),
+        }
+    }
+
     fn release(&mut self) {
         let Some(network) = self.network.take() else {
             return;
@@ -117,6 +170,15 @@ impl Drop for Slot {
         self.caps.held.lock().total -= 1;
     }
 }
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.caps.held.lock().waiting.remove(&self.turn);
+    }
+}
+
+/// This part of all places is the reserve: as many as can be taken before those that were asked have left.
+const RESERVE: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -49,6 +49,8 @@ enum Wake {
     Read(io::Result<usize>),
     Shutdown,
     Timeout,
+    /// A newcomer needs the place.
+    Needed,
 }
 
 impl<S: Service> Connection<S> {
@@ -138,9 +140,9 @@ impl<S: Service> Connection<S> {
         }
         // After QUIT there is nothing to wait for; under TLS the client may answer our close_notify.
         let parted = self.session.has_parted() && matches!(stream, Stream::Plain(_));
-        if self.cause != Ending::PeerClosed && !parted {
+        if !matches!(self.cause, Ending::PeerClosed | Ending::MadeRoom) && !parted {
             // Whether the client saw the end does not change how it ended.
-            let _ = timeout(LINGER, linger(&mut stream)).await;
+            let _ = timeout(LINGER, stream.linger()).await;
         }
         Ok(self.cause.clone())
     }
@@ -157,10 +159,15 @@ impl<S: Service> Connection<S> {
         }
         let mut first = [0];
         let talk = timeout(wait, stream.peek(&mut first));
-        match unless(&self.server.shutdown, talk).await {
+        let talk = self.slot.unless_needed(talk);
+        match unless(&self.server.shutdown, talk).await.flatten() {
             Ok(Ok(Ok(0))) => return Err(Ending::PeerClosed),
             Ok(Ok(Ok(_))) => self.client.talked_early = true,
             Ok(Ok(Err(error))) => return Err(Ending::Broken(error.kind())),
+            Err(Ending::MadeRoom) => {
+                self.port.turn_away(stream, Cap::Total);
+                return Err(Ending::MadeRoom);
+            }
             // It waited, or the session will tell it that we shut down.
             Ok(Err(_)) | Err(_) => {}
         }
@@ -208,6 +215,11 @@ impl<S: Service> Connection<S> {
                 self.session.handle_timeout(Instant::now());
                 return Ok(());
             }
+            Wake::Needed => {
+                self.cause = Ending::MadeRoom;
+                self.session.end(&replies::over_cap(Cap::Total));
+                return Ok(());
+            }
             Wake::Read(read) => read,
         };
         match read {
@@ -231,12 +243,15 @@ impl<S: Service> Connection<S> {
             return Wake::Timeout;
         }
         let wants_input = self.session.wants_input();
+        let in_transaction = self.session.envelope().is_some();
+        let is_ours = draining || self.client.user.is_some();
         let session = &mut self.session;
         let take = |bytes: &[u8]| session.handle_bytes(Instant::now(), bytes);
         tokio::select! {
             biased;
             read = stream.read(take), if wants_input => Wake::Read(read),
             () = shutdown.cancelled(), if !draining => Wake::Shutdown,
+            () = self.slot.is_needed(in_transaction), if !is_ours => Wake::Needed,
             () = sleep_until(due.into()) => Wake::Timeout,
         }
     }
@@ -298,7 +313,10 @@ impl<S: Service> Connection<S> {
     }
 
     fn client_is_gone(&self) -> bool {
-        matches!(self.cause, Ending::PeerClosed | Ending::TimedOut)
+        matches!(
+            self.cause,
+            Ending::PeerClosed | Ending::TimedOut | Ending::MadeRoom
+        )
     }
 
     /// Writes what the session has to say, in one go.
@@ -336,7 +354,8 @@ impl<S: Service> Connection<S> {
         holder: tls::Holder,
     ) -> Result<Stream, Ending> {
         let handshake = tls::accept(stream, &holder, self.server.limits.tls_handshake);
-        let stream = unless(&self.server.shutdown, handshake).await?;
+        let handshake = self.slot.unless_needed(handshake);
+        let stream = unless(&self.server.shutdown, handshake).await??;
         let stream = stream.map_err(Ending::Tls)?;
         self.client.tls = Some(tls::facts(stream.get_ref().1));
         self.client.hello = None;
@@ -369,23 +388,8 @@ async fn unless<T>(
     }
 }
 
-/// Ends our side and waits for the client to end its own. Closing at once, with bytes of the client unread, would make
-/// the kernel reset the connection, and the client might never see the last reply.
-async fn linger(stream: &mut Stream) -> io::Result<()> {
-    stream.finish().await?;
-    let mut octets = 0;
-    while octets < LINGER_OCTETS_MAX {
-        match stream.read(|_| {}).await? {
-            0 => break,
-            n => octets += n,
-        }
-    }
-    Ok(())
-}
-
-/// How long, and how many octets, a client may take to close after us.
+/// How long a client may take to close after us.
 const LINGER: Duration = Duration::from_secs(1);
-const LINGER_OCTETS_MAX: usize = 256 * 1024;
 
 /// Room for the replies to a usual group of commands.
 const OUTPUT_KEPT_OCTETS: usize = 1024;

@@ -47,8 +47,22 @@ impl Stream {
         }
     }
 
+    /// Ends our side and waits for the client to end its own. Closing at once, with bytes of the client unread, would make
+    /// the kernel reset the connection, and the client might never see the last reply.
+    pub(crate) async fn linger(&mut self) -> io::Result<()> {
+        self.finish().await?;
+        let mut octets = 0;
+        while octets < LINGER_OCTETS_MAX {
+            match self.read(|_| {}).await? {
+                0 => break,
+                n => octets += n,
+            }
+        }
+        Ok(())
+    }
+
     /// Says that no more will come from us (TLS: close_notify, then FIN).
-    pub(crate) async fn finish(&mut self) -> io::Result<()> {
+    async fn finish(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(stream) => stream.shutdown().await,
             Self::Tls(stream) => stream.shutdown().await,
@@ -66,6 +80,9 @@ impl Stream {
         }
     }
 }
+
+/// What a client may still send after our end.
+const LINGER_OCTETS_MAX: usize = 256 * 1024;
 
 /// How much is read at once: a TLS record, and some eleven Ethernet frames. On the stack of a worker, never kept.
 const READ_OCTETS: usize = 16 * 1024;

@@ -231,6 +231,9 @@ pub enum Ending {
     /// The session waited too long for its client.
     #[error("timed out")]
     TimedOut,
+    /// It kept us waiting when all but a reserve of the connections were taken, and others wanted in.
+    #[error("ended to make room for others")]
+    MadeRoom,
     /// The client closed first.
     #[error("closed by client")]
     PeerClosed,

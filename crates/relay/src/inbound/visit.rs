@@ -250,12 +250,12 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
             Incident::Connected => return,
             Incident::Closed(Ending::Session | Ending::Drained) if unlogged == 0 => return,
             Incident::Closed(Ending::PeerClosed) if unlogged == 0 && open.is_none() => return,
-            Incident::Refused(cap) => {
-                if !self.inbound.turned_away.has_line("cap", client.peer.ip()) {
-                    return;
-                }
-                format!("refused: {cap}")
+            Incident::Refused(_) | Incident::Closed(Ending::MadeRoom)
+                if !self.inbound.turned_away.has_line("cap", client.peer.ip()) =>
+            {
+                return;
             }
+            Incident::Refused(cap) => format!("refused: {cap}"),
             Incident::Closed(ending) if unlogged == 0 => ending.to_string(),
             Incident::Closed(ending) => format!("{ending}, after {unlogged} more refusals"),
         };

@@ -171,6 +171,10 @@ impl Service for TestService {
         self.trusting.load(Ordering::Relaxed)
     }
 
+    fn authenticates(&self) -> bool {
+        true
+    }
+
     fn greet_wait(&self, _: IpAddr) -> Duration {
         *self.greet_wait.lock()
     }

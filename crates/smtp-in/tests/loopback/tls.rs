@@ -299,3 +299,22 @@ async fn a_slow_handshake_times_out() {
     assert_eq!(world.closed().await.1, Ending::Tls("timed out".to_owned()));
     peer.expect_end().await;
 }
+
+#[tokio::test]
+async fn a_slow_handshake_makes_room() {
+    let identity = Identity::new();
+    let limits = Limits {
+        connections_max: 8,
+        ..Limits::default()
+    };
+    let mut world = World::start(starttls(&identity), limits);
+    let mut peers = Vec::new();
+    for _ in 0..8 {
+        let mut peer = world.connect().await;
+        peer.hello().await;
+        peer.ask("STARTTLS", "220 ").await;
+        peers.push(peer);
+    }
+    peers[0].expect_end().await;
+    assert_eq!(world.closed().await.1, Ending::MadeRoom);
+}
