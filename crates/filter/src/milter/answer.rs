@@ -95,34 +95,24 @@ fn reply(data: &[u8]) -> Result<Verdict, Failed> {
     let Some(Ok(Reply { code, status, text })) = read else {
         return Err(Failed("answers what is no reply".to_owned()));
     };
-    let lines: Vec<_> = text.lines().map(clean::text).collect();
-    let text = lines.join("\n");
-    let status_or = |class| {
-        status.unwrap_or(EnhancedStatus {
-            class,
-            subject: 7,
-            detail: 1,
-        })
-    };
-    match code {
-        500..=599 => Ok(Verdict::Reject(Reply::new(
-            code,
-            status_or(Class::Permanent),
-            text,
-        ))),
+    let text = text.lines().map(clean::text).collect::<Vec<_>>().join("\n");
+    let (code, class) = match code {
+        500..=599 => (code, Class::Permanent),
         // Our session goes on.
-        421 => Ok(Verdict::Defer(Reply::new(
-            451,
-            status_or(Class::Transient),
-            text,
-        ))),
-        400..=499 => Ok(Verdict::Defer(Reply::new(
-            code,
-            status_or(Class::Transient),
-            text,
-        ))),
-        _ => Err(Failed(format!("refuses with code {code}"))),
-    }
+        421 => (451, Class::Transient),
+        400..=499 => (code, Class::Transient),
+        _ => return Err(Failed(format!("refuses with code {code}"))),
+    };
+    let policy = EnhancedStatus {
+        class,
+        subject: 7,
+        detail: 1,
+    };
+    let reply = Reply::new(code, status.unwrap_or(policy), text);
+    Ok(match class {
+        Class::Permanent => Verdict::Reject(reply),
+        _ => Verdict::Defer(reply),
+    })
 }
 
 /// Texts that end with NUL, the last one perhaps not. At least one.

@@ -4,29 +4,16 @@ use envelope::{Mailbox, Recipient};
 
 use crate::facts::Facts;
 
-/// The macros of these names, as far as they are known, for the packet of a stage.
-pub(super) fn known<'n>(
-    names: impl Iterator<Item = &'n str>,
+/// What stands behind a name, if it is known; `recipient` at RCPT. Names of several letters stand in braces.
+pub(super) fn value(
+    name: &str,
     facts: &Facts<'_>,
     recipient: Option<&Recipient>,
-) -> Vec<(&'n str, String)> {
-    names
-        .filter_map(|name| Some((name, value(name, facts, recipient)?)))
-        .collect()
-}
-
-/// Names of several letters stand in braces.
-fn value(name: &str, facts: &Facts<'_>, recipient: Option<&Recipient>) -> Option<String> {
+) -> Option<String> {
     let sender = facts.envelope.reverse_path.mailbox();
     let recipient = recipient.map(|to| to.forward_path.mailbox());
-    let client = || {
-        facts
-            .client_name
-            .map_or_else(|| "unknown".to_owned(), ToString::to_string)
-    };
+    let client = || bare(facts.client_name, "unknown");
     let host = |of: &Mailbox| Some(of.domain()?.to_string());
-    let bare =
-        |of: Option<&Mailbox>, none: &str| of.map_or_else(|| none.to_owned(), ToString::to_string);
     match name.trim_start_matches('{').trim_end_matches('}') {
         "j" | "daemon_name" => Some(facts.hostname.to_string()),
         "v" => Some(concat!("Onward ", env!("CARGO_PKG_VERSION")).to_owned()),
@@ -37,14 +24,10 @@ fn value(name: &str, facts: &Facts<'_>, recipient: Option<&Recipient>) -> Option
         "client_name" | "client_ptr" => Some(client()),
         "tls_version" => Some(facts.tls?.version.to_owned()),
         "cipher" => Some(facts.tls?.cipher.to_owned()),
-        "cipher_bits" => Some(
-            if facts.tls?.cipher.contains("_128_") {
-                "128"
-            } else {
-                "256"
-            }
-            .to_owned(),
-        ),
+        "cipher_bits" => {
+            let is_128 = facts.tls?.cipher.contains("_128_");
+            Some(if is_128 { "128" } else { "256" }.to_owned())
+        }
         "auth_authen" => facts.user.map(str::to_owned),
         // Milters look whether there is one. LOGIN is another way to write the same.
         "auth_type" => facts.user.map(|_| "PLAIN".to_owned()),
@@ -55,4 +38,8 @@ fn value(name: &str, facts: &Facts<'_>, recipient: Option<&Recipient>) -> Option
         "mail_mailer" | "rcpt_mailer" => Some("smtp".to_owned()),
         _ => None,
     }
+}
+
+fn bare(of: Option<impl ToString>, none: &str) -> String {
+    of.map_or_else(|| none.to_owned(), |of| of.to_string())
 }

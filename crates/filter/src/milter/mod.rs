@@ -195,7 +195,8 @@ impl Talk<'_> {
 
     /// They are sent even if the milter does not want to be told of the stage itself, as Postfix does.
     fn put_macros(&mut self, stage: &'static Stage, recipient: Option<&Recipient>) {
-        let known = macros::known(self.options.symbols(stage), self.facts, recipient);
+        let value = |name| Some((name, macros::value(name, self.facts, recipient)?));
+        let known: Vec<_> = self.options.symbols(stage).filter_map(value).collect();
         if !known.is_empty() {
             command::put_macros(stage, &known, &mut self.out);
         }
