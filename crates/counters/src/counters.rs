@@ -56,9 +56,7 @@ impl Counters {
 
     /// Whether so much more fits.
     pub fn fits(&self, limit: &Limit, key: &Key, n: u64, now: Duration) -> bool {
-        let rate = self.rate(limit, key, now);
-        let time = self.rates.find(self.hash(limit, key));
-        rate.with(time, n).is_some()
+        self.left(limit, key, now) >= n
     }
 
     /// Counts so much if it fits; false if it does not.

@@ -12,7 +12,7 @@ use std::io;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use envelope::{MessageId, Timestamp};
 use parking_lot::{Mutex, RwLock};
@@ -23,7 +23,7 @@ use file::{File, Line};
 /// All frozen keys.
 #[derive(Debug)]
 pub struct Freezes {
-    frozen: RwLock<BTreeMap<Key, Entry>>,
+    frozen: RwLock<BTreeMap<Key, Freeze>>,
     /// How many, to be read without a lock.
     count: AtomicUsize,
     /// Lines that the file lacks.
@@ -69,14 +69,6 @@ pub enum Mark {
     Posted,
 }
 
-#[derive(Debug)]
-struct Entry {
-    limit: Arc<str>,
-    since: Timestamp,
-    hits: AtomicU64,
-    told: Told,
-}
-
 impl Freezes {
     /// Kept in memory only.
     pub fn in_memory() -> Self {
@@ -88,12 +80,11 @@ impl Freezes {
         let (file, lines) = File::open(&dir.join("freezes"));
         let mut frozen = BTreeMap::new();
         lines.into_iter().for_each(|line| apply(&mut frozen, line));
-        let of_entry = |(key, entry)| lines_of(key, entry);
-        let lines: Vec<Line> = frozen.iter().flat_map(of_entry).collect();
+        let lines: Vec<Line> = frozen.values().flat_map(lines_of).collect();
         Self::of(frozen, Some(Mutex::new(file.compacted(&lines))))
     }
 
-    fn of(frozen: BTreeMap<Key, Entry>, file: Option<Mutex<File>>) -> Self {
+    fn of(frozen: BTreeMap<Key, Freeze>, file: Option<Mutex<File>>) -> Self {
         Self {
             count: AtomicUsize::new(frozen.len()),
             frozen: RwLock::new(frozen),
@@ -115,20 +106,19 @@ impl Freezes {
 
     /// The limit that froze this key.
     pub fn find(&self, key: &Key) -> Option<Arc<str>> {
-        let found = self.frozen.read();
-        found.get(key).map(|entry| Arc::clone(&entry.limit))
+        let frozen = self.frozen.read();
+        frozen.get(key).map(|freeze| Arc::clone(&freeze.limit))
     }
 
     /// What is known of a frozen key.
     pub fn get(&self, key: &Key) -> Option<Freeze> {
-        let frozen = self.frozen.read();
-        frozen.get(key).map(|entry| entry.freeze(key))
+        self.frozen.read().get(key).cloned()
     }
 
     /// Counts one more that is refused because this key is frozen.
     pub fn hit(&self, key: &Key) {
-        if let Some(entry) = self.frozen.read().get(key) {
-            entry.hits.fetch_add(1, Ordering::Relaxed);
+        if let Some(freeze) = self.frozen.write().get_mut(key) {
+            freeze.hits += 1;
         }
     }
 
@@ -156,7 +146,7 @@ impl Freezes {
     /// Lifts a freeze, and returns it.
     pub fn lift(&self, key: &Key) -> Option<Freeze> {
         let mut frozen = self.frozen.write();
-        let freeze = frozen.get(key).map(|entry| entry.freeze(key))?;
+        let freeze = frozen.get(key)?.clone();
         self.change(&mut frozen, Line::Lifted(Key::clone(key)));
         self.is_full.store(false, Ordering::Relaxed);
         Some(freeze)
@@ -167,7 +157,7 @@ impl Freezes {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let frozen = self.frozen.read();
         let page = frozen.range::<Key, _>((from, Bound::Unbounded)).take(max);
-        page.map(|(key, entry)| entry.freeze(key)).collect()
+        page.map(|(_, freeze)| freeze.clone()).collect()
     }
 
     /// Notes a step of telling the operator of these.
@@ -198,7 +188,7 @@ impl Freezes {
         })
     }
 
-    fn change(&self, frozen: &mut BTreeMap<Key, Entry>, line: Line) {
+    fn change(&self, frozen: &mut BTreeMap<Key, Freeze>, line: Line) {
         // Under the lock, so that the file has the changes in their order.
         self.unwritten.lock().push(line.clone());
         apply(frozen, line);
@@ -206,38 +196,24 @@ impl Freezes {
     }
 }
 
-impl Entry {
-    fn freeze(&self, key: &Key) -> Freeze {
-        Freeze {
-            key: key.clone(),
-            limit: Arc::clone(&self.limit),
-            since: self.since,
-            hits: self.hits.load(Ordering::Relaxed),
-            told: self.told,
-        }
-    }
-}
-
 /// What a line of the file changes.
-fn apply(frozen: &mut BTreeMap<Key, Entry>, line: Line) {
+fn apply(frozen: &mut BTreeMap<Key, Freeze>, line: Line) {
     match line {
         Line::Frozen(since, limit, key) => {
-            let (hits, told) = Default::default();
-            frozen.insert(
-                key,
-                Entry {
-                    limit,
-                    since,
-                    hits,
-                    told,
-                },
-            );
+            let freeze = Freeze {
+                key: key.clone(),
+                limit,
+                since,
+                hits: 0,
+                told: Told::default(),
+            };
+            frozen.insert(key, freeze);
         }
         Line::Lifted(key) => {
             frozen.remove(&key);
         }
         Line::Marked(mark, key) => {
-            if let Some(Entry { told, .. }) = frozen.get_mut(&key) {
+            if let Some(Freeze { told, .. }) = frozen.get_mut(&key) {
                 match mark {
                     Mark::Mailing(id) => told.mail = Some(id),
                     Mark::Mailed => told.is_mailed = true,
@@ -249,19 +225,15 @@ fn apply(frozen: &mut BTreeMap<Key, Entry>, line: Line) {
 }
 
 /// The lines that say what there is of a frozen key.
-fn lines_of(key: &Key, entry: &Entry) -> Vec<Line> {
-    let Told {
-        mail,
-        is_mailed,
-        is_posted,
-    } = entry.told;
+fn lines_of(freeze: &Freeze) -> Vec<Line> {
+    let Freeze { key, told, .. } = freeze;
     let marks = [
-        mail.map(Mark::Mailing),
-        is_mailed.then_some(Mark::Mailed),
-        is_posted.then_some(Mark::Posted),
+        told.mail.map(Mark::Mailing),
+        told.is_mailed.then_some(Mark::Mailed),
+        told.is_posted.then_some(Mark::Posted),
     ];
     let marks = marks.into_iter().flatten();
-    let frozen = Line::Frozen(entry.since, Arc::clone(&entry.limit), key.clone());
+    let frozen = Line::Frozen(freeze.since, Arc::clone(&freeze.limit), key.clone());
     std::iter::once(frozen)
         .chain(marks.map(|mark| Line::Marked(mark, key.clone())))
         .collect()
