@@ -19,6 +19,7 @@ mod pattern;
 mod reply;
 mod status;
 mod timestamp;
+mod tls;
 
 pub use address::{AddressError, Host, LocalPart, Mailbox};
 pub use dmarc::DmarcPolicy;
@@ -34,3 +35,4 @@ pub use pattern::{AddressPattern, HostPattern, IdPattern, NotAPattern, SenderPat
 pub use reply::{NotARefusal, Reply, Verdict};
 pub use status::{Class, EnhancedStatus};
 pub use timestamp::Timestamp;
+pub use tls::Tls;

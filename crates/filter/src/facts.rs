@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use envelope::{Domain, Envelope, MessageId};
+use envelope::{Domain, Envelope, MessageId, Tls};
 use futures_util::stream::BoxStream;
 
 /// The message from its first octet, our Received field, to its last; CRLF line ends.
@@ -31,13 +31,4 @@ pub struct Facts<'a> {
     pub envelope: &'a Envelope,
     /// Octets of the body.
     pub size: u64,
-}
-
-/// The encryption of a connection.
-#[derive(Debug, Clone, Copy)]
-pub struct Tls<'a> {
-    /// `TLSv1.3`.
-    pub version: &'a str,
-    /// Its cipher suite by its IANA name.
-    pub cipher: &'a str,
 }

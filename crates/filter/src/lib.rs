@@ -18,6 +18,6 @@ mod opinion;
 mod rspamd;
 
 pub use address::{Address, BadAddress};
-pub use facts::{Body, Facts, Tls};
+pub use facts::{Body, Facts};
 pub use filter::{Definition, Filter, Kind, NoSuchFilter};
 pub use opinion::{Failed, Opinion, Verdict};

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use envelope::{Domain, Host, LocalPart, Mailbox, MessageId, Timestamp};
+use envelope::{Domain, Host, LocalPart, Mailbox, MessageId, Timestamp, Tls};
 
 use crate::fold::fold;
 use crate::scan::HeaderScan;
@@ -38,15 +38,6 @@ pub struct Facts<'a> {
     pub recipient: Option<&'a Mailbox>,
     /// When the end of data was read.
     pub arrived: Timestamp,
-}
-
-/// Version and cipher of a TLS session.
-#[derive(Debug, Clone, Copy)]
-pub struct Tls<'a> {
-    /// `TLSv1.3`.
-    pub version: &'a str,
-    /// `TLS13_AES_256_GCM_SHA384`.
-    pub cipher: &'a str,
 }
 
 /// The whole header, folded, each line ended by CRLF.

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use arbitrary::Arbitrary;
-use envelope::{Mailbox, MessageId, Timestamp};
+use envelope::{Mailbox, MessageId, Timestamp, Tls};
 use forwarder::table::{CHAIN_MAX, Resolution, TARGETS_MAX, Table, TableErrors};
-use forwarder::trace::{self, Facts, Tls};
+use forwarder::trace::{self, Facts};
 use forwarder::{HeaderScan, table};
 
 use crate::input::{Pieces, assert_clean, plan};
@@ -167,7 +167,12 @@ fn check_trace(text: &str, flags: u8) {
         "{written:?}"
     );
     let unfolded = lines.replace("\r\n\t", " ");
-    assert!(unfolded.starts_with("Received: from "), "{written:?}");
+    let start = if has(4) {
+        "Received: by "
+    } else {
+        "Received: from "
+    };
+    assert!(unfolded.starts_with(start), "{written:?}");
     assert_clean(&unfolded);
     assert!(has(3) || written.is_ascii(), "{written:?}");
     let mut scan = HeaderScan::default();

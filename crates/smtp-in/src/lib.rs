@@ -29,4 +29,4 @@ pub use caps::Cap;
 pub use listener::{BindError, Limits, Listener, Settings, TlsMode, bind};
 pub use proxy::ProxyError;
 pub use serve::serve;
-pub use visit::{Client, Ending, Incident, Role, Service, TlsFacts, Visit};
+pub use visit::{Client, Ending, Incident, Role, Service, Visit};

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use envelope::Tls;
 use rustls::client::verify_server_name;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::{self, PemObject};
@@ -22,8 +23,6 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-
-use crate::visit::TlsFacts;
 
 /// The server's certificates, exchangeable while connections are running: whoever begins TLS after
 /// [`Holder::replace`] gets the new ones. The keys of session tickets stay, so that clients go on resuming. Clones share it.
@@ -195,7 +194,7 @@ pub(crate) async fn accept(
 }
 
 /// Version and cipher of a finished handshake.
-pub(crate) fn facts(connection: &ServerConnection) -> TlsFacts {
+pub(crate) fn facts(connection: &ServerConnection) -> Tls<'static> {
     let version = match connection.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -212,7 +211,7 @@ pub(crate) fn facts(connection: &ServerConnection) -> TlsFacts {
         "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
         other => other,
     };
-    TlsFacts { version, cipher }
+    Tls { version, cipher }
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use envelope::{Envelope, Recipient, Reply, Verdict};
+use envelope::{Envelope, Recipient, Reply, Tls, Verdict};
 use smtp::server::{Credentials, Hello, Refusal};
 use smtp::xclient::Xclient;
 
@@ -166,7 +166,7 @@ pub struct Client {
     /// The last accepted EHLO or HELO.
     pub hello: Option<Hello>,
     /// Set once TLS has begun.
-    pub tls: Option<TlsFacts>,
+    pub tls: Option<Tls<'static>>,
     /// The name that it logged in by, as given.
     pub user: Option<Arc<str>>,
 }
@@ -199,15 +199,6 @@ pub enum Role {
     Mx,
     /// Mail from our own users (RFC 6409).
     Submission,
-}
-
-/// How a connection is encrypted, in the words of the Received header (RFC 8314 §4.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TlsFacts {
-    /// `TLSv1.2` or `TLSv1.3`.
-    pub version: &'static str,
-    /// The cipher suite by its IANA name, `TLS_AES_256_GCM_SHA384`.
-    pub cipher: &'static str,
 }
 
 /// What happened to a connection. Each connection that was accepted has either one `Refused`, or a `Connected` and

@@ -1,12 +1,11 @@
 //! Whole conversations with a scripted milter.
 
 use bytes::Bytes;
-use envelope::{Domain, Envelope, ForwardPath, MessageId, Notify, Recipient, ReversePath};
+use envelope::{Domain, Envelope, ForwardPath, MessageId, Notify, Recipient, ReversePath, Tls};
 use futures_util::{StreamExt as _, stream};
 use testkit::milter::Milter;
 
 use super::*;
-use crate::facts::Tls;
 use crate::filter::{Definition, Filter, Kind};
 
 const MESSAGE: &str =

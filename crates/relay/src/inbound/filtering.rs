@@ -1,7 +1,7 @@
 //! What content filters are told of a message, and what they add to it.
 
 use envelope::{Domain, Envelope, Message};
-use filter::{Facts, Tls};
+use filter::Facts;
 use smtp_in::Client;
 use spool::Spool;
 
@@ -25,10 +25,7 @@ pub(super) fn facts<'a, S: Spool>(
         client: client.peer,
         client_name: name,
         hello: hello.map_or("", |hello| &hello.name),
-        tls: client.tls.map(|tls| Tls {
-            version: tls.version,
-            cipher: tls.cipher,
-        }),
+        tls: client.tls,
         user: message.user.as_deref(),
         envelope,
         size: draft.size(),

@@ -25,10 +25,7 @@ pub(super) fn received(
         client_name,
         hostname: routing.hostname(),
         extended: hello.is_some_and(|hello| hello.extended),
-        tls: client.tls.map(|tls| trace::Tls {
-            version: tls.version,
-            cipher: tls.cipher,
-        }),
+        tls: client.tls,
         authenticated: client.user.is_some(),
         hides_client: client.user.is_some() && routing.hides_users,
         smtputf8: envelope.smtputf8,

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use envelope::Tls;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
@@ -10,7 +11,7 @@ use rustls::{
     ClientConfig, HandshakeKind, RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
 use smtp_in::tls::{Certificate, Holder, load};
-use smtp_in::{Ending, Incident, Limits, Settings, TlsFacts, TlsMode};
+use smtp_in::{Ending, Incident, Limits, Settings, TlsMode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -108,7 +109,7 @@ fn starttls(identity: &Identity) -> Settings {
     }
 }
 
-async fn client_tls(world: &mut World) -> Option<TlsFacts> {
+async fn client_tls(world: &mut World) -> Option<Tls<'static>> {
     loop {
         if let Seen::Draft(client, _) = world.seen().await {
             return client.tls;
