@@ -61,6 +61,8 @@ pub struct Client {
     pub role: Role,
     /// Who it is to us.
     pub standing: Standing,
+    /// Its address is one that the operator trusts, whoever has logged in from there: it stands for many, and no limit counts it.
+    pub is_trusted: bool,
     /// The user, if it has logged in: its standing is [`Standing::Authenticated`] then, and else it is not.
     pub user: Option<Arc<User>>,
     /// It did not wait for the greeting.

@@ -105,7 +105,7 @@ impl<S> Inbound<S> {
     /// ends, and a limit that freezes does that too.
     fn over_commands(&self, client: &policy::Client, commands: u64) -> Option<Box<str>> {
         let routing = self.routing.load();
-        if client.standing == Standing::Trusted || !counts(&routing.limits, Of::Commands) {
+        if client.is_trusted || !counts(&routing.limits, Of::Commands) {
             return None;
         }
         let user = client.user.as_ref().map(|user| &*user.name);

@@ -101,13 +101,15 @@ pub(super) fn facts_of(plan: &Plan, scan: &HeaderScan) -> policy::Message {
 
 /// Who a client is to us.
 pub(super) fn client_of(routing: &Routing, address: IpAddr, role: smtp_in::Role) -> policy::Client {
+    let is_trusted = routing.trusted.contains(address);
     policy::Client {
         address: Some(address),
+        is_trusted,
         role: match role {
             smtp_in::Role::Mx => policy::Role::Mx,
             smtp_in::Role::Submission => policy::Role::Submission,
         },
-        standing: match routing.trusted.contains(address) {
+        standing: match is_trusted {
             true => Standing::Trusted,
             false => Standing::Stranger,
         },

@@ -110,7 +110,8 @@ impl<S: Spool> Visit<S> {
         let limits = &self.routing().limits;
         let is_counted = reply.code >= 500 && self.case.client.standing != Standing::Trusted;
         if is_counted && counts(limits, Of::Refusals) {
-            let keys = client_keys(Some(client.ip()), user.as_deref());
+            let address = (!self.case.client.is_trusted).then(|| client.ip());
+            let keys = client_keys(address, user.as_deref());
             let (counting, now) = (&self.inbound.counting, self.inbound.clock.now());
             counting.count(limits, Of::Refusals, &keys, 1, now);
         }

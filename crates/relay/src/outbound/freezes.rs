@@ -92,12 +92,13 @@ impl<S: Spool> Outbound<S> {
             return;
         }
         let mut keys = match message.origin {
-            // Its own address would shut out all that it sends for.
+            // Its own address would shut out all that it sends for; so would that of one where users log in (webmail).
             Origin::TrustedClient => Vec::new(),
-            Origin::Authenticated => client_keys(
-                message.peer.as_ref().map(|peer| peer.address),
-                message.user.as_deref(),
-            ),
+            Origin::Authenticated => {
+                let address = message.peer.as_ref().map(|peer| peer.address);
+                let address = address.filter(|address| !routing.trusted.contains(*address));
+                client_keys(address, message.user.as_deref())
+            }
             _ => return,
         };
         if let Some(sender) = message.reverse_path.mailbox() {

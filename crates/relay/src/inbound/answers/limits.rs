@@ -2,7 +2,7 @@
 
 use counters::{Key, Kind, Limit, Of, Then};
 use forwarder::Route;
-use policy::{Beyond, Case, Limited, Name, Stage, Standing};
+use policy::{Beyond, Case, Limited, Name, Stage};
 use spool::Spool;
 
 use super::Inquiry;
@@ -151,10 +151,10 @@ impl<S: Spool> Inbound<S> {
     }
 }
 
-/// Who is counted for what a client does. A trusted client is not: it speaks for many.
+/// Who is counted for what a client does. The address of a trusted client is not: it speaks for many, also where they log in.
 pub(crate) fn senders(case: &Case, stage: Stage) -> Vec<Key> {
     let mut keys = Vec::new();
-    if case.client.standing != Standing::Trusted {
+    if !case.client.is_trusted {
         keys.extend(case.client.address.map(Key::client));
     }
     match stage {

@@ -30,6 +30,7 @@ fn fixture(alerts: Alerts) -> Fixture {
     let routing = crate::Routing {
         limits: limits.into(),
         alerts,
+        trusted: ["198.51.100.0/24".parse().unwrap()].into_iter().collect(),
         ..routing("hosted@h.test home@c.test\n@h.test :discard:\n")
     };
     Fixture::with(routing, dns::Fixed::new())
@@ -46,8 +47,11 @@ fn by(user: Option<&str>, id: MessageId) -> Message {
     let sender = ReversePath::Mailbox("Ann@x.test".parse().unwrap());
     Message {
         user: user.map(Into::into),
-        peer: user.map(|_| Peer {
-            address: "::ffff:192.0.2.1".parse().unwrap(),
+        peer: user.map(|user| Peer {
+            address: match user {
+                "webmail" => "198.51.100.7".parse().unwrap(),
+                _ => "::ffff:192.0.2.1".parse().unwrap(),
+            },
             hello: "pc".into(),
         }),
         ..Message::new(id, now(), sender, 10)
@@ -103,8 +107,16 @@ async fn failures_of_mail_that_was_sent_count() {
         "user:ann",
     ];
     check(Origin::Authenticated, user, gone, gone, &all);
-    // Its address sends for many.
+    // Its address sends for many, also for those who log in from there.
     check(Origin::TrustedClient, None, gone, gone, &all[1..4]);
+    let by_webmail = [&all[1..4], &["user:webmail"]].concat();
+    check(
+        Origin::Authenticated,
+        Some("webmail"),
+        gone,
+        gone,
+        &by_webmail,
+    );
 }
 
 #[tokio::test]
