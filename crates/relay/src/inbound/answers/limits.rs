@@ -35,6 +35,11 @@ impl<S: Spool> Inquiry<'_, S> {
                 (Stage::Auth, of) if of != Of::Refusals => continue,
                 (Stage::Rcpt, Of::Recipients) if of_sender => accepted as u64 + 1,
                 (Stage::Rcpt, _) if of_sender => continue,
+                // What DATA would refuse together has to be refused here one by one: the client sends the rest later.
+                (Stage::Rcpt, Of::Recipients) => {
+                    let all = self.sources.recipients.iter().chain(&keys);
+                    all.filter(|one| *one == key).count() as u64
+                }
                 _ => 1,
             };
             self.weigh(limit, key, n, stage == Stage::Connect, &mut limited);
