@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use envelope::Recipient;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use crate::address::Address;
 use crate::clean;
@@ -21,19 +22,20 @@ pub(crate) struct Rspamd {
     password: Option<HeaderValue>,
 }
 
-/// Of its answer what we understand. Whatever is missing is as if it said nothing.
+/// Of its answer what we understand. Whatever is missing, or not of the form that we know, is as if it said nothing: what it wants
+/// done with the message counts all the same.
 #[derive(Debug, Deserialize)]
 struct Answer {
     action: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_known")]
     score: f64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_known")]
     required_score: f64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_known")]
     symbols: BTreeMap<String, Symbol>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_known")]
     messages: Messages,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_known")]
     milter: Milter,
 }
 
@@ -184,6 +186,13 @@ fn judge(answer: &[u8]) -> Result<Opinion, Failed> {
     Ok(opinion)
 }
 
+fn if_known<'a, D: Deserializer<'a>, T: DeserializeOwned + Default>(
+    part: D,
+) -> Result<T, D::Error> {
+    let part = serde_json::Value::deserialize(part)?;
+    Ok(serde_json::from_value(part).unwrap_or_default())
+}
+
 /// The heaviest first, whichever way they weigh: the log takes only so many.
 fn symbols(found: &BTreeMap<String, Symbol>) -> String {
     let mut found: Vec<_> = found.iter().collect();
@@ -274,6 +283,21 @@ mod tests {
             r#"{"action":"dance"}"#,
             r#"Accept; ""; 0.00/0.00; ; ["not done: dance"]"#,
         );
+    }
+
+    #[test]
+    fn what_is_not_understood_undoes_no_verdict() {
+        for odd in [
+            r#""score":null"#,
+            r#""score":"nan","required_score":null"#,
+            r#""symbols":[],"messages":[]"#,
+            r#""milter":{"add_headers":{"X-A":1}}"#,
+        ] {
+            check(
+                &format!(r#"{{"action":"reject",{odd}}}"#),
+                r#"550 5.7.1 message refused by its recipient's content filter; ""; 0.00/0.00; ; []"#,
+            );
+        }
     }
 
     #[test]
