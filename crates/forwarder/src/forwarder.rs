@@ -142,9 +142,9 @@ impl Forwarder {
         SrsRecipient::Refused(SrsRefusal::NotAnAddress)
     }
 
-    /// What an address of ours stands for; `None` if it is none. An SRS domain holds nothing but SRS, so that what looks
-    /// like it there and is not whole is refused. Beside the addresses of a return path others may live
-    /// (`customer+news@service.example`): what has not their form is none of them.
+    /// What an address of ours stands for; `None` if it is none. An SRS domain holds nothing but SRS, so whatever looks like
+    /// SRS there and is not whole is refused. A return path shares its domain with other addresses
+    /// (`customer+news@service.example`): one without the form of SRS is none of ours.
     fn reverse(
         &self,
         table: &Table,

@@ -295,10 +295,7 @@ impl Draft<'_> {
         };
         let today = Day::from_unix_secs(self.now.unix_secs());
         let (local, host) = (sender.local_part().as_str(), sender.host().to_string());
-        let rewritten = match face {
-            Some(face) => srs.forward_as(face, local, &host, today),
-            None => srs.forward(local, &host, today),
-        };
+        let rewritten = srs.forward_as(face, local, &host, today);
         if let Some(rewritten) = rewritten.ok().as_deref().and_then(at_ours) {
             return ReversePath::Mailbox(rewritten);
         }
@@ -306,10 +303,7 @@ impl Draft<'_> {
             let expires = srs.expires(self.now.unix_secs());
             (self.token)(sender, Timestamp::from_unix_millis(expires * 1000))
         });
-        let token = match face {
-            Some(face) => srs.token_as(face, id, today),
-            None => srs.token(id, today),
-        };
+        let token = srs.token_as(face, id, today);
         let Some(rewritten) = at_ours(&token) else {
             // A token is 64 octets at most and no such domain is over 189: all is checked where it comes in.
             unreachable!("token {token} does not fit before {domain}");

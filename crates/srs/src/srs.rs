@@ -69,23 +69,17 @@ impl Srs {
     /// A result that would be over 64 octets is an error; but if it needs quotes on the wire, the caller must count
     /// them in. On any error the sender gets a [`token`](Self::token); it is never sent on unchanged.
     pub fn forward(&self, local: &str, domain: &str, today: Day) -> Result<String, ForwardError> {
-        check_sender(local, domain)?;
-        let rewritten = self.wrap_again(local).or_else(|| self.wrap(local, domain));
-        let rewritten = match rewritten {
-            Some(srs1) => srs1,
-            None => self.srs0(None, local, domain, today),
-        };
-        check_length(rewritten)
+        self.forward_as(None, local, domain, today)
     }
 
-    /// As [`forward`](Self::forward), under a face. What the sender is, SRS or not, is left as it is.
+    /// As [`forward`](Self::forward), or under a face: there a sender that is SRS already is rewritten like any other.
     ///
     /// ```
     /// # use srs::{Day, Face, ReverseError, Reversed, Settings, Srs};
     /// # let srs = Srs::new(Settings::new(["tops3cr3t"])).unwrap();
     /// # let today = Day::from_unix_secs(1_577_836_860);
     /// let face = Face::new("customer+").unwrap();
-    /// let local = srs.forward_as(&face, "test", "otherdomain.com", today).unwrap();
+    /// let local = srs.forward_as(Some(&face), "test", "otherdomain.com", today).unwrap();
     /// assert_eq!(local, "customer+mvOU=2W=otherdomain.com=test");
     /// let sender = Reversed::Srs0 { local: "test".into(), domain: "otherdomain.com".into() };
     /// assert_eq!(srs.reverse_as(&face, &local, today), Ok(sender));
@@ -94,13 +88,21 @@ impl Srs {
     /// ```
     pub fn forward_as(
         &self,
-        face: &Face,
+        face: Option<&Face>,
         local: &str,
         domain: &str,
         today: Day,
     ) -> Result<String, ForwardError> {
-        check_sender(local, domain)?;
-        check_length(self.srs0(Some(face), local, domain, today))
+        if !is_plain_domain(domain) || local.chars().any(char::is_control) {
+            return Err(ForwardError::Inexpressible);
+        }
+        let srs1 = || self.wrap_again(local).or_else(|| self.wrap(local, domain));
+        let srs1 = face.is_none().then(srs1).flatten();
+        let rewritten = srs1.unwrap_or_else(|| self.srs0(face, local, domain, today));
+        match rewritten.len() {
+            0..=Self::LOCAL_OCTETS_MAX => Ok(rewritten),
+            _ => Err(ForwardError::TooLong),
+        }
     }
 
     /// What a local part of ours stands for, if we signed it and it has not expired.
@@ -153,12 +155,14 @@ impl Srs {
     /// assert_eq!(srs.reverse(&local, today), Ok(Reversed::Token("ID1".into())));
     /// ```
     pub fn token(&self, id: &str, today: Day) -> String {
-        self.write_token(None, id, today)
+        self.token_as(None, id, today)
     }
 
-    /// As [`token`](Self::token), under a face.
-    pub fn token_as(&self, face: &Face, id: &str, today: Day) -> String {
-        self.write_token(Some(face), id, today)
+    /// As [`token`](Self::token), or under a face.
+    pub fn token_as(&self, face: Option<&Face>, id: &str, today: Day) -> String {
+        let [name, text, end] = signed_face(face);
+        let tag = self.sign(&[name, text, end, TOKEN_TAG, &today.stamp(), id.as_bytes()]);
+        self.write_srs0(face, &tag, today, id, TOKEN_LOCAL)
     }
 
     /// The second in which an address that is made at another (`made`, since 1970) has expired: how long a token's sender must
@@ -184,12 +188,6 @@ impl Srs {
         let (domain_octets, local_octets) = (domain.as_bytes(), local.as_bytes());
         let tag = self.sign(&[name, text, end, &today.stamp(), domain_octets, local_octets]);
         self.write_srs0(face, &tag, today, domain, local)
-    }
-
-    fn write_token(&self, face: Option<&Face>, id: &str, today: Day) -> String {
-        let [name, text, end] = signed_face(face);
-        let tag = self.sign(&[name, text, end, TOKEN_TAG, &today.stamp(), id.as_bytes()]);
-        self.write_srs0(face, &tag, today, id, TOKEN_LOCAL)
     }
 
     fn write_srs0(
@@ -273,20 +271,6 @@ impl fmt::Debug for Srs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Srs").field(&self.settings).finish()
     }
-}
-
-fn check_sender(local: &str, domain: &str) -> Result<(), ForwardError> {
-    if !is_plain_domain(domain) || local.chars().any(char::is_control) {
-        return Err(ForwardError::Inexpressible);
-    }
-    Ok(())
-}
-
-fn check_length(rewritten: String) -> Result<String, ForwardError> {
-    if rewritten.len() > Srs::LOCAL_OCTETS_MAX {
-        return Err(ForwardError::TooLong);
-    }
-    Ok(rewritten)
 }
 
 /// What a tag covers of a face: nothing of `SRS0`, which is what others hash.

@@ -358,8 +358,10 @@ fn addresses_of_return_paths() {
         let day = Day::from_unix_secs(NOW.unix_secs() - days * 86_400);
         let face = srs::Face::new(face).unwrap();
         let srs = &forwarder.srs;
-        let local = srs.forward_as(&face, "Bob", "first.example", day).unwrap();
-        (local, srs.token_as(&face, "ID", day))
+        let local = srs
+            .forward_as(Some(&face), "Bob", "first.example", day)
+            .unwrap();
+        (local, srs.token_as(Some(&face), "ID", day))
     };
     for (face, domain) in [
         ("customer+", "service.example"),
@@ -419,7 +421,7 @@ fn a_return_path_inside_of_srs() {
     let face = srs::Face::new("customer+").unwrap();
     let inner = forwarder
         .srs
-        .forward_as(&face, "b", "x.example", today)
+        .forward_as(Some(&face), "b", "x.example", today)
         .unwrap();
     let outer = forwarder
         .srs

@@ -473,7 +473,7 @@ fn faces() {
         ("t", "ABC"),
     ] {
         for face in &faces {
-            let made = srs.forward_as(face, local, domain, today).unwrap();
+            let made = srs.forward_as(Some(face), local, domain, today).unwrap();
             assert!(made.starts_with(face.as_str()) && !looks_like_srs(&made));
             let sender = Ok(Reversed::Srs0 {
                 local: local.into(),
@@ -490,9 +490,9 @@ fn faces() {
         }
     }
     let long = "a".repeat(64);
-    let too_long = srs.forward_as(&faces[0], &long, "x.example", today);
+    let too_long = srs.forward_as(Some(&faces[0]), &long, "x.example", today);
     assert_eq!(too_long, Err(ForwardError::TooLong));
-    let literal = srs.forward_as(&faces[0], "a", "[192.0.2.1]", today);
+    let literal = srs.forward_as(Some(&faces[0]), "a", "[192.0.2.1]", today);
     assert_eq!(literal, Err(ForwardError::Inexpressible));
 }
 
@@ -501,7 +501,7 @@ fn tokens_under_a_face() {
     let (srs, today, id) = (srs(), day(0), "ABCDEFGHIJKLMNOPQRSTUVW7");
     let faces = ["customer+", "twenty.four.octets.long+"].map(|text| Face::new(text).unwrap());
     for face in &faces {
-        let token = srs.token_as(face, id, today);
+        let token = srs.token_as(Some(face), id, today);
         assert!(token.len() <= Srs::LOCAL_OCTETS_MAX, "{token}");
         let expected = Ok(Reversed::Token(id.into()));
         assert_eq!(srs.reverse_as(face, &token.to_lowercase(), today), expected);
