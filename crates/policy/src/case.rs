@@ -264,6 +264,10 @@ impl Case {
 
     /// What limits say at this stage; nothing where there are none.
     pub(crate) fn limited(&self, stage: Stage) -> Known<Option<&Limited>> {
+        // The way of a recipient's mail is counted, too.
+        if stage == Stage::Rcpt {
+            self.route()?;
+        }
         match (self.settings.limits, &self.limited) {
             (true, None) => Err(vec![Question::Limits(stage)]),
             (_, limited) => Ok(limited.as_ref()),

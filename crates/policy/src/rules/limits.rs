@@ -29,14 +29,8 @@ pub(super) const MAIL: [Rule; 2] = [
 ];
 /// Of who is to get it, and where that leads.
 pub(super) const RCPT: [Rule; 2] = [
-    ("frozen", |case| {
-        case.route()?;
-        frozen(case, Stage::Rcpt)
-    }),
-    ("limit", |case| {
-        case.route()?;
-        limit(case, Stage::Rcpt)
-    }),
+    ("frozen", |case| frozen(case, Stage::Rcpt)),
+    ("limit", |case| limit(case, Stage::Rcpt)),
 ];
 /// Of the message.
 pub(super) const DATA: Rule = ("limit", taken);

@@ -1,6 +1,7 @@
 //! Rules at MAIL: who may begin a transaction.
 //!
-//! Declared size and parameters are checked by `smtp`; what the sender's domain permits (SPF) will come here.
+//! Declared size and parameters are checked by `smtp`; what the sender's domain permits (SPF) is asked at RCPT, where it is known
+//! what the recipient wants.
 
 use crate::case::{Case, Role, Standing};
 use crate::decision::Opinion;
