@@ -21,3 +21,4 @@ pub use address::{Address, BadAddress};
 pub use facts::{Body, Facts};
 pub use filter::{Definition, Filter, Kind, NoSuchFilter};
 pub use opinion::{Failed, Opinion, Verdict};
+pub use rspamd::causes;

@@ -202,14 +202,19 @@ fn symbols(found: &BTreeMap<String, Symbol>) -> String {
     clean::text(&named.collect::<Vec<_>>().join(", "))
 }
 
-/// With the cause: the library's own words say only at which step it was.
-fn failed(error: reqwest::Error) -> Failed {
+/// An error with its causes: `reqwest` itself says only at which step it was. Not with the URL, which may hold a secret.
+pub fn causes(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| {
-        error.source()
-    });
-    let words: Vec<_> = causes.map(ToString::to_string).collect();
-    Failed(clean::text(&words.join(": ")))
+    let first: &dyn std::error::Error = &error;
+    let causes = std::iter::successors(Some(first), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+fn failed(error: reqwest::Error) -> Failed {
+    Failed(clean::text(&causes(error)))
 }
 
 const PASSWORD: HeaderName = HeaderName::from_static("password");

@@ -15,6 +15,7 @@ use std::time::Duration;
 use bounce::{Alert, Frozen, alert};
 use counters::{Freeze, Limit, Mark};
 use envelope::{Claim, ForwardPath, Mailbox, MessageId};
+use filter::causes;
 use journal::Event;
 use reqwest::Url;
 use reqwest::redirect::Policy;
@@ -203,31 +204,20 @@ impl<S: Spool> Outbound<S> {
 }
 
 async fn post(url: &Url, body: String) -> Result<(), String> {
-    // Without the address: there may be a secret in it.
-    let failed = |error: reqwest::Error| shown(&error.without_url());
     let client = reqwest::Client::builder()
         .timeout(POST_TIME)
         .redirect(Policy::none())
         .no_proxy()
         .build()
-        .map_err(failed)?;
+        .map_err(causes)?;
     let request = client
         .post(url.clone())
         .header("Content-Type", "application/json");
-    let status = request.body(body).send().await.map_err(failed)?.status();
+    let status = request.body(body).send().await.map_err(causes)?.status();
     match status.is_success() {
         true => Ok(()),
         false => Err(format!("it answers {status}")),
     }
-}
-
-/// An error with what caused it: `reqwest` says little in the first place.
-fn shown(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 /// The limit in words, if it still is one.
