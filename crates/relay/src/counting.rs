@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use counters::{Counters, Freeze, Freezes, Key, Kind, Limit, Mark, Of, Then, Told};
-use envelope::Timestamp;
+use envelope::{Mailbox, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -123,6 +123,15 @@ pub fn client_keys(client: Option<IpAddr>, user: Option<&str>) -> Vec<Key> {
     let client = client.map(Key::client);
     let user = user.map(|user| Key::new(Kind::User, user));
     client.into_iter().chain(user).collect()
+}
+
+/// The keys of a sender.
+pub fn sender_keys(sender: &Mailbox) -> [Key; 2] {
+    let domain = sender.host().to_string();
+    [
+        Key::new(Kind::Sender, &sender.to_string()),
+        Key::new(Kind::SenderDomain, &domain),
+    ]
 }
 
 /// Freezes looked at in one go.

@@ -345,12 +345,8 @@ impl<S: Spool> Visit<S> {
         draft.finish().await?;
         let (now, standing) = (self.inbound.clock.now(), self.case.client.standing);
         let mut message = draft.message(now, envelope, client, standing);
-        message.user = self
-            .case
-            .client
-            .user
-            .as_ref()
-            .map(|user| Arc::clone(&user.name));
+        let user = self.case.client.user.as_ref();
+        message.user = user.map(|user| Arc::clone(&user.name));
         draft.record_received(&self.inbound.journal, client, envelope, &message);
         self.case.message = draft.facts();
         let mut examined = draft.examined.take();

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outbound;
 use super::work::change_all;
-use crate::counting::{client_keys, counts};
+use crate::counting::{client_keys, counts, sender_keys};
 
 impl<S: Spool> Outbound<S> {
     /// Follows up what is frozen until `shutdown`.
@@ -101,13 +101,8 @@ impl<S: Spool> Outbound<S> {
             }
             _ => return,
         };
-        if let Some(sender) = message.reverse_path.mailbox() {
-            keys.push(Key::new(Kind::Sender, &sender.to_string()));
-            let domain = sender
-                .domain()
-                .map(|domain| Key::new(Kind::SenderDomain, domain.as_str()));
-            keys.extend(domain);
-        }
+        let sender = message.reverse_path.mailbox();
+        keys.extend(sender.into_iter().flat_map(sender_keys));
         keys.extend(domain.map(|domain| Key::new(Kind::Site, domain.as_str())));
         self.counting
             .count(&routing.limits, Of::Failures, &keys, 1, now);

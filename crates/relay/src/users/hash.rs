@@ -127,11 +127,7 @@ fn sha_crypt(kind: &str, rest: &[&str]) -> Result<Kind, NotAHash> {
     }
     // crypt(3) takes 16 octets of a salt.
     let is_whole = salt.len() <= 16 && is_crypt64(salt) && is_crypt64(hash) && hash.len() == length;
-    if is_whole {
-        Ok(Kind::ShaCrypt)
-    } else {
-        Err(damaged)
-    }
+    is_whole.then_some(Kind::ShaCrypt).ok_or(damaged)
 }
 
 fn bcrypt(text: &str) -> Result<Kind, NotAHash> {

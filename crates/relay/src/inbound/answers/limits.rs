@@ -6,6 +6,7 @@ use policy::{Beyond, Case, Limited, Name, Stage};
 use spool::Spool;
 
 use super::Inquiry;
+use crate::counting::sender_keys;
 use crate::inbound::Inbound;
 
 impl<S: Spool> Inquiry<'_, S> {
@@ -174,11 +175,8 @@ pub(crate) fn senders(case: &Case, stage: Stage) -> Vec<Key> {
     }
     let user = case.client.user.as_ref();
     keys.extend(user.map(|user| Key::new(Kind::User, &user.name)));
-    if let Some(sender) = case.transaction.sender() {
-        keys.push(Key::new(Kind::Sender, &sender.to_string()));
-        let domain = sender.host().to_string();
-        keys.push(Key::new(Kind::SenderDomain, &domain));
-    }
+    let sender = case.transaction.sender();
+    keys.extend(sender.into_iter().flat_map(sender_keys));
     keys
 }
 
