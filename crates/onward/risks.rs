@@ -202,7 +202,7 @@ fn open_to_others(path: &Path) -> Option<String> {
     let mode = fs::metadata(path).ok()?.mode() & 0o777;
     (mode & 0o007 != 0).then(|| {
         let path = path.display();
-        format!("{path} is open to every user of this machine (mode {mode:04o}): anybody who has read it can act in the name of this relay\n\nhint: chmod 600 {path}, or chgrp it to the group that runs onward and chmod 640; and make a new one if others have had access")
+        format!("{path} is open to every user of this machine (mode {mode:04o}): anybody who has read it can act in the name of this relay, or of its users\n\nhint: chmod 600 {path}, or chgrp it to the group that runs onward and chmod 640; and make a new one if others have had access")
     })
 }
 

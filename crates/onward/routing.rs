@@ -120,17 +120,20 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
 fn alerts(config: &Config) -> Result<Alerts, Error> {
     let (mail, webhook) = (&config.alerts.mail, &config.alerts.webhook);
     let mail = (!mail.is_empty()).then(|| parse("alerts.mail", mail));
-    let webhook = (!webhook.is_empty()).then(|| parse("alerts.webhook", webhook));
-    let webhook: Option<Url> = webhook.transpose()?;
-    match webhook.as_ref().map_or("https", Url::scheme) {
-        "http" | "https" => Ok(Alerts {
-            mail: mail.transpose()?,
-            webhook,
-        }),
-        other => Err(Error::Value {
+    let webhook = (!webhook.is_empty()).then(|| post_url(webhook));
+    Ok(Alerts {
+        mail: mail.transpose()?,
+        webhook: webhook.transpose()?,
+    })
+}
+
+fn post_url(text: &str) -> Result<Url, Error> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+        _ => Err(Error::Value {
             key: "alerts.webhook",
             text: format!(
-                "`{other}:` cannot be posted to\n\nhint: it begins with https:// or http://"
+                "`{text}` is nothing to post to\n\nhint: write a URL that begins with https:// or http://"
             ),
         }),
     }

@@ -26,7 +26,7 @@ pub struct Alert<'a> {
 pub struct Frozen<'a> {
     /// What is frozen, as it is lifted: `user:ann`, `client:2001:db8::/64`.
     pub key: &'a str,
-    /// The limit that was broken, and what it says: `cracked: more than 100 failures in 1h`.
+    /// The limit that was broken, and what it says: `cracked: 100 failures in 1h`.
     pub limit: &'a str,
     /// Since when.
     pub since: Timestamp,
@@ -114,9 +114,9 @@ fn quoted(key: &str) -> String {
 /// Freezes that one mail names: some 200 KB.
 const LISTED_MAX: usize = 1000;
 const SUBJECT_KEY_OCTETS: usize = 64;
-const WHAT_IT_DOES: &str = "Their mail is answered \"450 try again later\", connections of a frozen client with 421, so \
-    nothing is lost if this is a mistake. What a frozen user still had in the queue is on hold: see \"onward queue list \
-    --state held\".";
+const WHAT_IT_DOES: &str = "Mail is answered 450, logins of a frozen user 454, connections of a frozen client 421: all mean \
+    \"try again later\", so nothing is lost if this is a mistake. What a frozen user still had in the queue is on hold: see \
+    \"onward queue list --state held\".";
 const HOW_TO_LIFT: &str = "What is on hold stays there: add --release to let it go, or remove it with \"onward queue \
     remove\". There is no other mail about this freeze.";
 
@@ -127,7 +127,7 @@ mod tests {
     fn told(keys: &[&str]) -> String {
         let frozen = keys.iter().map(|key| Frozen {
             key,
-            limit: "cracked: more than 100 failures in 1h",
+            limit: "cracked: 100 failures in 1h",
             since: Timestamp::from_unix_millis(1_790_000_000_000),
         });
         let mail = alert(&Alert {
@@ -159,7 +159,7 @@ mod tests {
             &[
                 "Subject: client:2001:db8::/64 is frozen on mx.example.net\r\n",
                 "Auto-Submitted: auto-generated\r\n",
-                "\r\n  client:2001:db8::/64\r\n    limit cracked: more than 100 failures in 1h\r\n    since 2026-",
+                "\r\n  client:2001:db8::/64\r\n    limit cracked: 100 failures in 1h\r\n    since 2026-",
                 "\r\n  onward freeze lift client:2001:db8::/64\r\n",
             ],
         );

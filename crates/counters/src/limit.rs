@@ -94,7 +94,7 @@ impl Limit {
             && (matches!(self.key, Recipient | Site)
                 || matches!(self.of, Of::Connections | Of::Commands))
         {
-            "messages are held for what their sender does\n\nhint: set `then` to \"defer\", or `key` to \"sender\", say"
+            "`hold` is for the mail of one user, client, sender or sender_domain\n\nhint: set `then` to \"defer\", say"
         } else {
             return None;
         };
@@ -220,8 +220,18 @@ mod tests {
             "defer",
             "`connections` are not counted by",
         );
-        check("recipient", "messages", "hold", "messages are held for");
-        check("client", "connections", "hold", "messages are held for");
+        check(
+            "recipient",
+            "messages",
+            "hold",
+            "`hold` is for the mail of one",
+        );
+        check(
+            "client",
+            "connections",
+            "hold",
+            "`hold` is for the mail of one",
+        );
         let wrong = "bounce".parse::<Then>().unwrap_err();
         assert_eq!(wrong.to_string(), "not one of defer, refuse, freeze, hold");
     }

@@ -20,8 +20,8 @@ pub enum Address {
 
 /// It is none of these.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a filter's address")]
-pub struct BadAddress(String);
+#[error("write it as `http://HOST:PORT`, `inet:HOST:PORT` or `unix:/PATH`")]
+pub struct BadAddress;
 
 /// A connection, of whichever kind.
 pub(crate) trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -43,21 +43,20 @@ impl FromStr for Address {
     type Err = BadAddress;
 
     fn from_str(text: &str) -> Result<Self, BadAddress> {
-        let bad = || BadAddress(text.to_owned());
-        match text.split_once(':').ok_or_else(bad)? {
+        match text.split_once(':').ok_or(BadAddress)? {
             ("http" | "https", rest) if rest.len() > "//".len() && rest.starts_with("//") => {
                 Ok(Self::Http(text.to_owned()))
             }
             ("inet", rest) => {
-                let (host, port) = rest.rsplit_once(':').ok_or_else(bad)?;
+                let (host, port) = rest.rsplit_once(':').ok_or(BadAddress)?;
                 let is_v6_bare = host.contains(':') && !host.starts_with('[');
                 match port.parse::<u16>() {
                     Ok(1..) if !host.is_empty() && !is_v6_bare => Ok(Self::Inet(rest.to_owned())),
-                    _ => Err(bad()),
+                    _ => Err(BadAddress),
                 }
             }
             ("unix", path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
-            _ => Err(bad()),
+            _ => Err(BadAddress),
         }
     }
 }

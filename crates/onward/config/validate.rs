@@ -123,7 +123,7 @@ impl Config {
             Some((key, _)) => {
                 let max = max.as_secs_f64();
                 let text = format!(
-                    "clients would give up\n\nhint: at most {max} s: a minute, and half of `limits.command_timeout`"
+                    "too long: clients would give up\n\nhint: {max} s at most: that is a minute, or half of `limits.command_timeout`"
                 );
                 Err((key, text))
             }

@@ -228,7 +228,7 @@ fn rule(limits: &[Limit], freeze: &Freeze) -> String {
         return name.to_string();
     };
     let per = humantime::format_duration(*per);
-    format!("{name}: more than {max} {} in {per}", of.as_str())
+    format!("{name}: {max} {} in {per}", of.as_str())
 }
 
 /// A flood of freezes is not a flood of mail.

@@ -200,7 +200,7 @@ pub(super) fn within_transaction() -> Reply {
 
 /// As Postfix says it; the client is on no list of `xclient_from`.
 pub(super) fn no_xclient() -> Reply {
-    Reply::new(550, bad(7, 0), "XCLIENT is not for you")
+    Reply::new(550, bad(7, 0), "XCLIENT is not allowed from your address")
 }
 
 pub(super) fn bad_xclient(error: XclientError) -> Reply {
@@ -259,7 +259,7 @@ pub(super) fn auth_already() -> Reply {
 }
 
 pub(super) fn auth_not_now() -> Reply {
-    out_of_sequence("AUTH belongs behind EHLO and before MAIL")
+    out_of_sequence("AUTH comes after EHLO and before MAIL")
 }
 
 pub(super) fn unknown_mechanism() -> Reply {

@@ -1081,7 +1081,7 @@ fn xclient_refused() {
     driver.output.clear();
     driver.feed(b"XCLIENT ADDR=192.0.2.1\r\nEHLO x\r\n");
     let said = String::from_utf8(std::mem::take(&mut driver.output)).unwrap();
-    assert!(said.starts_with("550 5.7.0 XCLIENT is not for you\r\n250-"));
+    assert!(said.starts_with("550 5.7.0 XCLIENT is not allowed from your address\r\n250-"));
     assert!(!said[3..].contains("XCLIENT A"), "{said}");
     driver.session.allow_xclient();
     driver.feed(b"XCLIENT LOGIN=ann\r\n");

@@ -291,6 +291,6 @@ async fn a_webhook_is_told_until_it_has_heard() {
     assert_eq!(body["event"], "frozen");
     let freeze = &body["freezes"][0];
     assert_eq!(freeze["key"], "client:2001:db8::/64");
-    assert_eq!(freeze["rule"], "cracked: more than 2 failures in 1h");
+    assert_eq!(freeze["rule"], "cracked: 2 failures in 1h");
     assert_eq!(outbound.post_freezes().await, Told::Nothing);
 }
