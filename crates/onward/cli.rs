@@ -219,7 +219,7 @@ pub(crate) struct Lifted {
     /// Everything that is frozen
     #[arg(long)]
     all: bool,
-    /// Let the user's mail go that was put on hold
+    /// Let the user's mail go that the freeze has put on hold; what a filter or a limit has put aside stays
     #[arg(long)]
     release: bool,
 }

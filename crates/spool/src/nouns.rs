@@ -139,6 +139,8 @@ pub struct Filter {
     pub states: Vec<State>,
     /// Came in longer ago than this.
     pub older_than: Option<Duration>,
+    /// Not those on hold since their arrival ([`Arrival::held`]): that was not done by whoever ends a hold of another kind.
+    pub not_since_arrival: bool,
 }
 
 impl Filter {
@@ -164,6 +166,7 @@ impl Filter {
             && self.from.as_ref().is_none_or(is_from)
             && (self.users.is_empty() || message.user.as_deref().is_some_and(is_by))
             && (self.states.is_empty() || self.states.contains(&entry.state))
+            && !(self.not_since_arrival && entry.is_held_since_arrival())
             && self
                 .older_than
                 .is_none_or(|span| now.since(message.arrived) > span)
@@ -220,6 +223,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Nobody has tried it, and it has a reason all the same.
+    fn is_held_since_arrival(&self) -> bool {
+        self.state == State::Held && self.attempts == 0 && self.last.is_some()
+    }
+
     /// What the last attempt came to, in words; empty before the first.
     pub fn last_words(&self) -> String {
         let last = self.last.as_ref();

@@ -65,6 +65,8 @@ impl<S: Spool> Operator<S> {
             let filter = Filter {
                 users,
                 states: vec![State::Held],
+                // What a content filter or a limit has put aside is another matter.
+                not_since_arrival: true,
                 ..Filter::default()
             };
             let release = change_all(&*self.spool, &filter, Action::Release, |entry| {

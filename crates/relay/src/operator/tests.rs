@@ -165,3 +165,34 @@ async fn freezes_are_listed_and_lifted() {
     assert_eq!(operator.freeze_lift(all, 7).await.unwrap().lifted, 1);
     assert_eq!(operator.status().await.unwrap().frozen, 0);
 }
+
+#[tokio::test]
+async fn a_lift_releases_what_the_freeze_has_held() {
+    let (operator, _) = operator().await;
+    let id = IdSource::new().next(now());
+    let writer = operator.spool.begin(id).await.unwrap();
+    let message = Message {
+        user: Some("ann".into()),
+        ..Message::new(id, now(), ReversePath::Null, writer.len())
+    };
+    let leg = |target| nouns::forward("a@b.test", target);
+    let arrival = Arrival {
+        held: [(0, crate::replies::held_by_filter(&[]))].into(),
+        ..Arrival::new(message, vec![leg("u0@b.test"), leg("u1@b.test")], now())
+    };
+    operator.spool.commit(writer, arrival).await.unwrap();
+    let hold = Filter::only(id);
+    let held = operator.spool.admin(&hold, Action::Hold, None, 9).await;
+    assert_eq!(held.unwrap().entries.len(), 1);
+    let key = "user:ann".parse().unwrap();
+    assert!(operator.counting.freezes.freeze(&key, "cracked", now()));
+    let lift = Lift {
+        key: Some("ann".to_owned()),
+        release: true,
+        ..Lift::default()
+    };
+    assert_eq!(operator.freeze_lift(lift, 7).await.unwrap().released, 1);
+    let page = operator.spool.list(&hold, None, 9).await.unwrap();
+    let states: Vec<_> = page.entries.iter().map(|entry| entry.state).collect();
+    assert_eq!(states, [State::Held, State::Ready]);
+}
