@@ -1,5 +1,6 @@
 //! A filter as the operator defines it, and the one call that asks it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use crate::milter;
 use crate::opinion::{Failed, Opinion};
 use crate::rspamd::Rspamd;
 
-/// What the operator writes.
-#[derive(Debug, Clone)]
+/// What the operator writes. It is not `Debug`: it has a password.
+#[derive(Clone)]
 pub struct Definition {
     /// Its name, in measures and in the log.
     pub name: Arc<str>,
@@ -42,7 +43,6 @@ pub enum Kind {
 }
 
 /// Something that can be asked for its opinion.
-#[derive(Debug)]
 pub struct Filter {
     definition: Definition,
     service: Service,
@@ -50,7 +50,6 @@ pub struct Filter {
     slots: Semaphore,
 }
 
-#[derive(Debug)]
 enum Service {
     Rspamd(Rspamd),
     Clamd,
@@ -66,6 +65,12 @@ pub enum NoSuchFilter {
     /// The HTTP client refuses the URL or the password, or has no TLS.
     #[error("{0}")]
     Http(String),
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "filter {}", self.definition.name)
+    }
 }
 
 impl Filter {

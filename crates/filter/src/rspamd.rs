@@ -15,7 +15,6 @@ use crate::filter::NoSuchFilter;
 use crate::opinion::{Failed, Opinion, Verdict};
 
 /// How one is reached.
-#[derive(Debug)]
 pub(crate) struct Rspamd {
     client: Client,
     url: Url,
@@ -152,8 +151,8 @@ fn told(facts: &Facts<'_>) -> HeaderMap {
 }
 
 fn judge(answer: &[u8]) -> Result<Opinion, Failed> {
-    let answer: Answer = serde_json::from_slice(answer)
-        .map_err(|error| Failed(format!("its answer is not rspamd's: {error}")))?;
+    let wrong = |error| Failed(clean::text(&format!("its answer is not rspamd's: {error}")));
+    let answer: Answer = serde_json::from_slice(answer).map_err(wrong)?;
     let mut opinion = Opinion::of(Verdict::Accept);
     let words = &answer.messages.smtp_message;
     match answer.action.as_str() {
@@ -228,6 +227,7 @@ const SYMBOLS_MAX: usize = 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::{Definition, Filter, Kind};
     use crate::opinion::FIELDS_MAX;
 
     #[track_caller]
@@ -316,8 +316,25 @@ mod tests {
             "{}",
             &format!("{not}missing field `action` at line 1 column 2"),
         );
+        // The parser repeats what it did not expect.
+        let long = format!(r#"{{"action":"reject","score":"{}"}}"#, "y".repeat(9000));
+        let error = judge(long.as_bytes()).unwrap_err().to_string();
+        assert!(error.len() < 500, "{error}");
         let deep = format!(r#"{{"action":"reject","x":{}"#, "[".repeat(9000));
         assert!(judge(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn shows_no_password() {
+        let filter = Filter::new(Definition {
+            name: "spam".into(),
+            kind: Kind::Rspamd,
+            address: "http://127.0.0.1:1".parse().unwrap(),
+            password: "secret".to_owned(),
+            timeout: std::time::Duration::from_secs(1),
+            size_max: 1,
+        });
+        assert_eq!(format!("{:?}", filter.unwrap()), "filter spam");
     }
 
     #[test]
