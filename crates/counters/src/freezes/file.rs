@@ -14,6 +14,7 @@
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -100,7 +101,10 @@ impl File {
 
     fn compact(&mut self, lines: &[Line]) -> io::Result<()> {
         let new = self.path.with_extension("new");
-        let mut file = fs::File::create(&new)?;
+        // It names users.
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&new)?;
         file.write_all(text(lines).as_bytes())?;
         file.sync_all()?;
         fs::rename(&new, &self.path)?;
@@ -130,6 +134,7 @@ impl File {
                 let file = OpenOptions::new()
                     .append(true)
                     .create(true)
+                    .mode(0o600)
                     .open(&self.path)?;
                 none.insert(file)
             }

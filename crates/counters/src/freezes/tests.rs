@@ -1,5 +1,7 @@
 //! Freezes over restarts, and damage to their file.
 
+use std::os::unix::fs::MetadataExt;
+
 use super::*;
 
 fn at(secs: u64) -> Timestamp {
@@ -58,6 +60,8 @@ fn a_restart_keeps_what_was_synced() {
         assert_eq!(all[0].told, Told::default());
         assert_eq!(freezes.len(), 2);
         assert_eq!(freezes.list(Some(&all[0].key), 1)[0].key, ann);
+        let file = std::fs::metadata(dir.path().join("freezes")).unwrap();
+        assert_eq!(file.mode() & 0o777, 0o600, "it names users");
     }
 }
 
