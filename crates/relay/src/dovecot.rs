@@ -75,7 +75,7 @@ impl Dovecot {
         let asked = asked.unwrap_or_else(|_| Err(silent(ANSWER_WITHIN)));
         match &asked {
             Err(error) if self.failed.fetch_add(1, Ordering::Relaxed) == 0 => {
-                let error = error.to_string();
+                let error = format!("{}: {error}", self.path.display());
                 self.journal.record(Event::DovecotDown { error });
             }
             Err(_) => {}

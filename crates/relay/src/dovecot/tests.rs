@@ -178,7 +178,8 @@ async fn dovecot_goes_and_comes_back() {
     tokio::join!(server, logins);
     let down = events.try_next().unwrap().unwrap();
     let up = events.try_next().unwrap().unwrap();
-    assert!(matches!(&down.event, Event::DovecotDown { .. }));
+    let path = dovecot.path.display().to_string();
+    assert!(matches!(&down.event, Event::DovecotDown { error } if error.starts_with(&path)));
     assert!(matches!(&up.event, Event::DovecotUp { failed: 2 }));
     assert!(events.try_next().is_none());
 }
