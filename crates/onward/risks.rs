@@ -7,7 +7,7 @@ use std::net::Ipv6Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use envelope::{Domain, ForwardPath};
+use envelope::{Domain, ForwardPath, Mailbox};
 use forwarder::Route;
 use ipnet::IpNet;
 use relay::Routing;
@@ -86,6 +86,7 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
     risks.extend(descriptors::shortage(config).map(risk("limits")));
     risks.extend(unaligned(routing).map(risk("dkim")));
     risks.extend(postmaster(config, routing).map(risk("postmaster")));
+    risks.extend(alerts(routing).map(risk("alerts")));
     risks.extend(secrets(&config.srs.secrets).into_iter().map(risk("srs")));
     let keys = config.tls.iter().map(|files| ("certificate", &files.key));
     let signing = config.dkim.iter().map(|dkim| ("dkim", &dkim.key));
@@ -140,25 +141,41 @@ fn postmaster(config: &Config, routing: &Routing) -> Option<String> {
     let Some(address) = &config.forwards.postmaster else {
         return Some("mail to postmaster may be refused, against RFC 5321 §4.5.1\n\nhint: set `forwards.postmaster` to the person who looks after this machine".to_owned());
     };
-    let forwarder = &routing.forwarder;
-    let path = ForwardPath::Postmaster;
-    let why = match forwarder.route(&routing.table, &path, Clock::real().now()) {
-        Route::Forward(expansion) => {
-            let ours = |domain: &Domain| {
-                domain == routing.hostname() || forwarder.is_srs_domain(&routing.table, domain)
-            };
-            let comes_back =
-                |target: &forwarder::table::Target| target.mailbox.domain().is_some_and(ours);
-            let back = expansion.targets.iter().find(|target| comes_back(target))?;
-            format!("{} is this relay itself", back.mailbox)
-        }
-        Route::Refused(reply) => reply.text,
-        Route::Discard(_) => "its line drops all mail".to_owned(),
-        _ => "its domain is hosted, and has no line for it".to_owned(),
-    };
+    let why = leads_nowhere(routing, &ForwardPath::Postmaster)?;
     Some(format!(
         "mail to postmaster leads nowhere: `forwards.postmaster` is {address}: {why}; problems with this relay will reach nobody\n\nhint: name a mailbox on another server, or give the address a line in the forwards file"
     ))
+}
+
+/// Why nobody would be told what is frozen, if so.
+fn alerts(routing: &Routing) -> Option<String> {
+    let address = routing.alerts.mail.as_ref()?;
+    let why = leads_nowhere(routing, &ForwardPath::Mailbox(address.clone()))?;
+    Some(format!(
+        "mail to `alerts.mail` leads nowhere: {address}: {why}; nobody is told what is frozen\n\nhint: name a mailbox on another server, or give the address a line in the forwards file"
+    ))
+}
+
+fn leads_nowhere(routing: &Routing, path: &ForwardPath) -> Option<String> {
+    let forwarder = &routing.forwarder;
+    let ours = |address: &Mailbox| {
+        let domain = address.domain();
+        domain.is_some_and(|domain| {
+            domain == routing.hostname() || forwarder.is_srs_domain(&routing.table, domain)
+        })
+    };
+    let route = forwarder.route(&routing.table, path, Clock::real().now());
+    let is_ours = |address: &Mailbox| format!("{address} is this relay itself");
+    match (route, path.mailbox()) {
+        (Route::Forward(expansion), _) => {
+            let mut targets = expansion.targets.iter().map(|target| &target.mailbox);
+            targets.find(|address| ours(address)).map(is_ours)
+        }
+        (Route::NotHosted, Some(address)) => Some(address).filter(|a| ours(a)).map(is_ours),
+        (Route::Refused(reply), _) => Some(reply.text),
+        (Route::Discard(_), _) => Some("its line drops all mail".to_owned()),
+        _ => Some("its domain is hosted, and has no line for it".to_owned()),
+    }
 }
 
 /// Notices whose signature counts for nothing: DMARC wants it to be by the organisation that they come from (RFC 9989 §4.4). Two

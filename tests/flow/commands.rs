@@ -108,7 +108,7 @@ async fn check_names_what_is_risky() {
         std::fs::set_permissions(open.path(name), mode).expect("chmod");
     }
     let proxy = "bind = \"127.0.0.1:0\"\nproxy_protocol_from = [\"::/0\"]";
-    let rows: [(testkit::daemon::Setup, &[&str]); 10] = [
+    let rows: [(testkit::daemon::Setup, &[&str]); 11] = [
         (
             fine(alice).set("policy.trusted", "[\"0.0.0.0/0\"]"),
             &["0.0.0.0/0", "any address"],
@@ -145,6 +145,10 @@ async fn check_names_what_is_risky() {
         (
             postmaster("\"postmaster@mx.fwd.test\""),
             &["leads nowhere", "this relay itself"],
+        ),
+        (
+            fine(alice).set("alerts.mail", "\"nobody@example.test\""),
+            &["`alerts.mail` leads nowhere", "no line for it"],
         ),
         (
             fine("info@example.test info@example.test, copy@target.test\n"),
