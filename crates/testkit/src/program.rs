@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use std::{fmt, io};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
@@ -19,9 +20,19 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// A program that runs beside the test and is killed when dropped.
+/// A program that runs beside the test and is killed when dropped, with those that it has started (rspamd's workers).
 pub struct Running {
-    _child: Child,
+    child: Child,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(group) = id.and_then(Pid::from_raw) {
+            // It may be gone already.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
 }
 
 /// Starts a program that serves until the test is over. Its output is thrown away.
@@ -35,10 +46,11 @@ pub fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Running {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .unwrap_or_else(|error| not_started(program, &error));
-    Running { _child: child }
+    Running { child }
 }
 
 /// Runs a program to its end.
