@@ -40,7 +40,7 @@ async fn what_the_protocol_refuses_has_a_line() {
         let event = relay.wait_for(line).await;
         assert!(!event.text("hello").is_empty(), "{event}");
     }
-    let secret = relay.wait_for("refused stage=command command=AUTH").await;
+    let secret = relay.wait_for("refused stage=auth command=AUTH").await;
     assert!(!secret.to_string().contains("c2VjcmV0"), "{secret}");
 }
 

@@ -285,8 +285,8 @@ impl<'a> Driver<'a> {
     }
 
     fn assert_same(&self, other: &Self) {
-        // What lies behind a refused DATA already is no command; whether it does is a matter of the split.
-        let told = "DATA must be the last";
+        // What lies behind AUTH or a refused DATA already is no command; whether it does is a matter of the split.
+        let told = "must be the last of its group";
         // Of a body that is too large and has a bare newline too, either is told: what shows first.
         let outputs = [&self.output, &other.output].map(|output| {
             let text = String::from_utf8_lossy(output);

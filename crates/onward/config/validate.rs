@@ -115,11 +115,16 @@ impl Config {
     /// waits for the reply to DATA (RFC 5321 §4.5.3.2.3).
     fn check_patience(&self) -> Result<(), Fault> {
         let max = PATIENCE.min(self.limits.command_timeout.0 / 2);
+        let connect = &self.connect;
+        let tarpit_delay = match connect.tarpit.is_empty() {
+            true => Duration::ZERO,
+            false => connect.tarpit_delay.0,
+        };
         let waits = [
-            ("connect.greet_wait", self.connect.greet_wait),
-            ("connect.tarpit_delay", self.connect.tarpit_delay),
+            ("connect.greet_wait", connect.greet_wait.0),
+            ("connect.tarpit_delay", tarpit_delay),
         ];
-        match waits.into_iter().find(|(_, span)| span.0 > max) {
+        match waits.into_iter().find(|(_, span)| *span > max) {
             Some((key, _)) => {
                 let max = max.as_secs_f64();
                 let text = format!(
