@@ -385,14 +385,6 @@ fn unasked<'a, T>(names: impl IntoIterator<Item = &'a Name>, known: &[(Name, T)]
     missing
 }
 
-impl Client {
-    /// It has proved to be this user.
-    pub fn log_in(&mut self, user: Arc<User>) {
-        self.standing = Standing::Authenticated;
-        self.user = Some(user);
-    }
-}
-
 impl Transaction {
     /// The mailbox of the reverse path, unless it is null.
     pub fn sender(&self) -> Option<&Mailbox> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use envelope::{AddressPattern, Domain, HostPattern, Mailbox, NotAPattern, ReversePath};
 
+use crate::case::{Client, Standing};
 use crate::measures::{Measures, Name};
 
 /// One of our own.
@@ -36,7 +37,7 @@ pub enum SenderOf {
 }
 
 impl Senders {
-    /// What a user of this name may do of whom nothing else is said: a name that is an address may use its domain, any
+    /// The senders of a user whose line has no `senders`: a name that is an address may use its domain, any
     /// other name any sender.
     pub fn by_default(name: &str) -> Self {
         let address = name.parse::<Mailbox>().ok();
@@ -76,6 +77,14 @@ impl Senders {
             (Self::Any, _) | (_, None) => true,
             (Self::These(all), Some(sender)) => all.iter().any(|one| one.names(sender)),
         }
+    }
+}
+
+impl Client {
+    /// It has proved to be this user.
+    pub fn log_in(&mut self, user: Arc<User>) {
+        self.standing = Standing::Authenticated;
+        self.user = Some(user);
     }
 }
 
