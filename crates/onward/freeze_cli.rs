@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use control::{Client, FreezeRow, Lift, Lifted, PAGE_ROWS_MAX};
+use control::{Client, Lift, Lifted, PAGE_ROWS_MAX};
 
 use crate::cli::Freeze;
 use crate::print::Printer;
@@ -35,23 +35,15 @@ async fn list(socket: &Path, print: Printer) -> Result<(), Error> {
             "{:<24} {:>8} {:<16} key",
             "since", "refused", "limit"
         ));
-        all.iter().for_each(|row| print_row(print, row));
+        for row in all {
+            let (since, limit, key) = (row.since.to_string(), &row.limit, &row.key);
+            print.line(format_args!(
+                "{since:<24} {:>8} {limit:<16} {key}",
+                row.hits
+            ));
+        }
     });
     Ok(())
-}
-
-fn print_row(print: Printer, row: &FreezeRow) {
-    let FreezeRow {
-        key,
-        limit,
-        since,
-        hits,
-        ..
-    } = row;
-    print.line(format_args!(
-        "{:<24} {hits:>8} {limit:<16} {key}",
-        since.to_string()
-    ));
 }
 
 async fn lift(socket: &Path, lift: Lift, print: Printer) -> Result<(), Error> {

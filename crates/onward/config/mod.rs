@@ -3,7 +3,6 @@
 //! Three steps: `schema` is the file as typed; `validate` refuses what cannot work; `resolve` makes the stages' settings of it.
 
 mod change;
-mod limit;
 mod protect;
 mod resolve;
 mod schema;
@@ -18,7 +17,7 @@ use std::path::{Path, PathBuf};
 use envelope::{AddressError, Mailbox};
 
 pub(crate) use change::{changed_keys, is_reloadable};
-pub(crate) use limit::Limit;
+pub(crate) use protect::Limit;
 pub(crate) use resolve::{Errors, Resolved};
 pub(crate) use schema::{Config, Listener, Role, TagAlphabet, Tls, TlsMode};
 pub(crate) use senders::{Dkim, Measure};

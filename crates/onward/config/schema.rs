@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use envelope::Domain;
 use serde::Deserialize;
 
-use super::limit::Limit;
-use super::protect::{Alerts, Connect, Filter};
+use super::protect::{Alerts, Connect, Filter, Limit};
 use super::senders::{Bounce, Dkim, Dnsbl, Egress, List, Profile, Verify};
 use super::submission::Auth;
 use super::units::{Network, Percent, Size, Span, more_than_zero, one_or_more, pauses};

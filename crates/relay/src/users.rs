@@ -69,23 +69,15 @@ impl Users {
         let mut by_name = BTreeMap::new();
         for (line, number) in lines.split(|b| *b == b'\n').zip(1..) {
             let text = String::from_utf8_lossy(line);
-            let added = match User::parse(&text, context) {
-                Ok(Some(user)) => add(&mut by_name, user),
-                Ok(None) => Ok(()),
-                Err(mistake) => Err(mistake),
-            };
-            if let Err(Mistake {
-                at,
-                text: wrong,
-                hint,
-            }) = added
-            {
+            let user = User::parse(&text, context);
+            let added = user.and_then(|user| user.map_or(Ok(()), |user| add(&mut by_name, user)));
+            if let Err(mistake) = added {
                 errors.push(|| TableError {
                     file: file.to_owned(),
                     line: number,
-                    column: text[..at].chars().count() + 1,
-                    text: wrong,
-                    hint: Some(hint.to_owned()),
+                    column: text[..mistake.at].chars().count() + 1,
+                    text: mistake.text,
+                    hint: Some(mistake.hint.to_owned()),
                 });
             }
         }
@@ -285,7 +277,7 @@ mod tests {
             &*users.find("ann@EXAMPLE.org").unwrap().policy.name,
             "ann@example.org"
         );
-        // Dovecot may know users of whom no line tells.
+        // Dovecot may know users who have no line here.
         assert_eq!(&*users.of_dovecot("Dora@d.example").name, "dora@d.example");
         let dora = &users.of_dovecot("Dora@d.example").senders;
         assert_eq!(dora, &Senders::parse("d.example").unwrap());
