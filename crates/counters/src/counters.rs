@@ -15,7 +15,7 @@ use crate::forgetful::Forgetful;
 use crate::key::Key;
 use crate::limit::Limit;
 
-/// All rates, and what recipients usually get, from whom.
+/// All rates, what recipients usually get, and which senders they know.
 #[derive(Debug)]
 pub struct Counters {
     secret: RandomState,

@@ -270,8 +270,8 @@ impl Draft<'_> {
         self.write(None, sender, srs_domain)
     }
 
-    /// The reverse path of mail from a user who has one of his own. Null stays null; one that he made himself stays as he
-    /// made it.
+    /// The reverse path of mail from a user with a `return_path`. Null stays as it is, and so does one that the user has already made
+    /// with it.
     fn own_return_path(&mut self) -> Option<ReversePath> {
         let path = self.return_path?;
         Some(match self.reverse_path {

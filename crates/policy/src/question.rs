@@ -95,7 +95,7 @@ pub enum Answer {
 pub enum CredentialsFound {
     /// This user's.
     Right(Arc<User>),
-    /// Nobody's: which of name and password is wrong is nobody's business.
+    /// One of the two is wrong; which of them, the client is not told.
     Wrong,
     /// They could not be checked, and why.
     Unknown(String),

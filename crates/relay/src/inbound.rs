@@ -165,7 +165,7 @@ impl<S: Spool> smtp_in::Service for Inbound<S> {
         self.routing.load().trusted.contains(client)
     }
 
-    /// Whom we refuse anyway need not wait, and keeps no connection open.
+    /// A client that is refused anyway need not wait, and holds no connection open.
     fn greet_wait(&self, client: IpAddr) -> Duration {
         let routing = self.routing.load();
         let wait = routing.connect.greet_wait;

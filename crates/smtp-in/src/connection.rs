@@ -147,7 +147,7 @@ impl<S: Service> Connection<S> {
         Ok(self.cause.clone())
     }
 
-    /// A client must wait for the greeting (RFC 5321 §4.3.1); programs that only spam often do not. What such a one said stays in
+    /// A client must wait for the greeting (RFC 5321 §4.3.1); programs that only spam often do not. What they have sent stays in
     /// the socket, and is read when its refusal has been written.
     async fn wait_in_silence(&mut self, stream: &TcpStream) -> Result<(), Ending> {
         if self.client.role != Role::Mx || self.slot.is_trusted() {

@@ -1,6 +1,6 @@
 //! Faces: what an address of ours begins with when it is not `SRS0=`.
 //!
-//! Whoever sends mail for others (VERP) wants bounces at an address of his own choice, `customer+…@service.example`. The
+//! Whoever sends mail for others (VERP) wants bounces at an address of their own choice, `customer+…@service.example`. The
 //! part behind the face is that of SRS0, and so are its tag, its day and its tokens. The tag covers the face too, so
 //! that no address is valid under another face than the one that it was made with.
 

@@ -14,7 +14,7 @@
 //! * `day`: days since 1970 modulo 1024, two digits of base 32. SRS1 has none: the first forwarder's dates it.
 //! * SRS1 over SRS1 keeps the first forwarder and its opaque part, and replaces the tag alone: it never nests.
 //!
-//! Who sends mail for others can have an address of his own in front of the same parts: a [`Face`].
+//! Whoever sends mail for others can put an address of their own in front of the same parts: a [`Face`].
 //!
 //! Strings go in and come out, always *without* the quotes of SMTP and without the `@` and what follows it: the
 //! caller parses and writes addresses. Some senders do not fit: see [`Srs::token`] for the way out.
