@@ -11,6 +11,7 @@
 mod body;
 mod client;
 pub(crate) mod command;
+mod flood;
 mod idle;
 mod ledger;
 mod mail;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, LocalSet};
 
+pub(crate) use self::flood::Flood;
 pub(crate) use self::idle::Idle;
 pub(crate) use self::ledger::Ledger;
 use self::mail::Composer;

@@ -38,6 +38,7 @@ pub(crate) struct Plan {
     pub(crate) retry_quickly: bool,
     pub(crate) tls: Option<Key>,
     pub(crate) checks: Option<SocketAddr>,
+    pub(crate) extra: &'static str,
 }
 
 /// A system and its sink, running.
@@ -78,6 +79,7 @@ impl Default for Plan {
             retry_quickly: false,
             tls: None,
             checks: None,
+            extra: "",
         }
     }
 }
@@ -293,6 +295,7 @@ impl Plan {
             retry_quickly: self.retry_quickly,
             tls: self.tls,
             checks: self.checks,
+            extra: self.extra,
         }
     }
 }

@@ -5,6 +5,7 @@ mod bounces;
 pub(crate) mod checks;
 pub(crate) mod dead;
 mod drain;
+mod flood;
 pub(crate) mod foreign;
 mod idle;
 mod large;
@@ -63,6 +64,8 @@ pub(crate) enum Scenario {
     Tarpits,
     /// 14: signed mail, with and without SPF, DKIM, DMARC and two blocklists.
     Checks,
+    /// 15: 2,000 new connections a second from 10,000 addresses, beside healthy clients.
+    Flood,
 }
 
 impl Scenario {
@@ -90,6 +93,7 @@ impl Scenario {
             Self::Domains => beside::domains(bench),
             Self::Tarpits => beside::tarpits(bench),
             Self::Checks => checks::run(bench),
+            Self::Flood => flood::run(bench),
         }
     }
 }

@@ -86,6 +86,8 @@ pub(crate) struct Setup {
     /// Senders are checked: SPF and DMARC refuse, what was found (DKIM, too) is told in Authentication-Results, and clients are looked up
     /// in [`BLOCKLISTS`]; with the DNS server here. OpenSMTPD and Exim are not set up for it.
     pub(crate) checks: Option<SocketAddr>,
+    /// Tables of Onward's configuration; the others have none such.
+    pub(crate) extra: &'static str,
 }
 
 /// The kind of a certificate's key.

@@ -61,6 +61,7 @@ pub(super) fn start(place: &Place<'_>) -> io::Result<Queue> {
         ("TLS", setup.tls.map_or("", |_| TLS)),
         ("RESOLVER", &resolver.to_string()),
         ("CHECKS", &checks),
+        ("EXTRA", setup.extra),
         ("ROUTES", &routes),
     ];
     place.write("onward.toml", &fill(CONFIGURATION, &values))?;

@@ -23,6 +23,7 @@ fn what_passes_is_told() {
             retry_quickly: true,
             tls: None,
             checks: Some(world.resolver()),
+            extra: "",
         };
         if system == System::Postfix && world.resolver().port() != 53 {
             println!("skipped: {system}: port 53 is not to be had");

@@ -50,6 +50,7 @@ fn check(system: System) {
             retry_quickly: true,
             tls: None,
             checks: None,
+            extra: "",
         })
         .unwrap();
     there_and_back(&running, &received);
