@@ -204,7 +204,7 @@ async fn a_filter_that_cannot_be_is_told_before_the_start() {
         ),
         (
             "name = \"f\", kind = \"clamd\", address = \"127.0.0.1\"",
-            "`127.0.0.1` is not a filter's address",
+            "`127.0.0.1`: write it as `http://HOST:PORT`, `inet:HOST:PORT` or `unix:/PATH`",
         ),
         (
             "name = \"off\", kind = \"clamd\", address = \"inet:h:1\"",
