@@ -57,6 +57,15 @@ impl Counting {
         }
     }
 
+    /// Counts what is about to happen, if it fits. If it does not, a limit that freezes has frozen the key.
+    pub fn take(&self, limit: &Limit, key: &Key, n: u64, now: Timestamp) -> bool {
+        let fits = self.counters.take(limit, key, n, self.elapsed());
+        if !fits && limit.then == Then::Freeze {
+            self.freeze(key, limit, now);
+        }
+        fits
+    }
+
     /// Lifts a freeze. What was counted is forgotten, or the next message would bring it back.
     pub fn lift(&self, limits: &[Limit], key: &Key) -> Option<Freeze> {
         let lifted = self.freezes.lift(key)?;

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{BlocklistCounts, FilterCounts};
-use counters::{Of, Then};
+use counters::{Key, Of};
 use delivery::Callouts;
 use journal::Journal;
 use policy::Standing;
@@ -37,7 +37,7 @@ use smtp_in::Client;
 use spool::{Clock, IdSource, Spool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::counting::{Counting, client_keys, counts};
+use crate::counting::{Counting, counts};
 use crate::dovecot::Dovecot;
 use crate::filters::Health;
 use crate::routing::Shared;
@@ -108,21 +108,15 @@ impl<S> Inbound<S> {
         if client.is_trusted || !counts(&routing.limits, Of::Commands) {
             return None;
         }
-        let user = client.user.as_ref().map(|user| &*user.name);
-        let keys = client_keys(client.address, user);
-        let counting = &self.counting;
-        let now = counting.elapsed();
-        routing.limits.iter().find_map(|limit| {
-            let mut keys = keys.iter();
-            let key = keys.find(|key| limit.of == Of::Commands && key.kind() == limit.key)?;
-            if counting.counters.take(limit, key, commands, now) {
-                return None;
-            }
-            if limit.then == Then::Freeze {
-                counting.freeze(key, limit, self.clock.now());
-            }
-            Some(limit.name.clone())
-        })
+        // A limit of commands has no other key.
+        let client = Key::client(client.address?);
+        let mut limits = routing
+            .limits
+            .iter()
+            .filter(|limit| limit.of == Of::Commands);
+        let now = self.clock.now();
+        let beyond = limits.find(|limit| !self.counting.take(limit, &client, commands, now));
+        beyond.map(|limit| limit.name.clone())
     }
 
     /// How late the replies to a client are, if it is known to be bad.
