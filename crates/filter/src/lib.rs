@@ -13,6 +13,7 @@ mod facts;
 mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod http;
 mod milter;
 mod opinion;
 mod rspamd;
@@ -21,4 +22,3 @@ pub use address::{Address, BadAddress};
 pub use facts::{Body, Facts};
 pub use filter::{Definition, Filter, Kind, NoSuchFilter};
 pub use opinion::{Failed, Opinion, Verdict};
-pub use rspamd::causes;

@@ -12,6 +12,7 @@ use crate::address::Address;
 use crate::clean;
 use crate::facts::{Body, Facts};
 use crate::filter::NoSuchFilter;
+use crate::http::{self, causes};
 use crate::opinion::{Failed, Opinion, Verdict};
 
 /// How one is reached.
@@ -78,8 +79,7 @@ impl Rspamd {
     pub(crate) fn new(address: &Address, password: &str) -> Result<Self, NoSuchFilter> {
         let wrong = |error: &dyn std::fmt::Display| NoSuchFilter::Http(error.to_string());
         // A connection a message: no call can fail because the one before has left something behind.
-        let builder = Client::builder().no_proxy().pool_max_idle_per_host(0);
-        let builder = builder.redirect(reqwest::redirect::Policy::none());
+        let builder = http::client().pool_max_idle_per_host(0);
         let (builder, base) = match address {
             Address::Http(url) => (builder, url.clone()),
             Address::Inet(host) => (builder, format!("http://{host}")),
@@ -199,17 +199,6 @@ fn symbols(found: &BTreeMap<String, Symbol>) -> String {
     let named = found.iter().take(SYMBOLS_MAX);
     let named = named.map(|(name, symbol)| format!("{name}({:.2})", symbol.score));
     clean::text(&named.collect::<Vec<_>>().join(", "))
-}
-
-/// An error with its causes: `reqwest` itself says only at which step it was. Not with the URL, which may hold a secret.
-pub fn causes(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let first: &dyn std::error::Error = &error;
-    let causes = std::iter::successors(Some(first), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 fn failed(error: reqwest::Error) -> Failed {

@@ -15,10 +15,9 @@ use std::time::Duration;
 use bounce::{Alert, Frozen, alert};
 use counters::{Freeze, Limit, Mark};
 use envelope::{Claim, ForwardPath, Mailbox, MessageId};
-use filter::causes;
+use filter::http::{self, causes};
 use journal::Event;
 use reqwest::Url;
-use reqwest::redirect::Policy;
 use serde_json::json;
 use spool::{BodyWriter, Dsn, Spool, Update};
 
@@ -204,12 +203,7 @@ impl<S: Spool> Outbound<S> {
 }
 
 async fn post(url: &Url, body: String) -> Result<(), String> {
-    let client = reqwest::Client::builder()
-        .timeout(POST_TIME)
-        .redirect(Policy::none())
-        .no_proxy()
-        .build()
-        .map_err(causes)?;
+    let client = http::client().timeout(POST_TIME).build().map_err(causes)?;
     let request = client
         .post(url.clone())
         .header("Content-Type", "application/json");
