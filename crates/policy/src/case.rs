@@ -386,6 +386,11 @@ fn unasked<'a, T>(names: impl IntoIterator<Item = &'a Name>, known: &[(Name, T)]
 }
 
 impl Transaction {
+    /// How many recipients were accepted.
+    pub fn accepted(&self) -> usize {
+        self.returns.len() + self.others
+    }
+
     /// The mailbox of the reverse path, unless it is null.
     pub fn sender(&self) -> Option<&Mailbox> {
         self.reverse_path.as_ref()?.mailbox()

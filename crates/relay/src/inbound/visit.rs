@@ -232,17 +232,12 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
     }
 
     fn observe(&mut self, client: &Client, incident: Incident) {
-        let policy::Transaction {
-            reverse_path,
-            returns,
-            others,
-            ..
-        } = std::mem::take(&mut self.case.transaction);
-        let open = self.transaction.take().zip(reverse_path);
+        let mut transaction = std::mem::take(&mut self.case.transaction);
+        let open = self.transaction.take().zip(transaction.reverse_path.take());
         let open = open.map(|(open, sender)| Unfinished {
             hello: hello(client),
             sender,
-            recipients: returns.len() + others,
+            recipients: transaction.accepted(),
             size: open.draft.as_ref().map(Draft::size),
         });
         let unlogged = self.refusals.saturating_sub(REFUSALS_LOGGED_MAX);

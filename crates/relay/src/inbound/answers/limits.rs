@@ -26,7 +26,7 @@ impl<S: Spool> Inquiry<'_, S> {
                 limited.also(&Name::from(&*limit), Beyond::Frozen);
             }
         }
-        let accepted = self.case.transaction.returns.len() + self.case.transaction.others;
+        let accepted = self.case.transaction.accepted() as u64;
         for (limit, key) in self.falls_under(&keys) {
             let of_sender = !matches!(key.kind(), Kind::Recipient | Kind::Site);
             let n = match (stage, limit.of) {
@@ -34,7 +34,7 @@ impl<S: Spool> Inquiry<'_, S> {
                 (Stage::Connect, _) => 1,
                 (_, Of::Connections | Of::Commands) => continue,
                 (Stage::Auth, of) if of != Of::Refusals => continue,
-                (Stage::Rcpt, Of::Recipients) if of_sender => accepted as u64 + 1,
+                (Stage::Rcpt, Of::Recipients) if of_sender => accepted + 1,
                 (Stage::Rcpt, _) if of_sender => continue,
                 // What DATA would refuse together has to be refused here one by one: the client sends the rest later.
                 (Stage::Rcpt, Of::Recipients) => {
@@ -53,13 +53,13 @@ impl<S: Spool> Inquiry<'_, S> {
         let mut keys = senders(self.case, Stage::Data);
         let recipients = self.sources.recipients;
         keys.extend_from_slice(recipients);
-        let named = self.case.transaction.returns.len() + self.case.transaction.others;
+        let named = self.case.transaction.accepted() as u64;
         let mut limited = Limited::default();
         for (limit, key) in self.falls_under(&keys) {
             let (n, takes) = match limit.of {
                 Of::Messages => (1, true),
                 Of::Recipients if recipients.contains(key) => (1, true),
-                Of::Recipients => (named as u64, true),
+                Of::Recipients => (named, true),
                 Of::Connections | Of::Commands => continue,
                 // Looked at when MAIL came; but held is a message only now.
                 _ if limit.then == Then::Hold => (1, false),
