@@ -110,11 +110,7 @@ impl Users {
     pub fn of_dovecot(&self, name: &str) -> Arc<policy::User> {
         match self.find(name) {
             Some(user) => Arc::clone(&user.policy),
-            None => Arc::new(policy::User {
-                name: fold(name).into(),
-                senders: Senders::by_default(name),
-                measures: Arc::clone(&self.measures),
-            }),
+            None => Arc::new(plain(name, &self.measures)),
         }
     }
 
@@ -158,11 +154,7 @@ impl User {
             }
             hash => Some(Hash::parse(hash).map_err(wrong_hash)?),
         };
-        let mut user = policy::User {
-            name: fold(name).into(),
-            senders: Senders::by_default(name),
-            measures: Arc::clone(&context.measures),
-        };
+        let mut user = plain(name, &context.measures);
         let mut return_path = None;
         set_options(&mut user, &mut return_path, options, context).map_err(
             |(option, text, hint)| {
@@ -176,6 +168,15 @@ impl User {
             hash,
             return_path,
         }))
+    }
+}
+
+/// A user of whom no option says anything.
+fn plain(name: &str, measures: &Arc<Measures>) -> policy::User {
+    policy::User {
+        name: fold(name).into(),
+        senders: Senders::by_default(name),
+        measures: Arc::clone(measures),
     }
 }
 
