@@ -231,9 +231,6 @@ fn secs_of(nanos: u64) -> u32 {
     secs(Duration::from_nanos(nanos))
 }
 
-#[cfg(test)]
-mod tests;
-
 /// Numbers of each sort.
 const KEYS_MAX: usize = 2_000_000;
 /// How fast what is usual changes.
@@ -243,3 +240,6 @@ const USUAL_MIN: f32 = 0.05;
 /// From when on a sender is known, and for how long after its last mail.
 const KNOWN_AFTER: Duration = Duration::from_hours(24);
 const KNOWN_FOR: Duration = Duration::from_hours(60 * 24);
+
+#[cfg(test)]
+mod tests;

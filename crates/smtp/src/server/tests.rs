@@ -72,6 +72,18 @@ impl Driver {
         self.run();
     }
 
+    /// A dialog in lock step; what the client says of each turn comes in pieces of this size.
+    #[track_caller]
+    fn check_turns(&mut self, dialog: &str, size: usize, log: &[&str]) {
+        for turn in parse(dialog) {
+            turn.client.chunks(size).for_each(|piece| self.feed(piece));
+            let output = std::mem::take(&mut self.output);
+            let context = String::from_utf8_lossy(&turn.client);
+            compare(&output, &turn.server, &context);
+        }
+        assert_eq!(self.log, log, "{dialog}");
+    }
+
     fn run(&mut self) {
         while let Some(event) = self.session.poll_event() {
             self.handle(event);
@@ -216,17 +228,7 @@ fn compare(output: &[u8], expected: &[String], context: &str) {
 /// In lock step only.
 #[track_caller]
 fn check_turns(settings: Settings, dialog: &str, log: &[&str]) {
-    let mut driver = Driver::new(settings);
-    for turn in parse(dialog) {
-        driver.feed(&turn.client);
-        let output = std::mem::take(&mut driver.output);
-        compare(
-            &output,
-            &turn.server,
-            &String::from_utf8_lossy(&turn.client),
-        );
-    }
-    assert_eq!(driver.log, log);
+    Driver::new(settings).check_turns(dialog, usize::MAX, log);
 }
 
 /// In lock step, and cut at every point, and byte by byte.
@@ -1014,16 +1016,7 @@ fn check_xclient(dialog: &str, log: &[&str]) {
     driver.session.allow_xclient();
     driver.session.allow_auth();
     driver.output.clear();
-    for turn in parse(dialog) {
-        driver.feed(&turn.client);
-        let output = std::mem::take(&mut driver.output);
-        compare(
-            &output,
-            &turn.server,
-            &String::from_utf8_lossy(&turn.client),
-        );
-    }
-    assert_eq!(driver.log, log);
+    driver.check_turns(dialog, usize::MAX, log);
 }
 
 #[test]

@@ -34,15 +34,7 @@ fn check_auth(settings: &Settings, dialog: &str, log: &[&str]) -> Vec<String> {
     let mut refused = Vec::new();
     for size in [usize::MAX, 1, 2, 7] {
         let mut driver = Driver::new(settings.clone());
-        for turn in parse(dialog) {
-            turn.client
-                .chunks(size)
-                .for_each(|piece| driver.feed(piece));
-            let output = std::mem::take(&mut driver.output);
-            let context = String::from_utf8_lossy(&turn.client);
-            compare(&output, &turn.server, &context);
-        }
-        assert_eq!(driver.log, log, "{dialog}");
+        driver.check_turns(dialog, size, log);
         refused = driver.refused;
     }
     refused
