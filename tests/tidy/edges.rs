@@ -7,7 +7,7 @@ use crate::manifests::{dependency_tables, line_of};
 
 /// Crate → the crates of ours that it may depend on. The root package may depend on all but `testkit` and
 /// `fuzz-targets`.
-const EDGES: [(&str, &[&str]); 20] = [
+const EDGES: [(&str, &[&str]); 21] = [
     ("envelope", &[]),
     ("srs", &[]),
     ("spf", &[]),
@@ -25,6 +25,7 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("control", &["envelope"]),
     ("journal", &["envelope"]),
     ("counters", &["envelope"]),
+    ("history", &["control", "envelope", "journal"]),
     (
         "relay",
         &[
@@ -44,6 +45,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "control",
             "journal",
             "counters",
+            "history",
         ],
     ),
     ("testkit", &["envelope", "smtp", "dns"]),

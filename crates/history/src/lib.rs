@@ -1,0 +1,1 @@
+//! What happened to which message, kept for some days in SQLite: for `onward trace`, `onward stats`, `onward forwards failing`.
