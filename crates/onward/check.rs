@@ -5,6 +5,7 @@ use std::net::UdpSocket;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use control::ask::{Ping, Reload};
 use control::{Client, Reloaded};
 use relay::Routing;
 use rustix::fs::{Access, access};
@@ -174,7 +175,7 @@ async fn check_spool(config: &Config) -> Vec<Finding> {
 
 /// The daemon that runs, and what of the configuration it would take over by a reload.
 async fn check_daemon(mut daemon: Client) -> Vec<Finding> {
-    let version = match daemon.ping().await {
+    let version = match daemon.ask(Ping {}).await {
         Ok(version) => version,
         Err(error) => return vec![Finding::bad("spool", error)],
     };
@@ -186,7 +187,13 @@ async fn check_daemon(mut daemon: Client) -> Vec<Finding> {
     if version != env!("CARGO_PKG_VERSION") {
         return vec![running];
     }
-    let reload = match daemon.reload_check().await {
+    let reload = match daemon
+        .ask(Reload {
+            force: false,
+            dry_run: true,
+        })
+        .await
+    {
         Ok(reloaded) => Finding {
             reload: Some(reloaded.clone()),
             ..Finding::good(

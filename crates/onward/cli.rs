@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use control::{LegState, Lift, Selector};
+use control::ask::FreezeLift;
+use control::{LegState, Selector};
 use envelope::{
     AddressError, AddressPattern, Domain, IdPattern, MessageId, ReversePath, SenderPattern,
 };
@@ -225,8 +226,8 @@ pub(crate) struct Lifted {
 }
 
 impl Lifted {
-    pub(crate) fn lift(&self) -> Lift {
-        Lift {
+    pub(crate) fn lift(&self) -> FreezeLift {
+        FreezeLift {
             key: self.key.clone(),
             all: self.all,
             release: self.release,

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use control::{Client, Lift, Lifted, PAGE_ROWS_MAX};
+use control::ask::{FreezeLift, FreezeList};
+use control::{Client, Lifted, PAGE_ROWS_MAX};
 
 use crate::cli::Freeze;
 use crate::print::Printer;
@@ -20,7 +21,12 @@ async fn list(socket: &Path, print: Printer) -> Result<(), Error> {
     let mut client = Client::connect(socket).await?;
     let (mut all, mut cursor) = (Vec::new(), None);
     loop {
-        let page = client.freeze_list(cursor, PAGE_ROWS_MAX).await?;
+        let page = client
+            .ask(FreezeList {
+                cursor,
+                limit: PAGE_ROWS_MAX,
+            })
+            .await?;
         all.extend(page.freezes);
         cursor = page.next;
         if cursor.is_none() {
@@ -46,8 +52,8 @@ async fn list(socket: &Path, print: Printer) -> Result<(), Error> {
     Ok(())
 }
 
-async fn lift(socket: &Path, lift: Lift, print: Printer) -> Result<(), Error> {
-    let lifted = Client::connect(socket).await?.freeze_lift(lift).await?;
+async fn lift(socket: &Path, lift: FreezeLift, print: Printer) -> Result<(), Error> {
+    let lifted = Client::connect(socket).await?.ask(lift).await?;
     print.value(&lifted, |print, Lifted { lifted, released }| {
         print.line(format_args!("{lifted} freezes lifted"));
         if *released > 0 {

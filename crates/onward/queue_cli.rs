@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
+use control::ask::{self, QueueAct, QueueList, QueueShow, Reload};
 use control::{
     BlocklistCounts, Client, ClientError, Count, FilterCounts, LegRow, MessageDetails, Part,
     QueueAction, QueueCounts, Reloaded, Selector,
@@ -31,7 +32,7 @@ pub(crate) async fn queue(socket: &Path, command: &Queue, print: Printer) -> Res
         }
         let count = Client::connect(socket)
             .await?
-            .queue_action(action, selector)
+            .ask(QueueAct { action, selector })
             .await?;
         print.value(&count, |print, count| {
             print_count(print, action, *count, done)
@@ -52,7 +53,13 @@ pub(crate) async fn queue(socket: &Path, command: &Queue, print: Printer) -> Res
 
 /// Runs `reload`.
 pub(crate) async fn reload(socket: &Path, force: bool, print: Printer) -> Result<(), Error> {
-    let reloaded = Client::connect(socket).await?.reload(force).await?;
+    let reloaded = Client::connect(socket)
+        .await?
+        .ask(Reload {
+            force,
+            dry_run: false,
+        })
+        .await?;
     print.value(&reloaded, |print, reloaded| {
         reloaded_lines(reloaded).for_each(|line| print.line(line));
     });
@@ -61,7 +68,7 @@ pub(crate) async fn reload(socket: &Path, force: bool, print: Printer) -> Result
 
 /// Runs `status`.
 pub(crate) async fn status(socket: &Path, print: Printer) -> Result<(), Error> {
-    let status = Client::connect(socket).await?.status().await?;
+    let status = Client::connect(socket).await?.ask(ask::Status {}).await?;
     print.value(&status, |print, status| {
         let (version, pid) = (&status.version, status.pid);
         print.line(format_args!(
@@ -147,13 +154,16 @@ fn print_count(print: Printer, action: QueueAction, count: Count, done: &str) {
 
 async fn list(socket: &Path, filter: Selector, limit: u32, print: Printer) -> Result<(), Error> {
     let mut client = Client::connect(socket).await?;
-    let mut page = client.queue_list(filter.clone(), None, limit).await?;
+    let ask = |cursor, limit| QueueList {
+        filter: filter.clone(),
+        cursor,
+        limit,
+    };
+    let mut page = client.ask(ask(None, limit)).await?;
     // A page that is not full need not be the last.
     while page.legs.len() < limit as usize && page.next.is_some() {
         let wanted = limit - u32::try_from(page.legs.len()).unwrap_or(limit);
-        let more = client
-            .queue_list(filter.clone(), page.next.take(), wanted)
-            .await?;
+        let more = client.ask(ask(page.next.take(), wanted)).await?;
         page.legs.extend(more.legs);
         page.next = more.next;
     }
@@ -195,7 +205,7 @@ fn print_row(print: Printer, row: &LegRow) {
 
 async fn show(socket: &Path, id: MessageId, print: Printer) -> Result<(), Error> {
     let mut client = Client::connect(socket).await?;
-    let message = client.queue_show(id).await?;
+    let message = client.ask(QueueShow { id }).await?;
     if print.json {
         print.value(&message, |_, _| {});
         return Ok(());

@@ -2,6 +2,7 @@
 //!
 //! Secrets and domain are enough for most addresses; a daemon must run only for a token, whose sender is in its spool.
 
+use control::ask::SrsDecode;
 use control::{Client, SrsAnswer};
 use relay::operator::srs::{self, Meaning};
 use spool::Clock;
@@ -35,7 +36,8 @@ pub(crate) async fn run(config: &Config, command: &cli::Srs, print: Printer) -> 
                 Meaning::Sender(sender) => sender.to_string(),
                 Meaning::Token(_) => {
                     let mut daemon = Client::connect(&config.control.socket).await?;
-                    daemon.srs_decode(address.clone()).await?.result
+                    let address = address.clone();
+                    daemon.ask(SrsDecode { address }).await?.result
                 }
             };
             (address, result)

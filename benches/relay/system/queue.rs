@@ -49,11 +49,11 @@ impl Messages {
 fn ask(path: &Path) -> io::Result<u64> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    stream.write_all(b"{\"v\":1,\"do\":\"status\"}\n")?;
+    stream.write_all(b"{\"v\":2,\"do\":\"status\"}\n")?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
     let answer: serde_json::Value = serde_json::from_str(&line)?;
-    let counts = &answer["status"]["queue"];
+    let counts = &answer["answer"]["queue"];
     ["waiting", "active", "held"]
         .into_iter()
         .map(|state| counts[state].as_u64())

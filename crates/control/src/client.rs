@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 use envelope::MessageId;
+use serde::de::DeserializeOwned;
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-use crate::data::{Count, FreezePage, Lifted, MessageDetails, Page, Reloaded, SrsAnswer, Status};
+use crate::ask::{Ask, Explain, QueueCat, Request};
 use crate::explanation::{Explanation, Mail};
 use crate::line;
-use crate::protocol::{CHUNK_OCTETS, Call, Fault, PROTOCOL, Part, QueueAction, Request, Response};
-use crate::selector::{Lift, Selector};
+use crate::protocol::{CHUNK_OCTETS, Call, Fault, PROTOCOL, Part, Response};
 use crate::server::OPERATION;
 
 /// A connection to the daemon. Needs a tokio runtime with I/O and time.
@@ -71,16 +71,6 @@ impl ClientError {
     }
 }
 
-/// Asks, and takes from the answer what it should hold.
-macro_rules! ask {
-    ($client:ident, $request:expr, $answer:pat => $value:expr) => {
-        match $client.call(&$request).await? {
-            $answer => Ok($value),
-            _ => Err(ClientError::Protocol),
-        }
-    };
-}
-
 impl Client {
     /// Connects to the daemon's socket.
     pub async fn connect(path: &Path) -> Result<Self, ClientError> {
@@ -100,44 +90,10 @@ impl Client {
         })
     }
 
-    /// The daemon's program version.
-    pub async fn ping(&mut self) -> Result<String, ClientError> {
-        ask!(self, Request::Ping, Response::Pong { version } => version)
-    }
-
-    /// The daemon at a glance.
-    pub async fn status(&mut self) -> Result<Status, ClientError> {
-        ask!(self, Request::Status, Response::Status(status) => status)
-    }
-
-    /// Lets the daemon read its configuration again.
-    pub async fn reload(&mut self, force: bool) -> Result<Reloaded, ClientError> {
-        ask!(self, Request::Reload { force }, Response::Reloaded(reloaded) => reloaded)
-    }
-
-    /// What a reload would do.
-    pub async fn reload_check(&mut self) -> Result<Reloaded, ClientError> {
-        ask!(self, Request::ReloadCheck, Response::Reloaded(reloaded) => reloaded)
-    }
-
-    /// One page of the queue; at most [`crate::PAGE_ROWS_MAX`] rows.
-    pub async fn queue_list(
-        &mut self,
-        filter: Selector,
-        cursor: Option<String>,
-        limit: u32,
-    ) -> Result<Page, ClientError> {
-        let request = Request::QueueList {
-            filter,
-            cursor,
-            limit,
-        };
-        ask!(self, request, Response::Page(page) => page)
-    }
-
-    /// One message.
-    pub async fn queue_show(&mut self, id: MessageId) -> Result<MessageDetails, ClientError> {
-        ask!(self, Request::QueueShow { id }, Response::Message(details) => details)
+    /// Asks, and takes the answer.
+    pub async fn ask<A: Ask>(&mut self, ask: A) -> Result<A::Answer, ClientError> {
+        self.send(&ask.into()).await?;
+        self.answer().await
     }
 
     /// Reads a message, or a part of it, piece by piece into `sink`.
@@ -147,7 +103,8 @@ impl Client {
         part: Part,
         mut sink: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<(), ClientError> {
-        let mut response = self.call(&Request::QueueCat { id, part }).await?;
+        self.send(&QueueCat { id, part }.into()).await?;
+        let mut response = self.receive().await?;
         loop {
             let piece = match response {
                 Response::Chunk(text) => BASE64.decode(text.as_bytes()),
@@ -159,39 +116,6 @@ impl Client {
         }
     }
 
-    /// Does something to legs. An empty selector is refused.
-    pub async fn queue_action(
-        &mut self,
-        action: QueueAction,
-        selector: Selector,
-    ) -> Result<Count, ClientError> {
-        ask!(self, Request::QueueAction { action, selector }, Response::Count(count) => count)
-    }
-
-    /// One page of what is frozen; at most [`crate::PAGE_ROWS_MAX`] rows.
-    pub async fn freeze_list(
-        &mut self,
-        cursor: Option<String>,
-        limit: u32,
-    ) -> Result<FreezePage, ClientError> {
-        ask!(self, Request::FreezeList { cursor, limit }, Response::Freezes(page) => page)
-    }
-
-    /// Ends freezes. A lift that names none is refused.
-    pub async fn freeze_lift(&mut self, lift: Lift) -> Result<Lifted, ClientError> {
-        ask!(self, Request::FreezeLift(lift), Response::Lifted(lifted) => lifted)
-    }
-
-    /// Rewrites a sender's address as the daemon would.
-    pub async fn srs_encode(&mut self, address: String) -> Result<SrsAnswer, ClientError> {
-        ask!(self, Request::SrsEncode { address }, Response::Srs(answer) => answer)
-    }
-
-    /// Takes an SRS address back.
-    pub async fn srs_decode(&mut self, address: String) -> Result<SrsAnswer, ClientError> {
-        ask!(self, Request::SrsDecode { address }, Response::Srs(answer) => answer)
-    }
-
     /// What would be decided on a mail; `message` is read to its end.
     pub async fn explain(
         &mut self,
@@ -199,7 +123,7 @@ impl Client {
         message: Option<&mut (impl io::Read + ?Sized)>,
     ) -> Result<Explanation, ClientError> {
         let has_message = message.is_some();
-        self.send(&Request::Explain { mail, has_message }).await?;
+        self.send(&Explain { mail, has_message }.into()).await?;
         if let Some(message) = message {
             let mut piece = vec![0; CHUNK_OCTETS];
             loop {
@@ -214,16 +138,16 @@ impl Client {
                 }
             }
         }
-        match self.receive().await? {
-            Response::Explanation(explanation) => Ok(explanation),
-            _ => Err(ClientError::Protocol),
-        }
+        self.answer().await
     }
 
-    /// One request and the first line of its answer; [`Response::Error`] comes as an error.
-    pub async fn call(&mut self, request: &Request) -> Result<Response, ClientError> {
-        self.send(request).await?;
-        self.receive().await
+    async fn answer<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
+        match self.receive().await? {
+            Response::Answer(value) => {
+                serde_json::from_str(value.get()).map_err(|_| ClientError::Protocol)
+            }
+            _ => Err(ClientError::Protocol),
+        }
     }
 
     async fn send(&mut self, request: &Request) -> Result<(), ClientError> {

@@ -1,7 +1,7 @@
 //! The operator's side: the control socket between command line and daemon.
 //!
 //! A Unix socket of mode 0600 that serves only its owner and root. The protocol is one JSON object a line: the
-//! client sends `{"v":1,"do":"ping"}`, the daemon answers `{"pong":…}` or `{"error":{"message":…,"hint":…}}`; a
+//! client sends `{"v":2,"do":"ping"}`, the daemon answers `{"answer":…}` or `{"error":{"message":…,"hint":…}}`; a
 //! connection may carry several requests, one after the other. `socat - UNIX:/path` is enough to speak it.
 //!
 //! The daemon implements [`Operator`] and calls [`Socket::serve`]; the command line uses [`Client`]. The types
@@ -10,6 +10,7 @@
 //! It makes *no* decision: what an action does to the queue, or what a status is, the implementor knows. There
 //! is no HTTP here yet.
 
+pub mod ask;
 mod client;
 mod data;
 mod explanation;
@@ -22,6 +23,7 @@ mod socket;
 mod text;
 mod upload;
 
+pub use ask::{Answers, Ask, Request};
 pub use client::{Client, ClientError};
 pub use data::{
     BlocklistCounts, Count, Diagnosis, FilterCounts, FreezePage, FreezeRow, LegRow, LegState,
@@ -29,8 +31,6 @@ pub use data::{
 };
 pub use explanation::{Asked, Explanation, Mail, Refusal, Ruled, Stage, Way};
 pub use operator::{Body, Operator};
-pub use protocol::{
-    Fault, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Part, QueueAction, Request, Response,
-};
-pub use selector::{Lift, Selector};
+pub use protocol::{Fault, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Part, QueueAction, Response};
+pub use selector::Selector;
 pub use socket::{BindError, Socket};

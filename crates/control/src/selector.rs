@@ -49,26 +49,10 @@ impl Selector {
     }
 }
 
-/// Which freezes end. As with legs, everything has to be asked for with `all`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Lift {
-    /// This key, as a listing shows it, with or without its kind before it: `user:ann@x.test`. A client's is any address of its
-    /// network, however it is written.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// Every key.
-    #[serde(skip_serializing_if = "is_false")]
-    pub all: bool,
-    /// What was put on hold of it goes out.
-    #[serde(skip_serializing_if = "is_false")]
-    pub release: bool,
-}
-
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde calls it with a reference"
 )]
-fn is_false(flag: &bool) -> bool {
+pub(crate) fn is_false(flag: &bool) -> bool {
     !flag
 }

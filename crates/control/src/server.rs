@@ -14,11 +14,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::ask::{self, Explain, QueueCat, Request};
 use crate::line;
 use crate::operator::{Body, Operator};
 use crate::protocol::{
-    CHUNK_OCTETS, Call, CallVersion, Fault, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Request,
-    Response,
+    CHUNK_OCTETS, Call, CallVersion, Fault, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Response,
 };
 use crate::selector::Selector;
 use crate::socket::Socket;
@@ -132,16 +132,20 @@ fn parse(text: &[u8]) -> Result<Request, Fault> {
         ))
         .with_hint("restart the daemon after an upgrade, so that both are of one version"));
     }
-    let call: Call<Request> = from_json(text)?;
-    match &call.request {
-        Request::QueueAction { selector, .. } => check_selector(selector, true)?,
-        Request::QueueList { filter, .. } => check_selector(filter, false)?,
+    let Call { mut request, .. } = from_json(text)?;
+    match &mut request {
+        Request::QueueAct(act) => check_selector(&act.selector, true)?,
+        Request::QueueList(list) => {
+            check_selector(&list.filter, false)?;
+            list.limit = list.limit.clamp(1, PAGE_ROWS_MAX);
+        }
+        Request::FreezeList(list) => list.limit = list.limit.clamp(1, PAGE_ROWS_MAX),
         Request::FreezeLift(lift) if lift.key.is_some() == lift.all => {
             return Err(nothing_selected("a key"));
         }
         _ => {}
     }
-    Ok(call.request)
+    Ok(request)
 }
 
 fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Fault> {
@@ -174,60 +178,23 @@ async fn answer<O: Operator>(
 ) -> io::Result<()> {
     operator.asked(&request, uid);
     let response = match request {
-        Request::QueueCat { id, part } => match in_time(operator.queue_cat(id, part)).await {
-            Ok(body) => return cat(body, writer).await,
-            Err(fault) => Err(fault),
-        },
-        Request::Explain { mail, has_message } => {
+        Request::QueueCat(QueueCat { id, part }) => {
+            match in_time(operator.queue_cat(id, part)).await {
+                Ok(body) => return cat(body, writer).await,
+                Err(fault) => Err(fault),
+            }
+        }
+        Request::Explain(Explain { mail, has_message }) => {
             let mut upload = Upload::new(reader, has_message);
             let message = has_message.then_some(&mut upload);
             let explained = in_time(operator.explain(mail, message)).await;
             upload.skip_rest().await?;
-            explained.map(Response::Explanation)
+            explained.and_then(|explanation| ask::value(&explanation))
         }
-        request => in_time(perform(request, uid, operator)).await,
+        request => in_time(ask::answer(operator, request, uid)).await,
     };
-    line::write(writer, &response.unwrap_or_else(Response::Error), WRITE).await
-}
-
-async fn perform<O: Operator>(request: Request, uid: u32, operator: &O) -> Result<Response, Fault> {
-    match request {
-        Request::Ping => Ok(Response::Pong {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }),
-        Request::Status => operator.status().await.map(Response::Status),
-        Request::Reload { force } => operator.reload(force, false).await.map(Response::Reloaded),
-        Request::ReloadCheck => operator.reload(false, true).await.map(Response::Reloaded),
-        Request::QueueList {
-            filter,
-            cursor,
-            limit,
-        } => {
-            let limit = limit.clamp(1, PAGE_ROWS_MAX) as usize;
-            operator
-                .queue_list(filter, cursor, limit)
-                .await
-                .map(Response::Page)
-        }
-        Request::QueueShow { id } => operator.queue_show(id).await.map(Response::Message),
-        Request::QueueAction { action, selector } => operator
-            .queue_action(action, selector, uid)
-            .await
-            .map(Response::Count),
-        Request::FreezeList { cursor, limit } => {
-            let limit = limit.clamp(1, PAGE_ROWS_MAX) as usize;
-            operator
-                .freeze_list(cursor, limit)
-                .await
-                .map(Response::Freezes)
-        }
-        Request::FreezeLift(lift) => operator.freeze_lift(lift, uid).await.map(Response::Lifted),
-        Request::SrsEncode { address } => operator.srs_encode(address).await.map(Response::Srs),
-        Request::SrsDecode { address } => operator.srs_decode(address).await.map(Response::Srs),
-        Request::QueueCat { .. } | Request::Explain { .. } => {
-            unreachable!("a message goes with these: see answer")
-        }
-    }
+    let response = response.map_or_else(Response::Error, Response::Answer);
+    line::write(writer, &response, WRITE).await
 }
 
 /// The pieces of a message, each in lines of bounded length. Reading is paced by the peer: nothing piles up.

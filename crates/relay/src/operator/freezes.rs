@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use control::{Fault, FreezePage, FreezeRow, Lift, Lifted};
+use control::ask::{FreezeLift, FreezeList};
+use control::{Answers, Fault, FreezePage, FreezeRow, Lifted};
 use counters::{Freeze, Key, Kind};
 use journal::Event;
 use spool::{Action, Filter, Spool, State};
@@ -10,8 +11,10 @@ use spool::{Action, Filter, Spool, State};
 use super::{Operator, fault};
 use crate::outbound::{change_all, users};
 
-impl<S: Spool> Operator<S> {
-    pub(super) fn frozen(&self, cursor: Option<String>, limit: usize) -> Result<FreezePage, Fault> {
+impl<S: Spool> Answers<FreezeList> for Operator<S> {
+    async fn answer(&self, ask: FreezeList, _uid: u32) -> Result<FreezePage, Fault> {
+        let FreezeList { cursor, limit } = ask;
+        let limit = limit as usize;
         let after = cursor.map(|text| text.parse::<Key>()).transpose();
         let after = after.map_err(|error| Fault::new(error.to_string()))?;
         let page = self.counting.freezes.list(after.as_ref(), limit);
@@ -21,8 +24,10 @@ impl<S: Spool> Operator<S> {
             freezes: page.iter().map(row).collect(),
         })
     }
+}
 
-    pub(super) async fn lift(&self, lift: Lift, uid: u32) -> Result<Lifted, Fault> {
+impl<S: Spool> Answers<FreezeLift> for Operator<S> {
+    async fn answer(&self, lift: FreezeLift, uid: u32) -> Result<Lifted, Fault> {
         let keys = match &lift.key {
             Some(typed) => meant(typed),
             None => {
@@ -70,7 +75,7 @@ impl<S: Spool> Operator<S> {
                 ..Filter::default()
             };
             let release = change_all(&*self.spool, &filter, Action::Release, |entry| {
-                super::record(&self.journal, control::QueueAction::Release, uid, &[entry]);
+                super::queue::record(&self.journal, control::QueueAction::Release, uid, &[entry]);
             });
             released = release.await.map_err(fault)?;
         }

@@ -2,10 +2,14 @@
 
 use std::sync::Mutex;
 
-use control::Operator as _;
+use std::time::Duration;
+
+use control::ask::{self, FreezeLift, FreezeList, QueueAct};
+use control::{Answers as _, QueueAction, Selector};
 use envelope::{Message, ReversePath};
 use journal::Format;
 use spool::memory::MemorySpool;
+use spool::{Action, Filter, State};
 use spool::{Arrival, BodyWriter, IdSource, Lifetime, Want};
 use testkit::nouns;
 
@@ -65,7 +69,16 @@ async fn check_actions(actions: &[QueueAction], counts: &[[u64; 3]], lines: &[&s
     let mut got = Vec::new();
     for action in actions {
         let all = Selector::default();
-        let count = operator.queue_action(*action, all, 7).await.unwrap();
+        let count = operator
+            .answer(
+                QueueAct {
+                    action: *action,
+                    selector: all,
+                },
+                7,
+            )
+            .await
+            .unwrap();
         got.push([count.matched, count.done, count.pending]);
     }
     assert_eq!(got, counts, "{actions:?}");
@@ -130,7 +143,10 @@ async fn freezes_are_listed_and_lifted() {
     }
     let (mut listed, mut cursor) = (Vec::new(), None);
     loop {
-        let page = operator.freeze_list(cursor, 3).await.unwrap();
+        let page = operator
+            .answer(FreezeList { cursor, limit: 3 }, 7)
+            .await
+            .unwrap();
         listed.extend(page.freezes.into_iter().map(|row| row.key));
         cursor = page.next;
         if cursor.is_none() {
@@ -144,13 +160,24 @@ async fn freezes_are_listed_and_lifted() {
         "user:ann@x.test",
     ];
     assert_eq!(listed, all);
-    assert!(operator.freeze_list(Some("?".to_owned()), 3).await.is_err());
+    assert!(
+        operator
+            .answer(
+                FreezeList {
+                    cursor: Some("?".to_owned()),
+                    limit: 3
+                },
+                7
+            )
+            .await
+            .is_err()
+    );
     let lift = async |key: &str| {
-        let lift = Lift {
+        let lift = FreezeLift {
             key: Some(key.to_owned()),
-            ..Lift::default()
+            ..FreezeLift::default()
         };
-        operator.freeze_lift(lift, 7).await.map(|done| done.lifted)
+        operator.answer(lift, 7).await.map(|done| done.lifted)
     };
     // Any address of the network, in any form.
     assert_eq!(lift("2001:0DB8:0:0::77").await, Ok(1));
@@ -158,12 +185,12 @@ async fn freezes_are_listed_and_lifted() {
     assert_eq!(gone.message, "`client:2001:db8::/64` is not frozen");
     // Without its kind it may be of several.
     assert_eq!(lift("ann@X.test").await, Ok(2));
-    let all = Lift {
+    let all = FreezeLift {
         all: true,
-        ..Lift::default()
+        ..FreezeLift::default()
     };
-    assert_eq!(operator.freeze_lift(all, 7).await.unwrap().lifted, 1);
-    assert_eq!(operator.status().await.unwrap().frozen, 0);
+    assert_eq!(operator.answer(all, 7).await.unwrap().lifted, 1);
+    assert_eq!(operator.answer(ask::Status {}, 7).await.unwrap().frozen, 0);
 }
 
 #[tokio::test]
@@ -186,12 +213,12 @@ async fn a_lift_releases_what_the_freeze_has_held() {
     assert_eq!(held.unwrap().entries.len(), 1);
     let key = "user:ann".parse().unwrap();
     assert!(operator.counting.freezes.freeze(&key, "cracked", now()));
-    let lift = Lift {
+    let lift = FreezeLift {
         key: Some("ann".to_owned()),
         release: true,
-        ..Lift::default()
+        ..FreezeLift::default()
     };
-    assert_eq!(operator.freeze_lift(lift, 7).await.unwrap().released, 1);
+    assert_eq!(operator.answer(lift, 7).await.unwrap().released, 1);
     let page = operator.spool.list(&hold, None, 9).await.unwrap();
     let states: Vec<_> = page.entries.iter().map(|entry| entry.state).collect();
     assert_eq!(states, [State::Held, State::Ready]);

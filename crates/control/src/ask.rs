@@ -1,0 +1,209 @@
+//! What can be asked of the daemon: a type for each question, and the type of its answer.
+//!
+//! A new one is a type here, a line in the table at the end, and an `impl` of [`Answers`] where the daemon knows the answer.
+
+use std::future::Future;
+
+use envelope::MessageId;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::data::{self, Count, FreezePage, Lifted, MessageDetails, Page, Reloaded, SrsAnswer};
+use crate::explanation::Mail;
+use crate::operator::Operator;
+use crate::protocol::{Fault, Part, QueueAction};
+use crate::selector::{Selector, is_false};
+use crate::text;
+
+/// A question of one line; so is its answer.
+pub trait Ask: Into<Request> + Send + 'static {
+    /// What the daemon says.
+    type Answer: Serialize + DeserializeOwned + Send;
+}
+
+/// The daemon, as far as it answers one kind of question. `uid` is the user who asks.
+pub trait Answers<A: Ask> {
+    /// Answers.
+    fn answer(&self, ask: A, uid: u32) -> impl Future<Output = Result<A::Answer, Fault>> + Send;
+}
+
+/// Are you there? The answer is the program's version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {}
+
+/// The daemon at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {}
+
+/// Read configuration, tables, certificates and secrets again. On an error everything stays as it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reload {
+    /// Take a table that has lost much of what it had.
+    pub force: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// One page of legs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueList {
+    /// Which legs; empty = all.
+    #[serde(default)]
+    pub filter: Selector,
+    /// [`Page::next`] of the page before.
+    #[serde(default)]
+    pub cursor: Option<String>,
+    /// Rows at most; 1 to [`PAGE_ROWS_MAX`](crate::PAGE_ROWS_MAX).
+    pub limit: u32,
+}
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueShow {
+    /// Which.
+    #[serde(with = "text")]
+    pub id: MessageId,
+}
+
+/// The bytes of one message: any number of chunks, then the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueCat {
+    /// Which.
+    #[serde(with = "text")]
+    pub id: MessageId,
+    /// How much of it.
+    pub part: Part,
+}
+
+/// Do something to legs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueAct {
+    /// What.
+    pub action: QueueAction,
+    /// To which; never empty.
+    pub selector: Selector,
+}
+
+/// One page of what is frozen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreezeList {
+    /// [`FreezePage::next`] of the page before.
+    #[serde(default)]
+    pub cursor: Option<String>,
+    /// Rows at most; 1 to [`PAGE_ROWS_MAX`](crate::PAGE_ROWS_MAX).
+    pub limit: u32,
+}
+
+/// Which freezes end. As with legs, everything has to be asked for with `all`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FreezeLift {
+    /// This key, as a listing shows it, with or without its kind before it: `user:ann@x.test`. A client's is any address of its
+    /// network, however it is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Every key.
+    #[serde(skip_serializing_if = "is_false")]
+    pub all: bool,
+    /// What was put on hold of it goes out.
+    #[serde(skip_serializing_if = "is_false")]
+    pub release: bool,
+}
+
+/// The address that a reverse path would be rewritten to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SrsEncode {
+    /// The sender's address.
+    pub address: String,
+}
+
+/// The address that an SRS address stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SrsDecode {
+    /// The SRS address.
+    pub address: String,
+}
+
+/// What would be decided on a mail. Nothing is sent, kept or counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explain {
+    /// Who writes to whom.
+    pub mail: Mail,
+    /// Whether the message follows, as any number of chunks and the end.
+    pub has_message: bool,
+}
+
+/// The table: a question, and its answer. As JSON, a question says its name in `do`.
+macro_rules! asks {
+    ($($ask:ident => $answer:ty,)*) => {
+        /// Any question.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "do", rename_all = "snake_case")]
+        #[expect(missing_docs, reason = "the types say it")]
+        pub enum Request {
+            $($ask($ask),)*
+            QueueCat(QueueCat),
+            Explain(Explain),
+        }
+
+        impl From<QueueCat> for Request {
+            fn from(ask: QueueCat) -> Self {
+                Self::QueueCat(ask)
+            }
+        }
+
+        impl From<Explain> for Request {
+            fn from(ask: Explain) -> Self {
+                Self::Explain(ask)
+            }
+        }
+
+        $(
+            impl From<$ask> for Request {
+                fn from(ask: $ask) -> Self {
+                    Self::$ask(ask)
+                }
+            }
+
+            impl Ask for $ask {
+                type Answer = $answer;
+            }
+        )*
+
+        /// Answers every question of the table.
+        pub trait AnswersAll: $(Answers<$ask> +)* {}
+        impl<O: $(Answers<$ask> +)*> AnswersAll for O {}
+
+        pub(crate) async fn answer<O: Operator>(
+            operator: &O,
+            request: Request,
+            uid: u32,
+        ) -> Result<Box<RawValue>, Fault> {
+            match request {
+                $(Request::$ask(ask) => value(&Answers::answer(operator, ask, uid).await?),)*
+                Request::QueueCat(_) | Request::Explain(_) => {
+                    unreachable!("a message goes with these")
+                }
+            }
+        }
+    };
+}
+
+asks! {
+    Ping => String,
+    Status => data::Status,
+    Reload => Reloaded,
+    QueueList => Page,
+    QueueShow => MessageDetails,
+    QueueAct => Count,
+    FreezeList => FreezePage,
+    FreezeLift => Lifted,
+    SrsEncode => SrsAnswer,
+    SrsDecode => SrsAnswer,
+}
+
+pub(crate) fn value(answer: &impl Serialize) -> Result<Box<RawValue>, Fault> {
+    to_raw_value(answer).map_err(|error| Fault::new(error.to_string()))
+}
