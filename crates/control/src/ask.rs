@@ -16,6 +16,9 @@ use crate::protocol::{Fault, Part, QueueAction};
 use crate::selector::{Selector, is_false};
 use crate::text;
 
+pub use crate::history::Trace;
+pub use crate::stats::{ForwardsFailing, Stats};
+
 /// A question of one line; so is its answer.
 pub trait Ask: Into<Request> + Send + 'static {
     /// What the daemon says.

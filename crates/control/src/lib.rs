@@ -14,12 +14,14 @@ pub mod ask;
 mod client;
 mod data;
 mod explanation;
+mod history;
 mod line;
 mod operator;
 mod protocol;
 mod selector;
 mod server;
 mod socket;
+mod stats;
 mod text;
 mod upload;
 
@@ -30,7 +32,12 @@ pub use data::{
     Lifted, MessageDetails, Page, QueueCounts, Reloaded, SrsAnswer, Status,
 };
 pub use explanation::{Asked, Explanation, Mail, Refusal, Ruled, Stage, Way};
+pub use history::{
+    HistoryHealth, MailStatus, Traced, TracedAttempt, TracedLeg, TracedMessage, TracedNote,
+    TracedRefusal,
+};
 pub use operator::{Body, Operator};
 pub use protocol::{Fault, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Part, QueueAction, Response};
 pub use selector::Selector;
 pub use socket::{BindError, Socket};
+pub use stats::{FailingForward, FailingForwards, StatsBy, StatsPage, StatsRow};

@@ -1,0 +1,181 @@
+//! Sums over the history: questions and rows.
+
+use std::fmt;
+use std::str::FromStr;
+
+use envelope::{NotAPattern, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::text;
+
+/// What came, and what became of it, summed up by one of its properties.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stats {
+    /// By what.
+    pub by: StatsBy,
+    /// From the beginning of the hour of this time on.
+    #[serde(with = "text")]
+    pub since: Timestamp,
+    /// Only what was answered so: `4.7` means all of 4.7.x, `5` all of 5.x.x.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<String>,
+    /// Rows at most, the largest; 1 to [`PAGE_ROWS_MAX`](crate::PAGE_ROWS_MAX).
+    pub limit: u32,
+}
+
+/// Which forwards lead to mailboxes that are dead or full?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardsFailing {
+    /// From the beginning of the hour of this time on.
+    #[serde(with = "text")]
+    pub since: Timestamp,
+    /// Rows at most, those that fail most; 1 to [`PAGE_ROWS_MAX`](crate::PAGE_ROWS_MAX).
+    pub limit: u32,
+}
+
+/// A property that mail is summed up by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StatsBy {
+    /// The client's address; a network of IPv6 (/64).
+    Client,
+    /// The domain of the reverse path.
+    SenderDomain,
+    /// The domain that mail is sent on to.
+    RecipientDomain,
+    /// The site that mail is sent on to.
+    Site,
+    /// Recipient and target.
+    Forward,
+    /// The domain of the recipient.
+    Hosted,
+    /// The rule of ours that refused.
+    Rule,
+    /// What sites answered to what they did not take; numbers in it are left out.
+    Reply,
+}
+
+/// A sum.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatsRow {
+    /// Whose.
+    pub key: String,
+    /// By forward: its target. By reply: the site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Messages that came in; by site, forward and domain of recipients: legs.
+    pub received: u64,
+    /// Octets of those messages, as far as the key is the client's or the sender's.
+    pub octets: u64,
+    /// Transactions and connections that were refused.
+    pub refused: u64,
+    /// Legs.
+    pub delivered: u64,
+    /// Attempts.
+    pub deferred: u64,
+    /// Legs.
+    pub failed: u64,
+    /// Whether the history, which began before, has nothing of it before `since`.
+    pub is_new: bool,
+}
+
+/// Sums, the largest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatsPage {
+    /// The sums.
+    pub rows: Vec<StatsRow>,
+    /// How many keys there are in all.
+    pub keys: u64,
+    /// Whether the time for a question ran out, so that more may be missing.
+    pub is_cut: bool,
+    /// When the sums begin; none when there are none.
+    #[serde(with = "text::option")]
+    pub oldest: Option<Timestamp>,
+}
+
+/// A forward whose target takes next to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailingForward {
+    /// The forward's address.
+    pub recipient: String,
+    /// Its target.
+    pub target: String,
+    /// Legs that the target took.
+    pub delivered: u64,
+    /// Legs that failed, with a status that speaks of the mailbox or its domain.
+    pub failed: u64,
+    /// Attempts that were deferred, with such a status.
+    pub deferred: u64,
+    /// The last such status: `5.1.1` no such mailbox, `4.2.2` full.
+    pub code: String,
+    /// The last such reply, when it is still in the history.
+    pub reply: Option<String>,
+    /// The hour of the last failure.
+    #[serde(with = "text")]
+    pub last_failure: Timestamp,
+    /// The hour of the last delivery, as far as the history reaches.
+    #[serde(with = "text::option")]
+    pub last_success: Option<Timestamp>,
+}
+
+/// Forwards, those that fail most first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailingForwards {
+    /// The forwards.
+    pub forwards: Vec<FailingForward>,
+    /// Whether there may be more: `limit` was reached, or the time for a question.
+    pub is_cut: bool,
+    /// When the sums begin; none when there are none.
+    #[serde(with = "text::option")]
+    pub oldest: Option<Timestamp>,
+}
+
+impl StatsBy {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Client,
+        Self::SenderDomain,
+        Self::RecipientDomain,
+        Self::Site,
+        Self::Forward,
+        Self::Hosted,
+        Self::Rule,
+        Self::Reply,
+    ];
+
+    /// As it is typed and shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::SenderDomain => "sender-domain",
+            Self::RecipientDomain => "recipient-domain",
+            Self::Site => "site",
+            Self::Forward => "forward",
+            Self::Hosted => "hosted",
+            Self::Rule => "rule",
+            Self::Reply => "reply",
+        }
+    }
+}
+
+impl fmt::Display for StatsBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for StatsBy {
+    type Err = NotAPattern;
+
+    fn from_str(text: &str) -> Result<Self, NotAPattern> {
+        let found = Self::ALL.into_iter().find(|by| by.name() == text);
+        found.ok_or_else(|| {
+            NotAPattern::new(
+                text,
+                "one of client, sender-domain, recipient-domain, site, forward, hosted, rule and reply",
+            )
+        })
+    }
+}
