@@ -49,5 +49,17 @@ async fn received_names_the_client() {
         let received = fields.iter().find(|(name, _)| name == "Received");
         let (_, received) = received.expect("a Received field");
         assert!(received.contains(named), "{client}: {received}");
+        plain.expect("MAIL FROM:<origin@sender.test>", "250").await;
+        plain.expect("RCPT TO:<nobody@example.test>", "550").await;
+        for kind in ["received", "refused"] {
+            let event = relay.wait_for(&format!("{kind} client={client}")).await;
+            let name = event.text("client_name");
+            assert_eq!(
+                name == "mail.client.test",
+                named.contains("mail"),
+                "{event}"
+            );
+            assert!(event.text("listener").ends_with(":25"), "{event}");
+        }
     }
 }

@@ -29,6 +29,9 @@ async fn mail_log_tells_the_way_of_a_message() {
         )
         .await;
     let id = received.text("id");
+    assert_eq!(received.text("message_id"), "<plain@sender.test>");
+    assert_eq!(received.text("listener"), relay.address().to_string());
+    assert!(received.fields().contains_key("before_queue_ms"));
     assert!(
         got.text().contains(&id),
         "the id stands in the Received field: {}",
@@ -50,4 +53,13 @@ async fn mail_log_tells_the_way_of_a_message() {
     let at = sink.address();
     let host = format!("mx.target.test[{}]:{}", at.ip(), at.port());
     assert_eq!(delivered.text("host"), host);
+    assert_eq!(delivered.text("site"), "mx.target.test");
+    assert!(!delivered.fields().contains_key("tls"));
+    let part = |key: &str| delivered.fields()[key].as_u64().unwrap();
+    let parts = ["queued_ms", "connect_ms", "transmission_ms"].map(part);
+    let sum: u64 = parts.iter().sum();
+    assert!(
+        sum <= part("delay_ms") + 2 && sum + 2 >= part("delay_ms"),
+        "{delivered}"
+    );
 }

@@ -29,7 +29,9 @@ async fn starttls_in_and_out() {
         received.contains("with ESMTPS") && received.contains("TLSv1.3"),
         "{received}"
     );
-    relay.wait_for("received tls=TLS").await;
+    relay.wait_for("received tls=TLSv1.3 cipher=TLS_AES").await;
+    let delivered = "delivered tls=TLSv1.3 cipher=TLS_AES verified=no";
+    relay.wait_for(delivered).await;
 }
 
 #[tokio::test]

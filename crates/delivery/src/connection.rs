@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use envelope::{Diagnosis, EnhancedStatus, Outcome};
+use envelope::{Diagnosis, EnhancedStatus, Outcome, PeerTls};
 use rustls::ClientConfig;
 use smtp::Capabilities;
 use smtp::client::{Event, Session, Transaction};
@@ -106,6 +106,11 @@ impl Connection {
         self.session.capabilities()
     }
 
+    /// How it is encrypted.
+    pub(crate) fn tls(&self) -> Option<PeerTls> {
+        self.stream.as_ref().and_then(Stream::tls)
+    }
+
     /// The address that is talked to.
     pub(crate) fn address(&self) -> IpAddr {
         self.peer.address.ip()
@@ -156,7 +161,7 @@ impl Connection {
         }
         outcomes
             .iter_mut()
-            .for_each(|outcome| self.peer.sign(outcome_diagnosis(outcome)));
+            .for_each(|outcome| self.peer.sign(outcome.diagnosis_mut()));
         Delivery::Done(outcomes)
     }
 
@@ -378,14 +383,6 @@ async fn write_all(stream: &mut Stream, mut bytes: &[u8], limit: Duration) -> io
         bytes = &bytes[written..];
     }
     timeout(limit, stream.flush()).await.map_err(late)?
-}
-
-fn outcome_diagnosis(outcome: &mut Outcome) -> &mut Diagnosis {
-    match outcome {
-        Outcome::Delivered(diagnosis)
-        | Outcome::Deferred(diagnosis)
-        | Outcome::Failed(diagnosis) => diagnosis,
-    }
 }
 
 /// RFC 3463 §3.5: bad connection.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dns::Resolver;
-use envelope::{Claim, Diagnosis, EnhancedStatus, Host, Outcome, Timestamp};
+use envelope::{Claim, Diagnosis, EnhancedStatus, Host, Outcome, Timestamp, Trip};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{sleep, sleep_until, timeout};
@@ -200,14 +200,15 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
                 }
                 Err(outcome) => {
                     let claims = this.sites.lock().unresolved(&host);
+                    let trip = Trip::default();
                     for attempt in claims.chunk_by(|a, b| a.message.id == b.message.id) {
                         let same = |outcome| vec![outcome; attempt.len()];
                         let settled =
-                            catch_panic(this.settle(attempt, same(outcome.clone()))).await;
+                            catch_panic(this.settle(attempt, &trip, same(outcome.clone()))).await;
                         if settled.is_err() {
                             tracing::error!(%host, "{BUG}");
                             let deferred = same(Outcome::Deferred(internal_error()));
-                            this.settle(attempt, deferred).await;
+                            this.settle(attempt, &trip, deferred).await;
                         }
                     }
                     this.changed.notify_one();
@@ -230,10 +231,10 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
     }
 
     /// Ends an attempt: one outcome a leg, in order.
-    pub(crate) async fn settle(&self, attempt: &[Claim], outcomes: Vec<Outcome>) {
+    pub(crate) async fn settle(&self, attempt: &[Claim], trip: &Trip, outcomes: Vec<Outcome>) {
         let legs = attempt.len();
         assert_eq!(legs, outcomes.len(), "every leg has exactly one outcome");
-        self.work.settle(attempt, outcomes).await;
+        self.work.settle(attempt, trip, outcomes).await;
         if legs > 0 && self.sites.lock().finished(legs) {
             self.changed.notify_one();
         }

@@ -10,9 +10,10 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dns::Resolver;
-use envelope::{Diagnosis, EnhancedStatus, Outcome};
+use envelope::{Diagnosis, EnhancedStatus, Outcome, Trip};
 use smtp::Capabilities;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -40,6 +41,8 @@ struct Standing {
     stage: Stage,
     /// The legs that it works on.
     parcel: Option<Parcel>,
+    /// How it goes with them.
+    trip: Trip,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,16 +85,16 @@ impl<W: Work, R: Resolver> Lane<W, R> {
         let Some(parcel) = self.dispatcher.first_parcel(self.id).await else {
             return self.end(standing).await;
         };
-        let parcel = standing.parcel.insert(parcel);
-        let begun = Instant::now();
-        match self.reach(parcel, None).await {
+        standing.parcel = Some(parcel);
+        standing.trip.site = Some(self.site.key.to_string().into());
+        match self.reach(standing, None).await {
             Some(Reached::Connected(connection)) => {
                 standing.stage = Stage::Open;
                 self.dispatcher.connected(self.id).await;
                 self.work(connection, standing).await;
             }
             Some(Reached::Nobody(reason)) => {
-                let slow = begun.elapsed() >= self.dispatcher.settings.patience;
+                let slow = standing.trip.connect >= self.dispatcher.settings.patience;
                 return self.nobody(reason, slow, standing).await;
             }
             Some(Reached::Refused(outcome)) => self.settle_all(standing, &outcome).await,
@@ -133,8 +136,22 @@ impl<W: Work, R: Resolver> Lane<W, R> {
         self.settle_all(&mut standing, &deferred).await;
     }
 
-    /// A connection for the parcel; `None` when all is ending.
-    async fn reach(&self, parcel: &Parcel, current: Option<Box<Connection>>) -> Option<Reached> {
+    /// A connection for the parcel in hand; `None` when all is ending.
+    async fn reach(
+        &self,
+        standing: &mut Standing,
+        current: Option<Box<Connection>>,
+    ) -> Option<Reached> {
+        let begun = Instant::now();
+        let reached = self.seek(standing.parcel.as_ref()?, current).await;
+        standing.trip.connect += begun.elapsed();
+        if let Some(Reached::Connected(connection)) = &reached {
+            standing.trip.tls = connection.tls();
+        }
+        reached
+    }
+
+    async fn seek(&self, parcel: &Parcel, current: Option<Box<Connection>>) -> Option<Reached> {
         let LaneSite { key, memory, .. } = &self.site;
         let patience = self.patience();
         let settings = &self.dispatcher.settings;
@@ -159,7 +176,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
 
     /// A new connection for the parcel in hand, which an old one took no more.
     async fn renew(&self, standing: &mut Standing) -> Option<Box<Connection>> {
-        match self.reach(standing.parcel.as_ref()?, None).await {
+        match self.reach(standing, None).await {
             Some(Reached::Connected(connection)) => return Some(connection),
             Some(Reached::Refused(outcome)) => self.settle_all(standing, &outcome).await,
             // As after any loss of a connection: the next lane finds out what that says of the site.
@@ -207,7 +224,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
             let next = standing.parcel.insert(next);
             let anyway = self.dispatcher.settings.eight_bit_anyway;
             if next.is_beyond(connection.capabilities(), anyway) {
-                connection = match self.reach(next, Some(connection)).await {
+                connection = match self.reach(standing, Some(connection)).await {
                     Some(Reached::Connected(better)) => better,
                     // Ending, or out of time: the leg was not tried.
                     _ => return self.give_back(standing).await,
@@ -270,6 +287,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
             delivery = connection.deliver(parcel.transaction(), trace, body) => delivery,
             () = sleep_until(until) => {
                 let late = Diagnosis::local(TOO_LONG, "not done within the time for an attempt");
+                standing.trip.transmission = begun.elapsed();
                 self.settle_all(standing, &Outcome::Deferred(late)).await;
                 return After::Gone;
             }
@@ -289,6 +307,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
         };
         let answer = answer(&outcomes);
         let lasted = begun.elapsed();
+        standing.trip.transmission = lasted;
         self.settle(standing, outcomes).await;
         let ready = tokio::select! {
             ready = connection.ready() => ready,
@@ -323,9 +342,15 @@ impl<W: Work, R: Resolver> Lane<W, R> {
 
     async fn settle(&self, standing: &mut Standing, outcomes: Vec<Outcome>) {
         if let Some(parcel) = &standing.parcel {
-            self.dispatcher.settle(parcel.claims(), outcomes).await;
+            let settled = self
+                .dispatcher
+                .settle(parcel.claims(), &standing.trip, outcomes);
+            settled.await;
         }
         standing.parcel = None;
+        // The next one finds the connection as it is.
+        standing.trip.connect = Duration::ZERO;
+        standing.trip.transmission = Duration::ZERO;
     }
 }
 

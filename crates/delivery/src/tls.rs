@@ -7,7 +7,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use envelope::Domain;
+use envelope::{Domain, PeerTls, Tls};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs};
@@ -65,6 +65,24 @@ impl Stream {
         let name = name.unwrap_or_else(|| ServerName::from(address));
         let stream = TlsConnector::from(config).connect(name, stream).await?;
         Ok(Self::Tls(Box::new(stream)))
+    }
+
+    /// How it is encrypted.
+    pub(crate) fn tls(&self) -> Option<PeerTls> {
+        let Self::Tls(stream) = self else {
+            return None;
+        };
+        let connection = stream.get_ref().1;
+        let version = connection.protocol_version();
+        let suite = connection.negotiated_cipher_suite();
+        Some(PeerTls {
+            tls: Tls::from_rustls(
+                version.and_then(|version| version.as_str()),
+                suite.and_then(|suite| suite.suite().as_str()),
+            ),
+            // See `Unverified`.
+            is_verified: false,
+        })
     }
 
     /// Reads what there is; 0 is the end. Nothing is lost when the future is dropped.

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{Claim, Diagnosis, Host, Message, Outcome};
+use envelope::{Claim, Diagnosis, Host, Message, Outcome, Trip};
 
 /// Where legs come from and outcomes go. `relay` implements it over the spool, the bounces and the journal.
 ///
@@ -25,10 +25,15 @@ pub trait Work: Send + Sync + 'static {
     -> impl Future<Output = Result<Self::Body, BodyError>> + Send;
 
     /// An attempt at these legs of one message together is over: one outcome a leg, in order. Delivered or failed ends the leg;
-    /// deferred: this side computes when it is due again.
+    /// deferred: this side computes when it is due again. `trip` is for the log.
     ///
     /// When it panics the same legs are settled again, as deferred: those that it had seen to already are to be left alone.
-    fn settle(&self, attempt: &[Claim], outcomes: Vec<Outcome>) -> impl Future<Output = ()> + Send;
+    fn settle(
+        &self,
+        attempt: &[Claim],
+        trip: &Trip,
+        outcomes: Vec<Outcome>,
+    ) -> impl Future<Output = ()> + Send;
 
     /// These were not tried: due again at once, as if they had never been claimed.
     fn release(&self, claims: Vec<Claim>) -> impl Future<Output = ()> + Send;

@@ -1,9 +1,12 @@
 //! What became of one recipient in one delivery attempt.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::reply::Reply;
 use crate::status::EnhancedStatus;
+use crate::tls::PeerTls;
 
 /// The end of a delivery attempt for one leg.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +35,31 @@ pub struct Diagnosis {
     pub dsn_relayed: bool,
 }
 
+/// How a delivery attempt went, beside its outcome: one for all legs of a transaction. Only logs have a use for it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trip {
+    /// The name of the site; none if none could be looked up, or if there was no attempt.
+    pub site: Option<Arc<str>>,
+    /// How the connection was encrypted; none if it was in clear.
+    pub tls: Option<PeerTls>,
+    /// For how long a connection was sought; zero over one that was there.
+    pub connect: Duration,
+    /// From MAIL to the last reply.
+    pub transmission: Duration,
+}
+
 impl Outcome {
     /// The reason, whichever outcome it is.
     pub fn diagnosis(&self) -> &Diagnosis {
+        match self {
+            Self::Delivered(diagnosis) | Self::Deferred(diagnosis) | Self::Failed(diagnosis) => {
+                diagnosis
+            }
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn diagnosis_mut(&mut self) -> &mut Diagnosis {
         match self {
             Self::Delivered(diagnosis) | Self::Deferred(diagnosis) | Self::Failed(diagnosis) => {
                 diagnosis

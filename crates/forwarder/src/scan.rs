@@ -1,4 +1,4 @@
-//! The header of a message on its way in: how many Received, which Delivered-To.
+//! The header of a message on its way in: how many Received, which Delivered-To; and its Message-ID.
 //!
 //! Fed with the body as it arrives, in chunks split anywhere; stops at the first empty line. What it remembers is
 //! bounded, whatever it is fed: one field of [`FIELD_OCTETS_MAX`] octets and [`DELIVERED_MAX`] addresses.
@@ -6,6 +6,7 @@
 //! It does *not* judge the header's grammar: a line that is no field is passed over.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use envelope::Mailbox;
 
@@ -23,7 +24,7 @@ pub struct HeaderScan {
     overflowed: bool,
     non_ascii: bool,
     has_date: bool,
-    has_message_id: bool,
+    message_id: Option<Arc<str>>,
     done: bool,
 }
 
@@ -79,7 +80,12 @@ impl HeaderScan {
 
     /// Whether there is a Message-ID.
     pub fn has_message_id(&self) -> bool {
-        self.has_message_id
+        self.message_id.is_some()
+    }
+
+    /// The first Message-ID, if it says anything: as it is written, cut to the octets of a line.
+    pub fn message_id(&self) -> Option<Arc<str>> {
+        self.message_id.clone().filter(|id| !id.is_empty())
     }
 
     /// Whether the message has been delivered to this address before; case does not matter.
@@ -131,7 +137,11 @@ impl HeaderScan {
             self.delivered_to(field[colon + 1..].trim_ascii());
         } else {
             self.has_date |= name.eq_ignore_ascii_case(b"date");
-            self.has_message_id |= name.eq_ignore_ascii_case(b"message-id");
+        }
+        if self.message_id.is_none() && name.eq_ignore_ascii_case(b"message-id") {
+            let value = String::from_utf8_lossy(field[colon + 1..].trim_ascii());
+            let end = value.floor_char_boundary(LINE_OCTETS_MAX);
+            self.message_id = Some(value[..end].into());
         }
         self.field = field;
         self.field.clear();

@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use envelope::{Diagnosis, LegId, Mailbox, MessageId, Origin, Reply, ReversePath, Timestamp};
+use envelope::{
+    Diagnosis, Domain, LegId, Mailbox, MessageId, Origin, Reply, ReversePath, Timestamp, Tls, Trip,
+};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -53,6 +55,10 @@ pub enum Event {
     Refused {
         id: Option<MessageId>,
         client: SocketAddr,
+        /// Its verified name (PTR), if it is known by now.
+        client_name: Option<Domain>,
+        /// The address of ours that it came to.
+        listener: SocketAddr,
         hello: Option<String>,
         stage: &'static str,
         rule: &'static str,
@@ -84,13 +90,21 @@ pub enum Event {
     Received {
         id: MessageId,
         client: SocketAddr,
+        /// Its verified name (PTR), as in the Received field.
+        client_name: Option<Domain>,
+        /// The address of ours that it came to.
+        listener: SocketAddr,
         hello: String,
-        tls: Option<String>,
+        tls: Option<Tls<'static>>,
         /// Who logged in.
         user: Option<Arc<str>>,
         sender: ReversePath,
         recipients: usize,
+        /// As its header has it.
+        message_id: Option<Arc<str>>,
         size: u64,
+        /// From MAIL to the end of the data, where the delays of its legs begin.
+        before_queue: Duration,
         /// How many bare CR and LF became CRLF.
         normalized: u64,
         /// How many Authentication-Results fields that claimed to be ours were taken out.
@@ -253,6 +267,19 @@ pub struct Attempt {
     pub attempt: u32,
     /// Since the message came in.
     pub delay: Duration,
+    pub trip: Trip,
+}
+
+impl Attempt {
+    /// The part of the delay before this attempt.
+    pub fn queued(&self) -> Duration {
+        let Trip {
+            connect,
+            transmission,
+            ..
+        } = self.trip;
+        self.delay.saturating_sub(connect + transmission)
+    }
 }
 
 impl Event {

@@ -1,8 +1,9 @@
 //! What the line of each event shows, and in which order.
 
 use std::fmt::Display;
+use std::time::Duration;
 
-use envelope::Diagnosis;
+use envelope::{Diagnosis, PeerTls, Tls};
 
 use crate::event::{Attempt, Event};
 use crate::line::Fields;
@@ -70,6 +71,8 @@ impl Event {
             }
             Self::Refused {
                 client,
+                client_name,
+                listener,
                 hello,
                 stage,
                 rule,
@@ -81,6 +84,8 @@ impl Event {
                 ..
             } => {
                 out.text("client", client);
+                optional(out, "client_name", client_name.as_ref());
+                out.text("listener", listener);
                 optional(out, "hello", hello.as_ref());
                 out.text("stage", stage);
                 out.text("rule", rule);
@@ -111,24 +116,32 @@ impl Event {
             }
             Self::Received {
                 client,
+                client_name,
+                listener,
                 hello,
                 tls,
                 user,
                 sender,
                 recipients,
+                message_id,
                 size,
+                before_queue,
                 normalized,
                 stripped,
                 dropped,
                 ..
             } => {
                 out.text("client", client);
+                optional(out, "client_name", client_name.as_ref());
+                out.text("listener", listener);
                 out.text("hello", hello);
-                optional(out, "tls", tls.as_ref());
+                encrypted(out, tls.as_ref());
                 optional(out, "user", user.as_ref());
                 out.text("from", sender);
                 out.number("recipients", *recipients as u64);
+                optional(out, "message_id", message_id.as_ref());
                 out.number("size", *size);
+                millis(out, "before_queue_ms", *before_queue);
                 for (name, count) in [("normalized", normalized), ("stripped", stripped)] {
                     if *count > 0 {
                         out.number(name, *count);
@@ -183,7 +196,7 @@ impl Event {
                 ] {
                     optional(out, name, said.as_ref());
                 }
-                out.number("took_ms", took.as_millis() as u64);
+                millis(out, "took_ms", *took);
             }
             Self::Held {
                 id,
@@ -320,14 +333,33 @@ fn attempt(out: &mut dyn Fields, leg: &Attempt, diagnosis: &Diagnosis) {
     out.number("leg", u64::from(leg.id.number));
     out.text("to", &leg.recipient);
     out.text("target", &leg.target);
+    let trip = &leg.trip;
+    optional(out, "site", trip.site.as_ref());
     optional(out, "host", diagnosis.host.as_ref());
+    encrypted(out, trip.tls.as_ref().map(|PeerTls { tls, .. }| tls));
+    if let Some(PeerTls { is_verified, .. }) = trip.tls {
+        out.text("verified", &if is_verified { "yes" } else { "no" });
+    }
     out.text("status", &diagnosis.status);
     optional(out, "reply", diagnosis.reply.as_ref());
     out.number("attempt", u64::from(leg.attempt));
-    out.number(
-        "delay_ms",
-        u64::try_from(leg.delay.as_millis()).unwrap_or(u64::MAX),
-    );
+    millis(out, "delay_ms", leg.delay);
+    if trip.site.is_some() {
+        millis(out, "queued_ms", leg.queued());
+        millis(out, "connect_ms", trip.connect);
+        millis(out, "transmission_ms", trip.transmission);
+    }
+}
+
+fn encrypted(out: &mut dyn Fields, tls: Option<&Tls<'_>>) {
+    if let Some(Tls { version, cipher }) = tls {
+        out.text("tls", version);
+        out.text("cipher", cipher);
+    }
+}
+
+fn millis(out: &mut dyn Fields, key: &str, span: Duration) {
+    out.number(key, u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
 }
 
 fn optional<T: Display>(out: &mut dyn Fields, key: &str, value: Option<&T>) {

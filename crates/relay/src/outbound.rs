@@ -20,7 +20,7 @@ mod work;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use envelope::{Claim, Diagnosis, Domain, Host, Lease, Mailbox, Timestamp};
+use envelope::{Claim, Diagnosis, Domain, Host, Lease, Mailbox, Timestamp, Trip};
 use journal::{Attempt, Journal};
 use parking_lot::Mutex;
 use spool::{Clock, Error, IdSource, Schedule, Settlement, Spool};
@@ -137,13 +137,14 @@ impl<S: Spool> Outbound<S> {
     }
 }
 
-fn attempt(claim: &Claim, attempt: u32, now: Timestamp) -> Attempt {
+fn attempt(claim: &Claim, attempt: u32, trip: Trip, now: Timestamp) -> Attempt {
     Attempt {
         id: claim.lease.leg,
         recipient: claim.leg.recipient.clone(),
         target: claim.leg.target.clone(),
         attempt,
         delay: now.since(claim.message.arrived),
+        trip,
     }
 }
 

@@ -195,23 +195,12 @@ pub(crate) async fn accept(
 
 /// Version and cipher of a finished handshake.
 pub(crate) fn facts(connection: &ServerConnection) -> Tls<'static> {
-    let version = match connection.protocol_version() {
-        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
-        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
-        _ => UNKNOWN,
-    };
-    let suite = connection
-        .negotiated_cipher_suite()
-        .and_then(|suite| suite.suite().as_str())
-        .unwrap_or(UNKNOWN);
-    // rustls calls `TLS13_…` what IANA calls `TLS_…`.
-    let cipher = match suite {
-        "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
-        "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
-        "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
-        other => other,
-    };
-    Tls { version, cipher }
+    let version = connection.protocol_version();
+    let suite = connection.negotiated_cipher_suite();
+    Tls::from_rustls(
+        version.and_then(|version| version.as_str()),
+        suite.and_then(|suite| suite.suite().as_str()),
+    )
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
@@ -219,7 +208,6 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 }
 
 const ENCRYPTED_KEY: &[u8] = b"BEGIN ENCRYPTED PRIVATE KEY";
-const UNKNOWN: &str = "unknown";
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use delivery::{Body, BodyError, SiteEvent, Want, Work};
 use envelope::{
     BodyKind, Claim, Diagnosis, Host, Leg, Message, MessageId, Outcome, ReversePath, Timestamp,
+    Trip,
 };
 use testkit::nouns;
 use tokio::sync::Notify;
@@ -168,7 +169,7 @@ impl Work for Memory {
         Ok(Pieces(pieces.iter().cloned().collect()))
     }
 
-    async fn settle(&self, attempt: &[Claim], outcomes: Vec<Outcome>) {
+    async fn settle(&self, attempt: &[Claim], _: &Trip, outcomes: Vec<Outcome>) {
         assert_eq!(attempt.len(), outcomes.len());
         self.break_at("settle");
         for (claim, outcome) in attempt.iter().zip(outcomes) {

@@ -49,6 +49,28 @@ fn characters_outside_ascii() {
     }
 }
 
+#[track_caller]
+fn check_message_id(header: &str, has_one: bool, expected: Option<&str>) {
+    for split in 0..=header.len().min(100) {
+        let mut scan = HeaderScan::default();
+        scan.feed(&header.as_bytes()[..split]);
+        scan.feed(&header.as_bytes()[split..]);
+        scan.finish();
+        assert_eq!(scan.has_message_id(), has_one, "{header:?}");
+        assert_eq!(scan.message_id().as_deref(), expected, "{header:?}");
+    }
+}
+
+#[test]
+fn the_first_message_id() {
+    check_message_id("From: x\r\n\r\nMessage-ID: <a@b>\r\n", false, None);
+    check_message_id("Message-ID:\r\n\r\n", true, None);
+    let two = "message-id :\r\n\t<a@b>\r\nMessage-ID: <c@d>\r\n\r\n";
+    check_message_id(two, true, Some("<a@b>"));
+    let long = format!("Message-ID: {}\r\n\r\n", "x".repeat(5000));
+    check_message_id(&long, true, Some(&"x".repeat(998)));
+}
+
 #[test]
 fn fields_in_any_case_folded_or_not() {
     let header = b"Received: from a\r\n\tby b;\r\n x\r\nRECEIVED : c\r\nX-Received: d\r\n\

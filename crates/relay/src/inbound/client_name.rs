@@ -72,6 +72,11 @@ impl ClientName {
         Self(name.boxed().shared())
     }
 
+    /// The name, if it is known by now.
+    pub(super) fn known(&self) -> Option<Domain> {
+        self.0.clone().now_or_never().flatten()
+    }
+
     /// Waits for it.
     pub(super) async fn get(&self) -> Option<Domain> {
         self.0.clone().await

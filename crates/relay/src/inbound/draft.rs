@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use authentic::{Checked, Reader};
 use envelope::{
@@ -356,26 +357,32 @@ impl<S: Spool> Draft<S> {
         Ok(replies::queued(id))
     }
 
-    pub(super) fn record_received(
+    /// What the mail log says of it.
+    pub(super) fn received(
         &self,
-        journal: &Journal,
         client: &Client,
+        client_name: Option<&Domain>,
         envelope: &Envelope,
         message: &Message,
-    ) {
-        journal.record(Event::Received {
+        before_queue: Duration,
+    ) -> Event {
+        Event::Received {
             id: self.id,
             client: client.peer,
+            client_name: client_name.cloned(),
+            listener: client.local,
             hello: super::hello(client).unwrap_or_default(),
-            tls: client.tls.map(|tls| tls.version.to_owned()),
+            tls: client.tls,
             user: message.user.clone(),
             sender: message.reverse_path.clone(),
             recipients: envelope.recipients.len(),
+            message_id: self.scan.message_id(),
             size: message.size,
+            before_queue,
             normalized: self.normalized,
             stripped: self.strip.removed,
             dropped: envelope.dropped.join(","),
-        });
+        }
     }
 }
 

@@ -32,6 +32,8 @@ impl<S: Spool> Visit<S> {
         self.log_refused(Event::Refused {
             id: None,
             client: client.peer,
+            client_name: self.name.known(),
+            listener: client.local,
             hello: hello(client),
             stage,
             rule,
@@ -77,6 +79,8 @@ impl<S: Spool> Visit<S> {
         self.log_refused(Event::Refused {
             id: self.id,
             client: client.peer,
+            client_name: self.name.known(),
+            listener: client.local,
             hello: hello(client),
             stage: stage.as_str(),
             rule,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use counters::Key;
-use envelope::{Envelope, MessageId, Recipient, Reply, Verdict};
+use envelope::{Envelope, MessageId, Recipient, Reply, Timestamp, Verdict};
 use forwarder::Route;
 use journal::{Event, Unfinished};
 use policy::{Case, Decision, Effect, Measures, Stage, Standing, Why};
@@ -30,11 +30,13 @@ use crate::routing::Routing;
 /// One connection.
 pub struct Visit<S: Spool> {
     pub(super) inbound: Arc<Inbound<S>>,
-    name: ClientName,
+    pub(super) name: ClientName,
     /// How late each reply is, and the place among those who wait.
     tarpit: Option<(Duration, OwnedSemaphorePermit)>,
     /// What policy knows.
     pub(super) case: Case,
+    /// When the last MAIL came.
+    begun: Timestamp,
     /// The snapshot of the transaction.
     routing: Option<Arc<Routing>>,
     transaction: Option<Transaction<S>>,
@@ -117,6 +119,7 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
 
     async fn mail(&mut self, client: &Client, envelope: &Envelope) -> Verdict {
         self.routing = Some(self.inbound.routing.load_full());
+        self.begun = self.inbound.clock.now();
         self.meet(client);
         self.case.begin(envelope.reverse_path.clone());
         let verdict = self.decide(Stage::Mail, client).await.answer;
@@ -266,6 +269,7 @@ impl<S: Spool> Visit<S> {
     /// Nothing is known yet.
     pub(super) fn new(inbound: Arc<Inbound<S>>) -> Self {
         Self {
+            begun: inbound.clock.now(),
             inbound,
             name: ClientName::unknown(),
             tarpit: None,
@@ -342,10 +346,12 @@ impl<S: Spool> Visit<S> {
         let mut message = draft.message(now, envelope, client, standing);
         let user = self.case.client.user.as_ref();
         message.user = user.map(|user| Arc::clone(&user.name));
-        draft.record_received(&self.inbound.journal, client, envelope, &message);
+        let (routing, name) = (self.routing(), self.name.get().await);
+        let before_queue = now.since(self.begun);
+        let received = draft.received(client, name.as_ref(), envelope, &message, before_queue);
+        self.inbound.journal.record(received);
         self.case.message = draft.facts();
         let mut examined = draft.examined.take();
-        let (routing, name) = (self.routing(), self.name.get().await);
         let letter = draft.read_back().await?.map(|body| Letter {
             facts: facts(&draft, &routing, client, name.as_ref(), envelope, &message),
             body,

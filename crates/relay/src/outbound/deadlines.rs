@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bounce::Kind;
-use envelope::{Diagnosis, EnhancedStatus, Timestamp};
+use envelope::{Diagnosis, EnhancedStatus, Timestamp, Trip};
 use journal::Event;
 use spool::{Overdue, Spool, Why};
 use tokio_util::sync::CancellationToken;
@@ -89,7 +89,7 @@ impl<S: Spool> Outbound<S> {
             |Told {
                  claim, diagnosis, ..
              }| {
-                let leg = attempt(claim, claim.attempts, now);
+                let leg = attempt(claim, claim.attempts, Trip::default(), now);
                 let failed = (claim.clone(), diagnosis.clone());
                 self.journal.record(Event::Failed { leg, diagnosis });
                 failed

@@ -87,7 +87,7 @@ const PROOF: Duration = Duration::from_secs(20);
 mod tests {
     use authentic::{Key, Kind, sign};
     use delivery::Work;
-    use envelope::{Leg, Outcome, ReversePath, Timestamp};
+    use envelope::{Leg, Outcome, ReversePath, Timestamp, Trip};
     use journal::Event;
     use spool::{Arrival, BodyWriter};
 
@@ -148,7 +148,10 @@ mod tests {
         outbound.spool.commit(writer, arrival).await.unwrap();
         let claims = fixture.claim(now()).await;
         let failed = vec![Outcome::Failed(done())];
-        fixture.outbound.settle(&claims, failed).await;
+        fixture
+            .outbound
+            .settle(&claims, &Trip::default(), failed)
+            .await;
         let mut told = || {
             let events = std::iter::from_fn(|| fixture.events.try_next()?.ok());
             let mut told = events.filter_map(|entry| match entry.event {

@@ -1,7 +1,7 @@
 //! Outcomes that cannot be written, deadlines without claims, and whom notices reach.
 
 use delivery::Work;
-use envelope::{Leg, LegId, Outcome};
+use envelope::{Leg, LegId, Outcome, Trip};
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
 use journal::{Event, Reader};
@@ -129,7 +129,9 @@ impl Fixture {
         let claim = self.claim(now()).await.remove(0);
         let id = claim.lease.leg;
         self.outbound.spool.close();
-        self.outbound.settle(&[claim], vec![outcome]).await;
+        self.outbound
+            .settle(&[claim], &Trip::default(), vec![outcome])
+            .await;
         id
     }
 }
@@ -241,7 +243,10 @@ async fn legs_that_fail_together_are_told_of_together() {
     fixture.commit(&["a@b.test", "c@b.test"], now(), None).await;
     let claims = fixture.claim(now()).await;
     let failed = vec![Outcome::Failed(done()); 2];
-    fixture.outbound.settle(&claims, failed).await;
+    fixture
+        .outbound
+        .settle(&claims, &Trip::default(), failed)
+        .await;
     let text = notice(&fixture).await;
     assert!(
         text.contains("rfc822; a@b.test") && text.contains("rfc822; c@b.test"),
@@ -258,7 +263,10 @@ async fn a_leg_that_another_owner_has_is_left_to_him() {
     let other = fixture.claim(now()).await;
     assert_eq!(other.len(), 1);
     let failed = vec![Outcome::Failed(done()); 2];
-    fixture.outbound.settle(&claims, failed).await;
+    fixture
+        .outbound
+        .settle(&claims, &Trip::default(), failed)
+        .await;
     let text = notice(&fixture).await;
     assert!(
         !text.contains("a@b.test") && text.contains("rfc822; c@b.test"),
@@ -272,9 +280,15 @@ async fn legs_that_fail_one_after_the_other_are_told_of_together() {
     fixture.commit(&["a@b.test", "c@d.test"], now(), None).await;
     let claims = fixture.claim(now()).await;
     let failed = || vec![Outcome::Failed(done())];
-    fixture.outbound.settle(&claims[..1], failed()).await;
+    fixture
+        .outbound
+        .settle(&claims[..1], &Trip::default(), failed())
+        .await;
     assert_eq!(fixture.claim(now()).await.len(), 0, "the other is tried");
-    fixture.outbound.settle(&claims[1..], failed()).await;
+    fixture
+        .outbound
+        .settle(&claims[1..], &Trip::default(), failed())
+        .await;
     let text = notice(&fixture).await;
     assert!(
         text.contains("rfc822; a@b.test") && text.contains("rfc822; c@d.test"),
@@ -288,7 +302,10 @@ async fn a_failure_does_not_wait_for_ever_for_the_others() {
     fixture.commit(&["a@b.test", "c@d.test"], now(), None).await;
     let claims = fixture.claim(now()).await;
     let failed = vec![Outcome::Failed(done())];
-    fixture.outbound.settle(&claims[..1], failed).await;
+    fixture
+        .outbound
+        .settle(&claims[..1], &Trip::default(), failed)
+        .await;
     fixture
         .outbound
         .tell_gathered(now().plus(gather::GATHER))
@@ -307,7 +324,10 @@ async fn a_stop_tells_of_what_has_failed() {
     fixture.commit(&["a@b.test", "c@d.test"], now(), None).await;
     let claims = fixture.claim(now()).await;
     let failed = vec![Outcome::Failed(done())];
-    fixture.outbound.settle(&claims[..1], failed).await;
+    fixture
+        .outbound
+        .settle(&claims[..1], &Trip::default(), failed)
+        .await;
     fixture.outbound.tell_the_rest().await;
     let text = notice(&fixture).await;
     assert!(text.contains("rfc822; a@b.test"), "{text}");
@@ -325,7 +345,10 @@ async fn deliveries_of_one_transaction_are_told_of_together() {
     fixture.commit(&targets, now(), Some(notify)).await;
     let claims = fixture.claim(now()).await;
     let delivered = vec![Outcome::Delivered(done()); 2];
-    fixture.outbound.settle(&claims, delivered).await;
+    fixture
+        .outbound
+        .settle(&claims, &Trip::default(), delivered)
+        .await;
     let text = notice(&fixture).await;
     assert!(
         text.contains("rfc822; a@b.test") && text.contains("rfc822; c@b.test"),
@@ -348,7 +371,10 @@ async fn way(sender: &str) -> (Vec<String>, Vec<String>) {
         .await;
     let claims = fixture.claim(now()).await;
     let failed = vec![Outcome::Failed(done())];
-    fixture.outbound.settle(&claims, failed).await;
+    fixture
+        .outbound
+        .settle(&claims, &Trip::default(), failed)
+        .await;
     let mut targets = Vec::new();
     for claim in fixture.claim(now()).await {
         assert!(claim.message.reverse_path.is_null());
@@ -403,13 +429,16 @@ async fn a_failure_is_told_after_any_trouble() {
         let failed = vec![Outcome::Failed(done())];
         fixture
             .outbound
-            .settle(std::slice::from_ref(&claim), failed)
+            .settle(std::slice::from_ref(&claim), &Trip::default(), failed)
             .await;
     }
     fixture.reopen();
     let claims = fixture.claim(now()).await;
     let failed = vec![Outcome::Failed(done())];
-    fixture.outbound.settle(&claims, failed).await;
+    fixture
+        .outbound
+        .settle(&claims, &Trip::default(), failed)
+        .await;
     assert!(notice(&fixture).await.contains("rfc822; a@b.test"));
     let events = std::iter::from_fn(|| fixture.events.try_next()?.ok());
     let told = events.filter(|entry| matches!(entry.event, Event::Bounced { .. }));
@@ -436,7 +465,10 @@ async fn a_failure_waits_for_the_token_of_its_sender() {
     let file = fixture.dir.path().join(format!("tokens/{hour:08}"));
     std::fs::create_dir(&file).unwrap();
     let failed = vec![Outcome::Failed(done())];
-    fixture.outbound.settle(&claims, failed).await;
+    fixture
+        .outbound
+        .settle(&claims, &Trip::default(), failed)
+        .await;
     let later = now().plus(2 * TROUBLE_PAUSE);
     assert_eq!(fixture.claim(later).await[0].lease.leg, id);
 }
@@ -477,7 +509,10 @@ async fn a_leg_that_is_worked_on_is_not_begun_again() {
     fixture.outbound.spool.clock().advance(HOUR);
     assert_eq!(claim_for_delivery(&fixture).await.len(), 0);
     let delivered = vec![Outcome::Delivered(done())];
-    fixture.outbound.settle(&claims, delivered).await;
+    fixture
+        .outbound
+        .settle(&claims, &Trip::default(), delivered)
+        .await;
     let counts = fixture.outbound.spool.counts().await.unwrap();
     assert_eq!(counts, spool::Counts::default());
 }
@@ -493,7 +528,10 @@ async fn what_comes_of_a_leg_counts_no_more_when_its_lease_is_lost() {
     assert_eq!(others.len(), 1, "another node has it");
     fixture.outbound.renew_leases().await;
     let failed = vec![Outcome::Failed(done())];
-    fixture.outbound.settle(&claims, failed).await;
+    fixture
+        .outbound
+        .settle(&claims, &Trip::default(), failed)
+        .await;
     let counts = fixture.outbound.spool.counts().await.unwrap();
     assert_eq!((counts.active, counts.ready), (1, 0), "no end, no notice");
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use bounce::{Kind, Redactor};
 use bytes::Bytes;
 use delivery::{BodyError, SiteEvent, Want, Work};
-use envelope::{Claim, Diagnosis, Host, Lease, Message, Outcome, Timestamp};
+use envelope::{Claim, Diagnosis, Host, Lease, Message, Outcome, Timestamp, Trip};
 use journal::{Attempt, Event};
 use spool::{Action, BodyReader, Entry, Filter, OpenError, Settlement, Spool, State, Update};
 
+use super::Outbound;
 use super::freezes::FROZEN;
 use super::leases::LEASE;
 use super::notices::Told;
-use super::{Outbound, attempt};
 
 /// A queued body as delivery reads it.
 pub struct Body<R>(R);
@@ -52,7 +52,7 @@ impl<S: Spool> Work for Outbound<S> {
         }
     }
 
-    async fn settle(&self, attempt: &[Claim], outcomes: Vec<Outcome>) {
+    async fn settle(&self, attempt: &[Claim], trip: &Trip, outcomes: Vec<Outcome>) {
         let now = self.clock.now();
         let others =
             (attempt.len() > 1).then(|| Redactor::new(attempt.iter().map(|claim| &claim.leg)));
@@ -62,7 +62,7 @@ impl<S: Spool> Work for Outbound<S> {
         };
         let (mut delivered, mut failed, mut done) = (Vec::new(), Vec::new(), Vec::new());
         for (claim, outcome) in attempt.iter().zip(outcomes) {
-            let leg = this_attempt(claim, now);
+            let leg = super::attempt(claim, claim.attempts + 1, trip.clone(), now);
             match outcome {
                 Outcome::Delivered(diagnosis) => {
                     let wanted = !diagnosis.dsn_relayed && bounce::wants(Kind::Relayed, &claim.leg);
@@ -218,10 +218,6 @@ pub(crate) async fn change_all<S: Spool>(
             return Ok(legs);
         }
     }
-}
-
-fn this_attempt(claim: &Claim, now: Timestamp) -> Attempt {
-    attempt(claim, claim.attempts + 1, now)
 }
 
 /// Legs changed in one go.

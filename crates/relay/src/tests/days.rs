@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use delivery::{Body, Want, Work};
-use envelope::{Claim, Diagnosis, EnhancedStatus, Outcome};
+use envelope::{Claim, Diagnosis, EnhancedStatus, Outcome, Trip};
 use spool::Lifetime;
 use spool::memory::MemorySpool;
 
@@ -74,7 +74,9 @@ impl Days {
                 false => Outcome::Deferred(answer(450, "busy")),
             };
             let claim = std::slice::from_ref(claim);
-            self.outbound.settle(claim, vec![outcome]).await;
+            self.outbound
+                .settle(claim, &Trip::default(), vec![outcome])
+                .await;
         }
         claims.iter().filter(|claim| !is_notice(claim)).count()
     }
@@ -104,7 +106,9 @@ impl Days {
             text.extend_from_slice(&chunk);
         }
         let taken = vec![Outcome::Delivered(answer(250, "taken"))];
-        self.outbound.settle(&notices, taken).await;
+        self.outbound
+            .settle(&notices, &Trip::default(), taken)
+            .await;
         String::from_utf8(text).unwrap()
     }
 
