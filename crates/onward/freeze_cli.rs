@@ -6,7 +6,7 @@ use control::ask::{FreezeLift, FreezeList};
 use control::{Client, Lifted, PAGE_ROWS_MAX};
 
 use crate::cli::Freeze;
-use crate::print::Printer;
+use crate::print::{Printer, plural};
 use crate::queue_cli::Error;
 
 /// Runs one `freeze` command.
@@ -37,17 +37,11 @@ async fn list(socket: &Path, print: Printer) -> Result<(), Error> {
         if all.is_empty() {
             return print.line("nothing is frozen");
         }
-        print.line(format_args!(
-            "{:<24} {:>8} {:<16} key",
-            "since", "refused", "limit"
-        ));
-        for row in all {
-            let (since, limit, key) = (row.since.to_string(), &row.limit, &row.key);
-            print.line(format_args!(
-                "{since:<24} {:>8} {limit:<16} {key}",
-                row.hits
-            ));
-        }
+        let rows = all.iter().map(|row| {
+            let (since, hits) = (row.since.to_string(), row.hits.to_string());
+            [since, hits, row.limit.clone(), row.key.clone()]
+        });
+        print.table(["since", ">refused", "limit", "key"], rows);
     });
     Ok(())
 }
@@ -55,9 +49,9 @@ async fn list(socket: &Path, print: Printer) -> Result<(), Error> {
 async fn lift(socket: &Path, lift: FreezeLift, print: Printer) -> Result<(), Error> {
     let lifted = Client::connect(socket).await?.ask(lift).await?;
     print.value(&lifted, |print, Lifted { lifted, released }| {
-        print.line(format_args!("{lifted} freezes lifted"));
+        print.line(format_args!("{} lifted", plural(*lifted, "freeze")));
         if *released > 0 {
-            print.line(format_args!("{released} legs released"));
+            print.line(format_args!("{} released", plural(*released, "leg")));
         }
     });
     Ok(())

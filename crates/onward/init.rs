@@ -142,7 +142,7 @@ mod tests {
             hostname: Some("mx.example.org".into()),
             import_postsrsd: None,
         };
-        run(&args, Printer { json: false }).unwrap();
+        run(&args, Printer::new(false)).unwrap();
         let config = Config::load(&args.folder.join("onward.toml")).unwrap();
         assert_eq!(config.hostname, "mx.example.org");
         let secret = fs::read_to_string(&config.srs.secrets).unwrap();
@@ -155,7 +155,7 @@ mod tests {
                 & 0o777,
             0o600
         );
-        run(&args, Printer { json: false }).unwrap();
+        run(&args, Printer::new(false)).unwrap();
         assert_eq!(fs::read_to_string(&config.srs.secrets).unwrap(), secret);
     }
 

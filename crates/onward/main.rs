@@ -38,10 +38,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use cli::{Cli, Command};
 use config::Config;
-use print::{Printer, complain};
+use print::Printer;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(wrong) => return not_understood(&wrong),
+    };
+    let print = Printer::new(cli.json);
     start_tracing();
     if matches!(cli.command, Command::Serve)
         && let Err(error) = allocator::settle()
@@ -52,33 +56,67 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(format_args!("cannot start: {error}"));
+            print.complain(format_args!("cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
     // As a task: on this thread, each wake-up would wake this thread besides a worker, for every message.
-    match runtime.block_on(runtime.spawn(run(cli))) {
-        Ok(Ok(fine)) => ExitCode::from(u8::from(!fine)),
+    match runtime.block_on(runtime.spawn(run(cli, print))) {
+        Ok(Ok(exit)) => ExitCode::from(exit as u8),
         Ok(Err(error)) => {
-            complain(error);
+            print.complain(error);
             ExitCode::FAILURE
         }
         Err(ended) => std::panic::resume_unwind(ended.into_panic()),
     }
 }
 
-/// Runs one command. An error is printed and is exit code 1; so is a problem that a command has printed itself (false).
-async fn run(cli: Cli) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
-    let print = Printer { json: cli.json };
+/// Wrong usage, or a wish for help.
+fn not_understood(wrong: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    match wrong.use_stderr() && json {
+        true => Printer::new(true).complain(wrong.render().to_string().trim()),
+        // A reader that has gone away is no error.
+        false => drop(wrong.print()),
+    }
+    ExitCode::from(u8::try_from(wrong.exit_code()).unwrap_or(2))
+}
+
+/// How a command ended, as its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All is well.
+    Fine = 0,
+    /// It found a problem, and has printed it.
+    Problem = 1,
+    /// What was selected or asked for is not there. (2 is wrong usage.)
+    NothingMatched = 3,
+}
+
+impl Exit {
+    /// A problem, unless all is well.
+    pub(crate) const fn problem_unless(fine: bool) -> Self {
+        match fine {
+            true => Self::Fine,
+            false => Self::Problem,
+        }
+    }
+}
+
+/// Runs one command. An error is printed, and its exit code is that of a problem.
+async fn run(cli: Cli, print: Printer) -> Result<Exit, Box<dyn std::error::Error + Send + Sync>> {
     let config = || Config::load(&cli.config);
     match &cli.command {
         Command::Demo(args) => demo::run(args, print).await?,
         Command::Init(args) => init::run(args, print)?,
-        Command::Check => return Ok(check::run(&cli.config, print).await),
-        Command::Spool(command) => return Ok(spool_cli::run(&config()?, command, print).await?),
+        Command::Check => return Ok(Exit::problem_unless(check::run(&cli.config, print).await)),
+        Command::Spool(command) => {
+            let fine = spool_cli::run(&config()?, command, print).await?;
+            return Ok(Exit::problem_unless(fine));
+        }
         Command::Serve => serve::run(&config()?, &cli.config).await?,
         Command::Queue(command) => {
-            queue_cli::queue(&config()?.control.socket, command, print).await?;
+            return Ok(queue_cli::queue(&config()?.control.socket, command, print).await?);
         }
         Command::Freeze(command) => {
             freeze_cli::run(&config()?.control.socket, command, print).await?;
@@ -88,16 +126,18 @@ async fn run(cli: Cli) -> Result<bool, Box<dyn std::error::Error + Send + Sync>>
             queue_cli::reload(&config()?.control.socket, *force, print).await?;
         }
         Command::Explain(args) => {
-            return Ok(explain_cli::run(&config()?.control.socket, args, print).await?);
+            let fine = explain_cli::run(&config()?.control.socket, args, print).await?;
+            return Ok(Exit::problem_unless(fine));
         }
         Command::Auth(args) => auth_cli::run(args, &cli.config, print).await?,
         Command::Dkim(cli::Dkim::Key(args)) => dkim_cli::key(args, &cli.config, print)?,
         Command::Spf(cli::Spf::Check(claim)) => {
-            return Ok(spf_cli::check(claim, &cli.config, print).await?);
+            let fine = spf_cli::check(claim, &cli.config, print).await?;
+            return Ok(Exit::problem_unless(fine));
         }
         Command::Srs(command) => srs_cli::run(&config()?, command, print).await?,
     }
-    Ok(true)
+    Ok(Exit::Fine)
 }
 
 /// Trouble of the program itself goes to journald if systemd started us, else to standard error. `ONWARD_LOG` sets the

@@ -1,8 +1,10 @@
 //! Where commands print: plain lines for people, or one JSON document for machines.
 
+use std::borrow::Cow;
 use std::fmt::{Debug, Display};
 use std::io::{self, Write};
 
+use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::Serialize;
 use tracing::field::Field;
 use tracing_subscriber::field::MakeExt;
@@ -15,13 +17,45 @@ use journal::shown;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Printer {
     pub(crate) json: bool,
+    /// What reads it knows UTF-8.
+    pub(crate) utf8: bool,
 }
 
 impl Printer {
+    /// As the locale says what the terminal knows.
+    pub(crate) fn new(json: bool) -> Self {
+        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set);
+        let utf8 = locale.is_some_and(|name| {
+            let name = name.to_lowercase();
+            name.contains("utf-8") || name.contains("utf8")
+        });
+        Self { json, utf8 }
+    }
+
     /// One line for people, or several. A reader that has gone away (`| head`) is no error.
     pub(crate) fn line(self, text: impl Display) {
-        let text = text.to_string();
-        let _ = writeln!(io::stdout().lock(), "{}", shown::lines(&text));
+        let _ = writeln!(io::stdout().lock(), "{}", self.shown(&text.to_string()));
+    }
+
+    /// Rows under heads, each column as wide as it must be. A head that begins with `>` stands over numbers.
+    pub(crate) fn table<const N: usize>(
+        self,
+        heads: [&str; N],
+        rows: impl IntoIterator<Item = [String; N]>,
+    ) {
+        let cell = |text: &str| Cell::new(shown::line(text));
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(heads.map(|head| cell(head.trim_start_matches('>'))));
+        table.add_rows(rows.into_iter().map(|row| row.map(|text| cell(&text))));
+        for (column, head) in table.column_iter_mut().zip(heads) {
+            column.set_padding((0, 2));
+            if head.starts_with('>') {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        self.line(table.trim_fmt());
     }
 
     /// `value` as JSON, or as `human` says it.
@@ -30,8 +64,10 @@ impl Printer {
             return human(self, value);
         }
         match serde_json::to_string_pretty(value) {
-            Ok(text) => self.line(shown::json(&text)),
-            Err(error) => complain(format_args!("cannot write JSON: {error}")),
+            Ok(text) => {
+                let _ = writeln!(io::stdout().lock(), "{}", shown::json(&text));
+            }
+            Err(error) => self.complain(format_args!("cannot write JSON: {error}")),
         }
     }
 
@@ -39,12 +75,49 @@ impl Printer {
     pub(crate) fn bytes(self, bytes: &[u8]) -> io::Result<()> {
         io::stdout().lock().write_all(bytes)
     }
+
+    /// What went wrong, in the form that all commands share: on standard error, or as the JSON document that is asked for.
+    pub(crate) fn complain(self, text: impl Display) {
+        let text = text.to_string();
+        if !self.json {
+            let _ = writeln!(io::stderr().lock(), "error: {}", self.shown(&text));
+            return;
+        }
+        let (error, hint) = match text.split_once("\n\nhint: ") {
+            Some((error, hint)) => (error, Some(hint)),
+            None => (&*text, None),
+        };
+        let document = serde_json::json!({ "error": error, "hint": hint });
+        let _ = writeln!(
+            io::stdout().lock(),
+            "{}",
+            shown::json(&document.to_string())
+        );
+    }
+
+    /// As it can be shown: nothing of a stranger's text obeyed, and our own signs in ASCII where others are not known.
+    pub(crate) fn shown(self, text: &str) -> Cow<'_, str> {
+        let text = shown::lines(text);
+        if self.utf8 || text.is_ascii() {
+            return text;
+        }
+        let ours = [("→", "->"), ("…", "..."), ("−", "-"), ("·", "-")];
+        let ascii = |text: String, (sign, plain): (&str, &str)| text.replace(sign, plain);
+        let text = ours.into_iter().fold(text.into_owned(), ascii);
+        let known = |c: char| match c.is_ascii() {
+            true => c.to_string(),
+            false => c.escape_unicode().to_string(),
+        };
+        text.chars().map(known).collect::<String>().into()
+    }
 }
 
-/// One complaint on standard error, in the form that all commands share.
-pub(crate) fn complain(text: impl Display) {
-    let text = text.to_string();
-    let _ = writeln!(io::stderr().lock(), "error: {}", shown::lines(&text));
+/// A number of things: `1 leg`, `2 legs`. For words that form their plural with an s.
+pub(crate) fn plural(number: u64, thing: &str) -> String {
+    match number {
+        1 => format!("1 {thing}"),
+        _ => format!("{number} {thing}s"),
+    }
 }
 
 /// How a line of `tracing` shows its fields: what a peer said in them stays on the line, as in the mail log.
@@ -81,6 +154,17 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn signs_are_ascii_where_nothing_else_is_known() {
+        let (utf8, ascii) = [true, false]
+            .map(|utf8| Printer { json: false, utf8 })
+            .into();
+        let text = "a → b\u{fc} …\u{1b}";
+        assert_eq!(utf8.shown(text), "a → b\u{fc} …\\u{1b}");
+        assert_eq!(ascii.shown(text), "a -> b\\u{fc} ...\\u{1b}");
+        assert_eq!(plural(1, "leg") + &plural(0, "key"), "1 leg0 keys");
     }
 
     #[test]

@@ -11,8 +11,9 @@ use control::{
 use envelope::MessageId;
 use journal::shown;
 
+use crate::Exit;
 use crate::cli::{Queue, Which};
-use crate::print::Printer;
+use crate::print::{Printer, plural};
 
 /// Why the command did not work.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +25,7 @@ pub(crate) enum Error {
 }
 
 /// Runs one `queue` command.
-pub(crate) async fn queue(socket: &Path, command: &Queue, print: Printer) -> Result<(), Error> {
+pub(crate) async fn queue(socket: &Path, command: &Queue, print: Printer) -> Result<Exit, Error> {
     let act = async |action, which: &Which, done: &str| {
         let selector = which.selector();
         if selector.is_empty() {
@@ -37,18 +38,22 @@ pub(crate) async fn queue(socket: &Path, command: &Queue, print: Printer) -> Res
         print.value(&count, |print, count| {
             print_count(print, action, *count, done)
         });
-        Ok(())
+        Ok(match count.matched {
+            0 => Exit::NothingMatched,
+            _ => Exit::Fine,
+        })
     };
     match command {
-        Queue::List { which, limit } => list(socket, which.selector(), *limit, print).await,
-        Queue::Show { id } => show(socket, *id, print).await,
-        Queue::Cat { id } => cat(socket, *id, print).await,
-        Queue::Retry(which) => act(QueueAction::Retry, which, "due now").await,
-        Queue::Hold(which) => act(QueueAction::Hold, which, "held").await,
-        Queue::Release(which) => act(QueueAction::Release, which, "released").await,
-        Queue::Remove(which) => act(QueueAction::Remove, which, "removed").await,
-        Queue::Bounce(which) => act(QueueAction::Bounce, which, "bounced").await,
+        Queue::List { which, limit } => list(socket, which.selector(), *limit, print).await?,
+        Queue::Show { id } => show(socket, *id, print).await?,
+        Queue::Cat { id } => cat(socket, *id, print).await?,
+        Queue::Retry(which) => return act(QueueAction::Retry, which, "due now").await,
+        Queue::Hold(which) => return act(QueueAction::Hold, which, "held").await,
+        Queue::Release(which) => return act(QueueAction::Release, which, "released").await,
+        Queue::Remove(which) => return act(QueueAction::Remove, which, "removed").await,
+        Queue::Bounce(which) => return act(QueueAction::Bounce, which, "bounced").await,
     }
+    Ok(Exit::Fine)
 }
 
 /// Runs `reload`.
@@ -136,19 +141,21 @@ pub(crate) fn reloaded_lines(reloaded: &Reloaded) -> impl Iterator<Item = String
 
 /// `done` says what has happened to the legs that were changed.
 fn print_count(print: Printer, action: QueueAction, count: Count, done: &str) {
-    print.line(format_args!("{} legs {done}", count.done));
+    print.line(format_args!("{} {done}", plural(count.done, "leg")));
     match (count.pending, action) {
         (0, _) => {}
         (legs, QueueAction::Remove) => print.line(format_args!(
-            "{legs} legs {done} while being tried: that attempt goes on, and may deliver them"
+            "{} {done} while being tried: that attempt goes on, and may deliver them",
+            plural(legs, "leg")
         )),
         (legs, _) => print.line(format_args!(
-            "{legs} legs are being tried: {done} after that attempt, unless it delivers them or fails for good"
+            "{} being tried: {done} after that attempt, unless it delivers them or fails for good",
+            plural(legs, "leg")
         )),
     }
     let rest = count.matched - count.done - count.pending;
     if rest > 0 {
-        print.line(format_args!("{rest} legs left as they were"));
+        print.line(format_args!("{} left as they were", plural(rest, "leg")));
     }
 }
 

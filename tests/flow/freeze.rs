@@ -97,7 +97,7 @@ async fn a_cracked_account_is_frozen() {
     assert_eq!(ops.received().len(), 1);
 
     let said = relay.run(&["freeze", "lift", "ann@example.test"]).await;
-    assert!(said.contains("1 freezes lifted"), "{said}");
+    assert!(said.contains("1 freeze lifted"), "{said}");
     relay
         .wait_for("freeze-lifted key=user:ann@example.test")
         .await;

@@ -19,6 +19,5 @@ async fn a_hold_survives_a_restart_and_a_stopped_daemon_is_said() {
     let list = relay.run_json(&["queue", "list"]).await.to_string();
     assert!(list.contains("held"), "{list}");
     relay.run(&["queue", "release", "--all"]).await;
-    relay.run(&["queue", "retry", "--all"]).await;
     sink.message().await;
 }

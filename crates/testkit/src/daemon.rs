@@ -188,6 +188,7 @@ impl Setup {
         let mut child = Command::new(&self.program)
             .args(["--config", config.as_str(), "serve"])
             .env("RUST_BACKTRACE", "1")
+            .env("LC_ALL", "C.UTF-8")
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -61,6 +61,8 @@ pub async fn run(program: impl AsRef<Path>, arguments: &[&str], input: &[u8]) ->
     let program = program.as_ref();
     let mut child = Command::new(program)
         .args(arguments)
+        // What is compared has signs outside of ASCII.
+        .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

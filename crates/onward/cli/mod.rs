@@ -1,0 +1,140 @@
+//! The command line: what can be typed, and what it is called.
+
+mod freeze;
+mod queue;
+mod senders;
+mod spool;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use envelope::{AddressError, ReversePath};
+
+pub(crate) use freeze::Freeze;
+pub(crate) use queue::{Queue, Which};
+pub(crate) use senders::{Auth, Claim, Dkim, NewKey, Spf};
+pub(crate) use spool::{Spool, Srs};
+
+/// Onward, a forwarding MX with SRS.
+///
+/// Takes mail for hosted domains, rewrites the envelope sender so that SPF passes at the next hop, delivers to the
+/// mailboxes that customers named, and carries bounces back to the original sender.
+#[derive(Debug, Parser)]
+#[command(
+    name = "onward",
+    version,
+    after_help = "Exit codes: 0 fine, 1 a problem was found, 2 wrong usage, 3 nothing matched.\nTry `onward demo` first: it needs no configuration."
+)]
+pub(crate) struct Cli {
+    /// The configuration file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "/etc/onward/onward.toml"
+    )]
+    pub(crate) config: PathBuf,
+    /// Print JSON, for machines
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the relay in the foreground (SIGTERM drains and stops, SIGHUP reloads)
+    Serve,
+    /// Run a complete relay on loopback, with a built-in destination, and send one message through it
+    Demo(Demo),
+    /// Write a starter configuration, forwards file and SRS secret into a folder
+    Init(Init),
+    /// Check configuration, forwards, secrets, certificate and spool; start nothing
+    Check,
+    /// Have the running daemon read forwards, secrets, certificate and configuration again, and say what changed
+    Reload {
+        /// Take a forwards file even if it has lost much of what it had, or its last line has no end
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show the running daemon at a glance: version, queue, and what happened since its start
+    Status,
+    /// Look at the queue and change what is in it
+    #[command(subcommand)]
+    Queue(Queue),
+    /// Look at the spool while no daemon runs: is it whole, rebuild its index, take the mail out
+    #[command(subcommand)]
+    Spool(Spool),
+    /// Look at what is frozen because it broke a limit, and let it go again
+    #[command(subcommand)]
+    Freeze(Freeze),
+    /// Rewrite an address, or take a rewritten one back, with the configured domain and secrets
+    #[command(subcommand)]
+    Srs(Srs),
+    /// Say what the running daemon would decide on a mail, and why: every rule, and what it asked; nothing is sent or counted
+    ///
+    /// The first rule that objects refuses; one that grants accepts; a note is done if the mail is accepted. The exit code is 1 if it
+    /// would be refused.
+    Explain(Explain),
+    /// Ask SPF about a client and a sender
+    #[command(subcommand)]
+    Spf(Spf),
+    /// Say what SPF, DKIM, DMARC and ARC prove of a message: the Authentication-Results field that goes on top of it
+    Auth(Auth),
+    /// Make keys that sign
+    #[command(subcommand)]
+    Dkim(Dkim),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The recipient
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) to: String,
+    /// The sender in MAIL FROM; `<>` or nothing for a bounce
+    #[arg(long, value_name = "ADDRESS", default_value = "<>", value_parser = reverse_path)]
+    pub(crate) from: ReversePath,
+    /// The client's address (default: one that nobody has)
+    #[arg(long, value_name = "ADDRESS", default_value = "192.0.2.1")]
+    pub(crate) ip: IpAddr,
+    /// What it says in EHLO
+    #[arg(long, value_name = "NAME", default_value = "client.example")]
+    pub(crate) helo: String,
+    /// The message, for the rules at its end; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Keep the spool in this folder instead of a temporary one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) spool: Option<PathBuf>,
+    /// The relay's port; the destination takes the next one (0: any free ports)
+    #[arg(long, default_value_t = 2525)]
+    pub(crate) port: u16,
+    /// Stop after the first message and its bounce instead of running on
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The folder to write into; it is made if need be
+    #[arg(value_name = "DIR", default_value = "/etc/onward")]
+    pub(crate) folder: PathBuf,
+    /// The full name of this machine
+    #[arg(long)]
+    pub(crate) hostname: Option<String>,
+    /// Take over the secrets of postsrsd from its file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) import_postsrsd: Option<PathBuf>,
+}
+
+fn reverse_path(text: &str) -> Result<ReversePath, AddressError> {
+    match text.trim_start_matches('<').trim_end_matches('>') {
+        "" => Ok(ReversePath::Null),
+        address => address.parse().map(ReversePath::Mailbox),
+    }
+}
