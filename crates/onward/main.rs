@@ -14,6 +14,7 @@ mod freeze_cli;
 mod init;
 mod keys;
 mod lists;
+mod logs;
 mod message;
 mod print;
 mod queue_cli;
@@ -28,13 +29,9 @@ mod srs_cli;
 mod users;
 mod wire;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use cli::{Cli, Command};
 use config::Config;
@@ -46,7 +43,7 @@ fn main() -> ExitCode {
         Err(wrong) => return not_understood(&wrong),
     };
     let print = Printer::new(cli.json);
-    start_tracing();
+    logs::start_tracing();
     if matches!(cli.command, Command::Serve)
         && let Err(error) = allocator::settle()
     {
@@ -138,26 +135,4 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Box<dyn std::error::Error
         Command::Srs(command) => srs_cli::run(&config()?, command, print).await?,
     }
     Ok(Exit::Fine)
-}
-
-/// Trouble of the program itself goes to journald if systemd started us, else to standard error. `ONWARD_LOG` sets the
-/// level (`debug`, or `delivery=trace` for one stage).
-fn start_tracing() {
-    let wanted = std::env::var("ONWARD_LOG").ok();
-    let filter = wanted
-        .and_then(|wanted| wanted.parse().ok())
-        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
-    let registry = tracing_subscriber::registry().with(filter);
-    let journald = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
-    match journald {
-        Some(journald) => registry.with(journald).init(),
-        None => {
-            let colours = std::io::stderr().is_terminal()
-                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            let stderr = tracing_subscriber::fmt::layer()
-                .with_writer(std::io::stderr)
-                .fmt_fields(print::escaped_fields());
-            registry.with(stderr.with_ansi(colours)).init();
-        }
-    }
 }

@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Resolved};
+use crate::logs;
 use crate::reload::Reload;
 use crate::risks;
 use crate::wire::{self, Relay};
@@ -17,7 +18,7 @@ use crate::wire::{self, Relay};
 pub(crate) async fn run(config: &Config, path: &Path) -> Result<(), wire::Error> {
     let resolved = Resolved::of(config)?;
     let journal = Journal::default();
-    let log = MailLog::start(&journal, resolved.settings.log, io::stdout());
+    let log = logs::mail_log(&journal, &resolved.settings.log)?;
     let result = run_journaled(config, resolved, path, &journal).await;
     drop(journal);
     finish(log).await;
@@ -117,7 +118,7 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_still_has_a_journal_gets_its_turn() {
         let journal = Journal::default();
-        let log = MailLog::start(&journal, journal::Format::Text, io::sink());
+        let log = MailLog::start(&journal, journal::Format::Text, || Ok(io::sink())).unwrap();
         let mut reader = journal.subscribe();
         tokio::spawn(async move {
             tokio::task::yield_now().await;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Errors, Resolved};
 use crate::forwards;
+use crate::logs;
 use crate::reload::Reload;
 
 /// A relay that is ready to run: sockets are bound, the spool is open.
@@ -48,6 +49,8 @@ pub(crate) enum Error {
     Spool(#[from] queue::StartError),
     #[error(transparent)]
     Control(#[from] control::BindError),
+    #[error(transparent)]
+    Log(#[from] logs::Error),
     #[error("`resolver.servers`: {0}")]
     Dns(#[from] dns::SetupError),
 }

@@ -25,6 +25,7 @@ mod freeze;
 mod index_lost;
 mod ipv6;
 mod lists;
+mod log_file;
 mod long_sender;
 mod loops;
 mod mail_log;

@@ -1,7 +1,7 @@
 //! The journal: what happened to the mail, as typed events, for any number of readers.
 //!
 //! ```text
-//! every stage ─► Journal::record ─► ring of events ─┬─► MailLog      a line each, on standard output
+//! every stage ─► Journal::record ─► ring of events ─┬─► MailLog      a line each, on standard output or in a file
 //!                                                   ├─► Counters     events of each kind since the start
 //!                                                   └─► Reader       the demo and tests; see below
 //! ```
@@ -22,6 +22,7 @@ mod log;
 pub mod shown;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use envelope::Timestamp;
@@ -35,7 +36,10 @@ pub use log::MailLog;
 
 /// Where events are recorded. Cloning is cheap; its readers end when the last clone is dropped.
 #[derive(Clone)]
-pub struct Journal(Sender<Arc<Entry>>);
+pub struct Journal {
+    events: Sender<Arc<Entry>>,
+    lines_lost: Arc<AtomicU64>,
+}
 
 /// An event and its time.
 #[derive(Debug)]
@@ -55,7 +59,10 @@ pub struct Missed(pub u64);
 
 impl Default for Journal {
     fn default() -> Self {
-        Self(Sender::new(EVENTS_KEPT))
+        Self {
+            events: Sender::new(EVENTS_KEPT),
+            lines_lost: Arc::default(),
+        }
     }
 }
 
@@ -63,12 +70,17 @@ impl Journal {
     /// Hands an event to every reader.
     pub fn record(&self, event: Event) {
         // An error means that there is no reader.
-        let _ = self.0.send(Arc::new(Entry::new(event)));
+        let _ = self.events.send(Arc::new(Entry::new(event)));
     }
 
     /// A reader of all that is recorded from now on.
     pub fn subscribe(&self) -> Reader {
-        Reader(self.0.subscribe())
+        Reader(self.events.subscribe())
+    }
+
+    /// Lines that the mail log has lost since the start.
+    pub fn lines_lost(&self) -> u64 {
+        self.lines_lost.load(Ordering::Relaxed)
     }
 }
 

@@ -17,6 +17,9 @@ pub enum Format {
     /// `key=value`, for people.
     #[default]
     Text,
+    /// The same without the time, for a reader that notes the time itself: journald.
+    #[serde(skip)]
+    Untimed,
     /// One JSON document a line.
     Json,
 }
@@ -31,11 +34,14 @@ pub(super) trait Fields {
 pub(super) fn render(format: Format, Entry { at, event }: &Entry) -> String {
     let mut line = String::with_capacity(320);
     match format {
-        Format::Text => {
+        Format::Text | Format::Untimed => {
+            if format == Format::Text {
+                put(&mut line, format_args!("{at} "));
+            }
             let id = event
                 .message()
                 .map_or_else(|| "-".to_owned(), |id: MessageId| id.to_string());
-            put(&mut line, format_args!("{at} {id} {}", event.name()));
+            put(&mut line, format_args!("{id} {}", event.name()));
             event.fields(&mut Text { line: &mut line });
         }
         Format::Json => {
@@ -126,7 +132,7 @@ mod tests {
     #[test]
     fn what_turns_a_line_round_is_escaped() {
         let entry = failed("a\u{202e}b\u{200b}");
-        for format in [Format::Text, Format::Json] {
+        for format in [Format::Text, Format::Untimed, Format::Json] {
             let line = entry.line(format);
             assert!(line.is_ascii() && line.contains("202e"), "{line}");
         }
@@ -143,6 +149,10 @@ mod tests {
         check(
             Format::Text,
             "1970-01-01T00:00:00.000Z - reload-failed error=\"forwards:3:1: \\\"x\\\"\\nhint: y\"\n",
+        );
+        check(
+            Format::Untimed,
+            "- reload-failed error=\"forwards:3:1: \\\"x\\\"\\nhint: y\"\n",
         );
         check(
             Format::Json,

@@ -19,7 +19,7 @@ use envelope::{AddressError, Mailbox};
 pub(crate) use change::{changed_keys, is_reloadable};
 pub(crate) use protect::Limit;
 pub(crate) use resolve::{Errors, Resolved};
-pub(crate) use schema::{Config, Listener, Role, TagAlphabet, Tls, TlsMode};
+pub(crate) use schema::{Config, Listener, Log, Role, TagAlphabet, Tls, TlsMode};
 pub(crate) use senders::{Dkim, Measure};
 pub(crate) use units::{Network, Percent, Size, Span};
 
@@ -89,6 +89,7 @@ impl Config {
         for listener in &mut self.listeners {
             listener.bind.set_ip(listener.bind.ip().to_canonical());
         }
+        absolute(&mut self.log.file);
         for list in &mut self.lists {
             absolute(&mut list.file);
         }

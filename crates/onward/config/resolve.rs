@@ -11,7 +11,7 @@ use relay::Routing;
 use smtp_in::tls::Holder;
 use spool::Lifetime;
 
-use super::schema::{BareNewline, Config, Listener, Role, TlsMode};
+use super::schema::{BareNewline, Config, Listener, Log, Role, TlsMode};
 use crate::descriptors;
 use crate::forwards;
 use crate::reload::{TlsError, load_tls};
@@ -35,7 +35,7 @@ pub(crate) struct Settings {
     pub(crate) spool: queue::Settings,
     pub(crate) resolver: dns::Settings,
     pub(crate) socket: PathBuf,
-    pub(crate) log: journal::Format,
+    pub(crate) log: Log,
 }
 
 /// Why a configuration cannot be used. Each text says where and what to do.
@@ -108,7 +108,7 @@ impl Config {
                 ..dns::Settings::default()
             },
             socket: self.control.socket.clone(),
-            log: self.log.format,
+            log: self.log.clone(),
         })
     }
 
@@ -309,7 +309,7 @@ mod tests {
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 64] = [
+    const OTHER_VALUES: [(&str, &str); 65] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -376,6 +376,7 @@ mod tests {
         ("verify.kept", "'7s'"),
         ("verify.exempt_mx", "['*.mx.example']"),
         ("log.format", "'json'"),
+        ("log.file", "'other'"),
         ("control.socket", "'/tmp/socket'"),
     ];
 }

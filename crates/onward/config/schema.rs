@@ -221,6 +221,8 @@ pub(crate) enum BareNewline {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Log {
     pub(crate) format: journal::Format,
+    /// Empty: standard output.
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
