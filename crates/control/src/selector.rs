@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use envelope::{AddressPattern, IdPattern, SenderPattern};
+use envelope::{AddressGlob, IdPattern, SenderPattern};
 use serde::{Deserialize, Serialize};
 
 use crate::data::LegState;
@@ -23,10 +23,10 @@ pub struct Selector {
     pub all: bool,
     /// Recipient or target is this address, or within this domain.
     #[serde(with = "text::option", skip_serializing_if = "Option::is_none")]
-    pub to: Option<AddressPattern>,
+    pub to: Option<AddressGlob>,
     /// The reverse path as it came in is this address, within this domain, or null.
     #[serde(with = "text::option", skip_serializing_if = "Option::is_none")]
-    pub from: Option<SenderPattern>,
+    pub from: Option<SenderPattern<AddressGlob>>,
     /// Stands so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<LegState>,

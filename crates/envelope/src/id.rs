@@ -25,7 +25,7 @@ pub struct LegId {
 pub struct NotAnId;
 
 impl MessageId {
-    const DIGITS: usize = 26;
+    pub(crate) const DIGITS: usize = 26;
 
     /// An id of this moment. `unique` counts in its lower 80 bits.
     pub const fn new(now: Timestamp, unique: u128) -> Self {

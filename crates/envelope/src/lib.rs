@@ -31,7 +31,9 @@ pub use network::network_of;
 pub use options::{LegOptions, NotOptions};
 pub use outcome::{Diagnosis, Outcome, Trip};
 pub use path::{ForwardPath, ReversePath};
-pub use pattern::{AddressPattern, HostPattern, IdPattern, NotAPattern, SenderPattern};
+pub use pattern::{
+    AddressGlob, AddressPattern, Glob, HostPattern, IdPart, IdPattern, NotAPattern, SenderPattern,
+};
 pub use reply::{NotARefusal, Reply, Verdict};
 pub use status::{Class, EnhancedStatus};
 pub use timestamp::Timestamp;

@@ -1,6 +1,8 @@
 //! What operators choose mail by: ids, addresses and domains, as they type them.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use crate::address::Mailbox;
@@ -16,6 +18,20 @@ pub enum IdPattern {
     Leg(LegId),
 }
 
+/// An id, or the beginning of one, as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IdPart {
+    text: Box<str>,
+    /// The messages whose ids begin so.
+    pub messages: RangeInclusive<MessageId>,
+    /// One leg of each alone.
+    pub leg: Option<u32>,
+}
+
+/// A text with a `*` for any characters, or none. Letters are compared without regard to case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glob(Box<str>);
+
 /// An address or a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AddressPattern {
@@ -25,13 +41,22 @@ pub enum AddressPattern {
     Domain(Domain),
 }
 
+/// One of those, or several addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddressGlob {
+    /// An address or a domain.
+    Plain(AddressPattern),
+    /// `news-*@example.org`, `*.example.org`.
+    Glob(Glob),
+}
+
 /// A sender's address or domain, or `<>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SenderPattern {
+pub enum SenderPattern<P = AddressPattern> {
     /// The null reverse path.
     Null,
     /// Any other.
-    Mailbox(AddressPattern),
+    Mailbox(P),
 }
 
 /// The name of a host, or `*.mx.example` for all names below one.
@@ -69,6 +94,45 @@ impl IdPattern {
     }
 }
 
+impl IdPart {
+    /// What it names, if it is a whole id.
+    pub fn whole(&self) -> Option<IdPattern> {
+        (self.messages.start() == self.messages.end()).then(|| self.of(*self.messages.start()))
+    }
+
+    /// The message that it turned out to begin the id of, or its leg.
+    pub fn of(&self, message: MessageId) -> IdPattern {
+        let leg = self.leg.map(|number| LegId { message, number });
+        leg.map_or(IdPattern::Message(message), IdPattern::Leg)
+    }
+}
+
+impl Glob {
+    /// Takes any text; what it says is matched as a whole.
+    pub fn new(text: &str) -> Self {
+        Self(text.to_ascii_lowercase().into())
+    }
+
+    /// Whether a text is meant. Takes as long as both are long.
+    pub fn matches(&self, text: &str) -> bool {
+        let text = text.to_ascii_lowercase();
+        let Some((first, rest)) = self.0.split_once('*') else {
+            return *text == *self.0;
+        };
+        let Some(mut left) = text.strip_prefix(first) else {
+            return false;
+        };
+        let (between, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+        for piece in between.split('*') {
+            let Some((_, behind)) = left.split_once(piece) else {
+                return false;
+            };
+            left = behind;
+        }
+        left.ends_with(last)
+    }
+}
+
 impl AddressPattern {
     /// Whether `mailbox` is meant; letters are compared without regard to case, as operators expect.
     pub fn matches(&self, mailbox: &Mailbox) -> bool {
@@ -82,7 +146,17 @@ impl AddressPattern {
     }
 }
 
-impl SenderPattern {
+impl AddressGlob {
+    /// Whether `mailbox` is meant.
+    pub fn matches(&self, mailbox: &Mailbox) -> bool {
+        match self {
+            Self::Plain(own) => own.matches(mailbox),
+            Self::Glob(own) => own.matches(&mailbox.to_string()),
+        }
+    }
+}
+
+impl SenderPattern<AddressGlob> {
     /// Whether a reverse path is meant; `None` is the null one.
     pub fn matches(&self, mailbox: Option<&Mailbox>) -> bool {
         match (self, mailbox) {
@@ -109,6 +183,16 @@ impl From<MessageId> for IdPattern {
     }
 }
 
+impl From<MessageId> for IdPart {
+    fn from(id: MessageId) -> Self {
+        Self {
+            text: id.to_string().into(),
+            messages: id..=id,
+            leg: None,
+        }
+    }
+}
+
 impl From<LegId> for IdPattern {
     fn from(id: LegId) -> Self {
         Self::Leg(id)
@@ -128,6 +212,44 @@ impl FromStr for IdPattern {
     }
 }
 
+impl FromStr for IdPart {
+    type Err = NotAPattern;
+
+    fn from_str(text: &str) -> Result<Self, NotAPattern> {
+        let error = || {
+            NotAPattern::new(
+                text,
+                "a message id, ID.LEG, or six characters of one or more",
+            )
+        };
+        let (id, leg) = match text.split_once('.') {
+            Some((id, leg)) => (id, Some(leg.parse().map_err(|_| error())?)),
+            None => (text, None),
+        };
+        let is_long = (ID_PART_MIN..=MessageId::DIGITS).contains(&id.len());
+        let filled = |with: &str| {
+            let rest = MessageId::DIGITS.saturating_sub(id.len());
+            format!("{id}{}", with.repeat(rest)).parse()
+        };
+        match (is_long, filled("0"), filled("Z")) {
+            (true, Ok(first), Ok(last)) => Ok(Self {
+                text: text.to_ascii_uppercase().into(),
+                messages: first..=last,
+                leg,
+            }),
+            _ => Err(error()),
+        }
+    }
+}
+
+impl FromStr for Glob {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self::new(text))
+    }
+}
+
 impl FromStr for AddressPattern {
     type Err = NotAPattern;
 
@@ -142,7 +264,22 @@ impl FromStr for AddressPattern {
     }
 }
 
-impl FromStr for SenderPattern {
+impl FromStr for AddressGlob {
+    type Err = NotAPattern;
+
+    fn from_str(text: &str) -> Result<Self, NotAPattern> {
+        if !text.contains('*') {
+            return text.parse().map(Self::Plain);
+        }
+        let glob = text.strip_prefix('@').unwrap_or(text);
+        Ok(Self::Glob(match glob.contains('@') {
+            true => Glob::new(glob),
+            false => Glob::new(&format!("*@{glob}")),
+        }))
+    }
+}
+
+impl<P: FromStr<Err = NotAPattern>> FromStr for SenderPattern<P> {
     type Err = NotAPattern;
 
     fn from_str(text: &str) -> Result<Self, NotAPattern> {
@@ -197,7 +334,28 @@ impl fmt::Display for AddressPattern {
     }
 }
 
-impl fmt::Display for SenderPattern {
+impl fmt::Display for AddressGlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(pattern) => pattern.fmt(f),
+            Self::Glob(glob) => glob.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for IdPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<P: fmt::Display> fmt::Display for SenderPattern<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("<>"),
@@ -206,6 +364,8 @@ impl fmt::Display for SenderPattern {
     }
 }
 
+/// Fewer characters of an id name too many messages: six stand for some 17 minutes.
+const ID_PART_MIN: usize = 6;
 /// Of a wrong text, an error message shows no more.
 const SHOWN_CHARS: usize = 80;
 
@@ -216,7 +376,7 @@ mod tests {
     #[track_caller]
     fn check(pattern: &str, mailbox: Option<&str>, expected: bool) {
         let mailbox: Option<Mailbox> = mailbox.map(|text| text.parse().unwrap());
-        let pattern: SenderPattern = pattern.parse().unwrap();
+        let pattern: SenderPattern<AddressGlob> = pattern.parse().unwrap();
         assert_eq!(pattern.matches(mailbox.as_ref()), expected);
         // What is shown is what can be typed.
         assert_eq!(pattern.to_string().parse(), Ok(pattern));
@@ -231,6 +391,15 @@ mod tests {
         check("alice@example.org", Some("bob@example.org"), false);
         check("alice@example.org", Some("alice@example.net"), false);
         check("alice@example.org", None, false);
+        check("news-*@y.example", Some("News-3@Y.example"), true);
+        check("news-*@y.example", Some("new-3@y.example"), false);
+        check("*@x.example", Some("a@x.example"), true);
+        check("*.example", Some("a@b.c.example"), true);
+        check("@*.example", Some("a@example"), false);
+        check("*", Some("a@example"), true);
+        check("a*b*@c.example", Some("ab@c.example"), true);
+        check("a*ba@c.example", Some("aba@c.example"), true);
+        check("ab*ba@c.example", Some("aba@c.example"), false);
         check("<>", None, true);
         check("<>", Some("alice@example.org"), false);
         assert!("a b".parse::<AddressPattern>().is_err());
@@ -276,6 +445,45 @@ mod tests {
         ] {
             assert!(bad.parse::<IdPattern>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn parts_of_ids() {
+        let id: MessageId = "01KB6Y8T3GZZZZZZZZZZ000001".parse().unwrap();
+        let part = |text: &str| text.parse::<IdPart>().ok();
+        let begins = |text: &str| part(text).unwrap().messages.contains(&id);
+        assert!(begins("01KB6Y") && begins("01kb6y8t3gz") && begins(&id.to_string()));
+        assert!(!begins("01KB6Z") && part(&id.to_string()).unwrap().whole() == Some(id.into()));
+        let leg = part("01KB6Y8T.3").unwrap();
+        assert_eq!(
+            (leg.to_string().as_str(), leg.whole()),
+            ("01KB6Y8T.3", None)
+        );
+        let named = IdPattern::Leg(LegId {
+            message: id,
+            number: 3,
+        });
+        assert_eq!(leg.of(id), named);
+        let long = "0".repeat(27);
+        for bad in [
+            "",
+            "01KB6",
+            "01KB6U",
+            "01KB6Y.",
+            "01KB6Y.x",
+            "\u{e9}\u{e9}\u{e9}",
+            &long,
+        ] {
+            assert!(part(bad).is_none(), "{bad}");
+        }
+    }
+
+    /// Each piece is looked for once.
+    #[test]
+    fn a_glob_of_many_stars_is_no_trap() {
+        let glob = Glob::new(&"a*".repeat(20_000));
+        assert!(!glob.matches(&"b".repeat(100_000)));
+        assert!(!Glob::new(&format!("{}b", "a*".repeat(20_000))).matches(&"a".repeat(50_000)));
     }
 
     #[test]

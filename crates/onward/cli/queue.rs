@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use control::{LegState, Selector};
-use envelope::{AddressPattern, IdPattern, MessageId, SenderPattern};
+use envelope::{AddressGlob, IdPattern, MessageId, SenderPattern};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Queue {
@@ -50,10 +50,10 @@ pub(crate) struct Which {
     pub(crate) all: bool,
     /// Target address or domain
     #[arg(long, value_name = "ADDRESS|DOMAIN")]
-    pub(crate) to: Option<AddressPattern>,
+    pub(crate) to: Option<AddressGlob>,
     /// Original sender, address or domain; `<>` for bounces
     #[arg(long, value_name = "ADDRESS|DOMAIN")]
-    pub(crate) from: Option<SenderPattern>,
+    pub(crate) from: Option<SenderPattern<AddressGlob>>,
     /// Only legs in this state: waiting, active, held
     #[arg(long)]
     pub(crate) state: Option<LegState>,

@@ -193,8 +193,8 @@ impl Opening<'_> {
                     let _ = sender.send(legs);
                 })
             });
-            for (id, dates, leg) in receiver.iter().flatten() {
-                state.enter(id, &leg.host, dates, &leg.state);
+            for (id, dates, sender, leg) in receiver.iter().flatten() {
+                state.enter(id, &sender, dates, &leg);
             }
             let read = reader.join();
             read.unwrap_or_else(|_| Err("sled panicked while reading it".to_owned()))

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use envelope::{Claim, Host, Lease, LegId, MessageId, Timestamp};
 use spool::{
-    Action, Arrival, BodyWriter, Changed, Counts, Dsn, Error, Filter, LAST_OCTETS_MAX, OpenError,
-    Overdue, Page, Settlement, Spool, Token, Update, Want,
+    Action, Arrival, BodyWriter, By, Changed, Counts, Dsn, Error, Filter, LAST_OCTETS_MAX,
+    OpenError, Overdue, Page, Settlement, Spool, Summary, Token, Update, Want, summarise,
 };
 use tokio::sync::{oneshot, watch};
 
@@ -153,6 +153,14 @@ impl Spool for LogSpool {
     async fn counts(&self) -> Result<Counts, Error> {
         let now = self.clock().now();
         self.ask(move |keeper| keeper.counts(now)).await
+    }
+
+    async fn summary(&self, filter: &Filter, by: By, n: usize) -> Result<Summary, Error> {
+        let now = self.clock().now();
+        match *filter == Filter::default() {
+            true => self.ask(move |keeper| keeper.summary(by, n, now)).await,
+            false => summarise(self, filter, by, n, now).await,
+        }
     }
 
     async fn admin(

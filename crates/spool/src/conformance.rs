@@ -4,6 +4,7 @@
 //! test for each case. All of them run on a clock that the case turns.
 
 mod operating;
+mod summary;
 mod working;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use envelope::{Claim, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
 
 use crate::{Arrival, BodyReader, BodyWriter, Clock, Dsn, OpenError, Spool, Want};
 pub use operating::*;
+pub use summary::*;
 pub use working::*;
 
 /// An engine with one spool.
@@ -34,7 +36,7 @@ macro_rules! conformance {
             deadlines_are_the_message_s_own, leases_run_out_and_fence, leases_are_extended_together,
             each_leg_is_settled_for_itself, order_limits_and_parked_hosts, deadlines_hold_whatever_is_parked,
             a_leg_ends_with_its_notice, the_operator_holds_releases_bounces_and_removes, a_listing_is_paged,
-            each_condition_of_a_filter_counts, an_action_on_many_legs_goes_in_pieces,
+            each_condition_of_a_filter_counts, a_summary_counts_by_name_and_age, an_action_on_many_legs_goes_in_pieces,
             a_change_wakes_all_who_wait, tokens_live_until_they_expire);
     };
     ($engine:expr; $($case:ident),*) => {

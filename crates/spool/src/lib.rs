@@ -12,6 +12,7 @@ pub mod memory;
 mod nouns;
 mod schedule;
 mod spool;
+mod summary;
 
 pub use clock::Clock;
 pub use error::{Error, OpenError};
@@ -23,3 +24,4 @@ pub use nouns::{
 };
 pub use schedule::{Deadlines, Lifetime, Schedule, next_due};
 pub use spool::{BodyReader, BodyWriter, Spool};
+pub use summary::{AGE_MINUTES, Ages, By, Summary, Tally, error_name, sender_name, summarise};

@@ -15,8 +15,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
-    Action, Arrival, BodyReader, BodyWriter, Changed, Clock, Counts, Deadlines, Error, Filter,
-    Lifetime, OpenError, Overdue, Page, Settlement, Spool, State, Token, Want, Why,
+    Action, Arrival, BodyReader, BodyWriter, By, Changed, Clock, Counts, Deadlines, Error, Filter,
+    Lifetime, OpenError, Overdue, Page, Settlement, Spool, State, Summary, Token, Want, Why,
+    summarise,
 };
 use queue::{Queue, name};
 
@@ -244,6 +245,10 @@ impl Spool for MemorySpool {
             counts.hosts.sort_unstable_by_key(order);
             counts
         }))
+    }
+
+    async fn summary(&self, filter: &Filter, by: By, n: usize) -> Result<Summary, Error> {
+        summarise(self, filter, by, n, self.clock.now()).await
     }
 
     async fn admin(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use envelope::{
-    AddressPattern, Claim, Diagnosis, Host, IdPattern, Leg, LegId, Message, SenderPattern,
+    AddressGlob, Claim, Diagnosis, Glob, Host, IdPattern, Leg, LegId, Message, SenderPattern,
     Timestamp,
 };
 
@@ -123,22 +123,26 @@ pub struct Token {
 }
 
 /// Which legs; all conditions that are given must hold. The default matches everything.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Any of these messages or legs; empty: any.
     pub ids: Vec<IdPattern>,
     /// Any of these hosts of a target; empty: any host.
     pub hosts: HashSet<Host>,
     /// The target, or a recipient as our client named it.
-    pub to: Option<AddressPattern>,
+    pub to: Option<AddressGlob>,
     /// The reverse path as it came in.
-    pub from: Option<SenderPattern>,
+    pub from: Option<SenderPattern<AddressGlob>>,
     /// Any of these users sent it; in lower case. Empty: anybody.
     pub users: HashSet<Box<str>>,
     /// Any of these states; empty: any.
     pub states: Vec<State>,
     /// Came in longer ago than this.
     pub older_than: Option<Duration>,
+    /// Came in less long ago.
+    pub younger_than: Option<Duration>,
+    /// What the last attempt came to: the status and all words after it but for the host.
+    pub error: Option<Glob>,
     /// Not those on hold since their arrival ([`Arrival::held`]): that was not done by whoever ends a hold of another kind.
     pub not_since_arrival: bool,
 }
@@ -155,11 +159,12 @@ impl Filter {
     /// Whether a leg is meant.
     pub fn matches(&self, entry: &Entry, now: Timestamp) -> bool {
         let Entry { message, leg, .. } = entry;
-        let is_to = |to: &AddressPattern| {
+        let is_to = |to: &AddressGlob| {
             to.matches(&leg.target) || leg.recipients().any(|recipient| to.matches(recipient))
         };
         let is_by = |user: &str| self.users.contains(&*user.to_lowercase());
-        let is_from = |from: &SenderPattern| from.matches(message.reverse_path.mailbox());
+        let is_from =
+            |from: &SenderPattern<AddressGlob>| from.matches(message.reverse_path.mailbox());
         (self.ids.is_empty() || self.ids.iter().any(|id| id.names(entry.id)))
             && (self.hosts.is_empty() || self.hosts.contains(leg.target.host()))
             && self.to.as_ref().is_none_or(is_to)
@@ -170,6 +175,13 @@ impl Filter {
             && self
                 .older_than
                 .is_none_or(|span| now.since(message.arrived) > span)
+            && self
+                .younger_than
+                .is_none_or(|span| now.since(message.arrived) < span)
+            && self
+                .error
+                .as_ref()
+                .is_none_or(|error| entry.ended_in(error))
     }
 }
 
@@ -226,6 +238,11 @@ impl Entry {
     /// Nobody has tried it, and it has a reason all the same.
     fn is_held_since_arrival(&self) -> bool {
         self.state == State::Held && self.attempts == 0 && self.last.is_some()
+    }
+
+    fn ended_in(&self, error: &Glob) -> bool {
+        let last = self.last.as_ref();
+        last.is_some_and(|last| error.matches(&format!("{} {}", last.status, last.words())))
     }
 
     /// What the last attempt came to, in words; empty before the first.

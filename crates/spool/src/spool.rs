@@ -19,6 +19,7 @@ use crate::error::{Error, OpenError};
 use crate::nouns::{
     Action, Arrival, Changed, Counts, Dsn, Filter, Overdue, Page, Settlement, Token, Update, Want,
 };
+use crate::summary::{By, Summary};
 
 /// A durable queue of messages and their legs.
 ///
@@ -141,6 +142,15 @@ pub trait Spool: Send + Sync + 'static {
 
     /// Legs counted by state, and by host.
     fn counts(&self) -> impl Future<Output = Result<Counts, Error>> + Send;
+
+    /// The legs that the filter matches, counted by what they have in common: the `n` names with the most legs, and the rest
+    /// together.
+    fn summary(
+        &self,
+        filter: &Filter,
+        by: By,
+        n: usize,
+    ) -> impl Future<Output = Result<Summary, Error>> + Send;
 
     /// Applies an operator's action to the legs that the filter matches, from behind `cursor`, to at most `n`: in pieces, so that
     /// no action holds mail up. As with [`Spool::list`], the end is where [`Changed::next`] is `None`. Durable when it returns.

@@ -95,18 +95,18 @@ impl MessageValue {
     }
 }
 
-/// The dates of a row's message, and the legs in it: as quick as a start over a million rows needs it.
-pub(crate) fn glance(value: &[u8]) -> Result<(Dates, Vec<Glance>), Malformed> {
-    let (mut dates, mut legs) = (None, Vec::with_capacity(1));
+/// What the orders need to know of a row's message, and the legs in it: as quick as a start over a million rows needs it.
+pub(crate) fn glance(value: &[u8]) -> Result<(Dates, &str, Vec<Glance>), Malformed> {
+    let (mut message, mut legs) = (None, Vec::with_capacity(1));
     for field in FieldReader(value) {
         match field? {
-            (VALUE_MESSAGE, value) => dates = Some(MessageRow::dates(value)?),
+            (VALUE_MESSAGE, value) => message = Some(MessageRow::glance(value)?),
             (VALUE_LEG, value) => legs.push(glance_leg(value)?),
             _ => {}
         }
     }
-    let dates = dates.ok_or(Malformed("row without a message"))?;
-    Ok((dates, legs))
+    let (dates, sender) = message.ok_or(Malformed("row without a message"))?;
+    Ok((dates, sender, legs))
 }
 
 /// The same of a leg's own row.

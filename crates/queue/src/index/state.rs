@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use envelope::{Claim, Host, LegId, MessageId, Timestamp};
+use envelope::{Claim, LegId, MessageId, Timestamp};
 use spool::{Deadlines, Lifetime};
 use tokio::sync::oneshot;
 
@@ -14,9 +14,10 @@ use crate::cache::BodyCache;
 use crate::index::drafts::{Draft, Drafts};
 use crate::index::entry::{Entry, LegEntry, Stored, deadline, place, placed};
 use crate::index::reclaim::Notes;
+use crate::index::row::Glance;
 use crate::index::settling::{Mark, Settling};
-use crate::index::window::{Due, Window};
-use crate::log::codec::{Change, Commit, Dates, LegState};
+use crate::index::window::{About, Due, Window};
+use crate::log::codec::{Change, Commit, Dates};
 use crate::log::record::Position;
 use crate::tokens::Fresh;
 
@@ -290,8 +291,11 @@ impl State {
     }
 
     /// Puts a leg that nobody has leased into the orders.
-    pub(crate) fn enter(&mut self, id: LegId, host: &Host, dates: Dates, state: &LegState) {
-        self.window.add(host, Due::new(place(state), id));
+    pub(crate) fn enter(&mut self, id: LegId, sender: &str, dates: Dates, leg: &Glance) {
+        let Glance { host, state, .. } = leg;
+        let last = state.last.as_deref();
+        let due = Due::new(place(state), id);
+        self.window.add(host, due, About { sender, last });
         self.stored_max = self.stored_max.max(id.message);
         let deadline = deadline(self.deadlines(dates), state);
         let deadline = deadline.map(|at| Due::new(at, id));
@@ -314,7 +318,11 @@ impl State {
         let state = &leg.row.state;
         let due = Due::new(place(state), id);
         let deadline = deadline(self.deadlines(entry.dates()), state);
-        self.window.add(leg.row.leg.target.host(), due);
+        let about = About {
+            sender: &spool::sender_name(&entry.message.reverse_path),
+            last: state.last.as_deref(),
+        };
+        self.window.add(leg.row.leg.target.host(), due, about);
         let deadline = deadline.map(|at| Due::new(at, id));
         self.window.deadlines.extend(deadline);
     }

@@ -25,6 +25,9 @@ use crate::log::codec::{Dates, LegRow};
 use crate::log::record::Position;
 use crate::store::{PRIVATE_DIR, Store};
 
+/// A leg, and what the orders need to know of its message.
+pub(crate) type Seen = (LegId, Dates, Arc<str>, Glance);
+
 /// sled, and the file that its `flush` forgets to sync.
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -191,13 +194,15 @@ impl Tree {
         })
     }
 
-    /// Gives out all legs, some at a time, with the dates of their messages; says how many messages there are.
+    /// Gives out all legs, some at a time, with the dates and the sender's domain of their messages; says how many messages there
+    /// are.
     pub(crate) fn each_batch(
         &self,
         at_once: usize,
-        mut each: impl FnMut(Vec<(LegId, Dates, Glance)>),
+        mut each: impl FnMut(Vec<Seen>),
     ) -> Result<u64, String> {
         let (mut dates, mut messages) = ((Timestamp::from_unix_millis(0), None), 0);
+        let mut sender: Arc<str> = "".into();
         let mut batch = Vec::with_capacity(at_once);
         let db = self.db().map_err(|e| e.to_string())?;
         for row in db.scan_prefix(b"m") {
@@ -209,15 +214,18 @@ impl Tree {
             let message = MessageId::from_bits(u128::from_be_bytes(id));
             let legs = if key.len() == MESSAGE_KEY_OCTETS {
                 messages += 1;
-                let (found, legs) = glance(&value).map_err(|e| e.to_string())?;
+                let (found, by, legs) = glance(&value).map_err(|e| e.to_string())?;
                 dates = found;
+                if *sender != *by {
+                    sender = by.into();
+                }
                 legs
             } else {
                 vec![glance_leg(&value).map_err(|e| e.to_string())?]
             };
             let named = legs.into_iter().map(|leg| {
                 let number = leg.number;
-                (LegId { message, number }, dates, leg)
+                (LegId { message, number }, dates, Arc::clone(&sender), leg)
             });
             batch.extend(named);
             if batch.len() >= at_once {

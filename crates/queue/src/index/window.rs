@@ -1,12 +1,16 @@
 //! Order by due time: per host, over all hosts, by deadline, by end of lease.
 //!
-//! Every open leg is here, whether its message is in memory or in sled alone: some 90 octets each, so that sled need not
+//! Every open leg is here, whether its message is in memory or in sled alone: some 100 octets each, so that sled need not
 //! keep an order (random writes all over its tree) and an attempt at a leg costs one row there.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::ops::Bound;
 
-use envelope::{Host, LegId, MessageId, Timestamp};
+use envelope::{Diagnosis, Host, LegId, MessageId, Timestamp};
+
+use crate::index::labels::{Labels, Names};
 
 /// A leg and when it is due, as octets that sort: time, message, number. 28 octets where the pair takes 48.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,70 +62,108 @@ pub(crate) struct Window {
     by_due: BTreeSet<(Timestamp, Option<Host>)>,
     pub(crate) deadlines: BTreeSet<Due>,
     pub(crate) leases: BTreeSet<Due>,
+    pub(crate) senders: Names,
+    pub(crate) errors: Names,
+}
+
+/// What a summary tells a leg by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About<'a> {
+    pub(crate) sender: &'a str,
+    pub(crate) last: Option<&'a Diagnosis>,
 }
 
 /// A host's legs that nobody has leased. The first stands apart: many hosts have but one.
 #[derive(Debug)]
 struct HostQueue {
-    first: Due,
-    rest: BTreeSet<Due>,
+    first: (Due, Labels),
+    rest: BTreeMap<Due, Labels>,
 }
 
 impl HostQueue {
-    fn add(&mut self, due: Due) {
-        if due < self.first {
-            self.rest.insert(std::mem::replace(&mut self.first, due));
-        } else if due > self.first {
-            self.rest.insert(due);
+    /// Gives back the labels that the leg had there, if it was there.
+    fn add(&mut self, due: Due, labels: Labels) -> Option<Labels> {
+        let new = (due, labels);
+        match due.cmp(&self.first.0) {
+            Ordering::Equal => Some(std::mem::replace(&mut self.first.1, labels)),
+            Ordering::Greater => self.rest.insert(due, labels),
+            Ordering::Less => {
+                let (due, labels) = std::mem::replace(&mut self.first, new);
+                self.rest.insert(due, labels)
+            }
         }
     }
 
-    /// Says whether it is empty now.
-    fn remove(&mut self, due: Due) -> bool {
-        if due != self.first {
-            self.rest.remove(&due);
-            return false;
+    /// The same; and says whether it is empty now.
+    fn remove(&mut self, due: Due) -> (Option<Labels>, bool) {
+        if due != self.first.0 {
+            return (self.rest.remove(&due), false);
         }
+        let labels = Some(self.first.1);
         match self.rest.pop_first() {
             Some(next) => {
                 self.first = next;
-                false
+                (labels, false)
             }
-            None => true,
+            None => (labels, true),
         }
     }
 
     fn legs(&self) -> impl Iterator<Item = Due> {
-        std::iter::once(self.first).chain(self.rest.iter().copied())
+        std::iter::once(self.first.0).chain(self.rest.keys().copied())
+    }
+
+    /// From behind a leg on.
+    fn labelled(&self, after: Option<Due>) -> impl Iterator<Item = (Due, Labels)> {
+        let first = after.is_none().then_some(self.first);
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.rest.range((from, Bound::Unbounded));
+        first
+            .into_iter()
+            .chain(rest.map(|(due, labels)| (*due, *labels)))
     }
 }
 
 impl Window {
-    pub(crate) fn add(&mut self, host: &Host, due: Due) {
+    pub(crate) fn add(&mut self, host: &Host, due: Due, about: About<'_>) {
+        let labels = Labels {
+            sender: self.senders.take(about.sender),
+            error: self.errors.take(&spool::error_name(about.last)),
+        };
         let Some(queue) = self.hosts.get_mut(host) else {
             let queue = HostQueue {
-                first: due,
-                rest: BTreeSet::new(),
+                first: (due, labels),
+                rest: BTreeMap::new(),
             };
             self.hosts.insert(host.clone(), queue);
             self.enter(host, due.at());
             return;
         };
-        let before = queue.first.at();
-        queue.add(due);
-        let after = queue.first.at();
+        let before = queue.first.0.at();
+        let replaced = queue.add(due, labels);
+        let after = queue.first.0.at();
+        self.forget(replaced);
         self.move_host(host, before, Some(after));
+    }
+
+    fn forget(&mut self, labels: Option<Labels>) {
+        if let Some(Labels { sender, error }) = labels {
+            self.senders.give_back(sender);
+            self.errors.give_back(error);
+        }
     }
 
     pub(crate) fn remove(&mut self, host: &Host, due: Due) {
         let Some(queue) = self.hosts.get_mut(host) else {
             return;
         };
-        let before = queue.first.at();
-        let after = (!queue.remove(due)).then(|| queue.first.at());
+        let before = queue.first.0.at();
+        let (labels, is_empty) = queue.remove(due);
+        let after = (!is_empty).then(|| queue.first.0.at());
         if after.is_none() {
             self.hosts.remove(host);
         }
+        self.forget(labels);
         self.move_host(host, before, after);
     }
 
@@ -144,7 +186,7 @@ impl Window {
     /// Takes hosts out of the order of hosts (`true`), or lets them in again.
     pub(crate) fn park(&mut self, hosts: &[(Host, bool)]) {
         for (host, parked) in hosts {
-            let first = self.hosts.get(host).map(|queue| queue.first.at());
+            let first = self.hosts.get(host).map(|queue| queue.first.0.at());
             if *parked {
                 self.parked.insert(host.clone());
                 first.map(|first| self.by_due.remove(&(first, Some(host.clone()))));
@@ -174,6 +216,16 @@ impl Window {
     /// The legs of a host that nobody has leased, in order.
     pub(crate) fn waiting(&self, host: &Host) -> impl Iterator<Item = Due> {
         self.hosts.get(host).into_iter().flat_map(HostQueue::legs)
+    }
+
+    /// The same from behind a leg on, with their labels.
+    pub(crate) fn labelled(
+        &self,
+        host: &Host,
+        after: Option<Due>,
+    ) -> impl Iterator<Item = (Due, Labels)> {
+        let queue = self.hosts.get(host).into_iter();
+        queue.flat_map(move |queue| queue.labelled(after))
     }
 
     /// All hosts with such legs.
@@ -212,6 +264,11 @@ pub(crate) const HELD: Timestamp = Timestamp::from_unix_millis(u64::MAX);
 mod tests {
     use super::*;
 
+    const NEW: About<'_> = About {
+        sender: "a.example",
+        last: None,
+    };
+
     fn due(at: u64, message: u128) -> Due {
         let leg = LegId {
             message: MessageId::from_bits(message),
@@ -233,7 +290,7 @@ mod tests {
         let host: Host = "a.example".parse().unwrap();
         let mut window = Window::default();
         for due in [due(5, 1), due(3, 2), due(4, 3), due(3, 2)] {
-            window.add(&host, due);
+            window.add(&host, due, NEW);
         }
         let now = Timestamp::from_unix_millis(4);
         let legs = window.due_legs(&host, now).map(|leg| leg.message.bits());
@@ -251,15 +308,15 @@ mod tests {
         let now = Timestamp::from_unix_millis(9);
         let mut window = Window::default();
         let is_due = |window: &Window| window.due_hosts(now).count() == 1;
-        window.add(&host, due(5, 1));
+        window.add(&host, due(5, 1), NEW);
         window.park(&[(host.clone(), true)]);
         window.park(&[(host.clone(), true)]);
         assert!(!is_due(&window));
         // What comes, goes and moves meanwhile does not bring it back.
-        window.add(&host, due(3, 2));
+        window.add(&host, due(3, 2), NEW);
         window.remove(&host, due(3, 2));
         window.remove(&host, due(5, 1));
-        window.add(&host, due(7, 3));
+        window.add(&host, due(7, 3), NEW);
         assert!(!is_due(&window) && window.next_event(due(0, 0).at()).is_none());
         window.park(&[(host.clone(), false)]);
         window.park(&[(host.clone(), false)]);

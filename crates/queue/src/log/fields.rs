@@ -97,6 +97,11 @@ pub(crate) fn number32(value: &[u8]) -> Result<u32, Malformed> {
     u32::try_from(number(value)?).map_err(|_| Malformed("number over 32 bits"))
 }
 
+/// What stands behind the `@` of an address.
+pub(crate) fn host_of(mailbox: &[u8]) -> Result<&str, Malformed> {
+    Ok(text(mailbox)?.rsplit('@').next().unwrap_or_default())
+}
+
 pub(crate) fn text(value: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(value).map_err(|_| Malformed("text is not UTF-8"))
 }

@@ -9,7 +9,7 @@ use envelope::{
 };
 use spool::Deadlines;
 
-use crate::log::fields::{FieldReader, FieldWriter, Malformed, number, number32, text};
+use crate::log::fields::{FieldReader, FieldWriter, Malformed, host_of, number, number32, text};
 use crate::log::state::LegState;
 
 /// Where a piece of a body lies, and its checksum.
@@ -88,20 +88,23 @@ impl MessageRow {
         }
     }
 
-    /// When it arrived, and its deadlines, without the rest.
-    pub(crate) fn dates(value: &[u8]) -> Result<Dates, Malformed> {
-        let (mut arrived, mut warn, mut expire) = (Timestamp::from_unix_millis(0), None, None);
+    /// When it arrived, its deadlines, and its sender's domain as [`spool::sender_name`] has it, without the rest.
+    pub(crate) fn glance(value: &[u8]) -> Result<(Dates, &str), Malformed> {
+        let (mut arrived, mut sender) = (Timestamp::from_unix_millis(0), "<>");
+        let (mut warn, mut expire) = (None, None);
         for field in FieldReader(value) {
             match field? {
                 (MESSAGE_ARRIVED, value) => arrived = decode_time(value)?,
                 (MESSAGE_WARN, value) => warn = Some(decode_time(value)?),
                 (MESSAGE_EXPIRE, value) => expire = Some(decode_time(value)?),
+                (MESSAGE_REVERSE_PATH, b"") => {}
+                (MESSAGE_REVERSE_PATH, path) => sender = host_of(path)?,
                 _ => {}
             }
         }
-        let deadlines = warn.zip(expire);
-        let deadlines = deadlines.map(|(warn, expire)| Deadlines { warn, expire });
-        Ok((arrived, deadlines))
+        let both = warn.zip(expire);
+        let deadlines = both.map(|(warn, expire)| Deadlines { warn, expire });
+        Ok(((arrived, deadlines), sender))
     }
 
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {
@@ -116,7 +119,7 @@ impl MessageRow {
             commit_segment: 0,
             commit_octets: 0,
             body: Vec::new(),
-            deadlines: Self::dates(value)?.1,
+            deadlines: Self::glance(value)?.0.1,
         };
         let message = &mut row.message;
         let mut seen = (false, false);
@@ -252,7 +255,7 @@ impl LegRow {
             match field? {
                 (LEG_NUMBER, value) => number = Some(number32(value)?),
                 (LEG_TARGET, value) => {
-                    host = text(value)?.rsplit('@').next().and_then(|h| h.parse().ok());
+                    host = host_of(value)?.parse().ok();
                 }
                 (LEG_STATE, value) => state = Some(LegState::decode(value)?),
                 _ => {}

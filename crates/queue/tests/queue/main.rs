@@ -13,4 +13,6 @@ mod power_cut;
 mod private;
 mod random_damage;
 mod space;
+
+mod summary;
 mod support;

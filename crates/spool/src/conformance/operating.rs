@@ -179,7 +179,7 @@ pub async fn a_listing_is_paged<E: Engine>(engine: &E) {
 }
 
 /// The second message, by a user who logged in: two legs, the first for another recipient too.
-async fn put_by_ann(spool: &impl Spool) {
+pub(super) async fn put_by_ann(spool: &impl Spool) {
     let mut merged = leg("c@y.example");
     merged.merged = Merged::new(vec!["bob@other.example".parse().expect("an address")]);
     let sender = ReversePath::Null;
@@ -231,7 +231,11 @@ pub async fn each_condition_of_a_filter_counts<E: Engine>(engine: &E) {
         ids: vec![leg.into(), id(1).into()],
         ..to("@x.example")
     };
-    let rows: [(Filter, &[(u64, u32)]); 14] = [
+    let younger = Filter {
+        younger_than: Some(minutes(60)),
+        ..all()
+    };
+    let rows: [(Filter, &[(u64, u32)]); 16] = [
         (all(), &[(1, 0), (1, 1), (2, 0), (2, 1)]),
         (Filter::only(id(2)), &[(2, 0), (2, 1)]),
         (Filter::only(leg), &[(2, 1)]),
@@ -246,6 +250,8 @@ pub async fn each_condition_of_a_filter_counts<E: Engine>(engine: &E) {
         (states(&[State::Ready]), &[(1, 0), (1, 1)]),
         (states(&[State::Held, State::Deferred]), &[(2, 0), (2, 1)]),
         (older(59), &[(1, 0), (1, 1)]),
+        (younger, &[(2, 0), (2, 1)]),
+        (to("*@X.example"), &[(1, 0), (2, 1)]),
     ];
     let named = |entries: &[Entry]| -> Vec<_> {
         let ids = entries.iter().map(|entry| entry.id);
