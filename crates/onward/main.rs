@@ -26,6 +26,8 @@ mod spf_cli;
 mod spool_cli;
 mod spool_export;
 mod srs_cli;
+mod status_check;
+mod status_cli;
 mod users;
 mod wire;
 
@@ -86,7 +88,9 @@ pub(crate) enum Exit {
     Fine = 0,
     /// It found a problem, and has printed it.
     Problem = 1,
-    /// What was selected or asked for is not there. (2 is wrong usage.)
+    /// `status --check` found a condition that does not hold. (Elsewhere, 2 is wrong usage.)
+    Critical = 2,
+    /// What was selected or asked for is not there.
     NothingMatched = 3,
 }
 
@@ -118,7 +122,7 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Box<dyn std::error::Error
         Command::Freeze(command) => {
             freeze_cli::run(&config()?.control.socket, command, print).await?;
         }
-        Command::Status => queue_cli::status(&config()?.control.socket, print).await?,
+        Command::Status(args) => return status_cli::run(&cli.config, args, print).await,
         Command::Reload { force } => {
             queue_cli::reload(&config()?.control.socket, *force, print).await?;
         }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::{Debug, Display};
 use std::io::{self, Write};
+use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::Serialize;
@@ -120,6 +121,20 @@ pub(crate) fn plural(number: u64, thing: &str) -> String {
     }
 }
 
+/// A span in at most two units: `420ms`, `3m 5s`, `2days 1h`.
+pub(crate) fn span(millis: u64) -> String {
+    let whole = match millis {
+        0..1000 => millis,
+        _ => millis / 1000 * 1000,
+    };
+    let text = humantime::format_duration(Duration::from_millis(whole)).to_string();
+    let end = text
+        .match_indices(' ')
+        .nth(1)
+        .map_or(text.len(), |(at, _)| at);
+    text[..end].to_owned()
+}
+
 /// How a line of `tracing` shows its fields: what a peer said in them stays on the line, as in the mail log.
 pub(crate) fn escaped_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
     let write = |out: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
@@ -164,6 +179,8 @@ mod tests {
         let text = "a → b\u{fc} …\u{1b}";
         assert_eq!(utf8.shown(text), "a → b\u{fc} …\\u{1b}");
         assert_eq!(ascii.shown(text), "a -> b\\u{fc} ...\\u{1b}");
+        let spans = [0, 420, 185_400, 90_061_000].map(span);
+        assert_eq!(spans, ["0s", "420ms", "3m 5s", "1day 1h"]);
         assert_eq!(plural(1, "leg") + &plural(0, "key"), "1 leg0 keys");
     }
 

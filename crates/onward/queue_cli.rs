@@ -1,12 +1,11 @@
-//! `onward queue …`, `onward reload` and `onward status`: asks the running daemon over the control socket and prints what it says.
+//! `onward queue …` and `onward reload`: asks the running daemon over the control socket and prints what it says.
 
 use std::fmt::Display;
 use std::path::Path;
 
-use control::ask::{self, QueueAct, QueueList, QueueShow, Reload};
+use control::ask::{QueueAct, QueueList, QueueShow, Reload};
 use control::{
-    BlocklistCounts, Client, ClientError, Count, FilterCounts, LegRow, MessageDetails, Part,
-    QueueAction, QueueCounts, Reloaded, Selector,
+    Client, ClientError, Count, LegRow, MessageDetails, Part, QueueAction, Reloaded, Selector,
 };
 use envelope::MessageId;
 use journal::shown;
@@ -67,63 +66,6 @@ pub(crate) async fn reload(socket: &Path, force: bool, print: Printer) -> Result
         .await?;
     print.value(&reloaded, |print, reloaded| {
         reloaded_lines(reloaded).for_each(|line| print.line(line));
-    });
-    Ok(())
-}
-
-/// Runs `status`.
-pub(crate) async fn status(socket: &Path, print: Printer) -> Result<(), Error> {
-    let status = Client::connect(socket).await?.ask(ask::Status {}).await?;
-    print.value(&status, |print, status| {
-        let (version, pid) = (&status.version, status.pid);
-        print.line(format_args!(
-            "{} onward {version}, process {pid}",
-            status.hostname
-        ));
-        print.line(format_args!("started  {}", status.started));
-        print.line(format_args!("listens  {}", status.listeners.join(", ")));
-        let QueueCounts {
-            waiting,
-            active,
-            held,
-        } = status.queue;
-        print.line(format_args!(
-            "queue    {waiting} waiting, {active} active, {held} held"
-        ));
-        if status.frozen > 0 {
-            print.line(format_args!("frozen   {} keys", status.frozen));
-        }
-        for (event, count) in &status.events {
-            print.line(format_args!("{count:>12} {event}"));
-        }
-        for (name, counts) in &status.blocklists {
-            let BlocklistCounts {
-                asked,
-                listed,
-                failed,
-            } = counts;
-            print.line(format_args!(
-                "dnsbl    {name}: {asked} asked, {listed} listed, {failed} failed"
-            ));
-        }
-        for (name, counts) in &status.filters {
-            let FilterCounts {
-                asked,
-                refused,
-                failed,
-                failing,
-            } = counts;
-            let state = if *failing > 0 { ", down" } else { "" };
-            print.line(format_args!(
-                "filter   {name}: {asked} asked, {refused} refused, {failed} failed{state}"
-            ));
-        }
-        if status.events_missed > 0 {
-            print.line(format_args!(
-                "{:>12} not counted: they came too fast",
-                status.events_missed
-            ));
-        }
     });
     Ok(())
 }

@@ -95,6 +95,10 @@ impl Relay {
             counting: Arc::new(Counting::new(counters::Freezes::open(&config.spool))),
         };
         settings.relay.delivery.listeners = addresses.clone();
+        let connections_max = (
+            settings.limits.connections_max,
+            settings.relay.delivery.connections,
+        );
         let relay = relay::Relay::new(core, settings.relay, resolver);
         let reloads = Arc::clone(&reload);
         let operator = relay.operator(
@@ -104,6 +108,7 @@ impl Relay {
             }),
             env!("CARGO_PKG_VERSION"),
             addresses.iter().map(ToString::to_string).collect(),
+            connections_max,
         );
         Ok(Self {
             addresses,

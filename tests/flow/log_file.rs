@@ -70,6 +70,8 @@ async fn a_full_disk_costs_lines_and_not_mail() {
     )
     .await;
     assert!(sink.message().await.text().contains("Subject: one"));
+    let check = ["status", "--check", "log-lost<1"];
+    while relay.setup().run(&check).await.code != Some(2) {}
     relay.stop().await;
 }
 

@@ -56,6 +56,7 @@ mod special_lines;
 mod spool_tools;
 mod srs_bounce;
 mod srs_domains;
+mod status;
 mod systemd;
 mod taken;
 mod takes_mail;

@@ -166,7 +166,7 @@ async fn reload_says_what_changed_and_what_needs_a_restart() {
         .wait_for("reloaded applied=srs.max_age needs_restart=queue.retry")
         .await;
     // The counts may come a moment later.
-    while !relay.run(&["status"]).await.contains(" 1 operator-asked\n") {}
+    while relay.run_json(&["status"]).await["events"]["operator-asked"] != 1 {}
 }
 
 #[tokio::test]

@@ -9,11 +9,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::data::{self, Count, FreezePage, Lifted, MessageDetails, Page, Reloaded, SrsAnswer};
+use crate::data::{Count, FreezePage, Lifted, MessageDetails, Page, Reloaded, SrsAnswer};
 use crate::explanation::Mail;
 use crate::operator::Operator;
 use crate::protocol::{Fault, Part, QueueAction};
 use crate::selector::{Selector, is_false};
+use crate::status;
 use crate::text;
 
 pub use crate::history::Trace;
@@ -196,7 +197,7 @@ macro_rules! asks {
 
 asks! {
     Ping => String,
-    Status => data::Status,
+    Status => status::Status,
     Reload => Reloaded,
     QueueList => Page,
     QueueShow => MessageDetails,

@@ -2,7 +2,6 @@
 //!
 //! Times are RFC 3339 in UTC with milliseconds, addresses their written form, ids their text.
 
-use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use envelope::{LegId, MessageId, NotAPattern, Timestamp};
@@ -206,67 +205,4 @@ pub struct Reloaded {
     pub applied: Vec<String>,
     /// Keys that differ from what the daemon was started with, and hold after a restart only.
     pub needs_restart: Vec<String>,
-}
-
-/// The daemon at a glance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// The program's version.
-    pub version: String,
-    /// Our name.
-    pub hostname: String,
-    /// Process id.
-    pub pid: u32,
-    /// When it started.
-    #[serde(with = "text")]
-    pub started: Timestamp,
-    /// The addresses that it listens on, `[::]:25`.
-    pub listeners: Vec<String>,
-    /// What is in the queue.
-    pub queue: QueueCounts,
-    /// How many keys are frozen.
-    pub frozen: u64,
-    /// How many events of each kind there were since the start, by their names in the mail log.
-    pub events: BTreeMap<String, u64>,
-    /// Events that came too fast to be counted by kind.
-    pub events_missed: u64,
-    /// Each DNS blocklist that was asked since the start.
-    pub blocklists: BTreeMap<String, BlocklistCounts>,
-    /// And each content filter.
-    pub filters: BTreeMap<String, FilterCounts>,
-}
-
-/// What came of asking a content filter, about a message each time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FilterCounts {
-    /// How often it was asked.
-    pub asked: u64,
-    /// How often it had a message refused, for good or for now.
-    pub refused: u64,
-    /// How often it gave no answer.
-    pub failed: u64,
-    /// How often in a row, up to now; 0: it works.
-    pub failing: u64,
-}
-
-/// What came of asking a DNS blocklist, about a transaction each time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlocklistCounts {
-    /// How often it was asked.
-    pub asked: u64,
-    /// How often it listed somebody.
-    pub listed: u64,
-    /// How often it did not answer, or with an error.
-    pub failed: u64,
-}
-
-/// Sizes of the queue.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueCounts {
-    /// Legs that wait.
-    pub waiting: u64,
-    /// Legs at work.
-    pub active: u64,
-    /// Legs held.
-    pub held: u64,
 }

@@ -22,14 +22,15 @@ mod selector;
 mod server;
 mod socket;
 mod stats;
+mod status;
 mod text;
 mod upload;
 
 pub use ask::{Answers, Ask, Request};
 pub use client::{Client, ClientError};
 pub use data::{
-    BlocklistCounts, Count, Diagnosis, FilterCounts, FreezePage, FreezeRow, LegRow, LegState,
-    Lifted, MessageDetails, Page, QueueCounts, Reloaded, SrsAnswer, Status,
+    Count, Diagnosis, FreezePage, FreezeRow, LegRow, LegState, Lifted, MessageDetails, Page,
+    Reloaded, SrsAnswer,
 };
 pub use explanation::{Asked, Explanation, Mail, Refusal, Ruled, Stage, Way};
 pub use history::{
@@ -41,3 +42,7 @@ pub use protocol::{Fault, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Part, QueueA
 pub use selector::Selector;
 pub use socket::{BindError, Socket};
 pub use stats::{FailingForward, FailingForwards, StatsBy, StatsPage, StatsRow};
+pub use status::{
+    BlocklistCounts, Connections, Delays, Disk, FilterCounts, ForwardsState, LastReload,
+    QueueCounts, RESULTS_SHOWN, RefusedCount, ResultCount, Status,
+};

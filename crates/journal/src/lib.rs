@@ -29,7 +29,7 @@ use envelope::Timestamp;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::broadcast::{Receiver, Sender};
 
-pub use counters::{Counters, Counts};
+pub use counters::{Counters, Counts, OTHERS, Recent, Tally};
 pub use event::{Attempt, Event, Unfinished};
 pub use line::Format;
 pub use log::MailLog;

@@ -4,6 +4,7 @@ mod freeze;
 mod queue;
 mod senders;
 mod spool;
+mod status;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub(crate) use freeze::Freeze;
 pub(crate) use queue::{Queue, Which};
 pub(crate) use senders::{Auth, Claim, Dkim, NewKey, Spf};
 pub(crate) use spool::{Spool, Srs};
+pub(crate) use status::Status;
 
 /// Onward, a forwarding MX with SRS.
 ///
@@ -58,8 +60,8 @@ pub(crate) enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Show the running daemon at a glance: version, queue, and what happened since its start
-    Status,
+    /// Show the running daemon on one screen: queue, rates, limits, health; or check it for monitoring
+    Status(Status),
     /// Look at the queue and change what is in it
     #[command(subcommand)]
     Queue(Queue),

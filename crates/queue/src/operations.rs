@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use envelope::{Claim, Host, Lease, LegId, MessageId, Timestamp};
 use spool::{
-    Action, Arrival, BodyWriter, By, Changed, Counts, Dsn, Error, Filter, LAST_OCTETS_MAX,
+    Action, Arrival, BodyWriter, By, Changed, Counts, Disk, Dsn, Error, Filter, LAST_OCTETS_MAX,
     OpenError, Overdue, Page, Settlement, Spool, Summary, Token, Update, Want, summarise,
 };
 use tokio::sync::{oneshot, watch};
@@ -160,6 +160,15 @@ impl Spool for LogSpool {
         match *filter == Filter::default() {
             true => self.ask(move |keeper| keeper.summary(by, n, now)).await,
             false => summarise(self, filter, by, n, now).await,
+        }
+    }
+
+    fn disk(&self) -> Disk {
+        let settings = &self.shared.settings;
+        let free = self.shared.segments.store.free(&settings.dir);
+        Disk {
+            free: free.ok().map(|free| free.bytes),
+            free_min: settings.min_free_bytes,
         }
     }
 

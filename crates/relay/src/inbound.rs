@@ -31,7 +31,8 @@ use std::time::Duration;
 use control::{BlocklistCounts, FilterCounts};
 use counters::{Key, Of};
 use delivery::Callouts;
-use journal::Journal;
+use journal::{Journal, Recent};
+use parking_lot::Mutex;
 use policy::Standing;
 use smtp_in::Client;
 use spool::{Clock, IdSource, Spool};
@@ -71,6 +72,10 @@ pub struct Inbound<S> {
     accept_nonnull: bool,
     filters: Health,
     journal: Journal,
+    /// How long the spool took to commit.
+    commits: Mutex<Recent>,
+    /// Each visit holds it, so that it counts them.
+    visits: Arc<()>,
 }
 
 impl<S> Inbound<S> {
@@ -98,6 +103,8 @@ impl<S> Inbound<S> {
             accept_nonnull: settings.accept_nonnull,
             filters: Health::new(core.journal.clone()),
             journal: core.journal,
+            commits: Mutex::default(),
+            visits: Arc::default(),
         }
     }
 
@@ -136,6 +143,16 @@ impl<S> Inbound<S> {
     /// How each DNS blocklist did since the start.
     pub fn blocklist_counts(&self) -> BTreeMap<String, BlocklistCounts> {
         self.blocklists.counts()
+    }
+
+    /// How long the last commits took.
+    pub fn commits(&self) -> Recent {
+        self.commits.lock().clone()
+    }
+
+    /// Connections of clients.
+    pub fn connections(&self) -> usize {
+        Arc::strong_count(&self.visits) - 1
     }
 
     /// And each content filter.

@@ -4,18 +4,17 @@ mod body;
 mod freezes;
 mod queue;
 pub mod srs;
+mod status;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use control::ask::{self, Ping, Reload, SrsDecode, SrsEncode};
-use control::{
-    Answers, Explanation, Fault, Mail, Part, QueueCounts, Reloaded, Request, SrsAnswer, Status,
-};
+use control::ask::{Ping, Reload, SrsDecode, SrsEncode};
+use control::{Answers, Explanation, Fault, Mail, Part, Reloaded, Request, SrsAnswer};
 use envelope::{Host, MessageId, Timestamp};
-use journal::{Counters, Counts, Event, Journal};
+use journal::{Counters, Event, Journal};
 use spool::{Clock, Spool};
 
 use crate::counting::Counting;
@@ -47,6 +46,8 @@ pub struct Operator<S> {
     pub version: &'static str,
     /// Where connections are taken.
     pub listeners: Vec<String>,
+    /// So many may be open, of clients and to next hops.
+    pub connections_max: (usize, usize),
     /// When the program was started.
     pub started: Timestamp,
     /// Makes delivery probe the sites of these hosts at once, if they are down.
@@ -100,31 +101,6 @@ impl<S: Spool> control::Operator for Operator<S> {
 impl<S: Spool> Answers<Ping> for Operator<S> {
     async fn answer(&self, _: Ping, _uid: u32) -> Result<String, Fault> {
         Ok(self.version.to_owned())
-    }
-}
-
-impl<S: Spool> Answers<ask::Status> for Operator<S> {
-    async fn answer(&self, _: ask::Status, _uid: u32) -> Result<Status, Fault> {
-        let counts = self.spool.counts().await.map_err(fault)?;
-        let Counts { events, missed } = self.counters.counts();
-        let named = |(name, count): (&str, u64)| (name.to_owned(), count);
-        Ok(Status {
-            version: self.version.to_owned(),
-            hostname: self.routing.load().hostname().to_string(),
-            pid: std::process::id(),
-            started: self.started,
-            listeners: self.listeners.clone(),
-            queue: QueueCounts {
-                waiting: counts.ready + counts.deferred,
-                active: counts.active,
-                held: counts.held,
-            },
-            events: events.into_iter().map(named).collect(),
-            events_missed: missed,
-            frozen: self.counting.freezes.len() as u64,
-            blocklists: self.inbound.blocklist_counts(),
-            filters: self.inbound.filter_counts(),
-        })
     }
 }
 

@@ -99,6 +99,7 @@ impl<S: Spool> Relay<S> {
         reload: ReadAgain,
         version: &'static str,
         listeners: Vec<String>,
+        connections_max: (usize, usize),
     ) -> Operator<S> {
         let (core, probes) = (self.core.clone(), Arc::clone(&self.dispatcher));
         Operator {
@@ -113,6 +114,7 @@ impl<S: Spool> Relay<S> {
             journal: core.journal,
             version,
             listeners,
+            connections_max,
             probe_now: Box::new(move |hosts| probes.probe_now(hosts)),
         }
     }

@@ -18,7 +18,7 @@ pub use clock::Clock;
 pub use error::{Error, OpenError};
 pub use ids::IdSource;
 pub use nouns::{
-    Action, Arrival, Changed, Counts, DAMAGED, Dsn, Entry, Filter, HOSTS_COUNTED_MAX,
+    Action, Arrival, Changed, Counts, DAMAGED, Disk, Dsn, Entry, Filter, HOSTS_COUNTED_MAX,
     LAST_OCTETS_MAX, Overdue, Page, Settlement, State, TOKEN_NAME_OCTETS_MAX, TOKEN_OCTETS_MAX,
     Token, Update, Want, Why,
 };

@@ -288,6 +288,15 @@ pub struct Counts {
     pub hosts: Vec<(Host, u64)>,
 }
 
+/// The disk behind a queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Disk {
+    /// Octets free; none: not known, or there is no disk.
+    pub free: Option<u64>,
+    /// Below so many, new mail is not taken.
+    pub free_min: u64,
+}
+
 /// How the text of [`Entry::last`] begins when the leg is held because its message is damaged.
 pub const DAMAGED: &str = "damaged: ";
 

@@ -17,7 +17,8 @@ use tokio::sync::watch;
 
 use crate::error::{Error, OpenError};
 use crate::nouns::{
-    Action, Arrival, Changed, Counts, Dsn, Filter, Overdue, Page, Settlement, Token, Update, Want,
+    Action, Arrival, Changed, Counts, Disk, Dsn, Filter, Overdue, Page, Settlement, Token, Update,
+    Want,
 };
 use crate::summary::{By, Summary};
 
@@ -151,6 +152,11 @@ pub trait Spool: Send + Sync + 'static {
         by: By,
         n: usize,
     ) -> impl Future<Output = Result<Summary, Error>> + Send;
+
+    /// How much room there is.
+    fn disk(&self) -> Disk {
+        Disk::default()
+    }
 
     /// Applies an operator's action to the legs that the filter matches, from behind `cursor`, to at most `n`: in pieces, so that
     /// no action holds mail up. As with [`Spool::list`], the end is where [`Changed::next`] is `None`. Durable when it returns.

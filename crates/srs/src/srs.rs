@@ -64,6 +64,11 @@ impl Srs {
         Ok(Self { keys, settings })
     }
 
+    /// How many secrets there are.
+    pub fn secrets(&self) -> usize {
+        self.settings.secrets.len()
+    }
+
     /// The local part under which mail from `local@domain` is forwarded: SRS0, or SRS1 if it is SRS already.
     ///
     /// A result that would be over 64 octets is an error; but if it needs quotes on the wire, the caller must count

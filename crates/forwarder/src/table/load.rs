@@ -1,6 +1,7 @@
 //! Loading: every line is parsed once, its key and its domain go into the indexes, every mistake is told.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 
 use envelope::Domain;
 
@@ -26,6 +27,7 @@ pub(super) fn load(name: &str, content: Vec<u8>, check: Check<'_>) -> Result<Tab
         srs_domains: Vec::new(),
         hasher: RandomState::new(),
         stats: Stats::default(),
+        digest: OnceLock::new(),
     };
     // A byte order mark at the beginning is no part of the first address.
     let mut at = if table.text.starts_with('\u{feff}') {

@@ -30,6 +30,7 @@
 //! It does *not* change once it is made: a reload makes another, and the old one serves until that is whole.
 
 mod difference;
+mod digest;
 mod error;
 mod expand;
 mod index;
@@ -39,6 +40,7 @@ mod options;
 mod words;
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 
 use envelope::{Domain, LocalPart};
 
@@ -67,6 +69,7 @@ pub struct Table {
     srs_domains: Vec<Domain>,
     hasher: RandomState,
     stats: Stats,
+    digest: OnceLock<u64>,
 }
 
 /// What a table holds.

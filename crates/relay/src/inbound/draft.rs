@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use authentic::{Checked, Reader};
 use envelope::{
@@ -353,7 +353,9 @@ impl<S: Spool> Draft<S> {
             held: self.held,
             ..Arrival::new(message, legs, due)
         };
+        let begun = Instant::now();
         spool.commit(self.writer, arrival).await?;
+        inbound.commits.lock().add(begun.elapsed());
         Ok(replies::queued(id))
     }
 

@@ -46,6 +46,8 @@ pub struct Visit<S: Spool> {
     pub(super) id: Option<MessageId>,
     pub(super) refusals: u64,
     failed_logins: u32,
+    /// To be counted by.
+    _visits: Arc<()>,
 }
 
 /// From MAIL to the end of its body.
@@ -270,6 +272,7 @@ impl<S: Spool> Visit<S> {
     pub(super) fn new(inbound: Arc<Inbound<S>>) -> Self {
         Self {
             begun: inbound.clock.now(),
+            _visits: Arc::clone(&inbound.visits),
             inbound,
             name: ClientName::unknown(),
             tarpit: None,

@@ -56,6 +56,7 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
         journal: core.journal,
         version: "0",
         listeners: Vec::new(),
+        connections_max: (1, 1),
         started: now(),
         probe_now: Box::new(move |hosts| probes.lock().unwrap().push(hosts.clone())),
     };

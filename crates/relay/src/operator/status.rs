@@ -1,0 +1,121 @@
+//! The daemon at a glance.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use control::{
+    Answers, Connections, Delays, Disk, Fault, ForwardsState, LastReload, QueueCounts,
+    RESULTS_SHOWN, RefusedCount, ResultCount, Status, ask,
+};
+use envelope::Timestamp;
+use journal::{Counts, Recent, Tally};
+use spool::{Filter, Spool};
+
+use super::{Operator, fault};
+
+impl<S: Spool> Answers<ask::Status> for Operator<S> {
+    async fn answer(&self, _: ask::Status, _uid: u32) -> Result<Status, Fault> {
+        let now = self.clock.now();
+        let counts = self.counters.counts();
+        let routing = self.routing.load();
+        let disk = self.spool.disk();
+        let stats = routing.table.stats();
+        Ok(Status {
+            version: self.version.to_owned(),
+            hostname: routing.hostname().to_string(),
+            pid: std::process::id(),
+            now,
+            started: self.started,
+            listeners: self.listeners.clone(),
+            queue: self.queue().await?,
+            events: events(&counts, |tally| tally.total),
+            minute: events(&counts, |tally| tally.minute(now)),
+            refused: refused(&counts, now),
+            results: results(&counts, now),
+            delays: delays(&counts.delays),
+            commits: delays(&self.inbound.commits()),
+            connections: Connections {
+                incoming: self.inbound.connections() as u64,
+                incoming_max: self.connections_max.0 as u64,
+                outgoing: 0,
+                outgoing_max: self.connections_max.1 as u64,
+            },
+            disk: Disk {
+                free: disk.free,
+                free_min: disk.free_min,
+            },
+            forwards: ForwardsState {
+                lines: stats.lines as u64,
+                domains: stats.domains as u64,
+                digest: format!("{:016x}", routing.table.digest()),
+            },
+            srs_secrets: routing.forwarder.srs().secrets() as u64,
+            reload: counts.reload.map(|(at, error)| LastReload { at, error }),
+            log_lines_lost: self.journal.lines_lost(),
+            events_missed: counts.missed,
+            frozen: self.counting.freezes.len() as u64,
+            blocklists: self.inbound.blocklist_counts(),
+            filters: self.inbound.filter_counts(),
+        })
+    }
+}
+
+impl<S: Spool> Operator<S> {
+    async fn queue(&self) -> Result<QueueCounts, Fault> {
+        let counts = self.spool.counts().await.map_err(fault)?;
+        // Ids are in the order of time.
+        let oldest = self.spool.list(&Filter::default(), None, 1).await;
+        let oldest = oldest.map_err(fault)?.entries;
+        Ok(QueueCounts {
+            waiting: counts.ready + counts.deferred,
+            active: counts.active,
+            held: counts.held,
+            oldest: oldest.first().map(|entry| entry.message.arrived),
+        })
+    }
+}
+
+fn events(counts: &Counts, count: impl Fn(&Tally) -> u64) -> BTreeMap<String, u64> {
+    let events = counts.events.iter();
+    events
+        .map(|(name, tally)| ((*name).to_owned(), count(tally)))
+        .collect()
+}
+
+fn refused(counts: &Counts, now: Timestamp) -> Vec<RefusedCount> {
+    let rules = counts.refused.iter();
+    let rules = rules.map(|((stage, rule), tally)| RefusedCount {
+        stage: (*stage).to_owned(),
+        rule: (*rule).to_owned(),
+        total: tally.total,
+        minute: tally.minute(now),
+    });
+    let mut rules: Vec<_> = rules.collect();
+    rules.sort_by_key(|row| Reverse((row.minute, row.total)));
+    rules
+}
+
+fn results(counts: &Counts, now: Timestamp) -> Vec<ResultCount> {
+    let results = counts.attempts.iter();
+    let results = results.map(|((site, result), tally)| ResultCount {
+        site: site.to_string(),
+        result: (*result).to_owned(),
+        total: tally.total,
+        minute: tally.minute(now),
+    });
+    let mut results: Vec<_> = results.collect();
+    results.sort_by_key(|row| Reverse((row.minute, row.total)));
+    results.truncate(RESULTS_SHOWN);
+    results
+}
+
+fn delays(recent: &Recent) -> Delays {
+    let percentile = |percent| {
+        let span = recent.percentile(percent)?;
+        Some(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+    };
+    Delays {
+        p50_ms: percentile(50),
+        p99_ms: percentile(99),
+    }
+}
