@@ -159,7 +159,7 @@ pub(crate) fn end_noted(keeper: &Keeper, log: &LogHandle<Effect>, noted: Vec<Leg
     }
 }
 
-const FILE: &str = "ends";
+pub(crate) const FILE: &str = "ends";
 const NOTE_OCTETS: usize = 24;
 /// As many ends as a busy second has: what is not in the log by then waits for a disk that fails.
 const PLACES: usize = 8192;

@@ -23,6 +23,7 @@ mod quarantine;
 mod read;
 mod rebuild;
 mod settings;
+pub mod snapshot;
 pub mod store;
 mod tokens;
 pub mod verify;

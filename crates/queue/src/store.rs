@@ -256,4 +256,4 @@ pub(crate) fn read_full(file: &dyn StoreFile, buffer: &mut [u8], offset: u64) ->
 const SLICES_MAX: usize = 1024;
 /// Senders, private targets and mail are in a spool: its owner alone reads it.
 pub(crate) const PRIVATE_DIR: u32 = 0o700;
-const PRIVATE_FILE: u32 = 0o600;
+pub(crate) const PRIVATE_FILE: u32 = 0o600;

@@ -165,7 +165,7 @@ fn files(listed: Vec<PathBuf>) -> impl Iterator<Item = (PathBuf, u32)> {
     })
 }
 
-const FOLDER: &str = "tokens";
+pub(crate) const FOLDER: &str = "tokens";
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ mod model;
 mod power_cut;
 mod private;
 mod random_damage;
+mod snapshot;
 mod space;
 
 mod summary;
