@@ -5,6 +5,7 @@ mod auth_cli;
 mod check;
 mod cli;
 mod config;
+mod config_cli;
 mod demo;
 mod descriptors;
 mod dkim_cli;
@@ -25,7 +26,10 @@ mod serve;
 mod spf_cli;
 mod spool_cli;
 mod spool_export;
+mod spool_import;
+mod spool_mail;
 mod srs_cli;
+mod srs_rotate;
 mod status_check;
 mod status_cli;
 mod users;
@@ -113,6 +117,10 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Box<dyn std::error::Error
         Command::Check => return Ok(Exit::problem_unless(check::run(&cli.config, print).await)),
         Command::Spool(command) => {
             let fine = spool_cli::run(&config()?, command, print).await?;
+            return Ok(Exit::problem_unless(fine));
+        }
+        Command::Config(command) => {
+            let fine = config_cli::run(&config()?, command, print).await?;
             return Ok(Exit::problem_unless(fine));
         }
         Command::Serve => serve::run(&config()?, &cli.config).await?,

@@ -159,6 +159,7 @@ impl Reload {
     }
 }
 
+/// `forwards: 1,212 lines, +12 −3 ~2`; of domains only what came and went.
 fn said(forwards: u64, changes: &Difference) -> String {
     let Difference {
         added,
@@ -167,9 +168,20 @@ fn said(forwards: u64, changes: &Difference) -> String {
         domains_added,
         domains_removed,
     } = changes;
-    format!(
-        "forwards: {forwards} lines; addresses: +{added} -{removed}, {changed} changed; domains: +{domains_added} -{domains_removed}"
-    )
+    let forwards = grouped(forwards);
+    let mut text = format!("forwards: {forwards} lines, +{added} −{removed} ~{changed}");
+    if domains_added + domains_removed > 0 {
+        text.push_str(&format!("; domains: +{domains_added} −{domains_removed}"));
+    }
+    text
+}
+
+/// With a comma between thousands.
+fn grouped(number: u64) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{},{:03}", grouped(number / 1000), number % 1000),
+    }
 }
 
 /// Reads all certificates and their keys.
@@ -195,4 +207,26 @@ fn load_certificate(files: &config::Tls) -> Result<tls::Certificate, TlsError> {
             source,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_is_said_in_a_line() {
+        let mut changes = Difference {
+            added: 12,
+            removed: 3,
+            changed: 2,
+            ..Difference::default()
+        };
+        assert_eq!(said(1212, &changes), "forwards: 1,212 lines, +12 −3 ~2");
+        changes.domains_removed = 1;
+        assert_eq!(
+            said(999, &changes),
+            "forwards: 999 lines, +12 −3 ~2; domains: +0 −1"
+        );
+        assert_eq!(grouped(1_000_005), "1,000,005");
+    }
 }

@@ -22,6 +22,7 @@ use crate::config::{Config, Limit, Measure, TagAlphabet};
 use crate::forwards;
 use crate::keys;
 use crate::lists;
+use crate::srs_rotate::NOTE;
 use crate::users;
 
 /// Why there is no routing. Each text says where and what to do.
@@ -36,7 +37,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Users(#[from] users::Error),
     #[error(
-        "cannot read the SRS secrets {path}: {source}\n\nhint: one secret a line; `onward init` makes the file with a random one"
+        "cannot read the SRS secrets {path}: {source}\n\nhint: it must be readable for the user that runs this (`chgrp onward FILE; chmod 640 FILE`); `onward init` makes one where there is none"
     )]
     Secrets { path: PathBuf, source: io::Error },
     #[error(
@@ -267,12 +268,15 @@ pub(crate) fn secrets(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
         path: path.to_owned(),
         source,
     })?;
-    let lines = bytes.split(|b| *b == b'\n');
-    Ok(lines
+    Ok(secrets_of(&bytes).map(<[u8]>::to_vec).collect())
+}
+
+/// See [`secrets`]; a comment of `srs rotate` is none.
+pub(crate) fn secrets_of(file: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = file.split(|b| *b == b'\n');
+    lines
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-        .filter(|line| !line.trim_ascii().is_empty())
-        .map(<[u8]>::to_vec)
-        .collect())
+        .filter(|line| !line.trim_ascii().is_empty() && !line.starts_with(NOTE.as_bytes()))
 }
 
 fn relay_domains(config: &Config) -> Result<Vec<Domain>, Error> {

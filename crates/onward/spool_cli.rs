@@ -4,16 +4,19 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
+use queue::snapshot::snapshot;
 use queue::verify::{Damage, Depth, IndexState, Report, log_octets, verify};
 use queue::{LogSpool, StartError};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use spool::Spool;
 
 use crate::cli;
 use crate::config::Config;
 use crate::print::Printer;
 use crate::spool_export;
+use crate::spool_import;
 
 /// Why the command did not work.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,8 @@ pub(crate) enum Error {
     Ended(#[from] io::Error),
     #[error(transparent)]
     Export(#[from] spool_export::Error),
+    #[error(transparent)]
+    Import(#[from] spool_import::Error),
 }
 
 /// What `verify` prints for machines.
@@ -50,12 +55,20 @@ struct Segment {
 }
 
 /// Something that is wrong, and where.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Finding {
-    file: PathBuf,
-    offset: Option<u64>,
-    message: Option<String>,
-    text: String,
+    pub(crate) file: PathBuf,
+    pub(crate) offset: Option<u64>,
+    pub(crate) message: Option<String>,
+    pub(crate) text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Copied {
+    folder: PathBuf,
+    segments: u64,
+    octets: u64,
+    seconds: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -76,6 +89,8 @@ pub(crate) async fn run(
         cli::Spool::Verify => verify_spool(&config.spool, print),
         cli::Spool::Rebuild => rebuild(config, print).await,
         cli::Spool::Export { folder } => Ok(spool_export::run(&config.spool, folder, print)?),
+        cli::Spool::Import { folder } => Ok(spool_import::run(config, folder, print).await?),
+        cli::Spool::Snapshot { folder } => copy(&config.spool, folder, print),
     }
 }
 
@@ -89,7 +104,7 @@ pub(crate) fn glance(spool: &Path) -> Result<Report, StartError> {
 }
 
 fn verify_spool(spool: &Path, print: Printer) -> Result<bool, Error> {
-    let report = verify(spool, Depth::Whole, &mut progress())?;
+    let report = verify(spool, Depth::Whole, &mut progress("reading the spool"))?;
     let fine = report.damage.is_empty();
     let verified = Verified {
         spool: spool.to_owned(),
@@ -176,6 +191,28 @@ async fn rebuild(config: &Config, print: Printer) -> Result<bool, Error> {
     Ok(rebuilt.damaged == 0)
 }
 
+fn copy(spool: &Path, folder: &Path, print: Printer) -> Result<bool, Error> {
+    let began = Instant::now();
+    let copied = snapshot(spool, folder, &mut progress("copying the spool"))?;
+    let copied = Copied {
+        folder: folder.to_owned(),
+        segments: copied.segments,
+        octets: copied.octets,
+        seconds: began.elapsed().as_secs_f64(),
+    };
+    print.value(&copied, |print, copied| {
+        print.line(format_args!(
+            "{} octets in {} segments copied to {} in {:.1} s",
+            copied.octets,
+            copied.segments,
+            copied.folder.display(),
+            copied.seconds
+        ));
+        print.line("Its files belong to whoever ran this: `chown -R onward` before a relay starts with it.");
+    });
+    Ok(true)
+}
+
 impl From<&Damage> for Finding {
     fn from(damage: &Damage) -> Self {
         Self {
@@ -223,14 +260,14 @@ fn index_words(index: &IndexState) -> String {
 }
 
 /// How far it is, on a terminal.
-pub(crate) fn progress() -> impl FnMut(u64, u64) {
+pub(crate) fn progress(what: &str) -> impl FnMut(u64, u64) {
     let shown = io::stderr().is_terminal();
     move |done, total| {
         if shown && total > 0 {
             let percent = done * 100 / total;
             let end = if done == total { "\r\x1b[K" } else { "" };
             // If nobody reads it any more, nothing is lost.
-            let _ = write!(io::stderr(), "\rreading the spool: {percent} %{end}");
+            let _ = write!(io::stderr(), "\r{what}: {percent} %{end}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! `onward spool export`: every queued message as `ID.eml` and `ID.json`, while no daemon runs.
+//! `onward spool export`: every queued message as `ID.eml` and `ID.json`, and the tokens of the spool, while no daemon runs.
 //!
-//! Nothing in the spool is changed, and nothing in the folder is overwritten. A message with a damaged body is written as it
+//! `spool import` (`spool_import.rs`) reads them again. Nothing in the spool is changed, and nothing in the folder is overwritten. A message with a damaged body is written as it
 //! is to `ID.damaged.eml`; its JSON says what is wrong with it.
 
 use std::fs::{self, OpenOptions};
@@ -12,7 +12,7 @@ use control::{LegState, QueueAction};
 use queue::StartError;
 use queue::verify::{Exported, export};
 use relay::operator;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use spool::{Clock, Entry};
 
 use crate::print::Printer;
@@ -40,44 +40,53 @@ struct Summary {
 }
 
 /// `ID.json`: what is known of a message beside its bytes.
-#[derive(Debug, Serialize)]
-struct Envelope {
-    id: String,
-    arrived: String,
-    reverse_path: String,
-    origin: &'static str,
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Envelope {
+    pub(crate) id: String,
+    pub(crate) arrived: String,
+    /// When its sender is told of the delay, and when it is given up.
+    pub(crate) warned_at: Option<String>,
+    pub(crate) expires: Option<String>,
+    pub(crate) reverse_path: String,
+    pub(crate) origin: String,
+    pub(crate) user: Option<String>,
     /// The client, while nobody has looked whether it proves the sender.
-    client: Option<String>,
-    hello: Option<String>,
-    size: u64,
-    eight_bit: bool,
-    smtputf8: bool,
-    ret: Option<String>,
-    envid: Option<String>,
-    legs: Vec<Leg>,
+    pub(crate) client: Option<String>,
+    pub(crate) hello: Option<String>,
+    pub(crate) size: u64,
+    pub(crate) eight_bit: bool,
+    pub(crate) smtputf8: bool,
+    pub(crate) ret: Option<String>,
+    pub(crate) envid: Option<String>,
+    pub(crate) legs: Vec<Leg>,
     /// What is wrong with the body; the file is then called `ID.damaged.eml`.
-    damage: Vec<Finding>,
+    pub(crate) damage: Vec<Finding>,
 }
 
-#[derive(Debug, Serialize)]
-struct Leg {
-    leg: String,
-    state: LegState,
-    reverse_path: String,
-    recipient: String,
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Leg {
+    pub(crate) leg: String,
+    pub(crate) state: LegState,
+    pub(crate) reverse_path: String,
+    pub(crate) recipient: String,
     /// Further recipients that share the leg, and how many are not named.
-    merged: Vec<String>,
-    merged_more: u32,
-    target: String,
-    original_recipient: Option<String>,
-    notify: Option<String>,
-    trace: String,
-    next_try: String,
-    attempts: u32,
-    last: String,
-    diagnosis: Option<control::Diagnosis>,
+    pub(crate) merged: Vec<String>,
+    pub(crate) merged_more: u32,
+    pub(crate) target: String,
+    #[serde(default)]
+    pub(crate) options: String,
+    pub(crate) original_recipient: Option<String>,
+    pub(crate) notify: Option<String>,
+    pub(crate) trace: String,
+    pub(crate) next_try: String,
+    pub(crate) attempts: u32,
+    /// Whether the sender was told of the delay.
+    #[serde(default)]
+    pub(crate) warned: bool,
+    pub(crate) last: String,
+    pub(crate) diagnosis: Option<control::Diagnosis>,
     /// What an operator asked for that is still to be done.
-    pending: Option<QueueAction>,
+    pub(crate) pending: Option<QueueAction>,
 }
 
 /// Writes every message; false when anything in the spool is damaged.
@@ -102,7 +111,8 @@ pub(crate) fn run(spool: &Path, folder: &Path, print: Printer) -> Result<bool, E
         summary.damaged += u64::from(!write_message(folder, found)?);
         Ok::<_, Error>(())
     };
-    let report = export(spool, Clock::real().now(), &mut progress(), visit)?;
+    let (now, progress) = (Clock::real().now(), &mut progress("reading the spool"));
+    let report = export(spool, now, Some(folder), progress, visit)?;
     summary.damage = report.damage.iter().map(Finding::from).collect();
     print.value(&summary, |print, summary| {
         let Summary {
@@ -167,7 +177,10 @@ impl Envelope {
             id: message.id.to_string(),
             arrived: message.arrived.to_string(),
             reverse_path: message.reverse_path.to_string(),
-            origin: message.origin.name(),
+            warned_at: found.deadlines.map(|at| at.warn.to_string()),
+            expires: found.deadlines.map(|at| at.expire.to_string()),
+            origin: message.origin.name().to_owned(),
+            user: message.user.as_deref().map(str::to_owned),
             client: message.peer.as_ref().map(|peer| peer.address.to_string()),
             hello: message.peer.as_ref().map(|peer| peer.hello.to_string()),
             size: message.size,
@@ -178,14 +191,14 @@ impl Envelope {
                 envelope::Return::Headers => "HDRS".to_owned(),
             }),
             envid: message.envid.as_deref().map(str::to_owned),
-            legs: found.legs.iter().map(Leg::from).collect(),
+            legs: found.legs.iter().map(|leg| Leg::new(leg, found)).collect(),
             damage,
         }
     }
 }
 
-impl From<&Entry> for Leg {
-    fn from(entry: &Entry) -> Self {
+impl Leg {
+    fn new(entry: &Entry, found: &Exported<'_>) -> Self {
         let leg = &entry.leg;
         Self {
             leg: entry.id.to_string(),
@@ -195,6 +208,8 @@ impl From<&Entry> for Leg {
             merged: leg.merged.named.iter().map(ToString::to_string).collect(),
             merged_more: leg.merged.more,
             target: leg.target.to_string(),
+            options: leg.options.as_str().to_owned(),
+            warned: found.warned.contains(&entry.id.number),
             original_recipient: leg
                 .original
                 .as_ref()

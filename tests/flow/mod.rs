@@ -53,6 +53,7 @@ mod small_disk;
 mod smtputf8;
 mod smuggling;
 mod special_lines;
+mod spool_moves;
 mod spool_tools;
 mod srs_bounce;
 mod srs_domains;

@@ -17,7 +17,8 @@ async fn typo_keeps_the_old_table() {
         "forwards",
         "bob@example.test bob@target.test\n\nalice@example.test alice@\n",
     );
-    relay.reload();
+    let wanted = ["forwards:3:", "nothing was changed", "hint: "];
+    relay.setup().run_into_error(&["reload"], &wanted).await;
     let failed = relay
         .wait_for("reload-failed error=forwards:3:")
         .await
@@ -37,7 +38,7 @@ async fn typo_keeps_the_old_table() {
     relay.reload();
     relay.wait_for("reload-failed error=").await;
     let said = relay.run(&["reload", "--force"]).await;
-    assert!(said.contains("addresses: +1 -1"), "{said}");
+    assert!(said.contains("forwards: 1 lines, +1 −1 ~0"), "{said}");
     relay.wait_for("reloaded").await;
     // The transaction that is open keeps the rules under which it began; the next one has the new.
     plain.expect("RCPT TO:<alice@example.test>", "250").await;
@@ -186,4 +187,64 @@ async fn whom_a_reload_trusts_may_hold_any_number_of_connections() {
     relay.reload();
     relay.wait_for("reloaded").await;
     Plain::hello(relay.address()).await;
+}
+
+/// A key that can be reloaded, and one that cannot.
+#[tokio::test]
+async fn what_a_reload_would_change_is_told_before() {
+    let net = Net::new().await;
+    let relay = relay(&net, "alice@example.test alice@target.test\n")
+        .start()
+        .await;
+    relay.run(&["config", "diff"]).await;
+    let defaults = relay.run(&["config", "defaults"]).await;
+    assert!(defaults.contains("\n#[verify]\n"), "{defaults}");
+    let config = relay.setup().path("onward.toml");
+    let text = std::fs::read_to_string(&config).expect("a config");
+    let changed = "connect.tarpit_delay = \"9s\"\nverify.timeout = \"19s\"\n";
+    std::fs::write(&config, format!("{changed}{text}")).expect("a config");
+    let rows = [
+        (
+            "show",
+            0,
+            "verify.timeout = \"19s\"  # file, a change needs a restart\n",
+        ),
+        ("show", 0, "\nverify.kept = \"7d\"  # default, "),
+        ("diff", 1, "connect.tarpit_delay = \"9s\"  # at a reload\n"),
+        ("diff", 1, "verify.timeout = \"19s\"  # needs a restart\n"),
+        ("diff", 1, "\nforwards: 1 lines, +0 −0 ~0\n"),
+    ];
+    for (command, code, words) in rows {
+        let config = config.to_str().expect("UTF-8");
+        let arguments = ["--config", config, "config", command];
+        let said = testkit::program::run(env!("CARGO_BIN_EXE_onward"), &arguments, b"").await;
+        assert!(
+            said.code == Some(code) && said.stdout.contains(words),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_new_secret_signs_and_the_old_one_verifies() {
+    let net = Net::new().await;
+    let relay = relay(&net, "").start().await;
+    let before = relay.run(&["srs", "encode", "a@sender.test"]).await;
+    let secrets = relay.setup().path("srs.secrets");
+    let read = || std::fs::read_to_string(&secrets).expect("secrets");
+    let old = read();
+    relay.run(&["srs", "rotate", "--dry-run"]).await;
+    assert_eq!(read(), old);
+    let said = relay.run_json(&["srs", "rotate"]).await;
+    let is_told = said["secrets"] == 2 && said["reloaded"] == true;
+    assert!(is_told && read().ends_with(&old), "{said}");
+    relay.wait_for("reloaded").await;
+    let after = relay.run(&["srs", "encode", "a@sender.test"]).await;
+    assert_ne!(after, before);
+    for address in [&before, &after] {
+        let back = relay.run(&["srs", "decode", address.trim()]).await;
+        assert_eq!(back, "a@sender.test\n");
+    }
+    let said = relay.run_json(&["srs", "rotate", "--prune"]).await;
+    assert_eq!(said["secrets"], 2, "its time is not over: {said}");
 }

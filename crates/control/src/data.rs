@@ -197,7 +197,7 @@ pub struct SrsAnswer {
 /// What a reload did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
-    /// One line for each thing that was read again: `forwards: 1200 lines`.
+    /// One line for each thing that was read again: `forwards: 1,212 lines, +12 −3 ~2`.
     pub lines: Vec<String>,
     /// Keys of the configuration that differ from the last time it was read.
     pub changed: Vec<String>,

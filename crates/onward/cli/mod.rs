@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and what it is called.
 
+mod config;
 mod freeze;
 mod queue;
 mod senders;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use envelope::{AddressError, ReversePath};
 
+pub(crate) use config::Config;
 pub(crate) use freeze::Freeze;
 pub(crate) use queue::{Queue, Which};
 pub(crate) use senders::{Auth, Claim, Dkim, NewKey, Spf};
@@ -60,18 +62,21 @@ pub(crate) enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Look at the configuration: what holds, the defaults, what a reload would change
+    #[command(subcommand)]
+    Config(Config),
     /// Show the running daemon on one screen: queue, rates, limits, health; or check it for monitoring
     Status(Status),
     /// Look at the queue and change what is in it
     #[command(subcommand)]
     Queue(Queue),
-    /// Look at the spool while no daemon runs: is it whole, rebuild its index, take the mail out
+    /// Look at the spool while no daemon runs: is it whole, rebuild its index, take the mail out and back in; or copy it any time
     #[command(subcommand)]
     Spool(Spool),
     /// Look at what is frozen because it broke a limit, and let it go again
     #[command(subcommand)]
     Freeze(Freeze),
-    /// Rewrite an address, or take a rewritten one back, with the configured domain and secrets
+    /// Rewrite an address, or take a rewritten one back, with the configured domain and secrets; or begin a new secret
     #[command(subcommand)]
     Srs(Srs),
     /// Say what the running daemon would decide on a mail, and why: every rule, and what it asked; nothing is sent or counted
@@ -134,7 +139,7 @@ pub(crate) struct Init {
     pub(crate) import_postsrsd: Option<PathBuf>,
 }
 
-fn reverse_path(text: &str) -> Result<ReversePath, AddressError> {
+pub(crate) fn reverse_path(text: &str) -> Result<ReversePath, AddressError> {
     match text.trim_start_matches('<').trim_end_matches('>') {
         "" => Ok(ReversePath::Null),
         address => address.parse().map(ReversePath::Mailbox),

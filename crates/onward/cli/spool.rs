@@ -16,6 +16,21 @@ pub(crate) enum Spool {
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
+    /// Bring back what `spool export` wrote; what is queued already, has ended here, or was imported before is left
+    Import {
+        /// The folder that was exported to
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Copy the spool, also while the daemon runs: a copy that `serve` can start with
+    ///
+    /// All that was accepted before the command began is in the copy, or has ended. What ends after it is delivered again if
+    /// the copy is brought back.
+    Snapshot {
+        /// The folder to make
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -24,6 +39,18 @@ pub(crate) enum Srs {
     Encode {
         /// The original sender
         address: String,
+    },
+    /// Put a new secret first, keep the old ones, and have the running daemon use it
+    ///
+    /// The old ones verify until the addresses made with them have expired: a comment in the file says when each may go. All
+    /// hosts that take bounces for the same domain must have the same file.
+    Rotate {
+        /// Instead, remove the secrets of which the time is over
+        #[arg(long)]
+        prune: bool,
+        /// Say what would be done; write nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Take a rewritten address back to what it stands for, and say whether it is valid
     Decode {

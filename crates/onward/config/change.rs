@@ -39,7 +39,8 @@ pub(crate) fn is_reloadable(key: &str) -> bool {
     }
 }
 
-fn flat(table: &Table) -> BTreeMap<String, &Value> {
+/// All keys, dotted, with their values.
+pub(crate) fn flat(table: &Table) -> BTreeMap<String, &Value> {
     let mut keys = BTreeMap::new();
     for (key, value) in table {
         match value {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use envelope::{AddressError, Mailbox};
 
-pub(crate) use change::{changed_keys, is_reloadable};
+pub(crate) use change::{changed_keys, flat, is_reloadable};
 pub(crate) use protect::Limit;
 pub(crate) use resolve::{Errors, Resolved};
 pub(crate) use schema::{Config, Listener, Log, Role, TagAlphabet, Tls, TlsMode};
@@ -33,9 +33,7 @@ pub(crate) enum Error {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error(
-        "{path}: {message}\n\nhint: etc/onward.toml in the source tree lists every key with its default"
-    )]
+    #[error("{path}: {message}\n\nhint: `onward config defaults` lists every key with its default")]
     Invalid { path: PathBuf, message: String },
     #[error("{path}: `{key}`: {message}")]
     Value {
@@ -112,22 +110,30 @@ impl Config {
     }
 }
 
+/// `etc/onward.toml`: every key, commented, at its default.
+pub(crate) const DEFAULTS: &str = include_str!("../../../etc/onward.toml");
+
+/// [`DEFAULTS`] with the one comment sign before each setting taken away.
+fn default_settings() -> String {
+    let settings = DEFAULTS.lines().filter_map(|line| line.strip_prefix('#'));
+    let settings = settings.filter(|rest| !rest.starts_with([' ', '#']) && !rest.is_empty());
+    settings.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// The defaults, as a file would type them.
+pub(crate) fn default_table() -> toml::Table {
+    // A test reads it.
+    default_settings().parse().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// `etc/onward.toml` with the one comment sign before each setting taken away is the default.
     #[test]
     fn commented_default_is_the_default() {
-        let text = include_str!("../../../etc/onward.toml");
-        let settings: String = text
-            .lines()
-            .filter_map(|line| {
-                line.strip_prefix('#')
-                    .filter(|rest| !rest.starts_with([' ', '#']) && !rest.is_empty())
-            })
-            .flat_map(|line| [line, "\n"])
-            .collect();
+        let settings = default_settings();
+        assert!(!default_table().is_empty());
         assert_eq!(Config::parse(&settings), Ok(Config::default()));
         for key in [
             "hostname",
@@ -161,7 +167,7 @@ mod tests {
     /// Every number, span and size of the default, set to zero: what is not refused is here on purpose.
     #[test]
     fn zero_is_refused_unless_it_has_a_meaning() {
-        let text = include_str!("../../../etc/onward.toml");
+        let text = DEFAULTS;
         let mut table = "";
         let mut taken = Vec::new();
         for line in text.lines().filter_map(|line| line.strip_prefix('#')) {

@@ -96,6 +96,12 @@ fn write_notes(file: &dyn StoreFile, legs: &Receiver<LegId>) {
     }
 }
 
+/// What stands in the notebook of a spool that no process has open.
+pub(crate) fn noted(dir: &Path) -> Vec<LegId> {
+    let file = std::fs::File::open(dir.join(FILE));
+    file.and_then(|file| read(&file)).unwrap_or_default()
+}
+
 fn open_file(store: &dyn Store, path: &Path) -> io::Result<Arc<dyn StoreFile>> {
     match store.open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => store.create(path),

@@ -22,6 +22,7 @@ mod operations;
 mod quarantine;
 mod read;
 mod rebuild;
+mod returned;
 mod settings;
 pub mod snapshot;
 pub mod store;

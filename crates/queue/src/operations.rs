@@ -41,18 +41,14 @@ impl Spool for LogSpool {
         if self.is_queued(id).await? {
             return Ok(Vec::new());
         }
-        let mut parts = writer.finish().await?;
+        let parts = writer.finish().await?;
         let (sender, leased) = oneshot::channel();
         let until = arrival.lease.map(|lease| self.clock().now().plus(lease));
         let guards = Guards {
             lease: until.map(|until| (until, sender)),
             ..Guards::default()
         };
-        let commit = new_commit(arrival, &self.shared.settings, &mut parts)?;
-        let (payload, commit) = commit.into_payload(parts.inline.clone());
-        self.check_payload(&payload)?;
-        let effect = parts.into_effect(commit, guards);
-        answered(self.shared.log.append(payload, Some(effect)).await)?;
+        self.append(arrival, parts, guards, |_| ()).await?;
         // Without a lease nothing comes.
         Ok(leased.await.unwrap_or_default())
     }
@@ -228,7 +224,7 @@ impl LogSpool {
 
     /// Whether the message is in the queue already, from an earlier life of the process perhaps. Ids grow with time: one that
     /// is above all that sled alone knows is new, and costs no look there.
-    async fn is_queued(&self, id: MessageId) -> Result<bool, Error> {
+    pub(crate) async fn is_queued(&self, id: MessageId) -> Result<bool, Error> {
         {
             let state = self.shared.state.lock();
             if id > state.stored_max || state.messages.contains_key(&id) {
@@ -307,7 +303,7 @@ impl LogSpool {
         Ok(self.shared.log.append(payload, Some(effect)))
     }
 
-    fn check_payload(&self, payload: &Payload) -> Result<(), Error> {
+    pub(crate) fn check_payload(&self, payload: &Payload) -> Result<(), Error> {
         let max = self.shared.settings.segment_bytes / 2;
         match payload.octets > max {
             true => Err(Error::TooLarge {

@@ -246,7 +246,7 @@ mod tests {
             exported.extend(found.body().flat_map(|piece| piece.octets));
             Ok::<_, StartError>(())
         };
-        export(dir.path(), NOW, &mut |_, _| {}, visit).unwrap();
+        export(dir.path(), NOW, None, &mut |_, _| {}, visit).unwrap();
         assert_eq!(exported, WHOLE.as_bytes());
     }
 }

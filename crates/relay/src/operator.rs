@@ -115,8 +115,18 @@ impl<S: Spool> Answers<Reload> for Operator<S> {
         tokio::task::spawn_blocking(move || reload(force, dry_run))
             .await
             .map_err(|error| Fault::new(error.to_string()))?
-            .map_err(Fault::new)
+            .map_err(|error| kept_out(&error))
     }
+}
+
+/// Why a reload was refused, and that nothing came of it.
+fn kept_out(error: &str) -> Fault {
+    let (error, hint) = match error.split_once("\n\nhint: ") {
+        Some((error, hint)) => (error, Some(hint.to_owned())),
+        None => (error, None),
+    };
+    let message = format!("{error}\nnothing was changed: the relay goes on with what it had");
+    Fault { message, hint }
 }
 
 impl<S: Spool> Answers<SrsEncode> for Operator<S> {

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use spool::Token;
 
 use crate::fault;
-use crate::store::{Store, StoreFile, read_full, write_all};
+use crate::store::{Disk, Store, StoreFile, read_full, write_all};
 
 pub(crate) use fresh::Fresh;
 use names::Names;
@@ -132,6 +132,51 @@ impl Tokens {
     fn path(&self, hour: u32) -> PathBuf {
         self.dir.join(format!("{hour:08}"))
     }
+}
+
+/// Writes tokens into the files of the spool, or of the export, in `dir`.
+pub(crate) fn add(dir: &Path, batch: &Batch) -> io::Result<()> {
+    match batch.is_empty() {
+        true => Ok(()),
+        false => Tokens::open(Arc::new(Disk), dir)?.write(batch),
+    }
+}
+
+/// Adds the token files in `from` to those in `to`; a name leads to the same place in both. Gives back the files that do not fit,
+/// because something else stands at a place: those are left as they were.
+pub(crate) fn merge(from: &Path, to: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut unfit = Vec::new();
+    let (from, to) = (from.join(FOLDER), to.join(FOLDER));
+    let found = match Disk.list(&from) {
+        Ok(found) if !found.is_empty() => found,
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => return Ok(unfit),
+    };
+    Disk.create_dir(&to)?;
+    for (path, hour) in files(found) {
+        let (new, target) = (std::fs::read(&path)?, to.join(format!("{hour:08}")));
+        let mut merged = match std::fs::read(&target) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            old => old?,
+        };
+        merged.resize(merged.len().max(new.len()), 0);
+        let mut fits = true;
+        for (octet, new) in merged.iter_mut().zip(new) {
+            fits &= *octet == new || *octet == 0 || new == 0;
+            *octet |= new;
+        }
+        if !fits {
+            unfit.push(path);
+            continue;
+        }
+        let partial = target.with_extension("partial");
+        let file = Disk.create(&partial)?;
+        write_all(&*file, &mut [IoSlice::new(&merged)], 0)?;
+        file.sync()?;
+        Disk.rename(&partial, &target)?;
+    }
+    Disk.sync_dir(&to)?;
+    Ok(unfit)
 }
 
 /// The token files of a spool, each with the offsets at which something stands that is neither record nor hole.

@@ -1,17 +1,19 @@
 //! Handing out every queued message of a spool that no process has open.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use envelope::{LegId, Message, MessageId, Timestamp};
-use spool::Entry;
+use spool::{Deadlines, Entry};
 
 use crate::index::entry::{pending, standing};
 use crate::lock::SpoolLock;
 use crate::log::codec::{Extent, LegRow, MessageRow};
 use crate::read::trace;
 use crate::settings::StartError;
+use crate::tokens;
 use crate::verify::survey::Survey;
 use crate::verify::{Damage, Depth, Progress, Report, look};
 
@@ -22,6 +24,10 @@ pub struct Exported<'a> {
     pub message: Arc<Message>,
     /// Its legs that have not ended, as they stand.
     pub legs: Vec<Entry>,
+    /// Those of them whose sender was told of the delay.
+    pub warned: HashSet<u32>,
+    /// When its sender is told, and when it is given up; none: an older Onward wrote it.
+    pub deadlines: Option<Deadlines>,
     body: Vec<Extent>,
     survey: &'a Survey,
 }
@@ -52,13 +58,14 @@ impl Exported<'_> {
 }
 
 /// Hands every queued message of the spool in `dir` to `visit`, oldest first, and says what was damaged. Nothing in the
-/// spool is changed. An error of `visit` ends it.
+/// spool is changed. An error of `visit` ends it. What the spool's tokens stand for goes to `tokens_to`, if that is given.
 ///
 /// # Errors
 /// As [`verify`](crate::verify::verify), and what `visit` says.
 pub fn export<E: From<StartError>>(
     dir: &Path,
     now: Timestamp,
+    tokens_to: Option<&Path>,
     progress: Progress<'_>,
     mut visit: impl FnMut(&Exported<'_>) -> Result<(), E>,
 ) -> Result<Report, E> {
@@ -89,12 +96,24 @@ pub fn export<E: From<StartError>>(
             pending: pending(&leg.state, false),
             leg: leg.leg,
         };
+        let warned = legs.iter().filter(|leg| leg.state.warned);
+        let warned = warned.map(|leg| leg.number).collect();
         let legs = legs.into_iter().map(entry).collect();
         visit(&Exported {
             message: Arc::clone(&message),
             legs,
+            warned,
+            deadlines: row.deadlines,
             body: row.body,
             survey: &survey,
+        })?;
+    }
+    if let Some(to) = tokens_to {
+        let copied = tokens::merge(dir, to).and_then(|_| tokens::add(to, &survey.tokens_again));
+        copied.map_err(|source| StartError::Io {
+            what: "copy the tokens to",
+            path: to.to_owned(),
+            source,
         })?;
     }
     let report = survey.report(&mirror, Depth::Whole);

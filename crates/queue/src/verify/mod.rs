@@ -13,16 +13,20 @@ mod mirror;
 pub(crate) mod survey;
 mod tokens;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use envelope::MessageId;
+use envelope::{LegId, MessageId};
 
+use crate::completed;
 use crate::lock::SpoolLock;
+use crate::log::record::Position;
 use crate::settings::StartError;
 
 pub use export::{Exported, PieceOfBody, export};
 use mirror::Mirror;
 use survey::Survey;
+pub use tokens::merge_tokens;
 
 /// How closely to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +115,18 @@ pub fn verify(dir: &Path, depth: Depth, progress: Progress<'_>) -> Result<Report
         .sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
     drop(lock);
     Ok(report)
+}
+
+/// The legs of the spool in `dir` that are known to have ended. An end is forgotten when nothing speaks of the leg any more.
+///
+/// # Errors
+/// As [`verify`].
+pub fn ended(dir: &Path, progress: Progress<'_>) -> Result<HashSet<LegId>, StartError> {
+    let _lock = SpoolLock::take_to_read(dir)?;
+    let mut survey = Survey::begin(dir)?;
+    survey.read_log(Position::default(), progress);
+    survey.ended.extend(completed::noted(dir));
+    Ok(survey.ended)
 }
 
 /// Octets of the log in `dir`, for a choice of [`Depth`]; 0 when it cannot be read.

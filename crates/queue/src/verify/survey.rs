@@ -17,6 +17,7 @@ use crate::log::vouch::vouched;
 use crate::quarantine::{BAD_CHECKSUM, DAMAGED_HEADER};
 use crate::settings::StartError;
 use crate::store::StoreFile;
+use crate::tokens::{Batch, Place};
 use crate::verify::{Damage, Progress, SegmentReport};
 
 /// What the log says, in little memory: places instead of rows.
@@ -29,8 +30,10 @@ pub(crate) struct Survey {
     pub(crate) live: HashMap<MessageId, Live>,
     /// Messages of which something is said behind the index's position.
     pub(super) touched: HashSet<MessageId>,
-    /// Per token file, the first place that is written again.
-    pub(super) tokens_again: HashMap<u32, u64>,
+    /// Tokens that a start will write to their files, again perhaps.
+    pub(super) tokens_again: Batch,
+    /// Legs that have ended, as far as the log still says so.
+    pub(super) ended: HashSet<LegId>,
     /// Messages whose commit records are damaged, as far as these can be read, and where they lie. Who has ended is taken out.
     pub(crate) hints: HashMap<MessageId, (Hint, Position)>,
     /// Whether records cannot be read.
@@ -99,7 +102,8 @@ impl Survey {
             files: BTreeMap::new(),
             live: HashMap::new(),
             touched: HashSet::new(),
-            tokens_again: HashMap::new(),
+            tokens_again: Batch::new(),
+            ended: HashSet::new(),
             hints: HashMap::new(),
             lost_records: false,
             segments: Vec::new(),
@@ -275,7 +279,9 @@ impl Survey {
         if new {
             self.touched.insert(id);
             let tokens = commit.tokens.iter();
-            tokens.for_each(|token| self.token_comes_again(token));
+            let placed =
+                tokens.filter_map(|token| Some((Place::parse(&token.name)?, token.clone())));
+            self.tokens_again.extend(placed);
         }
         let legs = commit.legs.iter().map(|leg| (leg.number, header.position));
         let live = Live {
@@ -290,6 +296,9 @@ impl Survey {
         let LegId { message, number } = change.leg;
         if new {
             self.touched.insert(message);
+        }
+        if change.state.is_none() {
+            self.ended.insert(change.leg);
         }
         if change.state.is_none()
             && let Some((hint, _)) = self.hints.get_mut(&message)

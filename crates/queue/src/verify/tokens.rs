@@ -1,22 +1,15 @@
 //! The token files, read from end to end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use spool::Token;
-
-use crate::tokens::{self, Place};
+use crate::lock::SpoolLock;
+use crate::settings::StartError;
+use crate::store::{Disk, Store};
+use crate::tokens;
 use crate::verify::Damage;
 use crate::verify::survey::Survey;
 
 impl Survey {
-    /// Notes the tokens of a record that a start will read, and write to their files again.
-    pub(super) fn token_comes_again(&mut self, token: &Token) {
-        if let Some(Place { hour, offset, .. }) = Place::parse(&token.name) {
-            let first = self.tokens_again.entry(hour).or_insert(offset);
-            *first = offset.min(*first);
-        }
-    }
-
     /// Looks for what is damaged in the token files.
     pub(super) fn read_tokens(&mut self, dir: &Path) {
         let files = match tokens::survey(dir) {
@@ -28,10 +21,12 @@ impl Survey {
             }
         };
         for file in files {
-            let again = self.tokens_again.get(&file.hour);
+            let again = self.tokens_again.keys();
+            let again = again.map(|place| (place.hour, place.offset));
+            let again = again.filter(|(hour, _)| *hour == file.hour).min();
             for at in file.damage {
                 let damage = |text: &str| Damage::new(&file.path, Some(at), text);
-                match again.is_some_and(|first| *first <= at) {
+                match again.is_some_and(|(_, first)| first <= at) {
                     true => self.notes.push(damage(
                         "an unfinished write of tokens, as a crash leaves it; the next start writes them again",
                     )),
@@ -42,4 +37,20 @@ impl Survey {
             }
         }
     }
+}
+
+/// Adds the tokens of an export to the spool in `spool`, which no process has open; gives back the files that do not fit, because
+/// other tokens stand at the same places.
+///
+/// # Errors
+/// When a process has the spool, or a file cannot be read or written.
+pub fn merge_tokens(export: &Path, spool: &Path) -> Result<Vec<PathBuf>, StartError> {
+    let io = |source| StartError::Io {
+        what: "add tokens to",
+        path: spool.to_owned(),
+        source,
+    };
+    Disk.create_dir(spool).map_err(io)?;
+    let _lock = SpoolLock::take(spool)?;
+    tokens::merge(export, spool).map_err(io)
 }

@@ -391,7 +391,7 @@ async fn a_read_only_disk_refuses_mail_gives_bodies_and_recovers() {
         octets += sound.map(|piece| piece.octets.len()).sum::<usize>();
         Ok::<_, queue::StartError>(())
     };
-    let report = queue::verify::export(&dir, at(1), &mut |_, _| {}, visit).unwrap();
+    let report = queue::verify::export(&dir, at(1), None, &mut |_, _| {}, visit).unwrap();
     assert_eq!(
         (report.messages, report.damage, octets),
         (20, Vec::new(), 20 * 10_000)

@@ -412,7 +412,7 @@ fn exported(dir: &Path) -> Vec<(u64, Vec<u8>, bool)> {
         all.push((number, bytes, damaged));
         Ok::<_, StartError>(())
     };
-    export(dir, at(1), &mut |_, _| {}, visit).unwrap();
+    export(dir, at(1), None, &mut |_, _| {}, visit).unwrap();
     all
 }
 
@@ -475,7 +475,7 @@ async fn states_and_ends_are_exported_as_they_stand() {
         assert_ne!(found.message.id, id(1), "it was removed");
         Ok::<_, StartError>(())
     };
-    let report = export(killed.path(), at(1), &mut |_, _| {}, visit).unwrap();
+    let report = export(killed.path(), at(1), None, &mut |_, _| {}, visit).unwrap();
     assert_eq!((held, report.messages), (vec![id(2)], MESSAGES - 1));
     assert_eq!(report.damage, []);
     assert!(log_octets(killed.path()) >= 4 * (64 << 10));

@@ -35,7 +35,7 @@ async fn put(spool: &LogSpool, n: u64) {
     let message = nouns::message(id(n), body.len());
     let mut writer = spool.begin(message.id).await.unwrap();
     writer.write(body).await.unwrap();
-    let target = if n % 11 == 0 {
+    let target = if n.is_multiple_of(11) {
         "a@far.example"
     } else {
         "a@near.example"
@@ -56,7 +56,7 @@ async fn work(spool: Arc<LogSpool>, books: Arc<Books>) {
         let n = books.next.fetch_add(1, Ordering::Relaxed);
         put(&spool, n).await;
         books.committed.lock().insert(id(n));
-        if n % 20 == 0 {
+        if n.is_multiple_of(20) {
             for claim in spool.claim(&want).await.unwrap() {
                 books.ended.lock().insert(claim.message.id);
                 spool.complete(claim.lease, None).await.unwrap();

@@ -1,0 +1,273 @@
+//! `onward spool import`: brings back what `spool export` wrote, into a spool that no daemon has open.
+//!
+//! Nothing is delivered while it runs, so nothing can come twice: what is queued already is left as it is, legs that the spool
+//! knows to have ended do not come back, and once all is durable each `ID.json` is called `ID.imported`, for another day. What
+//! is damaged, or of no export, is named and skipped.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use envelope::LegId;
+use queue::verify::{ended, merge_tokens};
+use queue::{LogSpool, StartError};
+use serde::Serialize;
+use spool::{BodyWriter, Spool};
+
+use crate::config::Config;
+use crate::print::Printer;
+use crate::spool_cli::progress;
+use crate::spool_export::Envelope;
+use crate::spool_mail::Returned;
+
+/// Why the import ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Spool(#[from] StartError),
+    #[error("cannot read {path}: {source}\n\nhint: name a folder that `onward spool export` wrote")]
+    Folder { path: PathBuf, source: io::Error },
+    #[error(
+        "{path} could not be queued: {source}\n\nhint: nothing comes twice: run it again when this is mended"
+    )]
+    Queue { path: PathBuf, source: spool::Error },
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    folder: PathBuf,
+    messages: u64,
+    legs: u64,
+    /// Messages that were queued already.
+    queued: u64,
+    /// Messages of which every leg has ended here.
+    ended: u64,
+    /// Messages that an earlier import has taken.
+    earlier: u64,
+    skipped: Vec<Skipped>,
+}
+
+#[derive(Debug, Serialize)]
+struct Skipped {
+    file: PathBuf,
+    text: String,
+}
+
+/// What became of one message.
+enum Came {
+    Back(u64),
+    Queued,
+    Ended,
+    Skipped(String),
+}
+
+/// Brings every message back; false when something was skipped.
+pub(crate) async fn run(config: &Config, folder: &Path, print: Printer) -> Result<bool, Error> {
+    let mut summary = Summary {
+        folder: folder.to_owned(),
+        ..Summary::default()
+    };
+    let mails = sort(folder, &mut summary).map_err(|source| Error::Folder {
+        path: folder.to_owned(),
+        source,
+    })?;
+    let known = match config.spool.join("log").is_dir() {
+        true => ended(&config.spool, &mut progress("reading the spool"))?,
+        false => HashSet::new(),
+    };
+    for file in merge_tokens(folder, &config.spool)? {
+        let text = "tokens that this spool has given out stand at the same places".to_owned();
+        summary.skipped.push(Skipped { file, text });
+    }
+    let settings = config.spool();
+    let opening = tokio::task::spawn_blocking(|| LogSpool::open(settings));
+    let spool = opening.await.map_err(|error| Error::Folder {
+        path: config.spool.clone(),
+        source: io::Error::other(error),
+    })?;
+    let taken = bring_all(Arc::new(spool?), &mails, &Arc::new(known), &mut summary).await?;
+    for path in taken {
+        if let Err(error) = fs::rename(&path, path.with_extension(TAKEN)) {
+            let text = format!("is queued, but cannot be marked as imported: {error}");
+            summary.skipped.push(Skipped { file: path, text });
+        }
+    }
+    print.value(&summary, print_summary);
+    Ok(summary.skipped.is_empty())
+}
+
+/// The envelopes in a folder; what else is in it is counted, or named.
+fn sort(folder: &Path, summary: &mut Summary) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths: Vec<PathBuf> = entries.collect::<Result<_, _>>()?;
+    paths.sort();
+    let mut mails = Vec::new();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let id = name.split('.').next().unwrap_or_default();
+        let beside = |extension| folder.join(format!("{id}.{extension}")).exists();
+        let text = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => {
+                mails.push(path);
+                continue;
+            }
+            Some(TAKEN) => {
+                summary.earlier += 1;
+                continue;
+            }
+            Some("eml") if beside("json") || beside(TAKEN) => continue,
+            Some("eml") => "has no envelope beside it",
+            None if name == "tokens" => continue,
+            _ => "is not of an export",
+        };
+        let text = text.to_owned();
+        summary.skipped.push(Skipped { file: path, text });
+    }
+    Ok(mails)
+}
+
+/// Brings messages back, some at a time so that they share their syncs; gives back the envelopes that need not come again.
+async fn bring_all(
+    spool: Arc<LogSpool>,
+    mails: &[PathBuf],
+    known: &Arc<HashSet<LegId>>,
+    summary: &mut Summary,
+) -> Result<Vec<PathBuf>, Error> {
+    let mut progress = progress("bringing mail back");
+    let mut taken = Vec::new();
+    for (done, some) in (0..).step_by(AT_ONCE).zip(mails.chunks(AT_ONCE)) {
+        progress(done, mails.len() as u64);
+        let mut begun = Vec::new();
+        for path in some {
+            let (spool, known, mail) = (Arc::clone(&spool), Arc::clone(known), path.clone());
+            begun.push((
+                path,
+                tokio::spawn(async move { bring(&spool, &mail, &known).await }),
+            ));
+        }
+        for (path, task) in begun {
+            let came = task
+                .await
+                .unwrap_or_else(|e| Err(spool::Error::Unknown(e.to_string())));
+            match came.map_err(|source| Error::Queue {
+                path: path.clone(),
+                source,
+            })? {
+                Came::Back(legs) => {
+                    (summary.messages, summary.legs) = (summary.messages + 1, summary.legs + legs)
+                }
+                Came::Queued => summary.queued += 1,
+                Came::Ended => summary.ended += 1,
+                Came::Skipped(text) => {
+                    let file = path.clone();
+                    summary.skipped.push(Skipped { file, text });
+                    continue;
+                }
+            }
+            taken.push(path.clone());
+        }
+    }
+    progress(1, 1);
+    spool.close();
+    Ok(taken)
+}
+
+/// Brings one message back.
+async fn bring(
+    spool: &LogSpool,
+    path: &Path,
+    known: &HashSet<LegId>,
+) -> Result<Came, spool::Error> {
+    let (mut returned, mut body) = match open(path) {
+        Ok(opened) => opened,
+        Err(text) => return Ok(Came::Skipped(text)),
+    };
+    returned.legs.retain(|leg| !known.contains(&leg.id));
+    let Some(first) = returned.legs.first() else {
+        return Ok(Came::Ended);
+    };
+    let (legs, size) = (returned.legs.len() as u64, first.message.size);
+    let mut writer = spool.begin(first.message.id).await?;
+    let mut piece = vec![0; PIECE_OCTETS];
+    loop {
+        match body.read(&mut piece) {
+            Ok(0) => break,
+            Ok(octets) => writer.write(piece[..octets].to_vec()).await?,
+            Err(error) => return Ok(Came::Skipped(format!("its mail cannot be read: {error}"))),
+        }
+    }
+    if writer.len() != size {
+        let text = format!(
+            "its mail has {} octets, not {size}: it was cut or changed",
+            writer.len()
+        );
+        return Ok(Came::Skipped(text));
+    }
+    let Returned {
+        legs: entries,
+        warned,
+        deadlines,
+    } = returned;
+    let is_new = spool
+        .bring_back(writer, entries, &warned, deadlines)
+        .await?;
+    Ok(if is_new {
+        Came::Back(legs)
+    } else {
+        Came::Queued
+    })
+}
+
+/// Reads an envelope, and opens the mail beside it.
+fn open(path: &Path) -> Result<(Returned, File), String> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let read = file.take(ENVELOPE_OCTETS_MAX).read_to_string(&mut text);
+    read.map_err(|error| error.to_string())?;
+    let envelope: Envelope =
+        serde_json::from_str(&text).map_err(|error| format!("is no envelope: {error}"))?;
+    if path.file_stem().is_none_or(|name| *name != *envelope.id) {
+        return Err(format!("is the envelope of {}", envelope.id));
+    }
+    if let Some(damage) = envelope.damage.first() {
+        return Err(format!("its mail is damaged: {}", damage.text));
+    }
+    let mail = File::open(path.with_extension("eml"));
+    let mail = mail.map_err(|error| format!("its mail cannot be read: {error}"))?;
+    Ok((Returned::of(envelope)?, mail))
+}
+
+fn print_summary(print: Printer, summary: &Summary) {
+    let Summary { messages, legs, .. } = summary;
+    print.line(format_args!(
+        "{messages} messages with {legs} legs brought back from {}",
+        summary.folder.display()
+    ));
+    let left = [
+        (
+            summary.queued,
+            "are queued already, and were left as they are",
+        ),
+        (
+            summary.ended,
+            "have ended in this spool, and do not come again",
+        ),
+        (summary.earlier, "were taken by an earlier import"),
+        (summary.skipped.len() as u64, "were skipped:"),
+    ];
+    for (count, what) in left.iter().filter(|(count, _)| *count > 0) {
+        print.line(format_args!("{count} {what}"));
+    }
+    for Skipped { file, text } in &summary.skipped {
+        print.line(format_args!("  {}: {text}", file.display()));
+    }
+}
+
+/// What an envelope is called once its message is queued.
+const TAKEN: &str = "imported";
+const AT_ONCE: usize = 64;
+const PIECE_OCTETS: usize = 256 << 10;
+/// The envelope of a message with some ten thousand legs.
+const ENVELOPE_OCTETS_MAX: u64 = 64 << 20;

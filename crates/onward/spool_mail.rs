@@ -1,0 +1,191 @@
+//! From an exported envelope back to a queued message. The file may have been edited, or be none of ours: each value is read
+//! as strictly as one from a client.
+
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use control::{LegState, QueueAction};
+use envelope::{
+    BodyKind, Diagnosis, Leg, LegId, Mailbox, Merged, Message, MessageId, Notify, Origin,
+    OriginalRecipient, Peer, Reply, Return, ReversePath, Timestamp,
+};
+use spool::{Action, Deadlines, Entry, State};
+
+use crate::cli;
+use crate::spool_export::{self, Envelope};
+
+/// A message as it stood.
+pub(crate) struct Returned {
+    pub(crate) legs: Vec<Entry>,
+    /// Numbers of the legs whose sender was told of the delay.
+    pub(crate) warned: HashSet<u32>,
+    pub(crate) deadlines: Option<Deadlines>,
+}
+
+impl Returned {
+    pub(crate) fn of(envelope: Envelope) -> Result<Self, String> {
+        let at = |key, text: &Option<String>| optional(key, text.as_deref());
+        let deadlines =
+            at("warned_at", &envelope.warned_at)?.zip(at("expires", &envelope.expires)?);
+        let message = Arc::new(message(&envelope)?);
+        let (mut legs, mut warned) = (Vec::new(), HashSet::new());
+        for exported in &envelope.legs {
+            let entry = entry(&message, exported)?;
+            if exported.warned {
+                warned.insert(entry.id.number);
+            }
+            legs.push(entry);
+        }
+        let numbers: HashSet<u32> = legs.iter().map(|entry| entry.id.number).collect();
+        if legs.is_empty()
+            || numbers.len() < legs.len()
+            || legs.iter().any(|leg| leg.id.message != message.id)
+        {
+            return Err("`legs`: not one or more legs of this message, each once".to_owned());
+        }
+        Ok(Self {
+            legs,
+            warned,
+            deadlines: deadlines.map(|(warn, expire)| Deadlines { warn, expire }),
+        })
+    }
+}
+
+fn message(envelope: &Envelope) -> Result<Message, String> {
+    let id: MessageId = read("id", &envelope.id)?;
+    let arrived: Timestamp = read("arrived", &envelope.arrived)?;
+    let from = reverse_path(&envelope.reverse_path)?;
+    let origin = Origin::ALL
+        .into_iter()
+        .find(|origin| origin.name() == envelope.origin);
+    let client: Option<IpAddr> = optional("client", envelope.client.as_deref())?;
+    let hello = plain("hello", envelope.hello.as_deref())?;
+    Ok(Message {
+        origin: origin
+            .ok_or_else(|| wrong("origin", &envelope.origin, "nothing that can be proved"))?,
+        peer: client.zip(hello).map(|(address, hello)| Peer {
+            address,
+            hello: hello.into(),
+        }),
+        user: plain("user", envelope.user.as_deref())?.map(Into::into),
+        body: match envelope.eight_bit {
+            true => BodyKind::EightBitMime,
+            false => BodyKind::SevenBit,
+        },
+        smtputf8: envelope.smtputf8,
+        ret: match envelope.ret.as_deref() {
+            None => None,
+            Some("FULL") => Some(Return::Full),
+            Some("HDRS") => Some(Return::Headers),
+            Some(other) => return Err(wrong("ret", other, "neither FULL nor HDRS")),
+        },
+        envid: plain("envid", envelope.envid.as_deref())?.map(Into::into),
+        // Its trace stands at the top of the mail.
+        ..Message::new(id, arrived, from, envelope.size)
+    })
+}
+
+fn entry(message: &Arc<Message>, exported: &spool_export::Leg) -> Result<Entry, String> {
+    let id: LegId = read("leg", &exported.leg)?;
+    let mailbox = |key, text: &str| read::<Mailbox>(key, text);
+    let merged = exported.merged.iter().map(|text| mailbox("merged", text));
+    let trace = &exported.trace;
+    if !trace.is_empty() && !trace.ends_with("\r\n") {
+        return Err(wrong("trace", trace, "not whole lines"));
+    }
+    let original = plain("original_recipient", exported.original_recipient.as_deref())?;
+    let original = original.and_then(|text| text.split_once(';'));
+    let leg = Leg {
+        original: original.map(|(kind, address)| OriginalRecipient {
+            kind: kind.into(),
+            address: address.into(),
+        }),
+        notify: exported.notify.as_deref().map(notify),
+        trace: trace.as_str().into(),
+        options: read("options", &exported.options)?,
+        merged: Merged {
+            named: merged.collect::<Result<_, _>>()?,
+            more: exported.merged_more,
+        },
+        ..Leg::new(
+            reverse_path(&exported.reverse_path)?,
+            mailbox("target", &exported.target)?,
+            mailbox("recipient", &exported.recipient)?,
+        )
+    };
+    Ok(Entry {
+        id,
+        message: Arc::clone(message),
+        leg,
+        state: match exported.state {
+            LegState::Held => State::Held,
+            LegState::Waiting | LegState::Active => State::Deferred,
+        },
+        due: read("next_try", &exported.next_try)?,
+        attempts: exported.attempts,
+        last: exported.diagnosis.as_ref().map(diagnosis).transpose()?,
+        pending: match exported.pending {
+            Some(QueueAction::Bounce) => Some(Action::Bounce),
+            Some(QueueAction::Hold) => Some(Action::Hold),
+            _ => None,
+        },
+    })
+}
+
+fn diagnosis(from: &control::Diagnosis) -> Result<Diagnosis, String> {
+    Ok(Diagnosis {
+        host: from.host.clone(),
+        reply: from.reply.as_deref().and_then(reply),
+        ..Diagnosis::local(read("status", &from.status)?, &*from.text)
+    })
+}
+
+/// `450 4.2.1 busy`, as a peer said it.
+fn reply(text: &str) -> Option<Reply> {
+    let (code, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let (first, behind) = rest.split_once(' ').unwrap_or((rest, ""));
+    let status = first.parse().ok();
+    Some(Reply {
+        code: code.parse().ok()?,
+        status,
+        text: if status.is_some() { behind } else { rest }.to_owned(),
+    })
+}
+
+fn notify(text: &str) -> Notify {
+    let names = |name| text.split(',').any(|word| word == name);
+    Notify {
+        success: names("SUCCESS"),
+        failure: names("FAILURE"),
+        delay: names("DELAY"),
+    }
+}
+
+fn reverse_path(text: &str) -> Result<ReversePath, String> {
+    cli::reverse_path(text).map_err(|error| wrong("reverse_path", text, error))
+}
+
+fn read<T: FromStr<Err: Display>>(key: &str, text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| wrong(key, text, error))
+}
+
+fn optional<T: FromStr<Err: Display>>(key: &str, text: Option<&str>) -> Result<Option<T>, String> {
+    text.map(|text| read(key, text)).transpose()
+}
+
+/// It goes into commands to the next hop, or into a header.
+fn plain<'a>(key: &str, text: Option<&'a str>) -> Result<Option<&'a str>, String> {
+    match text {
+        Some(text) if text.contains(char::is_control) => {
+            Err(wrong(key, text, "control characters"))
+        }
+        text => Ok(text),
+    }
+}
+
+fn wrong(key: &str, text: &str, error: impl Display) -> String {
+    format!("`{key}`: `{text}`: {error}")
+}
