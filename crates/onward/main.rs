@@ -19,6 +19,7 @@ mod logs;
 mod message;
 mod print;
 mod queue_cli;
+mod queue_rows;
 mod reload;
 mod risks;
 mod routing;

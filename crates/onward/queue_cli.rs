@@ -1,58 +1,143 @@
 //! `onward queue …` and `onward reload`: asks the running daemon over the control socket and prints what it says.
 
-use std::fmt::Display;
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 
-use control::ask::{QueueAct, QueueList, QueueShow, Reload};
+use control::ask::{QueueAct, QueueList, QueueShow, QueueSummary, Reload};
 use control::{
-    Client, ClientError, Count, LegRow, MessageDetails, Part, QueueAction, Reloaded, Selector,
+    Client, ClientError, PAGE_ROWS_MAX, Part, QueueAction, Reloaded, Selector, SummaryBy,
 };
-use envelope::MessageId;
-use journal::shown;
+use envelope::IdPart;
 
 use crate::Exit;
-use crate::cli::{Queue, Which};
+use crate::cli::{Act, Queue};
 use crate::print::{Printer, plural};
+use crate::queue_rows::{print_count, print_dry_run, print_message, print_page, print_summary};
 
 /// Why the command did not work.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("{0}{hint}", hint = hint(.0))]
     Client(#[from] ClientError),
-    #[error("say which legs: message ids, --to, --from, --state, --older-than, or --all")]
+    #[error("say which legs: ids, --to, --from, --state, --error, --older-than, or --all")]
     NothingSelected,
+    #[error(
+        "this would {0} every leg that matches\n\nhint: look with `--dry-run`, then say `--yes`"
+    )]
+    NotSure(&'static str),
+    #[error("cannot ask: {0}")]
+    Terminal(#[from] io::Error),
 }
 
 /// Runs one `queue` command.
 pub(crate) async fn queue(socket: &Path, command: &Queue, print: Printer) -> Result<Exit, Error> {
-    let act = async |action, which: &Which, done: &str| {
-        let selector = which.selector();
-        if selector.is_empty() {
-            return Err(Error::NothingSelected);
-        }
-        let count = Client::connect(socket)
-            .await?
-            .ask(QueueAct { action, selector })
-            .await?;
-        print.value(&count, |print, count| {
-            print_count(print, action, *count, done)
-        });
-        Ok(match count.matched {
-            0 => Exit::NothingMatched,
-            _ => Exit::Fine,
-        })
-    };
     match command {
-        Queue::List { which, limit } => list(socket, which.selector(), *limit, print).await?,
-        Queue::Show { id } => show(socket, *id, print).await?,
-        Queue::Cat { id } => cat(socket, *id, print).await?,
-        Queue::Retry(which) => return act(QueueAction::Retry, which, "due now").await,
-        Queue::Hold(which) => return act(QueueAction::Hold, which, "held").await,
-        Queue::Release(which) => return act(QueueAction::Release, which, "released").await,
-        Queue::Remove(which) => return act(QueueAction::Remove, which, "removed").await,
-        Queue::Bounce(which) => return act(QueueAction::Bounce, which, "bounced").await,
+        Queue::List {
+            which,
+            limit,
+            after,
+        } => return list(socket, which.selector(), *limit, after.clone(), print).await,
+        Queue::Summary { by, which, limit } => {
+            return summary(socket, *by, which.selector(), *limit, print).await;
+        }
+        Queue::Show { id } => show(socket, id, print).await?,
+        Queue::Cat { id } => cat(socket, id, print).await?,
+        Queue::Retry(what) => return act(socket, QueueAction::Retry, what, "due now", print).await,
+        Queue::Hold(what) => return act(socket, QueueAction::Hold, what, "held", print).await,
+        Queue::Release(what) => {
+            return act(socket, QueueAction::Release, what, "released", print).await;
+        }
+        Queue::Remove(what) => {
+            return act(socket, QueueAction::Remove, what, "removed", print).await;
+        }
+        Queue::Bounce(what) => {
+            return act(socket, QueueAction::Bounce, what, "bounced", print).await;
+        }
     }
     Ok(Exit::Fine)
+}
+
+/// `done` says what has happened to the legs that were changed.
+async fn act(
+    socket: &Path,
+    action: QueueAction,
+    what: &Act,
+    done: &str,
+    print: Printer,
+) -> Result<Exit, Error> {
+    let selector = what.which.selector();
+    if selector.is_empty() {
+        return Err(Error::NothingSelected);
+    }
+    let mut client = Client::connect(socket).await?;
+    let ask = |dry_run, limit| QueueAct {
+        action,
+        selector: selector.clone(),
+        dry_run,
+        reason: what.reason.clone(),
+        limit,
+    };
+    let is_final = matches!(action, QueueAction::Remove | QueueAction::Bounce);
+    if is_final && what.which.all && !what.yes && !what.dry_run {
+        if !io::stdin().is_terminal() {
+            return Err(Error::NotSure(action.name()));
+        }
+        let legs = client.ask(ask(true, 0)).await?.matched;
+        if !is_meant(action, legs)? {
+            print.line("nothing was changed");
+            return Ok(Exit::Problem);
+        }
+    }
+    let limit = match (print.json, what.dry_run) {
+        (true, _) => PAGE_ROWS_MAX,
+        (false, true) => LEGS_SHOWN,
+        (false, false) => 0,
+    };
+    let count = client.ask(ask(what.dry_run, limit)).await?;
+    print.value(&count, |print, count| match what.dry_run {
+        true => print_dry_run(print, action, count, done),
+        false => print_count(print, action, count, done),
+    });
+    Ok(match count.matched {
+        0 => Exit::NothingMatched,
+        _ => Exit::Fine,
+    })
+}
+
+/// Asks on the terminal.
+fn is_meant(action: QueueAction, legs: u64) -> io::Result<bool> {
+    let question = format!("{} {}? [y/N] ", action.name(), plural(legs, "leg"));
+    let mut terminal = io::stderr().lock();
+    terminal.write_all(question.as_bytes())?;
+    terminal.flush()?;
+    let mut answer = String::new();
+    io::stdin()
+        .lock()
+        .take(ANSWER_OCTETS_MAX)
+        .read_line(&mut answer)?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
+async fn summary(
+    socket: &Path,
+    by: SummaryBy,
+    filter: Selector,
+    limit: u32,
+    print: Printer,
+) -> Result<Exit, Error> {
+    let is_all = filter.is_empty();
+    let mut client = Client::connect(socket).await?;
+    let summary = client.ask(QueueSummary { by, filter, limit }).await?;
+    print.value(&summary, |print, summary| print_summary(print, by, summary));
+    Ok(found(summary.total.legs > 0 || is_all))
+}
+
+/// Nothing at all is no problem of whoever did not ask for something.
+fn found(found: bool) -> Exit {
+    match found {
+        true => Exit::Fine,
+        false => Exit::NothingMatched,
+    }
 }
 
 /// Runs `reload`.
@@ -81,34 +166,20 @@ pub(crate) fn reloaded_lines(reloaded: &Reloaded) -> impl Iterator<Item = String
     reloaded.lines.iter().cloned().chain(keys)
 }
 
-/// `done` says what has happened to the legs that were changed.
-fn print_count(print: Printer, action: QueueAction, count: Count, done: &str) {
-    print.line(format_args!("{} {done}", plural(count.done, "leg")));
-    match (count.pending, action) {
-        (0, _) => {}
-        (legs, QueueAction::Remove) => print.line(format_args!(
-            "{} {done} while being tried: that attempt goes on, and may deliver them",
-            plural(legs, "leg")
-        )),
-        (legs, _) => print.line(format_args!(
-            "{} being tried: {done} after that attempt, unless it delivers them or fails for good",
-            plural(legs, "leg")
-        )),
-    }
-    let rest = count.matched - count.done - count.pending;
-    if rest > 0 {
-        print.line(format_args!("{} left as they were", plural(rest, "leg")));
-    }
-}
-
-async fn list(socket: &Path, filter: Selector, limit: u32, print: Printer) -> Result<(), Error> {
+async fn list(
+    socket: &Path,
+    filter: Selector,
+    limit: u32,
+    after: Option<String>,
+    print: Printer,
+) -> Result<Exit, Error> {
     let mut client = Client::connect(socket).await?;
     let ask = |cursor, limit| QueueList {
         filter: filter.clone(),
         cursor,
         limit,
     };
-    let mut page = client.ask(ask(None, limit)).await?;
+    let mut page = client.ask(ask(after, limit)).await?;
     // A page that is not full need not be the last.
     while page.legs.len() < limit as usize && page.next.is_some() {
         let wanted = limit - u32::try_from(page.legs.len()).unwrap_or(limit);
@@ -116,45 +187,13 @@ async fn list(socket: &Path, filter: Selector, limit: u32, print: Printer) -> Re
         page.legs.extend(more.legs);
         page.next = more.next;
     }
-    print.value(&page, |print, page| {
-        if page.legs.is_empty() {
-            return print.line("nothing is queued that matches");
-        }
-        print.line(format_args!(
-            "{:<28} {:<8} {:>8} {:<24} {:>4}  from → to (target)",
-            "leg", "state", "size", "next try", "try"
-        ));
-        page.legs.iter().for_each(|row| print_row(print, row));
-        if page.next.is_some() {
-            print.line("… and more: --limit shows them");
-        }
-    });
-    Ok(())
+    print.value(&page, print_page);
+    Ok(found(!page.legs.is_empty() || filter.is_empty()))
 }
 
-fn print_row(print: Printer, row: &LegRow) {
-    let next = row.next_try.map(|t| t.to_string()).unwrap_or_default();
-    print.line(format_args!(
-        "{:<28} {:<8} {:>8} {next:<24} {:>4}  {} → {} ({})",
-        row.leg.to_string(),
-        row.state.name(),
-        row.size,
-        row.attempts,
-        row.reverse_path,
-        row.recipient,
-        row.target
-    ));
-    if !row.last.is_empty() {
-        print.line(format_args!("    last: {}", shown::line(&row.last)));
-    }
-    if let Some(pending) = row.pending {
-        print.line(format_args!("    pending: {}", pending.name()));
-    }
-}
-
-async fn show(socket: &Path, id: MessageId, print: Printer) -> Result<(), Error> {
+async fn show(socket: &Path, id: &IdPart, print: Printer) -> Result<(), Error> {
     let mut client = Client::connect(socket).await?;
-    let message = client.ask(QueueShow { id }).await?;
+    let message = client.ask(QueueShow { id: id.clone() }).await?;
     if print.json {
         print.value(&message, |_, _| {});
         return Ok(());
@@ -164,47 +203,17 @@ async fn show(socket: &Path, id: MessageId, print: Printer) -> Result<(), Error>
         header.extend_from_slice(piece);
         Ok(())
     };
-    client.queue_cat(id, Part::Header, keep).await?;
+    client.queue_cat(message.id, Part::Header, keep).await?;
     print_message(print, &message, &header);
     Ok(())
 }
 
-fn print_message(print: Printer, message: &MessageDetails, header: &[u8]) {
-    let field = |name, value: &dyn Display| print.line(format_args!("{name:<8} {value}"));
-    field("message", &message.id);
-    field("arrived", &message.arrived);
-    let (from, origin) = (&message.reverse_path, &message.origin);
-    field("from", &format_args!("{from} ({origin})"));
-    field("size", &format_args!("{} octets", message.size));
-    if let Some(parsed) = mail_parser::MessageParser::default().parse_headers(header) {
-        // What the message itself claims.
-        let subject = parsed.subject().unwrap_or("(none)");
-        field("subject", &shown::line(subject));
-        let author = parsed
-            .from()
-            .and_then(|from| from.first())
-            .and_then(|address| address.address());
-        field("author", &shown::line(author.unwrap_or("(none)")));
-    }
-    message.legs.iter().for_each(|row| {
-        print.line("");
-        print.line(format_args!("leg {} {}", row.leg.number, row.state.name()));
-        print.line(format_args!("  to      {} → {}", row.recipient, row.target));
-        if let Some(next) = row.next_try {
-            print.line(format_args!("  next    {next}"));
-        }
-        print.line(format_args!("  tried   {} times", row.attempts));
-        if !row.last.is_empty() {
-            print.line(format_args!("  last    {}", shown::line(&row.last)));
-        }
-        if let Some(pending) = row.pending {
-            print.line(format_args!("  pending {}", pending.name()));
-        }
-    });
-}
-
-async fn cat(socket: &Path, id: MessageId, print: Printer) -> Result<(), Error> {
+async fn cat(socket: &Path, id: &IdPart, print: Printer) -> Result<(), Error> {
     let mut client = Client::connect(socket).await?;
+    let id = match id.whole() {
+        Some(id) => id.message(),
+        None => client.ask(QueueShow { id: id.clone() }).await?.id,
+    };
     client
         .queue_cat(id, Part::Whole, |piece| print.bytes(piece))
         .await?;
@@ -217,3 +226,7 @@ pub(crate) fn hint(error: &ClientError) -> String {
         .map(|hint| format!("\n\nhint: {hint}"))
         .unwrap_or_default()
 }
+
+/// Legs that a dry run shows.
+const LEGS_SHOWN: u32 = 10;
+const ANSWER_OCTETS_MAX: u64 = 100;

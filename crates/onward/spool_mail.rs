@@ -125,6 +125,8 @@ fn entry(message: &Arc<Message>, exported: &spool_export::Leg) -> Result<Entry, 
             LegState::Waiting | LegState::Active => State::Deferred,
         },
         due: read("next_try", &exported.next_try)?,
+        // As the message's deadlines say.
+        expires: None,
         attempts: exported.attempts,
         last: exported.diagnosis.as_ref().map(diagnosis).transpose()?,
         pending: match exported.pending {

@@ -37,6 +37,7 @@ mod old_spool;
 mod partly_refused;
 mod proxy;
 mod queue_change;
+mod queue_choice;
 mod queue_look;
 mod queue_restart;
 mod queue_retry;

@@ -4,7 +4,7 @@
 
 use std::future::Future;
 
-use envelope::MessageId;
+use envelope::{IdPart, MessageId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -13,11 +13,13 @@ use crate::data::{Count, FreezePage, Lifted, MessageDetails, Page, Reloaded, Srs
 use crate::explanation::Mail;
 use crate::operator::Operator;
 use crate::protocol::{Fault, Part, QueueAction};
+use crate::queue::Summary;
 use crate::selector::{Selector, is_false};
 use crate::status;
 use crate::text;
 
 pub use crate::history::Trace;
+pub use crate::queue::QueueSummary;
 pub use crate::stats::{ForwardsFailing, Stats};
 
 /// A question of one line; so is its answer.
@@ -68,7 +70,7 @@ pub struct QueueList {
 pub struct QueueShow {
     /// Which.
     #[serde(with = "text")]
-    pub id: MessageId,
+    pub id: IdPart,
 }
 
 /// The bytes of one message: any number of chunks, then the end.
@@ -88,6 +90,15 @@ pub struct QueueAct {
     pub action: QueueAction,
     /// To which; never empty.
     pub selector: Selector,
+    /// Only say what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Why, for the journal; may be empty.
+    #[serde(default)]
+    pub reason: String,
+    /// Legs at most that the answer names.
+    #[serde(default)]
+    pub limit: u32,
 }
 
 /// One page of what is frozen.
@@ -200,6 +211,7 @@ asks! {
     Status => status::Status,
     Reload => Reloaded,
     QueueList => Page,
+    QueueSummary => Summary,
     QueueShow => MessageDetails,
     QueueAct => Count,
     FreezeList => FreezePage,

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use envelope::{LegId, MessageId, NotAPattern, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::history::TracedMessage;
 use crate::protocol::QueueAction;
 use crate::text;
 
@@ -33,6 +34,9 @@ pub struct LegRow {
     /// When the message came in.
     #[serde(with = "text")]
     pub arrived: Timestamp,
+    /// When it is given up; none: it is on hold.
+    #[serde(with = "text::option", default)]
+    pub expires: Option<Timestamp>,
     /// When it is tried next; none while held or at work.
     #[serde(with = "text::option")]
     pub next_try: Option<Timestamp>,
@@ -138,10 +142,13 @@ pub struct MessageDetails {
     pub envid: Option<String>,
     /// Its legs that have not ended.
     pub legs: Vec<LegRow>,
+    /// All its legs and their attempts, as far as the history knows.
+    #[serde(default)]
+    pub history: Option<TracedMessage>,
 }
 
 /// What an action came to. Legs in neither `done` nor `pending` were left as they were.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// Legs that were selected.
     pub matched: u64,
@@ -149,6 +156,9 @@ pub struct Count {
     pub done: u64,
     /// Legs whose attempt runs: that is not stopped, and may still end them in its own way.
     pub pending: u64,
+    /// The first of the done and the pending, as they stood before: a receipt.
+    #[serde(default)]
+    pub legs: Vec<LegRow>,
 }
 
 /// Something that is frozen: no mail is taken from it, or for it.

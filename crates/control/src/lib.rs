@@ -18,6 +18,7 @@ mod history;
 mod line;
 mod operator;
 mod protocol;
+mod queue;
 mod selector;
 mod server;
 mod socket;
@@ -39,6 +40,7 @@ pub use history::{
 };
 pub use operator::{Body, Operator};
 pub use protocol::{Fault, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Part, QueueAction, Response};
+pub use queue::{Summary, SummaryBy, SummaryRow};
 pub use selector::Selector;
 pub use socket::{BindError, Socket};
 pub use stats::{FailingForward, FailingForwards, StatsBy, StatsPage, StatsRow};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use envelope::{AddressGlob, IdPattern, SenderPattern};
+use envelope::{AddressGlob, IdPart, SenderPattern};
 use serde::{Deserialize, Serialize};
 
 use crate::data::LegState;
@@ -15,13 +15,13 @@ use crate::text;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selector {
-    /// Messages (all their legs) or single legs; none = any.
+    /// Messages (all their legs) or single legs, each in full or by a beginning that no other has; none = any.
     #[serde(with = "text::list", skip_serializing_if = "Vec::is_empty")]
-    pub ids: Vec<IdPattern>,
+    pub ids: Vec<IdPart>,
     /// Every leg is meant. Allowed only without ids; further conditions narrow it down.
     #[serde(skip_serializing_if = "is_false")]
     pub all: bool,
-    /// Recipient or target is this address, or within this domain.
+    /// Recipient or target is this address, or within this domain; several with `*`.
     #[serde(with = "text::option", skip_serializing_if = "Option::is_none")]
     pub to: Option<AddressGlob>,
     /// The reverse path as it came in is this address, within this domain, or null.
@@ -33,6 +33,12 @@ pub struct Selector {
     /// Came in more than this many seconds ago.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub older_than_secs: Option<u64>,
+    /// Came in less than this many seconds ago.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub younger_than_secs: Option<u64>,
+    /// What the last attempt came to has this in it: status and words, as a summary names them; `*` stands for anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// As it travels: JSON.

@@ -132,6 +132,7 @@ fn row() -> LegRow {
         sender: "<SRS0=a@us.example>".to_owned(),
         size: 10,
         arrived: Timestamp::from_unix_millis(1_795_264_496_789),
+        expires: None,
         next_try: None,
         attempts: 4,
         options: "srs=off".to_owned(),
@@ -211,13 +212,16 @@ async fn every_request_finds_its_answer() {
         (page.legs, page.next.as_deref()),
         (vec![row()], Some("more"))
     );
-    assert!(client.ask(QueueShow { id: ID }).await.is_err());
+    assert!(client.ask(QueueShow { id: ID.into() }).await.is_err());
     let act = QueueAct {
         action: QueueAction::Bounce,
         selector: Selector {
             from: Some("<>".parse().unwrap()),
             ..Selector::default()
         },
+        dry_run: false,
+        reason: "spam".to_owned(),
+        limit: 0,
     };
     let count = client.ask(act).await.unwrap();
     assert_eq!((count.matched, count.done, count.pending), (3, 2, 1));

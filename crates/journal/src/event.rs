@@ -192,6 +192,8 @@ pub enum Event {
         action: &'static str,
         /// Of which legs or which address.
         of: String,
+        /// Why, in the operator's words; may be empty.
+        reason: String,
     },
     /// An operator did something to a leg.
     Operator {
@@ -203,6 +205,8 @@ pub enum Event {
         uid: u32,
         recipient: Mailbox,
         target: Mailbox,
+        /// Why, in the operator's words; may be empty.
+        reason: Arc<str>,
     },
     /// No host of this site can be reached.
     SiteDown {

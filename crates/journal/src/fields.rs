@@ -246,12 +246,16 @@ impl Event {
                 out.text("to", to);
             }
             Self::NotBounced { reason, .. } => out.text("reason", reason),
-            Self::OperatorAsked { uid, action, of } => {
+            Self::OperatorAsked {
+                uid,
+                action,
+                of,
+                reason,
+            } => {
                 out.text("action", action);
                 out.number("uid", u64::from(*uid));
-                if !of.is_empty() {
-                    out.text("of", of);
-                }
+                if_any(out, "of", of);
+                if_any(out, "reason", reason);
             }
             Self::Operator {
                 id,
@@ -260,6 +264,7 @@ impl Event {
                 uid,
                 recipient,
                 target,
+                reason,
             } => {
                 out.number("leg", u64::from(id.number));
                 out.text("action", action);
@@ -267,6 +272,7 @@ impl Event {
                 out.number("uid", u64::from(*uid));
                 out.text("to", recipient);
                 out.text("target", target);
+                if_any(out, "reason", reason);
             }
             Self::SiteDown {
                 site,
@@ -326,6 +332,12 @@ impl Event {
             Self::DovecotUp { failed } => out.number("failed", *failed),
             Self::Dropped { lines } => out.number("lines", *lines),
         }
+    }
+}
+
+fn if_any(out: &mut dyn Fields, key: &str, text: &str) {
+    if !text.is_empty() {
+        out.text(key, &text);
     }
 }
 

@@ -15,7 +15,7 @@ use envelope::{AddressError, ReversePath};
 
 pub(crate) use config::Config;
 pub(crate) use freeze::Freeze;
-pub(crate) use queue::{Queue, Which};
+pub(crate) use queue::{Act, Queue};
 pub(crate) use senders::{Auth, Claim, Dkim, NewKey, Spf};
 pub(crate) use spool::{Spool, Srs};
 pub(crate) use status::Status;

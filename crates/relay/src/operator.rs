@@ -1,6 +1,7 @@
 //! What operators ask for over the control socket: put to the queue, to delivery and to the relay.
 
 mod body;
+mod choice;
 mod freezes;
 mod queue;
 pub mod srs;
@@ -65,7 +66,7 @@ impl<S: Spool> control::Operator for Operator<S> {
 
     fn asked(&self, request: &Request, uid: u32) {
         let (action, of) = match request {
-            Request::QueueAct(act) => (act.action.name(), act.selector.to_string()),
+            Request::QueueAct(act) if !act.dry_run => (act.action.name(), act.selector.to_string()),
             Request::Reload(Reload { dry_run: false, .. }) => ("reload", String::new()),
             Request::FreezeLift(lift) => ("freeze-lift", lift.key.clone().unwrap_or_default()),
             Request::SrsEncode(of) => ("srs-encode", of.address.clone()),
@@ -73,8 +74,16 @@ impl<S: Spool> control::Operator for Operator<S> {
             // The others only look.
             _ => return,
         };
-        self.journal
-            .record(Event::OperatorAsked { uid, action, of });
+        let reason = match request {
+            Request::QueueAct(act) => act.reason.clone(),
+            _ => String::new(),
+        };
+        self.journal.record(Event::OperatorAsked {
+            uid,
+            action,
+            of,
+            reason,
+        });
     }
 
     async fn queue_cat(&self, id: MessageId, part: Part) -> Result<Body<S::Reader>, Fault> {
@@ -83,7 +92,7 @@ impl<S: Spool> control::Operator for Operator<S> {
             .open_body(id)
             .await
             .map_err(|error| match error {
-                spool::OpenError::NotFound => not_queued(id),
+                spool::OpenError::NotFound => not_queued(&id),
                 error => Fault::new(error.to_string()),
             })?;
         Ok(Body::new(reader, part))

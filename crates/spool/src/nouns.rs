@@ -226,6 +226,8 @@ pub struct Entry {
     pub state: State,
     /// When its next attempt is due.
     pub due: Timestamp,
+    /// When it is given up, unless it is on hold then; none: that is not known.
+    pub expires: Option<Timestamp>,
     /// Attempts so far.
     pub attempts: u32,
     /// What the last came to.

@@ -7,7 +7,7 @@ use envelope::{Host, LegId, Message, MessageId, Timestamp};
 use spool::{Action, Changed, Counts, Entry, Error, Filter, HOSTS_COUNTED_MAX, Page};
 
 use crate::fault;
-use crate::index::entry::{pending, standing};
+use crate::index::entry::{LegEntry, pending, standing};
 use crate::index::keeper::Keeper;
 use crate::index::state::{Effect, leg_of};
 use crate::index::window::{Due, HELD, NEVER};
@@ -84,17 +84,29 @@ impl Keeper {
             let state = self.state.lock();
             if let Some(entry) = state.messages.get(&id) {
                 let legs = entry.legs().iter();
+                let expires = state.deadlines(entry.dates()).expire;
+                let standing = |leg: &LegEntry| Standing {
+                    leased: leg.leased.is_some(),
+                    expires,
+                };
                 return legs
-                    .map(|leg| shown(&entry.message, &leg.row, leg.leased.is_some(), now))
+                    .map(|leg| shown(&entry.message, &leg.row, standing(leg), now))
                     .collect();
             }
         }
         let Ok(Some(found)) = self.tree.message(id) else {
             return Vec::new();
         };
+        let dates = (found.row.message.arrived, found.row.deadlines);
+        let expires = self.state.lock().deadlines(dates).expire;
         let message = Arc::new(found.row.message);
+        let standing = Standing {
+            leased: false,
+            expires,
+        };
         let legs = found.legs.iter();
-        legs.map(|leg| shown(&message, leg, false, now)).collect()
+        legs.map(|leg| shown(&message, leg, standing, now))
+            .collect()
     }
 
     /// See [`Spool::counts`](crate::Spool::counts). The lock is held for some hosts at a time.
@@ -181,7 +193,11 @@ impl Keeper {
         let entry = state.messages.get(&id.message)?;
         let leg = entry.leg(id.number)?;
         let (active, since) = (leg.leased.is_some(), entry.since);
-        let before = shown(&entry.message, &leg.row, active, now);
+        let standing = Standing {
+            leased: active,
+            expires: state.deadlines(entry.dates()).expire,
+        };
+        let before = shown(&entry.message, &leg.row, standing, now);
         let new = changed(&leg.row.state, active, action, now)
             .filter(|_| filter.matches(&before, now))?;
         let change = codec::Change {
@@ -215,7 +231,15 @@ fn changed(
     (new != *state).then_some(Some(new))
 }
 
-fn shown(message: &Arc<Message>, row: &LegRow, leased: bool, now: Timestamp) -> Entry {
+/// What a leg's row does not say of it.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    leased: bool,
+    expires: Timestamp,
+}
+
+fn shown(message: &Arc<Message>, row: &LegRow, of: Standing, now: Timestamp) -> Entry {
+    let Standing { leased, expires } = of;
     Entry {
         id: LegId {
             message: message.id,
@@ -225,6 +249,7 @@ fn shown(message: &Arc<Message>, row: &LegRow, leased: bool, now: Timestamp) -> 
         leg: row.leg.clone(),
         state: standing(&row.state, leased, now),
         due: row.state.due,
+        expires: Some(expires),
         attempts: row.state.attempts,
         last: row.state.last.as_deref().cloned(),
         pending: pending(&row.state, leased),

@@ -83,6 +83,7 @@ pub fn export<E: From<StartError>>(
             continue;
         };
         let message = Arc::new(row.message);
+        let expires = row.deadlines.map(|deadlines| deadlines.expire);
         let entry = |leg: LegRow| Entry {
             id: LegId {
                 message: id,
@@ -91,6 +92,7 @@ pub fn export<E: From<StartError>>(
             message: Arc::clone(&message),
             state: standing(&leg.state, false, now),
             due: leg.state.due,
+            expires,
             attempts: leg.state.attempts,
             last: leg.state.last.as_deref().cloned(),
             pending: pending(&leg.state, false),

@@ -75,7 +75,13 @@ impl<S: Spool> Answers<FreezeLift> for Operator<S> {
                 ..Filter::default()
             };
             let release = change_all(&*self.spool, &filter, Action::Release, |entry| {
-                super::queue::record(&self.journal, control::QueueAction::Release, uid, &[entry]);
+                super::queue::record(
+                    &self.journal,
+                    control::QueueAction::Release,
+                    uid,
+                    &Arc::default(),
+                    &[entry],
+                );
             });
             released = release.await.map_err(fault)?;
         }

@@ -1,16 +1,17 @@
 //! What is queued: looked at, and changed.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::sync::Arc;
-use std::time::Duration;
 
-use control::ask::{QueueAct, QueueList, QueueShow};
+use control::ask::{QueueAct, QueueList, QueueShow, QueueSummary};
 use control::{
-    Answers, Count, Fault, LegRow, LegState, MessageDetails, Page, QueueAction, Selector,
+    Answers, Count, Fault, LegRow, LegState, MessageDetails, PAGE_ROWS_MAX, Page, QueueAction,
+    Summary, SummaryBy, SummaryRow,
 };
-use envelope::{BodyKind, MessageId};
+use envelope::{BodyKind, LegId};
 use journal::{Event, Journal};
-use spool::{Action, Entry, Filter, Spool, State};
+use spool::{AGE_MINUTES, Action, Ages, By, Changed, Entry, Filter, Spool, State};
 
 use super::{Operator, fault};
 
@@ -24,15 +25,31 @@ impl<S: Spool> Answers<QueueList> for Operator<S> {
         let cursor = cursor.map(|text| text.parse()).transpose();
         let cursor =
             cursor.map_err(|_| Fault::new("the cursor is not one that a page ended with"))?;
-        let page = self
-            .spool
-            .list(&meant(filter), cursor, limit as usize)
-            .await;
+        let Some(filter) = self.meant(filter).await? else {
+            return Ok(Page::default());
+        };
+        let page = self.spool.list(&filter, cursor, limit as usize).await;
         let page = page.map_err(fault)?;
         Ok(Page {
             legs: page.entries.iter().map(row).collect(),
             next: page.next.map(|id| id.to_string()),
         })
+    }
+}
+
+impl<S: Spool> Answers<QueueSummary> for Operator<S> {
+    async fn answer(&self, ask: QueueSummary, _uid: u32) -> Result<Summary, Fault> {
+        let by = match ask.by {
+            SummaryBy::Site | SummaryBy::Domain => By::Host,
+            SummaryBy::Sender => By::Sender,
+            SummaryBy::Error => By::Error,
+        };
+        let counted = match self.meant(ask.filter).await? {
+            Some(filter) => self.spool.summary(&filter, by, NAMES_MAX).await,
+            None => Ok(spool::Summary::default()),
+        };
+        let counted = counted.map_err(fault)?;
+        Ok(summary(counted, ask.limit as usize))
     }
 }
 
@@ -42,6 +59,8 @@ impl<S: Spool> Answers<QueueShow> for Operator<S> {
         QueueShow { id }: QueueShow,
         _uid: u32,
     ) -> Result<MessageDetails, Fault> {
+        let whole = self.whole(&id).await?;
+        let id = whole.ok_or_else(|| not_queued(&id))?.message();
         let filter = Filter::only(id);
         let mut legs = Vec::new();
         let mut cursor = None;
@@ -59,7 +78,7 @@ impl<S: Spool> Answers<QueueShow> for Operator<S> {
         }
         let message = match legs.first() {
             Some(entry) => Arc::clone(&entry.message),
-            None => return Err(not_queued(id)),
+            None => return Err(not_queued(&id)),
         };
         Ok(MessageDetails {
             id,
@@ -71,39 +90,36 @@ impl<S: Spool> Answers<QueueShow> for Operator<S> {
             smtputf8: message.smtputf8,
             envid: message.envid.as_deref().map(str::to_owned),
             legs: legs.iter().map(row).collect(),
+            history: None,
         })
     }
 }
 
 impl<S: Spool> Answers<QueueAct> for Operator<S> {
-    async fn answer(
-        &self,
-        QueueAct { action, selector }: QueueAct,
-        uid: u32,
-    ) -> Result<Count, Fault> {
-        let filter = Arc::new(meant(selector));
+    async fn answer(&self, ask: QueueAct, uid: u32) -> Result<Count, Fault> {
+        let Some(filter) = self.meant(ask.selector).await? else {
+            return Ok(Count::default());
+        };
         let (mut count, mut hosts, mut cursor) = (Count::default(), HashSet::new(), None);
+        let filter = Arc::new(filter);
+        let reason: Arc<str> = ask.reason.into();
         loop {
-            let (spool, filter, journal) = (
-                Arc::clone(&self.spool),
-                Arc::clone(&filter),
-                self.journal.clone(),
-            );
-            // As a task: what it does is recorded, even if nobody waits for the answer any more.
-            let acting = tokio::spawn(async move {
-                let changed = spool.admin(&filter, asked(action), cursor, PAGE).await?;
-                record(&journal, action, uid, &changed.entries);
-                Ok(changed)
-            });
-            let changed = acting
-                .await
-                .map_err(|error| Fault::new(error.to_string()))?;
-            let changed = changed.map_err(fault)?;
-            let pending = changed.entries.iter().filter(|e| is_pending(action, e));
-            let pending = pending.count() as u64;
+            let changed = match ask.dry_run {
+                true => self.would_change(&filter, ask.action, cursor).await,
+                false => {
+                    self.change(&filter, ask.action, cursor, (uid, &reason))
+                        .await
+                }
+            }?;
+            let pending = changed.entries.iter();
+            let pending = pending.filter(|e| is_pending(ask.action, e)).count() as u64;
             count.matched += changed.matched;
             count.pending += pending;
             count.done += changed.entries.len() as u64 - pending;
+            let room = (ask.limit.min(PAGE_ROWS_MAX) as usize).saturating_sub(count.legs.len());
+            count
+                .legs
+                .extend(changed.entries.iter().take(room).map(row));
             let targets = changed.entries.into_iter().map(|entry| entry.leg.target);
             hosts.extend(targets.map(|target| target.host().clone()));
             cursor = changed.next;
@@ -112,15 +128,98 @@ impl<S: Spool> Answers<QueueAct> for Operator<S> {
             }
         }
         // All pages together: one probe a site, and only once its legs are due.
-        if action == QueueAction::Retry && count.done > 0 {
+        if ask.action == QueueAction::Retry && count.done > 0 && !ask.dry_run {
             (self.probe_now)(&hosts);
         }
         Ok(count)
     }
 }
 
+impl<S: Spool> Operator<S> {
+    /// As a task: what it does is recorded, even if nobody waits for the answer any more.
+    async fn change(
+        &self,
+        filter: &Arc<Filter>,
+        action: QueueAction,
+        cursor: Option<LegId>,
+        (uid, reason): (u32, &Arc<str>),
+    ) -> Result<Changed, Fault> {
+        let (spool, journal) = (Arc::clone(&self.spool), self.journal.clone());
+        let (filter, reason) = (Arc::clone(filter), Arc::clone(reason));
+        let acting = tokio::spawn(async move {
+            let changed = spool.admin(&filter, asked(action), cursor, PAGE).await?;
+            record(&journal, action, uid, &reason, &changed.entries);
+            Ok(changed)
+        });
+        let changed = acting.await;
+        let changed = changed.map_err(|error| Fault::new(error.to_string()))?;
+        changed.map_err(fault)
+    }
+
+    /// What [`Operator::change`] would say.
+    async fn would_change(
+        &self,
+        filter: &Filter,
+        action: QueueAction,
+        cursor: Option<LegId>,
+    ) -> Result<Changed, Fault> {
+        let page = self.spool.list(filter, cursor, PAGE).await.map_err(fault)?;
+        let matched = page.entries.len() as u64;
+        let mut entries = page.entries;
+        entries.retain(|entry| changes(action, entry));
+        Ok(Changed {
+            matched,
+            entries,
+            next: page.next,
+        })
+    }
+}
+
+/// Whether an action changes anything about a leg.
+fn changes(action: QueueAction, entry: &Entry) -> bool {
+    let is_held = entry.state == State::Held || entry.pending == Some(Action::Hold);
+    match action {
+        QueueAction::Retry => matches!(entry.state, State::Ready | State::Deferred),
+        QueueAction::Hold => !is_held,
+        QueueAction::Release => is_held,
+        QueueAction::Bounce => entry.pending != Some(Action::Bounce),
+        QueueAction::Remove => true,
+    }
+}
+
+fn summary(counted: spool::Summary, rows_max: usize) -> Summary {
+    let row = |name: String, ages: &Ages| SummaryRow {
+        name,
+        legs: ages.legs(),
+        oldest: ages.oldest,
+        ages: ages.buckets.to_vec(),
+    };
+    let total = row("total".to_owned(), &counted.total);
+    let (mut others, mut rest) = counted.others;
+    let rows_max = rows_max.min(counted.rows.len());
+    for (_, ages) in &counted.rows[rows_max..] {
+        others += 1;
+        rest.merge(ages);
+    }
+    let rows = counted.rows[..rows_max].iter();
+    Summary {
+        age_minutes: AGE_MINUTES.to_vec(),
+        rows: rows
+            .map(|(name, ages)| row(name.to_string(), ages))
+            .collect(),
+        others: (others > 0).then(|| row(format!("({others} others)"), &rest)),
+        total,
+    }
+}
+
 /// Notes each leg that an action changed.
-pub(super) fn record(journal: &Journal, action: QueueAction, uid: u32, changed: &[Entry]) {
+pub(super) fn record(
+    journal: &Journal,
+    action: QueueAction,
+    uid: u32,
+    reason: &Arc<str>,
+    changed: &[Entry],
+) {
     for entry in changed {
         let outcome = match is_pending(action, entry) {
             true => "pending",
@@ -133,6 +232,7 @@ pub(super) fn record(journal: &Journal, action: QueueAction, uid: u32, changed: 
             uid,
             recipient: entry.leg.recipient.clone(),
             target: entry.leg.target.clone(),
+            reason: Arc::clone(reason),
         });
     }
 }
@@ -140,22 +240,6 @@ pub(super) fn record(journal: &Journal, action: QueueAction, uid: u32, changed: 
 /// Whether an attempt may still end the leg in its own way. A release takes back what was asked for, and that is all.
 fn is_pending(action: QueueAction, changed: &Entry) -> bool {
     changed.state == State::Active && action != QueueAction::Release
-}
-
-fn meant(selector: Selector) -> Filter {
-    let states = |state| match state {
-        LegState::Waiting => vec![State::Ready, State::Deferred],
-        LegState::Active => vec![State::Active],
-        LegState::Held => vec![State::Held],
-    };
-    Filter {
-        ids: selector.ids,
-        to: selector.to,
-        from: selector.from,
-        states: selector.state.map(states).unwrap_or_default(),
-        older_than: selector.older_than_secs.map(Duration::from_secs),
-        ..Filter::default()
-    }
 }
 
 pub(crate) fn row(entry: &Entry) -> LegRow {
@@ -170,6 +254,7 @@ pub(crate) fn row(entry: &Entry) -> LegRow {
         target: entry.leg.target.to_string(),
         size: entry.message.size,
         arrived: entry.message.arrived,
+        expires: entry.expires.filter(|_| state != LegState::Held),
         next_try: (state == LegState::Waiting).then_some(entry.due),
         attempts: entry.attempts,
         options: entry.leg.options.as_str().to_owned(),
@@ -207,11 +292,13 @@ pub fn pending(action: Action) -> Option<QueueAction> {
     }
 }
 
-pub(super) fn not_queued(id: MessageId) -> Fault {
-    Fault::new(format!("message {id} is not in the queue")).with_hint(
-        "delivered, bounced and removed messages leave the queue; the mail log has their history",
-    )
+pub(super) fn not_queued(id: &impl Display) -> Fault {
+    Fault::new(format!("message {id} is not in the queue")).with_hint(format!(
+        "delivered, bounced and removed messages leave the queue: see `onward trace {id}`"
+    ))
 }
 
 /// Legs read or changed in one go.
 const PAGE: usize = 1000;
+/// Names that a summary tells apart before they are rolled up to sites.
+const NAMES_MAX: usize = 10_000;

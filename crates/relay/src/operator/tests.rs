@@ -75,11 +75,15 @@ async fn check_actions(actions: &[QueueAction], counts: &[[u64; 3]], lines: &[&s
                 QueueAct {
                     action: *action,
                     selector: all,
+                    dry_run: false,
+                    reason: String::new(),
+                    limit: 1,
                 },
                 7,
             )
             .await
             .unwrap();
+        assert_eq!(count.legs.len() as u64, (count.done + count.pending).min(1));
         got.push([count.matched, count.done, count.pending]);
     }
     assert_eq!(got, counts, "{actions:?}");

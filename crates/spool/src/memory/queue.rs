@@ -137,12 +137,14 @@ impl Queue {
             () if slot.held && slot.leased.is_some() => Some(Action::Hold),
             () => slot.bounced.then_some(Action::Bounce),
         };
+        let (message, _, deadlines) = self.mail.get(&id.message)?;
         Some(Entry {
             id,
-            message: Arc::clone(&self.mail.get(&id.message)?.0),
+            message: Arc::clone(message),
             leg: slot.leg.clone(),
             state: slot.state(now),
             due: slot.due,
+            expires: Some(deadlines.expire),
             attempts: slot.attempts,
             last: slot.last.clone(),
             pending,
