@@ -1,6 +1,7 @@
 //! `onward config show | defaults | diff`: what holds, what would hold without a file, and what a reload would change.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use control::{Client, ClientError, Reloaded, ask};
 use relay::outbound::Url;
@@ -8,13 +9,15 @@ use serde::Serialize;
 use toml::{Table, Value};
 
 use crate::cli;
-use crate::config::{Config, DEFAULTS, default_table, flat, is_reloadable};
+use crate::config::{self, Config, DEFAULTS, default_table, flat, is_reloadable};
 use crate::print::Printer;
 use crate::queue_cli::{hint, reloaded_lines};
 
 /// Why the command did not work.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
+    #[error(transparent)]
+    Config(#[from] config::Error),
     #[error("{0}{hint}", hint = hint(.0))]
     Client(#[from] ClientError),
 }
@@ -27,35 +30,16 @@ struct Row {
     reload: bool,
 }
 
-/// Runs the command; false when a reload or a restart would change something.
-pub(crate) async fn run(
-    config: &Config,
-    command: &cli::Config,
-    print: Printer,
-) -> Result<bool, Error> {
+/// Runs the command on the file at `path`; false when a reload or a restart would change something.
+pub(crate) async fn run(path: &Path, command: &cli::Config, print: Printer) -> Result<bool, Error> {
+    let file = || Config::load(path);
     match command {
         cli::Config::Defaults => {
-            print.value(&default_table(), |print, _| print.line(DEFAULTS.trim_end()))
+            print.value(&default_table(), |print, _| print.line(DEFAULTS.trim_end()));
         }
-        cli::Config::Show => print.value(&rows(&config.typed), |print, rows| {
-            for (
-                key,
-                Row {
-                    value,
-                    from,
-                    reload,
-                },
-            ) in rows
-            {
-                let restart = if *reload {
-                    ""
-                } else {
-                    ", a change needs a restart"
-                };
-                print.line(format_args!("{key} = {value}  # {from}{restart}"));
-            }
-        }),
+        cli::Config::Show => print.value(&rows(&file()?.typed), print_rows),
         cli::Config::Diff => {
+            let config = file()?;
             let mut client = Client::connect(&config.control.socket).await?;
             let would = ask::Reload {
                 force: false,
@@ -69,6 +53,25 @@ pub(crate) async fn run(
         }
     }
     Ok(true)
+}
+
+fn print_rows(print: Printer, rows: &BTreeMap<String, Row>) {
+    for (
+        key,
+        Row {
+            value,
+            from,
+            reload,
+        },
+    ) in rows
+    {
+        let restart = if *reload {
+            ""
+        } else {
+            ", a change needs a restart"
+        };
+        print.line(format_args!("{key} = {value}  # {from}{restart}"));
+    }
 }
 
 fn print_diff(print: Printer, would: &Reloaded, typed: &Table) {

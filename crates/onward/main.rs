@@ -121,7 +121,7 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Box<dyn std::error::Error
             return Ok(Exit::problem_unless(fine));
         }
         Command::Config(command) => {
-            let fine = config_cli::run(&config()?, command, print).await?;
+            let fine = config_cli::run(&cli.config, command, print).await?;
             return Ok(Exit::problem_unless(fine));
         }
         Command::Serve => serve::run(&config()?, &cli.config).await?,

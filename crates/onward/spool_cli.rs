@@ -14,7 +14,7 @@ use spool::Spool;
 
 use crate::cli;
 use crate::config::Config;
-use crate::print::Printer;
+use crate::print::{Printer, plural};
 use crate::spool_export;
 use crate::spool_import;
 
@@ -202,13 +202,13 @@ fn copy(spool: &Path, folder: &Path, print: Printer) -> Result<bool, Error> {
     };
     print.value(&copied, |print, copied| {
         print.line(format_args!(
-            "{} octets in {} segments copied to {} in {:.1} s",
+            "{} octets in {} copied to {} in {:.1} s",
             copied.octets,
-            copied.segments,
+            plural(copied.segments, "segment"),
             copied.folder.display(),
             copied.seconds
         ));
-        print.line("Its files belong to whoever ran this: `chown -R onward` before a relay starts with it.");
+        print.line("its files belong to the user who ran this: `chown -R onward:` before a relay starts with it");
     });
     Ok(true)
 }

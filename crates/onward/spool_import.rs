@@ -17,7 +17,7 @@ use serde::Serialize;
 use spool::{BodyWriter, Spool};
 
 use crate::config::Config;
-use crate::print::Printer;
+use crate::print::{Printer, plural};
 use crate::spool_cli::progress;
 use crate::spool_export::Envelope;
 use crate::spool_mail::Returned;
@@ -240,9 +240,10 @@ fn open(path: &Path) -> Result<(Returned, File), String> {
 }
 
 fn print_summary(print: Printer, summary: &Summary) {
-    let Summary { messages, legs, .. } = summary;
     print.line(format_args!(
-        "{messages} messages with {legs} legs brought back from {}",
+        "{} with {} brought back from {}",
+        plural(summary.messages, "message"),
+        plural(summary.legs, "leg"),
         summary.folder.display()
     ));
     let left = [

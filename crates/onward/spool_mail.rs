@@ -191,3 +191,97 @@ fn plain<'a>(key: &str, text: Option<&'a str>) -> Result<Option<&'a str>, String
 fn wrong(key: &str, text: &str, error: impl Display) -> String {
     format!("`{key}`: `{text}`: {error}")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn exported() -> Value {
+        json!({
+            "id": "01K2ABCDEFGHJKMNPQRSTVWXYZ", "arrived": "2026-11-29T05:00:00.000Z",
+            "reverse_path": "<a@b.test>", "origin": "proved", "client": "192.0.2.7", "hello": "client.test",
+            "size": 7, "eight_bit": true, "smtputf8": false, "ret": "HDRS", "envid": "e1", "damage": [],
+            "legs": [{
+                "leg": "01K2ABCDEFGHJKMNPQRSTVWXYZ.3", "state": "held", "reverse_path": "<>", "recipient": "c@d.test",
+                "merged": ["e@d.test"], "merged_more": 2, "target": "\"f g\"@h.test", "original_recipient": "rfc822;c@d.test",
+                "notify": "FAILURE,DELAY", "trace": "Delivered-To: c@d.test\r\n", "next_try": "2026-11-29T06:00:00.000Z",
+                "attempts": 4, "last": "", "pending": null,
+                "diagnosis": {"status": "4.2.1", "text": "while sending", "reply": "450 4.2.1 busy now", "host": "mx.test"},
+            }],
+        })
+    }
+
+    fn read_back(file: &Value) -> Result<Returned, String> {
+        Returned::of(serde_json::from_value(file.clone()).map_err(|error| error.to_string())?)
+    }
+
+    #[test]
+    fn a_leg_is_as_it_stood() {
+        let returned = read_back(&exported()).unwrap();
+        let Entry {
+            id,
+            leg,
+            state,
+            attempts,
+            last,
+            message,
+            ..
+        } = &returned.legs[0];
+        assert_eq!((id.number, *state, *attempts), (3, State::Held, 4));
+        assert_eq!(
+            (leg.target.to_string(), leg.merged.more),
+            ("\"f g\"@h.test".to_owned(), 2)
+        );
+        assert_eq!(
+            leg.notify.map(|notify| notify.to_string()).as_deref(),
+            Some("FAILURE,DELAY")
+        );
+        let said = last.as_ref().map(ToString::to_string);
+        assert_eq!(
+            said.as_deref(),
+            Some("mx.test: while sending: 450 4.2.1 busy now")
+        );
+        assert_eq!(
+            (message.origin, message.ret),
+            (Origin::Proved, Some(Return::Headers))
+        );
+        // An older Onward did not write these.
+        assert!(returned.warned.is_empty() && returned.deadlines.is_none());
+    }
+
+    #[track_caller]
+    fn check(path: &str, value: Value, wanted: &str) {
+        let mut file = exported();
+        *file.pointer_mut(path).unwrap() = value;
+        let error = read_back(&file).err().unwrap_or_default();
+        assert!(error.contains(wanted), "{path}: {error}");
+    }
+
+    #[test]
+    fn what_no_client_could_have_sent_is_refused() {
+        check("/id", json!("../etc/passwd"), "`id`");
+        check(
+            "/envid",
+            json!("x\r\nRCPT TO:<y@z.test>"),
+            "control characters",
+        );
+        check("/hello", json!("a\nb"), "control characters");
+        check("/reverse_path", json!("<a\r\n@b.test>"), "`reverse_path`");
+        check("/origin", json!("forged-by-me"), "`origin`");
+        check("/ret", json!("ALL"), "`ret`");
+        check("/size", json!(-1), "invalid value");
+        check("/legs", json!([]), "`legs`");
+        check(
+            "/legs/0/leg",
+            json!("01K2ABCDEFGHJKMNPQRSTVWXYA.0"),
+            "`legs`",
+        );
+        check("/legs/0/target", json!("nobody"), "`target`");
+        check("/legs/0/trace", json!("Subject: no end"), "`trace`");
+        check("/legs/0/attempts", json!("many"), "invalid type");
+        let twice = json!([exported()["legs"][0], exported()["legs"][0]]);
+        check("/legs", twice, "each once");
+    }
+}

@@ -16,7 +16,7 @@ use spool::Clock;
 
 use crate::config::Config;
 use crate::init::random_secret;
-use crate::print::Printer;
+use crate::print::{Printer, plural};
 use crate::queue_cli::hint;
 use crate::routing;
 
@@ -138,9 +138,16 @@ fn pruned(old: &[u8], now: Timestamp) -> Vec<u8> {
     new
 }
 
+/// Where the new file is written.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
 /// Puts a file in the place of another, durably.
 fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let beside = path.with_extension("new");
+    let beside = beside(path);
     let write = || {
         let old = fs::metadata(path)?;
         let mut options = OpenOptions::new();
@@ -164,29 +171,20 @@ fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
 }
 
 fn print_rotated(print: Printer, rotated: &Rotated) {
-    let Rotated {
-        file,
-        secrets,
-        pruned,
-        ..
-    } = rotated;
     let would = if rotated.dry_run { "would be: " } else { "" };
-    print.line(format_args!(
-        "{would}{}: {secrets} secrets, {pruned} removed",
-        file.display()
-    ));
+    let secrets = plural(rotated.secrets as u64, "secret");
+    let (file, pruned) = (rotated.file.display(), rotated.pruned);
+    print.line(format_args!("{would}{file}: {secrets}, {pruned} removed"));
     if let Some(may_go) = &rotated.may_go {
         print.line(format_args!(
             "{would}a new secret signs; the one that signed until now may go after {may_go}: `onward srs rotate --prune`"
         ));
     }
-    print.line("Every host that takes bounces to these addresses needs the same file: copy it, then `onward reload` there.");
-    match rotated.reloaded {
-        true => print.line("The running relay has read it."),
-        false if rotated.dry_run => {}
-        false => {
-            print.line("No relay was told: one reads the file at its start, or by `onward reload`.")
-        }
+    print.line("every host that takes bounces to these addresses needs the same file: copy it, then `onward reload` there");
+    if rotated.reloaded {
+        print.line("the running relay has read it");
+    } else if !rotated.dry_run {
+        print.line("no relay was told: it reads the file at its start, or by `onward reload`");
     }
 }
 
@@ -257,7 +255,7 @@ mod tests {
         replace(&path, b"new\nold\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new\nold\n");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
-        fs::write(path.with_extension("new"), "another rotation").unwrap();
+        fs::write(beside(&path), "another rotation").unwrap();
         assert!(matches!(
             replace(&path, b"newer\n"),
             Err(Error::Write { .. })
