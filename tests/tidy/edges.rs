@@ -7,7 +7,7 @@ use crate::manifests::{dependency_tables, line_of};
 
 /// Crate → the crates of ours that it may depend on. The root package may depend on all but `testkit` and
 /// `fuzz-targets`.
-const EDGES: [(&str, &[&str]); 21] = [
+const EDGES: [(&str, &[&str]); 22] = [
     ("envelope", &[]),
     ("srs", &[]),
     ("spf", &[]),
@@ -24,7 +24,8 @@ const EDGES: [(&str, &[&str]); 21] = [
     ("delivery", &["envelope", "smtp", "dns"]),
     ("control", &["envelope"]),
     ("journal", &["envelope"]),
-    ("counters", &["envelope"]),
+    ("linefile", &[]),
+    ("counters", &["envelope", "linefile"]),
     ("history", &["control", "envelope", "journal"]),
     (
         "relay",
@@ -45,6 +46,7 @@ const EDGES: [(&str, &[&str]); 21] = [
             "control",
             "journal",
             "counters",
+            "linefile",
             "history",
         ],
     ),

@@ -1,9 +1,9 @@
 //! Who is frozen: by which limit, since when, and whether the operator was told.
 //!
 //! All of it is in memory. A change holds at once; [`Freezes::sync`] has it on disk, for many changes at a time. What comes back
-//! after a crash is what the last sync wrote. The file never keeps a relay from starting (`file.rs`).
+//! after a crash is what the last sync wrote. The file never keeps a relay from starting.
 
-mod file;
+mod line;
 #[cfg(test)]
 mod tests;
 
@@ -15,10 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use envelope::{MessageId, Timestamp};
+use linefile::LineFile;
 use parking_lot::{Mutex, RwLock};
 
 use crate::key::Key;
-use file::{File, Line};
+use line::Line;
 
 /// All frozen keys.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub struct Freezes {
     count: AtomicUsize,
     /// Lines that the file lacks.
     unwritten: Mutex<Vec<Line>>,
-    file: Option<Mutex<File>>,
+    file: Option<Mutex<LineFile<Line>>>,
     is_full: AtomicBool,
 }
 
@@ -77,14 +78,14 @@ impl Freezes {
 
     /// What the file `freezes` in this directory says. What it cannot say is logged and left out.
     pub fn open(dir: &Path) -> Self {
-        let (file, lines) = File::open(&dir.join("freezes"));
+        let (file, lines) = LineFile::open(&dir.join("freezes"), "so nobody is frozen");
         let mut frozen = BTreeMap::new();
         lines.into_iter().for_each(|line| apply(&mut frozen, line));
         let lines: Vec<Line> = frozen.values().flat_map(lines_of).collect();
         Self::of(frozen, Some(Mutex::new(file.compacted(&lines))))
     }
 
-    fn of(frozen: BTreeMap<Key, Freeze>, file: Option<Mutex<File>>) -> Self {
+    fn of(frozen: BTreeMap<Key, Freeze>, file: Option<Mutex<LineFile<Line>>>) -> Self {
         Self {
             count: AtomicUsize::new(frozen.len()),
             frozen: RwLock::new(frozen),
