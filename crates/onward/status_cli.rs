@@ -170,6 +170,9 @@ fn health(screen: &mut Screen, status: &Status) {
 }
 
 fn services(screen: &mut Screen, status: &Status) {
+    if status.drained {
+        screen.marked(true, "drained", "no mail is taken; `onward drain --end`");
+    }
     if status.frozen > 0 {
         screen.marked(true, "frozen", plural(status.frozen, "key"));
     }

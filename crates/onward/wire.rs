@@ -9,7 +9,7 @@ use control::Socket;
 use journal::{Event, Journal};
 use queue::LogSpool;
 use relay::counting::Counting;
-use relay::operator::Operator;
+use relay::operator::{Operator, OrdersFile};
 use spool::{IdSource, Spool};
 use tokio_util::sync::CancellationToken;
 
@@ -109,6 +109,7 @@ impl Relay {
             env!("CARGO_PKG_VERSION"),
             addresses.iter().map(ToString::to_string).collect(),
             connections_max,
+            OrdersFile::open(&config.spool, spool.clock().now()),
         );
         Ok(Self {
             addresses,

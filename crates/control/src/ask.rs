@@ -15,6 +15,7 @@ use crate::operator::Operator;
 use crate::protocol::{Fault, Part, QueueAction};
 use crate::queue::Summary;
 use crate::selector::{Selector, is_false};
+use crate::sites::{DrainState, Ordered, SiteDetails, Sites};
 use crate::status;
 use crate::text;
 
@@ -127,6 +128,70 @@ pub struct FreezeLift {
     pub release: bool,
 }
 
+/// All sites that delivery knows, and what is ordered of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteList {}
+
+/// The sites that a name, a domain, an end of MX names or a part of them means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteShow {
+    /// As typed: `mx.example.net`, `example.net`, `example`.
+    pub site: String,
+}
+
+/// Send nothing to these sites, now and when more of them are found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SitePause {
+    /// As in [`SiteShow::site`].
+    pub site: String,
+    /// For so long; without: until it is resumed.
+    #[serde(default)]
+    pub for_secs: Option<u64>,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// End a pause: the site as it was named for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteResume {
+    /// Which.
+    pub site: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Send less to these sites than they would take; with neither number, end that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteLimit {
+    /// As in [`SiteShow::site`].
+    pub site: String,
+    /// Connections at once; not 0.
+    #[serde(default)]
+    pub connections: Option<u32>,
+    /// Messages a minute; not 0.
+    #[serde(default)]
+    pub per_minute: Option<u32>,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Take no more mail, and deliver on; or take mail again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// Whether from now on.
+    pub on: bool,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// How far a drain is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {}
+
 /// The address that a reverse path would be rewritten to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SrsEncode {
@@ -216,6 +281,13 @@ asks! {
     QueueAct => Count,
     FreezeList => FreezePage,
     FreezeLift => Lifted,
+    SiteList => Sites,
+    SiteShow => Vec<SiteDetails>,
+    SitePause => Ordered,
+    SiteResume => Ordered,
+    SiteLimit => Ordered,
+    Drain => DrainState,
+    Drained => DrainState,
     SrsEncode => SrsAnswer,
     SrsDecode => SrsAnswer,
 }

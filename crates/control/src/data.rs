@@ -48,6 +48,9 @@ pub struct LegRow {
     pub last: String,
     /// The same, taken apart.
     pub diagnosis: Option<Diagnosis>,
+    /// What it waits for, in words, while it waits: `site mx.example down since 15:26Z: connection refused, probe in 3m`.
+    #[serde(default)]
+    pub waits: Option<String>,
     /// What an operator asked for that has not come about yet: `hold` while an attempt runs, or `bounce`.
     pub pending: Option<QueueAction>,
 }

@@ -21,6 +21,7 @@ mod protocol;
 mod queue;
 mod selector;
 mod server;
+mod sites;
 mod socket;
 mod stats;
 mod status;
@@ -42,6 +43,7 @@ pub use operator::{Body, Operator};
 pub use protocol::{Fault, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Part, QueueAction, Response};
 pub use queue::{Summary, SummaryBy, SummaryRow};
 pub use selector::Selector;
+pub use sites::{DrainState, Order, Ordered, SiteDetails, SiteReply, SiteRow, Sites};
 pub use socket::{BindError, Socket};
 pub use stats::{FailingForward, FailingForwards, StatsBy, StatsPage, StatsRow};
 pub use status::{

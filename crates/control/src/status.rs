@@ -26,6 +26,9 @@ pub struct Status {
     pub listeners: Vec<String>,
     /// What is in the queue.
     pub queue: QueueCounts,
+    /// No mail is taken: `onward drain`.
+    #[serde(default)]
+    pub drained: bool,
     /// How many keys are frozen.
     pub frozen: u64,
     /// How many events of each kind there were since the start, by their names in the mail log.

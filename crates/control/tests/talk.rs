@@ -137,6 +137,7 @@ fn row() -> LegRow {
         attempts: 4,
         options: "srs=off".to_owned(),
         last: "mx.example: connection refused".to_owned(),
+        waits: None,
         diagnosis: Some(Diagnosis {
             status: "4.4.1".to_owned(),
             text: "connection refused".to_owned(),

@@ -170,7 +170,7 @@ impl Admission {
             .retain(|_, a| a.is_proven(now) || !idle(&a.all) || !idle(&a.unproven));
     }
 
-    #[cfg(test)]
+    /// Connections open or being made.
     pub(crate) fn taken(&self) -> usize {
         self.all.taken
     }

@@ -3,7 +3,8 @@
 //! One loop claims; each lookup and each lane is a task. All of them change the state under one lock, for moments, and
 //! act outside it. At shutdown nothing new is begun, running transactions may finish, everything else goes back.
 
-use std::collections::HashSet;
+mod asked;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -95,20 +96,6 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
             }
         }
         self.drain().await;
-    }
-
-    /// Why the site that takes this host's mail is down, if it is: for the notice about a leg that was never tried.
-    pub fn trouble(&self, host: &Host) -> Option<Diagnosis> {
-        self.sites.lock().trouble(host)
-    }
-
-    /// Somebody knows better, or cannot wait: sites of these hosts that are down are probed as soon as a leg for them is
-    /// due, and not only after their pause. One connection a site, however many legs wait; none beside a probe that
-    /// already runs. A probe that fails is followed by the next longer pause.
-    pub fn probe_now(&self, hosts: &HashSet<Host>) {
-        if self.sites.lock().probe_now(hosts, Instant::now()) {
-            self.changed.notify_one();
-        }
     }
 
     /// Waits until legs have left the memory, or a probe is due.

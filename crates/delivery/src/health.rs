@@ -16,6 +16,9 @@
 //! * 421: the peer wants fewer connections. It gets one less, and none more for a while.
 //! * No connection, or a greeting that refuses: the same beside open connections; the site is down when there are none.
 //!
+//! What an operator ordered goes before all of it: a paused site gets no connection, a limited one no more connections and
+//! messages than the limit says. The end of a pause is as that of an outage: window 1, then ramping.
+//!
 //! While no connection is open only one is tried at a time, so a site that died costs one attempt and not as many as
 //! it has lanes. A new connection that fails beside open ones is a limit of the peer, not an outage.
 
@@ -23,6 +26,9 @@ use std::time::{Duration, Instant};
 
 use envelope::Diagnosis;
 use rand::{Rng, RngExt};
+
+use crate::orders::Limit;
+use crate::view::Reach;
 
 /// What a site knows about itself.
 #[derive(Debug)]
@@ -40,6 +46,10 @@ pub(crate) struct Health {
     deferred_at: Option<Instant>,
     /// When it was last told that it takes mail again.
     told_at: Option<Instant>,
+    paused: bool,
+    ordered: Limit,
+    /// Under a limit of messages: when the next one may go.
+    next_at: Option<Instant>,
 }
 
 /// How a peer answered a transaction.
@@ -93,18 +103,24 @@ impl Health {
             deferrals: 0,
             deferred_at: None,
             told_at: None,
+            paused: false,
+            ordered: Limit::default(),
+            next_at: None,
         }
     }
 
     /// Whether another connection may be tried now. Whoever does it calls [`Health::connecting`].
     pub(crate) fn may_connect(&self, now: Instant) -> bool {
+        if self.paused {
+            return false;
+        }
         if let Some(down) = &self.down {
             return self.connecting == 0 && now >= down.probe_at;
         }
         if self.open == 0 {
             return self.connecting == 0;
         }
-        self.open + self.connecting < self.window && self.crowded_until.is_none_or(|t| now >= t)
+        self.open + self.connecting < self.window() && self.crowded_until.is_none_or(|t| now >= t)
     }
 
     pub(crate) fn connecting(&mut self) {
@@ -203,7 +219,63 @@ impl Health {
 
     /// Whether more connections are open than the site is to have.
     pub(crate) fn is_over_window(&self) -> bool {
-        self.open > self.window
+        self.paused || self.open > self.window()
+    }
+
+    /// Connections that it may have now.
+    pub(crate) fn window(&self) -> usize {
+        let ordered = self.ordered.connections.map_or(usize::MAX, |n| n as usize);
+        self.window.min(ordered.max(1))
+    }
+
+    /// What an operator ordered holds from now on.
+    pub(crate) fn obey(&mut self, paused: bool, limit: Limit) {
+        if std::mem::replace(&mut self.paused, paused) && !paused {
+            self.window = 1;
+        }
+        if std::mem::replace(&mut self.ordered, limit) != limit {
+            self.next_at = None;
+        }
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    pub(crate) fn ordered(&self) -> Limit {
+        self.ordered
+    }
+
+    /// Messages that may go now.
+    pub(crate) fn allowance(&self, now: Instant) -> usize {
+        let (Some(interval), Some(next_at)) = (self.interval(), self.next_at) else {
+            // The first of a limit; or there is none.
+            return self.interval().map_or(usize::MAX, |_| 1);
+        };
+        match now.checked_duration_since(next_at) {
+            Some(since) => 1 + (since.min(SAVED).as_nanos() / interval.as_nanos()) as usize,
+            None => 0,
+        }
+    }
+
+    /// A message is about to go.
+    pub(crate) fn sends(&mut self, now: Instant) {
+        if let Some(interval) = self.interval() {
+            let earliest = now.checked_sub(SAVED).unwrap_or(now);
+            let next_at = self.next_at.map_or(now, |at| at.max(earliest));
+            self.next_at = Some(next_at + interval);
+        }
+    }
+
+    /// When to look again whether more messages may go.
+    pub(crate) fn allows_more_at(&self, now: Instant) -> Instant {
+        self.next_at.unwrap_or(now).max(now + LOOK_AGAIN)
+    }
+
+    /// Between two messages.
+    fn interval(&self) -> Option<Duration> {
+        let per_minute = self.ordered.per_minute?;
+        Some(Duration::from_mins(1) / per_minute.max(1))
     }
 
     /// Whether the site is down and its probe is not due.
@@ -215,6 +287,22 @@ impl Health {
     pub(crate) fn down(&self) -> Option<(Instant, &Diagnosis)> {
         let down = self.down.as_ref()?;
         Some((down.probe_at, &down.reason))
+    }
+
+    /// Whether it can be reached, in words for operators.
+    pub(crate) fn reach(&self, now: Instant) -> Reach {
+        if let Some(down) = &self.down {
+            return Reach::Down {
+                lasts: now.saturating_duration_since(down.since),
+                reason: down.reason.clone(),
+                probe_in: down.probe_at.saturating_duration_since(now),
+            };
+        }
+        match self.is_deferring(now) {
+            true => Reach::Deferring,
+            false if self.crowded_until.is_some_and(|until| now < until) => Reach::Crowded,
+            false => Reach::Up,
+        }
     }
 
     /// Makes the probe of a resting site due. Tells when it would have been; `None` when the site does not rest.
@@ -252,6 +340,10 @@ const DEFERRALS_TOLD: u32 = 10;
 const TOLD_EVERY: Duration = Duration::from_mins(1);
 /// For how long that is remembered: longer than usual pauses between the attempts at a leg.
 const DEFERRING_KEPT: Duration = Duration::from_hours(5);
+/// What a limit of messages did not use may be used for so long.
+const SAVED: Duration = Duration::from_secs(1);
+/// Under a high limit messages go in small groups: each look costs as much as a message.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Beyond any sensible longest pause; keeps the power from overflowing.
 const DOUBLINGS_MAX: u32 = 16;
 

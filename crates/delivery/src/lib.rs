@@ -23,6 +23,7 @@ mod health;
 mod lane;
 mod memory;
 mod mx;
+mod orders;
 mod parcel;
 mod patience;
 mod peer;
@@ -32,13 +33,17 @@ mod route;
 mod sessions;
 mod settings;
 mod sites;
-
+mod tally;
 mod tls;
+mod view;
 mod work;
 
 pub use allowed::is_public;
 pub use callout::{CalloutSettings, Callouts, Egress, Finding};
 pub use dispatcher::Dispatcher;
+pub use orders::{Change, Limit, NotASite, Order, SiteMatch, Wanted, holding};
 pub use route::{HopHost, NextHop, Route, RouteError, Routes};
 pub use settings::{Settings, TlsUse};
+pub use tally::{Answers, Sums};
+pub use view::{Reach, SiteView};
 pub use work::{Body, BodyError, SiteEvent, Want, Work};

@@ -4,13 +4,15 @@
 //! clock; what is to be done about them comes out as [`Todo`].
 //!
 //! Which hosts are *parked*, passed by in claims, is said here too: those whose site is being looked up, is down with its
-//! probe not due, or has enough legs waiting. So a site that is down or slow fills neither memory nor the dispatcher's time.
+//! probe not due, is paused, or has enough legs waiting. So a site that is down or slow fills neither memory nor the dispatcher's time.
 
 mod lanes;
+mod orders;
 mod steps;
 mod timers;
+mod views;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,9 +23,11 @@ use tokio::sync::Notify;
 use crate::admission::{Admission, Pass};
 use crate::health::Health;
 use crate::memory::HostMemory;
+use crate::orders::Orders;
 use crate::parcel::Parcel;
 use crate::plan::SiteKey;
 use crate::settings::Settings;
+use crate::tally::Tally;
 use crate::work::{SiteEvent, Want};
 
 /// A site's number; never used again.
@@ -75,6 +79,9 @@ pub(crate) struct Sites {
     turned: HashSet<Host>,
     /// Down sites by the time of their next probe.
     probes: BTreeSet<(Instant, SiteId)>,
+    orders: Orders,
+    /// Sites that wait for their limit of messages to let the next one go.
+    limited: BTreeMap<SiteId, Instant>,
     admission: Admission,
     /// Wakes one idle lane anywhere, so that its connection can be used for a site that waits for one.
     crowded: Arc<Notify>,
@@ -110,6 +117,7 @@ struct Site {
     /// Its hosts are parked.
     closed: bool,
     memory: HostMemory,
+    tally: Tally,
 }
 
 /// What a lane needs to know of its site.
@@ -119,6 +127,7 @@ pub(crate) struct LaneSite {
     pub(crate) wake: Arc<Notify>,
     pub(crate) crowded: Arc<Notify>,
     pub(crate) memory: HostMemory,
+    pub(crate) tally: Tally,
 }
 
 impl Sites {
@@ -132,6 +141,8 @@ impl Sites {
             sites_made: 0,
             turned: HashSet::new(),
             probes: BTreeSet::new(),
+            orders: Orders::default(),
+            limited: BTreeMap::new(),
             crowded: Arc::default(),
             held: 0,
             asked: usize::MAX,
@@ -226,7 +237,8 @@ impl Sites {
             self.turned.insert(host.clone());
             todo.wake = true;
         }
-        site.hosts.insert(host);
+        site.hosts.insert(host.clone());
+        self.obey_for(id, &host, now, &mut todo);
         waiting
             .into_iter()
             .for_each(|claim| self.enqueue(id, claim, now, &mut todo));

@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use envelope::{Claim, Diagnosis, Host, Message, Outcome, Trip};
 
+use crate::orders::Order;
+
 /// Where legs come from and outcomes go. `relay` implements it over the spool, the bounces and the journal.
 ///
 /// Every claim that is given out comes back exactly once, through [`Work::settle`] or [`Work::release`].
@@ -124,4 +126,6 @@ pub enum SiteEvent {
         /// The hosts whose mail it takes, as far as they are known.
         hosts: HashSet<Host>,
     },
+    /// The time of a pause is over.
+    PauseOver(Order),
 }

@@ -218,6 +218,26 @@ pub enum Event {
     SiteUp { site: String, down_for: Duration },
     /// It takes mail again, after deferring all of it for some time: these legs are tried now instead of later.
     SiteTakesMail { site: String, legs: u64 },
+    /// What is ordered of the sites that a word means has changed.
+    SiteOrdered {
+        /// `site-paused`, `site-resumed`, `site-limited`, `site-unlimited`.
+        event: &'static str,
+        site: String,
+        until: Option<Timestamp>,
+        connections: Option<u32>,
+        per_minute: Option<u32>,
+        reason: Option<String>,
+        /// Those that it holds for now, as far as they are known, with commas between.
+        sites: Option<String>,
+        /// The user who asked; none: its time was over.
+        uid: Option<u32>,
+    },
+    /// An operator had the daemon take no more mail, or take it again.
+    Drained {
+        on: bool,
+        uid: u32,
+        reason: Option<String>,
+    },
     /// A DNS blocklist does not answer, several times in a row. It refuses nobody; further failures are only counted.
     DnsblDown { name: String, error: String },
     /// It answers again.
@@ -322,6 +342,9 @@ impl Event {
             Self::SiteDown { .. } => "site-down",
             Self::SiteUp { .. } => "site-up",
             Self::SiteTakesMail { .. } => "site-takes-mail",
+            Self::SiteOrdered { event, .. } => event,
+            Self::Drained { on: true, .. } => "drained",
+            Self::Drained { .. } => "undrained",
             Self::DnsblDown { .. } => "dnsbl-down",
             Self::DnsblUp { .. } => "dnsbl-up",
             Self::FilterDown { .. } => "filter-down",

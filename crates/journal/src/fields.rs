@@ -291,6 +291,35 @@ impl Event {
                 out.text("site", site);
                 out.number("legs", *legs);
             }
+            Self::SiteOrdered {
+                site,
+                until,
+                connections,
+                per_minute,
+                reason,
+                sites,
+                uid,
+                ..
+            } => {
+                out.text("site", site);
+                optional(out, "until", until.as_ref());
+                let numbers = [
+                    ("connections", connections),
+                    ("per_minute", per_minute),
+                    ("uid", uid),
+                ];
+                for (name, number) in numbers {
+                    if let Some(number) = number {
+                        out.number(name, (*number).into());
+                    }
+                }
+                optional(out, "reason", reason.as_ref());
+                optional(out, "sites", sites.as_ref());
+            }
+            Self::Drained { uid, reason, .. } => {
+                out.number("uid", (*uid).into());
+                optional(out, "reason", reason.as_ref());
+            }
             Self::DnsblDown { name, error } => {
                 out.text("dnsbl", name);
                 out.text("error", error);

@@ -50,6 +50,8 @@ pub struct Settings {
     pub hops_max: u32,
     /// There are limits, or someone is frozen.
     pub limits: bool,
+    /// An operator drains the relay: it takes no mail.
+    pub drained: bool,
 }
 
 /// Who is connected.

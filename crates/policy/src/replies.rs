@@ -14,6 +14,12 @@ pub(crate) fn client_blocked(list: &str) -> Reply {
     permanent(554, (7, 1), &text)
 }
 
+/// An operator drains the relay (RFC 3463 §3.4: X.3.2, system not accepting network messages).
+pub(crate) fn drained() -> Reply {
+    let text = "no new mail is taken for now, try again later";
+    Reply::new(421, EnhancedStatus::transient(3, 2), text)
+}
+
 /// The greeting must be waited for (RFC 5321 §4.3.1), and 554 is the one refusal that may stand in its place (§3.1): 521 would
 /// say that this host never takes mail (RFC 7504).
 pub(crate) fn talked_early() -> Reply {

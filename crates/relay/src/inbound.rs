@@ -26,6 +26,7 @@ mod visit;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use control::{BlocklistCounts, FilterCounts};
@@ -71,6 +72,10 @@ pub struct Inbound<S> {
     resolver: dns::Backend,
     accept_nonnull: bool,
     filters: Health,
+    /// No mail is taken.
+    pub(crate) drained: AtomicBool,
+    /// One clone for each open transaction.
+    transactions: Arc<()>,
     journal: Journal,
     /// How long the spool took to commit.
     commits: Mutex<Recent>,
@@ -102,6 +107,8 @@ impl<S> Inbound<S> {
             guesses: Guesses::default(),
             accept_nonnull: settings.accept_nonnull,
             filters: Health::new(core.journal.clone()),
+            drained: AtomicBool::new(false),
+            transactions: Arc::default(),
             journal: core.journal,
             commits: Mutex::default(),
             visits: Arc::default(),
@@ -138,6 +145,11 @@ impl<S> Inbound<S> {
         }
         let permit = Arc::clone(&self.tarpitted).try_acquire_owned().ok()?;
         Some((connect.tarpit_delay, permit))
+    }
+
+    /// How many transactions are open.
+    pub(crate) fn transactions(&self) -> usize {
+        Arc::strong_count(&self.transactions) - 1
     }
 
     /// How each DNS blocklist did since the start.

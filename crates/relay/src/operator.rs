@@ -3,7 +3,9 @@
 mod body;
 mod choice;
 mod freezes;
+mod orders;
 mod queue;
+mod sites;
 pub mod srs;
 mod status;
 #[cfg(test)]
@@ -12,16 +14,19 @@ mod tests;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use control::ask::{Ping, Reload, SrsDecode, SrsEncode};
+use control::ask::{Drain, Ping, Reload, SrsDecode, SrsEncode};
 use control::{Answers, Explanation, Fault, Mail, Part, Reloaded, Request, SrsAnswer};
+use delivery::Dispatcher;
 use envelope::{Host, MessageId, Timestamp};
 use journal::{Counters, Event, Journal};
 use spool::{Clock, Spool};
 
 use crate::counting::Counting;
 use crate::inbound::Inbound;
+use crate::outbound::Outbound;
 use crate::routing::Shared;
 use body::Body;
+pub use orders::OrdersFile;
 use queue::not_queued;
 pub use queue::{leg_state, pending};
 
@@ -53,6 +58,10 @@ pub struct Operator<S> {
     pub started: Timestamp,
     /// Makes delivery probe the sites of these hosts at once, if they are down.
     pub probe_now: ProbeNow,
+    /// Knows the sites.
+    pub delivery: Arc<Dispatcher<Outbound<S>, dns::Backend>>,
+    /// What is ordered of sites, for the next start.
+    pub orders: Arc<OrdersFile>,
 }
 
 /// What `onward reload` does; see [`control::Operator::reload`] for the flags. What was done, or what stands in the way.
@@ -69,6 +78,11 @@ impl<S: Spool> control::Operator for Operator<S> {
             Request::QueueAct(act) if !act.dry_run => (act.action.name(), act.selector.to_string()),
             Request::Reload(Reload { dry_run: false, .. }) => ("reload", String::new()),
             Request::FreezeLift(lift) => ("freeze-lift", lift.key.clone().unwrap_or_default()),
+            Request::SitePause(ask) => ("site-pause", ask.site.clone()),
+            Request::SiteResume(ask) => ("site-resume", ask.site.clone()),
+            Request::SiteLimit(ask) => ("site-limit", ask.site.clone()),
+            Request::Drain(Drain { on: true, .. }) => ("drain", String::new()),
+            Request::Drain(_) => ("drain-end", String::new()),
             Request::SrsEncode(of) => ("srs-encode", of.address.clone()),
             Request::SrsDecode(of) => ("srs-decode", of.address.clone()),
             // The others only look.

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::counting::Counting;
 use crate::inbound::Inbound;
-use crate::operator::{Operator, ReadAgain};
+use crate::operator::{Operator, OrdersFile, ReadAgain};
 use crate::outbound::Outbound;
 use crate::routing;
 
@@ -100,7 +100,9 @@ impl<S: Spool> Relay<S> {
         version: &'static str,
         listeners: Vec<String>,
         connections_max: (usize, usize),
+        orders: OrdersFile,
     ) -> Operator<S> {
+        orders.restore(&self.dispatcher, self.core.clock.now());
         let (core, probes) = (self.core.clone(), Arc::clone(&self.dispatcher));
         Operator {
             spool: core.spool,
@@ -116,6 +118,8 @@ impl<S: Spool> Relay<S> {
             listeners,
             connections_max,
             probe_now: Box::new(move |hosts| probes.probe_now(hosts)),
+            delivery: Arc::clone(&self.dispatcher),
+            orders: Arc::new(orders),
         }
     }
 

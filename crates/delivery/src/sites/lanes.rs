@@ -6,7 +6,7 @@ use std::time::Instant;
 use envelope::Diagnosis;
 use rand::Rng;
 
-use super::{LaneSite, Next, SiteId, Sites, Todo};
+use super::{LaneSite, Next, Site, SiteId, Sites, Todo};
 use crate::health::{Answer, Failure};
 use crate::parcel::Parcel;
 use crate::work::SiteEvent;
@@ -20,6 +20,7 @@ impl Sites {
             wake: Arc::clone(&site.wake),
             crowded: Arc::clone(&self.crowded),
             memory: site.memory.clone(),
+            tally: site.tally.clone(),
         })
     }
 
@@ -60,7 +61,8 @@ impl Sites {
     /// A parcel comes back to be tried over another connection.
     pub(crate) fn put_back(&mut self, id: SiteId, parcel: Parcel, now: Instant) -> Todo {
         let mut todo = Todo::default();
-        let Some(site) = self.sites.get_mut(&id).filter(|_| !self.stopping) else {
+        let takes = |site: &&mut Site| !self.stopping && !site.health.is_paused();
+        let Some(site) = self.sites.get_mut(&id).filter(takes) else {
             todo.release = parcel.into_claims();
             self.let_go(&mut todo);
             return todo;
@@ -118,6 +120,9 @@ impl Sites {
             Failure::Crowded => {
                 site.waiting += parcel.len();
                 site.queue.push_front(parcel);
+                if site.health.is_paused() {
+                    self.give_back(id, &mut todo);
+                }
                 None
             }
             Failure::Down { failures, probe_in } => {

@@ -14,6 +14,7 @@ use crate::health::{Health, Limits};
 use crate::memory::HostMemory;
 use crate::parcel::Parcel;
 use crate::plan::SiteKey;
+use crate::tally::Tally;
 use crate::work::SiteEvent;
 
 impl Sites {
@@ -40,6 +41,7 @@ impl Sites {
             hosts: HashSet::new(),
             closed: false,
             memory: HostMemory::default(),
+            tally: Tally::default(),
         };
         self.sites.insert(id, site);
         self.by_key.insert(key, id);
@@ -67,7 +69,9 @@ impl Sites {
         let Some(site) = self.sites.get_mut(&id) else {
             unreachable!("a site with hosts is kept")
         };
-        if self.stopping || site.health.is_resting(now) || site.waiting >= 2 * enough {
+        let health = &site.health;
+        let rests = health.is_resting(now) || health.is_paused();
+        if self.stopping || rests || site.waiting >= 2 * enough {
             todo.release.push(claim);
             self.close(id);
             return;
@@ -88,7 +92,12 @@ impl Sites {
     pub(super) fn take(&mut self, id: SiteId, now: Instant, todo: &mut Todo) -> Option<Parcel> {
         let enough = self.enough_for(id, now);
         let site = self.sites.get_mut(&id)?;
+        if site.health.allowance(now) == 0 {
+            self.look_again(id, now, todo);
+            return None;
+        }
         let parcel = site.queue.pop_front()?;
+        site.health.sends(now);
         site.waiting -= parcel.len();
         let few = site.waiting <= enough / 2;
         if few && site.closed && site.health.down().is_none() {
@@ -103,10 +112,12 @@ impl Sites {
         let Some(site) = self.sites.get_mut(&id).filter(|_| !self.stopping) else {
             return;
         };
-        let woken = site.idle.min(site.queue.len());
+        let sendable = site.queue.len().min(site.health.allowance(now));
+        let is_limited = sendable < site.queue.len();
+        let woken = site.idle.min(sendable);
         // The lane that worked last is woken first, so that those beyond need grow old and close.
         (0..woken).for_each(|_| site.wake.notify_last());
-        let mut unserved = site.queue.len() - woken;
+        let mut unserved = sendable - woken;
         unserved = unserved.saturating_sub(site.health.attempts());
         let mut probing = false;
         while unserved > 0 && site.health.may_connect(now) {
@@ -120,6 +131,9 @@ impl Sites {
             unserved -= 1;
             todo.lanes.push(id);
             probing = site.health.down().is_some();
+        }
+        if is_limited {
+            self.look_again(id, now, todo);
         }
         if probing {
             self.close(id);
@@ -156,7 +170,8 @@ impl Sites {
 
     /// Legs of this site's hosts may be claimed again.
     pub(super) fn open(&mut self, id: SiteId) {
-        let Some(site) = self.sites.get_mut(&id).filter(|site| site.closed) else {
+        let may_open = |site: &&mut Site| site.closed && !site.health.is_paused();
+        let Some(site) = self.sites.get_mut(&id).filter(may_open) else {
             return;
         };
         site.closed = false;
@@ -172,21 +187,30 @@ impl Sites {
 
     fn enough_for(&self, id: SiteId, now: Instant) -> usize {
         let site = self.sites.get(&id);
-        self.enough(site.is_some_and(|site| self.admission.is_proven(&site.pass, now)))
+        let enough =
+            self.enough(site.is_some_and(|site| self.admission.is_proven(&site.pass, now)));
+        // More than a limit lets go in a minute would wait here until their leases are over.
+        let limit = site.and_then(|site| site.health.ordered().per_minute);
+        limit.map_or(enough, |limit| enough.min(limit as usize).max(1))
     }
 
     /// Nothing more for this site until `probe_at`; what waits goes back.
     pub(super) fn went_down(&mut self, id: SiteId, probe_at: Instant, todo: &mut Todo) {
+        self.probes.insert((probe_at, id));
+        self.close(id);
+        self.give_back(id, todo);
+        self.let_go(todo);
+        // The claiming loop has a new time to wake up at.
+        todo.wake = true;
+    }
+
+    /// What waits for this site goes back; the caller lets go of it.
+    pub(super) fn give_back(&mut self, id: SiteId, todo: &mut Todo) {
         if let Some(site) = self.sites.get_mut(&id) {
             site.waiting = 0;
             let parcels = site.queue.drain(..).flat_map(Parcel::into_claims);
             todo.release.extend(parcels);
         }
-        self.probes.insert((probe_at, id));
-        self.close(id);
-        self.let_go(todo);
-        // The claiming loop has a new time to wake up at.
-        todo.wake = true;
     }
 
     /// What operators see of a failed attempt.

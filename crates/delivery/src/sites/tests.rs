@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use envelope::{Diagnosis, EnhancedStatus, LegId, MessageId};
+use envelope::{Diagnosis, EnhancedStatus, LegId, MessageId, Timestamp};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use testkit::nouns;
@@ -14,6 +14,7 @@ use super::*;
 use crate::health::Answer;
 use crate::plan::Hosts;
 use crate::settings::TlsUse;
+use crate::view::Reach;
 
 fn key(domain: envelope::Domain) -> SiteKey {
     SiteKey {
@@ -118,6 +119,7 @@ impl World {
             assert_eq!(site.waiting, legs);
             // Otherwise its legs would be claimed and released in circles.
             assert!(site.closed || !site.health.is_resting(self.now));
+            assert!(!site.health.is_paused() || (site.closed && site.queue.is_empty()));
             for host in &site.hosts {
                 assert!(!site.closed || self.sites.is_parked(host));
             }
@@ -184,6 +186,22 @@ impl World {
         let address = Some(SocketAddr::from(([192, 0, 2, last], 25)));
         let todo = self.sites.resolved(host, key(site), address, self.now);
         self.perform(todo);
+    }
+
+    /// What an operator orders, as the line of a file.
+    fn order(&mut self, line: &str) {
+        let wall = Timestamp::from_unix_millis(0);
+        let (_, todo) = self.sites.order(line.parse().unwrap(), wall, self.now);
+        self.perform(todo);
+    }
+
+    /// Messages that went out, all lanes doing what they can.
+    fn go(&mut self) -> usize {
+        let before = self.settled.len();
+        self.claim();
+        (0..10).for_each(|_| self.lookup());
+        (0..60).for_each(|_| self.lane());
+        self.settled.len() - before
     }
 
     fn settle(&mut self, parcel: Parcel) {
@@ -324,9 +342,21 @@ fn every_leg_comes_back_exactly_once_whatever_happens() {
             if seed % 8 >= 4 {
                 world.probe_now(&hosts);
             }
+            if seed % 3 == 0 {
+                let orders = [
+                    "pause {} - 0 a why",
+                    "resume a",
+                    "limit {} 1 100 0 site ",
+                    "unlimit site",
+                ];
+                let order = orders[world.rng.random_range(0..orders.len())];
+                world.order(&order.replace("{}", "1970-01-01T00:00:00.000Z"));
+            }
         }
         // Better times: all of it goes out in the end.
         world.failing = 0;
+        world.order("resume a");
+        world.order("unlimit site");
         for _ in 0..2000 {
             if world.settled.len() == given {
                 break;
@@ -628,7 +658,7 @@ fn failures(events: &[SiteEvent]) -> Vec<u32> {
     let failures = |event: &SiteEvent| match event {
         SiteEvent::Down { .. } => Some(1),
         SiteEvent::StillDown { failures, .. } => Some(*failures),
-        SiteEvent::Up { .. } | SiteEvent::TakesMail { .. } => None,
+        SiteEvent::Up { .. } | SiteEvent::TakesMail { .. } | SiteEvent::PauseOver(_) => None,
     };
     events.iter().filter_map(failures).collect()
 }
@@ -674,4 +704,134 @@ fn a_wanted_probe_is_one_connection_at_once() {
     world.claim();
     world.lane();
     assert!(matches!(world.events.last(), Some(SiteEvent::Up { .. })));
+}
+
+#[test]
+fn a_paused_site_is_parked_whenever_it_is_found() {
+    let mut world = World::new(1);
+    world.mail("b1.test", 1);
+    (0..5).for_each(|n| world.mail(&format!("a{n}.test"), 9));
+    // Nothing of that site is known yet; of its hosts only one is named.
+    world.order(
+        "pause 1970-01-01T00:00:00.000Z 1970-01-01T01:00:00.000Z 7 a3.test they asked for it",
+    );
+    world.claim();
+    while world
+        .lookups
+        .iter()
+        .any(|host| host.to_string() == "a3.test")
+    {
+        world.lookup();
+    }
+    assert_eq!(world.go(), 1, "the other site's");
+    assert_eq!(world.due.len(), 45);
+    for _ in 0..100 {
+        world.now += Duration::from_secs(30);
+        world.sites.sweep(world.now);
+        assert_eq!(
+            (world.go(), world.lookups.len(), world.sites.held),
+            (0, 0, 0)
+        );
+        world.probe_now(&["a0.test"]);
+    }
+    let host = "a0.test".parse().unwrap();
+    let (name, reach, pause) = world.sites.site_of(&host, world.now).unwrap();
+    assert_eq!((&*name, reach, pause.unwrap().by), ("a.site", Reach::Up, 7));
+
+    let told = world.sites.trouble(&host).unwrap().to_string();
+    assert!(
+        told.contains("are paused") && !told.contains("asked"),
+        "{told}"
+    );
+
+    // Its hour is over.
+    assert!(world.sites.timer().is_some_and(|at| at > world.now));
+    world.now += Duration::from_mins(10);
+    world.claim();
+    world.claim();
+    assert!(
+        matches!(&world.events[..], [SiteEvent::PauseOver(order)] if order.reason == "they asked for it")
+    );
+    assert_eq!(
+        world
+            .lanes
+            .iter()
+            .filter(|(_, lane)| matches!(lane, Lane::Connecting))
+            .count(),
+        0,
+        "looked up anew"
+    );
+    (0..5).for_each(|_| world.lookup());
+    assert_eq!(
+        world
+            .lanes
+            .iter()
+            .filter(|(_, lane)| matches!(lane, Lane::Connecting))
+            .count(),
+        1,
+        "one to begin with"
+    );
+    for _ in 0..40 {
+        world.go();
+    }
+    assert_eq!(world.due.len(), 0);
+}
+
+#[test]
+fn a_pause_takes_back_what_waits_and_lets_go_of_connections() {
+    let mut world = World::new(1);
+    (0..40).for_each(|_| world.mail("a1.test", 1));
+    assert!(world.go() > 0);
+    world.order("pause 1970-01-01T00:00:00.000Z - 0 a.site ");
+    // What is under way goes on.
+    (0..20).for_each(|_| world.lane());
+    assert_eq!(world.lanes.len(), 0);
+    let gone = world.settled.len();
+    assert_eq!(gone + world.due.len(), 40);
+    assert_eq!(world.go(), 0);
+    world.order("resume b");
+    assert_eq!(world.go(), 0, "another one");
+    world.order("resume a.site");
+    (0..20).for_each(|_| _ = world.go());
+    assert_eq!(world.settled.len(), 40);
+}
+
+#[test]
+fn a_limit_is_kept() {
+    let mut world = World::new(1);
+    world.order("limit 1970-01-01T00:00:00.000Z 1 30 0 a ");
+    (0..200).for_each(|_| world.mail("a1.test", 1));
+    world.mail("b1.test", 1);
+    let mut sent = Vec::new();
+    for _ in 0..600 {
+        sent.push(world.go());
+        assert!(
+            world
+                .sites
+                .views(Some(&"a".parse().unwrap()), world.now)
+                .iter()
+                .all(|site| site.connections <= 1)
+        );
+        assert!(world.sites.held <= 32, "no more than a minute's");
+        world.now += Duration::from_millis(200);
+    }
+    // Two minutes, and the other site's.
+    let in_two_minutes: usize = sent.iter().sum();
+    assert!((58..=63).contains(&in_two_minutes), "{in_two_minutes}");
+    world.order("unlimit a");
+    (0..60).for_each(|_| _ = world.go());
+    assert_eq!(world.settled.len(), 201);
+}
+
+#[test]
+fn a_limit_above_what_is_looked_at_is_kept_too() {
+    let mut world = World::new(1);
+    world.order("limit 1970-01-01T00:00:00.000Z - 1200 0 a ");
+    let mut sent = 0;
+    for _ in 0..100 {
+        (0..20).for_each(|_| world.mail("a1.test", 1));
+        world.now += Duration::from_millis(100);
+        sent += world.go();
+    }
+    assert!((190..=225).contains(&sent), "{sent}: ten seconds of twenty");
 }

@@ -3,20 +3,24 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use envelope::{Diagnosis, Host};
+use envelope::{Diagnosis, EnhancedStatus, Host};
 
 use super::{Routing, Sites, Todo};
-use crate::parcel::Parcel;
 
 impl Sites {
     /// When [`Sites::tick`] is due.
     pub(crate) fn timer(&self) -> Option<Instant> {
-        self.probes.first().map(|(at, _)| *at)
+        let probe = self.probes.first().map(|(at, _)| *at);
+        let limited = self.limited.values().min().copied();
+        let times = [probe, limited, self.orders.next_end()];
+        times.into_iter().flatten().min()
     }
 
-    /// Opens down sites whose probe is due: the next leg for one of them is its probe.
+    /// Opens down sites whose probe is due: the next leg for one of them is its probe. Ends pauses whose time is over, and lets
+    /// limited sites go on.
     pub(crate) fn tick(&mut self, now: Instant) -> Todo {
-        let mut todo = Todo::default();
+        let mut todo = self.end_orders(now);
+        self.go_on(now, &mut todo);
         while let Some((at, id)) = self.probes.first().copied().filter(|(at, _)| *at <= now) {
             self.probes.remove(&(at, id));
             self.open(id);
@@ -64,11 +68,13 @@ impl Sites {
         });
         self.admission.sweep(now);
         let by_key = &mut self.by_key;
+        let sites_kept = sites.len() <= SITES_KEPT_MAX;
         sites.retain(|_, site| {
             let used = !site.hosts.is_empty()
                 || !site.queue.is_empty()
                 || site.health.connections() > 0
-                || site.health.is_resting(now);
+                || site.health.is_resting(now)
+                || (sites_kept && site.tally.is_fresh(now));
             if !used {
                 by_key.remove(&site.key);
             }
@@ -85,22 +91,31 @@ impl Sites {
                 todo.release.append(waiting);
             }
         }
-        for site in self.sites.values_mut() {
-            site.waiting = 0;
-            let parcels = site.queue.drain(..).flat_map(Parcel::into_claims);
-            todo.release.extend(parcels);
-            site.wake.notify_waiters();
+        for id in self.sites.keys().copied().collect::<Vec<_>>() {
+            self.give_back(id, &mut todo);
         }
+        let sites = self.sites.values();
+        sites.for_each(|site| site.wake.notify_waiters());
         self.let_go(&mut todo);
         todo
     }
 
-    /// Why the site of this host is down, if it is.
+    /// Why the site of this host is down, if it is, or that it is paused: but not why, which is the operator's.
     pub(crate) fn trouble(&self, host: &Host) -> Option<Diagnosis> {
         let Some(Routing::Known { site, .. }) = self.hosts.get(host) else {
             return None;
         };
-        let (_, reason) = self.sites.get(site)?.health.down()?;
+        let health = &self.sites.get(site)?.health;
+        if health.is_paused() {
+            let text = "none, since deliveries to this destination are paused";
+            return Some(Diagnosis::local(PAUSED, text));
+        }
+        let (_, reason) = health.down()?;
         Some(reason.clone())
     }
 }
+
+/// Of so many sites their answers are kept for operators, though nobody asks for them otherwise.
+const SITES_KEPT_MAX: usize = 10_000;
+/// RFC 3463 §3.4: system not accepting network messages.
+const PAUSED: EnhancedStatus = EnhancedStatus::transient(3, 2);

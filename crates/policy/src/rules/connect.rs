@@ -6,10 +6,11 @@ use crate::case::{Case, Standing};
 use crate::decision::Opinion;
 use crate::question::Known;
 use crate::replies;
-use crate::rules::{NO_OBJECTION, Rules, limits};
+use crate::rules::{DRAINED, NO_OBJECTION, Rules, limits};
 
 pub(super) const RULES: Rules = Rules {
     objections: &[
+        DRAINED,
         ("blocked", blocked),
         limits::CONNECT[0],
         limits::CONNECT[1],

@@ -7,10 +7,11 @@ use crate::case::{Case, Role, Standing};
 use crate::decision::Opinion;
 use crate::question::Known;
 use crate::replies;
-use crate::rules::{NO_OBJECTION, Rules, limits};
+use crate::rules::{DRAINED, NO_OBJECTION, Rules, limits};
 
 pub(super) const RULES: Rules = Rules {
     objections: &[
+        DRAINED,
         ("submission-needs-standing", submission_needs_standing),
         ("sender-not-yours", sender_not_yours),
         limits::MAIL[0],
@@ -67,6 +68,20 @@ mod tests {
             expected,
             "{role:?} {standing:?}"
         );
+    }
+
+    #[test]
+    fn a_drain_ends_sessions_where_mail_would_begin() {
+        let mut case = Case::default();
+        case.settings.drained = true;
+        case.client.standing = Standing::Trusted;
+        for stage in [Stage::Connect, Stage::Mail] {
+            let decided = decided(stage, &case);
+            assert!(
+                decided.starts_with("drained: close: 421 4.3.2 "),
+                "{decided}"
+            );
+        }
     }
 
     #[test]

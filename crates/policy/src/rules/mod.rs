@@ -35,6 +35,14 @@ pub(crate) struct Rules {
 /// The grounds of a stage that accepts whatever no rule objects to.
 const NO_OBJECTION: &[Rule] = &[("no-objection", |_| Ok(Opinion::Grant))];
 
+/// Where a session or a transaction begins, whoever the client is; what has begun goes on to its end.
+const DRAINED: Rule = ("drained", |case| {
+    Ok(match case.settings.drained {
+        true => Opinion::Close(replies::drained()),
+        false => Opinion::Pass,
+    })
+});
+
 pub(crate) fn of(stage: Stage) -> &'static Rules {
     match stage {
         Stage::Connect => &connect::RULES,

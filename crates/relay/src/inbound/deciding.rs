@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use counters::Key;
 use forwarder::{HeaderScan, LEGS_MAX, Plan, Route};
@@ -85,6 +86,7 @@ impl<S: Spool> Inbound<S> {
             targets_max: LEGS_MAX,
             hops_max: routing.forwarder.settings().received_max,
             limits: !routing.limits.is_empty() || !self.counting.freezes.is_empty(),
+            drained: self.drained.load(Ordering::Relaxed),
         }
     }
 }

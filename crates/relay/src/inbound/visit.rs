@@ -57,6 +57,8 @@ struct Transaction<S: Spool> {
     /// Of the accepted recipients, in their order.
     routes: Vec<(Route, Arc<Measures>)>,
     draft: Option<Draft<S>>,
+    /// See [`Inbound::transactions`]; open until the client has its answer.
+    counted: Arc<()>,
 }
 
 impl<S: Spool> smtp_in::Visit for Visit<S> {
@@ -130,6 +132,7 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
                 route: None,
                 routes: Vec::new(),
                 draft: None,
+                counted: Arc::clone(&self.inbound.transactions),
             });
         } else {
             self.reset();
@@ -193,7 +196,9 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
     }
 
     async fn commit(&mut self, client: &Client, envelope: &Envelope) -> Reply {
-        let Some(draft) = self.transaction.take().and_then(|open| open.draft) else {
+        let open = self.transaction.take();
+        let Some((draft, _counted)) = open.and_then(|open| Some((open.draft?, open.counted)))
+        else {
             unreachable!("a body begins with DATA or BDAT");
         };
         self.id = Some(draft.id);

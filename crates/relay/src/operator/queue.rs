@@ -31,7 +31,7 @@ impl<S: Spool> Answers<QueueList> for Operator<S> {
         let page = self.spool.list(&filter, cursor, limit as usize).await;
         let page = page.map_err(fault)?;
         Ok(Page {
-            legs: page.entries.iter().map(row).collect(),
+            legs: page.entries.iter().map(|entry| self.row(entry)).collect(),
             next: page.next.map(|id| id.to_string()),
         })
     }
@@ -89,7 +89,7 @@ impl<S: Spool> Answers<QueueShow> for Operator<S> {
             eight_bit: message.body == BodyKind::EightBitMime,
             smtputf8: message.smtputf8,
             envid: message.envid.as_deref().map(str::to_owned),
-            legs: legs.iter().map(row).collect(),
+            legs: legs.iter().map(|entry| self.row(entry)).collect(),
             history: None,
         })
     }
@@ -259,6 +259,7 @@ pub(crate) fn row(entry: &Entry) -> LegRow {
         attempts: entry.attempts,
         options: entry.leg.options.as_str().to_owned(),
         last: entry.last_words(),
+        waits: None,
         diagnosis: entry.last.as_ref().map(Into::into),
         pending: entry.pending.and_then(pending),
     }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use control::{
     Answers, Connections, Delays, Disk, Fault, ForwardsState, LastReload, QueueCounts,
@@ -37,7 +38,7 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
             connections: Connections {
                 incoming: self.inbound.connections() as u64,
                 incoming_max: self.connections_max.0 as u64,
-                outgoing: 0,
+                outgoing: self.delivery.connections() as u64,
                 outgoing_max: self.connections_max.1 as u64,
             },
             disk: Disk {
@@ -53,6 +54,7 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
             reload: counts.reload.map(|(at, error)| LastReload { at, error }),
             log_lines_lost: self.journal.lines_lost(),
             events_missed: counts.missed,
+            drained: self.inbound.drained.load(Ordering::Relaxed),
             frozen: self.counting.freezes.len() as u64,
             blocklists: self.inbound.blocklist_counts(),
             filters: self.inbound.filter_counts(),

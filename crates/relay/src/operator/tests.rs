@@ -45,7 +45,10 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
         ..core(spool, routing(""), Journal::default())
     };
     let resolver = dns::Backend::Fixed(dns::Fixed::new());
+    let outbound = Arc::new(Outbound::new(&core, &settings(), resolver.clone()));
     let operator = Operator {
+        delivery: Dispatcher::new(settings().delivery, outbound, resolver.clone()),
+        orders: Arc::new(OrdersFile::in_memory()),
         inbound: Arc::new(Inbound::new(&core, &settings(), resolver)),
         spool: core.spool,
         counting: core.counting,

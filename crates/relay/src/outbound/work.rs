@@ -124,6 +124,16 @@ impl<S: Spool> Work for Outbound<S> {
             },
             SiteEvent::Up { site, down_for } => Event::SiteUp { site, down_for },
             SiteEvent::TakesMail { site, hosts } => return self.pull_forward(site, hosts),
+            SiteEvent::PauseOver(order) => Event::SiteOrdered {
+                event: "site-resumed",
+                site: order.of.to_string(),
+                until: None,
+                connections: None,
+                per_minute: None,
+                reason: Some("its time is over".to_owned()),
+                sites: None,
+                uid: None,
+            },
         };
         self.journal.record(event);
     }

@@ -1,0 +1,68 @@
+//! What operators ask of a dispatcher, and order.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dns::Resolver;
+use envelope::{Diagnosis, Host, Timestamp};
+
+use super::Dispatcher;
+use crate::orders::{Change, Order, SiteMatch};
+use crate::view::{Reach, SiteView};
+use crate::work::Work;
+
+impl<W: Work, R: Resolver> Dispatcher<W, R> {
+    /// Why the site that takes this host's mail is down, if it is, or that it is paused: for the notice about a leg.
+    pub fn trouble(&self, host: &Host) -> Option<Diagnosis> {
+        self.sites.lock().trouble(host)
+    }
+
+    /// Somebody knows better, or cannot wait: sites of these hosts that are down are probed as soon as a leg for them is
+    /// due, and not only after their pause. One connection a site, however many legs wait; none beside a probe that
+    /// already runs. A probe that fails is followed by the next longer pause.
+    pub fn probe_now(&self, hosts: &HashSet<Host>) {
+        if self.sites.lock().probe_now(hosts, Instant::now()) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Makes a change of what operators order; `wall` is now. Returns what held before.
+    pub async fn order(self: &Arc<Self>, change: Change, wall: Timestamp) -> Option<Order> {
+        let (before, todo) = self.sites.lock().order(change, wall, Instant::now());
+        self.perform(todo).await;
+        before
+    }
+
+    /// What is ordered of a dispatcher that does not run yet.
+    pub fn restore(&self, orders: impl IntoIterator<Item = Change>, wall: Timestamp) {
+        for order in orders {
+            self.sites.lock().order(order, wall, Instant::now());
+        }
+    }
+
+    /// All orders, with the names of the sites that each holds for at present.
+    pub fn orders(&self) -> Vec<(Order, Vec<String>)> {
+        self.sites.lock().orders()
+    }
+
+    /// Connections open or being made.
+    pub fn connections(&self) -> usize {
+        self.sites.lock().connections()
+    }
+
+    /// The names of the sites that this means at present.
+    pub fn matching(&self, of: &SiteMatch) -> Vec<String> {
+        self.sites.lock().matching(of)
+    }
+
+    /// What is known of these sites, or of all.
+    pub fn sites(&self, of: Option<&SiteMatch>) -> Vec<SiteView> {
+        self.sites.lock().views(of, Instant::now())
+    }
+
+    /// The site that takes this host's mail, if it is known: its name, whether it can be reached, and why it is paused.
+    pub fn site_of(&self, host: &Host) -> Option<(String, Reach, Option<Order>)> {
+        self.sites.lock().site_of(host, Instant::now())
+    }
+}

@@ -1,0 +1,100 @@
+//! What operators order of [`Sites`], and its end.
+
+use std::collections::BTreeMap;
+use std::iter;
+use std::time::Instant;
+
+use envelope::{Host, Timestamp};
+
+use super::{SiteId, Sites, Todo};
+use crate::orders::{Change, Limit, Order};
+use crate::work::SiteEvent;
+
+impl Sites {
+    /// Makes a change of what is ordered; `now` is `wall` of another clock. Returns what held before.
+    pub(crate) fn order(
+        &mut self,
+        change: Change,
+        wall: Timestamp,
+        now: Instant,
+    ) -> (Option<Order>, Todo) {
+        let mut todo = Todo {
+            // There may be a new time to wake up at.
+            wake: true,
+            ..Todo::default()
+        };
+        let before = self.orders.change(change, wall, now);
+        self.obey_all(now, &mut todo);
+        self.let_go(&mut todo);
+        (before, todo)
+    }
+
+    /// Ends what was ordered until now.
+    pub(super) fn end_orders(&mut self, now: Instant) -> Todo {
+        let mut todo = Todo::default();
+        let ended = self.orders.take_ended(now);
+        if !ended.is_empty() {
+            self.obey_all(now, &mut todo);
+            todo.events
+                .extend(ended.into_iter().map(SiteEvent::PauseOver));
+        }
+        todo
+    }
+
+    /// A site takes this host's mail from now on: what is ordered for the host holds for the site.
+    pub(super) fn obey_for(&mut self, id: SiteId, host: &Host, now: Instant, todo: &mut Todo) {
+        let Some(site) = self.sites.get(&id) else {
+            return;
+        };
+        let (pause, limit) = self.orders.of(&site.key, iter::once(host));
+        let paused = site.health.is_paused() || pause.is_some();
+        let limit = site.health.ordered().and(limit);
+        self.obey(id, paused, limit, now, todo);
+    }
+
+    /// Sites whose limit lets more messages go now.
+    pub(super) fn go_on(&mut self, now: Instant, todo: &mut Todo) {
+        let due: BTreeMap<_, _> = self.limited.extract_if(.., |_, at| *at <= now).collect();
+        due.into_keys().for_each(|id| self.stir(id, now, todo));
+    }
+
+    /// The site has more to send than its limit lets go now.
+    pub(super) fn look_again(&mut self, id: SiteId, now: Instant, todo: &mut Todo) {
+        if let Some(site) = self.sites.get(&id)
+            && !self.limited.contains_key(&id)
+        {
+            self.limited.insert(id, site.health.allows_more_at(now));
+            todo.wake = true;
+        }
+    }
+
+    fn obey_all(&mut self, now: Instant, todo: &mut Todo) {
+        for id in self.sites.keys().copied().collect::<Vec<_>>() {
+            let site = &self.sites[&id];
+            let (pause, limit) = self.orders.of(&site.key, site.hosts.iter());
+            self.obey(id, pause.is_some(), limit, now, todo);
+        }
+    }
+
+    fn obey(&mut self, id: SiteId, paused: bool, limit: Limit, now: Instant, todo: &mut Todo) {
+        let Some(site) = self.sites.get_mut(&id) else {
+            return;
+        };
+        let health = &mut site.health;
+        if (health.is_paused(), health.ordered()) == (paused, limit) {
+            return;
+        }
+        health.obey(paused, limit);
+        let rests = health.is_resting(now);
+        // Idle lanes see for themselves whether they may stay.
+        site.wake.notify_waiters();
+        if paused {
+            self.close(id);
+            self.give_back(id, todo);
+        } else if !rests {
+            self.open(id);
+            self.stir(id, now, todo);
+            todo.wake = true;
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! A site as operators see it.
+
+use std::time::{Duration, Instant};
+
+use envelope::{Diagnosis, Host};
+
+use crate::orders::{Limit, Order};
+use crate::plan::SiteKey;
+use crate::tally::{Answers, Sums, Tally};
+
+/// All that is known of a site.
+#[derive(Debug, Clone)]
+pub struct SiteView {
+    pub(crate) key: SiteKey,
+    pub(crate) tally: Tally,
+    /// Some of the hosts whose mail it takes; none in a view of all sites.
+    pub takes: Vec<Host>,
+    /// How many those are.
+    pub takes_count: usize,
+    /// Whether it can be reached.
+    pub reach: Reach,
+    /// An operator has paused it.
+    pub pause: Option<Order>,
+    /// What operators allow.
+    pub limit: Limit,
+    /// Connections open or being made.
+    pub connections: usize,
+    /// How many it may have at present.
+    pub window: usize,
+    /// Legs in memory that wait for a connection.
+    pub waiting: usize,
+}
+
+impl SiteView {
+    /// Its name: that of its best MX, or of the host or address of a route.
+    pub fn name(&self) -> String {
+        self.key.to_string()
+    }
+
+    /// The names of its hosts.
+    pub fn mx(&self) -> Vec<String> {
+        let names = self.key.hosts.names();
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    /// What it answered.
+    pub fn answers(&self) -> Answers {
+        self.tally.answers()
+    }
+
+    /// What came of legs in the last ten minutes.
+    pub fn lately(&self, now: Instant) -> Sums {
+        self.tally.lately(now)
+    }
+}
+
+/// Whether a site can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// As far as it is known.
+    Up,
+    /// It wants no more connections than it has.
+    Crowded,
+    /// It answers "not now" to all mail.
+    Deferring,
+    /// No host of it can be reached.
+    Down {
+        /// For how long.
+        lasts: Duration,
+        /// What the last attempt met.
+        reason: Diagnosis,
+        /// Until the next attempt.
+        probe_in: Duration,
+    },
+}

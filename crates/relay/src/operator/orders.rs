@@ -1,0 +1,242 @@
+//! What operators order of sites, and the drain.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use control::ask::{Drain, Drained, SiteLimit, SitePause, SiteResume};
+use control::{Answers, DrainState, Fault, Ordered};
+use delivery::{Change, Dispatcher, Limit, Order, SiteMatch, Wanted};
+use envelope::Timestamp;
+use journal::Event;
+use linefile::LineFile;
+use parking_lot::Mutex;
+use spool::Spool;
+
+use super::{Operator, fault};
+use crate::outbound::Outbound;
+
+/// What is ordered of sites, as the file `sites` of the spool has it.
+#[derive(Debug)]
+pub struct OrdersFile {
+    file: Option<Mutex<LineFile<Change>>>,
+    holding: Vec<Change>,
+}
+
+impl OrdersFile {
+    /// Kept in memory only.
+    pub fn in_memory() -> Self {
+        Self {
+            file: None,
+            holding: Vec::new(),
+        }
+    }
+
+    /// What the file in this directory says. What it cannot say is logged and left out.
+    pub fn open(dir: &Path, now: Timestamp) -> Self {
+        let (file, changes) = LineFile::open(&dir.join("sites"), "so no site is paused or limited");
+        let holding = delivery::holding(changes, now);
+        Self {
+            file: Some(Mutex::new(file.compacted(&holding))),
+            holding,
+        }
+    }
+
+    /// Orders what was ordered before the start.
+    pub(crate) fn restore<S: Spool>(
+        &self,
+        delivery: &Dispatcher<Outbound<S>, dns::Backend>,
+        now: Timestamp,
+    ) {
+        delivery.restore(self.holding.iter().cloned(), now);
+    }
+
+    /// It blocks, until the change is on disk.
+    fn write(&self, change: Change) -> io::Result<()> {
+        let file = self.file.as_ref();
+        file.map_or(Ok(()), |file| file.lock().append(&[change]))
+    }
+}
+
+impl<S: Spool> Answers<SitePause> for Operator<S> {
+    async fn answer(&self, ask: SitePause, uid: u32) -> Result<Ordered, Fault> {
+        let until = ask.for_secs.map(Duration::from_secs);
+        let until = until.map(|span| self.clock.now().plus(span));
+        self.give(&ask.site, Wanted::Pause { until }, ask.reason, uid)
+            .await
+    }
+}
+
+impl<S: Spool> Answers<SiteLimit> for Operator<S> {
+    async fn answer(&self, ask: SiteLimit, uid: u32) -> Result<Ordered, Fault> {
+        let limit = Limit {
+            connections: ask.connections,
+            per_minute: ask.per_minute,
+        };
+        if limit == Limit::default() {
+            let end = Change::Unlimit(named(&ask.site)?);
+            return self
+                .order(end, "site-unlimited", &ask.site, ask.reason, uid)
+                .await;
+        }
+        if limit.connections == Some(0) || limit.per_minute == Some(0) {
+            let fault = Fault::new("a limit of 0 lets nothing through");
+            return Err(fault.with_hint("`onward site pause` sends nothing"));
+        }
+        self.give(&ask.site, Wanted::Limit(limit), ask.reason, uid)
+            .await
+    }
+}
+
+impl<S: Spool> Answers<SiteResume> for Operator<S> {
+    async fn answer(&self, ask: SiteResume, uid: u32) -> Result<Ordered, Fault> {
+        let end = Change::Resume(named(&ask.site)?);
+        self.order(end, "site-resumed", &ask.site, ask.reason, uid)
+            .await
+    }
+}
+
+impl<S: Spool> Answers<Drain> for Operator<S> {
+    async fn answer(&self, Drain { on, reason }: Drain, uid: u32) -> Result<DrainState, Fault> {
+        if self.inbound.drained.swap(on, Ordering::Relaxed) != on {
+            let reason = given(reason);
+            self.journal.record(Event::Drained { on, uid, reason });
+        }
+        self.answer(Drained {}, uid).await
+    }
+}
+
+impl<S: Spool> Answers<Drained> for Operator<S> {
+    async fn answer(&self, _: Drained, _uid: u32) -> Result<DrainState, Fault> {
+        // In this order: what ends is seen in one of them at least.
+        let transactions = self.inbound.transactions() as u64;
+        let due = self.spool.next_due().await;
+        let counts = self.spool.counts().await.map_err(fault)?;
+        Ok(DrainState {
+            on: self.inbound.drained.load(Ordering::Relaxed),
+            transactions,
+            active: counts.active,
+            due: due.is_some_and(|due| due.is_zero()),
+            waiting: counts.ready + counts.deferred,
+            held: counts.held,
+        })
+    }
+}
+
+impl<S: Spool> Operator<S> {
+    async fn give(
+        &self,
+        site: &str,
+        wanted: Wanted,
+        reason: String,
+        by: u32,
+    ) -> Result<Ordered, Fault> {
+        if self.delivery.orders().len() >= ORDERS_MAX {
+            let fault = Fault::new(format!("{ORDERS_MAX} pauses and limits hold already"));
+            return Err(fault.with_hint("`onward site list` shows them"));
+        }
+        let event = match wanted {
+            Wanted::Pause { .. } => "site-paused",
+            Wanted::Limit(_) => "site-limited",
+        };
+        let order = Order {
+            of: named(site)?,
+            wanted,
+            since: self.clock.now(),
+            by,
+            reason: reason.clone(),
+        };
+        self.order(Change::Give(order), event, site, reason, by)
+            .await
+    }
+
+    /// Makes a change, writes it down, and says what holds for that site then.
+    async fn order(
+        &self,
+        change: Change,
+        event: &'static str,
+        site: &str,
+        reason: String,
+        uid: u32,
+    ) -> Result<Ordered, Fault> {
+        let of = named(site)?;
+        let before = self.delivery.order(change.clone(), self.clock.now()).await;
+        let given_now = match &change {
+            Change::Give(order) => Some(order.wanted),
+            Change::Resume(_) | Change::Unlimit(_) => None,
+        };
+        let mut ordered = Ordered {
+            now: None,
+            before: before.map(|order| row(order, Vec::new())),
+        };
+        let is_this = |order: &Order| order.of == of && Some(order.wanted) == given_now;
+        ordered.now = self.orders_of(is_this).pop();
+        if ordered == Ordered::default() {
+            return Ok(ordered);
+        }
+        let now = ordered.now.as_ref();
+        let sites = now.map_or_else(|| self.delivery.matching(&of), |now| now.sites.clone());
+        self.journal.record(Event::SiteOrdered {
+            event,
+            site: of.to_string(),
+            until: now.and_then(|now| now.until),
+            connections: now.and_then(|now| now.connections),
+            per_minute: now.and_then(|now| now.per_minute),
+            reason: given(reason),
+            sites: given(sites[..sites.len().min(SITES_LOGGED)].join(",")),
+            uid: Some(uid),
+        });
+        let file = Arc::clone(&self.orders);
+        let written = tokio::task::spawn_blocking(move || file.write(change)).await;
+        written
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(|error| {
+                Fault::new(format!("done, but a restart forgets it: {error}"))
+                    .with_hint("see to the disk of the spool, and ask again")
+            })?;
+        Ok(ordered)
+    }
+
+    pub(super) fn orders_of(&self, is_meant: impl Fn(&Order) -> bool) -> Vec<control::Order> {
+        let orders = self.delivery.orders().into_iter();
+        orders
+            .filter(|(order, _)| is_meant(order))
+            .map(|(order, sites)| row(order, sites))
+            .collect()
+    }
+}
+
+pub(super) fn named(site: &str) -> Result<SiteMatch, Fault> {
+    site.parse()
+        .map_err(|error| Fault::new(format!("`{site}` is {error}")))
+}
+
+fn given(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+pub(super) fn row(order: Order, sites: Vec<String>) -> control::Order {
+    let (name, until, limit) = match order.wanted {
+        Wanted::Pause { until } => ("pause", until, Limit::default()),
+        Wanted::Limit(limit) => ("limit", None, limit),
+    };
+    control::Order {
+        order: name.to_owned(),
+        site: order.of.to_string(),
+        since: order.since,
+        until,
+        connections: limit.connections,
+        per_minute: limit.per_minute,
+        uid: order.by,
+        reason: order.reason,
+        sites,
+    }
+}
+
+/// Names in one line of the log.
+const SITES_LOGGED: usize = 20;
+/// Each is looked at for each site that is found.
+const ORDERS_MAX: usize = 200;

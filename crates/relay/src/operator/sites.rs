@@ -1,0 +1,197 @@
+//! What is known of sites, and what legs wait for.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use control::ask::{SiteList, SiteShow};
+use control::{Answers, Fault, LegRow, SiteDetails, SiteReply, SiteRow, Sites};
+use delivery::{Order, Reach, SiteMatch, SiteView, Wanted};
+use envelope::Timestamp;
+use spool::{Entry, Spool, State};
+
+use super::orders::{self, named};
+use super::{Operator, fault, queue};
+
+impl<S: Spool> Answers<SiteList> for Operator<S> {
+    async fn answer(&self, _: SiteList, _uid: u32) -> Result<Sites, Fault> {
+        let mut sites = self.sites(None).await?;
+        let rank = |row: &SiteRow| {
+            (
+                row.state == UP,
+                u64::MAX - row.queued,
+                u64::MAX - row.connections,
+            )
+        };
+        sites.sort_by_cached_key(|(row, _)| (rank(row), row.site.clone()));
+        let more = sites.len().saturating_sub(SITES_MAX) as u64;
+        let rows = sites.into_iter().take(SITES_MAX).map(|(row, _)| row);
+        Ok(Sites {
+            sites: rows.collect(),
+            more,
+            orders: self.orders_of(|_| true),
+        })
+    }
+}
+
+impl<S: Spool> Answers<SiteShow> for Operator<S> {
+    async fn answer(&self, ask: SiteShow, _uid: u32) -> Result<Vec<SiteDetails>, Fault> {
+        let of = named(&ask.site)?;
+        let sites = self.sites(Some(&of)).await?;
+        let now = (Instant::now(), self.clock.now());
+        let mut details: Vec<_> = sites
+            .into_iter()
+            .take(DETAILED_MAX)
+            .map(|(row, view)| self.details(row, view, now))
+            .collect();
+        details.sort_by_key(|site| u64::MAX - site.row.queued);
+        Ok(details)
+    }
+}
+
+impl<S: Spool> Operator<S> {
+    /// A leg, with what it waits for.
+    pub(super) fn row(&self, entry: &Entry) -> LegRow {
+        LegRow {
+            waits: self.waits(entry),
+            ..queue::row(entry)
+        }
+    }
+
+    fn waits(&self, entry: &Entry) -> Option<String> {
+        if !matches!(entry.state, State::Ready | State::Deferred) {
+            return None;
+        }
+        let now = self.clock.now();
+        let site = self.delivery.site_of(entry.leg.target.host());
+        let why = site.and_then(|(name, reach, pause)| {
+            let why = why(&reach, pause.as_ref(), now);
+            (!why.is_empty()).then(|| format!("site {name} {why}"))
+        });
+        Some(match why {
+            Some(why) => why,
+            None if entry.due > now => format!("due at {}", entry.due),
+            None => "for its turn".to_owned(),
+        })
+    }
+
+    async fn sites(&self, of: Option<&SiteMatch>) -> Result<Vec<(SiteRow, SiteView)>, Fault> {
+        let counts = self.spool.counts().await.map_err(fault)?;
+        let mut queued = HashMap::<String, u64>::new();
+        for (host, legs) in &counts.hosts {
+            if let Some((name, ..)) = self.delivery.site_of(host) {
+                *queued.entry(name).or_default() += legs;
+            }
+        }
+        let now = self.clock.now();
+        let row = |view: SiteView| {
+            let name = view.name();
+            let queued = queued.get(&name).copied().unwrap_or_default();
+            (site_row(name, &view, queued, now), view)
+        };
+        Ok(self.delivery.sites(of).into_iter().map(row).collect())
+    }
+
+    fn details(
+        &self,
+        row: SiteRow,
+        view: SiteView,
+        (now, wall): (Instant, Timestamp),
+    ) -> SiteDetails {
+        let reply = |(at, said): &(Instant, envelope::Diagnosis)| SiteReply {
+            at: ago(wall, now.saturating_duration_since(*at)),
+            text: said.to_string(),
+        };
+        let orders = self.delivery.orders().into_iter();
+        let orders = orders.filter(|(_, sites)| sites.contains(&row.site));
+        let answers = view.answers();
+        SiteDetails {
+            hosts: view.mx(),
+            domains: view.takes.iter().map(ToString::to_string).collect(),
+            domains_count: view.takes_count as u64,
+            codes: answers.codes(),
+            replies: answers.refusals.iter().map(reply).collect(),
+            orders: orders
+                .map(|(order, sites)| orders::row(order, sites))
+                .collect(),
+            row,
+        }
+    }
+}
+
+fn ago(now: Timestamp, span: Duration) -> Timestamp {
+    let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    Timestamp::from_unix_millis(now.unix_millis().saturating_sub(millis))
+}
+
+fn site_row(name: String, view: &SiteView, queued: u64, now: Timestamp) -> SiteRow {
+    let state = match &view.reach {
+        _ if view.pause.is_some() => "paused",
+        Reach::Up => UP,
+        Reach::Crowded => "crowded",
+        Reach::Deferring => "deferring",
+        Reach::Down { .. } => "down",
+    };
+    let lately = view.lately(Instant::now());
+    SiteRow {
+        site: name,
+        state: state.to_owned(),
+        why: why(&view.reach, view.pause.as_ref(), now),
+        connections: view.connections as u64,
+        connections_max: view.window as u64,
+        per_minute: view.limit.per_minute,
+        queued,
+        delivered: lately.delivered,
+        deferred: lately.deferred,
+        failed: lately.failed,
+    }
+}
+
+/// Why mail to a site waits, in words that follow its name; empty if it does not.
+fn why(reach: &Reach, pause: Option<&Order>, now: Timestamp) -> String {
+    if let Some(Order {
+        wanted,
+        since,
+        by,
+        reason,
+        ..
+    }) = pause
+    {
+        let colon = if reason.is_empty() { "" } else { ": " };
+        let end = match wanted {
+            Wanted::Pause { until: Some(until) } => format!(" until {}", moment(*until, now)),
+            _ => String::new(),
+        };
+        let since = moment(*since, now);
+        return format!("paused since {since}{end} by uid {by}{colon}{reason}");
+    }
+    match reach {
+        Reach::Up => String::new(),
+        Reach::Crowded => "wants no more connections".to_owned(),
+        Reach::Deferring => "answers \"not now\" to all mail".to_owned(),
+        Reach::Down {
+            lasts,
+            reason,
+            probe_in,
+        } => {
+            let since = moment(ago(now, *lasts), now);
+            let probe = humantime::format_duration(Duration::from_secs(probe_in.as_secs()));
+            format!("down since {since}: {reason}, probe in {probe}")
+        }
+    }
+}
+
+/// `15:26Z`, with its date if that is another than today.
+fn moment(at: Timestamp, now: Timestamp) -> String {
+    let (at, now) = (at.to_string(), now.to_string());
+    let minute = at.get(..16).unwrap_or(&at);
+    match (at.get(..10), at.get(11..16)) {
+        (today, Some(time)) if today == now.get(..10) => format!("{time}Z"),
+        _ => format!("{minute}Z"),
+    }
+}
+
+const UP: &str = "up";
+/// Rows of a listing.
+const SITES_MAX: usize = 1000;
+/// Sites at length: a word may mean many.
+const DETAILED_MAX: usize = 20;
