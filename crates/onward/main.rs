@@ -33,6 +33,7 @@ mod srs_cli;
 mod srs_rotate;
 mod status_check;
 mod status_cli;
+mod top_cli;
 mod users;
 mod wire;
 
@@ -131,6 +132,7 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Box<dyn std::error::Error
         Command::Freeze(command) => {
             freeze_cli::run(&config()?.control.socket, command, print).await?;
         }
+        Command::Top => top_cli::run(&config()?.control.socket, print).await?,
         Command::Status(args) => return status_cli::run(&cli.config, args, print).await,
         Command::Reload { force } => {
             queue_cli::reload(&config()?.control.socket, *force, print).await?;

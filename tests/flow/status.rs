@@ -56,8 +56,8 @@ async fn monitoring_is_told_by_exit_codes() {
     let (code, said) = check(relay.setup(), &warned).await;
     assert!(said.starts_with("WARNING - queue 0, free "), "{said}");
     assert_eq!(code, Some(1));
-    let (code, said) = check(relay.setup(), &["--check", "uptime<1ms"]).await;
-    assert!(said.starts_with("CRITICAL - uptime "), "{said}");
+    let (code, said) = check(relay.setup(), &["--check", "free>900PiB"]).await;
+    assert!(said.starts_with("CRITICAL - free "), "{said}");
     assert_eq!(code, Some(2));
     let setup = relay.stop().await;
     let (code, said) = check(&setup, &fine).await;
@@ -66,4 +66,17 @@ async fn monitoring_is_told_by_exit_codes() {
     let (code, said) = check(&setup, &["--json", "--check", "queue<5"]).await;
     assert!(said.contains("\"state\": \"UNKNOWN\""), "{said}");
     assert_eq!(code, Some(3));
+}
+
+#[tokio::test]
+async fn top_without_a_terminal_looks_once() {
+    let net = Net::new().await;
+    let relay = relay(&net, FORWARDS).start().await;
+    let said = relay.run(&["top"]).await;
+    assert!(
+        said.contains("0 waiting") && said.contains("refusals"),
+        "{said}"
+    );
+    let look = relay.run_json(&["top"]).await;
+    assert_eq!(look["lists"][0]["title"], "sites", "{look}");
 }

@@ -1,0 +1,109 @@
+//! `onward top`: what the running daemon does, looked at again each second on a terminal; else printed once.
+
+#[cfg(feature = "top")]
+mod screen;
+
+use std::path::Path;
+
+use control::{Client, ClientError, Status, ask};
+use serde::Serialize;
+
+use crate::print::Printer;
+use crate::queue_cli::Error;
+use crate::status_cli;
+
+/// One look at the daemon.
+#[derive(Debug, Clone, Serialize)]
+struct Look {
+    status: Status,
+    lists: Vec<List>,
+}
+
+/// Something that there is much of, and how much.
+#[derive(Debug, Clone, Serialize)]
+struct List {
+    title: &'static str,
+    /// What the two numbers are.
+    counts: [&'static str; 2],
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Row {
+    name: String,
+    counts: [u64; 2],
+}
+
+/// Runs `top`.
+pub(crate) async fn run(
+    socket: &Path,
+    print: Printer,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let look = look(socket).await.map_err(Error::Client)?;
+    #[cfg(feature = "top")]
+    if !print.json && std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+        return Ok(screen::run(socket, look, print).await?);
+    }
+    print.value(&look, |print, look| {
+        head(&look.status).iter().for_each(|line| print.line(line));
+        for List {
+            title,
+            counts,
+            rows,
+        } in &look.lists
+        {
+            print.line("");
+            let [one, two] = counts.map(|count| format!(">{count}"));
+            let row = |Row { name, counts }: &Row| {
+                let [one, two] = counts.map(|count| count.to_string());
+                [name.clone(), one, two]
+            };
+            print.table([title, &one, &two], rows.iter().take(ROWS_PRINTED).map(row));
+        }
+    });
+    Ok(())
+}
+
+async fn look(socket: &Path) -> Result<Look, ClientError> {
+    let mut client = Client::connect(socket).await?;
+    let status = client.ask(ask::Status {}).await?;
+    let lists = lists(&status);
+    Ok(Look { status, lists })
+}
+
+fn lists(status: &Status) -> Vec<List> {
+    let results = status.results.iter().map(|row| Row {
+        name: format!("{} {}", row.site, row.result),
+        counts: [row.minute, row.total],
+    });
+    let refused = status.refused.iter().map(|row| Row {
+        name: format!("{} ({})", row.rule, row.stage),
+        counts: [row.minute, row.total],
+    });
+    let list = |title, rows| List {
+        title,
+        counts: ["minute", "total"],
+        rows,
+    };
+    vec![
+        list("sites", results.collect()),
+        list("refusals", refused.collect()),
+    ]
+}
+
+/// The first lines of the screen: what is always worth a look, and what is wrong.
+fn head(status: &Status) -> Vec<String> {
+    let lines = status_cli::lines(status);
+    let count = |name: &str| status.minute.get(name).copied().unwrap_or_default();
+    let names = ["received", "delivered", "deferred", "failed", "refused"];
+    let rates = names.map(|name| format!("{} {name}", count(name)));
+    let rates = format!("  {:<12} {}", "last minute", rates.join(", "));
+    let (first, rest) = lines.split_at(lines.len().min(2));
+    let wrong = rest.iter().filter(|line| line.starts_with('!'));
+    let mut head = first.to_vec();
+    head.push(rates);
+    head.extend(wrong.cloned());
+    head
+}
+
+const ROWS_PRINTED: usize = 10;
