@@ -8,7 +8,7 @@ use dns::{Error, Resolver};
 use envelope::ReversePath;
 use futures_util::future::join_all;
 use policy::{Identity, SpfFound, SpfResult};
-use spf::{Answer, Evaluation, Lookup, Output, Query, Step, Verdict};
+use spf::{Answer, Evaluation, Lookup, Query, Question, Step, Verdict};
 use tokio::time::{Instant, timeout_at};
 
 /// About the reverse path, or about the name in EHLO where that is null (RFC 7208 §2.4).
@@ -23,7 +23,7 @@ pub fn query(client: IpAddr, hello: &str, sender: &ReversePath) -> Query {
 }
 
 /// The result. What DNS has not answered in 20 seconds counts as failed (RFC 7208 §4.6.4).
-pub async fn evaluate(resolver: &impl Resolver, query: Query) -> Output {
+pub async fn evaluate<Q: Question>(resolver: &impl Resolver, query: Q) -> Q::Found {
     let end = Instant::now() + WHOLE;
     let mut evaluation = Evaluation::new(query);
     loop {

@@ -8,23 +8,36 @@ use crate::record::Record;
 use crate::run::Run;
 use crate::{Output, Problem, Query};
 
-/// One `check_host()`.
+/// One `check_host()`, or another question whose answer stands in DNS.
 ///
 /// Each step runs the whole evaluation anew, over all that is known by now, until something is missing. So the rules of the RFC
 /// stand as plain recursive code, with nothing to suspend; and what a run costs is little beside a look-up.
 #[derive(Debug)]
-pub struct Evaluation {
-    query: Query,
-    known: HashMap<Lookup, Known>,
+pub struct Evaluation<Q = Query> {
+    query: Q,
+    known: Answers,
 }
+
+/// What an [`Evaluation`] finds out: a [`Query`], or a [`Lint`](crate::Lint).
+pub trait Question {
+    /// The result.
+    type Found;
+
+    /// From the start, as far as the answers reach.
+    fn step(&self, known: &Answers) -> Step<Self::Found>;
+}
+
+/// What DNS has said so far.
+#[derive(Debug, Default)]
+pub struct Answers(HashMap<Lookup, Known>);
 
 /// What comes next.
 #[derive(Debug)]
-pub enum Step {
+pub enum Step<F = Output> {
     /// These must be known. They do not depend on each other.
     Ask(Vec<Lookup>),
     /// The result.
-    Done(Output),
+    Done(F),
 }
 
 /// A question for DNS. A name has no final dot; its labels may hold any octets, since macros put in what the client said.
@@ -68,18 +81,36 @@ pub(crate) enum Known {
     Failed(String),
 }
 
-impl Evaluation {
+impl Question for Query {
+    type Found = Output;
+
+    fn step(&self, known: &Answers) -> Step {
+        Run::new(self, known).finish()
+    }
+}
+
+impl Answers {
+    /// A name that no question can hold does not exist (§4.3, §4.8).
+    pub(crate) fn get(&self, lookup: &Lookup) -> Option<&Known> {
+        match lookup.fits() {
+            true => self.0.get(lookup),
+            false => Some(&Known::Nothing),
+        }
+    }
+}
+
+impl<Q: Question> Evaluation<Q> {
     /// Knows nothing yet.
-    pub fn new(query: Query) -> Self {
+    pub fn new(query: Q) -> Self {
         Self {
             query,
-            known: HashMap::new(),
+            known: Answers::default(),
         }
     }
 
     /// Goes on as far as the answers reach. What was asked for and not answered is asked for again.
-    pub fn step(&self) -> Step {
-        Run::new(&self.query, &self.known).finish()
+    pub fn step(&self) -> Step<Q::Found> {
+        self.query.step(&self.known)
     }
 
     /// Hands an answer in. One of the wrong kind is as good as none.
@@ -95,7 +126,7 @@ impl Evaluation {
             Answer::Nothing => Known::Nothing,
             Answer::Failed(why) => Known::Failed(why),
         };
-        self.known.insert(lookup, known);
+        self.known.0.insert(lookup, known);
     }
 }
 

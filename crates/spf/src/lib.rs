@@ -38,6 +38,7 @@
 
 mod evaluation;
 mod expand;
+mod lint;
 mod macros;
 mod output;
 mod query;
@@ -46,7 +47,8 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-pub use evaluation::{Answer, Evaluation, Lookup, Step};
+pub use evaluation::{Answer, Answers, Evaluation, Lookup, Question, Step};
+pub use lint::{Entry, Finding, Level, Lint, Node, Place, Report};
 pub use output::{Hop, Output, Problem, Verdict};
 pub use query::Query;
 pub use record::SyntaxError;

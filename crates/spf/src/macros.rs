@@ -27,6 +27,14 @@ pub(crate) struct Macro<'a> {
     pub(crate) delimiters: &'a str,
 }
 
+impl Macro<'_> {
+    /// Whether it stands for the domain of the record, whole.
+    pub(crate) fn is_plain_domain(&self) -> bool {
+        let is_whole = self.keep.is_none() && !self.is_reversed && self.delimiters.is_empty();
+        self.letter == b'd' && is_whole && !self.is_escaped
+    }
+}
+
 impl MacroString {
     /// A domain-spec: ends in a macro, or in a dot and a top-level label; macros that are for explanations only are not allowed.
     pub(crate) fn domain_spec(text: &str) -> Result<Self, SyntaxError> {

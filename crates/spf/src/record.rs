@@ -37,10 +37,20 @@ pub(crate) enum Mechanism {
 }
 
 /// How many leading bits count, for either family.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Prefix {
     v4: u32,
     v6: u32,
+}
+
+/// What stands between two spaces.
+#[derive(Debug)]
+pub(crate) enum Term {
+    Directive(Verdict, Mechanism),
+    Redirect(MacroString),
+    Exp(MacroString),
+    /// A modifier that is ignored (§6).
+    Unknown,
 }
 
 /// `redirect=` or `exp=`.
@@ -121,13 +131,9 @@ impl Record {
             redirect: None,
             exp: None,
         };
-        let mut at = VERSION.len();
-        for term in text[at..].split(' ') {
-            if !term.is_empty() {
-                let read = record.read_term(term, at..at + term.len());
-                read.map_err(|error| syntax(term.to_owned(), error))?;
-            }
-            at += term.len() + 1;
+        for (at, term) in terms(text) {
+            let read = record.read_term(term, at..at + term.len());
+            read.map_err(|error| syntax(term.to_owned(), error))?;
         }
         Ok(record)
     }
@@ -142,52 +148,57 @@ impl Record {
         &self.text[modifier.term.clone()]
     }
 
-    fn read_term(&mut self, term: &str, range: Range<usize>) -> Result<(), SyntaxError> {
+    fn read_term(&mut self, text: &str, term: Range<usize>) -> Result<(), SyntaxError> {
+        let (place, target) = match Term::parse(text)? {
+            Term::Directive(verdict, mechanism) => {
+                self.directives.push(Directive {
+                    verdict,
+                    mechanism,
+                    term,
+                });
+                return Ok(());
+            }
+            Term::Redirect(target) => (&mut self.redirect, target),
+            Term::Exp(target) => (&mut self.exp, target),
+            Term::Unknown => return Ok(()),
+        };
+        if place.is_some() {
+            return Err(SyntaxError::Twice);
+        }
+        *place = Some(Modifier { target, term });
+        Ok(())
+    }
+}
+
+impl Term {
+    pub(crate) fn parse(term: &str) -> Result<Self, SyntaxError> {
         // A modifier has its `=` before any `:` or `/`.
         let name = term.find(['=', ':', '/']).map(|at| term.split_at(at));
         if let Some((name, rest)) = name
             && let Some(value) = rest.strip_prefix('=')
         {
-            return self.read_modifier(name, value, range);
+            return Self::modifier(name, value);
         }
-        let (verdict, mechanism) = match term.as_bytes()[0] {
-            b'+' => (Verdict::Pass, &term[1..]),
-            b'-' => (Verdict::Fail, &term[1..]),
-            b'~' => (Verdict::SoftFail, &term[1..]),
-            b'?' => (Verdict::Neutral, &term[1..]),
+        let (verdict, mechanism) = match term.as_bytes().first() {
+            Some(b'+') => (Verdict::Pass, &term[1..]),
+            Some(b'-') => (Verdict::Fail, &term[1..]),
+            Some(b'~') => (Verdict::SoftFail, &term[1..]),
+            Some(b'?') => (Verdict::Neutral, &term[1..]),
             _ => (Verdict::Pass, term),
         };
-        self.directives.push(Directive {
-            verdict,
-            mechanism: Mechanism::parse(mechanism)?,
-            term: range,
-        });
-        Ok(())
+        Ok(Self::Directive(verdict, Mechanism::parse(mechanism)?))
     }
 
-    fn read_modifier(
-        &mut self,
-        name: &str,
-        value: &str,
-        term: Range<usize>,
-    ) -> Result<(), SyntaxError> {
+    fn modifier(name: &str, value: &str) -> Result<Self, SyntaxError> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
         if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.bytes().all(allowed) {
             return Err(SyntaxError::BadModifierName);
         }
-        let place = if name.eq_ignore_ascii_case("redirect") {
-            &mut self.redirect
-        } else if name.eq_ignore_ascii_case("exp") {
-            &mut self.exp
-        } else {
-            return check_any(value);
-        };
-        if place.is_some() {
-            return Err(SyntaxError::Twice);
+        match name.to_ascii_lowercase().as_str() {
+            "redirect" => domain_spec(value).map(Self::Redirect),
+            "exp" => domain_spec(value).map(Self::Exp),
+            _ => check_any(value).map(|()| Self::Unknown),
         }
-        let target = domain_spec(value)?;
-        *place = Some(Modifier { target, term });
-        Ok(())
     }
 }
 
@@ -243,9 +254,45 @@ impl Prefix {
             _ => false,
         }
     }
+
+    /// A network as a record has it.
+    pub(crate) fn term(self, network: IpAddr) -> String {
+        let (name, length, whole) = match network {
+            IpAddr::V4(_) => ("ip4", self.v4, Self::V4_MAX),
+            IpAddr::V6(_) => ("ip6", self.v6, Self::V6_MAX),
+        };
+        match length == whole {
+            true => format!("{name}:{network}"),
+            false => format!("{name}:{network}/{length}"),
+        }
+    }
+
+    /// Whether it is one address.
+    pub(crate) fn is_host(self, network: IpAddr) -> bool {
+        !self.term(network).contains('/')
+    }
+
+    /// More of the Internet than anyone has.
+    pub(crate) fn is_vast(self, network: IpAddr) -> bool {
+        match network {
+            IpAddr::V4(_) => self.v4 < 8,
+            IpAddr::V6(_) => self.v6 < 16,
+        }
+    }
 }
 
-fn is_spf(text: &[u8]) -> bool {
+/// Where each term begins, and its words.
+pub(crate) fn terms(record: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = VERSION.len();
+    let terms = record[at..].split(' ').map(move |term| {
+        let begins = at;
+        at += term.len() + 1;
+        (begins, term)
+    });
+    terms.filter(|(_, term)| !term.is_empty())
+}
+
+pub(crate) fn is_spf(text: &[u8]) -> bool {
     let version = text.get(..VERSION.len());
     version.is_some_and(|found| found.eq_ignore_ascii_case(VERSION.as_bytes()))
         && matches!(text.get(VERSION.len()), None | Some(b' '))
@@ -309,6 +356,6 @@ fn syntax(term: String, error: SyntaxError) -> Problem {
     Problem::Syntax { term, error }
 }
 
-const VERSION: &str = "v=spf1";
+pub(crate) const VERSION: &str = "v=spf1";
 /// RFC 7208 §3.4 wants a record to fit into 512 octets of DNS. This bounds the work on one.
 const RECORD_OCTETS_MAX: usize = 16 * 1024;

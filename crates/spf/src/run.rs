@@ -1,10 +1,9 @@
 //! One run of `check_host()` (RFC 7208 §4 to §6) over what is known, to its end or to what must be asked next.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use crate::evaluation::{Known, NAME_OCTETS_MAX};
+use crate::evaluation::{Answers, Known, NAME_OCTETS_MAX};
 use crate::macros::MacroString;
 use crate::record::{Directive, Mechanism, Modifier, Prefix, Record};
 use crate::{Hop, Lookup, Output, Problem, Query, Step, Verdict};
@@ -12,7 +11,7 @@ use crate::{Hop, Lookup, Output, Problem, Query, Step, Verdict};
 /// The state of a run: where it is, and what it has used of its limits.
 pub(crate) struct Run<'a> {
     pub(crate) query: &'a Query,
-    known: &'a HashMap<Lookup, Known>,
+    known: &'a Answers,
     /// From the first record through redirects and includes to the one that is being evaluated.
     way: Vec<Frame<'a>>,
     terms: usize,
@@ -39,7 +38,7 @@ pub(crate) enum Stop {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(query: &'a Query, known: &'a HashMap<Lookup, Known>) -> Self {
+    pub(crate) fn new(query: &'a Query, known: &'a Answers) -> Self {
         Self {
             query,
             known,
@@ -288,10 +287,6 @@ impl<'a> Run<'a> {
 
     /// With a failure as one of the answers.
     fn look_up_or_fail(&self, lookup: Lookup) -> Result<&'a Known, Stop> {
-        // A name that no question can hold does not exist (§4.3, §4.8).
-        if !lookup.fits() {
-            return Ok(&Known::Nothing);
-        }
         let known = self.known.get(&lookup);
         known.ok_or_else(|| Stop::Ask(vec![lookup]))
     }
@@ -361,10 +356,10 @@ pub(crate) fn is_within(name: &str, parent: &str) -> bool {
 }
 
 /// §4.6.4: mechanisms and modifiers that ask DNS.
-const TERMS_MAX: usize = 10;
+pub(crate) const TERMS_MAX: usize = 10;
 /// §4.6.4: of them, those whose answer is empty.
-const VOIDS_MAX: usize = 2;
+pub(crate) const VOIDS_MAX: usize = 2;
 /// §4.6.4: exchanges of an `mx`; names of a client.
-const NAMES_MAX: usize = 10;
+pub(crate) const NAMES_MAX: usize = 10;
 /// An explanation goes into a reply.
 const EXPLANATION_OCTETS_MAX: usize = 1000;

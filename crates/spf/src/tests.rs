@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use crate::{Answer, Evaluation, Lookup, Output, Problem, Query, Step, Verdict};
 
 /// Lines `name TYPE value`; names that are not there do not exist.
-struct Zone(&'static str);
+pub(crate) struct Zone(pub(crate) &'static str);
 
 impl Zone {
-    fn answer(&self, lookup: &Lookup) -> Answer {
+    pub(crate) fn answer(&self, lookup: &Lookup) -> Answer {
         let (name, kind) = match lookup {
             Lookup::Txt(name) => (name.clone(), "TXT"),
             Lookup::A(name) => (name.clone(), "A"),
