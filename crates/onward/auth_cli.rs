@@ -47,7 +47,7 @@ pub(crate) async fn run(args: &Auth, config: &Path, print: Printer) -> Result<()
         false => None,
     };
     let hostname = hostname.unwrap_or_else(Domain::localhost);
-    let resolver = spf_cli::resolver(claim, config)?;
+    let resolver = spf_cli::resolver(claim.server, config)?;
     let query = sender_policy::query(claim.ip, &claim.helo, &claim.from);
     let spf = sender_policy::check(&resolver, query, &claim.from).await;
     let now = Clock::real().now().unix_secs();

@@ -14,6 +14,7 @@ mod forwards;
 mod freeze_cli;
 mod init;
 mod keys;
+mod lint_cli;
 mod lists;
 mod logs;
 mod message;
@@ -143,8 +144,12 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Box<dyn std::error::Error
         }
         Command::Auth(args) => auth_cli::run(args, &cli.config, print).await?,
         Command::Dkim(cli::Dkim::Key(args)) => dkim_cli::key(args, &cli.config, print)?,
-        Command::Spf(cli::Spf::Check(claim)) => {
-            let fine = spf_cli::check(claim, &cli.config, print).await?;
+        Command::Spf(asked) => {
+            let fine = match asked {
+                cli::Spf::Check(claim) => spf_cli::check(claim, &cli.config, print).await?,
+                cli::Spf::Lint(args) => lint_cli::lint(args, &cli.config, print).await?,
+                cli::Spf::Build(args) => lint_cli::build(args, &cli.config, print).await?,
+            };
             return Ok(Exit::problem_unless(fine));
         }
         Command::Srs(command) => srs_cli::run(&config()?, command, print).await?,

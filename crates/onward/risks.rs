@@ -130,7 +130,8 @@ fn is_wide(network: &Network) -> bool {
     }
 }
 
-fn srs_domains(routing: &Routing) -> impl Iterator<Item = &Domain> {
+/// The default one, and those that the table names.
+pub(crate) fn srs_domains(routing: &Routing) -> impl Iterator<Item = &Domain> {
     let default = &routing.forwarder.settings().srs_domain;
     let others = routing.table.srs_domains().iter();
     std::iter::once(default).chain(others.filter(move |domain| *domain != default))

@@ -1,5 +1,6 @@
 //! `onward spf check`, on the command line. No daemon need run, and no configuration be there.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use relay::sender_policy;
@@ -17,7 +18,17 @@ pub(crate) enum Error {
     #[error(transparent)]
     Config(#[from] config::Error),
     #[error(transparent)]
+    Unusable(#[from] config::Errors),
+    #[error(transparent)]
     Resolver(#[from] wire::Error),
+    #[error(
+        "which addresses send is not known\n\nhint: give them with --address, or set `delivery.bind`"
+    )]
+    NoSenders,
+    #[error(
+        "{0} cannot stand in a record: others see another address\n\nhint: give the public ones with --address"
+    )]
+    Hidden(IpAddr),
 }
 
 /// What is printed.
@@ -35,7 +46,7 @@ struct Report {
 
 /// Runs the command. False: the client may not send, or nobody knows.
 pub(crate) async fn check(claim: &Claim, config: &Path, print: Printer) -> Result<bool, Error> {
-    let resolver = resolver(claim, config)?;
+    let resolver = resolver(claim.server, config)?;
     let query = sender_policy::query(claim.ip, &claim.helo, &claim.from);
     let output = sender_policy::evaluate(&resolver, query).await;
     print.value(&Report::from(&output), |print, report| {
@@ -55,9 +66,9 @@ pub(crate) async fn check(claim: &Claim, config: &Path, print: Printer) -> Resul
 }
 
 /// The name server of the command line, of the configuration if there is one, or the system's.
-pub(crate) fn resolver(claim: &Claim, config: &Path) -> Result<dns::Backend, Error> {
+pub(crate) fn resolver(server: Option<SocketAddr>, config: &Path) -> Result<dns::Backend, Error> {
     let mut settings = dns::Settings::default();
-    match claim.server {
+    match server {
         Some(server) => settings.servers.push(server),
         None if config.exists() => settings.servers = Config::load(config)?.resolver.servers,
         None => {}

@@ -55,6 +55,7 @@ mod smtputf8;
 mod smuggling;
 mod special_lines;
 mod spool_moves;
+mod spf_desk;
 mod spool_tools;
 mod srs_bounce;
 mod srs_domains;

@@ -16,7 +16,7 @@ use envelope::{AddressError, ReversePath};
 pub(crate) use config::Config;
 pub(crate) use freeze::Freeze;
 pub(crate) use queue::{Act, Queue};
-pub(crate) use senders::{Auth, Claim, Dkim, NewKey, Spf};
+pub(crate) use senders::{Auth, Build, Claim, Dkim, LintOf, NewKey, Spf};
 pub(crate) use spool::{Spool, Srs};
 pub(crate) use status::Status;
 
@@ -89,7 +89,7 @@ pub(crate) enum Command {
     /// The first rule that objects refuses; one that grants accepts; a note is done if the mail is accepted. The exit code is 1 if it
     /// would be refused.
     Explain(Explain),
-    /// Ask SPF about a client and a sender
+    /// Ask SPF about a client and a sender, or about the record of a domain
     #[command(subcommand)]
     Spf(Spf),
     /// Say what SPF, DKIM, DMARC and ARC prove of a message: the Authentication-Results field that goes on top of it
@@ -113,6 +113,9 @@ pub(crate) struct Explain {
     /// What it says in EHLO
     #[arg(long, value_name = "NAME", default_value = "client.example")]
     pub(crate) helo: String,
+    /// Who has logged in on a submission port, instead of a stranger who comes to the MX
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
     /// The message, for the rules at its end; `-` reads standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,

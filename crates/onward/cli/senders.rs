@@ -15,6 +15,37 @@ pub(crate) enum Spf {
     /// The first word is the result: pass, fail, softfail, neutral, none, temperror or permerror. The exit code is 0 after pass,
     /// neutral and none, else 1.
     Check(Claim),
+    /// Say what is wrong with the record of a domain, and print the record that would be right
+    ///
+    /// The exit code is 0 if mail does not suffer from what is published, else 1.
+    Lint(LintOf),
+    /// Print the record of a domain that lets our addresses send, with all that it says now
+    ///
+    /// The exit code is 1 if no record would do: the reason stands in the comments.
+    Build(Build),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LintOf {
+    /// The domain
+    #[arg(value_name = "DOMAIN")]
+    pub(crate) domain: Domain,
+    /// The name server to ask (default: that of the configuration, or the system's)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) server: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// The domains (default: the SRS domains of the configuration)
+    #[arg(value_name = "DOMAIN")]
+    pub(crate) domains: Vec<Domain>,
+    /// An address that sends; may be given again (default: `delivery.bind`)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) address: Vec<IpAddr>,
+    /// The name server to ask (default: that of the configuration, or the system's)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) server: Option<SocketAddr>,
 }
 
 /// Who says to be whom.

@@ -126,6 +126,15 @@ impl Report {
         let mut findings = self.findings.iter();
         findings.any(|finding| finding.level > Level::Note)
     }
+
+    /// Whether there is no record to publish that would do.
+    pub fn is_hopeless(&self) -> bool {
+        let mut whole = self
+            .findings
+            .iter()
+            .filter(|finding| finding.place.is_none());
+        whole.any(|finding| ["no-answer", "still-too-many-lookups"].contains(&finding.fault))
+    }
 }
 
 /// The work on one domain.
@@ -194,7 +203,6 @@ impl Desk<'_> {
     fn term(&mut self, at: usize, word: &str) -> bool {
         let domain = self.report.domain.clone();
         let (words, term) = match printable(word.as_bytes()).and_then(Term::parse) {
-            Ok(Term::Unknown) if is_known(word) => return false,
             Ok(term) if !matches!(term, Term::Unknown) => (word.to_owned(), term),
             unread => {
                 let error = unread.err();
@@ -375,14 +383,6 @@ fn unreadable(error: SyntaxError, term: &str) -> (Fault, usize) {
         false => Fault::Syntax(error),
     };
     (fault, at.unwrap_or(0))
-}
-
-/// Modifiers of RFC 6652, for those who want to hear of failures.
-fn is_known(term: &str) -> bool {
-    let name = term.split('=').next().unwrap_or_default();
-    ["ra", "rp", "rr"]
-        .iter()
-        .any(|known| name.eq_ignore_ascii_case(known))
 }
 
 fn is_redirect(term: &str) -> bool {

@@ -84,9 +84,10 @@ fn nothing_wrong() {
     check("x.test TXT other", "no-record");
     check_senders("x.test TIMEOUT", &["192.0.2.1"], "no-answer");
     check(
-        "x.test TXT v=spf1 redirect=y.test ra=postmaster
+        "x.test TXT v=spf1  redirect=y.test ra=postmaster
          y.test TXT v=spf1 ip6:2001:db8::1 ~all",
-        "x.test. IN TXT \"v=spf1 redirect=y.test\"",
+        "unknown-modifier 0@24 ra=postmaster
+         x.test. IN TXT \"v=spf1 redirect=y.test\"",
     );
 }
 

@@ -1,0 +1,160 @@
+//! `onward spf lint` and `onward spf build`: what is wrong with the record of a domain, and the one to publish.
+
+use std::path::Path;
+
+use relay::sender_policy;
+use spf::{Level, Lint, Node, Place, Report};
+
+use crate::cli::{Build, LintOf};
+use crate::config::{Config, Resolved};
+use crate::print::{Printer, plural};
+use crate::risks;
+use crate::spf_cli::{Error, resolver};
+
+/// Runs `onward spf lint`. False: mail suffers from what is published.
+pub(crate) async fn lint(args: &LintOf, config: &Path, print: Printer) -> Result<bool, Error> {
+    let resolver = resolver(args.server, config)?;
+    let report = sender_policy::evaluate(&resolver, Lint::new(args.domain.as_str(), &[])).await;
+    print.value(&report, |print, report| {
+        lines(report).iter().for_each(|line| print.line(line))
+    });
+    Ok(!report.is_bad())
+}
+
+/// Runs `onward spf build`. False: there is no record to publish that would do.
+pub(crate) async fn build(args: &Build, config: &Path, print: Printer) -> Result<bool, Error> {
+    let resolver = resolver(args.server, config)?;
+    let (mut senders, mut domains) = (args.address.clone(), args.domains.clone());
+    if senders.is_empty() || domains.is_empty() {
+        let config = Config::load(config)?;
+        if domains.is_empty() {
+            let Resolved { routing, .. } = Resolved::of(&config)?;
+            domains.extend(risks::srs_domains(&routing).cloned());
+        }
+        if senders.is_empty() {
+            senders = config.delivery.bind;
+        }
+    }
+    if let Some(hidden) = senders.iter().find(|sender| !delivery::is_public(**sender)) {
+        return Err(Error::Hidden(*hidden));
+    }
+    if senders.is_empty() {
+        return Err(Error::NoSenders);
+    }
+    let mut reports = Vec::new();
+    for domain in &domains {
+        reports
+            .push(sender_policy::evaluate(&resolver, Lint::new(domain.as_str(), &senders)).await);
+    }
+    print.value(&reports, |print, reports| {
+        reports
+            .iter()
+            .flat_map(built)
+            .for_each(|line| print.line(line));
+    });
+    Ok(!reports.iter().any(Report::is_hopeless))
+}
+
+/// As comments of a zone file what is to be known, and the records.
+fn built(report: &Report) -> Vec<String> {
+    let known = report
+        .findings
+        .iter()
+        .filter(|finding| finding.level > Level::Note);
+    let mut lines =
+        Vec::from_iter(known.map(|finding| format!("; {}: {}", report.domain, finding.text)));
+    if report.right.is_empty() && !report.is_hopeless() {
+        lines.push(format!("; {}: nothing to change", report.domain));
+    }
+    lines.extend(report.right.iter().map(ToString::to_string));
+    lines
+}
+
+fn lines(report: &Report) -> Vec<String> {
+    let mut lines = Vec::from_iter(
+        report
+            .published
+            .iter()
+            .map(|record| shortened(record, LINE_MAX)),
+    );
+    let lookups = plural(report.lookups as u64, "look-up");
+    let [ipv4, ipv6] = report.voids;
+    lines.push(format!(
+        "{}: {lookups} of 10, without a result {ipv4} (IPv4) and {ipv6} (IPv6) of 2",
+        report.domain
+    ));
+    report
+        .tree
+        .iter()
+        .for_each(|node| branch(node, 1, &mut lines));
+    for finding in &report.findings {
+        let level = match finding.level {
+            Level::Note => "note",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        };
+        lines.push(format!("\n{level}: {}", finding.text));
+        lines.extend(
+            finding
+                .place
+                .iter()
+                .flat_map(|place| underlined(&report.published[place.record], place)),
+        );
+        lines.push(format!("  {}", finding.why));
+    }
+    if !report.right.is_empty() {
+        lines.push("\nto publish:".to_owned());
+        lines.extend(report.right.iter().map(ToString::to_string));
+    }
+    lines
+}
+
+/// A term that asks DNS, and those below it.
+fn branch(node: &Node, depth: usize, lines: &mut Vec<String>) {
+    if node.lookups > 0 {
+        let problem = node.problem().map(|problem| format!("  ({problem})"));
+        let (term, problem) = (shortened(&node.term, LINE_MAX), problem.unwrap_or_default());
+        lines.push(format!(
+            "{:depth$}{:3} {term}{problem}",
+            "",
+            node.lookups,
+            depth = depth * 2
+        ));
+    }
+    node.below
+        .iter()
+        .for_each(|node| branch(node, depth + 1, lines));
+}
+
+/// The record around the place, and carets under it.
+fn underlined(record: &str, place: &Place) -> [String; 2] {
+    let before = printable(&record[..place.at]);
+    let term = shortened(&place.term, AROUND);
+    let after = shortened(&record[place.at + place.term.len()..], AROUND);
+    let before = match before.len().checked_sub(AROUND) {
+        Some(over) if over > 0 => format!("...{}", &before[over..]),
+        _ => before,
+    };
+    let carets = "^".repeat(term.len());
+    [
+        format!("  {before}{term}{after}"),
+        format!("  {:1$}{carets}", "", before.len()),
+    ]
+}
+
+/// The beginning, in ASCII, so that what stands below stays below.
+fn shortened(text: &str, max: usize) -> String {
+    let text = printable(text);
+    match text.len() > max {
+        true => format!("{}...", &text[..max]),
+        false => text,
+    }
+}
+
+fn printable(text: &str) -> String {
+    let shown = |c| if matches!(c, ' '..='~') { c } else { '?' };
+    text.chars().map(shown).collect()
+}
+
+const LINE_MAX: usize = 500;
+const AROUND: usize = 60;
