@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use control::{Client, ClientError, Explanation, Mail, Ruled};
+use control::{Client, ClientError, Explanation, Mail, Ruled, Step, Way};
 
 use crate::cli::Explain;
 use crate::message::{Message, Unreadable};
@@ -28,6 +28,7 @@ pub(crate) async fn run(socket: &Path, args: &Explain, print: Printer) -> Result
             .map_or_else(String::new, ToString::to_string),
         ip: args.ip,
         hello: args.helo.clone(),
+        user: args.user.clone(),
     };
     let open = |path: &PathBuf| {
         let opened = Message::open(path);
@@ -37,11 +38,13 @@ pub(crate) async fn run(socket: &Path, args: &Explain, print: Printer) -> Result
     let mut daemon = Client::connect(socket).await?;
     let explanation = daemon.explain(mail, message.as_mut()).await?;
     print.value(&explanation, |print, explanation| {
-        let head = format!(
-            "{} from {} ({}), EHLO {}, to {}",
+        let name = explanation.name.iter().map(|name| format!(", {name}"));
+        let user = args.user.iter().map(|user| format!(" as {user}"));
+        let (name, user) = (String::from_iter(name), String::from_iter(user));
+        print.line(format_args!(
+            "{} from {} ({}{name}){user}, EHLO {}, to {}",
             args.from, args.ip, explanation.client, args.helo, args.to
-        );
-        print.line(head);
+        ));
         lines(explanation).iter().for_each(|line| print.line(line));
     });
     Ok(explanation.refusal.is_none())
@@ -72,6 +75,10 @@ fn lines(explanation: &Explanation) -> Vec<String> {
             |one: &Ruled, next: &Ruled| one.opinion == SILENT && next.opinion == SILENT;
         lines.extend(stage.rules.chunk_by(are_silent).map(rules));
     }
+    if !explanation.expansion.is_empty() {
+        lines.push("\nthe lines that it goes through".to_owned());
+        lines.extend(explanation.expansion.iter().flat_map(expanded));
+    }
     lines.push(String::new());
     match &explanation.refusal {
         Some(refusal) => lines.push(format!(
@@ -85,15 +92,44 @@ fn lines(explanation: &Explanation) -> Vec<String> {
                 false => "",
             };
             lines.push(format!("accepted, and queued{held} for"));
-            let ways = explanation.ways.iter();
-            lines.extend(ways.map(|way| {
-                let line = format!("  {} from {} {}", way.target, way.sender, way.options);
-                line.trim_end().to_owned()
-            }));
+            lines.extend(explanation.ways.iter().flat_map(sent));
         }
     }
     if explanation.refusal.is_none() && !explanation.has_message {
         lines.push("without a message (--file), the rules at its end were not asked".to_owned());
     }
+    lines
+}
+
+/// An address, and where it says what is done with its mail.
+fn expanded(step: &Step) -> Vec<String> {
+    let indent = " ".repeat(2 * step.depth + 2);
+    let fault = step.fault.iter().map(|fault| format!(": {fault}"));
+    let fault = String::from_iter(fault);
+    let mut lines = vec![format!("{indent}{}{fault}", step.address)];
+    let line = step.line.iter();
+    lines.extend(line.map(|line| format!("{indent}  {line}")));
+    let line = step.domain_line.iter();
+    lines.extend(line.map(|line| format!("{indent}  its domain: {line}")));
+    lines
+}
+
+/// A target, and what delivery would do.
+fn sent(way: &Way) -> Vec<String> {
+    let line = format!("  {} from {} {}", way.target, way.sender, way.options);
+    let mut lines = vec![line.trim_end().to_owned()];
+    let back = way.back.iter();
+    lines.extend(back.map(|sender| format!("    a bounce comes back to {sender}")));
+    if let (Some(site), Some(tls)) = (&way.site, &way.tls) {
+        lines.push(format!("    site {site}, TLS {tls}"));
+    }
+    lines.extend(way.hops.iter().map(|hop| {
+        let host = hop.host.iter().map(|host| format!("{host} "));
+        let from = hop.from.iter().map(|from| format!(" from {from}"));
+        let (host, from) = (String::from_iter(host), String::from_iter(from));
+        format!("      {host}{}{from}", hop.to)
+    }));
+    let trouble = way.trouble.iter();
+    lines.extend(trouble.map(|trouble| format!("    cannot be sent now: {trouble}")));
     lines
 }

@@ -146,3 +146,97 @@ async fn measures_are_explained() {
     let expected = "→ not a domain of ours\n";
     assert!(foreign.stdout.contains(expected), "{foreign}");
 }
+
+/// The lines that lead to the targets, the way back, and the hosts that delivery would try.
+#[tokio::test]
+async fn the_whole_way_is_told() {
+    let net = Net::new().await;
+    let sink = net.sink("target.test", "").await;
+    net.dns.add("null.test MX 0 .");
+    let forwards = "# who is where\nexample.test :domain: srs_domain=srs.example.test\n\
+        team@example.test alice@example.test, carol@null.test, gone@example.test\n\
+        alice@example.test alice@target.test\n";
+    let relay = relay(&net, forwards)
+        .set("delivery.bind", "['127.0.0.1']")
+        .start()
+        .await;
+    let explain = [
+        "explain",
+        "--to",
+        "team@example.test",
+        "--from",
+        "ann@sender.test",
+    ];
+    let told = relay.setup().run(&explain).await.success();
+    let file = relay.setup().path("forwards");
+    let file = file.display();
+    let targets = sink.address();
+    for expected in [
+        format!(
+            "  team@example.test\n    {file}:3: team@example.test alice@example.test, carol@null.test, gone@example.test\n    its domain: {file}:2: example.test :domain: srs_domain=srs.example.test\n"
+        ),
+        format!("    alice@example.test\n      {file}:4: alice@example.test alice@target.test\n"),
+        "      alice@target.test\n".to_owned(),
+        "    gone@example.test: ".to_owned(),
+        "    a bounce comes back to ann@sender.test\n".to_owned(),
+        format!(
+            "    site mx.target.test, TLS opportunistic\n      mx.target.test {targets} from 127.0.0.1\n"
+        ),
+        "    cannot be sent now: 5.1.10 null.test takes no mail (null MX)\n".to_owned(),
+    ] {
+        assert!(told.stdout.contains(&expected), "{expected}\n{told}");
+    }
+    let json = relay
+        .setup()
+        .run(&[&explain[..], &["--json"]].concat())
+        .await
+        .success();
+    let json: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(json["listener"], "mx");
+    let line = format!("{file}:4: alice@example.test alice@target.test");
+    assert_eq!(json["expansion"][1]["line"], line);
+    assert_eq!(json["ways"][0]["hops"][0]["from"], "127.0.0.1");
+    assert_eq!(sink.connections(), 0);
+}
+
+/// A user is asked about as on a submission port: as whom they may send, and under which return path.
+#[tokio::test]
+async fn a_user_is_explained() {
+    let net = Net::new().await;
+    let setup = relay(&net, FORWARDS).set("auth.users", "\"users\"");
+    setup.write(
+        "users",
+        "ann@example.test:$2b$05$mdfqMaX6y2ndf3sXziRt3.BxvKoUPbpy0MOW2gm/IkYKX4XqOV2Sa\n",
+    );
+    let relay = setup.start().await;
+    let explain = async |from: &str, user: &str| {
+        let explain = [
+            "explain",
+            "--to",
+            "x@far.test",
+            "--from",
+            from,
+            "--user",
+            user,
+        ];
+        relay.setup().run(&explain).await
+    };
+    let own = explain("ann@example.test", "ann@example.test").await;
+    assert!(
+        own.stdout
+            .contains(" (authenticated) as ann@example.test, "),
+        "{own}"
+    );
+    assert!(
+        own.stdout
+            .contains("accepted, and queued for\n  x@far.test from <ann@example.test>"),
+        "{own}"
+    );
+    let other = explain("eve@other.test", "ann@example.test").await;
+    assert!(other.stdout.contains("refused at mail by rule "), "{other}");
+    let unknown = ["explain", "--to", "x@far.test", "--user", "eve"];
+    relay
+        .setup()
+        .run_into_error(&unknown, &["there is no user `eve`"])
+        .await;
+}

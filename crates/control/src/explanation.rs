@@ -1,6 +1,6 @@
 //! What would be decided on a mail, and why: rows, as they travel and as `--json` prints them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,9 @@ pub struct Mail {
     pub ip: IpAddr,
     /// What the client says in EHLO.
     pub hello: String,
+    /// Who has logged in, on a submission port.
+    #[serde(default)]
+    pub user: Option<String>,
 }
 
 /// How it would be decided.
@@ -22,10 +25,17 @@ pub struct Mail {
 pub struct Explanation {
     /// What the client is to us: `stranger`, `trusted` or `authenticated`.
     pub client: String,
+    /// The client's name: what its address points to, if that points back.
+    pub name: Option<String>,
+    /// What kind of listener it would come to: `mx` or `submission`.
+    pub listener: String,
     /// Every stage that it would come to, in order.
     pub stages: Vec<Stage>,
     /// Whether the message was there. If not, no rule of the last stage was asked.
     pub has_message: bool,
+    /// From the recipient through the lines of the forwards to the targets, as a tree: what has a greater depth belongs to what
+    /// stands before it.
+    pub expansion: Vec<Step>,
     /// None: it would be accepted.
     pub refusal: Option<Refusal>,
     /// Whether what is queued would be on hold, until an operator decides.
@@ -74,13 +84,49 @@ pub struct Ruled {
     pub opinion: String,
 }
 
-/// Where the mail would go.
+/// An address on the way to the targets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// How many addresses lead to it.
+    pub depth: usize,
+    /// The address.
+    pub address: String,
+    /// The line that decides on it, as `file:line: text`; none: it is not hosted, or has none.
+    pub line: Option<String>,
+    /// The line of its domain, whose options hold where its own says nothing.
+    pub domain_line: Option<String>,
+    /// Why it leads nowhere.
+    pub fault: Option<String>,
+}
+
+/// Where the mail would go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Way {
     /// The target behind the forward.
     pub target: String,
     /// The reverse path as the next hop would see it, in angle brackets.
     pub sender: String,
+    /// Whom a bounce to that sender comes back to, if it is an SRS address of ours.
+    pub back: Option<String>,
     /// The options of its forward.
     pub options: String,
+    /// The site that takes it, as logs call it.
+    pub site: Option<String>,
+    /// The connections that would be tried, one after the other.
+    pub hops: Vec<Hop>,
+    /// How TLS is used on them: `opportunistic` or `never`.
+    pub tls: Option<String>,
+    /// Why it cannot be sent there now.
+    pub trouble: Option<String>,
+}
+
+/// A connection that would be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    /// To this host; none: only an address is known.
+    pub host: Option<String>,
+    /// To this address.
+    pub to: SocketAddr,
+    /// From this one of ours; none: the system chooses.
+    pub from: Option<IpAddr>,
 }

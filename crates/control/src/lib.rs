@@ -34,7 +34,7 @@ pub use data::{
     Count, Diagnosis, FreezePage, FreezeRow, LegRow, LegState, Lifted, MessageDetails, Page,
     Reloaded, SrsAnswer,
 };
-pub use explanation::{Asked, Explanation, Mail, Refusal, Ruled, Stage, Way};
+pub use explanation::{Asked, Explanation, Hop, Mail, Refusal, Ruled, Stage, Step, Way};
 pub use history::{
     HistoryHealth, MailStatus, Traced, TracedAttempt, TracedLeg, TracedMessage, TracedNote,
     TracedRefusal,

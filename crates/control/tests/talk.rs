@@ -398,6 +398,7 @@ async fn a_message_goes_to_the_daemon_in_pieces() {
         from: String::new(),
         ip: "192.0.2.7".parse().unwrap(),
         hello: "c.test".to_owned(),
+        user: None,
     };
     let nothing = None::<&mut &[u8]>;
     assert!(client.explain(mail.clone(), nothing).await.is_ok());

@@ -110,7 +110,10 @@ impl<R: Resolver> Reacher<R> {
         let known = second_best.as_ref().map(|connection| connection.address());
         for Target { host, peer } in targets(plan, memory) {
             let address = peer.address.ip();
-            if Some(address) == known || met.answered.contains(&host) || !self.may_use(address) {
+            if Some(address) == known
+                || met.answered.contains(&host)
+                || !self.settings.may_use(address)
+            {
                 continue;
             }
             match self.open(peer, site.tls, memory, patience).await {
@@ -150,7 +153,7 @@ impl<R: Resolver> Reacher<R> {
         let mut opening = Opening {
             session: Arc::clone(&self.session),
             tls: (!in_clear).then(|| Arc::clone(&self.tls)),
-            source: self.source(address),
+            source: self.settings.source(address),
             connect_timeout: self.settings.connect_timeout,
             patience: patience.clone(),
         };
@@ -172,17 +175,6 @@ impl<R: Resolver> Reacher<R> {
             ),
         }
         result
-    }
-
-    /// Whether we have an address to come from, where that is asked for.
-    fn may_use(&self, destination: IpAddr) -> bool {
-        !self.settings.bound_families_only || self.source(destination).is_some()
-    }
-
-    /// Our address for a destination: the first configured one of its family.
-    fn source(&self, destination: IpAddr) -> Option<IpAddr> {
-        let same_family = |source: &&IpAddr| source.is_ipv4() == destination.is_ipv4();
-        self.settings.bind.iter().find(same_family).copied()
     }
 }
 

@@ -119,4 +119,15 @@ impl Settings {
             drain: Duration::from_secs(30),
         }
     }
+
+    /// Whether we have an address to come from, where that is asked for.
+    pub(crate) fn may_use(&self, destination: IpAddr) -> bool {
+        !self.bound_families_only || self.source(destination).is_some()
+    }
+
+    /// Our address for a destination: the first configured one of its family.
+    pub(crate) fn source(&self, destination: IpAddr) -> Option<IpAddr> {
+        let same_family = |source: &&IpAddr| source.is_ipv4() == destination.is_ipv4();
+        self.bind.iter().find(same_family).copied()
+    }
 }

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use control::{BlocklistCounts, FilterCounts};
 use counters::{Key, Of};
-use delivery::Callouts;
+use delivery::{Callouts, Foresight};
 use journal::{Journal, Recent};
 use parking_lot::Mutex;
 use policy::Standing;
@@ -67,6 +67,8 @@ pub struct Inbound<S> {
     counting: Arc<Counting>,
     guesses: Guesses,
     callouts: Callouts<dns::Backend>,
+    /// Of where mail would go.
+    foresight: Foresight<dns::Backend>,
     passwords: Passwords,
     dovecot: Option<Dovecot>,
     resolver: dns::Backend,
@@ -91,6 +93,7 @@ impl<S> Inbound<S> {
         let dovecot = settings.dovecot.clone();
         Self {
             callouts: Callouts::new(callouts, &settings.delivery, resolver.clone()),
+            foresight: Foresight::new(&settings.delivery, resolver.clone()),
             routing: core.routing,
             spool: core.spool,
             clock: core.clock,

@@ -7,6 +7,7 @@ use envelope::{Domain, Mailbox, Reply};
 use super::Table;
 use super::line::{Action, Goal, Line};
 use super::options::Options;
+use super::trace::Step;
 use crate::fold::fold;
 use crate::replies;
 
@@ -121,7 +122,8 @@ impl Table {
     }
 
     fn follow(&self, recipient: &Mailbox, domain: &Domain, line: &Line) -> Resolution {
-        let walk = self.walk(recipient, domain, line);
+        let mut walk = Walk::new(self);
+        walk.begin(recipient, domain, line);
         if !walk.found.targets.is_empty() {
             return Resolution::Targets(walk.found);
         }
@@ -131,13 +133,6 @@ impl Table {
             // Every line has a target, discards or refuses.
             None => Resolution::Unknown,
         }
-    }
-
-    fn walk(&self, recipient: &Mailbox, domain: &Domain, line: &Line) -> Walk<'_> {
-        let mut walk = Walk::new(self);
-        walk.visited.insert(visited_key(recipient, domain));
-        walk.follow(recipient, domain, line);
-        walk
     }
 
     /// What is wrong with the targets of one line themselves; what is wrong further on shows at its own line.
@@ -171,7 +166,9 @@ impl Table {
     /// Whether a line leads back to itself. Its other targets, if it has any, get the mail all the same.
     fn leads_back(&self, line: &Line) -> Option<Broken> {
         let own = line.key.an_address()?;
-        let broken = self.walk(&own, &line.key.domain, line).found.broken;
+        let mut walk = Walk::new(self);
+        walk.begin(&own, &line.key.domain, line);
+        let broken = walk.found.broken;
         broken
             .into_iter()
             .find(|broken| broken.fault == Fault::Loop && broken.address == own)
@@ -180,17 +177,19 @@ impl Table {
 
 /// One walk from a recipient. Each hosted address is expanded once, whatever the lines look like, so that the work
 /// is bounded by the table and not by the number of ways through it.
-struct Walk<'a> {
-    table: &'a Table,
+pub(super) struct Walk<'a> {
+    pub(super) table: &'a Table,
     found: Expansion,
-    path: Vec<Mailbox>,
+    pub(super) path: Vec<Mailbox>,
     visited: HashSet<(String, Domain)>,
     seen: HashSet<Mailbox>,
     discarded: bool,
+    /// Every step, if somebody wants to know.
+    pub(super) steps: Option<Vec<Step>>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(table: &'a Table) -> Self {
+    pub(super) fn new(table: &'a Table) -> Self {
         Self {
             table,
             found: Expansion::default(),
@@ -198,7 +197,14 @@ impl<'a> Walk<'a> {
             visited: HashSet::new(),
             seen: HashSet::new(),
             discarded: false,
+            steps: None,
         }
+    }
+
+    /// Goes on from the line of the recipient.
+    pub(super) fn begin(&mut self, recipient: &Mailbox, domain: &Domain, line: &Line) {
+        self.visited.insert(visited_key(recipient, domain));
+        self.follow(recipient, domain, line);
     }
 
     /// Does what the line of a hosted address says.
@@ -208,6 +214,7 @@ impl<'a> Walk<'a> {
         if self.path.is_empty() {
             self.found.options = options.clone();
         }
+        self.note(address, Some(line.at), None);
         match &line.action {
             Action::Discard => self.discarded = true,
             Action::Reject(reply) => self.broken(address, Fault::Refused(reply.clone())),
@@ -250,6 +257,7 @@ impl<'a> Walk<'a> {
         if self.found.targets.len() >= TARGETS_MAX {
             return self.broken(target, Fault::TooMany);
         }
+        self.note(target, None, None);
         if self.seen.insert(target.clone()) {
             self.found.targets.push(Target {
                 mailbox: target.clone(),
@@ -269,6 +277,10 @@ impl<'a> Walk<'a> {
 
     /// Broken targets are for the log: there need not be more of them than of the others.
     fn broken(&mut self, address: &Mailbox, fault: Fault) {
+        // A line that refuses says so itself.
+        if !matches!(fault, Fault::Refused(_)) {
+            self.note(address, None, Some(&fault));
+        }
         if self.found.broken.len() < TARGETS_MAX {
             let address = address.clone();
             self.found.broken.push(Broken { address, fault });

@@ -19,6 +19,8 @@ use crate::fold::fold;
 /// A line as typed and checked.
 #[derive(Debug)]
 pub(super) struct Line {
+    /// Where it begins in the text of its table.
+    pub(super) at: u32,
     pub(super) key: Key,
     pub(super) action: Action,
     pub(super) options: Options,
@@ -129,6 +131,7 @@ impl Line {
             options.set(word, at, check)?;
         }
         Ok(Some(Self {
+            at: 0,
             key,
             action,
             options,

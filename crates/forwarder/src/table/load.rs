@@ -229,7 +229,7 @@ fn locate(name: &str, text: &str, line_at: usize, mistake: Mistake) -> TableErro
 }
 
 /// Line and column (in characters) of an octet of the text, both from 1.
-fn position(text: &str, at: usize) -> (usize, usize) {
+pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
     let before = &text.as_bytes()[..at];
     let line = memchr::memchr_iter(b'\n', before).count() + 1;
     let start = memchr::memrchr(b'\n', before).map_or(0, |end| end + 1);

@@ -37,6 +37,7 @@ mod index;
 mod line;
 mod load;
 mod options;
+mod trace;
 mod words;
 
 use std::hash::{BuildHasher, RandomState};
@@ -54,6 +55,7 @@ pub use error::{TableError, TableErrors};
 pub use expand::{Broken, CHAIN_MAX, Expansion, Fault, Resolution, TARGETS_MAX, Target};
 pub(crate) use options::SRS_DOMAIN_OCTETS_MAX;
 pub use options::{Check, Measure, Objection, Options};
+pub use trace::Step;
 
 /// A loaded forwards file.
 #[derive(Debug)]
@@ -243,7 +245,7 @@ impl Table {
     /// Parses a line again that loading has found right.
     fn line_at(&self, at: u32) -> Option<Line> {
         let line = Line::parse(line_text(&self.text, at), &|_, _| Ok(()));
-        line.ok().flatten()
+        line.ok().flatten().map(|line| Line { at, ..line })
     }
 
     fn key_at(&self, at: u32) -> Option<Key> {

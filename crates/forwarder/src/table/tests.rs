@@ -417,6 +417,57 @@ fn targets_end_at_the_limit() {
     assert_eq!(expansion.broken[0].fault, Fault::TooMany);
 }
 
+/// Each step of the way, with the lines that say so.
+#[test]
+fn the_way_is_traced() {
+    let table = table(
+        "a.test :domain: srs=off\n\
+         team@a.test ann@a.test, bob@x.test, no@a.test\n\
+         ann@a.test team@a.test, ann@y.test # home\n\
+         @b.test @a.test\n\
+         out@b.test :reject:\n",
+    );
+    for (recipient, expected) in [
+        ("x@x.test", ""),
+        ("no@a.test", "0 no@a.test - Unknown"),
+        (
+            "out@b.test",
+            "0 out@b.test forwards:5: out@b.test :reject: -",
+        ),
+        (
+            "team@b.test",
+            "0 team@b.test forwards:4: @b.test @a.test -
+             1 team@a.test forwards:2: team@a.test ann@a.test, bob@x.test, no@a.test -
+             2 ann@a.test forwards:3: ann@a.test team@a.test, ann@y.test # home -
+             3 team@a.test - Loop
+             3 ann@y.test - -
+             2 bob@x.test - -
+             2 no@a.test - Unknown",
+        ),
+    ] {
+        let steps = table.trace(&address(recipient));
+        let of_domain = |step: &Step| {
+            step.domain_line.as_deref() == Some("forwards:1: a.test :domain: srs=off")
+        };
+        assert!(
+            steps
+                .iter()
+                .all(|step| of_domain(step) == step.address.to_string().ends_with("@a.test"))
+        );
+        let shown = steps.iter().map(|step| {
+            let fault = step.fault.as_ref().map(|fault| format!("{fault:?}"));
+            let (line, fault) = (
+                step.line.as_deref().unwrap_or("-"),
+                fault.as_deref().unwrap_or("-"),
+            );
+            format!("{} {} {line} {fault}", step.depth, step.address)
+        });
+        let shown: Vec<String> = shown.collect();
+        let expected: Vec<&str> = expected.lines().map(str::trim).collect();
+        assert_eq!(shown, expected, "{recipient}");
+    }
+}
+
 #[track_caller]
 fn check_error(text: &str, expected: &str) {
     let errors = Table::parse("f", text.into()).expect_err(text);

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use authentic::Reader;
-use control::{Asked, Body, Explanation, Fault, Mail, Refusal, Ruled, Way};
+use control::{Asked, Body, Explanation, Fault, Hop, Mail, Refusal, Ruled, Way};
 use counters::Key;
+use delivery::TlsUse;
 use envelope::{ForwardPath, Mailbox, Recipient, ReversePath, Verdict};
-use forwarder::{HeaderScan, Plan, PlannedLeg, Route};
+use forwarder::table::Step;
+use forwarder::{HeaderScan, Plan, PlannedLeg, Route, SrsRecipient};
+use futures_util::future::join_all;
 use policy::{Case, Decision, Effect, Stage, Standing};
 use spool::Spool;
 
@@ -36,13 +39,16 @@ impl<S: Spool> Inbound<S> {
         message: Option<&mut (impl Body + Sync)>,
     ) -> Result<Explanation, Fault> {
         let (from, to) = (sender(&mail.from)?, recipient(&mail.to)?);
-        let mut thought = Thought::new(self, mail);
+        let mut thought = Thought::new(self, mail)?;
         for stage in [Stage::Connect, Stage::Hello] {
             thought.decide(stage).await;
         }
+        let name = thought.name.get().await;
+        thought.explanation.name = name.map(|name| name.to_string());
         thought.case.begin(from.clone());
         thought.decide(Stage::Mail).await;
         thought.case.next_recipient(to.clone());
+        thought.expand(&to);
         let Some(route) = thought.decide(Stage::Rcpt).await else {
             return Ok(thought.explanation);
         };
@@ -63,22 +69,39 @@ impl<S: Spool> Inbound<S> {
             thought.decide(Stage::Message).await;
         }
         if thought.explanation.refusal.is_none() {
-            thought.explanation.ways = plan.legs.iter().map(way).collect();
+            let ways = plan
+                .legs
+                .iter()
+                .take(WAYS_MAX)
+                .map(|planned| thought.way(planned));
+            thought.explanation.ways = join_all(ways).await;
         }
         Ok(thought.explanation)
     }
 }
 
 impl<'a, S: Spool> Thought<'a, S> {
-    fn new(inbound: &'a Inbound<S>, mail: &Mail) -> Self {
+    fn new(inbound: &'a Inbound<S>, mail: &Mail) -> Result<Self, Fault> {
         let routing = inbound.routing.load_full();
-        let client = client_of(&routing, mail.ip, smtp_in::Role::Mx);
+        let (role, listener) = match mail.user {
+            Some(_) => (smtp_in::Role::Submission, "submission"),
+            None => (smtp_in::Role::Mx, "mx"),
+        };
+        let mut client = client_of(&routing, mail.ip, role);
+        if let Some(name) = &mail.user {
+            let user = match routing.users.find(name) {
+                Some(user) => Arc::clone(&user.policy),
+                None if inbound.dovecot.is_some() => routing.users.of_dovecot(name),
+                None => return Err(Fault::new(format!("there is no user `{name}`"))),
+            };
+            client.log_in(user);
+        }
         let standing = match client.standing {
             Standing::Stranger => "stranger",
             Standing::Trusted => "trusted",
             Standing::Authenticated => "authenticated",
         };
-        Self {
+        Ok(Self {
             name: inbound.names.ask(mail.ip),
             case: Case {
                 settings: inbound.policy_settings(&routing),
@@ -90,11 +113,57 @@ impl<'a, S: Spool> Thought<'a, S> {
             recipients: Vec::new(),
             explanation: Explanation {
                 client: standing.to_owned(),
+                listener: listener.to_owned(),
                 ..Explanation::default()
             },
             inbound,
             routing,
+        })
+    }
+
+    /// The lines that the recipient's mail goes through; behind an SRS address, that of the original sender.
+    fn expand(&mut self, to: &ForwardPath) {
+        let (forwarder, table) = (&self.routing.forwarder, &self.routing.table);
+        let Some(address) = to.mailbox() else { return };
+        let steps = match forwarder.srs_recipient(table, address, self.inbound.clock.now()) {
+            SrsRecipient::Decoded(sender) => table.trace(&sender),
+            _ => table.trace(address),
+        };
+        self.explanation.expansion = steps.into_iter().map(step).collect();
+    }
+
+    /// A leg, and what delivery would do with it.
+    async fn way(&self, planned: &PlannedLeg) -> Way {
+        let leg = &planned.leg;
+        let (forwarder, table) = (&self.routing.forwarder, &self.routing.table);
+        let now = self.inbound.clock.now();
+        let back = leg.reverse_path.mailbox().and_then(|sender| {
+            match forwarder.srs_recipient(table, sender, now) {
+                SrsRecipient::Decoded(sender) => Some(sender.to_string()),
+                _ => None,
+            }
+        });
+        let mut way = Way {
+            target: leg.target.to_string(),
+            sender: leg.reverse_path.to_string(),
+            back,
+            options: leg.options.as_str().to_owned(),
+            ..Way::default()
+        };
+        let foreseen = self.inbound.foresight.of(leg.target.host()).await;
+        let hops = foreseen.and_then(|foreseen| {
+            way.site = Some(foreseen.site);
+            way.tls = Some(tls(foreseen.tls).to_owned());
+            foreseen.hops
+        });
+        match hops {
+            Ok(hops) => way.hops = hops.into_iter().map(hop).collect(),
+            Err(outcome) => {
+                let diagnosis = outcome.diagnosis();
+                way.trouble = Some(format!("{} {}", diagnosis.status, diagnosis.text));
+            }
         }
+        way
     }
 
     /// Goes through a stage, unless one before it refused. A route that it found comes back if the mail is still accepted.
@@ -143,8 +212,11 @@ impl<'a, S: Spool> Thought<'a, S> {
         };
         let now = inbound.clock.now();
         let recipients = [(&recipient, route)].into_iter();
-        let forwarder = &routing.forwarder;
-        forwarder.plan(&routing.table, from, None, recipients, now, &mut token)
+        let user = self.case.client.user.as_ref();
+        let user = user.and_then(|user| routing.users.find(&user.name));
+        let return_path = user.and_then(|user| user.return_path.as_ref());
+        let (forwarder, table) = (&routing.forwarder, &routing.table);
+        forwarder.plan(table, from, return_path, recipients, now, &mut token)
     }
 }
 
@@ -164,11 +236,28 @@ fn row(stage: Stage, decision: &Decision, asked: &deciding::Asked) -> control::S
     }
 }
 
-fn way(planned: &PlannedLeg) -> Way {
-    Way {
-        target: planned.leg.target.to_string(),
-        sender: planned.leg.reverse_path.to_string(),
-        options: planned.leg.options.as_str().to_owned(),
+fn tls(used: TlsUse) -> &'static str {
+    match used {
+        TlsUse::Opportunistic => "opportunistic",
+        TlsUse::Never => "never",
+    }
+}
+
+fn hop(hop: delivery::Hop) -> Hop {
+    Hop {
+        host: hop.host.map(|host| host.to_string()),
+        to: hop.to,
+        from: hop.from,
+    }
+}
+
+fn step(step: Step) -> control::Step {
+    control::Step {
+        depth: step.depth,
+        address: step.address.to_string(),
+        line: step.line,
+        domain_line: step.domain_line,
+        fault: step.fault.map(|fault| fault.reply().text),
     }
 }
 
@@ -190,3 +279,6 @@ fn mailbox(text: &str) -> Result<Mailbox, Fault> {
     let parsed = text.parse();
     parsed.map_err(|error| Fault::new(format!("`{text}` is not an address: {error}")))
 }
+
+/// Of a mail to more targets, the ways of the first are told: each is a look-up or two.
+const WAYS_MAX: usize = 100;

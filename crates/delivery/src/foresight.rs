@@ -1,0 +1,73 @@
+//! Where mail for a host would go now, as delivery would find it: for an explanation. Nothing is connected to.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use dns::Resolver;
+use envelope::{Domain, Host, Outcome};
+
+use crate::plan::{Plan, Planner};
+use crate::settings::{Settings, TlsUse};
+
+/// Knows what delivery knows, and does nothing.
+#[derive(Debug)]
+pub struct Foresight<R> {
+    settings: Arc<Settings>,
+    planner: Planner<R>,
+}
+
+/// The way of a host's mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreseen {
+    /// The site that takes it, as logs call it.
+    pub site: String,
+    /// When TLS is used with it.
+    pub tls: TlsUse,
+    /// In the order in which they would be tried; or what would become of all mail there.
+    pub hops: Result<Vec<Hop>, Outcome>,
+}
+
+/// A connection that would be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hop {
+    /// The host; none for an address.
+    pub host: Option<Domain>,
+    /// Its address.
+    pub to: SocketAddr,
+    /// Our address; none: the system chooses.
+    pub from: Option<IpAddr>,
+}
+
+impl<R: Resolver> Foresight<R> {
+    /// With the settings and the resolver of deliveries.
+    pub fn new(settings: &Settings, resolver: R) -> Self {
+        let settings = Arc::new(settings.clone());
+        let planner = Planner::new(Arc::clone(&settings), Arc::new(resolver));
+        Self { settings, planner }
+    }
+
+    /// For this host; or the outcome of all its mail, if there is no site.
+    pub async fn of(&self, host: &Host) -> Result<Foreseen, Outcome> {
+        let key = self.planner.site(host).await?;
+        let plan = self.planner.hosts(&key).await;
+        Ok(Foreseen {
+            site: key.to_string(),
+            tls: key.tls,
+            hops: plan.map(|plan| self.hops(plan)),
+        })
+    }
+
+    fn hops(&self, plan: Plan) -> Vec<Hop> {
+        let mut hops = Vec::new();
+        for host in plan.hosts {
+            let addresses = host.addresses.into_iter();
+            let used = addresses.filter(|address| self.settings.may_use(*address));
+            hops.extend(used.map(|address| Hop {
+                host: host.name.clone(),
+                to: SocketAddr::new(address, plan.port),
+                from: self.settings.source(address),
+            }));
+        }
+        hops
+    }
+}

@@ -1,0 +1,69 @@
+//! The walk from a recipient to its targets, step by step, with the lines that decide: for an explanation.
+
+use envelope::Mailbox;
+
+use super::expand::{Fault, Walk};
+use super::{NO_LINE, Table, line_text, load};
+
+/// An address that the walk comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// How many addresses are gone through before it.
+    pub depth: usize,
+    /// The address.
+    pub address: Mailbox,
+    /// The line that decides on it, as `file:line: text`, if it is hosted and has one.
+    pub line: Option<String>,
+    /// The line of its domain, which says what that one does not.
+    pub domain_line: Option<String>,
+    /// Why it leads nowhere.
+    pub fault: Option<Fault>,
+}
+
+impl Table {
+    /// What [`Table::resolve`] goes through: none if the address is not hosted. Of a long way only the beginning.
+    pub fn trace(&self, recipient: &Mailbox) -> Vec<Step> {
+        let Some(domain) = recipient.domain().filter(|domain| self.hosts(domain)) else {
+            return Vec::new();
+        };
+        let mut walk = Walk::new(self);
+        walk.steps = Some(Vec::new());
+        match self.find(recipient.local_part(), domain) {
+            Some(line) => walk.begin(recipient, domain, &line),
+            None => walk.note(recipient, None, Some(&Fault::Unknown)),
+        }
+        walk.steps.unwrap_or_default()
+    }
+
+    /// A long line is cut.
+    fn place(&self, at: u32) -> String {
+        let (line, _) = load::position(&self.text, at as usize);
+        let text: String = line_text(&self.text, at).chars().take(TEXT_MAX).collect();
+        format!("{}:{line}: {text}", self.name)
+    }
+}
+
+impl Walk<'_> {
+    /// Keeps the step, if somebody wants to know.
+    pub(super) fn note(&mut self, address: &Mailbox, line: Option<u32>, fault: Option<&Fault>) {
+        let Some(steps) = self.steps.as_mut().filter(|steps| steps.len() < STEPS_MAX) else {
+            return;
+        };
+        let table = self.table;
+        let domain = address
+            .domain()
+            .and_then(|domain| table.domain_entry(domain));
+        let domain_line = domain.filter(|domain| domain.line != NO_LINE);
+        steps.push(Step {
+            depth: self.path.len(),
+            address: address.clone(),
+            line: line.map(|at| table.place(at)),
+            domain_line: domain_line.map(|domain| table.place(domain.line)),
+            fault: fault.cloned(),
+        });
+    }
+}
+
+/// Each costs a look through the text, for the number of its line.
+const STEPS_MAX: usize = 100;
+const TEXT_MAX: usize = 200;
