@@ -4,7 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use journal::{Event, Journal, MailLog};
+use history::{Desk, History};
+use journal::{Event, Journal};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -19,18 +20,19 @@ pub(crate) async fn run(config: &Config, path: &Path) -> Result<(), wire::Error>
     let resolved = Resolved::of(config)?;
     let journal = Journal::default();
     let log = logs::mail_log(&journal, &resolved.settings.log)?;
-    let result = run_journaled(config, resolved, path, &journal).await;
+    let history = History::start(resolved.settings.history.clone(), &journal);
+    let result = run_journaled(config, resolved, path, &journal, history.desk()).await;
     drop(journal);
-    finish(log).await;
+    finish((log, history)).await;
     result
 }
 
-/// Waits until the last line is written: when nobody has a journal any more. Not on a thread of the runtime, which may be
-/// the only one: a task that still has a journal could not end.
-async fn finish(log: MailLog) {
-    let waiting = tokio::task::spawn_blocking(move || drop(log));
+/// Waits until these readers have written the last event: when nobody has a journal any more. Not on a thread of the runtime, which
+/// may be the only one: a task that still has a journal could not end.
+async fn finish(readers: impl Send + 'static) {
+    let waiting = tokio::task::spawn_blocking(move || drop(readers));
     if let Err(error) = waiting.await {
-        tracing::error!(%error, "cannot wait for the mail log");
+        tracing::error!(%error, "cannot wait for the mail log and the history");
     }
 }
 
@@ -39,11 +41,12 @@ async fn run_journaled(
     resolved: Resolved,
     path: &Path,
     journal: &Journal,
+    history: Desk,
 ) -> Result<(), wire::Error> {
     // First of all: a signal that comes before this would end the process at once, with sessions still open.
     let signals = Signals::listen();
     let resolver = wire::resolver(&resolved.settings.resolver)?;
-    let relay = Relay::open(config, resolved, path, resolver, journal.clone()).await?;
+    let relay = Relay::open(config, resolved, path, resolver, journal.clone(), history).await?;
     for risk in risks::of(config, &relay.reload.routing()) {
         tracing::warn!(about = risk.about, "{}", risk.text);
     }
@@ -112,6 +115,8 @@ fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
 
 #[cfg(test)]
 mod tests {
+    use journal::MailLog;
+
     use super::*;
 
     /// On one thread.

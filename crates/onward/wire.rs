@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use control::Socket;
+use history::Desk;
 use journal::{Event, Journal};
 use queue::LogSpool;
 use relay::counting::Counting;
@@ -63,6 +64,7 @@ impl Relay {
         path: &Path,
         resolver: dns::Backend,
         journal: Journal,
+        history: Desk,
     ) -> Result<Self, Error> {
         let mut settings = resolved.settings;
         let routing = Arc::new(ArcSwap::from_pointee(resolved.routing));
@@ -93,6 +95,7 @@ impl Relay {
             clock: spool.clock().clone(),
             journal: journal.clone(),
             counting: Arc::new(Counting::new(counters::Freezes::open(&config.spool))),
+            history,
         };
         settings.relay.delivery.listeners = addresses.clone();
         let connections_max = (

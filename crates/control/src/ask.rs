@@ -20,7 +20,9 @@ use crate::status;
 use crate::text;
 
 pub use crate::history::Trace;
+use crate::history::Traced;
 pub use crate::queue::QueueSummary;
+use crate::stats::{FailingForwards, StatsPage};
 pub use crate::stats::{ForwardsFailing, Stats};
 
 /// A question of one line; so is its answer.
@@ -290,6 +292,9 @@ asks! {
     Drained => DrainState,
     SrsEncode => SrsAnswer,
     SrsDecode => SrsAnswer,
+    Trace => Traced,
+    Stats => StatsPage,
+    ForwardsFailing => FailingForwards,
 }
 
 pub(crate) fn value(answer: &impl Serialize) -> Result<Box<RawValue>, Fault> {

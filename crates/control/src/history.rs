@@ -48,10 +48,14 @@ pub struct Traced {
 }
 
 /// One message, or something that was refused before it was one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TracedMessage {
     /// None: refused before there was an id.
-    #[serde(with = "text::option")]
+    #[serde(
+        default,
+        with = "text::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub id: Option<MessageId>,
     /// When it began, or was refused.
     #[serde(with = "text")]
@@ -59,42 +63,61 @@ pub struct TracedMessage {
     /// How it stands as a whole: the worst of its legs.
     pub status: MailStatus,
     /// The client, `192.0.2.1:4711`; none for a notice of ours, and when its beginning is missing here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// The client's verified name (PTR).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
     /// What it said in EHLO.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hello: Option<String>,
     /// The address of ours that it came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<String>,
     /// How it came in, `TLSv1.3`; none: in clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,
     /// Who logged in, or tried to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// The reverse path as it came in, in angle brackets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
-    /// The recipient of a refused RCPT.
+    /// The recipient of a refused RCPT, or of a notice of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
     /// As its header has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
     /// Octets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// From MAIL to the end of the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_queue_ms: Option<u64>,
     /// What was found out about the sender, each with the domain that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spf: Option<String>,
     /// See `spf`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dkim: Option<String>,
     /// See `spf`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arc: Option<String>,
     /// See `spf`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dmarc: Option<String>,
     /// What is proved of the sender, as in the mail log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
     /// Who said no to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<TracedRefusal>,
     /// In the order of their numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub legs: Vec<TracedLeg>,
     /// What else was recorded of it, in the order of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<TracedNote>,
 }
 
@@ -119,11 +142,16 @@ pub struct TracedLeg {
     pub status: MailStatus,
     /// The recipient as the client named it.
     pub recipient: String,
+    /// Others whose mail goes with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
     /// Where it goes.
     pub target: String,
     /// The reverse path as the next hop sees it, in angle brackets; none when its beginning is missing here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
     /// Every attempt, in order; the end of a leg that expired has the number of the last one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<TracedAttempt>,
 }
 
@@ -138,14 +166,18 @@ pub struct TracedAttempt {
     /// `delivered`, `deferred` or `failed`.
     pub result: MailStatus,
     /// The name of the site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
     /// The host that was talked to, `name[address]:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// `TLSv1.3`, `TLSv1.3 verified`; none: in clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,
     /// The enhanced status.
     pub code: String,
     /// What the host said, on one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<String>,
     /// What happened, in our words.
     pub text: String,
@@ -156,7 +188,11 @@ pub struct TracedAttempt {
     /// The part of `delay_ms` from MAIL to the last reply.
     pub transmission_ms: u64,
     /// When it is tried again.
-    #[serde(with = "text::option")]
+    #[serde(
+        default,
+        with = "text::option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub next: Option<Timestamp>,
 }
 
@@ -173,7 +209,9 @@ pub struct TracedNote {
 }
 
 /// How a message or a leg stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum MailStatus {
     /// The next hop has it.
@@ -183,6 +221,7 @@ pub enum MailStatus {
     /// An operator took it out of the queue.
     Removed,
     /// Not tried yet.
+    #[default]
     Queued,
     /// Waits for another attempt.
     Deferred,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use envelope::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::history::HistoryHealth;
 use crate::text;
 
 /// The daemon at a glance.
@@ -61,6 +62,9 @@ pub struct Status {
     pub blocklists: BTreeMap<String, BlocklistCounts>,
     /// And each content filter.
     pub filters: BTreeMap<String, FilterCounts>,
+    /// What `onward trace` stands on.
+    #[serde(default)]
+    pub history: HistoryHealth,
 }
 
 /// What came of asking a content filter, about a message each time.

@@ -308,7 +308,7 @@ impl Attempt {
 
 impl Event {
     /// The event's name in the log.
-    pub(super) fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Ready { .. } => "ready",
             Self::Stopping { .. } => "stopping",
@@ -356,6 +356,11 @@ impl Event {
             Self::DovecotUp { .. } => "dovecot-up",
             Self::Dropped { .. } => "dropped",
         }
+    }
+
+    /// Its fields, as its line in the log has them.
+    pub fn fields_text(&self) -> String {
+        crate::line::fields(self)
     }
 
     /// The message it is about.

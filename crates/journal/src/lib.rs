@@ -91,7 +91,7 @@ impl Reader {
     }
 
     /// As [`next`](Self::next), for a thread of its own.
-    fn next_blocking(&mut self) -> Option<Result<Arc<Entry>, Missed>> {
+    pub fn next_blocking(&mut self) -> Option<Result<Arc<Entry>, Missed>> {
         or_end(self.0.blocking_recv())
     }
 

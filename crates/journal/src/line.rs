@@ -8,7 +8,7 @@ use std::fmt::{Display, Write};
 use envelope::MessageId;
 use serde::Deserialize;
 
-use crate::{Entry, shown};
+use crate::{Entry, Event, shown};
 
 /// How a line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -62,6 +62,13 @@ pub(super) fn render(format: Format, Entry { at, event }: &Entry) -> String {
     }
     line.push('\n');
     line
+}
+
+/// The fields alone, as the text line has them.
+pub(super) fn fields(event: &Event) -> String {
+    let mut line = String::new();
+    event.fields(&mut Text { line: &mut line });
+    line.split_off(line.len().min(1))
 }
 
 struct Text<'a> {
@@ -118,7 +125,6 @@ mod tests {
     use envelope::Timestamp;
 
     use super::*;
-    use crate::Event;
 
     fn failed(error: &str) -> Entry {
         Entry {

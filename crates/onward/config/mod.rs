@@ -193,6 +193,7 @@ mod tests {
         let meant = [
             "srs.clock_skew",
             "queue.min_free",
+            "history.keep",
             "limits.drain",
             "limits.bounce_size",
         ];

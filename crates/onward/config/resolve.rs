@@ -33,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) limits: smtp_in::Limits,
     pub(crate) relay: relay::Settings,
     pub(crate) spool: queue::Settings,
+    pub(crate) history: history::Settings,
     pub(crate) resolver: dns::Settings,
     pub(crate) socket: PathBuf,
     pub(crate) log: Log,
@@ -103,6 +104,7 @@ impl Config {
             },
             relay: self.relay()?,
             spool: self.spool(),
+            history: self.history(),
             resolver: dns::Settings {
                 servers: self.resolver.servers.clone(),
                 ..dns::Settings::default()
@@ -201,6 +203,16 @@ impl Config {
     }
 
     /// Where and how mail is stored; also for `onward spool`.
+    /// The spool still has room when there is none for the history.
+    pub(crate) fn history(&self) -> history::Settings {
+        history::Settings {
+            path: history::file_in(&self.spool),
+            keep: self.history.keep.0,
+            octets_max: self.history.max_size.0,
+            octets_free: self.queue.min_free.0.saturating_mul(2),
+        }
+    }
+
     pub(crate) fn spool(&self) -> queue::Settings {
         queue::Settings {
             lifetime: Lifetime {
@@ -309,7 +321,7 @@ mod tests {
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 65] = [
+    const OTHER_VALUES: [(&str, &str); 67] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -350,6 +362,8 @@ mod tests {
         ("queue.warn_after", "'7s'"),
         ("queue.expire", "'7s'"),
         ("queue.min_free", "7"),
+        ("history.keep", "'7s'"),
+        ("history.max_size", "7"),
         ("delivery.port", "7"),
         ("delivery.bind", "['127.0.0.1']"),
         ("delivery.allow_loopback", "true"),

@@ -41,6 +41,7 @@ pub(crate) struct Config {
     pub(crate) filters: Vec<Filter>,
     pub(crate) alerts: Alerts,
     pub(crate) queue: Queue,
+    pub(crate) history: History,
     pub(crate) delivery: Delivery,
     pub(crate) bounce: Bounce,
     #[serde(rename = "egress")]
@@ -159,6 +160,15 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(crate) struct History {
+    /// Zero: there is none.
+    pub(crate) keep: Span,
+    #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) max_size: Size,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct Delivery {
     #[serde(deserialize_with = "more_than_zero")]
     pub(crate) port: u16,
@@ -252,6 +262,7 @@ impl Default for Config {
             filters: Vec::new(),
             alerts: Alerts::default(),
             queue: Queue::default(),
+            history: History::default(),
             delivery: Delivery::default(),
             bounce: Bounce::default(),
             egresses: Vec::new(),
@@ -313,6 +324,15 @@ impl Default for Queue {
             warn_after: Span(engine.lifetime.warn_after),
             expire: Span(engine.lifetime.expire),
             min_free: Size(engine.min_free_bytes),
+        }
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            keep: Span::days(7),
+            max_size: Size(4 << 30),
         }
     }
 }

@@ -54,6 +54,7 @@ pub(crate) async fn run(args: &cli::Demo, print: Printer) -> Result<(), Error> {
         "demo".as_ref(),
         world.resolver.clone(),
         journal.clone(),
+        history::Desk::default(),
     )
     .await?;
     let relay_address = relay

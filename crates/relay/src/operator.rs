@@ -3,6 +3,7 @@
 mod body;
 mod choice;
 mod freezes;
+mod history;
 mod orders;
 mod queue;
 mod sites;
@@ -14,6 +15,7 @@ mod tests;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use ::history::Desk;
 use control::ask::{Drain, Ping, Reload, SrsDecode, SrsEncode};
 use control::{Answers, Explanation, Fault, Mail, Part, Reloaded, Request, SrsAnswer};
 use delivery::Dispatcher;
@@ -38,6 +40,8 @@ pub struct Operator<S> {
     pub counters: Counters,
     /// Knows who is frozen.
     pub counting: Arc<Counting>,
+    /// Knows what happened to which message.
+    pub history: Desk,
     /// What decides on mail.
     pub inbound: Arc<Inbound<S>>,
     /// What SRS addresses are made with.

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use control::Socket;
 use delivery::Dispatcher;
 use envelope::Mailbox;
+use history::Desk;
 use journal::{Counters, Journal};
 use spool::{Clock, IdSource, Schedule, Spool};
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,8 @@ pub struct Core<S> {
     pub journal: Journal,
     /// Counts, and knows who is frozen.
     pub counting: Arc<Counting>,
+    /// Knows what happened.
+    pub history: Desk,
 }
 
 /// How a relay behaves, as far as its routing does not say it.
@@ -113,6 +116,7 @@ impl<S: Spool> Relay<S> {
             clock: core.clock,
             counters: Counters::start(&core.journal),
             counting: core.counting,
+            history: core.history,
             journal: core.journal,
             version,
             listeners,
@@ -157,6 +161,7 @@ impl<S> Clone for Core<S> {
             clock: self.clock.clone(),
             journal: self.journal.clone(),
             counting: Arc::clone(&self.counting),
+            history: self.history.clone(),
         }
     }
 }

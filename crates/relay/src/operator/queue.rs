@@ -90,7 +90,7 @@ impl<S: Spool> Answers<QueueShow> for Operator<S> {
             smtputf8: message.smtputf8,
             envid: message.envid.as_deref().map(str::to_owned),
             legs: legs.iter().map(|entry| self.row(entry)).collect(),
-            history: None,
+            history: self.history_of(id).await,
         })
     }
 }

@@ -58,6 +58,7 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
             frozen: self.counting.freezes.len() as u64,
             blocklists: self.inbound.blocklist_counts(),
             filters: self.inbound.filter_counts(),
+            history: self.health_of_history().await,
         })
     }
 }

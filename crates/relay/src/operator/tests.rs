@@ -52,6 +52,7 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
         inbound: Arc::new(Inbound::new(&core, &settings(), resolver)),
         spool: core.spool,
         counting: core.counting,
+        history: core.history,
         counters: Counters::default(),
         routing: core.routing,
         reload: Arc::new(|_, _| Err("not here".to_owned())),

@@ -1,0 +1,64 @@
+//! What is too old, or too much: deleted in small pieces, the oldest first.
+
+use std::time::{Duration, Instant};
+
+use control::StatsBy;
+use envelope::Timestamp;
+use rusqlite::{Connection, Result};
+
+use crate::store::Store;
+use crate::{Settings, key, tally, words};
+
+/// Deletes until nothing is left to delete, or until `deadline`.
+pub(crate) fn run(
+    store: &Store,
+    settings: &Settings,
+    now: Timestamp,
+    deadline: Instant,
+) -> Result<()> {
+    let connection = &store.connection;
+    let from = |keep: Duration| {
+        let age = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+        Timestamp::from_unix_millis(now.unix_millis().saturating_sub(age))
+    };
+    let sums_from = tally::hour(from(settings.keep.max(SUMS_KEPT)));
+    while Instant::now() < deadline {
+        let mail_from = match store.octets()? > settings.octets_max {
+            true => i64::MAX,
+            false => key::at(from(settings.keep)),
+        };
+        let mut deleted = delete(connection, MAIL, mail_from)?;
+        deleted += delete(connection, WORDS, first_run(connection)?)?;
+        for by in StatsBy::ALL {
+            let mut delete = connection.prepare_cached(SUMS)?;
+            deleted += delete.execute((sums_from, tally::number(by)))?;
+        }
+        if deleted == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn delete(connection: &Connection, statement: &str, before: i64) -> Result<usize> {
+    connection.prepare_cached(statement)?.execute([before])
+}
+
+/// The run that the oldest message may be in: those before are of no use.
+fn first_run(connection: &Connection) -> Result<i64> {
+    let mut oldest = connection.prepare_cached("SELECT min(key) FROM mail")?;
+    let oldest: Option<i64> = oldest.query_row([], |row| row.get(0))?;
+    let Some(oldest) = oldest else { return Ok(0) };
+    let begun = key::time(oldest).unix_millis().cast_signed();
+    Ok(words::run_before(connection, begun + 1)?.unwrap_or_default())
+}
+
+const MAIL: &str = "DELETE FROM mail WHERE key IN
+    (SELECT key FROM mail WHERE key < ?1 ORDER BY key LIMIT 500)";
+const WORDS: &str = "DELETE FROM word WHERE (run, hash, message) IN
+    (SELECT run, hash, message FROM word WHERE run < ?1 ORDER BY run LIMIT 4000)";
+const SUMS: &str = "DELETE FROM tally WHERE (by, hour, name, kind, code) IN
+    (SELECT by, hour, name, kind, code FROM tally WHERE by = ?2 AND hour < ?1 LIMIT 500)";
+
+/// Sums are kept for longer than messages: a forward fails for weeks before anybody asks.
+const SUMS_KEPT: Duration = Duration::from_hours(35 * 24);

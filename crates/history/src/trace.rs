@@ -1,0 +1,226 @@
+//! What happened to messages: found by id or by words, compared, and put together.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use control::{MailStatus, PAGE_ROWS_MAX, Traced, TracedLeg, TracedMessage, ask};
+use envelope::{LegId, MessageId, Timestamp};
+use rusqlite::{Connection, Result};
+
+use crate::store::Error;
+use crate::{key, rows, words};
+
+/// Answers the question, as far as there is time.
+pub(crate) fn answer(file: &Connection, ask: &ask::Trace, until: Instant) -> Result<Traced, Error> {
+    let limit = ask.limit.clamp(1, PAGE_ROWS_MAX) as usize;
+    let mut messages = Vec::new();
+    let is_cut = search(file, &Search::of(ask), until, |message| {
+        messages.push(message);
+        messages.len() < limit
+    })?;
+    messages.sort_by_key(|message| std::cmp::Reverse((message.at, message.id)));
+    Ok(Traced {
+        messages,
+        is_cut,
+        oldest: oldest(file)?,
+    })
+}
+
+/// The time of the first message.
+pub(crate) fn oldest(file: &Connection) -> Result<Option<Timestamp>> {
+    let oldest: Option<i64> = file.query_row("SELECT min(key) FROM mail", [], |row| row.get(0))?;
+    Ok(oldest.map(key::time))
+}
+
+/// What messages must have.
+#[derive(Default)]
+pub(crate) struct Search {
+    since: Option<Timestamp>,
+    /// The beginning of an id.
+    id: Option<String>,
+    word: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    client: Option<String>,
+    status: Option<MailStatus>,
+}
+
+impl Search {
+    fn of(ask: &ask::Trace) -> Self {
+        let what = ask.what.as_deref().map(|what| words::bare(what.trim()));
+        let what = what.map(|what| what.strip_prefix('@').unwrap_or(what));
+        let id = what.and_then(beginning_of_id);
+        let word = what.filter(|what| id.is_none() && !what.is_empty());
+        Self {
+            since: ask.since,
+            word: word.map(ToOwned::to_owned),
+            id,
+            from: ask.from.as_ref().map(ToString::to_string),
+            to: ask.to.as_ref().map(ToString::to_string),
+            client: ask.client.map(|client| client.to_canonical().to_string()),
+            status: ask.status,
+        }
+    }
+
+    /// Legs of this forward that stand so.
+    pub(crate) fn forward(recipient: &str, target: &str, status: MailStatus) -> Self {
+        Self {
+            word: Some(recipient.to_owned()),
+            to: Some(target.to_owned()),
+            status: Some(status),
+            ..Self::default()
+        }
+    }
+
+    /// The index has all of them.
+    fn words(&self) -> Vec<i64> {
+        let status = self.status.and_then(words::of_status);
+        let all = [&self.word, &self.to, &self.from, &self.client]
+            .into_iter()
+            .flatten();
+        let all = all.map(String::as_str).chain(status);
+        all.map(words::hash).collect()
+    }
+
+    fn matches(&self, message: &TracedMessage) -> bool {
+        let (mut has_word, mut is_to) = (self.word.is_none(), self.to.is_none());
+        let is = |wanted: &Option<String>, word: &str| {
+            wanted
+                .as_deref()
+                .is_some_and(|wanted| wanted.eq_ignore_ascii_case(word))
+        };
+        words::of_message(message, |word| has_word |= is(&self.word, word));
+        for leg in &message.legs {
+            words::of_leg(leg, |word| {
+                has_word |= is(&self.word, word);
+                is_to |= is(&self.to, word);
+            });
+        }
+        let has = |wanted: &Option<String>, address: &Option<String>| {
+            let words = address.as_deref().map(words::of_address);
+            words.is_some_and(|words| words.into_iter().any(|word| is(wanted, word)))
+        };
+        let id = message.id.map(|id| id.to_string()).unwrap_or_default();
+        let client = message.client.as_deref().and_then(words::of_client);
+        let stands = |status| {
+            message.status == status || message.legs.iter().any(|leg| leg.status == status)
+        };
+        has_word
+            && (is_to || has(&self.to, &message.recipient))
+            && (self.from.is_none() || has(&self.from, &message.sender))
+            && (self.client.is_none() || self.client == client)
+            && self.id.as_deref().is_none_or(|first| id.starts_with(first))
+            && self.since.is_none_or(|since| message.at >= since)
+            && self.status.is_none_or(stands)
+    }
+}
+
+/// Gives `take` what is found, the latest first as far as that is known, until it has enough. Whether there may be more.
+pub(crate) fn search(
+    file: &Connection,
+    search: &Search,
+    until: Instant,
+    mut take: impl FnMut(TracedMessage) -> bool,
+) -> Result<bool, Error> {
+    let since = search.since.unwrap_or(Timestamp::from_unix_millis(0));
+    let first = key::at(since);
+    let words = search.words();
+    let mut seen = HashSet::new();
+    let mut goes_on = |key: i64| -> Result<bool> {
+        if key < first || !seen.insert(key) {
+            return Ok(true);
+        }
+        let found = load(file, key)?.filter(|message| search.matches(message));
+        let is_enough = found.is_some_and(|message| !take(message));
+        Ok(!is_enough && Instant::now() < until)
+    };
+    if search.id.is_some() || words.is_empty() {
+        let (mut key, first) = match &search.id {
+            Some(id) => (beyond(id), first.max(key::at(padded(id, '0').timestamp()))),
+            None => (i64::MAX, first),
+        };
+        let mut before = file.prepare_cached("SELECT max(key) FROM mail WHERE key < ?1")?;
+        loop {
+            let row: Option<i64> = before.query_row([key], |row| row.get(0))?;
+            key = match row.map(|row| row / key::ROWS * key::ROWS) {
+                Some(message) if message >= first => message,
+                _ => return Ok(false),
+            };
+            if !goes_on(key)? {
+                return Ok(true);
+            }
+        }
+    }
+    let mut run = i64::MAX;
+    while let Some(before) = words::run_before(file, run)? {
+        for key in words::messages_with(file, before, &words)? {
+            if !goes_on(key)? {
+                return Ok(true);
+            }
+        }
+        if before <= since.unix_millis().cast_signed() {
+            break;
+        }
+        if Instant::now() >= until {
+            return Ok(true);
+        }
+        run = before;
+    }
+    Ok(false)
+}
+
+/// A message with its legs.
+fn load(file: &Connection, key: i64) -> Result<Option<TracedMessage>> {
+    let mut rows = file
+        .prepare_cached("SELECT key, data FROM mail WHERE key >= ?1 AND key < ?2 ORDER BY key")?;
+    let mut rows = rows.query((key, key + key::ROWS))?;
+    let (mut message, mut legs) = (None, Vec::<TracedLeg>::new());
+    while let Some(row) = rows.next()? {
+        let data = row.get_ref(1)?.as_str()?;
+        match row.get::<_, i64>(0)? == key {
+            true => message = serde_json::from_str(data).ok(),
+            false => legs.extend(serde_json::from_str::<TracedLeg>(data)),
+        }
+    }
+    let first = legs.first().map(|leg| leg.leg.message);
+    let message = message.or_else(|| first.map(rows::blank));
+    Ok(message.map(|mut message| {
+        let is_discarded = message.notes.iter().any(|note| note.event == "discarded");
+        message.status = match legs.iter().map(|leg| leg.status).max() {
+            _ if message.refused.is_some() => MailStatus::Refused,
+            Some(worst) => worst,
+            None if is_discarded => MailStatus::Discarded,
+            None => MailStatus::Queued,
+        };
+        message.legs = legs;
+        message
+    }))
+}
+
+/// An id, a leg's id, or the first characters of one. It begins with a digit, and so no domain without a dot is taken for one.
+fn beginning_of_id(text: &str) -> Option<String> {
+    if let Ok(LegId { message, .. }) = text.parse() {
+        return Some(message.to_string());
+    }
+    let text = text.to_ascii_uppercase();
+    let is_one = (ID_CHARS_MIN..=ID_CHARS).contains(&text.len()) && text.is_ascii();
+    let padded = format!("{text:0<ID_CHARS$}");
+    (is_one && padded.parse::<MessageId>().is_ok()).then_some(text)
+}
+
+/// The first id, or the last one, that begins so.
+fn padded(first: &str, with: char) -> MessageId {
+    let missing = ID_CHARS.saturating_sub(first.len());
+    let padding = std::iter::repeat_n(with, missing);
+    let id: String = first.chars().chain(padding).collect();
+    id.parse().unwrap_or(MessageId::from_bits(0))
+}
+
+/// The first key behind all ids that begin so.
+fn beyond(first: &str) -> i64 {
+    key::message(padded(first, 'Z')) + key::ROWS
+}
+
+/// Fewer characters of an id stand for too many messages: those of a quarter of an hour.
+const ID_CHARS_MIN: usize = 6;
+const ID_CHARS: usize = 26;
