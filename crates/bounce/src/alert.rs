@@ -4,7 +4,7 @@ use envelope::{BodyKind, Domain, Mailbox, MessageId, Timestamp};
 
 use crate::Composed;
 use crate::compose::words_part;
-use crate::field::{field, paragraph};
+use crate::field::{clip, field, one_line, paragraph};
 
 /// What the operator is told of in one mail.
 #[derive(Debug, Clone, Copy)]
@@ -32,15 +32,69 @@ pub struct Frozen<'a> {
     pub since: Timestamp,
 }
 
+/// What the doctor has found to be otherwise than before.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// Whether it is bad now; if not, it was.
+    pub is_bad: bool,
+    /// What was looked at: `spf fwd.example.net`.
+    pub what: &'a str,
+    /// How it is, and what it costs.
+    pub text: &'a str,
+    /// What would make it right, to be pasted.
+    pub publish: Option<&'a str>,
+}
+
 /// Makes the mail; nothing without a freeze.
 pub fn alert(alert: &Alert<'_>) -> Option<Composed> {
-    let (first, host) = (alert.frozen.first()?, alert.hostname);
-    let part = words_part(words(alert, first));
+    let first = alert.frozen.first()?;
+    Some(letter(alert, &subject(alert, first), words(alert, first)))
+}
+
+/// Makes a mail about changes; `frozen` is not in it.
+pub fn changes(alert: &Alert<'_>, changes: &[Change<'_>]) -> Composed {
+    let host = alert.hostname;
+    let bad = changes.iter().filter(|change| change.is_bad).count();
+    let subject = match bad {
+        0 => format!("{host} is well again"),
+        _ => format!("the doctor finds {bad} new faults on {host}"),
+    };
+    let mut out = String::new();
+    paragraph(
+        &mut out,
+        "",
+        &format!("This is the mail system at {host}. What its daily look has found changed:"),
+    );
+    for change in changes.iter().take(LISTED_MAX) {
+        let how = if change.is_bad { "BAD" } else { "good again" };
+        out.push_str("\r\n");
+        paragraph(&mut out, "  ", &format!("{how}: {}", change.what));
+        paragraph(&mut out, "    ", change.text);
+        if let Some(line) = change.publish {
+            // Not wrapped: it is there to be pasted.
+            out.push_str(&format!(
+                "\r\n{}\r\n",
+                clip(&one_line(line), PASTED_OCTETS_MAX)
+            ));
+        }
+    }
+    out.push_str("\r\n");
+    paragraph(
+        &mut out,
+        "",
+        "\"onward doctor\" looks again, and shows all that it finds.",
+    );
+    letter(alert, &subject, out)
+}
+
+fn letter(alert: &Alert<'_>, subject: &str, words: String) -> Composed {
+    let host = alert.hostname;
+    let part = words_part(words);
     let mut out = String::new();
     field(&mut out, "Date", &alert.now.rfc5322());
     field(&mut out, "From", &format!("Onward <postmaster@{host}>"));
     out.push_str(&format!("To: {}\r\n", alert.to));
-    field(&mut out, "Subject", &subject(alert, first));
+    field(&mut out, "Subject", subject);
     field(&mut out, "Message-ID", &format!("<{}@{host}>", alert.id));
     // RFC 3834 §5.
     field(&mut out, "Auto-Submitted", "auto-generated");
@@ -51,7 +105,7 @@ pub fn alert(alert: &Alert<'_>) -> Option<Composed> {
     let utf8 = !alert.to.is_ascii();
     let mut bytes = out.into_bytes();
     bytes.extend_from_slice(&part.bytes);
-    Some(Composed {
+    Composed {
         recipient: alert.to.clone(),
         bytes,
         body: if utf8 {
@@ -60,7 +114,7 @@ pub fn alert(alert: &Alert<'_>) -> Option<Composed> {
             BodyKind::SevenBit
         },
         smtputf8: utf8,
-    })
+    }
 }
 
 /// A name that would have to be encoded, or fills more than a line, stands in the text alone.
@@ -114,6 +168,8 @@ fn quoted(key: &str) -> String {
 /// Freezes that one mail names: some 200 KB.
 const LISTED_MAX: usize = 1000;
 const SUBJECT_KEY_OCTETS: usize = 64;
+/// RFC 5322 §2.1.1: a line has 998.
+const PASTED_OCTETS_MAX: usize = 990;
 const WHAT_IT_DOES: &str = "Mail is answered 450, logins of a frozen user 454, connections of a frozen client 421: all mean \
     \"try again later\", so nothing is lost if this is a mistake. What a frozen user still had in the queue is on hold: see \
     \"onward queue list --state held\".";

@@ -13,6 +13,7 @@
 pub mod ask;
 mod client;
 mod data;
+mod doctor;
 mod explanation;
 mod history;
 mod line;
@@ -34,6 +35,7 @@ pub use data::{
     Count, Diagnosis, FreezePage, FreezeRow, LegRow, LegState, Lifted, MessageDetails, Page,
     Reloaded, SrsAnswer,
 };
+pub use doctor::{Finding, Health};
 pub use explanation::{Asked, Explanation, Hop, Mail, Refusal, Ruled, Stage, Step, Way};
 pub use history::{
     HistoryHealth, MailStatus, Traced, TracedAttempt, TracedLeg, TracedMessage, TracedNote,

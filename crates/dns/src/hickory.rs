@@ -18,7 +18,7 @@ use hickory_resolver::proto::rr::rdata::MX;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use moka::sync::Cache;
 
-use crate::{Error, Mx, Resolver};
+use crate::{Error, Mx, Resolver, Tlsa};
 
 /// How to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +143,7 @@ impl Known {
     fn octets(&self, name: &str) -> u32 {
         let of_record = |data: &RData| match data {
             RData::TXT(txt) => txt.txt_data.iter().map(|text| text.len()).sum(),
+            RData::TLSA(tlsa) => tlsa.cert_data.len(),
             _ => 0,
         };
         let records: usize = match &self.answer {
@@ -198,6 +199,19 @@ impl Resolver for Hickory {
         let name = Name::from(address).to_ascii();
         let name = name.trim_end_matches('.');
         self.records(name, RecordType::PTR, host).await
+    }
+
+    async fn tlsa(&self, name: &str) -> Result<Vec<Tlsa>, Error> {
+        let association = |data: &RData| match data {
+            RData::TLSA(tlsa) => Some(Tlsa {
+                usage: tlsa.cert_usage.into(),
+                selector: tlsa.selector.into(),
+                matching: tlsa.matching.into(),
+                data: tlsa.cert_data.clone(),
+            }),
+            _ => None,
+        };
+        self.records(name, RecordType::TLSA, association).await
     }
 }
 

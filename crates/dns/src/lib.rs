@@ -13,4 +13,4 @@ mod resolver;
 
 pub use fixed::Fixed;
 pub use hickory::{Hickory, Settings, SetupError};
-pub use resolver::{Backend, Error, Mx, Resolver};
+pub use resolver::{Backend, Error, Mx, Resolver, Tlsa};

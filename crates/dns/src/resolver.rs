@@ -35,6 +35,9 @@ pub trait Resolver: Send + Sync + 'static {
 
     /// The names that the address points to (PTR).
     fn names(&self, address: IpAddr) -> impl Future<Output = Result<Vec<Domain>, Error>> + Send;
+
+    /// The TLSA records (RFC 6698). They mean something only where DNSSEC proves them, which is not looked at here.
+    fn tlsa(&self, name: &str) -> impl Future<Output = Result<Vec<Tlsa>, Error>> + Send;
 }
 
 /// One MX record that names a host.
@@ -44,6 +47,19 @@ pub struct Mx {
     pub preference: u16,
     /// The host that takes the mail.
     pub exchange: Domain,
+}
+
+/// One TLSA record (RFC 6698 §2.1): which certificates a server may show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tlsa {
+    /// 2: the issuer's certificate, 3: the server's own; others do not count for mail (RFC 7672 §3.1).
+    pub usage: u8,
+    /// 0: the whole certificate, 1: its public key.
+    pub selector: u8,
+    /// 0: the octets themselves, 1: their SHA-256, 2: their SHA-512.
+    pub matching: u8,
+    /// These.
+    pub data: Vec<u8>,
 }
 
 /// Why there is no answer.
@@ -105,6 +121,13 @@ impl Resolver for Backend {
         match self {
             Self::Hickory(resolver) => resolver.names(address).await,
             Self::Fixed(resolver) => resolver.names(address).await,
+        }
+    }
+
+    async fn tlsa(&self, name: &str) -> Result<Vec<Tlsa>, Error> {
+        match self {
+            Self::Hickory(resolver) => resolver.tlsa(name).await,
+            Self::Fixed(resolver) => resolver.tlsa(name).await,
         }
     }
 }

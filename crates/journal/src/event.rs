@@ -248,11 +248,20 @@ pub enum Event {
     FilterUp { name: String, failed: u64 },
     /// Somebody broke a limit, and is frozen. What is refused for that has the rule `frozen`.
     Frozen { key: String, limit: String },
-    /// A mail about so many freezes is queued for the operator.
+    /// A mail about so many freezes, or about what the doctor has found, is queued for the operator.
     Alerted {
         id: MessageId,
         to: Mailbox,
         freezes: u64,
+        findings: u64,
+    },
+    /// The doctor finds something to be bad that was not, or well again.
+    Doctor {
+        /// `bad`, `risky`, `good`.
+        status: &'static str,
+        check: String,
+        of: String,
+        text: String,
     },
     /// An operator has ended a freeze.
     FreezeLifted {
@@ -351,6 +360,7 @@ impl Event {
             Self::FilterUp { .. } => "filter-up",
             Self::Frozen { .. } => "frozen",
             Self::Alerted { .. } => "alerted",
+            Self::Doctor { .. } => "doctor",
             Self::FreezeLifted { .. } => "freeze-lifted",
             Self::DovecotDown { .. } => "dovecot-down",
             Self::DovecotUp { .. } => "dovecot-up",

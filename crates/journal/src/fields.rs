@@ -340,9 +340,29 @@ impl Event {
                 out.text("key", key);
                 out.text("limit", limit);
             }
-            Self::Alerted { to, freezes, .. } => {
+            Self::Alerted {
+                to,
+                freezes,
+                findings,
+                ..
+            } => {
                 out.text("to", to);
-                out.number("freezes", *freezes);
+                for (name, count) in [("freezes", *freezes), ("findings", *findings)] {
+                    if count > 0 {
+                        out.number(name, count);
+                    }
+                }
+            }
+            Self::Doctor {
+                status,
+                check,
+                of,
+                text,
+            } => {
+                out.text("status", status);
+                out.text("check", check);
+                out.text("of", of);
+                out.text("text", text);
             }
             Self::FreezeLifted {
                 key,

@@ -92,17 +92,7 @@ impl Dnsbl {
     pub fn question(&self, subject: &Subject) -> String {
         let zone = &self.zone;
         match subject {
-            Subject::Address(IpAddr::V4(v4)) => {
-                let [a, b, c, d] = v4.octets();
-                format!("{d}.{c}.{b}.{a}.{zone}")
-            }
-            Subject::Address(IpAddr::V6(v6)) => {
-                let digits = format!("{:032x}", v6.to_bits());
-                let reversed = digits.chars().rev();
-                let mut name: String = reversed.flat_map(|digit| [digit, '.']).collect();
-                name.push_str(zone.as_str());
-                name
-            }
+            Subject::Address(address) => format!("{}.{zone}", reversed(*address)),
             Subject::Domain(domain) => format!("{domain}.{zone}"),
         }
     }
@@ -149,6 +139,19 @@ impl fmt::Display for Subject {
             Self::Domain(domain) => domain.fmt(f),
         }
     }
+}
+
+/// An address as a name in DNS begins with it: `1.2.0.192`, or each digit of IPv6 (RFC 1035 §3.5, RFC 3596 §2.5).
+pub(crate) fn reversed(address: IpAddr) -> String {
+    let parts: Vec<String> = match address {
+        IpAddr::V4(v4) => v4.octets().iter().map(u8::to_string).collect(),
+        IpAddr::V6(v6) => {
+            let digits = format!("{:032x}", v6.to_bits());
+            digits.chars().map(String::from).collect()
+        }
+    };
+    let reversed: Vec<_> = parts.into_iter().rev().collect();
+    reversed.join(".")
 }
 
 /// `127.0.0.2`, or `127.0.0.2-127.0.0.11`.

@@ -4,7 +4,7 @@
 //! answer in `answers/`). Each refusal is logged with its rule (`refusals.rs`). What happens to the body is in `draft.rs`.
 
 mod answers;
-mod blocklists;
+pub(crate) mod blocklists;
 mod budget;
 mod client_name;
 mod deciding;

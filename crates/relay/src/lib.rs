@@ -5,6 +5,7 @@
 
 pub mod counting;
 pub mod dnsbl;
+pub mod doctor;
 pub mod dovecot;
 pub mod filters;
 pub mod giver;

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod budget;
+mod checkup;
 mod deadlines;
 mod freezes;
 mod gather;

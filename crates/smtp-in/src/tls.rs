@@ -114,6 +114,11 @@ impl Holder {
         }
     }
 
+    /// Those of now.
+    pub fn certificates(&self) -> Vec<Certificate> {
+        self.certificates.0.load().to_vec()
+    }
+
     /// From now on these.
     pub fn replace(&self, certificates: Vec<Certificate>) {
         self.certificates.0.store(Arc::new(certificates));
@@ -139,6 +144,11 @@ impl ResolvesServerCert for Certificates {
         });
         best.cloned()
     }
+}
+
+/// Whether a client that verifies takes this certificate for a host of this name.
+pub fn is_for(certificate: &CertifiedKey, host: &str) -> bool {
+    ServerName::try_from(host).is_ok_and(|name| names(certificate, &name))
 }
 
 fn names(certificate: &CertifiedKey, name: &ServerName<'_>) -> bool {

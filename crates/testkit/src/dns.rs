@@ -7,6 +7,7 @@
 //! www.example.test    CNAME mx.example.test
 //! example.test        TXT   v=spf1 -all
 //! 7.2.0.192.in-addr.arpa  PTR  mail.client.test
+//! _25._tcp.mx.example.test  TLSA  3 1 1 0123abcd…
 //! broken.test         SERVFAIL
 //! silent.test         DROP
 //! ```
@@ -171,6 +172,7 @@ impl Table {
                     absolute(exchange.trim())?,
                 ))
             }
+            "TLSA" => RData::try_from_str(RecordType::TLSA, value).ok()?,
             _ => return None,
         };
         self.records.entry(name).or_default().push(data);

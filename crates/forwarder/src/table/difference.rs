@@ -67,7 +67,8 @@ impl Table {
         found.is_some_and(|at| line_text(&self.text, at) == line)
     }
 
-    fn domain_names(&self) -> impl Iterator<Item = Domain> {
+    /// The hosted domains, in the order of the file.
+    pub fn domain_names(&self) -> impl Iterator<Item = Domain> {
         self.domains.iter().filter_map(|entry| {
             let at = entry.name_at as usize;
             let name = self.text.get(at..at + usize::from(entry.name_octets))?;

@@ -53,7 +53,9 @@ impl Blocklists {
 
     /// Asks one list about all of these at once. One who is listed counts, even if the list said nothing about another.
     pub(super) async fn find<'a>(&self, list: &Dnsbl, subjects: &'a [Subject]) -> Found<'a> {
-        let answers = subjects.iter().map(|subject| self.is_listed(list, subject));
+        let answers = subjects
+            .iter()
+            .map(|subject| is_listed(&self.resolver, list, subject));
         let answers = join_all(answers).await;
         match answers.iter().position(|answer| *answer == Ok(true)) {
             Some(at) => Ok(Some(&subjects[at])),
@@ -61,20 +63,6 @@ impl Blocklists {
                 .into_iter()
                 .find(Result::is_err)
                 .map_or(Ok(None), |failed| failed.map(|_| None)),
-        }
-    }
-
-    async fn is_listed(&self, list: &Dnsbl, subject: &Subject) -> Result<bool, String> {
-        let question = list.question(subject);
-        match timeout(ANSWER_WITHIN, self.resolver.ipv4(&question)).await {
-            Ok(Ok(answer)) => match list.meaning(&answer) {
-                Meaning::Listed => Ok(true),
-                Meaning::NotListed => Ok(false),
-                Meaning::Error(code) => Err(format!("answers {code}, which reports an error")),
-            },
-            Ok(Err(Error::NoSuchDomain | Error::NoRecords)) => Ok(false),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
         }
     }
 
@@ -135,6 +123,25 @@ impl Blocklists {
         let each = health.iter();
         each.map(|(name, health)| (name.to_string(), health.counts))
             .collect()
+    }
+}
+
+/// Asks one list about one.
+pub(crate) async fn is_listed(
+    resolver: &impl Resolver,
+    list: &Dnsbl,
+    subject: &Subject,
+) -> Result<bool, String> {
+    let question = list.question(subject);
+    match timeout(ANSWER_WITHIN, resolver.ipv4(&question)).await {
+        Ok(Ok(answer)) => match list.meaning(&answer) {
+            Meaning::Listed => Ok(true),
+            Meaning::NotListed => Ok(false),
+            Meaning::Error(code) => Err(format!("answers {code}, which reports an error")),
+        },
+        Ok(Err(Error::NoSuchDomain | Error::NoRecords)) => Ok(false),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
     }
 }
 

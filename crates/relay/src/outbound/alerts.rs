@@ -1,4 +1,4 @@
-//! The operator is told of each freeze once: by a mail of ours through the queue, and by a webhook.
+//! The operator is told of each freeze once, and of what the doctor finds (`checkup.rs`): by a mail of ours through the queue, and by a webhook.
 //!
 //! ```text
 //! frozen ─► mailing ID ─► (on disk) ─► mail ID queued, not to be sent yet ─► mailed ─► (on disk) ─► it is sent
@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bounce::{Alert, Frozen, alert};
+use bounce::{Alert, Composed, Frozen, alert};
 use counters::{Freeze, Limit, Mark};
 use envelope::{Claim, ForwardPath, Mailbox, MessageId};
 use filter::http::{self, causes};
@@ -92,7 +92,7 @@ impl<S: Spool> Outbound<S> {
         let Some(to) = &routing.alerts.mail else {
             return Told::Nothing;
         };
-        let claims = match self.queue_alert(id, to, freezes, &routing).await {
+        let claims = match self.queue_freezes(id, to, freezes, &routing).await {
             Ok(claims) => claims,
             Err(error) => {
                 tracing::error!(%to, %error, "cannot queue the mail about what is frozen; it is tried again\n\nhint: `[alerts] mail` must be an address that takes mail");
@@ -103,9 +103,16 @@ impl<S: Spool> Outbound<S> {
             id,
             to: to.clone(),
             freezes: freezes.len() as u64,
+            findings: 0,
         });
         self.counting.mark(freezes, Mark::Mailed);
         self.write_freezes().await;
+        self.send_alert(claims).await;
+        Told::Some
+    }
+
+    /// Lets the mail go whose legs these are.
+    pub(super) async fn send_alert(&self, claims: Vec<Claim>) {
         for claim in claims {
             // Not released: that would wake nobody.
             let now = self.clock.now();
@@ -114,22 +121,15 @@ impl<S: Spool> Outbound<S> {
                 tracing::debug!(%error, "the lease of an alert ends by itself");
             }
         }
-        Told::Some
     }
 
-    /// The mail's legs, leased: nobody delivers them yet. None if it was queued before.
-    async fn queue_alert(
+    async fn queue_freezes(
         &self,
         id: MessageId,
         to: &Mailbox,
         freezes: &[Freeze],
         routing: &Routing,
     ) -> Result<Vec<Claim>, spool::Error> {
-        let now = self.clock.now();
-        let path = ForwardPath::Mailbox(to.clone());
-        let route = routing.route(&*self.spool, &path, now).await?;
-        let nowhere = || spool::Error::Unknown("it takes no mail here".to_owned());
-        let legs = way::legs(routing, path, route, now).map_err(|_| nowhere())?;
         let limits: Vec<_> = freezes.iter().map(|f| rule(&routing.limits, f)).collect();
         let frozen = freezes.iter().zip(&limits).map(|(freeze, limit)| Frozen {
             key: freeze.key.as_str(),
@@ -140,10 +140,27 @@ impl<S: Spool> Outbound<S> {
             id,
             hostname: &self.hostname,
             to,
-            now,
+            now: self.clock.now(),
             frozen: &frozen.collect::<Vec<_>>(),
         });
-        let mut composed = composed.ok_or_else(nowhere)?;
+        match composed {
+            Some(composed) => self.queue_alert(id, composed, routing).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The mail's legs, leased: nobody delivers them yet. None if it was queued before.
+    pub(super) async fn queue_alert(
+        &self,
+        id: MessageId,
+        mut composed: Composed,
+        routing: &Routing,
+    ) -> Result<Vec<Claim>, spool::Error> {
+        let now = self.clock.now();
+        let path = ForwardPath::Mailbox(composed.recipient.clone());
+        let route = routing.route(&*self.spool, &path, now).await?;
+        let nowhere = |_| spool::Error::Unknown("it takes no mail here".to_owned());
+        let legs = way::legs(routing, path, route, now).map_err(nowhere)?;
         composed.bytes = routing.keys.sign_notice(composed.bytes, now);
         let Dsn { mut arrival, body } = to_queue(id, composed, legs, now);
         arrival.lease = Some(LEASE);
@@ -202,7 +219,7 @@ impl<S: Spool> Outbound<S> {
     }
 }
 
-async fn post(url: &Url, body: String) -> Result<(), String> {
+pub(super) async fn post(url: &Url, body: String) -> Result<(), String> {
     let client = http::client().timeout(POST_TIME).build().map_err(causes)?;
     let request = client
         .post(url.clone())

@@ -1,0 +1,70 @@
+//! What the doctor finds: rows, as they travel, as `--json` prints them, and as they are told in alerts.
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// How it is.
+    pub status: Health,
+    /// What was looked at: `mx`, `spf`, `ptr`, `certificate`, …
+    pub check: String,
+    /// Whose: a domain, an address, a file.
+    pub of: String,
+    /// What is wrong, and what it costs.
+    pub text: String,
+    /// What would make it right, ready to be pasted: a line of a zone file, or a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<String>,
+}
+
+/// How a thing is; the worst comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Mail is lost or refused because of it.
+    Bad,
+    /// It works, and something may make it fail.
+    Risky,
+    /// Could not be found out.
+    Unknown,
+    /// As it should be.
+    Good,
+}
+
+impl Finding {
+    /// A finding with nothing to publish.
+    pub fn new(status: Health, check: &str, of: impl ToString, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            check: check.to_owned(),
+            of: of.to_string(),
+            text: text.into(),
+            publish: None,
+        }
+    }
+
+    /// With what would make it right.
+    #[must_use]
+    pub fn publishing(mut self, line: impl Into<String>) -> Self {
+        self.publish = Some(line.into());
+        self
+    }
+
+    /// Whether anything has to be done about it at once.
+    pub fn is_bad(&self) -> bool {
+        self.status == Health::Bad
+    }
+}
+
+impl Health {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bad => "bad",
+            Self::Risky => "risky",
+            Self::Unknown => "unknown",
+            Self::Good => "good",
+        }
+    }
+}

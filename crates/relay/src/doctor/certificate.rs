@@ -1,0 +1,113 @@
+//! Our certificates, as a sender that verifies them sees them: names, time, chain.
+
+use std::collections::BTreeSet;
+
+use control::{Finding, Health};
+use envelope::{Domain, Timestamp};
+use smtp_in::tls::{Certificate, is_for};
+use x509_parser::parse_x509_certificate;
+use x509_parser::prelude::X509Certificate;
+
+use super::some_of;
+
+pub(super) fn check(
+    certificates: &[Certificate],
+    names: &BTreeSet<Domain>,
+    now: Timestamp,
+) -> Vec<Finding> {
+    if certificates.is_empty() {
+        let text = "there is none: all mail comes in clear, and senders that want TLS do not send to us\n\nhint: add [tls] with certificate and key";
+        return vec![Finding::new(Health::Risky, "certificate", "", text)];
+    }
+    let mut findings: Vec<_> = certificates
+        .iter()
+        .map(|certificate| one(certificate, now))
+        .collect();
+    let unnamed = |name: &&Domain| {
+        !certificates
+            .iter()
+            .any(|certificate| is_for(certificate, name.as_str()))
+    };
+    let missing: Vec<_> = names.iter().filter(unnamed).collect();
+    let of = some_of(&names.iter().collect::<Vec<_>>());
+    findings.push(match &missing[..] {
+        [] => Finding::new(Health::Good, "certificate", of, "is for all our names"),
+        _ => {
+            let text = format!("mail comes to us by {}, which no certificate is for: senders that verify (MTA-STS) do not send to us", some_of(&missing));
+            Finding::new(Health::Risky, "certificate", of, text)
+        }
+    });
+    findings
+}
+
+/// Time and chain.
+fn one(certificate: &Certificate, now: Timestamp) -> Finding {
+    let parsed: Option<Vec<_>> = certificate.cert.iter().map(|der| parsed(der)).collect();
+    let Some([own, issuers @ ..]) = parsed.as_deref() else {
+        return Finding::new(Health::Bad, "certificate", "", "cannot be read");
+    };
+    let of = own.subject().to_string();
+    let finding = |health, text: String| Finding::new(health, "certificate", &of, text);
+    let (begin, end) = (
+        own.validity().not_before.timestamp(),
+        own.validity().not_after.timestamp(),
+    );
+    let now = i64::try_from(now.unix_secs()).unwrap_or(i64::MAX);
+    let left = end.saturating_sub(now);
+    let life = end.saturating_sub(begin);
+    let days = left / DAY;
+    let verify = "senders that verify (MTA-STS, DANE with an issuer) do not send to us";
+    let mut issued = [own].into_iter().chain(issuers).zip(issuers);
+    match () {
+        () if now < begin => finding(
+            Health::Bad,
+            format!("is not valid yet: {verify}\n\nhint: is the clock right? it says {now}"),
+        ),
+        () if left <= 0 => finding(
+            Health::Bad,
+            format!(
+                "has expired {} days ago: {verify}\n\nhint: renew it, and `onward reload`",
+                -days
+            ),
+        ),
+        () if left < WEEK.min(life / 10) => finding(
+            Health::Bad,
+            format!("expires in {days} days, and nobody has renewed it"),
+        ),
+        () if left < (3 * WEEK).min(life / 4) => {
+            finding(Health::Risky, format!("expires in {days} days"))
+        }
+        () if own.issuer() == own.subject() => {
+            finding(Health::Risky, format!("is signed by itself: {verify}"))
+        }
+        () if issuers.is_empty()
+            || !issued.all(|(one, issuer)| one.issuer() == issuer.subject()) =>
+        {
+            finding(
+                Health::Bad,
+                format!(
+                    "comes without its issuer's certificate ({}): {verify}\n\nhint: put the whole chain into the file (`fullchain.pem`)",
+                    own.issuer()
+                ),
+            )
+        }
+        () => finding(
+            Health::Good,
+            format!("is valid for {days} days more, with its chain"),
+        ),
+    }
+}
+
+/// The public key as TLSA records hash it; none if this is no certificate.
+pub(super) fn public_key(der: &[u8]) -> Option<Vec<u8>> {
+    parsed(der).map(|certificate| certificate.public_key().raw.to_vec())
+}
+
+fn parsed(der: &[u8]) -> Option<X509Certificate<'_>> {
+    parse_x509_certificate(der)
+        .ok()
+        .map(|(_, certificate)| certificate)
+}
+
+const DAY: i64 = 86_400;
+const WEEK: i64 = 7 * DAY;

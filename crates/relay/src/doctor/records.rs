@@ -1,0 +1,184 @@
+//! What others say of us in DNS: our keys for DKIM, our certificates for DANE, and the blocklists.
+
+use authentic::Key;
+use aws_lc_rs::digest::{SHA256, SHA512, digest};
+use control::{Finding, Health};
+use data_encoding::HEXLOWER;
+use dns::{Resolver, Tlsa};
+use smtp_in::tls::Certificate;
+
+use super::certificate::public_key;
+use super::{Facts, ask, each, some_of, unknown};
+use crate::dnsbl::{Kind, Subject};
+use crate::inbound::blocklists::is_listed;
+
+pub(super) async fn check<R: Resolver>(resolver: &R, facts: &Facts) -> Vec<Finding> {
+    let keys = facts.routing.keys.named.values();
+    let keys = each("dkim", keys, |key| dkim(resolver, key));
+    let subjects = facts
+        .egresses
+        .iter()
+        .map(|egress| Subject::Address(egress.address));
+    let names = [
+        facts.routing.hostname(),
+        &facts.routing.forwarder.settings().srs_domain,
+    ];
+    let names = names.into_iter().cloned().map(Subject::Domain);
+    let mut subjects: Vec<_> = subjects.chain(names).collect();
+    subjects.dedup();
+    let subjects = each("dnsbl", subjects, |subject| {
+        listed(resolver, facts, subject)
+    });
+    let ((keys, more_keys), (lists, more_lists), tlsa) =
+        tokio::join!(keys, subjects, dane(resolver, facts));
+    let found = keys.into_iter().chain(more_keys);
+    found
+        .chain(lists.into_iter().flatten())
+        .chain(more_lists)
+        .chain(tlsa)
+        .collect()
+}
+
+/// DKIM: what verifiers find must be the key that we sign with (RFC 6376 §3.6.1).
+async fn dkim<R: Resolver>(resolver: &R, key: &Key) -> Finding {
+    let name = key.record_name();
+    let texts = match ask(resolver.txt(&name)).await {
+        Ok(texts) => texts,
+        Err(why) => return unknown("dkim", name, why),
+    };
+    let ours = key.record().unwrap_or_default();
+    let bad = |text: &str| {
+        let text =
+            format!("{text}: our signatures fail, and mail is refused where DMARC needs them");
+        let finding = Finding::new(Health::Bad, "dkim", &name, text);
+        match key.zone_line() {
+            Some(line) => finding.publishing(line),
+            None => finding,
+        }
+    };
+    let public = |text: &str| tag(text, "p").map(|p| p.replace([' ', '\t'], ""));
+    match &texts[..] {
+        [] => bad("our key is not in the DNS"),
+        [text] => {
+            let text = String::from_utf8_lossy(text);
+            if public(&text) != public(&ours) {
+                return bad("the DNS has another key than ours");
+            }
+            if tag(&text, "t").is_some_and(|flags| flags.split(':').any(|flag| flag.trim() == "y"))
+            {
+                let text = "the record says `t=y`, for testing: some treat such mail as unsigned";
+                return Finding::new(Health::Risky, "dkim", &name, text)
+                    .publishing(key.zone_line().unwrap_or_default());
+            }
+            Finding::new(Health::Good, "dkim", &name, "the DNS has our key")
+        }
+        _ => bad("the DNS has several records of this name, and verifiers may take any"),
+    }
+}
+
+/// A tag of a DKIM record.
+fn tag<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut tags = text.split(';').filter_map(|tag| tag.split_once('='));
+    tags.find(|(found, _)| found.trim() == name)
+        .map(|(_, value)| value.trim())
+}
+
+/// The lists of its kind that name one of us.
+async fn listed<R: Resolver>(resolver: &R, facts: &Facts, subject: Subject) -> Vec<Finding> {
+    let kind = match subject {
+        Subject::Address(_) => Kind::Address,
+        Subject::Domain(_) => Kind::Domain,
+    };
+    let (mut on, mut failed, mut asked) = (Vec::new(), Vec::new(), 0);
+    for (name, list) in facts
+        .routing
+        .dnsbls
+        .iter()
+        .filter(|(_, list)| list.kind == kind)
+    {
+        asked += 1;
+        match is_listed(resolver, list, &subject).await {
+            Ok(true) => on.push(name),
+            Ok(false) => {}
+            Err(why) => failed.push(format!("{name} {why}")),
+        }
+    }
+    let mut findings = Vec::new();
+    if !on.is_empty() {
+        let text = format!(
+            "is on {}: whoever asks this list refuses our mail\n\nhint: the list's site says why, and how to get off; stop the cause first (`onward stats --by forward`)",
+            some_of(&on)
+        );
+        findings.push(Finding::new(Health::Bad, "dnsbl", &subject, text));
+    } else if failed.len() < asked {
+        findings.push(Finding::new(
+            Health::Good,
+            "dnsbl",
+            &subject,
+            "is on none of the lists",
+        ));
+    }
+    if !failed.is_empty() {
+        findings.push(unknown("dnsbl", &subject, some_of(&failed)));
+    }
+    findings
+}
+
+/// DANE (RFC 7672 §3.1): a sender that reads TLSA records sends only to a certificate that is in them.
+async fn dane<R: Resolver>(resolver: &R, facts: &Facts) -> Option<Finding> {
+    let name = format!("_25._tcp.{}", facts.routing.hostname());
+    let mut records = match ask(resolver.tlsa(&name)).await {
+        Ok(records) => records,
+        Err(why) => return Some(unknown("tlsa", name, why)),
+    };
+    records.retain(|record| matches!(record.usage, 2 | 3));
+    if records.is_empty() {
+        return None;
+    }
+    let fits =
+        |certificate: &&Certificate| records.iter().any(|record| matches(record, certificate));
+    let wrong = facts
+        .certificates
+        .iter()
+        .find(|certificate| !fits(certificate));
+    Some(match (wrong, facts.certificates.is_empty()) {
+        (None, false) => Finding::new(
+            Health::Good,
+            "tlsa",
+            name,
+            "the records have our certificates",
+        ),
+        (wrong, _) => {
+            let text = "no TLSA record fits a certificate of ours: senders that look at them (Gmail does not; Microsoft, many in Germany and the Netherlands do) cannot send to us";
+            let finding = Finding::new(Health::Bad, "tlsa", &name, text);
+            match wrong.and_then(|certificate| public_key(certificate.cert.first()?)) {
+                Some(key) => {
+                    let hash = HEXLOWER.encode(digest(&SHA256, &key).as_ref());
+                    finding.publishing(format!("{name}. IN TLSA 3 1 1 {hash}"))
+                }
+                None => finding,
+            }
+        }
+    })
+}
+
+fn matches(record: &Tlsa, certificate: &Certificate) -> bool {
+    let chain = match record.usage {
+        3 => certificate.cert.get(..1).unwrap_or_default(),
+        // The issuer's own certificate, which must be sent along (RFC 7672 §3.1.2).
+        _ => certificate.cert.get(1..).unwrap_or_default(),
+    };
+    chain.iter().any(|der| {
+        let part = match record.selector {
+            0 => Some(der.to_vec()),
+            1 => public_key(der),
+            _ => None,
+        };
+        part.is_some_and(|part| match record.matching {
+            0 => part == record.data,
+            1 => digest(&SHA256, &part).as_ref() == record.data,
+            2 => digest(&SHA512, &part).as_ref() == record.data,
+            _ => false,
+        })
+    })
+}

@@ -1,0 +1,213 @@
+//! The daily look of the doctor: what has become bad, or well again, is logged, and told by mail and webhook.
+//!
+//! What was bad and what nobody was told yet are kept in a file: a restart tells nothing twice. (A crash in the moment between a
+//! mail and the file does.) What cannot be found out changes nothing.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use bounce::{Alert, Change};
+use control::{Finding, Health};
+use envelope::{Mailbox, Timestamp};
+use journal::Event;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use spool::Spool;
+use tokio_util::sync::CancellationToken;
+
+use super::Outbound;
+use super::alerts::post;
+use crate::doctor::Doctor;
+use crate::routing::Routing;
+
+/// What the file holds.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Kept {
+    /// When the last look was, in milliseconds since 1970.
+    at: u64,
+    /// What was bad then, as `check of`.
+    bad: BTreeSet<String>,
+    to_mail: Vec<Finding>,
+    to_post: Vec<Finding>,
+}
+
+impl<S: Spool> Outbound<S> {
+    /// Looks as often as the doctor is meant to, until `shutdown`.
+    pub async fn keep_examining(&self, doctor: &Doctor, shutdown: CancellationToken) {
+        if doctor.every.is_zero() {
+            return;
+        }
+        let look = async {
+            let mut kept = Kept::read(&doctor.file);
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                self.check_up(doctor, &mut kept).await;
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = look => {}
+        }
+    }
+
+    /// Looks if it is time to, and tells what is to be told.
+    pub(crate) async fn check_up(&self, doctor: &Doctor, kept: &mut Kept) {
+        let now = self.clock.now();
+        let last = Timestamp::from_unix_millis(kept.at);
+        let is_due = last > now || now.since(last) >= doctor.every;
+        if is_due {
+            let changes = kept.take(doctor.examine(true).await, now);
+            for Finding {
+                status,
+                check,
+                of,
+                text,
+                ..
+            } in changes
+            {
+                self.journal.record(Event::Doctor {
+                    status: status.as_str(),
+                    check,
+                    of,
+                    text,
+                });
+            }
+        }
+        let told = self.tell_changes(kept).await;
+        if (is_due || told)
+            && let Err(error) = kept.write(&doctor.file)
+        {
+            tracing::error!(%error, path = %doctor.file.display(), "cannot keep what the doctor has found: after a restart it is told again");
+        }
+    }
+
+    /// Whether anything was told, or nobody wants it.
+    async fn tell_changes(&self, kept: &mut Kept) -> bool {
+        let routing = self.routing.load_full();
+        let mut told = false;
+        if !kept.to_mail.is_empty() {
+            let mailed = match &routing.alerts.mail {
+                Some(to) => self.mail_changes(to, &kept.to_mail, &routing).await,
+                None => Ok(()),
+            };
+            match mailed {
+                Ok(()) => {
+                    kept.to_mail.clear();
+                    told = true;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "cannot queue the mail about what the doctor has found; it is tried again")
+                }
+            }
+        }
+        if !kept.to_post.is_empty() {
+            let body = json!({"event": "doctor", "hostname": self.hostname.to_string(), "findings": kept.to_post});
+            let posted = match &routing.alerts.webhook {
+                Some(url) => post(url, body.to_string()).await,
+                None => Ok(()),
+            };
+            match posted {
+                Ok(()) => {
+                    kept.to_post.clear();
+                    told = true;
+                }
+                Err(error) => tracing::error!(
+                    error,
+                    "the webhook was not told what the doctor has found; it is tried again"
+                ),
+            }
+        }
+        told
+    }
+
+    async fn mail_changes(
+        &self,
+        to: &Mailbox,
+        findings: &[Finding],
+        routing: &Routing,
+    ) -> Result<(), spool::Error> {
+        let now = self.clock.now();
+        let id = self.ids.next(now);
+        let of = |finding: &Finding| format!("{} {}", finding.check, finding.of);
+        let named: Vec<_> = findings.iter().map(of).collect();
+        let changes = findings.iter().zip(&named).map(|(finding, what)| Change {
+            is_bad: finding.is_bad(),
+            what,
+            text: &finding.text,
+            publish: finding.publish.as_deref(),
+        });
+        let alert = Alert {
+            id,
+            hostname: &self.hostname,
+            to,
+            now,
+            frozen: &[],
+        };
+        let composed = bounce::changes(&alert, &changes.collect::<Vec<_>>());
+        let claims = self.queue_alert(id, composed, routing).await?;
+        self.journal.record(Event::Alerted {
+            id,
+            to: to.clone(),
+            freezes: 0,
+            findings: findings.len() as u64,
+        });
+        self.send_alert(claims).await;
+        Ok(())
+    }
+}
+
+impl Kept {
+    /// What the file says; without one nothing was bad.
+    pub(crate) fn read(path: &Path) -> Self {
+        let read = fs::read(path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+        read.unwrap_or_else(|error: io::Error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(%error, path = %path.display(), "cannot read what the doctor has found before: all that is bad is told again");
+            }
+            Self::default()
+        })
+    }
+
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let new = path.with_extension("new");
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        serde_json::to_writer(options.open(&new)?, self)?;
+        fs::rename(&new, path)
+    }
+
+    /// Takes the findings of a look in, and says what has changed.
+    fn take(&mut self, findings: Vec<Finding>, now: Timestamp) -> Vec<Finding> {
+        let is_known = |finding: &Finding| finding.status != Health::Unknown;
+        let mut seen = BTreeSet::new();
+        let mut changes = Vec::new();
+        // The worst comes first, and counts for all findings about one thing.
+        for finding in findings.into_iter().filter(is_known) {
+            let key = format!("{} {}", finding.check, finding.of);
+            if !seen.insert(key.clone()) {
+                continue;
+            }
+            let changed = match finding.is_bad() {
+                true => self.bad.insert(key),
+                false => self.bad.remove(&key),
+            };
+            changes.extend(changed.then_some(finding));
+        }
+        self.at = now.unix_millis();
+        for untold in [&mut self.to_mail, &mut self.to_post] {
+            untold.extend(changes.iter().cloned());
+            let old = untold.len().saturating_sub(UNTOLD_MAX);
+            untold.drain(..old);
+        }
+        changes
+    }
+}
+
+/// Also the pause before what could not be told is tried again; and the network is up by then.
+const LOOK_EVERY: Duration = Duration::from_mins(5);
+const UNTOLD_MAX: usize = 1000;
