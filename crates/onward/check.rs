@@ -1,12 +1,13 @@
 //! `onward check`: reads everything that `serve` would, and says what it found and what is wrong. It starts nothing.
 
+use std::borrow::Cow;
 use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use control::ask::{Ping, Reload};
-use control::{Client, Reloaded};
+use control::{Client, Health, Reloaded};
 use relay::Routing;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use smtp_in::BindError;
 
 use crate::config::{Config, Errors, Resolved};
+use crate::doctor_cli;
 use crate::print::Printer;
 use crate::queue_cli::reloaded_lines;
 use crate::risks;
@@ -23,16 +25,19 @@ use crate::wire;
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 struct Finding {
-    what: &'static str,
+    what: Cow<'static, str>,
     ok: bool,
     text: String,
+    /// What would make it right, ready to be pasted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publish: Option<String>,
     /// What a reload of the running daemon would do.
     #[serde(skip_serializing_if = "Option::is_none")]
     reload: Option<Reloaded>,
 }
 
 /// Checks; false when anything is wrong.
-pub(crate) async fn run(path: &Path, print: Printer) -> bool {
+pub(crate) async fn run(path: &Path, dns: bool, print: Printer) -> bool {
     let mut findings = Vec::new();
     match Config::load(path) {
         Err(error) => findings.push(Finding::bad("config", error)),
@@ -42,12 +47,18 @@ pub(crate) async fn run(path: &Path, print: Printer) -> bool {
             findings.extend(check_listeners(&config));
             findings.extend(check_socket(&config));
             findings.extend(check_spool(&config).await);
+            if dns {
+                findings.extend(check_dns(&config).await);
+            }
         }
     }
     print.value(&findings, |print, findings| {
         for finding in findings {
             let mark = if finding.ok { "ok " } else { "BAD" };
             print.line(format_args!("{mark} {:<12} {}", finding.what, finding.text));
+            if let Some(line) = &finding.publish {
+                print.line(format_args!("    publish: {line}"));
+            }
         }
     });
     findings.iter().all(|finding| finding.ok)
@@ -56,9 +67,10 @@ pub(crate) async fn run(path: &Path, print: Printer) -> bool {
 impl Finding {
     fn good(what: &'static str, text: impl ToString) -> Self {
         Self {
-            what,
+            what: what.into(),
             ok: true,
             text: text.to_string(),
+            publish: None,
             reload: None,
         }
     }
@@ -69,6 +81,31 @@ impl Finding {
             ..Self::good(what, text)
         }
     }
+}
+
+/// What the doctor finds without a daemon, but for the risks, which are told of before. What cannot be found out is no fault.
+async fn check_dns(config: &Config) -> Vec<Finding> {
+    // What keeps it from being read has been told.
+    let Ok(resolved) = Resolved::of(config) else {
+        return Vec::new();
+    };
+    let found = match doctor_cli::here(config, resolved, false).await {
+        Ok(found) => found.into_iter().filter(|found| found.check != "risk"),
+        Err(error) => return vec![Finding::bad("resolver", error)],
+    };
+    let shown = found.map(|found| Finding {
+        ok: !found.is_bad(),
+        what: found.check.into(),
+        text: match found.status {
+            Health::Risky | Health::Unknown => {
+                format!("{}: {}: {}", found.status.as_str(), found.of, found.text)
+            }
+            Health::Good | Health::Bad => format!("{}: {}", found.of, found.text),
+        },
+        publish: found.publish,
+        reload: None,
+    });
+    shown.collect()
 }
 
 /// What `serve` would start with, or everything that keeps it from starting; then the risks of running it so.

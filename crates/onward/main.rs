@@ -9,6 +9,8 @@ mod config_cli;
 mod demo;
 mod descriptors;
 mod dkim_cli;
+mod doctor;
+mod doctor_cli;
 mod explain_cli;
 mod forwards;
 mod freeze_cli;
@@ -117,7 +119,14 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Box<dyn std::error::Error
     match &cli.command {
         Command::Demo(args) => demo::run(args, print).await?,
         Command::Init(args) => init::run(args, print)?,
-        Command::Check => return Ok(Exit::problem_unless(check::run(&cli.config, print).await)),
+        Command::Check { dns } => {
+            let fine = check::run(&cli.config, *dns, print).await;
+            return Ok(Exit::problem_unless(fine));
+        }
+        Command::Doctor { connect } => {
+            let fine = doctor_cli::run(&config()?, *connect, print).await?;
+            return Ok(Exit::problem_unless(fine));
+        }
         Command::Spool(command) => {
             let fine = spool_cli::run(&config()?, command, print).await?;
             return Ok(Exit::problem_unless(fine));

@@ -15,6 +15,7 @@ use spool::{IdSource, Spool};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Errors, Resolved};
+use crate::doctor;
 use crate::forwards;
 use crate::logs;
 use crate::reload::Reload;
@@ -80,6 +81,17 @@ impl Relay {
         }
         let socket = Socket::bind(&settings.socket).await?;
 
+        let doctor = {
+            let routing = Arc::clone(&routing);
+            let now = move || routing.load_full();
+            doctor::doctor(
+                config,
+                settings.doctor,
+                resolver.clone(),
+                resolved.tls.clone(),
+                now,
+            )
+        };
         let reload = Reload::new(
             config,
             path,
@@ -109,6 +121,7 @@ impl Relay {
                 let reloaded = reloads.run(force, dry_run);
                 reloaded.map_err(|error| error.to_string())
             }),
+            doctor,
             env!("CARGO_PKG_VERSION"),
             addresses.iter().map(ToString::to_string).collect(),
             connections_max,

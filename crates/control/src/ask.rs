@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::data::{Count, FreezePage, Lifted, MessageDetails, Page, Reloaded, SrsAnswer};
+use crate::doctor::Finding;
 use crate::explanation::Mail;
 use crate::operator::Operator;
 use crate::protocol::{Fault, Part, QueueAction};
@@ -208,6 +209,14 @@ pub struct SrsDecode {
     pub address: String,
 }
 
+/// Does the world agree with the configuration: DNS, blocklists, certificate?
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Doctor {
+    /// Try to connect to mail servers elsewhere, too.
+    pub connect: bool,
+}
+
 /// What would be decided on a mail. Nothing is sent, kept or counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explain {
@@ -295,6 +304,7 @@ asks! {
     Trace => Traced,
     Stats => StatsPage,
     ForwardsFailing => FailingForwards,
+    Doctor => Vec<Finding>,
 }
 
 pub(crate) fn value(answer: &impl Serialize) -> Result<Box<RawValue>, Fault> {

@@ -55,7 +55,20 @@ pub(crate) enum Command {
     /// Write a starter configuration, forwards file and SRS secret into a folder
     Init(Init),
     /// Check configuration, forwards, secrets, certificate and spool; start nothing
-    Check,
+    Check {
+        /// Ask DNS, too, whether the world agrees: MX, SPF, PTR, DKIM, TLSA, blocklists
+        #[arg(long)]
+        dns: bool,
+    },
+    /// Say whether the world agrees with the configuration (MX, SPF, PTR, DKIM, TLSA, blocklists, certificate, clock, disk), and what
+    /// to publish
+    ///
+    /// The running daemon looks; without one, this program does. The exit code is 1 if anything is bad.
+    Doctor {
+        /// Connect to mail servers elsewhere, too (`doctor.connect`), to see whether port 25 is blocked
+        #[arg(long)]
+        connect: bool,
+    },
     /// Have the running daemon read forwards, secrets, certificate and configuration again, and say what changed
     Reload {
         /// Take a forwards file even if it has lost much of what it had, or its last line has no end

@@ -19,7 +19,7 @@ use envelope::{AddressError, Mailbox};
 pub(crate) use change::{changed_keys, flat, is_reloadable};
 pub(crate) use protect::Limit;
 pub(crate) use resolve::{Errors, Resolved};
-pub(crate) use schema::{Config, Listener, Log, Role, TagAlphabet, Tls, TlsMode};
+pub(crate) use schema::{Config, Doctor, Listener, Log, Role, TagAlphabet, Tls, TlsMode};
 pub(crate) use senders::{Dkim, Measure};
 pub(crate) use units::{Network, Percent, Size, Span};
 
@@ -196,6 +196,7 @@ mod tests {
             "history.keep",
             "limits.drain",
             "limits.bounce_size",
+            "doctor.every",
         ];
         assert_eq!(taken, meant);
     }

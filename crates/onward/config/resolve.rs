@@ -11,7 +11,7 @@ use relay::Routing;
 use smtp_in::tls::Holder;
 use spool::Lifetime;
 
-use super::schema::{BareNewline, Config, Listener, Log, Role, TlsMode};
+use super::schema::{BareNewline, Config, Doctor, Listener, Log, Role, TlsMode};
 use crate::descriptors;
 use crate::forwards;
 use crate::reload::{TlsError, load_tls};
@@ -37,6 +37,7 @@ pub(crate) struct Settings {
     pub(crate) resolver: dns::Settings,
     pub(crate) socket: PathBuf,
     pub(crate) log: Log,
+    pub(crate) doctor: Doctor,
 }
 
 /// Why a configuration cannot be used. Each text says where and what to do.
@@ -111,6 +112,7 @@ impl Config {
             },
             socket: self.control.socket.clone(),
             log: self.log.clone(),
+            doctor: self.doctor.clone(),
         })
     }
 
@@ -321,7 +323,7 @@ mod tests {
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 67] = [
+    const OTHER_VALUES: [(&str, &str); 70] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -391,6 +393,9 @@ mod tests {
         ("verify.exempt_mx", "['*.mx.example']"),
         ("log.format", "'json'"),
         ("log.file", "'other'"),
+        ("doctor.every", "'7s'"),
+        ("doctor.addresses", "['192.0.2.1']"),
+        ("doctor.connect", "'example.com'"),
         ("control.socket", "'/tmp/socket'"),
     ];
 }

@@ -51,6 +51,7 @@ pub(crate) struct Config {
     #[serde(rename = "limit")]
     pub(crate) rates: Vec<Limit>,
     pub(crate) log: Log,
+    pub(crate) doctor: Doctor,
     pub(crate) control: Control,
     /// The file as it was typed, to tell what a reload changes.
     #[serde(skip)]
@@ -235,6 +236,17 @@ pub(crate) struct Log {
     pub(crate) file: PathBuf,
 }
 
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Doctor {
+    /// Zero: the daemon does not look by itself.
+    pub(crate) every: Span,
+    /// Empty: those that mail leaves from.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Empty: nobody is connected to.
+    pub(crate) connect: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Control {
@@ -270,8 +282,19 @@ impl Default for Config {
             limits: Limits::default(),
             rates: Vec::new(),
             log: Log::default(),
+            doctor: Doctor::default(),
             control: Control::default(),
             typed: toml::Table::default(),
+        }
+    }
+}
+
+impl Default for Doctor {
+    fn default() -> Self {
+        Self {
+            every: Span::days(1),
+            addresses: Vec::new(),
+            connect: "gmail.com".to_owned(),
         }
     }
 }

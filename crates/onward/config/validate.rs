@@ -26,6 +26,10 @@ impl Config {
         self.check_egresses()?;
         self.check_patience()?;
         self.check_rates()?;
+        let connect = &self.doctor.connect;
+        if let (false, Err(error)) = (connect.is_empty(), connect.parse::<envelope::Domain>()) {
+            return Err(("doctor.connect", format!("`{connect}`: {error}")));
+        }
         if self
             .resolver
             .servers

@@ -16,14 +16,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use ::history::Desk;
-use control::ask::{Drain, Ping, Reload, SrsDecode, SrsEncode};
-use control::{Answers, Explanation, Fault, Mail, Part, Reloaded, Request, SrsAnswer};
+use control::ask::{self, Drain, Ping, Reload, SrsDecode, SrsEncode};
+use control::{Answers, Explanation, Fault, Finding, Mail, Part, Reloaded, Request, SrsAnswer};
 use delivery::Dispatcher;
 use envelope::{Host, MessageId, Timestamp};
 use journal::{Counters, Event, Journal};
 use spool::{Clock, Spool};
 
 use crate::counting::Counting;
+use crate::doctor::Doctor;
 use crate::inbound::Inbound;
 use crate::outbound::Outbound;
 use crate::routing::Shared;
@@ -60,6 +61,8 @@ pub struct Operator<S> {
     pub connections_max: (usize, usize),
     /// When the program was started.
     pub started: Timestamp,
+    /// Looks whether the world agrees with us.
+    pub doctor: Arc<Doctor>,
     /// Makes delivery probe the sites of these hosts at once, if they are down.
     pub probe_now: ProbeNow,
     /// Knows the sites.
@@ -122,6 +125,12 @@ impl<S: Spool> control::Operator for Operator<S> {
         message: Option<&mut (impl control::Body + Sync)>,
     ) -> Result<Explanation, Fault> {
         self.inbound.explain(&mail, message).await
+    }
+}
+
+impl<S: Spool> Answers<ask::Doctor> for Operator<S> {
+    async fn answer(&self, ask: ask::Doctor, _uid: u32) -> Result<Vec<Finding>, Fault> {
+        Ok(self.doctor.examine(ask.connect).await)
     }
 }
 

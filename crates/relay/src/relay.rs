@@ -28,6 +28,7 @@ use spool::{Clock, IdSource, Schedule, Spool};
 use tokio_util::sync::CancellationToken;
 
 use crate::counting::Counting;
+use crate::doctor::Doctor;
 use crate::inbound::Inbound;
 use crate::operator::{Operator, OrdersFile, ReadAgain};
 use crate::outbound::Outbound;
@@ -100,6 +101,7 @@ impl<S: Spool> Relay<S> {
     pub fn operator(
         &self,
         reload: ReadAgain,
+        doctor: Doctor,
         version: &'static str,
         listeners: Vec<String>,
         connections_max: (usize, usize),
@@ -112,6 +114,7 @@ impl<S: Spool> Relay<S> {
             inbound: Arc::clone(&self.inbound),
             routing: core.routing,
             reload,
+            doctor: Arc::new(doctor),
             started: core.clock.now(),
             clock: core.clock,
             counters: Counters::start(&core.journal),
@@ -140,11 +143,13 @@ impl<S: Spool> Relay<S> {
         let outgoing = self.dispatcher.run(shutdown.clone());
         let deadlines = Arc::clone(&self.outbound).keep_deadlines(shutdown.clone());
         let freezes = Arc::clone(&self.outbound).keep_freezes(shutdown.clone());
+        let doctor = Arc::clone(&operator.doctor);
+        let checkups = self.outbound.keep_examining(&doctor, shutdown.clone());
         let operator = socket.serve(Arc::new(operator), shutdown.cancelled_owned());
         let stopped = CancellationToken::new();
         let leases = Arc::clone(&self.outbound).keep_leases(stopped.clone());
         let work = async {
-            tokio::join!(incoming, outgoing, deadlines, freezes, operator);
+            tokio::join!(incoming, outgoing, deadlines, freezes, checkups, operator);
             self.outbound.tell_the_rest().await;
             stopped.cancel();
         };

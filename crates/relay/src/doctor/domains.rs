@@ -191,7 +191,7 @@ async fn spf<R: Resolver>(
     query: impl Fn(&Egress) -> Query,
 ) -> Finding {
     let (mut refused, mut trouble, mut why) = (Vec::new(), None, String::new());
-    for egress in egresses {
+    for egress in egresses.iter().filter(|egress| egress.sends_mail) {
         let output = evaluate(resolver, query(egress)).await;
         match output.verdict {
             Verdict::Pass => {}

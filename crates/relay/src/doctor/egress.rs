@@ -19,7 +19,7 @@ pub(super) async fn check<R: Resolver>(resolver: &R, egresses: &[Egress]) -> Vec
 }
 
 /// PTR: it must name a host that has this address (RFC 1912 §2.1).
-async fn pointer<R: Resolver>(resolver: &R, Egress { address, hello }: &Egress) -> Finding {
+async fn pointer<R: Resolver>(resolver: &R, Egress { address, hello, .. }: &Egress) -> Finding {
     let found = |status, text| Finding::new(status, "ptr", address, text);
     let record = format!("{}. IN PTR {hello}.", reverse_name(*address));
     let names = match ask(resolver.names(*address)).await {
@@ -61,7 +61,7 @@ async fn pointer<R: Resolver>(resolver: &R, Egress { address, hello }: &Egress) 
 }
 
 /// EHLO says a name of this address (RFC 5321 §4.1.1.1).
-async fn hello<R: Resolver>(resolver: &R, Egress { address, hello }: &Egress) -> Finding {
+async fn hello<R: Resolver>(resolver: &R, Egress { address, hello, .. }: &Egress) -> Finding {
     let of = format!("{hello} {address}");
     match leads_to(resolver, hello.as_str(), *address).await {
         Ok(true) => Finding::new(

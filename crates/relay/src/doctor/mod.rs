@@ -68,6 +68,8 @@ pub struct Egress {
     pub address: IpAddr,
     /// What is said in EHLO.
     pub hello: Domain,
+    /// Whether mail leaves from it, and not only callouts.
+    pub sends_mail: bool,
 }
 
 impl Doctor {
@@ -171,4 +173,5 @@ const AT_ONCE: usize = 16;
 const SHOWN_MAX: usize = 10;
 /// Of one kind: hosted domains can be a hundred thousand.
 const EACH_MAX: usize = 200;
-const EACH_WITHIN: Duration = Duration::from_secs(60);
+/// A call over the control socket takes two minutes at most.
+const EACH_WITHIN: Duration = Duration::from_secs(40);

@@ -1,1 +1,397 @@
+//! Each check: good, bad, unknown, over IPv4 and IPv6; and zones that are made to keep us busy.
 
+use std::time::Instant;
+
+use authentic::{Key, Kind};
+use dns::{Hickory, Settings};
+use testkit::dns::Dns;
+
+use super::*;
+use crate::dnsbl;
+use crate::tests::routing;
+
+/// All is well here.
+const WELL: &str = "
+mx.fwd.test A 192.0.2.10
+mx.fwd.test AAAA 2001:db8::10
+10.2.0.192.in-addr.arpa PTR mx.fwd.test
+0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa PTR mx.fwd.test
+fwd.test MX 10 mx.fwd.test
+fwd.test TXT v=spf1 mx -all
+h.test MX 10 mx.fwd.test
+bl.test A 192.0.2.99
+";
+const PTR6: &str = "0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
+
+fn key() -> Key {
+    let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----\n";
+    Key::from_pem(
+        "fwd.test".parse().unwrap(),
+        "s1".parse().unwrap(),
+        pem.as_bytes(),
+    )
+    .unwrap()
+}
+
+fn facts(forwards: &str) -> Facts {
+    let mut routing = routing(forwards);
+    let answers = ["127.0.0.2".to_owned()];
+    let list = dnsbl::Dnsbl::new("bl.test", dnsbl::Kind::Address, &answers, "554 no", "");
+    routing.dnsbls.insert("bl".into(), list.unwrap());
+    let egress = |address: &str| Egress {
+        address: address.parse().unwrap(),
+        hello: "mx.fwd.test".parse().unwrap(),
+        sends_mail: true,
+    };
+    Facts {
+        routing: Arc::new(routing),
+        egresses: vec![egress("192.0.2.10"), egress("2001:db8::10")],
+        listeners: Vec::new(),
+        certificates: Vec::new(),
+        way_out: None,
+        local: Vec::new(),
+    }
+}
+
+fn resolver(dns: &Dns) -> Hickory {
+    let settings = Settings {
+        servers: vec![dns.address()],
+        timeout: Duration::from_millis(300),
+        repeats: 0,
+        ..Settings::default()
+    };
+    Hickory::new(&settings).unwrap()
+}
+
+async fn findings(dns: &Dns, facts: &Facts) -> Vec<Finding> {
+    examine(
+        &resolver(dns),
+        facts,
+        Timestamp::from_unix_millis(1_796_000_000_000),
+    )
+    .await
+}
+
+/// All but what is good, and the certificate that is not there: `bad spf fwd.test: text ► publish`.
+fn lines(findings: &[Finding]) -> Vec<String> {
+    let told = findings
+        .iter()
+        .filter(|finding| finding.status != Health::Good && finding.check != "certificate");
+    let line = |finding: &Finding| {
+        let Finding {
+            status,
+            check,
+            of,
+            text,
+            publish,
+        } = finding;
+        let text = text.split("\n\nhint").next().unwrap();
+        format!(
+            "{} {check} {of}: {text} ► {}",
+            status.as_str(),
+            publish.as_deref().unwrap_or("-")
+        )
+    };
+    told.map(line).collect()
+}
+
+/// The zone without these names and with these records: each finding begins and ends so.
+async fn check(without: &[&str], with: &str, expected: &[(&str, &str)]) {
+    let dns = Dns::start(WELL).await;
+    without.iter().for_each(|name| dns.remove(name));
+    dns.add(with);
+    let found = lines(&findings(&dns, &facts("@h.test x@y.test\n")).await);
+    assert_eq!(
+        found.len(),
+        expected.len(),
+        "{without:?} {with}: {found:#?}"
+    );
+    for (line, (begin, end)) in found.iter().zip(expected) {
+        assert!(
+            line.starts_with(begin) && line.ends_with(end),
+            "{line}\nis not {begin} … {end}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn well() {
+    check(&[], "", &[]).await;
+    let dns = Dns::start(WELL).await;
+    let found = findings(&dns, &facts("@h.test x@y.test\n")).await;
+    let good = found
+        .iter()
+        .filter(|finding| finding.status == Health::Good);
+    let good: Vec<_> = good
+        .map(|finding| format!("{} {}", finding.check, finding.of))
+        .collect();
+    let wanted = [
+        "ptr 192.0.2.10",
+        "hello mx.fwd.test 192.0.2.10",
+        "ptr 2001:db8::10",
+        "hello mx.fwd.test 2001:db8::10",
+        "mx hosted domains",
+        "mx fwd.test",
+        "spf fwd.test",
+        "dnsbl 192.0.2.10",
+        "dnsbl 2001:db8::10",
+    ];
+    assert_eq!(good, wanted);
+}
+
+#[tokio::test]
+async fn where_mail_goes() {
+    // By address, under another name; and by the domain's own address.
+    check(&["fwd.test"], "fwd.test MX 10 in.test\nin.test AAAA 2001:db8::10\nfwd.test TXT v=spf1 ip4:192.0.2.10 ip6:2001:db8::10 -all", &[]).await;
+    check(
+        &["fwd.test"],
+        "fwd.test A 192.0.2.10\nfwd.test TXT v=spf1 a ip6:2001:db8::/64 -all",
+        &[],
+    )
+    .await;
+    let publish = "► fwd.test. IN MX 10 mx.fwd.test.";
+    let spf = "fwd.test TXT v=spf1 ip4:192.0.2.10 ip6:2001:db8::10 -all\n";
+    for (with, why) in [
+        (
+            "fwd.test MX 10 in.test\nin.test A 192.0.2.77",
+            "(it goes to in.test): bounces are lost",
+        ),
+        (
+            "fwd.test MX 0 .",
+            "(domain takes no mail (null MX)): bounces are lost",
+        ),
+    ] {
+        let begin = format!(
+            "bad mx fwd.test: rewritten senders are in this domain, and its mail does not come to us {why}"
+        );
+        check(&["fwd.test"], &format!("{spf}{with}"), &[(&begin, publish)]).await;
+    }
+    // One host is ill, and might be ours.
+    check(&["fwd.test"], &format!("{spf}fwd.test MX 10 in.test\nfwd.test MX 20 ill.test\nin.test A 192.0.2.77\nill.test SERVFAIL"), &[("unknown mx fwd.test: cannot be found out: ", "-")]).await;
+    check(&["h.test"], "h.test MX 10 in.test\nin.test A 192.0.2.77", &[("risky mx hosted domains: 1 of 1 have no MX that leads to us, so their mail never comes here: h.test", "► h.test. IN MX 10 mx.fwd.test.")]).await;
+    check(
+        &["h.test"],
+        "h.test SERVFAIL",
+        &[(
+            "unknown mx hosted domains: cannot be found out: DNS has no answer for h.test",
+            "-",
+        )],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn spf_covers_every_address() {
+    for (record, refused, publish) in [
+        (
+            "v=spf1 ip4:192.0.2.10 -all",
+            "2001:db8::10",
+            "\"v=spf1 ip6:2001:db8::10 ip4:192.0.2.10 -all\" )",
+        ),
+        (
+            "V=SPF1 ip6:2001:db8::/48 ~all",
+            "192.0.2.10",
+            "\"v=spf1 ip4:192.0.2.10 ip6:2001:db8::/48 ~all\" )",
+        ),
+        (
+            "unrelated",
+            "192.0.2.10, 2001:db8::10",
+            "► fwd.test. IN TXT ( \"v=spf1 ip4:192.0.2.10 ip6:2001:db8::10 -all\" )",
+        ),
+    ] {
+        let begin = format!("bad spf fwd.test: it does not let {refused} send (");
+        check(
+            &["fwd.test"],
+            &format!("fwd.test MX 10 mx.fwd.test\nfwd.test TXT {record}"),
+            &[(&begin, publish)],
+        )
+        .await;
+    }
+    // Two records: which of them is right, only their owner knows.
+    check(
+        &[],
+        "fwd.test TXT v=spf1 -all",
+        &[(
+            "bad spf fwd.test: it does not let 192.0.2.10, 2001:db8::10 send (permerror: ",
+            "► -",
+        )],
+    )
+    .await;
+    check(
+        &["fwd.test"],
+        "fwd.test MX 10 mx.fwd.test\nfwd.test TXT v=spf1 include:ill.test -all\nill.test SERVFAIL",
+        &[("unknown spf fwd.test: ", "-")],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn names_of_addresses() {
+    let pointer4 = "► 10.2.0.192.in-addr.arpa. IN PTR mx.fwd.test.";
+    let pointer6 = format!("► {PTR6}. IN PTR mx.fwd.test.");
+    check(
+        &["10.2.0.192.in-addr.arpa"],
+        "",
+        &[("bad ptr 192.0.2.10: has no name (PTR)", pointer4)],
+    )
+    .await;
+    check(
+        &[PTR6],
+        "",
+        &[("bad ptr 2001:db8::10: has no name (PTR)", &pointer6)],
+    )
+    .await;
+    check(
+        &[PTR6],
+        &format!("{PTR6} PTR x.test\nx.test AAAA 2001:db8::11"),
+        &[(
+            "bad ptr 2001:db8::10: its name (PTR) is x.test, and x.test is not",
+            &pointer6,
+        )],
+    )
+    .await;
+    check(
+        &[PTR6],
+        &format!("{PTR6} PTR x.test\nx.test AAAA 2001:db8::10"),
+        &[(
+            "risky ptr 2001:db8::10: its name (PTR) is x.test, and EHLO says mx.fwd.test",
+            &pointer6,
+        )],
+    )
+    .await;
+    check(
+        &[PTR6],
+        &format!("{PTR6} SERVFAIL"),
+        &[("unknown ptr 2001:db8::10: ", "-")],
+    )
+    .await;
+    check(
+        &[],
+        "10.2.0.192.in-addr.arpa SERVFAIL",
+        &[("unknown ptr 192.0.2.10: ", "-")],
+    )
+    .await;
+    check(&["mx.fwd.test", "fwd.test"], "mx.fwd.test A 192.0.2.10\nfwd.test MX 10 mx.fwd.test\nfwd.test TXT v=spf1 mx ip6:2001:db8::10 -all", &[
+        ("bad ptr 2001:db8::10: its name (PTR) is mx.fwd.test, and", &pointer6),
+        ("bad hello mx.fwd.test 2001:db8::10: EHLO says this name", "► mx.fwd.test. IN AAAA 2001:db8::10"),
+    ]).await;
+}
+
+#[tokio::test]
+async fn blocklists() {
+    let listed =
+        "0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.bl.test A 127.0.0.2";
+    check(&[], listed, &[("bad dnsbl 2001:db8::10: is on bl", "-")]).await;
+    check(
+        &[],
+        "10.2.0.192.bl.test A 127.0.0.2",
+        &[("bad dnsbl 192.0.2.10: is on bl", "-")],
+    )
+    .await;
+    check(
+        &[],
+        "10.2.0.192.bl.test A 127.255.255.254",
+        &[(
+            "unknown dnsbl 192.0.2.10: cannot be found out: bl answers 127.255.255.254",
+            "-",
+        )],
+    )
+    .await;
+    check(
+        &[],
+        "bl.test SERVFAIL",
+        &[
+            ("unknown dnsbl 192.0.2.10: ", "-"),
+            ("unknown dnsbl 2001:db8::10: ", "-"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn keys() {
+    let ours = key().record().unwrap();
+    let line = key().zone_line().unwrap();
+    let name = "s1._domainkey.fwd.test";
+    for (record, expected) in [
+        (
+            format!("TXT {}", ours.replace("p=", "p= ").replace("; ", " ;")),
+            None,
+        ),
+        ("TXT other".to_owned(), Some(("bad", &*line))),
+        (
+            "TXT v=DKIM1; k=ed25519; p=AAAA".to_owned(),
+            Some(("bad", &line)),
+        ),
+        (format!("TXT {ours}; t=s:y"), Some(("risky", &line))),
+        (
+            format!("TXT {ours}\n{name} TXT {ours}x"),
+            Some(("bad", &line)),
+        ),
+        ("A 192.0.2.1".to_owned(), Some(("bad", &line))),
+        ("SERVFAIL".to_owned(), Some(("unknown", "-"))),
+    ] {
+        let dns = Dns::start(&format!("{WELL}\n{name} {record}")).await;
+        let mut facts = facts("");
+        let routing = Arc::get_mut(&mut facts.routing).unwrap();
+        routing.keys.named.insert("main".into(), key());
+        let found = lines(&findings(&dns, &facts).await);
+        let Some((status, end)) = expected else {
+            assert!(found.is_empty(), "{record}: {found:?}");
+            continue;
+        };
+        assert!(
+            found[0].starts_with(&format!("{status} dkim {name}: ")) && found[0].ends_with(end),
+            "{record}: {found:?}"
+        );
+    }
+    let made = Key::generate(
+        "a.test".parse().unwrap(),
+        "s".parse().unwrap(),
+        Kind::Rsa2048,
+    );
+    assert!(
+        made.unwrap().0.record().unwrap().len() > 255,
+        "a key that takes two strings"
+    );
+}
+
+/// A zone may be written by somebody who wants to keep us busy: names that never end, answers that fill a message, a thousand hosts.
+#[tokio::test]
+async fn hostile_zones_are_bounded() {
+    let mut zone = WELL.replace("fwd.test TXT v=spf1 mx -all\n", "");
+    zone.push_str("h.test CNAME loop.test\nloop.test CNAME h.test\n");
+    zone.push_str(&format!(
+        "fwd.test TXT v=spf1 {} -all\n",
+        "exists:a.test ".repeat(4000)
+    ));
+    for host in 0..300 {
+        zone.push_str(&format!("many.test MX 10 m{host}.test\n"));
+    }
+    let mut forwards = String::from("@h.test x@y.test\n@many.test x@y.test\n");
+    (0..1000).for_each(|n| forwards.push_str(&format!("@d{n}.test x@y.test\n")));
+    let dns = Dns::start(&zone).await;
+    let begun = Instant::now();
+    let found = findings(&dns, &facts(&forwards)).await;
+    assert!(begun.elapsed() < EACH_WITHIN, "{:?}", begun.elapsed());
+    let octets: usize = found
+        .iter()
+        .map(|finding| finding.text.len() + finding.publish.as_ref().map_or(0, String::len))
+        .sum();
+    assert!(octets < 20_000, "{octets}");
+    let asked: usize = (0..300)
+        .map(|host| dns.asked(&format!("m{host}.test"), "A"))
+        .sum();
+    assert!(asked <= 10, "{asked}");
+    let told = lines(&found);
+    assert!(
+        told.iter()
+            .any(|line| line.starts_with("bad spf fwd.test: ")),
+        "{told:#?}"
+    );
+    assert!(
+        told.iter()
+            .any(|line| line.starts_with("unknown mx 802 more: ")),
+        "{told:#?}"
+    );
+}

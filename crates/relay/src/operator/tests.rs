@@ -62,6 +62,13 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
         listeners: Vec::new(),
         connections_max: (1, 1),
         started: now(),
+        doctor: Arc::new(Doctor {
+            resolver: dns::Backend::Fixed(dns::Fixed::new()),
+            facts: Box::new(|_| unreachable!("nobody asks for it")),
+            clock: Clock::real(),
+            every: Duration::ZERO,
+            file: "doctor".into(),
+        }),
         probe_now: Box::new(move |hosts| probes.lock().unwrap().push(hosts.clone())),
     };
     (operator, probed)

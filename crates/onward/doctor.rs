@@ -1,0 +1,283 @@
+//! What the doctor is told of this machine: addresses, certificates, and what is found here without asking anybody.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use control::{Finding, Health};
+use relay::Routing;
+use relay::doctor::{Doctor, Egress, Facts, WayOut};
+use smtp_in::tls::{Certificate, Holder};
+use spool::Clock;
+
+use crate::config::{self, Config};
+use crate::descriptors;
+use crate::reload::load_tls;
+use crate::risks;
+use crate::routing;
+
+/// The doctor of a relay with this configuration; `routing` gives that of now, `served` has the certificates if there is a daemon.
+pub(crate) fn doctor(
+    config: &Config,
+    keys: config::Doctor,
+    resolver: dns::Backend,
+    served: Option<Holder>,
+    routing: impl Fn() -> Arc<Routing> + Send + Sync + 'static,
+) -> Doctor {
+    let (every, file) = (keys.every.0, config.spool.join("doctor"));
+    let config = config.clone();
+    Doctor {
+        resolver,
+        facts: Box::new(move |connect| {
+            facts(&config, &keys, (routing(), served.as_ref()), connect)
+        }),
+        clock: Clock::real(),
+        every,
+        file,
+    }
+}
+
+fn facts(
+    config: &Config,
+    keys: &config::Doctor,
+    (routing, served): (Arc<Routing>, Option<&Holder>),
+    connect: bool,
+) -> Facts {
+    let mut local = Vec::new();
+    let egresses = egresses(config, keys, &routing, &mut local);
+    let certificates = certificates(config, served, &mut local);
+    local.extend(
+        risks::of(config, &routing)
+            .into_iter()
+            .map(|risk| Finding::new(Health::Risky, "risk", risk.about, risk.text)),
+    );
+    local.extend(secrets(&config.srs.secrets));
+    local.push(disk(config));
+    local.push(clock(&config.spool, Path::new(TIMESYNCD)));
+    if descriptors::shortage(config).is_none() {
+        local.push(Finding::new(
+            Health::Good,
+            "limits",
+            "",
+            "there are open files enough for all connections",
+        ));
+    }
+    let way_out = keys.connect.parse().ok().filter(|_| connect);
+    Facts {
+        routing,
+        egresses,
+        listeners: config
+            .listeners
+            .iter()
+            .map(|listener| listener.bind.ip())
+            .collect(),
+        certificates,
+        way_out: way_out.map(|domain| WayOut {
+            domain,
+            port: config.delivery.port,
+            sources: sources(config).into_iter().map(|(bind, _)| bind).collect(),
+        }),
+        local,
+    }
+}
+
+/// What is bound to (perhaps unspecified), and the address that it comes to.
+fn sources(config: &Config) -> Vec<(IpAddr, IpAddr)> {
+    let bind = &config.delivery.bind;
+    let mut sources: Vec<_> = bind.iter().map(|address| (*address, *address)).collect();
+    // The system's choice. No packet is sent.
+    let (v4, v6) = (
+        Ipv4Addr::new(192, 0, 2, 1),
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
+    );
+    for (any, to) in [
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(v4)),
+        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(v6)),
+    ] {
+        if bind
+            .iter()
+            .any(|address| address.is_ipv4() == any.is_ipv4())
+        {
+            continue;
+        }
+        let chosen = UdpSocket::bind((any, 0)).and_then(|socket| {
+            socket.connect((to, 25))?;
+            socket.local_addr()
+        });
+        sources.extend(chosen.ok().map(|chosen: SocketAddr| (any, chosen.ip())));
+    }
+    sources
+}
+
+fn egresses(
+    config: &Config,
+    keys: &config::Doctor,
+    routing: &Routing,
+    local: &mut Vec<Finding>,
+) -> Vec<Egress> {
+    let egress = |hello: &envelope::Domain, sends_mail| {
+        let hello = hello.clone();
+        move |address: &IpAddr| Egress {
+            address: *address,
+            hello: hello.clone(),
+            sends_mail,
+        }
+    };
+    let by_mail = egress(routing.hostname(), true);
+    if !keys.addresses.is_empty() {
+        return keys.addresses.iter().map(by_mail).collect();
+    }
+    let sources = sources(config);
+    let mut egresses: Vec<_> = sources
+        .iter()
+        .map(|(_, address)| address)
+        .map(by_mail)
+        .collect();
+    for pool in config
+        .egresses
+        .iter()
+        .filter(|pool| pool.name == config.verify.egress)
+    {
+        egresses.extend(pool.addresses.iter().map(egress(&pool.hello, false)));
+    }
+    let is_public = |egress: &mut Egress| delivery::is_public(egress.address);
+    let private: Vec<_> = egresses
+        .extract_if(.., |egress| !is_public(egress))
+        .collect();
+    local.extend(private.iter().map(|egress| {
+        let text = "mail leaves from this address, which nobody elsewhere sees: what they see, and what they think of it, is not known\n\nhint: name the addresses that the world sees in `doctor.addresses`";
+        Finding::new(Health::Unknown, "egress", egress.address, text)
+    }));
+    egresses
+}
+
+/// Those that are shown to clients: a file that was renewed is not yet, and one that is broken will not be.
+fn certificates(
+    config: &Config,
+    served: Option<&Holder>,
+    local: &mut Vec<Finding>,
+) -> Vec<Certificate> {
+    let files = match load_tls(config) {
+        Ok(files) => files,
+        Err(error) => {
+            let text = format!("{error}; a restart or reload fails");
+            local.push(Finding::new(Health::Bad, "certificate", "files", text));
+            Vec::new()
+        }
+    };
+    let Some(served) = served.map(Holder::certificates) else {
+        return files;
+    };
+    let is_served = |file: &Certificate| {
+        served
+            .iter()
+            .any(|served| served.cert.first() == file.cert.first())
+    };
+    if !files.iter().all(is_served) {
+        let text = "the file has another certificate than clients are shown\n\nhint: `onward reload` takes it over; have whatever renews it do that";
+        local.push(Finding::new(Health::Risky, "certificate", "files", text));
+    }
+    served
+}
+
+/// How many, and how old. (What is weak or open to others is among the risks.)
+fn secrets(path: &Path) -> Option<Finding> {
+    let count = routing::secrets(path).ok()?.len();
+    let age = fs::metadata(path)
+        .ok()?
+        .modified()
+        .ok()?
+        .elapsed()
+        .unwrap_or_default();
+    let days = age.as_secs() / DAY_SECS;
+    Some(Finding::new(
+        Health::Good,
+        "srs",
+        path.display(),
+        format!("holds {count} secrets, and was last changed {days} days ago"),
+    ))
+}
+
+/// Room for the queue, on a disk that outlives the machine's sleep.
+fn disk(config: &Config) -> Finding {
+    let of = config.spool.display();
+    let stats = rustix::fs::statvfs(&config.spool)
+        .and_then(|stat| Ok((stat, rustix::fs::statfs(&config.spool)?)));
+    let (stat, fs) = match stats {
+        Ok(stats) => stats,
+        Err(error) => {
+            return Finding::new(
+                Health::Unknown,
+                "disk",
+                of,
+                format!("cannot be looked at: {error}"),
+            );
+        }
+    };
+    let free = bytesize::ByteSize(stat.f_bavail.saturating_mul(stat.f_frsize));
+    let min = config.queue.min_free.0;
+    let (health, text) = match free.0 {
+        _ if fs.f_type == TMPFS => (
+            Health::Bad,
+            "is in memory: all that is queued is lost at a restart of the machine".to_owned(),
+        ),
+        free_octets if free_octets < min => (
+            Health::Bad,
+            format!("has {free} free, less than `queue.min_free`: all mail is refused with 452"),
+        ),
+        free_octets if free_octets < min.saturating_mul(2) => (
+            Health::Risky,
+            format!(
+                "has {free} free: soon less than `queue.min_free`, and then all mail is refused with 452"
+            ),
+        ),
+        _ if stat.f_files > 0 && stat.f_favail < INODES_MIN => (
+            Health::Risky,
+            format!("has room for only {} more files", stat.f_favail),
+        ),
+        _ => (Health::Good, format!("has {free} free")),
+    };
+    Finding::new(health, "disk", of, text)
+}
+
+/// Nobody is asked for the time: what was written later than now proves that the clock was set back, and systemd-timesyncd says
+/// when it last had the time from somewhere. The kernel knows more, but only tells those who may set the clock.
+fn clock(spool: &Path, timesyncd: &Path) -> Finding {
+    let found = |health, text: String| Finding::new(health, "clock", "", text);
+    let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
+    let now = SystemTime::now();
+    let files = fs::read_dir(spool.join("log"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let ahead = files
+        .take(FILES_MAX)
+        .filter_map(|file| modified(&file.path()).ok()?.duration_since(now).ok())
+        .max();
+    if let Some(ahead) = ahead.filter(|ahead| *ahead > AHEAD_MAX) {
+        let ahead = humantime::format_duration(Duration::from_secs(ahead.as_secs()));
+        return found(
+            Health::Bad,
+            format!(
+                "was set back: the spool was written {ahead} from now. Signatures are dated wrong, SRS addresses expire wrong\n\nhint: `timedatectl` says whether anything keeps the clock right"
+            ),
+        );
+    }
+    match modified(timesyncd).map(|at| now.duration_since(at).unwrap_or_default()) {
+        Ok(ago) if ago < SYNCED_WITHIN => found(Health::Good, "is kept right by systemd-timesyncd".to_owned()),
+        Ok(ago) => found(Health::Risky, format!("was last set right {} days ago\n\nhint: `timedatectl timesync-status`", ago.as_secs() / DAY_SECS)),
+        Err(_) => found(Health::Unknown, "nothing shows whether it is kept right\n\nhint: `chronyc tracking`, `ntpq -p` or `timedatectl` says so".to_owned()),
+    }
+}
+
+const TIMESYNCD: &str = "/run/systemd/timesync/synchronized";
+/// It asks every 34 minutes at most.
+const SYNCED_WITHIN: Duration = Duration::from_hours(24);
+const AHEAD_MAX: Duration = Duration::from_mins(1);
+const FILES_MAX: usize = 10_000;
+const INODES_MIN: u64 = 1000;
+const DAY_SECS: u64 = 86_400;
+/// `TMPFS_MAGIC` (statfs(2)).
+const TMPFS: i64 = 0x0102_1994;

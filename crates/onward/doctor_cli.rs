@@ -1,0 +1,78 @@
+//! `onward doctor`: what the running daemon finds, or without one, what can be found from here.
+
+use std::sync::Arc;
+
+use control::{Client, ClientError, Finding, Health, ask};
+
+use crate::config::{Config, Errors, Resolved};
+use crate::doctor::doctor;
+use crate::print::Printer;
+use crate::queue_cli::hint;
+use crate::wire;
+
+/// Why nobody could look.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0}{hint}", hint = hint(.0))]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Config(#[from] Errors),
+    #[error(transparent)]
+    Resolver(#[from] wire::Error),
+}
+
+/// Runs the command. False: something is bad.
+pub(crate) async fn run(config: &Config, connect: bool, print: Printer) -> Result<bool, Error> {
+    let findings = match Client::connect(&config.control.socket).await {
+        Ok(mut daemon) => daemon.ask(ask::Doctor { connect }).await?,
+        Err(error) => {
+            tracing::warn!("{error}: looking from here");
+            here(config, Resolved::of(config)?, connect).await?
+        }
+    };
+    print.value(&findings, |print, findings| {
+        findings.iter().for_each(|finding| show(print, finding))
+    });
+    Ok(!findings.iter().any(Finding::is_bad))
+}
+
+/// What can be found without a daemon.
+pub(crate) async fn here(
+    config: &Config,
+    resolved: Resolved,
+    connect: bool,
+) -> Result<Vec<Finding>, wire::Error> {
+    let resolver = wire::resolver(&resolved.settings.resolver)?;
+    let routing = Arc::new(resolved.routing);
+    let doctor = doctor(
+        config,
+        resolved.settings.doctor,
+        resolver,
+        None,
+        move || Arc::clone(&routing),
+    );
+    Ok(doctor.examine(connect).await)
+}
+
+fn show(print: Printer, finding: &Finding) {
+    let Finding {
+        status,
+        check,
+        of,
+        text,
+        publish,
+    } = finding;
+    let mark = match status {
+        Health::Bad => "BAD",
+        status => status.as_str(),
+    };
+    // What continues stands below what it continues.
+    let text = text.replace("\n\n", "\n        ");
+    print.line(format_args!(
+        "{mark:<7} {check:<11} {of}{} {text}",
+        if of.is_empty() { "" } else { ":" }
+    ));
+    if let Some(line) = publish {
+        print.line(format_args!("        publish: {line}"));
+    }
+}
