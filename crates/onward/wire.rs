@@ -81,17 +81,10 @@ impl Relay {
         }
         let socket = Socket::bind(&settings.socket).await?;
 
-        let doctor = {
-            let routing = Arc::clone(&routing);
-            let now = move || routing.load_full();
-            doctor::doctor(
-                config,
-                settings.doctor,
-                resolver.clone(),
-                resolved.tls.clone(),
-                now,
-            )
-        };
+        let now = Arc::clone(&routing);
+        let now = move || now.load_full();
+        let (asked, served) = (resolver.clone(), resolved.tls.clone());
+        let doctor = doctor::doctor(config, settings.doctor, asked, served, now);
         let reload = Reload::new(
             config,
             path,

@@ -14,8 +14,8 @@ mod records;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,8 +41,10 @@ pub struct Doctor {
     pub clock: Clock,
     /// How often the daemon looks by itself; zero: never.
     pub every: Duration,
-    /// Where it keeps what was bad, so that a restart tells nothing twice.
-    pub file: PathBuf,
+    /// What it has kept before the start; empty if nothing.
+    pub kept: Vec<u8>,
+    /// Keeps what was bad, so that a restart tells nothing twice.
+    pub keep: Box<dyn Fn(String) -> io::Result<()> + Send + Sync>,
 }
 
 /// What is known of us.

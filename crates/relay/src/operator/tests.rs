@@ -67,7 +67,8 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
             facts: Box::new(|_| unreachable!("nobody asks for it")),
             clock: Clock::real(),
             every: Duration::ZERO,
-            file: "doctor".into(),
+            kept: Vec::new(),
+            keep: Box::new(|_| Ok(())),
         }),
         probe_now: Box::new(move |hosts| probes.lock().unwrap().push(hosts.clone())),
     };

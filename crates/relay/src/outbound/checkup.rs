@@ -1,13 +1,9 @@
 //! The daily look of the doctor: what has become bad, or well again, is logged, and told by mail and webhook.
 //!
-//! What was bad and what nobody was told yet are kept in a file: a restart tells nothing twice. (A crash in the moment between a
-//! mail and the file does.) What cannot be found out changes nothing.
+//! What was bad and what nobody was told yet are kept on disk: a restart tells nothing twice. (A crash right after a
+//! mail does.) What cannot be found out changes nothing.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::time::Duration;
 
 use bounce::{Alert, Change};
@@ -24,7 +20,7 @@ use super::alerts::post;
 use crate::doctor::Doctor;
 use crate::routing::Routing;
 
-/// What the file holds.
+/// What is kept.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Kept {
@@ -43,7 +39,7 @@ impl<S: Spool> Outbound<S> {
             return;
         }
         let look = async {
-            let mut kept = Kept::read(&doctor.file);
+            let mut kept = Kept::of(&doctor.kept);
             loop {
                 tokio::time::sleep(LOOK_EVERY).await;
                 self.check_up(doctor, &mut kept).await;
@@ -80,49 +76,42 @@ impl<S: Spool> Outbound<S> {
         }
         let told = self.tell_changes(kept).await;
         if (is_due || told)
-            && let Err(error) = kept.write(&doctor.file)
+            && let Err(error) = (doctor.keep)(json!(kept).to_string())
         {
-            tracing::error!(%error, path = %doctor.file.display(), "cannot keep what the doctor has found: after a restart it is told again");
+            tracing::error!(%error, "cannot keep what the doctor has found: after a restart it is told again");
         }
     }
 
-    /// Whether anything was told, or nobody wants it.
+    /// Whether there is less to tell: it was told, or nobody wants it.
     async fn tell_changes(&self, kept: &mut Kept) -> bool {
         let routing = self.routing.load_full();
-        let mut told = false;
-        if !kept.to_mail.is_empty() {
-            let mailed = match &routing.alerts.mail {
-                Some(to) => self.mail_changes(to, &kept.to_mail, &routing).await,
-                None => Ok(()),
-            };
-            match mailed {
-                Ok(()) => {
-                    kept.to_mail.clear();
-                    told = true;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "cannot queue the mail about what the doctor has found; it is tried again")
-                }
+        let mailed = match &routing.alerts.mail {
+            Some(to) if !kept.to_mail.is_empty() => {
+                let mailed = self.mail_changes(to, &kept.to_mail, &routing).await;
+                mailed.map_err(|error| error.to_string())
             }
-        }
-        if !kept.to_post.is_empty() {
-            let body = json!({"event": "doctor", "hostname": self.hostname.to_string(), "findings": kept.to_post});
-            let posted = match &routing.alerts.webhook {
-                Some(url) => post(url, body.to_string()).await,
-                None => Ok(()),
-            };
-            match posted {
-                Ok(()) => {
-                    kept.to_post.clear();
-                    told = true;
-                }
+            _ => Ok(()),
+        };
+        let posted = match &routing.alerts.webhook {
+            Some(url) if !kept.to_post.is_empty() => {
+                let hostname = self.hostname.to_string();
+                let body =
+                    json!({"event": "doctor", "hostname": hostname, "findings": kept.to_post});
+                post(url, body.to_string()).await
+            }
+            _ => Ok(()),
+        };
+        let mut is_less = false;
+        for (told, untold) in [(mailed, &mut kept.to_mail), (posted, &mut kept.to_post)] {
+            match told {
+                Ok(()) => is_less |= untold.drain(..).next().is_some(),
                 Err(error) => tracing::error!(
                     error,
-                    "the webhook was not told what the doctor has found; it is tried again"
+                    "nobody was told what the doctor has found; it is tried again\n\nhint: `[alerts]` must name an address that takes mail, and a URL that answers a POST with 2xx"
                 ),
             }
         }
-        told
+        is_less
     }
 
     async fn mail_changes(
@@ -162,23 +151,15 @@ impl<S: Spool> Outbound<S> {
 }
 
 impl Kept {
-    /// What the file says; without one nothing was bad.
-    pub(crate) fn read(path: &Path) -> Self {
-        let read = fs::read(path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
-        read.unwrap_or_else(|error: io::Error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!(%error, path = %path.display(), "cannot read what the doctor has found before: all that is bad is told again");
+    /// What was kept; if there is nothing, nothing was bad.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let read = serde_json::from_slice(bytes);
+        read.unwrap_or_else(|error| {
+            if !bytes.is_empty() {
+                tracing::warn!(%error, "cannot read what the doctor has found before: all that is bad is told again");
             }
             Self::default()
         })
-    }
-
-    fn write(&self, path: &Path) -> io::Result<()> {
-        let new = path.with_extension("new");
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        serde_json::to_writer(options.open(&new)?, self)?;
-        fs::rename(&new, path)
     }
 
     /// Takes the findings of a look in, and says what has changed.
