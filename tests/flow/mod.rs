@@ -13,6 +13,7 @@ mod damaged_spool;
 mod dead_mx;
 mod defer;
 mod disk_full;
+mod doctor;
 mod dsn_options;
 mod eight_bit;
 mod expire;

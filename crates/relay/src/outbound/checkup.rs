@@ -192,3 +192,103 @@ impl Kept {
 /// Also the pause before what could not be told is tried again; and the network is up by then.
 const LOOK_EVERY: Duration = Duration::from_mins(5);
 const UNTOLD_MAX: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::doctor::Facts;
+    use crate::outbound::Alerts;
+    use crate::outbound::tests::Fixture;
+    use crate::tests::{lines, routing};
+
+    /// What the doctor finds, what it has kept, and the doctor.
+    fn doctor(
+        fixture: &Fixture,
+        found: &Arc<Mutex<Vec<Finding>>>,
+        kept: &Arc<Mutex<String>>,
+    ) -> Doctor {
+        let (found, keep) = (Arc::clone(found), Arc::clone(kept));
+        let routing = Arc::clone(&fixture.outbound.routing);
+        Doctor {
+            resolver: dns::Backend::Fixed(dns::Fixed::new()),
+            facts: Box::new(move |_| Facts {
+                routing: routing.load_full(),
+                egresses: Vec::new(),
+                listeners: Vec::new(),
+                certificates: Vec::new(),
+                way_out: None,
+                local: found.lock().clone(),
+            }),
+            clock: fixture.outbound.clock.clone(),
+            every: Duration::from_hours(1),
+            kept: kept.lock().clone().into_bytes(),
+            keep: Box::new(move |text| {
+                *keep.lock() = text;
+                Ok(())
+            }),
+        }
+    }
+
+    /// A change is logged and mailed once, whatever is restarted; what cannot be found out is no change.
+    #[tokio::test]
+    async fn a_change_is_told_once() {
+        let alerts = Alerts {
+            mail: Some("ops@ops.test".parse().unwrap()),
+            webhook: None,
+        };
+        let routing = Routing {
+            alerts,
+            ..routing("")
+        };
+        // The domain of rewritten senders has no DNS here: that is bad from the first look on.
+        let mut fixture = Fixture::with(routing, dns::Fixed::new());
+        let found = Arc::new(Mutex::new(Vec::new()));
+        let disk = Arc::default();
+        for (status, expected) in [
+            (
+                Health::Good,
+                &["doctor status=bad check=mx", "alerted to=<ops"][..],
+            ),
+            (Health::Good, &[]),
+            (
+                Health::Bad,
+                &["doctor status=bad check=disk", "alerted to=<ops"],
+            ),
+            (Health::Bad, &[]),
+            (Health::Unknown, &[]),
+            (
+                Health::Risky,
+                &["doctor status=risky check=disk", "alerted to=<ops"],
+            ),
+            (Health::Good, &[]),
+        ] {
+            *found.lock() = vec![Finding::new(status, "disk", "/spool", "is\r\nso")];
+            // As after a restart.
+            let doctor = doctor(&fixture, &found, &disk);
+            let mut kept = Kept::of(&doctor.kept);
+            fixture.outbound.check_up(&doctor, &mut kept).await;
+            let told = lines(&mut fixture.events);
+            assert_eq!(told.len(), expected.len(), "{status:?}: {told:?}");
+            for (line, begin) in told.iter().zip(expected) {
+                let line = line.replace("to=ops", "to=<ops");
+                assert!(line.starts_with(begin), "{line}");
+            }
+            // Not again before it is time.
+            fixture.outbound.check_up(&doctor, &mut kept).await;
+            assert!(lines(&mut fixture.events).is_empty());
+            fixture.outbound.clock.advance(Duration::from_hours(1));
+        }
+    }
+
+    /// What is on disk may be anything.
+    #[test]
+    fn damaged_memory_is_none() {
+        for bytes in [&b""[..], b"{", b"[]", b"{\"bad\":7}", b"\xff"] {
+            assert_eq!(Kept::of(bytes), Kept::default());
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Each check: good, bad, unknown, over IPv4 and IPv6; and zones that are made to keep us busy.
 
+mod certificates;
+
 use std::time::Instant;
 
 use authentic::{Key, Kind};
