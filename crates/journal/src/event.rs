@@ -252,14 +252,15 @@ pub enum Event {
     Alerted {
         id: MessageId,
         to: Mailbox,
-        freezes: u64,
-        findings: u64,
+        /// `freezes`, `findings`.
+        of: &'static str,
+        number: u64,
     },
     /// The doctor finds something to be bad that was not, or well again.
     Doctor {
         /// `bad`, `risky`, `good`.
         status: &'static str,
-        check: String,
+        /// The check, and what was looked at: `spf fwd.example.net`.
         of: String,
         text: String,
     },

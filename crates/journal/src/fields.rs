@@ -340,27 +340,12 @@ impl Event {
                 out.text("key", key);
                 out.text("limit", limit);
             }
-            Self::Alerted {
-                to,
-                freezes,
-                findings,
-                ..
-            } => {
+            Self::Alerted { to, of, number, .. } => {
                 out.text("to", to);
-                for (name, count) in [("freezes", *freezes), ("findings", *findings)] {
-                    if count > 0 {
-                        out.number(name, count);
-                    }
-                }
+                out.number(of, *number);
             }
-            Self::Doctor {
-                status,
-                check,
-                of,
-                text,
-            } => {
+            Self::Doctor { status, of, text } => {
                 out.text("status", status);
-                out.text("check", check);
                 out.text("of", of);
                 out.text("text", text);
             }

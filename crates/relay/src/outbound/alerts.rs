@@ -102,8 +102,8 @@ impl<S: Spool> Outbound<S> {
         self.journal.record(Event::Alerted {
             id,
             to: to.clone(),
-            freezes: freezes.len() as u64,
-            findings: 0,
+            of: "freezes",
+            number: freezes.len() as u64,
         });
         self.counting.mark(freezes, Mark::Mailed);
         self.write_freezes().await;

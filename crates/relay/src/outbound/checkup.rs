@@ -58,19 +58,11 @@ impl<S: Spool> Outbound<S> {
         let is_due = last > now || now.since(last) >= doctor.every;
         if is_due {
             let changes = kept.take(doctor.examine(true).await, now);
-            for Finding {
-                status,
-                check,
-                of,
-                text,
-                ..
-            } in changes
-            {
+            for change in changes {
                 self.journal.record(Event::Doctor {
-                    status: status.as_str(),
-                    check,
-                    of,
-                    text,
+                    status: change.status.as_str(),
+                    of: key(&change),
+                    text: change.text,
                 });
             }
         }
@@ -122,8 +114,7 @@ impl<S: Spool> Outbound<S> {
     ) -> Result<(), spool::Error> {
         let now = self.clock.now();
         let id = self.ids.next(now);
-        let of = |finding: &Finding| format!("{} {}", finding.check, finding.of);
-        let named: Vec<_> = findings.iter().map(of).collect();
+        let named: Vec<_> = findings.iter().map(key).collect();
         let changes = findings.iter().zip(&named).map(|(finding, what)| Change {
             is_bad: finding.is_bad(),
             what,
@@ -142,8 +133,8 @@ impl<S: Spool> Outbound<S> {
         self.journal.record(Event::Alerted {
             id,
             to: to.clone(),
-            freezes: 0,
-            findings: findings.len() as u64,
+            of: "findings",
+            number: findings.len() as u64,
         });
         self.send_alert(claims).await;
         Ok(())
@@ -169,7 +160,7 @@ impl Kept {
         let mut changes = Vec::new();
         // The worst comes first, and counts for all findings about one thing.
         for finding in findings.into_iter().filter(is_known) {
-            let key = format!("{} {}", finding.check, finding.of);
+            let key = key(&finding);
             if !seen.insert(key.clone()) {
                 continue;
             }
@@ -187,6 +178,11 @@ impl Kept {
         }
         changes
     }
+}
+
+/// What a finding is about.
+fn key(finding: &Finding) -> String {
+    format!("{} {}", finding.check, finding.of)
 }
 
 /// Also the pause before what could not be told is tried again; and the network is up by then.
@@ -251,18 +247,18 @@ mod tests {
         for (status, expected) in [
             (
                 Health::Good,
-                &["doctor status=bad check=mx", "alerted to=<ops"][..],
+                &["doctor status=bad of=\"mx", "alerted to=<ops"][..],
             ),
             (Health::Good, &[]),
             (
                 Health::Bad,
-                &["doctor status=bad check=disk", "alerted to=<ops"],
+                &["doctor status=bad of=\"disk", "alerted to=<ops"],
             ),
             (Health::Bad, &[]),
             (Health::Unknown, &[]),
             (
                 Health::Risky,
-                &["doctor status=risky check=disk", "alerted to=<ops"],
+                &["doctor status=risky of=\"disk", "alerted to=<ops"],
             ),
             (Health::Good, &[]),
         ] {
