@@ -124,7 +124,7 @@ pub(super) async fn addresses<R: Resolver>(
         ask(resolver.ipv6(name.as_str())),
         ask(resolver.ipv4(name.as_str()))
     );
-    let trouble = v6.as_ref().err().or(v4.as_ref().err()).cloned();
+    let trouble = v6.as_ref().err().or_else(|| v4.as_ref().err()).cloned();
     let v6 = v6.unwrap_or_default().into_iter().map(IpAddr::V6);
     let v4 = v4.unwrap_or_default().into_iter().map(IpAddr::V4);
     (v6.chain(v4).collect(), trouble)
