@@ -233,7 +233,10 @@ impl<'a> Batch<'a> {
             MailStatus::Deferred => Kind::Deferred,
             _ => Kind::Failed,
         };
-        let what = (kind, code);
+        let what = match kind {
+            Kind::Delivered => (kind, 0),
+            _ => (kind, code),
+        };
         let (recipient, target) = (of.recipient.to_string(), of.target.to_string());
         let site = attempt.site.as_deref().unwrap_or(NO_SITE);
         let forward = [&*recipient, &*target];

@@ -22,6 +22,7 @@ pub(crate) fn run(
         Timestamp::from_unix_millis(now.unix_millis().saturating_sub(age))
     };
     let sums_from = tally::hour(from(settings.keep.max(SUMS_KEPT)));
+    let hours_from = tally::hour(now) - HOURS_KEPT;
     while Instant::now() < deadline {
         let mail_from = match store.octets()? > settings.octets_max {
             true => i64::MAX,
@@ -32,6 +33,7 @@ pub(crate) fn run(
         for by in StatsBy::ALL {
             let mut delete = connection.prepare_cached(SUMS)?;
             deleted += delete.execute((sums_from, tally::number(by)))?;
+            deleted += tally::roll_up(connection, by, hours_from)?;
         }
         if deleted == 0 {
             break;
@@ -57,8 +59,11 @@ const MAIL: &str = "DELETE FROM mail WHERE key IN
     (SELECT key FROM mail WHERE key < ?1 ORDER BY key LIMIT 500)";
 const WORDS: &str = "DELETE FROM word WHERE (run, hash, message) IN
     (SELECT run, hash, message FROM word WHERE run < ?1 ORDER BY run LIMIT 4000)";
-const SUMS: &str = "DELETE FROM tally WHERE (by, hour, name, kind, code) IN
-    (SELECT by, hour, name, kind, code FROM tally WHERE by = ?2 AND hour < ?1 LIMIT 500)";
+const SUMS: &str = "DELETE FROM tally WHERE (by, hour, name, code) IN
+    (SELECT by, hour, name, code FROM tally WHERE by = ?2 AND hour < ?1 LIMIT 500)";
+
+/// Hours after which sums are of days.
+pub(crate) const HOURS_KEPT: i64 = 24;
 
 /// Sums are kept for longer than messages: a forward fails for weeks before anybody asks.
 const SUMS_KEPT: Duration = Duration::from_hours(35 * 24);

@@ -10,8 +10,9 @@ use envelope::Timestamp;
 use rusqlite::{Connection, Result};
 
 use crate::store::Error;
-use crate::tally::{self, Kind};
+use crate::tally::{self, Kind, Sums};
 use crate::trace::{self, Search};
+use crate::{key, prune};
 
 /// Answers the question, as far as there is time.
 pub(crate) fn answer(
@@ -19,67 +20,66 @@ pub(crate) fn answer(
     ask: &ask::Stats,
     until: Instant,
 ) -> Result<StatsPage, Error> {
-    let since = tally::hour(ask.since);
+    let since = first_of(file, ask.since)?;
     let codes = match ask.reply.as_deref() {
         Some(reply) => tally::codes(reply).ok_or_else(|| Error::NotACode(reply.to_owned()))?,
-        None => (0, i64::MAX),
+        None => 0..i64::MAX,
     };
-    let mut sums: HashMap<String, StatsRow> = HashMap::new();
-    let is_cut = read(
-        file,
-        ask.by,
-        since,
-        until,
-        |name, _, kind, code, [n, octets]| {
-            if code < codes.0 || code >= codes.1 {
-                return;
-            }
-            let is_full = sums.len() >= NAMES_MAX;
-            let sum = match sums.get_mut(name) {
-                Some(sum) => sum,
-                None if is_full => return,
-                None => sums.entry(name.to_owned()).or_default(),
-            };
-            let count = match kind {
-                Kind::Received => &mut sum.received,
-                Kind::Refused => &mut sum.refused,
-                Kind::Delivered => &mut sum.delivered,
-                Kind::Deferred => &mut sum.deferred,
-                Kind::Failed => &mut sum.failed,
-            };
-            *count += n;
-            sum.octets += octets;
-        },
-    )?;
-    let (keys, mut rows) = (sums.len(), sums.into_iter().collect::<Vec<_>>());
+    let mut totals: HashMap<String, Sums> = HashMap::new();
+    let is_cut = read(file, ask.by, since, until, |name, _, code, sums| {
+        let is_full = totals.len() >= NAMES_MAX;
+        if !codes.contains(&code) || is_full && !totals.contains_key(name) {
+            return;
+        }
+        let total = match totals.get_mut(name) {
+            Some(total) => total,
+            None => totals.entry(name.to_owned()).or_default(),
+        };
+        for (total, sum) in total.iter_mut().zip(sums) {
+            *total += sum;
+        }
+    })?;
+    let keys = totals.len();
+    let mut rows: Vec<_> = totals.into_iter().collect();
     rows.sort_unstable_by(|(a, one), (b, other)| {
         weight(other).cmp(&weight(one)).then_with(|| a.cmp(b))
     });
     rows.truncate(ask.limit.clamp(1, PAGE_ROWS_MAX) as usize);
     let first = first_hour(file, ask.by)?;
-    for (name, row) in &mut rows {
-        row.is_new = first.is_some_and(|first| first < since)
-            && Instant::now() < until
-            && !was_before(file, ask.by, name, since)?;
-        (row.key, row.target) = tally::split(name);
-    }
+    let began_before = first.is_some_and(|first| first < since);
+    let row = |(name, sums): (String, Sums)| {
+        let [received, refused, delivered, deferred, failed, octets] = sums.map(i64::cast_unsigned);
+        let is_asked = began_before && Instant::now() < until;
+        let (key, target) = tally::split(&name);
+        Ok(StatsRow {
+            is_new: is_asked && !was_before(file, ask.by, &name, since)?,
+            key,
+            target,
+            received,
+            octets,
+            refused,
+            delivered,
+            deferred,
+            failed,
+        })
+    };
     Ok(StatsPage {
-        rows: rows.into_iter().map(|(_, row)| row).collect(),
+        rows: rows.into_iter().map(row).collect::<Result<_>>()?,
         keys: keys as u64,
         is_cut: is_cut || keys >= NAMES_MAX,
         oldest: first.map(at),
     })
 }
 
-/// Forwards of which at least nine attempts in ten failed for a reason that lies with the mailbox, and none since got through.
+/// Forwards of which nine attempts in ten failed for a reason that lies with the mailbox, and none since got through.
 pub(crate) fn failing(
     file: &Connection,
     ask: &ask::ForwardsFailing,
     until: Instant,
 ) -> Result<FailingForwards, Error> {
-    let (by, since) = (StatsBy::Forward, tally::hour(ask.since));
+    let (by, since) = (StatsBy::Forward, first_of(file, ask.since)?);
     let mut bad: HashMap<String, FailingForward> = HashMap::new();
-    let mut is_cut = read(file, by, since, until, |name, hour, kind, code, [n, _]| {
+    let mut is_cut = read(file, by, since, until, |name, hour, code, sums| {
         if !is_of_mailbox(code) || bad.len() >= NAMES_MAX && !bad.contains_key(name) {
             return;
         }
@@ -97,28 +97,23 @@ pub(crate) fn failing(
                 last_success: None,
             }
         });
-        match kind {
-            Kind::Failed => forward.failed += n,
-            _ => forward.deferred += n,
-        }
+        forward.failed += sums[Kind::Failed as usize].cast_unsigned();
+        forward.deferred += sums[Kind::Deferred as usize].cast_unsigned();
         forward.code = tally::written(code);
-        forward.last_failure = forward.last_failure.max(at(hour));
+        forward.last_failure = at(hour);
     })?;
-    is_cut |= read(file, by, since, until, |name, hour, kind, _, [n, _]| {
-        if kind == Kind::Delivered
+    is_cut |= read(file, by, since, until, |name, hour, _, sums| {
+        let delivered = sums[Kind::Delivered as usize].cast_unsigned();
+        if delivered > 0
             && let Some(forward) = bad.get_mut(name)
         {
-            forward.delivered += n;
-            forward.last_success = forward.last_success.max(Some(at(hour)));
+            forward.delivered += delivered;
+            forward.last_success = Some(at(hour));
         }
     })?;
     let mut forwards: Vec<_> = bad.into_values().filter(is_failing).collect();
-    forwards.sort_by(|a, b| {
-        let weight = |forward: &FailingForward| forward.failed + forward.deferred;
-        weight(b)
-            .cmp(&weight(a))
-            .then_with(|| a.recipient.cmp(&b.recipient))
-    });
+    let weight = |forward: &FailingForward| forward.failed + forward.deferred;
+    forwards.sort_by(|a, b| (weight(b), &a.recipient).cmp(&(weight(a), &b.recipient)));
     let limit = ask.limit.clamp(1, PAGE_ROWS_MAX) as usize;
     is_cut |= forwards.len() > limit;
     forwards.truncate(limit);
@@ -132,16 +127,17 @@ pub(crate) fn failing(
     })
 }
 
-/// Gives `take` each sum from this hour on, in the order of time. Whether the time ran out.
+/// Gives `take` each sum from this hour on, in the order of time: name, hour, code, sums. Whether the time ran out.
 fn read(
     file: &Connection,
     by: StatsBy,
     since: i64,
     until: Instant,
-    mut take: impl FnMut(&str, i64, Kind, i64, [u64; 2]),
+    mut take: impl FnMut(&str, i64, i64, Sums),
 ) -> Result<bool> {
     let mut rows = file.prepare_cached(
-        "SELECT name, hour, kind, code, n, octets FROM tally WHERE by = ?1 AND hour >= ?2 ORDER BY hour",
+        "SELECT name, hour, code, received, refused, delivered, deferred, failed, octets
+        FROM tally WHERE by = ?1 AND hour >= ?2 ORDER BY hour",
     )?;
     let mut rows = rows.query((tally::number(by), since))?;
     let mut count = 0u32;
@@ -150,23 +146,24 @@ fn read(
         if count.is_multiple_of(ROWS_BETWEEN_LOOKS) && Instant::now() >= until {
             return Ok(true);
         }
-        let kind = match row.get::<_, i64>(2)? {
-            0 => Kind::Received,
-            1 => Kind::Refused,
-            2 => Kind::Delivered,
-            3 => Kind::Deferred,
-            _ => Kind::Failed,
-        };
-        let sum = [row.get::<_, i64>(4)?, row.get(5)?].map(i64::cast_unsigned);
-        take(
-            row.get_ref(0)?.as_str()?,
-            row.get(1)?,
-            kind,
-            row.get(3)?,
-            sum,
-        );
+        let mut sums = Sums::default();
+        for (sum, column) in sums.iter_mut().zip(3..) {
+            *sum = row.get(column)?;
+        }
+        take(row.get_ref(0)?.as_str()?, row.get(1)?, row.get(2)?, sums);
     }
     Ok(false)
+}
+
+/// The hour from which sums are meant: where they are of days, that of the day.
+fn first_of(file: &Connection, since: Timestamp) -> Result<i64> {
+    let hour = tally::hour(since);
+    let last: Option<i64> = file.query_row("SELECT max(key) FROM mail", [], |row| row.get(0))?;
+    let of_hours = last.map_or(0, |last| tally::hour(key::time(last)) - prune::HOURS_KEPT);
+    Ok(match hour < of_hours {
+        true => hour / 24 * 24,
+        false => hour,
+    })
 }
 
 fn first_hour(file: &Connection, by: StatsBy) -> Result<Option<i64>> {
@@ -194,27 +191,30 @@ fn was_before(file: &Connection, by: StatsBy, name: &str, since: i64) -> Result<
 /// The last reply of a failing target, if its message is still there.
 fn last_reply(
     file: &Connection,
-    forward: &FailingForward,
+    FailingForward {
+        recipient,
+        target,
+        failed,
+        ..
+    }: &FailingForward,
     until: Instant,
 ) -> Result<Option<String>, Error> {
-    let status = match forward.failed {
+    let status = match failed {
         0 => MailStatus::Deferred,
         _ => MailStatus::Failed,
     };
-    let search = Search::forward(&forward.recipient, &forward.target, status);
+    let search = Search::forward(recipient, target, status);
     let mut reply = None;
     trace::search(file, &search, until, |message| {
-        let mut legs = message
-            .legs
-            .iter()
-            .filter(|leg| leg.target.eq_ignore_ascii_case(&forward.target));
-        reply = legs.find_map(|leg| leg.attempts.last()?.reply.clone());
+        let mut legs = message.legs.iter();
+        let leg = legs.find(|leg| leg.target.eq_ignore_ascii_case(target));
+        reply = leg.and_then(|leg| leg.attempts.last()?.reply.clone());
         reply.is_none()
     })?;
     Ok(reply)
 }
 
-/// No such mailbox or domain (X.1.x), or one that takes no mail, or is full (X.2.x).
+/// No such mailbox or domain (5.1.x), or one that takes no mail, or is full (5.2.x, 4.2.2).
 fn is_of_mailbox(code: i64) -> bool {
     let (class, subject) = (code / 1_000_000, code / 1000 % 1000);
     class == 5 && matches!(subject, 1 | 2) || code == FULL
@@ -222,14 +222,12 @@ fn is_of_mailbox(code: i64) -> bool {
 
 fn is_failing(forward: &FailingForward) -> bool {
     let bad = forward.failed + forward.deferred;
-    bad > 9 * forward.delivered
-        && forward
-            .last_success
-            .is_none_or(|last| last <= forward.last_failure)
+    let last = forward.last_success;
+    bad > 9 * forward.delivered && last.is_none_or(|last| last <= forward.last_failure)
 }
 
-fn weight(row: &StatsRow) -> u64 {
-    row.received.max(row.delivered + row.failed) + row.deferred + row.refused
+fn weight([received, refused, delivered, deferred, failed, _]: &Sums) -> i64 {
+    (*received).max(delivered + failed) + deferred + refused
 }
 
 fn at(hour: i64) -> Timestamp {

@@ -203,9 +203,10 @@ const SCHEMA: &str = "
         PRIMARY KEY (run, hash, message)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE tally (
-        by INTEGER NOT NULL, hour INTEGER NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,
-        code INTEGER NOT NULL, n INTEGER NOT NULL, octets INTEGER NOT NULL,
-        PRIMARY KEY (by, hour, name, kind, code)
+        by INTEGER NOT NULL, hour INTEGER NOT NULL, name TEXT NOT NULL, code INTEGER NOT NULL,
+        received INTEGER NOT NULL, refused INTEGER NOT NULL, delivered INTEGER NOT NULL,
+        deferred INTEGER NOT NULL, failed INTEGER NOT NULL, octets INTEGER NOT NULL,
+        PRIMARY KEY (by, hour, name, code)
     ) STRICT, WITHOUT ROWID;
     PRAGMA user_version = 1;
     COMMIT;

@@ -1,14 +1,16 @@
-//! Sums by the hour: what statistics are read from. They are smaller than the mail they count, and are kept for longer.
+//! Sums by the hour, after a day by the day: what statistics are read from. They are smaller than the mail they count, and are kept
+//! for longer.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 
 use control::StatsBy;
 use envelope::{EnhancedStatus, Reply, Timestamp};
 use rusqlite::{Connection, Result};
 
-/// What is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What is counted; also its place in [`Sums`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Received,
     Refused,
@@ -17,11 +19,14 @@ pub(crate) enum Kind {
     Failed,
 }
 
+/// How often each kind happened, and octets.
+pub(crate) type Sums = [i64; 6];
+
 /// What is added to the sums of one batch.
 #[derive(Default)]
 pub(crate) struct Tallies {
-    /// By the hash of all that names a sum: most are added to, few are made.
-    sums: HashMap<u64, Tally>,
+    /// By the hash of all that names it: most are added to, few are made.
+    tallies: HashMap<u64, Tally>,
     hasher: RandomState,
 }
 
@@ -29,14 +34,13 @@ struct Tally {
     by: StatsBy,
     hour: i64,
     name: String,
-    kind: Kind,
+    /// Of what was not taken; 0: it was.
     code: i64,
-    n: u64,
-    octets: u64,
+    sums: Sums,
 }
 
 impl Tallies {
-    /// Adds `n` to a sum. `names` are one, or two as [`split`] gives them back.
+    /// Adds to a sum. `names` are one, or two as [`split`] gives them back.
     pub(crate) fn add(
         &mut self,
         (by, at): (StatsBy, Timestamp),
@@ -45,41 +49,53 @@ impl Tallies {
         (n, octets): (u64, u64),
     ) {
         let hour = hour(at);
-        let hash = self.hasher.hash_one((by, hour, names, kind, code));
-        let tally = self.sums.entry(hash).or_insert_with(|| {
-            let [mut name, second] = names.map(|name| match by {
-                StatsBy::Reply => crate::clip(name, NAME_OCTETS_MAX),
-                _ => crate::clip(name, NAME_OCTETS_MAX).to_ascii_lowercase(),
-            });
-            if !second.is_empty() {
-                name.extend([BETWEEN, &second]);
-            }
-            Tally {
-                by,
-                hour,
-                name,
-                kind,
-                code,
-                n: 0,
-                octets: 0,
-            }
+        let hash = self.hasher.hash_one((by, hour, names, code));
+        let tally = self.tallies.entry(hash).or_insert_with(|| Tally {
+            by,
+            hour,
+            name: joined(by, names),
+            code,
+            sums: Sums::default(),
         });
-        tally.n += n;
-        tally.octets += octets;
+        tally.sums[kind as usize] += n.cast_signed();
+        tally.sums[5] += octets.cast_signed();
     }
 
     /// Adds all to what the file has.
     pub(crate) fn write(self, connection: &Connection) -> Result<()> {
-        let mut upsert = connection.prepare_cached(
-            "INSERT INTO tally VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET n = n + ?6, octets = octets + ?7",
-        )?;
-        for sum in self.sums.into_values() {
-            let (n, octets) = (sum.n.cast_signed(), sum.octets.cast_signed());
-            let (by, kind) = (number(sum.by), sum.kind as i64);
-            upsert.execute((by, sum.hour, sum.name, kind, sum.code, n, octets))?;
+        let mut upsert = connection.prepare_cached(UPSERT)?;
+        for tally in self.tallies.into_values() {
+            let [a, b, c, d, e, f] = tally.sums;
+            let by = number(tally.by);
+            upsert.execute((by, tally.hour, tally.name, tally.code, a, b, c, d, e, f))?;
         }
         Ok(())
     }
+}
+
+fn joined(by: StatsBy, names: [&str; 2]) -> String {
+    let names = names.map(|name| crate::clip(name, NAME_OCTETS_MAX));
+    let name = match names {
+        [name, second] if second.is_empty() => name,
+        names => names.join(BETWEEN),
+    };
+    match by {
+        StatsBy::Reply => name,
+        _ => name.to_ascii_lowercase(),
+    }
+}
+
+/// Makes the sums of hours before `hour` sums of their days, some of them. How many.
+pub(crate) fn roll_up(connection: &Connection, by: StatsBy, hour: i64) -> Result<usize> {
+    let by = number(by);
+    let mut first = connection.prepare_cached(
+        "SELECT min(hour) FROM tally WHERE by = ?1 AND hour < ?2 AND hour % 24 > 0",
+    )?;
+    let first: Option<i64> = first.query_row((by, hour), |row| row.get(0))?;
+    let Some(first) = first else { return Ok(0) };
+    let some = (by, first, ROLLED_AT_ONCE);
+    connection.prepare_cached(ROLL_UP)?.execute(some)?;
+    connection.prepare_cached(ROLLED_UP)?.execute(some)
 }
 
 /// As the file has it: no change to what is told may change these.
@@ -123,7 +139,7 @@ pub(crate) fn code_of(reply: &Reply) -> i64 {
 }
 
 /// The codes that begin so, as a range without its end: `4`, `4.7` or `4.7.1`.
-pub(crate) fn codes(beginning: &str) -> Option<(i64, i64)> {
+pub(crate) fn codes(beginning: &str) -> Option<Range<i64>> {
     let parts: Vec<i64> = beginning
         .split('.')
         .map(|part| part.parse().ok().filter(|n| (0..1000).contains(n)))
@@ -134,7 +150,7 @@ pub(crate) fn codes(beginning: &str) -> Option<(i64, i64)> {
         [class, subject, detail] => (class * 1_000_000 + subject * 1000 + detail, 1),
         _ => return None,
     };
-    Some((first, first + width))
+    Some(first..first + width)
 }
 
 /// A code as it is written.
@@ -167,6 +183,20 @@ pub(crate) fn shape(reply: &str) -> String {
     crate::clip(&shape, SHAPE_OCTETS_MAX)
 }
 
+const UPSERT: &str = "INSERT INTO tally VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    ON CONFLICT DO UPDATE SET received = received + ?5, refused = refused + ?6, delivered = delivered + ?7,
+    deferred = deferred + ?8, failed = failed + ?9, octets = octets + ?10";
+const ROLL_UP: &str = "INSERT INTO tally SELECT by, hour / 24 * 24, name, code, received, refused, delivered, deferred, failed, octets
+    FROM tally WHERE by = ?1 AND hour = ?2 ORDER BY name, code LIMIT ?3
+    ON CONFLICT DO UPDATE SET received = received + excluded.received, refused = refused + excluded.refused,
+    delivered = delivered + excluded.delivered, deferred = deferred + excluded.deferred, failed = failed + excluded.failed,
+    octets = octets + excluded.octets";
+const ROLLED_UP: &str = "DELETE FROM tally WHERE (by, hour, name, code) IN
+    (SELECT by, hour, name, code FROM tally WHERE by = ?1 AND hour = ?2 ORDER BY name, code LIMIT ?3)";
+
+/// Sums that are rolled up in one go.
+const ROLLED_AT_ONCE: i64 = 500;
+
 /// No address has it.
 const BETWEEN: &str = "\t";
 
@@ -184,10 +214,10 @@ mod tests {
     fn codes_have_the_order_of_their_parts() {
         let of = |text: &str| code(text.parse().unwrap());
         assert_eq!(written(of("4.7.28")), "4.7.28");
-        let (first, end) = codes("4.7").unwrap();
-        assert!((first..end).contains(&of("4.7.28")));
-        assert!(!(first..end).contains(&of("4.8.0")) && !(first..end).contains(&of("5.7.28")));
-        assert!(codes("5").unwrap().0 <= of("5.0.0"));
+        let policy = codes("4.7").unwrap();
+        assert!(policy.contains(&of("4.7.28")));
+        assert!(!policy.contains(&of("4.8.0")) && !policy.contains(&of("5.7.28")));
+        assert!(codes("5").unwrap().contains(&of("5.0.0")));
         for bad in ["", "x", "4.", "4.7.1.1", "-4", "4.1000"] {
             assert_eq!(codes(bad), None, "{bad}");
         }

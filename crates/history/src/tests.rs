@@ -913,7 +913,7 @@ fn a_million_messages() {
         for event in events {
             writer.take(Ok(Arc::new(entry(secs, event))));
         }
-        if n % 1000 == 0 {
+        if n % 2000 == 0 {
             writer.flush();
         }
     }
