@@ -1,6 +1,7 @@
 //! The `onward` binary: reads the command line and the configuration, and starts what was asked for.
 
 mod allocator;
+mod at_rest;
 mod auth_cli;
 mod check;
 mod cli;
@@ -137,7 +138,7 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Box<dyn std::error::Error
         }
         Command::Serve => serve::run(&config()?, &cli.config).await?,
         Command::Queue(command) => {
-            return Ok(queue_cli::queue(&config()?.control.socket, command, print).await?);
+            return Ok(queue_cli::queue(&config()?, command, print).await?);
         }
         Command::Freeze(command) => {
             freeze_cli::run(&config()?.control.socket, command, print).await?;

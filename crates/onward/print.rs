@@ -77,6 +77,11 @@ impl Printer {
         io::stdout().lock().write_all(bytes)
     }
 
+    /// Something to know beside what was asked for: on standard error.
+    pub(crate) fn note(self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{}", self.shown(text));
+    }
+
     /// What went wrong, in the form that all commands share: on standard error, or as the JSON document that is asked for.
     pub(crate) fn complain(self, text: impl Display) {
         let text = text.to_string();

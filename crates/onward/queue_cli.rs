@@ -10,7 +10,9 @@ use control::{
 use envelope::IdPart;
 
 use crate::Exit;
+use crate::at_rest::Source;
 use crate::cli::{Act, Queue};
+use crate::config::Config;
 use crate::print::{Printer, plural};
 use crate::queue_rows::{print_count, print_dry_run, print_message, print_page, print_summary};
 
@@ -25,23 +27,28 @@ pub(crate) enum Error {
         "this would {0} every leg that matches\n\nhint: look with `--dry-run`, then say `--yes`"
     )]
     NotSure(&'static str),
+    #[error(
+        "no relay is running: only a running one can {0} what is queued\n\nhint: start it with `onward serve`; `onward queue list` reads its spool meanwhile"
+    )]
+    AtRest(&'static str),
     #[error("cannot ask: {0}")]
     Terminal(#[from] io::Error),
 }
 
 /// Runs one `queue` command.
-pub(crate) async fn queue(socket: &Path, command: &Queue, print: Printer) -> Result<Exit, Error> {
+pub(crate) async fn queue(config: &Config, command: &Queue, print: Printer) -> Result<Exit, Error> {
+    let socket = &*config.control.socket;
     match command {
         Queue::List {
             which,
             limit,
             after,
-        } => return list(socket, which.selector(), *limit, after.clone(), print).await,
+        } => return list(config, which.selector(), *limit, after.clone(), print).await,
         Queue::Summary { by, which, limit } => {
-            return summary(socket, *by, which.selector(), *limit, print).await;
+            return summary(config, *by, which.selector(), *limit, print).await;
         }
-        Queue::Show { id } => show(socket, id, print).await?,
-        Queue::Cat { id } => cat(socket, id, print).await?,
+        Queue::Show { id } => show(config, id, print).await?,
+        Queue::Cat { id } => cat(config, id, print).await?,
         Queue::Retry(what) => return act(socket, QueueAction::Retry, what, "due now", print).await,
         Queue::Hold(what) => return act(socket, QueueAction::Hold, what, "held", print).await,
         Queue::Release(what) => {
@@ -69,7 +76,11 @@ async fn act(
     if selector.is_empty() {
         return Err(Error::NothingSelected);
     }
-    let mut client = Client::connect(socket).await?;
+    let client = Client::connect(socket).await;
+    let mut client = client.map_err(|error| match error {
+        ClientError::NotRunning { .. } => Error::AtRest(action.name()),
+        error => error.into(),
+    })?;
     let ask = |dry_run, limit| QueueAct {
         action,
         selector: selector.clone(),
@@ -119,14 +130,14 @@ fn is_meant(action: QueueAction, legs: u64) -> io::Result<bool> {
 }
 
 async fn summary(
-    socket: &Path,
+    config: &Config,
     by: SummaryBy,
     filter: Selector,
     limit: u32,
     print: Printer,
 ) -> Result<Exit, Error> {
     let is_all = filter.is_empty();
-    let mut client = Client::connect(socket).await?;
+    let mut client = Source::open(config, print).await?;
     let summary = client.ask(QueueSummary { by, filter, limit }).await?;
     print.value(&summary, |print, summary| print_summary(print, by, summary));
     Ok(found(summary.total.legs > 0 || is_all))
@@ -167,13 +178,13 @@ pub(crate) fn reloaded_lines(reloaded: &Reloaded) -> impl Iterator<Item = String
 }
 
 async fn list(
-    socket: &Path,
+    config: &Config,
     filter: Selector,
     limit: u32,
     after: Option<String>,
     print: Printer,
 ) -> Result<Exit, Error> {
-    let mut client = Client::connect(socket).await?;
+    let mut client = Source::open(config, print).await?;
     let ask = |cursor, limit| QueueList {
         filter: filter.clone(),
         cursor,
@@ -191,8 +202,8 @@ async fn list(
     Ok(found(!page.legs.is_empty() || filter.is_empty()))
 }
 
-async fn show(socket: &Path, id: &IdPart, print: Printer) -> Result<(), Error> {
-    let mut client = Client::connect(socket).await?;
+async fn show(config: &Config, id: &IdPart, print: Printer) -> Result<(), Error> {
+    let mut client = Source::open(config, print).await?;
     let message = client.ask(QueueShow { id: id.clone() }).await?;
     if print.json {
         print.value(&message, |_, _| {});
@@ -208,8 +219,8 @@ async fn show(socket: &Path, id: &IdPart, print: Printer) -> Result<(), Error> {
     Ok(())
 }
 
-async fn cat(socket: &Path, id: &IdPart, print: Printer) -> Result<(), Error> {
-    let mut client = Client::connect(socket).await?;
+async fn cat(config: &Config, id: &IdPart, print: Printer) -> Result<(), Error> {
+    let mut client = Source::open(config, print).await?;
     let id = match id.whole() {
         Some(id) => id.message(),
         None => client.ask(QueueShow { id: id.clone() }).await?.id,

@@ -12,8 +12,7 @@ use testkit::sender::send;
 use crate::{origin_sends, relay};
 
 /// What must not be lost of each leg on its way through an export.
-async fn legs(relay: &Relay) -> Vec<Value> {
-    let page = relay.run_json(&["queue", "list"]).await;
+fn kept(page: &Value) -> Vec<Value> {
     let kept = [
         "leg",
         "state",
@@ -25,6 +24,7 @@ async fn legs(relay: &Relay) -> Vec<Value> {
         "options",
         "size",
         "arrived",
+        "expires",
         "next_try",
         "attempts",
         "last",
@@ -33,6 +33,10 @@ async fn legs(relay: &Relay) -> Vec<Value> {
     let legs = page["legs"].as_array().expect("legs").iter();
     legs.map(|leg| kept.iter().map(|key| (*key, leg[key].clone())).collect())
         .collect()
+}
+
+async fn legs(relay: &Relay) -> Vec<Value> {
+    kept(&relay.run_json(&["queue", "list"]).await)
 }
 
 fn rename(folder: PathBuf, from: &str, to: &str) {
@@ -101,6 +105,10 @@ async fn an_export_is_brought_back_once() {
         .trim_matches(['<', '>'])
         .to_owned();
     let setup = first.stop().await;
+    // A spool at rest says the same.
+    let said = setup.run(&["--json", "queue", "list"]).await.success();
+    let page = serde_json::from_str(&said.stdout).expect("JSON");
+    assert_eq!(kept(&page), before);
     let mails = setup.path("mails");
     let folder = mails.to_str().expect("UTF-8").to_owned();
     setup.run(&["spool", "export", &folder]).await.success();

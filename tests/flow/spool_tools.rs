@@ -145,7 +145,7 @@ async fn damage_is_named_held_and_can_be_bounced() {
     // Held with the reason, not tried again.
     let held = relay.run(&["queue", "list", "--state", "held"]).await;
     assert!(
-        held.contains(&id) && held.contains("last: damaged: log segment 1 at "),
+        held.contains(&id) && held.contains("damaged: log segment 1 at "),
         "{held}"
     );
     assert_eq!(files(&relay.setup().path("spool/quarantine")).len(), 1);

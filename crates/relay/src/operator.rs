@@ -4,6 +4,7 @@ mod body;
 mod choice;
 mod freezes;
 mod history;
+pub mod listing;
 mod orders;
 mod queue;
 mod sites;
@@ -28,10 +29,9 @@ use crate::doctor::Doctor;
 use crate::inbound::Inbound;
 use crate::outbound::Outbound;
 use crate::routing::Shared;
-use body::Body;
+pub use body::Body;
 pub use orders::OrdersFile;
-use queue::not_queued;
-pub use queue::{leg_state, pending};
+pub use queue::{leg_state, not_queued, pending, row};
 
 /// What the operator can reach.
 pub struct Operator<S> {

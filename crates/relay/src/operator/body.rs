@@ -12,7 +12,8 @@ pub struct Body<R> {
 }
 
 impl<R> Body<R> {
-    pub(super) fn new(reader: R, part: Part) -> Self {
+    /// The whole message, or a part of it.
+    pub fn new(reader: R, part: Part) -> Self {
         Self {
             reader,
             part,

@@ -7,97 +7,38 @@ use std::sync::Arc;
 use control::ask::{QueueAct, QueueList, QueueShow, QueueSummary};
 use control::{
     Answers, Count, Fault, LegRow, LegState, MessageDetails, PAGE_ROWS_MAX, Page, QueueAction,
-    Summary, SummaryBy, SummaryRow,
+    Summary,
 };
-use envelope::{BodyKind, LegId};
+use envelope::LegId;
 use journal::{Event, Journal};
-use spool::{AGE_MINUTES, Action, Ages, By, Changed, Entry, Filter, Spool, State};
+use spool::{Action, Changed, Entry, Filter, Spool, State};
 
-use super::{Operator, fault};
+use super::choice::meant;
+use super::{Operator, fault, listing};
 
 impl<S: Spool> Answers<QueueList> for Operator<S> {
     async fn answer(&self, ask: QueueList, _uid: u32) -> Result<Page, Fault> {
-        let QueueList {
-            filter,
-            cursor,
-            limit,
-        } = ask;
-        let cursor = cursor.map(|text| text.parse()).transpose();
-        let cursor =
-            cursor.map_err(|_| Fault::new("the cursor is not one that a page ended with"))?;
-        let Some(filter) = self.meant(filter).await? else {
-            return Ok(Page::default());
-        };
-        let page = self.spool.list(&filter, cursor, limit as usize).await;
-        let page = page.map_err(fault)?;
-        Ok(Page {
-            legs: page.entries.iter().map(|entry| self.row(entry)).collect(),
-            next: page.next.map(|id| id.to_string()),
-        })
+        listing::list(&*self.spool, ask, |entry| self.row(entry)).await
     }
 }
 
 impl<S: Spool> Answers<QueueSummary> for Operator<S> {
     async fn answer(&self, ask: QueueSummary, _uid: u32) -> Result<Summary, Fault> {
-        let by = match ask.by {
-            SummaryBy::Site | SummaryBy::Domain => By::Host,
-            SummaryBy::Sender => By::Sender,
-            SummaryBy::Error => By::Error,
-        };
-        let counted = match self.meant(ask.filter).await? {
-            Some(filter) => self.spool.summary(&filter, by, NAMES_MAX).await,
-            None => Ok(spool::Summary::default()),
-        };
-        let counted = counted.map_err(fault)?;
-        Ok(summary(counted, ask.limit as usize))
+        listing::summary(&*self.spool, ask).await
     }
 }
 
 impl<S: Spool> Answers<QueueShow> for Operator<S> {
-    async fn answer(
-        &self,
-        QueueShow { id }: QueueShow,
-        _uid: u32,
-    ) -> Result<MessageDetails, Fault> {
-        let whole = self.whole(&id).await?;
-        let id = whole.ok_or_else(|| not_queued(&id))?.message();
-        let filter = Filter::only(id);
-        let mut legs = Vec::new();
-        let mut cursor = None;
-        loop {
-            let page = self
-                .spool
-                .list(&filter, cursor, PAGE)
-                .await
-                .map_err(fault)?;
-            legs.extend(page.entries);
-            cursor = page.next;
-            if cursor.is_none() {
-                break;
-            }
-        }
-        let message = match legs.first() {
-            Some(entry) => Arc::clone(&entry.message),
-            None => return Err(not_queued(&id)),
-        };
-        Ok(MessageDetails {
-            id,
-            arrived: message.arrived,
-            reverse_path: message.reverse_path.to_string(),
-            origin: message.origin.name().to_owned(),
-            size: message.size,
-            eight_bit: message.body == BodyKind::EightBitMime,
-            smtputf8: message.smtputf8,
-            envid: message.envid.as_deref().map(str::to_owned),
-            legs: legs.iter().map(|entry| self.row(entry)).collect(),
-            history: self.history_of(id).await,
-        })
+    async fn answer(&self, ask: QueueShow, _uid: u32) -> Result<MessageDetails, Fault> {
+        let mut shown = listing::show(&*self.spool, ask, |entry| self.row(entry)).await?;
+        shown.history = self.history_of(shown.id).await;
+        Ok(shown)
     }
 }
 
 impl<S: Spool> Answers<QueueAct> for Operator<S> {
     async fn answer(&self, ask: QueueAct, uid: u32) -> Result<Count, Fault> {
-        let Some(filter) = self.meant(ask.selector).await? else {
+        let Some(filter) = meant(&*self.spool, ask.selector).await? else {
             return Ok(Count::default());
         };
         let (mut count, mut hosts, mut cursor) = (Count::default(), HashSet::new(), None);
@@ -187,31 +128,6 @@ fn changes(action: QueueAction, entry: &Entry) -> bool {
     }
 }
 
-fn summary(counted: spool::Summary, rows_max: usize) -> Summary {
-    let row = |name: String, ages: &Ages| SummaryRow {
-        name,
-        legs: ages.legs(),
-        oldest: ages.oldest,
-        ages: ages.buckets.to_vec(),
-    };
-    let total = row("total".to_owned(), &counted.total);
-    let (mut others, mut rest) = counted.others;
-    let rows_max = rows_max.min(counted.rows.len());
-    for (_, ages) in &counted.rows[rows_max..] {
-        others += 1;
-        rest.merge(ages);
-    }
-    let rows = counted.rows[..rows_max].iter();
-    Summary {
-        age_minutes: AGE_MINUTES.to_vec(),
-        rows: rows
-            .map(|(name, ages)| row(name.to_string(), ages))
-            .collect(),
-        others: (others > 0).then(|| row(format!("({others} others)"), &rest)),
-        total,
-    }
-}
-
 /// Notes each leg that an action changed.
 pub(super) fn record(
     journal: &Journal,
@@ -242,7 +158,8 @@ fn is_pending(action: QueueAction, changed: &Entry) -> bool {
     changed.state == State::Active && action != QueueAction::Release
 }
 
-pub(crate) fn row(entry: &Entry) -> LegRow {
+/// A leg as the spool alone knows it.
+pub fn row(entry: &Entry) -> LegRow {
     let state = leg_state(entry.state);
     LegRow {
         leg: entry.id,
@@ -293,13 +210,12 @@ pub fn pending(action: Action) -> Option<QueueAction> {
     }
 }
 
-pub(super) fn not_queued(id: &impl Display) -> Fault {
+/// What is said of a message that has left the queue, or was never in it.
+pub fn not_queued(id: &impl Display) -> Fault {
     Fault::new(format!("message {id} is not in the queue")).with_hint(format!(
         "delivered, bounced and removed messages leave the queue: see `onward trace {id}`"
     ))
 }
 
 /// Legs read or changed in one go.
-const PAGE: usize = 1000;
-/// Names that a summary tells apart before they are rolled up to sites.
-const NAMES_MAX: usize = 10_000;
+pub(super) const PAGE: usize = 1000;
