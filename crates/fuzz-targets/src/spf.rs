@@ -1,9 +1,9 @@
-//! SPF: whatever records say, an evaluation ends, asks little, and says nothing that could break a line.
+//! SPF: whatever records say, an evaluation and a lint end, ask little, and say nothing that could break a line.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arbitrary::Arbitrary;
-use spf::{Answer, Evaluation, Lookup, Output, Query, Step};
+use spf::{Answer, Evaluation, Lint, Lookup, Output, Query, Question, Report, Step};
 
 use crate::input::{assert_clean, plan, xorshift};
 
@@ -29,21 +29,24 @@ pub(crate) fn check(data: &[u8]) {
     };
     let records: Vec<&[u8]> = lines.collect();
     let query = Query::mail_from(client, &helo, &local, &domain).received_by("mx.example", 1);
-    assert_output(&evaluate(query, &records, plan.answers | 1));
+    let seed = plan.answers | 1;
+    assert_output(&evaluate(query, &records, seed, LOOKUPS_MAX));
+    let lint = Lint::new("x.example", &[client]);
+    assert_report(&evaluate(lint, &records, seed, LINT_LOOKUPS_MAX));
 }
 
-fn evaluate(query: Query, records: &[&[u8]], mut seed: u64) -> Output {
-    let mut evaluation = Evaluation::new(query);
+fn evaluate<Q: Question>(question: Q, records: &[&[u8]], mut seed: u64, max: usize) -> Q::Found {
+    let mut evaluation = Evaluation::new(question);
     let mut asked = 0;
     loop {
         let lookups = match evaluation.step() {
-            Step::Done(output) => return output,
+            Step::Done(found) => return found,
             Step::Ask(lookups) => lookups,
         };
         assert!(!lookups.is_empty(), "asks for nothing");
         for lookup in lookups {
             asked += 1;
-            assert!(asked <= LOOKUPS_MAX, "too many look-ups");
+            assert!(asked <= max, "too many look-ups");
             let answer = answer(&lookup, records, xorshift(&mut seed));
             evaluation.answer(lookup, answer);
         }
@@ -85,5 +88,20 @@ fn assert_output(output: &Output) {
     assert!((1..=11).contains(&output.way.len()), "{output:?}");
 }
 
+fn assert_report(report: &Report) {
+    for finding in &report.findings {
+        if let Some(place) = &finding.place {
+            let words = &report.published[place.record][place.at..];
+            assert!(words.starts_with(&place.term), "{finding:?}");
+        }
+    }
+    for entry in &report.right {
+        assert_clean(&entry.record);
+        assert!(entry.record.starts_with("v=spf1 "), "{entry:?}");
+    }
+}
+
 /// Ten terms, each with ten names at most; the record itself, the client's names, and an explanation.
 const LOOKUPS_MAX: usize = 10 * 11 + 1 + 11 + 1;
+/// Fifty terms are followed; terms that cannot be read, and the senders' names, are asked about besides.
+const LINT_LOOKUPS_MAX: usize = 50 * 21 + 1 + 10 * 12;

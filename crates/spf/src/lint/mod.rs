@@ -110,7 +110,9 @@ impl Question for Lint {
         if desk.read_all() {
             desk.count();
             desk.other_families();
-            desk.missing(&self.senders);
+            for sender in &self.senders {
+                desk.must_pass(*sender, fault::MISSING.of(sender));
+            }
             desk.report.right = desk.right();
         }
         match desk.walk.missing.is_empty() {
@@ -155,7 +157,7 @@ impl Desk<'_> {
         let texts = match self.walk.look_up(Lookup::Txt(self.report.domain.clone())) {
             Some(Known::Texts(texts, _)) => &texts[..],
             Some(Known::Failed(why)) => {
-                self.find(Fault::NoAnswer(why.clone()), None);
+                self.find(fault::NO_ANSWER.of(why), None);
                 return false;
             }
             _ => &[],
@@ -169,31 +171,31 @@ impl Desk<'_> {
                 self.read(record, text.len(), is_spf(text));
             }
         }
-        let octets = texts.iter().map(Vec::len).sum();
+        let octets: usize = texts.iter().map(Vec::len).sum();
         match &self.report.published[..] {
-            [] => self.find(Fault::NoRecord, None),
+            [] => self.find(fault::NO_RECORD.of(""), None),
             [one] if one.len() <= OCTETS_SAFE && octets > OCTETS_SAFE => {
-                self.find(Fault::Crowded(octets), None);
+                self.find(fault::CROWDED.of(octets), None);
             }
             [_] => {}
-            several => self.find(Fault::Several(several.len()), None),
+            several => self.find(fault::SEVERAL.of(several.len()), None),
         }
         true
     }
 
     fn read(&mut self, record: &str, octets: usize, is_read: bool) {
         if !is_read {
-            self.find(Fault::NotRead, self.place(0, VERSION));
+            self.find(fault::NOT_READ.of(""), self.place(0, VERSION));
         }
         if octets > OCTETS_SAFE {
-            self.find(Fault::TooLong(octets), None);
+            self.find(fault::TOO_LONG.of(octets), None);
         } else if octets > STRING_OCTETS_MAX {
-            self.find(Fault::Long(octets), None);
+            self.find(fault::LONG.of(octets), None);
         }
         let mut is_closed = false;
         for (at, term) in terms(record).take(TERMS_READ_MAX) {
             if is_closed && !term.contains('=') {
-                self.find(Fault::AfterAll, self.place(at, term));
+                self.find(fault::AFTER_ALL.of(""), self.place(at, term));
             }
             is_closed |= self.term(at, term);
         }
@@ -205,9 +207,10 @@ impl Desk<'_> {
         let (words, term) = match printable(word.as_bytes()).and_then(Term::parse) {
             Ok(term) if !matches!(term, Term::Unknown) => (word.to_owned(), term),
             unread => {
-                let error = unread.err();
-                let (fault, from) =
-                    error.map_or((Fault::UnknownModifier, 0), |error| unreadable(error, word));
+                let unknown = || (fault::UNKNOWN_MODIFIER.of(""), 0);
+                let (fault, from) = unread
+                    .err()
+                    .map_or_else(unknown, |error| unreadable(error, word));
                 self.find(fault, self.place(at + from, &word[from..]));
                 match repair(&mut self.walk, word, &domain) {
                     Some(repaired) => repaired,
@@ -219,7 +222,7 @@ impl Desk<'_> {
         match term {
             Term::Directive(verdict, Mechanism::All) => {
                 if verdict == Verdict::Pass {
-                    self.find(Fault::Everybody, place);
+                    self.find(fault::EVERYBODY.of(""), place);
                 }
                 self.alls.push(verdict);
                 return true;
@@ -243,7 +246,7 @@ impl Desk<'_> {
         let is_fatal = node.fault.as_ref().is_some_and(Fault::is_fatal);
         let is_same = |right: &Right| right.words.eq_ignore_ascii_case(&words);
         if self.rights.iter().any(is_same) {
-            self.find(Fault::Duplicate, place.clone());
+            self.find(fault::DUPLICATE.of(""), place.clone());
         } else if !is_fatal {
             self.rights.push(Right {
                 words,
@@ -265,16 +268,18 @@ impl Desk<'_> {
         let has_redirect = tree.iter().any(|node| is_redirect(&node.term));
         (self.report.lookups, self.report.voids) = (lookups, voids);
         if lookups > TERMS_MAX {
-            self.find(Fault::Lookups(lookups), None);
+            self.find(fault::LOOKUPS.of(lookups), None);
         }
         for (voids, family) in voids.into_iter().zip(["IPv4", "IPv6"]) {
             if voids > VOIDS_MAX {
-                self.find(Fault::Voids(voids, family), None);
+                self.find(fault::VOIDS.of(format_args!("{voids} {family}")), None);
             }
         }
         match (self.alls.is_empty(), has_redirect) {
-            (true, false) if !self.report.published.is_empty() => self.find(Fault::NoAll, None),
-            (false, true) => self.find(Fault::RedirectBesideAll, None),
+            (true, false) if !self.report.published.is_empty() => {
+                self.find(fault::NO_ALL.of(""), None)
+            }
+            (false, true) => self.find(fault::REDIRECT_BESIDE_ALL.of(""), None),
             _ => {}
         }
     }
@@ -282,67 +287,38 @@ impl Desk<'_> {
     /// Hosts that are named by their IPv4 address alone, though they have one of IPv6, and will use it.
     fn other_families(&mut self) {
         let tree = &self.report.tree;
-        let literals = tree
+        let literals = tree.iter().filter(|node| node.lookups == 0);
+        let hosts = literals.flat_map(|node| &node.networks);
+        let hosts = hosts.filter(|(host, prefix)| host.is_ipv4() && prefix.is_host(*host));
+        let hosts: Vec<IpAddr> = hosts.take(TERMS_MAX).map(|(host, _)| *host).collect();
+        let networks = || tree.iter().flat_map(|node| &node.networks);
+        let is_ipv4 = networks().count() > 0 && networks().all(|(network, _)| network.is_ipv4());
+        let is_known = tree.iter().all(|node| node.is_fixed);
+        for (name, others) in hosts
             .iter()
-            .filter(|node| node.lookups == 0)
-            .flat_map(|node| &node.networks);
-        let hosts =
-            literals.filter(|(network, prefix)| network.is_ipv4() && prefix.is_host(*network));
-        let hosts: Vec<IpAddr> = hosts.take(TERMS_MAX).map(|(address, _)| *address).collect();
-        for address in hosts {
-            self.other_family(address);
-        }
-        let networks = self.report.tree.iter().flat_map(|node| &node.networks);
-        let is_fixed = self.report.tree.iter().all(|node| node.is_fixed);
-        let mut families = networks.map(|(address, _)| address.is_ipv4()).peekable();
-        if is_fixed
-            && families.peek().is_some()
-            && families.all(|is_ipv4| is_ipv4)
-            && self.unnamed.is_empty()
+            .filter_map(|host| self.walk.ipv6_of(*host))
+            .collect::<Vec<_>>()
         {
-            self.find(Fault::OnlyIpv4, None);
-        }
-    }
-
-    fn other_family(&mut self, address: IpAddr) {
-        let Some(Known::Names(names)) = self.walk.look_up(Lookup::Ptr(address)) else {
-            return;
-        };
-        let Some(host) = names.first() else { return };
-        let leads_back = self.walk.look_up(Lookup::A(host.clone()));
-        if !matches!(leads_back, Some(Known::Addresses(found)) if found.contains(&address)) {
-            return;
-        }
-        if let Some(Known::Addresses(found)) = self.walk.look_up(Lookup::Aaaa(host.clone())) {
-            for other in found
-                .iter()
-                .take(TERMS_MAX)
-                .filter(|other| !self.passes(**other))
-                .collect::<Vec<_>>()
-            {
-                self.unnamed.push(*other);
-                let (host, address) = (host.clone(), other.to_string());
-                self.find(Fault::OtherFamily { host, address }, None);
+            for other in others.iter().take(TERMS_MAX) {
+                self.must_pass(
+                    *other,
+                    fault::OTHER_FAMILY.of(format_args!("{name} also has {other}")),
+                );
             }
         }
-    }
-
-    fn missing(&mut self, senders: &[IpAddr]) {
-        for sender in senders {
-            if !self.passes(*sender) {
-                self.find(Fault::Missing(sender.to_string()), None);
-                self.unnamed.push(*sender);
-            }
+        if is_ipv4 && is_known && self.unnamed.is_empty() {
+            self.find(fault::ONLY_IPV4.of(""), None);
         }
     }
 
-    /// By a term that stays.
-    fn passes(&self, address: IpAddr) -> bool {
-        let mut kept = self
-            .rights
-            .iter()
-            .map(|right| &self.report.tree[right.node]);
-        kept.any(|node| node.covers(address)) || self.unnamed.contains(&address)
+    /// By a term that stays, or one that is added.
+    fn must_pass(&mut self, address: IpAddr, fault: Fault) {
+        let tree = &self.report.tree;
+        let mut kept = self.rights.iter().map(|right| &tree[right.node]);
+        if !kept.any(|node| node.covers(address)) && !self.unnamed.contains(&address) {
+            self.find(fault, None);
+            self.unnamed.push(address);
+        }
     }
 
     fn place(&self, at: usize, term: &str) -> Option<Place> {
@@ -354,13 +330,12 @@ impl Desk<'_> {
     }
 
     fn find(&mut self, fault: Fault, place: Option<Place>) {
-        let (level, name, why) = fault.about();
         self.report.findings.push(Finding {
-            level,
-            fault: name,
-            place,
+            level: fault.kind.0,
+            fault: fault.kind.1,
             text: fault.to_string(),
-            why,
+            why: fault.kind.3,
+            place,
         });
     }
 }
@@ -379,8 +354,8 @@ fn unreadable(error: SyntaxError, term: &str) -> (Fault, usize) {
     let name = &term[argument..];
     let is_relative = error == SyntaxError::BadDomain && !name.contains(['.', '%', '/']);
     let fault = match is_relative {
-        true => Fault::Relative(name.to_owned()),
-        false => Fault::Syntax(error),
+        true => fault::RELATIVE.of(name),
+        false => fault::SYNTAX.of(error),
     };
     (fault, at.unwrap_or(0))
 }

@@ -1,6 +1,7 @@
 //! Terms that cannot be read, and what was meant.
 
 use super::walk::Walk;
+use crate::macros::printable;
 use crate::record::{Mechanism, Term};
 
 /// The first of the usual mistakes that explains the term. A name is completed only if DNS knows the whole one.
@@ -21,7 +22,7 @@ pub(super) fn repair(walk: &mut Walk<'_>, term: &str, domain: &str) -> Option<(S
     ];
     guesses.into_iter().find_map(|guess| {
         let words = format!("{qualifier}{guess}");
-        let term = Term::parse(&words).ok()?;
+        let term = printable(words.as_bytes()).and_then(Term::parse).ok()?;
         let must_exist = guess.contains(argument) && (name == "a" || guess.ends_with(domain));
         let is_meant = match &term {
             Term::Unknown => false,

@@ -5,8 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::fault::Fault;
-use super::{Desk, OCTETS_SAFE, REDIRECT, STRING_OCTETS_MAX, is_redirect};
+use super::{Desk, OCTETS_SAFE, REDIRECT, STRING_OCTETS_MAX, fault, is_redirect};
 use crate::Verdict;
 use crate::record::{Prefix, VERSION};
 use crate::run::TERMS_MAX;
@@ -48,7 +47,7 @@ impl Desk<'_> {
         let entries = entries(&self.report.domain, &words, &end);
         let lookups = self.lookups() + entries.len() - 1;
         if lookups > TERMS_MAX {
-            self.find(Fault::StillTooMany(lookups), None);
+            self.find(fault::STILL_TOO_MANY.of(lookups), None);
         }
         match (&self.report.published[..], &entries[..]) {
             ([now], [right]) if now.split_ascii_whitespace().eq(right.record.split(' ')) => {
@@ -90,7 +89,7 @@ impl Desk<'_> {
                 .collect();
             let term = std::mem::replace(&mut right.words, networks.join(" "));
             right.lookups = 0;
-            self.find(Fault::Flattened(term), None);
+            self.find(fault::FLATTENED.of(term), None);
         }
     }
 

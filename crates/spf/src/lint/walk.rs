@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::fault::Fault;
+use super::fault::{self, Fault};
 use crate::evaluation::{Answers, Known};
 use crate::macros::{MacroString, Part};
 use crate::record::{Mechanism, Prefix, Record};
@@ -59,6 +59,20 @@ impl<'a> Walk<'a> {
         known
     }
 
+    /// The host behind an IPv4 address, and its addresses of IPv6.
+    pub(super) fn ipv6_of(&mut self, address: IpAddr) -> Option<(&'a str, &'a [IpAddr])> {
+        let Known::Names(names) = self.look_up(Lookup::Ptr(address))? else {
+            return None;
+        };
+        let host = names.first()?;
+        let leads_back = self.look_up(Lookup::A(host.clone()))?;
+        let leads_back = matches!(leads_back, Known::Addresses(found) if found.contains(&address));
+        match self.look_up(Lookup::Aaaa(host.clone()))? {
+            Known::Addresses(found) if leads_back => Some((host, found)),
+            _ => None,
+        }
+    }
+
     /// A directive of the record of `domain`.
     pub(super) fn directive(
         &mut self,
@@ -80,19 +94,21 @@ impl<'a> Walk<'a> {
             _ => None,
         };
         match (mechanism, name) {
-            (Mechanism::All, _) if verdict == Verdict::Pass => node.fault = Some(Fault::Everybody),
+            (Mechanism::All, _) if verdict == Verdict::Pass => {
+                node.fault = Some(fault::EVERYBODY.of(""))
+            }
             (Mechanism::Network(address, prefix), _) => node.passes(*address, *prefix),
             (Mechanism::Include(_), Some(name)) => self.record(&mut node, &name),
             (Mechanism::A(_, prefix), Some(name)) => {
                 let lacking = self.hosts(&mut node, std::slice::from_ref(&name), *prefix);
                 node.voids = lacking.map(|lacking| lacking.len());
                 if node.voids == [1, 1] {
-                    node.fault = Some(Fault::Void);
+                    node.fault = Some(fault::VOID.of(""));
                 }
             }
             (Mechanism::Mx(_, prefix), Some(name)) => self.exchanges(&mut node, &name, *prefix),
-            (Mechanism::Exists(_), Some(_)) => node.fault = Some(Fault::ConstantExists),
-            (Mechanism::Ptr(_), _) => node.fault = Some(Fault::Ptr),
+            (Mechanism::Exists(_), Some(_)) => node.fault = Some(fault::CONSTANT_EXISTS.of("")),
+            (Mechanism::Ptr(_), _) => node.fault = Some(fault::PTR.of("")),
             _ => {}
         }
         let is_fixed = !matches!(mechanism, Mechanism::Ptr(_) | Mechanism::Exists(_));
@@ -128,7 +144,7 @@ impl<'a> Walk<'a> {
             .iter()
             .any(|domain| domain.eq_ignore_ascii_case(name))
         {
-            node.fault = Some(Fault::Unusable(format!("{name} includes itself")));
+            node.fault = Some(fault::UNUSABLE.of(format!("{name} includes itself")));
             return;
         }
         let problem = match self.look_up(Lookup::Txt(name.to_owned())) {
@@ -137,11 +153,11 @@ impl<'a> Walk<'a> {
             Some(Known::Texts(_, Err(Problem::NoRecord)) | Known::Nothing) => {
                 Problem::NoRecordAt(name.to_owned()).to_string()
             }
-            Some(Known::Failed(why)) => return node.fault = Some(Fault::NoAnswer(why.clone())),
+            Some(Known::Failed(why)) => return node.fault = Some(fault::NO_ANSWER.of(why)),
             Some(Known::Texts(_, Err(problem))) => format!("{name}: {problem}"),
             Some(_) => return,
         };
-        node.fault = Some(Fault::Unusable(problem));
+        node.fault = Some(fault::UNUSABLE.of(problem));
     }
 
     fn terms(&mut self, node: &mut Node, record: &Record, domain: &str) {
@@ -170,16 +186,16 @@ impl<'a> Walk<'a> {
         match self.look_up(Lookup::Mx(name.to_owned())) {
             Some(Known::Names(names)) if names.len() > NAMES_MAX => {
                 let problem = format!("{name}: {}", Problem::TooManyExchanges);
-                node.fault = Some(Fault::Unusable(problem));
+                node.fault = Some(fault::UNUSABLE.of(problem));
             }
             Some(Known::Names(names)) => {
                 let [_, no_ipv6] = self.hosts(node, names, prefix);
                 if !no_ipv6.is_empty() && node.fault.is_none() {
-                    node.fault = Some(Fault::NoAaaa(no_ipv6.join(", ")));
+                    node.fault = Some(fault::NO_AAAA.of(no_ipv6.join(", ")));
                 }
             }
-            Some(Known::Failed(why)) => node.fault = Some(Fault::NoAnswer(why.clone())),
-            Some(_) => (node.voids, node.fault) = ([1, 1], Some(Fault::Void)),
+            Some(Known::Failed(why)) => node.fault = Some(fault::NO_ANSWER.of(why)),
+            Some(_) => (node.voids, node.fault) = ([1, 1], Some(fault::VOID.of(""))),
             None => {}
         }
     }
@@ -196,7 +212,7 @@ impl<'a> Walk<'a> {
                             .iter()
                             .for_each(|address| node.passes(*address, prefix));
                     }
-                    Some(Known::Failed(why)) => node.fault = Some(Fault::NoAnswer(why.clone())),
+                    Some(Known::Failed(why)) => node.fault = Some(fault::NO_ANSWER.of(why)),
                     Some(_) => lacking.push(name.clone()),
                     None => {}
                 }
@@ -239,7 +255,7 @@ impl Node {
                 Part::Macro(wanted) => {
                     self.is_fixed = false;
                     if wanted.letter == b'p' {
-                        self.fault = Some(Fault::MacroP);
+                        self.fault = Some(fault::MACRO_P.of(""));
                     }
                 }
             }
@@ -249,7 +265,7 @@ impl Node {
 
     fn passes(&mut self, address: IpAddr, prefix: Prefix) {
         if prefix.is_vast(address) {
-            self.fault = Some(Fault::Everybody);
+            self.fault = Some(fault::EVERYBODY.of(""));
         }
         self.networks.push((address, prefix));
     }
