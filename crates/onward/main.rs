@@ -28,6 +28,7 @@ mod reload;
 mod risks;
 mod routing;
 mod serve;
+mod site_cli;
 mod spf_cli;
 mod spool_cli;
 mod spool_export;
@@ -144,6 +145,12 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Box<dyn std::error::Error
             freeze_cli::run(&config()?.control.socket, command, print).await?;
         }
         Command::Top => top_cli::run(&config()?.control.socket, print).await?,
+        Command::Site(command) => {
+            return Ok(site_cli::run(&config()?.control.socket, command, print).await?);
+        }
+        Command::Drain(args) => {
+            return Ok(site_cli::drain(&config()?.control.socket, args, print).await?);
+        }
         Command::Status(args) => return status_cli::run(&cli.config, args, print).await,
         Command::Reload { force } => {
             queue_cli::reload(&config()?.control.socket, *force, print).await?;

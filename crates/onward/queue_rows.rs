@@ -171,6 +171,12 @@ pub(crate) fn print_count(print: Printer, action: QueueAction, count: &Count, do
     if rest > 0 {
         print.line(format_args!("{} left as they were", legs(rest)));
     }
+    if !count.paused.is_empty() {
+        print.line(format_args!(
+            "those for {} wait all the same: paused, see `onward site list`",
+            count.paused.join(", ")
+        ));
+    }
 }
 
 /// The counts, and the first legs.

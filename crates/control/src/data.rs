@@ -162,6 +162,9 @@ pub struct Count {
     /// The first of the done and the pending, as they stood before: a receipt.
     #[serde(default)]
     pub legs: Vec<LegRow>,
+    /// Sites that operators have paused: what was to be tried now waits there all the same.
+    #[serde(default)]
+    pub paused: Vec<String>,
 }
 
 /// Something that is frozen: no mail is taken from it, or for it.

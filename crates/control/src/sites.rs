@@ -33,7 +33,7 @@ pub struct SiteRow {
     pub per_minute: Option<u32>,
     /// Legs queued for it, of the thousand hosts with the most.
     pub queued: u64,
-    /// Legs in the last ten minutes that it took,
+    /// Legs in the last minute that it took,
     pub delivered: u64,
     /// put off,
     pub deferred: u64,
@@ -53,7 +53,7 @@ pub struct SiteDetails {
     pub domains: Vec<String>,
     /// How many those are.
     pub domains_count: u64,
-    /// What it answered, by code and how often, since it is known: `451 4.7.1`.
+    /// What it answered, by code and how often, since the start: `451 4.7.1`.
     pub codes: Vec<(String, u64)>,
     /// Its last answers that were not 2xx, the newest first.
     pub replies: Vec<SiteReply>,

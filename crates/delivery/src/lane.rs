@@ -308,7 +308,6 @@ impl<W: Work, R: Resolver> Lane<W, R> {
         let answer = answer(&outcomes);
         let lasted = begun.elapsed();
         standing.trip.transmission = lasted;
-        self.site.tally.count(&outcomes, std::time::Instant::now());
         self.settle(standing, outcomes).await;
         let ready = tokio::select! {
             ready = connection.ready() => ready,

@@ -27,7 +27,6 @@ use crate::orders::Orders;
 use crate::parcel::Parcel;
 use crate::plan::SiteKey;
 use crate::settings::Settings;
-use crate::tally::Tally;
 use crate::work::{SiteEvent, Want};
 
 /// A site's number; never used again.
@@ -117,7 +116,6 @@ struct Site {
     /// Its hosts are parked.
     closed: bool,
     memory: HostMemory,
-    tally: Tally,
 }
 
 /// What a lane needs to know of its site.
@@ -127,7 +125,6 @@ pub(crate) struct LaneSite {
     pub(crate) wake: Arc<Notify>,
     pub(crate) crowded: Arc<Notify>,
     pub(crate) memory: HostMemory,
-    pub(crate) tally: Tally,
 }
 
 impl Sites {

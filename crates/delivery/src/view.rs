@@ -1,18 +1,16 @@
 //! A site as operators see it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use envelope::{Diagnosis, Host};
 
 use crate::orders::{Limit, Order};
 use crate::plan::SiteKey;
-use crate::tally::{Answers, Sums, Tally};
 
 /// All that is known of a site.
 #[derive(Debug, Clone)]
 pub struct SiteView {
     pub(crate) key: SiteKey,
-    pub(crate) tally: Tally,
     /// Some of the hosts whose mail it takes; none in a view of all sites.
     pub takes: Vec<Host>,
     /// How many those are.
@@ -41,16 +39,6 @@ impl SiteView {
     pub fn mx(&self) -> Vec<String> {
         let names = self.key.hosts.names();
         names.iter().map(ToString::to_string).collect()
-    }
-
-    /// What it answered.
-    pub fn answers(&self) -> Answers {
-        self.tally.answers()
-    }
-
-    /// What came of legs in the last ten minutes.
-    pub fn lately(&self, now: Instant) -> Sums {
-        self.tally.lately(now)
     }
 }
 

@@ -1,18 +1,22 @@
 //! The reader that counts: how many events of each kind there were since the start and in the last minute, and how long
 //! deliveries took.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use envelope::Timestamp;
 use parking_lot::Mutex;
 
+use crate::said::Said;
 use crate::{Entry, Event, Journal, Missed};
 
 /// Counts what is recorded, some tenths of a second behind.
 #[derive(Clone, Default)]
-pub struct Counters(Arc<Mutex<Counts>>);
+pub struct Counters {
+    counts: Arc<Mutex<Counts>>,
+    said: Arc<Mutex<HashMap<Arc<str>, Said>>>,
+}
 
 /// So many events of each kind.
 #[derive(Debug, Clone, Default)]
@@ -66,14 +70,38 @@ impl Counters {
 
     /// The counts of now.
     pub fn counts(&self) -> Counts {
-        self.0.lock().clone()
+        self.counts.lock().clone()
+    }
+
+    /// What a site answered since the start.
+    pub fn said(&self, site: &str) -> Said {
+        self.said.lock().get(site).cloned().unwrap_or_default()
     }
 
     fn count(&self, read: Result<Arc<Entry>, Missed>) {
-        let mut counts = self.0.lock();
         match read {
-            Ok(entry) => counts.add(&entry),
-            Err(Missed(events)) => counts.missed += events,
+            Ok(entry) => {
+                self.counts.lock().add(&entry);
+                self.hear(&entry);
+            }
+            Err(Missed(events)) => self.counts.lock().missed += events,
+        }
+    }
+
+    fn hear(&self, Entry { at, event }: &Entry) {
+        let (Event::Delivered { leg, diagnosis }
+        | Event::Deferred { leg, diagnosis, .. }
+        | Event::Failed { leg, diagnosis }) = event
+        else {
+            return;
+        };
+        let (Some(site), mut said) = (&leg.trip.site, self.said.lock()) else {
+            return;
+        };
+        if said.len() < SITES_MAX || said.contains_key(site) {
+            said.entry(Arc::clone(site))
+                .or_default()
+                .add(*at, diagnosis);
         }
     }
 }

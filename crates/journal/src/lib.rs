@@ -19,6 +19,7 @@ mod event;
 mod fields;
 mod line;
 mod log;
+mod said;
 pub mod shown;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use counters::{Counters, Counts, OTHERS, Recent, Tally};
 pub use event::{Attempt, Event, Unfinished};
 pub use line::Format;
 pub use log::MailLog;
+pub use said::Said;
 
 /// Where events are recorded. Cloning is cheap; its readers end when the last clone is dropped.
 #[derive(Clone)]

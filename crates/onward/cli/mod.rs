@@ -4,6 +4,7 @@ mod config;
 mod freeze;
 mod queue;
 mod senders;
+mod site;
 mod spool;
 mod status;
 
@@ -17,6 +18,7 @@ pub(crate) use config::Config;
 pub(crate) use freeze::Freeze;
 pub(crate) use queue::{Act, Queue};
 pub(crate) use senders::{Auth, Build, Claim, Dkim, LintOf, NewKey, Spf};
+pub(crate) use site::{Drain, Site};
 pub(crate) use spool::{Spool, Srs};
 pub(crate) use status::Status;
 
@@ -94,6 +96,13 @@ pub(crate) enum Command {
     /// Look at what is frozen because it broke a limit, and let it go again
     #[command(subcommand)]
     Freeze(Freeze),
+    /// Look at the sites that mail goes to, pause and limit them
+    #[command(subcommand)]
+    Site(Site),
+    /// Take no more mail, and deliver what is queued: before maintenance
+    ///
+    /// Clients are answered 421 where they would begin; transactions that are open go on to their end. A restart ends it.
+    Drain(Drain),
     /// Rewrite an address, or take a rewritten one back, with the configured domain and secrets; or begin a new secret
     #[command(subcommand)]
     Srs(Srs),

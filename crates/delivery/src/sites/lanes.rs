@@ -20,7 +20,6 @@ impl Sites {
             wake: Arc::clone(&site.wake),
             crowded: Arc::clone(&self.crowded),
             memory: site.memory.clone(),
-            tally: site.tally.clone(),
         })
     }
 

@@ -14,7 +14,6 @@ use crate::health::{Health, Limits};
 use crate::memory::HostMemory;
 use crate::parcel::Parcel;
 use crate::plan::SiteKey;
-use crate::tally::Tally;
 use crate::work::SiteEvent;
 
 impl Sites {
@@ -41,7 +40,6 @@ impl Sites {
             hosts: HashSet::new(),
             closed: false,
             memory: HostMemory::default(),
-            tally: Tally::default(),
         };
         self.sites.insert(id, site);
         self.by_key.insert(key, id);

@@ -68,13 +68,11 @@ impl Sites {
         });
         self.admission.sweep(now);
         let by_key = &mut self.by_key;
-        let sites_kept = sites.len() <= SITES_KEPT_MAX;
         sites.retain(|_, site| {
             let used = !site.hosts.is_empty()
                 || !site.queue.is_empty()
                 || site.health.connections() > 0
-                || site.health.is_resting(now)
-                || (sites_kept && site.tally.is_fresh(now));
+                || site.health.is_resting(now);
             if !used {
                 by_key.remove(&site.key);
             }
@@ -115,7 +113,5 @@ impl Sites {
     }
 }
 
-/// Of so many sites their answers are kept for operators, though nobody asks for them otherwise.
-const SITES_KEPT_MAX: usize = 10_000;
 /// RFC 3463 §3.4: system not accepting network messages.
 const PAUSED: EnhancedStatus = EnhancedStatus::transient(3, 2);

@@ -64,7 +64,6 @@ impl Sites {
     fn view(&self, site: &Site, takes: usize, now: Instant) -> SiteView {
         SiteView {
             key: site.key.clone(),
-            tally: site.tally.clone(),
             takes: site.hosts.iter().take(takes).cloned().collect(),
             takes_count: site.hosts.len(),
             reach: site.health.reach(now),

@@ -71,6 +71,7 @@ impl<S: Spool> Answers<QueueAct> for Operator<S> {
         // All pages together: one probe a site, and only once its legs are due.
         if ask.action == QueueAction::Retry && count.done > 0 && !ask.dry_run {
             (self.probe_now)(&hosts);
+            count.paused = self.paused_sites(&hosts);
         }
         Ok(count)
     }

@@ -1,12 +1,13 @@
 //! What is known of sites, and what legs wait for.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use control::ask::{SiteList, SiteShow};
 use control::{Answers, Fault, LegRow, SiteDetails, SiteReply, SiteRow, Sites};
 use delivery::{Order, Reach, SiteMatch, SiteView, Wanted};
-use envelope::Timestamp;
+use envelope::{Host, Timestamp};
+use journal::Counts;
 use spool::{Entry, Spool, State};
 
 use super::orders::{self, named};
@@ -37,11 +38,10 @@ impl<S: Spool> Answers<SiteShow> for Operator<S> {
     async fn answer(&self, ask: SiteShow, _uid: u32) -> Result<Vec<SiteDetails>, Fault> {
         let of = named(&ask.site)?;
         let sites = self.sites(Some(&of)).await?;
-        let now = (Instant::now(), self.clock.now());
         let mut details: Vec<_> = sites
             .into_iter()
             .take(DETAILED_MAX)
-            .map(|(row, view)| self.details(row, view, now))
+            .map(|(row, view)| self.details(row, &view))
             .collect();
         details.sort_by_key(|site| u64::MAX - site.row.queued);
         Ok(details)
@@ -55,6 +55,13 @@ impl<S: Spool> Operator<S> {
             waits: self.waits(entry),
             ..queue::row(entry)
         }
+    }
+
+    /// Those of these hosts' sites that are paused.
+    pub(super) fn paused_sites(&self, hosts: &HashSet<Host>) -> Vec<String> {
+        let sites = hosts.iter().filter_map(|host| self.delivery.site_of(host));
+        let paused = sites.filter_map(|(name, _, pause)| pause.map(|_| name));
+        paused.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn waits(&self, entry: &Entry) -> Option<String> {
@@ -83,33 +90,29 @@ impl<S: Spool> Operator<S> {
             }
         }
         let now = self.clock.now();
+        let counts = self.counters.counts();
         let row = |view: SiteView| {
             let name = view.name();
             let queued = queued.get(&name).copied().unwrap_or_default();
-            (site_row(name, &view, queued, now), view)
+            (site_row(name, &view, queued, &counts, now), view)
         };
         Ok(self.delivery.sites(of).into_iter().map(row).collect())
     }
 
-    fn details(
-        &self,
-        row: SiteRow,
-        view: SiteView,
-        (now, wall): (Instant, Timestamp),
-    ) -> SiteDetails {
-        let reply = |(at, said): &(Instant, envelope::Diagnosis)| SiteReply {
-            at: ago(wall, now.saturating_duration_since(*at)),
-            text: said.to_string(),
-        };
+    fn details(&self, row: SiteRow, view: &SiteView) -> SiteDetails {
         let orders = self.delivery.orders().into_iter();
         let orders = orders.filter(|(_, sites)| sites.contains(&row.site));
-        let answers = view.answers();
+        let said = self.counters.said(&row.site);
+        let reply = |(at, said): &(Timestamp, envelope::Diagnosis)| SiteReply {
+            at: *at,
+            text: said.to_string(),
+        };
         SiteDetails {
             hosts: view.mx(),
             domains: view.takes.iter().map(ToString::to_string).collect(),
             domains_count: view.takes_count as u64,
-            codes: answers.codes(),
-            replies: answers.refusals.iter().map(reply).collect(),
+            codes: said.codes(),
+            replies: said.last.iter().map(reply).collect(),
             orders: orders
                 .map(|(order, sites)| orders::row(order, sites))
                 .collect(),
@@ -123,7 +126,13 @@ fn ago(now: Timestamp, span: Duration) -> Timestamp {
     Timestamp::from_unix_millis(now.unix_millis().saturating_sub(millis))
 }
 
-fn site_row(name: String, view: &SiteView, queued: u64, now: Timestamp) -> SiteRow {
+fn site_row(
+    name: String,
+    view: &SiteView,
+    queued: u64,
+    counts: &Counts,
+    now: Timestamp,
+) -> SiteRow {
     let state = match &view.reach {
         _ if view.pause.is_some() => "paused",
         Reach::Up => UP,
@@ -131,18 +140,21 @@ fn site_row(name: String, view: &SiteView, queued: u64, now: Timestamp) -> SiteR
         Reach::Deferring => "deferring",
         Reach::Down { .. } => "down",
     };
-    let lately = view.lately(Instant::now());
+    let lately = |result| {
+        let tally = counts.attempts.get(&(name.as_str().into(), result));
+        tally.map_or(0, |tally| tally.minute(now))
+    };
     SiteRow {
-        site: name,
         state: state.to_owned(),
         why: why(&view.reach, view.pause.as_ref(), now),
         connections: view.connections as u64,
         connections_max: view.window as u64,
         per_minute: view.limit.per_minute,
         queued,
-        delivered: lately.delivered,
-        deferred: lately.deferred,
-        failed: lately.failed,
+        delivered: lately("delivered"),
+        deferred: lately("deferred"),
+        failed: lately("failed"),
+        site: name,
     }
 }
 

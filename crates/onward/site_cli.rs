@@ -1,0 +1,236 @@
+//! `onward site …` and `onward drain`: what the running daemon knows of sites, and what it is to do about them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use control::ask::{self, SiteLimit, SiteList, SitePause, SiteResume, SiteShow};
+use control::{Client, DrainState, Order, Ordered, SiteDetails, SiteRow};
+use tokio::time::{Instant, sleep};
+
+use crate::Exit;
+use crate::cli::{Drain, Site};
+use crate::print::{Printer, plural};
+use crate::queue_cli::Error;
+
+/// Runs one `site` command.
+pub(crate) async fn run(socket: &Path, command: &Site, print: Printer) -> Result<Exit, Error> {
+    let mut client = Client::connect(socket).await?;
+    let (ordered, what) = match command {
+        Site::List => return list(client, print).await,
+        Site::Show { site } => return show(client, site, print).await,
+        Site::Pause { site, span, reason } => {
+            let ask = SitePause {
+                site: site.clone(),
+                for_secs: span.map(|span| span.as_secs()),
+                reason: reason.clone(),
+            };
+            (client.ask(ask).await?, "")
+        }
+        Site::Resume { site, reason } => {
+            let (site, reason) = (site.clone(), reason.clone());
+            (client.ask(SiteResume { site, reason }).await?, "paused")
+        }
+        Site::Limit(limit) => {
+            let ask = SiteLimit {
+                site: limit.site.clone(),
+                connections: limit.connections,
+                per_minute: limit.rate,
+                reason: limit.reason.clone(),
+            };
+            (client.ask(ask).await?, "limited")
+        }
+    };
+    print.value(&ordered, |print, Ordered { now, before }| {
+        match (now, before) {
+            (Some(order), _) => {
+                print.line(in_words(order));
+                match order.sites.is_empty() {
+                    true => print
+                        .line("  no site that is known now; it holds from the first mail for one"),
+                    false => print.line(format_args!("  sites: {}", order.sites.join(" "))),
+                }
+            }
+            (None, Some(order)) => print.line(format_args!("ended: {}", in_words(order))),
+            (None, None) => print.line(format_args!(
+                "nothing is {what} by that name; `onward site list` shows what is"
+            )),
+        }
+    });
+    Ok(match ordered == Ordered::default() {
+        true => Exit::NothingMatched,
+        false => Exit::Fine,
+    })
+}
+
+async fn list(mut client: Client, print: Printer) -> Result<Exit, Error> {
+    let sites = client.ask(SiteList {}).await?;
+    print.value(&sites, |print, sites| {
+        if sites.sites.is_empty() {
+            print.line("no site is known: no mail went out lately");
+        } else {
+            let heads = [
+                "site",
+                "state",
+                ">connections",
+                ">queued",
+                ">delivered",
+                ">deferred",
+                ">failed",
+                "why",
+            ];
+            print.table(heads, sites.sites.iter().map(row));
+            print.line("(delivered, deferred, failed: in the last minute)");
+        }
+        if sites.more > 0 {
+            print.line(format_args!("and {}", plural(sites.more, "more site")));
+        }
+        sites
+            .orders
+            .iter()
+            .for_each(|order| print.line(in_words(order)));
+    });
+    Ok(Exit::Fine)
+}
+
+fn row(row: &SiteRow) -> [String; 8] {
+    let connections = format!("{}/{}", row.connections, row.connections_max);
+    let [queued, delivered, deferred, failed] =
+        [row.queued, row.delivered, row.deferred, row.failed].map(|n| n.to_string());
+    let (site, state, why) = (row.site.clone(), row.state.clone(), row.why.clone());
+    [
+        site,
+        state,
+        connections,
+        queued,
+        delivered,
+        deferred,
+        failed,
+        why,
+    ]
+}
+
+async fn show(mut client: Client, site: &str, print: Printer) -> Result<Exit, Error> {
+    let ask = SiteShow {
+        site: site.to_owned(),
+    };
+    let sites = client.ask(ask).await?;
+    print.value(&sites, |print, sites| {
+        if sites.is_empty() {
+            print.line("no site is known by that name: no mail went there lately");
+        }
+        sites.iter().for_each(|site| details(print, site));
+    });
+    Ok(match sites.is_empty() {
+        true => Exit::NothingMatched,
+        false => Exit::Fine,
+    })
+}
+
+fn details(print: Printer, site: &SiteDetails) {
+    let line = |name: &str, text: String| print.line(format_args!("  {name:<12} {text}"));
+    let SiteDetails { row, .. } = site;
+    print.line(format_args!("{}: {} {}", row.site, row.state, row.why));
+    line("hosts", site.hosts.join(" "));
+    let domains = site.domains.join(" ");
+    match site.domains_count - site.domains.len() as u64 {
+        0 => line("mail for", domains),
+        more => line("mail for", format!("{domains} and {more} more")),
+    }
+    line(
+        "connections",
+        format!("{} of {}", row.connections, row.connections_max),
+    );
+    line("queued", plural(row.queued, "leg"));
+    let SiteRow {
+        delivered,
+        deferred,
+        failed,
+        ..
+    } = row;
+    line(
+        "last minute",
+        format!("{delivered} delivered, {deferred} deferred, {failed} failed"),
+    );
+    for (code, legs) in &site.codes {
+        line("answers", format!("{code} × {legs}"));
+    }
+    for reply in &site.replies {
+        line("reply", format!("{} {}", reply.at, reply.text));
+    }
+    for order in &site.orders {
+        line("ordered", in_words(order));
+    }
+}
+
+/// `pause of google since … until … by uid 0: they asked for it`.
+fn in_words(order: &Order) -> String {
+    let mut text = format!("{} of {}", order.order, order.site);
+    let numbers = [
+        order.connections.map(|n| plural(n.into(), "connection")),
+        order
+            .per_minute
+            .map(|n| format!("{} a minute", plural(n.into(), "message"))),
+    ];
+    for number in numbers.into_iter().flatten() {
+        text += &format!(", {number},");
+    }
+    text += &format!(" since {}", order.since);
+    if let Some(until) = order.until {
+        text += &format!(" until {until}");
+    }
+    text += &format!(" by uid {}", order.uid);
+    if !order.reason.is_empty() {
+        text += &format!(": {}", order.reason);
+    }
+    text
+}
+
+/// Runs `drain`.
+pub(crate) async fn drain(socket: &Path, args: &Drain, print: Printer) -> Result<Exit, Error> {
+    let mut client = Client::connect(socket).await?;
+    let ask = ask::Drain {
+        on: !args.end,
+        reason: args.reason.clone(),
+    };
+    let until = args.wait.map(|wait| Instant::now() + *wait);
+    let (mut state, mut told) = (client.ask(ask).await?, None);
+    while let Some(until) = until {
+        if !print.json && told != Some(state) {
+            print.line(progress(&state));
+            told = Some(state);
+        }
+        if state.is_done() || !state.on || Instant::now() >= until {
+            break;
+        }
+        sleep(LOOK_EVERY).await;
+        state = client.ask(ask::Drained {}).await?;
+    }
+    print.value(&state, |print, state| print.line(summary(state)));
+    Ok(Exit::problem_unless(
+        args.end || until.is_none() || state.is_done(),
+    ))
+}
+
+fn progress(state: &DrainState) -> String {
+    let transactions = plural(state.transactions, "open transaction");
+    let more = if state.due { ", more are due" } else { "" };
+    format!(
+        "{transactions}, {} at work{more}",
+        plural(state.active, "leg")
+    )
+}
+
+fn summary(state: &DrainState) -> String {
+    let left = match (state.waiting, state.held) {
+        (0, 0) => "nothing waits".to_owned(),
+        (waiting, 0) => format!("{} for later", plural(waiting, "leg")),
+        (waiting, held) => format!("{} for later, {held} held", plural(waiting, "leg")),
+    };
+    match (state.on, state.is_done()) {
+        (false, _) => format!("mail is taken; {left}"),
+        (true, true) => format!("drained: no mail is taken, nothing is at work; {left}"),
+        (true, false) => format!("draining: no mail is taken; {}; {left}", progress(state)),
+    }
+}
+
+const LOOK_EVERY: Duration = Duration::from_millis(500);
