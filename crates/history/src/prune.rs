@@ -9,13 +9,13 @@ use rusqlite::{Connection, Result};
 use crate::store::Store;
 use crate::{Settings, key, tally, words};
 
-/// Deletes until nothing is left to delete, or until `deadline`.
+/// Deletes until nothing is left to delete, or until `deadline`. Whether it is done.
 pub(crate) fn run(
     store: &Store,
     settings: &Settings,
     now: Timestamp,
     deadline: Instant,
-) -> Result<()> {
+) -> Result<bool> {
     let connection = &store.connection;
     let from = |keep: Duration| {
         let age = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
@@ -36,10 +36,10 @@ pub(crate) fn run(
             deleted += tally::roll_up(connection, by, hours_from)?;
         }
         if deleted == 0 {
-            break;
+            return Ok(true);
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 fn delete(connection: &Connection, statement: &str, before: i64) -> Result<usize> {

@@ -88,9 +88,7 @@ fn joined(by: StatsBy, names: [&str; 2]) -> String {
 /// Makes the sums of hours before `hour` sums of their days, some of them. How many.
 pub(crate) fn roll_up(connection: &Connection, by: StatsBy, hour: i64) -> Result<usize> {
     let by = number(by);
-    let mut first = connection.prepare_cached(
-        "SELECT min(hour) FROM tally WHERE by = ?1 AND hour < ?2 AND hour % 24 > 0",
-    )?;
+    let mut first = connection.prepare_cached(FIRST_TO_ROLL_UP)?;
     let first: Option<i64> = first.query_row((by, hour), |row| row.get(0))?;
     let Some(first) = first else { return Ok(0) };
     let some = (by, first, ROLLED_AT_ONCE);
@@ -186,6 +184,10 @@ pub(crate) fn shape(reply: &str) -> String {
 const UPSERT: &str = "INSERT INTO tally VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
     ON CONFLICT DO UPDATE SET received = received + ?5, refused = refused + ?6, delivered = delivered + ?7,
     deferred = deferred + ?8, failed = failed + ?9, octets = octets + ?10";
+/// From one hour to the next: there are few, of many sums each.
+const FIRST_TO_ROLL_UP: &str = "WITH RECURSIVE hours(at) AS (SELECT min(hour) FROM tally WHERE by = ?1
+    UNION ALL SELECT (SELECT min(hour) FROM tally WHERE by = ?1 AND hour > at) FROM hours WHERE at < ?2)
+    SELECT min(at) FROM hours WHERE at < ?2 AND at % 24 > 0";
 const ROLL_UP: &str = "INSERT INTO tally SELECT by, hour / 24 * 24, name, code, received, refused, delivered, deferred, failed, octets
     FROM tally WHERE by = ?1 AND hour = ?2 ORDER BY name, code LIMIT ?3
     ON CONFLICT DO UPDATE SET received = received + excluded.received, refused = refused + excluded.refused,

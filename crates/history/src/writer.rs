@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use envelope::Timestamp;
 use journal::{Entry, Missed, Reader};
 use parking_lot::Mutex;
 
@@ -26,6 +27,8 @@ pub(crate) fn run(mut reader: Reader, settings: Settings, told: &Mutex<Told>) {
         }
         writer.flush();
     }
+    // What could not be written the last time.
+    writer.flush();
 }
 
 pub(crate) struct Writer<'a> {
@@ -35,6 +38,8 @@ pub(crate) struct Writer<'a> {
     /// Not written yet.
     pending: Vec<Arc<Entry>>,
     run: Run,
+    /// When nothing was left that was too old.
+    pruned: Timestamp,
 }
 
 /// A part of the index of words; its number is the time at which it was begun.
@@ -52,6 +57,7 @@ impl<'a> Writer<'a> {
             store: None,
             pending: Vec::new(),
             run: Run::default(),
+            pruned: Timestamp::default(),
         }
     }
 
@@ -138,8 +144,11 @@ impl<'a> Writer<'a> {
         let (messages, missed) = batch.write(self.run.number)?;
         transaction.commit()?;
         self.run.messages += messages;
-        if let Some(now) = last {
-            prune::run(store, settings, now, Instant::now() + PRUNING)?;
+        if let Some(now) = last
+            && (now < self.pruned || now.since(self.pruned) > PRUNED_EVERY)
+            && prune::run(store, settings, now, Instant::now() + PRUNING)?
+        {
+            self.pruned = now;
         }
         Ok(missed)
     }
@@ -147,6 +156,8 @@ impl<'a> Writer<'a> {
 
 /// For so long events are gathered after the first one.
 const GATHERING: Duration = Duration::from_millis(200);
+
+const PRUNED_EVERY: Duration = Duration::from_secs(10);
 
 /// Between two batches no more time goes into what is too old: the journal does not wait for longer.
 const PRUNING: Duration = Duration::from_millis(50);
