@@ -75,7 +75,7 @@ impl Answers<QueueList> for AtRest {
 
 impl Answers<QueueSummary> for AtRest {
     async fn answer(&self, ask: QueueSummary, _uid: u32) -> Result<Summary, Fault> {
-        listing::summary(self, ask).await
+        listing::summary(self, ask, |host| host).await
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::fmt::Display;
 
-use control::{Count, LegRow, MessageDetails, Page, QueueAction, Summary, SummaryBy, SummaryRow};
-use envelope::Timestamp;
+use control::{
+    Count, LegRow, MessageDetails, Page, QueueAction, Summary, SummaryBy, SummaryRow, TracedLeg,
+};
+use envelope::{LegId, Timestamp};
 use journal::shown;
 use spool::Clock;
 
@@ -49,7 +51,9 @@ fn why(row: &LegRow) -> String {
         .pending
         .map(|action| format!("{} pending", action.name()));
     let last = (!row.last.is_empty()).then(|| clipped(&row.last));
-    let parts: Vec<String> = pending.into_iter().chain(last).collect();
+    // When it is due has a column of its own.
+    let waits = row.waits.clone().filter(|waits| waits.starts_with("site "));
+    let parts: Vec<String> = pending.into_iter().chain(waits).chain(last).collect();
     parts.join("; ")
 }
 
@@ -98,20 +102,49 @@ pub(crate) fn print_message(print: Printer, message: &MessageDetails, header: &[
             field(name, &shown::line(value.unwrap_or("(none)")));
         }
     }
-    message
-        .legs
-        .iter()
-        .for_each(|row| print_leg(print, row, now));
+    let history = message.history.as_ref();
+    let told = history.map_or(&[][..], |history| &history.legs);
+    for row in &message.legs {
+        print_leg(print, row, now);
+        print_attempts(print, told.iter().find(|leg| leg.leg == row.leg));
+    }
+    let is_queued = |leg: LegId| message.legs.iter().any(|row| row.leg == leg);
+    for leg in told.iter().filter(|leg| !is_queued(leg.leg)) {
+        print.line(format_args!("\nleg {} {}", leg.leg.number, leg.status));
+        print_field(print, "to", &format!("{} → {}", leg.recipient, leg.target));
+        print_attempts(print, Some(leg));
+    }
+    if history.is_none() {
+        print.line("\nno history of it: attempts, and legs that ended, are not known");
+    }
+}
+
+fn print_attempts(print: Printer, leg: Option<&TracedLeg>) {
+    for attempt in leg.into_iter().flat_map(|leg| &leg.attempts) {
+        let said = attempt.reply.as_ref().unwrap_or(&attempt.text);
+        let tls = attempt.tls.as_deref().unwrap_or("in clear");
+        let by = attempt
+            .host
+            .as_ref()
+            .map(|host| format!(" by {host}, {tls}"));
+        let (at, result, by) = (attempt.at, attempt.result, by.unwrap_or_default());
+        print_field(print, "try", &format!("{at} {result}{by}: {said}"));
+    }
+}
+
+fn print_field(print: Printer, name: &str, value: &str) {
+    if !value.is_empty() {
+        print.line(format_args!("  {name:<8}{}", shown::line(value)));
+    }
 }
 
 fn print_leg(print: Printer, row: &LegRow, now: Timestamp) {
-    let field = |name: &str, value: &str| {
-        if !value.is_empty() {
-            print.line(format_args!("  {name:<8}{}", shown::line(value)));
-        }
-    };
-    print.line("");
-    print.line(format_args!("leg {} {}", row.leg.number, row.state.name()));
+    let field = |name, value: &str| print_field(print, name, value);
+    print.line(format_args!(
+        "\nleg {} {}",
+        row.leg.number,
+        row.state.name()
+    ));
     field("to", &format!("{} → {}", row.recipient, row.target));
     field("sender", &row.sender);
     field("options", &row.options);
@@ -119,6 +152,7 @@ fn print_leg(print: Printer, row: &LegRow, now: Timestamp) {
     let moment = |at: Timestamp| format!("{at}, in {}", until(at, now));
     field("next", &row.next_try.map(moment).unwrap_or_default());
     field("expires", &row.expires.map(moment).unwrap_or_default());
+    field("waits", row.waits.as_deref().unwrap_or_default());
     field("last", &row.last);
     field("pending", row.pending.map_or("", QueueAction::name));
 }

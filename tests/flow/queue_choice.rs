@@ -1,11 +1,13 @@
 //! The operator counts and chooses: summaries, parts of ids, patterns, trial runs, and what a change leaves behind.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use testkit::daemon::Relay;
 use testkit::net::Net;
 use testkit::{mail, sender};
 
-use crate::{relay, waiting};
+use crate::{origin_sends, relay, waiting};
 
 async fn matched(relay: &Relay, selectors: &[&str]) -> (Value, Option<i32>) {
     let arguments = [&["--json", "queue", "retry", "--dry-run"], selectors].concat();
@@ -32,6 +34,8 @@ async fn choosing() {
         (&["--error", "Box 17"], 2),
         (&["--error", "4.2.1 while * 450 * box * busy"], 2),
         (&["--error", "5.*"], 0),
+        (&["--site", "target.test"], 2),
+        (&["--site", "elsewhere.test"], 0),
         (&["--younger-than", "1h"], 2),
         (&["--older-than", "1h"], 0),
         (&["7ZZZZZ"], 0),
@@ -61,6 +65,43 @@ async fn choosing() {
         .run(&["queue", "list", "--to", "nobody.test"])
         .await;
     assert_eq!(empty.code, Some(3), "{empty}");
+}
+
+/// What the queue does not know is asked of the history, which is written a moment later.
+#[tokio::test]
+async fn choosing_by_what_the_history_knows() {
+    let net = Net::new().await;
+    let sink = net
+        .sink("target.test", "rcpt for busy@: 450 4.2.1 busy")
+        .await;
+    let forwards = "alice@example.test alice@target.test, busy@target.test\n";
+    let relay = relay(&net, forwards).start().await;
+    origin_sends(&relay, "alice@example.test", "one").await;
+    sink.message().await;
+    let id = relay.wait_for("deferred").await.text("id");
+    relay.wait_for("delivered").await;
+    let mut show = String::new();
+    for _ in 0..TRIES {
+        show = relay.run(&["queue", "show", &id]).await;
+        if show.contains(" delivered by") && show.contains(" deferred by") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(show.contains(" delivered by"), "{show}");
+    assert!(
+        show.contains("alice@target.test") && show.contains("450 4.2.1 busy"),
+        "{show}"
+    );
+    for (selectors, legs) in [
+        (["--message-id", "<one@sender.test>"], 1),
+        (["--message-id", "one@sender.test"], 1),
+        (["--message-id", "other@sender.test"], 0),
+        (["--client", "127.0.0.1"], 1),
+        (["--client", "192.0.2.7"], 0),
+    ] {
+        assert_eq!(matched(&relay, &selectors).await.0, legs, "{selectors:?}");
+    }
 }
 
 #[tokio::test]
@@ -165,3 +206,6 @@ async fn strangers_do_not_write_on_the_terminal() {
         assert!(said.contains("202e"), "{said}");
     }
 }
+
+/// Within a minute the history has it, on any machine.
+const TRIES: usize = 600;

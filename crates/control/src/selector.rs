@@ -1,8 +1,10 @@
 //! Which legs: ids, `all`, or conditions that must all hold.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::net::IpAddr;
 
-use envelope::{AddressGlob, IdPart, SenderPattern};
+use envelope::{AddressGlob, Host, IdPart, SenderPattern};
 use serde::{Deserialize, Serialize};
 
 use crate::data::LegState;
@@ -39,6 +41,18 @@ pub struct Selector {
     /// What the last attempt came to has this in it: status and words, as a summary names them; `*` stands for anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Its mail is taken by this site, as `onward site` names sites.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// What `site` stands for, as the daemon fills in.
+    #[serde(skip)]
+    pub hosts: HashSet<Host>,
+    /// Its header has this Message-ID, as the history knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// It came from this client, as the history knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpAddr>,
 }
 
 /// As it travels: JSON.

@@ -1,5 +1,7 @@
 //! `onward queue …`.
 
+use std::net::IpAddr;
+
 use clap::{Args, Subcommand};
 use control::{LegState, Selector, SummaryBy};
 use envelope::{AddressGlob, IdPart, SenderPattern};
@@ -105,6 +107,15 @@ pub(crate) struct Which {
     /// Only legs whose last attempt came to this: a part of its words, or a name from `summary --by error`
     #[arg(long, value_name = "TEXT")]
     pub(crate) error: Option<String>,
+    /// Only legs to this site, as `site list` names it
+    #[arg(long, value_name = "SITE")]
+    pub(crate) site: Option<String>,
+    /// Only messages with this Message-ID, as far as the history reaches
+    #[arg(long, value_name = "MESSAGE-ID")]
+    pub(crate) message_id: Option<String>,
+    /// Only messages from the client with this address, as far as the history reaches
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) client: Option<IpAddr>,
 }
 
 impl Which {
@@ -118,6 +129,10 @@ impl Which {
             older_than_secs: self.older_than.map(|span| span.as_secs()),
             younger_than_secs: self.younger_than.map(|span| span.as_secs()),
             error: self.error.clone(),
+            site: self.site.clone(),
+            message_id: self.message_id.clone(),
+            client: self.client,
+            ..Selector::default()
         }
     }
 }

@@ -4,6 +4,7 @@ mod body;
 mod choice;
 mod freezes;
 mod history;
+mod known;
 pub mod listing;
 mod orders;
 mod queue;

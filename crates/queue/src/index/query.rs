@@ -7,7 +7,7 @@ use envelope::{Host, LegId, Message, MessageId, Timestamp};
 use spool::{Action, Changed, Counts, Entry, Error, Filter, HOSTS_COUNTED_MAX, Page};
 
 use crate::fault;
-use crate::index::entry::{LegEntry, pending, standing};
+use crate::index::entry::{pending, standing};
 use crate::index::keeper::Keeper;
 use crate::index::state::{Effect, leg_of};
 use crate::index::window::{Due, HELD, NEVER};
@@ -85,12 +85,8 @@ impl Keeper {
             if let Some(entry) = state.messages.get(&id) {
                 let legs = entry.legs().iter();
                 let expires = state.deadlines(entry.dates()).expire;
-                let standing = |leg: &LegEntry| Standing {
-                    leased: leg.leased.is_some(),
-                    expires,
-                };
                 return legs
-                    .map(|leg| shown(&entry.message, &leg.row, standing(leg), now))
+                    .map(|leg| shown(&entry.message, &leg.row, leg.leased.is_some(), expires, now))
                     .collect();
             }
         }
@@ -100,12 +96,8 @@ impl Keeper {
         let dates = (found.row.message.arrived, found.row.deadlines);
         let expires = self.state.lock().deadlines(dates).expire;
         let message = Arc::new(found.row.message);
-        let standing = Standing {
-            leased: false,
-            expires,
-        };
         let legs = found.legs.iter();
-        legs.map(|leg| shown(&message, leg, standing, now))
+        legs.map(|leg| shown(&message, leg, false, expires, now))
             .collect()
     }
 
@@ -193,11 +185,8 @@ impl Keeper {
         let entry = state.messages.get(&id.message)?;
         let leg = entry.leg(id.number)?;
         let (active, since) = (leg.leased.is_some(), entry.since);
-        let standing = Standing {
-            leased: active,
-            expires: state.deadlines(entry.dates()).expire,
-        };
-        let before = shown(&entry.message, &leg.row, standing, now);
+        let expires = state.deadlines(entry.dates()).expire;
+        let before = shown(&entry.message, &leg.row, active, expires, now);
         let new = changed(&leg.row.state, active, action, now)
             .filter(|_| filter.matches(&before, now))?;
         let change = codec::Change {
@@ -231,15 +220,13 @@ fn changed(
     (new != *state).then_some(Some(new))
 }
 
-/// What a leg's row does not say of it.
-#[derive(Debug, Clone, Copy)]
-struct Standing {
+fn shown(
+    message: &Arc<Message>,
+    row: &LegRow,
     leased: bool,
     expires: Timestamp,
-}
-
-fn shown(message: &Arc<Message>, row: &LegRow, of: Standing, now: Timestamp) -> Entry {
-    let Standing { leased, expires } = of;
+    now: Timestamp,
+) -> Entry {
     Entry {
         id: LegId {
             message: message.id,

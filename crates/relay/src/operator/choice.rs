@@ -14,6 +14,10 @@ pub(super) async fn meant(
     spool: &impl Listing,
     selector: Selector,
 ) -> Result<Option<Filter>, Fault> {
+    if selector.site.is_some() || selector.message_id.is_some() || selector.client.is_some() {
+        let fault = Fault::new("only a running relay knows sites, Message-IDs and clients");
+        return Err(fault.with_hint("choose by --to, --from or --error"));
+    }
     let mut ids = Vec::new();
     for part in &selector.ids {
         ids.extend(whole(spool, part).await?);
@@ -29,6 +33,7 @@ pub(super) async fn meant(
     let error = |text: String| Glob::new(&format!("*{text}*"));
     Ok(Some(Filter {
         ids,
+        hosts: selector.hosts,
         to: selector.to,
         from: selector.from,
         states: selector.state.map(states).unwrap_or_default(),

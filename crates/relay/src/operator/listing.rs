@@ -1,10 +1,11 @@
 //! The queue looked at: of a running engine, or of a spool at rest, by the same questions and with the same rows.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
 use control::ask::{QueueList, QueueShow, QueueSummary};
-use control::{Fault, LegRow, MessageDetails, Page, Summary, SummaryBy, SummaryRow};
+use control::{Fault, LegRow, MessageDetails, PAGE_ROWS_MAX, Page, Summary, SummaryBy, SummaryRow};
 use envelope::{BodyKind, LegId};
 use spool::{AGE_MINUTES, Ages, By, Entry, Error, Filter, Spool};
 
@@ -65,8 +66,12 @@ pub async fn list(
     })
 }
 
-/// Answers [`QueueSummary`].
-pub async fn summary(spool: &impl Listing, ask: QueueSummary) -> Result<Summary, Fault> {
+/// Answers [`QueueSummary`]; `site` makes a host the site that takes its mail.
+pub async fn summary(
+    spool: &impl Listing,
+    ask: QueueSummary,
+    site: impl Fn((Box<str>, Ages)) -> (Box<str>, Ages),
+) -> Result<Summary, Fault> {
     let by = match ask.by {
         SummaryBy::Site | SummaryBy::Domain => By::Host,
         SummaryBy::Sender => By::Sender,
@@ -76,7 +81,15 @@ pub async fn summary(spool: &impl Listing, ask: QueueSummary) -> Result<Summary,
         Some(filter) => spool.summary(&filter, by, NAMES_MAX).await,
         None => Ok(spool::Summary::default()),
     };
-    Ok(rows(counted.map_err(fault)?, ask.limit as usize))
+    let mut counted = counted.map_err(fault)?;
+    if ask.by == SummaryBy::Site {
+        let mut sites: HashMap<Box<str>, Ages> = HashMap::new();
+        for (name, ages) in counted.rows.drain(..).map(site) {
+            sites.entry(name).or_default().merge(&ages);
+        }
+        counted.rows = sites.into_iter().collect();
+    }
+    Ok(rows(counted, ask.limit))
 }
 
 /// Answers [`QueueShow`].
@@ -116,30 +129,26 @@ pub async fn show(
     })
 }
 
-fn rows(counted: spool::Summary, rows_max: usize) -> Summary {
-    let row = |name: String, ages: &Ages| SummaryRow {
-        name,
+/// Of those names the busiest, with the rest as one.
+pub(super) fn rows(counted: spool::Summary, rows_max: u32) -> Summary {
+    let row = |name: &str, ages: &Ages| SummaryRow {
+        name: name.to_owned(),
         legs: ages.legs(),
         oldest: ages.oldest,
         ages: ages.buckets.to_vec(),
     };
-    let total = row("total".to_owned(), &counted.total);
-    let (mut others, mut rest) = counted.others;
-    let rows_max = rows_max.min(counted.rows.len());
-    for (_, ages) in &counted.rows[rows_max..] {
-        others += 1;
-        rest.merge(ages);
-    }
-    let rows = counted.rows[..rows_max].iter();
+    let mut shown = spool::Summary::of(counted.rows, rows_max.min(PAGE_ROWS_MAX) as usize);
+    shown.others.0 += counted.others.0;
+    shown.others.1.merge(&counted.others.1);
+    let (others, rest) = &shown.others;
+    let names = shown.rows.iter();
     Summary {
         age_minutes: AGE_MINUTES.to_vec(),
-        rows: rows
-            .map(|(name, ages)| row(name.to_string(), ages))
-            .collect(),
-        others: (others > 0).then(|| row(format!("({others} others)"), &rest)),
-        total,
+        rows: names.map(|(name, ages)| row(name, ages)).collect(),
+        others: (*others > 0).then(|| row(&format!("({others} others)"), rest)),
+        total: row("total", &counted.total),
     }
 }
 
 /// Names that a summary tells apart before they are rolled up to sites.
-const NAMES_MAX: usize = 10_000;
+pub(super) const NAMES_MAX: usize = 10_000;

@@ -18,13 +18,21 @@ use super::{Operator, fault, listing};
 
 impl<S: Spool> Answers<QueueList> for Operator<S> {
     async fn answer(&self, ask: QueueList, _uid: u32) -> Result<Page, Fault> {
+        let Some(filter) = self.known(ask.filter).await? else {
+            return Ok(Page::default());
+        };
+        let ask = QueueList { filter, ..ask };
         listing::list(&*self.spool, ask, |entry| self.row(entry)).await
     }
 }
 
 impl<S: Spool> Answers<QueueSummary> for Operator<S> {
     async fn answer(&self, ask: QueueSummary, _uid: u32) -> Result<Summary, Fault> {
-        listing::summary(&*self.spool, ask).await
+        let Some(filter) = self.known(ask.filter).await? else {
+            return Ok(listing::rows(spool::Summary::default(), ask.limit));
+        };
+        let ask = QueueSummary { filter, ..ask };
+        listing::summary(&*self.spool, ask, |host| self.rolled_up(host)).await
     }
 }
 
@@ -38,7 +46,11 @@ impl<S: Spool> Answers<QueueShow> for Operator<S> {
 
 impl<S: Spool> Answers<QueueAct> for Operator<S> {
     async fn answer(&self, ask: QueueAct, uid: u32) -> Result<Count, Fault> {
-        let Some(filter) = meant(&*self.spool, ask.selector).await? else {
+        let filter = match self.known(ask.selector).await? {
+            Some(selector) => meant(&*self.spool, selector).await?,
+            None => None,
+        };
+        let Some(filter) = filter else {
             return Ok(Count::default());
         };
         let (mut count, mut hosts, mut cursor) = (Count::default(), HashSet::new(), None);
