@@ -970,3 +970,57 @@ fn a_million_messages() {
             .len()
     });
 }
+
+/// So many distinct senders and forwards; `cargo test --release -p history -- --ignored --nocapture what_a_message_costs`
+#[test]
+#[ignore = "a measurement: prints the CPU of the writer's thread"]
+fn what_a_message_costs() {
+    const MESSAGES: u64 = 100_000;
+    const BATCH: u64 = 2000;
+    let cpu_nanos = || {
+        let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        stat.split(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    for names in [1, 5000, MESSAGES] {
+        let world = World::new();
+        let (mut writer, mut used) = (world.writer(), 0);
+        for first in (0..MESSAGES).step_by(BATCH as usize) {
+            let entries: Vec<_> = (first..first + BATCH)
+                .flat_map(|n| delivered_at_once(n, n * 7919 % names))
+                .collect();
+            let before = cpu_nanos();
+            for entry in entries {
+                writer.take(Ok(Arc::new(entry)));
+            }
+            writer.flush();
+            used += cpu_nanos() - before;
+        }
+        println!("{names} names: {} ns a message", used / MESSAGES);
+    }
+}
+
+fn delivered_at_once(n: u64, name: u64) -> [Entry; 3] {
+    let at = Timestamp::from_unix_millis(START + n / 10);
+    let message = MessageId::new(at, 77 << 32 | u128::from(n % 10));
+    let leg_id = LegId { message, number: 0 };
+    let sender = format!("user{name}@s{name}.example");
+    let to = format!("u{name}@h{}.example", name / 20);
+    let target = format!("t{name}@d{}.example", name % 3000);
+    let mut events = [received(0, &sender).event, forwarded(0, &to, &target).event];
+    if let Event::Received { id, message_id, .. } = &mut events[0] {
+        *id = message;
+        *message_id = Some(format!("<{n}.abcdef@{sender}>").into());
+    }
+    if let Event::Forwarded { id, .. } = &mut events[1] {
+        *id = leg_id;
+    }
+    let delivered = Event::Delivered {
+        leg: Attempt {
+            id: leg_id,
+            ..attempt(0, &to, &target, 1)
+        },
+        diagnosis: diagnosis(250, "2.0.0", "ok: queued as 4X2YZ"),
+    };
+    let [received, forwarded] = events;
+    [received, forwarded, delivered].map(|event| Entry { at, event })
+}
