@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use control::{Finding, Health};
+use control::Finding;
+use control::Health::{Bad, Good, Risky, Unknown};
 use relay::Routing;
 use relay::doctor::{Doctor, Egress, Facts, WayOut};
 use smtp_in::tls::{Certificate, Holder};
@@ -16,6 +17,7 @@ use spool::Clock;
 
 use crate::config::{self, Config};
 use crate::descriptors;
+use crate::print::plural;
 use crate::reload::load_tls;
 use crate::risks;
 use crate::routing;
@@ -57,31 +59,19 @@ fn facts(
     let mut local = Vec::new();
     let egresses = egresses(config, keys, &routing, &mut local);
     let certificates = certificates(config, served, &mut local);
-    local.extend(
-        risks::of(config, &routing)
-            .into_iter()
-            .map(|risk| Finding::new(Health::Risky, "risk", risk.about, risk.text)),
-    );
+    let risk = |risk: risks::Risk| Finding::new(Risky, "risk", risk.about, risk.text);
+    local.extend(risks::of(config, &routing).into_iter().map(risk));
     local.extend(secrets(&config.srs.secrets));
-    local.push(disk(config));
-    local.push(clock(&config.spool, Path::new(TIMESYNCD)));
+    local.extend([disk(config), clock(&config.spool, Path::new(TIMESYNCD))]);
     if descriptors::shortage(config).is_none() {
-        local.push(Finding::new(
-            Health::Good,
-            "limits",
-            "",
-            "there are open files enough for all connections",
-        ));
+        let text = "there are open files enough for all connections";
+        local.push(Finding::new(Good, "limits", "", text));
     }
     let way_out = keys.connect.parse().ok().filter(|_| connect);
     Facts {
         routing,
         egresses,
-        listeners: config
-            .listeners
-            .iter()
-            .map(|listener| listener.bind.ip())
-            .collect(),
+        listeners: config.listeners.iter().map(|l| l.bind.ip()).collect(),
         certificates,
         way_out: way_out.map(|domain| WayOut {
             domain,
@@ -97,25 +87,18 @@ fn sources(config: &Config) -> Vec<(IpAddr, IpAddr)> {
     let bind = &config.delivery.bind;
     let mut sources: Vec<_> = bind.iter().map(|address| (*address, *address)).collect();
     // The system's choice. No packet is sent.
-    let (v4, v6) = (
-        Ipv4Addr::new(192, 0, 2, 1),
-        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
-    );
     for (any, to) in [
-        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4(v4)),
-        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(v6)),
+        (IpAddr::V4(Ipv4Addr::UNSPECIFIED), "192.0.2.1:25"),
+        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), "[2001:db8::1]:25"),
     ] {
-        if bind
-            .iter()
-            .any(|address| address.is_ipv4() == any.is_ipv4())
-        {
+        if bind.iter().any(|bound| bound.is_ipv4() == any.is_ipv4()) {
             continue;
         }
         let chosen = UdpSocket::bind((any, 0)).and_then(|socket| {
-            socket.connect((to, 25))?;
+            socket.connect(to)?;
             socket.local_addr()
         });
-        sources.extend(chosen.ok().map(|chosen: SocketAddr| (any, chosen.ip())));
+        sources.extend(chosen.ok().map(|chosen| (any, chosen.ip())));
     }
     sources
 }
@@ -139,25 +122,15 @@ fn egresses(
         return keys.addresses.iter().map(by_mail).collect();
     }
     let sources = sources(config);
-    let mut egresses: Vec<_> = sources
-        .iter()
-        .map(|(_, address)| address)
-        .map(by_mail)
-        .collect();
-    for pool in config
-        .egresses
-        .iter()
-        .filter(|pool| pool.name == config.verify.egress)
-    {
+    let mut egresses: Vec<_> = sources.iter().map(|(_, seen)| seen).map(by_mail).collect();
+    let pools = config.egresses.iter();
+    for pool in pools.filter(|pool| pool.name == config.verify.egress) {
         egresses.extend(pool.addresses.iter().map(egress(&pool.hello, false)));
     }
-    let is_public = |egress: &mut Egress| delivery::is_public(egress.address);
-    let private: Vec<_> = egresses
-        .extract_if(.., |egress| !is_public(egress))
-        .collect();
-    local.extend(private.iter().map(|egress| {
+    let private = egresses.extract_if(.., |egress| !delivery::is_public(egress.address));
+    local.extend(private.map(|egress| {
         let text = "mail leaves from this address, which nobody elsewhere sees: what they see, and what they think of it, is not known\n\nhint: name the addresses that the world sees in `doctor.addresses`";
-        Finding::new(Health::Unknown, "egress", egress.address, text)
+        Finding::new(Unknown, "egress", egress.address, text)
     }));
     egresses
 }
@@ -172,7 +145,7 @@ fn certificates(
         Ok(files) => files,
         Err(error) => {
             let text = format!("{error}; a restart or reload fails");
-            local.push(Finding::new(Health::Bad, "certificate", "files", text));
+            local.push(Finding::new(Bad, "certificate", "files", text));
             Vec::new()
         }
     };
@@ -182,11 +155,11 @@ fn certificates(
     let is_served = |file: &Certificate| {
         served
             .iter()
-            .any(|served| served.cert.first() == file.cert.first())
+            .any(|one| one.cert.first() == file.cert.first())
     };
     if !files.iter().all(is_served) {
         let text = "the file has another certificate than clients are shown\n\nhint: `onward reload` takes it over; have whatever renews it do that";
-        local.push(Finding::new(Health::Risky, "certificate", "files", text));
+        local.push(Finding::new(Risky, "certificate", "files", text));
     }
     served
 }
@@ -194,65 +167,44 @@ fn certificates(
 /// How many, and how old. (What is weak or open to others is among the risks.)
 fn secrets(path: &Path) -> Option<Finding> {
     let count = routing::secrets(path).ok()?.len();
-    let age = fs::metadata(path)
-        .ok()?
-        .modified()
-        .ok()?
-        .elapsed()
-        .unwrap_or_default();
-    let days = age.as_secs() / DAY_SECS;
-    Some(Finding::new(
-        Health::Good,
-        "srs",
-        path.display(),
-        format!("holds {count} secrets, and was last changed {days} days ago"),
-    ))
+    let changed = fs::metadata(path).and_then(|file| file.modified()).ok()?;
+    let days = changed.elapsed().unwrap_or_default().as_secs() / DAY_SECS;
+    let text = format!(
+        "{}, last changed {days} days ago",
+        plural(count as u64, "secret")
+    );
+    Some(Finding::new(Good, "srs", path.display(), text))
 }
 
-/// Room for the queue, on a disk that outlives the machine's sleep.
+/// Room for the queue, on a disk and not in memory.
 fn disk(config: &Config) -> Finding {
-    let of = config.spool.display();
-    let stats = rustix::fs::statvfs(&config.spool)
-        .and_then(|stat| Ok((stat, rustix::fs::statfs(&config.spool)?)));
-    let (stat, fs) = match stats {
-        Ok(stats) => stats,
-        Err(error) => {
-            return Finding::new(
-                Health::Unknown,
-                "disk",
-                of,
-                format!("cannot be looked at: {error}"),
-            );
-        }
+    let spool = &config.spool;
+    let stat = rustix::fs::statvfs(spool).and_then(|stat| Ok((stat, rustix::fs::statfs(spool)?)));
+    let found = |health, text: String| Finding::new(health, "disk", spool.display(), text);
+    let (room, kind) = match stat {
+        Ok((stat, fs)) => (stat.f_bavail.saturating_mul(stat.f_frsize), fs.f_type),
+        Err(error) => return found(Unknown, format!("cannot be looked at: {error}")),
     };
-    let free = bytesize::ByteSize(stat.f_bavail.saturating_mul(stat.f_frsize));
-    let min = config.queue.min_free.0;
-    let (health, text) = match free.0 {
-        _ if fs.f_type == TMPFS => (
-            Health::Bad,
-            "is in memory: all that is queued is lost at a restart of the machine".to_owned(),
+    let (free, min) = (bytesize::ByteSize(room), config.queue.min_free.0);
+    match room {
+        _ if kind == TMPFS => found(
+            Bad,
+            "is in memory: a restart of the machine loses all that is queued".to_owned(),
         ),
-        free_octets if free_octets < min => (
-            Health::Bad,
-            format!("has {free} free, less than `queue.min_free`: all mail is refused with 452"),
+        0.. if room < min => found(
+            Bad,
+            format!("has {free} free, less than `queue.min_free`: mail is refused with 452"),
         ),
-        free_octets if free_octets < min.saturating_mul(2) => (
-            Health::Risky,
-            format!(
-                "has {free} free: soon less than `queue.min_free`, and then all mail is refused with 452"
-            ),
+        0.. if room < min.saturating_mul(2) => found(
+            Risky,
+            format!("has {free} free; below `queue.min_free` mail is refused with 452"),
         ),
-        _ if stat.f_files > 0 && stat.f_favail < INODES_MIN => (
-            Health::Risky,
-            format!("has room for only {} more files", stat.f_favail),
-        ),
-        _ => (Health::Good, format!("has {free} free")),
-    };
-    Finding::new(health, "disk", of, text)
+        _ => found(Good, format!("has {free} free")),
+    }
 }
 
 /// Nobody is asked for the time: what was written later than now proves that the clock was set back, and systemd-timesyncd says
-/// when it last had the time from somewhere. The kernel knows more, but only tells those who may set the clock.
+/// when it last had the time from somewhere. The kernel knows of others, too, but our unit does not let us ask it (`ProtectClock`).
 fn clock(spool: &Path, timesyncd: &Path) -> Finding {
     let found = |health, text: String| Finding::new(health, "clock", "", text);
     let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
@@ -261,23 +213,22 @@ fn clock(spool: &Path, timesyncd: &Path) -> Finding {
         .into_iter()
         .flatten()
         .flatten();
+    let ahead = |path: &Path| modified(path).ok()?.duration_since(now).ok();
     let ahead = files
         .take(FILES_MAX)
-        .filter_map(|file| modified(&file.path()).ok()?.duration_since(now).ok())
+        .filter_map(|file| ahead(&file.path()))
         .max();
     if let Some(ahead) = ahead.filter(|ahead| *ahead > AHEAD_MAX) {
         let ahead = humantime::format_duration(Duration::from_secs(ahead.as_secs()));
-        return found(
-            Health::Bad,
-            format!(
-                "was set back: the spool was written {ahead} from now. Signatures are dated wrong, SRS addresses expire wrong\n\nhint: `timedatectl` says whether anything keeps the clock right"
-            ),
+        let text = format!(
+            "was set back: the spool was written {ahead} from now; signatures and SRS addresses are dated wrong\n\nhint: `timedatectl` says whether anything keeps the clock right"
         );
+        return found(Bad, text);
     }
     match modified(timesyncd).map(|at| now.duration_since(at).unwrap_or_default()) {
-        Ok(ago) if ago < SYNCED_WITHIN => found(Health::Good, "is kept right by systemd-timesyncd".to_owned()),
-        Ok(ago) => found(Health::Risky, format!("was last set right {} days ago\n\nhint: `timedatectl timesync-status`", ago.as_secs() / DAY_SECS)),
-        Err(_) => found(Health::Unknown, "nothing shows whether it is kept right\n\nhint: `chronyc tracking`, `ntpq -p` or `timedatectl` says so".to_owned()),
+        Ok(ago) if ago < SYNCED_WITHIN => found(Good, "is kept right by systemd-timesyncd".to_owned()),
+        Ok(ago) => found(Risky, format!("was last set right {} days ago\n\nhint: `timedatectl timesync-status`", ago.as_secs() / DAY_SECS)),
+        Err(_) => found(Unknown, "nothing shows whether it is kept right\n\nhint: `chronyc tracking`, `ntpq -p` or `timedatectl` says so".to_owned()),
     }
 }
 
@@ -286,7 +237,6 @@ const TIMESYNCD: &str = "/run/systemd/timesync/synchronized";
 const SYNCED_WITHIN: Duration = Duration::from_hours(24);
 const AHEAD_MAX: Duration = Duration::from_mins(1);
 const FILES_MAX: usize = 10_000;
-const INODES_MIN: u64 = 1000;
 const DAY_SECS: u64 = 86_400;
 /// `TMPFS_MAGIC` (statfs(2)).
 const TMPFS: i64 = 0x0102_1994;

@@ -133,9 +133,14 @@ impl Key {
         })
     }
 
-    /// The record as a line of a zone file.
+    /// The record as a line of a zone file: strings of at most 255 octets (RFC 1035 §3.3).
     pub fn zone_line(&self) -> Option<String> {
-        Some(txt_line(&self.record_name(), &self.record()?))
+        let mut line = format!("{}. IN TXT (", self.record_name());
+        for string in chunks(&self.record()?, TXT_STRING_OCTETS) {
+            // Writing to a String does not fail.
+            let _ = write!(line, " \"{string}\"");
+        }
+        Some(line + " )")
     }
 
     /// The signature of these octets, in base64. `None` if the library cannot make it.
@@ -155,16 +160,6 @@ impl Key {
             }
         }
     }
-}
-
-/// A TXT record as a line of a zone file: strings of at most 255 octets (RFC 1035 §3.3). The text is ASCII without quotes.
-pub fn txt_line(name: &str, text: &str) -> String {
-    let mut line = format!("{name}. IN TXT (");
-    for string in chunks(text, TXT_STRING_OCTETS) {
-        // Writing to a String does not fail.
-        let _ = write!(line, " \"{string}\"");
-    }
-    line + " )"
 }
 
 /// ASCII in pieces of at most `octets`.

@@ -29,7 +29,7 @@ mod texts;
 
 pub use canonical::{Canonical, relaxed_field, simple_field};
 pub use header::{Field, Header};
-pub use keys::{Key, KeyError, Kind, txt_line};
+pub use keys::{Key, KeyError, Kind};
 pub use outcome::{Chain, Dmarc, Results, Signed, Spf, Verdict};
 pub use reader::{Parsed, Reader};
 pub use results::{CLAIM_OCTETS_MAX, Checked, SpfFacts, field, is_ours, received_spf};

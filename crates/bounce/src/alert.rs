@@ -70,12 +70,10 @@ pub fn changes(alert: &Alert<'_>, changes: &[Change<'_>]) -> Composed {
         out.push_str("\r\n");
         paragraph(&mut out, "  ", &format!("{how}: {}", change.what));
         paragraph(&mut out, "    ", change.text);
-        if let Some(line) = change.publish {
+        for line in change.publish.unwrap_or_default().lines() {
             // Not wrapped: it is there to be pasted.
-            out.push_str(&format!(
-                "\r\n{}\r\n",
-                clip(&one_line(line), PASTED_OCTETS_MAX)
-            ));
+            let line = one_line(line);
+            out.push_str(&format!("\r\n{}\r\n", clip(&line, PASTED_OCTETS_MAX)));
         }
     }
     out.push_str("\r\n");

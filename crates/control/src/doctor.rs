@@ -44,10 +44,10 @@ impl Finding {
         }
     }
 
-    /// With what would make it right.
+    /// With what would make it right, if that is known.
     #[must_use]
-    pub fn publishing(mut self, line: impl Into<String>) -> Self {
-        self.publish = Some(line.into());
+    pub fn publishing(mut self, line: impl Into<Option<String>>) -> Self {
+        self.publish = line.into();
         self
     }
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use control::{Finding, Health};
+use control::Finding;
+use control::Health::{Bad, Good, Risky};
 use envelope::{Domain, Timestamp};
 use smtp_in::tls::{Certificate, is_for};
 use x509_parser::parse_x509_certificate;
@@ -17,7 +18,7 @@ pub(super) fn check(
 ) -> Vec<Finding> {
     if certificates.is_empty() {
         let text = "there is none: all mail comes in clear, and senders that want TLS do not send to us\n\nhint: add [tls] with certificate and key";
-        return vec![Finding::new(Health::Risky, "certificate", "", text)];
+        return vec![Finding::new(Risky, "certificate", "", text)];
     }
     let mut findings: Vec<_> = certificates
         .iter()
@@ -31,10 +32,10 @@ pub(super) fn check(
     let missing: Vec<_> = names.iter().filter(unnamed).collect();
     let of = some_of(&names.iter().collect::<Vec<_>>());
     findings.push(match &missing[..] {
-        [] => Finding::new(Health::Good, "certificate", of, "is for all our names"),
+        [] => Finding::new(Good, "certificate", of, "is for all our names"),
         _ => {
             let text = format!("mail comes to us by {}, which no certificate is for: senders that verify (MTA-STS) do not send to us", some_of(&missing));
-            Finding::new(Health::Risky, "certificate", of, text)
+            Finding::new(Risky, "certificate", of, text)
         }
     });
     findings
@@ -44,7 +45,7 @@ pub(super) fn check(
 fn one(certificate: &Certificate, now: Timestamp) -> Finding {
     let parsed: Option<Vec<_>> = certificate.cert.iter().map(|der| parsed(der)).collect();
     let Some([own, issuers @ ..]) = parsed.as_deref() else {
-        return Finding::new(Health::Bad, "certificate", "", "cannot be read");
+        return Finding::new(Bad, "certificate", "", "cannot be read");
     };
     let of = own.subject().to_string();
     let finding = |health, text: String| Finding::new(health, "certificate", &of, text);
@@ -60,31 +61,29 @@ fn one(certificate: &Certificate, now: Timestamp) -> Finding {
     let mut issued = [own].into_iter().chain(issuers).zip(issuers);
     match () {
         () if now < begin => finding(
-            Health::Bad,
+            Bad,
             format!("is not valid yet: {verify}\n\nhint: is the clock right? it says {now}"),
         ),
         () if left <= 0 => finding(
-            Health::Bad,
+            Bad,
             format!(
                 "has expired {} days ago: {verify}\n\nhint: renew it, and `onward reload`",
                 -days
             ),
         ),
         () if left < WEEK.min(life / 10) => finding(
-            Health::Bad,
+            Bad,
             format!("expires in {days} days, and nobody has renewed it"),
         ),
-        () if left < (3 * WEEK).min(life / 4) => {
-            finding(Health::Risky, format!("expires in {days} days"))
-        }
+        () if left < (3 * WEEK).min(life / 4) => finding(Risky, format!("expires in {days} days")),
         () if own.issuer() == own.subject() => {
-            finding(Health::Risky, format!("is signed by itself: {verify}"))
+            finding(Risky, format!("is signed by itself: {verify}"))
         }
         () if issuers.is_empty()
             || !issued.all(|(one, issuer)| one.issuer() == issuer.subject()) =>
         {
             finding(
-                Health::Bad,
+                Bad,
                 format!(
                     "comes without its issuer's certificate ({}): {verify}\n\nhint: put the whole chain into the file (`fullchain.pem`)",
                     own.issuer()
@@ -92,7 +91,7 @@ fn one(certificate: &Certificate, now: Timestamp) -> Finding {
             )
         }
         () => finding(
-            Health::Good,
+            Good,
             format!("is valid for {days} days more, with its chain"),
         ),
     }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use authentic::txt_line;
-use control::{Finding, Health};
+use control::Finding;
+use control::Health::{Bad, Good, Risky};
 use dns::{Error, Resolver};
 use envelope::Domain;
-use spf::{Query, Verdict};
+use spf::{Lint, Query, Verdict};
 use tokio::time::timeout;
 
 use super::{ANSWER_WITHIN, Egress, Facts, ask, each, some_of, unknown};
@@ -133,7 +133,7 @@ pub(super) async fn addresses<R: Resolver>(
 fn bounces_come(us: &Us<'_>, domain: &Domain, way: &Way) -> Finding {
     match way {
         Way::Here(name) => Finding::new(
-            Health::Good,
+            Good,
             "mx",
             domain,
             format!("its mail comes to us, as {name}"),
@@ -143,7 +143,7 @@ fn bounces_come(us: &Us<'_>, domain: &Domain, way: &Way) -> Finding {
             let text = format!(
                 "rewritten senders are in this domain, and its mail does not come to us ({why}): bounces are lost, and servers that verify senders refuse what we forward"
             );
-            Finding::new(Health::Bad, "mx", domain, text).publishing(us.record(domain))
+            Finding::new(Bad, "mx", domain, text).publishing(us.record(domain))
         }
     }
 }
@@ -167,10 +167,10 @@ fn hosted_come(us: &Us<'_>, hosted: &[(Domain, Way)]) -> Vec<Finding> {
             hosted.len(),
             some_of(&away)
         );
-        findings.push(Finding::new(Health::Risky, "mx", HOSTED, text).publishing(us.record(first)));
+        findings.push(Finding::new(Risky, "mx", HOSTED, text).publishing(us.record(first)));
     } else if here > 0 {
         findings.push(Finding::new(
-            Health::Good,
+            Good,
             "mx",
             HOSTED,
             format!("mail for {here} comes to us"),
@@ -206,56 +206,21 @@ async fn spf<R: Resolver>(
         return match trouble {
             _ if egresses.is_empty() => unknown("spf", domain, NO_EGRESS),
             Some(why) => unknown("spf", domain, why),
-            None => Finding::new(
-                Health::Good,
-                "spf",
-                domain,
-                "it lets all our addresses send",
-            ),
+            None => Finding::new(Good, "spf", domain, "it lets all our addresses send"),
         };
     }
     let text = format!(
-        "it does not let {} send ({why}): what we forward is refused or filed as spam\n\nhint: `onward spf lint {domain}` looks at the whole record",
+        "it does not let {} send ({why}): what we forward is refused or filed as spam\n\nhint: `onward spf lint {domain}` says more of the record",
         some_of(&refused)
     );
-    let finding = Finding::new(Health::Bad, "spf", domain, text);
-    match ask(resolver.txt(domain.as_str())).await {
-        Ok(texts) => match completed(&texts, &refused) {
-            Some(record) => finding.publishing(txt_line(domain.as_str(), &record)),
-            None => finding,
-        },
-        Err(_) => finding,
-    }
-}
-
-/// The record with the addresses before all else, so that nothing in it can go before them. None if there are several records, or
-/// one that cannot be pasted.
-fn completed(texts: &[Vec<u8>], missing: &[IpAddr]) -> Option<String> {
-    let terms = missing.iter().map(|address| match address {
-        IpAddr::V4(v4) => format!(" ip4:{v4}"),
-        IpAddr::V6(v6) => format!(" ip6:{v6}"),
-    });
-    let terms: String = terms.collect();
-    let is_spf = |text: &&Vec<u8>| {
-        text.len() >= VERSION.len()
-            && text[..VERSION.len()].eq_ignore_ascii_case(VERSION.as_bytes())
-    };
-    let mut records = texts.iter().filter(is_spf);
-    match (records.next(), records.next()) {
-        (None, _) => Some(format!("{VERSION}{terms} -all")),
-        (Some(record), None) => {
-            let rest = str::from_utf8(&record[VERSION.len()..]).ok()?;
-            let fits = rest.len() <= RECORD_OCTETS_MAX
-                && rest.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"');
-            fits.then(|| format!("{VERSION}{terms}{rest}"))
-        }
-        _ => None,
-    }
+    let finding = Finding::new(Bad, "spf", domain, text);
+    let right = evaluate(resolver, Lint::new(domain.as_str(), &refused))
+        .await
+        .right;
+    let lines: Vec<_> = right.iter().map(ToString::to_string).collect();
+    finding.publishing((!lines.is_empty()).then(|| lines.join("\n")))
 }
 
 const HOSTED: &str = "hosted domains";
 const NO_EGRESS: &str = "which addresses mail leaves from is not known\n\nhint: name them in `delivery.bind`, or behind NAT in `doctor.addresses`";
-const VERSION: &str = "v=spf1";
-/// More would not fit into an answer over UDP (RFC 7208 §3.4).
-const RECORD_OCTETS_MAX: usize = 400;
 const HOSTS_MAX: usize = 10;

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use control::{Finding, Health};
+use control::Finding;
+use control::Health::{Bad, Good, Risky};
 use dns::Resolver;
 
 use crate::dnsbl::reversed;
@@ -28,7 +29,7 @@ async fn pointer<R: Resolver>(resolver: &R, Egress { address, hello, .. }: &Egre
     };
     if names.is_empty() {
         let text = "has no name (PTR): Gmail, Microsoft and many others refuse all mail from it\n\nhint: who owns the network sets it, mostly in the panel of your provider";
-        return found(Health::Bad, text.to_owned()).publishing(record);
+        return found(Bad, text.to_owned()).publishing(record);
     }
     let mut back = Vec::new();
     let mut trouble = None;
@@ -40,22 +41,20 @@ async fn pointer<R: Resolver>(resolver: &R, Egress { address, hello, .. }: &Egre
         }
     }
     match (back.first(), trouble) {
-        (Some(_), _) if back.contains(&hello) => {
-            found(Health::Good, format!("is {hello}, both ways"))
-        }
+        (Some(_), _) if back.contains(&hello) => found(Good, format!("is {hello}, both ways")),
         (None, Some(why)) => unknown("ptr", address, why),
         (Some(name), _) => {
             let text = format!(
                 "its name (PTR) is {name}, and EHLO says {hello}: some count that against mail"
             );
-            found(Health::Risky, text).publishing(record)
+            found(Risky, text).publishing(record)
         }
         (None, None) => {
             let name = &names[0];
             let text = format!(
                 "its name (PTR) is {name}, and {name} is not this address: it counts as having none, and Gmail, Microsoft and many others refuse all mail from it"
             );
-            found(Health::Bad, text).publishing(record)
+            found(Bad, text).publishing(record)
         }
     }
 }
@@ -64,16 +63,11 @@ async fn pointer<R: Resolver>(resolver: &R, Egress { address, hello, .. }: &Egre
 async fn hello<R: Resolver>(resolver: &R, Egress { address, hello, .. }: &Egress) -> Finding {
     let of = format!("{hello} {address}");
     match leads_to(resolver, hello.as_str(), *address).await {
-        Ok(true) => Finding::new(
-            Health::Good,
-            "hello",
-            of,
-            "the name in EHLO has this address",
-        ),
+        Ok(true) => Finding::new(Good, "hello", of, "the name in EHLO has this address"),
         Ok(false) => {
             let text =
                 "EHLO says this name, and it does not have this address: many refuse such a client";
-            Finding::new(Health::Bad, "hello", of, text)
+            Finding::new(Bad, "hello", of, text)
                 .publishing(format!("{hello}. IN {} {address}", kind(*address)))
         }
         Err(why) => unknown("hello", of, why),

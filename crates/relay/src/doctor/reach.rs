@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use control::{Finding, Health};
+use control::Finding;
+use control::Health::{Bad, Good};
 use dns::Resolver;
 use envelope::Domain;
 use tokio::net::TcpSocket;
@@ -64,14 +65,14 @@ async fn tried(of: String, source: IpAddr, target: SocketAddr) -> Finding {
         socket.connect(target).await
     };
     let why = match timeout(CONNECT_WITHIN, connect).await {
-        Ok(Ok(_)) => return Finding::new(Health::Good, CHECK, of, format!("{target} answers")),
+        Ok(Ok(_)) => return Finding::new(Good, CHECK, of, format!("{target} answers")),
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {} s", CONNECT_WITHIN.as_secs()),
     };
     let text = format!(
         "{target} cannot be reached ({why}): no mail gets out this way\n\nhint: many providers block this port until they are asked to open it; or send through a smarthost, with a [[delivery.route]] for `*`"
     );
-    Finding::new(Health::Bad, CHECK, of, text)
+    Finding::new(Bad, CHECK, of, text)
 }
 
 const CHECK: &str = "way-out";

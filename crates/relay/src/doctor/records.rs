@@ -1,8 +1,11 @@
 //! What others say of us in DNS: our keys for DKIM, our certificates for DANE, and the blocklists.
 
+use std::collections::BTreeSet;
+
 use authentic::Key;
 use aws_lc_rs::digest::{SHA256, SHA512, digest};
-use control::{Finding, Health};
+use control::Finding;
+use control::Health::{Bad, Good, Risky};
 use data_encoding::HEXLOWER;
 use dns::{Resolver, Tlsa};
 use smtp_in::tls::Certificate;
@@ -15,28 +18,19 @@ use crate::inbound::blocklists::is_listed;
 pub(super) async fn check<R: Resolver>(resolver: &R, facts: &Facts) -> Vec<Finding> {
     let keys = facts.routing.keys.named.values();
     let keys = each("dkim", keys, |key| dkim(resolver, key));
-    let subjects = facts
-        .egresses
-        .iter()
-        .map(|egress| Subject::Address(egress.address));
-    let names = [
-        facts.routing.hostname(),
-        &facts.routing.forwarder.settings().srs_domain,
-    ];
+    let addresses = facts.egresses.iter().map(|egress| egress.address);
+    let settings = facts.routing.forwarder.settings();
+    let names = BTreeSet::from([&settings.hostname, &settings.srs_domain]);
     let names = names.into_iter().cloned().map(Subject::Domain);
-    let mut subjects: Vec<_> = subjects.chain(names).collect();
-    subjects.dedup();
+    let subjects = addresses.map(Subject::Address).chain(names);
     let subjects = each("dnsbl", subjects, |subject| {
         listed(resolver, facts, subject)
     });
     let ((keys, more_keys), (lists, more_lists), tlsa) =
         tokio::join!(keys, subjects, dane(resolver, facts));
-    let found = keys.into_iter().chain(more_keys);
+    let mut found = [keys, lists.concat()].concat();
+    found.extend(more_keys.into_iter().chain(more_lists).chain(tlsa));
     found
-        .chain(lists.into_iter().flatten())
-        .chain(more_lists)
-        .chain(tlsa)
-        .collect()
 }
 
 /// DKIM: what verifiers find must be the key that we sign with (RFC 6376 §3.6.1).
@@ -50,11 +44,7 @@ async fn dkim<R: Resolver>(resolver: &R, key: &Key) -> Finding {
     let bad = |text: &str| {
         let text =
             format!("{text}: our signatures fail, and mail is refused where DMARC needs them");
-        let finding = Finding::new(Health::Bad, "dkim", &name, text);
-        match key.zone_line() {
-            Some(line) => finding.publishing(line),
-            None => finding,
-        }
+        Finding::new(Bad, "dkim", &name, text).publishing(key.zone_line())
     };
     let public = |text: &str| tag(text, "p").map(|p| p.replace([' ', '\t'], ""));
     match &texts[..] {
@@ -67,10 +57,9 @@ async fn dkim<R: Resolver>(resolver: &R, key: &Key) -> Finding {
             if tag(&text, "t").is_some_and(|flags| flags.split(':').any(|flag| flag.trim() == "y"))
             {
                 let text = "the record says `t=y`, for testing: some treat such mail as unsigned";
-                return Finding::new(Health::Risky, "dkim", &name, text)
-                    .publishing(key.zone_line().unwrap_or_default());
+                return Finding::new(Risky, "dkim", &name, text).publishing(key.zone_line());
             }
-            Finding::new(Health::Good, "dkim", &name, "the DNS has our key")
+            Finding::new(Good, "dkim", &name, "the DNS has our key")
         }
         _ => bad("the DNS has several records of this name, and verifiers may take any"),
     }
@@ -109,10 +98,10 @@ async fn listed<R: Resolver>(resolver: &R, facts: &Facts, subject: Subject) -> V
             "is on {}: whoever asks this list refuses our mail\n\nhint: the list's site says why, and how to get off; stop the cause first (`onward stats --by forward`)",
             some_of(&on)
         );
-        findings.push(Finding::new(Health::Bad, "dnsbl", &subject, text));
+        findings.push(Finding::new(Bad, "dnsbl", &subject, text));
     } else if failed.len() < asked {
         findings.push(Finding::new(
-            Health::Good,
+            Good,
             "dnsbl",
             &subject,
             "is on none of the lists",
@@ -142,22 +131,15 @@ async fn dane<R: Resolver>(resolver: &R, facts: &Facts) -> Option<Finding> {
         .iter()
         .find(|certificate| !fits(certificate));
     Some(match (wrong, facts.certificates.is_empty()) {
-        (None, false) => Finding::new(
-            Health::Good,
-            "tlsa",
-            name,
-            "the records have our certificates",
-        ),
+        (None, false) => Finding::new(Good, "tlsa", name, "the records have our certificates"),
         (wrong, _) => {
             let text = "no TLSA record fits a certificate of ours: senders that look at them (Gmail does not; Microsoft, many in Germany and the Netherlands do) cannot send to us";
-            let finding = Finding::new(Health::Bad, "tlsa", &name, text);
-            match wrong.and_then(|certificate| public_key(certificate.cert.first()?)) {
-                Some(key) => {
-                    let hash = HEXLOWER.encode(digest(&SHA256, &key).as_ref());
-                    finding.publishing(format!("{name}. IN TLSA 3 1 1 {hash}"))
-                }
-                None => finding,
-            }
+            let key = wrong.and_then(|certificate| public_key(certificate.cert.first()?));
+            let record = key.map(|key| {
+                let hash = HEXLOWER.encode(digest(&SHA256, &key).as_ref());
+                format!("{name}. IN TLSA 3 1 1 {hash}")
+            });
+            Finding::new(Bad, "tlsa", &name, text).publishing(record)
         }
     })
 }
