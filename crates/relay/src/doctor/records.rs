@@ -22,7 +22,7 @@ pub(super) async fn check<R: Resolver>(resolver: &R, facts: &Facts) -> Vec<Findi
     let settings = facts.routing.forwarder.settings();
     let names = BTreeSet::from([&settings.hostname, &settings.srs_domain]);
     let names = names.into_iter().cloned().map(Subject::Domain);
-    let subjects = addresses.map(Subject::Address).chain(names);
+    let subjects: Vec<_> = addresses.map(Subject::Address).chain(names).collect();
     let subjects = each("dnsbl", subjects, |subject| {
         listed(resolver, facts, subject)
     });
