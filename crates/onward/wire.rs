@@ -70,10 +70,10 @@ impl Relay {
         let mut settings = resolved.settings;
         let routing = Arc::new(ArcSwap::from_pointee(resolved.routing));
         let listeners = smtp_in::bind(settings.listeners)?;
-        let addresses: Vec<_> = listeners
+        let addresses = listeners
             .iter()
-            .filter_map(|listener| listener.local_addr().ok())
-            .collect();
+            .filter_map(|listener| listener.local_addr().ok());
+        let addresses: Vec<_> = addresses.collect();
         let spool = Arc::new(open_spool(settings.spool)?);
         match resolved.instead {
             None => forwards::keep(config, &routing.load().table),
@@ -85,14 +85,13 @@ impl Relay {
         let now = move || now.load_full();
         let (asked, served) = (resolver.clone(), resolved.tls.clone());
         let doctor = doctor::doctor(config, settings.doctor, asked, served, now);
-        let reload = Reload::new(
+        let reload = Arc::new(Reload::new(
             config,
             path,
             Arc::clone(&routing),
             resolved.tls,
             journal.clone(),
-        );
-        let reload = Arc::new(reload);
+        ));
         let core = relay::Core {
             spool: Arc::clone(&spool),
             routing,
@@ -103,10 +102,8 @@ impl Relay {
             history,
         };
         settings.relay.delivery.listeners = addresses.clone();
-        let connections_max = (
-            settings.limits.connections_max,
-            settings.relay.delivery.connections,
-        );
+        let incoming_max = settings.limits.connections_max;
+        let outgoing_max = settings.relay.delivery.connections;
         let relay = relay::Relay::new(core, settings.relay, resolver);
         let reloads = Arc::clone(&reload);
         let operator = relay.operator(
@@ -117,7 +114,7 @@ impl Relay {
             doctor,
             env!("CARGO_PKG_VERSION"),
             addresses.iter().map(ToString::to_string).collect(),
-            connections_max,
+            (incoming_max, outgoing_max),
             OrdersFile::open(&config.spool, spool.clock().now()),
         );
         Ok(Self {

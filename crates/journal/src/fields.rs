@@ -7,6 +7,7 @@ use envelope::{Diagnosis, PeerTls, Tls};
 
 use crate::event::{Attempt, Event};
 use crate::line::Fields;
+use crate::site_order;
 
 impl Event {
     /// Shows every field.
@@ -291,31 +292,7 @@ impl Event {
                 out.text("site", site);
                 out.number("legs", *legs);
             }
-            Self::SiteOrdered {
-                site,
-                until,
-                connections,
-                per_minute,
-                reason,
-                sites,
-                uid,
-                ..
-            } => {
-                out.text("site", site);
-                optional(out, "until", until.as_ref());
-                let numbers = [
-                    ("connections", connections),
-                    ("per_minute", per_minute),
-                    ("uid", uid),
-                ];
-                for (name, number) in numbers {
-                    if let Some(number) = number {
-                        out.number(name, (*number).into());
-                    }
-                }
-                optional(out, "reason", reason.as_ref());
-                optional(out, "sites", sites.as_ref());
-            }
+            Self::SiteOrdered { .. } => site_order::fields(self, out),
             Self::Drained { uid, reason, .. } => {
                 out.number("uid", (*uid).into());
                 optional(out, "reason", reason.as_ref());
@@ -408,7 +385,7 @@ fn millis(out: &mut dyn Fields, key: &str, span: Duration) {
     out.number(key, u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
 }
 
-fn optional<T: Display>(out: &mut dyn Fields, key: &str, value: Option<&T>) {
+pub(crate) fn optional<T: Display>(out: &mut dyn Fields, key: &str, value: Option<&T>) {
     if let Some(value) = value {
         out.text(key, value);
     }

@@ -13,7 +13,7 @@ use spool::Spool;
 
 use super::client_name::ClientName;
 use super::examined::Examined;
-use super::{Inbound, answers};
+use super::{Inbound, Visit, answers, hello};
 use crate::filters::Letter;
 use crate::routing::Routing;
 
@@ -88,6 +88,21 @@ impl<S: Spool> Inbound<S> {
             limits: !routing.limits.is_empty() || !self.counting.freezes.is_empty(),
             drained: self.drained.load(Ordering::Relaxed),
         }
+    }
+}
+
+impl<S: Spool> Visit<S> {
+    /// Who the client is, and which settings hold for it.
+    pub(super) fn meet(&mut self, client: &smtp_in::Client) {
+        let routing = self.routing();
+        self.case.hello = hello(client).unwrap_or_default();
+        let user = self.case.client.user.take();
+        self.case.client = client_of(&routing, client.peer.ip(), client.role);
+        if let Some(user) = user {
+            self.case.client.log_in(user);
+        }
+        self.case.limited = None;
+        self.case.settings = self.inbound.policy_settings(&routing);
     }
 }
 

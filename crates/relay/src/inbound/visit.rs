@@ -18,7 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::answers::limits;
 use super::client_name::ClientName;
-use super::deciding::{Known, Sources, client_of};
+use super::deciding::{Known, Sources};
 use super::draft::Draft;
 use super::filtering::facts;
 use super::refusals::REFUSALS_LOGGED_MAX;
@@ -302,19 +302,6 @@ impl<S: Spool> Visit<S> {
     pub(super) fn routing(&self) -> Arc<Routing> {
         let now = || self.inbound.routing.load_full();
         self.routing.clone().unwrap_or_else(now)
-    }
-
-    /// Who the client is, and which settings hold for it.
-    fn meet(&mut self, client: &Client) {
-        let routing = self.routing();
-        self.case.hello = hello(client).unwrap_or_default();
-        let user = self.case.client.user.take();
-        self.case.client = client_of(&routing, client.peer.ip(), client.role);
-        if let Some(user) = user {
-            self.case.client.log_in(user);
-        }
-        self.case.limited = None;
-        self.case.settings = self.inbound.policy_settings(&routing);
     }
 
     /// Has policy decide, keeps the route of a recipient, and logs a refusal.
