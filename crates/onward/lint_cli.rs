@@ -32,7 +32,10 @@ pub(crate) async fn build(args: &Build, config: &Path, print: Printer) -> Result
             domains.extend(risks::srs_domains(&routing).cloned());
         }
         if senders.is_empty() {
-            senders = config.delivery.bind;
+            senders = match &config.doctor.addresses[..] {
+                [] => config.delivery.bind,
+                seen => seen.to_vec(),
+            };
         }
     }
     if let Some(hidden) = senders.iter().find(|sender| !delivery::is_public(**sender)) {

@@ -22,11 +22,11 @@ pub(crate) enum Error {
     #[error(transparent)]
     Resolver(#[from] wire::Error),
     #[error(
-        "which addresses send is not known\n\nhint: give them with --address, or set `delivery.bind`"
+        "which addresses send is not known\n\nhint: give them with --address, or set `delivery.bind`, or `doctor.addresses` behind NAT"
     )]
     NoSenders,
     #[error(
-        "{0} cannot stand in a record: others see another address\n\nhint: give the public ones with --address"
+        "{0} cannot stand in a record: others see another address\n\nhint: give the public ones with --address, or set `doctor.addresses`"
     )]
     Hidden(IpAddr),
 }

@@ -70,6 +70,13 @@ async fn build_adds_what_we_send_from() {
         ; srs.example.test: 2001:db8::1, from which mail is sent, may not send\n\
         srs.example.test. IN TXT \"v=spf1 ip4:192.0.2.1 ip6:2001:db8::1 ~all\"\n";
     assert_eq!(built.stdout, expected);
+    let relay = relay.set("doctor.addresses", "['192.0.2.2']");
+    let seen = relay.run(&["spf", "build", "srs.example.test"]).await;
+    let seen = seen.success();
+    assert!(
+        seen.stdout.ends_with("\"v=spf1 ip4:192.0.2.2 ~all\"\n"),
+        "{seen}"
+    );
     let same = relay
         .run(&["spf", "build", "fwd.test", "--address", "192.0.2.3"])
         .await

@@ -40,7 +40,7 @@ pub(crate) struct Build {
     /// The domains (default: the SRS domains of the configuration)
     #[arg(value_name = "DOMAIN")]
     pub(crate) domains: Vec<Domain>,
-    /// An address that sends; may be given again (default: `delivery.bind`)
+    /// An address that sends; may be given again (default: `doctor.addresses`, else `delivery.bind`)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) address: Vec<IpAddr>,
     /// The name server to ask (default: that of the configuration, or the system's)
