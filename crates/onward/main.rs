@@ -15,6 +15,7 @@ mod doctor_cli;
 mod explain_cli;
 mod forwards;
 mod freeze_cli;
+mod history_cli;
 mod init;
 mod keys;
 mod lint_cli;
@@ -39,6 +40,7 @@ mod srs_rotate;
 mod status_check;
 mod status_cli;
 mod top_cli;
+mod trace_cli;
 mod users;
 mod wire;
 
@@ -46,8 +48,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, Forwards};
 use config::Config;
+use history_cli::History;
 use print::Printer;
 
 fn main() -> ExitCode {
@@ -140,6 +143,15 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Box<dyn std::error::Error
         Command::Serve => serve::run(&config()?, &cli.config).await?,
         Command::Queue(command) => {
             return Ok(queue_cli::queue(&config()?, command, print).await?);
+        }
+        Command::Trace(args) => {
+            return Ok(trace_cli::run(&History::of(&config()?), args, print).await?);
+        }
+        Command::Stats(args) => {
+            return Ok(history_cli::stats(&History::of(&config()?), args, print).await?);
+        }
+        Command::Forwards(Forwards::Failing(args)) => {
+            return Ok(history_cli::failing(&History::of(&config()?), args, print).await?);
         }
         Command::Freeze(command) => {
             freeze_cli::run(&config()?.control.socket, command, print).await?;

@@ -70,6 +70,7 @@ mod targets;
 mod timeouts;
 mod tls_in;
 mod tls_out;
+mod trace;
 mod users;
 mod verify_sender;
 mod xclient;

@@ -2,6 +2,7 @@
 
 mod config;
 mod freeze;
+mod history;
 mod queue;
 mod senders;
 mod site;
@@ -16,6 +17,7 @@ use envelope::{AddressError, ReversePath};
 
 pub(crate) use config::Config;
 pub(crate) use freeze::Freeze;
+pub(crate) use history::{Failing, Forwards, Stats, Trace};
 pub(crate) use queue::{Act, Queue};
 pub(crate) use senders::{Auth, Build, Claim, Dkim, LintOf, NewKey, Spf};
 pub(crate) use site::{Drain, Site};
@@ -87,6 +89,15 @@ pub(crate) enum Command {
     /// `q` quits. `1` and `2` sort by the first and the second count, `n` by name; Tab puts the next list first. Where there is no
     /// terminal, or with `--json`, one look is printed.
     Top,
+    /// Say what became of messages: how each came in, what was found out about it, where it went, what was answered
+    ///
+    /// All that is said must fit; with nothing said, the latest messages are shown. Exit code 3: nothing matched.
+    Trace(Trace),
+    /// Sum up what came and what became of it: who sends much, whose forward is refused, what sites answer
+    Stats(Stats),
+    /// Look at how forwards do
+    #[command(subcommand)]
+    Forwards(Forwards),
     /// Look at the queue and change what is in it
     #[command(subcommand)]
     Queue(Queue),

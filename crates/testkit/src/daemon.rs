@@ -141,10 +141,15 @@ impl Setup {
 
     /// Runs `onward ARGUMENTS` with this folder's config, to its end.
     pub async fn run(&self, arguments: &[&str]) -> Finished {
+        self.run_with(arguments, b"").await
+    }
+
+    /// The same, with something on standard input.
+    pub async fn run_with(&self, arguments: &[&str], input: &[u8]) -> Finished {
         let config = self.write_config();
         let mut all = vec!["--config", config.as_str()];
         all.extend_from_slice(arguments);
-        program::run(&self.program, &all, b"").await
+        program::run(&self.program, &all, input).await
     }
 
     /// Runs a command that must fail: exit code 1, and every one of `wanted` in what it says.
