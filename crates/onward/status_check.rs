@@ -192,6 +192,7 @@ fn value(name: &str, status: &Status) -> Option<u64> {
         "delay" => status.delays.p99_ms.unwrap_or_default(),
         "commit" => status.commits.p99_ms.unwrap_or_default(),
         "free" => return status.disk.free,
+        "sites" => status.sites_in_trouble,
         "frozen" => status.frozen,
         "connections" => status.connections.incoming,
         "log-lost" => status.log_lines_lost,
@@ -214,13 +215,14 @@ fn millis(span: Duration) -> u64 {
 }
 
 /// Explained in the help of `--check`.
-const MEASURES: [&str; 16] = [
+const MEASURES: [&str; 17] = [
     "queue",
     "held",
     "oldest",
     "delay",
     "commit",
     "free",
+    "sites",
     "frozen",
     "connections",
     "log-lost",

@@ -173,6 +173,14 @@ fn services(screen: &mut Screen, status: &Status) {
     if status.drained {
         screen.marked(true, "drained", "no mail is taken; `onward drain --end`");
     }
+    for site in status.sites.iter().take(SITES_SHOWN) {
+        let (queued, why) = (plural(site.queued, "leg"), &site.why);
+        screen.marked(true, "site", format_args!("{} {why}; {queued}", site.site));
+    }
+    match status.sites_in_trouble.saturating_sub(SITES_SHOWN as u64) {
+        0 => {}
+        more => screen.marked(true, "", format_args!("{more} more: `onward site list`")),
+    }
     if status.frozen > 0 {
         screen.marked(true, "frozen", plural(status.frozen, "key"));
     }
@@ -207,6 +215,8 @@ fn span_of(duration: Duration) -> String {
     span(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Of those in trouble.
+const SITES_SHOWN: usize = 5;
 /// Rules that refuse most; `--json` has all.
 const RULES_SHOWN: usize = 5;
 

@@ -5,7 +5,7 @@ mod screen;
 
 use std::path::Path;
 
-use control::{Client, ClientError, Status, ask};
+use control::{Client, ClientError, SiteRow, Status, ask};
 use serde::Serialize;
 
 use crate::print::Printer;
@@ -67,11 +67,16 @@ pub(crate) async fn run(
 async fn look(socket: &Path) -> Result<Look, ClientError> {
     let mut client = Client::connect(socket).await?;
     let status = client.ask(ask::Status {}).await?;
-    let lists = lists(&status);
+    let sites = client.ask(ask::SiteList {}).await?.sites;
+    let lists = lists(&status, &sites);
     Ok(Look { status, lists })
 }
 
-fn lists(status: &Status) -> Vec<List> {
+fn lists(status: &Status, sites: &[SiteRow]) -> Vec<List> {
+    let sites = sites.iter().map(|row| Row {
+        name: format!("{} {}", row.site, row.state),
+        counts: [row.queued, row.connections],
+    });
     let results = status.results.iter().map(|row| Row {
         name: format!("{} {}", row.site, row.result),
         counts: [row.minute, row.total],
@@ -80,14 +85,16 @@ fn lists(status: &Status) -> Vec<List> {
         name: format!("{} ({})", row.rule, row.stage),
         counts: [row.minute, row.total],
     });
-    let list = |title, rows| List {
+    let list = |title, counts, rows| List {
         title,
-        counts: ["minute", "total"],
+        counts,
         rows,
     };
+    let counts = ["minute", "total"];
     vec![
-        list("sites", results.collect()),
-        list("refusals", refused.collect()),
+        list("sites", ["queued", "open"], sites.collect()),
+        list("results", counts, results.collect()),
+        list("refusals", counts, refused.collect()),
     ]
 }
 

@@ -50,5 +50,5 @@ pub use socket::{BindError, Socket};
 pub use stats::{FailingForward, FailingForwards, StatsBy, StatsPage, StatsRow};
 pub use status::{
     BlocklistCounts, Connections, Delays, Disk, FilterCounts, ForwardsState, LastReload,
-    QueueCounts, RESULTS_SHOWN, RefusedCount, ResultCount, Status,
+    QueueCounts, RESULTS_SHOWN, RefusedCount, ResultCount, SITES_SHOWN, Status,
 };

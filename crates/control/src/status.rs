@@ -6,6 +6,7 @@ use envelope::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::history::HistoryHealth;
+use crate::sites::SiteRow;
 use crate::text;
 
 /// The daemon at a glance.
@@ -46,6 +47,10 @@ pub struct Status {
     pub commits: Delays,
     /// What is open of how much.
     pub connections: Connections,
+    /// Sites that are down, paused or put off all mail: at most [`SITES_SHOWN`], those that most mail waits for.
+    pub sites: Vec<SiteRow>,
+    /// How many those are in all.
+    pub sites_in_trouble: u64,
     /// Where the spool is.
     pub disk: Disk,
     /// The forwards of now.
@@ -182,6 +187,9 @@ pub struct LastReload {
     /// Why everything stayed as it was; none: it went well.
     pub error: Option<String>,
 }
+
+/// The most rows of [`Status::sites`].
+pub const SITES_SHOWN: usize = 20;
 
 /// The most rows of [`Status::results`].
 pub const RESULTS_SHOWN: usize = 200;

@@ -11,7 +11,7 @@ pub(crate) struct Status {
     /// One line is printed, with performance data, and the exit code is 0 (OK), 1 (WARNING, by `--warn`), 2 (CRITICAL: a
     /// condition does not hold) or 3 (UNKNOWN: the daemon does not answer, or cannot tell).
     ///
-    /// Numbers: `queue` (legs), `held`, `frozen`, `connections` (of clients), `log-lost` (lines of the mail log that were lost),
+    /// Numbers: `queue` (legs), `held`, `sites` (down, paused, or putting off all mail), `frozen`, `connections` (of clients), `log-lost` (lines of the mail log that were lost),
     /// `filters-down`, `reload-failed` (1 after a reload that failed). Events of the last minute: `received`, `delivered`,
     /// `deferred`, `failed`, `refused`. Spans: `oldest` (age of the oldest message), `delay` (from the 250 to the delivery, 99 %
     /// of the last thousand), `commit` (what the disk takes, likewise). Size: `free` (disk of the spool).

@@ -81,7 +81,10 @@ impl<S: Spool> Operator<S> {
         })
     }
 
-    async fn sites(&self, of: Option<&SiteMatch>) -> Result<Vec<(SiteRow, SiteView)>, Fault> {
+    pub(super) async fn sites(
+        &self,
+        of: Option<&SiteMatch>,
+    ) -> Result<Vec<(SiteRow, SiteView)>, Fault> {
         let counts = self.spool.counts().await.map_err(fault)?;
         let mut queued = HashMap::<String, u64>::new();
         for (host, legs) in &counts.hosts {

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 
 use control::{
     Answers, Connections, Delays, Disk, Fault, ForwardsState, LastReload, QueueCounts,
-    RESULTS_SHOWN, RefusedCount, ResultCount, Status, ask,
+    RESULTS_SHOWN, RefusedCount, ResultCount, SITES_SHOWN, SiteRow, Status, ask,
 };
+use delivery::SiteView;
 use envelope::Timestamp;
 use journal::{Counts, Recent, Tally};
 use spool::{Filter, Spool};
@@ -20,6 +21,7 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
         let counts = self.counters.counts();
         let routing = self.routing.load();
         let disk = self.spool.disk();
+        let (sites, sites_in_trouble) = in_trouble(self.sites(None).await?);
         let stats = routing.table.stats();
         Ok(Status {
             version: self.version.to_owned(),
@@ -41,6 +43,8 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
                 outgoing: self.delivery.connections() as u64,
                 outgoing_max: self.connections_max.1 as u64,
             },
+            sites,
+            sites_in_trouble,
             disk: Disk {
                 free: disk.free,
                 free_min: disk.free_min,
@@ -110,6 +114,17 @@ fn results(counts: &Counts, now: Timestamp) -> Vec<ResultCount> {
     results.sort_by_key(|row| Reverse((row.minute, row.total)));
     results.truncate(RESULTS_SHOWN);
     results
+}
+
+/// Those that most mail waits for, and how many they are in all.
+fn in_trouble(sites: Vec<(SiteRow, SiteView)>) -> (Vec<SiteRow>, u64) {
+    let wrong = |row: &SiteRow| matches!(&*row.state, "down" | "paused" | "deferring");
+    let sites = sites.into_iter().map(|(row, _)| row);
+    let mut sites: Vec<_> = sites.filter(wrong).collect();
+    let count = sites.len() as u64;
+    sites.sort_by_key(|row| Reverse(row.queued));
+    sites.truncate(SITES_SHOWN);
+    (sites, count)
 }
 
 fn delays(recent: &Recent) -> Delays {
