@@ -31,12 +31,13 @@ pub(crate) fn doctor(
     routing: impl Fn() -> Arc<Routing> + Send + Sync + 'static,
 ) -> Doctor {
     let (every, file) = (keys.every.0, config.spool.join("doctor"));
-    let config = config.clone();
+    let (config, shown) = (config.clone(), served.clone());
     Doctor {
         resolver,
         facts: Box::new(move |connect| {
             facts(&config, &keys, (routing(), served.as_ref()), connect)
         }),
+        served: shown,
         clock: Clock::real(),
         every,
         kept: fs::read(&file).unwrap_or_default(),

@@ -176,7 +176,7 @@ fn bare(name: &str, value: u64) -> String {
 /// As performance data has it; spans are in milliseconds here.
 fn unit(name: &str) -> &'static str {
     match name {
-        "oldest" | "delay" | "commit" => "s",
+        "oldest" | "delay" | "commit" | "certificate" => "s",
         "free" => "B",
         _ => "",
     }
@@ -192,6 +192,8 @@ fn value(name: &str, status: &Status) -> Option<u64> {
         "delay" => status.delays.p99_ms.unwrap_or_default(),
         "commit" => status.commits.p99_ms.unwrap_or_default(),
         "free" => return status.disk.free,
+        // Without any, none expires.
+        "certificate" => certificates(status).min().unwrap_or(u64::MAX),
         "sites" => status.sites_in_trouble,
         "frozen" => status.frozen,
         "connections" => status.connections.incoming,
@@ -210,18 +212,25 @@ fn value(name: &str, status: &Status) -> Option<u64> {
     })
 }
 
+/// How long each is still valid.
+fn certificates(status: &Status) -> impl Iterator<Item = u64> {
+    let ends = status.certificates.iter().map(|end| end.expires);
+    ends.map(|end| millis(end.since(status.now)))
+}
+
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Explained in the help of `--check`.
-const MEASURES: [&str; 17] = [
+const MEASURES: [&str; 18] = [
     "queue",
     "held",
     "oldest",
     "delay",
     "commit",
     "free",
+    "certificate",
     "sites",
     "frozen",
     "connections",

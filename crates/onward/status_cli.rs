@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use control::{BlocklistCounts, Client, FilterCounts, LastReload, QueueCounts, Status, ask};
+use control::{
+    BlocklistCounts, Client, FilterCounts, HistoryHealth, LastReload, QueueCounts, Status, ask,
+};
 
 use crate::Exit;
 use crate::cli;
@@ -139,6 +141,11 @@ fn health(screen: &mut Screen, status: &Status) {
         ),
         None => screen.marked(true, "disk", "its room cannot be read"),
     }
+    for end in &status.certificates {
+        let left = end.expires.since(status.now).as_secs() / DAY_SECS;
+        let text = format_args!("{} for {}", end.name, plural(left, "day"));
+        screen.marked(left < CERTIFICATE_DAYS_MIN, "certificate", text);
+    }
     let forwards = &status.forwards;
     screen.line(
         "forwards",
@@ -184,6 +191,31 @@ fn services(screen: &mut Screen, status: &Status) {
     if status.frozen > 0 {
         screen.marked(true, "frozen", plural(status.frozen, "key"));
     }
+    let HistoryHealth {
+        is_on,
+        oldest,
+        octets,
+        events_missed,
+        errors,
+        trouble,
+    } = &status.history;
+    if *is_on {
+        let trouble = trouble
+            .as_ref()
+            .map(|why| format!(": {why}"))
+            .unwrap_or_default();
+        let days = oldest.map_or(0, |at| status.now.since(at).as_secs() / DAY_SECS);
+        let (days, size) = (plural(days, "day"), ByteSize(*octets).display().iec());
+        screen.marked(
+            events_missed + errors > 0 || !trouble.is_empty(),
+            "history",
+            format_args!(
+                "{days}, {size}, {} missed, {}{trouble}",
+                plural(*events_missed, "event"),
+                plural(*errors, "error")
+            ),
+        );
+    }
     for (name, counts) in &status.blocklists {
         let BlocklistCounts {
             asked,
@@ -215,6 +247,9 @@ fn span_of(duration: Duration) -> String {
     span(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
+const DAY_SECS: u64 = 86_400;
+/// Whatever renews a certificate has done so long before.
+const CERTIFICATE_DAYS_MIN: u64 = 7;
 /// Of those in trouble.
 const SITES_SHOWN: usize = 5;
 /// Rules that refuse most; `--json` has all.

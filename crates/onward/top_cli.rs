@@ -5,7 +5,8 @@ mod screen;
 
 use std::path::Path;
 
-use control::{Client, ClientError, SiteRow, Status, ask};
+use control::ask::{self, Stats};
+use control::{Client, ClientError, SiteRow, StatsBy, Status};
 use serde::Serialize;
 
 use crate::print::Printer;
@@ -68,7 +69,25 @@ async fn look(socket: &Path) -> Result<Look, ClientError> {
     let mut client = Client::connect(socket).await?;
     let status = client.ask(ask::Status {}).await?;
     let sites = client.ask(ask::SiteList {}).await?.sites;
-    let lists = lists(&status, &sites);
+    let mut lists = lists(&status, &sites);
+    let of = Stats {
+        by: StatsBy::SenderDomain,
+        since: status.now,
+        reply: None,
+        limit: SENDERS_MAX,
+    };
+    // Nobody knows without a history.
+    if let Ok(senders) = client.ask(of).await {
+        let rows = senders.rows.into_iter().map(|row| Row {
+            name: row.key,
+            counts: [row.received, row.refused],
+        });
+        lists.push(List {
+            title: "senders this hour",
+            counts: ["received", "refused"],
+            rows: rows.collect(),
+        });
+    }
     Ok(Look { status, lists })
 }
 
@@ -113,4 +132,5 @@ fn head(status: &Status) -> Vec<String> {
     head
 }
 
+const SENDERS_MAX: u32 = 50;
 const ROWS_PRINTED: usize = 10;

@@ -49,6 +49,6 @@ pub use sites::{DrainState, Order, Ordered, SiteDetails, SiteReply, SiteRow, Sit
 pub use socket::{BindError, Socket};
 pub use stats::{FailingForward, FailingForwards, StatsBy, StatsPage, StatsRow};
 pub use status::{
-    BlocklistCounts, Connections, Delays, Disk, FilterCounts, ForwardsState, LastReload,
-    QueueCounts, RESULTS_SHOWN, RefusedCount, ResultCount, SITES_SHOWN, Status,
+    BlocklistCounts, CertificateEnd, Connections, Delays, Disk, FilterCounts, ForwardsState,
+    LastReload, QueueCounts, RESULTS_SHOWN, RefusedCount, ResultCount, SITES_SHOWN, Status,
 };

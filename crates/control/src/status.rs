@@ -51,6 +51,8 @@ pub struct Status {
     pub sites: Vec<SiteRow>,
     /// How many those are in all.
     pub sites_in_trouble: u64,
+    /// When the certificates that clients are shown expire.
+    pub certificates: Vec<CertificateEnd>,
     /// Where the spool is.
     pub disk: Disk,
     /// The forwards of now.
@@ -156,6 +158,16 @@ pub struct Connections {
     pub outgoing: u64,
     /// So many may be.
     pub outgoing_max: u64,
+}
+
+/// The end of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateEnd {
+    /// Its subject.
+    pub name: String,
+    /// When.
+    #[serde(with = "text")]
+    pub expires: Timestamp,
 }
 
 /// The disk of the spool.

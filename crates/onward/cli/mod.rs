@@ -84,7 +84,7 @@ pub(crate) enum Command {
     Config(Config),
     /// Show the running daemon on one screen: queue, rates, limits, health; or check it for monitoring
     Status(Status),
-    /// Watch the running daemon: rates, sites, refusals, looked at each second
+    /// Watch the running daemon: rates, sites, senders, refusals, looked at each second
     ///
     /// `q` quits. `1` and `2` sort by the first and the second count, `n` by name; Tab puts the next list first. Where there is no
     /// terminal, or with `--json`, one look is printed.

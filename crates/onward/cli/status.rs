@@ -14,7 +14,8 @@ pub(crate) struct Status {
     /// Numbers: `queue` (legs), `held`, `sites` (down, paused, or putting off all mail), `frozen`, `connections` (of clients), `log-lost` (lines of the mail log that were lost),
     /// `filters-down`, `reload-failed` (1 after a reload that failed). Events of the last minute: `received`, `delivered`,
     /// `deferred`, `failed`, `refused`. Spans: `oldest` (age of the oldest message), `delay` (from the 250 to the delivery, 99 %
-    /// of the last thousand), `commit` (what the disk takes, likewise). Size: `free` (disk of the spool).
+    /// of the last thousand), `commit` (what the disk takes, likewise),
+    /// `certificate` (how long the first one to expire is valid: `certificate>7d`). Size: `free` (disk of the spool).
     #[arg(long, value_name = "CONDITIONS")]
     pub(crate) check: Option<Conditions>,
     /// Conditions, written likewise, that are only a warning when they do not hold

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use control::Finding;
 use control::Health::{Bad, Good, Risky};
+use control::{CertificateEnd, Finding};
 use envelope::{Domain, Timestamp};
 use smtp_in::tls::{Certificate, is_for};
 use x509_parser::parse_x509_certificate;
@@ -39,6 +39,16 @@ pub(super) fn check(
         }
     });
     findings
+}
+
+/// Whose it is, and when it expires.
+pub(super) fn end(certificate: &Certificate) -> Option<CertificateEnd> {
+    let own = parsed(certificate.cert.first()?)?;
+    let secs = u64::try_from(own.validity().not_after.timestamp()).unwrap_or_default();
+    Some(CertificateEnd {
+        name: own.subject().to_string(),
+        expires: Timestamp::from_unix_millis(secs.saturating_mul(1000)),
+    })
 }
 
 /// Time and chain.

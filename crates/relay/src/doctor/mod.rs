@@ -19,11 +19,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::{Finding, Health};
+use control::{CertificateEnd, Finding, Health};
 use dns::{Error, Resolver};
 use envelope::{Domain, Timestamp};
 use futures_util::{StreamExt, stream};
-use smtp_in::tls::Certificate;
+use smtp_in::tls::{Certificate, Holder};
 use spool::Clock;
 use tokio::time::{sleep, timeout};
 
@@ -37,6 +37,8 @@ pub struct Doctor {
     pub resolver: dns::Backend,
     /// What is known of us now; with [`Facts::way_out`] or without.
     pub facts: Box<dyn Fn(bool) -> Facts + Send + Sync>,
+    /// What is shown to clients; none if there is no TLS, or no daemon.
+    pub served: Option<Holder>,
     /// Tells the time.
     pub clock: Clock,
     /// How often the daemon looks by itself; zero: never.
@@ -75,6 +77,13 @@ pub struct Egress {
 }
 
 impl Doctor {
+    /// When the certificates that are shown to clients expire.
+    pub fn certificates(&self) -> Vec<CertificateEnd> {
+        let served = self.served.as_ref().map(Holder::certificates);
+        let served = served.unwrap_or_default();
+        served.iter().filter_map(certificate::end).collect()
+    }
+
     /// Everything; servers elsewhere are connected to only if `connect` says so.
     pub async fn examine(&self, connect: bool) -> Vec<Finding> {
         examine(&self.resolver, &(self.facts)(connect), self.clock.now()).await

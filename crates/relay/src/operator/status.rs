@@ -45,6 +45,7 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
             },
             sites,
             sites_in_trouble,
+            certificates: self.doctor.certificates(),
             disk: Disk {
                 free: disk.free,
                 free_min: disk.free_min,

@@ -65,6 +65,7 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
         doctor: Arc::new(Doctor {
             resolver: dns::Backend::Fixed(dns::Fixed::new()),
             facts: Box::new(|_| unreachable!("nobody asks for it")),
+            served: None,
             clock: Clock::real(),
             every: Duration::ZERO,
             kept: Vec::new(),

@@ -219,6 +219,7 @@ mod tests {
                 way_out: None,
                 local: found.lock().clone(),
             }),
+            served: None,
             clock: fixture.outbound.clock.clone(),
             // It is always time.
             every: Duration::ZERO,
