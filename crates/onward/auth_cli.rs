@@ -13,21 +13,11 @@ use serde::Serialize;
 use spool::Clock;
 
 use crate::cli::Auth;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::message::{Message, Unreadable};
 use crate::print::Printer;
 use crate::spf_cli;
-
-/// Why nothing was said.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(transparent)]
-    Spf(#[from] spf_cli::Error),
-    #[error(transparent)]
-    Config(#[from] config::Error),
-    #[error(transparent)]
-    Message(#[from] Unreadable),
-}
+use crate::{Exit, Failure};
 
 /// What one method said.
 #[derive(Serialize)]
@@ -39,7 +29,7 @@ struct Said<'a> {
 }
 
 /// Prints the Authentication-Results field that a relay would put on top.
-pub(crate) async fn run(args: &Auth, config: &Path, print: Printer) -> Result<(), Error> {
+pub(crate) async fn run(args: &Auth, config: &Path, print: Printer) -> Result<Exit, Failure> {
     let claim = &args.claim;
     let message = read(&args.file).map_err(|error| Unreadable(args.file.clone(), error))?;
     let hostname = match config.exists() {
@@ -61,7 +51,7 @@ pub(crate) async fn run(args: &Auth, config: &Path, print: Printer) -> Result<()
             print.line(line.replace('\t', "    "));
         }
     });
-    Ok(())
+    Ok(Exit::Fine)
 }
 
 fn read(file: &Path) -> io::Result<Parsed> {

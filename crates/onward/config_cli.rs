@@ -3,24 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use control::{Client, ClientError, Reloaded, ask};
+use control::{Client, Reloaded, ask};
 use relay::outbound::Url;
 use serde::Serialize;
 use toml::{Table, Value};
 
 use crate::cli;
-use crate::config::{self, Config, DEFAULTS, default_table, flat, is_reloadable};
+use crate::config::{Config, DEFAULTS, default_table, flat, is_reloadable};
 use crate::print::Printer;
-use crate::queue_cli::{hint, reloaded_lines};
-
-/// Why the command did not work.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(transparent)]
-    Config(#[from] config::Error),
-    #[error("{0}{hint}", hint = hint(.0))]
-    Client(#[from] ClientError),
-}
+use crate::queue_cli::reloaded_lines;
+use crate::{Exit, Failure};
 
 /// One key.
 #[derive(Debug, Serialize)]
@@ -30,8 +22,12 @@ struct Row {
     reload: bool,
 }
 
-/// Runs the command on the file at `path`; false when a reload or a restart would change something.
-pub(crate) async fn run(path: &Path, command: &cli::Config, print: Printer) -> Result<bool, Error> {
+/// Runs the command on the file at `path`. A problem: a reload or a restart would change something.
+pub(crate) async fn run(
+    path: &Path,
+    command: &cli::Config,
+    print: Printer,
+) -> Result<Exit, Failure> {
     let file = || Config::load(path);
     match command {
         cli::Config::Defaults => {
@@ -49,10 +45,11 @@ pub(crate) async fn run(path: &Path, command: &cli::Config, print: Printer) -> R
             print.value(&would, |print, would| {
                 print_diff(print, would, &config.typed)
             });
-            return Ok(would.changed.is_empty() && would.needs_restart.is_empty());
+            let is_same = would.changed.is_empty() && would.needs_restart.is_empty();
+            return Ok(Exit::problem_unless(is_same));
         }
     }
-    Ok(true)
+    Ok(Exit::Fine)
 }
 
 fn print_rows(print: Printer, rows: &BTreeMap<String, Row>) {

@@ -2,38 +2,27 @@
 
 use std::sync::Arc;
 
-use control::{Client, ClientError, Finding, Health, ask};
+use control::{Client, Finding, Health, ask};
 
-use crate::config::{Config, Errors, Resolved};
+use crate::config::{Config, Resolved};
 use crate::doctor::doctor;
 use crate::print::Printer;
-use crate::queue_cli::hint;
 use crate::wire;
+use crate::{Exit, Failure};
 
-/// Why nobody could look.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error("{0}{hint}", hint = hint(.0))]
-    Client(#[from] ClientError),
-    #[error(transparent)]
-    Config(#[from] Errors),
-    #[error(transparent)]
-    Resolver(#[from] wire::Error),
-}
-
-/// Runs the command. False: something is bad.
-pub(crate) async fn run(config: &Config, connect: bool, print: Printer) -> Result<bool, Error> {
+/// Runs the command. A problem: something is bad.
+pub(crate) async fn run(config: &Config, connect: bool, print: Printer) -> Result<Exit, Failure> {
     let findings = match Client::connect(&config.control.socket).await {
         Ok(mut daemon) => daemon.ask(ask::Doctor { connect }).await?,
         Err(error) => {
-            tracing::warn!("{error}: looking from here");
+            tracing::warn!("looking from here: {error}");
             here(config, Resolved::of(config)?, connect).await?
         }
     };
     print.value(&findings, |print, findings| {
         findings.iter().for_each(|finding| show(print, finding))
     });
-    Ok(!findings.iter().any(Finding::is_bad))
+    Ok(Exit::problem_unless(!findings.iter().any(Finding::is_bad)))
 }
 
 /// What can be found without a daemon.

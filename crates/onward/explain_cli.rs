@@ -2,24 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use control::{Client, ClientError, Explanation, Mail, Ruled, Step, Way};
+use control::{Client, Explanation, Mail, Ruled, Step, Way};
 
 use crate::cli::Explain;
 use crate::message::{Message, Unreadable};
 use crate::print::Printer;
-use crate::queue_cli::hint;
+use crate::{Exit, Failure};
 
-/// Why there is nothing to print.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error("{0}{hint}", hint = hint(.0))]
-    Client(#[from] ClientError),
-    #[error(transparent)]
-    Message(#[from] Unreadable),
-}
-
-/// Runs the command. False: the mail would be refused.
-pub(crate) async fn run(socket: &Path, args: &Explain, print: Printer) -> Result<bool, Error> {
+/// Runs the command. A problem: the mail would be refused.
+pub(crate) async fn run(socket: &Path, args: &Explain, print: Printer) -> Result<Exit, Failure> {
     let mail = Mail {
         to: args.to.clone(),
         from: args
@@ -47,7 +38,7 @@ pub(crate) async fn run(socket: &Path, args: &Explain, print: Printer) -> Result
         ));
         lines(explanation).iter().for_each(|line| print.line(line));
     });
-    Ok(explanation.refusal.is_none())
+    Ok(Exit::problem_unless(explanation.refusal.is_none()))
 }
 
 /// What `policy` writes of a rule that is neither for nor against.

@@ -7,17 +7,17 @@ use control::{Client, Lifted, PAGE_ROWS_MAX};
 
 use crate::cli::Freeze;
 use crate::print::{Printer, plural};
-use crate::queue_cli::Error;
+use crate::{Exit, Failure};
 
 /// Runs one `freeze` command.
-pub(crate) async fn run(socket: &Path, command: &Freeze, print: Printer) -> Result<(), Error> {
+pub(crate) async fn run(socket: &Path, command: &Freeze, print: Printer) -> Result<Exit, Failure> {
     match command {
         Freeze::List => list(socket, print).await,
         Freeze::Lift(which) => lift(socket, which.lift(), print).await,
     }
 }
 
-async fn list(socket: &Path, print: Printer) -> Result<(), Error> {
+async fn list(socket: &Path, print: Printer) -> Result<Exit, Failure> {
     let mut client = Client::connect(socket).await?;
     let (mut all, mut cursor) = (Vec::new(), None);
     loop {
@@ -43,10 +43,10 @@ async fn list(socket: &Path, print: Printer) -> Result<(), Error> {
         });
         print.table(["since", ">refused", "limit", "key"], rows);
     });
-    Ok(())
+    Ok(Exit::Fine)
 }
 
-async fn lift(socket: &Path, lift: FreezeLift, print: Printer) -> Result<(), Error> {
+async fn lift(socket: &Path, lift: FreezeLift, print: Printer) -> Result<Exit, Failure> {
     let lifted = Client::connect(socket).await?.ask(lift).await?;
     print.value(&lifted, |print, Lifted { lifted, released }| {
         print.line(format_args!("{} lifted", plural(*lifted, "freeze")));
@@ -54,5 +54,5 @@ async fn lift(socket: &Path, lift: FreezeLift, print: Printer) -> Result<(), Err
             print.line(format_args!("{} released", plural(*released, "leg")));
         }
     });
-    Ok(())
+    Ok(Exit::Fine)
 }

@@ -11,12 +11,11 @@ use crate::Exit;
 use crate::cli::{Failing, Stats};
 use crate::config::Config;
 use crate::print::Printer;
-use crate::queue_cli::hint;
 
 /// Why there is nothing to print.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("{0}{hint}", hint = hint(.0))]
+    #[error(transparent)]
     Client(#[from] ClientError),
     #[error("no onward is running, and its history cannot be read: {0}")]
     File(#[from] history::Error),

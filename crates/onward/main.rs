@@ -118,9 +118,14 @@ impl Exit {
     }
 }
 
-/// Runs one command. An error is printed, and its exit code is that of a problem.
-async fn run(cli: Cli, print: Printer) -> Result<Exit, Box<dyn std::error::Error + Send + Sync>> {
+/// Why a command did not work: printed, with its hint. The exit code is that of a problem.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs one command.
+async fn run(cli: Cli, print: Printer) -> Result<Exit, Failure> {
     let config = || Config::load(&cli.config);
+    let socket = || config().map(|config| config.control.socket);
+    let history = || config().map(|config| History::of(&config));
     match &cli.command {
         Command::Demo(args) => demo::run(args, print).await?,
         Command::Init(args) => init::run(args, print)?,
@@ -128,50 +133,24 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Box<dyn std::error::Error
             let fine = check::run(&cli.config, *dns, print).await;
             return Ok(Exit::problem_unless(fine));
         }
-        Command::Doctor { connect } => {
-            let fine = doctor_cli::run(&config()?, *connect, print).await?;
-            return Ok(Exit::problem_unless(fine));
-        }
-        Command::Spool(command) => {
-            let fine = spool_cli::run(&config()?, command, print).await?;
-            return Ok(Exit::problem_unless(fine));
-        }
-        Command::Config(command) => {
-            let fine = config_cli::run(&cli.config, command, print).await?;
-            return Ok(Exit::problem_unless(fine));
-        }
+        Command::Doctor { connect } => return doctor_cli::run(&config()?, *connect, print).await,
+        Command::Spool(command) => return spool_cli::run(&config()?, command, print).await,
+        Command::Config(command) => return config_cli::run(&cli.config, command, print).await,
         Command::Serve => serve::run(&config()?, &cli.config).await?,
-        Command::Queue(command) => {
-            return Ok(queue_cli::queue(&config()?, command, print).await?);
-        }
-        Command::Trace(args) => {
-            return Ok(trace_cli::run(&History::of(&config()?), args, print).await?);
-        }
-        Command::Stats(args) => {
-            return Ok(history_cli::stats(&History::of(&config()?), args, print).await?);
-        }
+        Command::Queue(command) => return queue_cli::queue(&config()?, command, print).await,
+        Command::Trace(args) => return Ok(trace_cli::run(&history()?, args, print).await?),
+        Command::Stats(args) => return Ok(history_cli::stats(&history()?, args, print).await?),
         Command::Forwards(Forwards::Failing(args)) => {
-            return Ok(history_cli::failing(&History::of(&config()?), args, print).await?);
+            return Ok(history_cli::failing(&history()?, args, print).await?);
         }
-        Command::Freeze(command) => {
-            freeze_cli::run(&config()?.control.socket, command, print).await?;
-        }
-        Command::Top => top_cli::run(&config()?.control.socket, print).await?,
-        Command::Site(command) => {
-            return Ok(site_cli::run(&config()?.control.socket, command, print).await?);
-        }
-        Command::Drain(args) => {
-            return Ok(site_cli::drain(&config()?.control.socket, args, print).await?);
-        }
+        Command::Freeze(command) => return freeze_cli::run(&socket()?, command, print).await,
+        Command::Top => return top_cli::run(&socket()?, print).await,
+        Command::Site(command) => return site_cli::run(&socket()?, command, print).await,
+        Command::Drain(args) => return site_cli::drain(&socket()?, args, print).await,
         Command::Status(args) => return status_cli::run(&cli.config, args, print).await,
-        Command::Reload { force } => {
-            queue_cli::reload(&config()?.control.socket, *force, print).await?;
-        }
-        Command::Explain(args) => {
-            let fine = explain_cli::run(&config()?.control.socket, args, print).await?;
-            return Ok(Exit::problem_unless(fine));
-        }
-        Command::Auth(args) => auth_cli::run(args, &cli.config, print).await?,
+        Command::Reload { force } => return queue_cli::reload(&socket()?, *force, print).await,
+        Command::Explain(args) => return explain_cli::run(&socket()?, args, print).await,
+        Command::Auth(args) => return auth_cli::run(args, &cli.config, print).await,
         Command::Dkim(cli::Dkim::Key(args)) => dkim_cli::key(args, &cli.config, print)?,
         Command::Spf(asked) => {
             let fine = match asked {
@@ -181,7 +160,7 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Box<dyn std::error::Error
             };
             return Ok(Exit::problem_unless(fine));
         }
-        Command::Srs(command) => srs_cli::run(&config()?, command, print).await?,
+        Command::Srs(command) => return srs_cli::run(&config()?, command, print).await,
     }
     Ok(Exit::Fine)
 }

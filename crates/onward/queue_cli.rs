@@ -9,18 +9,16 @@ use control::{
 };
 use envelope::IdPart;
 
-use crate::Exit;
 use crate::at_rest::Source;
 use crate::cli::{Act, Queue};
 use crate::config::Config;
 use crate::print::{Printer, plural};
 use crate::queue_rows::{print_count, print_dry_run, print_message, print_page, print_summary};
+use crate::{Exit, Failure};
 
 /// Why the command did not work.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("{0}{hint}", hint = hint(.0))]
-    Client(#[from] ClientError),
     #[error("say which legs: ids, --to, --from, --state, --error, --older-than, or --all")]
     NothingSelected,
     #[error(
@@ -31,14 +29,15 @@ pub(crate) enum Error {
         "no relay is running: only a running one can {0} what is queued\n\nhint: start it with `onward serve`; `onward queue list` reads its spool meanwhile"
     )]
     AtRest(&'static str),
-    #[error("cannot ask: {0}")]
-    Terminal(#[from] io::Error),
 }
 
 /// Runs one `queue` command.
-pub(crate) async fn queue(config: &Config, command: &Queue, print: Printer) -> Result<Exit, Error> {
-    let socket = &*config.control.socket;
-    match command {
+pub(crate) async fn queue(
+    config: &Config,
+    command: &Queue,
+    print: Printer,
+) -> Result<Exit, Failure> {
+    let (action, what, done) = match command {
         Queue::List {
             which,
             limit,
@@ -47,21 +46,15 @@ pub(crate) async fn queue(config: &Config, command: &Queue, print: Printer) -> R
         Queue::Summary { by, which, limit } => {
             return summary(config, *by, which.selector(), *limit, print).await;
         }
-        Queue::Show { id } => show(config, id, print).await?,
-        Queue::Cat { id } => cat(config, id, print).await?,
-        Queue::Retry(what) => return act(socket, QueueAction::Retry, what, "due now", print).await,
-        Queue::Hold(what) => return act(socket, QueueAction::Hold, what, "held", print).await,
-        Queue::Release(what) => {
-            return act(socket, QueueAction::Release, what, "released", print).await;
-        }
-        Queue::Remove(what) => {
-            return act(socket, QueueAction::Remove, what, "removed", print).await;
-        }
-        Queue::Bounce(what) => {
-            return act(socket, QueueAction::Bounce, what, "bounced", print).await;
-        }
-    }
-    Ok(Exit::Fine)
+        Queue::Show { id } => return show(config, id, print).await,
+        Queue::Cat { id } => return cat(config, id, print).await,
+        Queue::Retry(what) => (QueueAction::Retry, what, "due now"),
+        Queue::Hold(what) => (QueueAction::Hold, what, "held"),
+        Queue::Release(what) => (QueueAction::Release, what, "released"),
+        Queue::Remove(what) => (QueueAction::Remove, what, "removed"),
+        Queue::Bounce(what) => (QueueAction::Bounce, what, "bounced"),
+    };
+    act(&config.control.socket, action, what, done, print).await
 }
 
 /// `done` says what has happened to the legs that were changed.
@@ -71,15 +64,15 @@ async fn act(
     what: &Act,
     done: &str,
     print: Printer,
-) -> Result<Exit, Error> {
+) -> Result<Exit, Failure> {
     let selector = what.which.selector();
     if selector.is_empty() {
-        return Err(Error::NothingSelected);
+        return Err(Error::NothingSelected.into());
     }
     let client = Client::connect(socket).await;
     let mut client = client.map_err(|error| match error {
-        ClientError::NotRunning { .. } => Error::AtRest(action.name()),
-        error => error.into(),
+        ClientError::NotRunning { .. } => Error::AtRest(action.name()).into(),
+        error => Failure::from(error),
     })?;
     let ask = |dry_run, limit| QueueAct {
         action,
@@ -91,7 +84,7 @@ async fn act(
     let is_final = matches!(action, QueueAction::Remove | QueueAction::Bounce);
     if is_final && what.which.all && !what.yes && !what.dry_run {
         if !io::stdin().is_terminal() {
-            return Err(Error::NotSure(action.name()));
+            return Err(Error::NotSure(action.name()).into());
         }
         let legs = client.ask(ask(true, 0)).await?.matched;
         if !is_meant(action, legs)? {
@@ -135,7 +128,7 @@ async fn summary(
     filter: Selector,
     limit: u32,
     print: Printer,
-) -> Result<Exit, Error> {
+) -> Result<Exit, Failure> {
     let is_all = filter.is_empty();
     let mut client = Source::open(config, print).await?;
     let summary = client.ask(QueueSummary { by, filter, limit }).await?;
@@ -152,7 +145,7 @@ fn found(found: bool) -> Exit {
 }
 
 /// Runs `reload`.
-pub(crate) async fn reload(socket: &Path, force: bool, print: Printer) -> Result<(), Error> {
+pub(crate) async fn reload(socket: &Path, force: bool, print: Printer) -> Result<Exit, Failure> {
     let reloaded = Client::connect(socket)
         .await?
         .ask(Reload {
@@ -163,7 +156,7 @@ pub(crate) async fn reload(socket: &Path, force: bool, print: Printer) -> Result
     print.value(&reloaded, |print, reloaded| {
         reloaded_lines(reloaded).for_each(|line| print.line(line));
     });
-    Ok(())
+    Ok(Exit::Fine)
 }
 
 /// What a reload did, or would do.
@@ -183,7 +176,7 @@ async fn list(
     limit: u32,
     after: Option<String>,
     print: Printer,
-) -> Result<Exit, Error> {
+) -> Result<Exit, Failure> {
     let mut client = Source::open(config, print).await?;
     let ask = |cursor, limit| QueueList {
         filter: filter.clone(),
@@ -202,12 +195,12 @@ async fn list(
     Ok(found(!page.legs.is_empty() || filter.is_empty()))
 }
 
-async fn show(config: &Config, id: &IdPart, print: Printer) -> Result<(), Error> {
+async fn show(config: &Config, id: &IdPart, print: Printer) -> Result<Exit, Failure> {
     let mut client = Source::open(config, print).await?;
     let message = client.ask(QueueShow { id: id.clone() }).await?;
     if print.json {
         print.value(&message, |_, _| {});
-        return Ok(());
+        return Ok(Exit::Fine);
     }
     let mut header = Vec::new();
     let keep = |piece: &[u8]| {
@@ -216,10 +209,10 @@ async fn show(config: &Config, id: &IdPart, print: Printer) -> Result<(), Error>
     };
     client.queue_cat(message.id, Part::Header, keep).await?;
     print_message(print, &message, &header);
-    Ok(())
+    Ok(Exit::Fine)
 }
 
-async fn cat(config: &Config, id: &IdPart, print: Printer) -> Result<(), Error> {
+async fn cat(config: &Config, id: &IdPart, print: Printer) -> Result<Exit, Failure> {
     let mut client = Source::open(config, print).await?;
     let id = match id.whole() {
         Some(id) => id.message(),
@@ -228,14 +221,7 @@ async fn cat(config: &Config, id: &IdPart, print: Printer) -> Result<(), Error> 
     client
         .queue_cat(id, Part::Whole, |piece| print.bytes(piece))
         .await?;
-    Ok(())
-}
-
-pub(crate) fn hint(error: &ClientError) -> String {
-    error
-        .hint()
-        .map(|hint| format!("\n\nhint: {hint}"))
-        .unwrap_or_default()
+    Ok(Exit::Fine)
 }
 
 /// Legs that a dry run shows.

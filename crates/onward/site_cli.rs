@@ -7,13 +7,12 @@ use control::ask::{self, SiteLimit, SiteList, SitePause, SiteResume, SiteShow};
 use control::{Client, DrainState, Order, Ordered, SiteDetails, SiteRow};
 use tokio::time::{Instant, sleep};
 
-use crate::Exit;
 use crate::cli::{Drain, Site};
 use crate::print::{Printer, plural};
-use crate::queue_cli::Error;
+use crate::{Exit, Failure};
 
 /// Runs one `site` command.
-pub(crate) async fn run(socket: &Path, command: &Site, print: Printer) -> Result<Exit, Error> {
+pub(crate) async fn run(socket: &Path, command: &Site, print: Printer) -> Result<Exit, Failure> {
     let mut client = Client::connect(socket).await?;
     let (ordered, what) = match command {
         Site::List => return list(client, print).await,
@@ -62,7 +61,7 @@ pub(crate) async fn run(socket: &Path, command: &Site, print: Printer) -> Result
     })
 }
 
-async fn list(mut client: Client, print: Printer) -> Result<Exit, Error> {
+async fn list(mut client: Client, print: Printer) -> Result<Exit, Failure> {
     let sites = client.ask(SiteList {}).await?;
     print.value(&sites, |print, sites| {
         if sites.sites.is_empty() {
@@ -109,7 +108,7 @@ fn row(row: &SiteRow) -> [String; 8] {
     ]
 }
 
-async fn show(mut client: Client, site: &str, print: Printer) -> Result<Exit, Error> {
+async fn show(mut client: Client, site: &str, print: Printer) -> Result<Exit, Failure> {
     let ask = SiteShow {
         site: site.to_owned(),
     };
@@ -186,7 +185,7 @@ fn in_words(order: &Order) -> String {
 }
 
 /// Runs `drain`.
-pub(crate) async fn drain(socket: &Path, args: &Drain, print: Printer) -> Result<Exit, Error> {
+pub(crate) async fn drain(socket: &Path, args: &Drain, print: Printer) -> Result<Exit, Failure> {
     let mut client = Client::connect(socket).await?;
     let ask = ask::Drain {
         on: !args.end,

@@ -10,26 +10,14 @@ use queue::snapshot::snapshot;
 use queue::verify::{Damage, Depth, IndexState, Report, log_octets, verify};
 use queue::{LogSpool, StartError};
 use serde::{Deserialize, Serialize};
-use spool::Spool;
+use spool::Spool as _;
 
-use crate::cli;
+use crate::cli::Spool;
 use crate::config::Config;
 use crate::print::{Printer, plural};
 use crate::spool_export;
 use crate::spool_import;
-
-/// Why the command did not work.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(transparent)]
-    Spool(#[from] StartError),
-    #[error(transparent)]
-    Ended(#[from] io::Error),
-    #[error(transparent)]
-    Export(#[from] spool_export::Error),
-    #[error(transparent)]
-    Import(#[from] spool_import::Error),
-}
+use crate::{Exit, Failure};
 
 /// What `verify` prints for machines.
 #[derive(Debug, Serialize)]
@@ -79,19 +67,16 @@ struct Rebuilt {
     from_old_index: u64,
 }
 
-/// Runs one `spool` command; false when something is damaged.
-pub(crate) async fn run(
-    config: &Config,
-    command: &cli::Spool,
-    print: Printer,
-) -> Result<bool, Error> {
-    match command {
-        cli::Spool::Verify => verify_spool(&config.spool, print),
-        cli::Spool::Rebuild => rebuild(config, print).await,
-        cli::Spool::Export { folder } => Ok(spool_export::run(&config.spool, folder, print)?),
-        cli::Spool::Import { folder } => Ok(spool_import::run(config, folder, print).await?),
-        cli::Spool::Snapshot { folder } => copy(&config.spool, folder, print),
-    }
+/// Runs one `spool` command. A problem: something is damaged, or was skipped.
+pub(crate) async fn run(config: &Config, command: &Spool, print: Printer) -> Result<Exit, Failure> {
+    let is_fine = match command {
+        Spool::Verify => verify_spool(&config.spool, print)?,
+        Spool::Rebuild => rebuild(config, print).await?,
+        Spool::Export { folder } => spool_export::run(&config.spool, folder, print)?,
+        Spool::Import { folder } => spool_import::run(config, folder, print).await?,
+        Spool::Snapshot { folder } => copy(&config.spool, folder, print)?,
+    };
+    Ok(Exit::problem_unless(is_fine))
 }
 
 /// How closely `onward check` looks: at all of a small spool, at the files of a large one.
@@ -103,7 +88,7 @@ pub(crate) fn glance(spool: &Path) -> Result<Report, StartError> {
     verify(spool, depth, &mut |_, _| {})
 }
 
-fn verify_spool(spool: &Path, print: Printer) -> Result<bool, Error> {
+fn verify_spool(spool: &Path, print: Printer) -> Result<bool, Failure> {
     let report = verify(spool, Depth::Whole, &mut progress("reading the spool"))?;
     let fine = report.damage.is_empty();
     let verified = Verified {
@@ -159,10 +144,10 @@ pub(crate) fn print_findings(print: Printer, findings: &[Finding]) {
 }
 
 /// Rebuilds the index, as `serve` does when it cannot use the old one.
-async fn rebuild(config: &Config, print: Printer) -> Result<bool, Error> {
+async fn rebuild(config: &Config, print: Printer) -> Result<bool, Failure> {
     let settings = config.spool();
     let work = tokio::task::spawn_blocking(|| LogSpool::rebuild(settings));
-    let (spool, inherited) = work.await.map_err(io::Error::other)??;
+    let (spool, inherited) = work.await??;
     let counts = spool.counts().await.unwrap_or_default();
     let rebuilt = Rebuilt {
         spool: config.spool.clone(),
@@ -191,7 +176,7 @@ async fn rebuild(config: &Config, print: Printer) -> Result<bool, Error> {
     Ok(rebuilt.damaged == 0)
 }
 
-fn copy(spool: &Path, folder: &Path, print: Printer) -> Result<bool, Error> {
+fn copy(spool: &Path, folder: &Path, print: Printer) -> Result<bool, Failure> {
     let began = Instant::now();
     let copied = snapshot(spool, folder, &mut progress("copying the spool"))?;
     let copied = Copied {

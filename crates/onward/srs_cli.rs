@@ -12,22 +12,14 @@ use crate::config::Config;
 use crate::print::Printer;
 use crate::routing;
 use crate::srs_rotate;
-
-/// Why an address was not rewritten or taken back.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(transparent)]
-    Address(#[from] srs::Error),
-    #[error(transparent)]
-    Routing(#[from] routing::Error),
-    #[error(transparent)]
-    Rotate(#[from] srs_rotate::Error),
-    #[error("this is a token, and what it stands for is in the daemon's spool: {0}")]
-    Daemon(#[from] control::ClientError),
-}
+use crate::{Exit, Failure};
 
 /// Runs the command.
-pub(crate) async fn run(config: &Config, command: &cli::Srs, print: Printer) -> Result<(), Error> {
+pub(crate) async fn run(
+    config: &Config,
+    command: &cli::Srs,
+    print: Printer,
+) -> Result<Exit, Failure> {
     let routing = || routing::load(config);
     let (address, result) = match command {
         cli::Srs::Encode { address } => (
@@ -35,15 +27,20 @@ pub(crate) async fn run(config: &Config, command: &cli::Srs, print: Printer) -> 
             srs::encode(&routing()?.forwarder, address, Clock::real().now())?,
         ),
         cli::Srs::Rotate { prune, dry_run } => {
-            return Ok(srs_rotate::run(config, *prune, *dry_run, print).await?);
+            return srs_rotate::run(config, *prune, *dry_run, print).await;
         }
         cli::Srs::Decode { address } => {
             let result = match srs::read(&routing()?, address, Clock::real().now())? {
                 Meaning::Sender(sender) => sender.to_string(),
                 Meaning::Token(_) => {
-                    let mut daemon = Client::connect(&config.control.socket).await?;
-                    let address = address.clone();
-                    daemon.ask(SrsDecode { address }).await?.result
+                    let (socket, address) = (&config.control.socket, address.clone());
+                    let ask = async {
+                        Client::connect(socket)
+                            .await?
+                            .ask(SrsDecode { address })
+                            .await
+                    };
+                    ask.await.map_err(|error| format!("{TOKEN}{error}"))?.result
                 }
             };
             (address, result)
@@ -54,5 +51,7 @@ pub(crate) async fn run(config: &Config, command: &cli::Srs, print: Printer) -> 
         result,
     };
     print.value(&answer, |print, answer| print.line(&answer.result));
-    Ok(())
+    Ok(Exit::Fine)
 }
+
+const TOKEN: &str = "this is a token, and what it stands for is in the daemon's spool: ";

@@ -17,21 +17,19 @@ use spool::Clock;
 use crate::config::Config;
 use crate::init::random_secret;
 use crate::print::{Printer, plural};
-use crate::queue_cli::hint;
 use crate::routing;
+use crate::{Exit, Failure};
 
 /// Why the secrets stay as they are, or are not used yet.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error(transparent)]
-    Secrets(#[from] routing::Error),
     #[error(
         "cannot write {path}: {source}\n\nhint: the old file is as it was; `{path}` is there only while another rotation runs, or was cut off"
     )]
     Write { path: PathBuf, source: io::Error },
     #[error("{path} holds no secret\n\nhint: `onward init` makes the first one")]
     Empty { path: PathBuf },
-    #[error("the file is written, but the relay goes on with the old one: {0}{hint}", hint = hint(.0))]
+    #[error("the file is written, but the relay goes on with the old one: {0}")]
     Reload(control::ClientError),
 }
 
@@ -55,7 +53,7 @@ pub(crate) async fn run(
     prune: bool,
     dry_run: bool,
     print: Printer,
-) -> Result<(), Error> {
+) -> Result<Exit, Failure> {
     let secrets = &config.srs.secrets;
     let unreadable = |source| routing::Error::Secrets {
         path: secrets.clone(),
@@ -67,7 +65,7 @@ pub(crate) async fn run(
     let may_go = now.plus(config.srs.max_age.0 + config.srs.clock_skew.0 + DAY);
     let before = routing::secrets_of(&old).count();
     if before == 0 {
-        return Err(Error::Empty { path });
+        return Err(Error::Empty { path }.into());
     }
     let new = match prune {
         true => pruned(&old, now),
@@ -87,7 +85,7 @@ pub(crate) async fn run(
         reloaded: changes && reload(config).await?,
     };
     print.value(&rotated, print_rotated);
-    Ok(())
+    Ok(Exit::Fine)
 }
 
 /// Whether a relay runs, and has read the file.
@@ -95,12 +93,8 @@ async fn reload(config: &Config) -> Result<bool, Error> {
     let Ok(mut client) = Client::connect(&config.control.socket).await else {
         return Ok(false);
     };
-    let reload = ask::Reload::default();
-    client
-        .ask(reload)
-        .await
-        .map(|_| true)
-        .map_err(Error::Reload)
+    let reloaded = client.ask(ask::Reload::default()).await;
+    reloaded.map(|_| true).map_err(Error::Reload)
 }
 
 fn rotated(old: &[u8], now: Timestamp, may_go: Timestamp) -> Vec<u8> {

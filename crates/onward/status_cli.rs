@@ -8,19 +8,18 @@ use control::{
     BlocklistCounts, Client, FilterCounts, HistoryHealth, LastReload, QueueCounts, Status, ask,
 };
 
-use crate::Exit;
 use crate::cli;
 use crate::config::Config;
 use crate::print::{Printer, plural, span};
-use crate::queue_cli::Error;
 use crate::status_check::{self, Conditions};
+use crate::{Exit, Failure};
 
 /// Runs `status`.
 pub(crate) async fn run(
     config: &Path,
     args: &cli::Status,
     print: Printer,
-) -> Result<Exit, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Exit, Failure> {
     if args.check.is_some() || args.warn.is_some() {
         let typed = |conditions: &Option<Conditions>| conditions.clone().unwrap_or_default();
         let (critical, warn) = (typed(&args.check), typed(&args.warn));
@@ -28,7 +27,7 @@ pub(crate) async fn run(
     }
     let socket = Config::load(config)?.control.socket;
     let ask = async { Client::connect(&socket).await?.ask(ask::Status {}).await };
-    let status = ask.await.map_err(Error::Client)?;
+    let status = ask.await?;
     print.value(&status, |print, status| {
         lines(status).into_iter().for_each(|line| print.line(line));
     });

@@ -10,8 +10,8 @@ use control::{Client, ClientError, SiteRow, StatsBy, Status};
 use serde::Serialize;
 
 use crate::print::Printer;
-use crate::queue_cli::Error;
 use crate::status_cli;
+use crate::{Exit, Failure};
 
 /// One look at the daemon.
 #[derive(Debug, Clone, Serialize)]
@@ -36,14 +36,12 @@ struct Row {
 }
 
 /// Runs `top`.
-pub(crate) async fn run(
-    socket: &Path,
-    print: Printer,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let look = look(socket).await.map_err(Error::Client)?;
+pub(crate) async fn run(socket: &Path, print: Printer) -> Result<Exit, Failure> {
+    let look = look(socket).await?;
     #[cfg(feature = "top")]
     if !print.json && std::io::IsTerminal::is_terminal(&std::io::stdout()) {
-        return Ok(screen::run(socket, look, print).await?);
+        screen::run(socket, look, print).await?;
+        return Ok(Exit::Fine);
     }
     print.value(&look, |print, look| {
         head(&look.status).iter().for_each(|line| print.line(line));
@@ -62,7 +60,7 @@ pub(crate) async fn run(
             print.table([title, &one, &two], rows.iter().take(ROWS_PRINTED).map(row));
         }
     });
-    Ok(())
+    Ok(Exit::Fine)
 }
 
 async fn look(socket: &Path) -> Result<Look, ClientError> {

@@ -24,11 +24,13 @@ pub struct Client {
     writer: OwnedWriteHalf,
 }
 
-/// Why the daemon did not answer as asked.
+/// Why the daemon did not answer as asked, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens there.
-    #[error("no onward is running: nothing answers on {}", .path.display())]
+    #[error(
+        "no onward is running: nothing answers on {path}\n\nhint: start it with `onward serve`, or name its configuration with `--config`"
+    )]
     NotRunning {
         /// The socket.
         path: PathBuf,
@@ -36,7 +38,9 @@ pub enum ClientError {
         error: io::Error,
     },
     /// Somebody does, but not for us.
-    #[error("cannot use the control socket {}: {error}", .path.display())]
+    #[error(
+        "cannot use the control socket {path}: {error}\n\nhint: run this as root or as the user that the daemon runs as"
+    )]
     Connect {
         /// The socket.
         path: PathBuf,
@@ -50,25 +54,10 @@ pub enum ClientError {
     #[error("the daemon did not answer: {0}")]
     Io(#[from] io::Error),
     /// The answer makes no sense to us.
-    #[error("the daemon gave an answer that this program does not understand")]
+    #[error(
+        "the daemon gave an answer that this program does not understand\n\nhint: restart the daemon after an upgrade, so that both are of one version"
+    )]
     Protocol,
-}
-
-impl ClientError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<&str> {
-        match self {
-            Self::NotRunning { .. } => {
-                Some("start it with `onward serve`, or name its configuration with `--config`")
-            }
-            Self::Connect { .. } => Some("run this as root or as the user that the daemon runs as"),
-            Self::Fault(fault) => fault.hint.as_deref(),
-            Self::Io(_) => None,
-            Self::Protocol => {
-                Some("restart the daemon after an upgrade, so that both are of one version")
-            }
-        }
-    }
 }
 
 impl Client {

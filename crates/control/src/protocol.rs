@@ -77,7 +77,7 @@ impl QueueAction {
 
 /// Why something did not work, for the operator's eyes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
+#[error("{message}{}", self.hint.iter().map(|hint| format!("\n\nhint: {hint}")).collect::<String>())]
 pub struct Fault {
     /// What is wrong: lower case, no full stop.
     pub message: String,
