@@ -9,13 +9,12 @@ use rusqlite::{Connection, Result};
 
 use crate::rows::Rows;
 use crate::tally::{self, Kind, Tallies};
-use crate::{clip, words};
+use crate::{clip, key, words};
 
-/// What is written in one transaction.
+/// What is written in one transaction; sums are only added up.
 pub(crate) struct Batch<'a> {
-    connection: &'a Connection,
     rows: Rows<'a>,
-    tallies: Tallies,
+    tallies: &'a mut Tallies,
 }
 
 /// Whether an event belongs to the history.
@@ -24,16 +23,14 @@ pub(crate) fn is_of_interest(event: &Event) -> bool {
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(connection: &'a Connection) -> Result<Self> {
-        Ok(Self {
-            connection,
-            rows: Rows::new(connection)?,
-            tallies: Tallies::default(),
-        })
+    pub(crate) fn new(connection: &'a Connection, tallies: &'a mut Tallies) -> Result<Self> {
+        let rows = Rows::new(connection)?;
+        Ok(Self { rows, tallies })
     }
 
-    /// Takes in one event.
-    pub(crate) fn add(&mut self, Entry { at, event }: &Entry) -> Result<()> {
+    /// Takes in one event, which may have been counted in a batch that was not written.
+    pub(crate) fn add(&mut self, Entry { at, event }: &Entry, is_counted: bool) -> Result<()> {
+        self.tallies.is_closed = is_counted;
         let at = *at;
         match event {
             Event::Received { .. } => self.received(at, event),
@@ -54,10 +51,11 @@ impl<'a> Batch<'a> {
                 sender,
             } => {
                 if let Some(leg) = self.rows.leg(*id, recipient, target)? {
-                    leg.sender = Some(sender.to_string());
-                    let recipient = recipient.to_string();
-                    if leg.recipient != recipient && leg.others.len() < OTHERS_MAX {
-                        leg.others.push(recipient);
+                    let is_first = leg.sender.replace(sender.to_string()).is_none();
+                    if !is_first && leg.others.len() < OTHERS_MAX {
+                        let recipient = recipient.to_string();
+                        leg.others
+                            .extend((leg.recipient != recipient).then_some(recipient));
                     }
                 }
                 Ok(())
@@ -77,11 +75,9 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Writes it all, as part of this run of the index. How many messages there are, and how many events had no place.
-    pub(crate) fn write(self, run: i64) -> Result<(usize, u64)> {
-        let missed = self.rows.missed;
-        self.tallies.write(self.connection)?;
-        Ok((self.rows.write(run)?, missed))
+    /// Writes the rows. How many events had no place.
+    pub(crate) fn write(self, now: Timestamp) -> Result<u64> {
+        self.rows.write(key::at(now))
     }
 
     fn received(&mut self, at: Timestamp, event: &Event) -> Result<()> {
@@ -108,7 +104,7 @@ impl<'a> Batch<'a> {
         message.at = at;
         message.client = Some(client.to_string());
         message.client_name = client_name.as_ref().map(ToString::to_string);
-        message.hello = Some(clip(hello, TEXT_OCTETS_MAX));
+        message.hello = Some(clip(&**hello, TEXT_OCTETS_MAX));
         message.listener = Some(listener.to_string());
         message.tls = tls.map(|tls| tls.version.to_owned());
         message.user = user.as_deref().map(ToOwned::to_owned);
@@ -116,14 +112,10 @@ impl<'a> Batch<'a> {
         message.message_id = message_id.as_deref().map(ToOwned::to_owned);
         message.size = Some(*size);
         message.before_queue_ms = Some(millis(*before_queue));
-        let client = network_of(client.ip()).to_string();
-        let sender = sender.to_string();
-        for (by, name) in [
-            (StatsBy::Client, &*client),
-            (StatsBy::SenderDomain, words::domain(&sender)),
-        ] {
+        let sums = (1, *size);
+        for (by, name) in origin_of(message).into_iter().flatten() {
             self.tallies
-                .add((by, at), [name, ""], (Kind::Received, 0), (1, *size));
+                .add((by, at), [&name, ""], (Kind::Received, 0), sums);
         }
         Ok(())
     }
@@ -160,7 +152,7 @@ impl<'a> Batch<'a> {
             refused: Some(TracedRefusal {
                 stage: (*stage).to_owned(),
                 rule: (*rule).to_owned(),
-                reply: clip(&reply.to_string(), TEXT_OCTETS_MAX),
+                reply: clip(reply.to_string(), TEXT_OCTETS_MAX),
             }),
             ..TracedMessage::default()
         };
@@ -208,8 +200,8 @@ impl<'a> Batch<'a> {
             host: diagnosis.host.clone(),
             tls,
             code: diagnosis.status.to_string(),
-            reply: reply.map(|reply| clip(&reply.to_string(), TEXT_OCTETS_MAX)),
-            text: clip(&diagnosis.text, TEXT_OCTETS_MAX),
+            reply: reply.map(|reply| clip(reply.to_string(), TEXT_OCTETS_MAX)),
+            text: clip(&*diagnosis.text, TEXT_OCTETS_MAX),
             delay_ms: millis(of.delay),
             connect_ms: millis(of.trip.connect),
             transmission_ms: millis(of.trip.transmission),
@@ -221,6 +213,7 @@ impl<'a> Batch<'a> {
             if leg.attempts.len() >= ATTEMPTS_MAX {
                 leg.attempts.remove(1);
             }
+            leg.attempts.reserve_exact(1);
             leg.attempts.push(attempt);
         }
         Ok(())
@@ -250,16 +243,8 @@ impl<'a> Batch<'a> {
             self.tallies.add((StatsBy::Reply, at), said, what, (1, 0));
         }
         let message = self.rows.look(of.id.message)?;
-        let client = message.client.as_deref().and_then(words::of_client);
-        let client: Option<std::net::IpAddr> = client.and_then(|client| client.parse().ok());
-        let sender = message
-            .sender
-            .as_deref()
-            .map(words::domain)
-            .map(ToOwned::to_owned);
-        if let (Some(client), Some(sender)) = (client, sender) {
-            self.count((StatsBy::Client, at), &network_of(client).to_string(), what);
-            self.count((StatsBy::SenderDomain, at), &sender, what);
+        for (by, name) in origin_of(message).into_iter().flatten() {
+            self.count((by, at), &name, what);
         }
         Ok(())
     }
@@ -305,7 +290,7 @@ impl<'a> Batch<'a> {
                 message.notes.push(TracedNote {
                     at,
                     event: event.name().to_owned(),
-                    text: clip(&event.fields_text(), TEXT_OCTETS_MAX),
+                    text: clip(event.fields_text(), TEXT_OCTETS_MAX),
                 });
             }
             _ => {}
@@ -316,6 +301,16 @@ impl<'a> Batch<'a> {
     fn count(&mut self, to: (StatsBy, Timestamp), name: &str, what: (Kind, i64)) {
         self.tallies.add(to, [name, ""], what, (1, 0));
     }
+}
+
+/// What a message that came in is counted under: its client's network, and its sender's domain.
+fn origin_of(message: &TracedMessage) -> [Option<(StatsBy, String)>; 2] {
+    let client = message.client.as_deref().and_then(words::client);
+    let sender = message.sender.as_deref().filter(|_| client.is_some());
+    [
+        client.map(|client| (StatsBy::Client, network_of(client).to_string())),
+        sender.map(|sender| (StatsBy::SenderDomain, words::domain(sender).to_owned())),
+    ]
 }
 
 /// How a leg stands after an event that is no attempt.

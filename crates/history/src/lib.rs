@@ -151,8 +151,10 @@ pub fn file_in(spool: &Path) -> PathBuf {
 }
 
 /// The beginning of a text, of so many octets.
-fn clip(text: &str, octets: usize) -> String {
-    text[..text.floor_char_boundary(octets)].to_owned()
+fn clip(text: impl Into<String>, octets: usize) -> String {
+    let mut text = text.into();
+    text.truncate(text.floor_char_boundary(octets));
+    text
 }
 
 fn deadline() -> Instant {

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use control::StatsBy;
 use envelope::Timestamp;
-use rusqlite::{Connection, Result};
+use rusqlite::Result;
 
 use crate::store::Store;
-use crate::{Settings, key, tally, words};
+use crate::{Settings, key, tally, trace, words};
 
 /// Deletes until nothing is left to delete, or until `deadline`. Whether it is done.
 pub(crate) fn run(
@@ -28,8 +28,9 @@ pub(crate) fn run(
             true => i64::MAX,
             false => key::at(from(settings.keep)),
         };
-        let mut deleted = delete(connection, MAIL, mail_from)?;
-        deleted += delete(connection, WORDS, first_run(connection)?)?;
+        let mut deleted = connection.prepare_cached(MAIL)?.execute([mail_from])?;
+        let oldest = trace::oldest(connection)?;
+        deleted += words::prune(connection, oldest.map_or(0, key::at))?;
         for by in StatsBy::ALL {
             let mut delete = connection.prepare_cached(SUMS)?;
             deleted += delete.execute((sums_from, tally::number(by)))?;
@@ -42,23 +43,8 @@ pub(crate) fn run(
     Ok(false)
 }
 
-fn delete(connection: &Connection, statement: &str, before: i64) -> Result<usize> {
-    connection.prepare_cached(statement)?.execute([before])
-}
-
-/// The run that the oldest message may be in: those before are of no use.
-fn first_run(connection: &Connection) -> Result<i64> {
-    let mut oldest = connection.prepare_cached("SELECT min(key) FROM mail")?;
-    let oldest: Option<i64> = oldest.query_row([], |row| row.get(0))?;
-    let Some(oldest) = oldest else { return Ok(0) };
-    let begun = key::time(oldest).unix_millis().cast_signed();
-    Ok(words::run_before(connection, begun + 1)?.unwrap_or_default())
-}
-
 const MAIL: &str = "DELETE FROM mail WHERE key IN
     (SELECT key FROM mail WHERE key < ?1 ORDER BY key LIMIT 500)";
-const WORDS: &str = "DELETE FROM word WHERE (run, hash, message) IN
-    (SELECT run, hash, message FROM word WHERE run < ?1 ORDER BY run LIMIT 4000)";
 const SUMS: &str = "DELETE FROM tally WHERE (by, hour, name, code) IN
     (SELECT by, hour, name, code FROM tally WHERE by = ?2 AND hour < ?1 LIMIT 500)";
 

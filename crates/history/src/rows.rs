@@ -9,7 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{key, words};
+use crate::key;
+use crate::words::{self, Found, Words};
 
 /// Messages and legs by their keys.
 pub(crate) struct Rows<'a> {
@@ -28,8 +29,15 @@ struct File<'a> {
     new_from: i64,
 }
 
-/// Rows, and whether they have changed.
-type Kept<T> = HashMap<i64, (T, bool)>;
+/// In boxes: a table of rows as long as these would be moved when it grows.
+type Kept<T> = HashMap<i64, Box<Row<T>>>;
+
+struct Row<T> {
+    row: T,
+    is_changed: bool,
+    /// Hashes of its words that the index has already.
+    words: Vec<u32>,
+}
 
 impl<'a> Rows<'a> {
     pub(crate) fn new(connection: &'a Connection) -> Result<Self> {
@@ -51,17 +59,18 @@ impl<'a> Rows<'a> {
     /// A message, to be looked at.
     pub(crate) fn look(&mut self, id: MessageId) -> Result<&TracedMessage> {
         let key = key::message(id);
-        let (row, _) = self.file.row(&mut self.messages, key, || blank(id))?;
-        Ok(row)
+        let row = self.file.row(&mut self.messages, key, || blank(id))?;
+        Ok(&row.row)
     }
 
     /// A message, to be changed. None: its place is taken.
     pub(crate) fn message(&mut self, id: MessageId) -> Result<Option<&mut TracedMessage>> {
         let key = key::message(id);
-        let (row, is_changed) = self.file.row(&mut self.messages, key, || blank(id))?;
-        *is_changed = row.id == Some(id);
-        self.missed += u64::from(!*is_changed);
-        Ok(is_changed.then_some(row))
+        let row = self.file.row(&mut self.messages, key, || blank(id))?;
+        let is_it = row.row.id == Some(id);
+        self.missed += u64::from(!is_it);
+        row.is_changed |= is_it;
+        Ok(is_it.then_some(&mut row.row))
     }
 
     /// A leg, to be changed. None: there is no place for it.
@@ -84,69 +93,80 @@ impl<'a> Rows<'a> {
             sender: None,
             attempts: Vec::new(),
         };
-        let (row, is_changed) = self.file.row(&mut self.legs, key, make)?;
-        *is_changed = row.leg == id;
-        self.missed += u64::from(!*is_changed);
-        Ok(is_changed.then_some(row))
+        let row = self.file.row(&mut self.legs, key, make)?;
+        let is_it = row.row.leg == id;
+        self.missed += u64::from(!is_it);
+        row.is_changed |= is_it;
+        Ok(is_it.then_some(&mut row.row))
     }
 
     /// Something that was refused before it had an id.
     pub(crate) fn refusal(&mut self, refused: TracedMessage) {
         self.last_refusal = key::refusal(refused.at, self.last_refusal);
-        self.messages.insert(self.last_refusal, (refused, true));
+        let row = Row {
+            row: refused,
+            is_changed: true,
+            words: Vec::new(),
+        };
+        self.messages.insert(self.last_refusal, Box::new(row));
     }
 
-    /// Writes what has changed, its words in this run of the index. How many messages there are.
-    pub(crate) fn write(self, run: i64) -> Result<usize> {
-        let (mut rows, mut found_by) = (Vec::new(), Vec::new());
-        for (key, row) in changed(&self.messages) {
-            words::of_message(row, |word| found_by.push((run, words::hash(word), key)));
-            rows.extend(json(key, row));
-        }
-        for (key, row) in changed(&self.legs) {
-            let message = key / key::ROWS * key::ROWS;
-            words::of_leg(row, |word| found_by.push((run, words::hash(word), message)));
-            rows.extend(json(key, row));
-        }
+    /// Writes what has changed, and its words. How many events had no place.
+    pub(crate) fn write(self, now: i64) -> Result<u64> {
         let connection = self.file.connection;
-        // In their order, neighbours are written together.
-        rows.sort_unstable();
         let mut insert =
             connection.prepare_cached("INSERT OR REPLACE INTO mail VALUES (?1, ?2)")?;
-        for row in rows {
-            insert.execute(row)?;
+        let mut keys: Vec<i64> = self
+            .messages
+            .keys()
+            .chain(self.legs.keys())
+            .copied()
+            .collect();
+        // In their order, neighbours are written together.
+        keys.sort_unstable();
+        let (mut found, mut json) = (Found::default(), Vec::new());
+        for key in keys {
+            json.clear();
+            let is_changed = match key % key::ROWS {
+                0 => write(&self.messages, key, &mut json, &mut found),
+                _ => write(&self.legs, key, &mut json, &mut found),
+            };
+            if is_changed {
+                insert.execute((key, &json))?;
+            }
         }
-        found_by.sort_unstable();
-        found_by.dedup();
-        let mut insert =
-            connection.prepare_cached("INSERT OR IGNORE INTO word VALUES (?1, ?2, ?3)")?;
-        for word in found_by {
-            insert.execute(word)?;
-        }
-        Ok(self.messages.len())
+        found.write(connection, now)?;
+        Ok(self.missed)
     }
 }
 
 impl File<'_> {
     /// A row: of this batch, of the file, or a new one.
-    fn row<T: DeserializeOwned>(
+    fn row<T: DeserializeOwned + Words>(
         self,
         rows: &mut Kept<T>,
         key: i64,
         make: impl FnOnce() -> T,
-    ) -> Result<&mut (T, bool)> {
+    ) -> Result<&mut Row<T>> {
         let slot = match rows.entry(key) {
             Slot::Occupied(slot) => return Ok(slot.into_mut()),
             Slot::Vacant(slot) => slot,
         };
-        let mut kept = None;
+        let mut kept: Option<T> = None;
         if key < self.new_from {
             let select = "SELECT data FROM mail WHERE key = ?1";
             let mut select = self.connection.prepare_cached(select)?;
-            let data: Option<String> = select.query_row([key], |row| row.get(0)).optional()?;
-            kept = data.and_then(|data| serde_json::from_str(&data).ok());
+            let data: Option<Vec<u8>> = select.query_row([key], |row| row.get(0)).optional()?;
+            kept = data.and_then(|data| serde_json::from_slice(&data).ok());
         }
-        Ok(slot.insert((kept.unwrap_or_else(make), false)))
+        let mut words = Vec::new();
+        kept.iter()
+            .for_each(|row| row.words(|word| words.push(words::hash(word))));
+        Ok(slot.insert(Box::new(Row {
+            row: kept.unwrap_or_else(make),
+            is_changed: false,
+            words,
+        })))
     }
 }
 
@@ -159,11 +179,21 @@ pub(crate) fn blank(id: MessageId) -> TracedMessage {
     }
 }
 
-fn changed<T>(rows: &Kept<T>) -> impl Iterator<Item = (i64, &T)> {
-    let changed = rows.iter().filter(|(_, (_, is_changed))| *is_changed);
-    changed.map(|(key, (row, _))| (*key, row))
-}
-
-fn json(key: i64, row: &impl Serialize) -> Option<(i64, String)> {
-    Some((key, serde_json::to_string(row).ok()?))
+/// Gives the JSON of a row and its words, if it has changed.
+fn write<T: Serialize + Words>(
+    rows: &Kept<T>,
+    key: i64,
+    json: &mut Vec<u8>,
+    found: &mut Found,
+) -> bool {
+    let Some(row) = rows.get(&key).filter(|row| row.is_changed) else {
+        return false;
+    };
+    row.row.words(|word| {
+        let hash = words::hash(word);
+        if !row.words.contains(&hash) {
+            found.add(hash, key / key::ROWS * key::ROWS);
+        }
+    });
+    serde_json::to_writer(json, &row.row).is_ok()
 }

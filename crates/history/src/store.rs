@@ -197,11 +197,8 @@ const SETTINGS: &str = "
 /// `mail`: messages and legs as JSON, in the form in which they are told. `word`: see `words`. `tally`: see `tally`.
 const SCHEMA: &str = "
     BEGIN;
-    CREATE TABLE mail (key INTEGER PRIMARY KEY, data TEXT NOT NULL) STRICT;
-    CREATE TABLE word (
-        run INTEGER NOT NULL, hash INTEGER NOT NULL, message INTEGER NOT NULL,
-        PRIMARY KEY (run, hash, message)
-    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE mail (key INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+    CREATE TABLE word (run INTEGER PRIMARY KEY, hashes BLOB NOT NULL, messages BLOB NOT NULL) STRICT;
     CREATE TABLE tally (
         by INTEGER NOT NULL, hour INTEGER NOT NULL, name TEXT NOT NULL, code INTEGER NOT NULL,
         received INTEGER NOT NULL, refused INTEGER NOT NULL, delivered INTEGER NOT NULL,

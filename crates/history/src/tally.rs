@@ -22,12 +22,14 @@ pub(crate) enum Kind {
 /// How often each kind happened, and octets.
 pub(crate) type Sums = [i64; 6];
 
-/// What is added to the sums of one batch.
+/// What is to be added to the sums of the file.
 #[derive(Default)]
 pub(crate) struct Tallies {
     /// By the hash of all that names it: most are added to, few are made.
     tallies: HashMap<u64, Tally>,
     hasher: RandomState,
+    /// What comes is counted already.
+    pub(crate) is_closed: bool,
 }
 
 struct Tally {
@@ -48,6 +50,9 @@ impl Tallies {
         (kind, code): (Kind, i64),
         (n, octets): (u64, u64),
     ) {
+        if self.is_closed {
+            return;
+        }
         let hour = hour(at);
         let hash = self.hasher.hash_one((by, hour, names, code));
         let tally = self.tallies.entry(hash).or_insert_with(|| Tally {
@@ -61,28 +66,43 @@ impl Tallies {
         tally.sums[5] += octets.cast_signed();
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tallies.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.tallies.len()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.tallies.clear();
+    }
+
     /// Adds all to what the file has.
-    pub(crate) fn write(self, connection: &Connection) -> Result<()> {
+    pub(crate) fn write(&self, connection: &Connection) -> Result<()> {
+        let mut tallies: Vec<_> = self.tallies.values().collect();
+        let place = |tally: &Tally| (number(tally.by), tally.hour);
+        // In the order of the table, neighbours are written together.
+        tallies.sort_unstable_by(|a, b| (place(a), &a.name).cmp(&(place(b), &b.name)));
         let mut upsert = connection.prepare_cached(UPSERT)?;
-        for tally in self.tallies.into_values() {
-            let [a, b, c, d, e, f] = tally.sums;
-            let by = number(tally.by);
-            upsert.execute((by, tally.hour, tally.name, tally.code, a, b, c, d, e, f))?;
+        for tally in tallies {
+            let ([a, b, c, d, e, f], (by, hour)) = (tally.sums, place(tally));
+            upsert.execute((by, hour, &tally.name, tally.code, a, b, c, d, e, f))?;
         }
         Ok(())
     }
 }
 
-fn joined(by: StatsBy, names: [&str; 2]) -> String {
-    let names = names.map(|name| crate::clip(name, NAME_OCTETS_MAX));
-    let name = match names {
-        [name, second] if second.is_empty() => name,
-        names => names.join(BETWEEN),
-    };
-    match by {
-        StatsBy::Reply => name,
-        _ => name.to_ascii_lowercase(),
+fn joined(by: StatsBy, [name, second]: [&str; 2]) -> String {
+    let mut joined = crate::clip(name, NAME_OCTETS_MAX);
+    if !second.is_empty() {
+        joined += BETWEEN;
+        joined += &second[..second.floor_char_boundary(NAME_OCTETS_MAX)];
     }
+    if by != StatsBy::Reply {
+        joined.make_ascii_lowercase();
+    }
+    joined
 }
 
 /// Makes the sums of hours before `hour` sums of their days, some of them. How many.
@@ -178,7 +198,7 @@ pub(crate) fn shape(reply: &str) -> String {
             break;
         }
     }
-    crate::clip(&shape, SHAPE_OCTETS_MAX)
+    crate::clip(shape, SHAPE_OCTETS_MAX)
 }
 
 const UPSERT: &str = "INSERT INTO tally VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)

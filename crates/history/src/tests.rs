@@ -368,6 +368,35 @@ fn conditions_hold_together() {
     );
 }
 
+/// The index has many runs between what came in and how it ended.
+#[test]
+fn a_word_that_came_later_belongs_to_the_message() {
+    let world = World::new();
+    let (target, late) = ("dead@far.example", 6000);
+    world.write(vec![received(0, "bob@sender.example")]);
+    for n in 0..20 {
+        let others = (1..250).map(|m| received(n * 250 + m, &format!("u{n}@o{m}.example")));
+        world.write(others.collect());
+    }
+    let Entry { event, .. } = failed(0, target, "5.1.1");
+    world.write(vec![entry(late, event)]);
+    let ask = ask::Trace {
+        from: Some("bob@sender.example".parse().unwrap()),
+        to: Some("far.example".parse().unwrap()),
+        status: Some(MailStatus::Failed),
+        ..ask::Trace::default()
+    };
+    assert_eq!(ids(&world.trace(ask.clone())), [Some(id(0))]);
+    let since = Some(at(1));
+    assert_eq!(ids(&world.trace(ask::Trace { since, ..ask })), []);
+    let last = world.trace(ask::Trace {
+        what: Some("o249.example".into()),
+        since: Some(at(4999)),
+        ..ask::Trace::default()
+    });
+    assert_eq!(ids(&last), [Some(id(4999))]);
+}
+
 #[test]
 fn what_an_operator_and_a_hold_do_is_told() {
     let world = World::new();
@@ -629,6 +658,8 @@ fn check_trouble(
         .collect();
     let kept: Vec<_> = kept.iter().map(|n| Some(id(*n))).collect();
     assert_eq!(found, kept);
+    let sums = &world.stats(StatsBy::SenderDomain, None)[0].1;
+    assert_eq!(sums[0], kept.len() as u64, "each is counted once");
     let health = world.desk.health();
     assert_eq!((health.events_missed, health.trouble), (missed, None));
     drop(writer);
@@ -820,7 +851,8 @@ fn the_journal_is_written_down_to_its_end() {
         desk.trace(&ask::Trace::default()),
         Err(Error::Nothing)
     ));
-    for n in 0..100 {
+    // As many as under load, when sums wait for more.
+    for n in 0..1500 {
         journal.record(received(n, "bob@sender.example").event);
     }
     drop((journal, history));
@@ -828,7 +860,8 @@ fn the_journal_is_written_down_to_its_end() {
         limit: 1000,
         ..ask::Trace::default()
     };
-    assert_eq!(desk.trace(&ask).unwrap().messages.len(), 100);
+    assert_eq!(desk.trace(&ask).unwrap().messages.len(), 1000);
+    assert_eq!(world.stats(StatsBy::SenderDomain, None)[0].1[0], 1500);
     let off = Settings {
         keep: Duration::ZERO,
         ..world.settings

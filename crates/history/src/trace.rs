@@ -1,6 +1,7 @@
 //! What happened to messages: found by id or by words, compared, and put together.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use control::{MailStatus, PAGE_ROWS_MAX, Traced, TracedLeg, TracedMessage, ask};
@@ -8,7 +9,8 @@ use envelope::{LegId, MessageId, Timestamp};
 use rusqlite::{Connection, Result};
 
 use crate::store::Error;
-use crate::{key, rows, words};
+use crate::words::{self, Words};
+use crate::{key, rows};
 
 /// Answers the question, as far as there is time.
 pub(crate) fn answer(file: &Connection, ask: &ask::Trace, until: Instant) -> Result<Traced, Error> {
@@ -41,7 +43,7 @@ pub(crate) struct Search {
     word: Option<String>,
     from: Option<String>,
     to: Option<String>,
-    client: Option<String>,
+    client: Option<IpAddr>,
     status: Option<MailStatus>,
 }
 
@@ -57,7 +59,7 @@ impl Search {
             id,
             from: ask.from.as_ref().map(ToString::to_string),
             to: ask.to.as_ref().map(ToString::to_string),
-            client: ask.client.map(|client| client.to_canonical().to_string()),
+            client: ask.client.map(|client| client.to_canonical()),
             status: ask.status,
         }
     }
@@ -73,11 +75,11 @@ impl Search {
     }
 
     /// The index has all of them.
-    fn words(&self) -> Vec<i64> {
+    fn words(&self) -> Vec<u32> {
         let status = self.status.and_then(words::of_status);
-        let all = [&self.word, &self.to, &self.from, &self.client]
-            .into_iter()
-            .flatten();
+        let client = self.client.map(|client| client.to_string());
+        let all = [&self.word, &self.to, &self.from, &client];
+        let all = all.into_iter().flatten();
         let all = all.map(String::as_str).chain(status);
         all.map(words::hash).collect()
     }
@@ -89,9 +91,9 @@ impl Search {
                 .as_deref()
                 .is_some_and(|wanted| wanted.eq_ignore_ascii_case(word))
         };
-        words::of_message(message, |word| has_word |= is(&self.word, word));
+        message.words(|word| has_word |= is(&self.word, word));
         for leg in &message.legs {
-            words::of_leg(leg, |word| {
+            leg.words(|word| {
                 has_word |= is(&self.word, word);
                 is_to |= is(&self.to, word);
             });
@@ -101,7 +103,7 @@ impl Search {
             words.is_some_and(|words| words.into_iter().any(|word| is(wanted, word)))
         };
         let id = message.id.map(|id| id.to_string()).unwrap_or_default();
-        let client = message.client.as_deref().and_then(words::of_client);
+        let client = message.client.as_deref().and_then(words::client);
         let stands = |status| {
             message.status == status || message.legs.iter().any(|leg| leg.status == status)
         };
@@ -151,22 +153,7 @@ pub(crate) fn search(
             }
         }
     }
-    let mut run = i64::MAX;
-    while let Some(before) = words::run_before(file, run)? {
-        for key in words::messages_with(file, before, &words)? {
-            if !goes_on(key)? {
-                return Ok(true);
-            }
-        }
-        if before <= since.unix_millis().cast_signed() {
-            break;
-        }
-        if Instant::now() >= until {
-            return Ok(true);
-        }
-        run = before;
-    }
-    Ok(false)
+    Ok(words::find(file, first, &words, until, goes_on)?)
 }
 
 /// A message with its legs.
@@ -176,10 +163,10 @@ fn load(file: &Connection, key: i64) -> Result<Option<TracedMessage>> {
     let mut rows = rows.query((key, key + key::ROWS))?;
     let (mut message, mut legs) = (None, Vec::<TracedLeg>::new());
     while let Some(row) = rows.next()? {
-        let data = row.get_ref(1)?.as_str()?;
+        let data = row.get_ref(1)?.as_blob()?;
         match row.get::<_, i64>(0)? == key {
-            true => message = serde_json::from_str(data).ok(),
-            false => legs.extend(serde_json::from_str::<TracedLeg>(data)),
+            true => message = serde_json::from_slice(data).ok(),
+            false => legs.extend(serde_json::from_slice::<TracedLeg>(data)),
         }
     }
     let first = legs.first().map(|leg| leg.leg.message);

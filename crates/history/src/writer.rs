@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 
 use crate::batch::{self, Batch};
 use crate::store::{self, Error, Store};
-use crate::{Settings, Told, key, prune, words};
+use crate::tally::Tallies;
+use crate::{Settings, Told, prune};
 
 /// Writes until the journal ends.
 #[expect(
@@ -18,16 +19,22 @@ use crate::{Settings, Told, key, prune, words};
 )]
 pub(crate) fn run(mut reader: Reader, settings: Settings, told: &Mutex<Told>) {
     let mut writer = Writer::new(settings, told);
-    while let Some(first) = reader.next_blocking() {
+    loop {
+        if writer.is_idle() {
+            match reader.next_blocking() {
+                Some(first) => writer.take(first),
+                None => break,
+            }
+        }
         // The journal holds what comes in the meantime, and many events of a message become one row.
         std::thread::sleep(GATHERING);
-        writer.take(first);
         while let Some(next) = reader.try_next() {
             writer.take(next);
         }
         writer.flush();
     }
-    // What could not be written the last time.
+    // What could not be written the last time, and then its sums.
+    writer.flush();
     writer.flush();
 }
 
@@ -37,16 +44,13 @@ pub(crate) struct Writer<'a> {
     pub(crate) store: Option<Store>,
     /// Not written yet.
     pending: Vec<Arc<Entry>>,
-    run: Run,
+    /// Of these, so many are in the sums.
+    counted: usize,
+    /// They wait for more of the same names under load.
+    sums: Tallies,
+    sums_written: Timestamp,
     /// When nothing was left that was too old.
     pruned: Timestamp,
-}
-
-/// A part of the index of words; its number is the time at which it was begun.
-#[derive(Default)]
-struct Run {
-    number: i64,
-    messages: usize,
 }
 
 impl<'a> Writer<'a> {
@@ -56,7 +60,9 @@ impl<'a> Writer<'a> {
             told,
             store: None,
             pending: Vec::new(),
-            run: Run::default(),
+            counted: 0,
+            sums: Tallies::default(),
+            sums_written: Timestamp::default(),
             pruned: Timestamp::default(),
         }
     }
@@ -72,20 +78,25 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Whether nothing is to be done before the next event.
+    fn is_idle(&self) -> bool {
+        self.sums.is_empty() || self.told.lock().trouble.is_some()
+    }
+
     fn give_up(&mut self) {
         self.told.lock().missed += self.pending.len() as u64;
         self.pending.clear();
+        self.counted = 0;
+        self.sums.clear();
     }
 
     pub(crate) fn flush(&mut self) {
-        if self.pending.is_empty() {
+        if self.pending.is_empty() && self.sums.is_empty() {
             return;
         }
         match self.write() {
-            Ok(missed) => {
-                self.pending.clear();
+            Ok(()) => {
                 let mut told = self.told.lock();
-                told.missed += missed;
                 if told.trouble.take().is_some() {
                     tracing::info!(missed = told.missed, "the history is written again");
                 }
@@ -114,48 +125,57 @@ impl<'a> Writer<'a> {
         told.trouble = Some(error.to_string());
     }
 
-    fn write(&mut self) -> Result<u64, Error> {
+    fn write(&mut self) -> Result<(), Error> {
         let settings = &self.settings;
         store::has_space(&settings.path, settings.octets_free)?;
         let store = match self.store.take() {
             Some(store) if store.is_there() => self.store.insert(store),
-            _ => {
-                self.run = Run::default();
-                self.store.insert(Store::open(&settings.path)?)
-            }
+            _ => self.store.insert(Store::open(&settings.path)?),
         };
-        let connection = &mut store.connection;
-        let transaction = connection.transaction()?;
-        let mut batch = Batch::new(&transaction)?;
-        for entry in &self.pending {
-            batch.add(entry)?;
+        let (events, last) = (self.pending.len(), self.pending.last());
+        let now = last.map_or(self.sums_written, |last| last.at);
+        if events > 0 {
+            let transaction = store.connection.transaction()?;
+            let mut batch = Batch::new(&transaction, &mut self.sums)?;
+            for (place, entry) in self.pending.iter().enumerate() {
+                batch.add(entry, place < self.counted)?;
+                self.counted = self.counted.max(place + 1);
+            }
+            let missed = batch.write(now)?;
+            transaction.commit()?;
+            self.pending.clear();
+            self.counted = 0;
+            self.told.lock().missed += missed;
         }
-        let last = self.pending.last().map(|entry| entry.at);
-        if let Some(at) = last
-            && (self.run.number == 0 || self.run.messages >= words::RUN_MESSAGES)
+        if events < BATCH_OF_LOAD
+            || self.sums.len() > SUMS_MAX
+            || now.since(self.sums_written) > SUMS_WRITTEN_EVERY
         {
-            let newest = words::run_before(&transaction, i64::MAX)?.unwrap_or_default();
-            let now = key::at(at) >> 20;
-            self.run = Run {
-                number: now.max(newest + 1),
-                messages: 0,
-            };
+            let transaction = store.connection.transaction()?;
+            self.sums.write(&transaction)?;
+            transaction.commit()?;
+            self.sums.clear();
+            self.sums_written = now;
         }
-        let (messages, missed) = batch.write(self.run.number)?;
-        transaction.commit()?;
-        self.run.messages += messages;
-        if let Some(now) = last
-            && (now < self.pruned || now.since(self.pruned) > PRUNED_EVERY)
+        if (now < self.pruned || now.since(self.pruned) > PRUNED_EVERY)
             && prune::run(store, settings, now, Instant::now() + PRUNING)?
         {
             self.pruned = now;
         }
-        Ok(missed)
+        Ok(())
     }
 }
 
 /// For so long events are gathered after the first one.
 const GATHERING: Duration = Duration::from_millis(200);
+
+/// A batch of so many events is followed by another one, as a rule: its sums may wait.
+const BATCH_OF_LOAD: usize = 1000;
+
+const SUMS_WRITTEN_EVERY: Duration = Duration::from_secs(10);
+
+/// Sums that wait at most.
+const SUMS_MAX: usize = 30_000;
 
 const PRUNED_EVERY: Duration = Duration::from_secs(10);
 
