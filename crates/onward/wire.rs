@@ -80,11 +80,9 @@ impl Relay {
             Some(error) => journal.record(forwards::kept_out(&error, &routing.load().table)),
         }
         let socket = Socket::bind(&settings.socket).await?;
-
-        let now = Arc::clone(&routing);
+        let (now, served) = (Arc::clone(&routing), resolved.tls.clone());
         let now = move || now.load_full();
-        let (asked, served) = (resolver.clone(), resolved.tls.clone());
-        let doctor = doctor::doctor(config, settings.doctor, asked, served, now);
+        let doctor = doctor::doctor(config, settings.doctor, resolver.clone(), served, now);
         let reload = Arc::new(Reload::new(
             config,
             path,
