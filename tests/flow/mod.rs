@@ -38,6 +38,7 @@ mod no_way;
 mod old_spool;
 mod partly_refused;
 mod proxy;
+mod questions;
 mod queue_change;
 mod queue_choice;
 mod queue_look;

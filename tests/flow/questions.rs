@@ -1,0 +1,81 @@
+//! `docs/questions.md`: every command in it does what it is there for, beside a running relay.
+
+use testkit::net::Net;
+use testkit::program;
+use testkit::sender::send;
+
+use crate::relay;
+
+const MAIL: &[u8] = b"From: news@sender.example\r\nTo: shop@customer.example\r\nMessage-ID: <hello@sender.example>\r\nSubject: hello\r\n\r\nhello\r\n";
+
+#[tokio::test]
+async fn every_command_of_the_page_answers() {
+    let net = Net::new().await;
+    let _sink = net
+        .sink("mailbox.example", "rcpt: 450 4.7.1 slow down")
+        .await;
+    let relay = relay(&net, "shop@customer.example shop@mailbox.example\n")
+        .set("queue.retry", "[\"1h\"]")
+        .start()
+        .await;
+    let to = ["shop@customer.example"];
+    send(relay.address(), "news@sender.example", &to, MAIL).await;
+    relay.wait_for("deferred").await;
+    let page = include_str!("../../docs/questions.md");
+    let rows: Vec<[&str; 2]> = page.lines().filter_map(row).collect();
+    let numbers: Vec<_> = rows
+        .iter()
+        .map(|[number, _]| (*number).to_owned())
+        .collect();
+    let expected: Vec<_> = (1..=25).map(|number: u32| number.to_string()).collect();
+    assert_eq!(numbers, expected);
+    let config = relay.setup().path("onward.toml");
+    let backup = relay.setup().path("backup");
+    let mut asked = 0;
+    for [number, command] in rows {
+        if command == "comes later" {
+            continue;
+        }
+        let command = command
+            .trim_matches('`')
+            .replace("/var/backups/onward", &backup.to_string_lossy());
+        let (command, input) = match command.strip_suffix(" < mail.eml") {
+            Some(command) => (command, MAIL),
+            None => (&*command, &b""[..]),
+        };
+        let mut words = words(command).into_iter();
+        assert_eq!(words.next(), Some("onward"), "{command}");
+        let mut arguments = vec!["--config", config.to_str().expect("UTF-8")];
+        arguments.extend(words);
+        // The history comes a moment later.
+        let finished = loop {
+            let finished = program::run(env!("CARGO_BIN_EXE_onward"), &arguments, input).await;
+            if finished.code != Some(3) {
+                break finished;
+            }
+        };
+        assert_eq!(finished.code, Some(0), "{number}: {command}: {finished}");
+        assert!(!finished.stdout.is_empty(), "{number}: {command}");
+        asked += 1;
+    }
+    assert_eq!(asked, 21);
+    relay.wait_for("operator-asked action=remove").await;
+}
+
+/// Number and command of a row.
+fn row(line: &str) -> Option<[&str; 2]> {
+    let mut cells = line.strip_prefix("| ")?.split(" | ");
+    let number = cells.next()?;
+    number.parse::<u32>().ok()?;
+    Some([number, cells.nth(1)?])
+}
+
+/// As a shell parts them.
+fn words(command: &str) -> Vec<&str> {
+    let parts = command.split('\'').enumerate();
+    let words = parts.map(|(number, part)| match number % 2 {
+        0 => part.split_whitespace().collect(),
+        _ => vec![part],
+    });
+    words.flatten().collect()
+}
