@@ -53,20 +53,9 @@ pub(crate) async fn run(
 }
 
 fn print_rows(print: Printer, rows: &BTreeMap<String, Row>) {
-    for (
-        key,
-        Row {
-            value,
-            from,
-            reload,
-        },
-    ) in rows
-    {
-        let restart = if *reload {
-            ""
-        } else {
-            ", a change needs a restart"
-        };
+    for (key, row) in rows {
+        let (value, from) = (&row.value, row.from);
+        let restart = if row.reload { "" } else { RESTART };
         print.line(format_args!("{key} = {value}  # {from}{restart}"));
     }
 }
@@ -74,18 +63,16 @@ fn print_rows(print: Printer, rows: &BTreeMap<String, Row>) {
 fn print_diff(print: Printer, would: &Reloaded, typed: &Table) {
     let rows = rows(typed);
     for key in would.applied.iter().chain(&would.needs_restart) {
-        let value = rows
-            .get(key)
-            .map_or_else(|| "gone".to_owned(), |row| row.value.to_string());
-        let when = if would.applied.contains(key) {
-            "at a reload"
-        } else {
-            "needs a restart"
+        let value = rows.get(key).map(|row| row.value.to_string());
+        let value = value.unwrap_or_else(|| "gone".to_owned());
+        let when = match would.applied.contains(key) {
+            true => "at a reload",
+            false => "needs a restart",
         };
         print.line(format_args!("{key} = {value}  # {when}"));
     }
     print.line("a reload would read:");
-    reloaded_lines(would).for_each(|line| print.line(line));
+    print.lines(reloaded_lines(would));
 }
 
 /// Every key that has a value, of the file or the default.
@@ -97,11 +84,11 @@ fn rows(typed: &Table) -> BTreeMap<String, Row> {
         .filter(|(_, value)| !is_tables(value));
     let of = |from| {
         move |(key, value): (String, &Value)| {
-            let reload = is_reloadable(&key);
+            let (value, reload) = (without_secrets(value), is_reloadable(&key));
             (
                 key,
                 Row {
-                    value: without_secrets(value),
+                    value,
                     from,
                     reload,
                 },
@@ -128,20 +115,17 @@ fn without_secrets(value: &Value) -> Value {
             let origin = url.map(|url| url.origin().ascii_serialization());
             Value::String(format!("{}/…", origin.unwrap_or_default()))
         }
-        Value::Array(values) => values
-            .iter()
-            .map(without_secrets)
-            .collect::<Vec<_>>()
-            .into(),
+        Value::Array(values) => Value::Array(values.iter().map(without_secrets).collect()),
         Value::Table(table) => {
-            let table = table
-                .iter()
-                .map(|(key, value)| (key.clone(), without_secrets(value)));
-            Value::Table(table.collect())
+            let keys = table.iter();
+            let keys = keys.map(|(key, value)| (key.clone(), without_secrets(value)));
+            Value::Table(keys.collect())
         }
         value => value.clone(),
     }
 }
+
+const RESTART: &str = ", a change needs a restart";
 
 #[cfg(test)]
 mod tests {

@@ -36,7 +36,7 @@ pub(crate) async fn run(socket: &Path, args: &Explain, print: Printer) -> Result
             "{} from {} ({}{name}){user}, EHLO {}, to {}",
             args.from, args.ip, explanation.client, args.helo, args.to
         ));
-        lines(explanation).iter().for_each(|line| print.line(line));
+        print.lines(lines(explanation));
     });
     Ok(Exit::problem_unless(explanation.refusal.is_none()))
 }

@@ -109,6 +109,14 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// What was asked for is there, or not.
+    pub(crate) const fn found(found: bool) -> Self {
+        match found {
+            true => Self::Fine,
+            false => Self::NothingMatched,
+        }
+    }
+
     /// A problem, unless all is well.
     pub(crate) const fn problem_unless(fine: bool) -> Self {
         match fine {

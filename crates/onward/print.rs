@@ -39,20 +39,28 @@ impl Printer {
         let _ = writeln!(io::stdout().lock(), "{}", self.shown(&text.to_string()));
     }
 
+    pub(crate) fn lines(self, lines: impl IntoIterator<Item = impl Display>) {
+        lines.into_iter().for_each(|line| self.line(line));
+    }
+
     /// Rows under heads, each column as wide as it must be. A head that begins with `>` stands over numbers.
-    pub(crate) fn table<const N: usize>(
+    pub(crate) fn table(
         self,
-        heads: [&str; N],
-        rows: impl IntoIterator<Item = [String; N]>,
+        heads: impl IntoIterator<Item = impl AsRef<str>>,
+        rows: impl IntoIterator<Item = impl IntoIterator<Item = String>>,
     ) {
+        let heads: Vec<_> = heads.into_iter().collect();
         let cell = |text: &str| Cell::new(shown::line(text));
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        table.set_header(heads.map(|head| cell(head.trim_start_matches('>'))));
-        table.add_rows(rows.into_iter().map(|row| row.map(|text| cell(&text))));
+        let bare = |head: &str| cell(head.trim_start_matches('>'));
+        table.set_header(heads.iter().map(|head| bare(head.as_ref())));
+        for row in rows {
+            table.add_row(row.into_iter().map(|text| cell(&text)));
+        }
         for (column, head) in table.column_iter_mut().zip(heads) {
             column.set_padding((0, 2));
-            if head.starts_with('>') {
+            if head.as_ref().starts_with('>') {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }

@@ -102,10 +102,7 @@ async fn act(
         true => print_dry_run(print, action, count, done),
         false => print_count(print, action, count, done),
     });
-    Ok(match count.matched {
-        0 => Exit::NothingMatched,
-        _ => Exit::Fine,
-    })
+    Ok(Exit::found(count.matched > 0))
 }
 
 /// Asks on the terminal.
@@ -133,28 +130,17 @@ async fn summary(
     let mut client = Source::open(config, print).await?;
     let summary = client.ask(QueueSummary { by, filter, limit }).await?;
     print.value(&summary, |print, summary| print_summary(print, by, summary));
-    Ok(found(summary.total.legs > 0 || is_all))
-}
-
-/// Nothing at all is no problem of whoever did not ask for something.
-fn found(found: bool) -> Exit {
-    match found {
-        true => Exit::Fine,
-        false => Exit::NothingMatched,
-    }
+    // Who asked for nothing in particular missed nothing.
+    Ok(Exit::found(summary.total.legs > 0 || is_all))
 }
 
 /// Runs `reload`.
 pub(crate) async fn reload(socket: &Path, force: bool, print: Printer) -> Result<Exit, Failure> {
-    let reloaded = Client::connect(socket)
-        .await?
-        .ask(Reload {
-            force,
-            dry_run: false,
-        })
-        .await?;
+    let dry_run = false;
+    let mut client = Client::connect(socket).await?;
+    let reloaded = client.ask(Reload { force, dry_run }).await?;
     print.value(&reloaded, |print, reloaded| {
-        reloaded_lines(reloaded).for_each(|line| print.line(line));
+        print.lines(reloaded_lines(reloaded));
     });
     Ok(Exit::Fine)
 }
@@ -192,7 +178,7 @@ async fn list(
         page.next = more.next;
     }
     print.value(&page, print_page);
-    Ok(found(!page.legs.is_empty() || filter.is_empty()))
+    Ok(Exit::found(!page.legs.is_empty() || filter.is_empty()))
 }
 
 async fn show(config: &Config, id: &IdPart, print: Printer) -> Result<Exit, Failure> {

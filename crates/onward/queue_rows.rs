@@ -159,31 +159,23 @@ fn print_leg(print: Printer, row: &LegRow, now: Timestamp) {
 
 pub(crate) fn print_summary(print: Printer, by: SummaryBy, summary: &Summary) {
     let now = Clock::real().now();
-    let mut heads: [String; COLUMNS] = Default::default();
     let ages = summary.age_minutes.iter().map(|most| format!(">{most}m"));
     let older = summary.age_minutes.last().map(|most| format!(">{most}m+"));
-    let fixed = [by.name().to_owned(), ">legs".to_owned()];
-    let all = fixed.into_iter().chain(ages).chain(older);
-    heads
-        .iter_mut()
-        .zip(all)
-        .for_each(|(head, text)| *head = text);
-    heads[COLUMNS - 1] = ">oldest".to_owned();
+    let heads = [by.name().to_owned(), ">legs".to_owned()].into_iter();
+    let heads = heads.chain(ages).chain(older);
     let row = |row: &SummaryRow| {
-        let mut cells: [String; COLUMNS] = Default::default();
-        cells[0] = match row.name.as_str() {
-            "" => "(not tried yet)".to_owned(),
-            name => name.to_owned(),
+        let name = match row.name.as_str() {
+            "" => "(not tried yet)",
+            name => name,
         };
-        cells[1] = row.legs.to_string();
-        let ages = cells[2..].iter_mut().zip(&row.ages);
-        ages.for_each(|(cell, legs)| *cell = legs.to_string());
-        cells[COLUMNS - 1] = row.oldest.map(|at| age(at, now)).unwrap_or_default();
-        cells
+        let oldest = row.oldest.map(|at| age(at, now)).unwrap_or_default();
+        let ages = row.ages.iter().map(ToString::to_string);
+        let cells = [name.to_owned(), row.legs.to_string()].into_iter();
+        cells.chain(ages).chain([oldest]).collect::<Vec<_>>()
     };
     let rows = [&summary.total].into_iter().chain(&summary.rows);
     let rows = rows.chain(&summary.others).map(row);
-    print.table(heads.each_ref().map(String::as_str), rows);
+    print.table(heads.chain([">oldest".to_owned()]), rows);
 }
 
 /// `done` says what has happened to the legs that were changed.
@@ -226,8 +218,6 @@ pub(crate) fn print_dry_run(print: Printer, action: QueueAction, count: &Count, 
 
 /// Of what the last attempt came to, a list shows no more; a peer may say a lot.
 const LAST_CHARS: usize = 160;
-/// Name, legs, ten ages, the oldest.
-const COLUMNS: usize = 13;
 
 #[cfg(test)]
 mod tests {

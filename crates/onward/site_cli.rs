@@ -55,10 +55,7 @@ pub(crate) async fn run(socket: &Path, command: &Site, print: Printer) -> Result
             )),
         }
     });
-    Ok(match ordered == Ordered::default() {
-        true => Exit::NothingMatched,
-        false => Exit::Fine,
-    })
+    Ok(Exit::found(ordered != Ordered::default()))
 }
 
 async fn list(mut client: Client, print: Printer) -> Result<Exit, Failure> {
@@ -83,28 +80,21 @@ async fn list(mut client: Client, print: Printer) -> Result<Exit, Failure> {
         if sites.more > 0 {
             print.line(format_args!("and {}", plural(sites.more, "more site")));
         }
-        sites
-            .orders
-            .iter()
-            .for_each(|order| print.line(in_words(order)));
+        print.lines(sites.orders.iter().map(in_words));
     });
     Ok(Exit::Fine)
 }
 
 fn row(row: &SiteRow) -> [String; 8] {
-    let connections = format!("{}/{}", row.connections, row.connections_max);
-    let [queued, delivered, deferred, failed] =
-        [row.queued, row.delivered, row.deferred, row.failed].map(|n| n.to_string());
-    let (site, state, why) = (row.site.clone(), row.state.clone(), row.why.clone());
     [
-        site,
-        state,
-        connections,
-        queued,
-        delivered,
-        deferred,
-        failed,
-        why,
+        row.site.clone(),
+        row.state.clone(),
+        format!("{}/{}", row.connections, row.connections_max),
+        row.queued.to_string(),
+        row.delivered.to_string(),
+        row.deferred.to_string(),
+        row.failed.to_string(),
+        row.why.clone(),
     ]
 }
 
@@ -119,10 +109,7 @@ async fn show(mut client: Client, site: &str, print: Printer) -> Result<Exit, Fa
         }
         sites.iter().for_each(|site| details(print, site));
     });
-    Ok(match sites.is_empty() {
-        true => Exit::NothingMatched,
-        false => Exit::Fine,
-    })
+    Ok(Exit::found(!sites.is_empty()))
 }
 
 fn details(print: Printer, site: &SiteDetails) {
@@ -135,21 +122,12 @@ fn details(print: Printer, site: &SiteDetails) {
         0 => line("mail for", domains),
         more => line("mail for", format!("{domains} and {more} more")),
     }
-    line(
-        "connections",
-        format!("{} of {}", row.connections, row.connections_max),
-    );
+    let connections = format!("{} of {}", row.connections, row.connections_max);
+    line("connections", connections);
     line("queued", plural(row.queued, "leg"));
-    let SiteRow {
-        delivered,
-        deferred,
-        failed,
-        ..
-    } = row;
-    line(
-        "last minute",
-        format!("{delivered} delivered, {deferred} deferred, {failed} failed"),
-    );
+    let (delivered, deferred, failed) = (row.delivered, row.deferred, row.failed);
+    let minute = format!("{delivered} delivered, {deferred} deferred, {failed} failed");
+    line("last minute", minute);
     for (code, legs) in &site.codes {
         line("answers", format!("{code} × {legs}"));
     }

@@ -107,21 +107,19 @@ fn verify_spool(spool: &Path, print: Printer) -> Result<bool, Failure> {
 }
 
 fn print_verified(print: Printer, verified: &Verified) {
-    print.line(format_args!(
-        "{:<16} {:>12} {:>12} {:>9} {:>9}",
-        "segment", "octets", "used", "records", "messages"
-    ));
-    for segment in &verified.segments {
+    let rows = verified.segments.iter().map(|segment| {
         let name = segment.file.file_name().unwrap_or_default();
-        print.line(format_args!(
-            "{:<16} {:>12} {:>12} {:>9} {:>9}",
-            name.to_string_lossy(),
+        let numbers = [
             segment.octets,
             segment.used,
             segment.records,
-            segment.commits
-        ));
-    }
+            segment.commits,
+        ];
+        let name = [name.to_string_lossy().into_owned()].into_iter();
+        name.chain(numbers.map(|number| number.to_string()))
+    });
+    let heads = ["segment", ">octets", ">used", ">records", ">messages"];
+    print.table(heads, rows);
     print.line("");
     print.line(format_args!("spool     {}", verified.spool.display()));
     print.line(format_args!(
@@ -157,7 +155,8 @@ async fn rebuild(config: &Config, print: Printer) -> Result<bool, Failure> {
     };
     spool.close();
     print.value(&rebuilt, |print, rebuilt| {
-        print.line(format_args!("index rebuilt: {} legs queued", rebuilt.legs));
+        let legs = plural(rebuilt.legs, "leg");
+        print.line(format_args!("index rebuilt: {legs} queued"));
         if rebuilt.from_old_index > 0 {
             print.line(format_args!(
                 "{} messages that only the old index knew were written to the log",

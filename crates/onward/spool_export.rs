@@ -9,26 +9,23 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use control::{LegState, QueueAction};
-use queue::StartError;
 use queue::verify::{Exported, export};
 use relay::operator;
 use serde::{Deserialize, Serialize};
 use spool::{Clock, Entry};
 
-use crate::print::Printer;
+use crate::Failure;
+use crate::print::{Printer, plural};
 use crate::spool_cli::{Finding, print_findings, progress};
 
-/// Why the export ended.
+/// What ended the export.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(transparent)]
-    Spool(#[from] StartError),
-    #[error(
-        "cannot write {path}: {source}\n\nhint: `spool export` overwrites nothing; name a folder that is empty or not there yet"
-    )]
-    Write { path: PathBuf, source: io::Error },
-    #[error("cannot write {path}: {text}")]
-    Json { path: PathBuf, text: String },
+#[error(
+    "cannot write {path}: {source}\n\nhint: `spool export` overwrites nothing; name a folder that is empty or not there yet"
+)]
+struct Unwritten {
+    path: PathBuf,
+    source: io::Error,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -90,37 +87,31 @@ pub(crate) struct Leg {
 }
 
 /// Writes every message; false when anything in the spool is damaged.
-pub(crate) fn run(spool: &Path, folder: &Path, print: Printer) -> Result<bool, Error> {
+pub(crate) fn run(spool: &Path, folder: &Path, print: Printer) -> Result<bool, Failure> {
     let mut summary = Summary {
         folder: folder.to_owned(),
         ..Summary::default()
     };
-    let failed = |source| Error::Write {
-        path: folder.to_owned(),
-        source,
-    };
     // Other people's mail: only the operator may read it.
     let mut builder = fs::DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(failed)?;
+    let made = builder.recursive(true).mode(0o700).create(folder);
+    made.map_err(unwritten(folder))?;
     let visit = |found: &Exported<'_>| {
         summary.messages += 1;
         summary.damaged += u64::from(!write_message(folder, found)?);
-        Ok::<_, Error>(())
+        Ok::<_, Failure>(())
     };
     let (now, progress) = (Clock::real().now(), &mut progress("reading the spool"));
     let report = export(spool, now, Some(folder), progress, visit)?;
     summary.damage = report.damage.iter().map(Finding::from).collect();
     print.value(&summary, |print, summary| {
-        let Summary {
-            messages, damaged, ..
-        } = summary;
+        let (messages, to) = (
+            plural(summary.messages, "message"),
+            summary.folder.display(),
+        );
+        let damaged = summary.damaged;
         print.line(format_args!(
-            "{messages} messages written to {}, {damaged} of them damaged",
-            summary.folder.display()
+            "{messages} written to {to}, {damaged} of them damaged"
         ));
         print_findings(print, &summary.damage);
     });
@@ -128,20 +119,16 @@ pub(crate) fn run(spool: &Path, folder: &Path, print: Printer) -> Result<bool, E
 }
 
 /// Writes one message as two files; false when its body is damaged.
-fn write_message(folder: &Path, found: &Exported<'_>) -> Result<bool, Error> {
+fn write_message(folder: &Path, found: &Exported<'_>) -> Result<bool, Unwritten> {
     let id = found.message.id.to_string();
     let partial = folder.join(format!("{id}.partial"));
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::Write { path, source }
-    };
     let envelope_path = folder.join(format!("{id}.json"));
-    let mut envelope_file = create(&envelope_path).map_err(failed(&envelope_path))?;
+    let mut envelope_file = create(&envelope_path).map_err(unwritten(&envelope_path))?;
     let mut damage = Vec::new();
-    let mut body = create(&partial).map_err(failed(&partial))?;
+    let mut body = create(&partial).map_err(unwritten(&partial))?;
     for piece in found.body() {
         damage.extend(piece.damage.as_ref().map(Finding::from));
-        body.write_all(&piece.octets).map_err(failed(&partial))?;
+        body.write_all(&piece.octets).map_err(unwritten(&partial))?;
     }
     let name = match damage.is_empty() {
         true => format!("{id}.eml"),
@@ -150,16 +137,19 @@ fn write_message(folder: &Path, found: &Exported<'_>) -> Result<bool, Error> {
     let intact = damage.is_empty();
     let path = folder.join(name);
     if path.exists() {
-        return Err(failed(&path)(io::ErrorKind::AlreadyExists.into()));
+        return Err(unwritten(&path)(io::ErrorKind::AlreadyExists.into()));
     }
-    fs::rename(&partial, &path).map_err(failed(&path))?;
+    fs::rename(&partial, &path).map_err(unwritten(&path))?;
     let envelope = Envelope::new(found, damage);
-    let text = serde_json::to_string_pretty(&envelope).map_err(|error| Error::Json {
-        path: envelope_path.clone(),
-        text: error.to_string(),
-    })?;
-    writeln!(envelope_file, "{text}").map_err(failed(&envelope_path))?;
+    let text = serde_json::to_string_pretty(&envelope).map_err(io::Error::from);
+    let written = text.and_then(|text| writeln!(envelope_file, "{text}"));
+    written.map_err(unwritten(&envelope_path))?;
     Ok(intact)
+}
+
+fn unwritten(path: &Path) -> impl FnOnce(io::Error) -> Unwritten {
+    let path = path.to_owned();
+    move |source| Unwritten { path, source }
 }
 
 fn create(path: &Path) -> io::Result<fs::File> {

@@ -11,28 +11,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use envelope::LegId;
+use queue::LogSpool;
 use queue::verify::{ended, merge_tokens};
-use queue::{LogSpool, StartError};
 use serde::Serialize;
 use spool::{BodyWriter, Spool};
 
+use crate::Failure;
 use crate::config::Config;
 use crate::print::{Printer, plural};
 use crate::spool_cli::progress;
 use crate::spool_export::Envelope;
 use crate::spool_mail::Returned;
 
-/// Why the import ended.
+/// What ended the import.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(transparent)]
-    Spool(#[from] StartError),
-    #[error("cannot read {path}: {source}\n\nhint: name a folder that `onward spool export` wrote")]
-    Folder { path: PathBuf, source: io::Error },
+enum Error {
+    #[error("cannot read {0}: {1}\n\nhint: name a folder that `onward spool export` wrote")]
+    Folder(PathBuf, io::Error),
     #[error(
-        "{path} could not be queued: {source}\n\nhint: nothing comes twice: run it again when this is mended"
+        "{0} could not be queued: {1}\n\nhint: nothing comes twice: run it again when this is mended"
     )]
-    Queue { path: PathBuf, source: spool::Error },
+    Queue(PathBuf, spool::Error),
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -64,15 +63,13 @@ enum Came {
 }
 
 /// Brings every message back; false when something was skipped.
-pub(crate) async fn run(config: &Config, folder: &Path, print: Printer) -> Result<bool, Error> {
+pub(crate) async fn run(config: &Config, folder: &Path, print: Printer) -> Result<bool, Failure> {
     let mut summary = Summary {
         folder: folder.to_owned(),
         ..Summary::default()
     };
-    let mails = sort(folder, &mut summary).map_err(|source| Error::Folder {
-        path: folder.to_owned(),
-        source,
-    })?;
+    let mails = sort(folder, &mut summary);
+    let mails = mails.map_err(|error| Error::Folder(folder.to_owned(), error))?;
     let known = match config.spool.join("log").is_dir() {
         true => ended(&config.spool, &mut progress("reading the spool"))?,
         false => HashSet::new(),
@@ -82,12 +79,8 @@ pub(crate) async fn run(config: &Config, folder: &Path, print: Printer) -> Resul
         summary.skipped.push(Skipped { file, text });
     }
     let settings = config.spool();
-    let opening = tokio::task::spawn_blocking(|| LogSpool::open(settings));
-    let spool = opening.await.map_err(|error| Error::Folder {
-        path: config.spool.clone(),
-        source: io::Error::other(error),
-    })?;
-    let taken = bring_all(Arc::new(spool?), &mails, &Arc::new(known), &mut summary).await?;
+    let spool = tokio::task::spawn_blocking(|| LogSpool::open(settings)).await??;
+    let taken = bring_all(Arc::new(spool), &mails, &Arc::new(known), &mut summary).await?;
     for path in taken {
         if let Err(error) = fs::rename(&path, path.with_extension(TAKEN)) {
             let text = format!("is queued, but cannot be marked as imported: {error}");
@@ -142,19 +135,13 @@ async fn bring_all(
         let mut begun = Vec::new();
         for path in some {
             let (spool, known, mail) = (Arc::clone(&spool), Arc::clone(known), path.clone());
-            begun.push((
-                path,
-                tokio::spawn(async move { bring(&spool, &mail, &known).await }),
-            ));
+            let task = tokio::spawn(async move { bring(&spool, &mail, &known).await });
+            begun.push((path, task));
         }
         for (path, task) in begun {
-            let came = task
-                .await
-                .unwrap_or_else(|e| Err(spool::Error::Unknown(e.to_string())));
-            match came.map_err(|source| Error::Queue {
-                path: path.clone(),
-                source,
-            })? {
+            let came = task.await.map_err(|e| spool::Error::Unknown(e.to_string()));
+            let came = came.flatten();
+            match came.map_err(|error| Error::Queue(path.clone(), error))? {
                 Came::Back(legs) => {
                     (summary.messages, summary.legs) = (summary.messages + 1, summary.legs + legs)
                 }
@@ -199,25 +186,15 @@ async fn bring(
         }
     }
     if writer.len() != size {
-        let text = format!(
-            "its mail has {} octets, not {size}: it was cut or changed",
-            writer.len()
-        );
+        let octets = writer.len();
+        let text = format!("its mail has {octets} octets, not {size}: it was cut or changed");
         return Ok(Came::Skipped(text));
     }
-    let Returned {
-        legs: entries,
-        warned,
-        deadlines,
-    } = returned;
-    let is_new = spool
-        .bring_back(writer, entries, &warned, deadlines)
-        .await?;
-    Ok(if is_new {
-        Came::Back(legs)
-    } else {
-        Came::Queued
-    })
+    let (warned, deadlines) = (&returned.warned, returned.deadlines);
+    match (spool.bring_back(writer, returned.legs, warned, deadlines)).await? {
+        true => Ok(Came::Back(legs)),
+        false => Ok(Came::Queued),
+    }
 }
 
 /// Reads an envelope, and opens the mail beside it.
@@ -240,30 +217,31 @@ fn open(path: &Path) -> Result<(Returned, File), String> {
 }
 
 fn print_summary(print: Printer, summary: &Summary) {
-    print.line(format_args!(
-        "{} with {} brought back from {}",
+    let (messages, legs) = (
         plural(summary.messages, "message"),
         plural(summary.legs, "leg"),
-        summary.folder.display()
+    );
+    let from = summary.folder.display();
+    print.line(format_args!(
+        "{messages} with {legs} brought back from {from}"
     ));
-    let left = [
-        (
-            summary.queued,
-            "are queued already, and were left as they are",
-        ),
-        (
-            summary.ended,
-            "have ended in this spool, and do not come again",
-        ),
-        (summary.earlier, "were taken by an earlier import"),
-        (summary.skipped.len() as u64, "were skipped:"),
-    ];
-    for (count, what) in left.iter().filter(|(count, _)| *count > 0) {
-        print.line(format_args!("{count} {what}"));
-    }
-    for Skipped { file, text } in &summary.skipped {
-        print.line(format_args!("  {}: {text}", file.display()));
-    }
+    let left = |count: u64, what: &str| {
+        if count > 0 {
+            print.line(format_args!("{count} {what}"));
+        }
+    };
+    left(
+        summary.queued,
+        "are queued already, and were left as they are",
+    );
+    left(
+        summary.ended,
+        "have ended in this spool, and do not come again",
+    );
+    left(summary.earlier, "were taken by an earlier import");
+    left(summary.skipped.len() as u64, "were skipped:");
+    let skipped = summary.skipped.iter();
+    print.lines(skipped.map(|Skipped { file, text }| format!("  {}: {text}", file.display())));
 }
 
 /// What an envelope is called once its message is queued.

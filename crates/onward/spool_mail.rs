@@ -61,11 +61,12 @@ fn message(envelope: &Envelope) -> Result<Message, String> {
     let origin = Origin::ALL
         .into_iter()
         .find(|origin| origin.name() == envelope.origin);
+    let origin =
+        origin.ok_or_else(|| wrong("origin", &envelope.origin, "nothing that can be proved"))?;
     let client: Option<IpAddr> = optional("client", envelope.client.as_deref())?;
     let hello = plain("hello", envelope.hello.as_deref())?;
     Ok(Message {
-        origin: origin
-            .ok_or_else(|| wrong("origin", &envelope.origin, "nothing that can be proved"))?,
+        origin,
         peer: client.zip(hello).map(|(address, hello)| Peer {
             address,
             hello: hello.into(),

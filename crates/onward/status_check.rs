@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use control::{Client, Status, ask};
+use control::{Client, LastReload, Status, ask};
 use serde::Serialize;
 
 use crate::Exit;
@@ -18,10 +18,14 @@ pub(crate) struct Conditions(Vec<Condition>);
 
 #[derive(Debug, Clone)]
 struct Condition {
-    name: &'static str,
+    of: &'static Measure,
     below: bool,
     limit: u64,
 }
+
+/// A number of the daemon: its name, its unit as performance data has it (a span is in milliseconds here), and how it is read.
+#[derive(Debug)]
+struct Measure(&'static str, &'static str, fn(&Status) -> Option<u64>);
 
 /// The answer, as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -46,9 +50,9 @@ fn condition(text: &str) -> Result<Condition, String> {
     let at = text.find(['<', '>']);
     let at = at.ok_or_else(|| format!("`{text}` is no condition, as `queue<5000` is"))?;
     let (typed, limit) = (text[..at].trim(), text[at + 1..].trim());
-    let name = MEASURES.into_iter().find(|name| *name == typed);
-    let name = name.ok_or_else(|| format!("there is no `{typed}`: {}", MEASURES.join(", ")))?;
-    let (read, kind) = match unit(name) {
+    let of = MEASURES.iter().find(|Measure(name, ..)| *name == typed);
+    let of = of.ok_or_else(|| format!("there is no `{typed}`: {}", names().join(", ")))?;
+    let (read, kind) = match of.1 {
         "s" => (
             humantime::parse_duration(limit).ok().map(millis),
             "span, as `1h` is",
@@ -60,9 +64,9 @@ fn condition(text: &str) -> Result<Condition, String> {
         _ => (limit.parse().ok(), "number"),
     };
     Ok(Condition {
-        name,
+        of,
         below: text[at..].starts_with('<'),
-        limit: read.ok_or_else(|| format!("`{limit}` is no {kind}, for `{name}`"))?,
+        limit: read.ok_or_else(|| format!("`{limit}` is no {kind}, for `{typed}`"))?,
     })
 }
 
@@ -82,18 +86,11 @@ pub(crate) async fn run(
             performance: String::new(),
         },
     };
-    print.value(
-        &checked,
-        |print,
-         Checked {
-             state,
-             text,
-             performance,
-         }| {
-            let bar = if performance.is_empty() { "" } else { " | " };
-            print.line(format_args!("{state} - {text}{bar}{performance}"));
-        },
-    );
+    print.value(&checked, |print, checked| {
+        let (state, text, numbers) = (checked.state, &checked.text, &checked.performance);
+        let bar = if numbers.is_empty() { "" } else { " | " };
+        print.line(format_args!("{state} - {text}{bar}{numbers}"));
+    });
     match checked.state {
         OK => Exit::Fine,
         WARNING => Exit::Problem,
@@ -117,14 +114,13 @@ fn check(status: &Status, critical: &[Condition], warn: &[Condition]) -> Checked
             let (state, text) = condition.look(status, otherwise);
             states.push(state);
             words.push(text);
-            let limit = |of: &[Condition]| {
-                let same = of.iter().find(|other| other.name == condition.name);
-                same.map(|other| bare(other.name, other.limit))
-                    .unwrap_or_default()
+            let of @ Measure(name, unit, value) = condition.of;
+            let limit = |all: &[Condition]| {
+                let same = all.iter().find(|other| other.of.0 == *name);
+                same.map(|other| of.bare(other.limit)).unwrap_or_default()
             };
-            if let Some(value) = value(condition.name, status) {
-                let (name, unit) = (condition.name, unit(condition.name));
-                let (value, warn, critical) = (bare(name, value), limit(warn), limit(critical));
+            if let Some(value) = value(status) {
+                let (value, warn, critical) = (of.bare(value), limit(warn), limit(critical));
                 performance.push(format!("{name}={value}{unit};{warn};{critical}"));
             }
         }
@@ -143,73 +139,37 @@ fn check(status: &Status, critical: &[Condition], warn: &[Condition]) -> Checked
 
 impl Condition {
     fn look(&self, status: &Status, otherwise: &'static str) -> (&'static str, String) {
-        let Self { name, below, limit } = *self;
-        let Some(value) = value(name, status) else {
+        let Self { of, below, limit } = *self;
+        let Measure(name, _, value) = of;
+        let Some(value) = value(status) else {
             return (UNKNOWN, format!("{name} is not known"));
         };
-        let said = format!("{name} {}", shown(name, value));
+        let (said, limited) = (format!("{name} {}", of.shown(value)), of.shown(limit));
         match (below, value < limit, value > limit) {
             (true, true, _) | (false, _, true) => (OK, said),
-            (true, ..) => (otherwise, format!("{said} is not < {}", shown(name, limit))),
-            (false, ..) => (otherwise, format!("{said} is not > {}", shown(name, limit))),
+            (true, ..) => (otherwise, format!("{said} is not < {limited}")),
+            (false, ..) => (otherwise, format!("{said} is not > {limited}")),
         }
     }
 }
 
-/// For people.
-fn shown(name: &str, value: u64) -> String {
-    match unit(name) {
-        "s" => span(value),
-        "B" => ByteSize(value).display().iec().to_string(),
-        _ => value.to_string(),
+impl Measure {
+    /// For people.
+    fn shown(&self, value: u64) -> String {
+        match self.1 {
+            "s" => span(value),
+            "B" => ByteSize(value).display().iec().to_string(),
+            _ => value.to_string(),
+        }
     }
-}
 
-/// For machines.
-fn bare(name: &str, value: u64) -> String {
-    match unit(name) {
-        "s" => (value as f64 / 1000.0).to_string(),
-        _ => value.to_string(),
+    /// For machines.
+    fn bare(&self, value: u64) -> String {
+        match self.1 {
+            "s" => (value as f64 / 1000.0).to_string(),
+            _ => value.to_string(),
+        }
     }
-}
-
-/// As performance data has it; spans are in milliseconds here.
-fn unit(name: &str) -> &'static str {
-    match name {
-        "oldest" | "delay" | "commit" | "certificate" => "s",
-        "free" => "B",
-        _ => "",
-    }
-}
-
-fn value(name: &str, status: &Status) -> Option<u64> {
-    let queue = &status.queue;
-    Some(match name {
-        "queue" => queue.waiting + queue.active + queue.held,
-        "held" => queue.held,
-        // Nothing there is nothing late.
-        "oldest" => queue.oldest.map_or(0, |at| millis(status.now.since(at))),
-        "delay" => status.delays.p99_ms.unwrap_or_default(),
-        "commit" => status.commits.p99_ms.unwrap_or_default(),
-        "free" => return status.disk.free,
-        // Without any, none expires.
-        "certificate" => certificates(status).min().unwrap_or(u64::MAX),
-        "sites" => status.sites_in_trouble,
-        "frozen" => status.frozen,
-        "connections" => status.connections.incoming,
-        "log-lost" => status.log_lines_lost,
-        "filters-down" => status
-            .filters
-            .values()
-            .filter(|filter| filter.failing > 0)
-            .count() as u64,
-        "reload-failed" => status
-            .reload
-            .as_ref()
-            .is_some_and(|last| last.error.is_some())
-            .into(),
-        event => status.minute.get(event).copied().unwrap_or_default(),
-    })
 }
 
 /// How long each is still valid.
@@ -222,26 +182,56 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Events of the last minute.
+fn minute(status: &Status, event: &str) -> Option<u64> {
+    Some(status.minute.get(event).copied().unwrap_or_default())
+}
+
+fn filters_down(status: &Status) -> u64 {
+    let filters = status.filters.values();
+    filters.filter(|filter| filter.failing > 0).count() as u64
+}
+
+fn has_failed(last: &LastReload) -> bool {
+    last.error.is_some()
+}
+
+fn names() -> Vec<&'static str> {
+    MEASURES.iter().map(|Measure(name, ..)| *name).collect()
+}
+
 /// Explained in the help of `--check`.
-const MEASURES: [&str; 18] = [
-    "queue",
-    "held",
-    "oldest",
-    "delay",
-    "commit",
-    "free",
-    "certificate",
-    "sites",
-    "frozen",
-    "connections",
-    "log-lost",
-    "filters-down",
-    "reload-failed",
-    "received",
-    "delivered",
-    "deferred",
-    "failed",
-    "refused",
+const MEASURES: &[Measure] = &[
+    Measure("queue", "", |s| {
+        Some(s.queue.waiting + s.queue.active + s.queue.held)
+    }),
+    Measure("held", "", |s| Some(s.queue.held)),
+    // Nothing there is nothing late.
+    Measure("oldest", "s", |s| {
+        Some(s.queue.oldest.map_or(0, |at| millis(s.now.since(at))))
+    }),
+    Measure("delay", "s", |s| Some(s.delays.p99_ms.unwrap_or_default())),
+    Measure("commit", "s", |s| {
+        Some(s.commits.p99_ms.unwrap_or_default())
+    }),
+    Measure("free", "B", |s| s.disk.free),
+    // Without any, none expires.
+    Measure("certificate", "s", |s| {
+        Some(certificates(s).min().unwrap_or(u64::MAX))
+    }),
+    Measure("sites", "", |s| Some(s.sites_in_trouble)),
+    Measure("frozen", "", |s| Some(s.frozen)),
+    Measure("connections", "", |s| Some(s.connections.incoming)),
+    Measure("log-lost", "", |s| Some(s.log_lines_lost)),
+    Measure("filters-down", "", |s| Some(filters_down(s))),
+    Measure("reload-failed", "", |s| {
+        Some(s.reload.as_ref().is_some_and(has_failed).into())
+    }),
+    Measure("received", "", |s| minute(s, "received")),
+    Measure("delivered", "", |s| minute(s, "delivered")),
+    Measure("deferred", "", |s| minute(s, "deferred")),
+    Measure("failed", "", |s| minute(s, "failed")),
+    Measure("refused", "", |s| minute(s, "refused")),
 ];
 const OK: &str = "OK";
 const WARNING: &str = "WARNING";
@@ -320,7 +310,7 @@ mod tests {
         let mut command = crate::cli::Cli::command();
         let status = command.find_subcommand_mut("status").unwrap();
         let help = status.render_long_help().to_string();
-        for name in MEASURES {
+        for name in names() {
             assert!(help.contains(&format!("`{name}`")), "{name}");
         }
     }

@@ -4,9 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use control::{
-    BlocklistCounts, Client, FilterCounts, HistoryHealth, LastReload, QueueCounts, Status, ask,
-};
+use control::{Client, LastReload, Status, ask};
 
 use crate::cli;
 use crate::config::Config;
@@ -29,7 +27,7 @@ pub(crate) async fn run(
     let ask = async { Client::connect(&socket).await?.ask(ask::Status {}).await };
     let status = ask.await?;
     print.value(&status, |print, status| {
-        lines(status).into_iter().for_each(|line| print.line(line));
+        print.lines(lines(status));
     });
     Ok(Exit::Fine)
 }
@@ -58,30 +56,16 @@ impl Screen {
 }
 
 fn head(screen: &mut Screen, status: &Status) {
-    let Status {
-        hostname,
-        version,
-        pid,
-        listeners,
-        ..
-    } = status;
+    let (hostname, version, pid) = (&status.hostname, &status.version, status.pid);
     let up = span_of(status.now.since(status.started));
-    screen.0.push(format!(
-        "{hostname}: onward {version}, process {pid}, up {up}, on {}",
-        listeners.join(", ")
-    ));
-    let QueueCounts {
-        waiting,
-        active,
-        held,
-        oldest,
-    } = status.queue;
-    let oldest = oldest.map(|at| format!("; the oldest for {}", span_of(status.now.since(at))));
-    let oldest = oldest.unwrap_or_default();
-    screen.line(
-        "queue",
-        format_args!("{waiting} waiting, {active} active, {held} held{oldest}"),
-    );
+    let on = status.listeners.join(", ");
+    let head = format!("{hostname}: onward {version}, process {pid}, up {up}, on {on}");
+    screen.0.push(head);
+    let (waiting, active, held) = (status.queue.waiting, status.queue.active, status.queue.held);
+    let ago = |at| format!("; the oldest for {}", span_of(status.now.since(at)));
+    let oldest = status.queue.oldest.map(ago).unwrap_or_default();
+    let queue = format!("{waiting} waiting, {active} active, {held} held{oldest}");
+    screen.line("queue", queue);
 }
 
 fn mail(screen: &mut Screen, status: &Status) {
@@ -93,24 +77,19 @@ fn mail(screen: &mut Screen, status: &Status) {
         screen.line(name, format_args!("{total:>10} {minute:>8}/min"));
     }
     for row in status.refused.iter().take(RULES_SHOWN) {
-        let (total, minute) = (row.total, row.minute);
-        screen.line(
-            "",
-            format_args!("{total:>10} {minute:>8}/min  {} ({})", row.rule, row.stage),
-        );
+        let (total, minute, rule, stage) = (row.total, row.minute, &row.rule, &row.stage);
+        let text = format!("{total:>10} {minute:>8}/min  {rule} ({stage})");
+        screen.line("", text);
     }
-    if let (Some(p50), Some(p99)) = (status.delays.p50_ms, status.delays.p99_ms) {
-        let (p50, p99) = (span(p50), span(p99));
-        screen.line(
-            "delay",
-            format_args!("{p50} from 250 to delivery, 99 % within {p99}"),
-        );
-    }
-    if let (Some(p50), Some(p99)) = (status.commits.p50_ms, status.commits.p99_ms) {
-        screen.line(
-            "commit",
-            format_args!("{}, 99 % within {}", span(p50), span(p99)),
-        );
+    let spans = [
+        ("delay", " from 250 to delivery", status.delays),
+        ("commit", "", status.commits),
+    ];
+    for (name, what, took) in spans {
+        if let (Some(p50), Some(p99)) = (took.p50_ms, took.p99_ms) {
+            let text = format!("{}{what}, 99 % within {}", span(p50), span(p99));
+            screen.line(name, text);
+        }
     }
     if status.events_missed > 0 {
         screen.marked(true, "not counted", plural(status.events_missed, "event"));
@@ -120,16 +99,9 @@ fn mail(screen: &mut Screen, status: &Status) {
 fn health(screen: &mut Screen, status: &Status) {
     let open = status.connections;
     let full = open.incoming >= open.incoming_max;
-    let of = |open, max| format!("{open} of {max}");
-    screen.marked(
-        full,
-        "connections",
-        format_args!(
-            "{} in, {} out",
-            of(open.incoming, open.incoming_max),
-            of(open.outgoing, open.outgoing_max)
-        ),
-    );
+    let incoming = format!("{} of {} in", open.incoming, open.incoming_max);
+    let outgoing = format!("{} of {} out", open.outgoing, open.outgoing_max);
+    screen.marked(full, "connections", format!("{incoming}, {outgoing}"));
     let size = |octets| ByteSize(octets).display().iec();
     let least = size(status.disk.free_min);
     match status.disk.free {
@@ -146,15 +118,10 @@ fn health(screen: &mut Screen, status: &Status) {
         screen.marked(left < CERTIFICATE_DAYS_MIN, "certificate", text);
     }
     let forwards = &status.forwards;
-    screen.line(
-        "forwards",
-        format_args!(
-            "{} for {}, digest {}",
-            plural(forwards.lines, "line"),
-            plural(forwards.domains, "domain"),
-            forwards.digest
-        ),
-    );
+    let (lines, digest) = (plural(forwards.lines, "line"), &forwards.digest);
+    let domains = plural(forwards.domains, "domain");
+    let forwards = format!("{lines} for {domains}, digest {digest}");
+    screen.line("forwards", forwards);
     screen.line("srs", plural(status.srs_secrets, "secret"));
     if let Some(LastReload { at, error }) = &status.reload {
         let ago = span_of(status.now.since(*at));
@@ -167,11 +134,8 @@ fn health(screen: &mut Screen, status: &Status) {
         }
     }
     if status.log_lines_lost > 0 {
-        screen.marked(
-            true,
-            "mail log",
-            format_args!("{} lost", plural(status.log_lines_lost, "line")),
-        );
+        let lost = plural(status.log_lines_lost, "line") + " lost";
+        screen.marked(true, "mail log", lost);
     }
 }
 
@@ -190,55 +154,30 @@ fn services(screen: &mut Screen, status: &Status) {
     if status.frozen > 0 {
         screen.marked(true, "frozen", plural(status.frozen, "key"));
     }
-    let HistoryHealth {
-        is_on,
-        oldest,
-        octets,
-        events_missed,
-        errors,
-        trouble,
-    } = &status.history;
-    if *is_on {
-        let trouble = trouble
-            .as_ref()
-            .map(|why| format!(": {why}"))
-            .unwrap_or_default();
-        let days = oldest.map_or(0, |at| status.now.since(at).as_secs() / DAY_SECS);
-        let (days, size) = (plural(days, "day"), ByteSize(*octets).display().iec());
-        screen.marked(
-            events_missed + errors > 0 || !trouble.is_empty(),
-            "history",
-            format_args!(
-                "{days}, {size}, {} missed, {}{trouble}",
-                plural(*events_missed, "event"),
-                plural(*errors, "error")
-            ),
-        );
+    let history = &status.history;
+    if history.is_on {
+        let why = history.trouble.as_ref().map(|why| format!(": {why}"));
+        let why = why.unwrap_or_default();
+        let reach = |at| status.now.since(at).as_secs() / DAY_SECS;
+        let days = plural(history.oldest.map_or(0, reach), "day");
+        let size = ByteSize(history.octets).display().iec();
+        let missed = plural(history.events_missed, "event");
+        let errors = plural(history.errors, "error");
+        let is_bad = history.events_missed + history.errors > 0 || !why.is_empty();
+        let text = format!("{days}, {size}, {missed} missed, {errors}{why}");
+        screen.marked(is_bad, "history", text);
     }
     for (name, counts) in &status.blocklists {
-        let BlocklistCounts {
-            asked,
-            listed,
-            failed,
-        } = counts;
-        screen.line(
-            "dnsbl",
-            format_args!("{name}: {asked} asked, {listed} listed, {failed} failed"),
-        );
+        let (asked, listed, failed) = (counts.asked, counts.listed, counts.failed);
+        let text = format!("{name}: {asked} asked, {listed} listed, {failed} failed");
+        screen.line("dnsbl", text);
     }
     for (name, counts) in &status.filters {
-        let FilterCounts {
-            asked,
-            refused,
-            failed,
-            failing,
-        } = counts;
-        let state = if *failing > 0 { ", down" } else { "" };
-        screen.marked(
-            *failing > 0,
-            "filter",
-            format_args!("{name}: {asked} asked, {refused} refused, {failed} failed{state}"),
-        );
+        let (asked, refused, failed) = (counts.asked, counts.refused, counts.failed);
+        let is_down = counts.failing > 0;
+        let down = if is_down { ", down" } else { "" };
+        let text = format!("{name}: {asked} asked, {refused} refused, {failed} failed{down}");
+        screen.marked(is_down, "filter", text);
     }
 }
 

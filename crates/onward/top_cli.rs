@@ -44,7 +44,7 @@ pub(crate) async fn run(socket: &Path, print: Printer) -> Result<Exit, Failure> 
         return Ok(Exit::Fine);
     }
     print.value(&look, |print, look| {
-        head(&look.status).iter().for_each(|line| print.line(line));
+        print.lines(head(&look.status));
         for List {
             title,
             counts,
@@ -57,7 +57,10 @@ pub(crate) async fn run(socket: &Path, print: Printer) -> Result<Exit, Failure> 
                 let [one, two] = counts.map(|count| count.to_string());
                 [name.clone(), one, two]
             };
-            print.table([title, &one, &two], rows.iter().take(ROWS_PRINTED).map(row));
+            print.table(
+                [title, &*one, &*two],
+                rows.iter().take(ROWS_PRINTED).map(row),
+            );
         }
     });
     Ok(Exit::Fine)
