@@ -334,8 +334,8 @@ async fn the_wire_form_is_stable() {
         r#""recipient":"alice@example.org","target":"jane@private.example","#,
         r#""sender":"<SRS0=a@us.example>","#,
         r#""origin":"proved","#,
-        r#""size":10,"arrived":"2026-11-21T12:34:56.789Z","next_try":null,"attempts":4,"options":"srs=off","#,
-        r#""last":"mx.example: connection refused","diagnosis":{"status":"4.4.1","text":"connection refused","reply":null,"host":"mx.example"},"pending":"bounce"}],"next":"more"}}"#,
+        r#""size":10,"arrived":"2026-11-21T12:34:56.789Z","expires":null,"next_try":null,"attempts":4,"options":"srs=off","#,
+        r#""last":"mx.example: connection refused","diagnosis":{"status":"4.4.1","text":"connection refused","reply":null,"host":"mx.example"},"waits":null,"pending":"bounce"}],"next":"more"}}"#,
         "\n",
     );
     assert_eq!(line, expected);
