@@ -143,11 +143,11 @@ pub(crate) fn find(
         let hashes = run.get_ref(0)?.as_blob()?.as_chunks().0;
         for (place, hash) in hashes.iter().enumerate().rev() {
             let hash = u32::from_le_bytes(*hash);
-            let bits = words.iter().rev();
-            let bits = bits.fold(0, |bits, word| bits << 1 | u32::from(*word == hash));
-            if bits == 0 {
+            if !words.contains(&hash) {
                 continue;
             }
+            let bits = words.iter().rev();
+            let bits = bits.fold(0, |bits, word| bits << 1 | u32::from(*word == hash));
             let messages = run.get_ref(1)?.as_blob()?.as_chunks().0;
             let Some(message) = messages.get(place) else {
                 continue;

@@ -170,7 +170,7 @@ impl<'a> Writer<'a> {
 const GATHERING: Duration = Duration::from_millis(200);
 
 /// A batch of so many events is followed by another one, as a rule: its sums may wait.
-const BATCH_OF_LOAD: usize = 1000;
+const BATCH_OF_LOAD: usize = 100;
 
 const SUMS_WRITTEN_EVERY: Duration = Duration::from_secs(10);
 
