@@ -84,7 +84,7 @@ impl Group {
         Ok(())
     }
 
-    /// Runs a program in the group to its end.
+    /// Runs a program in the group to its end. Of `onward queue`, 3 says that there was nothing to do.
     ///
     /// # Errors
     /// When it cannot be started, or says that it failed; the text holds the end of the output.
@@ -95,7 +95,7 @@ impl Group {
         };
         let status = child.wait();
         stop::unregister(child.id());
-        if status?.success() {
+        if matches!(status?.code(), Some(0 | 3)) {
             return Ok(());
         }
         let said = tail(&fs::read_to_string(output).unwrap_or_default());

@@ -351,7 +351,10 @@ async fn too_many_connections_are_told_so() {
         open.push(client);
     }
     let fault = running.client().await.ask(Ping {}).await.unwrap_err();
-    assert_eq!(fault.to_string(), "too many control connections");
+    assert_eq!(
+        fault.to_string(),
+        "too many control connections\n\nhint: try again in a moment"
+    );
     drop(open.pop());
     // The slot is free once the server has seen the end of the connection.
     while running.client().await.ask(Ping {}).await.is_err() {

@@ -40,7 +40,7 @@ pub struct Counts {
 pub struct Tally {
     /// All.
     pub total: u64,
-    /// Of the last [`SLOTS`] tenths of a minute, and the one that is running.
+    /// Of the ten seconds that run, and of the five times ten before.
     slots: [u32; SLOTS],
     /// The last of them that something was counted in, since the epoch.
     last: u64,
@@ -228,7 +228,7 @@ mod tests {
         for secs in [0, 5, 30, 59, 40] {
             tally.add(at(secs));
         }
-        let minutes = [59, 60, 89, 119, 120, 1000].map(|secs| tally.minute(at(secs)));
+        let minutes = [59, 60, 89, 109, 119, 1000].map(|secs| tally.minute(at(secs)));
         assert_eq!(minutes, [5, 3, 3, 2, 0, 0]);
         assert_eq!(tally.total, 5);
     }
