@@ -168,6 +168,11 @@ fn the_mail_log_is_explained() {
     });
     let sources: Vec<_> = sources.collect();
     assert!(sources.len() > 8, "the sources were not found");
+    let path = "crates/journal/src/fields.rs";
+    let text = tree::read(path);
+    for start in ["(out, \"", "out.text(\"", "out.number(\""] {
+        assert_none(log::names(path, &text, (start, "\""), &doc));
+    }
     assert_none(sources.into_iter().flatten());
 }
 

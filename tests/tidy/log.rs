@@ -2,14 +2,14 @@
 
 use crate::Finding;
 
-/// Names in kebab-case that stand in quotes where a line of this text has `marker` before or behind them.
+/// Names in kebab-case or snake_case that stand in quotes where a line of this text has `marker` before or behind them.
 pub(crate) fn names(path: &str, text: &str, marker: (&str, &str), doc: &str) -> Vec<Finding> {
     let code = text.split("mod tests").next().unwrap_or_default();
     let mut findings = Vec::new();
     for (number, line) in code.lines().enumerate() {
         for part in line.split(marker.0).skip(1) {
             let name = part.split(marker.1).next().unwrap_or_default();
-            let is_name = |c: char| c.is_ascii_lowercase() || c == '-';
+            let is_name = |c: char| c.is_ascii_lowercase() || "-_".contains(c);
             if part.len() > name.len()
                 && name.chars().all(is_name)
                 && !doc.contains(&format!("`{name}`"))
