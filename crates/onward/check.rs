@@ -16,7 +16,7 @@ use smtp_in::BindError;
 
 use crate::config::{Config, Errors, Resolved};
 use crate::doctor_cli;
-use crate::print::Printer;
+use crate::print::{Printer, plural};
 use crate::queue_cli::reloaded_lines;
 use crate::risks;
 use crate::spool_cli;
@@ -156,13 +156,13 @@ fn check_forwards(config: &Config, routing: &Routing) -> Finding {
     Finding::good(
         "forwards",
         format_args!(
-            "{}: {} lines, {} addresses, {} patterns, {} catch-alls in {} domains",
+            "{}: {} in {}: {} exact, {}, {}",
             config.forwards.file.display(),
-            stats.lines,
+            plural(stats.lines as u64, "line"),
+            plural(stats.domains as u64, "domain"),
             stats.addresses,
-            stats.patterns,
-            stats.catch_alls,
-            stats.domains
+            plural(stats.patterns as u64, "pattern"),
+            plural(stats.catch_alls as u64, "catch-all"),
         ),
     )
 }

@@ -65,7 +65,7 @@ fn facts(
     local.extend(secrets(&config.srs.secrets));
     local.extend([disk(config), clock(&config.spool, Path::new(TIMESYNCD))]);
     if descriptors::shortage(config).is_none() {
-        let text = "there are open files enough for all connections";
+        let text = "enough files can be open for all connections";
         local.push(Finding::new(Good, "limits", "", text));
     }
     let way_out = keys.connect.parse().ok().filter(|_| connect);
@@ -170,10 +170,8 @@ fn secrets(path: &Path) -> Option<Finding> {
     let count = routing::secrets(path).ok()?.len();
     let changed = fs::metadata(path).and_then(|file| file.modified()).ok()?;
     let days = changed.elapsed().unwrap_or_default().as_secs() / DAY_SECS;
-    let text = format!(
-        "{}, last changed {days} days ago",
-        plural(count as u64, "secret")
-    );
+    let (count, days) = (plural(count as u64, "secret"), plural(days, "day"));
+    let text = format!("{count}, last changed {days} ago");
     Some(Finding::new(Good, "srs", path.display(), text))
 }
 
@@ -228,7 +226,7 @@ fn clock(spool: &Path, timesyncd: &Path) -> Finding {
     }
     match modified(timesyncd).map(|at| now.duration_since(at).unwrap_or_default()) {
         Ok(ago) if ago < SYNCED_WITHIN => found(Good, "is kept right by systemd-timesyncd".to_owned()),
-        Ok(ago) => found(Risky, format!("was last set right {} days ago\n\nhint: `timedatectl timesync-status`", ago.as_secs() / DAY_SECS)),
+        Ok(ago) => found(Risky, format!("was last set right {} ago\n\nhint: `timedatectl timesync-status`", plural(ago.as_secs() / DAY_SECS, "day"))),
         Err(_) => found(Unknown, "nothing shows whether it is kept right\n\nhint: `chronyc tracking`, `ntpq -p` or `timedatectl` says so".to_owned()),
     }
 }

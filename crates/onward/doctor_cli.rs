@@ -57,10 +57,8 @@ fn show(print: Printer, finding: &Finding) {
     };
     // What continues stands below what it continues.
     let text = text.replace("\n\n", "\n        ");
-    print.line(format_args!(
-        "{mark:<7} {check:<11} {of}{} {text}",
-        if of.is_empty() { "" } else { ":" }
-    ));
+    let colon = if of.is_empty() { "" } else { ": " };
+    print.line(format_args!("{mark:<7} {check:<11} {of}{colon}{text}"));
     if let Some(line) = publish {
         print.line(format_args!("        publish: {line}"));
     }

@@ -83,17 +83,20 @@ fn sums(by: StatsBy, row: &StatsRow) -> [String; 8] {
         Some(target) => format!("{} → {target}", row.key),
         None => row.key.clone(),
     };
-    // What is summed up by where it went does not know.
-    let octets = (row.octets > 0).then(|| row.octets.to_string());
+    // A sum by where mail went does not know who brought it.
+    let brought = |n: u64| match by {
+        StatsBy::Client | StatsBy::SenderDomain => n.to_string(),
+        _ => String::new(),
+    };
     let mark = if row.is_new { "new" } else { "" };
     [
         key,
-        row.received.to_string(),
+        brought(row.received),
         row.refused.to_string(),
         row.delivered.to_string(),
         row.deferred.to_string(),
         row.failed.to_string(),
-        octets.unwrap_or_default(),
+        brought(row.octets),
         mark.to_owned(),
     ]
 }

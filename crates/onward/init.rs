@@ -96,7 +96,7 @@ pub(crate) fn random_secret() -> String {
     Alphanumeric.sample_string(&mut rand::rng(), 30)
 }
 
-const STARTER_CONFIG: &str = r#"# Onward. Every other key, with its default: etc/onward.toml in the source tree.
+const STARTER_CONFIG: &str = r#"# Onward. Every other key, with its default: `onward config defaults`.
 hostname = "mx1.example.net"
 spool    = "/var/spool/onward"
 

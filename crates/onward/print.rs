@@ -134,7 +134,7 @@ pub(crate) fn plural(number: u64, thing: &str) -> String {
     }
 }
 
-/// A span in at most two units: `420ms`, `3m 5s`, `2days 1h`.
+/// A span in at most two units: `420ms`, `3m 5s`, `2d 1h`.
 pub(crate) fn span(millis: u64) -> String {
     let whole = match millis {
         0..1000 => millis,
@@ -145,7 +145,7 @@ pub(crate) fn span(millis: u64) -> String {
         .match_indices(' ')
         .nth(1)
         .map_or(text.len(), |(at, _)| at);
-    text[..end].to_owned()
+    text[..end].replace("days", "d").replace("day", "d")
 }
 
 /// How a line of `tracing` shows its fields: what a peer said in them stays on the line, as in the mail log.
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(utf8.shown(text), "a → b\u{fc} …\\u{1b}");
         assert_eq!(ascii.shown(text), "a -> b\\u{fc} ...\\u{1b}");
         let spans = [0, 420, 185_400, 90_061_000].map(span);
-        assert_eq!(spans, ["0s", "420ms", "3m 5s", "1day 1h"]);
+        assert_eq!(spans, ["0s", "420ms", "3m 5s", "1d 1h"]);
         assert_eq!(plural(1, "leg") + &plural(0, "key"), "1 leg0 keys");
     }
 

@@ -48,7 +48,11 @@ async fn run_journaled(
     let resolver = wire::resolver(&resolved.settings.resolver)?;
     let relay = Relay::open(config, resolved, path, resolver, journal.clone(), history).await?;
     for risk in risks::of(config, &relay.reload.routing()) {
-        tracing::warn!(about = risk.about, "{}", risk.text);
+        tracing::warn!(
+            about = risk.about,
+            "{}",
+            risk.text.replace("\n\nhint:", ";")
+        );
     }
     let shutdown = CancellationToken::new();
     let watching = match signals {

@@ -115,8 +115,15 @@ async fn show(mut client: Client, site: &str, print: Printer) -> Result<Exit, Fa
 fn details(print: Printer, site: &SiteDetails) {
     let line = |name: &str, text: String| print.line(format_args!("  {name:<12} {text}"));
     let SiteDetails { row, .. } = site;
-    print.line(format_args!("{}: {} {}", row.site, row.state, row.why));
-    line("hosts", site.hosts.join(" "));
+    // The reason begins with the state.
+    let state = match row.why.is_empty() {
+        true => &row.state,
+        false => &row.why,
+    };
+    print.line(format_args!("{}: {state}", row.site));
+    if !site.hosts.is_empty() {
+        line("hosts", site.hosts.join(" "));
+    }
     let domains = site.domains.join(" ");
     match site.domains_count - site.domains.len() as u64 {
         0 => line("mail for", domains),
@@ -206,7 +213,10 @@ fn summary(state: &DrainState) -> String {
     match (state.on, state.is_done()) {
         (false, _) => format!("mail is taken; {left}"),
         (true, true) => format!("drained: no mail is taken, nothing is at work; {left}"),
-        (true, false) => format!("draining: no mail is taken; {}; {left}", progress(state)),
+        (true, false) => format!(
+            "not drained yet: no mail is taken; {}; {left}",
+            progress(state)
+        ),
     }
 }
 

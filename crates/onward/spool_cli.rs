@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use bytesize::ByteSize;
 use queue::snapshot::snapshot;
 use queue::verify::{Damage, Depth, IndexState, Report, log_octets, verify};
 use queue::{LogSpool, StartError};
@@ -186,8 +187,8 @@ fn copy(spool: &Path, folder: &Path, print: Printer) -> Result<bool, Failure> {
     };
     print.value(&copied, |print, copied| {
         print.line(format_args!(
-            "{} octets in {} copied to {} in {:.1} s",
-            copied.octets,
+            "{} in {} copied to {} in {:.1}s",
+            ByteSize(copied.octets).display().iec(),
             plural(copied.segments, "segment"),
             copied.folder.display(),
             copied.seconds

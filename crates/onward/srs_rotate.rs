@@ -174,6 +174,9 @@ fn print_rotated(print: Printer, rotated: &Rotated) {
             "{would}a new secret signs; the one that signed until now may go after {may_go}: `onward srs rotate --prune`"
         ));
     }
+    if rotated.may_go.is_none() && rotated.pruned == 0 {
+        return print.line("the time of no secret is over: nothing to remove");
+    }
     print.line("every host that takes bounces to these addresses needs the same file: copy it, then `onward reload` there");
     if rotated.reloaded {
         print.line("the running relay has read it");

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::time::Duration;
 
 use control::{MailStatus, Traced, TracedAttempt, TracedLeg, TracedMessage, TracedRefusal};
 use envelope::MessageId;
@@ -13,7 +12,7 @@ use mail_parser::MessageParser;
 use crate::Exit;
 use crate::cli::Trace;
 use crate::history_cli::{Error, History, exit, list, reach};
-use crate::print::{Printer, plural};
+use crate::print::{Printer, plural, span};
 
 /// Runs the command.
 pub(crate) async fn run(history: &History, args: &Trace, print: Printer) -> Result<Exit, Error> {
@@ -119,6 +118,12 @@ fn end(leg: &TracedLeg) -> String {
     let Some(last) = leg.attempts.last() else {
         return format!("{status} for {target}");
     };
+    if status == MailStatus::Removed {
+        return format!(
+            "removed for {target} by an operator; before that: {}",
+            said(last)
+        );
+    }
     let after = span(last.delay_ms);
     if status == MailStatus::Delivered {
         let head = format!("delivered to {target}");
@@ -243,14 +248,6 @@ fn with<const N: usize>(text: String, facts: [(&str, Option<String>); N]) -> Str
         .into_iter()
         .filter_map(|(words, fact)| Some((words, fact?)));
     known.fold(text, |text, (words, fact)| text + words + &fact)
-}
-
-fn span(millis: u64) -> String {
-    let millis = match millis {
-        0..1000 => millis,
-        _ => millis / 1000 * 1000,
-    };
-    humantime::format_duration(Duration::from_millis(millis)).to_string()
 }
 
 /// So many messages are told whole.
@@ -393,6 +390,13 @@ delivered to c@c.test by mx2.c.test[192.0.2.2]:25 3s after it came in
         check_verdict(
             one("deferred", json!([busy])),
             "deferred for c@c.test 3s after it came in: while sending RCPT TO: 450 busy",
+        );
+        check_verdict(
+            one(
+                "removed",
+                json!([attempt(1, "deferred", Some("450 busy"), "")]),
+            ),
+            "removed for c@c.test by an operator; before that: 450 busy",
         );
         let gone = attempt(1, "failed", Some("550 gone"), "");
         check_verdict(
