@@ -18,7 +18,7 @@ async fn a_drain_refuses_new_mail_and_delivers_on() {
     busy.expect("RCPT TO:<alice@example.test>", "250").await;
     let said = relay.run(&["drain", "--reason", "new disk"]).await;
     assert!(
-        said.starts_with("draining: no mail is taken; 1 open transaction"),
+        said.starts_with("not drained yet: no mail is taken; 1 open transaction"),
         "{said}"
     );
     let event = relay.wait_for("drained").await;
