@@ -94,7 +94,8 @@ impl Tallies {
 }
 
 fn joined(by: StatsBy, [name, second]: [&str; 2]) -> String {
-    let mut joined = crate::clip(name, NAME_OCTETS_MAX);
+    // What was refused is no address yet.
+    let mut joined = crate::clip(name, NAME_OCTETS_MAX).replace(BETWEEN, " ");
     if !second.is_empty() {
         joined += BETWEEN;
         joined += &second[..second.floor_char_boundary(NAME_OCTETS_MAX)];

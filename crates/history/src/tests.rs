@@ -611,7 +611,7 @@ fn what_is_too_old_or_too_much_goes() {
     world.settings.octets_max = 300_000;
     let mut writer = world.writer();
     for n in 0..1000 {
-        let n = 8 * day + n;
+        let n = 8 * day + 60 * n;
         writer.take(Ok(Arc::new(received(n, &format!("u{n}@sender.example")))));
         writer.flush();
     }
@@ -620,7 +620,7 @@ fn what_is_too_old_or_too_much_goes() {
     drop(writer);
     assert!(
         !world
-            .find(&format!("u{}@sender.example", 8 * day + 999))
+            .find(&format!("u{}@sender.example", 8 * day + 60 * 999))
             .is_empty()
     );
     assert!(
@@ -629,6 +629,61 @@ fn what_is_too_old_or_too_much_goes() {
             .is_empty()
     );
     assert_eq!(world.stats(StatsBy::SenderDomain, None)[0].1[0], 3010);
+}
+
+/// The names of sums are a stranger's choice.
+#[test]
+fn a_flood_of_names_leaves_room_for_mail() {
+    let mut world = World::new();
+    world.settings.octets_max = 2_000_000;
+    let mut writer = world.writer();
+    for n in 0..400 {
+        for m in 0..20 {
+            let name = format!("{n}-{m}.{}.example", "a".repeat(60));
+            let event = refused(60 * n, &format!("x@{name}"), &format!("y@{name}"));
+            writer.take(Ok(Arc::new(event)));
+        }
+        let event = received(60 * n, "bob@sender.example");
+        writer.take(Ok(Arc::new(event)));
+        writer.flush();
+    }
+    let octets = writer.store.as_ref().unwrap().octets().unwrap();
+    drop(writer);
+    let found = world.find("bob@sender.example").len();
+    assert!(octets < 2_500_000 && found > 10, "{octets} {found}");
+}
+
+/// Replies are a stranger's choice, too, and a message may have thousands of legs.
+#[test]
+fn an_answer_fits_into_a_line() {
+    let world = World::new();
+    let mut entries = vec![received(1, "bob@sender.example")];
+    for number in 0..200 {
+        for n in 0..60 {
+            let mut leg = attempt(1, "alice@hosted.example", "alice@target.example", n);
+            leg.id.number = number;
+            let diagnosis = diagnosis(450, "4.2.2", &"x".repeat(2000));
+            let next = at(n.into());
+            entries.push(entry(
+                n.into(),
+                Event::Deferred {
+                    leg,
+                    diagnosis,
+                    next,
+                },
+            ));
+        }
+    }
+    world.write(entries);
+    let ask = ask::Trace {
+        what: Some("bob@sender.example".to_owned()),
+        limit: 100,
+        ..ask::Trace::default()
+    };
+    let traced = world.desk.trace(&ask).unwrap();
+    let octets = serde_json::to_string(&traced).unwrap().len();
+    assert!(octets < 10_000_000, "{octets}");
+    assert!(traced.is_cut && traced.messages[0].legs.len() > 10);
 }
 
 /// One event goes in before, one during, one after the trouble.
@@ -836,6 +891,18 @@ fn hostile_text_is_only_data() {
     let found = world.find(mail);
     assert_eq!(found[0].message_id.as_deref(), Some(&*format!("<{mail}>")));
     assert!(found[0].hello.as_ref().unwrap().len() <= 1000);
+    // Two names are a forward and its target; a tab in one makes none.
+    world.write(vec![refused(1, "x@a.example\tb", "y@c.example\td")]);
+    for by in [StatsBy::SenderDomain, StatsBy::Hosted] {
+        let ask = ask::Stats {
+            by,
+            since: at,
+            reply: None,
+            limit: 100,
+        };
+        let rows = world.desk.stats(&ask).unwrap().rows;
+        assert!(rows.iter().all(|row| row.target.is_none()), "{rows:?}");
+    }
 }
 
 /// From the journal to the desk; all is there when the history has ended.

@@ -127,14 +127,18 @@ pub(crate) fn search(
     let since = search.since.unwrap_or(Timestamp::from_unix_millis(0));
     let first = key::at(since);
     let words = search.words();
-    let mut seen = HashSet::new();
+    let (mut seen, mut room) = (HashSet::new(), OCTETS_MAX);
     let mut goes_on = |key: i64| -> Result<bool> {
         if key < first || !seen.insert(key) {
             return Ok(true);
         }
-        let found = load(file, key)?.filter(|message| search.matches(message));
-        let is_enough = found.is_some_and(|message| !take(message));
-        Ok(!is_enough && Instant::now() < until)
+        let mut left = room;
+        let found = load(file, key, &mut left)?.filter(|message| search.matches(message));
+        let is_enough = found.is_some_and(|message| {
+            room = left;
+            !take(message)
+        });
+        Ok(!is_enough && room > 0 && Instant::now() < until)
     };
     if search.id.is_some() || words.is_empty() {
         let (mut key, first) = match &search.id {
@@ -156,14 +160,18 @@ pub(crate) fn search(
     Ok(words::find(file, first, &words, until, goes_on)?)
 }
 
-/// A message with its legs.
-fn load(file: &Connection, key: i64) -> Result<Option<TracedMessage>> {
+/// A message with its legs, as far as there is room.
+fn load(file: &Connection, key: i64, room: &mut usize) -> Result<Option<TracedMessage>> {
     let mut rows = file
         .prepare_cached("SELECT key, data FROM mail WHERE key >= ?1 AND key < ?2 ORDER BY key")?;
     let mut rows = rows.query((key, key + key::ROWS))?;
     let (mut message, mut legs) = (None, Vec::<TracedLeg>::new());
     while let Some(row) = rows.next()? {
         let data = row.get_ref(1)?.as_blob()?;
+        *room = room.saturating_sub(data.len());
+        if *room == 0 {
+            break;
+        }
         match row.get::<_, i64>(0)? == key {
             true => message = serde_json::from_slice(data).ok(),
             false => legs.extend(serde_json::from_slice::<TracedLeg>(data)),
@@ -207,6 +215,9 @@ fn padded(first: &str, with: char) -> MessageId {
 fn beyond(first: &str) -> i64 {
     key::message(padded(first, 'Z')) + key::ROWS
 }
+
+/// Peers choose what they reply, and how often: an answer must fit into a line of the control socket.
+const OCTETS_MAX: usize = 8 * 1024 * 1024;
 
 /// Fewer characters of an id stand for too many messages: those of a quarter of an hour.
 const ID_CHARS_MIN: usize = 6;
