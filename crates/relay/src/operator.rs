@@ -15,6 +15,7 @@ mod status;
 mod tests;
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use ::history::Desk;
@@ -109,14 +110,11 @@ impl<S: Spool> control::Operator for Operator<S> {
     }
 
     async fn queue_cat(&self, id: MessageId, part: Part) -> Result<Body<S::Reader>, Fault> {
-        let reader = self
-            .spool
-            .open_body(id)
-            .await
-            .map_err(|error| match error {
-                spool::OpenError::NotFound => not_queued(&id),
-                error => Fault::new(error.to_string()),
-            })?;
+        let opened = self.spool.open_body(id).await;
+        let reader = opened.map_err(|error| match error {
+            spool::OpenError::NotFound => not_queued(&id),
+            error => fault(error),
+        })?;
         Ok(Body::new(reader, part))
     }
 
@@ -142,17 +140,12 @@ impl<S: Spool> Answers<Ping> for Operator<S> {
 }
 
 impl<S: Spool> Answers<Reload> for Operator<S> {
-    async fn answer(
-        &self,
-        Reload { force, dry_run }: Reload,
-        _uid: u32,
-    ) -> Result<Reloaded, Fault> {
+    async fn answer(&self, ask: Reload, _uid: u32) -> Result<Reloaded, Fault> {
         let reload = Arc::clone(&self.reload);
         // Reading half a million lines takes its time: not on a thread that serves connections.
-        tokio::task::spawn_blocking(move || reload(force, dry_run))
-            .await
-            .map_err(|error| Fault::new(error.to_string()))?
-            .map_err(|error| kept_out(&error))
+        let reloading = tokio::task::spawn_blocking(move || reload(ask.force, ask.dry_run));
+        let reloaded = reloading.await.map_err(fault)?;
+        reloaded.map_err(|error| kept_out(&error))
     }
 }
 
@@ -167,36 +160,23 @@ fn kept_out(error: &str) -> Fault {
 }
 
 impl<S: Spool> Answers<SrsEncode> for Operator<S> {
-    async fn answer(
-        &self,
-        SrsEncode { address }: SrsEncode,
-        _uid: u32,
-    ) -> Result<SrsAnswer, Fault> {
-        srs::encode(&self.routing.load().forwarder, &address, self.clock.now())
-            .map(|result| SrsAnswer { address, result })
-            .map_err(|error| Fault::new(error.to_string()))
+    async fn answer(&self, ask: SrsEncode, _uid: u32) -> Result<SrsAnswer, Fault> {
+        let (address, now) = (ask.address, self.clock.now());
+        let result = srs::encode(&self.routing.load().forwarder, &address, now);
+        let result = result.map_err(fault)?;
+        Ok(SrsAnswer { address, result })
     }
 }
 
 impl<S: Spool> Answers<SrsDecode> for Operator<S> {
-    async fn answer(
-        &self,
-        SrsDecode { address }: SrsDecode,
-        _uid: u32,
-    ) -> Result<SrsAnswer, Fault> {
-        let result = srs::decode(
-            &self.routing.load(),
-            &*self.spool,
-            &address,
-            self.clock.now(),
-        )
-        .await;
-        result
-            .map(|result| SrsAnswer { address, result })
-            .map_err(|error| Fault::new(error.to_string()))
+    async fn answer(&self, ask: SrsDecode, _uid: u32) -> Result<SrsAnswer, Fault> {
+        let (address, routing, now) = (ask.address, self.routing.load(), self.clock.now());
+        let result = srs::decode(&routing, &*self.spool, &address, now).await;
+        let result = result.map_err(fault)?;
+        Ok(SrsAnswer { address, result })
     }
 }
 
-fn fault(error: spool::Error) -> Fault {
+fn fault(error: impl Display) -> Fault {
     Fault::new(error.to_string())
 }

@@ -25,19 +25,11 @@ impl<R> Body<R> {
 impl<R: BodyReader> control::Body for Body<R> {
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Fault> {
         loop {
-            let chunk = self
-                .reader
-                .chunk()
-                .await
-                .map_err(|error| Fault::new(error.to_string()))?;
+            let chunk = self.reader.chunk().await.map_err(super::fault)?;
             let Some(mut header) = self.header.take() else {
                 // The header is over. If only that was wanted, this is the end.
-                let rest = if self.part == Part::Header {
-                    None
-                } else {
-                    chunk.map(|bytes| bytes.to_vec())
-                };
-                return Ok(rest);
+                let rest = chunk.filter(|_| self.part != Part::Header);
+                return Ok(rest.map(|bytes| bytes.to_vec()));
             };
             let Some(chunk) = chunk else {
                 return Ok((self.part == Part::Header && !header.is_empty()).then_some(header));

@@ -16,7 +16,7 @@ impl<S: Spool> Answers<FreezeList> for Operator<S> {
         let FreezeList { cursor, limit } = ask;
         let limit = limit as usize;
         let after = cursor.map(|text| text.parse::<Key>()).transpose();
-        let after = after.map_err(|error| Fault::new(error.to_string()))?;
+        let after = after.map_err(fault)?;
         let page = self.counting.freezes.list(after.as_ref(), limit);
         let last = page.last().filter(|_| page.len() == limit);
         Ok(FreezePage {

@@ -64,8 +64,8 @@ impl<S: Spool> Answers<SitePause> for Operator<S> {
     async fn answer(&self, ask: SitePause, uid: u32) -> Result<Ordered, Fault> {
         let until = ask.for_secs.map(Duration::from_secs);
         let until = until.map(|span| self.clock.now().plus(span));
-        self.give(&ask.site, Wanted::Pause { until }, ask.reason, uid)
-            .await
+        let wanted = Wanted::Pause { until };
+        self.give(&ask.site, wanted, ask.reason, uid).await
     }
 }
 
@@ -77,24 +77,21 @@ impl<S: Spool> Answers<SiteLimit> for Operator<S> {
         };
         if limit == Limit::default() {
             let end = Change::Unlimit(named(&ask.site)?);
-            return self
-                .order(end, "site-unlimited", &ask.site, ask.reason, uid)
-                .await;
+            return self.order(end, ask.reason, uid).await;
         }
         if limit.connections == Some(0) || limit.per_minute == Some(0) {
             let fault = Fault::new("a limit of 0 lets nothing through");
             return Err(fault.with_hint("`onward site pause` sends nothing"));
         }
-        self.give(&ask.site, Wanted::Limit(limit), ask.reason, uid)
-            .await
+        let wanted = Wanted::Limit(limit);
+        self.give(&ask.site, wanted, ask.reason, uid).await
     }
 }
 
 impl<S: Spool> Answers<SiteResume> for Operator<S> {
     async fn answer(&self, ask: SiteResume, uid: u32) -> Result<Ordered, Fault> {
         let end = Change::Resume(named(&ask.site)?);
-        self.order(end, "site-resumed", &ask.site, ask.reason, uid)
-            .await
+        self.order(end, ask.reason, uid).await
     }
 }
 
@@ -137,10 +134,6 @@ impl<S: Spool> Operator<S> {
             let fault = Fault::new(format!("{ORDERS_MAX} pauses and limits hold already"));
             return Err(fault.with_hint("`onward site list` shows them"));
         }
-        let event = match wanted {
-            Wanted::Pause { .. } => "site-paused",
-            Wanted::Limit(_) => "site-limited",
-        };
         let order = Order {
             of: named(site)?,
             wanted,
@@ -148,36 +141,31 @@ impl<S: Spool> Operator<S> {
             by,
             reason: reason.clone(),
         };
-        self.order(Change::Give(order), event, site, reason, by)
-            .await
+        self.order(Change::Give(order), reason, by).await
     }
 
     /// Makes a change, writes it down, and says what holds for that site then.
-    async fn order(
-        &self,
-        change: Change,
-        event: &'static str,
-        site: &str,
-        reason: String,
-        uid: u32,
-    ) -> Result<Ordered, Fault> {
-        let of = named(site)?;
+    async fn order(&self, change: Change, reason: String, uid: u32) -> Result<Ordered, Fault> {
         let before = self.delivery.order(change.clone(), self.clock.now()).await;
-        let given_now = match &change {
-            Change::Give(order) => Some(order.wanted),
-            Change::Resume(_) | Change::Unlimit(_) => None,
+        let (event, of, given_now) = match &change {
+            Change::Give(Order { of, wanted, .. }) => match wanted {
+                Wanted::Pause { .. } => ("site-paused", of, Some(*wanted)),
+                Wanted::Limit(_) => ("site-limited", of, Some(*wanted)),
+            },
+            Change::Resume(of) => ("site-resumed", of, None),
+            Change::Unlimit(of) => ("site-unlimited", of, None),
         };
         let mut ordered = Ordered {
             now: None,
             before: before.map(|order| row(order, Vec::new())),
         };
-        let is_this = |order: &Order| order.of == of && Some(order.wanted) == given_now;
+        let is_this = |order: &Order| order.of == *of && Some(order.wanted) == given_now;
         ordered.now = self.orders_of(is_this).pop();
         if ordered == Ordered::default() {
             return Ok(ordered);
         }
         let now = ordered.now.as_ref();
-        let sites = now.map_or_else(|| self.delivery.matching(&of), |now| now.sites.clone());
+        let sites = now.map_or_else(|| self.delivery.matching(of), |now| now.sites.clone());
         self.journal.record(Event::SiteOrdered {
             event,
             site: of.to_string(),

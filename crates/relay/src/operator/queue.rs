@@ -103,11 +103,9 @@ impl<S: Spool> Operator<S> {
         let acting = tokio::spawn(async move {
             let changed = spool.admin(&filter, asked(action), cursor, PAGE).await?;
             record(&journal, action, uid, &reason, &changed.entries);
-            Ok(changed)
+            Ok::<_, spool::Error>(changed)
         });
-        let changed = acting.await;
-        let changed = changed.map_err(|error| Fault::new(error.to_string()))?;
-        changed.map_err(fault)
+        acting.await.map_err(fault)?.map_err(fault)
     }
 
     /// What [`Operator::change`] would say.
