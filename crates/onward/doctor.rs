@@ -1,9 +1,7 @@
 //! What the doctor is told of this machine: addresses, certificates, and what is found here without asking anybody.
 
 use std::fs;
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -41,13 +39,7 @@ pub(crate) fn doctor(
         clock: Clock::real(),
         every,
         kept: fs::read(&file).unwrap_or_default(),
-        keep: Box::new(move |text| {
-            let new = file.with_extension("new");
-            let mut options = fs::OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o600);
-            options.open(&new)?.write_all(text.as_bytes())?;
-            fs::rename(&new, &file)
-        }),
+        keep: Box::new(move |text| linefile::replace(&file, &[text.as_bytes()]).map(drop)),
     }
 }
 

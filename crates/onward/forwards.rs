@@ -4,9 +4,8 @@
 //! permanent 550. So a table that lost many addresses, or whose last line has no line feed, is not used until the operator
 //! confirms it. The copy in the spool is for a restart with a bad file; secrets and keys are never copied there.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use forwarder::table::{Difference, Objection, Table, TableErrors};
@@ -117,27 +116,12 @@ pub(crate) fn judge(config: &Config, new: &Table, old: &Table) -> Result<Differe
 
 /// Keeps a table's file as the last good one. Call it only once the spool is locked.
 pub(crate) fn keep(config: &Config, table: &Table) {
-    let (path, new) = (
-        config.spool.join(LAST_GOOD),
-        config.spool.join(LAST_GOOD_NEW),
-    );
-    let head = head(&config.forwards.file, table.text().len());
-    let written = write(&new, &head, table.text()).and_then(|()| {
-        fs::rename(&new, &path)?;
-        File::open(&config.spool)?.sync_all()
-    });
+    let (path, text) = (config.spool.join(LAST_GOOD), table.text());
+    let head = head(&config.forwards.file, text.len());
+    let written = linefile::replace(&path, &[head.as_bytes(), text.as_bytes()]);
     if let Err(error) = written {
         tracing::warn!(path = %path.display(), %error, "cannot keep a copy of the forwards file");
     }
-}
-
-fn write(path: &Path, head: &str, text: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(path)?;
-    file.write_all(head.as_bytes())?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 /// The copy, if it is complete and of the file that the configuration names now.
@@ -157,7 +141,6 @@ fn head(file: &Path, octets: usize) -> String {
 }
 
 const LAST_GOOD: &str = "forwards.last";
-const LAST_GOOD_NEW: &str = "forwards.new";
 
 #[cfg(test)]
 mod tests {

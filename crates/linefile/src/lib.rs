@@ -27,6 +27,24 @@ pub struct LineFile<L> {
     lines: PhantomData<fn(L) -> L>,
 }
 
+/// Puts a file of this content in the place of another, durably: whole, or not at all. Only its owner may read it: it is about
+/// users and their mail.
+pub fn replace(path: &Path, content: &[&[u8]]) -> io::Result<fs::File> {
+    let new = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&new)?;
+    for piece in content {
+        file.write_all(piece)?;
+    }
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    if let Some(dir) = path.parent() {
+        fs::File::open(dir)?.sync_all()?;
+    }
+    Ok(file)
+}
+
 impl<L: Display + FromStr> LineFile<L> {
     /// The file with what it says; what cannot be read is logged, and what follows from that (`so nobody is frozen`).
     pub fn open(path: &Path, without: &str) -> (Self, Vec<L>) {
@@ -88,17 +106,7 @@ impl<L: Display + FromStr> LineFile<L> {
     }
 
     fn compact(&mut self, lines: &[L]) -> io::Result<()> {
-        let new = self.path.with_extension("new");
-        // It is about users and their mail.
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&new)?;
-        file.write_all(text(lines).as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        if let Some(dir) = self.path.parent() {
-            fs::File::open(dir)?.sync_all()?;
-        }
+        let file = replace(&self.path, &[text(lines).as_bytes()])?;
         self.open = Some(file);
         Ok(())
     }
