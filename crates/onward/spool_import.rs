@@ -1,7 +1,7 @@
 //! `onward spool import`: brings back what `spool export` wrote, into a spool that no daemon has open.
 //!
 //! Nothing is delivered while it runs, so nothing can come twice: what is queued already is left as it is, legs that the spool
-//! knows to have ended do not come back, and once all is durable each `ID.json` is called `ID.imported`, for another day. What
+//! knows to have ended do not come back, and each `ID.json` whose message is durable is called `ID.imported`, for another day. What
 //! is damaged, or of no export, is named and skipped.
 
 use std::collections::HashSet;
@@ -54,6 +54,20 @@ struct Skipped {
     text: String,
 }
 
+impl Summary {
+    fn count(&mut self, came: &Came) {
+        match came {
+            Came::Back(legs) => {
+                self.messages += 1;
+                self.legs += legs;
+            }
+            Came::Queued => self.queued += 1,
+            Came::Ended => self.ended += 1,
+            Came::Skipped(_) => {}
+        }
+    }
+}
+
 /// What became of one message.
 enum Came {
     Back(u64),
@@ -80,13 +94,7 @@ pub(crate) async fn run(config: &Config, folder: &Path, print: Printer) -> Resul
     }
     let settings = config.spool();
     let spool = tokio::task::spawn_blocking(|| LogSpool::open(settings)).await??;
-    let taken = bring_all(Arc::new(spool), &mails, &Arc::new(known), &mut summary).await?;
-    for path in taken {
-        if let Err(error) = fs::rename(&path, path.with_extension(TAKEN)) {
-            let text = format!("is queued, but cannot be marked as imported: {error}");
-            summary.skipped.push(Skipped { file: path, text });
-        }
-    }
+    bring_all(Arc::new(spool), &mails, &Arc::new(known), &mut summary).await?;
     print.value(&summary, print_summary);
     Ok(summary.skipped.is_empty())
 }
@@ -121,15 +129,16 @@ fn sort(folder: &Path, summary: &mut Summary) -> io::Result<Vec<PathBuf>> {
     Ok(mails)
 }
 
-/// Brings messages back, some at a time so that they share their syncs; gives back the envelopes that need not come again.
+/// Brings messages back, some at a time so that they share their syncs. Envelopes that need not come again are marked at once: the
+/// spool does not know for ever what has ended, and an import that was cut off is run again.
 async fn bring_all(
     spool: Arc<LogSpool>,
     mails: &[PathBuf],
     known: &Arc<HashSet<LegId>>,
     summary: &mut Summary,
-) -> Result<Vec<PathBuf>, Error> {
+) -> Result<(), Error> {
     let mut progress = progress("bringing mail back");
-    let mut taken = Vec::new();
+    let mut ended = Ok(());
     for (done, some) in (0..).step_by(AT_ONCE).zip(mails.chunks(AT_ONCE)) {
         progress(done, mails.len() as u64);
         let mut begun = Vec::new();
@@ -141,24 +150,31 @@ async fn bring_all(
         for (path, task) in begun {
             let came = task.await.map_err(|e| spool::Error::Unknown(e.to_string()));
             let came = came.flatten();
-            match came.map_err(|error| Error::Queue(path.clone(), error))? {
-                Came::Back(legs) => {
-                    (summary.messages, summary.legs) = (summary.messages + 1, summary.legs + legs)
-                }
-                Came::Queued => summary.queued += 1,
-                Came::Ended => summary.ended += 1,
-                Came::Skipped(text) => {
-                    let file = path.clone();
-                    summary.skipped.push(Skipped { file, text });
+            let file = path.clone();
+            let text = match came {
+                Err(error) => {
+                    ended = Err(Error::Queue(file, error));
                     continue;
                 }
-            }
-            taken.push(path.clone());
+                Ok(Came::Skipped(text)) => Some(text),
+                Ok(came) => {
+                    summary.count(&came);
+                    let marked = fs::rename(path, path.with_extension(TAKEN));
+                    let failed = |e| format!("is queued, but cannot be marked as imported: {e}");
+                    marked.err().map(failed)
+                }
+            };
+            summary
+                .skipped
+                .extend(text.map(|text| Skipped { file, text }));
+        }
+        if ended.is_err() {
+            break;
         }
     }
     progress(1, 1);
     spool.close();
-    Ok(taken)
+    ended
 }
 
 /// Brings one message back.

@@ -141,6 +141,39 @@ async fn an_export_is_brought_back_once() {
     assert_eq!(third.wait_for("ready").await.text("queued"), "0");
 }
 
+#[tokio::test]
+async fn an_import_that_is_cut_off_marks_what_is_queued() {
+    let net = Net::new().await;
+    net.sink("target.test", "rcpt: 450 4.2.1 busy").await;
+    let relay = relay(&net, "alice@example.test alice@target.test\n")
+        .set("queue.retry", "[\"1h\"]")
+        .start()
+        .await;
+    origin_sends(&relay, "alice@example.test", "one").await;
+    origin_sends(&relay, "alice@example.test", "two").await;
+    relay.wait_for_count(2, "deferred").await;
+    let ids: Vec<_> = legs(&relay).await;
+    let setup = relay.stop().await;
+    let mails = setup.path("mails");
+    let folder = mails.to_str().expect("UTF-8");
+    setup.run(&["spool", "export", folder]).await.success();
+    let envelope = |leg: &Value, extension| {
+        let id = leg["leg"].as_str().expect("an id").trim_end_matches(".0");
+        mails.join(format!("{id}.{extension}"))
+    };
+    // More than the log takes in one record.
+    let first = fs::read_to_string(envelope(&ids[0], "json")).expect("an envelope");
+    let mut first: Value = serde_json::from_str(&first).expect("JSON");
+    first["legs"][0]["trace"] = format!("X: {}\r\n", "x".repeat(33 << 20)).into();
+    fs::write(envelope(&ids[0], "json"), first.to_string()).expect("written");
+    fs::rename(setup.path("spool"), setup.path("lost")).expect("renamed");
+    setup
+        .run_into_error(&["spool", "import", folder], &["could not be queued"])
+        .await;
+    assert!(envelope(&ids[0], "json").exists());
+    assert!(envelope(&ids[1], "imported").exists());
+}
+
 /// Those that are in the queue come out of the copy too; those that were delivered before do not.
 #[tokio::test]
 async fn a_snapshot_of_a_running_relay_is_a_spool() {
@@ -156,6 +189,7 @@ async fn a_snapshot_of_a_running_relay_is_a_spool() {
     origin_sends(&relay, "alice@example.test", "waits").await;
     relay.wait_for("deferred").await;
     relay.run(&["queue", "hold", "--all"]).await;
+    relay.run(&["site", "pause", "target.test"]).await;
     let copy = relay.setup().path("copy");
     let snapshot = ["spool", "snapshot", copy.to_str().expect("UTF-8")];
     let said = relay.run_json(&snapshot).await;
@@ -174,6 +208,8 @@ async fn a_snapshot_of_a_running_relay_is_a_spool() {
     let relay = setup.start().await;
     assert_eq!(relay.wait_for("ready").await.text("queued"), "1");
     relay.run(&["queue", "release", "--all"]).await;
+    // It was paused when the copy was made.
+    relay.run(&["site", "resume", "target.test"]).await;
     relay.wait_for("delivered").await;
     assert_eq!(sink.received().len(), 2);
 }

@@ -43,6 +43,8 @@ pub fn snapshot(dir: &Path, to: &Path, progress: Progress<'_>) -> Result<Snapsho
         let path = path.to_owned();
         move |source| StartError::Io { what, path, source }
     };
+    // Without a slash at its end.
+    let to: &Path = &to.components().collect::<PathBuf>();
     let mut partial = to.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
@@ -130,7 +132,8 @@ fn copy_end(from: &Path, to: &Path, numbers: impl Iterator<Item = u32>) -> io::R
     Ok(())
 }
 
-/// Token files, the spool's id, and the notebook of ends: what has ended meanwhile is not delivered again.
+/// Token files, the spool's id, the notebook of ends (what has ended meanwhile is not delivered again), and what the relay keeps
+/// beside: mail that is frozen or paused must not go because its copy was started.
 fn copy_rest(from: &Path, to: &Path) -> io::Result<()> {
     let tokens = to.join(tokens::FOLDER);
     Disk.create_dir(&tokens)?;
@@ -141,7 +144,8 @@ fn copy_rest(from: &Path, to: &Path) -> io::Result<()> {
     let names = listed
         .iter()
         .filter_map(|path| path.strip_prefix(from).ok());
-    for name in names.chain([Path::new(completed::FILE), Path::new(ID_FILE)]) {
+    let beside = ["freezes", "sites", ID_FILE, completed::FILE];
+    for name in names.chain(beside.map(Path::new)) {
         match copy(&from.join(name), &to.join(name)) {
             // Expired meanwhile, or never written.
             Err(e) if e.kind() == ErrorKind::NotFound => {}

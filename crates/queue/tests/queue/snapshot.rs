@@ -158,6 +158,7 @@ async fn nothing_is_written_over() {
     assert!(refused("copy"), "another run left, or is at, its part");
     std::fs::create_dir(dir.path().join("empty")).unwrap();
     assert!(!refused("empty"));
+    assert!(!refused("slash/"), "as a shell completes it");
     drop(spool);
     assert!(!refused("stopped"));
     assert_eq!(queued(&dir.path().join("stopped")).await.len(), 1);
