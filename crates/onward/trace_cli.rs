@@ -129,10 +129,11 @@ fn end(leg: &TracedLeg) -> String {
         let head = format!("delivered to {target}");
         return with(head, [(" by ", last.host.clone()), (" ", Some(after))]) + " after it came in";
     }
-    let head = format!(
-        "{status} for {target} {after} after it came in: {}",
-        said(last)
-    );
+    let said = said(last);
+    if status != last.result {
+        return format!("{status} for {target}; last try {after} after it came in: {said}");
+    }
+    let head = format!("{status} for {target} {after} after it came in: {said}");
     with(head, [("; next try ", last.next.map(|at| at.to_string()))])
 }
 
@@ -402,6 +403,19 @@ delivered to c@c.test by mx2.c.test[192.0.2.2]:25 3s after it came in
         check_verdict(
             one("failed", json!([gone])),
             "failed for c@c.test 3s after it came in: 550 gone",
+        );
+        let busy = |status| {
+            let mut busy = attempt(1, "deferred", Some("450 busy"), "");
+            busy["next"] = json!("2026-11-21T12:36:00.000Z");
+            one(status, json!([busy]))
+        };
+        check_verdict(
+            busy("deferred"),
+            "deferred for c@c.test 3s after it came in: 450 busy; next try 2026-11-21T12:36:00.000Z",
+        );
+        check_verdict(
+            busy("held"),
+            "held for c@c.test; last try 3s after it came in: 450 busy",
         );
         let two = ["delivered", "failed"].map(|status| leg(0, status, json!([])));
         check_verdict(json!({ "legs": two }), "2 legs: 1 delivered, 1 failed");

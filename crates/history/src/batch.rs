@@ -209,7 +209,11 @@ impl<'a> Batch<'a> {
         };
         self.count_attempt(of, &attempt, tally::code(diagnosis.status))?;
         if let Some(leg) = self.rows.leg(of.id, &of.recipient, &of.target)? {
-            leg.status = result;
+            leg.status = match (leg.status, result) {
+                // Asked for while it was tried.
+                (asked @ (MailStatus::Held | MailStatus::Removed), MailStatus::Deferred) => asked,
+                _ => result,
+            };
             if leg.attempts.len() >= ATTEMPTS_MAX {
                 leg.attempts.remove(1);
             }
@@ -325,15 +329,14 @@ fn standing(event: &Event) -> Option<(LegId, &Mailbox, &Mailbox, MailStatus)> {
         Event::Operator {
             id,
             action,
-            outcome,
             recipient,
             target,
             ..
         } => {
-            let status = match (*action, *outcome) {
-                ("remove", "done") => MailStatus::Removed,
-                ("hold", "done") => MailStatus::Held,
-                ("release", _) => MailStatus::Queued,
+            let status = match *action {
+                "remove" => MailStatus::Removed,
+                "hold" => MailStatus::Held,
+                "release" => MailStatus::Queued,
                 _ => return None,
             };
             Some((*id, recipient, target, status))
