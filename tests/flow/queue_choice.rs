@@ -67,6 +67,27 @@ async fn choosing() {
     assert_eq!(empty.code, Some(3), "{empty}");
 }
 
+/// A customer of a provider is not all that provider's customers.
+#[tokio::test]
+async fn choosing_the_mail_of_one_domain_at_a_site() {
+    let net = Net::new().await;
+    let _sink = net.sink("target.test", "rcpt: 450 4.2.1 busy").await;
+    net.dns.add("other.test MX 10 mx.target.test");
+    let forwards = "alice@example.test a@target.test, b@other.test\n";
+    let relay = relay(&net, forwards).start().await;
+    origin_sends(&relay, "alice@example.test", "one").await;
+    relay.wait_for("deferred target=a@target.test").await;
+    relay.wait_for("deferred target=b@other.test").await;
+    for (site, legs) in [("mx.target.test", 2), ("target", 2), ("other.test", 1)] {
+        assert_eq!(matched(&relay, &["--site", site]).await.0, legs, "{site}");
+    }
+    let said = relay.run_json(&["queue", "summary", "--by", "site"]).await;
+    assert_eq!(
+        (&said["rows"][0]["name"], &said["rows"][0]["legs"]),
+        (&"mx.target.test".into(), &2.into())
+    );
+}
+
 /// What the queue does not know is asked of the history, which is written a moment later.
 #[tokio::test]
 async fn choosing_by_what_the_history_knows() {

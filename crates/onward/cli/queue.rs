@@ -107,7 +107,7 @@ pub(crate) struct Which {
     /// Only legs whose last attempt came to this: a part of its words, or a name from `summary --by error`
     #[arg(long, value_name = "TEXT")]
     pub(crate) error: Option<String>,
-    /// Only legs to this site, as `site list` names it
+    /// Only legs to this site, as `site list` names it, or to this domain
     #[arg(long, value_name = "SITE")]
     pub(crate) site: Option<String>,
     /// Only messages with this Message-ID, as far as the history reaches

@@ -37,8 +37,14 @@ impl<S: Spool> Operator<S> {
         Ok(Some(selector))
     }
 
-    /// Those of the queued hosts whose mail the site takes, and the host of this name.
+    /// Those of the queued hosts whose mail the site takes, and the host of this name. A domain among many that a site takes mail
+    /// for means its own mail alone: what is chosen may be removed.
     async fn hosts_of(&self, site: &str) -> Result<HashSet<Host>, Fault> {
+        let own: Option<Host> = site.parse().ok();
+        let taken_by = own.as_ref().and_then(|own| self.delivery.site_of(own));
+        if taken_by.is_some_and(|(name, ..)| !name.eq_ignore_ascii_case(site)) {
+            return Ok(own.into_iter().collect());
+        }
         let sites: HashSet<String> = self.delivery.matching(&named(site)?).into_iter().collect();
         let all = Filter::default();
         let counted = self.spool.summary(&all, By::Host, NAMES_MAX).await;
@@ -48,7 +54,6 @@ impl<S: Spool> Operator<S> {
             taken_by.is_some_and(|(name, ..)| sites.contains(&name))
         };
         let hosts = hosts.iter().filter_map(|(host, _)| host.parse().ok());
-        let own: Option<Host> = site.parse().ok();
         Ok(hosts.filter(is_taken).chain(own).collect())
     }
 
