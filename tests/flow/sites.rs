@@ -71,8 +71,9 @@ async fn a_paused_site_gets_nothing_until_it_is_resumed() {
     second
         .wait_for_count(3, "delivered target=a@target.test")
         .await;
-    let show = second.run(&["site", "show", "target"]).await;
-    assert!(show.contains("250 2.0.0 × 3"), "{show}");
+    // They are counted a moment after they are logged.
+    let show = ["site", "show", "target"];
+    while !second.run(&show).await.contains("250 2.0.0 × 3") {}
     let third = second.stop().await.start().await;
     assert_eq!(
         third.run_json(&["site", "list"]).await["orders"],
