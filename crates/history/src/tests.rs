@@ -951,13 +951,21 @@ fn the_journal_is_written_down_to_its_end() {
     assert!(off.thread.is_none());
 }
 
+/// All of it for a measurement; a hundredth in the run of all tests.
+fn measured(all: u64) -> u64 {
+    match std::env::var_os("ONWARD_MEASURE") {
+        Some(_) => all,
+        None => all / 100,
+    }
+}
+
 /// A million messages over seven days: 10,000 clients, 20,000 domains of senders, 50,000 forwards to 3,000 domains.
-/// `cargo test --release -p history -- --ignored --nocapture a_million`
+/// `ONWARD_MEASURE=1 cargo test --release -p history -- --ignored --nocapture a_million`; without the variable a hundredth of it, as a test.
 #[test]
 #[ignore = "takes minutes; prints how long questions take"]
 #[expect(clippy::too_many_lines, reason = "a measurement, step by step")]
 fn a_million_messages() {
-    const MESSAGES: u64 = 1_000_000;
+    let messages = measured(1_000_000);
     let world = World::new();
     let mut seed = 1u64;
     let mut random = move |below: u64| {
@@ -970,8 +978,8 @@ fn a_million_messages() {
     };
     let mut writer = world.writer();
     let begun = Instant::now();
-    for n in 0..MESSAGES {
-        let secs = n * 7 * 24 * 3600 / MESSAGES;
+    for n in 0..messages {
+        let secs = n * 7 * 24 * 3600 / messages;
         let mail_id = MessageId::new(at(secs), 77 << 32 | u128::from(n % 100));
         let leg = LegId {
             message: mail_id,
@@ -1034,7 +1042,7 @@ fn a_million_messages() {
     let took = begun.elapsed();
     println!(
         "written in {took:?}: {:?} a message, {} octets",
-        took / MESSAGES as u32,
+        took / messages as u32,
         world.desk.health().octets
     );
     let tell = |what: &str, found: &dyn Fn() -> usize| {
@@ -1088,16 +1096,16 @@ fn a_million_messages() {
 #[test]
 #[ignore = "a measurement: prints the CPU of the writer's thread"]
 fn what_a_message_costs() {
-    const MESSAGES: u64 = 100_000;
+    let messages = measured(100_000);
     const BATCH: u64 = 2000;
     let cpu_nanos = || {
         let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
         stat.split(' ').next().unwrap().parse::<u64>().unwrap()
     };
-    for names in [1, 5000, MESSAGES] {
+    for names in [1, 5000, messages] {
         let world = World::new();
         let (mut writer, mut used) = (world.writer(), 0);
-        for first in (0..MESSAGES).step_by(BATCH as usize) {
+        for first in (0..messages).step_by(BATCH as usize) {
             let entries: Vec<_> = (first..first + BATCH)
                 .flat_map(|n| delivered_at_once(n, n * 7919 % names))
                 .collect();
@@ -1108,7 +1116,7 @@ fn what_a_message_costs() {
             writer.flush();
             used += cpu_nanos() - before;
         }
-        println!("{names} names: {} ns a message", used / MESSAGES);
+        println!("{names} names: {} ns a message", used / messages);
     }
 }
 

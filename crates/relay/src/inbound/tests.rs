@@ -214,8 +214,7 @@ async fn a_full_spool_has_a_line() {
     let said = said_to(&world, "origin@sender.test", "alice@example.test").await;
     assert!(said.starts_with("452 4.3.1"), "{said}");
     let lines = world.lines();
-    let expected =
-        "refused client=192.0.2.7:4000 stage=data rule=spool from=<origin@sender.test> reply=";
+    let expected = "refused client=192.0.2.7:4000 listener=192.0.2.1:25 stage=data rule=spool from=<origin@sender.test> reply=";
     assert!(
         lines.iter().any(|line| line.starts_with(expected)),
         "{lines:?}"
@@ -227,7 +226,8 @@ async fn a_full_spool_has_a_line() {
     let said = said_to(&world, "", &format!("{}@fwd.test", srs0.unwrap())).await;
     assert!(said.starts_with("452 4.3.1"), "{said}");
     let lines = world.lines();
-    let expected = "refused client=192.0.2.7:4000 stage=data rule=spool from=<> reply=";
+    let expected =
+        "refused client=192.0.2.7:4000 listener=192.0.2.1:25 stage=data rule=spool from=<> reply=";
     assert!(
         lines.len() == 1 && lines[0].starts_with(expected),
         "{lines:?}"
