@@ -98,7 +98,7 @@ async fn check_dns(config: &Config) -> Vec<Finding> {
         what: found.check.into(),
         text: match found.status {
             Health::Risky | Health::Unknown => {
-                format!("{}: {}: {}", found.status.as_str(), found.of, found.text)
+                format!("{}: {}: {}", found.status.name(), found.of, found.text)
             }
             Health::Good | Health::Bad => format!("{}: {}", found.of, found.text),
         },

@@ -53,7 +53,7 @@ fn show(print: Printer, finding: &Finding) {
     } = finding;
     let mark = match status {
         Health::Bad => "BAD",
-        status => status.as_str(),
+        status => status.name(),
     };
     // What continues stands below what it continues.
     let text = text.replace("\n\n", "\n        ");

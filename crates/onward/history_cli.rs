@@ -74,7 +74,7 @@ pub(crate) async fn stats(history: &History, args: &Stats, print: Printer) -> Re
         list(print, heads, rows, is_cut);
         reach(print, page.rows.is_empty(), page.oldest, Some(args.since));
     });
-    Ok(exit(page.rows.is_empty()))
+    Ok(Exit::found(!page.rows.is_empty()))
 }
 
 fn sums(by: StatsBy, row: &StatsRow) -> [String; 8] {
@@ -131,7 +131,7 @@ pub(crate) async fn failing(
             Some(args.since),
         );
     });
-    Ok(exit(failing.forwards.is_empty()))
+    Ok(Exit::found(!failing.forwards.is_empty()))
 }
 
 fn forward(row: &FailingForward) -> [String; 7] {
@@ -178,12 +178,5 @@ pub(crate) fn reach(
             print.line(format_args!("the history begins at {oldest}"));
         }
         Some(_) => {}
-    }
-}
-
-pub(crate) fn exit(is_empty: bool) -> Exit {
-    match is_empty {
-        true => Exit::NothingMatched,
-        false => Exit::Fine,
     }
 }

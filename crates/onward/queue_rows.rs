@@ -2,14 +2,13 @@
 
 use std::fmt::Display;
 
-use control::{
-    Count, LegRow, MessageDetails, Page, QueueAction, Summary, SummaryBy, SummaryRow, TracedLeg,
-};
-use envelope::{LegId, Timestamp};
+use control::{Count, LegRow, MessageDetails, Page, QueueAction, Summary, SummaryBy, SummaryRow};
+use envelope::Timestamp;
 use journal::shown;
 use spool::Clock;
 
 use crate::print::{Printer, plural, span};
+use crate::trace_cli::way_of;
 
 pub(crate) fn print_page(print: Printer, page: &Page) {
     if page.legs.is_empty() {
@@ -102,33 +101,16 @@ pub(crate) fn print_message(print: Printer, message: &MessageDetails, header: &[
             field(name, &shown::line(value.unwrap_or("(none)")));
         }
     }
-    let history = message.history.as_ref();
-    let told = history.map_or(&[][..], |history| &history.legs);
     for row in &message.legs {
         print_leg(print, row, now);
-        print_attempts(print, told.iter().find(|leg| leg.leg == row.leg));
     }
-    let is_queued = |leg: LegId| message.legs.iter().any(|row| row.leg == leg);
-    for leg in told.iter().filter(|leg| !is_queued(leg.leg)) {
-        print.line(format_args!("\nleg {} {}", leg.leg.number, leg.status));
-        print_field(print, "to", &format!("{} → {}", leg.recipient, leg.target));
-        print_attempts(print, Some(leg));
-    }
-    if history.is_none() {
-        print.line("\nno history of it: attempts, and legs that ended, are not known");
-    }
-}
-
-fn print_attempts(print: Printer, leg: Option<&TracedLeg>) {
-    for attempt in leg.into_iter().flat_map(|leg| &leg.attempts) {
-        let said = attempt.reply.as_ref().unwrap_or(&attempt.text);
-        let tls = attempt.tls.as_deref().unwrap_or("in clear");
-        let by = attempt
-            .host
-            .as_ref()
-            .map(|host| format!(" by {host}, {tls}"));
-        let (at, result, by) = (attempt.at, attempt.result, by.unwrap_or_default());
-        print_field(print, "try", &format!("{at} {result}{by}: {said}"));
+    match &message.history {
+        Some(history) => {
+            print.line("\nevery leg and attempt:");
+            let lines = history.legs.iter().flat_map(way_of);
+            lines.for_each(|line| print.line(shown::line(&line)));
+        }
+        None => print.line("\nno history of it: attempts, and legs that ended, are not known"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::iter;
 
 use control::{MailStatus, Traced, TracedAttempt, TracedLeg, TracedMessage, TracedRefusal};
 use envelope::MessageId;
@@ -11,7 +12,7 @@ use mail_parser::MessageParser;
 
 use crate::Exit;
 use crate::cli::Trace;
-use crate::history_cli::{Error, History, exit, list, reach};
+use crate::history_cli::{Error, History, list, reach};
 use crate::print::{Printer, plural, span};
 
 /// Runs the command.
@@ -28,7 +29,7 @@ pub(crate) async fn run(history: &History, args: &Trace, print: Printer) -> Resu
         }
     }
     print.value(&traced, |print, traced| tell(print, traced, args));
-    Ok(exit(traced.messages.is_empty()))
+    Ok(Exit::found(!traced.messages.is_empty()))
 }
 
 /// What a mail can be found by, the surest first: the ids that we, or hosts like us, have put into its Received fields, then
@@ -66,7 +67,7 @@ fn tell(print: Printer, traced: &Traced, args: &Trace) {
             if messages.len() > 1 {
                 print.line("");
             }
-            let lines = std::iter::once(verdict(message)).chain(way(message));
+            let lines = iter::once(verdict(message)).chain(way(message));
             lines.for_each(|line| print.line(shown::line(&line)));
         }
     }
@@ -168,18 +169,21 @@ fn way(message: &TracedMessage) -> Vec<String> {
     }
     let notes = message.notes.iter();
     lines.extend(notes.map(|note| format!("  {:<10} {} {}", note.event, note.at, note.text)));
-    for leg in &message.legs {
-        let (number, recipient, target) = (leg.leg.number, &leg.recipient, &leg.target);
-        let head = format!("  leg {number:<6} {recipient} → {target}");
-        let others = (!leg.others.is_empty()).then(|| leg.others.join(", "));
-        let sender = leg.sender.clone();
-        lines.push(
-            with(head, [(" from ", sender), (", also for ", others)])
-                + &format!(", {}", leg.status),
-        );
-        lines.extend(leg.attempts.iter().map(attempt));
-    }
+    lines.extend(message.legs.iter().flat_map(way_of));
     lines
+}
+
+/// Where a leg went.
+pub(crate) fn way_of(leg: &TracedLeg) -> impl Iterator<Item = String> {
+    let (number, recipient, target) = (leg.leg.number, &leg.recipient, &leg.target);
+    let head = format!("  leg {number:<6} {recipient} → {target}");
+    let others = (!leg.others.is_empty()).then(|| leg.others.join(", "));
+    let facts = [
+        (" from ", leg.sender.clone()),
+        (", also for ", others),
+        (", ", Some(leg.status.to_string())),
+    ];
+    iter::once(with(head, facts)).chain(leg.attempts.iter().map(attempt))
 }
 
 fn received(message: &TracedMessage) -> String {

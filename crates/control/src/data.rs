@@ -2,12 +2,11 @@
 //!
 //! Times are RFC 3339 in UTC with milliseconds, addresses their written form, ids their text.
 
-use std::str::FromStr;
-
-use envelope::{LegId, MessageId, NotAPattern, Timestamp};
+use envelope::{LegId, MessageId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::history::TracedMessage;
+use crate::names::named;
 use crate::protocol::QueueAction;
 use crate::text;
 
@@ -79,37 +78,15 @@ impl From<&envelope::Diagnosis> for Diagnosis {
     }
 }
 
-/// Where a leg stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LegState {
-    /// Waits for its time or its turn.
-    Waiting,
-    /// Is being delivered now.
-    Active,
-    /// Held, by an operator or a measure: not tried until released, and does not expire.
-    Held,
-}
-
-impl LegState {
-    const ALL: [Self; 3] = [Self::Waiting, Self::Active, Self::Held];
-
-    /// As it is typed and shown.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Active => "active",
-            Self::Held => "held",
-        }
-    }
-}
-
-impl FromStr for LegState {
-    type Err = NotAPattern;
-
-    fn from_str(text: &str) -> Result<Self, NotAPattern> {
-        let found = Self::ALL.into_iter().find(|state| state.name() == text);
-        found.ok_or_else(|| NotAPattern::new(text, "a state: waiting, active or held"))
+named! {
+    /// Where a leg stands.
+    pub enum LegState {
+        /// Waits for its time or its turn.
+        Waiting = "waiting",
+        /// Is being delivered now.
+        Active = "active",
+        /// Held, by an operator or a measure: not tried until released, and does not expire.
+        Held = "held",
     }
 }
 

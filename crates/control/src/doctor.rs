@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::named;
+
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -18,18 +20,18 @@ pub struct Finding {
     pub publish: Option<String>,
 }
 
-/// How a thing is; the worst comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Health {
-    /// Mail is lost or refused because of it.
-    Bad,
-    /// It works, and something may make it fail.
-    Risky,
-    /// Could not be found out.
-    Unknown,
-    /// As it should be.
-    Good,
+named! {
+    /// How a thing is; the worst comes first.
+    pub enum Health {
+        /// Mail is lost or refused because of it.
+        Bad = "bad",
+        /// It works, and something may make it fail.
+        Risky = "risky",
+        /// Could not be found out.
+        Unknown = "unknown",
+        /// As it should be.
+        Good = "good",
+    }
 }
 
 impl Finding {
@@ -54,17 +56,5 @@ impl Finding {
     /// Whether anything has to be done about it at once.
     pub fn is_bad(&self) -> bool {
         self.status == Health::Bad
-    }
-}
-
-impl Health {
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Bad => "bad",
-            Self::Risky => "risky",
-            Self::Unknown => "unknown",
-            Self::Good => "good",
-        }
     }
 }

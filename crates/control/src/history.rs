@@ -1,12 +1,11 @@
 //! What happened to which message, as far as the history reaches: questions and rows.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
-use envelope::{AddressPattern, LegId, MessageId, NotAPattern, SenderPattern, Timestamp};
+use envelope::{AddressPattern, LegId, MessageId, SenderPattern, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::names::named;
 use crate::text;
 
 /// What happened to these messages? All conditions must hold; without any, the latest messages are meant.
@@ -208,29 +207,28 @@ pub struct TracedNote {
     pub text: String,
 }
 
-/// How a message or a leg stands.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum MailStatus {
-    /// The next hop has it.
-    Delivered,
-    /// Dropped, as a forward or a filter says.
-    Discarded,
-    /// An operator took it out of the queue.
-    Removed,
-    /// Not tried yet.
-    #[default]
-    Queued,
-    /// Waits for another attempt.
-    Deferred,
-    /// Waits for an operator.
-    Held,
-    /// It was given up.
-    Failed,
-    /// It was not accepted.
-    Refused,
+named! {
+    /// How a message or a leg stands.
+    #[derive(Default)]
+    pub enum MailStatus {
+        /// The next hop has it.
+        Delivered = "delivered",
+        /// Dropped, as a forward or a filter says.
+        Discarded = "discarded",
+        /// An operator took it out of the queue.
+        Removed = "removed",
+        /// Not tried yet.
+        #[default]
+        Queued = "queued",
+        /// Waits for another attempt.
+        Deferred = "deferred",
+        /// Waits for an operator.
+        Held = "held",
+        /// It was given up.
+        Failed = "failed",
+        /// It was not accepted.
+        Refused = "refused",
+    }
 }
 
 /// How the history does.
@@ -249,51 +247,4 @@ pub struct HistoryHealth {
     pub errors: u64,
     /// Why nothing is written to it now.
     pub trouble: Option<String>,
-}
-
-impl MailStatus {
-    const ALL: [Self; 8] = [
-        Self::Delivered,
-        Self::Discarded,
-        Self::Removed,
-        Self::Queued,
-        Self::Deferred,
-        Self::Held,
-        Self::Failed,
-        Self::Refused,
-    ];
-
-    /// As it is typed and shown.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Discarded => "discarded",
-            Self::Removed => "removed",
-            Self::Queued => "queued",
-            Self::Deferred => "deferred",
-            Self::Held => "held",
-            Self::Failed => "failed",
-            Self::Refused => "refused",
-        }
-    }
-}
-
-impl fmt::Display for MailStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for MailStatus {
-    type Err = NotAPattern;
-
-    fn from_str(text: &str) -> Result<Self, NotAPattern> {
-        let found = Self::ALL.into_iter().find(|status| status.name() == text);
-        found.ok_or_else(|| {
-            NotAPattern::new(
-                text,
-                "a status: delivered, discarded, removed, queued, deferred, held, failed or refused",
-            )
-        })
-    }
 }

@@ -17,6 +17,7 @@ mod doctor;
 mod explanation;
 mod history;
 mod line;
+mod names;
 mod operator;
 mod protocol;
 mod queue;

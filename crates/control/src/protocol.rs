@@ -11,6 +11,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::names::named;
+
 /// The version of this protocol: daemon and command line must agree.
 pub const PROTOCOL: u32 = 2;
 
@@ -46,32 +48,19 @@ pub enum Part {
     Whole,
 }
 
-/// What an operator can do to legs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum QueueAction {
-    /// Try now.
-    Retry,
-    /// Do not try until released.
-    Hold,
-    /// End the hold.
-    Release,
-    /// End it without telling anyone.
-    Remove,
-    /// Give up, and tell the sender.
-    Bounce,
-}
-
-impl QueueAction {
-    /// As it is typed and logged.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Hold => "hold",
-            Self::Release => "release",
-            Self::Remove => "remove",
-            Self::Bounce => "bounce",
-        }
+named! {
+    /// What an operator can do to legs.
+    pub enum QueueAction {
+        /// Try now.
+        Retry = "retry",
+        /// Do not try until released.
+        Hold = "hold",
+        /// End the hold.
+        Release = "release",
+        /// End it without telling anyone.
+        Remove = "remove",
+        /// Give up, and tell the sender.
+        Bounce = "bounce",
     }
 }
 

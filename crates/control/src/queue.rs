@@ -1,10 +1,9 @@
 //! The queue counted: question and rows.
 
-use std::str::FromStr;
-
-use envelope::{NotAPattern, Timestamp};
+use envelope::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::names::named;
 use crate::selector::Selector;
 use crate::text;
 
@@ -20,18 +19,18 @@ pub struct QueueSummary {
     pub limit: u32,
 }
 
-/// What legs have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SummaryBy {
-    /// The site that takes their mail, as far as delivery knows it; else the domain.
-    Site,
-    /// The domain of the target.
-    Domain,
-    /// The domain of the reverse path as it came in.
-    Sender,
-    /// What the last attempt came to. `*` stands for what differs from leg to leg; empty: not tried yet.
-    Error,
+named! {
+    /// What legs have in common.
+    pub enum SummaryBy {
+        /// The site that takes their mail, as far as delivery knows it; else the domain.
+        Site = "site",
+        /// The domain of the target.
+        Domain = "domain",
+        /// The domain of the reverse path as it came in.
+        Sender = "sender",
+        /// What the last attempt came to. `*` stands for what differs from leg to leg; empty: not tried yet.
+        Error = "error",
+    }
 }
 
 /// Legs counted, in the way of Postfix's qshape.
@@ -59,27 +58,4 @@ pub struct SummaryRow {
     pub oldest: Option<Timestamp>,
     /// Those of each age.
     pub ages: Vec<u64>,
-}
-
-impl SummaryBy {
-    const ALL: [Self; 4] = [Self::Site, Self::Domain, Self::Sender, Self::Error];
-
-    /// As it is typed and shown.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Site => "site",
-            Self::Domain => "domain",
-            Self::Sender => "sender",
-            Self::Error => "error",
-        }
-    }
-}
-
-impl FromStr for SummaryBy {
-    type Err = NotAPattern;
-
-    fn from_str(text: &str) -> Result<Self, NotAPattern> {
-        let found = Self::ALL.into_iter().find(|by| by.name() == text);
-        found.ok_or_else(|| NotAPattern::new(text, "one of: site, domain, sender, error"))
-    }
 }

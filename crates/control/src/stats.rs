@@ -1,11 +1,9 @@
 //! Sums over the history: questions and rows.
 
-use std::fmt;
-use std::str::FromStr;
-
-use envelope::{NotAPattern, Timestamp};
+use envelope::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::names::named;
 use crate::text;
 
 /// What came, and what became of it, summed up by one of its properties.
@@ -35,26 +33,26 @@ pub struct ForwardsFailing {
     pub limit: u32,
 }
 
-/// A property that mail is summed up by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StatsBy {
-    /// The client's address; a network of IPv6 (/64).
-    Client,
-    /// The domain of the reverse path.
-    SenderDomain,
-    /// The domain that mail is sent on to.
-    RecipientDomain,
-    /// The site that mail is sent on to.
-    Site,
-    /// Recipient and target.
-    Forward,
-    /// The domain of the recipient.
-    Hosted,
-    /// The rule of ours that refused.
-    Rule,
-    /// What sites answered to what they did not take; numbers in it are left out.
-    Reply,
+named! {
+    /// A property that mail is summed up by.
+    pub enum StatsBy {
+        /// The client's address; a network of IPv6 (/64).
+        Client = "client",
+        /// The domain of the reverse path.
+        SenderDomain = "sender-domain",
+        /// The domain that mail is sent on to.
+        RecipientDomain = "recipient-domain",
+        /// The site that mail is sent on to.
+        Site = "site",
+        /// Recipient and target.
+        Forward = "forward",
+        /// The domain of the recipient.
+        Hosted = "hosted",
+        /// The rule of ours that refused.
+        Rule = "rule",
+        /// What sites answered to what they did not take; numbers in it are left out.
+        Reply = "reply",
+    }
 }
 
 /// A sum.
@@ -130,52 +128,4 @@ pub struct FailingForwards {
     /// When the sums begin; none when there are none.
     #[serde(with = "text::option")]
     pub oldest: Option<Timestamp>,
-}
-
-impl StatsBy {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Client,
-        Self::SenderDomain,
-        Self::RecipientDomain,
-        Self::Site,
-        Self::Forward,
-        Self::Hosted,
-        Self::Rule,
-        Self::Reply,
-    ];
-
-    /// As it is typed and shown.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::SenderDomain => "sender-domain",
-            Self::RecipientDomain => "recipient-domain",
-            Self::Site => "site",
-            Self::Forward => "forward",
-            Self::Hosted => "hosted",
-            Self::Rule => "rule",
-            Self::Reply => "reply",
-        }
-    }
-}
-
-impl fmt::Display for StatsBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for StatsBy {
-    type Err = NotAPattern;
-
-    fn from_str(text: &str) -> Result<Self, NotAPattern> {
-        let found = Self::ALL.into_iter().find(|by| by.name() == text);
-        found.ok_or_else(|| {
-            NotAPattern::new(
-                text,
-                "one of client, sender-domain, recipient-domain, site, forward, hosted, rule and reply",
-            )
-        })
-    }
 }

@@ -38,7 +38,7 @@ pub(crate) fn run(
         };
         let oldest = trace::oldest(connection)?;
         deleted += words::prune(connection, oldest.map_or(0, key::at))?;
-        for by in StatsBy::ALL {
+        for by in StatsBy::ALL.iter().copied() {
             let mut delete = connection.prepare_cached(SUMS)?;
             deleted += delete.execute((sums_from, tally::number(by)))?;
             deleted += tally::roll_up(connection, by, hours_from)?;

@@ -1072,7 +1072,7 @@ fn a_million_messages() {
         ..ask::Trace::default()
     };
     tell("failed", &|| world.trace(failed.clone()).len());
-    for by in StatsBy::ALL {
+    for by in StatsBy::ALL.iter().copied() {
         tell(by.name(), &|| world.stats(by, None).len());
     }
     tell("forward, 4.7", &|| {

@@ -60,7 +60,7 @@ impl<S: Spool> Outbound<S> {
             let changes = kept.take(doctor.examine(true).await, now);
             for change in changes {
                 self.journal.record(Event::Doctor {
-                    status: change.status.as_str(),
+                    status: change.status.name(),
                     of: key(&change),
                     text: change.text,
                 });

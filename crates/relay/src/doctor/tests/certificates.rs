@@ -39,7 +39,7 @@ fn judged(certificate: Certificate, date: (i32, u8, u8), expected: &[&str]) {
     let found = certificate::check(&[certificate], &names, now);
     let found: Vec<_> = found
         .iter()
-        .map(|finding| format!("{} {}", finding.status.as_str(), finding.text))
+        .map(|finding| format!("{} {}", finding.status.name(), finding.text))
         .collect();
     assert_eq!(found.len(), expected.len(), "{found:?}");
     for (line, begin) in found.iter().zip(expected) {

@@ -90,7 +90,7 @@ fn lines(findings: &[Finding]) -> Vec<String> {
         let text = text.split("\n\nhint").next().unwrap();
         format!(
             "{} {check} {of}: {text} ► {}",
-            status.as_str(),
+            status.name(),
             publish.as_deref().unwrap_or("-")
         )
     };
@@ -383,7 +383,7 @@ async fn the_way_out() {
         let found = reach::check(&resolver(&dns), &facts).await;
         let found = found
             .iter()
-            .map(|finding| format!("{} {}", finding.status.as_str(), finding.check));
+            .map(|finding| format!("{} {}", finding.status.name(), finding.check));
         assert_eq!(found.collect::<Vec<_>>(), [expected], "{zone} {port}");
     }
 }
