@@ -118,18 +118,9 @@ pub(crate) async fn failing(
         "said",
     ];
     print.value(&failing, |print, failing| {
-        list(
-            print,
-            heads,
-            failing.forwards.iter().map(forward),
-            failing.is_cut,
-        );
-        reach(
-            print,
-            failing.forwards.is_empty(),
-            failing.oldest,
-            Some(args.since),
-        );
+        let forwards = &failing.forwards;
+        list(print, heads, forwards.iter().map(forward), failing.is_cut);
+        reach(print, forwards.is_empty(), failing.oldest, Some(args.since));
     });
     Ok(Exit::found(!failing.forwards.is_empty()))
 }

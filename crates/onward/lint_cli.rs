@@ -50,22 +50,18 @@ pub(crate) async fn build(args: &Build, config: &Path, print: Printer) -> Result
             .push(sender_policy::evaluate(&resolver, Lint::new(domain.as_str(), &senders)).await);
     }
     print.value(&reports, |print, reports| {
-        reports
-            .iter()
-            .flat_map(built)
-            .for_each(|line| print.line(line));
+        let lines = reports.iter().flat_map(built);
+        lines.for_each(|line| print.line(line));
     });
     Ok(!reports.iter().any(Report::is_hopeless))
 }
 
 /// As comments of a zone file what is to be known, and the records.
 fn built(report: &Report) -> Vec<String> {
-    let known = report
-        .findings
-        .iter()
-        .filter(|finding| finding.level > Level::Note);
-    let mut lines =
-        Vec::from_iter(known.map(|finding| format!("; {}: {}", report.domain, finding.text)));
+    let findings = report.findings.iter();
+    let known = findings.filter(|finding| finding.level > Level::Note);
+    let known = known.map(|finding| format!("; {}: {}", report.domain, finding.text));
+    let mut lines = Vec::from_iter(known);
     if report.right.is_empty() && !report.is_hopeless() {
         lines.push(format!("; {}: nothing to change", report.domain));
     }
@@ -74,22 +70,16 @@ fn built(report: &Report) -> Vec<String> {
 }
 
 fn lines(report: &Report) -> Vec<String> {
-    let mut lines = Vec::from_iter(
-        report
-            .published
-            .iter()
-            .map(|record| shortened(record, LINE_MAX)),
-    );
+    let published = report.published.iter();
+    let mut lines = Vec::from_iter(published.map(|record| shortened(record, LINE_MAX)));
     let lookups = plural(report.lookups as u64, "look-up");
     let [ipv4, ipv6] = report.voids;
     lines.push(format!(
         "{}: {lookups} of 10, without a result {ipv4} (IPv4) and {ipv6} (IPv6) of 2",
         report.domain
     ));
-    report
-        .tree
-        .iter()
-        .for_each(|node| branch(node, 1, &mut lines));
+    let tree = report.tree.iter();
+    tree.for_each(|node| branch(node, 1, &mut lines));
     for finding in &report.findings {
         let level = match finding.level {
             Level::Note => "note",
@@ -97,12 +87,8 @@ fn lines(report: &Report) -> Vec<String> {
             Level::Error => "error",
         };
         lines.push(format!("\n{level}: {}", finding.text));
-        lines.extend(
-            finding
-                .place
-                .iter()
-                .flat_map(|place| underlined(&report.published[place.record], place)),
-        );
+        let place = finding.place.iter();
+        lines.extend(place.flat_map(|place| underlined(&report.published[place.record], place)));
         lines.push(format!("  {}", finding.why));
     }
     if !report.right.is_empty() {
@@ -124,9 +110,8 @@ fn branch(node: &Node, depth: usize, lines: &mut Vec<String>) {
             depth = depth * 2
         ));
     }
-    node.below
-        .iter()
-        .for_each(|node| branch(node, depth + 1, lines));
+    let below = node.below.iter();
+    below.for_each(|node| branch(node, depth + 1, lines));
 }
 
 /// The record around the place, and carets under it.

@@ -43,11 +43,11 @@ pub(crate) async fn run(socket: &Path, command: &Site, print: Printer) -> Result
         match (now, before) {
             (Some(order), _) => {
                 print.line(in_words(order));
-                match order.sites.is_empty() {
-                    true => print
-                        .line("  no site that is known now; it holds from the first mail for one"),
-                    false => print.line(format_args!("  sites: {}", order.sites.join(" "))),
-                }
+                print.line(match &order.sites[..] {
+                    [] => "  no site that is known now; it holds from the first mail for one"
+                        .to_owned(),
+                    sites => format!("  sites: {}", sites.join(" ")),
+                });
             }
             (None, Some(order)) => print.line(format_args!("ended: {}", in_words(order))),
             (None, None) => print.line(format_args!(
@@ -149,14 +149,11 @@ fn details(print: Printer, site: &SiteDetails) {
 /// `pause of google since … until … by uid 0: they asked for it`.
 fn in_words(order: &Order) -> String {
     let mut text = format!("{} of {}", order.order, order.site);
-    let numbers = [
-        order.connections.map(|n| plural(n.into(), "connection")),
-        order
-            .per_minute
-            .map(|n| format!("{} a minute", plural(n.into(), "message"))),
-    ];
-    for number in numbers.into_iter().flatten() {
-        text += &format!(", {number},");
+    if let Some(connections) = order.connections {
+        text += &format!(", {},", plural(connections.into(), "connection"));
+    }
+    if let Some(messages) = order.per_minute {
+        text += &format!(", {} a minute,", plural(messages.into(), "message"));
     }
     text += &format!(" since {}", order.since);
     if let Some(until) = order.until {

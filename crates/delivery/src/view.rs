@@ -5,12 +5,14 @@ use std::time::Duration;
 use envelope::{Diagnosis, Host};
 
 use crate::orders::{Limit, Order};
-use crate::plan::SiteKey;
 
 /// All that is known of a site.
 #[derive(Debug, Clone)]
 pub struct SiteView {
-    pub(crate) key: SiteKey,
+    /// Its name: that of its best MX, or of the host or address of a route.
+    pub name: String,
+    /// The names of its hosts, the best first; none in a view of all sites.
+    pub mx: Vec<String>,
     /// Some of the hosts whose mail it takes; none in a view of all sites.
     pub takes: Vec<Host>,
     /// How many those are.
@@ -27,19 +29,6 @@ pub struct SiteView {
     pub window: usize,
     /// Legs in memory that wait for a connection.
     pub waiting: usize,
-}
-
-impl SiteView {
-    /// Its name: that of its best MX, or of the host or address of a route.
-    pub fn name(&self) -> String {
-        self.key.to_string()
-    }
-
-    /// The names of its hosts.
-    pub fn mx(&self) -> Vec<String> {
-        let names = self.key.hosts.names();
-        names.iter().map(ToString::to_string).collect()
-    }
 }
 
 /// Whether a site can be reached.

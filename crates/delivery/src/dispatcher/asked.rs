@@ -9,7 +9,7 @@ use envelope::{Diagnosis, Host, Timestamp};
 
 use super::Dispatcher;
 use crate::orders::{Change, Order, SiteMatch};
-use crate::view::{Reach, SiteView};
+use crate::view::SiteView;
 use crate::work::Work;
 
 impl<W: Work, R: Resolver> Dispatcher<W, R> {
@@ -61,8 +61,8 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         self.sites.lock().views(of, Instant::now())
     }
 
-    /// The site that takes this host's mail, if it is known: its name, whether it can be reached, and why it is paused.
-    pub fn site_of(&self, host: &Host) -> Option<(String, Reach, Option<Order>)> {
+    /// The site that takes this host's mail, if it is known.
+    pub fn site_of(&self, host: &Host) -> Option<SiteView> {
         self.sites.lock().site_of(host, Instant::now())
     }
 }

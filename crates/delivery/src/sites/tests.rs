@@ -735,8 +735,9 @@ fn a_paused_site_is_parked_whenever_it_is_found() {
         world.probe_now(&["a0.test"]);
     }
     let host = "a0.test".parse().unwrap();
-    let (name, reach, pause) = world.sites.site_of(&host, world.now).unwrap();
-    assert_eq!((&*name, reach, pause.unwrap().by), ("a.site", Reach::Up, 7));
+    let view = world.sites.site_of(&host, world.now).unwrap();
+    let by = view.pause.unwrap().by;
+    assert_eq!((&*view.name, view.reach, by), ("a.site", Reach::Up, 7));
 
     let told = world.sites.trouble(&host).unwrap().to_string();
     assert!(

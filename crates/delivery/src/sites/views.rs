@@ -7,15 +7,15 @@ use envelope::Host;
 
 use super::{Routing, Site, Sites};
 use crate::orders::{Order, SiteMatch};
-use crate::view::{Reach, SiteView};
+use crate::view::SiteView;
 
 impl Sites {
     /// See [`Dispatcher::sites`](crate::Dispatcher::sites).
     pub(crate) fn views(&self, of: Option<&SiteMatch>, now: Instant) -> Vec<SiteView> {
         let is_meant = |site: &&Site| of.is_none_or(|of| of.matches(&site.key, site.hosts.iter()));
-        let takes = of.map_or(0, |_| TAKES_SHOWN);
+        let shown = of.map_or(0, |_| NAMES_SHOWN);
         let sites = self.sites.values().filter(is_meant);
-        sites.map(|site| self.view(site, takes, now)).collect()
+        sites.map(|site| self.view(site, shown, now)).collect()
     }
 
     /// See [`Dispatcher::orders`](crate::Dispatcher::orders).
@@ -33,20 +33,11 @@ impl Sites {
     }
 
     /// See [`Dispatcher::site_of`](crate::Dispatcher::site_of).
-    pub(crate) fn site_of(
-        &self,
-        host: &Host,
-        now: Instant,
-    ) -> Option<(String, Reach, Option<Order>)> {
+    pub(crate) fn site_of(&self, host: &Host, now: Instant) -> Option<SiteView> {
         let Some(Routing::Known { site, .. }) = self.hosts.get(host) else {
             return None;
         };
-        let site = self.sites.get(site)?;
-        Some((
-            site.key.to_string(),
-            site.health.reach(now),
-            self.pause_of(site),
-        ))
+        Some(self.view(self.sites.get(site)?, 0, now))
     }
 
     /// Connections open or being made.
@@ -54,27 +45,26 @@ impl Sites {
         self.admission.taken()
     }
 
-    fn pause_of(&self, site: &Site) -> Option<Order> {
-        if !site.health.is_paused() {
-            return None;
-        }
-        self.orders.of(&site.key, site.hosts.iter()).0.cloned()
-    }
-
-    fn view(&self, site: &Site, takes: usize, now: Instant) -> SiteView {
+    fn view(&self, site: &Site, shown: usize, now: Instant) -> SiteView {
+        let (health, mx) = (&site.health, site.key.hosts.names());
+        let pause = health.is_paused().then(|| {
+            let (pause, _) = self.orders.of(&site.key, site.hosts.iter());
+            pause.cloned()
+        });
         SiteView {
-            key: site.key.clone(),
-            takes: site.hosts.iter().take(takes).cloned().collect(),
+            name: site.key.to_string(),
+            mx: mx.iter().take(shown).map(ToString::to_string).collect(),
+            takes: site.hosts.iter().take(shown).cloned().collect(),
             takes_count: site.hosts.len(),
-            reach: site.health.reach(now),
-            pause: self.pause_of(site),
-            limit: site.health.ordered(),
-            connections: site.health.connections(),
-            window: site.health.window(),
+            reach: health.reach(now),
+            pause: pause.flatten(),
+            limit: health.ordered(),
+            connections: health.connections(),
+            window: health.window(),
             waiting: site.waiting,
         }
     }
 }
 
 /// A provider has many customers.
-const TAKES_SHOWN: usize = 20;
+const NAMES_SHOWN: usize = 20;

@@ -42,7 +42,7 @@ impl<S: Spool> Operator<S> {
     async fn hosts_of(&self, site: &str) -> Result<HashSet<Host>, Fault> {
         let own: Option<Host> = site.parse().ok();
         let taken_by = own.as_ref().and_then(|own| self.delivery.site_of(own));
-        if taken_by.is_some_and(|(name, ..)| !name.eq_ignore_ascii_case(site)) {
+        if taken_by.is_some_and(|taken_by| !taken_by.name.eq_ignore_ascii_case(site)) {
             return Ok(own.into_iter().collect());
         }
         let sites: HashSet<String> = self.delivery.matching(&named(site)?).into_iter().collect();
@@ -51,7 +51,7 @@ impl<S: Spool> Operator<S> {
         let hosts = counted.map_err(fault)?.rows;
         let is_taken = |host: &Host| {
             let taken_by = self.delivery.site_of(host);
-            taken_by.is_some_and(|(name, ..)| sites.contains(&name))
+            taken_by.is_some_and(|site| sites.contains(&site.name))
         };
         let hosts = hosts.iter().filter_map(|(host, _)| host.parse().ok());
         Ok(hosts.filter(is_taken).chain(own).collect())
@@ -92,6 +92,6 @@ impl<S: Spool> Operator<S> {
     pub(super) fn rolled_up(&self, (host, ages): (Box<str>, Ages)) -> (Box<str>, Ages) {
         let known = host.parse().ok();
         let site = known.and_then(|host| self.delivery.site_of(&host));
-        (site.map_or(host, |(site, ..)| site.into()), ages)
+        (site.map_or(host, |site| site.name.into()), ages)
     }
 }

@@ -147,25 +147,23 @@ impl<S: Spool> Operator<S> {
     /// Makes a change, writes it down, and says what holds for that site then.
     async fn order(&self, change: Change, reason: String, uid: u32) -> Result<Ordered, Fault> {
         let before = self.delivery.order(change.clone(), self.clock.now()).await;
-        let (event, of, given_now) = match &change {
-            Change::Give(Order { of, wanted, .. }) => match wanted {
-                Wanted::Pause { .. } => ("site-paused", of, Some(*wanted)),
-                Wanted::Limit(_) => ("site-limited", of, Some(*wanted)),
+        let (event, of, now) = match &change {
+            Change::Give(order) => match order.wanted {
+                Wanted::Pause { .. } => ("site-paused", &order.of, Some(order)),
+                Wanted::Limit(_) => ("site-limited", &order.of, Some(order)),
             },
             Change::Resume(of) => ("site-resumed", of, None),
             Change::Unlimit(of) => ("site-unlimited", of, None),
         };
-        let mut ordered = Ordered {
-            now: None,
+        let sites = self.delivery.matching(of);
+        let ordered = Ordered {
+            now: now.map(|order| row(order.clone(), sites.clone())),
             before: before.map(|order| row(order, Vec::new())),
         };
-        let is_this = |order: &Order| order.of == *of && Some(order.wanted) == given_now;
-        ordered.now = self.orders_of(is_this).pop();
         if ordered == Ordered::default() {
             return Ok(ordered);
         }
         let now = ordered.now.as_ref();
-        let sites = now.map_or_else(|| self.delivery.matching(of), |now| now.sites.clone());
         self.journal.record(Event::SiteOrdered {
             event,
             site: of.to_string(),
@@ -178,22 +176,20 @@ impl<S: Spool> Operator<S> {
         });
         let file = Arc::clone(&self.orders);
         let written = tokio::task::spawn_blocking(move || file.write(change)).await;
-        written
-            .map_err(io::Error::other)
-            .flatten()
-            .map_err(|error| {
-                Fault::new(format!("done, but a restart forgets it: {error}"))
-                    .with_hint("see to the disk of the spool, and ask again")
-            })?;
-        Ok(ordered)
+        match written.map_err(io::Error::other).flatten() {
+            Ok(()) => Ok(ordered),
+            Err(error) => {
+                let fault = Fault::new(format!("done, but a restart forgets it: {error}"));
+                Err(fault.with_hint("see to the disk of the spool, and ask again"))
+            }
+        }
     }
 
-    pub(super) fn orders_of(&self, is_meant: impl Fn(&Order) -> bool) -> Vec<control::Order> {
+    /// Those that hold for sites of which this is true.
+    pub(super) fn orders_of(&self, is_meant: impl Fn(&[String]) -> bool) -> Vec<control::Order> {
         let orders = self.delivery.orders().into_iter();
-        orders
-            .filter(|(order, _)| is_meant(order))
-            .map(|(order, sites)| row(order, sites))
-            .collect()
+        let meant = orders.filter(|(_, sites)| is_meant(sites));
+        meant.map(|(order, sites)| row(order, sites)).collect()
     }
 }
 
@@ -206,7 +202,7 @@ fn given(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-pub(super) fn row(order: Order, sites: Vec<String>) -> control::Order {
+fn row(order: Order, sites: Vec<String>) -> control::Order {
     let (name, until, limit) = match order.wanted {
         Wanted::Pause { until } => ("pause", until, Limit::default()),
         Wanted::Limit(limit) => ("limit", None, limit),

@@ -1,5 +1,6 @@
 //! What is known of sites, and what legs wait for.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
@@ -10,20 +11,16 @@ use envelope::{Host, Timestamp};
 use journal::Counts;
 use spool::{Entry, Spool, State};
 
-use super::orders::{self, named};
+use super::orders::named;
 use super::{Operator, fault, queue};
 
 impl<S: Spool> Answers<SiteList> for Operator<S> {
     async fn answer(&self, _: SiteList, _uid: u32) -> Result<Sites, Fault> {
         let mut sites = self.sites(None).await?;
-        let rank = |row: &SiteRow| {
-            (
-                row.state == UP,
-                u64::MAX - row.queued,
-                u64::MAX - row.connections,
-            )
-        };
-        sites.sort_by_cached_key(|(row, _)| (rank(row), row.site.clone()));
+        sites.sort_by_cached_key(|(row, _)| {
+            let busy = Reverse((row.queued, row.connections));
+            (row.state == UP, busy, row.site.clone())
+        });
         let more = sites.len().saturating_sub(SITES_MAX) as u64;
         let rows = sites.into_iter().take(SITES_MAX).map(|(row, _)| row);
         Ok(Sites {
@@ -38,12 +35,9 @@ impl<S: Spool> Answers<SiteShow> for Operator<S> {
     async fn answer(&self, ask: SiteShow, _uid: u32) -> Result<Vec<SiteDetails>, Fault> {
         let of = named(&ask.site)?;
         let sites = self.sites(Some(&of)).await?;
-        let mut details: Vec<_> = sites
-            .into_iter()
-            .take(DETAILED_MAX)
-            .map(|(row, view)| self.details(row, &view))
-            .collect();
-        details.sort_by_key(|site| u64::MAX - site.row.queued);
+        let sites = sites.into_iter().take(DETAILED_MAX);
+        let mut details: Vec<_> = sites.map(|(row, view)| self.details(row, &view)).collect();
+        details.sort_by_key(|site| Reverse(site.row.queued));
         Ok(details)
     }
 }
@@ -60,8 +54,9 @@ impl<S: Spool> Operator<S> {
     /// Those of these hosts' sites that are paused.
     pub(super) fn paused_sites(&self, hosts: &HashSet<Host>) -> Vec<String> {
         let sites = hosts.iter().filter_map(|host| self.delivery.site_of(host));
-        let paused = sites.filter_map(|(name, _, pause)| pause.map(|_| name));
-        paused.collect::<BTreeSet<_>>().into_iter().collect()
+        let paused = sites.filter(|site| site.pause.is_some());
+        let names: BTreeSet<_> = paused.map(|site| site.name).collect();
+        names.into_iter().collect()
     }
 
     fn waits(&self, entry: &Entry) -> Option<String> {
@@ -70,9 +65,9 @@ impl<S: Spool> Operator<S> {
         }
         let now = self.clock.now();
         let site = self.delivery.site_of(entry.leg.target.host());
-        let why = site.and_then(|(name, reach, pause)| {
-            let why = why(&reach, pause.as_ref(), now);
-            (!why.is_empty()).then(|| format!("site {name} {why}"))
+        let why = site.and_then(|site| {
+            let why = why(&site, now);
+            (!why.is_empty()).then(|| format!("site {} {why}", site.name))
         });
         Some(match why {
             Some(why) => why,
@@ -88,37 +83,32 @@ impl<S: Spool> Operator<S> {
         let counts = self.spool.counts().await.map_err(fault)?;
         let mut queued = HashMap::<String, u64>::new();
         for (host, legs) in &counts.hosts {
-            if let Some((name, ..)) = self.delivery.site_of(host) {
-                *queued.entry(name).or_default() += legs;
+            if let Some(site) = self.delivery.site_of(host) {
+                *queued.entry(site.name).or_default() += legs;
             }
         }
         let now = self.clock.now();
         let counts = self.counters.counts();
         let row = |view: SiteView| {
-            let name = view.name();
-            let queued = queued.get(&name).copied().unwrap_or_default();
-            (site_row(name, &view, queued, &counts, now), view)
+            let queued = queued.get(&view.name).copied().unwrap_or_default();
+            (site_row(&view, queued, &counts, now), view)
         };
         Ok(self.delivery.sites(of).into_iter().map(row).collect())
     }
 
     fn details(&self, row: SiteRow, view: &SiteView) -> SiteDetails {
-        let orders = self.delivery.orders().into_iter();
-        let orders = orders.filter(|(_, sites)| sites.contains(&row.site));
         let said = self.counters.said(&row.site);
         let reply = |(at, said): &(Timestamp, envelope::Diagnosis)| SiteReply {
             at: *at,
             text: said.to_string(),
         };
         SiteDetails {
-            hosts: view.mx(),
+            hosts: view.mx.clone(),
             domains: view.takes.iter().map(ToString::to_string).collect(),
             domains_count: view.takes_count as u64,
             codes: said.codes(),
             replies: said.last.iter().map(reply).collect(),
-            orders: orders
-                .map(|(order, sites)| orders::row(order, sites))
-                .collect(),
+            orders: self.orders_of(|sites| sites.contains(&row.site)),
             row,
         }
     }
@@ -129,13 +119,7 @@ fn ago(now: Timestamp, span: Duration) -> Timestamp {
     Timestamp::from_unix_millis(now.unix_millis().saturating_sub(millis))
 }
 
-fn site_row(
-    name: String,
-    view: &SiteView,
-    queued: u64,
-    counts: &Counts,
-    now: Timestamp,
-) -> SiteRow {
+fn site_row(view: &SiteView, queued: u64, counts: &Counts, now: Timestamp) -> SiteRow {
     let state = match &view.reach {
         _ if view.pause.is_some() => "paused",
         Reach::Up => UP,
@@ -144,12 +128,12 @@ fn site_row(
         Reach::Down { .. } => "down",
     };
     let lately = |result| {
-        let tally = counts.attempts.get(&(name.as_str().into(), result));
+        let tally = counts.attempts.get(&(view.name.as_str().into(), result));
         tally.map_or(0, |tally| tally.minute(now))
     };
     SiteRow {
         state: state.to_owned(),
-        why: why(&view.reach, view.pause.as_ref(), now),
+        why: why(view, now),
         connections: view.connections as u64,
         connections_max: view.window as u64,
         per_minute: view.limit.per_minute,
@@ -157,19 +141,19 @@ fn site_row(
         delivered: lately("delivered"),
         deferred: lately("deferred"),
         failed: lately("failed"),
-        site: name,
+        site: view.name.clone(),
     }
 }
 
 /// Why mail to a site waits, in words that follow its name; empty if it does not.
-fn why(reach: &Reach, pause: Option<&Order>, now: Timestamp) -> String {
+fn why(site: &SiteView, now: Timestamp) -> String {
     if let Some(Order {
         wanted,
         since,
         by,
         reason,
         ..
-    }) = pause
+    }) = &site.pause
     {
         let colon = if reason.is_empty() { "" } else { ": " };
         let end = match wanted {
@@ -179,7 +163,7 @@ fn why(reach: &Reach, pause: Option<&Order>, now: Timestamp) -> String {
         let since = moment(*since, now);
         return format!("paused since {since}{end} by uid {by}{colon}{reason}");
     }
-    match reach {
+    match &site.reach {
         Reach::Up => String::new(),
         Reach::Crowded => "wants no more connections".to_owned(),
         Reach::Deferring => "answers \"not now\" to all mail".to_owned(),
