@@ -236,35 +236,24 @@ impl fmt::Display for SiteMatch {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-        let number = |value: Option<u32>| or_dash(value.map(|n| n.to_string()));
-        match self {
-            Self::Resume(of) => write!(f, "resume {of}"),
-            Self::Unlimit(of) => write!(f, "unlimit {of}"),
-            Self::Give(Order {
-                of,
-                wanted,
-                since,
-                by,
-                reason,
-            }) => {
-                match wanted {
-                    Wanted::Pause { until } => {
-                        write!(
-                            f,
-                            "pause {since} {}",
-                            or_dash(until.map(|at| at.to_string()))
-                        )?;
-                    }
-                    Wanted::Limit(limit) => {
-                        let rate = number(limit.per_minute);
-                        write!(f, "limit {since} {} {rate}", number(limit.connections))?;
-                    }
-                }
-                // It must stay on its line.
-                write!(f, " {by} {of} {}", reason.replace(char::is_control, " "))
+        fn or_dash(value: Option<impl ToString>) -> String {
+            value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+        }
+        let order = match self {
+            Self::Resume(of) => return write!(f, "resume {of}"),
+            Self::Unlimit(of) => return write!(f, "unlimit {of}"),
+            Self::Give(order) => order,
+        };
+        match order.wanted {
+            Wanted::Pause { until } => write!(f, "pause {} {}", order.since, or_dash(until))?,
+            Wanted::Limit(limit) => {
+                let [connections, rate] = [limit.connections, limit.per_minute].map(or_dash);
+                write!(f, "limit {} {connections} {rate}", order.since)?;
             }
         }
+        // It must stay on its line.
+        let reason = order.reason.replace(char::is_control, " ");
+        write!(f, " {} {} {reason}", order.by, order.of)
     }
 }
 
