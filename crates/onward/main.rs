@@ -88,7 +88,10 @@ fn main() -> ExitCode {
 fn not_understood(wrong: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
     match wrong.use_stderr() && json {
-        true => Printer::new(true).complain(wrong.render().to_string().trim()),
+        true => {
+            let text = wrong.render().to_string();
+            Printer::new(true).complain(text.trim().trim_start_matches("error: "));
+        }
         // A reader that has gone away is no error.
         false => drop(wrong.print()),
     }

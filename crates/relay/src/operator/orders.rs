@@ -62,8 +62,12 @@ impl OrdersFile {
 
 impl<S: Spool> Answers<SitePause> for Operator<S> {
     async fn answer(&self, ask: SitePause, uid: u32) -> Result<Ordered, Fault> {
-        let until = ask.for_secs.map(Duration::from_secs);
-        let until = until.map(|span| self.clock.now().plus(span));
+        let span = ask.for_secs.map(Duration::from_secs);
+        if span.is_some_and(|span| span > PAUSE_MAX) {
+            return Err(Fault::new("a pause ends within a year")
+                .with_hint("without a span it holds until `onward site resume`"));
+        }
+        let until = span.map(|span| self.clock.now().plus(span));
         let wanted = Wanted::Pause { until };
         self.give(&ask.site, wanted, ask.reason, uid).await
     }
@@ -224,3 +228,6 @@ fn row(order: Order, sites: Vec<String>) -> control::Order {
 const SITES_LOGGED: usize = 20;
 /// Each is looked at for each site that is found.
 const ORDERS_MAX: usize = 200;
+
+/// Longer spans are mistakes, and their ends cannot be told as a date.
+const PAUSE_MAX: Duration = Duration::from_hours(366 * 24);
