@@ -47,6 +47,7 @@ mod wire;
 use std::process::ExitCode;
 
 use clap::Parser;
+use control::{ClientError, Fault};
 
 use cli::{Cli, Command, Forwards};
 use config::Config;
@@ -77,8 +78,8 @@ fn main() -> ExitCode {
     match runtime.block_on(runtime.spawn(run(cli, print))) {
         Ok(Ok(exit)) => ExitCode::from(exit as u8),
         Ok(Err(error)) => {
-            print.complain(error);
-            ExitCode::FAILURE
+            print.complain(&error);
+            ExitCode::from(Exit::of(&*error) as u8)
         }
         Err(ended) => std::panic::resume_unwind(ended.into_panic()),
     }
@@ -117,6 +118,18 @@ impl Exit {
         match found {
             true => Self::Fine,
             false => Self::NothingMatched,
+        }
+    }
+
+    /// That of a command that failed.
+    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        let told = match error.downcast_ref() {
+            Some(ClientError::Fault(fault)) => Some(fault),
+            _ => error.downcast_ref::<Fault>(),
+        };
+        match told.is_some_and(|fault| fault.is_missing) {
+            true => Self::NothingMatched,
+            false => Self::Problem,
         }
     }
 

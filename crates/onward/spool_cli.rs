@@ -2,7 +2,9 @@
 //!
 //! What is read and how is `queue::verify`'s; here is what is printed.
 
+use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -10,6 +12,7 @@ use bytesize::ByteSize;
 use queue::snapshot::snapshot;
 use queue::verify::{Damage, Depth, IndexState, Report, log_octets, verify};
 use queue::{LogSpool, StartError};
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use spool::Spool as _;
 
@@ -77,7 +80,26 @@ pub(crate) async fn run(config: &Config, command: &Spool, print: Printer) -> Res
         Spool::Import { folder } => spool_import::run(config, folder, print).await?,
         Spool::Snapshot { folder } => copy(&config.spool, folder, print)?,
     };
+    if matches!(command, Spool::Rebuild | Spool::Import { .. }) && geteuid().is_root() {
+        give_to_owner(&config.spool)?;
+    }
     Ok(Exit::problem_unless(is_fine))
+}
+
+/// What root has written into a folder becomes its owner's: the relay has a user of its own, and must be able to go on with it.
+fn give_to_owner(folder: &Path) -> io::Result<()> {
+    let owner = fs::metadata(folder)?;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            lchown(entry.path(), Some(owner.uid()), Some(owner.gid()))?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How closely `onward check` looks: at all of a small spool, at the files of a large one.
@@ -259,3 +281,21 @@ pub(crate) fn progress(what: &str) -> impl FnMut(u64, u64) {
 
 /// A log up to this is read whole by `onward check`: it takes a second or two.
 const GLANCE_OCTETS_MAX: u64 = 1 << 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs root: ./test.sh runs it"]
+    fn what_root_writes_is_the_relays() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("log")).unwrap();
+        let file = dir.path().join("log/1");
+        fs::write(&file, "x").unwrap();
+        lchown(dir.path(), Some(4711), Some(4712)).unwrap();
+        give_to_owner(dir.path()).unwrap();
+        let found = fs::metadata(file).unwrap();
+        assert_eq!((found.uid(), found.gid()), (4711, 4712));
+    }
+}

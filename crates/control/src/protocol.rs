@@ -73,6 +73,9 @@ pub struct Fault {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What was asked for is not there; nothing else is wrong.
+    #[serde(default)]
+    pub is_missing: bool,
 }
 
 impl Fault {
@@ -81,6 +84,15 @@ impl Fault {
         Self {
             message: message.into(),
             hint: None,
+            is_missing: false,
+        }
+    }
+
+    /// What was asked for is not there.
+    pub fn missing(message: impl Into<String>) -> Self {
+        Self {
+            is_missing: true,
+            ..Self::new(message)
         }
     }
 

@@ -156,7 +156,10 @@ fn kept_out(error: &str) -> Fault {
         None => (error, None),
     };
     let message = format!("{error}\nnothing was changed: the relay goes on with what it had");
-    Fault { message, hint }
+    Fault {
+        hint,
+        ..Fault::new(message)
+    }
 }
 
 impl<S: Spool> Answers<SrsEncode> for Operator<S> {

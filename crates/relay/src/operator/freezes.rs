@@ -41,7 +41,7 @@ impl<S: Spool> Answers<FreezeLift> for Operator<S> {
             .filter_map(|key| self.counting.lift(&limits, key));
         let lifted: Vec<Freeze> = lifted.collect();
         if let (true, Some(typed)) = (lifted.is_empty(), &lift.key) {
-            return Err(Fault::new(format!("`{typed}` is not frozen"))
+            return Err(Fault::missing(format!("`{typed}` is not frozen"))
                 .with_hint("`onward freeze list` shows what is"));
         }
         for Freeze {

@@ -223,7 +223,7 @@ pub fn pending(action: Action) -> Option<QueueAction> {
 
 /// What is said of a message that has left the queue, or was never in it.
 pub fn not_queued(id: &impl Display) -> Fault {
-    Fault::new(format!("message {id} is not in the queue")).with_hint(format!(
+    Fault::missing(format!("message {id} is not in the queue")).with_hint(format!(
         "delivered, bounced and removed messages leave the queue: see `onward trace {id}`"
     ))
 }
