@@ -31,8 +31,7 @@ async fn looking() {
         cat.ends_with(&String::from_utf8_lossy(&mail::short("one")).into_owned()),
         "{cat}"
     );
-    relay
-        .setup()
-        .run_into_error(&["queue", "show", "01ARZ3NDEKTSV4RRFFQ69G5FAV"], &[])
-        .await;
+    let missing = &["queue", "show", "01ARZ3NDEKTSV4RRFFQ69G5FAV"];
+    let missing = relay.setup().run(missing).await;
+    assert_eq!(missing.code, Some(3), "{missing}");
 }
