@@ -204,8 +204,7 @@ impl Config {
         })
     }
 
-    /// Where and how mail is stored; also for `onward spool`.
-    /// The spool still has room when there is none for the history.
+    /// Where the history is; the spool still has room when there is none for it.
     pub(crate) fn history(&self) -> history::Settings {
         history::Settings {
             path: history::file_in(&self.spool),
@@ -215,6 +214,7 @@ impl Config {
         }
     }
 
+    /// Where and how mail is stored; also for `onward spool`.
     pub(crate) fn spool(&self) -> queue::Settings {
         queue::Settings {
             lifetime: Lifetime {
