@@ -949,9 +949,6 @@ async fn a_panic_in_a_lookup_defers_what_waited_for_it() {
         async fn names(&self, _: IpAddr) -> Result<Vec<Domain>, dns::Error> {
             unreachable!("delivery asks for none")
         }
-        async fn tlsa(&self, _: &str) -> Result<Vec<dns::Tlsa>, dns::Error> {
-            unreachable!("delivery asks for none")
-        }
     }
     let server = Server::start(Script::default()).await;
     let resolver = Broken(resolver(&[server.address]), AtomicBool::new(true));

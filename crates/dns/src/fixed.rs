@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use envelope::Domain;
 
-use crate::{Error, Mx, Resolver, Tlsa};
+use crate::{Error, Mx, Resolver};
 
 /// A resolver that knows what it was told.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +24,6 @@ struct Records {
     ipv4: Vec<Ipv4Addr>,
     ipv6: Vec<Ipv6Addr>,
     txt: Vec<Vec<u8>>,
-    tlsa: Vec<Tlsa>,
     trouble: Option<String>,
 }
 
@@ -69,13 +68,6 @@ impl Fixed {
     #[must_use]
     pub fn with_txt(mut self, name: impl AsRef<str>, text: impl Into<Vec<u8>>) -> Self {
         self.at(name.as_ref()).txt.push(text.into());
-        self
-    }
-
-    /// Adds a TLSA record.
-    #[must_use]
-    pub fn with_tlsa(mut self, name: impl AsRef<str>, tlsa: Tlsa) -> Self {
-        self.at(name.as_ref()).tlsa.push(tlsa);
         self
     }
 
@@ -128,10 +120,6 @@ impl Resolver for Fixed {
             .get(&address)
             .cloned()
             .ok_or(Error::NoSuchDomain)
-    }
-
-    async fn tlsa(&self, name: &str) -> Result<Vec<Tlsa>, Error> {
-        some(&self.records(name)?.tlsa)
     }
 }
 

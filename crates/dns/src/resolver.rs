@@ -36,8 +36,11 @@ pub trait Resolver: Send + Sync + 'static {
     /// The names that the address points to (PTR).
     fn names(&self, address: IpAddr) -> impl Future<Output = Result<Vec<Domain>, Error>> + Send;
 
-    /// The TLSA records (RFC 6698). They mean something only where DNSSEC proves them, which is not looked at here.
-    fn tlsa(&self, name: &str) -> impl Future<Output = Result<Vec<Tlsa>, Error>> + Send;
+    /// The TLSA records (RFC 6698). They mean something only where DNSSEC proves them, which is not looked at here. A resolver
+    /// that is no real one need not know of them.
+    fn tlsa(&self, _name: &str) -> impl Future<Output = Result<Vec<Tlsa>, Error>> + Send {
+        async { Err(Error::NoRecords) }
+    }
 }
 
 /// One MX record that names a host.

@@ -98,7 +98,4 @@ impl Resolver for Everywhere {
     async fn names(&self, _: IpAddr) -> Result<Vec<Domain>, Error> {
         Err(Error::NoRecords)
     }
-    async fn tlsa(&self, _: &str) -> Result<Vec<dns::Tlsa>, Error> {
-        Err(Error::NoRecords)
-    }
 }

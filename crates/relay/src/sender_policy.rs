@@ -222,9 +222,6 @@ mod tests {
             async fn names(&self, _: IpAddr) -> Result<Vec<Domain>, Error> {
                 std::future::pending().await
             }
-            async fn tlsa(&self, _: &str) -> Result<Vec<dns::Tlsa>, Error> {
-                std::future::pending().await
-            }
         }
         let begun = Instant::now();
         let client = "192.0.2.1".parse().unwrap();

@@ -81,9 +81,6 @@ async fn a_key_that_is_never_found() {
         ) -> Result<Vec<envelope::Domain>, dns::Error> {
             self.0.names(address).await
         }
-        async fn tlsa(&self, name: &str) -> Result<Vec<dns::Tlsa>, dns::Error> {
-            self.0.tlsa(name).await
-        }
     }
     let tags = "v=1; a=ed25519-sha256; d=evil.test; s=e; h=from; bh={bh}";
     let message = signed(MESSAGE, "DKIM-Signature", tags);
@@ -176,9 +173,6 @@ async fn slow_suspects_are_judged_together() {
             }
         }
         async fn names(&self, _: std::net::IpAddr) -> Result<Vec<envelope::Domain>, dns::Error> {
-            unreachable!()
-        }
-        async fn tlsa(&self, _: &str) -> Result<Vec<dns::Tlsa>, dns::Error> {
             unreachable!()
         }
     }

@@ -205,9 +205,6 @@ impl Resolver for Silent {
     async fn names(&self, _: std::net::IpAddr) -> Result<Vec<envelope::Domain>, dns::Error> {
         std::future::pending().await
     }
-    async fn tlsa(&self, _: &str) -> Result<Vec<dns::Tlsa>, dns::Error> {
-        std::future::pending().await
-    }
 }
 
 #[tokio::test]
