@@ -1,6 +1,5 @@
 //! `onward check`: reads everything that `serve` would, and says what it found and what is wrong. It starts nothing.
 
-use std::borrow::Cow;
 use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::fs::FileTypeExt;
@@ -25,7 +24,7 @@ use crate::wire;
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 struct Finding {
-    what: Cow<'static, str>,
+    what: String,
     ok: bool,
     text: String,
     /// What would make it right, ready to be pasted.
@@ -43,12 +42,12 @@ pub(crate) async fn run(path: &Path, dns: bool, print: Printer) -> bool {
         Err(error) => findings.push(Finding::bad("config", error)),
         Ok(config) => {
             findings.push(Finding::good("config", path.display()));
-            check_resolved(&config, &mut findings);
+            let resolved = check_resolved(&config, &mut findings);
             findings.extend(check_listeners(&config));
             findings.extend(check_socket(&config));
             findings.extend(check_spool(&config).await);
-            if dns {
-                findings.extend(check_dns(&config).await);
+            if let Some(resolved) = resolved.filter(|_| dns) {
+                findings.extend(check_dns(&config, resolved).await);
             }
         }
     }
@@ -65,9 +64,9 @@ pub(crate) async fn run(path: &Path, dns: bool, print: Printer) -> bool {
 }
 
 impl Finding {
-    fn good(what: &'static str, text: impl ToString) -> Self {
+    fn good(what: &str, text: impl ToString) -> Self {
         Self {
-            what: what.into(),
+            what: what.to_owned(),
             ok: true,
             text: text.to_string(),
             publish: None,
@@ -75,7 +74,7 @@ impl Finding {
         }
     }
 
-    fn bad(what: &'static str, text: impl ToString) -> Self {
+    fn bad(what: &str, text: impl ToString) -> Self {
         Self {
             ok: false,
             ..Self::good(what, text)
@@ -84,18 +83,14 @@ impl Finding {
 }
 
 /// What the doctor finds without a daemon, but for the risks, which are told of before. What cannot be found out is no fault.
-async fn check_dns(config: &Config) -> Vec<Finding> {
-    // What keeps it from being read has been told.
-    let Ok(resolved) = Resolved::of(config) else {
-        return Vec::new();
-    };
+async fn check_dns(config: &Config, resolved: Resolved) -> Vec<Finding> {
     let found = match doctor_cli::here(config, resolved, false).await {
         Ok(found) => found.into_iter().filter(|found| found.check != "risk"),
         Err(error) => return vec![Finding::bad("resolver", error)],
     };
     let shown = found.map(|found| Finding {
         ok: !found.is_bad(),
-        what: found.check.into(),
+        what: found.check,
         text: match found.status {
             Health::Risky | Health::Unknown => {
                 format!("{}: {}: {}", found.status.name(), found.of, found.text)
@@ -109,21 +104,20 @@ async fn check_dns(config: &Config) -> Vec<Finding> {
 }
 
 /// What `serve` would start with, or everything that keeps it from starting; then the risks of running it so.
-fn check_resolved(config: &Config, findings: &mut Vec<Finding>) {
-    let routing = match Resolved::of(config) {
-        Ok(resolved) => {
-            if let Some(error) = resolved.instead {
-                findings.push(Finding::bad("forwards", error));
-            }
-            findings.push(check_resolver(&resolved.settings.resolver));
-            resolved.routing
-        }
+fn check_resolved(config: &Config, findings: &mut Vec<Finding>) -> Option<Resolved> {
+    let resolved = match Resolved::of(config) {
+        Ok(resolved) => resolved,
         Err(Errors(errors)) => {
-            let bad = errors.iter().map(|e| Finding::bad(e.about(), e));
-            return findings.extend(bad);
+            findings.extend(errors.iter().map(|e| Finding::bad(e.about(), e)));
+            return None;
         }
     };
-    findings.push(check_forwards(config, &routing));
+    if let Some(error) = &resolved.instead {
+        findings.push(Finding::bad("forwards", error));
+    }
+    findings.push(check_resolver(&resolved.settings.resolver));
+    let routing = &resolved.routing;
+    findings.push(check_forwards(config, routing));
     for (name, list) in &routing.lists {
         let text = format_args!("{name}: {} entries", list.entries());
         findings.push(Finding::good("list", text));
@@ -142,8 +136,9 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) {
     if let Some(address) = &config.forwards.postmaster {
         findings.push(Finding::good("postmaster", address));
     }
-    let risks = risks::of(config, &routing).into_iter();
+    let risks = risks::of(config, routing).into_iter();
     findings.extend(risks.map(|risk| Finding::bad(risk.about, risk.text)));
+    Some(resolved)
 }
 
 fn check_forwards(config: &Config, routing: &Routing) -> Finding {
