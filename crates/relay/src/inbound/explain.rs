@@ -123,30 +123,30 @@ impl<'a, S: Spool> Thought<'a, S> {
 
     /// The lines that the recipient's mail goes through; behind an SRS address, that of the original sender.
     fn expand(&mut self, to: &ForwardPath) {
-        let (forwarder, table) = (&self.routing.forwarder, &self.routing.table);
         let Some(address) = to.mailbox() else { return };
-        let steps = match forwarder.srs_recipient(table, address, self.inbound.clock.now()) {
-            SrsRecipient::Decoded(sender) => table.trace(&sender),
-            _ => table.trace(address),
-        };
+        let sender = self.sender_behind(address);
+        let steps = self.routing.table.trace(sender.as_ref().unwrap_or(address));
         self.explanation.expansion = steps.into_iter().map(step).collect();
+    }
+
+    /// The original sender, if the address is an SRS address of ours.
+    fn sender_behind(&self, address: &Mailbox) -> Option<Mailbox> {
+        let (forwarder, table) = (&self.routing.forwarder, &self.routing.table);
+        match forwarder.srs_recipient(table, address, self.inbound.clock.now()) {
+            SrsRecipient::Decoded(sender) => Some(sender),
+            _ => None,
+        }
     }
 
     /// A leg, and what delivery would do with it.
     async fn way(&self, planned: &PlannedLeg) -> Way {
         let leg = &planned.leg;
-        let (forwarder, table) = (&self.routing.forwarder, &self.routing.table);
-        let now = self.inbound.clock.now();
-        let back = leg.reverse_path.mailbox().and_then(|sender| {
-            match forwarder.srs_recipient(table, sender, now) {
-                SrsRecipient::Decoded(sender) => Some(sender.to_string()),
-                _ => None,
-            }
-        });
+        let sender = leg.reverse_path.mailbox();
+        let back = sender.and_then(|sender| self.sender_behind(sender));
         let mut way = Way {
             target: leg.target.to_string(),
             sender: leg.reverse_path.to_string(),
-            back,
+            back: back.map(|sender| sender.to_string()),
             options: leg.options.as_str().to_owned(),
             ..Way::default()
         };
