@@ -15,9 +15,7 @@ use crate::spf_cli::{Error, resolver};
 pub(crate) async fn lint(args: &LintOf, config: &Path, print: Printer) -> Result<bool, Error> {
     let resolver = resolver(args.server, config)?;
     let report = sender_policy::evaluate(&resolver, Lint::new(args.domain.as_str(), &[])).await;
-    print.value(&report, |print, report| {
-        lines(report).iter().for_each(|line| print.line(line))
-    });
+    print.value(&report, |print, report| print.lines(lines(report)));
     Ok(!report.is_bad())
 }
 
@@ -50,8 +48,7 @@ pub(crate) async fn build(args: &Build, config: &Path, print: Printer) -> Result
             .push(sender_policy::evaluate(&resolver, Lint::new(domain.as_str(), &senders)).await);
     }
     print.value(&reports, |print, reports| {
-        let lines = reports.iter().flat_map(built);
-        lines.for_each(|line| print.line(line));
+        print.lines(reports.iter().flat_map(built))
     });
     Ok(!reports.iter().any(Report::is_hopeless))
 }

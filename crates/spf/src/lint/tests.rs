@@ -2,24 +2,11 @@
 
 use std::net::IpAddr;
 
-use crate::tests::Zone;
-use crate::{Answer, Evaluation, Lint, Lookup, Query, Report, Step, Verdict};
+use crate::tests::{Zone, evaluate};
+use crate::{Answer, Lint, Lookup, Query, Report, Verdict};
 
 fn lint(domain: &str, senders: &[IpAddr], answer: impl Fn(&Lookup) -> Answer) -> Report {
-    let mut evaluation = Evaluation::new(Lint::new(domain, senders));
-    for _ in 0..ROUNDS_MAX {
-        match evaluation.step() {
-            Step::Done(report) => return report,
-            Step::Ask(lookups) => {
-                assert!(!lookups.is_empty());
-                for lookup in lookups {
-                    let answer = answer(&lookup);
-                    evaluation.answer(lookup, answer);
-                }
-            }
-        }
-    }
-    panic!("no end");
+    evaluate(Lint::new(domain, senders), answer).0
 }
 
 /// `fault [@place]` for each finding, then what to publish. A right record must be found right.
@@ -398,20 +385,9 @@ fn agrees_with_the_evaluation() {
             _ => Answer::Nothing,
         };
         let client = "192.0.2.7".parse().unwrap();
-        let mut evaluation = Evaluation::new(Query::helo(client, "x.test"));
-        let output = loop {
-            match evaluation.step() {
-                Step::Done(output) => break output,
-                Step::Ask(lookups) => lookups.into_iter().for_each(|lookup| {
-                    let answer = answer(&lookup);
-                    evaluation.answer(lookup, answer);
-                }),
-            }
-        };
+        let (output, _) = evaluate(Query::helo(client, "x.test"), answer);
         assert_eq!(output.verdict, Verdict::PermError, "{record}");
         let report = lint("x.test", &[], answer);
         assert!(report.is_bad(), "{record}");
     }
 }
-
-const ROUNDS_MAX: usize = 60;
