@@ -2,10 +2,10 @@
 
 use std::path::Path;
 use std::str::FromStr;
-use std::time::Duration;
 
 use bytesize::ByteSize;
 use control::{Client, LastReload, Status, ask};
+use envelope::millis;
 use serde::Serialize;
 
 use crate::Exit;
@@ -176,10 +176,6 @@ impl Measure {
 fn certificates(status: &Status) -> impl Iterator<Item = u64> {
     let ends = status.certificates.iter().map(|end| end.expires);
     ends.map(|end| millis(end.since(status.now)))
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Events of the last minute.

@@ -182,7 +182,7 @@ fn services(screen: &mut Screen, status: &Status) {
 }
 
 fn span_of(duration: Duration) -> String {
-    span(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    span(envelope::millis(duration))
 }
 
 const DAY_SECS: u64 = 86_400;

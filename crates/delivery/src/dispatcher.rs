@@ -351,9 +351,9 @@ fn lease_left(parcel: &Parcel) -> Duration {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-    let now = Timestamp::from_unix_millis(millis);
-    parcel.lease_end().since(now)
+    parcel
+        .lease_end()
+        .since(Timestamp::default().plus(since_epoch))
 }
 
 /// What operators are told to do about a panic.

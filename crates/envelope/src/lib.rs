@@ -36,5 +36,5 @@ pub use pattern::{
 };
 pub use reply::{NotARefusal, Reply, Verdict};
 pub use status::{Class, EnhancedStatus};
-pub use timestamp::Timestamp;
+pub use timestamp::{Timestamp, millis};
 pub use tls::{PeerTls, Tls};

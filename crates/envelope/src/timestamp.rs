@@ -36,10 +36,13 @@ impl Timestamp {
     /// Later by `span`; stays at the end of time instead of wrapping.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(millis(span)))
+    }
+
+    /// Earlier by `span`; stays at the epoch instead of wrapping.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(span)))
     }
 
     /// How long after `earlier` this is; zero when it is not after it.
@@ -73,6 +76,11 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// The whole milliseconds of a span: as many as there are numbers for.
+pub fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Of RFC 3339. Times before 1970 are none of ours.
 impl FromStr for Timestamp {
     type Err = NotATime;
@@ -99,6 +107,15 @@ mod tests {
             Timestamp::from_unix_millis(u64::MAX).rfc5322(),
             first.rfc5322()
         );
+    }
+
+    #[test]
+    fn time_ends_at_both_ends() {
+        let time = Timestamp::from_unix_millis(1500);
+        let second = Duration::from_millis(1000);
+        assert_eq!(time.plus(second).minus(second), time);
+        assert_eq!(time.minus(Duration::MAX), Timestamp::default());
+        assert_eq!(time.plus(Duration::MAX).unix_millis(), u64::MAX);
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! Events become rows and sums, many in one transaction.
 
-use std::time::Duration;
-
 use control::{MailStatus, StatsBy, TracedAttempt, TracedMessage, TracedNote, TracedRefusal};
-use envelope::{Diagnosis, LegId, Mailbox, Timestamp, network_of};
+use envelope::{Diagnosis, LegId, Mailbox, Timestamp, millis, network_of};
 use journal::{Attempt, Entry, Event};
 use rusqlite::{Connection, Result};
 
@@ -343,10 +341,6 @@ fn standing(event: &Event) -> Option<(LegId, &Mailbox, &Mailbox, MailStatus)> {
         }
         _ => None,
     }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Where no site was found.

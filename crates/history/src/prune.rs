@@ -17,11 +17,7 @@ pub(crate) fn run(
     deadline: Instant,
 ) -> Result<bool> {
     let connection = &store.connection;
-    let from = |keep: Duration| {
-        let age = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
-        Timestamp::from_unix_millis(now.unix_millis().saturating_sub(age))
-    };
-    let sums_from = tally::hour(from(settings.keep.max(SUMS_KEPT)));
+    let sums_from = tally::hour(now.minus(settings.keep.max(SUMS_KEPT)));
     let hours_from = tally::hour(now) - HOURS_KEPT;
     while Instant::now() < deadline {
         let is_too_much = store.octets()? > settings.octets_max;
@@ -30,7 +26,7 @@ pub(crate) fn run(
             false => settings.keep,
         };
         let mut mail = connection.prepare_cached(MAIL)?;
-        let mut deleted = mail.execute([key::at(from(keep))])?;
+        let mut deleted = mail.execute([key::at(now.minus(keep))])?;
         // Strangers choose the names of sums: without this, many of them would leave no room for mail.
         let sums_from = match is_too_much && deleted == 0 {
             true => i64::MAX,

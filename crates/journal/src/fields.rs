@@ -382,7 +382,7 @@ fn encrypted(out: &mut dyn Fields, tls: Option<&Tls<'_>>) {
 }
 
 fn millis(out: &mut dyn Fields, key: &str, span: Duration) {
-    out.number(key, u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+    out.number(key, envelope::millis(span));
 }
 
 pub(crate) fn optional<T: Display>(out: &mut dyn Fields, key: &str, value: Option<&T>) {

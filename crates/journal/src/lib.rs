@@ -131,7 +131,7 @@ fn now() -> Timestamp {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    Timestamp::from_unix_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+    Timestamp::default().plus(since_epoch)
 }
 
 /// Events in the ring. At about 400 octets each: 13 MiB, when a reader is so far behind.

@@ -1,7 +1,6 @@
 //! `onward trace`, `onward stats` and `onward forwards`: what is asked of the history.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
@@ -105,12 +104,9 @@ impl Failing {
 
 /// A span before now, a moment, or a day.
 fn since(text: &str) -> Result<Timestamp, String> {
-    let before = |span: Duration| {
-        let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        Timestamp::from_unix_millis(Clock::real().now().unix_millis().saturating_sub(span))
-    };
-    let span = humantime::parse_duration(text).map(before).ok();
-    let time = span.or_else(|| text.parse().ok());
+    let span = humantime::parse_duration(text).ok();
+    let time = span.map(|span| Clock::real().now().minus(span));
+    let time = time.or_else(|| text.parse().ok());
     let time = time.or_else(|| format!("{text}T00:00:00Z").parse().ok());
     time.ok_or_else(|| "a span, as in 2d, or a time, as in 2026-11-29T08:00:00Z".to_owned())
 }

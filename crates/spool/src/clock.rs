@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use envelope::Timestamp;
+use envelope::{Timestamp, millis};
 
 /// Tells the time. Clones of a manual clock are turned together.
 #[derive(Debug, Clone, Default)]
@@ -27,9 +27,7 @@ impl Clock {
             Some(manual) => manual.load(Ordering::SeqCst),
             None => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH);
-                since.map_or(0, |since| {
-                    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-                })
+                since.map_or(0, millis)
             }
         };
         Timestamp::from_unix_millis(millis)
@@ -45,8 +43,7 @@ impl Clock {
     /// Turns a manual clock on. The system's stays as it is.
     pub fn advance(&self, by: Duration) {
         if let Some(manual) = &self.0 {
-            let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-            manual.fetch_add(by, Ordering::SeqCst);
+            manual.fetch_add(millis(by), Ordering::SeqCst);
         }
     }
 }

@@ -114,11 +114,6 @@ impl<S: Spool> Operator<S> {
     }
 }
 
-fn ago(now: Timestamp, span: Duration) -> Timestamp {
-    let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    Timestamp::from_unix_millis(now.unix_millis().saturating_sub(millis))
-}
-
 fn site_row(view: &SiteView, queued: u64, counts: &Counts, now: Timestamp) -> SiteRow {
     let state = match &view.reach {
         _ if view.pause.is_some() => "paused",
@@ -172,7 +167,7 @@ fn why(site: &SiteView, now: Timestamp) -> String {
             reason,
             probe_in,
         } => {
-            let since = moment(ago(now, *lasts), now);
+            let since = moment(now.minus(*lasts), now);
             let probe = humantime::format_duration(Duration::from_secs(probe_in.as_secs()));
             format!("down since {since}: {reason}, probe in {probe}")
         }

@@ -129,10 +129,7 @@ fn in_trouble(sites: Vec<(SiteRow, SiteView)>) -> (Vec<SiteRow>, u64) {
 }
 
 fn delays(recent: &Recent) -> Delays {
-    let percentile = |percent| {
-        let span = recent.percentile(percent)?;
-        Some(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
-    };
+    let percentile = |percent| recent.percentile(percent).map(envelope::millis);
     Delays {
         p50_ms: percentile(50),
         p99_ms: percentile(99),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use envelope::millis;
 use serde_json::{Value, json};
 
 use super::Settings;
@@ -176,10 +177,6 @@ impl fmt::Display for Report {
              (the same mail and the same moments; the machine's part of it differs)"
         )
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 const FINDINGS_SHOWN_MAX: usize = 40;
