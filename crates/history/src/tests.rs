@@ -262,6 +262,7 @@ fn a_message_is_found_by_all_that_names_it() {
         &of_first,
         &of_first[..12],
         &format!("{of_first}.0"),
+        &format!("{}.0", &of_first[..12]),
         &of_first.to_lowercase(),
         "<m0@sender.example>",
         "m0@sender.example",

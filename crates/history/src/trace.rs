@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use control::{MailStatus, PAGE_ROWS_MAX, Traced, TracedLeg, TracedMessage, ask};
-use envelope::{LegId, MessageId, Timestamp};
+use envelope::{IdPart, MessageId, Timestamp};
 use rusqlite::{Connection, Result};
 
 use crate::store::Error;
@@ -38,8 +39,8 @@ pub(crate) fn oldest(file: &Connection) -> Result<Option<Timestamp>> {
 #[derive(Default)]
 pub(crate) struct Search {
     since: Option<Timestamp>,
-    /// The beginning of an id.
-    id: Option<String>,
+    /// Of these, which begin as was typed.
+    ids: Option<RangeInclusive<MessageId>>,
     word: Option<String>,
     from: Option<String>,
     to: Option<String>,
@@ -51,12 +52,13 @@ impl Search {
     fn of(ask: &ask::Trace) -> Self {
         let what = ask.what.as_deref().map(|what| words::bare(what.trim()));
         let what = what.map(|what| what.strip_prefix('@').unwrap_or(what));
-        let id = what.and_then(beginning_of_id);
-        let word = what.filter(|what| id.is_none() && !what.is_empty());
+        // An id begins with a digit, and so no domain without a dot is taken for one.
+        let ids = what.and_then(|what| Some(what.parse::<IdPart>().ok()?.messages));
+        let word = what.filter(|what| ids.is_none() && !what.is_empty());
         Self {
             since: ask.since,
             word: word.map(ToOwned::to_owned),
-            id,
+            ids,
             from: ask.from.as_ref().map(ToString::to_string),
             to: ask.to.as_ref().map(ToString::to_string),
             client: ask.client.map(|client| client.to_canonical()),
@@ -102,7 +104,7 @@ impl Search {
             let words = address.as_deref().map(words::of_address);
             words.is_some_and(|words| words.into_iter().any(|word| is(wanted, word)))
         };
-        let id = message.id.map(|id| id.to_string()).unwrap_or_default();
+        let is_one_of = |ids: &RangeInclusive<_>| message.id.is_some_and(|id| ids.contains(&id));
         let client = message.client.as_deref().and_then(words::client);
         let stands = |status| {
             message.status == status || message.legs.iter().any(|leg| leg.status == status)
@@ -111,7 +113,7 @@ impl Search {
             && (is_to || has(&self.to, &message.recipient))
             && (self.from.is_none() || has(&self.from, &message.sender))
             && (self.client.is_none() || self.client == client)
-            && self.id.as_deref().is_none_or(|first| id.starts_with(first))
+            && self.ids.as_ref().is_none_or(is_one_of)
             && self.since.is_none_or(|since| message.at >= since)
             && self.status.is_none_or(stands)
     }
@@ -140,9 +142,12 @@ pub(crate) fn search(
         });
         Ok(!is_enough && room > 0 && Instant::now() < until)
     };
-    if search.id.is_some() || words.is_empty() {
-        let (mut key, first) = match &search.id {
-            Some(id) => (beyond(id), first.max(key::at(padded(id, '0').timestamp()))),
+    if search.ids.is_some() || words.is_empty() {
+        let (mut key, first) = match &search.ids {
+            Some(ids) => (
+                key::message(*ids.end()) + key::ROWS,
+                first.max(key::at(ids.start().timestamp())),
+            ),
             None => (i64::MAX, first),
         };
         let mut before = file.prepare_cached("SELECT max(key) FROM mail WHERE key < ?1")?;
@@ -192,33 +197,5 @@ fn load(file: &Connection, key: i64, room: &mut usize) -> Result<Option<TracedMe
     }))
 }
 
-/// An id, a leg's id, or the first characters of one. It begins with a digit, and so no domain without a dot is taken for one.
-fn beginning_of_id(text: &str) -> Option<String> {
-    if let Ok(LegId { message, .. }) = text.parse() {
-        return Some(message.to_string());
-    }
-    let text = text.to_ascii_uppercase();
-    let is_one = (ID_CHARS_MIN..=ID_CHARS).contains(&text.len()) && text.is_ascii();
-    let padded = format!("{text:0<ID_CHARS$}");
-    (is_one && padded.parse::<MessageId>().is_ok()).then_some(text)
-}
-
-/// The first id, or the last one, that begins so.
-fn padded(first: &str, with: char) -> MessageId {
-    let missing = ID_CHARS.saturating_sub(first.len());
-    let padding = std::iter::repeat_n(with, missing);
-    let id: String = first.chars().chain(padding).collect();
-    id.parse().unwrap_or(MessageId::from_bits(0))
-}
-
-/// The first key behind all ids that begin so.
-fn beyond(first: &str) -> i64 {
-    key::message(padded(first, 'Z')) + key::ROWS
-}
-
 /// Peers choose what they reply, and how often: an answer must fit into a line of the control socket.
 const OCTETS_MAX: usize = 8 * 1024 * 1024;
-
-/// Fewer characters of an id stand for too many messages: those of a quarter of an hour.
-const ID_CHARS_MIN: usize = 6;
-const ID_CHARS: usize = 26;
