@@ -146,8 +146,7 @@ impl AtRest {
             pieces = Some(body.collect::<Result<Vec<_>, _>>());
             Err(End::Enough)
         };
-        self.visit(visit)
-            .map_err(|error| Fault::new(error.to_string()))?;
+        self.visit(visit).map_err(Fault::of)?;
         let pieces = pieces.ok_or_else(|| operator::not_queued(&id))?;
         Ok(Pieces(pieces.map_err(Fault::new)?.into_iter()))
     }

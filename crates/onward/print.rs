@@ -12,6 +12,7 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
+use control::Fault;
 use journal::shown;
 
 /// Standard output in one of two forms.
@@ -92,16 +93,13 @@ impl Printer {
 
     /// What went wrong, in the form that all commands share: on standard error, or as the JSON document that is asked for.
     pub(crate) fn complain(self, text: impl Display) {
-        let text = text.to_string();
         if !self.json {
+            let text = text.to_string();
             let _ = writeln!(io::stderr().lock(), "error: {}", self.shown(&text));
             return;
         }
-        let (error, hint) = match text.split_once("\n\nhint: ") {
-            Some((error, hint)) => (error, Some(hint)),
-            None => (&*text, None),
-        };
-        let document = serde_json::json!({ "error": error, "hint": hint });
+        let fault = Fault::of(text);
+        let document = serde_json::json!({ "error": fault.message, "hint": fault.hint });
         let _ = writeln!(
             io::stdout().lock(),
             "{}",

@@ -239,18 +239,6 @@ macro_rules! asks {
             Explain(Explain),
         }
 
-        impl From<QueueCat> for Request {
-            fn from(ask: QueueCat) -> Self {
-                Self::QueueCat(ask)
-            }
-        }
-
-        impl From<Explain> for Request {
-            fn from(ask: Explain) -> Self {
-                Self::Explain(ask)
-            }
-        }
-
         $(
             impl From<$ask> for Request {
                 fn from(ask: $ask) -> Self {
@@ -308,5 +296,5 @@ asks! {
 }
 
 pub(crate) fn value(answer: &impl Serialize) -> Result<Box<RawValue>, Fault> {
-    to_raw_value(answer).map_err(|error| Fault::new(error.to_string()))
+    to_raw_value(answer).map_err(Fault::of)
 }

@@ -92,7 +92,7 @@ impl Client {
         part: Part,
         mut sink: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<(), ClientError> {
-        self.send(&QueueCat { id, part }.into()).await?;
+        self.send(&Request::QueueCat(QueueCat { id, part })).await?;
         let mut response = self.receive().await?;
         loop {
             let piece = match response {
@@ -112,7 +112,8 @@ impl Client {
         message: Option<&mut (impl io::Read + ?Sized)>,
     ) -> Result<Explanation, ClientError> {
         let has_message = message.is_some();
-        self.send(&Explain { mail, has_message }.into()).await?;
+        let ask = Explain { mail, has_message };
+        self.send(&Request::Explain(ask)).await?;
         if let Some(message) = message {
             let mut piece = vec![0; CHUNK_OCTETS];
             loop {

@@ -8,6 +8,8 @@
 //! S: "end"                            or an error, when the rest could not be read
 //! ```
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -85,6 +87,15 @@ impl Fault {
             message: message.into(),
             hint: None,
             is_missing: false,
+        }
+    }
+
+    /// What an error says, its hint apart: the other way round than [`Display`].
+    pub fn of(error: impl Display) -> Self {
+        let text = error.to_string();
+        match text.split_once("\n\nhint: ") {
+            Some((message, hint)) => Self::new(message).with_hint(hint),
+            None => Self::new(text),
         }
     }
 

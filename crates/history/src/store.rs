@@ -6,7 +6,6 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use control::Fault;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// The file as the writer has it.
@@ -102,12 +101,8 @@ impl Store {
 impl Error {
     /// Whether the file is no use, now or later.
     pub(crate) fn is_of_the_file(&self) -> bool {
-        let code = match self {
-            Self::Sql(error) => error.sqlite_error_code(),
-            _ => None,
-        };
         let is_damaged = matches!(
-            code,
+            self.code(),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
         );
         is_damaged || matches!(self, Self::Version(_))
@@ -115,24 +110,16 @@ impl Error {
 
     /// Whether it may pass by itself, with the file as it is.
     pub(crate) fn is_busy(&self) -> bool {
-        let Self::Sql(error) = self else {
-            return false;
-        };
-        let code = error.sqlite_error_code();
         matches!(
-            code,
+            self.code(),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
         )
     }
-}
 
-/// As an operator is told.
-impl From<Error> for Fault {
-    fn from(error: Error) -> Self {
-        let text = error.to_string();
-        match text.split_once("\n\nhint: ") {
-            Some((message, hint)) => Self::new(message).with_hint(hint),
-            None => Self::new(text),
+    fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Sql(error) => error.sqlite_error_code(),
+            _ => None,
         }
     }
 }

@@ -15,7 +15,6 @@ mod status;
 mod tests;
 
 use std::collections::HashSet;
-use std::fmt::Display;
 use std::sync::Arc;
 
 use ::history::Desk;
@@ -113,7 +112,7 @@ impl<S: Spool> control::Operator for Operator<S> {
         let opened = self.spool.open_body(id).await;
         let reader = opened.map_err(|error| match error {
             spool::OpenError::NotFound => not_queued(&id),
-            error => fault(error),
+            error => Fault::of(error),
         })?;
         Ok(Body::new(reader, part))
     }
@@ -144,29 +143,23 @@ impl<S: Spool> Answers<Reload> for Operator<S> {
         let reload = Arc::clone(&self.reload);
         // Reading half a million lines takes its time: not on a thread that serves connections.
         let reloading = tokio::task::spawn_blocking(move || reload(ask.force, ask.dry_run));
-        let reloaded = reloading.await.map_err(fault)?;
+        let reloaded = reloading.await.map_err(Fault::of)?;
         reloaded.map_err(|error| kept_out(&error))
     }
 }
 
 /// Why a reload was refused, and that nothing came of it.
 fn kept_out(error: &str) -> Fault {
-    let (error, hint) = match error.split_once("\n\nhint: ") {
-        Some((error, hint)) => (error, Some(hint.to_owned())),
-        None => (error, None),
-    };
-    let message = format!("{error}\nnothing was changed: the relay goes on with what it had");
-    Fault {
-        hint,
-        ..Fault::new(message)
-    }
+    let mut fault = Fault::of(error);
+    fault.message += "\nnothing was changed: the relay goes on with what it had";
+    fault
 }
 
 impl<S: Spool> Answers<SrsEncode> for Operator<S> {
     async fn answer(&self, ask: SrsEncode, _uid: u32) -> Result<SrsAnswer, Fault> {
         let (address, now) = (ask.address, self.clock.now());
         let result = srs::encode(&self.routing.load().forwarder, &address, now);
-        let result = result.map_err(fault)?;
+        let result = result.map_err(Fault::of)?;
         Ok(SrsAnswer { address, result })
     }
 }
@@ -175,11 +168,7 @@ impl<S: Spool> Answers<SrsDecode> for Operator<S> {
     async fn answer(&self, ask: SrsDecode, _uid: u32) -> Result<SrsAnswer, Fault> {
         let (address, routing, now) = (ask.address, self.routing.load(), self.clock.now());
         let result = srs::decode(&routing, &*self.spool, &address, now).await;
-        let result = result.map_err(fault)?;
+        let result = result.map_err(Fault::of)?;
         Ok(SrsAnswer { address, result })
     }
-}
-
-fn fault(error: impl Display) -> Fault {
-    Fault::new(error.to_string())
 }

@@ -25,7 +25,7 @@ impl<R> Body<R> {
 impl<R: BodyReader> control::Body for Body<R> {
     async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Fault> {
         loop {
-            let chunk = self.reader.chunk().await.map_err(super::fault)?;
+            let chunk = self.reader.chunk().await.map_err(Fault::of)?;
             let Some(mut header) = self.header.take() else {
                 // The header is over. If only that was wanted, this is the end.
                 let rest = chunk.filter(|_| self.part != Part::Header);

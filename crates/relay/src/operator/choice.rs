@@ -6,7 +6,6 @@ use control::{Fault, LegState, Selector};
 use envelope::{Glob, IdPart, IdPattern, LegId, MessageId};
 use spool::{Filter, State};
 
-use super::fault;
 use super::listing::Listing;
 
 /// None: there is nothing that could match.
@@ -54,7 +53,7 @@ pub(super) async fn whole(spool: &impl Listing, part: &IdPart) -> Result<Option<
     // A page may hold fewer legs than are wanted, and none.
     while cursor.is_some() && found.len() < NAMED_MAX {
         let page = spool.list(&Filter::default(), cursor, 1).await;
-        let page = page.map_err(fault)?;
+        let page = page.map_err(Fault::of)?;
         let id = page.entries.first().map(|entry| entry.id.message);
         cursor = match id {
             Some(id) if part.messages.contains(&id) => Some(last_of(id)),

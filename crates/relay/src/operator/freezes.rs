@@ -8,7 +8,7 @@ use counters::{Freeze, Key, Kind};
 use journal::Event;
 use spool::{Action, Filter, Spool, State};
 
-use super::{Operator, fault};
+use super::Operator;
 use crate::outbound::{change_all, users};
 
 impl<S: Spool> Answers<FreezeList> for Operator<S> {
@@ -16,7 +16,7 @@ impl<S: Spool> Answers<FreezeList> for Operator<S> {
         let FreezeList { cursor, limit } = ask;
         let limit = limit as usize;
         let after = cursor.map(|text| text.parse::<Key>()).transpose();
-        let after = after.map_err(fault)?;
+        let after = after.map_err(Fault::of)?;
         let page = self.counting.freezes.list(after.as_ref(), limit);
         let last = page.last().filter(|_| page.len() == limit);
         Ok(FreezePage {
@@ -83,7 +83,7 @@ impl<S: Spool> Answers<FreezeLift> for Operator<S> {
                     &[entry],
                 );
             });
-            released = release.await.map_err(fault)?;
+            released = release.await.map_err(Fault::of)?;
         }
         Ok(Lifted {
             lifted: lifted.len() as u64,

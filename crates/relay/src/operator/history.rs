@@ -6,7 +6,7 @@ use envelope::MessageId;
 use history::{Desk, Error};
 use spool::Spool;
 
-use super::{Operator, fault};
+use super::Operator;
 
 impl<S: Spool> Answers<Trace> for Operator<S> {
     async fn answer(&self, ask: Trace, _uid: u32) -> Result<Traced, Fault> {
@@ -50,6 +50,5 @@ async fn put<T: Send + 'static>(
 ) -> Result<T, Fault> {
     let desk = desk.clone();
     let answer = tokio::task::spawn_blocking(move || question(desk)).await;
-    let answer = answer.map_err(fault)?;
-    Ok(answer?)
+    answer.map_err(Fault::of)?.map_err(Fault::of)
 }

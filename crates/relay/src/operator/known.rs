@@ -8,9 +8,9 @@ use control::{Answers as _, Fault, MailStatus, PAGE_ROWS_MAX, Selector, TracedMe
 use envelope::{Host, MessageId};
 use spool::{Ages, By, Filter, Spool};
 
+use super::Operator;
 use super::listing::NAMES_MAX;
 use super::orders::named;
-use super::{Operator, fault};
 
 impl<S: Spool> Operator<S> {
     /// The same as ids and hosts. None: there is nothing that could match.
@@ -48,7 +48,7 @@ impl<S: Spool> Operator<S> {
         let sites: HashSet<String> = self.delivery.matching(&named(site)?).into_iter().collect();
         let all = Filter::default();
         let counted = self.spool.summary(&all, By::Host, NAMES_MAX).await;
-        let hosts = counted.map_err(fault)?.rows;
+        let hosts = counted.map_err(Fault::of)?.rows;
         let is_taken = |host: &Host| {
             let taken_by = self.delivery.site_of(host);
             taken_by.is_some_and(|site| sites.contains(&site.name))

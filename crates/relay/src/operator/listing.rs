@@ -10,7 +10,6 @@ use envelope::{BodyKind, LegId};
 use spool::{AGE_MINUTES, Ages, By, Entry, Error, Filter, Spool};
 
 use super::choice::{meant, whole};
-use super::fault;
 use super::queue::{PAGE, not_queued};
 
 /// What a look at the queue asks of a spool. Every engine can tell.
@@ -59,7 +58,7 @@ pub async fn list(
         return Ok(Page::default());
     };
     let page = spool.list(&filter, cursor, ask.limit as usize).await;
-    let page = page.map_err(fault)?;
+    let page = page.map_err(Fault::of)?;
     Ok(Page {
         legs: page.entries.iter().map(&row).collect(),
         next: page.next.map(|id| id.to_string()),
@@ -81,7 +80,7 @@ pub async fn summary(
         Some(filter) => spool.summary(&filter, by, NAMES_MAX).await,
         None => Ok(spool::Summary::default()),
     };
-    let mut counted = counted.map_err(fault)?;
+    let mut counted = counted.map_err(Fault::of)?;
     if ask.by == SummaryBy::Site {
         let mut sites: HashMap<Box<str>, Ages> = HashMap::new();
         for (name, ages) in counted.rows.drain(..).map(site) {
@@ -104,7 +103,7 @@ pub async fn show(
     let mut legs = Vec::new();
     let mut cursor = None;
     loop {
-        let page = spool.list(&filter, cursor, PAGE).await.map_err(fault)?;
+        let page = spool.list(&filter, cursor, PAGE).await.map_err(Fault::of)?;
         legs.extend(page.entries);
         cursor = page.next;
         if cursor.is_none() {

@@ -15,7 +15,7 @@ use linefile::LineFile;
 use parking_lot::Mutex;
 use spool::Spool;
 
-use super::{Operator, fault};
+use super::Operator;
 use crate::outbound::Outbound;
 
 /// What is ordered of sites, as the file `sites` of the spool has it.
@@ -114,7 +114,7 @@ impl<S: Spool> Answers<Drained> for Operator<S> {
         // In this order: what ends is seen in one of them at least.
         let transactions = self.inbound.transactions() as u64;
         let due = self.spool.next_due().await;
-        let counts = self.spool.counts().await.map_err(fault)?;
+        let counts = self.spool.counts().await.map_err(Fault::of)?;
         Ok(DrainState {
             on: self.inbound.drained.load(Ordering::Relaxed),
             transactions,

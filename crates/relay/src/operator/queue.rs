@@ -14,7 +14,7 @@ use journal::{Event, Journal};
 use spool::{Action, Changed, Entry, Filter, Spool, State};
 
 use super::choice::meant;
-use super::{Operator, fault, listing};
+use super::{Operator, listing};
 
 impl<S: Spool> Answers<QueueList> for Operator<S> {
     async fn answer(&self, ask: QueueList, _uid: u32) -> Result<Page, Fault> {
@@ -105,7 +105,7 @@ impl<S: Spool> Operator<S> {
             record(&journal, action, uid, &reason, &changed.entries);
             Ok::<_, spool::Error>(changed)
         });
-        acting.await.map_err(fault)?.map_err(fault)
+        acting.await.map_err(Fault::of)?.map_err(Fault::of)
     }
 
     /// What [`Operator::change`] would say.
@@ -115,7 +115,11 @@ impl<S: Spool> Operator<S> {
         action: QueueAction,
         cursor: Option<LegId>,
     ) -> Result<Changed, Fault> {
-        let page = self.spool.list(filter, cursor, PAGE).await.map_err(fault)?;
+        let page = self
+            .spool
+            .list(filter, cursor, PAGE)
+            .await
+            .map_err(Fault::of)?;
         let matched = page.entries.len() as u64;
         let mut entries = page.entries;
         entries.retain(|entry| changes(action, entry));

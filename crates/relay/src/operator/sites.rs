@@ -12,7 +12,7 @@ use journal::Counts;
 use spool::{Entry, Spool, State};
 
 use super::orders::named;
-use super::{Operator, fault, queue};
+use super::{Operator, queue};
 
 impl<S: Spool> Answers<SiteList> for Operator<S> {
     async fn answer(&self, _: SiteList, _uid: u32) -> Result<Sites, Fault> {
@@ -80,7 +80,7 @@ impl<S: Spool> Operator<S> {
         &self,
         of: Option<&SiteMatch>,
     ) -> Result<Vec<(SiteRow, SiteView)>, Fault> {
-        let counts = self.spool.counts().await.map_err(fault)?;
+        let counts = self.spool.counts().await.map_err(Fault::of)?;
         let mut queued = HashMap::<String, u64>::new();
         for (host, legs) in &counts.hosts {
             if let Some(site) = self.delivery.site_of(host) {

@@ -13,7 +13,7 @@ use envelope::Timestamp;
 use journal::{Counts, Recent, Tally};
 use spool::{Filter, Spool};
 
-use super::{Operator, fault};
+use super::Operator;
 
 impl<S: Spool> Answers<ask::Status> for Operator<S> {
     async fn answer(&self, _: ask::Status, _uid: u32) -> Result<Status, Fault> {
@@ -70,10 +70,10 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
 
 impl<S: Spool> Operator<S> {
     async fn queue(&self) -> Result<QueueCounts, Fault> {
-        let counts = self.spool.counts().await.map_err(fault)?;
+        let counts = self.spool.counts().await.map_err(Fault::of)?;
         // Ids are in the order of time.
         let oldest = self.spool.list(&Filter::default(), None, 1).await;
-        let oldest = oldest.map_err(fault)?.entries;
+        let oldest = oldest.map_err(Fault::of)?.entries;
         Ok(QueueCounts {
             waiting: counts.ready + counts.deferred,
             active: counts.active,
