@@ -226,18 +226,14 @@ pub enum Event {
         until: Option<Timestamp>,
         connections: Option<u32>,
         per_minute: Option<u32>,
-        reason: Option<String>,
-        /// Those that it holds for now, as far as they are known, with commas between.
-        sites: Option<String>,
+        reason: String,
+        /// Those that it holds for now, as far as they are known, with commas between. It may be empty, as the reason may.
+        sites: String,
         /// The user who asked; none: its time was over.
         uid: Option<u32>,
     },
     /// An operator had the daemon take no more mail, or take it again.
-    Drained {
-        on: bool,
-        uid: u32,
-        reason: Option<String>,
-    },
+    Drained { on: bool, uid: u32, reason: String },
     /// A DNS blocklist does not answer, several times in a row. It refuses nobody; further failures are only counted.
     DnsblDown { name: String, error: String },
     /// It answers again.

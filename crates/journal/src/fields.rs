@@ -1,13 +1,9 @@
 //! What the line of each event shows, and in which order.
 
-use std::fmt::Display;
-use std::time::Duration;
-
 use envelope::{Diagnosis, PeerTls, Tls};
 
 use crate::event::{Attempt, Event};
 use crate::line::Fields;
-use crate::site_order;
 
 impl Event {
     /// Shows every field.
@@ -35,10 +31,8 @@ impl Event {
                 out.number("added", *added);
                 out.number("removed", *removed);
                 out.number("changed", *changed);
-                for (name, keys) in [("applied", applied), ("needs_restart", restart)] {
-                    let keys = (!keys.is_empty()).then(|| keys.join(","));
-                    optional(out, name, keys.as_ref());
-                }
+                out.if_any("applied", &applied.join(","));
+                out.if_any("needs_restart", &restart.join(","));
             }
             Self::ForwardsKeptOut { error, forwards } => {
                 out.text("error", error);
@@ -53,12 +47,10 @@ impl Event {
                 out.text("client", client);
                 out.text("reason", reason);
                 if let Some(open) = open {
-                    optional(out, "hello", open.hello.as_ref());
+                    out.optional("hello", open.hello.as_ref());
                     out.text("from", &open.sender);
                     out.number("recipients", open.recipients as u64);
-                    if let Some(size) = open.size {
-                        out.number("size", size);
-                    }
+                    out.number_if("size", open.size);
                 }
             }
             Self::TurnedAway {
@@ -85,23 +77,23 @@ impl Event {
                 ..
             } => {
                 out.text("client", client);
-                optional(out, "client_name", client_name.as_ref());
+                out.optional("client_name", client_name.as_ref());
                 out.text("listener", listener);
-                optional(out, "hello", hello.as_ref());
+                out.optional("hello", hello.as_ref());
                 out.text("stage", stage);
                 out.text("rule", rule);
-                optional(out, "from", sender.as_ref());
-                optional(out, "to", recipient.as_ref());
-                optional(out, "user", user.as_ref());
-                optional(out, "command", command.as_ref());
+                out.optional("from", sender.as_ref());
+                out.optional("to", recipient.as_ref());
+                out.optional("user", user.as_ref());
+                out.optional("command", command.as_ref());
                 out.text("reply", reply);
             }
             Self::Callout {
                 sender, diagnosis, ..
             } => {
                 out.text("sender", sender);
-                optional(out, "host", diagnosis.host.as_ref());
-                optional(out, "reply", diagnosis.reply.as_ref());
+                out.optional("host", diagnosis.host.as_ref());
+                out.optional("reply", diagnosis.reply.as_ref());
                 out.text("reason", &diagnosis.text);
             }
             Self::Login {
@@ -111,7 +103,7 @@ impl Event {
                 mechanism,
             } => {
                 out.text("client", client);
-                optional(out, "hello", hello.as_ref());
+                out.optional("hello", hello.as_ref());
                 out.text("user", user);
                 out.text("mechanism", mechanism);
             }
@@ -133,24 +125,22 @@ impl Event {
                 ..
             } => {
                 out.text("client", client);
-                optional(out, "client_name", client_name.as_ref());
+                out.optional("client_name", client_name.as_ref());
                 out.text("listener", listener);
                 out.text("hello", hello);
                 encrypted(out, tls.as_ref());
-                optional(out, "user", user.as_ref());
+                out.optional("user", user.as_ref());
                 out.text("from", sender);
                 out.number("recipients", *recipients as u64);
-                optional(out, "message_id", message_id.as_ref());
+                out.optional("message_id", message_id.as_ref());
                 out.number("size", *size);
-                millis(out, "before_queue_ms", *before_queue);
+                out.millis("before_queue_ms", *before_queue);
                 for (name, count) in [("normalized", normalized), ("stripped", stripped)] {
                     if *count > 0 {
                         out.number(name, *count);
                     }
                 }
-                if !dropped.is_empty() {
-                    out.text("dropped", dropped);
-                }
+                out.if_any("dropped", dropped);
             }
             Self::Forwarded {
                 id,
@@ -173,7 +163,7 @@ impl Event {
             } => {
                 out.text("spf", spf);
                 for (name, found) in [("dkim", dkim), ("arc", arc), ("dmarc", dmarc)] {
-                    optional(out, name, found.as_ref());
+                    out.optional(name, found.as_ref());
                 }
                 out.text("origin", &origin.name());
             }
@@ -189,15 +179,11 @@ impl Event {
             } => {
                 out.text("filter", filter);
                 out.text("opinion", opinion);
-                for (name, said) in [
-                    ("score", score),
-                    ("symbols", symbols),
-                    ("remarks", remarks),
-                    ("error", error),
-                ] {
-                    optional(out, name, said.as_ref());
-                }
-                millis(out, "took_ms", *took);
+                out.optional("score", score.as_ref());
+                out.optional("symbols", symbols.as_ref());
+                out.optional("remarks", remarks.as_ref());
+                out.optional("error", error.as_ref());
+                out.millis("took_ms", *took);
             }
             Self::Held {
                 id,
@@ -255,8 +241,8 @@ impl Event {
             } => {
                 out.text("action", action);
                 out.number("uid", u64::from(*uid));
-                if_any(out, "of", of);
-                if_any(out, "reason", reason);
+                out.if_any("of", of);
+                out.if_any("reason", reason);
             }
             Self::Operator {
                 id,
@@ -273,7 +259,7 @@ impl Event {
                 out.number("uid", u64::from(*uid));
                 out.text("to", recipient);
                 out.text("target", target);
-                if_any(out, "reason", reason);
+                out.if_any("reason", reason);
             }
             Self::SiteDown {
                 site,
@@ -292,10 +278,27 @@ impl Event {
                 out.text("site", site);
                 out.number("legs", *legs);
             }
-            Self::SiteOrdered { .. } => site_order::fields(self, out),
+            Self::SiteOrdered {
+                site,
+                until,
+                connections,
+                per_minute,
+                reason,
+                sites,
+                uid,
+                ..
+            } => {
+                out.text("site", site);
+                out.optional("until", until.as_ref());
+                out.number_if("connections", *connections);
+                out.number_if("per_minute", *per_minute);
+                out.number_if("uid", *uid);
+                out.if_any("reason", reason);
+                out.if_any("sites", sites);
+            }
             Self::Drained { uid, reason, .. } => {
                 out.number("uid", (*uid).into());
-                optional(out, "reason", reason.as_ref());
+                out.if_any("reason", reason);
             }
             Self::DnsblDown { name, error } => {
                 out.text("dnsbl", name);
@@ -346,31 +349,25 @@ impl Event {
     }
 }
 
-fn if_any(out: &mut dyn Fields, key: &str, text: &str) {
-    if !text.is_empty() {
-        out.text(key, &text);
-    }
-}
-
 fn attempt(out: &mut dyn Fields, leg: &Attempt, diagnosis: &Diagnosis) {
     out.number("leg", u64::from(leg.id.number));
     out.text("to", &leg.recipient);
     out.text("target", &leg.target);
     let trip = &leg.trip;
-    optional(out, "site", trip.site.as_ref());
-    optional(out, "host", diagnosis.host.as_ref());
+    out.optional("site", trip.site.as_ref());
+    out.optional("host", diagnosis.host.as_ref());
     encrypted(out, trip.tls.as_ref().map(|PeerTls { tls, .. }| tls));
     if let Some(PeerTls { is_verified, .. }) = trip.tls {
         out.text("verified", &if is_verified { "yes" } else { "no" });
     }
     out.text("status", &diagnosis.status);
-    optional(out, "reply", diagnosis.reply.as_ref());
+    out.optional("reply", diagnosis.reply.as_ref());
     out.number("attempt", u64::from(leg.attempt));
-    millis(out, "delay_ms", leg.delay);
+    out.millis("delay_ms", leg.delay);
     if trip.site.is_some() {
-        millis(out, "queued_ms", leg.queued());
-        millis(out, "connect_ms", trip.connect);
-        millis(out, "transmission_ms", trip.transmission);
+        out.millis("queued_ms", leg.queued());
+        out.millis("connect_ms", trip.connect);
+        out.millis("transmission_ms", trip.transmission);
     }
 }
 
@@ -378,15 +375,5 @@ fn encrypted(out: &mut dyn Fields, tls: Option<&Tls<'_>>) {
     if let Some(Tls { version, cipher }) = tls {
         out.text("tls", version);
         out.text("cipher", cipher);
-    }
-}
-
-fn millis(out: &mut dyn Fields, key: &str, span: Duration) {
-    out.number(key, envelope::millis(span));
-}
-
-pub(crate) fn optional<T: Display>(out: &mut dyn Fields, key: &str, value: Option<&T>) {
-    if let Some(value) = value {
-        out.text(key, value);
     }
 }

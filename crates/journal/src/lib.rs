@@ -21,7 +21,6 @@ mod line;
 mod log;
 mod said;
 pub mod shown;
-mod site_order;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,6 +4,7 @@
 //! characters are quoted, and control characters escaped.
 
 use std::fmt::{Display, Write};
+use std::time::Duration;
 
 use envelope::MessageId;
 use serde::Deserialize;
@@ -28,6 +29,30 @@ pub enum Format {
 pub(super) trait Fields {
     fn text(&mut self, key: &str, value: &dyn Display);
     fn number(&mut self, key: &str, value: u64);
+}
+
+impl dyn Fields + '_ {
+    pub(super) fn optional<T: Display>(&mut self, key: &str, value: Option<&T>) {
+        if let Some(value) = value {
+            self.text(key, value);
+        }
+    }
+
+    pub(super) fn if_any(&mut self, key: &str, text: &str) {
+        if !text.is_empty() {
+            self.text(key, &text);
+        }
+    }
+
+    pub(super) fn number_if(&mut self, key: &str, value: Option<impl Into<u64>>) {
+        if let Some(value) = value {
+            self.number(key, value.into());
+        }
+    }
+
+    pub(super) fn millis(&mut self, key: &str, span: Duration) {
+        self.number(key, envelope::millis(span));
+    }
 }
 
 /// The line with its line feed.

@@ -102,7 +102,6 @@ impl<S: Spool> Answers<SiteResume> for Operator<S> {
 impl<S: Spool> Answers<Drain> for Operator<S> {
     async fn answer(&self, Drain { on, reason }: Drain, uid: u32) -> Result<DrainState, Fault> {
         if self.inbound.drained.swap(on, Ordering::Relaxed) != on {
-            let reason = given(reason);
             self.journal.record(Event::Drained { on, uid, reason });
         }
         self.answer(Drained {}, uid).await
@@ -174,8 +173,8 @@ impl<S: Spool> Operator<S> {
             until: now.and_then(|now| now.until),
             connections: now.and_then(|now| now.connections),
             per_minute: now.and_then(|now| now.per_minute),
-            reason: given(reason),
-            sites: given(sites[..sites.len().min(SITES_LOGGED)].join(",")),
+            reason,
+            sites: sites[..sites.len().min(SITES_LOGGED)].join(","),
             uid: Some(uid),
         });
         let file = Arc::clone(&self.orders);
@@ -200,10 +199,6 @@ impl<S: Spool> Operator<S> {
 pub(super) fn named(site: &str) -> Result<SiteMatch, Fault> {
     site.parse()
         .map_err(|error| Fault::new(format!("`{site}` is {error}")))
-}
-
-fn given(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
 }
 
 fn row(order: Order, sites: Vec<String>) -> control::Order {

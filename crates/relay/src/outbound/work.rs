@@ -130,8 +130,8 @@ impl<S: Spool> Work for Outbound<S> {
                 until: None,
                 connections: None,
                 per_minute: None,
-                reason: Some("its time is over".to_owned()),
-                sites: None,
+                reason: "its time is over".to_owned(),
+                sites: String::new(),
                 uid: None,
             },
         };
