@@ -180,6 +180,14 @@ impl Sites {
         }
     }
 
+    /// The site that takes this host's mail, if that is known.
+    fn known(&self, host: &Host) -> Option<SiteId> {
+        match self.hosts.get(host)? {
+            Routing::Known { site, .. } => Some(*site),
+            Routing::Pending(_) => None,
+        }
+    }
+
     /// Takes claimed legs: to the queue of their site, or to wait until that is looked up.
     pub(crate) fn accept(&mut self, claims: Vec<Claim>, now: Instant) -> Todo {
         let mut todo = Todo::default();

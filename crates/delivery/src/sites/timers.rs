@@ -35,13 +35,13 @@ impl Sites {
     pub(crate) fn probe_now(&mut self, hosts: &HashSet<Host>, now: Instant) -> bool {
         let mut any = false;
         for host in hosts {
-            let Some(Routing::Known { site: id, .. }) = self.hosts.get(host) else {
+            let Some(id) = self.known(host) else {
                 continue;
             };
-            let health = self.sites.get_mut(id).map(|site| &mut site.health);
+            let health = self.sites.get_mut(&id).map(|site| &mut site.health);
             if let Some(probe_at) = health.and_then(|health| health.probe_now(now)) {
-                self.probes.remove(&(probe_at, *id));
-                self.probes.insert((now, *id));
+                self.probes.remove(&(probe_at, id));
+                self.probes.insert((now, id));
                 any = true;
             }
         }
@@ -100,10 +100,7 @@ impl Sites {
 
     /// Why the site of this host is down, if it is, or that it is paused: but not why, which is the operator's.
     pub(crate) fn trouble(&self, host: &Host) -> Option<Diagnosis> {
-        let Some(Routing::Known { site, .. }) = self.hosts.get(host) else {
-            return None;
-        };
-        let health = &self.sites.get(site)?.health;
+        let health = &self.sites.get(&self.known(host)?)?.health;
         if health.is_paused() {
             let text = "none, since deliveries to this destination are paused";
             return Some(Diagnosis::local(PAUSED, text));

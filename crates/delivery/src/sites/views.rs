@@ -5,16 +5,15 @@ use std::time::Instant;
 
 use envelope::Host;
 
-use super::{Routing, Site, Sites};
+use super::{Site, Sites};
 use crate::orders::{Order, SiteMatch};
 use crate::view::SiteView;
 
 impl Sites {
     /// See [`Dispatcher::sites`](crate::Dispatcher::sites).
     pub(crate) fn views(&self, of: Option<&SiteMatch>, now: Instant) -> Vec<SiteView> {
-        let is_meant = |site: &&Site| of.is_none_or(|of| of.matches(&site.key, site.hosts.iter()));
         let shown = of.map_or(0, |_| NAMES_SHOWN);
-        let sites = self.sites.values().filter(is_meant);
+        let sites = self.meant(of);
         sites.map(|site| self.view(site, shown, now)).collect()
     }
 
@@ -26,23 +25,24 @@ impl Sites {
 
     /// See [`Dispatcher::matching`](crate::Dispatcher::matching).
     pub(crate) fn matching(&self, of: &SiteMatch) -> Vec<String> {
-        let is_meant = |site: &&Site| of.matches(&site.key, site.hosts.iter());
-        let sites = self.sites.values().filter(is_meant);
+        let sites = self.meant(Some(of));
         let names: BTreeSet<_> = sites.map(|site| site.key.to_string()).collect();
         names.into_iter().collect()
     }
 
     /// See [`Dispatcher::site_of`](crate::Dispatcher::site_of).
     pub(crate) fn site_of(&self, host: &Host, now: Instant) -> Option<SiteView> {
-        let Some(Routing::Known { site, .. }) = self.hosts.get(host) else {
-            return None;
-        };
-        Some(self.view(self.sites.get(site)?, 0, now))
+        Some(self.view(self.sites.get(&self.known(host)?)?, 0, now))
     }
 
     /// Connections open or being made.
     pub(crate) fn connections(&self) -> usize {
         self.admission.taken()
+    }
+
+    fn meant(&self, of: Option<&SiteMatch>) -> impl Iterator<Item = &Site> {
+        let sites = self.sites.values();
+        sites.filter(move |site| of.is_none_or(|of| of.matches(&site.key, site.hosts.iter())))
     }
 
     fn view(&self, site: &Site, shown: usize, now: Instant) -> SiteView {
