@@ -37,4 +37,4 @@ pub use pattern::{
 pub use reply::{NotARefusal, Reply, Verdict};
 pub use status::{Class, EnhancedStatus};
 pub use timestamp::{Timestamp, millis};
-pub use tls::{PeerTls, Tls};
+pub use tls::{PeerTls, Tls, TlsFailure, TlsFinding, TlsPolicy, TlsPolicyKind};

@@ -1,4 +1,9 @@
-//! How a connection is encrypted.
+//! How a connection is encrypted, and what came of the TLS policy that a next hop has published.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::domain::Domain;
 
 /// In the words of the Received header (RFC 8314 §4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +21,102 @@ pub struct PeerTls {
     pub tls: Tls<'static>,
     /// Whether the host has proved its name by its certificate.
     pub is_verified: bool,
+}
+
+/// What a domain has published about TLS with its hosts: as reports name it (RFC 8460 §4.4).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TlsPolicy {
+    /// What kind of policy.
+    pub kind: TlsPolicyKind,
+    /// The domain that it is defined for: the TLSA base domain, or that of the recipients.
+    pub domain: Domain,
+    /// Its TLSA records, or the lines of its MTA-STS policy.
+    pub strings: Vec<String>,
+    /// The `mx` patterns of its MTA-STS policy.
+    pub mx: Vec<String>,
+}
+
+/// `policy-type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TlsPolicyKind {
+    /// DANE (RFC 7672).
+    Tlsa,
+    /// MTA-STS (RFC 8461).
+    Sts,
+    /// Neither.
+    NotFound,
+}
+
+/// What one try to talk TLS with a host has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFinding {
+    /// What was to be held to.
+    pub policy: Arc<TlsPolicy>,
+    /// The host by its MX name; none if it has none, or if it did not come to a host.
+    pub host: Option<Domain>,
+    /// Its address.
+    pub address: Option<IpAddr>,
+    /// Ours.
+    pub source: Option<IpAddr>,
+    /// What was wrong, and in words what exactly; none if all was well.
+    pub failure: Option<(TlsFailure, String)>,
+}
+
+/// What was wrong with TLS: the result types of RFC 8460 §4.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TlsFailure {
+    /// The host does not offer STARTTLS, or refuses it.
+    StarttlsNotSupported,
+    /// Its certificate is for other names.
+    CertificateHostMismatch,
+    /// Its certificate has expired, or is not valid yet.
+    CertificateExpired,
+    /// Its certificate is by nobody whom we trust.
+    CertificateNotTrusted,
+    /// Anything else.
+    ValidationFailure,
+    /// No TLSA record fits the certificate, or none can be used.
+    TlsaInvalid,
+    /// DNSSEC says that an answer is forged, or it cannot be had.
+    DnssecInvalid,
+    /// DANE is wanted, and there is none.
+    DaneRequired,
+    /// The MTA-STS policy cannot be fetched.
+    StsPolicyFetchError,
+    /// The MTA-STS policy cannot be read.
+    StsPolicyInvalid,
+    /// The certificate of the MTA-STS policy host is not valid.
+    StsWebpkiInvalid,
+}
+
+impl TlsPolicyKind {
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tlsa => "tlsa",
+            Self::Sts => "sts",
+            Self::NotFound => "no-policy-found",
+        }
+    }
+}
+
+impl TlsFailure {
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StarttlsNotSupported => "starttls-not-supported",
+            Self::CertificateHostMismatch => "certificate-host-mismatch",
+            Self::CertificateExpired => "certificate-expired",
+            Self::CertificateNotTrusted => "certificate-not-trusted",
+            Self::ValidationFailure => "validation-failure",
+            Self::TlsaInvalid => "tlsa-invalid",
+            Self::DnssecInvalid => "dnssec-invalid",
+            Self::DaneRequired => "dane-required",
+            Self::StsPolicyFetchError => "sts-policy-fetch-error",
+            Self::StsPolicyInvalid => "sts-policy-invalid",
+            Self::StsWebpkiInvalid => "sts-webpki-invalid",
+        }
+    }
 }
 
 impl Tls<'static> {
