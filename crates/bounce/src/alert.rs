@@ -6,7 +6,7 @@ use crate::Composed;
 use crate::compose::words_part;
 use crate::field::{clip, field, one_line, paragraph};
 
-/// What the operator is told of in one mail.
+/// A mail to the operator.
 #[derive(Debug, Clone, Copy)]
 pub struct Alert<'a> {
     /// The mail's id.
@@ -17,8 +17,6 @@ pub struct Alert<'a> {
     pub to: &'a Mailbox,
     /// When.
     pub now: Timestamp,
-    /// The freezes, the oldest first; at least one.
-    pub frozen: &'a [Frozen<'a>],
 }
 
 /// One freeze.
@@ -45,13 +43,14 @@ pub struct Change<'a> {
     pub publish: Option<&'a str>,
 }
 
-/// Makes the mail; nothing without a freeze.
-pub fn alert(alert: &Alert<'_>) -> Option<Composed> {
-    let first = alert.frozen.first()?;
-    Some(letter(alert, &subject(alert, first), words(alert, first)))
+/// Makes a mail about freezes, the oldest first; nothing without one.
+pub fn freezes(alert: &Alert<'_>, frozen: &[Frozen<'_>]) -> Option<Composed> {
+    let first = frozen.first()?;
+    let (subject, words) = (subject(alert, frozen, first), words(alert, frozen, first));
+    Some(letter(alert, &subject, words))
 }
 
-/// Makes a mail about changes; `frozen` is not in it.
+/// Makes a mail about changes.
 pub fn changes(alert: &Alert<'_>, changes: &[Change<'_>]) -> Composed {
     let host = alert.hostname;
     let bad = changes.iter().filter(|change| change.is_bad).count();
@@ -116,8 +115,8 @@ fn letter(alert: &Alert<'_>, subject: &str, words: String) -> Composed {
 }
 
 /// A name that would have to be encoded, or fills more than a line, stands in the text alone.
-fn subject(alert: &Alert<'_>, first: &Frozen<'_>) -> String {
-    let what = match alert.frozen {
+fn subject(alert: &Alert<'_>, frozen: &[Frozen<'_>], first: &Frozen<'_>) -> String {
+    let what = match frozen {
         [_] if first.key.is_ascii() && first.key.len() <= SUBJECT_KEY_OCTETS => first.key,
         [_] => "a key",
         several => return format!("{} keys are frozen on {}", several.len(), alert.hostname),
@@ -125,19 +124,19 @@ fn subject(alert: &Alert<'_>, first: &Frozen<'_>) -> String {
     format!("{what} is frozen on {}", alert.hostname)
 }
 
-fn words(alert: &Alert<'_>, first: &Frozen<'_>) -> String {
+fn words(alert: &Alert<'_>, frozen: &[Frozen<'_>], first: &Frozen<'_>) -> String {
     let mut out = String::new();
     let host = alert.hostname;
     let opening = format!(
         "This is the mail system at {host}. Somebody has broken a limit, and is frozen until you lift it:"
     );
     paragraph(&mut out, "", &opening);
-    for frozen in alert.frozen.iter().take(LISTED_MAX) {
-        out.push_str(&format!("\r\n  {}\r\n", frozen.key));
-        paragraph(&mut out, "    ", &format!("limit {}", frozen.limit));
-        paragraph(&mut out, "    ", &format!("since {}", frozen.since));
+    for Frozen { key, limit, since } in frozen.iter().take(LISTED_MAX) {
+        out.push_str(&format!("\r\n  {key}\r\n"));
+        paragraph(&mut out, "    ", &format!("limit {limit}"));
+        paragraph(&mut out, "    ", &format!("since {since}"));
     }
-    let more = alert.frozen.len().saturating_sub(LISTED_MAX);
+    let more = frozen.len().saturating_sub(LISTED_MAX);
     if more > 0 {
         let words = format!("and {more} more: \"onward freeze list\" shows all.");
         out.push_str("\r\n");
@@ -184,13 +183,13 @@ mod tests {
             limit: "cracked: 100 failures in 1h",
             since: Timestamp::from_unix_millis(1_790_000_000_000),
         });
-        let mail = alert(&Alert {
+        let alert = Alert {
             id: MessageId::from_bits(7),
             hostname: &"mx.example.net".parse().unwrap(),
             to: &"ops@example.net".parse().unwrap(),
             now: Timestamp::from_unix_millis(1_790_000_001_000),
-            frozen: &frozen.collect::<Vec<_>>(),
-        });
+        };
+        let mail = freezes(&alert, &frozen.collect::<Vec<_>>());
         let bytes = mail.map(|mail| mail.bytes).unwrap_or_default();
         String::from_utf8(bytes).unwrap()
     }

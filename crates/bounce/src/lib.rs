@@ -18,7 +18,7 @@ mod text;
 
 use envelope::{BodyKind, Diagnosis, Domain, Leg, Mailbox, Message, MessageId, Timestamp};
 
-pub use alert::{Alert, Change, Frozen, alert, changes};
+pub use alert::{Alert, Change, Frozen, changes, freezes};
 pub use compose::{compose, wants};
 pub use excerpt::{Excerpt, HEADER_OCTETS_MAX};
 pub use redact::Redactor;

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bounce::{Alert, Composed, Frozen, alert};
+use bounce::{Alert, Composed, Frozen};
 use counters::{Freeze, Limit, Mark};
 use envelope::{Claim, ForwardPath, Mailbox, MessageId};
 use filter::http::{self, causes};
@@ -99,12 +99,6 @@ impl<S: Spool> Outbound<S> {
                 return Told::Failed;
             }
         };
-        self.journal.record(Event::Alerted {
-            id,
-            to: to.clone(),
-            of: "freezes",
-            number: freezes.len() as u64,
-        });
         self.counting.mark(freezes, Mark::Mailed);
         self.write_freezes().await;
         self.send_alert(claims).await;
@@ -136,28 +130,33 @@ impl<S: Spool> Outbound<S> {
             limit,
             since: freeze.since,
         });
-        let composed = alert(&Alert {
-            id,
-            hostname: &self.hostname,
-            to,
-            now: self.clock.now(),
-            frozen: &frozen.collect::<Vec<_>>(),
-        });
-        match composed {
-            Some(composed) => self.queue_alert(id, composed, routing).await,
-            None => Ok(Vec::new()),
-        }
+        let frozen: Vec<_> = frozen.collect();
+        let compose = |alert: &Alert<'_>| bounce::freezes(alert, &frozen);
+        let about = ("freezes", freezes.len());
+        self.queue_alert(id, to, about, compose, routing).await
     }
 
-    /// The mail's legs, leased: nobody delivers them yet. None if it was queued before.
+    /// Queues a mail about so many things. Its legs are leased: nobody delivers them yet. There are none if it was queued before.
     pub(super) async fn queue_alert(
         &self,
         id: MessageId,
-        mut composed: Composed,
+        to: &Mailbox,
+        (of, number): (&'static str, usize),
+        compose: impl FnOnce(&Alert<'_>) -> Option<Composed>,
         routing: &Routing,
     ) -> Result<Vec<Claim>, spool::Error> {
         let now = self.clock.now();
-        let path = ForwardPath::Mailbox(composed.recipient.clone());
+        let hostname = &self.hostname;
+        let alert = Alert {
+            id,
+            hostname,
+            to,
+            now,
+        };
+        let Some(mut composed) = compose(&alert) else {
+            return Ok(Vec::new());
+        };
+        let path = ForwardPath::Mailbox(to.clone());
         let route = routing.route(&*self.spool, &path, now).await?;
         let nowhere = |_| spool::Error::Unknown("it takes no mail here".to_owned());
         let legs = way::legs(routing, path, route, now).map_err(nowhere)?;
@@ -166,7 +165,14 @@ impl<S: Spool> Outbound<S> {
         arrival.lease = Some(LEASE);
         let mut writer = self.spool.begin(id).await?;
         writer.write(body).await?;
-        self.spool.commit(writer, arrival).await
+        let claims = self.spool.commit(writer, arrival).await?;
+        self.journal.record(Event::Alerted {
+            id,
+            to: to.clone(),
+            of,
+            number: number as u64,
+        });
+        Ok(claims)
     }
 
     /// Posts what is frozen to the webhook, as long as it is polled.

@@ -112,8 +112,6 @@ impl<S: Spool> Outbound<S> {
         findings: &[Finding],
         routing: &Routing,
     ) -> Result<(), spool::Error> {
-        let now = self.clock.now();
-        let id = self.ids.next(now);
         let named: Vec<_> = findings.iter().map(key).collect();
         let changes = findings.iter().zip(&named).map(|(finding, what)| Change {
             is_bad: finding.is_bad(),
@@ -121,21 +119,13 @@ impl<S: Spool> Outbound<S> {
             text: &finding.text,
             publish: finding.publish.as_deref(),
         });
-        let alert = Alert {
-            id,
-            hostname: &self.hostname,
-            to,
-            now,
-            frozen: &[],
-        };
-        let composed = bounce::changes(&alert, &changes.collect::<Vec<_>>());
-        let claims = self.queue_alert(id, composed, routing).await?;
-        self.journal.record(Event::Alerted {
-            id,
-            to: to.clone(),
-            of: "findings",
-            number: findings.len() as u64,
-        });
+        let changes: Vec<_> = changes.collect();
+        let compose = |alert: &Alert<'_>| Some(bounce::changes(alert, &changes));
+        let (id, about) = (
+            self.ids.next(self.clock.now()),
+            ("findings", findings.len()),
+        );
+        let claims = self.queue_alert(id, to, about, compose, routing).await?;
         self.send_alert(claims).await;
         Ok(())
     }
