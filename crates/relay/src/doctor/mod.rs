@@ -91,7 +91,7 @@ impl Doctor {
 }
 
 /// All findings, the worst first.
-pub async fn examine<R: Resolver>(resolver: &R, facts: &Facts, now: Timestamp) -> Vec<Finding> {
+async fn examine<R: Resolver>(resolver: &R, facts: &Facts, now: Timestamp) -> Vec<Finding> {
     let (egress, domains, records, way_out) = tokio::join!(
         egress::check(resolver, &facts.egresses),
         domains::check(resolver, facts),

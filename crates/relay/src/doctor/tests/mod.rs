@@ -23,6 +23,7 @@ fwd.test TXT v=spf1 mx -all
 h.test MX 10 mx.fwd.test
 bl.test A 192.0.2.99
 ";
+const PTR4: &str = "10.2.0.192.in-addr.arpa";
 const PTR6: &str = "0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
 
 fn key() -> Key {
@@ -97,29 +98,32 @@ fn lines(findings: &[Finding]) -> Vec<String> {
     told.map(line).collect()
 }
 
-/// The zone without these names and with these records: each finding begins and ends so.
-async fn check(without: &[&str], with: &str, expected: &[(&str, &str)]) {
-    let dns = Dns::start(WELL).await;
-    without.iter().for_each(|name| dns.remove(name));
-    dns.add(with);
-    let found = lines(&findings(&dns, &facts("@h.test x@y.test\n")).await);
-    assert_eq!(
-        found.len(),
-        expected.len(),
-        "{without:?} {with}: {found:#?}"
-    );
-    for (line, (begin, end)) in found.iter().zip(expected) {
-        assert!(
-            line.starts_with(begin)
-                && (line.ends_with(end) || (end.starts_with('"') && line.contains(end))),
-            "{line}\nis not {begin} … {end}"
-        );
+/// Cases with blank lines between: names that are gone (`- name`), further records, and how each finding begins and ends
+/// (`= bad spf fwd.test: … ► end`).
+async fn check(cases: &str) {
+    for case in cases.split("\n\n") {
+        let dns = Dns::start(WELL).await;
+        let (mut expected, mut records) = (Vec::new(), Vec::new());
+        for line in case.lines().map(str::trim) {
+            match line.split_once(' ') {
+                Some(("-", name)) => dns.remove(name),
+                Some(("=", finding)) => expected.push(finding.split_once(" … ").unwrap()),
+                _ => records.push(line),
+            }
+        }
+        dns.add(&records.join("\n"));
+        let found = lines(&findings(&dns, &facts("@h.test x@y.test\n")).await);
+        assert_eq!(found.len(), expected.len(), "{case}: {found:#?}");
+        for (line, (begin, end)) in found.iter().zip(expected) {
+            let fits = line.starts_with(begin) && line.ends_with(end);
+            assert!(fits, "{line}\nis not {begin} … {end}");
+        }
     }
 }
 
 #[tokio::test]
 async fn well() {
-    check(&[], "", &[]).await;
+    check("").await;
     let dns = Dns::start(WELL).await;
     let found = findings(&dns, &facts("@h.test x@y.test\n")).await;
     let good = found
@@ -142,171 +146,132 @@ async fn well() {
     assert_eq!(good, wanted);
 }
 
+/// By address, under another name; by the domain's own address; elsewhere; nowhere; and where one host is ill, and might be ours.
 #[tokio::test]
 async fn where_mail_goes() {
-    // By address, under another name; and by the domain's own address.
-    check(&["fwd.test"], "fwd.test MX 10 in.test\nin.test AAAA 2001:db8::10\nfwd.test TXT v=spf1 ip4:192.0.2.10 ip6:2001:db8::10 -all", &[]).await;
     check(
-        &["fwd.test"],
-        "fwd.test A 192.0.2.10\nfwd.test TXT v=spf1 a ip6:2001:db8::/64 -all",
-        &[],
-    )
-    .await;
-    let publish = "► fwd.test. IN MX 10 mx.fwd.test.";
-    let spf = "fwd.test TXT v=spf1 ip4:192.0.2.10 ip6:2001:db8::10 -all\n";
-    for (with, why) in [
-        (
-            "fwd.test MX 10 in.test\nin.test A 192.0.2.77",
-            "(it goes to in.test): bounces are lost",
-        ),
-        (
-            "fwd.test MX 0 .",
-            "(domain takes no mail (null MX)): bounces are lost",
-        ),
-    ] {
-        let begin = format!(
-            "bad mx fwd.test: rewritten senders are in this domain, and its mail does not come to us {why}"
-        );
-        check(&["fwd.test"], &format!("{spf}{with}"), &[(&begin, publish)]).await;
-    }
-    // One host is ill, and might be ours.
-    check(&["fwd.test"], &format!("{spf}fwd.test MX 10 in.test\nfwd.test MX 20 ill.test\nin.test A 192.0.2.77\nill.test SERVFAIL"), &[("unknown mx fwd.test: cannot be found out: ", "-")]).await;
-    check(&["h.test"], "h.test MX 10 in.test\nin.test A 192.0.2.77", &[("risky mx hosted domains: 1 of 1 have no MX that leads to us, so their mail never comes here: h.test", "► h.test. IN MX 10 mx.fwd.test.")]).await;
-    check(
-        &["h.test"],
-        "h.test SERVFAIL",
-        &[(
-            "unknown mx hosted domains: cannot be found out: DNS has no answer for h.test",
-            "-",
-        )],
+        "- fwd.test
+         fwd.test MX 10 in.test
+         in.test AAAA 2001:db8::10
+         fwd.test TXT v=spf1 ip4:192.0.2.10 ip6:2001:db8::10 -all
+
+         - fwd.test
+         fwd.test A 192.0.2.10
+         fwd.test TXT v=spf1 a ip6:2001:db8::/64 -all
+
+         - fwd.test
+         fwd.test TXT v=spf1 ip4:192.0.2.10 ip6:2001:db8::10 -all
+         fwd.test MX 10 in.test
+         in.test A 192.0.2.77
+         = bad mx fwd.test: rewritten senders are in this domain, and its mail does not come to us (it goes to in.test): bounces are lost … ► fwd.test. IN MX 10 mx.fwd.test.
+
+         - fwd.test
+         fwd.test TXT v=spf1 ip4:192.0.2.10 ip6:2001:db8::10 -all
+         fwd.test MX 0 .
+         = bad mx fwd.test: rewritten senders are in this domain, and its mail does not come to us (domain takes no mail (null MX)): bounces are lost … ► fwd.test. IN MX 10 mx.fwd.test.
+
+         - fwd.test
+         fwd.test TXT v=spf1 ip4:192.0.2.10 ip6:2001:db8::10 -all
+         fwd.test MX 10 in.test
+         fwd.test MX 20 ill.test
+         in.test A 192.0.2.77
+         ill.test SERVFAIL
+         = unknown mx fwd.test: cannot be found out:  … ► -
+
+         - h.test
+         h.test MX 10 in.test
+         in.test A 192.0.2.77
+         = risky mx hosted domains: 1 of 1 have no MX that leads to us, so their mail never comes here: h.test … ► h.test. IN MX 10 mx.fwd.test.
+
+         - h.test
+         h.test SERVFAIL
+         = unknown mx hosted domains: cannot be found out: DNS has no answer for h.test … ► -",
     )
     .await;
 }
 
+/// What is to be published is what was, and our addresses; two records are merged.
 #[tokio::test]
 async fn spf_covers_every_address() {
-    for (record, refused, publish) in [
-        (
-            "v=spf1 ip4:192.0.2.10 -all",
-            "2001:db8::10",
-            "\"v=spf1 ip6:2001:db8::10 ip4:192.0.2.10 -all\"",
-        ),
-        (
-            "V=SPF1 ip6:2001:db8::/48 ~all",
-            "192.0.2.10",
-            "\"v=spf1 ip4:192.0.2.10 ip6:2001:db8::/48 ~all\"",
-        ),
-        (
-            "unrelated",
-            "192.0.2.10, 2001:db8::10",
-            "\"v=spf1 ip4:192.0.2.10 ip6:2001:db8::10 ~all\"",
-        ),
-    ] {
-        let begin = format!("bad spf fwd.test: it does not let {refused} send (");
-        check(
-            &["fwd.test"],
-            &format!("fwd.test MX 10 mx.fwd.test\nfwd.test TXT {record}"),
-            &[(&begin, publish)],
-        )
-        .await;
-    }
-    // Two records: merged.
     check(
-        &[],
-        "fwd.test TXT v=spf1 -all",
-        &[(
-            "bad spf fwd.test: it does not let 192.0.2.10, 2001:db8::10 send (permerror: ",
-            "\"v=spf1 mx -all\"",
-        )],
-    )
-    .await;
-    check(
-        &["fwd.test"],
-        "fwd.test MX 10 mx.fwd.test\nfwd.test TXT v=spf1 include:ill.test -all\nill.test SERVFAIL",
-        &[("unknown spf fwd.test: ", "-")],
+        "- fwd.test
+         fwd.test MX 10 mx.fwd.test
+         fwd.test TXT v=spf1 ip4:192.0.2.10 -all
+         = bad spf fwd.test: it does not let 2001:db8::10 send ( … ► fwd.test. IN TXT \"v=spf1 ip6:2001:db8::10 ip4:192.0.2.10 -all\"
+
+         - fwd.test
+         fwd.test MX 10 mx.fwd.test
+         fwd.test TXT V=SPF1 ip6:2001:db8::/48 ~all
+         = bad spf fwd.test: it does not let 192.0.2.10 send ( … ► fwd.test. IN TXT \"v=spf1 ip4:192.0.2.10 ip6:2001:db8::/48 ~all\"
+
+         - fwd.test
+         fwd.test MX 10 mx.fwd.test
+         fwd.test TXT unrelated
+         = bad spf fwd.test: it does not let 192.0.2.10, 2001:db8::10 send ( … ► fwd.test. IN TXT \"v=spf1 ip4:192.0.2.10 ip6:2001:db8::10 ~all\"
+
+         fwd.test TXT v=spf1 -all
+         = bad spf fwd.test: it does not let 192.0.2.10, 2001:db8::10 send (permerror:  … ► fwd.test. IN TXT \"v=spf1 mx -all\"
+
+         - fwd.test
+         fwd.test MX 10 mx.fwd.test
+         fwd.test TXT v=spf1 include:ill.test -all
+         ill.test SERVFAIL
+         = unknown spf fwd.test:  … ► -",
     )
     .await;
 }
 
 #[tokio::test]
 async fn names_of_addresses() {
-    let pointer4 = "► 10.2.0.192.in-addr.arpa. IN PTR mx.fwd.test.";
-    let pointer6 = format!("► {PTR6}. IN PTR mx.fwd.test.");
-    check(
-        &["10.2.0.192.in-addr.arpa"],
-        "",
-        &[("bad ptr 192.0.2.10: has no name (PTR)", pointer4)],
-    )
-    .await;
-    check(
-        &[PTR6],
-        "",
-        &[("bad ptr 2001:db8::10: has no name (PTR)", &pointer6)],
-    )
-    .await;
-    check(
-        &[PTR6],
-        &format!("{PTR6} PTR x.test\nx.test AAAA 2001:db8::11"),
-        &[(
-            "bad ptr 2001:db8::10: its name (PTR) is x.test, and x.test is not",
-            &pointer6,
-        )],
-    )
-    .await;
-    check(
-        &[PTR6],
-        &format!("{PTR6} PTR x.test\nx.test AAAA 2001:db8::10"),
-        &[(
-            "risky ptr 2001:db8::10: its name (PTR) is x.test, and EHLO says mx.fwd.test",
-            &pointer6,
-        )],
-    )
-    .await;
-    check(
-        &[PTR6],
-        &format!("{PTR6} SERVFAIL"),
-        &[("unknown ptr 2001:db8::10: ", "-")],
-    )
-    .await;
-    check(
-        &[],
-        "10.2.0.192.in-addr.arpa SERVFAIL",
-        &[("unknown ptr 192.0.2.10: ", "-")],
-    )
-    .await;
-    check(&["mx.fwd.test", "fwd.test"], "mx.fwd.test A 192.0.2.10\nfwd.test MX 10 mx.fwd.test\nfwd.test TXT v=spf1 mx ip6:2001:db8::10 -all", &[
-        ("bad ptr 2001:db8::10: its name (PTR) is mx.fwd.test, and", &pointer6),
-        ("bad hello mx.fwd.test 2001:db8::10: EHLO says this name", "► mx.fwd.test. IN AAAA 2001:db8::10"),
-    ]).await;
+    let cases = "- PTR4
+         = bad ptr 192.0.2.10: has no name (PTR) … ► PTR4. IN PTR mx.fwd.test.
+
+         - PTR6
+         = bad ptr 2001:db8::10: has no name (PTR) … ► PTR6. IN PTR mx.fwd.test.
+
+         - PTR6
+         PTR6 PTR x.test
+         x.test AAAA 2001:db8::11
+         = bad ptr 2001:db8::10: its name (PTR) is x.test, and x.test is not … ► PTR6. IN PTR mx.fwd.test.
+
+         - PTR6
+         PTR6 PTR x.test
+         x.test AAAA 2001:db8::10
+         = risky ptr 2001:db8::10: its name (PTR) is x.test, and EHLO says mx.fwd.test … ► PTR6. IN PTR mx.fwd.test.
+
+         - PTR6
+         PTR6 SERVFAIL
+         = unknown ptr 2001:db8::10:  … ► -
+
+         PTR4 SERVFAIL
+         = unknown ptr 192.0.2.10:  … ► -
+
+         - mx.fwd.test
+         - fwd.test
+         mx.fwd.test A 192.0.2.10
+         fwd.test MX 10 mx.fwd.test
+         fwd.test TXT v=spf1 mx ip6:2001:db8::10 -all
+         = bad ptr 2001:db8::10: its name (PTR) is mx.fwd.test, and … ► PTR6. IN PTR mx.fwd.test.
+         = bad hello mx.fwd.test 2001:db8::10: EHLO says this name … ► mx.fwd.test. IN AAAA 2001:db8::10";
+    let cases = cases.replace("PTR4", PTR4).replace("PTR6", PTR6);
+    check(&cases).await;
 }
 
 #[tokio::test]
 async fn blocklists() {
-    let listed =
-        "0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.bl.test A 127.0.0.2";
-    check(&[], listed, &[("bad dnsbl 2001:db8::10: is on bl", "-")]).await;
     check(
-        &[],
-        "10.2.0.192.bl.test A 127.0.0.2",
-        &[("bad dnsbl 192.0.2.10: is on bl", "-")],
-    )
-    .await;
-    check(
-        &[],
-        "10.2.0.192.bl.test A 127.255.255.254",
-        &[(
-            "unknown dnsbl 192.0.2.10: cannot be found out: bl answers 127.255.255.254",
-            "-",
-        )],
-    )
-    .await;
-    check(
-        &[],
-        "bl.test SERVFAIL",
-        &[
-            ("unknown dnsbl 192.0.2.10: ", "-"),
-            ("unknown dnsbl 2001:db8::10: ", "-"),
-        ],
+        "0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.bl.test A 127.0.0.2
+         = bad dnsbl 2001:db8::10: is on bl … ► -
+
+         10.2.0.192.bl.test A 127.0.0.2
+         = bad dnsbl 192.0.2.10: is on bl … ► -
+
+         10.2.0.192.bl.test A 127.255.255.254
+         = unknown dnsbl 192.0.2.10: cannot be found out: bl answers 127.255.255.254 … ► -
+
+         bl.test SERVFAIL
+         = unknown dnsbl 192.0.2.10:  … ► -
+         = unknown dnsbl 2001:db8::10:  … ► -",
     )
     .await;
 }
