@@ -6,6 +6,7 @@
 //! It does *not* know the grammar of SMTP commands (`smtp`), nor how any of it is stored (`queue`).
 
 mod address;
+mod class;
 mod dmarc;
 mod domain;
 mod id;
@@ -22,6 +23,7 @@ mod timestamp;
 mod tls;
 
 pub use address::{AddressError, Host, LocalPart, Mailbox};
+pub use class::{ReplyClass, ReplyWords};
 pub use dmarc::DmarcPolicy;
 pub use domain::{Domain, DomainError};
 pub use id::{LegId, MessageId};

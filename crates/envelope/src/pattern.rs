@@ -119,18 +119,18 @@ impl Glob {
         let Some((first, rest)) = self.0.split_once('*') else {
             return *text == *self.0;
         };
-        let Some(mut left) = text.strip_prefix(first) else {
-            return false;
-        };
         let (between, last) = rest.rsplit_once('*').unwrap_or(("", rest));
-        for piece in between.split('*') {
-            let Some((_, behind)) = left.split_once(piece) else {
-                return false;
-            };
-            left = behind;
-        }
-        left.ends_with(last)
+        let left = text.strip_prefix(first);
+        let left = left.and_then(|left| behind_pieces(left, between));
+        left.is_some_and(|left| left.ends_with(last))
     }
+}
+
+/// What of a text is behind these pieces, which stand in it in this order, with a `*` between each two. Takes as long as both are
+/// long.
+pub(crate) fn behind_pieces<'t>(text: &'t str, pieces: &str) -> Option<&'t str> {
+    let behind = |left: &'t str, piece| left.split_once(piece).map(|(_, behind)| behind);
+    pieces.split('*').try_fold(text, behind)
 }
 
 impl AddressPattern {
