@@ -7,12 +7,13 @@ use crate::manifests::{dependency_tables, line_of};
 
 /// Crate → the crates of ours that it may depend on. The root package may depend on all but `testkit` and
 /// `fuzz-targets`.
-const EDGES: [(&str, &[&str]); 22] = [
+const EDGES: [(&str, &[&str]); 23] = [
     ("envelope", &[]),
     ("srs", &[]),
     ("spf", &[]),
     ("smtp", &["envelope"]),
     ("dns", &["envelope"]),
+    ("sts", &["envelope", "dns"]),
     ("authentic", &["envelope", "dns"]),
     ("filter", &["envelope", "smtp"]),
     ("policy", &["envelope"]),
@@ -21,7 +22,7 @@ const EDGES: [(&str, &[&str]); 22] = [
     ("queue", &["envelope", "spool"]),
     ("bounce", &["envelope"]),
     ("smtp-in", &["envelope", "smtp"]),
-    ("delivery", &["envelope", "smtp", "dns"]),
+    ("delivery", &["envelope", "smtp", "dns", "sts"]),
     ("control", &["envelope"]),
     ("journal", &["envelope"]),
     ("linefile", &[]),
@@ -35,6 +36,7 @@ const EDGES: [(&str, &[&str]); 22] = [
             "srs",
             "spf",
             "dns",
+            "sts",
             "authentic",
             "filter",
             "smtp-in",

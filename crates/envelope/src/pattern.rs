@@ -60,7 +60,7 @@ pub enum SenderPattern<P = AddressPattern> {
 }
 
 /// The name of a host, or `*.mx.example` for all names below one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
     /// This name alone.
     Name(Domain),
@@ -286,6 +286,15 @@ impl<P: FromStr<Err = NotAPattern>> FromStr for SenderPattern<P> {
         match text {
             "<>" => Ok(Self::Null),
             _ => text.parse().map(Self::Mailbox),
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Below(parent) => write!(f, "*.{parent}"),
         }
     }
 }

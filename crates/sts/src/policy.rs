@@ -1,0 +1,260 @@
+//! The text of a policy (RFC 8461 §3.2), and which hosts it means (§4.1).
+
+use std::time::Duration;
+
+use envelope::{Domain, HostPattern, NotAPattern};
+
+use crate::record::{BLANK, is_name};
+
+/// What a domain wants of who sends to it. How long it holds is no part of it: domains of one provider that differ in that alone
+/// have one policy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Policy {
+    /// How much it wants it.
+    pub mode: Mode,
+    /// The hosts that take its mail: sorted, none twice.
+    pub(crate) mx: Box<[HostPattern]>,
+}
+
+/// How a policy is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Mail goes to these hosts alone, over verified TLS.
+    Enforce,
+    /// Mail goes as it would without the policy, and failures are reported.
+    Testing,
+    /// There is no policy any more.
+    None,
+}
+
+/// Why a text is no policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAPolicy {
+    /// Over [`Policy::OCTETS_MAX`], or not UTF-8.
+    #[error("not a text of at most 64 KiB")]
+    NotAText,
+    /// It has no name and value.
+    #[error("line {0} is no `name: value`")]
+    Line(usize),
+    /// One that each policy has.
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    /// One that means nothing.
+    #[error("`{0}` has a wrong value")]
+    Value(&'static str),
+    /// Not a host.
+    #[error("`mx`: {0}")]
+    Mx(#[from] NotAPattern),
+    /// More hosts than anybody has.
+    #[error("over 100 `mx`")]
+    TooManyMx,
+}
+
+impl Policy {
+    /// The longest text that is looked at (§3.3: at least 64 kilobytes).
+    pub const OCTETS_MAX: usize = 64 << 10;
+
+    /// The policy that a text is, and how long it holds.
+    ///
+    /// Lines end with LF or CRLF, the last need not, and may be empty. Names that are not known mean nothing. One that comes again
+    /// counts as it came first, but for `mx`.
+    pub fn parse(text: &[u8]) -> Result<(Self, Duration), NotAPolicy> {
+        let text = std::str::from_utf8(text).map_err(|_| NotAPolicy::NotAText)?;
+        if text.len() > Self::OCTETS_MAX {
+            return Err(NotAPolicy::NotAText);
+        }
+        let (mut version, mut mode, mut max_age, mut mx) = (None, None, None, Vec::new());
+        for (line, number) in text.split('\n').zip(1..) {
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            if line.trim_matches(BLANK).is_empty() {
+                continue;
+            }
+            let field = line.split_once(':').filter(|(name, _)| is_name(name));
+            let (name, value) = field.ok_or(NotAPolicy::Line(number))?;
+            let value = value.trim_matches(BLANK);
+            match name {
+                "version" => _ = version.get_or_insert(value),
+                "mode" => _ = mode.get_or_insert(value),
+                "max_age" => _ = max_age.get_or_insert(value),
+                "mx" if mx.len() >= MX_MAX => return Err(NotAPolicy::TooManyMx),
+                "mx" => mx.push(value.parse::<HostPattern>()?),
+                _ => {}
+            }
+        }
+        if version.ok_or(NotAPolicy::Missing("version"))? != "STSv1" {
+            return Err(NotAPolicy::Value("version"));
+        }
+        let mode = mode.ok_or(NotAPolicy::Missing("mode"))?;
+        let mode = Mode::parse(mode).ok_or(NotAPolicy::Value("mode"))?;
+        let max_age = max_age.ok_or(NotAPolicy::Missing("max_age"))?;
+        let max_age = seconds(max_age).ok_or(NotAPolicy::Value("max_age"))?;
+        if mx.is_empty() && mode != Mode::None {
+            return Err(NotAPolicy::Missing("mx"));
+        }
+        Ok((Self::new(mode, mx), max_age))
+    }
+
+    pub(crate) fn new(mode: Mode, mut mx: Vec<HostPattern>) -> Self {
+        mx.sort();
+        mx.dedup();
+        let mx = mx.into();
+        Self { mode, mx }
+    }
+
+    /// Whether this host is one that takes the domain's mail. `*.` stands for one label, as in a certificate (RFC 6125 §6.4.3).
+    pub fn allows(&self, host: &Domain) -> bool {
+        let above = host.as_str().split_once('.').map(|(_, above)| above);
+        self.mx.iter().any(|pattern| match pattern {
+            HostPattern::Name(name) => name == host,
+            HostPattern::Below(parent) => above == Some(parent.as_str()),
+        })
+    }
+
+    /// Whether deliveries have to keep to it.
+    pub fn is_enforced(&self) -> bool {
+        self.mode == Mode::Enforce
+    }
+}
+
+impl Mode {
+    /// As a policy names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Testing => "testing",
+            Self::None => "none",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let modes = [Self::Enforce, Self::Testing, Self::None];
+        modes.into_iter().find(|mode| mode.as_str() == text)
+    }
+}
+
+/// More than a year is taken for a year.
+pub(crate) fn seconds(text: &str) -> Option<Duration> {
+    let is_number = matches!(text.len(), 1..=10) && text.bytes().all(|b| b.is_ascii_digit());
+    let secs: u64 = text.parse().ok().filter(|_| is_number)?;
+    Some(Duration::from_secs(secs.min(MAX_AGE_SECS)))
+}
+
+const MAX_AGE_SECS: u64 = 31_557_600;
+/// The certificate of a host is looked at with each; providers have ten at most.
+pub(crate) const MX_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `mode hosts seconds`, or what is wrong.
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let got = match Policy::parse(text.as_bytes()) {
+            Ok((policy, max_age)) => {
+                let mx: Vec<_> = policy.mx.iter().map(ToString::to_string).collect();
+                let mode = policy.mode.as_str();
+                format!("{mode} {} {}", mx.join(","), max_age.as_secs())
+            }
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(got, expected, "{text:?}");
+    }
+
+    #[test]
+    fn policies() {
+        let usual = "version: STSv1\r\nmode: enforce\r\nmx: mail.a.example\r\nmx: *.b.example\r\nmax_age: 604800\r\n";
+        let read = "enforce mail.a.example,*.b.example 604800";
+        check(usual, read);
+        check(&usual.replace("\r\n", "\n"), read);
+        check(usual.trim_end(), read);
+        check(&usual.replace(": ", ":"), read);
+        check(&usual.replace(": ", ": \t "), read);
+        check(&usual.replace("\r\n", " \t\r\n"), read);
+        check(&usual.replace("\r\n", "\r\n\r\n"), read);
+        check(
+            &usual.replace("mode", "MX: x\nnew-field.1_: a: b c\nmode"),
+            read,
+        );
+        check(&usual.replace("mail.a", "MAIL.A"), read);
+        check(&format!("{usual}{usual}"), read);
+        check(
+            &format!("{usual}mode: none\nmax_age: 1\nversion: 2\n"),
+            read,
+        );
+        check("max_age: 0\nmode: none\nversion: STSv1", "none  0");
+        check(
+            "max_age: 99999999\nmode: none\nversion: STSv1",
+            "none  31557600",
+        );
+        check(
+            "max_age: 86400\nmx: *.example\nmode: testing\nversion: STSv1",
+            "testing *.example 86400",
+        );
+    }
+
+    #[test]
+    fn no_policies() {
+        let with = |field: &str| format!("version: STSv1\nmode: enforce\nmax_age: 1\n{field}\n");
+        check("", "`version` is missing");
+        check(
+            "version: STSv2\nmode: none\nmax_age: 1",
+            "`version` has a wrong value",
+        );
+        check(
+            "version: STSv1\nmode: Enforce\nmax_age: 1",
+            "`mode` has a wrong value",
+        );
+        check("version: STSv1\nmode: none", "`max_age` is missing");
+        for age in ["", "-1", "+1", "1h", "1e3", "12345678901"] {
+            check(
+                &format!("version: STSv1\nmode: none\nmax_age: {age}"),
+                "`max_age` has a wrong value",
+            );
+        }
+        check("version: STSv1\nmax_age: 1", "`mode` is missing");
+        check(&with(""), "`mx` is missing");
+        for mx in [
+            "",
+            "*",
+            "*.",
+            "a.*.example",
+            "*a.example",
+            "a b",
+            "192.0.2.1/8",
+        ] {
+            let error = format!("`mx`: `{mx}` is not a host name, or `*.` before one");
+            check(&with(&format!("mx: {mx}")), &error);
+        }
+        check(&with("<html>"), "line 4 is no `name: value`");
+        check(&with("mx : a.example"), "line 4 is no `name: value`");
+        check(&with("\u{feff}mx: a.example"), "line 4 is no `name: value`");
+        check(&with(&"mx: a.example\n".repeat(101)), "over 100 `mx`");
+        check(
+            &"\n".repeat(Policy::OCTETS_MAX + 1),
+            "not a text of at most 64 KiB",
+        );
+        assert_eq!(Policy::parse(b"\xff"), Err(NotAPolicy::NotAText));
+    }
+
+    #[test]
+    fn hosts() {
+        let check = |mx: &str, host: &str, expected| {
+            let policy = Policy::new(Mode::Enforce, vec![mx.parse().unwrap()]);
+            assert_eq!(
+                policy.allows(&host.parse().unwrap()),
+                expected,
+                "{mx} {host}"
+            );
+        };
+        check("mx.a.example", "MX.a.example", true);
+        check("mx.a.example", "mx.a.example.", true);
+        check("mx.a.example", "a.mx.a.example", false);
+        check("*.a.example", "mx.a.example", true);
+        check("*.A.example", "mx.a.example", true);
+        check("*.a.example", "a.example", false);
+        check("*.a.example", "b.mx.a.example", false);
+        check("*.a.example", "mxa.example", false);
+        check("*.example", "a.example", true);
+    }
+}
