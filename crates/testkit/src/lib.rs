@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod dialog;
 pub mod dns;
 pub mod filter;
+pub mod https;
 pub mod mail;
 pub mod milter;
 pub mod net;

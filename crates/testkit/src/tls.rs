@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rcgen::{CertificateParams, KeyPair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
@@ -21,14 +22,31 @@ pub struct Identity {
 impl Identity {
     /// A new identity for `name`.
     pub fn new(name: &str) -> Self {
-        let made = rcgen::generate_simple_self_signed([name.to_owned()])
-            .expect("a certificate can be made for a host name");
+        Self::made(name, |_| {})
+    }
+
+    /// One whose time is over.
+    pub fn expired(name: &str) -> Self {
+        Self::made(name, |of| of.not_after = rcgen::date_time_ymd(2020, 1, 1))
+    }
+
+    fn made(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let params = CertificateParams::new([name.to_owned()]);
+        let mut params = params.expect("a host name may be in a certificate");
+        change(&mut params);
+        let key = KeyPair::generate().expect("a key can be made");
+        let certificate = params.self_signed(&key).expect("and sign a certificate");
         Self {
-            certificate_pem: made.cert.pem(),
-            key_pem: made.signing_key.serialize_pem(),
-            certificate: made.cert.der().clone(),
-            key: made.signing_key.serialize_der(),
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+            certificate: certificate.der().clone(),
+            key: key.serialize_der(),
         }
+    }
+
+    /// The certificate, for those who trust it.
+    pub fn der(&self) -> CertificateDer<'static> {
+        self.certificate.clone()
     }
 
     /// A server that presents it.
