@@ -105,7 +105,8 @@ impl<L: Display + FromStr> LineFile<L> {
         self
     }
 
-    fn compact(&mut self, lines: &[L]) -> io::Result<()> {
+    /// Holds these lines alone: they are on disk when it returns.
+    pub fn compact(&mut self, lines: &[L]) -> io::Result<()> {
         let file = replace(&self.path, &[text(lines).as_bytes()])?;
         self.open = Some(file);
         Ok(())
