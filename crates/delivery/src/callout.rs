@@ -143,7 +143,8 @@ impl<R: Resolver> Callouts<R> {
         until: Instant,
         asked: &mut bool,
     ) -> Result<Finding, Finding> {
-        let site = self.reacher.planner().site(sender.host());
+        let to = sender.host().clone().into();
+        let site = self.reacher.planner().site(&to);
         let key = match timeout_at(until.into(), site).await {
             Ok(Ok(key)) if self.is_exempt(&key) => return Err(Finding::Exempt),
             Ok(Ok(key)) => key,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dns::Resolver;
-use envelope::{Claim, Diagnosis, EnhancedStatus, Host, Outcome, Timestamp, Trip};
+use envelope::{Claim, Destination, Diagnosis, EnhancedStatus, Outcome, Timestamp, Trip};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{sleep, sleep_until, timeout};
@@ -148,7 +148,7 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         for event in &todo.events {
             self.work.site_changed(event);
         }
-        todo.resolve.into_iter().for_each(|host| self.look_up(host));
+        todo.resolve.into_iter().for_each(|to| self.look_up(to));
         todo.lanes.into_iter().for_each(|id| self.start_lane(id));
         if !todo.release.is_empty() {
             self.work.release(todo.release).await;
@@ -167,33 +167,33 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         self.tasks.spawn(lane.run());
     }
 
-    fn look_up(self: &Arc<Self>, host: Host) {
+    fn look_up(self: &Arc<Self>, to: Destination) {
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let site = tokio::select! {
-                site = catch_panic(this.find_site(&host)) => site,
+                site = catch_panic(this.find_site(&to)) => site,
                 // What waited for it was released when the dispatcher stopped.
                 () = this.stopping.cancelled() => return,
             };
             let site = site.unwrap_or_else(|_| {
-                tracing::error!(%host, "{BUG}");
+                tracing::error!(%to, "{BUG}");
                 Err(Outcome::Deferred(internal_error()))
             });
             match site {
                 Ok((key, address)) => {
                     let now = Instant::now();
-                    let todo = this.sites.lock().resolved(host, key, address, now);
+                    let todo = this.sites.lock().resolved(to, key, address, now);
                     this.perform(todo).await;
                 }
                 Err(outcome) => {
-                    let claims = this.sites.lock().unresolved(&host);
+                    let claims = this.sites.lock().unresolved(&to);
                     let trip = Trip::default();
                     for attempt in claims.chunk_by(|a, b| a.message.id == b.message.id) {
                         let same = |outcome| vec![outcome; attempt.len()];
                         let settled =
                             catch_panic(this.settle(attempt, &trip, same(outcome.clone()))).await;
                         if settled.is_err() {
-                            tracing::error!(%host, "{BUG}");
+                            tracing::error!(%to, "{BUG}");
                             let deferred = same(Outcome::Deferred(internal_error()));
                             this.settle(attempt, &trip, deferred).await;
                         }
@@ -204,10 +204,10 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         });
     }
 
-    /// The site of a host, and where a connection for it goes first: what is known of the site stays as it is.
-    async fn find_site(&self, host: &Host) -> Result<(SiteKey, Option<SocketAddr>), Outcome> {
+    /// The site of a destination, and where a connection for it goes first: what is known of the site stays as it is.
+    async fn find_site(&self, to: &Destination) -> Result<(SiteKey, Option<SocketAddr>), Outcome> {
         let planner = self.reacher.planner();
-        let key = planner.site(host).await?;
+        let key = planner.site(to).await?;
         let known = self.sites.lock().knows(&key);
         let address = if known {
             None

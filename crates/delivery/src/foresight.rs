@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use dns::Resolver;
-use envelope::{Domain, Host, Outcome};
+use envelope::{Destination, Domain, Outcome};
 
 use crate::plan::{Plan, Planner};
 use crate::settings::{Settings, TlsUse};
@@ -46,9 +46,9 @@ impl<R: Resolver> Foresight<R> {
         Self { settings, planner }
     }
 
-    /// For this host; or the outcome of all its mail, if there is no site.
-    pub async fn of(&self, host: &Host) -> Result<Foreseen, Outcome> {
-        let key = self.planner.site(host).await?;
+    /// For this destination; or the outcome of all its mail, if there is no site.
+    pub async fn of(&self, to: &Destination) -> Result<Foreseen, Outcome> {
+        let key = self.planner.site(to).await?;
         let plan = self.planner.hosts(&key).await;
         Ok(Foreseen {
             site: key.to_string(),

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use dns::{Mx, Resolver};
-use envelope::{Diagnosis, Domain, EnhancedStatus, Host, Outcome};
+use envelope::{Destination, Diagnosis, Domain, EnhancedStatus, Host, Outcome};
 use tokio::task::JoinSet;
 
 use crate::allowed::Allowed;
@@ -60,10 +60,10 @@ impl<R: Resolver> Planner<R> {
         Self { settings, resolver }
     }
 
-    /// The site that takes mail for `host`; otherwise the outcome for all such mail.
-    pub(crate) async fn site(&self, host: &Host) -> Result<SiteKey, Outcome> {
+    /// The site of a destination; otherwise the outcome for all such mail.
+    pub(crate) async fn site(&self, to: &Destination) -> Result<SiteKey, Outcome> {
         let tls = self.settings.tls;
-        let hosts = self.hosts_of(host).await?;
+        let hosts = self.hosts_of(&to.host).await?;
         Ok(SiteKey { hosts, tls })
     }
 

@@ -3,7 +3,7 @@
 //! Pure: nothing here waits, looks up or connects. Facts go in (claims came, a connection failed, time passed) with the
 //! clock; what is to be done about them comes out as [`Todo`].
 //!
-//! Which hosts are *parked*, passed by in claims, is said here too: those whose site is being looked up, is down with its
+//! Which destinations are *parked*, passed by in claims, is said here too: those whose site is being looked up, is down with its
 //! probe not due, is paused, or has enough legs waiting. So a site that is down or slow fills neither memory nor the dispatcher's time.
 
 mod lanes;
@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use envelope::{Claim, Host};
+use envelope::{Claim, Destination, Host};
 use tokio::sync::Notify;
 
 use crate::admission::{Admission, Pass};
@@ -43,8 +43,8 @@ impl SiteId {
 /// What the caller has to do, outside the lock.
 #[derive(Debug, Default)]
 pub(crate) struct Todo {
-    /// Hosts of which the site is to be looked up.
-    pub(crate) resolve: Vec<Host>,
+    /// Destinations of which the site is to be looked up.
+    pub(crate) resolve: Vec<Destination>,
     /// Sites that get one lane more, for each time they are named.
     pub(crate) lanes: Vec<SiteId>,
     /// Legs to give back untried.
@@ -70,12 +70,12 @@ pub(crate) enum Next {
 #[derive(Debug)]
 pub(crate) struct Sites {
     settings: Arc<Settings>,
-    hosts: HashMap<Host, Routing>,
+    destinations: HashMap<Destination, Routing>,
     sites: HashMap<SiteId, Site>,
     by_key: HashMap<SiteKey, SiteId>,
     sites_made: u64,
-    /// Hosts that were parked or let in again since the last claim.
-    turned: HashSet<Host>,
+    /// Destinations that were parked or let in again since the last claim.
+    turned: HashSet<Destination>,
     /// Down sites by the time of their next probe.
     probes: BTreeSet<(Instant, SiteId)>,
     orders: Orders,
@@ -86,7 +86,7 @@ pub(crate) struct Sites {
     crowded: Arc<Notify>,
     /// Legs in memory, waiting or running.
     held: usize,
-    /// Legs of one host that were last asked for: who gave so many may have more.
+    /// Legs of one destination that were last asked for: who gave so many may have more.
     asked: usize,
     stopping: bool,
 }
@@ -112,8 +112,8 @@ struct Site {
     /// Lanes with nothing to do.
     idle: usize,
     wake: Arc<Notify>,
-    hosts: HashSet<Host>,
-    /// Its hosts are parked.
+    destinations: HashSet<Destination>,
+    /// They are parked.
     closed: bool,
     memory: HostMemory,
 }
@@ -132,7 +132,7 @@ impl Sites {
         Self {
             admission: Admission::new(&settings),
             settings,
-            hosts: HashMap::new(),
+            destinations: HashMap::new(),
             sites: HashMap::new(),
             by_key: HashMap::new(),
             sites_made: 0,
@@ -156,7 +156,7 @@ impl Sites {
         }
         self.asked = self.enough(true);
         let turned = std::mem::take(&mut self.turned).into_iter();
-        let park = turned.map(|host| (host.clone(), self.is_parked(&host)));
+        let park = turned.map(|to| (to.clone(), self.is_parked(&to)));
         Some(Want {
             max: room.min(CLAIM_MAX),
             per_host: self.asked,
@@ -166,12 +166,11 @@ impl Sites {
 
     /// What a claim came of nothing, and what it was to park is to be said again.
     pub(crate) fn not_claimed(&mut self, want: Want) {
-        self.turned
-            .extend(want.park.into_iter().map(|(host, _)| host));
+        self.turned.extend(want.park.into_iter().map(|(to, _)| to));
     }
 
-    pub(super) fn is_parked(&self, host: &Host) -> bool {
-        match self.hosts.get(host) {
+    pub(super) fn is_parked(&self, to: &Destination) -> bool {
+        match self.destinations.get(to) {
             Some(Routing::Pending(_)) => true,
             Some(Routing::Known { site, .. }) => {
                 self.sites.get(site).is_some_and(|site| site.closed)
@@ -181,8 +180,8 @@ impl Sites {
     }
 
     /// The site that takes this host's mail, if that is known.
-    fn known(&self, host: &Host) -> Option<SiteId> {
-        match self.hosts.get(host)? {
+    fn known(&self, to: &Destination) -> Option<SiteId> {
+        match self.destinations.get(to)? {
             Routing::Known { site, .. } => Some(*site),
             Routing::Pending(_) => None,
         }
@@ -194,15 +193,15 @@ impl Sites {
         self.held += claims.len();
         let mut touched = BTreeSet::new();
         for claim in claims {
-            let host = claim.leg.target.host();
-            match self.hosts.get_mut(host) {
+            let to = claim.leg.destination();
+            match self.destinations.get_mut(&to) {
                 Some(Routing::Pending(waiting)) => waiting.push(claim),
                 Some(Routing::Known { site, until }) if now < *until => {
                     let site = *site;
                     self.enqueue(site, claim, now, &mut todo);
                     touched.insert(site);
                 }
-                Some(_) | None => self.begin_lookup(claim, &mut todo),
+                Some(_) | None => self.begin_lookup(to, claim, &mut todo),
             }
         }
         for id in touched {
@@ -217,10 +216,10 @@ impl Sites {
         self.by_key.contains_key(key)
     }
 
-    /// The site of `host` is known, and where a connection for it goes first.
+    /// The site of a destination is known, and where a connection for it goes first.
     pub(crate) fn resolved(
         &mut self,
-        host: Host,
+        to: Destination,
         key: SiteKey,
         address: Option<SocketAddr>,
         now: Instant,
@@ -231,7 +230,7 @@ impl Sites {
             site: id,
             until: now + self.settings.routing_kept,
         };
-        let waiting = match self.hosts.insert(host.clone(), known) {
+        let waiting = match self.destinations.insert(to.clone(), known) {
             Some(Routing::Pending(waiting)) => waiting,
             Some(Routing::Known { .. }) | None => Vec::new(),
         };
@@ -239,11 +238,11 @@ impl Sites {
             unreachable!("site_for made it")
         };
         if !site.closed {
-            self.turned.insert(host.clone());
+            self.turned.insert(to.clone());
             todo.wake = true;
         }
-        site.hosts.insert(host.clone());
-        self.obey_for(id, &host, now, &mut todo);
+        site.destinations.insert(to.clone());
+        self.obey_for(id, &to.host, now, &mut todo);
         waiting
             .into_iter()
             .for_each(|claim| self.enqueue(id, claim, now, &mut todo));
@@ -252,11 +251,11 @@ impl Sites {
         todo
     }
 
-    /// There is no site for `host`: the legs that waited for it, to be settled by the caller, who tells
+    /// There is no site for this destination: the legs that waited for it, to be settled by the caller, who tells
     /// [`Sites::finished`] then.
-    pub(crate) fn unresolved(&mut self, host: &Host) -> Vec<Claim> {
-        self.turned.insert(host.clone());
-        match self.hosts.remove(host) {
+    pub(crate) fn unresolved(&mut self, to: &Destination) -> Vec<Claim> {
+        self.turned.insert(to.clone());
+        match self.destinations.remove(to) {
             Some(Routing::Pending(waiting)) => waiting,
             Some(Routing::Known { .. }) | None => Vec::new(),
         }
@@ -272,6 +271,12 @@ impl Sites {
 
     fn room(&self) -> usize {
         self.settings.legs_max.saturating_sub(self.held)
+    }
+}
+
+impl Site {
+    fn hosts(&self) -> impl Iterator<Item = &Host> + Clone {
+        self.destinations.iter().map(|to| &to.host)
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{Claim, Diagnosis, Host, Message, Outcome, Trip};
+use envelope::{Claim, Destination, Diagnosis, Host, Message, Outcome, Trip};
 
 use crate::orders::Order;
 
@@ -16,7 +16,7 @@ pub trait Work: Send + Sync + 'static {
     /// A message's body.
     type Body: Body;
 
-    /// Due legs, in order within a host, at most as many as wanted. Their leases should last well beyond
+    /// Due legs, in order within a destination, at most as many as wanted. Their leases should last well beyond
     /// [`Settings::attempt_timeout`](crate::Settings::attempt_timeout), since a leg may wait for its turn first:
     /// a leg with less than a minute of its lease left is released instead of tried. Empty when nothing is due, or when the spool is out of order (which this side logs).
     fn claim(&self, want: &Want) -> impl Future<Output = Vec<Claim>> + Send;
@@ -41,7 +41,7 @@ pub trait Work: Send + Sync + 'static {
     fn release(&self, claims: Vec<Claim>) -> impl Future<Output = ()> + Send;
 
     /// Waits until a claim may have something to give, with an upper bound of a minute or so. Returning too
-    /// early is allowed, but legs of parked hosts must *not* count as due: while a site is down they
+    /// early is allowed, but legs of parked destinations must *not* count as due: while a site is down they
     /// stay due all the time, and would wake the dispatcher for nothing, over and over.
     fn wait(&self) -> impl Future<Output = ()> + Send;
 
@@ -67,11 +67,11 @@ impl Body for () {
 pub struct Want {
     /// Legs at most.
     pub max: usize,
-    /// Legs of one host at most.
+    /// Legs of one destination at most.
     pub per_host: usize,
-    /// Hosts to park first (`true`): no legs of theirs, in this claim and all that follow, since their site is down or has
+    /// Destinations to park first (`true`): no legs of theirs, in this claim and all that follow, since their site is down or has
     /// enough to do. Or to let in again (`false`). Only what has changed since the last claim: all of it may be large.
-    pub park: Vec<(Host, bool)>,
+    pub park: Vec<(Destination, bool)>,
 }
 
 /// Why a body cannot be had.

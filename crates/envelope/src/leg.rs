@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::address::Mailbox;
+use crate::destination::Destination;
 use crate::id::{LegId, MessageId};
 use crate::mail::{BodyKind, Notify, OriginalRecipient, Return};
 use crate::options::LegOptions;
@@ -156,6 +157,14 @@ impl Leg {
             trace: Box::default(),
             options: LegOptions::default(),
             merged: Merged::default(),
+        }
+    }
+
+    /// Where it goes, and how.
+    pub fn destination(&self) -> Destination {
+        Destination {
+            host: self.target.host().clone(),
+            way: self.options.way(),
         }
     }
 

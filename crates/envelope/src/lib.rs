@@ -7,6 +7,7 @@
 
 mod address;
 mod class;
+mod destination;
 mod dmarc;
 mod domain;
 mod id;
@@ -24,6 +25,7 @@ mod tls;
 
 pub use address::{AddressError, Host, LocalPart, Mailbox};
 pub use class::{ReplyClass, ReplyWords};
+pub use destination::Destination;
 pub use dmarc::DmarcPolicy;
 pub use domain::{Domain, DomainError};
 pub use id::{LegId, MessageId};

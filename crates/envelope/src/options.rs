@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 /// Options of a leg, each name once. They are stored and shown as text, in the order of their names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegOptions(Box<str>);
 
 /// A text that is no list of options.
@@ -17,11 +17,21 @@ pub struct NotOptions;
 impl LegOptions {
     /// Octets of all options together, as written.
     pub const OCTETS_MAX: usize = 1024;
+    /// The names of those that choose how mail goes to its host.
+    const WAY: [&str; 2] = ["egress", "tls"];
 
     /// The value of an option.
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut options = self.0.split(' ').filter_map(|word| word.split_once('='));
         options.find_map(|(known, value)| (known == name).then_some(value))
+    }
+
+    /// Those that choose how mail goes to its host.
+    #[must_use]
+    pub fn way(&self) -> Self {
+        let is_way = |word: &&str| Self::WAY.iter().any(|name| is_named(word, name));
+        let words: Vec<&str> = self.0.split(' ').filter(is_way).collect();
+        Self(words.join(" ").into())
     }
 
     /// The text form: what [`LegOptions::from_str`] reads.
@@ -46,6 +56,10 @@ impl FromStr for LegOptions {
             .then(|| Self(words.join(" ").into()))
             .ok_or(NotOptions)
     }
+}
+
+fn is_named(word: &str, name: &str) -> bool {
+    word.split_once('=').is_some_and(|(known, _)| known == name)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use envelope::{Claim, Host, Lease, LegId, MessageId, Timestamp};
+use envelope::{Claim, Destination, Lease, LegId, MessageId, Timestamp};
 use spool::{
     Action, Arrival, BodyWriter, By, Changed, Counts, Disk, Dsn, Error, Filter, LAST_OCTETS_MAX,
     OpenError, Overdue, Page, Settlement, Spool, Summary, Token, Update, Want, summarise,
@@ -59,8 +59,8 @@ impl Spool for LogSpool {
             .await
     }
 
-    async fn park(&self, hosts: &[(Host, bool)]) {
-        for some in hosts.chunks(PARKED_AT_ONCE) {
+    async fn park(&self, destinations: &[(Destination, bool)]) {
+        for some in destinations.chunks(PARKED_AT_ONCE) {
             self.shared.state.lock().window.park(some);
             tokio::task::yield_now().await;
         }

@@ -21,7 +21,7 @@ mod work;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use envelope::{Claim, Diagnosis, Domain, Host, Lease, Mailbox, Timestamp, Trip};
+use envelope::{Claim, Destination, Diagnosis, Domain, Lease, Mailbox, Timestamp, Trip};
 use journal::{Attempt, Journal};
 use parking_lot::Mutex;
 use spool::{Clock, Error, IdSource, Schedule, Settlement, Spool};
@@ -72,7 +72,7 @@ enum NotEnded {
     InDoubt,
 }
 
-type Trouble = Box<dyn Fn(&Host) -> Option<Diagnosis> + Send + Sync>;
+type Trouble = Box<dyn Fn(&Destination) -> Option<Diagnosis> + Send + Sync>;
 
 impl<S: Spool> Outbound<S> {
     /// The outbound side of a relay.
@@ -99,11 +99,11 @@ impl<S: Spool> Outbound<S> {
         }
     }
 
-    /// Sets who knows why the site of a host is down, for legs that were never tried themselves: delivery, which is built after
+    /// Sets who knows why a site is down, for legs that were never tried themselves: delivery, which is built after
     /// this. Set once.
     pub fn ask_for_trouble(
         &self,
-        knows: impl Fn(&Host) -> Option<Diagnosis> + Send + Sync + 'static,
+        knows: impl Fn(&Destination) -> Option<Diagnosis> + Send + Sync + 'static,
     ) {
         let _ = self.trouble.set(Box::new(knows));
     }

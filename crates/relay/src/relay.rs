@@ -88,7 +88,7 @@ impl<S: Spool> Relay<S> {
         let outbound = Arc::new(Outbound::new(&core, &settings, resolver.clone()));
         let dispatcher = Dispatcher::new(settings.delivery, Arc::clone(&outbound), resolver);
         let knows = Arc::downgrade(&dispatcher);
-        outbound.ask_for_trouble(move |host| knows.upgrade()?.trouble(host));
+        outbound.ask_for_trouble(move |to| knows.upgrade()?.trouble(to));
         Self {
             core,
             inbound,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use envelope::{Claim, Host, Lease, LegId, MessageId, Timestamp};
+use envelope::{Claim, Destination, Host, Lease, LegId, MessageId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -119,11 +119,11 @@ impl Spool for MemorySpool {
     async fn claim(&self, want: &Want) -> Result<Vec<Claim>, Error> {
         Ok(self.with(|queue, now| {
             queue.claimed_at = Some(now);
-            let mut hosts: HashMap<Host, Vec<(Timestamp, LegId)>> = HashMap::new();
+            let mut hosts: HashMap<Destination, Vec<(Timestamp, LegId)>> = HashMap::new();
             for (id, slot) in &queue.legs {
-                let host = slot.leg.target.host();
-                if slot.state(now) == State::Ready && !queue.parked.contains(host) {
-                    hosts.entry(host.clone()).or_default().push((slot.due, *id));
+                let host = slot.leg.destination();
+                if slot.state(now) == State::Ready && !queue.parked.contains(&host) {
+                    hosts.entry(host).or_default().push((slot.due, *id));
                 }
             }
             let mut hosts: Vec<_> = hosts.into_iter().collect();
@@ -138,9 +138,9 @@ impl Spool for MemorySpool {
         }))
     }
 
-    async fn park(&self, hosts: &[(Host, bool)]) {
+    async fn park(&self, destinations: &[(Destination, bool)]) {
         let parked = &mut self.queue.lock().parked;
-        for (host, is_parked) in hosts {
+        for (host, is_parked) in destinations {
             if *is_parked {
                 parked.insert(host.clone());
             } else {
@@ -212,7 +212,7 @@ impl Spool for MemorySpool {
         let seen = queue.claimed_at;
         let events = queue.legs.values().filter_map(|slot| {
             let waits =
-                !slot.held && !slot.bounced && !queue.parked.contains(slot.leg.target.host());
+                !slot.held && !slot.bounced && !queue.parked.contains(&slot.leg.destination());
             slot.leased.or_else(|| waits.then_some(slot.due))
         });
         let next = events.filter(|at| seen.is_none_or(|seen| *at > seen)).min();

@@ -12,7 +12,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{Claim, Host, Lease, LegId, MessageId, Timestamp};
+use envelope::{Claim, Destination, Lease, LegId, MessageId, Timestamp};
 use tokio::sync::watch;
 
 use crate::error::{Error, OpenError};
@@ -51,9 +51,9 @@ pub trait Spool: Send + Sync + 'static {
     /// many hosts are parked.
     fn claim(&self, want: &Want) -> impl Future<Output = Result<Vec<Claim>, Error>> + Send;
 
-    /// Parks hosts (`true`): claims pass their legs by from now on. Or lets them in again (`false`). It holds for this
+    /// Parks destinations (`true`): claims pass their legs by from now on. Or lets them in again (`false`). It holds for this
     /// handle alone (each node has its own view of who can be reached), and is forgotten with it.
-    fn park(&self, hosts: &[(Host, bool)]) -> impl Future<Output = ()> + Send;
+    fn park(&self, destinations: &[(Destination, bool)]) -> impl Future<Output = ()> + Send;
 
     /// Leases up to `max` legs for `lease` whose sender must be told something: past [`Deadlines::warn`](crate::Deadlines) and not
     /// warned, past its end, or bounced by the operator. Parked hosts count too, so deadlines hold while a site is

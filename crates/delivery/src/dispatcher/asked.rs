@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dns::Resolver;
-use envelope::{Diagnosis, Host, Timestamp};
+use envelope::{Destination, Diagnosis, Host, Timestamp};
 
 use super::Dispatcher;
 use crate::orders::{Change, Order, SiteMatch};
@@ -13,9 +13,9 @@ use crate::view::SiteView;
 use crate::work::Work;
 
 impl<W: Work, R: Resolver> Dispatcher<W, R> {
-    /// Why the site that takes this host's mail is down, if it is, or that it is paused: for the notice about a leg.
-    pub fn trouble(&self, host: &Host) -> Option<Diagnosis> {
-        self.sites.lock().trouble(host)
+    /// Why the site of this destination is down, if it is, or that it is paused: for the notice about a leg.
+    pub fn trouble(&self, to: &Destination) -> Option<Diagnosis> {
+        self.sites.lock().trouble(to)
     }
 
     /// Somebody knows better, or cannot wait: sites of these hosts that are down are probed as soon as a leg for them is
@@ -61,8 +61,8 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         self.sites.lock().views(of, Instant::now())
     }
 
-    /// The site that takes this host's mail, if it is known.
-    pub fn site_of(&self, host: &Host) -> Option<SiteView> {
-        self.sites.lock().site_of(host, Instant::now())
+    /// The site of a destination, if it is known.
+    pub fn site_of(&self, to: &Destination) -> Option<SiteView> {
+        self.sites.lock().site_of(to, Instant::now())
     }
 }

@@ -174,7 +174,7 @@ impl Sites {
             if site.health.answered(answer, now) {
                 todo.events.push(SiteEvent::TakesMail {
                     site: site.key.to_string(),
-                    hosts: site.hosts.clone(),
+                    hosts: site.hosts().cloned().collect(),
                 });
             }
         }

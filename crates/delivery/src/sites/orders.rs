@@ -71,7 +71,7 @@ impl Sites {
     fn obey_all(&mut self, now: Instant, todo: &mut Todo) {
         for id in self.sites.keys().copied().collect::<Vec<_>>() {
             let site = &self.sites[&id];
-            let (pause, limit) = self.orders.of(&site.key, site.hosts.iter());
+            let (pause, limit) = self.orders.of(&site.key, site.hosts());
             self.obey(id, pause.is_some(), limit, now, todo);
         }
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use envelope::{Claim, Diagnosis};
+use envelope::{Claim, Destination, Diagnosis};
 use tokio::sync::Notify;
 
 use super::{Routing, Site, SiteId, Sites, Todo};
@@ -37,7 +37,7 @@ impl Sites {
             waiting: 0,
             idle: 0,
             wake: Arc::new(Notify::new()),
-            hosts: HashSet::new(),
+            destinations: HashSet::new(),
             closed: false,
             memory: HostMemory::default(),
         };
@@ -46,26 +46,25 @@ impl Sites {
         id
     }
 
-    /// The claim waits for a lookup of its host, which is to be made. No more of that host until it is done.
-    pub(super) fn begin_lookup(&mut self, claim: Claim, todo: &mut Todo) {
-        let host = claim.leg.target.host().clone();
+    /// The claim waits for a lookup of its site, which is to be made. No more of that destination until it is done.
+    pub(super) fn begin_lookup(&mut self, to: Destination, claim: Claim, todo: &mut Todo) {
         let pending = Routing::Pending(vec![claim]);
-        if let Some(Routing::Known { site, .. }) = self.hosts.insert(host.clone(), pending)
+        if let Some(Routing::Known { site, .. }) = self.destinations.insert(to.clone(), pending)
             && let Some(site) = self.sites.get_mut(&site)
         {
-            site.hosts.remove(&host);
+            site.destinations.remove(&to);
         }
-        self.turned.insert(host.clone());
-        todo.resolve.push(host);
+        self.turned.insert(to.clone());
+        todo.resolve.push(to);
     }
 
     /// Puts a leg to the others of its site; back to the queue when the site is down or has far too many already
-    /// (legs of hosts that were not known to be its hosts when they were claimed).
+    /// (legs of destinations that were not known to be its own when they were claimed).
     pub(super) fn enqueue(&mut self, id: SiteId, claim: Claim, now: Instant, todo: &mut Todo) {
         let enough = self.enough_for(id, now);
         let recipients_max = self.settings.recipients_per_transaction;
         let Some(site) = self.sites.get_mut(&id) else {
-            unreachable!("a site with hosts is kept")
+            unreachable!("a site with destinations is kept")
         };
         let health = &site.health;
         let rests = health.is_resting(now) || health.is_paused();
@@ -157,23 +156,23 @@ impl Sites {
         }
     }
 
-    /// No more legs of this site's hosts.
+    /// No more legs for this site.
     pub(super) fn close(&mut self, id: SiteId) {
         let Some(site) = self.sites.get_mut(&id).filter(|site| !site.closed) else {
             return;
         };
         site.closed = true;
-        self.turned.extend(site.hosts.iter().cloned());
+        self.turned.extend(site.destinations.iter().cloned());
     }
 
-    /// Legs of this site's hosts may be claimed again.
+    /// Legs for this site may be claimed again.
     pub(super) fn open(&mut self, id: SiteId) {
         let may_open = |site: &&mut Site| site.closed && !site.health.is_paused();
         let Some(site) = self.sites.get_mut(&id).filter(may_open) else {
             return;
         };
         site.closed = false;
-        self.turned.extend(site.hosts.iter().cloned());
+        self.turned.extend(site.destinations.iter().cloned());
     }
 
     /// Legs of one site that may wait here: see [`Settings::legs_per_site`](crate::Settings::legs_per_site).

@@ -35,11 +35,11 @@ struct World {
     now: Instant,
     rng: SmallRng,
     lanes: Vec<(SiteId, Lane)>,
-    lookups: Vec<Host>,
+    lookups: Vec<Destination>,
     /// Legs that are due, as the spool would have them.
     due: VecDeque<Claim>,
     /// As the spool has been told.
-    parked: HashSet<Host>,
+    parked: HashSet<Destination>,
     settled: HashMap<LegId, u32>,
     events: Vec<SiteEvent>,
     given: u128,
@@ -120,7 +120,7 @@ impl World {
             // Otherwise its legs would be claimed and released in circles.
             assert!(site.closed || !site.health.is_resting(self.now));
             assert!(!site.health.is_paused() || (site.closed && site.queue.is_empty()));
-            for host in &site.hosts {
+            for host in &site.destinations {
                 assert!(!site.closed || self.sites.is_parked(host));
             }
         }
@@ -143,12 +143,12 @@ impl World {
                 false => self.parked.remove(&host),
             };
         }
-        let told = |host: &Host| self.parked.contains(host) == self.sites.is_parked(host);
-        assert!(self.sites.hosts.keys().chain(&self.parked).all(told));
-        let mut by_host: HashMap<Host, usize> = HashMap::new();
+        let told = |host: &Destination| self.parked.contains(host) == self.sites.is_parked(host);
+        assert!(self.sites.destinations.keys().chain(&self.parked).all(told));
+        let mut by_host: HashMap<Destination, usize> = HashMap::new();
         let (mut taken, mut left) = (Vec::new(), VecDeque::new());
         for claim in self.due.drain(..) {
-            let host = claim.leg.target.host().clone();
+            let host = claim.leg.destination();
             let full = taken.len() >= want.max || self.parked.contains(&host);
             let count = by_host.entry(host).or_default();
             if full || *count >= want.per_host {
@@ -401,7 +401,7 @@ fn a_thousand_legs_for_a_dead_site_cost_one_connection_a_probe() {
 #[test]
 fn a_site_with_enough_waiting_is_parked_until_half_is_gone() {
     let mut world = World::new(1);
-    let host: Host = "a1.test".parse().unwrap();
+    let host: Destination = "a1.test".parse().unwrap();
     world.mail("a1.test", 1);
     world.claim();
     assert!(world.sites.is_parked(&host), "while it is looked up");
@@ -429,7 +429,7 @@ fn a_site_with_enough_waiting_is_parked_until_half_is_gone() {
 #[test]
 fn a_site_of_which_more_is_due_is_parked_whatever_ends_meanwhile() {
     let mut world = World::new(1);
-    let host: Host = "a1.test".parse().unwrap();
+    let host: Destination = "a1.test".parse().unwrap();
     world.mail("a1.test", 1);
     world.claim();
     world.lookup();
@@ -446,7 +446,7 @@ fn a_site_of_which_more_is_due_is_parked_whatever_ends_meanwhile() {
 #[test]
 fn a_site_that_gives_legs_back_is_parked() {
     let mut world = World::new(1);
-    let host: Host = "a1.test".parse().unwrap();
+    let host: Destination = "a1.test".parse().unwrap();
     world.mail("a1.test", 1);
     world.claim();
     world.lookup();
@@ -571,7 +571,7 @@ fn no_number_of_slow_sites_fills_the_memory() {
     world.sites.not_claimed(want);
     world.mail("a1.test", 1);
     world.claim();
-    let other: Host = "a1.test".parse().unwrap();
+    let other: Destination = "a1.test".parse().unwrap();
     assert!(world.lookups.contains(&other), "others are still claimed");
 }
 
@@ -615,7 +615,7 @@ fn what_nobody_asks_for_is_forgotten() {
     assert!(!world.sites.sites.is_empty(), "a lane is still open");
     world.close_one_idle();
     world.sites.sweep(later);
-    assert!(world.sites.sites.is_empty() && world.sites.hosts.is_empty());
+    assert!(world.sites.sites.is_empty() && world.sites.destinations.is_empty());
     world.claim();
     assert!(world.sites.by_key.is_empty() && world.parked.is_empty());
 }
@@ -649,7 +649,7 @@ fn a_late_lane_does_not_open_a_site_that_went_down() {
     world.lanes.clear();
     let todo = world.sites.connect_ended(id, world.now);
     world.perform(todo);
-    let host: Host = "a1.test".parse().unwrap();
+    let host: Destination = "a1.test".parse().unwrap();
     assert!(world.sites.is_parked(&host));
 }
 

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use envelope::{Diagnosis, EnhancedStatus, Host};
+use envelope::{Destination, Diagnosis, EnhancedStatus, Host};
 
-use super::{Routing, Sites, Todo};
+use super::{Routing, SiteId, Sites, Todo};
 
 impl Sites {
     /// When [`Sites::tick`] is due.
@@ -34,10 +34,12 @@ impl Sites {
     /// which the probe is due or under way. Tells whether any became due, so that [`Sites::tick`] is.
     pub(crate) fn probe_now(&mut self, hosts: &HashSet<Host>, now: Instant) -> bool {
         let mut any = false;
-        for host in hosts {
-            let Some(id) = self.known(host) else {
-                continue;
-            };
+        let meant = self
+            .destinations
+            .keys()
+            .filter(|to| hosts.contains(&to.host));
+        let ids: Vec<SiteId> = meant.filter_map(|to| self.known(to)).collect();
+        for id in ids {
             let health = self.sites.get_mut(&id).map(|site| &mut site.health);
             if let Some(probe_at) = health.and_then(|health| health.probe_now(now)) {
                 self.probes.remove(&(probe_at, id));
@@ -51,16 +53,16 @@ impl Sites {
     /// Forgets what nobody has asked for in a while.
     pub(crate) fn sweep(&mut self, now: Instant) {
         let sites = &mut self.sites;
-        self.hosts.retain(|host, routing| match routing {
+        self.destinations.retain(|to, routing| match routing {
             Routing::Known { site, until } if now >= *until => {
                 let Some(site) = sites.get_mut(site) else {
                     return false;
                 };
-                // Parked hosts stay until their site opens, which lets them in again; those of a site that takes
+                // Parked destinations stay until their site opens, which lets them in again; those of a site that takes
                 // no mail at present, until it does: then what waits for them is wanted.
                 let keep = site.closed || site.health.is_deferring(now);
                 if !keep {
-                    site.hosts.remove(host);
+                    site.destinations.remove(to);
                 }
                 keep
             }
@@ -69,7 +71,7 @@ impl Sites {
         self.admission.sweep(now);
         let by_key = &mut self.by_key;
         sites.retain(|_, site| {
-            let used = !site.hosts.is_empty()
+            let used = !site.destinations.is_empty()
                 || !site.queue.is_empty()
                 || site.health.connections() > 0
                 || site.health.is_resting(now);
@@ -84,7 +86,7 @@ impl Sites {
     pub(crate) fn stop(&mut self) -> Todo {
         self.stopping = true;
         let mut todo = Todo::default();
-        for routing in self.hosts.values_mut() {
+        for routing in self.destinations.values_mut() {
             if let Routing::Pending(waiting) = routing {
                 todo.release.append(waiting);
             }
@@ -98,9 +100,9 @@ impl Sites {
         todo
     }
 
-    /// Why the site of this host is down, if it is, or that it is paused: but not why, which is the operator's.
-    pub(crate) fn trouble(&self, host: &Host) -> Option<Diagnosis> {
-        let health = &self.sites.get(&self.known(host)?)?.health;
+    /// Why the site of this destination is down, if it is, or that it is paused: but not why, which is the operator's.
+    pub(crate) fn trouble(&self, to: &Destination) -> Option<Diagnosis> {
+        let health = &self.sites.get(&self.known(to)?)?.health;
         if health.is_paused() {
             let text = "none, since deliveries to this destination are paused";
             return Some(Diagnosis::local(PAUSED, text));

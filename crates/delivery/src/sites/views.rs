@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use envelope::Host;
+use envelope::Destination;
 
 use super::{Site, Sites};
 use crate::orders::{Order, SiteMatch};
@@ -31,8 +31,8 @@ impl Sites {
     }
 
     /// See [`Dispatcher::site_of`](crate::Dispatcher::site_of).
-    pub(crate) fn site_of(&self, host: &Host, now: Instant) -> Option<SiteView> {
-        Some(self.view(self.sites.get(&self.known(host)?)?, 0, now))
+    pub(crate) fn site_of(&self, to: &Destination, now: Instant) -> Option<SiteView> {
+        Some(self.view(self.sites.get(&self.known(to)?)?, 0, now))
     }
 
     /// Connections open or being made.
@@ -42,20 +42,20 @@ impl Sites {
 
     fn meant(&self, of: Option<&SiteMatch>) -> impl Iterator<Item = &Site> {
         let sites = self.sites.values();
-        sites.filter(move |site| of.is_none_or(|of| of.matches(&site.key, site.hosts.iter())))
+        sites.filter(move |site| of.is_none_or(|of| of.matches(&site.key, site.hosts())))
     }
 
     fn view(&self, site: &Site, shown: usize, now: Instant) -> SiteView {
         let (health, mx) = (&site.health, site.key.hosts.names());
         let pause = health.is_paused().then(|| {
-            let (pause, _) = self.orders.of(&site.key, site.hosts.iter());
+            let (pause, _) = self.orders.of(&site.key, site.hosts());
             pause.cloned()
         });
         SiteView {
             name: site.key.to_string(),
             mx: mx.iter().take(shown).map(ToString::to_string).collect(),
-            takes: site.hosts.iter().take(shown).cloned().collect(),
-            takes_count: site.hosts.len(),
+            takes: site.hosts().take(shown).cloned().collect(),
+            takes_count: site.destinations.len(),
             reach: health.reach(now),
             pause: pause.flatten(),
             limit: health.ordered(),

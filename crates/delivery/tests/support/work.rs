@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use delivery::{Body, BodyError, SiteEvent, Want, Work};
 use envelope::{
-    BodyKind, Claim, Diagnosis, Host, Leg, Message, MessageId, Outcome, ReversePath, Timestamp,
-    Trip,
+    BodyKind, Claim, Destination, Diagnosis, Leg, Message, MessageId, Outcome, ReversePath,
+    Timestamp, Trip,
 };
 use testkit::nouns;
 use tokio::sync::Notify;
@@ -20,7 +20,7 @@ use super::within;
 #[derive(Default)]
 pub(crate) struct Memory {
     due: Mutex<VecDeque<Claim>>,
-    parked: Mutex<HashSet<Host>>,
+    parked: Mutex<HashSet<Destination>>,
     bodies: Mutex<HashMap<MessageId, Vec<Bytes>>>,
     settled: Mutex<Vec<(String, Outcome)>>,
     events: Mutex<Vec<SiteEvent>>,
@@ -149,9 +149,9 @@ impl Work for Memory {
         let mut by_host: HashMap<_, usize> = HashMap::new();
         let mut left = VecDeque::new();
         for claim in due.drain(..) {
-            let host = claim.leg.target.host();
+            let host = claim.leg.destination();
             let count = by_host.entry(host.clone()).or_default();
-            if taken.len() < want.max && *count < want.per_host && !parked.contains(host) {
+            if taken.len() < want.max && *count < want.per_host && !parked.contains(&host) {
                 *count += 1;
                 taken.push(claim);
             } else {
@@ -192,7 +192,7 @@ impl Work for Memory {
         let due = |m: &Self| {
             let (parked, due) = (m.parked.lock().unwrap(), m.due.lock().unwrap());
             due.iter()
-                .any(|claim| !parked.contains(claim.leg.target.host()))
+                .any(|claim| !parked.contains(&claim.leg.destination()))
         };
         loop {
             if due(self) {

@@ -47,15 +47,15 @@ impl State {
         ids.filter(|id| !self.messages.contains_key(id)).collect()
     }
 
-    /// The legs that `want` is about, in order, each with the number of its host in it.
+    /// The legs that `want` is about, in order, each with the number of its destination in it.
     fn wanted(&self, want: &Want, now: Timestamp) -> Vec<(usize, LegId)> {
         let mut wanted = Vec::new();
-        for (n, host) in self.window.due_hosts(now).enumerate() {
+        for (n, to) in self.window.due_destinations(now).enumerate() {
             if wanted.len() >= want.max {
                 break;
             }
             let most = want.per_host.min(want.max - wanted.len());
-            let legs = self.window.due_legs(host, now).take(most);
+            let legs = self.window.due_legs(to, now).take(most);
             wanted.extend(legs.map(|id| (n, id)));
         }
         wanted
@@ -78,14 +78,14 @@ impl State {
         }
         let mut claims = Vec::new();
         let mut stopped = None;
-        for (host, id) in wanted {
-            if stopped == Some(host) {
+        for (destination, id) in wanted {
+            if stopped == Some(destination) {
                 continue;
             }
             match self.lease(id, now.plus(want.lease)) {
                 Some(claim) => claims.push(claim),
-                // It could not be brought from sled: nothing of its host overtakes it.
-                None => stopped = Some(host),
+                // It could not be brought from sled: nothing of its destination overtakes it.
+                None => stopped = Some(destination),
             }
         }
         Ok(claims)

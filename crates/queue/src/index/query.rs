@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use envelope::{Host, LegId, Message, MessageId, Timestamp};
+use envelope::{Destination, Host, LegId, Message, MessageId, Timestamp};
 use spool::{Action, Changed, Counts, Entry, Error, Filter, HOSTS_COUNTED_MAX, Page};
 
 use crate::fault;
@@ -105,12 +105,12 @@ impl Keeper {
     pub(crate) fn counts(&self, now: Timestamp) -> Counts {
         let mut counts = Counts::default();
         let mut hosts: HashMap<Host, u64> = HashMap::new();
-        let names: Vec<Host> = self.state.lock().window.hosts().cloned().collect();
-        for some in names.chunks(HOSTS_AT_ONCE) {
+        let all: Vec<Destination> = self.state.lock().window.destinations().cloned().collect();
+        for some in all.chunks(HOSTS_AT_ONCE) {
             let state = self.state.lock();
-            for host in some {
+            for to in some {
                 let mut legs = 0;
-                for due in state.window.waiting(host) {
+                for due in state.window.waiting(to) {
                     legs += 1;
                     *match due.at() {
                         HELD => &mut counts.held,
@@ -119,7 +119,7 @@ impl Keeper {
                         _ => &mut counts.deferred,
                     } += 1;
                 }
-                hosts.insert(host.clone(), legs);
+                *hosts.entry(to.host.clone()).or_default() += legs;
             }
         }
         let state = self.state.lock();

@@ -3,7 +3,7 @@
 //! Fields as in a commit record: 1 message · 2 leg (each), and 3: how many more legs have rows of their own behind it, so
 //! that no value grows over 64 KiB (sled leaks disk there).
 
-use envelope::{Host, LegId, MessageId};
+use envelope::{Destination, LegId, MessageId};
 use sled::Batch;
 
 use crate::index::entry::{Entry, Stored};
@@ -24,7 +24,7 @@ pub(crate) struct MessageValue {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Glance {
     pub(crate) number: u32,
-    pub(crate) host: Host,
+    pub(crate) to: Destination,
     pub(crate) state: LegState,
 }
 
@@ -111,12 +111,8 @@ pub(crate) fn glance(value: &[u8]) -> Result<(Dates, &str, Vec<Glance>), Malform
 
 /// The same of a leg's own row.
 pub(crate) fn glance_leg(value: &[u8]) -> Result<Glance, Malformed> {
-    let (number, host, state) = LegRow::glance(value)?;
-    Ok(Glance {
-        number,
-        host,
-        state,
-    })
+    let (number, to, state) = LegRow::glance(value)?;
+    Ok(Glance { number, to, state })
 }
 
 /// Octets of a row beyond which its legs stand apart; the last within may be as long again as a leg can be.

@@ -292,10 +292,10 @@ impl State {
 
     /// Puts a leg that nobody has leased into the orders.
     pub(crate) fn enter(&mut self, id: LegId, sender: &str, dates: Dates, leg: &Glance) {
-        let Glance { host, state, .. } = leg;
+        let Glance { to, state, .. } = leg;
         let last = state.last.as_deref();
         let due = Due::new(place(state), id);
-        self.window.add(host, due, About { sender, last });
+        self.window.add(to, due, About { sender, last });
         self.stored_max = self.stored_max.max(id.message);
         let deadline = deadline(self.deadlines(dates), state);
         let deadline = deadline.map(|at| Due::new(at, id));
@@ -322,7 +322,7 @@ impl State {
             sender: &spool::sender_name(&entry.message.reverse_path),
             last: state.last.as_deref(),
         };
-        self.window.add(leg.row.leg.target.host(), due, about);
+        self.window.add(&leg.row.leg.destination(), due, about);
         let deadline = deadline.map(|at| Due::new(at, id));
         self.window.deadlines.extend(deadline);
     }
@@ -337,7 +337,7 @@ impl State {
         }
         let state = &leg.row.state;
         let due = Due::new(place(state), id);
-        self.window.remove(leg.row.leg.target.host(), due);
+        self.window.remove(&leg.row.leg.destination(), due);
         if let Some(at) = deadline(self.deadlines(entry.dates()), state) {
             self.window.deadlines.remove(&Due::new(at, id));
         }

@@ -1,6 +1,6 @@
 //! The whole queue counted, from the orders alone: no message is read, however many there are.
 
-use envelope::{Host, Timestamp};
+use envelope::{Destination, Timestamp};
 use spool::{Ages, By, Summary, Tally};
 
 use crate::index::keeper::Keeper;
@@ -12,16 +12,16 @@ impl Keeper {
     /// See [`Spool::summary`](crate::Spool::summary). The lock is held for some legs at a time.
     pub(crate) fn summary(&self, by: By, n: usize, now: Timestamp) -> Summary {
         let mut tally = Tally::new(now);
-        let hosts: Vec<Host> = self.state.lock().window.hosts().cloned().collect();
-        let mut left = hosts.iter().map(|host| (host, None));
+        let all: Vec<Destination> = self.state.lock().window.destinations().cloned().collect();
+        let mut left = all.iter().map(|to| (to, None));
         let mut part = left.next();
         while part.is_some() {
             let state = self.state.lock();
             let mut room = LEGS_AT_ONCE;
-            while let Some((host, after)) = part {
-                let host_name = host.to_string();
+            while let Some((to, after)) = part {
+                let host_name = to.host.to_string();
                 let (mut last, mut run) = (None, (&*host_name, Ages::default()));
-                for (due, labels) in state.window.labelled(host, after).take(room) {
+                for (due, labels) in state.window.labelled(to, after).take(room) {
                     let name = label(&state, by, labels).unwrap_or(&host_name);
                     if name != run.0 {
                         tally.merge(run.0, &run.1);
@@ -32,10 +32,10 @@ impl Keeper {
                 }
                 tally.merge(run.0, &run.1);
                 if room == 0 {
-                    part = Some((host, last));
+                    part = Some((to, last));
                     break;
                 }
-                // A host costs something, too.
+                // A destination costs something, too.
                 room -= 1;
                 part = left.next();
             }

@@ -1,4 +1,4 @@
-//! Order by due time: per host, over all hosts, by deadline, by end of lease.
+//! Order by due time: per destination, over all destinations, by deadline, by end of lease.
 //!
 //! Every open leg is here, whether its message is in memory or in sled alone: some 100 octets each, so that sled need not
 //! keep an order (random writes all over its tree) and an attempt at a leg costs one row there.
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::ops::Bound;
 
-use envelope::{Diagnosis, Host, LegId, MessageId, Timestamp};
+use envelope::{Destination, Diagnosis, LegId, MessageId, Timestamp};
 
 use crate::index::labels::{Labels, Names};
 
@@ -55,11 +55,11 @@ impl fmt::Debug for Due {
 /// The orders.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
-    hosts: HashMap<Host, HostQueue>,
-    /// Hosts that claims pass by. They are not in `by_due`, so that a claim costs what it gives, however many there are.
-    parked: HashSet<Host>,
-    /// The host is always there; `None` stands before all hosts in a search.
-    by_due: BTreeSet<(Timestamp, Option<Host>)>,
+    destinations: HashMap<Destination, Legs>,
+    /// Destinations that claims pass by. They are not in `by_due`, so that a claim costs what it gives, however many there are.
+    parked: HashSet<Destination>,
+    /// The destination is always there; `None` stands before all of them in a search.
+    by_due: BTreeSet<(Timestamp, Option<Destination>)>,
     pub(crate) deadlines: BTreeSet<Due>,
     pub(crate) leases: BTreeSet<Due>,
     pub(crate) senders: Names,
@@ -73,14 +73,14 @@ pub(crate) struct About<'a> {
     pub(crate) last: Option<&'a Diagnosis>,
 }
 
-/// A host's legs that nobody has leased. The first stands apart: many hosts have but one.
+/// A destination's legs that nobody has leased. The first stands apart: many destinations have but one.
 #[derive(Debug)]
-struct HostQueue {
+struct Legs {
     first: (Due, Labels),
     rest: BTreeMap<Due, Labels>,
 }
 
-impl HostQueue {
+impl Legs {
     /// Gives back the labels that the leg had there, if it was there.
     fn add(&mut self, due: Due, labels: Labels) -> Option<Labels> {
         let new = (due, labels);
@@ -125,25 +125,25 @@ impl HostQueue {
 }
 
 impl Window {
-    pub(crate) fn add(&mut self, host: &Host, due: Due, about: About<'_>) {
+    pub(crate) fn add(&mut self, to: &Destination, due: Due, about: About<'_>) {
         let labels = Labels {
             sender: self.senders.take(about.sender),
             error: self.errors.take(&spool::error_name(about.last)),
         };
-        let Some(queue) = self.hosts.get_mut(host) else {
-            let queue = HostQueue {
+        let Some(queue) = self.destinations.get_mut(to) else {
+            let queue = Legs {
                 first: (due, labels),
                 rest: BTreeMap::new(),
             };
-            self.hosts.insert(host.clone(), queue);
-            self.enter(host, due.at());
+            self.destinations.insert(to.clone(), queue);
+            self.enter(to, due.at());
             return;
         };
         let before = queue.first.0.at();
         let replaced = queue.add(due, labels);
         let after = queue.first.0.at();
         self.forget(replaced);
-        self.move_host(host, before, Some(after));
+        self.move_destination(to, before, Some(after));
     }
 
     fn forget(&mut self, labels: Option<Labels>) {
@@ -153,84 +153,84 @@ impl Window {
         }
     }
 
-    pub(crate) fn remove(&mut self, host: &Host, due: Due) {
-        let Some(queue) = self.hosts.get_mut(host) else {
+    pub(crate) fn remove(&mut self, to: &Destination, due: Due) {
+        let Some(queue) = self.destinations.get_mut(to) else {
             return;
         };
         let before = queue.first.0.at();
         let (labels, is_empty) = queue.remove(due);
         let after = (!is_empty).then(|| queue.first.0.at());
         if after.is_none() {
-            self.hosts.remove(host);
+            self.destinations.remove(to);
         }
         self.forget(labels);
-        self.move_host(host, before, after);
+        self.move_destination(to, before, after);
     }
 
-    fn move_host(&mut self, host: &Host, before: Timestamp, after: Option<Timestamp>) {
+    fn move_destination(&mut self, to: &Destination, before: Timestamp, after: Option<Timestamp>) {
         if after == Some(before) {
             return;
         }
-        self.by_due.remove(&(before, Some(host.clone())));
+        self.by_due.remove(&(before, Some(to.clone())));
         if let Some(after) = after {
-            self.enter(host, after);
+            self.enter(to, after);
         }
     }
 
-    fn enter(&mut self, host: &Host, at: Timestamp) {
-        if !self.parked.contains(host) {
-            self.by_due.insert((at, Some(host.clone())));
+    fn enter(&mut self, to: &Destination, at: Timestamp) {
+        if !self.parked.contains(to) {
+            self.by_due.insert((at, Some(to.clone())));
         }
     }
 
-    /// Takes hosts out of the order of hosts (`true`), or lets them in again.
-    pub(crate) fn park(&mut self, hosts: &[(Host, bool)]) {
-        for (host, parked) in hosts {
-            let first = self.hosts.get(host).map(|queue| queue.first.0.at());
+    /// Takes destinations out of their order (`true`), or lets them in again.
+    pub(crate) fn park(&mut self, destinations: &[(Destination, bool)]) {
+        for (to, parked) in destinations {
+            let first = self.destinations.get(to).map(|queue| queue.first.0.at());
             if *parked {
-                self.parked.insert(host.clone());
-                first.map(|first| self.by_due.remove(&(first, Some(host.clone()))));
-            } else if self.parked.remove(host)
+                self.parked.insert(to.clone());
+                first.map(|first| self.by_due.remove(&(first, Some(to.clone()))));
+            } else if self.parked.remove(to)
                 && let Some(first) = first
             {
-                self.enter(host, first);
+                self.enter(to, first);
             }
         }
     }
 
-    /// Hosts with something due at `now` and not parked, the earliest first.
-    pub(crate) fn due_hosts(&self, now: Timestamp) -> impl Iterator<Item = &Host> {
+    /// Destinations with something due at `now` and not parked, the earliest first.
+    pub(crate) fn due_destinations(&self, now: Timestamp) -> impl Iterator<Item = &Destination> {
         self.by_due
             .iter()
             .take_while(move |(due, _)| *due <= now)
-            .filter_map(|(_, host)| host.as_ref())
+            .filter_map(|(_, to)| to.as_ref())
     }
 
-    /// The legs of a host that are due, in order.
-    pub(crate) fn due_legs(&self, host: &Host, now: Timestamp) -> impl Iterator<Item = LegId> {
-        self.waiting(host)
+    /// The legs of a destination that are due, in order.
+    pub(crate) fn due_legs(&self, to: &Destination, now: Timestamp) -> impl Iterator<Item = LegId> {
+        self.waiting(to)
             .take_while(move |due| due.at() <= now)
             .map(|due| due.leg())
     }
 
-    /// The legs of a host that nobody has leased, in order.
-    pub(crate) fn waiting(&self, host: &Host) -> impl Iterator<Item = Due> {
-        self.hosts.get(host).into_iter().flat_map(HostQueue::legs)
+    /// The legs of a destination that nobody has leased, in order.
+    pub(crate) fn waiting(&self, to: &Destination) -> impl Iterator<Item = Due> {
+        self.destinations.get(to).into_iter().flat_map(Legs::legs)
     }
 
     /// The same from behind a leg on, with their labels.
     pub(crate) fn labelled(
         &self,
-        host: &Host,
+        to: &Destination,
         after: Option<Due>,
     ) -> impl Iterator<Item = (Due, Labels)> {
-        let queue = self.hosts.get(host).into_iter();
+        let queue = self.destinations.get(to).into_iter();
         queue.flat_map(move |queue| queue.labelled(after))
     }
 
-    /// All hosts with such legs.
-    pub(crate) fn hosts(&self) -> impl Iterator<Item = &Host> {
-        self.hosts.keys()
+    /// All destinations with such legs.
+    pub(crate) fn destinations(&self) -> impl Iterator<Item = &Destination> {
+        self.destinations.keys()
     }
 
     /// The legs past their deadlines at `now`, in order.
@@ -243,9 +243,9 @@ impl Window {
     pub(crate) fn next_event(&self, now: Timestamp) -> Option<Timestamp> {
         let later = now.plus(TICK);
         let after = |set: &BTreeSet<Due>| set.range(Due::from(later)..).next().map(Due::at);
-        let hosts = self.by_due.range((later, None)..);
-        let host = hosts.map(|(due, _)| *due).next();
-        let first = host.into_iter().chain(after(&self.leases)).min();
+        let destinations = self.by_due.range((later, None)..);
+        let first_due = destinations.map(|(due, _)| *due).next();
+        let first = first_due.into_iter().chain(after(&self.leases)).min();
         first.filter(|due| *due < NEVER)
     }
 }
@@ -287,43 +287,43 @@ mod tests {
 
     #[test]
     fn hosts_come_and_go_with_their_legs() {
-        let host: Host = "a.example".parse().unwrap();
+        let to: Destination = "a.example".parse().unwrap();
         let mut window = Window::default();
         for due in [due(5, 1), due(3, 2), due(4, 3), due(3, 2)] {
-            window.add(&host, due, NEW);
+            window.add(&to, due, NEW);
         }
         let now = Timestamp::from_unix_millis(4);
-        let legs = window.due_legs(&host, now).map(|leg| leg.message.bits());
+        let legs = window.due_legs(&to, now).map(|leg| leg.message.bits());
         assert_eq!(legs.collect::<Vec<_>>(), [2, 3]);
-        window.remove(&host, due(3, 2));
+        window.remove(&to, due(3, 2));
         assert_eq!(window.by_due.first().unwrap().0, now);
-        window.remove(&host, due(5, 1));
-        window.remove(&host, due(4, 3));
-        assert_eq!((window.hosts.len(), window.by_due.len()), (0, 0));
+        window.remove(&to, due(5, 1));
+        window.remove(&to, due(4, 3));
+        assert_eq!((window.destinations.len(), window.by_due.len()), (0, 0));
     }
 
     #[test]
     fn a_parked_host_is_in_no_order_until_it_is_let_in_again() {
-        let host: Host = "a.example".parse().unwrap();
+        let to: Destination = "a.example".parse().unwrap();
         let now = Timestamp::from_unix_millis(9);
         let mut window = Window::default();
-        let is_due = |window: &Window| window.due_hosts(now).count() == 1;
-        window.add(&host, due(5, 1), NEW);
-        window.park(&[(host.clone(), true)]);
-        window.park(&[(host.clone(), true)]);
+        let is_due = |window: &Window| window.due_destinations(now).count() == 1;
+        window.add(&to, due(5, 1), NEW);
+        window.park(&[(to.clone(), true)]);
+        window.park(&[(to.clone(), true)]);
         assert!(!is_due(&window));
         // What comes, goes and moves meanwhile does not bring it back.
-        window.add(&host, due(3, 2), NEW);
-        window.remove(&host, due(3, 2));
-        window.remove(&host, due(5, 1));
-        window.add(&host, due(7, 3), NEW);
+        window.add(&to, due(3, 2), NEW);
+        window.remove(&to, due(3, 2));
+        window.remove(&to, due(5, 1));
+        window.add(&to, due(7, 3), NEW);
         assert!(!is_due(&window) && window.next_event(due(0, 0).at()).is_none());
-        window.park(&[(host.clone(), false)]);
-        window.park(&[(host.clone(), false)]);
+        window.park(&[(to.clone(), false)]);
+        window.park(&[(to.clone(), false)]);
         assert!(is_due(&window) && window.by_due.len() == 1);
-        window.remove(&host, due(7, 3));
-        window.park(&[(host.clone(), true)]);
-        window.park(&[(host.clone(), false)]);
+        window.remove(&to, due(7, 3));
+        window.park(&[(to.clone(), true)]);
+        window.park(&[(to.clone(), false)]);
         assert!(window.by_due.is_empty() && window.parked.is_empty());
     }
 }

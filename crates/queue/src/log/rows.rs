@@ -4,7 +4,7 @@
 //! as on the wire and parsed again when read, so that nothing comes out of a spool that could not have come in.
 
 use envelope::{
-    BodyKind, Host, Leg, LegOptions, Mailbox, Merged, Message, MessageId, Notify, Origin,
+    BodyKind, Destination, Leg, LegOptions, Mailbox, Merged, Message, MessageId, Notify, Origin,
     OriginalRecipient, Peer, Return, ReversePath, Timestamp,
 };
 use spool::Deadlines;
@@ -248,15 +248,17 @@ impl LegRow {
         out.nested(LEG_STATE, |out| self.state.write(out));
     }
 
-    /// Number, target's host and state, without the rest.
-    pub(crate) fn glance(value: &[u8]) -> Result<(u32, Host, LegState), Malformed> {
+    /// Number, destination and state, without the rest.
+    pub(crate) fn glance(value: &[u8]) -> Result<(u32, Destination, LegState), Malformed> {
         let (mut number, mut host, mut state) = (None, None, None);
+        let mut way = LegOptions::default();
         for field in FieldReader(value) {
             match field? {
                 (LEG_NUMBER, value) => number = Some(number32(value)?),
                 (LEG_TARGET, value) => {
                     host = host_of(value)?.parse().ok();
                 }
+                (LEG_OPTIONS, value) => way = decode_options(value)?.way(),
                 (LEG_STATE, value) => state = Some(LegState::decode(value)?),
                 _ => {}
             }
@@ -264,7 +266,7 @@ impl LegRow {
         number
             .zip(host)
             .zip(state)
-            .map(|((number, host), state)| (number, host, state))
+            .map(|((number, host), state)| (number, Destination { host, way }, state))
             .ok_or(Malformed("leg without number, target or state"))
     }
 

@@ -150,7 +150,7 @@ impl<'a, S: Spool> Thought<'a, S> {
             options: leg.options.as_str().to_owned(),
             ..Way::default()
         };
-        let foreseen = self.inbound.foresight.of(leg.target.host()).await;
+        let foreseen = self.inbound.foresight.of(&leg.destination()).await;
         let hops = foreseen.and_then(|foreseen| {
             way.site = Some(foreseen.site);
             way.tls = Some(tls(foreseen.tls).to_owned());

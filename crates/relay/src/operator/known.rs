@@ -41,7 +41,7 @@ impl<S: Spool> Operator<S> {
     /// for means its own mail alone: what is chosen may be removed.
     async fn hosts_of(&self, site: &str) -> Result<HashSet<Host>, Fault> {
         let own: Option<Host> = site.parse().ok();
-        let taken_by = own.as_ref().and_then(|own| self.delivery.site_of(own));
+        let taken_by = own.as_ref().and_then(|own| self.site_of(own));
         if taken_by.is_some_and(|taken_by| !taken_by.name.eq_ignore_ascii_case(site)) {
             return Ok(own.into_iter().collect());
         }
@@ -50,7 +50,7 @@ impl<S: Spool> Operator<S> {
         let counted = self.spool.summary(&all, By::Host, NAMES_MAX).await;
         let hosts = counted.map_err(Fault::of)?.rows;
         let is_taken = |host: &Host| {
-            let taken_by = self.delivery.site_of(host);
+            let taken_by = self.site_of(host);
             taken_by.is_some_and(|site| sites.contains(&site.name))
         };
         let hosts = hosts.iter().filter_map(|(host, _)| host.parse().ok());
@@ -91,7 +91,7 @@ impl<S: Spool> Operator<S> {
     /// A host as the site that takes its mail, where that is known.
     pub(super) fn rolled_up(&self, (host, ages): (Box<str>, Ages)) -> (Box<str>, Ages) {
         let known = host.parse().ok();
-        let site = known.and_then(|host| self.delivery.site_of(&host));
+        let site = known.and_then(|host| self.site_of(&host));
         (site.map_or(host, |site| site.name.into()), ages)
     }
 }

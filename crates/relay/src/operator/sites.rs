@@ -51,9 +51,14 @@ impl<S: Spool> Operator<S> {
         }
     }
 
+    /// The site that usually takes this host's mail, if it is known.
+    pub(super) fn site_of(&self, host: &Host) -> Option<SiteView> {
+        self.delivery.site_of(&host.clone().into())
+    }
+
     /// Those of these hosts' sites that are paused.
     pub(super) fn paused_sites(&self, hosts: &HashSet<Host>) -> Vec<String> {
-        let sites = hosts.iter().filter_map(|host| self.delivery.site_of(host));
+        let sites = hosts.iter().filter_map(|host| self.site_of(host));
         let paused = sites.filter(|site| site.pause.is_some());
         let names: BTreeSet<_> = paused.map(|site| site.name).collect();
         names.into_iter().collect()
@@ -64,7 +69,7 @@ impl<S: Spool> Operator<S> {
             return None;
         }
         let now = self.clock.now();
-        let site = self.delivery.site_of(entry.leg.target.host());
+        let site = self.delivery.site_of(&entry.leg.destination());
         let why = site.and_then(|site| {
             let why = why(&site, now);
             (!why.is_empty()).then(|| format!("site {} {why}", site.name))
@@ -83,7 +88,7 @@ impl<S: Spool> Operator<S> {
         let counts = self.spool.counts().await.map_err(Fault::of)?;
         let mut queued = HashMap::<String, u64>::new();
         for (host, legs) in &counts.hosts {
-            if let Some(site) = self.delivery.site_of(host) {
+            if let Some(site) = self.site_of(host) {
                 *queued.entry(site.name).or_default() += legs;
             }
         }

@@ -103,8 +103,8 @@ impl<S: Spool> Outbound<S> {
 
     fn reason(&self, overdue: &Overdue, now: Timestamp) -> Diagnosis {
         let claim = &overdue.claim;
-        let host = claim.leg.target.host();
-        let trouble = self.trouble.get().and_then(|trouble| trouble(host));
+        let to = claim.leg.destination();
+        let trouble = self.trouble.get().and_then(|trouble| trouble(&to));
         let last = trouble.or_else(|| overdue.last.clone());
         overdue_diagnosis(overdue.why, last, now.since(claim.message.arrived))
     }

@@ -1,7 +1,7 @@
 //! Outcomes that cannot be written, deadlines without claims, and whom notices reach.
 
 use delivery::Work;
-use envelope::{Leg, LegId, Outcome, Trip};
+use envelope::{Destination, Leg, LegId, Outcome, Trip};
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
 use journal::{Event, Reader};
@@ -211,8 +211,8 @@ async fn a_notice_of_delay_names_the_deadline_of_its_message() {
 #[tokio::test]
 async fn a_panic_over_one_message_does_not_keep_others_from_being_told() {
     let fixture = Fixture::new();
-    let ill: Host = "ill.test".parse().unwrap();
-    let trouble = move |host: &Host| {
+    let ill: Destination = "ill.test".parse().unwrap();
+    let trouble = move |host: &Destination| {
         assert!(*host != ill, "as the test wants it");
         None
     };

@@ -2,18 +2,18 @@
 
 use std::collections::HashSet;
 
-use envelope::{Claim, Host, LegId, Merged, Message, ReversePath};
+use envelope::{Claim, Destination, Leg, LegId, Merged, Message, ReversePath};
 
 use super::{
     Engine, at, body, claim, claim_some, id, leg, message, minutes, names, notice, number, open,
-    put, read,
+    put, put_legs, read,
 };
 use crate::{Action, Arrival, BodyWriter, Entry, Error, Filter, Spool, State, Update, Why};
 
 /// Hosts in the order of their first leg; what is parked is not waited for.
 pub async fn order_limits_and_parked_hosts<E: Engine>(engine: &E) {
     let (spool, clock) = open(engine);
-    let host = |text: &str| text.parse::<Host>().expect("a host");
+    let host = |text: &str| text.parse::<Destination>().expect("a host");
     for n in 1..=6 {
         let even = n % 2 == 0;
         let target = if even {
@@ -47,6 +47,26 @@ pub async fn order_limits_and_parked_hosts<E: Engine>(engine: &E) {
     assert_eq!(spool.next_due().await, Some(minutes(1)));
     spool.park(&[(host("odd.example"), false)]).await;
     assert!(claim(&spool).await.len() >= 2);
+}
+
+/// A host that cannot be reached one way is not kept from those who go another way; nor after a restart.
+pub async fn ways_to_one_host_are_parked_apart<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    let by_tls = Leg {
+        options: "srs=off tls=required".parse().expect("options"),
+        ..leg("a@x.example")
+    };
+    let to = by_tls.destination();
+    assert_eq!(to.to_string(), "x.example tls=required");
+    put_legs(&spool, 1, 10, vec![by_tls, leg("b@x.example")]).await;
+    spool.park(&[(to.clone(), true)]).await;
+    assert_eq!(names(&claim(&spool).await), [(1, 1)]);
+    drop(spool);
+    let spool = engine.open(&clock);
+    spool.park(&[(to.host.clone().into(), true)]).await;
+    assert_eq!(names(&claim(&spool).await), [(1, 0)]);
+    let counts = spool.counts().await.expect("counts");
+    assert_eq!(counts.hosts, [(to.host, 2)]);
 }
 
 /// A warning once, then the end; not for what is held.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use envelope::{Claim, Diagnosis, Host, Lease, Leg, LegId, Message, MessageId, Timestamp};
+use envelope::{Claim, Destination, Diagnosis, Lease, Leg, LegId, Message, MessageId, Timestamp};
 
 use crate::{
     Action, Arrival, Deadlines, Dsn, Entry, Error, Filter, Lifetime, Page, Settlement, State,
@@ -16,7 +16,7 @@ pub(super) struct Queue {
     pub(super) mail: BTreeMap<MessageId, (Arc<Message>, Bytes, Deadlines)>,
     pub(super) legs: BTreeMap<LegId, Slot>,
     pub(super) tokens: HashMap<Box<str>, Token>,
-    pub(super) parked: HashSet<Host>,
+    pub(super) parked: HashSet<Destination>,
     pub(super) claimed_at: Option<Timestamp>,
     pub(super) leases: u64,
 }

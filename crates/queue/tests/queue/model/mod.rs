@@ -186,7 +186,9 @@ impl Run {
         for n in 0..HOSTS {
             self.parked[n] = self.luck.chance(30);
         }
-        let parked: Vec<_> = (0..HOSTS).map(|n| (host(n), self.parked[n])).collect();
+        let parked: Vec<_> = (0..HOSTS)
+            .map(|n| (host(n).into(), self.parked[n]))
+            .collect();
         self.spool().park(&parked).await;
         let want = Want {
             max: 1 + self.luck.below(6),
