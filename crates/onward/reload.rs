@@ -14,6 +14,8 @@ use forwarder::table::Difference;
 use journal::{Event, Journal};
 use parking_lot::Mutex;
 use relay::{Routing, routing::Shared};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use smtp_in::tls;
 
 use crate::config::{self, Config};
@@ -47,7 +49,7 @@ pub(crate) enum Error {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     #[error(
-        "cannot read {path}: {source}\n\nhint: `tls.certificate` and `tls.key` in the configuration name the files"
+        "cannot read {path}: {source}\n\nhint: `tls.certificate`, `tls.key` and `delivery.ca` in the configuration name the files"
     )]
     Unreadable {
         path: PathBuf,
@@ -55,6 +57,8 @@ pub(crate) enum TlsError {
     },
     #[error("{path}: {source}")]
     Invalid { path: PathBuf, source: tls::Error },
+    #[error("{path}: no certificate in it, or a damaged one\n\nhint: `delivery.ca` is a PEM file")]
+    NoRoots { path: PathBuf },
 }
 
 impl Reload {
@@ -189,14 +193,27 @@ pub(crate) fn load_tls(config: &Config) -> Result<Vec<tls::Certificate>, TlsErro
     config.tls.iter().map(load_certificate).collect()
 }
 
+/// Reads the certificates of `delivery.ca`, if there is one.
+pub(crate) fn load_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    if path.as_os_str().is_empty() {
+        return Ok(Vec::new());
+    }
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    let found = found.ok().filter(|roots| !roots.is_empty());
+    found.ok_or_else(|| TlsError::NoRoots {
+        path: path.to_owned(),
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|source| TlsError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// Reads one certificate and its key.
 fn load_certificate(files: &config::Tls) -> Result<tls::Certificate, TlsError> {
-    let read = |path: &Path| {
-        fs::read(path).map_err(|source| TlsError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })
-    };
     tls::load(&read(&files.certificate)?, &read(&files.key)?).map_err(|source| {
         let path = match source.input() {
             tls::Input::Certificate => &files.certificate,

@@ -32,7 +32,6 @@ use crate::patience::Patience;
 use crate::plan::{Planner, SiteKey};
 use crate::reach::{Reached, Reacher};
 use crate::settings::Settings;
-use crate::tls;
 use site::Site;
 
 /// How senders are verified.
@@ -93,7 +92,7 @@ impl<R: Resolver> Callouts<R> {
         let planner = Planner::new(Arc::clone(&delivery), Arc::new(resolver));
         let as_callout = settings.applied_to(&delivery);
         Self {
-            reacher: Reacher::new(Arc::new(as_callout), planner, tls::opportunistic()),
+            reacher: Reacher::new(Arc::new(as_callout), planner),
             known: Cache::builder()
                 .max_capacity(KNOWN_MAX)
                 .time_to_live(settings.kept.max(REFUSED_KEPT))

@@ -16,6 +16,7 @@ use smtp::Capabilities;
 use smtp::client::{Event, Session, Transaction};
 use tokio::time::{timeout, timeout_at};
 
+use crate::opening::{OpenError, Opening};
 use crate::patience::Patience;
 use crate::peer::Peer;
 use crate::tls::Stream;
@@ -36,29 +37,8 @@ pub(crate) struct Connection {
     /// Reading and writing are over.
     ended: bool,
     transactions: u64,
-}
-
-/// How to open a connection.
-#[derive(Debug, Clone)]
-pub(crate) struct Opening {
-    pub(crate) session: Arc<smtp::client::Settings>,
-    /// `None`: no TLS, whatever the peer offers.
-    pub(crate) tls: Option<Arc<ClientConfig>>,
-    /// The source address; `None` leaves it to the system.
-    pub(crate) source: Option<IpAddr>,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) patience: Patience,
-}
-
-/// Why there is no connection.
-#[derive(Debug)]
-pub(crate) enum OpenError {
-    /// The address could not be reached.
-    Unreachable(Diagnosis),
-    /// It could, but the greeting or EHLO did not go well.
-    NoService(Diagnosis),
-    /// The TLS handshake failed; clear text may work, over a new connection.
-    Tls(Diagnosis),
+    /// TLS has proved who the peer is.
+    is_verified: bool,
 }
 
 /// The end of a transaction.
@@ -90,13 +70,15 @@ impl Connection {
             octets_read: 0,
             ended: false,
             transactions: 0,
+            is_verified: false,
         };
         connection.hello().await.map_err(OpenError::NoService)?;
-        if let Some(config) = &opening.tls
-            && connection.session.capabilities().starttls
-        {
-            let limit = opening.session.timeouts.hello;
-            connection.start_tls(config, limit).await?;
+        if let Some(config) = &opening.tls {
+            if connection.session.capabilities().starttls {
+                connection.start_tls(config, opening).await?;
+            } else if !opening.security.may_be_clear() {
+                return Err(connection.no_tls("TLS is required, and not offered"));
+            }
         }
         Ok(connection)
     }
@@ -108,7 +90,11 @@ impl Connection {
 
     /// How it is encrypted.
     pub(crate) fn tls(&self) -> Option<PeerTls> {
-        self.stream.as_ref().and_then(Stream::tls)
+        let stream = self.stream.as_ref()?;
+        Some(PeerTls {
+            tls: stream.tls()?,
+            is_verified: self.is_verified,
+        })
     }
 
     /// The address that is talked to.
@@ -208,13 +194,16 @@ impl Connection {
     async fn start_tls(
         &mut self,
         config: &Arc<ClientConfig>,
-        limit: Duration,
+        opening: &Opening,
     ) -> Result<(), OpenError> {
         self.session.start_tls(Instant::now());
         match self.event().await {
             Event::TlsGo => {}
-            // Opportunistic: then in clear, over this connection.
-            Event::TlsRefused(_) => return Ok(()),
+            // Then in clear, over this connection.
+            Event::TlsRefused(_) if opening.security.may_be_clear() => return Ok(()),
+            Event::TlsRefused(reply) => {
+                return Err(self.no_tls(&format!("TLS is required, and refused: {reply}")));
+            }
             Event::Closed(diagnosis) => return Err(OpenError::Tls(diagnosis)),
             event => unreachable!("{event:?} after STARTTLS"),
         }
@@ -223,19 +212,21 @@ impl Connection {
         };
         let name = self.peer.name.as_ref();
         let handshake = stream.start_tls(Arc::clone(config), name, self.peer.address.ip());
-        let failed = |text: String| {
-            let mut diagnosis = Diagnosis::local(TLS_FAILED, format!("TLS handshake: {text}"));
-            self.peer.sign(&mut diagnosis);
-            OpenError::Tls(diagnosis)
-        };
-        let stream = match timeout(limit, handshake).await {
+        let stream = match timeout(opening.session.timeouts.hello, handshake).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(failed(error.to_string())),
-            Err(_) => return Err(failed("timeout".to_owned())),
+            Ok(Err(error)) => return Err(self.no_tls(&format!("TLS handshake: {error}"))),
+            Err(_) => return Err(self.no_tls("TLS handshake: timeout")),
         };
+        self.is_verified = opening.security.verifies();
         self.stream = Some(stream);
         self.session.handle_tls_started(Instant::now());
         self.hello().await.map_err(OpenError::Tls)
+    }
+
+    fn no_tls(&self, text: &str) -> OpenError {
+        let mut diagnosis = Diagnosis::local(TLS_FAILED, text);
+        self.peer.sign(&mut diagnosis);
+        OpenError::Tls(diagnosis)
     }
 
     /// Drives the session to its next event.

@@ -25,7 +25,6 @@ use crate::plan::{Planner, SiteKey};
 use crate::reach::Reacher;
 use crate::settings::Settings;
 use crate::sites::{Next, SiteId, Sites, Todo};
-use crate::tls;
 use crate::work::Work;
 
 /// Runs all deliveries of a relay.
@@ -49,7 +48,7 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         let settings = Arc::new(settings);
         let planner = Planner::new(Arc::clone(&settings), Arc::new(resolver));
         Arc::new(Self {
-            reacher: Reacher::new(Arc::clone(&settings), planner, tls::opportunistic()),
+            reacher: Reacher::new(Arc::clone(&settings), planner),
             sites: Mutex::new(Sites::new(Arc::clone(&settings))),
             settings,
             work,

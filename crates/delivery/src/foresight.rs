@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use dns::Resolver;
-use envelope::{Destination, Domain, Outcome};
+use envelope::{Destination, Domain, Outcome, TlsUse};
 
 use crate::plan::{Plan, Planner};
-use crate::settings::{Settings, TlsUse};
+use crate::settings::Settings;
 
 /// Knows what delivery knows, and does nothing.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl<R: Resolver> Foresight<R> {
         let plan = self.planner.hosts(&key).await;
         Ok(Foreseen {
             site: key.to_string(),
-            tls: key.tls,
+            tls: key.policy.tls,
             hops: plan.map(|plan| self.hops(plan)),
         })
     }

@@ -11,6 +11,7 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 
 use crate::allowed::{Allowed, Space};
+use crate::policy::Security;
 
 /// A host that an MX record names, or the domain itself, with what DNS says of its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(crate) struct MailHost {
     pub(crate) name: Option<Domain>,
     /// Never empty.
     pub(crate) addresses: Vec<IpAddr>,
+    /// How it is to be talked to: the planner's to say.
+    pub(crate) security: Security,
 }
 
 /// The hosts to try, best first: never empty.
@@ -65,6 +68,7 @@ pub(crate) fn select(
                 hosts.extend((!addresses.is_empty()).then(|| MailHost {
                     name: Some(name),
                     addresses: in_turn(addresses),
+                    security: Security::default(),
                 }));
             }
             Err(dns::Error::Trouble(reason)) => {

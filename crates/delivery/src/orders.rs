@@ -307,7 +307,7 @@ mod tests {
     use dns::Mx;
 
     use super::*;
-    use crate::settings::TlsUse;
+    use crate::policy::Policy;
 
     fn site(mx: &[(u16, &str)]) -> SiteKey {
         let record = |(preference, name): &(u16, &str)| Mx {
@@ -316,7 +316,8 @@ mod tests {
         };
         SiteKey {
             hosts: Hosts::Mx(mx.iter().map(record).collect()),
-            tls: TlsUse::default(),
+            policy: Policy::default(),
+            egress: None,
         }
     }
 

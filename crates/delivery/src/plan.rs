@@ -13,19 +13,20 @@ use tokio::task::JoinSet;
 
 use crate::allowed::Allowed;
 use crate::mx::{self, Candidate, DNS_TROUBLE, MailHost};
+use crate::policy::{Policy, Security};
 use crate::route::{HopHost, NextHop};
-use crate::settings::{Settings, TlsUse};
+use crate::settings::Settings;
 
 /// What domains have in common that share connections, limits and back-off: the hosts, and how these are to be talked to.
 ///
 /// The policy is part of the key, so that it is found before domains are rolled up: a domain with a stricter one never shares
-/// a connection with its neighbours. [`Planner::site`] is the one place where keys are made; what a domain may choose later (a
-/// TLS policy of its own, the addresses that we send from) is one more field here, filled there.
+/// a connection with its neighbours. [`Planner::site`] is the one place where keys are made.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct SiteKey {
     pub(crate) hosts: Hosts,
-    /// When to use TLS with them.
-    pub(crate) tls: TlsUse,
+    pub(crate) policy: Policy,
+    /// The pool of addresses that we send from, if it is not the usual one.
+    pub(crate) egress: Option<Arc<str>>,
 }
 
 /// The hosts of a site, as configuration or DNS names them.
@@ -62,9 +63,14 @@ impl<R: Resolver> Planner<R> {
 
     /// The site of a destination; otherwise the outcome for all such mail.
     pub(crate) async fn site(&self, to: &Destination) -> Result<SiteKey, Outcome> {
-        let tls = self.settings.tls;
         let hosts = self.hosts_of(&to.host).await?;
-        Ok(SiteKey { hosts, tls })
+        let wished = to.way.get("tls").and_then(|wish| wish.parse().ok());
+        let tls = self.settings.tls.max(wished.unwrap_or_default());
+        Ok(SiteKey {
+            hosts,
+            policy: Policy { tls },
+            egress: to.way.get("egress").map(Arc::from),
+        })
     }
 
     async fn hosts_of(&self, host: &Host) -> Result<Hosts, Outcome> {
@@ -108,7 +114,14 @@ impl<R: Resolver> Planner<R> {
             // A route is an order, not a finding: it is followed even to an address of this machine.
             Hosts::Hop(hop) => (self.hop(&hop.host).await?, hop.port.unwrap_or(usual)),
         };
-        Ok(Plan { hosts, port })
+        let hosts = hosts.into_iter().map(|host| MailHost {
+            security: site.policy.security(),
+            ..host
+        });
+        Ok(Plan {
+            hosts: hosts.collect(),
+            port,
+        })
     }
 
     /// Where a connection for a site goes first, as far as that can be told now.
@@ -235,6 +248,7 @@ fn unnamed(address: IpAddr) -> MailHost {
     MailHost {
         name: None,
         addresses: vec![address],
+        security: Security::default(),
     }
 }
 
@@ -291,6 +305,7 @@ const DISCARD_PORT: u16 = 9;
 #[cfg(test)]
 mod tests {
     use dns::Fixed;
+    use envelope::TlsUse;
 
     use super::*;
     use crate::route::{Route, Routes};
@@ -407,7 +422,7 @@ mod tests {
         assert_eq!(site("a.test").await.to_string(), "mx.test");
         assert_ne!(site("a.test").await, site("plain.test").await);
         let strict = SiteKey {
-            tls: TlsUse::Never,
+            policy: Policy { tls: TlsUse::Never },
             ..site("a.test").await
         };
         assert_ne!(site("b.test").await, strict, "another policy, another site");

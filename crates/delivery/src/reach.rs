@@ -15,17 +15,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dns::Resolver;
-use envelope::{Class, Diagnosis, Domain, Outcome};
-use rustls::ClientConfig;
+use envelope::{Class, Diagnosis, Outcome};
 use smtp::Capabilities;
 
-use crate::connection::{Connection, OpenError, Opening};
+use crate::connection::Connection;
 use crate::memory::{HostMemory, Trouble};
 use crate::mx::{DNS_TROUBLE, MailHost};
+use crate::opening::{OpenError, Opening};
 use crate::patience::Patience;
 use crate::peer::Peer;
 use crate::plan::{Plan, Planner, SiteKey};
-use crate::settings::{Settings, TlsUse};
+use crate::policy::Security;
+use crate::settings::Settings;
+use crate::tls::Clients;
 
 /// Makes connections.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub(crate) struct Reacher<R> {
     settings: Arc<Settings>,
     planner: Planner<R>,
     session: Arc<smtp::client::Settings>,
-    tls: Arc<ClientConfig>,
+    clients: Clients,
 }
 
 /// What came of it.
@@ -64,24 +66,21 @@ struct Target {
     /// The host's place in the plan.
     host: usize,
     peer: Peer,
+    security: Security,
 }
 
 impl<R: Resolver> Reacher<R> {
-    pub(crate) fn new(
-        settings: Arc<Settings>,
-        planner: Planner<R>,
-        tls: Arc<ClientConfig>,
-    ) -> Self {
+    pub(crate) fn new(settings: Arc<Settings>, planner: Planner<R>) -> Self {
         let session = smtp::client::Settings {
             hello_name: settings.hello_name.to_string(),
             eight_bit_anyway: settings.eight_bit_anyway,
             timeouts: settings.timeouts,
         };
         Self {
+            clients: Clients::new(settings.roots.clone()),
             settings,
             planner,
             session: Arc::new(session),
-            tls,
         }
     }
 
@@ -108,7 +107,12 @@ impl<R: Resolver> Reacher<R> {
         let mut met = Met::default();
         let mut second_best = second_best;
         let known = second_best.as_ref().map(|connection| connection.address());
-        for Target { host, peer } in targets(plan, memory) {
+        for Target {
+            host,
+            peer,
+            security,
+        } in targets(plan, memory)
+        {
             let address = peer.address.ip();
             if Some(address) == known
                 || met.answered.contains(&host)
@@ -116,7 +120,7 @@ impl<R: Resolver> Reacher<R> {
             {
                 continue;
             }
-            match self.open(peer, site.tls, memory, patience).await {
+            match self.open(peer, &security, memory, patience).await {
                 Ok(connection) => {
                     met.answered.insert(host);
                     if enough(connection.capabilities()) {
@@ -139,26 +143,33 @@ impl<R: Resolver> Reacher<R> {
         }
     }
 
-    /// One address: with TLS, and in clear over a new connection when the handshake fails.
+    /// One address: with TLS, and where that may be, in clear over a new connection when the handshake fails.
     async fn open(
         &self,
         peer: Peer,
-        tls: TlsUse,
+        security: &Security,
         memory: &HostMemory,
         patience: &Patience,
     ) -> Result<Connection, OpenError> {
         let address = peer.address.ip();
-        let in_clear =
-            tls == TlsUse::Never || memory.knows(address, Trouble::NoTls, Instant::now());
+        let no_tls = || memory.knows(address, Trouble::NoTls, Instant::now());
+        let in_clear = *security == Security::Clear || (security.may_be_clear() && no_tls());
+        let client = match in_clear {
+            true => None,
+            false => Some(self.clients.of(security).map_err(OpenError::Tls)?),
+        };
         let mut opening = Opening {
             session: Arc::clone(&self.session),
-            tls: (!in_clear).then(|| Arc::clone(&self.tls)),
+            tls: client,
+            security: security.clone(),
             source: self.settings.source(address),
             connect_timeout: self.settings.connect_timeout,
             patience: patience.clone(),
         };
         let mut result = Connection::open(peer.clone(), &opening).await;
-        if let Err(OpenError::Tls(diagnosis)) = &result {
+        if let Err(OpenError::Tls(diagnosis)) = &result
+            && security.may_be_clear()
+        {
             tracing::debug!(%peer, reason = diagnosis.text, "TLS failed, trying in clear");
             let kept = self.settings.tls_failure_kept;
             memory.remember(address, Trouble::NoTls, Instant::now(), kept);
@@ -208,16 +219,17 @@ impl Met {
 /// The addresses in order; those that could not be reached a moment ago come last.
 fn targets(plan: Plan, memory: &HostMemory) -> Vec<Target> {
     let port = plan.port;
-    let target = |host: usize, name: &Option<Domain>, address: IpAddr| Target {
-        host,
+    let target = |number: usize, host: &MailHost, address: IpAddr| Target {
+        host: number,
         peer: Peer {
-            name: name.clone(),
+            name: host.name.clone(),
             address: SocketAddr::new(address, port),
         },
+        security: host.security.clone(),
     };
     let mut targets = Vec::new();
-    for (number, MailHost { name, addresses }) in plan.hosts.iter().enumerate() {
-        targets.extend(addresses.iter().map(|a| target(number, name, *a)));
+    for (number, host) in plan.hosts.iter().enumerate() {
+        targets.extend(host.addresses.iter().map(|a| target(number, host, *a)));
     }
     let now = Instant::now();
     let failed = |t: &Target| memory.knows(t.peer.address.ip(), Trouble::Unreachable, now);

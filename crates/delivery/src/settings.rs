@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use envelope::Domain;
+use envelope::{Domain, TlsUse};
+use rustls::pki_types::CertificateDer;
 use smtp::client::Timeouts;
 
 use crate::route::Routes;
@@ -53,8 +54,10 @@ pub struct Settings {
     /// Recipients in one transaction at most (RFC 5321 §4.5.3.1.8: a server takes at least 100); a peer's
     /// LIMITS RCPTMAX counts besides.
     pub recipients_per_transaction: usize,
-    /// Whether TLS is used where the peer offers it.
+    /// When to use TLS. A forward's options may ask for more.
     pub tls: TlsUse,
+    /// Who may sign the certificates of hosts, beside those whom the system trusts.
+    pub roots: Vec<CertificateDer<'static>>,
     /// How long a host whose TLS handshake failed is talked to in clear.
     pub tls_failure_kept: Duration,
     /// The pause before the first probe of a site that went down; each further one doubles it.
@@ -74,16 +77,6 @@ pub struct Settings {
     pub patience: Duration,
     /// How long running transactions may go on after shutdown was asked for.
     pub drain: Duration,
-}
-
-/// When to use TLS. Authenticated policies (DANE, MTA-STS) are not built yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum TlsUse {
-    /// Where it is offered, without looking at the certificate; in clear when the handshake fails (RFC 7435).
-    #[default]
-    Opportunistic,
-    /// Nowhere.
-    Never,
 }
 
 impl Settings {
@@ -108,7 +101,8 @@ impl Settings {
             idle: Duration::from_secs(10),
             messages_per_connection: 1000,
             recipients_per_transaction: 100,
-            tls: TlsUse::Opportunistic,
+            tls: TlsUse::default(),
+            roots: Vec::new(),
             tls_failure_kept: Duration::from_mins(60),
             probe_first: Duration::from_secs(30),
             probe_longest: Duration::from_mins(10),

@@ -1,23 +1,22 @@
-//! TLS as a client that authenticates nobody (RFC 7435): better than clear text, and whatever certificate the peer shows
-//! is taken. And the stream that is one or the other.
-//!
-//! It does *not* know DANE or MTA-STS; those will bring verifiers of their own.
+//! TLS as a client: what handshakes are made with, and the stream that is encrypted or not.
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use envelope::{Domain, PeerTls, Tls};
+use envelope::{Diagnosis, Domain, EnhancedStatus, Tls};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls_platform_verifier::Verifier;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::policy::Security;
 use crate::sessions::Sessions;
 
 /// A connection's bytes, in clear or not.
@@ -27,22 +26,57 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Believes every certificate.
+/// Believes every certificate (RFC 7435): better than clear text.
 #[derive(Debug)]
 struct Unverified {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// The configuration for opportunistic TLS: 1.2 and 1.3, resuming sessions.
-pub(crate) fn opportunistic() -> Arc<ClientConfig> {
+/// What handshakes are made with. A session is not resumed under another verifier, so each kind has its own memory of them.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    opportunistic: Arc<ClientConfig>,
+    roots: Vec<CertificateDer<'static>>,
+    verified: OnceLock<Result<Arc<ClientConfig>, rustls::Error>>,
+}
+
+impl Clients {
+    /// `roots`: see [`Settings::roots`](crate::Settings::roots).
+    pub(crate) fn new(roots: Vec<CertificateDer<'static>>) -> Self {
+        let provider = aws_lc_rs::default_provider();
+        let algorithms = provider.signature_verification_algorithms;
+        Self {
+            opportunistic: client(Arc::new(Unverified { algorithms })),
+            roots,
+            verified: OnceLock::new(),
+        }
+    }
+
+    /// For connections like that.
+    pub(crate) fn of(&self, security: &Security) -> Result<Arc<ClientConfig>, Diagnosis> {
+        if !security.verifies() {
+            return Ok(Arc::clone(&self.opportunistic));
+        }
+        // The system's roots are read when they are first wanted.
+        let verified = self.verified.get_or_init(|| {
+            let provider = Arc::new(aws_lc_rs::default_provider());
+            let verifier = Verifier::new_with_extra_roots(self.roots.clone(), provider)?;
+            Ok(client(Arc::new(verifier)))
+        });
+        verified.clone().map_err(|error| {
+            Diagnosis::local(NO_ROOTS, format!("no certificate can be verified: {error}"))
+        })
+    }
+}
+
+/// TLS 1.2 and 1.3, resuming sessions.
+fn client(verifier: Arc<dyn ServerCertVerifier>) -> Arc<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let algorithms = provider.signature_verification_algorithms;
     let Ok(builder) =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
     else {
         unreachable!("aws-lc-rs has cipher suites for TLS 1.2 and 1.3")
     };
-    let verifier = Arc::new(Unverified { algorithms });
     let builder = builder.dangerous();
     let builder = builder.with_custom_certificate_verifier(verifier);
     let mut config = builder.with_no_client_auth();
@@ -68,21 +102,17 @@ impl Stream {
     }
 
     /// How it is encrypted.
-    pub(crate) fn tls(&self) -> Option<PeerTls> {
+    pub(crate) fn tls(&self) -> Option<Tls<'static>> {
         let Self::Tls(stream) = self else {
             return None;
         };
         let connection = stream.get_ref().1;
         let version = connection.protocol_version();
         let suite = connection.negotiated_cipher_suite();
-        Some(PeerTls {
-            tls: Tls::from_rustls(
-                version.and_then(|version| version.as_str()),
-                suite.and_then(|suite| suite.suite().as_str()),
-            ),
-            // See `Unverified`.
-            is_verified: false,
-        })
+        Some(Tls::from_rustls(
+            version.and_then(|version| version.as_str()),
+            suite.and_then(|suite| suite.suite().as_str()),
+        ))
     }
 
     /// Reads what there is; 0 is the end. Nothing is lost when the future is dropped.
@@ -146,3 +176,6 @@ impl ServerCertVerifier for Unverified {
         self.algorithms.supported_schemes()
     }
 }
+
+/// RFC 3463 §3.8: cryptographic failure.
+const NO_ROOTS: EnhancedStatus = EnhancedStatus::transient(7, 5);

@@ -41,4 +41,4 @@ pub use pattern::{
 pub use reply::{NotARefusal, Reply, Verdict};
 pub use status::{Class, EnhancedStatus};
 pub use timestamp::{Timestamp, millis};
-pub use tls::{PeerTls, Tls, TlsFailure, TlsFinding, TlsPolicy, TlsPolicyKind};
+pub use tls::{NotATlsUse, PeerTls, Tls, TlsFailure, TlsFinding, TlsPolicy, TlsPolicyKind, TlsUse};

@@ -1,6 +1,7 @@
 //! How a connection is encrypted, and what came of the TLS policy that a next hop has published.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::domain::Domain;
@@ -22,6 +23,25 @@ pub struct PeerTls {
     /// Whether the host has proved its name by its certificate.
     pub is_verified: bool,
 }
+
+/// When to use TLS with a next hop: each asks for more than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum TlsUse {
+    /// Nowhere.
+    Never,
+    /// Where it is offered, without looking at the certificate; in clear when the handshake fails (RFC 7435).
+    #[default]
+    Opportunistic,
+    /// Always, without looking at the certificate: mail waits where it cannot be had.
+    Required,
+    /// Always, with a certificate for the host's name by somebody whom we trust.
+    Verified,
+}
+
+/// A text that is none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected `off`, `opportunistic`, `required` or `verified`")]
+pub struct NotATlsUse;
 
 /// What a domain has published about TLS with its hosts: as reports name it (RFC 8460 §4.4).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -87,6 +107,34 @@ pub enum TlsFailure {
     StsPolicyInvalid,
     /// The certificate of the MTA-STS policy host is not valid.
     StsWebpkiInvalid,
+}
+
+impl TlsUse {
+    const ALL: [Self; 4] = [
+        Self::Never,
+        Self::Opportunistic,
+        Self::Required,
+        Self::Verified,
+    ];
+
+    /// As it is written in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Never => "off",
+            Self::Opportunistic => "opportunistic",
+            Self::Required => "required",
+            Self::Verified => "verified",
+        }
+    }
+}
+
+impl FromStr for TlsUse {
+    type Err = NotATlsUse;
+
+    fn from_str(text: &str) -> Result<Self, NotATlsUse> {
+        let found = Self::ALL.into_iter().find(|one| one.name() == text);
+        found.ok_or(NotATlsUse)
+    }
 }
 
 impl TlsPolicyKind {

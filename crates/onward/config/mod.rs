@@ -3,6 +3,7 @@
 //! Three steps: `schema` is the file as typed; `validate` refuses what cannot work; `resolve` makes the stages' settings of it.
 
 mod change;
+mod delivery;
 mod protect;
 mod resolve;
 mod schema;
@@ -87,6 +88,7 @@ impl Config {
         for listener in &mut self.listeners {
             listener.bind.set_ip(listener.bind.ip().to_canonical());
         }
+        absolute(&mut self.delivery.ca);
         absolute(&mut self.log.file);
         for list in &mut self.lists {
             absolute(&mut list.file);

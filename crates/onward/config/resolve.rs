@@ -14,7 +14,7 @@ use spool::Lifetime;
 use super::schema::{BareNewline, Config, Doctor, Listener, Log, Role, TlsMode};
 use crate::descriptors;
 use crate::forwards;
-use crate::reload::{TlsError, load_tls};
+use crate::reload::{TlsError, load_roots, load_tls};
 use crate::routing;
 
 /// What a configuration means.
@@ -185,7 +185,7 @@ impl Config {
             .parse()
             .map_err(envelope::AddressError::from)?;
         let route =
-            |route: &super::schema::Route| delivery::Route::parse(&route.domain, &route.host);
+            |route: &super::delivery::Route| delivery::Route::parse(&route.domain, &route.host);
         let routes: Result<_, _> = typed.routes.iter().map(route).collect();
         Ok(delivery::Settings {
             port: typed.port,
@@ -199,6 +199,8 @@ impl Config {
             connect_timeout: typed.connect_timeout.0,
             probe_first: typed.probe_first.0,
             probe_longest: typed.probe_longest.0,
+            tls: typed.tls,
+            roots: load_roots(&typed.ca)?,
             drain: self.limits.drain.0,
             ..delivery::Settings::new(hostname)
         })
@@ -305,6 +307,7 @@ mod tests {
                 "resolver.dnssec",
                 "srs.domain",
                 "verify.egress",
+                "delivery.ca",
             ];
             let is_row = OTHER_VALUES.iter().any(|(row, _)| *row == key);
             let tables = [
@@ -323,7 +326,7 @@ mod tests {
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 70] = [
+    const OTHER_VALUES: [(&str, &str); 71] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -376,6 +379,7 @@ mod tests {
         ("delivery.connect_timeout", "'7s'"),
         ("delivery.probe_first", "'7s'"),
         ("delivery.probe_longest", "'7s'"),
+        ("delivery.tls", "'required'"),
         ("bounce.to", "'unproved'"),
         ("bounce.sign", "'main'"),
         ("limits.message_size", "7"),

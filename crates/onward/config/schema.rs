@@ -5,9 +5,9 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use envelope::Domain;
 use serde::Deserialize;
 
+use super::delivery::Delivery;
 use super::protect::{Alerts, Connect, Filter, Limit};
 use super::senders::{Bounce, Dkim, Dnsbl, Egress, List, Profile, Verify};
 use super::submission::Auth;
@@ -170,37 +170,6 @@ pub(crate) struct History {
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Delivery {
-    #[serde(deserialize_with = "more_than_zero")]
-    pub(crate) port: u16,
-    pub(crate) bind: Vec<IpAddr>,
-    pub(crate) allow_loopback: bool,
-    pub(crate) allow_private: bool,
-    #[serde(deserialize_with = "more_than_zero")]
-    pub(crate) concurrency: usize,
-    #[serde(deserialize_with = "more_than_zero")]
-    pub(crate) connections_per_address: usize,
-    #[serde(deserialize_with = "more_than_zero")]
-    pub(crate) connections: usize,
-    #[serde(deserialize_with = "more_than_zero")]
-    pub(crate) connect_timeout: Span,
-    #[serde(deserialize_with = "more_than_zero")]
-    pub(crate) probe_first: Span,
-    #[serde(deserialize_with = "more_than_zero")]
-    pub(crate) probe_longest: Span,
-    #[serde(rename = "route")]
-    pub(crate) routes: Vec<Route>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Route {
-    pub(crate) domain: String,
-    pub(crate) host: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
     #[serde(deserialize_with = "more_than_zero")]
     pub(crate) message_size: Size,
@@ -356,25 +325,6 @@ impl Default for History {
         Self {
             keep: Span::days(7),
             max_size: Size(4 << 30),
-        }
-    }
-}
-
-impl Default for Delivery {
-    fn default() -> Self {
-        let stage = delivery::Settings::new(Domain::localhost());
-        Self {
-            port: stage.port,
-            bind: stage.bind,
-            allow_loopback: stage.allow_loopback,
-            allow_private: stage.allow_private,
-            concurrency: stage.concurrency,
-            connections_per_address: stage.connections_per_address,
-            connections: stage.connections,
-            connect_timeout: Span(stage.connect_timeout),
-            probe_first: Span(stage.probe_first),
-            probe_longest: Span(stage.probe_longest),
-            routes: Vec::new(),
         }
     }
 }

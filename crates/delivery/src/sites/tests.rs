@@ -13,13 +13,14 @@ use tokio::sync::futures::OwnedNotified;
 use super::*;
 use crate::health::Answer;
 use crate::plan::Hosts;
-use crate::settings::TlsUse;
+use crate::policy::Policy;
 use crate::view::Reach;
 
 fn key(domain: envelope::Domain) -> SiteKey {
     SiteKey {
         hosts: Hosts::Implicit(domain),
-        tls: TlsUse::default(),
+        policy: Policy::default(),
+        egress: None,
     }
 }
 

@@ -1,9 +1,9 @@
-//! The options at the end of a line: `srs=`, `srs_domain=`, and the measures against unwanted mail.
+//! The options at the end of a line: `srs=`, `srs_domain=`, `tls=`, and the measures against unwanted mail.
 //!
 //! What a measure is called and which values it has, the caller of [`Table::parse_with`](super::Table::parse_with) knows. Of
 //! `answer=` only the value is taken that says what is done anyway: an option that is not built is refused, never ignored.
 
-use envelope::{Domain, LegOptions, LocalPart};
+use envelope::{Domain, LegOptions, LocalPart, TlsUse};
 
 use super::line::Mistake;
 
@@ -14,6 +14,8 @@ pub struct Options {
     pub srs: Option<bool>,
     /// `srs_domain=`: the domain that the rewritten reverse path is in.
     pub srs_domain: Option<Domain>,
+    /// `tls=`: what is asked of connections to the next hop.
+    pub tls: Option<TlsUse>,
     /// `profile=NAME`, `spf=reject` and the like: names and values as typed, each name once.
     pub measures: Vec<Measure>,
 }
@@ -40,6 +42,7 @@ impl Options {
         Self {
             srs: self.srs.or(other.srs),
             srs_domain: self.srs_domain.or_else(|| other.srs_domain.clone()),
+            tls: self.tls.max(other.tls),
             measures: either(self.measures, &other.measures),
         }
     }
@@ -49,7 +52,9 @@ impl Options {
         let srs = self.srs.map(|on| if on { "srs=on" } else { "srs=off" });
         let domain = self.srs_domain.as_ref();
         let domain = domain.map(|domain| format!("srs_domain={domain}"));
-        let words: Vec<&str> = srs.into_iter().chain(domain.as_deref()).collect();
+        let tls = self.tls.map(|tls| format!("tls={}", tls.name()));
+        let words = [srs, domain.as_deref(), tls.as_deref()];
+        let words: Vec<&str> = words.into_iter().flatten().collect();
         let Ok(options) = words.join(" ").parse() else {
             unreachable!("{words:?} have no spaces and are short");
         };
@@ -70,11 +75,12 @@ impl Options {
         let fresh = match name {
             "srs" => put(&mut self.srs, choose(value, value_at, &SRS)?),
             "answer" => only("queue", name, value, value_at)?,
+            "tls" => put(&mut self.tls, tls(value, value_at)?),
             "srs_domain" => put(&mut self.srs_domain, srs_domain(value, value_at)?),
             _ => {
                 check(name, value).map_err(|objection| match objection {
                     Objection::Unknown => Mistake::new(at, format!("unknown option `{name}`"))
-                        .hint("options are `srs`, `srs_domain`, `profile`, and the measures of a profile"),
+                        .hint("options are `srs`, `srs_domain`, `tls`, `profile`, and the measures of a profile"),
                     Objection::Value(text, hint) => Mistake::new(value_at, text).hint(hint),
                 })?;
                 let fresh = !self.measures.iter().any(|(known, _)| **known == *name);
@@ -122,6 +128,15 @@ fn choose<T: Copy>(value: &str, at: usize, choices: &[(&str, T); 2]) -> Result<T
         let [(one, _), (other, _)] = choices;
         Mistake::new(at, format!("unknown value `{value}`"))
             .hint(format!("write `{one}` or `{other}`"))
+    })
+}
+
+/// What would be less than the configuration wants is no option.
+fn tls(value: &str, at: usize) -> Result<TlsUse, Mistake> {
+    let found = value.parse().ok().filter(|tls| *tls > TlsUse::Never);
+    found.ok_or_else(|| {
+        Mistake::new(at, format!("unknown value `{value}`"))
+            .hint("write `opportunistic`, `required` or `verified`")
     })
 }
 

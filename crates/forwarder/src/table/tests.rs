@@ -99,6 +99,24 @@ fn the_documented_example() {
     assert!(!table.names_srs_domain(&domain("example.net")));
 }
 
+/// A line does not ask for less than its domain.
+#[test]
+fn the_stricter_tls_counts() {
+    let table = table(
+        "example.net :domain: tls=required\n\
+         a@example.net x@y.example tls=opportunistic\n\
+         b@example.net x@y.example tls=verified\n",
+    );
+    for (recipient, expected) in [("a@example.net", "required"), ("b@example.net", "verified")] {
+        let Resolution::Targets(expansion) = table.resolve(&address(recipient)) else {
+            panic!("{recipient} has a target");
+        };
+        let noun = expansion.targets[0].options.noun();
+        assert_eq!(noun.as_str(), format!("tls={expected}"));
+        assert_eq!(noun.way(), noun);
+    }
+}
+
 #[test]
 fn options_of_line_and_domain() {
     let table = table(
@@ -523,11 +541,15 @@ fn mistakes_in_actions_and_options() {
     );
     check_error(
         "ä@x.example b@y.example sr=on",
-        "f:1:25: unknown option `sr` | options are `srs`, `srs_domain`, `profile`, and the measures of a profile",
+        "f:1:25: unknown option `sr` | options are `srs`, `srs_domain`, `tls`, `profile`, and the measures of a profile",
     );
     check_error(
         "a@x.example b@y.example srs=of",
         "f:1:29: unknown value `of` | write `on` or `off`",
+    );
+    check_error(
+        "a@x.example b@y.example tls=off",
+        "f:1:29: unknown value `off` | write `opportunistic`, `required` or `verified`",
     );
     check_error(
         "a@x.example b@y.example srs=on srs=on",

@@ -263,11 +263,10 @@ impl LegRow {
                 _ => {}
             }
         }
-        number
-            .zip(host)
-            .zip(state)
-            .map(|((number, host), state)| (number, Destination { host, way }, state))
-            .ok_or(Malformed("leg without number, target or state"))
+        let ((Some(number), Some(host)), Some(state)) = ((number, host), state) else {
+            return Err(Malformed("leg without number, target or state"));
+        };
+        Ok((number, Destination { host, way }, state))
     }
 
     pub(crate) fn decode(value: &[u8]) -> Result<Self, Malformed> {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use authentic::Reader;
 use control::{Asked, Body, Explanation, Fault, Hop, Mail, Refusal, Ruled, Way};
 use counters::Key;
-use delivery::TlsUse;
 use envelope::{ForwardPath, Mailbox, Recipient, ReversePath, Verdict};
 use forwarder::table::Step;
 use forwarder::{HeaderScan, Plan, PlannedLeg, Route, SrsRecipient};
@@ -153,7 +152,7 @@ impl<'a, S: Spool> Thought<'a, S> {
         let foreseen = self.inbound.foresight.of(&leg.destination()).await;
         let hops = foreseen.and_then(|foreseen| {
             way.site = Some(foreseen.site);
-            way.tls = Some(tls(foreseen.tls).to_owned());
+            way.tls = Some(foreseen.tls.name().to_owned());
             foreseen.hops
         });
         match hops {
@@ -233,13 +232,6 @@ fn row(stage: Stage, decision: &Decision, asked: &deciding::Asked) -> control::S
         stage: stage.as_str().to_owned(),
         asked: asked.collect(),
         rules: rules.collect(),
-    }
-}
-
-fn tls(used: TlsUse) -> &'static str {
-    match used {
-        TlsUse::Opportunistic => "opportunistic",
-        TlsUse::Never => "never",
     }
 }
 

@@ -1,0 +1,65 @@
+//! How mail leaves: `[delivery]` and its routes.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use envelope::{Domain, TlsUse};
+use serde::Deserialize;
+
+use super::units::{Span, more_than_zero, parsed};
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Delivery {
+    #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) port: u16,
+    pub(crate) bind: Vec<IpAddr>,
+    pub(crate) allow_loopback: bool,
+    pub(crate) allow_private: bool,
+    #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) concurrency: usize,
+    #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) connections_per_address: usize,
+    #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) connections: usize,
+    #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) connect_timeout: Span,
+    #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) probe_first: Span,
+    #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) probe_longest: Span,
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) tls: TlsUse,
+    /// Empty: the system's alone.
+    pub(crate) ca: PathBuf,
+    #[serde(rename = "route")]
+    pub(crate) routes: Vec<Route>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Route {
+    pub(crate) domain: String,
+    pub(crate) host: String,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        let stage = delivery::Settings::new(Domain::localhost());
+        Self {
+            port: stage.port,
+            bind: stage.bind,
+            allow_loopback: stage.allow_loopback,
+            allow_private: stage.allow_private,
+            concurrency: stage.concurrency,
+            connections_per_address: stage.connections_per_address,
+            connections: stage.connections,
+            connect_timeout: Span(stage.connect_timeout),
+            probe_first: Span(stage.probe_first),
+            probe_longest: Span(stage.probe_longest),
+            tls: stage.tls,
+            ca: PathBuf::new(),
+            routes: Vec::new(),
+        }
+    }
+}
