@@ -19,6 +19,10 @@ pub struct Capabilities {
     pub dsn: bool,
     /// STARTTLS (RFC 3207).
     pub starttls: bool,
+    /// AUTH PLAIN (RFC 4954, RFC 4616).
+    pub auth_plain: bool,
+    /// AUTH LOGIN, which some servers offer alone.
+    pub auth_login: bool,
     /// LIMITS (RFC 9422).
     pub limits: PeerLimits,
 }
@@ -58,6 +62,12 @@ impl Capabilities {
             "SMTPUTF8" => self.smtputf8 = true,
             "DSN" => self.dsn = true,
             "STARTTLS" => self.starttls = true,
+            "AUTH" => {
+                for mechanism in words {
+                    self.auth_plain |= mechanism.eq_ignore_ascii_case("PLAIN");
+                    self.auth_login |= mechanism.eq_ignore_ascii_case("LOGIN");
+                }
+            }
             "LIMITS" => words.for_each(|word| self.limits.add(word)),
             _ => {}
         }
@@ -87,6 +97,7 @@ mod tests {
     #[test]
     fn parse() {
         let text = "mx.example says PIPELINING\npipelining\nSIZE 1000\n8BITMIME\nSMTPUTF8\nCHUNKING\nDSN\nSTARTTLS\n\
+                    AUTH CRAM-MD5 plain LOGIN\n\
                     ENHANCEDSTATUSCODES\nLIMITS MAILMAX=5 rcptmax=20 RCPTDOMAINMAX=1 X=1\nX-THING a b\n\nAUTH=PLAIN";
         let expected = Capabilities {
             pipelining: true,
@@ -96,6 +107,8 @@ mod tests {
             smtputf8: true,
             dsn: true,
             starttls: true,
+            auth_plain: true,
+            auth_login: true,
             limits: PeerLimits {
                 mail_max: Some(5),
                 rcpt_max: Some(20),

@@ -7,14 +7,16 @@ use envelope::{
 /// What a client session tells its driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Greeting and EHLO are done (also after TLS), or the previous transaction is over and cleaned up: the next
-    /// call is `start_tls`, `send` or `quit`.
+    /// Greeting and EHLO are done (also after TLS), the login is taken, or the previous transaction is over and cleaned
+    /// up: the next call is `start_tls`, `authenticate`, `send` or `quit`.
     Ready,
     /// The peer said 220 to STARTTLS: do the handshake, then call `handle_tls_started`. Bytes that are still to
     /// come belong to TLS.
     TlsGo,
     /// The peer does not want TLS now; the session is usable in clear.
     TlsRefused(Reply),
+    /// What the peer wants to know next of who logs in, in base64: `authenticate` with the answer.
+    AuthChallenge(String),
     /// At least one recipient stands and the peer waits for the body: `send_body` until `finish_body`, or
     /// `abort_body`.
     BodyWanted,

@@ -1,7 +1,8 @@
 //! A transaction in flight: two indices, sent and answered, walk over one list of steps, and neither ever goes back.
 //!
 //! The steps are MAIL, one RCPT for each recipient that can go at all, then DATA and the dot, unless nothing but the
-//! replies to RCPT is wanted. With PIPELINING, `sent` runs ahead as far as the next thing that must be waited for (RFC 2920 §3.1): MAIL, all RCPT and
+//! replies to RCPT is wanted. With LMTP there is a dot for each recipient whose RCPT was accepted: sent once, answered once for
+//! each (RFC 2033 §4.2). With PIPELINING, `sent` runs ahead as far as the next thing that must be waited for (RFC 2920 §3.1): MAIL, all RCPT and
 //! DATA leave in one group. Without it, each step waits for the reply to the one before.
 //!
 //! A reply always belongs to the oldest unanswered step. An outcome, once set, stays: the first thing that decides a
@@ -22,6 +23,8 @@ pub(super) struct Flight {
     outcomes: Vec<Option<Outcome>>,
     /// The recipients that have a RCPT step.
     rcpts: Vec<usize>,
+    /// With LMTP, those whose RCPT was accepted: each gets a reply to the body.
+    accepted: Option<Vec<usize>>,
     smtputf8: bool,
     pipelining: bool,
     dsn: bool,
@@ -59,7 +62,12 @@ pub(super) enum Next {
 
 impl Flight {
     /// Decides at once what the peer cannot take; see [`Flight::is_decided`].
-    pub(super) fn new(transaction: Transaction, peer: &Capabilities, settings: &Settings) -> Self {
+    pub(super) fn new(
+        transaction: Transaction,
+        peer: &Capabilities,
+        settings: &Settings,
+        lmtp: bool,
+    ) -> Self {
         let reason = reason_against(&transaction, peer, settings);
         let decide = |target: &envelope::Mailbox| match &reason {
             Some(reason) => Some(Outcome::Failed(reason.clone())),
@@ -79,6 +87,7 @@ impl Flight {
         Self {
             outcomes,
             rcpts,
+            accepted: lmtp.then(Vec::new),
             smtputf8,
             pipelining: peer.pipelining,
             dsn: peer.dsn,
@@ -145,11 +154,7 @@ impl Flight {
             Phase::Mail => self.mail_reply(reply),
             Phase::Rcpt(number) => self.rcpt_reply(reply, number),
             Phase::Data => return self.data_reply(reply, out),
-            // The dot ends the transaction, whatever the reply.
-            _ => {
-                self.decide_rest(&outcomes::from_reply(reply, phase));
-                return Next::Over;
-            }
+            _ => return self.dot_reply(&outcomes::from_reply(reply, phase)),
         }
         self.after_group(peer, out)
     }
@@ -167,7 +172,7 @@ impl Flight {
         match std::mem::replace(&mut self.body, Body::Sent) {
             Body::Dotted(encoder) => {
                 encoder.finish(out)?;
-                self.sent += 1;
+                self.sent += self.accepted.as_ref().map_or(1, Vec::len);
             }
             other => self.body = other,
         }
@@ -227,11 +232,28 @@ impl Flight {
 
     /// A 2xx decides nothing yet: the reply to the end of the body does, where there is one.
     fn rcpt_reply(&mut self, reply: &Reply, number: usize) {
-        let slot = &mut self.outcomes[self.rcpts[number]];
+        let recipient = self.rcpts[number];
+        if let Some(accepted) = self.accepted.as_mut().filter(|_| reply.is_success()) {
+            accepted.push(recipient);
+        }
+        let slot = &mut self.outcomes[recipient];
         let decides = !reply.is_success() || self.transaction.rcpt_only;
         if slot.is_none() && decides {
             *slot = Some(outcomes::from_reply(reply, Phase::Rcpt(number)));
         }
+    }
+
+    /// The dot ends the transaction, whatever the reply; with LMTP the reply for the last recipient does.
+    fn dot_reply(&mut self, outcome: &Outcome) -> Next {
+        if let Some(accepted) = &self.accepted {
+            let dot = accepted.len() - 1 - (self.sent - self.answered);
+            self.outcomes[accepted[dot]].get_or_insert_with(|| outcome.clone());
+            if self.answered < self.sent {
+                return Next::Wait;
+            }
+        }
+        self.decide_rest(outcome);
+        Next::Over
     }
 
     /// Behind MAIL and each RCPT: send on, or end when there is nobody left.
@@ -261,6 +283,11 @@ impl Flight {
             return self.over();
         }
         if self.is_decided() {
+            if self.accepted.is_some() {
+                // Whether it answers an empty message, to nobody, is not known (RFC 2033 §4.2): no reply must be taken for another.
+                let what = "3xx to DATA without recipients";
+                return Next::Close(outcomes::protocol_error(what, Phase::Data));
+            }
             // A 354 though nobody is left: an empty message ends it, and its reply changes nothing (RFC 2920 §3.1).
             out.extend_from_slice(b".\r\n");
             self.body = Body::Sent;

@@ -1,8 +1,8 @@
 //! The client side of a session (RFC 5321 §4), without I/O.
 //!
 //! The driver gives in bytes and times; takes events with [`Session::poll_event`] until there are none; writes
-//! [`Session::output`]; then reads until [`Session::poll_timeout`]. It calls `start_tls`, `send` or `quit` when it was
-//! told [`Event::Ready`] (or [`Event::TlsRefused`]), and sends a body when it was told [`Event::BodyWanted`].
+//! [`Session::output`]; then reads until [`Session::poll_timeout`]. It calls `start_tls`, `authenticate`, `send` or `quit` when
+//! it was told [`Event::Ready`] (or [`Event::TlsRefused`]), and sends a body when it was told [`Event::BodyWanted`].
 //!
 //! Every recipient of a transaction gets exactly one outcome, whatever the peer does: the transaction itself is in
 //! `flight`, what follows from a reply in `steps`, waiting times and phrases in `phases`, all words in `outcomes`. A peer that breaks the protocol costs its
@@ -37,6 +37,7 @@ use phases::Phase;
 #[derive(Debug)]
 pub struct Session {
     settings: Arc<Settings>,
+    lmtp: bool,
     state: State,
     parser: Parser,
     capabilities: Capabilities,
@@ -63,6 +64,7 @@ impl Session {
     pub fn new(settings: Arc<Settings>, now: Instant) -> Self {
         Self {
             settings,
+            lmtp: false,
             state: State::Expect(Phase::Greeting),
             parser: Parser::default(),
             capabilities: Capabilities::default(),
@@ -71,6 +73,14 @@ impl Session {
             since: now,
             transactions: 0,
             turned_away: false,
+        }
+    }
+
+    /// The same with a server that speaks LMTP (RFC 2033): LHLO, and a reply for each recipient behind the body.
+    pub fn lmtp(settings: Arc<Settings>, now: Instant) -> Self {
+        Self {
+            lmtp: true,
+            ..Self::new(settings, now)
         }
     }
 
@@ -148,7 +158,7 @@ impl Session {
         &self.capabilities
     }
 
-    /// Whether `start_tls`, `send` and `quit` are possible: from [`Event::Ready`] or [`Event::TlsRefused`] on, until
+    /// Whether `start_tls`, `authenticate`, `send` and `quit` are possible: from [`Event::Ready`] or [`Event::TlsRefused`] on, until
     /// one of them is called or the connection closes.
     pub fn is_ready(&self) -> bool {
         matches!(self.state, State::Expect(Phase::Idle))
@@ -187,6 +197,15 @@ impl Session {
         }
     }
 
+    /// Sends a line of an AUTH exchange (RFC 4954 §4): the command, then an answer to each [`Event::AuthChallenge`].
+    /// [`Event::Ready`] follows when the login is taken; a refusal closes. Only when ready; without effect when closed.
+    pub fn authenticate(&mut self, now: Instant, line: &str) {
+        if self.leave_ready(now) {
+            commands::end(line, &mut self.output);
+            self.state = State::Expect(Phase::Auth);
+        }
+    }
+
     /// Begins a transaction: MAIL, all RCPT and DATA (unless [`Transaction::rcpt_only`]) in one group when the peer can. What it can never take is failed
     /// at once: [`Event::Done`] without a word to the peer. Only when ready; when closed, everything is deferred.
     pub fn send(&mut self, now: Instant, transaction: Transaction) {
@@ -194,7 +213,7 @@ impl Session {
             !transaction.recipients.is_empty(),
             "a transaction without recipients: the driver's bug"
         );
-        let mut flight = Flight::new(transaction, &self.capabilities, &self.settings);
+        let mut flight = Flight::new(transaction, &self.capabilities, &self.settings, self.lmtp);
         if !self.leave_ready(now) {
             let lost = outcomes::lost_connection(Phase::Idle);
             flight.decide_rest(&Outcome::Deferred(lost));

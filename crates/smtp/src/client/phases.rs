@@ -12,6 +12,8 @@ pub(super) enum Phase {
     Helo,
     StartTls,
     Tls,
+    /// A step of AUTH.
+    Auth,
     Idle,
     Mail,
     /// The number of the RCPT command, from 0.
@@ -30,7 +32,7 @@ impl Phase {
     pub(super) fn timeout(self, timeouts: &Timeouts) -> Option<Duration> {
         match self {
             Self::Greeting => Some(timeouts.greeting),
-            Self::Ehlo | Self::Helo | Self::StartTls => Some(timeouts.hello),
+            Self::Ehlo | Self::Helo | Self::StartTls | Self::Auth => Some(timeouts.hello),
             Self::Tls | Self::Idle => None,
             Self::Mail | Self::Rset => Some(timeouts.mail),
             Self::Rcpt(_) => Some(timeouts.rcpt),
@@ -58,6 +60,7 @@ impl Phase {
             Self::Helo => "while sending HELO",
             Self::StartTls => "while sending STARTTLS",
             Self::Tls => "while starting TLS",
+            Self::Auth => "while logging in",
             Self::Idle => "while idle",
             Self::Mail => "while sending MAIL FROM",
             Self::Rcpt(_) => "while sending RCPT TO",

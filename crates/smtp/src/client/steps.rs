@@ -35,8 +35,14 @@ impl Session {
                 self.ready();
             }
             // RFC 5321 §3.2: an old server knows HELO only.
-            (Phase::Ehlo, false) if reply.code >= 500 => self.send_hello(Phase::Helo),
-            (Phase::Helo | Phase::Rset, true) => self.ready(),
+            (Phase::Ehlo, false) if reply.code >= 500 && !self.lmtp => {
+                self.send_hello(Phase::Helo);
+            }
+            (Phase::Helo | Phase::Auth | Phase::Rset, true) => self.ready(),
+            (Phase::Auth, false) if reply.code == 334 => {
+                self.state = State::Expect(Phase::Idle);
+                self.events.push_back(Event::AuthChallenge(reply.text));
+            }
             (Phase::StartTls, true) if !alone => {
                 self.protocol_error("bytes behind the reply to STARTTLS");
             }
@@ -88,7 +94,12 @@ impl Session {
 
     pub(super) fn send_hello(&mut self, phase: Phase) {
         self.capabilities = Capabilities::default();
-        let verb = if phase == Phase::Ehlo { "EHLO" } else { "HELO" };
+        let verb = match phase {
+            // RFC 2033 §4.1: the only one that an LMTP server knows.
+            _ if self.lmtp => "LHLO",
+            Phase::Ehlo => "EHLO",
+            _ => "HELO",
+        };
         let line = format!("{verb} {}", self.settings.hello_name);
         commands::end(&line, &mut self.output);
         self.state = State::Expect(phase);

@@ -15,6 +15,9 @@ use super::*;
 struct Plan {
     transactions: VecDeque<(Transaction, Vec<&'static str>)>,
     tls: bool,
+    lmtp: bool,
+    /// Lines of AUTH to send.
+    auth: VecDeque<&'static str>,
     settings: Option<Settings>,
 }
 
@@ -38,8 +41,12 @@ impl Driver {
             hello_name: "us.example".to_owned(),
             ..Settings::default()
         });
+        let session = match plan.lmtp {
+            true => Session::lmtp(Arc::new(settings), now),
+            false => Session::new(Arc::new(settings), now),
+        };
         Self {
-            session: Session::new(Arc::new(settings), now),
+            session,
             now,
             plan,
             body: Vec::new(),
@@ -72,6 +79,10 @@ impl Driver {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Ready | Event::TlsRefused(_) => self.next(),
+            Event::AuthChallenge(text) => {
+                self.log.push(format!("asked {text}"));
+                self.next();
+            }
             Event::TlsGo => {
                 self.log.push("tls".to_owned());
                 self.session.handle_tls_started(self.now);
@@ -88,6 +99,9 @@ impl Driver {
     fn next(&mut self) {
         if std::mem::take(&mut self.plan.tls) {
             return self.session.start_tls(self.now);
+        }
+        if let Some(line) = self.plan.auth.pop_front() {
+            return self.session.authenticate(self.now, line);
         }
         match self.plan.transactions.pop_front() {
             Some((transaction, body)) => {
@@ -672,6 +686,173 @@ fn tls() {
             "closed: 4.5.0 protocol error (bytes behind the reply to STARTTLS) while sending STARTTLS"
         ]
     );
+}
+
+fn login(lines: &[&'static str]) -> Plan {
+    Plan {
+        auth: lines.iter().copied().collect(),
+        ..plan(&["a@y.example"])
+    }
+}
+
+#[test]
+fn a_login_in_one_step() {
+    let dialog = "
+        S: 220 mx.example
+        C: EHLO us.example
+        S: 250-mx.example
+        S: 250 AUTH PLAIN LOGIN
+        C: AUTH PLAIN AGEAYg==
+        S: 235 2.7.0 welcome
+        C: MAIL FROM:<s@x.example>
+        S: 550 no
+        C: QUIT
+        S: 221 bye
+    ";
+    let log = [
+        "failed 5.0.0 while sending MAIL FROM: 550 no",
+        "closed: 2.0.0 while sending QUIT",
+    ];
+    check(&login(&["AUTH PLAIN AGEAYg=="]), dialog, &log);
+}
+
+#[test]
+fn a_login_in_steps_and_its_refusal() {
+    let dialog = "
+        S: 220 mx.example
+        C: EHLO us.example
+        S: 250-mx.example
+        S: 250 AUTH LOGIN
+        C: AUTH LOGIN
+        S: 334 VXNlcm5hbWU6
+        C: YQ==
+        S: 334 UGFzc3dvcmQ6
+        C: Yg==
+        S: 535 5.7.8 wrong
+        C: QUIT
+    ";
+    let log = [
+        "asked VXNlcm5hbWU6",
+        "asked UGFzc3dvcmQ6",
+        "closed: 5.7.8 while logging in",
+    ];
+    check(&login(&["AUTH LOGIN", "YQ==", "Yg=="]), dialog, &log);
+}
+
+fn lmtp(recipients: &[&str]) -> Plan {
+    Plan {
+        lmtp: true,
+        ..plan(recipients)
+    }
+}
+
+const LHLO: &str = "
+    S: 220 store.example LMTP
+    C: LHLO us.example
+    S: 250-store.example
+    S: 250 PIPELINING
+    C: MAIL FROM:<s@x.example>
+";
+
+/// RFC 2033 §4.2: a reply for each recipient that was accepted, in their order; one may fail and the others not.
+#[test]
+fn lmtp_has_a_verdict_for_each_recipient() {
+    let rest = "
+        C: RCPT TO:<a@y.example>
+        C: RCPT TO:<b@y.example>
+        C: RCPT TO:<c@y.example>
+        C: RCPT TO:<d@y.example>
+        C: DATA
+        S: 250 ok
+        S: 250 ok
+        S: 550 5.1.1 unknown
+        S: 250 ok
+        S: 250 ok
+        S: 354 go
+        C: ..a
+        C: b
+        C: .
+        S: 250 2.0.0 a saved
+        S: 452 4.2.2 c is full
+        S: 550 5.2.0 d wants none
+        C: QUIT
+        S: 221 bye
+    ";
+    let at_the_end = "while waiting for the reply to the end of the message";
+    let log = [
+        "body",
+        &format!("delivered 2.0.0 {at_the_end}: 250 2.0.0 a saved"),
+        "failed 5.1.1 while sending RCPT TO: 550 5.1.1 unknown",
+        &format!("deferred 4.2.2 {at_the_end}: 452 4.2.2 c is full"),
+        &format!("failed 5.2.0 {at_the_end}: 550 5.2.0 d wants none"),
+        "closed: 2.0.0 while sending QUIT",
+    ];
+    let all = ["a@y.example", "b@y.example", "c@y.example", "d@y.example"];
+    check(&lmtp(&all), &format!("{LHLO}{rest}"), &log);
+}
+
+#[test]
+fn lmtp_that_breaks_off_between_verdicts() {
+    let rest = "
+        C: RCPT TO:<a@y.example>
+        C: RCPT TO:<b@y.example>
+        C: DATA
+        S: 250 ok
+        S: 250 ok
+        S: 250 ok
+        S: 354 go
+        C: ..a
+        C: b
+        C: .
+        S: 250 a saved
+        S: 421 4.3.2 going down
+    ";
+    let at_the_end = "while waiting for the reply to the end of the message";
+    let log = [
+        "body",
+        &format!("delivered 2.0.0 {at_the_end}: 250 a saved"),
+        &format!("deferred 4.3.2 {at_the_end}: 421 4.3.2 going down"),
+        &format!("closed: 4.3.2 {at_the_end}"),
+    ];
+    let plan = lmtp(&["a@y.example", "b@y.example"]);
+    check(&plan, &format!("{LHLO}{rest}"), &log);
+}
+
+#[test]
+fn lmtp_without_anybody() {
+    let refused = "
+        C: RCPT TO:<a@y.example>
+        C: DATA
+        S: 250 ok
+        S: 550 5.1.1 unknown
+    ";
+    let plan = lmtp(&["a@y.example"]);
+    let unknown = "failed 5.1.1 while sending RCPT TO: 550 5.1.1 unknown";
+    let rest = "
+        S: 503 no recipients
+        C: RSET
+        S: 250 ok
+        C: QUIT
+        S: 221 bye
+    ";
+    let log = [unknown, "closed: 2.0.0 while sending QUIT"];
+    check(&plan, &format!("{LHLO}{refused}{rest}"), &log);
+    let odd = "closed: 4.5.0 protocol error (3xx to DATA without recipients) while sending DATA";
+    let dialog = format!("{LHLO}{refused}S: 354 go");
+    check(&plan, &dialog, &[unknown, odd]);
+}
+
+/// There is no HELO to fall back to.
+#[test]
+fn lmtp_greeting_refused() {
+    let dialog = "
+        S: 220 mx.example ESMTP
+        C: LHLO us.example
+        S: 500 5.5.1 what
+        C: QUIT
+    ";
+    let log = ["closed: 5.5.1 while sending EHLO"];
+    check(&lmtp(&["a@y.example"]), dialog, &log);
 }
 
 #[test]
