@@ -31,6 +31,7 @@ needed() {
     [ -x /usr/bin/rspamd ] || echo rspamd
     [ -x /usr/sbin/clamd ] || echo clamav-daemon
     [ -x /usr/sbin/dovecot ] || echo dovecot-core
+    [ -x /usr/lib/dovecot/lmtp ] || echo dovecot-lmtpd
     # Debian's own Python, which is the one that Debian's dkimpy is for.
     /usr/bin/python3 -c 'import dkim, nacl' 2>/dev/null || echo python3-dkim python3-nacl
     # The SPF suite is YAML, and comes by pip.

@@ -112,7 +112,9 @@ fn sent(way: &Way) -> Vec<String> {
     let back = way.back.iter();
     lines.extend(back.map(|sender| format!("    a bounce comes back to {sender}")));
     if let (Some(site), Some(tls)) = (&way.site, &way.tls) {
-        lines.push(format!("    site {site}, TLS {tls}"));
+        let login = way.login.iter().map(|file| format!(", login by {file}"));
+        let login = String::from_iter(login);
+        lines.push(format!("    site {site}, TLS {tls}{login}"));
     }
     lines.extend(way.hops.iter().map(|hop| {
         let host = hop.host.iter().map(|host| format!("{host} "));

@@ -20,6 +20,7 @@ mod init;
 mod keys;
 mod lint_cli;
 mod lists;
+mod logins;
 mod logs;
 mod message;
 mod print;

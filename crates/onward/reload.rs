@@ -1,5 +1,5 @@
-//! A reload: what may change while the relay runs (forwards, lists, secrets, relay domains, trusted clients, certificates) is
-//! read again.
+//! A reload: what may change while the relay runs (forwards, lists, secrets, relay domains, trusted clients, certificates,
+//! passwords of smarthosts) is read again.
 //!
 //! All of it is read and checked before any of it is used: after a mistake everything stays as it was. The other settings
 //! need a restart (`config/change.rs` says which). What a connection was told when it opened holds until it closes: a client
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use control::Reloaded;
+use delivery::Login;
 use forwarder::table::Difference;
 use journal::{Event, Journal};
 use parking_lot::Mutex;
@@ -20,6 +21,7 @@ use smtp_in::tls;
 
 use crate::config::{self, Config};
 use crate::forwards;
+use crate::logins;
 use crate::routing;
 
 /// What can be read again, and where it goes.
@@ -28,6 +30,8 @@ pub(crate) struct Reload {
     spool: PathBuf,
     routing: Shared,
     tls: Option<tls::Holder>,
+    /// At smarthosts.
+    logins: Vec<Login>,
     journal: Journal,
     at_start: toml::Table,
     /// As it was last read. Locked during a reload, so that reloads run one after the other.
@@ -43,6 +47,8 @@ pub(crate) enum Error {
     Routing(#[from] routing::Error),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Login(#[from] logins::Error),
 }
 
 /// Why there is no TLS: which file, and what is wrong with it.
@@ -67,6 +73,7 @@ impl Reload {
         path: &Path,
         routing: Shared,
         tls: Option<tls::Holder>,
+        logins: Vec<Login>,
         journal: Journal,
     ) -> Self {
         Self {
@@ -74,6 +81,7 @@ impl Reload {
             spool: config.spool.clone(),
             routing,
             tls,
+            logins,
             journal,
             at_start: config.typed.clone(),
             last: Mutex::new(config.typed.clone()),
@@ -109,6 +117,8 @@ impl Reload {
                 .map_err(routing::Error::from)?,
         };
         let certificates = load_tls(&config)?;
+        let logins = self.logins.iter().map(|login| logins::read(login.file()));
+        let logins = logins.collect::<Result<Vec<_>, _>>()?;
         // TLS is neither switched on nor off: without new certificates the old ones stay.
         let holder = self.tls.as_ref().filter(|_| !certificates.is_empty());
         let forwards = routing.table.stats().lines as u64;
@@ -122,6 +132,9 @@ impl Reload {
         if holder.is_some() {
             lines.push(format!("certificates: {}", certificates.len()));
         }
+        if !logins.is_empty() {
+            lines.push(format!("logins: {}", logins.len()));
+        }
         let reloaded = self.reloaded(&last, &config.typed, holder.is_some(), lines);
         if dry_run {
             return Ok(reloaded);
@@ -130,6 +143,9 @@ impl Reload {
         self.routing.store(Arc::new(routing));
         if let Some(holder) = holder {
             holder.replace(certificates);
+        }
+        for (login, new) in self.logins.iter().zip(&logins) {
+            login.replace(new);
         }
         *last = config.typed;
         self.journal.record(Event::Reloaded {

@@ -5,7 +5,7 @@
 use std::fs;
 use std::net::Ipv6Addr;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use envelope::{Domain, ForwardPath, Mailbox};
 use forwarder::Route;
@@ -88,15 +88,22 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
     risks.extend(postmaster(config, routing).map(risk("postmaster")));
     risks.extend(alerts(routing).map(risk("alerts")));
     risks.extend(secrets(&config.srs.secrets).into_iter().map(risk("srs")));
+    for (about, path) in private_files(config) {
+        risks.extend(open_to_others(path).map(risk(about)));
+    }
+    risks
+}
+
+/// What nobody else may read, and what it is about.
+fn private_files(config: &Config) -> impl Iterator<Item = (&'static str, &PathBuf)> {
     let keys = config.tls.iter().map(|files| ("certificate", &files.key));
     let signing = config.dkim.iter().map(|dkim| ("dkim", &dkim.key));
     let users = config.auth.file().map(|path| ("users", path));
     let secrets = [("srs", &config.srs.secrets)];
-    let secret = keys.chain(signing).chain(secrets).chain(users);
-    for (about, path) in secret {
-        risks.extend(open_to_others(path).map(risk(about)));
-    }
-    risks
+    let routes = config.delivery.routes.iter();
+    let logins = routes.filter_map(|route| Some(("delivery", route.auth.as_ref()?)));
+    let all = keys.chain(signing).chain(secrets).chain(users);
+    all.chain(logins)
 }
 
 /// Where users are meant to log in, and cannot.

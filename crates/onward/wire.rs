@@ -88,6 +88,7 @@ impl Relay {
             path,
             Arc::clone(&routing),
             resolved.tls,
+            settings.relay.delivery.routes.logins().cloned().collect(),
             journal.clone(),
         ));
         let core = relay::Core {

@@ -1,4 +1,4 @@
-//! A real Dovecot says who may log in; until it runs, logins are put off.
+//! A real Dovecot says who may log in; until it runs, logins are put off. And it takes mail into its mailboxes, by LMTP.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use testkit::net::Net;
 use testkit::program::{self, Running};
 use testkit::sender::Plain;
 
-use crate::relay;
+use crate::{origin_sends, relay};
 
 const DOVECOT: &str = "/usr/sbin/dovecot";
 /// Both with the password `secret`.
@@ -21,7 +21,7 @@ const BOB: &str = "AUTH PLAIN AGJvYkBleGFtcGxlLnRlc3QAc2VjcmV0";
 const NOBODY: &str = "AUTH PLAIN AG5vYm9keQBzZWNyZXQ=";
 const WRONG: &str = "AUTH PLAIN AGFubkBleGFtcGxlLnRlc3QAd3Jvbmc=";
 
-/// A Dovecot without any protocol but that of its auth socket, in a folder of its own.
+/// A Dovecot without any protocol but LMTP and that of its auth socket, in a folder of its own.
 struct Dovecot {
     folder: TempDir,
     running: Option<Running>,
@@ -45,11 +45,16 @@ impl Dovecot {
             }
         };
         let config = format!(
-            "base_dir = {path}/run\nstate_dir = {path}/state\nlog_path = {path}/log\nprotocols =\nssl = no\n\
+            "base_dir = {path}/run\nstate_dir = {path}/state\nlog_path = {path}/log\nprotocols = lmtp\nssl = no\n\
+             mail_location = maildir:{path}/mail/%n\nprotocol lmtp {{\n  postmaster_address = postmaster@example.test\n}}\n\
              auth_mechanisms = plain\npassdb {{\n  driver = passwd-file\n  args = {path}/passwd\n}}\n\
-             userdb {{\n  driver = static\n  args = uid=65534 gid=65534 home=/nonexistent\n}}\n\
+             userdb {{\n  driver = static\n  args = uid=65534 gid=65534 home={path}/mail/%n\n}}\n\
+             service lmtp {{\n  unix_listener {path}/lmtp {{\n    mode = 0666\n  }}\n}}\n\
              service auth {{\n  unix_listener {path}/auth {{\n    mode = 0666\n  }}\n}}\n{users}"
         );
+        let mail = folder.path().join("mail");
+        fs::create_dir(&mail).expect("a folder");
+        fs::set_permissions(&mail, Permissions::from_mode(0o777)).expect("a folder");
         fs::write(folder.path().join("dovecot.conf"), config).expect("a file");
         fs::write(folder.path().join("passwd"), PASSWD.replace("HASH", HASH)).expect("a file");
         Self {
@@ -58,19 +63,23 @@ impl Dovecot {
         }
     }
 
-    fn socket(&self) -> String {
-        self.folder.path().join("auth").display().to_string()
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    /// The mail in the box of a user.
+    fn mail(&self, user: &str) -> Vec<String> {
+        let new = self.folder.path().join(format!("mail/{user}/new"));
+        let files = fs::read_dir(new).into_iter().flatten();
+        files
+            .map(|file| fs::read_to_string(file.expect("a file").path()).expect("text"))
+            .collect()
     }
 
     async fn start(&mut self) {
-        let config = self
-            .folder
-            .path()
-            .join("dovecot.conf")
-            .display()
-            .to_string();
+        let config = self.path("dovecot.conf");
         self.running = Some(program::start(DOVECOT, &["-F", "-c", &config]));
-        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
+        while std::os::unix::net::UnixStream::connect(self.path("auth")).is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -97,7 +106,7 @@ async fn users_of_a_real_dovecot() {
     // Bob's line is of a user whom Dovecot knows, and says what he may do here.
     setup.write("users", "bob@example.test::senders=bob@other.test\n");
     let relay = setup
-        .set("auth.dovecot", &format!("\"{}\"", dovecot.socket()))
+        .set("auth.dovecot", &format!("\"{}\"", dovecot.path("auth")))
         .set("auth.users", "\"users\"")
         .listener("bind = \"127.0.0.1:0\"\nrole = \"submission\"")
         .start()
@@ -131,6 +140,37 @@ async fn users_of_a_real_dovecot() {
         .await;
     is(&end, "250");
     assert_eq!(sink.message().await.to(), ["x@target.test"]);
+}
+
+/// One message to three, of whom Dovecot knows two: one verdict each, and the mail is in their boxes.
+#[tokio::test]
+#[ignore = "needs dovecot-lmtpd: ./test.sh installs and runs"]
+async fn mail_into_the_boxes_of_a_real_dovecot() {
+    let net = Net::new().await;
+    let mut dovecot = Dovecot::new();
+    let route = format!(
+        "[{{ domain = \"example.test\", host = \"lmtp:unix:{}\" }}]",
+        dovecot.path("lmtp")
+    );
+    let forwards = "all@hosted.test ann@example.test, nobody@example.test, bob@example.test\n";
+    let relay = relay(&net, forwards)
+        .set("delivery.route", &route)
+        .set("delivery.probe_first", "\"1s\"")
+        .start()
+        .await;
+    // Not there yet: the mail waits.
+    origin_sends(&relay, "all@hosted.test", "one").await;
+    relay.wait_for("site-down").await;
+    dovecot.start().await;
+    relay.run(&["queue", "retry", "--all"]).await;
+    relay.wait_for_count(2, "delivered").await;
+    let failed = relay.wait_for("failed target=nobody@example.test").await;
+    assert!(failed.text("reply").starts_with("550 5.1.1"), "{failed:?}");
+    for user in ["ann", "bob"] {
+        let mail = dovecot.mail(user);
+        assert_eq!(mail.len(), 1, "{user}");
+        assert!(mail[0].contains("\nSubject: one\n"), "{}", mail[0]);
+    }
 }
 
 /// `mkpasswd -m bcrypt -R 5 secret`.

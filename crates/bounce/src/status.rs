@@ -70,6 +70,10 @@ pub(crate) fn remote_host(report: &Report<'_>) -> Option<String> {
 }
 
 fn host_name(host: &str) -> Option<String> {
+    // The path of a socket of this machine is nobody else's business.
+    if host.contains('/') {
+        return None;
+    }
     let end = match host.find('[') {
         Some(0) => host.find(']').map_or(host.len(), |end| end + 1),
         Some(bracket) => bracket,
@@ -182,6 +186,7 @@ mod tests {
         check_host("[192.0.2.1]:25", Some("[192.0.2.1]"));
         check_host("[IPv6:2001:db8::1]:25", Some("[IPv6:2001:db8::1]"));
         check_host("mx\r\nBcc: x.example", Some("mxBcc:x.example"));
+        check_host("unix:/run/dovecot/lmtp", None);
         check_host("", None);
         check_host(&"a".repeat(999), Some(&"a".repeat(255)));
     }

@@ -1,6 +1,6 @@
 //! What would be decided on a mail, and why: rows, as they travel and as `--json` prints them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +116,8 @@ pub struct Way {
     pub hops: Vec<Hop>,
     /// How TLS is used on them: `opportunistic` or `never`.
     pub tls: Option<String>,
+    /// The file with the name and password that its hosts are given.
+    pub login: Option<String>,
     /// Why it cannot be sent there now.
     pub trouble: Option<String>,
 }
@@ -125,8 +127,8 @@ pub struct Way {
 pub struct Hop {
     /// To this host; none: only an address is known.
     pub host: Option<String>,
-    /// To this address.
-    pub to: SocketAddr,
+    /// To this address, or socket of this machine.
+    pub to: String,
     /// From this one of ours; none: the system chooses.
     pub from: Option<IpAddr>,
 }

@@ -5,8 +5,9 @@
 //!
 //! It does *not* choose hosts, and knows no legs.
 
+mod login;
+
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::opening::{OpenError, Opening};
 use crate::patience::Patience;
-use crate::peer::Peer;
+use crate::peer::{Endpoint, Peer};
 use crate::tls::Stream;
 use crate::work::Body;
 
@@ -53,15 +54,19 @@ pub(crate) enum Delivery {
 }
 
 impl Connection {
-    /// Connects and says hello; begins TLS if it is offered and wanted.
+    /// Connects and says hello; begins TLS if it is offered and wanted; logs in if that is wanted.
     pub(crate) async fn open(peer: Peer, opening: &Opening) -> Result<Self, OpenError> {
         let stream = peer
             .connect(opening.source, opening.connect_timeout)
             .await
             .map_err(OpenError::Unreachable)?;
+        let begin = match peer.lmtp {
+            true => Session::lmtp,
+            false => Session::new,
+        };
         let mut connection = Self {
-            stream: Some(Stream::Clear(stream)),
-            session: Session::new(Arc::clone(&opening.session), Instant::now()),
+            stream: Some(stream),
+            session: begin(Arc::clone(&opening.session), Instant::now()),
             peer,
             patience: opening.patience.clone(),
             input: vec![0; READ_OCTETS].into(),
@@ -79,6 +84,9 @@ impl Connection {
             } else if !opening.security.may_be_clear() {
                 return Err(connection.no_tls("TLS is required, and not offered"));
             }
+        }
+        if let Some(login) = &opening.login {
+            connection.log_in(login).await?;
         }
         Ok(connection)
     }
@@ -98,8 +106,8 @@ impl Connection {
     }
 
     /// The address that is talked to.
-    pub(crate) fn address(&self) -> IpAddr {
-        self.peer.address.ip()
+    pub(crate) fn address(&self) -> &Endpoint {
+        &self.peer.address
     }
 
     /// Transactions so far.
@@ -210,8 +218,11 @@ impl Connection {
         let Some(stream) = self.stream.take() else {
             unreachable!("only closing takes the stream, and that is the last event")
         };
+        let Endpoint::Tcp(address) = self.peer.address else {
+            return Err(self.no_tls("no TLS over a socket of this machine"));
+        };
         let name = self.peer.name.as_ref();
-        let handshake = stream.start_tls(Arc::clone(config), name, self.peer.address.ip());
+        let handshake = stream.start_tls(Arc::clone(config), name, address.ip());
         let stream = match timeout(opening.session.timeouts.hello, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(self.no_tls(&format!("TLS handshake: {error}"))),

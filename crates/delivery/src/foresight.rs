@@ -1,12 +1,15 @@
 //! Where mail for a host would go now, as delivery would find it: for an explanation. Nothing is connected to.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use dns::Resolver;
 use envelope::{Destination, Domain, Outcome, TlsUse};
 
-use crate::plan::{Plan, Planner};
+use crate::login::Login;
+use crate::mx::MailHost;
+use crate::peer::Endpoint;
+use crate::plan::Planner;
 use crate::settings::Settings;
 
 /// Knows what delivery knows, and does nothing.
@@ -23,6 +26,8 @@ pub struct Foreseen {
     pub site: String,
     /// When TLS is used with it.
     pub tls: TlsUse,
+    /// The file with the name and password for it.
+    pub login: Option<String>,
     /// In the order in which they would be tried; or what would become of all mail there.
     pub hops: Result<Vec<Hop>, Outcome>,
 }
@@ -33,7 +38,7 @@ pub struct Hop {
     /// The host; none for an address.
     pub host: Option<Domain>,
     /// Its address.
-    pub to: SocketAddr,
+    pub to: Endpoint,
     /// Our address; none: the system chooses.
     pub from: Option<IpAddr>,
 }
@@ -49,24 +54,28 @@ impl<R: Resolver> Foresight<R> {
     /// For this destination; or the outcome of all its mail, if there is no site.
     pub async fn of(&self, to: &Destination) -> Result<Foreseen, Outcome> {
         let key = self.planner.site(to).await?;
-        let plan = self.planner.hosts(&key).await;
+        let hosts = self.planner.hosts(&key).await;
         Ok(Foreseen {
             site: key.to_string(),
             tls: key.policy.tls,
-            hops: plan.map(|plan| self.hops(plan)),
+            login: key.hosts.login().map(Login::to_string),
+            hops: hosts.map(|hosts| self.hops(hosts)),
         })
     }
 
-    fn hops(&self, plan: Plan) -> Vec<Hop> {
+    fn hops(&self, hosts: Vec<MailHost>) -> Vec<Hop> {
         let mut hops = Vec::new();
-        for host in plan.hosts {
-            let addresses = host.addresses.into_iter();
-            let used = addresses.filter(|address| self.settings.may_use(*address));
-            hops.extend(used.map(|address| Hop {
-                host: host.name.clone(),
-                to: SocketAddr::new(address, plan.port),
-                from: self.settings.source(address),
-            }));
+        for host in hosts {
+            for to in host.addresses {
+                let address = to.tcp().map(|address| address.ip());
+                if address.is_none_or(|address| self.settings.may_use(address)) {
+                    hops.push(Hop {
+                        host: host.name.clone(),
+                        from: address.and_then(|address| self.settings.source(address)),
+                        to,
+                    });
+                }
+            }
         }
         hops
     }

@@ -5,11 +5,12 @@
 //! Shared by the lanes of a site. Bounded; the clock is passed in.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+
+use crate::peer::Endpoint;
 
 /// A site's memory. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -17,7 +18,7 @@ pub(crate) struct HostMemory(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    hosts: HashMap<(IpAddr, Trouble), Instant>,
+    hosts: HashMap<(Endpoint, Trouble), Instant>,
     /// Messages that a connection took before it was refused one, and until when that counts.
     messages: Option<(u64, Instant)>,
 }
@@ -34,7 +35,7 @@ pub(crate) enum Trouble {
 impl HostMemory {
     pub(crate) fn remember(
         &self,
-        address: IpAddr,
+        address: &Endpoint,
         what: Trouble,
         now: Instant,
         lifetime: Duration,
@@ -45,19 +46,19 @@ impl HostMemory {
         if known.len() >= ENTRIES_MAX {
             known.clear();
         }
-        known.insert((address, what), now + lifetime);
+        known.insert((address.clone(), what), now + lifetime);
     }
 
-    pub(crate) fn knows(&self, address: IpAddr, what: Trouble, now: Instant) -> bool {
+    pub(crate) fn knows(&self, address: &Endpoint, what: Trouble, now: Instant) -> bool {
         let known = self.0.lock();
         known
             .hosts
-            .get(&(address, what))
+            .get(&(address.clone(), what))
             .is_some_and(|until| now < *until)
     }
 
-    pub(crate) fn forget(&self, address: IpAddr, what: Trouble) {
-        self.0.lock().hosts.remove(&(address, what));
+    pub(crate) fn forget(&self, address: &Endpoint, what: Trouble) {
+        self.0.lock().hosts.remove(&(address.clone(), what));
     }
 
     /// A connection took so many messages and refused the next, which another connection took then.
@@ -85,7 +86,7 @@ mod tests {
     #[test]
     fn remembers_for_a_while() {
         let memory = HostMemory::default();
-        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        let address = &Endpoint::Tcp("192.0.2.1:25".parse().unwrap());
         let start = Instant::now();
         let after = |secs| start + Duration::from_secs(secs);
         memory.remember(address, Trouble::NoTls, start, Duration::from_secs(60));
@@ -95,7 +96,7 @@ mod tests {
         memory.forget(address, Trouble::NoTls);
         assert!(!memory.knows(address, Trouble::NoTls, start));
         for i in 0..1000u32 {
-            let address = IpAddr::from(i.to_be_bytes());
+            let address = &Endpoint::Tcp((i.to_be_bytes(), 25).into());
             memory.remember(address, Trouble::NoTls, start, Duration::from_secs(60));
         }
         assert!(memory.0.lock().hosts.len() <= ENTRIES_MAX);

@@ -4,13 +4,14 @@
 
 use std::cmp::min;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use envelope::{Diagnosis, Domain, EnhancedStatus, Outcome};
 use rand::Rng;
 use rand::seq::SliceRandom;
 
 use crate::allowed::{Allowed, Space};
+use crate::peer::Endpoint;
 use crate::policy::Security;
 
 /// A host that an MX record names, or the domain itself, with what DNS says of its addresses.
@@ -27,9 +28,11 @@ pub(crate) struct MailHost {
     /// Its name; none for an address literal.
     pub(crate) name: Option<Domain>,
     /// Never empty.
-    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) addresses: Vec<Endpoint>,
     /// How it is to be talked to: the planner's to say.
     pub(crate) security: Security,
+    /// Whether it speaks LMTP.
+    pub(crate) lmtp: bool,
 }
 
 /// The hosts to try, best first: never empty.
@@ -40,6 +43,7 @@ pub(crate) struct MailHost {
 /// none is left, trouble with DNS defers and absence fails.
 pub(crate) fn select(
     mut candidates: Vec<Candidate>,
+    port: u16,
     is_ourselves: impl Fn(&Domain, &[IpAddr]) -> bool,
     allowed: Allowed,
     rng: &mut impl Rng,
@@ -65,10 +69,12 @@ pub(crate) fn select(
         match addresses {
             Ok(addresses) => {
                 let addresses = usable(Some(&name), addresses, allowed, &mut refused);
+                let endpoint = |address| SocketAddr::new(address, port).into();
                 hosts.extend((!addresses.is_empty()).then(|| MailHost {
                     name: Some(name),
-                    addresses: in_turn(addresses),
-                    security: Security::default(),
+                    addresses: in_turn(addresses).into_iter().map(endpoint).collect(),
+                    security: Security::Clear,
+                    lmtp: false,
                 }));
             }
             Err(dns::Error::Trouble(reason)) => {
@@ -184,11 +190,15 @@ mod tests {
             loopback: false,
             private: false,
         };
-        match select(candidates, is_ourselves, allowed, &mut rng) {
+        match select(candidates, 25, is_ourselves, allowed, &mut rng) {
             Ok(hosts) => hosts
                 .iter()
                 .map(|host| {
-                    let addresses: Vec<_> = host.addresses.iter().map(IpAddr::to_string).collect();
+                    let addresses = host
+                        .addresses
+                        .iter()
+                        .map(|at| at.tcp().unwrap().ip().to_string());
+                    let addresses: Vec<_> = addresses.collect();
                     format!("{} {}", host.name.as_ref().unwrap(), addresses.join(" "))
                 })
                 .collect::<Vec<_>>()

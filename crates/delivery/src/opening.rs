@@ -7,6 +7,7 @@ use std::time::Duration;
 use envelope::Diagnosis;
 use rustls::ClientConfig;
 
+use crate::login::Login;
 use crate::patience::Patience;
 use crate::policy::Security;
 
@@ -17,6 +18,7 @@ pub(crate) struct Opening {
     /// `None`: no TLS, whatever the peer offers.
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) security: Security,
+    pub(crate) login: Option<Login>,
     /// The source address; `None` leaves it to the system.
     pub(crate) source: Option<IpAddr>,
     pub(crate) connect_timeout: Duration,
@@ -28,7 +30,7 @@ pub(crate) struct Opening {
 pub(crate) enum OpenError {
     /// The address could not be reached.
     Unreachable(Diagnosis),
-    /// It could, but the greeting or EHLO did not go well.
+    /// It could, but the greeting, EHLO or the login did not go well.
     NoService(Diagnosis),
     /// TLS cannot be had as it is wanted; clear text may work, over a new connection.
     Tls(Diagnosis),

@@ -3,18 +3,58 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use envelope::{Diagnosis, Domain, EnhancedStatus};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, UnixStream};
 use tokio::time::timeout;
+
+use crate::tls::Stream;
 
 /// A host and one of its addresses.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     /// None for an address literal or a route to an address.
     pub(crate) name: Option<Domain>,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Endpoint,
+    /// Whether it speaks LMTP.
+    pub(crate) lmtp: bool,
+}
+
+/// Where a host listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A socket of this machine.
+    Unix(Arc<Path>),
+}
+
+impl Endpoint {
+    /// The address and port, if it has one.
+    pub(crate) fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 impl Peer {
@@ -23,23 +63,27 @@ impl Peer {
         &self,
         source: Option<IpAddr>,
         limit: Duration,
-    ) -> Result<TcpStream, Diagnosis> {
+    ) -> Result<Stream, Diagnosis> {
         let connected = async {
-            let socket = match self.address {
+            let address = match &self.address {
+                Endpoint::Tcp(address) => *address,
+                Endpoint::Unix(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
+            };
+            let socket = match address {
                 SocketAddr::V4(_) => TcpSocket::new_v4()?,
                 SocketAddr::V6(_) => TcpSocket::new_v6()?,
             };
             if let Some(source) = source {
                 socket.bind(SocketAddr::new(source, 0))?;
             }
-            let stream = timeout(limit, socket.connect(self.address))
-                .await
-                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            let stream = socket.connect(address).await?;
             // Each write is a whole group of commands: waiting for more would only cost time.
             stream.set_nodelay(true)?;
-            Ok(stream)
+            Ok(Stream::Clear(stream))
         };
-        connected.await.map_err(|error| self.unreachable(&error))
+        let late = |_| Err(io::ErrorKind::TimedOut.into());
+        let connected = timeout(limit, connected).await.unwrap_or_else(late);
+        connected.map_err(|error| self.unreachable(&error))
     }
 
     fn unreachable(&self, error: &io::Error) -> Diagnosis {
@@ -59,13 +103,16 @@ impl Peer {
     }
 }
 
-/// `mx.example[192.0.2.1]:25`.
+/// `mx.example[192.0.2.1]:25`, or `unix:/run/dovecot/lmtp`.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(name) = &self.name {
             write!(f, "{name}")?;
         }
-        write!(f, "[{}]:{}", self.address.ip(), self.address.port())
+        match &self.address {
+            Endpoint::Tcp(address) => write!(f, "[{}]:{}", address.ip(), address.port()),
+            Endpoint::Unix(_) => self.address.fmt(f),
+        }
     }
 }
 

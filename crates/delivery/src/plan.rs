@@ -4,17 +4,19 @@
 //! set share a site, and the addresses behind it change at their own pace (the resolver keeps them by their TTL).
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use dns::{Mx, Resolver};
-use envelope::{Destination, Diagnosis, Domain, EnhancedStatus, Host, Outcome};
+use envelope::{Destination, Diagnosis, Domain, EnhancedStatus, Host, Outcome, TlsUse};
 use tokio::task::JoinSet;
 
 use crate::allowed::Allowed;
+use crate::login::Login;
 use crate::mx::{self, Candidate, DNS_TROUBLE, MailHost};
+use crate::peer::Endpoint;
 use crate::policy::{Policy, Security};
-use crate::route::{HopHost, NextHop};
+use crate::route::{HopHost, Hops, NextHop};
 use crate::settings::Settings;
 
 /// What domains have in common that share connections, limits and back-off: the hosts, and how these are to be talked to.
@@ -37,7 +39,7 @@ pub(crate) enum Hosts {
     /// A domain without MX: it is its own host (RFC 5321 §5.1, implicit MX).
     Implicit(Domain),
     /// A static route.
-    Hop(NextHop),
+    Route(Arc<Hops>),
     /// An address literal.
     Literal(IpAddr),
 }
@@ -49,13 +51,6 @@ pub(crate) struct Planner<R> {
     resolver: Arc<R>,
 }
 
-/// The hosts of a site, best first, and the port that they listen on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Plan {
-    pub(crate) hosts: Vec<MailHost>,
-    pub(crate) port: u16,
-}
-
 impl<R: Resolver> Planner<R> {
     pub(crate) fn new(settings: Arc<Settings>, resolver: Arc<R>) -> Self {
         Self { settings, resolver }
@@ -63,9 +58,17 @@ impl<R: Resolver> Planner<R> {
 
     /// The site of a destination; otherwise the outcome for all such mail.
     pub(crate) async fn site(&self, to: &Destination) -> Result<SiteKey, Outcome> {
-        let hosts = self.hosts_of(&to.host).await?;
+        let route = match &to.host {
+            Host::Domain(domain) => self.settings.routes.find(domain),
+            Host::Literal(_) => None,
+        };
+        let hosts = match route {
+            Some(route) => Hosts::Route(Arc::clone(&route.hops)),
+            None => self.hosts_of(&to.host).await?,
+        };
         let wished = to.way.get("tls").and_then(|wish| wish.parse().ok());
-        let tls = self.settings.tls.max(wished.unwrap_or_default());
+        let wishes = wished.into_iter().chain(route.map(|route| route.tls));
+        let tls = wishes.fold(self.settings.tls, TlsUse::max);
         Ok(SiteKey {
             hosts,
             policy: Policy { tls },
@@ -78,9 +81,6 @@ impl<R: Resolver> Planner<R> {
             Host::Literal(address) => return Ok(Hosts::Literal(*address)),
             Host::Domain(domain) => domain,
         };
-        if let Some(hop) = self.settings.routes.find(domain) {
-            return Ok(Hosts::Hop(hop.clone()));
-        }
         match self.resolver.mx(domain.as_str()).await {
             Ok(mut records) => {
                 records.sort();
@@ -95,11 +95,10 @@ impl<R: Resolver> Planner<R> {
     }
 
     /// The hosts to try for a site. A deferred outcome is a fact about the site, like a host that cannot be reached.
-    pub(crate) async fn hosts(&self, site: &SiteKey) -> Result<Plan, Outcome> {
-        let usual = self.settings.port;
-        let (hosts, port) = match &site.hosts {
-            Hosts::Mx(records) => (self.exchanges(records).await?, usual),
-            Hosts::Implicit(domain) => (self.implicit(domain).await?, usual),
+    pub(crate) async fn hosts(&self, site: &SiteKey) -> Result<Vec<MailHost>, Outcome> {
+        let mut hosts = match &site.hosts {
+            Hosts::Mx(records) => self.exchanges(records).await?,
+            Hosts::Implicit(domain) => self.implicit(domain).await?,
             Hosts::Literal(address) => {
                 if self.is_ourselves(None, &[*address]) {
                     return Err(mx::loops_back());
@@ -109,32 +108,32 @@ impl<R: Resolver> Planner<R> {
                 if let Some(refused) = refused {
                     return Err(refused);
                 }
-                (vec![unnamed(*address)], usual)
+                vec![unnamed(self.usual(*address))]
             }
             // A route is an order, not a finding: it is followed even to an address of this machine.
-            Hosts::Hop(hop) => (self.hop(&hop.host).await?, hop.port.unwrap_or(usual)),
+            Hosts::Route(hops) => self.route(hops).await?,
         };
-        let hosts = hosts.into_iter().map(|host| MailHost {
-            security: site.policy.security(),
-            ..host
-        });
-        Ok(Plan {
-            hosts: hosts.collect(),
-            port,
-        })
+        // Nobody listens between us and a socket of this machine.
+        let is_reached_by_net = |host: &&mut MailHost| host.addresses[0].tcp().is_some();
+        for host in hosts.iter_mut().filter(is_reached_by_net) {
+            host.security = site.policy.security();
+        }
+        Ok(hosts)
     }
 
     /// Where a connection for a site goes first, as far as that can be told now.
     pub(crate) async fn first_address(&self, site: &SiteKey) -> Option<SocketAddr> {
-        let plan = self.hosts(site).await.ok()?;
-        let first = plan.hosts.first()?.addresses.first()?;
-        Some(SocketAddr::new(*first, plan.port))
+        let hosts = self.hosts(site).await.ok()?;
+        let first = hosts.first()?.addresses.first()?;
+        // Sockets of this machine count together.
+        Some(first.tcp().unwrap_or(SOCKETS))
     }
 
     async fn exchanges(&self, records: &[Mx]) -> Result<Vec<MailHost>, Outcome> {
         let candidates = self.candidates(records).await;
         let ours = |name: &Domain, addresses: &[IpAddr]| self.is_ourselves(Some(name), addresses);
-        mx::select(candidates, ours, self.allowed(), &mut rand::rng())
+        let port = self.settings.port;
+        mx::select(candidates, port, ours, self.allowed(), &mut rand::rng())
     }
 
     /// All exchanges with their addresses, looked up at the same time: whether one of them is us must be known
@@ -170,28 +169,48 @@ impl<R: Resolver> Planner<R> {
             addresses,
         };
         let ours = |name: &Domain, addresses: &[IpAddr]| self.is_ourselves(Some(name), addresses);
-        mx::select(vec![candidate], ours, self.allowed(), &mut rand::rng())
+        let (port, candidates) = (self.settings.port, vec![candidate]);
+        mx::select(candidates, port, ours, self.allowed(), &mut rand::rng())
     }
 
-    async fn hop(&self, host: &HopHost) -> Result<Vec<MailHost>, Outcome> {
-        let name = match host {
-            HopHost::Address(address) => return Ok(vec![unnamed(*address)]),
+    async fn route(&self, hops: &Hops) -> Result<Vec<MailHost>, Outcome> {
+        let (mut hosts, mut trouble) = (Vec::new(), None);
+        for hop in &hops.hosts {
+            let found = self.hop(hop).await.map_err(|error| trouble = Some(error));
+            hosts.extend(found.into_iter().flatten().map(|host| MailHost {
+                lmtp: hop.lmtp,
+                ..host
+            }));
+        }
+        match trouble {
+            Some(outcome) if hosts.is_empty() => Err(outcome),
+            _ => Ok(hosts),
+        }
+    }
+
+    async fn hop(&self, hop: &NextHop) -> Result<Vec<MailHost>, Outcome> {
+        let port = hop.port.unwrap_or(self.settings.port);
+        let name = match &hop.host {
+            HopHost::Address(address) => {
+                return Ok(vec![unnamed(SocketAddr::new(*address, port).into())]);
+            }
+            HopHost::Socket(path) => return Ok(vec![unnamed(Endpoint::Unix(Arc::clone(path)))]),
             HopHost::Name(name) => name,
         };
         // A route whose host has no address is a mistake of ours: mail waits for its repair.
         let addresses = self.resolver.addresses(name.as_str()).await;
         let addresses = addresses.map_err(|error| mx::host_trouble(name, &error))?;
-        let candidate = Candidate {
+        let candidates = vec![Candidate {
             preference: 0,
             name: name.clone(),
             addresses: Ok(addresses),
-        };
-        mx::select(
-            vec![candidate],
-            |_, _| false,
-            Allowed::ALL,
-            &mut rand::rng(),
-        )
+        }];
+        let nobody = |_: &Domain, _: &[IpAddr]| false;
+        mx::select(candidates, port, nobody, Allowed::ALL, &mut rand::rng())
+    }
+
+    fn usual(&self, address: IpAddr) -> Endpoint {
+        SocketAddr::new(address, self.settings.port).into()
     }
 
     fn allowed(&self) -> Allowed {
@@ -215,15 +234,35 @@ impl<R: Resolver> Planner<R> {
 }
 
 impl Hosts {
+    /// How to log in with them.
+    pub(crate) fn login(&self) -> Option<&Login> {
+        match self {
+            Self::Route(hops) => hops.login.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What operators call them.
+    pub(crate) fn shown(&self) -> Vec<String> {
+        match self {
+            Self::Route(hops) => hops.hosts.iter().map(ToString::to_string).collect(),
+            _ => self.names().into_iter().map(Domain::to_string).collect(),
+        }
+    }
+
     /// What DNS or configuration calls them.
     pub(crate) fn names(&self) -> Vec<&Domain> {
         match self {
             Self::Mx(records) => records.iter().map(|mx| &mx.exchange).collect(),
             Self::Implicit(domain) => vec![domain],
-            Self::Hop(hop) => match &hop.host {
-                HopHost::Name(name) => vec![name],
-                HopHost::Address(_) => Vec::new(),
-            },
+            Self::Route(hops) => {
+                let hosts = hops.hosts.iter().map(|hop| &hop.host);
+                let names = hosts.filter_map(|host| match host {
+                    HopHost::Name(name) => Some(name),
+                    HopHost::Address(_) | HopHost::Socket(_) => None,
+                });
+                names.collect()
+            }
             Self::Literal(_) => Vec::new(),
         }
     }
@@ -238,17 +277,18 @@ impl fmt::Display for SiteKey {
                 None => f.write_str("(none)"),
             },
             Hosts::Implicit(domain) => domain.fmt(f),
-            Hosts::Hop(hop) => hop.fmt(f),
+            Hosts::Route(hops) => hops.fmt(f),
             Hosts::Literal(address) => Host::Literal(*address).fmt(f),
         }
     }
 }
 
-fn unnamed(address: IpAddr) -> MailHost {
+fn unnamed(address: Endpoint) -> MailHost {
     MailHost {
         name: None,
         addresses: vec![address],
-        security: Security::default(),
+        security: Security::Clear,
+        lmtp: false,
     }
 }
 
@@ -299,6 +339,8 @@ const NULL_MX: EnhancedStatus = EnhancedStatus::permanent(1, 10);
 const EXCHANGES_MAX: usize = 20;
 /// Addresses of one exchange looked at.
 const ADDRESSES_MAX: usize = 8;
+/// What sockets of this machine count as.
+const SOCKETS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// Any will do; nothing is sent to it.
 const DISCARD_PORT: u16 = 9;
 
@@ -312,6 +354,10 @@ mod tests {
 
     fn d(name: &str) -> Domain {
         name.parse().unwrap()
+    }
+
+    fn route(domain: &str, hosts: &[&str]) -> Route {
+        Route::parse(domain, hosts, None, None).unwrap()
     }
 
     fn planner() -> Planner<Fixed> {
@@ -342,10 +388,12 @@ mod tests {
             "203.0.113.4:587".parse().unwrap(),
         ];
         settings.routes = Routes::new(vec![
-            Route::parse("routed.test", "10.0.0.5:2525").unwrap(),
-            Route::parse("named.test", "mx.test").unwrap(),
-            Route::parse("wrong.test", "nope.test").unwrap(),
-            Route::parse("filter.test", "lo.test:10025").unwrap(),
+            route("routed.test", &["10.0.0.5:2525"]),
+            route("named.test", &["mx.test"]),
+            route("wrong.test", &["nope.test"]),
+            route("filter.test", &["lo.test:10025"]),
+            route("several.test", &["nope.test", "mx2.test:26", "10.0.0.5"]),
+            route("store.test", &["lmtp:unix:/run/lmtp", "lmtp:mx2.test:24"]),
         ]);
         Planner::new(Arc::new(settings), Arc::new(resolver))
     }
@@ -357,12 +405,12 @@ mod tests {
             Err(outcome) => Err(outcome),
         };
         match hosts {
-            Ok(plan) => {
-                let addresses = plan.hosts.iter().flat_map(|host| &host.addresses);
-                let addresses: Vec<_> = addresses
-                    .map(|a| SocketAddr::new(*a, plan.port).to_string())
-                    .collect();
-                addresses.join(" ")
+            Ok(hosts) => {
+                let addresses = hosts.iter().flat_map(|host| {
+                    let lmtp = if host.lmtp { "lmtp:" } else { "" };
+                    host.addresses.iter().map(move |at| format!("{lmtp}{at}"))
+                });
+                addresses.collect::<Vec<_>>().join(" ")
             }
             Err(outcome) => format!(
                 "{} {}",
@@ -384,6 +432,8 @@ mod tests {
                 "4.4.3 cannot look up the host for its mail: no such domain",
             ),
             ("filter.test", "127.0.0.5:10025"),
+            ("several.test", "203.0.113.2:26 10.0.0.5:25"),
+            ("store.test", "lmtp:unix:/run/lmtp lmtp:203.0.113.2:24"),
             (
                 "link.test",
                 "5.4.4 the address of the host for its mail is no host's",

@@ -23,8 +23,8 @@ use crate::memory::{HostMemory, Trouble};
 use crate::mx::{DNS_TROUBLE, MailHost};
 use crate::opening::{OpenError, Opening};
 use crate::patience::Patience;
-use crate::peer::Peer;
-use crate::plan::{Plan, Planner, SiteKey};
+use crate::peer::{Endpoint, Peer};
+use crate::plan::{Planner, SiteKey};
 use crate::policy::Security;
 use crate::settings::Settings;
 use crate::tls::Clients;
@@ -98,29 +98,38 @@ impl<R: Resolver> Reacher<R> {
         patience: &Patience,
         second_best: Option<Box<Connection>>,
     ) -> Reached {
-        let plan = match self.planner.hosts(site).await {
-            Ok(plan) => plan,
+        let hosts = match self.planner.hosts(site).await {
+            Ok(hosts) => hosts,
             Err(outcome) => {
                 return second_best.map_or_else(|| no_plan(outcome), Reached::Connected);
             }
         };
         let mut met = Met::default();
         let mut second_best = second_best;
-        let known = second_best.as_ref().map(|connection| connection.address());
+        let known = second_best.as_ref().map(|old| old.address().clone());
         for Target {
             host,
             peer,
             security,
-        } in targets(plan, memory)
+        } in targets(&hosts, memory)
         {
-            let address = peer.address.ip();
-            if Some(address) == known
+            let may_use = |address: SocketAddr| self.settings.may_use(address.ip());
+            if Some(&peer.address) == known.as_ref()
                 || met.answered.contains(&host)
-                || !self.settings.may_use(address)
+                || !peer.address.tcp().is_none_or(may_use)
             {
                 continue;
             }
-            match self.open(peer, &security, memory, patience).await {
+            let opening = Opening {
+                session: Arc::clone(&self.session),
+                tls: None,
+                security,
+                login: site.hosts.login().cloned(),
+                source: self.source(&peer.address),
+                connect_timeout: self.settings.connect_timeout,
+                patience: patience.clone(),
+            };
+            match self.open(peer, opening, memory).await {
                 Ok(connection) => {
                     met.answered.insert(host);
                     if enough(connection.capabilities()) {
@@ -147,28 +156,20 @@ impl<R: Resolver> Reacher<R> {
     async fn open(
         &self,
         peer: Peer,
-        security: &Security,
+        mut opening: Opening,
         memory: &HostMemory,
-        patience: &Patience,
     ) -> Result<Connection, OpenError> {
-        let address = peer.address.ip();
+        let address = &peer.address.clone();
+        let security = &opening.security;
+        let may_be_clear = security.may_be_clear();
         let no_tls = || memory.knows(address, Trouble::NoTls, Instant::now());
-        let in_clear = *security == Security::Clear || (security.may_be_clear() && no_tls());
-        let client = match in_clear {
-            true => None,
-            false => Some(self.clients.of(security).map_err(OpenError::Tls)?),
-        };
-        let mut opening = Opening {
-            session: Arc::clone(&self.session),
-            tls: client,
-            security: security.clone(),
-            source: self.settings.source(address),
-            connect_timeout: self.settings.connect_timeout,
-            patience: patience.clone(),
-        };
+        let in_clear = *security == Security::Clear || (may_be_clear && no_tls());
+        if !in_clear {
+            opening.tls = Some(self.clients.of(security).map_err(OpenError::Tls)?);
+        }
         let mut result = Connection::open(peer.clone(), &opening).await;
         if let Err(OpenError::Tls(diagnosis)) = &result
-            && security.may_be_clear()
+            && may_be_clear
         {
             tracing::debug!(%peer, reason = diagnosis.text, "TLS failed, trying in clear");
             let kept = self.settings.tls_failure_kept;
@@ -186,6 +187,10 @@ impl<R: Resolver> Reacher<R> {
             ),
         }
         result
+    }
+
+    fn source(&self, address: &Endpoint) -> Option<IpAddr> {
+        self.settings.source(address.tcp()?.ip())
     }
 }
 
@@ -217,22 +222,22 @@ impl Met {
 }
 
 /// The addresses in order; those that could not be reached a moment ago come last.
-fn targets(plan: Plan, memory: &HostMemory) -> Vec<Target> {
-    let port = plan.port;
-    let target = |number: usize, host: &MailHost, address: IpAddr| Target {
+fn targets(hosts: &[MailHost], memory: &HostMemory) -> Vec<Target> {
+    let target = |number: usize, host: &MailHost, address: &Endpoint| Target {
         host: number,
         peer: Peer {
             name: host.name.clone(),
-            address: SocketAddr::new(address, port),
+            address: address.clone(),
+            lmtp: host.lmtp,
         },
         security: host.security.clone(),
     };
     let mut targets = Vec::new();
-    for (number, host) in plan.hosts.iter().enumerate() {
-        targets.extend(host.addresses.iter().map(|a| target(number, host, *a)));
+    for (number, host) in hosts.iter().enumerate() {
+        targets.extend(host.addresses.iter().map(|a| target(number, host, a)));
     }
     let now = Instant::now();
-    let failed = |t: &Target| memory.knows(t.peer.address.ip(), Trouble::Unreachable, now);
+    let failed = |t: &Target| memory.knows(&t.peer.address, Trouble::Unreachable, now);
     targets.sort_by_cached_key(failed);
     targets.truncate(TARGETS_MAX);
     targets

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -23,6 +23,8 @@ use crate::sessions::Sessions;
 #[derive(Debug)]
 pub(crate) enum Stream {
     Clear(TcpStream),
+    /// A socket of this machine.
+    Unix(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -119,6 +121,7 @@ impl Stream {
     pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Clear(stream) => stream.read(buffer).await,
+            Self::Unix(stream) => stream.read(buffer).await,
             Self::Tls(stream) => stream.read(buffer).await,
         }
     }
@@ -127,6 +130,7 @@ impl Stream {
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Clear(stream) => stream.write(bytes).await,
+            Self::Unix(stream) => stream.write(bytes).await,
             Self::Tls(stream) => stream.write(bytes).await,
         }
     }
@@ -135,6 +139,7 @@ impl Stream {
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Clear(stream) => stream.flush().await,
+            Self::Unix(stream) => stream.flush().await,
             Self::Tls(stream) => stream.flush().await,
         }
     }

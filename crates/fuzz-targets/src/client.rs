@@ -125,6 +125,7 @@ struct Driver<'a> {
     open: Option<Open>,
     transactions: usize,
     tls: bool,
+    login: bool,
     closed: bool,
 }
 
@@ -136,14 +137,19 @@ impl<'a> Driver<'a> {
             eight_bit_anyway: !plan.may(EIGHT_BIT_STRICT),
             ..Settings::default()
         };
+        let settings = Arc::new(settings);
         Self {
-            session: Session::new(Arc::new(settings), now),
+            session: match plan.has(LMTP) {
+                true => Session::lmtp(settings, now),
+                false => Session::new(settings, now),
+            },
             pieces: Pieces::new(plan.body(), plan.split).collect(),
             plan,
             now,
             open: None,
             transactions: 0,
             tls: false,
+            login: false,
             closed: false,
         }
     }
@@ -174,6 +180,10 @@ impl<'a> Driver<'a> {
                 assert_eq!(self.open, None, "ready within a transaction");
                 self.next_step();
             }
+            Event::AuthChallenge(text) => {
+                assert_clean(&text.replace('\n', ""));
+                self.session.authenticate(self.now, "YQ==");
+            }
             Event::TlsGo => {
                 self.tls = true;
                 self.session.handle_tls_started(self.now);
@@ -201,6 +211,9 @@ impl<'a> Driver<'a> {
         if self.plan.has(STARTTLS) && offers_tls && !self.tls {
             self.tls = true;
             self.session.start_tls(self.now);
+        } else if self.plan.has(LOGS_IN) && !self.login {
+            self.login = true;
+            self.session.authenticate(self.now, "AUTH LOGIN");
         } else if self.transactions < TRANSACTIONS_MAX {
             self.transactions += 1;
             let transaction = self.plan.transaction();
@@ -321,7 +334,10 @@ const BODIES: [&[u8]; 10] = [
     b"ends in CR\r",
     b"\xff\0\x80\r\n",
 ];
-const VERBS: [&str; 9] = [
+const VERBS: [&str; 12] = [
+    "AUTH LOGIN",
+    "YQ==",
+    "LHLO out.example",
     "EHLO out.example",
     "HELO out.example",
     "MAIL FROM:<",
@@ -340,6 +356,8 @@ const TIMES_OUT: u8 = 2;
 const ABORTS: u8 = 4;
 const SLOWLY: u8 = 16;
 const RCPT_ONLY: u8 = 32;
+const LMTP: u8 = 64;
+const LOGS_IN: u8 = 128;
 
 // Bits of `Plan::options`.
 const EIGHT_BIT: u8 = 1;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use envelope::{Domain, TlsUse};
 use serde::Deserialize;
 
-use super::units::{Span, more_than_zero, parsed};
+use super::units::{Span, more_than_zero, one_or_more, parsed, some_parsed};
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -40,7 +40,13 @@ pub(crate) struct Delivery {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Route {
     pub(crate) domain: String,
-    pub(crate) host: String,
+    #[serde(deserialize_with = "one_or_more")]
+    pub(crate) host: Vec<String>,
+    /// Left out: as `delivery.tls` says, or as a password needs it.
+    #[serde(default, deserialize_with = "some_parsed")]
+    pub(crate) tls: Option<TlsUse>,
+    /// The file with the name and password for its hosts.
+    pub(crate) auth: Option<PathBuf>,
 }
 
 impl Default for Delivery {

@@ -97,6 +97,14 @@ impl Config {
             absolute(&mut tls.certificate);
             absolute(&mut tls.key);
         }
+        for auth in self
+            .delivery
+            .routes
+            .iter_mut()
+            .filter_map(|r| r.auth.as_mut())
+        {
+            absolute(auth);
+        }
         for dkim in &mut self.dkim {
             absolute(&mut dkim.key);
         }

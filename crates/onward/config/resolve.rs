@@ -14,6 +14,7 @@ use spool::Lifetime;
 use super::schema::{BareNewline, Config, Doctor, Listener, Log, Role, TlsMode};
 use crate::descriptors;
 use crate::forwards;
+use crate::logins;
 use crate::reload::{TlsError, load_roots, load_tls};
 use crate::routing;
 
@@ -48,6 +49,8 @@ pub(crate) enum Error {
     #[error("`delivery.route`: {0}")]
     Route(#[from] delivery::RouteError),
     #[error(transparent)]
+    Login(#[from] logins::Error),
+    #[error(transparent)]
     Routing(#[from] routing::Error),
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -63,7 +66,7 @@ impl Error {
     pub(crate) fn about(&self) -> &'static str {
         match self {
             Self::Hostname(_) => "config",
-            Self::Route(_) => "delivery",
+            Self::Route(_) | Self::Login(_) => "delivery",
             Self::Routing(error) => error.about(),
             Self::Tls(_) => "certificate",
         }
@@ -184,15 +187,12 @@ impl Config {
             .hostname
             .parse()
             .map_err(envelope::AddressError::from)?;
-        let route =
-            |route: &super::delivery::Route| delivery::Route::parse(&route.domain, &route.host);
-        let routes: Result<_, _> = typed.routes.iter().map(route).collect();
         Ok(delivery::Settings {
             port: typed.port,
             bind: typed.bind.clone(),
             allow_loopback: typed.allow_loopback,
             allow_private: typed.allow_private,
-            routes: delivery::Routes::new(routes?),
+            routes: self.routes()?,
             concurrency: typed.concurrency,
             connections_per_address: typed.connections_per_address,
             connections: descriptors::shares(self).outgoing,
@@ -204,6 +204,16 @@ impl Config {
             drain: self.limits.drain.0,
             ..delivery::Settings::new(hostname)
         })
+    }
+
+    fn routes(&self) -> Result<delivery::Routes, Error> {
+        let mut routes = Vec::new();
+        for typed in &self.delivery.routes {
+            let login = typed.auth.as_deref().map(logins::read).transpose()?;
+            let route = delivery::Route::parse(&typed.domain, &typed.host, typed.tls, login)?;
+            routes.push(route);
+        }
+        Ok(delivery::Routes::new(routes))
     }
 
     /// Where the history is; the spool still has room when there is none for it.

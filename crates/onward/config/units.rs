@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+};
 
 /// A span of time: `"90s"`, `"5m"`, `"4h"`, `"21d"`, also joined: `"1h 30m"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,7 +32,7 @@ impl Span {
     }
 }
 
-/// Reads `[name]` like a single `[[name]]`.
+/// Reads `[name]` like a single `[[name]]`, and a text like a list of one.
 pub(super) fn one_or_more<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -42,7 +44,11 @@ where
         type Value = Vec<T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("one table or several")
+            f.write_str("one or several")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            T::deserialize(text.into_deserializer()).map(|one| vec![one])
         }
 
         fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
@@ -134,6 +140,15 @@ where
     let text = String::deserialize(deserializer)?;
     let wrong = |error| D::Error::custom(format!("`{text}`: {error}"));
     text.parse().map_err(wrong)
+}
+
+/// The same of a key that may be left out.
+pub(super) fn some_parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    parsed(deserializer).map(Some)
 }
 
 /// Reads several of them.

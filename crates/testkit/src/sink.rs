@@ -1,7 +1,7 @@
 //! A destination for mail: a small SMTP server that answers as scripted and keeps every message it took.
 //!
 //! It is written by hand, apart from the relay's own server. It has PIPELINING, SIZE, 8BITMIME, SMTPUTF8,
-//! DSN and, with an [`Identity`], STARTTLS. The script's format is in `sink/script.rs`.
+//! DSN and, with an [`Identity`], STARTTLS. To a client that says LHLO it speaks LMTP: `dot` is asked for each recipient. The script's format is in `sink/script.rs`.
 //! It does *not* check much: what a peer may not send shows in the recorded [`Received`] and is the test's to judge.
 
 pub(crate) mod script;

@@ -69,6 +69,10 @@ impl Sites {
             Routing::Known { .. } | Routing::Pending(_) => true,
         });
         self.admission.sweep(now);
+        #[expect(
+            clippy::mutable_key_type,
+            reason = "a login is compared by its file, which does not change"
+        )]
         let by_key = &mut self.by_key;
         sites.retain(|_, site| {
             let used = !site.destinations.is_empty()

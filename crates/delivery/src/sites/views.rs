@@ -46,14 +46,14 @@ impl Sites {
     }
 
     fn view(&self, site: &Site, shown: usize, now: Instant) -> SiteView {
-        let (health, mx) = (&site.health, site.key.hosts.names());
+        let (health, hosts) = (&site.health, site.key.hosts.shown());
         let pause = health.is_paused().then(|| {
             let (pause, _) = self.orders.of(&site.key, site.hosts());
             pause.cloned()
         });
         SiteView {
             name: site.key.to_string(),
-            mx: mx.iter().take(shown).map(ToString::to_string).collect(),
+            mx: hosts.into_iter().take(shown).collect(),
             takes: site.hosts().take(shown).cloned().collect(),
             takes_count: site.destinations.len(),
             reach: health.reach(now),

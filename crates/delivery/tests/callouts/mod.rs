@@ -287,7 +287,7 @@ async fn a_smarthost_is_not_asked() {
     let smarthost = Server::start(Script::default()).await;
     let host = smarthost.address.to_string();
     let star = |settings: &mut Settings| {
-        settings.routes = Routes::new(vec![Route::parse("*", &host).unwrap()]);
+        settings.routes = Routes::new(vec![Route::parse("*", &[host], None, None).unwrap()]);
     };
     let (server, callouts) = start_with(Script::default(), soon(), star).await;
     assert!(ask(&callouts, "a@to.test").await.0.starts_with("exists"));

@@ -153,6 +153,7 @@ impl<'a, S: Spool> Thought<'a, S> {
         let hops = foreseen.and_then(|foreseen| {
             way.site = Some(foreseen.site);
             way.tls = Some(foreseen.tls.name().to_owned());
+            way.login = foreseen.login;
             foreseen.hops
         });
         match hops {
@@ -238,7 +239,7 @@ fn row(stage: Stage, decision: &Decision, asked: &deciding::Asked) -> control::S
 fn hop(hop: delivery::Hop) -> Hop {
     Hop {
         host: hop.host.map(|host| host.to_string()),
-        to: hop.to,
+        to: hop.to.to_string(),
         from: hop.from,
     }
 }

@@ -10,7 +10,7 @@
 //! offer: -DSN SIZE=1000
 //! ```
 //!
-//! Phases: `greeting ehlo helo starttls mail rcpt data dot rset quit`. `for TEXT` wants TEXT in the command line (in any case);
+//! Phases: `greeting ehlo helo lhlo starttls auth mail rcpt data dot rset quit`. `for TEXT` wants TEXT in the command line (in any case);
 //! `first N` holds N times and then no more. Actions: a reply (lines separated by ` / `), `drop` the connection, `wait` a time (`ms`, `s`) and go
 //! on with the next rule that fits. `offer:` takes extensions away (`-NAME`) or puts them in.
 
@@ -148,8 +148,9 @@ const OFFERED: [&str; 6] = [
     "DSN",
     "ENHANCEDSTATUSCODES",
 ];
-const PHASES: [&str; 10] = [
-    "greeting", "ehlo", "helo", "starttls", "mail", "rcpt", "data", "dot", "rset", "quit",
+const PHASES: [&str; 12] = [
+    "greeting", "ehlo", "helo", "lhlo", "starttls", "auth", "mail", "rcpt", "data", "dot", "rset",
+    "quit",
 ];
 
 #[cfg(test)]

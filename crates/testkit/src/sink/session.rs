@@ -54,6 +54,7 @@ struct Session<H> {
     open: Option<Received>,
     hello: String,
     tls: bool,
+    lmtp: bool,
     peer: SocketAddr,
 }
 
@@ -72,6 +73,7 @@ async fn serve<H: Host>(stream: TcpStream, host: H, peer: SocketAddr) -> io::Res
         open: None,
         hello: String::new(),
         tls: false,
+        lmtp: false,
         peer,
     };
     let mut stream = BufStream::new(stream);
@@ -137,7 +139,8 @@ impl<H: Host> Session<H> {
             return Ok(Next::Go);
         }
         match verb.as_str() {
-            "ehlo" | "helo" => {
+            "ehlo" | "helo" | "lhlo" => {
+                self.lmtp = verb == "lhlo";
                 self.hello = line[4..].trim().to_owned();
                 self.open = None;
             }
@@ -172,7 +175,7 @@ impl<H: Host> Session<H> {
     fn usual(&self, verb: &str) -> String {
         let recipients = self.open.as_ref().map(|open| open.recipients.len());
         let text = match (verb, recipients) {
-            ("ehlo", _) => {
+            ("ehlo" | "lhlo", _) => {
                 let mut lines = vec!["sink.test".to_owned()];
                 lines.extend(self.host.offer());
                 if self.host.tls().is_some() && !self.tls {
@@ -184,6 +187,7 @@ impl<H: Host> Session<H> {
                 return lines.join(" / ");
             }
             ("helo", _) => "250 sink.test",
+            ("auth", _) => "235 2.7.0 welcome",
             ("starttls", _) if self.host.tls().is_some() && !self.tls => "220 2.0.0 go ahead",
             ("mail", None) => "250 2.1.0 sender ok",
             ("rcpt", Some(_)) => "250 2.1.5 recipient ok",
@@ -230,19 +234,35 @@ impl<H: Host> Session<H> {
             return Ok(Next::Close);
         };
         message.data = data;
-        let line = format!(
-            "{} octets from <{}> to {}",
-            message.data.len(),
-            message.from,
-            message.recipients[0].to
-        );
-        let said = self.say(stream, "dot", &line, "250 2.0.0 taken").await?;
-        if let Some(message) = self.open.take()
-            && said == Some(true)
+        let asked = if self.lmtp {
+            message.recipients.len()
+        } else {
+            1
+        };
+        let about = format!("{} octets from <{}>", message.data.len(), message.from);
+        let recipients = message.recipients.clone();
+        let mut taken = Vec::new();
+        let mut next = Next::Go;
+        for recipient in &recipients[..asked] {
+            let line = format!("{about} to {}", recipient.to);
+            match self.say(stream, "dot", &line, "250 2.0.0 taken").await? {
+                Some(true) => taken.push(recipient.clone()),
+                Some(false) => {}
+                None => {
+                    next = Next::Close;
+                    break;
+                }
+            }
+        }
+        if let Some(mut message) = self.open.take()
+            && !taken.is_empty()
         {
+            if self.lmtp {
+                message.recipients = taken;
+            }
             self.host.took(message);
         }
-        Ok(said.map_or(Next::Close, |_| Next::Go))
+        Ok(next)
     }
 
     /// Says what the host wants, or else the usual. None: the connection is to be dropped. Otherwise whether it was a yes.
