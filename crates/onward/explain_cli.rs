@@ -116,6 +116,8 @@ fn sent(way: &Way) -> Vec<String> {
         let login = String::from_iter(login);
         lines.push(format!("    site {site}, TLS {tls}{login}"));
     }
+    let sts = way.sts.iter();
+    lines.extend(sts.map(|policy| format!("    MTA-STS policy: {policy}")));
     lines.extend(way.hops.iter().map(|hop| {
         let host = hop.host.iter().map(|host| format!("{host} "));
         let from = hop.from.iter().map(|from| format!(" from {from}"));

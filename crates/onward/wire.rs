@@ -11,6 +11,7 @@ use journal::{Event, Journal};
 use queue::LogSpool;
 use relay::counting::Counting;
 use relay::operator::{Operator, OrdersFile};
+use relay::sts::Sts;
 use spool::{IdSource, Spool};
 use tokio_util::sync::CancellationToken;
 
@@ -91,11 +92,14 @@ impl Relay {
             settings.relay.delivery.routes.logins().cloned().collect(),
             journal.clone(),
         ));
+        let delivery = &settings.relay.delivery;
+        let sts = Sts::open(&config.spool, delivery, &resolver, spool.clock());
         let core = relay::Core {
             spool: Arc::clone(&spool),
             routing,
             ids: Arc::new(IdSource::new()),
             clock: spool.clock().clone(),
+            sts: Arc::new(sts),
             journal: journal.clone(),
             counting: Arc::new(Counting::new(counters::Freezes::open(&config.spool))),
             history,

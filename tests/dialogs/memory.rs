@@ -163,6 +163,7 @@ fn core(routing: Routing) -> Core<MemorySpool> {
         clock: Clock::real(),
         journal: journal::Journal::default(),
         counting: Arc::new(Counting::new(counters::Freezes::in_memory())),
+        sts: Arc::default(),
         history: history::Desk::default(),
     }
 }

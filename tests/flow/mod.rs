@@ -32,6 +32,7 @@ mod long_sender;
 mod loops;
 mod mail_log;
 mod milter;
+mod mta_sts;
 mod mx;
 mod no_header;
 mod no_way;

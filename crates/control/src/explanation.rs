@@ -118,6 +118,8 @@ pub struct Way {
     pub tls: Option<String>,
     /// The file with the name and password that its hosts are given.
     pub login: Option<String>,
+    /// The MTA-STS policy of its domain, or why it cannot be had.
+    pub sts: Option<String>,
     /// Why it cannot be sent there now.
     pub trouble: Option<String>,
 }

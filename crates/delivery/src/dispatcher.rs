@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use dns::Resolver;
 use envelope::{Claim, Destination, Diagnosis, EnhancedStatus, Outcome, Timestamp, Trip};
 use parking_lot::Mutex;
+use sts::Policies;
 use tokio::sync::Notify;
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -44,9 +45,14 @@ pub struct Dispatcher<W, R> {
 
 impl<W: Work, R: Resolver> Dispatcher<W, R> {
     /// A dispatcher that is not running yet.
-    pub fn new(settings: Settings, work: Arc<W>, resolver: R) -> Arc<Self> {
+    pub fn new(
+        settings: Settings,
+        work: Arc<W>,
+        resolver: R,
+        sts: Option<Arc<Policies<R>>>,
+    ) -> Arc<Self> {
         let settings = Arc::new(settings);
-        let planner = Planner::new(Arc::clone(&settings), Arc::new(resolver));
+        let planner = Planner::new(Arc::clone(&settings), Arc::new(resolver)).with_sts(sts);
         Arc::new(Self {
             reacher: Reacher::new(Arc::clone(&settings), planner),
             sites: Mutex::new(Sites::new(Arc::clone(&settings))),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use dns::Resolver;
 use envelope::{Destination, Domain, Outcome, TlsUse};
+use sts::Policies;
 
 use crate::login::Login;
 use crate::mx::MailHost;
@@ -28,6 +29,8 @@ pub struct Foreseen {
     pub tls: TlsUse,
     /// The file with the name and password for it.
     pub login: Option<String>,
+    /// What is known of its MTA-STS policy, if that is followed.
+    pub sts: Option<sts::Found>,
     /// In the order in which they would be tried; or what would become of all mail there.
     pub hops: Result<Vec<Hop>, Outcome>,
 }
@@ -45,9 +48,9 @@ pub struct Hop {
 
 impl<R: Resolver> Foresight<R> {
     /// With the settings and the resolver of deliveries.
-    pub fn new(settings: &Settings, resolver: R) -> Self {
+    pub fn new(settings: &Settings, resolver: R, sts: Option<Arc<Policies<R>>>) -> Self {
         let settings = Arc::new(settings.clone());
-        let planner = Planner::new(Arc::clone(&settings), Arc::new(resolver));
+        let planner = Planner::new(Arc::clone(&settings), Arc::new(resolver)).with_sts(sts);
         Self { settings, planner }
     }
 
@@ -57,9 +60,10 @@ impl<R: Resolver> Foresight<R> {
         let hosts = self.planner.hosts(&key).await;
         Ok(Foreseen {
             site: key.to_string(),
-            tls: key.policy.tls,
+            tls: key.policy.tls(),
             login: key.hosts.login().map(Login::to_string),
             hops: hosts.map(|hosts| self.hops(hosts)),
+            sts: self.planner.sts(&to.host, &key.hosts).await,
         })
     }
 

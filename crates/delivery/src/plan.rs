@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use dns::{Mx, Resolver};
 use envelope::{Destination, Diagnosis, Domain, EnhancedStatus, Host, Outcome, TlsUse};
+use sts::Policies;
 use tokio::task::JoinSet;
 
 use crate::allowed::Allowed;
@@ -49,11 +50,22 @@ pub(crate) enum Hosts {
 pub(crate) struct Planner<R> {
     settings: Arc<Settings>,
     resolver: Arc<R>,
+    /// None: MTA-STS is not followed.
+    sts: Option<Arc<Policies<R>>>,
 }
 
 impl<R: Resolver> Planner<R> {
     pub(crate) fn new(settings: Arc<Settings>, resolver: Arc<R>) -> Self {
-        Self { settings, resolver }
+        Self {
+            settings,
+            resolver,
+            sts: None,
+        }
+    }
+
+    /// Following MTA-STS policies, if there are such.
+    pub(crate) fn with_sts(self, sts: Option<Arc<Policies<R>>>) -> Self {
+        Self { sts, ..self }
     }
 
     /// The site of a destination; otherwise the outcome for all such mail.
@@ -69,11 +81,25 @@ impl<R: Resolver> Planner<R> {
         let wished = to.way.get("tls").and_then(|wish| wish.parse().ok());
         let wishes = wished.into_iter().chain(route.map(|route| route.tls));
         let tls = wishes.fold(self.settings.tls, TlsUse::max);
+        let sts = self.sts(&to.host, &hosts).await;
         Ok(SiteKey {
+            policy: Policy {
+                tls,
+                sts: sts.and_then(|found| found.policy().cloned()),
+            },
             hosts,
-            policy: Policy { tls },
             egress: to.way.get("egress").map(Arc::from),
         })
+    }
+
+    /// What a domain has published, unless its mail goes by a route. That it has no MX may be what somebody wants us to believe.
+    pub(crate) async fn sts(&self, host: &Host, hosts: &Hosts) -> Option<sts::Found> {
+        match (&self.sts, host, hosts) {
+            (Some(sts), Host::Domain(domain), Hosts::Mx(_) | Hosts::Implicit(_)) => {
+                Some(sts.of(domain).await)
+            }
+            _ => None,
+        }
     }
 
     async fn hosts_of(&self, host: &Host) -> Result<Hosts, Outcome> {
@@ -118,6 +144,7 @@ impl<R: Resolver> Planner<R> {
         for host in hosts.iter_mut().filter(is_reached_by_net) {
             host.security = site.policy.security();
         }
+        site.policy.retain_named(&mut hosts)?;
         Ok(hosts)
     }
 
@@ -464,6 +491,103 @@ mod tests {
         }
     }
 
+    /// The usual planner, with policies that were kept: `DOMAIN MODE[ MX]…`.
+    fn planner_with(policies: &[&str]) -> Planner<Fixed> {
+        let planner = planner();
+        let kept = policies.iter().filter_map(|policy| {
+            let (domain, policy) = policy.split_once(' ')?;
+            let line = format!("{domain} 1 2026-11-29T09:00:00.000Z 604800 {policy}");
+            Some(line.parse().unwrap())
+        });
+        let fetch: sts::Fetch = Box::new(|_| Box::pin(std::future::pending()));
+        let now = || "2026-11-30T09:00:00Z".parse().unwrap();
+        let resolver = planner.resolver.as_ref().clone();
+        let policies = Policies::new(resolver, fetch, kept.collect(), now);
+        planner.with_sts(Some(Arc::new(policies)))
+    }
+
+    /// What is asked of which hosts.
+    #[tokio::test]
+    async fn what_follows_from_a_policy() {
+        let both = "Opportunistic mx.test mx2.test";
+        let unnamed = "4.7.5 its domain's MTA-STS policy names no host that takes its mail";
+        for (policy, host, tls, expected) in [
+            ("", "a.test", "", both),
+            ("a.test none", "a.test", "", both),
+            ("a.test testing mx.test", "a.test", "", both),
+            ("a.test testing no.test", "a.test", "", both),
+            ("b.test enforce mx.test", "a.test", "", both),
+            (
+                "a.test testing mx.test",
+                "a.test",
+                "tls=required",
+                "Required mx.test mx2.test",
+            ),
+            (
+                "a.test enforce mx.test mx2.test",
+                "a.test",
+                "",
+                "Verified mx.test mx2.test",
+            ),
+            (
+                "a.test enforce mx2.test",
+                "a.test",
+                "tls=required",
+                "Verified mx2.test",
+            ),
+            ("a.test enforce *.mx.test test", "a.test", "", unnamed),
+            (
+                "plain.test enforce *.test",
+                "plain.test",
+                "",
+                "Verified plain.test",
+            ),
+            ("plain.test enforce mx.test", "plain.test", "", unnamed),
+            (
+                "named.test enforce no.test",
+                "named.test",
+                "",
+                "Opportunistic mx.test",
+            ),
+            (
+                "a.test enforce no.test",
+                "[203.0.113.7]",
+                "",
+                "Opportunistic",
+            ),
+        ] {
+            let planner = planner_with(&[policy]);
+            let to = Destination {
+                host: host.parse().unwrap(),
+                way: tls.parse().unwrap(),
+            };
+            let site = planner.site(&to).await.unwrap();
+            let got = match planner.hosts(&site).await {
+                Ok(hosts) => {
+                    let mut words = vec![format!("{:?}", hosts[0].security)];
+                    let names = hosts.iter().filter_map(|host| host.name.as_ref());
+                    words.extend(names.map(ToString::to_string));
+                    words.join(" ")
+                }
+                Err(outcome) => {
+                    let Diagnosis { status, text, .. } = outcome.diagnosis();
+                    format!("{status} {text}")
+                }
+            };
+            assert_eq!(got, expected, "{policy}: {host} {tls}");
+        }
+    }
+
+    #[tokio::test]
+    async fn domains_with_another_policy_have_another_site() {
+        let planner = planner_with(&["a.test enforce mx.test", "b.test testing mx.test"]);
+        let site = async |name: &str| planner.site(&name.parse().unwrap()).await.unwrap();
+        assert_ne!(site("a.test").await, site("b.test").await);
+        let planner = planner_with(&["a.test enforce mx.test", "b.test enforce mx.test"]);
+        let site = async |name: &str| planner.site(&name.parse().unwrap()).await.unwrap();
+        assert_eq!(site("a.test").await, site("b.test").await);
+    }
+
     #[tokio::test]
     async fn domains_with_the_same_mx_set_share_a_site() {
         let planner = planner();
@@ -472,7 +596,10 @@ mod tests {
         assert_eq!(site("a.test").await.to_string(), "mx.test");
         assert_ne!(site("a.test").await, site("plain.test").await);
         let strict = SiteKey {
-            policy: Policy { tls: TlsUse::Never },
+            policy: Policy {
+                tls: TlsUse::Never,
+                sts: None,
+            },
             ..site("a.test").await
         };
         assert_ne!(site("b.test").await, strict, "another policy, another site");

@@ -1,11 +1,17 @@
 //! How hosts are to be talked to: what a site's mail asks for, and what follows for a connection to one of its hosts.
 
-use envelope::TlsUse;
+use std::sync::Arc;
+
+use envelope::{Diagnosis, EnhancedStatus, Outcome, TlsUse};
+
+use crate::mx::MailHost;
 
 /// What the mail of a site asks of every connection: the most that the configuration, a route or a forward wants.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Policy {
     pub(crate) tls: TlsUse,
+    /// What the domain has published (MTA-STS), if it has.
+    pub(crate) sts: Option<Arc<sts::Policy>>,
 }
 
 /// What a connection to one host must be like.
@@ -23,8 +29,33 @@ pub(crate) enum Security {
 }
 
 impl Policy {
+    /// The most that is wanted of a host.
+    pub(crate) fn tls(&self) -> TlsUse {
+        match self.enforced() {
+            Some(_) => TlsUse::Verified,
+            None => self.tls,
+        }
+    }
+
+    fn enforced(&self) -> Option<&sts::Policy> {
+        self.sts.as_deref().filter(|sts| sts.is_enforced())
+    }
+
+    /// Leaves out the hosts that the domain has not named (RFC 8461 §4.1).
+    pub(crate) fn retain_named(&self, hosts: &mut Vec<MailHost>) -> Result<(), Outcome> {
+        let Some(sts) = self.enforced() else {
+            return Ok(());
+        };
+        hosts.retain(|host| host.name.as_ref().is_some_and(|name| sts.allows(name)));
+        if hosts.is_empty() {
+            let text = "its domain's MTA-STS policy names no host that takes its mail";
+            return Err(Outcome::Deferred(Diagnosis::local(NOT_NAMED, text)));
+        }
+        Ok(())
+    }
+
     pub(crate) fn security(&self) -> Security {
-        match self.tls {
+        match self.tls() {
             TlsUse::Never => Security::Clear,
             TlsUse::Opportunistic => Security::Opportunistic,
             TlsUse::Required => Security::Required,
@@ -44,3 +75,6 @@ impl Security {
         matches!(self, Self::Verified)
     }
 }
+
+/// The host is not the right one by a proof (RFC 3463 §3.8, cryptographic failure).
+const NOT_NAMED: EnhancedStatus = EnhancedStatus::transient(7, 5);

@@ -7,6 +7,7 @@ use envelope::{Domain, TlsUse};
 use rustls::pki_types::CertificateDer;
 use smtp::client::Timeouts;
 
+use crate::allowed::Allowed;
 use crate::route::Routes;
 
 /// How to deliver.
@@ -56,6 +57,10 @@ pub struct Settings {
     pub recipients_per_transaction: usize,
     /// When to use TLS. A forward's options may ask for more.
     pub tls: TlsUse,
+    /// Whether domains' MTA-STS policies are followed (RFC 8461).
+    pub mta_sts: bool,
+    /// The port of policy hosts: 443, but in tests.
+    pub mta_sts_port: u16,
     /// Who may sign the certificates of hosts, beside those whom the system trusts.
     pub roots: Vec<CertificateDer<'static>>,
     /// How long a host whose TLS handshake failed is talked to in clear.
@@ -102,6 +107,8 @@ impl Settings {
             messages_per_connection: 1000,
             recipients_per_transaction: 100,
             tls: TlsUse::default(),
+            mta_sts: true,
+            mta_sts_port: 443,
             roots: Vec::new(),
             tls_failure_kept: Duration::from_mins(60),
             probe_first: Duration::from_secs(30),
@@ -112,6 +119,11 @@ impl Settings {
             patience: Duration::from_secs(10),
             drain: Duration::from_secs(30),
         }
+    }
+
+    /// Whether a stranger's DNS may lead us to this address.
+    pub fn may_be_led_to(&self, address: IpAddr) -> bool {
+        Allowed::by(self).refuses(address.to_canonical()).is_none()
     }
 
     /// Whether we have an address to come from, where that is asked for.

@@ -30,6 +30,9 @@ pub(crate) struct Delivery {
     pub(crate) probe_longest: Span,
     #[serde(deserialize_with = "parsed")]
     pub(crate) tls: TlsUse,
+    pub(crate) mta_sts: bool,
+    #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) mta_sts_port: u16,
     /// Empty: the system's alone.
     pub(crate) ca: PathBuf,
     #[serde(rename = "route")]
@@ -64,6 +67,8 @@ impl Default for Delivery {
             probe_first: Span(stage.probe_first),
             probe_longest: Span(stage.probe_longest),
             tls: stage.tls,
+            mta_sts: stage.mta_sts,
+            mta_sts_port: stage.mta_sts_port,
             ca: PathBuf::new(),
             routes: Vec::new(),
         }

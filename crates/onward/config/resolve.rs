@@ -200,6 +200,8 @@ impl Config {
             probe_first: typed.probe_first.0,
             probe_longest: typed.probe_longest.0,
             tls: typed.tls,
+            mta_sts: typed.mta_sts,
+            mta_sts_port: typed.mta_sts_port,
             roots: load_roots(&typed.ca)?,
             drain: self.limits.drain.0,
             ..delivery::Settings::new(hostname)
@@ -336,7 +338,7 @@ mod tests {
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 71] = [
+    const OTHER_VALUES: [(&str, &str); 73] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -390,6 +392,8 @@ mod tests {
         ("delivery.probe_first", "'7s'"),
         ("delivery.probe_longest", "'7s'"),
         ("delivery.tls", "'required'"),
+        ("delivery.mta_sts", "false"),
+        ("delivery.mta_sts_port", "7"),
         ("bounce.to", "'unproved'"),
         ("bounce.sign", "'main'"),
         ("limits.message_size", "7"),

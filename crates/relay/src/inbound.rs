@@ -93,7 +93,7 @@ impl<S> Inbound<S> {
         let dovecot = settings.dovecot.clone();
         Self {
             callouts: Callouts::new(callouts, &settings.delivery, resolver.clone()),
-            foresight: Foresight::new(&settings.delivery, resolver.clone()),
+            foresight: Foresight::new(&settings.delivery, resolver.clone(), core.sts.policies()),
             routing: core.routing,
             spool: core.spool,
             clock: core.clock,

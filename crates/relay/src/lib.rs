@@ -19,6 +19,7 @@ mod relay;
 mod replies;
 pub mod routing;
 pub mod sender_policy;
+pub mod sts;
 #[cfg(test)]
 mod tests;
 pub mod users;

@@ -33,6 +33,7 @@ use crate::inbound::Inbound;
 use crate::operator::{Operator, OrdersFile, ReadAgain};
 use crate::outbound::Outbound;
 use crate::routing;
+use crate::sts::Sts;
 
 /// What all parts of a relay share.
 pub struct Core<S> {
@@ -48,6 +49,8 @@ pub struct Core<S> {
     pub journal: Journal,
     /// Counts, and knows who is frozen.
     pub counting: Arc<Counting>,
+    /// What domains want of who sends to them.
+    pub sts: Arc<Sts>,
     /// Knows what happened.
     pub history: Desk,
 }
@@ -86,7 +89,12 @@ impl<S: Spool> Relay<S> {
     pub fn new(core: Core<S>, settings: Settings, resolver: dns::Backend) -> Self {
         let inbound = Arc::new(Inbound::new(&core, &settings, resolver.clone()));
         let outbound = Arc::new(Outbound::new(&core, &settings, resolver.clone()));
-        let dispatcher = Dispatcher::new(settings.delivery, Arc::clone(&outbound), resolver);
+        let dispatcher = Dispatcher::new(
+            settings.delivery,
+            Arc::clone(&outbound),
+            resolver,
+            core.sts.policies(),
+        );
         let knows = Arc::downgrade(&dispatcher);
         outbound.ask_for_trouble(move |to| knows.upgrade()?.trouble(to));
         Self {
@@ -144,12 +152,15 @@ impl<S: Spool> Relay<S> {
         let deadlines = Arc::clone(&self.outbound).keep_deadlines(shutdown.clone());
         let freezes = Arc::clone(&self.outbound).keep_freezes(shutdown.clone());
         let doctor = Arc::clone(&operator.doctor);
+        let policies = self.core.sts.keep(shutdown.clone());
         let checkups = self.outbound.keep_examining(&doctor, shutdown.clone());
         let operator = socket.serve(Arc::new(operator), shutdown.cancelled_owned());
         let stopped = CancellationToken::new();
         let leases = Arc::clone(&self.outbound).keep_leases(stopped.clone());
         let work = async {
-            tokio::join!(incoming, outgoing, deadlines, freezes, checkups, operator);
+            tokio::join!(
+                incoming, outgoing, deadlines, freezes, policies, checkups, operator
+            );
             self.outbound.tell_the_rest().await;
             stopped.cancel();
         };
@@ -166,6 +177,7 @@ impl<S> Clone for Core<S> {
             clock: self.clock.clone(),
             journal: self.journal.clone(),
             counting: Arc::clone(&self.counting),
+            sts: Arc::clone(&self.sts),
             history: self.history.clone(),
         }
     }

@@ -59,6 +59,7 @@ pub(crate) fn core<S>(spool: S, routing: Routing, journal: Journal) -> Core<S> {
         clock: Clock::real(),
         journal,
         counting: Arc::new(Counting::new(counters::Freezes::in_memory())),
+        sts: Arc::default(),
         history: history::Desk::default(),
     }
 }

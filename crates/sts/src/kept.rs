@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use envelope::{Domain, Timestamp, TlsPolicy, TlsPolicyKind};
+use envelope::{Domain, Timestamp};
 
 use crate::policy::{MX_MAX, Mode, Policy, seconds};
 
@@ -33,21 +33,6 @@ impl Kept {
     /// Until when it holds.
     pub fn until(&self) -> Timestamp {
         self.fetched.plus(self.max_age)
-    }
-
-    /// As reports have it: with the text that it could have come from.
-    pub fn published(&self) -> TlsPolicy {
-        let mx: Vec<String> = self.policy.mx.iter().map(ToString::to_string).collect();
-        let mode = self.policy.mode.as_str();
-        let mut strings = vec!["version: STSv1".to_owned(), format!("mode: {mode}")];
-        strings.extend(mx.iter().map(|mx| format!("mx: {mx}")));
-        strings.push(format!("max_age: {}", self.max_age.as_secs()));
-        TlsPolicy {
-            kind: TlsPolicyKind::Sts,
-            domain: self.domain.clone(),
-            strings,
-            mx,
-        }
     }
 }
 
@@ -113,15 +98,5 @@ mod tests {
         ] {
             assert_eq!(line.parse::<Kept>(), Err(NotKept), "{line}");
         }
-    }
-
-    #[test]
-    fn as_reports_have_it() {
-        let line = "a.example 1 2026-11-29T09:00:00.000Z 60 testing mx.a.example *.b.example";
-        let published = line.parse::<Kept>().unwrap().published();
-        assert_eq!(published.mx, ["mx.a.example", "*.b.example"]);
-        let text = published.strings.join("\n");
-        let (policy, max_age) = Policy::parse(text.as_bytes()).unwrap();
-        assert_eq!((policy.mode, max_age.as_secs()), (Mode::Testing, 60));
     }
 }

@@ -1,5 +1,6 @@
 //! The text of a policy (RFC 8461 §3.2), and which hosts it means (§4.1).
 
+use std::fmt;
 use std::time::Duration;
 
 use envelope::{Domain, HostPattern, NotAPattern};
@@ -110,9 +111,21 @@ impl Policy {
         })
     }
 
+    /// Its hosts, as it names them.
+    pub fn mx(&self) -> Vec<String> {
+        self.mx.iter().map(ToString::to_string).collect()
+    }
+
     /// Whether deliveries have to keep to it.
     pub fn is_enforced(&self) -> bool {
         self.mode == Mode::Enforce
+    }
+}
+
+/// `enforce: mx.a.example, *.b.example`.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.mode.as_str(), self.mx().join(", "))
     }
 }
 
@@ -147,14 +160,12 @@ pub(crate) const MX_MAX: usize = 100;
 mod tests {
     use super::*;
 
-    /// `mode hosts seconds`, or what is wrong.
+    /// `mode: hosts seconds`, or what is wrong.
     #[track_caller]
     fn check(text: &str, expected: &str) {
         let got = match Policy::parse(text.as_bytes()) {
             Ok((policy, max_age)) => {
-                let mx: Vec<_> = policy.mx.iter().map(ToString::to_string).collect();
-                let mode = policy.mode.as_str();
-                format!("{mode} {} {}", mx.join(","), max_age.as_secs())
+                format!("{policy} {}", max_age.as_secs())
             }
             Err(error) => error.to_string(),
         };
@@ -164,7 +175,7 @@ mod tests {
     #[test]
     fn policies() {
         let usual = "version: STSv1\r\nmode: enforce\r\nmx: mail.a.example\r\nmx: *.b.example\r\nmax_age: 604800\r\n";
-        let read = "enforce mail.a.example,*.b.example 604800";
+        let read = "enforce: mail.a.example, *.b.example 604800";
         check(usual, read);
         check(&usual.replace("\r\n", "\n"), read);
         check(usual.trim_end(), read);
@@ -182,14 +193,14 @@ mod tests {
             &format!("{usual}mode: none\nmax_age: 1\nversion: 2\n"),
             read,
         );
-        check("max_age: 0\nmode: none\nversion: STSv1", "none  0");
+        check("max_age: 0\nmode: none\nversion: STSv1", "none:  0");
         check(
             "max_age: 99999999\nmode: none\nversion: STSv1",
-            "none  31557600",
+            "none:  31557600",
         );
         check(
             "max_age: 86400\nmx: *.example\nmode: testing\nversion: STSv1",
-            "testing *.example 86400",
+            "testing: *.example 86400",
         );
     }
 

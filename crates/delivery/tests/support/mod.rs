@@ -26,7 +26,7 @@ pub(crate) struct Relay<R = Fixed> {
 impl<R: Resolver> Relay<R> {
     pub(crate) fn start(settings: Settings, resolver: R) -> Self {
         let work = Arc::new(Memory::default());
-        let dispatcher = Dispatcher::new(settings, Arc::clone(&work), resolver);
+        let dispatcher = Dispatcher::new(settings, Arc::clone(&work), resolver, None);
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(Arc::clone(&dispatcher).run(shutdown.clone()));
         Self {

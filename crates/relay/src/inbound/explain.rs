@@ -154,6 +154,7 @@ impl<'a, S: Spool> Thought<'a, S> {
             way.site = Some(foreseen.site);
             way.tls = Some(foreseen.tls.name().to_owned());
             way.login = foreseen.login;
+            way.sts = foreseen.sts.and_then(sts);
             foreseen.hops
         });
         match hops {
@@ -234,6 +235,14 @@ fn row(stage: Stage, decision: &Decision, asked: &deciding::Asked) -> control::S
         asked: asked.collect(),
         rules: rules.collect(),
     }
+}
+
+fn sts(found: sts::Found) -> Option<String> {
+    let fault = found.fault.map(|fault| format!("cannot be had: {fault}"));
+    let kept = found
+        .kept
+        .map(|kept| format!("{} until {}", kept.policy, kept.until()));
+    kept.or(fault)
 }
 
 fn hop(hop: delivery::Hop) -> Hop {

@@ -47,7 +47,7 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
     let resolver = dns::Backend::Fixed(dns::Fixed::new());
     let outbound = Arc::new(Outbound::new(&core, &settings(), resolver.clone()));
     let operator = Operator {
-        delivery: Dispatcher::new(settings().delivery, outbound, resolver.clone()),
+        delivery: Dispatcher::new(settings().delivery, outbound, resolver.clone(), None),
         orders: Arc::new(OrdersFile::in_memory()),
         inbound: Arc::new(Inbound::new(&core, &settings(), resolver)),
         spool: core.spool,
