@@ -1,6 +1,6 @@
 //! The mail that tells an operator what was frozen: one part of plain text, and its words.
 
-use envelope::{BodyKind, Domain, Mailbox, MessageId, Timestamp};
+use envelope::{BodyKind, Domain, Mailbox, MessageId, SenderTls, Timestamp};
 
 use crate::Composed;
 use crate::compose::words_part;
@@ -111,6 +111,7 @@ fn letter(alert: &Alert<'_>, subject: &str, words: String) -> Composed {
             BodyKind::SevenBit
         },
         smtputf8: utf8,
+        tls: SenderTls::AsUsual,
     }
 }
 

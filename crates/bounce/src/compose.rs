@@ -1,6 +1,6 @@
 //! Putting a notice together: header, three parts, and a boundary that none of them contains.
 
-use envelope::{BodyKind, Leg, Mailbox, Return};
+use envelope::{BodyKind, Leg, Mailbox, Return, SenderTls};
 use memchr::memmem;
 
 use crate::excerpt::Part;
@@ -54,6 +54,14 @@ pub fn compose(notice: &Notice<'_>, excerpt: Excerpt<'_>) -> Option<Composed> {
             BodyKind::SevenBit
         },
         smtputf8: eight_bit && utf8,
+        // RFC 8689 §5: it holds parts of the message.
+        tls: match reports
+            .iter()
+            .any(|report| report.leg.options.sender_tls() == SenderTls::Required)
+        {
+            true => SenderTls::Required,
+            false => SenderTls::AsUsual,
+        },
     })
 }
 

@@ -15,13 +15,17 @@ mod field;
 mod redact;
 mod status;
 mod text;
+mod tls_report;
 
-use envelope::{BodyKind, Diagnosis, Domain, Leg, Mailbox, Message, MessageId, Timestamp};
+use envelope::{
+    BodyKind, Diagnosis, Domain, Leg, Mailbox, Message, MessageId, SenderTls, Timestamp,
+};
 
 pub use alert::{Alert, Change, Frozen, changes, freezes};
 pub use compose::{compose, wants};
 pub use excerpt::{Excerpt, HEADER_OCTETS_MAX};
 pub use redact::Redactor;
+pub use tls_report::{TlsReport, tls_report};
 
 /// What a notice tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,4 +84,6 @@ pub struct Composed {
     pub body: BodyKind,
     /// Whether it needs SMTPUTF8: only ever when the message itself came with it.
     pub smtputf8: bool,
+    /// What is asked of TLS on its way.
+    pub tls: SenderTls,
 }

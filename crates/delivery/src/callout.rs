@@ -308,6 +308,7 @@ fn question(sender: &Mailbox) -> Transaction {
         size: 0,
         ret: None,
         envid: None,
+        require_tls: false,
         rcpt_only: true,
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use envelope::{BodyKind, Claim, Timestamp};
+use envelope::{BodyKind, Claim, SenderTls, Timestamp};
 use smtp::Capabilities;
 use smtp::client::{Transaction, TransactionRecipient};
 
@@ -83,6 +83,7 @@ impl Parcel {
             size: self.size(),
             ret: message.ret,
             envid: message.envid.clone(),
+            require_tls: leg.options.sender_tls() == SenderTls::Required,
             rcpt_only: false,
         }
     }
@@ -100,6 +101,7 @@ impl Parcel {
         peer.size.is_some_and(|max| self.size() > max)
             || (smtputf8 && !peer.smtputf8)
             || (eight_bit && !peer.eight_bit_mime)
+            || (leg.options.sender_tls() == SenderTls::Required && !peer.require_tls)
     }
 
     /// Octets that go to the peer as the body.
@@ -181,6 +183,17 @@ mod tests {
         check_split("LIMITS RCPTMAX=1", &[1, 1, 1, 1, 1]);
         check_split("LIMITS RCPTDOMAINMAX=1", &[2, 2, 1]);
         check_split("LIMITS RCPTDOMAINMAX=2 RCPTMAX=3", &[3, 2]);
+    }
+
+    #[test]
+    fn a_sender_s_wish_for_tls_goes_on() {
+        let mut claim = claim(1, "a@x.test", "", "s@y.test");
+        assert!(!Parcel::new(claim.clone()).transaction().require_tls);
+        claim.leg.options = claim.leg.options.with_sender_tls(SenderTls::Required);
+        let parcel = Parcel::new(claim);
+        assert!(parcel.transaction().require_tls);
+        assert!(parcel.is_beyond(&Capabilities::parse("mx\nDSN"), true));
+        assert!(!parcel.is_beyond(&Capabilities::parse("mx\nREQUIRETLS"), true));
     }
 
     #[track_caller]

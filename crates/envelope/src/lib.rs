@@ -32,7 +32,7 @@ pub use id::{LegId, MessageId};
 pub use leg::{Claim, Lease, Leg, Merged, Message, Origin, Peer};
 pub use mail::{BodyKind, Envelope, Notify, OriginalRecipient, Recipient, Return};
 pub use network::network_of;
-pub use options::{LegOptions, NotOptions};
+pub use options::{LegOptions, NotOptions, SenderTls};
 pub use outcome::{Diagnosis, Outcome, Trip};
 pub use path::{ForwardPath, ReversePath};
 pub use pattern::{

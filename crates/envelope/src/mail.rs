@@ -15,6 +15,8 @@ pub struct Envelope {
     pub body: BodyKind,
     /// `SMTPUTF8` was given (RFC 6531).
     pub smtputf8: bool,
+    /// `REQUIRETLS` was given (RFC 8689).
+    pub require_tls: bool,
     /// `SIZE=` as declared, in octets (RFC 1870).
     pub declared_size: Option<u64>,
     /// `RET=` (RFC 3461 §4.3).
@@ -83,6 +85,7 @@ impl Envelope {
             recipients: Vec::new(),
             body: BodyKind::default(),
             smtputf8: false,
+            require_tls: false,
             declared_size: None,
             ret: None,
             envid: None,

@@ -6,6 +6,18 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegOptions(Box<str>);
 
+/// What the sender of a message has asked of TLS on its way (RFC 8689).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum SenderTls {
+    /// Nothing.
+    #[default]
+    AsUsual,
+    /// `REQUIRETLS`: nobody gets it but by TLS with a host that has proved its name, and that asks the same of the next.
+    Required,
+    /// `TLS-Required: No`: it arrives even where the recipients' own policies cannot be kept.
+    NotRequired,
+}
+
 /// A text that is no list of options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -18,7 +30,7 @@ impl LegOptions {
     /// Octets of all options together, as written.
     pub const OCTETS_MAX: usize = 1024;
     /// The names of those that choose how mail goes to its host.
-    const WAY: [&str; 2] = ["egress", "tls"];
+    const WAY: [&str; 3] = ["egress", SENDER_TLS, "tls"];
 
     /// The value of an option.
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -31,6 +43,30 @@ impl LegOptions {
     pub fn way(&self) -> Self {
         let is_way = |word: &&str| Self::WAY.iter().any(|name| is_named(word, name));
         let words: Vec<&str> = self.0.split(' ').filter(is_way).collect();
+        Self(words.join(" ").into())
+    }
+
+    /// What the sender of the message has asked of TLS.
+    pub fn sender_tls(&self) -> SenderTls {
+        match self.get(SENDER_TLS) {
+            Some("yes") => SenderTls::Required,
+            Some("no") => SenderTls::NotRequired,
+            _ => SenderTls::AsUsual,
+        }
+    }
+
+    /// With that instead of what they said of it.
+    #[must_use]
+    pub fn with_sender_tls(self, asked: SenderTls) -> Self {
+        let option = match asked {
+            SenderTls::AsUsual => return self,
+            SenderTls::Required => "requiretls=yes",
+            SenderTls::NotRequired => "requiretls=no",
+        };
+        let others = self.0.split(' ').filter(|word| !word.is_empty());
+        let others = others.filter(|word| !is_named(word, SENDER_TLS));
+        let mut words: Vec<&str> = others.chain([option]).collect();
+        words.sort_unstable();
         Self(words.join(" ").into())
     }
 
@@ -62,6 +98,8 @@ fn is_named(word: &str, name: &str) -> bool {
     word.split_once('=').is_some_and(|(known, _)| known == name)
 }
 
+const SENDER_TLS: &str = "requiretls";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +128,13 @@ mod tests {
         let options: LegOptions = "tls=dane egress=bulk".parse().unwrap();
         assert_eq!(options.get("tls"), Some("dane"));
         assert_eq!(options.get("tl"), None);
+        assert_eq!(options.sender_tls(), SenderTls::AsUsual);
+        for asked in [SenderTls::Required, SenderTls::NotRequired] {
+            let asking = options.clone().with_sender_tls(asked);
+            assert_eq!(asking.sender_tls(), asked);
+            assert_eq!(asking.as_str().parse(), Ok(asking.clone()));
+            let again = asking.with_sender_tls(SenderTls::Required);
+            assert_eq!(again.as_str(), "egress=bulk requiretls=yes tls=dane");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::reply::Reply;
 use crate::status::EnhancedStatus;
-use crate::tls::{PeerTls, TlsFinding};
+use crate::tls::PeerTls;
 
 /// The end of a delivery attempt for one leg.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,15 +35,13 @@ pub struct Diagnosis {
     pub dsn_relayed: bool,
 }
 
-/// How a delivery attempt went, beside its outcome: one for all legs of a transaction. Only logs and reports have a use for it.
+/// How a delivery attempt went, beside its outcome: one for all legs of a transaction. Only logs have a use for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trip {
     /// The name of the site; none if none could be looked up, or if there was no attempt.
     pub site: Option<Arc<str>>,
     /// How the connection was encrypted; none if it was in clear.
     pub tls: Option<PeerTls>,
-    /// What was found of TLS while a connection was sought.
-    pub findings: Vec<TlsFinding>,
     /// For how long a connection was sought; zero over one that was there.
     pub connect: Duration,
     /// From MAIL to the last reply.

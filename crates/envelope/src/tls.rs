@@ -48,8 +48,8 @@ pub struct NotATlsUse;
 pub struct TlsPolicy {
     /// What kind of policy.
     pub kind: TlsPolicyKind,
-    /// The domain that it is defined for: the TLSA base domain, or that of the recipients.
-    pub domain: Domain,
+    /// The domain that it is defined for, if that is not the recipients': a TLSA base domain.
+    pub domain: Option<Domain>,
     /// Its TLSA records, or the lines of its MTA-STS policy.
     pub strings: Vec<String>,
     /// The `mx` patterns of its MTA-STS policy.

@@ -25,6 +25,7 @@ pub struct HeaderScan {
     non_ascii: bool,
     has_date: bool,
     message_id: Option<Arc<str>>,
+    tls_not_required: bool,
     done: bool,
 }
 
@@ -88,6 +89,11 @@ impl HeaderScan {
         self.message_id.clone().filter(|id| !id.is_empty())
     }
 
+    /// Whether its sender would rather have it sent in clear than not at all: `TLS-Required: No` (RFC 8689 §3).
+    pub fn tls_not_required(&self) -> bool {
+        self.tls_not_required
+    }
+
     /// Whether the message has been delivered to this address before; case does not matter.
     pub fn was_delivered_to(&self, address: &Mailbox) -> bool {
         ascii_form(address).is_some_and(|form| self.delivered.contains(&fold(&form.to_string())))
@@ -135,6 +141,8 @@ impl HeaderScan {
             self.received = self.received.saturating_add(1);
         } else if name.eq_ignore_ascii_case(b"delivered-to") {
             self.delivered_to(field[colon + 1..].trim_ascii());
+        } else if name.eq_ignore_ascii_case(b"tls-required") {
+            self.tls_not_required |= field[colon + 1..].trim_ascii().eq_ignore_ascii_case(b"no");
         } else {
             self.has_date |= name.eq_ignore_ascii_case(b"date");
         }

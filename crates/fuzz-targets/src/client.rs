@@ -88,6 +88,7 @@ impl Plan {
             size: self.body().len() as u64,
             ret: self.may(RETURN).then_some(Return::Headers),
             envid: self.may(RETURN).then(|| mailbox.to_string().into()),
+            require_tls: self.may(REQUIRE_TLS),
             rcpt_only: self.has(RCPT_ONLY),
         }
     }
@@ -367,3 +368,4 @@ const NULL_SENDER: u8 = 8;
 const NOTIFY: u8 = 16;
 const ORIGINAL: u8 = 32;
 const RETURN: u8 = 64;
+const REQUIRE_TLS: u8 = 128;

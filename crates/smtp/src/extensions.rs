@@ -23,6 +23,8 @@ pub struct Capabilities {
     pub auth_plain: bool,
     /// AUTH LOGIN, which some servers offer alone.
     pub auth_login: bool,
+    /// REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
     /// LIMITS (RFC 9422).
     pub limits: PeerLimits,
 }
@@ -61,6 +63,7 @@ impl Capabilities {
             "8BITMIME" => self.eight_bit_mime = true,
             "SMTPUTF8" => self.smtputf8 = true,
             "DSN" => self.dsn = true,
+            "REQUIRETLS" => self.require_tls = true,
             "STARTTLS" => self.starttls = true,
             "AUTH" => {
                 for mechanism in words {
@@ -96,7 +99,7 @@ mod tests {
 
     #[test]
     fn parse() {
-        let text = "mx.example says PIPELINING\npipelining\nSIZE 1000\n8BITMIME\nSMTPUTF8\nCHUNKING\nDSN\nSTARTTLS\n\
+        let text = "mx.example says PIPELINING\npipelining\nSIZE 1000\n8BITMIME\nSMTPUTF8\nCHUNKING\nDSN\nSTARTTLS\nREQUIRETLS\n\
                     AUTH CRAM-MD5 plain LOGIN\n\
                     ENHANCEDSTATUSCODES\nLIMITS MAILMAX=5 rcptmax=20 RCPTDOMAINMAX=1 X=1\nX-THING a b\n\nAUTH=PLAIN";
         let expected = Capabilities {
@@ -109,6 +112,7 @@ mod tests {
             starttls: true,
             auth_plain: true,
             auth_login: true,
+            require_tls: true,
             limits: PeerLimits {
                 mail_max: Some(5),
                 rcpt_max: Some(20),

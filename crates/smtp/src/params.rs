@@ -1,6 +1,6 @@
 //! Parameters of MAIL and RCPT (RFC 5321 §4.1.2): `SP keyword[=value]` behind the path.
 //!
-//! Known are SIZE, BODY, SMTPUTF8, RET, ENVID (MAIL) and NOTIFY, ORCPT (RCPT). Everything else is refused with 555,
+//! Known are SIZE, BODY, SMTPUTF8, REQUIRETLS, RET, ENVID (MAIL) and NOTIFY, ORCPT (RCPT). Everything else is refused with 555,
 //! BODY=BINARYMIME with 504; a parameter given twice is an error. Nothing is allocated: values stay borrowed.
 //!
 //! ENVID and ORCPT hold what the sender's side wants to read again in a notice. A value that cannot be read is dropped,
@@ -22,6 +22,8 @@ pub struct MailParams<'a> {
     pub body: Option<BodyKind>,
     /// `SMTPUTF8` (RFC 6531).
     pub smtputf8: bool,
+    /// `REQUIRETLS` (RFC 8689 §3).
+    pub require_tls: bool,
     /// `RET=` (RFC 3461 §4.3).
     pub ret: Option<Return>,
     /// `ENVID=` (RFC 3461 §4.4).
@@ -73,11 +75,8 @@ impl<'a> MailParams<'a> {
             match upper_case(keyword, &mut [0; WORD_OCTETS_MAX]) {
                 b"SIZE" => set(&mut params.size, parse_size(value)?)?,
                 b"BODY" => set(&mut params.body, parse_body(value)?)?,
-                b"SMTPUTF8" => {
-                    if value.is_some() || std::mem::replace(&mut params.smtputf8, true) {
-                        return Err(ParamError::Bad);
-                    }
-                }
+                b"SMTPUTF8" => set_flag(&mut params.smtputf8, value)?,
+                b"REQUIRETLS" => set_flag(&mut params.require_tls, value)?,
                 b"RET" => set(&mut params.ret, parse_ret(value)?)?,
                 b"ENVID" => set(&mut envid, parse_envid(value))?,
                 b"AUTH" => set(&mut auth, value.ok_or(ParamError::Bad)?)?,
@@ -136,6 +135,13 @@ fn set<T>(slot: &mut Option<T>, value: T) -> Result<(), ParamError> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(ParamError::Bad),
+    }
+}
+
+fn set_flag(flag: &mut bool, value: Option<&str>) -> Result<(), ParamError> {
+    match value.is_some() || std::mem::replace(flag, true) {
+        false => Ok(()),
+        true => Err(ParamError::Bad),
     }
 }
 
@@ -238,12 +244,13 @@ mod tests {
             size: Some(10),
             body: Some(BodyKind::EightBitMime),
             smtputf8: true,
+            require_tls: true,
             ret: Some(Return::Headers),
             envid: Xtext::new("a+2Bb").ok(),
             dropped: &[],
         };
         check_mail(
-            " size=10 BODY=8bitmime SMTPUTF8 RET=HDRS ENVID=a+2Bb ",
+            " size=10 BODY=8bitmime SMTPUTF8 requiretls RET=HDRS ENVID=a+2Bb ",
             Ok(all),
         );
         let huge = MailParams {
@@ -262,6 +269,8 @@ mod tests {
             " BODY=9BIT",
             " SMTPUTF8=1",
             " SMTPUTF8 SMTPUTF8",
+            " REQUIRETLS=1",
+            " REQUIRETLS REQUIRETLS",
             " RET=HALF",
             " ENVID=a ENVID=a",
             " ENVID=a=b ENVID=a",

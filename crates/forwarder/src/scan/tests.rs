@@ -72,6 +72,28 @@ fn the_first_message_id() {
 }
 
 #[test]
+fn tls_that_is_not_required() {
+    for (header, expected) in [
+        ("TLS-Required: No\r\n\r\n", true),
+        ("tls-required:\r\n no \r\nSubject: x\r\n\r\n", true),
+        ("TLS-Required: Yes\r\n\r\n", false),
+        ("TLS-Required: No, thanks\r\n\r\n", false),
+        (
+            "Subject: TLS-Required: No\r\n\r\nTLS-Required: No\r\n",
+            false,
+        ),
+    ] {
+        for cut in 0..=header.len() {
+            let mut scan = HeaderScan::default();
+            scan.feed(&header.as_bytes()[..cut]);
+            scan.feed(&header.as_bytes()[cut..]);
+            scan.finish();
+            assert_eq!(scan.tls_not_required(), expected, "{header:?}");
+        }
+    }
+}
+
+#[test]
 fn fields_in_any_case_folded_or_not() {
     let header = b"Received: from a\r\n\tby b;\r\n x\r\nRECEIVED : c\r\nX-Received: d\r\n\
         Subject: Received: e\r\n Received: f\r\nDelivered-To: Alice@Example.ORG\r\n\

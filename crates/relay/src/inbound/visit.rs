@@ -337,6 +337,7 @@ impl<S: Spool> Visit<S> {
         envelope: &Envelope,
     ) -> Result<Reply, spool::Error> {
         draft.finish().await?;
+        draft.ask_for_tls(envelope);
         let (now, standing) = (self.inbound.clock.now(), self.case.client.standing);
         let mut message = draft.message(now, envelope, client, standing);
         let user = self.case.client.user.as_ref();

@@ -349,7 +349,15 @@ fn unwanted(kind: Kind, message: &Message, told: &[Told<'_>]) -> Option<&'static
 }
 
 /// The notice as a message of its own.
-pub(super) fn to_queue(id: MessageId, composed: Composed, legs: Vec<Leg>, now: Timestamp) -> Dsn {
+pub(super) fn to_queue(
+    id: MessageId,
+    composed: Composed,
+    mut legs: Vec<Leg>,
+    now: Timestamp,
+) -> Dsn {
+    for leg in &mut legs {
+        leg.options = std::mem::take(&mut leg.options).with_sender_tls(composed.tls);
+    }
     let message = Message {
         body: composed.body,
         smtputf8: composed.smtputf8,

@@ -25,6 +25,9 @@ pub(super) fn mail(
     if smtputf8 {
         line += " SMTPUTF8";
     }
+    if transaction.require_tls {
+        line += " REQUIRETLS";
+    }
     if peer.dsn {
         match transaction.ret {
             Some(Return::Full) => line += " RET=FULL",

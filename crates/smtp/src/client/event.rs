@@ -38,6 +38,8 @@ pub struct Transaction {
     pub body: BodyKind,
     /// Whether the message needs SMTPUTF8 (its headers, or as it came in); addresses that need it are seen besides.
     pub smtputf8: bool,
+    /// `REQUIRETLS` (RFC 8689): a peer without it gets nothing. That the connection is encrypted, and to whom, is the driver's.
+    pub require_tls: bool,
     /// Octets of the body: told by SIZE, checked against the peer's limit before MAIL.
     pub size: u64,
     /// `RET=`: said when the peer has DSN.

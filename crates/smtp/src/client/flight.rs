@@ -335,6 +335,9 @@ fn reason_against(
     if needs_smtputf8(transaction) && !peer.smtputf8 {
         return Some(outcomes::peer_lacks_smtputf8());
     }
+    if transaction.require_tls && !peer.require_tls {
+        return Some(outcomes::peer_lacks_require_tls());
+    }
     let eight_bit = transaction.body == BodyKind::EightBitMime;
     if eight_bit && !peer.eight_bit_mime && !settings.eight_bit_anyway {
         return Some(outcomes::peer_lacks_eight_bit());

@@ -92,6 +92,13 @@ pub(super) fn peer_lacks_smtputf8() -> Diagnosis {
     Diagnosis::local(EnhancedStatus::permanent(6, 7), text)
 }
 
+/// RFC 8689 §4.2.1 and its §6.
+pub(super) fn peer_lacks_require_tls() -> Diagnosis {
+    let text =
+        "message has to be protected all the way (REQUIRETLS), which the peer does not offer";
+    Diagnosis::local(EnhancedStatus::permanent(7, 30), text)
+}
+
 pub(super) fn bare_newline() -> Diagnosis {
     let text = "message has a bare CR or LF, which cannot be sent with DATA";
     Diagnosis::local(EnhancedStatus::permanent(6, 0), text)

@@ -144,6 +144,7 @@ fn transaction(recipients: &[&str]) -> Transaction {
         size: 6,
         ret: None,
         envid: None,
+        require_tls: false,
         rcpt_only: false,
     }
 }
@@ -537,6 +538,22 @@ fn what_the_peer_cannot_take_is_not_begun() {
         &format!("{PIPELINING}{BYE}"),
         &[
             "failed 5.6.7 message or address needs SMTPUTF8, which the peer has not",
+            CLOSED,
+        ],
+    );
+    let mut private = transaction(&["a@x.test"]);
+    private.require_tls = true;
+    let start = "S: 220 mx\nC: EHLO us.example\nS: 250-mx\nS: 250 REQUIRETLS\n";
+    check(
+        &plan_of(private.clone(), vec![]),
+        &format!("{start}C: MAIL FROM:<s@x.example> REQUIRETLS\nS: 450 later\n{BYE}"),
+        &["deferred 4.0.0 while sending MAIL FROM: 450 later", CLOSED],
+    );
+    check(
+        &plan_of(private, vec![]),
+        &format!("{PIPELINING}{BYE}"),
+        &[
+            "failed 5.7.30 message has to be protected all the way (REQUIRETLS), which the peer does not offer",
             CLOSED,
         ],
     );

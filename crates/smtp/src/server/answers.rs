@@ -83,6 +83,7 @@ impl Session {
                 self.drop_transaction();
                 let offers = replies::Offers {
                     tls: self.settings.tls_available && !self.tls,
+                    require_tls: self.tls,
                     auth: self.auth != Auth::NotOffered && self.tls,
                     xclient: self.xclient,
                     xclient_login: self.auth != Auth::NotOffered,

@@ -184,6 +184,9 @@ impl Session {
         if mail.non_ascii && !mail.params.smtputf8 {
             return self.reply(&replies::needs_smtputf8());
         }
+        if mail.params.require_tls && !self.tls {
+            return self.reply(&replies::requiretls_needs_tls());
+        }
         if mail.params.size.unwrap_or(0) > self.settings.size_max {
             return self.reply(&replies::too_large(&self.settings));
         }
@@ -195,6 +198,7 @@ impl Session {
             recipients: Vec::new(),
             body: mail.params.body.unwrap_or_default(),
             smtputf8: mail.params.smtputf8,
+            require_tls: mail.params.require_tls,
             declared_size: mail.params.size,
             ret: mail.params.ret,
             envid: mail.params.envid.map(crate::xtext::Xtext::decode),

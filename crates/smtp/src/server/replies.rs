@@ -26,7 +26,7 @@ pub(super) fn rule(reply: &Reply) -> Option<&'static str> {
         (501, 7, 0) => "login-cancelled",
         (501, 5, 2) => "bad-credentials",
         (535, ..) => "acts-for-another",
-        (538, ..) => "needs-tls",
+        (530 | 538, ..) => "needs-tls",
         (501, 1, 7) => "bad-sender",
         (501, 1, 3) => "bad-recipient",
         (501, ..) => "bad-syntax",
@@ -70,6 +70,7 @@ pub(super) fn greeting(settings: &Settings) -> Reply {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Offers {
     pub(super) tls: bool,
+    pub(super) require_tls: bool,
     pub(super) auth: bool,
     pub(super) xclient: bool,
     /// With a user.
@@ -87,6 +88,9 @@ pub(super) fn hello(settings: &Settings, hello: &Hello, offers: Offers) -> Reply
         text += "\nCHUNKING\nDSN\nENHANCEDSTATUSCODES";
         if offers.tls {
             text += "\nSTARTTLS";
+        }
+        if offers.require_tls {
+            text += "\nREQUIRETLS";
         }
         // Old clients of Microsoft's that read only `AUTH=LOGIN` know no TLS that we take: they get no line of their own.
         if offers.auth {
@@ -251,6 +255,15 @@ pub(super) fn auth_needs_tls() -> Reply {
         538,
         bad(7, 11),
         "Log in under TLS only: send STARTTLS first",
+    )
+}
+
+/// RFC 8689 §3: it is offered under TLS only.
+pub(super) fn requiretls_needs_tls() -> Reply {
+    Reply::new(
+        530,
+        bad(7, 10),
+        "REQUIRETLS is possible under TLS only: send STARTTLS first",
     )
 }
 
