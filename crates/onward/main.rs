@@ -40,6 +40,7 @@ mod srs_cli;
 mod srs_rotate;
 mod status_check;
 mod status_cli;
+mod tls_cli;
 mod top_cli;
 mod trace_cli;
 mod users;
@@ -171,6 +172,7 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Failure> {
         Command::Freeze(command) => return freeze_cli::run(&socket()?, command, print).await,
         Command::Top => return top_cli::run(&socket()?, print).await,
         Command::Site(command) => return site_cli::run(&socket()?, command, print).await,
+        Command::Tls(command) => return tls_cli::run(&socket()?, command, print).await,
         Command::Drain(args) => return site_cli::drain(&socket()?, args, print).await,
         Command::Status(args) => return status_cli::run(&cli.config, args, print).await,
         Command::Reload { force } => return queue_cli::reload(&socket()?, *force, print).await,

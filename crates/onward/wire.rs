@@ -12,6 +12,7 @@ use queue::LogSpool;
 use relay::counting::Counting;
 use relay::operator::{Operator, OrdersFile};
 use relay::sts::Sts;
+use relay::tls_reports::TlsReports;
 use spool::{IdSource, Spool};
 use tokio_util::sync::CancellationToken;
 
@@ -102,6 +103,7 @@ impl Relay {
             sts: Arc::new(sts),
             journal: journal.clone(),
             counting: Arc::new(Counting::new(counters::Freezes::open(&config.spool))),
+            tls_reports: Arc::new(TlsReports::open(&config.spool)),
             history,
         };
         settings.relay.delivery.listeners = addresses.clone();

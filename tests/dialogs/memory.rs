@@ -142,6 +142,11 @@ fn relay_settings() -> relay::Settings {
         bounce_octets_max: 1000,
         delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
         dovecot: None,
+        reporter: relay::outbound::TlsReporter {
+            from: "postmaster@mx.fwd.test".parse().unwrap(),
+            contact: "postmaster@mx.fwd.test".to_owned(),
+            sends: true,
+        },
         callouts: delivery::CalloutSettings::default(),
     }
 }
@@ -164,6 +169,7 @@ fn core(routing: Routing) -> Core<MemorySpool> {
         journal: journal::Journal::default(),
         counting: Arc::new(Counting::new(counters::Freezes::in_memory())),
         sts: Arc::default(),
+        tls_reports: Arc::default(),
         history: history::Desk::default(),
     }
 }

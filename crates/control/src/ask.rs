@@ -4,7 +4,7 @@
 
 use std::future::Future;
 
-use envelope::{IdPart, MessageId};
+use envelope::{Domain, IdPart, MessageId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -217,6 +217,14 @@ pub struct Doctor {
     pub connect: bool,
 }
 
+/// Today's report of TLS with the hosts of a domain, as it is so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsReport {
+    /// Of which.
+    #[serde(with = "text")]
+    pub domain: Domain,
+}
+
 /// What would be decided on a mail. Nothing is sent, kept or counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explain {
@@ -293,6 +301,7 @@ asks! {
     Stats => StatsPage,
     ForwardsFailing => FailingForwards,
     Doctor => Vec<Finding>,
+    TlsReport => crate::tls_report::TlsReport,
 }
 
 pub(crate) fn value(answer: &impl Serialize) -> Result<Box<RawValue>, Fault> {

@@ -28,6 +28,7 @@ mod socket;
 mod stats;
 mod status;
 mod text;
+mod tls_report;
 mod upload;
 
 pub use ask::{Answers, Ask, Request};
@@ -53,3 +54,4 @@ pub use status::{
     BlocklistCounts, CertificateEnd, Connections, Delays, Disk, FilterCounts, ForwardsState,
     LastReload, QueueCounts, RESULTS_SHOWN, RefusedCount, ResultCount, SITES_SHOWN, Status,
 };
+pub use tls_report::{DateRange, FailureRow, PolicyShown, SessionCounts, TlsPolicyRow, TlsReport};

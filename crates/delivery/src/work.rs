@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{Claim, Destination, Diagnosis, Host, Message, Outcome, Trip};
+use envelope::{Claim, Destination, Diagnosis, Host, Message, Outcome, TlsFinding, Trip};
 
 use crate::orders::Order;
 
@@ -36,6 +36,9 @@ pub trait Work: Send + Sync + 'static {
         trip: &Trip,
         outcomes: Vec<Outcome>,
     ) -> impl Future<Output = ()> + Send;
+
+    /// What TLS with hosts was like while a connection for these legs was sought: for reports. Must not block.
+    fn tls_found(&self, _attempt: &[Claim], _findings: &[TlsFinding]) {}
 
     /// These were not tried: due again at once, as if they had never been claimed.
     fn release(&self, claims: Vec<Claim>) -> impl Future<Output = ()> + Send;

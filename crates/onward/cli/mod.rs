@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use envelope::{AddressError, ReversePath};
+use envelope::{AddressError, Domain, ReversePath};
 
 pub(crate) use config::Config;
 pub(crate) use freeze::Freeze;
@@ -110,6 +110,9 @@ pub(crate) enum Command {
     /// Look at the sites that mail goes to, pause and limit them
     #[command(subcommand)]
     Site(Site),
+    /// Look at what TLS with the hosts of a domain was like
+    #[command(subcommand)]
+    Tls(Tls),
     /// Take no more mail, and deliver what is queued: before maintenance
     ///
     /// Clients are answered 421 where they would begin; transactions that are open go on to their end. A restart ends it.
@@ -152,6 +155,15 @@ pub(crate) struct Explain {
     /// The message, for the rules at its end; `-` reads standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tls {
+    /// Show today's report for a domain; with --json, as it would be sent (RFC 8460)
+    Report {
+        /// The domain of recipients
+        domain: Domain,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use envelope::Domain;
 use relay::Routing;
+use relay::outbound::TlsReporter;
 use smtp_in::tls::Holder;
 use spool::Lifetime;
 
@@ -161,8 +162,26 @@ impl Config {
             postmaster: self.postmaster()?,
             bounce_octets_max: usize::try_from(self.limits.bounce_size.0).unwrap_or(usize::MAX),
             delivery: self.delivery()?,
+            reporter: self.reporter()?,
             dovecot: self.auth.socket().cloned(),
             callouts: self.callouts(),
+        })
+    }
+
+    fn reporter(&self) -> Result<TlsReporter, Error> {
+        let typed = &self.tls_report;
+        let from = match typed.from.as_str() {
+            "" => self.postmaster()?,
+            from => from.parse()?,
+        };
+        let contact = match typed.contact.as_str() {
+            "" => from.to_string(),
+            contact => contact.to_owned(),
+        };
+        Ok(TlsReporter {
+            from,
+            contact,
+            sends: typed.send,
         })
     }
 
@@ -411,6 +430,9 @@ mod tests {
         ("verify.exempt_mx", "['*.mx.example']"),
         ("log.format", "'json'"),
         ("log.file", "'other'"),
+        ("tls_report.send", "false"),
+        ("tls_report.from", "'tls@example.com'"),
+        ("tls_report.contact", "'https://example.com/'"),
         ("doctor.every", "'7s'"),
         ("doctor.addresses", "['192.0.2.1']"),
         ("doctor.connect", "'example.com'"),

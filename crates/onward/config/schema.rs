@@ -51,6 +51,7 @@ pub(crate) struct Config {
     #[serde(rename = "limit")]
     pub(crate) rates: Vec<Limit>,
     pub(crate) log: Log,
+    pub(crate) tls_report: TlsReport,
     pub(crate) doctor: Doctor,
     pub(crate) control: Control,
     /// The file as it was typed, to tell what a reload changes.
@@ -207,6 +208,16 @@ pub(crate) struct Log {
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(crate) struct TlsReport {
+    pub(crate) send: bool,
+    /// Empty: our postmaster.
+    pub(crate) from: String,
+    /// Empty: `from`.
+    pub(crate) contact: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct Doctor {
     /// Zero: the daemon does not look by itself.
     pub(crate) every: Span,
@@ -251,9 +262,20 @@ impl Default for Config {
             limits: Limits::default(),
             rates: Vec::new(),
             log: Log::default(),
+            tls_report: TlsReport::default(),
             doctor: Doctor::default(),
             control: Control::default(),
             typed: toml::Table::default(),
+        }
+    }
+}
+
+impl Default for TlsReport {
+    fn default() -> Self {
+        Self {
+            send: true,
+            from: String::new(),
+            contact: String::new(),
         }
     }
 }

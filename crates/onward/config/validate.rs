@@ -30,6 +30,10 @@ impl Config {
         if let (false, Err(error)) = (connect.is_empty(), connect.parse::<envelope::Domain>()) {
             return Err(("doctor.connect", format!("`{connect}`: {error}")));
         }
+        let from = &self.tls_report.from;
+        if let (false, Err(error)) = (from.is_empty(), from.parse::<Mailbox>()) {
+            return Err(("tls_report.from", format!("`{from}`: {error}")));
+        }
         if self
             .resolver
             .servers

@@ -22,6 +22,7 @@ pub mod sender_policy;
 pub mod sts;
 #[cfg(test)]
 mod tests;
+pub mod tls_reports;
 pub mod users;
 
 pub use relay::{Core, Relay, Settings};

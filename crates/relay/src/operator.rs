@@ -46,6 +46,8 @@ pub struct Operator<S> {
     pub history: Desk,
     /// What decides on mail.
     pub inbound: Arc<Inbound<S>>,
+    /// What delivers, and reports.
+    pub outbound: Arc<Outbound<S>>,
     /// What SRS addresses are made with.
     pub routing: Shared,
     /// Reads the configuration again.
@@ -129,6 +131,12 @@ impl<S: Spool> control::Operator for Operator<S> {
 impl<S: Spool> Answers<ask::Doctor> for Operator<S> {
     async fn answer(&self, ask: ask::Doctor, _uid: u32) -> Result<Vec<Finding>, Fault> {
         Ok(self.doctor.examine(ask.connect).await)
+    }
+}
+
+impl<S: Spool> Answers<ask::TlsReport> for Operator<S> {
+    async fn answer(&self, ask: ask::TlsReport, _uid: u32) -> Result<control::TlsReport, Fault> {
+        Ok(self.outbound.tls_report_today(ask.domain))
     }
 }
 

@@ -13,6 +13,7 @@ mod gather;
 mod leases;
 mod notices;
 mod proof;
+mod reporting;
 #[cfg(test)]
 mod tests;
 mod way;
@@ -28,12 +29,14 @@ use spool::{Clock, Error, IdSource, Schedule, Settlement, Spool};
 use tokio::sync::{Notify, watch};
 
 use crate::counting::Counting;
+use crate::tls_reports::TlsReports;
 use crate::{Core, Settings, routing};
 use leases::Leases;
 use notices::Notices;
 
 pub use alerts::Alerts;
 pub(crate) use freezes::users;
+pub use reporting::TlsReporter;
 pub use reqwest::Url;
 pub(crate) use work::change_all;
 
@@ -58,6 +61,8 @@ pub struct Outbound<S> {
     resolver: dns::Backend,
     trouble: OnceLock<Trouble>,
     counting: Arc<Counting>,
+    tls_reports: Arc<TlsReports>,
+    reporter: TlsReporter,
     /// Something new is frozen: to be told by mail, and to be posted.
     to_mail: Notify,
     to_post: Notify,
@@ -94,6 +99,8 @@ impl<S: Spool> Outbound<S> {
             notices: Notices::default(),
             trouble: OnceLock::new(),
             counting: core.counting,
+            tls_reports: core.tls_reports,
+            reporter: settings.reporter.clone(),
             to_mail: Notify::new(),
             to_post: Notify::new(),
         }

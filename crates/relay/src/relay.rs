@@ -31,9 +31,10 @@ use crate::counting::Counting;
 use crate::doctor::Doctor;
 use crate::inbound::Inbound;
 use crate::operator::{Operator, OrdersFile, ReadAgain};
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, TlsReporter};
 use crate::routing;
 use crate::sts::Sts;
+use crate::tls_reports::TlsReports;
 
 /// What all parts of a relay share.
 pub struct Core<S> {
@@ -51,6 +52,8 @@ pub struct Core<S> {
     pub counting: Arc<Counting>,
     /// What domains want of who sends to them.
     pub sts: Arc<Sts>,
+    /// Counts what is found of TLS.
+    pub tls_reports: Arc<TlsReports>,
     /// Knows what happened.
     pub history: Desk,
 }
@@ -72,6 +75,8 @@ pub struct Settings {
     pub delivery: delivery::Settings,
     /// The socket of the Dovecot that knows passwords.
     pub dovecot: Option<PathBuf>,
+    /// Who reports on TLS.
+    pub reporter: TlsReporter,
     /// How senders are verified.
     pub callouts: delivery::CalloutSettings,
 }
@@ -120,6 +125,7 @@ impl<S: Spool> Relay<S> {
         Operator {
             spool: core.spool,
             inbound: Arc::clone(&self.inbound),
+            outbound: Arc::clone(&self.outbound),
             routing: core.routing,
             reload,
             doctor: Arc::new(doctor),
@@ -154,14 +160,16 @@ impl<S: Spool> Relay<S> {
         let doctor = Arc::clone(&operator.doctor);
         let policies = self.core.sts.keep(shutdown.clone());
         let checkups = self.outbound.keep_examining(&doctor, shutdown.clone());
+        let reports = self.outbound.keep_reporting(shutdown.clone());
         let operator = socket.serve(Arc::new(operator), shutdown.cancelled_owned());
         let stopped = CancellationToken::new();
         let leases = Arc::clone(&self.outbound).keep_leases(stopped.clone());
         let work = async {
             tokio::join!(
-                incoming, outgoing, deadlines, freezes, policies, checkups, operator
+                incoming, outgoing, deadlines, freezes, policies, checkups, reports, operator
             );
             self.outbound.tell_the_rest().await;
+            self.outbound.keep_tls_reports().await;
             stopped.cancel();
         };
         tokio::join!(work, leases);
@@ -178,6 +186,7 @@ impl<S> Clone for Core<S> {
             journal: self.journal.clone(),
             counting: Arc::clone(&self.counting),
             sts: Arc::clone(&self.sts),
+            tls_reports: Arc::clone(&self.tls_reports),
             history: self.history.clone(),
         }
     }

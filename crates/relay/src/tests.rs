@@ -13,6 +13,7 @@ use spool::{Clock, IdSource, Schedule, Spool};
 
 use crate::counting::{Counting, Limits};
 use crate::inbound::{Inbound, Visit};
+use crate::outbound::TlsReporter;
 use crate::{BounceTo, Core, Routing, Settings};
 
 /// This moment.
@@ -60,6 +61,7 @@ pub(crate) fn core<S>(spool: S, routing: Routing, journal: Journal) -> Core<S> {
         journal,
         counting: Arc::new(Counting::new(counters::Freezes::in_memory())),
         sts: Arc::default(),
+        tls_reports: Arc::default(),
         history: history::Desk::default(),
     }
 }
@@ -74,6 +76,11 @@ pub(crate) fn settings() -> Settings {
         bounce_octets_max: 1000,
         delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
         dovecot: None,
+        reporter: TlsReporter {
+            from: "postmaster@mx.fwd.test".parse().unwrap(),
+            contact: "postmaster@mx.fwd.test".to_owned(),
+            sends: true,
+        },
         callouts: delivery::CalloutSettings::default(),
     }
 }

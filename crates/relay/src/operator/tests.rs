@@ -47,7 +47,13 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
     let resolver = dns::Backend::Fixed(dns::Fixed::new());
     let outbound = Arc::new(Outbound::new(&core, &settings(), resolver.clone()));
     let operator = Operator {
-        delivery: Dispatcher::new(settings().delivery, outbound, resolver.clone(), None),
+        delivery: Dispatcher::new(
+            settings().delivery,
+            Arc::clone(&outbound),
+            resolver.clone(),
+            None,
+        ),
+        outbound,
         orders: Arc::new(OrdersFile::in_memory()),
         inbound: Arc::new(Inbound::new(&core, &settings(), resolver)),
         spool: core.spool,

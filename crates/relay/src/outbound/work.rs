@@ -8,7 +8,7 @@ use std::time::Duration;
 use bounce::{Kind, Redactor};
 use bytes::Bytes;
 use delivery::{BodyError, SiteEvent, Want, Work};
-use envelope::{Claim, Diagnosis, Host, Lease, Message, Outcome, Timestamp, Trip};
+use envelope::{Claim, Diagnosis, Host, Lease, Message, Outcome, Timestamp, TlsFinding, Trip};
 use journal::{Attempt, Event};
 use spool::{Action, BodyReader, Entry, Filter, OpenError, Settlement, Spool, State, Update};
 
@@ -88,6 +88,19 @@ impl<S: Spool> Work for Outbound<S> {
         self.complete_told(&delivered, now).await;
         if let Some(claim) = attempt.first() {
             self.gather_in_lane(claim, failed, now).await;
+        }
+    }
+
+    fn tls_found(&self, attempt: &[Claim], findings: &[TlsFinding]) {
+        let now = self.clock.now();
+        let mut domains = Vec::new();
+        for claim in attempt {
+            if let Host::Domain(domain) = claim.leg.target.host()
+                && !domains.contains(&domain)
+            {
+                self.tls_reports.count(domain, findings, now);
+                domains.push(domain);
+            }
         }
     }
 

@@ -1,0 +1,241 @@
+//! The daily reports of TLS (RFC 8460), to those domains that ask for them, by mail and over HTTPS.
+//!
+//! A report goes out some hours after its day. Whatever hinders it, it is tried again for two days; failures of the mail come
+//! back to nobody, since its sender is null. After a crash one may go out twice, under the same `report-id`.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use control::{DateRange, TlsPolicyRow, TlsReport};
+use dns::Resolver;
+use envelope::{Domain, Mailbox, Timestamp};
+use filter::http::{self, causes};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use reqwest::Url;
+use spool::Spool;
+use tokio_util::sync::CancellationToken;
+
+use super::Outbound;
+use crate::tls_reports::{DAY, Of, begin, day, is_worth_telling};
+
+/// Who reports.
+#[derive(Debug, Clone)]
+pub struct TlsReporter {
+    /// Reports are from this address.
+    pub from: Mailbox,
+    /// Whom the hosts' operators may ask.
+    pub contact: String,
+    /// Whether any are sent.
+    pub sends: bool,
+}
+
+/// Where a report is wanted.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    Mail(Mailbox),
+    Post(Url),
+}
+
+impl<S: Spool> Outbound<S> {
+    /// Reports each day when it is over, and keeps what is not reported yet on disk, until `shutdown`.
+    pub async fn keep_reporting(&self, shutdown: CancellationToken) {
+        // Random: the whole world reports after midnight.
+        let delay = DELAY_MIN + rand::random_range(Duration::ZERO..DELAY_RANGE);
+        let report = async {
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                self.report_tls(delay).await;
+                self.keep_tls_reports().await;
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = report => {}
+        }
+    }
+
+    /// Has them on disk.
+    pub(crate) async fn keep_tls_reports(&self) {
+        let reports = Arc::clone(&self.tls_reports);
+        let written = tokio::task::spawn_blocking(move || reports.write());
+        if let Err(error) = written.await.map_err(io::Error::other).flatten() {
+            tracing::error!(%error, "cannot keep what was found of TLS over a restart\n\nhint: see to the disk of the spool");
+        }
+    }
+
+    /// Reports the days that were over this long ago.
+    pub(crate) async fn report_tls(&self, delay: Duration) {
+        let now = self.clock.now();
+        for of in self.tls_reports.until(now.minus(delay)) {
+            let reported = match self.reporter.sends {
+                true => self.report_day(&of).await,
+                false => Ok(()),
+            };
+            let is_over = now >= begin(of.0 + 1).plus(TRIED_FOR);
+            match reported {
+                Err(reason) if !is_over => {
+                    tracing::info!(domain = %of.1, reason, "the TLS report is tried again");
+                    continue;
+                }
+                Err(reason) => {
+                    tracing::warn!(domain = %of.1, reason, "the TLS report was given up")
+                }
+                Ok(()) => {}
+            }
+            self.tls_reports.forget(&of);
+        }
+    }
+
+    /// Sends it to all who are named, and is content if one has it.
+    async fn report_day(&self, of: &Of) -> Result<(), String> {
+        let policies = self.tls_reports.of(of);
+        if !is_worth_telling(&policies) {
+            return Ok(());
+        }
+        let records = match self.resolver.txt(&format!("_smtp._tls.{}", of.1)).await {
+            Ok(records) => records,
+            Err(dns::Error::Trouble(reason)) => return Err(reason),
+            Err(_) => return Ok(()),
+        };
+        let report = self.tls_report(of, policies);
+        let gzip = gzipped(&report).map_err(|error| error.to_string())?;
+        let mut results = Vec::new();
+        for wanted in wanted(&records) {
+            results.push(match &wanted {
+                Wanted::Mail(to) => self.mail_report(to, of, &report, &gzip).await,
+                Wanted::Post(url) => self.post_report(url, &gzip).await,
+            });
+        }
+        match results.iter().any(Result::is_ok) {
+            true => Ok(()),
+            false => results.pop().unwrap_or(Ok(())),
+        }
+    }
+
+    /// Today's, as it would be sent if the day was over.
+    pub(crate) fn tls_report_today(&self, domain: Domain) -> TlsReport {
+        let of = (day(self.clock.now()), domain);
+        self.tls_report(&of, self.tls_reports.of(&of))
+    }
+
+    fn tls_report(&self, (day, domain): &Of, policies: Vec<TlsPolicyRow>) -> TlsReport {
+        let second = |time: Timestamp| time.to_string().replace(".000Z", "Z");
+        let begun = begin(*day);
+        let date = &begun.to_string()[..DATE_OCTETS];
+        TlsReport {
+            organization_name: self.hostname.to_string(),
+            date_range: DateRange {
+                start_datetime: second(begun),
+                end_datetime: second(begun.plus(DAY - Duration::from_secs(1))),
+            },
+            contact_info: self.reporter.contact.clone(),
+            report_id: format!("{date}.{domain}@{}", self.hostname),
+            policies,
+        }
+    }
+
+    async fn mail_report(
+        &self,
+        to: &Mailbox,
+        of: &Of,
+        report: &TlsReport,
+        gzip: &[u8],
+    ) -> Result<(), String> {
+        let begun = begin(of.0).unix_secs();
+        let (host, end) = (&self.hostname, begun + DAY.as_secs() - 1);
+        let mail = bounce::TlsReport {
+            from: &self.reporter.from,
+            domain: &of.1,
+            id: &report.report_id,
+            file: &format!("{host}!{}!{begun}!{end}.json.gz", of.1),
+            gzip,
+        };
+        let id = self.ids.next(self.clock.now());
+        let about = ("tls-report", report.policies.len());
+        let routing = self.routing.load_full();
+        let compose = |alert: &bounce::Alert<'_>| Some(bounce::tls_report(alert, &mail));
+        let queued = self.queue_alert(id, to, about, compose, &routing).await;
+        self.send_alert(queued.map_err(|error| error.to_string())?)
+            .await;
+        Ok(())
+    }
+
+    /// To a URL that a stranger has published: the client goes to no private network.
+    async fn post_report(&self, url: &Url, gzip: &[u8]) -> Result<(), String> {
+        let client = http::client()
+            .https_only(true)
+            .timeout(POST_TIME)
+            .build()
+            .map_err(causes)?;
+        let request = client
+            .post(url.clone())
+            .header("Content-Type", "application/tlsrpt+gzip");
+        let status = request
+            .body(gzip.to_vec())
+            .send()
+            .await
+            .map_err(causes)?
+            .status();
+        match status.is_success() {
+            true => Ok(()),
+            false => Err(format!(
+                "{} answers {status}",
+                url.host_str().unwrap_or_default()
+            )),
+        }
+    }
+}
+
+fn gzipped(report: &TlsReport) -> io::Result<Vec<u8>> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(&serde_json::to_vec(report)?)?;
+    gzip.finish()
+}
+
+/// What the record asks for (RFC 8460 §3); if there are several, none counts.
+fn wanted(records: &[Vec<u8>]) -> Vec<Wanted> {
+    let of_ours = |record: &&Vec<u8>| record.starts_with(b"v=TLSRPTv1");
+    let mut records = records.iter().filter(of_ours);
+    let (Some(record), None) = (records.next(), records.next()) else {
+        return Vec::new();
+    };
+    let record = String::from_utf8_lossy(record);
+    let fields = record
+        .split(';')
+        .skip(1)
+        .filter_map(|field| field.split_once('='));
+    let uris = fields.filter(|(name, _)| name.trim() == "rua");
+    let uris = uris.flat_map(|(_, uris)| uris.split(','));
+    uris.filter_map(|uri| Wanted::of(uri.trim()))
+        .take(WANTED_MAX)
+        .collect()
+}
+
+impl Wanted {
+    fn of(uri: &str) -> Option<Self> {
+        let url: Url = uri.parse().ok()?;
+        match url.scheme() {
+            "mailto" => url.path().parse().ok().map(Self::Mail),
+            // No address in its place: that would not be looked up, and so lead anywhere.
+            "https" if url.domain().is_some() => Some(Self::Post(url)),
+            _ => None,
+        }
+    }
+}
+
+/// What a day's last attempts have found is counted by then.
+const DELAY_MIN: Duration = Duration::from_mins(10);
+const DELAY_RANGE: Duration = Duration::from_hours(4);
+/// Also the pause before a report is tried again, and what a crash may cost.
+const LOOK_EVERY: Duration = Duration::from_mins(5);
+/// After the end of its day.
+const TRIED_FOR: Duration = Duration::from_hours(48);
+const POST_TIME: Duration = Duration::from_secs(30);
+const WANTED_MAX: usize = 4;
+/// `2026-11-29`.
+const DATE_OCTETS: usize = 10;
+
+#[cfg(test)]
+mod tests;
