@@ -72,6 +72,7 @@ mod targets;
 mod timeouts;
 mod tls_in;
 mod tls_out;
+mod tls_policy;
 mod trace;
 mod users;
 mod verify_sender;

@@ -182,9 +182,12 @@ impl<R: Resolver> Callouts<R> {
         turn: [OwnedSemaphorePermit; 2],
     ) -> Finding {
         let patience = Patience::new(self.settings.timeout, || false);
+        // No mail of anybody's is on its way: that is nothing to report.
+        let mut found = Vec::new();
+        let memory = &site.memory;
         let reached = self
             .reacher
-            .reach(key, |_| true, &site.memory, &patience, None);
+            .reach(key, |_| true, memory, &patience, None, &mut found);
         let (finding, concerns_site) = match reached.await {
             Reached::Connected(connection) => talk(connection, sender, turn).await,
             Reached::Refused(outcome) => (verdict::without_asking(outcome), true),

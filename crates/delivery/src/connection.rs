@@ -11,13 +11,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use envelope::{Diagnosis, EnhancedStatus, Outcome, PeerTls};
+use envelope::{Diagnosis, EnhancedStatus, Outcome, PeerTls, TlsFailure, TlsProof};
 use rustls::ClientConfig;
 use smtp::Capabilities;
 use smtp::client::{Event, Session, Transaction};
 use tokio::time::{timeout, timeout_at};
 
-use crate::opening::{OpenError, Opening};
+use crate::opening::{NoTls, OpenError, Opening};
 use crate::patience::Patience;
 use crate::peer::{Endpoint, Peer};
 use crate::tls::Stream;
@@ -38,8 +38,8 @@ pub(crate) struct Connection {
     /// Reading and writing are over.
     ended: bool,
     transactions: u64,
-    /// TLS has proved who the peer is.
-    is_verified: bool,
+    /// By what the peer has proved who it is.
+    proof: TlsProof,
 }
 
 /// The end of a transaction.
@@ -75,14 +75,16 @@ impl Connection {
             octets_read: 0,
             ended: false,
             transactions: 0,
-            is_verified: false,
+            proof: TlsProof::None,
         };
         connection.hello().await.map_err(OpenError::NoService)?;
         if let Some(config) = &opening.tls {
             if connection.session.capabilities().starttls {
                 connection.start_tls(config, opening).await?;
             } else if !opening.security.may_be_clear() {
-                return Err(connection.no_tls("TLS is required, and not offered"));
+                return Err(
+                    connection.no_tls(NoTls::new(TlsFailure::StarttlsNotSupported, "not offered"))
+                );
             }
         }
         if let Some(login) = &opening.login {
@@ -101,7 +103,7 @@ impl Connection {
         let stream = self.stream.as_ref()?;
         Some(PeerTls {
             tls: stream.tls()?,
-            is_verified: self.is_verified,
+            proof: self.proof,
         })
     }
 
@@ -210,34 +212,37 @@ impl Connection {
             // Then in clear, over this connection.
             Event::TlsRefused(_) if opening.security.may_be_clear() => return Ok(()),
             Event::TlsRefused(reply) => {
-                return Err(self.no_tls(&format!("TLS is required, and refused: {reply}")));
+                return Err(self.no_tls(NoTls::new(
+                    TlsFailure::StarttlsNotSupported,
+                    reply.to_string(),
+                )));
             }
-            Event::Closed(diagnosis) => return Err(OpenError::Tls(diagnosis)),
+            Event::Closed(diagnosis) => return Err(closed(diagnosis)),
             event => unreachable!("{event:?} after STARTTLS"),
         }
         let Some(stream) = self.stream.take() else {
             unreachable!("only closing takes the stream, and that is the last event")
         };
         let Endpoint::Tcp(address) = self.peer.address else {
-            return Err(self.no_tls("no TLS over a socket of this machine"));
+            let why = "a socket of this machine";
+            return Err(self.no_tls(NoTls::new(TlsFailure::ValidationFailure, why)));
         };
         let name = self.peer.name.as_ref();
         let handshake = stream.start_tls(Arc::clone(config), name, address.ip());
         let stream = match timeout(opening.session.timeouts.hello, handshake).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(self.no_tls(&format!("TLS handshake: {error}"))),
-            Err(_) => return Err(self.no_tls("TLS handshake: timeout")),
+            Ok(Err(error)) => return Err(self.no_tls(NoTls::handshake(&error))),
+            Err(_) => return Err(self.no_tls(NoTls::new(TlsFailure::ValidationFailure, "timeout"))),
         };
-        self.is_verified = opening.security.verifies();
+        self.proof = opening.security.proof();
         self.stream = Some(stream);
         self.session.handle_tls_started(Instant::now());
-        self.hello().await.map_err(OpenError::Tls)
+        self.hello().await.map_err(closed)
     }
 
-    fn no_tls(&self, text: &str) -> OpenError {
-        let mut diagnosis = Diagnosis::local(TLS_FAILED, text);
-        self.peer.sign(&mut diagnosis);
-        OpenError::Tls(diagnosis)
+    fn no_tls(&self, mut why: NoTls) -> OpenError {
+        self.peer.sign(&mut why.diagnosis);
+        OpenError::Tls(why)
     }
 
     /// Drives the session to its next event.
@@ -374,6 +379,15 @@ impl Connection {
     }
 }
 
+/// The peer ended the connection over TLS.
+fn closed(diagnosis: Diagnosis) -> OpenError {
+    OpenError::Tls(NoTls {
+        failure: TlsFailure::ValidationFailure,
+        reason: diagnosis.words(),
+        diagnosis,
+    })
+}
+
 /// Writes all of it; each piece that the system takes may last `limit`.
 async fn write_all(stream: &mut Stream, mut bytes: &[u8], limit: Duration) -> io::Result<()> {
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
@@ -389,8 +403,6 @@ async fn write_all(stream: &mut Stream, mut bytes: &[u8], limit: Duration) -> io
 
 /// RFC 3463 §3.5: bad connection.
 const CLOSED: EnhancedStatus = EnhancedStatus::transient(4, 2);
-/// RFC 3463 §3.8: cryptographic failure.
-const TLS_FAILED: EnhancedStatus = EnhancedStatus::transient(7, 5);
 /// Replies are short.
 const READ_OCTETS: usize = 4096;
 /// The body is written when this much has gathered.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dns::Resolver;
-use envelope::{Diagnosis, EnhancedStatus, Outcome, Trip};
+use envelope::{Diagnosis, EnhancedStatus, Outcome, TlsFinding, Trip};
 use smtp::Capabilities;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -143,21 +143,29 @@ impl<W: Work, R: Resolver> Lane<W, R> {
         current: Option<Box<Connection>>,
     ) -> Option<Reached> {
         let begun = Instant::now();
-        let reached = self.seek(standing.parcel.as_ref()?, current).await;
+        let (parcel, mut found) = (standing.parcel.as_ref()?, Vec::new());
+        let reached = self.seek(parcel, current, &mut found).await;
+        self.dispatcher.work.tls_found(parcel.claims(), &found);
         standing.trip.connect += begun.elapsed();
         if let Some(Reached::Connected(connection)) = &reached {
-            standing.trip.tls = connection.tls();
+            let policy = &self.site.key.policy;
+            standing.trip.tls = connection.tls().map(|tls| policy.proved(tls));
         }
         reached
     }
 
-    async fn seek(&self, parcel: &Parcel, current: Option<Box<Connection>>) -> Option<Reached> {
+    async fn seek(
+        &self,
+        parcel: &Parcel,
+        current: Option<Box<Connection>>,
+        found: &mut Vec<TlsFinding>,
+    ) -> Option<Reached> {
         let LaneSite { key, memory, .. } = &self.site;
         let patience = self.patience();
         let settings = &self.dispatcher.settings;
         let enough = |peer: &Capabilities| !parcel.is_beyond(peer, settings.eight_bit_anyway);
         let reacher = &self.dispatcher.reacher;
-        let reached = reacher.reach(key, enough, memory, &patience, current);
+        let reached = reacher.reach(key, enough, memory, &patience, current, found);
         let limit = settings.attempt_timeout;
         tokio::select! {
             biased;

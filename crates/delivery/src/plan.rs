@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use dns::{Mx, Resolver};
-use envelope::{Destination, Diagnosis, Domain, EnhancedStatus, Host, Outcome, TlsUse};
+use envelope::{Destination, Diagnosis, Domain, EnhancedStatus, Host, Outcome, SenderTls, TlsUse};
 use sts::Policies;
 use tokio::task::JoinSet;
 
@@ -80,11 +80,16 @@ impl<R: Resolver> Planner<R> {
         };
         let wished = to.way.get("tls").and_then(|wish| wish.parse().ok());
         let wishes = wished.into_iter().chain(route.map(|route| route.tls));
-        let tls = wishes.fold(self.settings.tls, TlsUse::max);
+        let mut tls = wishes.fold(self.settings.tls, TlsUse::max);
+        let sender = to.way.sender_tls();
+        if sender == SenderTls::Required {
+            tls = TlsUse::Verified;
+        }
         let sts = self.sts(&to.host, &hosts).await;
         Ok(SiteKey {
             policy: Policy {
                 tls,
+                sender,
                 sts: sts.and_then(|found| found.policy().cloned()),
             },
             hosts,
@@ -374,7 +379,6 @@ const DISCARD_PORT: u16 = 9;
 #[cfg(test)]
 mod tests {
     use dns::Fixed;
-    use envelope::TlsUse;
 
     use super::*;
     use crate::route::{Route, Routes};
@@ -598,7 +602,7 @@ mod tests {
         let strict = SiteKey {
             policy: Policy {
                 tls: TlsUse::Never,
-                sts: None,
+                ..Policy::default()
             },
             ..site("a.test").await
         };

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use envelope::{Diagnosis, EnhancedStatus, Outcome, TlsUse};
+use envelope::{
+    Diagnosis, EnhancedStatus, Outcome, PeerTls, SenderTls, TlsPolicy, TlsPolicyKind, TlsProof,
+    TlsUse,
+};
 
 use crate::mx::MailHost;
 
@@ -12,6 +15,8 @@ pub(crate) struct Policy {
     pub(crate) tls: TlsUse,
     /// What the domain has published (MTA-STS), if it has.
     pub(crate) sts: Option<Arc<sts::Policy>>,
+    /// What the senders of its messages have asked.
+    pub(crate) sender: SenderTls,
 }
 
 /// What a connection to one host must be like.
@@ -38,7 +43,9 @@ impl Policy {
     }
 
     fn enforced(&self) -> Option<&sts::Policy> {
-        self.sts.as_deref().filter(|sts| sts.is_enforced())
+        let sts = self.sts.as_deref().filter(|sts| sts.is_enforced());
+        // RFC 8689 §5: its sender would rather have it arrive.
+        sts.filter(|_| self.sender != SenderTls::NotRequired)
     }
 
     /// Leaves out the hosts that the domain has not named (RFC 8461 §4.1).
@@ -52,6 +59,37 @@ impl Policy {
             return Err(Outcome::Deferred(Diagnosis::local(NOT_NAMED, text)));
         }
         Ok(())
+    }
+
+    /// As reports name what has been published.
+    pub(crate) fn published(&self) -> TlsPolicy {
+        let Some(sts) = &self.sts else {
+            return TlsPolicy {
+                kind: TlsPolicyKind::NotFound,
+                domain: None,
+                strings: Vec::new(),
+                mx: Vec::new(),
+            };
+        };
+        let mut strings = vec![
+            "version: STSv1".to_owned(),
+            format!("mode: {}", sts.mode.as_str()),
+        ];
+        strings.extend(sts.mx().iter().map(|mx| format!("mx: {mx}")));
+        TlsPolicy {
+            kind: TlsPolicyKind::Sts,
+            domain: None,
+            strings,
+            mx: sts.mx(),
+        }
+    }
+
+    /// A certificate was asked for by the domain's policy, if there is one.
+    pub(crate) fn proved(&self, mut peer: PeerTls) -> PeerTls {
+        if peer.proof == TlsProof::Pkix && self.enforced().is_some() {
+            peer.proof = TlsProof::Sts;
+        }
+        peer
     }
 
     pub(crate) fn security(&self) -> Security {
@@ -72,7 +110,15 @@ impl Security {
 
     /// Whether TLS with it proves who the host is.
     pub(crate) fn verifies(&self) -> bool {
-        matches!(self, Self::Verified)
+        self.proof() != TlsProof::None
+    }
+
+    /// By what TLS with it proves that.
+    pub(crate) fn proof(&self) -> TlsProof {
+        match self {
+            Self::Verified => TlsProof::Pkix,
+            _ => TlsProof::None,
+        }
     }
 }
 

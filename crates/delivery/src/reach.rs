@@ -15,16 +15,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dns::Resolver;
-use envelope::{Class, Diagnosis, Outcome};
+use envelope::{Class, Diagnosis, EnhancedStatus, Outcome, SenderTls, TlsFailure, TlsFinding};
 use smtp::Capabilities;
 
 use crate::connection::Connection;
 use crate::memory::{HostMemory, Trouble};
 use crate::mx::{DNS_TROUBLE, MailHost};
-use crate::opening::{OpenError, Opening};
+use crate::opening::{NoTls, OpenError, Opening};
 use crate::patience::Patience;
 use crate::peer::{Endpoint, Peer};
-use crate::plan::{Planner, SiteKey};
+use crate::plan::{Hosts, Planner, SiteKey};
 use crate::policy::Security;
 use crate::settings::Settings;
 use crate::tls::Clients;
@@ -56,6 +56,8 @@ struct Met {
     passing: Option<Diagnosis>,
     /// The last host that never takes mail.
     never: Option<Diagnosis>,
+    /// Anything but that there was no TLS as it is wanted.
+    other: bool,
     /// Hosts that answered: their other addresses would say the same.
     answered: HashSet<usize>,
 }
@@ -89,7 +91,7 @@ impl<R: Resolver> Reacher<R> {
     }
 
     /// A connection to the best host of the site that is `enough` for what is to be sent; one that lacks an extension for
-    /// it when there is no other, starting with `second_best`.
+    /// it when there is no other, starting with `second_best`. What TLS was like on the way is `found`.
     pub(crate) async fn reach(
         &self,
         site: &SiteKey,
@@ -97,6 +99,7 @@ impl<R: Resolver> Reacher<R> {
         memory: &HostMemory,
         patience: &Patience,
         second_best: Option<Box<Connection>>,
+        found: &mut Vec<TlsFinding>,
     ) -> Reached {
         let hosts = match self.planner.hosts(site).await {
             Ok(hosts) => hosts,
@@ -129,7 +132,7 @@ impl<R: Resolver> Reacher<R> {
                 connect_timeout: self.settings.connect_timeout,
                 patience: patience.clone(),
             };
-            match self.open(peer, opening, memory).await {
+            match self.open(site, peer, opening, memory, found).await {
                 Ok(connection) => {
                     met.answered.insert(host);
                     if enough(connection.capabilities()) {
@@ -148,16 +151,18 @@ impl<R: Resolver> Reacher<R> {
         }
         match second_best {
             Some(connection) => Reached::Connected(connection),
-            None => met.sum_up(),
+            None => met.sum_up(site),
         }
     }
 
     /// One address: with TLS, and where that may be, in clear over a new connection when the handshake fails.
     async fn open(
         &self,
+        site: &SiteKey,
         peer: Peer,
         mut opening: Opening,
         memory: &HostMemory,
+        found: &mut Vec<TlsFinding>,
     ) -> Result<Connection, OpenError> {
         let address = &peer.address.clone();
         let security = &opening.security;
@@ -165,13 +170,14 @@ impl<R: Resolver> Reacher<R> {
         let no_tls = || memory.knows(address, Trouble::NoTls, Instant::now());
         let in_clear = *security == Security::Clear || (may_be_clear && no_tls());
         if !in_clear {
-            opening.tls = Some(self.clients.of(security).map_err(OpenError::Tls)?);
+            opening.tls = Some(self.clients.of(security).map_err(OpenError::NoService)?);
         }
         let mut result = Connection::open(peer.clone(), &opening).await;
-        if let Err(OpenError::Tls(diagnosis)) = &result
+        found.extend(finding(site, &opening, &peer, &result));
+        if let Err(OpenError::Tls(why)) = &result
             && may_be_clear
         {
-            tracing::debug!(%peer, reason = diagnosis.text, "TLS failed, trying in clear");
+            tracing::debug!(%peer, reason = why.reason, "TLS failed, trying in clear");
             let kept = self.settings.tls_failure_kept;
             memory.remember(address, Trouble::NoTls, Instant::now(), kept);
             opening.tls = None;
@@ -198,7 +204,8 @@ impl Met {
     fn note(&mut self, host: usize, error: OpenError) {
         let (OpenError::Unreachable(diagnosis)
         | OpenError::NoService(diagnosis)
-        | OpenError::Tls(diagnosis)) = &error;
+        | OpenError::Tls(NoTls { diagnosis, .. })) = &error;
+        self.other |= !matches!(error, OpenError::Tls(_));
         let mut diagnosis = diagnosis.clone();
         let code = diagnosis.reply.as_ref().map(|reply| reply.code);
         if code == Some(NO_MAIL_EVER) {
@@ -212,8 +219,14 @@ impl Met {
         }
     }
 
-    fn sum_up(self) -> Reached {
+    fn sum_up(self, site: &SiteKey) -> Reached {
+        let is_private = site.policy.sender == SenderTls::Required;
         match (self.passing, self.never) {
+            // RFC 8689 §4.2.1: its sender would rather have it back.
+            (Some(reason), None) if is_private && !self.other => {
+                let status = NOT_PROTECTED;
+                Reached::Refused(Outcome::Failed(Diagnosis { status, ..reason }))
+            }
             (Some(reason), _) => Reached::Nobody(reason),
             (None, Some(reason)) => Reached::Refused(Outcome::Failed(reason)),
             (None, None) => Reached::Nobody(Diagnosis::local(DNS_TROUBLE, "no host to try")),
@@ -258,6 +271,33 @@ pub(crate) fn part(connection: Option<Box<Connection>>) {
     }
 }
 
+/// What the try says of TLS with the host. Nothing if it did not come to that, or for a route: whose policy that is kept is our own.
+fn finding(
+    site: &SiteKey,
+    opening: &Opening,
+    peer: &Peer,
+    result: &Result<Connection, OpenError>,
+) -> Option<TlsFinding> {
+    if opening.tls.is_none() || !matches!(site.hosts, Hosts::Mx(_) | Hosts::Implicit(_)) {
+        return None;
+    }
+    let failure = match result {
+        Ok(connection) if connection.tls().is_some() => None,
+        Ok(_) => Some((TlsFailure::StarttlsNotSupported, "not offered".to_owned())),
+        Err(OpenError::Tls(why)) => Some((why.failure, why.reason.clone())),
+        Err(_) => return None,
+    };
+    Some(TlsFinding {
+        policy: Arc::new(site.policy.published()),
+        host: peer.name.clone(),
+        address: peer.address.tcp().map(|address| address.ip()),
+        source: opening.source,
+        failure,
+    })
+}
+
+/// RFC 8689 §6.
+const NOT_PROTECTED: EnhancedStatus = EnhancedStatus::permanent(7, 30);
 /// RFC 7504 §3.
 const NO_MAIL_EVER: u16 = 521;
 /// Addresses tried for one connection at most.

@@ -41,4 +41,6 @@ pub use pattern::{
 pub use reply::{NotARefusal, Reply, Verdict};
 pub use status::{Class, EnhancedStatus};
 pub use timestamp::{Timestamp, millis};
-pub use tls::{NotATlsUse, PeerTls, Tls, TlsFailure, TlsFinding, TlsPolicy, TlsPolicyKind, TlsUse};
+pub use tls::{
+    NotATlsUse, PeerTls, Tls, TlsFailure, TlsFinding, TlsPolicy, TlsPolicyKind, TlsProof, TlsUse,
+};

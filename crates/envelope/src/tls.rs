@@ -20,8 +20,22 @@ pub struct Tls<'a> {
 pub struct PeerTls {
     /// What was agreed on.
     pub tls: Tls<'static>,
-    /// Whether the host has proved its name by its certificate.
-    pub is_verified: bool,
+    /// By what the host has proved who it is.
+    pub proof: TlsProof,
+}
+
+/// By what a host proves in TLS that it is the one that was meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TlsProof {
+    /// By nothing that was looked at.
+    #[default]
+    None,
+    /// By a certificate from somebody whom we trust.
+    Pkix,
+    /// By such a certificate, as its domain's MTA-STS policy asks.
+    Sts,
+    /// As its TLSA records ask.
+    Dane,
 }
 
 /// When to use TLS with a next hop: each asks for more than the one before.
@@ -134,6 +148,18 @@ impl FromStr for TlsUse {
     fn from_str(text: &str) -> Result<Self, NotATlsUse> {
         let found = Self::ALL.into_iter().find(|one| one.name() == text);
         found.ok_or(NotATlsUse)
+    }
+}
+
+impl TlsProof {
+    /// As logs name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "no",
+            Self::Pkix => "pkix",
+            Self::Sts => "sts",
+            Self::Dane => "dane",
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Events become rows and sums, many in one transaction.
 
 use control::{MailStatus, StatsBy, TracedAttempt, TracedMessage, TracedNote, TracedRefusal};
-use envelope::{Diagnosis, LegId, Mailbox, Timestamp, millis, network_of};
+use envelope::{Diagnosis, LegId, Mailbox, PeerTls, Timestamp, millis, network_of};
 use journal::{Attempt, Entry, Event};
 use rusqlite::{Connection, Result};
 
@@ -185,9 +185,8 @@ impl<'a> Batch<'a> {
         diagnosis: &Diagnosis,
         (result, next): (MailStatus, Option<Timestamp>),
     ) -> Result<()> {
-        let tls = of.trip.tls.map(|peer| match peer.is_verified {
-            true => format!("{} verified", peer.tls.version),
-            false => peer.tls.version.to_owned(),
+        let tls = of.trip.tls.map(|PeerTls { tls, proof }| {
+            format!("{} {} verified={}", tls.version, tls.cipher, proof.name())
         });
         let reply = diagnosis.reply.as_ref();
         let attempt = TracedAttempt {

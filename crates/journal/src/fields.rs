@@ -357,8 +357,8 @@ fn attempt(out: &mut dyn Fields, leg: &Attempt, diagnosis: &Diagnosis) {
     out.optional("site", trip.site.as_ref());
     out.optional("host", diagnosis.host.as_ref());
     encrypted(out, trip.tls.as_ref().map(|PeerTls { tls, .. }| tls));
-    if let Some(PeerTls { is_verified, .. }) = trip.tls {
-        out.text("verified", &if is_verified { "yes" } else { "no" });
+    if let Some(PeerTls { proof, .. }) = trip.tls {
+        out.text("verified", &proof.name());
     }
     out.text("status", &diagnosis.status);
     out.optional("reply", diagnosis.reply.as_ref());

@@ -357,7 +357,7 @@ mod tests {
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 73] = [
+    const OTHER_VALUES: [(&str, &str); 76] = [
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),

@@ -111,7 +111,8 @@ impl Resolve for Hosts {
     }
 }
 
-fn make(settings: Arc<Settings>, resolver: dns::Backend) -> Result<Client, Fault> {
+/// A client that may be told by strangers where to go.
+pub(crate) fn make(settings: Arc<Settings>, resolver: dns::Backend) -> Result<Client, Fault> {
     let roots = settings
         .roots
         .iter()

@@ -127,7 +127,7 @@ impl Tally {
         let policies = self.found.entry(of).or_default();
         let is_full = is_full || rows(policies) >= DOMAIN_ROWS_MAX;
         let known = policies.iter().position(|row| row.policy == policy);
-        let Some(at) = known.or((!is_full).then_some(policies.len())) else {
+        let Some(at) = known.or_else(|| (!is_full).then_some(policies.len())) else {
             return;
         };
         if at == policies.len() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use control::{DateRange, TlsPolicyRow, TlsReport};
 use dns::Resolver;
 use envelope::{Domain, Mailbox, Timestamp};
-use filter::http::{self, causes};
+use filter::http::causes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::Url;
@@ -18,6 +18,7 @@ use spool::Spool;
 use tokio_util::sync::CancellationToken;
 
 use super::Outbound;
+use crate::sts;
 use crate::tls_reports::{DAY, Of, begin, day, is_worth_telling};
 
 /// Who reports.
@@ -164,11 +165,8 @@ impl<S: Spool> Outbound<S> {
 
     /// To a URL that a stranger has published: the client goes to no private network.
     async fn post_report(&self, url: &Url, gzip: &[u8]) -> Result<(), String> {
-        let client = http::client()
-            .https_only(true)
-            .timeout(POST_TIME)
-            .build()
-            .map_err(causes)?;
+        let client = sts::make(Arc::clone(&self.delivery), self.resolver.clone());
+        let client = client.map_err(|fault| fault.text)?;
         let request = client
             .post(url.clone())
             .header("Content-Type", "application/tlsrpt+gzip");
@@ -232,7 +230,6 @@ const DELAY_RANGE: Duration = Duration::from_hours(4);
 const LOOK_EVERY: Duration = Duration::from_mins(5);
 /// After the end of its day.
 const TRIED_FOR: Duration = Duration::from_hours(48);
-const POST_TIME: Duration = Duration::from_secs(30);
 const WANTED_MAX: usize = 4;
 /// `2026-11-29`.
 const DATE_OCTETS: usize = 10;

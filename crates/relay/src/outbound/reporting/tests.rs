@@ -15,7 +15,9 @@ fn fixture(record: &str) -> Fixture {
     if !record.is_empty() {
         records = records.with_txt("_smtp._tls.a.test", record);
     }
-    let fixture = Fixture::with(routing(""), records);
+    let mut fixture = Fixture::with(routing(""), records);
+    let clock = fixture.outbound.spool.clock().clone();
+    Arc::get_mut(&mut fixture.outbound).unwrap().clock = clock;
     let finding = TlsFinding {
         policy: Arc::new(TlsPolicy {
             kind: TlsPolicyKind::Sts,
@@ -43,6 +45,33 @@ fn fixture(record: &str) -> Fixture {
     );
     fixture.outbound.clock.set(begin(20_001));
     fixture
+}
+
+/// That report, as RFC 8460 §4.4 writes it.
+fn expected() -> Value {
+    json!({
+        "organization-name": "mx.fwd.test",
+        "date-range": {"start-datetime": "2024-10-04T00:00:00Z", "end-datetime": "2024-10-04T23:59:59Z"},
+        "contact-info": "postmaster@mx.fwd.test",
+        "report-id": "2024-10-04.a.test@mx.fwd.test",
+        "policies": [{
+            "policy": {
+                "policy-type": "sts",
+                "policy-string": ["version: STSv1", "mode: enforce"],
+                "policy-domain": "a.test",
+                "mx-host": ["*.a.test"],
+            },
+            "summary": {"total-successful-session-count": 1, "total-failure-session-count": 2},
+            "failure-details": [{
+                "result-type": "certificate-expired",
+                "sending-mta-ip": "192.0.2.7",
+                "receiving-mx-hostname": "mx.a.test",
+                "receiving-ip": "2001:db8::1",
+                "failed-session-count": 2,
+                "failure-reason-code": "expired yesterday",
+            }],
+        }],
+    })
 }
 
 #[tokio::test]
@@ -89,30 +118,7 @@ async fn a_report_is_mailed_as_rfc_8460_has_it() {
         ("application", Some("tlsrpt+gzip"))
     );
     let json: Value = serde_json::from_reader(GzDecoder::new(part.contents())).unwrap();
-    let expected = json!({
-        "organization-name": "mx.fwd.test",
-        "date-range": {"start-datetime": "2024-10-04T00:00:00Z", "end-datetime": "2024-10-04T23:59:59Z"},
-        "contact-info": "postmaster@mx.fwd.test",
-        "report-id": "2024-10-04.a.test@mx.fwd.test",
-        "policies": [{
-            "policy": {
-                "policy-type": "sts",
-                "policy-string": ["version: STSv1", "mode: enforce"],
-                "policy-domain": "a.test",
-                "mx-host": ["*.a.test"],
-            },
-            "summary": {"total-successful-session-count": 1, "total-failure-session-count": 2},
-            "failure-details": [{
-                "result-type": "certificate-expired",
-                "sending-mta-ip": "192.0.2.7",
-                "receiving-mx-hostname": "mx.a.test",
-                "receiving-ip": "2001:db8::1",
-                "failed-session-count": 2,
-                "failure-reason-code": "expired yesterday",
-            }],
-        }],
-    });
-    assert_eq!(json, expected);
+    assert_eq!(json, expected());
     let told = lines(&mut fixture.events);
     assert!(
         told[0].starts_with("alerted to=tls@r.test of=tls-report"),
