@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use envelope::{Diagnosis, Timestamp};
+use envelope::{Diagnosis, ReplyClass, Timestamp};
 
 /// The `[queue]` settings that say when a leg is tried again.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,9 +66,7 @@ pub struct Deadlines {
 /// When the next attempt is due after `attempts` have failed, the last of them at `now` with `last`. `chance` is a random
 /// number in 0..=1 from the caller. Never after the message's `deadline`: the last attempt is made then.
 ///
-/// The retry list decides, whatever the trouble was: greylisting wants a first try soon, and a site that cannot be reached is
-/// probed apart from its messages. But a full mailbox is not emptied within minutes, and waits for an hour at least (or the
-/// longest pause of the list).
+/// The retry list decides, as far as the class of the last answer does not ask for something else (`suited`).
 pub fn next_due(
     attempts: u32,
     last: &Diagnosis,
@@ -79,12 +77,9 @@ pub fn next_due(
 ) -> Timestamp {
     let end = schedule.retry.len().saturating_sub(1);
     let step = usize::try_from(attempts.saturating_sub(1)).map_or(end, |step| step.min(end));
-    let mut pause = schedule.retry.get(step).copied().unwrap_or(FALLBACK);
-    // RFC 3463 §3.3: X.2.2 is "mailbox full".
-    if (last.status.subject, last.status.detail) == (2, 2) {
-        let longest = schedule.retry.iter().max().copied().unwrap_or(FALLBACK);
-        pause = pause.max(longest.min(MAILBOX_FULL));
-    }
+    let pause = schedule.retry.get(step).copied().unwrap_or(FALLBACK);
+    let longest = schedule.retry.iter().max().copied().unwrap_or(FALLBACK);
+    let pause = suited(pause, attempts, last).min(longest);
     let factor = 1.0 + schedule.jitter.clamp(0.0, 0.9) * (chance.clamp(0.0, 1.0) * 2.0 - 1.0);
     let due = now.plus(pause.mul_f64(factor));
     match now < deadline {
@@ -93,12 +88,44 @@ pub fn next_due(
     }
 }
 
+/// The pause of the list, as it suits what the last attempt met.
+fn suited(pause: Duration, attempts: u32, last: &Diagnosis) -> Duration {
+    let doubled = |first: Duration, times: u32| first * 2u32.pow(times.min(DOUBLINGS_MAX));
+    match last.class() {
+        ReplyClass::Greylisted if attempts <= GREYLISTED_FIRST => GREYLISTED,
+        // Its site is probed, apart from its messages: what waits is to be due when the site takes mail again.
+        ReplyClass::Throttled | ReplyClass::Blocked => pause.min(PROBED),
+        ReplyClass::Unreachable if last.status.detail == NO_ANSWER => pause.min(PROBED),
+        ReplyClass::Dns => pause.min(DNS),
+        ReplyClass::MailboxFull => pause.max(doubled(HARDLY_SOON, attempts.saturating_sub(1))),
+        ReplyClass::MailboxBusy => pause.max(MAILBOX_BUSY),
+        // The first two by the list: it may be greylisting in other words.
+        ReplyClass::Policy | ReplyClass::Content if attempts > POLICY_FIRST => {
+            pause.max(doubled(HARDLY_SOON, attempts - POLICY_FIRST - 1))
+        }
+        _ => pause,
+    }
+}
+
 const FALLBACK: Duration = Duration::from_hours(1);
-const MAILBOX_FULL: Duration = Duration::from_hours(1);
+/// Five minutes are the usual time of greylisting, and some begin again with who comes earlier.
+const GREYLISTED: Duration = Duration::from_mins(6);
+const GREYLISTED_FIRST: u32 = 3;
+/// As long as the longest usual pause between the probes of a site.
+const PROBED: Duration = Duration::from_mins(10);
+/// RFC 3463 §3.5: no answer from host.
+const NO_ANSWER: u16 = 1;
+const DNS: Duration = Duration::from_mins(30);
+/// A full mailbox is not emptied within minutes, nor is a policy changed; longer each time.
+const HARDLY_SOON: Duration = Duration::from_hours(1);
+const MAILBOX_BUSY: Duration = Duration::from_mins(5);
+const POLICY_FIRST: u32 = 2;
+/// Longer than any list; keeps the power from overflowing.
+const DOUBLINGS_MAX: u32 = 10;
 
 #[cfg(test)]
 mod tests {
-    use envelope::EnhancedStatus;
+    use envelope::{EnhancedStatus, Reply};
 
     use super::*;
 
@@ -145,24 +172,66 @@ mod tests {
         check(9, expire, 0.5, (expire + 240) * MINUTE);
     }
 
+    /// The pauses in minutes after so many attempts with this answer.
     #[track_caller]
-    fn check_full(retry_minutes: &[u64], attempts: u32, expected_minutes: u64) {
+    fn check_class(retry_minutes: &[u64], answer: &str, expected: &[u64]) {
         let minutes = |n: &u64| Duration::from_secs(60 * n);
         let schedule = Schedule {
             retry: retry_minutes.iter().map(minutes).collect(),
             ..Schedule::default()
         };
+        let reply = Reply::parse_refusal(answer, (0, 0)).unwrap();
+        let last = Diagnosis {
+            reply: Some(reply.clone()),
+            ..Diagnosis::local(reply.status.unwrap(), "")
+        };
         let zero = Timestamp::from_unix_millis(0);
-        let due = next_due(attempts, &deferral(2, 2), zero, zero, &schedule, 0.5);
-        assert_eq!(due.unix_millis(), expected_minutes * MINUTE);
+        let pause = |attempts| {
+            let due = next_due(attempts, &last, zero, zero, &schedule, 0.5);
+            due.unix_millis() / MINUTE
+        };
+        let pauses: Vec<_> = (1..).map(pause).take(expected.len()).collect();
+        assert_eq!(pauses, expected, "{answer}");
     }
 
     #[test]
-    fn a_full_mailbox_has_an_hour() {
-        check_full(&[1, 5, 120], 1, 60);
-        check_full(&[1, 5, 120], 3, 120);
-        check_full(&[1, 5], 1, 5);
-        check_full(&[], 1, 60);
+    fn the_class_of_the_answer_changes_the_list() {
+        let usual = [1, 5, 15, 30, 60, 120, 240];
+        check_class(&usual, "450 4.2.0 not now", &usual);
+        check_class(&usual, "450 4.2.0 greylisted", &[6, 6, 6, 30, 60]);
+        let throttled = "421 4.7.28 unusual rate of unsolicited mail";
+        check_class(&usual, throttled, &[1, 5, 10, 10, 10, 10, 10, 10]);
+        check_class(&usual, "452 4.2.2 full", &[60, 120, 240, 240, 240, 240]);
+        check_class(
+            &usual,
+            "450 4.2.1 the user you are trying to contact is receiving mail too quickly",
+            &[5, 5, 15],
+        );
+        check_class(&usual, "450 4.7.25 no PTR", &[1, 5, 60, 120, 240, 240]);
+        check_class(&usual, "451 4.4.3 cannot look up", &[1, 5, 15, 30, 30, 30]);
+    }
+
+    #[test]
+    fn the_longest_pause_of_the_list_is_the_longest_of_all() {
+        check_class(&[1, 5, 120], "452 4.2.2 full", &[60, 120, 120]);
+        check_class(&[1, 5], "452 4.2.2 full", &[5, 5]);
+        check_class(&[], "452 4.2.2 full", &[60, 60]);
+        check_class(&[1], "450 4.2.0 greylisted", &[1, 1]);
+        check_class(&[1, 2], "450 4.7.1 no", &[1, 2, 2]);
+    }
+
+    #[test]
+    fn who_cannot_be_reached_is_due_when_a_probe_may_be() {
+        let check = |detail, expected| {
+            let schedule = Schedule::default();
+            let zero = Timestamp::from_unix_millis(0);
+            let due = next_due(7, &deferral(4, detail), zero, zero, &schedule, 0.5);
+            assert_eq!(due.unix_millis() / MINUTE, expected);
+        };
+        check(1, 10);
+        check(3, 30);
+        // It may be this message that breaks the connection.
+        check(2, 240);
     }
 
     #[test]
@@ -172,7 +241,7 @@ mod tests {
             ..Schedule::default()
         };
         let zero = Timestamp::from_unix_millis(0);
-        let due = next_due(3, &deferral(4, 1), zero, zero, &schedule, 0.5);
+        let due = next_due(3, &deferral(3, 0), zero, zero, &schedule, 0.5);
         assert_eq!(due.unix_secs(), 3600);
     }
 }
