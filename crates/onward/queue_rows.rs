@@ -1,5 +1,6 @@
 //! How legs, messages and counts of the queue are printed.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 
 use control::{Count, LegRow, MessageDetails, Page, QueueAction, Summary, SummaryBy, SummaryRow};
@@ -22,6 +23,7 @@ pub(crate) fn print_page(print: Printer, page: &Page) {
 
 fn print_legs(print: Printer, legs: &[LegRow]) {
     let now = Clock::real().now();
+    let mut told = HashSet::new();
     let rows = legs.iter().map(|row| {
         [
             row.leg.to_string(),
@@ -34,7 +36,7 @@ fn print_legs(print: Printer, legs: &[LegRow]) {
             row.reverse_path.clone(),
             row.recipient.clone(),
             row.target.clone(),
-            why(row),
+            why(row, &mut told),
         ]
     });
     let heads = [
@@ -44,14 +46,22 @@ fn print_legs(print: Printer, legs: &[LegRow]) {
     print.table(heads, rows);
 }
 
-/// Why it is still here.
-fn why(row: &LegRow) -> String {
+/// Why it is still here. What ails a site is told once: many wait for the same.
+fn why<'r>(row: &'r LegRow, told: &mut HashSet<&'r str>) -> String {
     let pending = row
         .pending
         .map(|action| format!("{} pending", action.name()));
-    let last = (!row.last.is_empty()).then(|| clipped(&row.last));
     // When it is due has a column of its own.
-    let waits = row.waits.clone().filter(|waits| waits.starts_with("site "));
+    let waits = row
+        .waits
+        .as_deref()
+        .filter(|waits| waits.starts_with("site "));
+    let is_new = waits.is_none_or(|waits| told.insert(waits));
+    let last = (is_new && !row.last.is_empty()).then(|| clipped(&row.last));
+    let waits = waits.map(|waits| match waits.split(' ').nth(1) {
+        Some(site) if !is_new => format!("site {site}, as above"),
+        _ => waits.to_owned(),
+    });
     let parts: Vec<String> = pending.into_iter().chain(waits).chain(last).collect();
     parts.join("; ")
 }

@@ -32,6 +32,7 @@ pub(crate) struct Reload {
     tls: Option<tls::Holder>,
     /// At smarthosts.
     logins: Vec<Login>,
+    shaping: delivery::Shaping,
     journal: Journal,
     at_start: toml::Table,
     /// As it was last read. Locked during a reload, so that reloads run one after the other.
@@ -43,6 +44,8 @@ pub(crate) struct Reload {
 pub(crate) enum Error {
     #[error(transparent)]
     Config(#[from] config::Error),
+    #[error(transparent)]
+    Shaping(#[from] config::ShapingError),
     #[error(transparent)]
     Routing(#[from] routing::Error),
     #[error(transparent)]
@@ -74,6 +77,7 @@ impl Reload {
         routing: Shared,
         tls: Option<tls::Holder>,
         logins: Vec<Login>,
+        shaping: delivery::Shaping,
         journal: Journal,
     ) -> Self {
         Self {
@@ -82,6 +86,7 @@ impl Reload {
             routing,
             tls,
             logins,
+            shaping,
             journal,
             at_start: config.typed.clone(),
             last: Mutex::new(config.typed.clone()),
@@ -119,6 +124,7 @@ impl Reload {
         let certificates = load_tls(&config)?;
         let logins = self.logins.iter().map(|login| logins::read(login.file()));
         let logins = logins.collect::<Result<Vec<_>, _>>()?;
+        let shaping = config.shaping.load()?;
         // TLS is neither switched on nor off: without new certificates the old ones stay.
         let holder = self.tls.as_ref().filter(|_| !certificates.is_empty());
         let forwards = routing.table.stats().lines as u64;
@@ -141,6 +147,7 @@ impl Reload {
         }
         forwards::keep(&config, &routing.table);
         self.routing.store(Arc::new(routing));
+        self.shaping.replace(shaping);
         if let Some(holder) = holder {
             holder.replace(certificates);
         }

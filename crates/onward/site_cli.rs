@@ -131,6 +131,9 @@ fn details(print: Printer, site: &SiteDetails) {
     }
     let connections = format!("{} of {}", row.connections, row.connections_max);
     line("connections", connections);
+    if !site.shape.is_empty() {
+        line("at most", site.shape.clone());
+    }
     line("queued", plural(row.queued, "leg"));
     let (delivered, deferred, failed) = (row.delivered, row.deferred, row.failed);
     let minute = format!("{delivered} delivered, {deferred} deferred, {failed} failed");

@@ -91,6 +91,7 @@ impl Relay {
             Arc::clone(&routing),
             resolved.tls,
             settings.relay.delivery.routes.logins().cloned().collect(),
+            settings.relay.delivery.shaping.clone(),
             journal.clone(),
         ));
         let delivery = &settings.relay.delivery;

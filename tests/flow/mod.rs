@@ -69,6 +69,7 @@ mod systemd;
 mod taken;
 mod takes_mail;
 mod targets;
+mod throttled;
 mod timeouts;
 mod tls_in;
 mod tls_out;

@@ -21,7 +21,8 @@ pub struct Sites {
 pub struct SiteRow {
     /// Its name: that of its best MX, or of the host or address of a route.
     pub site: String,
-    /// `up`, `crowded` (it wants no more connections), `deferring` (it answers "not now" to all), `down`, `paused`.
+    /// `up`, `crowded` (it wants no more connections), `deferring` (it answers "not now" to all), `throttled` (it says that we send
+    /// too much), `down`, `paused`.
     pub state: String,
     /// Why, since when and for how long, in words; empty while it is up.
     pub why: String,
@@ -57,6 +58,8 @@ pub struct SiteDetails {
     pub codes: Vec<(String, u64)>,
     /// Its last answers that were not 2xx, the newest first.
     pub replies: Vec<SiteReply>,
+    /// What is sent to it at most, as `shaping` says; may be empty.
+    pub shape: String,
     /// What operators ordered of it.
     pub orders: Vec<Order>,
 }

@@ -25,6 +25,7 @@ use crate::parcel::Parcel;
 use crate::plan::{Planner, SiteKey};
 use crate::reach::Reacher;
 use crate::settings::Settings;
+use crate::shaping;
 use crate::sites::{Next, SiteId, Sites, Todo};
 use crate::work::Work;
 
@@ -320,9 +321,24 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         self.perform(todo).await;
     }
 
+    /// What a transaction says of the site. What a rule says is to be done about an outcome is done to it.
+    pub(crate) fn judge(&self, id: SiteId, outcomes: &mut [Outcome]) -> Answer {
+        let rules = self.sites.lock().rules(id);
+        // Peers may say much: not under the lock.
+        let hits = rules.hits(outcomes);
+        let acts = match hits.is_empty() {
+            true => Vec::new(),
+            false => self.sites.lock().count(id, &hits, Instant::now()),
+        };
+        shaping::judge(outcomes, &acts)
+    }
+
     pub(crate) async fn answered(self: &Arc<Self>, id: SiteId, answer: Answer, in_time: bool) {
         let now = Instant::now();
-        let todo = self.sites.lock().answered(id, answer, in_time, now);
+        let todo = self
+            .sites
+            .lock()
+            .answered(id, answer, in_time, now, &mut rand::rng());
         self.perform(todo).await;
     }
 

@@ -244,7 +244,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
 
     /// Messages over one connection at most.
     fn messages_max(&self) -> u64 {
-        let ours = self.dispatcher.settings.messages_per_connection as u64;
+        let ours = self.site.messages_max;
         let theirs = self.site.memory.messages_max(std::time::Instant::now());
         theirs.map_or(ours, |theirs| theirs.min(ours))
     }
@@ -305,7 +305,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
                 return After::Gone;
             }
         };
-        let outcomes = match delivery {
+        let mut outcomes = match delivery {
             Delivery::Done(outcomes) => outcomes,
             Delivery::Stale => {
                 self.put_back(standing).await;
@@ -313,7 +313,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
             }
             Delivery::TurnedAway(messages) => return After::TurnedAway(messages),
         };
-        let answer = answer(&outcomes);
+        let answer = self.dispatcher.judge(self.id, &mut outcomes);
         let lasted = begun.elapsed();
         standing.trip.transmission = lasted;
         self.settle(standing, outcomes).await;
@@ -362,26 +362,6 @@ impl<W: Work, R: Resolver> Lane<W, R> {
     }
 }
 
-/// What the outcomes of a transaction say of the peer.
-fn answer(outcomes: &[Outcome]) -> Answer {
-    let any = |matches: fn(&Outcome) -> bool| outcomes.iter().any(matches);
-    if any(|outcome| matches!(outcome, Outcome::Delivered(_))) {
-        Answer::Took
-    } else if any(|outcome| matches!(outcome, Outcome::Failed(_))) {
-        Answer::Refused
-    } else if any(|outcome| {
-        outcome
-            .diagnosis()
-            .reply
-            .as_ref()
-            .is_some_and(|r| r.code == 421)
-    }) {
-        Answer::Ended
-    } else {
-        Answer::Deferred
-    }
-}
-
 fn without_body(error: &BodyError) -> Outcome {
     match error {
         BodyError::NotFound => Outcome::Failed(Diagnosis::local(BODY_LOST, error.to_string())),
@@ -401,39 +381,3 @@ const BODY_LOST: EnhancedStatus = EnhancedStatus::permanent(3, 0);
 /// RFC 3463 §3.8: other or undefined security status.
 const NOT_NOW: EnhancedStatus = EnhancedStatus::transient(7, 0);
 const BODY_UNREADABLE: EnhancedStatus = EnhancedStatus::transient(3, 0);
-
-#[cfg(test)]
-mod tests {
-    use envelope::Reply;
-
-    use super::*;
-
-    /// The replies that the recipients of a transaction got.
-    #[track_caller]
-    fn check(replies: &[u16], expected: Answer) {
-        let outcome = |code: &u16| {
-            let status = EnhancedStatus::transient(0, 0);
-            let diagnosis = Diagnosis {
-                reply: Some(Reply::new(*code, status, "")),
-                ..Diagnosis::local(status, "")
-            };
-            match code {
-                200..300 => Outcome::Delivered(diagnosis),
-                400..500 => Outcome::Deferred(diagnosis),
-                _ => Outcome::Failed(diagnosis),
-            }
-        };
-        let outcomes: Vec<_> = replies.iter().map(outcome).collect();
-        assert_eq!(answer(&outcomes), expected, "{replies:?}");
-    }
-
-    #[test]
-    fn what_a_transaction_says_of_the_peer() {
-        check(&[250, 450, 452], Answer::Took);
-        check(&[250, 421], Answer::Took);
-        check(&[550, 450], Answer::Refused);
-        check(&[450, 451], Answer::Deferred);
-        check(&[452], Answer::Deferred);
-        check(&[450, 421], Answer::Ended);
-    }
-}

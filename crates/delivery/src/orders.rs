@@ -303,13 +303,13 @@ impl FromStr for Change {
 const SITE_OCTETS_MAX: usize = 255;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use dns::Mx;
 
     use super::*;
     use crate::policy::Policy;
 
-    fn site(mx: &[(u16, &str)]) -> SiteKey {
+    pub(crate) fn site(mx: &[(u16, &str)]) -> SiteKey {
         let record = |(preference, name): &(u16, &str)| Mx {
             preference: *preference,
             exchange: name.parse().unwrap(),

@@ -78,23 +78,24 @@ impl<R: Resolver> Planner<R> {
             Some(route) => Hosts::Route(Arc::clone(&route.hops)),
             None => self.hosts_of(&to.host).await?,
         };
-        let wished = to.way.get("tls").and_then(|wish| wish.parse().ok());
-        let wishes = wished.into_iter().chain(route.map(|route| route.tls));
-        let mut tls = wishes.fold(self.settings.tls, TlsUse::max);
         let sender = to.way.sender_tls();
-        if sender == SenderTls::Required {
-            tls = TlsUse::Verified;
-        }
         let sts = self.sts(&to.host, &hosts).await;
-        Ok(SiteKey {
+        let mut key = SiteKey {
             policy: Policy {
-                tls,
+                tls: self.settings.tls,
                 sender,
                 sts: sts.and_then(|found| found.policy().cloned()),
             },
             hosts,
             egress: to.way.get("egress").map(Arc::from),
-        })
+        };
+        let wished = to.way.get("tls").and_then(|wish| wish.parse().ok());
+        let shaped = self.settings.shaping.of(&key).shape.tls;
+        let asked = (sender == SenderTls::Required).then_some(TlsUse::Verified);
+        let wishes = [wished, shaped, asked, route.map(|route| route.tls)];
+        let wishes = wishes.into_iter().flatten();
+        key.policy.tls = wishes.fold(key.policy.tls, TlsUse::max);
+        Ok(key)
     }
 
     /// What a domain has published, unless its mail goes by a route. That it has no MX may be what somebody wants us to believe.

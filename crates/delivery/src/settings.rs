@@ -9,6 +9,7 @@ use smtp::client::Timeouts;
 
 use crate::allowed::Allowed;
 use crate::route::Routes;
+use crate::shaping::Shaping;
 
 /// How to deliver.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,8 @@ pub struct Settings {
     pub bind: Vec<IpAddr>,
     /// Whether destinations of a family that `bind` has no address of are left out.
     pub bound_families_only: bool,
+    /// How much sites are sent at most, and what their replies change.
+    pub shaping: Shaping,
     /// Static routes, looked at before MX.
     pub routes: Routes,
     /// Whether a loopback address that DNS or an address literal names is used. Such a name is an attempt to have us talk
@@ -93,6 +96,7 @@ impl Settings {
             port: 25,
             bind: Vec::new(),
             bound_families_only: false,
+            shaping: Shaping::default(),
             routes: Routes::default(),
             allow_loopback: false,
             allow_private: false,

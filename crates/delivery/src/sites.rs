@@ -6,11 +6,14 @@
 //! Which destinations are *parked*, passed by in claims, is said here too: those whose site is being looked up, is down with its
 //! probe not due, is paused, or has enough legs waiting. So a site that is down or slow fills neither memory nor the dispatcher's time.
 
+mod facts;
 mod lanes;
 mod orders;
 mod steps;
 mod timers;
 mod views;
+
+pub use facts::SiteFact;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -21,12 +24,13 @@ use envelope::{Claim, Destination, Host};
 use tokio::sync::Notify;
 
 use crate::admission::{Admission, Pass};
-use crate::health::Health;
+use crate::health::{Down, Health};
 use crate::memory::HostMemory;
 use crate::orders::Orders;
 use crate::parcel::Parcel;
 use crate::plan::SiteKey;
 use crate::settings::Settings;
+use crate::shaping::{Layer, Rules, Tally};
 use crate::work::{SiteEvent, Want};
 
 /// A site's number; never used again.
@@ -79,6 +83,12 @@ pub(crate) struct Sites {
     /// Down sites by the time of their next probe.
     probes: BTreeSet<(Instant, SiteId)>,
     orders: Orders,
+    /// As they hold for the sites.
+    shaped: Arc<[Layer]>,
+    /// What was known of sites before the start, until they are found: window and outage.
+    recalled: HashMap<Box<str>, (usize, Option<Down>)>,
+    /// Sites that went down, were throttled, or recovered.
+    turns: u64,
     /// Sites that wait for their limit of messages to let the next one go.
     limited: BTreeMap<SiteId, Instant>,
     admission: Admission,
@@ -105,6 +115,8 @@ enum Routing {
 struct Site {
     key: SiteKey,
     health: Health,
+    rules: Arc<Rules>,
+    tally: Tally,
     pass: Pass,
     queue: VecDeque<Parcel>,
     /// Legs in `queue`.
@@ -125,12 +137,17 @@ pub(crate) struct LaneSite {
     pub(crate) wake: Arc<Notify>,
     pub(crate) crowded: Arc<Notify>,
     pub(crate) memory: HostMemory,
+    /// Messages over one connection at most.
+    pub(crate) messages_max: u64,
 }
 
 impl Sites {
     pub(crate) fn new(settings: Arc<Settings>) -> Self {
         Self {
             admission: Admission::new(&settings),
+            shaped: settings.shaping.layers(),
+            recalled: HashMap::new(),
+            turns: 0,
             settings,
             destinations: HashMap::new(),
             sites: HashMap::new(),
@@ -209,6 +226,11 @@ impl Sites {
         }
         self.let_go(&mut todo);
         todo
+    }
+
+    /// How many sites went down, were throttled, or recovered.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns
     }
 
     /// Whether there is a site of this key.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use envelope::{Diagnosis, Host};
 
 use crate::orders::{Limit, Order};
+use crate::shaping::Shape;
 
 /// All that is known of a site.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct SiteView {
     pub pause: Option<Order>,
     /// What operators allow.
     pub limit: Limit,
+    /// What is sent to it at most, as `shaping` says.
+    pub shape: Shape,
     /// Connections open or being made.
     pub connections: usize,
     /// How many it may have at present.
@@ -36,10 +39,19 @@ pub struct SiteView {
 pub enum Reach {
     /// As far as it is known.
     Up,
-    /// It wants no more connections than it has.
-    Crowded,
-    /// It answers "not now" to all mail.
-    Deferring,
+    /// It wants no more connections than it has: in its words.
+    Crowded(Diagnosis),
+    /// It answers "not now" to all mail, the last time with this.
+    Deferring(Diagnosis),
+    /// It can be reached, but says that we send too much: it is sent one message at a time, with pauses between.
+    Throttled {
+        /// For how long.
+        lasts: Duration,
+        /// What it says.
+        reason: Diagnosis,
+        /// Until the next message.
+        probe_in: Duration,
+    },
     /// No host of it can be reached.
     Down {
         /// For how long.

@@ -121,6 +121,15 @@ pub enum SiteEvent {
         /// How long it was down.
         down_for: Duration,
     },
+    /// It says that we send too much, or a rule of `shaping` says so: its legs wait, but for one after each pause.
+    Throttled {
+        /// The site.
+        site: String,
+        /// What it answered.
+        reason: Diagnosis,
+        /// The pause before the next message.
+        probe_in: Duration,
+    },
     /// It takes mail again, after it had answered "not now" to all for some time. What waits for these hosts until later
     /// may come at once: it goes out at a rate that grows with what the site takes.
     TakesMail {

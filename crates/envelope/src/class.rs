@@ -36,6 +36,13 @@ pub enum ReplyClass {
     Other,
 }
 
+impl ReplyClass {
+    /// Whether less is to be sent to the site.
+    pub fn is_throttle(self) -> bool {
+        matches!(self, Self::Throttled | Self::Blocked)
+    }
+}
+
 /// A reply in the form in which patterns are compared with it.
 #[derive(Debug)]
 pub struct ReplyWords {
@@ -123,6 +130,10 @@ const ANY: u16 = u16::MAX;
 /// is said of the message, since warnings of the one mention the other.
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
+    // RFC 3463 §3.3 and §3.7; Gmail's 452 4.2.2 and 552 5.2.2, Dovecot, Exchange.
+    ("", Some((2, 2)), "", ReplyClass::MailboxFull),
+    ("", Some((6, 0)), "", ReplyClass::Content),
+
     // postgrey, milter-greylist, SQLgrey, gld, Exim's and many others' own words.
     ("4", None, "greylist", ReplyClass::Greylisted),
     ("4", None, "graylist", ReplyClass::Greylisted),
@@ -141,8 +152,6 @@ const TABLE: &[Row] = &[
     // Exchange.
     ("4", None, "recipient thread limit exceeded", ReplyClass::MailboxBusy),
 
-    // RFC 3463 §3.3; Gmail's 452 4.2.2 and 552 5.2.2, Dovecot, Exchange.
-    ("", Some((2, 2)), "", ReplyClass::MailboxFull),
     ("", None, "mailbox full", ReplyClass::MailboxFull),
     ("", None, "mailbox is full", ReplyClass::MailboxFull),
     ("", None, "mailbox*quota", ReplyClass::MailboxFull),

@@ -208,9 +208,10 @@ pub enum Event {
         /// Why, in the operator's words; may be empty.
         reason: Arc<str>,
     },
-    /// No host of this site can be reached.
+    /// No host of this site can be reached; or it says that we send too much.
     SiteDown {
         site: String,
+        throttled: bool,
         error: String,
         probe_in: Duration,
     },
@@ -345,6 +346,9 @@ impl Event {
             Self::NotBounced { .. } => "not-bounced",
             Self::OperatorAsked { .. } => "operator-asked",
             Self::Operator { .. } => "operator",
+            Self::SiteDown {
+                throttled: true, ..
+            } => "site-throttled",
             Self::SiteDown { .. } => "site-down",
             Self::SiteUp { .. } => "site-up",
             Self::SiteTakesMail { .. } => "site-takes-mail",

@@ -265,6 +265,7 @@ impl Event {
                 site,
                 error,
                 probe_in,
+                ..
             } => {
                 out.text("site", site);
                 out.text("error", error);

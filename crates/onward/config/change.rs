@@ -20,7 +20,9 @@ pub(crate) fn changed_keys(old: &Table, new: &Table) -> Vec<String> {
 /// Whether a change of this key holds from a reload on. All others wait for a restart.
 pub(crate) fn is_reloadable(key: &str) -> bool {
     match key.split_once('.') {
-        Some(("forwards" | "policy" | "connect" | "tls" | "bounce" | "alerts", _)) => true,
+        Some(("forwards" | "policy" | "connect" | "tls" | "bounce" | "alerts" | "shaping", _)) => {
+            true
+        }
         Some(("srs", name)) => !matches!(name, "accept_nonnull" | "bounces_per_day"),
         _ => matches!(
             key,

@@ -8,6 +8,7 @@ mod protect;
 mod resolve;
 mod schema;
 mod senders;
+mod shaping;
 mod submission;
 mod units;
 mod validate;
@@ -22,6 +23,7 @@ pub(crate) use protect::Limit;
 pub(crate) use resolve::{Errors, Resolved};
 pub(crate) use schema::{Config, Doctor, Listener, Log, Role, TagAlphabet, Tls, TlsMode};
 pub(crate) use senders::{Dkim, Measure};
+pub(crate) use shaping::Error as ShapingError;
 pub(crate) use units::{Network, Percent, Size, Span};
 
 /// Why there is no configuration to work with. Each text says where and what to do.
@@ -84,6 +86,7 @@ impl Config {
         absolute(&mut self.auth.users);
         absolute(&mut self.auth.dovecot);
         absolute(&mut self.control.socket);
+        absolute(&mut self.shaping.file);
         // An IPv4-mapped address is the IPv4 address, here as in `policy.trusted`; a socket for IPv6 only cannot be bound to it.
         for listener in &mut self.listeners {
             listener.bind.set_ip(listener.bind.ip().to_canonical());

@@ -12,6 +12,7 @@ use relay::outbound::TlsReporter;
 use smtp_in::tls::Holder;
 use spool::Lifetime;
 
+use super::ShapingError;
 use super::schema::{BareNewline, Config, Doctor, Listener, Log, Role, TlsMode};
 use crate::descriptors;
 use crate::forwards;
@@ -52,6 +53,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Login(#[from] logins::Error),
     #[error(transparent)]
+    Shaping(#[from] ShapingError),
+    #[error(transparent)]
     Routing(#[from] routing::Error),
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -68,6 +71,7 @@ impl Error {
         match self {
             Self::Hostname(_) => "config",
             Self::Route(_) | Self::Login(_) => "delivery",
+            Self::Shaping(_) => "shaping",
             Self::Routing(error) => error.about(),
             Self::Tls(_) => "certificate",
         }
@@ -81,15 +85,19 @@ impl Resolved {
         let tls = load_tls(config).map_err(Error::from);
         let tls = tls.map(|all| (!all.is_empty()).then(|| Holder::new(all)));
         let holder = tls.as_ref().ok().and_then(Option::as_ref);
-        match (config.settings(holder), routing, tls) {
-            (Ok(settings), Ok((routing, instead)), Ok(tls)) => Ok(Self {
-                settings,
-                routing,
-                instead,
-                tls,
-            }),
-            (settings, routing, tls) => {
-                let errors = [settings.err(), routing.err(), tls.err()];
+        let shaping = config.shaping.load().map_err(Error::from);
+        match (config.settings(holder), shaping, routing, tls) {
+            (Ok(settings), Ok(layers), Ok((routing, instead)), Ok(tls)) => {
+                settings.relay.delivery.shaping.replace(layers);
+                Ok(Self {
+                    settings,
+                    routing,
+                    instead,
+                    tls,
+                })
+            }
+            (settings, shaping, routing, tls) => {
+                let errors = [settings.err(), shaping.err(), routing.err(), tls.err()];
                 Err(Errors(errors.into_iter().flatten().collect()))
             }
         }
@@ -413,6 +421,7 @@ mod tests {
         ("delivery.tls", "'required'"),
         ("delivery.mta_sts", "false"),
         ("delivery.mta_sts_port", "7"),
+        ("shaping.file", "'other'"),
         ("bounce.to", "'unproved'"),
         ("bounce.sign", "'main'"),
         ("limits.message_size", "7"),

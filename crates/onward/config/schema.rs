@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::delivery::Delivery;
 use super::protect::{Alerts, Connect, Filter, Limit};
 use super::senders::{Bounce, Dkim, Dnsbl, Egress, List, Profile, Verify};
+use super::shaping::Shaping;
 use super::submission::Auth;
 use super::units::{Network, Percent, Size, Span, more_than_zero, one_or_more, pauses};
 
@@ -43,6 +44,7 @@ pub(crate) struct Config {
     pub(crate) queue: Queue,
     pub(crate) history: History,
     pub(crate) delivery: Delivery,
+    pub(crate) shaping: Shaping,
     pub(crate) bounce: Bounce,
     #[serde(rename = "egress")]
     pub(crate) egresses: Vec<Egress>,
@@ -256,6 +258,7 @@ impl Default for Config {
             queue: Queue::default(),
             history: History::default(),
             delivery: Delivery::default(),
+            shaping: Shaping::default(),
             bounce: Bounce::default(),
             egresses: Vec::new(),
             verify: Verify::default(),

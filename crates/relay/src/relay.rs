@@ -154,15 +154,20 @@ impl<S: Spool> Relay<S> {
     ) {
         self.outbound.resume_mailing().await;
         let incoming = smtp_in::serve(listeners, limits, self.inbound, shutdown.clone());
-        let outgoing = self.dispatcher.run(shutdown.clone());
+        let outgoing = Arc::clone(&self.dispatcher).run(shutdown.clone());
         let deadlines = Arc::clone(&self.outbound).keep_deadlines(shutdown.clone());
         let freezes = Arc::clone(&self.outbound).keep_freezes(shutdown.clone());
         let doctor = Arc::clone(&operator.doctor);
         let policies = self.core.sts.keep(shutdown.clone());
         let checkups = self.outbound.keep_examining(&doctor, shutdown.clone());
         let reports = self.outbound.keep_reporting(shutdown.clone());
-        let operator = socket.serve(Arc::new(operator), shutdown.cancelled_owned());
         let stopped = CancellationToken::new();
+        let facts = Arc::clone(&operator.orders).keep_facts(
+            Arc::clone(&self.dispatcher),
+            self.core.clock.clone(),
+            stopped.clone(),
+        );
+        let operator = socket.serve(Arc::new(operator), shutdown.cancelled_owned());
         let leases = Arc::clone(&self.outbound).keep_leases(stopped.clone());
         let work = async {
             tokio::join!(
@@ -172,7 +177,7 @@ impl<S: Spool> Relay<S> {
             self.outbound.keep_tls_reports().await;
             stopped.cancel();
         };
-        tokio::join!(work, leases);
+        tokio::join!(work, leases, facts);
     }
 }
 

@@ -9,6 +9,7 @@ use envelope::{Destination, Diagnosis, Host, Timestamp};
 
 use super::Dispatcher;
 use crate::orders::{Change, Order, SiteMatch};
+use crate::sites::SiteFact;
 use crate::view::SiteView;
 use crate::work::Work;
 
@@ -39,6 +40,21 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         for order in orders {
             self.sites.lock().order(order, wall, Instant::now());
         }
+    }
+
+    /// What was known of sites before this dispatcher, which does not run yet.
+    pub fn recall(&self, facts: Vec<SiteFact>, wall: Timestamp) {
+        self.sites.lock().recall(facts, wall, Instant::now());
+    }
+
+    /// What is known of sites that the next dispatcher should know.
+    pub fn facts(&self, wall: Timestamp) -> Vec<SiteFact> {
+        self.sites.lock().facts(wall, Instant::now())
+    }
+
+    /// How often that changed, but for mere connections.
+    pub fn turns(&self) -> u64 {
+        self.sites.lock().turns()
     }
 
     /// All orders, with the names of the sites that each holds for at present.

@@ -7,8 +7,9 @@ use envelope::Diagnosis;
 use rand::Rng;
 
 use super::{LaneSite, Next, Site, SiteId, Sites, Todo};
-use crate::health::{Answer, Failure};
+use crate::health::{Answer, Failure, Turn};
 use crate::parcel::Parcel;
+use crate::shaping::{Hit, Rules, Then};
 use crate::work::SiteEvent;
 
 impl Sites {
@@ -20,6 +21,11 @@ impl Sites {
             wake: Arc::clone(&site.wake),
             crowded: Arc::clone(&self.crowded),
             memory: site.memory.clone(),
+            messages_max: site
+                .rules
+                .shape
+                .messages_per_connection
+                .map_or(self.settings.messages_per_connection as u64, u64::from),
         })
     }
 
@@ -60,7 +66,9 @@ impl Sites {
     /// A parcel comes back to be tried over another connection.
     pub(crate) fn put_back(&mut self, id: SiteId, parcel: Parcel, now: Instant) -> Todo {
         let mut todo = Todo::default();
-        let takes = |site: &&mut Site| !self.stopping && !site.health.is_paused();
+        let takes = |site: &&mut Site| {
+            !self.stopping && !site.health.is_paused() && !site.health.is_resting(now)
+        };
         let Some(site) = self.sites.get_mut(&id).filter(takes) else {
             todo.release = parcel.into_claims();
             self.let_go(&mut todo);
@@ -86,6 +94,7 @@ impl Sites {
                 site: site.key.to_string(),
                 down_for,
             });
+            self.turns += 1;
             self.open(id);
             todo.wake = true;
         }
@@ -137,27 +146,42 @@ impl Sites {
 
     /// A lane ended without a connection, for a reason that says nothing about the site.
     pub(crate) fn connect_ended(&mut self, id: SiteId, now: Instant) -> Todo {
-        let mut todo = Todo::default();
+        let todo = Todo::default();
         if let Some(site) = self.sites.get_mut(&id) {
             site.health.connect_ended();
-            // The probe of a down site told nothing: the next leg is the probe.
-            if site.health.down().is_some() && !site.health.is_resting(now) {
-                self.open(id);
-                todo.wake = true;
-            }
+        }
+        self.lane_ended(id, now, todo)
+    }
+
+    /// A lane closed its connection and ended.
+    pub(crate) fn closed(&mut self, id: SiteId, now: Instant) -> Todo {
+        if let Some(site) = self.sites.get_mut(&id) {
+            site.health.closed();
+        }
+        self.lane_ended(id, now, Todo::default())
+    }
+
+    fn lane_ended(&mut self, id: SiteId, now: Instant, mut todo: Todo) -> Todo {
+        let health = self.sites.get(&id).map(|site| &site.health);
+        // The probe of a down site told nothing: the next leg is the probe.
+        if health.is_some_and(|health| health.down().is_some() && !health.is_resting(now)) {
+            self.open(id);
+            todo.wake = true;
         }
         self.lane_gone(id, now, &mut todo);
         todo
     }
 
-    /// A lane closed its connection and ended.
-    pub(crate) fn closed(&mut self, id: SiteId, now: Instant) -> Todo {
-        let mut todo = Todo::default();
-        if let Some(site) = self.sites.get_mut(&id) {
-            site.health.closed();
-        }
-        self.lane_gone(id, now, &mut todo);
-        todo
+    /// The rules for what a site answers.
+    pub(crate) fn rules(&self, id: SiteId) -> Arc<Rules> {
+        let site = self.sites.get(&id);
+        site.map(|site| Arc::clone(&site.rules)).unwrap_or_default()
+    }
+
+    /// What is to be done about outcomes that met the rules: see [`Tally::count`].
+    pub(crate) fn count(&mut self, id: SiteId, hits: &[Hit], now: Instant) -> Vec<(usize, Then)> {
+        let site = self.sites.get_mut(&id);
+        site.map_or_else(Vec::new, |site| site.tally.count(&site.rules, hits, now))
     }
 
     /// The peer finished a transaction; `in_time`: as fast as one may expect.
@@ -167,15 +191,37 @@ impl Sites {
         answer: Answer,
         in_time: bool,
         now: Instant,
+        rng: &mut impl Rng,
     ) -> Todo {
         let mut todo = Todo::default();
         if let Some(site) = self.sites.get_mut(&id) {
             self.admission.answered(&mut site.pass, in_time, now);
-            if site.health.answered(answer, now) {
-                todo.events.push(SiteEvent::TakesMail {
-                    site: site.key.to_string(),
+            let probe_at = site.health.down().map(|(at, _)| at);
+            let turn = site.health.answered(answer, now, rng);
+            let site_name = || site.key.to_string();
+            let event = match &turn {
+                Turn::None => None,
+                Turn::TakesMail => Some(SiteEvent::TakesMail {
+                    site: site_name(),
                     hosts: site.hosts().cloned().collect(),
-                });
+                }),
+                Turn::Throttled { probe_in, .. } => {
+                    site.health.down().map(|(_, reason)| SiteEvent::Throttled {
+                        site: site_name(),
+                        reason: reason.clone(),
+                        probe_in: *probe_in,
+                    })
+                }
+            };
+            todo.events.extend(event);
+            if let Some(at) = probe_at.filter(|_| turn != Turn::None) {
+                self.turns += 1;
+                self.probes.remove(&(at, id));
+                self.open(id);
+                todo.wake = true;
+            }
+            if let Turn::Throttled { probe_in } = turn {
+                self.went_down(id, now + probe_in, &mut todo);
             }
         }
         self.stir(id, now, &mut todo);

@@ -1,13 +1,15 @@
-//! What operators order of [`Sites`], and its end.
+//! What operators order of [`Sites`], and its end; and other shaping.
 
 use std::collections::BTreeMap;
 use std::iter;
+use std::sync::Arc;
 use std::time::Instant;
 
 use envelope::{Host, Timestamp};
 
 use super::{SiteId, Sites, Todo};
 use crate::orders::{Change, Limit, Order};
+use crate::shaping::Tally;
 use crate::work::SiteEvent;
 
 impl Sites {
@@ -65,6 +67,27 @@ impl Sites {
         {
             self.limited.insert(id, site.health.allows_more_at(now));
             todo.wake = true;
+        }
+    }
+
+    /// Sees to it that what shaping says now holds for all sites.
+    pub(super) fn reshape(&mut self, now: Instant, todo: &mut Todo) {
+        let layers = self.settings.shaping.layers();
+        if Arc::ptr_eq(
+            &std::mem::replace(&mut self.shaped, Arc::clone(&layers)),
+            &layers,
+        ) {
+            return;
+        }
+        for id in self.sites.keys().copied().collect::<Vec<_>>() {
+            let rules = self.settings.shaping.of(&self.sites[&id].key);
+            let limits = self.limits(&rules);
+            if let Some(site) = self.sites.get_mut(&id).filter(|site| *site.rules != rules) {
+                site.health.reshape(limits);
+                (site.rules, site.tally) = (Arc::new(rules), Tally::default());
+                site.wake.notify_waiters();
+                self.stir(id, now, todo);
+            }
         }
     }
 

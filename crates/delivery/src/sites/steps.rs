@@ -14,6 +14,7 @@ use crate::health::{Health, Limits};
 use crate::memory::HostMemory;
 use crate::parcel::Parcel;
 use crate::plan::SiteKey;
+use crate::shaping::{Rules, Tally};
 use crate::work::SiteEvent;
 
 impl Sites {
@@ -24,26 +25,39 @@ impl Sites {
         }
         let id = SiteId(self.sites_made);
         self.sites_made += 1;
-        let limits = Limits {
-            concurrency: self.settings.concurrency,
-            probe_first: self.settings.probe_first,
-            probe_longest: self.settings.probe_longest,
-        };
+        let rules = self.settings.shaping.of(&key);
+        let health = self.begin(&key, Health::new(self.limits(&rules)));
+        let probe_at = health.down().map(|(at, _)| at);
+        self.probes.extend(probe_at.map(|at| (at, id)));
+        let is_down = probe_at.is_some();
         let site = Site {
             key: key.clone(),
-            health: Health::new(limits),
+            health,
+            rules: Arc::new(rules),
+            tally: Tally::default(),
             pass: Pass::new(address),
             queue: VecDeque::new(),
             waiting: 0,
             idle: 0,
             wake: Arc::new(Notify::new()),
             destinations: HashSet::new(),
-            closed: false,
+            closed: is_down,
             memory: HostMemory::default(),
         };
         self.sites.insert(id, site);
         self.by_key.insert(key, id);
         id
+    }
+
+    /// What the settings and the rules of a site say of it.
+    pub(super) fn limits(&self, rules: &Rules) -> Limits {
+        let connections = rules.shape.connections;
+        Limits {
+            concurrency: connections.map_or(self.settings.concurrency, |n| n as usize),
+            per_hour: rules.shape.messages_per_hour,
+            probe_first: self.settings.probe_first,
+            probe_longest: self.settings.probe_longest,
+        }
     }
 
     /// The claim waits for a lookup of its site, which is to be made. No more of that destination until it is done.
@@ -62,10 +76,14 @@ impl Sites {
     /// (legs of destinations that were not known to be its own when they were claimed).
     pub(super) fn enqueue(&mut self, id: SiteId, claim: Claim, now: Instant, todo: &mut Todo) {
         let enough = self.enough_for(id, now);
-        let recipients_max = self.settings.recipients_per_transaction;
         let Some(site) = self.sites.get_mut(&id) else {
             unreachable!("a site with destinations is kept")
         };
+        let recipients_max = site
+            .rules
+            .shape
+            .recipients
+            .map_or(self.settings.recipients_per_transaction, |n| n as usize);
         let health = &site.health;
         let rests = health.is_resting(now) || health.is_paused();
         if self.stopping || rests || site.waiting >= 2 * enough {
@@ -187,16 +205,21 @@ impl Sites {
         let enough =
             self.enough(site.is_some_and(|site| self.admission.is_proven(&site.pass, now)));
         // More than a limit lets go in a minute would wait here until their leases are over.
-        let limit = site.and_then(|site| site.health.ordered().per_minute);
-        limit.map_or(enough, |limit| enough.min(limit as usize).max(1))
+        let limit = site.and_then(|site| site.health.per_minute());
+        limit.map_or(enough, |limit| enough.min(limit).max(1))
     }
 
     /// Nothing more for this site until `probe_at`; what waits goes back.
     pub(super) fn went_down(&mut self, id: SiteId, probe_at: Instant, todo: &mut Todo) {
+        self.turns += 1;
         self.probes.insert((probe_at, id));
         self.close(id);
         self.give_back(id, todo);
         self.let_go(todo);
+        if let Some(site) = self.sites.get(&id) {
+            // Idle lanes see for themselves that they may not stay.
+            site.wake.notify_waiters();
+        }
         // The claiming loop has a new time to wake up at.
         todo.wake = true;
     }

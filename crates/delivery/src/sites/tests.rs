@@ -14,7 +14,8 @@ use super::*;
 use crate::health::Answer;
 use crate::plan::Hosts;
 use crate::policy::Policy;
-use crate::view::Reach;
+use crate::shaping::Shape;
+use crate::view::{Reach, SiteView};
 
 fn key(domain: envelope::Domain) -> SiteKey {
     SiteKey {
@@ -46,7 +47,21 @@ struct World {
     given: u128,
     /// One connection in so many fails; 0: none.
     failing: u32,
+    /// One transaction in so many is too much for the site; 0: none.
+    throttling: u32,
     connects: usize,
+}
+
+fn deferred() -> Answer {
+    Answer::Deferred(Diagnosis::local(EnhancedStatus::transient(2, 0), "not now"))
+}
+
+fn throttled() -> Answer {
+    Answer::Throttled {
+        reason: Diagnosis::local(EnhancedStatus::transient(7, 28), "too much"),
+        took: false,
+        pause: None,
+    }
 }
 
 impl World {
@@ -78,6 +93,7 @@ impl World {
             events: Vec::new(),
             given: 0,
             failing: 0,
+            throttling: 0,
             connects: 0,
         }
     }
@@ -213,6 +229,13 @@ impl World {
         self.sites.finished(legs);
     }
 
+    fn answered(&mut self, id: SiteId, answer: Answer) {
+        let todo = self
+            .sites
+            .answered(id, answer, true, self.now, &mut self.rng);
+        self.perform(todo);
+    }
+
     /// Lets one lane take its next step.
     fn lane(&mut self) {
         if self.lanes.is_empty() {
@@ -226,8 +249,16 @@ impl World {
                 self.settle(parcel);
                 // The lane is still there while this is done.
                 self.lanes.push((id, Lane::Connecting));
-                let todo = self.sites.answered(id, Answer::Took, true, self.now);
-                self.perform(todo);
+                let is_throttled =
+                    self.throttling > 0 && self.rng.random_range(0..self.throttling) == 0;
+                self.answered(
+                    id,
+                    if is_throttled {
+                        throttled()
+                    } else {
+                        Answer::Took
+                    },
+                );
                 self.remove_placeholder(id);
                 self.next(id);
             }
@@ -329,6 +360,7 @@ fn every_leg_comes_back_exactly_once_whatever_happens() {
     for seed in 0..60 {
         let mut world = World::new(seed);
         world.failing = (seed % 4) as u32;
+        world.throttling = (seed % 3 * 2) as u32;
         let mut given = 0;
         for _ in 0..100 {
             let hosts = [
@@ -551,8 +583,7 @@ fn many_names_of_one_silent_address_get_two_connections() {
     let (id, _) = world.lanes[0];
     let todo = world.sites.connected(id, world.now);
     world.perform(todo);
-    let todo = world.sites.answered(id, Answer::Deferred, true, world.now);
-    world.perform(todo);
+    world.answered(id, deferred());
     assert_eq!(world.lanes.len(), 20);
 }
 
@@ -587,16 +618,14 @@ fn a_site_that_takes_mail_again_is_an_event() {
     world.lane();
     let (id, _) = world.lanes[0];
     for _ in 0..20 {
-        let todo = world.sites.answered(id, Answer::Deferred, true, world.now);
-        world.perform(todo);
+        world.answered(id, deferred());
     }
     assert_eq!(world.lanes.len(), 1, "4xx opens no further connection");
     // Nobody asks for its host meanwhile.
     world.now += Duration::from_hours(1);
     world.sites.sweep(world.now);
     for _ in 0..2 {
-        let todo = world.sites.answered(id, Answer::Took, true, world.now);
-        world.perform(todo);
+        world.answered(id, Answer::Took);
     }
     let [SiteEvent::TakesMail { site, hosts }] = &world.events[..] else {
         panic!("{:?}", world.events)
@@ -632,8 +661,7 @@ fn a_late_lane_does_not_open_a_site_that_went_down() {
     world.lane();
     let (id, _) = world.lanes[0];
     for _ in 0..2 {
-        let todo = world.sites.answered(id, Answer::Took, true, world.now);
-        world.perform(todo);
+        world.answered(id, Answer::Took);
     }
     assert_eq!(world.lanes.len(), 3, "two more are connecting");
     let Lane::Working(parcel) = world.lanes.remove(0).1 else {
@@ -659,7 +687,7 @@ fn failures(events: &[SiteEvent]) -> Vec<u32> {
     let failures = |event: &SiteEvent| match event {
         SiteEvent::Down { .. } => Some(1),
         SiteEvent::StillDown { failures, .. } => Some(*failures),
-        SiteEvent::Up { .. } | SiteEvent::TakesMail { .. } | SiteEvent::PauseOver(_) => None,
+        _ => None,
     };
     events.iter().filter_map(failures).collect()
 }
@@ -836,4 +864,141 @@ fn a_limit_above_what_is_looked_at_is_kept_too() {
         sent += world.go();
     }
     assert!((190..=225).contains(&sent), "{sent}: ten seconds of twenty");
+}
+
+/// A provider that takes nothing for two minutes.
+#[test]
+fn a_throttled_site_costs_one_connection_a_pause() {
+    let mut world = World::new(1);
+    (0..60).for_each(|_| world.mail("a1.test", 1));
+    world.throttling = 1;
+    world.go();
+    assert_eq!(world.lanes.len(), 0);
+    assert_eq!(world.connects, 1);
+    assert_eq!(world.settled.len(), 3);
+    assert_eq!(world.due.len(), 57, "the rest waits in the spool");
+    let throttled = |event: &SiteEvent| matches!(event, SiteEvent::Throttled { .. });
+    assert_eq!(
+        world.events.iter().filter(|event| throttled(event)).count(),
+        1
+    );
+    for _ in 0..120 {
+        world.now += Duration::from_secs(1);
+        world.go();
+    }
+    assert_eq!(
+        (world.connects, world.settled.len()),
+        (3, 5),
+        "after 30 s and after 90 s"
+    );
+    assert!(world.sites.is_parked(&"a1.test".parse().unwrap()));
+    // It is over; at the end of the pause all of it goes.
+    world.throttling = 0;
+    world.now += Duration::from_secs(132);
+    for _ in 0..5 {
+        world.go();
+    }
+    assert_eq!((world.due.len(), world.settled.len()), (0, 60));
+    let told = |event: &SiteEvent| matches!(event, SiteEvent::TakesMail { .. });
+    assert_eq!(world.events.iter().filter(|event| told(event)).count(), 1);
+}
+
+#[test]
+fn other_shaping_holds_for_sites_that_are_known() {
+    let mut world = World::with(|settings| settings.connections = 20);
+    (0..30).for_each(|_| world.mail("a1.test", 2));
+    world.claim();
+    world.lookup();
+    let site = |world: &World| world.sites.views(None, world.now).remove(0);
+    let layer = |connections, messages_per_hour| Layer {
+        of: "a.site".parse().ok(),
+        shape: Shape {
+            connections,
+            messages_per_hour,
+            messages_per_connection: Some(7),
+            recipients: Some(1),
+            ..Shape::default()
+        },
+        ..Layer::default()
+    };
+    world.go();
+    assert_eq!(site(&world).window, 3, "as the settings say");
+    let shaping = world.sites.settings.shaping.clone();
+    shaping.replace(vec![layer(Some(2), None)]);
+    world.claim();
+    assert_eq!(site(&world).window, 2);
+    let (id, _) = *world
+        .lanes
+        .first()
+        .map(|(id, _)| (id, ()))
+        .iter()
+        .next()
+        .unwrap();
+    assert_eq!(world.sites.lane_site(*id).unwrap().messages_max, 7);
+    world.go();
+    // Then one a minute.
+    shaping.replace(vec![layer(None, Some(60))]);
+    (0..3).for_each(|_| world.mail("a1.test", 2));
+    assert_eq!(world.go(), 1, "one recipient each");
+    assert_eq!(world.go(), 0);
+    world.now += Duration::from_mins(1);
+    assert_eq!(world.go(), 1);
+}
+
+#[test]
+fn what_is_known_of_sites_outlives_a_restart() {
+    let mut world = World::new(1);
+    (0..9).for_each(|_| world.mail("a1.test", 1));
+    (0..9).for_each(|_| world.mail("b1.test", 1));
+    world.mail("c1.test", 1);
+    world.throttling = 1;
+    world.go();
+    world.throttling = 0;
+    world.mail("d1.test", 9);
+    world.go();
+    world.go();
+    let wall = Timestamp::from_unix_millis(1_700_000_000_000);
+    let facts = world.sites.facts(wall, world.now);
+    let lines: Vec<_> = facts.iter().map(ToString::to_string).collect();
+    assert!(
+        lines[0].contains(".site/Opportunistic/ throttled 2023-")
+            && lines[0].ends_with(" 4.7.28 - too much"),
+        "{lines:?}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.ends_with("d.site/Opportunistic/")),
+        "{lines:?}"
+    );
+    let again: Vec<SiteFact> = lines.iter().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(again, facts);
+    for broken in ["", "x a", "1", "1 a.site up", "1 a.site down 2023"] {
+        assert!(broken.parse::<SiteFact>().is_err(), "{broken}");
+    }
+
+    let mut second = World::new(2);
+    second.sites.recall(again, wall, second.now);
+    for host in ["a1.test", "b1.test", "d1.test"] {
+        (0..9).for_each(|_| second.mail(host, 1));
+    }
+    for _ in 0..3 {
+        second.go();
+    }
+    assert_eq!(
+        (second.connects, second.settled.len()),
+        (3, 9),
+        "all at once for the site that was well"
+    );
+    let reach = |world: &World| {
+        let views = world.sites.views(None, world.now);
+        let throttled = |view: &&SiteView| matches!(view.reach, Reach::Throttled { .. });
+        views.iter().filter(throttled).count()
+    };
+    assert_eq!(reach(&second), 2);
+    second.now += Duration::from_secs(40);
+    for _ in 0..5 {
+        second.go();
+    }
+    assert_eq!((reach(&second), second.settled.len()), (0, 27));
 }

@@ -20,6 +20,7 @@ impl Sites {
     /// limited sites go on.
     pub(crate) fn tick(&mut self, now: Instant) -> Todo {
         let mut todo = self.end_orders(now);
+        self.reshape(now, &mut todo);
         self.go_on(now, &mut todo);
         while let Some((at, id)) = self.probes.first().copied().filter(|(at, _)| *at <= now) {
             self.probes.remove(&(at, id));

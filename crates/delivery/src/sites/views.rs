@@ -59,6 +59,7 @@ impl Sites {
             reach: health.reach(now),
             pause: pause.flatten(),
             limit: health.ordered(),
+            shape: site.rules.shape,
             connections: health.connections(),
             window: health.window(),
             waiting: site.waiting,

@@ -8,21 +8,24 @@ use std::time::Duration;
 
 use control::ask::{Drain, Drained, SiteLimit, SitePause, SiteResume};
 use control::{Answers, DrainState, Fault, Ordered};
-use delivery::{Change, Dispatcher, Limit, Order, SiteMatch, Wanted};
+use delivery::{Change, Dispatcher, Limit, Order, SiteFact, SiteMatch, Wanted};
 use envelope::Timestamp;
 use journal::Event;
 use linefile::LineFile;
 use parking_lot::Mutex;
-use spool::Spool;
+use spool::{Clock, Spool};
+use tokio_util::sync::CancellationToken;
 
 use super::Operator;
 use crate::outbound::Outbound;
 
-/// What is ordered of sites, as the file `sites` of the spool has it.
+/// What is ordered of sites, as the file `sites` of the spool has it, and what delivery knows of them, as `site-facts` has it.
 #[derive(Debug)]
 pub struct OrdersFile {
     file: Option<Mutex<LineFile<Change>>>,
     holding: Vec<Change>,
+    facts_file: Option<Mutex<LineFile<SiteFact>>>,
+    facts: Vec<SiteFact>,
 }
 
 impl OrdersFile {
@@ -31,6 +34,8 @@ impl OrdersFile {
         Self {
             file: None,
             holding: Vec::new(),
+            facts_file: None,
+            facts: Vec::new(),
         }
     }
 
@@ -38,19 +43,57 @@ impl OrdersFile {
     pub fn open(dir: &Path, now: Timestamp) -> Self {
         let (file, changes) = LineFile::open(&dir.join("sites"), "so no site is paused or limited");
         let holding = delivery::holding(changes, now);
+        let (facts_file, facts) =
+            LineFile::open(&dir.join("site-facts"), "so every site counts as up");
         Self {
             file: Some(Mutex::new(file.compacted(&holding))),
             holding,
+            facts_file: Some(Mutex::new(facts_file)),
+            facts,
         }
     }
 
-    /// Orders what was ordered before the start.
+    /// Orders what was ordered before the start, and says what was known.
     pub(crate) fn restore<S: Spool>(
         &self,
         delivery: &Dispatcher<Outbound<S>, dns::Backend>,
         now: Timestamp,
     ) {
         delivery.restore(self.holding.iter().cloned(), now);
+        delivery.recall(self.facts.clone(), now);
+    }
+
+    /// Writes what is known of sites down: within a minute after one went down, was throttled or recovered, and at the end.
+    pub(crate) async fn keep_facts<S: Spool>(
+        self: Arc<Self>,
+        delivery: Arc<Dispatcher<Outbound<S>, dns::Backend>>,
+        clock: Clock,
+        stopped: CancellationToken,
+    ) {
+        let mut written = 0;
+        loop {
+            let is_end = tokio::time::timeout(FACTS_EVERY, stopped.cancelled())
+                .await
+                .is_ok();
+            let turns = delivery.turns();
+            if is_end || turns != written {
+                let (this, facts) = (Arc::clone(&self), delivery.facts(clock.now()));
+                let write = move || {
+                    let file = this.facts_file.as_ref();
+                    file.map_or(Ok(()), |file| file.lock().compact(&facts))
+                };
+                let done = tokio::task::spawn_blocking(write).await;
+                match done.map_err(io::Error::other).flatten() {
+                    Ok(()) => written = turns,
+                    Err(error) => {
+                        tracing::error!(%error, "cannot write down what is known of sites")
+                    }
+                }
+            }
+            if is_end {
+                return;
+            }
+        }
     }
 
     /// It blocks, until the change is on disk.
@@ -219,6 +262,8 @@ fn row(order: Order, sites: Vec<String>) -> control::Order {
     }
 }
 
+/// How often it is seen to that the facts about sites are written down.
+const FACTS_EVERY: Duration = Duration::from_mins(1);
 /// Names in one line of the log.
 const SITES_LOGGED: usize = 20;
 /// Each is looked at for each site that is found.

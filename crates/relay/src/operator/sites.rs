@@ -114,6 +114,7 @@ impl<S: Spool> Operator<S> {
             codes: said.codes(),
             replies: said.last.iter().map(reply).collect(),
             orders: self.orders_of(|sites| sites.contains(&row.site)),
+            shape: view.shape.to_string(),
             row,
         }
     }
@@ -123,8 +124,9 @@ fn site_row(view: &SiteView, queued: u64, counts: &Counts, now: Timestamp) -> Si
     let state = match &view.reach {
         _ if view.pause.is_some() => "paused",
         Reach::Up => UP,
-        Reach::Crowded => "crowded",
-        Reach::Deferring => "deferring",
+        Reach::Crowded(_) => "crowded",
+        Reach::Deferring(_) => "deferring",
+        Reach::Throttled { .. } => "throttled",
         Reach::Down { .. } => "down",
     };
     let lately = |result| {
@@ -165,18 +167,30 @@ fn why(site: &SiteView, now: Timestamp) -> String {
     }
     match &site.reach {
         Reach::Up => String::new(),
-        Reach::Crowded => "wants no more connections".to_owned(),
-        Reach::Deferring => "answers \"not now\" to all mail".to_owned(),
+        Reach::Crowded(reason) => format!("wants no more connections: {reason}"),
+        Reach::Deferring(reason) => format!("answers \"not now\" to all mail: {reason}"),
         Reach::Down {
             lasts,
             reason,
             probe_in,
         } => {
-            let since = moment(now.minus(*lasts), now);
-            let probe = humantime::format_duration(Duration::from_secs(probe_in.as_secs()));
+            let (since, probe) = (moment(now.minus(*lasts), now), whole(*probe_in));
             format!("down since {since}: {reason}, probe in {probe}")
         }
+        Reach::Throttled {
+            lasts,
+            reason,
+            probe_in,
+        } => {
+            let (since, probe) = (moment(now.minus(*lasts), now), whole(*probe_in));
+            format!("throttles us since {since}: {reason}, next message in {probe}")
+        }
     }
+}
+
+/// In seconds at least.
+fn whole(span: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(span.as_secs()))
 }
 
 /// `15:26Z`, with its date if that is another than today.

@@ -119,6 +119,7 @@ impl<S: Spool> Work for Outbound<S> {
     }
 
     fn site_changed(&self, event: &SiteEvent) {
+        let throttled = matches!(event, SiteEvent::Throttled { .. });
         let event = match event.clone() {
             SiteEvent::Down {
                 site,
@@ -130,8 +131,14 @@ impl<S: Spool> Work for Outbound<S> {
                 reason,
                 probe_in,
                 ..
+            }
+            | SiteEvent::Throttled {
+                site,
+                reason,
+                probe_in,
             } => Event::SiteDown {
                 site,
+                throttled,
                 error: reason.to_string(),
                 probe_in,
             },
