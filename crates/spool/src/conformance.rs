@@ -34,7 +34,7 @@ macro_rules! conformance {
             a_message_goes_through, what_was_given_comes_back, a_restart_frees_leases_and_keeps_the_rest, committing_twice_is_committing_once,
             an_abandoned_body_is_nothing, a_draft_is_read_back, who_commits_may_begin_at_once, legs_may_come_on_hold,
             deadlines_are_the_message_s_own, leases_run_out_and_fence, leases_are_extended_together,
-            each_leg_is_settled_for_itself, order_limits_and_parked_hosts, ways_to_one_host_are_parked_apart,
+            each_leg_is_settled_for_itself, new_mail_does_not_wait_for_a_backlog, order_limits_and_parked_hosts, ways_to_one_host_are_parked_apart,
             deadlines_hold_whatever_is_parked,
             a_leg_ends_with_its_notice, the_operator_holds_releases_bounces_and_removes, a_listing_is_paged,
             each_condition_of_a_filter_counts, a_summary_counts_by_name_and_age, an_action_on_many_legs_goes_in_pieces,

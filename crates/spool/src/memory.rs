@@ -129,12 +129,13 @@ impl Spool for MemorySpool {
             let mut hosts: Vec<_> = hosts.into_iter().collect();
             hosts.iter_mut().for_each(|(_, legs)| legs.sort_unstable());
             hosts.sort_unstable_by_key(|(host, legs)| (legs[0].0, host.clone()));
-            let legs = hosts
-                .iter()
-                .flat_map(|(_, legs)| legs.iter().take(want.per_host));
-            let until = now.plus(want.lease);
-            let legs = legs.take(want.max);
-            legs.filter_map(|(_, id)| queue.lease(*id, until)).collect()
+            let mut wanted = Vec::new();
+            for (_, legs) in &hosts {
+                let room = want.per_host.min(want.max - wanted.len());
+                wanted.extend(Want::choose(legs.iter().copied(), room));
+            }
+            let (legs, until) = (wanted.into_iter(), now.plus(want.lease));
+            legs.filter_map(|(_, id)| queue.lease(id, until)).collect()
         }))
     }
 

@@ -48,10 +48,24 @@ impl Arrival {
 pub struct Want {
     /// Legs in all.
     pub max: usize,
-    /// Legs of one host.
+    /// Legs of one destination; see [`Want::choose`].
     pub per_host: usize,
     /// How long the leases last.
     pub lease: Duration,
+}
+
+impl Want {
+    /// Which of a destination's due legs, given in order, are leased when there is room for so many: those that have been due for
+    /// longest, but when not all fit, in one place of four those that are due since last. So who has a backlog there does not keep
+    /// the new mail of others waiting behind all of it.
+    pub fn choose<T>(mut due: impl DoubleEndedIterator<Item = T>, room: usize) -> Vec<T> {
+        let newest = room / 4;
+        let mut chosen: Vec<T> = due.by_ref().take(room - newest).collect();
+        let oldest = chosen.len();
+        chosen.extend(due.rev().take(newest));
+        chosen[oldest..].reverse();
+        chosen
+    }
 }
 
 /// A leased leg whose sender must be told something.

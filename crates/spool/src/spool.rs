@@ -47,8 +47,8 @@ pub trait Spool: Send + Sync + 'static {
         arrival: Arrival,
     ) -> impl Future<Output = Result<Vec<Claim>, Error>> + Send;
 
-    /// Leases legs that are due, in order of their due time within a host, earliest host first. Costs what it gives, however
-    /// many hosts are parked.
+    /// Leases legs that are due, in order of their due time within a destination, the earliest destination first; which of a
+    /// backlog, [`Want::choose`] says. Costs what it gives, however many destinations are parked.
     fn claim(&self, want: &Want) -> impl Future<Output = Result<Vec<Claim>, Error>> + Send;
 
     /// Parks destinations (`true`): claims pass their legs by from now on. Or lets them in again (`false`). It holds for this

@@ -55,8 +55,8 @@ impl State {
                 break;
             }
             let most = want.per_host.min(want.max - wanted.len());
-            let legs = self.window.due_legs(to, now).take(most);
-            wanted.extend(legs.map(|id| (n, id)));
+            let legs = Want::choose(self.window.due_legs(to, now), most);
+            wanted.extend(legs.into_iter().map(|id| (n, id)));
         }
         wanted
     }

@@ -113,6 +113,13 @@ impl Legs {
         std::iter::once(self.first.0).chain(self.rest.keys().copied())
     }
 
+    /// Those before this.
+    fn before(&self, end: Due) -> impl DoubleEndedIterator<Item = Due> {
+        let first = Some(self.first.0).filter(|first| *first < end);
+        let rest = self.rest.range(..end).map(|(due, _)| *due);
+        first.into_iter().chain(rest)
+    }
+
     /// From behind a leg on.
     fn labelled(&self, after: Option<Due>) -> impl Iterator<Item = (Due, Labels)> {
         let first = after.is_none().then_some(self.first);
@@ -207,10 +214,14 @@ impl Window {
     }
 
     /// The legs of a destination that are due, in order.
-    pub(crate) fn due_legs(&self, to: &Destination, now: Timestamp) -> impl Iterator<Item = LegId> {
-        self.waiting(to)
-            .take_while(move |due| due.at() <= now)
-            .map(|due| due.leg())
+    pub(crate) fn due_legs(
+        &self,
+        to: &Destination,
+        now: Timestamp,
+    ) -> impl DoubleEndedIterator<Item = LegId> {
+        let (legs, end) = (self.destinations.get(to), Due::from(now.plus(TICK)));
+        let due = legs.into_iter().flat_map(move |legs| legs.before(end));
+        due.map(|due| due.leg())
     }
 
     /// The legs of a destination that nobody has leased, in order.

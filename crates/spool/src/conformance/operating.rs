@@ -69,6 +69,25 @@ pub async fn ways_to_one_host_are_parked_apart<E: Engine>(engine: &E) {
     assert_eq!(counts.hosts, [(to.host, 2)]);
 }
 
+/// What is due for longest goes first, and with it some of what came last.
+pub async fn new_mail_does_not_wait_for_a_backlog<E: Engine>(engine: &E) {
+    let (spool, clock) = open(engine);
+    for n in 1..=20 {
+        put(&spool, n, 10, &["a@backlog.example"]).await;
+    }
+    clock.set(at(1));
+    put(&spool, 21, 10, &["a@backlog.example"]).await;
+    let next = async |max| {
+        let claims = claim_some(&spool, max, 8).await;
+        let numbers = claims.iter().map(|claim| number(claim.lease.leg));
+        numbers.collect::<Vec<_>>()
+    };
+    assert_eq!(next(100).await, [1, 2, 3, 4, 5, 6, 20, 21]);
+    assert_eq!(next(4).await, [7, 8, 9, 19]);
+    assert_eq!(next(100).await, [10, 11, 12, 13, 14, 15, 17, 18]);
+    assert_eq!(next(100).await, [16]);
+}
+
 /// A warning once, then the end; not for what is held.
 pub async fn deadlines_hold_whatever_is_parked<E: Engine>(engine: &E) {
     let (spool, clock) = open(engine);

@@ -68,10 +68,15 @@ impl Book {
             .iter_mut()
             .for_each(|(_, order)| order.sort_unstable());
         orders.sort_unstable_by_key(|(host, order)| (order[0].0, *host));
-        let legs = orders
-            .iter()
-            .flat_map(|(_, order)| order.iter().take(per_host));
-        legs.map(|(_, id)| *id).take(max).collect()
+        let mut legs = Vec::new();
+        for (_, order) in orders {
+            let room = per_host.min(max - legs.len());
+            let newest = if order.len() > room { room / 4 } else { 0 };
+            let (oldest, last) = (room - newest, order.len() - newest);
+            let places = (0..order.len()).filter(|n| *n < oldest || *n >= last);
+            legs.extend(places.map(|n| order[n].1));
+        }
+        legs
     }
 
     pub(crate) fn deadline(&self, id: LegId) -> Option<u64> {
