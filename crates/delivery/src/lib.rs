@@ -39,6 +39,7 @@ mod settings;
 mod shaping;
 mod sites;
 mod tls;
+mod turns;
 mod view;
 mod work;
 

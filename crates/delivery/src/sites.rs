@@ -15,7 +15,7 @@ mod views;
 
 pub use facts::SiteFact;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,6 +31,7 @@ use crate::parcel::Parcel;
 use crate::plan::SiteKey;
 use crate::settings::Settings;
 use crate::shaping::{Layer, Rules, Tally};
+use crate::turns::Turns;
 use crate::work::{SiteEvent, Want};
 
 /// A site's number; never used again.
@@ -118,7 +119,7 @@ struct Site {
     rules: Arc<Rules>,
     tally: Tally,
     pass: Pass,
-    queue: VecDeque<Parcel>,
+    queue: Turns,
     /// Legs in `queue`.
     waiting: usize,
     /// Lanes with nothing to do.

@@ -75,7 +75,7 @@ impl Sites {
             return todo;
         };
         site.waiting += parcel.len();
-        site.queue.push_front(parcel);
+        site.queue.put_back(parcel);
         self.stir(id, now, &mut todo);
         todo
     }
@@ -127,7 +127,7 @@ impl Sites {
         let tried = match failure {
             Failure::Crowded => {
                 site.waiting += parcel.len();
-                site.queue.push_front(parcel);
+                site.queue.put_back(parcel);
                 if site.health.is_paused() {
                     self.give_back(id, &mut todo);
                 }

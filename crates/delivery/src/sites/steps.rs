@@ -1,6 +1,6 @@
 //! The steps that the facts of [`Sites`] are put together from.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use crate::memory::HostMemory;
 use crate::parcel::Parcel;
 use crate::plan::SiteKey;
 use crate::shaping::{Rules, Tally};
+use crate::turns::Turns;
 use crate::work::SiteEvent;
 
 impl Sites {
@@ -36,7 +37,7 @@ impl Sites {
             rules: Arc::new(rules),
             tally: Tally::default(),
             pass: Pass::new(address),
-            queue: VecDeque::new(),
+            queue: Turns::default(),
             waiting: 0,
             idle: 0,
             wake: Arc::new(Notify::new()),
@@ -92,11 +93,7 @@ impl Sites {
             return;
         }
         site.waiting += 1;
-        let mut left = Some(claim);
-        for parcel in site.queue.iter_mut().rev().take(SIBLINGS_SOUGHT) {
-            left = left.and_then(|claim| parcel.add(claim, recipients_max));
-        }
-        site.queue.extend(left.map(Parcel::new));
+        site.queue.add(claim, recipients_max);
         // Memory may have become free since that many were asked for.
         if site.waiting >= enough.min(self.asked) {
             self.close(id);
@@ -111,7 +108,7 @@ impl Sites {
             self.look_again(id, now, todo);
             return None;
         }
-        let parcel = site.queue.pop_front()?;
+        let parcel = site.queue.take()?;
         site.health.sends(now);
         site.waiting -= parcel.len();
         let few = site.waiting <= enough / 2;
@@ -228,8 +225,7 @@ impl Sites {
     pub(super) fn give_back(&mut self, id: SiteId, todo: &mut Todo) {
         if let Some(site) = self.sites.get_mut(&id) {
             site.waiting = 0;
-            let parcels = site.queue.drain(..).flat_map(Parcel::into_claims);
-            todo.release.extend(parcels);
+            todo.release.extend(site.queue.drain());
         }
     }
 
@@ -265,7 +261,5 @@ impl Sites {
     }
 }
 
-/// How many of the last parcels are looked at for one that a leg can join: legs of one message are claimed close together.
-const SIBLINGS_SOUGHT: usize = 16;
 /// How much less (one part of so many) a site may have waiting that has not answered lately.
 const UNPROVEN_SHARE: usize = 4;

@@ -1,6 +1,6 @@
 //! The state of sites in a simulated world: lanes, time and luck are the test's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ impl World {
         }
         assert!(by_site.values().all(|n| *n <= settings.concurrency));
         for site in self.sites.sites.values() {
-            let legs: usize = site.queue.iter().map(Parcel::len).sum();
+            let legs = site.queue.legs();
             assert_eq!(site.waiting, legs);
             // Otherwise its legs would be claimed and released in circles.
             assert!(site.closed || !site.health.is_resting(self.now));
