@@ -113,6 +113,7 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
         filters: measures.filters,
         alerts: alerts(config)?,
         received_spf: config.policy.received_spf,
+        pressure: config.policy.pressure,
         bounce_to: config.bounce.to,
     })
 }

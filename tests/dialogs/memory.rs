@@ -94,6 +94,7 @@ impl Relay {
             hides_users: true,
             filters,
             received_spf: false,
+            pressure: true,
             bounce_to: relay::BounceTo::Unproved,
         };
         let resolver = dns::Backend::Fixed(records(&setup.dns));

@@ -7,6 +7,7 @@ mod asked;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dns::Resolver;
@@ -23,6 +24,7 @@ use crate::health::Answer;
 use crate::lane::Lane;
 use crate::parcel::Parcel;
 use crate::plan::{Planner, SiteKey};
+use crate::pressure::Sign;
 use crate::reach::Reacher;
 use crate::settings::Settings;
 use crate::shaping;
@@ -39,6 +41,8 @@ pub struct Dispatcher<W, R> {
     /// Nothing goes on.
     pub(crate) killed: CancellationToken,
     sites: Mutex<Sites>,
+    /// See [`Dispatcher::pressed`].
+    pressed: Arc<AtomicBool>,
     /// More may be claimed than at the last look.
     changed: Notify,
     tasks: TaskTracker,
@@ -54,9 +58,11 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
     ) -> Arc<Self> {
         let settings = Arc::new(settings);
         let planner = Planner::new(Arc::clone(&settings), Arc::new(resolver)).with_sts(sts);
+        let sites = Sites::new(Arc::clone(&settings));
         Arc::new(Self {
             reacher: Reacher::new(Arc::clone(&settings), planner),
-            sites: Mutex::new(Sites::new(Arc::clone(&settings))),
+            pressed: sites.pressed(),
+            sites: Mutex::new(sites),
             settings,
             work,
             stopping: CancellationToken::new(),
@@ -230,6 +236,16 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         self.work.settle(attempt, trip, outcomes).await;
         if legs > 0 && self.sites.lock().finished(legs) {
             self.changed.notify_one();
+        }
+    }
+
+    /// What the outcomes of an attempt say of the pressure on the site, and on mailboxes there.
+    pub(crate) fn learn_pressure(&self, id: SiteId, attempt: &[Claim], outcomes: &[Outcome]) {
+        let signs: Vec<_> = outcomes.iter().map(Sign::of).collect();
+        let says_something = |sign: &Sign| matches!(sign, Sign::SiteThrottled | Sign::MailboxFull);
+        if self.pressed.load(Ordering::Relaxed) || signs.iter().any(says_something) {
+            let (signs, now) = (attempt.iter().zip(signs), Instant::now());
+            self.sites.lock().learn_pressure(id, signs, now);
         }
     }
 

@@ -350,6 +350,8 @@ impl<W: Work, R: Resolver> Lane<W, R> {
 
     async fn settle(&self, standing: &mut Standing, outcomes: Vec<Outcome>) {
         if let Some(parcel) = &standing.parcel {
+            self.dispatcher
+                .learn_pressure(self.id, parcel.claims(), &outcomes);
             let settled = self
                 .dispatcher
                 .settle(parcel.claims(), &standing.trip, outcomes);

@@ -32,6 +32,7 @@ mod patience;
 mod peer;
 mod plan;
 mod policy;
+mod pressure;
 mod reach;
 mod route;
 mod sessions;

@@ -9,6 +9,7 @@
 mod facts;
 mod lanes;
 mod orders;
+mod pressure;
 mod steps;
 mod timers;
 mod views;
@@ -18,9 +19,10 @@ pub use facts::SiteFact;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use envelope::{Claim, Destination, Host};
+use envelope::{Claim, Destination, Host, Mailbox};
 use tokio::sync::Notify;
 
 use crate::admission::{Admission, Pass};
@@ -29,6 +31,7 @@ use crate::memory::HostMemory;
 use crate::orders::Orders;
 use crate::parcel::Parcel;
 use crate::plan::SiteKey;
+use crate::pressure::Pressure;
 use crate::settings::Settings;
 use crate::shaping::{Layer, Rules, Tally};
 use crate::turns::Turns;
@@ -99,6 +102,10 @@ pub(crate) struct Sites {
     held: usize,
     /// Legs of one destination that were last asked for: who gave so many may have more.
     asked: usize,
+    /// Mailboxes that take less than comes.
+    full: HashMap<Mailbox, Pressure>,
+    /// There is pressure somewhere.
+    pressed: Arc<AtomicBool>,
     stopping: bool,
 }
 
@@ -128,6 +135,8 @@ struct Site {
     destinations: HashSet<Destination>,
     /// They are parked.
     closed: bool,
+    /// It takes less than comes.
+    pressure: Option<Pressure>,
     memory: HostMemory,
 }
 
@@ -161,6 +170,8 @@ impl Sites {
             crowded: Arc::default(),
             held: 0,
             asked: usize::MAX,
+            full: HashMap::new(),
+            pressed: Arc::default(),
             stopping: false,
         }
     }

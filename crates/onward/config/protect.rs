@@ -1,4 +1,5 @@
-//! The tables that protect the relay from those who connect to it, and its users from what these send, as typed.
+//! The tables that say from whom mail is taken, and protect the relay from those who connect to it, and its users from what these
+//! send, as typed.
 
 use std::time::Duration;
 
@@ -7,7 +8,27 @@ use filter::{Address, Kind};
 use relay::filters::OnFailure;
 use serde::Deserialize;
 
-use super::units::{Size, Span, more_than_zero, parsed};
+use super::units::{Network, Size, Span, more_than_zero, parsed};
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Policy {
+    pub(crate) trusted: Vec<Network>,
+    pub(crate) relay_domains: Vec<String>,
+    pub(crate) received_spf: bool,
+    pub(crate) pressure: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            trusted: Vec::new(),
+            relay_domains: Vec::new(),
+            received_spf: false,
+            pressure: true,
+        }
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -365,7 +365,7 @@ mod tests {
         }
     }
 
-    const OTHER_VALUES: [(&str, &str); 76] = [
+    const OTHER_VALUES: &[(&str, &str)] = &[
         ("hostname", "'mx2.example.net'"),
         ("spool", "'/tmp/spool'"),
         ("listener.role", "'submission'"),
@@ -391,6 +391,7 @@ mod tests {
         ("policy.trusted", "['192.0.2.1']"),
         ("policy.relay_domains", "['example.com']"),
         ("policy.received_spf", "true"),
+        ("policy.pressure", "false"),
         ("connect.block", "['list']"),
         ("connect.greet_wait", "'7s'"),
         ("connect.tarpit", "['list']"),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::delivery::Delivery;
-use super::protect::{Alerts, Connect, Filter, Limit};
+use super::protect::{Alerts, Connect, Filter, Limit, Policy};
 use super::senders::{Bounce, Dkim, Dnsbl, Egress, List, Profile, Verify};
 use super::shaping::Shaping;
 use super::submission::Auth;
@@ -140,14 +140,6 @@ pub(crate) struct Forwards {
     pub(crate) max_shrink: Percent,
     /// Where mail to postmaster goes when the file has no line for it; none refuses it, which RFC 5321 §4.5.1 forbids.
     pub(crate) postmaster: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Policy {
-    pub(crate) trusted: Vec<Network>,
-    pub(crate) relay_domains: Vec<String>,
-    pub(crate) received_spf: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

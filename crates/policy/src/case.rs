@@ -14,6 +14,7 @@ use crate::limited::Limited;
 use crate::measures::{Measures, Name};
 use crate::question::{Answer, CredentialsFound, Destination, Known, Question, Route, Srs};
 use crate::sender::{Blocklisted, Callout, DmarcFound, Findings, SpfFound};
+use crate::settings::Settings;
 use crate::user::User;
 
 /// What is known.
@@ -35,23 +36,6 @@ pub struct Case {
     pub recipient: Recipient,
     /// What is known at the end of the body.
     pub message: Message,
-}
-
-/// Settings that rules follow.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// `connect.block`: lists whose clients are not served.
-    pub blocks: Arc<[Name]>,
-    /// `srs.accept_nonnull`: SRS addresses also take mail that is not a bounce.
-    pub srs_accepts_nonnull: bool,
-    /// The most targets that all recipients of one message may have together.
-    pub targets_max: usize,
-    /// `limits.received_headers`: more Received fields than this are a loop (RFC 5321 §6.3).
-    pub hops_max: u32,
-    /// There are limits, or someone is frozen.
-    pub limits: bool,
-    /// An operator drains the relay: it takes no mail.
-    pub drained: bool,
 }
 
 /// Who is connected.
@@ -127,6 +111,7 @@ pub struct Recipient {
     pub path: Option<ForwardPath>,
     route: Option<Route>,
     budget_left: Option<bool>,
+    put_off: Option<bool>,
 }
 
 /// A message whose body is complete.
@@ -231,6 +216,7 @@ impl Case {
             Answer::Dnsbl(zones) => found.dnsbl.extend(zones),
             Answer::Callout(said) => found.callout = Some(said),
             Answer::Authentic(dmarc) => found.dmarc = Some(dmarc),
+            Answer::Pressure { put_off, .. } => self.recipient.put_off = Some(put_off),
             Answer::Filter(said) => self.message.filtered = Some(said),
         }
     }
@@ -251,6 +237,12 @@ impl Case {
     pub(crate) fn srs_budget_left(&self, sender: &Mailbox) -> Known<bool> {
         let left = self.recipient.budget_left;
         left.ok_or_else(|| vec![Question::SrsBudget(sender.clone())])
+    }
+
+    /// Whether the recipient is one of those that are put off.
+    pub(crate) fn pressure(&self) -> Known<bool> {
+        let put_off = self.recipient.put_off;
+        put_off.ok_or_else(|| vec![Question::Pressure])
     }
 
     /// Whether each sender behind the recipients could still get this message today; it has then been counted.

@@ -25,10 +25,11 @@ mod question;
 mod replies;
 mod rules;
 mod sender;
+mod settings;
 mod user;
 mod words;
 
-pub use case::{Case, Client, Login, Message, Recipient, Role, Settings, Standing, Transaction};
+pub use case::{Case, Client, Login, Message, Recipient, Role, Standing, Transaction};
 pub use decision::{Decision, Effect, Opinion, Stage, Step, Trace, Why};
 pub use filtered::{Filtered, Judgement};
 pub use limited::{Beyond, Limited};
@@ -36,6 +37,7 @@ pub use measures::{Dmarc, Measures, Name, Profiles, Spf};
 pub use networks::Networks;
 pub use question::{Answer, CredentialsFound, Destination, Hosted, Question, Route, Srs};
 pub use sender::{Blocklisted, Callout, DmarcFound, Findings, Identity, SpfFound, SpfResult};
+pub use settings::Settings;
 pub use user::{SenderOf, Senders, User};
 
 /// The next step for a case at this stage: questions to answer, or the decision.

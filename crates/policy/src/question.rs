@@ -44,6 +44,8 @@ pub enum Question {
     Authentic,
     /// What do these filters say of the message?
     Filter(Vec<Name>),
+    /// Do all targets of the recipient take less than comes for them, and is this one of the RCPTs to put off?
+    Pressure,
 }
 
 impl Question {
@@ -57,6 +59,7 @@ impl Question {
                 | Self::Callout
                 | Self::Credentials
                 | Self::Filter(_)
+                | Self::Pressure
         )
     }
 }
@@ -88,6 +91,13 @@ pub enum Answer {
     Authentic(DmarcFound),
     /// To [`Question::Filter`]: for each filter.
     Filter(Vec<(Name, Filtered)>),
+    /// To [`Question::Pressure`].
+    Pressure {
+        /// Percent of RCPTs that are put off.
+        share: u8,
+        /// This is one.
+        put_off: bool,
+    },
 }
 
 /// What the credentials of a user turned out to be.

@@ -224,6 +224,12 @@ pub(crate) fn frozen(limit: &str) -> Reply {
     Reply::new(450, EnhancedStatus::transient(7, 1), text)
 }
 
+/// It says nothing of where the mail would go.
+pub(crate) fn under_pressure() -> Reply {
+    let text = "this recipient takes less mail at the moment than comes, try again later";
+    Reply::new(451, EnhancedStatus::transient(2, 1), text)
+}
+
 /// More than a limit lets through, for now.
 pub(crate) fn over_limit(limit: &str) -> Reply {
     let text = format!("too much for the limit `{limit}`, try again later");

@@ -115,6 +115,7 @@ spf-force: pass
 spf: pass
 dnsbl: pass
 verify-sender: pass
+pressure: pass
 ";
 
 const ROUTE: Rule = ("route", |case| case.route().map(|_| Opinion::Pass));

@@ -24,6 +24,7 @@ impl fmt::Display for Question {
             Self::Callout => f.write_str("the sender's own mail server"),
             Self::Authentic => f.write_str("DMARC"),
             Self::Filter(_) => f.write_str("content filters"),
+            Self::Pressure => f.write_str("whether its targets take what comes for them"),
         }
     }
 }
@@ -59,6 +60,8 @@ impl fmt::Display for Answer {
                 Judgement::Unknown => "no answer",
                 Judgement::NotAsked => "would be asked",
             }),
+            Self::Pressure { share: 0, .. } => f.write_str("they do"),
+            Self::Pressure { share, .. } => write!(f, "they do not, {share} % of it is put off"),
         }
     }
 }

@@ -25,13 +25,14 @@ mod visit;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use control::{BlocklistCounts, FilterCounts};
 use counters::{Key, Of};
 use delivery::{Callouts, Foresight};
+use envelope::{Destination, Mailbox};
 use journal::{Journal, Recent};
 use parking_lot::Mutex;
 use policy::Standing;
@@ -69,6 +70,7 @@ pub struct Inbound<S> {
     callouts: Callouts<dns::Backend>,
     /// Of where mail would go.
     foresight: Foresight<dns::Backend>,
+    pressure: OnceLock<(Arc<AtomicBool>, Pressure)>,
     passwords: Passwords,
     dovecot: Option<Dovecot>,
     resolver: dns::Backend,
@@ -94,6 +96,7 @@ impl<S> Inbound<S> {
         Self {
             callouts: Callouts::new(callouts, &settings.delivery, resolver.clone()),
             foresight: Foresight::new(&settings.delivery, resolver.clone(), core.sts.policies()),
+            pressure: OnceLock::new(),
             routing: core.routing,
             spool: core.spool,
             clock: core.clock,
@@ -116,6 +119,20 @@ impl<S> Inbound<S> {
             commits: Mutex::default(),
             visits: Arc::default(),
         }
+    }
+
+    /// Sets who knows which targets take less than comes, and whether any does: delivery, which is built after this. Set once.
+    pub fn ask_for_pressure(
+        &self,
+        pressed: Arc<AtomicBool>,
+        share: impl Fn(&Mailbox, &Destination, bool) -> u8 + Send + Sync + 'static,
+    ) {
+        let _ = self.pressure.set((pressed, Box::new(share)));
+    }
+
+    fn is_pressed(&self) -> bool {
+        let pressure = self.pressure.get();
+        pressure.is_some_and(|(pressed, _)| pressed.load(Ordering::Relaxed))
     }
 
     /// The limit that so many more commands of a client are beyond. What the limit says comes then does not matter: the session
@@ -201,6 +218,9 @@ impl<S: Spool> smtp_in::Service for Inbound<S> {
         }
     }
 }
+
+/// Percent of what comes for a target to put off; whether another has come.
+type Pressure = Box<dyn Fn(&Mailbox, &Destination, bool) -> u8 + Send + Sync>;
 
 /// Connections that are answered late at once. More are answered as any other: a tarpit must not fill up our own connections.
 const TARPITTED_MAX: usize = 500;

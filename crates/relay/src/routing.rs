@@ -53,6 +53,8 @@ pub struct Routing {
     pub users: Users,
     /// Whether a Received-SPF field says what SPF found, beside Authentication-Results.
     pub received_spf: bool,
+    /// Whether mail for targets that take less than comes is put off at RCPT.
+    pub pressure: bool,
     /// Who may get a notice.
     pub bounce_to: BounceTo,
 }

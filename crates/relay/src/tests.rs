@@ -44,6 +44,7 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         alerts: crate::outbound::Alerts::default(),
         users: crate::users::Users::default(),
         received_spf: false,
+        pressure: true,
         bounce_to: BounceTo::Unproved,
         lists: crate::lists::Lists::default(),
         dnsbls: crate::dnsbl::Dnsbls::default(),

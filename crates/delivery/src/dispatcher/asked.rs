@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use dns::Resolver;
-use envelope::{Destination, Diagnosis, Host, Timestamp};
+use envelope::{Destination, Diagnosis, Host, Mailbox, Timestamp};
 
 use super::Dispatcher;
 use crate::orders::{Change, Order, SiteMatch};
@@ -17,6 +18,18 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
     /// Why the site of this destination is down, if it is, or that it is paused: for the notice about a leg.
     pub fn trouble(&self, to: &Destination) -> Option<Diagnosis> {
         self.sites.lock().trouble(to)
+    }
+
+    /// Percent of the RCPTs for this target that are to be put off, since its site or the mailbox takes less than comes. `counts`: one
+    /// has come.
+    pub fn pressure(&self, target: &Mailbox, to: &Destination, counts: bool) -> u8 {
+        let now = Instant::now();
+        self.sites.lock().pressure(target, to, counts, now)
+    }
+
+    /// Whether there is pressure on any site or mailbox: who asks often need not ask for each target.
+    pub fn pressed(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.pressed)
     }
 
     /// Somebody knows better, or cannot wait: sites of these hosts that are down are probed as soon as a leg for them is

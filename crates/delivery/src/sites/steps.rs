@@ -43,6 +43,7 @@ impl Sites {
             wake: Arc::new(Notify::new()),
             destinations: HashSet::new(),
             closed: is_down,
+            pressure: None,
             memory: HostMemory::default(),
         };
         self.sites.insert(id, site);

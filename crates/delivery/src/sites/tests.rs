@@ -14,6 +14,7 @@ use super::*;
 use crate::health::Answer;
 use crate::plan::Hosts;
 use crate::policy::Policy;
+use crate::pressure::Sign;
 use crate::shaping::Shape;
 use crate::view::{Reach, SiteView};
 
@@ -1001,4 +1002,100 @@ fn what_is_known_of_sites_outlives_a_restart() {
         second.go();
     }
     assert_eq!((reach(&second), second.settled.len()), (0, 27));
+}
+
+/// Legs for these targets of a site come to this.
+fn learn(sites: &mut Sites, sign: Sign, targets: &[String], now: Instant) {
+    let message = Arc::new(nouns::message(MessageId::from_bits(1), 1));
+    for target in targets {
+        let claim = nouns::claim(&message, 0, nouns::leg(target));
+        let id = sites.known(&claim.leg.destination()).unwrap();
+        sites.learn_pressure(id, [(&claim, sign)].into_iter(), now);
+    }
+}
+
+#[test]
+fn pressure_is_on_a_site_or_on_a_mailbox() {
+    let (mut sites, begun) = (World::new(1).sites, Instant::now());
+    for host in ["slow.test", "also.slow.test", "fine.test"] {
+        let site = if host == "fine.test" {
+            host
+        } else {
+            "slow.site"
+        };
+        sites.resolved(
+            host.parse().unwrap(),
+            key(site.parse().unwrap()),
+            None,
+            begun,
+        );
+    }
+    let after = |minutes| begun + Duration::from_mins(minutes);
+    let pressed = sites.pressed();
+    let is_pressed = || pressed.load(std::sync::atomic::Ordering::Relaxed);
+    learn(&mut sites, Sign::Ended, &["a@slow.test".to_owned()], begun);
+    assert!(!is_pressed());
+    learn(
+        &mut sites,
+        Sign::SiteThrottled,
+        &["a@slow.test".to_owned()],
+        begun,
+    );
+    learn(
+        &mut sites,
+        Sign::MailboxFull,
+        &["full@fine.test".to_owned()],
+        begun,
+    );
+    assert!(is_pressed());
+    let shares = |sites: &mut Sites, now| {
+        [
+            "x@slow.test",
+            "x@also.slow.test",
+            "full@fine.test",
+            "x@fine.test",
+            "x@new.test",
+        ]
+        .map(|target| {
+            let target = nouns::mailbox(target);
+            let to = target.host().clone().into();
+            sites.pressure(&target, &to, true, now)
+        })
+    };
+    assert_eq!(shares(&mut sites, after(1)), [0; 5]);
+    assert_eq!(shares(&mut sites, after(6)), [45, 45, 45, 0, 0]);
+    // It takes mail again, without putting any off for some time.
+    learn(
+        &mut sites,
+        Sign::Ended,
+        &["a@slow.test".to_owned()],
+        after(7),
+    );
+    assert_eq!(shares(&mut sites, after(11)), [0, 0, 90, 0, 0]);
+    sites.sweep(after(60));
+    assert!(is_pressed());
+    sites.sweep(after(61));
+    assert!(!is_pressed() && sites.full.is_empty());
+}
+
+#[test]
+fn a_flood_of_full_mailboxes_is_not_remembered_whole() {
+    let (mut sites, now) = (World::new(1).sites, Instant::now());
+    sites.resolved(
+        "x.test".parse().unwrap(),
+        key("x.test".parse().unwrap()),
+        None,
+        now,
+    );
+    let targets: Vec<_> = (0..10_001).map(|n| format!("u{n}@x.test")).collect();
+    learn(&mut sites, Sign::MailboxFull, &targets, now);
+    assert_eq!(sites.full.len(), 10_000);
+    learn(
+        &mut sites,
+        Sign::MailboxFull,
+        &targets[..1],
+        now + Duration::from_mins(30),
+    );
+    sites.sweep(now + Duration::from_mins(61));
+    assert_eq!(sites.full.len(), 1);
 }

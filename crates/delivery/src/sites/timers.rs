@@ -53,6 +53,7 @@ impl Sites {
 
     /// Forgets what nobody has asked for in a while.
     pub(crate) fn sweep(&mut self, now: Instant) {
+        self.sweep_pressure(now);
         let sites = &mut self.sites;
         self.destinations.retain(|to, routing| match routing {
             Routing::Known { site, until } if now >= *until => {
@@ -61,7 +62,7 @@ impl Sites {
                 };
                 // Parked destinations stay until their site opens, which lets them in again; those of a site that takes
                 // no mail at present, until it does: then what waits for them is wanted.
-                let keep = site.closed || site.health.is_deferring(now);
+                let keep = site.closed || site.health.is_deferring(now) || site.pressure.is_some();
                 if !keep {
                     site.destinations.remove(to);
                 }

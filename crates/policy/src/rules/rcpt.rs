@@ -28,6 +28,7 @@ pub(super) const RULES: Rules = Rules {
         sender::SPF,
         sender::DNSBL,
         sender::VERIFY_SENDER,
+        ("pressure", pressure),
     ],
     grounds: &[
         ("srs-valid", srs_valid),
@@ -120,6 +121,19 @@ fn untrusted_routing(case: &Case) -> Known<Opinion> {
     let stranger = case.client.standing == Standing::Stranger;
     let refused = route.names_further_host && passed_on && stranger;
     Ok(Opinion::object_if(refused, replies::untrusted_routing))
+}
+
+/// Mail for a target whose site or mailbox takes less than comes is better off in its sender's queue. The last objection: what would
+/// be refused anyway is not put off, and does not count as mail that the target could have had.
+fn pressure(case: &Case) -> Known<Opinion> {
+    let waits_well =
+        case.client.standing == Standing::Stranger && case.transaction.sender().is_some();
+    let goes_on = matches!(
+        case.route()?.destination,
+        Destination::Relay | Destination::Hosted(Hosted::Found)
+    );
+    let put_off = case.settings.pressure && waits_well && goes_on && case.pressure()?;
+    Ok(Opinion::object_if(put_off, replies::under_pressure))
 }
 
 fn srs_valid(case: &Case) -> Known<Opinion> {

@@ -86,6 +86,7 @@ impl<S: Spool> Inbound<S> {
             targets_max: LEGS_MAX,
             hops_max: routing.forwarder.settings().received_max,
             limits: !routing.limits.is_empty() || !self.counting.freezes.is_empty(),
+            pressure: routing.pressure && self.is_pressed(),
             drained: self.drained.load(Ordering::Relaxed),
         }
     }

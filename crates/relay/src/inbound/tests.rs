@@ -85,6 +85,52 @@ async fn a_recipient_is_routed_once_and_a_reload_waits_for_the_next_transaction(
     assert_eq!(refused, "550 5.1.1 no such address here");
 }
 
+/// One of the two targets takes nothing: only mail that is for it alone is put off.
+#[tokio::test]
+async fn mail_for_a_target_under_pressure_is_put_off() {
+    let forwards = "alice@example.test a@full.test\nbob@example.test a@full.test, b@fine.test\n";
+    let mut world = World::new(forwards);
+    let pressed = Arc::new(AtomicBool::new(true));
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let share = move |target: &Mailbox, to: &Destination, counts| {
+        seen.lock().push(format!("{target} {to} {counts}"));
+        if target.local_part().as_str() == "a" {
+            100
+        } else {
+            0
+        }
+    };
+    world.inbound.ask_for_pressure(Arc::clone(&pressed), share);
+    let put_off =
+        "451 4.2.1 this recipient takes less mail at the moment than comes, try again later";
+    let mut talk = world.talk("origin@sender.test");
+    talk.mail().await;
+    assert_eq!(talk.rcpt("alice@example.test").await, put_off);
+    assert_eq!(talk.rcpt("bob@example.test").await, "ok");
+    let lines = world.lines();
+    assert!(
+        lines.iter().any(|line| line.contains("rule=pressure")),
+        "{lines:?}"
+    );
+    let expected = [
+        "a@full.test full.test true",
+        "a@full.test full.test true",
+        "b@fine.test fine.test true",
+    ];
+    assert_eq!(std::mem::take(&mut *asked.lock()), expected);
+
+    let mut bounce = world.talk("");
+    bounce.mail().await;
+    assert_eq!(bounce.rcpt("alice@example.test").await, "ok");
+    // Nobody is asked while all is well.
+    pressed.store(false, Ordering::Relaxed);
+    let mut talk = world.talk("origin@sender.test");
+    talk.mail().await;
+    assert_eq!(talk.rcpt("alice@example.test").await, "ok");
+    assert_eq!(*asked.lock(), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn a_token_is_looked_up_once() {
     let mut world = World::new("alice@example.test alice@next.test\n");

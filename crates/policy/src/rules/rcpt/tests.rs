@@ -442,3 +442,45 @@ fn sender_specified_routing() {
         "known-client"
     );
 }
+
+#[test]
+fn a_target_under_pressure() {
+    let case = |standing, null, destination, put_off| {
+        let mut case = Facts::new(destination, standing, null).case();
+        case.settings.pressure = true;
+        let asked = crate::step(Stage::Rcpt, &case) == Step::Ask(vec![Question::Pressure]);
+        case.learn(Answer::Pressure { share: 40, put_off });
+        (asked, decided(Stage::Rcpt, &case))
+    };
+    let found = || Destination::Hosted(Hosted::Found);
+    let put_off = "pressure: object: 451 4.2.1 this recipient takes less mail at the moment than comes, try again later";
+    let stranger = Standing::Stranger;
+    for destination in [found(), Destination::Relay] {
+        let expected = (true, put_off.to_owned());
+        assert_eq!(case(stranger, false, destination, true), expected);
+    }
+    let granted = case(stranger, false, found(), false);
+    assert_eq!(granted, (true, "hosted: grant".to_owned()));
+    // Who is not asked about cannot be put off: bounces, the mail of users and of trusted clients, and what is refused anyway.
+    for (standing, null, destination, rule) in [
+        (stranger, true, found(), "hosted"),
+        (Standing::Trusted, false, found(), "hosted"),
+        (Standing::Authenticated, false, found(), "hosted"),
+        (
+            stranger,
+            false,
+            Destination::Srs(Srs::Valid(ann())),
+            "srs-valid",
+        ),
+        (
+            stranger,
+            false,
+            Destination::Hosted(Hosted::Unknown),
+            "hosted-unknown",
+        ),
+        (stranger, false, Destination::Foreign, "relaying-denied"),
+    ] {
+        let (asked, decided) = case(standing, null, destination, true);
+        assert!(!asked && decided.starts_with(rule), "{decided}");
+    }
+}

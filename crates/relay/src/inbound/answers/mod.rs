@@ -7,6 +7,7 @@ mod dnsbl;
 mod filter;
 pub(super) mod limits;
 mod lists;
+mod pressure;
 mod route;
 mod spf;
 
@@ -51,6 +52,7 @@ impl<S: Spool> Inquiry<'_, S> {
             Question::Callout => Answer::Callout(self.callout().await),
             Question::Authentic => Answer::Authentic(self.dmarc().await),
             Question::Filter(filters) => Answer::Filter(self.filtered(filters).await),
+            Question::Pressure => self.pressure(),
         };
         (answer, None)
     }
