@@ -16,6 +16,7 @@ mod relay;
 mod single;
 mod sites;
 mod slow;
+mod throttle;
 mod tokens;
 
 use std::io;
@@ -66,6 +67,8 @@ pub(crate) enum Scenario {
     Checks,
     /// 15: 2,000 new connections a second from 10,000 addresses, beside healthy clients.
     Flood,
+    /// 16: a provider that answers 450 4.7.28 to all mail for two minutes.
+    Throttle,
 }
 
 impl Scenario {
@@ -94,6 +97,7 @@ impl Scenario {
             Self::Tarpits => beside::tarpits(bench),
             Self::Checks => checks::run(bench),
             Self::Flood => flood::run(bench),
+            Self::Throttle => throttle::run(bench),
         }
     }
 }

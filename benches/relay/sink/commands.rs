@@ -117,6 +117,11 @@ impl Session {
             self.say("451 4.7.1 greylisted, come back later");
             return Ok(Next::Go);
         }
+        if self.script.throttles {
+            site.counts().deferred += 1;
+            self.say("450 4.7.28 unusual rate of mail from your address, try again later");
+            return Ok(Next::Go);
+        }
         let fate = self.fate(Phase::Rcpt).await?;
         if fate != Fate::Yes {
             return Ok(self.deny(fate, "451 4.3.0 try later", "550 5.1.1 no such user"));

@@ -9,6 +9,8 @@ pub(crate) struct Script {
     pub(crate) rules: [Rule; PHASES],
     /// 451 to the first attempt of a client, sender and recipient, until this long after it.
     pub(crate) greylist: Option<Duration>,
+    /// Whether every RCPT is answered as by a provider that has enough of us.
+    pub(crate) throttles: bool,
     /// Octets per second that are read of one connection: a slow reader.
     pub(crate) read_rate: Option<u64>,
     /// Connections at the same time; one more gets 421 for its greeting.
@@ -60,6 +62,7 @@ impl Default for Script {
         Self {
             rules: [Rule::default(); PHASES],
             greylist: None,
+            throttles: false,
             read_rate: None,
             connections_max: None,
             messages_max: None,
