@@ -95,20 +95,18 @@ impl Relay {
             journal.clone(),
         ));
         let delivery = &settings.relay.delivery;
-        let sts = Sts::open(&config.spool, delivery, &resolver, spool.clock());
         let core = relay::Core {
             spool: Arc::clone(&spool),
             routing,
             ids: Arc::new(IdSource::new()),
             clock: spool.clock().clone(),
-            sts: Arc::new(sts),
+            sts: Arc::new(Sts::open(&config.spool, delivery, &resolver, spool.clock())),
             journal: journal.clone(),
             counting: Arc::new(Counting::new(counters::Freezes::open(&config.spool))),
             tls_reports: Arc::new(TlsReports::open(&config.spool)),
             history,
         };
         settings.relay.delivery.listeners = addresses.clone();
-        let incoming_max = settings.limits.connections_max;
         let outgoing_max = settings.relay.delivery.connections;
         let relay = relay::Relay::new(core, settings.relay, resolver);
         let reloads = Arc::clone(&reload);
@@ -120,7 +118,7 @@ impl Relay {
             doctor,
             env!("CARGO_PKG_VERSION"),
             addresses.iter().map(ToString::to_string).collect(),
-            (incoming_max, outgoing_max),
+            (settings.limits.connections_max, outgoing_max),
             OrdersFile::open(&config.spool, spool.clock().now()),
         );
         Ok(Self {
