@@ -51,7 +51,7 @@ async fn a_policy_is_followed_and_outlives_a_restart() {
     let relay = trusting(&net, forwards, &pems).start().await;
     origin_sends(&relay, "alice@example.test", "one").await;
     assert!(domain.sink.message().await.tls);
-    relay.wait_for("delivered verified=yes").await;
+    relay.wait_for("delivered verified=sts").await;
     assert_eq!(domain.policy.asked(), 1);
     let told = "TLS verified\n    MTA-STS policy: enforce: mx.target.test until ";
     let explain = ["explain", "--to", "alice@example.test"];

@@ -321,7 +321,7 @@ mod tests {
             };
             let config: Result<Config, _> = Config::parse(&text);
             let mut config = config.unwrap_or_else(|error| panic!("{key}: {error}"));
-            if key != "hostname" {
+            if *key != "hostname" {
                 config.hostname = "mx.example.net".into();
             }
             let differs = format!("{:?}", config.settings(None).unwrap()) != start;
