@@ -84,6 +84,8 @@ fn lines(explanation: &Explanation) -> Vec<String> {
             };
             lines.push(format!("accepted, and queued{held} for"));
             lines.extend(explanation.ways.iter().flat_map(sent));
+            let answer = explanation.answer.iter();
+            lines.extend(answer.map(|answer| format!("answer: {answer}")));
         }
     }
     if explanation.refusal.is_none() && !explanation.has_message {

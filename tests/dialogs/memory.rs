@@ -15,6 +15,7 @@ use relay::dnsbl::{Dnsbl, Dnsbls, Kind};
 use relay::filters::{Defined, Filters, OnFailure};
 use relay::inbound::Inbound;
 use relay::lists::{List, Lists};
+use relay::outbound::Outbound;
 use relay::users::{Context, Users};
 use relay::{Core, Routing};
 use smtp::server::{Event, Session};
@@ -99,7 +100,7 @@ impl Relay {
         };
         let resolver = dns::Backend::Fixed(records(&setup.dns));
         Self {
-            inbound: Arc::new(Inbound::new(&core(routing), &relay, resolver)),
+            inbound: inbound(&core(routing), &relay, resolver),
             session,
         }
     }
@@ -134,6 +135,15 @@ impl Relay {
     }
 }
 
+fn inbound(
+    core: &Core<MemorySpool>,
+    settings: &relay::Settings,
+    resolver: dns::Backend,
+) -> Arc<Inbound<MemorySpool>> {
+    let outbound = Arc::new(Outbound::new(core, settings, resolver.clone()));
+    Arc::new(Inbound::new(core, settings, resolver, outbound))
+}
+
 fn relay_settings() -> relay::Settings {
     relay::Settings {
         accept_nonnull: false,
@@ -141,6 +151,7 @@ fn relay_settings() -> relay::Settings {
         schedule: Schedule::default(),
         postmaster: "postmaster@mx.fwd.test".parse().unwrap(),
         bounce_octets_max: 1000,
+        answering: relay::outbound::Answering::default(),
         delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
         dovecot: None,
         reporter: relay::outbound::TlsReporter {

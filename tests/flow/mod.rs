@@ -37,6 +37,7 @@ mod mx;
 mod no_header;
 mod no_way;
 mod old_spool;
+mod online;
 mod partly_refused;
 mod proxy;
 mod questions;

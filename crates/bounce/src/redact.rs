@@ -15,7 +15,7 @@
 use envelope::{Diagnosis, Leg, Mailbox, Reply};
 
 use crate::Report;
-use crate::field::clip;
+use crate::field::{clip, one_line};
 
 /// The targets of some legs of one message, to be removed from every text: one reply may name several of them.
 #[derive(Debug)]
@@ -70,6 +70,20 @@ impl Redactor {
             reply: diagnosis.reply.as_ref().map(reply),
             ..diagnosis.clone()
         }
+    }
+
+    /// What a sender who is still connected may be told of why a leg failed: the words of the host without its code, or ours.
+    pub fn verdict(&self, leg: &Leg, diagnosis: &Diagnosis) -> String {
+        let report = Report {
+            leg,
+            diagnosis,
+            last_attempt: None,
+            will_retry_until: None,
+        };
+        let words = diagnosis.reply.as_ref().map(|reply| &reply.text);
+        let words = one_line(words.unwrap_or(&diagnosis.text));
+        let said = self.said(searchable(&words, REPLY_OCTETS_KEPT), &report);
+        clip(&said, VERDICT_OCTETS_MAX).to_owned()
     }
 
     /// Cleans what a remote host said about one leg, or what may repeat it. Where the sender has named the leg's target
@@ -268,6 +282,8 @@ fn replace(
 const HIDDEN: &str = "[hidden]";
 /// Octets of a reply that [`Redactor::diagnosis`] keeps: as much as a notice shows, and more than the queue keeps.
 const REPLY_OCTETS_KEPT: usize = 2048;
+/// It goes on one line of a reply, with words of our own (RFC 5321 §4.5.3.1.5: 512 octets).
+const VERDICT_OCTETS_MAX: usize = 400;
 
 #[cfg(test)]
 mod tests {

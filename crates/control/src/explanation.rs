@@ -40,6 +40,9 @@ pub struct Explanation {
     pub refusal: Option<Refusal>,
     /// Whether what is queued would be on hold, until an operator decides.
     pub is_held: bool,
+    /// Whose verdict the client would get at the end of the message, and why; none when it is refused.
+    #[serde(default)]
+    pub answer: Option<String>,
     /// What would be queued for it; empty when it is refused, or accepted and discarded.
     pub ways: Vec<Way>,
 }

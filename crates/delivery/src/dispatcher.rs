@@ -110,6 +110,22 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         self.drain().await;
     }
 
+    /// Begins an attempt at legs that were not claimed, if they would have their turn at once as far as is known; says whether it
+    /// does. They come back through [`Work`], as any.
+    pub async fn offer(self: &Arc<Self>, claims: Vec<Claim>) -> bool {
+        let todo = self.sites.lock().offer(claims, Instant::now());
+        let is_taken = todo.is_some();
+        if let Some(todo) = todo {
+            self.perform(todo).await;
+        }
+        is_taken
+    }
+
+    /// Waits until nothing new is begun any more.
+    pub async fn stopping(&self) {
+        self.stopping.cancelled().await;
+    }
+
     /// Waits until legs have left the memory, or a probe is due.
     async fn wait_for_room(&self, shutdown: &CancellationToken) {
         let timer = self.sites.lock().timer();

@@ -309,6 +309,11 @@ impl Health {
         }
     }
 
+    /// Whether it is up, and nothing keeps the next message from it.
+    pub(crate) fn takes_at_once(&self, now: Instant) -> bool {
+        self.reach(now) == Reach::Up && !self.paused && self.allowance(now) > 0
+    }
+
     /// Makes the probe of a resting site due. Tells when it would have been; `None` when the site does not rest.
     ///
     /// The failures so far still count: a probe that fails is followed by a longer pause, as any.

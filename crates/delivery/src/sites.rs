@@ -245,6 +245,19 @@ impl Sites {
         self.turns
     }
 
+    /// Takes legs that were not claimed, if they would have their turn at once as far as is known.
+    pub(crate) fn offer(&mut self, claims: Vec<Claim>, now: Instant) -> Option<Todo> {
+        let is_ready = |claim: &Claim| match self.destinations.get(&claim.leg.destination()) {
+            Some(Routing::Known { site, .. }) => {
+                let site = self.sites.get(site);
+                site.is_some_and(|site| !site.closed && site.health.takes_at_once(now))
+            }
+            Some(Routing::Pending(_)) | None => true,
+        };
+        let is_ready = !self.stopping && claims.len() <= self.room() && claims.iter().all(is_ready);
+        is_ready.then(|| self.accept(claims, now))
+    }
+
     /// Whether there is a site of this key.
     pub(crate) fn knows(&self, key: &SiteKey) -> bool {
         self.by_key.contains_key(key)

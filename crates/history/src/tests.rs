@@ -127,6 +127,7 @@ fn received(n: u64, sender: &str) -> Entry {
         before_queue: Duration::from_millis(30),
         normalized: 0,
         stripped: 0,
+        online: false,
         dropped: String::new(),
     };
     entry(n, event)

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use envelope::{
-    Diagnosis, Domain, LegId, Mailbox, MessageId, Origin, Reply, ReversePath, Timestamp, Tls, Trip,
+    Diagnosis, Domain, LegId, Mailbox, MessageId, Origin, Reply, ReversePath, Timestamp, Tls,
 };
+
+use crate::attempt::Attempt;
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -111,6 +113,17 @@ pub enum Event {
         stripped: u64,
         /// Parameters of MAIL and RCPT that were ignored, with commas between.
         dropped: String,
+        /// Whether the client is to get its destination's verdict.
+        online: bool,
+    },
+    /// A client that is to get its destination's verdict was answered, or left, or came back: `event` says it.
+    Answered {
+        id: MessageId,
+        event: &'static str,
+        /// Why the destination was not asked at once.
+        reason: &'static str,
+        /// Since the end of the message.
+        took: Duration,
     },
     /// One recipient became one target, under this sender.
     Forwarded {
@@ -289,30 +302,6 @@ pub struct Unfinished {
     pub size: Option<u64>,
 }
 
-/// What the lines of a delivery attempt have in common.
-#[derive(Debug, Clone)]
-pub struct Attempt {
-    pub id: LegId,
-    pub recipient: Mailbox,
-    pub target: Mailbox,
-    pub attempt: u32,
-    /// Since the message came in.
-    pub delay: Duration,
-    pub trip: Trip,
-}
-
-impl Attempt {
-    /// The part of the delay before this attempt.
-    pub fn queued(&self) -> Duration {
-        let Trip {
-            connect,
-            transmission,
-            ..
-        } = self.trip;
-        self.delay.saturating_sub(connect + transmission)
-    }
-}
-
 impl Event {
     /// The event's name in the log.
     pub fn name(&self) -> &'static str {
@@ -332,6 +321,7 @@ impl Event {
             },
             Self::Login { .. } => "login",
             Self::Received { .. } => "received",
+            Self::Answered { event, .. } => event,
             Self::Forwarded { .. } => "forwarded",
             Self::Authenticated { .. } => "authenticated",
             Self::Filtered { .. } => "filtered",
@@ -378,6 +368,7 @@ impl Event {
     pub fn message(&self) -> Option<MessageId> {
         match self {
             Self::Received { id, .. }
+            | Self::Answered { id, .. }
             | Self::Authenticated { id, .. }
             | Self::Filtered { id, .. }
             | Self::Discarded { id, .. }

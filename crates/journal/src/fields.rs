@@ -2,7 +2,8 @@
 
 use envelope::{Diagnosis, PeerTls, Tls};
 
-use crate::event::{Attempt, Event};
+use crate::attempt::Attempt;
+use crate::event::Event;
 use crate::line::Fields;
 
 impl Event {
@@ -122,6 +123,7 @@ impl Event {
                 normalized,
                 stripped,
                 dropped,
+                online,
                 ..
             } => {
                 out.text("client", client);
@@ -141,6 +143,13 @@ impl Event {
                     }
                 }
                 out.if_any("dropped", dropped);
+                if *online {
+                    out.text("answer", &"destination");
+                }
+            }
+            Self::Answered { reason, took, .. } => {
+                out.if_any("reason", reason);
+                out.millis("took_ms", *took);
             }
             Self::Forwarded {
                 id,

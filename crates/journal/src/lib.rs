@@ -14,6 +14,7 @@
 //!
 //! Trouble of the program itself is no event: that goes to `tracing`, on standard error.
 
+mod attempt;
 mod counters;
 mod event;
 mod fields;
@@ -30,8 +31,9 @@ use envelope::Timestamp;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::broadcast::{Receiver, Sender};
 
+pub use attempt::Attempt;
 pub use counters::{Counters, Counts, OTHERS, Recent, Tally};
-pub use event::{Attempt, Event, Unfinished};
+pub use event::{Event, Unfinished};
 pub use line::Format;
 pub use log::MailLog;
 pub use said::Said;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use envelope::{Domain, TlsUse};
 use serde::Deserialize;
 
-use super::units::{Span, more_than_zero, one_or_more, parsed, some_parsed};
+use super::units::{Size, Span, more_than_zero, one_or_more, parsed, some_parsed};
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -28,6 +28,9 @@ pub(crate) struct Delivery {
     pub(crate) probe_first: Span,
     #[serde(deserialize_with = "more_than_zero")]
     pub(crate) probe_longest: Span,
+    #[serde(deserialize_with = "more_than_zero")]
+    pub(crate) answer_within: Span,
+    pub(crate) answer_memory: Size,
     #[serde(deserialize_with = "parsed")]
     pub(crate) tls: TlsUse,
     pub(crate) mta_sts: bool,
@@ -55,6 +58,7 @@ pub(crate) struct Route {
 impl Default for Delivery {
     fn default() -> Self {
         let stage = delivery::Settings::new(Domain::localhost());
+        let answering = relay::outbound::Answering::default();
         Self {
             port: stage.port,
             bind: stage.bind,
@@ -66,6 +70,8 @@ impl Default for Delivery {
             connect_timeout: Span(stage.connect_timeout),
             probe_first: Span(stage.probe_first),
             probe_longest: Span(stage.probe_longest),
+            answer_within: Span(answering.within),
+            answer_memory: Size(answering.octets_max),
             tls: stage.tls,
             mta_sts: stage.mta_sts,
             mta_sts_port: stage.mta_sts_port,

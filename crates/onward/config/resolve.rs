@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use envelope::Domain;
 use relay::Routing;
-use relay::outbound::TlsReporter;
+use relay::outbound::{Answering, TlsReporter};
 use smtp_in::tls::Holder;
 use spool::Lifetime;
 
@@ -168,6 +168,11 @@ impl Config {
                 ..spool::Schedule::default()
             },
             postmaster: self.postmaster()?,
+            answering: Answering {
+                within: self.delivery.answer_within.0,
+                octets_max: self.delivery.answer_memory.0,
+                folder: Some(self.spool.clone()),
+            },
             bounce_octets_max: usize::try_from(self.limits.bounce_size.0).unwrap_or(usize::MAX),
             delivery: self.delivery()?,
             reporter: self.reporter()?,
@@ -423,6 +428,8 @@ mod tests {
         ("delivery.mta_sts", "false"),
         ("delivery.mta_sts_port", "7"),
         ("shaping.file", "'other'"),
+        ("delivery.answer_within", "'7s'"),
+        ("delivery.answer_memory", "7"),
         ("bounce.to", "'unproved'"),
         ("bounce.sign", "'main'"),
         ("limits.message_size", "7"),

@@ -12,7 +12,9 @@ use crate::decision::Stage;
 use crate::filtered::Filtered;
 use crate::limited::Limited;
 use crate::measures::{Measures, Name};
-use crate::question::{Answer, CredentialsFound, Destination, Known, Question, Route, Srs};
+use crate::question::{
+    Answer, CredentialsFound, Destination, Known, Question, Route, Srs, unasked,
+};
 use crate::sender::{Blocklisted, Callout, DmarcFound, Findings, SpfFound};
 use crate::settings::Settings;
 use crate::user::User;
@@ -98,6 +100,8 @@ pub struct Transaction {
     pub targets: usize,
     /// What the accepted recipients choose, for the stages behind RCPT; each choice once.
     pub measures: Vec<Arc<Measures>>,
+    /// Where mail for all accepted recipients goes, if they want the verdict of that as the answer.
+    pub online: Option<envelope::Destination>,
     /// What was found out about the sender so far.
     pub found: Findings,
     budget_taken: Option<bool>,
@@ -176,6 +180,7 @@ impl Case {
             return Arc::default();
         };
         self.transaction.targets += route.targets;
+        self.transaction.online = route.online;
         let measures = route.measures;
         self.transaction.limits_taken = None;
         if !self.transaction.measures.contains(&measures) {
@@ -365,18 +370,6 @@ impl Case {
         let reverse_path = self.transaction.reverse_path.as_ref();
         self.settings.srs_accepts_nonnull || reverse_path.is_some_and(ReversePath::is_null)
     }
-}
-
-/// Each name once that has no answer yet.
-fn unasked<'a, T>(names: impl IntoIterator<Item = &'a Name>, known: &[(Name, T)]) -> Vec<Name> {
-    let mut missing: Vec<Name> = Vec::new();
-    for name in names {
-        let is_known = known.iter().any(|(known, _)| known == name);
-        if !is_known && !missing.contains(name) {
-            missing.push(Name::clone(name));
-        }
-    }
-    missing
 }
 
 impl Transaction {

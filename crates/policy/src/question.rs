@@ -123,6 +123,8 @@ pub struct Route {
     /// What the recipient's line and its domain's choose. None for an SRS address of ours: it proves that we sent the mail that
     /// this is an answer to.
     pub measures: Arc<Measures>,
+    /// Where all of it goes, if the verdict of that is to be our answer (`answer=destination`).
+    pub online: Option<envelope::Destination>,
 }
 
 impl Route {
@@ -133,6 +135,7 @@ impl Route {
             targets: 1,
             names_further_host: false,
             measures: Arc::default(),
+            online: None,
         }
     }
 }
@@ -179,4 +182,19 @@ pub enum Srs {
     Damaged,
     /// Its tag is ours, but what it stood for is not kept any more (short tokens).
     Forgotten,
+}
+
+/// Each name once that has no answer yet.
+pub(crate) fn unasked<'a, T>(
+    names: impl IntoIterator<Item = &'a Name>,
+    known: &[(Name, T)],
+) -> Vec<Name> {
+    let mut missing: Vec<Name> = Vec::new();
+    for name in names {
+        let is_known = known.iter().any(|(known, _)| known == name);
+        if !is_known && !missing.contains(name) {
+            missing.push(Name::clone(name));
+        }
+    }
+    missing
 }

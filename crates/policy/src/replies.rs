@@ -147,6 +147,12 @@ pub(crate) fn unlike_measures() -> Reply {
     Reply::new(452, EnhancedStatus::transient(5, 3), text)
 }
 
+/// The recipients before have their mail answered by another destination, or by us.
+pub(crate) fn unlike_answer() -> Reply {
+    let text = "the answer for this recipient may differ from that for the recipients before, send to it separately";
+    Reply::new(452, EnhancedStatus::transient(5, 3), text)
+}
+
 /// On a list of the operator's, which may name senders and clients.
 pub(crate) fn sender_blocked(list: &str) -> Reply {
     let text = format!(

@@ -126,6 +126,9 @@ impl fmt::Display for Route {
             Destination::Foreign => return f.write_str("not a domain of ours"),
             Destination::Undecided => f.write_str("cannot be looked up now"),
         }?;
+        if self.online.is_some() {
+            f.write_str("; the destination answers")?;
+        }
         match *self.measures == Measures::default() {
             true => Ok(()),
             false => write!(f, "; measures: {}", self.measures),

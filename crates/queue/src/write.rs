@@ -196,6 +196,10 @@ impl BodyWriter for LogWriter {
         reader.map_err(|error| Error::Unknown(error.to_string()))
     }
 
+    fn is_in_memory(&self) -> bool {
+        self.extents.is_empty()
+    }
+
     fn keep(&mut self, token: Token) {
         self.tokens.push(token);
     }

@@ -14,6 +14,7 @@ mod explain;
 mod filtering;
 mod guesses;
 mod lines;
+mod online;
 mod passwords;
 mod received;
 mod refusals;
@@ -43,6 +44,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::counting::{Counting, counts};
 use crate::dovecot::Dovecot;
 use crate::filters::Health;
+use crate::outbound::Outbound;
 use crate::routing::Shared;
 use crate::{Core, Settings};
 use blocklists::Blocklists;
@@ -55,9 +57,11 @@ use turned_away::TurnedAway;
 pub use visit::Visit;
 
 /// What all visits share.
-pub struct Inbound<S> {
+pub struct Inbound<S: Spool> {
     routing: Shared,
     spool: Arc<S>,
+    /// Has mail delivered while its client waits.
+    outbound: Arc<Outbound<S>>,
     clock: Clock,
     ids: Arc<IdSource>,
     names: ClientNames,
@@ -87,9 +91,14 @@ pub struct Inbound<S> {
     visits: Arc<()>,
 }
 
-impl<S> Inbound<S> {
+impl<S: Spool> Inbound<S> {
     /// The inbound side of a relay.
-    pub fn new(core: &Core<S>, settings: &Settings, resolver: dns::Backend) -> Self {
+    pub fn new(
+        core: &Core<S>,
+        settings: &Settings,
+        resolver: dns::Backend,
+        outbound: Arc<Outbound<S>>,
+    ) -> Self {
         let core = core.clone();
         let callouts = settings.callouts.clone();
         let dovecot = settings.dovecot.clone();
@@ -99,6 +108,7 @@ impl<S> Inbound<S> {
             pressure: OnceLock::new(),
             routing: core.routing,
             spool: core.spool,
+            outbound,
             clock: core.clock,
             ids: core.ids,
             names: ClientNames::new(resolver.clone()),

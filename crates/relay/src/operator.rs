@@ -35,7 +35,7 @@ pub use orders::OrdersFile;
 pub use queue::{leg_state, not_queued, pending, row};
 
 /// What the operator can reach.
-pub struct Operator<S> {
+pub struct Operator<S: Spool> {
     /// What is queued.
     pub spool: Arc<S>,
     /// What happened since the start.

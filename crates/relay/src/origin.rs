@@ -5,7 +5,16 @@
 
 use authentic::{Results, Verdict};
 use envelope::{DmarcPolicy, Domain, Mailbox, Origin, ReversePath};
-use policy::SpfResult;
+use policy::{SpfResult, Standing};
+
+/// What its standing proves of the senders that a client names.
+pub(crate) fn of_client(client: Standing) -> Origin {
+    match client {
+        Standing::Trusted => Origin::TrustedClient,
+        Standing::Authenticated => Origin::Authenticated,
+        Standing::Stranger => Origin::Stranger,
+    }
+}
 
 /// Proved, forged, or neither. Without results DKIM was not looked at, and then nothing is called forged: SPF fails whenever
 /// somebody else has forwarded the mail.

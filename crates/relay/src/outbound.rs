@@ -5,6 +5,7 @@
 //! because a notice has a null sender and a null sender is never told anything.
 
 mod alerts;
+mod answer;
 mod budget;
 mod checkup;
 mod deadlines;
@@ -12,16 +13,19 @@ mod freezes;
 mod gather;
 mod leases;
 mod notices;
+mod online;
 mod proof;
 mod reporting;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod way;
 mod work;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use delivery::Dispatcher;
 use envelope::{Claim, Destination, Diagnosis, Domain, Lease, Mailbox, Timestamp, Trip};
 use journal::{Attempt, Journal};
 use parking_lot::Mutex;
@@ -33,15 +37,20 @@ use crate::tls_reports::TlsReports;
 use crate::{Core, Settings, routing};
 use leases::Leases;
 use notices::Notices;
+use online::Online;
+use unread::Unread;
 
 pub use alerts::Alerts;
+pub(crate) use answer::Answer;
+pub use answer::Answering;
 pub(crate) use freezes::users;
 pub use reporting::TlsReporter;
 pub use reqwest::Url;
+pub(crate) use unread::Print;
 pub(crate) use work::change_all;
 
 /// Due legs out, outcomes back.
-pub struct Outbound<S> {
+pub struct Outbound<S: Spool> {
     spool: Arc<S>,
     ids: Arc<IdSource>,
     clock: Clock,
@@ -60,6 +69,11 @@ pub struct Outbound<S> {
     routing: routing::Shared,
     resolver: dns::Backend,
     trouble: OnceLock<Trouble>,
+    /// What delivers by this.
+    delivery: OnceLock<Weak<Delivery<S>>>,
+    answering: Answering,
+    online: Online<S::Reader>,
+    unread: Unread,
     counting: Arc<Counting>,
     tls_reports: Arc<TlsReports>,
     reporter: TlsReporter,
@@ -79,6 +93,7 @@ enum NotEnded {
     InDoubt,
 }
 
+type Delivery<S> = Dispatcher<Outbound<S>, dns::Backend>;
 type Trouble = Box<dyn Fn(&Destination) -> Option<Diagnosis> + Send + Sync>;
 
 impl<S: Spool> Outbound<S> {
@@ -91,7 +106,7 @@ impl<S: Spool> Outbound<S> {
             changes: Mutex::new(core.spool.changed()),
             spool: core.spool,
             ids: core.ids,
-            clock: core.clock,
+            clock: core.clock.clone(),
             journal: core.journal,
             leases: Leases::default(),
             routing: core.routing,
@@ -100,6 +115,10 @@ impl<S: Spool> Outbound<S> {
             bounce_octets_max: settings.bounce_octets_max,
             notices: Notices::default(),
             trouble: OnceLock::new(),
+            delivery: OnceLock::new(),
+            online: Online::new(settings.answering.octets_max),
+            unread: Unread::open(settings.answering.folder.as_deref(), core.clock.now()),
+            answering: settings.answering.clone(),
             counting: core.counting,
             tls_reports: core.tls_reports,
             reporter: settings.reporter.clone(),
@@ -116,6 +135,15 @@ impl<S: Spool> Outbound<S> {
         knows: impl Fn(&Destination) -> Option<Diagnosis> + Send + Sync + 'static,
     ) {
         let _ = self.trouble.set(Box::new(knows));
+    }
+
+    /// Sets what delivers, which is built after this. Set once.
+    pub fn deliver_by(&self, delivery: &Arc<Delivery<S>>) {
+        let _ = self.delivery.set(Arc::downgrade(delivery));
+    }
+
+    fn delivery(&self) -> Option<Arc<Delivery<S>>> {
+        self.delivery.get()?.upgrade()
     }
 
     async fn settle_all(&self, legs: Vec<(Lease, Settlement)>) {

@@ -31,7 +31,7 @@ use crate::counting::Counting;
 use crate::doctor::Doctor;
 use crate::inbound::Inbound;
 use crate::operator::{Operator, OrdersFile, ReadAgain};
-use crate::outbound::{Outbound, TlsReporter};
+use crate::outbound::{Answering, Outbound, TlsReporter};
 use crate::routing;
 use crate::sts::Sts;
 use crate::tls_reports::TlsReports;
@@ -71,6 +71,8 @@ pub struct Settings {
     pub postmaster: Mailbox,
     /// Notices about a message carry it whole up to this many octets in all.
     pub bounce_octets_max: usize,
+    /// How answers wait for destinations.
+    pub answering: Answering,
     /// How mail is delivered.
     pub delivery: delivery::Settings,
     /// The socket of the Dovecot that knows passwords.
@@ -92,14 +94,16 @@ pub struct Relay<S: Spool> {
 impl<S: Spool> Relay<S> {
     /// Joins the stages.
     pub fn new(core: Core<S>, settings: Settings, resolver: dns::Backend) -> Self {
-        let inbound = Arc::new(Inbound::new(&core, &settings, resolver.clone()));
         let outbound = Arc::new(Outbound::new(&core, &settings, resolver.clone()));
+        let inbound = Inbound::new(&core, &settings, resolver.clone(), Arc::clone(&outbound));
+        let inbound = Arc::new(inbound);
         let dispatcher = Dispatcher::new(
             settings.delivery,
             Arc::clone(&outbound),
             resolver,
             core.sts.policies(),
         );
+        outbound.deliver_by(&dispatcher);
         let knows = Arc::downgrade(&dispatcher);
         outbound.ask_for_trouble(move |to| knows.upgrade()?.trouble(to));
         let knows = Arc::downgrade(&dispatcher);

@@ -33,6 +33,38 @@ pub(crate) fn queued(id: MessageId) -> Reply {
     )
 }
 
+/// The promise in the other way: every copy is at its destination.
+pub(crate) fn delivered(id: MessageId) -> Reply {
+    let text = format!("accepted by its destination as {id}");
+    Reply::new(250, EnhancedStatus::success(0, 0), text)
+}
+
+/// The client left before it read our answer to the same message.
+pub(crate) fn known(id: MessageId) -> Reply {
+    let text = format!("accepted before, and not again as {id}");
+    Reply::new(250, EnhancedStatus::success(0, 0), text)
+}
+
+/// The same, while there is no answer yet.
+pub(crate) fn still_asking() -> Reply {
+    let text = "the destination is still being asked about this message, try again later";
+    Reply::new(451, EnhancedStatus::transient(4, 5), text)
+}
+
+/// The destination's verdict, with its code and its words, as far as the sender may see those.
+pub(crate) fn refused_there(diagnosis: &Diagnosis, words: &str) -> Reply {
+    let theirs = diagnosis.reply.as_ref().filter(|reply| reply.code >= 500);
+    let text = match theirs {
+        Some(_) => format!("refused by the destination: {words}"),
+        None => format!("cannot be delivered to its destination: {words}"),
+    };
+    Reply::new(
+        theirs.map_or(550, |reply| reply.code),
+        diagnosis.status,
+        text,
+    )
+}
+
 /// Every recipient's line says `:discard:`.
 pub(crate) fn discarded(id: MessageId) -> Reply {
     Reply::new(

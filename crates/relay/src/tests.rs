@@ -75,6 +75,7 @@ pub(crate) fn settings() -> Settings {
         schedule: Schedule::default(),
         postmaster: "postmaster@mx.fwd.test".parse().unwrap(),
         bounce_octets_max: 1000,
+        answering: crate::outbound::Answering::default(),
         delivery: delivery::Settings::new("mx.fwd.test".parse().unwrap()),
         dovecot: None,
         reporter: TlsReporter {

@@ -131,6 +131,11 @@ impl<S: Service> Connection<S> {
                 pause = self.answer_events().await;
             }
             self.delay_replies(&shutdown).await;
+            // It may have said QUIT behind its message, and gone before it could read what became of that.
+            let is_over = matches!(pause, Pause::Closed) && self.cause == Ending::Session;
+            if is_over && stream.is_closed_by_peer() {
+                self.cause = Ending::PeerClosed;
+            }
             self.flush(&mut stream).await?;
             match pause {
                 Pause::Input => self.wait(&mut stream, &shutdown).await?,
@@ -227,7 +232,7 @@ impl<S: Service> Connection<S> {
             // TLS without its close_notify: the session knows where messages end, so nothing can be cut off unseen.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.hang_up(),
             Err(error) => return Err(Ending::Broken(error.kind())),
-            Ok(_) => {}
+            Ok(_) => self.visit.heard(),
         }
         Ok(())
     }

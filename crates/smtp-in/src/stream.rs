@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -34,6 +35,18 @@ impl Stream {
             Poll::Ready(Ok(buffer.filled().len()))
         })
         .await
+    }
+
+    /// Whether the client has ended its side; that is not seen behind bytes of it that nobody has read.
+    pub(crate) fn is_closed_by_peer(&self) -> bool {
+        let socket = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        match SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]) {
+            Ok(octets) => octets == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
     }
 
     /// Writes all of it, through TLS to the socket.

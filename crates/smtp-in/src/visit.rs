@@ -108,6 +108,9 @@ pub trait Visit: Send + 'static {
         chunk: Vec<u8>,
     ) -> impl Future<Output = Result<(), Reply>> + Send;
 
+    /// The client goes on: it has all our answers so far. Not told of a client that is gone.
+    fn heard(&mut self) {}
+
     /// So many bare CR or LF became CRLF, as the settings of the session say. Told before [`Visit::commit`].
     fn normalized(&mut self, newlines: u64) {
         let _ = newlines;

@@ -303,6 +303,10 @@ impl BodyWriter for MemoryWriter {
         Ok(MemoryReader(vec![whole].into_iter()))
     }
 
+    fn is_in_memory(&self) -> bool {
+        true
+    }
+
     fn keep(&mut self, token: Token) {
         self.tokens.push(token);
     }

@@ -191,6 +191,9 @@ pub trait BodyWriter: Send + 'static {
     /// the writer.
     fn read_back(&mut self) -> impl Future<Output = Result<Self::Reader, Error>> + Send;
 
+    /// Whether nothing of it is on a disk, so that dropping it costs nothing there.
+    fn is_in_memory(&self) -> bool;
+
     /// Keeps a token with the message: durable when that is committed, and independent of it from then on. Its value has at
     /// most [`TOKEN_OCTETS_MAX`](crate::TOKEN_OCTETS_MAX) octets.
     fn keep(&mut self, token: Token);

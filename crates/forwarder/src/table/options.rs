@@ -1,7 +1,6 @@
-//! The options at the end of a line: `srs=`, `srs_domain=`, `tls=`, and the measures against unwanted mail.
+//! The options at the end of a line: `srs=`, `srs_domain=`, `answer=`, `tls=`, and the measures against unwanted mail.
 //!
-//! What a measure is called and which values it has, the caller of [`Table::parse_with`](super::Table::parse_with) knows. Of
-//! `answer=` only the value is taken that says what is done anyway: an option that is not built is refused, never ignored.
+//! What a measure is called and which values it has, the caller of [`Table::parse_with`](super::Table::parse_with) knows.
 
 use envelope::{Domain, LegOptions, LocalPart, TlsUse};
 
@@ -16,6 +15,8 @@ pub struct Options {
     pub srs_domain: Option<Domain>,
     /// `tls=`: what is asked of connections to the next hop.
     pub tls: Option<TlsUse>,
+    /// `answer=destination|queue`: whether the client waits for the destination's verdict; not by default.
+    pub online: Option<bool>,
     /// `profile=NAME`, `spf=reject` and the like: names and values as typed, each name once.
     pub measures: Vec<Measure>,
 }
@@ -43,11 +44,12 @@ impl Options {
             srs: self.srs.or(other.srs),
             srs_domain: self.srs_domain.or_else(|| other.srs_domain.clone()),
             tls: self.tls.max(other.tls),
+            online: self.online.or(other.online),
             measures: either(self.measures, &other.measures),
         }
     }
 
-    /// As they are kept with the legs that are made under them. Measures have done their work by then.
+    /// As they are kept with the legs that are made under them. Measures and `answer` have done their work by then.
     pub fn noun(&self) -> LegOptions {
         let srs = self.srs.map(|on| if on { "srs=on" } else { "srs=off" });
         let domain = self.srs_domain.as_ref();
@@ -74,13 +76,13 @@ impl Options {
         let value_at = at + name.len() + 1;
         let fresh = match name {
             "srs" => put(&mut self.srs, choose(value, value_at, &SRS)?),
-            "answer" => only("queue", name, value, value_at)?,
             "tls" => put(&mut self.tls, tls(value, value_at)?),
+            "answer" => put(&mut self.online, choose(value, value_at, &ANSWER)?),
             "srs_domain" => put(&mut self.srs_domain, srs_domain(value, value_at)?),
             _ => {
                 check(name, value).map_err(|objection| match objection {
                     Objection::Unknown => Mistake::new(at, format!("unknown option `{name}`"))
-                        .hint("options are `srs`, `srs_domain`, `tls`, `profile`, and the measures of a profile"),
+                        .hint("options are `srs`, `srs_domain`, `answer`, `tls`, `profile`, and the measures of a profile"),
                     Objection::Value(text, hint) => Mistake::new(value_at, text).hint(hint),
                 })?;
                 let fresh = !self.measures.iter().any(|(known, _)| **known == *name);
@@ -109,17 +111,6 @@ fn either(mut own: Vec<Measure>, domain: &[Measure]) -> Vec<Measure> {
 /// Whether there was nothing before.
 fn put<T>(place: &mut Option<T>, value: T) -> bool {
     place.replace(value).is_none()
-}
-
-/// For an option of which one value is built, the one that holds without it.
-fn only(built: &str, name: &str, value: &str, at: usize) -> Result<bool, Mistake> {
-    if value == built {
-        return Ok(true);
-    }
-    let text = format!("`{name}={value}` is not built yet");
-    Err(Mistake::new(at, text).hint(format!(
-        "leave it out; `{name}={built}` is what holds for every line"
-    )))
 }
 
 fn choose<T: Copy>(value: &str, at: usize, choices: &[(&str, T); 2]) -> Result<T, Mistake> {
@@ -156,3 +147,4 @@ fn srs_domain(value: &str, at: usize) -> Result<Domain, Mistake> {
 pub(crate) const SRS_DOMAIN_OCTETS_MAX: usize = 254 - LocalPart::SAFE_OCTETS_MAX - 1;
 const PROFILE: &str = "profile";
 const SRS: [(&str, bool); 2] = [("on", true), ("off", false)];
+const ANSWER: [(&str, bool); 2] = [("destination", true), ("queue", false)];

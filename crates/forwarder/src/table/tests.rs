@@ -120,7 +120,7 @@ fn the_stricter_tls_counts() {
 #[test]
 fn options_of_line_and_domain() {
     let table = table(
-        "example.net :domain: srs_domain=srs.example.net srs=off\n\
+        "example.net :domain: srs_domain=srs.example.net srs=off answer=destination\n\
          a@example.net x@y.example\n\
          b@example.net x@y.example srs=on answer=queue\n\
          c@example.net d@example.org\n\
@@ -136,6 +136,7 @@ fn options_of_line_and_domain() {
     let whole = Options {
         srs: Some(false),
         srs_domain: Some(domain("srs.example.net")),
+        online: Some(true),
         ..Options::default()
     };
     assert_eq!(
@@ -541,7 +542,7 @@ fn mistakes_in_actions_and_options() {
     );
     check_error(
         "ä@x.example b@y.example sr=on",
-        "f:1:25: unknown option `sr` | options are `srs`, `srs_domain`, `tls`, `profile`, and the measures of a profile",
+        "f:1:25: unknown option `sr` | options are `srs`, `srs_domain`, `answer`, `tls`, `profile`, and the measures of a profile",
     );
     check_error(
         "a@x.example b@y.example srs=of",
@@ -556,8 +557,8 @@ fn mistakes_in_actions_and_options() {
         "f:1:32: option `srs` given twice | remove one",
     );
     check_error(
-        "a@x.example b@y.example answer=destination",
-        "f:1:32: `answer=destination` is not built yet | leave it out; `answer=queue` is what holds for every line",
+        "a@x.example b@y.example answer=later",
+        "f:1:32: unknown value `later` | write `destination` or `queue`",
     );
     check_error(
         "@x.example @y",

@@ -19,6 +19,7 @@ pub(super) const RULES: Rules = Rules {
         ("hosted-unknown", hosted_unknown),
         ("beside-srs", beside_srs),
         ("too-many-targets", too_many_targets),
+        ("unlike-answer", unlike_answer),
         ("untrusted-routing", untrusted_routing),
         limits::RCPT[0],
         limits::RCPT[1],
@@ -108,6 +109,17 @@ fn too_many_targets(case: &Case) -> Known<Opinion> {
     let targets = case.transaction.targets + case.route()?.targets;
     let too_many = targets > case.settings.targets_max;
     Ok(Opinion::object_if(too_many, replies::too_many_targets))
+}
+
+/// One answer holds for all recipients at the end of the body: where it is a destination's verdict, they must have that one in
+/// common.
+fn unlike_answer(case: &Case) -> Known<Opinion> {
+    let route = case.route()?;
+    let is_denied =
+        route.destination == Destination::Foreign && case.client.standing == Standing::Stranger;
+    let is_first = case.transaction.accepted() == 0;
+    let unlike = route.online != case.transaction.online && !is_first && !is_denied;
+    Ok(Opinion::object_if(unlike, replies::unlike_answer))
 }
 
 /// The next hop may trust us and follow `x%host@` further: then we would be its open door (Postfix calls it

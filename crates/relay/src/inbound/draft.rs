@@ -1,13 +1,13 @@
 //! A message on its way in: our trace on top, signs of a loop in its header, legs of its recipients, and the commit.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use authentic::{Checked, Reader};
 use envelope::{
-    Diagnosis, Domain, Envelope, Mailbox, Message, MessageId, Origin, Peer, Reply, SenderTls,
-    Timestamp,
+    Diagnosis, Domain, Envelope, Mailbox, Message, MessageId, Origin, Peer, SenderTls, Timestamp,
 };
 use forwarder::{HeaderScan, Plan, ReturnPath, Route, has_header, trace};
 use journal::{Event, Journal};
@@ -19,19 +19,20 @@ use spool::{Arrival, BodyWriter, Error, Spool};
 use super::Inbound;
 use super::deciding::facts_of;
 use super::examined::Examined;
-use super::lines::{forwarded, held};
+use super::lines::{forwarded, held, looped};
 use super::received::received;
 use super::strip::Strip;
 use crate::filters::{Reading, body};
 use crate::keys::Outgoing;
+use crate::outbound::{Answer, Print};
 use crate::replies;
 use crate::routing::Routing;
 
 /// Dropping it abandons the message.
 pub(super) struct Draft<S: Spool> {
     pub(super) id: MessageId,
-    plan: Plan,
-    scan: HeaderScan,
+    pub(super) plan: Plan,
+    pub(super) scan: HeaderScan,
     /// The Received header, until it is known whether the message has a header of its own.
     top: Vec<u8>,
     /// What has come of the body meanwhile: a line at most, and the rest of its chunk.
@@ -40,12 +41,16 @@ pub(super) struct Draft<S: Spool> {
     strip: Strip,
     /// Of the recipients, in their order.
     measures: Vec<Arc<Measures>>,
+    /// Of the content, if it is to be known again by that.
+    pub(super) hasher: Option<DefaultHasher>,
+    /// Its sender is kept under a token.
+    pub(super) has_token: bool,
     /// Reads it for those that want it verified or signed.
     reader: Option<Reader>,
     /// What it has read.
     pub(super) examined: Option<Examined>,
     /// Legs that wait for an operator, by number, and why.
-    held: HashMap<u32, Diagnosis>,
+    pub(super) held: HashMap<u32, Diagnosis>,
     /// Bare CR and LF that became CRLF.
     pub(super) normalized: u64,
     writer: S::Writer,
@@ -72,6 +77,8 @@ impl<S: Spool> Draft<S> {
             top: received(routing, client, name.as_ref(), envelope, id, now).into_bytes(),
             start: Vec::new(),
             measures: Vec::new(),
+            hasher: None,
+            has_token: false,
             reader: None,
             examined: None,
             held: HashMap::new(),
@@ -100,6 +107,7 @@ impl<S: Spool> Draft<S> {
         let mut token = |sender: &Mailbox, expires| {
             let token = inbound.spool.token(&sender.to_string(), expires);
             self.writer.keep(token.clone());
+            self.has_token = true;
             token.name
         };
         let forwarder = &routing.forwarder;
@@ -121,6 +129,9 @@ impl<S: Spool> Draft<S> {
     /// Takes the next bytes of the body.
     pub(super) async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Error> {
         self.scan.feed(&chunk);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.write(&chunk);
+        }
         if self.top.is_empty() {
             return self.pass_on(Vec::new(), chunk).await;
         }
@@ -199,15 +210,8 @@ impl<S: Spool> Draft<S> {
 
     /// Leaves out the legs that would loop.
     pub(super) fn leave_loops_out(&mut self, journal: &Journal) {
-        let id = self.id;
-        for looping in self.plan.remove_loops(&self.scan) {
-            journal.record(Event::Looped {
-                id,
-                recipient: looping.recipient,
-                target: looping.target,
-                passed: looping.passed,
-            });
-        }
+        let loops = self.plan.remove_loops(&self.scan);
+        looped(self.id, loops).for_each(|event| journal.record(event));
     }
 
     pub(super) fn message(
@@ -217,7 +221,7 @@ impl<S: Spool> Draft<S> {
         client: &Client,
         standing: Standing,
     ) -> Message {
-        let origin = origin(standing);
+        let origin = crate::origin::of_client(standing);
         let peer = || Peer {
             address: client.peer.ip().to_canonical(),
             hello: super::hello(client).unwrap_or_default().into(),
@@ -339,12 +343,14 @@ impl<S: Spool> Draft<S> {
         }
     }
 
-    /// Commits the legs: after the 250 the message is on stable storage. What is logged before is true whatever comes of it.
+    /// Commits the legs: after the 250 the message is on stable storage. With a print it may be at its destination instead. What is
+    /// logged before is true whatever comes of it.
     pub(super) async fn store(
         self,
         inbound: &Inbound<S>,
         message: Message,
-    ) -> Result<Reply, Error> {
+        online: Option<Print>,
+    ) -> Result<Answer, Error> {
         let (id, journal, spool) = (self.id, &inbound.journal, &*inbound.spool);
         for recipient in &self.plan.discarded {
             let recipient = recipient.clone();
@@ -358,7 +364,7 @@ impl<S: Spool> Draft<S> {
             });
         }
         if self.plan.legs.is_empty() {
-            return Ok(replies::discarded(id));
+            return Ok(Answer::taken(replies::discarded(id)));
         }
         forwarded(id, &self.plan.legs).for_each(|event| journal.record(event));
         held(id, &self.plan.legs, &self.held).for_each(|event| journal.record(event));
@@ -367,10 +373,13 @@ impl<S: Spool> Draft<S> {
             held: self.held,
             ..Arrival::new(message, legs, due)
         };
+        if let Some(print) = online {
+            return inbound.outbound.answer(self.writer, arrival, print).await;
+        }
         let begun = Instant::now();
         spool.commit(self.writer, arrival).await?;
         inbound.commits.lock().add(begun.elapsed());
-        Ok(replies::queued(id))
+        Ok(Answer::taken(replies::queued(id)))
     }
 
     /// What the mail log says of it.
@@ -381,6 +390,7 @@ impl<S: Spool> Draft<S> {
         envelope: &Envelope,
         message: &Message,
         before_queue: Duration,
+        online: bool,
     ) -> Event {
         Event::Received {
             id: self.id,
@@ -398,15 +408,7 @@ impl<S: Spool> Draft<S> {
             normalized: self.normalized,
             stripped: self.strip.removed,
             dropped: envelope.dropped.join(","),
+            online,
         }
-    }
-}
-
-/// What its standing proves of the senders that a client names.
-fn origin(client: Standing) -> Origin {
-    match client {
-        Standing::Trusted => Origin::TrustedClient,
-        Standing::Authenticated => Origin::Authenticated,
-        Standing::Stranger => Origin::Stranger,
     }
 }

@@ -17,10 +17,11 @@ use super::answers::limits;
 use super::client_name::ClientName;
 use super::deciding::{self, Known, Sources, client_of, facts_of};
 use super::examined::Examined;
+use super::online::why_not;
 use crate::routing::Routing;
 
 /// A mail that is only thought of.
-struct Thought<'a, S> {
+struct Thought<'a, S: Spool> {
     inbound: &'a Inbound<S>,
     routing: Arc<Routing>,
     name: ClientName,
@@ -68,6 +69,14 @@ impl<S: Spool> Inbound<S> {
             thought.decide(Stage::Message).await;
         }
         if thought.explanation.refusal.is_none() {
+            let why_not = match thought.explanation.is_held {
+                true => Some("it is on hold"),
+                false => why_not(&thought.case, &plan),
+            };
+            thought.explanation.answer = Some(match why_not {
+                None => "the destination's, if that is ready and in time".to_owned(),
+                Some(why) => format!("the queue's: {why}"),
+            });
             let ways = plan
                 .legs
                 .iter()

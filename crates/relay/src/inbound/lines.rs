@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use envelope::{Diagnosis, LegId, Mailbox, MessageId};
-use forwarder::PlannedLeg;
+use forwarder::{Looping, PlannedLeg};
 use journal::Event;
 
 /// A line for each recipient: those that share a leg say so by its number.
@@ -18,6 +18,16 @@ pub(super) fn forwarded(message: MessageId, legs: &[PlannedLeg]) -> impl Iterato
         planned.recipients().map(event).collect::<Vec<_>>()
     };
     legs.iter().zip(0u32..).flat_map(events)
+}
+
+/// A line for each recipient whose mail would have gone round.
+pub(super) fn looped(id: MessageId, loops: Vec<Looping>) -> impl Iterator<Item = Event> {
+    loops.into_iter().map(move |looping| Event::Looped {
+        id,
+        recipient: looping.recipient,
+        target: looping.target,
+        passed: looping.passed,
+    })
 }
 
 /// A line for each leg that is on hold.

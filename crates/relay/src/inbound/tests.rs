@@ -34,7 +34,8 @@ impl World {
         let events = journal.subscribe();
         let core = core(spool, routing, journal);
         let resolver = dns::Backend::Fixed(dns::Fixed::new());
-        let inbound = Inbound::new(&core, &settings(), resolver);
+        let outbound = Outbound::new(&core, &settings(), resolver.clone());
+        let inbound = Inbound::new(&core, &settings(), resolver, Arc::new(outbound));
         Self {
             inbound: Arc::new(inbound),
             events,

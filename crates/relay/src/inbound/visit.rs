@@ -3,16 +3,18 @@
 //! A transaction takes one snapshot of the routing, at MAIL, and routes each recipient once, at RCPT, so a reload in between
 //! changes nothing for it.
 
+mod ending;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use counters::Key;
 use envelope::{Envelope, MessageId, Recipient, Reply, Timestamp, Verdict};
 use forwarder::Route;
-use journal::{Event, Unfinished};
+use journal::Event;
 use policy::{Case, Decision, Effect, Measures, Stage, Standing, Why};
 use smtp::server::{Credentials, Hello, Refusal};
-use smtp_in::{Client, Ending, Incident};
+use smtp_in::{Client, Incident};
 use spool::Spool;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -21,9 +23,9 @@ use super::client_name::ClientName;
 use super::deciding::{Known, Sources};
 use super::draft::Draft;
 use super::filtering::facts;
-use super::refusals::REFUSALS_LOGGED_MAX;
 use super::{Inbound, hello};
 use crate::filters::Letter;
+use crate::outbound::Print;
 use crate::replies;
 use crate::routing::Routing;
 
@@ -42,6 +44,8 @@ pub struct Visit<S: Spool> {
     transaction: Option<Transaction<S>>,
     /// What limits count the accepted recipients by; none where there are no limits.
     recipients: Vec<Key>,
+    /// The message of the last answer that matters if it is not read.
+    unread: Option<(MessageId, Print)>,
     /// Of a message whose body is complete.
     pub(super) id: Option<MessageId>,
     pub(super) refusals: u64,
@@ -182,6 +186,9 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         let user = self.case.client.user.as_ref();
         let user = user.and_then(|user| routing.users.find(&user.name));
         let return_path = user.and_then(|user| user.return_path.as_ref());
+        if self.case.transaction.online.is_some() {
+            draft.hash();
+        }
         draft.plan(&inbound, &routing, envelope, routes, return_path);
         self.transaction().draft = Some(draft);
         Verdict::Accept
@@ -208,6 +215,10 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
         };
         self.reset();
         reply
+    }
+
+    fn heard(&mut self) {
+        self.unread = None;
     }
 
     fn normalized(&mut self, newlines: u64) {
@@ -242,33 +253,7 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
     }
 
     fn observe(&mut self, client: &Client, incident: Incident) {
-        let mut transaction = std::mem::take(&mut self.case.transaction);
-        let open = self.transaction.take().zip(transaction.reverse_path.take());
-        let open = open.map(|(open, sender)| Unfinished {
-            hello: hello(client),
-            sender,
-            recipients: transaction.accepted(),
-            size: open.draft.as_ref().map(Draft::size),
-        });
-        let unlogged = self.refusals.saturating_sub(REFUSALS_LOGGED_MAX);
-        let reason = match incident {
-            Incident::Connected => return,
-            Incident::Closed(Ending::Session | Ending::Drained) if unlogged == 0 => return,
-            Incident::Closed(Ending::PeerClosed) if unlogged == 0 && open.is_none() => return,
-            Incident::Refused(_) | Incident::Closed(Ending::MadeRoom)
-                if !self.inbound.turned_away.has_line("cap", client.peer.ip()) =>
-            {
-                return;
-            }
-            Incident::Refused(cap) => format!("refused: {cap}"),
-            Incident::Closed(ending) if unlogged == 0 => ending.to_string(),
-            Incident::Closed(ending) => format!("{ending}, after {unlogged} more refusals"),
-        };
-        self.inbound.journal.record(Event::ConnectionClosed {
-            client: client.peer,
-            reason,
-            open,
-        });
+        self.log_end(client, incident);
     }
 }
 
@@ -285,6 +270,7 @@ impl<S: Spool> Visit<S> {
             routing: None,
             transaction: None,
             recipients: Vec::new(),
+            unread: None,
             id: None,
             refusals: 0,
             failed_logins: 0,
@@ -344,7 +330,15 @@ impl<S: Spool> Visit<S> {
         message.user = user.map(|user| Arc::clone(&user.name));
         let (routing, name) = (self.routing(), self.name.get().await);
         let before_queue = now.since(self.begun);
-        let received = draft.received(client, name.as_ref(), envelope, &message, before_queue);
+        let online = self.case.transaction.online.is_some();
+        let received = draft.received(
+            client,
+            name.as_ref(),
+            envelope,
+            &message,
+            before_queue,
+            online,
+        );
         self.inbound.journal.record(received);
         self.case.message = draft.facts();
         let mut examined = draft.examined.take();
@@ -378,7 +372,14 @@ impl<S: Spool> Visit<S> {
         self.tell_results(client, name.is_some(), examined, &mut draft, &mut message);
         self.put_filtered(&mut message);
         let size = message.size;
-        let reply = draft.store(&self.inbound, message).await?;
+        let print = draft.print(client, envelope, &self.case);
+        let answer = draft.store(&self.inbound, message, print).await?;
+        let reply = answer.reply;
+        if !answer.is_taken {
+            self.log_refusal(Stage::Message, client, "destination", &reply);
+            return Ok(reply);
+        }
+        self.unread = self.id.zip(print);
         if self.case.settings.limits {
             let (limits, keys) = (&routing.limits, &self.recipients);
             self.inbound.count_accepted(limits, &self.case, keys, size);

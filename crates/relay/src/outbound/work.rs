@@ -16,9 +16,14 @@ use super::Outbound;
 use super::freezes::FROZEN;
 use super::leases::LEASE;
 use super::notices::Told;
+use super::online::Back;
 
-/// A queued body as delivery reads it.
-pub struct Body<R>(R);
+/// A message as delivery reads it.
+pub struct Body<R> {
+    /// What is not in `rest`, and comes first.
+    trace: Bytes,
+    rest: R,
+}
 
 impl<S: Spool> Work for Outbound<S> {
     type Body = Body<S::Reader>;
@@ -45,49 +50,25 @@ impl<S: Spool> Work for Outbound<S> {
         if !self.may_go(message).await {
             return Err(BodyError::NotNow(FROZEN.to_owned()));
         }
+        if let Some(rest) = self.online.body(message.id) {
+            let trace = Bytes::copy_from_slice(message.trace.as_bytes());
+            return Ok(Body { trace, rest });
+        }
+        let trace = Bytes::new();
         match self.spool.open_body(message.id).await {
-            Ok(reader) => Ok(Body(reader)),
+            Ok(rest) => Ok(Body { trace, rest }),
             Err(OpenError::NotFound) => Err(BodyError::NotFound),
             Err(error) => Err(BodyError::Unavailable(io::Error::other(error))),
         }
     }
 
     async fn settle(&self, attempt: &[Claim], trip: &Trip, outcomes: Vec<Outcome>) {
-        let now = self.clock.now();
-        let others =
-            (attempt.len() > 1).then(|| Redactor::new(attempt.iter().map(|claim| &claim.leg)));
-        let told = |diagnosis: &Diagnosis| match &others {
-            Some(others) => others.diagnosis(diagnosis),
-            None => diagnosis.clone(),
-        };
-        let (mut delivered, mut failed, mut done) = (Vec::new(), Vec::new(), Vec::new());
-        for (claim, outcome) in attempt.iter().zip(outcomes) {
-            let leg = super::attempt(claim, claim.attempts + 1, trip.clone(), now);
-            match outcome {
-                Outcome::Delivered(diagnosis) => {
-                    let wanted = !diagnosis.dsn_relayed && bounce::wants(Kind::Relayed, &claim.leg);
-                    let told = wanted.then(|| Told::new(claim, told(&diagnosis)));
-                    self.journal.record(Event::Delivered { leg, diagnosis });
-                    match told {
-                        Some(told) => delivered.push(told),
-                        None => done.push((self.leases.take(claim), Settlement::Complete(None))),
-                    }
-                }
-                Outcome::Deferred(diagnosis) => {
-                    let last = told(&diagnosis);
-                    done.push(self.defer(claim, leg, diagnosis, last, now));
-                }
-                Outcome::Failed(diagnosis) => {
-                    self.count_failure(claim, now);
-                    failed.push((claim.clone(), told(&diagnosis)));
-                    self.journal.record(Event::Failed { leg, diagnosis });
-                }
+        match attempt.first().is_some_and(|claim| self.online.has(claim)) {
+            true => {
+                let back = Back::Settled(attempt.to_vec(), trip.clone(), outcomes);
+                self.keep(back).await;
             }
-        }
-        self.settle_all(done).await;
-        self.complete_told(&delivered, now).await;
-        if let Some(claim) = attempt.first() {
-            self.gather_in_lane(claim, failed, now).await;
+            false => self.settle_queued(attempt, trip, outcomes).await,
         }
     }
 
@@ -105,8 +86,11 @@ impl<S: Spool> Work for Outbound<S> {
     }
 
     async fn release(&self, claims: Vec<Claim>) {
-        let untried = |claim| (self.leases.take(claim), Settlement::Release);
-        self.settle_all(claims.iter().map(untried).collect()).await;
+        let (online, queued) = claims.into_iter().partition(|claim| self.online.has(claim));
+        for claim in Vec::<Claim>::from(online) {
+            self.keep(Back::Released(vec![claim])).await;
+        }
+        self.release_queued(queued).await;
     }
 
     async fn wait(&self) {
@@ -161,11 +145,59 @@ impl<S: Spool> Work for Outbound<S> {
 
 impl<R: BodyReader> delivery::Body for Body<R> {
     async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
-        self.0.chunk().await.map_err(io::Error::other)
+        match std::mem::take(&mut self.trace) {
+            trace if trace.is_empty() => self.rest.chunk().await.map_err(io::Error::other),
+            trace => Ok(Some(trace)),
+        }
     }
 }
 
 impl<S: Spool> Outbound<S> {
+    /// An attempt at legs of the queue is over.
+    pub(super) async fn settle_queued(
+        &self,
+        attempt: &[Claim],
+        trip: &Trip,
+        outcomes: Vec<Outcome>,
+    ) {
+        let now = self.clock.now();
+        let others =
+            (attempt.len() > 1).then(|| Redactor::new(attempt.iter().map(|claim| &claim.leg)));
+        let told = |diagnosis: &Diagnosis| match &others {
+            Some(others) => others.diagnosis(diagnosis),
+            None => diagnosis.clone(),
+        };
+        let (mut delivered, mut failed, mut done) = (Vec::new(), Vec::new(), Vec::new());
+        for (claim, outcome) in attempt.iter().zip(outcomes) {
+            let leg = super::attempt(claim, claim.attempts + 1, trip.clone(), now);
+            match outcome {
+                Outcome::Delivered(diagnosis) => {
+                    let wanted = !diagnosis.dsn_relayed && bounce::wants(Kind::Relayed, &claim.leg);
+                    let told = wanted.then(|| Told::new(claim, told(&diagnosis)));
+                    self.journal.record(Event::Delivered { leg, diagnosis });
+                    match told {
+                        Some(told) => delivered.push(told),
+                        None => done.push((self.leases.take(claim), Settlement::Complete(None))),
+                    }
+                }
+                Outcome::Deferred(diagnosis) => {
+                    let last = told(&diagnosis);
+                    done.push(self.defer(claim, leg, diagnosis, last, now));
+                }
+                Outcome::Failed(diagnosis) => {
+                    self.count_failure(claim, now);
+                    failed.push((claim.clone(), told(&diagnosis)));
+                    self.journal.record(Event::Failed { leg, diagnosis });
+                }
+            }
+        }
+        self.settle_all(done).await;
+        self.complete_told(&delivered, now).await;
+        if let Some(claim) = attempt.first() {
+            self.gather_in_lane(claim, failed, now).await;
+        }
+    }
+
     /// Makes all mail that waits for a site due now. It may be much: delivery claims no more than the site takes.
     fn pull_forward(&self, site: String, hosts: HashSet<Host>) {
         let (spool, journal) = (Arc::clone(&self.spool), self.journal.clone());

@@ -40,9 +40,11 @@ impl Days {
             ..core(spool, routing(forwards), journal)
         };
         let resolver = dns::Backend::Fixed(dns::Fixed::new());
+        let outbound = Arc::new(Outbound::new(&core, &settings, resolver.clone()));
+        let inbound = Inbound::new(&core, &settings, resolver, Arc::clone(&outbound));
         Self {
-            inbound: Arc::new(Inbound::new(&core, &settings, resolver.clone())),
-            outbound: Arc::new(Outbound::new(&core, &settings, resolver)),
+            inbound: Arc::new(inbound),
+            outbound,
             clock,
             events,
         }

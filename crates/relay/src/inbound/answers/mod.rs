@@ -19,7 +19,7 @@ use super::Inbound;
 use super::deciding::Sources;
 
 /// What an answer is found from.
-pub(super) struct Inquiry<'a, S> {
+pub(super) struct Inquiry<'a, S: Spool> {
     pub(super) inbound: &'a Inbound<S>,
     pub(super) sources: &'a Sources<'a>,
     pub(super) case: &'a Case,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use envelope::ForwardPath;
+use forwarder::table::Target;
 use forwarder::{Route, SrsRefusal};
 use policy::{Answer, Destination, Hosted, Measures, Srs};
 use spool::Spool;
@@ -19,7 +20,14 @@ impl<S: Spool> Inquiry<'_, S> {
         let (inbound, routing) = (self.inbound, self.sources.routing);
         let routed = routing.route(&*inbound.spool, path, inbound.clock.now());
         match routed.await {
-            Ok(route) => (Answer::Route(of(routing, path, &route)), Some(route)),
+            Ok(route) => {
+                let mut answer = of(routing, path, &route);
+                // Mail programs do not send to some recipients separately, and their users do not like to wait.
+                if self.case.client.user.is_none() {
+                    answer.online = online(&route);
+                }
+                (Answer::Route(answer), Some(route))
+            }
             Err(error) => {
                 tracing::error!(%error, "cannot look up an SRS token");
                 (undecided(), None)
@@ -52,7 +60,27 @@ fn of(routing: &Routing, path: &ForwardPath, route: &Route) -> policy::Route {
         targets,
         names_further_host: routing.is_routed(path, route),
         measures: measures(routing, route),
+        online: None,
     }
+}
+
+/// Where all targets are, if its verdict is wanted for each.
+fn online(route: &Route) -> Option<envelope::Destination> {
+    let (Route::Forward(expansion) | Route::Return { expansion, .. }) = route else {
+        return None;
+    };
+    let destination = |target: &Target| {
+        let is_online = target.options.online == Some(true);
+        is_online.then(|| envelope::Destination {
+            host: target.mailbox.host().clone(),
+            way: target.options.noun().way(),
+        })
+    };
+    let mut targets = expansion.targets.iter().map(destination);
+    let first = targets.next()??;
+    targets
+        .all(|other| other.as_ref() == Some(&first))
+        .then_some(first)
 }
 
 /// What the recipient's line and its domain's choose.
