@@ -35,6 +35,9 @@ struct Arguments {
     /// Wipe the end of the log after each kill: the campaign must then find losses.
     #[arg(long)]
     wipe: bool,
+    /// Have clients answered by destinations (`answer=destination`).
+    #[arg(long)]
+    online: bool,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -54,6 +57,7 @@ async fn main() -> ExitCode {
         load: Duration::from_millis(arguments.load_ms),
         drain_every: 50,
         wipe: arguments.wipe,
+        online: arguments.online,
     };
     let shows_progress = stderr().is_terminal();
     let report = campaign::run(settings, |line| {

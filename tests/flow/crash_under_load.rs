@@ -19,6 +19,19 @@ async fn nothing_acknowledged_is_lost() {
     println!("{report}");
 }
 
+/// The same where a 250 is the destination's, and nothing of most mail is ever on disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_a_destination_answered_is_lost() {
+    let settings = Settings {
+        online: true,
+        ..settings(20)
+    };
+    let report = campaign::run(settings, |_| {}).await;
+    assert!(report.is_good(), "{report}");
+    assert!(report.account.acknowledged > 200, "{report}");
+    println!("{report}");
+}
+
 /// A proof that finds nothing is only worth something if it finds something when there is something.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lying_disk_is_found_out() {
@@ -46,5 +59,6 @@ fn settings(runs: u32) -> Settings {
         load: Duration::from_millis(300),
         drain_every: runs,
         wipe: false,
+        online: false,
     }
 }

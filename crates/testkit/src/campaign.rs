@@ -56,6 +56,8 @@ pub struct Settings {
     /// After each kill wipe the end of the spool's log, as a disk does that lied about fdatasync. The campaign must find
     /// what is lost then: it is the test of the campaign itself.
     pub wipe: bool,
+    /// Clients get the verdicts of destinations (`answer=destination`).
+    pub online: bool,
 }
 
 /// A campaign under way.
@@ -112,7 +114,7 @@ pub async fn run(settings: Settings, mut progress: impl FnMut(&str)) -> Report {
 impl Campaign {
     async fn new(settings: Settings) -> (Self, Setup) {
         let net = Net::new().await;
-        let shared = Shared::new();
+        let shared = Shared::new(settings.online);
         let mut sinks = Vec::new();
         let [usual, flaky] = [net.address(), net.address()];
         for (address, is_flaky) in [(usual, false), (flaky, true)] {
@@ -215,7 +217,7 @@ impl Campaign {
                 Ok(mut client) => client.offer(&self.shared, &draft).await,
                 Err(_) => Offer::Cut,
             };
-            if offer != Offer::Acknowledged {
+            if matches!(offer, Offer::Unheard | Offer::Cut) {
                 self.note(format!("m{}: {offer:?} while draining", draft.id));
             }
         }
@@ -346,7 +348,8 @@ impl Worker {
                 tokio::time::sleep(REST).await;
             }
             let draft = pending.take().unwrap_or_else(|| self.draw());
-            if client.offer(&self.shared, &draft).await != Offer::Acknowledged {
+            let offer = client.offer(&self.shared, &draft).await;
+            if matches!(offer, Offer::Unheard | Offer::Cut) {
                 return Some(draft);
             }
         }

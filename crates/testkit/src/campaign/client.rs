@@ -18,6 +18,8 @@ use crate::PATIENCE;
 /// A connection to the relay, past EHLO.
 pub(super) struct Client {
     stream: BufReader<TcpStream>,
+    /// The last reply was a 5xx.
+    refused: bool,
 }
 
 impl Client {
@@ -28,6 +30,7 @@ impl Client {
         stream.set_nodelay(true)?;
         let mut client = Self {
             stream: BufReader::new(stream),
+            refused: false,
         };
         client.expect("220").await?;
         client.write(b"EHLO client.test\r\n").await?;
@@ -35,8 +38,8 @@ impl Client {
         Ok(client)
     }
 
-    /// Offers a message and books how that ended. After anything but [`Offer::Acknowledged`] the connection is of no more
-    /// use. The relay has no reason to refuse anything here: if it does, that is a finding.
+    /// Offers a message and books how that ended. After [`Offer::Unheard`] and [`Offer::Cut`] the connection is of no more
+    /// use. The relay has no reason to refuse anything here, unless its destinations answer: if it does, that is a finding.
     pub(super) async fn offer(&mut self, shared: &Shared, draft: &Draft) -> Offer {
         let bytes = draft.bytes();
         let places = shared.world.places(&draft.recipients);
@@ -46,6 +49,7 @@ impl Client {
             Err(error) => (Offer::Cut, Err(error)),
             Ok(()) => match self.expect("250").await {
                 Ok(()) => (Offer::Acknowledged, Ok(())),
+                Err(_) if self.refused && shared.world.online => (Offer::Refused, Ok(())),
                 Err(error) => (Offer::Unheard, Err(error)),
             },
         };
@@ -107,6 +111,7 @@ impl Client {
             if !line.ends_with('\n') {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            self.refused = line.starts_with('5');
             if !line.starts_with(code) {
                 return Err(io::Error::other(format!("wanted {code}, got {line}")));
             }

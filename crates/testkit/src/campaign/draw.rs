@@ -92,6 +92,8 @@ impl Dice {
     /// 1 to 8, most often 1.
     fn recipients(&mut self, world: &World) -> Vec<AddressNumber> {
         let count = match self.below(10) {
+            // Others would be refused beside the first: each has a destination of its own.
+            _ if world.online => 1,
             0..5 => 1,
             5..8 => 2 + self.below(2),
             _ => 4 + self.below(5),
@@ -183,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_mail() {
-        let (world, pool) = (World::new(), Pool::new(7));
+        let (world, pool) = (World::new(false), Pool::new(7));
         let draw = |seed: u64| {
             let mut dice = Dice::new(seed).part(3);
             let drafts = (0..500).map(|id| Draft::draw(id, &mut dice, &world, &pool));

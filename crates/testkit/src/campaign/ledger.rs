@@ -66,6 +66,8 @@ pub(super) struct Copy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Offer {
     Acknowledged,
+    /// By the destination: nothing may come of it.
+    Refused,
     Unheard,
     Cut,
 }
@@ -98,6 +100,7 @@ impl Ledger {
                 entry.acknowledged = true;
                 books.open += entry.unreached().count();
             }
+            Offer::Refused => {}
             Offer::Unheard => entry.unheard += 1,
             Offer::Cut => entry.cut += 1,
         }

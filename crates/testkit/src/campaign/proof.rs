@@ -239,7 +239,7 @@ mod tests {
         );
         let mut books = ledger.books();
         books.kills.extend((0..3).map(|run| (run, kill)));
-        let account = prove(&books, &World::new());
+        let account = prove(&books, &World::new(false));
         let bad = account.lost + account.unexplained > 0;
         assert_eq!(bad, !account.findings.is_empty(), "{account:?}");
         account
@@ -278,7 +278,7 @@ mod tests {
     /// Row 8a: of two DSNs about one address, one told of another address as well.
     #[test]
     fn a_shared_dsn_may_be_followed_by_another() {
-        let world = World::new();
+        let world = World::new(false);
         let mut reports = (0..).filter(|&place| world.is_report(place));
         let (one, other) = (reports.next().unwrap(), reports.next().unwrap());
         let dsns = |shared: &str| {
@@ -308,9 +308,9 @@ mod tests {
         ledger.arrived(1, [copy(1), copy(2)]);
         let mut books = ledger.books();
         books.kills.insert(1, at);
-        let unread = prove(&books, &World::new());
+        let unread = prove(&books, &World::new(false));
         books.known.insert((1, "a".to_owned(), 0));
-        let known = prove(&books, &World::new());
+        let known = prove(&books, &World::new(false));
         let counts = |account: &Account| (account.duplicates_unread, account.duplicates_end);
         assert_eq!((counts(&unread), counts(&known)), ((1, 0), (0, 1)));
     }
@@ -329,7 +329,7 @@ mod tests {
         };
         ledger.arrived(1, [copy(0), copy(5)]);
         ledger.arrived(2, [copy(0)]);
-        let findings = prove(&ledger.books(), &World::new()).findings;
+        let findings = prove(&ledger.books(), &World::new(false)).findings;
         // Never whole (twice), at the wrong place, more often than handed over (twice), unknown.
         assert_eq!(findings.len(), 6, "{findings:#?}");
     }

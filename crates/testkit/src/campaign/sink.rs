@@ -28,9 +28,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(online: bool) -> Arc<Self> {
         Arc::new(Self {
-            world: World::new(),
+            world: World::new(online),
             ledger: Ledger::default(),
             late: Mutex::default(),
             connections: AtomicUsize::new(0),

@@ -38,6 +38,8 @@ pub(super) struct World {
     places: Vec<String>,
     mailboxes: HashMap<String, (Place, Behaviour)>,
     reports: HashMap<String, Place>,
+    /// The relay's clients get the verdicts of destinations.
+    pub(super) online: bool,
 }
 
 struct Address {
@@ -48,12 +50,13 @@ struct Address {
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(online: bool) -> Self {
         let mut world = Self {
             addresses: Vec::new(),
             places: Vec::new(),
             mailboxes: HashMap::new(),
             reports: HashMap::new(),
+            online,
         };
         for (name, behaviour, count, copies) in ROWS {
             for number in 0..count {
@@ -97,7 +100,8 @@ impl World {
 
     /// The relay's forwards file.
     pub(super) fn forwards(&self) -> String {
-        let mut file = String::new();
+        let answer = if self.online { "destination" } else { "queue" };
+        let mut file = format!("{HOSTED} :domain: answer={answer}\n");
         for address in &self.addresses {
             let _ = writeln!(file, "{} {}", address.text, address.targets.join(", "));
         }
