@@ -78,7 +78,7 @@ pub struct Outbound<S: Spool> {
     tls_reports: Arc<TlsReports>,
     reporter: TlsReporter,
     /// Say where strangers may lead us.
-    delivery: Arc<delivery::Settings>,
+    delivery_settings: Arc<delivery::Settings>,
     /// Something new is frozen: to be told by mail, and to be posted.
     to_mail: Notify,
     to_post: Notify,
@@ -122,7 +122,7 @@ impl<S: Spool> Outbound<S> {
             counting: core.counting,
             tls_reports: core.tls_reports,
             reporter: settings.reporter.clone(),
-            delivery: Arc::new(settings.delivery.clone()),
+            delivery_settings: Arc::new(settings.delivery.clone()),
             to_mail: Notify::new(),
             to_post: Notify::new(),
         }

@@ -165,7 +165,7 @@ impl<S: Spool> Outbound<S> {
 
     /// To a URL that a stranger has published: the client goes to no private network.
     async fn post_report(&self, url: &Url, gzip: &[u8]) -> Result<(), String> {
-        let client = sts::make(Arc::clone(&self.delivery), self.resolver.clone());
+        let client = sts::make(Arc::clone(&self.delivery_settings), self.resolver.clone());
         let client = client.map_err(|fault| fault.text)?;
         let request = client
             .post(url.clone())
