@@ -82,9 +82,7 @@ impl Connection {
             if connection.session.capabilities().starttls {
                 connection.start_tls(config, opening).await?;
             } else if !opening.security.may_be_clear() {
-                return Err(
-                    connection.no_tls(NoTls::new(TlsFailure::StarttlsNotSupported, "not offered"))
-                );
+                return Err(connection.no_starttls("not offered"));
             }
         }
         if let Some(login) = &opening.login {
@@ -211,13 +209,8 @@ impl Connection {
             Event::TlsGo => {}
             // Then in clear, over this connection.
             Event::TlsRefused(_) if opening.security.may_be_clear() => return Ok(()),
-            Event::TlsRefused(reply) => {
-                return Err(self.no_tls(NoTls::new(
-                    TlsFailure::StarttlsNotSupported,
-                    reply.to_string(),
-                )));
-            }
-            Event::Closed(diagnosis) => return Err(closed(diagnosis)),
+            Event::TlsRefused(reply) => return Err(self.no_starttls(&reply.to_string())),
+            Event::Closed(diagnosis) => return Err(OpenError::closed(diagnosis)),
             event => unreachable!("{event:?} after STARTTLS"),
         }
         let Some(stream) = self.stream.take() else {
@@ -237,7 +230,11 @@ impl Connection {
         self.proof = opening.security.proof();
         self.stream = Some(stream);
         self.session.handle_tls_started(Instant::now());
-        self.hello().await.map_err(closed)
+        self.hello().await.map_err(OpenError::closed)
+    }
+
+    fn no_starttls(&self, reason: &str) -> OpenError {
+        self.no_tls(NoTls::new(TlsFailure::StarttlsNotSupported, reason))
     }
 
     fn no_tls(&self, mut why: NoTls) -> OpenError {
@@ -377,15 +374,6 @@ impl Connection {
         }
         self.close();
     }
-}
-
-/// The peer ended the connection over TLS.
-fn closed(diagnosis: Diagnosis) -> OpenError {
-    OpenError::Tls(NoTls {
-        failure: TlsFailure::ValidationFailure,
-        reason: diagnosis.words(),
-        diagnosis,
-    })
 }
 
 /// Writes all of it; each piece that the system takes may last `limit`.

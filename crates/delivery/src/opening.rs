@@ -37,6 +37,17 @@ pub(crate) enum OpenError {
     Tls(NoTls),
 }
 
+impl OpenError {
+    /// The peer ended the connection over TLS.
+    pub(crate) fn closed(diagnosis: Diagnosis) -> Self {
+        Self::Tls(NoTls {
+            failure: TlsFailure::ValidationFailure,
+            reason: diagnosis.words(),
+            diagnosis,
+        })
+    }
+}
+
 /// Why TLS cannot be had.
 #[derive(Debug, Clone)]
 pub(crate) struct NoTls {

@@ -1,3 +1,5 @@
+//! What is counted, how much of it, and that it is kept.
+
 use std::fs;
 
 use envelope::{TlsFailure, TlsPolicy};

@@ -1,3 +1,5 @@
+//! What is reported, to whom, and when.
+
 use dns::Fixed;
 use envelope::{SenderTls, TlsFailure, TlsFinding, TlsPolicy, TlsPolicyKind};
 use flate2::read::GzDecoder;
@@ -109,7 +111,7 @@ async fn a_report_is_mailed_as_rfc_8460_has_it() {
     ] {
         assert!(text.contains(field), "{field}: {text}");
     }
-    // MIME, gzip and JSON by others' readers; mail-auth's reads it the same.
+    // MIME, gzip and JSON by others' readers.
     let parsed = MessageParser::new().parse(&mail).unwrap();
     let part = parsed.attachment(0).unwrap();
     let kind = part.content_type().unwrap();
