@@ -72,10 +72,8 @@ impl Relay {
         let mut settings = resolved.settings;
         let routing = Arc::new(ArcSwap::from_pointee(resolved.routing));
         let listeners = smtp_in::bind(settings.listeners)?;
-        let addresses = listeners
-            .iter()
-            .filter_map(|listener| listener.local_addr().ok());
-        let addresses: Vec<_> = addresses.collect();
+        let bound = |listener: &smtp_in::Listener| listener.local_addr().ok();
+        let addresses: Vec<_> = listeners.iter().filter_map(bound).collect();
         let spool = Arc::new(open_spool(settings.spool)?);
         match resolved.instead {
             None => forwards::keep(config, &routing.load().table),

@@ -50,8 +50,7 @@ impl Relay {
         let filters: toml::Table = format!("all = {filters}").parse().unwrap();
         let filters = filters["all"].as_array().unwrap().iter();
         let filters: Filters = filters.map(filter_of).collect();
-        let (mut dnsbls, mut profiles) = (Dnsbls::new(), None);
-        let mut limits = Limits::default();
+        let (mut dnsbls, mut profiles, mut limits) = (Dnsbls::new(), None, Limits::default());
         let (mut relay_domains, mut trusted) = (Vec::new(), Vec::<ipnet::IpNet>::new());
         for (key, value) in &setup.settings {
             let line: toml::Table = format!("value = {value}").parse().unwrap();

@@ -107,8 +107,8 @@ async fn values_that_cannot_work() {
             "is over 100 years",
         ),
         (
-            relay(&net, "a@b.example c@d.example answer=destination\n"),
-            "is not built yet",
+            relay(&net, "a@b.example c@d.example answer=soon\n"),
+            "unknown value `soon`",
         ),
     ];
     for (setup, words) in rows {

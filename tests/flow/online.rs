@@ -24,10 +24,12 @@ async fn offer(relay: &Relay, to: &str, subject: &str) -> String {
     let mut client = Plain::hello(relay.address()).await;
     let to = format!("<{to}>");
     let mail = mail::short(subject);
-    client
+    let (_, reply) = client
         .transaction("<origin@sender.test>", &[&to], &mail)
-        .await
-        .1
+        .await;
+    // Otherwise nobody knows whether the reply was read.
+    client.expect("QUIT", "221").await;
+    reply
 }
 
 /// Waits until the sink is asked whether it takes a message.

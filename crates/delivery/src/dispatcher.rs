@@ -4,6 +4,7 @@
 //! act outside it. At shutdown nothing new is begun, running transactions may finish, everything else goes back.
 
 mod asked;
+mod told;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,14 +21,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::catch_panic::catch_panic;
-use crate::health::Answer;
 use crate::lane::Lane;
 use crate::parcel::Parcel;
 use crate::plan::{Planner, SiteKey};
 use crate::pressure::Sign;
 use crate::reach::Reacher;
 use crate::settings::Settings;
-use crate::shaping;
 use crate::sites::{Next, SiteId, Sites, Todo};
 use crate::work::Work;
 
@@ -319,78 +318,6 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
     /// How long an attempt may take: no leg is worked on beyond its lease.
     pub(crate) fn time_for(&self, parcel: &Parcel) -> Duration {
         lease_left(parcel).min(self.settings.attempt_timeout)
-    }
-
-    /// Counts a lane that was told [`Next::Idle`] as idle until this is dropped, in whatever way.
-    pub(crate) fn idle(&self, id: SiteId) -> impl Drop + use<'_, W, R> {
-        Idle(&self.sites, id)
-    }
-
-    pub(crate) async fn connected(self: &Arc<Self>, id: SiteId) {
-        let todo = self.sites.lock().connected(id, Instant::now());
-        self.perform(todo).await;
-    }
-
-    /// Gives the parcel back if this was its attempt.
-    pub(crate) async fn connect_failed(
-        self: &Arc<Self>,
-        id: SiteId,
-        parcel: Parcel,
-        reason: Diagnosis,
-        slow: bool,
-    ) -> Option<Parcel> {
-        let now = Instant::now();
-        let (tried, todo) =
-            self.sites
-                .lock()
-                .connect_failed(id, parcel, reason, slow, now, &mut rand::rng());
-        self.perform(todo).await;
-        tried
-    }
-
-    pub(crate) async fn connect_ended(self: &Arc<Self>, id: SiteId) {
-        let todo = self.sites.lock().connect_ended(id, Instant::now());
-        self.perform(todo).await;
-    }
-
-    /// What a transaction says of the site. What a rule says is to be done about an outcome is done to it.
-    pub(crate) fn judge(&self, id: SiteId, outcomes: &mut [Outcome]) -> Answer {
-        let rules = self.sites.lock().rules(id);
-        // Peers may say much: not under the lock.
-        let hits = rules.hits(outcomes);
-        let acts = match hits.is_empty() {
-            true => Vec::new(),
-            false => self.sites.lock().count(id, &hits, Instant::now()),
-        };
-        shaping::judge(outcomes, &acts)
-    }
-
-    pub(crate) async fn answered(self: &Arc<Self>, id: SiteId, answer: Answer, in_time: bool) {
-        let now = Instant::now();
-        let todo = self
-            .sites
-            .lock()
-            .answered(id, answer, in_time, now, &mut rand::rng());
-        self.perform(todo).await;
-    }
-
-    /// See [`Sites::is_wanted`].
-    pub(crate) fn is_wanted(&self, id: SiteId) -> bool {
-        self.sites.lock().is_wanted(id)
-    }
-
-    pub(crate) async fn closed(self: &Arc<Self>, id: SiteId) {
-        let todo = self.sites.lock().closed(id, Instant::now());
-        self.perform(todo).await;
-    }
-}
-
-/// See [`Dispatcher::idle`].
-struct Idle<'a>(&'a Mutex<Sites>, SiteId);
-
-impl Drop for Idle<'_> {
-    fn drop(&mut self) {
-        self.0.lock().idle_ended(self.1);
     }
 }
 

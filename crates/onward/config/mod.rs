@@ -207,6 +207,7 @@ mod tests {
             "srs.clock_skew",
             "queue.min_free",
             "history.keep",
+            "delivery.answer_memory",
             "limits.drain",
             "limits.bounce_size",
             "doctor.every",

@@ -106,6 +106,7 @@ hosted-refused: pass
 hosted-unknown: pass
 beside-srs: pass
 too-many-targets: pass
+unlike-answer: pass
 untrusted-routing: pass
 frozen: pass
 limit: pass

@@ -18,6 +18,7 @@ mod online;
 mod passwords;
 mod received;
 mod refusals;
+mod sender_tls;
 mod strip;
 #[cfg(test)]
 mod tests;

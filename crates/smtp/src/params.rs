@@ -283,6 +283,10 @@ mod tests {
         ] {
             check_mail(bad, Err(ParamError::Bad));
         }
+    }
+
+    #[test]
+    fn mail_with_what_is_not_read() {
         let long = format!(" ENVID={}", "a".repeat(101));
         let unread = [
             " ENVID",

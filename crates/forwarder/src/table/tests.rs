@@ -151,6 +151,7 @@ fn options_of_line_and_domain() {
     assert_eq!(options("a@example.net"), (whole.clone(), whole.clone()));
     let own = Options {
         srs: Some(true),
+        online: Some(false),
         ..whole.clone()
     };
     assert_eq!(options("b@example.net"), (own.clone(), own));

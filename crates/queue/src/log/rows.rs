@@ -250,8 +250,7 @@ impl LegRow {
 
     /// Number, destination and state, without the rest.
     pub(crate) fn glance(value: &[u8]) -> Result<(u32, Destination, LegState), Malformed> {
-        let (mut number, mut host, mut state) = (None, None, None);
-        let mut way = LegOptions::default();
+        let (mut number, mut host, mut state, mut way) = (None, None, None, LegOptions::default());
         for field in FieldReader(value) {
             match field? {
                 (LEG_NUMBER, value) => number = Some(number32(value)?),

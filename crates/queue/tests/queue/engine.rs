@@ -104,6 +104,9 @@ async fn what_was_committed_is_there_after_a_kill_and_what_ended_is_not() {
         put(&spool, n, 3000, &["a@x.example"]).await.unwrap();
     }
     let claims = turned(&spool, at(0)).claim(&want(10, 10)).await.unwrap();
+    // Some of what came last is among them.
+    let ended = numbers(&claims);
+    assert_eq!(ended.len(), 10);
     for claim in claims {
         spool.complete(claim.lease, None).await.unwrap();
     }
@@ -119,7 +122,8 @@ async fn what_was_committed_is_there_after_a_kill_and_what_ended_is_not() {
         }
         let spool = open(again.path());
         let claims = claim(&spool, 0).await;
-        let expected: Vec<_> = (11..=41).map(|n| (n, 0)).collect();
+        let all = (1..=41).map(|n| (n, 0));
+        let expected: Vec<_> = all.filter(|leg| !ended.contains(leg)).collect();
         assert_eq!(numbers(&claims), expected, "{what}");
         assert_eq!(read(&spool, 12).await.unwrap(), body(12, 3000), "{what}");
         assert_eq!(read(&spool, 41).await.unwrap(), body(41, 50_000), "{what}");

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use authentic::{Checked, Reader};
-use envelope::{
-    Diagnosis, Domain, Envelope, Mailbox, Message, MessageId, Origin, Peer, SenderTls, Timestamp,
-};
+use envelope::{Diagnosis, Domain, Envelope, Mailbox, Message, MessageId, Origin, Peer, Timestamp};
 use forwarder::{HeaderScan, Plan, ReturnPath, Route, has_header, trace};
 use journal::{Event, Journal};
 use policy::measures::Dmarc;
@@ -193,19 +191,6 @@ impl<S: Spool> Draft<S> {
     /// What policy needs to know of it.
     pub(super) fn facts(&self) -> policy::Message {
         facts_of(&self.plan, &self.scan)
-    }
-
-    /// Has the legs keep what the sender asks of TLS on their way (RFC 8689): the command goes before the field.
-    pub(super) fn ask_for_tls(&mut self, envelope: &Envelope) {
-        let asked = match self.scan.tls_not_required() {
-            _ if envelope.require_tls => SenderTls::Required,
-            true => SenderTls::NotRequired,
-            false => SenderTls::AsUsual,
-        };
-        for planned in &mut self.plan.legs {
-            let options = std::mem::take(&mut planned.leg.options);
-            planned.leg.options = options.with_sender_tls(asked);
-        }
     }
 
     /// Leaves out the legs that would loop.

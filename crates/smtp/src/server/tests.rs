@@ -712,6 +712,7 @@ fn starttls() {
              S: 250-CHUNKING
              S: 250-DSN
              S: 250-ENHANCEDSTATUSCODES
+             S: 250-REQUIRETLS
              S: 250 LIMITS ...
              C: STARTTLS
              S: 503 5.5.1 ..."

@@ -123,7 +123,7 @@ async fn a_report_is_mailed_as_rfc_8460_has_it() {
     assert_eq!(json, expected());
     let told = lines(&mut fixture.events);
     assert!(
-        told[0].starts_with("alerted to=tls@r.test of=tls-report"),
+        told[0].starts_with("alerted to=tls@r.test tls-report=1"),
         "{told:?}"
     );
     fixture.outbound.report_tls(hour).await;

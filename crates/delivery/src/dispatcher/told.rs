@@ -1,0 +1,89 @@
+//! What lanes tell a dispatcher.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use dns::Resolver;
+use envelope::{Diagnosis, Outcome};
+use parking_lot::Mutex;
+
+use super::Dispatcher;
+use crate::health::Answer;
+use crate::parcel::Parcel;
+use crate::shaping;
+use crate::sites::{SiteId, Sites};
+use crate::work::Work;
+
+impl<W: Work, R: Resolver> Dispatcher<W, R> {
+    /// Counts a lane that was told [`Next::Idle`] as idle until this is dropped, in whatever way.
+    pub(crate) fn idle(&self, id: SiteId) -> impl Drop + use<'_, W, R> {
+        Idle(&self.sites, id)
+    }
+
+    pub(crate) async fn connected(self: &Arc<Self>, id: SiteId) {
+        let todo = self.sites.lock().connected(id, Instant::now());
+        self.perform(todo).await;
+    }
+
+    /// Gives the parcel back if this was its attempt.
+    pub(crate) async fn connect_failed(
+        self: &Arc<Self>,
+        id: SiteId,
+        parcel: Parcel,
+        reason: Diagnosis,
+        slow: bool,
+    ) -> Option<Parcel> {
+        let now = Instant::now();
+        let (tried, todo) =
+            self.sites
+                .lock()
+                .connect_failed(id, parcel, reason, slow, now, &mut rand::rng());
+        self.perform(todo).await;
+        tried
+    }
+
+    pub(crate) async fn connect_ended(self: &Arc<Self>, id: SiteId) {
+        let todo = self.sites.lock().connect_ended(id, Instant::now());
+        self.perform(todo).await;
+    }
+
+    /// What a transaction says of the site. What a rule says is to be done about an outcome is done to it.
+    pub(crate) fn judge(&self, id: SiteId, outcomes: &mut [Outcome]) -> Answer {
+        let rules = self.sites.lock().rules(id);
+        // Peers may say much: not under the lock.
+        let hits = rules.hits(outcomes);
+        let acts = match hits.is_empty() {
+            true => Vec::new(),
+            false => self.sites.lock().count(id, &hits, Instant::now()),
+        };
+        shaping::judge(outcomes, &acts)
+    }
+
+    pub(crate) async fn answered(self: &Arc<Self>, id: SiteId, answer: Answer, in_time: bool) {
+        let now = Instant::now();
+        let todo = self
+            .sites
+            .lock()
+            .answered(id, answer, in_time, now, &mut rand::rng());
+        self.perform(todo).await;
+    }
+
+    /// See [`Sites::is_wanted`].
+    pub(crate) fn is_wanted(&self, id: SiteId) -> bool {
+        self.sites.lock().is_wanted(id)
+    }
+
+    pub(crate) async fn closed(self: &Arc<Self>, id: SiteId) {
+        let todo = self.sites.lock().closed(id, Instant::now());
+        self.perform(todo).await;
+    }
+}
+
+/// See [`Dispatcher::idle`].
+struct Idle<'a>(&'a Mutex<Sites>, SiteId);
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.0.lock().idle_ended(self.1);
+    }
+}
