@@ -45,8 +45,8 @@ async fn sink_asked(sink: &Sink) {
 
 /// Octets of the segment log that are not zero.
 fn log_octets(spool: &Path) -> usize {
-    let log = fs::read_dir(spool.join("log")).unwrap().flatten();
-    let files = log.map(|file| fs::read(file.path()).unwrap());
+    let log = fs::read_dir(spool.join("log")).expect("a folder").flatten();
+    let files = log.map(|file| fs::read(file.path()).expect("a file"));
     files
         .map(|file| file.iter().filter(|octet| **octet != 0).count())
         .sum()

@@ -166,6 +166,7 @@ impl<R: Clone> Online<R> {
 
     /// Keeps what came back of a message that is here. It is given back if the message is not; and all of it comes back with the
     /// last leg of a message that nobody waits for.
+    #[expect(clippy::result_large_err, reason = "it is given back as it came")]
     pub(super) fn keep(&self, back: Back) -> Result<Option<(MessageId, Over)>, Back> {
         let mut letters = self.letters.lock();
         let id = back.message();

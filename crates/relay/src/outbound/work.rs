@@ -86,8 +86,9 @@ impl<S: Spool> Work for Outbound<S> {
     }
 
     async fn release(&self, claims: Vec<Claim>) {
-        let (online, queued) = claims.into_iter().partition(|claim| self.online.has(claim));
-        for claim in Vec::<Claim>::from(online) {
+        let (online, queued): (Vec<_>, _) =
+            claims.into_iter().partition(|claim| self.online.has(claim));
+        for claim in online {
             self.keep(Back::Released(vec![claim])).await;
         }
         self.release_queued(queued).await;
