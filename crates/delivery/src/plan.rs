@@ -90,7 +90,7 @@ impl<R: Resolver> Planner<R> {
             egress: to.way.get("egress").map(Arc::from),
         };
         let wished = to.way.get("tls").and_then(|wish| wish.parse().ok());
-        let shaped = self.settings.shaping.of(&key).shape.tls;
+        let shaped = self.settings.shaping.tls(&key);
         let asked = (sender == SenderTls::Required).then_some(TlsUse::Verified);
         let wishes = [wished, shaped, asked, route.map(|route| route.tls)];
         let wishes = wishes.into_iter().flatten();

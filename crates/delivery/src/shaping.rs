@@ -113,18 +113,26 @@ impl Shaping {
 
     /// What holds for this site.
     pub(crate) fn of(&self, site: &SiteKey) -> Rules {
-        let mut rules = Rules::default();
-        for layer in &*self.layers() {
-            if layer
-                .of
-                .as_ref()
-                .is_none_or(|of| of.matches(site, [].iter()))
-            {
-                rules.shape = rules.shape.or(layer.shape);
-                rules.replies.extend(layer.replies.iter().cloned());
-            }
+        let layers = self.layers();
+        let named = || layers.iter().filter(|layer| layer.names(site));
+        Rules {
+            shape: named().fold(Shape::default(), |shape, layer| shape.or(layer.shape)),
+            replies: named().flat_map(|layer| layer.replies.clone()).collect(),
         }
-        rules
+    }
+
+    /// The TLS that is asked of this site.
+    pub(crate) fn tls(&self, site: &SiteKey) -> Option<TlsUse> {
+        let layers = self.layers();
+        let mut named = layers.iter().filter(|layer| layer.names(site));
+        named.find_map(|layer| layer.shape.tls)
+    }
+}
+
+impl Layer {
+    fn names(&self, site: &SiteKey) -> bool {
+        let of = self.of.as_ref();
+        of.is_none_or(|of| of.matches(site, [].iter()))
     }
 }
 

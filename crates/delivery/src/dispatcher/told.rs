@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::Dispatcher;
 use crate::health::Answer;
 use crate::parcel::Parcel;
-use crate::shaping;
+use crate::shaping::{self, Then};
 use crate::sites::{SiteId, Sites};
 use crate::work::Work;
 
@@ -49,14 +49,24 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
 
     /// What a transaction says of the site. What a rule says is to be done about an outcome is done to it.
     pub(crate) fn judge(&self, id: SiteId, outcomes: &mut [Outcome]) -> Answer {
+        // Most mail is taken, and meets no rule.
+        let is_taken = |outcome: &Outcome| matches!(outcome, Outcome::Delivered(_));
+        let acts = match outcomes.iter().all(is_taken) {
+            true => Vec::new(),
+            false => self.acts(id, outcomes),
+        };
+        shaping::judge(outcomes, &acts)
+    }
+
+    /// What the rules of the site want done about these outcomes.
+    fn acts(&self, id: SiteId, outcomes: &[Outcome]) -> Vec<(usize, Then)> {
         let rules = self.sites.lock().rules(id);
         // Peers may say much: not under the lock.
         let hits = rules.hits(outcomes);
-        let acts = match hits.is_empty() {
+        match hits.is_empty() {
             true => Vec::new(),
             false => self.sites.lock().count(id, &hits, Instant::now()),
-        };
-        shaping::judge(outcomes, &acts)
+        }
     }
 
     pub(crate) async fn answered(self: &Arc<Self>, id: SiteId, answer: Answer, in_time: bool) {
