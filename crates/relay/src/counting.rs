@@ -10,6 +10,8 @@ use envelope::{Mailbox, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::on_disk::on_disk;
+
 /// The limits of now; a reload brings others, and those it leaves as they are keep their counts.
 pub type Limits = Arc<[Limit]>;
 
@@ -117,8 +119,7 @@ impl Counting {
     /// Has all that was frozen and lifted on disk.
     pub async fn sync(self: &Arc<Self>) -> io::Result<()> {
         let counting = Arc::clone(self);
-        let synced = tokio::task::spawn_blocking(move || counting.freezes.sync());
-        synced.await.map_err(io::Error::other)?
+        on_disk(move || counting.freezes.sync()).await
     }
 }
 

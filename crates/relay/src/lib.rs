@@ -12,6 +12,7 @@ pub mod giver;
 pub mod inbound;
 pub mod keys;
 pub mod lists;
+mod on_disk;
 pub mod operator;
 mod origin;
 pub mod outbound;

@@ -2,7 +2,6 @@
 //!
 //! DNS, which says where a policy host is, is written by strangers: it may lead only where it may lead mail.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -20,6 +19,8 @@ use reqwest::{Certificate, Client, StatusCode};
 use spool::Clock;
 use sts::{Fault, Kept, Policies, Policy};
 use tokio_util::sync::CancellationToken;
+
+use crate::on_disk::on_disk;
 
 /// The policies, and where they are kept; nothing if they are not followed.
 #[derive(Debug, Default)]
@@ -76,8 +77,7 @@ impl Sts {
             loop {
                 policies.changed().await;
                 let (kept, file) = (policies.kept(), Arc::clone(file));
-                let written = tokio::task::spawn_blocking(move || file.lock().compact(&kept));
-                if let Err(error) = written.await.map_err(io::Error::other).flatten() {
+                if let Err(error) = on_disk(move || file.lock().compact(&kept)).await {
                     tracing::error!(
                         "cannot keep MTA-STS policies over a restart: {error}\n\nhint: see to the disk of the spool"
                     );

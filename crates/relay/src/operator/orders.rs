@@ -17,6 +17,7 @@ use spool::{Clock, Spool};
 use tokio_util::sync::CancellationToken;
 
 use super::Operator;
+use crate::on_disk::on_disk;
 use crate::outbound::Outbound;
 
 /// What is ordered of sites, as the file `sites` of the spool has it, and what delivery knows of them, as `site-facts` has it.
@@ -82,8 +83,7 @@ impl OrdersFile {
                     let file = this.facts_file.as_ref();
                     file.map_or(Ok(()), |file| file.lock().compact(&facts))
                 };
-                let done = tokio::task::spawn_blocking(write).await;
-                match done.map_err(io::Error::other).flatten() {
+                match on_disk(write).await {
                     Ok(()) => written = turns,
                     Err(error) => {
                         tracing::error!(%error, "cannot write down what is known of sites")
@@ -221,8 +221,7 @@ impl<S: Spool> Operator<S> {
             uid: Some(uid),
         });
         let file = Arc::clone(&self.orders);
-        let written = tokio::task::spawn_blocking(move || file.write(change)).await;
-        match written.map_err(io::Error::other).flatten() {
+        match on_disk(move || file.write(change)).await {
             Ok(()) => Ok(ordered),
             Err(error) => {
                 let fault = Fault::new(format!("done, but a restart forgets it: {error}"));

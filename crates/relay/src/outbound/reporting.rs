@@ -18,6 +18,7 @@ use spool::Spool;
 use tokio_util::sync::CancellationToken;
 
 use super::Outbound;
+use crate::on_disk::on_disk;
 use crate::sts;
 use crate::tls_reports::{DAY, Of, begin, day, is_worth_telling};
 
@@ -60,8 +61,7 @@ impl<S: Spool> Outbound<S> {
     /// Has them on disk.
     pub(crate) async fn keep_tls_reports(&self) {
         let reports = Arc::clone(&self.tls_reports);
-        let written = tokio::task::spawn_blocking(move || reports.write());
-        if let Err(error) = written.await.map_err(io::Error::other).flatten() {
+        if let Err(error) = on_disk(move || reports.write()).await {
             tracing::error!(%error, "cannot keep what was found of TLS over a restart\n\nhint: see to the disk of the spool");
         }
     }
