@@ -9,11 +9,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::relay::{closed_loop, warm_up};
-use super::{PATIENCE, USUAL_CONNECTIONS, percent, relays, usual_load, value};
+use super::{PATIENCE, USUAL_CONNECTIONS, at_one_point, percent, usual_load, value};
 use crate::load::Sent;
 use crate::report::figure::{Figure, Unit};
 use crate::report::goal::{Bound, Goal};
-use crate::report::results::{Point, Repeat};
+use crate::report::results::Repeat;
 use crate::runner::Bench;
 use crate::stand::{Plan, Stand, mebibytes, micros, send};
 use crate::system::System;
@@ -24,16 +24,9 @@ const NAME: &str = "drain";
 pub(super) fn run(bench: &mut Bench) {
     let messages = bench.scaled(MESSAGES);
     let label = format!("{messages} of 10 KiB queued");
-    let points = [(Point::named(&label, USUAL_CONNECTIONS, 10 << 10), messages)];
-    let systems = relays(bench);
-    let repeats = bench.settings.repeats;
-    bench.interleave(
-        NAME,
-        &points,
-        &systems,
-        repeats,
-        |bench, system, messages, _| measure(bench, system, *messages),
-    );
+    at_one_point(bench, NAME, &label, |bench, system| {
+        measure(bench, system, messages)
+    });
     let median = |figure| bench.median(NAME, System::Onward, &label, figure);
     if let (Some(share), Some(drain), Some(rate)) = (
         median(Figure::DrainShare),

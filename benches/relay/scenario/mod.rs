@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use crate::load::{Load, Sizes, Template};
 use crate::report::figure::Figure;
-use crate::report::results::Repeat;
+use crate::report::results::{Point, Repeat};
 use crate::runner::{Bench, Tools};
 use crate::stand::Stand;
 use crate::system::System;
@@ -136,6 +136,24 @@ pub(crate) fn template(text: &str) -> io::Result<Template> {
 pub(crate) fn relays(bench: &Bench) -> Vec<System> {
     let systems = bench.settings.systems.iter().copied();
     systems.filter(|system| *system != System::Direct).collect()
+}
+
+/// Measures all relays at one point, with usual connections and messages.
+pub(crate) fn at_one_point(
+    bench: &mut Bench,
+    scenario: &str,
+    label: &str,
+    mut measure: impl FnMut(&Bench, System) -> io::Result<Repeat>,
+) {
+    let points = [(Point::named(label, USUAL_CONNECTIONS, 10 << 10), ())];
+    let (systems, repeats) = (relays(bench), bench.settings.repeats);
+    bench.interleave(
+        scenario,
+        &points,
+        &systems,
+        repeats,
+        |bench, system, (), _| measure(bench, system),
+    );
 }
 
 /// The value of a figure in one repeat; not a number when it is not there.

@@ -9,11 +9,11 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::relay::warm_up;
-use super::{PATIENCE, USUAL_CONNECTIONS, relays, usual_load};
+use super::{PATIENCE, USUAL_CONNECTIONS, at_one_point, usual_load};
 use crate::load::Pace;
 use crate::report::figure::Figure;
 use crate::report::goal::{Bound, Goal};
-use crate::report::results::{Point, Repeat};
+use crate::report::results::Repeat;
 use crate::runner::Bench;
 use crate::sink::Script;
 use crate::stand::{Plan, Stand, send};
@@ -25,16 +25,9 @@ const NAME: &str = "throttle";
 pub(super) fn run(bench: &mut Bench) {
     let seconds = bench.scaled(SECONDS);
     let label = format!("{seconds} s of 450 4.7.28");
-    let points = [(Point::named(&label, USUAL_CONNECTIONS, 10 << 10), seconds)];
-    let systems = relays(bench);
-    let repeats = bench.settings.repeats;
-    bench.interleave(
-        NAME,
-        &points,
-        &systems,
-        repeats,
-        |bench, system, seconds, _| measure(bench, system, *seconds),
-    );
+    at_one_point(bench, NAME, &label, |bench, system| {
+        measure(bench, system, seconds)
+    });
     let goals = [
         (Figure::Attempts, PROBES, "connections while it throttles"),
         (
