@@ -114,7 +114,7 @@ impl<R: Resolver> Planner<R> {
             Host::Domain(domain) => domain,
         };
         match self.resolver.mx(domain.as_str()).await {
-            Ok(mut records) => {
+            Ok(dns::Answer { mut records, .. }) => {
                 records.sort();
                 records.dedup();
                 // The best ones: nobody has more, but who makes up DNS answers may.
@@ -177,7 +177,7 @@ impl<R: Resolver> Planner<R> {
             let (resolver, record) = (Arc::clone(&self.resolver), record.clone());
             lookups.spawn(async move {
                 Candidate {
-                    addresses: resolver.addresses(record.exchange.as_str()).await,
+                    addresses: addresses(&*resolver, &record.exchange).await,
                     preference: record.preference,
                     name: record.exchange,
                 }
@@ -192,7 +192,7 @@ impl<R: Resolver> Planner<R> {
     }
 
     async fn implicit(&self, domain: &Domain) -> Result<Vec<MailHost>, Outcome> {
-        let addresses = self.resolver.addresses(domain.as_str()).await;
+        let addresses = addresses(&*self.resolver, domain).await;
         if let Err(error) = &addresses {
             return Err(unresolved(domain, error));
         }
@@ -231,7 +231,7 @@ impl<R: Resolver> Planner<R> {
             HopHost::Name(name) => name,
         };
         // A route whose host has no address is a mistake of ours: mail waits for its repair.
-        let addresses = self.resolver.addresses(name.as_str()).await;
+        let addresses = addresses(&*self.resolver, name).await;
         let addresses = addresses.map_err(|error| mx::host_trouble(name, &error))?;
         let candidates = vec![Candidate {
             preference: 0,
@@ -314,6 +314,10 @@ impl fmt::Display for SiteKey {
             Hosts::Literal(address) => Host::Literal(*address).fmt(f),
         }
     }
+}
+
+async fn addresses(resolver: &impl Resolver, name: &Domain) -> Result<Vec<IpAddr>, dns::Error> {
+    Ok(resolver.addresses(name.as_str()).await?.records)
 }
 
 fn unnamed(address: Endpoint) -> MailHost {

@@ -930,7 +930,7 @@ async fn a_panic_in_a_claim_does_not_end_delivery() {
 async fn a_panic_in_a_lookup_defers_what_waited_for_it() {
     struct Broken(Fixed, AtomicBool);
     impl Resolver for Broken {
-        async fn mx(&self, name: &str) -> Result<Vec<Mx>, dns::Error> {
+        async fn mx(&self, name: &str) -> Result<dns::Answer<Mx>, dns::Error> {
             assert!(
                 !self.1.swap(false, Ordering::Relaxed),
                 "as the test wants it"

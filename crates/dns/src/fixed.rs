@@ -3,17 +3,19 @@
 //! A name that was given any record exists; every other one does not. It does *not* know
 //! wildcards, aliases or time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use envelope::Domain;
 
-use crate::{Error, Mx, Resolver};
+use crate::resolver::both_families;
+use crate::{Answer, Error, Mx, Resolver, Tlsa};
 
 /// A resolver that knows what it was told.
 #[derive(Debug, Clone, Default)]
 pub struct Fixed {
     hosts: HashMap<String, Records>,
+    secure: HashSet<String>,
     pointers: HashMap<IpAddr, Vec<Domain>>,
 }
 
@@ -24,6 +26,7 @@ struct Records {
     ipv4: Vec<Ipv4Addr>,
     ipv6: Vec<Ipv6Addr>,
     txt: Vec<Vec<u8>>,
+    tlsa: Vec<Tlsa>,
     trouble: Option<String>,
 }
 
@@ -71,6 +74,20 @@ impl Fixed {
         self
     }
 
+    /// Adds a TLSA record of a port of a host.
+    #[must_use]
+    pub fn with_tlsa(mut self, name: impl AsRef<str>, record: Tlsa) -> Self {
+        self.at(name.as_ref()).tlsa.push(record);
+        self
+    }
+
+    /// Says that DNSSEC proves what is said of this name.
+    #[must_use]
+    pub fn with_proof(mut self, name: impl AsRef<str>) -> Self {
+        self.secure.insert(name.as_ref().to_ascii_lowercase());
+        self
+    }
+
     /// Makes every lookup of this name fail with [`Error::Trouble`], as when its servers are out of reach.
     #[must_use]
     pub fn with_trouble(mut self, name: Domain, reason: impl Into<String>) -> Self {
@@ -92,15 +109,24 @@ impl Fixed {
             None => Ok(records),
         }
     }
+
+    fn answer<T: Clone>(&self, name: &str, records: &[T]) -> Result<Answer<T>, Error> {
+        let is_secure = self.secure.contains(&name.to_ascii_lowercase());
+        Ok(Answer {
+            is_secure,
+            is_name_secure: is_secure,
+            ..Answer::from(some(records)?)
+        })
+    }
 }
 
 impl Resolver for Fixed {
-    async fn mx(&self, name: &str) -> Result<Vec<Mx>, Error> {
+    async fn mx(&self, name: &str) -> Result<Answer<Mx>, Error> {
         let records = self.records(name)?;
         if records.null_mx {
             return Err(Error::NullMx);
         }
-        some(&records.mx)
+        self.answer(name, &records.mx)
     }
 
     async fn ipv4(&self, name: &str) -> Result<Vec<Ipv4Addr>, Error> {
@@ -109,6 +135,18 @@ impl Resolver for Fixed {
 
     async fn ipv6(&self, name: &str) -> Result<Vec<Ipv6Addr>, Error> {
         some(&self.records(name)?.ipv6)
+    }
+
+    async fn addresses(&self, name: &str) -> Result<Answer<IpAddr>, Error> {
+        let records = self.records(name)?;
+        both_families(
+            self.answer(name, &records.ipv6),
+            self.answer(name, &records.ipv4),
+        )
+    }
+
+    async fn tlsa(&self, name: &str) -> Result<Answer<Tlsa>, Error> {
+        self.answer(name, &self.records(name)?.tlsa)
     }
 
     async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, Error> {
@@ -153,8 +191,9 @@ mod tests {
             preference: 10,
             exchange: name("mx.a.example"),
         };
-        assert_eq!(table.mx("a.example").await, Ok(vec![mx]));
-        assert_eq!(table.addresses("mx.a.example").await, Ok(vec![v6, address]));
+        assert_eq!(table.mx("a.example").await, Ok(vec![mx].into()));
+        let addresses = vec![v6, address];
+        assert_eq!(table.addresses("mx.a.example").await, Ok(addresses.into()));
         assert_eq!(
             table.ipv4("mx.a.example").await.map(|found| found.len()),
             Ok(1)

@@ -1,9 +1,13 @@
 //! The real DNS: a stub resolver on hickory, and a memory of what it found out, by TTL.
 //!
 //! UDP first, TCP when an answer is truncated. Names that RFC 6761 reserves (`localhost`, `invalid`, the reverse names of
-//! loopback) are answered by hickory itself and reach no server. It does *not* validate DNSSEC yet.
+//! loopback) are answered by hickory itself and reach no server.
+//!
+//! With [`Settings::dnssec`], the answers that come with a proof are validated here, from the root down, whatever the servers say of
+//! them: those must pass DNSSEC records on. All other questions are asked without it, since each costs several more.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,11 +18,15 @@ use hickory_resolver::config::{
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::rr::rdata::MX;
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::dnssec::{Proof as OfRecord, TrustAnchors};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::rdata::{MX, SOA};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use moka::sync::Cache;
 
-use crate::{Error, Mx, Resolver, Tlsa};
+use crate::proof::{self, Proof};
+use crate::resolver::both_families;
+use crate::{Answer, Error, Mx, Resolver, Tlsa};
 
 /// How to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,22 +39,31 @@ pub struct Settings {
     pub repeats: usize,
     /// How long a failure is remembered; at most five minutes (RFC 2308 §7.1).
     pub failures_kept: Duration,
+    /// Whether MX, addresses of hosts and TLSA are validated.
+    pub dnssec: bool,
+    /// A file of DNSKEY records to trust in place of the root's keys, which are built in.
+    pub trust_anchor: Option<PathBuf>,
 }
 
 /// A resolver that asks DNS servers. Clones share the memory.
 #[derive(Debug, Clone)]
 pub struct Hickory {
     resolver: Arc<TokioResolver>,
+    /// Validates.
+    validating: Option<Arc<TokioResolver>>,
     /// Hickory's own cache keeps whole messages, as large as they are, and copies one for each question; and it keeps no failures:
     /// a domain with broken DNS and a long queue must not cost a timeout for each message.
-    known: Cache<(Box<str>, RecordType), Known>,
+    known: Cache<Asked, Known>,
     failures_kept: Duration,
 }
+
+/// A question: the name, the kind, and whether with proof.
+type Asked = (Box<str>, RecordType, bool);
 
 /// What was found out, and until when that holds.
 #[derive(Debug, Clone)]
 struct Known {
-    answer: Result<Arc<[RData]>, Error>,
+    answer: Result<(Arc<[RData]>, Proof), Error>,
     until: Instant,
 }
 
@@ -62,6 +79,8 @@ impl Default for Settings {
             timeout: Duration::from_secs(3),
             repeats: 1,
             failures_kept: Duration::from_secs(5),
+            dnssec: false,
+            trust_anchor: None,
         }
     }
 }
@@ -69,18 +88,15 @@ impl Default for Settings {
 impl Hickory {
     /// A resolver on the servers of `settings`. Reads the system's configuration when there are none.
     pub fn new(settings: &Settings) -> Result<Self, SetupError> {
-        let mut builder = if settings.servers.is_empty() {
-            TokioResolver::builder_tokio().map_err(|e| SetupError(e.to_string()))?
-        } else {
-            let servers = settings.servers.iter().copied().map(name_server).collect();
-            let config = ResolverConfig::from_name_servers(servers);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        };
-        adjust(builder.options_mut(), settings);
-        let weigh = |(name, _): &(Box<str>, _), known: &Known| known.octets(name);
+        let weigh = |(name, ..): &Asked, known: &Known| known.octets(name);
         let known = Cache::builder().weigher(weigh);
+        let validating = match settings.dnssec {
+            true => Some(resolver(settings, Some(anchors(settings)?))?),
+            false => None,
+        };
         Ok(Self {
-            resolver: Arc::new(builder.build().map_err(|e| SetupError(e.to_string()))?),
+            resolver: resolver(settings, None)?,
+            validating,
             known: known.max_capacity(KNOWN_OCTETS_MAX).build(),
             failures_kept: settings.failures_kept,
         })
@@ -93,41 +109,82 @@ impl Hickory {
         kind: RecordType,
         pick: impl Fn(&RData) -> Option<T>,
     ) -> Result<Vec<T>, Error> {
-        let asked = (Box::from(name), kind);
+        let (records, _) = self.known(name, kind, None).await?;
+        some(records.iter().filter_map(pick).collect())
+    }
+
+    /// The same with its proof, where that is wanted.
+    async fn proven<T>(
+        &self,
+        name: &str,
+        kind: RecordType,
+        pick: impl Fn(&RData) -> Option<T>,
+    ) -> Result<Answer<T>, Error> {
+        let validating = self.validating.as_ref();
+        let (records, proof) = self.known(name, kind, validating).await?;
+        Ok(Answer {
+            records: some(records.iter().filter_map(pick).collect())?,
+            is_secure: proof.is_secure,
+            is_name_secure: proof.is_name_secure,
+            canonical: proof.canonical,
+        })
+    }
+
+    async fn known(
+        &self,
+        name: &str,
+        kind: RecordType,
+        validating: Option<&Arc<TokioResolver>>,
+    ) -> Result<(Arc<[RData]>, Proof), Error> {
+        let asked = (Box::from(name), kind, validating.is_some());
         let kept = self.known.get(&asked);
         let known = match kept.filter(|known| known.until > Instant::now()) {
             Some(known) => known,
             None => {
-                let known = self.find_out(wire_name(name)?, kind).await;
+                let known = self.find_out(wire_name(name)?, kind, validating).await;
                 self.known.insert(asked, known.clone());
                 known
             }
         };
-        let found: Vec<T> = known.answer?.iter().filter_map(pick).collect();
-        (!found.is_empty()).then_some(found).ok_or(Error::NoRecords)
+        known.answer
     }
 
-    async fn find_out(&self, name: Name, kind: RecordType) -> Known {
-        match self.resolver.lookup(name, kind).await {
-            Ok(lookup) => {
-                let records = lookup.answers().iter().map(|record| &record.data);
-                Known {
-                    answer: Ok(of_kind(kind, records)),
-                    until: lookup.valid_until(),
-                }
+    async fn find_out(
+        &self,
+        name: Name,
+        kind: RecordType,
+        validating: Option<&Arc<TokioResolver>>,
+    ) -> Known {
+        let resolver = validating.unwrap_or(&self.resolver);
+        let lookup = match resolver.lookup(name.clone(), kind).await {
+            Ok(lookup) => lookup,
+            Err(error) => return self.not_found(kind, validating.is_some(), error),
+        };
+        let proof = match validating {
+            Some(_) => proof::of_answer(&name, kind, lookup.answers()),
+            None => Ok(Proof::default()),
+        };
+        let records = lookup.answers().iter().map(|record| &record.data);
+        Known {
+            answer: proof.map(|proof| (of_kind(kind, records), proof)),
+            until: lookup.valid_until(),
+        }
+    }
+
+    fn not_found(&self, kind: RecordType, validated: bool, error: NetError) -> Known {
+        let of_zone = |soa: &Box<Record<SOA>>| soa.ttl.min(soa.data.minimum);
+        let (kept, doubt) = match &error {
+            NetError::Dns(DnsError::NoRecordsFound(none)) => {
+                // Where hickory validates, it takes the TTL away.
+                let ttl = none.negative_ttl.or(none.soa.as_ref().map(of_zone));
+                let kept = Duration::from_secs(ttl.unwrap_or(0).into());
+                (kept, validated.then(|| proof::doubt(kind, none)).flatten())
             }
-            Err(error) => {
-                let kept = match &error {
-                    NetError::Dns(DnsError::NoRecordsFound(none)) => {
-                        Duration::from_secs(none.negative_ttl.unwrap_or(0).into())
-                    }
-                    _ => self.failures_kept,
-                };
-                Known {
-                    answer: Err(without_answer(error)),
-                    until: Instant::now() + kept.min(NEGATIVE_KEPT_MAX),
-                }
-            }
+            _ => (self.failures_kept, None),
+        };
+        Known {
+            answer: Err(doubt.unwrap_or_else(|| without_answer(error))),
+            until: Instant::now() + kept.min(NEGATIVE_KEPT_MAX),
         }
     }
 }
@@ -147,7 +204,7 @@ impl Known {
             _ => 0,
         };
         let records: usize = match &self.answer {
-            Ok(records) => records
+            Ok((records, _)) => records
                 .iter()
                 .map(|data| RECORD_OCTETS + of_record(data))
                 .sum(),
@@ -159,28 +216,29 @@ impl Known {
 }
 
 impl Resolver for Hickory {
-    async fn mx(&self, name: &str) -> Result<Vec<Mx>, Error> {
+    async fn mx(&self, name: &str) -> Result<Answer<Mx>, Error> {
         let exchange = |data: &RData| match data {
             RData::MX(mx) => Some(mx.clone()),
             _ => None,
         };
-        exchanges(&self.records(name, RecordType::MX, exchange).await?)
+        let answer = self.proven(name, RecordType::MX, exchange).await?;
+        exchanges(answer)
     }
 
     async fn ipv4(&self, name: &str) -> Result<Vec<Ipv4Addr>, Error> {
-        let address = |data: &RData| match data {
-            RData::A(a) => Some(a.0),
-            _ => None,
-        };
-        self.records(name, RecordType::A, address).await
+        self.records(name, RecordType::A, ipv4_of).await
     }
 
     async fn ipv6(&self, name: &str) -> Result<Vec<Ipv6Addr>, Error> {
-        let address = |data: &RData| match data {
-            RData::AAAA(aaaa) => Some(aaaa.0),
-            _ => None,
-        };
-        self.records(name, RecordType::AAAA, address).await
+        self.records(name, RecordType::AAAA, ipv6_of).await
+    }
+
+    async fn addresses(&self, name: &str) -> Result<Answer<IpAddr>, Error> {
+        let (v6, v4) = tokio::join!(
+            self.proven(name, RecordType::AAAA, ipv6_of),
+            self.proven(name, RecordType::A, ipv4_of)
+        );
+        both_families(v6, v4)
     }
 
     async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, Error> {
@@ -201,7 +259,7 @@ impl Resolver for Hickory {
         self.records(name, RecordType::PTR, host).await
     }
 
-    async fn tlsa(&self, name: &str) -> Result<Vec<Tlsa>, Error> {
+    async fn tlsa(&self, name: &str) -> Result<Answer<Tlsa>, Error> {
         let association = |data: &RData| match data {
             RData::TLSA(tlsa) => Some(Tlsa {
                 usage: tlsa.cert_usage.into(),
@@ -211,8 +269,49 @@ impl Resolver for Hickory {
             }),
             _ => None,
         };
-        self.records(name, RecordType::TLSA, association).await
+        self.proven(name, RecordType::TLSA, association).await
     }
+}
+
+fn ipv4_of(data: &RData) -> Option<Ipv4Addr> {
+    match data {
+        RData::A(a) => Some(a.0),
+        _ => None,
+    }
+}
+
+fn ipv6_of(data: &RData) -> Option<Ipv6Addr> {
+    match data {
+        RData::AAAA(aaaa) => Some(aaaa.0),
+        _ => None,
+    }
+}
+
+/// Hickory's resolver; one that validates from these anchors down, if there are any.
+fn resolver(
+    settings: &Settings,
+    anchors: Option<TrustAnchors>,
+) -> Result<Arc<TokioResolver>, SetupError> {
+    let mut builder = if settings.servers.is_empty() {
+        TokioResolver::builder_tokio().map_err(|e| SetupError(e.to_string()))?
+    } else {
+        let servers = settings.servers.iter().copied().map(name_server).collect();
+        let config = ResolverConfig::from_name_servers(servers);
+        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+    };
+    adjust(builder.options_mut(), settings);
+    if let Some(anchors) = anchors {
+        builder = builder.with_trust_anchor(Arc::new(anchors));
+    }
+    let built = builder.build().map_err(|e| SetupError(e.to_string()))?;
+    Ok(Arc::new(built))
+}
+
+fn anchors(settings: &Settings) -> Result<TrustAnchors, SetupError> {
+    let Some(path) = &settings.trust_anchor else {
+        return Ok(TrustAnchors::default());
+    };
+    TrustAnchors::from_file(path).map_err(|e| SetupError(format!("{}: {e}", path.display())))
 }
 
 fn name_server(address: SocketAddr) -> NameServerConfig {
@@ -234,19 +333,19 @@ fn adjust(options: &mut ResolverOpts, settings: &Settings) {
 
 /// The hosts of an MX answer. Records that name no possible host are skipped; if no other is left, that is trouble,
 /// since the owner may repair it.
-fn exchanges(records: &[MX]) -> Result<Vec<Mx>, Error> {
+fn exchanges(answer: Answer<MX>) -> Result<Answer<Mx>, Error> {
     // RFC 7505 §3: a null MX stands alone; beside others it means nothing and falls to the rule below.
-    if records.iter().all(|mx| mx.exchange.is_root()) {
+    if answer.records.iter().all(|mx| mx.exchange.is_root()) {
         return Err(Error::NullMx);
     }
-    let host = |mx: &MX| {
+    let host = |mx: MX| {
         Some(Mx {
             preference: mx.preference,
             exchange: host_name(&mx.exchange)?,
         })
     };
-    let hosts: Vec<Mx> = records.iter().filter_map(host).collect();
-    if hosts.is_empty() {
+    let hosts = answer.filter_map(host);
+    if hosts.records.is_empty() {
         return Err(Error::Trouble(
             "its MX records name no possible host".to_owned(),
         ));
@@ -261,18 +360,33 @@ fn wire_name(name: &str) -> Result<Name, Error> {
 }
 
 /// A name from the wire as a domain, if it can be one.
-fn host_name(name: &Name) -> Option<Domain> {
+pub(crate) fn host_name(name: &Name) -> Option<Domain> {
     name.to_ascii().trim_end_matches('.').parse().ok()
 }
 
 fn without_answer(error: NetError) -> Error {
     if error.is_nx_domain() {
-        Error::NoSuchDomain
-    } else if error.is_no_records_found() {
-        Error::NoRecords
-    } else {
-        Error::Trouble(error.to_string())
+        return Error::NoSuchDomain;
     }
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(_)) => Error::NoRecords,
+        // RFC 9276 §3.2: a zone whose proofs of absence are too dear to check counts as unsigned.
+        NetError::Dns(DnsError::Nsec {
+            proof: OfRecord::Insecure,
+            response,
+            ..
+        }) => match response.response_code {
+            ResponseCode::NXDomain => Error::NoSuchDomain,
+            _ => Error::NoRecords,
+        },
+        error => Error::Trouble(error.to_string()),
+    }
+}
+
+fn some<T>(records: Vec<T>) -> Result<Vec<T>, Error> {
+    (!records.is_empty())
+        .then_some(records)
+        .ok_or(Error::NoRecords)
 }
 
 /// Questions under way at once over one TCP connection to a server; hickory's 32 would answer "busy" under load.
@@ -295,7 +409,7 @@ mod tests {
     fn large_answers_take_their_room() {
         let text = vec!["x".repeat(250); 240];
         let large = Known {
-            answer: Ok(Arc::from([RData::TXT(TXT::new(text))])),
+            answer: Ok((Arc::from([RData::TXT(TXT::new(text))]), Proof::default())),
             until: Instant::now(),
         };
         let none = Known {

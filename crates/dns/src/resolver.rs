@@ -14,7 +14,7 @@ use crate::{Fixed, Hickory};
 pub trait Resolver: Send + Sync + 'static {
     /// The MX records (RFC 5321 §5.1), in no particular order. `Err(NullMx)` when the domain takes no mail at all
     /// (RFC 7505), `Err(NoRecords)` when it has none and the implicit MX is to be tried.
-    fn mx(&self, name: &str) -> impl Future<Output = Result<Vec<Mx>, Error>> + Send;
+    fn mx(&self, name: &str) -> impl Future<Output = Result<Answer<Mx>, Error>> + Send;
 
     /// The A records, in the order of the answer.
     fn ipv4(&self, name: &str) -> impl Future<Output = Result<Vec<Ipv4Addr>, Error>> + Send;
@@ -23,10 +23,24 @@ pub trait Resolver: Send + Sync + 'static {
     fn ipv6(&self, name: &str) -> impl Future<Output = Result<Vec<Ipv6Addr>, Error>> + Send;
 
     /// All addresses, AAAA before A. One family is enough: a failure of the other counts only when there is nothing else.
-    fn addresses(&self, name: &str) -> impl Future<Output = Result<Vec<IpAddr>, Error>> + Send {
+    fn addresses(&self, name: &str) -> impl Future<Output = Result<Answer<IpAddr>, Error>> + Send {
         async {
             let (v6, v4) = tokio::join!(self.ipv6(name), self.ipv4(name));
-            both_families(v6, v4)
+            both_families(v6.map(Answer::from), v4.map(Answer::from))
+        }
+    }
+
+    /// Whether a name has this address. Only the address's own family is asked for: trouble with the other says nothing.
+    fn leads_to(
+        &self,
+        name: &str,
+        address: IpAddr,
+    ) -> impl Future<Output = Result<bool, Error>> + Send {
+        async move {
+            Ok(match address {
+                IpAddr::V4(v4) => self.ipv4(name).await?.contains(&v4),
+                IpAddr::V6(v6) => self.ipv6(name).await?.contains(&v6),
+            })
         }
     }
 
@@ -36,10 +50,46 @@ pub trait Resolver: Send + Sync + 'static {
     /// The names that the address points to (PTR).
     fn names(&self, address: IpAddr) -> impl Future<Output = Result<Vec<Domain>, Error>> + Send;
 
-    /// The TLSA records (RFC 6698). They mean something only where DNSSEC proves them, which is not looked at here. A resolver
-    /// that is no real one need not know of them.
-    fn tlsa(&self, _name: &str) -> impl Future<Output = Result<Vec<Tlsa>, Error>> + Send {
+    /// The TLSA records (RFC 6698). They mean something only where DNSSEC proves them. A resolver that is no real one need not
+    /// know of them.
+    fn tlsa(&self, _name: &str) -> impl Future<Output = Result<Answer<Tlsa>, Error>> + Send {
         async { Err(Error::NoRecords) }
+    }
+}
+
+/// Records, and what DNSSEC proves of them. A resolver that does not validate proves nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer<T> {
+    /// Never empty.
+    pub records: Vec<T>,
+    /// They are the owner's: the records, and every alias (CNAME) on the way to them.
+    pub is_secure: bool,
+    /// The name asked for is in a signed zone, wherever its alias leads.
+    pub is_name_secure: bool,
+    /// The name that has the records, when the one asked for is an alias.
+    pub canonical: Option<Domain>,
+}
+
+impl<T> Answer<T> {
+    /// The same, of other records; may leave none.
+    pub(crate) fn filter_map<U>(self, record: impl Fn(T) -> Option<U>) -> Answer<U> {
+        Answer {
+            records: self.records.into_iter().filter_map(record).collect(),
+            is_secure: self.is_secure,
+            is_name_secure: self.is_name_secure,
+            canonical: self.canonical,
+        }
+    }
+}
+
+impl<T> From<Vec<T>> for Answer<T> {
+    fn from(records: Vec<T>) -> Self {
+        Self {
+            records,
+            is_secure: false,
+            is_name_secure: false,
+            canonical: None,
+        }
     }
 }
 
@@ -92,7 +142,7 @@ pub enum Backend {
 }
 
 impl Resolver for Backend {
-    async fn mx(&self, name: &str) -> Result<Vec<Mx>, Error> {
+    async fn mx(&self, name: &str) -> Result<Answer<Mx>, Error> {
         match self {
             Self::Hickory(resolver) => resolver.mx(name).await,
             Self::Fixed(resolver) => resolver.mx(name).await,
@@ -127,7 +177,14 @@ impl Resolver for Backend {
         }
     }
 
-    async fn tlsa(&self, name: &str) -> Result<Vec<Tlsa>, Error> {
+    async fn addresses(&self, name: &str) -> Result<Answer<IpAddr>, Error> {
+        match self {
+            Self::Hickory(resolver) => resolver.addresses(name).await,
+            Self::Fixed(resolver) => resolver.addresses(name).await,
+        }
+    }
+
+    async fn tlsa(&self, name: &str) -> Result<Answer<Tlsa>, Error> {
         match self {
             Self::Hickory(resolver) => resolver.tlsa(name).await,
             Self::Fixed(resolver) => resolver.tlsa(name).await,
@@ -135,19 +192,25 @@ impl Resolver for Backend {
     }
 }
 
-fn both_families(
-    v6: Result<Vec<Ipv6Addr>, Error>,
-    v4: Result<Vec<Ipv4Addr>, Error>,
-) -> Result<Vec<IpAddr>, Error> {
+/// Proven as far as each family that has any is.
+pub(crate) fn both_families(
+    v6: Result<Answer<Ipv6Addr>, Error>,
+    v4: Result<Answer<Ipv4Addr>, Error>,
+) -> Result<Answer<IpAddr>, Error> {
     match (v6, v4) {
-        (Err(trouble @ Error::Trouble(_)), Err(_)) | (Err(_), Err(trouble @ Error::Trouble(_))) => {
-            Err(trouble)
+        (Ok(v6), Ok(v4)) => {
+            let v6_first = v6.records.into_iter().map(IpAddr::V6);
+            let records = v6_first.chain(v4.records.into_iter().map(IpAddr::V4));
+            Ok(Answer {
+                records: records.collect(),
+                is_secure: v6.is_secure && v4.is_secure,
+                is_name_secure: v6.is_name_secure && v4.is_name_secure,
+                canonical: v4.canonical,
+            })
         }
+        (Ok(v6), Err(_)) => Ok(v6.filter_map(|a| Some(IpAddr::V6(a)))),
+        (Err(_), Ok(v4)) => Ok(v4.filter_map(|a| Some(IpAddr::V4(a)))),
+        (Err(trouble @ Error::Trouble(_)), Err(_)) => Err(trouble),
         (Err(_), Err(error)) => Err(error),
-        (v6, v4) => {
-            let v6 = v6.unwrap_or_default().into_iter().map(IpAddr::V6);
-            let v4 = v4.unwrap_or_default().into_iter().map(IpAddr::V4);
-            Ok(v6.chain(v4).collect())
-        }
     }
 }

@@ -163,7 +163,7 @@ fn reverse_zone() -> InMemoryZoneHandler<TokioRuntimeProvider> {
 }
 
 async fn mx(resolver: &Hickory, name: &str) -> Result<Vec<String>, Error> {
-    let mut found = resolver.mx(name).await?;
+    let mut found = resolver.mx(name).await?.records;
     found.sort();
     let text = |mx: &Mx| format!("{} {}", mx.preference, mx.exchange);
     Ok(found.iter().map(text).collect())
@@ -195,7 +195,7 @@ async fn addresses_texts_and_names() {
     let resolver = fake.resolver();
     let v6: IpAddr = "fd00::1".parse().unwrap();
     let v4: IpAddr = "127.0.0.2".parse().unwrap();
-    let addresses = async |name: &str| resolver.addresses(name).await;
+    let addresses = async |name: &str| resolver.addresses(name).await.map(|found| found.records);
     assert_eq!(addresses("mx1.test").await, Ok(vec![v6, v4]));
     assert_eq!(
         addresses("mx2.test").await,

@@ -78,7 +78,7 @@ struct Everywhere {
 }
 
 impl Resolver for Everywhere {
-    async fn mx(&self, _: &str) -> Result<Vec<Mx>, Error> {
+    async fn mx(&self, _: &str) -> Result<dns::Answer<Mx>, Error> {
         Err(Error::NoRecords)
     }
     async fn ipv4(&self, _: &str) -> Result<Vec<Ipv4Addr>, Error> {

@@ -81,6 +81,7 @@ impl Config {
             }
         };
         absolute(&mut self.spool);
+        absolute(&mut self.resolver.trust_anchor);
         absolute(&mut self.srs.secrets);
         absolute(&mut self.forwards.file);
         absolute(&mut self.auth.users);

@@ -120,6 +120,10 @@ impl Config {
             history: self.history(),
             resolver: dns::Settings {
                 servers: self.resolver.servers.clone(),
+                dnssec: self.resolver.dnssec,
+                trust_anchor: Some(&self.resolver.trust_anchor)
+                    .filter(|path| !path.as_os_str().is_empty())
+                    .cloned(),
                 ..dns::Settings::default()
             },
             socket: self.control.socket.clone(),
@@ -348,7 +352,6 @@ mod tests {
             let key = format!("{table}{key}");
             let apart = [
                 "listener.bind",
-                "resolver.dnssec",
                 "srs.domain",
                 "verify.egress",
                 "delivery.ca",
@@ -378,6 +381,8 @@ mod tests {
         ("listener.proxy_protocol_from", "['192.0.2.1']"),
         ("listener.xclient_from", "['192.0.2.1']"),
         ("resolver.servers", "['192.0.2.1:53']"),
+        ("resolver.dnssec", "true"),
+        ("resolver.trust_anchor", "'root.key'"),
         ("srs.secrets", "'other'"),
         ("srs.max_age", "'20d'"),
         ("srs.clock_skew", "'2d'"),

@@ -105,6 +105,8 @@ pub(crate) struct Resolver {
     /// Empty: the system's.
     pub(crate) servers: Vec<SocketAddr>,
     pub(crate) dnssec: bool,
+    /// Empty: the root's keys.
+    pub(crate) trust_anchor: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

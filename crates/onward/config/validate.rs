@@ -43,12 +43,6 @@ impl Config {
             let text = "port 0 is not a port\n\nhint: name servers listen on 53";
             return Err(("resolver.servers", text.to_owned()));
         }
-        if self.resolver.dnssec {
-            return Err((
-                "resolver.dnssec",
-                "validation is not built yet\n\nhint: set it to false".to_owned(),
-            ));
-        }
         Ok(())
     }
 

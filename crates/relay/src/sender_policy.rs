@@ -94,7 +94,7 @@ async fn look_up(resolver: &impl Resolver, lookup: &Lookup) -> Answer {
         Lookup::Aaaa(name) => resolver.ipv6(name).await.map(addresses),
         Lookup::Mx(name) => {
             let records = resolver.mx(name).await;
-            records.map(|found| names(found.into_iter().map(|mx| mx.exchange)))
+            records.map(|found| names(found.records.into_iter().map(|mx| mx.exchange)))
         }
         Lookup::Ptr(address) => resolver.names(*address).await.map(names),
     };
@@ -206,7 +206,7 @@ mod tests {
     async fn the_whole_time_is_limited() {
         struct Silent;
         impl Resolver for Silent {
-            async fn mx(&self, _: &str) -> Result<Vec<dns::Mx>, Error> {
+            async fn mx(&self, _: &str) -> Result<dns::Answer<dns::Mx>, Error> {
                 std::future::pending().await
             }
             async fn ipv4(&self, _: &str) -> Result<Vec<std::net::Ipv4Addr>, Error> {

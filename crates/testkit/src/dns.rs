@@ -158,22 +158,7 @@ impl Table {
                 self.drop.insert(name);
                 return Some(());
             }
-            "A" => RData::A(A(value.parse().ok()?)),
-            "AAAA" => RData::AAAA(AAAA(value.parse().ok()?)),
-            "CNAME" => RData::CNAME(CNAME(absolute(value)?)),
-            "PTR" => RData::PTR(PTR(absolute(value)?)),
-            "TXT" => RData::TXT(TXT::from_bytes(
-                value.as_bytes().chunks(TXT_STRING_OCTETS).collect(),
-            )),
-            "MX" => {
-                let (preference, exchange) = value.split_once(' ')?;
-                RData::MX(MX::new(
-                    preference.parse().ok()?,
-                    absolute(exchange.trim())?,
-                ))
-            }
-            "TLSA" => RData::try_from_str(RecordType::TLSA, value).ok()?,
-            _ => return None,
+            _ => record(kind, value)?,
         };
         self.records.entry(name).or_default().push(data);
         Some(())
@@ -257,7 +242,29 @@ impl RequestHandler for Zones {
     }
 }
 
-fn not_sent(metadata: Metadata) -> ResponseInfo {
+/// The data of a record from the words behind its name.
+pub(crate) fn record(kind: &str, value: &str) -> Option<RData> {
+    Some(match kind {
+        "A" => RData::A(A(value.parse().ok()?)),
+        "AAAA" => RData::AAAA(AAAA(value.parse().ok()?)),
+        "CNAME" => RData::CNAME(CNAME(absolute(value)?)),
+        "PTR" => RData::PTR(PTR(absolute(value)?)),
+        "TXT" => RData::TXT(TXT::from_bytes(
+            value.as_bytes().chunks(TXT_STRING_OCTETS).collect(),
+        )),
+        "MX" => {
+            let (preference, exchange) = value.split_once(' ')?;
+            RData::MX(MX::new(
+                preference.parse().ok()?,
+                absolute(exchange.trim())?,
+            ))
+        }
+        "TLSA" => RData::try_from_str(RecordType::TLSA, value).ok()?,
+        _ => return None,
+    })
+}
+
+pub(crate) fn not_sent(metadata: Metadata) -> ResponseInfo {
     ResponseInfo::from(Header {
         metadata,
         counts: HeaderCounts::default(),
@@ -265,7 +272,7 @@ fn not_sent(metadata: Metadata) -> ResponseInfo {
 }
 
 /// UDP and TCP on one free port. The kernel picks the UDP port; the same TCP port may be taken, then again.
-async fn bind_both() -> (UdpSocket, TcpListener) {
+pub(crate) async fn bind_both() -> (UdpSocket, TcpListener) {
     for _ in 0..BIND_TRIES {
         let udp = UdpSocket::bind("127.0.0.1:0")
             .await
@@ -283,7 +290,7 @@ fn canonical(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }
 
-fn absolute(name: &str) -> Option<Name> {
+pub(crate) fn absolute(name: &str) -> Option<Name> {
     Name::from_ascii(format!("{}.", name.trim_end_matches('.'))).ok()
 }
 

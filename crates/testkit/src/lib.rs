@@ -19,6 +19,7 @@ pub mod net;
 pub mod nouns;
 pub mod program;
 pub mod sender;
+pub mod signed;
 pub mod sink;
 pub mod tls;
 

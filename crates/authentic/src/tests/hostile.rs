@@ -60,7 +60,7 @@ async fn many_signatures() {
 async fn a_key_that_is_never_found() {
     struct Slow(Fixed);
     impl dns::Resolver for Slow {
-        async fn mx(&self, name: &str) -> Result<Vec<dns::Mx>, dns::Error> {
+        async fn mx(&self, name: &str) -> Result<dns::Answer<dns::Mx>, dns::Error> {
             self.0.mx(name).await
         }
         async fn ipv4(&self, name: &str) -> Result<Vec<std::net::Ipv4Addr>, dns::Error> {
@@ -152,7 +152,7 @@ fn every_split_of_a_message_reads_alike() {
 async fn slow_suspects_are_judged_together() {
     struct Slow;
     impl dns::Resolver for Slow {
-        async fn mx(&self, _: &str) -> Result<Vec<dns::Mx>, dns::Error> {
+        async fn mx(&self, _: &str) -> Result<dns::Answer<dns::Mx>, dns::Error> {
             unreachable!()
         }
         async fn ipv4(&self, _: &str) -> Result<Vec<std::net::Ipv4Addr>, dns::Error> {

@@ -190,7 +190,7 @@ async fn those_who_wait_for_a_dead_dns_wait_once() {
 struct Silent;
 
 impl Resolver for Silent {
-    async fn mx(&self, _: &str) -> Result<Vec<dns::Mx>, dns::Error> {
+    async fn mx(&self, _: &str) -> Result<dns::Answer<dns::Mx>, dns::Error> {
         std::future::pending().await
     }
     async fn ipv4(&self, _: &str) -> Result<Vec<std::net::Ipv4Addr>, dns::Error> {

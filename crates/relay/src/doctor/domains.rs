@@ -84,9 +84,9 @@ impl<'a> Us<'a> {
     async fn way<R: Resolver>(&self, resolver: &R, domain: &Domain) -> Way {
         let records = timeout(ANSWER_WITHIN, resolver.mx(domain.as_str())).await;
         let hosts: Vec<Domain> = match records {
-            Ok(Ok(mut records)) => {
-                records.sort();
-                records.into_iter().map(|mx| mx.exchange).collect()
+            Ok(Ok(mut answer)) => {
+                answer.records.sort();
+                answer.records.into_iter().map(|mx| mx.exchange).collect()
             }
             Ok(Err(Error::NoRecords)) => vec![domain.clone()],
             Ok(Err(Error::Trouble(why))) => return Way::Unknown(why),

@@ -119,12 +119,10 @@ async fn ask<T>(lookup: impl Future<Output = Result<Vec<T>, Error>>) -> Result<V
     }
 }
 
-/// Whether a name has this address. Only the address's own family is asked for: trouble with the other says nothing.
+/// Whether a name has this address.
 async fn leads_to<R: Resolver>(resolver: &R, name: &str, address: IpAddr) -> Result<bool, String> {
-    Ok(match address {
-        IpAddr::V4(v4) => ask(resolver.ipv4(name)).await?.contains(&v4),
-        IpAddr::V6(v6) => ask(resolver.ipv6(name)).await?.contains(&v6),
-    })
+    let found = ask(async { Ok(vec![resolver.leads_to(name, address).await?]) });
+    Ok(found.await? == [true])
 }
 
 /// Asks about each, some at once; about the first of them at most, and for some time at most. The answers come in order; what is

@@ -32,7 +32,8 @@ pub(super) async fn check<R: Resolver>(resolver: &R, facts: &Facts) -> Vec<Findi
     else {
         return Vec::new();
     };
-    let mut hosts = match ask(resolver.mx(domain.as_str())).await {
+    let hosts = async { Ok(resolver.mx(domain.as_str()).await?.records) };
+    let mut hosts = match ask(hosts).await {
         Ok(hosts) => hosts,
         Err(why) => return vec![unknown(CHECK, domain, why)],
     };

@@ -116,7 +116,8 @@ async fn listed<R: Resolver>(resolver: &R, facts: &Facts, subject: Subject) -> V
 /// DANE (RFC 7672 §3.1): a sender that reads TLSA records sends only to a certificate that is in them.
 async fn dane<R: Resolver>(resolver: &R, facts: &Facts) -> Option<Finding> {
     let name = format!("_25._tcp.{}", facts.routing.hostname());
-    let mut records = match ask(resolver.tlsa(&name)).await {
+    let records = async { Ok(resolver.tlsa(&name).await?.records) };
+    let mut records = match ask(records).await {
         Ok(records) => records,
         Err(why) => return Some(unknown("tlsa", name, why)),
     };

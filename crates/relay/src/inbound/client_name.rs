@@ -87,8 +87,7 @@ impl ClientName {
 async fn confirmed(resolver: &dns::Backend, address: IpAddr) -> Option<Domain> {
     let names = resolver.names(address).await.ok()?;
     for name in names.into_iter().take(NAMES_MAX) {
-        let addresses = resolver.addresses(name.as_str()).await;
-        if addresses.is_ok_and(|addresses| addresses.contains(&address)) {
+        if resolver.leads_to(name.as_str(), address).await == Ok(true) {
             return Some(name);
         }
     }
