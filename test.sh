@@ -27,6 +27,8 @@ needed() {
     [ -x /usr/sbin/smtp-source ] && [ -x /usr/sbin/smtp-sink ] || echo postfix
     command -v python3 >/dev/null || echo python3
     [ -x /usr/sbin/rbldnsd ] || echo rbldnsd
+    [ -x /usr/sbin/knotd ] || echo knot
+    [ -x /usr/sbin/unbound ] || echo unbound
     [ -x /usr/sbin/opendkim ] || echo opendkim
     [ -x /usr/bin/rspamd ] || echo rspamd
     [ -x /usr/sbin/clamd ] || echo clamav-daemon

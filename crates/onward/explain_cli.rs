@@ -124,7 +124,8 @@ fn sent(way: &Way) -> Vec<String> {
         let host = hop.host.iter().map(|host| format!("{host} "));
         let from = hop.from.iter().map(|from| format!(" from {from}"));
         let (host, from) = (String::from_iter(host), String::from_iter(from));
-        format!("      {host}{}{from}", hop.to)
+        let tls = (way.tls.as_ref() != Some(&hop.tls)).then(|| format!(", TLS {}", hop.tls));
+        format!("      {host}{}{from}{}", hop.to, tls.unwrap_or_default())
     }));
     let trouble = way.trouble.iter();
     lines.extend(trouble.map(|trouble| format!("    cannot be sent now: {trouble}")));

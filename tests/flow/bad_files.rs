@@ -110,6 +110,10 @@ async fn values_that_cannot_work() {
             relay(&net, "a@b.example c@d.example answer=soon\n"),
             "unknown value `soon`",
         ),
+        (
+            relay(&net, FORWARDS).set("delivery.dane", "true"),
+            "only where DNSSEC proves them",
+        ),
     ];
     for (setup, words) in rows {
         for command in ["serve", "check"] {

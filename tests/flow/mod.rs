@@ -10,6 +10,7 @@ mod commands;
 mod connections;
 mod crash_under_load;
 mod damaged_spool;
+mod dane;
 mod dead_mx;
 mod defer;
 mod disk_full;

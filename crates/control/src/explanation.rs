@@ -136,4 +136,6 @@ pub struct Hop {
     pub to: String,
     /// From this one of ours; none: the system chooses.
     pub from: Option<IpAddr>,
+    /// How TLS is used with it: as `Way::tls`, or `dane`.
+    pub tls: String,
 }

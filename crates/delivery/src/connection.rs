@@ -220,7 +220,7 @@ impl Connection {
             let why = "a socket of this machine";
             return Err(self.no_tls(NoTls::new(TlsFailure::ValidationFailure, why)));
         };
-        let name = self.peer.name.as_ref();
+        let name = opening.security.base().or(self.peer.name.as_ref());
         let handshake = stream.start_tls(Arc::clone(config), name, address.ip());
         let stream = match timeout(opening.session.timeouts.hello, handshake).await {
             Ok(Ok(stream)) => stream,

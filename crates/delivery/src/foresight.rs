@@ -44,6 +44,8 @@ pub struct Hop {
     pub to: Endpoint,
     /// Our address; none: the system chooses.
     pub from: Option<IpAddr>,
+    /// How TLS is used with it: as the settings name it, or `dane`.
+    pub tls: &'static str,
 }
 
 impl<R: Resolver> Foresight<R> {
@@ -77,6 +79,7 @@ impl<R: Resolver> Foresight<R> {
                         host: host.name.clone(),
                         from: address.and_then(|address| self.settings.source(address)),
                         to,
+                        tls: host.security.name(),
                     });
                 }
             }

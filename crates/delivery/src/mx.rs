@@ -20,6 +20,8 @@ pub(crate) struct Candidate {
     pub(crate) preference: u16,
     pub(crate) name: Domain,
     pub(crate) addresses: Result<Vec<IpAddr>, dns::Error>,
+    /// How it is to be talked to, if that could be found out.
+    pub(crate) security: Result<Security, dns::Error>,
 }
 
 /// A host to try: its addresses in order, both families in turn.
@@ -29,7 +31,7 @@ pub(crate) struct MailHost {
     pub(crate) name: Option<Domain>,
     /// Never empty.
     pub(crate) addresses: Vec<Endpoint>,
-    /// How it is to be talked to: the planner's to say.
+    /// How it is to be talked to.
     pub(crate) security: Security,
     /// Whether it speaks LMTP.
     pub(crate) lmtp: bool,
@@ -39,8 +41,8 @@ pub(crate) struct MailHost {
 ///
 /// Hosts of equal preference come in random order, which spreads the load (§5.1). A host that is ourselves drops out
 /// with all of its preference and worse, because sending to those would make a loop; nothing left is a permanent
-/// failure. Hosts without addresses are skipped, as are addresses that strangers may not send us to ([`Allowed`]); when
-/// none is left, trouble with DNS defers and absence fails.
+/// failure. Hosts without addresses are skipped, as are addresses that strangers may not send us to ([`Allowed`]), and hosts
+/// whose TLSA records cannot be looked up; when none is left, trouble with DNS defers and absence fails.
 pub(crate) fn select(
     mut candidates: Vec<Candidate>,
     port: u16,
@@ -63,17 +65,20 @@ pub(crate) fn select(
     let mut trouble = None;
     let mut refused = None;
     for Candidate {
-        name, addresses, ..
+        name,
+        addresses,
+        security,
+        ..
     } in candidates
     {
-        match addresses {
-            Ok(addresses) => {
+        match addresses.and_then(|addresses| Ok((addresses, security?))) {
+            Ok((addresses, security)) => {
                 let addresses = usable(Some(&name), addresses, allowed, &mut refused);
                 let endpoint = |address| SocketAddr::new(address, port).into();
                 hosts.extend((!addresses.is_empty()).then(|| MailHost {
                     name: Some(name),
                     addresses: in_turn(addresses).into_iter().map(endpoint).collect(),
-                    security: Security::Clear,
+                    security,
                     lmtp: false,
                 }));
             }
@@ -177,6 +182,7 @@ mod tests {
             preference,
             name,
             addresses,
+            security: Ok(Security::default()),
         }
     }
 

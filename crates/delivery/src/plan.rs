@@ -19,6 +19,7 @@ use crate::peer::Endpoint;
 use crate::policy::{Policy, Security};
 use crate::route::{HopHost, Hops, NextHop};
 use crate::settings::Settings;
+use crate::tls::dane;
 
 /// What domains have in common that share connections, limits and back-off: the hosts, and how these are to be talked to.
 ///
@@ -74,8 +75,8 @@ impl<R: Resolver> Planner<R> {
             Host::Domain(domain) => self.settings.routes.find(domain),
             Host::Literal(_) => None,
         };
-        let hosts = match route {
-            Some(route) => Hosts::Route(Arc::clone(&route.hops)),
+        let (hosts, dane) = match route {
+            Some(route) => (Hosts::Route(Arc::clone(&route.hops)), Some(Arc::from([]))),
             None => self.hosts_of(&to.host).await?,
         };
         let sender = to.way.sender_tls();
@@ -83,6 +84,7 @@ impl<R: Resolver> Planner<R> {
         let mut key = SiteKey {
             policy: Policy {
                 tls: self.settings.tls,
+                dane: None,
                 sender,
                 sts: sts.and_then(|found| found.policy().cloned()),
             },
@@ -95,6 +97,11 @@ impl<R: Resolver> Planner<R> {
         let wishes = [wished, shaped, asked, route.map(|route| route.tls)];
         let wishes = wishes.into_iter().flatten();
         key.policy.tls = wishes.fold(key.policy.tls, TlsUse::max);
+        let tls = key.policy.tls;
+        // RFC 8689 §5: its sender would rather have it arrive.
+        let is_dane =
+            self.settings.dane && tls != TlsUse::Never && sender != SenderTls::NotRequired;
+        key.policy.dane = dane.filter(|_| is_dane);
         Ok(key)
     }
 
@@ -108,29 +115,34 @@ impl<R: Resolver> Planner<R> {
         }
     }
 
-    async fn hosts_of(&self, host: &Host) -> Result<Hosts, Outcome> {
+    /// The hosts, and whether their TLSA records count: see [`Policy::dane`].
+    async fn hosts_of(&self, host: &Host) -> Result<(Hosts, Option<Arc<[Domain]>>), Outcome> {
+        let no_names = || Some(Arc::from([]));
         let domain = match host {
-            Host::Literal(address) => return Ok(Hosts::Literal(*address)),
+            Host::Literal(address) => return Ok((Hosts::Literal(*address), None)),
             Host::Domain(domain) => domain,
         };
         match self.resolver.mx(domain.as_str()).await {
-            Ok(dns::Answer { mut records, .. }) => {
+            Ok(mut answer) => {
+                let records = &mut answer.records;
                 records.sort();
                 records.dedup();
                 // The best ones: nobody has more, but who makes up DNS answers may.
                 records.truncate(EXCHANGES_MAX);
-                Ok(Hosts::Mx(records.into()))
+                let names = answer.is_secure.then(|| dane::names(domain, &answer));
+                Ok((Hosts::Mx(answer.records.into()), names))
             }
-            Err(dns::Error::NoRecords) => Ok(Hosts::Implicit(domain.clone())),
+            Err(dns::Error::NoRecords) => Ok((Hosts::Implicit(domain.clone()), no_names())),
             Err(error) => Err(unresolved(domain, &error)),
         }
     }
 
     /// The hosts to try for a site. A deferred outcome is a fact about the site, like a host that cannot be reached.
     pub(crate) async fn hosts(&self, site: &SiteKey) -> Result<Vec<MailHost>, Outcome> {
+        let policy = &site.policy;
         let mut hosts = match &site.hosts {
-            Hosts::Mx(records) => self.exchanges(records).await?,
-            Hosts::Implicit(domain) => self.implicit(domain).await?,
+            Hosts::Mx(records) => self.exchanges(records, policy).await?,
+            Hosts::Implicit(domain) => self.implicit(domain, policy).await?,
             Hosts::Literal(address) => {
                 if self.is_ourselves(None, &[*address]) {
                     return Err(mx::loops_back());
@@ -140,17 +152,13 @@ impl<R: Resolver> Planner<R> {
                 if let Some(refused) = refused {
                     return Err(refused);
                 }
-                vec![unnamed(self.usual(*address))]
+                let address = SocketAddr::new(*address, self.settings.port);
+                vec![unnamed(address.into(), policy.security())]
             }
             // A route is an order, not a finding: it is followed even to an address of this machine.
-            Hosts::Route(hops) => self.route(hops).await?,
+            Hosts::Route(hops) => self.route(hops, policy).await?,
         };
-        // Nobody listens between us and a socket of this machine.
-        let is_reached_by_net = |host: &&mut MailHost| host.addresses[0].tcp().is_some();
-        for host in hosts.iter_mut().filter(is_reached_by_net) {
-            host.security = site.policy.security();
-        }
-        site.policy.retain_named(&mut hosts)?;
+        policy.retain_named(&mut hosts)?;
         Ok(hosts)
     }
 
@@ -162,8 +170,8 @@ impl<R: Resolver> Planner<R> {
         Some(first.tcp().unwrap_or(SOCKETS))
     }
 
-    async fn exchanges(&self, records: &[Mx]) -> Result<Vec<MailHost>, Outcome> {
-        let candidates = self.candidates(records).await;
+    async fn exchanges(&self, records: &[Mx], policy: &Policy) -> Result<Vec<MailHost>, Outcome> {
+        let candidates = self.candidates(records, policy).await;
         let ours = |name: &Domain, addresses: &[IpAddr]| self.is_ourselves(Some(name), addresses);
         let port = self.settings.port;
         mx::select(candidates, port, ours, self.allowed(), &mut rand::rng())
@@ -171,45 +179,31 @@ impl<R: Resolver> Planner<R> {
 
     /// All exchanges with their addresses, looked up at the same time: whether one of them is us must be known
     /// before any is tried.
-    async fn candidates(&self, records: &[Mx]) -> Vec<Candidate> {
+    async fn candidates(&self, records: &[Mx], policy: &Policy) -> Vec<Candidate> {
         let mut lookups = JoinSet::new();
         for record in records {
-            let (resolver, record) = (Arc::clone(&self.resolver), record.clone());
-            lookups.spawn(async move {
-                Candidate {
-                    addresses: addresses(&*resolver, &record.exchange).await,
-                    preference: record.preference,
-                    name: record.exchange,
-                }
-            });
+            let (resolver, policy) = (Arc::clone(&self.resolver), policy.clone());
+            let (record, port) = (record.clone(), self.settings.port);
+            lookups.spawn(async move { candidate(&*resolver, record, port, &policy).await });
         }
-        let mut candidates = lookups.join_all().await;
-        candidates
-            .iter_mut()
-            .filter_map(|candidate| candidate.addresses.as_mut().ok())
-            .for_each(|addresses| addresses.truncate(ADDRESSES_MAX));
-        candidates
+        lookups.join_all().await
     }
 
-    async fn implicit(&self, domain: &Domain) -> Result<Vec<MailHost>, Outcome> {
-        let addresses = addresses(&*self.resolver, domain).await;
-        if let Err(error) = &addresses {
+    async fn implicit(&self, domain: &Domain, policy: &Policy) -> Result<Vec<MailHost>, Outcome> {
+        let candidate = self.alone(domain, self.settings.port, policy).await;
+        if let Err(error) = &candidate.addresses {
             return Err(unresolved(domain, error));
         }
-        let candidate = Candidate {
-            preference: 0,
-            name: domain.clone(),
-            addresses,
-        };
         let ours = |name: &Domain, addresses: &[IpAddr]| self.is_ourselves(Some(name), addresses);
         let (port, candidates) = (self.settings.port, vec![candidate]);
         mx::select(candidates, port, ours, self.allowed(), &mut rand::rng())
     }
 
-    async fn route(&self, hops: &Hops) -> Result<Vec<MailHost>, Outcome> {
+    async fn route(&self, hops: &Hops, policy: &Policy) -> Result<Vec<MailHost>, Outcome> {
         let (mut hosts, mut trouble) = (Vec::new(), None);
         for hop in &hops.hosts {
-            let found = self.hop(hop).await.map_err(|error| trouble = Some(error));
+            let found = self.hop(hop, policy).await;
+            let found = found.map_err(|error| trouble = Some(error));
             hosts.extend(found.into_iter().flatten().map(|host| MailHost {
                 lmtp: hop.lmtp,
                 ..host
@@ -221,29 +215,37 @@ impl<R: Resolver> Planner<R> {
         }
     }
 
-    async fn hop(&self, hop: &NextHop) -> Result<Vec<MailHost>, Outcome> {
+    async fn hop(&self, hop: &NextHop, policy: &Policy) -> Result<Vec<MailHost>, Outcome> {
         let port = hop.port.unwrap_or(self.settings.port);
         let name = match &hop.host {
             HopHost::Address(address) => {
-                return Ok(vec![unnamed(SocketAddr::new(*address, port).into())]);
+                let address = SocketAddr::new(*address, port);
+                return Ok(vec![unnamed(address.into(), policy.security())]);
             }
-            HopHost::Socket(path) => return Ok(vec![unnamed(Endpoint::Unix(Arc::clone(path)))]),
+            // Nobody listens between us and a socket of this machine.
+            HopHost::Socket(path) => {
+                let socket = Endpoint::Unix(Arc::clone(path));
+                return Ok(vec![unnamed(socket, Security::Clear)]);
+            }
             HopHost::Name(name) => name,
         };
+        let candidate = self.alone(name, port, policy).await;
         // A route whose host has no address is a mistake of ours: mail waits for its repair.
-        let addresses = addresses(&*self.resolver, name).await;
-        let addresses = addresses.map_err(|error| mx::host_trouble(name, &error))?;
-        let candidates = vec![Candidate {
-            preference: 0,
-            name: name.clone(),
-            addresses: Ok(addresses),
-        }];
+        if let Err(error) = &candidate.addresses {
+            return Err(mx::host_trouble(name, error));
+        }
         let nobody = |_: &Domain, _: &[IpAddr]| false;
+        let candidates = vec![candidate];
         mx::select(candidates, port, nobody, Allowed::ALL, &mut rand::rng())
     }
 
-    fn usual(&self, address: IpAddr) -> Endpoint {
-        SocketAddr::new(address, self.settings.port).into()
+    /// A host that no MX record names.
+    async fn alone(&self, name: &Domain, port: u16, policy: &Policy) -> Candidate {
+        let record = Mx {
+            preference: 0,
+            exchange: name.clone(),
+        };
+        candidate(&*self.resolver, record, port, policy).await
     }
 
     fn allowed(&self) -> Allowed {
@@ -316,15 +318,30 @@ impl fmt::Display for SiteKey {
     }
 }
 
-async fn addresses(resolver: &impl Resolver, name: &Domain) -> Result<Vec<IpAddr>, dns::Error> {
-    Ok(resolver.addresses(name.as_str()).await?.records)
+/// A host with its addresses, and how it is to be talked to.
+async fn candidate(resolver: &impl Resolver, record: Mx, port: u16, policy: &Policy) -> Candidate {
+    let name = record.exchange;
+    let mut addresses = resolver.addresses(name.as_str()).await;
+    let security = match &mut addresses {
+        Ok(answer) => {
+            answer.records.truncate(ADDRESSES_MAX);
+            policy.of_host(resolver, (&name, port), answer).await
+        }
+        Err(_) => Ok(policy.security()),
+    };
+    Candidate {
+        preference: record.preference,
+        name,
+        addresses: addresses.map(|answer| answer.records),
+        security,
+    }
 }
 
-fn unnamed(address: Endpoint) -> MailHost {
+fn unnamed(address: Endpoint, security: Security) -> MailHost {
     MailHost {
         name: None,
         addresses: vec![address],
-        security: Security::Clear,
+        security,
         lmtp: false,
     }
 }
@@ -595,6 +612,134 @@ mod tests {
         let planner = planner_with(&["a.test enforce mx.test", "b.test enforce mx.test"]);
         let site = async |name: &str| planner.site(&name.parse().unwrap()).await.unwrap();
         assert_eq!(site("a.test").await, site("b.test").await);
+    }
+
+    /// RFC 8461 §2: DANE before MTA-STS; RFC 8689 §5: neither, where the sender does not want TLS.
+    #[tokio::test]
+    async fn dane_comes_before_sts() {
+        let tlsa = |usage| dns::Tlsa {
+            usage,
+            selector: 1,
+            matching: 1,
+            data: vec![0; 32],
+        };
+        let unnamed = "4.7.5";
+        for (usage, sts, way, expected) in [
+            (3, "a.test enforce no.test", "", "dane tlsa"),
+            (3, "a.test enforce mx.test", "", "dane tlsa"),
+            (1, "a.test enforce mx.test", "", "verified sts"),
+            (1, "a.test enforce no.test", "", unnamed),
+            (1, "a.test testing mx.test", "", "required tlsa"),
+            (
+                3,
+                "a.test enforce no.test",
+                "requiretls=no",
+                "opportunistic sts",
+            ),
+        ] {
+            let host = "_25._tcp.mx.test";
+            let mut planner = planner_with(&[sts]);
+            let resolver = Fixed::new()
+                .with_mx(d("a.test"), 10, d("mx.test"))
+                .with_address(d("mx.test"), "203.0.113.1".parse().unwrap())
+                .with_tlsa(host, tlsa(usage));
+            let names = ["a.test", "mx.test", host];
+            let resolver = names.into_iter().fold(resolver, Fixed::with_proof);
+            planner.resolver = Arc::new(resolver);
+            let to = Destination {
+                host: "a.test".parse().unwrap(),
+                way: way.parse().unwrap(),
+            };
+            let site = planner.site(&to).await.unwrap();
+            let got = match planner.hosts(&site).await {
+                Ok(hosts) => {
+                    let security = &hosts[0].security;
+                    let kind = site.policy.published(security).kind;
+                    format!("{} {}", security.name(), kind.name())
+                }
+                Err(outcome) => outcome.diagnosis().status.to_string(),
+            };
+            assert_eq!(got, expected, "{usage} {sts} {way}");
+        }
+    }
+
+    /// How the host of a.test is talked to. `proven`: the names that DNSSEC vouches for; `tlsa`: usage of the record of the host,
+    /// `!`: it cannot be looked up.
+    async fn security(proven: &str, tlsa: &str, tls: TlsUse, dane: bool) -> String {
+        let host = "_25._tcp.mx.test";
+        let mut resolver = Fixed::new()
+            .with_mx(d("a.test"), 10, d("mx.test"))
+            .with_address(d("mx.test"), "203.0.113.1".parse().unwrap());
+        for name in proven.split_whitespace() {
+            resolver = resolver.with_proof(if name == "tlsa" { host } else { name });
+        }
+        if tlsa == "!" {
+            resolver = resolver.with_trouble(d(host), "SERVFAIL");
+        } else if let Ok(usage) = tlsa.parse() {
+            let (selector, matching, data) = (1, 1, vec![0; 32]);
+            resolver = resolver.with_tlsa(
+                host,
+                dns::Tlsa {
+                    usage,
+                    selector,
+                    matching,
+                    data,
+                },
+            );
+        }
+        let settings = Settings {
+            tls,
+            dane,
+            ..Settings::new(d("us.test"))
+        };
+        let planner = Planner::new(Arc::new(settings), Arc::new(resolver));
+        let host = "a.test".parse::<Host>().unwrap();
+        let site = planner.site(&host.into()).await.unwrap();
+        match planner.hosts(&site).await {
+            Ok(hosts) => match &hosts[0].security {
+                Security::Dane(host) if host.verifies() => "dane".to_owned(),
+                Security::Dane(_) => "encrypted".to_owned(),
+                other => format!("{other:?}").to_lowercase(),
+            },
+            Err(outcome) => outcome.diagnosis().status.to_string(),
+        }
+    }
+
+    /// The decision table of DANE, as far as DNS goes (RFC 7672 §2).
+    #[tokio::test]
+    async fn when_tlsa_records_count() {
+        use TlsUse::{Never, Opportunistic, Required, Verified};
+        let all = "a.test mx.test tlsa";
+        for (proven, tlsa, tls, expected) in [
+            (all, "3", Opportunistic, "dane"),
+            (all, "2", Opportunistic, "dane"),
+            (all, "3", Required, "dane"),
+            (all, "3", Verified, "dane"),
+            (all, "3", Never, "clear"),
+            // Nothing that could be used: TLS, with anybody.
+            (all, "1", Opportunistic, "encrypted"),
+            (all, "0", Required, "encrypted"),
+            (all, "1", Verified, "verified"),
+            // No records.
+            (all, "", Opportunistic, "opportunistic"),
+            (all, "", Verified, "verified"),
+            // They cannot be looked up.
+            (all, "!", Opportunistic, "4.4.3"),
+            (all, "!", Never, "clear"),
+            // Something on the way is not proven; then they are not even asked for.
+            ("mx.test tlsa", "3", Opportunistic, "opportunistic"),
+            ("mx.test tlsa", "!", Opportunistic, "opportunistic"),
+            ("a.test tlsa", "3", Opportunistic, "opportunistic"),
+            ("a.test tlsa", "!", Required, "required"),
+            ("a.test mx.test", "3", Opportunistic, "opportunistic"),
+            ("", "3", Opportunistic, "opportunistic"),
+            ("", "3", Verified, "verified"),
+        ] {
+            let found = security(proven, tlsa, tls, true).await;
+            assert_eq!(found, expected, "{proven}: {tlsa} {tls:?}");
+        }
+        let off = security(all, "3", Opportunistic, false).await;
+        assert_eq!(off, "opportunistic", "delivery.dane = false");
     }
 
     #[tokio::test]

@@ -1,18 +1,24 @@
 //! How hosts are to be talked to: what a site's mail asks for, and what follows for a connection to one of its hosts.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use dns::{Answer, Resolver};
 use envelope::{
-    Diagnosis, EnhancedStatus, Outcome, PeerTls, SenderTls, TlsPolicy, TlsPolicyKind, TlsProof,
-    TlsUse,
+    Diagnosis, Domain, EnhancedStatus, Outcome, PeerTls, SenderTls, TlsPolicy, TlsPolicyKind,
+    TlsProof, TlsUse,
 };
 
 use crate::mx::MailHost;
+use crate::tls::dane::{self, Dane};
 
 /// What the mail of a site asks of every connection: the most that the configuration, a route or a forward wants.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Policy {
     pub(crate) tls: TlsUse,
+    /// The TLSA records of the hosts count (RFC 7672): what names these is proven. The names are those of the domain that a
+    /// certificate may have in place of its host's.
+    pub(crate) dane: Option<Arc<[Domain]>>,
     /// What the domain has published (MTA-STS), if it has.
     pub(crate) sts: Option<Arc<sts::Policy>>,
     /// What the senders of its messages have asked.
@@ -31,6 +37,8 @@ pub(crate) enum Security {
     Required,
     /// With TLS and a certificate for the host's name, by somebody whom we trust.
     Verified,
+    /// With TLS, as the host's TLSA records ask.
+    Dane(Arc<Dane>),
 }
 
 impl Policy {
@@ -48,12 +56,15 @@ impl Policy {
         sts.filter(|_| self.sender != SenderTls::NotRequired)
     }
 
-    /// Leaves out the hosts that the domain has not named (RFC 8461 §4.1).
+    /// Leaves out the hosts that the domain has not named (RFC 8461 §4.1), but for those that DANE speaks for (§2).
     pub(crate) fn retain_named(&self, hosts: &mut Vec<MailHost>) -> Result<(), Outcome> {
         let Some(sts) = self.enforced() else {
             return Ok(());
         };
-        hosts.retain(|host| host.name.as_ref().is_some_and(|name| sts.allows(name)));
+        hosts.retain(|host| {
+            let is_dane = matches!(host.security, Security::Dane(_));
+            is_dane || host.name.as_ref().is_some_and(|name| sts.allows(name))
+        });
         if hosts.is_empty() {
             let text = "its domain's MTA-STS policy names no host that takes its mail";
             return Err(Outcome::Deferred(Diagnosis::local(NOT_NAMED, text)));
@@ -61,8 +72,11 @@ impl Policy {
         Ok(())
     }
 
-    /// As reports name what has been published.
-    pub(crate) fn published(&self) -> TlsPolicy {
+    /// As reports name what has been published for a host that is talked to like that.
+    pub(crate) fn published(&self, security: &Security) -> TlsPolicy {
+        if let Security::Dane(host) = security {
+            return host.published();
+        }
         let Some(sts) = &self.sts else {
             return TlsPolicy {
                 kind: TlsPolicyKind::NotFound,
@@ -92,6 +106,40 @@ impl Policy {
         peer
     }
 
+    /// For a host with these addresses. Its TLSA records must be known where they count: a look-up that fails is the host's trouble.
+    pub(crate) async fn of_host(
+        &self,
+        resolver: &impl Resolver,
+        (host, port): (&Domain, u16),
+        addresses: &Answer<IpAddr>,
+    ) -> Result<Security, dns::Error> {
+        let Some(of_domain) = &self.dane else {
+            return Ok(self.security());
+        };
+        for base in dane::bases(host, addresses) {
+            match resolver.tlsa(&format!("_{port}._tcp.{base}")).await {
+                Ok(found) if found.is_secure => {
+                    let mut names = vec![base.clone(), host.clone()];
+                    names.extend_from_slice(of_domain);
+                    return Ok(self.with(Dane::new(base, found.records, names)));
+                }
+                Err(dns::Error::Trouble(why)) => {
+                    return Err(dns::Error::Trouble(format!("TLSA: {why}")));
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(self.security())
+    }
+
+    /// Records that cannot be used ask for TLS alone; the configuration may ask for more (RFC 7672 §2.2).
+    fn with(&self, dane: Dane) -> Security {
+        match (dane.verifies(), self.security()) {
+            (false, Security::Verified) => Security::Verified,
+            _ => Security::Dane(Arc::new(dane)),
+        }
+    }
+
     pub(crate) fn security(&self) -> Security {
         match self.tls() {
             TlsUse::Never => Security::Clear,
@@ -117,7 +165,27 @@ impl Security {
     pub(crate) fn proof(&self) -> TlsProof {
         match self {
             Self::Verified => TlsProof::Pkix,
+            Self::Dane(dane) if dane.verifies() => TlsProof::Dane,
             _ => TlsProof::None,
+        }
+    }
+
+    /// For an explanation: as `delivery.tls` names it, or what DNS asks.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Clear => TlsUse::Never.name(),
+            Self::Opportunistic => TlsUse::Opportunistic.name(),
+            Self::Verified => TlsUse::Verified.name(),
+            Self::Dane(dane) if dane.verifies() => "dane",
+            Self::Required | Self::Dane(_) => TlsUse::Required.name(),
+        }
+    }
+
+    /// The name by which a server is asked for the certificate, if not by that of the host.
+    pub(crate) fn base(&self) -> Option<&Domain> {
+        match self {
+            Self::Dane(dane) => Some(&dane.base),
+            _ => None,
         }
     }
 }

@@ -288,7 +288,7 @@ fn finding(
         Err(_) => return None,
     };
     Some(TlsFinding {
-        policy: Arc::new(site.policy.published()),
+        policy: Arc::new(site.policy.published(&opening.security)),
         host: peer.name.clone(),
         address: peer.address.tcp().map(|address| address.ip()),
         source: opening.source,

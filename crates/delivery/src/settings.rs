@@ -64,6 +64,8 @@ pub struct Settings {
     pub mta_sts: bool,
     /// The port of policy hosts: 443, but in tests.
     pub mta_sts_port: u16,
+    /// Whether the TLSA records of hosts count (RFC 7672), where the resolver proves them.
+    pub dane: bool,
     /// Who may sign the certificates of hosts, beside those whom the system trusts.
     pub roots: Vec<CertificateDer<'static>>,
     /// How long a host whose TLS handshake failed is talked to in clear.
@@ -113,6 +115,7 @@ impl Settings {
             tls: TlsUse::default(),
             mta_sts: true,
             mta_sts_port: 443,
+            dane: true,
             roots: Vec::new(),
             tls_failure_kept: Duration::from_mins(60),
             probe_first: Duration::from_secs(30),

@@ -1,5 +1,7 @@
 //! TLS as a client: what handshakes are made with, and the stream that is encrypted or not.
 
+pub(crate) mod dane;
+
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -7,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use envelope::{Diagnosis, Domain, EnhancedStatus, Tls};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_platform_verifier::Verifier;
@@ -18,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::policy::Security;
 use crate::sessions::Sessions;
+use dane::Dane;
 
 /// A connection's bytes, in clear or not.
 #[derive(Debug)]
@@ -56,6 +59,9 @@ impl Clients {
 
     /// For connections like that.
     pub(crate) fn of(&self, security: &Security) -> Result<Arc<ClientConfig>, Diagnosis> {
+        if let Security::Dane(host) = security {
+            return Ok(dane_client(Arc::clone(host)));
+        }
         if !security.verifies() {
             return Ok(Arc::clone(&self.opportunistic));
         }
@@ -71,9 +77,25 @@ impl Clients {
     }
 }
 
+/// For one connection: its host's records may be others next time. So nothing is resumed.
+fn dane_client(host: Arc<Dane>) -> Arc<ClientConfig> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = config(
+        Arc::new(dane::Verifier::new(host, Arc::clone(&provider))),
+        provider,
+    );
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
+}
+
 /// TLS 1.2 and 1.3, resuming sessions.
 fn client(verifier: Arc<dyn ServerCertVerifier>) -> Arc<ClientConfig> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = config(verifier, Arc::new(aws_lc_rs::default_provider()));
+    config.resumption = Resumption::store(Arc::new(Sessions::default()));
+    Arc::new(config)
+}
+
+fn config(verifier: Arc<dyn ServerCertVerifier>, provider: Arc<CryptoProvider>) -> ClientConfig {
     let Ok(builder) =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
     else {
@@ -81,9 +103,7 @@ fn client(verifier: Arc<dyn ServerCertVerifier>) -> Arc<ClientConfig> {
     };
     let builder = builder.dangerous();
     let builder = builder.with_custom_certificate_verifier(verifier);
-    let mut config = builder.with_no_client_auth();
-    config.resumption = Resumption::store(Arc::new(Sessions::default()));
-    Arc::new(config)
+    builder.with_no_client_auth()
 }
 
 impl Stream {

@@ -6,19 +6,14 @@
 //! With [`Settings::dnssec`], the answers that come with a proof are validated here, from the root down, whatever the servers say of
 //! them: those must pass DNSSEC records on. All other questions are asked without it, since each costs several more.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use envelope::Domain;
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::dnssec::{Proof as OfRecord, TrustAnchors};
+use hickory_resolver::proto::dnssec::Proof as OfRecord;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::rdata::{MX, SOA};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
@@ -26,24 +21,8 @@ use moka::sync::Cache;
 
 use crate::proof::{self, Proof};
 use crate::resolver::both_families;
+use crate::settings::{Settings, SetupError, anchors, resolver};
 use crate::{Answer, Error, Mx, Resolver, Tlsa};
-
-/// How to ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// The servers to ask, over UDP and TCP; none: those of the system's configuration (`/etc/resolv.conf`).
-    pub servers: Vec<SocketAddr>,
-    /// How long one question may take before it is asked again.
-    pub timeout: Duration,
-    /// How often a question is repeated after a failure.
-    pub repeats: usize,
-    /// How long a failure is remembered; at most five minutes (RFC 2308 §7.1).
-    pub failures_kept: Duration,
-    /// Whether MX, addresses of hosts and TLSA are validated.
-    pub dnssec: bool,
-    /// A file of DNSKEY records to trust in place of the root's keys, which are built in.
-    pub trust_anchor: Option<PathBuf>,
-}
 
 /// A resolver that asks DNS servers. Clones share the memory.
 #[derive(Debug, Clone)]
@@ -65,24 +44,6 @@ type Asked = (Box<str>, RecordType, bool);
 struct Known {
     answer: Result<(Arc<[RData]>, Proof), Error>,
     until: Instant,
-}
-
-/// Why there is no resolver.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot set up the resolver: {0}")]
-pub struct SetupError(String);
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            servers: Vec::new(),
-            timeout: Duration::from_secs(3),
-            repeats: 1,
-            failures_kept: Duration::from_secs(5),
-            dnssec: false,
-            trust_anchor: None,
-        }
-    }
 }
 
 impl Hickory {
@@ -271,6 +232,15 @@ impl Resolver for Hickory {
         };
         self.proven(name, RecordType::TLSA, association).await
     }
+
+    async fn validation(&self) -> Option<Result<(), Error>> {
+        let validating = self.validating.as_ref()?;
+        let root = self.find_out(Name::root(), RecordType::NS, Some(validating));
+        Some(root.await.answer.and_then(|(_, proof)| {
+            let unsigned = || Error::Trouble("the root has no signatures".to_owned());
+            proof.is_secure.then_some(()).ok_or_else(unsigned)
+        }))
+    }
 }
 
 fn ipv4_of(data: &RData) -> Option<Ipv4Addr> {
@@ -285,50 +255,6 @@ fn ipv6_of(data: &RData) -> Option<Ipv6Addr> {
         RData::AAAA(aaaa) => Some(aaaa.0),
         _ => None,
     }
-}
-
-/// Hickory's resolver; one that validates from these anchors down, if there are any.
-fn resolver(
-    settings: &Settings,
-    anchors: Option<TrustAnchors>,
-) -> Result<Arc<TokioResolver>, SetupError> {
-    let mut builder = if settings.servers.is_empty() {
-        TokioResolver::builder_tokio().map_err(|e| SetupError(e.to_string()))?
-    } else {
-        let servers = settings.servers.iter().copied().map(name_server).collect();
-        let config = ResolverConfig::from_name_servers(servers);
-        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-    };
-    adjust(builder.options_mut(), settings);
-    if let Some(anchors) = anchors {
-        builder = builder.with_trust_anchor(Arc::new(anchors));
-    }
-    let built = builder.build().map_err(|e| SetupError(e.to_string()))?;
-    Ok(Arc::new(built))
-}
-
-fn anchors(settings: &Settings) -> Result<TrustAnchors, SetupError> {
-    let Some(path) = &settings.trust_anchor else {
-        return Ok(TrustAnchors::default());
-    };
-    TrustAnchors::from_file(path).map_err(|e| SetupError(format!("{}: {e}", path.display())))
-}
-
-fn name_server(address: SocketAddr) -> NameServerConfig {
-    let mut udp = ConnectionConfig::udp();
-    udp.port = address.port();
-    let mut tcp = ConnectionConfig::tcp();
-    tcp.port = address.port();
-    NameServerConfig::new(address.ip(), true, vec![udp, tcp])
-}
-
-fn adjust(options: &mut ResolverOpts, settings: &Settings) {
-    options.timeout = settings.timeout;
-    options.attempts = settings.repeats;
-    // What /etc/hosts says of a name is for programs on this machine, not for mail of the world.
-    options.use_hosts_file = ResolveHosts::Never;
-    options.max_active_requests = ACTIVE_REQUESTS_MAX;
-    options.cache_size = 0;
 }
 
 /// The hosts of an MX answer. Records that name no possible host are skipped; if no other is left, that is trouble,
@@ -389,8 +315,6 @@ fn some<T>(records: Vec<T>) -> Result<Vec<T>, Error> {
         .ok_or(Error::NoRecords)
 }
 
-/// Questions under way at once over one TCP connection to a server; hickory's 32 would answer "busy" under load.
-const ACTIVE_REQUESTS_MAX: usize = 1024;
 /// Room for a hundred thousand answers, or for a thousand of the largest there are.
 const KNOWN_OCTETS_MAX: u64 = 64 << 20;
 /// An answer in memory, and each of its records, besides names and texts.

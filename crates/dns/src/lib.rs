@@ -14,7 +14,9 @@ mod fixed;
 mod hickory;
 mod proof;
 mod resolver;
+mod settings;
 
 pub use fixed::Fixed;
-pub use hickory::{Hickory, Settings, SetupError};
+pub use hickory::Hickory;
 pub use resolver::{Answer, Backend, Error, Mx, Resolver, Tlsa};
+pub use settings::{Settings, SetupError};

@@ -55,6 +55,11 @@ pub trait Resolver: Send + Sync + 'static {
     fn tlsa(&self, _name: &str) -> impl Future<Output = Result<Answer<Tlsa>, Error>> + Send {
         async { Err(Error::NoRecords) }
     }
+
+    /// Whether the servers pass on what validation needs; none where nothing is validated.
+    fn validation(&self) -> impl Future<Output = Option<Result<(), Error>>> + Send {
+        async { None }
+    }
 }
 
 /// Records, and what DNSSEC proves of them. A resolver that does not validate proves nothing.
@@ -188,6 +193,13 @@ impl Resolver for Backend {
         match self {
             Self::Hickory(resolver) => resolver.tlsa(name).await,
             Self::Fixed(resolver) => resolver.tlsa(name).await,
+        }
+    }
+
+    async fn validation(&self) -> Option<Result<(), Error>> {
+        match self {
+            Self::Hickory(resolver) => resolver.validation().await,
+            Self::Fixed(resolver) => resolver.validation().await,
         }
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Delivery {
     pub(crate) mta_sts: bool,
     #[serde(deserialize_with = "more_than_zero")]
     pub(crate) mta_sts_port: u16,
+    /// None: where DNSSEC is validated.
+    pub(crate) dane: Option<bool>,
     /// Empty: the system's alone.
     pub(crate) ca: PathBuf,
     #[serde(rename = "route")]
@@ -75,6 +77,7 @@ impl Default for Delivery {
             tls: stage.tls,
             mta_sts: stage.mta_sts,
             mta_sts_port: stage.mta_sts_port,
+            dane: None,
             ca: PathBuf::new(),
             routes: Vec::new(),
         }

@@ -238,6 +238,7 @@ impl Config {
             tls: typed.tls,
             mta_sts: typed.mta_sts,
             mta_sts_port: typed.mta_sts_port,
+            dane: typed.dane.unwrap_or(true),
             roots: load_roots(&typed.ca)?,
             drain: self.limits.drain.0,
             ..delivery::Settings::new(hostname)
@@ -435,6 +436,7 @@ mod tests {
         ("shaping.file", "'other'"),
         ("delivery.answer_within", "'7s'"),
         ("delivery.answer_memory", "7"),
+        ("delivery.dane", "false"),
         ("bounce.to", "'unproved'"),
         ("bounce.sign", "'main'"),
         ("limits.message_size", "7"),

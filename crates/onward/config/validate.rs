@@ -43,6 +43,10 @@ impl Config {
             let text = "port 0 is not a port\n\nhint: name servers listen on 53";
             return Err(("resolver.servers", text.to_owned()));
         }
+        if self.delivery.dane == Some(true) && !self.resolver.dnssec {
+            let text = "TLSA records count only where DNSSEC proves them, and nothing is validated\n\nhint: set resolver.dnssec = true";
+            return Err(("delivery.dane", text.to_owned()));
+        }
         Ok(())
     }
 

@@ -97,7 +97,7 @@ impl Resolve for Hosts {
     fn resolve(&self, name: Name) -> Resolving {
         let (resolver, settings) = (self.resolver.clone(), Arc::clone(&self.settings));
         Box::pin(async move {
-            let mut addresses = resolver.addresses(name.as_str()).await?;
+            let mut addresses = resolver.addresses(name.as_str()).await?.records;
             addresses.retain(|address| settings.may_be_led_to(*address));
             if addresses.is_empty() {
                 return Err("it has no address of the Internet".into());

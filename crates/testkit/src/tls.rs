@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, KeyPair};
+use aws_lc_rs::digest::{SHA256, digest};
+use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
@@ -17,6 +18,7 @@ pub struct Identity {
     pub key_pem: String,
     certificate: CertificateDer<'static>,
     key: Vec<u8>,
+    public_key: Vec<u8>,
 }
 
 impl Identity {
@@ -41,12 +43,20 @@ impl Identity {
             key_pem: key.serialize_pem(),
             certificate: certificate.der().clone(),
             key: key.serialize_der(),
+            public_key: key.subject_public_key_info(),
         }
     }
 
     /// The certificate, for those who trust it.
     pub fn der(&self) -> CertificateDer<'static> {
         self.certificate.clone()
+    }
+
+    /// The TLSA record of its key: `3 1 1 …`.
+    pub fn tlsa(&self) -> String {
+        let digest = digest(&SHA256, &self.public_key);
+        let hex = digest.as_ref().iter().map(|octet| format!("{octet:02x}"));
+        format!("3 1 1 {}", hex.collect::<String>())
     }
 
     /// A server that presents it.

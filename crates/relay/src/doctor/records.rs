@@ -26,10 +26,11 @@ pub(super) async fn check<R: Resolver>(resolver: &R, facts: &Facts) -> Vec<Findi
     let subjects = each("dnsbl", subjects, |subject| {
         listed(resolver, facts, subject)
     });
-    let ((keys, more_keys), (lists, more_lists), tlsa) =
-        tokio::join!(keys, subjects, dane(resolver, facts));
+    let ((keys, more_keys), (lists, more_lists), tlsa, dnssec) =
+        tokio::join!(keys, subjects, dane(resolver, facts), dnssec(resolver));
     let mut found = [keys, lists.concat()].concat();
-    found.extend(more_keys.into_iter().chain(more_lists).chain(tlsa));
+    let others = more_keys.into_iter().chain(more_lists);
+    found.extend(others.chain(tlsa).chain(dnssec));
     found
 }
 
@@ -111,6 +112,29 @@ async fn listed<R: Resolver>(resolver: &R, facts: &Facts, subject: Subject) -> V
         findings.push(unknown("dnsbl", &subject, some_of(&failed)));
     }
     findings
+}
+
+/// Whether our name servers pass on what `resolver.dnssec` needs.
+async fn dnssec<R: Resolver>(resolver: &R) -> Option<Finding> {
+    let validated = async {
+        let found = resolver.validation().await.transpose()?;
+        Ok(Vec::from_iter(found))
+    };
+    match ask(validated).await {
+        Ok(found) if found.is_empty() => None,
+        Ok(_) => Some(Finding::new(
+            Good,
+            "dnssec",
+            "resolver",
+            "answers are validated",
+        )),
+        Err(why) => {
+            let text = format!(
+                "nothing can be validated, so that mail waits: {why}\n\nhint: resolver.servers must pass DNSSEC records on, as a resolver of your own does; or set resolver.dnssec = false"
+            );
+            Some(Finding::new(Bad, "dnssec", "resolver", text))
+        }
+    }
 }
 
 /// DANE (RFC 7672 §3.1): a sender that reads TLSA records sends only to a certificate that is in them.

@@ -259,6 +259,7 @@ fn hop(hop: delivery::Hop) -> Hop {
         host: hop.host.map(|host| host.to_string()),
         to: hop.to.to_string(),
         from: hop.from,
+        tls: hop.tls.to_owned(),
     }
 }
 

@@ -392,3 +392,25 @@ async fn hostile_zones_are_bounded() {
         "{told:#?}"
     );
 }
+
+#[tokio::test]
+async fn a_resolver_that_takes_dnssec_away() {
+    let signed = testkit::signed::SignedDns::start("").await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), signed.anchor()).unwrap();
+    let plain = Dns::start(WELL).await;
+    for (server, expected) in [
+        (signed.address(), Health::Good),
+        (plain.address(), Health::Bad),
+    ] {
+        let resolver = Hickory::new(&Settings {
+            servers: vec![server],
+            dnssec: true,
+            trust_anchor: Some(file.path().to_owned()),
+            ..Settings::default()
+        });
+        let found = records::check(&resolver.unwrap(), &facts("")).await;
+        let found = found.iter().find(|finding| finding.check == "dnssec");
+        assert_eq!(found.map(|found| found.status), Some(expected));
+    }
+}
