@@ -75,8 +75,15 @@ fn facts(
     }
 }
 
-/// What is bound to (perhaps unspecified), and the address that it comes to.
+/// What mail is bound to that names no egress (perhaps unspecified), and the address that it comes to.
 fn sources(config: &Config) -> Vec<(IpAddr, IpAddr)> {
+    let named = &config.delivery.egress;
+    if let Some(pool) = config.egresses.iter().find(|pool| pool.name == *named) {
+        let sources = pool.meant().sources.into_iter();
+        return sources
+            .map(|source| (source.address, source.address))
+            .collect();
+    }
     let bind = &config.delivery.bind;
     let mut sources: Vec<_> = bind.iter().map(|address| (*address, *address)).collect();
     // The system's choice. No packet is sent.
@@ -102,23 +109,28 @@ fn egresses(
     routing: &Routing,
     local: &mut Vec<Finding>,
 ) -> Vec<Egress> {
-    let egress = |hello: &envelope::Domain, sends_mail| {
-        let hello = hello.clone();
-        move |address: &IpAddr| Egress {
-            address: *address,
-            hello: hello.clone(),
-            sends_mail,
-        }
+    let unnamed = |address: &IpAddr| Egress {
+        address: *address,
+        hello: routing.hostname().clone(),
+        pool: None,
+        sends_mail: true,
     };
-    let by_mail = egress(routing.hostname(), true);
     if !keys.addresses.is_empty() {
-        return keys.addresses.iter().map(by_mail).collect();
+        return keys.addresses.iter().map(unnamed).collect();
     }
-    let sources = sources(config);
-    let mut egresses: Vec<_> = sources.iter().map(|(_, seen)| seen).map(by_mail).collect();
-    let pools = config.egresses.iter();
-    for pool in pools.filter(|pool| pool.name == config.verify.egress) {
-        egresses.extend(pool.addresses.iter().map(egress(&pool.hello, false)));
+    let mut egresses = Vec::new();
+    if config.delivery.egress.is_empty() {
+        egresses.extend(sources(config).iter().map(|(_, seen)| unnamed(seen)));
+    }
+    for pool in &config.egresses {
+        let sends_mail = config.sends_mail(pool);
+        let delivery::Egress { name, sources } = pool.meant();
+        egresses.extend(sources.into_iter().map(|source| Egress {
+            address: source.address,
+            hello: source.hello,
+            pool: Some(name.clone()),
+            sends_mail,
+        }));
     }
     let private = egresses.extract_if(.., |egress| !delivery::is_public(egress.address));
     local.extend(private.map(|egress| {

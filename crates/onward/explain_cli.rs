@@ -115,8 +115,9 @@ fn sent(way: &Way) -> Vec<String> {
     lines.extend(back.map(|sender| format!("    a bounce comes back to {sender}")));
     if let (Some(site), Some(tls)) = (&way.site, &way.tls) {
         let login = way.login.iter().map(|file| format!(", login by {file}"));
-        let login = String::from_iter(login);
-        lines.push(format!("    site {site}, TLS {tls}{login}"));
+        let egress = way.egress.iter().map(|egress| format!(", egress {egress}"));
+        let more = String::from_iter(login.chain(egress));
+        lines.push(format!("    site {site}, TLS {tls}{more}"));
     }
     let sts = way.sts.iter();
     lines.extend(sts.map(|policy| format!("    MTA-STS policy: {policy}")));

@@ -8,7 +8,6 @@ use spf::{Level, Lint, Node, Place, Report};
 use crate::cli::{Build, LintOf};
 use crate::config::{Config, Resolved};
 use crate::print::{Printer, plural};
-use crate::risks;
 use crate::spf_cli::{Error, resolver};
 
 /// Runs `onward spf lint`. False: mail suffers from what is published.
@@ -27,11 +26,12 @@ pub(crate) async fn build(args: &Build, config: &Path, print: Printer) -> Result
         let config = Config::load(config)?;
         if domains.is_empty() {
             let Resolved { routing, .. } = Resolved::of(&config)?;
-            domains.extend(risks::srs_domains(&routing).cloned());
+            let srs_domains = routing.forwarder.srs_domains(&routing.table);
+            domains.extend(srs_domains.into_iter().cloned());
         }
         if senders.is_empty() {
             senders = match &config.doctor.addresses[..] {
-                [] => config.delivery.bind,
+                [] => config.sends_from(),
                 seen => seen.to_vec(),
             };
         }

@@ -2,8 +2,9 @@
 //!
 //! A risk does not keep the relay from running. `check` fails on it, `serve` warns of it at its start.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -52,14 +53,8 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
             ),
         );
     }
-    for domain in srs_domains(routing).filter(|domain| routing.table.hosts(domain)) {
-        add(
-            "srs",
-            format!(
-                "{domain} is a domain of rewritten senders, and also a hosted one: a forward in it that begins with SRS0 or SRS1 is never used, and mail from its own users is forwarded under their own address\n\nhint: take a domain for `srs.domain` that has no mailboxes, as in fwd.example.net"
-            ),
-        );
-    }
+    let hosted = hosted_srs_domains(routing);
+    hosted.into_iter().for_each(|text| add("srs", text));
     let paths = &routing.forwarder.settings().return_paths;
     let ours = |domain: &&Domain| {
         routing.table.hosts(domain) || routing.forwarder.is_srs_domain(&routing.table, domain)
@@ -82,6 +77,7 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
         );
     }
     let risk = |about| move |text| Risk { about, text };
+    risks.extend(absent(config).map(risk("egress")));
     risks.extend(logins(config).into_iter().map(risk("auth")));
     risks.extend(descriptors::shortage(config).map(risk("limits")));
     risks.extend(unaligned(routing).map(risk("dkim")));
@@ -104,6 +100,31 @@ fn private_files(config: &Config) -> impl Iterator<Item = (&'static str, &PathBu
     let logins = routes.filter_map(|route| Some(("delivery", route.auth.as_ref()?)));
     let all = keys.chain(signing).chain(secrets).chain(users);
     all.chain(logins)
+}
+
+fn hosted_srs_domains(routing: &Routing) -> Vec<String> {
+    let domains = routing.forwarder.srs_domains(&routing.table).into_iter();
+    let hosted = domains.filter(|domain| routing.table.hosts(domain));
+    let tell = |domain| {
+        format!(
+            "{domain} is a domain of rewritten senders, and also a hosted one: a forward in it that begins with SRS0 or SRS1 is never used, and mail from its own users is forwarded under their own address\n\nhint: take a domain for `srs.domain` that has no mailboxes, as in fwd.example.net"
+        )
+    };
+    hosted.map(tell).collect()
+}
+
+/// Source addresses that are not on this machine.
+fn absent(config: &Config) -> Option<String> {
+    let pools = config.egresses.iter().flat_map(|pool| pool.meant().sources);
+    let sources = pools
+        .map(|source| source.address)
+        .chain(config.delivery.bind.iter().copied());
+    let absent = sources.filter(|source| UdpSocket::bind((*source, 0)).is_err());
+    let absent: BTreeSet<_> = absent.map(|source| source.to_string()).collect();
+    (!absent.is_empty()).then(|| format!(
+        "no mail can leave from {}, named in [[egress]] or `delivery.bind`: not on this machine\n\nhint: `ip address` shows those that are",
+        absent.into_iter().collect::<Vec<_>>().join(", ")
+    ))
 }
 
 /// Where users are meant to log in, and cannot.
@@ -135,13 +156,6 @@ fn is_wide(network: &Network) -> bool {
         IpNet::V4(net) => net.prefix_len() < 8,
         IpNet::V6(net) => net.prefix_len() < 16 && !Ipv6Addr::is_unique_local(&net.network()),
     }
-}
-
-/// The default one, and those that the table names.
-pub(crate) fn srs_domains(routing: &Routing) -> impl Iterator<Item = &Domain> {
-    let default = &routing.forwarder.settings().srs_domain;
-    let others = routing.table.srs_domains().iter();
-    std::iter::once(default).chain(others.filter(move |domain| *domain != default))
 }
 
 /// Why mail to the postmaster would not arrive, if so.

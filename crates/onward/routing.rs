@@ -15,10 +15,10 @@ use relay::keys::Keys;
 use relay::lists::Lists;
 use relay::outbound::{Alerts, Url};
 use relay::users::Users;
-use relay::{Connect, Routing};
+use relay::{Connect, Routing, TierWay};
 use srs::{Alphabet, Separator, Srs};
 
-use crate::config::{Config, Limit, Measure, TagAlphabet};
+use crate::config::{Config, Limit, Measure, TagAlphabet, Tier};
 use crate::forwards;
 use crate::keys;
 use crate::lists;
@@ -115,7 +115,16 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
         received_spf: config.policy.received_spf,
         pressure: config.policy.pressure,
         bounce_to: config.bounce.to,
+        tiers: config.tiers.iter().map(tier).collect(),
     })
+}
+
+fn tier(typed: &Tier) -> (policy::Tier, TierWay) {
+    let way = TierWay {
+        egress: (!typed.egress.is_empty()).then(|| typed.egress.as_str().into()),
+        srs_domain: typed.srs_domain.clone(),
+    };
+    (typed.name, way)
 }
 
 /// Who is told what is frozen.
@@ -153,6 +162,11 @@ fn measures(config: &Config) -> Result<Measures, Error> {
         keys: keys.named.keys().cloned().collect(),
         seals: seals.map(|(name, _)| name.clone()).collect(),
         filters: filters.keys().cloned().collect(),
+        egresses: config
+            .egresses
+            .iter()
+            .map(|egress| egress.name.as_str().into())
+            .collect(),
     };
     Ok(Measures {
         profiles: profiles(config, names)?,
@@ -217,6 +231,10 @@ fn forwarder(config: &Config, users: &Users) -> Result<Forwarder, Error> {
             .transpose()?,
         received_max: u32::try_from(config.limits.received_headers).unwrap_or(u32::MAX),
         return_paths: return_paths(config, users)?,
+        more_srs_domains: {
+            let tiers = config.tiers.iter();
+            tiers.filter_map(|tier| tier.srs_domain.clone()).collect()
+        },
     };
     Forwarder::new(srs(config)?, settings).map_err(|e| Error::Value {
         key: "srs.domain",

@@ -124,6 +124,12 @@ fn details(print: Printer, site: &SiteDetails) {
     if !site.hosts.is_empty() {
         line("hosts", site.hosts.join(" "));
     }
+    if let Some(egress) = &site.egress {
+        line("egress", egress.clone());
+    }
+    for (source, until) in &site.resting {
+        line("rests", format!("{source} until {until}: blocked there"));
+    }
     let domains = site.domains.join(" ");
     match site.domains_count - site.domains.len() as u64 {
         0 => line("mail for", domains),

@@ -216,6 +216,7 @@ fn attempt(attempt: &TracedAttempt) -> String {
         result,
         site,
         host,
+        source,
         tls,
         ..
     } = attempt;
@@ -239,6 +240,7 @@ fn attempt(attempt: &TracedAttempt) -> String {
     let facts = [
         (" by ", host.clone()),
         (" of ", site.clone().filter(is_other)),
+        (" from ", source.clone()),
         (", ", tls),
         (": ", Some(said(attempt))),
         (" (waited ", spans),

@@ -38,13 +38,7 @@ impl Relay {
             tls_available: true,
             ..smtp::server::Settings::default()
         };
-        let mut forwarder = forwarder::Settings {
-            hostname: "mx.fwd.test".parse().unwrap(),
-            srs_domain: "fwd.test".parse().unwrap(),
-            postmaster: None,
-            received_max: 50,
-            return_paths: forwarder::ReturnPaths::default(),
-        };
+        let mut forwarder = forwarding();
         let mut relay = relay_settings();
         let lists: Lists = setup.lists.iter().map(list_of).collect();
         let filters: toml::Table = format!("all = {filters}").parse().unwrap();
@@ -96,6 +90,7 @@ impl Relay {
             received_spf: false,
             pressure: true,
             bounce_to: relay::BounceTo::Unproved,
+            tiers: Default::default(),
         };
         let resolver = dns::Backend::Fixed(records(&setup.dns));
         Self {
@@ -141,6 +136,17 @@ fn inbound(
 ) -> Arc<Inbound<MemorySpool>> {
     let outbound = Arc::new(Outbound::new(core, settings, resolver.clone()));
     Arc::new(Inbound::new(core, settings, resolver, outbound))
+}
+
+fn forwarding() -> forwarder::Settings {
+    forwarder::Settings {
+        hostname: "mx.fwd.test".parse().unwrap(),
+        srs_domain: "fwd.test".parse().unwrap(),
+        postmaster: None,
+        received_max: 50,
+        more_srs_domains: Vec::new(),
+        return_paths: forwarder::ReturnPaths::default(),
+    }
 }
 
 fn relay_settings() -> relay::Settings {

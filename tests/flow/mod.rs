@@ -17,6 +17,7 @@ mod disk_full;
 mod doctor;
 mod drain;
 mod dsn_options;
+mod egress;
 mod eight_bit;
 mod expire;
 mod explain;

@@ -69,7 +69,7 @@ async fn every_command_of_the_page_answers() {
         assert!(!finished.stdout.is_empty(), "{number}: {command}");
         asked += 1;
     }
-    assert_eq!(asked, 21);
+    assert_eq!(asked, 22);
     relay.wait_for("operator-asked action=remove").await;
 }
 

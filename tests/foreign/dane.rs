@@ -31,7 +31,7 @@ async fn as_postfix_judges() {
     }
     let net = Net::new().await;
     let port = net.port();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let (mut zone, mut sinks, mut forwards) = (ZONE.to_owned(), Vec::new(), String::new());
     for (host, records, _) in HOSTS {
         let address = net.address();
@@ -56,7 +56,7 @@ async fn as_postfix_judges() {
         }
         forwards += &format!("{host}@example.test {host}@{host}.dane.test\n");
     }
-    fs::write(folder.path().join("dane.test.zone"), zone).unwrap();
+    fs::write(folder.path().join("dane.test.zone"), zone).expect("a file for a daemon");
     let (signing, resolving) = (net.address(), net.address());
     let (_knot, anchor) = knot(folder.path(), &signing.to_string().replace(':', "@")).await;
     let _unbound = unbound(
@@ -99,7 +99,7 @@ async fn as_postfix_judges() {
 async fn knot(folder: &Path, listen: &str) -> (Running, String) {
     let conf = folder.join("knot.conf");
     let text = KNOT.replace("FOLDER", &folder.display().to_string());
-    fs::write(&conf, text.replace("LISTEN", listen)).unwrap();
+    fs::write(&conf, text.replace("LISTEN", listen)).expect("a file for a daemon");
     let conf = conf.display().to_string();
     let running = program::start("/usr/sbin/knotd", &["-c", &conf]);
     let deadline = tokio::time::Instant::now() + testkit::PATIENCE;
@@ -112,7 +112,7 @@ async fn knot(folder: &Path, listen: &str) -> (Running, String) {
         .await;
         if let Some(anchor) = keys.stdout.lines().find(|line| line.contains("DNSKEY")) {
             let anchor = anchor.replace("DNSKEY", "60 IN DNSKEY") + "\n";
-            fs::write(folder.join("anchor"), &anchor).unwrap();
+            fs::write(folder.join("anchor"), &anchor).expect("a file for a daemon");
             return (running, anchor);
         }
         assert!(
@@ -127,7 +127,8 @@ async fn knot(folder: &Path, listen: &str) -> (Running, String) {
 fn unbound(folder: &Path, listen: &str, knot: &str) -> Running {
     let conf = folder.join("unbound.conf");
     let text = UNBOUND.replace("FOLDER", &folder.display().to_string());
-    fs::write(&conf, text.replace("LISTEN", listen).replace("KNOT", knot)).unwrap();
+    fs::write(&conf, text.replace("LISTEN", listen).replace("KNOT", knot))
+        .expect("a file for a daemon");
     program::start(
         "/usr/sbin/unbound",
         &["-d", "-c", &conf.display().to_string()],
@@ -141,8 +142,8 @@ async fn finger(folder: &Path, resolver: &str, domain: &str) -> String {
         &resolv,
         format!("nameserver {resolver}\noptions trust-ad edns0\n"),
     )
-    .unwrap();
-    fs::write(folder.join("main.cf"), "compatibility_level = 3.6\n").unwrap();
+    .expect("a file for a daemon");
+    fs::write(folder.join("main.cf"), "compatibility_level = 3.6\n").expect("a file for a daemon");
     let script = format!(
         "mount --bind {} /etc/resolv.conf && MAIL_CONFIG={} exec /usr/sbin/posttls-finger -t 20 -l dane -L summary {domain}",
         resolv.display(),

@@ -115,6 +115,9 @@ pub struct Way {
     pub options: String,
     /// The site that takes it, as logs call it.
     pub site: Option<String>,
+    /// The [[egress]] that it would leave from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<String>,
     /// The connections that would be tried, one after the other.
     pub hops: Vec<Hop>,
     /// How TLS is used on them: `opportunistic` or `never`.
@@ -134,7 +137,7 @@ pub struct Hop {
     pub host: Option<String>,
     /// To this address, or socket of this machine.
     pub to: String,
-    /// From this one of ours; none: the system chooses.
+    /// From this one of ours, first of all; none: the system chooses.
     pub from: Option<IpAddr>,
     /// How TLS is used with it: as `Way::tls`, or `dane`.
     pub tls: String,

@@ -170,6 +170,9 @@ pub struct TracedAttempt {
     /// The host that was talked to, `name[address]:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// The egress that it left from and its address; none: no egress was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// `TLSv1.3`, `TLSv1.3 verified`; none: in clear.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,

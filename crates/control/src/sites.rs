@@ -1,5 +1,7 @@
 //! Sites as operators see them, what is ordered of them, and a drain.
 
+use std::net::IpAddr;
+
 use envelope::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +52,12 @@ pub struct SiteDetails {
     pub row: SiteRow,
     /// Its hosts, the best first.
     pub hosts: Vec<String>,
+    /// The [[egress]] that its mail leaves from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<String>,
+    /// Addresses of ours that its provider blocks, and until when each rests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resting: Vec<(IpAddr, String)>,
     /// Some of the domains whose mail it takes.
     pub domains: Vec<String>,
     /// How many those are.

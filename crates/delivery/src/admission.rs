@@ -1,6 +1,7 @@
 //! Fair admission: which site may have the next connection when there are not enough for all. Pure; the clock comes in.
 //!
-//! Every connection passes two **gates**: one for all of them, one for those to the same address. A site is **proven** while its
+//! Every connection passes two **gates**: one for all of them, one for those to the same address; and if it leaves from an
+//! egress, one for what its addresses may have. A site is **proven** while its
 //! address has answered lately and the site itself did not keep us waiting the last time. A connection of a site that is not passes
 //! two narrower gates besides: a quarter of all, and two of an address. So servers that accept and then say nothing hold a
 //! quarter at most, however many they are and however many names lead to them; the rest is kept for those that answer.
@@ -9,6 +10,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use envelope::network_of;
@@ -23,6 +25,8 @@ pub(crate) struct Admission {
     unproven: Gate,
     per_address: usize,
     addresses: HashMap<SocketAddr, Address>,
+    /// For connections from the addresses of each egress.
+    pools: HashMap<Arc<str>, Gate>,
     /// Addresses where a waiting site may have room now.
     eased: Vec<SocketAddr>,
 }
@@ -32,6 +36,8 @@ pub(crate) struct Admission {
 pub(crate) struct Pass {
     /// Where its mail goes first; an IPv6 address stands for its /64. `None`: not known.
     address: Option<SocketAddr>,
+    /// What it leaves from.
+    egress: Option<Arc<str>>,
     lanes: usize,
     /// Of these, those that were let in without proof.
     unproven: usize,
@@ -63,6 +69,12 @@ impl Admission {
             unproven: Gate::new((settings.connections / UNPROVEN_SHARE).max(1)),
             per_address: settings.connections_per_address.max(settings.concurrency),
             addresses: HashMap::new(),
+            pools: {
+                let pools = settings.egresses.iter();
+                pools
+                    .map(|pool| (Arc::clone(&pool.name), Gate::new(pool.connections())))
+                    .collect()
+            },
             eased: Vec::new(),
         }
     }
@@ -79,6 +91,7 @@ impl Admission {
     pub(crate) fn admit(&mut self, id: SiteId, pass: &mut Pass, now: Instant) -> bool {
         let proven = self.is_proven(pass, now);
         let mut gates = vec![&mut self.all];
+        gates.extend(of_pass(&mut self.pools, pass));
         let mut narrow = vec![&mut self.unproven];
         if let Some(at) = pass.address {
             let max = self.per_address;
@@ -111,6 +124,9 @@ impl Admission {
         let unproven = usize::from(pass.unproven > pass.lanes);
         pass.unproven -= unproven;
         self.ease(pass.address, 1, unproven);
+        if let Some(pool) = of_pass(&mut self.pools, pass) {
+            pool.taken -= 1;
+        }
     }
 
     /// Whether the site answered in time.
@@ -146,7 +162,9 @@ impl Admission {
             }
             self.eased.pop();
         }
-        self.all.call().or_else(|| self.unproven.call())
+        let mut pools = self.pools.values_mut();
+        let called = pools.find_map(Gate::call).or_else(|| self.all.call());
+        called.or_else(|| self.unproven.call())
     }
 
     /// Whether all connections are taken.
@@ -160,7 +178,14 @@ impl Admission {
             !all.waiting.is_empty() || (pass.unproven > 0 && !unproven.waiting.is_empty())
         };
         let address = pass.address.and_then(|at| self.addresses.get(&at));
-        wanted(&self.all, &self.unproven) || address.is_some_and(|a| wanted(&a.all, &a.unproven))
+        let pool = pass
+            .egress
+            .as_ref()
+            .and_then(|egress| self.pools.get(egress));
+        let is_awaited = |gate: &Gate| !gate.waiting.is_empty();
+        wanted(&self.all, &self.unproven)
+            || pool.is_some_and(is_awaited)
+            || address.is_some_and(|a| wanted(&a.all, &a.unproven))
     }
 
     /// Forgets addresses of which nothing is left to be known.
@@ -187,9 +212,10 @@ impl Admission {
 }
 
 impl Pass {
-    pub(crate) fn new(address: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(address: Option<SocketAddr>, egress: Option<Arc<str>>) -> Self {
         Self {
             address: address.map(network),
+            egress,
             ..Self::default()
         }
     }
@@ -236,6 +262,10 @@ impl Address {
     }
 }
 
+fn of_pass<'a>(pools: &'a mut HashMap<Arc<str>, Gate>, pass: &Pass) -> Option<&'a mut Gate> {
+    pools.get_mut(pass.egress.as_ref()?)
+}
+
 /// Whoever has one IPv6 address has its /64.
 fn network(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(network_of(address.ip()), address.port())
@@ -259,7 +289,7 @@ mod tests {
         settings.connections = 8;
         let now = Instant::now();
         let mut admission = Admission::new(&settings);
-        let pass = |last| Pass::new(Some(SocketAddr::from(([192, 0, 2, last], 25))));
+        let pass = |last| Pass::new(Some(SocketAddr::from(([192, 0, 2, last], 25))), None);
         let mut passes = [1, 2, 9, 3, 4, 9].map(pass);
         let mut admit = |admission: &mut Admission, n: usize| {
             admission.admit(SiteId::numbered(n as u64), &mut passes[n], now)
@@ -275,5 +305,24 @@ mod tests {
         passes[5].called();
         assert!(admission.admit(SiteId::numbered(5), &mut passes[5], now));
         assert_eq!(admission.call(), Some(SiteId::numbered(3)));
+    }
+
+    #[test]
+    fn an_egress_that_is_full_keeps_only_its_own_sites_waiting() {
+        let mut settings = Settings::new("us.test".parse().unwrap());
+        settings.egresses = vec![crate::egress::tests::pool(&[("192.0.2.1", 1, 1)])];
+        let now = Instant::now();
+        let mut admission = Admission::new(&settings);
+        let mut passes =
+            [Some("main"), Some("main"), None].map(|of| Pass::new(None, of.map(Into::into)));
+        let mut admit = |admission: &mut Admission, n: usize| {
+            admission.admit(SiteId::numbered(n as u64), &mut passes[n], now)
+        };
+        let let_in = [0, 1, 2].map(|n| admit(&mut admission, n));
+        assert_eq!(let_in, [true, false, true]);
+        assert!(admission.is_wanted(&passes[0]) && !admission.is_wanted(&passes[2]));
+        assert_eq!(admission.call(), None);
+        admission.leave(&mut passes[0]);
+        assert_eq!(admission.call(), Some(SiteId::numbered(1)));
     }
 }

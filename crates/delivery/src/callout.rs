@@ -14,7 +14,6 @@
 mod site;
 mod verdict;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,23 +36,14 @@ use site::Site;
 /// How senders are verified.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CalloutSettings {
-    /// Where callouts come from; none: from where mail does.
-    pub egress: Option<Egress>,
+    /// The pool that callouts come from; none: from where mail does.
+    pub egress: Option<Arc<str>>,
     /// For all of one: DNS, its turn, connections, replies. RCPT waits meanwhile.
     pub timeout: Duration,
     /// How long it is believed that an address exists.
     pub kept: Duration,
     /// Sites with an MX of such a name are never asked.
     pub exempt_mx: Vec<HostPattern>,
-}
-
-/// Source addresses, and the name that goes with them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Egress {
-    /// The first of the destination's family is used; a family without one is not used at all.
-    pub addresses: Vec<IpAddr>,
-    /// Our name in EHLO.
-    pub hello: Domain,
 }
 
 /// What is known of a sender.
@@ -85,14 +75,10 @@ type Kept = (Finding, Instant);
 impl<R: Resolver> Callouts<R> {
     /// Callouts that are made as mail is delivered, as far as `settings` does not say otherwise.
     pub fn new(settings: CalloutSettings, delivery: &Settings, resolver: R) -> Self {
-        let delivery = Arc::new(Settings {
-            routes: delivery.routes.without_star(),
-            ..delivery.clone()
-        });
-        let planner = Planner::new(Arc::clone(&delivery), Arc::new(resolver));
-        let as_callout = settings.applied_to(&delivery);
+        let as_callout = Arc::new(settings.applied_to(delivery));
+        let planner = Planner::new(Arc::clone(&as_callout), Arc::new(resolver));
         Self {
-            reacher: Reacher::new(Arc::new(as_callout), planner),
+            reacher: Reacher::new(as_callout, planner),
             known: Cache::builder()
                 .max_capacity(KNOWN_MAX)
                 .time_to_live(settings.kept.max(REFUSED_KEPT))
@@ -191,7 +177,8 @@ impl<R: Resolver> Callouts<R> {
         let (finding, concerns_site) = match reached.await {
             Reached::Connected(connection) => talk(connection, sender, turn).await,
             Reached::Refused(outcome) => (verdict::without_asking(outcome), true),
-            Reached::Nobody(reason) => (Finding::Unknown(reason), true),
+            Reached::Nobody(reason, _) => (Finding::Unknown(reason), true),
+            Reached::Busy => (unknown("our addresses for callouts are busy"), false),
         };
         if let (Finding::Unknown(reason), true) = (&finding, concerns_site) {
             site.leave_alone(reason.clone(), Instant::now());
@@ -216,20 +203,18 @@ impl<R: Resolver> Callouts<R> {
 impl CalloutSettings {
     /// How a callout connects.
     fn applied_to(&self, delivery: &Settings) -> Settings {
-        let mut settings = delivery.clone();
-        if let Some(Egress { addresses, hello }) = &self.egress {
-            settings.hello_name = hello.clone();
-            settings.bind.clone_from(addresses);
-            settings.bound_families_only = true;
+        Settings {
+            routes: delivery.routes.without_star(),
+            egress: self.egress.clone().or_else(|| delivery.egress.clone()),
+            timeouts: Timeouts {
+                greeting: self.timeout,
+                hello: self.timeout,
+                mail: self.timeout,
+                rcpt: self.timeout,
+                ..delivery.timeouts
+            },
+            ..delivery.clone()
         }
-        settings.timeouts = Timeouts {
-            greeting: self.timeout,
-            hello: self.timeout,
-            mail: self.timeout,
-            rcpt: self.timeout,
-            ..settings.timeouts
-        };
-        settings
     }
 }
 

@@ -6,18 +6,20 @@
 //! It does *not* choose hosts, and knows no legs.
 
 mod login;
+mod starttls;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use envelope::{Diagnosis, EnhancedStatus, Outcome, PeerTls, TlsFailure, TlsProof};
-use rustls::ClientConfig;
+use envelope::{Diagnosis, EnhancedStatus, Outcome, PeerTls, TlsProof};
 use smtp::Capabilities;
 use smtp::client::{Event, Session, Transaction};
 use tokio::time::{timeout, timeout_at};
 
-use crate::opening::{NoTls, OpenError, Opening};
+use crate::egress::Taken;
+use crate::opening::{OpenError, Opening};
 use crate::patience::Patience;
 use crate::peer::{Endpoint, Peer};
 use crate::tls::Stream;
@@ -29,6 +31,8 @@ pub(crate) struct Connection {
     stream: Option<Stream>,
     session: Session,
     peer: Peer,
+    /// What it comes from, of an egress.
+    source: Option<Arc<Taken>>,
     input: Box<[u8]>,
     patience: Patience,
     write_timeout: Duration,
@@ -56,10 +60,7 @@ pub(crate) enum Delivery {
 impl Connection {
     /// Connects and says hello; begins TLS if it is offered and wanted; logs in if that is wanted.
     pub(crate) async fn open(peer: Peer, opening: &Opening) -> Result<Self, OpenError> {
-        let stream = peer
-            .connect(opening.source, opening.connect_timeout)
-            .await
-            .map_err(OpenError::Unreachable)?;
+        let stream = peer.connect(opening.bind, opening.connect_timeout).await?;
         let begin = match peer.lmtp {
             true => Session::lmtp,
             false => Session::new,
@@ -68,6 +69,7 @@ impl Connection {
             stream: Some(stream),
             session: begin(Arc::clone(&opening.session), Instant::now()),
             peer,
+            source: opening.source.clone(),
             patience: opening.patience.clone(),
             input: vec![0; READ_OCTETS].into(),
             write_timeout: opening.session.timeouts.body,
@@ -108,6 +110,11 @@ impl Connection {
     /// The address that is talked to.
     pub(crate) fn address(&self) -> &Endpoint {
         &self.peer.address
+    }
+
+    /// The address of an egress that it comes from.
+    pub(crate) fn source(&self) -> Option<IpAddr> {
+        self.source.as_ref().map(|taken| taken.source.address)
     }
 
     /// Transactions so far.
@@ -197,49 +204,6 @@ impl Connection {
             Event::Closed(diagnosis) => Err(diagnosis),
             event => unreachable!("{event:?} before any transaction"),
         }
-    }
-
-    async fn start_tls(
-        &mut self,
-        config: &Arc<ClientConfig>,
-        opening: &Opening,
-    ) -> Result<(), OpenError> {
-        self.session.start_tls(Instant::now());
-        match self.event().await {
-            Event::TlsGo => {}
-            // Then in clear, over this connection.
-            Event::TlsRefused(_) if opening.security.may_be_clear() => return Ok(()),
-            Event::TlsRefused(reply) => return Err(self.no_starttls(&reply.to_string())),
-            Event::Closed(diagnosis) => return Err(OpenError::closed(diagnosis)),
-            event => unreachable!("{event:?} after STARTTLS"),
-        }
-        let Some(stream) = self.stream.take() else {
-            unreachable!("only closing takes the stream, and that is the last event")
-        };
-        let Endpoint::Tcp(address) = self.peer.address else {
-            let why = "a socket of this machine";
-            return Err(self.no_tls(NoTls::new(TlsFailure::ValidationFailure, why)));
-        };
-        let name = opening.security.base().or(self.peer.name.as_ref());
-        let handshake = stream.start_tls(Arc::clone(config), name, address.ip());
-        let stream = match timeout(opening.session.timeouts.hello, handshake).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(self.no_tls(NoTls::handshake(&error))),
-            Err(_) => return Err(self.no_tls(NoTls::new(TlsFailure::ValidationFailure, "timeout"))),
-        };
-        self.proof = opening.security.proof();
-        self.stream = Some(stream);
-        self.session.handle_tls_started(Instant::now());
-        self.hello().await.map_err(OpenError::closed)
-    }
-
-    fn no_starttls(&self, reason: &str) -> OpenError {
-        self.no_tls(NoTls::new(TlsFailure::StarttlsNotSupported, reason))
-    }
-
-    fn no_tls(&self, mut why: NoTls) -> OpenError {
-        self.peer.sign(&mut why.diagnosis);
-        OpenError::Tls(why)
     }
 
     /// Drives the session to its next event.

@@ -7,6 +7,7 @@ use dns::Resolver;
 use envelope::{Destination, Domain, Outcome, TlsUse};
 use sts::Policies;
 
+use crate::egress::Egress;
 use crate::login::Login;
 use crate::mx::MailHost;
 use crate::peer::Endpoint;
@@ -31,6 +32,8 @@ pub struct Foreseen {
     pub login: Option<String>,
     /// What is known of its MTA-STS policy, if that is followed.
     pub sts: Option<sts::Found>,
+    /// The egress that it leaves from.
+    pub egress: Option<Arc<str>>,
     /// In the order in which they would be tried; or what would become of all mail there.
     pub hops: Result<Vec<Hop>, Outcome>,
 }
@@ -42,7 +45,7 @@ pub struct Hop {
     pub host: Option<Domain>,
     /// Its address.
     pub to: Endpoint,
-    /// Our address; none: the system chooses.
+    /// Our address, of several the one with the greatest weight; none: the system chooses.
     pub from: Option<IpAddr>,
     /// How TLS is used with it: as the settings name it, or `dane`.
     pub tls: &'static str,
@@ -60,29 +63,39 @@ impl<R: Resolver> Foresight<R> {
     pub async fn of(&self, to: &Destination) -> Result<Foreseen, Outcome> {
         let key = self.planner.site(to).await?;
         let hosts = self.planner.hosts(&key).await;
+        let egress = key
+            .egress
+            .as_ref()
+            .and_then(|name| self.settings.pool(name));
         Ok(Foreseen {
             site: key.to_string(),
             tls: key.policy.tls(),
             login: key.hosts.login().map(Login::to_string),
-            hops: hosts.map(|hosts| self.hops(hosts)),
             sts: self.planner.sts(&to.host, &key.hosts).await,
+            egress: egress.map(|egress| Arc::clone(&egress.name)),
+            hops: hosts.map(|hosts| self.hops(hosts, egress)),
         })
     }
 
-    fn hops(&self, hosts: Vec<MailHost>) -> Vec<Hop> {
+    fn hops(&self, hosts: Vec<MailHost>, egress: Option<&Egress>) -> Vec<Hop> {
         let mut hops = Vec::new();
         for host in hosts {
-            for to in host.addresses {
-                let address = to.tcp().map(|address| address.ip());
-                if address.is_none_or(|address| self.settings.may_use(address)) {
-                    hops.push(Hop {
-                        host: host.name.clone(),
-                        from: address.and_then(|address| self.settings.source(address)),
-                        to,
-                        tls: host.security.name(),
-                    });
-                }
-            }
+            hops.extend(host.addresses.into_iter().filter_map(|to| {
+                let from = match (to.tcp(), egress) {
+                    (None, _) => None,
+                    (Some(to), None) => self.settings.source(to.ip()),
+                    (Some(to), Some(egress)) => {
+                        let sources = egress.of_family(to.ip());
+                        Some(sources.max_by_key(|source| source.weight)?.address)
+                    }
+                };
+                Some(Hop {
+                    host: host.name.clone(),
+                    to,
+                    from,
+                    tls: host.security.name(),
+                })
+            }));
         }
         hops
     }

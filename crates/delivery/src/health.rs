@@ -160,11 +160,12 @@ impl Health {
         Some(now.saturating_duration_since(down.since))
     }
 
-    /// No host of the site gave us a connection.
+    /// No host of the site gave us a connection, and maybe none is worth trying before `back_at`.
     pub(crate) fn connect_failed(
         &mut self,
         now: Instant,
         reason: Diagnosis,
+        back_at: Option<Instant>,
         rng: &mut impl Rng,
     ) -> Failure {
         self.connect_ended();
@@ -181,7 +182,11 @@ impl Health {
                 probe_in: down.probe_at - now,
             };
         }
-        let (failures, probe_in) = self.went_down(reason, None, now, rng);
+        let (failures, mut probe_in) = self.went_down(reason, None, now, rng);
+        if let (Some(back_at), Some(down)) = (back_at, &mut self.down) {
+            down.probe_at = back_at.max(now);
+            probe_in = down.probe_at - now;
+        }
         Failure::Down { failures, probe_in }
     }
 

@@ -23,9 +23,10 @@ use crate::dispatcher::{BUG, Dispatcher, internal_error};
 use crate::health::Answer;
 use crate::parcel::Parcel;
 use crate::patience::Patience;
+use crate::plan::SiteKey;
 use crate::reach::{Reached, part};
-use crate::sites::{LaneSite, Next, SiteId};
-use crate::work::{BodyError, Work};
+use crate::sites::{LaneSite, Next, NoConnection, SiteId};
+use crate::work::Work;
 
 /// A lane at work.
 pub(crate) struct Lane<W, R> {
@@ -93,10 +94,10 @@ impl<W: Work, R: Resolver> Lane<W, R> {
                 self.dispatcher.connected(self.id).await;
                 self.work(connection, standing).await;
             }
-            Some(Reached::Nobody(reason)) => {
-                let slow = standing.trip.connect >= self.dispatcher.settings.patience;
-                return self.nobody(reason, slow, standing).await;
+            Some(Reached::Nobody(reason, back_at)) => {
+                return self.nobody(reason, back_at, standing).await;
             }
+            Some(Reached::Busy) => self.put_back(standing).await,
             Some(Reached::Refused(outcome)) => self.settle_all(standing, &outcome).await,
             None => self.give_back(standing).await,
         }
@@ -104,16 +105,23 @@ impl<W: Work, R: Resolver> Lane<W, R> {
     }
 
     /// No host of the site gives us a connection.
-    async fn nobody(&self, reason: Diagnosis, slow: bool, standing: &mut Standing) {
+    async fn nobody(
+        &self,
+        reason: Diagnosis,
+        back_at: Option<std::time::Instant>,
+        standing: &mut Standing,
+    ) {
         let Some(parcel) = standing.parcel.take() else {
             unreachable!("a connection was wanted for a parcel")
         };
         standing.stage = Stage::Ended;
         // The site first, so that nothing more is claimed for it.
-        let failed = self
-            .dispatcher
-            .connect_failed(self.id, parcel, reason.clone(), slow);
-        standing.parcel = failed.await;
+        let why = NoConnection {
+            reason: reason.clone(),
+            slow: standing.trip.connect >= self.dispatcher.settings.patience,
+            back_at,
+        };
+        standing.parcel = self.dispatcher.connect_failed(self.id, parcel, why).await;
         self.settle_all(standing, &Outcome::Deferred(reason)).await;
     }
 
@@ -148,8 +156,9 @@ impl<W: Work, R: Resolver> Lane<W, R> {
         self.dispatcher.work.tls_found(parcel.claims(), &found);
         standing.trip.connect += begun.elapsed();
         if let Some(Reached::Connected(connection)) = &reached {
-            let policy = &self.site.key.policy;
+            let SiteKey { policy, egress, .. } = &self.site.key;
             standing.trip.tls = connection.tls().map(|tls| policy.proved(tls));
+            standing.trip.egress = egress.clone().zip(connection.source());
         }
         reached
     }
@@ -173,11 +182,11 @@ impl<W: Work, R: Resolver> Lane<W, R> {
             reached = reached => Some(reached),
             () = sleep(limit) => {
                 let late = Diagnosis::local(TOO_LONG, "no connection within the time for an attempt");
-                Some(Reached::Nobody(late))
+                Some(Reached::Nobody(late, None))
             }
             () = patience.over() => {
                 let text = "no connection yet, and other mail is waiting for a turn";
-                Some(Reached::Nobody(Diagnosis::local(TOO_LONG, text)))
+                Some(Reached::Nobody(Diagnosis::local(TOO_LONG, text), None))
             }
         }
     }
@@ -188,7 +197,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
             Some(Reached::Connected(connection)) => return Some(connection),
             Some(Reached::Refused(outcome)) => self.settle_all(standing, &outcome).await,
             // As after any loss of a connection: the next lane finds out what that says of the site.
-            Some(Reached::Nobody(_)) => self.put_back(standing).await,
+            Some(Reached::Nobody(..) | Reached::Busy) => self.put_back(standing).await,
             None => self.give_back(standing).await,
         }
         None
@@ -204,6 +213,10 @@ impl<W: Work, R: Resolver> Lane<W, R> {
     async fn work(&self, mut connection: Box<Connection>, standing: &mut Standing) {
         let mut suspected = None;
         while let Some(parcel) = &mut standing.parcel {
+            if self.site.memory.rests(connection.source()) {
+                self.put_back(standing).await;
+                break;
+            }
             if let Some(rest) = parcel.split(connection.capabilities()) {
                 self.dispatcher.put_back(self.id, rest).await;
             }
@@ -284,7 +297,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
         let body = match self.dispatcher.work.open(&parcel.first().message).await {
             Ok(body) => body,
             Err(error) => {
-                self.settle_all(standing, &without_body(&error)).await;
+                self.settle_all(standing, &error.outcome()).await;
                 return After::Ready;
             }
         };
@@ -313,7 +326,12 @@ impl<W: Work, R: Resolver> Lane<W, R> {
             }
             Delivery::TurnedAway(messages) => return After::TurnedAway(messages),
         };
-        let answer = self.dispatcher.judge(self.id, &mut outcomes);
+        let source = connection.source();
+        let Some(answer) = self.dispatcher.judge(self.id, source, &mut outcomes) else {
+            // Our address rests there from now on: another one tries.
+            self.put_back(standing).await;
+            return After::Gone;
+        };
         let lasted = begun.elapsed();
         standing.trip.transmission = lasted;
         self.settle(standing, outcomes).await;
@@ -364,22 +382,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
     }
 }
 
-fn without_body(error: &BodyError) -> Outcome {
-    match error {
-        BodyError::NotFound => Outcome::Failed(Diagnosis::local(BODY_LOST, error.to_string())),
-        BodyError::NotNow(reason) => Outcome::Deferred(Diagnosis::local(NOT_NOW, reason)),
-        BodyError::Unavailable(_) => {
-            Outcome::Deferred(Diagnosis::local(BODY_UNREADABLE, error.to_string()))
-        }
-    }
-}
-
 /// So many times the patience with one reply is the time for a message: some servers look at each for long.
 const IN_TIME: u32 = 3;
 /// RFC 3463 §3.5: network or routing status in general: it took too long.
 const TOO_LONG: EnhancedStatus = EnhancedStatus::transient(4, 0);
-/// RFC 3463 §3.4: mail system status in general.
-const BODY_LOST: EnhancedStatus = EnhancedStatus::permanent(3, 0);
-/// RFC 3463 §3.8: other or undefined security status.
-const NOT_NOW: EnhancedStatus = EnhancedStatus::transient(7, 0);
-const BODY_UNREADABLE: EnhancedStatus = EnhancedStatus::transient(3, 0);

@@ -19,6 +19,7 @@ mod callout;
 mod catch_panic;
 mod connection;
 mod dispatcher;
+mod egress;
 mod foresight;
 mod health;
 mod lane;
@@ -45,8 +46,9 @@ mod view;
 mod work;
 
 pub use allowed::is_public;
-pub use callout::{CalloutSettings, Callouts, Egress, Finding};
+pub use callout::{CalloutSettings, Callouts, Finding};
 pub use dispatcher::Dispatcher;
+pub use egress::{Egress, Source};
 pub use foresight::{Foreseen, Foresight, Hop};
 pub use login::{Login, NotALogin};
 pub use orders::{Change, Limit, NotASite, Order, SiteMatch, Wanted, holding};

@@ -1,10 +1,11 @@
 //! What a site remembers of single addresses, so that each connection does not learn it anew: which one could not be
-//! reached a moment ago (it is tried last), and with which one TLS failed (it is talked to in clear). And after how many
-//! messages its servers want a new connection.
+//! reached a moment ago (it is tried last), and with which one TLS failed (it is talked to in clear); which of our own
+//! addresses rests there. And after how many messages its servers want a new connection.
 //!
 //! Shared by the lanes of a site. Bounded; the clock is passed in.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ pub(crate) struct HostMemory(Arc<Mutex<Known>>);
 #[derive(Debug, Default)]
 struct Known {
     hosts: HashMap<(Endpoint, Trouble), Instant>,
+    /// Source addresses of ours that rest, each until then.
+    resting: BTreeMap<IpAddr, Instant>,
     /// Messages that a connection took before it was refused one, and until when that counts.
     messages: Option<(u64, Instant)>,
 }
@@ -59,6 +62,35 @@ impl HostMemory {
 
     pub(crate) fn forget(&self, address: &Endpoint, what: Trouble) {
         self.0.lock().hosts.remove(&(address.clone(), what));
+    }
+
+    /// No new connection from this address of ours before then: the site's provider blocks it.
+    pub(crate) fn rest_source(&self, source: IpAddr, until: Instant) {
+        let resting = &mut self.0.lock().resting;
+        let rest = resting.entry(source).or_insert(until);
+        *rest = until.max(*rest);
+    }
+
+    /// Until when this address of ours rests, if it does.
+    pub(crate) fn rests_until(&self, source: IpAddr, now: Instant) -> Option<Instant> {
+        let known = self.0.lock();
+        let until = known.resting.get(&source).copied();
+        until.filter(|until| now < *until)
+    }
+
+    /// Whether a connection from there is to take no more.
+    pub(crate) fn rests(&self, source: Option<IpAddr>) -> bool {
+        source.is_some_and(|source| self.rests_until(source, Instant::now()).is_some())
+    }
+
+    /// Addresses of ours that rest, and until when.
+    pub(crate) fn resting(&self, now: Instant) -> Vec<(IpAddr, Instant)> {
+        let resting = &mut self.0.lock().resting;
+        resting.retain(|_, until| now < *until);
+        resting
+            .iter()
+            .map(|(source, until)| (*source, *until))
+            .collect()
     }
 
     /// A connection took so many messages and refused the next, which another connection took then.

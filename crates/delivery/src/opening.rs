@@ -8,6 +8,7 @@ use std::time::Duration;
 use envelope::{Diagnosis, EnhancedStatus, TlsFailure};
 use rustls::{CertificateError, ClientConfig};
 
+use crate::egress::{NoSource, Taken};
 use crate::login::Login;
 use crate::patience::Patience;
 use crate::policy::Security;
@@ -20,8 +21,10 @@ pub(crate) struct Opening {
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) security: Security,
     pub(crate) login: Option<Login>,
+    /// The source of an egress that it takes up.
+    pub(crate) source: Option<Arc<Taken>>,
     /// The source address; `None` leaves it to the system.
-    pub(crate) source: Option<IpAddr>,
+    pub(crate) bind: Option<IpAddr>,
     pub(crate) connect_timeout: Duration,
     pub(crate) patience: Patience,
 }
@@ -29,6 +32,10 @@ pub(crate) struct Opening {
 /// Why there is no connection.
 #[derive(Debug)]
 pub(crate) enum OpenError {
+    /// No address of the egress can be used now.
+    NoSource(NoSource),
+    /// The source is not an address of this machine.
+    Unbound(Diagnosis),
     /// The address could not be reached.
     Unreachable(Diagnosis),
     /// It could, but the greeting, EHLO or the login did not go well.

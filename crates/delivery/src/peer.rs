@@ -11,6 +11,7 @@ use envelope::{Diagnosis, Domain, EnhancedStatus};
 use tokio::net::{TcpSocket, UnixStream};
 use tokio::time::timeout;
 
+use crate::opening::OpenError;
 use crate::tls::Stream;
 
 /// A host and one of its addresses.
@@ -63,7 +64,8 @@ impl Peer {
         &self,
         source: Option<IpAddr>,
         limit: Duration,
-    ) -> Result<Stream, Diagnosis> {
+    ) -> Result<Stream, OpenError> {
+        let mut is_absent = false;
         let connected = async {
             let address = match &self.address {
                 Endpoint::Tcp(address) => *address,
@@ -74,7 +76,10 @@ impl Peer {
                 SocketAddr::V6(_) => TcpSocket::new_v6()?,
             };
             if let Some(source) = source {
-                socket.bind(SocketAddr::new(source, 0))?;
+                let bound = socket.bind(SocketAddr::new(source, 0));
+                let kind = bound.as_ref().err().map(io::Error::kind);
+                is_absent = kind == Some(io::ErrorKind::AddrNotAvailable);
+                bound?;
             }
             let stream = socket.connect(address).await?;
             // Each write is a whole group of commands: waiting for more would only cost time.
@@ -83,7 +88,10 @@ impl Peer {
         };
         let late = |_| Err(io::ErrorKind::TimedOut.into());
         let connected = timeout(limit, connected).await.unwrap_or_else(late);
-        connected.map_err(|error| self.unreachable(&error))
+        connected.map_err(|error| match self.unreachable(&error) {
+            why if is_absent => OpenError::Unbound(why),
+            why => OpenError::Unreachable(why),
+        })
     }
 
     fn unreachable(&self, error: &io::Error) -> Diagnosis {

@@ -29,7 +29,7 @@ use crate::tls::dane;
 pub(crate) struct SiteKey {
     pub(crate) hosts: Hosts,
     pub(crate) policy: Policy,
-    /// The pool of addresses that we send from, if it is not the usual one.
+    /// The egress that we talk to them from; none: from where the system says, or `bind`.
     pub(crate) egress: Option<Arc<str>>,
 }
 
@@ -75,6 +75,7 @@ impl<R: Resolver> Planner<R> {
             Host::Domain(domain) => self.settings.routes.find(domain),
             Host::Literal(_) => None,
         };
+        let egress = self.settings.egress_for(&to.way, route)?;
         let (hosts, dane) = match route {
             Some(route) => (Hosts::Route(Arc::clone(&route.hops)), Some(Arc::from([]))),
             None => self.hosts_of(&to.host).await?,
@@ -89,7 +90,7 @@ impl<R: Resolver> Planner<R> {
                 sts: sts.and_then(|found| found.policy().cloned()),
             },
             hosts,
-            egress: to.way.get("egress").map(Arc::from),
+            egress,
         };
         let wished = to.way.get("tls").and_then(|wish| wish.parse().ok());
         let shaped = self.settings.shaping.tls(&key);
@@ -348,23 +349,18 @@ fn unnamed(address: Endpoint, security: Security) -> MailHost {
 
 /// What a failed lookup of a recipient's domain means for its mail.
 fn unresolved(domain: &Domain, error: &dns::Error) -> Outcome {
+    let failed = |status, text: String| Outcome::Failed(Diagnosis::local(status, text));
     match error {
-        dns::Error::NoSuchDomain => Outcome::Failed(Diagnosis::local(
-            BAD_DOMAIN,
-            format!("no such domain: {domain}"),
-        )),
-        dns::Error::NoRecords => Outcome::Failed(Diagnosis::local(
-            BAD_DOMAIN,
-            format!("{domain} has neither MX nor address records"),
-        )),
-        dns::Error::NullMx => Outcome::Failed(Diagnosis::local(
-            NULL_MX,
-            format!("{domain} takes no mail (null MX)"),
-        )),
-        dns::Error::Trouble(reason) => Outcome::Deferred(Diagnosis::local(
-            DNS_TROUBLE,
-            format!("cannot look up {domain}: {reason}"),
-        )),
+        dns::Error::NoSuchDomain => failed(BAD_DOMAIN, format!("no such domain: {domain}")),
+        dns::Error::NoRecords => {
+            let text = format!("{domain} has neither MX nor address records");
+            failed(BAD_DOMAIN, text)
+        }
+        dns::Error::NullMx => failed(NULL_MX, format!("{domain} takes no mail (null MX)")),
+        dns::Error::Trouble(reason) => {
+            let text = format!("cannot look up {domain}: {reason}");
+            Outcome::Deferred(Diagnosis::local(DNS_TROUBLE, text))
+        }
     }
 }
 
@@ -471,6 +467,21 @@ mod tests {
                 outcome.diagnosis().text
             ),
         }
+    }
+
+    #[tokio::test]
+    async fn an_egress_that_is_not_there_keeps_mail_waiting() {
+        let to = Destination {
+            host: "plain.test".parse().unwrap(),
+            way: "egress=gone".parse().unwrap(),
+        };
+        let Err(Outcome::Deferred(why)) = planner().site(&to).await else {
+            panic!("it would leave from elsewhere");
+        };
+        assert_eq!(
+            why.text,
+            "there is no [[egress]] `gone` for it to leave from"
+        );
     }
 
     #[tokio::test]

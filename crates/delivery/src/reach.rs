@@ -10,7 +10,7 @@
 //! about a recipient's domain (RFC 7504 §4), comes in reply to RCPT, and fails that recipient like any other 5xx there.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use envelope::{Class, Diagnosis, EnhancedStatus, Outcome, SenderTls, TlsFailure,
 use smtp::Capabilities;
 
 use crate::connection::Connection;
+use crate::egress::{NoSource, Sources};
 use crate::memory::{HostMemory, Trouble};
 use crate::mx::{DNS_TROUBLE, MailHost};
 use crate::opening::{NoTls, OpenError, Opening};
@@ -36,6 +37,7 @@ pub(crate) struct Reacher<R> {
     planner: Planner<R>,
     session: Arc<smtp::client::Settings>,
     clients: Clients,
+    sources: Sources,
 }
 
 /// What came of it.
@@ -43,8 +45,10 @@ pub(crate) struct Reacher<R> {
 pub(crate) enum Reached {
     /// A connection; the session is ready.
     Connected(Box<Connection>),
-    /// No host can be talked to now: a fact about the site.
-    Nobody(Diagnosis),
+    /// No host can be talked to now: a fact about the site. With a time if all our addresses that could rest until then.
+    Nobody(Diagnosis, Option<Instant>),
+    /// All our addresses have the connections that they may have.
+    Busy,
     /// The message cannot go there, whatever the state of the site.
     Refused(Outcome),
 }
@@ -58,6 +62,8 @@ struct Met {
     never: Option<Diagnosis>,
     /// Anything but that there was no TLS as it is wanted.
     other: bool,
+    /// We had no address to come from for one, and why.
+    no_source: Option<NoSource>,
     /// Hosts that answered: their other addresses would say the same.
     answered: HashSet<usize>,
 }
@@ -83,6 +89,7 @@ impl<R: Resolver> Reacher<R> {
             settings,
             planner,
             session: Arc::new(session),
+            sources: Sources::default(),
         }
     }
 
@@ -116,11 +123,7 @@ impl<R: Resolver> Reacher<R> {
             security,
         } in targets(&hosts, memory)
         {
-            let may_use = |address: SocketAddr| self.settings.may_use(address.ip());
-            if Some(&peer.address) == known.as_ref()
-                || met.answered.contains(&host)
-                || !peer.address.tcp().is_none_or(may_use)
-            {
+            if Some(&peer.address) == known.as_ref() || met.answered.contains(&host) {
                 continue;
             }
             let opening = Opening {
@@ -128,7 +131,8 @@ impl<R: Resolver> Reacher<R> {
                 tls: None,
                 security,
                 login: site.hosts.login().cloned(),
-                source: self.source(&peer.address),
+                source: None,
+                bind: self.source(&peer.address),
                 connect_timeout: self.settings.connect_timeout,
                 patience: patience.clone(),
             };
@@ -155,8 +159,45 @@ impl<R: Resolver> Reacher<R> {
         }
     }
 
-    /// One address: with TLS, and where that may be, in clear over a new connection when the handshake fails.
+    /// One address, from the next of our sources that is on this machine.
     async fn open(
+        &self,
+        site: &SiteKey,
+        peer: Peer,
+        mut opening: Opening,
+        memory: &HostMemory,
+        found: &mut Vec<TlsFinding>,
+    ) -> Result<Connection, OpenError> {
+        let egress = site
+            .egress
+            .as_ref()
+            .and_then(|name| self.settings.pool(name));
+        let Some((egress, to)) = egress.zip(peer.address.tcp()) else {
+            return self.open_so(site, peer, opening, memory, found).await;
+        };
+        loop {
+            let taken = self.sources.take(egress, to.ip(), memory).await;
+            let taken = taken.map_err(OpenError::NoSource)?;
+            let source = taken.source.address;
+            // Each source has a name of its own.
+            opening.session = Arc::new(smtp::client::Settings {
+                hello_name: taken.source.hello.to_string(),
+                ..(*self.session).clone()
+            });
+            (opening.bind, opening.source) = (Some(source), Some(Arc::new(taken)));
+            let (peer, opening) = (peer.clone(), opening.clone());
+            match self.open_so(site, peer, opening, memory, found).await {
+                Err(OpenError::Unbound(_)) => {
+                    tracing::error!(%source, egress = %egress.name, "not an address of this machine: mail leaves from the others of its egress");
+                    self.sources.absent(source, Instant::now());
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// With TLS, and where that may be, in clear over a new connection when the handshake fails.
+    async fn open_so(
         &self,
         site: &SiteKey,
         peer: Peer,
@@ -185,6 +226,7 @@ impl<R: Resolver> Reacher<R> {
         }
         match result {
             Ok(_) => memory.forget(address, Trouble::Unreachable),
+            Err(OpenError::Unbound(_)) => {}
             Err(_) => memory.remember(
                 address,
                 Trouble::Unreachable,
@@ -202,9 +244,16 @@ impl<R: Resolver> Reacher<R> {
 
 impl Met {
     fn note(&mut self, host: usize, error: OpenError) {
-        let (OpenError::Unreachable(diagnosis)
-        | OpenError::NoService(diagnosis)
-        | OpenError::Tls(NoTls { diagnosis, .. })) = &error;
+        let diagnosis = match &error {
+            OpenError::Unreachable(diagnosis)
+            | OpenError::Unbound(diagnosis)
+            | OpenError::NoService(diagnosis)
+            | OpenError::Tls(NoTls { diagnosis, .. }) => diagnosis,
+            OpenError::NoSource(why) => {
+                self.no_source = self.no_source.max(Some(*why));
+                return;
+            }
+        };
         self.other |= !matches!(error, OpenError::Tls(_));
         let mut diagnosis = diagnosis.clone();
         let code = diagnosis.reply.as_ref().map(|reply| reply.code);
@@ -214,22 +263,26 @@ impl Met {
             diagnosis.status.class = Class::Transient;
             self.passing = Some(diagnosis);
         }
-        if !matches!(error, OpenError::Unreachable(_)) {
+        if matches!(error, OpenError::NoService(_) | OpenError::Tls(_)) {
             self.answered.insert(host);
         }
     }
 
     fn sum_up(self, site: &SiteKey) -> Reached {
         let is_private = site.policy.sender == SenderTls::Required;
-        match (self.passing, self.never) {
+        let nobody = |text| Diagnosis::local(DNS_TROUBLE, text);
+        match (self.passing, self.no_source, self.never) {
             // RFC 8689 §4.2.1: its sender would rather have it back.
-            (Some(reason), None) if is_private && !self.other => {
+            (Some(reason), None, None) if is_private && !self.other => {
                 let status = NOT_PROTECTED;
                 Reached::Refused(Outcome::Failed(Diagnosis { status, ..reason }))
             }
-            (Some(reason), _) => Reached::Nobody(reason),
-            (None, Some(reason)) => Reached::Refused(Outcome::Failed(reason)),
-            (None, None) => Reached::Nobody(Diagnosis::local(DNS_TROUBLE, "no host to try")),
+            (Some(reason), ..) => Reached::Nobody(reason, None),
+            (_, Some(NoSource::Busy), _) => Reached::Busy,
+            (_, Some(NoSource::Until(at)), _) => Reached::Nobody(nobody(RESTING), Some(at.0)),
+            (_, _, Some(reason)) => Reached::Refused(Outcome::Failed(reason)),
+            (_, Some(NoSource::Family), _) => Reached::Nobody(nobody(NO_FAMILY), None),
+            (None, None, None) => Reached::Nobody(nobody("no host to try"), None),
         }
     }
 }
@@ -259,7 +312,7 @@ fn targets(hosts: &[MailHost], memory: &HostMemory) -> Vec<Target> {
 /// What a site without hosts means: trouble is the site's, a permanent reason is the message's.
 fn no_plan(outcome: Outcome) -> Reached {
     match outcome {
-        Outcome::Deferred(reason) => Reached::Nobody(reason),
+        Outcome::Deferred(reason) => Reached::Nobody(reason, None),
         outcome => Reached::Refused(outcome),
     }
 }
@@ -291,13 +344,16 @@ fn finding(
         policy: Arc::new(site.policy.published(&opening.security)),
         host: peer.name.clone(),
         address: peer.address.tcp().map(|address| address.ip()),
-        source: opening.source,
+        source: opening.bind,
         failure,
     })
 }
 
 /// RFC 8689 §6.
 const NOT_PROTECTED: EnhancedStatus = EnhancedStatus::permanent(7, 30);
+const RESTING: &str =
+    "each of our addresses for it rests, since it is blocked there or not on this machine";
+const NO_FAMILY: &str = "our egress has no address of the family of its hosts";
 /// RFC 7504 §3.
 const NO_MAIL_EVER: u16 = 521;
 /// Addresses tried for one connection at most.

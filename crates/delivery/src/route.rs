@@ -23,6 +23,8 @@ pub struct Route {
     pub hops: Arc<Hops>,
     /// When TLS is used there, at least.
     pub tls: TlsUse,
+    /// The egress of mail that names none.
+    pub egress: Option<Arc<str>>,
 }
 
 /// Hosts to connect to, without MX lookup: the next one when one gives no service.
@@ -149,6 +151,7 @@ impl Route {
             domain,
             hops: Arc::new(Hops { hosts, login }),
             tls,
+            egress: None,
         })
     }
 }

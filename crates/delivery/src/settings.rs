@@ -1,6 +1,7 @@
 //! Settings of delivery, each with its default and unit.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use envelope::{Domain, TlsUse};
@@ -8,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use smtp::client::Timeouts;
 
 use crate::allowed::Allowed;
+use crate::egress::Egress;
 use crate::route::Routes;
 use crate::shaping::Shaping;
 
@@ -21,10 +23,13 @@ pub struct Settings {
     pub listeners: Vec<SocketAddr>,
     /// The port of an MX: 25, but in tests.
     pub port: u16,
-    /// Source addresses: the first of the destination's family is used; none leaves the choice to the system.
+    /// Source addresses of mail that no pool is named for: the first of the destination's family is used; none leaves the choice
+    /// to the system.
     pub bind: Vec<IpAddr>,
-    /// Whether destinations of a family that `bind` has no address of are left out.
-    pub bound_families_only: bool,
+    /// Pools of source addresses, with names that differ.
+    pub egresses: Vec<Egress>,
+    /// The pool of mail that names none; none: `bind`.
+    pub egress: Option<Arc<str>>,
     /// How much sites are sent at most, and what their replies change.
     pub shaping: Shaping,
     /// Static routes, looked at before MX.
@@ -97,7 +102,8 @@ impl Settings {
             listeners: Vec::new(),
             port: 25,
             bind: Vec::new(),
-            bound_families_only: false,
+            egresses: Vec::new(),
+            egress: None,
             shaping: Shaping::default(),
             routes: Routes::default(),
             allow_loopback: false,
@@ -133,12 +139,12 @@ impl Settings {
         Allowed::by(self).refuses(address.to_canonical()).is_none()
     }
 
-    /// Whether we have an address to come from, where that is asked for.
-    pub(crate) fn may_use(&self, destination: IpAddr) -> bool {
-        !self.bound_families_only || self.source(destination).is_some()
+    /// The pool of this name.
+    pub(crate) fn pool(&self, name: &str) -> Option<&Egress> {
+        self.egresses.iter().find(|egress| *egress.name == *name)
     }
 
-    /// Our address for a destination: the first configured one of its family.
+    /// Our address for a destination, without a pool: the first configured one of its family.
     pub(crate) fn source(&self, destination: IpAddr) -> Option<IpAddr> {
         let same_family = |source: &&IpAddr| source.is_ipv4() == destination.is_ipv4();
         self.bind.iter().find(same_family).copied()

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use envelope::{Claim, Destination, Host, Mailbox};
+use envelope::{Claim, Destination, Diagnosis, Host, Mailbox};
 use tokio::sync::Notify;
 
 use crate::admission::{Admission, Pass};
@@ -72,6 +72,16 @@ pub(crate) enum Next {
     Idle,
     /// Nothing to do, and the connection is wanted elsewhere, or all is ending.
     Close,
+}
+
+/// Why a lane got no connection.
+#[derive(Debug)]
+pub(crate) struct NoConnection {
+    pub(crate) reason: Diagnosis,
+    /// It took long to find out.
+    pub(crate) slow: bool,
+    /// There will be none before this; none: nobody knows.
+    pub(crate) back_at: Option<Instant>,
 }
 
 /// The sites of a dispatcher.

@@ -1,5 +1,7 @@
 //! A site as operators see it.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use envelope::{Diagnosis, Host};
@@ -18,6 +20,10 @@ pub struct SiteView {
     pub takes: Vec<Host>,
     /// How many those are.
     pub takes_count: usize,
+    /// The egress that its mail leaves from.
+    pub egress: Option<Arc<str>>,
+    /// Addresses of ours that rest there, and for how long; none in a view of all sites.
+    pub resting: Vec<(IpAddr, Duration)>,
     /// Whether it can be reached.
     pub reach: Reach,
     /// An operator has paused it.

@@ -5,7 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{Claim, Destination, Diagnosis, Host, Message, Outcome, TlsFinding, Trip};
+use envelope::{
+    Claim, Destination, Diagnosis, EnhancedStatus, Host, Message, Outcome, TlsFinding, Trip,
+};
 
 use crate::orders::Order;
 
@@ -90,6 +92,24 @@ pub enum BodyError {
     #[error("{0}")]
     NotNow(String),
 }
+
+impl BodyError {
+    /// What that means for the legs.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let local = |status| Diagnosis::local(status, self.to_string());
+        match self {
+            Self::NotFound => Outcome::Failed(local(BODY_LOST)),
+            Self::NotNow(_) => Outcome::Deferred(local(NOT_NOW)),
+            Self::Unavailable(_) => Outcome::Deferred(local(BODY_UNREADABLE)),
+        }
+    }
+}
+
+/// RFC 3463 §3.4: mail system status in general.
+const BODY_LOST: EnhancedStatus = EnhancedStatus::permanent(3, 0);
+const BODY_UNREADABLE: EnhancedStatus = EnhancedStatus::transient(3, 0);
+/// RFC 3463 §3.8: other or undefined security status.
+const NOT_NOW: EnhancedStatus = EnhancedStatus::transient(7, 0);
 
 /// What happened to a site. Its name is that of its best MX, or of the host or address of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -133,11 +133,13 @@ impl Hickory {
     }
 
     fn not_found(&self, kind: RecordType, validated: bool, error: NetError) -> Known {
-        let of_zone = |soa: &Box<Record<SOA>>| soa.ttl.min(soa.data.minimum);
+        let of_zone = |soa: &Record<SOA>| soa.ttl.min(soa.data.minimum);
         let (kept, doubt) = match &error {
             NetError::Dns(DnsError::NoRecordsFound(none)) => {
                 // Where hickory validates, it takes the TTL away.
-                let ttl = none.negative_ttl.or(none.soa.as_ref().map(of_zone));
+                let ttl = none
+                    .negative_ttl
+                    .or_else(|| none.soa.as_deref().map(of_zone));
                 let kept = Duration::from_secs(ttl.unwrap_or(0).into());
                 (kept, validated.then(|| proof::doubt(kind, none)).flatten())
             }

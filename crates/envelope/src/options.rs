@@ -70,6 +70,17 @@ impl LegOptions {
         Self(words.join(" ").into())
     }
 
+    /// With one more; as they are if they have this one, or if that would be too much.
+    #[must_use]
+    pub fn or(&self, name: &str, value: &str) -> Self {
+        match self.get(name) {
+            Some(_) => self.clone(),
+            None => format!("{} {name}={value}", self.0)
+                .parse()
+                .unwrap_or_else(|_| self.clone()),
+        }
+    }
+
     /// The text form: what [`LegOptions::from_str`] reads.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -136,5 +147,7 @@ mod tests {
             let again = asking.with_sender_tls(SenderTls::Required);
             assert_eq!(again.as_str(), "egress=bulk requiretls=yes tls=dane");
         }
+        let more = options.or("egress", "main").or("srs", "off");
+        assert_eq!(more.as_str(), "egress=bulk srs=off tls=dane");
     }
 }

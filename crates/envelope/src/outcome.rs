@@ -1,6 +1,7 @@
 //! What became of one recipient in one delivery attempt.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Diagnosis {
 pub struct Trip {
     /// The name of the site; none if none could be looked up, or if there was no attempt.
     pub site: Option<Arc<str>>,
+    /// The egress that it left from, and which of its addresses; none if no egress was named for it, or there was no connection.
+    pub egress: Option<(Arc<str>, IpAddr)>,
     /// How the connection was encrypted; none if it was in clear.
     pub tls: Option<PeerTls>,
     /// For how long a connection was sought; zero over one that was there.

@@ -1,5 +1,7 @@
 //! Recipients: hosted, an SRS address of ours, postmaster, or none of our business.
 
+use std::collections::BTreeSet;
+
 use envelope::{Domain, ForwardPath, Host, LocalPart, Mailbox, Reply, Timestamp};
 use srs::{Day, ReverseError, Reversed, Srs};
 
@@ -14,6 +16,8 @@ pub struct Settings {
     /// The domain of rewritten reverse paths, unless an option of the table names another. At most 189 octets, so
     /// that every local part fits before it.
     pub srs_domain: Domain,
+    /// Others that reverse paths may be moved to ([`Plan::move_senders`](crate::Plan::move_senders)), as long at most.
+    pub more_srs_domains: Vec<Domain>,
     /// Who gets the mail to a postmaster who has no line of his own (RFC 5321 §4.5.1). May itself be hosted.
     pub postmaster: Option<Mailbox>,
     /// More Received headers than this are a loop (RFC 5321 §6.3); 50 is usual.
@@ -95,7 +99,8 @@ pub enum SrsRefusal {
 impl Forwarder {
     /// Checks the settings.
     pub fn new(srs: Srs, settings: Settings) -> Result<Self, SettingsError> {
-        if settings.srs_domain.as_str().len() > SRS_DOMAIN_OCTETS_MAX {
+        let too_long = |domain: &Domain| domain.as_str().len() > SRS_DOMAIN_OCTETS_MAX;
+        if too_long(&settings.srs_domain) || settings.more_srs_domains.iter().any(too_long) {
             return Err(SettingsError::SrsDomainTooLong);
         }
         Ok(Self { srs, settings })
@@ -111,9 +116,23 @@ impl Forwarder {
         &self.settings
     }
 
-    /// Whether rewritten reverse paths of ours are in this domain: the default one, or one that the table names.
+    /// Whether rewritten reverse paths of ours are in this domain: one of the settings', or one that the table names.
     pub fn is_srs_domain(&self, table: &Table, domain: &Domain) -> bool {
-        *domain == self.settings.srs_domain || table.names_srs_domain(domain)
+        let settings = &self.settings;
+        *domain == settings.srs_domain
+            || settings.more_srs_domains.contains(domain)
+            || table.names_srs_domain(domain)
+    }
+
+    /// All of these domains.
+    pub fn srs_domains<'a>(&'a self, table: &'a Table) -> BTreeSet<&'a Domain> {
+        let Settings {
+            srs_domain,
+            more_srs_domains,
+            ..
+        } = &self.settings;
+        let all = more_srs_domains.iter().chain(table.srs_domains());
+        all.chain([srs_domain]).collect()
     }
 
     /// What an address is as an SRS address of ours.

@@ -23,6 +23,7 @@
 //!         srs_domain: "fwd.example.net".parse()?,
 //!         postmaster: None,
 //!         received_max: 50,
+//!         more_srs_domains: Vec::new(),
 //!         return_paths: Default::default(),
 //!     },
 //! )?;

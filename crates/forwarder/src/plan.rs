@@ -54,6 +54,31 @@ impl Plan {
         self.legs.into_iter().map(PlannedLeg::into_leg).collect()
     }
 
+    /// Puts rewritten reverse paths into another of our SRS domains, but for those of legs whose options name one. What stands
+    /// before the `@` is valid in each. `from` is the domain that they were written in, `kept` what the client gave.
+    pub fn move_senders(&mut self, kept: &ReversePath, from: &Domain, to: &Domain) {
+        for Leg {
+            reverse_path,
+            options,
+            ..
+        } in self.legs.iter_mut().map(|planned| &mut planned.leg)
+        {
+            let is_theirs = reverse_path == kept || options.get("srs_domain").is_some();
+            let ReversePath::Mailbox(sender) = &*reverse_path else {
+                continue;
+            };
+            let local = sender.local_part();
+            // Return paths of users (VERP) have another form, and hold in their own domain only.
+            if !is_theirs
+                && sender.domain() == Some(from)
+                && srs::looks_like_srs(local.as_str())
+                && let Ok(moved) = Mailbox::new(local.clone(), Host::Domain(to.clone()))
+            {
+                *reverse_path = ReversePath::Mailbox(moved);
+            }
+        }
+    }
+
     /// Of each leg that would go round, the address on its way to which the message was delivered before.
     pub fn loops<'a>(&'a self, scan: &'a HeaderScan) -> impl Iterator<Item = &'a Mailbox> {
         self.legs.iter().filter_map(|planned| planned.passed(scan))

@@ -47,6 +47,7 @@ impl<'a> Batch<'a> {
                 recipient,
                 target,
                 sender,
+                ..
             } => {
                 if let Some(leg) = self.rows.leg(*id, recipient, target)? {
                     let is_first = leg.sender.replace(sender.to_string()).is_none();
@@ -195,6 +196,10 @@ impl<'a> Batch<'a> {
             result,
             site: of.trip.site.as_deref().map(ToOwned::to_owned),
             host: diagnosis.host.clone(),
+            source: {
+                let egress = of.trip.egress.as_ref();
+                egress.map(|(name, source)| format!("{name} {source}"))
+            },
             tls,
             code: diagnosis.status.to_string(),
             reply: reply.map(|reply| clip(reply.to_string(), TEXT_OCTETS_MAX)),

@@ -139,6 +139,7 @@ fn forwarded(n: u64, recipient: &str, target: &str) -> Entry {
         recipient: address(recipient),
         target: address(target),
         sender: path("SRS0=x@fwd.example"),
+        tier: None,
     };
     entry(n, event)
 }

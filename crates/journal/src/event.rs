@@ -131,6 +131,8 @@ pub enum Event {
         recipient: Mailbox,
         target: Mailbox,
         sender: ReversePath,
+        /// What the message is taken for, where mail goes by that.
+        tier: Option<&'static str>,
     },
     /// What was found out about the sender of a message: each result with the domain that it is about.
     Authenticated {

@@ -156,11 +156,13 @@ impl Event {
                 recipient,
                 target,
                 sender,
+                tier,
             } => {
                 out.number("leg", u64::from(id.number));
                 out.text("to", recipient);
                 out.text("target", target);
                 out.text("sender", sender);
+                out.optional("tier", tier.as_ref());
             }
             Self::Authenticated {
                 spf,
@@ -366,6 +368,10 @@ fn attempt(out: &mut dyn Fields, leg: &Attempt, diagnosis: &Diagnosis) {
     let trip = &leg.trip;
     out.optional("site", trip.site.as_ref());
     out.optional("host", diagnosis.host.as_ref());
+    if let Some((egress, source)) = &trip.egress {
+        out.text("egress", egress);
+        out.text("source", source);
+    }
     encrypted(out, trip.tls.as_ref().map(|PeerTls { tls, .. }| tls));
     if let Some(PeerTls { proof, .. }) = trip.tls {
         out.text("verified", &proof.name());

@@ -32,6 +32,7 @@ pub(crate) fn is_reloadable(key: &str) -> bool {
                 | "list"
                 | "dnsbl"
                 | "filter"
+                | "tier"
                 | "dkim"
                 | "auth.users"
                 | "auth.profile"

@@ -14,6 +14,8 @@ pub(crate) struct Delivery {
     #[serde(deserialize_with = "more_than_zero")]
     pub(crate) port: u16,
     pub(crate) bind: Vec<IpAddr>,
+    /// Empty: from `bind`.
+    pub(crate) egress: String,
     pub(crate) allow_loopback: bool,
     pub(crate) allow_private: bool,
     #[serde(deserialize_with = "more_than_zero")]
@@ -55,6 +57,9 @@ pub(crate) struct Route {
     pub(crate) tls: Option<TlsUse>,
     /// The file with the name and password for its hosts.
     pub(crate) auth: Option<PathBuf>,
+    /// Empty: as `delivery.egress` says.
+    #[serde(default)]
+    pub(crate) egress: String,
 }
 
 impl Default for Delivery {
@@ -64,6 +69,7 @@ impl Default for Delivery {
         Self {
             port: stage.port,
             bind: stage.bind,
+            egress: String::new(),
             allow_loopback: stage.allow_loopback,
             allow_private: stage.allow_private,
             concurrency: stage.concurrency,

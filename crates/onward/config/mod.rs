@@ -22,7 +22,7 @@ pub(crate) use change::{changed_keys, flat, is_reloadable};
 pub(crate) use protect::Limit;
 pub(crate) use resolve::{Errors, Resolved};
 pub(crate) use schema::{Config, Doctor, Listener, Log, Role, TagAlphabet, Tls, TlsMode};
-pub(crate) use senders::{Dkim, Measure};
+pub(crate) use senders::{Dkim, Measure, Tier};
 pub(crate) use shaping::Error as ShapingError;
 pub(crate) use units::{Network, Percent, Size, Span};
 
@@ -271,8 +271,21 @@ mod tests {
         let head = "hostname = \"a.example\"";
         check_value(&format!("{head}\n{}", egress("a", "")), "egress.addresses");
         check_value(&format!("{head}\n{one}{one}"), "egress.name");
-        let wanted = format!("{head}\n{one}[verify]\negress = 'b'");
-        check_value(&wanted, "verify.egress");
+        let twice = egress("a", "'192.0.2.1', '192.0.2.1'");
+        check_value(&format!("{head}\n{twice}"), "egress.addresses");
+        check_value(
+            &format!("{head}\n{}", egress("a b", "'::1'")),
+            "egress.name",
+        );
+        let tier = "[[tier]]\nname = 'suspect'\n";
+        for (table, key) in [
+            ("[verify]\negress = 'b'".to_owned(), "verify.egress"),
+            ("[delivery]\negress = 'b'".to_owned(), "delivery.egress"),
+            (format!("{tier}egress = 'b'"), "tier.egress"),
+            (format!("{tier}{tier}"), "tier.name"),
+        ] {
+            check_value(&format!("{head}\n{one}{table}"), key);
+        }
         let long = "s".repeat(108);
         check_value(
             &format!("hostname = \"a.example\"\nspool = \"/{long}\""),

@@ -5,6 +5,7 @@
 //! takes them from there).
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use envelope::Domain;
 use relay::Routing;
@@ -14,6 +15,7 @@ use spool::Lifetime;
 
 use super::ShapingError;
 use super::schema::{BareNewline, Config, Doctor, Listener, Log, Role, TlsMode};
+use super::senders::Egress;
 use crate::descriptors;
 use crate::forwards;
 use crate::logins;
@@ -204,13 +206,8 @@ impl Config {
 
     fn callouts(&self) -> delivery::CalloutSettings {
         let typed = &self.verify;
-        let mut egresses = self.egresses.iter();
-        let egress = egresses.find(|egress| egress.name == typed.egress);
         delivery::CalloutSettings {
-            egress: egress.map(|egress| delivery::Egress {
-                addresses: egress.addresses.clone(),
-                hello: egress.hello.clone(),
-            }),
+            egress: named(&typed.egress),
             timeout: typed.timeout.0,
             kept: typed.kept.0,
             exempt_mx: typed.exempt_mx.clone(),
@@ -226,6 +223,8 @@ impl Config {
         Ok(delivery::Settings {
             port: typed.port,
             bind: typed.bind.clone(),
+            egresses: self.egresses.iter().map(Egress::meant).collect(),
+            egress: named(&typed.egress),
             allow_loopback: typed.allow_loopback,
             allow_private: typed.allow_private,
             routes: self.routes()?,
@@ -250,7 +249,8 @@ impl Config {
         for typed in &self.delivery.routes {
             let login = typed.auth.as_deref().map(logins::read).transpose()?;
             let route = delivery::Route::parse(&typed.domain, &typed.host, typed.tls, login)?;
-            routes.push(route);
+            let egress = named(&typed.egress);
+            routes.push(delivery::Route { egress, ..route });
         }
         Ok(delivery::Routes::new(routes))
     }
@@ -276,6 +276,11 @@ impl Config {
             ..queue::Settings::new(&self.spool)
         }
     }
+}
+
+/// Nothing where the name is empty.
+fn named(name: &str) -> Option<Arc<str>> {
+    (!name.is_empty()).then(|| name.into())
 }
 
 fn networks(typed: &[super::Network]) -> Vec<ipnet::IpNet> {
@@ -320,6 +325,41 @@ mod tests {
         same(&meant.resolver, &dns::Settings::default());
     }
 
+    #[test]
+    fn what_a_source_does_not_say_is_as_its_egress() {
+        let text = "
+            delivery.egress = 'a'
+            [[egress]]
+            name = 'a'
+            addresses = ['192.0.2.1']
+            hello = 'a.example'
+            connections = 5
+            [[egress.source]]
+            address = '192.0.2.2'
+            hello = 'b.example'
+            weight = 3
+            [[egress.source]]
+            address = '::1'
+            connections = 7";
+        let delivery = settings(text).relay.delivery;
+        assert_eq!(delivery.egress.as_deref(), Some("a"));
+        let sources = delivery.egresses[0].sources.iter().map(|source| {
+            let delivery::Source {
+                address,
+                hello,
+                weight,
+                connections,
+            } = source;
+            format!("{address} {hello} {weight} {connections}")
+        });
+        let expected = [
+            "192.0.2.1 a.example 1 5",
+            "192.0.2.2 b.example 3 5",
+            "::1 a.example 1 7",
+        ];
+        assert_eq!(sources.collect::<Vec<_>>(), expected);
+    }
+
     /// Every key, with another value: it is in these settings, or a reload takes it over.
     #[test]
     fn a_key_holds_from_the_start_or_from_a_reload() {
@@ -354,6 +394,7 @@ mod tests {
             let apart = [
                 "listener.bind",
                 "srs.domain",
+                "delivery.egress",
                 "verify.egress",
                 "delivery.ca",
             ];
@@ -362,6 +403,7 @@ mod tests {
                 "tls.",
                 "delivery.route.",
                 "egress.",
+                "tier.",
                 "profile.",
                 "limit.",
                 "list.",

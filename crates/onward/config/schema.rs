@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::delivery::Delivery;
 use super::protect::{Alerts, Connect, Filter, Limit, Policy};
-use super::senders::{Bounce, Dkim, Dnsbl, Egress, List, Profile, Verify};
+use super::senders::{Bounce, Dkim, Dnsbl, Egress, List, Profile, Tier, Verify};
 use super::shaping::Shaping;
 use super::submission::Auth;
 use super::units::{Network, Percent, Size, Span, more_than_zero, one_or_more, pauses};
@@ -48,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) bounce: Bounce,
     #[serde(rename = "egress")]
     pub(crate) egresses: Vec<Egress>,
+    #[serde(rename = "tier")]
+    pub(crate) tiers: Vec<Tier>,
     pub(crate) verify: Verify,
     pub(crate) limits: Limits,
     #[serde(rename = "limit")]
@@ -255,6 +257,7 @@ impl Default for Config {
             shaping: Shaping::default(),
             bounce: Bounce::default(),
             egresses: Vec::new(),
+            tiers: Vec::new(),
             verify: Verify::default(),
             limits: Limits::default(),
             rates: Vec::new(),

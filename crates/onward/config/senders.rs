@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use envelope::{Domain, HostPattern};
 use relay::dnsbl::Kind;
 use serde::Deserialize;
 
-use super::units::{Span, each_parsed, more_than_zero, parsed};
+use super::schema::Config;
+use super::units::{Span, each_parsed, more_than_zero, parsed, some_parsed};
 
 /// Measures by their names; `policy::Profiles` reads them, as it reads those on lines of the forwards file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -59,9 +61,101 @@ enum BounceTo {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Egress {
     pub(crate) name: String,
-    pub(crate) addresses: Vec<IpAddr>,
+    /// The short form of `sources`.
+    #[serde(default)]
+    addresses: Vec<IpAddr>,
     #[serde(deserialize_with = "parsed")]
-    pub(crate) hello: Domain,
+    hello: Domain,
+    /// Of each source that does not say; none: as many as there are.
+    #[serde(default)]
+    connections: Option<NonZero<usize>>,
+    #[serde(default, rename = "source")]
+    sources: Vec<Source>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Source {
+    address: IpAddr,
+    #[serde(default, deserialize_with = "some_parsed")]
+    hello: Option<Domain>,
+    #[serde(default)]
+    weight: Option<NonZero<u32>>,
+    #[serde(default)]
+    connections: Option<NonZero<usize>>,
+}
+
+/// How mail goes that is taken for something.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tier {
+    #[serde(with = "TierName")]
+    pub(crate) name: policy::Tier,
+    /// Empty: as other mail.
+    #[serde(default)]
+    pub(crate) egress: String,
+    #[serde(default, deserialize_with = "some_parsed")]
+    pub(crate) srs_domain: Option<Domain>,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "policy::Tier", rename_all = "lowercase")]
+enum TierName {
+    Authenticated,
+    Clean,
+    Unknown,
+    Suspect,
+}
+
+impl Config {
+    /// Whether mail leaves from there, and not only callouts. What lines of the forwards name is not looked at.
+    pub(crate) fn sends_mail(&self, Egress { name, .. }: &Egress) -> bool {
+        let by_profile = |profile: &Profile| {
+            let measure = profile.measures.get("egress");
+            measure.is_some_and(|named| *named == Measure::One(name.clone()))
+        };
+        self.verify.egress != *name
+            || self.delivery.egress == *name
+            || self.tiers.iter().any(|tier| tier.egress == *name)
+            || self.profiles.iter().any(by_profile)
+    }
+
+    /// All addresses that mail leaves from, as far as they are named.
+    pub(crate) fn sends_from(&self) -> Vec<IpAddr> {
+        let pools = self.egresses.iter().filter(|pool| self.sends_mail(pool));
+        let sources = pools.flat_map(|pool| pool.meant().sources);
+        let sources = sources.map(|source| source.address);
+        self.delivery.bind.iter().copied().chain(sources).collect()
+    }
+}
+
+impl Egress {
+    /// As delivery knows it.
+    pub(crate) fn meant(&self) -> delivery::Egress {
+        let source = |address,
+                      hello: Option<&Domain>,
+                      weight: Option<NonZero<u32>>,
+                      connections: Option<NonZero<usize>>| {
+            delivery::Source {
+                address,
+                hello: hello.unwrap_or(&self.hello).clone(),
+                weight: weight.map_or(1, NonZero::get),
+                connections: connections
+                    .or(self.connections)
+                    .map_or(usize::MAX, NonZero::get),
+            }
+        };
+        let short = self
+            .addresses
+            .iter()
+            .map(|address| source(*address, None, None, None));
+        let long = self.sources.iter();
+        let long = long.map(|s| source(s.address, s.hello.as_ref(), s.weight, s.connections));
+        delivery::Egress {
+            name: self.name.as_str().into(),
+            sources: short.chain(long).collect(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -1,5 +1,6 @@
 //! What TOML's grammar cannot express: values that must be set, and values that contradict each other.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -7,7 +8,6 @@ use std::time::Duration;
 use envelope::Mailbox;
 
 use super::schema::{Config, TlsMode};
-use super::senders::Egress;
 
 /// The key and what is wrong with it.
 type Fault = (&'static str, String);
@@ -89,32 +89,60 @@ impl Config {
     }
 
     fn check_egresses(&self) -> Result<(), Fault> {
-        for (
-            at,
-            Egress {
-                name, addresses, ..
-            },
-        ) in self.egresses.iter().enumerate()
-        {
-            if addresses.is_empty() {
+        for (at, egress) in self.egresses.iter().enumerate() {
+            let name = &egress.name;
+            let sources = egress.meant().sources;
+            if sources.is_empty() {
                 let text = format!(
                     "`{name}` has none\n\nhint: name addresses of this machine, one for IPv4 and one for IPv6"
                 );
                 return Err(("egress.addresses", text));
             }
-            if name.is_empty() || self.egresses[..at].iter().any(|other| other.name == *name) {
-                let text = format!("`{name}`: each [[egress]] needs a name of its own");
+            let addresses: BTreeSet<_> = sources.iter().map(|source| source.address).collect();
+            if addresses.len() < sources.len() {
+                let text = format!(
+                    "`{name}` has one twice\n\nhint: leave it out of `addresses`, or give it a `weight`"
+                );
+                return Err(("egress.addresses", text));
+            }
+            let is_taken = self.egresses[..at].iter().any(|other| other.name == *name);
+            if is_taken || policy::measures::name(name).is_err() {
+                let text = format!(
+                    "`{name}`: each [[egress]] needs a name of its own: letters, digits, `-`, `_` and `.`; and not `off`"
+                );
                 return Err(("egress.name", text));
             }
         }
-        let wanted = &self.verify.egress;
-        if !wanted.is_empty() && !self.egresses.iter().any(|egress| egress.name == *wanted) {
-            let text = format!(
-                "there is no `{wanted}`\n\nhint: add [[egress]] with name = \"{wanted}\", addresses and hello"
-            );
-            return Err(("verify.egress", text));
+        for (at, tier) in self.tiers.iter().enumerate() {
+            if self.tiers[..at].iter().any(|other| other.name == tier.name) {
+                let text = format!("`{}` is there twice", tier.name.as_str());
+                return Err(("tier.name", text));
+            }
         }
-        Ok(())
+        let tiers = self.tiers.iter().map(|tier| ("tier.egress", &tier.egress));
+        let routes = self.delivery.routes.iter();
+        let routes = routes.map(|route| ("delivery.route.egress", &route.egress));
+        let wanted = [
+            ("verify.egress", &self.verify.egress),
+            ("delivery.egress", &self.delivery.egress),
+        ];
+        let is_there = |wanted: &str| {
+            wanted.is_empty() || self.egresses.iter().any(|egress| egress.name == *wanted)
+        };
+        match wanted
+            .into_iter()
+            .chain(tiers)
+            .chain(routes)
+            .find(|(_, wanted)| !is_there(wanted))
+        {
+            Some((key, wanted)) => Err((
+                key,
+                format!(
+                    "there is no `{wanted}`\n\nhint: add [[egress]] with name = \"{wanted}\", addresses and hello"
+                ),
+            )),
+            None => Ok(()),
+        }
     }
 
     /// What keeps a client waiting on purpose must leave it time to say something, and stay far below the two minutes that it

@@ -252,13 +252,10 @@ impl Case {
 
     /// Whether each sender behind the recipients could still get this message today; it has then been counted.
     pub(crate) fn srs_budget_taken(&self) -> Known<bool> {
-        let Transaction {
-            returns,
-            budget_taken,
-            ..
-        } = &self.transaction;
+        let Transaction { returns, .. } = &self.transaction;
         let senders = || returns.iter().map(|(_, sender)| sender.clone()).collect();
-        budget_taken.ok_or_else(|| vec![Question::TakeSrsBudget(senders())])
+        let taken = self.transaction.budget_taken;
+        taken.ok_or_else(|| vec![Question::TakeSrsBudget(senders())])
     }
 
     /// What limits say at this stage; nothing where there are none.

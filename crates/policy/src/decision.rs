@@ -49,6 +49,21 @@ pub enum Effect {
     Hold(Why),
     /// Throw the message away.
     Discard,
+    /// Send it as mail of this tier goes.
+    Tier(Tier),
+}
+
+/// What mail is taken for: each tier may leave from addresses of its own, under an SRS domain of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// From users and trusted clients.
+    Authenticated,
+    /// Its sender is proved, and no filter suspects it.
+    Clean,
+    /// Nothing speaks for or against it.
+    Unknown,
+    /// Its sender is forged, as it seems, or a filter suspects it.
+    Suspect,
 }
 
 /// Why legs are kept, and whose.
@@ -164,7 +179,28 @@ impl fmt::Display for Effect {
             Self::Hold(Why::Limit) => "hold: limit",
             Self::Hold(Why::Filter) => "hold: filter",
             Self::Discard => "discard",
+            Self::Tier(tier) => return write!(f, "tier: {}", tier.as_str()),
         })
+    }
+}
+
+impl Tier {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Authenticated,
+        Self::Clean,
+        Self::Unknown,
+        Self::Suspect,
+    ];
+
+    /// Its name in configuration and log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Authenticated => "authenticated",
+            Self::Clean => "clean",
+            Self::Unknown => "unknown",
+            Self::Suspect => "suspect",
+        }
     }
 }
 

@@ -11,6 +11,19 @@ pub struct Filtered {
     pub fields: String,
 }
 
+impl Filtered {
+    /// Whether it takes the message for spam, without refusing it: it would put it aside, or marks it as rspamd and SpamAssassin do.
+    pub(crate) fn is_suspicious(&self) -> bool {
+        let marked = self.fields.lines().any(|field| {
+            let field = field.to_ascii_lowercase();
+            ["x-spam: yes", "x-spam-flag: yes"]
+                .iter()
+                .any(|mark| field.starts_with(mark))
+        });
+        marked || matches!(self.judgement, Judgement::Hold(_) | Judgement::Discard)
+    }
+}
+
 /// What a filter wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {

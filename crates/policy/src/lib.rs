@@ -30,7 +30,7 @@ mod user;
 mod words;
 
 pub use case::{Case, Client, Login, Message, Recipient, Role, Standing, Transaction};
-pub use decision::{Decision, Effect, Opinion, Stage, Step, Trace, Why};
+pub use decision::{Decision, Effect, Opinion, Stage, Step, Tier, Trace, Why};
 pub use filtered::{Filtered, Judgement};
 pub use limited::{Beyond, Limited};
 pub use measures::{Dmarc, Measures, Name, Profiles, Spf};

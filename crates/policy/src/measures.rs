@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The name of a profile, a list, a blocklist, a key or a filter.
+/// The name of a profile, a list, a blocklist, a key, a filter or an egress.
 pub type Name = Arc<str>;
 
 /// What is done about the senders of mail to a recipient. By default nothing.
@@ -31,6 +31,8 @@ pub struct Measures {
     pub seal: Option<Name>,
     /// `filter`: the filters that are asked about the whole message, each a `[[filter]]`.
     pub filter: Vec<Name>,
+    /// `egress`: where the mail leaves from, an `[[egress]]`.
+    pub egress: Option<Name>,
 }
 
 /// `spf = "off" | "mark" | "reject"`.
@@ -81,6 +83,8 @@ pub struct Names {
     pub seals: BTreeSet<Name>,
     /// Of each `[[filter]]`.
     pub filters: BTreeSet<Name>,
+    /// Of each `[[egress]]`.
+    pub egresses: BTreeSet<Name>,
 }
 
 /// Why there is no such measure.
@@ -160,6 +164,7 @@ impl Measures {
             sign: self.sign.clone(),
             seal: self.seal.clone(),
             filter: self.filter.clone(),
+            egress: self.egress.clone(),
             ..Self::default()
         }
     }
@@ -173,8 +178,9 @@ impl Measures {
             "sender_block" => self.sender_block = names("list", value, &known.lists)?,
             "sender_exempt" => self.sender_exempt = names("list", value, &known.lists)?,
             "spf_force" => self.spf_force = names("list", value, &known.lists)?,
-            "sign" => self.sign = key(value, &known.keys)?,
-            "seal" => match key(value, &known.keys)? {
+            "sign" => self.sign = one("dkim", value, &known.keys)?,
+            "egress" => self.egress = one("egress", value, &known.egresses)?,
+            "seal" => match one("dkim", value, &known.keys)? {
                 Some(name) if !known.seals.contains(&name) => {
                     return Err(Wrong::CannotSeal(name.to_string()));
                 }
@@ -283,9 +289,9 @@ fn names(of: &'static str, value: &str, known: &BTreeSet<Name>) -> Result<Vec<Na
 }
 
 /// `a`, or `off` for none.
-fn key(value: &str, known: &BTreeSet<Name>) -> Result<Option<Name>, Wrong> {
+fn one(of: &'static str, value: &str, known: &BTreeSet<Name>) -> Result<Option<Name>, Wrong> {
     let is_one = !value.is_empty() && value != NONE;
-    is_one.then(|| find("dkim", value, known)).transpose()
+    is_one.then(|| find(of, value, known)).transpose()
 }
 
 fn find(of: &'static str, name: &str, known: &BTreeSet<Name>) -> Result<Name, Wrong> {

@@ -15,6 +15,8 @@ pub struct Settings {
     pub targets_max: usize,
     /// `limits.received_headers`: more Received fields than this are a loop (RFC 5321 §6.3).
     pub hops_max: u32,
+    /// Mail goes by tiers.
+    pub tiers: bool,
     /// There are limits, or someone is frozen.
     pub limits: bool,
     /// A site or mailbox takes less than comes.

@@ -22,6 +22,7 @@ mod sender_tls;
 mod strip;
 #[cfg(test)]
 mod tests;
+mod tiers;
 mod turned_away;
 mod visit;
 

@@ -27,4 +27,4 @@ pub mod tls_reports;
 pub mod users;
 
 pub use relay::{Core, Relay, Settings};
-pub use routing::{BounceTo, Connect, Routing};
+pub use routing::{BounceTo, Connect, Routing, TierWay};

@@ -2,6 +2,7 @@
 //!
 //! A transaction takes one snapshot, at MAIL, and keeps it, so that a reload never changes rules midway.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use arc_swap::ArcSwap;
 use envelope::{Domain, ForwardPath, Mailbox, Timestamp};
 use forwarder::table::{Expansion, Table};
 use forwarder::{Forwarder, Route, SrsRefusal};
-use policy::{Name, Networks, Profiles};
+use policy::{Name, Networks, Profiles, Tier};
 use spool::Spool;
 
 use crate::counting::Limits;
@@ -57,6 +58,17 @@ pub struct Routing {
     pub pressure: bool,
     /// Who may get a notice.
     pub bounce_to: BounceTo,
+    /// How mail of a tier goes, where it is not as all other mail does.
+    pub tiers: HashMap<Tier, TierWay>,
+}
+
+/// How mail of a tier goes, unless its line or profile says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TierWay {
+    /// Where it leaves from, an `[[egress]]`.
+    pub egress: Option<Name>,
+    /// The domain of its rewritten senders.
+    pub srs_domain: Option<Domain>,
 }
 
 /// What is done about clients of which nothing is known but their address. Not about trusted ones.

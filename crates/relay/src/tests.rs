@@ -28,6 +28,7 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         srs_domain: "fwd.test".parse().unwrap(),
         postmaster: None,
         received_max: 50,
+        more_srs_domains: Vec::new(),
         return_paths: forwarder::ReturnPaths::default(),
     };
     let srs = srs::Srs::new(srs::Settings::new(["tops3cr3t"])).unwrap();
@@ -46,6 +47,7 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         received_spf: false,
         pressure: true,
         bounce_to: BounceTo::Unproved,
+        tiers: Default::default(),
         lists: crate::lists::Lists::default(),
         dnsbls: crate::dnsbl::Dnsbls::default(),
         filters: crate::filters::Filters::default(),

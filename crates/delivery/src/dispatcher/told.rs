@@ -1,17 +1,18 @@
 //! What lanes tell a dispatcher.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use dns::Resolver;
-use envelope::{Diagnosis, Outcome};
+use envelope::Outcome;
 use parking_lot::Mutex;
 
 use super::Dispatcher;
 use crate::health::Answer;
 use crate::parcel::Parcel;
 use crate::shaping::{self, Then};
-use crate::sites::{SiteId, Sites};
+use crate::sites::{NoConnection, SiteId, Sites};
 use crate::work::Work;
 
 impl<W: Work, R: Resolver> Dispatcher<W, R> {
@@ -30,14 +31,13 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         self: &Arc<Self>,
         id: SiteId,
         parcel: Parcel,
-        reason: Diagnosis,
-        slow: bool,
+        why: NoConnection,
     ) -> Option<Parcel> {
         let now = Instant::now();
         let (tried, todo) =
             self.sites
                 .lock()
-                .connect_failed(id, parcel, reason, slow, now, &mut rand::rng());
+                .connect_failed(id, parcel, why, now, &mut rand::rng());
         self.perform(todo).await;
         tried
     }
@@ -47,15 +47,34 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         self.perform(todo).await;
     }
 
-    /// What a transaction says of the site. What a rule says is to be done about an outcome is done to it.
-    pub(crate) fn judge(&self, id: SiteId, outcomes: &mut [Outcome]) -> Answer {
+    /// What a transaction says of the site. What a rule says is to be done about an outcome is done to it. Nothing if all of it
+    /// was about our address, which rests there now.
+    pub(crate) fn judge(
+        &self,
+        id: SiteId,
+        source: Option<IpAddr>,
+        outcomes: &mut [Outcome],
+    ) -> Option<Answer> {
         // Most mail is taken, and meets no rule.
         let is_taken = |outcome: &Outcome| matches!(outcome, Outcome::Delivered(_));
         let acts = match outcomes.iter().all(is_taken) {
             true => Vec::new(),
             false => self.acts(id, outcomes),
         };
-        shaping::judge(outcomes, &acts)
+        let rest = |(_, then): &(usize, Then)| match then {
+            Then::Rest(span) => Some(*span),
+            _ => None,
+        };
+        if let Some((source, span)) = source.zip(acts.iter().filter_map(rest).max()) {
+            let until = Instant::now() + span;
+            self.sites.lock().rest_source(id, source, until);
+            let rests = acts.iter().filter(|act| rest(act).is_some());
+            // Rules find one thing to do about each.
+            if rests.count() == outcomes.len() {
+                return None;
+            }
+        }
+        Some(shaping::judge(outcomes, &acts))
     }
 
     /// What the rules of the site want done about these outcomes.

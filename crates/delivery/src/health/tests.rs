@@ -58,7 +58,8 @@ impl Simulation {
 
     fn fail(&mut self) -> Failure {
         let reason = Diagnosis::local(EnhancedStatus::transient(4, 1), "connection refused");
-        self.health.connect_failed(self.now, reason, &mut self.rng)
+        self.health
+            .connect_failed(self.now, reason, None, &mut self.rng)
     }
 
     fn took(&mut self) {

@@ -1,12 +1,12 @@
 //! What lanes ask of [`Sites`], and tell it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use envelope::Diagnosis;
 use rand::Rng;
 
-use super::{LaneSite, Next, Site, SiteId, Sites, Todo};
+use super::{LaneSite, Next, NoConnection, Site, SiteId, Sites, Todo};
 use crate::health::{Answer, Failure, Turn};
 use crate::parcel::Parcel;
 use crate::shaping::{Hit, Rules, Then};
@@ -102,14 +102,17 @@ impl Sites {
         todo
     }
 
-    /// A lane got no connection from any host, and ends. `reason` is a fact about the site; `slow`: it took long to find out.
+    /// A lane got no connection from any host, and ends; why is a fact about the site.
     /// When others of its lanes go on, its parcel waits for them; otherwise the parcel comes back to be settled: it had an attempt.
     pub(crate) fn connect_failed(
         &mut self,
         id: SiteId,
         parcel: Parcel,
-        reason: Diagnosis,
-        slow: bool,
+        NoConnection {
+            reason,
+            slow,
+            back_at,
+        }: NoConnection,
         now: Instant,
         rng: &mut impl Rng,
     ) -> (Option<Parcel>, Todo) {
@@ -123,7 +126,9 @@ impl Sites {
         if slow {
             self.admission.answered(&mut site.pass, false, now);
         }
-        let failure = site.health.connect_failed(now, reason.clone(), rng);
+        let failure = site
+            .health
+            .connect_failed(now, reason.clone(), back_at, rng);
         let tried = match failure {
             Failure::Crowded => {
                 site.waiting += parcel.len();
@@ -227,6 +232,14 @@ impl Sites {
         self.stir(id, now, &mut todo);
         self.call(now, &mut todo);
         todo
+    }
+
+    /// The site's provider blocks this address of ours: no new connection from it before `until`, and none in use takes
+    /// another message.
+    pub(crate) fn rest_source(&self, id: SiteId, source: IpAddr, until: Instant) {
+        if let Some(site) = self.sites.get(&id) {
+            site.memory.rest_source(source, until);
+        }
     }
 
     /// Whether a connection of this site is wanted for another one.

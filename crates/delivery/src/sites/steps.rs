@@ -36,7 +36,7 @@ impl Sites {
             health,
             rules: Arc::new(rules),
             tally: Tally::default(),
-            pass: Pass::new(address),
+            pass: Pass::new(address, key.egress.clone()),
             queue: Turns::default(),
             waiting: 0,
             idle: 0,

@@ -26,6 +26,14 @@ fn key(domain: envelope::Domain) -> SiteKey {
     }
 }
 
+fn no_connection(text: &str, slow: bool) -> NoConnection {
+    NoConnection {
+        reason: Diagnosis::local(EnhancedStatus::transient(4, 1), text),
+        slow,
+        back_at: None,
+    }
+}
+
 /// A lane as the simulation knows it.
 enum Lane {
     Connecting,
@@ -300,10 +308,10 @@ impl World {
             return self.perform(todo);
         }
         if self.failing > 0 && self.rng.random_range(0..self.failing) == 0 {
-            let reason = Diagnosis::local(EnhancedStatus::transient(4, 1), "refused");
-            let (tried, todo) =
-                self.sites
-                    .connect_failed(id, parcel, reason, false, self.now, &mut self.rng);
+            let why = no_connection("refused", false);
+            let (tried, todo) = self
+                .sites
+                .connect_failed(id, parcel, why, self.now, &mut self.rng);
             self.perform(todo);
             if let Some(parcel) = tried {
                 self.settle(parcel);
@@ -551,12 +559,10 @@ fn silent_sites_get_a_quarter_and_those_that_answer_the_rest() {
         world.lanes.push((silent, Lane::Connecting));
         world.perform(todo);
         world.lanes.pop();
-        let reason = Diagnosis::local(EnhancedStatus::transient(4, 2), "timed out");
         let (tried, todo) = world.sites.connect_failed(
             silent,
             parcel.unwrap(),
-            reason,
-            true,
+            no_connection("timed out", true),
             world.now,
             &mut world.rng,
         );
@@ -1098,4 +1104,37 @@ fn a_flood_of_full_mailboxes_is_not_remembered_whole() {
     );
     sites.sweep(now + Duration::from_mins(61));
     assert_eq!(sites.full.len(), 1);
+}
+
+#[test]
+fn a_site_waits_until_the_first_of_our_addresses_is_back() {
+    let mut world = World::new(1);
+    world.mail("a1.test", 1);
+    world.claim();
+    world.lookup();
+    let (id, _) = world.lanes.pop().unwrap();
+    let back_at = world.now + Duration::from_secs(3600);
+    world
+        .sites
+        .rest_source(id, "192.0.2.1".parse().unwrap(), back_at);
+    let (parcel, _) = world.sites.first_parcel(id, world.now);
+    let why = NoConnection {
+        back_at: Some(back_at),
+        ..no_connection("each of our addresses rests", false)
+    };
+    let (now, rng) = (world.now, &mut world.rng);
+    let (tried, todo) = world
+        .sites
+        .connect_failed(id, parcel.unwrap(), why, now, rng);
+    world.perform(todo);
+    world.settle(tried.unwrap());
+    let hour = Duration::from_secs(3600);
+    let view = &world.sites.views(Some(&"a".parse().unwrap()), world.now)[0];
+    assert_eq!(view.resting, [("192.0.2.1".parse().unwrap(), hour)]);
+    assert!(matches!(&view.reach, Reach::Down { probe_in, .. } if *probe_in == hour));
+    world.now = back_at;
+    world.sites.tick(world.now);
+    assert!(!world.sites.is_parked(&"a1.test".parse().unwrap()));
+    let view = &world.sites.views(Some(&"a".parse().unwrap()), world.now)[0];
+    assert_eq!(view.resting, []);
 }

@@ -80,7 +80,8 @@ impl Sites {
             let used = !site.destinations.is_empty()
                 || !site.queue.is_empty()
                 || site.health.connections() > 0
-                || site.health.is_resting(now);
+                || site.health.is_resting(now)
+                || !site.memory.resting(now).is_empty();
             if !used {
                 by_key.remove(&site.key);
             }

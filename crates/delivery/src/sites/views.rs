@@ -56,6 +56,11 @@ impl Sites {
             mx: hosts.into_iter().take(shown).collect(),
             takes: site.hosts().take(shown).cloned().collect(),
             takes_count: site.destinations.len(),
+            egress: site.key.egress.clone(),
+            resting: {
+                let rests = site.memory.resting(now).into_iter().take(shown);
+                rests.map(|(source, until)| (source, until - now)).collect()
+            },
             reach: health.reach(now),
             pause: pause.flatten(),
             limit: health.ordered(),

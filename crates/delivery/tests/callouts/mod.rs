@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use delivery::{CalloutSettings, Callouts, Egress, Finding, Route, Routes, Settings};
+use delivery::{CalloutSettings, Callouts, Finding, Route, Routes, Settings};
 use dns::{Fixed, Resolver};
 use envelope::{Diagnosis, Mailbox};
 use tokio::task::JoinSet;
@@ -261,23 +261,33 @@ async fn an_exempt_mx_is_not_asked() {
 
 #[tokio::test]
 async fn callouts_come_from_addresses_of_their_own() {
-    let egress = |address: &str| CalloutSettings {
-        egress: Some(Egress {
-            addresses: vec![address.parse().unwrap()],
-            hello: "verify.test".parse().unwrap(),
-        }),
+    let egress = |address: &str| {
+        let egress = delivery::Egress {
+            name: "verify".into(),
+            sources: vec![delivery::Source {
+                address: address.parse().unwrap(),
+                hello: "verify.test".parse().unwrap(),
+                weight: 1,
+                connections: 10,
+            }],
+        };
+        move |settings: &mut Settings| settings.egresses = vec![egress]
+    };
+    let by = || CalloutSettings {
+        egress: Some("verify".into()),
         ..CalloutSettings::default()
     };
-    let (server, callouts) = start(Script::default(), egress("127.0.0.77")).await;
+    let from = egress("127.0.0.77");
+    let (server, callouts) = start_with(Script::default(), by(), from).await;
     assert!(ask(&callouts, "a@to.test").await.1);
     let heard = server.heard();
     assert_eq!(heard.peers[0].ip().to_string(), "127.0.0.77");
     assert_eq!(heard.reads[0], "EHLO verify.test\r\n");
     // And never from another.
-    let (server, callouts) = start(Script::default(), egress("::1")).await;
+    let (server, callouts) = start_with(Script::default(), by(), egress("::1")).await;
     assert_eq!(
         ask(&callouts, "a@to.test").await.0,
-        "unknown no host to try"
+        "unknown our egress has no address of the family of its hosts"
     );
     assert_eq!(server.heard().connections, 0);
 }

@@ -26,6 +26,7 @@ fn forwarder(postmaster: Option<&str>) -> Forwarder {
         srs_domain: "fwd.example.net".parse().unwrap(),
         postmaster: postmaster.map(|address| address.parse().unwrap()),
         received_max: 50,
+        more_srs_domains: Vec::new(),
         return_paths: return_paths(),
     };
     let srs = Srs::new(srs::Settings::new(["tops3cr3t"])).unwrap();

@@ -29,6 +29,7 @@ fn forwarder() -> Forwarder {
         srs_domain: "fwd.example.net".parse().unwrap(),
         postmaster: Some("alice@example.org".parse().unwrap()),
         received_max: 50,
+        more_srs_domains: Vec::new(),
         return_paths: crate::ReturnPaths::default(),
     };
     let srs = Srs::new(srs::Settings::new(["tops3cr3t"])).unwrap();

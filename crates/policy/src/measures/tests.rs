@@ -10,6 +10,7 @@ fn profiles() -> Profiles {
         keys: names(&["main", "short"]),
         seals: names(&["main"]),
         filters: names(&["rspamd"]),
+        egresses: names(&["bulk"]),
     });
     profiles.add("default", []).unwrap();
     let strict = [

@@ -2,9 +2,9 @@
 
 use envelope::{Class, DmarcPolicy};
 
-use crate::case::Case;
+use crate::case::{Case, Standing};
 use crate::decision::Opinion::{self, Note, Object, Pass};
-use crate::decision::{Effect, Why};
+use crate::decision::{Effect, Tier, Why};
 use crate::filtered::Judgement;
 use crate::measures::{Dmarc, Measures};
 use crate::question::Known;
@@ -13,7 +13,12 @@ use crate::rules::{NO_OBJECTION, Rules};
 use crate::sender::{DmarcFound, SpfResult};
 
 pub(super) const RULES: Rules = Rules {
-    objections: &[("loop", going_round), ("dmarc", dmarc), ("filter", filter)],
+    objections: &[
+        ("loop", going_round),
+        ("dmarc", dmarc),
+        ("filter", filter),
+        ("tier", tier),
+    ],
     grounds: NO_OBJECTION,
 };
 
@@ -94,6 +99,30 @@ fn filter(case: &Case) -> Known<Opinion> {
     })
 }
 
+/// What the mail is taken for, by what was found out of it anyway: nothing is asked for this. Behind all that may refuse it.
+fn tier(case: &Case) -> Known<Opinion> {
+    Ok(match case.settings.tiers {
+        true => Note(Effect::Tier(tier_of(case))),
+        false => Pass,
+    })
+}
+
+fn tier_of(case: &Case) -> Tier {
+    use {DmarcFound as Dmarc, SpfResult as Spf};
+    let spf = case.transaction.found.spf.as_ref().map(|spf| spf.result);
+    let mut filters = case.message.filtered.iter().flatten();
+    let is_known = case.client.standing != Standing::Stranger;
+    match (&case.transaction.found.dmarc, spf) {
+        _ if filters.any(|(_, said)| said.is_suspicious()) => Tier::Suspect,
+        _ if is_known => Tier::Authenticated,
+        (Some(Dmarc::Pass), _) => Tier::Clean,
+        (Some(Dmarc::Fail { .. } | Dmarc::Unreadable), _) | (_, Some(Spf::Fail)) => Tier::Suspect,
+        // Its owner has no policy that this could break.
+        (Some(Dmarc::None), Some(Spf::Pass)) => Tier::Clean,
+        _ => Tier::Unknown,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -146,9 +175,20 @@ mod tests {
         check(0, 2, &["a@x.test"], "no-objection: grant; leave loops out");
     }
 
+    fn found(result: SpfResult) -> SpfFound {
+        SpfFound {
+            result,
+            identity: Identity::MailFrom,
+            domain: String::new(),
+            reason: String::new(),
+            explanation: None,
+            hello: None,
+        }
+    }
+
     /// Mail from a stranger to recipients with these measures, after SPF and DMARC were found so.
     #[track_caller]
-    fn check_dmarc(measures: &[Dmarc], spf: SpfResult, found: DmarcFound, expected: &str) {
+    fn check_dmarc(measures: &[Dmarc], spf: SpfResult, dmarc: DmarcFound, expected: &str) {
         let mut case = Case::default();
         let with = |dmarc: &Dmarc| {
             Arc::new(Measures {
@@ -161,19 +201,12 @@ mod tests {
             crate::step(Stage::Message, &case),
             Step::Ask(vec![Question::Spf])
         );
-        case.learn(Answer::Spf(SpfFound {
-            result: spf,
-            identity: Identity::MailFrom,
-            domain: String::new(),
-            reason: String::new(),
-            explanation: None,
-            hello: None,
-        }));
+        case.learn(Answer::Spf(found(spf)));
         assert_eq!(
             crate::step(Stage::Message, &case),
             Step::Ask(vec![Question::Authentic])
         );
-        case.learn(Answer::Authentic(found));
+        case.learn(Answer::Authentic(dmarc));
         assert_eq!(decided(Stage::Message, &case), expected);
     }
 
@@ -252,6 +285,68 @@ mod tests {
         check_filter(&[hold(), Unknown], unknown);
         check_filter(&[Discard, hold()], "no-objection: grant; hold: filter");
         check_filter(&[Pass, Discard], "no-objection: grant; discard");
+    }
+
+    #[test]
+    fn tiers() {
+        use DmarcFound as D;
+        use SpfResult as S;
+        let fail = D::Fail {
+            policy: DmarcPolicy::None,
+            owner: "x.test".to_owned(),
+        };
+        let (stranger, trusted, user) = (
+            Standing::Stranger,
+            Standing::Trusted,
+            Standing::Authenticated,
+        );
+        for (standing, spf, dmarc, fields, expected) in [
+            (stranger, Some(S::Fail), Some(D::Pass), "", "clean"),
+            (
+                stranger,
+                Some(S::Pass),
+                Some(D::Pass),
+                "X-Spam: no\r\n",
+                "clean",
+            ),
+            (stranger, Some(S::Pass), Some(D::None), "", "clean"),
+            (
+                stranger,
+                Some(S::Pass),
+                Some(D::Pass),
+                "X-A: b\r\nX-Spam: Yes\r\n",
+                "suspect",
+            ),
+            (stranger, Some(S::Pass), Some(fail.clone()), "", "suspect"),
+            (stranger, Some(S::Fail), Some(D::None), "", "suspect"),
+            (stranger, Some(S::Fail), None, "", "suspect"),
+            (stranger, Some(S::Pass), Some(D::Unreadable), "", "suspect"),
+            (stranger, Some(S::SoftFail), Some(D::None), "", "unknown"),
+            (stranger, Some(S::Pass), Some(D::TempError), "", "unknown"),
+            (stranger, Some(S::Pass), None, "", "unknown"),
+            (stranger, None, None, "", "unknown"),
+            (user, None, None, "", "authenticated"),
+            (trusted, Some(S::Fail), Some(fail), "", "authenticated"),
+            (user, None, None, "X-Spam-Flag: YES\r\n", "suspect"),
+        ] {
+            let mut case = Case::default();
+            case.settings.hops_max = 50;
+            case.client.standing = standing;
+            case.transaction.found.spf = spf.map(found);
+            case.transaction.found.dmarc = dmarc;
+            case.message.filtered = Some(vec![(
+                "a".into(),
+                Filtered {
+                    judgement: Judgement::Pass,
+                    fields: fields.to_owned(),
+                },
+            )]);
+            let row = format!("{:?}", case.transaction.found);
+            assert_eq!(decided(Stage::Message, &case), "no-objection: grant");
+            case.settings.tiers = true;
+            let expected = format!("no-objection: grant; tier: {expected}");
+            assert_eq!(decided(Stage::Message, &case), expected, "{row}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use spf::{Lint, Query, Verdict};
 use tokio::time::timeout;
 
 use super::{ANSWER_WITHIN, Egress, Facts, ask, each, some_of, unknown};
+use crate::TierWay;
 use crate::sender_policy::evaluate;
 
 /// How mail for us finds us.
@@ -34,12 +35,11 @@ pub(super) async fn check<R: Resolver>(
 ) -> (Vec<Finding>, BTreeSet<Domain>) {
     let (table, settings) = (&facts.routing.table, facts.routing.forwarder.settings());
     let us = &Us::find(resolver, facts).await;
-    let mut ours = BTreeSet::from([&settings.srs_domain]);
-    ours.extend(table.srs_domains());
+    let mut ours = facts.routing.forwarder.srs_domains(table);
     ours.extend(settings.return_paths.domains());
     let mail = each("mx", &ours, |domain| async move {
         let way = us.way(resolver, domain);
-        let spf = spf(resolver, &facts.egresses, domain, |egress| {
+        let spf = spf(resolver, facts, domain, |egress| {
             let hello = egress.hello.as_str();
             Query::mail_from(egress.address, hello, "srs0", domain.as_str())
         });
@@ -183,15 +183,33 @@ fn hosted_come(us: &Us<'_>, hosted: &[(Domain, Way)]) -> Vec<Finding> {
     findings
 }
 
+/// Whether mail under this SRS domain leaves from there. A tier with an egress and a domain of its own keeps them to itself.
+fn leaves_from(facts: &Facts, egress: &Egress, domain: &Domain) -> bool {
+    let tiers = facts.routing.tiers.values();
+    let own = tiers.filter(|way| way.egress.is_some() && way.srs_domain.is_some());
+    let of_domain = |way: &&TierWay| way.srs_domain.as_ref() == Some(domain);
+    let of_egress = |way: &TierWay| way.egress == egress.pool;
+    let mut of_domain = own.clone().filter(of_domain).peekable();
+    egress.sends_mail
+        && match of_domain.peek() {
+            Some(_) => of_domain.any(of_egress),
+            None => !own.clone().any(of_egress),
+        }
+}
+
 /// Whether SPF of the domain passes for every address that its mail leaves from.
 async fn spf<R: Resolver>(
     resolver: &R,
-    egresses: &[Egress],
+    facts: &Facts,
     domain: &Domain,
     query: impl Fn(&Egress) -> Query,
 ) -> Finding {
+    let egresses = &facts.egresses;
     let (mut refused, mut trouble, mut why) = (Vec::new(), None, String::new());
-    for egress in egresses.iter().filter(|egress| egress.sends_mail) {
+    for egress in egresses
+        .iter()
+        .filter(|egress| leaves_from(facts, egress, domain))
+    {
         let output = evaluate(resolver, query(egress)).await;
         match output.verdict {
             Verdict::Pass => {}

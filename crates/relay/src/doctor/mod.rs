@@ -27,6 +27,8 @@ use smtp_in::tls::{Certificate, Holder};
 use spool::Clock;
 use tokio::time::{sleep, timeout};
 
+use policy::Name;
+
 use crate::Routing;
 
 pub use reach::WayOut;
@@ -72,6 +74,8 @@ pub struct Egress {
     pub address: IpAddr,
     /// What is said in EHLO.
     pub hello: Domain,
+    /// The [[egress]] that it is in.
+    pub pool: Option<Name>,
     /// Whether mail leaves from it, and not only callouts.
     pub sends_mail: bool,
 }

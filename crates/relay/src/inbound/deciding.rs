@@ -85,6 +85,7 @@ impl<S: Spool> Inbound<S> {
             srs_accepts_nonnull: self.accept_nonnull,
             targets_max: LEGS_MAX,
             hops_max: routing.forwarder.settings().received_max,
+            tiers: !routing.tiers.is_empty(),
             limits: !routing.limits.is_empty() || !self.counting.freezes.is_empty(),
             pressure: routing.pressure && self.is_pressed(),
             drained: self.drained.load(Ordering::Relaxed),

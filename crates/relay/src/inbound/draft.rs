@@ -1,16 +1,18 @@
 //! A message on its way in: our trace on top, signs of a loop in its header, legs of its recipients, and the commit.
 
+mod top;
+
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use authentic::{Checked, Reader};
+use authentic::Reader;
 use envelope::{Diagnosis, Domain, Envelope, Mailbox, Message, MessageId, Origin, Peer, Timestamp};
-use forwarder::{HeaderScan, Plan, ReturnPath, Route, has_header, trace};
+use forwarder::{HeaderScan, Plan, ReturnPath, Route, has_header};
 use journal::{Event, Journal};
 use policy::measures::Dmarc;
-use policy::{Case, Measures, Standing, Why};
+use policy::{Case, Measures, Standing, Tier, Why};
 use smtp_in::Client;
 use spool::{Arrival, BodyWriter, Error, Spool};
 
@@ -20,8 +22,8 @@ use super::examined::Examined;
 use super::lines::{forwarded, held, looped};
 use super::received::received;
 use super::strip::Strip;
+use super::tiers::{leave_by, send_as};
 use crate::filters::{Reading, body};
-use crate::keys::Outgoing;
 use crate::outbound::{Answer, Print};
 use crate::replies;
 use crate::routing::Routing;
@@ -49,6 +51,8 @@ pub(super) struct Draft<S: Spool> {
     pub(super) examined: Option<Examined>,
     /// Legs that wait for an operator, by number, and why.
     pub(super) held: HashMap<u32, Diagnosis>,
+    /// What decided where it leaves from.
+    tier: Option<Tier>,
     /// Bare CR and LF that became CRLF.
     pub(super) normalized: u64,
     writer: S::Writer,
@@ -80,6 +84,7 @@ impl<S: Spool> Draft<S> {
             reader: None,
             examined: None,
             held: HashMap::new(),
+            tier: None,
             writer,
         })
     }
@@ -117,6 +122,7 @@ impl<S: Spool> Draft<S> {
             inbound.clock.now(),
             &mut token,
         );
+        leave_by(&mut self.plan, &self.measures);
     }
 
     /// Octets so far.
@@ -243,68 +249,10 @@ impl<S: Spool> Draft<S> {
             .extend(wanted.map(|(number, _)| (number, why.clone())));
     }
 
-    /// Puts on top what the user's program left out, in sight of those who sign.
-    pub(super) fn complete(
-        &self,
-        routing: &Routing,
-        examined: Option<&mut Examined>,
-        message: &mut Message,
-    ) {
-        let fields = trace::missing(&self.scan, self.id, message.arrived, routing.hostname());
-        if fields.is_empty() {
-            return;
-        }
-        if let Some(examined) = examined {
-            examined.parsed.put_on_top(&fields);
-        }
-        message.trace = fields.into();
-        message.size += message.trace.len() as u64;
-    }
-
-    /// Puts what was checked on top of the message, and what its recipients want signed on top of that: of all legs if they
-    /// want the same, otherwise of each.
-    pub(super) fn put_results(
-        &mut self,
-        routing: &Routing,
-        checked: &[Checked<'_>],
-        received_spf: &str,
-        examined: Option<&Examined>,
-        is_proved: bool,
-        message: &mut Message,
-    ) {
-        let mut trace = match checked {
-            [] => String::new(),
-            checked => authentic::field(routing.hostname(), checked),
-        };
-        trace.push_str(received_spf);
-        trace.push_str(&message.trace);
-        if let Some(examined) = examined {
-            let results = examined.results.get();
-            let outgoing = Outgoing {
-                keys: &routing.keys,
-                parsed: &examined.parsed,
-                chain: results.map(|results| &results.arc),
-                is_proved,
-                checked,
-                hostname: routing.hostname(),
-                now: message.arrived,
-            };
-            let legs = &mut self.plan.legs;
-            let measures = legs.iter().map(|leg| &*self.measures[leg.of[0]]);
-            let wanted: Vec<_> = measures
-                .map(|all| (all.sign.clone(), all.seal.clone()))
-                .collect();
-            let fields = outgoing.fields(&wanted);
-            if fields.windows(2).all(|two| two[0] == two[1]) {
-                trace.insert_str(0, fields.first().map_or("", |fields| fields));
-            } else {
-                for (leg, fields) in legs.iter_mut().zip(fields) {
-                    leg.leg.trace = format!("{}{fields}", leg.leg.trace).into();
-                }
-            }
-        }
-        message.size += (trace.len() - message.trace.len()) as u64;
-        message.trace = trace.into();
+    /// What no recipient chose is as its tier's.
+    pub(super) fn send_as(&mut self, tier: Tier, routing: &Routing, envelope: &Envelope) {
+        send_as(&mut self.plan, tier, routing, &envelope.reverse_path);
+        self.tier = Some(tier);
     }
 
     /// The message as it was taken in, if a filter is to be asked about it.
@@ -351,7 +299,7 @@ impl<S: Spool> Draft<S> {
         if self.plan.legs.is_empty() {
             return Ok(Answer::taken(replies::discarded(id)));
         }
-        forwarded(id, &self.plan.legs).for_each(|event| journal.record(event));
+        forwarded(id, &self.plan.legs, self.tier).for_each(|event| journal.record(event));
         held(id, &self.plan.legs, &self.held).for_each(|event| journal.record(event));
         let (legs, due) = (self.plan.into_legs(), message.arrived);
         let arrival = Arrival {

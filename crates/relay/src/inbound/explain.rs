@@ -9,7 +9,7 @@ use envelope::{ForwardPath, Mailbox, Recipient, ReversePath, Verdict};
 use forwarder::table::Step;
 use forwarder::{HeaderScan, Plan, PlannedLeg, Route, SrsRecipient};
 use futures_util::future::join_all;
-use policy::{Case, Decision, Effect, Stage, Standing};
+use policy::{Case, Decision, Effect, Stage, Standing, Tier};
 use spool::Spool;
 
 use super::Inbound;
@@ -18,6 +18,7 @@ use super::client_name::ClientName;
 use super::deciding::{self, Known, Sources, client_of, facts_of};
 use super::examined::Examined;
 use super::online::why_not;
+use super::tiers::{leave_by, send_as};
 use crate::routing::Routing;
 
 /// A mail that is only thought of.
@@ -28,6 +29,8 @@ struct Thought<'a, S: Spool> {
     case: Case,
     message: Option<Examined>,
     recipients: Vec<Key>,
+    /// What the message is taken for.
+    tier: Option<Tier>,
     explanation: Explanation,
 }
 
@@ -53,8 +56,9 @@ impl<S: Spool> Inbound<S> {
             return Ok(thought.explanation);
         };
         thought.recipients = limits::recipient(&thought.case, Some(&route));
-        thought.case.accept_recipient();
-        let plan = thought.plan(&from, to, route);
+        let measures = [thought.case.accept_recipient()];
+        let mut plan = thought.plan(&from, to, route);
+        leave_by(&mut plan, &measures);
         thought.decide(Stage::Data).await;
         if let Some(message) = message {
             thought.explanation.has_message = true;
@@ -67,6 +71,9 @@ impl<S: Spool> Inbound<S> {
             thought.message = Some(Examined::new(reader.finish()));
             thought.case.message = facts_of(&plan, &scan);
             thought.decide(Stage::Message).await;
+            if let Some(tier) = thought.tier {
+                send_as(&mut plan, tier, &thought.routing, &from);
+            }
         }
         if thought.explanation.refusal.is_none() {
             let why_not = match thought.explanation.is_held {
@@ -119,6 +126,7 @@ impl<'a, S: Spool> Thought<'a, S> {
             },
             message: None,
             recipients: Vec::new(),
+            tier: None,
             explanation: Explanation {
                 client: standing.to_owned(),
                 listener: listener.to_owned(),
@@ -164,6 +172,7 @@ impl<'a, S: Spool> Thought<'a, S> {
             way.tls = Some(foreseen.tls.name().to_owned());
             way.login = foreseen.login;
             way.sts = foreseen.sts.and_then(sts);
+            way.egress = foreseen.egress.as_deref().map(ToOwned::to_owned);
             foreseen.hops
         });
         match hops {
@@ -199,6 +208,11 @@ impl<'a, S: Spool> Thought<'a, S> {
         explanation.stages.push(row(stage, &decision, &asked));
         let is_hold = |effect: &Effect| matches!(effect, Effect::Hold(_));
         explanation.is_held |= decision.effects.iter().any(is_hold);
+        let mut effects = decision.effects.iter();
+        self.tier = effects.find_map(|effect| match effect {
+            Effect::Tier(tier) => Some(*tier),
+            _ => None,
+        });
         match decision.answer {
             Verdict::Accept => route,
             Verdict::Refuse(reply) | Verdict::Close(reply) => {

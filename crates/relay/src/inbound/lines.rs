@@ -5,15 +5,21 @@ use std::collections::HashMap;
 use envelope::{Diagnosis, LegId, Mailbox, MessageId};
 use forwarder::{Looping, PlannedLeg};
 use journal::Event;
+use policy::Tier;
 
 /// A line for each recipient: those that share a leg say so by its number.
-pub(super) fn forwarded(message: MessageId, legs: &[PlannedLeg]) -> impl Iterator<Item = Event> {
+pub(super) fn forwarded(
+    message: MessageId,
+    legs: &[PlannedLeg],
+    tier: Option<Tier>,
+) -> impl Iterator<Item = Event> {
     let events = move |(planned, number): (&PlannedLeg, u32)| {
         let event = |recipient: &Mailbox| Event::Forwarded {
             id: LegId { message, number },
             recipient: recipient.clone(),
             target: planned.leg.target.clone(),
             sender: planned.leg.reverse_path.clone(),
+            tier: tier.map(Tier::as_str),
         };
         planned.recipients().map(event).collect::<Vec<_>>()
     };

@@ -362,6 +362,46 @@ async fn legs_keep_what_a_forward_chooses() {
     assert_eq!(legs[0].leg.options.as_str(), chosen);
 }
 
+#[tokio::test]
+async fn a_tier_chooses_what_lines_leave_open() {
+    let (tier, bulk) = (
+        policy::Tier::Unknown,
+        crate::TierWay {
+            egress: Some("bulk".into()),
+            srs_domain: Some("s.test".parse().unwrap()),
+        },
+    );
+    let forwards = "h.test :domain:\na@h.test a@b.test\nc@h.test c@b.test srs_domain=fwd.test\nd@h.test d@b.test srs=off\n";
+    let routing = Routing {
+        tiers: [(tier, bulk)].into(),
+        ..routing(forwards)
+    };
+    let world = World::with(routing, 0);
+    let mut talk = world.talk("origin@sender.test");
+    talk.mail().await;
+    for to in ["a@h.test", "c@h.test", "d@h.test"] {
+        assert_eq!(talk.rcpt(to).await, "ok");
+    }
+    talk.data().await;
+    talk.body("Subject: x\r\n\r\nx\r\n").await;
+    let page = world
+        .inbound
+        .spool
+        .list(&spool::Filter::default(), None, 9)
+        .await;
+    let legs = page.unwrap().entries;
+    let domain = |leg: &envelope::Leg| leg.reverse_path.mailbox().unwrap().host().to_string();
+    let legs = legs
+        .iter()
+        .map(|entry| format!("{} {}", domain(&entry.leg), entry.leg.options.as_str()));
+    let expected = [
+        "s.test egress=bulk",
+        "fwd.test egress=bulk srs_domain=fwd.test",
+        "sender.test egress=bulk srs=off",
+    ];
+    assert_eq!(legs.collect::<Vec<_>>(), expected);
+}
+
 /// A forger who hides From behind a header of 300 KiB is not let in where a failed DMARC would be refused.
 #[tokio::test]
 async fn a_header_too_large_for_dmarc() {

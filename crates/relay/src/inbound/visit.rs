@@ -25,7 +25,7 @@ use super::draft::Draft;
 use super::filtering::facts;
 use super::{Inbound, hello};
 use crate::filters::Letter;
-use crate::outbound::Print;
+use crate::outbound::{Answer, Print};
 use crate::replies;
 use crate::routing::Routing;
 
@@ -360,6 +360,7 @@ impl<S: Spool> Visit<S> {
                 Effect::LeaveLoopsOut => draft.leave_loops_out(&self.inbound.journal),
                 Effect::Hold(why) => draft.hold(why, &self.case),
                 Effect::Discard => draft.discard(),
+                Effect::Tier(tier) => draft.send_as(tier, &routing, envelope),
             }
         }
         if self.case.transaction.held_by().is_some() {
@@ -373,9 +374,8 @@ impl<S: Spool> Visit<S> {
         self.put_filtered(&mut message);
         let size = message.size;
         let print = draft.print(client, envelope, &self.case);
-        let answer = draft.store(&self.inbound, message, print).await?;
-        let reply = answer.reply;
-        if !answer.is_taken {
+        let Answer { reply, is_taken } = draft.store(&self.inbound, message, print).await?;
+        if !is_taken {
             self.log_refusal(Stage::Message, client, "destination", &reply);
             return Ok(reply);
         }

@@ -109,6 +109,13 @@ impl<S: Spool> Operator<S> {
         };
         SiteDetails {
             hosts: view.mx.clone(),
+            egress: view.egress.as_deref().map(ToOwned::to_owned),
+            resting: {
+                let now = self.clock.now();
+                let rests = view.resting.iter();
+                let rests = rests.map(|(source, left)| (*source, moment(now.plus(*left), now)));
+                rests.collect()
+            },
             domains: view.takes.iter().map(ToString::to_string).collect(),
             domains_count: view.takes_count as u64,
             codes: said.codes(),

@@ -1,3 +1,5 @@
+//! Certificates and TLSA records that fit each other, and some that do not.
+
 use std::time::Duration;
 
 use rcgen::{

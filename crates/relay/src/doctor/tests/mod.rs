@@ -44,6 +44,7 @@ fn facts(forwards: &str) -> Facts {
     let egress = |address: &str| Egress {
         address: address.parse().unwrap(),
         hello: "mx.fwd.test".parse().unwrap(),
+        pool: None,
         sends_mail: true,
     };
     Facts {

@@ -1,0 +1,91 @@
+//! Source addresses: chosen by line, profile and tier; one that is not on this machine is done without.
+
+use testkit::daemon::Relay;
+use testkit::net::Net;
+use testkit::sender::send;
+
+use crate::{origin_sends, relay};
+
+const FORWARDS: &str = "\
+example.test       :domain:            egress=main
+alice@example.test alice@target.test
+bob@example.test   bob@target.test     egress=absent
+carol@other.test   carol@target.test
+dave@other.test    dave@target.test    srs_domain=fwd.test
+";
+
+const EGRESSES: &str = "[
+    { name = 'main', addresses = ['127.0.0.2'], hello = 'one.out.test' },
+    { name = 'absent', addresses = ['192.0.2.77', '127.0.0.3'], hello = 'two.out.test' },
+    { name = 'bulk', hello = 'out.test', source = [
+        { address = '::1', hello = 'six.out.test' },
+        { address = '127.0.0.4', weight = 2, connections = 1 } ] },
+]";
+
+async fn start(net: &Net) -> Relay {
+    let setup = relay(net, FORWARDS)
+        .set("egress", EGRESSES)
+        .set(
+            "tier",
+            "[{ name = 'unknown', egress = 'bulk', srs_domain = 's.fwd.test' }]",
+        )
+        .set("profile", "[{ name = 'default' }]");
+    setup.start().await
+}
+
+#[tokio::test]
+async fn mail_leaves_from_where_its_line_profile_or_tier_says() {
+    let net = Net::new().await;
+    let sink = net.sink("target.test", "").await;
+    let relay = start(&net).await;
+    for (to, egress, source, hello) in [
+        ("alice@example.test", "main", "127.0.0.2", "one.out.test"),
+        ("bob@example.test", "absent", "127.0.0.3", "two.out.test"),
+        ("carol@other.test", "bulk", "127.0.0.4", "out.test"),
+    ] {
+        origin_sends(&relay, to, "one").await;
+        let message = sink.message().await;
+        assert_eq!(message.peer.ip().to_string(), source, "{to}");
+        assert_eq!(message.hello, hello);
+        let line = relay.wait_for(&format!("delivered to={to}")).await;
+        assert_eq!(
+            (line.text("egress"), line.text("source")),
+            (egress.into(), source.into())
+        );
+    }
+    let line = relay.wait_for("forwarded to=carol@other.test").await;
+    assert_eq!(line.text("tier"), "unknown");
+    let sender = line.text("sender");
+    assert!(sender.ends_with("=origin@s.fwd.test>"), "{sender}");
+    // A bounce to it finds its way, and what a line says of the SRS domain holds.
+    let origin = net.sink("sender.test", "").await;
+    let back = sender.trim_matches(['<', '>']);
+    send(
+        relay.address(),
+        "",
+        &[back],
+        b"Subject: bounce\r\n\r\nx\r\n",
+    )
+    .await;
+    assert_eq!(origin.message().await.to(), ["origin@sender.test"]);
+    origin_sends(&relay, "dave@other.test", "one").await;
+    let kept = sink.message().await.from;
+    assert!(kept.ends_with("=origin@fwd.test"), "{kept}");
+
+    let explained = relay
+        .setup()
+        .run(&["explain", "--to", "alice@example.test"])
+        .await;
+    for expected in ["egress=main", ", egress main\n", " from 127.0.0.2\n"] {
+        assert!(
+            explained.stdout.contains(expected),
+            "{expected}: {explained}"
+        );
+    }
+    let shown = relay.setup().run(&["site", "show", "target.test"]).await;
+    assert!(shown.stdout.contains("egress       bulk"), "{shown}");
+    let traced = relay.setup().run(&["trace", "alice@example.test"]).await;
+    assert!(traced.stdout.contains(" from main 127.0.0.2"), "{traced}");
+    let checked = relay.setup().run(&["check"]).await;
+    assert!(checked.stdout.contains("192.0.2.77"), "{checked}");
+}
