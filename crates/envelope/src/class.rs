@@ -47,7 +47,7 @@ impl ReplyClass {
 #[derive(Debug)]
 pub struct ReplyWords {
     code: String,
-    /// In lower case, with one blank between words, and without addresses in `<>`, which may say anything.
+    /// In lower case, with one blank between words, and without addresses, which may say anything.
     text: String,
 }
 
@@ -60,7 +60,9 @@ impl ReplyWords {
             let kept = piece.split_once('>').filter(|_| number > 0);
             outside.push_str(kept.map_or(piece, |(_, behind)| behind));
         }
-        let words: Vec<_> = outside.split_whitespace().collect();
+        // Sendmail writes them without brackets.
+        let words = outside.split_whitespace();
+        let words: Vec<_> = words.filter(|word| !word.contains('@')).collect();
         Self {
             code: reply.code.to_string(),
             text: words.join(" "),
@@ -329,6 +331,9 @@ mod tests {
             ReplyClass::Other,
         );
         check("450 4.2.0 > greylisted <", ReplyClass::Greylisted);
+        let without_brackets =
+            "451 4.1.8 Domain of sender address throttle@x.test does not resolve";
+        check(without_brackets, ReplyClass::Other);
     }
 
     #[test]
