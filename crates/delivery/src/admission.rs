@@ -25,8 +25,8 @@ pub(crate) struct Admission {
     unproven: Gate,
     per_address: usize,
     addresses: HashMap<SocketAddr, Address>,
-    /// For connections from the addresses of each egress.
-    pools: HashMap<Arc<str>, Gate>,
+    /// For connections from the addresses of each egress; and for those without proof.
+    pools: HashMap<Arc<str>, [Gate; 2]>,
     /// Addresses where a waiting site may have room now.
     eased: Vec<SocketAddr>,
 }
@@ -70,9 +70,10 @@ impl Admission {
             per_address: settings.connections_per_address.max(settings.concurrency),
             addresses: HashMap::new(),
             pools: {
+                let gates = |max: usize| [max, (max / UNPROVEN_SHARE).max(1)].map(Gate::new);
                 let pools = settings.egresses.iter();
                 pools
-                    .map(|pool| (Arc::clone(&pool.name), Gate::new(pool.connections())))
+                    .map(|pool| (Arc::clone(&pool.name), gates(pool.connections())))
                     .collect()
             },
             eased: Vec::new(),
@@ -91,8 +92,11 @@ impl Admission {
     pub(crate) fn admit(&mut self, id: SiteId, pass: &mut Pass, now: Instant) -> bool {
         let proven = self.is_proven(pass, now);
         let mut gates = vec![&mut self.all];
-        gates.extend(of_pass(&mut self.pools, pass));
         let mut narrow = vec![&mut self.unproven];
+        if let Some([all, unproven]) = of_pass(&mut self.pools, pass) {
+            gates.push(all);
+            narrow.push(unproven);
+        }
         if let Some(at) = pass.address {
             let max = self.per_address;
             let address = self
@@ -123,10 +127,7 @@ impl Admission {
         pass.lanes -= 1;
         let unproven = usize::from(pass.unproven > pass.lanes);
         pass.unproven -= unproven;
-        self.ease(pass.address, 1, unproven);
-        if let Some(pool) = of_pass(&mut self.pools, pass) {
-            pool.taken -= 1;
-        }
+        self.ease(pass, 1, unproven);
     }
 
     /// Whether the site answered in time.
@@ -140,16 +141,19 @@ impl Admission {
                 // Sites that waited for this proof now wait for a connection alone.
                 let waiting = &mut address.all.waiting;
                 waiting.append(&mut address.unproven.waiting);
-                self.unproven.waiting.retain(|site| {
-                    let lacked = site.1 == pass.address;
-                    waiting.extend(lacked.then_some(*site));
-                    !lacked
-                });
+                let pools = self.pools.values_mut().map(|[_, unproven]| unproven);
+                for gate in pools.chain([&mut self.unproven]) {
+                    gate.waiting.retain(|site| {
+                        let lacked = site.1 == pass.address;
+                        waiting.extend(lacked.then_some(*site));
+                        !lacked
+                    });
+                }
             }
             address.answered = Some(now);
         }
         let unproven = std::mem::take(&mut pass.unproven);
-        self.ease(pass.address, 0, unproven);
+        self.ease(pass, 0, unproven);
     }
 
     /// The next site that may try its luck again.
@@ -162,7 +166,7 @@ impl Admission {
             }
             self.eased.pop();
         }
-        let mut pools = self.pools.values_mut();
+        let mut pools = self.pools.values_mut().flatten();
         let called = pools.find_map(Gate::call).or_else(|| self.all.call());
         called.or_else(|| self.unproven.call())
     }
@@ -182,9 +186,8 @@ impl Admission {
             .egress
             .as_ref()
             .and_then(|egress| self.pools.get(egress));
-        let is_awaited = |gate: &Gate| !gate.waiting.is_empty();
         wanted(&self.all, &self.unproven)
-            || pool.is_some_and(is_awaited)
+            || pool.is_some_and(|[all, unproven]| wanted(all, unproven))
             || address.is_some_and(|a| wanted(&a.all, &a.unproven))
     }
 
@@ -200,9 +203,14 @@ impl Admission {
         self.all.taken
     }
 
-    fn ease(&mut self, at: Option<SocketAddr>, lanes: usize, unproven: usize) {
+    fn ease(&mut self, pass: &Pass, lanes: usize, unproven: usize) {
         self.all.taken -= lanes;
         self.unproven.taken -= unproven;
+        if let Some([all, proofless]) = of_pass(&mut self.pools, pass) {
+            all.taken -= lanes;
+            proofless.taken -= unproven;
+        }
+        let at = pass.address;
         if let Some((at, address)) = at.and_then(|at| Some((at, self.addresses.get_mut(&at)?))) {
             address.all.taken -= lanes;
             address.unproven.taken -= unproven;
@@ -262,7 +270,10 @@ impl Address {
     }
 }
 
-fn of_pass<'a>(pools: &'a mut HashMap<Arc<str>, Gate>, pass: &Pass) -> Option<&'a mut Gate> {
+fn of_pass<'a>(
+    pools: &'a mut HashMap<Arc<str>, [Gate; 2]>,
+    pass: &Pass,
+) -> Option<&'a mut [Gate; 2]> {
     pools.get_mut(pass.egress.as_ref()?)
 }
 
@@ -324,5 +335,33 @@ mod tests {
         assert_eq!(admission.call(), None);
         admission.leave(&mut passes[0]);
         assert_eq!(admission.call(), Some(SiteId::numbered(1)));
+    }
+
+    #[test]
+    fn silent_sites_hold_a_quarter_of_an_egress() {
+        let mut settings = Settings::new("us.test".parse().unwrap());
+        settings.egresses = vec![crate::egress::tests::pool(&[("192.0.2.1", 1, 8)])];
+        let now = Instant::now();
+        let mut admission = Admission::new(&settings);
+        let at = |last| Some(SocketAddr::from(([192, 0, 2, last], 25)));
+        let mut passes: Vec<_> = (0..6)
+            .map(|n| Pass::new(at(n), Some("main".into())))
+            .collect();
+        let admit = |admission: &mut Admission, passes: &mut Vec<Pass>, n: usize| {
+            admission.admit(SiteId::numbered(n as u64), &mut passes[n], now)
+        };
+        let let_in: Vec<_> = (0..5)
+            .map(|n| admit(&mut admission, &mut passes, n))
+            .collect();
+        assert_eq!(let_in, [true, true, false, false, false]);
+        // One that answers leaves the quarter; the next stranger has its place.
+        admission.answered(&mut passes[0], true, now);
+        assert_eq!(admission.call(), Some(SiteId::numbered(2)));
+        passes[2].called();
+        assert!(admit(&mut admission, &mut passes, 2));
+        assert_eq!(admission.call(), None);
+        // Another site where the first one's mail goes needs no place among strangers.
+        passes[5] = Pass::new(at(0), Some("main".into()));
+        assert!(admit(&mut admission, &mut passes, 5));
     }
 }
