@@ -89,3 +89,48 @@ async fn mail_leaves_from_where_its_line_profile_or_tier_says() {
     let checked = relay.setup().run(&["check"]).await;
     assert!(checked.stdout.contains("192.0.2.77"), "{checked}");
 }
+
+#[tokio::test]
+async fn an_address_that_is_blocked_rests_and_its_mail_goes_from_another() {
+    let net = Net::new().await;
+    let blocked = "rcpt first 1: 550 5.7.1 your address is on our block list";
+    let sink = net.sink("target.test", blocked).await;
+    let shut = net
+        .sink(
+            "shut.test",
+            "rcpt: 550 5.7.1 your address is on our block list",
+        )
+        .await;
+    let forwards = "a@example.test a@target.test egress=two\nb@example.test b@shut.test\n";
+    let setup = relay(&net, forwards)
+        .set("shaping.file", "\"rest.toml\"")
+        .set("delivery.egress", "'one'")
+        .set(
+            "egress",
+            "[{ name = 'one', addresses = ['127.0.0.2'], hello = 'out.test' }, { name = 'two', addresses = ['127.0.0.2', '127.0.0.3'], hello = 'out.test' }]",
+        );
+    setup.write(
+        "rest.toml",
+        "[[default.reply]]\nmatch = 'your address*block list'\nthen = 'rest 1h'\n",
+    );
+    let relay = setup.start().await;
+    origin_sends(&relay, "a@example.test", "one").await;
+    let message = sink.message().await;
+    let event = relay.wait_for("source-rests").await;
+    assert_ne!(message.peer.ip().to_string(), event.text("source"));
+    assert!(
+        event.text("error").contains("on our block list"),
+        "{event:?}"
+    );
+    assert_eq!(event.text("probe_in_secs"), "3600");
+    let shown = relay.run(&["site", "show", "target.test"]).await;
+    assert!(shown.contains("rests"), "{shown}");
+
+    // All addresses are blocked: it is kept, with why, and without what was said to another.
+    origin_sends(&relay, "b@example.test", "two").await;
+    let line = relay.wait_for("deferred to=b@example.test").await;
+    assert!(line.text("reason").contains("550 5.7.1 before"), "{line:?}");
+    let listed = relay.run(&["queue", "list"]).await;
+    assert!(listed.contains("550 5.7.1"), "{listed}");
+    assert_eq!(shut.connections(), 1);
+}

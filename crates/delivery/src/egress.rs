@@ -292,13 +292,14 @@ pub(crate) mod tests {
     fn one_that_rests_is_passed_by_until_it_is_back() {
         let pool = pool(&[("192.0.2.1", 1, 99), ("192.0.2.2", 1, 99)]);
         let mut world = World::new();
+        let blocked = Diagnosis::local(EnhancedStatus::transient(7, 1), "blocked");
         let later = world.now + Duration::from_secs(60);
-        world.memory.rest_source(ip("192.0.2.1"), later);
+        world.memory.rest_source(ip("192.0.2.1"), later, &blocked);
         for _ in 0..9 {
             assert_eq!(world.take(&pool, "203.0.113.1").unwrap(), "192.0.2.2");
         }
         let end = later + Duration::from_secs(60);
-        world.memory.rest_source(ip("192.0.2.2"), end);
+        world.memory.rest_source(ip("192.0.2.2"), end, &blocked);
         let none = world.take(&pool, "203.0.113.1");
         assert_eq!(
             none,

@@ -273,6 +273,10 @@ impl Health {
         self.ordered
     }
 
+    pub(crate) fn is_throttled(&self) -> bool {
+        self.down.as_ref().is_some_and(|down| down.throttled)
+    }
+
     /// Whether the site is down and its probe is not due.
     pub(crate) fn is_resting(&self, now: Instant) -> bool {
         self.down.as_ref().is_some_and(|down| now < down.probe_at)

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use envelope::Diagnosis;
 use parking_lot::Mutex;
 
 use crate::peer::Endpoint;
@@ -20,8 +21,8 @@ pub(crate) struct HostMemory(Arc<Mutex<Known>>);
 #[derive(Debug, Default)]
 struct Known {
     hosts: HashMap<(Endpoint, Trouble), Instant>,
-    /// Source addresses of ours that rest, each until then.
-    resting: BTreeMap<IpAddr, Instant>,
+    /// Source addresses of ours that rest, each until then, and what was said to them.
+    resting: BTreeMap<IpAddr, (Instant, Diagnosis)>,
     /// Messages that a connection took before it was refused one, and until when that counts.
     messages: Option<(u64, Instant)>,
 }
@@ -65,17 +66,25 @@ impl HostMemory {
     }
 
     /// No new connection from this address of ours before then: the site's provider blocks it.
-    pub(crate) fn rest_source(&self, source: IpAddr, until: Instant) {
+    pub(crate) fn rest_source(&self, source: IpAddr, until: Instant, why: &Diagnosis) {
         let resting = &mut self.0.lock().resting;
-        let rest = resting.entry(source).or_insert(until);
-        *rest = until.max(*rest);
+        let begun = resting.get(&source).map(|(until, _)| *until);
+        let until = begun.max(Some(until)).unwrap_or(until);
+        resting.insert(source, (until, why.of_others()));
+    }
+
+    /// Why our addresses rest: what was said to the one that is back first.
+    pub(crate) fn why_rests(&self) -> Option<Diagnosis> {
+        let known = self.0.lock();
+        let first = known.resting.values().min_by_key(|(until, _)| *until);
+        first.map(|(_, why)| why.clone())
     }
 
     /// Until when this address of ours rests, if it does.
     pub(crate) fn rests_until(&self, source: IpAddr, now: Instant) -> Option<Instant> {
         let known = self.0.lock();
-        let until = known.resting.get(&source).copied();
-        until.filter(|until| now < *until)
+        let (until, _) = known.resting.get(&source)?;
+        Some(*until).filter(|until| now < *until)
     }
 
     /// Whether a connection from there is to take no more.
@@ -86,11 +95,9 @@ impl HostMemory {
     /// Addresses of ours that rest, and until when.
     pub(crate) fn resting(&self, now: Instant) -> Vec<(IpAddr, Instant)> {
         let resting = &mut self.0.lock().resting;
-        resting.retain(|_, until| now < *until);
-        resting
-            .iter()
-            .map(|(source, until)| (*source, *until))
-            .collect()
+        resting.retain(|_, (until, _)| now < *until);
+        let all = resting.iter();
+        all.map(|(source, (until, _))| (*source, *until)).collect()
     }
 
     /// A connection took so many messages and refused the next, which another connection took then.

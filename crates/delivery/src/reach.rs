@@ -155,7 +155,7 @@ impl<R: Resolver> Reacher<R> {
         }
         match second_best {
             Some(connection) => Reached::Connected(connection),
-            None => met.sum_up(site),
+            None => met.sum_up(site, memory),
         }
     }
 
@@ -268,7 +268,7 @@ impl Met {
         }
     }
 
-    fn sum_up(self, site: &SiteKey) -> Reached {
+    fn sum_up(self, site: &SiteKey, memory: &HostMemory) -> Reached {
         let is_private = site.policy.sender == SenderTls::Required;
         let nobody = |text| Diagnosis::local(DNS_TROUBLE, text);
         match (self.passing, self.no_source, self.never) {
@@ -279,7 +279,10 @@ impl Met {
             }
             (Some(reason), ..) => Reached::Nobody(reason, None),
             (_, Some(NoSource::Busy), _) => Reached::Busy,
-            (_, Some(NoSource::Until(at)), _) => Reached::Nobody(nobody(RESTING), Some(at.0)),
+            (_, Some(NoSource::Until(at)), _) => {
+                let why = memory.why_rests().unwrap_or_else(|| nobody(ABSENT));
+                Reached::Nobody(why, Some(at.0))
+            }
             (_, _, Some(reason)) => Reached::Refused(Outcome::Failed(reason)),
             (_, Some(NoSource::Family), _) => Reached::Nobody(nobody(NO_FAMILY), None),
             (None, None, None) => Reached::Nobody(nobody("no host to try"), None),
@@ -351,8 +354,7 @@ fn finding(
 
 /// RFC 8689 §6.
 const NOT_PROTECTED: EnhancedStatus = EnhancedStatus::permanent(7, 30);
-const RESTING: &str =
-    "each of our addresses for it rests, since it is blocked there or not on this machine";
+const ABSENT: &str = "none of our addresses for it is on this machine";
 const NO_FAMILY: &str = "our egress has no address of the family of its hosts";
 /// RFC 7504 §3.
 const NO_MAIL_EVER: u16 = 521;

@@ -245,6 +245,9 @@ pub(crate) fn judge(outcomes: &mut [Outcome], acts: &[(usize, Then)]) -> Answer 
         };
         let before = slowed.take().and_then(|(_, pause)| pause);
         slowed = Some((outcome.diagnosis().clone(), pause.max(before)));
+        if pause.is_some() {
+            put_off(outcome);
+        }
     }
     let took = outcomes
         .iter()
@@ -270,6 +273,15 @@ pub(crate) fn judge(outcomes: &mut [Outcome], acts: &[(usize, Then)]) -> Answer 
         (Some(said), _) => Answer::Ended(said.clone()),
         (None, Some(said)) => Answer::Deferred(said.clone()),
         (None, None) => Answer::Refused,
+    }
+}
+
+/// It is about us, not about the message: that waits, whatever the code.
+pub(crate) fn put_off(outcome: &mut Outcome) {
+    if let Outcome::Failed(said) = outcome {
+        let mut said = said.clone();
+        said.status.class = Class::Transient;
+        *outcome = Outcome::Deferred(said);
     }
 }
 
@@ -373,6 +385,11 @@ mod tests {
             &[(0, Then::Full)],
             "deferred: 450 4.0.0  slow down",
         );
+        for then in [Then::Rest(hour), Then::Pause(hour)] {
+            let mut outcomes = [outcome("550 listed")];
+            judge(&mut outcomes, &[(0, then)]);
+            assert!(matches!(outcomes[0], Outcome::Deferred(_)), "{then:?}");
+        }
         let mut outcomes = [outcome("421 slow down")];
         judge(&mut outcomes, &[(0, Then::Fail)]);
         let [Outcome::Failed(said)] = &outcomes else {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -149,6 +150,17 @@ pub enum SiteEvent {
         reason: Diagnosis,
         /// The pause before the next message.
         probe_in: Duration,
+    },
+    /// It blocks this address of ours, which sends nothing there for so long.
+    SourceRests {
+        /// The site.
+        site: String,
+        /// Our address.
+        source: IpAddr,
+        /// What it answered.
+        reason: Diagnosis,
+        /// The pause.
+        lasts: Duration,
     },
     /// It takes mail again, after it had answered "not now" to all for some time. What waits for these hosts until later
     /// may come at once: it goes out at a rate that grows with what the site takes.

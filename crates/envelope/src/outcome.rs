@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::reply::Reply;
-use crate::status::EnhancedStatus;
+use crate::status::{Class, EnhancedStatus};
 use crate::tls::PeerTls;
 
 /// The end of a delivery attempt for one leg.
@@ -89,6 +89,22 @@ impl Diagnosis {
             Some(reply) if self.text.is_empty() => reply.to_string(),
             Some(reply) => format!("{}: {reply}", self.text),
             None => self.text.clone(),
+        }
+    }
+
+    /// What may be told of it about other mail: words that were said about one message may name a private address of another's.
+    #[must_use]
+    pub fn of_others(&self) -> Self {
+        let code = self.reply.as_ref().map(|reply| format!("{} ", reply.code));
+        let (code, status) = (code.unwrap_or_default(), self.status);
+        Self {
+            status: EnhancedStatus {
+                class: Class::Transient,
+                ..status
+            },
+            text: format!("waits, since the server said {code}{status} before"),
+            reply: None,
+            ..self.clone()
         }
     }
 

@@ -5,7 +5,7 @@
     reason = "most fields are named as in the lines that operators read"
 )]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -223,9 +223,11 @@ pub enum Event {
         /// Why, in the operator's words; may be empty.
         reason: Arc<str>,
     },
-    /// No host of this site can be reached; or it says that we send too much.
+    /// No host of this site can be reached; or it says that we send too much, or blocks an address of ours.
     SiteDown {
         site: String,
+        /// Only this address of ours sends nothing there.
+        source: Option<IpAddr>,
         throttled: bool,
         error: String,
         probe_in: Duration,
@@ -338,6 +340,9 @@ impl Event {
             Self::NotBounced { .. } => "not-bounced",
             Self::OperatorAsked { .. } => "operator-asked",
             Self::Operator { .. } => "operator",
+            Self::SiteDown {
+                source: Some(_), ..
+            } => "source-rests",
             Self::SiteDown {
                 throttled: true, ..
             } => "site-throttled",

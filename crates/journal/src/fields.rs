@@ -274,11 +274,13 @@ impl Event {
             }
             Self::SiteDown {
                 site,
+                source,
                 error,
                 probe_in,
                 ..
             } => {
                 out.text("site", site);
+                out.optional("source", source.as_ref());
                 out.text("error", error);
                 out.number("probe_in_secs", probe_in.as_secs());
             }

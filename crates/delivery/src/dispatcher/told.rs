@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dns::Resolver;
-use envelope::Outcome;
+use envelope::{Diagnosis, Outcome};
 use parking_lot::Mutex;
 
 use super::Dispatcher;
@@ -13,7 +13,7 @@ use crate::health::Answer;
 use crate::parcel::Parcel;
 use crate::shaping::{self, Then};
 use crate::sites::{NoConnection, SiteId, Sites};
-use crate::work::Work;
+use crate::work::{SiteEvent, Work};
 
 impl<W: Work, R: Resolver> Dispatcher<W, R> {
     /// Counts a lane that was told [`Next::Idle`] as idle until this is dropped, in whatever way.
@@ -61,20 +61,36 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
             true => Vec::new(),
             false => self.acts(id, outcomes),
         };
-        let rest = |(_, then): &(usize, Then)| match then {
-            Then::Rest(span) => Some(*span),
-            _ => None,
+        let Some(source) = source else {
+            return Some(shaping::judge(outcomes, &acts));
         };
-        if let Some((source, span)) = source.zip(acts.iter().filter_map(rest).max()) {
-            let until = Instant::now() + span;
-            self.sites.lock().rest_source(id, source, until);
-            let rests = acts.iter().filter(|act| rest(act).is_some());
-            // Rules find one thing to do about each.
-            if rests.count() == outcomes.len() {
-                return None;
-            }
+        let is_rest = |act: &(usize, Then)| matches!(act.1, Then::Rest(_));
+        let (rests, acts): (Vec<_>, Vec<_>) = acts.into_iter().partition(is_rest);
+        for (number, then) in &rests {
+            self.rest_source(id, source, *then, outcomes[*number].diagnosis());
         }
-        Some(shaping::judge(outcomes, &acts))
+        // Rules find one thing to do about each.
+        if rests.len() == outcomes.len() {
+            return None;
+        }
+        let answer = shaping::judge(outcomes, &acts);
+        let numbers = rests.iter().map(|(number, _)| *number);
+        numbers.for_each(|number| shaping::put_off(&mut outcomes[number]));
+        Some(answer)
+    }
+
+    fn rest_source(&self, id: SiteId, source: IpAddr, then: Then, why: &Diagnosis) {
+        let Then::Rest(lasts) = then else { return };
+        let until = Instant::now() + lasts;
+        let begun = self.sites.lock().rest_source(id, source, until, why);
+        if let Some(site) = begun {
+            self.work.site_changed(&SiteEvent::SourceRests {
+                site,
+                source,
+                reason: why.clone(),
+                lasts,
+            });
+        }
     }
 
     /// What the rules of the site want done about these outcomes.

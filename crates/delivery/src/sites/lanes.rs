@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use envelope::Diagnosis;
 use rand::Rng;
 
 use super::{LaneSite, Next, NoConnection, Site, SiteId, Sites, Todo};
@@ -236,10 +237,17 @@ impl Sites {
 
     /// The site's provider blocks this address of ours: no new connection from it before `until`, and none in use takes
     /// another message.
-    pub(crate) fn rest_source(&self, id: SiteId, source: IpAddr, until: Instant) {
-        if let Some(site) = self.sites.get(&id) {
-            site.memory.rest_source(source, until);
-        }
+    pub(crate) fn rest_source(
+        &self,
+        id: SiteId,
+        source: IpAddr,
+        until: Instant,
+        why: &Diagnosis,
+    ) -> Option<String> {
+        let site = self.sites.get(&id)?;
+        let rests = site.memory.rests_until(source, Instant::now()).is_some();
+        site.memory.rest_source(source, until, why);
+        (!rests).then(|| site.key.to_string())
     }
 
     /// Whether a connection of this site is wanted for another one.

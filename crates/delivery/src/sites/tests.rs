@@ -899,6 +899,9 @@ fn a_throttled_site_costs_one_connection_a_pause() {
         "after 30 s and after 90 s"
     );
     assert!(world.sites.is_parked(&"a1.test".parse().unwrap()));
+    // What it said to others' mail may name their addresses.
+    let why = world.sites.trouble(&"a1.test".parse().unwrap()).unwrap();
+    assert_eq!(why.words(), "waits, since the server said 4.7.28 before");
     // It is over; at the end of the pause all of it goes.
     world.throttling = 0;
     world.now += Duration::from_secs(132);
@@ -1114,9 +1117,9 @@ fn a_site_waits_until_the_first_of_our_addresses_is_back() {
     world.lookup();
     let (id, _) = world.lanes.pop().unwrap();
     let back_at = world.now + Duration::from_secs(3600);
-    world
-        .sites
-        .rest_source(id, "192.0.2.1".parse().unwrap(), back_at);
+    let blocked = Diagnosis::local(EnhancedStatus::transient(7, 1), "blocked");
+    let source = "192.0.2.1".parse().unwrap();
+    world.sites.rest_source(id, source, back_at, &blocked);
     let (parcel, _) = world.sites.first_parcel(id, world.now);
     let why = NoConnection {
         back_at: Some(back_at),

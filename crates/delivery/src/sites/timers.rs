@@ -115,7 +115,10 @@ impl Sites {
             return Some(Diagnosis::local(PAUSED, text));
         }
         let (_, reason) = health.down()?;
-        Some(reason.clone())
+        match health.is_throttled() {
+            true => Some(reason.of_others()),
+            false => Some(reason.clone()),
+        }
     }
 }
 

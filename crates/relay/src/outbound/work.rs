@@ -123,9 +123,22 @@ impl<S: Spool> Work for Outbound<S> {
                 probe_in,
             } => Event::SiteDown {
                 site,
+                source: None,
                 throttled,
                 error: reason.to_string(),
                 probe_in,
+            },
+            SiteEvent::SourceRests {
+                site,
+                source,
+                reason,
+                lasts,
+            } => Event::SiteDown {
+                site,
+                source: Some(source),
+                throttled,
+                error: reason.to_string(),
+                probe_in: lasts,
             },
             SiteEvent::Up { site, down_for } => Event::SiteUp { site, down_for },
             SiteEvent::TakesMail { site, hosts } => return self.pull_forward(site, hosts),
