@@ -84,8 +84,15 @@ async fn mail_leaves_from_where_its_line_profile_or_tier_says() {
     }
     let shown = relay.setup().run(&["site", "show", "target.test"]).await;
     assert!(shown.stdout.contains("egress       bulk"), "{shown}");
-    let traced = relay.setup().run(&["trace", "alice@example.test"]).await;
-    assert!(traced.stdout.contains(" from main 127.0.0.2"), "{traced}");
+    // The history comes a moment later.
+    let trace = ["trace", "alice@example.test"];
+    while !relay
+        .setup()
+        .run(&trace)
+        .await
+        .stdout
+        .contains(" from main 127.0.0.2")
+    {}
     let checked = relay.setup().run(&["check"]).await;
     assert!(checked.stdout.contains("192.0.2.77"), "{checked}");
 }

@@ -112,6 +112,17 @@ impl Connection {
         &self.peer.address
     }
 
+    /// Done when another one waits for the address that it comes from.
+    pub(crate) fn source_wanted(&self) -> impl Future<Output = ()> + use<> {
+        let taken = self.source.clone();
+        async move {
+            match taken {
+                Some(taken) => taken.wanted.notified().await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// The address of an egress that it comes from.
     pub(crate) fn source(&self) -> Option<IpAddr> {
         self.source.as_ref().map(|taken| taken.source.address)

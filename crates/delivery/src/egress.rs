@@ -57,12 +57,16 @@ struct Load {
     connections: usize,
     /// It could not be bound to; not before this again.
     absent_until: Option<Instant>,
+    /// A connection waits for one that is open and idle.
+    wanted: Arc<Notify>,
 }
 
 /// A source that is used for a connection until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) source: Source,
+    /// Told when another connection waits for this one to end.
+    pub(crate) wanted: Arc<Notify>,
     sources: Sources,
 }
 
@@ -159,6 +163,7 @@ impl Sources {
             }
             if load.connections >= source.connections {
                 why_not = NoSource::Busy;
+                load.wanted.notify_one();
                 continue;
             }
             // connections / weight, compared without dividing.
@@ -175,9 +180,11 @@ impl Sources {
             }
         }
         let (source, _) = best.ok_or(why_not)?;
-        loads.entry(source.address).or_default().connections += 1;
+        let load = loads.entry(source.address).or_default();
+        load.connections += 1;
         Ok(Taken {
             source: source.clone(),
+            wanted: Arc::clone(&load.wanted),
             sources: self.clone(),
         })
     }

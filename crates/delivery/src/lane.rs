@@ -275,8 +275,10 @@ impl<W: Work, R: Resolver> Lane<W, R> {
                 Next::Idle => {}
             }
             let idle = self.dispatcher.idle(self.id);
+            let source_wanted = connection.source_wanted();
             let stays = tokio::select! {
                 () = woken => true,
+                () = source_wanted => false,
                 () = connection.closed_by_peer() => false,
                 () = self.site.crowded.notified() => false,
                 () = self.dispatcher.stopping.cancelled() => false,
