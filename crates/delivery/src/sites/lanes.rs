@@ -87,10 +87,11 @@ impl Sites {
         let Some(site) = self.sites.get_mut(&id) else {
             unreachable!("a site with a lane is kept")
         };
-        if let Some((probe_at, _)) = site.health.down() {
-            self.probes.remove(&(probe_at, id));
-        }
+        let probe_at = site.health.down().map(|(at, _)| at);
         if let Some(down_for) = site.health.connected(now) {
+            if let Some(probe_at) = probe_at {
+                self.probes.remove(&(probe_at, id));
+            }
             todo.events.push(SiteEvent::Up {
                 site: site.key.to_string(),
                 down_for,
@@ -136,6 +137,7 @@ impl Sites {
                 site.queue.put_back(parcel);
                 if site.health.is_paused() {
                     self.give_back(id, &mut todo);
+                    self.let_go(&mut todo);
                 }
                 None
             }

@@ -37,6 +37,7 @@ fn no_connection(text: &str, slow: bool) -> NoConnection {
 /// A lane as the simulation knows it.
 enum Lane {
     Connecting,
+    Reaching(Parcel),
     Working(Parcel),
     Idle(Pin<Box<OwnedNotified>>),
 }
@@ -59,6 +60,8 @@ struct World {
     /// One transaction in so many is too much for the site; 0: none.
     throttling: u32,
     connects: usize,
+    /// Other lanes have their steps while a connection is made.
+    slowly: bool,
 }
 
 fn deferred() -> Answer {
@@ -104,6 +107,7 @@ impl World {
             failing: 0,
             throttling: 0,
             connects: 0,
+            slowly: false,
         }
     }
 
@@ -254,6 +258,7 @@ impl World {
         let (id, lane) = self.lanes.swap_remove(at);
         match lane {
             Lane::Connecting => self.connect(id),
+            Lane::Reaching(parcel) => self.reach(id, parcel),
             Lane::Working(parcel) => {
                 self.settle(parcel);
                 // The lane is still there while this is done.
@@ -301,6 +306,14 @@ impl World {
             return self.perform(todo);
         };
         self.connects += 1;
+        match self.slowly {
+            true => self.lanes.push((id, Lane::Reaching(parcel))),
+            false => self.reach(id, parcel),
+        }
+    }
+
+    /// The outcome of connecting.
+    fn reach(&mut self, id: SiteId, parcel: Parcel) {
         if self.failing > 1 && self.rng.random_range(0..4) == 0 {
             // Every host says 5xx to this one.
             self.settle(parcel);
@@ -370,6 +383,7 @@ fn every_leg_comes_back_exactly_once_whatever_happens() {
         let mut world = World::new(seed);
         world.failing = (seed % 4) as u32;
         world.throttling = (seed % 3 * 2) as u32;
+        world.slowly = true;
         let mut given = 0;
         for _ in 0..100 {
             let hosts = [
@@ -911,6 +925,33 @@ fn a_throttled_site_costs_one_connection_a_pause() {
     assert_eq!((world.due.len(), world.settled.len()), (0, 60));
     let told = |event: &SiteEvent| matches!(event, SiteEvent::TakesMail { .. });
     assert_eq!(world.events.iter().filter(|event| told(event)).count(), 1);
+}
+
+#[test]
+fn a_connection_under_way_when_a_site_is_throttled_does_not_end_its_probes() {
+    let mut world = World::new(1);
+    (0..9).for_each(|_| world.mail("a1.test", 1));
+    world.claim();
+    world.lookup();
+    world.lane();
+    let (id, _) = world.lanes[0];
+    world.answered(id, Answer::Took);
+    world.slowly = true;
+    world.lanes.remove(1);
+    world.connect(id);
+    (0..3).for_each(|_| world.answered(id, throttled()));
+    assert!(world.sites.timer().is_some(), "the probe");
+    // All connections end, the late one after a message that it takes.
+    while !world.lanes.is_empty() {
+        world.lane();
+    }
+    world.slowly = false;
+    let host = "a1.test".parse().unwrap();
+    assert!(world.sites.is_parked(&host));
+    let probe_at = world.sites.timer().expect("the probe is still to come");
+    world.now = probe_at;
+    (0..3).for_each(|_| _ = world.go());
+    assert_eq!((world.settled.len(), world.due.len()), (9, 0));
 }
 
 #[test]
