@@ -88,8 +88,6 @@ pub(crate) struct Down {
     pub(crate) reason: Diagnosis,
     /// It can be reached, but takes no mail: a connection alone does not end it.
     pub(crate) throttled: bool,
-    /// No shorter pause than a rule wanted.
-    pub(crate) least: Duration,
 }
 
 /// What a failed connection means.
@@ -190,7 +188,7 @@ impl Health {
         Failure::Down { failures, probe_in }
     }
 
-    /// A probe failed, or what begins an outage happened: no mail for a pause, of which no rule wants less than `least`.
+    /// A probe failed, or what begins an outage happened: no mail for a pause, this one no shorter than a rule wants it.
     fn went_down(
         &mut self,
         reason: Diagnosis,
@@ -201,10 +199,7 @@ impl Health {
         let earlier = self.down.take();
         let earlier = earlier.as_ref();
         let failures = earlier.map_or(1, |down| down.failures + 1);
-        let least = least
-            .unwrap_or_default()
-            .max(earlier.map_or(Duration::ZERO, |down| down.least));
-        let probe_in = self.pause(failures, rng).max(least);
+        let probe_in = self.pause(failures, rng).max(least.unwrap_or_default());
         self.probing = false;
         self.down = Some(Down {
             since: earlier.map_or(now, |down| down.since),
@@ -212,7 +207,6 @@ impl Health {
             probe_at: now + probe_in,
             throttled: reason.class().is_throttle() || earlier.is_some_and(|down| down.throttled),
             reason,
-            least,
         });
         (failures, probe_in)
     }
@@ -259,10 +253,13 @@ impl Health {
         }
     }
 
-    /// Other limits hold from now on.
-    pub(crate) fn reshape(&mut self, limits: Limits) {
+    /// Other limits hold from now on, and no pause that a rule wanted which may be gone.
+    pub(crate) fn reshape(&mut self, limits: Limits, now: Instant) {
         self.limits = limits;
         self.next_at = None;
+        if let Some(down) = self.down.as_mut().filter(|down| down.throttled) {
+            down.probe_at = down.probe_at.min(now + limits.probe_longest);
+        }
     }
 
     pub(crate) fn is_paused(&self) -> bool {

@@ -56,6 +56,5 @@ pub use peer::Endpoint;
 pub use route::{HopHost, Hops, NextHop, Route, RouteError, Routes};
 pub use settings::Settings;
 pub use shaping::{Layer, ReplyRule, Shape, Shaping, Then};
-pub use sites::SiteFact;
 pub use view::{Reach, SiteView};
 pub use work::{Body, BodyError, SiteEvent, Want, Work};

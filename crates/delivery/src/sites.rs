@@ -14,8 +14,6 @@ mod steps;
 mod timers;
 mod views;
 
-pub use facts::SiteFact;
-
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,7 +24,7 @@ use envelope::{Claim, Destination, Diagnosis, Host, Mailbox};
 use tokio::sync::Notify;
 
 use crate::admission::{Admission, Pass};
-use crate::health::{Down, Health};
+use crate::health::Health;
 use crate::memory::HostMemory;
 use crate::orders::Orders;
 use crate::parcel::Parcel;
@@ -100,7 +98,7 @@ pub(crate) struct Sites {
     /// As they hold for the sites.
     shaped: Arc<[Layer]>,
     /// What was known of sites before the start, until they are found: window and outage.
-    recalled: HashMap<Box<str>, (usize, Option<Down>)>,
+    recalled: HashMap<Box<str>, facts::Known>,
     /// Sites that went down, were throttled, or recovered.
     turns: u64,
     /// Sites that wait for their limit of messages to let the next one go.

@@ -10,7 +10,6 @@ use envelope::{Destination, Diagnosis, Host, Mailbox, Timestamp};
 
 use super::Dispatcher;
 use crate::orders::{Change, Order, SiteMatch};
-use crate::sites::SiteFact;
 use crate::view::SiteView;
 use crate::work::Work;
 
@@ -56,12 +55,12 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
     }
 
     /// What was known of sites before this dispatcher, which does not run yet.
-    pub fn recall(&self, facts: Vec<SiteFact>, wall: Timestamp) {
+    pub fn recall(&self, facts: &[String], wall: Timestamp) {
         self.sites.lock().recall(facts, wall, Instant::now());
     }
 
-    /// What is known of sites that the next dispatcher should know.
-    pub fn facts(&self, wall: Timestamp) -> Vec<SiteFact> {
+    /// What is known of sites that the next dispatcher should know, a line each.
+    pub fn facts(&self, wall: Timestamp) -> Vec<String> {
         self.sites.lock().facts(wall, Instant::now())
     }
 

@@ -61,7 +61,7 @@ impl Health {
         };
         if let Some(down) = &mut self.down {
             // The bad luck of that message, perhaps: the next one may tell more.
-            let probe_in = self.limits.probe_first.max(down.least);
+            let probe_in = self.limits.probe_first;
             down.probe_at = now + probe_in;
             self.probing = false;
             return Turn::Throttled { probe_in };

@@ -339,19 +339,26 @@ fn a_rule_pauses_a_site_at_once_and_for_its_time() {
     site.wait(3600);
     assert_eq!(site.connect_all(), 1);
     site.health.connected(site.now);
-    // Another trouble than the throttle tells nothing; the throttle itself, that the pause was not enough.
+    // Another trouble than the throttle tells nothing, and is no reason to pause for so long again.
     let deferred = Answer::Deferred(said("452 4.2.2 full"));
-    assert_eq!(site.answered(deferred), Turn::Throttled { probe_in: hour });
+    let probe_in = Duration::from_secs(30);
+    assert_eq!(site.answered(deferred), Turn::Throttled { probe_in });
     site.health.closed();
-    site.wait(3600);
+    site.wait(30);
     site.connect_all();
-    assert_eq!(
-        site.fail(),
-        Failure::Down {
-            failures: 2,
-            probe_in: hour
-        }
+    let Failure::Down { failures, probe_in } = site.fail() else {
+        panic!("crowded")
+    };
+    assert!(
+        failures == 2 && probe_in < Duration::from_secs(70),
+        "{probe_in:?}"
     );
+    site.wait(70);
+    site.connect_all();
+    site.health.connected(site.now);
+    let turn = site.answered(throttle(Some(hour)));
+    assert_eq!(turn, Turn::Throttled { probe_in: hour }, "the rule again");
+    site.health.closed();
     site.wait(3600);
     site.connect_all();
     assert_eq!(
@@ -376,5 +383,18 @@ fn a_probe_without_an_answer_is_followed_by_the_next() {
     (0..2).for_each(|_| site.health.closed());
     assert_eq!(site.connect_all(), 1);
     site.health.connect_ended();
+    assert_eq!(site.connect_all(), 1);
+}
+
+#[test]
+fn a_pause_is_no_longer_than_usual_when_its_rule_may_be_gone() {
+    let mut site = Simulation::new();
+    site.open(1);
+    site.answered(throttle(Some(Duration::from_hours(24))));
+    site.health.closed();
+    site.health.reshape(site.health.limits, site.now);
+    site.wait(599);
+    assert_eq!(site.connect_all(), 0);
+    site.wait(1);
     assert_eq!(site.connect_all(), 1);
 }

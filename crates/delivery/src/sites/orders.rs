@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use envelope::{Host, Timestamp};
 
-use super::{SiteId, Sites, Todo};
+use super::{Site, SiteId, Sites, Todo};
 use crate::orders::{Change, Limit, Order};
 use crate::shaping::Tally;
 use crate::work::SiteEvent;
@@ -83,7 +83,12 @@ impl Sites {
             let rules = self.settings.shaping.of(&self.sites[&id].key);
             let limits = self.limits(&rules);
             if let Some(site) = self.sites.get_mut(&id).filter(|site| *site.rules != rules) {
-                site.health.reshape(limits);
+                let probe_at = |site: &Site| site.health.down().map(|(at, _)| (at, id));
+                let before = probe_at(site);
+                site.health.reshape(limits, now);
+                if before.is_some_and(|probe| self.probes.remove(&probe)) {
+                    self.probes.extend(probe_at(site));
+                }
                 (site.rules, site.tally) = (Arc::new(rules), Tally::default());
                 site.wake.notify_waiters();
                 self.stir(id, now, todo);

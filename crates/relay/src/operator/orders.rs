@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use control::ask::{Drain, Drained, SiteLimit, SitePause, SiteResume};
 use control::{Answers, DrainState, Fault, Ordered};
-use delivery::{Change, Dispatcher, Limit, Order, SiteFact, SiteMatch, Wanted};
+use delivery::{Change, Dispatcher, Limit, Order, SiteMatch, Wanted};
 use envelope::Timestamp;
 use journal::Event;
 use linefile::LineFile;
@@ -25,8 +25,8 @@ use crate::outbound::Outbound;
 pub struct OrdersFile {
     file: Option<Mutex<LineFile<Change>>>,
     holding: Vec<Change>,
-    facts_file: Option<Mutex<LineFile<SiteFact>>>,
-    facts: Vec<SiteFact>,
+    facts_file: Option<Mutex<LineFile<String>>>,
+    facts: Vec<String>,
 }
 
 impl OrdersFile {
@@ -61,7 +61,7 @@ impl OrdersFile {
         now: Timestamp,
     ) {
         delivery.restore(self.holding.iter().cloned(), now);
-        delivery.recall(self.facts.clone(), now);
+        delivery.recall(&self.facts, now);
     }
 
     /// Writes what is known of sites down: within a minute after one went down, was throttled or recovered, and at the end.
