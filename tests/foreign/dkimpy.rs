@@ -77,7 +77,7 @@ fn sealed(key: &Key, message: &str, verdict: Verdict, instance: u8) -> Option<St
     };
     let hostname = "mx.fwd.test".parse().expect("a domain");
     let spf = Checked::new("spf", "pass").with("smtp.mailfrom", "a@sender.test");
-    let arc = Checked::new("arc", verdict.word());
+    let arc = Checked::new("arc", verdict.name());
     let set = seal(key, &read(message), &chain, &hostname, &[spf, arc], now())?;
     Some(set + message)
 }

@@ -226,11 +226,7 @@ impl Record {
                 .next()
                 .map(|(_, value)| value.trim().to_ascii_lowercase())
         };
-        let parse = |word: &str| {
-            let mut all = DmarcPolicy::ALL.into_iter();
-            all.find(|policy| policy.as_str() == word).ok_or(())
-        };
-        let policy = |name| get(name).map(|value| parse(&value));
+        let policy = |name| get(name).map(|value| value.parse::<DmarcPolicy>());
         let is = |name, value| get(name).is_some_and(|got| got == value);
         let (policy, subdomains, missing) = match (
             policy("p"),

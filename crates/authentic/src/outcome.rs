@@ -2,23 +2,24 @@
 
 use envelope::{DmarcPolicy, Domain};
 
-/// A result in the words of RFC 8601 §2.7.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// There is nothing to verify.
-    None,
-    /// It holds.
-    Pass,
-    /// It does not.
-    Fail,
-    /// It may hold, but not by our rules: a weak key, a part of the body unsigned, expired.
-    Policy,
-    /// It makes no sense.
-    Neutral,
-    /// DNS did not answer: later may be better.
-    TempError,
-    /// It can never be verified.
-    PermError,
+envelope::named! {
+    /// A result in the words of RFC 8601 §2.7.
+    pub enum Verdict {
+        /// There is nothing to verify.
+        None = "none",
+        /// It holds.
+        Pass = "pass",
+        /// It does not.
+        Fail = "fail",
+        /// It may hold, but not by our rules: a weak key, a part of the body unsigned, expired.
+        Policy = "policy",
+        /// It makes no sense.
+        Neutral = "neutral",
+        /// DNS did not answer: later may be better.
+        TempError = "temperror",
+        /// It can never be verified.
+        PermError = "permerror",
+    }
 }
 
 /// What SPF says of the sender, as DMARC needs it. The caller names the domain that SPF looked at: of the reverse path,
@@ -104,21 +105,6 @@ impl Signed {
             algorithm: "",
             signature: String::new(),
             is_test: false,
-        }
-    }
-}
-
-impl Verdict {
-    /// The word of RFC 8601.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Policy => "policy",
-            Self::Neutral => "neutral",
-            Self::TempError => "temperror",
-            Self::PermError => "permerror",
         }
     }
 }

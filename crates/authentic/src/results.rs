@@ -106,7 +106,7 @@ impl<'a> From<&'a Signed> for Checked<'a> {
         let others = others.into_iter().filter(|(_, value)| !value.is_empty());
         Self {
             method: "dkim",
-            result: signed.verdict.word(),
+            result: signed.verdict.name(),
             reason: reason.into(),
             properties: domain
                 .chain(others)
@@ -118,12 +118,12 @@ impl<'a> From<&'a Signed> for Checked<'a> {
 
 impl<'a> From<&'a Dmarc> for Checked<'a> {
     fn from(dmarc: &'a Dmarc) -> Self {
-        let mut checked = Self::new("dmarc", dmarc.verdict.word()).because(dmarc.reason);
+        let mut checked = Self::new("dmarc", dmarc.verdict.name()).because(dmarc.reason);
         if let Some(from) = &dmarc.from {
             checked = checked.with("header.from", from.as_str());
         }
         match &dmarc.owner {
-            Some(_) => checked.with("policy.dmarc", dmarc.policy.as_str()),
+            Some(_) => checked.with("policy.dmarc", dmarc.policy.name()),
             None => checked,
         }
     }
@@ -140,7 +140,7 @@ impl Results {
         let Chain {
             verdict, reason, ..
         } = &self.arc;
-        let arc = Checked::new("arc", verdict.word()).because(*reason);
+        let arc = Checked::new("arc", verdict.name()).because(*reason);
         // RFC 8617 §10.2.
         all.push(arc.with("smtp.remote-ip", client.to_canonical().to_string()));
         all

@@ -11,21 +11,22 @@ use envelope::network_of;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Box<str>);
 
-/// What kind of key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Who has logged in, or tried to.
-    User,
-    /// The network of a client: an IPv4 address, or an IPv6 /64.
-    Client,
-    /// The mailbox of the reverse path.
-    Sender,
-    /// Its domain.
-    SenderDomain,
-    /// The address of RCPT.
-    Recipient,
-    /// The domain that mail goes on to.
-    Site,
+envelope::named! {
+    /// What kind of key.
+    pub enum Kind {
+        /// Who has logged in, or tried to.
+        User = "user",
+        /// The network of a client: an IPv4 address, or an IPv6 /64.
+        Client = "client",
+        /// The mailbox of the reverse path.
+        Sender = "sender",
+        /// Its domain.
+        SenderDomain = "sender_domain",
+        /// The address of RCPT.
+        Recipient = "recipient",
+        /// The domain that mail goes on to.
+        Site = "site",
+    }
 }
 
 /// A text that is no key.
@@ -44,12 +45,12 @@ impl Key {
         };
         let name = name.chars().take(NAME_MAX).map(clean);
         let name: String = name.flat_map(char::to_lowercase).collect();
-        Self(format!("{}:{name}", kind.as_str()).into())
+        Self(format!("{}:{name}", kind.name()).into())
     }
 
     /// The key of the network that this address is in.
     pub fn client(address: IpAddr) -> Self {
-        let kind = Kind::Client.as_str();
+        let kind = Kind::Client.name();
         let text = match network_of(address) {
             IpAddr::V4(v4) => format!("{kind}:{v4}"),
             IpAddr::V6(v6) => format!("{kind}:{v6}/64"),
@@ -104,23 +105,6 @@ impl FromStr for Key {
     }
 }
 
-impl Kind {
-    /// Every kind, with its word in the configuration and in a key.
-    pub const ALL: [(&'static str, Self); 6] = [
-        ("user", Self::User),
-        ("client", Self::Client),
-        ("sender", Self::Sender),
-        ("sender_domain", Self::SenderDomain),
-        ("recipient", Self::Recipient),
-        ("site", Self::Site),
-    ];
-
-    /// Its word.
-    pub fn as_str(self) -> &'static str {
-        Self::ALL[self as usize].0
-    }
-}
-
 /// Characters of a name: an address of the longest local part and domain that RFC 5321 §4.5.3.1 has.
 const NAME_MAX: usize = 320;
 
@@ -133,7 +117,7 @@ mod tests {
         let key: Key = typed.parse().unwrap();
         assert_eq!(key.as_str(), expected);
         assert_eq!(key.as_str().parse::<Key>().unwrap(), key);
-        assert_eq!(key.kind().as_str(), expected.split(':').next().unwrap());
+        assert_eq!(key.kind().name(), expected.split(':').next().unwrap());
     }
 
     #[test]

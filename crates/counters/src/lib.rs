@@ -15,4 +15,4 @@ mod limit;
 pub use counters::Counters;
 pub use freezes::{Freeze, Freezes, Mark, Told};
 pub use key::{Key, Kind, NotAKey};
-pub use limit::{Limit, NotAWord, Of, Then};
+pub use limit::{Limit, Of, Then};

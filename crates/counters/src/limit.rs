@@ -1,6 +1,5 @@
 //! A limit: what may happen how often, and what happens beyond.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use crate::key::Kind;
@@ -26,42 +25,39 @@ pub struct Limit {
     pub passes_known: bool,
 }
 
-/// What is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Of {
-    /// Messages that were accepted.
-    Messages,
-    /// Their recipients.
-    Recipients,
-    /// What was refused while the client was connected.
-    Refusals,
-    /// What failed for good after it was accepted.
-    Failures,
-    /// Octets of the messages that were accepted.
-    Octets,
-    /// Connections of a client.
-    Connections,
-    /// Commands of a client.
-    Commands,
+envelope::named! {
+    /// What is counted.
+    pub enum Of {
+        /// Messages that were accepted.
+        Messages = "messages",
+        /// Their recipients.
+        Recipients = "recipients",
+        /// What was refused while the client was connected.
+        Refusals = "refusals",
+        /// What failed for good after it was accepted.
+        Failures = "failures",
+        /// Octets of the messages that were accepted.
+        Octets = "octets",
+        /// Connections of a client.
+        Connections = "connections",
+        /// Commands of a client.
+        Commands = "commands",
+    }
 }
 
-/// What happens beyond a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Then {
-    /// The client is to come again later.
-    Defer,
-    /// It is refused for good.
-    Refuse,
-    /// The key is shut out until an operator lifts it.
-    Freeze,
-    /// It is accepted, and waits for an operator.
-    Hold,
+envelope::named! {
+    /// What happens beyond a limit.
+    pub enum Then {
+        /// The client is to come again later.
+        Defer = "defer",
+        /// It is refused for good.
+        Refuse = "refuse",
+        /// The key is shut out until an operator lifts it.
+        Freeze = "freeze",
+        /// It is accepted, and waits for an operator.
+        Hold = "hold",
+    }
 }
-
-/// A word that is none of those that may stand there.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not one of {0}")]
-pub struct NotAWord(String);
 
 impl Limit {
     /// What cannot work, with a hint.
@@ -80,11 +76,12 @@ impl Limit {
         let text = if self.name.is_empty() || !self.name.chars().all(is_plain) {
             "its name goes into replies and files\n\nhint: write it with letters, digits, `-` and `_`"
         } else if !keys.contains(&self.key) {
+            let keys: Vec<_> = keys.iter().map(|kind| kind.name()).collect();
             return Some(format!(
                 "`{}` are not counted by `{}`\n\nhint: `key` can be {}",
-                self.of.as_str(),
-                self.key.as_str(),
-                listed(keys.iter().map(|kind| kind.as_str()))
+                self.of,
+                self.key,
+                keys.join(", ")
             ));
         } else if self.per > PER_MAX {
             "`per` is over 31 days\n\nhint: counts live in memory, and a restart forgets them"
@@ -100,68 +97,6 @@ impl Limit {
         };
         Some(text.to_owned())
     }
-}
-
-impl Of {
-    /// Each with its word in the configuration.
-    pub const ALL: [(&'static str, Self); 7] = [
-        ("messages", Self::Messages),
-        ("recipients", Self::Recipients),
-        ("refusals", Self::Refusals),
-        ("failures", Self::Failures),
-        ("octets", Self::Octets),
-        ("connections", Self::Connections),
-        ("commands", Self::Commands),
-    ];
-
-    /// Its word.
-    pub const fn as_str(self) -> &'static str {
-        Self::ALL[self as usize].0
-    }
-}
-
-impl Then {
-    /// Each with its word in the configuration.
-    pub const ALL: [(&'static str, Self); 4] = [
-        ("defer", Self::Defer),
-        ("refuse", Self::Refuse),
-        ("freeze", Self::Freeze),
-        ("hold", Self::Hold),
-    ];
-}
-
-impl FromStr for Of {
-    type Err = NotAWord;
-
-    fn from_str(text: &str) -> Result<Self, NotAWord> {
-        read(&Self::ALL, text)
-    }
-}
-
-impl FromStr for Then {
-    type Err = NotAWord;
-
-    fn from_str(text: &str) -> Result<Self, NotAWord> {
-        read(&Self::ALL, text)
-    }
-}
-
-impl FromStr for Kind {
-    type Err = NotAWord;
-
-    fn from_str(text: &str) -> Result<Self, NotAWord> {
-        read(&Self::ALL, text)
-    }
-}
-
-fn read<T: Copy>(all: &[(&'static str, T)], text: &str) -> Result<T, NotAWord> {
-    let found = all.iter().find(|(word, _)| *word == text);
-    let words = || NotAWord(listed(all.iter().map(|(word, _)| *word)));
-    found.map(|(_, meant)| *meant).ok_or_else(words)
-}
-
-fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    words.collect::<Vec<_>>().join(", ")
 }
 
 const PER_MAX: Duration = Duration::from_hours(31 * 24);
@@ -193,9 +128,9 @@ mod tests {
 
     #[test]
     fn what_can_be_counted_by_what() {
-        for (key, _) in Kind::ALL {
+        for key in Kind::ALL {
             for of in ["messages", "recipients", "octets"] {
-                check(key, of, "freeze", "");
+                check(key.name(), of, "freeze", "");
             }
         }
         check("user", "refusals", "freeze", "");
@@ -233,6 +168,9 @@ mod tests {
             "`hold` is for the mail of one",
         );
         let wrong = "bounce".parse::<Then>().unwrap_err();
-        assert_eq!(wrong.to_string(), "not one of defer, refuse, freeze, hold");
+        assert_eq!(
+            wrong.to_string(),
+            "expected one of: defer, refuse, freeze, hold"
+        );
     }
 }

@@ -87,7 +87,7 @@ impl Policy {
         };
         let mut strings = vec![
             "version: STSv1".to_owned(),
-            format!("mode: {}", sts.mode.as_str()),
+            format!("mode: {}", sts.mode.name()),
         ];
         strings.extend(sts.mx().iter().map(|mx| format!("mx: {mx}")));
         TlsPolicy {

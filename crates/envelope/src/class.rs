@@ -4,36 +4,35 @@
 //! rows are from replies that the large providers and the usual servers give. Words that are not in the table still have a
 //! code and a status, for which the last rows are.
 
-use std::fmt;
-
 use crate::outcome::Diagnosis;
 use crate::pattern::behind_pieces;
 use crate::reply::Reply;
 use crate::status::Class;
 
-/// What an attempt met that did not succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ReplyClass {
-    /// The peer does not know us yet, and wants us to come back in some minutes.
-    Greylisted,
-    /// The site takes less than we send, or less than it did: a matter of the site, not of the message.
-    Throttled,
-    /// Our address or domain has a bad name there: so too for the site.
-    Blocked,
-    /// The mailbox is full.
-    MailboxFull,
-    /// The mailbox gets more mail at the moment than it takes.
-    MailboxBusy,
-    /// The site does not like what the message says.
-    Content,
-    /// Another matter of security or policy (RFC 3463 §3.8).
-    Policy,
-    /// The site could not be found in DNS.
-    Dns,
-    /// There was no connection, or it broke.
-    Unreachable,
-    /// Anything else.
-    Other,
+named! {
+    /// What an attempt met that did not succeed.
+    pub enum ReplyClass {
+        /// The peer does not know us yet, and wants us to come back in some minutes.
+        Greylisted = "greylisted",
+        /// The site takes less than we send, or less than it did: a matter of the site, not of the message.
+        Throttled = "throttled",
+        /// Our address or domain has a bad name there: so too for the site.
+        Blocked = "blocked",
+        /// The mailbox is full.
+        MailboxFull = "mailbox-full",
+        /// The mailbox gets more mail at the moment than it takes.
+        MailboxBusy = "mailbox-busy",
+        /// The site does not like what the message says.
+        Content = "content",
+        /// Another matter of security or policy (RFC 3463 §3.8).
+        Policy = "policy",
+        /// The site could not be found in DNS.
+        Dns = "dns",
+        /// There was no connection, or it broke.
+        Unreachable = "unreachable",
+        /// Anything else.
+        Other = "other",
+    }
 }
 
 impl ReplyClass {
@@ -102,24 +101,6 @@ impl Diagnosis {
             .iter()
             .find(is_meant)
             .map_or(ReplyClass::Other, |row| row.3)
-    }
-}
-
-/// As operators read it.
-impl fmt::Display for ReplyClass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Greylisted => "greylisted",
-            Self::Throttled => "throttled",
-            Self::Blocked => "blocked",
-            Self::MailboxFull => "mailbox-full",
-            Self::MailboxBusy => "mailbox-busy",
-            Self::Content => "content",
-            Self::Policy => "policy",
-            Self::Dns => "dns",
-            Self::Unreachable => "unreachable",
-            Self::Other => "other",
-        })
     }
 }
 

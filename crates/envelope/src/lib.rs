@@ -5,6 +5,9 @@
 //!
 //! It does *not* know the grammar of SMTP commands (`smtp`), nor how any of it is stored (`queue`).
 
+#[macro_use]
+mod names;
+
 mod address;
 mod class;
 mod destination;
@@ -31,6 +34,7 @@ pub use domain::{Domain, DomainError};
 pub use id::{LegId, MessageId};
 pub use leg::{Claim, Lease, Leg, Merged, Message, Origin, Peer};
 pub use mail::{BodyKind, Envelope, Notify, OriginalRecipient, Recipient, Return};
+pub use names::NotOneOf;
 pub use network::network_of;
 pub use options::{LegOptions, NotOptions, SenderTls};
 pub use outcome::{Diagnosis, Outcome, Trip};
@@ -41,6 +45,4 @@ pub use pattern::{
 pub use reply::{NotARefusal, Reply, Verdict};
 pub use status::{Class, EnhancedStatus};
 pub use timestamp::{Timestamp, millis};
-pub use tls::{
-    NotATlsUse, PeerTls, Tls, TlsFailure, TlsFinding, TlsPolicy, TlsPolicyKind, TlsProof, TlsUse,
-};
+pub use tls::{PeerTls, Tls, TlsFailure, TlsFinding, TlsPolicy, TlsPolicyKind, TlsProof, TlsUse};

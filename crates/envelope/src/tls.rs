@@ -1,7 +1,6 @@
 //! How a connection is encrypted, and what came of the TLS policy that a next hop has published.
 
 use std::net::IpAddr;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::domain::Domain;
@@ -24,38 +23,37 @@ pub struct PeerTls {
     pub proof: TlsProof,
 }
 
-/// By what a host proves in TLS that it is the one that was meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum TlsProof {
-    /// By nothing that was looked at.
-    #[default]
-    None,
-    /// By a certificate from somebody whom we trust.
-    Pkix,
-    /// By such a certificate, as its domain's MTA-STS policy asks.
-    Sts,
-    /// As its TLSA records ask.
-    Dane,
+named! {
+    /// By what a host proves in TLS that it is the one that was meant.
+    #[derive(Default)]
+    pub enum TlsProof {
+        /// By nothing that was looked at.
+        #[default]
+        None = "no",
+        /// By a certificate from somebody whom we trust.
+        Pkix = "pkix",
+        /// By such a certificate, as its domain's MTA-STS policy asks.
+        Sts = "sts",
+        /// As its TLSA records ask.
+        Dane = "dane",
+    }
 }
 
-/// When to use TLS with a next hop: each asks for more than the one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub enum TlsUse {
-    /// Nowhere.
-    Never,
-    /// Where it is offered, without looking at the certificate; in clear when the handshake fails (RFC 7435).
-    #[default]
-    Opportunistic,
-    /// Always, without looking at the certificate: mail waits where it cannot be had.
-    Required,
-    /// Always, with a certificate for the host's name by somebody whom we trust.
-    Verified,
+named! {
+    /// When to use TLS with a next hop: each asks for more than the one before.
+    #[derive(Default)]
+    pub enum TlsUse {
+        /// Nowhere.
+        Never = "off",
+        /// Where it is offered, without looking at the certificate; in clear when the handshake fails (RFC 7435).
+        #[default]
+        Opportunistic = "opportunistic",
+        /// Always, without looking at the certificate: mail waits where it cannot be had.
+        Required = "required",
+        /// Always, with a certificate for the host's name by somebody whom we trust.
+        Verified = "verified",
+    }
 }
-
-/// A text that is none of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected `off`, `opportunistic`, `required` or `verified`")]
-pub struct NotATlsUse;
 
 /// What a domain has published about TLS with its hosts: as reports name it (RFC 8460 §4.4).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -70,15 +68,16 @@ pub struct TlsPolicy {
     pub mx: Vec<String>,
 }
 
-/// `policy-type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TlsPolicyKind {
-    /// DANE (RFC 7672).
-    Tlsa,
-    /// MTA-STS (RFC 8461).
-    Sts,
-    /// Neither.
-    NotFound,
+named! {
+    /// `policy-type`.
+    pub enum TlsPolicyKind {
+        /// DANE (RFC 7672).
+        Tlsa = "tlsa",
+        /// MTA-STS (RFC 8461).
+        Sts = "sts",
+        /// Neither.
+        NotFound = "no-policy-found",
+    }
 }
 
 /// What one try to talk TLS with a host has shown.
@@ -96,100 +95,31 @@ pub struct TlsFinding {
     pub failure: Option<(TlsFailure, String)>,
 }
 
-/// What was wrong with TLS: the result types of RFC 8460 §4.3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum TlsFailure {
-    /// The host does not offer STARTTLS, or refuses it.
-    StarttlsNotSupported,
-    /// Its certificate is for other names.
-    CertificateHostMismatch,
-    /// Its certificate has expired, or is not valid yet.
-    CertificateExpired,
-    /// Its certificate is by nobody whom we trust.
-    CertificateNotTrusted,
-    /// Anything else.
-    ValidationFailure,
-    /// No TLSA record fits the certificate, or none can be used.
-    TlsaInvalid,
-    /// DNSSEC says that an answer is forged, or it cannot be had.
-    DnssecInvalid,
-    /// DANE is wanted, and there is none.
-    DaneRequired,
-    /// The MTA-STS policy cannot be fetched.
-    StsPolicyFetchError,
-    /// The MTA-STS policy cannot be read.
-    StsPolicyInvalid,
-    /// The certificate of the MTA-STS policy host is not valid.
-    StsWebpkiInvalid,
-}
-
-impl TlsUse {
-    const ALL: [Self; 4] = [
-        Self::Never,
-        Self::Opportunistic,
-        Self::Required,
-        Self::Verified,
-    ];
-
-    /// As it is written in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Never => "off",
-            Self::Opportunistic => "opportunistic",
-            Self::Required => "required",
-            Self::Verified => "verified",
-        }
-    }
-}
-
-impl FromStr for TlsUse {
-    type Err = NotATlsUse;
-
-    fn from_str(text: &str) -> Result<Self, NotATlsUse> {
-        let found = Self::ALL.into_iter().find(|one| one.name() == text);
-        found.ok_or(NotATlsUse)
-    }
-}
-
-impl TlsProof {
-    /// As logs name it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "no",
-            Self::Pkix => "pkix",
-            Self::Sts => "sts",
-            Self::Dane => "dane",
-        }
-    }
-}
-
-impl TlsPolicyKind {
-    /// Its name in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tlsa => "tlsa",
-            Self::Sts => "sts",
-            Self::NotFound => "no-policy-found",
-        }
-    }
-}
-
-impl TlsFailure {
-    /// Its name in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::StarttlsNotSupported => "starttls-not-supported",
-            Self::CertificateHostMismatch => "certificate-host-mismatch",
-            Self::CertificateExpired => "certificate-expired",
-            Self::CertificateNotTrusted => "certificate-not-trusted",
-            Self::ValidationFailure => "validation-failure",
-            Self::TlsaInvalid => "tlsa-invalid",
-            Self::DnssecInvalid => "dnssec-invalid",
-            Self::DaneRequired => "dane-required",
-            Self::StsPolicyFetchError => "sts-policy-fetch-error",
-            Self::StsPolicyInvalid => "sts-policy-invalid",
-            Self::StsWebpkiInvalid => "sts-webpki-invalid",
-        }
+named! {
+    /// What was wrong with TLS: the result types of RFC 8460 §4.3.
+    pub enum TlsFailure {
+        /// The host does not offer STARTTLS, or refuses it.
+        StarttlsNotSupported = "starttls-not-supported",
+        /// Its certificate is for other names.
+        CertificateHostMismatch = "certificate-host-mismatch",
+        /// Its certificate has expired, or is not valid yet.
+        CertificateExpired = "certificate-expired",
+        /// Its certificate is by nobody whom we trust.
+        CertificateNotTrusted = "certificate-not-trusted",
+        /// Anything else.
+        ValidationFailure = "validation-failure",
+        /// No TLSA record fits the certificate, or none can be used.
+        TlsaInvalid = "tlsa-invalid",
+        /// DNSSEC says that an answer is forged, or it cannot be had.
+        DnssecInvalid = "dnssec-invalid",
+        /// DANE is wanted, and there is none.
+        DaneRequired = "dane-required",
+        /// The MTA-STS policy cannot be fetched.
+        StsPolicyFetchError = "sts-policy-fetch-error",
+        /// The MTA-STS policy cannot be read.
+        StsPolicyInvalid = "sts-policy-invalid",
+        /// The certificate of the MTA-STS policy host is not valid.
+        StsWebpkiInvalid = "sts-webpki-invalid",
     }
 }
 

@@ -31,15 +31,16 @@ pub struct Definition {
     pub size_max: u64,
 }
 
-/// What a filter speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// rspamd's HTTP protocol.
-    Rspamd,
-    /// clamd's INSTREAM.
-    Clamd,
-    /// Sendmail's protocol for mail filters.
-    Milter,
+envelope::named! {
+    /// What a filter speaks.
+    pub enum Kind {
+        /// rspamd's HTTP protocol.
+        Rspamd = "rspamd",
+        /// clamd's INSTREAM.
+        Clamd = "clamd",
+        /// Sendmail's protocol for mail filters.
+        Milter = "milter",
+    }
 }
 
 /// Something that can be asked for its opinion.

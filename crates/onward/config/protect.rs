@@ -58,7 +58,7 @@ impl Default for Connect {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Filter {
     pub(crate) name: String,
-    #[serde(with = "FilterKind")]
+    #[serde(deserialize_with = "parsed")]
     pub(crate) kind: Kind,
     #[serde(deserialize_with = "parsed")]
     pub(crate) address: Address,
@@ -68,23 +68,8 @@ pub(crate) struct Filter {
     pub(crate) timeout: Span,
     #[serde(default = "max_size", deserialize_with = "more_than_zero")]
     pub(crate) max_size: Size,
-    #[serde(default, with = "WhenItFails")]
+    #[serde(default, deserialize_with = "parsed")]
     pub(crate) on_failure: OnFailure,
-}
-
-#[derive(Deserialize)]
-#[serde(remote = "Kind", rename_all = "lowercase")]
-enum FilterKind {
-    Rspamd,
-    Clamd,
-    Milter,
-}
-
-#[derive(Deserialize)]
-#[serde(remote = "OnFailure", rename_all = "lowercase")]
-enum WhenItFails {
-    Accept,
-    Defer,
 }
 
 fn timeout() -> Span {

@@ -44,17 +44,10 @@ pub(crate) struct Dkim {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Bounce {
-    #[serde(with = "BounceTo")]
+    #[serde(deserialize_with = "parsed")]
     pub(crate) to: relay::BounceTo,
     /// The name of a key; empty: notices are not signed.
     pub(crate) sign: String,
-}
-
-#[derive(Deserialize)]
-#[serde(remote = "relay::BounceTo", rename_all = "lowercase")]
-enum BounceTo {
-    Proved,
-    Unproved,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -89,22 +82,13 @@ pub(crate) struct Source {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tier {
-    #[serde(with = "TierName")]
+    #[serde(deserialize_with = "parsed")]
     pub(crate) name: policy::Tier,
     /// Empty: as other mail.
     #[serde(default)]
     pub(crate) egress: String,
     #[serde(default, deserialize_with = "some_parsed")]
     pub(crate) srs_domain: Option<Domain>,
-}
-
-#[derive(Deserialize)]
-#[serde(remote = "policy::Tier", rename_all = "lowercase")]
-enum TierName {
-    Authenticated,
-    Clean,
-    Unknown,
-    Suspect,
 }
 
 impl Config {
@@ -183,19 +167,12 @@ pub(crate) struct List {
 pub(crate) struct Dnsbl {
     pub(crate) name: String,
     pub(crate) zone: String,
-    #[serde(with = "ListKind")]
+    #[serde(deserialize_with = "parsed")]
     pub(crate) kind: Kind,
     pub(crate) answers: Vec<String>,
     pub(crate) reply: String,
     /// Empty: as `reply`.
     pub(crate) first_reply: String,
-}
-
-#[derive(Deserialize)]
-#[serde(remote = "Kind", rename_all = "lowercase")]
-enum ListKind {
-    Address,
-    Domain,
 }
 
 impl Default for Dnsbl {

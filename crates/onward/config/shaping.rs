@@ -221,7 +221,10 @@ mod tests {
             "[[site]]\nmatch = 'a b'",
             &["line 2", "not the name of a site"],
         );
-        check_error("[default]\ntls = 'yes'", &["line 2", "expected `off`"]);
+        check_error(
+            "[default]\ntls = 'yes'",
+            &["line 2", "expected one of: off"],
+        );
         check_error(
             &reply("match = 'x'\nthen = 'pause'"),
             &["line 5", "`pause 10m`"],

@@ -115,7 +115,7 @@ impl Config {
         }
         for (at, tier) in self.tiers.iter().enumerate() {
             if self.tiers[..at].iter().any(|other| other.name == tier.name) {
-                let text = format!("`{}` is there twice", tier.name.as_str());
+                let text = format!("`{}` is there twice", tier.name.name());
                 return Err(("tier.name", text));
             }
         }

@@ -67,16 +67,18 @@ pub enum Role {
     Submission,
 }
 
-/// What we know of the client beyond its address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Standing {
-    /// Nothing: anyone on the Internet.
-    #[default]
-    Stranger,
-    /// Its address is in a network that the operator listed as trusted.
-    Trusted,
-    /// It has proved who it is in this session.
-    Authenticated,
+envelope::named! {
+    /// What we know of the client beyond its address.
+    #[derive(Default)]
+    pub enum Standing {
+        /// Nothing: anyone on the Internet.
+        #[default]
+        Stranger = "stranger",
+        /// Its address is in a network that the operator listed as trusted.
+        Trusted = "trusted",
+        /// It has proved who it is in this session.
+        Authenticated = "authenticated",
+    }
 }
 
 /// An attempt to log in. The secret that proves it is the driver's, who answers [`Question::Credentials`].

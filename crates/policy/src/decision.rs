@@ -53,17 +53,18 @@ pub enum Effect {
     Tier(Tier),
 }
 
-/// What mail is taken for: each tier may leave from addresses of its own, under an SRS domain of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Tier {
-    /// From users and trusted clients.
-    Authenticated,
-    /// Its sender is proved, and no filter suspects it.
-    Clean,
-    /// Nothing speaks for or against it.
-    Unknown,
-    /// Its sender is forged, as it seems, or a filter suspects it.
-    Suspect,
+envelope::named! {
+    /// What mail is taken for: each tier may leave from addresses of its own, under an SRS domain of its own.
+    pub enum Tier {
+        /// From users and trusted clients.
+        Authenticated = "authenticated",
+        /// Its sender is proved, and no filter suspects it.
+        Clean = "clean",
+        /// Nothing speaks for or against it.
+        Unknown = "unknown",
+        /// Its sender is forged, as it seems, or a filter suspects it.
+        Suspect = "suspect",
+    }
 }
 
 /// Why legs are kept, and whose.
@@ -179,28 +180,8 @@ impl fmt::Display for Effect {
             Self::Hold(Why::Limit) => "hold: limit",
             Self::Hold(Why::Filter) => "hold: filter",
             Self::Discard => "discard",
-            Self::Tier(tier) => return write!(f, "tier: {}", tier.as_str()),
+            Self::Tier(tier) => return write!(f, "tier: {}", tier.name()),
         })
-    }
-}
-
-impl Tier {
-    /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self::Authenticated,
-        Self::Clean,
-        Self::Unknown,
-        Self::Suspect,
-    ];
-
-    /// Its name in configuration and log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Authenticated => "authenticated",
-            Self::Clean => "clean",
-            Self::Unknown => "unknown",
-            Self::Suspect => "suspect",
-        }
     }
 }
 

@@ -23,23 +23,24 @@ pub struct SpfFound {
     pub hello: Option<SpfResult>,
 }
 
-/// A result of SPF (RFC 7208 §2.6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SpfResult {
-    /// The client may send for the domain.
-    Pass,
-    /// It may not.
-    Fail,
-    /// It probably may not.
-    SoftFail,
-    /// The domain says nothing about it.
-    Neutral,
-    /// The domain has no record.
-    None,
-    /// DNS did not answer.
-    TempError,
-    /// The record is broken.
-    PermError,
+envelope::named! {
+    /// A result of SPF (RFC 7208 §2.6).
+    pub enum SpfResult {
+        /// The client may send for the domain.
+        Pass = "pass",
+        /// It may not.
+        Fail = "fail",
+        /// It probably may not.
+        SoftFail = "softfail",
+        /// The domain says nothing about it.
+        Neutral = "neutral",
+        /// The domain has no record.
+        None = "none",
+        /// DNS did not answer.
+        TempError = "temperror",
+        /// The record is broken.
+        PermError = "permerror",
+    }
 }
 
 /// Whom an SPF result is about.

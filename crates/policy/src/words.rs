@@ -6,7 +6,7 @@ use crate::filtered::Judgement;
 use crate::limited::{Beyond, Limited};
 use crate::measures::{DMARC, Dmarc, Measures, Name, SPF, Spf};
 use crate::question::{Answer, CredentialsFound, Destination, Hosted, Question, Route, Srs};
-use crate::sender::{Blocklisted, Callout, DmarcFound, Identity, SpfFound, SpfResult};
+use crate::sender::{Blocklisted, Callout, DmarcFound, Identity, SpfFound};
 
 /// What it is about.
 impl fmt::Display for Question {
@@ -181,25 +181,10 @@ impl fmt::Display for SpfFound {
             Identity::MailFrom => "the reverse path",
             Identity::Hello => "the name in EHLO",
         };
-        write!(f, "{} for {domain}, {of} ({reason})", result.as_str())?;
+        write!(f, "{} for {domain}, {of} ({reason})", result.name())?;
         match hello {
-            Some(hello) => write!(f, "; {} for the name in EHLO", hello.as_str()),
+            Some(hello) => write!(f, "; {} for the name in EHLO", hello.name()),
             None => Ok(()),
-        }
-    }
-}
-
-impl SpfResult {
-    /// As RFC 7208 §2.6 writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::SoftFail => "softfail",
-            Self::Neutral => "neutral",
-            Self::None => "none",
-            Self::TempError => "temperror",
-            Self::PermError => "permerror",
         }
     }
 }
@@ -224,7 +209,7 @@ impl fmt::Display for DmarcFound {
             Self::None => f.write_str("none: the From domain has no policy"),
             Self::Pass => f.write_str("pass"),
             Self::Fail { policy, owner } => {
-                write!(f, "fail, and {owner} asks for p={}", policy.as_str())
+                write!(f, "fail, and {owner} asks for p={}", policy.name())
             }
             Self::TempError => f.write_str("temperror"),
             Self::PermError(reason) => write!(f, "permerror: {reason}"),

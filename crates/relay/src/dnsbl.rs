@@ -24,13 +24,14 @@ pub struct Dnsbl {
     first_reply: Option<Reply>,
 }
 
-/// What a blocklist lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Clients, by their addresses.
-    Address,
-    /// Domains: that of the sender, the name in EHLO, and the client's name.
-    Domain,
+envelope::named! {
+    /// What a blocklist lists.
+    pub enum Kind {
+        /// Clients, by their addresses.
+        Address = "address",
+        /// Domains: that of the sender, the name in EHLO, and the client's name.
+        Domain = "domain",
+    }
 }
 
 /// Who may be listed.

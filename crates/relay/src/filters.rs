@@ -26,14 +26,16 @@ pub struct Defined {
     pub on_failure: OnFailure,
 }
 
-/// `on_failure = "accept" | "defer"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnFailure {
-    /// It is taken all the same.
-    #[default]
-    Accept,
-    /// It is to come again.
-    Defer,
+envelope::named! {
+    /// `on_failure = "accept" | "defer"`.
+    #[derive(Default)]
+    pub enum OnFailure {
+        /// It is taken all the same.
+        #[default]
+        Accept = "accept",
+        /// It is to come again.
+        Defer = "defer",
+    }
 }
 
 /// Reads a message from its first octet, once for each filter.

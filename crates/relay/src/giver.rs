@@ -38,7 +38,7 @@ impl<'a> Giver<'a> {
     /// What there is to say of SPF.
     pub(crate) fn spf(&'a self, found: &'a SpfFound) -> SpfFacts<'a> {
         SpfFacts {
-            result: found.result.as_str(),
+            result: found.result.name(),
             of_hello: found.identity == Identity::Hello,
             client: self.client,
             hello: self.hello,
@@ -60,7 +60,7 @@ impl<'a> Giver<'a> {
         // Most names have no record: that is nothing to tell.
         let hello = spf.and_then(|found| found.hello);
         if let Some(result) = hello.filter(|result| *result != SpfResult::None) {
-            let of_hello = Checked::new("spf", result.as_str());
+            let of_hello = Checked::new("spf", result.name());
             checked.push(of_hello.with("smtp.helo", self.hello));
         }
         checked.extend(

@@ -84,14 +84,16 @@ pub struct Connect {
     pub tarpit_delay: Duration,
 }
 
-/// Which senders get notices; one whose address was forged never does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BounceTo {
-    /// Those who are proved to have sent the message.
-    #[default]
-    Proved,
-    /// All of whom nothing proves the contrary.
-    Unproved,
+envelope::named! {
+    /// Which senders get notices; one whose address was forged never does.
+    #[derive(Default)]
+    pub enum BounceTo {
+        /// Those who are proved to have sent the message.
+        #[default]
+        Proved = "proved",
+        /// All of whom nothing proves the contrary.
+        Unproved = "unproved",
+    }
 }
 
 /// The routing of now; a reload stores another.

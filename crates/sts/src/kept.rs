@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use envelope::{Domain, Timestamp};
 
-use crate::policy::{MX_MAX, Mode, Policy, seconds};
+use crate::policy::{MX_MAX, Policy, seconds};
 
 /// A policy that was fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Kept {
 /// `DOMAIN ID FETCHED MAX_AGE MODE[ MX]…`.
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (domain, id, mode) = (&self.domain, &self.id, self.policy.mode.as_str());
+        let (domain, id, mode) = (&self.domain, &self.id, self.policy.mode.name());
         let max_age = self.max_age.as_secs();
         write!(f, "{domain} {id} {} {max_age} {mode}", self.fetched)?;
         self.policy.mx.iter().try_for_each(|mx| write!(f, " {mx}"))
@@ -56,7 +56,7 @@ impl FromStr for Kept {
             let id = words.next().filter(|id| !id.is_empty())?.into();
             let fetched = words.next()?.parse().ok()?;
             let max_age = seconds(words.next()?)?;
-            let mode = Mode::parse(words.next()?)?;
+            let mode = words.next()?.parse().ok()?;
             let mx: Vec<_> = words
                 .take(MX_MAX)
                 .map(|mx| mx.parse().ok())

@@ -218,7 +218,7 @@ impl<R: Resolver> Policies<R> {
         known.fetching = None;
         match found {
             Ok((policy, max_age)) => {
-                tracing::debug!(%domain, mode = policy.mode.as_str(), "MTA-STS policy fetched");
+                tracing::debug!(%domain, mode = policy.mode.name(), "MTA-STS policy fetched");
                 let (fetched, policy) = (now, Arc::new(policy));
                 known.kept = Some(Kept {
                     domain,

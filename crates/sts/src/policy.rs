@@ -17,15 +17,16 @@ pub struct Policy {
     pub(crate) mx: Box<[HostPattern]>,
 }
 
-/// How a policy is followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// Mail goes to these hosts alone, over verified TLS.
-    Enforce,
-    /// Mail goes as it would without the policy, and failures are reported.
-    Testing,
-    /// There is no policy any more.
-    None,
+envelope::named! {
+    /// How a policy is followed.
+    pub enum Mode {
+        /// Mail goes to these hosts alone, over verified TLS.
+        Enforce = "enforce",
+        /// Mail goes as it would without the policy, and failures are reported.
+        Testing = "testing",
+        /// There is no policy any more.
+        None = "none",
+    }
 }
 
 /// Why a text is no policy.
@@ -86,7 +87,7 @@ impl Policy {
             return Err(NotAPolicy::Value("version"));
         }
         let mode = mode.ok_or(NotAPolicy::Missing("mode"))?;
-        let mode = Mode::parse(mode).ok_or(NotAPolicy::Value("mode"))?;
+        let mode = mode.parse().map_err(|_| NotAPolicy::Value("mode"))?;
         let max_age = max_age.ok_or(NotAPolicy::Missing("max_age"))?;
         let max_age = seconds(max_age).ok_or(NotAPolicy::Value("max_age"))?;
         if mx.is_empty() && mode != Mode::None {
@@ -125,23 +126,7 @@ impl Policy {
 /// `enforce: mx.a.example, *.b.example`.
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.mode.as_str(), self.mx().join(", "))
-    }
-}
-
-impl Mode {
-    /// As a policy names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Enforce => "enforce",
-            Self::Testing => "testing",
-            Self::None => "none",
-        }
-    }
-
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let modes = [Self::Enforce, Self::Testing, Self::None];
-        modes.into_iter().find(|mode| mode.as_str() == text)
+        write!(f, "{}: {}", self.mode, self.mx().join(", "))
     }
 }
 

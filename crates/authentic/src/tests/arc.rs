@@ -134,7 +134,7 @@ async fn sets_that_say_odd_things() {
         ] {
             let (got, why) = result(&message).await;
             assert_eq!(
-                (got.word(), why),
+                (got.name(), why),
                 (&*verdict, &*reason),
                 "{part} {edit}: {message}"
             );

@@ -66,7 +66,7 @@ async fn tags() {
     for [edit, verdict, reason] in rows(include_str!("dkim-tags.txt")) {
         let message = signed(MESSAGE, "DKIM-Signature", &edited(TAGS, &edit));
         let (got, why) = result(&message, &zone()).await;
-        assert_eq!((got.word(), why), (&*verdict, &*reason), "{edit}");
+        assert_eq!((got.name(), why), (&*verdict, &*reason), "{edit}");
     }
 }
 
@@ -82,7 +82,7 @@ async fn keys() {
             .replace("{60000}", &"A".repeat(60_000));
         let zone = Fixed::new().with_txt("s._domainkey.author.test", text.clone());
         let (got, why) = result(&message, &zone).await;
-        assert_eq!((got.word(), why), (&*verdict, &*reason), "{text}");
+        assert_eq!((got.name(), why), (&*verdict, &*reason), "{text}");
     }
     let other = Fixed::new().with_txt("s._domainkey.author.test", "note to ourselves");
     let both = other.with_txt("s._domainkey.author.test", record);

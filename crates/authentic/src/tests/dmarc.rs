@@ -30,7 +30,7 @@ async fn policies() {
             action => (Fail, action),
         };
         assert_eq!(
-            (got.verdict, got.policy.as_str(), owner_got),
+            (got.verdict, got.policy.name(), owner_got),
             (verdict, action, &*owner),
             "{from} {text}"
         );
@@ -61,7 +61,7 @@ async fn alignment() {
         let domain = spf.parse();
         let spf = domain.as_ref().map_or(Spf::Other, Spf::Pass);
         let got = dmarc(&from, spf, &dkim, &zone).await;
-        assert_eq!(got.verdict.word(), verdict, "{from} {tags} {spf:?} {dkim}");
+        assert_eq!(got.verdict.name(), verdict, "{from} {tags} {spf:?} {dkim}");
     }
 }
 
@@ -164,7 +164,7 @@ async fn odd_authors() {
     ] {
         let show = |dmarc: Dmarc| {
             let from = dmarc.from.map(|from| from.to_string()).unwrap_or_default();
-            let (verdict, policy) = (dmarc.verdict.word(), dmarc.policy.as_str());
+            let (verdict, policy) = (dmarc.verdict.name(), dmarc.policy.name());
             assert!(!dmarc.reason.is_empty());
             format!("{verdict} {policy} {from}")
         };
@@ -195,7 +195,7 @@ async fn espoofer() {
         let results = read(message.as_bytes())
             .verify(&zone, Spf::Pass(&attack), NOW)
             .await;
-        assert_eq!(results.dmarc.verdict.word(), expected, "{case}");
+        assert_eq!(results.dmarc.verdict.name(), expected, "{case}");
         let is_forged = |signed: &crate::Signed| {
             signed.verdict == Pass && signed.domain.as_ref() != Some(&attack)
         };

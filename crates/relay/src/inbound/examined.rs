@@ -84,21 +84,21 @@ fn authenticated(message: &Message, spf: &SpfFound, results: Option<&Results>) -
     let dkim = |results: &Results| {
         let each = results.dkim.iter().map(|signed| {
             let domain = signed.domain.as_ref().map_or("", |domain| domain.as_str());
-            with(signed.verdict.word(), domain)
+            with(signed.verdict.name(), domain)
         });
         each.collect::<Vec<_>>().join(", ")
     };
     let arc = |Results { arc, .. }: &Results| {
         let domain = arc.domain.as_ref().map_or("", |domain| domain.as_str());
-        with(arc.verdict.word(), domain)
+        with(arc.verdict.name(), domain)
     };
     let dmarc = |Results { dmarc, .. }: &Results| {
         let from = dmarc.from.as_ref().map_or("", |from| from.as_str());
-        with(dmarc.verdict.word(), from)
+        with(dmarc.verdict.name(), from)
     };
     Event::Authenticated {
         id: message.id,
-        spf: with(spf.result.as_str(), &spf.domain),
+        spf: with(spf.result.name(), &spf.domain),
         dkim: results.map(dkim).filter(|dkim| !dkim.is_empty()),
         arc: results.map(arc),
         dmarc: results.map(dmarc),

@@ -9,7 +9,7 @@ use envelope::{ForwardPath, Mailbox, Recipient, ReversePath, Verdict};
 use forwarder::table::Step;
 use forwarder::{HeaderScan, Plan, PlannedLeg, Route, SrsRecipient};
 use futures_util::future::join_all;
-use policy::{Case, Decision, Effect, Stage, Standing, Tier};
+use policy::{Case, Decision, Effect, Stage, Tier};
 use spool::Spool;
 
 use super::Inbound;
@@ -111,11 +111,7 @@ impl<'a, S: Spool> Thought<'a, S> {
             };
             client.log_in(user);
         }
-        let standing = match client.standing {
-            Standing::Stranger => "stranger",
-            Standing::Trusted => "trusted",
-            Standing::Authenticated => "authenticated",
-        };
+        let standing = client.standing.to_string();
         Ok(Self {
             name: inbound.names.ask(mail.ip),
             case: Case {
@@ -128,7 +124,7 @@ impl<'a, S: Spool> Thought<'a, S> {
             recipients: Vec::new(),
             tier: None,
             explanation: Explanation {
-                client: standing.to_owned(),
+                client: standing,
                 listener: listener.to_owned(),
                 ..Explanation::default()
             },

@@ -19,7 +19,7 @@ pub(super) fn forwarded(
             recipient: recipient.clone(),
             target: planned.leg.target.clone(),
             sender: planned.leg.reverse_path.clone(),
-            tier: tier.map(Tier::as_str),
+            tier: tier.map(Tier::name),
         };
         planned.recipients().map(event).collect::<Vec<_>>()
     };

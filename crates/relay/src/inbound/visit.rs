@@ -112,7 +112,7 @@ impl<S: Spool> smtp_in::Visit for Visit<S> {
                 client: client.peer,
                 hello: hello(client),
                 user: Arc::clone(&user.name),
-                mechanism: credentials.mechanism.as_str(),
+                mechanism: credentials.mechanism.name(),
             }),
             (Verdict::Refuse(reply), _) if reply.code == WRONG => {
                 self.failed_logins += 1;

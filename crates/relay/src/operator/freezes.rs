@@ -97,8 +97,8 @@ fn meant(typed: &str) -> Vec<Key> {
     if let Ok(key) = typed.parse() {
         return vec![key];
     }
-    let of_kind = |(kind, _): (&str, Kind)| format!("{kind}:{typed}").parse().ok();
-    Kind::ALL.into_iter().filter_map(of_kind).collect()
+    let of_kind = |kind: &Kind| format!("{kind}:{typed}").parse().ok();
+    Kind::ALL.iter().filter_map(of_kind).collect()
 }
 
 fn row(freeze: &Freeze) -> FreezeRow {

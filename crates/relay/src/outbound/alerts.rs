@@ -245,7 +245,7 @@ fn rule(limits: &[Limit], freeze: &Freeze) -> String {
         return name.to_string();
     };
     let per = humantime::format_duration(*per);
-    format!("{name}: {max} {} in {per}", of.as_str())
+    format!("{name}: {max} {} in {per}", of.name())
 }
 
 /// A flood of freezes is not a flood of mail.

@@ -25,13 +25,14 @@ pub struct Credentials {
     pub password: Zeroizing<Box<[u8]>>,
 }
 
-/// A mechanism of SASL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Mechanism {
-    /// RFC 4616.
-    Plain,
-    /// Never a standard; some clients know nothing else.
-    Login,
+envelope::named! {
+    /// A mechanism of SASL.
+    pub enum Mechanism {
+        /// RFC 4616.
+        Plain = "PLAIN",
+        /// Never a standard; some clients know nothing else.
+        Login = "LOGIN",
+    }
 }
 
 /// What the next line of an exchange is.
@@ -152,16 +153,6 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {:?}", self.mechanism.as_str(), self.user)
-    }
-}
-
-impl Mechanism {
-    /// Its registered name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Plain => "PLAIN",
-            Self::Login => "LOGIN",
-        }
+        write!(f, "{} of {:?}", self.mechanism.name(), self.user)
     }
 }

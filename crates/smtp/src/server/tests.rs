@@ -112,7 +112,7 @@ impl Driver {
                 user,
                 password,
             }) => {
-                let mechanism = mechanism.as_str();
+                let mechanism = mechanism.name();
                 let password = String::from_utf8_lossy(&password).into_owned();
                 self.log.push(format!("{mechanism} {user:?} {password:?}"));
                 self.session.answer(self.now, login(&password));

@@ -73,7 +73,7 @@ impl World {
         let mode = found
             .kept
             .as_ref()
-            .map_or("-", |kept| kept.policy.mode.as_str());
+            .map_or("-", |kept| kept.policy.mode.name());
         let fault = if found.fault.is_some() { " fault" } else { "" };
         assert_eq!(format!("{mode}{fault}"), expected);
         assert_eq!(

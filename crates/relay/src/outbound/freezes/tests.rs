@@ -26,7 +26,7 @@ fn fixture(alerts: Alerts) -> Fixture {
         usual: 0,
         passes_known: false,
     };
-    let limits = Kind::ALL.map(|(_, kind)| limit(kind));
+    let limits: Vec<_> = Kind::ALL.iter().copied().map(limit).collect();
     let routing = crate::Routing {
         limits: limits.into(),
         alerts,
