@@ -158,6 +158,7 @@ impl fmt::Display for Measures {
             ("sign", self.sign.as_slice()),
             ("seal", self.seal.as_slice()),
             ("filter", &*self.filter),
+            ("egress", self.egress.as_slice()),
         ];
         words.extend(lists.map(|(name, value)| {
             let names = (!value.is_empty()).then(|| value.join(","));

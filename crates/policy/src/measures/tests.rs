@@ -66,6 +66,17 @@ fn what_a_line_chooses() {
     );
 }
 
+/// `explain` shows them so.
+#[test]
+fn every_measure_is_shown() {
+    let all = "spf=reject dmarc=hold verify_sender=reject sender_block=friends sender_exempt=banks spf_force=banks dnsbl=zen sign=main seal=main filter=rspamd egress=bulk";
+    let options: Vec<_> = all
+        .split(' ')
+        .filter_map(|option| option.split_once('='))
+        .collect();
+    assert_eq!(profiles().measures(&options).to_string(), all);
+}
+
 #[test]
 fn without_a_default_profile_nothing_is_done() {
     let nothing: [(&str, &str); 0] = [];
