@@ -40,6 +40,7 @@ mod no_header;
 mod no_way;
 mod old_spool;
 mod online;
+mod pages;
 mod partly_refused;
 mod proxy;
 mod questions;

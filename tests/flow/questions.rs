@@ -82,7 +82,7 @@ fn row(line: &str) -> Option<[&str; 2]> {
 }
 
 /// As a shell parts them.
-fn words(command: &str) -> Vec<&str> {
+pub(super) fn words(command: &str) -> Vec<&str> {
     let parts = command.split('\'').enumerate();
     let words = parts.map(|(number, part)| match number % 2 {
         0 => part.split_whitespace().collect(),

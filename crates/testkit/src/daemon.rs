@@ -133,7 +133,7 @@ impl Setup {
     }
 
     /// Writes a file in the folder that only its owner can read.
-    fn write_private(&self, name: &str, text: &str) {
+    pub fn write_private(&self, name: &str, text: &str) {
         self.write(name, text);
         let private = fs::Permissions::from_mode(0o600);
         fs::set_permissions(self.path(name), private).expect("chmod");
