@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use envelope::Domain;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::dnssec::Proof as OfRecord;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::rdata::{MX, SOA};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
@@ -117,38 +116,38 @@ impl Hickory {
         validating: Option<&Arc<TokioResolver>>,
     ) -> Known {
         let resolver = validating.unwrap_or(&self.resolver);
-        let lookup = match resolver.lookup(name.clone(), kind).await {
-            Ok(lookup) => lookup,
-            Err(error) => return self.not_found(kind, validating.is_some(), error),
-        };
+        let found = resolver.lookup(name.clone(), kind).await;
         let proof = match validating {
-            Some(_) => proof::of_answer(&name, kind, lookup.answers()),
+            Some(resolver) => proof::of(resolver, (&name, kind), &found).await,
             None => Ok(Proof::default()),
         };
-        let records = lookup.answers().iter().map(|record| &record.data);
-        Known {
-            answer: proof.map(|proof| (of_kind(kind, records), proof)),
-            until: lookup.valid_until(),
-        }
+        let kept = match &found {
+            Ok(lookup) => lookup.valid_until(),
+            Err(error) => Instant::now() + self.absence_kept(error),
+        };
+        let answer = proof.and_then(|proof| {
+            let lookup = found.map_err(without_answer)?;
+            let records = lookup.answers().iter().map(|record| &record.data);
+            Ok((of_kind(kind, records), proof))
+        });
+        let until = match &answer {
+            // What is not believed does not say for how long.
+            Err(Error::Trouble(_)) => Instant::now() + self.failures_kept,
+            _ => kept,
+        };
+        Known { answer, until }
     }
 
-    fn not_found(&self, kind: RecordType, validated: bool, error: NetError) -> Known {
-        let of_zone = |soa: &Record<SOA>| soa.ttl.min(soa.data.minimum);
-        let (kept, doubt) = match &error {
-            NetError::Dns(DnsError::NoRecordsFound(none)) => {
-                // Where hickory validates, it takes the TTL away.
-                let ttl = none
-                    .negative_ttl
-                    .or_else(|| none.soa.as_deref().map(of_zone));
-                let kept = Duration::from_secs(ttl.unwrap_or(0).into());
-                (kept, validated.then(|| proof::doubt(kind, none)).flatten())
-            }
-            _ => (self.failures_kept, None),
+    fn absence_kept(&self, error: &NetError) -> Duration {
+        let NetError::Dns(DnsError::NoRecordsFound(none)) = error else {
+            return self.failures_kept;
         };
-        Known {
-            answer: Err(doubt.unwrap_or_else(|| without_answer(error))),
-            until: Instant::now() + kept.min(NEGATIVE_KEPT_MAX),
-        }
+        let of_zone = |soa: &Record<SOA>| soa.ttl.min(soa.data.minimum);
+        // Where hickory validates, it takes the TTL away.
+        let ttl = none
+            .negative_ttl
+            .or_else(|| none.soa.as_deref().map(of_zone));
+        Duration::from_secs(ttl.unwrap_or(0).into()).min(NEGATIVE_KEPT_MAX)
     }
 }
 
@@ -298,12 +297,7 @@ fn without_answer(error: NetError) -> Error {
     }
     match error {
         NetError::Dns(DnsError::NoRecordsFound(_)) => Error::NoRecords,
-        // RFC 9276 §3.2: a zone whose proofs of absence are too dear to check counts as unsigned.
-        NetError::Dns(DnsError::Nsec {
-            proof: OfRecord::Insecure,
-            response,
-            ..
-        }) => match response.response_code {
+        NetError::Dns(DnsError::Nsec { response, .. }) => match response.response_code {
             ResponseCode::NXDomain => Error::NoSuchDomain,
             _ => Error::NoRecords,
         },

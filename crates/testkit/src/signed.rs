@@ -8,26 +8,44 @@
 //! ```
 //!
 //! It is authoritative for all of them and follows no alias into another zone. What lies in no zone is the root's.
+//!
+//! Records that are forged may have a TTL, and the signature of a zone or of its wildcard:
+//!
+//! ```text
+//! signed.test 3600 SOA -
+//! b.signed.test CNAME mx.signed.test @*.signed.test
+//! a.signed.test NSEC z.signed.test @signed.test
+//! hash.signed.test NSEC3 150 @signed.test          the number of iterations
+//! . CODE NXDOMAIN                                  not a record: how the answer ends
+//! plain.test QUESTION MX                           and which question it repeats: over TCP, where nobody compares
+//! ```
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use hickory_server::Server;
 use hickory_server::dnssec::NxProofKind;
 use hickory_server::net::runtime::{Time, TokioRuntimeProvider};
+use hickory_server::net::xfer::Protocol;
 use hickory_server::proto::dnssec::crypto::Ed25519SigningKey;
-use hickory_server::proto::dnssec::rdata::{DNSKEY, DNSSECRData, DS};
-use hickory_server::proto::dnssec::{Algorithm, DigestType, DnssecSigner, SigningKey};
-use hickory_server::proto::op::{Metadata, ResponseCode};
+use hickory_server::proto::dnssec::rdata::{DNSKEY, DNSSECRData, DS, NSEC, NSEC3, RRSIG, SigInput};
+use hickory_server::proto::dnssec::{
+    Algorithm, DigestType, DnssecSigner, Nsec3HashAlgorithm, SigningKey, TBS,
+};
+use hickory_server::proto::op::{Metadata, Query, ResponseCode};
 use hickory_server::proto::rr::rdata::{NS, SOA};
-use hickory_server::proto::rr::{Name, RData, Record, RecordType};
+use hickory_server::proto::rr::{DNSClass, Name, RData, Record, RecordType, SerialNumber};
+use hickory_server::proto::serialize::binary::{BinDecoder, BinEncodable};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::store::in_memory::InMemoryZoneHandler;
-use hickory_server::zone_handler::{AxfrPolicy, Catalog, MessageResponseBuilder, ZoneType};
+use hickory_server::zone_handler::{
+    AxfrPolicy, Catalog, MessageResponseBuilder, Queries, ZoneType,
+};
+use rustls::pki_types::PrivatePkcs8KeyDer;
 
 use crate::dns::{absolute, bind_both, not_sent, record};
 
@@ -37,18 +55,24 @@ type Zone = InMemoryZoneHandler<TokioRuntimeProvider>;
 pub struct SignedDns {
     address: SocketAddr,
     anchor: String,
+    keys: BTreeMap<Name, Key>,
     forged: Forged,
     _server: Server<Zones>,
 }
 
-/// What is answered in place of what is in the zones, without signatures: answer and authority sections.
+/// What is answered in place of what is in the zones.
 type Forged = Arc<Mutex<BTreeMap<(Name, RecordType), Answer>>>;
 
-#[derive(Clone)]
-enum Answer {
-    Code(ResponseCode),
-    Sections(Vec<Record>, Vec<Record>),
+#[derive(Clone, Default)]
+struct Answer {
+    code: ResponseCode,
+    question: Option<Vec<u8>>,
+    answer: Vec<Record>,
+    authority: Vec<Record>,
 }
+
+/// A zone's key, as it is kept in files (PKCS #8).
+struct Key(PrivatePkcs8KeyDer<'static>);
 
 struct Zones {
     all: Catalog,
@@ -67,6 +91,7 @@ impl SignedDns {
         let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
         let lines: Vec<_> = lines.map(|line| Line::parse(line).expect(line)).collect();
         let (mut all, mut parent) = (Catalog::new(), Catalog::new());
+        let mut keys = BTreeMap::new();
         let mut root = zone(&Name::root());
         let kinds: BTreeMap<_, _> = lines.iter().filter_map(Line::zone).collect();
         for (origin, kind) in &kinds {
@@ -81,17 +106,19 @@ impl SignedDns {
             root.upsert_mut(Record::from_rdata((*origin).clone(), TTL, ns), 0);
             let key = match *kind {
                 "unsigned" => None,
-                "signed" => Some(sign(&mut zone, origin, DAY)),
+                "signed" => Some(Key::sign(&mut zone, origin, DAY)),
                 // Valid for no longer than the second in which they are made.
-                "expired" => Some(sign(&mut zone, origin, Duration::ZERO)),
+                "expired" => Some(Key::sign(&mut zone, origin, Duration::ZERO)),
                 "bogus" => {
-                    sign(&mut zone, origin, DAY);
-                    Some(sign(&mut self::zone(origin), origin, DAY))
+                    Key::sign(&mut zone, origin, DAY);
+                    Some(Key::sign(&mut self::zone(origin), origin, DAY))
                 }
                 kind => panic!("not a kind of zone: {kind}"),
             };
             if let Some(key) = key {
-                let ds = RData::DNSSEC(DNSSECRData::DS(digest(&key, origin)));
+                let ds = digest(key.signer(origin, DAY).dnskey(), origin);
+                keys.insert((*origin).clone(), key);
+                let ds = RData::DNSSEC(DNSSECRData::DS(ds));
                 root.upsert_mut(Record::from_rdata((*origin).clone(), TTL, ds), 0);
             }
             all.upsert((*origin).into(), vec![Arc::new(zone)]);
@@ -100,7 +127,8 @@ impl SignedDns {
             &mut root,
             lines.iter().filter(|line| line.zone_of(&kinds).is_none()),
         );
-        let key = sign(&mut root, &Name::root(), DAY);
+        let key = Key::sign(&mut root, &Name::root(), DAY);
+        let key = key.signer(&Name::root(), DAY).to_dnskey();
         let root = Arc::new(root);
         all.upsert(Name::root().into(), vec![root.clone()]);
         parent.upsert(Name::root().into(), vec![root]);
@@ -121,6 +149,7 @@ impl SignedDns {
         Self {
             address,
             anchor: format!(". {TTL} IN DNSKEY {key}\n"),
+            keys,
             forged,
             _server: server,
         }
@@ -136,51 +165,97 @@ impl SignedDns {
         &self.anchor
     }
 
-    /// From now on, this question is answered without any signature: by these records (`name KIND value`), and with these in
-    /// the authority section.
+    /// From now on, this question is answered by these records (`name KIND value`), and with these in the authority section;
+    /// without signatures, but those that the lines ask for.
     ///
     /// # Panics
-    /// When a record is not understood.
+    /// When a line is not understood.
     pub fn forge(&self, name: &str, kind: &str, answer: &[&str], authority: &[&str]) {
-        let records = |lines: &[&str]| {
-            let lines = lines.iter().map(|line| Line::parse(line).expect(line));
-            lines.map(|line| line.record().expect("a record")).collect()
-        };
-        self.answer(
-            name,
-            kind,
-            Answer::Sections(records(answer), records(authority)),
-        );
+        let mut forged = Answer::default();
+        for line in answer {
+            let line = Line::parse(line).expect(line);
+            match line.kind {
+                "CODE" => forged.code = code(line.value),
+                "QUESTION" => {
+                    let query = Query::query(line.name, kind_of(line.value));
+                    forged.question = Some(query.to_bytes().expect("a question"));
+                }
+                _ => forged.answer.extend(self.forged(&line)),
+            }
+        }
+        let authority = authority.iter().map(|line| Line::parse(line).expect(line));
+        forged.authority = authority.flat_map(|line| self.forged(&line)).collect();
+        self.answer(name, kind, forged);
     }
 
     /// From now on, this question is answered by SERVFAIL.
     pub fn fail(&self, name: &str, kind: &str) {
-        self.answer(name, kind, Answer::Code(ResponseCode::ServFail));
+        let code = ResponseCode::ServFail;
+        self.answer(
+            name,
+            kind,
+            Answer {
+                code,
+                ..Answer::default()
+            },
+        );
+    }
+
+    /// From now on, all answers are what the zones say.
+    pub fn relent(&self) {
+        let mut forged = self.forged.lock().unwrap_or_else(PoisonError::into_inner);
+        forged.clear();
+    }
+
+    /// The record, and its signature.
+    fn forged(&self, line: &Line<'_>) -> Vec<Record> {
+        let record = line.record().expect("a record");
+        let signature = line.signer.map(|signer| {
+            let name = absolute(signer.trim_start_matches("*.")).expect("a valid name");
+            let labels = match signer.starts_with("*.") {
+                true => name.num_labels(),
+                false => record.name.num_labels(),
+            };
+            let zones = self.keys.iter().filter(|(zone, _)| zone.zone_of(&name));
+            let zone = zones.max_by_key(|(zone, _)| zone.num_labels());
+            let (zone, key) = zone.expect("a signed zone");
+            let signer = key.signer(zone, DAY);
+            signature(&record, labels, &signer)
+        });
+        std::iter::once(record).chain(signature).collect()
     }
 
     fn answer(&self, name: &str, kind: &str, answer: Answer) {
-        let kind = RecordType::from_str(kind).expect("a known record type");
         let name = absolute(name).expect("a valid name");
         let mut forged = self.forged.lock().unwrap_or_else(PoisonError::into_inner);
-        forged.insert((name, kind), answer);
+        forged.insert((name, kind_of(kind)), answer);
     }
 }
 
 /// One line of the text.
 struct Line<'a> {
     name: Name,
+    ttl: u32,
     kind: &'a str,
     value: &'a str,
+    signer: Option<&'a str>,
 }
 
 impl<'a> Line<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let (name, rest) = line.split_once(char::is_whitespace)?;
-        let (kind, value) = rest.trim().split_once(' ')?;
+        let (mut kind, mut value) = rest.trim().split_once(' ')?;
+        let ttl = kind.parse();
+        if ttl.is_ok() {
+            (kind, value) = value.trim().split_once(' ')?;
+        }
+        let signed = value.split_once(" @");
         Some(Self {
             name: absolute(name)?,
+            ttl: ttl.unwrap_or(TTL),
             kind,
-            value: value.trim(),
+            value: signed.map_or(value, |(value, _)| value).trim(),
+            signer: signed.map(|(_, signer)| signer),
         })
     }
 
@@ -195,11 +270,22 @@ impl<'a> Line<'a> {
     }
 
     fn record(&self) -> Option<Record> {
+        let types = [RecordType::A, RecordType::NSEC, RecordType::RRSIG];
         let data = match self.kind {
-            "SOA" => start_of_zone(),
+            "SOA" => start_of_zone(self.ttl),
+            "NSEC" => {
+                let nsec = NSEC::new(absolute(self.value)?, types);
+                RData::DNSSEC(DNSSECRData::NSEC(nsec))
+            }
+            "NSEC3" => {
+                let (iterations, next) = (self.value.parse().ok()?, vec![0xff; 20]);
+                let hash = Nsec3HashAlgorithm::SHA1;
+                let nsec3 = NSEC3::new(hash, false, iterations, Vec::new(), next, types);
+                RData::DNSSEC(DNSSECRData::NSEC3(nsec3))
+            }
             kind => record(kind, self.value)?,
         };
-        Some(Record::from_rdata(self.name.clone(), TTL, data))
+        Some(Record::from_rdata(self.name.clone(), self.ttl, data))
     }
 }
 
@@ -217,24 +303,26 @@ impl RequestHandler for Zones {
             let forged = self.forged.lock().unwrap_or_else(PoisonError::into_inner);
             forged.get(&asked).cloned()
         };
-        let builder = MessageResponseBuilder::from_message_request(request);
-        let mut metadata = Metadata::response_from_request(&request.metadata);
-        let sent = match forged {
-            None if kind == RecordType::DS => {
-                return self.parent.handle_request::<R, T>(request, responder).await;
-            }
-            None => return self.all.handle_request::<R, T>(request, responder).await,
-            Some(Answer::Code(code)) => {
-                metadata.response_code = code;
-                responder
-                    .send_response(builder.build_no_records(metadata))
-                    .await
-            }
-            Some(Answer::Sections(answer, authority)) => {
-                let response = builder.build(metadata, &answer, &authority, [], []);
-                responder.send_response(response).await
-            }
+        let Some(forged) = forged else {
+            let zones = match kind {
+                RecordType::DS => &self.parent,
+                _ => &self.all,
+            };
+            return zones.handle_request::<R, T>(request, responder).await;
         };
+        let mut metadata = Metadata::response_from_request(&request.metadata);
+        metadata.response_code = forged.code;
+        let question = forged.question.as_deref().map(|octets| {
+            let question = Queries::read(&mut BinDecoder::new(octets), 1);
+            question.expect("a question")
+        });
+        metadata.truncation = question.is_some() && request.protocol() == Protocol::Udp;
+        let builder = match &question {
+            Some(question) if !metadata.truncation => MessageResponseBuilder::new(question, None),
+            _ => MessageResponseBuilder::from_message_request(request),
+        };
+        let response = builder.build(metadata, &forged.answer, &forged.authority, [], []);
+        let sent = responder.send_response(response).await;
         sent.unwrap_or_else(|_| not_sent(metadata))
     }
 }
@@ -242,7 +330,7 @@ impl RequestHandler for Zones {
 fn zone(origin: &Name) -> Zone {
     let proofs = Some(NxProofKind::Nsec);
     let mut zone = Zone::empty(origin.clone(), ZoneType::Primary, AxfrPolicy::Deny, proofs);
-    for data in [start_of_zone(), zone_server()] {
+    for data in [start_of_zone(TTL), zone_server()] {
         zone.upsert_mut(Record::from_rdata(origin.clone(), TTL, data), 0);
     }
     zone
@@ -255,14 +343,43 @@ fn fill<'a>(zone: &mut Zone, lines: impl Iterator<Item = &'a Line<'a>>) {
     }
 }
 
-fn sign(zone: &mut Zone, origin: &Name, valid: Duration) -> DNSKEY {
-    let pkcs8 = Ed25519SigningKey::generate_pkcs8().expect("randomness");
-    let key = Ed25519SigningKey::from_pkcs8(&pkcs8).expect("a key just made");
-    let public = DNSKEY::from_key(&key.to_public_key().expect("a key has a public one"));
-    let signer = DnssecSigner::new(public.clone(), Box::new(key), origin.clone(), valid);
-    zone.add_zone_signing_key_mut(signer).expect("a key");
-    zone.secure_zone_mut().expect("a zone with a key");
-    public
+impl Key {
+    fn sign(zone: &mut Zone, origin: &Name, valid: Duration) -> Self {
+        let key = Self(Ed25519SigningKey::generate_pkcs8().expect("randomness"));
+        let signer = key.signer(origin, valid);
+        zone.add_zone_signing_key_mut(signer).expect("a key");
+        zone.secure_zone_mut().expect("a zone with a key");
+        key
+    }
+
+    fn signer(&self, origin: &Name, valid: Duration) -> DnssecSigner {
+        let key = Ed25519SigningKey::from_pkcs8(&self.0).expect("a key");
+        let public = DNSKEY::from_key(&key.to_public_key().expect("a key has a public one"));
+        DnssecSigner::new(public, Box::new(key), origin.clone(), valid)
+    }
+}
+
+/// As the signature of a name with so many labels, which is a wildcard's if the record has more.
+fn signature(record: &Record, labels: u8, signer: &DnssecSigner) -> Record {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = u32::try_from(now.expect("after 1970").as_secs()).expect("before 2106");
+    let input = SigInput {
+        type_covered: record.record_type(),
+        algorithm: Algorithm::ED25519,
+        num_labels: labels,
+        original_ttl: record.ttl,
+        sig_expiration: SerialNumber::new(now + 3600),
+        sig_inception: SerialNumber::new(now - 3600),
+        key_tag: signer.calculate_key_tag().expect("a key"),
+        signer_name: signer.signer_name().clone(),
+    };
+    let records = std::iter::once(record);
+    let signed = TBS::from_input(&record.name, DNSClass::IN, &input, records);
+    let signed = signer
+        .sign(&signed.expect("a record"))
+        .expect("a signature");
+    let data = RData::DNSSEC(DNSSECRData::RRSIG(RRSIG::from_sig(input, signed)));
+    Record::from_rdata(record.name.clone(), record.ttl, data)
 }
 
 fn digest(key: &DNSKEY, origin: &Name) -> DS {
@@ -276,7 +393,18 @@ fn zone_server() -> RData {
     RData::NS(NS(absolute("ns.test").expect("a valid name")))
 }
 
-fn start_of_zone() -> RData {
+fn kind_of(kind: &str) -> RecordType {
+    RecordType::from_str(kind).expect("a known record type")
+}
+
+fn code(code: &str) -> ResponseCode {
+    match code {
+        "NXDOMAIN" => ResponseCode::NXDomain,
+        code => panic!("not a code that is used here: {code}"),
+    }
+}
+
+fn start_of_zone(ttl: u32) -> RData {
     let name = |text| absolute(text).expect("a valid name");
     RData::SOA(SOA::new(
         name("ns.test"),
@@ -285,7 +413,7 @@ fn start_of_zone() -> RData {
         3600,
         600,
         86400,
-        TTL,
+        ttl,
     ))
 }
 
