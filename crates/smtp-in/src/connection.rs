@@ -19,7 +19,7 @@ use crate::answer::answer;
 use crate::caps::{Cap, Slot};
 use crate::listener::TlsMode;
 use crate::serve::{Port, Server, canonical};
-use crate::stream::Stream;
+use crate::stream::{Ahead, Stream};
 use crate::visit::{Client, Ending, Incident, Role, Service, Visit};
 use crate::{proxy, replies, tls};
 
@@ -33,6 +33,8 @@ pub(crate) struct Connection<S: Service> {
     visit: S::Visit,
     /// Why the session will be over, when it is.
     cause: Ending,
+    /// A message is answered, and what comes next was sent before.
+    early: bool,
     /// What to report at the end; none while it runs.
     end: Option<Incident>,
 }
@@ -65,6 +67,7 @@ impl<S: Service> Connection<S> {
             session,
             visit,
             cause: Ending::Session,
+            early: false,
             end: None,
         }
     }
@@ -133,9 +136,10 @@ impl<S: Service> Connection<S> {
             self.delay_replies(&shutdown).await;
             // It may have said QUIT behind its message, and gone before it could read what became of that.
             let is_over = matches!(pause, Pause::Closed) && self.cause == Ending::Session;
-            if is_over && stream.is_closed_by_peer() {
+            if is_over && stream.ahead() == Some(Ahead::End) {
                 self.cause = Ending::PeerClosed;
             }
+            self.early = self.early && stream.ahead() == Some(Ahead::Bytes);
             self.flush(&mut stream).await?;
             match pause {
                 Pause::Input => self.wait(&mut stream, &shutdown).await?,
@@ -182,14 +186,9 @@ impl<S: Service> Connection<S> {
     /// Tells the visit how many commands there were; it may have had enough.
     fn ends_over_rate(&mut self) -> bool {
         let commands = self.session.take_commands();
-        if commands == 0 {
-            return false;
-        }
-        let reply = self.visit.commands(&self.client, commands);
-        if let Some(reply) = &reply {
-            self.session.end(reply);
-        }
-        reply.is_some()
+        let wanted = (commands > 0).then(|| self.visit.commands(&self.client, commands));
+        let reply = wanted.flatten();
+        reply.inspect(|reply| self.session.end(reply)).is_some()
     }
 
     /// Holds back what the session has to say, as long as the visit wants.
@@ -232,6 +231,7 @@ impl<S: Service> Connection<S> {
             // TLS without its close_notify: the session knows where messages end, so nothing can be cut off unseen.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.hang_up(),
             Err(error) => return Err(Ending::Broken(error.kind())),
+            Ok(_) if std::mem::take(&mut self.early) => {}
             Ok(_) => self.visit.heard(),
         }
         Ok(())
@@ -276,6 +276,7 @@ impl<S: Service> Connection<S> {
                 event => {
                     match &event {
                         Event::Connect => self.allow(),
+                        Event::BodyEnd => self.early = true,
                         Event::Xclient(xclient) => {
                             if let Err(cap) = self.charge_another(xclient) {
                                 let full = Verdict::Close(replies::over_cap(cap));
@@ -370,13 +371,11 @@ impl<S: Service> Connection<S> {
 
 impl<S: Service> Drop for Connection<S> {
     fn drop(&mut self) {
-        let unfinished = if std::thread::panicking() {
-            Ending::Panicked
-        } else {
-            Ending::Killed
+        let unfinished = match std::thread::panicking() {
+            true => Ending::Panicked,
+            false => Ending::Killed,
         };
-        let end = self.end.take();
-        let end = end.unwrap_or(Incident::Closed(unfinished));
+        let end = self.end.take().unwrap_or(Incident::Closed(unfinished));
         self.visit.observe(&self.client, end);
     }
 }
@@ -395,6 +394,5 @@ async fn unless<T>(
 
 /// How long a client may take to close after us.
 const LINGER: Duration = Duration::from_secs(1);
-
 /// Room for the replies to a usual group of commands.
 const OUTPUT_KEPT_OCTETS: usize = 1024;

@@ -21,6 +21,13 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// See [`Stream::ahead`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ahead {
+    Bytes,
+    End,
+}
+
 impl Stream {
     /// Waits for bytes and gives them to `take`; returns how many there were, 0 for the end. Losing the future
     /// loses no bytes.
@@ -37,15 +44,16 @@ impl Stream {
         .await
     }
 
-    /// Whether the client has ended its side; that is not seen behind bytes of it that nobody has read.
-    pub(crate) fn is_closed_by_peer(&self) -> bool {
+    /// What the client has sent and nobody has read: something, or its end; that is not seen behind such bytes.
+    pub(crate) fn ahead(&self) -> Option<Ahead> {
         let socket = match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
         };
         match SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]) {
-            Ok(octets) => octets == 0,
-            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+            Ok(1..) => Some(Ahead::Bytes),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Ok(0) | Err(_) => Some(Ahead::End),
         }
     }
 
