@@ -256,16 +256,17 @@ async fn what_may_not_or_cannot_be_answered_so_is_queued() {
         .await;
 }
 
-/// Offers a message and goes away in the middle of the wait.
-async fn leave(relay: &Relay, sink: &Sink, subject: &str) {
+/// Offers a message; the client waits.
+async fn begin(relay: &Relay, sink: &Sink, subject: &str) -> Plain {
     let mut client = Plain::hello(relay.address()).await;
     client.expect("MAIL FROM:<origin@sender.test>", "250").await;
     client.expect("RCPT TO:<alice@example.test>", "250").await;
     client.expect("DATA", "354").await;
-    client
-        .raw(&[&mail::short(subject)[..], b".\r\n"].concat())
-        .await;
+    let mail = String::from_utf8_lossy(&mail::short(subject)).into_owned();
+    let stuffed = mail.replace("\r\n.", "\r\n..") + ".\r\n";
+    client.raw(stuffed.as_bytes()).await;
     sink_asked(sink).await;
+    client
 }
 
 #[tokio::test]
@@ -273,7 +274,7 @@ async fn a_client_that_left_and_comes_back_makes_no_second_copy() {
     let net = Net::new().await;
     let sink = private(&net, "dot: wait 300ms\nquit: drop").await;
     let relay = relay(&net, FORWARDS).start().await;
-    leave(&relay, &sink, "one").await;
+    drop(begin(&relay, &sink, "one").await);
     // While it is still asked about, and after that.
     let reply = offer(&relay, "alice@example.test", "one").await;
     assert!(
@@ -301,4 +302,55 @@ async fn a_client_that_left_and_comes_back_makes_no_second_copy() {
         "it was read: {reply}"
     );
     assert_eq!(sink.messages(3).await.len(), 3);
+}
+
+/// Each client reads its answer, and leaves without a word: so each message is remembered.
+#[tokio::test]
+async fn what_differs_in_anything_is_a_message_of_its_own() {
+    let net = Net::new().await;
+    let sink = private(&net, "").await;
+    let relay = relay(&net, FORWARDS).start().await;
+    let one = String::from_utf8(mail::short("one")).unwrap();
+    let other_text = one.replace("Hello", "Alarm");
+    let other_date = one.replace("12:34:56", "12:34:57");
+    let no_id = one.replace("Message-ID", "X-Other");
+    let no_date = one.replace("Date", "X-Other");
+    let no_header = "backup ok\r\n".to_owned();
+    let mut alike = vec![one, other_text, other_date, no_id];
+    let known = alike.len();
+    alike.extend([&no_date, &no_date, &no_header, &no_header].map(Clone::clone));
+    for (mail, number) in alike.iter().zip(1..) {
+        let reply = offer_and_drop(&relay, mail, number).await;
+        assert!(reply.contains("by its destination"), "{reply}: {mail}");
+    }
+    for (mail, number) in alike[..known].iter().zip(alike.len() + 1..) {
+        let reply = offer_and_drop(&relay, mail, number).await;
+        assert!(reply.contains("accepted before"), "{reply}: {mail}");
+    }
+    assert_eq!(sink.messages(alike.len()).await.len(), alike.len());
+}
+
+/// Offers a message and leaves without QUIT.
+async fn offer_and_drop(relay: &Relay, mail: &str, number: usize) -> String {
+    let mut client = Plain::hello(relay.address()).await;
+    let (from, to) = ("<origin@sender.test>", ["<alice@example.test>"]);
+    let (_, reply) = client.transaction(from, &to, mail.as_bytes()).await;
+    drop(client);
+    relay.wait_for_count(number, "answer-unread").await;
+    reply
+}
+
+/// QUIT that was there before our answer does not say that it was read.
+#[tokio::test]
+async fn a_client_that_gives_up_with_quit_makes_no_second_copy() {
+    let net = Net::new().await;
+    let sink = private(&net, "dot: wait 300ms").await;
+    let relay = relay(&net, FORWARDS).start().await;
+    let mut client = begin(&relay, &sink, "one").await;
+    client.raw(b"QUIT\r\n").await;
+    drop(client);
+    relay.wait_for("answer-unread").await;
+    let reply = offer(&relay, "alice@example.test", "one").await;
+    assert!(reply.starts_with("250 2.0.0 accepted before"), "{reply}");
+    assert_eq!(sink.received().len(), 1);
 }

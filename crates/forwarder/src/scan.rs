@@ -23,7 +23,7 @@ pub struct HeaderScan {
     delivered: HashSet<String>,
     overflowed: bool,
     non_ascii: bool,
-    has_date: bool,
+    date: Option<Arc<str>>,
     message_id: Option<Arc<str>>,
     tls_not_required: bool,
     done: bool,
@@ -40,17 +40,18 @@ enum Line {
 }
 
 impl HeaderScan {
-    /// Takes in the next chunk of the message.
-    pub fn feed(&mut self, mut chunk: &[u8]) {
+    /// Takes in the next chunk of the message; gives what of it stands behind the header.
+    pub fn feed<'a>(&mut self, mut chunk: &'a [u8]) -> &'a [u8] {
         while !self.done && !chunk.is_empty() {
             let Some(end) = memchr::memchr(b'\n', chunk) else {
                 self.text(chunk);
-                return;
+                return &[];
             };
             self.text(&chunk[..end]);
             self.line_end();
             chunk = &chunk[end + 1..];
         }
+        chunk
     }
 
     /// The message is over; it may have had no empty line.
@@ -76,7 +77,12 @@ impl HeaderScan {
 
     /// Whether there is a Date.
     pub fn has_date(&self) -> bool {
-        self.has_date
+        self.date.is_some()
+    }
+
+    /// The first Date, if it says anything: as it is written, cut to the octets of a line.
+    pub fn date(&self) -> Option<Arc<str>> {
+        self.date.clone().filter(|date| !date.is_empty())
     }
 
     /// Whether there is a Message-ID.
@@ -84,7 +90,7 @@ impl HeaderScan {
         self.message_id.is_some()
     }
 
-    /// The first Message-ID, if it says anything: as it is written, cut to the octets of a line.
+    /// The first Message-ID, likewise.
     pub fn message_id(&self) -> Option<Arc<str>> {
         self.message_id.clone().filter(|id| !id.is_empty())
     }
@@ -143,13 +149,11 @@ impl HeaderScan {
             self.delivered_to(field[colon + 1..].trim_ascii());
         } else if name.eq_ignore_ascii_case(b"tls-required") {
             self.tls_not_required |= field[colon + 1..].trim_ascii().eq_ignore_ascii_case(b"no");
-        } else {
-            self.has_date |= name.eq_ignore_ascii_case(b"date");
-        }
-        if self.message_id.is_none() && name.eq_ignore_ascii_case(b"message-id") {
-            let value = String::from_utf8_lossy(field[colon + 1..].trim_ascii());
-            let end = value.floor_char_boundary(LINE_OCTETS_MAX);
-            self.message_id = Some(value[..end].into());
+        } else if name.eq_ignore_ascii_case(b"date") {
+            self.date.get_or_insert_with(|| line(&field[colon + 1..]));
+        } else if name.eq_ignore_ascii_case(b"message-id") {
+            let value = || line(&field[colon + 1..]);
+            self.message_id.get_or_insert_with(value);
         }
         self.field = field;
         self.field.clear();
@@ -173,6 +177,12 @@ impl HeaderScan {
         self.delivered
             .extend(form.map(|form| fold(&form.to_string())));
     }
+}
+
+/// A value, cut to the octets of a line.
+fn line(value: &[u8]) -> Arc<str> {
+    let value = String::from_utf8_lossy(value.trim_ascii());
+    value[..value.floor_char_boundary(LINE_OCTETS_MAX)].into()
 }
 
 /// Whether a message begins with a header of its own, as far as its first octets tell; `None`: not yet.

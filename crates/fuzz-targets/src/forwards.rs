@@ -90,7 +90,9 @@ pub(crate) fn check_header(data: &[u8]) {
     };
     let scans = [plan.split, 0].map(|split| {
         let mut scan = HeaderScan::default();
-        Pieces::new(message, split).for_each(|piece| scan.feed(piece));
+        for piece in Pieces::new(message, split) {
+            scan.feed(piece);
+        }
         scan.finish();
         scan
     });

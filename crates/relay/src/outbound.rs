@@ -41,7 +41,6 @@ use online::Online;
 use unread::Unread;
 
 pub use alerts::Alerts;
-pub(crate) use answer::Answer;
 pub use answer::Answering;
 pub(crate) use freezes::users;
 pub use reporting::TlsReporter;

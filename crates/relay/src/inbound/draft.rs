@@ -3,12 +3,14 @@
 mod top;
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use authentic::Reader;
-use envelope::{Diagnosis, Domain, Envelope, Mailbox, Message, MessageId, Origin, Peer, Timestamp};
+use aws_lc_rs::digest::Context;
+use envelope::{
+    Diagnosis, Domain, Envelope, Mailbox, Message, MessageId, Origin, Peer, Reply, Timestamp,
+};
 use forwarder::{HeaderScan, Plan, ReturnPath, Route, has_header};
 use journal::{Event, Journal};
 use policy::measures::Dmarc;
@@ -24,7 +26,7 @@ use super::received::received;
 use super::strip::Strip;
 use super::tiers::{leave_by, send_as};
 use crate::filters::{Reading, body};
-use crate::outbound::{Answer, Print};
+use crate::outbound::Print;
 use crate::replies;
 use crate::routing::Routing;
 
@@ -41,8 +43,8 @@ pub(super) struct Draft<S: Spool> {
     strip: Strip,
     /// Of the recipients, in their order.
     measures: Vec<Arc<Measures>>,
-    /// Of the content, if it is to be known again by that.
-    pub(super) hasher: Option<DefaultHasher>,
+    /// Of what is behind the header, if it is to be known again by that: some signers sign anew at each try.
+    pub(super) hasher: Option<Context>,
     /// Its sender is kept under a token.
     pub(super) has_token: bool,
     /// Reads it for those that want it verified or signed.
@@ -132,9 +134,9 @@ impl<S: Spool> Draft<S> {
 
     /// Takes the next bytes of the body.
     pub(super) async fn write(&mut self, chunk: Vec<u8>) -> Result<(), Error> {
-        self.scan.feed(&chunk);
+        let text = self.scan.feed(&chunk);
         if let Some(hasher) = &mut self.hasher {
-            hasher.write(&chunk);
+            hasher.update(text);
         }
         if self.top.is_empty() {
             return self.pass_on(Vec::new(), chunk).await;
@@ -283,7 +285,7 @@ impl<S: Spool> Draft<S> {
         inbound: &Inbound<S>,
         message: Message,
         online: Option<Print>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Reply, Error> {
         let (id, journal, spool) = (self.id, &inbound.journal, &*inbound.spool);
         for recipient in &self.plan.discarded {
             let recipient = recipient.clone();
@@ -297,7 +299,7 @@ impl<S: Spool> Draft<S> {
             });
         }
         if self.plan.legs.is_empty() {
-            return Ok(Answer::taken(replies::discarded(id)));
+            return Ok(replies::discarded(id));
         }
         forwarded(id, &self.plan.legs, self.tier).for_each(|event| journal.record(event));
         held(id, &self.plan.legs, &self.held).for_each(|event| journal.record(event));
@@ -312,7 +314,7 @@ impl<S: Spool> Draft<S> {
         let begun = Instant::now();
         spool.commit(self.writer, arrival).await?;
         inbound.commits.lock().add(begun.elapsed());
-        Ok(Answer::taken(replies::queued(id)))
+        Ok(replies::queued(id))
     }
 
     /// What the mail log says of it.

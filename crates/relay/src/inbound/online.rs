@@ -1,7 +1,7 @@
 //! Which messages are delivered while their client waits, so that the destination's verdict is its answer.
 
-use std::hash::{DefaultHasher, Hasher};
-
+use aws_lc_rs::digest::{Context, SHA256};
+use data_encoding::HEXLOWER;
 use envelope::Envelope;
 use forwarder::Plan;
 use policy::Case;
@@ -35,9 +35,9 @@ pub(super) fn why_not(case: &Case, plan: &Plan) -> Option<&'static str> {
 }
 
 impl<S: Spool> Draft<S> {
-    /// Has it known again by its content.
+    /// Has it known again by its content: the same Message-ID may come with another.
     pub(super) fn hash(&mut self) {
-        self.hasher = Some(DefaultHasher::new());
+        self.hasher = Some(Context::new(&SHA256));
     }
 
     /// What it is known again by, if its client is to get the destination's verdict.
@@ -45,13 +45,18 @@ impl<S: Spool> Draft<S> {
         if why_not(case, &self.plan).is_some() || self.has_token || !self.held.is_empty() {
             return None;
         }
-        let hash = self.hasher.as_ref().map(Hasher::finish);
-        let content = self.scan.message_id().ok_or(hash);
+        let id = self.scan.message_id().unwrap_or_default();
+        // What says no time may be the same each night, and a message of its own each time.
+        let no_date = || self.id.to_string().into();
+        let date = self.scan.date().unwrap_or_else(no_date);
+        let body = HEXLOWER.encode(self.hasher.clone()?.finish().as_ref());
         let recipients = envelope.recipients.iter();
         let mut recipients: Vec<_> = recipients.map(|to| to.forward_path.to_string()).collect();
         recipients.sort_unstable();
-        let sender = envelope.reverse_path.to_string();
-        Some(Print::new((client.peer.ip(), sender, recipients, content)))
+        let (client, sender) = (client.peer.ip(), &envelope.reverse_path);
+        let recipients = recipients.join(" ");
+        let all = format!("{client}\n{sender}\n{recipients}\n{id}\n{date}\n{body}");
+        Some(Print::new(&all))
     }
 }
 

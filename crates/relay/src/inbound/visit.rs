@@ -25,7 +25,7 @@ use super::draft::Draft;
 use super::filtering::facts;
 use super::{Inbound, hello};
 use crate::filters::Letter;
-use crate::outbound::{Answer, Print};
+use crate::outbound::Print;
 use crate::replies;
 use crate::routing::Routing;
 
@@ -374,8 +374,8 @@ impl<S: Spool> Visit<S> {
         self.put_filtered(&mut message);
         let size = message.size;
         let print = draft.print(client, envelope, &self.case);
-        let Answer { reply, is_taken } = draft.store(&self.inbound, message, print).await?;
-        if !is_taken {
+        let reply = draft.store(&self.inbound, message, print).await?;
+        if reply.code >= 400 {
             self.log_refusal(Stage::Message, client, "destination", &reply);
             return Ok(reply);
         }

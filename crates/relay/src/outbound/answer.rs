@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bounce::Redactor;
-use envelope::{Claim, Lease, LegId, MessageId, Outcome, Reply};
+use envelope::{Claim, Lease, Leg, LegId, MessageId, Outcome, Reply};
 use journal::Event;
 use spool::{Arrival, BodyWriter, Error, Settlement, Spool};
 
 use super::Outbound;
 use super::leases::{LEASE, RENEWED_FOR};
-use super::online::{Back, NotNow, Over, Verdict};
+use super::online::{Back, Letter, Verdict, is_delivered};
 use super::unread::Print;
 use crate::replies;
 
@@ -40,38 +40,6 @@ impl Default for Answering {
     }
 }
 
-/// What a client is told.
-pub(crate) struct Answer {
-    pub(crate) reply: Reply,
-    /// The message is answered for: if the client does not read that, it is to be remembered.
-    pub(crate) is_taken: bool,
-}
-
-impl Answer {
-    pub(crate) fn taken(reply: Reply) -> Self {
-        Self {
-            reply,
-            is_taken: true,
-        }
-    }
-
-    fn not_taken(reply: Reply) -> Self {
-        Self {
-            reply,
-            is_taken: false,
-        }
-    }
-}
-
-/// What came of asking the destination.
-enum Asked {
-    Verdict(Verdict),
-    /// It is not asked while the client waits, and why.
-    NotNow(&'static str),
-    /// The client has come back while it is asked still.
-    Again,
-}
-
 /// Ends the wait of a client that goes away before its answer.
 struct Wait<'a, S: Spool>(&'a Outbound<S>, MessageId);
 
@@ -87,28 +55,34 @@ impl<S: Spool> Outbound<S> {
     pub(crate) async fn answer(
         self: &Arc<Self>,
         mut writer: S::Writer,
-        arrival: Arrival,
+        mut arrival: Arrival,
         print: Print,
-    ) -> Result<Answer, Error> {
-        let (id, begun) = (arrival.message.id, Instant::now());
-        if self.unread.knows(print, self.clock.now()) {
+    ) -> Result<Reply, Error> {
+        let (id, begun, now) = (arrival.message.id, Instant::now(), self.clock.now());
+        let all = arrival.legs.len();
+        let is_open = |leg: &Leg| !self.unread.knows(print.of_leg(leg), now);
+        arrival.legs.retain(is_open);
+        if arrival.legs.is_empty() || self.unread.knows(print, now) {
             self.log_answer(id, "answered-before", "", begun);
-            return Ok(Answer::taken(replies::known(id)));
+            return Ok(replies::known(id));
         }
-        let not_asked = match self.ask(&mut writer, &arrival, print).await? {
-            Asked::Verdict(Verdict::Delivered(back)) => {
+        let verdict = match arrival.legs.len() == all {
+            true => self.ask(&mut writer, &arrival, print).await?,
+            false => Verdict::Open("some of it is delivered already"),
+        };
+        let not_asked = match verdict {
+            Verdict::Delivered(back) => {
                 self.log_unqueued(&back);
                 self.log_answer(id, "answered-delivered", "", begun);
-                return Ok(Answer::taken(replies::delivered(id)));
+                return Ok(replies::delivered(id));
             }
-            Asked::Verdict(Verdict::Refused(back)) => {
+            Verdict::Refused(back) => {
                 self.log_unqueued(&back);
                 self.log_answer(id, "answered-refused", "", begun);
-                return Ok(Answer::not_taken(refusal(&back)));
+                return Ok(refusal(&back));
             }
-            Asked::Again => return Ok(Answer::not_taken(replies::still_asking())),
-            Asked::Verdict(Verdict::Open) => "",
-            Asked::NotNow(why) => why,
+            Verdict::Again => return Ok(replies::still_asking()),
+            Verdict::Open(not_asked) => not_asked,
         };
         let is_asked = not_asked.is_empty();
         // A client that goes away now has no 250; but the attempt that runs must find the legs.
@@ -118,7 +92,7 @@ impl<S: Spool> Outbound<S> {
             Err(Error::Closed)
         })?;
         self.log_answer(id, "answered-queued", not_asked, begun);
-        Ok(Answer::taken(replies::queued(id)))
+        Ok(replies::queued(id))
     }
 
     /// Begins an attempt, and waits for what comes of it.
@@ -127,24 +101,23 @@ impl<S: Spool> Outbound<S> {
         writer: &mut S::Writer,
         arrival: &Arrival,
         print: Print,
-    ) -> Result<Asked, Error> {
+    ) -> Result<Verdict, Error> {
         let (id, legs, size) = (arrival.message.id, arrival.legs.len(), arrival.message.size);
         let Some(delivery) = self.delivery() else {
-            return Ok(Asked::NotNow("delivery has not begun"));
+            return Ok(Verdict::Open("delivery has not begun"));
         };
         if !writer.is_in_memory() {
-            return Ok(Asked::NotNow("it is on disk already"));
+            return Ok(Verdict::Open("it is on disk already"));
         }
         let body = writer.read_back().await?;
         let decided = match self.online.begin(id, print, legs, size, body) {
             Ok(decided) => decided,
-            Err(NotNow::Full) => return Ok(Asked::NotNow("answer_memory is used up")),
-            Err(NotNow::Again) => return Ok(Asked::Again),
+            Err(verdict) => return Ok(verdict),
         };
         let wait = Wait(self, id);
         if !delivery.offer(self.unqueued(arrival)).await {
             self.online.queued(id);
-            return Ok(Asked::NotNow("the destination does not take mail at once"));
+            return Ok(Verdict::Open("the destination does not take mail at once"));
         }
         tokio::select! {
             () = decided.notified() => {}
@@ -154,7 +127,7 @@ impl<S: Spool> Outbound<S> {
         let verdict = self.online.end_wait(id);
         // It was there to the end.
         std::mem::forget(wait);
-        Ok(Asked::Verdict(verdict))
+        Ok(verdict)
     }
 
     /// Legs as if they had been claimed. What lease they have is found when they come back: see [`Leases`](super::leases::Leases).
@@ -162,7 +135,7 @@ impl<S: Spool> Outbound<S> {
         let message = Arc::new(arrival.message.clone());
         let now = self.clock.now();
         let legs = (0..).zip(&arrival.legs);
-        let claim = |(number, leg): (u32, &envelope::Leg)| Claim {
+        let claim = |(number, leg): (u32, &Leg)| Claim {
             lease: Lease {
                 leg: LegId {
                     message: message.id,
@@ -204,11 +177,10 @@ impl<S: Spool> Outbound<S> {
     }
 
     async fn settle_back(&self, back: Back) {
-        match back {
-            Back::Settled(claims, trip, outcomes) => {
-                self.settle_queued(&claims, &trip, outcomes).await;
-            }
-            Back::Released(claims) => self.release_queued(claims).await,
+        let Back { claims, tried } = back;
+        match tried {
+            Some((trip, outcomes)) => self.settle_queued(&claims, &trip, outcomes).await,
+            None => self.release_queued(claims).await,
         }
     }
 
@@ -220,8 +192,8 @@ impl<S: Spool> Outbound<S> {
 
     /// Nobody answers for this message.
     fn leave(&self, id: MessageId) {
-        if let Some(over) = self.online.leave(id) {
-            self.end_unanswered(id, over);
+        if let Some(letter) = self.online.leave(id) {
+            self.end_unanswered(id, &letter);
         }
     }
 
@@ -229,24 +201,23 @@ impl<S: Spool> Outbound<S> {
     pub(super) async fn keep(&self, back: Back) {
         match self.online.keep(back) {
             Ok(None) => {}
-            Ok(Some((id, over))) => self.end_unanswered(id, over),
+            Ok(Some((id, letter))) => self.end_unanswered(id, &letter),
             Err(back) => self.settle_back(back).await,
         }
     }
 
-    /// The legs of a message that nobody answers for have all come back.
-    fn end_unanswered(&self, id: MessageId, Over { print, verdict }: Over) {
-        let event = match verdict {
-            Verdict::Delivered(back) => {
-                self.unread.add(print, self.clock.now());
-                self.log_unqueued(&back);
-                "left-delivered"
+    /// The legs of a message that nobody answers for have all come back. What is delivered will not be again.
+    fn end_unanswered(&self, id: MessageId, letter: &Letter<S::Reader>) {
+        self.log_unqueued(&letter.back);
+        let now = self.clock.now();
+        for (claim, _, outcome) in letter.back.iter().flat_map(Back::settled) {
+            if is_delivered(outcome) {
+                self.unread.add(letter.print.of_leg(&claim.leg), now);
             }
-            Verdict::Refused(back) => {
-                self.log_unqueued(&back);
-                "left-dropped"
-            }
-            Verdict::Open => "left-dropped",
+        }
+        let event = match letter.all(is_delivered) {
+            true => "left-delivered",
+            false => "left-dropped",
         };
         self.log_answer(id, event, "", Instant::now());
     }
@@ -260,12 +231,14 @@ impl<S: Spool> Outbound<S> {
     /// The ends of legs that were never queued.
     fn log_unqueued(&self, back: &[Back]) {
         let now = self.clock.now();
-        for (claim, trip, outcome) in back.iter().flat_map(settled) {
+        for (claim, trip, outcome) in back.iter().flat_map(Back::settled) {
             let leg = super::attempt(claim, 1, trip.clone(), now);
             let diagnosis = outcome.diagnosis().clone();
             self.journal.record(match outcome {
                 Outcome::Delivered(_) => Event::Delivered { leg, diagnosis },
-                _ => {
+                // Its client has been told to come back with it.
+                Outcome::Deferred(_) => continue,
+                Outcome::Failed(_) => {
                     self.count_failure(claim, now);
                     Event::Failed { leg, diagnosis }
                 }
@@ -285,19 +258,11 @@ impl<S: Spool> Outbound<S> {
 
 /// What the destination says of the first leg; all legs are refused.
 fn refusal(back: &[Back]) -> Reply {
-    let redactor = Redactor::new(back.iter().flat_map(settled).map(|(claim, ..)| &claim.leg));
-    let first = back.iter().flat_map(settled).next();
+    let settled = || back.iter().flat_map(Back::settled);
+    let redactor = Redactor::new(settled().map(|(claim, ..)| &claim.leg));
+    let first = settled().next();
     first.map_or_else(replies::spool_trouble, |(claim, _, outcome)| {
         let diagnosis = outcome.diagnosis();
         replies::refused_there(diagnosis, &redactor.verdict(&claim.leg, diagnosis))
     })
-}
-
-fn settled(back: &Back) -> impl Iterator<Item = (&Claim, &envelope::Trip, &Outcome)> {
-    let (claims, trip, outcomes) = match back {
-        Back::Settled(claims, trip, outcomes) => (&claims[..], Some(trip), &outcomes[..]),
-        Back::Released(_) => (&[][..], None, &[][..]),
-    };
-    let legs = claims.iter().zip(outcomes);
-    legs.filter_map(move |(claim, outcome)| Some((claim, trip?, outcome)))
 }

@@ -7,7 +7,7 @@
 //!      │ └────────────────► TakenBack ─────────────────────► gone: the queue's, with what came meanwhile
 //!      │ the client left        │ the spool failed
 //!      └──────────► Left ◄──────┘
-//!                    └─► gone with its last leg; remembered if all were delivered (`unread.rs`)
+//!                    └─► gone with its last leg; what was delivered is remembered (`unread.rs`)
 //! ```
 //!
 //! One lock guards the states, so that an outcome at the very moment of a change counts on one side of it, and once.
@@ -36,13 +36,13 @@ struct Letters<R> {
 }
 
 #[derive(Debug)]
-struct Letter<R> {
+pub(super) struct Letter<R> {
     body: R,
     octets: u64,
-    print: Print,
+    pub(super) print: Print,
     /// Legs that have not come back.
     out: usize,
-    back: Vec<Back>,
+    pub(super) back: Vec<Back>,
     state: State,
     /// Tells the visit that it need not wait any more.
     decided: Arc<Notify>,
@@ -57,11 +57,10 @@ enum State {
 
 /// Legs of one message that delivery gave back.
 #[derive(Debug)]
-pub(super) enum Back {
-    /// They were tried: one outcome a leg.
-    Settled(Vec<Claim>, Trip, Vec<Outcome>),
-    /// They were not.
-    Released(Vec<Claim>),
+pub(super) struct Back {
+    pub(super) claims: Vec<Claim>,
+    /// One outcome a leg, if they were tried.
+    pub(super) tried: Option<(Trip, Vec<Outcome>)>,
 }
 
 /// What became of a message, as far as its client is concerned.
@@ -71,42 +70,26 @@ pub(super) enum Verdict {
     Delivered(Vec<Back>),
     /// All are refused for good.
     Refused(Vec<Back>),
-    /// Neither; the message is taken back.
-    Open,
-}
-
-/// Why a message is not put among those whose client waits.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum NotNow {
-    /// They take as much memory as they may.
-    Full,
+    /// The queue's; and why its destination was not asked, if it was not.
+    Open(&'static str),
     /// The same message is here already: its client has lost patience, and come back.
     Again,
 }
 
-/// A message that nobody waits for any more, whose legs have all come back.
-#[derive(Debug)]
-pub(super) struct Over {
-    pub(super) print: Print,
-    pub(super) verdict: Verdict,
-}
-
 impl Back {
-    fn legs(&self) -> usize {
-        match self {
-            Self::Settled(claims, ..) | Self::Released(claims) => claims.len(),
-        }
-    }
-
-    fn message(&self) -> Option<MessageId> {
-        match self {
-            Self::Settled(claims, ..) | Self::Released(claims) => Some(claims.first()?.message.id),
-        }
+    /// What became of each leg that was tried.
+    pub(super) fn settled(&self) -> impl Iterator<Item = (&Claim, &Trip, &Outcome)> {
+        let tried = self.tried.iter();
+        tried.flat_map(|(trip, outcomes)| {
+            let legs = self.claims.iter().zip(outcomes);
+            legs.map(move |(claim, outcome)| (claim, trip, outcome))
+        })
     }
 
     /// Whether all its legs have an outcome like this.
     fn all(&self, is_like: fn(&Outcome) -> bool) -> bool {
-        matches!(self, Self::Settled(_, _, outcomes) if outcomes.iter().all(is_like))
+        let tried = self.tried.as_ref();
+        tried.is_some_and(|(_, outcomes)| outcomes.iter().all(is_like))
     }
 }
 
@@ -128,15 +111,15 @@ impl<R: Clone> Online<R> {
         legs: usize,
         octets: u64,
         body: R,
-    ) -> Result<Arc<Notify>, NotNow> {
+    ) -> Result<Arc<Notify>, Verdict> {
         let mut letters = self.letters.lock();
         let octets = octets + LETTER_OCTETS;
         // There are some thousands at most, and each client waits for a network.
         if letters.by_id.values().any(|letter| letter.print == print) {
-            return Err(NotNow::Again);
+            return Err(Verdict::Again);
         }
         if letters.octets + octets > self.octets_max {
-            return Err(NotNow::Full);
+            return Err(Verdict::Open("answer_memory is used up"));
         }
         letters.octets += octets;
         let decided = Arc::new(Notify::new());
@@ -167,20 +150,20 @@ impl<R: Clone> Online<R> {
     /// Keeps what came back of a message that is here. It is given back if the message is not; and all of it comes back with the
     /// last leg of a message that nobody waits for.
     #[expect(clippy::result_large_err, reason = "it is given back as it came")]
-    pub(super) fn keep(&self, back: Back) -> Result<Option<(MessageId, Over)>, Back> {
+    pub(super) fn keep(&self, back: Back) -> Result<Option<(MessageId, Letter<R>)>, Back> {
         let mut letters = self.letters.lock();
-        let id = back.message();
+        let id = back.claims.first().map(|claim| claim.message.id);
         let Some((id, letter)) = id.and_then(|id| Some((id, letters.by_id.get_mut(&id)?))) else {
             return Err(back);
         };
-        letter.out = letter.out.saturating_sub(back.legs());
+        letter.out = letter.out.saturating_sub(back.claims.len());
         let is_open = !back.all(is_delivered) && !back.all(is_failed);
         letter.back.push(back);
         if letter.out == 0 || is_open {
             letter.decided.notify_one();
         }
         let is_over = letter.out == 0 && letter.state == State::Left;
-        let over = is_over.then(|| letters.remove(id)).flatten();
+        let over = is_over.then(|| letters.take(id)).flatten();
         Ok(over.map(|over| (id, over)))
     }
 
@@ -188,15 +171,17 @@ impl<R: Clone> Online<R> {
     pub(super) fn end_wait(&self, id: MessageId) -> Verdict {
         let mut letters = self.letters.lock();
         let Some(letter) = letters.by_id.get_mut(&id) else {
-            return Verdict::Open;
+            return Verdict::Open("");
         };
         letter.state = State::TakenBack;
-        if !letter.has_verdict() {
-            return Verdict::Open;
-        }
+        let verdict = match (letter.all(is_delivered), letter.all(is_failed)) {
+            (true, _) => Verdict::Delivered,
+            (_, true) => Verdict::Refused,
+            _ => return Verdict::Open(""),
+        };
         letters
-            .remove(id)
-            .map_or(Verdict::Open, |over| over.verdict)
+            .take(id)
+            .map_or(Verdict::Open(""), |letter| verdict(letter.back))
     }
 
     /// It is the queue's: what came back meanwhile is to be settled there.
@@ -206,18 +191,18 @@ impl<R: Clone> Online<R> {
     }
 
     /// Nobody waits for it any more, and it is not in the queue. What its legs come to is still of interest.
-    pub(super) fn leave(&self, id: MessageId) -> Option<Over> {
+    pub(super) fn leave(&self, id: MessageId) -> Option<Letter<R>> {
         let mut letters = self.letters.lock();
         let letter = letters.by_id.get_mut(&id)?;
         letter.state = State::Left;
-        (letter.out == 0).then(|| letters.remove(id)).flatten()
+        (letter.out == 0).then(|| letters.take(id)).flatten()
     }
 }
 
 impl<R> Letter<R> {
-    fn has_verdict(&self) -> bool {
-        let all = |is_like| self.back.iter().all(|back| back.all(is_like));
-        self.out == 0 && (all(is_delivered) || all(is_failed))
+    /// Whether all legs have come back, each with an outcome like this.
+    pub(super) fn all(&self, is_like: fn(&Outcome) -> bool) -> bool {
+        self.out == 0 && self.back.iter().all(|back| back.all(is_like))
     }
 }
 
@@ -227,21 +212,9 @@ impl<R> Letters<R> {
         self.octets -= letter.octets;
         Some(letter)
     }
-
-    fn remove(&mut self, id: MessageId) -> Option<Over> {
-        let letter = self.take(id)?;
-        let is_delivered = letter.back.iter().all(|back| back.all(is_delivered));
-        let verdict = match letter.has_verdict() {
-            true if is_delivered => Verdict::Delivered(letter.back),
-            true => Verdict::Refused(letter.back),
-            false => Verdict::Open,
-        };
-        let print = letter.print;
-        Some(Over { print, verdict })
-    }
 }
 
-fn is_delivered(outcome: &Outcome) -> bool {
+pub(super) fn is_delivered(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Delivered(_))
 }
 

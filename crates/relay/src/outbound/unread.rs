@@ -4,28 +4,34 @@
 //! They are few, and kept over a restart: a line of the file `unread` in the spool folder for each.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::ParseIntError;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use envelope::Timestamp;
+use aws_lc_rs::digest::{SHA256, digest};
+use envelope::{Leg, Timestamp};
 use linefile::LineFile;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 
-/// What the same message has in common each time that a client offers it: client, envelope, Message-ID or content.
+/// What the same message has in common each time that a client offers it: client, envelope, Message-ID, Date and text. It is kept
+/// on disk, so no hash will do that is another with another compiler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Print(u64);
+pub(crate) struct Print(u128);
 
 impl Print {
-    /// Of all of these.
-    pub(crate) fn new(parts: impl Hash) -> Self {
-        let mut hasher = DefaultHasher::new();
-        parts.hash(&mut hasher);
-        Self(hasher.finish())
+    /// Of all of this.
+    pub(crate) fn new(all: &str) -> Self {
+        let digest = digest(&SHA256, all.as_bytes());
+        let first = digest.as_ref().first_chunk();
+        Self(first.map_or(0, |octets| u128::from_be_bytes(*octets)))
+    }
+
+    /// Of one of its legs.
+    pub(super) fn of_leg(self, leg: &Leg) -> Self {
+        Self::new(&format!("{:x} {}", self.0, leg.target))
     }
 }
 
@@ -74,8 +80,11 @@ impl Unread {
         self.known.get(&print).is_some_and(|end| end > now)
     }
 
-    /// Remembers it; on disk, too, before long.
+    /// Remembers it; on disk, too, before long. Its day begins once, however often its client comes back.
     pub(super) fn add(&self, print: Print, now: Timestamp) {
+        if self.knows(print, now) {
+            return;
+        }
         let end = now.plus(REMEMBERED_FOR);
         self.known.insert(print, end);
         if self.file.is_some() {
@@ -102,10 +111,10 @@ impl Unread {
     }
 }
 
-/// `1a2b3c4d5e6f7a8b 1800000000000`
+/// `1a2b3c4d5e6f7a8b1a2b3c4d5e6f7a8b 1800000000000`
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x} {}", self.0.0, self.1.unix_millis())
+        write!(f, "{:032x} {}", self.0.0, self.1.unix_millis())
     }
 }
 
@@ -114,7 +123,7 @@ impl FromStr for Line {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (print, end) = text.split_once(' ').ok_or(None)?;
-        let print = Print(u64::from_str_radix(print, 16)?);
+        let print = Print(u128::from_str_radix(print, 16)?);
         Ok(Self(print, Timestamp::from_unix_millis(end.parse()?)))
     }
 }
@@ -144,11 +153,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn its_day_begins_once() {
+        let (start, one) = (Timestamp::from_unix_millis(1), Print(1));
+        let unread = Unread::open(None, start);
+        unread.add(one, start);
+        unread.add(one, start.plus(REMEMBERED_FOR / 2));
+        assert!(!unread.knows(one, start.plus(REMEMBERED_FOR)));
+    }
+
+    #[tokio::test]
     async fn the_file_does_not_grow_without_end() {
         let (folder, now) = (tempfile::tempdir().unwrap(), Timestamp::from_unix_millis(1));
         let unread = Unread::open(Some(folder.path()), now);
         unread.file.as_ref().unwrap().lock().written = REMEMBERED_MAX - 1;
-        let line = |n: u64| Line(Print(n), now.plus(REMEMBERED_FOR));
+        let line = |n| Line(Print(n), now.plus(REMEMBERED_FOR));
         unread.write(line(1), now);
         unread.known.insert(Print(2), now.plus(REMEMBERED_FOR));
         unread.write(line(2), now);

@@ -65,8 +65,8 @@ impl<S: Spool> Work for Outbound<S> {
     async fn settle(&self, attempt: &[Claim], trip: &Trip, outcomes: Vec<Outcome>) {
         match attempt.first().is_some_and(|claim| self.online.has(claim)) {
             true => {
-                let back = Back::Settled(attempt.to_vec(), trip.clone(), outcomes);
-                self.keep(back).await;
+                let (claims, tried) = (attempt.to_vec(), Some((trip.clone(), outcomes)));
+                self.keep(Back { claims, tried }).await;
             }
             false => self.settle_queued(attempt, trip, outcomes).await,
         }
@@ -89,7 +89,8 @@ impl<S: Spool> Work for Outbound<S> {
         let (online, queued): (Vec<_>, _) =
             claims.into_iter().partition(|claim| self.online.has(claim));
         for claim in online {
-            self.keep(Back::Released(vec![claim])).await;
+            let (claims, tried) = (vec![claim], None);
+            self.keep(Back { claims, tried }).await;
         }
         self.release_queued(queued).await;
     }

@@ -66,8 +66,13 @@ impl Waiting {
         [counts.ready, counts.deferred, counts.active]
     }
 
-    fn is_known(&self) -> bool {
-        self.fixture.outbound.unread.knows(print(), now())
+    /// Which of the legs will not be delivered again.
+    fn known(&self) -> Vec<bool> {
+        let knows = |claim: &Claim| {
+            let of_leg = print().of_leg(&claim.leg);
+            self.fixture.outbound.unread.knows(of_leg, now())
+        };
+        self.claims.iter().map(knows).collect()
     }
 
     fn end_wait(&self) -> Verdict {
@@ -106,7 +111,7 @@ async fn one_verdict_of_all_legs_is_the_answer() {
         match waiting.end_wait() {
             Verdict::Delivered(back) => assert!(is_delivered && back.len() == 2),
             Verdict::Refused(back) => assert!(!is_delivered && back.len() == 2),
-            Verdict::Open => panic!("all legs have come back"),
+            other => panic!("all legs have come back: {other:?}"),
         }
         assert!(waiting.is_gone());
         assert_eq!(waiting.queued().await, [0, 0, 0]);
@@ -121,7 +126,7 @@ async fn what_comes_while_the_message_is_taken_back_counts() {
         if before > 0 {
             waiting.settle(0, delivered()).await;
         }
-        assert!(matches!(waiting.end_wait(), Verdict::Open));
+        assert!(matches!(waiting.end_wait(), Verdict::Open("")));
         if before > 1 {
             waiting.settle(1, deferred()).await;
         }
@@ -147,7 +152,7 @@ async fn what_is_not_tried_waits_in_the_queue() {
     let mut waiting = Waiting::new(2).await;
     let (one, other) = (waiting.claims[0].clone(), waiting.claims[1].clone());
     waiting.fixture.outbound.release(vec![one]).await;
-    assert!(matches!(waiting.end_wait(), Verdict::Open));
+    assert!(matches!(waiting.end_wait(), Verdict::Open("")));
     waiting.take_back().await.unwrap();
     waiting.fixture.outbound.release(vec![other]).await;
     let [ready, deferred, active] = waiting.queued().await;
@@ -166,22 +171,22 @@ async fn a_deferral_ends_the_wait_at_once() {
         1,
         online.body(waiting.id()).unwrap(),
     );
-    assert_eq!(again.err(), Some(NotNow::Again));
+    assert!(matches!(again, Err(Verdict::Again)));
     waiting.settle(0, deferred()).await;
-    assert!(matches!(waiting.end_wait(), Verdict::Open));
+    assert!(matches!(waiting.end_wait(), Verdict::Open("")));
 }
 
 #[tokio::test]
-async fn a_client_that_left_is_remembered_if_all_is_delivered() {
-    for (outcomes, is_known) in [
-        ([delivered(), delivered()], true),
-        ([delivered(), failed()], false),
-        ([deferred(), delivered()], false),
-        ([failed(), failed()], false),
+async fn what_is_delivered_of_a_message_whose_client_left_is_remembered_and_told() {
+    for outcomes in [
+        [delivered(), delivered()],
+        [delivered(), failed()],
+        [deferred(), delivered()],
+        [failed(), failed()],
     ] {
         // It leaves before anything is known, between the two, and when all is.
         for leaves_at in 0..3 {
-            let waiting = Waiting::new(2).await;
+            let mut waiting = Waiting::new(2).await;
             for (leg, outcome) in outcomes.iter().enumerate() {
                 if leg == leaves_at {
                     waiting.fixture.outbound.leave(waiting.id());
@@ -189,11 +194,16 @@ async fn a_client_that_left_is_remembered_if_all_is_delivered() {
                 waiting.settle(leg, outcome.clone()).await;
             }
             waiting.fixture.outbound.leave(waiting.id());
+            let expected: Vec<_> = outcomes.iter().map(is_delivered).collect();
             assert_eq!(
-                waiting.is_known(),
-                is_known,
+                waiting.known(),
+                expected,
                 "{outcomes:?}, left at {leaves_at}"
             );
+            let told = crate::tests::lines(&mut waiting.fixture.events);
+            let delivered = told.iter().filter(|line| line.starts_with("delivered "));
+            let is_true = |of: &&bool| **of;
+            assert_eq!(delivered.count(), expected.iter().filter(is_true).count());
             assert!(waiting.is_gone());
             assert_eq!(waiting.queued().await, [0, 0, 0]);
         }
@@ -204,12 +214,12 @@ async fn a_client_that_left_is_remembered_if_all_is_delivered() {
 #[tokio::test]
 async fn a_commit_that_fails_leaves_the_attempt_alone() {
     let mut waiting = Waiting::new(1).await;
-    assert!(matches!(waiting.end_wait(), Verdict::Open));
+    assert!(matches!(waiting.end_wait(), Verdict::Open("")));
     waiting.fixture.outbound.spool.close();
     assert!(waiting.take_back().await.is_err());
-    assert!(!waiting.is_known());
+    assert_eq!(waiting.known(), [false]);
     waiting.settle(0, delivered()).await;
-    assert!(waiting.is_known() && waiting.is_gone());
+    assert!(waiting.known() == [true] && waiting.is_gone());
 }
 
 #[tokio::test]
@@ -221,15 +231,15 @@ async fn memory_is_bounded_and_given_back() {
         let id = outbound.ids.next(now());
         let begun = outbound
             .online
-            .begin(id, Print::new(n), 1, octets, body.clone());
-        begun.map(|_| id)
+            .begin(id, Print::new(&n.to_string()), 1, octets, body.clone());
+        begun.map(|_| id).ok()
     };
     let octets_max = outbound.answering.octets_max;
-    assert_eq!(begin(1, octets_max), Err(NotNow::Full));
+    assert_eq!(begin(1, octets_max), None);
     let id = begin(2, octets_max / 2).unwrap();
-    assert_eq!(begin(3, octets_max / 2), Err(NotNow::Full));
+    assert_eq!(begin(3, octets_max / 2), None);
     outbound.online.queued(id);
-    assert!(begin(4, octets_max / 2).is_ok());
+    assert!(begin(4, octets_max / 2).is_some());
 }
 
 #[tokio::test]
