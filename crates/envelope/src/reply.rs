@@ -43,6 +43,17 @@ pub enum NotARefusal {
     Status(EnhancedStatus, u16),
 }
 
+/// Defines replies that always say the same, each a function without arguments: `name = 550 permanent(1, 1) "text";`.
+#[macro_export]
+macro_rules! replies {
+    ($($(#[$about:meta])* $name:ident = $code:literal $class:ident($subject:literal, $detail:literal) $text:literal;)+) => {$(
+        $(#[$about])*
+        pub(crate) fn $name() -> $crate::Reply {
+            $crate::Reply::new($code, $crate::EnhancedStatus::$class($subject, $detail), $text)
+        }
+    )+};
+}
+
 impl Reply {
     /// Reads a refusal as operators write it, `550 5.1.6 moved`. Without a status it gets this subject and detail, in the
     /// class of its code; the text may be empty.

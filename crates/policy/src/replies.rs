@@ -1,4 +1,4 @@
-//! All words that policy says to a client, one function a reply.
+//! All words that policy says to a client, one row or function a reply.
 //!
 //! Each names a code, an enhanced status (RFC 3463, RFC 7372) and a text that helps the sender's operator.
 
@@ -8,149 +8,74 @@ use envelope::{EnhancedStatus, Mailbox, Reply, ReversePath};
 
 use crate::sender::{Identity, SpfFound};
 
+envelope::replies! {
+    /// An operator drains the relay (RFC 3463 §3.4: X.3.2, system not accepting network messages).
+    drained = 421 transient(3, 2) "no new mail is taken for now, try again later";
+    /// The greeting must be waited for (RFC 5321 §4.3.1), and 554 is the one refusal that may stand in its place (§3.1): 521 would
+    /// say that this host never takes mail (RFC 7504).
+    talked_early = 554 permanent(5, 1) "wait for the greeting before you send commands";
+    /// EHLO or HELO with an argument that no name looks like (RFC 5321 §4.1.1.1).
+    hello_malformed = 501 permanent(5, 4) "the name after EHLO or HELO is malformed";
+
+    /// Submission by someone we do not know (RFC 6409 §4.3).
+    authentication_required = 530 permanent(7, 0) "authentication required: log in first (AUTH, under TLS)";
+    /// RFC 4954 §6.
+    credentials_wrong = 535 permanent(7, 8) "user name or password is wrong";
+    /// RFC 4954 §6: a temporary failure of ours.
+    credentials_unknown = 454 transient(7, 0) "logins cannot be checked now, try again later";
+
+    /// A hosted domain, but no such address.
+    no_such_address = 550 permanent(1, 1) "no such address here";
+    /// Not for us, and not from us.
+    relaying_denied = 550 permanent(7, 1) "relaying denied";
+    /// A local part that asks the next hop to pass the mail on.
+    untrusted_routing = 550 permanent(7, 1) "relaying denied: the address names a further host";
+    /// Whose address it is could not be found out: ours to repair, so it is never permanent.
+    lookup_failed = 451 transient(3, 0) "recipient cannot be looked up now, try again later";
+    /// The recipients so far stand for as many targets as one message may have.
+    too_many_targets = 452 transient(5, 3) "too many recipients behind these addresses, send to the rest separately";
+
+    /// An SRS address with a tag that is not ours.
+    srs_forged = 550 permanent(7, 1) "SRS address refused: signature does not match";
+    /// An SRS address past its days.
+    srs_expired = 550 permanent(1, 1) "SRS address refused: it has expired";
+    /// An SRS address from a day to come.
+    srs_future = 550 permanent(7, 1) "SRS address refused: its date is in the future";
+    /// An SRS address that lacks parts.
+    srs_damaged = 550 permanent(1, 1) "SRS address refused: it is damaged";
+    /// An SRS token whose mapping is gone.
+    srs_forgotten = 550 permanent(1, 1) "SRS address refused: it is no longer known";
+    /// A valid SRS address, but the mail is no notification.
+    srs_takes_notifications_only = 550 permanent(7, 1) "SRS address refused: it takes only notifications (MAIL FROM:<>)";
+    /// The sender behind an SRS address has had enough for a day.
+    srs_over_budget = 450 transient(7, 1) "too many messages to the sender behind this SRS address, try again later";
+
+    /// Beside an SRS address that will be refused at DATA (RFC 5321 §4.5.3.1.10: the client sends to the rest in a transaction
+    /// of its own).
+    send_separately = 452 transient(5, 3) "an SRS address goes before, send to this recipient separately";
+    /// Recipients before this one would have the answer at the end of the body decided otherwise.
+    unlike_measures = 452 transient(5, 3) "this recipient's rules differ from those of the recipients before, send to it separately";
+    /// The recipients before have their mail answered by another destination, or by us.
+    unlike_answer = 452 transient(5, 3) "the answer for this recipient may differ from that for the recipients before, send to it separately";
+
+    /// A header in which the author cannot be looked for, for a recipient that asks for that (RFC 3463: X.3.4).
+    header_too_large = 552 permanent(3, 4) "the header is too large to see in it whose mail this is";
+    /// A filter could not be asked, and mail is not to pass without it.
+    filter_unavailable = 451 transient(7, 1) "the recipient's content filter cannot be asked now, try again later";
+    /// It says nothing of where the mail would go.
+    under_pressure = 451 transient(2, 1) "this recipient takes less mail at the moment than comes, try again later";
+}
+
 /// In place of the greeting (RFC 5321 §3.1).
 pub(crate) fn client_blocked(list: &str) -> Reply {
     let text = format!("no mail is taken from your network: it is on the list `{list}`");
     permanent(554, (7, 1), &text)
 }
 
-/// An operator drains the relay (RFC 3463 §3.4: X.3.2, system not accepting network messages).
-pub(crate) fn drained() -> Reply {
-    let text = "no new mail is taken for now, try again later";
-    Reply::new(421, EnhancedStatus::transient(3, 2), text)
-}
-
-/// The greeting must be waited for (RFC 5321 §4.3.1), and 554 is the one refusal that may stand in its place (§3.1): 521 would
-/// say that this host never takes mail (RFC 7504).
-pub(crate) fn talked_early() -> Reply {
-    permanent(
-        554,
-        (5, 1),
-        "wait for the greeting before you send commands",
-    )
-}
-
-/// EHLO or HELO with an argument that no name looks like (RFC 5321 §4.1.1.1).
-pub(crate) fn hello_malformed() -> Reply {
-    permanent(501, (5, 4), "the name after EHLO or HELO is malformed")
-}
-
-/// Submission by someone we do not know (RFC 6409 §4.3).
-pub(crate) fn authentication_required() -> Reply {
-    permanent(
-        530,
-        (7, 0),
-        "authentication required: log in first (AUTH, under TLS)",
-    )
-}
-
-/// RFC 4954 §6.
-pub(crate) fn credentials_wrong() -> Reply {
-    permanent(535, (7, 8), "user name or password is wrong")
-}
-
-/// RFC 4954 §6: a temporary failure of ours.
-pub(crate) fn credentials_unknown() -> Reply {
-    let text = "logins cannot be checked now, try again later";
-    Reply::new(454, EnhancedStatus::transient(7, 0), text)
-}
-
 /// A user who sends as somebody else.
 pub(crate) fn sender_not_yours(sender: &ReversePath, user: &str) -> Reply {
     let text = format!("{user} may not send as {sender}: use an address of yours as the sender");
     permanent(553, (7, 1), &text)
-}
-
-/// A hosted domain, but no such address.
-pub(crate) fn no_such_address() -> Reply {
-    permanent(550, (1, 1), "no such address here")
-}
-
-/// Not for us, and not from us.
-pub(crate) fn relaying_denied() -> Reply {
-    permanent(550, (7, 1), "relaying denied")
-}
-
-/// A local part that asks the next hop to pass the mail on.
-pub(crate) fn untrusted_routing() -> Reply {
-    permanent(
-        550,
-        (7, 1),
-        "relaying denied: the address names a further host",
-    )
-}
-
-/// Whose address it is could not be found out: ours to repair, so it is never permanent.
-pub(crate) fn lookup_failed() -> Reply {
-    let text = "recipient cannot be looked up now, try again later";
-    Reply::new(451, EnhancedStatus::transient(3, 0), text)
-}
-
-/// The recipients so far stand for as many targets as one message may have.
-pub(crate) fn too_many_targets() -> Reply {
-    let text = "too many recipients behind these addresses, send to the rest separately";
-    Reply::new(452, EnhancedStatus::transient(5, 3), text)
-}
-
-/// An SRS address with a tag that is not ours.
-pub(crate) fn srs_forged() -> Reply {
-    permanent(550, (7, 1), "SRS address refused: signature does not match")
-}
-
-/// An SRS address past its days.
-pub(crate) fn srs_expired() -> Reply {
-    permanent(550, (1, 1), "SRS address refused: it has expired")
-}
-
-/// An SRS address from a day to come.
-pub(crate) fn srs_future() -> Reply {
-    permanent(
-        550,
-        (7, 1),
-        "SRS address refused: its date is in the future",
-    )
-}
-
-/// An SRS address that lacks parts.
-pub(crate) fn srs_damaged() -> Reply {
-    permanent(550, (1, 1), "SRS address refused: it is damaged")
-}
-
-/// An SRS token whose mapping is gone.
-pub(crate) fn srs_forgotten() -> Reply {
-    permanent(550, (1, 1), "SRS address refused: it is no longer known")
-}
-
-/// A valid SRS address, but the mail is no notification.
-pub(crate) fn srs_takes_notifications_only() -> Reply {
-    let text = "SRS address refused: it takes only notifications (MAIL FROM:<>)";
-    permanent(550, (7, 1), text)
-}
-
-/// The sender behind an SRS address has had enough for a day.
-pub(crate) fn srs_over_budget() -> Reply {
-    let text = "too many messages to the sender behind this SRS address, try again later";
-    Reply::new(450, EnhancedStatus::transient(7, 1), text)
-}
-
-/// Beside an SRS address that will be refused at DATA (RFC 5321 §4.5.3.1.10: the client sends to the rest in a transaction
-/// of its own).
-pub(crate) fn send_separately() -> Reply {
-    let text = "an SRS address goes before, send to this recipient separately";
-    Reply::new(452, EnhancedStatus::transient(5, 3), text)
-}
-
-/// Recipients before this one would have the answer at the end of the body decided otherwise.
-pub(crate) fn unlike_measures() -> Reply {
-    let text =
-        "this recipient's rules differ from those of the recipients before, send to it separately";
-    Reply::new(452, EnhancedStatus::transient(5, 3), text)
-}
-
-/// The recipients before have their mail answered by another destination, or by us.
-pub(crate) fn unlike_answer() -> Reply {
-    let text = "the answer for this recipient may differ from that for the recipients before, send to it separately";
-    Reply::new(452, EnhancedStatus::transient(5, 3), text)
 }
 
 /// On a list of the operator's, which may name senders and clients.
@@ -195,12 +120,6 @@ pub(crate) fn dmarc_fail(owner: &str, spf_failed: bool) -> Reply {
     permanent(550, (7, if spf_failed { 26 } else { 1 }), &text)
 }
 
-/// A header in which the author cannot be looked for, for a recipient that asks for that (RFC 3463: X.3.4).
-pub(crate) fn header_too_large() -> Reply {
-    let text = "the header is too large to see in it whose mail this is";
-    permanent(552, (3, 4), text)
-}
-
 /// Mail to the sender is refused by its own server, or nobody takes any (RFC 3463: X.1.8).
 pub(crate) fn sender_unknown(sender: &Mailbox, server: Option<&str>, reason: &str) -> Reply {
     let said = quoted(reason);
@@ -218,22 +137,10 @@ pub(crate) fn sender_unknown(sender: &Mailbox, server: Option<&str>, reason: &st
     }
 }
 
-/// A filter could not be asked, and mail is not to pass without it.
-pub(crate) fn filter_unavailable() -> Reply {
-    let text = "the recipient's content filter cannot be asked now, try again later";
-    Reply::new(451, EnhancedStatus::transient(7, 1), text)
-}
-
 /// Who it is may have been cracked, and be honest again tomorrow: never permanent.
 pub(crate) fn frozen(limit: &str) -> Reply {
     let text = format!("frozen by the limit `{limit}`, until the operator lifts it");
     Reply::new(450, EnhancedStatus::transient(7, 1), text)
-}
-
-/// It says nothing of where the mail would go.
-pub(crate) fn under_pressure() -> Reply {
-    let text = "this recipient takes less mail at the moment than comes, try again later";
-    Reply::new(451, EnhancedStatus::transient(2, 1), text)
 }
 
 /// More than a limit lets through, for now.

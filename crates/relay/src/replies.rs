@@ -3,19 +3,17 @@
 use envelope::{Diagnosis, EnhancedStatus, MessageId, Reply};
 use policy::{DmarcFound, Filtered, Judgement, Name};
 
-/// As many clients as may wait for the answer to a wrong password already do.
-pub(crate) fn too_many_failed_logins() -> Reply {
-    let text = "too many failed logins, try again later";
-    Reply::new(421, EnhancedStatus::transient(7, 0), text)
-}
-
-/// XCLIENT's LOGIN of a user whom we do not know.
-pub(crate) fn unknown_login() -> Reply {
-    Reply::new(
-        535,
-        EnhancedStatus::permanent(7, 8),
-        "the proxy has logged in a user who is not known here",
-    )
+envelope::replies! {
+    /// As many clients as may wait for the answer to a wrong password already do.
+    too_many_failed_logins = 421 transient(7, 0) "too many failed logins, try again later";
+    /// XCLIENT's LOGIN of a user whom we do not know.
+    unknown_login = 535 permanent(7, 8) "the proxy has logged in a user who is not known here";
+    /// The same, while there is no answer yet.
+    still_asking = 451 transient(4, 5) "the destination is still being asked about this message, try again later";
+    /// Space or inodes are short (RFC 3463 §3.4: X.3.1, mail system full).
+    spool_full = 452 transient(3, 1) "insufficient storage, try again later";
+    /// The spool could not take it. Never a 5xx: it is our trouble, and may be over soon.
+    spool_trouble = 451 transient(3, 0) "cannot store the message now, try again later";
 }
 
 /// More commands than a limit lets through.
@@ -43,12 +41,6 @@ pub(crate) fn delivered(id: MessageId) -> Reply {
 pub(crate) fn known(id: MessageId) -> Reply {
     let text = format!("accepted before, and not again as {id}");
     Reply::new(250, EnhancedStatus::success(0, 0), text)
-}
-
-/// The same, while there is no answer yet.
-pub(crate) fn still_asking() -> Reply {
-    let text = "the destination is still being asked about this message, try again later";
-    Reply::new(451, EnhancedStatus::transient(4, 5), text)
 }
 
 /// The destination's verdict, with its code and its words, as far as the sender may see those.
@@ -102,22 +94,4 @@ pub(crate) fn held_by_limit(limit: Option<&Name>) -> Diagnosis {
     let limit = limit.map_or("", |limit| limit);
     let text = format!("held (limit): more than `{limit}` lets through");
     Diagnosis::local(EnhancedStatus::transient(7, 1), text)
-}
-
-/// Space or inodes are short (RFC 3463 §3.4: X.3.1, mail system full).
-pub(crate) fn spool_full() -> Reply {
-    Reply::new(
-        452,
-        EnhancedStatus::transient(3, 1),
-        "insufficient storage, try again later",
-    )
-}
-
-/// The spool could not take it. Never a 5xx: it is our trouble, and may be over soon.
-pub(crate) fn spool_trouble() -> Reply {
-    Reply::new(
-        451,
-        EnhancedStatus::transient(3, 0),
-        "cannot store the message now, try again later",
-    )
 }

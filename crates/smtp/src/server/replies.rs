@@ -11,6 +11,65 @@ use crate::line::LineError;
 use crate::params::ParamError;
 use crate::xclient::XclientError;
 
+envelope::replies! {
+    sender_ok = 250 success(1, 0) "Sender ok";
+    recipient_ok = 250 success(1, 5) "Recipient ok";
+    logged_in = 235 success(7, 0) "Logged in";
+    ok = 250 success(0, 0) "Ok";
+    bye = 221 success(0, 0) "Bye";
+    start_tls = 220 success(0, 0) "Ready to start TLS";
+    /// VRFY tells nothing about who exists (RFC 5321 §7.3).
+    cannot_verify = 252 success(5, 0) "Send the mail and see";
+    help = 214 success(0, 0) "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS\nSee RFC 5321";
+
+    /// HELO's clients were offered no parameters.
+    params_without_ehlo = 555 permanent(5, 4) "Parameters need EHLO";
+    /// RFC 6531 §3.5.
+    needs_smtputf8 = 553 permanent(6, 7) "Address needs SMTPUTF8";
+    refused_client = 503 permanent(5, 1) "Only QUIT is possible here";
+    hello_first = 503 permanent(5, 1) "Send EHLO first";
+    within_transaction = 503 permanent(5, 1) "A transaction is open: send RSET first";
+    /// As Postfix says it; the client is on no list of `xclient_from`.
+    no_xclient = 550 permanent(7, 0) "XCLIENT is not allowed from your address";
+    mail_first = 503 permanent(5, 1) "Send MAIL first";
+    nested_mail = 503 permanent(5, 1) "A transaction is open already";
+    recipients_first = 503 permanent(5, 1) "Send RCPT first";
+    /// RFC 3030 §2: between chunks only BDAT or RSET.
+    within_chunks = 503 permanent(5, 1) "Send the last BDAT, or RSET, first";
+
+    tls_already = 503 permanent(5, 1) "TLS is active already";
+    tls_not_now = 503 permanent(5, 1) "STARTTLS belongs behind EHLO and before MAIL";
+    tls_not_offered = 502 permanent(5, 1) "TLS is not available";
+    /// RFC 3207 §4: nothing may follow before the handshake. Whoever put it there is not to be served.
+    bytes_behind_starttls = 554 permanent(5, 0) "STARTTLS must be the last of its group";
+
+    /// RFC 4954 §6 keeps it for what must not go in clear.
+    auth_needs_tls = 538 permanent(7, 11) "Log in under TLS only: send STARTTLS first";
+    /// RFC 8689 §3: it is offered under TLS only.
+    requiretls_needs_tls = 530 permanent(7, 10) "REQUIRETLS is possible under TLS only: send STARTTLS first";
+    auth_already = 503 permanent(5, 1) "You are logged in already";
+    auth_not_now = 503 permanent(5, 1) "AUTH comes after EHLO and before MAIL";
+    unknown_mechanism = 504 permanent(5, 4) "The mechanisms are PLAIN and LOGIN";
+    auth_cancelled = 501 permanent(7, 0) "Login cancelled";
+    bad_credentials = 501 permanent(5, 2) "Not base64, or no user name and password in it";
+    /// Nobody here acts for somebody else (RFC 4616 §2).
+    acts_for_another = 535 permanent(7, 8) "A user cannot log in for another";
+    auth_line_too_long = 500 permanent(5, 6) "Line too long";
+    /// What is sent ahead could be a password, and would be taken for a command when the login fails.
+    bytes_behind_auth = 554 permanent(5, 0) "AUTH must be the last of its group";
+    /// RFC 2920 §3.1: what follows a DATA without waiting for the 354 may be a message, not commands.
+    bytes_behind_data = 421 transient(5, 0) "DATA must be the last of its group";
+
+    no_valid_recipients = 554 permanent(5, 1) "No valid recipients";
+    too_many_recipients = 452 transient(5, 3) "Too many recipients";
+    too_many_errors = 421 transient(7, 0) "Too many errors";
+    too_many_idle_commands = 421 transient(7, 0) "Too many commands without a message";
+    too_many_transactions = 421 transient(7, 0) "Too many messages on one connection";
+
+    timeout = 421 transient(4, 2) "Timeout";
+    shutting_down = 421 transient(3, 2) "Shutting down, try again later";
+}
+
 /// The name of the rule behind a refusal of ours, for the log. None for what is none, and for the ends of a session that
 /// are told of otherwise: a timeout, a shutdown.
 pub(super) fn rule(reply: &Reply) -> Option<&'static str> {
@@ -44,10 +103,6 @@ pub(super) fn rule(reply: &Reply) -> Option<&'static str> {
 
 const fn good(subject: u16, detail: u16) -> EnhancedStatus {
     EnhancedStatus::success(subject, detail)
-}
-
-const fn later(subject: u16, detail: u16) -> EnhancedStatus {
-    EnhancedStatus::transient(subject, detail)
 }
 
 const fn bad(subject: u16, detail: u16) -> EnhancedStatus {
@@ -108,14 +163,6 @@ pub(super) fn hello(settings: &Settings, hello: &Hello, offers: Offers) -> Reply
     plain(250, text)
 }
 
-pub(super) fn sender_ok() -> Reply {
-    Reply::new(250, good(1, 0), "Sender ok")
-}
-
-pub(super) fn recipient_ok() -> Reply {
-    Reply::new(250, good(1, 5), "Recipient ok")
-}
-
 pub(super) fn send_data() -> Reply {
     plain(354, "End data with <CR><LF>.<CR><LF>".to_owned())
 }
@@ -125,34 +172,8 @@ pub(super) fn challenge(prompt: &str) -> Reply {
     plain(334, prompt.to_owned())
 }
 
-pub(super) fn logged_in() -> Reply {
-    Reply::new(235, good(7, 0), "Logged in")
-}
-
 pub(super) fn chunk_ok(octets: u64) -> Reply {
     Reply::new(250, good(0, 0), format!("{octets} octets received"))
-}
-
-pub(super) fn ok() -> Reply {
-    Reply::new(250, good(0, 0), "Ok")
-}
-
-pub(super) fn bye() -> Reply {
-    Reply::new(221, good(0, 0), "Bye")
-}
-
-pub(super) fn start_tls() -> Reply {
-    Reply::new(220, good(0, 0), "Ready to start TLS")
-}
-
-/// VRFY tells nothing about who exists (RFC 5321 §7.3).
-pub(super) fn cannot_verify() -> Reply {
-    Reply::new(252, good(5, 0), "Send the mail and see")
-}
-
-pub(super) fn help() -> Reply {
-    let text = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP STARTTLS\nSee RFC 5321";
-    Reply::new(214, good(0, 0), text)
 }
 
 pub(super) fn bad_line(error: LineError) -> Reply {
@@ -180,146 +201,12 @@ pub(super) fn bad_command(error: CommandError) -> Reply {
     Reply::new(code, status, sentence(&error.to_string()))
 }
 
-/// HELO's clients were offered no parameters.
-pub(super) fn params_without_ehlo() -> Reply {
-    Reply::new(555, bad(5, 4), "Parameters need EHLO")
-}
-
-/// RFC 6531 §3.5.
-pub(super) fn needs_smtputf8() -> Reply {
-    Reply::new(553, bad(6, 7), "Address needs SMTPUTF8")
-}
-
-pub(super) fn refused_client() -> Reply {
-    out_of_sequence("Only QUIT is possible here")
-}
-
-pub(super) fn hello_first() -> Reply {
-    out_of_sequence("Send EHLO first")
-}
-
-pub(super) fn within_transaction() -> Reply {
-    out_of_sequence("A transaction is open: send RSET first")
-}
-
-/// As Postfix says it; the client is on no list of `xclient_from`.
-pub(super) fn no_xclient() -> Reply {
-    Reply::new(550, bad(7, 0), "XCLIENT is not allowed from your address")
-}
-
 pub(super) fn bad_xclient(error: XclientError) -> Reply {
     Reply::new(501, bad(5, 4), sentence(&error.to_string()))
 }
 
-pub(super) fn mail_first() -> Reply {
-    out_of_sequence("Send MAIL first")
-}
-
-pub(super) fn nested_mail() -> Reply {
-    out_of_sequence("A transaction is open already")
-}
-
-pub(super) fn recipients_first() -> Reply {
-    out_of_sequence("Send RCPT first")
-}
-
-/// RFC 3030 §2: between chunks only BDAT or RSET.
-pub(super) fn within_chunks() -> Reply {
-    out_of_sequence("Send the last BDAT, or RSET, first")
-}
-
-pub(super) fn tls_already() -> Reply {
-    out_of_sequence("TLS is active already")
-}
-
-pub(super) fn tls_not_now() -> Reply {
-    out_of_sequence("STARTTLS belongs behind EHLO and before MAIL")
-}
-
-pub(super) fn tls_not_offered() -> Reply {
-    Reply::new(502, bad(5, 1), "TLS is not available")
-}
-
-/// RFC 3207 §4: nothing may follow before the handshake. Whoever put it there is not to be served.
-pub(super) fn bytes_behind_starttls() -> Reply {
-    Reply::new(554, bad(5, 0), "STARTTLS must be the last of its group")
-}
-
 pub(super) fn auth_not_offered() -> Reply {
     bad_command(CommandError::NotImplemented)
-}
-
-/// RFC 4954 §6 keeps it for what must not go in clear.
-pub(super) fn auth_needs_tls() -> Reply {
-    Reply::new(
-        538,
-        bad(7, 11),
-        "Log in under TLS only: send STARTTLS first",
-    )
-}
-
-/// RFC 8689 §3: it is offered under TLS only.
-pub(super) fn requiretls_needs_tls() -> Reply {
-    Reply::new(
-        530,
-        bad(7, 10),
-        "REQUIRETLS is possible under TLS only: send STARTTLS first",
-    )
-}
-
-pub(super) fn auth_already() -> Reply {
-    out_of_sequence("You are logged in already")
-}
-
-pub(super) fn auth_not_now() -> Reply {
-    out_of_sequence("AUTH comes after EHLO and before MAIL")
-}
-
-pub(super) fn unknown_mechanism() -> Reply {
-    Reply::new(504, bad(5, 4), "The mechanisms are PLAIN and LOGIN")
-}
-
-pub(super) fn auth_cancelled() -> Reply {
-    Reply::new(501, bad(7, 0), "Login cancelled")
-}
-
-pub(super) fn bad_credentials() -> Reply {
-    Reply::new(
-        501,
-        bad(5, 2),
-        "Not base64, or no user name and password in it",
-    )
-}
-
-/// Nobody here acts for somebody else (RFC 4616 §2).
-pub(super) fn acts_for_another() -> Reply {
-    Reply::new(535, bad(7, 8), "A user cannot log in for another")
-}
-
-pub(super) fn auth_line_too_long() -> Reply {
-    Reply::new(500, bad(5, 6), "Line too long")
-}
-
-/// What is sent ahead could be a password, and would be taken for a command when the login fails.
-pub(super) fn bytes_behind_auth() -> Reply {
-    Reply::new(554, bad(5, 0), "AUTH must be the last of its group")
-}
-
-/// RFC 2920 §3.1: what follows a DATA without waiting for the 354 may be a message, not commands.
-pub(super) fn bytes_behind_data() -> Reply {
-    Reply::new(421, later(5, 0), "DATA must be the last of its group")
-}
-
-fn out_of_sequence(text: &str) -> Reply {
-    Reply::new(503, bad(5, 1), text)
-}
-
-pub(super) fn no_valid_recipients() -> Reply {
-    Reply::new(554, bad(5, 1), "No valid recipients")
-}
-
-pub(super) fn too_many_recipients() -> Reply {
-    Reply::new(452, later(5, 3), "Too many recipients")
 }
 
 /// RFC 1870 §6.
@@ -332,26 +219,6 @@ pub(super) fn too_large(settings: &Settings) -> Reply {
 pub(super) fn bare_newline(line: u64) -> Reply {
     let text = format!("Lines end with CRLF, and line {line} of the message has a bare CR or LF");
     Reply::new(554, bad(6, 0), text)
-}
-
-pub(super) fn too_many_errors() -> Reply {
-    Reply::new(421, later(7, 0), "Too many errors")
-}
-
-pub(super) fn too_many_idle_commands() -> Reply {
-    Reply::new(421, later(7, 0), "Too many commands without a message")
-}
-
-pub(super) fn too_many_transactions() -> Reply {
-    Reply::new(421, later(7, 0), "Too many messages on one connection")
-}
-
-pub(super) fn timeout() -> Reply {
-    Reply::new(421, later(4, 2), "Timeout")
-}
-
-pub(super) fn shutting_down() -> Reply {
-    Reply::new(421, later(3, 2), "Shutting down, try again later")
 }
 
 fn sentence(text: &str) -> String {
