@@ -6,7 +6,7 @@
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
-use envelope::MessageId;
+use envelope::{LegId, MessageId};
 use serde::Deserialize;
 
 use crate::{Entry, Event, shown};
@@ -32,26 +32,42 @@ pub(super) trait Fields {
 }
 
 impl dyn Fields + '_ {
-    pub(super) fn optional<T: Display>(&mut self, key: &str, value: Option<&T>) {
+    pub(super) fn optional<T: Display>(&mut self, key: &str, value: &Option<T>) {
         if let Some(value) = value {
             self.text(key, value);
         }
     }
 
-    pub(super) fn if_any(&mut self, key: &str, text: &str) {
-        if !text.is_empty() {
-            self.text(key, &text);
+    pub(super) fn if_any(&mut self, key: &str, text: &impl AsRef<str>) {
+        if !text.as_ref().is_empty() {
+            self.text(key, &text.as_ref());
         }
     }
 
-    pub(super) fn number_if(&mut self, key: &str, value: Option<impl Into<u64>>) {
+    pub(super) fn list(&mut self, key: &str, texts: &[String]) {
+        self.if_any(key, &texts.join(","));
+    }
+
+    pub(super) fn count<N: Copy + Into<u64>>(&mut self, key: &str, value: &N) {
+        self.number(key, (*value).into());
+    }
+
+    pub(super) fn count_if<N: Copy + Into<u64>>(&mut self, key: &str, value: &Option<N>) {
         if let Some(value) = value {
-            self.number(key, value.into());
+            self.count(key, value);
         }
     }
 
-    pub(super) fn millis(&mut self, key: &str, span: Duration) {
-        self.number(key, envelope::millis(span));
+    pub(super) fn leg(&mut self, key: &str, id: &LegId) {
+        self.count(key, &id.number);
+    }
+
+    pub(super) fn millis(&mut self, key: &str, span: &Duration) {
+        self.number(key, envelope::millis(*span));
+    }
+
+    pub(super) fn secs(&mut self, key: &str, span: &Duration) {
+        self.number(key, span.as_secs());
     }
 }
 
