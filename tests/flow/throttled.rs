@@ -30,6 +30,31 @@ async fn a_site_that_throttles_us_gets_one_message_a_pause() {
     assert!(sink.connections() <= 5, "{}", sink.connections());
 }
 
+/// It has its own pause, which is longer.
+#[tokio::test]
+async fn the_end_of_a_throttle_is_none_of_a_full_mailbox() {
+    let net = Net::new().await;
+    let script = "rcpt for full@: 452 4.2.2 mailbox full\n\
+                  rcpt for b@ first 3: 450 4.7.28 unusual rate of unsolicited mail";
+    let sink = net.sink("big.test", script).await;
+    let forwards = "b@example.test b@big.test\nfull@example.test full@big.test\n";
+    let relay = relay(&net, forwards)
+        .set("queue.retry", "[\"1h\"]")
+        .set("delivery.probe_first", "\"1s\"")
+        .start()
+        .await;
+    origin_sends(&relay, "full@example.test", "full").await;
+    relay.wait_for("deferred target=full@big.test").await;
+    for n in 0..4 {
+        origin_sends(&relay, "b@example.test", &format!("m{n}")).await;
+    }
+    relay.wait_for("site-takes-mail").await;
+    relay.wait_for_count(4, "delivered target=b@big.test").await;
+    let sent = sink.transcript();
+    let tries = sent.iter().filter(|line| line.contains("<full@big.test>"));
+    assert_eq!(tries.count(), 1, "{sent:?}");
+}
+
 #[tokio::test]
 async fn a_throttle_outlives_a_restart() {
     let net = Net::new().await;

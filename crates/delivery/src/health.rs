@@ -64,6 +64,8 @@ pub(crate) struct Health {
     deferred_at: Option<Instant>,
     /// When it was last told that it takes mail again.
     told_at: Option<Instant>,
+    /// It takes mail again, which is still to be told.
+    untold: bool,
     paused: bool,
     ordered: Limit,
     /// Under a limit of messages: when the next one may go.
@@ -117,6 +119,7 @@ impl Health {
             deferrals: 0,
             deferred_at: None,
             told_at: None,
+            untold: false,
             paused: false,
             ordered: Limit::default(),
             next_at: None,

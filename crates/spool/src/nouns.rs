@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use envelope::{
-    AddressGlob, Claim, Diagnosis, Glob, Host, IdPattern, Leg, LegId, Message, SenderPattern,
-    Timestamp,
+    AddressGlob, Claim, Diagnosis, Glob, Host, IdPattern, Leg, LegId, Message, ReplyClass,
+    SenderPattern, Timestamp,
 };
 
 use crate::schedule::Deadlines;
@@ -157,6 +157,8 @@ pub struct Filter {
     pub younger_than: Option<Duration>,
     /// What the last attempt came to: the status and all words after it but for the host.
     pub error: Option<Glob>,
+    /// What it was about; empty: anything.
+    pub classes: Vec<ReplyClass>,
     /// Not those on hold since their arrival ([`Arrival::held`]): that was not done by whoever ends a hold of another kind.
     pub not_since_arrival: bool,
 }
@@ -176,6 +178,7 @@ impl Filter {
         let is_to = |to: &AddressGlob| {
             to.matches(&leg.target) || leg.recipients().any(|recipient| to.matches(recipient))
         };
+        let is_about = |last: &Diagnosis| self.classes.contains(&last.class());
         let is_by = |user: &str| self.users.contains(&*user.to_lowercase());
         let is_from =
             |from: &SenderPattern<AddressGlob>| from.matches(message.reverse_path.mailbox());
@@ -196,6 +199,7 @@ impl Filter {
                 .error
                 .as_ref()
                 .is_none_or(|error| entry.ended_in(error))
+            && (self.classes.is_empty() || entry.last.as_ref().is_some_and(is_about))
     }
 }
 

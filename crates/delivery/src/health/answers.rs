@@ -36,6 +36,8 @@ pub(crate) enum Turn {
     None,
     /// It takes mail again after it took none for some time.
     TakesMail,
+    /// The same, but that was told a moment ago.
+    Up,
     /// It is throttled, since now or still.
     Throttled { probe_in: Duration },
 }
@@ -85,30 +87,30 @@ impl Health {
     }
 
     fn works(&mut self, took: bool, now: Instant) -> Turn {
+        let lately = |at: Option<Instant>, span| {
+            at.is_some_and(|at| now.saturating_duration_since(at) < span)
+        };
         self.throttles = 0;
-        if self.down.take().is_some() {
+        let was_down = self.down.take().is_some();
+        if was_down {
             self.window = 1;
             self.probing = false;
-            self.deferrals = 0;
-            self.told_at = Some(now);
-            return Turn::TakesMail;
-        }
-        if self.may_change(now) {
+        } else if self.may_change(now) {
             self.window = (self.window + 1).min(self.limits.concurrency.max(1));
-            let lately = |at: Instant| now.saturating_duration_since(at) < SLOWED_KEPT;
-            if self.throttled_at.is_some_and(lately) {
+            if lately(self.throttled_at, SLOWED_KEPT) {
                 self.steady_until = Some(now + CROWDED_PAUSE);
             }
         }
-        if !took || std::mem::take(&mut self.deferrals) < DEFERRALS_TOLD {
-            return Turn::None;
+        if was_down || took {
+            self.untold |= was_down || self.deferrals >= DEFERRALS_TOLD;
+            self.deferrals = 0;
+            if self.untold && !lately(self.told_at, TOLD_EVERY) {
+                self.untold = false;
+                self.told_at = Some(now);
+                return Turn::TakesMail;
+            }
         }
-        let lately = |at: Instant| now.saturating_duration_since(at) < TOLD_EVERY;
-        if self.told_at.is_some_and(lately) {
-            return Turn::None;
-        }
-        self.told_at = Some(now);
-        Turn::TakesMail
+        if was_down { Turn::Up } else { Turn::None }
     }
 
     fn throttled(

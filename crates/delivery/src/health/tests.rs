@@ -329,6 +329,27 @@ fn after_a_throttle_the_window_grows_slowly() {
 }
 
 #[test]
+fn a_site_that_is_throttled_again_and_again_is_told_of_once_a_minute() {
+    let mut site = Simulation::new();
+    site.open(1);
+    let mut turns = Vec::new();
+    for _ in 0..4 {
+        (0..3).for_each(|_| _ = site.throttled());
+        site.health.closed();
+        site.wait(33);
+        site.connect_all();
+        site.health.connected(site.now);
+        turns.push(site.answered(Answer::Took));
+    }
+    let told = [Turn::TakesMail, Turn::Up];
+    assert_eq!(turns.chunks(2).collect::<Vec<_>>(), [&told, &told]);
+    site.wait(28);
+    assert_eq!(site.answered(Answer::Took), Turn::TakesMail, "the last end");
+    site.wait(120);
+    assert_eq!(site.answered(Answer::Took), Turn::None);
+}
+
+#[test]
 fn a_rule_pauses_a_site_at_once_and_for_its_time() {
     let mut site = Simulation::new();
     site.open(1);

@@ -208,7 +208,7 @@ impl Sites {
             let turn = site.health.answered(answer, now, rng);
             let site_name = || site.key.to_string();
             let event = match &turn {
-                Turn::None => None,
+                Turn::None | Turn::Up => None,
                 Turn::TakesMail => Some(SiteEvent::TakesMail {
                     site: site_name(),
                     hosts: site.hosts().cloned().collect(),

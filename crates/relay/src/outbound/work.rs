@@ -8,7 +8,9 @@ use std::time::Duration;
 use bounce::{Kind, Redactor};
 use bytes::Bytes;
 use delivery::{BodyError, SiteEvent, Want, Work};
-use envelope::{Claim, Diagnosis, Host, Lease, Message, Outcome, Timestamp, TlsFinding, Trip};
+use envelope::{
+    Claim, Diagnosis, Host, Lease, Message, Outcome, ReplyClass, Timestamp, TlsFinding, Trip,
+};
 use journal::{Attempt, Event};
 use spool::{Action, BodyReader, Entry, Filter, OpenError, Settlement, Spool, State, Update};
 
@@ -213,13 +215,20 @@ impl<S: Spool> Outbound<S> {
         }
     }
 
-    /// Makes all mail that waits for a site due now. It may be much: delivery claims no more than the site takes.
+    /// Makes mail due now that waits for a site, and not for what one mailbox or message met there. It may be much: delivery claims
+    /// no more than the site takes.
     fn pull_forward(&self, site: String, hosts: HashSet<Host>) {
         let (spool, journal) = (Arc::clone(&self.spool), self.journal.clone());
         tokio::spawn(async move {
             let filter = Filter {
                 hosts,
                 states: vec![State::Deferred],
+                classes: vec![
+                    ReplyClass::Throttled,
+                    ReplyClass::Blocked,
+                    ReplyClass::Unreachable,
+                    ReplyClass::Other,
+                ],
                 ..Filter::default()
             };
             match change_all(&*spool, &filter, Action::RetryNow, drop).await {
