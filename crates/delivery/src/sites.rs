@@ -135,6 +135,8 @@ struct Site {
     tally: Tally,
     pass: Pass,
     queue: Turns,
+    /// Whom its last parcel was for.
+    last: Option<Mailbox>,
     /// Legs in `queue`.
     waiting: usize,
     /// Lanes with nothing to do.

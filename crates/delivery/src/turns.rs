@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use envelope::{Claim, Host};
+use envelope::{Claim, Host, Mailbox};
 
 use crate::parcel::Parcel;
 
@@ -60,6 +60,26 @@ impl Turns {
             self.order.push_back(domain);
         }
         self.parcels.remove(&number)
+    }
+
+    /// The next one for another mailbox than this, if there is one: what one mailbox gets too much of keeps no other waiting.
+    pub(crate) fn take_for_other(&mut self, than: &Mailbox) -> Option<Parcel> {
+        let is_other = |parcel: &Parcel| parcel.first().leg.target != *than;
+        let Some((number, parcel)) = self.parcels.iter().find(|(_, parcel)| is_other(parcel))
+        else {
+            return self.take();
+        };
+        // It is the turn of its domain, which has it first.
+        let (number, domain) = (*number, parcel.first().leg.recipient.host().clone());
+        let queue = self.by_domain.get_mut(&domain)?;
+        queue.retain(|waiting| *waiting != number);
+        queue.push_front(number);
+        self.order.retain(|waiting| *waiting != domain);
+        self.order.push_front(domain);
+        let returned = std::mem::take(&mut self.returned);
+        let taken = self.take();
+        self.returned = returned;
+        taken
     }
 
     /// Takes all of them out, untried.
@@ -143,6 +163,23 @@ mod tests {
         assert_eq!(turns.take().map(|parcel| parcel.len()), Some(2));
         assert_eq!(turns.drain().count(), 2);
         assert!(turns.is_empty());
+    }
+
+    #[test]
+    fn a_mailbox_can_be_passed_over() {
+        let mut turns = Turns::default();
+        (1..=3).for_each(|n| add(&mut turns, n, "a.test", "x"));
+        (4..=5).for_each(|n| add(&mut turns, n, "a.test", "y"));
+        let x = nouns::mailbox("x@provider.test");
+        let mut other = || {
+            turns
+                .take_for_other(&x)
+                .map(|p| p.first().message.id.bits())
+        };
+        assert_eq!([0; 3].map(|_| other()), [Some(4), Some(5), Some(1)]);
+        let left: Vec<_> = std::iter::from_fn(|| take(&mut turns)).collect();
+        assert_eq!(left, [2, 3]);
+        assert!(turns.is_empty() && turns.by_domain.is_empty() && turns.order.is_empty());
     }
 
     #[test]

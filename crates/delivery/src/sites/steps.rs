@@ -38,6 +38,7 @@ impl Sites {
             tally: Tally::default(),
             pass: Pass::new(address, key.egress.clone()),
             queue: Turns::default(),
+            last: None,
             waiting: 0,
             idle: 0,
             wake: Arc::new(Notify::new()),
@@ -109,7 +110,11 @@ impl Sites {
             self.look_again(id, now, todo);
             return None;
         }
-        let parcel = site.queue.take()?;
+        let parcel = match &site.last {
+            Some(last) if site.health.down().is_some() => site.queue.take_for_other(last),
+            _ => site.queue.take(),
+        }?;
+        site.last = Some(parcel.first().leg.target.clone());
         site.health.sends(now);
         site.waiting -= parcel.len();
         let few = site.waiting <= enough / 2;

@@ -59,6 +59,8 @@ struct World {
     failing: u32,
     /// One transaction in so many is too much for the site; 0: none.
     throttling: u32,
+    /// All mail for this one is too much for it.
+    bombed: Option<Mailbox>,
     connects: usize,
     /// Other lanes have their steps while a connection is made.
     slowly: bool,
@@ -106,6 +108,7 @@ impl World {
             given: 0,
             failing: 0,
             throttling: 0,
+            bombed: None,
             connects: 0,
             slowly: false,
         }
@@ -260,11 +263,12 @@ impl World {
             Lane::Connecting => self.connect(id),
             Lane::Reaching(parcel) => self.reach(id, parcel),
             Lane::Working(parcel) => {
+                let is_bomb = self.bombed.as_ref() == Some(&parcel.first().leg.target);
                 self.settle(parcel);
                 // The lane is still there while this is done.
                 self.lanes.push((id, Lane::Connecting));
-                let is_throttled =
-                    self.throttling > 0 && self.rng.random_range(0..self.throttling) == 0;
+                let is_throttled = is_bomb
+                    || self.throttling > 0 && self.rng.random_range(0..self.throttling) == 0;
                 self.answered(
                     id,
                     if is_throttled {
@@ -925,6 +929,24 @@ fn a_throttled_site_costs_one_connection_a_pause() {
     assert_eq!((world.due.len(), world.settled.len()), (0, 60));
     let told = |event: &SiteEvent| matches!(event, SiteEvent::TakesMail { .. });
     assert_eq!(world.events.iter().filter(|event| told(event)).count(), 1);
+}
+
+#[test]
+fn a_mailbox_that_gets_too_much_does_not_stop_its_site() {
+    let mut world = World::new(1);
+    world.bombed = Some(nouns::mailbox("u0@a1.test"));
+    (0..60).for_each(|_| world.mail("a1.test", 1));
+    world.go();
+    (0..60).for_each(|_| world.mail("a1.test", 1));
+    for _ in 0..5 {
+        world.mail("a2.test", 1);
+        for _ in 0..66 {
+            world.now += Duration::from_secs(1);
+            world.go();
+        }
+        let waits = |claim: &Claim| claim.leg.target.host().to_string() == "a2.test";
+        assert!(!world.due.iter().any(waits), "longer than two pauses");
+    }
 }
 
 #[test]
