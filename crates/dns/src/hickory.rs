@@ -101,7 +101,8 @@ impl Hickory {
         let known = match kept.filter(|known| known.until > Instant::now()) {
             Some(known) => known,
             None => {
-                let known = self.find_out(wire_name(name)?, kind, validating).await;
+                // Boxed: hickory's futures are large, and whatever waits for them may have to move on a thread's stack.
+                let known = Box::pin(self.find_out(wire_name(name)?, kind, validating)).await;
                 self.known.insert(asked, known.clone());
                 known
             }
