@@ -76,7 +76,7 @@ impl<R: Resolver> Callouts<R> {
     /// Callouts that are made as mail is delivered, as far as `settings` does not say otherwise.
     pub fn new(settings: CalloutSettings, delivery: &Settings, resolver: R) -> Self {
         let as_callout = Arc::new(settings.applied_to(delivery));
-        let planner = Planner::new(Arc::clone(&as_callout), Arc::new(resolver));
+        let planner = Planner::new(Arc::clone(&as_callout), Arc::new(resolver), None);
         Self {
             reacher: Reacher::new(as_callout, planner),
             known: Cache::builder()

@@ -56,7 +56,7 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         sts: Option<Arc<Policies<R>>>,
     ) -> Arc<Self> {
         let settings = Arc::new(settings);
-        let planner = Planner::new(Arc::clone(&settings), Arc::new(resolver)).with_sts(sts);
+        let planner = Planner::new(Arc::clone(&settings), Arc::new(resolver), sts);
         let sites = Sites::new(Arc::clone(&settings));
         Arc::new(Self {
             reacher: Reacher::new(Arc::clone(&settings), planner),

@@ -55,7 +55,7 @@ impl<R: Resolver> Foresight<R> {
     /// With the settings and the resolver of deliveries.
     pub fn new(settings: &Settings, resolver: R, sts: Option<Arc<Policies<R>>>) -> Self {
         let settings = Arc::new(settings.clone());
-        let planner = Planner::new(Arc::clone(&settings), Arc::new(resolver)).with_sts(sts);
+        let planner = Planner::new(Arc::clone(&settings), Arc::new(resolver), sts);
         Self { settings, planner }
     }
 

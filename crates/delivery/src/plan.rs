@@ -16,7 +16,7 @@ use crate::allowed::Allowed;
 use crate::login::Login;
 use crate::mx::{self, Candidate, DNS_TROUBLE, MailHost};
 use crate::peer::Endpoint;
-use crate::policy::{Policy, Security};
+use crate::policy::{NOT_PROTECTED, Policy, Security};
 use crate::route::{HopHost, Hops, NextHop};
 use crate::settings::Settings;
 use crate::tls::dane;
@@ -56,17 +56,16 @@ pub(crate) struct Planner<R> {
 }
 
 impl<R: Resolver> Planner<R> {
-    pub(crate) fn new(settings: Arc<Settings>, resolver: Arc<R>) -> Self {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        resolver: Arc<R>,
+        sts: Option<Arc<Policies<R>>>,
+    ) -> Self {
         Self {
             settings,
             resolver,
-            sts: None,
+            sts,
         }
-    }
-
-    /// Following MTA-STS policies, if there are such.
-    pub(crate) fn with_sts(self, sts: Option<Arc<Policies<R>>>) -> Self {
-        Self { sts, ..self }
     }
 
     /// The site of a destination; otherwise the outcome for all such mail.
@@ -98,11 +97,15 @@ impl<R: Resolver> Planner<R> {
         let wishes = [wished, shaped, asked, route.map(|route| route.tls)];
         let wishes = wishes.into_iter().flatten();
         key.policy.tls = wishes.fold(key.policy.tls, TlsUse::max);
-        let tls = key.policy.tls;
+        // RFC 8689 §4.2.1: a certificate proves nothing of a host that anybody may have named.
+        let is_proven = dane.is_some() || key.policy.enforced().is_some();
+        if sender == SenderTls::Required && matches!(key.hosts, Hosts::Mx(_)) && !is_proven {
+            let why = "nothing proves which hosts take its domain's mail, which its sender wants (REQUIRETLS)";
+            return Err(Outcome::Failed(Diagnosis::local(NOT_PROTECTED, why)));
+        }
         // RFC 8689 §5: its sender would rather have it arrive.
-        let is_dane =
-            self.settings.dane && tls != TlsUse::Never && sender != SenderTls::NotRequired;
-        key.policy.dane = dane.filter(|_| is_dane);
+        let may_fail = key.policy.tls != TlsUse::Never && sender != SenderTls::NotRequired;
+        key.policy.dane = dane.filter(|_| self.settings.dane && may_fail);
         Ok(key)
     }
 
@@ -349,19 +352,19 @@ fn unnamed(address: Endpoint, security: Security) -> MailHost {
 
 /// What a failed lookup of a recipient's domain means for its mail.
 fn unresolved(domain: &Domain, error: &dns::Error) -> Outcome {
-    let failed = |status, text: String| Outcome::Failed(Diagnosis::local(status, text));
-    match error {
-        dns::Error::NoSuchDomain => failed(BAD_DOMAIN, format!("no such domain: {domain}")),
-        dns::Error::NoRecords => {
-            let text = format!("{domain} has neither MX nor address records");
-            failed(BAD_DOMAIN, text)
-        }
-        dns::Error::NullMx => failed(NULL_MX, format!("{domain} takes no mail (null MX)")),
+    let (status, text) = match error {
+        dns::Error::NoSuchDomain => (BAD_DOMAIN, format!("no such domain: {domain}")),
+        dns::Error::NoRecords => (
+            BAD_DOMAIN,
+            format!("{domain} has neither MX nor address records"),
+        ),
+        dns::Error::NullMx => (NULL_MX, format!("{domain} takes no mail (null MX)")),
         dns::Error::Trouble(reason) => {
             let text = format!("cannot look up {domain}: {reason}");
-            Outcome::Deferred(Diagnosis::local(DNS_TROUBLE, text))
+            return Outcome::Deferred(Diagnosis::local(DNS_TROUBLE, text));
         }
-    }
+    };
+    Outcome::Failed(Diagnosis::local(status, text))
 }
 
 /// Whether the address is one of this machine's: then the system would use the same one as the source.
@@ -444,7 +447,7 @@ mod tests {
             route("several.test", &["nope.test", "mx2.test:26", "10.0.0.5"]),
             route("store.test", &["lmtp:unix:/run/lmtp", "lmtp:mx2.test:24"]),
         ]);
-        Planner::new(Arc::new(settings), Arc::new(resolver))
+        Planner::new(Arc::new(settings), Arc::new(resolver), None)
     }
 
     async fn plan(host: &str) -> String {
@@ -530,7 +533,7 @@ mod tests {
 
     /// The usual planner, with policies that were kept: `DOMAIN MODE[ MX]…`.
     fn planner_with(policies: &[&str]) -> Planner<Fixed> {
-        let planner = planner();
+        let mut planner = planner();
         let kept = policies.iter().filter_map(|policy| {
             let (domain, policy) = policy.split_once(' ')?;
             let line = format!("{domain} 1 2026-11-29T09:00:00.000Z 604800 {policy}");
@@ -540,10 +543,35 @@ mod tests {
         let now = || "2026-11-30T09:00:00Z".parse().unwrap();
         let resolver = planner.resolver.as_ref().clone();
         let policies = Policies::new(resolver, fetch, kept.collect(), now);
-        planner.with_sts(Some(Arc::new(policies)))
+        planner.sts = Some(Arc::new(policies));
+        planner
     }
 
     /// What is asked of which hosts.
+    async fn followed(policy: &str, host: &str, way: &str) -> String {
+        let planner = planner_with(&[policy]);
+        let to = Destination {
+            host: host.parse().unwrap(),
+            way: way.parse().unwrap(),
+        };
+        let hosts = match planner.site(&to).await {
+            Ok(site) => planner.hosts(&site).await,
+            Err(outcome) => Err(outcome),
+        };
+        match hosts {
+            Ok(hosts) => {
+                let mut words = vec![format!("{:?}", hosts[0].security)];
+                let names = hosts.iter().filter_map(|host| host.name.as_ref());
+                words.extend(names.map(ToString::to_string));
+                words.join(" ")
+            }
+            Err(outcome) => {
+                let Diagnosis { status, text, .. } = outcome.diagnosis();
+                format!("{status} {text}")
+            }
+        }
+    }
+
     #[tokio::test]
     async fn what_follows_from_a_policy() {
         let both = "Opportunistic mx.test mx2.test";
@@ -593,25 +621,30 @@ mod tests {
                 "Opportunistic",
             ),
         ] {
-            let planner = planner_with(&[policy]);
-            let to = Destination {
-                host: host.parse().unwrap(),
-                way: tls.parse().unwrap(),
-            };
-            let site = planner.site(&to).await.unwrap();
-            let got = match planner.hosts(&site).await {
-                Ok(hosts) => {
-                    let mut words = vec![format!("{:?}", hosts[0].security)];
-                    let names = hosts.iter().filter_map(|host| host.name.as_ref());
-                    words.extend(names.map(ToString::to_string));
-                    words.join(" ")
-                }
-                Err(outcome) => {
-                    let Diagnosis { status, text, .. } = outcome.diagnosis();
-                    format!("{status} {text}")
-                }
-            };
-            assert_eq!(got, expected, "{policy}: {host} {tls}");
+            assert_eq!(
+                followed(policy, host, tls).await,
+                expected,
+                "{policy}: {host} {tls}"
+            );
+        }
+    }
+
+    /// RFC 8689 §4.2.1: what names the hosts must be proven.
+    #[tokio::test]
+    async fn who_requires_tls_goes_to_no_host_that_anybody_may_have_named() {
+        let unproven = "5.7.30 nothing proves which hosts take its domain's mail, which its sender wants (REQUIRETLS)";
+        for (policy, host, expected) in [
+            ("", "a.test", unproven),
+            ("a.test testing mx.test", "a.test", unproven),
+            ("a.test enforce mx.test", "a.test", "Verified mx.test"),
+            ("", "plain.test", "Verified plain.test"),
+            ("", "named.test", "Verified mx.test"),
+        ] {
+            assert_eq!(
+                followed(policy, host, "requiretls=yes").await,
+                expected,
+                "{policy}: {host}"
+            );
         }
     }
 
@@ -647,6 +680,8 @@ mod tests {
                 "requiretls=no",
                 "opportunistic sts",
             ),
+            (3, "", "requiretls=yes", "dane tlsa"),
+            (1, "", "requiretls=yes", "verified no-policy-found"),
         ] {
             let host = "_25._tcp.mx.test";
             let mut planner = planner_with(&[sts]);
@@ -703,7 +738,7 @@ mod tests {
             dane,
             ..Settings::new(d("us.test"))
         };
-        let planner = Planner::new(Arc::new(settings), Arc::new(resolver));
+        let planner = Planner::new(Arc::new(settings), Arc::new(resolver), None);
         let host = "a.test".parse::<Host>().unwrap();
         let site = planner.site(&host.into()).await.unwrap();
         match planner.hosts(&site).await {

@@ -50,7 +50,8 @@ impl Policy {
         }
     }
 
-    fn enforced(&self) -> Option<&sts::Policy> {
+    /// What the domain has published, if it counts.
+    pub(crate) fn enforced(&self) -> Option<&sts::Policy> {
         let sts = self.sts.as_deref().filter(|sts| sts.is_enforced());
         // RFC 8689 §5: its sender would rather have it arrive.
         sts.filter(|_| self.sender != SenderTls::NotRequired)
@@ -192,3 +193,5 @@ impl Security {
 
 /// The host is not the right one by a proof (RFC 3463 §3.8, cryptographic failure).
 const NOT_NAMED: EnhancedStatus = EnhancedStatus::transient(7, 5);
+/// RFC 8689 §6.
+pub(crate) const NOT_PROTECTED: EnhancedStatus = EnhancedStatus::permanent(7, 30);

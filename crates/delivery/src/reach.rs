@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dns::Resolver;
-use envelope::{Class, Diagnosis, EnhancedStatus, Outcome, SenderTls, TlsFailure, TlsFinding};
+use envelope::{Class, Diagnosis, Outcome, SenderTls, TlsFailure, TlsFinding};
 use smtp::Capabilities;
 
 use crate::connection::Connection;
@@ -26,7 +26,7 @@ use crate::opening::{NoTls, OpenError, Opening};
 use crate::patience::Patience;
 use crate::peer::{Endpoint, Peer};
 use crate::plan::{Hosts, Planner, SiteKey};
-use crate::policy::Security;
+use crate::policy::{NOT_PROTECTED, Security};
 use crate::settings::Settings;
 use crate::tls::Clients;
 
@@ -352,8 +352,6 @@ fn finding(
     })
 }
 
-/// RFC 8689 §6.
-const NOT_PROTECTED: EnhancedStatus = EnhancedStatus::permanent(7, 30);
 const ABSENT: &str = "none of our addresses for it is on this machine";
 const NO_FAMILY: &str = "our egress has no address of the family of its hosts";
 /// RFC 7504 §3.
