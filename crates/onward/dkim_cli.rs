@@ -10,7 +10,7 @@ use serde::Serialize;
 use spool::Clock;
 
 use crate::cli::NewKey;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::init::write_new;
 use crate::print::Printer;
 
@@ -18,7 +18,7 @@ use crate::print::Printer;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("for which domain is it? {0}\n\nhint: `--domain example.net` needs no configuration")]
-    Config(#[from] config::Error),
+    Config(#[from] crate::files::FileError),
     #[error(
         "`{0}`: {1}\n\nhint: name the domain with `--domain`, and another selector with `--selector`"
     )]

@@ -5,7 +5,6 @@
 //! confirms it. The copy in the spool is for a restart with a bad file; secrets and keys are never copied there.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use forwarder::table::{Difference, Objection, Table, TableErrors};
@@ -14,14 +13,13 @@ use policy::Profiles;
 use policy::measures::Wrong;
 
 use crate::config::{Config, Percent};
+use crate::files::{self, FileError};
 
 /// Why a forwards file is not used. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error(
-        "cannot read the forwards file {path}: {source}\n\nhint: `forwards.file` in the configuration names it; `onward init` writes one"
-    )]
-    Unreadable { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{0}")]
     Table(#[from] TableErrors),
     #[error(
@@ -44,10 +42,8 @@ pub(crate) enum Error {
 /// The file of the configuration.
 pub(crate) fn read(config: &Config, profiles: &Profiles) -> Result<Table, Error> {
     let path = &config.forwards.file;
-    let content = fs::read(path).map_err(|source| Error::Unreadable {
-        path: path.clone(),
-        source,
-    })?;
+    let hint = "`forwards.file` in the configuration names it; `onward init` writes one";
+    let content = files::read("the forwards file ", path, hint)?;
     Ok(parse(path, content, profiles)?)
 }
 

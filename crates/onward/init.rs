@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rand::distr::{Alphanumeric, SampleString};
 
 use crate::cli::Init;
+use crate::files::FileError;
 use crate::print::Printer;
 use crate::routing;
 
@@ -21,7 +22,7 @@ pub(crate) enum Error {
     )]
     Write { path: PathBuf, source: io::Error },
     #[error("postsrsd's secrets: {0}")]
-    Import(#[from] routing::Error),
+    Import(#[from] FileError),
     #[error("{0} holds no secret: it should have one a line")]
     NoSecret(PathBuf),
 }

@@ -1,25 +1,18 @@
 //! The keys that sign, from the files that `[[dkim]]` names.
 
-use std::fs;
-use std::io;
-use std::path::PathBuf;
-
-use authentic::{Key, KeyError};
+use authentic::Key;
 use policy::measures::Wrong;
 use relay::keys::Keys;
 
 use crate::config::{Config, Dkim};
+use crate::files::{self, FileError};
 use crate::lists::by_name;
 
 /// Why there are no keys. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error(
-        "cannot read {path}: {source}\n\nhint: `onward dkim key FILE` writes a key, and says what else it needs"
-    )]
-    Unreadable { path: PathBuf, source: io::Error },
-    #[error("{path}: {source}\n\nhint: `onward dkim key FILE` writes one that works")]
-    Invalid { path: PathBuf, source: KeyError },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error(
         "[[dkim]] `{name}`: `{text}`: {source}\n\nhint: `domain` is who signs, `selector` which of the domain's keys it is, as in the record `selector._domainkey.domain`"
     )]
@@ -52,7 +45,7 @@ pub(crate) fn load(config: &Config) -> Result<Keys, Error> {
 }
 
 fn read(typed: &Dkim) -> Result<Key, Error> {
-    let path = || typed.key.clone();
+    let path = &typed.key;
     let domain = |text: &String| {
         text.parse().map_err(|source| Error::Domain {
             name: typed.name.clone(),
@@ -61,12 +54,10 @@ fn read(typed: &Dkim) -> Result<Key, Error> {
         })
     };
     let (domain, selector) = (domain(&typed.domain)?, domain(&typed.selector)?);
-    let pem = fs::read(&typed.key).map_err(|source| Error::Unreadable {
-        path: path(),
-        source,
-    })?;
-    Key::from_pem(domain, selector, &pem).map_err(|source| Error::Invalid {
-        path: path(),
-        source,
+    let hint = "`onward dkim key FILE` writes a key, and says what else it needs";
+    let pem = files::read("", path, hint)?;
+    Key::from_pem(domain, selector, &pem).map_err(|wrong| {
+        let hint = "hint: `onward dkim key FILE` writes one that works";
+        FileError::wrong(path, format_args!("{wrong}\n\n{hint}")).into()
     })
 }

@@ -1,9 +1,6 @@
 //! What measures name: the files of `[[list]]`, and the definitions of `[[dnsbl]]` and `[[filter]]`.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::path::PathBuf;
 
 use filter::{Definition, Filter, NoSuchFilter};
 use forwarder::table::TableErrors;
@@ -14,20 +11,15 @@ use relay::filters::{Defined, Filters};
 use relay::lists::{List, Lists};
 
 use crate::config::Config;
+use crate::files::{self, FileError};
 
 /// Why one cannot be used. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("[[{of}]]: `name`: {wrong}\n\nhint: {}", wrong.hint())]
     Name { of: &'static str, wrong: Wrong },
-    #[error(
-        "cannot read the list {path}: {source}\n\nhint: `file` of [[list]] `{name}` in the configuration names it"
-    )]
-    Unreadable {
-        name: String,
-        path: PathBuf,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{0}")]
     Lines(#[from] TableErrors),
     #[error("[[dnsbl]] `{name}`: `{key}`: {text}")]
@@ -46,13 +38,11 @@ pub(crate) enum Error {
 pub(crate) fn read(config: &Config) -> Result<Lists, Error> {
     let read = config.lists.iter().map(|typed| {
         let path = &typed.file;
-        let content = fs::read(path).map_err(|source| Error::Unreadable {
-            name: typed.name.clone(),
-            path: path.clone(),
-            source,
-        })?;
+        let name = &typed.name;
+        let hint = format!("`file` of [[list]] `{name}` in the configuration names it");
+        let content = files::read("the list ", path, &hint)?;
         let list = List::parse(&path.display().to_string(), content)?;
-        Ok((&*typed.name, list))
+        Ok((&**name, list))
     });
     by_name(read, |wrong| Error::Name { of: "list", wrong })
 }

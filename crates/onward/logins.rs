@@ -1,32 +1,16 @@
 //! The names and passwords of smarthosts, from the files that `[[delivery.route]]` names.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use delivery::{Login, NotALogin};
+use delivery::Login;
 
-/// Why there is none. Each text says where and what to do.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(
-        "cannot read {path}: {source}\n\nhint: `auth` of a [[delivery.route]] names the file; it must be readable for the user that runs this, and for nobody else"
-    )]
-    Unreadable { path: PathBuf, source: io::Error },
-    #[error(
-        "{path}: {source}\n\nhint: these are the name and the password that the smarthost gave you"
-    )]
-    Invalid { path: PathBuf, source: NotALogin },
-}
+use crate::files::{self, FileError};
 
 /// Reads one.
-pub(crate) fn read(path: &Path) -> Result<Login, Error> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Unreadable {
-        path: path.to_owned(),
-        source,
-    })?;
-    Login::parse(path, &text).map_err(|source| Error::Invalid {
-        path: path.to_owned(),
-        source,
-    })
+pub(crate) fn read(path: &Path) -> Result<Login, FileError> {
+    let text = files::text(path, READABLE)?;
+    Login::parse(path, &text).map_err(|wrong| FileError::wrong(path, format_args!("{wrong}{HINT}")))
 }
+
+const READABLE: &str = "`auth` of a [[delivery.route]] names the file; it must be readable for the user that runs this, and for nobody else";
+const HINT: &str = "\n\nhint: these are the name and the password that the smarthost gave you";

@@ -13,6 +13,7 @@ mod dkim_cli;
 mod doctor;
 mod doctor_cli;
 mod explain_cli;
+mod files;
 mod forwards;
 mod freeze_cli;
 mod history_cli;

@@ -5,7 +5,6 @@
 //! need a restart (`config/change.rs` says which). What a connection was told when it opened holds until it closes: a client
 //! that becomes trusted, or is no longer, is treated so from its next transaction on, and counted so from its next connection on.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,7 +18,9 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use smtp_in::tls;
 
+use crate::Failure;
 use crate::config::{self, Config};
+use crate::files::{self, FileError};
 use crate::forwards;
 use crate::logins;
 use crate::routing;
@@ -37,37 +38,6 @@ pub(crate) struct Reload {
     at_start: toml::Table,
     /// As it was last read. Locked during a reload, so that reloads run one after the other.
     last: Mutex<toml::Table>,
-}
-
-/// Why nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(transparent)]
-    Config(#[from] config::Error),
-    #[error(transparent)]
-    Shaping(#[from] config::ShapingError),
-    #[error(transparent)]
-    Routing(#[from] routing::Error),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    #[error(transparent)]
-    Login(#[from] logins::Error),
-}
-
-/// Why there is no TLS: which file, and what is wrong with it.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
-    #[error(
-        "cannot read {path}: {source}\n\nhint: `tls.certificate`, `tls.key` and `delivery.ca` in the configuration name the files"
-    )]
-    Unreadable {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("{path}: {source}")]
-    Invalid { path: PathBuf, source: tls::Error },
-    #[error("{path}: no certificate in it, or a damaged one\n\nhint: `delivery.ca` is a PEM file")]
-    NoRoots { path: PathBuf },
 }
 
 impl Reload {
@@ -94,7 +64,7 @@ impl Reload {
     }
 
     /// Reads everything again, and says what came of it. `force` takes forwards that look cut; `dry_run` changes nothing.
-    pub(crate) fn run(&self, force: bool, dry_run: bool) -> Result<Reloaded, Error> {
+    pub(crate) fn run(&self, force: bool, dry_run: bool) -> Result<Reloaded, Failure> {
         let result = self.try_run(force, dry_run);
         if let (Err(error), false) = (&result, dry_run) {
             let error = error.to_string();
@@ -108,7 +78,7 @@ impl Reload {
         self.routing.load_full()
     }
 
-    fn try_run(&self, force: bool, dry_run: bool) -> Result<Reloaded, Error> {
+    fn try_run(&self, force: bool, dry_run: bool) -> Result<Reloaded, Failure> {
         let mut last = self.last.lock();
         let mut config = Config::load(&self.config)?;
         let old = self.routing();
@@ -118,8 +88,7 @@ impl Reload {
         let routing = routing::load(&config)?;
         let changes = match force {
             true => routing.table.difference(&old.table),
-            false => forwards::judge(&config, &routing.table, &old.table)
-                .map_err(routing::Error::from)?,
+            false => forwards::judge(&config, &routing.table, &old.table)?,
         };
         let certificates = load_tls(&config)?;
         let logins = self.logins.iter().map(|login| logins::read(login.file()));
@@ -212,40 +181,35 @@ fn grouped(number: u64) -> String {
 }
 
 /// Reads all certificates and their keys.
-pub(crate) fn load_tls(config: &Config) -> Result<Vec<tls::Certificate>, TlsError> {
+pub(crate) fn load_tls(config: &Config) -> Result<Vec<tls::Certificate>, FileError> {
     config.tls.iter().map(load_certificate).collect()
 }
 
 /// Reads the certificates of `delivery.ca`, if there is one.
-pub(crate) fn load_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn load_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     if path.as_os_str().is_empty() {
         return Ok(Vec::new());
     }
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
     let found = found.ok().filter(|roots| !roots.is_empty());
-    found.ok_or_else(|| TlsError::NoRoots {
-        path: path.to_owned(),
-    })
+    let hint = "hint: `delivery.ca` is a PEM file";
+    let wrong = format_args!("no certificate in it, or a damaged one\n\n{hint}");
+    found.ok_or_else(|| FileError::wrong(path, wrong))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::Unreadable {
-        path: path.to_owned(),
-        source,
-    })
+fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    let hint = "`tls.certificate`, `tls.key` and `delivery.ca` in the configuration name the files";
+    files::read("", path, hint)
 }
 
 /// Reads one certificate and its key.
-fn load_certificate(files: &config::Tls) -> Result<tls::Certificate, TlsError> {
-    tls::load(&read(&files.certificate)?, &read(&files.key)?).map_err(|source| {
-        let path = match source.input() {
+fn load_certificate(files: &config::Tls) -> Result<tls::Certificate, FileError> {
+    tls::load(&read(&files.certificate)?, &read(&files.key)?).map_err(|wrong| {
+        let path = match wrong.input() {
             tls::Input::Certificate => &files.certificate,
             tls::Input::Key => &files.key,
         };
-        TlsError::Invalid {
-            path: path.clone(),
-            source,
-        }
+        FileError::wrong(path, wrong)
     })
 }
 

@@ -1,8 +1,6 @@
 //! The relay's routing, from the files that the configuration names: forwards, SRS secrets, keys, relay domains, trusted clients.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use envelope::{Domain, Mailbox};
 use forwarder::table::Table;
@@ -19,6 +17,7 @@ use relay::{Connect, Routing, TierWay};
 use srs::{Alphabet, Separator, Srs};
 
 use crate::config::{Config, Limit, Measure, TagAlphabet, Tier};
+use crate::files::{self, FileError};
 use crate::forwards;
 use crate::keys;
 use crate::lists;
@@ -36,17 +35,8 @@ pub(crate) enum Error {
     Lists(#[from] lists::Error),
     #[error(transparent)]
     Users(#[from] users::Error),
-    #[error(
-        "cannot read the SRS secrets {path}: {source}\n\nhint: it must be readable for the user that runs this (`chgrp onward FILE; chmod 640 FILE`); `onward init` makes one where there is none"
-    )]
-    Secrets { path: PathBuf, source: io::Error },
-    #[error(
-        "{path}: {source}\n\nhint: one secret a line, the first signs; `[srs]` holds the other settings"
-    )]
-    Srs {
-        path: PathBuf,
-        source: srs::SettingsError,
-    },
+    #[error(transparent)]
+    Secrets(#[from] FileError),
     #[error("`{key}`: {text}")]
     Value { key: &'static str, text: String },
     #[error("[[profile]] `{profile}`: `{key}`: {wrong}\n\nhint: {}", wrong.hint())]
@@ -65,7 +55,7 @@ impl Error {
             Self::Keys(_) => "dkim",
             Self::Lists(_) => "lists",
             Self::Users(_) => "users",
-            Self::Secrets { .. } | Self::Srs { .. } => "srs",
+            Self::Secrets(_) => "srs",
             Self::Value { .. } | Self::Profile { .. } => "config",
         }
     }
@@ -274,19 +264,16 @@ fn srs(config: &Config) -> Result<Srs, Error> {
         skew_days: days(config.srs.clock_skew),
         ..srs::Settings::new(secrets(path)?)
     };
-    Srs::new(settings).map_err(|source| Error::Srs {
-        path: path.clone(),
-        source,
+    Srs::new(settings).map_err(|wrong| {
+        let hint = "hint: one secret a line, the first signs; `[srs]` holds the other settings";
+        FileError::wrong(path, format_args!("{wrong}\n\n{hint}")).into()
     })
 }
 
 /// One secret a line. Blanks at its ends are part of it, as with postsrsd: its old addresses would not verify otherwise. Blank
 /// lines are skipped.
-pub(crate) fn secrets(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
-    let bytes = fs::read(path).map_err(|source| Error::Secrets {
-        path: path.to_owned(),
-        source,
-    })?;
+pub(crate) fn secrets(path: &Path) -> Result<Vec<Vec<u8>>, FileError> {
+    let bytes = files::read(SECRETS, path, SECRETS_HINT)?;
     Ok(secrets_of(&bytes).map(<[u8]>::to_vec).collect())
 }
 
@@ -316,3 +303,6 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
         text: format!("`{text}`: {e}"),
     })
 }
+
+pub(crate) const SECRETS: &str = "the SRS secrets ";
+pub(crate) const SECRETS_HINT: &str = "it must be readable for the user that runs this (`chgrp onward FILE; chmod 640 FILE`); `onward init` makes one where there is none";

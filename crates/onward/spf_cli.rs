@@ -16,7 +16,7 @@ use crate::wire;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
-    Config(#[from] config::Error),
+    Config(#[from] crate::files::FileError),
     #[error(transparent)]
     Unusable(#[from] config::Errors),
     #[error(transparent)]

@@ -15,9 +15,10 @@ use serde::Serialize;
 use spool::Clock;
 
 use crate::config::Config;
+use crate::files::FileError;
 use crate::init::random_secret;
 use crate::print::{Printer, plural};
-use crate::routing;
+use crate::routing::{self, SECRETS, SECRETS_HINT};
 use crate::{Exit, Failure};
 
 /// Why the secrets stay as they are, or are not used yet.
@@ -55,10 +56,8 @@ pub(crate) async fn run(
     print: Printer,
 ) -> Result<Exit, Failure> {
     let secrets = &config.srs.secrets;
-    let unreadable = |source| routing::Error::Secrets {
-        path: secrets.clone(),
-        source,
-    };
+    let unreadable =
+        |error: io::Error| FileError::unreadable(SECRETS, secrets, &error, SECRETS_HINT);
     let path = fs::canonicalize(secrets).map_err(unreadable)?;
     let old = fs::read(&path).map_err(unreadable)?;
     let now = Clock::real().now();

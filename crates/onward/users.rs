@@ -1,14 +1,11 @@
 //! The users who may log in, from the file that `[auth]` names.
 
-use std::fs;
-use std::io;
-use std::path::PathBuf;
-
 use forwarder::table::TableErrors;
 use policy::Profiles;
 use relay::users::{Context, Users};
 
 use crate::config::Config;
+use crate::files::{self, FileError};
 
 /// Why there are none. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -17,10 +14,8 @@ pub(crate) enum Error {
         "`auth.profile`: no [[profile]] is called `{0}`\n\nhint: correct the name, or add a [[profile]] with it"
     )]
     Profile(String),
-    #[error(
-        "cannot read the users {path}: {source}\n\nhint: `auth.users` in the configuration names the file"
-    )]
-    Unreadable { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("{0}")]
     Lines(#[from] TableErrors),
 }
@@ -36,10 +31,8 @@ pub(crate) fn read(config: &Config, profiles: &Profiles) -> Result<Users, Error>
     let Some(path) = auth.file() else {
         return Ok(Users::parse("", b"", &context)?);
     };
-    let content = fs::read(path).map_err(|source| Error::Unreadable {
-        path: path.clone(),
-        source,
-    })?;
+    let hint = "`auth.users` in the configuration names the file";
+    let content = files::read("the users ", path, hint)?;
     Ok(Users::parse(
         &path.display().to_string(),
         &content,

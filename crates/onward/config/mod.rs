@@ -13,7 +13,6 @@ mod submission;
 mod units;
 mod validate;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use envelope::{AddressError, Mailbox};
@@ -23,40 +22,16 @@ pub(crate) use protect::Limit;
 pub(crate) use resolve::{Errors, Resolved};
 pub(crate) use schema::{Config, Doctor, Listener, Log, Role, TagAlphabet, Tls, TlsMode};
 pub(crate) use senders::{Dkim, Measure, Tier};
-pub(crate) use shaping::Error as ShapingError;
 pub(crate) use units::{Network, Percent, Size, Span};
 
-/// Why there is no configuration to work with. Each text says where and what to do.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(
-        "cannot read {path}: {source}\n\nhint: `onward init` writes a starter config; `--config FILE` names another"
-    )]
-    Unreadable {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("{path}: {message}\n\nhint: `onward config defaults` lists every key with its default")]
-    Invalid { path: PathBuf, message: String },
-    #[error("{path}: `{key}`: {message}")]
-    Value {
-        path: PathBuf,
-        key: &'static str,
-        message: String,
-    },
-}
+use crate::files::{self, FileError};
 
 impl Config {
     /// Reads the file at `path`.
-    pub(crate) fn load(path: &Path) -> Result<Self, Error> {
-        let text = fs::read_to_string(path).map_err(|source| Error::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        let mut config = Self::parse(&text).map_err(|message| Error::Invalid {
-            path: path.to_owned(),
-            message,
-        })?;
+    pub(crate) fn load(path: &Path) -> Result<Self, FileError> {
+        let text = files::text(path, STARTER)?;
+        let mut config = Self::parse(&text)
+            .map_err(|wrong| FileError::wrong(path, format_args!("{wrong}{EVERY_KEY}")))?;
         // What has just been parsed as a configuration is a table.
         config.typed = text.parse().unwrap_or_default();
         config.checked(path)
@@ -73,7 +48,7 @@ impl Config {
     }
 
     /// Makes paths absolute (they are relative to the file's own folder), and refuses what cannot work.
-    fn checked(mut self, path: &Path) -> Result<Self, Error> {
+    fn checked(mut self, path: &Path) -> Result<Self, FileError> {
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
         let absolute = |p: &mut PathBuf| {
             if !p.as_os_str().is_empty() {
@@ -115,11 +90,8 @@ impl Config {
         if self.control.socket.as_os_str().is_empty() {
             self.control.socket = self.spool.join("control.sock");
         }
-        self.check().map_err(|(key, message)| Error::Value {
-            path: path.to_owned(),
-            key,
-            message,
-        })?;
+        self.check()
+            .map_err(|(key, wrong)| FileError::wrong(path, format_args!("`{key}`: {wrong}")))?;
         Ok(self)
     }
 }
@@ -139,6 +111,9 @@ pub(crate) fn default_table() -> toml::Table {
     // A test reads it.
     default_settings().parse().unwrap_or_default()
 }
+
+const STARTER: &str = "`onward init` writes a starter config; `--config FILE` names another";
+const EVERY_KEY: &str = "\n\nhint: `onward config defaults` lists every key with its default";
 
 #[cfg(test)]
 mod tests {

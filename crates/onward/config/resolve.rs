@@ -13,13 +13,13 @@ use relay::outbound::{Answering, TlsReporter};
 use smtp_in::tls::Holder;
 use spool::Lifetime;
 
-use super::ShapingError;
 use super::schema::{BareNewline, Config, Doctor, Listener, Log, Role, TlsMode};
 use super::senders::Egress;
 use crate::descriptors;
+use crate::files::FileError;
 use crate::forwards;
 use crate::logins;
-use crate::reload::{TlsError, load_roots, load_tls};
+use crate::reload::{load_roots, load_tls};
 use crate::routing;
 
 /// What a configuration means.
@@ -53,13 +53,10 @@ pub(crate) enum Error {
     #[error("`delivery.route`: {0}")]
     Route(#[from] delivery::RouteError),
     #[error(transparent)]
-    Login(#[from] logins::Error),
-    #[error(transparent)]
-    Shaping(#[from] ShapingError),
-    #[error(transparent)]
     Routing(#[from] routing::Error),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
+    /// And what it is about.
+    #[error("{1}")]
+    File(&'static str, FileError),
 }
 
 /// All that stands in the way.
@@ -72,10 +69,9 @@ impl Error {
     pub(crate) fn about(&self) -> &'static str {
         match self {
             Self::Hostname(_) => "config",
-            Self::Route(_) | Self::Login(_) => "delivery",
-            Self::Shaping(_) => "shaping",
+            Self::Route(_) => "delivery",
             Self::Routing(error) => error.about(),
-            Self::Tls(_) => "certificate",
+            Self::File(about, _) => about,
         }
     }
 }
@@ -84,10 +80,11 @@ impl Resolved {
     /// Reads the files that the configuration names.
     pub(crate) fn of(config: &Config) -> Result<Self, Errors> {
         let routing = routing::load_at_start(config).map_err(Error::from);
-        let tls = load_tls(config).map_err(Error::from);
+        let tls = load_tls(config).map_err(|error| Error::File("certificate", error));
         let tls = tls.map(|all| (!all.is_empty()).then(|| Holder::new(all)));
         let holder = tls.as_ref().ok().and_then(Option::as_ref);
-        let shaping = config.shaping.load().map_err(Error::from);
+        let shaping = config.shaping.load();
+        let shaping = shaping.map_err(|error| Error::File("shaping", error));
         match (config.settings(holder), shaping, routing, tls) {
             (Ok(settings), Ok(layers), Ok((routing, instead)), Ok(tls)) => {
                 settings.relay.delivery.shaping.replace(layers);
@@ -238,7 +235,7 @@ impl Config {
             mta_sts: typed.mta_sts,
             mta_sts_port: typed.mta_sts_port,
             dane: typed.dane.unwrap_or(true),
-            roots: load_roots(&typed.ca)?,
+            roots: load_roots(&typed.ca).map_err(|error| Error::File("certificate", error))?,
             drain: self.limits.drain.0,
             ..delivery::Settings::new(hostname)
         })
@@ -247,7 +244,8 @@ impl Config {
     fn routes(&self) -> Result<delivery::Routes, Error> {
         let mut routes = Vec::new();
         for typed in &self.delivery.routes {
-            let login = typed.auth.as_deref().map(logins::read).transpose()?;
+            let login = typed.auth.as_deref().map(logins::read).transpose();
+            let login = login.map_err(|error| Error::File("delivery", error))?;
             let route = delivery::Route::parse(&typed.domain, &typed.host, typed.tls, login)?;
             let egress = named(&typed.egress);
             routes.push(delivery::Route { egress, ..route });

@@ -1,6 +1,5 @@
 //! The shaping file: what sites are sent at most, and what their replies mean. `etc/shaping.toml` is built in, and explains it.
 
-use std::fs;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,6 +10,7 @@ use envelope::TlsUse;
 use serde::Deserialize;
 
 use super::units::{Span, parsed};
+use crate::files::{self, FileError};
 
 /// `[shaping]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -19,31 +19,14 @@ pub(crate) struct Shaping {
     pub(crate) file: PathBuf,
 }
 
-/// Why a shaping file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error("cannot read {path}: {source}\n\nhint: `shaping.file` in the configuration names it")]
-    Unreadable {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("{path}: {message}\n\nhint: `etc/shaping.toml` of the sources explains every key")]
-    Invalid { path: PathBuf, message: String },
-}
-
 impl Shaping {
     /// The layers of the file, if one is named, before those that are built in.
-    pub(crate) fn load(&self) -> Result<Vec<Layer>, Error> {
-        let mut layers = match self.file.as_os_str().is_empty() {
-            true => Vec::new(),
-            false => {
-                let text = fs::read_to_string(&self.file).map_err(|source| Error::Unreadable {
-                    path: self.file.clone(),
-                    source,
-                })?;
-                parse(&self.file, &text)?
-            }
-        };
+    pub(crate) fn load(&self) -> Result<Vec<Layer>, FileError> {
+        let mut layers = Vec::new();
+        if !self.file.as_os_str().is_empty() {
+            let hint = "`shaping.file` in the configuration names it";
+            layers = parse(&self.file, &files::text(&self.file, hint)?)?;
+        }
         layers.extend(parse(Path::new("etc/shaping.toml"), BUILT_IN)?);
         Ok(layers)
     }
@@ -102,10 +85,11 @@ struct Words(Box<str>);
 #[derive(Debug)]
 struct Action(Then);
 
-fn parse(path: &Path, text: &str) -> Result<Vec<Layer>, Error> {
-    let file: File = toml::from_str(text).map_err(|error| Error::Invalid {
-        path: path.to_owned(),
-        message: error.to_string().trim_end().to_owned(),
+fn parse(path: &Path, text: &str) -> Result<Vec<Layer>, FileError> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        let error = error.to_string();
+        let hint = "`etc/shaping.toml` of the sources explains every key";
+        FileError::wrong(path, format_args!("{}\n\nhint: {hint}", error.trim_end()))
     })?;
     let sites = file.sites.into_iter();
     let sites = sites.map(|site| layer(Some(site.of.0.clone()), site));
