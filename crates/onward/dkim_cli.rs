@@ -1,7 +1,6 @@
 //! `onward dkim key`: a new key that signs, with the DNS record that makes it known and its table for the configuration.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use authentic::{Key, Kind};
@@ -9,29 +8,11 @@ use envelope::Domain;
 use serde::Serialize;
 use spool::Clock;
 
+use crate::Failure;
 use crate::cli::NewKey;
 use crate::config::Config;
 use crate::init::write_new;
 use crate::print::Printer;
-
-/// Why there is no new key. Each text says what to do.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error("for which domain is it? {0}\n\nhint: `--domain example.net` needs no configuration")]
-    Config(#[from] crate::files::FileError),
-    #[error(
-        "`{0}`: {1}\n\nhint: name the domain with `--domain`, and another selector with `--selector`"
-    )]
-    Name(String, envelope::DomainError),
-    #[error("cannot write {path}: {source}\n\nhint: name a file in a folder that you may write to")]
-    Write { path: PathBuf, source: io::Error },
-    #[error(
-        "{0} exists, and is left as it is\n\nhint: name a file that does not exist, and the key with another selector"
-    )]
-    Exists(PathBuf),
-    #[error("the system's cryptography cannot make a key")]
-    Unmade,
-}
 
 /// What was made.
 #[derive(Debug, Serialize)]
@@ -52,14 +33,21 @@ struct Table {
 }
 
 /// Makes the key, writes it, and says what to do with it.
-pub(crate) fn key(args: &NewKey, config: &Path, print: Printer) -> Result<(), Error> {
+pub(crate) fn key(args: &NewKey, config: &Path, print: Printer) -> Result<(), Failure> {
     let name = |text: String| {
-        text.parse::<Domain>()
-            .map_err(|error| Error::Name(text, error))
+        let hint = "name the domain with `--domain`, and another selector with `--selector`";
+        let domain = text.parse::<Domain>();
+        domain.map_err(|error| format!("`{text}`: {error}\n\nhint: {hint}"))
     };
     let domain = match &args.domain {
         Some(domain) => domain.clone(),
-        None => name(Config::load(config)?.hostname)?,
+        None => {
+            let config = Config::load(config).map_err(|error| {
+                let hint = "`--domain example.net` needs no configuration";
+                format!("for which domain is it? {error}\n\nhint: {hint}")
+            })?;
+            name(config.hostname)?
+        }
     };
     let selector = match &args.selector {
         Some(selector) => selector.clone(),
@@ -70,17 +58,22 @@ pub(crate) fn key(args: &NewKey, config: &Path, print: Printer) -> Result<(), Er
         "4096" => Kind::Rsa4096,
         _ => Kind::Rsa2048,
     };
-    let (key, pem) = Key::generate(domain, selector, kind).ok_or(Error::Unmade)?;
+    let (key, pem) = Key::generate(domain, selector, kind).ok_or(UNMADE)?;
     let path = &args.file;
     match write_new(path, 0o600, pem.as_bytes()) {
         Ok(true) => {}
-        Ok(false) => return Err(Error::Exists(path.clone())),
-        Err(source) => {
-            let path = path.clone();
-            return Err(Error::Write { path, source });
+        Ok(false) => {
+            let hint = "name a file that does not exist, and the key with another selector";
+            let text = "exists, and is left as it is";
+            return Err(format!("{} {text}\n\nhint: {hint}", path.display()).into());
+        }
+        Err(error) => {
+            let hint = "name a file in a folder that you may write to";
+            let path = path.display();
+            return Err(format!("cannot write {path}: {error}\n\nhint: {hint}").into());
         }
     }
-    let made = made(&key, path).ok_or(Error::Unmade)?;
+    let made = made(&key, path).ok_or(UNMADE)?;
     print.value(&made, |print, made| {
         let names = match kind {
             Kind::Ed25519 => "`sign`",
@@ -111,5 +104,6 @@ fn made(key: &Key, path: &Path) -> Option<Made> {
     })
 }
 
+const UNMADE: &str = "the system's cryptography cannot make a key";
 /// `2026-11-28`.
 const DATE_OCTETS: usize = 10;

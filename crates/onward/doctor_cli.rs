@@ -30,7 +30,7 @@ pub(crate) async fn here(
     config: &Config,
     resolved: Resolved,
     connect: bool,
-) -> Result<Vec<Finding>, wire::Error> {
+) -> Result<Vec<Finding>, Failure> {
     let resolver = wire::resolver(&resolved.settings.resolver)?;
     let routing = Arc::new(resolved.routing);
     let doctor = doctor(

@@ -5,40 +5,28 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rand::distr::{Alphanumeric, SampleString};
 
+use crate::Failure;
 use crate::cli::Init;
-use crate::files::FileError;
 use crate::print::Printer;
 use crate::routing;
 
-/// Why `init` could not finish.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(
-        "cannot write {path}: {source}\n\nhint: name a folder that you may write to: `onward init DIR`"
-    )]
-    Write { path: PathBuf, source: io::Error },
-    #[error("postsrsd's secrets: {0}")]
-    Import(#[from] FileError),
-    #[error("{0} holds no secret: it should have one a line")]
-    NoSecret(PathBuf),
-}
-
 /// Writes the files and says what to do next.
-pub(crate) fn run(args: &Init, print: Printer) -> Result<(), Error> {
+pub(crate) fn run(args: &Init, print: Printer) -> Result<(), Failure> {
     let folder = &args.folder;
+    let unwritten = |path: &Path, error: io::Error| {
+        let hint = "name a folder that you may write to: `onward init DIR`";
+        format!("cannot write {}: {error}\n\nhint: {hint}", path.display())
+    };
     let hostname = args.hostname.as_deref().unwrap_or("mx1.example.net");
     let secrets = match &args.import_postsrsd {
         Some(path) => imported(path)?,
         None => format!("{}\n", random_secret()).into_bytes(),
     };
-    fs::create_dir_all(folder).map_err(|source| Error::Write {
-        path: folder.clone(),
-        source,
-    })?;
+    fs::create_dir_all(folder).map_err(|error| unwritten(folder, error))?;
     let config = STARTER_CONFIG.replace("mx1.example.net", hostname);
     for (name, mode, text) in [
         ("onward.toml", 0o644, config.as_bytes()),
@@ -46,10 +34,7 @@ pub(crate) fn run(args: &Init, print: Printer) -> Result<(), Error> {
         ("srs.secrets", 0o600, secrets.as_slice()),
     ] {
         let path = folder.join(name);
-        let written = write_new(&path, mode, text).map_err(|source| Error::Write {
-            path: path.clone(),
-            source,
-        })?;
+        let written = write_new(&path, mode, text).map_err(|error| unwritten(&path, error))?;
         let what = if written { "wrote" } else { "kept " };
         print.line(format_args!("{what} {}", path.display()));
     }
@@ -83,10 +68,12 @@ pub(crate) fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<bo
 }
 
 /// postsrsd has one secret a line, and the first signs, as here.
-fn imported(path: &Path) -> Result<Vec<u8>, Error> {
-    let mut lines = routing::secrets(path)?;
+fn imported(path: &Path) -> Result<Vec<u8>, Failure> {
+    let lines = routing::secrets(path);
+    let mut lines = lines.map_err(|error| format!("postsrsd's secrets: {error}"))?;
     if lines.is_empty() {
-        return Err(Error::NoSecret(path.to_owned()));
+        let text = "holds no secret: it should have one a line";
+        return Err(format!("{} {text}", path.display()).into());
     }
     lines.iter_mut().for_each(|line| line.push(b'\n'));
     Ok(lines.concat())
@@ -167,6 +154,7 @@ mod tests {
         fs::write(&file, b" first \r\n\n \t\nsecond\xff").unwrap();
         assert_eq!(imported(&file).unwrap(), b" first \nsecond\xff\n");
         fs::write(&file, "\n").unwrap();
-        assert!(matches!(imported(&file), Err(Error::NoSecret(_))));
+        let error = imported(&file).unwrap_err().to_string();
+        assert!(error.ends_with("holds no secret: it should have one a line"));
     }
 }

@@ -5,13 +5,14 @@ use std::path::Path;
 use relay::sender_policy;
 use spf::{Level, Lint, Node, Place, Report};
 
+use crate::Failure;
 use crate::cli::{Build, LintOf};
 use crate::config::{Config, Resolved};
 use crate::print::{Printer, plural};
-use crate::spf_cli::{Error, resolver};
+use crate::spf_cli::resolver;
 
 /// Runs `onward spf lint`. False: mail suffers from what is published.
-pub(crate) async fn lint(args: &LintOf, config: &Path, print: Printer) -> Result<bool, Error> {
+pub(crate) async fn lint(args: &LintOf, config: &Path, print: Printer) -> Result<bool, Failure> {
     let resolver = resolver(args.server, config)?;
     let report = sender_policy::evaluate(&resolver, Lint::new(args.domain.as_str(), &[])).await;
     print.value(&report, |print, report| print.lines(lines(report)));
@@ -19,7 +20,7 @@ pub(crate) async fn lint(args: &LintOf, config: &Path, print: Printer) -> Result
 }
 
 /// Runs `onward spf build`. False: there is no record to publish that would do.
-pub(crate) async fn build(args: &Build, config: &Path, print: Printer) -> Result<bool, Error> {
+pub(crate) async fn build(args: &Build, config: &Path, print: Printer) -> Result<bool, Failure> {
     let resolver = resolver(args.server, config)?;
     let (mut senders, mut domains) = (args.address.clone(), args.domains.clone());
     if senders.is_empty() || domains.is_empty() {
@@ -37,10 +38,10 @@ pub(crate) async fn build(args: &Build, config: &Path, print: Printer) -> Result
         }
     }
     if let Some(hidden) = senders.iter().find(|sender| !delivery::is_public(**sender)) {
-        return Err(Error::Hidden(*hidden));
+        return Err(format!("{hidden}{HIDDEN}").into());
     }
     if senders.is_empty() {
-        return Err(Error::NoSenders);
+        return Err(NO_SENDERS.into());
     }
     let mut reports = Vec::new();
     for domain in &domains {
@@ -141,5 +142,7 @@ fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+const HIDDEN: &str = " cannot stand in a record: others see another address\n\nhint: give the public ones with --address, or set `doctor.addresses`";
+const NO_SENDERS: &str = "which addresses send is not known\n\nhint: give them with --address, or set `delivery.bind`, or `doctor.addresses` behind NAT";
 const LINE_MAX: usize = 500;
 const AROUND: usize = 60;

@@ -9,6 +9,7 @@ use journal::{Event, Journal};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::Failure;
 use crate::config::{Config, Resolved};
 use crate::logs;
 use crate::reload::Reload;
@@ -16,7 +17,7 @@ use crate::risks;
 use crate::wire::{self, Relay};
 
 /// Runs the daemon until a signal ends it.
-pub(crate) async fn run(config: &Config, path: &Path) -> Result<(), wire::Error> {
+pub(crate) async fn run(config: &Config, path: &Path) -> Result<(), Failure> {
     let resolved = Resolved::of(config)?;
     let journal = Journal::default();
     let log = logs::mail_log(&journal, &resolved.settings.log)?;
@@ -42,7 +43,7 @@ async fn run_journaled(
     path: &Path,
     journal: &Journal,
     history: Desk,
-) -> Result<(), wire::Error> {
+) -> Result<(), Failure> {
     // First of all: a signal that comes before this would end the process at once, with sessions still open.
     let signals = Signals::listen();
     let resolver = wire::resolver(&resolved.settings.resolver)?;

@@ -1,35 +1,17 @@
 //! `onward spf check`, on the command line. No daemon need run, and no configuration be there.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use relay::sender_policy;
 use serde::Serialize;
 use spf::{Output, Verdict};
 
+use crate::Failure;
 use crate::cli::Claim;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::print::Printer;
 use crate::wire;
-
-/// Why nothing was asked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(transparent)]
-    Config(#[from] crate::files::FileError),
-    #[error(transparent)]
-    Unusable(#[from] config::Errors),
-    #[error(transparent)]
-    Resolver(#[from] wire::Error),
-    #[error(
-        "which addresses send is not known\n\nhint: give them with --address, or set `delivery.bind`, or `doctor.addresses` behind NAT"
-    )]
-    NoSenders,
-    #[error(
-        "{0} cannot stand in a record: others see another address\n\nhint: give the public ones with --address, or set `doctor.addresses`"
-    )]
-    Hidden(IpAddr),
-}
 
 /// What is printed.
 #[derive(Serialize)]
@@ -45,7 +27,7 @@ struct Report {
 }
 
 /// Runs the command. False: the client may not send, or nobody knows.
-pub(crate) async fn check(claim: &Claim, config: &Path, print: Printer) -> Result<bool, Error> {
+pub(crate) async fn check(claim: &Claim, config: &Path, print: Printer) -> Result<bool, Failure> {
     let resolver = resolver(claim.server, config)?;
     let query = sender_policy::query(claim.ip, &claim.helo, &claim.from);
     let output = sender_policy::evaluate(&resolver, query).await;
@@ -66,14 +48,14 @@ pub(crate) async fn check(claim: &Claim, config: &Path, print: Printer) -> Resul
 }
 
 /// The name server of the command line, of the configuration if there is one, or the system's.
-pub(crate) fn resolver(server: Option<SocketAddr>, config: &Path) -> Result<dns::Backend, Error> {
+pub(crate) fn resolver(server: Option<SocketAddr>, config: &Path) -> Result<dns::Backend, Failure> {
     let mut settings = dns::Settings::default();
     match server {
         Some(server) => settings.servers.push(server),
         None if config.exists() => settings.servers = Config::load(config)?.resolver.servers,
         None => {}
     }
-    Ok(wire::resolver(&settings)?)
+    wire::resolver(&settings)
 }
 
 impl From<&Output> for Report {

@@ -23,17 +23,6 @@ use crate::spool_cli::progress;
 use crate::spool_export::Envelope;
 use crate::spool_mail::Returned;
 
-/// What ended the import.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error("cannot read {0}: {1}\n\nhint: name a folder that `onward spool export` wrote")]
-    Folder(PathBuf, io::Error),
-    #[error(
-        "{0} could not be queued: {1}\n\nhint: nothing comes twice: run it again when this is mended"
-    )]
-    Queue(PathBuf, spool::Error),
-}
-
 #[derive(Debug, Default, Serialize)]
 struct Summary {
     folder: PathBuf,
@@ -83,7 +72,13 @@ pub(crate) async fn run(config: &Config, folder: &Path, print: Printer) -> Resul
         ..Summary::default()
     };
     let mails = sort(folder, &mut summary);
-    let mails = mails.map_err(|error| Error::Folder(folder.to_owned(), error))?;
+    let mails = mails.map_err(|error| {
+        let (folder, hint) = (
+            folder.display(),
+            "name a folder that `onward spool export` wrote",
+        );
+        format!("cannot read {folder}: {error}\n\nhint: {hint}")
+    })?;
     let known = match config.spool.join("log").is_dir() {
         true => ended(&config.spool, &mut progress("reading the spool"))?,
         false => HashSet::new(),
@@ -136,7 +131,7 @@ async fn bring_all(
     mails: &[PathBuf],
     known: &Arc<HashSet<LegId>>,
     summary: &mut Summary,
-) -> Result<(), Error> {
+) -> Result<(), Failure> {
     let mut progress = progress("bringing mail back");
     let mut ended = Ok(());
     for (done, some) in (0..).step_by(AT_ONCE).zip(mails.chunks(AT_ONCE)) {
@@ -153,7 +148,10 @@ async fn bring_all(
             let file = path.clone();
             let text = match came {
                 Err(error) => {
-                    ended = Err(Error::Queue(file, error));
+                    let hint = "nothing comes twice: run it again when this is mended";
+                    let file = file.display();
+                    let text = format!("{file} could not be queued: {error}\n\nhint: {hint}");
+                    ended = Err(text.into());
                     continue;
                 }
                 Ok(Came::Skipped(text)) => Some(text),

@@ -21,19 +21,6 @@ use crate::print::{Printer, plural};
 use crate::routing::{self, SECRETS, SECRETS_HINT};
 use crate::{Exit, Failure};
 
-/// Why the secrets stay as they are, or are not used yet.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(
-        "cannot write {path}: {source}\n\nhint: the old file is as it was; `{path}` is there only while another rotation runs, or was cut off"
-    )]
-    Write { path: PathBuf, source: io::Error },
-    #[error("{path} holds no secret\n\nhint: `onward init` makes the first one")]
-    Empty { path: PathBuf },
-    #[error("the file is written, but the relay goes on with the old one: {0}")]
-    Reload(control::ClientError),
-}
-
 #[derive(Debug, Serialize)]
 struct Rotated {
     file: PathBuf,
@@ -64,7 +51,8 @@ pub(crate) async fn run(
     let may_go = now.plus(config.srs.max_age.0 + config.srs.clock_skew.0 + DAY);
     let before = routing::secrets_of(&old).count();
     if before == 0 {
-        return Err(Error::Empty { path }.into());
+        let hint = "`onward init` makes the first one";
+        return Err(format!("{} holds no secret\n\nhint: {hint}", path.display()).into());
     }
     let new = match prune {
         true => pruned(&old, now),
@@ -88,12 +76,14 @@ pub(crate) async fn run(
 }
 
 /// Whether a relay runs, and has read the file.
-async fn reload(config: &Config) -> Result<bool, Error> {
+async fn reload(config: &Config) -> Result<bool, Failure> {
     let Ok(mut client) = Client::connect(&config.control.socket).await else {
         return Ok(false);
     };
     let reloaded = client.ask(ask::Reload::default()).await;
-    reloaded.map(|_| true).map_err(Error::Reload)
+    let text = "the file is written, but the relay goes on with the old one";
+    reloaded.map_err(|error| format!("{text}: {error}"))?;
+    Ok(true)
 }
 
 fn rotated(old: &[u8], now: Timestamp, may_go: Timestamp) -> Vec<u8> {
@@ -139,7 +129,7 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 /// Puts a file in the place of another, durably.
-fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
+fn replace(path: &Path, content: &[u8]) -> Result<(), String> {
     let beside = beside(path);
     let write = || {
         let old = fs::metadata(path)?;
@@ -157,9 +147,11 @@ fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
         fs::rename(&beside, path)?;
         File::open(path.parent().unwrap_or_else(|| Path::new("/")))?.sync_all()
     };
-    write().map_err(|source| Error::Write {
-        path: beside.clone(),
-        source,
+    write().map_err(|error| {
+        let path = beside.display();
+        format!(
+            "cannot write {path}: {error}\n\nhint: the old file is as it was; `{path}` is there only while another rotation runs, or was cut off"
+        )
     })
 }
 
@@ -252,10 +244,8 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"new\nold\n");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
         fs::write(beside(&path), "another rotation").unwrap();
-        assert!(matches!(
-            replace(&path, b"newer\n"),
-            Err(Error::Write { .. })
-        ));
+        let error = replace(&path, b"newer\n").unwrap_err();
+        assert!(error.starts_with("cannot write "));
         assert_eq!(fs::read(&path).unwrap(), b"new\nold\n");
     }
 }

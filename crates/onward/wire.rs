@@ -1,7 +1,7 @@
 //! The wiring of the daemon: what the configuration names is opened, and handed to the relay.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -16,10 +16,10 @@ use relay::tls_reports::TlsReports;
 use spool::{IdSource, Spool};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Errors, Resolved};
+use crate::Failure;
+use crate::config::{Config, Resolved};
 use crate::doctor;
 use crate::forwards;
-use crate::logs;
 use crate::reload::Reload;
 
 /// A relay that is ready to run: sockets are bound, the spool is open.
@@ -35,30 +35,6 @@ pub(crate) struct Relay {
     journal: Journal,
 }
 
-/// Why the relay cannot run. Each text says where and what to do.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error(transparent)]
-    Config(#[from] Errors),
-    #[error(transparent)]
-    Bind(#[from] smtp_in::BindError),
-    #[error(
-        "cannot make the spool folder {path}: {source}\n\nhint: make it, owned by the user that runs onward"
-    )]
-    SpoolFolder {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error(transparent)]
-    Spool(#[from] queue::StartError),
-    #[error(transparent)]
-    Control(#[from] control::BindError),
-    #[error(transparent)]
-    Log(#[from] logs::Error),
-    #[error("`resolver.servers`: {0}")]
-    Dns(#[from] dns::SetupError),
-}
-
 impl Relay {
     /// Opens everything that the configuration names. `path` is where it came from, for reloads.
     pub(crate) async fn open(
@@ -68,7 +44,7 @@ impl Relay {
         resolver: dns::Backend,
         journal: Journal,
         history: Desk,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, Failure> {
         let mut settings = resolved.settings;
         let routing = Arc::new(ArcSwap::from_pointee(resolved.routing));
         let listeners = smtp_in::bind(settings.listeners)?;
@@ -133,7 +109,7 @@ impl Relay {
     }
 
     /// Runs until `shutdown`, sees running transactions out, and closes the spool.
-    pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+    pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), Failure> {
         let counts = self.spool.counts().await;
         let counts = counts.unwrap_or_default();
         let queued = counts.ready + counts.deferred + counts.active + counts.held;
@@ -152,15 +128,18 @@ impl Relay {
 }
 
 /// A resolver of these settings.
-pub(crate) fn resolver(settings: &dns::Settings) -> Result<dns::Backend, Error> {
-    Ok(dns::Backend::Hickory(dns::Hickory::new(settings)?))
+pub(crate) fn resolver(settings: &dns::Settings) -> Result<dns::Backend, Failure> {
+    let resolver = dns::Hickory::new(settings);
+    let resolver = resolver.map_err(|error| format!("`resolver.servers`: {error}"))?;
+    Ok(dns::Backend::Hickory(resolver))
 }
 
 /// Opens the spool: reads what the last run left.
-fn open_spool(settings: queue::Settings) -> Result<LogSpool, Error> {
-    std::fs::create_dir_all(&settings.dir).map_err(|source| Error::SpoolFolder {
-        path: settings.dir.clone(),
-        source,
+fn open_spool(settings: queue::Settings) -> Result<LogSpool, Failure> {
+    std::fs::create_dir_all(&settings.dir).map_err(|error| {
+        let path = settings.dir.display();
+        let hint = "make it, owned by the user that runs onward";
+        format!("cannot make the spool folder {path}: {error}\n\nhint: {hint}")
     })?;
     Ok(LogSpool::open(settings)?)
 }

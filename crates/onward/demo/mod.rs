@@ -11,46 +11,31 @@ use journal::{Format, Journal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
+use crate::Failure;
 use crate::cli;
 use crate::config::Resolved;
 use crate::print::Printer;
-use crate::wire::{self, Relay};
+use crate::wire::Relay;
 
 use destination::{Arrived, Destination};
 use world::World;
 
-/// Why the demo did not work.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error("{0}\n\nhint: `onward demo --port 0` takes any free ports")]
-    Bind(#[from] smtp_in::BindError),
-    #[error(transparent)]
-    World(#[from] world::Error),
-    #[error(transparent)]
-    Relay(#[from] wire::Error),
-    #[error("the demo's mail client: {0}")]
-    Client(#[from] mail_send::Error),
-    #[error("{0} did not happen within {1} seconds; the events above say how far it came")]
-    Late(&'static str, u64),
-    #[error("cannot listen for Ctrl-C: {0}")]
-    Signal(std::io::Error),
-}
-
 /// Runs the demo: tells the story, and then, unless `--once`, goes on until Ctrl-C.
-pub(crate) async fn run(args: &cli::Demo, print: Printer) -> Result<(), Error> {
+pub(crate) async fn run(args: &cli::Demo, print: Printer) -> Result<(), Failure> {
     let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let next_port = if args.port == 0 {
         0
     } else {
         args.port.saturating_add(1)
     };
-    let (destination, mut arrivals) = Destination::bind(local(next_port))?;
+    let (destination, mut arrivals) = Destination::bind(local(next_port))
+        .map_err(|error| format!("{error}\n\nhint: `onward demo --port 0` takes any free ports"))?;
     let destination_address = destination.address;
     let world = World::make(local(args.port), destination_address, args.spool.clone())?;
     let journal = Journal::default();
     let relay = Relay::open(
         &world.config,
-        Resolved::of(&world.config).map_err(wire::Error::from)?,
+        Resolved::of(&world.config)?,
         "demo".as_ref(),
         world.resolver.clone(),
         journal.clone(),
@@ -84,14 +69,16 @@ pub(crate) async fn run(args: &cli::Demo, print: Printer) -> Result<(), Error> {
     let (closed, _) = tokio::join!(relay, destination);
     result?;
     // A panic of the relay has been reported by the panic hook.
-    Ok(closed.unwrap_or(Ok(()))?)
+    closed.unwrap_or(Ok(()))
 }
 
 /// Ctrl-C ends the demo at any point, and is no error.
-async fn until_interrupted(told: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+async fn until_interrupted(told: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     tokio::select! {
         result = told => result,
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Error::Signal),
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted.map_err(|error| format!("cannot listen for Ctrl-C: {error}").into())
+        }
     }
 }
 
@@ -101,7 +88,7 @@ async fn go_on(
     arrivals: &mut UnboundedReceiver<Arrived>,
     journal: &Journal,
     print: Printer,
-) -> Result<(), Error> {
+) -> Result<(), Failure> {
     let mut events = journal.subscribe();
     story::invite(scene, print);
     loop {

@@ -13,8 +13,8 @@ use mail_send::smtp::message::Parameters;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
-use super::Error;
 use super::destination::Arrived;
+use crate::Failure;
 use crate::print::Printer;
 
 /// Who listens where.
@@ -29,7 +29,7 @@ pub(super) async fn tell(
     scene: &Scene,
     arrivals: &mut UnboundedReceiver<Arrived>,
     print: Printer,
-) -> Result<(), Error> {
+) -> Result<(), Failure> {
     print.line(format_args!(
         "Onward on {}, a destination on {}, the spool in {}",
         scene.relay,
@@ -40,7 +40,9 @@ pub(super) async fn tell(
         "\n1. bob@sender.example writes to alice@example.org. Their provider's MX is this relay.",
     );
     let start = Instant::now();
-    let reply = send(scene.relay, SENDER, RECIPIENT, LETTER, print).await?;
+    let reply = send(scene.relay, SENDER, RECIPIENT, LETTER, print)
+        .await
+        .map_err(no_client)?;
     print.line(format_args!(
         "   <- {reply}   (on disk before this was said)"
     ));
@@ -57,7 +59,9 @@ pub(super) async fn tell(
         .mailbox()
         .map(Mailbox::to_string)
         .unwrap_or_default();
-    let reply = send(scene.relay, "", &srs_address, BOUNCE, print).await?;
+    let reply = send(scene.relay, "", &srs_address, BOUNCE, print)
+        .await
+        .map_err(no_client)?;
     print.line(format_args!(
         "   <- {reply}   (the tag is ours, and in time)"
     ));
@@ -163,7 +167,7 @@ async fn send(
     recipient: &str,
     letter: &str,
     print: Printer,
-) -> Result<String, Error> {
+) -> Result<String, mail_send::Error> {
     let none = Parameters::new();
     let sender = from.parse().map_or(ReversePath::Null, ReversePath::Mailbox);
     show_commands(to, &sender, [format!("<{recipient}>")], print);
@@ -183,15 +187,18 @@ async fn send(
     ))
 }
 
+fn no_client(error: mail_send::Error) -> String {
+    format!("the demo's mail client: {error}")
+}
+
 async fn wait_for(
     what: &'static str,
     arrivals: &mut UnboundedReceiver<Arrived>,
-) -> Result<Arrived, Error> {
-    let late = Error::Late(what, PATIENCE.as_secs());
-    match timeout(PATIENCE, arrivals.recv()).await {
-        Ok(Some(arrived)) => Ok(arrived),
-        _ => Err(late),
-    }
+) -> Result<Arrived, Failure> {
+    let arrived = timeout(PATIENCE, arrivals.recv()).await.ok().flatten();
+    let secs = PATIENCE.as_secs();
+    let late = "the events above say how far it came";
+    Ok(arrived.ok_or_else(|| format!("{what} did not happen within {secs} seconds; {late}"))?)
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use envelope::{Domain, DomainError};
 
+use crate::Failure;
 use crate::config::{Config, Listener, Size, Span, TlsMode};
 use crate::init::random_secret;
 
@@ -18,27 +19,21 @@ pub(super) struct World {
     _folder: tempfile::TempDir,
 }
 
-/// Why there is no world.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error("cannot write the demo's files: {0}")]
-    Files(#[from] io::Error),
-    #[error("cannot make up a domain: {0}")]
-    Domain(#[from] DomainError),
-}
-
 impl World {
     /// Writes the files. The spool lies among them unless it is given.
     pub(super) fn make(
         relay: SocketAddr,
         destination: SocketAddr,
         spool: Option<PathBuf>,
-    ) -> Result<Self, Error> {
-        let folder = tempfile::Builder::new().prefix("onward-demo-").tempdir()?;
-        let config = write_files(folder.path(), relay, destination, spool)?;
+    ) -> Result<Self, Failure> {
+        let unwritten = |error: io::Error| format!("cannot write the demo's files: {error}");
+        let folder = tempfile::Builder::new().prefix("onward-demo-").tempdir();
+        let folder = folder.map_err(unwritten)?;
+        let config = write_files(folder.path(), relay, destination, spool).map_err(unwritten)?;
+        let records = records().map_err(|error| format!("cannot make up a domain: {error}"))?;
         Ok(Self {
             config,
-            resolver: dns::Backend::Fixed(records()?),
+            resolver: dns::Backend::Fixed(records),
             _folder: folder,
         })
     }
