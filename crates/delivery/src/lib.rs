@@ -56,5 +56,6 @@ pub use peer::Endpoint;
 pub use route::{HopHost, Hops, NextHop, Route, RouteError, Routes};
 pub use settings::Settings;
 pub use shaping::{Layer, ReplyRule, Shape, Shaping, Then};
+pub use tls::dane::tlsa_fits;
 pub use view::{Reach, SiteView};
 pub use work::{Body, BodyError, SiteEvent, Want, Work};

@@ -133,7 +133,7 @@ impl<R: Resolver> Planner<R> {
                 records.dedup();
                 // The best ones: nobody has more, but who makes up DNS answers may.
                 records.truncate(EXCHANGES_MAX);
-                let names = answer.is_secure.then(|| dane::names(domain, &answer));
+                let names = answer.proof.is_secure.then(|| dane::names(domain, &answer));
                 Ok((Hosts::Mx(answer.records.into()), names))
             }
             Err(dns::Error::NoRecords) => Ok((Hosts::Implicit(domain.clone()), no_names())),

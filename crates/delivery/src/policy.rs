@@ -119,7 +119,7 @@ impl Policy {
         };
         for base in dane::bases(host, addresses) {
             match resolver.tlsa(&format!("_{port}._tcp.{base}")).await {
-                Ok(found) if found.is_secure => {
+                Ok(found) if found.proof.is_secure => {
                     let mut names = vec![base.clone(), host.clone()];
                     names.extend_from_slice(of_domain);
                     return Ok(self.with(Dane::new(base, found.records, names)));

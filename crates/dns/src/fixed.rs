@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use envelope::Domain;
 
 use crate::resolver::both_families;
-use crate::{Answer, Error, Mx, Resolver, Tlsa};
+use crate::{Answer, Error, Mx, Proof, Resolver, Tlsa};
 
 /// A resolver that knows what it was told.
 #[derive(Debug, Clone, Default)]
@@ -112,11 +112,13 @@ impl Fixed {
 
     fn answer<T: Clone>(&self, name: &str, records: &[T]) -> Result<Answer<T>, Error> {
         let is_secure = self.secure.contains(&name.to_ascii_lowercase());
-        Ok(Answer {
+        let records = some(records)?;
+        let proof = Proof {
             is_secure,
             is_name_secure: is_secure,
-            ..Answer::from(some(records)?)
-        })
+            canonical: None,
+        };
+        Ok(Answer { records, proof })
     }
 }
 

@@ -82,12 +82,8 @@ impl Hickory {
     ) -> Result<Answer<T>, Error> {
         let validating = self.validating.as_ref();
         let (records, proof) = self.known(name, kind, validating).await?;
-        Ok(Answer {
-            records: some(records.iter().filter_map(pick).collect())?,
-            is_secure: proof.is_secure,
-            is_name_secure: proof.is_name_secure,
-            canonical: proof.canonical,
-        })
+        let records = some(records.iter().filter_map(pick).collect())?;
+        Ok(Answer { records, proof })
     }
 
     async fn known(

@@ -18,5 +18,6 @@ mod settings;
 
 pub use fixed::Fixed;
 pub use hickory::Hickory;
+pub use proof::Proof;
 pub use resolver::{Answer, Backend, Error, Mx, Resolver, Tlsa};
 pub use settings::{Settings, SetupError};

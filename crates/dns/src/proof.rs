@@ -12,12 +12,15 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
 use crate::Error;
 
-/// See [`crate::Answer`].
+/// What is proven of an answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Proof {
-    pub(crate) is_secure: bool,
-    pub(crate) is_name_secure: bool,
-    pub(crate) canonical: Option<Domain>,
+pub struct Proof {
+    /// The records are the owner's: these, and every alias (CNAME) on the way to them.
+    pub is_secure: bool,
+    /// The name asked for is in a signed zone, wherever its alias leads.
+    pub is_name_secure: bool,
+    /// The name that has the records, when the one asked for is an alias.
+    pub canonical: Option<Domain>,
 }
 
 /// Of what hickory found. Who sits between us and the servers may have put together what does not belong together, each part with a

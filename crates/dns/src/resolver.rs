@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use envelope::Domain;
 
-use crate::{Fixed, Hickory};
+use crate::{Fixed, Hickory, Proof};
 
 /// What mail asks of DNS.
 ///
@@ -67,12 +67,8 @@ pub trait Resolver: Send + Sync + 'static {
 pub struct Answer<T> {
     /// Never empty.
     pub records: Vec<T>,
-    /// They are the owner's: the records, and every alias (CNAME) on the way to them.
-    pub is_secure: bool,
-    /// The name asked for is in a signed zone, wherever its alias leads.
-    pub is_name_secure: bool,
-    /// The name that has the records, when the one asked for is an alias.
-    pub canonical: Option<Domain>,
+    /// What is proven.
+    pub proof: Proof,
 }
 
 impl<T> Answer<T> {
@@ -80,21 +76,15 @@ impl<T> Answer<T> {
     pub(crate) fn filter_map<U>(self, record: impl Fn(T) -> Option<U>) -> Answer<U> {
         Answer {
             records: self.records.into_iter().filter_map(record).collect(),
-            is_secure: self.is_secure,
-            is_name_secure: self.is_name_secure,
-            canonical: self.canonical,
+            proof: self.proof,
         }
     }
 }
 
 impl<T> From<Vec<T>> for Answer<T> {
     fn from(records: Vec<T>) -> Self {
-        Self {
-            records,
-            is_secure: false,
-            is_name_secure: false,
-            canonical: None,
-        }
+        let proof = Proof::default();
+        Self { records, proof }
     }
 }
 
@@ -146,61 +136,46 @@ pub enum Backend {
     Fixed(Fixed),
 }
 
+macro_rules! ask {
+    ($self:ident.$what:ident($($of:expr)?)) => {
+        match $self {
+            Self::Hickory(resolver) => resolver.$what($($of)?).await,
+            Self::Fixed(resolver) => resolver.$what($($of)?).await,
+        }
+    };
+}
+
 impl Resolver for Backend {
     async fn mx(&self, name: &str) -> Result<Answer<Mx>, Error> {
-        match self {
-            Self::Hickory(resolver) => resolver.mx(name).await,
-            Self::Fixed(resolver) => resolver.mx(name).await,
-        }
+        ask!(self.mx(name))
     }
 
     async fn ipv4(&self, name: &str) -> Result<Vec<Ipv4Addr>, Error> {
-        match self {
-            Self::Hickory(resolver) => resolver.ipv4(name).await,
-            Self::Fixed(resolver) => resolver.ipv4(name).await,
-        }
+        ask!(self.ipv4(name))
     }
 
     async fn ipv6(&self, name: &str) -> Result<Vec<Ipv6Addr>, Error> {
-        match self {
-            Self::Hickory(resolver) => resolver.ipv6(name).await,
-            Self::Fixed(resolver) => resolver.ipv6(name).await,
-        }
+        ask!(self.ipv6(name))
     }
 
     async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, Error> {
-        match self {
-            Self::Hickory(resolver) => resolver.txt(name).await,
-            Self::Fixed(resolver) => resolver.txt(name).await,
-        }
+        ask!(self.txt(name))
     }
 
     async fn names(&self, address: IpAddr) -> Result<Vec<Domain>, Error> {
-        match self {
-            Self::Hickory(resolver) => resolver.names(address).await,
-            Self::Fixed(resolver) => resolver.names(address).await,
-        }
+        ask!(self.names(address))
     }
 
     async fn addresses(&self, name: &str) -> Result<Answer<IpAddr>, Error> {
-        match self {
-            Self::Hickory(resolver) => resolver.addresses(name).await,
-            Self::Fixed(resolver) => resolver.addresses(name).await,
-        }
+        ask!(self.addresses(name))
     }
 
     async fn tlsa(&self, name: &str) -> Result<Answer<Tlsa>, Error> {
-        match self {
-            Self::Hickory(resolver) => resolver.tlsa(name).await,
-            Self::Fixed(resolver) => resolver.tlsa(name).await,
-        }
+        ask!(self.tlsa(name))
     }
 
     async fn validation(&self) -> Option<Result<(), Error>> {
-        match self {
-            Self::Hickory(resolver) => resolver.validation().await,
-            Self::Fixed(resolver) => resolver.validation().await,
-        }
+        ask!(self.validation())
     }
 }
 
@@ -213,12 +188,13 @@ pub(crate) fn both_families(
         (Ok(v6), Ok(v4)) => {
             let v6_first = v6.records.into_iter().map(IpAddr::V6);
             let records = v6_first.chain(v4.records.into_iter().map(IpAddr::V4));
-            Ok(Answer {
-                records: records.collect(),
-                is_secure: v6.is_secure && v4.is_secure,
-                is_name_secure: v6.is_name_secure && v4.is_name_secure,
-                canonical: v4.canonical,
-            })
+            let proof = Proof {
+                is_secure: v6.proof.is_secure && v4.proof.is_secure,
+                is_name_secure: v6.proof.is_name_secure && v4.proof.is_name_secure,
+                canonical: v4.proof.canonical,
+            };
+            let records = records.collect();
+            Ok(Answer { records, proof })
         }
         (Ok(v6), Err(_)) => Ok(v6.filter_map(|a| Some(IpAddr::V6(a)))),
         (Err(_), Ok(v4)) => Ok(v4.filter_map(|a| Some(IpAddr::V4(a)))),

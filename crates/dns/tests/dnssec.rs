@@ -60,8 +60,9 @@ async fn start(zones: &str) -> (SignedDns, Hickory) {
 fn proof<T>(answer: Result<Answer<T>, Error>) -> String {
     match answer {
         Ok(answer) => {
-            let canonical = answer.canonical.map(|name| format!(" as {name}"));
-            let word = match (answer.is_secure, answer.is_name_secure) {
+            let proof = answer.proof;
+            let canonical = proof.canonical.map(|name| format!(" as {name}"));
+            let word = match (proof.is_secure, proof.is_name_secure) {
                 (true, _) => "secure",
                 (false, true) => "name secure",
                 (false, false) => "insecure",

@@ -46,8 +46,9 @@ pub(crate) struct Verifier {
 /// Where a host's TLSA records may be, best first (§2.2.2): at the name that its alias leads to, if all of that is proven, then at
 /// its own.
 pub(crate) fn bases<T>(host: &Domain, addresses: &Answer<T>) -> Vec<Domain> {
-    let canonical = addresses.canonical.clone().filter(|_| addresses.is_secure);
-    let own = addresses.is_name_secure.then(|| host.clone());
+    let proof = &addresses.proof;
+    let canonical = proof.canonical.clone().filter(|_| proof.is_secure);
+    let own = proof.is_name_secure.then(|| host.clone());
     canonical.into_iter().chain(own).collect()
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn names(domain: &Domain, exchanges: &Answer<Mx>) -> Arc<[Domain]> {
         let rest = host.as_str().strip_suffix(name.as_str());
         rest.is_some_and(|rest| rest.ends_with('.'))
     };
-    let names = std::iter::once(domain).chain(&exchanges.canonical);
+    let names = std::iter::once(domain).chain(&exchanges.proof.canonical);
     let names = names.filter(|name| {
         let mut hosts = exchanges.records.iter().map(|mx| &mx.exchange);
         hosts.any(|host| is_within(host, name))
@@ -281,6 +282,11 @@ fn presented(record: &Tlsa) -> String {
         let _ = write!(text, "{octet:02x}");
     }
     text
+}
+
+/// Whether the record is one that counts for mail, and of this certificate.
+pub fn tlsa_fits(record: &Tlsa, certificate: &CertificateDer<'_>) -> bool {
+    is_usable(record) && fits(record, certificate)
 }
 
 fn is_usable(record: &Tlsa) -> bool {

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use authentic::Key;
-use aws_lc_rs::digest::{SHA256, SHA512, digest};
+use aws_lc_rs::digest::{SHA256, digest};
 use control::Finding;
 use control::Health::{Bad, Good, Risky};
 use data_encoding::HEXLOWER;
+use delivery::tlsa_fits;
 use dns::{Resolver, Tlsa};
 use smtp_in::tls::Certificate;
 
@@ -175,17 +176,7 @@ fn matches(record: &Tlsa, certificate: &Certificate) -> bool {
         // The issuer's own certificate, which must be sent along (RFC 7672 §3.1.2).
         _ => certificate.cert.get(1..).unwrap_or_default(),
     };
-    chain.iter().any(|der| {
-        let part = match record.selector {
-            0 => Some(der.to_vec()),
-            1 => public_key(der),
-            _ => None,
-        };
-        part.is_some_and(|part| match record.matching {
-            0 => part == record.data,
-            1 => digest(&SHA256, &part).as_ref() == record.data,
-            2 => digest(&SHA512, &part).as_ref() == record.data,
-            _ => false,
-        })
-    })
+    chain
+        .iter()
+        .any(|certificate| tlsa_fits(record, certificate))
 }

@@ -212,9 +212,11 @@ fn where_records_are_looked_for() {
     ] {
         let answer = Answer {
             records: vec![()],
-            is_secure,
-            is_name_secure,
-            canonical: canonical.map(d),
+            proof: dns::Proof {
+                is_secure,
+                is_name_secure,
+                canonical: canonical.map(d),
+            },
         };
         let found: Vec<_> = bases(&d("mx.test"), &answer)
             .iter()
