@@ -166,9 +166,9 @@ fn fault(error: reqwest::Error) -> Fault {
 
 /// How rustls begins what it says of one.
 const BAD_CERTIFICATE: &str = "invalid peer certificate";
-const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// For all of one policy; RFC 8461 §3.3 suggests a minute. Mail does not wait as long.
-const FETCH_TIME: Duration = Duration::from_secs(30);
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// For all of one policy, or one report. RFC 8461 §3.3 suggests a minute; but hosts that are silent hold up others.
+const FETCH_TIME: Duration = Duration::from_secs(10);
 /// What is new in a burst is written together.
 const WRITE_EVERY: Duration = Duration::from_secs(10);
 

@@ -12,7 +12,7 @@ use dns::Resolver;
 use envelope::{Domain, Timestamp, TlsFailure};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{Kept, Mode, Policy, record_id};
 
@@ -22,7 +22,8 @@ pub struct Policies<R> {
     fetch: Fetch,
     now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     known: Mutex<HashMap<Domain, Known>>,
-    running: Semaphore,
+    /// Places for fetching what is new, and for fetching anew what is held: strangers fill only the first.
+    running: [Semaphore; 2],
     /// One that is kept is new, or was fetched anew.
     changed: Notify,
 }
@@ -96,7 +97,7 @@ impl<R: Resolver> Policies<R> {
             fetch,
             now: Box::new(now),
             known: Mutex::new(holding.take(DOMAINS_MAX).map(known).collect()),
-            running: Semaphore::new(FETCHES_MAX),
+            running: [(); 2].map(|()| Semaphore::new(FETCHES_MAX)),
             changed: Notify::new(),
         }
     }
@@ -194,8 +195,14 @@ impl<R: Resolver> Policies<R> {
         let (fetched, fetching) = watch::channel(());
         known.fetching = Some(fetching);
         let (all, domain) = (Arc::clone(self), domain.clone());
+        let is_held = known.kept.is_some();
         tokio::spawn(async move {
-            let _turn = all.running.acquire().await;
+            let turn = all.running[usize::from(is_held)].acquire();
+            // The next mail tries again: with many silent hosts, each would wait for the one before otherwise.
+            let wait = if is_held { Duration::MAX } else { WAIT };
+            let Ok(_turn) = timeout(wait, turn).await else {
+                return;
+            };
             let text = (all.fetch)(domain.clone()).await;
             let found = text.and_then(|text| {
                 Policy::parse(&text).map_err(|error| Fault {
@@ -282,7 +289,7 @@ const RECORD: &str = "_mta-sts";
 const WAIT: Duration = Duration::from_secs(5);
 /// Domains with a record that are remembered, and policies kept.
 const DOMAINS_MAX: usize = 10_000;
-/// Policies fetched at once.
+/// Policies fetched at once, of either kind.
 const FETCHES_MAX: usize = 32;
 /// After a failure (§3.3: five minutes at least).
 const RETRY_AFTER: Duration = Duration::from_mins(5);

@@ -11,6 +11,8 @@ use super::*;
 struct Host {
     says: Mutex<Option<Result<String, Fault>>>,
     asked: AtomicU64,
+    /// How often hosts were asked that are silent.
+    in_vain: AtomicU64,
     clock: AtomicU64,
 }
 
@@ -29,8 +31,15 @@ impl World {
 
     fn start(dns: Fixed, host: Arc<Host>, kept: Vec<Kept>) -> Self {
         let (asked, clock) = (Arc::clone(&host), Arc::clone(&host));
-        let fetch = move |_| -> Fetching {
+        let fetch = move |of: Domain| -> Fetching {
             let host = Arc::clone(&asked);
+            if of.as_str().starts_with("silent") {
+                host.in_vain.fetch_add(1, Ordering::SeqCst);
+                return Box::pin(async {
+                    tokio::time::sleep(WAIT * 2).await;
+                    Err(fault())
+                });
+            }
             host.asked.fetch_add(1, Ordering::SeqCst);
             Box::pin(async move {
                 let says = host.says.lock().clone();
@@ -271,4 +280,36 @@ async fn no_policy_of_the_future_holds_for_longer() {
     world.check("enforce", 0).await;
     world.turn(MINUTE);
     world.check("- fault", 1).await;
+}
+
+/// Who makes us ask a thousand silent hosts keeps nobody from a policy for long, nor from one that is held.
+#[tokio::test(start_paused = true)]
+async fn silent_hosts_keep_no_policy_away() {
+    let silent = |n| domain(&format!("silent{n}.example"));
+    let with_record =
+        |dns: Fixed, of: &str| dns.with_txt(format!("_mta-sts.{of}"), "v=STSv1; id=1");
+    let mut dns = with_record(record("1"), "new.example");
+    for n in 0..1000 {
+        dns = with_record(dns, silent(n).as_str());
+    }
+    let world = World::new(dns);
+    world.serves("enforce", WEEK_SECS);
+    world.check("enforce", 1).await;
+    let mut all = tokio::task::JoinSet::new();
+    for n in 0..1000 {
+        let policies = Arc::clone(&world.policies);
+        all.spawn(async move { policies.of(&silent(n)).await });
+    }
+    tokio::task::yield_now().await;
+    world.turn(DAY);
+    world.policies.changed().await;
+    world.policies.refresh();
+    world.policies.changed().await;
+    world.check("enforce", 2).await;
+    all.join_all().await;
+    tokio::time::sleep(WAIT * 2).await;
+    let in_vain = world.host.in_vain.load(Ordering::SeqCst);
+    assert_eq!(in_vain, FETCHES_MAX as u64);
+    let new = world.policies.of(&domain("new.example")).await;
+    assert!(new.policy().is_some());
 }
