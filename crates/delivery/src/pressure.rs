@@ -14,7 +14,7 @@ pub(crate) struct Pressure {
     since: Instant,
     /// When it last put mail off.
     last: Instant,
-    /// RCPTs for it, and legs that it took or refused for good. Both fade, the older the more.
+    /// Messages for it, with those that were put off; and legs that it took or refused for good. Both fade, the older the more.
     asked: f64,
     taken: f64,
     counted: Instant,
@@ -80,10 +80,10 @@ impl Pressure {
         now.saturating_duration_since(self.last) > OVER
     }
 
-    /// A recipient for it was named.
-    pub(crate) fn asked(&mut self, now: Instant) {
+    /// A message for it has come, which stands for so many.
+    pub(crate) fn asked(&mut self, messages: f64, now: Instant) {
         self.fade(now);
-        self.asked += 1.0;
+        self.asked += messages;
     }
 
     /// Whether it is too old to say anything.
@@ -155,7 +155,7 @@ mod tests {
         let mut pressure = Pressure::new(begun);
         (0..queued).for_each(|_| pressure.put_off(&claim(0), begun));
         let now = begun + Duration::from_secs(secs);
-        (0..asked).for_each(|_| pressure.asked(now));
+        pressure.asked(asked.into(), now);
         (0..taken).for_each(|_| {
             pressure.ended(&claim(0), now);
         });
@@ -196,8 +196,9 @@ mod tests {
         for step in 0..7200 {
             let counts = u32::from(step >= 3600);
             for _ in 0..3 {
-                pressure.asked(now);
-                if rng.random_range(0..100) >= pressure.share(now) {
+                let share = pressure.share(now);
+                if rng.random_range(0..100) >= share {
+                    pressure.asked(100.0 / f64::from(100 - share), now);
                     queue += 1;
                     let_in += counts;
                 }

@@ -137,7 +137,7 @@ impl<S: Spool> Inbound<S> {
     pub fn ask_for_pressure(
         &self,
         pressed: Arc<AtomicBool>,
-        share: impl Fn(&Mailbox, &Destination, bool) -> u8 + Send + Sync + 'static,
+        share: impl Fn(&Mailbox, &Destination, f64) -> u8 + Send + Sync + 'static,
     ) {
         let _ = self.pressure.set((pressed, Box::new(share)));
     }
@@ -232,7 +232,7 @@ impl<S: Spool> smtp_in::Service for Inbound<S> {
 }
 
 /// Percent of what comes for a target to put off; whether another has come.
-type Pressure = Box<dyn Fn(&Mailbox, &Destination, bool) -> u8 + Send + Sync>;
+type Pressure = Box<dyn Fn(&Mailbox, &Destination, f64) -> u8 + Send + Sync>;
 
 /// Connections that are answered late at once. More are answered as any other: a tarpit must not fill up our own connections.
 const TARPITTED_MAX: usize = 500;

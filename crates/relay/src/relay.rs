@@ -107,9 +107,9 @@ impl<S: Spool> Relay<S> {
         let knows = Arc::downgrade(&dispatcher);
         outbound.ask_for_trouble(move |to| knows.upgrade()?.trouble(to));
         let knows = Arc::downgrade(&dispatcher);
-        inbound.ask_for_pressure(dispatcher.pressed(), move |target, to, counts| {
+        inbound.ask_for_pressure(dispatcher.pressed(), move |target, to, messages| {
             let dispatcher = knows.upgrade();
-            dispatcher.map_or(0, |dispatcher| dispatcher.pressure(target, to, counts))
+            dispatcher.map_or(0, |dispatcher| dispatcher.pressure(target, to, messages))
         });
         Self {
             core,

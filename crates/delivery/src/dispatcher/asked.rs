@@ -19,11 +19,11 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         self.sites.lock().trouble(to)
     }
 
-    /// Percent of the RCPTs for this target that are to be put off, since its site or the mailbox takes less than comes. `counts`: one
-    /// has come.
-    pub fn pressure(&self, target: &Mailbox, to: &Destination, counts: bool) -> u8 {
+    /// Percent of the RCPTs for this target that are to be put off, since its site or the mailbox takes less than comes. `messages`
+    /// count as come: none to ask only; one that was let in stands for those that were not.
+    pub fn pressure(&self, target: &Mailbox, to: &Destination, messages: f64) -> u8 {
         let now = Instant::now();
-        self.sites.lock().pressure(target, to, counts, now)
+        self.sites.lock().pressure(target, to, messages, now)
     }
 
     /// Whether there is pressure on any site or mailbox: who asks often need not ask for each target.

@@ -54,16 +54,14 @@ impl Sites {
         &mut self,
         target: &Mailbox,
         to: &Destination,
-        counts: bool,
+        messages: f64,
         now: Instant,
     ) -> u8 {
         let site = self.known(to).and_then(|id| self.sites.get_mut(&id));
         let of_site = site.and_then(|site| site.pressure.as_mut());
         let both = of_site.into_iter().chain(self.full.get_mut(target));
         let shares = both.map(|pressure| {
-            if counts {
-                pressure.asked(now);
-            }
+            pressure.asked(messages, now);
             pressure.share(now)
         });
         shares.max().unwrap_or(0)

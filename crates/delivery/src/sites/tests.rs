@@ -1187,7 +1187,7 @@ fn pressure_is_on_a_site_or_on_a_mailbox() {
         .map(|target| {
             let target = nouns::mailbox(target);
             let to = target.host().clone().into();
-            sites.pressure(&target, &to, true, now)
+            sites.pressure(&target, &to, 1.0, now)
         })
     };
     assert_eq!(shares(&mut sites, after(1)), [0; 5]);

@@ -94,8 +94,8 @@ async fn mail_for_a_target_under_pressure_is_put_off() {
     let pressed = Arc::new(AtomicBool::new(true));
     let asked = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&asked);
-    let share = move |target: &Mailbox, to: &Destination, counts| {
-        seen.lock().push(format!("{target} {to} {counts}"));
+    let share = move |target: &Mailbox, to: &Destination, messages: f64| {
+        seen.lock().push(format!("{target} {to} {messages}"));
         if target.local_part().as_str() == "a" {
             100
         } else {
@@ -115,11 +115,19 @@ async fn mail_for_a_target_under_pressure_is_put_off() {
         "{lines:?}"
     );
     let expected = [
-        "a@full.test full.test true",
-        "a@full.test full.test true",
-        "b@fine.test fine.test true",
+        "a@full.test full.test 0",
+        "a@full.test full.test 0",
+        "b@fine.test fine.test 0",
     ];
     assert_eq!(std::mem::take(&mut *asked.lock()), expected);
+    // What counts is mail, not commands.
+    talk.data().await;
+    talk.body("A: b\r\n\r\n").await;
+    let expected = [
+        &expected[1..],
+        &["a@full.test full.test 1", "b@fine.test fine.test 1"],
+    ];
+    assert_eq!(std::mem::take(&mut *asked.lock()), expected.concat());
 
     let mut bounce = world.talk("");
     bounce.mail().await;

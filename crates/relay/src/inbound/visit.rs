@@ -330,14 +330,13 @@ impl<S: Spool> Visit<S> {
         message.user = user.map(|user| Arc::clone(&user.name));
         let (routing, name) = (self.routing(), self.name.get().await);
         let before_queue = now.since(self.begun);
-        let online = self.case.transaction.online.is_some();
         let received = draft.received(
             client,
             name.as_ref(),
             envelope,
             &message,
             before_queue,
-            online,
+            self.case.transaction.online.is_some(),
         );
         self.inbound.journal.record(received);
         self.case.message = draft.facts();
@@ -372,6 +371,7 @@ impl<S: Spool> Visit<S> {
         let examined = examined.as_ref();
         self.tell_results(client, name.is_some(), examined, &mut draft, &mut message);
         self.put_filtered(&mut message);
+        self.inbound.count_pressure(&self.case, &draft.plan);
         let size = message.size;
         let print = draft.print(client, envelope, &self.case);
         let reply = draft.store(&self.inbound, message, print).await?;
