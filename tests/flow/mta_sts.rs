@@ -112,6 +112,8 @@ async fn what_does_not_keep_to_its_policy_gets_no_mail() {
     }
     assert!(testing.sink.message().await.tls);
     relay.wait_for("delivered verified=no").await;
+    let told = relay.run(&["tls", "report", "testing.test"]).await;
+    assert!(told.contains("certificate-host-mismatch"), "{told}");
     for domain in &domains {
         assert!(domain.sink.received().is_empty() && domain.policy.asked() == 1);
     }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use envelope::{Diagnosis, EnhancedStatus, Outcome, PeerTls, TlsProof};
+use rustls::pki_types::CertificateDer;
 use smtp::Capabilities;
 use smtp::client::{Event, Session, Transaction};
 use tokio::time::{timeout, timeout_at};
@@ -96,6 +97,11 @@ impl Connection {
     /// What the peer can do.
     pub(crate) fn capabilities(&self) -> &Capabilities {
         self.session.capabilities()
+    }
+
+    /// The certificates that the host has shown.
+    pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
+        self.stream.as_ref().map_or(&[], Stream::chain)
     }
 
     /// How it is encrypted.

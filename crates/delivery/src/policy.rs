@@ -57,6 +57,12 @@ impl Policy {
         sts.filter(|_| self.sender != SenderTls::NotRequired)
     }
 
+    /// What the domain only wants to be told of (RFC 8461 §5).
+    pub(crate) fn tested(&self) -> Option<&sts::Policy> {
+        let sts = self.sts.as_deref();
+        sts.filter(|sts| sts.mode == sts::Mode::Testing)
+    }
+
     /// Leaves out the hosts that the domain has not named (RFC 8461 §4.1), but for those that DANE speaks for (§2).
     pub(crate) fn retain_named(&self, hosts: &mut Vec<MailHost>) -> Result<(), Outcome> {
         let Some(sts) = self.enforced() else {

@@ -10,6 +10,7 @@
 //! about a recipient's domain (RFC 7504 §4), comes in reply to RCPT, and fails that recipient like any other 5xx there.
 
 use std::collections::HashSet;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -214,7 +215,7 @@ impl<R: Resolver> Reacher<R> {
             opening.tls = Some(self.clients.of(security).map_err(OpenError::NoService)?);
         }
         let mut result = Connection::open(peer.clone(), &opening).await;
-        found.extend(finding(site, &opening, &peer, &result));
+        found.extend(self.finding(site, &opening, &peer, &result));
         if let Err(OpenError::Tls(why)) = &result
             && may_be_clear
         {
@@ -235,6 +236,55 @@ impl<R: Resolver> Reacher<R> {
             ),
         }
         result
+    }
+
+    /// What the try says of TLS with the host. Nothing if it did not come to that, or for a route: whose policy that is kept is our own.
+    fn finding(
+        &self,
+        site: &SiteKey,
+        opening: &Opening,
+        peer: &Peer,
+        result: &Result<Connection, OpenError>,
+    ) -> Option<TlsFinding> {
+        if opening.tls.is_none() || !matches!(site.hosts, Hosts::Mx(_) | Hosts::Implicit(_)) {
+            return None;
+        }
+        let failure = match result {
+            Ok(connection) if connection.tls().is_some() => {
+                self.observed(site, opening, peer, connection)
+            }
+            Ok(_) => Some((TlsFailure::StarttlsNotSupported, "not offered".to_owned())),
+            Err(OpenError::Tls(why)) => Some((why.failure, why.reason.clone())),
+            Err(_) => return None,
+        };
+        Some(TlsFinding {
+            policy: Arc::new(site.policy.published(&opening.security)),
+            host: peer.name.clone(),
+            address: peer.address.tcp().map(|address| address.ip()),
+            source: opening.bind,
+            failure,
+        })
+    }
+
+    /// What a policy that is only tested would have stopped.
+    fn observed(
+        &self,
+        site: &SiteKey,
+        opening: &Opening,
+        peer: &Peer,
+        connection: &Connection,
+    ) -> Option<(TlsFailure, String)> {
+        let is_dane = matches!(opening.security, Security::Dane(_));
+        let sts = site.policy.tested().filter(|_| !is_dane)?;
+        let name = peer.name.as_ref()?;
+        let why = match sts.allows(name) {
+            true => {
+                let error = self.clients.verify(connection.chain(), name).err()?;
+                NoTls::handshake(&io::Error::other(error))
+            }
+            false => NoTls::new(TlsFailure::ValidationFailure, "the policy does not name it"),
+        };
+        Some((why.failure, why.reason))
     }
 
     fn source(&self, address: &Endpoint) -> Option<IpAddr> {
@@ -325,31 +375,6 @@ pub(crate) fn part(connection: Option<Box<Connection>>) {
     if let Some(connection) = connection {
         tokio::spawn(connection.quit());
     }
-}
-
-/// What the try says of TLS with the host. Nothing if it did not come to that, or for a route: whose policy that is kept is our own.
-fn finding(
-    site: &SiteKey,
-    opening: &Opening,
-    peer: &Peer,
-    result: &Result<Connection, OpenError>,
-) -> Option<TlsFinding> {
-    if opening.tls.is_none() || !matches!(site.hosts, Hosts::Mx(_) | Hosts::Implicit(_)) {
-        return None;
-    }
-    let failure = match result {
-        Ok(connection) if connection.tls().is_some() => None,
-        Ok(_) => Some((TlsFailure::StarttlsNotSupported, "not offered".to_owned())),
-        Err(OpenError::Tls(why)) => Some((why.failure, why.reason.clone())),
-        Err(_) => return None,
-    };
-    Some(TlsFinding {
-        policy: Arc::new(site.policy.published(&opening.security)),
-        host: peer.name.clone(),
-        address: peer.address.tcp().map(|address| address.ip()),
-        source: opening.bind,
-        failure,
-    })
 }
 
 const ABSENT: &str = "none of our addresses for it is on this machine";

@@ -11,7 +11,7 @@ use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -42,8 +42,10 @@ struct Unverified {
 pub(crate) struct Clients {
     opportunistic: Arc<ClientConfig>,
     roots: Vec<CertificateDer<'static>>,
-    verified: OnceLock<Result<Arc<ClientConfig>, rustls::Error>>,
+    verified: OnceLock<Result<Verified, rustls::Error>>,
 }
+
+type Verified = (Arc<ClientConfig>, Arc<Verifier>);
 
 impl Clients {
     /// `roots`: see [`Settings::roots`](crate::Settings::roots).
@@ -65,15 +67,38 @@ impl Clients {
         if !security.verifies() {
             return Ok(Arc::clone(&self.opportunistic));
         }
-        // The system's roots are read when they are first wanted.
-        let verified = self.verified.get_or_init(|| {
-            let provider = Arc::new(aws_lc_rs::default_provider());
-            let verifier = Verifier::new_with_extra_roots(self.roots.clone(), provider)?;
-            Ok(client(Arc::new(verifier)))
-        });
-        verified.clone().map_err(|error| {
+        let verified = self
+            .verified()
+            .as_ref()
+            .map(|(config, _)| Arc::clone(config));
+        verified.map_err(|error| {
             Diagnosis::local(NO_ROOTS, format!("no certificate can be verified: {error}"))
         })
+    }
+
+    /// The system's roots are read when they are first wanted.
+    fn verified(&self) -> &Result<Verified, rustls::Error> {
+        self.verified.get_or_init(|| {
+            let provider = Arc::new(aws_lc_rs::default_provider());
+            let verifier = Verifier::new_with_extra_roots(self.roots.clone(), provider)?;
+            let verifier = Arc::new(verifier);
+            Ok((client(Arc::<Verifier>::clone(&verifier)), verifier))
+        })
+    }
+
+    /// Whether a host of this name could have shown these certificates where they are verified.
+    pub(crate) fn verify(
+        &self,
+        chain: &[CertificateDer<'_>],
+        name: &Domain,
+    ) -> Result<(), rustls::Error> {
+        let (Ok((_, verifier)), Some((leaf, rest))) = (self.verified(), chain.split_first()) else {
+            return Ok(());
+        };
+        let name = ServerName::try_from(name.to_string());
+        let name = name.map_err(|_| CertificateError::NotValidForName)?;
+        let verified = verifier.verify_server_cert(leaf, rest, &name, &[], UnixTime::now());
+        verified.map(drop)
     }
 }
 
@@ -135,6 +160,14 @@ impl Stream {
             version.and_then(|version| version.as_str()),
             suite.and_then(|suite| suite.suite().as_str()),
         ))
+    }
+
+    /// The certificates that the host has shown.
+    pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
+        match self {
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates().unwrap_or_default(),
+            Self::Clear(_) | Self::Unix(_) => &[],
+        }
     }
 
     /// Reads what there is; 0 is the end. Nothing is lost when the future is dropped.

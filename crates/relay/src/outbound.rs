@@ -30,6 +30,7 @@ use envelope::{Claim, Destination, Diagnosis, Domain, Lease, Mailbox, Timestamp,
 use journal::{Attempt, Journal};
 use parking_lot::Mutex;
 use spool::{Clock, Error, IdSource, Schedule, Settlement, Spool};
+use sts::Policies;
 use tokio::sync::{Notify, watch};
 
 use crate::counting::Counting;
@@ -75,6 +76,7 @@ pub struct Outbound<S: Spool> {
     unread: Unread,
     counting: Arc<Counting>,
     tls_reports: Arc<TlsReports>,
+    sts: Option<Arc<Policies<dns::Backend>>>,
     reporter: TlsReporter,
     /// Say where strangers may lead us.
     delivery_settings: Arc<delivery::Settings>,
@@ -120,6 +122,7 @@ impl<S: Spool> Outbound<S> {
             answering: settings.answering.clone(),
             counting: core.counting,
             tls_reports: core.tls_reports,
+            sts: core.sts.policies(),
             reporter: settings.reporter.clone(),
             delivery_settings: Arc::new(settings.delivery.clone()),
             to_mail: Notify::new(),

@@ -3,24 +3,21 @@
 //! All of it is in memory, and bounded whatever is found: so many rows altogether, and of one domain. It is written to the
 //! file `tls-reports` of the spool now and then: a crash loses the last minutes of counting, and nothing else.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
 use control::{FailureRow, PolicyShown, SessionCounts, TlsPolicyRow};
-use envelope::{Domain, Timestamp, TlsFinding, TlsPolicyKind};
+use envelope::{Domain, Mailbox, Timestamp, TlsFinding, TlsPolicyKind};
 use linefile::LineFile;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
 /// All findings that are not reported yet.
 #[derive(Debug, Default)]
 pub struct TlsReports {
     tally: Mutex<Tally>,
-    file: Option<Mutex<LineFile<Kept>>>,
+    file: Option<Mutex<LineFile<String>>>,
 }
 
 /// A day, as days since 1970, and a domain.
@@ -33,29 +30,22 @@ struct Tally {
     rows: usize,
     /// The file lacks something.
     is_changed: bool,
-}
-
-/// A line of the file.
-#[derive(Debug, Serialize, Deserialize)]
-struct Kept {
-    day: u64,
-    domain: String,
-    policies: Vec<TlsPolicyRow>,
+    /// Reports that each mailbox has got on this day.
+    mailed: (u64, HashMap<Mailbox, usize>),
 }
 
 impl TlsReports {
     /// What the file in this directory says. What it cannot say is logged and left out.
     pub fn open(dir: &Path) -> Self {
         let path = dir.join("tls-reports");
-        let (file, lines) = LineFile::open(&path, "so earlier findings of TLS are not reported");
+        let lost = "so earlier findings of TLS are not reported";
+        let (file, lines) = LineFile::<String>::open(&path, lost);
         let mut tally = Tally::default();
-        for Kept {
-            day,
-            domain,
-            policies,
-        } in lines
-        {
-            if let Ok(domain) = domain.parse() {
+        for line in lines {
+            let line = serde_json::from_str::<(u64, String, Vec<TlsPolicyRow>)>(&line);
+            if let Ok((day, domain, policies)) = line
+                && let Ok(domain) = domain.parse()
+            {
                 tally.rows += rows(&policies);
                 tally.found.insert((day, domain), policies);
             }
@@ -88,10 +78,19 @@ impl TlsReports {
 
     /// Forgets what was reported, or is not to be.
     pub(crate) fn forget(&self, of: &Of) {
+        self.tally.lock().forget(of);
+    }
+
+    /// Counts a report for this mailbox, unless it has had its share today: who makes up domains may have named somebody else's.
+    pub(crate) fn may_mail(&self, to: &Mailbox, now: Timestamp) -> bool {
         let mut tally = self.tally.lock();
-        let gone = tally.found.remove(of);
-        tally.rows -= gone.map_or(0, |policies| rows(&policies));
-        tally.is_changed = true;
+        let (today, mailed) = &mut tally.mailed;
+        if *today != day(now) {
+            (*today, *mailed) = (day(now), HashMap::new());
+        }
+        let mails = mailed.entry(to.clone()).or_default();
+        *mails += 1;
+        *mails <= MAILS_MAX
     }
 
     /// Has the file say what is known, if it does not. It blocks.
@@ -104,24 +103,44 @@ impl TlsReports {
         if !std::mem::take(&mut tally.is_changed) {
             return Ok(());
         }
-        let kept = tally.found.iter().map(|((day, domain), policies)| Kept {
-            day: *day,
-            domain: domain.to_string(),
-            policies: policies.clone(),
-        });
-        let kept: Vec<_> = kept.collect();
+        let found = tally.found.clone();
         drop(tally);
-        let written = file.compact(&kept);
+        let lines = found.iter().map(|((day, domain), policies)| {
+            serde_json::to_string(&(day, domain.as_str(), policies))
+        });
+        let lines: Result<Vec<_>, _> = lines.collect();
+        let written = lines.map_err(io::Error::from);
+        let written = written.and_then(|lines| file.compact(&lines));
         self.tally.lock().is_changed |= written.is_err();
         written
     }
 }
 
 impl Tally {
+    fn forget(&mut self, of: &Of) {
+        let gone = self.found.remove(of);
+        self.rows -= gone.map_or(0, |policies| rows(&policies));
+        self.is_changed = true;
+    }
+
+    /// Who makes up domains makes one session with each. Of those beside this one in the alphabet, one gives way.
+    fn make_room(&mut self, of: &Of) {
+        let before = self.found.range(..of).rev().take(NEIGHBOURS);
+        let mut beside = before.chain(self.found.range(of..).take(NEIGHBOURS));
+        let made_up = beside.find(|(_, policies)| sessions(policies) <= 1);
+        if let Some(made_up) = made_up.map(|(of, _)| of.clone()) {
+            self.forget(&made_up);
+        }
+    }
+
     fn count(&mut self, of: Of, finding: &TlsFinding) {
+        let is_new = !self.found.contains_key(&of);
+        if is_new && self.rows >= ROWS_MAX {
+            self.make_room(&of);
+        }
         let is_full = self.rows >= ROWS_MAX;
         let policy = shown(finding, &of.1);
-        if is_full && !self.found.contains_key(&of) {
+        if is_full && is_new {
             return;
         }
         let policies = self.found.entry(of).or_default();
@@ -180,6 +199,13 @@ fn rows(policies: &[TlsPolicyRow]) -> usize {
         .sum()
 }
 
+fn sessions(policies: &[TlsPolicyRow]) -> u64 {
+    let of = |row: &TlsPolicyRow| {
+        row.summary.total_successful_session_count + row.summary.total_failure_session_count
+    };
+    policies.iter().map(of).sum()
+}
+
 fn shown(finding: &TlsFinding, domain: &Domain) -> PolicyShown {
     let policy = &finding.policy;
     let some = |texts: &[String]| {
@@ -221,24 +247,14 @@ pub(crate) fn is_worth_telling(policies: &[TlsPolicyRow]) -> bool {
         .any(|row| row.policy.policy_type != none || row.summary.total_failure_session_count > 0)
 }
 
-impl fmt::Display for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
-    }
-}
-
-impl FromStr for Kept {
-    type Err = serde_json::Error;
-
-    fn from_str(line: &str) -> Result<Self, Self::Err> {
-        serde_json::from_str(line)
-    }
-}
-
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 /// So many domains with findings, at most: some 40 MB, if all that they say is as long as it may be.
 const ROWS_MAX: usize = 20_000;
 const DOMAIN_ROWS_MAX: usize = 32;
+/// Those that are looked at for one that gives way, on each side.
+const NEIGHBOURS: usize = 16;
+/// More than anybody's domains who has his reports sent to one mailbox.
+const MAILS_MAX: usize = 50;
 const STRINGS_MAX: usize = 10;
 const TEXT_OCTETS_MAX: usize = 200;
 

@@ -17,8 +17,8 @@ use counters::{Freeze, Limit, Mark};
 use envelope::{Claim, ForwardPath, Mailbox, MessageId};
 use filter::http::{self, causes};
 use journal::Event;
-use reqwest::Url;
-use serde_json::json;
+use reqwest::{Client, Url};
+use serde_json::{Value, json};
 use spool::{BodyWriter, Dsn, Spool, Update};
 
 use super::leases::LEASE;
@@ -212,7 +212,7 @@ impl<S: Spool> Outbound<S> {
         let freezes: Vec<_> = freezes.collect();
         let body =
             json!({"event": "frozen", "hostname": self.hostname.to_string(), "freezes": freezes});
-        if let Err(error) = post(url, body.to_string()).await {
+        if let Err(error) = post_json(url, &body).await {
             tracing::error!(
                 error,
                 "the webhook was not told what is frozen; it is tried again\n\nhint: `[alerts] webhook` must answer a POST with 2xx"
@@ -225,15 +225,23 @@ impl<S: Spool> Outbound<S> {
     }
 }
 
-pub(super) async fn post(url: &Url, body: String) -> Result<(), String> {
+pub(super) async fn post_json(url: &Url, body: &Value) -> Result<(), String> {
     let client = http::client().timeout(POST_TIME).build().map_err(causes)?;
-    let request = client
-        .post(url.clone())
-        .header("Content-Type", "application/json");
+    post(&client, url, "application/json", body.to_string().into()).await
+}
+
+pub(super) async fn post(
+    client: &Client,
+    url: &Url,
+    kind: &str,
+    body: Vec<u8>,
+) -> Result<(), String> {
+    let request = client.post(url.clone()).header("Content-Type", kind);
     let status = request.body(body).send().await.map_err(causes)?.status();
+    let host = url.host_str().unwrap_or_default();
     match status.is_success() {
         true => Ok(()),
-        false => Err(format!("it answers {status}")),
+        false => Err(format!("{host} answers {status}")),
     }
 }
 

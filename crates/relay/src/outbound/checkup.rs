@@ -16,7 +16,7 @@ use spool::Spool;
 use tokio_util::sync::CancellationToken;
 
 use super::Outbound;
-use super::alerts::post;
+use super::alerts::post_json;
 use crate::doctor::Doctor;
 use crate::routing::Routing;
 
@@ -89,7 +89,7 @@ impl<S: Spool> Outbound<S> {
                 let hostname = self.hostname.to_string();
                 let body =
                     json!({"event": "doctor", "hostname": hostname, "findings": kept.to_post});
-                post(url, body.to_string()).await
+                post_json(url, &body).await
             }
             _ => Ok(()),
         };

@@ -10,14 +10,16 @@ use std::time::Duration;
 use control::{DateRange, TlsPolicyRow, TlsReport};
 use dns::Resolver;
 use envelope::{Domain, Mailbox, Timestamp};
-use filter::http::causes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures_util::stream::{self, StreamExt as _};
+use rand::seq::SliceRandom as _;
 use reqwest::Url;
 use spool::Spool;
 use tokio_util::sync::CancellationToken;
 
 use super::Outbound;
+use super::alerts::post;
 use crate::on_disk::on_disk;
 use crate::sts;
 use crate::tls_reports::{DAY, Of, begin, day, is_worth_telling};
@@ -33,13 +35,6 @@ pub struct TlsReporter {
     pub sends: bool,
 }
 
-/// Where a report is wanted.
-#[derive(Debug, PartialEq, Eq)]
-enum Wanted {
-    Mail(Mailbox),
-    Post(Url),
-}
-
 impl<S: Spool> Outbound<S> {
     /// Reports each day when it is over, and keeps what is not reported yet on disk, until `shutdown`.
     pub async fn keep_reporting(&self, shutdown: CancellationToken) {
@@ -49,12 +44,19 @@ impl<S: Spool> Outbound<S> {
             loop {
                 tokio::time::sleep(LOOK_EVERY).await;
                 self.report_tls(delay).await;
+            }
+        };
+        // Apart: hosts that reports go to may be slow.
+        let keep = async {
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
                 self.keep_tls_reports().await;
             }
         };
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = report => {}
+            () = keep => {}
         }
     }
 
@@ -69,11 +71,15 @@ impl<S: Spool> Outbound<S> {
     /// Reports the days that were over this long ago.
     pub(crate) async fn report_tls(&self, delay: Duration) {
         let now = self.clock.now();
-        for of in self.tls_reports.until(now.minus(delay)) {
-            let reported = match self.reporter.sends {
-                true => self.report_day(&of).await,
-                false => Ok(()),
-            };
+        let mut over = self.tls_reports.until(now.minus(delay));
+        // Who makes up names cannot be before all others.
+        over.shuffle(&mut rand::rng());
+        let reported = stream::iter(over).map(async |of| match self.reporter.sends {
+            true => (self.report_day(&of).await, of),
+            false => (Ok(()), of),
+        });
+        let mut reported = std::pin::pin!(reported.buffer_unordered(AT_ONCE));
+        while let Some((reported, of)) = reported.next().await {
             let is_over = now >= begin(of.0 + 1).plus(TRIED_FOR);
             match reported {
                 Err(reason) if !is_over => {
@@ -103,10 +109,10 @@ impl<S: Spool> Outbound<S> {
         let report = self.tls_report(of, policies);
         let gzip = gzipped(&report).map_err(|error| error.to_string())?;
         let mut results = Vec::new();
-        for wanted in wanted(&records) {
-            results.push(match &wanted {
-                Wanted::Mail(to) => self.mail_report(to, of, &report, &gzip).await,
-                Wanted::Post(url) => self.post_report(url, &gzip).await,
+        for url in wanted(&records) {
+            results.push(match mailbox(&url) {
+                Some(to) => self.mail_report(&to, of, &report, &gzip).await,
+                None => self.post_report(&url, gzip.clone()).await,
             });
         }
         match results.iter().any(Result::is_ok) {
@@ -144,6 +150,10 @@ impl<S: Spool> Outbound<S> {
         report: &TlsReport,
         gzip: &[u8],
     ) -> Result<(), String> {
+        if !self.tls_reports.may_mail(to, self.clock.now()) {
+            tracing::info!(domain = %of.1, %to, "the TLS report is not sent: this mailbox has got enough today");
+            return Ok(());
+        }
         let begun = begin(of.0).unix_secs();
         let (host, end) = (&self.hostname, begun + DAY.as_secs() - 1);
         let mail = bounce::TlsReport {
@@ -164,25 +174,10 @@ impl<S: Spool> Outbound<S> {
     }
 
     /// To a URL that a stranger has published: the client goes to no private network.
-    async fn post_report(&self, url: &Url, gzip: &[u8]) -> Result<(), String> {
+    async fn post_report(&self, url: &Url, gzip: Vec<u8>) -> Result<(), String> {
         let client = sts::make(Arc::clone(&self.delivery_settings), self.resolver.clone());
         let client = client.map_err(|fault| fault.text)?;
-        let request = client
-            .post(url.clone())
-            .header("Content-Type", "application/tlsrpt+gzip");
-        let status = request
-            .body(gzip.to_vec())
-            .send()
-            .await
-            .map_err(causes)?
-            .status();
-        match status.is_success() {
-            true => Ok(()),
-            false => Err(format!(
-                "{} answers {status}",
-                url.host_str().unwrap_or_default()
-            )),
-        }
+        post(&client, url, "application/tlsrpt+gzip", gzip).await
     }
 }
 
@@ -193,7 +188,7 @@ fn gzipped(report: &TlsReport) -> io::Result<Vec<u8>> {
 }
 
 /// What the record asks for (RFC 8460 §3); if there are several, none counts.
-fn wanted(records: &[Vec<u8>]) -> Vec<Wanted> {
+fn wanted(records: &[Vec<u8>]) -> Vec<Url> {
     let of_ours = |record: &&Vec<u8>| record.starts_with(b"v=TLSRPTv1");
     let mut records = records.iter().filter(of_ours);
     let (Some(record), None) = (records.next(), records.next()) else {
@@ -206,21 +201,17 @@ fn wanted(records: &[Vec<u8>]) -> Vec<Wanted> {
         .filter_map(|field| field.split_once('='));
     let uris = fields.filter(|(name, _)| name.trim() == "rua");
     let uris = uris.flat_map(|(_, uris)| uris.split(','));
-    uris.filter_map(|uri| Wanted::of(uri.trim()))
+    let urls = uris.filter_map(|uri| uri.trim().parse().ok());
+    // No address in place of a domain: that would not be looked up, and so lead anywhere.
+    let is_web = |url: &Url| url.scheme() == "https" && url.domain().is_some();
+    urls.filter(|url| is_web(url) || mailbox(url).is_some())
         .take(WANTED_MAX)
         .collect()
 }
 
-impl Wanted {
-    fn of(uri: &str) -> Option<Self> {
-        let url: Url = uri.parse().ok()?;
-        match url.scheme() {
-            "mailto" => url.path().parse().ok().map(Self::Mail),
-            // No address in its place: that would not be looked up, and so lead anywhere.
-            "https" if url.domain().is_some() => Some(Self::Post(url)),
-            _ => None,
-        }
-    }
+fn mailbox(url: &Url) -> Option<Mailbox> {
+    let is_mail = url.scheme() == "mailto";
+    is_mail.then(|| url.path().parse().ok()).flatten()
 }
 
 /// What a day's last attempts have found is counted by then.
@@ -231,6 +222,7 @@ const LOOK_EVERY: Duration = Duration::from_mins(5);
 /// After the end of its day.
 const TRIED_FOR: Duration = Duration::from_hours(48);
 const WANTED_MAX: usize = 4;
+const AT_ONCE: usize = 8;
 /// `2026-11-29`.
 const DATE_OCTETS: usize = 10;
 

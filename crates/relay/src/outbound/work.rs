@@ -9,7 +9,8 @@ use bounce::{Kind, Redactor};
 use bytes::Bytes;
 use delivery::{BodyError, SiteEvent, Want, Work};
 use envelope::{
-    Claim, Diagnosis, Host, Lease, Message, Outcome, ReplyClass, Timestamp, TlsFinding, Trip,
+    Claim, Diagnosis, Host, Lease, Message, Outcome, ReplyClass, SenderTls, Timestamp, TlsFinding,
+    TlsPolicy, TlsPolicyKind, Trip,
 };
 use journal::{Attempt, Event};
 use spool::{Action, BodyReader, Entry, Filter, OpenError, Settlement, Spool, State, Update};
@@ -78,10 +79,15 @@ impl<S: Spool> Work for Outbound<S> {
         let now = self.clock.now();
         let mut domains = Vec::new();
         for claim in attempt {
+            // Nothing is held to a policy for such a leg; the reports themselves are of this kind.
             if let Host::Domain(domain) = claim.leg.target.host()
+                && claim.leg.options.sender_tls() != SenderTls::NotRequired
                 && !domains.contains(&domain)
             {
                 self.tls_reports.count(domain, findings, now);
+                let fault = self.sts.as_ref().and_then(|sts| sts.known(domain).fault);
+                let fault = fault.filter(|_| !findings.is_empty()).map(policy_fault);
+                self.tls_reports.count(domain, fault.as_slice(), now);
                 domains.push(domain);
             }
         }
@@ -303,6 +309,23 @@ pub(crate) async fn change_all<S: Spool>(
         if cursor.is_none() {
             return Ok(legs);
         }
+    }
+}
+
+/// A policy that cannot be had is a failure of a policy of which nothing else is known (RFC 8460 §4.3.2.2).
+fn policy_fault(fault: sts::Fault) -> TlsFinding {
+    let policy = TlsPolicy {
+        kind: TlsPolicyKind::Sts,
+        domain: None,
+        strings: Vec::new(),
+        mx: Vec::new(),
+    };
+    TlsFinding {
+        policy: Arc::new(policy),
+        host: None,
+        address: None,
+        source: None,
+        failure: Some((fault.failure, fault.text)),
     }
 }
 

@@ -127,6 +127,10 @@ fn what_is_kept_is_bounded() {
         reports.count(&domain, &[finding(TlsPolicyKind::NotFound, None)], today());
     }
     assert_eq!(reports.tally.lock().rows, ROWS_MAX);
+    // Made-up ones give way.
+    let last = "last.test".parse().unwrap();
+    reports.count(&last, &[finding(TlsPolicyKind::Tlsa, None)], today());
+    assert_eq!(reports.of(&(20_000, last)).len(), 1);
     for of in reports.until(begin(20_001)) {
         reports.forget(&of);
     }

@@ -1,5 +1,6 @@
 //! What is reported, to whom, and when.
 
+use delivery::Work as _;
 use dns::Fixed;
 use envelope::{SenderTls, TlsFailure, TlsFinding, TlsPolicy, TlsPolicyKind};
 use flate2::read::GzDecoder;
@@ -20,7 +21,24 @@ fn fixture(record: &str) -> Fixture {
     let mut fixture = Fixture::with(routing(""), records);
     let clock = fixture.outbound.spool.clock().clone();
     Arc::get_mut(&mut fixture.outbound).unwrap().clock = clock;
-    let finding = TlsFinding {
+    let finding = finding();
+    let well = TlsFinding {
+        failure: None,
+        ..finding.clone()
+    };
+    let reports = &fixture.outbound.tls_reports;
+    reports.count(
+        &"a.test".parse().unwrap(),
+        &[finding.clone(), well, finding],
+        begin(20_000),
+    );
+    fixture.outbound.clock.set(begin(20_001));
+    fixture
+}
+
+/// An expired certificate of `a.test`'s host.
+fn finding() -> TlsFinding {
+    TlsFinding {
         policy: Arc::new(TlsPolicy {
             kind: TlsPolicyKind::Sts,
             domain: None,
@@ -34,19 +52,7 @@ fn fixture(record: &str) -> Fixture {
             TlsFailure::CertificateExpired,
             "expired yesterday".to_owned(),
         )),
-    };
-    let well = TlsFinding {
-        failure: None,
-        ..finding.clone()
-    };
-    let reports = &fixture.outbound.tls_reports;
-    reports.count(
-        &"a.test".parse().unwrap(),
-        &[finding.clone(), well, finding],
-        begin(20_000),
-    );
-    fixture.outbound.clock.set(begin(20_001));
-    fixture
+    }
 }
 
 /// That report, as RFC 8460 §4.4 writes it.
@@ -167,16 +173,64 @@ async fn nobody_is_told_unasked_and_nothing_waits_for_ever() {
     .await;
 }
 
+/// Who makes up domains does not have us flood somebody else's mailbox.
+#[tokio::test]
+async fn one_mailbox_gets_so_many_reports_a_day() {
+    let mut records = Fixed::new();
+    let names = || (0..200).map(|n| format!("x{n}.evil.test"));
+    for name in names() {
+        records = records.with_txt(
+            format!("_smtp._tls.{name}"),
+            "v=TLSRPTv1; rua=mailto:victim@r.test",
+        );
+    }
+    let mut fixture = Fixture::with(routing(""), records);
+    let clock = fixture.outbound.spool.clock().clone();
+    Arc::get_mut(&mut fixture.outbound).unwrap().clock = clock;
+    let reports = &fixture.outbound.tls_reports;
+    for name in names() {
+        reports.count(&name.parse().unwrap(), &[finding()], begin(20_000));
+    }
+    fixture.outbound.clock.set(begin(20_002));
+    fixture.outbound.report_tls(Duration::ZERO).await;
+    let now = fixture.outbound.clock.now();
+    let mut mails = 0;
+    loop {
+        match fixture.claim(now).await.len() {
+            0 => break,
+            some => mails += some,
+        }
+    }
+    assert_eq!(mails, 50);
+    assert!(fixture.outbound.tls_reports.until(now).is_empty());
+}
+
+/// What nothing was held to says nothing: and a report is of that kind, so it makes no other.
+#[tokio::test]
+async fn mail_whose_sender_wants_no_tls_is_not_counted() {
+    let fixture = fixture("");
+    let now = fixture.outbound.clock.now();
+    let message = Arc::new(testkit::nouns::message(
+        envelope::MessageId::from_bits(1),
+        1,
+    ));
+    for (sender, expected) in [(SenderTls::NotRequired, 0), (SenderTls::AsUsual, 1)] {
+        let leg = testkit::nouns::leg("a@b.test");
+        let options = leg.options.with_sender_tls(sender);
+        let claim = testkit::nouns::claim(&message, 0, envelope::Leg { options, ..leg });
+        fixture.outbound.tls_found(&[claim], &[finding()]);
+        let of = (day(now), "b.test".parse().unwrap());
+        assert_eq!(fixture.outbound.tls_reports.of(&of).len(), expected);
+    }
+}
+
 #[track_caller]
 fn check_wanted(records: &[&str], expected: &[&str]) {
     let records: Vec<_> = records
         .iter()
         .map(|record| record.as_bytes().to_vec())
         .collect();
-    let shown = |wanted: Wanted| match wanted {
-        Wanted::Mail(to) => to.to_string(),
-        Wanted::Post(url) => url.to_string(),
-    };
+    let shown = |url: Url| mailbox(&url).map_or_else(|| url.to_string(), |to| to.to_string());
     let wanted: Vec<_> = wanted(&records).into_iter().map(shown).collect();
     assert_eq!(wanted, expected, "{records:?}");
 }
