@@ -85,12 +85,7 @@ impl Policy {
             return host.published();
         }
         let Some(sts) = &self.sts else {
-            return TlsPolicy {
-                kind: TlsPolicyKind::NotFound,
-                domain: None,
-                strings: Vec::new(),
-                mx: Vec::new(),
-            };
+            return TlsPolicy::default();
         };
         let mut strings = vec![
             "version: STSv1".to_owned(),
@@ -99,9 +94,9 @@ impl Policy {
         strings.extend(sts.mx().iter().map(|mx| format!("mx: {mx}")));
         TlsPolicy {
             kind: TlsPolicyKind::Sts,
-            domain: None,
             strings,
             mx: sts.mx(),
+            ..TlsPolicy::default()
         }
     }
 

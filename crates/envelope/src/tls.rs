@@ -56,7 +56,7 @@ named! {
 }
 
 /// What a domain has published about TLS with its hosts: as reports name it (RFC 8460 §4.4).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct TlsPolicy {
     /// What kind of policy.
     pub kind: TlsPolicyKind,
@@ -70,12 +70,14 @@ pub struct TlsPolicy {
 
 named! {
     /// `policy-type`.
+    #[derive(Default)]
     pub enum TlsPolicyKind {
         /// DANE (RFC 7672).
         Tlsa = "tlsa",
         /// MTA-STS (RFC 8461).
         Sts = "sts",
         /// Neither.
+        #[default]
         NotFound = "no-policy-found",
     }
 }

@@ -98,7 +98,7 @@ impl Dane {
             kind: TlsPolicyKind::Tlsa,
             domain: Some(self.base.clone()),
             strings: self.records.iter().map(presented).collect(),
-            mx: Vec::new(),
+            ..TlsPolicy::default()
         }
     }
 
