@@ -92,10 +92,10 @@ impl Diagnosis {
             return ReplyClass::Other;
         }
         let words = ReplyWords::of(reply);
-        let is_meant = |(code, subject_detail, text, _): &&Row| {
+        let is_meant = |(code, subject_detail, texts, _): &&Row| {
             subject_detail.is_none_or(|(subject, detail)| {
                 subject == said.0 && (detail == ANY || detail == said.1)
-            }) && words.have(code, text)
+            }) && texts.iter().any(|text| words.have(code, text))
         };
         TABLE
             .iter()
@@ -104,8 +104,13 @@ impl Diagnosis {
     }
 }
 
-/// What the code begins with, subject and detail of the status, words of the text; the class.
-type Row = (&'static str, Option<(u16, u16)>, &'static str, ReplyClass);
+/// What the code begins with, subject and detail of the status, texts of which one is in it; the class.
+type Row = (
+    &'static str,
+    Option<(u16, u16)>,
+    &'static [&'static str],
+    ReplyClass,
+);
 
 const ANY: u16 = u16::MAX;
 
@@ -114,95 +119,72 @@ const ANY: u16 = u16::MAX;
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
     // RFC 3463 §3.3 and §3.7; Gmail's 452 4.2.2 and 552 5.2.2, Dovecot, Exchange.
-    ("", Some((2, 2)), "", ReplyClass::MailboxFull),
-    ("", Some((6, 0)), "", ReplyClass::Content),
+    ("", Some((2, 2)), &[""], ReplyClass::MailboxFull),
+    ("", Some((6, 0)), &[""], ReplyClass::Content),
 
     // postgrey, milter-greylist, SQLgrey, gld, Exim's and many others' own words.
-    ("4", None, "greylist", ReplyClass::Greylisted),
-    ("4", None, "graylist", ReplyClass::Greylisted),
-    ("4", None, "grey-list", ReplyClass::Greylisted),
-    ("4", None, "grey list", ReplyClass::Greylisted),
-    ("451", None, "not yet authorized to deliver mail", ReplyClass::Greylisted),
+    ("4", None, &["greylist", "graylist", "grey-list", "grey list"], ReplyClass::Greylisted),
+    ("451", None, &["not yet authorized to deliver mail"], ReplyClass::Greylisted),
     // OpenBSD's spamd.
-    ("451", None, "temporary failure, please try again later", ReplyClass::Greylisted),
+    ("451", None, &["temporary failure, please try again later"], ReplyClass::Greylisted),
     // rspamd; as Plesk and Postfix say it when a milter wants it.
-    ("451", Some((7, 1)), "try again later", ReplyClass::Greylisted),
+    ("451", Some((7, 1)), &["try again later"], ReplyClass::Greylisted),
 
     // Gmail: https://support.google.com/a/answer/3726730 (4.2.1, also as 5.2.1).
-    ("", None, "user you are trying to contact is receiving", ReplyClass::MailboxBusy),
+    ("", None, &["user you are trying to contact is receiving"], ReplyClass::MailboxBusy),
     // iCloud.
-    ("4", None, "messages to*deferred due to excessive volume", ReplyClass::MailboxBusy),
+    ("4", None, &["messages to*deferred due to excessive volume"], ReplyClass::MailboxBusy),
     // Exchange.
-    ("4", None, "recipient thread limit exceeded", ReplyClass::MailboxBusy),
+    ("4", None, &["recipient thread limit exceeded"], ReplyClass::MailboxBusy),
 
-    ("", None, "mailbox full", ReplyClass::MailboxFull),
-    ("", None, "mailbox is full", ReplyClass::MailboxFull),
-    ("", None, "mailbox*quota", ReplyClass::MailboxFull),
-    ("", None, "over quota", ReplyClass::MailboxFull),
-    ("", None, "overquota", ReplyClass::MailboxFull),
-    ("", None, "inbox is out of storage", ReplyClass::MailboxFull),
+    ("", None, &[
+        "mailbox full", "mailbox is full", "mailbox*quota", "over quota", "overquota", "inbox is out of storage",
+    ], ReplyClass::MailboxFull),
     // WEB.DE.
-    ("", None, "exhausted allowed storage space", ReplyClass::MailboxFull),
+    ("", None, &["exhausted allowed storage space"], ReplyClass::MailboxFull),
 
     // Apple's refusal of a message with such a domain in it; other listings are ours.
-    ("5", None, "having a domain present in the spamhaus dbl", ReplyClass::Content),
+    ("5", None, &["having a domain present in the spamhaus dbl"], ReplyClass::Content),
     // GMX: https://postmaster.gmx.com/en/error-messages; Outlook's S3140 and S3150; those that use a DNSBL.
-    ("", None, "block list", ReplyClass::Blocked),
-    ("", None, "blocklist", ReplyClass::Blocked),
-    ("", None, "blacklist", ReplyClass::Blocked),
-    ("", None, "blocked using", ReplyClass::Blocked),
-    ("", None, "spamhaus", ReplyClass::Blocked),
+    ("", None, &["block list", "blocklist", "blacklist", "blocked using", "spamhaus"], ReplyClass::Blocked),
     // Yahoo's TS03, and its BL21 to BL23.
-    ("", None, "messages from*permanently deferred", ReplyClass::Blocked),
-    ("", None, "[bl2", ReplyClass::Blocked),
+    ("", None, &["messages from*permanently deferred", "[bl2"], ReplyClass::Blocked),
     // Gmail.
-    ("", None, "low reputation of the sending", ReplyClass::Blocked),
+    ("", None, &["low reputation of the sending"], ReplyClass::Blocked),
     // T-Online, also for addresses that it has not heard of for long.
-    ("", None, "ask your postmaster for help or to contact", ReplyClass::Blocked),
+    ("", None, &["ask your postmaster for help or to contact"], ReplyClass::Blocked),
 
     // Gmail: https://support.google.com/a/answer/3726730 (4.7.28 for our address, and for SPF, DKIM and URL domains; 4.7.0 before).
-    ("4", Some((7, 28)), "", ReplyClass::Throttled),
-    ("4", None, "unusual rate of", ReplyClass::Throttled),
-    ("421", Some((7, 0)), "try again later, closing connection", ReplyClass::Throttled),
+    ("4", Some((7, 28)), &[""], ReplyClass::Throttled),
+    ("4", None, &["unusual rate of"], ReplyClass::Throttled),
+    ("421", Some((7, 0)), &["try again later, closing connection"], ReplyClass::Throttled),
     // Outlook: 4.7.650 and 4.7.651 (S775, S3114), 4.7.500 (S77719), RP-001 to RP-003, 4.3.1. Gmail's 4.4.5 is the busy one, too.
-    ("4", None, "rate limit", ReplyClass::Throttled),
-    ("4", None, "rate-limit", ReplyClass::Throttled),
-    ("4", None, "ratelimit", ReplyClass::Throttled),
-    ("4", None, "server busy", ReplyClass::Throttled),
-    ("4", None, "rp-00", ReplyClass::Throttled),
-    ("4", None, "connection limit", ReplyClass::Throttled),
-    ("4", None, "insufficient system resources", ReplyClass::Throttled),
+    ("4", None, &[
+        "rate limit", "rate-limit", "ratelimit", "server busy", "rp-00", "connection limit", "insufficient system resources",
+    ], ReplyClass::Throttled),
     // Yahoo's TSS04 and TSS05: https://senders.yahooinc.com/smtp-error-codes/
-    ("4", None, "messages from*temporarily deferred", ReplyClass::Throttled),
-    ("4", None, "message temporarily deferred", ReplyClass::Throttled),
-    ("4", None, "resources temporarily", ReplyClass::Throttled),
+    ("4", None, &[
+        "messages from*temporarily deferred", "message temporarily deferred", "resources temporarily",
+    ], ReplyClass::Throttled),
     // iCloud: https://support.apple.com/en-us/HT203531
-    ("452", None, "try later", ReplyClass::Throttled),
+    ("452", None, &["try later"], ReplyClass::Throttled),
     // GMX and IONOS, for too many addresses that do not exist.
-    ("421", None, "reject due to policy violations", ReplyClass::Throttled),
+    ("421", None, &["reject due to policy violations"], ReplyClass::Throttled),
     // Postfix's anvil: "too many connections from", "too much mail from"; others in many words.
-    ("4", None, "too many connections", ReplyClass::Throttled),
-    ("4", None, "too many sessions", ReplyClass::Throttled),
-    ("4", None, "too many concurrent", ReplyClass::Throttled),
-    ("4", None, "too many recipients from", ReplyClass::Throttled),
-    ("4", None, "too many mails", ReplyClass::Throttled),
-    ("4", None, "too many messages", ReplyClass::Throttled),
-    ("4", None, "too much mail", ReplyClass::Throttled),
-    ("4", None, "throttl", ReplyClass::Throttled),
-    ("4", None, "slow down", ReplyClass::Throttled),
+    ("4", None, &[
+        "too many connections", "too many sessions", "too many concurrent", "too many recipients from", "too many mails",
+        "too many messages", "too much mail", "throttl", "slow down",
+    ], ReplyClass::Throttled),
     // RFC 3463 §3.5: mail system congestion.
-    ("4", Some((4, 5)), "", ReplyClass::Throttled),
+    ("4", Some((4, 5)), &[""], ReplyClass::Throttled),
 
     // Gmail's "likely unsolicited", Yahoo's PH01, iCloud's CS01, and all that name spam or a virus.
-    ("", None, "unsolicited", ReplyClass::Content),
-    ("", None, "suspicious due to the nature of the content", ReplyClass::Content),
-    ("", None, "[ph01]", ReplyClass::Content),
-    ("", None, "[cs01]", ReplyClass::Content),
-    ("", None, "spam", ReplyClass::Content),
-    ("", None, "virus", ReplyClass::Content),
+    ("", None, &[
+        "unsolicited", "suspicious due to the nature of the content", "[ph01]", "[cs01]", "spam", "virus",
+    ], ReplyClass::Content),
 
-    ("", Some((7, ANY)), "", ReplyClass::Policy),
-    ("4", Some((4, 3)), "", ReplyClass::Dns),
+    ("", Some((7, ANY)), &[""], ReplyClass::Policy),
+    ("4", Some((4, 3)), &[""], ReplyClass::Dns),
 ];
 
 #[cfg(test)]
