@@ -116,28 +116,25 @@ impl Config {
 impl Egress {
     /// As delivery knows it.
     pub(crate) fn meant(&self) -> delivery::Egress {
-        let source = |address,
-                      hello: Option<&Domain>,
-                      weight: Option<NonZero<u32>>,
-                      connections: Option<NonZero<usize>>| {
-            delivery::Source {
-                address,
-                hello: hello.unwrap_or(&self.hello).clone(),
-                weight: weight.map_or(1, NonZero::get),
-                connections: connections
-                    .or(self.connections)
-                    .map_or(usize::MAX, NonZero::get),
-            }
-        };
-        let short = self
-            .addresses
-            .iter()
-            .map(|address| source(*address, None, None, None));
-        let long = self.sources.iter();
-        let long = long.map(|s| source(s.address, s.hello.as_ref(), s.weight, s.connections));
+        let short = self.addresses.iter().map(|address| Source {
+            address: *address,
+            hello: None,
+            weight: None,
+            connections: None,
+        });
+        let sources = short.chain(self.sources.iter().cloned());
+        let sources = sources.map(|typed| delivery::Source {
+            address: typed.address,
+            hello: typed.hello.unwrap_or_else(|| self.hello.clone()),
+            weight: typed.weight.map_or(1, NonZero::get),
+            connections: typed
+                .connections
+                .or(self.connections)
+                .map_or(usize::MAX, NonZero::get),
+        });
         delivery::Egress {
             name: self.name.as_str().into(),
-            sources: short.chain(long).collect(),
+            sources: sources.collect(),
         }
     }
 }

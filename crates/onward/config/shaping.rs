@@ -9,7 +9,7 @@ use delivery::{Layer, ReplyRule, Shape, SiteMatch, Then};
 use envelope::TlsUse;
 use serde::Deserialize;
 
-use super::units::{Span, parsed};
+use super::units::{Span, parsed, some_parsed};
 use crate::files::{self, FileError};
 
 /// `[shaping]` of the configuration.
@@ -50,7 +50,8 @@ struct Site<M> {
     messages_per_connection: Option<NonZeroU32>,
     recipients: Option<NonZeroU32>,
     messages_per_hour: Option<NonZeroU32>,
-    tls: Option<Tls>,
+    #[serde(default, deserialize_with = "some_parsed")]
+    tls: Option<TlsUse>,
     #[serde(default, rename = "reply")]
     replies: Vec<Reply>,
 }
@@ -62,10 +63,6 @@ struct Of(#[serde(deserialize_with = "parsed")] SiteMatch);
 /// `[default]` is for all.
 #[derive(Debug, Deserialize)]
 enum Nothing {}
-
-#[derive(Debug, Deserialize)]
-#[serde(transparent)]
-struct Tls(#[serde(deserialize_with = "parsed")] TlsUse);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,7 +110,7 @@ fn layer<M>(of: Option<SiteMatch>, typed: Site<M>) -> Layer {
             messages_per_connection: number(typed.messages_per_connection),
             recipients: number(typed.recipients),
             messages_per_hour: number(typed.messages_per_hour),
-            tls: typed.tls.map(|tls| tls.0),
+            tls: typed.tls,
         },
         replies: typed.replies.into_iter().map(rule).collect(),
     }

@@ -20,8 +20,8 @@ use super::Operator;
 use crate::on_disk::on_disk;
 use crate::outbound::Outbound;
 
-/// What is ordered of sites, as the file `sites` of the spool has it, and what delivery knows of them, as `site-facts` has it.
-#[derive(Debug)]
+/// What is ordered of sites, as the file `sites` of the spool has it, and what delivery knows of them, as `site-facts` has it; by default in memory only.
+#[derive(Debug, Default)]
 pub struct OrdersFile {
     file: Option<Mutex<LineFile<Change>>>,
     holding: Vec<Change>,
@@ -30,16 +30,6 @@ pub struct OrdersFile {
 }
 
 impl OrdersFile {
-    /// Kept in memory only.
-    pub fn in_memory() -> Self {
-        Self {
-            file: None,
-            holding: Vec::new(),
-            facts_file: None,
-            facts: Vec::new(),
-        }
-    }
-
     /// What the file in this directory says. What it cannot say is logged and left out.
     pub fn open(dir: &Path, now: Timestamp) -> Self {
         let (file, changes) = LineFile::open(&dir.join("sites"), "so no site is paused or limited");

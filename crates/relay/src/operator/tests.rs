@@ -54,7 +54,7 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
             None,
         ),
         outbound: Arc::clone(&outbound),
-        orders: Arc::new(OrdersFile::in_memory()),
+        orders: Arc::new(OrdersFile::default()),
         inbound: Arc::new(Inbound::new(&core, &settings(), resolver, outbound)),
         spool: core.spool,
         counting: core.counting,
