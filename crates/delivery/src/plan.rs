@@ -103,9 +103,7 @@ impl<R: Resolver> Planner<R> {
             let why = "nothing proves which hosts take its domain's mail, which its sender wants (REQUIRETLS)";
             return Err(Outcome::Failed(Diagnosis::local(NOT_PROTECTED, why)));
         }
-        // RFC 8689 §5: its sender would rather have it arrive.
-        let may_fail = key.policy.tls != TlsUse::Never && sender != SenderTls::NotRequired;
-        key.policy.dane = dane.filter(|_| self.settings.dane && may_fail);
+        key.policy.settle(dane.filter(|_| self.settings.dane));
         Ok(key)
     }
 
@@ -656,6 +654,19 @@ mod tests {
         let planner = planner_with(&["a.test enforce mx.test", "b.test enforce mx.test"]);
         let site = async |name: &str| planner.site(&name.parse().unwrap()).await.unwrap();
         assert_eq!(site("a.test").await, site("b.test").await);
+    }
+
+    #[tokio::test]
+    async fn a_wish_that_changes_nothing_makes_no_site() {
+        let planner = planner_with(&["a.test enforce mx.test", "b.test testing mx.test"]);
+        for (host, is_same) in [("a.test", false), ("b.test", true)] {
+            let site = async |way: &str| {
+                let (host, way) = (host.parse().unwrap(), way.parse().unwrap());
+                planner.site(&Destination { host, way }).await.unwrap()
+            };
+            let is_one = site("").await == site("requiretls=no").await;
+            assert_eq!(is_one, is_same, "{host}");
+        }
     }
 
     /// RFC 8461 §2: DANE before MTA-STS; RFC 8689 §5: neither, where the sender does not want TLS.

@@ -63,6 +63,18 @@ impl Policy {
         sts.filter(|sts| sts.mode == sts::Mode::Testing)
     }
 
+    /// The TLSA records count, if they may; and a wish of the sender that changes nothing is none: it would make another site, which
+    /// does not know that this one is throttled.
+    pub(crate) fn settle(&mut self, dane: Option<Arc<[Domain]>>) {
+        let is_lifted = self.sender == SenderTls::NotRequired;
+        let has_sts = self.sts.as_ref().is_some_and(|sts| sts.is_enforced());
+        if is_lifted && dane.is_none() && !has_sts {
+            self.sender = SenderTls::AsUsual;
+        }
+        // RFC 8689 §5: its sender would rather have it arrive.
+        self.dane = dane.filter(|_| self.tls != TlsUse::Never && !is_lifted);
+    }
+
     /// Leaves out the hosts that the domain has not named (RFC 8461 §4.1), but for those that DANE speaks for (§2).
     pub(crate) fn retain_named(&self, hosts: &mut Vec<MailHost>) -> Result<(), Outcome> {
         let Some(sts) = self.enforced() else {
