@@ -1,20 +1,21 @@
 //! Fair admission: which site may have the next connection when there are not enough for all. Pure; the clock comes in.
 //!
 //! Every connection passes two **gates**: one for all of them, one for those to the same address; and if it leaves from an
-//! egress, one for what its addresses may have. A site is **proven** while its
+//! egress, one for what its addresses may have; and one that the sites of a provider have together, where `shaping` limits them. A site is **proven** while its
 //! address has answered lately and the site itself did not keep us waiting the last time. A connection of a site that is not passes
 //! two narrower gates besides: a quarter of all, and two of an address. So servers that accept and then say nothing hold a
 //! quarter at most, however many they are and however many names lead to them; the rest is kept for those that answer.
 //!
 //! A site that is turned away waits at the gate that was full, and is called in the order of its coming.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use envelope::network_of;
 
+use crate::orders::SiteMatch;
 use crate::settings::Settings;
 use crate::sites::SiteId;
 
@@ -27,6 +28,8 @@ pub(crate) struct Admission {
     addresses: HashMap<SocketAddr, Address>,
     /// For connections from the addresses of each egress; and for those without proof.
     pools: HashMap<Arc<str>, [Gate; 2]>,
+    /// For connections to sites that have a limit of `shaping` together.
+    shaped: BTreeMap<SiteMatch, Gate>,
     /// Addresses where a waiting site may have room now.
     eased: Vec<SocketAddr>,
 }
@@ -38,6 +41,8 @@ pub(crate) struct Pass {
     address: Option<SocketAddr>,
     /// What it leaves from.
     egress: Option<Arc<str>>,
+    /// With which sites it has a limit together.
+    shaped: Option<SiteMatch>,
     lanes: usize,
     /// Of these, those that were let in without proof.
     unproven: usize,
@@ -76,7 +81,25 @@ impl Admission {
                     .map(|pool| (Arc::clone(&pool.name), gates(pool.connections())))
                     .collect()
             },
+            shaped: BTreeMap::new(),
             eased: Vec::new(),
+        }
+    }
+
+    /// The site has a limit of so many connections together with these from now on.
+    pub(crate) fn shape(&mut self, pass: &mut Pass, limit: Option<(&SiteMatch, usize)>) {
+        let before = pass.shaped.take();
+        if let Some(gate) = before.and_then(|of| self.shaped.get_mut(&of)) {
+            gate.taken -= pass.lanes;
+        }
+        if let Some((of, max)) = limit {
+            let gate = self
+                .shaped
+                .entry(of.clone())
+                .or_insert_with(|| Gate::new(max));
+            gate.taken += pass.lanes;
+            gate.max = max;
+            pass.shaped = Some(of.clone());
         }
     }
 
@@ -97,6 +120,8 @@ impl Admission {
             gates.push(all);
             narrow.push(unproven);
         }
+        let shaped = pass.shaped.as_ref();
+        gates.extend(shaped.and_then(|of| self.shaped.get_mut(of)));
         if let Some(at) = pass.address {
             let max = self.per_address;
             let address = self
@@ -167,7 +192,9 @@ impl Admission {
             self.eased.pop();
         }
         let mut pools = self.pools.values_mut().flatten();
-        let called = pools.find_map(Gate::call).or_else(|| self.all.call());
+        let called = pools.find_map(Gate::call);
+        let called = called.or_else(|| self.shaped.values_mut().find_map(Gate::call));
+        let called = called.or_else(|| self.all.call());
         called.or_else(|| self.unproven.call())
     }
 
@@ -186,7 +213,9 @@ impl Admission {
             .egress
             .as_ref()
             .and_then(|egress| self.pools.get(egress));
+        let shaped = pass.shaped.as_ref().and_then(|of| self.shaped.get(of));
         wanted(&self.all, &self.unproven)
+            || shaped.is_some_and(|gate| !gate.waiting.is_empty())
             || pool.is_some_and(|[all, unproven]| wanted(all, unproven))
             || address.is_some_and(|a| wanted(&a.all, &a.unproven))
     }
@@ -209,6 +238,10 @@ impl Admission {
         if let Some([all, proofless]) = of_pass(&mut self.pools, pass) {
             all.taken -= lanes;
             proofless.taken -= unproven;
+        }
+        let shaped = pass.shaped.as_ref();
+        if let Some(gate) = shaped.and_then(|of| self.shaped.get_mut(of)) {
+            gate.taken -= lanes;
         }
         let at = pass.address;
         if let Some((at, address)) = at.and_then(|at| Some((at, self.addresses.get_mut(&at)?))) {

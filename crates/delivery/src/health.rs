@@ -34,6 +34,7 @@ mod answers;
 mod rate;
 
 pub(crate) use answers::{Answer, Turn};
+pub(crate) use rate::{Rate, per_minute};
 
 use crate::orders::Limit;
 use crate::view::Reach;
@@ -68,15 +69,14 @@ pub(crate) struct Health {
     untold: bool,
     paused: bool,
     ordered: Limit,
-    /// Under a limit of messages: when the next one may go.
-    next_at: Option<Instant>,
+    /// Under a limit that an operator ordered.
+    pub(crate) rate: Rate,
 }
 
 /// The settings that matter here.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) concurrency: usize,
-    pub(crate) per_hour: Option<u32>,
     pub(crate) probe_first: Duration,
     pub(crate) probe_longest: Duration,
 }
@@ -122,7 +122,7 @@ impl Health {
             untold: false,
             paused: false,
             ordered: Limit::default(),
-            next_at: None,
+            rate: Rate::default(),
         }
     }
 
@@ -214,6 +214,26 @@ impl Health {
         (failures, probe_in)
     }
 
+    /// Its provider has told another of its sites to pause: no mail before `until`. When it will be probed.
+    pub(crate) fn pause_with_others(
+        &mut self,
+        until: Instant,
+        reason: &Diagnosis,
+        now: Instant,
+    ) -> Instant {
+        let earlier = self.down.take();
+        let earlier = earlier.as_ref();
+        let probe_at = earlier.map_or(until, |down| down.probe_at.max(until));
+        self.down = Some(Down {
+            since: earlier.map_or(now, |down| down.since),
+            failures: earlier.map_or(1, |down| down.failures),
+            probe_at,
+            throttled: true,
+            reason: reason.clone(),
+        });
+        probe_at
+    }
+
     /// The peer wants no more connections than these, for now.
     fn crowded(&mut self, connections: usize, reason: Diagnosis, now: Instant) {
         self.window = self.window.min(connections.max(1));
@@ -252,14 +272,13 @@ impl Health {
             self.window = 1;
         }
         if std::mem::replace(&mut self.ordered, limit) != limit {
-            self.next_at = None;
+            self.rate = Rate::default();
         }
     }
 
     /// Other limits hold from now on, and no pause that a rule wanted which may be gone.
     pub(crate) fn reshape(&mut self, limits: Limits, now: Instant) {
         self.limits = limits;
-        self.next_at = None;
         if let Some(down) = self.down.as_mut().filter(|down| down.throttled) {
             down.probe_at = down.probe_at.min(now + limits.probe_longest);
         }
@@ -318,9 +337,9 @@ impl Health {
         }
     }
 
-    /// Whether it is up, and nothing keeps the next message from it.
+    /// Whether it is up, and nothing but a limit keeps the next message from it.
     pub(crate) fn takes_at_once(&self, now: Instant) -> bool {
-        self.reach(now) == Reach::Up && !self.paused && self.allowance(now) > 0
+        self.reach(now) == Reach::Up && !self.paused
     }
 
     /// Makes the probe of a resting site due. Tells when it would have been; `None` when the site does not rest.

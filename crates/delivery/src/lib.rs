@@ -34,6 +34,7 @@ mod peer;
 mod plan;
 mod policy;
 mod pressure;
+mod providers;
 mod reach;
 mod route;
 mod sessions;

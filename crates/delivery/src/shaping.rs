@@ -4,6 +4,7 @@
 //! put together: what the most particular one says counts, and its replies are looked at first.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,20 +34,20 @@ pub struct Layer {
 /// At most so much; none: what a wider layer says, or the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Shape {
-    /// Connections at once.
+    /// Connections at once, to all its sites together.
     pub connections: Option<u32>,
     /// Messages over one connection.
     pub messages_per_connection: Option<u32>,
     /// Recipients of one transaction.
     pub recipients: Option<u32>,
-    /// Messages to all its hosts together.
+    /// Messages to all its sites together.
     pub messages_per_hour: Option<u32>,
     /// TLS at least so.
     pub tls: Option<TlsUse>,
 }
 
 /// What follows from a reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ReplyRule {
     /// With this code; none: any that refuses.
     pub code: Option<u16>,
@@ -61,7 +62,7 @@ pub struct ReplyRule {
 }
 
 /// What is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Then {
     /// Nothing is sent to the site for so long.
     Pause(Duration),
@@ -77,16 +78,18 @@ pub enum Then {
     Content,
 }
 
-/// What holds for one site.
+/// What holds for one site. All sites that a layer names have together what it says, if it names any.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Rules {
     pub(crate) shape: Shape,
-    replies: Vec<ReplyRule>,
+    connections_of: Option<SiteMatch>,
+    messages_of: Option<SiteMatch>,
+    replies: Vec<(Option<SiteMatch>, ReplyRule)>,
 }
 
-/// How often the rules of a site were met: since when, for each.
+/// How often rules were met: since when, for each.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Vec<(u32, Option<Instant>)>);
+pub(crate) struct Tally(HashMap<ReplyRule, (u32, Instant)>);
 
 /// A reply, by its outcome's number, and the number of the rule that fits.
 pub(crate) type Hit = (usize, usize);
@@ -115,9 +118,21 @@ impl Shaping {
     pub(crate) fn of(&self, site: &SiteKey) -> Rules {
         let layers = self.layers();
         let named = || layers.iter().filter(|layer| layer.names(site));
+        let first = |says: fn(&Shape) -> Option<u32>| {
+            let layer = named().find(|layer| says(&layer.shape).is_some());
+            layer.and_then(|layer| layer.of.clone())
+        };
+        let replies = |layer: &Layer| {
+            let rules = layer.replies.iter().cloned();
+            rules
+                .map(|rule| (layer.of.clone(), rule))
+                .collect::<Vec<_>>()
+        };
         Rules {
             shape: named().fold(Shape::default(), |shape, layer| shape.or(layer.shape)),
-            replies: named().flat_map(|layer| layer.replies.clone()).collect(),
+            connections_of: first(|shape| shape.connections),
+            messages_of: first(|shape| shape.messages_per_hour),
+            replies: named().flat_map(replies).collect(),
         }
     }
 
@@ -142,18 +157,26 @@ impl PartialEq for Shaping {
     }
 }
 
-/// `3 connections, 20 messages each`; empty when it says nothing.
-impl fmt::Display for Shape {
+/// `3 connections to all of orange.fr, 20 messages a connection`; empty when it says nothing.
+impl fmt::Display for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shape {
+            connections,
+            messages_per_connection,
+            recipients,
+            messages_per_hour,
+            tls: _,
+        } = self.shape;
         let parts = [
-            (self.connections, "connections"),
-            (self.messages_per_connection, "messages a connection"),
-            (self.recipients, "recipients a message"),
-            (self.messages_per_hour, "messages an hour"),
+            (connections, "connections", &self.connections_of),
+            (messages_per_connection, "messages a connection", &None),
+            (recipients, "recipients a message", &None),
+            (messages_per_hour, "messages an hour", &self.messages_of),
         ];
-        let said = parts
-            .iter()
-            .filter_map(|(n, of)| Some(format!("{} {of}", (*n)?)));
+        let said = parts.iter().filter_map(|(n, what, of)| {
+            let together = of.as_ref().map(|of| format!(" to all of {of}"));
+            Some(format!("{} {what}{}", (*n)?, together.unwrap_or_default()))
+        });
         f.write_str(&said.collect::<Vec<_>>().join(", "))
     }
 }
@@ -184,39 +207,60 @@ impl Rules {
                 Outcome::Deferred(said) | Outcome::Failed(said) => said.reply.as_ref(),
             }?;
             let words = ReplyWords::of(reply);
-            let fits = |rule: &ReplyRule| {
+            let fits = |(_, rule): &(_, ReplyRule)| {
                 rule.code.is_none_or(|code| code == reply.code) && words.have("", &rule.words)
             };
             Some((number, self.replies.iter().position(fits)?))
         };
         outcomes.iter().enumerate().filter_map(hit).collect()
     }
+
+    /// What is to be done about outcomes that met these rules, as far as `is_due` says so: each is counted once a transaction,
+    /// with all sites that its layer names.
+    pub(crate) fn acts(
+        &self,
+        hits: &[Hit],
+        mut is_due: impl FnMut(Option<&SiteMatch>, &ReplyRule) -> bool,
+    ) -> Vec<(usize, Then)> {
+        let mut met: Vec<_> = hits.iter().map(|(_, number)| *number).collect();
+        met.sort_unstable();
+        met.dedup();
+        let rule = |number: &usize| self.replies.get(*number);
+        met.retain(|number| rule(number).is_some_and(|(of, rule)| is_due(of.as_ref(), rule)));
+        let due = hits.iter().filter(|(_, number)| met.contains(number));
+        due.filter_map(|(outcome, number)| Some((*outcome, rule(number)?.1.then)))
+            .collect()
+    }
+
+    /// Which sites have the connections together, and how many.
+    pub(crate) fn connections(&self) -> Option<(&SiteMatch, usize)> {
+        Some((
+            self.connections_of.as_ref()?,
+            self.shape.connections? as usize,
+        ))
+    }
+
+    /// Which sites have the messages an hour together.
+    pub(crate) fn messages_of(&self) -> Option<&SiteMatch> {
+        self.messages_of.as_ref()
+    }
+
+    /// Between two messages, if they are limited.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        let messages = self.shape.messages_per_hour?;
+        Some(Duration::from_hours(1) / messages.max(1))
+    }
 }
 
 impl Tally {
-    /// Counts what met the rules in one transaction. What is to be done about it, for each outcome.
-    pub(crate) fn count(
-        &mut self,
-        rules: &Rules,
-        hits: &[Hit],
-        now: Instant,
-    ) -> Vec<(usize, Then)> {
-        self.0.resize(rules.replies.len(), (0, None));
-        let counted = |number: usize| hits.iter().any(|(_, rule)| *rule == number);
-        let tallies = self.0.iter_mut().zip(&rules.replies).enumerate();
-        for (_, ((times, since), rule)) in tallies.filter(|(number, _)| counted(*number)) {
-            let is_over = |at: Instant| now.saturating_duration_since(at) >= rule.within;
-            if since.is_none_or(is_over) {
-                (*times, *since) = (0, Some(now));
-            }
-            *times += 1;
+    /// Counts that a rule was met. Whether it was so often that something is to be done.
+    pub(crate) fn count(&mut self, rule: &ReplyRule, now: Instant) -> bool {
+        let (times, since) = self.0.entry(rule.clone()).or_insert((0, now));
+        if now.saturating_duration_since(*since) >= rule.within {
+            (*times, *since) = (0, now);
         }
-        let act = |(outcome, number): &Hit| {
-            let rule = rules.replies.get(*number)?;
-            let (times, _) = self.0.get(*number)?;
-            (*times >= rule.after).then_some((*outcome, rule.then))
-        };
-        hits.iter().filter_map(act).collect()
+        *times += 1;
+        *times >= rule.after
     }
 }
 
@@ -418,9 +462,9 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_fits_and_its_count() {
-        let replies = vec![rule(Some(421), "busy", 1), rule(None, "try*later", 3)];
+        let replies = [rule(Some(421), "busy", 1), rule(None, "try*later", 3)];
         let rules = Rules {
-            replies,
+            replies: replies.map(|rule| (None, rule)).into(),
             ..Rules::default()
         };
         let outcomes = [
@@ -435,7 +479,8 @@ mod tests {
         let (mut tally, mut now) = (Tally::default(), Instant::now());
         let mut acts = |after_minutes: u64| {
             now += Duration::from_mins(after_minutes);
-            tally.count(&rules, &[(0, 1), (1, 1)], now).len()
+            let acts = rules.acts(&[(0, 1), (1, 1)], |_, rule| tally.count(rule, now));
+            acts.len()
         };
         assert_eq!([0, 9, 0].map(&mut acts), [0, 0, 2], "once a transaction");
         assert_eq!([1, 0, 0].map(&mut acts), [0, 0, 2], "begins again");
@@ -463,7 +508,7 @@ mod tests {
             let words: Vec<_> = rules
                 .replies
                 .iter()
-                .map(|rule| rule.words.to_string())
+                .map(|(_, rule)| rule.words.to_string())
                 .collect();
             (
                 rules.shape.connections,
@@ -480,6 +525,9 @@ mod tests {
             of("mx.l.google.com"),
             (Some(2), Some(4), "narrow own ours all".to_owned())
         );
+        let said = shaping.of(&site(&[(5, "mx.google.com")])).to_string();
+        let all = "3 connections to all of google.com, 4 recipients a message";
+        assert_eq!(said, all);
         let (clone, before) = (shaping.clone(), shaping.layers());
         clone.replace(Vec::new());
         assert!(!Arc::ptr_eq(&before, &shaping.layers()));

@@ -15,6 +15,7 @@ mod timers;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::iter;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,12 +27,13 @@ use tokio::sync::Notify;
 use crate::admission::{Admission, Pass};
 use crate::health::Health;
 use crate::memory::HostMemory;
-use crate::orders::Orders;
+use crate::orders::{Orders, SiteMatch};
 use crate::parcel::Parcel;
 use crate::plan::SiteKey;
 use crate::pressure::Pressure;
+use crate::providers::{Provider, Providers};
 use crate::settings::Settings;
-use crate::shaping::{Layer, Rules, Tally};
+use crate::shaping::{Layer, Rules};
 use crate::turns::Turns;
 use crate::work::{SiteEvent, Want};
 
@@ -97,6 +99,7 @@ pub(crate) struct Sites {
     orders: Orders,
     /// As they hold for the sites.
     shaped: Arc<[Layer]>,
+    providers: Providers,
     /// What was known of sites before the start, until they are found: window and outage.
     recalled: HashMap<Box<str>, facts::Known>,
     /// Sites that went down, were throttled, or recovered.
@@ -132,11 +135,16 @@ struct Site {
     key: SiteKey,
     health: Health,
     rules: Arc<Rules>,
-    tally: Tally,
+    /// What it does not have together with others.
+    own: Provider,
+    /// Which sites the rule of `shaping` was for that acted last, if not for all.
+    acted: Option<SiteMatch>,
     pass: Pass,
     queue: Turns,
     /// Whom its last parcel was for.
     last: Option<Mailbox>,
+    /// When that was taken.
+    sent_at: Option<Instant>,
     /// Legs in `queue`.
     waiting: usize,
     /// Lanes with nothing to do.
@@ -166,6 +174,7 @@ impl Sites {
         Self {
             admission: Admission::new(&settings),
             shaped: settings.shaping.layers(),
+            providers: Providers::default(),
             recalled: HashMap::new(),
             turns: 0,
             settings,
@@ -260,7 +269,11 @@ impl Sites {
         let is_ready = |claim: &Claim| match self.destinations.get(&claim.leg.destination()) {
             Some(Routing::Known { site, .. }) => {
                 let site = self.sites.get(site);
-                site.is_some_and(|site| !site.closed && site.health.takes_at_once(now))
+                site.is_some_and(|site| {
+                    !site.closed
+                        && site.health.takes_at_once(now)
+                        && site.allowance(&self.providers, now) > 0
+                })
             }
             Some(Routing::Pending(_)) | None => true,
         };
@@ -282,7 +295,7 @@ impl Sites {
         now: Instant,
     ) -> Todo {
         let mut todo = Todo::default();
-        let id = self.site_for(key, address);
+        let id = self.site_for(key, address, now);
         let known = Routing::Known {
             site: id,
             until: now + self.settings.routing_kept,
@@ -332,6 +345,18 @@ impl Sites {
 }
 
 impl Site {
+    /// Messages that may go now.
+    fn allowance(&self, providers: &Providers, now: Instant) -> usize {
+        let shaped = &providers.of(self.rules.messages_of(), &self.own).rate;
+        let ordered = self.health.rate.allowance(self.health.interval(), now);
+        ordered.min(shaped.allowance(self.rules.interval(), now))
+    }
+
+    /// Whether a layer for these sites holds for it.
+    fn is_named(&self, of: &SiteMatch) -> bool {
+        of.matches(&self.key, iter::empty())
+    }
+
     fn hosts(&self) -> impl Iterator<Item = &Host> + Clone {
         self.destinations.iter().map(|to| &to.host)
     }

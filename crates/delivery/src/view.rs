@@ -7,7 +7,6 @@ use std::time::Duration;
 use envelope::{Diagnosis, Host};
 
 use crate::orders::{Limit, Order};
-use crate::shaping::Shape;
 
 /// All that is known of a site.
 #[derive(Debug, Clone)]
@@ -30,8 +29,8 @@ pub struct SiteView {
     pub pause: Option<Order>,
     /// What operators allow.
     pub limit: Limit,
-    /// What is sent to it at most, as `shaping` says.
-    pub shape: Shape,
+    /// What is sent to it at most, as `shaping` says, and to which sites together.
+    pub shape: String,
     /// Connections open or being made.
     pub connections: usize,
     /// How many it may have at present.

@@ -32,7 +32,6 @@ impl Simulation {
     fn new() -> Self {
         let limits = Limits {
             concurrency: 5,
-            per_hour: None,
             probe_first: Duration::from_secs(30),
             probe_longest: Duration::from_mins(10),
         };

@@ -137,7 +137,6 @@ impl Sites {
                 site.queue.put_back(parcel);
                 if site.health.is_paused() {
                     self.give_back(id, &mut todo);
-                    self.let_go(&mut todo);
                 }
                 None
             }
@@ -148,6 +147,7 @@ impl Sites {
                 Some(parcel)
             }
         };
+        self.let_go(&mut todo);
         self.lane_gone(id, now, &mut todo);
         (tried, todo)
     }
@@ -186,10 +186,20 @@ impl Sites {
         site.map(|site| Arc::clone(&site.rules)).unwrap_or_default()
     }
 
-    /// What is to be done about outcomes that met the rules: see [`Tally::count`].
+    /// What is to be done about outcomes that met the rules: see [`Rules::acts`].
     pub(crate) fn count(&mut self, id: SiteId, hits: &[Hit], now: Instant) -> Vec<(usize, Then)> {
-        let site = self.sites.get_mut(&id);
-        site.map_or_else(Vec::new, |site| site.tally.count(&site.rules, hits, now))
+        let Some(site) = self.sites.get_mut(&id) else {
+            return Vec::new();
+        };
+        let rules = Arc::clone(&site.rules);
+        rules.acts(hits, |of, rule| {
+            let shared = self.providers.of_mut(of, &mut site.own);
+            let is_due = shared.tally.count(rule, now);
+            if is_due && matches!(rule.then, Then::Pause(_) | Then::Rest(_)) {
+                site.acted = of.cloned();
+            }
+            is_due
+        })
     }
 
     /// The peer finished a transaction; `in_time`: as fast as one may expect.
@@ -205,7 +215,9 @@ impl Sites {
         if let Some(site) = self.sites.get_mut(&id) {
             self.admission.answered(&mut site.pass, in_time, now);
             let probe_at = site.health.down().map(|(at, _)| at);
+            let is_by_rule = matches!(&answer, Answer::Throttled { pause: Some(_), .. });
             let turn = site.health.answered(answer, now, rng);
+            let acted = site.acted.clone().filter(|_| is_by_rule);
             let site_name = || site.key.to_string();
             let event = match &turn {
                 Turn::None | Turn::Up => None,
@@ -230,6 +242,10 @@ impl Sites {
             }
             if let Turn::Throttled { probe_in } = turn {
                 self.went_down(id, now + probe_in, &mut todo);
+                if let Some(of) = acted {
+                    self.pause_others(id, &of, now, rng, &mut todo);
+                }
+                self.let_go(&mut todo);
             }
         }
         self.stir(id, now, &mut todo);
@@ -249,6 +265,10 @@ impl Sites {
         let site = self.sites.get(&id)?;
         let rests = site.memory.rests_until(source, Instant::now()).is_some();
         site.memory.rest_source(source, until, why);
+        if let Some(of) = &site.acted {
+            let others = self.sites.values().filter(|other| other.is_named(of));
+            others.for_each(|other| other.memory.rest_source(source, until, why));
+        }
         (!rests).then(|| site.key.to_string())
     }
 

@@ -9,7 +9,7 @@ use envelope::{Host, Timestamp};
 
 use super::{Site, SiteId, Sites, Todo};
 use crate::orders::{Change, Limit, Order};
-use crate::shaping::Tally;
+use crate::providers::{Provider, Providers};
 use crate::work::SiteEvent;
 
 impl Sites {
@@ -56,8 +56,25 @@ impl Sites {
 
     /// Sites whose limit lets more messages go now.
     pub(super) fn go_on(&mut self, now: Instant, todo: &mut Todo) {
-        let due: BTreeMap<_, _> = self.limited.extract_if(.., |_, at| *at <= now).collect();
-        due.into_keys().for_each(|id| self.stir(id, now, todo));
+        let due = self.limited.extract_if(.., |_, at| *at <= now);
+        let mut due: Vec<_> = due.map(|(id, _)| id).collect();
+        // Sites that have a limit together take turns.
+        due.sort_by_key(|id| self.sites.get(id).and_then(|site| site.sent_at));
+        let mut left = BTreeMap::new();
+        for id in due {
+            let site = self.sites.get(&id).filter(|site| !site.queue.is_empty());
+            if let Some((site, of)) = site.and_then(|site| Some((site, site.rules.messages_of()?)))
+            {
+                let allowance = site.allowance(&self.providers, now);
+                let left = left.entry(of.clone()).or_insert(allowance);
+                if *left == 0 {
+                    self.look_again(id, now, todo);
+                    continue;
+                }
+                *left -= 1;
+            }
+            self.stir(id, now, todo);
+        }
     }
 
     /// The site has more to send than its limit lets go now.
@@ -65,7 +82,10 @@ impl Sites {
         if let Some(site) = self.sites.get(&id)
             && !self.limited.contains_key(&id)
         {
-            self.limited.insert(id, site.health.allows_more_at(now));
+            let shaped = self.providers.of(site.rules.messages_of(), &site.own);
+            let ordered = site.health.rate.allows_more_at(now);
+            let at = ordered.max(shaped.rate.allows_more_at(now));
+            self.limited.insert(id, at);
             todo.wake = true;
         }
     }
@@ -79,6 +99,7 @@ impl Sites {
         ) {
             return;
         }
+        self.providers = Providers::default();
         for id in self.sites.keys().copied().collect::<Vec<_>>() {
             let rules = self.settings.shaping.of(&self.sites[&id].key);
             let limits = self.limits(&rules);
@@ -89,7 +110,8 @@ impl Sites {
                 if before.is_some_and(|probe| self.probes.remove(&probe)) {
                     self.probes.extend(probe_at(site));
                 }
-                (site.rules, site.tally) = (Arc::new(rules), Tally::default());
+                self.admission.shape(&mut site.pass, rules.connections());
+                (site.rules, site.own) = (Arc::new(rules), Provider::default());
                 site.wake.notify_waiters();
                 self.stir(id, now, todo);
             }

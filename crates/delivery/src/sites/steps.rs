@@ -6,28 +6,41 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use envelope::{Claim, Destination, Diagnosis};
+use rand::{Rng, RngExt};
 use tokio::sync::Notify;
 
 use super::{Routing, Site, SiteId, Sites, Todo};
 use crate::admission::Pass;
-use crate::health::{Health, Limits};
+use crate::health::{Health, Limits, per_minute};
 use crate::memory::HostMemory;
+use crate::orders::SiteMatch;
 use crate::parcel::Parcel;
 use crate::plan::SiteKey;
-use crate::shaping::{Rules, Tally};
+use crate::providers::Provider;
+use crate::shaping::Rules;
 use crate::turns::Turns;
 use crate::work::SiteEvent;
 
 impl Sites {
     /// The site of this key, made if there is none.
-    pub(super) fn site_for(&mut self, key: SiteKey, address: Option<SocketAddr>) -> SiteId {
+    pub(super) fn site_for(
+        &mut self,
+        key: SiteKey,
+        address: Option<SocketAddr>,
+        now: Instant,
+    ) -> SiteId {
         if let Some(id) = self.by_key.get(&key) {
             return *id;
         }
         let id = SiteId(self.sites_made);
         self.sites_made += 1;
         let rules = self.settings.shaping.of(&key);
-        let health = self.begin(&key, Health::new(self.limits(&rules)));
+        let mut health = self.begin(&key, Health::new(self.limits(&rules)));
+        for (until, why) in self.providers.pauses_of(&key, now) {
+            health.pause_with_others(until, why, now);
+        }
+        let mut pass = Pass::new(address, key.egress.clone());
+        self.admission.shape(&mut pass, rules.connections());
         let probe_at = health.down().map(|(at, _)| at);
         self.probes.extend(probe_at.map(|at| (at, id)));
         let is_down = probe_at.is_some();
@@ -35,10 +48,12 @@ impl Sites {
             key: key.clone(),
             health,
             rules: Arc::new(rules),
-            tally: Tally::default(),
-            pass: Pass::new(address, key.egress.clone()),
+            own: Provider::default(),
+            acted: None,
+            pass,
             queue: Turns::default(),
             last: None,
+            sent_at: None,
             waiting: 0,
             idle: 0,
             wake: Arc::new(Notify::new()),
@@ -57,7 +72,6 @@ impl Sites {
         let connections = rules.shape.connections;
         Limits {
             concurrency: connections.map_or(self.settings.concurrency, |n| n as usize),
-            per_hour: rules.shape.messages_per_hour,
             probe_first: self.settings.probe_first,
             probe_longest: self.settings.probe_longest,
         }
@@ -106,7 +120,7 @@ impl Sites {
     pub(super) fn take(&mut self, id: SiteId, now: Instant, todo: &mut Todo) -> Option<Parcel> {
         let enough = self.enough_for(id, now);
         let site = self.sites.get_mut(&id)?;
-        if site.health.allowance(now) == 0 {
+        if site.allowance(&self.providers, now) == 0 {
             self.look_again(id, now, todo);
             return None;
         }
@@ -115,7 +129,12 @@ impl Sites {
             _ => site.queue.take(),
         }?;
         site.last = Some(parcel.first().leg.target.clone());
-        site.health.sends(now);
+        site.sent_at = Some(now);
+        site.health.rate.sends(site.health.interval(), now);
+        let shaped = self
+            .providers
+            .of_mut(site.rules.messages_of(), &mut site.own);
+        shaped.rate.sends(site.rules.interval(), now);
         site.waiting -= parcel.len();
         let few = site.waiting <= enough / 2;
         if few && site.closed && site.health.down().is_none() {
@@ -130,7 +149,7 @@ impl Sites {
         let Some(site) = self.sites.get_mut(&id).filter(|_| !self.stopping) else {
             return;
         };
-        let sendable = site.queue.len().min(site.health.allowance(now));
+        let sendable = site.queue.len().min(site.allowance(&self.providers, now));
         let is_limited = sendable < site.queue.len();
         let woken = site.idle.min(sendable);
         // The lane that worked last is woken first, so that those beyond need grow old and close.
@@ -208,23 +227,54 @@ impl Sites {
         let enough =
             self.enough(site.is_some_and(|site| self.admission.is_proven(&site.pass, now)));
         // More than a limit lets go in a minute would wait here until their leases are over.
-        let limit = site.and_then(|site| site.health.per_minute());
-        limit.map_or(enough, |limit| enough.min(limit).max(1))
+        let interval = site.and_then(|site| site.health.interval().max(site.rules.interval()));
+        interval.map_or(enough, |interval| enough.min(per_minute(interval)).max(1))
     }
 
-    /// Nothing more for this site until `probe_at`; what waits goes back.
+    /// Nothing more for this site until `probe_at`; what waits goes back, and the caller lets go of it.
     pub(super) fn went_down(&mut self, id: SiteId, probe_at: Instant, todo: &mut Todo) {
         self.turns += 1;
         self.probes.insert((probe_at, id));
         self.close(id);
         self.give_back(id, todo);
-        self.let_go(todo);
         if let Some(site) = self.sites.get(&id) {
             // Idle lanes see for themselves that they may not stay.
             site.wake.notify_waiters();
         }
         // The claiming loop has a new time to wake up at.
         todo.wake = true;
+    }
+
+    /// Sites that a rule was for which paused this one have its pause, too; so have those that are found until it is over.
+    pub(super) fn pause_others(
+        &mut self,
+        id: SiteId,
+        of: &SiteMatch,
+        now: Instant,
+        rng: &mut impl Rng,
+        todo: &mut Todo,
+    ) {
+        let down = self.sites.get(&id).and_then(|site| site.health.down());
+        let Some((until, why)) = down.map(|(until, why)| (until, why.clone())) else {
+            return;
+        };
+        let is_other = |(other, site): &(&SiteId, &Site)| **other != id && site.is_named(of);
+        let others = self.sites.iter().filter(is_other);
+        for id in others.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let Some(site) = self.sites.get_mut(&id) else {
+                continue;
+            };
+            if let Some((at, _)) = site.health.down() {
+                self.probes.remove(&(at, id));
+            }
+            // Not all of them are to be probed at once.
+            let spread = until
+                .duration_since(now)
+                .mul_f64(rng.random_range(0.0..0.1));
+            let probe_at = site.health.pause_with_others(until + spread, &why, now);
+            self.went_down(id, probe_at, todo);
+        }
+        self.providers.pause(of, until, why);
     }
 
     /// What waits for this site goes back; the caller lets go of it.

@@ -15,7 +15,7 @@ use crate::health::Answer;
 use crate::plan::Hosts;
 use crate::policy::Policy;
 use crate::pressure::Sign;
-use crate::shaping::Shape;
+use crate::shaping::{ReplyRule, Shape, Then};
 use crate::view::{Reach, SiteView};
 
 fn key(domain: envelope::Domain) -> SiteKey {
@@ -64,6 +64,8 @@ struct World {
     connects: usize,
     /// Other lanes have their steps while a connection is made.
     slowly: bool,
+    /// What the names of all sites end in.
+    suffix: &'static str,
 }
 
 fn deferred() -> Answer {
@@ -111,6 +113,7 @@ impl World {
             bombed: None,
             connects: 0,
             slowly: false,
+            suffix: "site",
         }
     }
 
@@ -213,7 +216,9 @@ impl World {
         let at = self.rng.random_range(0..self.lookups.len());
         let host = self.lookups.swap_remove(at);
         // The first letter is the site.
-        let site: envelope::Domain = format!("{}.site", &host.to_string()[..1]).parse().unwrap();
+        let site: envelope::Domain = format!("{}.{}", &host.to_string()[..1], self.suffix)
+            .parse()
+            .unwrap();
         // Sites of a kind share an address.
         let last = host.to_string().as_bytes()[0] % 3 + 1;
         let address = Some(SocketAddr::from(([192, 0, 2, last], 25)));
@@ -622,7 +627,7 @@ fn no_number_of_slow_sites_fills_the_memory() {
     for n in 0..250 {
         (0..20).for_each(|_| world.mail(&format!("s{n}.test"), 5));
     }
-    open_silent_sites(&mut world, std::iter::empty());
+    open_silent_sites(&mut world, iter::empty());
     let want = world.sites.want().expect("room in memory");
     // It came to nothing: what it was to park is said again.
     world.sites.not_claimed(want);
@@ -1119,17 +1124,136 @@ fn what_is_known_of_a_site_is_not_another_s_of_its_name() {
     let other = of(&[(1, "mx.test"), (5, "b.test")]);
     let mut world = World::new(1);
     let (now, rng) = (world.now, &mut world.rng);
-    let id = world.sites.site_for(one.clone(), None);
+    let id = world.sites.site_for(one.clone(), None, now);
     let health = &mut world.sites.sites.get_mut(&id).unwrap().health;
     (0..3).for_each(|_| _ = health.answered(throttled(), now, rng));
     let facts = world.sites.facts(wall, world.now);
     let mut second = World::new(2);
     second.sites.recall(&facts, wall, second.now);
     let mut rests = |key| {
-        let id = second.sites.site_for(key, None);
+        let id = second.sites.site_for(key, None, second.now);
         second.sites.sites[&id].health.is_resting(second.now)
     };
     assert_eq!([other, one].map(&mut rests), [false, true]);
+}
+
+/// Sites of one provider, of which a layer says this.
+fn provider(shape: Shape, replies: Vec<ReplyRule>) -> World {
+    let mut world = World::with(|settings| settings.connections = 20);
+    world.suffix = "big.test";
+    let of = "big.test".parse().ok();
+    let layer = Layer { of, shape, replies };
+    world.sites.settings.shaping.replace(vec![layer]);
+    world
+}
+
+#[test]
+fn sites_of_a_provider_have_its_connections_together() {
+    let mut world = provider(
+        Shape {
+            connections: Some(3),
+            ..Shape::default()
+        },
+        Vec::new(),
+    );
+    let hosts = ["a1.test", "b1.test", "c1.test", "d1.test", "e1.test"];
+    for host in hosts {
+        (0..30).for_each(|_| world.mail(host, 1));
+    }
+    for _ in 0..3000 {
+        world.steps(1);
+        assert!(world.lanes.len() <= 3, "{}", world.lanes.len());
+        world.close_one_idle();
+    }
+    assert_eq!((world.settled.len(), world.sites.sites.len()), (150, 5));
+    world.sites.settings.shaping.replace(Vec::new());
+    for host in hosts {
+        (0..9).for_each(|_| world.mail(host, 1));
+    }
+    world.claim();
+    world.steps(20);
+    assert!(world.lanes.len() > 3, "the limit is gone");
+}
+
+#[test]
+fn sites_of_a_provider_take_turns_with_its_messages() {
+    let mut world = provider(
+        Shape {
+            messages_per_hour: Some(60),
+            ..Shape::default()
+        },
+        Vec::new(),
+    );
+    for _ in 0..30 {
+        ["a1.test", "b1.test", "c1.test"]
+            .iter()
+            .for_each(|host| world.mail(host, 1));
+    }
+    for _ in 0..20 * 60 {
+        world.now += Duration::from_secs(1);
+        world.go();
+    }
+    assert!((19..=22).contains(&world.settled.len()), "one a minute");
+    let left = |letter: char| {
+        let sites = world.sites.sites.values();
+        let mut sites = sites.filter(|site| site.key.to_string().starts_with(letter));
+        let waiting = sites.next().unwrap().waiting;
+        let due = |claim: &&Claim| claim.leg.target.host().to_string().starts_with(letter);
+        waiting + world.due.iter().filter(due).count()
+    };
+    for letter in ['a', 'b', 'c'] {
+        assert!((21..=25).contains(&left(letter)), "{}", left(letter));
+    }
+}
+
+#[test]
+fn what_a_rule_says_of_a_provider_holds_for_all_its_sites() {
+    let hour = Duration::from_hours(1);
+    let rule = ReplyRule {
+        code: None,
+        words: "bad name".into(),
+        then: Then::Pause(hour),
+        after: 2,
+        within: hour,
+    };
+    let mut world = provider(Shape::default(), vec![rule]);
+    for host in ["a1.test", "b1.test", "d1.test"] {
+        world.mail(host, 1);
+    }
+    world.claim();
+    (0..3).for_each(|_| world.lookup());
+    let ids: Vec<_> = world.sites.sites.keys().copied().collect();
+    let mut met = |id| world.sites.count(id, &[(0, 0)], world.now).len();
+    assert_eq!([ids[0], ids[1]].map(&mut met), [0, 1], "the second");
+    let Answer::Throttled { reason, took, .. } = throttled() else {
+        unreachable!()
+    };
+    let pause = Some(hour);
+    let paused = Answer::Throttled {
+        reason,
+        took,
+        pause,
+    };
+    // Their lanes have no parcel yet.
+    world.answered(ids[1], paused);
+    world.mail("c1.test", 9);
+    world.now += hour - Duration::from_secs(1);
+    (0..5).for_each(|_| _ = world.go());
+    assert_eq!((world.sites.sites.len(), world.settled.len()), (4, 0));
+    for view in world.sites.views(None, world.now) {
+        assert!(matches!(view.reach, Reach::Throttled { .. }), "{view:?}");
+    }
+    world.now += hour / 10;
+    (0..5).for_each(|_| _ = world.go());
+    assert_eq!((world.due.len(), world.settled.len()), (0, 12));
+    let source = "192.0.2.1".parse().unwrap();
+    let why = Diagnosis::local(EnhancedStatus::permanent(7, 1), "bad name");
+    let until = world.now + hour;
+    world.sites.rest_source(ids[1], source, until, &why);
+    let views = world
+        .sites
+        .views(Some(&"big.test".parse().unwrap()), world.now);
+    assert!(views.iter().all(|view| view.resting.len() == 1));
 }
 
 /// Legs for these targets of a site come to this.

@@ -64,7 +64,7 @@ impl Sites {
             reach: health.reach(now),
             pause: pause.flatten(),
             limit: health.ordered(),
-            shape: site.rules.shape,
+            shape: site.rules.to_string(),
             connections: health.connections(),
             window: health.window(),
             waiting: site.waiting,

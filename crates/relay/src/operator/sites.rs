@@ -121,7 +121,7 @@ impl<S: Spool> Operator<S> {
             codes: said.codes(),
             replies: said.last.iter().map(reply).collect(),
             orders: self.orders_of(|sites| sites.contains(&row.site)),
-            shape: view.shape.to_string(),
+            shape: view.shape.clone(),
             row,
         }
     }
