@@ -11,7 +11,7 @@ mod policies;
 mod policy;
 mod record;
 
-pub use kept::{Kept, NotKept};
+pub use kept::Kept;
 pub use policies::{Fault, Fetch, Fetching, Found, Policies};
-pub use policy::{Mode, NotAPolicy, Policy};
+pub use policy::{Mode, Policy};
 pub use record::record_id;

@@ -205,9 +205,9 @@ impl<R: Resolver> Policies<R> {
             };
             let text = (all.fetch)(domain.clone()).await;
             let found = text.and_then(|text| {
-                Policy::parse(&text).map_err(|error| Fault {
+                Policy::parse(&text).map_err(|text| Fault {
                     failure: TlsFailure::StsPolicyInvalid,
-                    text: error.to_string(),
+                    text,
                 })
             });
             all.learn(domain, id, found);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use envelope::{Domain, HostPattern, NotAPattern};
+use envelope::{Domain, HostPattern};
 
 use crate::record::{BLANK, is_name};
 
@@ -29,29 +29,6 @@ envelope::named! {
     }
 }
 
-/// Why a text is no policy.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotAPolicy {
-    /// Over [`Policy::OCTETS_MAX`], or not UTF-8.
-    #[error("not a text of at most 64 KiB")]
-    NotAText,
-    /// It has no name and value.
-    #[error("line {0} is no `name: value`")]
-    Line(usize),
-    /// One that each policy has.
-    #[error("`{0}` is missing")]
-    Missing(&'static str),
-    /// One that means nothing.
-    #[error("`{0}` has a wrong value")]
-    Value(&'static str),
-    /// Not a host.
-    #[error("`mx`: {0}")]
-    Mx(#[from] NotAPattern),
-    /// More hosts than anybody has.
-    #[error("over 100 `mx`")]
-    TooManyMx,
-}
-
 impl Policy {
     /// The longest text that is looked at (§3.3: at least 64 kilobytes).
     pub const OCTETS_MAX: usize = 64 << 10;
@@ -59,12 +36,13 @@ impl Policy {
     /// The policy that a text is, and how long it holds.
     ///
     /// Lines end with LF or CRLF, the last need not, and may be empty. Names that are not known mean nothing. One that comes again
-    /// counts as it came first, but for `mx`.
-    pub fn parse(text: &[u8]) -> Result<(Self, Duration), NotAPolicy> {
-        let text = std::str::from_utf8(text).map_err(|_| NotAPolicy::NotAText)?;
-        if text.len() > Self::OCTETS_MAX {
-            return Err(NotAPolicy::NotAText);
-        }
+    /// counts as it came first, but for `mx`. What is none comes back with the reason.
+    pub fn parse(text: &[u8]) -> Result<(Self, Duration), String> {
+        let missing = |name| format!("`{name}` is missing");
+        let wrong = |name| format!("`{name}` has a wrong value");
+        let text = std::str::from_utf8(text).ok();
+        let text = text.filter(|text| text.len() <= Self::OCTETS_MAX);
+        let text = text.ok_or("not a text of at most 64 KiB")?;
         let (mut version, mut mode, mut max_age, mut mx) = (None, None, None, Vec::new());
         for (line, number) in text.split('\n').zip(1..) {
             let line = line.strip_suffix('\r').unwrap_or(line);
@@ -72,26 +50,30 @@ impl Policy {
                 continue;
             }
             let field = line.split_once(':').filter(|(name, _)| is_name(name));
-            let (name, value) = field.ok_or(NotAPolicy::Line(number))?;
+            let (name, value) =
+                field.ok_or_else(|| format!("line {number} is no `name: value`"))?;
             let value = value.trim_matches(BLANK);
             match name {
                 "version" => _ = version.get_or_insert(value),
                 "mode" => _ = mode.get_or_insert(value),
                 "max_age" => _ = max_age.get_or_insert(value),
-                "mx" if mx.len() >= MX_MAX => return Err(NotAPolicy::TooManyMx),
-                "mx" => mx.push(value.parse::<HostPattern>()?),
+                "mx" if mx.len() >= MX_MAX => return Err("over 100 `mx`".to_owned()),
+                "mx" => {
+                    let host = value.parse::<HostPattern>();
+                    mx.push(host.map_err(|error| format!("`mx`: {error}"))?);
+                }
                 _ => {}
             }
         }
-        if version.ok_or(NotAPolicy::Missing("version"))? != "STSv1" {
-            return Err(NotAPolicy::Value("version"));
+        if version.ok_or_else(|| missing("version"))? != "STSv1" {
+            return Err(wrong("version"));
         }
-        let mode = mode.ok_or(NotAPolicy::Missing("mode"))?;
-        let mode = mode.parse().map_err(|_| NotAPolicy::Value("mode"))?;
-        let max_age = max_age.ok_or(NotAPolicy::Missing("max_age"))?;
-        let max_age = seconds(max_age).ok_or(NotAPolicy::Value("max_age"))?;
+        let mode = mode.ok_or_else(|| missing("mode"))?;
+        let mode = mode.parse().map_err(|_| wrong("mode"))?;
+        let max_age = max_age.ok_or_else(|| missing("max_age"))?;
+        let max_age = seconds(max_age).ok_or_else(|| wrong("max_age"))?;
         if mx.is_empty() && mode != Mode::None {
-            return Err(NotAPolicy::Missing("mx"));
+            return Err(missing("mx"));
         }
         Ok((Self::new(mode, mx), max_age))
     }
@@ -152,7 +134,7 @@ mod tests {
             Ok((policy, max_age)) => {
                 format!("{policy} {}", max_age.as_secs())
             }
-            Err(error) => error.to_string(),
+            Err(error) => error,
         };
         assert_eq!(got, expected, "{text:?}");
     }
@@ -230,7 +212,7 @@ mod tests {
             &"\n".repeat(Policy::OCTETS_MAX + 1),
             "not a text of at most 64 KiB",
         );
-        assert_eq!(Policy::parse(b"\xff"), Err(NotAPolicy::NotAText));
+        assert!(Policy::parse(b"\xff").is_err());
     }
 
     #[test]
