@@ -1,6 +1,6 @@
 //! The mail that tells an operator what was frozen: one part of plain text, and its words.
 
-use envelope::{BodyKind, Domain, Mailbox, MessageId, SenderTls, Timestamp};
+use envelope::{Domain, Mailbox, MessageId, SenderTls, Timestamp};
 
 use crate::Composed;
 use crate::compose::words_part;
@@ -99,20 +99,9 @@ fn letter(alert: &Alert<'_>, subject: &str, words: String) -> Composed {
     field(&mut out, "Content-Type", part.content_type);
     field(&mut out, "Content-Transfer-Encoding", part.encoding);
     out.push_str("\r\n");
-    let utf8 = !alert.to.is_ascii();
     let mut bytes = out.into_bytes();
     bytes.extend_from_slice(&part.bytes);
-    Composed {
-        recipient: alert.to.clone(),
-        bytes,
-        body: if utf8 {
-            BodyKind::EightBitMime
-        } else {
-            BodyKind::SevenBit
-        },
-        smtputf8: utf8,
-        tls: SenderTls::AsUsual,
-    }
+    Composed::new(alert.to, bytes, true, SenderTls::AsUsual)
 }
 
 /// A name that would have to be encoded, or fills more than a line, stands in the text alone.

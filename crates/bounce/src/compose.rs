@@ -1,6 +1,6 @@
 //! Putting a notice together: header, three parts, and a boundary that none of them contains.
 
-use envelope::{BodyKind, Leg, Mailbox, Return, SenderTls};
+use envelope::{Leg, Mailbox, Return, SenderTls};
 use memchr::memmem;
 
 use crate::excerpt::Part;
@@ -44,25 +44,13 @@ pub fn compose(notice: &Notice<'_>, excerpt: Excerpt<'_>) -> Option<Composed> {
         excerpt.part(full, utf8),
     ];
     let bytes = assemble(notice, recipient, excerpt.message_id(), &parts);
-    let eight_bit = !bytes.is_ascii();
-    Some(Composed {
-        recipient: recipient.clone(),
-        bytes,
-        body: if eight_bit {
-            BodyKind::EightBitMime
-        } else {
-            BodyKind::SevenBit
-        },
-        smtputf8: eight_bit && utf8,
-        // RFC 8689 §5: it holds parts of the message.
-        tls: match reports
-            .iter()
-            .any(|report| report.leg.options.sender_tls() == SenderTls::Required)
-        {
-            true => SenderTls::Required,
-            false => SenderTls::AsUsual,
-        },
-    })
+    let asks = |report: &Report<'_>| report.leg.options.sender_tls() == SenderTls::Required;
+    // RFC 8689 §5: it holds parts of the message.
+    let tls = match reports.iter().any(asks) {
+        true => SenderTls::Required,
+        false => SenderTls::AsUsual,
+    };
+    Some(Composed::new(recipient, bytes, utf8, tls))
 }
 
 /// Text for people.

@@ -87,3 +87,20 @@ pub struct Composed {
     /// What is asked of TLS on its way.
     pub tls: SenderTls,
 }
+
+impl Composed {
+    /// `utf8`: SMTPUTF8 may be asked for.
+    fn new(recipient: &Mailbox, bytes: Vec<u8>, utf8: bool, tls: SenderTls) -> Self {
+        let is_ascii = bytes.is_ascii();
+        Self {
+            recipient: recipient.clone(),
+            bytes,
+            body: match is_ascii {
+                true => BodyKind::SevenBit,
+                false => BodyKind::EightBitMime,
+            },
+            smtputf8: !is_ascii && utf8,
+            tls,
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The mail that carries a report of TLS with a domain's hosts (RFC 8460 §5.3).
 
 use data_encoding::BASE64;
-use envelope::{BodyKind, Domain, Mailbox, SenderTls};
+use envelope::{Domain, Mailbox, SenderTls};
 
 use crate::Composed;
 use crate::alert::Alert;
@@ -72,16 +72,7 @@ pub fn tls_report(alert: &Alert<'_>, report: &TlsReport<'_>) -> Composed {
         out.push_str(&BASE64.encode(line));
     }
     out.push_str(&format!("\r\n--{boundary}--\r\n"));
-    Composed {
-        recipient: (*to).clone(),
-        smtputf8: !out.is_ascii(),
-        body: match out.is_ascii() {
-            true => BodyKind::SevenBit,
-            false => BodyKind::EightBitMime,
-        },
-        bytes: out.into_bytes(),
-        tls: SenderTls::NotRequired,
-    }
+    Composed::new(to, out.into_bytes(), true, SenderTls::NotRequired)
 }
 
 /// 76 characters in base64 (RFC 2045 §6.8).
