@@ -75,7 +75,7 @@ impl Candidate {
         };
         let claim = tags.and_then(|tags| Claim::parse(&tags));
         if let Ok(claim) = &claim {
-            stated.algorithm = claim.signature.signer.algorithm.word();
+            stated.algorithm = claim.signature.signer.algorithm.name();
         }
         Self {
             place,

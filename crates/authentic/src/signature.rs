@@ -23,10 +23,11 @@ pub(crate) struct Signer {
     pub(crate) octets: Vec<u8>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Algorithm {
-    RsaSha256,
-    Ed25519Sha256,
+envelope::named! {
+    pub(crate) enum Algorithm {
+        RsaSha256 = "rsa-sha256",
+        Ed25519Sha256 = "ed25519-sha256",
+    }
 }
 
 /// A signature over fields and body: DKIM-Signature and ARC-Message-Signature.
@@ -162,15 +163,6 @@ impl Signature {
         }
         put_unsigned(fields[own], self.header_form, &mut input);
         input
-    }
-}
-
-impl Algorithm {
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::RsaSha256 => "rsa-sha256",
-            Self::Ed25519Sha256 => "ed25519-sha256",
-        }
     }
 }
 

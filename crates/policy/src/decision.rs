@@ -6,23 +6,24 @@ use envelope::{Reply, Verdict};
 
 use crate::question::Question;
 
-/// A point of the session at which something is decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Stage {
-    /// Before the greeting.
-    Connect,
-    /// At EHLO or HELO.
-    Hello,
-    /// At AUTH: is the client who it says?
-    Auth,
-    /// At MAIL: may a transaction begin?
-    Mail,
-    /// At RCPT: do we take mail for this recipient from this client?
-    Rcpt,
-    /// At DATA or the first BDAT: may the body be sent?
-    Data,
-    /// At the end of the body: is the message taken?
-    Message,
+envelope::named! {
+    /// A point of the session at which something is decided.
+    pub enum Stage {
+        /// Before the greeting.
+        Connect = "connect",
+        /// At EHLO or HELO.
+        Hello = "hello",
+        /// At AUTH: is the client who it says?
+        Auth = "auth",
+        /// At MAIL: may a transaction begin?
+        Mail = "mail",
+        /// At RCPT: do we take mail for this recipient from this client?
+        Rcpt = "rcpt",
+        /// At DATA or the first BDAT: may the body be sent?
+        Data = "data",
+        /// At the end of the body: is the message taken?
+        Message = "message",
+    }
 }
 
 /// What a rule says.
@@ -140,21 +141,6 @@ impl Decision {
             rule,
             effects,
             trace,
-        }
-    }
-}
-
-impl Stage {
-    /// Its name in the log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Hello => "hello",
-            Self::Auth => "auth",
-            Self::Mail => "mail",
-            Self::Rcpt => "rcpt",
-            Self::Data => "data",
-            Self::Message => "message",
         }
     }
 }

@@ -213,7 +213,7 @@ impl<'a, S: Spool> Thought<'a, S> {
             Verdict::Accept => route,
             Verdict::Refuse(reply) | Verdict::Close(reply) => {
                 explanation.refusal = Some(Refusal {
-                    stage: stage.as_str().to_owned(),
+                    stage: stage.name().to_owned(),
                     rule: decision.rule.to_owned(),
                     reply: reply.to_string(),
                 });
@@ -250,7 +250,7 @@ fn row(stage: Stage, decision: &Decision, asked: &deciding::Asked) -> control::S
         opinion: opinion.to_string(),
     });
     control::Stage {
-        stage: stage.as_str().to_owned(),
+        stage: stage.name().to_owned(),
         asked: asked.collect(),
         rules: rules.collect(),
     }

@@ -82,7 +82,7 @@ impl<S: Spool> Visit<S> {
             client_name: self.name.known(),
             listener: client.local,
             hello: hello(client),
-            stage: stage.as_str(),
+            stage: stage.name(),
             rule,
             sender: transaction.reverse_path.as_ref().map(ToString::to_string),
             recipient: recipient.map(ToString::to_string),

@@ -308,7 +308,7 @@ impl<S: Spool> Visit<S> {
         if let (Some(transaction), Some(route)) = (&mut self.transaction, route) {
             transaction.route = Some(route);
         }
-        tracing::debug!(client = %client.peer, stage = stage.as_str(), "{decision}");
+        tracing::debug!(client = %client.peer, stage = stage.name(), "{decision}");
         if let Verdict::Refuse(reply) | Verdict::Close(reply) = &decision.answer {
             self.log_refusal(stage, client, decision.rule, reply);
         }
