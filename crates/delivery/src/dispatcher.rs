@@ -273,11 +273,6 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         self.changed.notify_one();
     }
 
-    pub(crate) async fn put_back(self: &Arc<Self>, id: SiteId, parcel: Parcel) {
-        let todo = self.sites.lock().put_back(id, parcel, Instant::now());
-        self.perform(todo).await;
-    }
-
     /// The first parcel of a new lane.
     pub(crate) async fn first_parcel(self: &Arc<Self>, id: SiteId) -> Option<Parcel> {
         loop {

@@ -25,7 +25,7 @@ use crate::parcel::Parcel;
 use crate::patience::Patience;
 use crate::plan::SiteKey;
 use crate::reach::{Reached, part};
-use crate::sites::{LaneSite, Next, NoConnection, SiteId};
+use crate::sites::{LaneSite, Next, NoConnection, SiteId, Sites, Todo};
 use crate::work::Work;
 
 /// A lane at work.
@@ -91,7 +91,7 @@ impl<W: Work, R: Resolver> Lane<W, R> {
         match self.reach(standing, None).await {
             Some(Reached::Connected(connection)) => {
                 standing.stage = Stage::Open;
-                self.dispatcher.connected(self.id).await;
+                self.tell(Sites::connected).await;
                 self.work(connection, standing).await;
             }
             Some(Reached::Nobody(reason, back_at)) => {
@@ -125,11 +125,16 @@ impl<W: Work, R: Resolver> Lane<W, R> {
         self.settle_all(standing, &Outcome::Deferred(reason)).await;
     }
 
+    async fn tell(&self, told: impl FnOnce(&mut Sites, SiteId, std::time::Instant) -> Todo) {
+        let told = |sites: &mut Sites, now| told(sites, self.id, now);
+        self.dispatcher.tell(told).await;
+    }
+
     /// Tells the site that this lane is no more.
     async fn end(&self, standing: &mut Standing) {
         match std::mem::replace(&mut standing.stage, Stage::Ended) {
-            Stage::Connecting => self.dispatcher.connect_ended(self.id).await,
-            Stage::Open => self.dispatcher.closed(self.id).await,
+            Stage::Connecting => self.tell(Sites::connect_ended).await,
+            Stage::Open => self.tell(Sites::closed).await,
             Stage::Ended => {}
         }
     }
@@ -218,7 +223,8 @@ impl<W: Work, R: Resolver> Lane<W, R> {
                 break;
             }
             if let Some(rest) = parcel.split(connection.capabilities()) {
-                self.dispatcher.put_back(self.id, rest).await;
+                self.tell(|sites, id, now| sites.put_back(id, rest, now))
+                    .await;
             }
             let after = self.deliver(&mut connection, standing).await;
             if let After::TurnedAway(messages) = after {
@@ -344,14 +350,16 @@ impl<W: Work, R: Resolver> Lane<W, R> {
         // A peer that closes after each message works too.
         let answered = ready || answer == Answer::Took;
         let in_time = answered && lasted < IN_TIME * self.dispatcher.settings.patience;
-        self.dispatcher.answered(self.id, answer, in_time).await;
+        self.tell(|sites, id, now| sites.answered(id, answer, in_time, now, &mut rand::rng()))
+            .await;
         if ready { After::Ready } else { After::Gone }
     }
 
     /// Leaves the parcel in hand to another connection of the site.
     async fn put_back(&self, standing: &mut Standing) {
         if let Some(parcel) = standing.parcel.take() {
-            self.dispatcher.put_back(self.id, parcel).await;
+            self.tell(|sites, id, now| sites.put_back(id, parcel, now))
+                .await;
         }
     }
 

@@ -12,7 +12,7 @@ use super::Dispatcher;
 use crate::health::Answer;
 use crate::parcel::Parcel;
 use crate::shaping::{self, Then};
-use crate::sites::{NoConnection, SiteId, Sites};
+use crate::sites::{NoConnection, SiteId, Sites, Todo};
 use crate::work::{SiteEvent, Work};
 
 impl<W: Work, R: Resolver> Dispatcher<W, R> {
@@ -21,8 +21,9 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         Idle(&self.sites, id)
     }
 
-    pub(crate) async fn connected(self: &Arc<Self>, id: SiteId) {
-        let todo = self.sites.lock().connected(id, Instant::now());
+    /// Tells the sites something, and does what follows.
+    pub(crate) async fn tell(self: &Arc<Self>, told: impl FnOnce(&mut Sites, Instant) -> Todo) {
+        let todo = told(&mut self.sites.lock(), Instant::now());
         self.perform(todo).await;
     }
 
@@ -40,11 +41,6 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
                 .connect_failed(id, parcel, why, now, &mut rand::rng());
         self.perform(todo).await;
         tried
-    }
-
-    pub(crate) async fn connect_ended(self: &Arc<Self>, id: SiteId) {
-        let todo = self.sites.lock().connect_ended(id, Instant::now());
-        self.perform(todo).await;
     }
 
     /// What a transaction says of the site. What a rule says is to be done about an outcome is done to it. Nothing if all of it
@@ -104,23 +100,9 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         }
     }
 
-    pub(crate) async fn answered(self: &Arc<Self>, id: SiteId, answer: Answer, in_time: bool) {
-        let now = Instant::now();
-        let todo = self
-            .sites
-            .lock()
-            .answered(id, answer, in_time, now, &mut rand::rng());
-        self.perform(todo).await;
-    }
-
     /// See [`Sites::is_wanted`].
     pub(crate) fn is_wanted(&self, id: SiteId) -> bool {
         self.sites.lock().is_wanted(id)
-    }
-
-    pub(crate) async fn closed(self: &Arc<Self>, id: SiteId) {
-        let todo = self.sites.lock().closed(id, Instant::now());
-        self.perform(todo).await;
     }
 }
 
