@@ -8,6 +8,7 @@
 //! Whoever needs sled asks with a job (a closure); nothing else touches it.
 
 use std::cell::Cell;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -355,20 +356,27 @@ impl Keeper {
     }
 
     fn evict(&self) {
-        let ids: Vec<MessageId> = {
-            let state = self.state.lock();
-            if state.messages.len() <= CACHED_MAX {
-                return;
-            }
-            let excess = state.messages.len() - CACHED_MAX / 2;
-            // The newest first: the oldest are the ones that come due next.
-            let newest = state.messages.iter().rev();
-            let free = newest.filter(|(_, entry)| entry.evictable());
-            free.map(|(id, _)| *id).take(excess).collect()
-        };
-        for some in ids.chunks(SLICE) {
+        let messages = self.state.lock().messages.len();
+        if messages <= CACHED_MAX {
+            return;
+        }
+        let mut excess = messages - CACHED_MAX / 2;
+        // The newest first: the oldest are the ones that come due next. Few may be free, so that all are walked: mail comes in between.
+        let mut end = Bound::Unbounded;
+        while excess > 0 {
             let mut state = self.state.lock();
-            some.iter().for_each(|id| state.evict(*id));
+            let newest = state.messages.range((Bound::Unbounded, end)).rev();
+            let some = newest
+                .take(SLICE)
+                .map(|(id, entry)| (*id, entry.evictable()));
+            let some: Vec<_> = some.collect();
+            let Some((last, _)) = some.last() else { return };
+            end = Bound::Excluded(*last);
+            let free = some.iter().filter(|(_, evictable)| *evictable);
+            for (id, _) in free.take(excess) {
+                state.evict(*id);
+                excess -= 1;
+            }
         }
     }
 }
