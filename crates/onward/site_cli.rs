@@ -124,6 +124,7 @@ fn details(print: Printer, site: &SiteDetails) {
     if !site.hosts.is_empty() {
         line("hosts", site.hosts.join(" "));
     }
+    line("tls", site.tls.clone());
     if let Some(egress) = &site.egress {
         line("egress", egress.clone());
     }

@@ -131,7 +131,10 @@ async fn an_address_that_is_blocked_rests_and_its_mail_goes_from_another() {
     );
     assert_eq!(event.text("probe_in_secs"), "3600");
     let shown = relay.run(&["site", "show", "target.test"]).await;
-    assert!(shown.contains("rests"), "{shown}");
+    assert!(
+        shown.contains("rests") && shown.contains("tls          opportunistic"),
+        "{shown}"
+    );
 
     // All addresses are blocked: it is kept, with why, and without what was said to another.
     origin_sends(&relay, "b@example.test", "two").await;

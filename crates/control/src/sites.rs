@@ -52,6 +52,9 @@ pub struct SiteDetails {
     pub row: SiteRow,
     /// Its hosts, the best first.
     pub hosts: Vec<String>,
+    /// How TLS is used with it.
+    #[serde(default)]
+    pub tls: String,
     /// The [[egress]] that its mail leaves from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<String>,

@@ -50,6 +50,15 @@ impl Policy {
         }
     }
 
+    /// For operators.
+    pub(crate) fn words(&self) -> String {
+        match (self.enforced(), &self.dane) {
+            (Some(_), _) => "verified, as its MTA-STS policy wants".to_owned(),
+            (None, Some(_)) => format!("{}; where it has TLSA records, by them (DANE)", self.tls),
+            (None, None) => self.tls.to_string(),
+        }
+    }
+
     /// What the domain has published, if it counts.
     pub(crate) fn enforced(&self) -> Option<&sts::Policy> {
         let sts = self.sts.as_deref().filter(|sts| sts.is_enforced());

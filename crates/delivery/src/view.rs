@@ -19,6 +19,8 @@ pub struct SiteView {
     pub takes: Vec<Host>,
     /// How many those are.
     pub takes_count: usize,
+    /// How TLS is used with it.
+    pub tls: String,
     /// The egress that its mail leaves from.
     pub egress: Option<Arc<str>>,
     /// Addresses of ours that rest there, and for how long; none in a view of all sites.

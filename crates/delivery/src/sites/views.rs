@@ -56,6 +56,7 @@ impl Sites {
             mx: hosts.into_iter().take(shown).collect(),
             takes: site.hosts().take(shown).cloned().collect(),
             takes_count: site.destinations.len(),
+            tls: site.key.policy.words(),
             egress: site.key.egress.clone(),
             resting: {
                 let rests = site.memory.resting(now).into_iter().take(shown);

@@ -109,6 +109,7 @@ impl<S: Spool> Operator<S> {
         };
         SiteDetails {
             hosts: view.mx.clone(),
+            tls: view.tls.clone(),
             egress: view.egress.as_deref().map(ToOwned::to_owned),
             resting: {
                 let now = self.clock.now();
