@@ -115,20 +115,15 @@ const NOT_NOW: EnhancedStatus = EnhancedStatus::transient(7, 0);
 /// What happened to a site. Its name is that of its best MX, or of the host or address of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SiteEvent {
-    /// No host of it can be reached; its legs wait for a probe to succeed.
+    /// Nothing goes there for a while: no host of it can be reached, a probe has failed, or it says that we send too much.
     Down {
         /// The site.
         site: String,
+        /// It says that we send too much, or a rule of `shaping` says so.
+        throttled: bool,
+        /// Only this address of ours sends nothing there: it is blocked.
+        source: Option<IpAddr>,
         /// What the last attempt met.
-        reason: Diagnosis,
-        /// The pause before the next probe.
-        probe_in: Duration,
-    },
-    /// A probe failed.
-    StillDown {
-        /// The site.
-        site: String,
-        /// What the probe met.
         reason: Diagnosis,
         /// Failed attempts since it was last up.
         failures: u32,
@@ -141,26 +136,6 @@ pub enum SiteEvent {
         site: String,
         /// How long it was down.
         down_for: Duration,
-    },
-    /// It says that we send too much, or a rule of `shaping` says so: its legs wait, but for one after each pause.
-    Throttled {
-        /// The site.
-        site: String,
-        /// What it answered.
-        reason: Diagnosis,
-        /// The pause before the next message.
-        probe_in: Duration,
-    },
-    /// It blocks this address of ours, which sends nothing there for so long.
-    SourceRests {
-        /// The site.
-        site: String,
-        /// Our address.
-        source: IpAddr,
-        /// What it answered.
-        reason: Diagnosis,
-        /// The pause.
-        lasts: Duration,
     },
     /// It takes mail again, after it had answered "not now" to all for some time. What waits for these hosts until later
     /// may come at once: it goes out at a rate that grows with what the site takes.

@@ -80,11 +80,13 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         let until = Instant::now() + lasts;
         let begun = self.sites.lock().rest_source(id, source, until, why);
         if let Some(site) = begun {
-            self.work.site_changed(&SiteEvent::SourceRests {
+            self.work.site_changed(&SiteEvent::Down {
                 site,
-                source,
+                throttled: false,
+                source: Some(source),
                 reason: why.clone(),
-                lasts,
+                failures: 0,
+                probe_in: lasts,
             });
         }
     }

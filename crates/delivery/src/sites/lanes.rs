@@ -226,9 +226,12 @@ impl Sites {
                     hosts: site.hosts().cloned().collect(),
                 }),
                 Turn::Throttled { probe_in, .. } => {
-                    site.health.down().map(|(_, reason)| SiteEvent::Throttled {
+                    site.health.down().map(|(_, reason)| SiteEvent::Down {
                         site: site_name(),
+                        throttled: true,
+                        source: None,
                         reason: reason.clone(),
+                        failures: 0,
                         probe_in: *probe_in,
                     })
                 }

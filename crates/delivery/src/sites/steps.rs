@@ -294,18 +294,13 @@ impl Sites {
         probe_in: Duration,
     ) -> Option<SiteEvent> {
         let site = self.sites.get(&id)?.key.to_string();
-        Some(match failures {
-            1 => SiteEvent::Down {
-                site,
-                reason,
-                probe_in,
-            },
-            _ => SiteEvent::StillDown {
-                site,
-                reason,
-                failures,
-                probe_in,
-            },
+        Some(SiteEvent::Down {
+            site,
+            throttled: false,
+            source: None,
+            reason,
+            failures,
+            probe_in,
         })
     }
 

@@ -715,8 +715,7 @@ fn a_late_lane_does_not_open_a_site_that_went_down() {
 /// Failures so far of each failed connection.
 fn failures(events: &[SiteEvent]) -> Vec<u32> {
     let failures = |event: &SiteEvent| match event {
-        SiteEvent::Down { .. } => Some(1),
-        SiteEvent::StillDown { failures, .. } => Some(*failures),
+        SiteEvent::Down { failures, .. } => Some(*failures),
         _ => None,
     };
     events.iter().filter_map(failures).collect()
@@ -747,7 +746,7 @@ fn a_wanted_probe_is_one_connection_at_once() {
     assert_eq!(world.lanes.len(), 1, "and none for the other site");
     world.lane();
     assert_eq!(failures(&world.events), [1, 1, 2]);
-    let Some(SiteEvent::StillDown { probe_in, .. }) = world.events.last() else {
+    let Some(SiteEvent::Down { probe_in, .. }) = world.events.last() else {
         panic!("the probe failed")
     };
     let (shortest, longest) = (Duration::from_secs(54), Duration::from_secs(66));
@@ -907,7 +906,15 @@ fn a_throttled_site_costs_one_connection_a_pause() {
     assert_eq!(world.connects, 1);
     assert_eq!(world.settled.len(), 3);
     assert_eq!(world.due.len(), 57, "the rest waits in the spool");
-    let throttled = |event: &SiteEvent| matches!(event, SiteEvent::Throttled { .. });
+    let throttled = |event: &SiteEvent| {
+        matches!(
+            event,
+            SiteEvent::Down {
+                throttled: true,
+                ..
+            }
+        )
+    };
     assert_eq!(
         world.events.iter().filter(|event| throttled(event)).count(),
         1

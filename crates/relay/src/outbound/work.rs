@@ -113,41 +113,20 @@ impl<S: Spool> Work for Outbound<S> {
     }
 
     fn site_changed(&self, event: &SiteEvent) {
-        let throttled = matches!(event, SiteEvent::Throttled { .. });
         let event = match event.clone() {
             SiteEvent::Down {
                 site,
-                reason,
-                probe_in,
-            }
-            | SiteEvent::StillDown {
-                site,
+                throttled,
+                source,
                 reason,
                 probe_in,
                 ..
-            }
-            | SiteEvent::Throttled {
-                site,
-                reason,
-                probe_in,
             } => Event::SiteDown {
-                site,
-                source: None,
-                throttled,
-                error: reason.to_string(),
-                probe_in,
-            },
-            SiteEvent::SourceRests {
                 site,
                 source,
-                reason,
-                lasts,
-            } => Event::SiteDown {
-                site,
-                source: Some(source),
                 throttled,
                 error: reason.to_string(),
-                probe_in: lasts,
+                probe_in,
             },
             SiteEvent::Up { site, down_for } => Event::SiteUp { site, down_for },
             SiteEvent::TakesMail { site, hosts } => return self.pull_forward(site, hosts),
