@@ -1,4 +1,6 @@
 //! `onward check`: reads everything that `serve` would, and says what it found and what is wrong. It starts nothing.
+//!
+//! `serve` goes through the same list at its start ([`examine`]): what is bad keeps it from starting, of risks it warns.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -13,8 +15,10 @@ use rustix::io::Errno;
 use serde::Serialize;
 use smtp_in::BindError;
 
+use crate::Failure;
 use crate::config::{Config, Errors, Resolved};
 use crate::doctor_cli;
+use crate::logs;
 use crate::print::{Printer, plural};
 use crate::queue_cli::reloaded_lines;
 use crate::risks;
@@ -23,10 +27,12 @@ use crate::wire;
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
-struct Finding {
-    what: String,
+pub(crate) struct Finding {
+    pub(crate) what: String,
     ok: bool,
-    text: String,
+    /// It is not well, but nothing that would keep `serve` from starting.
+    pub(crate) is_risk: bool,
+    pub(crate) text: String,
     /// What would make it right, ready to be pasted.
     #[serde(skip_serializing_if = "Option::is_none")]
     publish: Option<String>,
@@ -42,9 +48,8 @@ pub(crate) async fn run(path: &Path, dns: bool, print: Printer) -> bool {
         Err(error) => findings.push(Finding::bad("config", error)),
         Ok(config) => {
             findings.push(Finding::good("config", path.display()));
-            let resolved = check_resolved(&config, &mut findings);
-            findings.extend(check_listeners(&config));
-            findings.extend(check_socket(&config));
+            let (found, resolved) = examine(&config);
+            findings.extend(found);
             findings.extend(check_spool(&config).await);
             if let Some(resolved) = resolved.filter(|_| dns) {
                 findings.extend(check_dns(&config, resolved).await);
@@ -53,8 +58,15 @@ pub(crate) async fn run(path: &Path, dns: bool, print: Printer) -> bool {
     }
     print.value(&findings, |print, findings| {
         for finding in findings {
-            let mark = if finding.ok { "ok " } else { "BAD" };
-            print.line(format_args!("{mark} {:<12} {}", finding.what, finding.text));
+            let mark = match (finding.ok, finding.is_risk) {
+                (true, _) => "ok",
+                (false, true) => "risk",
+                (false, false) => "BAD",
+            };
+            print.line(format_args!(
+                "{mark:<4} {:<12} {}",
+                finding.what, finding.text
+            ));
             if let Some(line) = &finding.publish {
                 print.line(format_args!("    publish: {line}"));
             }
@@ -63,11 +75,35 @@ pub(crate) async fn run(path: &Path, dns: bool, print: Printer) -> bool {
     findings.iter().all(|finding| finding.ok)
 }
 
+/// All that is looked at before a start; `check` looks at the spool itself, too, which `serve` reads when it opens it.
+fn examine(config: &Config) -> (Vec<Finding>, Option<Resolved>) {
+    let mut findings = Vec::new();
+    let resolved = check_resolved(config, &mut findings);
+    findings.extend(check_listeners(config));
+    findings.extend(check_socket(config));
+    findings.extend(check_log(config));
+    findings.extend(not_writable(&config.spool).map(|why| Finding::bad("spool", why)));
+    (findings, resolved)
+}
+
+/// What `serve` starts with and what it warns of; or everything that is bad.
+pub(crate) fn before_start(config: &Config) -> Result<(Resolved, Vec<Finding>), Failure> {
+    let (mut findings, resolved) = examine(config);
+    findings.retain(|finding| !finding.ok);
+    let bad = findings.iter().filter(|finding| !finding.is_risk);
+    let bad: Vec<_> = bad.map(|finding| &*finding.text).collect();
+    match resolved {
+        Some(resolved) if bad.is_empty() => Ok((resolved, findings)),
+        _ => Err(bad.join("\n\nerror: ").into()),
+    }
+}
+
 impl Finding {
     fn good(what: &str, text: impl ToString) -> Self {
         Self {
             what: what.to_owned(),
             ok: true,
+            is_risk: false,
             text: text.to_string(),
             publish: None,
             reload: None,
@@ -80,6 +116,13 @@ impl Finding {
             ..Self::good(what, text)
         }
     }
+
+    fn risk(what: &str, text: impl ToString) -> Self {
+        Self {
+            is_risk: true,
+            ..Self::bad(what, text)
+        }
+    }
 }
 
 /// What the doctor finds without a daemon, but for the risks, which are told of before. What cannot be found out is no fault.
@@ -90,6 +133,8 @@ async fn check_dns(config: &Config, resolved: Resolved) -> Vec<Finding> {
     };
     let shown = found.map(|found| Finding {
         ok: !found.is_bad(),
+        // The world is not asked at a start.
+        is_risk: found.is_bad(),
         what: found.check,
         text: match found.status {
             Health::Risky | Health::Unknown => {
@@ -113,7 +158,7 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) -> Option<Resolv
         }
     };
     if let Some(error) = &resolved.instead {
-        findings.push(Finding::bad("forwards", error));
+        findings.push(Finding::risk("forwards", error));
     }
     findings.push(check_resolver(&resolved.settings.resolver));
     let routing = &resolved.routing;
@@ -137,7 +182,7 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) -> Option<Resolv
         findings.push(Finding::good("postmaster", address));
     }
     let risks = risks::of(config, routing).into_iter();
-    findings.extend(risks.map(|risk| Finding::bad(risk.about, risk.text)));
+    findings.extend(risks.map(|risk| Finding::risk(risk.about, risk.text)));
     Some(resolved)
 }
 
@@ -145,7 +190,7 @@ fn check_forwards(config: &Config, routing: &Routing) -> Finding {
     // Targets that lead nowhere are no mistake in the file's grammar, but somebody's mail is refused because of them.
     let dead_ends = routing.table.dead_ends();
     if dead_ends.count > 0 {
-        return Finding::bad("forwards", dead_ends);
+        return Finding::risk("forwards", dead_ends);
     }
     let stats = routing.table.stats();
     Finding::good(
@@ -197,10 +242,24 @@ fn check_socket(config: &Config) -> Option<Finding> {
     Some(Finding::bad("control", error))
 }
 
+/// What keeps the mail log from being written.
+fn check_log(config: &Config) -> Option<Finding> {
+    let path = &config.log.file;
+    let place = match path.exists() {
+        true => path,
+        false => path.parent()?,
+    };
+    let source = access(place, Access::WRITE_OK).err()?.into();
+    let path = path.clone();
+    Some(Finding::bad("log", logs::Error { path, source }))
+}
+
 /// A running daemon has the spool, and knows best; otherwise it is read, and nothing in it is changed.
 async fn check_spool(config: &Config) -> Vec<Finding> {
     match Client::connect(&config.control.socket).await {
         Ok(daemon) => check_daemon(daemon).await,
+        // Then this has been said.
+        Err(_) if not_writable(&config.spool).is_some() => Vec::new(),
         Err(_) => vec![check_spool_at_rest(config)],
     }
 }
@@ -240,16 +299,13 @@ async fn check_daemon(mut daemon: Client) -> Vec<Finding> {
 
 fn check_spool_at_rest(config: &Config) -> Finding {
     let spool = config.spool.display();
-    if let Some(why) = not_writable(&config.spool) {
-        return Finding::bad("spool", why);
-    }
     if !config.spool.join("log").exists() {
         return Finding::good("spool", format_args!("{spool}: will be made"));
     }
     match spool_cli::glance(&config.spool) {
         Ok(report) => match report.damage.first() {
             None => Finding::good("spool", spool),
-            Some(first) => Finding::bad(
+            Some(first) => Finding::risk(
                 "spool",
                 format_args!(
                     "{spool}: damaged in {} places, the first: {}\n\nhint: `onward spool verify` names all, `onward spool export` takes the mail out; `serve` holds what is damaged and goes on with the rest",

@@ -20,8 +20,8 @@ use crate::print;
     "cannot write the mail log {}: {source}\n\nhint: `log.file` in the configuration names the file; its folder must be there, and belong to the user that runs onward", .path.display()
 )]
 pub(crate) struct Error {
-    path: PathBuf,
-    source: io::Error,
+    pub(crate) path: PathBuf,
+    pub(crate) source: io::Error,
 }
 
 /// Writes the mail log: into the file that the configuration names, else to standard output.

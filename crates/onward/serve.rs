@@ -10,15 +10,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
+use crate::check;
 use crate::config::{Config, Resolved};
 use crate::logs;
 use crate::reload::Reload;
-use crate::risks;
 use crate::wire::{self, Relay};
 
 /// Runs the daemon until a signal ends it.
 pub(crate) async fn run(config: &Config, path: &Path) -> Result<(), Failure> {
-    let resolved = Resolved::of(config)?;
+    let (resolved, risks) = check::before_start(config)?;
+    for risk in risks {
+        let text = risk.text.replace("\n\nhint:", ";");
+        tracing::warn!(about = risk.what, "{text}");
+    }
     let journal = Journal::default();
     let log = logs::mail_log(&journal, &resolved.settings.log)?;
     let history = History::start(resolved.settings.history.clone(), &journal);
@@ -48,13 +52,6 @@ async fn run_journaled(
     let signals = Signals::listen();
     let resolver = wire::resolver(&resolved.settings.resolver)?;
     let relay = Relay::open(config, resolved, path, resolver, journal.clone(), history).await?;
-    for risk in risks::of(config, &relay.reload.routing()) {
-        tracing::warn!(
-            about = risk.about,
-            "{}",
-            risk.text.replace("\n\nhint:", ";")
-        );
-    }
     let shutdown = CancellationToken::new();
     let watching = match signals {
         Ok(signals) => Some(tokio::spawn(signals.watch(

@@ -103,6 +103,10 @@ async fn values_that_cannot_work() {
             "cannot make the control socket",
         ),
         (
+            relay(&net, FORWARDS).set("log.file", "\"nowhere/mail.log\""),
+            "cannot write the mail log",
+        ),
+        (
             relay(&net, FORWARDS).set("limits.session_timeout", "\"500000000000y\""),
             "is over 100 years",
         ),

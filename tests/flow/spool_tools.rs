@@ -93,7 +93,7 @@ async fn a_whole_spool_is_verified_exported_and_rebuilt() {
 
     fs::remove_dir_all(setup.path("spool/index")).expect("the index can be removed");
     setup
-        .run_into_error(&["check"], &["BAD spool", "index is missing"])
+        .run_into_error(&["check"], &["risk spool", "index is missing"])
         .await;
     let said = setup.run(&["spool", "rebuild"]).await.success();
     assert!(said.stdout.contains("2 legs queued"), "{said}");
@@ -115,7 +115,7 @@ async fn damage_is_named_held_and_can_be_bounced() {
     flip(&setup, "Subject: first");
     let at = "log/0000000001.seg:";
     setup
-        .run_into_error(&["check"], &["BAD spool", at, "onward spool verify"])
+        .run_into_error(&["check"], &["risk spool", at, "onward spool verify"])
         .await;
     setup
         .run_into_error(&["spool", "verify"], &["damaged   1", at, "body"])
