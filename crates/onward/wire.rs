@@ -1,6 +1,7 @@
 //! The wiring of the daemon: what the configuration names is opened, and handed to the relay.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use arc_swap::ArcSwap;
 use control::Socket;
 use history::Desk;
 use journal::{Event, Journal};
+use listenfd::ListenFd;
 use queue::LogSpool;
 use relay::counting::Counting;
 use relay::operator::{Operator, OrdersFile};
@@ -47,7 +49,7 @@ impl Relay {
     ) -> Result<Self, Failure> {
         let mut settings = resolved.settings;
         let routing = Arc::new(ArcSwap::from_pointee(resolved.routing));
-        let listeners = smtp_in::bind(settings.listeners)?;
+        let listeners = smtp_in::bind(settings.listeners, handed_down()?)?;
         let bound = |listener: &smtp_in::Listener| listener.local_addr().ok();
         let addresses: Vec<_> = listeners.iter().filter_map(bound).collect();
         let spool = Arc::new(open_spool(settings.spool)?);
@@ -125,6 +127,14 @@ impl Relay {
         self.spool.close();
         Ok(())
     }
+}
+
+/// The sockets that systemd has opened for us (`onward.socket`): they go on listening while this program is restarted.
+fn handed_down() -> Result<Vec<TcpListener>, Failure> {
+    let mut handed = ListenFd::from_env();
+    let sockets = (0..handed.len()).map(|at| handed.take_tcp_listener(at));
+    let sockets: io::Result<_> = sockets.filter_map(Result::transpose).collect();
+    sockets.map_err(|error| format!("cannot take a socket of onward.socket: {error}").into())
 }
 
 /// A resolver of these settings.

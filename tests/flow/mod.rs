@@ -26,6 +26,7 @@ mod fault_points;
 mod filters;
 mod forward;
 mod freeze;
+mod handed_down;
 mod index_lost;
 mod ipv6;
 mod lists;

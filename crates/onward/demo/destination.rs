@@ -46,7 +46,7 @@ impl Destination {
                 ..Default::default()
             },
         };
-        let listeners = smtp_in::bind(vec![settings])?;
+        let listeners = smtp_in::bind(vec![settings], Vec::new())?;
         let address = listeners
             .first()
             .and_then(|listener| listener.local_addr().ok())

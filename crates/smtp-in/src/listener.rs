@@ -110,16 +110,29 @@ impl Listener {
     }
 }
 
-/// Opens every socket, or none.
-pub fn bind(all: Vec<Settings>) -> Result<Vec<Listener>, BindError> {
+/// Opens every socket, or none. A listener takes the socket with its address that was handed down, listening already, if there is
+/// one; none of those may be left, for its clients would wait for ever.
+pub fn bind(all: Vec<Settings>, mut handed: Vec<TcpListener>) -> Result<Vec<Listener>, BindError> {
     let addresses: Vec<SocketAddr> = all.iter().map(|settings| settings.bind).collect();
     let open = |settings: Settings| {
         let address = settings.bind;
-        open(address, only_v6(address, &addresses))
+        let is_there = |socket: &TcpListener| socket.local_addr().is_ok_and(|at| at == address);
+        let socket = match handed.iter().position(is_there) {
+            Some(at) => Ok(handed.swap_remove(at)),
+            None => open(address, only_v6(address, &addresses)),
+        };
+        socket
             .and_then(|socket| Listener::from_std(socket, settings))
             .map_err(|source| BindError { address, source })
     };
-    all.into_iter().map(open).collect()
+    let listeners = all.into_iter().map(open).collect::<Result<_, _>>()?;
+    match handed.iter().find_map(|socket| socket.local_addr().ok()) {
+        None => Ok(listeners),
+        Some(address) => Err(BindError {
+            address,
+            source: io::Error::new(io::ErrorKind::InvalidInput, NOT_MEANT),
+        }),
+    }
 }
 
 /// Whether an IPv6 socket must leave IPv4 alone, seeing what else is to be bound.
@@ -160,6 +173,9 @@ impl BindError {
             io::ErrorKind::AddrNotAvailable => {
                 "\n\nhint: no interface of this host has this address"
             }
+            io::ErrorKind::InvalidInput => {
+                "\n\nhint: give a listener this address, or take it out of onward.socket"
+            }
             // EAFNOSUPPORT has no kind of its own.
             _ if self.address.is_ipv6() => {
                 "\n\nhint: does this host have IPv6? `0.0.0.0` is IPv4 alone"
@@ -168,6 +184,8 @@ impl BindError {
         }
     }
 }
+
+const NOT_MEANT: &str = "systemd hands this socket down, but no listener is configured there";
 
 /// Connections that the kernel may hold for us; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
@@ -205,7 +223,7 @@ mod tests {
 
     #[test]
     fn dual_stack_takes_both() {
-        let listeners = bind(vec![settings("[::]:0")]).unwrap();
+        let listeners = bind(vec![settings("[::]:0")], vec![]).unwrap();
         let port = listeners[0].local_addr().unwrap().port();
         for client in ["127.0.0.1", "::1"] {
             let ip: std::net::IpAddr = client.parse().unwrap();
@@ -216,20 +234,40 @@ mod tests {
     #[test]
     fn both_wildcards_stand_side_by_side() {
         // A port that was free a moment ago.
-        let port = bind(vec![settings("[::]:0")]).unwrap()[0]
+        let port = bind(vec![settings("[::]:0")], vec![]).unwrap()[0]
             .local_addr()
             .unwrap()
             .port();
         let both = [format!("[::]:{port}"), format!("0.0.0.0:{port}")];
         let both = both.iter().map(|bind| settings(bind)).collect();
-        assert_eq!(bind(both).unwrap().len(), 2);
+        assert_eq!(bind(both, vec![]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn sockets_handed_down_are_taken_by_address() {
+        let handed = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = handed.local_addr().unwrap();
+        let both = |handed| {
+            let listeners = [settings("127.0.0.1:0"), settings(&address.to_string())];
+            bind(listeners.into(), handed)
+        };
+        let error = both(vec![]).unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse);
+        let listeners = both(vec![handed.try_clone().unwrap()]).unwrap();
+        assert_eq!(listeners[1].local_addr().unwrap(), address);
+        let error = bind(vec![settings("127.0.0.1:0")], vec![handed]).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with(&format!("cannot listen on `{address}`: systemd")),
+            "{text}"
+        );
     }
 
     #[test]
     fn port_in_use_says_where_and_what_to_do() {
-        let first = bind(vec![settings("127.0.0.1:0")]).unwrap();
+        let first = bind(vec![settings("127.0.0.1:0")], vec![]).unwrap();
         let address = first[0].local_addr().unwrap();
-        let error = bind(vec![settings(&address.to_string())]).unwrap_err();
+        let error = bind(vec![settings(&address.to_string())], vec![]).unwrap_err();
         let text = error.to_string();
         assert!(
             text.starts_with(&format!("cannot listen on `{address}`: ")),
@@ -240,7 +278,7 @@ mod tests {
 
     #[test]
     fn address_of_another_host() {
-        let error = bind(vec![settings("192.0.2.1:0")]).unwrap_err();
+        let error = bind(vec![settings("192.0.2.1:0")], vec![]).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("hint: no interface of this host"), "{text}");
     }

@@ -6,7 +6,8 @@
 mod log;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -32,6 +33,7 @@ pub struct Setup {
     settings: BTreeMap<String, String>,
     listeners: Vec<String>,
     environment: Vec<(String, PathBuf)>,
+    socket: Option<TcpListener>,
 }
 
 /// A running relay.
@@ -59,6 +61,7 @@ impl Setup {
             settings: BTreeMap::new(),
             listeners: Vec::new(),
             environment: Vec::new(),
+            socket: None,
         };
         setup.write("forwards", forwards);
         setup.write_private("srs.secrets", "a secret that only the tests know\n");
@@ -105,6 +108,13 @@ impl Setup {
     #[must_use]
     pub fn environment(mut self, name: &str, path: PathBuf) -> Self {
         self.environment.push((name.to_owned(), path));
+        self
+    }
+
+    /// Hands `serve` a listening socket down, as systemd does.
+    #[must_use]
+    pub fn socket(mut self, socket: TcpListener) -> Self {
+        self.socket = Some(socket);
         self
     }
 
@@ -190,12 +200,22 @@ impl Setup {
     /// When there is no such program.
     pub fn spawn(self) -> Relay {
         let config = self.write_config();
-        let mut child = Command::new(&self.program)
+        // `LISTEN_PID` is known only in the process itself, and the socket must be its descriptor 3.
+        let (mut command, stdin) = match &self.socket {
+            None => (Command::new(&self.program), Stdio::null()),
+            Some(socket) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", HANDED_DOWN]).arg(&self.program);
+                let socket = socket.try_clone().expect("a copy of the socket");
+                (shell, OwnedFd::from(socket).into())
+            }
+        };
+        let mut child = command
             .args(["--config", config.as_str(), "serve"])
             .env("RUST_BACKTRACE", "1")
             .env("LC_ALL", "C.UTF-8")
             .envs(self.environment.iter().cloned())
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -380,3 +400,6 @@ impl Relay {
             .map_err(io::Error::other)?
     }
 }
+
+/// What systemd does between fork and exec.
+const HANDED_DOWN: &str = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$0\" \"$@\" 3<&0 0</dev/null";

@@ -89,7 +89,7 @@ pub(crate) fn settings() -> Settings {
 
 impl World {
     pub(crate) fn start(settings: Settings, limits: Limits) -> Self {
-        let listeners = bind(vec![settings]).unwrap();
+        let listeners = bind(vec![settings], vec![]).unwrap();
         let address = listeners[0].local_addr().unwrap();
         let (sender, seen) = mpsc::unbounded_channel();
         let permits = Arc::new(Semaphore::new(0));
