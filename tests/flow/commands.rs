@@ -1,4 +1,4 @@
-//! Commands that need no running relay: init, check, srs, demo.
+//! Commands that need no running relay: check, srs, demo.
 
 use testkit::net::Net;
 use testkit::program;
@@ -6,22 +6,6 @@ use testkit::program;
 use crate::relay;
 
 const ONWARD: &str = env!("CARGO_BIN_EXE_onward");
-
-#[tokio::test]
-async fn init_writes_what_check_accepts() {
-    let net = Net::new().await;
-    let setup = relay(&net, "");
-    let folder = setup.path("new");
-    let folder = folder.to_str().expect("UTF-8");
-    setup
-        .run(&["init", folder, "--hostname", "mx.new.test"])
-        .await
-        .success();
-    let config = std::fs::read_to_string(setup.path("new/onward.toml")).expect("a config");
-    assert!(config.contains("mx.new.test"), "{config}");
-    let again = setup.run(&["init", folder]).await.success();
-    assert!(again.stdout.contains("kept"), "{again}");
-}
 
 #[tokio::test]
 async fn check_and_srs() {

@@ -41,7 +41,7 @@ async fn every_command_of_the_page_answers() {
     let backup = relay.setup().path("backup");
     let mut asked = 0;
     for [number, command] in rows {
-        if command == "comes later" {
+        if command == "comes later" || command.starts_with("`systemctl ") {
             continue;
         }
         let command = command

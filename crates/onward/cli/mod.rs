@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use envelope::{AddressError, Domain, ReversePath};
+use envelope::{AddressError, Domain, Mailbox, ReversePath};
 
 pub(crate) use config::Config;
 pub(crate) use freeze::Freeze;
@@ -182,11 +182,14 @@ pub(crate) struct Demo {
 #[derive(Debug, Args)]
 pub(crate) struct Init {
     /// The folder to write into; it is made if need be
-    #[arg(value_name = "DIR", default_value = "/etc/onward")]
+    #[arg(value_name = "DIR", default_value = ".")]
     pub(crate) folder: PathBuf,
-    /// The full name of this machine
+    /// The full name of this machine, as in its MX record (default: what the system says)
     #[arg(long)]
     pub(crate) hostname: Option<String>,
+    /// Who looks after it, and gets mail to postmaster: a mailbox on another server
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) postmaster: Option<Mailbox>,
     /// Take over the secrets of postsrsd from its file
     #[arg(long, value_name = "FILE")]
     pub(crate) import_postsrsd: Option<PathBuf>,

@@ -23,6 +23,7 @@ pub(crate) use resolve::{Errors, Resolved};
 pub(crate) use schema::{Config, Doctor, Listener, Log, Role, TagAlphabet, Tls, TlsMode};
 pub(crate) use senders::{Dkim, Measure, Tier};
 pub(crate) use units::{Network, Percent, Size, Span};
+pub(crate) use validate::check_hostname;
 
 use crate::files::{self, FileError};
 
@@ -112,7 +113,7 @@ pub(crate) fn default_table() -> toml::Table {
     default_settings().parse().unwrap_or_default()
 }
 
-const STARTER: &str = "`onward init` writes a starter config; `--config FILE` names another";
+const STARTER: &str = "`onward init DIR` writes a starter config; `--config FILE` names another";
 const EVERY_KEY: &str = "\n\nhint: `onward config defaults` lists every key with its default";
 
 #[cfg(test)]
@@ -225,6 +226,7 @@ mod tests {
     fn values_that_cannot_work() {
         check_value("hostname = \"localhost\"", "hostname");
         check_value("hostname = \"[192.0.2.1]\"", "hostname");
+        check_value("hostname = \"192.0.2.1\"", "hostname");
         let long = vec!["a".repeat(60); 5].join(".");
         check_value(&format!("hostname = \"{long}.example\""), "hostname");
         check_value(

@@ -1,7 +1,7 @@
 //! What TOML's grammar cannot express: values that must be set, and values that contradict each other.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -15,7 +15,10 @@ type Fault = (&'static str, String);
 impl Config {
     /// The first thing that cannot work.
     pub(super) fn check(&self) -> Result<(), Fault> {
-        self.check_hostname()?;
+        check_hostname(&self.hostname).map_err(|wrong| {
+            let hint = "set the name that other mail servers know this machine by, as in its MX record: hostname = \"mx1.example.net\"";
+            ("hostname", format!("{wrong}\n\nhint: {hint}"))
+        })?;
         if let Some(domain) = &self.srs.domain {
             domain
                 .parse::<envelope::Domain>()
@@ -48,24 +51,6 @@ impl Config {
             return Err(("delivery.dane", text.to_owned()));
         }
         Ok(())
-    }
-
-    fn check_hostname(&self) -> Result<(), Fault> {
-        let is_full = |mailbox: &Mailbox| {
-            mailbox
-                .domain()
-                .is_some_and(|name| name.as_str().contains('.'))
-        };
-        if self.postmaster().is_ok_and(|mailbox| is_full(&mailbox)) {
-            return Ok(());
-        }
-        Err((
-            "hostname",
-            format!(
-                "`{}` is not a full host name\n\nhint: set the name that other mail servers know this machine by, as in its MX record: hostname = \"mx1.example.net\"",
-                self.hostname
-            ),
-        ))
     }
 
     fn check_listeners(&self) -> Result<(), Fault> {
@@ -194,6 +179,18 @@ impl Config {
             path.display()
         );
         Err(("control.socket", text))
+    }
+}
+
+/// A mail server's name has a dot, and is no address (RFC 5321 §2.3.5).
+pub(crate) fn check_hostname(name: &str) -> Result<(), String> {
+    let mailbox = format!("postmaster@{name}").parse::<Mailbox>().ok();
+    let domain = mailbox.as_ref().and_then(Mailbox::domain);
+    match domain.is_some_and(|domain| domain.as_str().contains('.'))
+        && name.parse::<IpAddr>().is_err()
+    {
+        true => Ok(()),
+        false => Err(format!("`{name}` is not a full host name")),
     }
 }
 
