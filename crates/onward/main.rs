@@ -24,6 +24,7 @@ mod lists;
 mod logins;
 mod logs;
 mod message;
+mod papers;
 mod print;
 mod queue_cli;
 mod queue_rows;
@@ -156,6 +157,7 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Demo(args) => demo::run(args, print).await?,
         Command::Init(args) => init::run(args, print)?,
+        Command::Papers { folder } => papers::run(folder, print)?,
         Command::Check { dns } => {
             let fine = check::run(&cli.config, *dns, print).await;
             return Ok(Exit::problem_unless(fine));

@@ -42,6 +42,7 @@ mod no_way;
 mod old_spool;
 mod online;
 mod pages;
+mod papers;
 mod partly_refused;
 mod proxy;
 mod questions;

@@ -133,6 +133,13 @@ pub(crate) enum Command {
     /// Make keys that sign
     #[command(subcommand)]
     Dkim(Dkim),
+    /// Write man pages and shell completions into a folder, for packages
+    #[command(hide = true)]
+    Papers {
+        /// The folder; it is made if need be
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
