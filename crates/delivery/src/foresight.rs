@@ -63,10 +63,7 @@ impl<R: Resolver> Foresight<R> {
     pub async fn of(&self, to: &Destination) -> Result<Foreseen, Outcome> {
         let key = self.planner.site(to).await?;
         let hosts = self.planner.hosts(&key).await;
-        let egress = key
-            .egress
-            .as_ref()
-            .and_then(|name| self.settings.pool(name));
+        let egress = self.settings.egress_of(&key);
         Ok(Foreseen {
             site: key.to_string(),
             tls: key.policy.tls(),

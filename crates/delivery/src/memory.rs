@@ -74,9 +74,10 @@ impl HostMemory {
     }
 
     /// Why our addresses rest: what was said to the one that is back first.
-    pub(crate) fn why_rests(&self) -> Option<Diagnosis> {
+    pub(crate) fn why_rests(&self, now: Instant) -> Option<Diagnosis> {
         let known = self.0.lock();
-        let first = known.resting.values().min_by_key(|(until, _)| *until);
+        let resting = known.resting.values().filter(|(until, _)| now < *until);
+        let first = resting.min_by_key(|(until, _)| *until);
         first.map(|(_, why)| why.clone())
     }
 
@@ -120,7 +121,23 @@ const MESSAGES_MAX_KEPT: Duration = Duration::from_hours(1);
 
 #[cfg(test)]
 mod tests {
+    use envelope::EnhancedStatus;
+
     use super::*;
+
+    #[test]
+    fn why_our_addresses_rest_is_what_the_first_one_heard() {
+        let memory = HostMemory::default();
+        let start = Instant::now();
+        let after = |secs| start + Duration::from_secs(secs);
+        for (last, secs, detail) in [(1, 60, 1), (2, 90, 2), (3, 70, 3)] {
+            let why = Diagnosis::local(EnhancedStatus::transient(7, detail), "blocked");
+            memory.rest_source(IpAddr::from([192, 0, 2, last]), after(secs), &why);
+        }
+        let detail = |at| memory.why_rests(at).map(|why| why.status.detail);
+        let heard = [0, 60, 70, 90].map(|secs| detail(after(secs)));
+        assert_eq!(heard, [Some(1), Some(3), Some(2), None]);
+    }
 
     #[test]
     fn remembers_for_a_while() {

@@ -169,10 +169,7 @@ impl<R: Resolver> Reacher<R> {
         memory: &HostMemory,
         found: &mut Vec<TlsFinding>,
     ) -> Result<Connection, OpenError> {
-        let egress = site
-            .egress
-            .as_ref()
-            .and_then(|name| self.settings.pool(name));
+        let egress = self.settings.egress_of(site);
         let Some((egress, to)) = egress.zip(peer.address.tcp()) else {
             return self.open_so(site, peer, opening, memory, found).await;
         };
@@ -330,7 +327,9 @@ impl Met {
             (Some(reason), ..) => Reached::Nobody(reason, None),
             (_, Some(NoSource::Busy), _) => Reached::Busy,
             (_, Some(NoSource::Until(at)), _) => {
-                let why = memory.why_rests().unwrap_or_else(|| nobody(ABSENT));
+                let why = memory
+                    .why_rests(Instant::now())
+                    .unwrap_or_else(|| nobody(ABSENT));
                 Reached::Nobody(why, Some(at.0))
             }
             (_, _, Some(reason)) => Reached::Refused(Outcome::Failed(reason)),

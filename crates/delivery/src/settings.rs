@@ -10,6 +10,7 @@ use smtp::client::Timeouts;
 
 use crate::allowed::Allowed;
 use crate::egress::Egress;
+use crate::plan::SiteKey;
 use crate::route::Routes;
 use crate::shaping::Shaping;
 
@@ -137,6 +138,11 @@ impl Settings {
     /// Whether a stranger's DNS may lead us to this address.
     pub fn may_be_led_to(&self, address: IpAddr) -> bool {
         Allowed::by(self).refuses(address.to_canonical()).is_none()
+    }
+
+    /// The pool that mail for this site leaves from, if there is one.
+    pub(crate) fn egress_of(&self, site: &SiteKey) -> Option<&Egress> {
+        self.pool(site.egress.as_ref()?)
     }
 
     /// The pool of this name.
