@@ -7,7 +7,7 @@ use testkit::net::Net;
 use testkit::sender::send;
 use toml::{Table, Value};
 
-use super::questions::words;
+use super::questions::{when_there, words};
 use crate::relay;
 
 const MAIL: &[u8] = b"From: news@sender.example\r\nSubject: hello\r\n\r\nhello\r\n";
@@ -150,16 +150,7 @@ async fn answers(setup: &Setup, command: &str) {
     let words: Vec<_> = words(command).into_iter().skip(1).map(at_home).collect();
     let arguments: Vec<_> = words.iter().map(String::as_str).collect();
     let may_find = command.contains("doctor") || command.contains("--dns");
-    // The history comes a moment later.
-    let mut tries = 0..200;
-    let finished = loop {
-        assert!(tries.next().is_some(), "{command}: nothing matches");
-        let finished = setup.run(&arguments).await;
-        let early = finished.stderr.contains("no history was written yet");
-        if finished.code != Some(3) && !early {
-            break finished;
-        }
-    };
+    let finished = when_there(setup, &arguments, b"").await;
     let is_fine = finished.code == Some(0) || (may_find && finished.code == Some(1));
     assert!(is_fine, "{command}: {finished}");
     assert!(!finished.stdout.is_empty(), "{command}");

@@ -1,7 +1,8 @@
 //! `docs/questions.md`: every command in it does what it is there for, beside a running relay.
 
+use testkit::daemon::Setup;
 use testkit::net::Net;
-use testkit::program;
+use testkit::program::Finished;
 use testkit::sender::send;
 
 use crate::relay;
@@ -37,7 +38,6 @@ async fn every_command_of_the_page_answers() {
         .collect();
     let expected: Vec<_> = (1..=25).map(|number: u32| number.to_string()).collect();
     assert_eq!(numbers, expected);
-    let config = relay.setup().path("onward.toml");
     let backup = relay.setup().path("backup");
     let mut asked = 0;
     for [number, command] in rows {
@@ -53,24 +53,27 @@ async fn every_command_of_the_page_answers() {
         };
         let mut words = words(command).into_iter();
         assert_eq!(words.next(), Some("onward"), "{command}");
-        let mut arguments = vec!["--config", config.to_str().expect("UTF-8")];
-        arguments.extend(words);
-        // The history comes a moment later.
-        let mut tries = 0..200;
-        let finished = loop {
-            assert!(tries.next().is_some(), "{command}: nothing matches");
-            let finished = program::run(env!("CARGO_BIN_EXE_onward"), &arguments, input).await;
-            let early = finished.stderr.contains("no history was written yet");
-            if finished.code != Some(3) && !early {
-                break finished;
-            }
-        };
+        let arguments: Vec<_> = words.collect();
+        let finished = when_there(relay.setup(), &arguments, input).await;
         assert_eq!(finished.code, Some(0), "{number}: {command}: {finished}");
         assert!(!finished.stdout.is_empty(), "{number}: {command}");
         asked += 1;
     }
     assert_eq!(asked, 22);
     relay.wait_for("operator-asked action=remove").await;
+}
+
+/// What a command says once there is something to say: the history comes a moment later.
+pub(super) async fn when_there(setup: &Setup, arguments: &[&str], input: &[u8]) -> Finished {
+    let mut tries = 0..200;
+    loop {
+        assert!(tries.next().is_some(), "{arguments:?}: nothing matches");
+        let finished = setup.run_with(arguments, input).await;
+        let early = finished.stderr.contains("no history was written yet");
+        if finished.code != Some(3) && !early {
+            return finished;
+        }
+    }
 }
 
 /// Number and command of a row.
