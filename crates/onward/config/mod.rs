@@ -48,9 +48,13 @@ impl Config {
         format!("postmaster@{}", self.hostname).parse()
     }
 
-    /// Makes paths absolute (they are relative to the file's own folder), and refuses what cannot work.
+    /// Completes paths (they are relative to the file's own folder), and refuses what cannot work.
     fn checked(mut self, path: &Path) -> Result<Self, FileError> {
-        let folder = path.parent().unwrap_or_else(|| Path::new("."));
+        // The folder of a bare name is the empty path, which names none.
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or_else(|| Path::new("."));
         let absolute = |p: &mut PathBuf| {
             if !p.as_os_str().is_empty() {
                 *p = folder.join(&*p);
@@ -316,10 +320,20 @@ mod tests {
 
     #[test]
     fn paths_are_relative_to_the_file() {
-        let config = Config::parse("hostname = \"a.example\"\nspool = \"var\"").unwrap();
-        let config = config
-            .checked(Path::new("/etc/onward/onward.toml"))
-            .unwrap();
+        let text = "hostname = \"a.example\"\nspool = \"var\"\n[log]\nfile = \"log\"";
+        let read = |path| {
+            Config::parse(text)
+                .unwrap()
+                .checked(Path::new(path))
+                .unwrap()
+        };
+        let here = read("onward.toml").log.file;
+        assert_eq!(
+            here.parent(),
+            Some(Path::new(".")),
+            "a folder that is there"
+        );
+        let config = read("/etc/onward/onward.toml");
         assert_eq!(config.spool, Path::new("/etc/onward/var"));
         assert_eq!(
             config.control.socket,
