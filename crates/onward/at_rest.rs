@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use control::ask::{Ask, QueueList, QueueShow, QueueSummary};
 use control::{Answers, Body, Client, ClientError, Fault, MessageDetails, Page, Part, Summary};
-use envelope::{LegId, MessageId};
+use envelope::{Actor, LegId, MessageId};
 use queue::StartError;
 use queue::verify::{Exported, export};
 use relay::operator::{self, listing, listing::Listing};
@@ -45,7 +45,7 @@ impl Source {
     {
         match self {
             Self::Running(client) => client.ask(ask).await,
-            Self::AtRest(spool) => Ok(spool.answer(ask, 0).await?),
+            Self::AtRest(spool) => Ok(spool.answer(ask, Actor::Uid(0)).await?),
         }
     }
 
@@ -68,19 +68,19 @@ impl Source {
 }
 
 impl Answers<QueueList> for AtRest {
-    async fn answer(&self, ask: QueueList, _uid: u32) -> Result<Page, Fault> {
+    async fn answer(&self, ask: QueueList, _by: Actor) -> Result<Page, Fault> {
         listing::list(self, ask, operator::row).await
     }
 }
 
 impl Answers<QueueSummary> for AtRest {
-    async fn answer(&self, ask: QueueSummary, _uid: u32) -> Result<Summary, Fault> {
+    async fn answer(&self, ask: QueueSummary, _by: Actor) -> Result<Summary, Fault> {
         listing::summary(self, ask, |host| host).await
     }
 }
 
 impl Answers<QueueShow> for AtRest {
-    async fn answer(&self, ask: QueueShow, _uid: u32) -> Result<MessageDetails, Fault> {
+    async fn answer(&self, ask: QueueShow, _by: Actor) -> Result<MessageDetails, Fault> {
         listing::show(self, ask, operator::row).await
     }
 }

@@ -71,7 +71,7 @@ fn limit() -> usize {
     })
 }
 
-/// For the spool's files, listeners, the control socket and its connections, DNS, callouts, and a client that gets 421.
+/// For the spool's files, listeners, the control socket and HTTP with their connections, DNS, callouts, and a client that gets 421.
 const RESERVE: usize = 256;
 
 #[cfg(test)]

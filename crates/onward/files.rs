@@ -16,6 +16,11 @@ impl FileError {
         Self(format!("{}: {wrong}", path.display()))
     }
 
+    /// What is wrong in a line of it: a text that begins with the line's number.
+    pub(crate) fn line(path: &Path, wrong: impl Display) -> Self {
+        Self(format!("{}:{wrong}", path.display()))
+    }
+
     /// It cannot be read. `what` stands before its path: `the users `, or nothing.
     pub(crate) fn unreadable(what: &str, path: &Path, error: &io::Error, hint: &str) -> Self {
         let path = path.display();

@@ -43,6 +43,7 @@ mod srs_rotate;
 mod status_check;
 mod status_cli;
 mod tls_cli;
+mod tokens;
 mod top_cli;
 mod trace_cli;
 mod users;
@@ -182,6 +183,7 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Failure> {
         Command::Explain(args) => return explain_cli::run(&socket()?, args, print).await,
         Command::Auth(args) => return auth_cli::run(args, &cli.config, print).await,
         Command::Dkim(cli::Dkim::Key(args)) => dkim_cli::key(args, &cli.config, print)?,
+        Command::Http(cli::Http::Token(args)) => tokens::make(args, &config()?, print)?,
         Command::Spf(asked) => {
             let fine = match asked {
                 cli::Spf::Check(claim) => spf_cli::check(claim, &cli.config, print).await?,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use control::Reloaded;
 use delivery::Login;
 use forwarder::table::Difference;
+use http_door::Tokens;
 use journal::{Event, Journal};
 use parking_lot::Mutex;
 use relay::{Routing, routing::Shared};
@@ -24,6 +25,7 @@ use crate::files::{self, FileError};
 use crate::forwards;
 use crate::logins;
 use crate::routing;
+use crate::tokens;
 
 /// What can be read again, and where it goes.
 pub(crate) struct Reload {
@@ -31,6 +33,9 @@ pub(crate) struct Reload {
     spool: PathBuf,
     routing: Shared,
     tls: Option<tls::Holder>,
+    /// Of the HTTP API, if there is one.
+    tokens: Option<Tokens>,
+    token_file: PathBuf,
     /// At smarthosts.
     logins: Vec<Login>,
     shaping: delivery::Shaping,
@@ -45,7 +50,7 @@ impl Reload {
         config: &Config,
         path: &Path,
         routing: Shared,
-        tls: Option<tls::Holder>,
+        (tls, tokens): (Option<tls::Holder>, Option<Tokens>),
         logins: Vec<Login>,
         shaping: delivery::Shaping,
         journal: Journal,
@@ -55,6 +60,8 @@ impl Reload {
             spool: config.spool.clone(),
             routing,
             tls,
+            tokens,
+            token_file: config.http.token.clone(),
             logins,
             shaping,
             journal,
@@ -94,6 +101,8 @@ impl Reload {
         let logins = self.logins.iter().map(|login| logins::read(login.file()));
         let logins = logins.collect::<Result<Vec<_>, _>>()?;
         let shaping = config.shaping.load()?;
+        let tokens = self.tokens.as_ref();
+        let tokens = tokens.map(|_| tokens::read(&self.token_file)).transpose()?;
         // TLS is neither switched on nor off: without new certificates the old ones stay.
         let holder = self.tls.as_ref().filter(|_| !certificates.is_empty());
         let forwards = routing.table.stats().lines as u64;
@@ -110,6 +119,9 @@ impl Reload {
         if !logins.is_empty() {
             lines.push(format!("logins: {}", logins.len()));
         }
+        if let Some(tokens) = &tokens {
+            lines.push(format!("tokens: {}", tokens.len()));
+        }
         let reloaded = self.reloaded(&last, &config.typed, holder.is_some(), lines);
         if dry_run {
             return Ok(reloaded);
@@ -119,6 +131,9 @@ impl Reload {
         self.shaping.replace(shaping);
         if let Some(holder) = holder {
             holder.replace(certificates);
+        }
+        if let (Some(old), Some(new)) = (&self.tokens, tokens) {
+            old.replace(new);
         }
         for (login, new) in self.logins.iter().zip(&logins) {
             login.replace(new);

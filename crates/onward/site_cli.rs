@@ -169,7 +169,7 @@ fn in_words(order: &Order) -> String {
     if let Some(until) = order.until {
         text += &format!(" until {until}");
     }
-    text += &format!(" by uid {}", order.uid);
+    text += &format!(" by {}", order.by);
     if !order.reason.is_empty() {
         text += &format!(": {}", order.reason);
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use control::Socket;
 use history::Desk;
+use http_door::{Door, Tokens};
 use journal::{Event, Journal};
 use listenfd::ListenFd;
 use queue::LogSpool;
@@ -15,11 +16,12 @@ use relay::counting::Counting;
 use relay::operator::{Operator, OrdersFile};
 use relay::sts::Sts;
 use relay::tls_reports::TlsReports;
+use smtp_in::tls::Holder;
 use spool::{IdSource, Spool};
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
-use crate::config::{Config, Resolved};
+use crate::config::{Config, Resolved, Settings};
 use crate::doctor;
 use crate::forwards;
 use crate::reload::Reload;
@@ -31,7 +33,7 @@ pub(crate) struct Relay {
     listeners: Vec<smtp_in::Listener>,
     limits: smtp_in::Limits,
     relay: relay::Relay<LogSpool>,
-    socket: Socket,
+    doors: (Socket, Option<Door>),
     operator: Operator<LogSpool>,
     spool: Arc<LogSpool>,
     journal: Journal,
@@ -49,15 +51,15 @@ impl Relay {
     ) -> Result<Self, Failure> {
         let mut settings = resolved.settings;
         let routing = Arc::new(ArcSwap::from_pointee(resolved.routing));
-        let listeners = smtp_in::bind(settings.listeners, handed_down()?)?;
+        let listeners = smtp_in::bind(settings.listeners.clone(), handed_down()?)?;
         let bound = |listener: &smtp_in::Listener| listener.local_addr().ok();
         let addresses: Vec<_> = listeners.iter().filter_map(bound).collect();
-        let spool = Arc::new(open_spool(settings.spool)?);
+        let spool = Arc::new(open_spool(settings.spool.clone())?);
         match resolved.instead {
             None => forwards::keep(config, &routing.load().table),
             Some(error) => journal.record(forwards::kept_out(&error, &routing.load().table)),
         }
-        let socket = Socket::bind(&settings.socket).await?;
+        let doors = open_doors(&settings, &resolved.tokens, &resolved.tls).await?;
         let (now, served) = (Arc::clone(&routing), resolved.tls.clone());
         let now = move || now.load_full();
         let doctor = doctor::doctor(config, settings.doctor, resolver.clone(), served, now);
@@ -65,7 +67,7 @@ impl Relay {
             config,
             path,
             Arc::clone(&routing),
-            resolved.tls,
+            (resolved.tls, resolved.tokens),
             settings.relay.delivery.routes.logins().cloned().collect(),
             settings.relay.delivery.shaping.clone(),
             journal.clone(),
@@ -103,7 +105,7 @@ impl Relay {
             listeners,
             limits: settings.limits,
             relay,
-            socket,
+            doors,
             operator,
             spool,
             journal,
@@ -119,11 +121,17 @@ impl Relay {
             listeners: self.addresses,
             queued,
         });
-        let operator = (self.socket, self.operator);
+        let (operator, (socket, door)) = (Arc::new(self.operator), self.doors);
+        let (asked, stopped) = (Arc::clone(&operator), shutdown.clone());
+        let answer = async {
+            if let Some(door) = door {
+                door.serve(asked, stopped.cancelled_owned()).await;
+            }
+        };
         let run = self
             .relay
-            .run(self.listeners, self.limits, operator, shutdown);
-        run.await;
+            .run(self.listeners, self.limits, (socket, operator), shutdown);
+        tokio::join!(run, answer);
         self.spool.close();
         Ok(())
     }
@@ -142,6 +150,21 @@ pub(crate) fn resolver(settings: &dns::Settings) -> Result<dns::Backend, Failure
     let resolver = dns::Hickory::new(settings);
     let resolver = resolver.map_err(|error| format!("`resolver.servers`: {error}"))?;
     Ok(dns::Backend::Hickory(resolver))
+}
+
+/// Makes the control socket, and listens for HTTP, if anywhere.
+async fn open_doors(
+    settings: &Settings,
+    tokens: &Option<Tokens>,
+    tls: &Option<Holder>,
+) -> Result<(Socket, Option<Door>), Failure> {
+    let socket = Socket::bind(&settings.socket).await?;
+    let (Some(Ok(bind)), Some(tokens)) = (settings.http.bind(), tokens) else {
+        return Ok((socket, None));
+    };
+    let tls = tls.as_ref().map(Holder::config);
+    let door = Door::open(&bind, tls, tokens.clone()).await?;
+    Ok((socket, Some(door)))
 }
 
 /// Opens the spool: reads what the last run left.

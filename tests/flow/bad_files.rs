@@ -100,7 +100,7 @@ async fn values_that_cannot_work() {
         ),
         (
             relay(&net, FORWARDS).set("control.socket", "\"nowhere/control.sock\""),
-            "cannot make the control socket",
+            "cannot make the socket",
         ),
         (
             relay(&net, FORWARDS).set("log.file", "\"nowhere/mail.log\""),

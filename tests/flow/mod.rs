@@ -27,6 +27,7 @@ mod filters;
 mod forward;
 mod freeze;
 mod handed_down;
+mod http;
 mod index_lost;
 mod ipv6;
 mod lists;

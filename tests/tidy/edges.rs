@@ -7,7 +7,7 @@ use crate::manifests::{dependency_tables, line_of};
 
 /// Crate → the crates of ours that it may depend on. The root package may depend on all but `testkit` and
 /// `fuzz-targets`.
-const EDGES: [(&str, &[&str]); 23] = [
+const EDGES: [(&str, &[&str]); 24] = [
     ("envelope", &[]),
     ("srs", &[]),
     ("spf", &[]),
@@ -24,6 +24,7 @@ const EDGES: [(&str, &[&str]); 23] = [
     ("smtp-in", &["envelope", "smtp"]),
     ("delivery", &["envelope", "smtp", "dns", "sts"]),
     ("control", &["envelope"]),
+    ("http-door", &["control", "envelope"]),
     ("journal", &["envelope"]),
     ("linefile", &[]),
     ("counters", &["envelope", "linefile"]),

@@ -4,7 +4,7 @@
 
 use std::future::Future;
 
-use envelope::{Domain, IdPart, MessageId};
+use envelope::{Actor, Domain, IdPart, MessageId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -32,10 +32,10 @@ pub trait Ask: Into<Request> + Send + 'static {
     type Answer: Serialize + DeserializeOwned + Send;
 }
 
-/// The daemon, as far as it answers one kind of question. `uid` is the user who asks.
+/// The daemon, as far as it answers one kind of question.
 pub trait Answers<A: Ask> {
-    /// Answers.
-    fn answer(&self, ask: A, uid: u32) -> impl Future<Output = Result<A::Answer, Fault>> + Send;
+    /// Answers whoever asks.
+    fn answer(&self, ask: A, by: Actor) -> impl Future<Output = Result<A::Answer, Fault>> + Send;
 }
 
 /// Are you there? The answer is the program's version.
@@ -48,7 +48,7 @@ pub struct Status {}
 
 /// Read configuration, tables, certificates and secrets again. On an error everything stays as it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Reload {
     /// Take a table that has lost much of what it had.
     pub force: bool,
@@ -58,6 +58,7 @@ pub struct Reload {
 
 /// One page of legs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct QueueList {
     /// Which legs; empty = all.
     #[serde(default)]
@@ -71,6 +72,7 @@ pub struct QueueList {
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct QueueShow {
     /// Which.
     #[serde(with = "text")]
@@ -79,6 +81,7 @@ pub struct QueueShow {
 
 /// The bytes of one message: any number of chunks, then the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct QueueCat {
     /// Which.
     #[serde(with = "text")]
@@ -89,6 +92,7 @@ pub struct QueueCat {
 
 /// Do something to legs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct QueueAct {
     /// What.
     pub action: QueueAction,
@@ -107,6 +111,7 @@ pub struct QueueAct {
 
 /// One page of what is frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FreezeList {
     /// [`FreezePage::next`] of the page before.
     #[serde(default)]
@@ -144,6 +149,7 @@ pub struct SiteShow {
 
 /// Send nothing to these sites, now and when more of them are found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SitePause {
     /// As in [`SiteShow::site`].
     pub site: String,
@@ -157,6 +163,7 @@ pub struct SitePause {
 
 /// End a pause: the site as it was named for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SiteResume {
     /// Which.
     pub site: String,
@@ -167,6 +174,7 @@ pub struct SiteResume {
 
 /// Send less to these sites than they would take; with neither number, end that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SiteLimit {
     /// As in [`SiteShow::site`].
     pub site: String,
@@ -183,6 +191,7 @@ pub struct SiteLimit {
 
 /// Take no more mail, and deliver on; or take mail again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Drain {
     /// Whether from now on.
     pub on: bool,
@@ -211,7 +220,7 @@ pub struct SrsDecode {
 
 /// Does the world agree with the configuration: DNS, blocklists, certificate?
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Doctor {
     /// Try to connect to mail servers elsewhere, too.
     pub connect: bool,
@@ -227,10 +236,12 @@ pub struct TlsReport {
 
 /// What would be decided on a mail. Nothing is sent, kept or counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Explain {
     /// Who writes to whom.
     pub mail: Mail,
     /// Whether the message follows, as any number of chunks and the end.
+    #[serde(default)]
     pub has_message: bool,
 }
 
@@ -266,10 +277,10 @@ macro_rules! asks {
         pub(crate) async fn answer<O: Operator>(
             operator: &O,
             request: Request,
-            uid: u32,
+            by: Actor,
         ) -> Result<Box<RawValue>, Fault> {
             match request {
-                $(Request::$ask(ask) => value(&Answers::answer(operator, ask, uid).await?),)*
+                $(Request::$ask(ask) => value(&Answers::answer(operator, ask, by).await?),)*
                 Request::QueueCat(_) | Request::Explain(_) => {
                     unreachable!("a message goes with these")
                 }

@@ -12,10 +12,10 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::ask::{Ask, Explain, QueueCat, Request};
+use crate::door::OPERATION;
 use crate::explanation::{Explanation, Mail};
 use crate::line;
 use crate::protocol::{CHUNK_OCTETS, Call, Fault, PROTOCOL, Part, Response};
-use crate::server::OPERATION;
 
 /// A connection to the daemon. Needs a tokio runtime with I/O and time.
 #[derive(Debug)]

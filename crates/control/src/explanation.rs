@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A mail that nobody has sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Mail {
     /// The recipient.
     pub to: String,

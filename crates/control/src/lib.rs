@@ -7,13 +7,14 @@
 //! The daemon implements [`Operator`] and calls [`Socket::serve`]; the command line uses [`Client`]. The types
 //! that travel are the ones that `--json` prints. Every line, connection and wait has a limit.
 //!
-//! It makes *no* decision: what an action does to the queue, or what a status is, the implementor knows. There
-//! is no HTTP here yet.
+//! It makes *no* decision: what an action does to the queue, or what a status is, the implementor knows. HTTP is another door
+//! (`crates/http`), and does with a request what [`perform`] does.
 
 pub mod ask;
 mod client;
 mod data;
 mod doctor;
+mod door;
 mod explanation;
 mod history;
 mod line;
@@ -38,6 +39,7 @@ pub use data::{
     Reloaded, SrsAnswer,
 };
 pub use doctor::{Finding, Health};
+pub use door::{open, perform};
 pub use explanation::{Asked, Explanation, Hop, Mail, Refusal, Ruled, Stage, Step, Way};
 pub use history::{
     HistoryHealth, MailStatus, Traced, TracedAttempt, TracedLeg, TracedMessage, TracedNote,

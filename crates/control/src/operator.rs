@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use envelope::MessageId;
+use envelope::{Actor, MessageId};
 
 use crate::ask::{AnswersAll, Request};
 use crate::explanation::{Explanation, Mail};
@@ -17,8 +17,8 @@ pub trait Operator: AnswersAll + Send + Sync + 'static {
     /// A message being read.
     type Body: Body;
 
-    /// Told of every request and the user who makes it, before it is answered.
-    fn asked(&self, request: &Request, uid: u32);
+    /// Told of every request and who makes it, before it is answered.
+    fn asked(&self, request: &Request, by: &Actor);
 
     /// Opens a message, or a part of it.
     fn queue_cat(

@@ -9,6 +9,7 @@ use crate::text;
 
 /// How many legs have what in common, and how old are they?
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct QueueSummary {
     /// What.
     pub by: SummaryBy,

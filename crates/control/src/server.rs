@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64;
+use envelope::Actor;
 use serde::de::DeserializeOwned;
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
@@ -14,13 +15,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::ask::{self, Explain, QueueCat, Request};
+use crate::ask::{self, Request};
+use crate::door::{self, in_time};
 use crate::line;
 use crate::operator::{Body, Operator};
 use crate::protocol::{
-    CHUNK_OCTETS, Call, CallVersion, Fault, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Response,
+    CHUNK_OCTETS, Call, CallVersion, Fault, LINE_OCTETS_MAX, PROTOCOL, Response,
 };
-use crate::selector::Selector;
 use crate::socket::Socket;
 use crate::upload::Upload;
 
@@ -132,41 +133,11 @@ fn parse(text: &[u8]) -> Result<Request, Fault> {
         ))
         .with_hint("restart the daemon after an upgrade, so that both are of one version"));
     }
-    let Call { mut request, .. } = from_json(text)?;
-    match &mut request {
-        Request::QueueAct(act) => check_selector(&act.selector, true)?,
-        Request::QueueList(list) => {
-            check_selector(&list.filter, false)?;
-            list.limit = list.limit.clamp(1, PAGE_ROWS_MAX);
-        }
-        Request::FreezeList(list) => list.limit = list.limit.clamp(1, PAGE_ROWS_MAX),
-        Request::FreezeLift(lift) if lift.key.is_some() == lift.all => {
-            return Err(nothing_selected("a key"));
-        }
-        _ => {}
-    }
-    Ok(request)
+    from_json(text).map(|Call { request, .. }| request)
 }
 
 fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Fault> {
     serde_json::from_slice(text).map_err(|error| Fault::new(format!("not a request: {error}")))
-}
-
-/// A forgotten argument must not mean everything.
-fn check_selector(selector: &Selector, is_action: bool) -> Result<(), Fault> {
-    if is_action && selector.is_empty() {
-        return Err(nothing_selected("ids or conditions"));
-    }
-    if selector.all && !selector.ids.is_empty() {
-        return Err(
-            Fault::new("`all` and ids exclude each other").with_hint("leave one of them out")
-        );
-    }
-    Ok(())
-}
-
-fn nothing_selected(what: &str) -> Fault {
-    Fault::new("nothing is selected").with_hint(format!("name {what}, or say `all`"))
 }
 
 async fn answer<O: Operator>(
@@ -176,22 +147,21 @@ async fn answer<O: Operator>(
     reader: &mut BufReader<OwnedReadHalf>,
     writer: &mut OwnedWriteHalf,
 ) -> io::Result<()> {
-    operator.asked(&request, uid);
+    let by = Actor::Uid(uid);
     let response = match request {
-        Request::QueueCat(QueueCat { id, part }) => {
-            match in_time(operator.queue_cat(id, part)).await {
-                Ok(body) => return cat(body, writer).await,
-                Err(fault) => Err(fault),
-            }
-        }
-        Request::Explain(Explain { mail, has_message }) => {
-            let mut upload = Upload::new(reader, has_message);
-            let message = has_message.then_some(&mut upload);
-            let explained = in_time(operator.explain(mail, message)).await;
+        Request::QueueCat(asked) => match door::open(operator, asked, &by).await {
+            Ok(body) => return cat(body, writer).await,
+            Err(fault) => Err(fault),
+        },
+        Request::Explain(ref asked) if asked.has_message => {
+            operator.asked(&request, &by);
+            let mut upload = Upload::new(reader);
+            let explained = operator.explain(asked.mail.clone(), Some(&mut upload));
+            let explained = in_time(explained).await;
             upload.skip_rest().await?;
             explained.and_then(|explanation| ask::value(&explanation))
         }
-        request => in_time(ask::answer(operator, request, uid)).await,
+        request => door::perform(operator, request, by).await,
     };
     let response = response.map_or_else(Response::Error, Response::Answer);
     line::write(writer, &response, WRITE).await
@@ -211,20 +181,6 @@ async fn cat<B: Body>(mut body: B, writer: &mut OwnedWriteHalf) -> io::Result<()
     }
 }
 
-/// A call that hangs must not keep its connection for ever.
-async fn in_time<T>(call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let late = || {
-        Fault::new(format!(
-            "no answer from the daemon's own parts within {} s",
-            OPERATION.as_secs()
-        ))
-        .with_hint("see the daemon's log; some of what was asked for may have been done")
-    };
-    timeout(OPERATION, call)
-        .await
-        .unwrap_or_else(|_| Err(late()))
-}
-
 const ROOT: u32 = 0;
 /// A command line needs one; a monitor and a few shells beside it find room.
 const CONNECTIONS_MAX: usize = 16;
@@ -234,8 +190,6 @@ const IDLE: Duration = Duration::from_secs(60);
 const WRITE: Duration = Duration::from_secs(30);
 /// For the line that turns a connection away; the accept loop waits for it.
 const BUSY: Duration = Duration::from_millis(100);
-/// For the operator to do what was asked.
-pub(crate) const OPERATION: Duration = Duration::from_secs(120);
 /// For requests at work when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);

@@ -102,8 +102,8 @@ pub struct Order {
     pub connections: Option<u32>,
     /// Messages a minute.
     pub per_minute: Option<u32>,
-    /// The user who ordered it.
-    pub uid: u32,
+    /// Who ordered it: `uid 0`, or `token panel`.
+    pub by: String,
     /// Why.
     pub reason: String,
     /// The names of the sites that it holds for at present; it holds for those that are found later, too.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::time::timeout;
 
-/// A bound control socket. Dropping it removes the file, unless another daemon has put its own there by then.
+/// A bound socket. Dropping it removes the file, unless another daemon has put its own there by then.
 #[derive(Debug)]
 pub struct Socket {
     pub(crate) listener: UnixListener,
@@ -26,10 +26,10 @@ pub enum BindError {
     #[error("another onward is running: it answers on {}", .0.display())]
     Running(PathBuf),
     /// The path is taken by something else.
-    #[error("{} is in the way: it is not a socket\n\nhint: set `control.socket` to a path of its own", .0.display())]
+    #[error("{} is in the way: it is not a socket\n\nhint: set `control.socket` or `http.bind` to a path of its own", .0.display())]
     NotASocket(PathBuf),
     /// The system said no.
-    #[error("cannot make the control socket {}: {error}\n\nhint: its folder must be there, and open to the user that runs onward", .path.display())]
+    #[error("cannot make the socket {}: {error}\n\nhint: its folder must be there, and open to the user that runs onward", .path.display())]
     Io {
         /// Where.
         path: PathBuf,
@@ -44,8 +44,18 @@ impl Socket {
     /// Two daemons that start at once are told apart by the spool's lock, which is to be held before this is called.
     /// Needs a tokio runtime with I/O and time.
     pub async fn bind(path: &Path) -> Result<Self, BindError> {
+        Self::bind_for(path, MODE).await
+    }
+
+    /// The same with another mode, for a door that looks itself who comes in.
+    pub async fn bind_for(path: &Path, mode: u32) -> Result<Self, BindError> {
         remove_stale(path).await?;
-        listen(path).map_err(|error| BindError::io(path, error))
+        listen(path, mode).map_err(|error| BindError::io(path, error))
+    }
+
+    /// The next connection, whoever makes it.
+    pub async fn accept_any(&self) -> io::Result<UnixStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
     }
 
     /// Where it is.
@@ -58,7 +68,7 @@ impl Drop for Socket {
     fn drop(&mut self) {
         let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode);
         if is_ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot remove the control socket");
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove a socket");
         }
     }
 }
@@ -74,10 +84,10 @@ impl BindError {
 
 /// Until `listen`, the kernel refuses every connection; so the mode is right before the first one can come,
 /// whatever the umask.
-fn listen(path: &Path) -> io::Result<Socket> {
+fn listen(path: &Path, mode: u32) -> io::Result<Socket> {
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     let file = fs::symlink_metadata(path)?;
     Ok(Socket {
         listener: socket.listen(BACKLOG)?,

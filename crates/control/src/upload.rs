@@ -19,11 +19,11 @@ pub(crate) struct Upload<'a, R> {
 }
 
 impl<'a, R: AsyncBufRead + Unpin + Send> Upload<'a, R> {
-    /// Of a request that has a message behind it, or not.
-    pub(crate) fn new(reader: &'a mut R, has_message: bool) -> Self {
+    /// Of a request that has a message behind it.
+    pub(crate) fn new(reader: &'a mut R) -> Self {
         Self {
             reader,
-            is_over: !has_message,
+            is_over: false,
             octets: 0,
         }
     }

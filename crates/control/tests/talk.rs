@@ -12,7 +12,7 @@ use control::{
     Answers, Ask, Body, Client, ClientError, Diagnosis, Explanation, Fault, LegRow, LegState, Mail,
     Operator, Part, QueueAction, Request, Selector, Socket,
 };
-use envelope::{LegId, MessageId, Timestamp};
+use envelope::{Actor, LegId, MessageId, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -44,9 +44,9 @@ impl Body for Pieces {
 
 /// Every question of the table: noted, and answered with what stands in `canned`.
 impl<A: Ask> Answers<A> for FakeOperator {
-    async fn answer(&self, ask: A, uid: u32) -> Result<A::Answer, Fault> {
+    async fn answer(&self, ask: A, by: Actor) -> Result<A::Answer, Fault> {
         let request: Request = ask.into();
-        self.note(format!("{request:?} by {uid}"));
+        self.note(format!("{request:?} by {by}"));
         let canned = canned(&request)?;
         Ok(serde_json::from_value(canned).unwrap())
     }
@@ -80,10 +80,10 @@ fn canned(request: &Request) -> Result<Value, Fault> {
 impl Operator for FakeOperator {
     type Body = Pieces;
 
-    fn asked(&self, request: &Request, uid: u32) {
+    fn asked(&self, request: &Request, by: &Actor) {
         if let Request::QueueAct(act) = request {
             let (action, selector) = (act.action, &act.selector);
-            self.note(format!("asked: {action:?} {selector} by {uid}"));
+            self.note(format!("asked: {action:?} {selector} by {by}"));
         }
     }
 

@@ -3,8 +3,8 @@
 //! An order holds for sites that are found later, too. Its [`Display`](fmt::Display) is the line by which it outlives a restart:
 //!
 //! ```text
-//! pause 2026-11-21T12:34:56.789Z UNTIL|- UID SITE REASON
-//! limit 2026-11-21T12:34:56.789Z CONNECTIONS|- MESSAGES-A-MINUTE|- UID SITE REASON
+//! pause 2026-11-21T12:34:56.789Z UNTIL|- BY SITE REASON
+//! limit 2026-11-21T12:34:56.789Z CONNECTIONS|- MESSAGES-A-MINUTE|- BY SITE REASON
 //! resume SITE
 //! unlimit SITE
 //! ```
@@ -14,7 +14,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Instant;
 
-use envelope::{Domain, Host, Timestamp};
+use envelope::{Actor, Domain, Host, Timestamp};
 
 use crate::plan::{Hosts, SiteKey};
 
@@ -62,8 +62,8 @@ pub struct Order {
     pub wanted: Wanted,
     /// Since when.
     pub since: Timestamp,
-    /// The user who ordered it.
-    pub by: u32,
+    /// Who ordered it.
+    pub by: Actor,
     /// Why; may be empty.
     pub reason: String,
 }
@@ -359,7 +359,7 @@ pub(crate) mod tests {
                 of: of.parse().unwrap(),
                 wanted: Wanted::Pause { until },
                 since: at(1),
-                by: 0,
+                by: Actor::Uid(0),
                 reason: String::new(),
             };
             Change::Give(order)

@@ -8,6 +8,7 @@
 #[macro_use]
 mod names;
 
+mod actor;
 mod address;
 mod class;
 mod destination;
@@ -26,6 +27,7 @@ mod status;
 mod timestamp;
 mod tls;
 
+pub use actor::Actor;
 pub use address::{AddressError, Host, LocalPart, Mailbox};
 pub use class::{ReplyClass, ReplyWords};
 pub use destination::Destination;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control::{MailStatus, StatsBy, TracedMessage};
-use envelope::{Diagnosis, LegId, Mailbox, MessageId, Origin, Reply, ReversePath, Timestamp, Trip};
+use envelope::{
+    Actor, Diagnosis, LegId, Mailbox, MessageId, Origin, Reply, ReversePath, Timestamp, Trip,
+};
 use journal::{Attempt, Entry, Event, Missed};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -409,7 +411,7 @@ fn what_an_operator_and_a_hold_do_is_told() {
         id: leg(0),
         action,
         outcome,
-        uid: 0,
+        by: Actor::Uid(0),
         recipient: recipient.clone(),
         target: target.clone(),
     };

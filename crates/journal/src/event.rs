@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use envelope::{
-    Diagnosis, Domain, LegId, Mailbox, MessageId, Origin, Reply, ReversePath, Timestamp, Tls,
+    Actor, Diagnosis, Domain, LegId, Mailbox, MessageId, Origin, Reply, ReversePath, Timestamp, Tls,
 };
 
 use crate::attempt::Attempt;
@@ -202,8 +202,8 @@ pub enum Event {
     NotBounced { id: MessageId, reason: &'static str },
     /// An operator asked for a change. Recorded before anything is done; what came of it follows.
     OperatorAsked {
-        /// The user who asked.
-        uid: u32,
+        /// Who asked.
+        by: Actor,
         action: &'static str,
         /// Of which legs or which address.
         of: String,
@@ -216,8 +216,8 @@ pub enum Event {
         action: &'static str,
         /// `done`; or `pending`, because an attempt is running.
         outcome: &'static str,
-        /// The user who asked.
-        uid: u32,
+        /// Who asked.
+        by: Actor,
         recipient: Mailbox,
         target: Mailbox,
         /// Why, in the operator's words; may be empty.
@@ -247,11 +247,11 @@ pub enum Event {
         reason: String,
         /// Those that it holds for now, as far as they are known, with commas between. It may be empty, as the reason may.
         sites: String,
-        /// The user who asked; none: its time was over.
-        uid: Option<u32>,
+        /// Who asked; none: its time was over.
+        by: Option<Actor>,
     },
     /// An operator had the daemon take no more mail, or take it again.
-    Drained { on: bool, uid: u32, reason: String },
+    Drained { on: bool, by: Actor, reason: String },
     /// A DNS blocklist does not answer, several times in a row. It refuses nobody; further failures are only counted.
     DnsblDown { name: String, error: String },
     /// It answers again.
@@ -285,8 +285,8 @@ pub enum Event {
         since: Timestamp,
         /// What was refused because of it.
         hits: u64,
-        /// The user who asked.
-        uid: u32,
+        /// Who asked.
+        by: Actor,
     },
     /// Dovecot did not check a login that it was asked about. Further ones are only counted.
     DovecotDown { error: String },

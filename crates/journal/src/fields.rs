@@ -51,9 +51,9 @@ impl Event {
             DeadEnd { text "target" target, text "reason" reason }
             Bounced { text "kind" kind, text "bounce" bounce, text "to" to }
             NotBounced { text "reason" reason }
-            OperatorAsked { text "action" action, count "uid" uid, if_any "of" of, if_any "reason" reason }
+            OperatorAsked { text "action" action, by "uid" by, if_any "of" of, if_any "reason" reason }
             Operator {
-                leg "leg" id, text "action" action, text "outcome" outcome, count "uid" uid, text "to" recipient,
+                leg "leg" id, text "action" action, text "outcome" outcome, by "uid" by, text "to" recipient,
                 text "target" target, if_any "reason" reason
             }
             SiteDown { text "site" site, optional "source" source, text "error" error, secs "probe_in_secs" probe_in }
@@ -61,16 +61,16 @@ impl Event {
             SiteTakesMail { text "site" site, count "legs" legs }
             SiteOrdered {
                 text "site" site, optional "until" until, count_if "connections" connections, count_if "per_minute" per_minute,
-                count_if "uid" uid, if_any "reason" reason, if_any "sites" sites
+                by_if "uid" by, if_any "reason" reason, if_any "sites" sites
             }
-            Drained { count "uid" uid, if_any "reason" reason }
+            Drained { by "uid" by, if_any "reason" reason }
             DnsblDown { text "dnsbl" name, text "error" error }
             DnsblUp { text "dnsbl" name, count "failed" failed }
             FilterDown { text "filter" name, text "error" error }
             FilterUp { text "filter" name, count "failed" failed }
             Frozen { text "key" key, text "limit" limit }
             Doctor { text "status" status, text "of" of, text "text" text }
-            FreezeLifted { text "key" key, text "limit" limit, text "since" since, count "hits" hits, count "uid" uid }
+            FreezeLifted { text "key" key, text "limit" limit, text "since" since, count "hits" hits, by "uid" by }
             DovecotDown { text "error" error }
             DovecotUp { count "failed" failed }
             Dropped { count "lines" lines };

@@ -6,7 +6,7 @@
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
-use envelope::{LegId, MessageId};
+use envelope::{Actor, LegId, MessageId};
 use serde::Deserialize;
 
 use crate::{Entry, Event, shown};
@@ -55,6 +55,20 @@ impl dyn Fields + '_ {
     pub(super) fn count_if<N: Copy + Into<u64>>(&mut self, key: &str, value: &Option<N>) {
         if let Some(value) = value {
             self.count(key, value);
+        }
+    }
+
+    /// A user by `key`; the name of a token always by `by`.
+    pub(super) fn by(&mut self, key: &str, by: &Actor) {
+        match by {
+            Actor::Uid(uid) => self.count(key, uid),
+            Actor::Token(name) => self.text("by", name),
+        }
+    }
+
+    pub(super) fn by_if(&mut self, key: &str, by: &Option<Actor>) {
+        if let Some(by) = by {
+            self.by(key, by);
         }
     }
 

@@ -3,6 +3,7 @@
 mod config;
 mod freeze;
 mod history;
+mod http;
 mod queue;
 mod senders;
 mod site;
@@ -18,6 +19,7 @@ use envelope::{AddressError, Domain, Mailbox, ReversePath};
 pub(crate) use config::Config;
 pub(crate) use freeze::Freeze;
 pub(crate) use history::{Failing, Forwards, Stats, Trace};
+pub(crate) use http::{Http, NewToken};
 pub(crate) use queue::{Act, Queue};
 pub(crate) use senders::{Auth, Build, Claim, Dkim, LintOf, NewKey, Spf};
 pub(crate) use site::{Drain, Site};
@@ -140,6 +142,9 @@ pub(crate) enum Command {
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
+    /// Say who may use the HTTP API
+    #[command(subcommand)]
+    Http(Http),
 }
 
 #[derive(Debug, Args)]

@@ -19,7 +19,7 @@ use envelope::{AddressError, Mailbox};
 
 pub(crate) use change::{changed_keys, flat, is_reloadable};
 pub(crate) use protect::Limit;
-pub(crate) use resolve::{Errors, Resolved};
+pub(crate) use resolve::{Errors, Resolved, Settings};
 pub(crate) use schema::{Config, Doctor, Listener, Log, Role, TagAlphabet, Tls, TlsMode};
 pub(crate) use senders::{Dkim, Measure, Tier};
 pub(crate) use units::{Network, Percent, Size, Span};
@@ -67,6 +67,7 @@ impl Config {
         absolute(&mut self.auth.users);
         absolute(&mut self.auth.dovecot);
         absolute(&mut self.control.socket);
+        absolute(&mut self.http.token);
         absolute(&mut self.shaping.file);
         // An IPv4-mapped address is the IPv4 address, here as in `policy.trusted`; a socket for IPv6 only cannot be bound to it.
         for listener in &mut self.listeners {

@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use envelope::Domain;
+use http_door::Tokens;
 use relay::Routing;
 use relay::outbound::{Answering, TlsReporter};
 use smtp_in::tls::Holder;
 use spool::Lifetime;
 
-use super::schema::{BareNewline, Config, Doctor, Listener, Log, Role, TlsMode};
+use super::schema::{BareNewline, Config, Doctor, Http, Listener, Log, Role, TlsMode};
 use super::senders::Egress;
 use crate::descriptors;
 use crate::files::FileError;
@@ -21,6 +22,7 @@ use crate::forwards;
 use crate::logins;
 use crate::reload::{load_roots, load_tls};
 use crate::routing;
+use crate::tokens;
 
 /// What a configuration means.
 pub(crate) struct Resolved {
@@ -29,6 +31,8 @@ pub(crate) struct Resolved {
     /// Why the last good forwards are used, and not the file.
     pub(crate) instead: Option<forwards::Error>,
     pub(crate) tls: Option<Holder>,
+    /// Who may ask over HTTP.
+    pub(crate) tokens: Option<Tokens>,
 }
 
 /// What holds until the process ends. Everything else a reload can change.
@@ -43,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) socket: PathBuf,
     pub(crate) log: Log,
     pub(crate) doctor: Doctor,
+    pub(crate) http: Http,
 }
 
 /// Why a configuration cannot be used. Each text says where and what to do.
@@ -85,19 +90,22 @@ impl Resolved {
         let holder = tls.as_ref().ok().and_then(Option::as_ref);
         let shaping = config.shaping.load();
         let shaping = shaping.map_err(|error| Error::File("shaping", error));
-        match (config.settings(holder), shaping, routing, tls) {
-            (Ok(settings), Ok(layers), Ok((routing, instead)), Ok(tls)) => {
+        let tokens = tokens::load(config).map_err(|error| Error::File("http", error));
+        match (config.settings(holder), shaping, routing, tls, tokens) {
+            (Ok(settings), Ok(layers), Ok((routing, instead)), Ok(tls), Ok(tokens)) => {
                 settings.relay.delivery.shaping.replace(layers);
                 Ok(Self {
                     settings,
                     routing,
                     instead,
                     tls,
+                    tokens,
                 })
             }
-            (settings, shaping, routing, tls) => {
+            (settings, shaping, routing, tls, tokens) => {
                 let errors = [settings.err(), shaping.err(), routing.err(), tls.err()];
-                Err(Errors(errors.into_iter().flatten().collect()))
+                let errors = errors.into_iter().chain([tokens.err()]);
+                Err(Errors(errors.flatten().collect()))
             }
         }
     }
@@ -128,6 +136,7 @@ impl Config {
             socket: self.control.socket.clone(),
             log: self.log.clone(),
             doctor: self.doctor.clone(),
+            http: self.http.clone(),
         })
     }
 
@@ -501,5 +510,7 @@ mod tests {
         ("doctor.addresses", "['192.0.2.1']"),
         ("doctor.connect", "'example.com'"),
         ("control.socket", "'/tmp/socket'"),
+        ("http.bind", "'127.0.0.1:8025'"),
+        ("http.token", "'other'"),
     ];
 }

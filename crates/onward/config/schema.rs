@@ -5,6 +5,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use http_door::{Bind, NotABind};
 use serde::Deserialize;
 
 use super::delivery::Delivery;
@@ -58,6 +59,7 @@ pub(crate) struct Config {
     pub(crate) tls_report: TlsReport,
     pub(crate) doctor: Doctor,
     pub(crate) control: Control,
+    pub(crate) http: Http,
     /// The file as it was typed, to tell what a reload changes.
     #[serde(skip)]
     pub(crate) typed: toml::Table,
@@ -232,6 +234,14 @@ pub(crate) struct Control {
     pub(crate) socket: PathBuf,
 }
 
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Http {
+    /// Empty: nowhere.
+    pub(crate) bind: String,
+    pub(crate) token: PathBuf,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -265,7 +275,24 @@ impl Default for Config {
             tls_report: TlsReport::default(),
             doctor: Doctor::default(),
             control: Control::default(),
+            http: Http::default(),
             typed: toml::Table::default(),
+        }
+    }
+}
+
+impl Http {
+    /// Where, if anywhere.
+    pub(crate) fn bind(&self) -> Option<Result<Bind, NotABind>> {
+        (!self.bind.is_empty()).then(|| self.bind.parse())
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            bind: String::new(),
+            token: "api.token".into(),
         }
     }
 }

@@ -26,6 +26,7 @@ impl Config {
         }
         self.check_listeners()?;
         self.check_socket()?;
+        self.check_http()?;
         self.check_egresses()?;
         self.check_patience()?;
         self.check_rates()?;
@@ -179,6 +180,20 @@ impl Config {
             path.display()
         );
         Err(("control.socket", text))
+    }
+
+    fn check_http(&self) -> Result<(), Fault> {
+        let typed = &self.http.bind;
+        match self.http.bind() {
+            Some(Err(wrong)) => Err(("http.bind", format!("`{typed}` is {wrong}"))),
+            Some(Ok(bind)) if bind.is_exposed() && self.tls.is_empty() => {
+                let text = format!(
+                    "`{typed}` can be reached from elsewhere, and tokens would go over it in clear\n\nhint: add [tls] with certificate and key, or take 127.0.0.1"
+                );
+                Err(("http.bind", text))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

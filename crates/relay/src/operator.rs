@@ -21,7 +21,7 @@ use ::history::Desk;
 use control::ask::{self, Drain, Ping, Reload, SrsDecode, SrsEncode};
 use control::{Answers, Explanation, Fault, Finding, Mail, Part, Reloaded, Request, SrsAnswer};
 use delivery::Dispatcher;
-use envelope::{Host, MessageId, Timestamp};
+use envelope::{Actor, Host, MessageId, Timestamp};
 use journal::{Counters, Event, Journal};
 use spool::{Clock, Spool};
 
@@ -83,7 +83,7 @@ pub type ProbeNow = Box<dyn Fn(&HashSet<Host>) + Send + Sync>;
 impl<S: Spool> control::Operator for Operator<S> {
     type Body = Body<S::Reader>;
 
-    fn asked(&self, request: &Request, uid: u32) {
+    fn asked(&self, request: &Request, by: &Actor) {
         let (action, of) = match request {
             Request::QueueAct(act) if !act.dry_run => (act.action.name(), act.selector.to_string()),
             Request::Reload(Reload { dry_run: false, .. }) => ("reload", String::new()),
@@ -103,7 +103,7 @@ impl<S: Spool> control::Operator for Operator<S> {
             _ => String::new(),
         };
         self.journal.record(Event::OperatorAsked {
-            uid,
+            by: by.clone(),
             action,
             of,
             reason,
@@ -129,25 +129,25 @@ impl<S: Spool> control::Operator for Operator<S> {
 }
 
 impl<S: Spool> Answers<ask::Doctor> for Operator<S> {
-    async fn answer(&self, ask: ask::Doctor, _uid: u32) -> Result<Vec<Finding>, Fault> {
+    async fn answer(&self, ask: ask::Doctor, _by: Actor) -> Result<Vec<Finding>, Fault> {
         Ok(self.doctor.examine(ask.connect).await)
     }
 }
 
 impl<S: Spool> Answers<ask::TlsReport> for Operator<S> {
-    async fn answer(&self, ask: ask::TlsReport, _uid: u32) -> Result<control::TlsReport, Fault> {
+    async fn answer(&self, ask: ask::TlsReport, _by: Actor) -> Result<control::TlsReport, Fault> {
         Ok(self.outbound.tls_report_today(ask.domain))
     }
 }
 
 impl<S: Spool> Answers<Ping> for Operator<S> {
-    async fn answer(&self, _: Ping, _uid: u32) -> Result<String, Fault> {
+    async fn answer(&self, _: Ping, _by: Actor) -> Result<String, Fault> {
         Ok(self.version.to_owned())
     }
 }
 
 impl<S: Spool> Answers<Reload> for Operator<S> {
-    async fn answer(&self, ask: Reload, _uid: u32) -> Result<Reloaded, Fault> {
+    async fn answer(&self, ask: Reload, _by: Actor) -> Result<Reloaded, Fault> {
         let reload = Arc::clone(&self.reload);
         // Reading half a million lines takes its time: not on a thread that serves connections.
         let reloading = tokio::task::spawn_blocking(move || reload(ask.force, ask.dry_run));
@@ -164,7 +164,7 @@ fn kept_out(error: &str) -> Fault {
 }
 
 impl<S: Spool> Answers<SrsEncode> for Operator<S> {
-    async fn answer(&self, ask: SrsEncode, _uid: u32) -> Result<SrsAnswer, Fault> {
+    async fn answer(&self, ask: SrsEncode, _by: Actor) -> Result<SrsAnswer, Fault> {
         let (address, now) = (ask.address, self.clock.now());
         let result = srs::encode(&self.routing.load().forwarder, &address, now);
         let result = result.map_err(Fault::of)?;
@@ -173,7 +173,7 @@ impl<S: Spool> Answers<SrsEncode> for Operator<S> {
 }
 
 impl<S: Spool> Answers<SrsDecode> for Operator<S> {
-    async fn answer(&self, ask: SrsDecode, _uid: u32) -> Result<SrsAnswer, Fault> {
+    async fn answer(&self, ask: SrsDecode, _by: Actor) -> Result<SrsAnswer, Fault> {
         let (address, routing, now) = (ask.address, self.routing.load(), self.clock.now());
         let result = srs::decode(&routing, &*self.spool, &address, now).await;
         let result = result.map_err(Fault::of)?;

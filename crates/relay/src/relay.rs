@@ -158,7 +158,7 @@ impl<S: Spool> Relay<S> {
         self,
         listeners: Vec<smtp_in::Listener>,
         limits: smtp_in::Limits,
-        (socket, operator): (Socket, Operator<S>),
+        (socket, operator): (Socket, Arc<Operator<S>>),
         shutdown: CancellationToken,
     ) {
         self.outbound.resume_mailing().await;
@@ -176,7 +176,7 @@ impl<S: Spool> Relay<S> {
             self.core.clock.clone(),
             stopped.clone(),
         );
-        let operator = socket.serve(Arc::new(operator), shutdown.cancelled_owned());
+        let operator = socket.serve(operator, shutdown.cancelled_owned());
         let leases = Arc::clone(&self.outbound).keep_leases(stopped.clone());
         let work = async {
             tokio::join!(

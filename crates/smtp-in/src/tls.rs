@@ -114,6 +114,11 @@ impl Holder {
         }
     }
 
+    /// What any server of ours needs, whatever it speaks.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
     /// Those of now.
     pub fn certificates(&self) -> Vec<Certificate> {
         self.certificates.0.load().to_vec()

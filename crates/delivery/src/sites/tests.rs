@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::time::Duration;
 
-use envelope::{Diagnosis, EnhancedStatus, LegId, MessageId, Timestamp};
+use envelope::{Actor, Diagnosis, EnhancedStatus, LegId, MessageId, Timestamp};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use testkit::nouns;
@@ -795,7 +795,10 @@ fn a_paused_site_is_parked_whenever_it_is_found() {
     let host = "a0.test".parse().unwrap();
     let view = world.sites.site_of(&host, world.now).unwrap();
     let by = view.pause.unwrap().by;
-    assert_eq!((&*view.name, view.reach, by), ("a.site", Reach::Up, 7));
+    assert_eq!(
+        (&*view.name, view.reach, by),
+        ("a.site", Reach::Up, Actor::Uid(7))
+    );
 
     let told = world.sites.trouble(&host).unwrap().to_string();
     assert!(

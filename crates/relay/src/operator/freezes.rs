@@ -5,6 +5,7 @@ use std::sync::Arc;
 use control::ask::{FreezeLift, FreezeList};
 use control::{Answers, Fault, FreezePage, FreezeRow, Lifted};
 use counters::{Freeze, Key, Kind};
+use envelope::Actor;
 use journal::Event;
 use spool::{Action, Filter, Spool, State};
 
@@ -12,7 +13,7 @@ use super::Operator;
 use crate::outbound::{change_all, users};
 
 impl<S: Spool> Answers<FreezeList> for Operator<S> {
-    async fn answer(&self, ask: FreezeList, _uid: u32) -> Result<FreezePage, Fault> {
+    async fn answer(&self, ask: FreezeList, _by: Actor) -> Result<FreezePage, Fault> {
         let FreezeList { cursor, limit } = ask;
         let limit = limit as usize;
         let after = cursor.map(|text| text.parse::<Key>()).transpose();
@@ -27,7 +28,7 @@ impl<S: Spool> Answers<FreezeList> for Operator<S> {
 }
 
 impl<S: Spool> Answers<FreezeLift> for Operator<S> {
-    async fn answer(&self, lift: FreezeLift, uid: u32) -> Result<Lifted, Fault> {
+    async fn answer(&self, lift: FreezeLift, by: Actor) -> Result<Lifted, Fault> {
         let keys = match &lift.key {
             Some(typed) => meant(typed),
             None => {
@@ -57,7 +58,7 @@ impl<S: Spool> Answers<FreezeLift> for Operator<S> {
                 limit: limit.to_string(),
                 since: *since,
                 hits: *hits,
-                uid,
+                by: by.clone(),
             });
         }
         self.counting.sync().await.map_err(|error| {
@@ -78,7 +79,7 @@ impl<S: Spool> Answers<FreezeLift> for Operator<S> {
                 super::queue::record(
                     &self.journal,
                     control::QueueAction::Release,
-                    uid,
+                    &by,
                     &Arc::default(),
                     &[entry],
                 );

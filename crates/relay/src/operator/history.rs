@@ -2,26 +2,26 @@
 
 use control::ask::{ForwardsFailing, Stats, Trace};
 use control::{Answers, FailingForwards, Fault, HistoryHealth, StatsPage, Traced, TracedMessage};
-use envelope::MessageId;
+use envelope::{Actor, MessageId};
 use history::{Desk, Error};
 use spool::Spool;
 
 use super::Operator;
 
 impl<S: Spool> Answers<Trace> for Operator<S> {
-    async fn answer(&self, ask: Trace, _uid: u32) -> Result<Traced, Fault> {
+    async fn answer(&self, ask: Trace, _by: Actor) -> Result<Traced, Fault> {
         put(&self.history, move |desk| desk.trace(&ask)).await
     }
 }
 
 impl<S: Spool> Answers<Stats> for Operator<S> {
-    async fn answer(&self, ask: Stats, _uid: u32) -> Result<StatsPage, Fault> {
+    async fn answer(&self, ask: Stats, _by: Actor) -> Result<StatsPage, Fault> {
         put(&self.history, move |desk| desk.stats(&ask)).await
     }
 }
 
 impl<S: Spool> Answers<ForwardsFailing> for Operator<S> {
-    async fn answer(&self, ask: ForwardsFailing, _uid: u32) -> Result<FailingForwards, Fault> {
+    async fn answer(&self, ask: ForwardsFailing, _by: Actor) -> Result<FailingForwards, Fault> {
         put(&self.history, move |desk| desk.forwards_failing(&ask)).await
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use control::ask::Trace;
 use control::{Answers as _, Fault, MailStatus, PAGE_ROWS_MAX, Selector, TracedMessage};
-use envelope::{Host, MessageId};
+use envelope::{Actor, Host, MessageId};
 use spool::{Ages, By, Filter, Spool};
 
 use super::Operator;
@@ -72,7 +72,7 @@ impl<S: Spool> Operator<S> {
                 limit: PAGE_ROWS_MAX,
                 ..Trace::default()
             };
-            let traced = self.answer(ask, 0).await?;
+            let traced = self.answer(ask, Actor::Uid(0)).await?;
             if traced.is_cut {
                 let many = format!("over {PAGE_ROWS_MAX} such messages are {status}");
                 return Err(Fault::new(many).with_hint("choose them by --from, --to or --site"));

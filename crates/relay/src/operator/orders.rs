@@ -9,7 +9,7 @@ use std::time::Duration;
 use control::ask::{Drain, Drained, SiteLimit, SitePause, SiteResume};
 use control::{Answers, DrainState, Fault, Ordered};
 use delivery::{Change, Dispatcher, Limit, Order, SiteMatch, Wanted};
-use envelope::Timestamp;
+use envelope::{Actor, Timestamp};
 use journal::Event;
 use linefile::LineFile;
 use parking_lot::Mutex;
@@ -94,7 +94,7 @@ impl OrdersFile {
 }
 
 impl<S: Spool> Answers<SitePause> for Operator<S> {
-    async fn answer(&self, ask: SitePause, uid: u32) -> Result<Ordered, Fault> {
+    async fn answer(&self, ask: SitePause, by: Actor) -> Result<Ordered, Fault> {
         let span = ask.for_secs.map(Duration::from_secs);
         if span.is_some_and(|span| span > PAUSE_MAX) {
             return Err(Fault::new("a pause ends within a year")
@@ -102,47 +102,48 @@ impl<S: Spool> Answers<SitePause> for Operator<S> {
         }
         let until = span.map(|span| self.clock.now().plus(span));
         let wanted = Wanted::Pause { until };
-        self.give(&ask.site, wanted, ask.reason, uid).await
+        self.give(&ask.site, wanted, ask.reason, by).await
     }
 }
 
 impl<S: Spool> Answers<SiteLimit> for Operator<S> {
-    async fn answer(&self, ask: SiteLimit, uid: u32) -> Result<Ordered, Fault> {
+    async fn answer(&self, ask: SiteLimit, by: Actor) -> Result<Ordered, Fault> {
         let limit = Limit {
             connections: ask.connections,
             per_minute: ask.per_minute,
         };
         if limit == Limit::default() {
             let end = Change::Unlimit(named(&ask.site)?);
-            return self.order(end, ask.reason, uid).await;
+            return self.order(end, ask.reason, by).await;
         }
         if limit.connections == Some(0) || limit.per_minute == Some(0) {
             let fault = Fault::new("a limit of 0 lets nothing through");
             return Err(fault.with_hint("`onward site pause` sends nothing"));
         }
         let wanted = Wanted::Limit(limit);
-        self.give(&ask.site, wanted, ask.reason, uid).await
+        self.give(&ask.site, wanted, ask.reason, by).await
     }
 }
 
 impl<S: Spool> Answers<SiteResume> for Operator<S> {
-    async fn answer(&self, ask: SiteResume, uid: u32) -> Result<Ordered, Fault> {
+    async fn answer(&self, ask: SiteResume, by: Actor) -> Result<Ordered, Fault> {
         let end = Change::Resume(named(&ask.site)?);
-        self.order(end, ask.reason, uid).await
+        self.order(end, ask.reason, by).await
     }
 }
 
 impl<S: Spool> Answers<Drain> for Operator<S> {
-    async fn answer(&self, Drain { on, reason }: Drain, uid: u32) -> Result<DrainState, Fault> {
+    async fn answer(&self, Drain { on, reason }: Drain, by: Actor) -> Result<DrainState, Fault> {
         if self.inbound.drained.swap(on, Ordering::Relaxed) != on {
-            self.journal.record(Event::Drained { on, uid, reason });
+            let by = by.clone();
+            self.journal.record(Event::Drained { on, by, reason });
         }
-        self.answer(Drained {}, uid).await
+        self.answer(Drained {}, by).await
     }
 }
 
 impl<S: Spool> Answers<Drained> for Operator<S> {
-    async fn answer(&self, _: Drained, _uid: u32) -> Result<DrainState, Fault> {
+    async fn answer(&self, _: Drained, _by: Actor) -> Result<DrainState, Fault> {
         // In this order: what ends is seen in one of them at least.
         let transactions = self.inbound.transactions() as u64;
         let due = self.spool.next_due().await;
@@ -164,7 +165,7 @@ impl<S: Spool> Operator<S> {
         site: &str,
         wanted: Wanted,
         reason: String,
-        by: u32,
+        by: Actor,
     ) -> Result<Ordered, Fault> {
         if self.delivery.orders().len() >= ORDERS_MAX {
             let fault = Fault::new(format!("{ORDERS_MAX} pauses and limits hold already"));
@@ -174,14 +175,14 @@ impl<S: Spool> Operator<S> {
             of: named(site)?,
             wanted,
             since: self.clock.now(),
-            by,
+            by: by.clone(),
             reason: reason.clone(),
         };
         self.order(Change::Give(order), reason, by).await
     }
 
     /// Makes a change, writes it down, and says what holds for that site then.
-    async fn order(&self, change: Change, reason: String, uid: u32) -> Result<Ordered, Fault> {
+    async fn order(&self, change: Change, reason: String, by: Actor) -> Result<Ordered, Fault> {
         let before = self.delivery.order(change.clone(), self.clock.now()).await;
         let (event, of, now) = match &change {
             Change::Give(order) => match order.wanted {
@@ -208,7 +209,7 @@ impl<S: Spool> Operator<S> {
             per_minute: now.and_then(|now| now.per_minute),
             reason,
             sites: sites[..sites.len().min(SITES_LOGGED)].join(","),
-            uid: Some(uid),
+            by: Some(by),
         });
         let file = Arc::clone(&self.orders);
         match on_disk(move || file.write(change)).await {
@@ -245,7 +246,7 @@ fn row(order: Order, sites: Vec<String>) -> control::Order {
         until,
         connections: limit.connections,
         per_minute: limit.per_minute,
-        uid: order.by,
+        by: order.by.in_words(),
         reason: order.reason,
         sites,
     }

@@ -9,7 +9,7 @@ use control::{
     Answers, Count, Fault, LegRow, LegState, MessageDetails, PAGE_ROWS_MAX, Page, QueueAction,
     Summary,
 };
-use envelope::LegId;
+use envelope::{Actor, LegId};
 use journal::{Event, Journal};
 use spool::{Action, Changed, Entry, Filter, Spool, State};
 
@@ -17,7 +17,7 @@ use super::choice::meant;
 use super::{Operator, listing};
 
 impl<S: Spool> Answers<QueueList> for Operator<S> {
-    async fn answer(&self, ask: QueueList, _uid: u32) -> Result<Page, Fault> {
+    async fn answer(&self, ask: QueueList, _by: Actor) -> Result<Page, Fault> {
         let Some(filter) = self.known(ask.filter).await? else {
             return Ok(Page::default());
         };
@@ -27,7 +27,7 @@ impl<S: Spool> Answers<QueueList> for Operator<S> {
 }
 
 impl<S: Spool> Answers<QueueSummary> for Operator<S> {
-    async fn answer(&self, ask: QueueSummary, _uid: u32) -> Result<Summary, Fault> {
+    async fn answer(&self, ask: QueueSummary, _by: Actor) -> Result<Summary, Fault> {
         let Some(filter) = self.known(ask.filter).await? else {
             return Ok(listing::rows(spool::Summary::default(), ask.limit));
         };
@@ -37,7 +37,7 @@ impl<S: Spool> Answers<QueueSummary> for Operator<S> {
 }
 
 impl<S: Spool> Answers<QueueShow> for Operator<S> {
-    async fn answer(&self, ask: QueueShow, _uid: u32) -> Result<MessageDetails, Fault> {
+    async fn answer(&self, ask: QueueShow, _by: Actor) -> Result<MessageDetails, Fault> {
         let mut shown = listing::show(&*self.spool, ask, |entry| self.row(entry)).await?;
         shown.history = self.history_of(shown.id).await;
         Ok(shown)
@@ -45,7 +45,7 @@ impl<S: Spool> Answers<QueueShow> for Operator<S> {
 }
 
 impl<S: Spool> Answers<QueueAct> for Operator<S> {
-    async fn answer(&self, ask: QueueAct, uid: u32) -> Result<Count, Fault> {
+    async fn answer(&self, ask: QueueAct, by: Actor) -> Result<Count, Fault> {
         let filter = match self.known(ask.selector).await? {
             Some(selector) => meant(&*self.spool, selector).await?,
             None => None,
@@ -60,7 +60,7 @@ impl<S: Spool> Answers<QueueAct> for Operator<S> {
             let changed = match ask.dry_run {
                 true => self.would_change(&filter, ask.action, cursor).await,
                 false => {
-                    self.change(&filter, ask.action, cursor, (uid, &reason))
+                    self.change(&filter, ask.action, cursor, (&by, &reason))
                         .await
                 }
             }?;
@@ -96,13 +96,13 @@ impl<S: Spool> Operator<S> {
         filter: &Arc<Filter>,
         action: QueueAction,
         cursor: Option<LegId>,
-        (uid, reason): (u32, &Arc<str>),
+        (by, reason): (&Actor, &Arc<str>),
     ) -> Result<Changed, Fault> {
         let (spool, journal) = (Arc::clone(&self.spool), self.journal.clone());
-        let (filter, reason) = (Arc::clone(filter), Arc::clone(reason));
+        let (filter, by, reason) = (Arc::clone(filter), by.clone(), Arc::clone(reason));
         let acting = tokio::spawn(async move {
             let changed = spool.admin(&filter, asked(action), cursor, PAGE).await?;
-            record(&journal, action, uid, &reason, &changed.entries);
+            record(&journal, action, &by, &reason, &changed.entries);
             Ok::<_, spool::Error>(changed)
         });
         acting.await.map_err(Fault::of)?.map_err(Fault::of)
@@ -147,7 +147,7 @@ fn changes(action: QueueAction, entry: &Entry) -> bool {
 pub(super) fn record(
     journal: &Journal,
     action: QueueAction,
-    uid: u32,
+    by: &Actor,
     reason: &Arc<str>,
     changed: &[Entry],
 ) {
@@ -160,7 +160,7 @@ pub(super) fn record(
             id: entry.id,
             action: action.name(),
             outcome,
-            uid,
+            by: by.clone(),
             recipient: entry.leg.recipient.clone(),
             target: entry.leg.target.clone(),
             reason: Arc::clone(reason),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use control::ask::{SiteList, SiteShow};
 use control::{Answers, Fault, LegRow, SiteDetails, SiteReply, SiteRow, Sites};
 use delivery::{Order, Reach, SiteMatch, SiteView, Wanted};
-use envelope::{Host, Timestamp};
+use envelope::{Actor, Host, Timestamp};
 use journal::Counts;
 use spool::{Entry, Spool, State};
 
@@ -15,7 +15,7 @@ use super::orders::named;
 use super::{Operator, queue};
 
 impl<S: Spool> Answers<SiteList> for Operator<S> {
-    async fn answer(&self, _: SiteList, _uid: u32) -> Result<Sites, Fault> {
+    async fn answer(&self, _: SiteList, _by: Actor) -> Result<Sites, Fault> {
         let mut sites = self.sites(None).await?;
         sites.sort_by_cached_key(|(row, _)| {
             let busy = Reverse((row.queued, row.connections));
@@ -32,7 +32,7 @@ impl<S: Spool> Answers<SiteList> for Operator<S> {
 }
 
 impl<S: Spool> Answers<SiteShow> for Operator<S> {
-    async fn answer(&self, ask: SiteShow, _uid: u32) -> Result<Vec<SiteDetails>, Fault> {
+    async fn answer(&self, ask: SiteShow, _by: Actor) -> Result<Vec<SiteDetails>, Fault> {
         let of = named(&ask.site)?;
         let sites = self.sites(Some(&of)).await?;
         let sites = sites.into_iter().take(DETAILED_MAX);
@@ -170,8 +170,8 @@ fn why(site: &SiteView, now: Timestamp) -> String {
             Wanted::Pause { until: Some(until) } => format!(" until {}", moment(*until, now)),
             _ => String::new(),
         };
-        let since = moment(*since, now);
-        return format!("paused since {since}{end} by uid {by}{colon}{reason}");
+        let (since, by) = (moment(*since, now), by.in_words());
+        return format!("paused since {since}{end} by {by}{colon}{reason}");
     }
     match &site.reach {
         Reach::Up => String::new(),

@@ -9,14 +9,14 @@ use control::{
     RESULTS_SHOWN, RefusedCount, ResultCount, SITES_SHOWN, SiteRow, Status, ask,
 };
 use delivery::SiteView;
-use envelope::Timestamp;
+use envelope::{Actor, Timestamp};
 use journal::{Counts, Recent, Tally};
 use spool::{Filter, Spool};
 
 use super::Operator;
 
 impl<S: Spool> Answers<ask::Status> for Operator<S> {
-    async fn answer(&self, _: ask::Status, _uid: u32) -> Result<Status, Fault> {
+    async fn answer(&self, _: ask::Status, _by: Actor) -> Result<Status, Fault> {
         let now = self.clock.now();
         let counts = self.counters.counts();
         let routing = self.routing.load();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use control::ask::{self, FreezeLift, FreezeList, QueueAct};
 use control::{Answers as _, QueueAction, Selector};
-use envelope::{Message, ReversePath};
+use envelope::{Actor, Message, ReversePath};
 use journal::Format;
 use spool::memory::MemorySpool;
 use spool::{Action, Filter, State};
@@ -17,6 +17,9 @@ use super::*;
 use crate::tests::{core, now, routing, settings};
 
 type Probed = Arc<Mutex<Vec<HashSet<Host>>>>;
+
+/// Who asks.
+const ANN: Actor = Actor::Uid(7);
 
 /// An operator of a queue with one message of two legs, both due and one of them taken, and the sites that are probed.
 async fn operator() -> (Operator<MemorySpool>, Probed) {
@@ -98,7 +101,7 @@ async fn check_actions(actions: &[QueueAction], counts: &[[u64; 3]], lines: &[&s
                     reason: String::new(),
                     limit: 1,
                 },
-                7,
+                ANN,
             )
             .await
             .unwrap();
@@ -168,7 +171,7 @@ async fn freezes_are_listed_and_lifted() {
     let (mut listed, mut cursor) = (Vec::new(), None);
     loop {
         let page = operator
-            .answer(FreezeList { cursor, limit: 3 }, 7)
+            .answer(FreezeList { cursor, limit: 3 }, ANN)
             .await
             .unwrap();
         listed.extend(page.freezes.into_iter().map(|row| row.key));
@@ -191,7 +194,7 @@ async fn freezes_are_listed_and_lifted() {
                     cursor: Some("?".to_owned()),
                     limit: 3
                 },
-                7
+                ANN
             )
             .await
             .is_err()
@@ -201,7 +204,7 @@ async fn freezes_are_listed_and_lifted() {
             key: Some(key.to_owned()),
             ..FreezeLift::default()
         };
-        operator.answer(lift, 7).await.map(|done| done.lifted)
+        operator.answer(lift, ANN).await.map(|done| done.lifted)
     };
     // Any address of the network, in any form.
     assert_eq!(lift("2001:0DB8:0:0::77").await, Ok(1));
@@ -213,8 +216,11 @@ async fn freezes_are_listed_and_lifted() {
         all: true,
         ..FreezeLift::default()
     };
-    assert_eq!(operator.answer(all, 7).await.unwrap().lifted, 1);
-    assert_eq!(operator.answer(ask::Status {}, 7).await.unwrap().frozen, 0);
+    assert_eq!(operator.answer(all, ANN).await.unwrap().lifted, 1);
+    assert_eq!(
+        operator.answer(ask::Status {}, ANN).await.unwrap().frozen,
+        0
+    );
 }
 
 #[tokio::test]
@@ -242,7 +248,7 @@ async fn a_lift_releases_what_the_freeze_has_held() {
         release: true,
         ..FreezeLift::default()
     };
-    assert_eq!(operator.answer(lift, 7).await.unwrap().released, 1);
+    assert_eq!(operator.answer(lift, ANN).await.unwrap().released, 1);
     let page = operator.spool.list(&hold, None, 9).await.unwrap();
     let states: Vec<_> = page.entries.iter().map(|entry| entry.state).collect();
     assert_eq!(states, [State::Held, State::Ready]);

@@ -138,7 +138,7 @@ impl<S: Spool> Work for Outbound<S> {
                 per_minute: None,
                 reason: "its time is over".to_owned(),
                 sites: String::new(),
-                uid: None,
+                by: None,
             },
         };
         self.journal.record(event);

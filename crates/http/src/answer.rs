@@ -1,0 +1,146 @@
+//! What a request is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, get, on};
+use control::ask;
+use envelope::Actor;
+use serde_json::{Map, Value};
+use tokio::time::timeout;
+
+use crate::desk::Desk;
+use crate::metrics;
+use crate::problem::Problem;
+use crate::route::{ROUTES, Route, typed};
+use crate::tokens::Scope;
+
+/// All paths.
+pub(crate) fn router(desk: Arc<Desk>) -> Router {
+    let mut router = Router::new();
+    for route in &ROUTES {
+        let method = match route.is_post {
+            true => MethodFilter::POST,
+            false => MethodFilter::GET,
+        };
+        let answered = move |State(desk), params, request| answer(route, desk, params, request);
+        router = router.route(&format!("/api/v1{}", route.path), on(method, answered));
+    }
+    router
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(measured))
+        .method_not_allowed_fallback(|| async { no(StatusCode::METHOD_NOT_ALLOWED) })
+        .fallback(|| async { no(StatusCode::NOT_FOUND) })
+        .layer(from_fn(bounded))
+        .with_state(desk)
+}
+
+async fn answer(
+    route: &Route,
+    desk: Arc<Desk>,
+    params: RawPathParams,
+    request: Request,
+) -> Result<Response, Problem> {
+    let by = desk
+        .tokens
+        .admit(bearer(request.headers()), route.scope)
+        .await?;
+    let request = route.request(fields(&params, request).await?)?;
+    if let control::Request::QueueCat(cat) = request {
+        let head = [(CONTENT_TYPE, "message/rfc822")];
+        return Ok((head, desk.open(cat, by).await?).into_response());
+    }
+    let answer = desk.perform(request, by).await?;
+    let head = [(CONTENT_TYPE, "application/json")];
+    Ok((head, answer.get().to_owned()).into_response())
+}
+
+/// Whether new mail is taken: alive, and not drained.
+async fn ready(State(desk): State<Arc<Desk>>) -> Result<&'static str, Problem> {
+    let by = Actor::Token("readyz".into());
+    let why = match desk.ask(ask::Drained {}, by).await {
+        Ok(drain) if !drain.on => return Ok("ready\n"),
+        Ok(_) => "drained: no mail is taken".to_owned(),
+        Err(fault) => fault.message,
+    };
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why))
+}
+
+async fn measured(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let by = desk.tokens.admit(bearer(&headers), Scope::Read).await?;
+    let status = desk.ask(ask::Status {}, by.clone()).await?;
+    let sites = desk.ask(ask::SiteList {}, by).await?;
+    let text = metrics::text(&status, &sites.sites, &desk.shown, desk.tokens.wrong());
+    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// All that is said: the query, the body, and before both the path.
+async fn fields(params: &RawPathParams, request: Request) -> Result<Map<String, Value>, Problem> {
+    let (head, body) = request.into_parts();
+    let query = head.uri.query().unwrap_or_default();
+    let query = form_urlencoded::parse(query.as_bytes());
+    let mut fields: Map<_, _> = query
+        .map(|(name, text)| (name.to_string(), typed(&name, &text)))
+        .collect();
+    let body = timeout(BODY, to_bytes(body, BODY_OCTETS_MAX)).await;
+    let body = body.map_err(|_| no(StatusCode::REQUEST_TIMEOUT))?;
+    let body = body.map_err(|_| no(StatusCode::PAYLOAD_TOO_LARGE))?;
+    if !body.is_empty() {
+        let said: Map<_, _> = serde_json::from_slice(&body)
+            .map_err(|wrong| Problem::new(StatusCode::BAD_REQUEST, format!("body: {wrong}")))?;
+        fields.extend(said);
+    }
+    fields.extend(
+        params
+            .iter()
+            .map(|(name, text)| (name.to_owned(), text.into())),
+    );
+    Ok(fields)
+}
+
+/// Every request ends, and nothing of an answer is kept anywhere or taken for something else.
+async fn bounded(request: Request, next: Next) -> Response {
+    let response = timeout(REQUEST, next.run(request)).await;
+    let late = |_| no(StatusCode::GATEWAY_TIMEOUT).into_response();
+    let mut response = response.unwrap_or_else(late);
+    for (name, value) in [
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// What HTTP itself has to say.
+fn no(status: StatusCode) -> Problem {
+    let text = match status {
+        StatusCode::NOT_FOUND => "there is nothing here",
+        StatusCode::METHOD_NOT_ALLOWED => "this is asked with another method",
+        StatusCode::PAYLOAD_TOO_LARGE => "the body is over 1 MiB",
+        StatusCode::REQUEST_TIMEOUT => "the body did not come in time",
+        _ => "no answer in time; some of what was asked for may have been done",
+    };
+    Problem::new(status, text)
+}
+
+const BODY_OCTETS_MAX: usize = 1 << 20;
+/// For the body to come.
+const BODY: Duration = Duration::from_secs(30);
+/// For the answer: a little more than the operator has.
+pub(crate) const REQUEST: Duration = Duration::from_secs(150);

@@ -1,0 +1,90 @@
+//! The operator behind the door, whatever its type: what is asked is done as a task, so that a client that goes away leaves nothing
+//! half done, and so many at once, so that clients that come and go do not pile work up.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use control::ask::QueueCat;
+use control::{Ask, Body as _, Fault, Operator, Request};
+use envelope::Actor;
+use futures_util::stream;
+use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
+
+use crate::metrics::Shown;
+use crate::tokens::Tokens;
+
+/// What every request needs.
+pub(crate) struct Desk {
+    operator: Box<dyn Erased>,
+    slots: Arc<Semaphore>,
+    pub(crate) tokens: Tokens,
+    pub(crate) shown: Shown,
+}
+
+impl Desk {
+    pub(crate) fn new<O: Operator>(operator: Arc<O>, tokens: Tokens) -> Self {
+        Self {
+            operator: Box::new(operator),
+            slots: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            tokens,
+            shown: Shown::default(),
+        }
+    }
+
+    /// See [`control::perform`].
+    pub(crate) async fn perform(
+        &self,
+        request: Request,
+        by: Actor,
+    ) -> Result<Box<RawValue>, Fault> {
+        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let performed = self.operator.perform(request, by);
+        let task = tokio::spawn(async move {
+            let _slot = slot;
+            performed.await
+        });
+        task.await.map_err(Fault::of)?
+    }
+
+    /// The same, typed.
+    pub(crate) async fn ask<A: Ask>(&self, ask: A, by: Actor) -> Result<A::Answer, Fault> {
+        let answer = self.perform(ask.into(), by).await?;
+        serde_json::from_str(answer.get()).map_err(Fault::of)
+    }
+
+    /// A message, as fast as the client takes it.
+    pub(crate) async fn open(&self, cat: QueueCat, by: Actor) -> Result<Body, Fault> {
+        self.operator.open(cat, by).await
+    }
+}
+
+type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send>>;
+
+trait Erased: Send + Sync {
+    fn perform(&self, request: Request, by: Actor) -> Pending<Box<RawValue>>;
+    fn open(&self, cat: QueueCat, by: Actor) -> Pending<Body>;
+}
+
+impl<O: Operator> Erased for Arc<O> {
+    fn perform(&self, request: Request, by: Actor) -> Pending<Box<RawValue>> {
+        let operator = Self::clone(self);
+        Box::pin(async move { control::perform(&*operator, request, by).await })
+    }
+
+    fn open(&self, cat: QueueCat, by: Actor) -> Pending<Body> {
+        let operator = Self::clone(self);
+        Box::pin(async move {
+            let message = control::open(&*operator, cat, &by).await?;
+            let pieces = stream::try_unfold(message, |mut message| async move {
+                let piece = message.chunk().await?;
+                Ok::<_, Fault>(piece.map(|piece| (Bytes::from(piece), message)))
+            });
+            Ok(Body::from_stream(pieces))
+        })
+    }
+}
+
+/// At work at once, as many as the control socket has connections.
+const REQUESTS_MAX: usize = 16;

@@ -1,0 +1,137 @@
+//! Connections over HTTP/1.1: so many at once, each with an end.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use control::Operator;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+
+use crate::answer::{REQUEST, router};
+use crate::bind::{Bind, BindError, Listener, Stream};
+use crate::desk::Desk;
+use crate::tokens::Tokens;
+
+/// A bound address or socket, and who may come in.
+pub struct Door {
+    listener: Listener,
+    tls: Option<TlsAcceptor>,
+    tokens: Tokens,
+}
+
+impl Door {
+    /// Listens. `tls` is used where strangers could read along.
+    pub async fn open(
+        bind: &Bind,
+        tls: Option<Arc<ServerConfig>>,
+        tokens: Tokens,
+    ) -> Result<Self, BindError> {
+        let listener = Listener::bind(bind).await?;
+        tracing::info!(address = %listener, "listening for HTTP");
+        Ok(Self {
+            listener,
+            tls: tls.filter(|_| bind.is_exposed()).map(TlsAcceptor::from),
+            tokens,
+        })
+    }
+
+    /// Answers until `shutdown` is done; then waits a moment for the requests at work. No connection outlives it.
+    pub async fn serve<O: Operator>(
+        self,
+        operator: Arc<O>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) {
+        let router = router(Arc::new(Desk::new(operator, self.tokens)));
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let (running, stopping) = watch::channel(());
+        let mut connections = JoinSet::new();
+        tokio::pin!(shutdown);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut shutdown => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            while connections.try_join_next().is_some() {}
+            let mut stream = match accepted {
+                Ok(stream) => stream,
+                Err(error) => {
+                    // Out of file descriptors, most likely: they do not come back any sooner by asking at once.
+                    tracing::warn!(%error, "cannot accept an HTTP connection");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            match Arc::clone(&slots).try_acquire_owned() {
+                Ok(slot) => {
+                    let (tls, router) = (self.tls.clone(), router.clone());
+                    connections.spawn(converse(stream, tls, router, stopping.clone(), slot));
+                }
+                // In clear, even if TLS is wanted: it is not worth a handshake.
+                Err(_) => drop(timeout(BUSY, stream.write_all(BUSY_TEXT)).await),
+            }
+        }
+        drop(running);
+        let ended = async { while connections.join_next().await.is_some() {} };
+        let _ = timeout(DRAIN, ended).await;
+    }
+}
+
+async fn converse(
+    stream: Box<dyn Stream>,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    stopping: watch::Receiver<()>,
+    _slot: OwnedSemaphorePermit,
+) {
+    let Some(tls) = tls else {
+        return speak(stream, router, stopping).await;
+    };
+    match timeout(HEAD, tls.accept(stream)).await {
+        Ok(Ok(stream)) => speak(stream, router, stopping).await,
+        failed => tracing::debug!(error = ?failed.map(|done| done.err()), "TLS failed"),
+    }
+}
+
+/// All requests of one connection. One that stalls, or lasts, is ended: clients come again.
+async fn speak(stream: impl Stream, router: Router, mut stopping: watch::Receiver<()>) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_OCTETS_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => {
+            tracing::debug!(?ended, "HTTP connection ended");
+            return;
+        }
+        _ = stopping.changed() => {}
+        () = sleep(LONGEST) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(REQUEST, connection).await;
+}
+
+const BUSY_TEXT: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+/// Each costs a file descriptor, and up to [`HEAD_OCTETS_MAX`] and a body.
+const CONNECTIONS_MAX: usize = 64;
+const HEAD_OCTETS_MAX: usize = 64 << 10;
+/// For a handshake, and for the head of a request, between two requests too.
+const HEAD: Duration = Duration::from_secs(30);
+/// For all requests of a connection.
+const LONGEST: Duration = Duration::from_mins(10);
+/// For the answer that turns a connection away; the accept loop waits for it.
+const BUSY: Duration = Duration::from_millis(100);
+/// For requests at work when the daemon stops.
+const DRAIN: Duration = Duration::from_secs(2);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
