@@ -18,6 +18,7 @@ use smtp_in::BindError;
 use crate::Failure;
 use crate::config::{Config, Errors, Resolved};
 use crate::doctor_cli;
+use crate::forwards;
 use crate::logs;
 use crate::print::{Printer, plural};
 use crate::queue_cli::reloaded_lines;
@@ -162,7 +163,7 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) -> Option<Resolv
     }
     findings.push(check_resolver(&resolved.settings.resolver));
     let routing = &resolved.routing;
-    findings.push(check_forwards(config, routing));
+    findings.push(check_forwards(routing));
     for (name, list) in &routing.lists {
         let text = format_args!("{name}: {} entries", list.entries());
         findings.push(Finding::good("list", text));
@@ -186,7 +187,7 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) -> Option<Resolv
     Some(resolved)
 }
 
-fn check_forwards(config: &Config, routing: &Routing) -> Finding {
+fn check_forwards(routing: &Routing) -> Finding {
     // Targets that lead nowhere are no mistake in the file's grammar, but somebody's mail is refused because of them.
     let dead_ends = routing.table.dead_ends();
     if dead_ends.count > 0 {
@@ -197,7 +198,7 @@ fn check_forwards(config: &Config, routing: &Routing) -> Finding {
         "forwards",
         format_args!(
             "{}: {} in {}: {} exact, {}, {}",
-            config.forwards.file.display(),
+            forwards::said(&routing.table),
             plural(stats.lines as u64, "line"),
             plural(stats.domains as u64, "domain"),
             stats.addresses,

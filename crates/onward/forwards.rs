@@ -1,18 +1,22 @@
-//! From the forwards file to a table: it is read, compared with the table before it, and kept as the last good one.
+//! From the forwards files to a table: they are read, compared with the table before, and kept as the last good ones.
+//!
+//! First comes `forwards.file`, then the files in the folder beside it, `FILE.d`, by their names, then each `[[forwards.source]]`. Of
+//! an address with lines in several of them, the first line counts.
 //!
 //! A file that is empty or cut, because a disk was full or a generator died, would make every address that it lost a
 //! permanent 550. So a table that lost many addresses, or whose last line has no line feed, is not used until the operator
 //! confirms it. The copy in the spool is for a restart with a bad file; secrets and keys are never copied there.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use forwarder::table::{Difference, Objection, Table, TableErrors};
+use forwarder::table::{Difference, File, Objection, Table, TableErrors};
 use journal::Event;
 use policy::Profiles;
 use policy::measures::Wrong;
 
-use crate::config::{Config, Percent};
+use crate::config::{Config, Percent, Source};
 use crate::files::{self, FileError};
 
 /// Why a forwards file is not used. Each text says where and what to do.
@@ -23,10 +27,10 @@ pub(crate) enum Error {
     #[error("{0}")]
     Table(#[from] TableErrors),
     #[error(
-        "{path} has lost {removed} of {addresses} addresses and {domains_removed} of {domains} domains, over `forwards.max_shrink` of {max}; the old table stays\n\nhint: if this is meant, `onward reload --force` takes it"
+        "{of} has lost {removed} of {addresses} addresses and {domains_removed} of {domains} domains, over `forwards.max_shrink` of {max}; the old table stays\n\nhint: if this is meant, `onward reload --force` takes it"
     )]
     Shrunk {
-        path: PathBuf,
+        of: String,
         removed: usize,
         addresses: usize,
         domains_removed: usize,
@@ -34,28 +38,80 @@ pub(crate) enum Error {
         max: Percent,
     },
     #[error(
-        "{path}: the last line is new and has no line feed: the file may have been cut off there: `{line}`; the old table stays\n\nhint: end the line with a line feed; `onward reload --force` takes it as it is"
+        "{file}: the last line is new and has no line feed: the file may have been cut off there: `{line}`; the old table stays\n\nhint: end the line with a line feed; `onward reload --force` takes it as it is"
     )]
-    OpenEnd { path: PathBuf, line: String },
+    OpenEnd { file: String, line: String },
 }
 
-/// The file of the configuration.
+/// The files of the configuration.
 pub(crate) fn read(config: &Config, profiles: &Profiles) -> Result<Table, Error> {
-    let path = &config.forwards.file;
-    let hint = "`forwards.file` in the configuration names it; `onward init` writes one";
-    let content = files::read("the forwards file ", path, hint)?;
-    Ok(parse(path, content, profiles)?)
+    Ok(join(files(config)?, profiles)?)
+}
+
+/// What they say, in their order.
+fn files(config: &Config) -> Result<Vec<File>, Error> {
+    let forwards = &config.forwards;
+    let mut files = Vec::new();
+    if let Some(path) = forwards.file() {
+        let hint = "`forwards.file` in the configuration names it; `onward init` writes one";
+        files.push(file(path, hint)?);
+        for path in beside(path)? {
+            files.push(file(
+                &path,
+                "take it out of the folder, or make it readable",
+            )?);
+        }
+    }
+    for source in &forwards.sources {
+        match source {
+            Source::File { path } => {
+                let hint = "a [[forwards.source]] in the configuration names it";
+                files.push(file(path, hint)?);
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn file(path: &Path, hint: &str) -> Result<File, FileError> {
+    Ok(File {
+        content: files::read("the forwards file ", path, hint)?,
+        name: path.display().to_string(),
+    })
+}
+
+/// The files in the folder `FILE.d`, by their names: what editors and package managers leave there does not count.
+fn beside(file: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut folder = file.as_os_str().to_owned();
+    folder.push(".d");
+    let folder = Path::new(&folder);
+    let found = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        found => found.and_then(|entries| {
+            let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+            paths.collect::<io::Result<Vec<_>>>()
+        }),
+    };
+    let hint = "it must be readable for the user that runs this";
+    let mut paths =
+        found.map_err(|error| FileError::unreadable("the folder ", folder, &error, hint))?;
+    paths.retain(|path| {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        !name.starts_with(b".") && !name.ends_with(b"~") && !path.is_dir()
+    });
+    paths.sort_unstable();
+    Ok(paths)
 }
 
 /// A line may choose the measures that the profiles know.
-fn parse(path: &Path, content: Vec<u8>, profiles: &Profiles) -> Result<Table, TableErrors> {
+fn join(files: Vec<File>, profiles: &Profiles) -> Result<Table, TableErrors> {
     let check = |name: &str, value: &str| {
         profiles.check(name, value).map_err(|wrong| match wrong {
             Wrong::Unknown => Objection::Unknown,
             wrong => Objection::Value(wrong.to_string(), wrong.hint()),
         })
     };
-    Table::parse_with(&path.display().to_string(), content, &check)
+    Table::join(files, &check)
 }
 
 /// The file, or the last good one and why the file is not used.
@@ -86,11 +142,10 @@ pub(crate) fn kept_out(error: &Error, instead: &Table) -> Event {
 
 /// Whether the new table may take the place of the old one, and what changes then.
 pub(crate) fn judge(config: &Config, new: &Table, old: &Table) -> Result<Difference, Error> {
-    let path = || config.forwards.file.clone();
-    let open_end = new.open_end().filter(|line| !old.has_line(line));
-    if let Some(line) = open_end {
-        let line = line.to_owned();
-        return Err(Error::OpenEnd { path: path(), line });
+    let mut open_ends = new.open_ends();
+    if let Some((file, line)) = open_ends.find(|(_, line)| !old.has_line(line)) {
+        let (file, line) = (file.to_owned(), line.to_owned());
+        return Err(Error::OpenEnd { file, line });
     }
     let difference = new.difference(old);
     let max = config.forwards.max_shrink;
@@ -99,7 +154,7 @@ pub(crate) fn judge(config: &Config, new: &Table, old: &Table) -> Result<Differe
         || max.is_under(difference.domains_removed, domains)
     {
         return Err(Error::Shrunk {
-            path: path(),
+            of: said(new),
             removed: difference.removed,
             addresses,
             domains_removed: difference.domains_removed,
@@ -110,30 +165,62 @@ pub(crate) fn judge(config: &Config, new: &Table, old: &Table) -> Result<Differe
     Ok(difference)
 }
 
-/// Keeps a table's file as the last good one. Call it only once the spool is locked.
-pub(crate) fn keep(config: &Config, table: &Table) {
-    let (path, text) = (config.spool.join(LAST_GOOD), table.text());
-    let head = head(&config.forwards.file, text.len());
-    let written = linefile::replace(&path, &[head.as_bytes(), text.as_bytes()]);
-    if let Err(error) = written {
-        tracing::warn!(path = %path.display(), %error, "cannot keep a copy of the forwards file");
+/// The file, or that there are several.
+pub(crate) fn said(table: &Table) -> String {
+    let names: Vec<_> = table.files().map(|(name, _)| name).collect();
+    match names[..] {
+        [name] => name.to_owned(),
+        _ => format!("the set of {} files", names.len()),
     }
 }
 
-/// The copy, if it is complete and of the file that the configuration names now.
-fn last_good(config: &Config, profiles: &Profiles) -> Option<Table> {
+/// Keeps a table's files as the last good ones. Call it only once the spool is locked.
+pub(crate) fn keep(config: &Config, table: &Table) {
     let path = config.spool.join(LAST_GOOD);
-    let mut content = fs::read(&path).ok()?;
-    let head_octets = content.iter().position(|b| *b == b'\n')? + 1;
-    let text = content.split_off(head_octets);
-    let expected = head(&config.forwards.file, text.len());
-    (content == expected.as_bytes()).then_some(())?;
-    parse(&path, text, profiles).ok()
+    let heads = table.files().map(|(name, text)| head(name, text.len()));
+    let heads: Vec<_> = heads.collect();
+    let first = first_line(config);
+    let mut content = vec![first.as_bytes()];
+    for ((_, text), head) in table.files().zip(&heads) {
+        content.extend([head.as_bytes(), text.as_bytes(), b"\n"]);
+    }
+    if let Err(error) = linefile::replace(&path, &content) {
+        tracing::warn!(path = %path.display(), %error, "cannot keep a copy of the forwards");
+    }
+}
+
+/// The copy, if it is complete and of what the configuration names now.
+fn last_good(config: &Config, profiles: &Profiles) -> Option<Table> {
+    let copy = fs::read(config.spool.join(LAST_GOOD)).ok()?;
+    let mut rest = copy.strip_prefix(first_line(config).as_bytes())?;
+    let mut files = Vec::new();
+    while !rest.is_empty() {
+        let end = rest.iter().position(|b| *b == b'\n')? + 1;
+        let (octets, name) = std::str::from_utf8(rest.get(2..end - 1)?)
+            .ok()?
+            .split_once(' ')?;
+        let (content, after) = rest[end..].split_at_checked(octets.parse().ok()?)?;
+        let (name, content) = (name.to_owned(), content.to_owned());
+        files.push(File { name, content });
+        rest = after.strip_prefix(b"\n")?;
+    }
+    join(files, profiles).ok()
 }
 
 /// The copy's first line: a comment that says what it is a copy of.
-fn head(file: &Path, octets: usize) -> String {
-    format!("# The last good copy that onward has of {file:?}, {octets} octets\n")
+fn first_line(config: &Config) -> String {
+    let forwards = &config.forwards;
+    let sources: Vec<_> = forwards.sources.iter().map(Source::name).collect();
+    format!(
+        "# The last good copy that onward has of {:?} {sources:?}\n",
+        forwards.file
+    )
+}
+
+/// The line before each file: its octets and its name.
+fn head(name: &str, octets: usize) -> String {
+    let name = name.replace('\n', "?");
+    format!("# {octets} {name}\n")
 }
 
 const LAST_GOOD: &str = "forwards.last";
@@ -188,6 +275,92 @@ mod tests {
             (11, false),
         );
         check(Some(&format!("{TEN}k@x.example t@y.exam")), (10, true));
+    }
+
+    /// A file for each name and text, put together: what errors there are, or what the table's files are called and its left-out lines.
+    #[track_caller]
+    fn check_several(texts: &[(&str, &str)], expected: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(folder.path());
+        fs::create_dir_all(folder.path().join("forwards.d/sub")).unwrap();
+        for (name, text) in texts {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let path = folder.path().join("more");
+        if path.exists() {
+            config.forwards.sources.push(Source::File { path });
+        }
+        let said = match read_at_start(&config, &Profiles::default()) {
+            Ok((table, _)) => {
+                keep(&config, &table);
+                let copy = last_good(&config, &Profiles::default()).unwrap();
+                let (files, copies): (Vec<_>, Vec<_>) =
+                    (table.files().collect(), copy.files().collect());
+                assert_eq!(files, copies, "the copy is the same");
+                let names = files.iter().map(|(name, _)| *name);
+                format!(
+                    "{} {}",
+                    names.collect::<Vec<_>>().join(" "),
+                    table.left_out()
+                )
+            }
+            Err(error) => error.to_string(),
+        };
+        let said = said.replace(&format!("{}/", folder.path().display()), "");
+        assert_eq!(said.trim(), expected);
+    }
+
+    #[test]
+    fn several_files_are_one_table() {
+        check_several(&[("forwards", "")], "forwards");
+        check_several(
+            &[
+                (
+                    "forwards",
+                    "a@x.example 1@y.example\nx.example :domain: srs=off",
+                ),
+                ("forwards.d/20", "b@x.example 2@y.example\n"),
+                (
+                    "forwards.d/10",
+                    "\u{feff}A@X.example 3@y.example\n@x.example 4@y.example",
+                ),
+                ("forwards.d/30~", "nonsense"),
+                ("forwards.d/.10", "nonsense"),
+                ("more", "# no comment\nx.example :domain:\n"),
+            ],
+            "forwards forwards.d/10 forwards.d/20 more forwards.d/10:1:2: a@x.example has a line already\n\nhint: forwards:1 goes before it\nmore:2:1: x.example has a line already\n\nhint: forwards:2 goes before it",
+        );
+        check_several(
+            &[
+                ("forwards", "a@x.example 1@y.example\n"),
+                (
+                    "forwards.d/10",
+                    "\n@x.example 1@y.example\nb@x.example\n@x.example 2@y.example\n",
+                ),
+                ("more", "c@"),
+            ],
+            "forwards.d/10:3:12: nothing said about `b@x.example`\n\nhint: write a target, `:discard:` or `:reject:`\nforwards.d/10:4:1: @x.example has a line already\n\nhint: the first is line 2; put all targets on one\nmore:1:3: ``: empty domain or label\n\nhint: a line begins with an address, `@domain`, or `domain :domain:`",
+        );
+    }
+
+    #[test]
+    #[ignore = "prints how long half a million lines take"]
+    fn half_a_million_lines_of_one_file_and_of_many() {
+        let domains = if cfg!(debug_assertions) { 500 } else { 5000 };
+        let line = |n: usize| format!("user{n}@d{}.example  box{n}@target.example\n", n / 100);
+        let file = |lines: std::ops::Range<usize>| File {
+            name: format!("from {}", lines.start),
+            content: lines.map(line).collect::<String>().into(),
+        };
+        let one = vec![file(0..domains * 100)];
+        let many = (0..domains).map(|d| file(d * 100..d * 100 + 100)).collect();
+        let digests = [one, many].map(|files: Vec<File>| {
+            let (count, began) = (files.len(), std::time::Instant::now());
+            let table = join(files, &Profiles::default()).unwrap();
+            eprintln!("{count} files: {:?}", began.elapsed());
+            table.digest()
+        });
+        assert_eq!(digests[0], digests[1]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use spool::Clock;
 
 use crate::config::{Config, Listener, Network, Role, TlsMode};
 use crate::descriptors;
+use crate::print::plural;
 use crate::routing;
 
 /// One of them.
@@ -67,14 +68,22 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
             ),
         );
     }
-    if let Some(line) = routing.table.open_end() {
+    for (file, line) in routing.table.open_ends() {
         add(
             "forwards",
             format!(
-                "{}: the last line, `{line}`, has no line feed at its end: if the file was cut off within this line, its mail goes to a wrong address\n\nhint: end it with a line feed",
-                config.forwards.file.display()
+                "{file}: the last line, `{line}`, has no line feed at its end: if the file was cut off within this line, its mail goes to a wrong address\n\nhint: end it with a line feed"
             ),
         );
+    }
+    let left_out = routing.table.left_out();
+    if left_out.count > 0 {
+        let hint = "hint: remove the lines that do not count";
+        let text = format!(
+            "{} do not count:\n{left_out}\n\n{hint}",
+            plural(left_out.count as u64, "line")
+        );
+        add("forwards", text);
     }
     let risk = |about| move |text| Risk { about, text };
     risks.extend(absent(config).map(risk("egress")));

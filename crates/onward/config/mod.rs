@@ -20,7 +20,7 @@ use envelope::{AddressError, Mailbox};
 pub(crate) use change::{changed_keys, flat, is_reloadable};
 pub(crate) use protect::Limit;
 pub(crate) use resolve::{Errors, Resolved, Settings};
-pub(crate) use schema::{Config, Doctor, Listener, Log, Role, TagAlphabet, Tls, TlsMode};
+pub(crate) use schema::{Config, Doctor, Listener, Log, Role, Source, TagAlphabet, Tls, TlsMode};
 pub(crate) use senders::{Dkim, Measure, Tier};
 pub(crate) use units::{Network, Percent, Size, Span};
 pub(crate) use validate::check_hostname;
@@ -64,6 +64,11 @@ impl Config {
         absolute(&mut self.resolver.trust_anchor);
         absolute(&mut self.srs.secrets);
         absolute(&mut self.forwards.file);
+        for source in &mut self.forwards.sources {
+            match source {
+                Source::File { path } => absolute(path),
+            }
+        }
         absolute(&mut self.auth.users);
         absolute(&mut self.auth.dovecot);
         absolute(&mut self.control.socket);

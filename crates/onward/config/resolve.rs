@@ -417,6 +417,7 @@ mod tests {
                 "dnsbl.",
                 "filter.",
                 "dkim.",
+                "forwards.source.",
             ];
             let is_table = tables.iter().any(|table| key.starts_with(table));
             assert!(is_row || is_table || apart.contains(&&*key), "{key}");
@@ -442,6 +443,10 @@ mod tests {
         ("srs.accept_nonnull", "true"),
         ("srs.bounces_per_day", "7"),
         ("forwards.file", "'other'"),
+        (
+            "forwards.source",
+            "[{ kind = 'file', path = 'more-forwards' }]",
+        ),
         ("forwards.max_shrink", "'1%'"),
         ("forwards.postmaster", "'you@example.com'"),
         ("auth.users", "'other'"),

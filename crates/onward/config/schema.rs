@@ -3,7 +3,7 @@
 //! A default stands in one place. Where a stage has one, it is taken from the stage's own settings; the others stand here.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use http_door::{Bind, NotABind};
 use serde::Deserialize;
@@ -141,11 +141,37 @@ pub(crate) enum TagAlphabet {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Forwards {
+    /// Empty: there is none.
     pub(crate) file: PathBuf,
+    #[serde(rename = "source")]
+    pub(crate) sources: Vec<Source>,
     /// Losing more than this of the addresses or of the domains keeps a table out.
     pub(crate) max_shrink: Percent,
     /// Where mail to postmaster goes when the file has no line for it; none refuses it, which RFC 5321 §4.5.1 forbids.
     pub(crate) postmaster: Option<String>,
+}
+
+/// Where more forwards come from.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub(crate) enum Source {
+    File { path: PathBuf },
+}
+
+impl Forwards {
+    /// The file, unless there is none.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        Some(&*self.file).filter(|path| !path.as_os_str().is_empty())
+    }
+}
+
+impl Source {
+    /// What tells it from the others, without a secret.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::File { path } => path.display().to_string(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -350,6 +376,7 @@ impl Default for Forwards {
     fn default() -> Self {
         Self {
             file: "forwards".into(),
+            sources: Vec::new(),
             max_shrink: Percent(20),
             postmaster: None,
         }

@@ -49,18 +49,6 @@ impl Table {
         self.stats.lines - self.stats.domain_lines
     }
 
-    /// The file's text, as it was loaded.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The last line, if it says something and no line feed ends it: then the file may have been cut within it.
-    pub fn open_end(&self) -> Option<&str> {
-        let start = memchr::memrchr(b'\n', self.text.as_bytes()).map_or(0, |end| end + 1);
-        let last = &self.text[start..];
-        Key::of_line(last).map(|_| last)
-    }
-
     /// Whether it has this very line.
     pub fn has_line(&self, line: &str) -> bool {
         let found = Key::of_line(line).and_then(|key| self.find_offset(&key));

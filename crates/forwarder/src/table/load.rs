@@ -5,48 +5,35 @@ use std::sync::OnceLock;
 
 use envelope::Domain;
 
-use super::error::{TableError, TableErrors};
+use super::error::TableErrors;
 use super::expand::Fault;
 use super::index::Index;
 use super::line::{Action, Form, Goal, Key, Line, Mistake};
 use super::options::Check;
+use super::parts::{self, File, Part};
 use super::{DomainEntry, NO_LINE, Stats, Table};
 
 /// See [`Table::parse`].
-pub(super) fn load(name: &str, content: Vec<u8>, check: Check<'_>) -> Result<Table, TableErrors> {
-    let text = decode(name, content)?;
-    let mut errors = TableErrors::default();
+pub(super) fn load(files: Vec<File>, check: Check<'_>) -> Result<Table, TableErrors> {
+    let (text, parts) = parts::join(files)?;
     // Comments and blank lines count too: room for a few too many is cheaper than growing.
     let line_count = memchr::memchr_iter(b'\n', text.as_bytes()).count() + 1;
     let mut table = Table {
-        name: name.to_owned(),
+        parts: Vec::new(),
         text,
         lines: Index::with_room(line_count),
         domain_index: Index::with_room(0),
         domains: Vec::new(),
         srs_domains: Vec::new(),
+        left_out: TableErrors::default(),
         hasher: RandomState::new(),
         stats: Stats::default(),
         digest: OnceLock::new(),
     };
-    // A byte order mark at the beginning is no part of the first address.
-    let mut at = if table.text.starts_with('\u{feff}') {
-        3
-    } else {
-        0
-    };
-    while at < table.text.len() {
-        let line = super::line_text(&table.text, at as u32);
-        let octets = line.len();
-        let parsed = Line::parse(line, check).and_then(|line| match line {
-            Some(line) => table.add(at as u32, line),
-            None => Ok(()),
-        });
-        if let Err(mistake) = parsed {
-            errors.push(|| locate(name, &table.text, at, mistake));
-        }
-        at += octets;
-        at += memchr::memchr(b'\n', &table.text.as_bytes()[at..]).map_or(2, |end| end + 1);
+    let mut errors = TableErrors::default();
+    for part in parts {
+        table.parts.push(part.clone());
+        table.add_all(&part, check, &mut errors);
     }
     if errors.count > 0 {
         return Err(errors);
@@ -55,26 +42,31 @@ pub(super) fn load(name: &str, content: Vec<u8>, check: Check<'_>) -> Result<Tab
     Ok(table)
 }
 
-/// The content as text, without copying it.
-fn decode(name: &str, content: Vec<u8>) -> Result<Box<str>, TableErrors> {
-    let mut errors = TableErrors::default();
-    match String::from_utf8(content) {
-        Ok(text) if text.len() < NO_LINE as usize => return Ok(text.into_boxed_str()),
-        Ok(_) => errors.push(|| locate(name, "", 0, Mistake::new(0, "file over 4 GiB"))),
-        Err(error) => {
-            let at = error.utf8_error().valid_up_to();
-            // What stands before it is UTF-8.
-            let valid = std::str::from_utf8(&error.as_bytes()[..at]).unwrap_or_default();
-            let mistake = Mistake::new(0, "not UTF-8").hint("save the file as UTF-8");
-            errors.push(|| locate(name, valid, at, mistake));
+impl Table {
+    /// Takes the lines of a file into the indexes.
+    fn add_all(&mut self, part: &Part, check: Check<'_>, errors: &mut TableErrors) {
+        let (mut at, end) = (part.at, part.at + part.octets);
+        // A byte order mark at the beginning is no part of the first address.
+        if self.text[at..].starts_with('\u{feff}') {
+            at += 3;
+        }
+        while at < end {
+            let line = super::line_text(&self.text, at as u32);
+            let octets = line.len();
+            let parsed = Line::parse(line, check).and_then(|line| match line {
+                Some(line) => self.add(at as u32, line, part),
+                None => Ok(()),
+            });
+            if let Err(mistake) = parsed {
+                errors.push(|| self.locate(at, mistake));
+            }
+            at += octets;
+            at += memchr::memchr(b'\n', &self.text.as_bytes()[at..]).map_or(2, |end| end + 1);
         }
     }
-    Err(errors)
-}
 
-impl Table {
-    /// Takes a line into the indexes, unless its key is there already.
-    fn add(&mut self, at: u32, line: Line) -> Result<(), Mistake> {
+    /// Takes a line into the indexes, unless its key is there already: in a file before this one, that line counts.
+    fn add(&mut self, at: u32, line: Line, part: &Part) -> Result<(), Mistake> {
         let hash = self.hash_key(&line.key);
         let mistake = |text| Mistake::new(key_column(&self.text, at), text);
         if matches!(line.key.form, Form::Pattern { .. })
@@ -85,10 +77,17 @@ impl Table {
             return Err(mistake(text).hint("write the addresses one by one, or use a catch-all"));
         }
         if let Some(first) = self.find_offset(&line.key) {
-            return Err(Mistake {
+            let mistake = Mistake {
                 repeats: Some(first),
                 ..mistake(format!("{} has a line already", line.key.written()))
-            });
+            };
+            if first as usize >= part.at {
+                return Err(mistake);
+            }
+            let mut left_out = std::mem::take(&mut self.left_out);
+            left_out.push(|| self.locate(at as usize, mistake));
+            self.left_out = left_out;
+            return Ok(());
         }
         self.lines.insert(hash, at);
         self.count(&line);
@@ -169,14 +168,7 @@ impl Table {
                 };
                 let text = format!("target {}: {text}", broken.address);
                 let column = key_column(&self.text, at);
-                found.push(|| {
-                    locate(
-                        &self.name,
-                        &self.text,
-                        at as usize,
-                        Mistake::new(column, text),
-                    )
-                });
+                found.push(|| self.locate(at as usize, Mistake::new(column, text)));
             }
         }
         found
@@ -211,30 +203,6 @@ fn domain_span(text: &str, line_at: u32) -> (u32, u16) {
 fn key_column(text: &str, line_at: u32) -> usize {
     let line = super::line_text(text, line_at);
     line.len() - line.trim_start_matches([' ', '\t']).len()
-}
-
-fn locate(name: &str, text: &str, line_at: usize, mistake: Mistake) -> TableError {
-    let (line, column) = position(text, line_at + mistake.at);
-    let repeats = mistake.repeats.map(|first| {
-        let (number, _) = position(text, first as usize);
-        format!("the first is line {number}; put all targets on one")
-    });
-    TableError {
-        file: name.to_owned(),
-        line,
-        column,
-        text: mistake.text,
-        hint: repeats.or(mistake.hint),
-    }
-}
-
-/// Line and column (in characters) of an octet of the text, both from 1.
-pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = &text.as_bytes()[..at];
-    let line = memchr::memchr_iter(b'\n', before).count() + 1;
-    let start = memchr::memrchr(b'\n', before).map_or(0, |end| end + 1);
-    let column = text.get(start..at).map_or(0, |head| head.chars().count());
-    (line, column + 1)
 }
 
 const LOOP_TEXT: &str =

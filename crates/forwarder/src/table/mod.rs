@@ -24,7 +24,7 @@
 //! Local parts are compared without regard to case, and composed (NFC). A target in a hosted domain is looked up in turn, up to
 //! [`CHAIN_MAX`] lines deep.
 //!
-//! The table is the file's text and an index into it: about 17 octets a line beyond the text. A line is parsed
+//! The table is the text of its files and an index into it: about 17 octets a line beyond the text. A line is parsed
 //! twice, when it is loaded (all mistakes are found then) and when it is used.
 //!
 //! It does *not* change once it is made: a reload makes another, and the old one serves until that is whole.
@@ -37,6 +37,7 @@ mod index;
 mod line;
 mod load;
 mod options;
+mod parts;
 mod trace;
 mod words;
 
@@ -47,6 +48,7 @@ use envelope::{Domain, LocalPart};
 
 use index::Index;
 use line::{Form, Key, Line};
+use parts::Part;
 
 use crate::fold::fold;
 
@@ -55,12 +57,15 @@ pub use error::{TableError, TableErrors};
 pub use expand::{Broken, CHAIN_MAX, Expansion, Fault, Resolution, TARGETS_MAX, Target};
 pub(crate) use options::SRS_DOMAIN_OCTETS_MAX;
 pub use options::{Check, Measure, Objection, Options};
+pub use parts::File;
 pub use trace::Step;
 
-/// A loaded forwards file.
+/// Loaded forwards, of one file or several.
 #[derive(Debug)]
 pub struct Table {
-    name: String,
+    /// The files, in their order.
+    parts: Vec<Part>,
+    /// Of all of them.
     text: Box<str>,
     /// Lines by key; a number is where the line begins in the text.
     lines: Index,
@@ -69,6 +74,7 @@ pub struct Table {
     domains: Vec<DomainEntry>,
     /// Every domain that an option names as SRS domain, sorted.
     srs_domains: Vec<Domain>,
+    left_out: TableErrors,
     hasher: RandomState,
     stats: Stats,
     digest: OnceLock<u64>,
@@ -113,7 +119,14 @@ impl Table {
 
     /// As [`Table::parse`], with the measures that `check` knows.
     pub fn parse_with(name: &str, content: Vec<u8>, check: Check<'_>) -> Result<Self, TableErrors> {
-        load::load(name, content, check)
+        let name = name.to_owned();
+        Self::join(vec![File { name, content }], check)
+    }
+
+    /// The same of several files. Where two have a line about the same address, pattern or domain, that of the first counts, and the
+    /// other [is left out](Table::left_out).
+    pub fn join(files: Vec<File>, check: Check<'_>) -> Result<Self, TableErrors> {
+        load::load(files, check)
     }
 
     /// What it holds.

@@ -394,12 +394,14 @@ fn what_a_new_table_changes() {
     assert_eq!(old.difference(&old), Difference::default());
     let all_gone = Table::parse("f", Vec::new()).unwrap().difference(&old);
     assert_eq!((all_gone.removed, all_gone.domains_removed), (4, 3));
-    assert_eq!(old.open_end(), None);
-    assert_eq!(new.open_end(), Some("e@four.example x@y.example"));
+    assert_eq!(old.open_ends().count(), 0);
+    let open_ends: Vec<_> = new.open_ends().collect();
+    assert_eq!(open_ends, [("forwards", "e@four.example x@y.example")]);
     assert!(!old.has_line("e@four.example x@y.example"));
     assert!(new.has_line("e@four.example x@y.example"));
     assert!(!new.has_line("e@four.example x@y.exampl"));
-    assert_eq!(table("a@b.example c@d.example\n# no line").open_end(), None);
+    let comment = table("a@b.example c@d.example\n# no line");
+    assert_eq!(comment.open_ends().count(), 0);
 }
 
 #[test]
@@ -832,4 +834,50 @@ fn mistakes_in_measures() {
         error(&format!("{line}on spf=on")),
         "f:1:29: option `spf` given twice | remove one"
     );
+}
+
+fn file(name: &str, text: &str) -> File {
+    File {
+        name: name.to_owned(),
+        content: text.into(),
+    }
+}
+
+#[test]
+fn of_several_files_the_first_line_counts() {
+    let files = vec![
+        file("one", "ann@a.example 1@t.example"),
+        file("none", ""),
+        file(
+            "two",
+            "x*@a.example 2@t.example\nann@a.example 3@t.example\na.example :domain: srs=off",
+        ),
+        file(
+            "three",
+            "@a.example 4@t.example\nX*@a.example 5@t.example\nb@b.example ann@a.example",
+        ),
+    ];
+    let table = Table::join(files, &|_, _| Ok(())).unwrap();
+    check(&table, "ann@a.example", "1@t.example");
+    check(&table, "xyz@a.example", "2@t.example");
+    check(&table, "zyx@a.example", "4@t.example");
+    check(&table, "b@b.example", "1@t.example");
+    assert_eq!(table.stats().lines, 5);
+    assert_eq!(table.left_out().count, 2);
+    let ends: Vec<_> = table.open_ends().map(|(name, _)| name).collect();
+    assert_eq!(ends, ["one", "two", "three"]);
+    let trace = table.trace(&address("b@b.example"));
+    let lines: Vec<_> = trace
+        .iter()
+        .filter_map(|step| step.line.as_deref())
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "three:3: b@b.example ann@a.example",
+            "one:1: ann@a.example 1@t.example"
+        ]
+    );
+    let files: Vec<_> = table.files().map(|(_, text)| text.len()).collect();
+    assert_eq!(files, [25, 0, 77, 73]);
 }

@@ -3,7 +3,7 @@
 use envelope::Mailbox;
 
 use super::expand::{Fault, Walk};
-use super::{NO_LINE, Table, line_text, load};
+use super::{NO_LINE, Table, line_text};
 
 /// An address that the walk comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +37,8 @@ impl Table {
 
     /// A long line is cut.
     fn place(&self, at: u32) -> String {
-        let (line, _) = load::position(&self.text, at as usize);
         let text: String = line_text(&self.text, at).chars().take(TEXT_MAX).collect();
-        format!("{}:{line}: {text}", self.name)
+        format!("{}: {text}", self.place_of(at as usize))
     }
 }
 
