@@ -25,6 +25,7 @@ needed() {
     # swaks speaks TLS through this Perl module only.
     perl -MNet::SSLeay -e1 2>/dev/null || echo libnet-ssleay-perl
     [ -x /usr/sbin/smtp-source ] && [ -x /usr/sbin/smtp-sink ] || echo postfix
+    [ -x /usr/sbin/postsrsd ] || echo postsrsd
     command -v python3 >/dev/null || echo python3
     [ -x /usr/sbin/rbldnsd ] || echo rbldnsd
     [ -x /usr/sbin/knotd ] || echo knot

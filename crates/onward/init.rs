@@ -83,14 +83,19 @@ fn srs_domain(hostname: &str) -> String {
 
 /// As [`write_new`]; but a configuration that nobody has touched is replaced.
 fn fill(path: &Path, mode: u32, text: &[u8]) -> io::Result<bool> {
-    if fs::read(path).is_ok_and(|there| there == STARTER.as_bytes()) {
+    if is_untouched(path) {
         fs::remove_file(path)?;
     }
     write_new(path, mode, text)
 }
 
+/// Still as a package brought it.
+pub(crate) fn is_untouched(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|there| there == STARTER.as_bytes())
+}
+
 /// Where root has given the folder to a group, as a package does, that group reads what is secret: the daemon is in it.
-fn share(secret: &Path, folder: &Path) -> io::Result<()> {
+pub(crate) fn share(secret: &Path, folder: &Path) -> io::Result<()> {
     let group = fs::metadata(folder)?.gid();
     if !geteuid().is_root() || group == 0 {
         return Ok(());
@@ -118,7 +123,7 @@ pub(crate) fn write_new(path: &Path, mode: u32, content: &[u8]) -> io::Result<bo
 }
 
 /// postsrsd has one secret a line, and the first signs, as here.
-fn imported(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(crate) fn imported(path: &Path) -> Result<Vec<u8>, Failure> {
     let lines = routing::secrets(path);
     let mut lines = lines.map_err(|error| format!("postsrsd's secrets: {error}"))?;
     if lines.is_empty() {

@@ -17,6 +17,7 @@ mod files;
 mod forwards;
 mod freeze_cli;
 mod history_cli;
+mod import;
 mod init;
 mod keys;
 mod lint_cli;
@@ -159,6 +160,7 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Failure> {
         Command::Demo(args) => demo::run(args, print).await?,
         Command::Init(args) => init::run(args, print)?,
         Command::Papers { folder } => papers::run(folder, print)?,
+        Command::Import(args) => return import::run(args, print),
         Command::Check { dns } => {
             let fine = check::run(&cli.config, *dns, print).await;
             return Ok(Exit::problem_unless(fine));

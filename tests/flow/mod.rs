@@ -28,6 +28,7 @@ mod forward;
 mod freeze;
 mod handed_down;
 mod http;
+mod import;
 mod index_lost;
 mod ipv6;
 mod lists;

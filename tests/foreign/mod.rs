@@ -9,6 +9,7 @@ mod dkimpy;
 mod dkimpy_signs;
 mod dovecot;
 mod filters;
+mod import;
 mod opendkim;
 mod postfix;
 mod python;

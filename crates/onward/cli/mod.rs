@@ -4,6 +4,7 @@ mod config;
 mod freeze;
 mod history;
 mod http;
+mod import;
 mod queue;
 mod senders;
 mod site;
@@ -20,6 +21,7 @@ pub(crate) use config::Config;
 pub(crate) use freeze::Freeze;
 pub(crate) use history::{Failing, Forwards, Stats, Trace};
 pub(crate) use http::{Http, NewToken};
+pub(crate) use import::{Import, Kind};
 pub(crate) use queue::{Act, Queue};
 pub(crate) use senders::{Auth, Build, Claim, Dkim, LintOf, NewKey, Spf};
 pub(crate) use site::{Drain, Site};
@@ -60,6 +62,10 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Write a starter configuration, forwards file and SRS secret into a folder
     Init(Init),
+    /// Take over forwards, routes and SRS secrets from another server's files, and say what could not be carried over
+    ///
+    /// The old server's files are only read. Look at the result, and at what is left, before it serves.
+    Import(Import),
     /// Check configuration, forwards, secrets, certificate and spool; start nothing
     Check {
         /// Ask DNS, too, whether the world agrees: MX, SPF, PTR, DKIM, TLSA, blocklists
