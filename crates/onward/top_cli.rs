@@ -98,7 +98,10 @@ fn lists(status: &Status, sites: &[SiteRow]) -> Vec<List> {
         counts: [row.queued, row.connections],
     });
     let results = status.results.iter().map(|row| Row {
-        name: format!("{} {}", row.site, row.result),
+        name: [&*row.site, &row.result, &row.class]
+            .join(" ")
+            .trim_end()
+            .to_owned(),
         counts: [row.minute, row.total],
     });
     let refused = status.refused.iter().map(|row| Row {

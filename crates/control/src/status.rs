@@ -37,6 +37,9 @@ pub struct Status {
     pub events: BTreeMap<String, u64>,
     /// Those of the last minute.
     pub minute: BTreeMap<String, u64>,
+    /// Messages by the way they came.
+    #[serde(default)]
+    pub received: Vec<ReceivedCount>,
     /// Refusals by rule, most first.
     pub refused: Vec<RefusedCount>,
     /// Results of sites, most first: at most [`RESULTS_SHOWN`].
@@ -112,6 +115,17 @@ pub struct QueueCounts {
     pub oldest: Option<Timestamp>,
 }
 
+/// Messages that came the same way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceivedCount {
+    /// The address of ours.
+    pub listener: String,
+    /// `TLSv1.3`; empty without TLS.
+    pub tls: String,
+    /// Since the start.
+    pub total: u64,
+}
+
 /// Refusals by one rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedCount {
@@ -132,6 +146,9 @@ pub struct ResultCount {
     pub site: String,
     /// `delivered`, `deferred` or `failed`.
     pub result: String,
+    /// What a result other than `delivered` was about: `greylisted`, `blocked`, `mailbox-full` and others.
+    #[serde(default)]
+    pub class: String,
     /// Legs since the start.
     pub total: u64,
     /// In the last minute.

@@ -15,9 +15,12 @@ pub(crate) struct Shown(Mutex<Counts>);
 
 #[derive(Default)]
 struct Counts {
-    sites: BTreeMap<String, BTreeMap<String, u64>>,
-    others: BTreeMap<String, u64>,
+    sites: BTreeMap<String, Results>,
+    others: Results,
 }
+
+/// Legs by result, and what that was about.
+type Results = BTreeMap<(String, String), u64>;
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -71,15 +74,16 @@ fn queue(page: &mut Page, status: &Status) {
 }
 
 fn mail(page: &mut Page, status: &Status, shown: &Counts) {
-    page.one(
-        "onward_received_total",
-        "Messages taken",
-        total(status, "received"),
-    );
+    page.begin("onward_received_total", "Messages taken");
+    for row in &status.received {
+        let labels = [("listener", &*row.listener), ("tls", &*row.tls)];
+        page.sample(&labels, row.total);
+    }
     page.begin("onward_delivery_total", "Results of legs");
     for (site, results) in shown.rows() {
-        for (result, count) in results {
-            page.sample(&[("site", site), ("result", result)], count);
+        for ((result, class), count) in results {
+            let labels = [("site", site), ("result", result), ("class", class)];
+            page.sample(&labels, count);
         }
     }
     page.begin(
@@ -118,20 +122,15 @@ fn health(page: &mut Page, status: &Status) {
             free,
         );
     }
-    if let Some(reload) = &status.reload {
-        let success = u8::from(reload.error.is_none());
-        page.one(
-            "onward_reload_success",
-            "Whether the last reload went well",
-            success,
-        );
-        let at = reload.at.unix_secs();
-        page.one(
-            "onward_reload_timestamp_seconds",
-            "When the last reload was",
-            at,
-        );
-    }
+    let about = "Below so much, mail is put off";
+    page.one("onward_spool_free_min_bytes", about, status.disk.free_min);
+    let reload = status.reload.as_ref();
+    let failed = reload.is_some_and(|reload| reload.error.is_some());
+    let about = "Whether the last reload, or the start, went well";
+    page.one("onward_reload_success", about, u8::from(!failed));
+    let at = reload.map_or(status.started, |reload| reload.at);
+    let about = "When the last reload was, or the start";
+    page.one("onward_reload_timestamp_seconds", about, at.unix_secs());
     let about = "When a certificate expires";
     page.begin("onward_certificate_expiry_timestamp_seconds", about);
     let mut ends = BTreeMap::<&str, Timestamp>::new();
@@ -171,20 +170,20 @@ impl Counts {
                 continue;
             }
             let results = self.sites.entry(row.site.clone()).or_default();
-            results.insert(row.result.clone(), row.total);
+            results.insert((row.result.clone(), row.class.clone()), row.total);
         }
         for result in RESULTS {
-            let named = self
-                .sites
-                .values()
-                .filter_map(|results| results.get(result));
-            let others = total(status, result).saturating_sub(named.sum());
-            let before = self.others.entry(result.to_owned()).or_default();
+            let named = self.sites.values().flatten();
+            let named = named.filter(|((of, _), _)| of == result);
+            let named = named.map(|(_, count)| count).sum();
+            let others = total(status, result).saturating_sub(named);
+            let key = (result.to_owned(), String::new());
+            let before = self.others.entry(key).or_default();
             *before = others.max(*before);
         }
     }
 
-    fn rows(&self) -> impl Iterator<Item = (&str, &BTreeMap<String, u64>)> {
+    fn rows(&self) -> impl Iterator<Item = (&str, &Results)> {
         let sites = self.sites.iter().map(|(site, results)| (&**site, results));
         sites.chain([("other", &self.others)])
     }
@@ -257,12 +256,15 @@ mod tests {
     fn status(results: &[(String, u64)]) -> Status {
         let total: u64 = results.iter().map(|(_, total)| total).sum();
         let row = |(site, total): &(String, u64)| json!({"site": site, "result": "delivered", "total": total, "minute": 0});
-        let results: Vec<_> = results.iter().map(row).collect();
+        let mut results: Vec<_> = results.iter().map(row).collect();
+        let failed = json!({"site": "mx9.test", "result": "failed", "class": "blocked", "total": 6, "minute": 0});
+        results.push(failed);
         serde_json::from_value(json!({
             "version": "1.0", "hostname": "mx.test", "pid": 1, "listeners": [],
             "now": "2026-11-29T12:00:10.000Z", "started": "2026-11-29T12:00:00.000Z",
             "queue": {"waiting": 3, "active": 2, "held": 1, "oldest": "2026-11-29T12:00:00.000Z"},
             "frozen": 0, "events": {"received": 7, "delivered": total + 1}, "minute": {},
+            "received": [{"listener": "[::1]:25", "tls": "", "total": 7}],
             "refused": [{"stage": "rcpt", "rule": "hosted-unknown", "total": 4, "minute": 0}],
             "results": results, "delays": {"p50_ms": 1500, "p99_ms": null}, "commits": {},
             "connections": {"incoming": 1, "incoming_max": 9, "outgoing": 0, "outgoing_max": 9},
@@ -288,9 +290,11 @@ mod tests {
         for line in [
             "onward_queue_legs{state=\"held\"} 1",
             "onward_queue_oldest_seconds 10",
-            "onward_received_total 7",
-            "onward_delivery_total{site=\"mx000.test\",result=\"delivered\"} 3",
-            "onward_delivery_total{site=\"other\",result=\"delivered\"} 1",
+            "onward_received_total{listener=\"[::1]:25\",tls=\"\"} 7",
+            "onward_delivery_total{site=\"mx9.test\",result=\"failed\",class=\"blocked\"} 6",
+            "onward_reload_success 1",
+            "onward_delivery_total{site=\"mx000.test\",result=\"delivered\",class=\"\"} 3",
+            "onward_delivery_total{site=\"other\",result=\"delivered\",class=\"\"} 1",
             "onward_refused_total{rule=\"hosted-unknown\",stage=\"rcpt\"} 4",
             "onward_delivery_seconds{quantile=\"0.5\"} 1.5",
             "onward_certificate_expiry_timestamp_seconds{name=\"a\\\"\\\\\\n\"} 1795950000",
@@ -307,6 +311,18 @@ mod tests {
         }
         let once: std::collections::BTreeSet<_> = families.iter().collect();
         assert_eq!(once.len(), families.len());
+        // What is drawn, and what alerts, is one of them.
+        for file in [
+            include_str!("../../../etc/grafana/onward.json"),
+            include_str!("../../../etc/prometheus/alerts.yml"),
+        ] {
+            let names = file.split("onward_").skip(1).map(|rest| {
+                let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+                format!("onward_{}", &rest[..rest.find(|c| !is_name(c)).unwrap()])
+            });
+            let unknown: Vec<_> = names.filter(|name| !once.contains(&&**name)).collect();
+            assert_eq!(unknown, [""; 0]);
+        }
     }
 
     #[test]
@@ -322,9 +338,9 @@ mod tests {
         let before = others(&page);
         // Others are named than before: who had a label keeps it, and its count.
         let page = text(&status(&sites(60, 10)[50..]), &[], &shown, 0);
-        assert!(
-            page.contains("onward_delivery_total{site=\"mx000.test\",result=\"delivered\"} 70")
-        );
+        assert!(page.contains(
+            "onward_delivery_total{site=\"mx000.test\",result=\"delivered\",class=\"\"} 70"
+        ));
         assert!(!page.contains("mx055.test") && others(&page) >= before);
     }
 }

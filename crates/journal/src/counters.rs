@@ -2,6 +2,7 @@
 //! deliveries took.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +26,11 @@ pub struct Counts {
     pub events: BTreeMap<&'static str, Tally>,
     /// Refusals by stage and rule.
     pub refused: BTreeMap<(&'static str, &'static str), Tally>,
-    /// `delivered`, `deferred` and `failed`, by the site that said so; [`OTHERS`] for those beyond [`SITES_MAX`].
-    pub attempts: BTreeMap<(Arc<str>, &'static str), Tally>,
+    /// Messages by the address of ours that they came to, and their TLS, if any.
+    pub received: BTreeMap<(SocketAddr, &'static str), u64>,
+    /// `delivered`, `deferred` and `failed`, by the site that said so ([`OTHERS`] for those beyond [`SITES_MAX`]), and what the
+    /// latter two were about.
+    pub attempts: BTreeMap<(Arc<str>, &'static str, &'static str), Tally>,
     /// From the message's arrival, of legs that were delivered.
     pub delays: Recent,
     /// When the last reload was, and why it failed.
@@ -114,12 +118,19 @@ impl Counts {
             Event::Refused { stage, rule, .. } => {
                 self.refused.entry((*stage, *rule)).or_default().add(at);
             }
+            Event::Received { listener, tls, .. } => {
+                let key = (*listener, tls.map_or("", |tls| tls.version));
+                if self.received.len() < LISTENERS_MAX || self.received.contains_key(&key) {
+                    *self.received.entry(key).or_default() += 1;
+                }
+            }
             Event::Delivered { leg, .. } => {
                 self.delays.add(leg.delay);
-                self.attempt(leg.trip.site.as_ref(), event.name(), at);
+                self.attempt(leg.trip.site.as_ref(), event.name(), "", at);
             }
-            Event::Deferred { leg, .. } | Event::Failed { leg, .. } => {
-                self.attempt(leg.trip.site.as_ref(), event.name(), at);
+            Event::Deferred { leg, diagnosis, .. } | Event::Failed { leg, diagnosis } => {
+                let class = diagnosis.class().name();
+                self.attempt(leg.trip.site.as_ref(), event.name(), class, at);
             }
             Event::Reloaded { .. } => self.reload = Some((at, None)),
             Event::ReloadFailed { error } => self.reload = Some((at, Some(error.clone()))),
@@ -127,10 +138,24 @@ impl Counts {
         }
     }
 
-    fn attempt(&mut self, site: Option<&Arc<str>>, result: &'static str, at: Timestamp) {
+    /// What came of attempts at a site, whatever it was about.
+    pub fn of_site(&self, site: &str, result: &'static str) -> impl Iterator<Item = Tally> {
+        let site: Arc<str> = site.into();
+        let from = self.attempts.range((Arc::clone(&site), result, "")..);
+        from.take_while(move |((at, of, _), _)| *at == site && *of == result)
+            .map(|(_, tally)| *tally)
+    }
+
+    fn attempt(
+        &mut self,
+        site: Option<&Arc<str>>,
+        result: &'static str,
+        class: &'static str,
+        at: Timestamp,
+    ) {
         // None was found, or it had expired.
         let Some(site) = site else { return };
-        let mut key = (Arc::clone(site), result);
+        let mut key = (Arc::clone(site), result, class);
         if self.attempts.len() >= SITES_MAX && !self.attempts.contains_key(&key) {
             key.0 = OTHERS.into();
         }
@@ -189,6 +214,8 @@ fn slot(at: Timestamp) -> u64 {
 pub const OTHERS: &str = "others";
 /// Results of sites that are counted apart: a peer can have any number of names.
 const SITES_MAX: usize = 3000;
+/// A wildcard takes connections to any number of addresses.
+const LISTENERS_MAX: usize = 1000;
 const SLOTS: usize = 6;
 const SLOT_SECS: u64 = 10;
 const RECENT_MAX: usize = 1000;
@@ -238,10 +265,10 @@ mod tests {
         let mut counts = Counts::default();
         for number in 0..2 * SITES_MAX {
             let site = format!("mx{number}.test").into();
-            counts.attempt(Some(&site), "deferred", Timestamp::from_unix_millis(0));
+            counts.attempt(Some(&site), "deferred", "", Timestamp::from_unix_millis(0));
         }
         assert_eq!(counts.attempts.len(), SITES_MAX + 1);
-        let others = &counts.attempts[&(OTHERS.into(), "deferred")];
+        let others = &counts.attempts[&(OTHERS.into(), "deferred", "")];
         assert_eq!(others.total, SITES_MAX as u64);
     }
 

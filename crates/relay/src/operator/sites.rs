@@ -138,8 +138,8 @@ fn site_row(view: &SiteView, queued: u64, counts: &Counts, now: Timestamp) -> Si
         Reach::Down { .. } => "down",
     };
     let lately = |result| {
-        let tally = counts.attempts.get(&(view.name.as_str().into(), result));
-        tally.map_or(0, |tally| tally.minute(now))
+        let tallies = counts.of_site(&view.name, result);
+        tallies.map(|tally| tally.minute(now)).sum()
     };
     SiteRow {
         state: state.to_owned(),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use control::{
     Answers, Connections, Delays, Disk, Fault, ForwardsState, LastReload, QueueCounts,
-    RESULTS_SHOWN, RefusedCount, ResultCount, SITES_SHOWN, SiteRow, Status, ask,
+    RESULTS_SHOWN, ReceivedCount, RefusedCount, ResultCount, SITES_SHOWN, SiteRow, Status, ask,
 };
 use delivery::SiteView;
 use envelope::{Actor, Timestamp};
@@ -33,6 +33,7 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
             queue: self.queue().await?,
             events: events(&counts, |tally| tally.total),
             minute: events(&counts, |tally| tally.minute(now)),
+            received: received(&counts),
             refused: refused(&counts, now),
             results: results(&counts, now),
             delays: delays(&counts.delays),
@@ -90,6 +91,16 @@ fn events(counts: &Counts, count: impl Fn(&Tally) -> u64) -> BTreeMap<String, u6
         .collect()
 }
 
+fn received(counts: &Counts) -> Vec<ReceivedCount> {
+    let received = counts.received.iter();
+    let received = received.map(|((listener, tls), total)| ReceivedCount {
+        listener: listener.to_string(),
+        tls: (*tls).to_owned(),
+        total: *total,
+    });
+    received.collect()
+}
+
 fn refused(counts: &Counts, now: Timestamp) -> Vec<RefusedCount> {
     let rules = counts.refused.iter();
     let rules = rules.map(|((stage, rule), tally)| RefusedCount {
@@ -105,9 +116,10 @@ fn refused(counts: &Counts, now: Timestamp) -> Vec<RefusedCount> {
 
 fn results(counts: &Counts, now: Timestamp) -> Vec<ResultCount> {
     let results = counts.attempts.iter();
-    let results = results.map(|((site, result), tally)| ResultCount {
+    let results = results.map(|((site, result, class), tally)| ResultCount {
         site: site.to_string(),
         result: (*result).to_owned(),
+        class: (*class).to_owned(),
         total: tally.total,
         minute: tally.minute(now),
     });
