@@ -53,7 +53,7 @@ mod wire;
 use std::process::ExitCode;
 
 use clap::Parser;
-use control::{ClientError, Fault};
+use control::{ClientError, Fault, FaultKind};
 
 use cli::{Cli, Command, Forwards};
 use config::Config;
@@ -133,7 +133,7 @@ impl Exit {
             Some(ClientError::Fault(fault)) => Some(fault),
             _ => error.downcast_ref::<Fault>(),
         };
-        match told.is_some_and(|fault| fault.is_missing) {
+        match told.is_some_and(|fault| fault.kind == FaultKind::Missing) {
             true => Self::NothingMatched,
             false => Self::Problem,
         }

@@ -80,13 +80,70 @@ impl Api {
         self.raw(&request("GET", path, &self.token, "")).await
     }
 
+    /// An answer, which must be as the API describes itself.
     async fn read(&self, path: &str) -> Value {
-        self.get(&format!("/api/v1{path}")).await.json(200)
+        let answer = self.get(&format!("/api/v1{path}")).await.json(200);
+        let api = self.get("/api/v1/openapi.json").await.json(200);
+        let path = path.split('?').next().expect("a path");
+        let schema =
+            &described(&api, path)["get"]["responses"]["200"]["content"]["application/json"];
+        assert_described(&answer, &schema["schema"], path);
+        answer
     }
 
     async fn post(&self, path: &str, body: Value) -> Answer {
         let (path, body) = (format!("/api/v1{path}"), body.to_string());
         self.raw(&request("POST", &path, &self.token, &body)).await
+    }
+}
+
+/// What is said of this path, with its parameters.
+fn described<'a>(api: &'a Value, path: &str) -> &'a Value {
+    let paths = api["paths"].as_object().expect("paths");
+    let fits = |template: &&String| {
+        template.split('/').count() == path.split('/').count()
+            && template
+                .split('/')
+                .zip(path.split('/'))
+                .all(|(named, part)| named == part || named.starts_with('{'))
+    };
+    let templates: Vec<_> = paths.keys().filter(fits).collect();
+    let template = templates
+        .iter()
+        .min_by_key(|template| template.matches('{').count());
+    &paths[*template.unwrap_or_else(|| panic!("{path} is not described"))]
+}
+
+fn assert_described(value: &Value, schema: &Value, place: &str) {
+    if *schema == json!({}) {
+        // It may be anything.
+        return;
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let kinds = &schema["type"];
+    let is_kind = kinds.is_null() || kinds.to_string().contains(&format!("\"{kind}\""));
+    assert!(is_kind, "{place}: {value} is no {kinds}");
+    if let Value::Array(values) = value {
+        values
+            .iter()
+            .for_each(|value| assert_described(value, &schema["items"], place));
+    }
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let place = format!("{place}.{name}");
+        let (known, others) = (&schema["properties"][name], &schema["additionalProperties"]);
+        assert!(
+            !known.is_null() || !others.is_null(),
+            "{place} is not described"
+        );
+        assert_described(value, if known.is_null() { others } else { known }, &place);
     }
 }
 
@@ -316,7 +373,8 @@ async fn prometheus_reads_the_metrics() {
     let api = Api::start(&net, hourly(&net), "read").await;
     origin_sends(&api.relay, "alice@example.test", "one").await;
     api.relay.wait_for("delivered").await;
-    let delivered = "onward_delivery_total{site=\"mx.target.test\",result=\"delivered\"} 1";
+    let delivered =
+        "onward_delivery_total{site=\"mx.target.test\",result=\"delivered\",class=\"\"} 1";
     let page = loop {
         let page = api.get("/metrics").await;
         // The counts may come a moment later.
@@ -329,8 +387,10 @@ async fn prometheus_reads_the_metrics() {
         "{}",
         page.head
     );
+    let listener = api.relay.address();
+    let received = format!("onward_received_total{{listener=\"{listener}\",tls=\"\"}} 1");
     for line in [
-        "onward_received_total 1",
+        &received,
         "onward_queue_legs{state=\"waiting\"} 0",
         "onward_site_up{site=\"mx.target.test\"} 1",
         "onward_forwards 1",
@@ -356,11 +416,11 @@ async fn bad_clients_get_their_answer_and_mail_goes_on() {
         )
     };
     let large = head("Content-Length: 1000000000").into_bytes();
-    api.raw(&[large, vec![b' '; 2 << 20]].concat())
+    api.raw(&[large, vec![b' '; 5 << 20]].concat())
         .await
         .json(413);
     let mut endless = head("Transfer-Encoding: chunked").into_bytes();
-    for _ in 0..20 {
+    for _ in 0..40 {
         endless.extend_from_slice(b"20000\r\n");
         endless.resize(endless.len() + 0x20000, b' ');
         endless.extend_from_slice(b"\r\n");

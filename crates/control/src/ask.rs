@@ -7,14 +7,16 @@ use std::future::Future;
 use envelope::{Actor, Domain, IdPart, MessageId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::data::{Count, FreezePage, Lifted, MessageDetails, Page, Reloaded, SrsAnswer};
 use crate::doctor::Finding;
-use crate::explanation::Mail;
+use crate::explanation::{Explanation, Mail};
 use crate::operator::Operator;
 use crate::protocol::{Fault, Part, QueueAction};
 use crate::queue::Summary;
+use crate::schema;
 use crate::selector::{Selector, is_false};
 use crate::sites::{DrainState, Ordered, SiteDetails, Sites};
 use crate::status;
@@ -273,6 +275,16 @@ macro_rules! asks {
         /// Answers every question of the table.
         pub trait AnswersAll: $(Answers<$ask> +)* {}
         impl<O: $(Answers<$ask> +)*> AnswersAll for O {}
+
+        /// What each question and its answer look like (JSON Schema), by the question's name without underscores.
+        pub fn schemas() -> Vec<(String, Value, Value)> {
+            let name = |name: &str| name.to_lowercase();
+            vec![
+                $((name(stringify!($ask)), schema::of::<$ask>(), schema::of::<$answer>()),)*
+                (name("QueueCat"), schema::of::<QueueCat>(), Value::Null),
+                (name("Explain"), schema::of::<Explain>(), schema::of::<Explanation>()),
+            ]
+        }
 
         pub(crate) async fn answer<O: Operator>(
             operator: &O,

@@ -1,16 +1,55 @@
 //! What every door does with a request: it is made safe, noted, and answered in time.
 
 use std::future::Future;
+use std::io;
 use std::time::Duration;
 
 use envelope::Actor;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use crate::ask::{self, Explain, QueueCat, Request};
 use crate::operator::{Body, Operator};
 use crate::protocol::{Fault, PAGE_ROWS_MAX};
 use crate::selector::Selector;
+
+/// Takes connections until `shutdown` is done, each for a task of its own, which is told of the end; then waits a moment for those
+/// at work. No task outlives it. One that was sent away is none.
+pub async fn take_connections<C, A, T>(
+    accept: impl Fn() -> A + Send,
+    converse: impl Fn(C, watch::Receiver<()>) -> T + Send,
+    shutdown: impl Future<Output = ()> + Send,
+) where
+    A: Future<Output = io::Result<Option<C>>> + Send,
+    T: Future<Output = ()> + Send + 'static,
+{
+    let (running, stopping) = watch::channel(());
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accept() => accepted,
+        };
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok(Some(connection)) => {
+                connections.spawn(converse(connection, stopping.clone()));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                // Out of file descriptors, most likely: they do not come back any sooner by asking at once.
+                tracing::warn!(%error, "cannot accept an operator's connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(running);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    let _ = timeout(DRAIN, ended).await;
+}
 
 /// Answers any request but one for a message, which [`open`] does; `explain` without the message that it is about.
 pub async fn perform<O: Operator>(
@@ -93,3 +132,6 @@ pub(crate) async fn in_time<T>(call: impl Future<Output = Result<T, Fault>>) -> 
 
 /// For the operator to do what was asked.
 pub(crate) const OPERATION: Duration = Duration::from_secs(120);
+/// For requests at work when the daemon stops.
+const DRAIN: Duration = Duration::from_secs(2);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);

@@ -22,6 +22,7 @@ mod names;
 mod operator;
 mod protocol;
 mod queue;
+mod schema;
 mod selector;
 mod server;
 mod sites;
@@ -39,14 +40,16 @@ pub use data::{
     Reloaded, SrsAnswer,
 };
 pub use doctor::{Finding, Health};
-pub use door::{open, perform};
+pub use door::{open, perform, take_connections};
 pub use explanation::{Asked, Explanation, Hop, Mail, Refusal, Ruled, Stage, Step, Way};
 pub use history::{
     HistoryHealth, MailStatus, Traced, TracedAttempt, TracedLeg, TracedMessage, TracedNote,
     TracedRefusal,
 };
 pub use operator::{Body, Operator};
-pub use protocol::{Fault, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Part, QueueAction, Response};
+pub use protocol::{
+    Fault, FaultKind, LINE_OCTETS_MAX, PAGE_ROWS_MAX, PROTOCOL, Part, QueueAction, Response,
+};
 pub use queue::{Summary, SummaryBy, SummaryRow};
 pub use selector::Selector;
 pub use sites::{DrainState, Order, Ordered, SiteDetails, SiteReply, SiteRow, Sites};

@@ -75,9 +75,23 @@ pub struct Fault {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// What was asked for is not there; nothing else is wrong.
+    /// What kind of fault, for doors that have a code for it.
     #[serde(default)]
-    pub is_missing: bool,
+    pub kind: FaultKind,
+}
+
+named! {
+    /// How something did not work.
+    #[derive(Default)]
+    pub enum FaultKind {
+        /// It cannot be done, or not so.
+        #[default]
+        Refused = "refused",
+        /// What was asked for is not there; nothing else is wrong.
+        Missing = "missing",
+        /// It was changed since whoever asks looked at it.
+        Stale = "stale",
+    }
 }
 
 impl Fault {
@@ -86,7 +100,7 @@ impl Fault {
         Self {
             message: message.into(),
             hint: None,
-            is_missing: false,
+            kind: FaultKind::default(),
         }
     }
 
@@ -102,7 +116,7 @@ impl Fault {
     /// What was asked for is not there.
     pub fn missing(message: impl Into<String>) -> Self {
         Self {
-            is_missing: true,
+            kind: FaultKind::Missing,
             ..Self::new(message)
         }
     }

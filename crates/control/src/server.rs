@@ -12,11 +12,9 @@ use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
 
 use crate::ask::{self, Request};
-use crate::door::{self, in_time};
+use crate::door::{self, in_time, take_connections};
 use crate::line;
 use crate::operator::{Body, Operator};
 use crate::protocol::{
@@ -33,36 +31,16 @@ impl Socket {
         shutdown: impl Future<Output = ()> + Send,
     ) {
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let (running, stopping) = watch::channel(());
-        let mut connections = JoinSet::new();
-        tokio::pin!(shutdown);
-        loop {
-            let accepted = tokio::select! {
-                () = &mut shutdown => break,
-                accepted = self.accept(&slots) => accepted,
-            };
-            match accepted {
-                Ok(Some((stream, uid, slot))) => {
-                    while connections.try_join_next().is_some() {}
-                    let (operator, stopping) = (Arc::clone(&operator), stopping.clone());
-                    connections.spawn(async move {
-                        if let Err(error) = converse(stream, uid, &*operator, stopping).await {
-                            tracing::debug!(%error, "control connection ended early");
-                        }
-                        drop(slot);
-                    });
+        let converse = |(stream, uid, slot), stopping| {
+            let operator = Arc::clone(&operator);
+            async move {
+                if let Err(error) = converse(stream, uid, &*operator, stopping).await {
+                    tracing::debug!(%error, "control connection ended early");
                 }
-                Ok(None) => {}
-                Err(error) => {
-                    // Out of file descriptors, most likely: they do not come back any sooner by asking at once.
-                    tracing::warn!(%error, "cannot accept a control connection");
-                    sleep(ACCEPT_PAUSE).await;
-                }
+                drop(slot);
             }
-        }
-        drop(running);
-        let ended = async { while connections.join_next().await.is_some() {} };
-        let _ = timeout(DRAIN, ended).await;
+        };
+        take_connections(|| self.accept(&slots), converse, shutdown).await;
     }
 
     /// The next connection that may speak, with its user and its slot; `None` for one that was sent away.
@@ -190,9 +168,6 @@ const IDLE: Duration = Duration::from_secs(60);
 const WRITE: Duration = Duration::from_secs(30);
 /// For the line that turns a connection away; the accept loop waits for it.
 const BUSY: Duration = Duration::from_millis(100);
-/// For requests at work when the daemon stops.
-const DRAIN: Duration = Duration::from_secs(2);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {

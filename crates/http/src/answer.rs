@@ -6,34 +6,41 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MATCH, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, get, on};
 use control::ask;
 use envelope::Actor;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::desk::Desk;
 use crate::metrics;
+use crate::openapi;
 use crate::problem::Problem;
-use crate::route::{ROUTES, Route, typed};
+use crate::route::{ROUTES, Route, Verb, typed};
 use crate::tokens::Scope;
 
 /// All paths.
 pub(crate) fn router(desk: Arc<Desk>) -> Router {
     let mut router = Router::new();
     for route in &ROUTES {
-        let method = match route.is_post {
-            true => MethodFilter::POST,
-            false => MethodFilter::GET,
+        let method = match route.verb {
+            Verb::Get => MethodFilter::GET,
+            Verb::Post => MethodFilter::POST,
+            Verb::Put => MethodFilter::PUT,
+            Verb::Delete => MethodFilter::DELETE,
         };
         let answered = move |State(desk), params, request| answer(route, desk, params, request);
         router = router.route(&format!("/api/v1{}", route.path), on(method, answered));
     }
     router
+        .route("/api/v1/openapi.json", get(described))
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(measured))
@@ -60,7 +67,24 @@ async fn answer(
     }
     let answer = desk.perform(request, by).await?;
     let head = [(CONTENT_TYPE, "application/json")];
-    Ok((head, answer.get().to_owned()).into_response())
+    let mut response = (head, answer.get().to_owned()).into_response();
+    if let Ok(Tagged { etag }) = serde_json::from_str(answer.get())
+        && let Ok(etag) = format!("\"{etag}\"").try_into()
+    {
+        response.headers_mut().insert(ETAG, etag);
+    }
+    Ok(response)
+}
+
+/// An answer about something that whoever changes it may want to name the version of.
+#[derive(Deserialize)]
+struct Tagged<'a> {
+    etag: &'a str,
+}
+
+/// Nothing of it is secret.
+async fn described() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], openapi::TEXT.as_str())
 }
 
 /// Whether new mail is taken: alive, and not drained.
@@ -87,7 +111,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// All that is said: the query, the body, and before both the path.
+/// All that is said: the query, the body (of text: the field `text`), the version that is meant, and before all the path.
 async fn fields(params: &RawPathParams, request: Request) -> Result<Map<String, Value>, Problem> {
     let (head, body) = request.into_parts();
     let query = head.uri.query().unwrap_or_default();
@@ -98,17 +122,27 @@ async fn fields(params: &RawPathParams, request: Request) -> Result<Map<String, 
     let body = timeout(BODY, to_bytes(body, BODY_OCTETS_MAX)).await;
     let body = body.map_err(|_| no(StatusCode::REQUEST_TIMEOUT))?;
     let body = body.map_err(|_| no(StatusCode::PAYLOAD_TOO_LARGE))?;
-    if !body.is_empty() {
+    if is_text(&head.headers) {
+        let text = String::from_utf8(body.into());
+        let text = text.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "body: not UTF-8"))?;
+        fields.insert("text".to_owned(), text.into());
+    } else if !body.is_empty() {
         let said: Map<_, _> = serde_json::from_slice(&body)
             .map_err(|wrong| Problem::new(StatusCode::BAD_REQUEST, format!("body: {wrong}")))?;
         fields.extend(said);
     }
-    fields.extend(
-        params
-            .iter()
-            .map(|(name, text)| (name.to_owned(), text.into())),
-    );
+    if let Some(version) = head.headers.get(IF_MATCH) {
+        let version = version.to_str().unwrap_or_default().trim_matches('"');
+        fields.insert("if_match".to_owned(), version.into());
+    }
+    let named = params.iter();
+    fields.extend(named.map(|(name, text)| (name.to_owned(), text.into())));
     Ok(fields)
+}
+
+fn is_text(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with(b"text/plain"))
 }
 
 /// Every request ends, and nothing of an answer is kept anywhere or taken for something else.
@@ -132,14 +166,15 @@ fn no(status: StatusCode) -> Problem {
     let text = match status {
         StatusCode::NOT_FOUND => "there is nothing here",
         StatusCode::METHOD_NOT_ALLOWED => "this is asked with another method",
-        StatusCode::PAYLOAD_TOO_LARGE => "the body is over 1 MiB",
+        StatusCode::PAYLOAD_TOO_LARGE => "the body is over 4 MiB",
         StatusCode::REQUEST_TIMEOUT => "the body did not come in time",
         _ => "no answer in time; some of what was asked for may have been done",
     };
     Problem::new(status, text)
 }
 
-const BODY_OCTETS_MAX: usize = 1 << 20;
+/// All forwards of a large domain.
+const BODY_OCTETS_MAX: usize = 4 << 20;
 /// For the body to come.
 const BODY: Duration = Duration::from_secs(30);
 /// For the answer: a little more than the operator has.

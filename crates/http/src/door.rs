@@ -1,17 +1,17 @@
 //! Connections over HTTP/1.1: so many at once, each with an end.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use control::Operator;
+use control::{Operator, take_connections};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -50,38 +50,26 @@ impl Door {
         operator: Arc<O>,
         shutdown: impl Future<Output = ()> + Send,
     ) {
-        let router = router(Arc::new(Desk::new(operator, self.tokens)));
+        let router = router(Arc::new(Desk::new(operator, self.tokens.clone())));
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let (running, stopping) = watch::channel(());
-        let mut connections = JoinSet::new();
-        tokio::pin!(shutdown);
-        loop {
-            let accepted = tokio::select! {
-                () = &mut shutdown => break,
-                accepted = self.listener.accept() => accepted,
-            };
-            while connections.try_join_next().is_some() {}
-            let mut stream = match accepted {
-                Ok(stream) => stream,
-                Err(error) => {
-                    // Out of file descriptors, most likely: they do not come back any sooner by asking at once.
-                    tracing::warn!(%error, "cannot accept an HTTP connection");
-                    sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            match Arc::clone(&slots).try_acquire_owned() {
-                Ok(slot) => {
-                    let (tls, router) = (self.tls.clone(), router.clone());
-                    connections.spawn(converse(stream, tls, router, stopping.clone(), slot));
-                }
-                // In clear, even if TLS is wanted: it is not worth a handshake.
-                Err(_) => drop(timeout(BUSY, stream.write_all(BUSY_TEXT)).await),
-            }
+        let converse = |(stream, slot), stopping| {
+            converse(stream, self.tls.clone(), router.clone(), stopping, slot)
+        };
+        take_connections(|| self.accept(&slots), converse, shutdown).await;
+    }
+
+    /// The next connection, and its slot; `None` for one that was sent away.
+    async fn accept(
+        &self,
+        slots: &Arc<Semaphore>,
+    ) -> io::Result<Option<(Box<dyn Stream>, OwnedSemaphorePermit)>> {
+        let mut stream = self.listener.accept().await?;
+        let slot = Arc::clone(slots).try_acquire_owned().ok();
+        if slot.is_none() {
+            // In clear, even if TLS is wanted: it is not worth a handshake.
+            let _ = timeout(BUSY, stream.write_all(BUSY_TEXT)).await;
         }
-        drop(running);
-        let ended = async { while connections.join_next().await.is_some() {} };
-        let _ = timeout(DRAIN, ended).await;
+        Ok(slot.map(|slot| (stream, slot)))
     }
 }
 
@@ -132,6 +120,3 @@ const HEAD: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_mins(10);
 /// For the answer that turns a connection away; the accept loop waits for it.
 const BUSY: Duration = Duration::from_millis(100);
-/// For requests at work when the daemon stops.
-const DRAIN: Duration = Duration::from_secs(2);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);

@@ -10,6 +10,7 @@ mod bind;
 mod desk;
 mod door;
 mod metrics;
+mod openapi;
 mod problem;
 mod route;
 mod tokens;

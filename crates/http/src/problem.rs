@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
-use control::Fault;
+use control::{Fault, FaultKind};
 use serde_json::json;
 
 /// What is told.
@@ -32,9 +32,10 @@ impl Problem {
 /// The request was understood; what it asks for is not there, or cannot be done.
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
-        let status = match fault.is_missing {
-            true => StatusCode::NOT_FOUND,
-            false => StatusCode::UNPROCESSABLE_ENTITY,
+        let status = match fault.kind {
+            FaultKind::Missing => StatusCode::NOT_FOUND,
+            FaultKind::Stale => StatusCode::PRECONDITION_FAILED,
+            FaultKind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self {
             status,

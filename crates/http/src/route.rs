@@ -15,72 +15,142 @@ pub(crate) struct Route {
     /// Below `/api/v1`.
     pub(crate) path: &'static str,
     pub(crate) scope: Scope,
-    /// POST instead of GET.
-    pub(crate) is_post: bool,
+    pub(crate) verb: Verb,
     /// The question's name on the control socket.
-    ask: &'static str,
+    pub(crate) ask: &'static str,
+    /// What it does, for the description of the API.
+    pub(crate) about: &'static str,
     /// The field of the question that holds all others but [`OUTSIDE`].
-    within: Option<&'static str>,
+    pub(crate) within: Option<&'static str>,
     /// What a field is when it is not given.
     default: Option<(&'static str, &'static str)>,
 }
 
+envelope::named! {
+    /// How it is asked.
+    pub(crate) enum Verb {
+        /// It only looks.
+        Get = "get",
+        /// It does something.
+        Post = "post",
+        /// It makes something so.
+        Put = "put",
+        /// It takes something away.
+        Delete = "delete",
+    }
+}
+
 pub(crate) static ROUTES: [Route; 22] = [
-    get("/status", "status"),
-    list("/queue", "queue_list").within("filter"),
-    list("/queue/summary", "queue_summary").within("filter"),
-    post("/queue/act", "queue_act", Scope::Queue),
-    get("/messages/{id}", "queue_show"),
+    get("/status", "status", "The daemon at a glance"),
+    list("/queue", "queue_list", "Legs in the queue, by conditions").within("filter"),
+    list(
+        "/queue/summary",
+        "queue_summary",
+        "The queue in sums, by site, domain or error",
+    )
+    .within("filter"),
+    act(
+        "/queue/act",
+        "queue_act",
+        "Retry, hold, release, remove or bounce legs",
+    ),
+    get("/messages/{id}", "queue_show", "A message in the queue"),
     CONTENT,
-    get("/sites", "site_list"),
-    get("/sites/{site}", "site_show"),
-    post("/sites/{site}/pause", "site_pause", Scope::Queue),
-    post("/sites/{site}/resume", "site_resume", Scope::Queue),
-    post("/sites/{site}/limit", "site_limit", Scope::Queue),
-    list("/freezes", "freeze_list"),
-    post("/freezes/lift", "freeze_lift", Scope::Queue),
-    list("/trace", "trace"),
-    list("/stats", "stats"),
-    list("/forwards/failing", "forwards_failing"),
-    post("/explain", "explain", Scope::Read).within("mail"),
-    get("/doctor", "doctor"),
-    get("/tls/{domain}", "tls_report"),
-    get("/drain", "drained"),
-    post("/drain", "drain", Scope::Admin),
-    post("/reload", "reload", Scope::Admin),
+    get(
+        "/sites",
+        "site_list",
+        "All sites that delivery knows, and what is ordered of them",
+    ),
+    get("/sites/{site}", "site_show", "Sites at length"),
+    act("/sites/{site}/pause", "site_pause", "Send nothing there"),
+    act("/sites/{site}/resume", "site_resume", "End a pause"),
+    act("/sites/{site}/limit", "site_limit", "Send less there"),
+    list(
+        "/freezes",
+        "freeze_list",
+        "Who is frozen, because of which limit",
+    ),
+    act("/freezes/lift", "freeze_lift", "End freezes"),
+    list("/trace", "trace", "What happened to messages"),
+    list("/stats", "stats", "Sums over the history"),
+    list(
+        "/forwards/failing",
+        "forwards_failing",
+        "Forwards whose mail fails",
+    ),
+    EXPLAIN,
+    get(
+        "/doctor",
+        "doctor",
+        "Whether the world agrees with the configuration",
+    ),
+    get(
+        "/tls/{domain}",
+        "tls_report",
+        "Today's report of TLS with a domain's hosts",
+    ),
+    get("/drain", "drained", "How far a drain is"),
+    admin("/drain", "drain", "Take no more mail, or take mail again"),
+    admin(
+        "/reload",
+        "reload",
+        "Read configuration, forwards, certificates and secrets again",
+    ),
 ];
 
 const CONTENT: Route = Route {
     scope: Scope::Content,
     default: Some(("part", "whole")),
-    ..get("/messages/{id}/content", "queue_cat")
+    ..get(
+        "/messages/{id}/content",
+        "queue_cat",
+        "The message itself, or a part of it",
+    )
+};
+
+const EXPLAIN: Route = Route {
+    scope: Scope::Read,
+    ..act(
+        "/explain",
+        "explain",
+        "What would be decided on a mail, and why",
+    )
+    .within("mail")
 };
 
 /// What only looks.
-const fn get(path: &'static str, ask: &'static str) -> Route {
+const fn get(path: &'static str, ask: &'static str, about: &'static str) -> Route {
     Route {
         path,
         scope: Scope::Read,
-        is_post: false,
+        verb: Verb::Get,
         ask,
+        about,
         within: None,
         default: None,
     }
 }
 
 /// The same in pages.
-const fn list(path: &'static str, ask: &'static str) -> Route {
+const fn list(path: &'static str, ask: &'static str, about: &'static str) -> Route {
     Route {
         default: Some(("limit", "100")),
-        ..get(path, ask)
+        ..get(path, ask, about)
     }
 }
 
-const fn post(path: &'static str, ask: &'static str, scope: Scope) -> Route {
+const fn act(path: &'static str, ask: &'static str, about: &'static str) -> Route {
     Route {
-        scope,
-        is_post: true,
-        ..get(path, ask)
+        scope: Scope::Queue,
+        verb: Verb::Post,
+        ..get(path, ask, about)
+    }
+}
+
+const fn admin(path: &'static str, ask: &'static str, about: &'static str) -> Route {
+    Route {
+        scope: Scope::Admin,
+        ..act(path, ask, about)
     }
 }
 
@@ -126,7 +196,7 @@ pub(crate) fn typed(name: &str, text: &str) -> Value {
 }
 
 /// Fields of lists that are no conditions.
-const OUTSIDE: [&str; 3] = ["by", "cursor", "limit"];
+pub(crate) const OUTSIDE: [&str; 3] = ["by", "cursor", "limit"];
 
 #[cfg(test)]
 mod tests {
@@ -136,10 +206,8 @@ mod tests {
 
     /// What a path asks, as the control socket would be asked.
     #[track_caller]
-    fn check(path: &str, is_post: bool, fields: Value, expected: Result<Value, &str>) {
-        let route = ROUTES
-            .iter()
-            .find(|r| r.path == path && r.is_post == is_post);
+    fn check(path: &str, verb: Verb, fields: Value, expected: Result<Value, &str>) {
+        let route = ROUTES.iter().find(|r| r.path == path && r.verb == verb);
         let Value::Object(fields) = fields else {
             panic!("fields")
         };
@@ -161,21 +229,26 @@ mod tests {
         let fields = json!({"to": "example.org", "limit": 5, "older_than_secs": 60});
         let filter = json!({"to": "example.org", "older_than_secs": 60});
         let list = json!({"do": "queue_list", "filter": filter, "cursor": null, "limit": 5});
-        check("/queue", false, fields, Ok(list));
+        check("/queue", Verb::Get, fields, Ok(list));
         let summary = json!({"do": "queue_summary", "by": "site", "filter": {}, "limit": 100});
-        check("/queue/summary", false, json!({"by": "site"}), Ok(summary));
+        check(
+            "/queue/summary",
+            Verb::Get,
+            json!({"by": "site"}),
+            Ok(summary),
+        );
         let pause = json!({"site": "google", "for_secs": 60, "do": "status"});
         let asked = json!({"do": "site_pause", "site": "google", "for_secs": 60, "reason": ""});
-        check("/sites/{site}/pause", true, pause, Ok(asked));
+        check("/sites/{site}/pause", Verb::Post, pause, Ok(asked));
         let content =
             json!({"do": "queue_cat", "id": "7ZZZZZZZZZZZZZZZZZZZZZZZZZ", "part": "whole"});
         let id = json!({"id": "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"});
-        check("/messages/{id}/content", false, id, Ok(content));
+        check("/messages/{id}/content", Verb::Get, id, Ok(content));
         let mail =
             json!({"to": "a@b.c", "from": "", "ip": "192.0.2.1", "hello": "h", "user": null});
         let explain = json!({"do": "explain", "mail": mail, "has_message": false});
-        check("/explain", true, mail, Ok(explain));
-        check("/drain", false, json!({}), Ok(json!({"do": "drained"})));
+        check("/explain", Verb::Post, mail, Ok(explain));
+        check("/drain", Verb::Get, json!({}), Ok(json!({"do": "drained"})));
     }
 
     #[test]
@@ -183,41 +256,41 @@ mod tests {
         let act = |name: &str| json!({"action": "remove", "selector": {"all": true}, name: true});
         check(
             "/queue/act",
-            true,
+            Verb::Post,
             act("dryrun"),
             Err("unknown field `dryrun`"),
         );
         check(
             "/queue",
-            false,
+            Verb::Get,
             json!({"form": "a@b.c"}),
             Err("unknown field `form`"),
         );
         check(
             "/queue",
-            false,
+            Verb::Get,
             json!({"limit": "many"}),
             Err("invalid type"),
         );
         check(
             "/sites/{site}/pause",
-            true,
+            Verb::Post,
             json!({"site": "a", "for": 1}),
             Err("unknown field"),
         );
         check(
             "/reload",
-            true,
+            Verb::Post,
             json!({"dryrun": true}),
             Err("unknown field"),
         );
         check(
             "/stats",
-            false,
+            Verb::Get,
             json!({"by": "site"}),
             Err("missing field `since`"),
         );
-        check("/drain", true, json!({}), Err("missing field `on`"));
+        check("/drain", Verb::Post, json!({}), Err("missing field `on`"));
     }
 
     #[test]
