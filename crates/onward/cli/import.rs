@@ -28,7 +28,7 @@ pub(crate) struct Import {
 pub(crate) enum Kind {
     /// /etc/postfix, with its tables, /etc/aliases and postsrsd beside it
     Postfix,
-    /// A folder of alias files, one a domain, or Exim's configuration
+    /// A folder of alias files, one a domain, or one of them
     Exim,
     /// cPanel's /etc/valiases, with /etc/vdomainaliases beside it
     Valiases,

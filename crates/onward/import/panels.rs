@@ -73,6 +73,11 @@ fn of_domain(path: &Path, domain: &str, into: &mut Imported) {
     };
     for Entry { key, value, row } in &entries {
         let key = match key.split_once('@') {
+            None if !is_domain(domain) => {
+                let hint = "copy the file to one that is called as its domain, and import that";
+                into.leave(&row.place, &row.text, "has no domain", hint);
+                continue;
+            }
             None if key == "*" => format!("@{domain}"),
             None => format!("{key}@{domain}"),
             Some(("*", domain)) => format!("@{domain}"),

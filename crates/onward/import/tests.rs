@@ -201,6 +201,18 @@ fn exim_by_folder_and_by_file() {
         &["alice@c.test a@box.example", "root@b.test r@box.example"],
         &[],
     );
+    let file = Case::new(
+        Kind::Exim,
+        "aliases",
+        &[(
+            "aliases",
+            "root: r@box.example\nbob@c.test: b@box.example\n",
+        )],
+    );
+    file.check(
+        &["bob@c.test b@box.example"],
+        &["root: r@box.example: has no domain"],
+    );
 }
 
 #[test]
