@@ -31,7 +31,7 @@ use crate::wire;
 pub(crate) struct Finding {
     pub(crate) what: String,
     ok: bool,
-    /// It is not well, but nothing that would keep `serve` from starting.
+    /// It is not well, but nothing that would keep `serve` from starting; with `ok`, it need not even be wrong.
     pub(crate) is_risk: bool,
     pub(crate) text: String,
     /// What would make it right, ready to be pasted.
@@ -60,14 +60,13 @@ pub(crate) async fn run(path: &Path, dns: bool, print: Printer) -> bool {
     print.value(&findings, |print, findings| {
         for finding in findings {
             let mark = match (finding.ok, finding.is_risk) {
-                (true, _) => "ok",
+                (true, false) => "ok",
+                (true, true) => "note",
                 (false, true) => "risk",
                 (false, false) => "BAD",
             };
-            print.line(format_args!(
-                "{mark:<4} {:<12} {}",
-                finding.what, finding.text
-            ));
+            let text = finding.text.replace("\n\n", "\n    ");
+            print.line(format_args!("{mark:<4} {:<12} {text}", finding.what));
             if let Some(line) = &finding.publish {
                 print.line(format_args!("    publish: {line}"));
             }
@@ -135,13 +134,11 @@ async fn check_dns(config: &Config, resolved: Resolved) -> Vec<Finding> {
     let shown = found.map(|found| Finding {
         ok: !found.is_bad(),
         // The world is not asked at a start.
-        is_risk: found.is_bad(),
+        is_risk: found.status != Health::Good,
         what: found.check,
-        text: match found.status {
-            Health::Risky | Health::Unknown => {
-                format!("{}: {}: {}", found.status.name(), found.of, found.text)
-            }
-            Health::Good | Health::Bad => format!("{}: {}", found.of, found.text),
+        text: match &*found.of {
+            "" => found.text,
+            of => format!("{of}: {}", found.text),
         },
         publish: found.publish,
         reload: None,
