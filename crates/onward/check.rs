@@ -161,7 +161,7 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) -> Option<Resolv
     findings.push(check_resolver(&resolved.settings.resolver));
     let routing = &resolved.routing;
     findings.push(check_forwards(routing));
-    for (name, list) in &routing.lists {
+    for (name, list) in routing.lists.iter() {
         let text = format_args!("{name}: {} entries", list.entries());
         findings.push(Finding::good("list", text));
     }

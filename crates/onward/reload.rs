@@ -107,7 +107,7 @@ impl Reload {
         let holder = self.tls.as_ref().filter(|_| !certificates.is_empty());
         let forwards = routing.table.stats().lines as u64;
         let mut lines = vec![said(forwards, &changes)];
-        for (name, list) in &routing.lists {
+        for (name, list) in routing.lists.iter() {
             lines.push(format!("list {name}: {} entries", list.entries()));
         }
         if config.auth.file().is_some() {

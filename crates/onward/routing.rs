@@ -1,6 +1,7 @@
 //! The relay's routing, from the files that the configuration names: forwards, SRS secrets, keys, relay domains, trusted clients.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use envelope::{Domain, Mailbox};
 use forwarder::table::Table;
@@ -88,19 +89,20 @@ pub(crate) fn load_at_start(config: &Config) -> Result<(Routing, Option<forwards
 fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routing, Error> {
     let users = users::read(config, &measures.profiles)?;
     Ok(Routing {
-        forwarder: forwarder(config, &users)?,
-        keys: measures.keys,
-        table,
+        forwarder: forwarder(config, &users)?.into(),
+        keys: measures.keys.into(),
+        table: table.into(),
+        lookups: Arc::default(),
         relay_domains: relay_domains(config)?,
         connect: connect(config, &measures.lists)?,
-        users,
+        users: users.into(),
         trusted: config.policy.trusted.iter().map(|net| net.0).collect(),
         profiles: measures.profiles,
-        lists: measures.lists,
+        lists: measures.lists.into(),
         dnsbls: measures.dnsbls,
         limits: config.rates.iter().map(Limit::meant).collect(),
         hides_users: config.auth.hide_client,
-        filters: measures.filters,
+        filters: measures.filters.into(),
         alerts: alerts(config)?,
         received_spf: config.policy.received_spf,
         pressure: config.policy.pressure,

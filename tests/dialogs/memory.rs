@@ -72,21 +72,23 @@ impl Relay {
         let srs = srs::Srs::new(srs::Settings::new(["a secret that only the tests know"])).unwrap();
         let profiles = profiles_of(profiles.as_ref(), &lists, &dnsbls, &filters);
         let routing = Routing {
-            forwarder: Forwarder::new(srs, forwarder).unwrap(),
-            keys: relay::keys::Keys::default(),
+            forwarder: Forwarder::new(srs, forwarder).unwrap().into(),
+            keys: Arc::default(),
             table: Table::parse_with("forwards", setup.forwards.as_str().into(), &|_, _| Ok(()))
-                .unwrap(),
+                .unwrap()
+                .into(),
+            lookups: Arc::default(),
             relay_domains,
             trusted: trusted.into_iter().collect(),
-            users: users_of(&setup.users, &profiles),
+            users: users_of(&setup.users, &profiles).into(),
             profiles,
-            lists,
+            lists: lists.into(),
             dnsbls,
             limits,
             alerts: relay::outbound::Alerts::default(),
             connect: connect_of(&setup.settings),
             hides_users: true,
-            filters,
+            filters: filters.into(),
             received_spf: false,
             pressure: true,
             bounce_to: relay::BounceTo::Unproved,

@@ -7,7 +7,7 @@ use crate::manifests::{dependency_tables, line_of};
 
 /// Crate → the crates of ours that it may depend on. The root package may depend on all but `testkit` and
 /// `fuzz-targets`.
-const EDGES: [(&str, &[&str]); 24] = [
+const EDGES: [(&str, &[&str]); 25] = [
     ("envelope", &[]),
     ("srs", &[]),
     ("spf", &[]),
@@ -16,6 +16,7 @@ const EDGES: [(&str, &[&str]); 24] = [
     ("sts", &["envelope", "dns"]),
     ("authentic", &["envelope", "dns"]),
     ("filter", &["envelope", "smtp"]),
+    ("directory", &["envelope", "filter"]),
     ("policy", &["envelope"]),
     ("forwarder", &["envelope", "srs"]),
     ("spool", &["envelope"]),
@@ -40,6 +41,7 @@ const EDGES: [(&str, &[&str]); 24] = [
             "sts",
             "authentic",
             "filter",
+            "directory",
             "smtp-in",
             "policy",
             "forwarder",

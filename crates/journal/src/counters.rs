@@ -35,6 +35,8 @@ pub struct Counts {
     pub delays: Recent,
     /// When the last reload was, and why it failed.
     pub reload: Option<(Timestamp, Option<String>)>,
+    /// Sources of forwards that cannot be asked: since when, and why.
+    pub sources_down: BTreeMap<String, (Timestamp, String)>,
     /// Events that came too fast to be counted by kind.
     pub missed: u64,
 }
@@ -133,6 +135,14 @@ impl Counts {
                 self.attempt(leg.trip.site.as_ref(), event.name(), class, at);
             }
             Event::Reloaded { .. } => self.reload = Some((at, None)),
+            Event::Source { name, error } => {
+                let known = self.sources_down.remove(name);
+                if let Some(error) = error {
+                    let since = known.map_or(at, |(since, _)| since);
+                    self.sources_down
+                        .insert(name.clone(), (since, error.clone()));
+                }
+            }
             Event::ReloadFailed { error } => self.reload = Some((at, Some(error.clone()))),
             _ => {}
         }

@@ -260,6 +260,8 @@ pub enum Event {
     FilterDown { name: String, error: String },
     /// It answers again.
     FilterUp { name: String, failed: u64 },
+    /// A source of forwards cannot be asked, or says what cannot be used, and why: its last good ones stay. Or it can be again.
+    Source { name: String, error: Option<String> },
     /// Somebody broke a limit, and is frozen. What is refused for that has the rule `frozen`.
     Frozen { key: String, limit: String },
     /// A mail about so many freezes, or about what the doctor has found, is queued for the operator.
@@ -285,7 +287,6 @@ pub enum Event {
         since: Timestamp,
         /// What was refused because of it.
         hits: u64,
-        /// Who asked.
         by: Actor,
     },
     /// Dovecot did not check a login that it was asked about. Further ones are only counted.
@@ -356,6 +357,8 @@ impl Event {
             Self::DnsblUp { .. } => "dnsbl-up",
             Self::FilterDown { .. } => "filter-down",
             Self::FilterUp { .. } => "filter-up",
+            Self::Source { error: Some(_), .. } => "source-down",
+            Self::Source { .. } => "source-up",
             Self::Frozen { .. } => "frozen",
             Self::Alerted { .. } => "alerted",
             Self::Doctor { .. } => "doctor",

@@ -68,6 +68,7 @@ impl Event {
             DnsblUp { text "dnsbl" name, count "failed" failed }
             FilterDown { text "filter" name, text "error" error }
             FilterUp { text "filter" name, count "failed" failed }
+            Source { text "source" name, optional "error" error }
             Frozen { text "key" key, text "limit" limit }
             Doctor { text "status" status, text "of" of, text "text" text }
             FreezeLifted { text "key" key, text "limit" limit, text "since" since, count "hits" hits, by "uid" by }

@@ -12,6 +12,7 @@ pub mod giver;
 pub mod inbound;
 pub mod keys;
 pub mod lists;
+mod lookups;
 mod on_disk;
 pub mod operator;
 mod origin;
@@ -27,4 +28,4 @@ pub mod tls_reports;
 pub mod users;
 
 pub use relay::{Core, Relay, Settings};
-pub use routing::{BounceTo, Connect, Routing, TierWay};
+pub use routing::{BounceTo, Connect, Routing, TierWay, Unroutable};

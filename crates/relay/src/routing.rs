@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use directory::{Failed, Lookups};
 use envelope::{Domain, ForwardPath, Mailbox, Timestamp};
 use forwarder::table::{Expansion, Table};
 use forwarder::{Forwarder, Route, SrsRefusal};
@@ -19,17 +20,21 @@ use crate::dnsbl::Dnsbls;
 use crate::filters::Filters;
 use crate::keys::Keys;
 use crate::lists::{List, Lists};
+use crate::lookups;
 use crate::outbound::Alerts;
 use crate::users::Users;
 
 /// One consistent set of rules.
+#[derive(Clone)]
 pub struct Routing {
     /// SRS and the settings.
-    pub forwarder: Forwarder,
+    pub forwarder: Arc<Forwarder>,
     /// What signs and seals.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     /// The forwards.
-    pub table: Table,
+    pub table: Arc<Table>,
+    /// Where addresses are looked up that it does not have.
+    pub lookups: Arc<Lookups>,
     /// Domains that we relay for, whoever sends the mail.
     pub relay_domains: Vec<Domain>,
     /// Clients that may send anywhere.
@@ -37,7 +42,7 @@ pub struct Routing {
     /// What hosted domains choose about who may send to them.
     pub profiles: Profiles,
     /// The lists that these name.
-    pub lists: Lists,
+    pub lists: Arc<Lists>,
     /// And the DNS blocklists.
     pub dnsbls: Dnsbls,
     /// How often what may happen.
@@ -47,11 +52,11 @@ pub struct Routing {
     /// Whether the Received field of mail by users says nothing of where they are.
     pub hides_users: bool,
     /// And the content filters.
-    pub filters: Filters,
+    pub filters: Arc<Filters>,
     /// Who is told what is frozen.
     pub alerts: Alerts,
     /// Who may log in, by the users file.
-    pub users: Users,
+    pub users: Arc<Users>,
     /// Whether a Received-SPF field says what SPF found, beside Authentication-Results.
     pub received_spf: bool,
     /// Whether mail for targets that take less than comes is put off at RCPT.
@@ -93,6 +98,26 @@ envelope::named! {
         Proved = "proved",
         /// All of whom nothing proves the contrary.
         Unproved = "unproved",
+    }
+}
+
+/// Why it cannot be told now where mail goes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unroutable {
+    /// The spool does not say what a token stands for.
+    #[error(transparent)]
+    Spool(#[from] spool::Error),
+    /// A source of forwards does not answer.
+    #[error("cannot look up forwards: {0}")]
+    Directory(#[from] Failed),
+}
+
+impl From<Unroutable> for spool::Error {
+    fn from(error: Unroutable) -> Self {
+        match error {
+            Unroutable::Spool(error) => error,
+            Unroutable::Directory(_) => Self::Unknown(error.to_string()),
+        }
     }
 }
 
@@ -148,20 +173,30 @@ impl Routing {
         spool: &S,
         recipient: &ForwardPath,
         now: Timestamp,
-    ) -> Result<Route, spool::Error> {
+    ) -> Result<Route, Unroutable> {
         #[cfg(test)]
         ROUTED.with(|routed| routed.set(routed.get() + 1));
-        let route = self.forwarder.route(&self.table, recipient, now);
+        let route = self.ask(|table| self.forwarder.route(table, recipient, now));
+        let route = route.await?;
         let (Route::Token(token), Some(address)) = (&route, recipient.mailbox()) else {
             return Ok(route);
         };
         // If it is not an address any more, it counts as forgotten.
         let sender = spool.recall(token).await?;
         let sender = sender.and_then(|sender| sender.parse::<Mailbox>().ok());
-        Ok(match sender {
-            Some(sender) => self.forwarder.route_return(&self.table, address, sender),
-            None => Route::SrsRefused(SrsRefusal::TokenForgotten),
-        })
+        let Some(sender) = sender else {
+            return Ok(Route::SrsRefused(SrsRefusal::TokenForgotten));
+        };
+        let back = |table: &Table| self.forwarder.route_return(table, address, sender.clone());
+        self.ask(back).await
+    }
+
+    /// Asks the table; and again, with what it has missed, as long as something is found by looking that up.
+    pub async fn ask<T>(&self, ask: impl Fn(&Table) -> T) -> Result<T, Unroutable> {
+        if self.lookups.is_empty() {
+            return Ok(ask(&self.table));
+        }
+        Ok(lookups::ask(self, ask).await?)
     }
 }
 

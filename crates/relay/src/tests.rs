@@ -33,9 +33,10 @@ pub(crate) fn routing(forwards: &str) -> Routing {
     };
     let srs = srs::Srs::new(srs::Settings::new(["tops3cr3t"])).unwrap();
     Routing {
-        forwarder: Forwarder::new(srs, settings).unwrap(),
-        keys: crate::keys::Keys::default(),
-        table: Table::parse("forwards", forwards.into()).unwrap(),
+        forwarder: Forwarder::new(srs, settings).unwrap().into(),
+        keys: Arc::default(),
+        table: Table::parse("forwards", forwards.into()).unwrap().into(),
+        lookups: Arc::default(),
         relay_domains: Vec::new(),
         trusted: policy::Networks::default(),
         profiles: policy::Profiles::default(),
@@ -43,14 +44,14 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         connect: crate::Connect::default(),
         hides_users: true,
         alerts: crate::outbound::Alerts::default(),
-        users: crate::users::Users::default(),
+        users: Arc::default(),
         received_spf: false,
         pressure: true,
         bounce_to: BounceTo::Unproved,
         tiers: Default::default(),
-        lists: crate::lists::Lists::default(),
+        lists: Arc::default(),
         dnsbls: crate::dnsbl::Dnsbls::default(),
-        filters: crate::filters::Filters::default(),
+        filters: Arc::default(),
     }
 }
 

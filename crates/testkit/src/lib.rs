@@ -13,6 +13,7 @@ pub mod dialog;
 pub mod dns;
 pub mod filter;
 pub mod https;
+pub mod lookup;
 pub mod mail;
 pub mod milter;
 pub mod net;

@@ -105,11 +105,15 @@ impl Table {
     /// Where mail to this address goes.
     pub fn resolve(&self, recipient: &Mailbox) -> Resolution {
         let Some(domain) = recipient.domain().filter(|domain| self.hosts(domain)) else {
+            self.miss(recipient, false);
             return Resolution::NotHosted;
         };
         match self.find(recipient.local_part(), domain) {
             Some(line) => self.follow(recipient, domain, &line),
-            None => Resolution::Unknown,
+            None => {
+                self.miss(recipient, false);
+                Resolution::Unknown
+            }
         }
     }
 
@@ -117,7 +121,12 @@ impl Table {
     /// a catch-all.
     pub fn resolve_own_line(&self, recipient: &Mailbox) -> Option<Resolution> {
         let domain = recipient.domain()?;
-        let line = self.find_local(&fold(recipient.local_part().as_str()), domain)?;
+        let local = fold(recipient.local_part().as_str());
+        let line = self.find_beneath(|base| base.find_local(&local, domain));
+        let Some(line) = line.or_else(|| self.find_local(&local, domain)) else {
+            self.miss(recipient, false);
+            return None;
+        };
         Some(self.follow(recipient, domain, &line))
     }
 
@@ -214,7 +223,7 @@ impl<'a> Walk<'a> {
         if self.path.is_empty() {
             self.found.options = options.clone();
         }
-        self.note(address, Some(line.at), None);
+        self.note(address, Some(line), None);
         match &line.action {
             Action::Discard => self.discarded = true,
             Action::Reject(reply) => self.broken(address, Fault::Refused(reply.clone())),
@@ -236,6 +245,7 @@ impl<'a> Walk<'a> {
     /// Goes on to a target of the line at the end of the path.
     fn step(&mut self, target: &Mailbox, options: &Options) {
         let Some(domain) = target.domain().filter(|domain| self.table.hosts(domain)) else {
+            self.table.miss(target, true);
             return self.add(target, options);
         };
         if self.is_on_path(target) {
@@ -249,7 +259,10 @@ impl<'a> Walk<'a> {
         }
         match self.table.find(target.local_part(), domain) {
             Some(line) => self.follow(target, domain, &line),
-            None => self.broken(target, Fault::Unknown),
+            None => {
+                self.table.miss(target, true);
+                self.broken(target, Fault::Unknown);
+            }
         }
     }
 

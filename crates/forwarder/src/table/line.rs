@@ -21,6 +21,8 @@ use crate::fold::fold;
 pub(super) struct Line {
     /// Where it begins in the text of its table.
     pub(super) at: u32,
+    /// That text is the one of the table beneath.
+    pub(super) is_beneath: bool,
     pub(super) key: Key,
     pub(super) action: Action,
     pub(super) options: Options,
@@ -132,6 +134,7 @@ impl Line {
         }
         Ok(Some(Self {
             at: 0,
+            is_beneath: false,
             key,
             action,
             options,

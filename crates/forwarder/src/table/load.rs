@@ -29,6 +29,7 @@ pub(super) fn load(files: Vec<File>, check: Check<'_>) -> Result<Table, TableErr
         hasher: RandomState::new(),
         stats: Stats::default(),
         digest: OnceLock::new(),
+        beneath: None,
     };
     let mut errors = TableErrors::default();
     for part in parts {
@@ -177,7 +178,7 @@ impl Table {
 
 impl Key {
     /// As it would be typed, for messages.
-    fn written(&self) -> String {
+    pub(super) fn written(&self) -> String {
         match &self.form {
             Form::Local(local) => format!("{local}@{}", self.domain),
             Form::Pattern { prefix, suffix } => format!("{prefix}*{suffix}@{}", self.domain),

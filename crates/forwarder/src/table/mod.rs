@@ -34,6 +34,7 @@ mod digest;
 mod error;
 mod expand;
 mod index;
+mod layer;
 mod line;
 mod load;
 mod options;
@@ -47,6 +48,7 @@ use std::sync::OnceLock;
 use envelope::{Domain, LocalPart};
 
 use index::Index;
+use layer::Beneath;
 use line::{Form, Key, Line};
 use parts::Part;
 
@@ -78,6 +80,8 @@ pub struct Table {
     hasher: RandomState,
     stats: Stats,
     digest: OnceLock<u64>,
+    /// What this one only adds to.
+    beneath: Option<Box<Beneath>>,
 }
 
 /// What a table holds.
@@ -136,12 +140,15 @@ impl Table {
 
     /// Whether any line is about this domain.
     pub fn hosts(&self, domain: &Domain) -> bool {
-        self.domain_entry(domain).is_some()
+        self.domain_entry(domain).is_some() || self.base().is_some_and(|base| base.hosts(domain))
     }
 
     /// Whether an option of any line names this as an SRS domain.
     pub fn names_srs_domain(&self, domain: &Domain) -> bool {
         self.srs_domains.binary_search(domain).is_ok()
+            || self
+                .base()
+                .is_some_and(|base| base.names_srs_domain(domain))
     }
 
     /// Every domain that an option of some line names as an SRS domain.
@@ -151,8 +158,12 @@ impl Table {
 
     /// The options of the domain's own line; `None` if it is not hosted.
     pub fn domain_options(&self, domain: &Domain) -> Option<Options> {
-        self.domain_entry(domain)
-            .map(|entry| self.entry_options(entry))
+        let own = self.domain_entry(domain);
+        let own = own.map(|entry| self.entry_options(entry));
+        match self.base().and_then(|base| base.domain_options(domain)) {
+            Some(options) => Some(options.or(&own.unwrap_or_default())),
+            None => own,
+        }
     }
 
     fn entry_options(&self, entry: &DomainEntry) -> Options {
@@ -164,8 +175,13 @@ impl Table {
         }
     }
 
-    /// The line that decides on a hosted address, and whether it is a line of its own.
+    /// The line that decides on a hosted address.
     fn find(&self, local: &LocalPart, domain: &Domain) -> Option<Line> {
+        self.find_beneath(|base| base.find(local, domain))
+            .or_else(|| self.find_here(local, domain))
+    }
+
+    fn find_here(&self, local: &LocalPart, domain: &Domain) -> Option<Line> {
         let entry = self.domain_entry(domain)?;
         let local = fold(local.as_str());
         self.find_local(&local, domain)

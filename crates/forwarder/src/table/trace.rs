@@ -1,8 +1,9 @@
 //! The walk from a recipient to its targets, step by step, with the lines that decide: for an explanation.
 
-use envelope::Mailbox;
+use envelope::{Domain, Mailbox};
 
 use super::expand::{Fault, Walk};
+use super::line::Line;
 use super::{NO_LINE, Table, line_text};
 
 /// An address that the walk comes to.
@@ -24,15 +25,24 @@ impl Table {
     /// What [`Table::resolve`] goes through: none if the address is not hosted. Of a long way only the beginning.
     pub fn trace(&self, recipient: &Mailbox) -> Vec<Step> {
         let Some(domain) = recipient.domain().filter(|domain| self.hosts(domain)) else {
+            self.miss(recipient, false);
             return Vec::new();
         };
         let mut walk = Walk::new(self);
         walk.steps = Some(Vec::new());
         match self.find(recipient.local_part(), domain) {
             Some(line) => walk.begin(recipient, domain, &line),
-            None => walk.note(recipient, None, Some(&Fault::Unknown)),
+            None => {
+                self.miss(recipient, false);
+                walk.note(recipient, None, Some(&Fault::Unknown));
+            }
         }
         walk.steps.unwrap_or_default()
+    }
+
+    fn domain_place(&self, domain: &Domain) -> Option<String> {
+        let entry = self.domain_entry(domain)?;
+        (entry.line != NO_LINE).then(|| self.place(entry.line))
     }
 
     /// A long line is cut.
@@ -44,20 +54,23 @@ impl Table {
 
 impl Walk<'_> {
     /// Keeps the step, if somebody wants to know.
-    pub(super) fn note(&mut self, address: &Mailbox, line: Option<u32>, fault: Option<&Fault>) {
+    pub(super) fn note(&mut self, address: &Mailbox, line: Option<&Line>, fault: Option<&Fault>) {
         let Some(steps) = self.steps.as_mut().filter(|steps| steps.len() < STEPS_MAX) else {
             return;
         };
         let table = self.table;
-        let domain = address
-            .domain()
-            .and_then(|domain| table.domain_entry(domain));
-        let domain_line = domain.filter(|domain| domain.line != NO_LINE);
+        let domain_line = address.domain().and_then(|domain| {
+            let base = table.base().and_then(|base| base.domain_place(domain));
+            base.or_else(|| table.domain_place(domain))
+        });
         steps.push(Step {
             depth: self.path.len(),
             address: address.clone(),
-            line: line.map(|at| table.place(at)),
-            domain_line: domain_line.map(|domain| table.place(domain.line)),
+            line: line.map(|line| match table.base() {
+                Some(base) if line.is_beneath => base.place(line.at),
+                _ => table.place(line.at),
+            }),
+            domain_line,
             fault: fault.cloned(),
         });
     }

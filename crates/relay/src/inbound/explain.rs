@@ -51,7 +51,7 @@ impl<S: Spool> Inbound<S> {
         thought.case.begin(from.clone());
         thought.decide(Stage::Mail).await;
         thought.case.next_recipient(to.clone());
-        thought.expand(&to);
+        thought.expand(&to).await;
         let Some(route) = thought.decide(Stage::Rcpt).await else {
             return Ok(thought.explanation);
         };
@@ -134,11 +134,13 @@ impl<'a, S: Spool> Thought<'a, S> {
     }
 
     /// The lines that the recipient's mail goes through; behind an SRS address, that of the original sender.
-    fn expand(&mut self, to: &ForwardPath) {
+    async fn expand(&mut self, to: &ForwardPath) {
         let Some(address) = to.mailbox() else { return };
         let sender = self.sender_behind(address);
-        let steps = self.routing.table.trace(sender.as_ref().unwrap_or(address));
-        self.explanation.expansion = steps.into_iter().map(step).collect();
+        let address = sender.as_ref().unwrap_or(address);
+        // That it cannot be looked up, the answers say.
+        let steps = self.routing.ask(|table| table.trace(address)).await;
+        self.explanation.expansion = steps.into_iter().flatten().map(step).collect();
     }
 
     /// The original sender, if the address is an SRS address of ours.

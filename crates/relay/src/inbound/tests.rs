@@ -434,3 +434,5 @@ async fn a_header_too_large_for_dmarc() {
         assert_eq!(held, dmarc == "hold");
     }
 }
+
+mod looked_up;

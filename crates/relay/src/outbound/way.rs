@@ -21,8 +21,8 @@ impl<S: Spool> Outbound<S> {
     ) -> Result<Route, Unmade> {
         let route = routing.route(&*self.spool, forward_path, now).await;
         let route = route.map_err(|error| match is_patient {
-            true => Unmade::Later(error),
-            false => "its sender's SRS token cannot be looked up".into(),
+            true => Unmade::Later(error.into()),
+            false => "its sender cannot be looked up".into(),
         })?;
         let nowhere = match route {
             _ if routing.is_routed(forward_path, &route) => {

@@ -303,7 +303,8 @@ async fn keys() {
         let dns = Dns::start(&format!("{WELL}\n{name} {record}")).await;
         let mut facts = facts("");
         let routing = Arc::get_mut(&mut facts.routing).unwrap();
-        routing.keys.named.insert("main".into(), key());
+        let keys = Arc::get_mut(&mut routing.keys).unwrap();
+        keys.named.insert("main".into(), key());
         let found = lines(&findings(&dns, &facts).await);
         let Some((status, end)) = expected else {
             assert!(found.is_empty(), "{record}: {found:?}");

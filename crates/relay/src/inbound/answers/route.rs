@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use directory::News;
 use envelope::ForwardPath;
 use forwarder::table::Target;
 use forwarder::{Route, SrsRefusal};
+use journal::Event;
 use policy::{Answer, Destination, Hosted, Measures, Srs};
 use spool::Spool;
 use srs::ReverseError;
@@ -19,7 +21,11 @@ impl<S: Spool> Inquiry<'_, S> {
         };
         let (inbound, routing) = (self.inbound, self.sources.routing);
         let routed = routing.route(&*inbound.spool, path, inbound.clock.now());
-        match routed.await {
+        let routed = routed.await;
+        for News { name, error } in routing.lookups.news() {
+            inbound.journal.record(Event::Source { name, error });
+        }
+        match routed {
             Ok(route) => {
                 let mut answer = of(routing, path, &route);
                 // Mail programs do not send to some recipients separately, and their users do not like to wait.
@@ -29,7 +35,7 @@ impl<S: Spool> Inquiry<'_, S> {
                 (Answer::Route(answer), Some(route))
             }
             Err(error) => {
-                tracing::error!(%error, "cannot look up an SRS token");
+                tracing::debug!(%error, "cannot look up a recipient");
                 (undecided(), None)
             }
         }
@@ -104,7 +110,7 @@ fn refused(refusal: SrsRefusal) -> Srs {
     }
 }
 
-/// The spool could not be asked.
+/// The spool, or a source of forwards, could not be asked.
 fn undecided() -> Answer {
     Answer::Route(policy::Route::to(Destination::Undecided))
 }

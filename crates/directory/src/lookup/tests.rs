@@ -1,0 +1,186 @@
+//! Sources that are asked for one address, over HTTP.
+
+use testkit::lookup::Lookup;
+
+use super::*;
+
+fn settings(service: &Lookup, cache: Duration) -> Settings {
+    Settings {
+        name: "service".to_owned(),
+        url: service.url(),
+        questions: Questions::Lookup {
+            address: String::new(),
+            domain: String::new(),
+            cache,
+        },
+        timeout: Duration::from_millis(300),
+        connections: 4,
+    }
+}
+
+async fn service() -> (Lookup, Lookups) {
+    let service = Lookup::start().await;
+    let lookups = Lookups::new([settings(&service, Duration::from_secs(60))]).unwrap();
+    (service, lookups)
+}
+
+async fn find(lookups: &Lookups, address: &str, goes_on: bool) -> Result<String, Failed> {
+    let mut known = BTreeMap::new();
+    let check = |line: &str| forwarder::table::Table::key_of(line, &|_, _| Ok(()));
+    let address = address.parse().unwrap();
+    lookups.find(&address, goes_on, &check, &mut known).await?;
+    let lines = known.values().map(|line| line.to_string());
+    Ok(lines.collect::<Vec<_>>().join("; "))
+}
+
+#[tokio::test]
+async fn an_address_is_asked_for_as_the_file_is_searched_and_once() {
+    let (service, lookups) = service().await;
+    service.forwards("alice@x.example", "a@y.example");
+    service.says(
+        "address=@x.example",
+        r#"{"targets": ["c@y.example", "d@y.example"], "options": {"srs": "off"}}"#,
+    );
+    let catch_all = "@x.example c@y.example, d@y.example srs=off; x.example :domain:";
+    assert_eq!(
+        find(&lookups, "Alice@X.example", false).await.unwrap(),
+        "alice@x.example a@y.example; x.example :domain:"
+    );
+    assert_eq!(
+        service.asked(),
+        ["domain=x.example", "address=alice@x.example"]
+    );
+    assert!(
+        find(&lookups, "alice+tag@x.example", false)
+            .await
+            .unwrap()
+            .starts_with("alice@x.example a@y.example")
+    );
+    assert_eq!(service.asked(), ["address=alice+tag@x.example"]);
+    assert_eq!(
+        find(&lookups, "bob@x.example", false).await.unwrap(),
+        catch_all
+    );
+    assert_eq!(
+        service.asked(),
+        ["address=bob@x.example", "address=@x.example"]
+    );
+    assert_eq!(
+        find(&lookups, "bob@x.example", false).await.unwrap(),
+        catch_all
+    );
+    assert_eq!(
+        find(&lookups, "bob@other.example", false).await.unwrap(),
+        ""
+    );
+    assert_eq!(
+        find(&lookups, "bob@other.example", false).await.unwrap(),
+        ""
+    );
+    assert_eq!(service.asked(), ["domain=other.example"]);
+}
+
+#[tokio::test]
+async fn equal_questions_at_the_same_time_are_one() {
+    let (service, lookups) = service().await;
+    service.forwards("alice@x.example", "a@y.example");
+    let all = (0..50).map(|_| find(&lookups, "alice@x.example", false));
+    let all = futures_util::future::join_all(all).await;
+    assert!(
+        all.iter()
+            .all(|found| found == all.first().unwrap() && found.is_ok())
+    );
+    assert_eq!(service.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_neither_known_nor_unknown() {
+    let (service, lookups) = service().await;
+    service.forwards("alice@x.example", "a@y.example");
+    assert_eq!(
+        find(&lookups, "bob@gone.example", true).await,
+        Ok(String::new())
+    );
+    service.fails(Some("500 Internal Server Error"));
+    let failed = find(&lookups, "alice@x.example", false).await.unwrap_err();
+    assert_eq!(failed.0, "HTTP status 500 Internal Server Error");
+    let news = |error: Option<&str>| News {
+        name: "service".to_owned(),
+        error: error.map(str::to_owned),
+    };
+    assert_eq!(
+        lookups.news(),
+        [news(Some("HTTP status 500 Internal Server Error"))]
+    );
+    assert_eq!(lookups.news(), []);
+    // Within a second nobody is made to wait for it.
+    assert!(service.asked().len() <= 2);
+    service.fails(None);
+    assert!(find(&lookups, "alice@x.example", false).await.is_err());
+    assert_eq!(service.asked(), [""; 0]);
+    tokio::time::sleep(TRY_AGAIN).await;
+    assert!(find(&lookups, "alice@x.example", false).await.is_ok());
+    assert_eq!(lookups.news(), [news(None)]);
+    // A target elsewhere stays elsewhere; as a recipient it might have become ours.
+    lookups.0[0].answers.invalidate_all();
+    service.falls_silent();
+    assert_eq!(
+        find(&lookups, "bob@gone.example", true).await,
+        Ok(String::new())
+    );
+    let failed = find(&lookups, "bob@gone.example", false).await;
+    assert!(failed.unwrap_err().0.contains("timed out"));
+}
+
+#[tokio::test]
+async fn nonsense_is_no_answer() {
+    let (service, lookups) = service().await;
+    service.forwards("alice@x.example", "nonsense");
+    service.says("address=bob@x.example", "{\"targets\": 7}");
+    service.says(
+        "address=self@x.example",
+        "{\"targets\": [\"self@x.example\"]}",
+    );
+    for address in ["alice@x.example", "bob@x.example"] {
+        tokio::time::sleep(TRY_AGAIN).await;
+        assert!(find(&lookups, address, false).await.is_err(), "{address}");
+    }
+    tokio::time::sleep(TRY_AGAIN).await;
+    assert!(
+        find(&lookups, "self@x.example", false)
+            .await
+            .unwrap()
+            .contains(":reject: 550")
+    );
+}
+
+#[test]
+fn what_a_source_must_have() {
+    let wrong = |url: &str, address: &str| {
+        let settings = Settings {
+            name: String::new(),
+            url: url.to_owned(),
+            questions: Questions::Lookup {
+                address: address.to_owned(),
+                domain: "SELECT $1".to_owned(),
+                cache: TRY_AGAIN,
+            },
+            timeout: TRY_AGAIN,
+            connections: 1,
+        };
+        Lookups::new([settings]).map(drop).unwrap_err()
+    };
+    assert_eq!(
+        wrong("sqlite:x", "SELECT 1"),
+        SettingsError::NoPlaceholder("address")
+    );
+    assert_eq!(wrong("sqlite:x", ""), SettingsError::Missing("address"));
+    assert!(matches!(
+        wrong("oracle:x", "SELECT $1"),
+        SettingsError::Url(_)
+    ));
+    assert!(matches!(wrong("http://", ""), SettingsError::Url(_)));
+    if cfg!(not(feature = "sql")) {
+        assert_eq!(wrong("sqlite:x", "SELECT $1"), SettingsError::NoSql);
+    }
+}
