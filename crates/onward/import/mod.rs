@@ -250,8 +250,10 @@ fn write(folder: &Path, force: bool, files: Vec<Output>) -> Result<Vec<PathBuf>,
 
 fn tell(print: Printer, report: &Report, args: &Import) {
     if let Some(text) = &report.forwards {
+        print.line(text);
         let options = toml::to_string(&report.options).unwrap_or_default();
-        print.line(format_args!("{text}\n# {CONFIG}\n{options}"));
+        let head = (!options.is_empty()).then_some(CONFIG);
+        print.lines(head.map(|name| format!("# {name}\n{options}")));
     }
     for Left {
         file,

@@ -65,15 +65,15 @@ impl Imported {
 
 impl Follow<'_> {
     fn follow(&mut self, of: &str, value: &str, depth: usize, into: &mut Imported) {
-        if depth > DEPTH_MAX || self.seen.len() > TARGETS_MAX {
-            let why = "leads too far: a loop, or too many targets";
-            return into.leave(self.place, of, why, LINE_HINT);
-        }
         if let Some(action) = action(value) {
             self.action = Some(action);
             return;
         }
         for target in elements(value) {
+            if depth > DEPTH_MAX || self.seen.len() + self.targets.len() > TARGETS_MAX {
+                let why = "leads too far: a loop, or too many targets";
+                return into.leave(self.place, of, why, LINE_HINT);
+            }
             match target.as_bytes()[0] {
                 b':' => self.include(&target, depth, into),
                 _ if target == "/dev/null" => self.action = Some(":discard:".into()),

@@ -83,7 +83,7 @@ impl MainCf {
 }
 
 /// Variables of one value, with those within them.
-const VARIABLES_MAX: usize = 1000;
+const VARIABLES_MAX: usize = 200;
 /// Those that matter here (postconf(5)).
 const DEFAULTS: &str = "
 mydestination: $myhostname, localhost.$mydomain, localhost
