@@ -12,7 +12,7 @@ use relay::dnsbl::Dnsbls;
 use relay::filters::Filters;
 use relay::keys::Keys;
 use relay::lists::Lists;
-use relay::outbound::{Alerts, Url};
+use relay::outbound::{Alerts, Secret, Url};
 use relay::users::Users;
 use relay::{Connect, Routing, TierWay};
 use srs::{Alphabet, Separator, Srs};
@@ -124,10 +124,29 @@ fn alerts(config: &Config) -> Result<Alerts, Error> {
     let (mail, webhook) = (&config.alerts.mail, &config.alerts.webhook);
     let mail = (!mail.is_empty()).then(|| parse("alerts.mail", mail));
     let webhook = (!webhook.is_empty()).then(|| post_url(webhook));
+    let file = &config.alerts.webhook_secret;
+    let secret = match file.as_os_str().is_empty() {
+        true => None,
+        false => Some(secret(file)?),
+    };
     Ok(Alerts {
         mail: mail.transpose()?,
         webhook: webhook.transpose()?,
+        secret,
+        queue_max: config.alerts.queue,
     })
+}
+
+fn secret(file: &Path) -> Result<Secret, FileError> {
+    let hint = "`openssl rand -hex 32` makes one; `alerts.webhook_secret` names its file";
+    let text = files::text(file, hint)?;
+    match text.trim() {
+        key if key.len() >= SECRET_OCTETS_MIN => Ok(Secret::new(key.as_bytes())),
+        _ => Err(FileError::wrong(
+            file,
+            format_args!("shorter than {SECRET_OCTETS_MIN} characters\n\nhint: {hint}"),
+        )),
+    }
 }
 
 fn post_url(text: &str) -> Result<Url, Error> {
@@ -308,3 +327,6 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
 
 pub(crate) const SECRETS: &str = "the SRS secrets ";
 pub(crate) const SECRETS_HINT: &str = "it must be readable for the user that runs this (`chgrp onward FILE; chmod 640 FILE`); `onward init` makes one where there is none";
+
+/// Whoever guesses it can tell lies in our name.
+const SECRET_OCTETS_MIN: usize = 16;

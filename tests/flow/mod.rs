@@ -85,4 +85,5 @@ mod tls_policy;
 mod trace;
 mod users;
 mod verify_sender;
+mod webhook;
 mod xclient;

@@ -289,6 +289,17 @@ pub enum Event {
         hits: u64,
         by: Actor,
     },
+    /// More legs wait in the queue than `[alerts]` finds well, or no longer.
+    QueueLength { is_long: bool, legs: u64 },
+    /// A forward's mail fails, as it did not an hour ago.
+    ForwardFails {
+        recipient: String,
+        target: String,
+        /// Legs of the last week.
+        failed: u64,
+        /// The last status that speaks of the mailbox: `5.1.1`.
+        code: String,
+    },
     /// Dovecot did not check a login that it was asked about. Further ones are only counted.
     DovecotDown { error: String },
     /// It answers again.
@@ -353,6 +364,9 @@ impl Event {
             Self::SiteOrdered { event, .. } => event,
             Self::Drained { on: true, .. } => "drained",
             Self::Drained { .. } => "undrained",
+            Self::QueueLength { is_long: true, .. } => "queue-long",
+            Self::QueueLength { .. } => "queue-short",
+            Self::ForwardFails { .. } => "forward-fails",
             Self::DnsblDown { .. } => "dnsbl-down",
             Self::DnsblUp { .. } => "dnsbl-up",
             Self::FilterDown { .. } => "filter-down",
@@ -372,29 +386,5 @@ impl Event {
     /// Its fields, as its line in the log has them.
     pub fn fields_text(&self) -> String {
         crate::line::fields(self)
-    }
-
-    /// The message it is about.
-    pub fn message(&self) -> Option<MessageId> {
-        match self {
-            Self::Received { id, .. }
-            | Self::Answered { id, .. }
-            | Self::Authenticated { id, .. }
-            | Self::Filtered { id, .. }
-            | Self::Discarded { id, .. }
-            | Self::Looped { id, .. }
-            | Self::DeadEnd { id, .. }
-            | Self::Bounced { id, .. }
-            | Self::NotBounced { id, .. }
-            | Self::Alerted { id, .. } => Some(*id),
-            Self::Refused { id, .. } => *id,
-            Self::Forwarded { id, .. } | Self::Held { id, .. } | Self::Operator { id, .. } => {
-                Some(id.message)
-            }
-            Self::Delivered { leg, .. } | Self::Deferred { leg, .. } | Self::Failed { leg, .. } => {
-                Some(leg.id.message)
-            }
-            _ => None,
-        }
     }
 }

@@ -72,6 +72,8 @@ impl Event {
             Frozen { text "key" key, text "limit" limit }
             Doctor { text "status" status, text "of" of, text "text" text }
             FreezeLifted { text "key" key, text "limit" limit, text "since" since, count "hits" hits, by "uid" by }
+            QueueLength { count "legs" legs }
+            ForwardFails { text "to" recipient, text "target" target, count "failed" failed, text "code" code }
             DovecotDown { text "error" error }
             DovecotUp { count "failed" failed }
             Dropped { count "lines" lines };

@@ -14,6 +14,7 @@
 //!
 //! Trouble of the program itself is no event: that goes to `tracing`, on standard error.
 
+mod about;
 mod attempt;
 mod counters;
 mod event;

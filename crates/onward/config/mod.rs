@@ -4,6 +4,7 @@
 
 mod change;
 mod delivery;
+mod operators;
 mod protect;
 mod resolve;
 mod schema;
@@ -73,6 +74,7 @@ impl Config {
         absolute(&mut self.auth.dovecot);
         absolute(&mut self.control.socket);
         absolute(&mut self.http.token);
+        absolute(&mut self.alerts.webhook_secret);
         absolute(&mut self.shaping.file);
         // An IPv4-mapped address is the IPv4 address, here as in `policy.trusted`; a socket for IPv6 only cannot be bound to it.
         for listener in &mut self.listeners {

@@ -80,15 +80,6 @@ fn max_size() -> Size {
     Size(10 << 20)
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Alerts {
-    /// An address, or empty.
-    pub(crate) mail: String,
-    /// A URL, or empty.
-    pub(crate) webhook: String,
-}
-
 /// How often what may happen.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

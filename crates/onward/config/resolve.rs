@@ -14,7 +14,8 @@ use relay::outbound::{Answering, TlsReporter};
 use smtp_in::tls::Holder;
 use spool::Lifetime;
 
-use super::schema::{BareNewline, Config, Doctor, Http, Listener, Log, Role, TlsMode};
+use super::operators::Http;
+use super::schema::{BareNewline, Config, Doctor, Listener, Log, Role, TlsMode};
 use super::senders::Egress;
 use crate::descriptors;
 use crate::files::FileError;
@@ -464,6 +465,8 @@ mod tests {
         ("profile", "[{ name = 'default' }]"),
         ("alerts.mail", "'ops@example.com'"),
         ("alerts.webhook", "'https://example.com/'"),
+        ("alerts.webhook_secret", "'webhook.secret'"),
+        ("alerts.queue", "7"),
         (
             "limit",
             "[{ name = 'x', key = 'user', of = 'messages', max = 1, per = '1s', then = 'defer' }]",

@@ -5,11 +5,11 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use http_door::{Bind, NotABind};
 use serde::Deserialize;
 
 use super::delivery::Delivery;
-use super::protect::{Alerts, Connect, Filter, Limit, Policy};
+use super::operators::{Alerts, Control, Http};
+use super::protect::{Connect, Filter, Limit, Policy};
 use super::senders::{Bounce, Dkim, Dnsbl, Egress, List, Profile, Tier, Verify};
 use super::shaping::Shaping;
 use super::submission::Auth;
@@ -253,21 +253,6 @@ pub(crate) struct Doctor {
     pub(crate) connect: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Control {
-    /// Empty: `control.sock` in the spool.
-    pub(crate) socket: PathBuf,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Http {
-    /// Empty: nowhere.
-    pub(crate) bind: String,
-    pub(crate) token: PathBuf,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -303,22 +288,6 @@ impl Default for Config {
             control: Control::default(),
             http: Http::default(),
             typed: toml::Table::default(),
-        }
-    }
-}
-
-impl Http {
-    /// Where, if anywhere.
-    pub(crate) fn bind(&self) -> Option<Result<Bind, NotABind>> {
-        (!self.bind.is_empty()).then(|| self.bind.parse())
-    }
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            bind: String::new(),
-            token: "api.token".into(),
         }
     }
 }

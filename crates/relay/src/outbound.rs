@@ -16,6 +16,7 @@ mod notices;
 mod online;
 mod proof;
 mod reporting;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod unread;
@@ -41,7 +42,7 @@ use notices::Notices;
 use online::Online;
 use unread::Unread;
 
-pub use alerts::Alerts;
+pub use alerts::{Alerts, Secret};
 pub use answer::Answering;
 pub(crate) use freezes::users;
 pub use reporting::TlsReporter;

@@ -169,6 +169,9 @@ impl<S: Spool> Relay<S> {
         let doctor = Arc::clone(&operator.doctor);
         let policies = self.core.sts.keep(shutdown.clone());
         let checkups = self.outbound.keep_examining(&doctor, shutdown.clone());
+        let tellings = self
+            .outbound
+            .keep_telling(&self.core.history, shutdown.clone());
         let reports = self.outbound.keep_reporting(shutdown.clone());
         let stopped = CancellationToken::new();
         let facts = Arc::clone(&operator.orders).keep_facts(
@@ -180,7 +183,8 @@ impl<S: Spool> Relay<S> {
         let leases = Arc::clone(&self.outbound).keep_leases(stopped.clone());
         let work = async {
             tokio::join!(
-                incoming, outgoing, deadlines, freezes, policies, checkups, reports, operator
+                incoming, outgoing, deadlines, freezes, policies, checkups, tellings, reports,
+                operator
             );
             self.outbound.tell_the_rest().await;
             self.outbound.keep_tls_reports().await;

@@ -81,7 +81,7 @@ fn one(certificate: &Certificate, now: Timestamp) -> Finding {
                 -days
             ),
         ),
-        () if left < WEEK.min(life / 10) => finding(
+        () if left < (2 * WEEK).min(life / 6) => finding(
             Bad,
             format!("expires in {days} days, and nobody has renewed it"),
         ),

@@ -10,14 +10,17 @@
 //! The webhook is told at least once: it cannot be asked whether it has heard. Key and time name a freeze.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use bounce::{Alert, Composed, Frozen};
 use counters::{Freeze, Limit, Mark};
+use data_encoding::HEXLOWER;
 use envelope::{Claim, ForwardPath, Mailbox, MessageId};
 use filter::http::{self, causes};
 use journal::Event;
-use reqwest::{Client, Url};
+use reqwest::{RequestBuilder, Url};
 use serde_json::{Value, json};
 use spool::{BodyWriter, Dsn, Spool, Update};
 
@@ -33,7 +36,15 @@ pub struct Alerts {
     pub mail: Option<Mailbox>,
     /// By a POST to this address.
     pub webhook: Option<Url>,
+    /// What such a POST is signed with.
+    pub secret: Option<Secret>,
+    /// A queue of more legs is told of; 0: none is.
+    pub queue_max: u64,
 }
+
+/// A key that a webhook knows us by.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
 
 /// What a round of telling came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -193,9 +204,9 @@ impl<S: Spool> Outbound<S> {
     /// Posts some of what the webhook was not told of.
     pub(super) async fn post_freezes(&self) -> Told {
         let routing = self.routing.load_full();
-        let Some(url) = &routing.alerts.webhook else {
+        if routing.alerts.webhook.is_none() {
             return Told::Nothing;
-        };
+        }
         let mut untold = self.counting.frozen(|told| !told.is_posted);
         untold.truncate(POSTED_AT_ONCE);
         if untold.is_empty() {
@@ -212,7 +223,7 @@ impl<S: Spool> Outbound<S> {
         let freezes: Vec<_> = freezes.collect();
         let body =
             json!({"event": "frozen", "hostname": self.hostname.to_string(), "freezes": freezes});
-        if let Err(error) = post_json(url, &body).await {
+        if let Err(error) = post_json(&routing.alerts, &body).await {
             tracing::error!(
                 error,
                 "the webhook was not told what is frozen; it is tried again\n\nhint: `[alerts] webhook` must answer a POST with 2xx"
@@ -225,23 +236,45 @@ impl<S: Spool> Outbound<S> {
     }
 }
 
-pub(super) async fn post_json(url: &Url, body: &Value) -> Result<(), String> {
-    let client = http::client().timeout(POST_TIME).build().map_err(causes)?;
-    post(&client, url, "application/json", body.to_string().into()).await
+impl Secret {
+    /// These octets.
+    pub fn new(key: &[u8]) -> Self {
+        Self(key.to_vec())
+    }
+
+    fn sign(&self, body: &str) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        let tag = hmac::sign(&key, body.as_bytes());
+        format!("sha256={}", HEXLOWER.encode(tag.as_ref()))
+    }
 }
 
-pub(super) async fn post(
-    client: &Client,
-    url: &Url,
-    kind: &str,
-    body: Vec<u8>,
-) -> Result<(), String> {
-    let request = client.post(url.clone()).header("Content-Type", kind);
-    let status = request.body(body).send().await.map_err(causes)?.status();
-    let host = url.host_str().unwrap_or_default();
-    match status.is_success() {
-        true => Ok(()),
-        false => Err(format!("{host} answers {status}")),
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a secret")
+    }
+}
+
+/// Posts to the webhook, if there is one.
+pub(super) async fn post_json(alerts: &Alerts, body: &Value) -> Result<(), String> {
+    let Some(url) = &alerts.webhook else {
+        return Ok(());
+    };
+    let client = http::client().timeout(POST_TIME).build().map_err(causes)?;
+    let (mut request, body) = (client.post(url.clone()), body.to_string());
+    if let Some(secret) = &alerts.secret {
+        request = request.header("X-Onward-Signature", secret.sign(&body));
+    }
+    post(request, "application/json", body.into()).await
+}
+
+pub(super) async fn post(request: RequestBuilder, kind: &str, body: Vec<u8>) -> Result<(), String> {
+    let request = request.header("Content-Type", kind).body(body);
+    let answer = request.send().await.map_err(causes)?;
+    let host = answer.url().host_str().unwrap_or_default();
+    match answer.status() {
+        status if status.is_success() => Ok(()),
+        status => Err(format!("{host} answers {status}")),
     }
 }
 

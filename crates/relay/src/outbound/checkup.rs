@@ -85,11 +85,11 @@ impl<S: Spool> Outbound<S> {
             _ => Ok(()),
         };
         let posted = match &routing.alerts.webhook {
-            Some(url) if !kept.to_post.is_empty() => {
+            Some(_) if !kept.to_post.is_empty() => {
                 let hostname = self.hostname.to_string();
                 let body =
                     json!({"event": "doctor", "hostname": hostname, "findings": kept.to_post});
-                post_json(url, &body).await
+                post_json(&routing.alerts, &body).await
             }
             _ => Ok(()),
         };
@@ -226,7 +226,7 @@ mod tests {
     async fn a_change_is_told_once() {
         let alerts = Alerts {
             mail: Some("ops@ops.test".parse().unwrap()),
-            webhook: None,
+            ..Alerts::default()
         };
         let routing = Routing {
             alerts,

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use aws_lc_rs::hmac;
 use counters::{Freezes, Limit, Mark, Then};
+use data_encoding::HEXLOWER;
 use delivery::{BodyError, Work};
 use envelope::{Lease, LegId, MessageId, Peer, ReversePath};
 use spool::{Arrival, BodyWriter, Entry};
@@ -12,7 +14,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::counting::Counting;
 use crate::outbound::tests::Fixture;
-use crate::outbound::{Alerts, alerts::Told};
+use crate::outbound::{Alerts, Secret, alerts::Told};
 use crate::tests::{lines, now, routing};
 
 fn fixture(alerts: Alerts) -> Fixture {
@@ -39,7 +41,7 @@ fn fixture(alerts: Alerts) -> Fixture {
 fn by_mail() -> Fixture {
     fixture(Alerts {
         mail: Some("ops@ops.test".parse().unwrap()),
-        webhook: None,
+        ..Alerts::default()
     })
 }
 
@@ -273,8 +275,9 @@ async fn a_webhook_is_told_until_it_has_heard() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     let fixture = fixture(Alerts {
-        mail: None,
         webhook: Some(url.parse().unwrap()),
+        secret: Some(Secret::new(b"key")),
+        ..Alerts::default()
     });
     let outbound = &fixture.outbound;
     assert_eq!(outbound.post_freezes().await, Told::Nothing);
@@ -286,7 +289,13 @@ async fn a_webhook_is_told_until_it_has_heard() {
     let (told, request) = tokio::join!(outbound.post_freezes(), answer(&listener, "204 Yes"));
     assert_eq!(told, Told::Some);
     assert!(request.starts_with("POST /hook HTTP/1.1\r\n"), "{request}");
-    let (_, body) = request.split_once("\r\n\r\n").unwrap();
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"key"), body.as_bytes());
+    let tag = HEXLOWER.encode(tag.as_ref());
+    assert!(
+        head.contains(&format!("x-onward-signature: sha256={tag}")),
+        "{head}"
+    );
     let body: serde_json::Value = serde_json::from_str(body).unwrap();
     assert_eq!(body["event"], "frozen");
     let freeze = &body["freezes"][0];
