@@ -123,9 +123,10 @@ impl Relay {
         });
         let (operator, (socket, door)) = (Arc::new(self.operator), self.doors);
         let (asked, stopped) = (Arc::clone(&operator), shutdown.clone());
+        let journal = self.journal;
         let answer = async {
             if let Some(door) = door {
-                door.serve(asked, stopped.cancelled_owned()).await;
+                door.serve(asked, journal, stopped.cancelled_owned()).await;
             }
         };
         let run = self

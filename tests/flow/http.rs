@@ -503,3 +503,112 @@ async fn a_socket_or_tls() {
         .await;
     assert_eq!(client.line().await.as_deref(), Some("HTTP/1.1 200 OK"));
 }
+
+#[tokio::test]
+async fn the_log_is_followed_as_it_is_written() {
+    let net = Net::new().await;
+    let sink = net.sink("target.test", "").await;
+    let api = Api::start(&net, hourly(&net), "read").await;
+    let path = "/api/v1/events?event=received,delivered&site=target.test";
+    let mut stream = TcpStream::connect(api.address).await.expect("connected");
+    let asked = request("GET", path, &api.token, "");
+    stream.write_all(&asked).await.expect("sent");
+    let mut text = String::new();
+    let mut more = async |part: &str| {
+        while !text.contains(part) {
+            let mut buffer = [0; 4096];
+            let read = stream.read(&mut buffer).await.expect("read");
+            assert_ne!(read, 0, "{text}");
+            text += std::str::from_utf8(&buffer[..read]).expect("UTF-8");
+        }
+        text.clone()
+    };
+    let head = more("\r\n\r\n").await;
+    assert!(head.contains("text/event-stream"), "{head}");
+    origin_sends(&api.relay, "alice@example.test", "one").await;
+    let event = more("\n\n").await;
+    let event = event.split_once("data: ").expect("an event").1;
+    let event: Value = serde_json::from_str(event.split_once('\n').unwrap().0).expect("JSON");
+    assert_eq!(event["event"], "delivered");
+    assert_eq!(event["site"], "mx.target.test");
+    api.get("/api/v1/events?kind=x").await.json(400);
+
+    // A thousand that come and read nothing: some follow, the others are sent away, and mail goes on.
+    let mut followers = Vec::new();
+    for _ in 0..1000 {
+        let mut follower = TcpStream::connect(api.address).await.expect("connected");
+        let asked = request("GET", "/api/v1/events", &api.token, "");
+        let _ = follower.write_all(&asked).await;
+        followers.push(follower);
+    }
+    sink.message().await;
+    let began = Instant::now();
+    for subject in ["two", "three"] {
+        origin_sends(&api.relay, "alice@example.test", subject).await;
+        sink.message().await;
+    }
+    assert!(began.elapsed().as_secs() < 5);
+    drop(followers);
+    while api.get("/healthz").await.status != 200 {}
+}
+
+#[tokio::test]
+async fn wrong_tokens_and_scrapes_keep_no_mail_waiting() {
+    let net = Net::new().await;
+    let sink = net.sink("target.test", "").await;
+    let api = Api::start(&net, hourly(&net), "read").await;
+    let mut asking = JoinSet::new();
+    for client in 0..40 {
+        let (address, token) = (api.address, api.token.clone());
+        let asked = match client % 8 {
+            0 => request("GET", "/metrics", &token, ""),
+            _ => request("GET", "/api/v1/status", "wrong", ""),
+        };
+        asking.spawn(async move {
+            for _ in 0..10 {
+                raw(address, &asked).await;
+            }
+        });
+    }
+    let began = Instant::now();
+    for subject in 0..20 {
+        origin_sends(&api.relay, "alice@example.test", &subject.to_string()).await;
+        sink.message().await;
+    }
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    asking.join_all().await;
+    let page = api.get("/metrics").await;
+    let wrong = "onward_http_wrong_tokens_total 350";
+    assert!(page.body.contains(wrong), "{}", page.body);
+}
+
+#[tokio::test]
+async fn what_comes_again_is_done_once() {
+    let net = Net::new().await;
+    let _sink = net.sink("target.test", "").await;
+    let mut api = Api::start(&net, hourly(&net), "read,queue").await;
+    origin_sends(&api.relay, "alice@example.test", "one").await;
+    api.relay.wait_for("delivered").await;
+    let pause = async |api: &Api, key: &str, secs: u32| {
+        let body = format!("{{\"for_secs\": {secs}}}");
+        let path = "/api/v1/sites/target.test/pause";
+        let asked = request("POST", path, &api.token, &body);
+        let key = format!("\r\nIdempotency-Key: {key}\r\n\r\n");
+        let asked = String::from_utf8(asked)
+            .unwrap()
+            .replacen("\r\n\r\n", &key, 1);
+        api.raw(asked.as_bytes()).await
+    };
+    let first = pause(&api, "7", 60).await.json(200);
+    assert_eq!(pause(&api, "7", 60).await.json(200), first);
+    pause(&api, "7", 61).await.json(422);
+    let second = pause(&api, "8", 60).await.json(200);
+    assert_ne!(second["now"]["until"], first["now"]["until"]);
+    // Keys of others are other keys.
+    api.token = token(api.relay.setup(), "other", "queue").await;
+    api.relay.run(&["reload"]).await;
+    assert_eq!(
+        pause(&api, "7", 61).await.json(200)["now"]["by"],
+        "token other"
+    );
+}

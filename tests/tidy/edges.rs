@@ -25,7 +25,7 @@ const EDGES: [(&str, &[&str]); 25] = [
     ("smtp-in", &["envelope", "smtp"]),
     ("delivery", &["envelope", "smtp", "dns", "sts"]),
     ("control", &["envelope"]),
-    ("http-door", &["control", "envelope"]),
+    ("http-door", &["control", "envelope", "journal"]),
     ("journal", &["envelope"]),
     ("linefile", &[]),
     ("counters", &["envelope", "linefile"]),

@@ -20,9 +20,11 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::desk::Desk;
+use crate::feed::Wanted;
 use crate::metrics;
 use crate::openapi;
 use crate::problem::Problem;
+use crate::repeats::Begun;
 use crate::route::{ROUTES, Route, Verb, typed};
 use crate::tokens::Scope;
 
@@ -40,6 +42,7 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
         router = router.route(&format!("/api/v1{}", route.path), on(method, answered));
     }
     router
+        .route("/api/v1/events", get(followed))
         .route("/api/v1/openapi.json", get(described))
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
@@ -60,12 +63,21 @@ async fn answer(
         .tokens
         .admit(bearer(request.headers()), route.scope)
         .await?;
+    let headers = request.headers().clone();
     let request = route.request(fields(&params, request).await?)?;
+    let repeated = match route.verb {
+        Verb::Get => None,
+        _ => desk.repeats.begin(&headers, &by, &request)?,
+    };
     if let control::Request::QueueCat(cat) = request {
         let head = [(CONTENT_TYPE, "message/rfc822")];
         return Ok((head, desk.open(cat, by).await?).into_response());
     }
-    let answer = desk.perform(request, by).await?;
+    let answer = match repeated {
+        Some(Begun::Done(answer)) => answer,
+        Some(Begun::New(ticket)) => desk.perform(request, by, Some(ticket)).await?,
+        None => desk.perform(request, by, None).await?,
+    };
     let head = [(CONTENT_TYPE, "application/json")];
     let mut response = (head, answer.get().to_owned()).into_response();
     if let Ok(Tagged { etag }) = serde_json::from_str(answer.get())
@@ -80,6 +92,14 @@ async fn answer(
 #[derive(Deserialize)]
 struct Tagged<'a> {
     etag: &'a str,
+}
+
+async fn followed(State(desk): State<Arc<Desk>>, request: Request) -> Result<Response, Problem> {
+    let token = bearer(request.headers());
+    desk.tokens.admit(token, Scope::Read).await?;
+    let wanted = Wanted::parse(request.uri().query().unwrap_or_default())?;
+    let head = [(CONTENT_TYPE, "text/event-stream")];
+    Ok((head, desk.feed.follow(wanted)?).into_response())
 }
 
 /// Nothing of it is secret.

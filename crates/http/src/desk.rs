@@ -9,10 +9,13 @@ use control::ask::QueueCat;
 use control::{Ask, Body as _, Fault, Operator, Request};
 use envelope::Actor;
 use futures_util::stream;
+use journal::Journal;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
+use crate::feed::Feed;
 use crate::metrics::Shown;
+use crate::repeats::{Repeats, Ticket};
 use crate::tokens::Tokens;
 
 /// What every request needs.
@@ -21,36 +24,45 @@ pub(crate) struct Desk {
     slots: Arc<Semaphore>,
     pub(crate) tokens: Tokens,
     pub(crate) shown: Shown,
+    pub(crate) feed: Feed,
+    pub(crate) repeats: Repeats,
 }
 
 impl Desk {
-    pub(crate) fn new<O: Operator>(operator: Arc<O>, tokens: Tokens) -> Self {
+    pub(crate) fn new<O: Operator>(operator: Arc<O>, journal: Journal, tokens: Tokens) -> Self {
         Self {
             operator: Box::new(operator),
             slots: Arc::new(Semaphore::new(REQUESTS_MAX)),
             tokens,
             shown: Shown::default(),
+            feed: Feed::new(journal),
+            repeats: Repeats::default(),
         }
     }
 
-    /// See [`control::perform`].
+    /// See [`control::perform`]. The answer is kept under the ticket, if there is one, even if nobody waits for it any more.
     pub(crate) async fn perform(
         &self,
         request: Request,
         by: Actor,
+        ticket: Option<Ticket>,
     ) -> Result<Box<RawValue>, Fault> {
         let slot = Arc::clone(&self.slots).acquire_owned().await;
         let performed = self.operator.perform(request, by);
         let task = tokio::spawn(async move {
             let _slot = slot;
-            performed.await
+            let answer = performed.await?;
+            if let Some(ticket) = ticket {
+                ticket.keep(&answer);
+            }
+            Ok(answer)
         });
         task.await.map_err(Fault::of)?
     }
 
     /// The same, typed.
     pub(crate) async fn ask<A: Ask>(&self, ask: A, by: Actor) -> Result<A::Answer, Fault> {
-        let answer = self.perform(ask.into(), by).await?;
+        let answer = self.perform(ask.into(), by, None).await?;
         serde_json::from_str(answer.get()).map_err(Fault::of)
     }
 

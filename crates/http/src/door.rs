@@ -10,6 +10,7 @@ use control::{Operator, take_connections};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use journal::Journal;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -48,9 +49,10 @@ impl Door {
     pub async fn serve<O: Operator>(
         self,
         operator: Arc<O>,
+        journal: Journal,
         shutdown: impl Future<Output = ()> + Send,
     ) {
-        let router = router(Arc::new(Desk::new(operator, self.tokens.clone())));
+        let router = router(Arc::new(Desk::new(operator, journal, self.tokens.clone())));
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let converse = |(stream, slot), stopping| {
             converse(stream, self.tls.clone(), router.clone(), stopping, slot)

@@ -9,9 +9,11 @@ mod answer;
 mod bind;
 mod desk;
 mod door;
+mod feed;
 mod metrics;
 mod openapi;
 mod problem;
+mod repeats;
 mod route;
 mod tokens;
 

@@ -26,6 +26,7 @@ fn document() -> Value {
             operation(route, asked, answer),
         );
     }
+    paths.insert("/events", Map::from_iter([("get".to_owned(), events())]));
     json!({
         "openapi": "3.1.0",
         "info": {"title": "Onward", "version": "1", "description": ABOUT},
@@ -47,6 +48,7 @@ fn document() -> Value {
 }
 
 fn operation(route: &Route, asked: &Value, answer: &Value) -> Value {
+    let in_header = |name| json!({"name": name, "in": "header", "schema": {"type": "string"}});
     let in_path = |name: &str| route.path.contains(&format!("{{{name}}}"));
     let mut parameters = Vec::new();
     let mut in_body = Map::new();
@@ -55,12 +57,15 @@ fn operation(route: &Route, asked: &Value, answer: &Value) -> Value {
             parameters
                 .push(json!({"name": name, "in": "path", "required": true, "schema": schema}));
         } else if name == "if_match" {
-            parameters.push(json!({"name": "If-Match", "in": "header", "schema": schema}));
+            parameters.push(in_header("If-Match"));
         } else if route.verb == Verb::Get {
             parameters.push(json!({"name": name, "in": "query", "schema": schema}));
         } else {
             in_body.insert(name, schema);
         }
+    }
+    if route.verb != Verb::Get {
+        parameters.push(in_header("Idempotency-Key"));
     }
     let answer = match route.ask {
         "queue_cat" => json!({"message/rfc822": {}}),
@@ -87,6 +92,21 @@ fn operation(route: &Route, asked: &Value, answer: &Value) -> Value {
         operation["requestBody"] = json!({"content": content});
     }
     operation
+}
+
+/// The one path that is no question.
+fn events() -> Value {
+    let parameter = |name, about| json!({"name": name, "in": "query", "description": about, "schema": {"type": "string"}});
+    json!({
+        "operationId": "events",
+        "summary": "The mail log as it is written: each event as its line in JSON, or how many were `missed`",
+        "description": "Scope: `read`",
+        "parameters": [
+            parameter("event", "Only these, by their names in the mail log, with commas between"),
+            parameter("site", "Only those about this site or sites below it"),
+        ],
+        "responses": {"200": {"description": "Server-sent events", "content": {"text/event-stream": {}}}},
+    })
 }
 
 /// The fields of a request, wherever they are written.
