@@ -76,13 +76,13 @@ fn alias(part: &str, domain: &str, row: &Row, aliases: &mut Aliases, into: &mut 
     };
     if let Some(rest) = part.strip_prefix('/') {
         let found = rest.rsplit_once("/:").or_else(|| rest.rsplit_once("/i:"));
-        let lines = found.and_then(|(expression, target)| {
+        let line = found.and_then(|(expression, target)| {
             let local = expression.strip_suffix('$')?;
             let domain = domain.replace('.', "\\.");
-            pattern::lines(&format!("{local}@{domain}$"), target)
+            pattern::line(&format!("{local}@{domain}$"), target)
         });
-        match lines {
-            Some(lines) => lines.into_iter().for_each(|(key, target)| add(key, target)),
+        match line {
+            Some((key, target)) => add(key, target),
             None => {
                 let why = "no line says the same as this expression";
                 into.leave(&row.place, part, why, "write the addresses one by one");

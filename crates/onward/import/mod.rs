@@ -255,26 +255,17 @@ fn tell(print: Printer, report: &Report, args: &Import) {
         let head = (!options.is_empty()).then_some(CONFIG);
         print.lines(head.map(|name| format!("# {name}\n{options}")));
     }
-    for Left {
-        file,
-        line,
-        what,
-        why,
-        hint,
-    } in &report.left
-    {
-        print.line(format_args!(
-            "left: {file}:{line}: {what}: {why}\n      {hint}"
-        ));
+    for left in &report.left {
+        let Left { what, why, .. } = left;
+        let place = format_args!("{}:{}", left.file, left.line);
+        print.line(format_args!("left: {place}: {what}: {why}"));
+        print.line(format_args!("      {}", left.hint));
     }
     let differences = report.differences.iter().flatten();
     print.lines(differences.map(|difference| format!("differs: {difference}")));
-    print.lines(
-        report
-            .written
-            .iter()
-            .map(|path| format!("wrote {}", path.display())),
-    );
+    for path in &report.written {
+        print.line(format_args!("wrote {}", path.display()));
+    }
     let secrets = match report.secrets {
         true => ", and the SRS secrets",
         false => "",

@@ -305,7 +305,7 @@ fn forward_email_records() {
             "a.test.zone",
             "$TTL 3600\n@ IN SOA ns x ( 1\n 2 ) ; serial\n@ 60 IN TXT \"forward-email=alice:a@box.example,\" \"b@box.example\"\n\
              \tIN TXT \"forward-email=alice:c@box.example,!junk,!!later,!!!never\"\n\
-             sub IN TXT ( \"forward-email=/^(x|y)$/:$1@box.example\" ) ; comment\n\
+             sub IN TXT ( \"forward-email=/^x-.*$/:x@box.example,/^(y|z)$/:$1@box.example\" ) ; comment\n\
              b.test. IN TXT \"forward-email=mx.box.example,hook:https://x.example/y\"\n\
              @ IN TXT \"forward-email-site-verification=abc\"\n@ IN TXT \"v=spf1 -all\"\n",
         )],
@@ -318,11 +318,11 @@ fn forward_email_records() {
             "junk@a.test :discard:",
             "later@a.test :reject: 450",
             "never@a.test :reject: 550",
-            "x@sub.a.test x@box.example",
-            "y@sub.a.test y@box.example",
+            "x-*@sub.a.test x@box.example",
         ],
         &[
             "hook:https://x.example/y: goes to a web address",
+            "/^(y|z)$/:$1@box.example: no line says the same",
             "forward-email-site-verification",
         ],
     );

@@ -131,12 +131,8 @@ fn domains(config: &MainCf, name: &str, into: &mut Imported) -> BTreeSet<String>
             found.extend(keys.map(|entry| entry.key).filter(|key| is_domain(key)));
         } else if name != "virtual_alias_domains" {
             let hint = "give each of these domains a line in the forwards file";
-            into.leave(
-                &config.place(name),
-                &word,
-                format!("{name}: is not read"),
-                hint,
-            );
+            let why = format!("{name}: is not read");
+            into.leave(&config.place(name), &word, why, hint);
         }
     }
     found
@@ -228,10 +224,8 @@ impl Server {
         let base = base.map(|(base, _)| format!("{base}@{host}"));
         let catch_all = format!("@{host}");
         let keys = [Some(&folded), base.as_ref(), Some(&catch_all)];
-        let value = keys
-            .into_iter()
-            .flatten()
-            .find_map(|key| self.keys.get(key));
+        let mut keys = keys.into_iter().flatten();
+        let value = keys.find_map(|key| self.keys.get(key));
         let is_alias = self.aliases.contains_key(name) || self.keys.contains_key(name);
         let has_line = self.patterns.contains(host) || is_alias && self.local.contains(host);
         match value {

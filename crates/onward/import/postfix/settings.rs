@@ -81,10 +81,10 @@ fn next_hop(config: &MainCf, value: &str) -> Option<String> {
             let queue = config.value("queue_directory");
             Some(format!("lmtp:unix:{queue}/{path}"))
         }
-        ("lmtp", _) => Some(format!(
-            "lmtp:{}",
-            host(hop.trim().trim_start_matches("inet:"))?
-        )),
+        ("lmtp", _) => {
+            let host = host(hop.trim().trim_start_matches("inet:"))?;
+            Some(format!("lmtp:{host}"))
+        }
         ("smtp" | "relay", _) => host(hop.trim()),
         _ => None,
     }
@@ -110,19 +110,22 @@ fn host(hop: &str) -> Option<String> {
 fn by_hand(config: &MainCf, into: &mut Imported) {
     for (name, hint) in known(BY_HAND) {
         let value = config.value(name);
-        let is_srs = value.starts_with("tcp:") || value.starts_with("socketmap:");
-        if is_srs && name == "sender_canonical_maps" {
-            postsrsd::read(&config.etc, into);
-        } else if !is_srs && !matches!(&*value, "" | "no" | "none") {
-            let what = format!("{name} = {value}");
-            into.leave(&config.place(name), &what, NOT_CARRIED, hint);
+        let is_asked = value.starts_with("tcp:") || value.starts_with("socketmap:");
+        match (name, &*value) {
+            (_, "" | "no" | "none") => {}
+            ("sender_canonical_maps", _) if is_asked => postsrsd::read(&config.etc, into),
+            ("recipient_canonical_maps", _) if is_asked => {}
+            _ => {
+                let what = format!("{name} = {value}");
+                into.leave(&config.place(name), &what, NOT_CARRIED, hint);
+            }
         }
     }
     for stage in STAGES {
         let name = format!("smtpd_{stage}_restrictions");
         for word in config.words(&name) {
-            if let Some((_, hint)) = known(RESTRICTIONS).find(|(known, _)| word.starts_with(known))
-            {
+            let known = known(RESTRICTIONS).find(|(known, _)| word.starts_with(known));
+            if let Some((_, hint)) = known {
                 let why = format!("{name}: {NOT_CARRIED}");
                 into.leave(&config.place(&name), &word, why, hint);
             }

@@ -73,16 +73,14 @@ impl TableRef {
     }
 }
 
-/// A line of a table of regular expressions, as the lines that say the same.
+/// A line of a table of regular expressions, as the line that says the same.
 fn patterns(row: Row, entries: &mut Vec<Entry>, into: &mut Imported) {
     let found = expression(&row.text);
-    let found = found.and_then(|(expression, value)| pattern::lines(expression, value));
-    match found {
-        Some(lines) => entries.extend(lines.into_iter().map(|(key, value)| Entry {
-            key: key.to_lowercase(),
-            value,
-            row: row.clone(),
-        })),
+    match found.and_then(|(expression, value)| pattern::line(expression, value)) {
+        Some((key, value)) => {
+            let key = key.to_lowercase();
+            entries.push(Entry { key, value, row });
+        }
         None => {
             let why = "no line says the same as this expression";
             into.leave(&row.place, &row.text, why, PATTERN_HINT);
