@@ -27,6 +27,7 @@ needed() {
     [ -x /usr/sbin/smtp-source ] && [ -x /usr/sbin/smtp-sink ] || echo postfix
     [ -x /usr/sbin/postsrsd ] || echo postsrsd
     command -v python3 >/dev/null || echo python3
+    command -v pebble >/dev/null || echo pebble
     [ -x /usr/sbin/rbldnsd ] || echo rbldnsd
     [ -x /usr/sbin/knotd ] || echo knot
     [ -x /usr/sbin/unbound ] || echo unbound

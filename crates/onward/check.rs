@@ -172,6 +172,15 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) -> Option<Resolv
     for files in &config.tls {
         findings.push(Finding::good("certificate", files.certificate.display()));
     }
+    if let Some(asked) = &resolved.settings.acme {
+        let until = match acme::kept(asked) {
+            Some((.., expires)) => format!("the last one holds until {expires}"),
+            None => "none yet".to_owned(),
+        };
+        let (domains, server) = (asked.domains.join(", "), &asked.directory);
+        let text = format_args!("{domains}: from {server}: {until}");
+        findings.push(Finding::good("acme", text));
+    }
     for (name, key) in &routing.keys.named {
         let text = format!("{name}: {}, {}", key.record_name(), key.algorithm());
         findings.push(Finding::good("dkim", text));

@@ -36,6 +36,7 @@ pub(crate) fn doctor(
             facts(&config, &keys, (routing(), served.as_ref()), connect)
         }),
         served: shown,
+        issuing: None,
         clock: Clock::real(),
         every,
         kept: fs::read(&file).unwrap_or_default(),

@@ -37,7 +37,7 @@ pub(crate) async fn here(
         config,
         resolved.settings.doctor,
         resolver,
-        None,
+        resolved.tls,
         move || Arc::clone(&routing),
     );
     Ok(doctor.examine(connect).await)

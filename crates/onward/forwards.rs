@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use forwarder::table::{Difference, File, Objection, Table, TableErrors};
-use journal::Event;
+use journal::{Event, Journal};
 use policy::Profiles;
 use policy::measures::Wrong;
 
@@ -131,13 +131,17 @@ pub(crate) fn read_at_start(
     }
 }
 
-/// An event for the mail log; the same is said on standard error, too.
-pub(crate) fn kept_out(error: &Error, instead: &Table) -> Event {
+/// At the start, once the spool is locked: keeps the files as the last good ones, or tells why those are used instead, on standard
+/// error too.
+pub(crate) fn started(config: &Config, table: &Table, instead: Option<Error>, journal: &Journal) {
+    let Some(error) = instead else {
+        return keep(config, table);
+    };
     tracing::error!(%error, "starting with the last good forwards");
-    Event::ForwardsKeptOut {
+    journal.record(Event::ForwardsKeptOut {
         error: error.to_string(),
-        forwards: instead.stats().lines as u64,
-    }
+        forwards: table.stats().lines as u64,
+    });
 }
 
 /// Whether the new table may take the place of the old one, and what changes then.

@@ -19,6 +19,7 @@ mod freeze_cli;
 mod history_cli;
 mod import;
 mod init;
+mod issuing;
 mod keys;
 mod lint_cli;
 mod lists;

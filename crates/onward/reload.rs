@@ -20,7 +20,7 @@ use rustls_pki_types::pem::PemObject;
 use smtp_in::tls;
 
 use crate::Failure;
-use crate::config::{self, Config};
+use crate::config::{self, Acme, Config};
 use crate::files::{self, FileError};
 use crate::forwards;
 use crate::logins;
@@ -36,6 +36,7 @@ pub(crate) struct Reload {
     /// Of the HTTP API, if there is one.
     tokens: Option<Tokens>,
     token_file: PathBuf,
+    acme: Option<Acme>,
     /// At smarthosts.
     logins: Vec<Login>,
     shaping: delivery::Shaping,
@@ -62,6 +63,7 @@ impl Reload {
             tls,
             tokens,
             token_file: config.http.token.clone(),
+            acme: config.acme.clone(),
             logins,
             shaping,
             journal,
@@ -122,7 +124,13 @@ impl Reload {
         if let Some(tokens) = &tokens {
             lines.push(format!("tokens: {}", tokens.len()));
         }
-        let reloaded = self.reloaded(&last, &config.typed, holder.is_some(), lines);
+        let mut reloaded = self.reloaded(&last, &config.typed, holder.is_some(), lines);
+        // Where [[tls]] is there several times, its key says nothing of this.
+        let name = "tls.acme";
+        let is_told = |key: &String| key.starts_with(name);
+        if config.acme != self.acme && !reloaded.needs_restart.iter().any(is_told) {
+            reloaded.needs_restart.push(name.to_owned());
+        }
         if dry_run {
             return Ok(reloaded);
         }

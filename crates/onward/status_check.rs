@@ -215,6 +215,10 @@ const MEASURES: &[Measure] = &[
     Measure("certificate", "s", |s| {
         Some(certificates(s).min().unwrap_or(u64::MAX))
     }),
+    Measure("acme-failed", "", |s| {
+        let failed = s.issuing.as_ref().and_then(|now| now.error.as_ref());
+        Some(failed.is_some().into())
+    }),
     Measure("sites", "", |s| Some(s.sites_in_trouble)),
     Measure("frozen", "", |s| Some(s.frozen)),
     Measure("connections", "", |s| Some(s.connections.incoming)),

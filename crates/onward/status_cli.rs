@@ -117,6 +117,12 @@ fn health(screen: &mut Screen, status: &Status) {
         let text = format_args!("{} for {}", end.name, plural(left, "day"));
         screen.marked(left < CERTIFICATE_DAYS_MIN, "certificate", text);
     }
+    if let Some(issuing) = &status.issuing {
+        let (next, error) = (issuing.next, issuing.error.as_deref().unwrap_or_default());
+        let next = format!("the next certificate is asked for at {next}");
+        let text = [error.lines().next().unwrap_or_default(), &next].join("; ");
+        screen.marked(!error.is_empty(), "acme", text.trim_start_matches("; "));
+    }
     let forwards = &status.forwards;
     let (lines, digest) = (plural(forwards.lines, "line"), &forwards.digest);
     let domains = plural(forwards.domains, "domain");

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
+use acme::Issuer;
 use arc_swap::ArcSwap;
 use control::Socket;
 use history::Desk;
@@ -24,6 +25,7 @@ use crate::Failure;
 use crate::config::{Config, Resolved, Settings};
 use crate::doctor;
 use crate::forwards;
+use crate::issuing;
 use crate::reload::Reload;
 
 /// A relay that is ready to run: sockets are bound, the spool is open.
@@ -35,6 +37,7 @@ pub(crate) struct Relay {
     relay: relay::Relay<LogSpool>,
     doors: (Socket, Option<Door>),
     operator: Operator<LogSpool>,
+    issuer: Option<Issuer>,
     spool: Arc<LogSpool>,
     journal: Journal,
 }
@@ -55,14 +58,13 @@ impl Relay {
         let bound = |listener: &smtp_in::Listener| listener.local_addr().ok();
         let addresses: Vec<_> = listeners.iter().filter_map(bound).collect();
         let spool = Arc::new(open_spool(settings.spool.clone())?);
-        match resolved.instead {
-            None => forwards::keep(config, &routing.load().table),
-            Some(error) => journal.record(forwards::kept_out(&error, &routing.load().table)),
-        }
+        forwards::started(config, &routing.load().table, resolved.instead, &journal);
         let doors = open_doors(&settings, &resolved.tokens, &resolved.tls).await?;
         let (now, served) = (Arc::clone(&routing), resolved.tls.clone());
         let now = move || now.load_full();
-        let doctor = doctor::doctor(config, settings.doctor, resolver.clone(), served, now);
+        let (issuer, issuing) = issuing::open(settings.acme, &served, &journal, spool.clock())?;
+        let mut doctor = doctor::doctor(config, settings.doctor, resolver.clone(), served, now);
+        doctor.issuing = issuing;
         let reload = Arc::new(Reload::new(
             config,
             path,
@@ -107,6 +109,7 @@ impl Relay {
             relay,
             doors,
             operator,
+            issuer,
             spool,
             journal,
         })
@@ -129,6 +132,9 @@ impl Relay {
                 door.serve(asked, journal, stopped.cancelled_owned()).await;
             }
         };
+        if let Some(issuer) = self.issuer {
+            tokio::spawn(issuer.run(shutdown.clone()));
+        }
         let run = self
             .relay
             .run(self.listeners, self.limits, (socket, operator), shutdown);

@@ -1,5 +1,6 @@
 //! Flows: one scenario a file. Each has its own DNS, addresses, relay and spool, and waits for events, never for time.
 
+pub(crate) mod acme;
 mod authentic;
 mod bad_files;
 mod bounce_to;

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use testkit::acme::Acme;
 use testkit::daemon::Setup;
 use testkit::net::Net;
 use testkit::sender::send;
 use toml::{Table, Value};
 
+use super::acme::free;
 use super::questions::{when_there, words};
 use crate::relay;
 
@@ -99,6 +101,29 @@ async fn every_command_of_the_other_pages_answers() {
             answers(&setup, command).await;
         }
         assert_eq!(page.commands.len() + page.stopped.len(), commands);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_issued_as_the_page_says() {
+    let (net, at) = (Net::new().await, free());
+    let server = Acme::start(at).await;
+    let page = Page::read(include_str!("../../docs/certificates.md"));
+    let setup = page.configure(relay(&net, "").with_tls());
+    setup.write("root.pem", server.root_pem());
+    let relay = setup
+        .set("delivery.ca", "\"root.pem\"")
+        .set("tls.acme.directory", &format!("\"{}\"", server.directory()))
+        .set("tls.acme.http", &format!("\"{at}\""))
+        .set("forwards.postmaster", "\"you@example.com\"")
+        .start()
+        .await;
+    relay
+        .wait_for("certificate-issued domains=mx1.example.net")
+        .await;
+    assert_eq!(page.commands.len(), 4);
+    for command in &page.commands {
+        answers(relay.setup(), command).await;
     }
 }
 
@@ -220,14 +245,14 @@ impl Page {
             text.replace("192.0.2.", "127.0.0.")
                 .replace("2001:db8::10", "::1")
         };
-        for (section, value) in &self.config {
+        let mut settings: Vec<_> = self.config.clone().into_iter().collect();
+        while let Some((key, value)) = settings.pop() {
             match value {
-                Value::Table(keys) => {
-                    for (key, value) in keys {
-                        setup = setup.set(&format!("{section}.{key}"), &local(value));
-                    }
+                Value::Table(below) => {
+                    let below = below.into_iter();
+                    settings.extend(below.map(|(name, value)| (format!("{key}.{name}"), value)));
                 }
-                value => setup = setup.set(section, &local(value)),
+                value => setup = setup.set(&key, &local(&value)),
             }
         }
         setup

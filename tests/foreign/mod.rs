@@ -1,4 +1,4 @@
-//! Flows with real programs of other people: swaks, Python's smtplib and email, dkimpy, opendkim, rspamd, clamd, Dovecot, Postfix's smtp-source, smtp-sink and posttls-finger, knot, unbound;
+//! Flows with real programs of other people: swaks, Python's smtplib and email, dkimpy, opendkim, rspamd, clamd, Dovecot, pebble, Postfix's smtp-source, smtp-sink and posttls-finger, knot, unbound;
 //! and other people's test suites.
 //!
 //! They are ignored by plain `cargo test`; `./test.sh` installs the programs and runs them too.
@@ -11,6 +11,7 @@ mod dovecot;
 mod filters;
 mod import;
 mod opendkim;
+mod pebble;
 mod postfix;
 mod python;
 mod rbldnsd;

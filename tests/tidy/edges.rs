@@ -7,7 +7,7 @@ use crate::manifests::{dependency_tables, line_of};
 
 /// Crate → the crates of ours that it may depend on. The root package may depend on all but `testkit` and
 /// `fuzz-targets`.
-const EDGES: [(&str, &[&str]); 25] = [
+const EDGES: [(&str, &[&str]); 26] = [
     ("envelope", &[]),
     ("srs", &[]),
     ("spf", &[]),
@@ -29,6 +29,7 @@ const EDGES: [(&str, &[&str]); 25] = [
     ("journal", &["envelope"]),
     ("linefile", &[]),
     ("counters", &["envelope", "linefile"]),
+    ("acme", &["envelope", "filter", "linefile"]),
     ("history", &["control", "envelope", "journal"]),
     (
         "relay",

@@ -57,7 +57,7 @@ pub use socket::{BindError, Socket};
 pub use stats::{FailingForward, FailingForwards, StatsBy, StatsPage, StatsRow};
 pub use status::{
     BlocklistCounts, CertificateEnd, Connections, Delays, Disk, FilterCounts, ForwardsState,
-    LastReload, QueueCounts, RESULTS_SHOWN, ReceivedCount, RefusedCount, ResultCount, SITES_SHOWN,
-    Status,
+    Issuing, LastReload, QueueCounts, RESULTS_SHOWN, ReceivedCount, RefusedCount, ResultCount,
+    SITES_SHOWN, Status,
 };
 pub use tls_report::{DateRange, FailureRow, PolicyShown, SessionCounts, TlsPolicyRow, TlsReport};

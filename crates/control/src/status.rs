@@ -56,6 +56,9 @@ pub struct Status {
     pub sites_in_trouble: u64,
     /// When the certificates that clients are shown expire.
     pub certificates: Vec<CertificateEnd>,
+    /// What comes of `[tls] acme`.
+    #[serde(default)]
+    pub issuing: Option<Issuing>,
     /// Where the spool is.
     pub disk: Disk,
     /// The forwards of now.
@@ -185,6 +188,21 @@ pub struct CertificateEnd {
     /// When.
     #[serde(with = "text")]
     pub expires: Timestamp,
+}
+
+/// The certificate that an ACME server issues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issuing {
+    /// For these names.
+    pub domains: Vec<String>,
+    /// When the server is asked for the next one.
+    #[serde(with = "text")]
+    pub next: Timestamp,
+    /// Why it has not issued one when it was last asked.
+    pub error: Option<String>,
+    /// Until when what it has issued is valid.
+    #[serde(with = "text::option")]
+    pub expires: Option<Timestamp>,
 }
 
 /// The disk of the spool.

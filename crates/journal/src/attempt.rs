@@ -1,4 +1,4 @@
-//! A delivery attempt as the log tells of it.
+//! Parts of events: a delivery attempt, and a transaction that came to nothing.
 
 #![expect(
     missing_docs,
@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use envelope::{LegId, Mailbox, Trip};
+use envelope::{LegId, Mailbox, ReversePath, Trip};
 
 /// What the lines of a delivery attempt have in common.
 #[derive(Debug, Clone)]
@@ -19,6 +19,16 @@ pub struct Attempt {
     /// Since the message came in.
     pub delay: Duration,
     pub trip: Trip,
+}
+
+/// A transaction that was lost with its connection.
+#[derive(Debug, Clone)]
+pub struct Unfinished {
+    pub hello: Option<String>,
+    pub sender: ReversePath,
+    pub recipients: usize,
+    /// Octets of the body so far; none before DATA.
+    pub size: Option<u64>,
 }
 
 impl Attempt {

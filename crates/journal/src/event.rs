@@ -13,7 +13,7 @@ use envelope::{
     Actor, Diagnosis, Domain, LegId, Mailbox, MessageId, Origin, Reply, ReversePath, Timestamp, Tls,
 };
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Unfinished};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -41,6 +41,14 @@ pub enum Event {
     ReloadFailed { error: String },
     /// The daemon starts with the last good forwards, because the file is bad.
     ForwardsKeptOut { error: String, forwards: u64 },
+    /// The ACME server has issued a certificate, or has not. Then what it issued before is shown on.
+    Certificate {
+        domains: Vec<String>,
+        error: Option<String>,
+        /// When it is asked again.
+        next: Timestamp,
+        expires: Option<Timestamp>,
+    },
     /// A connection ended early: we closed it, or it broke.
     ConnectionClosed {
         client: SocketAddr,
@@ -308,16 +316,6 @@ pub enum Event {
     Dropped { lines: u64 },
 }
 
-/// A transaction that was lost with its connection.
-#[derive(Debug, Clone)]
-pub struct Unfinished {
-    pub hello: Option<String>,
-    pub sender: ReversePath,
-    pub recipients: usize,
-    /// Octets of the body so far; none before DATA.
-    pub size: Option<u64>,
-}
-
 impl Event {
     /// The event's name in the log.
     pub fn name(&self) -> &'static str {
@@ -327,6 +325,8 @@ impl Event {
             Self::Reloaded { .. } => "reloaded",
             Self::ReloadFailed { .. } => "reload-failed",
             Self::ForwardsKeptOut { .. } => "forwards-kept-out",
+            Self::Certificate { error: None, .. } => "certificate-issued",
+            Self::Certificate { .. } => "certificate-failed",
             Self::ConnectionClosed { .. } => "connection-closed",
             Self::TurnedAway { .. } => "turned-away",
             Self::Refused { .. } => "refused",

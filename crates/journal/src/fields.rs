@@ -32,6 +32,7 @@ impl Event {
             }
             ForwardsKeptOut { text "error" error, count "forwards" forwards }
             ReloadFailed { text "error" error }
+            Certificate { list "domains" domains, optional "error" error, text "next" next, optional "expires" expires }
             TurnedAway { text "rule" rule, text "network" network, count "connections" connections }
             Refused {
                 text "client" client, optional "client_name" client_name, text "listener" listener, optional "hello" hello,

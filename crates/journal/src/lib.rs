@@ -32,9 +32,9 @@ use envelope::Timestamp;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::broadcast::{Receiver, Sender};
 
-pub use attempt::Attempt;
+pub use attempt::{Attempt, Unfinished};
 pub use counters::{Counters, Counts, OTHERS, Recent, Tally};
-pub use event::{Event, Unfinished};
+pub use event::Event;
 pub use line::Format;
 pub use log::MailLog;
 pub use said::Said;

@@ -12,7 +12,7 @@ pub(crate) struct Status {
     /// condition does not hold) or 3 (UNKNOWN: the daemon does not answer, or cannot tell).
     ///
     /// Numbers: `queue` (legs), `held`, `sites` (down, paused, or putting off all mail), `frozen`, `connections` (of clients), `log-lost` (lines of the mail log that were lost),
-    /// `filters-down`, `reload-failed` (1 after a reload that failed). Events of the last minute: `received`, `delivered`,
+    /// `filters-down`, `reload-failed` (1 after a reload that failed), `acme-failed` (1 while the ACME server issues no certificate). Events of the last minute: `received`, `delivered`,
     /// `deferred`, `failed`, `refused`. Spans: `oldest` (age of the oldest message), `delay` (from the 250 to the delivery, 99 %
     /// of the last thousand), `commit` (what the disk takes, likewise),
     /// `certificate` (how long the first one to expire is valid: `certificate>7d`). Size: `free` (disk of the spool).

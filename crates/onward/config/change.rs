@@ -20,6 +20,8 @@ pub(crate) fn changed_keys(old: &Table, new: &Table) -> Vec<String> {
 /// Whether a change of this key holds from a reload on. All others wait for a restart.
 pub(crate) fn is_reloadable(key: &str) -> bool {
     match key.split_once('.') {
+        // Who asks for certificates goes on asking for the same.
+        Some(("tls", name)) if name.starts_with("acme") => false,
         Some(("forwards" | "policy" | "connect" | "tls" | "bounce" | "alerts" | "shaping", _)) => {
             true
         }

@@ -11,6 +11,7 @@ mod schema;
 mod senders;
 mod shaping;
 mod submission;
+mod tls;
 mod units;
 mod validate;
 
@@ -21,8 +22,9 @@ use envelope::{AddressError, Mailbox};
 pub(crate) use change::{changed_keys, flat, is_reloadable};
 pub(crate) use protect::Limit;
 pub(crate) use resolve::{Errors, Resolved, Settings};
-pub(crate) use schema::{Config, Doctor, Listener, Log, Role, Source, TagAlphabet, Tls, TlsMode};
+pub(crate) use schema::{Config, Doctor, Listener, Log, Role, Source, TagAlphabet, TlsMode};
 pub(crate) use senders::{Dkim, Measure, Tier};
+pub(crate) use tls::{Acme, Tls};
 pub(crate) use units::{Network, Percent, Size, Span};
 pub(crate) use validate::check_hostname;
 
@@ -103,8 +105,8 @@ impl Config {
         if self.control.socket.as_os_str().is_empty() {
             self.control.socket = self.spool.join("control.sock");
         }
-        self.check()
-            .map_err(|(key, wrong)| FileError::wrong(path, format_args!("`{key}`: {wrong}")))?;
+        let checked = self.part_tls().and_then(|()| self.check());
+        checked.map_err(|(key, wrong)| FileError::wrong(path, format_args!("`{key}`: {wrong}")))?;
         Ok(self)
     }
 }

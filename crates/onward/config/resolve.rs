@@ -11,7 +11,7 @@ use envelope::Domain;
 use http_door::Tokens;
 use relay::Routing;
 use relay::outbound::{Answering, TlsReporter};
-use smtp_in::tls::Holder;
+use smtp_in::tls::{Holder, load};
 use spool::Lifetime;
 
 use super::operators::Http;
@@ -49,6 +49,7 @@ pub(crate) struct Settings {
     pub(crate) log: Log,
     pub(crate) doctor: Doctor,
     pub(crate) http: Http,
+    pub(crate) acme: Option<acme::Settings>,
 }
 
 /// Why a configuration cannot be used. Each text says where and what to do.
@@ -87,7 +88,8 @@ impl Resolved {
     pub(crate) fn of(config: &Config) -> Result<Self, Errors> {
         let routing = routing::load_at_start(config).map_err(Error::from);
         let tls = load_tls(config).map_err(|error| Error::File("certificate", error));
-        let tls = tls.map(|all| (!all.is_empty()).then(|| Holder::new(all)));
+        let has_tls = config.acme.is_some();
+        let tls = tls.map(|all| (has_tls || !all.is_empty()).then(|| Holder::new(all)));
         let holder = tls.as_ref().ok().and_then(Option::as_ref);
         let shaping = config.shaping.load();
         let shaping = shaping.map_err(|error| Error::File("shaping", error));
@@ -95,6 +97,12 @@ impl Resolved {
         match (config.settings(holder), shaping, routing, tls, tokens) {
             (Ok(settings), Ok(layers), Ok((routing, instead)), Ok(tls), Ok(tokens)) => {
                 settings.relay.delivery.shaping.replace(layers);
+                if let (Some(asked), Some(holder)) = (&settings.acme, &tls)
+                    && let Some((chain, key, _)) = acme::kept(asked)
+                    && let Ok(kept) = load(chain.as_bytes(), key.as_bytes())
+                {
+                    holder.issue(kept);
+                }
                 Ok(Self {
                     settings,
                     routing,
@@ -138,6 +146,9 @@ impl Config {
             log: self.log.clone(),
             doctor: self.doctor.clone(),
             http: self.http.clone(),
+            acme: self
+                .issuing()
+                .map_err(|error| Error::File("certificate", error))?,
         })
     }
 

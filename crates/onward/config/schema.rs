@@ -13,6 +13,7 @@ use super::protect::{Connect, Filter, Limit, Policy};
 use super::senders::{Bounce, Dkim, Dnsbl, Egress, List, Profile, Tier, Verify};
 use super::shaping::Shaping;
 use super::submission::Auth;
+use super::tls::{Acme, Tls};
 use super::units::{Network, Percent, Size, Span, more_than_zero, one_or_more, pauses};
 
 /// The whole file.
@@ -26,6 +27,9 @@ pub(crate) struct Config {
     /// One table or several; the first that fits a client counts.
     #[serde(deserialize_with = "one_or_more")]
     pub(crate) tls: Vec<Tls>,
+    /// What one of those tables has.
+    #[serde(skip)]
+    pub(crate) acme: Option<Acme>,
     pub(crate) resolver: Resolver,
     pub(crate) srs: Srs,
     pub(crate) dkim: Vec<Dkim>,
@@ -94,13 +98,6 @@ pub(crate) enum TlsMode {
     StartTls,
     Implicit,
     Off,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Tls {
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -260,6 +257,7 @@ impl Default for Config {
             spool: "/var/spool/onward".into(),
             listeners: vec![Listener::default()],
             tls: Vec::new(),
+            acme: None,
             resolver: Resolver::default(),
             srs: Srs::default(),
             dkim: Vec::new(),

@@ -8,9 +8,10 @@ use std::time::Duration;
 use envelope::Mailbox;
 
 use super::schema::{Config, TlsMode};
+use super::tls::Acme;
 
 /// The key and what is wrong with it.
-type Fault = (&'static str, String);
+pub(super) type Fault = (&'static str, String);
 
 impl Config {
     /// The first thing that cannot work.
@@ -24,6 +25,7 @@ impl Config {
                 .parse::<envelope::Domain>()
                 .map_err(|e| ("srs.domain", format!("`{domain}`: {e}")))?;
         }
+        self.acme.as_ref().map_or(Ok(()), Acme::check)?;
         self.check_listeners()?;
         self.check_socket()?;
         self.check_http()?;
@@ -55,14 +57,20 @@ impl Config {
     }
 
     fn check_listeners(&self) -> Result<(), Fault> {
-        if self.tls.is_empty() && self.listeners.iter().any(|l| l.tls == TlsMode::Implicit) {
+        let has_tls = !self.tls.is_empty() || self.acme.is_some();
+        if !has_tls && self.listeners.iter().any(|l| l.tls == TlsMode::Implicit) {
             return Err((
                 "listener.tls",
                 "`implicit` needs a certificate\n\nhint: add [tls] with certificate and key"
                     .to_owned(),
             ));
         }
-        let binds: Vec<SocketAddr> = self.listeners.iter().map(|l| l.bind).collect();
+        let proofs = self
+            .acme
+            .iter()
+            .flat_map(|acme| acme.http.or(acme.tls_alpn));
+        let binds = self.listeners.iter().map(|l| l.bind).chain(proofs);
+        let binds: Vec<SocketAddr> = binds.collect();
         for (at, bind) in binds.iter().enumerate() {
             if let Some(other) = binds[..at].iter().find(|other| collide(bind, other)) {
                 let text = format!(

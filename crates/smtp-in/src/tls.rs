@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use envelope::Tls;
 use rustls::client::verify_server_name;
 use rustls::crypto::aws_lc_rs;
@@ -37,7 +37,11 @@ pub type Certificate = Arc<CertifiedKey>;
 
 /// What there is to choose from.
 #[derive(Debug)]
-struct Certificates(ArcSwap<Vec<Certificate>>);
+struct Certificates {
+    own: ArcSwap<Vec<Certificate>>,
+    /// Got by the way; it gives way to our own where both fit.
+    issued: ArcSwapOption<CertifiedKey>,
+}
 
 /// Why certificate and key cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,7 +98,10 @@ impl Error {
 impl Holder {
     /// Holds these; where several fit a client, the first counts.
     pub fn new(certificates: Vec<Certificate>) -> Self {
-        let certificates = Arc::new(Certificates(ArcSwap::from_pointee(certificates)));
+        let certificates = Arc::new(Certificates {
+            own: ArcSwap::from_pointee(certificates),
+            issued: ArcSwapOption::empty(),
+        });
         let provider = Arc::new(aws_lc_rs::default_provider());
         let Ok(builder) =
             ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
@@ -121,12 +128,19 @@ impl Holder {
 
     /// Those of now.
     pub fn certificates(&self) -> Vec<Certificate> {
-        self.certificates.0.load().to_vec()
+        let issued = self.certificates.issued.load_full();
+        let own = self.certificates.own.load();
+        own.iter().cloned().chain(issued).collect()
     }
 
-    /// From now on these.
+    /// From now on these, and what was issued.
     pub fn replace(&self, certificates: Vec<Certificate>) {
-        self.certificates.0.store(Arc::new(certificates));
+        self.certificates.own.store(Arc::new(certificates));
+    }
+
+    /// From now on this one too, in place of what was issued before.
+    pub fn issue(&self, certificate: Certificate) {
+        self.certificates.issued.store(Some(certificate));
     }
 }
 
@@ -137,17 +151,19 @@ impl ResolvesServerCert for Certificates {
         let name = client
             .server_name()
             .and_then(|name| ServerName::try_from(name).ok());
-        let all = self.0.load();
-        let possible = all.iter().filter(|certificate| {
+        let (own, issued) = (self.own.load(), self.issued.load());
+        let own = own.iter().map(|certificate| (certificate, false));
+        let all = own.chain(issued.iter().map(|certificate| (certificate, true)));
+        let possible = all.filter(|(certificate, _)| {
             let schemes = client.signature_schemes();
             certificate.key.choose_scheme(schemes).is_some()
         });
-        let best = possible.min_by_key(|certificate| {
+        let best = possible.min_by_key(|(certificate, is_issued)| {
             let is_named = name.as_ref().is_some_and(|name| names(certificate, name));
             let is_rsa = certificate.key.algorithm() == SignatureAlgorithm::RSA;
-            (Reverse(is_named), is_rsa)
+            (Reverse(is_named), *is_issued, is_rsa)
         });
-        best.cloned()
+        best.map(|(certificate, _)| Arc::clone(certificate))
     }
 }
 
@@ -290,10 +306,13 @@ mod tests {
         let (first, second) = (load(pair()), load(pair()));
         let holder = Holder::new(vec![Arc::clone(&first)]);
         let clone = holder.clone();
-        let held = || Arc::clone(&clone.certificates.0.load()[0]);
-        assert!(Arc::ptr_eq(&held(), &first));
+        let held = || clone.certificates();
+        assert!(Arc::ptr_eq(&held()[0], &first));
         holder.replace(vec![Arc::clone(&second)]);
-        assert!(Arc::ptr_eq(&held(), &second));
+        assert!(Arc::ptr_eq(&held()[0], &second));
+        holder.issue(Arc::clone(&first));
+        holder.replace(Vec::new());
+        assert!(Arc::ptr_eq(&held()[0], &first), "what was issued stays");
         assert_eq!(format!("{holder:?}"), "Holder");
     }
 }

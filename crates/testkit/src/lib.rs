@@ -7,6 +7,7 @@
 //! It shares no protocol code with the relay (but for the dialogs, whose object *is* the relay's session): the sink
 //! and the plain sender are small implementations of their own, so that a mistake cannot cancel itself out.
 
+pub mod acme;
 pub mod campaign;
 pub mod daemon;
 pub mod dialog;

@@ -117,6 +117,19 @@ impl Plain {
         plain
     }
 
+    /// STARTTLS with a host of this name: the certificate that it shows for it.
+    ///
+    /// # Panics
+    /// When the handshake fails.
+    pub async fn certificate(mut self, name: &str) -> Vec<u8> {
+        self.expect("STARTTLS", "220").await;
+        let name = name.to_owned().try_into().expect("a host name");
+        let stream = tls::connector().connect(name, self.stream.into_inner());
+        let stream = stream.await.expect("the TLS handshake");
+        let shown = stream.get_ref().1.peer_certificates();
+        shown.and_then(|chain| chain.first()).expect("one").to_vec()
+    }
+
     /// TLS from here on.
     ///
     /// # Panics

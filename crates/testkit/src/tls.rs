@@ -74,13 +74,23 @@ impl Identity {
 
 /// A client that takes any certificate.
 pub fn connector() -> TlsConnector {
-    let config = ClientConfig::builder_with_provider(provider())
+    TlsConnector::from(Arc::new(credulous()))
+}
+
+/// One that wants this protocol inside (ALPN).
+pub fn connector_for(protocol: &[u8]) -> TlsConnector {
+    let mut config = credulous();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    TlsConnector::from(Arc::new(config))
+}
+
+fn credulous() -> ClientConfig {
+    ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("aws-lc-rs has the default versions")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Credulous))
-        .with_no_client_auth();
-    TlsConnector::from(Arc::new(config))
+        .with_no_client_auth()
 }
 
 /// The name to connect to; what it says does not matter to [`connector`].

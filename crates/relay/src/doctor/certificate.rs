@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use control::Health::{Bad, Good, Risky};
-use control::{CertificateEnd, Finding};
+use control::{CertificateEnd, Finding, Issuing};
 use envelope::{Domain, Timestamp};
 use smtp_in::tls::{Certificate, is_for};
 use x509_parser::parse_x509_certificate;
@@ -46,9 +46,30 @@ pub(super) fn end(certificate: &Certificate) -> Option<CertificateEnd> {
     let own = parsed(certificate.cert.first()?)?;
     let secs = u64::try_from(own.validity().not_after.timestamp()).unwrap_or_default();
     Some(CertificateEnd {
-        name: own.subject().to_string(),
+        name: named(&own),
         expires: Timestamp::from_unix_millis(secs.saturating_mul(1000)),
     })
+}
+
+/// What comes of asking an ACME server.
+pub(super) fn issuing(now: &Issuing) -> Finding {
+    let next = now.next;
+    let (health, text) = match (&now.error, now.expires) {
+        (None, _) => (Good, format!("the next certificate is asked for at {next}")),
+        (Some(error), Some(expires)) => (
+            Risky,
+            format!(
+                "no new certificate: {error}\n\nhint: the old one holds until {expires}; the server is asked again at {next}, or by a restart"
+            ),
+        ),
+        (Some(error), None) => (
+            Bad,
+            format!(
+                "no certificate: {error}\n\nhint: clients are shown one that is signed by itself; the server is asked again at {next}, or by a restart"
+            ),
+        ),
+    };
+    Finding::new(health, "acme", now.domains.join(", "), text)
 }
 
 /// Time and chain.
@@ -57,7 +78,7 @@ fn one(certificate: &Certificate, now: Timestamp) -> Finding {
     let Some([own, issuers @ ..]) = parsed.as_deref() else {
         return Finding::new(Bad, "certificate", "", "cannot be read");
     };
-    let of = own.subject().to_string();
+    let of = named(own);
     let finding = |health, text: String| Finding::new(health, "certificate", &of, text);
     let (begin, end) = (
         own.validity().not_before.timestamp(),
@@ -104,6 +125,16 @@ fn one(certificate: &Certificate, now: Timestamp) -> Finding {
             Good,
             format!("is valid for {days} days more, with its chain"),
         ),
+    }
+}
+
+/// Its subject; where that is empty, as ACME servers leave it by now, its first name.
+fn named(own: &X509Certificate<'_>) -> String {
+    let others = own.subject_alternative_name().ok().flatten();
+    let first = others.and_then(|others| others.value.general_names.first());
+    match (own.subject().to_string(), first) {
+        (subject, Some(first)) if subject.is_empty() => first.to_string(),
+        (subject, _) => subject,
     }
 }
 

@@ -19,10 +19,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::{CertificateEnd, Finding, Health};
+use control::{CertificateEnd, Finding, Health, Issuing};
 use dns::{Error, Resolver};
 use envelope::{Domain, Timestamp};
 use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
 use smtp_in::tls::{Certificate, Holder};
 use spool::Clock;
 use tokio::time::{sleep, timeout};
@@ -41,6 +42,8 @@ pub struct Doctor {
     pub facts: Box<dyn Fn(bool) -> Facts + Send + Sync>,
     /// What is shown to clients; none if there is no TLS, or no daemon.
     pub served: Option<Holder>,
+    /// What comes of asking an ACME server for one.
+    pub issuing: Option<Arc<Mutex<Issuing>>>,
     /// Tells the time.
     pub clock: Clock,
     /// How often the daemon looks by itself; zero: never.
@@ -90,7 +93,12 @@ impl Doctor {
 
     /// Everything; servers elsewhere are connected to only if `connect` says so.
     pub async fn examine(&self, connect: bool) -> Vec<Finding> {
-        examine(&self.resolver, &(self.facts)(connect), self.clock.now()).await
+        let mut facts = (self.facts)(connect);
+        let issuing = self.issuing.as_ref();
+        facts
+            .local
+            .extend(issuing.map(|now| certificate::issuing(&now.lock())));
+        examine(&self.resolver, &facts, self.clock.now()).await
     }
 }
 

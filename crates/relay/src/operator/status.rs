@@ -47,6 +47,7 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
             sites,
             sites_in_trouble,
             certificates: self.doctor.certificates(),
+            issuing: self.doctor.issuing.as_ref().map(|now| now.lock().clone()),
             disk: Disk {
                 free: disk.free,
                 free_min: disk.free_min,

@@ -75,6 +75,7 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
             resolver: dns::Backend::Fixed(dns::Fixed::new()),
             facts: Box::new(|_| unreachable!("nobody asks for it")),
             served: None,
+            issuing: None,
             clock: Clock::real(),
             every: Duration::ZERO,
             kept: Vec::new(),

@@ -210,6 +210,7 @@ mod tests {
                 local: found.lock().clone(),
             }),
             served: None,
+            issuing: None,
             clock: fixture.outbound.clock.clone(),
             // It is always time.
             every: Duration::ZERO,
