@@ -22,11 +22,11 @@ use crate::sites::{DrainState, Ordered, SiteDetails, Sites};
 use crate::status;
 use crate::text;
 
-pub use crate::history::Trace;
-use crate::history::Traced;
+use crate::history::{Change, Traced};
+pub use crate::history::{Changes, Trace};
 pub use crate::queue::QueueSummary;
-use crate::stats::{FailingForwards, StatsPage};
-pub use crate::stats::{ForwardsFailing, Stats};
+use crate::stats::{FailingForwards, HourRow, StatsPage};
+pub use crate::stats::{ForwardsFailing, Stats, StatsHours};
 
 /// A question of one line; so is its answer.
 pub trait Ask: Into<Request> + Send + 'static {
@@ -322,6 +322,8 @@ asks! {
     SrsDecode => SrsAnswer,
     Trace => Traced,
     Stats => StatsPage,
+    StatsHours => Vec<HourRow>,
+    Changes => Vec<Change>,
     ForwardsFailing => FailingForwards,
     Doctor => Vec<Finding>,
     TlsReport => crate::tls_report::TlsReport,

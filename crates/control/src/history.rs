@@ -18,6 +18,9 @@ pub struct Trace {
     /// It came in at this time or later.
     #[serde(with = "text::option", skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+    /// It came in before this time.
+    #[serde(with = "text::option", skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
     /// The reverse path as it came in.
     #[serde(with = "text::option", skip_serializing_if = "Option::is_none")]
     pub from: Option<SenderPattern>,
@@ -232,6 +235,33 @@ named! {
         /// It was not accepted.
         Refused = "refused",
     }
+}
+
+/// Who changed what, the latest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Changes {
+    /// Only before this time.
+    #[serde(
+        default,
+        with = "text::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub until: Option<Timestamp>,
+    /// Rows at most; 1 to [`PAGE_ROWS_MAX`](crate::PAGE_ROWS_MAX).
+    pub limit: u32,
+}
+
+/// Something that changed what the daemon does: a start, a reload, an order, a freeze.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// When.
+    #[serde(with = "text")]
+    pub at: Timestamp,
+    /// The event's name in the mail log: `reloaded`, `site-paused`, `operator-asked`.
+    pub event: String,
+    /// Its fields as in the mail log: `site=google by=panel`.
+    pub text: String,
 }
 
 /// How the history does.

@@ -43,7 +43,7 @@ pub use doctor::{Finding, Health};
 pub use door::{open, perform, take_connections};
 pub use explanation::{Asked, Explanation, Hop, Mail, Refusal, Ruled, Stage, Step, Way};
 pub use history::{
-    HistoryHealth, MailStatus, Traced, TracedAttempt, TracedLeg, TracedMessage, TracedNote,
+    Change, HistoryHealth, MailStatus, Traced, TracedAttempt, TracedLeg, TracedMessage, TracedNote,
     TracedRefusal,
 };
 pub use operator::{Body, Operator};
@@ -54,7 +54,7 @@ pub use queue::{Summary, SummaryBy, SummaryRow};
 pub use selector::Selector;
 pub use sites::{DrainState, Order, Ordered, SiteDetails, SiteReply, SiteRow, Sites};
 pub use socket::{BindError, Socket};
-pub use stats::{FailingForward, FailingForwards, StatsBy, StatsPage, StatsRow};
+pub use stats::{FailingForward, FailingForwards, HourRow, StatsBy, StatsPage, StatsRow};
 pub use status::{
     BlocklistCounts, CertificateEnd, Connections, Delays, Disk, FilterCounts, ForwardsState,
     Issuing, LastReload, QueueCounts, RESULTS_SHOWN, ReceivedCount, RefusedCount, ResultCount,

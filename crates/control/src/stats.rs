@@ -22,6 +22,31 @@ pub struct Stats {
     pub limit: u32,
 }
 
+/// What became of mail, hour by hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatsHours {
+    /// From the beginning of the hour of this time on; hours are told apart for a day.
+    #[serde(with = "text")]
+    pub since: Timestamp,
+}
+
+/// What happened in an hour.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HourRow {
+    /// Its beginning.
+    #[serde(with = "text")]
+    pub at: Timestamp,
+    /// Transactions and connections that were refused.
+    pub refused: u64,
+    /// Legs.
+    pub delivered: u64,
+    /// Attempts.
+    pub deferred: u64,
+    /// Legs.
+    pub failed: u64,
+}
+
 /// Which forwards lead to mailboxes that are dead or full?
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,30 +7,39 @@ use rusqlite::{Connection, Result};
 
 use crate::rows::Rows;
 use crate::tally::{self, Kind, Tallies};
-use crate::{clip, key, words};
+use crate::{changes, clip, key, words};
 
 /// What is written in one transaction; sums are only added up.
 pub(crate) struct Batch<'a> {
     rows: Rows<'a>,
+    file: &'a Connection,
     tallies: &'a mut Tallies,
 }
 
 /// Whether an event belongs to the history.
 pub(crate) fn is_of_interest(event: &Event) -> bool {
-    event.message().is_some() || matches!(event, Event::Refused { .. } | Event::TurnedAway { .. })
+    event.message().is_some()
+        || matches!(event, Event::Refused { .. } | Event::TurnedAway { .. })
+        || changes::is_change(event)
 }
 
 impl<'a> Batch<'a> {
     pub(crate) fn new(connection: &'a Connection, tallies: &'a mut Tallies) -> Result<Self> {
         let rows = Rows::new(connection)?;
-        Ok(Self { rows, tallies })
+        Ok(Self {
+            rows,
+            file: connection,
+            tallies,
+        })
     }
 
     /// Takes in one event, which may have been counted in a batch that was not written.
-    pub(crate) fn add(&mut self, Entry { at, event }: &Entry, is_counted: bool) -> Result<()> {
+    pub(crate) fn add(&mut self, entry: &Entry, is_counted: bool) -> Result<()> {
         self.tallies.is_closed = is_counted;
+        let Entry { at, event } = entry;
         let at = *at;
         match event {
+            event if changes::is_change(event) => changes::write(self.file, entry),
             Event::Received { .. } => self.received(at, event),
             Event::Refused { .. } => self.refused(at, event),
             Event::TurnedAway {

@@ -1,13 +1,14 @@
 //! What happened to which message, kept for some days in SQLite: for `onward trace`, `onward stats`, `onward forwards failing`.
 //!
 //! ```text
-//! Journal ─► a thread: events ─► Batch ─► mail, words, tallies ─► SPOOL/history.sqlite ─► Desk: questions, each over its own connection
+//! Journal ─► a thread: events ─► Batch ─► mail, words, tallies, changes ─► SPOOL/history.sqlite ─► Desk: questions, each over its own connection
 //! ```
 //!
 //! It is never in the way of mail. Events that come too fast, or cannot be written because the file is locked, full, gone or
 //! damaged, are lost to the history, counted, and said once. The file may be deleted at any time. It makes no decision.
 
 mod batch;
+mod changes;
 mod key;
 mod prune;
 mod rows;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use control::{FailingForwards, HistoryHealth, StatsPage, Traced, ask};
+use control::{Change, FailingForwards, HistoryHealth, HourRow, StatsPage, Traced, ask};
 use journal::Journal;
 use parking_lot::Mutex;
 
@@ -115,6 +116,16 @@ impl Desk {
     /// Sums.
     pub fn stats(&self, ask: &ask::Stats) -> Result<StatsPage, Error> {
         stats::answer(&self.open()?, ask, deadline())
+    }
+
+    /// Sums of the hours.
+    pub fn stats_hours(&self, ask: &ask::StatsHours) -> Result<Vec<HourRow>, Error> {
+        stats::hours(&self.open()?, ask, deadline())
+    }
+
+    /// Who changed what.
+    pub fn changes(&self, ask: &ask::Changes) -> Result<Vec<Change>, Error> {
+        Ok(changes::answer(&self.open()?, ask)?)
     }
 
     /// Forwards that lead nowhere.

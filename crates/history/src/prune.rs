@@ -7,7 +7,7 @@ use envelope::Timestamp;
 use rusqlite::Result;
 
 use crate::store::Store;
-use crate::{Settings, key, tally, trace, words};
+use crate::{Settings, changes, key, tally, trace, words};
 
 /// Deletes until nothing is left to delete, or until `deadline`. Whether it is done.
 pub(crate) fn run(
@@ -17,7 +17,8 @@ pub(crate) fn run(
     deadline: Instant,
 ) -> Result<bool> {
     let connection = &store.connection;
-    let sums_from = tally::hour(now.minus(settings.keep.max(SUMS_KEPT)));
+    let kept_from = now.minus(settings.keep.max(SUMS_KEPT));
+    let sums_from = tally::hour(kept_from);
     let hours_from = tally::hour(now) - HOURS_KEPT;
     while Instant::now() < deadline {
         let is_too_much = store.octets()? > settings.octets_max;
@@ -34,6 +35,7 @@ pub(crate) fn run(
         };
         let oldest = trace::oldest(connection)?;
         deleted += words::prune(connection, oldest.map_or(0, key::at))?;
+        deleted += changes::prune(connection, key::at(kept_from))?;
         for by in StatsBy::ALL.iter().copied() {
             let mut delete = connection.prepare_cached(SUMS)?;
             deleted += delete.execute((sums_from, tally::number(by)))?;

@@ -1,10 +1,11 @@
 //! Sums, read from the tallies and added up by name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use control::{
-    FailingForward, FailingForwards, MailStatus, PAGE_ROWS_MAX, StatsBy, StatsPage, StatsRow, ask,
+    FailingForward, FailingForwards, HourRow, MailStatus, PAGE_ROWS_MAX, StatsBy, StatsPage,
+    StatsRow, ask,
 };
 use envelope::Timestamp;
 use rusqlite::{Connection, Result};
@@ -125,6 +126,36 @@ pub(crate) fn failing(
         is_cut,
         oldest: first_hour(file, by)?.map(at),
     })
+}
+
+/// What became of mail, hour by hour: sites and rules are few, so that this is told at once.
+pub(crate) fn hours(
+    file: &Connection,
+    ask: &ask::StatsHours,
+    until: Instant,
+) -> Result<Vec<HourRow>, Error> {
+    let since = first_of(file, ask.since)?;
+    let mut hours: BTreeMap<i64, Sums> = BTreeMap::new();
+    for by in [StatsBy::Site, StatsBy::Rule] {
+        read(file, by, since, until, |_, hour, _, sums| {
+            let total = hours.entry(hour).or_default();
+            total
+                .iter_mut()
+                .zip(sums)
+                .for_each(|(total, sum)| *total += sum);
+        })?;
+    }
+    let row = |(hour, sums): (i64, Sums)| {
+        let [_, refused, delivered, deferred, failed, _] = sums.map(i64::cast_unsigned);
+        HourRow {
+            at: at(hour),
+            refused,
+            delivered,
+            deferred,
+            failed,
+        }
+    };
+    Ok(hours.into_iter().map(row).collect())
 }
 
 /// Gives `take` each sum from this hour on, in the order of time: name, hour, code, sums. Whether the time ran out.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use crate::changes;
+
 /// The file as the writer has it.
 pub(crate) struct Store {
     pub(crate) connection: Connection,
@@ -72,6 +74,7 @@ impl Store {
         } else if version != VERSION {
             return Err(Error::Version(version));
         }
+        connection.execute_batch(changes::SCHEMA)?;
         connection.set_prepared_statement_cache_capacity(32);
         Ok(Self {
             connection,

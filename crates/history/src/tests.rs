@@ -375,6 +375,25 @@ fn conditions_hold_together() {
 
 /// The index has many runs between what came in and how it ended.
 #[test]
+fn a_time_may_have_an_end() {
+    let world = World::new();
+    world.write(story(0));
+    world.write(vec![received(200, "bob@sender.example")]);
+    for what in [None, Some("bob@sender.example".to_owned())] {
+        let found = |until| {
+            let what = what.clone();
+            ids(&world.trace(ask::Trace {
+                what,
+                until,
+                ..ask::Trace::default()
+            }))
+        };
+        assert_eq!(found(None), [Some(id(200)), Some(id(0))]);
+        assert_eq!(found(Some(at(200))), [Some(id(0))]);
+    }
+}
+
+#[test]
 fn a_word_that_came_later_belongs_to_the_message() {
     let world = World::new();
     let (target, late) = ("dead@far.example", 6000);
@@ -504,6 +523,15 @@ fn sums() {
         [row(forward, [0, 0, 0, 2, 0])]
     );
     assert_eq!(world.stats(StatsBy::Forward, Some("5")), []);
+    let hours = world.desk.stats_hours(&ask::StatsHours { since: at(0) });
+    let hour = HourRow {
+        at: Timestamp::from_unix_millis(at(0).unix_millis() / 3_600_000 * 3_600_000),
+        refused: 1,
+        delivered: 2,
+        deferred: 2,
+        failed: 0,
+    };
+    assert_eq!(hours.unwrap(), [hour]);
     let bad = world.desk.stats(&ask::Stats {
         by: StatsBy::Site,
         since: at(0),
@@ -604,6 +632,62 @@ fn forwards_to_dead_and_full_mailboxes() {
         Some("550 5.1.1 no such user")
     );
     assert_eq!(page.forwards[0].last_success, None);
+}
+
+#[test]
+fn who_changed_what() {
+    let world = World::new();
+    let asked = |secs, action| {
+        let event = Event::OperatorAsked {
+            by: Actor::Uid(7),
+            action,
+            of: "{\"all\":true}".to_owned(),
+            reason: "x".repeat(5000),
+        };
+        entry(secs, event)
+    };
+    let drained = |secs| {
+        let (by, reason) = (Actor::Token("panel".into()), String::new());
+        entry(
+            secs,
+            Event::Drained {
+                on: true,
+                by,
+                reason,
+            },
+        )
+    };
+    // Two in one millisecond, one that is told by what comes of it, and mail.
+    world.write(vec![
+        asked(0, "hold"),
+        asked(0, "remove"),
+        asked(1, "drain"),
+    ]);
+    world.write(vec![drained(1), received(2, "a@b.example")]);
+    let changes = |until| {
+        let limit = 10;
+        let changes = world.desk.changes(&ask::Changes { until, limit }).unwrap();
+        let row = |change: Change| format!("{} {}", change.event, change.text);
+        changes.into_iter().map(row).collect::<Vec<_>>()
+    };
+    let all = changes(None);
+    assert_eq!(all[0], "drained by=panel");
+    assert!(all[1].starts_with("operator-asked action=remove uid=7 of="));
+    assert!(all[1].len() < 2100 && all.len() == 3);
+    assert_eq!(changes(Some(at(1))), all[1..]);
+    assert_eq!(changes(Some(at(0))), [""; 0]);
+    let mut writer = world.writer();
+    for n in 0..200 {
+        for _ in 0..100 {
+            writer.take(Ok(Arc::new(drained(100 * n))));
+        }
+        writer.flush();
+    }
+    let file = &writer.store.as_ref().unwrap().connection;
+    let kept: i64 = file
+        .query_row("SELECT count(*) FROM change", [], |row| row.get(0))
+        .unwrap();
+    assert!(kept <= 10_100, "{kept}");
 }
 
 #[test]

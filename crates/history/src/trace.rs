@@ -39,6 +39,7 @@ pub(crate) fn oldest(file: &Connection) -> Result<Option<Timestamp>> {
 #[derive(Default)]
 pub(crate) struct Search {
     since: Option<Timestamp>,
+    until: Option<Timestamp>,
     /// Of these, which begin as was typed.
     ids: Option<RangeInclusive<MessageId>>,
     word: Option<String>,
@@ -57,6 +58,7 @@ impl Search {
         let word = what.filter(|what| ids.is_none() && !what.is_empty());
         Self {
             since: ask.since,
+            until: ask.until,
             word: word.map(ToOwned::to_owned),
             ids,
             from: ask.from.as_ref().map(ToString::to_string),
@@ -127,11 +129,11 @@ pub(crate) fn search(
     mut take: impl FnMut(TracedMessage) -> bool,
 ) -> Result<bool, Error> {
     let since = search.since.unwrap_or(Timestamp::from_unix_millis(0));
-    let first = key::at(since);
+    let (first, end) = (key::at(since), search.until.map_or(i64::MAX, key::at));
     let words = search.words();
     let (mut seen, mut room) = (HashSet::new(), OCTETS_MAX);
     let mut goes_on = |key: i64| -> Result<bool> {
-        if key < first || !seen.insert(key) {
+        if key < first || key >= end || !seen.insert(key) {
             return Ok(true);
         }
         let mut left = room;
@@ -148,7 +150,7 @@ pub(crate) fn search(
                 key::message(*ids.end()) + key::ROWS,
                 first.max(key::at(ids.start().timestamp())),
             ),
-            None => (i64::MAX, first),
+            None => (end, first),
         };
         let mut before = file.prepare_cached("SELECT max(key) FROM mail WHERE key < ?1")?;
         loop {

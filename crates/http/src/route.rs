@@ -40,7 +40,7 @@ envelope::named! {
     }
 }
 
-pub(crate) static ROUTES: [Route; 22] = [
+pub(crate) static ROUTES: [Route; 24] = [
     get("/status", "status", "The daemon at a glance"),
     list("/queue", "queue_list", "Legs in the queue, by conditions").within("filter"),
     list(
@@ -73,6 +73,12 @@ pub(crate) static ROUTES: [Route; 22] = [
     act("/freezes/lift", "freeze_lift", "End freezes"),
     list("/trace", "trace", "What happened to messages"),
     list("/stats", "stats", "Sums over the history"),
+    get(
+        "/stats/hours",
+        "stats_hours",
+        "What became of mail, hour by hour",
+    ),
+    list("/changes", "changes", "Who changed what"),
     list(
         "/forwards/failing",
         "forwards_failing",
@@ -186,10 +192,11 @@ impl Route {
 pub(crate) fn typed(name: &str, text: &str) -> Value {
     let other = || text.into();
     match name {
-        "limit" | "older_than_secs" | "younger_than_secs" => {
-            text.parse::<u64>().map_or_else(|_| other(), Value::from)
+        "limit" | "older_than_secs" | "younger_than_secs" | "for_secs" | "connections"
+        | "per_minute" => text.parse::<u64>().map_or_else(|_| other(), Value::from),
+        "all" | "connect" | "dry_run" | "force" | "on" | "release" => {
+            text.parse::<bool>().map_or_else(|_| other(), Value::from)
         }
-        "all" | "connect" => text.parse::<bool>().map_or_else(|_| other(), Value::from),
         "ids" => text.split(',').map(Value::from).collect(),
         _ => other(),
     }

@@ -17,6 +17,9 @@ pub(crate) struct Trace {
     /// Only what came in since then: a span, as in 2d, or a time, as in 2026-11-29T08:00:00Z
     #[arg(long, value_name = "SPAN|TIME", value_parser = since)]
     pub(crate) since: Option<Timestamp>,
+    /// Only what came in before then
+    #[arg(long, value_name = "SPAN|TIME", value_parser = since)]
+    until: Option<Timestamp>,
     /// Only from this sender: an address, a domain, or `<>`
     #[arg(long, value_name = "SENDER")]
     from: Option<SenderPattern>,
@@ -73,6 +76,7 @@ impl Trace {
         ask::Trace {
             what,
             since: self.since,
+            until: self.until,
             from: self.from.clone(),
             to: self.to.clone(),
             client: self.client,

@@ -1,7 +1,10 @@
 //! What happened to which message: asked of the history, on threads where waiting for a disk holds nobody up.
 
-use control::ask::{ForwardsFailing, Stats, Trace};
-use control::{Answers, FailingForwards, Fault, HistoryHealth, StatsPage, Traced, TracedMessage};
+use control::ask::{Changes, ForwardsFailing, Stats, StatsHours, Trace};
+use control::{
+    Answers, Change, FailingForwards, Fault, HistoryHealth, HourRow, StatsPage, Traced,
+    TracedMessage,
+};
 use envelope::{Actor, MessageId};
 use history::{Desk, Error};
 use spool::Spool;
@@ -17,6 +20,18 @@ impl<S: Spool> Answers<Trace> for Operator<S> {
 impl<S: Spool> Answers<Stats> for Operator<S> {
     async fn answer(&self, ask: Stats, _by: Actor) -> Result<StatsPage, Fault> {
         put(&self.history, move |desk| desk.stats(&ask)).await
+    }
+}
+
+impl<S: Spool> Answers<StatsHours> for Operator<S> {
+    async fn answer(&self, ask: StatsHours, _by: Actor) -> Result<Vec<HourRow>, Fault> {
+        put(&self.history, move |desk| desk.stats_hours(&ask)).await
+    }
+}
+
+impl<S: Spool> Answers<Changes> for Operator<S> {
+    async fn answer(&self, ask: Changes, _by: Actor) -> Result<Vec<Change>, Fault> {
+        put(&self.history, move |desk| desk.changes(&ask)).await
     }
 }
 
