@@ -36,6 +36,8 @@ needed() {
     [ -x /usr/sbin/clamd ] || echo clamav-daemon
     [ -x /usr/sbin/dovecot ] || echo dovecot-core
     [ -x /usr/lib/dovecot/lmtp ] || echo dovecot-lmtpd
+    # For the pages of the dashboard; 300 MB, the largest of these.
+    command -v chromium-headless-shell >/dev/null || echo chromium-headless-shell
     # Debian's own Python, which is the one that Debian's dkimpy is for.
     /usr/bin/python3 -c 'import dkim, nacl' 2>/dev/null || echo python3-dkim python3-nacl
     # The SPF suite is YAML, and comes by pip.

@@ -16,10 +16,10 @@ use crate::{origin_sends, relay};
 const FORWARDS: &str = "alice@example.test alice@target.test\n";
 
 /// What is answered to one request on a connection of its own.
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -45,7 +45,7 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8
     }
 }
 
-fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
+pub(crate) fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
         "{method} {path} HTTP/1.1\r\nHost: mx\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -54,14 +54,14 @@ fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
 }
 
 /// A running relay, where it answers, and a token for it.
-struct Api {
-    relay: Relay,
-    address: SocketAddr,
-    token: String,
+pub(crate) struct Api {
+    pub(crate) relay: Relay,
+    pub(crate) address: SocketAddr,
+    pub(crate) token: String,
 }
 
 impl Api {
-    async fn start(net: &Net, setup: Setup, scopes: &str) -> Self {
+    pub(crate) async fn start(net: &Net, setup: Setup, scopes: &str) -> Self {
         let address = net.address();
         let setup = setup.set("http.bind", &format!("\"{address}\""));
         let token = token(&setup, "panel", scopes).await;
@@ -72,11 +72,11 @@ impl Api {
         }
     }
 
-    async fn raw(&self, request: &[u8]) -> Answer {
+    pub(crate) async fn raw(&self, request: &[u8]) -> Answer {
         raw(self.address, request).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.raw(&request("GET", path, &self.token, "")).await
     }
 
@@ -147,18 +147,18 @@ fn assert_described(value: &Value, schema: &Value, place: &str) {
     }
 }
 
-async fn raw(address: SocketAddr, request: &[u8]) -> Answer {
+pub(crate) async fn raw(address: SocketAddr, request: &[u8]) -> Answer {
     let stream = TcpStream::connect(address).await.expect("connected");
     converse(stream, request).await
 }
 
-async fn token(setup: &Setup, name: &str, scopes: &str) -> String {
+pub(crate) async fn token(setup: &Setup, name: &str, scopes: &str) -> String {
     let made = ["http", "token", name, "--scope", scopes];
     let made = setup.run(&made).await.success();
     made.stdout.trim().to_owned()
 }
 
-fn hourly(net: &Net) -> Setup {
+pub(crate) fn hourly(net: &Net) -> Setup {
     relay(net, FORWARDS).set("queue.retry", "[\"1h\"]")
 }
 
@@ -438,7 +438,6 @@ async fn bad_clients_get_their_answer_and_mail_goes_on() {
         api.raw(&request).await.json(400);
     }
     for (path, status) in [
-        ("/", 404),
         ("/api/v1/none", 404),
         ("/api/v1/queue/act", 405),
         ("/api/v1/messages/%00", 400),

@@ -1,9 +1,10 @@
-//! Flows with real programs of other people: swaks, Python's smtplib and email, dkimpy, opendkim, rspamd, clamd, Dovecot, pebble, Postfix's smtp-source, smtp-sink and posttls-finger, knot, unbound;
+//! Flows with real programs of other people: swaks, Python's smtplib and email, dkimpy, opendkim, rspamd, clamd, Dovecot, pebble, Postfix's smtp-source, smtp-sink and posttls-finger, knot, unbound, Chromium;
 //! and other people's test suites.
 //!
 //! They are ignored by plain `cargo test`; `./test.sh` installs the programs and runs them too.
 
 mod chain;
+mod chromium;
 mod dane;
 mod dkimpy;
 mod dkimpy_signs;

@@ -23,6 +23,7 @@ use crate::desk::Desk;
 use crate::feed::Wanted;
 use crate::metrics;
 use crate::openapi;
+use crate::pages;
 use crate::problem::Problem;
 use crate::repeats::Begun;
 use crate::route::{ROUTES, Route, Verb, typed};
@@ -44,6 +45,7 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
     router
         .route("/api/v1/events", get(followed))
         .route("/api/v1/openapi.json", get(described))
+        .merge(pages::routes())
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(measured))
@@ -174,9 +176,8 @@ async fn bounded(request: Request, next: Next) -> Response {
         (CACHE_CONTROL, "no-store"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ] {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        let entry = response.headers_mut().entry(name);
+        entry.or_insert(HeaderValue::from_static(value));
     }
     response
 }

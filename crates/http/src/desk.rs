@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::feed::Feed;
 use crate::metrics::Shown;
+use crate::pages::{Recent, Sessions};
 use crate::repeats::{Repeats, Ticket};
 use crate::tokens::Tokens;
 
@@ -26,10 +27,19 @@ pub(crate) struct Desk {
     pub(crate) shown: Shown,
     pub(crate) feed: Feed,
     pub(crate) repeats: Repeats,
+    pub(crate) sessions: Sessions,
+    pub(crate) recent: Recent,
+    /// Whether connections are of TLS.
+    pub(crate) is_encrypted: bool,
 }
 
 impl Desk {
-    pub(crate) fn new<O: Operator>(operator: Arc<O>, journal: Journal, tokens: Tokens) -> Self {
+    pub(crate) fn new<O: Operator>(
+        operator: Arc<O>,
+        journal: Journal,
+        tokens: Tokens,
+        is_encrypted: bool,
+    ) -> Self {
         Self {
             operator: Box::new(operator),
             slots: Arc::new(Semaphore::new(REQUESTS_MAX)),
@@ -37,6 +47,9 @@ impl Desk {
             shown: Shown::default(),
             feed: Feed::new(journal),
             repeats: Repeats::default(),
+            sessions: Sessions::default(),
+            recent: Recent::default(),
+            is_encrypted,
         }
     }
 

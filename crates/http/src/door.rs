@@ -52,7 +52,9 @@ impl Door {
         journal: Journal,
         shutdown: impl Future<Output = ()> + Send,
     ) {
-        let router = router(Arc::new(Desk::new(operator, journal, self.tokens.clone())));
+        let (tokens, is_encrypted) = (self.tokens.clone(), self.tls.is_some());
+        let desk = Desk::new(operator, journal, tokens, is_encrypted);
+        let router = router(Arc::new(desk));
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let converse = |(stream, slot), stopping| {
             converse(stream, self.tls.clone(), router.clone(), stopping, slot)

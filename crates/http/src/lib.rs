@@ -1,4 +1,4 @@
-//! The operator's side over HTTP: another door to the questions of `control`, with bearer tokens; and metrics.
+//! The operator's side over HTTP: another door to the questions of `control`, with bearer tokens; metrics; and pages for people.
 //!
 //! What can be asked stands in one table (`route`): a path is a name for an [`Ask`](control::Ask), and its answer is what the
 //! control socket would say, as JSON. Errors are `application/problem+json` (RFC 9457).
@@ -12,6 +12,7 @@ mod door;
 mod feed;
 mod metrics;
 mod openapi;
+mod pages;
 mod problem;
 mod repeats;
 mod route;

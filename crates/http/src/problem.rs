@@ -10,8 +10,8 @@ use serde_json::json;
 #[derive(Debug)]
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
-    detail: String,
-    hint: Option<String>,
+    pub(crate) detail: String,
+    pub(crate) hint: Option<String>,
 }
 
 impl Problem {

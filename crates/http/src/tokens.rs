@@ -131,26 +131,37 @@ impl Tokens {
         };
         match self.find(given, scope) {
             Some((actor, true)) => Ok(actor),
-            Some((actor, false)) => Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                format!("the token `{actor}` lacks the scope `{scope}`"),
-            )),
+            Some((actor, false)) => Err(lacks(&actor, scope)),
             None => Err(self.refuse().await),
         }
     }
 
-    /// Every one is compared, and each in constant time: how long it takes says nothing.
-    fn find(&self, given: &str, scope: Scope) -> Option<(Actor, bool)> {
+    /// The hash of a token that is one, by which it is [`known`](Self::known); a wrong one is treated as by [`admit`](Self::admit).
+    pub(crate) async fn enter(&self, given: &str) -> Result<Vec<u8>, Problem> {
         let hash = digest(&SHA256, given.as_bytes());
+        match self.known(hash.as_ref()) {
+            Some(_) => Ok(hash.as_ref().to_vec()),
+            None => Err(self.refuse().await),
+        }
+    }
+
+    fn find(&self, given: &str, scope: Scope) -> Option<(Actor, bool)> {
+        let known = self.known(digest(&SHA256, given.as_bytes()).as_ref());
+        known.map(|(actor, scopes)| (actor, scopes.contains(&scope)))
+    }
+
+    /// Whose token has this hash, and what it is good for. Every one is compared, and each in constant time: how long it takes says
+    /// nothing.
+    pub(crate) fn known(&self, hash: &[u8]) -> Option<(Actor, Vec<Scope>)> {
         let tokens = self.0.tokens.load();
         let mut found = None;
         for token in tokens.iter() {
-            if verify_slices_are_equal(&token.hash, hash.as_ref()).is_ok() {
+            if verify_slices_are_equal(&token.hash, hash).is_ok() {
                 found = Some(token);
             }
         }
         let name = |token: &Token| Actor::Token(Arc::clone(&token.name));
-        found.map(|token| (name(token), token.scopes.contains(&scope)))
+        found.map(|token| (name(token), token.scopes.clone()))
     }
 
     async fn refuse(&self) -> Problem {
@@ -168,6 +179,11 @@ impl Tokens {
                 .with_hint("try again in a second"),
         }
     }
+}
+
+pub(crate) fn lacks(actor: &Actor, scope: Scope) -> Problem {
+    let text = format!("the token `{actor}` lacks the scope `{scope}`");
+    Problem::new(StatusCode::FORBIDDEN, text)
 }
 
 /// Whether a token can be called so: a word that begins with a letter, so that it is never taken for a user's number.

@@ -1,0 +1,113 @@
+//! A customer's domain: what its mail came to, and which of its forwards lead nowhere.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use askama::Template;
+use axum::response::Response;
+use control::{FailingForward, Finding, StatsBy, StatsRow, TracedLeg, ask};
+use envelope::Timestamp;
+
+use super::now::{DAY, status};
+use super::visit::{Frame, Visit};
+use super::words::{number, short, when};
+use super::{Wrong, show};
+
+#[derive(Template)]
+#[template(path = "customers.html")]
+struct Customers {
+    frame: Frame,
+    domain: String,
+    hosted: Vec<StatsRow>,
+    failing: Vec<FailingForward>,
+    seen: Vec<Seen>,
+    findings: Vec<Finding>,
+}
+
+/// A forward, as the last mails show it.
+struct Seen {
+    at: Timestamp,
+    last: TracedLeg,
+    mails: u64,
+}
+
+pub(crate) async fn page(mut visit: Visit) -> Result<Response, Wrong> {
+    visit.check_read()?;
+    let domain = visit.fields.or_empty("domain").to_lowercase();
+    let now = status(&mut visit).await.map(|status| status.now);
+    let mut page = Customers {
+        frame: Frame::default(),
+        hosted: Vec::new(),
+        failing: Vec::new(),
+        seen: Vec::new(),
+        findings: Vec::new(),
+        domain,
+    };
+    if let Some(now) = now {
+        let hosted = ask::Stats {
+            by: StatsBy::Hosted,
+            since: now.minus(DAY),
+            reply: None,
+            limit: ROWS_ASKED,
+        };
+        let failing = ask::ForwardsFailing {
+            since: now.minus(30 * DAY),
+            limit: ROWS_ASKED,
+        };
+        let minute = Duration::from_mins(1);
+        let hosted = visit.recent("hosted", hosted, minute).await;
+        page.hosted = hosted.map(|hosted| hosted.rows).unwrap_or_default();
+        let failing = visit.recent("failing", failing, 10 * minute).await;
+        page.failing = failing.map(|failing| failing.forwards).unwrap_or_default();
+    }
+    if page.domain.is_empty() {
+        page.hosted.truncate(ROWS_SHOWN);
+        page.failing.truncate(ROWS_SHOWN);
+    } else {
+        fill(&mut page, &mut visit).await;
+    }
+    page.frame = visit.frame();
+    Ok(show(&page))
+}
+
+/// What concerns one domain.
+async fn fill(page: &mut Customers, visit: &mut Visit) {
+    let domain = page.domain.clone();
+    let is_of = |address: &str| {
+        let of = address.rsplit_once('@').map(|(_, of)| of);
+        of.is_some_and(|of| of.eq_ignore_ascii_case(&domain))
+    };
+    page.hosted.retain(|row| row.key == domain);
+    page.failing.retain(|row| is_of(&row.recipient));
+    let trace = ask::Trace {
+        what: Some(domain.clone()),
+        limit: MAILS_SEEN,
+        ..ask::Trace::default()
+    };
+    let traced = visit.ask(trace).await.unwrap_or_default();
+    let mut seen: BTreeMap<_, Seen> = BTreeMap::new();
+    for message in traced.messages {
+        let at = message.at;
+        for leg in message.legs.into_iter().filter(|leg| is_of(&leg.recipient)) {
+            let forward = (leg.recipient.to_lowercase(), leg.target.clone());
+            // The latest comes first.
+            let seen = seen.entry(forward).or_insert_with(|| Seen {
+                at,
+                last: leg,
+                mails: 0,
+            });
+            seen.mails += 1;
+        }
+    }
+    page.seen = seen.into_values().collect();
+    let doctor = ask::Doctor::default();
+    let findings = visit
+        .recent("doctor", doctor, Duration::from_mins(10))
+        .await;
+    page.findings = findings.unwrap_or_default();
+    page.findings.retain(|finding| finding.of == domain);
+}
+
+const ROWS_ASKED: u32 = 1000;
+const ROWS_SHOWN: usize = 50;
+const MAILS_SEEN: u32 = 200;

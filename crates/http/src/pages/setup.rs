@@ -1,0 +1,41 @@
+//! Does the world agree with the configuration?
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::response::Response;
+use control::{Finding, Health, Status, ask};
+
+use super::now::status;
+use super::visit::{Frame, Visit};
+use super::words::{number, octets, when};
+use super::{Wrong, show};
+
+#[derive(Template)]
+#[template(path = "setup.html")]
+struct Setup {
+    frame: Frame,
+    findings: Vec<Finding>,
+    good: usize,
+    status: Option<Status>,
+}
+
+pub(crate) async fn page(mut visit: Visit) -> Result<Response, Wrong> {
+    visit.check_read()?;
+    let fresh = match visit.fields.text("again") {
+        Some(_) => Duration::from_secs(10),
+        None => Duration::from_mins(10),
+    };
+    let findings = visit.recent("doctor", ask::Doctor::default(), fresh).await;
+    let mut findings = findings.unwrap_or_default();
+    findings.sort_by_key(|finding| finding.status);
+    Ok(show(&Setup {
+        status: status(&mut visit).await,
+        frame: visit.frame(),
+        good: findings
+            .iter()
+            .filter(|finding| finding.status == Health::Good)
+            .count(),
+        findings,
+    }))
+}
