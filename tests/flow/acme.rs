@@ -130,6 +130,31 @@ async fn two_names_by_tls_and_a_file_first() {
         .await;
 }
 
+/// A server that was set up anew: the account is made again, and the key stays.
+#[tokio::test]
+async fn a_server_that_has_forgotten_us() {
+    let (net, at) = (Net::new().await, free());
+    let server = Acme::start(at).await;
+    let setup = asking(&net, &server, "http", at);
+    let relay = setup.start().await;
+    relay.wait_for("certificate-issued").await;
+    let (_, key) = shown(&relay, NAME).await;
+    let setup = relay.stop().await;
+    server.forgets();
+    let relay = setup
+        .set("tls.acme.domains", "[\"mx.fwd.test\", \"b.fwd.test\"]")
+        .start()
+        .await;
+    let failed = relay.wait_for("certificate-failed").await;
+    assert!(failed.text("error").contains("accountDoesNotExist"));
+    assert!(!failed.text("expires").is_empty(), "the old one is shown");
+    let relay = relay.stop().await.start().await;
+    relay
+        .wait_for("certificate-issued domains=b.fwd.test")
+        .await;
+    assert_eq!(shown(&relay, "b.fwd.test").await, (CA.to_owned(), key));
+}
+
 /// The server suggests when to renew (RFC 9773), and is told what is replaced.
 #[tokio::test]
 async fn renewed_when_the_server_suggests_it() {

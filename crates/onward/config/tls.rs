@@ -62,10 +62,7 @@ impl Config {
         let Some(typed) = &self.acme else {
             return Ok(None);
         };
-        let domains = match typed.domains.is_empty() {
-            true => std::slice::from_ref(&self.hostname),
-            false => &typed.domains,
-        };
+        let domains = typed.names(&self.hostname);
         Ok(Some(acme::Settings {
             folder: self.spool.join("acme"),
             directory: typed.directory.clone(),
@@ -79,10 +76,21 @@ impl Config {
 }
 
 impl Acme {
+    fn names<'a>(&'a self, hostname: &'a String) -> &'a [String] {
+        match self.domains.is_empty() {
+            true => std::slice::from_ref(hostname),
+            false => &self.domains,
+        }
+    }
+
     /// The first thing that cannot work.
-    pub(super) fn check(&self) -> Result<(), Fault> {
-        for domain in &self.domains {
-            check_hostname(domain).map_err(|wrong| {
+    pub(super) fn check(&self, hostname: &String) -> Result<(), Fault> {
+        for domain in self.names(hostname) {
+            let well = match domain.is_ascii() {
+                true => check_hostname(domain),
+                false => Err(format!("`{domain}` is not in the form of the DNS, `xn--…`")),
+            };
+            well.map_err(|wrong| {
                 let hint = "name hosts one by one, as in MX records: no wildcards, no addresses";
                 ("tls.acme.domains", format!("{wrong}\n\nhint: {hint}"))
             })?;
@@ -103,7 +111,7 @@ impl Acme {
             return Err(("tls.acme.terms_agreed", text.to_owned()));
         }
         if self.http.is_none() && self.tls_alpn.is_none() {
-            let text = "the server must see that the names are ours, and nothing listens for it\n\nhint: set `http` to an address with port 80, as in \"0.0.0.0:80\", or `tls_alpn` to one with port 443; it listens there only while a certificate is made";
+            let text = "the server must see that the names are ours, and nothing listens for it\n\nhint: set `http` to an address with port 80, as in \"[::]:80\", or `tls_alpn` to one with port 443; it listens there only while a certificate is made";
             return Err(("tls.acme", text.to_owned()));
         }
         Ok(())
@@ -168,6 +176,7 @@ mod tests {
             ("domains", "['*.example.net']"),
             ("domains", "['192.0.2.1']"),
             ("domains", "['localhost']"),
+            ("domains", "['bücher.example']"),
             ("contact", "'nobody'"),
             ("directory", "'http://ca.example/'"),
         ] {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use envelope::Mailbox;
 
 use super::schema::{Config, TlsMode};
-use super::tls::Acme;
 
 /// The key and what is wrong with it.
 pub(super) type Fault = (&'static str, String);
@@ -25,7 +24,9 @@ impl Config {
                 .parse::<envelope::Domain>()
                 .map_err(|e| ("srs.domain", format!("`{domain}`: {e}")))?;
         }
-        self.acme.as_ref().map_or(Ok(()), Acme::check)?;
+        if let Some(acme) = &self.acme {
+            acme.check(&self.hostname)?;
+        }
         self.check_listeners()?;
         self.check_socket()?;
         self.check_http()?;

@@ -133,6 +133,11 @@ impl Acme {
         self.shared.state().mood = mood;
     }
 
+    /// It knows no account any more.
+    pub fn forgets(&self) {
+        self.shared.state().accounts.clear();
+    }
+
     /// Certificates are valid for so long from now on, and are to be renewed in this part of it, if that is said at all.
     pub fn issues_for(&self, life: Duration, window: Option<(Duration, Duration)>) {
         let mut state = self.shared.state();

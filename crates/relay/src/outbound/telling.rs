@@ -1,5 +1,5 @@
 //! What the operator wants to hear of at once goes to the webhook as well as into the mail log, in the same words: a reload that
-//! failed, a site that blocks us, a long queue, a forward that fails. (Freezes and the doctor's findings: `alerts.rs`, `checkup.rs`.)
+//! failed, a certificate, a site that blocks us, a long queue, a forward that fails. (Freezes and the doctor's findings: `alerts.rs`, `checkup.rs`.)
 //!
 //! It is kept in memory, in order, until the webhook has taken it; of too much the oldest is lost, and how much that was is told.
 
@@ -169,9 +169,11 @@ impl Looked {
 }
 
 /// By their names in the mail log.
-const TOLD: [&str; 7] = [
+const TOLD: [&str; 9] = [
     "reload-failed",
     "forwards-kept-out",
+    "certificate-issued",
+    "certificate-failed",
     "source-rests",
     "site-throttled",
     "queue-long",
