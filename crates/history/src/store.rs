@@ -127,14 +127,14 @@ impl Error {
     }
 }
 
-/// Opens it for questions. They never wait for the writer, nor it for them.
+/// Opens it for questions. Once it is made, they never wait for the writer, nor it for them.
 pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     if !path.exists() {
         return Err(Error::Nothing);
     }
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(READER_PATIENCE)?;
     match version(&connection)? {
         VERSION => Ok(connection),
         0 => Err(Error::Nothing),
@@ -173,6 +173,8 @@ const VERSION: i64 = 1;
 
 /// How long another one's lock on the file is waited for.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// The same for questions: only a file that is being made is locked for them, and a slow disk takes its time over that.
+const READER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A power cut may take the last seconds, and that is all: what is synced now and then is synced by the history's own thread.
 const SETTINGS: &str = "

@@ -849,6 +849,20 @@ fn a_locked_file_is_written_later() {
 }
 
 #[test]
+fn a_question_waits_while_the_file_is_made() {
+    let world = World::new();
+    let other = Connection::open(&world.settings.path).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let maker = std::thread::spawn(move || {
+        std::thread::park_timeout(Duration::from_millis(500));
+        drop(other);
+    });
+    let opened = store::open_for_reading(&world.settings.path);
+    assert!(matches!(opened, Err(Error::Nothing)), "{opened:?}");
+    maker.join().unwrap();
+}
+
+#[test]
 fn a_full_disk_keeps_events_waiting() {
     check_trouble(
         |writer, _| {
