@@ -9,6 +9,7 @@ use std::path::Path;
 
 use control::ask::{Ping, Reload};
 use control::{Client, Health, Reloaded};
+use http_door::Bind;
 use relay::Routing;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -80,7 +81,9 @@ fn examine(config: &Config) -> (Vec<Finding>, Option<Resolved>) {
     let mut findings = Vec::new();
     let resolved = check_resolved(config, &mut findings);
     findings.extend(check_listeners(config));
-    findings.extend(check_socket(config));
+    let socket = check_socket(&config.control.socket, &config.spool);
+    findings.extend(socket.map(|error| Finding::bad("control", error)));
+    findings.extend(check_http(config));
     findings.extend(check_log(config));
     findings.extend(not_writable(&config.spool).map(|why| Finding::bad("spool", why)));
     (findings, resolved)
@@ -233,20 +236,30 @@ fn check_listeners(config: &Config) -> impl Iterator<Item = Finding> {
 }
 
 /// What keeps the control socket from being made; the spool's own folder will be made before it.
-fn check_socket(config: &Config) -> Option<Finding> {
-    let path = &config.control.socket;
-    let folder = path.parent().filter(|folder| *folder != config.spool);
-    let error = match (fs::symlink_metadata(path), folder.map(fs::metadata)) {
+fn check_socket(path: &Path, spool: &Path) -> Option<control::BindError> {
+    let folder = path.parent().filter(|folder| *folder != spool);
+    let path = path.to_owned();
+    match (fs::symlink_metadata(&path), folder.map(fs::metadata)) {
         (Ok(file), _) if !file.file_type().is_socket() => {
-            control::BindError::NotASocket(path.clone())
+            Some(control::BindError::NotASocket(path))
         }
-        (Err(_), Some(Err(error))) => control::BindError::Io {
-            path: path.clone(),
-            error,
-        },
-        _ => return None,
-    };
-    Some(Finding::bad("control", error))
+        (Err(_), Some(Err(error))) => Some(control::BindError::Io { path, error }),
+        _ => None,
+    }
+}
+
+/// What keeps HTTP from being answered; mail goes on all the same.
+fn check_http(config: &Config) -> Option<Finding> {
+    match config.http.bind()?.ok()? {
+        Bind::Unix(path) => {
+            let error = check_socket(&path, &config.spool)?;
+            Some(Finding::risk("http", error))
+        }
+        Bind::Tcp(address) => {
+            let source = UdpSocket::bind((address.ip(), 0)).err()?;
+            Some(Finding::risk("http", BindError { address, source }))
+        }
+    }
 }
 
 /// What keeps the mail log from being written.

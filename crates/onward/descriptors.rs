@@ -34,15 +34,19 @@ pub(crate) fn shares(config: &Config) -> Shares {
     share(
         config.limits.connections,
         config.delivery.connections,
-        limit(),
+        limit().saturating_sub(of_http(config)),
     )
+}
+
+fn of_http(config: &Config) -> usize {
+    config.http.bind().map_or(0, |_| config.http.connections)
 }
 
 /// What does not fit, and what to do about it.
 pub(crate) fn shortage(config: &Config) -> Option<String> {
     let (incoming, outgoing) = (config.limits.connections, config.delivery.connections);
     let needed = incoming.saturating_add(outgoing).saturating_add(RESERVE);
-    let limit = limit();
+    let limit = limit().saturating_sub(of_http(config));
     if needed <= limit {
         return None;
     }
@@ -71,7 +75,7 @@ fn limit() -> usize {
     })
 }
 
-/// For the spool's files, listeners, the control socket and HTTP with their connections, DNS, callouts, and a client that gets 421.
+/// For the spool's files, listeners, the control socket with its connections, DNS, callouts, and a client that gets 421.
 const RESERVE: usize = 256;
 
 #[cfg(test)]

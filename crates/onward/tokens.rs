@@ -1,18 +1,18 @@
 //! The tokens of the HTTP API, in the file that `[http]` names, and `onward http token`, which makes them.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use http_door::{Token, Tokens};
-use rustix::process::geteuid;
 use serde::Serialize;
 
 use crate::Failure;
 use crate::cli::NewToken;
 use crate::config::Config;
 use crate::files::{self, FileError};
+use crate::init::share;
 use crate::print::Printer;
 
 /// Those who may ask, if HTTP is answered anywhere.
@@ -23,7 +23,8 @@ pub(crate) fn load(config: &Config) -> Result<Option<Tokens>, FileError> {
 
 /// Reads the file.
 pub(crate) fn read(path: &Path) -> Result<Vec<Token>, FileError> {
-    let text = files::text(path, "`onward http token NAME --scope read` makes it")?;
+    let hint = "`onward http token NAME --scope read` makes it; the user that runs onward must be able to read it";
+    let text = files::text(path, hint)?;
     let tokens = Token::parse_all(&text);
     tokens.map_err(|wrong| FileError::line(path, wrong))
 }
@@ -65,22 +66,23 @@ pub(crate) fn make(args: &NewToken, config: &Config, print: Printer) -> Result<(
         scopes: args.scope.iter().map(|scope| scope.name()).collect(),
         file: path,
     };
+    let then = match config.http.bind() {
+        Some(_) => "`onward reload` makes it known to the running daemon",
+        None => "`http.bind` in the configuration and a restart open the API",
+    };
     print.value(&made, |print, made| {
         print.line(&made.token);
-        print.note("kept nowhere else; `onward reload` makes it known to the running daemon");
+        print.note(&format!("kept nowhere else; {then}"));
     });
     Ok(())
 }
 
-/// A new file is its folder's owner's: root makes it, and the daemon reads it.
+/// A new file is the daemon's to read, if its folder says who that is.
 fn add(path: &Path, line: &str) -> std::io::Result<()> {
-    let is_new = !path.exists();
     let mut options = OpenOptions::new();
     let mut file = options.append(true).create(true).mode(0o600).open(path)?;
-    if is_new && geteuid().is_root() {
-        let folder = path.parent().unwrap_or_else(|| Path::new("/"));
-        let owner = fs::metadata(folder)?;
-        fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+    if file.metadata()?.len() == 0 {
+        share(path, path.parent().unwrap_or_else(|| Path::new("/")))?;
     }
     file.write_all(line.as_bytes())?;
     file.sync_all()

@@ -57,8 +57,10 @@ impl Relay {
         let listeners = smtp_in::bind(settings.listeners.clone(), handed_down()?)?;
         let bound = |listener: &smtp_in::Listener| listener.local_addr().ok();
         let addresses: Vec<_> = listeners.iter().filter_map(bound).collect();
-        let spool = Arc::new(open_spool(settings.spool.clone())?);
-        forwards::started(config, &routing.load().table, resolved.instead, &journal);
+        let (routed, spool) = (
+            routing.load_full(),
+            Arc::new(open_spool(settings.spool.clone())?),
+        );
         let doors = open_doors(&settings, &resolved.tokens, &resolved.tls).await?;
         let (now, served) = (Arc::clone(&routing), resolved.tls.clone());
         let now = move || now.load_full();
@@ -101,6 +103,8 @@ impl Relay {
             (settings.limits.connections_max, outgoing_max),
             OrdersFile::open(&config.spool, spool.clock().now()),
         );
+        // Once the counters count.
+        forwards::started(config, &routed.table, resolved.instead, &journal);
         Ok(Self {
             addresses,
             reload,
@@ -170,8 +174,10 @@ async fn open_doors(
         return Ok((socket, None));
     };
     let tls = tls.as_ref().map(Holder::config);
-    let door = Door::open(&bind, tls, tokens.clone()).await?;
-    Ok((socket, Some(door)))
+    let door = Door::open(&bind, tls, tokens.clone(), settings.http.connections).await;
+    // Mail does not wait for who looks at it.
+    let door = door.inspect_err(|error| tracing::error!(%error, "nothing is answered over HTTP"));
+    Ok((socket, door.ok()))
 }
 
 /// Opens the spool: reads what the last run left.

@@ -46,7 +46,13 @@ pub struct Ping {}
 
 /// The daemon at a glance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Status {}
+
+/// The results of all sites, as far as they are counted apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Results {}
 
 /// Read configuration, tables, certificates and secrets again. On an error everything stays as it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,10 +146,12 @@ pub struct FreezeLift {
 
 /// All sites that delivery knows, and what is ordered of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SiteList {}
 
 /// The sites that a name, a domain, an end of MX names or a part of them means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SiteShow {
     /// As typed: `mx.example.net`, `example.net`, `example`.
     pub site: String,
@@ -204,6 +212,7 @@ pub struct Drain {
 
 /// How far a drain is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Drained {}
 
 /// The address that a reverse path would be rewritten to.
@@ -230,6 +239,7 @@ pub struct Doctor {
 
 /// Today's report of TLS with the hosts of a domain, as it is so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TlsReport {
     /// Of which.
     #[serde(with = "text")]
@@ -304,6 +314,7 @@ macro_rules! asks {
 asks! {
     Ping => String,
     Status => status::Status,
+    Results => Vec<status::ResultCount>,
     Reload => Reloaded,
     QueueList => Page,
     QueueSummary => Summary,

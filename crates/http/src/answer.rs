@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::to_bytes;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MATCH, X_CONTENT_TYPE_OPTIONS,
@@ -58,13 +59,16 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
 async fn answer(
     route: &Route,
     desk: Arc<Desk>,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     let by = desk
         .tokens
         .admit(bearer(request.headers()), route.scope)
         .await?;
+    let wrong =
+        |wrong: RawPathParamsRejection| Problem::new(StatusCode::BAD_REQUEST, wrong.body_text());
+    let params = params.map_err(wrong)?;
     let headers = request.headers().clone();
     let request = route.request(fields(&params, request).await?)?;
     let repeated = match route.verb {
@@ -112,19 +116,28 @@ async fn described() -> impl IntoResponse {
 /// Whether new mail is taken: alive, and not drained.
 async fn ready(State(desk): State<Arc<Desk>>) -> Result<&'static str, Problem> {
     let by = Actor::Token("readyz".into());
-    let why = match desk.ask(ask::Drained {}, by).await {
-        Ok(drain) if !drain.on => return Ok("ready\n"),
-        Ok(_) => "drained: no mail is taken".to_owned(),
-        Err(fault) => fault.message,
+    let why = async {
+        match desk.ask(ask::Drained {}, by).await {
+            Ok(drain) => drain.on.then(|| "drained: no mail is taken".to_owned()),
+            Err(fault) => Some(fault.message),
+        }
     };
-    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why))
+    match desk.unready.or(why).await {
+        None => Ok("ready\n"),
+        Some(why) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why)),
+    }
 }
 
 async fn measured(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Result<Response, Problem> {
     let by = desk.tokens.admit(bearer(&headers), Scope::Read).await?;
-    let status = desk.ask(ask::Status {}, by.clone()).await?;
-    let sites = desk.ask(ask::SiteList {}, by).await?;
-    let text = metrics::text(&status, &sites.sites, &desk.shown, desk.tokens.wrong());
+    let text = async {
+        let status = desk.ask(ask::Status {}, by.clone()).await?;
+        let results = desk.ask(ask::Results {}, by.clone()).await?;
+        let sites = desk.ask(ask::SiteList {}, by).await?;
+        let (sites, wrong) = (&sites.sites, desk.tokens.wrong());
+        Ok(metrics::text(&status, &results, sites, &desk.shown, wrong))
+    };
+    let text = desk.metrics.or(text).await?;
     Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
 

@@ -3,15 +3,16 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use control::ask::QueueCat;
 use control::{Ask, Body as _, Fault, Operator, Request};
 use envelope::Actor;
 use futures_util::stream;
-use journal::Journal;
 use serde_json::value::RawValue;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::time::Instant;
 
 use crate::feed::Feed;
 use crate::metrics::Shown;
@@ -23,6 +24,13 @@ use crate::tokens::Tokens;
 pub(crate) struct Desk {
     operator: Box<dyn Erased>,
     slots: Arc<Semaphore>,
+    /// For questions that others, elsewhere, are asked for.
+    slow_slots: Arc<Semaphore>,
+    /// What is at work ends with this.
+    alive: watch::Sender<()>,
+    /// Why no mail is taken, if none is.
+    pub(crate) unready: Fresh<Option<String>>,
+    pub(crate) metrics: Fresh<Result<String, Fault>>,
     pub(crate) tokens: Tokens,
     pub(crate) shown: Shown,
     pub(crate) feed: Feed,
@@ -36,16 +44,20 @@ pub(crate) struct Desk {
 impl Desk {
     pub(crate) fn new<O: Operator>(
         operator: Arc<O>,
-        journal: Journal,
+        feed: Feed,
         tokens: Tokens,
         is_encrypted: bool,
     ) -> Self {
         Self {
             operator: Box::new(operator),
             slots: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            slow_slots: Arc::new(Semaphore::new(SLOW_MAX)),
+            alive: watch::Sender::default(),
+            unready: Fresh::default(),
+            metrics: Fresh::default(),
             tokens,
             shown: Shown::default(),
-            feed: Feed::new(journal),
+            feed,
             repeats: Repeats::default(),
             sessions: Sessions::default(),
             recent: Recent::default(),
@@ -60,11 +72,19 @@ impl Desk {
         by: Actor,
         ticket: Option<Ticket>,
     ) -> Result<Box<RawValue>, Fault> {
-        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let slots = match request {
+            Request::Doctor(_) | Request::Explain(_) => &self.slow_slots,
+            _ => &self.slots,
+        };
+        let slot = Arc::clone(slots).acquire_owned().await;
+        let mut ended = self.alive.subscribe();
         let performed = self.operator.perform(request, by);
         let task = tokio::spawn(async move {
             let _slot = slot;
-            let answer = performed.await?;
+            let answer = tokio::select! {
+                answer = performed => answer?,
+                _ = ended.changed() => return Err(Fault::new("the daemon stops")),
+            };
             if let Some(ticket) = ticket {
                 ticket.keep(&answer);
             }
@@ -82,6 +102,25 @@ impl Desk {
     /// A message, as fast as the client takes it.
     pub(crate) async fn open(&self, cat: QueueCat, by: Actor) -> Result<Body, Fault> {
         self.operator.open(cat, by).await
+    }
+}
+
+/// What is found out once a second at most, however often it is asked for.
+pub(crate) struct Fresh<T>(Mutex<Option<(Instant, T)>>);
+
+impl<T> Default for Fresh<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Fresh<T> {
+    pub(crate) async fn or(&self, found: impl Future<Output = T>) -> T {
+        let mut kept = self.0.lock().await;
+        match &*kept {
+            Some((at, value)) if at.elapsed() < FRESH => value.clone(),
+            _ => kept.insert((Instant::now(), found.await)).1.clone(),
+        }
     }
 }
 
@@ -113,3 +152,5 @@ impl<O: Operator> Erased for Arc<O> {
 
 /// At work at once, as many as the control socket has connections.
 const REQUESTS_MAX: usize = 16;
+const SLOW_MAX: usize = 4;
+const FRESH: Duration = Duration::from_secs(1);

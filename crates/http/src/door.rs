@@ -20,6 +20,7 @@ use tokio_rustls::rustls::ServerConfig;
 use crate::answer::{REQUEST, router};
 use crate::bind::{Bind, BindError, Listener, Stream};
 use crate::desk::Desk;
+use crate::feed::Feed;
 use crate::tokens::Tokens;
 
 /// A bound address or socket, and who may come in.
@@ -27,6 +28,7 @@ pub struct Door {
     listener: Listener,
     tls: Option<TlsAcceptor>,
     tokens: Tokens,
+    connections_max: usize,
 }
 
 impl Door {
@@ -35,6 +37,7 @@ impl Door {
         bind: &Bind,
         tls: Option<Arc<ServerConfig>>,
         tokens: Tokens,
+        connections_max: usize,
     ) -> Result<Self, BindError> {
         let listener = Listener::bind(bind).await?;
         tracing::info!(address = %listener, "listening for HTTP");
@@ -42,6 +45,7 @@ impl Door {
             listener,
             tls: tls.filter(|_| bind.is_exposed()).map(TlsAcceptor::from),
             tokens,
+            connections_max,
         })
     }
 
@@ -53,9 +57,9 @@ impl Door {
         shutdown: impl Future<Output = ()> + Send,
     ) {
         let (tokens, is_encrypted) = (self.tokens.clone(), self.tls.is_some());
-        let desk = Desk::new(operator, journal, tokens, is_encrypted);
-        let router = router(Arc::new(desk));
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let feed = Feed::new(journal, self.connections_max / 2);
+        let router = router(Arc::new(Desk::new(operator, feed, tokens, is_encrypted)));
+        let slots = Arc::new(Semaphore::new(self.connections_max));
         let converse = |(stream, slot), stopping| {
             converse(stream, self.tls.clone(), router.clone(), stopping, slot)
         };
@@ -115,11 +119,9 @@ async fn speak(stream: impl Stream, router: Router, mut stopping: watch::Receive
 
 const BUSY_TEXT: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-/// Each costs a file descriptor, and up to [`HEAD_OCTETS_MAX`] and a body.
-const CONNECTIONS_MAX: usize = 64;
 const HEAD_OCTETS_MAX: usize = 64 << 10;
 /// For a handshake, and for the head of a request, between two requests too.
-const HEAD: Duration = Duration::from_secs(30);
+const HEAD: Duration = Duration::from_secs(10);
 /// For all requests of a connection.
 const LONGEST: Duration = Duration::from_mins(10);
 /// For the answer that turns a connection away; the accept loop waits for it.

@@ -25,6 +25,7 @@ pub(crate) struct Feed {
     journal: Journal,
     fan: Arc<Fan>,
     slots: Arc<Semaphore>,
+    followers_max: usize,
 }
 
 struct Fan {
@@ -60,7 +61,8 @@ struct Follower {
 }
 
 impl Feed {
-    pub(crate) fn new(journal: Journal) -> Self {
+    /// So many may follow.
+    pub(crate) fn new(journal: Journal, followers_max: usize) -> Self {
         let fan = Fan {
             batches: Sender::new(BATCHES_KEPT),
             is_read: Mutex::new(false),
@@ -68,14 +70,15 @@ impl Feed {
         Self {
             journal,
             fan: Arc::new(fan),
-            slots: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            slots: Arc::new(Semaphore::new(followers_max)),
+            followers_max,
         }
     }
 
     /// What is recorded from now on.
     pub(crate) fn follow(&self, wanted: Wanted) -> Result<Body, Problem> {
         let full = |_| {
-            let text = format!("{FOLLOWERS_MAX} follow the events already");
+            let text = format!("{} follow the events already", self.followers_max);
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, text)
                 .with_hint("let one connection serve several readers")
         };
@@ -213,8 +216,6 @@ impl Wanted {
     }
 }
 
-/// Half of the connections that there may be.
-const FOLLOWERS_MAX: usize = 32;
 const GATHERING: Duration = Duration::from_millis(200);
 /// Events of one gathering: 2,500 a second, some 200 KB.
 const BATCH_MAX: usize = 500;
@@ -245,7 +246,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_slow_is_told_what_it_missed() {
         let journal = Journal::default();
-        let feed = Feed::new(journal.clone());
+        let feed = Feed::new(journal.clone(), 1);
         let wanted = Wanted::parse("event=dropped").unwrap();
         let mut body = feed.follow(wanted).unwrap().into_data_stream();
         let reason = "SIGTERM";
@@ -273,8 +274,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_more_than_so_many_follow_and_none_for_ever() {
-        let feed = Feed::new(Journal::default());
-        let bodies = (0..FOLLOWERS_MAX).map(|_| feed.follow(Wanted::default()).unwrap());
+        let feed = Feed::new(Journal::default(), 32);
+        let bodies = (0..32).map(|_| feed.follow(Wanted::default()).unwrap());
         let bodies: Vec<_> = bodies.collect();
         assert!(feed.follow(Wanted::default()).is_err());
         for body in bodies {

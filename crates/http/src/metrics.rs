@@ -1,42 +1,56 @@
 //! `/metrics`: the status of the daemon in the text format of Prometheus. Nothing is counted for it that is not counted anyway.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
-use control::{Delays, SiteRow, Status};
+use control::{Delays, ResultCount, SiteRow, Status};
 use envelope::Timestamp;
+use journal::OTHERS;
 use parking_lot::Mutex;
 
-/// The sites that have a label, with their counts, and the counts of all others: a counter must never go back, whichever sites a
-/// status happens to name.
+/// Which sites have a label, and the counts of all others: a counter must never go back, whichever sites have most mail.
 #[derive(Default)]
 pub(crate) struct Shown(Mutex<Counts>);
 
 #[derive(Default)]
 struct Counts {
-    sites: BTreeMap<String, Results>,
-    others: Results,
+    named: BTreeSet<String>,
+    /// By site, result and class, as they were last time.
+    seen: BTreeMap<[String; 3], u64>,
+    /// By result and class.
+    others: BTreeMap<[String; 2], u64>,
 }
-
-/// Legs by result, and what that was about.
-type Results = BTreeMap<(String, String), u64>;
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The whole page.
-pub(crate) fn text(status: &Status, sites: &[SiteRow], shown: &Shown, wrong_tokens: u64) -> String {
+pub(crate) fn text(
+    status: &Status,
+    results: &[ResultCount],
+    sites: &[SiteRow],
+    shown: &Shown,
+    wrong_tokens: u64,
+) -> String {
     let mut page = Page::default();
     let mut shown = shown.0.lock();
-    shown.update(status);
+    shown.update(results);
     queue(&mut page, status);
-    mail(&mut page, status, &shown);
+    mail(&mut page, status);
+    page.begin("onward_delivery_total", "Results of legs");
+    for row in results.iter().filter(|row| shown.named.contains(&row.site)) {
+        page.result(&row.site, &row.result, &row.class, row.total);
+    }
+    for ([result, class], total) in &shown.others {
+        page.result("other", result, class, *total);
+    }
     page.begin("onward_site_up", "Whether a site takes connections");
-    for row in sites
-        .iter()
-        .filter(|row| shown.sites.contains_key(&row.site))
-    {
-        page.sample(&[("site", &row.site)], u8::from(row.state != "down"));
+    for row in sites {
+        let is_up = row.state != "down";
+        if !is_up || shown.named.contains(&row.site) {
+            page.sample(&[("site", &row.site)], u8::from(is_up));
+        }
     }
     health(&mut page, status);
     page.one(
@@ -73,18 +87,11 @@ fn queue(page: &mut Page, status: &Status) {
     );
 }
 
-fn mail(page: &mut Page, status: &Status, shown: &Counts) {
+fn mail(page: &mut Page, status: &Status) {
     page.begin("onward_received_total", "Messages taken");
     for row in &status.received {
         let labels = [("listener", &*row.listener), ("tls", &*row.tls)];
         page.sample(&labels, row.total);
-    }
-    page.begin("onward_delivery_total", "Results of legs");
-    for (site, results) in shown.rows() {
-        for ((result, class), count) in results {
-            let labels = [("site", site), ("result", result), ("class", class)];
-            page.sample(&labels, count);
-        }
     }
     page.begin(
         "onward_refused_total",
@@ -156,36 +163,32 @@ fn health(page: &mut Page, status: &Status) {
     page.sample(&[("version", &status.version)], status.started.unix_secs());
 }
 
-fn total(status: &Status, event: &str) -> u64 {
-    status.events.get(event).copied().unwrap_or_default()
-}
-
 impl Counts {
-    /// The first [`SITES_MAX`] get labels, those with most mail before the others.
-    fn update(&mut self, status: &Status) {
-        let mut rows: Vec<_> = status.results.iter().collect();
-        rows.sort_by_key(|row| std::cmp::Reverse(row.total));
-        for row in rows {
-            if !self.sites.contains_key(&row.site) && self.sites.len() >= SITES_MAX {
-                continue;
+    /// Half of the labels are for the first sites, the others for those with much mail. Who has one keeps it.
+    fn update(&mut self, results: &[ResultCount]) {
+        let mut totals = BTreeMap::<&str, u64>::new();
+        for row in results.iter().filter(|row| row.site != OTHERS) {
+            *totals.entry(&row.site).or_default() += row.total;
+        }
+        let all: u64 = totals.values().sum();
+        let mut most: Vec<_> = totals.into_iter().collect();
+        most.sort_by_key(|(_, total)| Reverse(*total));
+        for (site, total) in most {
+            let has_much = total >= MUCH && total * 100 >= all;
+            if self.named.len() < if has_much { SITES_MAX } else { SITES_MAX / 2 } {
+                self.named.insert(site.to_owned());
             }
-            let results = self.sites.entry(row.site.clone()).or_default();
-            results.insert((row.result.clone(), row.class.clone()), row.total);
         }
-        for result in RESULTS {
-            let named = self.sites.values().flatten();
-            let named = named.filter(|((of, _), _)| of == result);
-            let named = named.map(|(_, count)| count).sum();
-            let others = total(status, result).saturating_sub(named);
-            let key = (result.to_owned(), String::new());
-            let before = self.others.entry(key).or_default();
-            *before = others.max(*before);
+        for row in results {
+            let [site, result, class] = [&row.site, &row.result, &row.class].map(String::clone);
+            let is_named = self.named.contains(&site);
+            let seen = self.seen.entry([site, result.clone(), class.clone()]);
+            let seen = seen.or_default();
+            let new = row.total.saturating_sub(std::mem::replace(seen, row.total));
+            if !is_named {
+                *self.others.entry([result, class]).or_default() += new;
+            }
         }
-    }
-
-    fn rows(&self) -> impl Iterator<Item = (&str, &Results)> {
-        let sites = self.sites.iter().map(|(site, results)| (&**site, results));
-        sites.chain([("other", &self.others)])
     }
 }
 
@@ -224,6 +227,13 @@ impl Page {
         }
     }
 
+    fn result(&mut self, site: &str, result: &str, class: &str, total: u64) {
+        self.sample(
+            &[("site", site), ("result", result), ("class", class)],
+            total,
+        );
+    }
+
     fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.text.push_str(self.family);
         for (at, (name, value)) in labels.iter().enumerate() {
@@ -245,7 +255,8 @@ impl Page {
 }
 
 const SITES_MAX: usize = 50;
-const RESULTS: [&str; 3] = ["delivered", "deferred", "failed"];
+/// Legs, and one in a hundred: so much is much.
+const MUCH: u64 = 100;
 
 #[cfg(test)]
 mod tests {
@@ -253,20 +264,23 @@ mod tests {
 
     use super::*;
 
-    fn status(results: &[(String, u64)]) -> Status {
-        let total: u64 = results.iter().map(|(_, total)| total).sum();
+    fn results(results: &[(String, u64)]) -> Vec<ResultCount> {
         let row = |(site, total): &(String, u64)| json!({"site": site, "result": "delivered", "total": total, "minute": 0});
         let mut results: Vec<_> = results.iter().map(row).collect();
         let failed = json!({"site": "mx9.test", "result": "failed", "class": "blocked", "total": 6, "minute": 0});
         results.push(failed);
+        serde_json::from_value(results.into()).unwrap()
+    }
+
+    fn status() -> Status {
         serde_json::from_value(json!({
             "version": "1.0", "hostname": "mx.test", "pid": 1, "listeners": [],
             "now": "2026-11-29T12:00:10.000Z", "started": "2026-11-29T12:00:00.000Z",
             "queue": {"waiting": 3, "active": 2, "held": 1, "oldest": "2026-11-29T12:00:00.000Z"},
-            "frozen": 0, "events": {"received": 7, "delivered": total + 1}, "minute": {},
+            "frozen": 0, "events": {"received": 7}, "minute": {},
             "received": [{"listener": "[::1]:25", "tls": "", "total": 7}],
             "refused": [{"stage": "rcpt", "rule": "hosted-unknown", "total": 4, "minute": 0}],
-            "results": results, "delays": {"p50_ms": 1500, "p99_ms": null}, "commits": {},
+            "results": [], "delays": {"p50_ms": 1500, "p99_ms": null}, "commits": {},
             "connections": {"incoming": 1, "incoming_max": 9, "outgoing": 0, "outgoing_max": 9},
             "sites": [], "sites_in_trouble": 0, "disk": {"free": 5, "free_min": 1},
             "certificates": [
@@ -286,7 +300,11 @@ mod tests {
 
     #[test]
     fn each_name_once_and_samples_below_it() {
-        let page = text(&status(&sites(2, 1)), &[], &Shown::default(), 9);
+        let down = json!({"site": "mx8.test", "state": "down", "why": "", "connections": 0, "connections_max": 1,
+            "per_minute": null, "queued": 1, "delivered": 0, "deferred": 0, "failed": 0});
+        let down = [serde_json::from_value(down).unwrap()];
+        let results = results(&sites(2, 1));
+        let page = text(&status(), &results, &down, &Shown::default(), 9);
         for line in [
             "onward_queue_legs{state=\"held\"} 1",
             "onward_queue_oldest_seconds 10",
@@ -294,7 +312,7 @@ mod tests {
             "onward_delivery_total{site=\"mx9.test\",result=\"failed\",class=\"blocked\"} 6",
             "onward_reload_success 1",
             "onward_delivery_total{site=\"mx000.test\",result=\"delivered\",class=\"\"} 3",
-            "onward_delivery_total{site=\"other\",result=\"delivered\",class=\"\"} 1",
+            "onward_site_up{site=\"mx8.test\"} 0",
             "onward_refused_total{rule=\"hosted-unknown\",stage=\"rcpt\"} 4",
             "onward_delivery_seconds{quantile=\"0.5\"} 1.5",
             "onward_certificate_expiry_timestamp_seconds{name=\"a\\\"\\\\\\n\"} 1795950000",
@@ -309,7 +327,7 @@ mod tests {
                 None => assert!(line.contains(families[families.len() - 1]), "{line}"),
             }
         }
-        let once: std::collections::BTreeSet<_> = families.iter().collect();
+        let once: BTreeSet<_> = families.iter().collect();
         assert_eq!(once.len(), families.len());
         // What is drawn, and what alerts, is one of them.
         for file in [
@@ -328,19 +346,31 @@ mod tests {
     #[test]
     fn labels_are_capped_and_counters_never_go_back() {
         let shown = Shown::default();
+        let page = |of: &[(String, u64)]| text(&status(), &results(of), &[], &shown, 0);
         let others = |page: &str| {
-            let line = page.lines().find(|line| line.contains("site=\"other\""));
+            let line = page
+                .lines()
+                .find(|line| line.contains("site=\"other\",result=\"delivered\""));
             let number = line.unwrap().rsplit(' ').next().unwrap();
             number.parse::<u64>().unwrap()
         };
-        let page = text(&status(&sites(60, 10)), &[], &shown, 0);
-        assert_eq!(page.matches("result=\"delivered\"").count(), SITES_MAX + 1);
-        let before = others(&page);
-        // Others are named than before: who had a label keeps it, and its count.
-        let page = text(&status(&sites(60, 10)[50..]), &[], &shown, 0);
-        assert!(page.contains(
-            "onward_delivery_total{site=\"mx000.test\",result=\"delivered\",class=\"\"} 70"
-        ));
-        assert!(!page.contains("mx055.test") && others(&page) >= before);
+        // Dead ones come first.
+        let mut all = sites(60, 1);
+        let first = page(&all);
+        assert_eq!(
+            first.matches("result=\"delivered\"").count(),
+            SITES_MAX / 2 + 1
+        );
+        assert_eq!(others(&first), (1..=35).sum::<u64>());
+        assert!(!first.contains("mx059.test"));
+        // Then the largest of them takes mail: it gets a label, and nothing is counted twice from then on.
+        all[59].1 = 10_000;
+        let second = page(&all);
+        let label =
+            "onward_delivery_total{site=\"mx059.test\",result=\"delivered\",class=\"\"} 10000";
+        assert!(second.contains(label), "{second}");
+        assert_eq!(others(&second), others(&first));
+        all[58].1 += 3;
+        assert_eq!(others(&page(&all)), others(&first) + 3);
     }
 }

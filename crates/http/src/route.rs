@@ -184,7 +184,10 @@ impl Route {
         }
         fields.insert("do".to_owned(), self.ask.into());
         let request = serde_json::from_value(fields.into());
-        request.map_err(|wrong| Problem::new(StatusCode::BAD_REQUEST, wrong.to_string()))
+        request.map_err(|wrong| {
+            Problem::new(StatusCode::BAD_REQUEST, wrong.to_string())
+                .with_hint("/api/v1/openapi.json has all fields")
+        })
     }
 }
 

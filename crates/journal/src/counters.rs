@@ -134,6 +134,9 @@ impl Counts {
                 let class = diagnosis.class().name();
                 self.attempt(leg.trip.site.as_ref(), event.name(), class, at);
             }
+            Event::ForwardsKeptOut { error, .. } => {
+                self.reload = Some((at, Some(error.clone())));
+            }
             Event::Reloaded { .. } => self.reload = Some((at, None)),
             Event::Source { name, error } => {
                 let known = self.sources_down.remove(name);
@@ -163,9 +166,9 @@ impl Counts {
         class: &'static str,
         at: Timestamp,
     ) {
-        // None was found, or it had expired.
-        let Some(site) = site else { return };
-        let mut key = (Arc::clone(site), result, class);
+        // Perhaps none was found, or the leg had expired.
+        let site = site.map_or_else(|| OTHERS.into(), Arc::clone);
+        let mut key = (site, result, class);
         if self.attempts.len() >= SITES_MAX && !self.attempts.contains_key(&key) {
             key.0 = OTHERS.into();
         }

@@ -31,6 +31,7 @@ pub(crate) struct Http {
     /// Empty: nowhere.
     pub(crate) bind: String,
     pub(crate) token: PathBuf,
+    pub(crate) connections: usize,
 }
 
 impl Http {
@@ -45,6 +46,7 @@ impl Default for Http {
         Self {
             bind: String::new(),
             token: "api.token".into(),
+            connections: 256,
         }
     }
 }

@@ -531,5 +531,6 @@ mod tests {
         ("control.socket", "'/tmp/socket'"),
         ("http.bind", "'127.0.0.1:8025'"),
         ("http.token", "'other'"),
+        ("http.connections", "7"),
     ];
 }

@@ -93,6 +93,7 @@ impl<S: Spool> control::Operator for Operator<S> {
             Request::SiteLimit(ask) => ("site-limit", ask.site.clone()),
             Request::Drain(Drain { on: true, .. }) => ("drain", String::new()),
             Request::Drain(_) => ("drain-end", String::new()),
+            Request::QueueCat(cat) => ("queue-cat", cat.id.to_string()),
             Request::SrsEncode(of) => ("srs-encode", of.address.clone()),
             Request::SrsDecode(of) => ("srs-decode", of.address.clone()),
             // The others only look.

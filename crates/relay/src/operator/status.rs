@@ -35,7 +35,7 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
             minute: events(&counts, |tally| tally.minute(now)),
             received: received(&counts),
             refused: refused(&counts, now),
-            results: results(&counts, now),
+            results: results(&counts, now, RESULTS_SHOWN),
             delays: delays(&counts.delays),
             commits: delays(&self.inbound.commits()),
             connections: Connections {
@@ -67,6 +67,13 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
             filters: self.inbound.filter_counts(),
             history: self.health_of_history().await,
         })
+    }
+}
+
+impl<S: Spool> Answers<ask::Results> for Operator<S> {
+    async fn answer(&self, _: ask::Results, _by: Actor) -> Result<Vec<ResultCount>, Fault> {
+        let counts = self.counters.counts();
+        Ok(results(&counts, self.clock.now(), usize::MAX))
     }
 }
 
@@ -115,7 +122,7 @@ fn refused(counts: &Counts, now: Timestamp) -> Vec<RefusedCount> {
     rules
 }
 
-fn results(counts: &Counts, now: Timestamp) -> Vec<ResultCount> {
+fn results(counts: &Counts, now: Timestamp, max: usize) -> Vec<ResultCount> {
     let results = counts.attempts.iter();
     let results = results.map(|((site, result, class), tally)| ResultCount {
         site: site.to_string(),
@@ -126,7 +133,7 @@ fn results(counts: &Counts, now: Timestamp) -> Vec<ResultCount> {
     });
     let mut results: Vec<_> = results.collect();
     results.sort_by_key(|row| Reverse((row.minute, row.total)));
-    results.truncate(RESULTS_SHOWN);
+    results.truncate(max);
     results
 }
 
