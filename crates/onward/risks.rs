@@ -144,9 +144,7 @@ fn logins(config: &Config) -> Vec<String> {
     if has_users && submission.peek().is_none() {
         return vec!["`[auth]` has users, but no listener has the role \"submission\": nobody can log in\n\nhint: add [[listener]] with bind = \"[::]:587\" and role = \"submission\"".to_owned()];
     }
-    let without_tls = |listener: &Listener| {
-        listener.tls == TlsMode::Off || (config.tls.is_empty() && config.acme.is_none())
-    };
+    let without_tls = |listener: &Listener| listener.tls == TlsMode::Off || !config.has_tls();
     let tell = |listener: &Listener| {
         let bind = listener.bind;
         if has_users && without_tls(listener) {

@@ -88,8 +88,7 @@ impl Resolved {
     pub(crate) fn of(config: &Config) -> Result<Self, Errors> {
         let routing = routing::load_at_start(config).map_err(Error::from);
         let tls = load_tls(config).map_err(|error| Error::File("certificate", error));
-        let has_tls = config.acme.is_some();
-        let tls = tls.map(|all| (has_tls || !all.is_empty()).then(|| Holder::new(all)));
+        let tls = tls.map(|all| config.has_tls().then(|| Holder::new(all)));
         let holder = tls.as_ref().ok().and_then(Option::as_ref);
         let shaping = config.shaping.load();
         let shaping = shaping.map_err(|error| Error::File("shaping", error));

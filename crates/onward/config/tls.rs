@@ -57,6 +57,11 @@ impl Config {
         Ok(())
     }
 
+    /// Whether there is a certificate, or will be.
+    pub(crate) fn has_tls(&self) -> bool {
+        !self.tls.is_empty() || self.acme.is_some()
+    }
+
     /// Whom to ask for which certificate, if anybody.
     pub(super) fn issuing(&self) -> Result<Option<acme::Settings>, FileError> {
         let Some(typed) = &self.acme else {
@@ -183,6 +188,8 @@ mod tests {
             let blamed = format!("tls.acme.{key}");
             check(&acme(&format!("{http}\n{key} = {value}")), Some(&blamed));
         }
+        let http_door = "[http]\nbind = '192.0.2.1:8443'\n";
+        check(&format!("{http_door}{}", acme(http)), None);
         let listener = "[[listener]]\nbind = '[::]:25'\n";
         check(&format!("{listener}{}", acme("http = '0.0.0.0:80'")), None);
         let same = acme("tls_alpn = '0.0.0.0:25'\nhttp = '127.0.0.1:25'");

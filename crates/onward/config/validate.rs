@@ -58,8 +58,7 @@ impl Config {
     }
 
     fn check_listeners(&self) -> Result<(), Fault> {
-        let has_tls = !self.tls.is_empty() || self.acme.is_some();
-        if !has_tls && self.listeners.iter().any(|l| l.tls == TlsMode::Implicit) {
+        if !self.has_tls() && self.listeners.iter().any(|l| l.tls == TlsMode::Implicit) {
             return Err((
                 "listener.tls",
                 "`implicit` needs a certificate\n\nhint: add [tls] with certificate and key"
@@ -195,7 +194,7 @@ impl Config {
         let typed = &self.http.bind;
         match self.http.bind() {
             Some(Err(wrong)) => Err(("http.bind", format!("`{typed}` is {wrong}"))),
-            Some(Ok(bind)) if bind.is_exposed() && self.tls.is_empty() => {
+            Some(Ok(bind)) if bind.is_exposed() && !self.has_tls() => {
                 let text = format!(
                     "`{typed}` can be reached from elsewhere, and tokens would go over it in clear\n\nhint: add [tls] with certificate and key, or take 127.0.0.1"
                 );
