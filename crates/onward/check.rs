@@ -15,6 +15,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use serde::Serialize;
 use smtp_in::BindError;
+use spool::Clock;
 
 use crate::Failure;
 use crate::config::{Config, Errors, Resolved};
@@ -198,7 +199,7 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) -> Option<Resolv
 
 fn check_forwards(routing: &Routing) -> Finding {
     // Targets that lead nowhere are no mistake in the file's grammar, but somebody's mail is refused because of them.
-    let dead_ends = routing.table.dead_ends();
+    let dead_ends = routing.table.dead_ends(Clock::real().now());
     if dead_ends.count > 0 {
         return Finding::risk("forwards", dead_ends);
     }

@@ -43,7 +43,7 @@ pub(crate) async fn here(
     Ok(doctor.examine(connect).await)
 }
 
-fn show(print: Printer, finding: &Finding) {
+pub(crate) fn show(print: Printer, finding: &Finding) {
     let Finding {
         status,
         check,

@@ -11,10 +11,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use forwarder::table::{Difference, File, Objection, Table, TableErrors};
+use forwarder::table::{Difference, File, Table, TableErrors};
 use journal::{Event, Journal};
 use policy::Profiles;
-use policy::measures::Wrong;
+use relay::store::{self, Store};
 
 use crate::config::{Config, Percent, Source};
 use crate::files::{self, FileError};
@@ -62,15 +62,27 @@ fn files(config: &Config) -> Result<Vec<File>, Error> {
             )?);
         }
     }
-    for source in &forwards.sources {
+    for source in forwards.sources() {
         match source {
             Source::File { path } => {
                 let hint = "a [[forwards.source]] in the configuration names it";
                 files.push(file(path, hint)?);
             }
+            Source::Api {} => files.extend(own(config)?),
         }
     }
     Ok(files)
+}
+
+/// The own store's.
+fn own(config: &Config) -> Result<Vec<File>, FileError> {
+    let store = Store::new(&config.spool);
+    let hint = "it must be readable for the user that runs this";
+    let unreadable = |error| {
+        let folder = store.mark();
+        FileError::unreadable("the own store ", Path::new(&folder), &error, hint)
+    };
+    store.files().map_err(unreadable)
 }
 
 fn file(path: &Path, hint: &str) -> Result<File, FileError> {
@@ -105,13 +117,7 @@ fn beside(file: &Path) -> Result<Vec<PathBuf>, FileError> {
 
 /// A line may choose the measures that the profiles know.
 fn join(files: Vec<File>, profiles: &Profiles) -> Result<Table, TableErrors> {
-    let check = |name: &str, value: &str| {
-        profiles.check(name, value).map_err(|wrong| match wrong {
-            Wrong::Unknown => Objection::Unknown,
-            wrong => Objection::Value(wrong.to_string(), wrong.hint()),
-        })
-    };
-    Table::join(files, &check)
+    Table::join(files, &|name, value| store::check(profiles, name, value))
 }
 
 /// The file, or the last good one and why the file is not used.
@@ -178,16 +184,17 @@ pub(crate) fn said(table: &Table) -> String {
     }
 }
 
-/// Keeps a table's files as the last good ones. Call it only once the spool is locked.
+/// Keeps a table's files as the last good ones; those of the own store are good by themselves. Call it only once the spool is locked.
 pub(crate) fn keep(config: &Config, table: &Table) {
     let path = config.spool.join(LAST_GOOD);
-    let heads = table.files().map(|(name, text)| head(name, text.len()));
-    let heads: Vec<_> = heads.collect();
-    let first = first_line(config);
-    let mut content = vec![first.as_bytes()];
-    for ((_, text), head) in table.files().zip(&heads) {
-        content.extend([head.as_bytes(), text.as_bytes(), b"\n"]);
+    let mark = Store::new(&config.spool).mark();
+    let mut pieces = vec![first_line(config)];
+    for (name, text) in table.files() {
+        if name == mark || !name.starts_with(&mark) {
+            pieces.extend([head(name, text.len()), text.to_owned(), "\n".to_owned()]);
+        }
     }
+    let content: Vec<_> = pieces.iter().map(String::as_bytes).collect();
     if let Err(error) = linefile::replace(&path, &content) {
         tracing::warn!(path = %path.display(), %error, "cannot keep a copy of the forwards");
     }
@@ -197,7 +204,7 @@ pub(crate) fn keep(config: &Config, table: &Table) {
 fn last_good(config: &Config, profiles: &Profiles) -> Option<Table> {
     let copy = fs::read(config.spool.join(LAST_GOOD)).ok()?;
     let mut rest = copy.strip_prefix(first_line(config).as_bytes())?;
-    let mut files = Vec::new();
+    let (mut files, mark) = (Vec::new(), Store::new(&config.spool).mark());
     while !rest.is_empty() {
         let end = rest.iter().position(|b| *b == b'\n')? + 1;
         let (octets, name) = std::str::from_utf8(rest.get(2..end - 1)?)
@@ -205,7 +212,10 @@ fn last_good(config: &Config, profiles: &Profiles) -> Option<Table> {
             .split_once(' ')?;
         let (content, after) = rest[end..].split_at_checked(octets.parse().ok()?)?;
         let (name, content) = (name.to_owned(), content.to_owned());
-        files.push(File { name, content });
+        match name == mark {
+            true => files.extend(own(config).ok()?),
+            false => files.push(File { name, content }),
+        }
         rest = after.strip_prefix(b"\n")?;
     }
     join(files, profiles).ok()
@@ -214,7 +224,7 @@ fn last_good(config: &Config, profiles: &Profiles) -> Option<Table> {
 /// The copy's first line: a comment that says what it is a copy of.
 fn first_line(config: &Config) -> String {
     let forwards = &config.forwards;
-    let sources: Vec<_> = forwards.sources.iter().map(Source::name).collect();
+    let sources: Vec<_> = forwards.sources().map(Source::name).collect();
     format!(
         "# The last good copy that onward has of {:?} {sources:?}\n",
         forwards.file
@@ -292,7 +302,7 @@ mod tests {
         }
         let path = folder.path().join("more");
         if path.exists() {
-            config.forwards.sources.push(Source::File { path });
+            config.forwards.listed.push(Source::File { path });
         }
         let said = match read_at_start(&config, &Profiles::default()) {
             Ok((table, _)) => {

@@ -15,6 +15,7 @@ mod doctor_cli;
 mod explain_cli;
 mod files;
 mod forwards;
+mod forwards_cli;
 mod freeze_cli;
 mod history_cli;
 mod import;
@@ -176,6 +177,8 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Failure> {
         Command::Forwards(Forwards::Failing(args)) => {
             return Ok(history_cli::failing(&history()?, args, print).await?);
         }
+        Command::Forwards(command) => return forwards_cli::run(&config()?, command, print).await,
+        Command::Domain(command) => return forwards_cli::domain(&socket()?, command, print).await,
         Command::Freeze(command) => return freeze_cli::run(&socket()?, command, print).await,
         Command::Top => return top_cli::run(&socket()?, print).await,
         Command::Site(command) => return site_cli::run(&socket()?, command, print).await,

@@ -14,6 +14,7 @@ use forwarder::table::Difference;
 use http_door::Tokens;
 use journal::{Event, Journal};
 use parking_lot::Mutex;
+use relay::store::Store;
 use relay::{Routing, routing::Shared};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -32,6 +33,7 @@ pub(crate) struct Reload {
     config: PathBuf,
     spool: PathBuf,
     routing: Shared,
+    store: Arc<Store>,
     tls: Option<tls::Holder>,
     /// Of the HTTP API, if there is one.
     tokens: Option<Tokens>,
@@ -60,6 +62,7 @@ impl Reload {
             config: path.to_owned(),
             spool: config.spool.clone(),
             routing,
+            store: Arc::new(Store::new(&config.spool)),
             tls,
             tokens,
             token_file: config.http.token.clone(),
@@ -82,6 +85,11 @@ impl Reload {
         result
     }
 
+    /// The forwards that operators change.
+    pub(crate) fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
+    }
+
     /// The routing of now.
     pub(crate) fn routing(&self) -> Arc<Routing> {
         self.routing.load_full()
@@ -90,6 +98,7 @@ impl Reload {
     fn try_run(&self, force: bool, dry_run: bool) -> Result<Reloaded, Failure> {
         let mut last = self.last.lock();
         let mut config = Config::load(&self.config)?;
+        let _changes_wait = self.store.lock();
         let old = self.routing();
         // Our name is in the greetings, and the spool is open: these two wait for the restart.
         config.hostname = old.hostname().to_string();

@@ -34,7 +34,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Token>, FileError> {
 struct Made<'a> {
     name: &'a str,
     token: String,
-    scopes: Vec<&'static str>,
+    scopes: Vec<String>,
     file: &'a Path,
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn make(args: &NewToken, config: &Config, print: Printer) -> Result<(
     let made = Made {
         name,
         token,
-        scopes: args.scope.iter().map(|scope| scope.name()).collect(),
+        scopes: args.scope.iter().map(ToString::to_string).collect(),
         file: path,
     };
     let then = match config.http.bind() {

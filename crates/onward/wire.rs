@@ -80,6 +80,7 @@ impl Relay {
         let core = relay::Core {
             spool: Arc::clone(&spool),
             routing,
+            store: reload.store(),
             ids: Arc::new(IdSource::new()),
             clock: spool.clock().clone(),
             sts: Arc::new(Sts::open(&config.spool, delivery, &resolver, spool.clock())),
@@ -93,10 +94,7 @@ impl Relay {
         let relay = relay::Relay::new(core, settings.relay, resolver);
         let reloads = Arc::clone(&reload);
         let operator = relay.operator(
-            Arc::new(move |force, dry_run| {
-                let reloaded = reloads.run(force, dry_run);
-                reloaded.map_err(|error| error.to_string())
-            }),
+            Arc::new(move |force, dry_run| reloads.run(force, dry_run).map_err(|e| e.to_string())),
             doctor,
             env!("CARGO_PKG_VERSION"),
             addresses.iter().map(ToString::to_string).collect(),

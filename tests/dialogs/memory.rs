@@ -187,6 +187,7 @@ fn core(routing: Routing) -> Core<MemorySpool> {
         clock: Clock::real(),
         journal: journal::Journal::default(),
         counting: Arc::new(Counting::new(counters::Freezes::in_memory())),
+        store: Arc::default(),
         sts: Arc::default(),
         tls_reports: Arc::default(),
         history: history::Desk::default(),

@@ -24,7 +24,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     #[track_caller]
-    fn json(&self, status: u16) -> Value {
+    pub(crate) fn json(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.body);
         serde_json::from_str(&self.body).expect("JSON")
     }
@@ -81,7 +81,7 @@ impl Api {
     }
 
     /// An answer, which must be as the API describes itself.
-    async fn read(&self, path: &str) -> Value {
+    pub(crate) async fn read(&self, path: &str) -> Value {
         let answer = self.get(&format!("/api/v1{path}")).await.json(200);
         let api = self.get("/api/v1/openapi.json").await.json(200);
         let path = path.split('?').next().expect("a path");

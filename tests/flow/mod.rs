@@ -45,6 +45,7 @@ mod no_header;
 mod no_way;
 mod old_spool;
 mod online;
+mod own_store;
 mod pages;
 mod papers;
 mod partly_refused;

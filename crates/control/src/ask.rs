@@ -22,6 +22,11 @@ use crate::sites::{DrainState, Ordered, SiteDetails, Sites};
 use crate::status;
 use crate::text;
 
+use crate::forwards::{Changed, DomainDetails, DomainPage, ForwardDetails, ForwardPage};
+pub use crate::forwards::{
+    DomainDelete, DomainDns, DomainList, DomainPut, DomainShow, ForwardDelete, ForwardList,
+    ForwardPut, ForwardShow, ForwardsExport, ForwardsPut,
+};
 use crate::history::{Change, Traced};
 pub use crate::history::{Changes, Trace};
 pub use crate::queue::QueueSummary;
@@ -336,6 +341,17 @@ asks! {
     StatsHours => Vec<HourRow>,
     Changes => Vec<Change>,
     ForwardsFailing => FailingForwards,
+    DomainList => DomainPage,
+    DomainShow => DomainDetails,
+    DomainPut => Changed,
+    DomainDelete => Changed,
+    DomainDns => Vec<Finding>,
+    ForwardList => ForwardPage,
+    ForwardShow => ForwardDetails,
+    ForwardPut => Changed,
+    ForwardDelete => Changed,
+    ForwardsPut => Changed,
+    ForwardsExport => String,
     Doctor => Vec<Finding>,
     TlsReport => crate::tls_report::TlsReport,
 }

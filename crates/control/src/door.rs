@@ -90,6 +90,8 @@ fn make_safe(request: &mut Request) -> Result<(), Fault> {
             check_selector(&list.filter, false)?;
             list.limit = list.limit.clamp(1, PAGE_ROWS_MAX);
         }
+        Request::DomainList(list) => list.limit = list.limit.clamp(1, PAGE_ROWS_MAX),
+        Request::ForwardList(list) => list.limit = list.limit.clamp(1, PAGE_ROWS_MAX),
         Request::FreezeList(list) => list.limit = list.limit.clamp(1, PAGE_ROWS_MAX),
         Request::FreezeLift(lift) if lift.key.is_some() == lift.all => {
             return Err(nothing_selected("a key"));

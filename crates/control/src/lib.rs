@@ -16,6 +16,7 @@ mod data;
 mod doctor;
 mod door;
 mod explanation;
+mod forwards;
 mod history;
 mod line;
 mod names;
@@ -42,6 +43,9 @@ pub use data::{
 pub use doctor::{Finding, Health};
 pub use door::{open, perform, take_connections};
 pub use explanation::{Asked, Explanation, Hop, Mail, Refusal, Ruled, Stage, Step, Way};
+pub use forwards::{
+    Changed, DomainDetails, DomainPage, DomainRow, Forward, ForwardDetails, ForwardPage, LineChange,
+};
 pub use history::{
     Change, HistoryHealth, MailStatus, Traced, TracedAttempt, TracedLeg, TracedMessage, TracedNote,
     TracedRefusal,

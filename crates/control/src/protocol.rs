@@ -18,8 +18,8 @@ use crate::names::named;
 /// The version of this protocol: daemon and command line must agree.
 pub const PROTOCOL: u32 = 2;
 
-/// A request line is no longer than this: some 2,000 ids.
-pub const LINE_OCTETS_MAX: usize = 64 * 1024;
+/// A request line is no longer than this: some 10,000 forwards of a domain.
+pub const LINE_OCTETS_MAX: usize = 1024 * 1024;
 
 /// The most rows in one page; a higher limit is lowered to this.
 pub const PAGE_ROWS_MAX: u32 = 1000;

@@ -196,15 +196,15 @@ impl Forwarder {
             ForwardPath::Mailbox(address) => address,
             ForwardPath::Postmaster => {
                 return match self.postmaster_address() {
-                    Some(address) => self.route_hosted(table, &address),
+                    Some(address) => self.route_hosted(table, &address, now),
                     None => Route::Unknown,
                 };
             }
         };
         match self.srs_recipient(table, address, now) {
-            SrsRecipient::NotOurs => self.route_hosted(table, address),
+            SrsRecipient::NotOurs => self.route_hosted(table, address, now),
             SrsRecipient::Refused(refusal) => Route::SrsRefused(refusal),
-            SrsRecipient::Decoded(sender) => self.route_return(table, address, sender),
+            SrsRecipient::Decoded(sender) => self.route_return(table, address, sender, now),
             SrsRecipient::Token(id) => Route::Token(id),
         }
     }
@@ -216,8 +216,14 @@ impl Forwarder {
 
     /// From an SRS address of ours back to the sender behind it, who may be hosted here and is then treated like any
     /// recipient.
-    pub fn route_return(&self, table: &Table, address: &Mailbox, sender: Mailbox) -> Route {
-        let expansion = match self.route_hosted(table, &sender) {
+    pub fn route_return(
+        &self,
+        table: &Table,
+        address: &Mailbox,
+        sender: Mailbox,
+        now: Timestamp,
+    ) -> Route {
+        let expansion = match self.route_hosted(table, &sender, now) {
             Route::Forward(expansion) => expansion,
             // Should it have a reverse path to rewrite, the way back leads through the same SRS domain.
             Route::NotHosted => Expansion::of(Target {
@@ -236,7 +242,7 @@ impl Forwarder {
         Route::Return { sender, expansion }
     }
 
-    fn route_hosted(&self, table: &Table, address: &Mailbox) -> Route {
+    fn route_hosted(&self, table: &Table, address: &Mailbox, now: Timestamp) -> Route {
         let Some(domain) = address.domain() else {
             return Route::NotHosted;
         };
@@ -244,9 +250,9 @@ impl Forwarder {
         if let Some(Some(postmaster)) = postmaster
             && self.has_postmaster(table, domain)
         {
-            return self.route_postmaster(table, address, postmaster);
+            return self.route_postmaster(table, address, postmaster, now);
         }
-        match table.resolve(address) {
+        match table.resolve(address, now) {
             Resolution::Targets(expansion) => Route::Forward(expansion),
             Resolution::Discard(options) => Route::Discard(options),
             Resolution::Refused(reply) => Route::Refused(reply),
@@ -265,11 +271,17 @@ impl Forwarder {
 
     /// The postmaster's own line, or the configured mailbox: a catch-all or a `:reject:` pattern does not swallow
     /// what must always work.
-    fn route_postmaster(&self, table: &Table, address: &Mailbox, postmaster: &Mailbox) -> Route {
+    fn route_postmaster(
+        &self,
+        table: &Table,
+        address: &Mailbox,
+        postmaster: &Mailbox,
+        now: Timestamp,
+    ) -> Route {
         let domain = address.domain();
         let resolution = table
-            .resolve_own_line(address)
-            .unwrap_or_else(|| table.resolve(postmaster));
+            .resolve_own_line(address, now)
+            .unwrap_or_else(|| table.resolve(postmaster, now));
         match resolution {
             Resolution::Targets(mut expansion) => {
                 for target in &mut expansion.targets {

@@ -36,7 +36,7 @@ fn check_table(table: &Table, text: &str) {
 }
 
 fn check_resolution(table: &Table, mailbox: &Mailbox) {
-    match table.resolve(mailbox) {
+    match table.resolve(mailbox, Timestamp::default()) {
         Resolution::Targets(expansion) => {
             assert!((1..=TARGETS_MAX).contains(&expansion.targets.len()));
             for table::Target {

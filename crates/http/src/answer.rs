@@ -62,9 +62,12 @@ async fn answer(
     params: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let mut named = params.iter().flatten();
+    let domain = named.find(|(name, _)| *name == "domain" && route.by_domain);
+    let domain = domain.map(|(_, domain)| domain);
     let by = desk
         .tokens
-        .admit(bearer(request.headers()), route.scope)
+        .admit_for(bearer(request.headers()), route.scope, domain)
         .await?;
     let wrong =
         |wrong: RawPathParamsRejection| Problem::new(StatusCode::BAD_REQUEST, wrong.body_text());

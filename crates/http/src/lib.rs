@@ -20,4 +20,4 @@ mod tokens;
 
 pub use bind::{Bind, BindError, NotABind};
 pub use door::Door;
-pub use tokens::{Scope, Token, TokenError, Tokens, is_name, make};
+pub use tokens::{Grant, Scope, Token, TokenError, Tokens, is_name, make};

@@ -15,6 +15,8 @@ pub(crate) struct Route {
     /// Below `/api/v1`.
     pub(crate) path: &'static str,
     pub(crate) scope: Scope,
+    /// Whether a token for the forwards of `{domain}` alone will do, too.
+    pub(crate) by_domain: bool,
     pub(crate) verb: Verb,
     /// The question's name on the control socket.
     pub(crate) ask: &'static str,
@@ -40,7 +42,7 @@ envelope::named! {
     }
 }
 
-pub(crate) static ROUTES: [Route; 24] = [
+pub(crate) static ROUTES: [Route; 35] = [
     get("/status", "status", "The daemon at a glance"),
     list("/queue", "queue_list", "Legs in the queue, by conditions").within("filter"),
     list(
@@ -84,6 +86,66 @@ pub(crate) static ROUTES: [Route; 24] = [
         "forwards_failing",
         "Forwards whose mail fails",
     ),
+    list("/domains", "domain_list", "Hosted domains, by their names"),
+    get(
+        "/domains/{domain}",
+        "domain_show",
+        "A domain, and its options",
+    )
+    .by_domain(),
+    change(
+        Verb::Put,
+        "/domains/{domain}",
+        "domain_put",
+        "Make a domain of the own store, or give it these options",
+    ),
+    change(
+        Verb::Delete,
+        "/domains/{domain}",
+        "domain_delete",
+        "Remove a domain from the own store, with its forwards",
+    ),
+    get(
+        "/domains/{domain}/dns",
+        "domain_dns",
+        "Whether mail for it and bounces come to us, and SPF of its rewritten senders",
+    )
+    .by_domain(),
+    get(
+        "/domains/{domain}/export",
+        "forwards_export",
+        "Its forwards as lines of a file",
+    )
+    .by_domain(),
+    list("/domains/{domain}/forwards", "forward_list", "Its forwards").by_domain(),
+    change(
+        Verb::Put,
+        "/domains/{domain}/forwards",
+        "forwards_put",
+        "These forwards in the place of all that it has",
+    )
+    .by_domain(),
+    get(
+        "/domains/{domain}/forwards/{local}",
+        "forward_show",
+        "A forward; `@` is the catch-all",
+    )
+    .by_domain(),
+    change(
+        Verb::Put,
+        "/domains/{domain}/forwards/{local}",
+        "forward_put",
+        "Make a forward, or put this one in its place",
+    )
+    .by_domain()
+    .within("forward"),
+    change(
+        Verb::Delete,
+        "/domains/{domain}/forwards/{local}",
+        "forward_delete",
+        "Remove a forward",
+    )
+    .by_domain(),
     EXPLAIN,
     get(
         "/doctor",
@@ -129,6 +191,7 @@ const fn get(path: &'static str, ask: &'static str, about: &'static str) -> Rout
     Route {
         path,
         scope: Scope::Read,
+        by_domain: false,
         verb: Verb::Get,
         ask,
         about,
@@ -160,7 +223,23 @@ const fn admin(path: &'static str, ask: &'static str, about: &'static str) -> Ro
     }
 }
 
+/// What changes forwards.
+const fn change(verb: Verb, path: &'static str, ask: &'static str, about: &'static str) -> Route {
+    Route {
+        scope: Scope::Forwards,
+        verb,
+        ..get(path, ask, about)
+    }
+}
+
 impl Route {
+    const fn by_domain(self) -> Self {
+        Self {
+            by_domain: true,
+            ..self
+        }
+    }
+
     const fn within(self, field: &'static str) -> Self {
         Self {
             within: Some(field),
@@ -205,8 +284,8 @@ pub(crate) fn typed(name: &str, text: &str) -> Value {
     }
 }
 
-/// Fields of lists that are no conditions.
-pub(crate) const OUTSIDE: [&str; 3] = ["by", "cursor", "limit"];
+/// Fields that are no conditions of a list, and not of a forward.
+pub(crate) const OUTSIDE: [&str; 6] = ["by", "cursor", "limit", "domain", "if_match", "dry_run"];
 
 #[cfg(test)]
 mod tests {

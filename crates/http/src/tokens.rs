@@ -3,6 +3,8 @@
 //! A line of the file is `NAME SHA256-HEX SCOPE,SCOPE…`; `#` begins a comment. A token is 256 random bits, so a plain hash keeps it.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,7 +14,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::http::StatusCode;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
-use envelope::Actor;
+use envelope::{Actor, Domain};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
@@ -29,6 +31,42 @@ envelope::named! {
         Content = "content",
         /// To reload, and to drain.
         Admin = "admin",
+        /// To change forwards and domains.
+        Forwards = "forwards",
+    }
+}
+
+/// What a token is given: a scope, or `forwards:example.org`, to look at the forwards of that domain and change them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grant {
+    /// For everything of this kind.
+    All(Scope),
+    /// For this domain.
+    ForwardsOf(Domain),
+}
+
+impl FromStr for Grant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let of = text.strip_prefix("forwards:").map(str::parse);
+        match of {
+            Some(Ok(domain)) => Ok(Self::ForwardsOf(domain)),
+            Some(Err(wrong)) => Err(wrong.to_string()),
+            None => text
+                .parse()
+                .map(Self::All)
+                .map_err(|wrong: <Scope as FromStr>::Err| wrong.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All(scope) => scope.fmt(f),
+            Self::ForwardsOf(domain) => write!(f, "forwards:{domain}"),
+        }
     }
 }
 
@@ -37,7 +75,7 @@ envelope::named! {
 pub struct Token {
     name: Arc<str>,
     hash: Vec<u8>,
-    scopes: Vec<Scope>,
+    grants: Vec<Grant>,
 }
 
 /// A line that is none.
@@ -92,13 +130,13 @@ impl Token {
         let hash = HEXLOWER_PERMISSIVE.decode(hash.as_bytes()).ok();
         let hash = hash.filter(|hash| hash.len() == SHA256.output_len());
         let scope = |text: &str| {
-            let scope = text.parse::<Scope>();
+            let scope = text.parse::<Grant>();
             scope.map_err(|wrong| format!("`{text}`: {wrong}"))
         };
         Ok(Self {
             name: name.into(),
             hash: hash.ok_or("the second word is no SHA-256 in hexadecimal digits")?,
-            scopes: scopes.split(',').map(scope).collect::<Result<_, _>>()?,
+            grants: scopes.split(',').map(scope).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -125,11 +163,21 @@ impl Tokens {
 
     /// Whose token this is, if it may be used for `scope`. A wrong one waits; where many wait, it is sent away.
     pub(crate) async fn admit(&self, given: Option<&str>, scope: Scope) -> Result<Actor, Problem> {
+        self.admit_for(given, scope, None).await
+    }
+
+    /// The same, if a token for the forwards of this domain will do.
+    pub(crate) async fn admit_for(
+        &self,
+        given: Option<&str>,
+        scope: Scope,
+        domain: Option<&str>,
+    ) -> Result<Actor, Problem> {
         let Some(given) = given else {
             return Err(Problem::new(StatusCode::UNAUTHORIZED, "no token was given")
                 .with_hint("send `Authorization: Bearer TOKEN`; `onward http token` makes one"));
         };
-        match self.find(given, scope) {
+        match self.find(given, scope, domain) {
             Some((actor, true)) => Ok(actor),
             Some((actor, false)) => Err(lacks(&actor, scope)),
             None => Err(self.refuse().await),
@@ -145,14 +193,26 @@ impl Tokens {
         }
     }
 
-    fn find(&self, given: &str, scope: Scope) -> Option<(Actor, bool)> {
-        let known = self.known(digest(&SHA256, given.as_bytes()).as_ref());
-        known.map(|(actor, scopes)| (actor, scopes.contains(&scope)))
+    fn find(&self, given: &str, scope: Scope, domain: Option<&str>) -> Option<(Actor, bool)> {
+        let domain = domain.and_then(|domain| domain.parse().ok());
+        let wanted = [Some(Grant::All(scope)), domain.map(Grant::ForwardsOf)];
+        let (actor, grants) = self.granted(digest(&SHA256, given.as_bytes()).as_ref())?;
+        let may = wanted.iter().flatten().any(|one| grants.contains(one));
+        Some((actor, may))
     }
 
-    /// Whose token has this hash, and what it is good for. Every one is compared, and each in constant time: how long it takes says
-    /// nothing.
+    /// Whose token has this hash, and what it is good for everywhere.
     pub(crate) fn known(&self, hash: &[u8]) -> Option<(Actor, Vec<Scope>)> {
+        let (actor, grants) = self.granted(hash)?;
+        let scope = |grant| match grant {
+            Grant::All(scope) => Some(scope),
+            Grant::ForwardsOf(_) => None,
+        };
+        Some((actor, grants.into_iter().filter_map(scope).collect()))
+    }
+
+    /// Every one is compared, and each in constant time: how long it takes says nothing.
+    fn granted(&self, hash: &[u8]) -> Option<(Actor, Vec<Grant>)> {
         let tokens = self.0.tokens.load();
         let mut found = None;
         for token in tokens.iter() {
@@ -161,7 +221,7 @@ impl Tokens {
             }
         }
         let name = |token: &Token| Actor::Token(Arc::clone(&token.name));
-        found.map(|token| (name(token), token.scopes.clone()))
+        found.map(|token| (name(token), token.grants.clone()))
     }
 
     async fn refuse(&self) -> Problem {
@@ -195,13 +255,13 @@ pub fn is_name(text: &str) -> bool {
 }
 
 /// A new token, and the line of the file that makes it known.
-pub fn make(name: &str, scopes: &[Scope]) -> (String, String) {
+pub fn make(name: &str, grants: &[Grant]) -> (String, String) {
     let mut bits = [0; 32];
     rand::fill(&mut bits);
     let token = format!("onward_{}", BASE64URL_NOPAD.encode(&bits));
     let hash = HEXLOWER.encode(digest(&SHA256, token.as_bytes()).as_ref());
-    let scopes: Vec<_> = scopes.iter().map(|scope| scope.name()).collect();
-    let line = format!("{name} {hash} {}\n", scopes.join(","));
+    let grants: Vec<_> = grants.iter().map(ToString::to_string).collect();
+    let line = format!("{name} {hash} {}\n", grants.join(","));
     (token, line)
 }
 
@@ -217,8 +277,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_is_let_in() {
-        let (panel, first) = make("panel", &[Scope::Read, Scope::Queue]);
-        let (other, second) = make("other", &[Scope::Admin]);
+        let (panel, first) = make(
+            "panel",
+            &[Grant::All(Scope::Read), Grant::All(Scope::Queue)],
+        );
+        let (other, second) = make(
+            "other",
+            &[
+                "forwards:a.example".parse().unwrap(),
+                Grant::All(Scope::Admin),
+            ],
+        );
         let text = format!("# ours\n\n{first}{second}");
         let tokens = Tokens::new(Token::parse_all(&text).unwrap());
         let ask = async |given: &str, scope| match tokens.admit(Some(given), scope).await {
@@ -228,6 +297,17 @@ mod tests {
         assert_eq!(ask(&panel, Scope::Read).await, "panel");
         assert_eq!(ask(&panel, Scope::Admin).await, "403");
         assert_eq!(ask(&other, Scope::Read).await, "403");
+        for (domain, expected) in [
+            ("A.Example", "other"),
+            ("b.example", "403"),
+            ("a.example/", "403"),
+        ] {
+            let asked = tokens
+                .admit_for(Some(&other), Scope::Forwards, Some(domain))
+                .await;
+            let got = asked.map_or_else(|no| no.status.as_u16().to_string(), |by| by.to_string());
+            assert_eq!(got, expected, "{domain}");
+        }
         assert_eq!(ask("", Scope::Read).await, "401");
         assert_eq!(ask(&panel[1..], Scope::Read).await, "401");
         assert!(tokens.admit(None, Scope::Read).await.is_err());
@@ -238,7 +318,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_wrong_tokens_waits_or_is_sent_away() {
-        let (panel, line) = make("panel", &[Scope::Read]);
+        let (panel, line) = make("panel", &[Grant::All(Scope::Read)]);
         let tokens = Tokens::new(Token::parse_all(&line).unwrap());
         let tries = (0..1000).map(|_| tokens.admit(Some("wrong"), Scope::Read));
         let all = futures_util::future::join_all(tries);

@@ -8,6 +8,8 @@
 //! The checksum is of what follows it; the text is the caller's, on one line. A line that is torn or damaged is lost alone: it is
 //! logged, and the file as it was is kept beside as `NAME.broken`. The file never keeps a relay from starting.
 
+mod folder;
+
 use std::fmt::Display;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -15,6 +17,8 @@ use std::marker::PhantomData;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+pub use folder::Folder;
 
 /// The open file.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use clap::{Args, Subcommand};
 use control::{MailStatus, PAGE_ROWS_MAX, StatsBy, ask};
 use envelope::{AddressPattern, SenderPattern, Timestamp};
 use spool::Clock;
@@ -52,12 +52,6 @@ pub(crate) struct Stats {
     /// Rows at most, the largest
     #[arg(long, default_value_t = 20, value_parser = rows())]
     limit: u32,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Forwards {
-    /// List forwards whose targets are dead or full
-    Failing(Failing),
 }
 
 #[derive(Debug, Args)]

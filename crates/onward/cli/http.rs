@@ -1,7 +1,7 @@
 //! `onward http …`.
 
 use clap::{Args, Subcommand};
-use http_door::Scope;
+use http_door::Grant;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Http {
@@ -14,7 +14,8 @@ pub(crate) struct NewToken {
     /// What the mail log calls whoever uses it
     pub(crate) name: String,
     /// What it is good for: `read` (look at everything but messages), `queue` (change what is queued, sent and frozen), `content` (read
-    /// messages), `admin` (reload, drain)
+    /// messages), `forwards` (change forwards and domains), `forwards:DOMAIN` (look at its forwards and change them),
+    /// `admin` (reload, drain)
     #[arg(long, value_name = "SCOPE,…", value_delimiter = ',', required = true)]
-    pub(crate) scope: Vec<Scope>,
+    pub(crate) scope: Vec<Grant>,
 }

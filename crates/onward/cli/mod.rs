@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what it is called.
 
 mod config;
+mod forwards;
 mod freeze;
 mod history;
 mod http;
@@ -18,8 +19,9 @@ use clap::{Args, Parser, Subcommand};
 use envelope::{AddressError, Domain, Mailbox, ReversePath};
 
 pub(crate) use config::Config;
+pub(crate) use forwards::{Forwards, Hosted};
 pub(crate) use freeze::Freeze;
-pub(crate) use history::{Failing, Forwards, Stats, Trace};
+pub(crate) use history::{Failing, Stats, Trace};
 pub(crate) use http::{Http, NewToken};
 pub(crate) use import::{Import, Kind};
 pub(crate) use queue::{Act, Queue};
@@ -103,9 +105,12 @@ pub(crate) enum Command {
     Trace(Trace),
     /// Sum up what came and what became of it: who sends much, whose forward is refused, what sites answer
     Stats(Stats),
-    /// Look at how forwards do
+    /// Look at forwards and how they do, and change those of the own store
     #[command(subcommand)]
     Forwards(Forwards),
+    /// Look at hosted domains, and change those of the own store
+    #[command(subcommand)]
+    Domain(Hosted),
     /// Look at the queue and change what is in it
     #[command(subcommand)]
     Queue(Queue),

@@ -4,6 +4,7 @@
 
 mod change;
 mod delivery;
+mod forwards;
 mod operators;
 mod protect;
 mod resolve;
@@ -20,9 +21,10 @@ use std::path::{Path, PathBuf};
 use envelope::{AddressError, Mailbox};
 
 pub(crate) use change::{changed_keys, flat, is_reloadable};
+pub(crate) use forwards::Source;
 pub(crate) use protect::Limit;
 pub(crate) use resolve::{Errors, Resolved, Settings};
-pub(crate) use schema::{Config, Doctor, Listener, Log, Role, Source, TagAlphabet, TlsMode};
+pub(crate) use schema::{Config, Doctor, Listener, Log, Role, TagAlphabet, TlsMode};
 pub(crate) use senders::{Dkim, Measure, Tier};
 pub(crate) use tls::{Acme, Tls};
 pub(crate) use units::{Network, Percent, Size, Span};
@@ -67,9 +69,10 @@ impl Config {
         absolute(&mut self.resolver.trust_anchor);
         absolute(&mut self.srs.secrets);
         absolute(&mut self.forwards.file);
-        for source in &mut self.forwards.sources {
+        for source in &mut self.forwards.listed {
             match source {
                 Source::File { path } => absolute(path),
+                Source::Api {} => {}
             }
         }
         absolute(&mut self.auth.users);

@@ -458,6 +458,7 @@ mod tests {
             "forwards.source",
             "[{ kind = 'file', path = 'more-forwards' }]",
         ),
+        ("forwards.store", "'api'"),
         ("forwards.max_shrink", "'1%'"),
         ("forwards.postmaster", "'you@example.com'"),
         ("auth.users", "'other'"),

@@ -3,18 +3,19 @@
 //! A default stands in one place. Where a stage has one, it is taken from the stage's own settings; the others stand here.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::delivery::Delivery;
+use super::forwards::Forwards;
 use super::operators::{Alerts, Control, Http};
 use super::protect::{Connect, Filter, Limit, Policy};
 use super::senders::{Bounce, Dkim, Dnsbl, Egress, List, Profile, Tier, Verify};
 use super::shaping::Shaping;
 use super::submission::Auth;
 use super::tls::{Acme, Tls};
-use super::units::{Network, Percent, Size, Span, more_than_zero, one_or_more, pauses};
+use super::units::{Network, Size, Span, more_than_zero, one_or_more, pauses};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -133,42 +134,6 @@ pub(crate) enum TagAlphabet {
     #[default]
     Url,
     Base64,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Forwards {
-    /// Empty: there is none.
-    pub(crate) file: PathBuf,
-    #[serde(rename = "source")]
-    pub(crate) sources: Vec<Source>,
-    /// Losing more than this of the addresses or of the domains keeps a table out.
-    pub(crate) max_shrink: Percent,
-    /// Where mail to postmaster goes when the file has no line for it; none refuses it, which RFC 5321 §4.5.1 forbids.
-    pub(crate) postmaster: Option<String>,
-}
-
-/// Where more forwards come from.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub(crate) enum Source {
-    File { path: PathBuf },
-}
-
-impl Forwards {
-    /// The file, unless there is none.
-    pub(crate) fn file(&self) -> Option<&Path> {
-        Some(&*self.file).filter(|path| !path.as_os_str().is_empty())
-    }
-}
-
-impl Source {
-    /// What tells it from the others, without a secret.
-    pub(crate) fn name(&self) -> String {
-        match self {
-            Self::File { path } => path.display().to_string(),
-        }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -335,17 +300,6 @@ impl Default for Srs {
             return_paths: Vec::new(),
             accept_nonnull: false,
             bounces_per_day: 100,
-        }
-    }
-}
-
-impl Default for Forwards {
-    fn default() -> Self {
-        Self {
-            file: "forwards".into(),
-            sources: Vec::new(),
-            max_shrink: Percent(20),
-            postmaster: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use envelope::Mailbox;
+use envelope::{Mailbox, Timestamp};
 use forwarder::{Resolution, Table};
 use serde::Serialize;
 
@@ -74,8 +74,8 @@ pub(super) fn compare(
 }
 
 fn onward(address: &str, table: &Table) -> BTreeSet<String> {
-    let found = address.parse::<Mailbox>();
-    let targets = match found.map(|mailbox| table.resolve(&mailbox)) {
+    let (found, now) = (address.parse::<Mailbox>(), Timestamp::default());
+    let targets = match found.map(|mailbox| table.resolve(&mailbox, now)) {
         Ok(Resolution::Targets(found)) => found.targets,
         _ => Vec::new(),
     };

@@ -21,6 +21,7 @@ mod relay;
 mod replies;
 pub mod routing;
 pub mod sender_policy;
+pub mod store;
 pub mod sts;
 #[cfg(test)]
 mod tests;

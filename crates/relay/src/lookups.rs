@@ -9,9 +9,8 @@ use directory::Failed;
 use envelope::Mailbox;
 use forwarder::table::{CHAIN_MAX, Objection, Table};
 use futures_util::future::try_join_all;
-use policy::measures::Wrong;
 
-use crate::Routing;
+use crate::{Routing, store};
 
 /// See [`Routing::ask`].
 pub(crate) async fn ask<T>(routing: &Routing, ask: impl Fn(&Table) -> T) -> Result<T, Failed> {
@@ -82,13 +81,7 @@ fn layer(
 
 /// A line may choose the measures that the profiles know.
 fn check(routing: &Routing) -> impl Fn(&str, &str) -> Result<(), Objection> {
-    |name, value| {
-        let checked = routing.profiles.check(name, value);
-        checked.map_err(|wrong| match wrong {
-            Wrong::Unknown => Objection::Unknown,
-            wrong => Objection::Value(wrong.to_string(), wrong.hint()),
-        })
-    }
+    |name, value| store::check(&routing.profiles, name, value)
 }
 
 const NAME: &str = "looked up";

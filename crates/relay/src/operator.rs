@@ -2,6 +2,7 @@
 
 mod body;
 mod choice;
+mod forwards;
 mod freezes;
 mod history;
 mod known;
@@ -22,6 +23,7 @@ use control::ask::{self, Drain, Ping, Reload, SrsDecode, SrsEncode};
 use control::{Answers, Explanation, Fault, Finding, Mail, Part, Reloaded, Request, SrsAnswer};
 use delivery::Dispatcher;
 use envelope::{Actor, Host, MessageId, Timestamp};
+use forwarder::table::key;
 use journal::{Counters, Event, Journal};
 use spool::{Clock, Spool};
 
@@ -30,6 +32,7 @@ use crate::doctor::Doctor;
 use crate::inbound::Inbound;
 use crate::outbound::Outbound;
 use crate::routing::Shared;
+use crate::store::Store;
 pub use body::Body;
 pub use orders::OrdersFile;
 pub use queue::{leg_state, not_queued, pending, row};
@@ -48,6 +51,8 @@ pub struct Operator<S: Spool> {
     pub inbound: Arc<Inbound<S>>,
     /// What delivers, and reports.
     pub outbound: Arc<Outbound<S>>,
+    /// The forwards that operators change.
+    pub store: Arc<Store>,
     /// What SRS addresses are made with.
     pub routing: Shared,
     /// Reads the configuration again.
@@ -94,6 +99,15 @@ impl<S: Spool> control::Operator for Operator<S> {
             Request::Drain(Drain { on: true, .. }) => ("drain", String::new()),
             Request::Drain(_) => ("drain-end", String::new()),
             Request::QueueCat(cat) => ("queue-cat", cat.id.to_string()),
+            Request::DomainPut(put) if !put.dry_run => ("domain-put", put.domain.to_string()),
+            Request::DomainDelete(ask) if !ask.dry_run => ("domain-delete", ask.domain.to_string()),
+            Request::ForwardsPut(put) if !put.dry_run => ("forwards-put", put.domain.to_string()),
+            Request::ForwardPut(put) if !put.dry_run => {
+                ("forward-put", key(&put.forward.local, &put.domain))
+            }
+            Request::ForwardDelete(ask) if !ask.dry_run => {
+                ("forward-delete", key(&ask.local, &ask.domain))
+            }
             Request::SrsEncode(of) => ("srs-encode", of.address.clone()),
             Request::SrsDecode(of) => ("srs-decode", of.address.clone()),
             // The others only look.

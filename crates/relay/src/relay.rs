@@ -33,6 +33,7 @@ use crate::inbound::Inbound;
 use crate::operator::{Operator, OrdersFile, ReadAgain};
 use crate::outbound::{Answering, Outbound, TlsReporter};
 use crate::routing;
+use crate::store::Store;
 use crate::sts::Sts;
 use crate::tls_reports::TlsReports;
 
@@ -42,6 +43,8 @@ pub struct Core<S> {
     pub spool: Arc<S>,
     /// The routing of now.
     pub routing: routing::Shared,
+    /// The forwards that operators change.
+    pub store: Arc<Store>,
     /// Ids of messages.
     pub ids: Arc<IdSource>,
     /// Tells the time.
@@ -136,6 +139,7 @@ impl<S: Spool> Relay<S> {
             inbound: Arc::clone(&self.inbound),
             outbound: Arc::clone(&self.outbound),
             routing: core.routing,
+            store: core.store,
             reload,
             doctor: Arc::new(doctor),
             started: core.clock.now(),
@@ -199,6 +203,7 @@ impl<S> Clone for Core<S> {
         Self {
             spool: Arc::clone(&self.spool),
             routing: Arc::clone(&self.routing),
+            store: Arc::clone(&self.store),
             ids: Arc::clone(&self.ids),
             clock: self.clock.clone(),
             journal: self.journal.clone(),

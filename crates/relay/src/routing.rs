@@ -187,7 +187,10 @@ impl Routing {
         let Some(sender) = sender else {
             return Ok(Route::SrsRefused(SrsRefusal::TokenForgotten));
         };
-        let back = |table: &Table| self.forwarder.route_return(table, address, sender.clone());
+        let back = |table: &Table| {
+            self.forwarder
+                .route_return(table, address, sender.clone(), now)
+        };
         self.ask(back).await
     }
 

@@ -60,6 +60,7 @@ pub(crate) fn core<S>(spool: S, routing: Routing, journal: Journal) -> Core<S> {
     Core {
         spool: Arc::new(spool),
         routing: Arc::new(ArcSwap::from_pointee(routing)),
+        store: Arc::default(),
         ids: Arc::new(IdSource::new()),
         clock: Clock::real(),
         journal,

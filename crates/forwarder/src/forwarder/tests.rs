@@ -256,7 +256,7 @@ fn tokens_are_recalled_by_the_caller() {
     let address = format!("{}@fwd.example.net", forwarder.srs.token("ID", today));
     check(&forwarder, &address, "token");
     let sender = "Long@first.example".parse().unwrap();
-    let route = forwarder.route_return(&table(), &address.parse().unwrap(), sender);
+    let route = forwarder.route_return(&table(), &address.parse().unwrap(), sender, NOW);
     assert_eq!(
         shown(route),
         "back to Long@first.example: Long@first.example via []"

@@ -271,7 +271,7 @@ fn senders_that_do_not_fit_get_a_token() {
         let route = forwarder().route(&table(), &bounce, NOW);
         assert_eq!(route, Route::Token("ID".into()));
         let Route::Return { expansion, .. } =
-            forwarder().route_return(&table(), path, sender_again)
+            forwarder().route_return(&table(), path, sender_again, NOW)
         else {
             panic!("{path} does not lead back");
         };

@@ -16,7 +16,7 @@ impl Table {
 }
 
 /// FNV-1a, and a last step that spreads it: a sum of such numbers tells tables apart, if nobody means to deceive.
-fn hash(line: &str) -> u64 {
+pub(super) fn hash(line: &str) -> u64 {
     let mut words = Words::of(line);
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     while let Some((_, word)) = words.next_word() {

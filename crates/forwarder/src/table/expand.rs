@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use envelope::{Domain, Mailbox, Reply};
+use envelope::{Domain, Mailbox, Reply, Timestamp};
 
 use super::Table;
 use super::line::{Action, Goal, Line};
@@ -103,13 +103,14 @@ impl Fault {
 
 impl Table {
     /// Where mail to this address goes.
-    pub fn resolve(&self, recipient: &Mailbox) -> Resolution {
+    pub fn resolve(&self, recipient: &Mailbox, now: Timestamp) -> Resolution {
         let Some(domain) = recipient.domain().filter(|domain| self.hosts(domain)) else {
             self.miss(recipient, false);
             return Resolution::NotHosted;
         };
         match self.find(recipient.local_part(), domain) {
-            Some(line) => self.follow(recipient, domain, &line),
+            Some(line) if line.options.is_over(now) => Resolution::Unknown,
+            Some(line) => self.follow(recipient, domain, &line, now),
             None => {
                 self.miss(recipient, false);
                 Resolution::Unknown
@@ -119,7 +120,7 @@ impl Table {
 
     /// As [`Table::resolve`], but only if the address has a line of its own, not by a plus-suffix, a pattern or
     /// a catch-all.
-    pub fn resolve_own_line(&self, recipient: &Mailbox) -> Option<Resolution> {
+    pub fn resolve_own_line(&self, recipient: &Mailbox, now: Timestamp) -> Option<Resolution> {
         let domain = recipient.domain()?;
         let local = fold(recipient.local_part().as_str());
         let line = self.find_beneath(|base| base.find_local(&local, domain));
@@ -127,11 +128,18 @@ impl Table {
             self.miss(recipient, false);
             return None;
         };
-        Some(self.follow(recipient, domain, &line))
+        let is_over = line.options.is_over(now);
+        (!is_over).then(|| self.follow(recipient, domain, &line, now))
     }
 
-    fn follow(&self, recipient: &Mailbox, domain: &Domain, line: &Line) -> Resolution {
-        let mut walk = Walk::new(self);
+    fn follow(
+        &self,
+        recipient: &Mailbox,
+        domain: &Domain,
+        line: &Line,
+        now: Timestamp,
+    ) -> Resolution {
+        let mut walk = Walk::new(self, now);
         walk.begin(recipient, domain, line);
         if !walk.found.targets.is_empty() {
             return Resolution::Targets(walk.found);
@@ -145,12 +153,12 @@ impl Table {
     }
 
     /// What is wrong with the targets of one line themselves; what is wrong further on shows at its own line.
-    pub(super) fn broken_targets(&self, line: &Line) -> Vec<Broken> {
+    pub(super) fn broken_targets(&self, line: &Line, now: Timestamp) -> Vec<Broken> {
         let Action::Targets(targets) = &line.action else {
             return Vec::new();
         };
         let broken = |target: &Mailbox| {
-            let fault = match self.resolve(target) {
+            let fault = match self.resolve(target, now) {
                 Resolution::Unknown => Fault::Unknown,
                 Resolution::Refused(reply) => Fault::Refused(reply),
                 _ => return None,
@@ -164,7 +172,7 @@ impl Table {
         });
         let broken: Vec<Broken> = addresses.filter_map(broken).collect();
         if broken.is_empty() {
-            self.leads_back(line).into_iter().collect()
+            self.leads_back(line, now).into_iter().collect()
         } else {
             broken
         }
@@ -173,9 +181,9 @@ impl Table {
 
 impl Table {
     /// Whether a line leads back to itself. Its other targets, if it has any, get the mail all the same.
-    fn leads_back(&self, line: &Line) -> Option<Broken> {
+    fn leads_back(&self, line: &Line, now: Timestamp) -> Option<Broken> {
         let own = line.key.an_address()?;
-        let mut walk = Walk::new(self);
+        let mut walk = Walk::new(self, now);
         walk.begin(&own, &line.key.domain, line);
         let broken = walk.found.broken;
         broken
@@ -188,6 +196,7 @@ impl Table {
 /// is bounded by the table and not by the number of ways through it.
 pub(super) struct Walk<'a> {
     pub(super) table: &'a Table,
+    now: Timestamp,
     found: Expansion,
     pub(super) path: Vec<Mailbox>,
     visited: HashSet<(String, Domain)>,
@@ -198,9 +207,10 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(table: &'a Table) -> Self {
+    pub(super) fn new(table: &'a Table, now: Timestamp) -> Self {
         Self {
             table,
+            now,
             found: Expansion::default(),
             path: Vec::new(),
             visited: HashSet::new(),
@@ -258,6 +268,7 @@ impl<'a> Walk<'a> {
             return self.broken(target, Fault::TooDeep);
         }
         match self.table.find(target.local_part(), domain) {
+            Some(line) if line.options.is_over(self.now) => self.broken(target, Fault::Unknown),
             Some(line) => self.follow(target, domain, &line),
             None => {
                 self.table.miss(target, true);

@@ -132,6 +132,10 @@ impl Line {
         while let Some((at, word)) = words.next_word() {
             options.set(word, at, check)?;
         }
+        if key.form == Form::Domain && (options.enabled, options.expires) != (None, None) {
+            let text = "`enabled` and `expires` are of an address, not of a domain";
+            return Err(Mistake::new(key_at, text));
+        }
         Ok(Some(Self {
             at: 0,
             is_beneath: false,

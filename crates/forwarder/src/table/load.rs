@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
-use envelope::Domain;
+use envelope::{Domain, Timestamp};
 
 use super::error::TableErrors;
 use super::expand::Fault;
@@ -149,12 +149,15 @@ impl Table {
     /// Chains of the table that lead nowhere: a target in a hosted domain that has no line, is refused, or leads
     /// back. Mail to such an address is refused, or reaches its other targets only. Up to
     /// [`TableErrors::SHOWN_MAX`] are told.
-    pub fn dead_ends(&self) -> TableErrors {
+    pub fn dead_ends(&self, now: Timestamp) -> TableErrors {
         let mut found = TableErrors::default();
         for (at, line) in self.all_lines() {
             let Action::Targets(targets) = &line.action else {
                 continue;
             };
+            if line.options.is_over(now) {
+                continue;
+            }
             let hosted = targets.iter().any(|target| match target {
                 Goal::Address(address) => address.domain().is_some_and(|name| self.hosts(name)),
                 Goal::SameLocalPart(domain) => self.hosts(domain),
@@ -162,7 +165,7 @@ impl Table {
             if !hosted {
                 continue;
             }
-            for broken in self.broken_targets(&line) {
+            for broken in self.broken_targets(&line, now) {
                 let text = match broken.fault {
                     Fault::Loop => LOOP_TEXT.to_owned(),
                     fault => fault.reply().text,

@@ -9,6 +9,7 @@
 //! @example.org         catchall@c.example               catch-all
 //! @old.example         @new.example                     every local part kept
 //! shop@example.org     x@e.example                      srs=off
+//! x7@example.org       ann@e.example                    expires=2026-12-31T23:59:59Z note="for the shop"
 //! junk@example.org     :discard:
 //! old@example.org      :reject: 550 5.1.6 moved, write to new@example.org
 //! example.net          :domain:                         srs_domain=srs.example.net
@@ -20,6 +21,8 @@
 //!    somebody else's mailboxes, and not every mailbox knows suffixes);
 //! 3. patterns: the longest text before the `*` first, then the longest behind it;
 //! 4. the catch-all.
+//!
+//! Where that line has expired, or is not enabled, the address is refused.
 //!
 //! Local parts are compared without regard to case, and composed (NFC). A target in a hosted domain is looked up in turn, up to
 //! [`CHAIN_MAX`] lines deep.
@@ -39,6 +42,7 @@ mod line;
 mod load;
 mod options;
 mod parts;
+mod row;
 mod trace;
 mod words;
 
@@ -60,6 +64,7 @@ pub use expand::{Broken, CHAIN_MAX, Expansion, Fault, Resolution, TARGETS_MAX, T
 pub(crate) use options::SRS_DOMAIN_OCTETS_MAX;
 pub use options::{Check, Measure, Objection, Options};
 pub use parts::File;
+pub use row::{About, DOMAIN as DOMAIN_ACTION, NotALine, Row, digest_of, key};
 pub use trace::Step;
 
 /// Loaded forwards, of one file or several.
@@ -131,6 +136,37 @@ impl Table {
     /// other [is left out](Table::left_out).
     pub fn join(files: Vec<File>, check: Check<'_>) -> Result<Self, TableErrors> {
         load::load(files, check)
+    }
+
+    /// This table with another text for one of its files, or with a new file of that name behind those whose names begin with
+    /// `beside`; with `None` without it.
+    pub fn with(
+        &self,
+        name: &str,
+        text: Option<&str>,
+        beside: &str,
+        check: Check<'_>,
+    ) -> Result<Self, TableErrors> {
+        let file = |name: &str, text: &str| File {
+            name: name.to_owned(),
+            content: text.as_bytes().to_owned(),
+        };
+        let (mut files, mut place) = (Vec::with_capacity(self.parts.len() + 1), 0);
+        let mut text = text;
+        for (of, old) in self.files() {
+            if of != name {
+                files.push(file(of, old));
+            } else if let Some(text) = text.take() {
+                files.push(file(name, text));
+            }
+            if of.starts_with(beside) {
+                place = files.len();
+            }
+        }
+        if let Some(text) = text {
+            files.insert(place, file(name, text));
+        }
+        Self::join(files, check)
     }
 
     /// What it holds.

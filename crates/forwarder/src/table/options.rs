@@ -1,10 +1,12 @@
-//! The options at the end of a line: `srs=`, `srs_domain=`, `answer=`, `tls=`, and the measures against unwanted mail.
+//! The options at the end of a line: `srs=`, `srs_domain=`, `answer=`, `tls=`, the measures against unwanted mail; and what says until
+//! when an address is there, `enabled=` and `expires=`, and why, `note=`.
 //!
 //! What a measure is called and which values it has, the caller of [`Table::parse_with`](super::Table::parse_with) knows.
 
-use envelope::{Domain, LegOptions, LocalPart, TlsUse};
+use envelope::{Domain, LegOptions, LocalPart, Timestamp, TlsUse};
 
 use super::line::Mistake;
+use super::words::unquoted;
 
 /// Options of a line; what it does not say is `None`, and its domain's line decides, and then the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,6 +21,12 @@ pub struct Options {
     pub online: Option<bool>,
     /// `profile=NAME`, `spf=reject` and the like: names and values as typed, each name once.
     pub measures: Vec<Measure>,
+    /// `enabled=yes|no`: whether the address is there; it is by default.
+    pub enabled: Option<bool>,
+    /// `expires=`: from when on it is not.
+    pub expires: Option<Timestamp>,
+    /// `note="…"`: for whoever reads the line.
+    pub note: Option<()>,
 }
 
 /// The name and the value of a measure.
@@ -37,6 +45,11 @@ pub enum Objection {
 }
 
 impl Options {
+    /// Whether the address is not there: it is refused then, and no catch-all gets its mail.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.enabled == Some(false) || self.expires.is_some_and(|end| end <= now)
+    }
+
     /// These options, and where they say nothing, `other`'s.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
@@ -46,6 +59,9 @@ impl Options {
             tls: self.tls.max(other.tls),
             online: self.online.or(other.online),
             measures: either(self.measures, &other.measures),
+            enabled: self.enabled,
+            expires: self.expires,
+            note: self.note,
         }
     }
 
@@ -79,10 +95,13 @@ impl Options {
             "tls" => put(&mut self.tls, tls(value, value_at)?),
             "answer" => put(&mut self.online, choose(value, value_at, &ANSWER)?),
             "srs_domain" => put(&mut self.srs_domain, srs_domain(value, value_at)?),
+            ENABLED => put(&mut self.enabled, choose(value, value_at, &YES)?),
+            EXPIRES => put(&mut self.expires, expires(value, value_at)?),
+            NOTE => put(&mut self.note, note(value, value_at)?),
             _ => {
                 check(name, value).map_err(|objection| match objection {
                     Objection::Unknown => Mistake::new(at, format!("unknown option `{name}`"))
-                        .hint("options are `srs`, `srs_domain`, `answer`, `tls`, `profile`, and the measures of a profile"),
+                        .hint("options are `srs`, `srs_domain`, `answer`, `tls`, `profile`, the measures of a profile, `enabled`, `expires`, and `note`"),
                     Objection::Value(text, hint) => Mistake::new(value_at, text).hint(hint),
                 })?;
                 let fresh = !self.measures.iter().any(|(known, _)| **known == *name);
@@ -131,6 +150,23 @@ fn tls(value: &str, at: usize) -> Result<TlsUse, Mistake> {
     })
 }
 
+fn expires(value: &str, at: usize) -> Result<Timestamp, Mistake> {
+    value.parse().map_err(|error| {
+        Mistake::new(at, format!("`{value}`: {error}")).hint("write it as `2026-12-31T23:59:59Z`")
+    })
+}
+
+fn note(value: &str, at: usize) -> Result<(), Mistake> {
+    match unquoted(value) {
+        Some(note) if note.len() <= NOTE_OCTETS_MAX => Ok(()),
+        Some(_) => Err(Mistake::new(
+            at,
+            format!("note over {NOTE_OCTETS_MAX} octets"),
+        )),
+        None => Err(Mistake::new(at, "quotes that do not end").hint("write `note=\"a text\"`")),
+    }
+}
+
 fn srs_domain(value: &str, at: usize) -> Result<Domain, Mistake> {
     let domain: Domain = value
         .parse()
@@ -145,6 +181,11 @@ fn srs_domain(value: &str, at: usize) -> Result<Domain, Mistake> {
 /// With a local part of 64 octets and the `@` before it, it is still within the 254 that every server takes
 /// (RFC 5321 §4.5.3.1.3).
 pub(crate) const SRS_DOMAIN_OCTETS_MAX: usize = 254 - LocalPart::SAFE_OCTETS_MAX - 1;
+pub(super) const ENABLED: &str = "enabled";
+pub(super) const EXPIRES: &str = "expires";
+pub(super) const NOTE: &str = "note";
+const NOTE_OCTETS_MAX: usize = 1000;
+const YES: [(&str, bool); 2] = [("yes", true), ("no", false)];
 const PROFILE: &str = "profile";
 const SRS: [(&str, bool); 2] = [("on", true), ("off", false)];
 const ANSWER: [(&str, bool); 2] = [("destination", true), ("queue", false)];

@@ -1,8 +1,10 @@
 //! Tests of loading and looking up.
 
-use envelope::{Domain, Mailbox};
+use envelope::{Domain, Mailbox, Timestamp};
 
 use super::*;
+
+const NOW: Timestamp = Timestamp::from_unix_millis(1_795_266_072_000);
 
 #[track_caller]
 fn table(text: &str) -> Table {
@@ -38,7 +40,7 @@ fn shown(resolution: Resolution) -> String {
 #[track_caller]
 fn check(table: &Table, recipient: &str, expected: &str) {
     assert_eq!(
-        shown(table.resolve(&address(recipient))),
+        shown(table.resolve(&address(recipient), NOW)),
         expected,
         "{recipient}"
     );
@@ -108,7 +110,7 @@ fn the_stricter_tls_counts() {
          b@example.net x@y.example tls=verified\n",
     );
     for (recipient, expected) in [("a@example.net", "required"), ("b@example.net", "verified")] {
-        let Resolution::Targets(expansion) = table.resolve(&address(recipient)) else {
+        let Resolution::Targets(expansion) = table.resolve(&address(recipient), NOW) else {
             panic!("{recipient} has a target");
         };
         let noun = expansion.targets[0].options.noun();
@@ -126,7 +128,7 @@ fn options_of_line_and_domain() {
          c@example.net d@example.org\n\
          d@example.org x@y.example\n",
     );
-    let options = |recipient| match table.resolve(&address(recipient)) {
+    let options = |recipient| match table.resolve(&address(recipient), NOW) {
         Resolution::Targets(expansion) => (
             expansion.options.clone(),
             expansion.targets[0].options.clone(),
@@ -303,7 +305,7 @@ fn chains() {
     check(&table, "no@one.example", "550 5.7.1 not for you");
     check(&table, "drop@one.example", "discard");
     check(&table, "twice@one.example", "out@x.example");
-    let Resolution::Targets(expansion) = table.resolve(&address("a@one.example")) else {
+    let Resolution::Targets(expansion) = table.resolve(&address("a@one.example"), NOW) else {
         panic!("no targets");
     };
     let via: Vec<String> = expansion.targets[0]
@@ -312,7 +314,7 @@ fn chains() {
         .map(ToString::to_string)
         .collect();
     assert_eq!(via, ["a@one.example", "b@two.example", "c@one.example"]);
-    let dead = table.dead_ends();
+    let dead = table.dead_ends(NOW);
     let lines: Vec<usize> = dead.errors.iter().map(|error| error.line).collect();
     assert_eq!(lines, [1, 2, 3, 4, 5, 6, 7, 8, 10], "{dead}");
 }
@@ -363,11 +365,11 @@ fn a_domain_in_another_keeps_the_local_part() {
         "x@self.example",
         "copy@x.example, !x@self.example Loop",
     );
-    let Resolution::Targets(expansion) = table.resolve(&address("ann@old.example")) else {
+    let Resolution::Targets(expansion) = table.resolve(&address("ann@old.example"), NOW) else {
         panic!("no targets");
     };
     assert_eq!(expansion.targets[0].options.srs, Some(false));
-    let dead = table.dead_ends();
+    let dead = table.dead_ends(NOW);
     let lines: Vec<usize> = dead.errors.iter().map(|error| error.line).collect();
     assert_eq!(lines, [6, 7, 8], "{dead}");
 }
@@ -431,7 +433,8 @@ fn targets_end_at_the_limit() {
         targets(0),
         targets(1)
     );
-    let Resolution::Targets(expansion) = table(&text).resolve(&address("a@one.example")) else {
+    let Resolution::Targets(expansion) = table(&text).resolve(&address("a@one.example"), NOW)
+    else {
         panic!("no targets");
     };
     assert_eq!(expansion.targets.len(), TARGETS_MAX);
@@ -467,7 +470,7 @@ fn the_way_is_traced() {
              2 no@a.test - Unknown",
         ),
     ] {
-        let steps = table.trace(&address(recipient));
+        let steps = table.trace(&address(recipient), NOW);
         let of_domain = |step: &Step| {
             step.domain_line.as_deref() == Some("forwards:1: a.test :domain: srs=off")
         };
@@ -545,7 +548,7 @@ fn mistakes_in_actions_and_options() {
     );
     check_error(
         "ä@x.example b@y.example sr=on",
-        "f:1:25: unknown option `sr` | options are `srs`, `srs_domain`, `answer`, `tls`, `profile`, and the measures of a profile",
+        "f:1:25: unknown option `sr` | options are `srs`, `srs_domain`, `answer`, `tls`, `profile`, the measures of a profile, `enabled`, `expires`, and `note`",
     );
     check_error(
         "a@x.example b@y.example srs=of",
@@ -688,10 +691,14 @@ fn own_lines_only() {
     let table = table("@x.example a@y.example\npostmaster@x.example p@y.example\n");
     assert!(
         table
-            .resolve_own_line(&address("Postmaster@x.example"))
+            .resolve_own_line(&address("Postmaster@x.example"), NOW)
             .is_some()
     );
-    assert!(table.resolve_own_line(&address("b@x.example")).is_none());
+    assert!(
+        table
+            .resolve_own_line(&address("b@x.example"), NOW)
+            .is_none()
+    );
 }
 
 #[test]
@@ -728,7 +735,7 @@ fn the_example_file_is_right() {
     );
     check(&table, "x@example.net", "catchall@c.example");
     check(&table, "Ann+x@old.example", "Ann+x@new.example");
-    assert_eq!(table.dead_ends().count, 0);
+    assert_eq!(table.dead_ends(NOW).count, 0);
 }
 
 /// A file twice over has as many mistakes as lines; finding them is not to take the square of that.
@@ -781,8 +788,8 @@ fn damaged_files() {
             Ok(table) => {
                 loaded += 1;
                 let _ = (
-                    table.dead_ends(),
-                    table.resolve(&address("paul-x@example.org")),
+                    table.dead_ends(NOW),
+                    table.resolve(&address("paul-x@example.org"), NOW),
                 );
             }
             Err(errors) => assert!(errors.count > 0 && !errors.to_string().is_empty()),
@@ -808,7 +815,7 @@ fn measures_of_line_and_domain() {
          c@example.net x@y.example profile=lax\n\
          d@example.net :discard: spf=mark\n";
     let table = Table::parse_with("f", text.into(), &measures).unwrap();
-    let chosen = |recipient| match table.resolve(&address(recipient)) {
+    let chosen = |recipient| match table.resolve(&address(recipient), NOW) {
         Resolution::Targets(Expansion { options, .. }) | Resolution::Discard(options) => {
             let measures = options.measures.into_iter();
             let words = measures.map(|(name, value)| format!("{name}={value}"));
@@ -866,7 +873,7 @@ fn of_several_files_the_first_line_counts() {
     assert_eq!(table.left_out().count, 2);
     let ends: Vec<_> = table.open_ends().map(|(name, _)| name).collect();
     assert_eq!(ends, ["one", "two", "three"]);
-    let trace = table.trace(&address("b@b.example"));
+    let trace = table.trace(&address("b@b.example"), NOW);
     let lines: Vec<_> = trace
         .iter()
         .filter_map(|step| step.line.as_deref())
@@ -880,4 +887,63 @@ fn of_several_files_the_first_line_counts() {
     );
     let files: Vec<_> = table.files().map(|(_, text)| text.len()).collect();
     assert_eq!(files, [25, 0, 77, 73]);
+}
+
+#[test]
+fn what_is_over_is_refused_and_not_caught() {
+    let table = table(
+        "@a.example all@t.example\n\
+         new@a.example 1@t.example expires=2026-11-21T13:01:12.001Z note=\"for \\\"the\\\" #shop\"\n\
+         old@a.example 1@t.example expires=2026-11-21T14:01:12+01:00\n\
+         off@a.example 1@t.example enabled=no note=x\n\
+         on@a.example 1@t.example enabled=yes\n\
+         tmp-*@a.example 1@t.example enabled=no\n\
+         two@a.example off@a.example, 2@t.example\n\
+         a.example :domain: note=\"a customer\"",
+    );
+    for (recipient, expected) in [
+        ("new@a.example", "1@t.example"),
+        ("new+x@a.example", "1@t.example"),
+        ("old@a.example", "unknown"),
+        ("old+x@a.example", "unknown"),
+        ("off@a.example", "unknown"),
+        ("on@a.example", "1@t.example"),
+        ("tmp-x@a.example", "unknown"),
+        ("other@a.example", "all@t.example"),
+        ("two@a.example", "2@t.example, !off@a.example Unknown"),
+    ] {
+        check(&table, recipient, expected);
+    }
+    assert!(
+        table
+            .resolve_own_line(&address("off@a.example"), NOW)
+            .is_none()
+    );
+    let trace = table.trace(&address("off@a.example"), NOW);
+    assert!(trace[0].line.is_some() && trace[0].fault == Some(Fault::Unknown));
+    for (line, expected) in [
+        (
+            "a.example :domain: enabled=no",
+            "1:1: `enabled` and `expires`",
+        ),
+        (
+            "a@a.example b@t.example expires=tomorrow",
+            "1:33: `tomorrow`: not an RFC 3339 time",
+        ),
+        (
+            "a@a.example b@t.example note=\"open",
+            "1:30: quotes that do not end",
+        ),
+        (
+            "a@a.example b@t.example note=\"a\"b",
+            "1:30: quotes that do not end",
+        ),
+        (
+            "a@a.example b@t.example note=a note=b",
+            "1:32: option `note` given twice",
+        ),
+    ] {
+        let error = Table::parse("f", line.into()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

@@ -1,6 +1,6 @@
 //! The walk from a recipient to its targets, step by step, with the lines that decide: for an explanation.
 
-use envelope::{Domain, Mailbox};
+use envelope::{Domain, Mailbox, Timestamp};
 
 use super::expand::{Fault, Walk};
 use super::line::Line;
@@ -23,14 +23,17 @@ pub struct Step {
 
 impl Table {
     /// What [`Table::resolve`] goes through: none if the address is not hosted. Of a long way only the beginning.
-    pub fn trace(&self, recipient: &Mailbox) -> Vec<Step> {
+    pub fn trace(&self, recipient: &Mailbox, now: Timestamp) -> Vec<Step> {
         let Some(domain) = recipient.domain().filter(|domain| self.hosts(domain)) else {
             self.miss(recipient, false);
             return Vec::new();
         };
-        let mut walk = Walk::new(self);
+        let mut walk = Walk::new(self, now);
         walk.steps = Some(Vec::new());
         match self.find(recipient.local_part(), domain) {
+            Some(line) if line.options.is_over(now) => {
+                walk.note(recipient, Some(&line), Some(&Fault::Unknown));
+            }
             Some(line) => walk.begin(recipient, domain, &line),
             None => {
                 self.miss(recipient, false);

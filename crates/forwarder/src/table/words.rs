@@ -77,4 +77,24 @@ pub(super) fn word_octets(text: &str, ends: &[u8]) -> usize {
     text.len()
 }
 
+/// A value without the quotes around it, if it has any; `None` if they do not end, or end within it.
+pub(super) fn unquoted(value: &str) -> Option<String> {
+    let Some(inner) = value.strip_prefix('"') else {
+        return (!value.contains('"')).then(|| value.to_owned());
+    };
+    let (mut text, mut chars) = (String::new(), inner.chars());
+    loop {
+        match chars.next()? {
+            '"' => return chars.as_str().is_empty().then_some(text),
+            '\\' => text.push(chars.next()?),
+            other => text.push(other),
+        }
+    }
+}
+
+/// The other way round.
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""))
+}
+
 const BLANKS: [char; 2] = [' ', '\t'];

@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn who_comes_with_which_cookie() {
-        let (token, line) = make("panel", &[Scope::Read]);
+        let (token, line) = make("panel", &["read".parse().unwrap()]);
         let tokens = Tokens::new(Token::parse_all(&line).unwrap());
         let known = || digest(&SHA256, token.as_bytes()).as_ref().to_vec();
         let sessions = Sessions::default();

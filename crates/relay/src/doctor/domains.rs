@@ -39,11 +39,7 @@ pub(super) async fn check<R: Resolver>(
     ours.extend(settings.return_paths.domains());
     let mail = each("mx", &ours, |domain| async move {
         let way = us.way(resolver, domain);
-        let spf = spf(resolver, facts, domain, |egress| {
-            let hello = egress.hello.as_str();
-            Query::mail_from(egress.address, hello, "srs0", domain.as_str())
-        });
-        let (way, spf) = tokio::join!(way, spf);
+        let (way, spf) = tokio::join!(way, spf_of_senders(resolver, facts, domain));
         (bounces_come(us, domain, &way), spf, way)
     });
     let hosted = table.domain_names().filter(|domain| !ours.contains(domain));
@@ -66,6 +62,32 @@ pub(super) async fn check<R: Resolver>(
         add(way);
     }
     (findings, names)
+}
+
+/// What mail for one domain needs: it comes to us, and so do bounces to its rewritten senders, for whom SPF lets us send.
+pub(super) async fn check_one<R: Resolver>(
+    resolver: &R,
+    facts: &Facts,
+    domain: &Domain,
+) -> Vec<Finding> {
+    let (table, settings) = (&facts.routing.table, facts.routing.forwarder.settings());
+    let us = &Us::find(resolver, facts).await;
+    let options = table.domain_options(domain);
+    let srs_domain = options.and_then(|options| options.srs_domain);
+    let srs_domain = srs_domain.as_ref().unwrap_or(&settings.srs_domain);
+    let (way, back, spf) = tokio::join!(
+        us.way(resolver, domain),
+        us.way(resolver, srs_domain),
+        spf_of_senders(resolver, facts, srs_domain)
+    );
+    let mx = match way {
+        Way::Elsewhere(why) => {
+            let text = format!("its mail does not come to us: {why}");
+            Finding::new(Bad, "mx", domain, text).publishing(us.record(domain))
+        }
+        way => bounces_come(us, domain, &way),
+    };
+    vec![mx, bounces_come(us, srs_domain, &back), spf]
 }
 
 impl<'a> Us<'a> {
@@ -195,6 +217,15 @@ fn leaves_from(facts: &Facts, egress: &Egress, domain: &Domain) -> bool {
             Some(_) => of_domain.any(of_egress),
             None => !own.clone().any(of_egress),
         }
+}
+
+/// Whether SPF lets rewritten senders in this domain come from us.
+async fn spf_of_senders<R: Resolver>(resolver: &R, facts: &Facts, domain: &Domain) -> Finding {
+    let query = |egress: &Egress| {
+        let hello = egress.hello.as_str();
+        Query::mail_from(egress.address, hello, "srs0", domain.as_str())
+    };
+    spf(resolver, facts, domain, query).await
 }
 
 /// Whether SPF of the domain passes for every address that its mail leaves from.

@@ -91,6 +91,11 @@ impl Doctor {
         served.iter().filter_map(certificate::end).collect()
     }
 
+    /// What mail for one domain needs.
+    pub async fn examine_domain(&self, domain: &Domain) -> Vec<Finding> {
+        domains::check_one(&self.resolver, &(self.facts)(false), domain).await
+    }
+
     /// Everything; servers elsewhere are connected to only if `connect` says so.
     pub async fn examine(&self, connect: bool) -> Vec<Finding> {
         let mut facts = (self.facts)(connect);

@@ -137,9 +137,9 @@ impl<'a, S: Spool> Thought<'a, S> {
     async fn expand(&mut self, to: &ForwardPath) {
         let Some(address) = to.mailbox() else { return };
         let sender = self.sender_behind(address);
-        let address = sender.as_ref().unwrap_or(address);
+        let (address, now) = (sender.as_ref().unwrap_or(address), self.inbound.clock.now());
         // That it cannot be looked up, the answers say.
-        let steps = self.routing.ask(|table| table.trace(address)).await;
+        let steps = self.routing.ask(|table| table.trace(address, now)).await;
         self.explanation.expansion = steps.into_iter().flatten().map(step).collect();
     }
 

@@ -60,6 +60,7 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
         orders: Arc::new(OrdersFile::default()),
         inbound: Arc::new(Inbound::new(&core, &settings(), resolver, outbound)),
         spool: core.spool,
+        store: core.store,
         counting: core.counting,
         history: core.history,
         counters: Counters::default(),
