@@ -75,6 +75,7 @@ async fn every_command_of_the_other_pages_answers() {
         (include_str!("../../docs/from-postfix.md"), 8),
         (include_str!("../../docs/from-exim.md"), 7),
         (include_str!("../../docs/blocked.md"), 9),
+        (include_str!("../../docs/dashboard.md"), 2),
     ];
     for (text, commands) in pages {
         let net = Net::new().await;

@@ -10,7 +10,7 @@ use envelope::Actor;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use crate::desk::Desk;
 
@@ -38,20 +38,21 @@ impl Answered {
 }
 
 impl Desk {
-    /// The answer to `ask`, which is the same question each time under this name, no older than `fresh`; an older one if that takes
-    /// long; none if there is none yet.
+    /// The answer to `ask`, which is the same question each time under this name, no older than `fresh`; an older one if that is not
+    /// there `by` then; none if there is none yet.
     pub(crate) async fn recent<A: Ask>(
         self: &Arc<Self>,
         name: &'static str,
         ask: A,
         fresh: Duration,
+        by: Instant,
     ) -> Option<Result<A::Answer, Fault>> {
         let mut answers = self.look(name, ask, fresh);
         let is_fresh = |told: &Option<Answered>| {
             let told = told.as_ref();
             told.is_some_and(|told| told.is_fresh(fresh))
         };
-        let _ = timeout(PATIENCE, answers.wait_for(is_fresh)).await;
+        let _ = timeout_at(by.into(), answers.wait_for(is_fresh)).await;
         let told = answers.borrow().clone()?;
         let read = |answer: Arc<RawValue>| serde_json::from_str(answer.get()).map_err(Fault::of);
         Some(told.answer.and_then(read))
@@ -89,5 +90,3 @@ impl Desk {
 }
 
 const AGAIN: Duration = Duration::from_secs(1);
-/// How long a page waits for one answer.
-const PATIENCE: Duration = Duration::from_millis(40);

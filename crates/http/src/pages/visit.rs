@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequestParts, Request};
@@ -27,6 +27,8 @@ pub(crate) struct Visit {
     /// Of the query.
     pub(crate) fields: Fields,
     pub(crate) frame: Frame,
+    /// What is not there by then, a page does without.
+    patient_until: Instant,
 }
 
 /// What stands around every page.
@@ -86,6 +88,7 @@ impl FromRequestParts<Arc<Desk>> for Visit {
             fields: Fields::of_query(&parts.uri),
             visitor,
             frame,
+            patient_until: Instant::now() + PATIENCE,
         })
     }
 }
@@ -122,7 +125,8 @@ impl Visit {
         ask: A,
         fresh: Duration,
     ) -> Option<A::Answer> {
-        match self.desk.recent(name, ask, fresh).await {
+        let by = self.patient_until;
+        match self.desk.recent(name, ask, fresh, by).await {
             Some(answer) => self.noted(answer),
             None => {
                 self.frame.is_counting = true;
@@ -197,6 +201,7 @@ impl Fields {
     }
 }
 
+const PATIENCE: Duration = Duration::from_millis(50);
 const FIELDS_MAX: usize = 40;
 const FORM_OCTETS_MAX: usize = 64 << 10;
 /// For a form to come.
