@@ -25,6 +25,7 @@ use crate::logs;
 use crate::print::{Printer, plural};
 use crate::queue_cli::reloaded_lines;
 use crate::risks;
+use crate::sources;
 use crate::spool_cli;
 use crate::wire;
 
@@ -49,7 +50,8 @@ pub(crate) async fn run(path: &Path, dns: bool, print: Printer) -> bool {
     let mut findings = Vec::new();
     match Config::load(path) {
         Err(error) => findings.push(Finding::bad("config", error)),
-        Ok(config) => {
+        Ok(mut config) => {
+            sources::fetch(&mut config, false).await;
             findings.push(Finding::good("config", path.display()));
             let (found, resolved) = examine(&config);
             findings.extend(found);
@@ -165,6 +167,7 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) -> Option<Resolv
     findings.push(check_resolver(&resolved.settings.resolver));
     let routing = &resolved.routing;
     findings.push(check_forwards(routing));
+    findings.extend(check_sources(config));
     for (name, list) in routing.lists.iter() {
         let text = format_args!("{name}: {} entries", list.entries());
         findings.push(Finding::good("list", text));
@@ -195,6 +198,16 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) -> Option<Resolv
     let risks = risks::of(config, routing).into_iter();
     findings.extend(risks.map(|risk| Finding::risk(risk.about, risk.text)));
     Some(resolved)
+}
+
+fn check_sources(config: &Config) -> impl Iterator<Item = Finding> {
+    let fetched = config.forwards.fetched.values();
+    fetched
+        .zip(sources::said(config))
+        .map(|(said, text)| match said {
+            Ok(said) if said.left_out == 0 => Finding::good("source", text),
+            _ => Finding::risk("source", text),
+        })
 }
 
 fn check_forwards(routing: &Routing) -> Finding {

@@ -11,6 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use directory::{Lookups, Questions, SettingsError, Snapshot};
 use forwarder::table::{Difference, File, Table, TableErrors};
 use journal::{Event, Journal};
 use policy::Profiles;
@@ -41,6 +42,8 @@ pub(crate) enum Error {
         "{file}: the last line is new and has no line feed: the file may have been cut off there: `{line}`; the old table stays\n\nhint: end the line with a line feed; `onward reload --force` takes it as it is"
     )]
     OpenEnd { file: String, line: String },
+    #[error("[[forwards.source]] `{name}`: {wrong}")]
+    Source { name: String, wrong: String },
 }
 
 /// The files of the configuration.
@@ -69,6 +72,7 @@ fn files(config: &Config) -> Result<Vec<File>, Error> {
                 files.push(file(path, hint)?);
             }
             Source::Api {} => files.extend(own(config)?),
+            Source::Sql(_) | Source::Http(_) => files.extend(asked(config, source)?),
         }
     }
     Ok(files)
@@ -83,6 +87,39 @@ fn own(config: &Config) -> Result<Vec<File>, FileError> {
         FileError::unreadable("the own store ", Path::new(&folder), &error, hint)
     };
     store.files().map_err(unreadable)
+}
+
+/// What a snapshot has said, or had said the last time; nothing of what is looked up.
+fn asked(config: &Config, source: &Source) -> Result<Option<File>, Error> {
+    let name = source.name();
+    let wrong = |wrong: SettingsError| Error::Source {
+        name: name.clone(),
+        wrong: wrong.to_string(),
+    };
+    let Some((settings, _)) = source.asked() else {
+        return Ok(None);
+    };
+    if matches!(settings.questions, Questions::Lookup { .. }) {
+        Lookups::new([settings]).map_err(wrong)?;
+        return Ok(None);
+    }
+    Snapshot::new(settings).map_err(wrong)?;
+    let content = match config.forwards.fetched.get(&name) {
+        Some(Ok(said)) => Some(said.text.clone().into_bytes()),
+        _ => kept_text(config, &name),
+    };
+    match content {
+        Some(content) => Ok(Some(File { name, content })),
+        None => {
+            let why = config
+                .forwards
+                .fetched
+                .get(&name)
+                .and_then(|said| said.as_ref().err());
+            let wrong = why.map_or("it was never asked", |why| why).to_owned();
+            Err(Error::Source { name, wrong })
+        }
+    }
 }
 
 fn file(path: &Path, hint: &str) -> Result<File, FileError> {
@@ -116,7 +153,7 @@ fn beside(file: &Path) -> Result<Vec<PathBuf>, FileError> {
 }
 
 /// A line may choose the measures that the profiles know.
-fn join(files: Vec<File>, profiles: &Profiles) -> Result<Table, TableErrors> {
+pub(crate) fn join(files: Vec<File>, profiles: &Profiles) -> Result<Table, TableErrors> {
     Table::join(files, &|name, value| store::check(profiles, name, value))
 }
 
@@ -202,6 +239,16 @@ pub(crate) fn keep(config: &Config, table: &Table) {
 
 /// The copy, if it is complete and of what the configuration names now.
 fn last_good(config: &Config, profiles: &Profiles) -> Option<Table> {
+    join(kept(config)?, profiles).ok()
+}
+
+/// What one of its files says there.
+pub(crate) fn kept_text(config: &Config, name: &str) -> Option<Vec<u8>> {
+    let file = kept(config)?.into_iter().find(|file| file.name == name);
+    file.map(|file| file.content)
+}
+
+fn kept(config: &Config) -> Option<Vec<File>> {
     let copy = fs::read(config.spool.join(LAST_GOOD)).ok()?;
     let mut rest = copy.strip_prefix(first_line(config).as_bytes())?;
     let (mut files, mark) = (Vec::new(), Store::new(&config.spool).mark());
@@ -218,7 +265,7 @@ fn last_good(config: &Config, profiles: &Profiles) -> Option<Table> {
         }
         rest = after.strip_prefix(b"\n")?;
     }
-    join(files, profiles).ok()
+    Some(files)
 }
 
 /// The copy's first line: a comment that says what it is a copy of.

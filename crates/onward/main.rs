@@ -36,6 +36,7 @@ mod risks;
 mod routing;
 mod serve;
 mod site_cli;
+mod sources;
 mod spf_cli;
 mod spool_cli;
 mod spool_export;
@@ -170,7 +171,7 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Failure> {
         Command::Doctor { connect } => return doctor_cli::run(&config()?, *connect, print).await,
         Command::Spool(command) => return spool_cli::run(&config()?, command, print).await,
         Command::Config(command) => return config_cli::run(&cli.config, command, print).await,
-        Command::Serve => serve::run(&config()?, &cli.config).await?,
+        Command::Serve => serve::run(config()?, &cli.config).await?,
         Command::Queue(command) => return queue_cli::queue(&config()?, command, print).await,
         Command::Trace(args) => return Ok(trace_cli::run(&history()?, args, print).await?),
         Command::Stats(args) => return Ok(history_cli::stats(&history()?, args, print).await?),

@@ -8,9 +8,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use control::Reloaded;
 use delivery::Login;
-use forwarder::table::Difference;
+use forwarder::table::{Difference, File};
 use http_door::Tokens;
 use journal::{Event, Journal};
 use parking_lot::Mutex;
@@ -19,6 +20,7 @@ use relay::{Routing, routing::Shared};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use smtp_in::tls;
+use tokio::runtime::Handle;
 
 use crate::Failure;
 use crate::config::{self, Acme, Config};
@@ -26,6 +28,7 @@ use crate::files::{self, FileError};
 use crate::forwards;
 use crate::logins;
 use crate::routing;
+use crate::sources;
 use crate::tokens;
 
 /// What can be read again, and where it goes.
@@ -46,6 +49,8 @@ pub(crate) struct Reload {
     at_start: toml::Table,
     /// As it was last read. Locked during a reload, so that reloads run one after the other.
     last: Mutex<toml::Table>,
+    /// The same, as it holds, and what snapshots of forwards said at that time.
+    used: ArcSwap<Config>,
 }
 
 impl Reload {
@@ -72,6 +77,7 @@ impl Reload {
             journal,
             at_start: config.typed.clone(),
             last: Mutex::new(config.typed.clone()),
+            used: ArcSwap::from_pointee(config.clone()),
         }
     }
 
@@ -95,6 +101,41 @@ impl Reload {
         self.routing.load_full()
     }
 
+    /// The configuration of now.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.used.load_full()
+    }
+
+    /// Replaces what one source of forwards says; all else stays as it is in use.
+    pub(crate) fn replace(&self, source: &str, text: String) -> Result<(), forwards::Error> {
+        let _one_after_the_other = self.last.lock();
+        let _changes_wait = self.store.lock();
+        let (old, config) = (self.routing(), self.config());
+        let mut text = Some(text);
+        let files = old.table.files().map(|(name, known)| File {
+            name: name.to_owned(),
+            content: match text.take_if(|_| name == source) {
+                Some(text) => text.into(),
+                None => known.into(),
+            },
+        });
+        let table = forwards::join(files.collect(), &old.profiles)?;
+        let changes = forwards::judge(&config, &table, &old.table)?;
+        forwards::keep(&config, &table);
+        let lines = table.stats().lines as u64;
+        self.routing.store(Arc::new(Routing {
+            table: Arc::new(table),
+            ..Routing::clone(&old)
+        }));
+        self.journal.record(reloaded(
+            lines,
+            &changes,
+            vec!["forwards.source".to_owned()],
+            Vec::new(),
+        ));
+        Ok(())
+    }
+
     fn try_run(&self, force: bool, dry_run: bool) -> Result<Reloaded, Failure> {
         let mut last = self.last.lock();
         let mut config = Config::load(&self.config)?;
@@ -103,6 +144,8 @@ impl Reload {
         // Our name is in the greetings, and the spool is open: these two wait for the restart.
         config.hostname = old.hostname().to_string();
         config.spool.clone_from(&self.spool);
+        // On a thread for this, and not on one that serves connections.
+        Handle::current().block_on(sources::fetch(&mut config, force));
         let routing = routing::load(&config)?;
         let changes = match force {
             true => routing.table.difference(&old.table),
@@ -118,6 +161,7 @@ impl Reload {
         let holder = self.tls.as_ref().filter(|_| !certificates.is_empty());
         let forwards = routing.table.stats().lines as u64;
         let mut lines = vec![said(forwards, &changes)];
+        lines.extend(sources::said(&config));
         for (name, list) in routing.lists.iter() {
             lines.push(format!("list {name}: {} entries", list.entries()));
         }
@@ -155,15 +199,12 @@ impl Reload {
         for (login, new) in self.logins.iter().zip(&logins) {
             login.replace(new);
         }
-        *last = config.typed;
-        self.journal.record(Event::Reloaded {
-            forwards,
-            added: changes.added as u64,
-            removed: changes.removed as u64,
-            changed: changes.changed as u64,
-            applied: reloaded.applied.clone(),
-            restart: reloaded.needs_restart.clone(),
-        });
+        last.clone_from(&config.typed);
+        sources::forget(&mut config);
+        self.used.store(Arc::new(config));
+        let (applied, restart) = (reloaded.applied.clone(), reloaded.needs_restart.clone());
+        self.journal
+            .record(self::reloaded(forwards, &changes, applied, restart));
         Ok(reloaded)
     }
 
@@ -184,6 +225,22 @@ impl Reload {
             changed,
             needs_restart,
         }
+    }
+}
+
+fn reloaded(
+    forwards: u64,
+    changes: &Difference,
+    applied: Vec<String>,
+    restart: Vec<String>,
+) -> Event {
+    Event::Reloaded {
+        forwards,
+        added: changes.added as u64,
+        removed: changes.removed as u64,
+        changed: changes.changed as u64,
+        applied,
+        restart,
     }
 }
 

@@ -1,8 +1,8 @@
 //! The relay's routing, from the files that the configuration names: forwards, SRS secrets, keys, relay domains, trusted clients.
 
 use std::path::Path;
-use std::sync::Arc;
 
+use directory::{Lookups, Questions};
 use envelope::{Domain, Mailbox};
 use forwarder::table::Table;
 use forwarder::{Forwarder, ReturnPath, ReturnPaths};
@@ -17,7 +17,7 @@ use relay::users::Users;
 use relay::{Connect, Routing, TierWay};
 use srs::{Alphabet, Separator, Srs};
 
-use crate::config::{Config, Limit, Measure, TagAlphabet, Tier};
+use crate::config::{Config, Limit, Measure, Source, TagAlphabet, Tier};
 use crate::files::{self, FileError};
 use crate::forwards;
 use crate::keys;
@@ -92,7 +92,7 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
         forwarder: forwarder(config, &users)?.into(),
         keys: measures.keys.into(),
         table: table.into(),
-        lookups: Arc::default(),
+        lookups: lookups(config)?.into(),
         relay_domains: relay_domains(config)?,
         connect: connect(config, &measures.lists)?,
         users: users.into(),
@@ -108,6 +108,16 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
         pressure: config.policy.pressure,
         bounce_to: config.bounce.to,
         tiers: config.tiers.iter().map(tier).collect(),
+    })
+}
+
+/// What is asked for each recipient that the table does not know.
+fn lookups(config: &Config) -> Result<Lookups, Error> {
+    let asked = config.forwards.sources().filter_map(Source::asked);
+    let asked = asked.filter(|(of, _)| matches!(of.questions, Questions::Lookup { .. }));
+    Lookups::new(asked.map(|(of, _)| of)).map_err(|wrong| Error::Value {
+        key: "forwards.source",
+        text: wrong.to_string(),
     })
 }
 
@@ -186,6 +196,11 @@ fn measures(config: &Config) -> Result<Measures, Error> {
         filters,
         keys,
     })
+}
+
+/// Only these.
+pub(crate) fn profiles_of(config: &Config) -> Result<Profiles, Error> {
+    measures(config).map(|measures| measures.profiles)
 }
 
 fn profiles(config: &Config, names: Names) -> Result<Profiles, Error> {

@@ -14,11 +14,15 @@ use crate::check;
 use crate::config::{Config, Resolved};
 use crate::logs;
 use crate::reload::Reload;
+use crate::sources;
 use crate::wire::{self, Relay};
 
 /// Runs the daemon until a signal ends it.
-pub(crate) async fn run(config: &Config, path: &Path) -> Result<(), Failure> {
-    let (resolved, risks) = check::before_start(config)?;
+pub(crate) async fn run(mut config: Config, path: &Path) -> Result<(), Failure> {
+    sources::fetch(&mut config, false).await;
+    let (resolved, risks) = check::before_start(&config)?;
+    sources::forget(&mut config);
+    let config = &config;
     for risk in risks {
         let text = risk.text.replace("\n\nhint:", ";");
         tracing::warn!(about = risk.what, "{text}");
@@ -65,7 +69,9 @@ async fn run_journaled(
         }
     };
     tell_systemd(&[sd_notify::NotifyState::Ready]);
+    let asking = tokio::spawn(sources::watch(Arc::clone(&relay.reload), journal.clone()));
     let result = relay.run(shutdown).await;
+    asking.abort();
     if let Some(watching) = watching {
         watching.abort();
     }

@@ -128,6 +128,12 @@ fn health(screen: &mut Screen, status: &Status) {
     let domains = plural(forwards.domains, "domain");
     let forwards = format!("{lines} for {domains}, digest {digest}");
     screen.line("forwards", forwards);
+    for down in &status.forwards.sources_down {
+        let error = down.error.lines().next().unwrap_or_default();
+        let ago = span_of(status.now.since(down.since));
+        let text = format_args!("{}: {error} (since {ago})", down.name);
+        screen.marked(true, "source", text);
+    }
     screen.line("srs", plural(status.srs_secrets, "secret"));
     if let Some(LastReload { at, error }) = &status.reload {
         let ago = span_of(status.now.since(*at));

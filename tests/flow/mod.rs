@@ -47,6 +47,8 @@ mod old_spool;
 mod online;
 mod own_store;
 mod pages;
+#[cfg(feature = "sql")]
+pub(crate) mod panels;
 mod papers;
 mod partly_refused;
 mod proxy;

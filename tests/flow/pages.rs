@@ -105,6 +105,36 @@ async fn every_command_of_the_other_pages_answers() {
     }
 }
 
+#[cfg(feature = "sql")]
+#[tokio::test]
+async fn a_panel_is_read_as_the_page_says() {
+    let net = Net::new().await;
+    let text = include_str!("../../docs/panel-sql.md");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("mail.sqlite");
+    let clean = "DELETE FROM alias WHERE goto LIKE '|%'; DELETE FROM domain WHERE domain = 'ALL';";
+    let panel = rusqlite::Connection::open(&path).expect("a database");
+    let statements =
+        include_str!("../panels/postfixadmin.sql").replace("x.example", "customer.example");
+    panel
+        .execute_batch(&statements.replace("ann@", "alice@"))
+        .expect("a panel");
+    panel.execute_batch(clean).expect("a clean panel");
+    let text = text.replace("/var/lib/panel/mail.sqlite", path.to_str().expect("UTF-8"));
+    let page = Page::read(&text);
+    let setup = page.configure(relay(&net, "").with_tls());
+    let setup = setup.set("forwards.postmaster", "\"you@example.com\"");
+    let relay = setup.start().await;
+    assert_eq!(page.commands.len(), 4);
+    for command in &page.commands {
+        answers(relay.setup(), command).await;
+    }
+    let said = relay
+        .run(&["explain", "--to", "alice@customer.example"])
+        .await;
+    assert!(said.contains("a@t.example"), "{said}");
+}
+
 #[tokio::test]
 async fn a_certificate_is_issued_as_the_page_says() {
     let (net, at) = (Net::new().await, free());

@@ -6,6 +6,8 @@
 mod chain;
 mod chromium;
 mod dane;
+#[cfg(feature = "sql")]
+mod databases;
 mod dkimpy;
 mod dkimpy_signs;
 mod dovecot;

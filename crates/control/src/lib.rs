@@ -62,6 +62,6 @@ pub use stats::{FailingForward, FailingForwards, HourRow, StatsBy, StatsPage, St
 pub use status::{
     BlocklistCounts, CertificateEnd, Connections, Delays, Disk, FilterCounts, ForwardsState,
     Issuing, LastReload, QueueCounts, RESULTS_SHOWN, ReceivedCount, RefusedCount, ResultCount,
-    SITES_SHOWN, Status,
+    SITES_SHOWN, SourceDown, Status,
 };
 pub use tls_report::{DateRange, FailureRow, PolicyShown, SessionCounts, TlsPolicyRow, TlsReport};

@@ -223,6 +223,21 @@ pub struct ForwardsState {
     pub domains: u64,
     /// The same on hosts with the same lines, in whatever order.
     pub digest: String,
+    /// Databases and services that cannot be asked.
+    #[serde(default)]
+    pub sources_down: Vec<SourceDown>,
+}
+
+/// A source of forwards that cannot be asked, or says what cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceDown {
+    /// Which.
+    pub name: String,
+    /// Since when.
+    #[serde(with = "text")]
+    pub since: Timestamp,
+    /// Why.
+    pub error: String,
 }
 
 /// A reload.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::sources::{Fetched, Http, Sql};
 use super::units::Percent;
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -16,6 +17,8 @@ pub(crate) struct Forwards {
     /// See [`Forwards::sources`].
     #[serde(rename = "source")]
     pub(crate) listed: Vec<Source>,
+    #[serde(skip)]
+    pub(crate) fetched: Fetched,
     /// Losing more than this of the addresses or of the domains keeps a table out.
     pub(crate) max_shrink: Percent,
     /// Where mail to postmaster goes when the file has no line for it; none refuses it, which RFC 5321 §4.5.1 forbids.
@@ -28,6 +31,8 @@ pub(crate) struct Forwards {
 pub(crate) enum Source {
     File { path: PathBuf },
     Api {},
+    Sql(Sql),
+    Http(Http),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -57,6 +62,8 @@ impl Source {
         match self {
             Self::File { path } => path.display().to_string(),
             Self::Api {} => "api".to_owned(),
+            Self::Sql(sql) => sql.name(),
+            Self::Http(http) => http.name(),
         }
     }
 }
@@ -67,6 +74,7 @@ impl Default for Forwards {
             file: "forwards".into(),
             store: OwnStore::None,
             listed: Vec::new(),
+            fetched: Fetched::new(),
             max_shrink: Percent(20),
             postmaster: None,
         }

@@ -11,6 +11,7 @@ mod resolve;
 mod schema;
 mod senders;
 mod shaping;
+mod sources;
 mod submission;
 mod tls;
 mod units;
@@ -73,6 +74,7 @@ impl Config {
             match source {
                 Source::File { path } => absolute(path),
                 Source::Api {} => {}
+                Source::Sql(_) | Source::Http(_) => {}
             }
         }
         absolute(&mut self.auth.users);

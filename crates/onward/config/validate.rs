@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use envelope::Mailbox;
 
+use super::forwards::Source;
 use super::schema::{Config, TlsMode};
 
 /// The key and what is wrong with it.
@@ -33,6 +34,7 @@ impl Config {
         self.check_egresses()?;
         self.check_patience()?;
         self.check_rates()?;
+        self.check_sources()?;
         let connect = &self.doctor.connect;
         if let (false, Err(error)) = (connect.is_empty(), connect.parse::<envelope::Domain>()) {
             return Err(("doctor.connect", format!("`{connect}`: {error}")));
@@ -174,6 +176,26 @@ impl Config {
             if let Some(fault) = limit.meant().fault() {
                 return Err(("limit", format!("`{name}`: {fault}")));
             }
+        }
+        Ok(())
+    }
+
+    fn check_sources(&self) -> Result<(), Fault> {
+        let mut names = BTreeSet::new();
+        for source in self.forwards.sources() {
+            let name = source.name();
+            let wrong = match source {
+                Source::Sql(sql) if sql.is_both() => {
+                    format!(
+                        "`{name}` has a `query` for everything, and one for each address\n\nhint: make two sources of it, each with a name"
+                    )
+                }
+                _ if !names.insert(name.clone()) => {
+                    format!("two are called `{name}`\n\nhint: give each a name")
+                }
+                _ => continue,
+            };
+            return Err(("forwards.source", wrong));
         }
         Ok(())
     }

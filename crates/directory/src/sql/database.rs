@@ -88,12 +88,7 @@ impl Database {
             Self::MySql(pool) => {
                 // MySQL counts its placeholders: each is bound anew.
                 let (query, times) = (query.replace("$1", "?"), query.matches("$1").count());
-                read!(
-                    pool,
-                    query,
-                    std::iter::repeat_n(bound, times).flatten(),
-                    take
-                );
+                read!(pool, query, bound, times, take);
             }
         }
         Ok(())

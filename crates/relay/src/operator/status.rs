@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 
 use control::{
     Answers, Connections, Delays, Disk, Fault, ForwardsState, LastReload, QueueCounts,
-    RESULTS_SHOWN, ReceivedCount, RefusedCount, ResultCount, SITES_SHOWN, SiteRow, Status, ask,
+    RESULTS_SHOWN, ReceivedCount, RefusedCount, ResultCount, SITES_SHOWN, SiteRow, SourceDown,
+    Status, ask,
 };
 use delivery::SiteView;
 use envelope::{Actor, Timestamp};
@@ -56,6 +57,7 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
                 lines: stats.lines as u64,
                 domains: stats.domains as u64,
                 digest: format!("{:016x}", routing.table.digest()),
+                sources_down: sources_down(&counts),
             },
             srs_secrets: routing.forwarder.srs().secrets() as u64,
             reload: counts.reload.map(|(at, error)| LastReload { at, error }),
@@ -90,6 +92,16 @@ impl<S: Spool> Operator<S> {
             oldest: oldest.first().map(|entry| entry.message.arrived),
         })
     }
+}
+
+fn sources_down(counts: &Counts) -> Vec<SourceDown> {
+    let down = counts.sources_down.iter();
+    let down = down.map(|(name, (since, error))| SourceDown {
+        name: name.clone(),
+        since: *since,
+        error: error.clone(),
+    });
+    down.collect()
 }
 
 fn events(counts: &Counts, count: impl Fn(&Tally) -> u64) -> BTreeMap<String, u64> {

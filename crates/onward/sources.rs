@@ -1,0 +1,193 @@
+//! Forwards that are asked for elsewhere: at a start, at a reload, and every now and then in between.
+//!
+//! A snapshot is one more file for the loader. One that cannot be had, or that is empty where it was not, leaves the one of before,
+//! and is said once. In between only a text that differs is looked at, and only the table is replaced.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use directory::{Questions, Rendered, Settings, Snapshot};
+use forwarder::table::Table;
+use journal::{Event, Journal};
+use policy::Profiles;
+use relay::store;
+use tokio::time::{Instant, sleep};
+
+use crate::config::Config;
+use crate::forwards;
+use crate::reload::Reload;
+use crate::routing;
+
+/// Asks every snapshot of the configuration, for the loader.
+pub(crate) async fn fetch(config: &mut Config, force: bool) {
+    let snapshots: Vec<_> = snapshots(config).map(|(settings, _)| settings).collect();
+    if snapshots.is_empty() {
+        return;
+    }
+    // What is wrong with the measures, the loader says.
+    let profiles = routing::profiles_of(config).unwrap_or_default();
+    for settings in snapshots {
+        let name = settings.name.clone();
+        let had_some =
+            !force && forwards::kept_text(config, &name).is_some_and(|text| !text.is_empty());
+        let said = match Snapshot::new(settings) {
+            Ok(snapshot) => ask(&snapshot, &profiles, had_some).await,
+            Err(error) => Err(error.to_string()),
+        };
+        config.forwards.fetched.insert(name, said);
+    }
+}
+
+/// Keeps no text twice: the table has it now.
+pub(crate) fn forget(config: &mut Config) {
+    for said in config.forwards.fetched.values_mut().flatten() {
+        said.text = String::new();
+    }
+}
+
+/// A line about each that was asked for.
+pub(crate) fn said(config: &Config) -> impl Iterator<Item = String> {
+    let fetched = config.forwards.fetched.iter();
+    fetched.map(|(name, said)| match said {
+        Ok(Rendered {
+            lines, left_out: 0, ..
+        }) => format!("source {name}: {lines} lines"),
+        Ok(said) => format!(
+            "source {name}: {} lines, {} rows or targets left out: {}",
+            said.lines,
+            said.left_out,
+            said.examples.join("; ")
+        ),
+        Err(error) => format!("source {name}: {error}; what it said before is used"),
+    })
+}
+
+async fn ask(snapshot: &Snapshot, profiles: &Profiles, had_some: bool) -> Result<Rendered, String> {
+    let measure = |name: &str, value: &str| store::check(profiles, name, value);
+    let said = snapshot.ask(&|line| Table::key_of(line, &measure)).await;
+    let said = said.map_err(|error| error.to_string())?;
+    match said.lines {
+        0 if had_some => Err(EMPTY.to_owned()),
+        _ => Ok(said),
+    }
+}
+
+/// Those of the configuration, and how often each is asked.
+fn snapshots(config: &Config) -> impl Iterator<Item = (Settings, Duration)> {
+    let asked = config
+        .forwards
+        .sources()
+        .filter_map(|source| source.asked());
+    asked.filter(|(settings, _)| matches!(settings.questions, Questions::Snapshot { .. }))
+}
+
+/// A snapshot between two questions.
+struct Watched {
+    settings: Settings,
+    snapshot: Snapshot,
+    due: Instant,
+    /// What was wrong the last time, and with which text.
+    failed: Option<String>,
+    refused: Option<String>,
+}
+
+/// Asks again and again, until it is dropped. Follows the configuration of each reload.
+pub(crate) async fn watch(reload: Arc<Reload>, journal: Journal) {
+    let mut watched: BTreeMap<String, Watched> = BTreeMap::new();
+    loop {
+        let config = reload.config();
+        let all: BTreeMap<_, _> = snapshots(&config)
+            .map(|asked| (asked.0.name.clone(), asked))
+            .collect();
+        watched.retain(|name, old| {
+            all.get(name)
+                .is_some_and(|(settings, _)| *settings == old.settings)
+        });
+        for (name, (settings, every)) in all {
+            let known = watched.remove(&name);
+            let Some(mut one) = known.or_else(|| first(settings, &config, &journal, every)) else {
+                continue;
+            };
+            if one.due <= Instant::now() {
+                one.look(&reload, &journal).await;
+                one.due = Instant::now() + every;
+            }
+            watched.insert(name, one);
+        }
+        sleep(TICK).await;
+    }
+}
+
+/// One that was asked with the configuration, just now.
+fn first(
+    settings: Settings,
+    config: &Config,
+    journal: &Journal,
+    every: Duration,
+) -> Option<Watched> {
+    let snapshot = Snapshot::new(settings.clone()).ok()?;
+    let said = config.forwards.fetched.get(&settings.name);
+    let mut one = Watched {
+        settings,
+        snapshot,
+        due: Instant::now() + every,
+        failed: None,
+        refused: None,
+    };
+    if let Some(said) = said {
+        one.note(said.as_ref().err().cloned(), journal);
+    }
+    Some(one)
+}
+
+impl Watched {
+    async fn look(&mut self, reload: &Arc<Reload>, journal: &Journal) {
+        let name = &self.settings.name;
+        let routing = reload.routing();
+        let old = routing
+            .table
+            .files()
+            .find(|(file, _)| file == name)
+            .map(|(_, text)| text.to_owned());
+        let had_some = old.as_ref().is_some_and(|text| !text.is_empty());
+        let error = match ask(&self.snapshot, &routing.profiles, had_some).await {
+            Err(error) => Some(error),
+            Ok(said) if Some(&said.text) == old.as_ref() => None,
+            // It was refused before, and why has been said.
+            Ok(said) if Some(&said.text) == self.refused.as_ref() => return,
+            Ok(said) => {
+                let (reload, name, text) = (Arc::clone(reload), name.clone(), said.text.clone());
+                let replacing = tokio::task::spawn_blocking(move || reload.replace(&name, text));
+                let replaced = replacing.await.map_err(|error| error.to_string());
+                let replaced = replaced.and_then(|done| done.map_err(|error| error.to_string()));
+                self.refused = replaced.is_err().then_some(said.text);
+                for example in &said.examples {
+                    tracing::warn!(
+                        source = self.settings.name,
+                        left_out = said.left_out,
+                        "no forward: {example}"
+                    );
+                }
+                replaced.err()
+            }
+        };
+        self.note(error, journal);
+    }
+
+    /// Says what has changed about it.
+    fn note(&mut self, error: Option<String>, journal: &Journal) {
+        if error != self.failed {
+            let name = self.settings.name.clone();
+            journal.record(Event::Source {
+                name,
+                error: error.clone(),
+            });
+            self.failed = error;
+        }
+    }
+}
+
+const EMPTY: &str = "it has no forwards any more; the old ones stay\n\nhint: if this is meant, `onward reload --force` takes it";
+/// How soon a change of the configuration is noticed.
+const TICK: Duration = Duration::from_secs(1);

@@ -1,0 +1,194 @@
+//! Forwards from the databases of control panels, by the queries in `etc/sql/`: read whole, and looked up.
+//!
+//! `tests/panels/` has a small database of each, with what they have in common: several targets, a mailbox, a disabled row, nonsense,
+//! a catch-all, an alias domain, domains that are switched off or have no address.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use testkit::daemon::{Relay, Setup};
+use testkit::net::Net;
+use testkit::sender::Plain;
+use toml::Value;
+
+use crate::relay;
+
+/// The tables of a panel's file, with this database in the place of theirs.
+fn tables(panel: &str, url: &str) -> [Value; 2] {
+    let text = fs::read_to_string(format!("etc/sql/{panel}.toml")).unwrap();
+    let text = match url.starts_with("sqlite:") {
+        // The only function that not all have.
+        true => text.replace("UNIX_TIMESTAMP()", "unixepoch()"),
+        false => text,
+    };
+    let file: toml::Table = text.parse().unwrap();
+    let mut tables = file["forwards"]["source"].as_array().unwrap().clone();
+    for table in &mut tables {
+        let table = table.as_table_mut().unwrap();
+        table.insert("url".into(), url.into());
+    }
+    tables.try_into().unwrap()
+}
+
+pub(crate) fn with(net: &Net, source: &Value) -> Setup {
+    let sources = Value::Array(vec![source.clone()]).to_string();
+    relay(net, "").set("forwards.source", &sources)
+}
+
+/// What a snapshot has become, as the copy in the spool has it.
+fn text(relay: &Relay) -> String {
+    let copy = fs::read_to_string(relay.setup().path("spool").join("forwards.last")).unwrap();
+    copy.lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .fold(String::new(), |all, line| all + line + "\n")
+}
+
+/// What each address is answered, and where it goes.
+async fn answers(relay: &Relay, panel: &str) {
+    let mut plain = Plain::hello(relay.address()).await;
+    plain.expect("MAIL FROM:<origin@sender.test>", "250").await;
+    for (to, reply) in [
+        ("ann@x.example", "250"),
+        ("Ann+tag@X.example", "250"),
+        ("box@x.example", "550 5.1.1"),
+        ("ann@also.example", "250"),
+        ("box@also.example", "550"),
+        ("ann@off.example", "550 5.7.1"),
+        ("ann@not.example", "550 5.7.1"),
+        ("nobody@empty.example", "550"),
+    ] {
+        plain.expect(&format!("RCPT TO:<{to}>"), reply).await;
+    }
+    for (to, target) in [
+        ("ann@x.example", "b@t.example"),
+        ("ann@also.example", "a@t.example"),
+        ("both@x.example", "c@t.example"),
+        ("gone@x.example", "all@t.example"),
+    ] {
+        let said = relay.run(&["explain", "--to", to]).await;
+        assert!(said.contains(target), "{panel}: {to}: {said}");
+    }
+}
+
+/// A panel's database at this URL: read whole, then looked up.
+pub(crate) async fn check(panel: &str, url: &str) {
+    let net = Net::new().await;
+    let [snapshot, lookup] = tables(panel, url);
+    let whole = with(&net, &snapshot).start().await;
+    let domains = match panel {
+        "mailinabox" => "",
+        "vimbadmin" | "ispconfig" => {
+            "also.example :domain:\nempty.example :domain:\nx.example :domain:\n"
+        }
+        _ => "empty.example :domain:\nx.example :domain:\n",
+    };
+    let (first, last) = match panel {
+        "postfixadmin" | "iredmail" | "mailcow" => ("", "@also.example @x.example\n"),
+        _ => ("@also.example @x.example\n", ""),
+    };
+    let more = match panel {
+        "mailcow" => "junk@x.example :discard:\nk3x@x.example ann@x.example\n",
+        _ => "",
+    };
+    let expected = format!(
+        "{domains}{first}@x.example all@t.example\nann@x.example a@t.example, b@t.example\nboth@x.example c@t.example\nbox@x.example :reject: 550 5.1.1 this address is not forwarded\n{more}{last}"
+    );
+    assert_eq!(text(&whole), expected, "{panel}");
+    answers(&whole, panel).await;
+    let said = whole.setup().run(&["check"]).await.stdout;
+    assert!(
+        said.contains("1 rows or targets left out: \"bad@x.example"),
+        "{panel}: {said}"
+    );
+    whole.stop().await;
+    let asked = with(&net, &lookup).start().await;
+    answers(&asked, panel).await;
+    asked.stop().await;
+}
+
+/// A database of SQLite with these statements in it.
+fn database(folder: &Path, statements: &str) -> (Connection, String) {
+    let path = folder.join("panel.sqlite");
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(statements).unwrap();
+    (connection, format!("sqlite:{}", path.display()))
+}
+
+#[tokio::test]
+async fn every_panel() {
+    for panel in [
+        "postfixadmin",
+        "vimbadmin",
+        "mailcow",
+        "ispconfig",
+        "iredmail",
+        "mailinabox",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let statements = fs::read_to_string(format!("tests/panels/{panel}.sql")).unwrap();
+        let (_database, url) = database(folder.path(), &statements);
+        check(panel, &url).await;
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_follows_its_database_and_outlives_it() {
+    let net = Net::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (connection, url) = database(folder.path(), "CREATE TABLE f (a TEXT, t TEXT);");
+    for n in 0..10 {
+        connection
+            .execute(
+                "INSERT INTO f VALUES (?1, 'x@t.example')",
+                [format!("a{n}@x.example")],
+            )
+            .unwrap();
+    }
+    let source = format!(
+        "[{{ kind = 'sql', name = 'db', url = '{url}', every = '1s', query = 'SELECT a, t FROM f' }}]"
+    );
+    let source: Value = source.parse::<Value>().unwrap()[0].clone();
+    let relay = with(&net, &source).start().await;
+    let rcpt = async |relay: &Relay, to: &str, reply: &str| {
+        let mut plain = Plain::hello(relay.address()).await;
+        plain.expect("MAIL FROM:<origin@sender.test>", "250").await;
+        plain.expect(&format!("RCPT TO:<{to}>"), reply).await;
+    };
+    rcpt(&relay, "a0@x.example", "250").await;
+    // A new row comes by itself; what loses too much, or all, does not, and is said once.
+    connection
+        .execute_batch("INSERT INTO f VALUES ('new@x.example', 'y@t.example')")
+        .unwrap();
+    relay.wait_for("reloaded").await;
+    rcpt(&relay, "new@x.example", "250").await;
+    connection
+        .execute_batch("DELETE FROM f WHERE a LIKE 'a%'")
+        .unwrap();
+    let error = relay.wait_for("source-down source=db").await.text("error");
+    assert!(error.contains("has lost 10 of 11 addresses"), "{error}");
+    connection.execute_batch("DELETE FROM f").unwrap();
+    relay.wait_for_count(2, "source-down source=db").await;
+    rcpt(&relay, "a0@x.example", "250").await;
+    let status = relay.run(&["status"]).await;
+    assert!(
+        status.contains("db: it has no forwards any more"),
+        "{status}"
+    );
+    relay.run(&["reload", "--force"]).await;
+    rcpt(&relay, "a0@x.example", "550").await;
+    connection
+        .execute_batch("INSERT INTO f VALUES ('last@x.example', 'y@t.example')")
+        .unwrap();
+    relay.wait_for_count(3, "reloaded").await;
+    // The database is gone: so is nothing else.
+    drop(connection);
+    let setup = relay.stop().await;
+    fs::remove_file(folder.path().join("panel.sqlite")).unwrap();
+    let began = Instant::now();
+    let relay = setup.start().await;
+    assert!(began.elapsed() < Duration::from_secs(20));
+    rcpt(&relay, "last@x.example", "250").await;
+    relay.wait_for("source-down source=db").await;
+}

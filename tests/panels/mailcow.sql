@@ -1,0 +1,11 @@
+CREATE TABLE domain (domain VARCHAR(255) PRIMARY KEY, active SMALLINT NOT NULL);
+CREATE TABLE alias (id INTEGER PRIMARY KEY, address VARCHAR(255), goto TEXT, domain VARCHAR(255), active SMALLINT NOT NULL);
+CREATE TABLE alias_domain (alias_domain VARCHAR(255) PRIMARY KEY, target_domain VARCHAR(255) NOT NULL, active SMALLINT NOT NULL);
+CREATE TABLE spamalias (address VARCHAR(255) PRIMARY KEY, goto TEXT NOT NULL, validity INTEGER);
+INSERT INTO domain VALUES ('x.example', 1), ('off.example', 0), ('empty.example', 1);
+INSERT INTO alias VALUES (1, 'ann@x.example', 'a@t.example,b@t.example', 'x.example', 1), (2, 'box@x.example', 'box@x.example', 'x.example', 1);
+INSERT INTO alias VALUES (3, 'both@x.example', 'both@x.example,c@t.example', 'x.example', 1), (4, 'gone@x.example', 'a@t.example', 'x.example', 0);
+INSERT INTO alias VALUES (5, '@x.example', 'all@t.example', 'x.example', 1), (6, 'ann@off.example', 'a@t.example', 'off.example', 1);
+INSERT INTO alias VALUES (7, 'junk@x.example', 'null@localhost', 'x.example', 1), (8, 'bad@x.example', 'spam@localhost', 'x.example', 1);
+INSERT INTO alias_domain VALUES ('also.example', 'x.example', 1), ('not.example', 'x.example', 0);
+INSERT INTO spamalias VALUES ('k3x@x.example', 'ann@x.example', 2147483647), ('old@x.example', 'ann@x.example', 1);

@@ -1,0 +1,12 @@
+CREATE TABLE domain (domain VARCHAR(255) PRIMARY KEY, active BOOLEAN NOT NULL);
+CREATE TABLE alias (address VARCHAR(255) PRIMARY KEY, goto TEXT NOT NULL, domain VARCHAR(255) NOT NULL, active BOOLEAN NOT NULL);
+CREATE TABLE alias_domain (alias_domain VARCHAR(255) PRIMARY KEY, target_domain VARCHAR(255) NOT NULL, active BOOLEAN NOT NULL);
+INSERT INTO domain VALUES ('ALL', TRUE), ('x.example', TRUE), ('off.example', FALSE), ('empty.example', TRUE);
+INSERT INTO alias VALUES ('ann@x.example', 'a@t.example,b@t.example', 'x.example', TRUE);
+INSERT INTO alias VALUES ('box@x.example', 'box@x.example', 'x.example', TRUE);
+INSERT INTO alias VALUES ('both@x.example', 'both@x.example,c@t.example', 'x.example', TRUE);
+INSERT INTO alias VALUES ('gone@x.example', 'a@t.example', 'x.example', FALSE);
+INSERT INTO alias VALUES ('bad@x.example', '|/bin/program', 'x.example', TRUE);
+INSERT INTO alias VALUES ('@x.example', 'all@t.example', 'x.example', TRUE);
+INSERT INTO alias VALUES ('ann@off.example', 'a@t.example', 'off.example', TRUE);
+INSERT INTO alias_domain VALUES ('also.example', 'x.example', TRUE), ('not.example', 'x.example', FALSE);
