@@ -15,6 +15,7 @@ use directory::{Lookups, Questions, SettingsError, Snapshot};
 use forwarder::table::{Difference, File, Table, TableErrors};
 use journal::{Event, Journal};
 use policy::Profiles;
+use relay::routing::Shared;
 use relay::store::{self, Store};
 
 use crate::config::{Config, Percent, Source};
@@ -175,8 +176,15 @@ pub(crate) fn read_at_start(
 }
 
 /// At the start, once the spool is locked: keeps the files as the last good ones, or tells why those are used instead, on standard
-/// error too.
-pub(crate) fn started(config: &Config, table: &Table, instead: Option<Error>, journal: &Journal) {
+/// error too. Whoever counts events must be there by then.
+pub(crate) fn started(
+    config: &Config,
+    routing: &Shared,
+    instead: Option<Error>,
+    journal: &Journal,
+) {
+    let routing = routing.load();
+    let table = &routing.table;
     let Some(error) = instead else {
         return keep(config, table);
     };

@@ -57,10 +57,7 @@ impl Relay {
         let listeners = smtp_in::bind(settings.listeners.clone(), handed_down()?)?;
         let bound = |listener: &smtp_in::Listener| listener.local_addr().ok();
         let addresses: Vec<_> = listeners.iter().filter_map(bound).collect();
-        let (routed, spool) = (
-            routing.load_full(),
-            Arc::new(open_spool(settings.spool.clone())?),
-        );
+        let spool = Arc::new(open_spool(settings.spool.clone())?);
         let doors = open_doors(&settings, &resolved.tokens, &resolved.tls).await?;
         let (now, served) = (Arc::clone(&routing), resolved.tls.clone());
         let now = move || now.load_full();
@@ -101,8 +98,7 @@ impl Relay {
             (settings.limits.connections_max, outgoing_max),
             OrdersFile::open(&config.spool, spool.clock().now()),
         );
-        // Once the counters count.
-        forwards::started(config, &routed.table, resolved.instead, &journal);
+        forwards::started(config, &operator.routing, resolved.instead, &journal);
         Ok(Self {
             addresses,
             reload,

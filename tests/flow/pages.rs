@@ -7,9 +7,12 @@ use testkit::acme::Acme;
 use testkit::daemon::Setup;
 use testkit::net::Net;
 use testkit::sender::send;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use toml::{Table, Value};
 
 use super::acme::free;
+use super::http;
 use super::questions::{when_there, words};
 use crate::relay;
 
@@ -156,6 +159,64 @@ async fn a_certificate_is_issued_as_the_page_says() {
     for command in &page.commands {
         answers(relay.setup(), command).await;
     }
+}
+
+#[tokio::test]
+async fn every_request_of_the_page_about_the_api_is_answered() {
+    let net = Net::new().await;
+    let _sink = net.sink("mailbox.example", "").await;
+    let page = Page::read(include_str!("../../docs/api.md"));
+    let address = net.address();
+    let setup = page.configure(relay(&net, "alice@example.org alice@mailbox.example\n"));
+    let setup = setup.set("http.bind", &format!("\"{address}\""));
+    let (first, rest) = page.commands.split_first().expect("commands");
+    let made = setup.run(&words(first)[1..]).await.success();
+    let token = made.stdout.trim();
+    let relay = setup.start().await;
+    assert_eq!(rest.len(), 8);
+    for command in rest {
+        if command.starts_with("onward ") {
+            answers(relay.setup(), command).await;
+            continue;
+        }
+        let asked = sent(command, token);
+        if command.contains("/events") {
+            let mut stream = TcpStream::connect(address).await.expect("connected");
+            stream.write_all(&asked).await.expect("sent");
+            let mut begin = [0; 15];
+            stream.read_exact(&mut begin).await.expect("an answer");
+            assert_eq!(&begin, b"HTTP/1.1 200 OK");
+            continue;
+        }
+        // The history may not be there yet.
+        let mut tries = 0..200;
+        loop {
+            let answer = http::raw(address, &asked).await;
+            if answer.status == 200 {
+                break;
+            }
+            assert!(tries.next().is_some(), "{command}: {}", answer.body);
+        }
+    }
+}
+
+/// What curl would send.
+fn sent(command: &str, token: &str) -> Vec<u8> {
+    let (mut method, mut path, mut body) = ("GET", "", "");
+    let mut words = words(command).into_iter().skip(1);
+    while let Some(word) = words.next() {
+        match word {
+            "-N" => {}
+            "--oauth2-bearer" => assert_eq!(words.next(), Some("$TOKEN")),
+            "-X" => method = words.next().expect("a method"),
+            "-d" => {
+                body = words.next().expect("a body");
+                method = if method == "GET" { "POST" } else { method };
+            }
+            url => path = url.strip_prefix("http://127.0.0.1:8025").expect("our URL"),
+        }
+    }
+    http::request(method, path, token, body)
 }
 
 /// `init` prints the DNS records that the README and the page for beginners name, and its starter is well.
