@@ -82,14 +82,6 @@ impl Lookups {
         news.flatten().collect()
     }
 
-    /// Why a source cannot be asked now, for each.
-    pub fn standing(&self) -> impl Iterator<Item = (&Settings, Option<Failed>)> {
-        self.0.iter().map(|source| {
-            let down = source.health.lock().down.clone();
-            (&source.settings, down.map(|(_, error)| error))
-        })
-    }
-
     /// Puts the lines about this address to those that are known, by their keys. `goes_on`: mail for it leaves if it is not ours.
     pub async fn find(
         &self,
