@@ -1,30 +1,34 @@
 //! A web service that knows addresses: `GET URL?address=alice@example.org`, or `?domain=example.org`.
 //!
-//! It answers 200 with `{"targets": ["a@b.example"], "options": {"srs": "off"}}`, both of which may be missing for a domain; or
-//! 404: there is none. Anything else is no answer.
+//! It answers 200 with `{"targets": ["a@b.example"], "options": {"srs": "off"}}`; of a domain, with `{"options": {}}` at least; or
+//! 404 with JSON of any kind: there is none. Anything else is no answer, such as the pages of a web server whose service is away.
 
 use std::collections::BTreeMap;
 
 use filter::http::{causes, client};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::render::Row;
-use crate::{Failed, Settings, SettingsError};
+use crate::{Failed, Settings, SettingsError, Trouble};
 
 #[derive(Debug)]
 pub(crate) struct Http {
     client: Client,
     url: Url,
+    /// Each question has a connection.
+    slots: Semaphore,
 }
 
+/// Of a domain, that the options are there says that it is hosted: not any JSON does.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Answer {
-    #[serde(default)]
-    targets: Vec<String>,
-    #[serde(default)]
-    options: BTreeMap<String, Value>,
+    targets: Option<Vec<String>>,
+    options: Option<BTreeMap<String, Value>>,
 }
 
 impl Http {
@@ -34,41 +38,68 @@ impl Http {
         let client = client.pool_max_idle_per_host(settings.connections as usize);
         Ok(Self {
             client: client.build().map_err(|error| wrong(&causes(error)))?,
+            slots: Semaphore::new(settings.connections as usize),
             url: Url::parse(&settings.url).map_err(|error| wrong(&error))?,
         })
     }
 
     /// `kind` is `address` or `domain`.
-    pub(crate) async fn ask(&self, kind: &str, of: &str) -> Result<Option<Row>, Failed> {
+    pub(crate) async fn ask(&self, kind: &str, of: &str) -> Result<Option<Row>, Trouble> {
+        let _slot = self.slots.acquire().await;
         let mut url = self.url.clone();
         url.query_pairs_mut().append_pair(kind, of);
         let failed = |error| Failed(causes(error));
         let mut response = self.client.get(url).send().await.map_err(failed)?;
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(None),
-            status => return Err(Failed(format!("HTTP status {status}"))),
+            StatusCode::NOT_FOUND if is_json(&response) => return Ok(None),
+            status => {
+                let failed = Failed(format!("HTTP status {status}"));
+                return Err(match status {
+                    StatusCode::BAD_REQUEST
+                    | StatusCode::URI_TOO_LONG
+                    | StatusCode::UNPROCESSABLE_ENTITY => Trouble::Question(failed),
+                    _ => Trouble::Source(failed),
+                });
+            }
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             body.extend_from_slice(&chunk);
             if body.len() > BODY_OCTETS_MAX {
-                return Err(Failed(format!("an answer over {BODY_OCTETS_MAX} octets")));
+                let failed = Failed(format!("an answer over {BODY_OCTETS_MAX} octets"));
+                return Err(Trouble::Question(failed));
             }
         }
         let answer: Answer = serde_json::from_slice(&body)
             .map_err(|error| Failed(format!("an answer that is not understood: {error}")))?;
-        let options = answer.options.iter().map(|(name, value)| match value {
+        let is_domain = kind == "domain";
+        let needed = match is_domain {
+            true => answer.options.is_some(),
+            false => answer.targets.is_some(),
+        };
+        if !needed {
+            let field = if is_domain { "options" } else { "targets" };
+            return Err(Failed(format!("an answer without `{field}`")).into());
+        }
+        let options = answer.options.unwrap_or_default();
+        let options = options.iter().map(|(name, value)| match value {
             Value::String(value) => format!("{name}={value}"),
             value => format!("{name}={value}"),
         });
         let options = options.collect::<Vec<_>>().join(" ");
-        let targets = answer.targets.join(",");
-        Ok(Some(match kind {
-            "domain" => Row([Some(of.to_owned()), Some(options), None]),
-            _ => Row([Some(of.to_owned()), Some(targets), Some(options)]),
+        let targets = answer.targets.unwrap_or_default().join(",");
+        Ok(Some(match is_domain {
+            true => Row([Some(of.to_owned()), Some(options), None]),
+            false => Row([Some(of.to_owned()), Some(targets), Some(options)]),
         }))
     }
+}
+
+/// `application/json`, or another kind of it.
+fn is_json(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().windows(4).any(|part| part == b"json"))
 }
 
 /// As much as a line may hold, and what JSON adds.

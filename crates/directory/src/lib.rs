@@ -23,3 +23,25 @@ pub use snapshot::Snapshot;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Failed(pub String);
+
+/// Whose fault it is.
+#[derive(Debug)]
+enum Trouble {
+    /// The source answers nobody.
+    Source(Failed),
+    /// This question cannot be answered, others can: nobody must be able to stop all mail by what he asks.
+    Question(Failed),
+}
+
+impl From<Failed> for Trouble {
+    fn from(failed: Failed) -> Self {
+        Self::Source(failed)
+    }
+}
+
+impl From<Trouble> for Failed {
+    fn from(trouble: Trouble) -> Self {
+        let (Trouble::Source(failed) | Trouble::Question(failed)) = trouble;
+        failed
+    }
+}

@@ -2,13 +2,14 @@
 //!
 //! An address is asked for as the forwards file is searched: whole, without its plus-suffix, and as the catch-all of its domain;
 //! before that its domain, whose answer most questions share. Equal questions at the same time are one. A source that is down is
-//! tried once a second, and all others are told so at once.
+//! tried by one question at a time, and all others are told so at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use envelope::Mailbox;
+use moka::Expiry;
 use moka::future::Cache;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
@@ -16,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use crate::http::Http;
 use crate::render::{Check, Rows};
 use crate::sql::Database;
-use crate::{Failed, Questions, Settings, SettingsError, Way};
+use crate::{Failed, Questions, Settings, SettingsError, Trouble, Way};
 
 /// All sources that are looked up, in their order: the first that has an address decides.
 #[derive(Debug, Default)]
@@ -38,6 +39,8 @@ struct Source {
     answers: Cache<Question, Option<Arc<str>>>,
     /// Domains that it did not have when it last said so: mail goes there while it is down, too.
     elsewhere: Cache<String, ()>,
+    /// Those that it had, and since when it has them no more.
+    hosted: Cache<String, Option<Instant>>,
     health: Mutex<Health>,
 }
 
@@ -59,7 +62,7 @@ enum Question {
 
 #[derive(Debug, Default)]
 struct Health {
-    /// Since it failed last, and why.
+    /// When it may be tried again, and why it failed.
     down: Option<(Instant, Failed)>,
     news: Option<News>,
 }
@@ -148,16 +151,12 @@ impl Source {
                 }
             }
         };
-        let answers = Cache::builder()
-            .max_capacity(ANSWERS_MAX)
-            .time_to_live(*cache);
-        let elsewhere = Cache::builder()
-            .max_capacity(ANSWERS_MAX)
-            .time_to_live(ELSEWHERE_FOR);
+        let answers = Cache::builder().max_capacity(ANSWERS_MAX);
         Ok(Self {
             asked,
-            answers: answers.build(),
-            elsewhere: elsewhere.build(),
+            answers: answers.expire_after(Keep(*cache)).build(),
+            elsewhere: of_a_day(),
+            hosted: of_a_day(),
             health: Mutex::default(),
             settings,
         })
@@ -170,13 +169,42 @@ impl Source {
         goes_on: bool,
         check: Check<'_>,
     ) -> Result<Option<Arc<str>>, Failed> {
+        // Nobody waits for a source that is down to hear what is known.
+        let is_elsewhere = goes_on && self.elsewhere.contains_key(domain);
+        if is_elsewhere && self.health.lock().down.is_some() {
+            return Ok(None);
+        }
         let found = self.ask(Question::Domain(domain.to_owned()), check).await;
-        match &found {
-            Ok(None) if goes_on => self.elsewhere.insert(domain.to_owned(), ()).await,
-            Err(_) if goes_on && self.elsewhere.contains_key(domain) => return Ok(None),
-            _ => {}
+        match found {
+            Ok(None) => {
+                self.is_gone(domain).await?;
+                self.elsewhere.insert(domain.to_owned(), ()).await;
+            }
+            Ok(Some(_)) => self.hosted.insert(domain.to_owned(), None).await,
+            Err(_) if is_elsewhere => return Ok(None),
+            Err(_) => {}
         }
         found
+    }
+
+    /// A domain that was here a moment ago may come back: its table is being restored, a replica has not caught up. Its mail is put
+    /// off for some minutes before it is refused for good.
+    async fn is_gone(&self, domain: &str) -> Result<(), Failed> {
+        let Some(since) = self.hosted.get(domain).await else {
+            return Ok(());
+        };
+        let since = match since {
+            Some(since) => since,
+            None => {
+                let now = Instant::now();
+                self.hosted.insert(domain.to_owned(), Some(now)).await;
+                now
+            }
+        };
+        match since.elapsed() < MISSED_FOR {
+            true => Err(Failed(format!("{domain} was hosted until now"))),
+            false => Ok(()),
+        }
     }
 
     async fn ask(&self, question: Question, check: Check<'_>) -> Result<Option<Arc<str>>, Failed> {
@@ -190,15 +218,18 @@ impl Source {
         question: &Question,
         check: Check<'_>,
     ) -> Result<Option<Arc<str>>, Failed> {
-        if let Some((at, error)) = &self.health.lock().down
-            && at.elapsed() < TRY_AGAIN
-        {
-            return Err(error.clone());
-        }
         let within = self.settings.timeout;
+        if let Some((next, error)) = &mut self.health.lock().down {
+            if Instant::now() < *next {
+                return Err(error.clone());
+            }
+            // This question tries; until it knows, the others are told what was known before.
+            *next = Instant::now() + within;
+        }
         let answer = timeout(within, self.rows(question)).await;
-        let answer = answer
-            .unwrap_or_else(|_| Err(Failed(format!("no answer within {} s", within.as_secs()))));
+        let answer = answer.unwrap_or_else(|_| {
+            Err(Failed(format!("no answer within {} s", within.as_secs())).into())
+        });
         let rows = self.note(answer)?;
         let Some(rows) = rows else { return Ok(None) };
         let mut rendered = rows.render(check);
@@ -210,7 +241,7 @@ impl Source {
         }
     }
 
-    async fn rows(&self, question: &Question) -> Result<Option<Rows>, Failed> {
+    async fn rows(&self, question: &Question) -> Result<Option<Rows>, Trouble> {
         let (mut rows, mut count) = (Rows::default(), 0);
         let mut take = |row| {
             count += 1;
@@ -253,26 +284,52 @@ impl Source {
     }
 
     /// Keeps whether it answers, and what is new about that.
-    fn note<T>(&self, answer: Result<T, Failed>) -> Result<T, Failed> {
+    fn note<T>(&self, answer: Result<T, Trouble>) -> Result<T, Failed> {
+        let down = match &answer {
+            Err(Trouble::Source(error)) => Some(error.clone()),
+            _ => None,
+        };
         let mut health = self.health.lock();
-        let was_down = health.down.is_some();
-        health.down = answer
-            .as_ref()
-            .err()
-            .map(|error| (Instant::now(), error.clone()));
-        if was_down != answer.is_err() {
+        if health.down.is_some() != down.is_some() {
             health.news = Some(News {
                 name: self.settings.name.clone(),
-                error: answer.as_ref().err().map(ToString::to_string),
+                error: down.as_ref().map(ToString::to_string),
             });
         }
-        answer
+        health.down = down.map(|error| (Instant::now() + TRY_AGAIN, error));
+        answer.map_err(Failed::from)
     }
+}
+
+/// For how long an answer holds. That there is none, only for seconds: the mail that a new address asks for comes at once.
+struct Keep(Duration);
+
+impl Expiry<Question, Option<Arc<str>>> for Keep {
+    fn expire_after_create(
+        &self,
+        _: &Question,
+        line: &Option<Arc<str>>,
+        _: std::time::Instant,
+    ) -> Option<Duration> {
+        Some(match line {
+            Some(_) => self.0,
+            None => self.0.min(NONE_FOR),
+        })
+    }
+}
+
+/// Something about domains.
+fn of_a_day<T: Clone + Send + Sync + 'static>() -> Cache<String, T> {
+    let cache = Cache::builder().max_capacity(ANSWERS_MAX);
+    cache.time_to_live(DAY).build()
 }
 
 /// Of each source. Whoever guesses addresses fills it, and no more.
 const ANSWERS_MAX: u64 = 100_000;
-const ELSEWHERE_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
+const NONE_FOR: Duration = Duration::from_secs(5);
+/// How long a domain that is no longer there is believed to come back.
+const MISSED_FOR: Duration = Duration::from_mins(10);
 /// How long a source that is down is not asked.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 

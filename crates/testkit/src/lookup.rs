@@ -60,10 +60,15 @@ impl Lookup {
         state.answers.insert(question.to_owned(), json.to_owned());
     }
 
+    /// Knows nothing of `question` from now on.
+    pub fn forgets(&self, question: &str) {
+        self.lock().answers.remove(question);
+    }
+
     /// A hosted domain, and where an address in it goes.
     pub fn forwards(&self, address: &str, target: &str) {
         let domain = address.rsplit('@').next().unwrap_or_default();
-        self.says(&format!("domain={domain}"), "{}");
+        self.says(&format!("domain={domain}"), "{\"options\":{}}");
         let json = format!("{{\"targets\":[\"{target}\"]}}");
         self.says(&format!("address={address}"), &json);
     }
@@ -113,8 +118,8 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
             match (state.is_silent, state.status, state.answers.get(&question)) {
                 (true, ..) => None,
                 (_, Some(status), _) => Some((status, String::new())),
-                (_, _, Some(json)) => Some(("200 OK", json.clone())),
-                (_, _, None) => Some(("404 Not Found", String::new())),
+                (_, _, Some(json)) => Some((JSON, json.clone())),
+                (_, _, None) => Some((NONE, "{}".to_owned())),
             }
         };
         let Some((status, body)) = answer else {
@@ -129,3 +134,6 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
         }
     }
 }
+
+const JSON: &str = "200 OK\r\nContent-Type: application/json";
+const NONE: &str = "404 Not Found\r\nContent-Type: application/json";

@@ -13,7 +13,7 @@ fn settings(service: &Lookup, cache: Duration) -> Settings {
             domain: String::new(),
             cache,
         },
-        timeout: Duration::from_millis(300),
+        timeout: Duration::from_secs(1),
         connections: 4,
     }
 }
@@ -151,6 +151,76 @@ async fn nonsense_is_no_answer() {
             .await
             .unwrap()
             .contains(":reject: 550")
+    );
+}
+
+#[tokio::test]
+async fn one_odd_question_puts_nobody_else_off() {
+    let (service, lookups) = service().await;
+    service.forwards("alice@x.example", "a@y.example");
+    service.fails(Some("400 Bad Request"));
+    assert!(find(&lookups, "odd@x.example", false).await.is_err());
+    service.fails(None);
+    assert!(find(&lookups, "alice@x.example", false).await.is_ok());
+    assert_eq!(lookups.news(), []);
+}
+
+#[tokio::test]
+async fn while_it_hangs_only_one_question_waits() {
+    let (service, lookups) = service().await;
+    assert!(find(&lookups, "bob@gone.example", false).await.is_ok());
+    service.falls_silent();
+    assert!(find(&lookups, "alice@x.example", false).await.is_err());
+    tokio::time::sleep(TRY_AGAIN).await;
+    let began = Instant::now();
+    let first = find(&lookups, "a@x.example", false);
+    let others = async {
+        tokio::task::yield_now().await;
+        for number in 0..20 {
+            let address = format!("{number}@y{number}.example");
+            assert!(find(&lookups, &address, false).await.is_err());
+        }
+        lookups.0[0].answers.invalidate_all();
+        assert!(find(&lookups, "bob@gone.example", true).await.is_ok());
+        began.elapsed()
+    };
+    let (failed, waited) = tokio::join!(first, others);
+    assert!(
+        failed.is_err() && waited < Duration::from_millis(900),
+        "{waited:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_says_nothing_hosts_no_domain() {
+    let (service, lookups) = service().await;
+    for (json, wrong) in [
+        ("{}", "without `options`"),
+        ("{\"found\":false}", "unknown field"),
+    ] {
+        service.says("domain=mail.example", json);
+        let failed = find(&lookups, "a@mail.example", false).await.unwrap_err();
+        assert!(failed.0.contains(wrong), "{failed}");
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
+    // The pages of a web server, while the service is away.
+    service.fails(Some("404 Not Found"));
+    assert!(find(&lookups, "a@other.example", false).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_domain_that_is_gone_may_come_back() {
+    let (service, lookups) = service().await;
+    service.forwards("alice@x.example", "a@y.example");
+    assert!(find(&lookups, "alice@x.example", false).await.is_ok());
+    service.forgets("domain=x.example");
+    lookups.0[0].answers.invalidate_all();
+    let gone = find(&lookups, "alice@x.example", true).await.unwrap_err();
+    assert_eq!(gone.0, "x.example was hosted until now");
+    tokio::time::advance(MISSED_FOR).await;
+    assert_eq!(
+        find(&lookups, "alice@x.example", true).await,
+        Ok(String::new())
     );
 }
 

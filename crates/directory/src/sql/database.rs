@@ -2,15 +2,16 @@
 
 use std::iter::repeat_n;
 use std::str::FromStr;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlPool, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, ColumnIndex, ConnectOptions, Decode, Type};
 
 use crate::render::Row;
-use crate::{Failed, Settings, SettingsError};
+use crate::{Failed, Settings, SettingsError, Trouble};
 
 /// One of the three.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ macro_rules! pool {
     ($pool:ty, $options:expr, $settings:expr) => {
         <$pool>::new()
             .max_connections($settings.connections)
-            .acquire_timeout($settings.timeout)
+            .acquire_timeout($settings.timeout.min(CONNECT))
             .connect_lazy_with($options.disable_statement_logging())
     };
 }
@@ -41,7 +42,7 @@ macro_rules! read {
         while let Some(row) = rows.try_next().await.map_err(failed)? {
             count += 1;
             if count > ROWS_MAX {
-                return Err(Failed(format!("over {ROWS_MAX} rows")));
+                return Err(Failed(format!("over {ROWS_MAX} rows")).into());
             }
             $take(columns(&row)?);
         }
@@ -77,7 +78,7 @@ impl Database {
         query: &str,
         bound: Option<&str>,
         mut take: impl FnMut(Row),
-    ) -> Result<(), Failed> {
+    ) -> Result<(), Trouble> {
         let query = match bound.is_some() && !query.contains("$1") {
             true => query.replace('?', "$1"),
             false => query.to_owned(),
@@ -116,9 +117,28 @@ where
     Ok(Row(columns))
 }
 
-fn failed(error: sqlx::Error) -> Failed {
-    Failed(error.to_string())
+/// Octets that a database cannot read, or not compare with what it has, are the asker's: anybody may send them.
+fn failed(error: sqlx::Error) -> Trouble {
+    let failed = Failed(error.to_string());
+    let Some(error) = error.as_database_error() else {
+        return Trouble::Source(failed);
+    };
+    let mysql = error.try_downcast_ref::<MySqlDatabaseError>();
+    let is_odd = match mysql {
+        Some(error) => MYSQL_ODD_TEXT.contains(&error.number()),
+        // Class 22 of SQL: a data exception.
+        None => error.code().is_some_and(|code| code.starts_with("22")),
+    };
+    match is_odd {
+        true => Trouble::Question(failed),
+        false => Trouble::Source(failed),
+    }
 }
 
+/// Illegal mixes of collations, strings that are invalid or cannot be converted.
+const MYSQL_ODD_TEXT: [u16; 5] = [1267, 1270, 1271, 1300, 3988];
+
+/// sqlx tries for so long to reach a database that refuses connections.
+const CONNECT: Duration = Duration::from_secs(2);
 /// Beyond this it is no table of forwards, but a query that joins everything with everything.
 const ROWS_MAX: usize = 10_000_000;

@@ -1,7 +1,7 @@
 //! In the place of the databases, in a program without them.
 
 use crate::render::Row;
-use crate::{Failed, Settings, SettingsError};
+use crate::{Settings, SettingsError, Trouble};
 
 /// There is none.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ impl Database {
         _: &str,
         _: Option<&str>,
         _: impl FnMut(Row),
-    ) -> Result<(), Failed> {
+    ) -> Result<(), Trouble> {
         match *self {}
     }
 }
