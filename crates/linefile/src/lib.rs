@@ -10,6 +10,7 @@
 
 mod folder;
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -34,10 +35,21 @@ pub struct LineFile<L> {
 /// Puts a file of this content in the place of another, durably: whole, or not at all. Only its owner may read it: it is about
 /// users and their mail.
 pub fn replace(path: &Path, content: &[&[u8]]) -> io::Result<fs::File> {
-    let new = path.with_extension("new");
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".new");
+    let new = path.with_file_name(name);
+    // What was left there, or put there by others, is not written into.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&new)?;
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)?;
     for piece in content {
         file.write_all(piece)?;
     }

@@ -16,7 +16,7 @@ pub(crate) struct Import {
     /// Write nothing; print what would be written
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Overwrite files that are there
+    /// Overwrite `forwards`; a configuration and secrets that are there stay
     #[arg(long)]
     pub(crate) force: bool,
     /// Ask Postfix's `postmap` about every address, too; the exit code is 1 if it answers otherwise

@@ -17,6 +17,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use envelope::Mailbox;
 use forwarder::Table;
 use serde::Serialize;
 
@@ -64,7 +65,10 @@ struct Left {
 #[derive(Serialize)]
 struct Report {
     written: Vec<PathBuf>,
+    kept: Vec<PathBuf>,
     addresses: usize,
+    /// Those that are answered 450 for now.
+    held: usize,
     domains: usize,
     secrets: bool,
     /// With `--dry-run`: what would be written.
@@ -94,13 +98,17 @@ pub(crate) fn run(args: &Import, print: Printer) -> Result<Exit, Failure> {
     let differences = asked.map(|asked| compare::compare(&asked, &imported, &table));
     let differences = differences.transpose()?;
     let files = imported.files(&text)?;
-    let written = match args.dry_run {
-        true => Vec::new(),
+    let [written, kept] = match args.dry_run {
+        true => Default::default(),
         false => write(&args.into, args.force, files)?,
     };
     let stats = table.stats();
+    let held = imported.forwards.iter();
+    let held = held.filter(|forward| forward.action == HELD).count();
     let report = Report {
         written,
+        kept,
+        held,
         addresses: stats.lines,
         domains: stats.domains,
         secrets: imported.secrets.is_some(),
@@ -158,6 +166,20 @@ impl Imported {
         }
     }
 
+    /// What has been said of an address.
+    fn action(&self, key: &str) -> Option<&str> {
+        let found = self.keys.get(&forwarder::fold(key));
+        found.map(|at| &*self.forwards[*at].action)
+    }
+
+    /// Has an address without a line of its own answered for the time being.
+    fn hold(&mut self, place: Place, key: String) {
+        if self.action(&key).is_none() {
+            let action = HELD.to_owned();
+            self.push(Forward { key, action, place });
+        }
+    }
+
     /// Sets a key of a section of the configuration.
     fn set(&mut self, section: &str, key: &str, value: impl Into<toml::Value>) {
         let empty = || toml::Table::new().into();
@@ -172,6 +194,13 @@ impl Imported {
         let mut text = HEAD.to_owned();
         let loads = |forward: &Forward| Table::parse("", forward.line().into());
         for mut forward in std::mem::take(&mut self.forwards) {
+            // What follows a blank in the key would be read as the rest of another line.
+            let has_blank = forward.key.contains(char::is_whitespace);
+            if has_blank && forward.key.parse::<Mailbox>().is_err() {
+                let (why, hint) = ("has a blank in its address", "write the line by hand");
+                self.leave(&forward.place, &forward.line(), why, hint);
+                continue;
+            }
             if let Err(wrong) = loads(&forward) {
                 let wrong = &wrong.errors[0];
                 let hint = wrong.hint.as_deref().unwrap_or("write the line by hand");
@@ -195,11 +224,11 @@ impl Imported {
         if !self.forwards.is_empty() {
             files.push((FORWARDS, 0o644, forwards.as_bytes().to_vec()));
         }
-        // Who has a configuration already gets no second secret.
         if !self.options.is_empty() || self.secrets.is_some() {
             let random = || format!("{}\n", init::random_secret()).into_bytes();
             let secrets = self.secrets.clone().unwrap_or_else(random);
             self.set("srs", "secrets", SECRETS);
+            self.options.extend(PROFILE.parse::<toml::Table>()?);
             let keys = self.forwards.iter().map(|forward| &forward.key);
             let postmaster = keys.filter(|key| key.starts_with("postmaster@")).min();
             if let Some(address) = postmaster.cloned() {
@@ -219,15 +248,21 @@ impl Forward {
     }
 }
 
-/// Writes all, or nothing, if that would overwrite something.
-fn write(folder: &Path, force: bool, files: Vec<Output>) -> Result<Vec<PathBuf>, Failure> {
-    let paths = files.iter().map(|(name, ..)| folder.join(name));
-    let mut there = paths.filter(|path| path.exists() && !init::is_untouched(path));
-    if let Some(path) = there.next().filter(|_| !force) {
-        let hint = "write into another folder by `--into DIR`, or overwrite it by `--force`";
+/// Writes all, or nothing, if something is there; with `force` the forwards, and the rest where it is not there: a configuration
+/// may have been edited since, and other secrets would refuse all bounces that are on their way. What was written, and what kept.
+fn write(folder: &Path, force: bool, files: Vec<Output>) -> Result<[Vec<PathBuf>; 2], Failure> {
+    let is_there = |(name, ..): &Output| {
+        let path = folder.join(name);
+        path.exists() && !init::is_untouched(&path)
+    };
+    if let Some((name, ..)) = files.iter().find(|file| !force && is_there(file)) {
+        let hint = "write into another folder by `--into DIR`; `--force` overwrites the forwards, and keeps the rest";
+        let path = folder.join(name);
         let path = path.display();
         return Err(format!("{path} exists, nothing is written\n\nhint: {hint}").into());
     }
+    let is_kept = |file: &Output| file.0 != FORWARDS && is_there(file);
+    let (kept, files): (Vec<_>, Vec<_>) = files.into_iter().partition(is_kept);
     let unwritten = |path: &Path, error: std::io::Error| {
         let hint = "name a folder that you may write to, by `--into DIR`";
         format!("cannot write {}: {error}\n\nhint: {hint}", path.display())
@@ -245,7 +280,8 @@ fn write(folder: &Path, force: bool, files: Vec<Output>) -> Result<Vec<PathBuf>,
         put.map_err(|error| unwritten(&path, error))?;
         written.push(path);
     }
-    Ok(written)
+    let kept = kept.iter().map(|(name, ..)| folder.join(name));
+    Ok([written, kept.collect()])
 }
 
 fn tell(print: Printer, report: &Report, args: &Import) {
@@ -266,6 +302,12 @@ fn tell(print: Printer, report: &Report, args: &Import) {
     for path in &report.written {
         print.line(format_args!("wrote {}", path.display()));
     }
+    for path in &report.kept {
+        let path = path.display();
+        print.line(format_args!(
+            "kept  {path}: move it away to have it written anew"
+        ));
+    }
     let secrets = match report.secrets {
         true => ", and the SRS secrets",
         false => "",
@@ -277,7 +319,10 @@ fn tell(print: Printer, report: &Report, args: &Import) {
         plural(report.left.len() as u64, "thing")
     ));
     if report.differences.as_ref().is_some_and(Vec::is_empty) {
-        print.line("Postfix gives the same answers");
+        let (same, held) = (report.addresses - report.held, report.held);
+        print.line(format_args!(
+            "Postfix gives the same answers for {same} lines; {held} are answered 450 for now, and what is left was not asked"
+        ));
     }
     if report.written.iter().any(|path| path.ends_with(CONFIG)) {
         let config = args.into.join(CONFIG);
@@ -299,6 +344,8 @@ const CONFIG: &str = "onward.toml";
 const HEAD: &str = "# address             targets                       options\n";
 const CONFIG_HEAD: &str =
     "# Onward. Every other key, with its default: `onward config defaults`.\n";
+/// As in a configuration that `init` writes.
+const PROFILE: &str = "[[profile]]\nname = \"default\"\nspf = \"mark\"\ndmarc = \"mark\"";
 const NOT_CARRIED: &str = "not carried over";
 /// Characters of a line that are shown.
 const SHOWN_MAX: usize = 100;

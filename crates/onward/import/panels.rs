@@ -12,9 +12,9 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::source::{Entry, parent, rows};
-use super::targets::{Stands, unquoted};
-use super::{Forward, Imported};
+use super::Imported;
+use super::source::{Entry, Place, parent, rows};
+use super::targets::{HELD, MAILBOX_HINT, Stands, unquoted};
 use crate::Failure;
 
 /// A folder of alias files, or one that is called as its domain or has whole addresses.
@@ -35,13 +35,19 @@ pub(super) fn exim(path: &Path, into: &mut Imported) -> Result<(), Failure> {
 /// cPanel's: `/etc/vdomainaliases/old.example` has `old.example: new.example`, and goes before the `*` of valiases.
 pub(super) fn valiases(folder: &Path, into: &mut Imported) -> io::Result<()> {
     let aliases = parent(folder).join("vdomainaliases");
-    for path in files(&aliases).unwrap_or_default() {
+    let paths = match aliases.is_dir() {
+        true => files(&aliases)?,
+        false => Vec::new(),
+    };
+    for path in paths {
+        let address = |target: &str| Stands::Address(target.to_owned());
         for Entry { key, value, row } in entries(&path, into) {
-            into.push(Forward {
-                key: format!("@{key}"),
-                action: format!("@{}", value.trim_start_matches('@')),
-                place: row.place,
-            });
+            if path.file_name().is_some_and(|name| *name == *key) {
+                let value = format!("@{}", value.trim_start_matches('@'));
+                into.forward(&row.place, &format!("@{key}"), &value, &address);
+            } else {
+                into.leave(&row.place, &row.text, FOREIGN, FOREIGN_HINT);
+            }
         }
     }
     of_domains(folder, "", into)
@@ -51,15 +57,35 @@ pub(super) fn valiases(folder: &Path, into: &mut Imported) -> io::Result<()> {
 pub(super) fn of_domains(folder: &Path, name: &str, into: &mut Imported) -> io::Result<()> {
     for path in files(folder)? {
         let domain = path.file_name().and_then(|name| name.to_str());
-        let file = match name {
-            "" => path.clone(),
-            name => path.join(name),
-        };
-        if let Some(domain) = domain.filter(|domain| is_domain(domain) && file.is_file()) {
-            of_domain(&file, domain, into);
+        match domain.filter(|domain| is_domain(domain)) {
+            Some(domain) if name.is_empty() => of_domain(&path, domain, into),
+            Some(domain) if path.is_dir() => {
+                of_domain(&path.join(name), domain, into);
+                mailboxes(&path.join("passwd"), domain, into);
+            }
+            // A panel has files of its own there.
+            _ if !name.is_empty() => {}
+            _ => {
+                let (what, why) = ("the file", "is not called as a domain");
+                into.leave(&Place::whole(&path), what, why, NAME_HINT);
+            }
         }
     }
     Ok(())
+}
+
+/// DirectAdmin's mailboxes of a domain: Exim asks for them before it takes the catch-all.
+fn mailboxes(path: &Path, domain: &str, into: &mut Imported) {
+    if path.is_file() {
+        for row in rows(path, into) {
+            if let Some((name, _)) = row.text.split_once(':') {
+                let key = format!("{name}@{domain}");
+                let why = "is a mailbox of that server";
+                into.leave(&row.place, &key, why, MAILBOX_HINT);
+                into.hold(row.place, key);
+            }
+        }
+    }
 }
 
 /// One file. Its keys are local parts, `*`, or whole addresses.
@@ -74,8 +100,11 @@ fn of_domain(path: &Path, domain: &str, into: &mut Imported) {
     for Entry { key, value, row } in &entries {
         let key = match key.split_once('@') {
             None if !is_domain(domain) => {
-                let hint = "copy the file to one that is called as its domain, and import that";
-                into.leave(&row.place, &row.text, "has no domain", hint);
+                into.leave(&row.place, &row.text, "has no domain", NAME_HINT);
+                continue;
+            }
+            Some((_, other)) if is_domain(domain) && !other.eq_ignore_ascii_case(domain) => {
+                into.leave(&row.place, &row.text, FOREIGN, FOREIGN_HINT);
                 continue;
             }
             None if key == "*" => format!("@{domain}"),
@@ -84,6 +113,12 @@ fn of_domain(path: &Path, domain: &str, into: &mut Imported) {
             Some(_) => key.clone(),
         };
         into.forward(&row.place, &key, value, &lookup);
+    }
+    let all = format!("@{domain}");
+    let passwd = path.with_file_name("passwd");
+    if into.action(&all).is_some_and(|action| action != HELD) && !passwd.is_file() {
+        let why = "does not say which mailboxes there are";
+        into.leave(&Place::whole(path), &all, why, MAILBOXES_HINT);
     }
 }
 
@@ -127,6 +162,11 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     paths.sort_unstable();
     Ok(paths)
 }
+
+const FOREIGN: &str = "is of another domain than its file";
+const FOREIGN_HINT: &str = "it had no effect: each file is asked about its own domain";
+const NAME_HINT: &str = "copy the file to one that is called as its domain, and import that";
+const MAILBOXES_HINT: &str = "give each mailbox of the domain a line, or the catch-all gets its mail, or refuses it for good";
 
 pub(super) fn is_domain(name: &str) -> bool {
     name.contains('.') && !name.starts_with('.') && name.parse::<envelope::Domain>().is_ok()

@@ -7,6 +7,8 @@
 
 use std::collections::HashSet;
 
+use envelope::{Domain, Mailbox};
+
 use super::source::{Place, beside, rows};
 use super::{Forward, Imported};
 
@@ -99,6 +101,11 @@ impl Follow<'_> {
             _ => return,
         };
         match stands {
+            // A customer's target must not bring options into the line.
+            Stands::Address(address) if !is_address(&address) => {
+                let hint = "write the line by hand, if it is meant";
+                into.leave(self.place, &address, "is no address", hint);
+            }
             Stands::Address(address) if !address.eq_ignore_ascii_case(self.key) => {
                 if !self.targets.contains(&address) {
                     self.targets.push(address);
@@ -124,6 +131,13 @@ impl Follow<'_> {
                 self.follow(target, &included.text, depth + 1, into);
             }
         }
+    }
+}
+
+fn is_address(target: &str) -> bool {
+    match target.strip_prefix('@') {
+        Some(domain) => domain.parse::<Domain>().is_ok(),
+        None => target.parse::<Mailbox>().is_ok(),
     }
 }
 
@@ -188,7 +202,7 @@ const TARGETS_MAX: usize = 1000;
 pub(super) const HELD: &str = ":reject: 450 4.2.1 this mailbox is not served here yet";
 const PROGRAM_HINT: &str = "no program is run here; forward to a mailbox that has one behind it";
 const LINE_HINT: &str = "write the targets into the line of the address";
-const MAILBOX_HINT: &str = "give the address of a mailbox elsewhere; until then the address, if it has no other target, is refused for the time being (450)";
+pub(super) const MAILBOX_HINT: &str = "give the address of a mailbox elsewhere; until then the address, if it has no other target, is refused for the time being (450)";
 
 #[cfg(test)]
 mod tests {

@@ -68,7 +68,9 @@ fn postfix_virtual_and_local_aliases() {
             ),
             (
                 "postfix/patterns",
-                "/^shop-.*@a\\.test$/ shop@box.example\n/^[0-9]+@a\\.test$/ n@box.example\n",
+                "/^shop-.*@a\\.test$/ shop@box.example\n/^[0-9]+@a\\.test$/ n@box.example\n\
+                 if !/^owner-/\nIF /x/\n/^y@a\\.test$/ y@box.example\nendif\n/@a\\.test$/ all@box.example\nendif\n\
+                 /^z@a\\.test$/ z@box.example\n",
             ),
             (
                 "aliases",
@@ -81,6 +83,7 @@ fn postfix_virtual_and_local_aliases() {
     let options = case.check(
         &[
             "@b.test @a.test",
+            &format!("@old.test {HELD}"),
             "alice@a.test alice@box.example, bob@box.example",
             "bob@a.test bob@home.example",
             "bob@old.test bob@home.example",
@@ -93,6 +96,7 @@ fn postfix_virtual_and_local_aliases() {
             "root@old.test admin@box.example",
             "self@a.test copy@box.example",
             "shop-*@a.test shop@box.example",
+            "z@a.test z@box.example",
         ],
         &[
             "self@a.test: is a mailbox of that server",
@@ -100,6 +104,9 @@ fn postfix_virtual_and_local_aliases() {
             "out@elsewhere.example z@box.example: is no address of a domain of this server",
             "|/bin/prog x: is a program",
             "/^[0-9]+@a\\.test$/ n@box.example: no line says the same",
+            "if !/^owner-/: no line says",
+            "/^y@a\\.test$/ y@box.example: no line says",
+            "/@a\\.test$/ all@box.example: no line says",
         ],
     );
     assert_eq!(options["hostname"].as_str(), Some("mx.old.test"));
@@ -113,7 +120,8 @@ fn postfix_settings() {
         &[
             (
                 "postfix/main.cf",
-                "myhostname = mx.old.test\nmydestination = localhost\nrelay_domains = /etc/postfix/relayed\n\
+                "myhostname = mx.old.test\nmydestination = localhost, l.test\n\
+                 relay_domains = /etc/postfix/relayed, $mydestination\nrelayhost = isp.test\nsmtpd_tls_cert_file = /etc/both.pem\n\
                  transport_maps = texthash:/etc/postfix/transport\nmessage_size_limit = 1000000\n\
                  smtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination,\n\
                  \treject_rbl_client zen.example, check_policy_service unix:private/p\n\
@@ -123,7 +131,7 @@ fn postfix_settings() {
             ("postfix/relayed", "r.test\ns.test ok\n"),
             (
                 "postfix/transport",
-                "r.test smtp:[10.0.0.1]:2525\ns.test lmtp:unix:private/dovecot\n.sub.test smtp:x\nu@r.test smtp:y\n",
+                "r.test smtp:[10.0.0.1]:2525\ns.test lmtp:unix:private/dovecot\n.sub.test smtp:x\nu@r.test smtp:y\nmx.test smtp:isp.test:25\n",
             ),
             (
                 "default/postsrsd",
@@ -133,8 +141,11 @@ fn postfix_settings() {
         ],
     );
     let options = case.check(
-        &[],
+        &[&format!("@l.test {HELD}")],
         &[
+            "relayhost = isp.test: not carried over",
+            "mx.test smtp:isp.test:25: not carried over",
+            "relay_domains: holds for what is below them, too",
             "mysql:/etc/postfix/sql.cf: virtual_alias_maps: tables of this type are not read",
             "reject_rbl_client: smtpd_recipient_restrictions",
             "check_policy_service: smtpd_recipient_restrictions",
@@ -155,6 +166,9 @@ relay_domains = ["r.test", "s.test"]
 [srs]
 domain = "srs.old.test"
 separator = "+"
+[tls]
+certificate = "/etc/both.pem"
+key = "/etc/both.pem"
 "#;
     assert_eq!(options, expected.parse::<toml::Table>().unwrap());
     assert_eq!(
@@ -187,18 +201,22 @@ fn exim_by_folder_and_by_file() {
             "old@a.test :reject: 550 gone",
             &format!("root@a.test {HELD}"),
         ],
-        &["root: is a mailbox"],
+        &[
+            "root: is a mailbox",
+            "@a.test: does not say",
+            "the file: is not called as a domain",
+        ],
     );
     let file = Case::new(
         Kind::Exim,
         "b.test",
         &[(
             "b.test",
-            "root: r@box.example\nalice@c.test: a@box.example\n",
+            "root: r@box.example\nalice@B.test: a@box.example\n",
         )],
     );
     file.check(
-        &["alice@c.test a@box.example", "root@b.test r@box.example"],
+        &["alice@b.test a@box.example", "root@b.test r@box.example"],
         &[],
     );
     let file = Case::new(
@@ -267,6 +285,140 @@ fn panels_of_hosters() {
 }
 
 #[test]
+fn a_customer_s_file_is_about_his_domain() {
+    let cpanel = Case::new(
+        Kind::Valiases,
+        "valiases",
+        &[
+            (
+                "valiases/a.test",
+                "bob@c.test: x@box.example\n*@b.test: x@box.example\nceo@b.test: x@box.example\n\"c.test :domain: #\": x@box.example\nok@A.test: x@box.example\n\
+                 one: <x@box.example srs=off>\ntwo: \"x\"@box.example srs_domain=b.test\n",
+            ),
+            (
+                "valiases/b.test",
+                "ceo: c@box.example\n*: boss@box.example\n",
+            ),
+            (
+                "vdomainaliases/d.test",
+                "c.test: a.test\nd.test: a.test srs=off\n",
+            ),
+        ],
+    );
+    cpanel.check(
+        &[
+            "@b.test boss@box.example",
+            "@d.test @a.test",
+            "ceo@b.test c@box.example",
+            "ok@a.test x@box.example",
+            &format!("one@a.test {HELD}"),
+            &format!("two@a.test {HELD}"),
+        ],
+        &[
+            "bob@c.test: x@box.example: is of another domain",
+            "*@b.test: x@box.example: is of another domain",
+            "ceo@b.test: x@box.example: is of another domain",
+            "c.test: a.test: is of another domain",
+            "c.test :domain: #@a.test x@box.example: has a blank in its address",
+            "x@box.example srs=off: is no address",
+            "\"x\"@box.example srs_domain=b.test: is no address",
+            "srs=off: is no address",
+            "@b.test: does not say which mailboxes there are",
+        ],
+    );
+}
+
+#[test]
+fn mailboxes_are_held() {
+    let directadmin = Case::new(
+        Kind::Directadmin,
+        "virtual",
+        &[
+            (
+                "virtual/a.test/aliases",
+                "sales: s@box.example\n*: boss@box.example\n",
+            ),
+            (
+                "virtual/a.test/passwd",
+                "carol:$6$hash:1:1::/home/a:/bin/false\nsales:$6$hash:1:1::/home/a:/bin/false\n$6$torn\n",
+            ),
+        ],
+    );
+    directadmin.check(
+        &[
+            "@a.test boss@box.example",
+            &format!("carol@a.test {HELD}"),
+            "sales@a.test s@box.example",
+        ],
+        &[
+            "carol@a.test: is a mailbox of that server",
+            "sales@a.test: is a mailbox of that server",
+        ],
+    );
+    let told = format!("{:?}", directadmin.imported().0.left);
+    assert!(!told.contains("$6$"), "{told}");
+    let postfix = Case::new(
+        Kind::Postfix,
+        "postfix",
+        &[
+            (
+                "postfix/main.cf",
+                "myhostname = mx.old.test\nmydestination = old.test\nlocal_recipient_maps = $alias_maps\n\
+                 virtual_mailbox_domains = m.test, n.test\nvirtual_mailbox_maps = hash:/etc/postfix/boxes\n\
+                 relay_domains = r.test\nvirtual_alias_maps = texthash:/etc/postfix/virtual\n",
+            ),
+            (
+                "postfix/virtual",
+                "a@m.test a@box.example\n@n.test n@box.example\na@r.test a@box.example\n",
+            ),
+            ("aliases", "root: r@box.example\n"),
+        ],
+    );
+    postfix.check(
+        &[
+            &format!("@m.test {HELD}"),
+            "@n.test n@box.example",
+            &format!("@r.test {HELD}"),
+            "a@m.test a@box.example",
+            "a@r.test a@box.example",
+            "root@old.test r@box.example",
+        ],
+        &["m.test: has mailboxes", "r.test: has virtual aliases, too"],
+    );
+}
+
+#[test]
+fn a_second_import_keeps_configuration_and_secrets() {
+    let case = Case::new(
+        Kind::Postsrsd,
+        "postsrsd",
+        &[
+            ("postsrsd", "SRS_DOMAIN=a.test\n"),
+            ("new/onward.toml", "# edited\n"),
+            ("new/srs.secrets", "one\n"),
+            ("new/forwards.new", "another's\n"),
+        ],
+    );
+    let folder = case.folder.path().join("new");
+    let forwards = |text: &str| (FORWARDS, 0o644, text.as_bytes().to_vec());
+    let mut files = case.imported().0.files("").unwrap();
+    assert_eq!(files.len(), 2);
+    files.push(forwards("a@a.test a@box.example\n"));
+    assert!(write(&folder, false, files.clone()).is_err());
+    assert!(!folder.join(FORWARDS).exists());
+    let [written, kept] = write(&folder, true, files).unwrap();
+    assert_eq!(written, [folder.join(FORWARDS)]);
+    assert_eq!(kept, [folder.join(SECRETS), folder.join(CONFIG)]);
+    let planted = folder.join(".forwards.new");
+    std::os::unix::fs::symlink(folder.join(CONFIG), planted).unwrap();
+    write(&folder, true, vec![forwards("b@a.test b@box.example\n")]).unwrap();
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    assert_eq!(read(FORWARDS), "b@a.test b@box.example\n");
+    assert_eq!(read("forwards.new"), "another's\n");
+    assert_eq!(read(CONFIG) + &read(SECRETS), "# edited\none\n");
+}
+
+#[test]
 fn virtualmin_with_its_aliases() {
     let virtualmin = Case::new(
         Kind::Virtualmin,
@@ -274,7 +426,8 @@ fn virtualmin_with_its_aliases() {
         &[
             (
                 "postfix/virtual",
-                "a.test\ta.test\n# Sales\nsales@a.test\tsales-a.test\nbob@a.test\tbob-a.test\nno@a.test\tBOUNCE\n@b.test\t@a.test\n",
+                "a.test\ta.test\n# Sales\nsales@a.test\tsales-a.test\nbob@a.test\tbob-a.test\nno@a.test\tBOUNCE\n\
+                 b.test\tb.test\n@b.test\t@a.test\nbob@c.test\tx@box.example\n",
             ),
             (
                 "aliases",
@@ -291,6 +444,7 @@ fn virtualmin_with_its_aliases() {
         ],
         &[
             "bob-a.test: is a mailbox",
+            "bob@c.test\tx@box.example: is no address of a domain of this server",
             "|/etc/webmin/autoreply.pl: is a program",
         ],
     );

@@ -94,6 +94,9 @@ virtual_alias_domains: $virtual_alias_maps
 virtual_mailbox_domains: $virtual_mailbox_maps
 config_directory: /etc/postfix
 queue_directory: /var/spool/postfix
+local_recipient_maps: proxy:unix:passwd.byname $alias_maps
+parent_domain_matches_subdomains: relay_domains
+smtpd_tls_key_file: $smtpd_tls_cert_file
 ";
 
 #[cfg(test)]

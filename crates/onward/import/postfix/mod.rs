@@ -59,8 +59,10 @@ pub(super) fn read(folder: &Path, into: &mut Imported) -> Result<Asked, Failure>
     let virtual_domains = domains(&config, "virtual_alias_domains", into);
     let mailboxes = domains(&config, "virtual_mailbox_domains", into);
     let mut relayed = domains(&config, "relay_domains", into);
+    relayed.retain(|host| is_domain(host) && !local.contains(host));
     let hosted = [&local, &virtual_domains, &mailboxes];
     let mut hosted: BTreeSet<_> = hosted.into_iter().flatten().cloned().collect();
+    let mut held = Vec::new();
     // Where there are aliases, the rest of the domain cannot be carried on.
     for host in hosts(&entries).filter(|host| relayed.remove(*host)) {
         let hint =
@@ -68,12 +70,22 @@ pub(super) fn read(folder: &Path, into: &mut Imported) -> Result<Asked, Failure>
         let place = config.place("relay_domains");
         into.leave(&place, host, "has virtual aliases, too", hint);
         hosted.insert(host.to_owned());
+        held.push((host.to_owned(), place));
     }
     let server = Server::new(&entries, &aliases, local, hosted, origin);
     server.forwards(&entries, &aliases, into);
-    for host in server.public() {
+    for host in &mailboxes {
+        held.push((host.clone(), config.place("virtual_mailbox_domains")));
+    }
+    let has_users = config.words("local_recipient_maps") != config.words("alias_maps");
+    for host in server.public().filter(|_| has_users) {
+        let place = config.place("mydestination");
         let why = "the users of that machine have mailboxes in it";
-        into.leave(&config.place("mydestination"), host, why, USERS_HINT);
+        into.leave(&place, host, why, USERS_HINT);
+        held.push((host.clone(), place));
+    }
+    for (host, place) in held {
+        into.hold(place, format!("@{host}"));
     }
     settings::read(&config, &mailboxes, relayed, into);
     let named = |table: TableRef| format!("{}:{}", table.kind, table.path.display());
@@ -99,7 +111,9 @@ pub(super) fn virtualmin(path: &Path, into: &mut Imported) {
         false => Vec::new(),
     };
     into.includes = Some(etc);
-    let hosted = hosts(&entries).map(str::to_owned).collect();
+    // A line that is a domain alone makes it one of the server's.
+    let keys = entries.iter().map(|entry| &entry.key);
+    let hosted = keys.filter(|key| is_domain(key)).cloned().collect();
     let server = Server::new(&entries, &aliases, BTreeSet::new(), hosted, String::new());
     server.forwards(&entries, &aliases, into);
 }
@@ -251,6 +265,6 @@ impl Server {
 }
 
 const USERS_HINT: &str =
-    "a user without an alias gets no line: write one for each who is to get mail";
+    "write a line for each user who is to get mail: until then, what has none is answered 450";
 const ELSEWHERE_HINT: &str =
     "it is followed where a line of ours leads to it; mail to it from elsewhere never came here";

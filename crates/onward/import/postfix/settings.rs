@@ -26,6 +26,15 @@ pub(super) fn read(
         into.leave(&place, domain, why, MAILBOXES_HINT);
     }
     if !relayed.is_empty() {
+        let name = "parent_domain_matches_subdomains";
+        if config.value(name).contains("relay_domains") {
+            let (place, why) = (
+                config.place("relay_domains"),
+                "holds for what is below them, too",
+            );
+            let hint = "add subdomains that get mail to `relay_domains` of [policy]";
+            into.leave(&place, "relay_domains", why, hint);
+        }
         into.set("policy", "relay_domains", Vec::from_iter(relayed));
     }
     routes(config, into);
@@ -58,8 +67,13 @@ fn routes(config: &MainCf, into: &mut Imported) {
         }
     }
     let relayhost = config.value("relayhost");
-    if let Some(host) = next_hop(config, &format!("smtp:{relayhost}")) {
-        routes.entry("*".to_owned()).or_insert(host);
+    match next_hop(config, &format!("smtp:{relayhost}")) {
+        Some(host) => drop(routes.entry("*".to_owned()).or_insert(host)),
+        None if relayhost.is_empty() => {}
+        None => {
+            let what = format!("relayhost = {relayhost}");
+            into.leave(&config.place("relayhost"), &what, NOT_CARRIED, ROUTE_HINT);
+        }
     }
     let table = |(domain, host): (String, String)| {
         let pairs = [("domain", domain), ("host", host)];
@@ -85,7 +99,8 @@ fn next_hop(config: &MainCf, value: &str) -> Option<String> {
             let host = host(hop.trim().trim_start_matches("inet:"))?;
             Some(format!("lmtp:{host}"))
         }
-        ("smtp" | "relay", _) => host(hop.trim()),
+        // Without brackets it is a domain, whose MX are asked for.
+        ("smtp" | "relay", _) => host(hop.trim()).filter(|_| hop.trim().starts_with('[')),
         _ => None,
     }
 }
@@ -121,7 +136,7 @@ fn by_hand(config: &MainCf, into: &mut Imported) {
             }
         }
     }
-    for stage in STAGES {
+    for stage in STAGES.split(' ') {
         let name = format!("smtpd_{stage}_restrictions");
         for word in config.words(&name) {
             let known = known(RESTRICTIONS).find(|(known, _)| word.starts_with(known));
@@ -133,18 +148,9 @@ fn by_hand(config: &MainCf, into: &mut Imported) {
     }
 }
 
-const MAILBOXES_HINT: &str = "its aliases are carried over; deliver to its mail store by a [[delivery.route]] for another domain (`host = \"lmtp:unix:/run/dovecot/lmtp\"`), and forward its addresses there";
-const ROUTE_HINT: &str =
-    "a [[delivery.route]] is for a whole domain, over SMTP or LMTP, to given hosts";
-const STAGES: [&str; 7] = [
-    "client",
-    "helo",
-    "sender",
-    "relay",
-    "recipient",
-    "data",
-    "end_of_data",
-];
+const MAILBOXES_HINT: &str = "until they have lines, they are answered 450; its aliases are carried over; deliver to its mail store by a [[delivery.route]] for another domain (`host = \"lmtp:unix:/run/dovecot/lmtp\"`), and forward its addresses there";
+const ROUTE_HINT: &str = "a [[delivery.route]] is for a whole domain, over SMTP or LMTP, to given hosts (a name without brackets stands for its MX)";
+const STAGES: &str = "client helo sender relay recipient data end_of_data";
 
 /// Parameters, and what does the same here.
 const BY_HAND: &str = "
@@ -157,18 +163,12 @@ luser_relay: a catch-all: `@domain target`
 smtpd_milters: a [[filter]] of kind `milter`, and `filter` of a [[profile]]
 content_filter: a [[filter]]: rspamd, clamd or a milter
 header_checks: a [[filter]]: rspamd, clamd or a milter
-body_checks: a [[filter]]: rspamd, clamd or a milter
 smtpd_sasl_auth_enable: a [[listener]] with `role = \"submission\"`, and [auth]
 smtp_sasl_password_maps: `auth` of a [[delivery.route]]: a file with `name:password`
 smtpd_tls_chain_files: [tls]: `certificate` and `key`
 smtp_tls_policy_maps: `tls` of a [[delivery.route]], or `tls=` of a line
 smtp_bind_address: `bind` of [delivery]
-smtp_bind_address6: `bind` of [delivery]
-always_bcc: one more target on the lines
-recipient_bcc_maps: one more target on the lines
-relocated_maps: `address :reject: 551 5.1.6 moved, write to …`
 relay_recipient_maps: `answer=destination` on the domain's line asks the better MX
-sender_dependent_relayhost_maps: a route is for the domain of a recipient
 ";
 
 /// How restrictions begin, and what does the same here; others are so anyway.
@@ -177,8 +177,6 @@ reject_rbl: a [[dnsbl]], and `dnsbl` of a [[profile]]
 reject_rhsbl: a [[dnsbl]], and `dnsbl` of a [[profile]]
 reject_unverified_sender: `verify_sender = \"reject\"` of a [[profile]]
 reject_unverified_recipient: `answer=destination` of a line
-reject_unknown: no such rule: `spf` and `dmarc` of a [[profile]] prove senders
-reject_invalid: no such rule: a [[filter]] can weigh it
 check_policy_service: `spf` and `dmarc` of a [[profile]], a [[limit]], or a [[filter]]
 check_recipient_access: a line `address :reject: …`
 check_sender_access: a [[list]], and `sender_block` or `sender_exempt` of a [[profile]]

@@ -59,9 +59,23 @@ impl TableRef {
             return Vec::new();
         }
         let mut entries = Vec::new();
+        let mut conditions = 0_usize;
         for row in rows(path, into) {
             if self.is_pattern() {
-                patterns(row, &mut entries, into);
+                let word: String = row
+                    .text
+                    .chars()
+                    .take_while(char::is_ascii_alphabetic)
+                    .collect();
+                match &*word.to_lowercase() {
+                    "if" => conditions += 1,
+                    "endif" => {
+                        conditions = conditions.saturating_sub(1);
+                        continue;
+                    }
+                    _ => {}
+                }
+                patterns(row, conditions > 0, &mut entries, into);
                 continue;
             }
             let text = row.text.trim();
@@ -73,9 +87,10 @@ impl TableRef {
     }
 }
 
-/// A line of a table of regular expressions, as the line that says the same.
-fn patterns(row: Row, entries: &mut Vec<Entry>, into: &mut Imported) {
-    let found = expression(&row.text);
+/// A line of a table of regular expressions, as the line that says the same. One between `if` and `endif` holds for a part of the
+/// addresses only.
+fn patterns(row: Row, is_conditional: bool, entries: &mut Vec<Entry>, into: &mut Imported) {
+    let found = expression(&row.text).filter(|_| !is_conditional);
     match found.and_then(|(expression, value)| pattern::line(expression, value)) {
         Some((key, value)) => {
             let key = key.to_lowercase();
