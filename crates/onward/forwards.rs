@@ -7,6 +7,7 @@
 //! permanent 550. So a table that lost many addresses, or whose last line has no line feed, is not used until the operator
 //! confirms it. The copy in the spool is for a restart with a bad file; secrets and keys are never copied there.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,10 @@ pub(crate) enum Error {
         domains: usize,
         max: Percent,
     },
+    #[error(
+        "{file} {how}, and no other file has its lines; the old table stays\n\nhint: if this is meant, `onward reload --force` takes it"
+    )]
+    Emptied { file: String, how: &'static str },
     #[error(
         "{file}: the last line is new and has no line feed: the file may have been cut off there: `{line}`; the old table stays\n\nhint: end the line with a line feed; `onward reload --force` takes it as it is"
     )]
@@ -130,8 +135,41 @@ fn file(path: &Path, hint: &str) -> Result<File, FileError> {
     })
 }
 
-/// The files in the folder `FILE.d`, by their names: what editors and package managers leave there does not count.
+/// The files in the folder `FILE.d`, by their names: what editors and package managers leave there does not count, so that an
+/// address that was deleted does not come back from a copy.
 fn beside(file: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut paths = listed(file)?;
+    paths.retain(|path| counts(path));
+    Ok(paths)
+}
+
+/// What stands in that folder and is not read, but for what is hidden.
+pub(crate) fn passed_over(config: &Config) -> Vec<PathBuf> {
+    let mut paths = config
+        .forwards
+        .file()
+        .map_or_else(Vec::new, |file| listed(file).unwrap_or_default());
+    let is_hidden = |path: &Path| {
+        path.file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    };
+    paths.retain(|path| !counts(path) && !is_hidden(path));
+    paths
+}
+
+/// A file with a plain name, or one that ends in `.forwards`.
+fn counts(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    let stem = name.strip_suffix(b".forwards").unwrap_or(name);
+    let rest = match stem.len() == name.len() {
+        true => stem.iter().all(is_plain),
+        false => stem.first().is_some_and(is_plain),
+    };
+    rest && path.is_file()
+}
+
+fn listed(file: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut folder = file.as_os_str().to_owned();
     folder.push(".d");
     let folder = Path::new(&folder);
@@ -145,10 +183,6 @@ fn beside(file: &Path) -> Result<Vec<PathBuf>, FileError> {
     let hint = "it must be readable for the user that runs this";
     let mut paths =
         found.map_err(|error| FileError::unreadable("the folder ", folder, &error, hint))?;
-    paths.retain(|path| {
-        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        !name.starts_with(b".") && !name.ends_with(b"~") && !path.is_dir()
-    });
     paths.sort_unstable();
     Ok(paths)
 }
@@ -197,8 +231,12 @@ pub(crate) fn started(
 
 /// Whether the new table may take the place of the old one, and what changes then.
 pub(crate) fn judge(config: &Config, new: &Table, old: &Table) -> Result<Difference, Error> {
-    let mut open_ends = new.open_ends();
-    if let Some((file, line)) = open_ends.find(|(_, line)| !old.has_line(line)) {
+    // One that does not count is in the old file all the same.
+    let was_there = |(file, line): &(&str, &str)| {
+        let mut texts = old.files().filter(|(name, _)| name == file);
+        old.has_line(line) || texts.any(|(_, text)| text.lines().any(|old| old == *line))
+    };
+    if let Some((file, line)) = new.open_ends().find(|end| !was_there(end)) {
         let (file, line) = (file.to_owned(), line.to_owned());
         return Err(Error::OpenEnd { file, line });
     }
@@ -217,7 +255,32 @@ pub(crate) fn judge(config: &Config, new: &Table, old: &Table) -> Result<Differe
             max,
         });
     }
-    Ok(difference)
+    match emptied(new, old).filter(|_| max.is_under(1, 1)) {
+        Some(error) => Err(error),
+        None => Ok(difference),
+    }
+}
+
+/// A customer's file among many may be less than `max_shrink`. One that is deleted is meant so; one that is empty, or away with
+/// all others of its folder, may be an accident.
+fn emptied(new: &Table, old: &Table) -> Option<Error> {
+    let is_said = |line: &str| !line.trim().is_empty() && !line.trim().starts_with('#');
+    let says = |text: &str| text.lines().any(is_said);
+    let texts: HashMap<&str, &str> = new.files().collect();
+    let folder = |name: &'_ str| Path::new(name).parent().map(Path::to_owned);
+    let folders: HashSet<_> = texts.keys().map(|name| folder(name)).collect();
+    let mut lost = old
+        .files()
+        .filter(|(_, text)| says(text) && !text.lines().any(|line| new.has_line(line)));
+    lost.find_map(|(name, _)| {
+        let how = match texts.get(name) {
+            Some(text) if !says(text) => "has nothing in it any more",
+            None if !folders.contains(&folder(name)) => "is gone with all of its folder",
+            _ => return None,
+        };
+        let file = name.to_owned();
+        Some(Error::Emptied { file, how })
+    })
 }
 
 /// The file, or that there are several.
@@ -395,9 +458,13 @@ mod tests {
                 ),
                 ("forwards.d/30~", "nonsense"),
                 ("forwards.d/.10", "nonsense"),
+                ("forwards.d/#10#", "nonsense"),
+                ("forwards.d/10.bak", "nonsense"),
+                ("forwards.d/.x.forwards", "nonsense"),
+                ("forwards.d/a.test.forwards", "\n"),
                 ("more", "# no comment\nx.example :domain:\n"),
             ],
-            "forwards forwards.d/10 forwards.d/20 more forwards.d/10:1:2: a@x.example has a line already\n\nhint: forwards:1 goes before it\nmore:2:1: x.example has a line already\n\nhint: forwards:2 goes before it",
+            "forwards forwards.d/10 forwards.d/20 forwards.d/a.test.forwards more forwards.d/10:1:2: a@x.example has a line already\n\nhint: forwards:1 goes before it\nmore:2:1: x.example has a line already\n\nhint: forwards:2 goes before it",
         );
         check_several(
             &[
@@ -410,6 +477,50 @@ mod tests {
             ],
             "forwards.d/10:3:12: nothing said about `b@x.example`\n\nhint: write a target, `:discard:` or `:reject:`\nforwards.d/10:4:1: @x.example has a line already\n\nhint: the first is line 2; put all targets on one\nmore:1:3: ``: empty domain or label\n\nhint: a line begins with an address, `@domain`, or `domain :domain:`",
         );
+    }
+
+    /// Whether files of these names and texts may follow others.
+    #[track_caller]
+    fn check_next(old: &[(&str, &str)], new: &[(&str, &str)], expected: &str) {
+        let [old, new] = [old, new].map(|files| {
+            let file = |(name, text): &(&str, &str)| File {
+                name: (*name).to_owned(),
+                content: text.as_bytes().to_vec(),
+            };
+            join(files.iter().map(file).collect(), &Profiles::default()).unwrap()
+        });
+        let said = judge(&Config::default(), &new, &old).map(|_| String::new());
+        let said = said.unwrap_or_else(|error| error.to_string());
+        assert_eq!(said.split(';').next(), Some(expected), "{new:?}");
+    }
+
+    #[test]
+    fn a_file_of_several_is_not_taken_over_when_it_is_empty() {
+        let many: String = (0..10)
+            .map(|n| format!("a@d{n}.example t@z.example\n"))
+            .collect();
+        let forwards = ("forwards", &*many);
+        let customer = ("d/20", "a@y.example t@z.example\n");
+        let old = [forwards, customer];
+        let empty = "d/20 has nothing in it any more, and no other file has its lines";
+        check_next(&old, &old, "");
+        check_next(&old, &[forwards, ("d/20", "")], empty);
+        check_next(&old, &[forwards, ("d/20", "# none\n")], empty);
+        // Its folder is away, as a mount may be.
+        let away = "d/20 is gone with all of its folder, and no other file has its lines";
+        check_next(&old, &[forwards], away);
+        check_next(&old, &[forwards, ("d/10", "")], "");
+        check_next(&old, &[forwards, ("d/10", customer.1), ("d/20", "")], "");
+        check_next(&[forwards, ("d/20", "\n")], &[forwards, ("d/20", "")], "");
+    }
+
+    #[test]
+    fn a_line_that_does_not_count_may_stay_without_its_end() {
+        let old = [("forwards", TEN), ("d/20", "a@x.example 2@y.example")];
+        check_next(&old, &old, "");
+        let cut = [("forwards", TEN), ("d/20", "a@x.example 2@y.exam")];
+        let said = "d/20: the last line is new and has no line feed: the file may have been cut off there: `a@x.example 2@y.exam`";
+        check_next(&old, &cut, said);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use control::Reloaded;
 use delivery::Login;
-use forwarder::table::{Difference, File};
+use forwarder::table::{Difference, File, TableError};
 use http_door::Tokens;
 use journal::{Event, Journal};
 use parking_lot::Mutex;
@@ -27,6 +27,7 @@ use crate::config::{self, Acme, Config};
 use crate::files::{self, FileError};
 use crate::forwards;
 use crate::logins;
+use crate::print::plural;
 use crate::routing;
 use crate::sources;
 use crate::tokens;
@@ -139,13 +140,15 @@ impl Reload {
     fn try_run(&self, force: bool, dry_run: bool) -> Result<Reloaded, Failure> {
         let mut last = self.last.lock();
         let mut config = Config::load(&self.config)?;
-        let _changes_wait = self.store.lock();
         let old = self.routing();
         // Our name is in the greetings, and the spool is open: these two wait for the restart.
         config.hostname = old.hostname().to_string();
         config.spool.clone_from(&self.spool);
         // On a thread for this, and not on one that serves connections.
         Handle::current().block_on(sources::fetch(&mut config, force));
+        // Only now: a database that is slow is no reason for changes to wait.
+        let _changes_wait = self.store.lock();
+        let old = self.routing();
         let routing = routing::load(&config)?;
         let changes = match force {
             true => routing.table.difference(&old.table),
@@ -162,6 +165,14 @@ impl Reload {
         let forwards = routing.table.stats().lines as u64;
         let mut lines = vec![said(forwards, &changes)];
         lines.extend(sources::said(&config));
+        let left_out = routing.table.left_out();
+        lines.extend(left_out.errors.first().map(|first| {
+            let TableError {
+                file, line, text, ..
+            } = first;
+            let count = plural(left_out.count as u64, "line");
+            format!("not counted: {count}, as {file}:{line}: {text}; `onward check` has them")
+        }));
         for (name, list) in routing.lists.iter() {
             lines.push(format!("list {name}: {} entries", list.entries()));
         }

@@ -16,6 +16,7 @@ use spool::Clock;
 
 use crate::config::{Config, Listener, Network, Role, TlsMode};
 use crate::descriptors;
+use crate::forwards;
 use crate::print::plural;
 use crate::routing;
 
@@ -84,6 +85,13 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
             plural(left_out.count as u64, "line")
         );
         add("forwards", text);
+    }
+    for path in forwards::passed_over(config) {
+        let hint = "hint: the names of those that are have no dot in them, or end in `.forwards`";
+        add(
+            "forwards",
+            format!("{} is not read\n\n{hint}", path.display()),
+        );
     }
     let risk = |about| move |text| Risk { about, text };
     risks.extend(absent(config).map(risk("egress")));
