@@ -45,7 +45,7 @@ async fn find(
         let mut found = BTreeMap::new();
         let lookups = &routing.lookups;
         lookups.find(address, *goes_on, &key_of, &mut found).await?;
-        Ok(found)
+        Ok::<_, Failed>(found)
     });
     for found in try_join_all(found).await? {
         for (key, line) in found {
