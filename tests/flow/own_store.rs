@@ -475,6 +475,39 @@ async fn commands_do_the_same() {
         .await;
 }
 
+#[tokio::test]
+async fn a_change_does_not_take_mail_from_others() {
+    let net = Net::new().await;
+    let setup = relay(&net, "alice@example.test alice@target.test\n");
+    let setup = setup.set("forwards.store", "\"api\"");
+    let mut api = Api::start(&net, setup, "read,forwards").await;
+    let own = json!({"options": {"srs_domain": "srs.own.test"}});
+    put(&api, "/own.test", own).await.json(200);
+
+    // Not an SRS domain that is somebody else's, nor a domain that others forward to and that would not have the address.
+    let foreign = json!({"targets": ["a@b.test"], "options": {"srs_domain": "target.test"}});
+    let refused = put(&api, "/own.test/forwards/x", foreign).await.json(422);
+    let text = refused.to_string();
+    assert!(text.contains("nor an SRS domain of ours"), "{text}");
+    let refused = put(&api, "/target.test", json!({})).await.json(422);
+    let text = refused.to_string();
+    assert!(text.contains("forwards:1"), "{text}");
+    let all = json!({"forwards": [{"local": "alice", "targets": ["a@elsewhere.test"]}]});
+    put(&api, "/target.test/forwards", all).await.json(200);
+
+    api.token = token(api.relay.setup(), "customer", "forwards:own.test").await;
+    api.relay.run(&["reload"]).await;
+    let path = "/own.test/forwards/x";
+    let chosen =
+        |name: &str, value: &str| json!({"targets": ["a@b.test"], "options": {name: value}});
+    put(&api, path, chosen("srs", "off")).await.json(200);
+    put(&api, path, chosen("spf", "off")).await.json(403);
+    let mut one = chosen("egress", "main");
+    one["local"] = json!("x");
+    let all = json!({"forwards": [one]});
+    put(&api, "/own.test/forwards", all).await.json(403);
+}
+
 /// Prints how long a change takes; a release build is what counts.
 #[tokio::test]
 #[ignore = "a measurement"]

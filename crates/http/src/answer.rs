@@ -65,7 +65,7 @@ async fn answer(
     let mut named = params.iter().flatten();
     let domain = named.find(|(name, _)| *name == "domain" && route.by_domain);
     let domain = domain.map(|(_, domain)| domain);
-    let by = desk
+    let (by, is_one_domain_s) = desk
         .tokens
         .admit_for(bearer(request.headers()), route.scope, domain)
         .await?;
@@ -74,6 +74,9 @@ async fn answer(
     let params = params.map_err(wrong)?;
     let headers = request.headers().clone();
     let request = route.request(fields(&params, request).await?)?;
+    if is_one_domain_s {
+        check_choices(&request)?;
+    }
     let repeated = match route.verb {
         Verb::Get => None,
         _ => desk.repeats.begin(&headers, &by, &request)?,
@@ -95,6 +98,22 @@ async fn answer(
         response.headers_mut().insert(ETAG, etag);
     }
     Ok(response)
+}
+
+/// A token for one domain chooses how its mail goes on, and not what protects the relay and others.
+fn check_choices(request: &control::Request) -> Result<(), Problem> {
+    let forwards = match request {
+        control::Request::ForwardPut(put) => std::slice::from_ref(&put.forward),
+        control::Request::ForwardsPut(put) => &put.forwards,
+        _ => return Ok(()),
+    };
+    let mut names = forwards.iter().flat_map(|forward| forward.options.keys());
+    let Some(name) = names.find(|name| !CHOICES.contains(&name.as_str())) else {
+        return Ok(());
+    };
+    let text = format!("a token for one domain may not choose `{name}`");
+    let hint = format!("it may choose {}", CHOICES.join(", "));
+    Err(Problem::new(StatusCode::FORBIDDEN, text).with_hint(hint))
 }
 
 /// An answer about something that whoever changes it may want to name the version of.
@@ -211,6 +230,7 @@ fn no(status: StatusCode) -> Problem {
 }
 
 /// All forwards of a large domain.
+const CHOICES: [&str; 4] = ["srs", "srs_domain", "answer", "tls"];
 const BODY_OCTETS_MAX: usize = 4 << 20;
 /// For the body to come.
 const BODY: Duration = Duration::from_secs(30);

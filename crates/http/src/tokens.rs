@@ -163,23 +163,24 @@ impl Tokens {
 
     /// Whose token this is, if it may be used for `scope`. A wrong one waits; where many wait, it is sent away.
     pub(crate) async fn admit(&self, given: Option<&str>, scope: Scope) -> Result<Actor, Problem> {
-        self.admit_for(given, scope, None).await
+        let admitted = self.admit_for(given, scope, None).await;
+        admitted.map(|(actor, _)| actor)
     }
 
-    /// The same, if a token for the forwards of this domain will do.
+    /// The same, if a token for the forwards of this domain will do; and whether it is no more than that.
     pub(crate) async fn admit_for(
         &self,
         given: Option<&str>,
         scope: Scope,
         domain: Option<&str>,
-    ) -> Result<Actor, Problem> {
+    ) -> Result<(Actor, bool), Problem> {
         let Some(given) = given else {
             return Err(Problem::new(StatusCode::UNAUTHORIZED, "no token was given")
                 .with_hint("send `Authorization: Bearer TOKEN`; `onward http token` makes one"));
         };
         match self.find(given, scope, domain) {
-            Some((actor, true)) => Ok(actor),
-            Some((actor, false)) => Err(lacks(&actor, scope)),
+            Some((actor, [false, false])) => Err(lacks(&actor, scope)),
+            Some((actor, [is_whole, _])) => Ok((actor, !is_whole)),
             None => Err(self.refuse().await),
         }
     }
@@ -193,12 +194,13 @@ impl Tokens {
         }
     }
 
-    fn find(&self, given: &str, scope: Scope, domain: Option<&str>) -> Option<(Actor, bool)> {
+    /// Whose it is, and whether it will do for everything, and for this domain.
+    fn find(&self, given: &str, scope: Scope, domain: Option<&str>) -> Option<(Actor, [bool; 2])> {
         let domain = domain.and_then(|domain| domain.parse().ok());
         let wanted = [Some(Grant::All(scope)), domain.map(Grant::ForwardsOf)];
         let (actor, grants) = self.granted(digest(&SHA256, given.as_bytes()).as_ref())?;
-        let may = wanted.iter().flatten().any(|one| grants.contains(one));
-        Some((actor, may))
+        let has = |one: &Grant| grants.contains(one);
+        Some((actor, wanted.map(|one| one.as_ref().is_some_and(has))))
     }
 
     /// Whose token has this hash, and what it is good for everywhere.
@@ -305,7 +307,10 @@ mod tests {
             let asked = tokens
                 .admit_for(Some(&other), Scope::Forwards, Some(domain))
                 .await;
-            let got = asked.map_or_else(|no| no.status.as_u16().to_string(), |by| by.to_string());
+            let got = asked.map_or_else(
+                |no| no.status.as_u16().to_string(),
+                |(by, _)| by.to_string(),
+            );
             assert_eq!(got, expected, "{domain}");
         }
         assert_eq!(ask("", Scope::Read).await, "401");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use control::{Changed, Fault, FaultKind, LineChange};
-use envelope::Domain;
+use envelope::{Domain, Timestamp};
 use forwarder::table::{About, File, Objection, Row, Table, digest_of};
 use linefile::Folder;
 use parking_lot::{Mutex, MutexGuard};
@@ -119,8 +119,14 @@ impl Store {
         if changed.changes.is_empty() {
             return Ok(changed);
         }
+        let mut new = changed
+            .changes
+            .iter()
+            .filter_map(|line| line.after.as_deref());
+        new.try_for_each(|line| check_srs_domain(&now, &edit.domain, line))?;
         let name = self.name(&edit.domain);
         let table = self.table(&now, &name, text)?;
+        check_targets(&now.table, &table, &edit.domain)?;
         if !edit.dry_run {
             let content = text.map(str::as_bytes);
             let written = self.folder.write(edit.domain.as_str(), content);
@@ -141,18 +147,46 @@ impl Store {
         let check = |name: &str, value: &str| check(&now.profiles, name, value);
         let table = now.table.with(name, text, &self.mark(), &check);
         let table = table.map_err(Fault::of)?;
-        let hidden = table
-            .left_out()
-            .errors
-            .iter()
-            .find(|line| line.file == name);
-        match hidden {
-            Some(hidden) if table.left_out().count > now.table.left_out().count => {
-                Err(Fault::of(hidden))
-            }
-            _ => Ok(table),
+        let hidden = table.left_out();
+        if hidden.count <= now.table.left_out().count {
+            return Ok(table);
         }
+        let own = hidden.errors.iter().find(|line| line.file == name);
+        let other = || Fault::new("a source before the own store has such a line already");
+        Err(own.map_or_else(other, Fault::of))
     }
+}
+
+/// No mail for an SRS domain goes elsewhere: a new one must be the domain itself, or in it.
+fn check_srs_domain(now: &Routing, domain: &Domain, line: &str) -> Result<(), Fault> {
+    let options = Row::of(line).map(|row| row.options).unwrap_or_default();
+    let srs_domain = options.iter().find(|(name, _)| name == "srs_domain");
+    // What is no domain, the parser says.
+    let Some(named) = srs_domain.and_then(|(_, name)| name.parse::<Domain>().ok()) else {
+        return Ok(());
+    };
+    if named.is_within(domain) || now.forwarder.is_srs_domain(&now.table, &named) {
+        return Ok(());
+    }
+    let text = format!("{named} is neither in {domain} nor an SRS domain of ours");
+    Err(Fault::new(text).with_hint("name it in the configuration or in a forwards file first"))
+}
+
+/// A domain that is hosted from now on has the addresses that others forward to.
+fn check_targets(old: &Table, new: &Table, domain: &Domain) -> Result<(), Fault> {
+    if old.hosts(domain) || !new.hosts(domain) {
+        return Ok(());
+    }
+    let ends = |table: &Table| table.dead_ends(Timestamp::default());
+    let dead = ends(new);
+    if dead.count <= ends(old).count {
+        return Ok(());
+    }
+    let is_in = format!("@{domain}: ");
+    let example = dead.errors.iter().find(|error| error.text.contains(&is_in));
+    let example = example.map_or_else(String::new, |error| format!(": {error}"));
+    let text = format!("others forward to addresses that {domain} would not have{example}");
+    Err(Fault::new(text).with_hint("put all its forwards at once, with these or a catch-all"))
 }
 
 /// Whether a line may have this option.
