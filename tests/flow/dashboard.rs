@@ -395,7 +395,7 @@ async fn support_finds_a_mail() {
     assert_eq!(numbers["waiting"], "0", "{numbers}");
     let customer = browser.page("/customers?domain=example.test").await;
     assert!(
-        customer.contains("<td class=\"n\" data-l=\"Mails\">1"),
+        customer.contains("<td class=\"n\" data-l=\"Mails\">1<td"),
         "{customer}"
     );
 }

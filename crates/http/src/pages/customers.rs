@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::response::Response;
-use control::{FailingForward, Finding, StatsBy, StatsRow, TracedLeg, ask};
-use envelope::Timestamp;
+use control::{DomainDetails, FailingForward, Finding, Forward, StatsBy, StatsRow, TracedLeg, ask};
+use envelope::{Domain, Timestamp};
 
 use super::now::{DAY, status};
 use super::visit::{Frame, Visit};
@@ -20,8 +20,17 @@ struct Customers {
     domain: String,
     hosted: Vec<StatsRow>,
     failing: Vec<FailingForward>,
+    details: Option<DomainDetails>,
+    forwards: Vec<Row>,
+    next: Option<String>,
     seen: Vec<Seen>,
     findings: Vec<Finding>,
+}
+
+/// A forward, as it is written, and how many of the last mails came to it.
+struct Row {
+    forward: Forward,
+    mails: u64,
 }
 
 /// A forward, as the last mails show it.
@@ -39,6 +48,9 @@ pub(crate) async fn page(mut visit: Visit) -> Result<Response, Wrong> {
         frame: Frame::default(),
         hosted: Vec::new(),
         failing: Vec::new(),
+        details: None,
+        forwards: Vec::new(),
+        next: None,
         seen: Vec::new(),
         findings: Vec::new(),
         domain,
@@ -100,14 +112,48 @@ async fn fill(page: &mut Customers, visit: &mut Visit) {
         }
     }
     page.seen = seen.into_values().collect();
-    let doctor = ask::Doctor::default();
-    let findings = visit
-        .recent("doctor", doctor, Duration::from_mins(10))
-        .await;
-    page.findings = findings.unwrap_or_default();
-    page.findings.retain(|finding| finding.of == domain);
+    match domain.parse() {
+        Ok(domain) => configured(page, visit, domain).await,
+        Err(_) => visit
+            .frame
+            .troubles
+            .push(format!("`{domain}` is no domain")),
+    }
+}
+
+/// What is written of a domain; its DNS, which may take long, only if that is asked for.
+async fn configured(page: &mut Customers, visit: &mut Visit, domain: Domain) {
+    let show = ask::DomainShow {
+        domain: domain.clone(),
+    };
+    page.details = visit.ask(show).await;
+    if page.details.is_some() {
+        let list = ask::ForwardList {
+            domain: domain.clone(),
+            cursor: visit.fields.text("cursor").map(ToOwned::to_owned),
+            limit: FORWARDS_SHOWN,
+        };
+        let list = visit.ask(list).await.unwrap_or_default();
+        page.next = list.next;
+        let address = |forward: &Forward| format!("{}@{domain}", forward.local).to_lowercase();
+        let named: Vec<_> = list.forwards.iter().map(address).collect();
+        let row = |(forward, address): (Forward, &String)| {
+            let came = page.seen.iter().filter(|seen| {
+                let recipient = seen.last.recipient.to_lowercase();
+                recipient == *address || forward.local == "@" && !named.contains(&recipient)
+            });
+            let mails = came.map(|seen| seen.mails).sum();
+            Row { forward, mails }
+        };
+        page.forwards = list.forwards.into_iter().zip(&named).map(row).collect();
+    }
+    if visit.fields.text("dns").is_some() {
+        let findings = visit.ask(ask::DomainDns { domain }).await;
+        page.findings = findings.unwrap_or_default();
+    }
 }
 
 const ROWS_ASKED: u32 = 1000;
 const ROWS_SHOWN: usize = 50;
+const FORWARDS_SHOWN: u32 = 200;
 const MAILS_SEEN: u32 = 200;
