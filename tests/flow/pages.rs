@@ -173,7 +173,7 @@ async fn every_request_of_the_page_about_the_api_is_answered() {
     let made = setup.run(&words(first)[1..]).await.success();
     let token = made.stdout.trim();
     let relay = setup.start().await;
-    assert_eq!(rest.len(), 8);
+    assert_eq!(rest.len(), 15);
     for command in rest {
         if command.starts_with("onward ") {
             answers(relay.setup(), command).await;

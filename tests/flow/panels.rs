@@ -17,19 +17,22 @@ use crate::relay;
 
 /// The tables of a panel's file, with this database in the place of theirs.
 fn tables(panel: &str, url: &str) -> [Value; 2] {
-    let text = fs::read_to_string(format!("etc/sql/{panel}.toml")).unwrap();
+    let text = fs::read_to_string(format!("etc/sql/{panel}.toml")).expect("a panel");
     let text = match url.starts_with("sqlite:") {
         // The only function that not all have.
         true => text.replace("UNIX_TIMESTAMP()", "unixepoch()"),
         false => text,
     };
-    let file: toml::Table = text.parse().unwrap();
-    let mut tables = file["forwards"]["source"].as_array().unwrap().clone();
+    let file: toml::Table = text.parse().expect("TOML");
+    let mut tables = file["forwards"]["source"]
+        .as_array()
+        .expect("sources")
+        .clone();
     for table in &mut tables {
-        let table = table.as_table_mut().unwrap();
+        let table = table.as_table_mut().expect("a table");
         table.insert("url".into(), url.into());
     }
-    tables.try_into().unwrap()
+    tables.try_into().expect("two tables")
 }
 
 pub(crate) fn with(net: &Net, source: &Value) -> Setup {
@@ -39,7 +42,8 @@ pub(crate) fn with(net: &Net, source: &Value) -> Setup {
 
 /// What a snapshot has become, as the copy in the spool has it.
 fn text(relay: &Relay) -> String {
-    let copy = fs::read_to_string(relay.setup().path("spool").join("forwards.last")).unwrap();
+    let copy =
+        fs::read_to_string(relay.setup().path("spool").join("forwards.last")).expect("a copy");
     copy.lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .fold(String::new(), |all, line| all + line + "\n")
@@ -111,8 +115,8 @@ pub(crate) async fn check(panel: &str, url: &str) {
 /// A database of SQLite with these statements in it.
 fn database(folder: &Path, statements: &str) -> (Connection, String) {
     let path = folder.join("panel.sqlite");
-    let connection = Connection::open(&path).unwrap();
-    connection.execute_batch(statements).unwrap();
+    let connection = Connection::open(&path).expect("a database");
+    connection.execute_batch(statements).expect("SQL");
     (connection, format!("sqlite:{}", path.display()))
 }
 
