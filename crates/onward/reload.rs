@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use control::Reloaded;
 use delivery::Login;
-use forwarder::table::{Difference, File, TableError};
+use forwarder::table::{Difference, File, Table, TableError};
 use http_door::Tokens;
 use journal::{Event, Journal};
 use parking_lot::Mutex;
@@ -165,14 +165,7 @@ impl Reload {
         let forwards = routing.table.stats().lines as u64;
         let mut lines = vec![said(forwards, &changes)];
         lines.extend(sources::said(&config));
-        let left_out = routing.table.left_out();
-        lines.extend(left_out.errors.first().map(|first| {
-            let TableError {
-                file, line, text, ..
-            } = first;
-            let count = plural(left_out.count as u64, "line");
-            format!("not counted: {count}, as {file}:{line}: {text}; `onward check` has them")
-        }));
+        lines.extend(not_counted(&routing.table));
         for (name, list) in routing.lists.iter() {
             lines.push(format!("list {name}: {} entries", list.entries()));
         }
@@ -311,6 +304,19 @@ fn load_certificate(files: &config::Tls) -> Result<tls::Certificate, FileError> 
         };
         FileError::wrong(path, wrong)
     })
+}
+
+/// Lines that an earlier file has, too: whoever wrote them believes that they count.
+fn not_counted(table: &Table) -> Option<String> {
+    let left_out = table.left_out();
+    let first = left_out.errors.first()?;
+    let TableError {
+        file, line, text, ..
+    } = first;
+    let count = plural(left_out.count as u64, "line");
+    Some(format!(
+        "not counted: {count}, as {file}:{line}: {text}; `onward check` has them"
+    ))
 }
 
 #[cfg(test)]

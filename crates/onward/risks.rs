@@ -69,31 +69,8 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
             ),
         );
     }
-    for (file, line) in routing.table.open_ends() {
-        add(
-            "forwards",
-            format!(
-                "{file}: the last line, `{line}`, has no line feed at its end: if the file was cut off within this line, its mail goes to a wrong address\n\nhint: end it with a line feed"
-            ),
-        );
-    }
-    let left_out = routing.table.left_out();
-    if left_out.count > 0 {
-        let hint = "hint: remove the lines that do not count";
-        let text = format!(
-            "{} do not count:\n{left_out}\n\n{hint}",
-            plural(left_out.count as u64, "line")
-        );
-        add("forwards", text);
-    }
-    for path in forwards::passed_over(config) {
-        let hint = "hint: the names of those that are have no dot in them, or end in `.forwards`";
-        add(
-            "forwards",
-            format!("{} is not read\n\n{hint}", path.display()),
-        );
-    }
     let risk = |about| move |text| Risk { about, text };
+    risks.extend(forwards(config, routing).into_iter().map(risk("forwards")));
     risks.extend(absent(config).map(risk("egress")));
     risks.extend(logins(config).into_iter().map(risk("auth")));
     risks.extend(descriptors::shortage(config).map(risk("limits")));
@@ -104,6 +81,26 @@ pub(crate) fn of(config: &Config, routing: &Routing) -> Vec<Risk> {
     for (about, path) in private_files(config) {
         risks.extend(open_to_others(path).map(risk(about)));
     }
+    risks
+}
+
+/// Lines that may not be what somebody meant.
+fn forwards(config: &Config, routing: &Routing) -> Vec<String> {
+    let cut = routing.table.open_ends().map(|(file, line)| {
+        format!(
+            "{file}: the last line, `{line}`, has no line feed at its end: if the file was cut off within this line, its mail goes to a wrong address\n\nhint: end it with a line feed"
+        )
+    });
+    let mut risks: Vec<_> = cut.collect();
+    let left_out = routing.table.left_out();
+    if left_out.count > 0 {
+        let count = plural(left_out.count as u64, "line");
+        let hint = "hint: remove the lines that do not count";
+        risks.push(format!("{count} do not count:\n{left_out}\n\n{hint}"));
+    }
+    let hint = "hint: the names of those that are have no dot in them, or end in `.forwards`";
+    let unread = forwards::passed_over(config).into_iter();
+    risks.extend(unread.map(|path| format!("{} is not read\n\n{hint}", path.display())));
     risks
 }
 
