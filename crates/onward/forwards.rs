@@ -414,6 +414,9 @@ mod tests {
     fn check_several(texts: &[(&str, &str)], expected: &str) {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config(folder.path());
+        // The own store has a `forwards.d` there.
+        config.spool = folder.path().join("spool");
+        fs::create_dir(&config.spool).unwrap();
         fs::create_dir_all(folder.path().join("forwards.d/sub")).unwrap();
         for (name, text) in texts {
             fs::write(folder.path().join(name), text).unwrap();

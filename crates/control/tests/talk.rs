@@ -298,7 +298,7 @@ async fn bad_requests() {
         (b"{\"v\":3,\"do\":\"fly\"}\n", "protocol 3"),
         (b"{\"v\":2,\"do\":\"fly\"}\n", "not a request"),
         (b"\xFF\xFE\n", "not a request"),
-        (&long, "over 65536 octets"),
+        (&long, "over 1048576 octets"),
         (b"{\"v\":2,\"do\":\"queue_act\",\"action\":\"remove\",\"selector\":{}}\n", "nothing is selected"),
         (b"{\"v\":2,\"do\":\"freeze_lift\"}\n", "nothing is selected"),
         (b"{\"v\":2,\"do\":\"freeze_lift\",\"key\":\"user:a\",\"all\":true}\n", "nothing is selected"),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use http_door::{Bind, NotABind};
 use serde::Deserialize;
 
+use super::units::more_than_zero;
+
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Control {
@@ -31,6 +33,7 @@ pub(crate) struct Http {
     /// Empty: nowhere.
     pub(crate) bind: String,
     pub(crate) token: PathBuf,
+    #[serde(deserialize_with = "more_than_zero")]
     pub(crate) connections: usize,
 }
 
