@@ -37,8 +37,7 @@ pub struct Snapshot {
 /// # Errors
 /// When a later Onward wrote the spool, a file cannot be read or written, or the log changes faster than it can be read.
 pub fn snapshot(dir: &Path, to: &Path, progress: Progress<'_>) -> Result<Snapshot, StartError> {
-    // Refuses what a later Onward wrote.
-    drop(Survey::begin(dir)?);
+    refuse_later(dir)?;
     let io = |what, path: &Path| {
         let path = path.to_owned();
         move |source| StartError::Io { what, path, source }
@@ -61,6 +60,18 @@ pub fn snapshot(dir: &Path, to: &Path, progress: Progress<'_>) -> Result<Snapsho
     let named = fs::rename(&partial, to).and_then(|()| Disk.sync_dir(&to.join("..")));
     named.map_err(io("make", to))?;
     Ok(copied)
+}
+
+/// Refuses what a later Onward wrote. A segment may go while it is looked at; then it is looked again.
+fn refuse_later(dir: &Path) -> Result<(), StartError> {
+    let has_gone = |error: &StartError| matches!(error, StartError::Io { source, .. } if source.kind() == ErrorKind::NotFound);
+    for _ in 0..ROUNDS_MAX {
+        match Survey::begin(dir) {
+            Err(error) if has_gone(&error) => {}
+            begun => return begun.map(drop),
+        }
+    }
+    Survey::begin(dir).map(drop)
 }
 
 /// Copies segments until none has gone while the last of them were read.
