@@ -2,6 +2,7 @@
 //!
 //! A new one is a type here, a line in the table at the end, and an `impl` of [`Answers`] where the daemon knows the answer.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use envelope::{Actor, Domain, IdPart, MessageId};
@@ -291,14 +292,14 @@ macro_rules! asks {
         pub trait AnswersAll: $(Answers<$ask> +)* {}
         impl<O: $(Answers<$ask> +)*> AnswersAll for O {}
 
-        /// What each question and its answer look like (JSON Schema), by the question's name without underscores.
-        pub fn schemas() -> Vec<(String, Value, Value)> {
+        /// What each question and its answer look like (JSON Schema), by the question's name, in lower case and without underscores.
+        pub fn schemas() -> BTreeMap<String, (Value, Value)> {
             let name = |name: &str| name.to_lowercase();
-            vec![
-                $((name(stringify!($ask)), schema::of::<$ask>(), schema::of::<$answer>()),)*
-                (name("QueueCat"), schema::of::<QueueCat>(), Value::Null),
-                (name("Explain"), schema::of::<Explain>(), schema::of::<Explanation>()),
-            ]
+            BTreeMap::from([
+                $((name(stringify!($ask)), (schema::of::<$ask>(), schema::of::<$answer>())),)*
+                (name("QueueCat"), (schema::of::<QueueCat>(), Value::Null)),
+                (name("Explain"), (schema::of::<Explain>(), schema::of::<Explanation>())),
+            ])
         }
 
         pub(crate) async fn answer<O: Operator>(

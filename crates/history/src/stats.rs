@@ -36,9 +36,7 @@ pub(crate) fn answer(
             Some(total) => total,
             None => totals.entry(name.to_owned()).or_default(),
         };
-        for (total, sum) in total.iter_mut().zip(sums) {
-            *total += sum;
-        }
+        add(total, sums);
     })?;
     let keys = totals.len();
     let mut rows: Vec<_> = totals.into_iter().collect();
@@ -138,11 +136,7 @@ pub(crate) fn hours(
     let mut hours: BTreeMap<i64, Sums> = BTreeMap::new();
     for by in [StatsBy::Site, StatsBy::Rule] {
         read(file, by, since, until, |_, hour, _, sums| {
-            let total = hours.entry(hour).or_default();
-            total
-                .iter_mut()
-                .zip(sums)
-                .for_each(|(total, sum)| *total += sum);
+            add(hours.entry(hour).or_default(), sums);
         })?;
     }
     let row = |(hour, sums): (i64, Sums)| {
@@ -156,6 +150,12 @@ pub(crate) fn hours(
         }
     };
     Ok(hours.into_iter().map(row).collect())
+}
+
+fn add(total: &mut Sums, sums: Sums) {
+    for (total, sum) in total.iter_mut().zip(sums) {
+        *total += sum;
+    }
 }
 
 /// Gives `take` each sum from this hour on, in the order of time: name, hour, code, sums. Whether the time ran out.

@@ -373,7 +373,6 @@ fn conditions_hold_together() {
     );
 }
 
-/// The index has many runs between what came in and how it ended.
 #[test]
 fn a_time_may_have_an_end() {
     let world = World::new();
@@ -393,6 +392,7 @@ fn a_time_may_have_an_end() {
     }
 }
 
+/// The index has many runs between what came in and how it ended.
 #[test]
 fn a_word_that_came_later_belongs_to_the_message() {
     let world = World::new();

@@ -229,8 +229,8 @@ fn no(status: StatusCode) -> Problem {
     Problem::new(status, text)
 }
 
-/// All forwards of a large domain.
 const CHOICES: [&str; 4] = ["srs", "srs_domain", "answer", "tls"];
+/// All forwards of a large domain.
 const BODY_OCTETS_MAX: usize = 4 << 20;
 /// For the body to come.
 const BODY: Duration = Duration::from_secs(30);

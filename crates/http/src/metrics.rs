@@ -17,7 +17,7 @@ pub(crate) struct Shown(Mutex<Counts>);
 #[derive(Default)]
 struct Counts {
     named: BTreeSet<String>,
-    /// By site, result and class, as they were last time.
+    /// By site, result and class, as they were last time; of sites without a label.
     seen: BTreeMap<[String; 3], u64>,
     /// By result and class.
     others: BTreeMap<[String; 2], u64>,
@@ -179,15 +179,13 @@ impl Counts {
                 self.named.insert(site.to_owned());
             }
         }
-        for row in results {
+        let others = results.iter();
+        for row in others.filter(|row| !self.named.contains(&row.site)) {
             let [site, result, class] = [&row.site, &row.result, &row.class].map(String::clone);
-            let is_named = self.named.contains(&site);
             let seen = self.seen.entry([site, result.clone(), class.clone()]);
             let seen = seen.or_default();
             let new = row.total.saturating_sub(std::mem::replace(seen, row.total));
-            if !is_named {
-                *self.others.entry([result, class]).or_default() += new;
-            }
+            *self.others.entry([result, class]).or_default() += new;
         }
     }
 }

@@ -15,11 +15,7 @@ fn document() -> Value {
     let schemas = ask::schemas();
     let mut paths = BTreeMap::<&str, Map<_, _>>::new();
     for route in &ROUTES {
-        let is_meant = |(name, ..): &&(String, _, _)| *name == route.ask.replace('_', "");
-        let found = schemas.iter().find(is_meant);
-        let (asked, answer) = found.map_or((&Value::Null, &Value::Null), |(_, asked, answer)| {
-            (asked, answer)
-        });
+        let (asked, answer) = &schemas[&route.ask.replace('_', "")];
         let path = paths.entry(route.path).or_default();
         path.insert(
             route.verb.name().to_owned(),

@@ -178,10 +178,18 @@ impl Tokens {
             return Err(Problem::new(StatusCode::UNAUTHORIZED, "no token was given")
                 .with_hint("send `Authorization: Bearer TOKEN`; `onward http token` makes one"));
         };
-        match self.find(given, scope, domain) {
-            Some((actor, [false, false])) => Err(lacks(&actor, scope)),
-            Some((actor, [is_whole, _])) => Ok((actor, !is_whole)),
-            None => Err(self.refuse().await),
+        let granted = self.granted(digest(&SHA256, given.as_bytes()).as_ref());
+        let Some((actor, grants)) = granted else {
+            return Err(self.refuse().await);
+        };
+        let domain = domain.and_then(|domain| domain.parse().ok());
+        let of_domain = domain.map(Grant::ForwardsOf);
+        if grants.contains(&Grant::All(scope)) {
+            Ok((actor, false))
+        } else if of_domain.is_some_and(|one| grants.contains(&one)) {
+            Ok((actor, true))
+        } else {
+            Err(lacks(&actor, scope))
         }
     }
 
@@ -192,15 +200,6 @@ impl Tokens {
             Some(_) => Ok(hash.as_ref().to_vec()),
             None => Err(self.refuse().await),
         }
-    }
-
-    /// Whose it is, and whether it will do for everything, and for this domain.
-    fn find(&self, given: &str, scope: Scope, domain: Option<&str>) -> Option<(Actor, [bool; 2])> {
-        let domain = domain.and_then(|domain| domain.parse().ok());
-        let wanted = [Some(Grant::All(scope)), domain.map(Grant::ForwardsOf)];
-        let (actor, grants) = self.granted(digest(&SHA256, given.as_bytes()).as_ref())?;
-        let has = |one: &Grant| grants.contains(one);
-        Some((actor, wanted.map(|one| one.as_ref().is_some_and(has))))
     }
 
     /// Whose token has this hash, and what it is good for everywhere.
@@ -258,13 +257,18 @@ pub fn is_name(text: &str) -> bool {
 
 /// A new token, and the line of the file that makes it known.
 pub fn make(name: &str, grants: &[Grant]) -> (String, String) {
-    let mut bits = [0; 32];
-    rand::fill(&mut bits);
-    let token = format!("onward_{}", BASE64URL_NOPAD.encode(&bits));
+    let token = format!("onward_{}", random());
     let hash = HEXLOWER.encode(digest(&SHA256, token.as_bytes()).as_ref());
     let grants: Vec<_> = grants.iter().map(ToString::to_string).collect();
     let line = format!("{name} {hash} {}\n", grants.join(","));
     (token, line)
+}
+
+/// 256 random bits, as text.
+pub(crate) fn random() -> String {
+    let mut bits = [0; 32];
+    rand::fill(&mut bits);
+    BASE64URL_NOPAD.encode(&bits)
 }
 
 const NAME_OCTETS_MAX: usize = 64;

@@ -134,7 +134,7 @@ impl Counts {
                 let class = diagnosis.class().name();
                 self.attempt(leg.trip.site.as_ref(), event.name(), class, at);
             }
-            Event::ForwardsKeptOut { error, .. } => {
+            Event::ForwardsKeptOut { error, .. } | Event::ReloadFailed { error } => {
                 self.reload = Some((at, Some(error.clone())));
             }
             Event::Reloaded { .. } => self.reload = Some((at, None)),
@@ -146,7 +146,6 @@ impl Counts {
                         .insert(name.clone(), (since, error.clone()));
                 }
             }
-            Event::ReloadFailed { error } => self.reload = Some((at, Some(error.clone()))),
             _ => {}
         }
     }

@@ -13,7 +13,7 @@ use super::visit::{Frame, Visit};
 use super::words::{number, short, when};
 use super::{Wrong, show};
 
-#[derive(Template)]
+#[derive(Default, Template)]
 #[template(path = "customers.html")]
 struct Customers {
     frame: Frame,
@@ -45,31 +45,17 @@ pub(crate) async fn page(mut visit: Visit) -> Result<Response, Wrong> {
     let domain = visit.fields.or_empty("domain").to_lowercase();
     let now = status(&mut visit).await.map(|status| status.now);
     let mut page = Customers {
-        frame: Frame::default(),
-        hosted: Vec::new(),
-        failing: Vec::new(),
-        details: None,
-        forwards: Vec::new(),
-        next: None,
-        seen: Vec::new(),
-        findings: Vec::new(),
         domain,
+        ..Customers::default()
     };
     if let Some(now) = now {
-        let hosted = ask::Stats {
-            by: StatsBy::Hosted,
-            since: now.minus(DAY),
-            reply: None,
-            limit: ROWS_ASKED,
-        };
+        page.hosted = visit.sums(now, StatsBy::Hosted, ROWS_ASKED).await;
         let failing = ask::ForwardsFailing {
             since: now.minus(30 * DAY),
             limit: ROWS_ASKED,
         };
-        let minute = Duration::from_mins(1);
-        let hosted = visit.recent("hosted", hosted, minute).await;
-        page.hosted = hosted.map(|hosted| hosted.rows).unwrap_or_default();
-        let failing = visit.recent("failing", failing, 10 * minute).await;
+        let fresh = Duration::from_mins(10);
+        let failing = visit.recent("failing", failing, fresh).await;
         page.failing = failing.map(|failing| failing.forwards).unwrap_or_default();
     }
     if page.domain.is_empty() {
@@ -137,12 +123,13 @@ async fn configured(page: &mut Customers, visit: &mut Visit, domain: Domain) {
         page.next = list.next;
         let address = |forward: &Forward| format!("{}@{domain}", forward.local).to_lowercase();
         let named: Vec<_> = list.forwards.iter().map(address).collect();
+        let came = |seen: &Seen| (seen.last.recipient.to_lowercase(), seen.mails);
+        let came: Vec<_> = page.seen.iter().map(came).collect();
         let row = |(forward, address): (Forward, &String)| {
-            let came = page.seen.iter().filter(|seen| {
-                let recipient = seen.last.recipient.to_lowercase();
-                recipient == *address || forward.local == "@" && !named.contains(&recipient)
+            let came = came.iter().filter(|(recipient, _)| {
+                recipient == address || forward.local == "@" && !named.contains(recipient)
             });
-            let mails = came.map(|seen| seen.mails).sum();
+            let mails = came.map(|(_, mails)| mails).sum();
             Row { forward, mails }
         };
         page.forwards = list.forwards.into_iter().zip(&named).map(row).collect();

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::response::Response;
-use control::{Order, Selector, SiteDetails, SiteRow, StatsBy, StatsPage, Summary, SummaryBy, ask};
+use control::{Order, Selector, SiteDetails, SiteRow, StatsBy, StatsRow, Summary, SummaryBy, ask};
 use envelope::Timestamp;
 
-use super::now::{DAY, status};
+use super::now::status;
 use super::visit::{Frame, Visit};
 use super::words::{number, short, when};
 use super::{Wrong, show};
@@ -63,7 +63,10 @@ pub(crate) async fn page(mut visit: Visit) -> Result<Response, Wrong> {
     };
     let sites = visit.recent("sites", ask::SiteList {}, SOON).await;
     let queue = visit.recent("by-site", summary, SOON).await;
-    let replies = replies(&mut visit).await.unwrap_or_default();
+    let replies = match status(&mut visit).await {
+        Some(status) => visit.sums(status.now, StatsBy::Reply, ROWS_ASKED).await,
+        None => Vec::new(),
+    };
     let heads = queue.as_ref().map_or_else(Vec::new, heads);
     let sites = sites.unwrap_or_default();
     let q = visit.fields.or_empty("q").to_lowercase();
@@ -81,22 +84,11 @@ pub(crate) async fn page(mut visit: Visit) -> Result<Response, Wrong> {
     }))
 }
 
-async fn replies(visit: &mut Visit) -> Option<StatsPage> {
-    let now = status(visit).await?.now;
-    let ask = ask::Stats {
-        by: StatsBy::Reply,
-        since: now.minus(DAY),
-        reply: None,
-        limit: ROWS_ASKED,
-    };
-    visit.recent("replies", ask, Duration::from_mins(1)).await
-}
-
 /// Those in trouble and those that most waits for first.
 fn rows(
     sites: Vec<SiteRow>,
     queue: Option<Summary>,
-    replies: StatsPage,
+    replies: Vec<StatsRow>,
     heads: &[String],
 ) -> Vec<Row> {
     let mut queued: BTreeMap<_, _> = queue
@@ -105,7 +97,7 @@ fn rows(
         .map(|row| (row.name.clone(), row))
         .collect();
     let mut said: HashMap<String, String> = HashMap::new();
-    for reply in replies.rows {
+    for reply in replies {
         // The most frequent of a site comes first.
         said.entry(reply.target.unwrap_or_default())
             .or_insert(reply.key);

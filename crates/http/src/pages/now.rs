@@ -13,7 +13,7 @@ use super::visit::{Frame, Visit};
 use super::words::{millis, number, octets, short, span};
 use super::{Wrong, show};
 
-#[derive(Template)]
+#[derive(Default, Template)]
 #[template(path = "now.html")]
 struct Now {
     frame: Frame,
@@ -34,13 +34,7 @@ struct Tile {
 pub(crate) async fn page(mut visit: Visit) -> Result<Response, Wrong> {
     visit.check_read()?;
     let status = status(&mut visit).await;
-    let mut page = Now {
-        frame: Frame::default(),
-        tiles: Vec::new(),
-        charts: Vec::new(),
-        sites: Vec::new(),
-        results: Vec::new(),
-    };
+    let mut page = Now::default();
     if let Some(status) = status {
         let hours = ask::StatsHours {
             since: status.now.minus(DAY),

@@ -1,7 +1,5 @@
 //! What is queued: grouped by what went wrong, chosen, and changed after a look at what that would mean.
 
-use std::time::Duration;
-
 use askama::Template;
 use axum::response::Response;
 use control::{
@@ -9,11 +7,12 @@ use control::{
 };
 use serde_json::from_value;
 
+use super::destinations::SOON;
 use super::visit::{Fields, Frame, Visit};
 use super::words::{number, short, when};
 use super::{Wrong, show};
 
-#[derive(Template)]
+#[derive(Default, Template)]
 #[template(path = "queue.html")]
 struct Queue {
     frame: Frame,
@@ -38,15 +37,10 @@ pub(crate) async fn page(mut visit: Visit) -> Result<Response, Wrong> {
         .collect();
     let query = form_urlencoded::Serializer::new(String::new());
     let mut page = Queue {
-        frame: Frame::default(),
         query: { query }.extend_pairs(&pairs).finish(),
         fields: Fields(visit.fields.0.clone()),
         chosen: pairs,
-        groups: Vec::new(),
-        total: 0,
-        legs: Vec::new(),
-        next: None,
-        preview: None,
+        ..Queue::default()
     };
     match from_value::<Selector>(chosen.into()) {
         Ok(selector) if selector.is_empty() => {
@@ -93,7 +87,7 @@ async fn groups(visit: &mut Visit) -> Option<Summary> {
         filter: Selector::default(),
         limit: GROUPS_SHOWN,
     };
-    visit.recent("by-error", ask, Duration::from_secs(5)).await
+    visit.recent("by-error", ask, SOON).await
 }
 
 /// Fields that choose legs.

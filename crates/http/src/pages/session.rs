@@ -19,7 +19,7 @@ use super::visit::{Fields, Frame, Visit};
 use super::{Wrong, show};
 use crate::desk::Desk;
 use crate::problem::Problem;
-use crate::tokens::{Scope, Tokens};
+use crate::tokens::{Scope, Tokens, random};
 
 /// All of now, by the hash of their ids.
 #[derive(Default)]
@@ -44,9 +44,7 @@ pub(crate) struct Visitor {
 impl Sessions {
     /// A new one; its id. If there are too many, the one that ends first makes room.
     fn begin(&self, token: Vec<u8>) -> String {
-        let mut bits = [0; 32];
-        rand::fill(&mut bits);
-        let id = BASE64URL_NOPAD.encode(&bits);
+        let id = random();
         let now = Instant::now();
         let mut sessions = self.0.lock();
         if sessions.len() >= SESSIONS_MAX {
@@ -115,10 +113,9 @@ struct Login {
 
 /// `GET /login`.
 pub(crate) async fn form(uri: Uri) -> Response {
-    let back = Fields::of_query(&uri).text("back").map(local);
     show(&Login {
         frame: Frame::default(),
-        back: back.unwrap_or_else(|| "/".to_owned()),
+        back: local(&Fields::of_query(&uri).or_empty("back")),
     })
 }
 
@@ -136,7 +133,7 @@ pub(crate) async fn log_in(
     let max_age = LASTS.as_secs();
     let cookie =
         format!("{NAME}={id}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}");
-    let back = form.text("back").map_or_else(|| "/".to_owned(), local);
+    let back = local(&form.or_empty("back"));
     Ok((
         StatusCode::SEE_OTHER,
         [(SET_COOKIE, cookie), (LOCATION, back)],

@@ -9,11 +9,13 @@ use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
 use axum::response::Redirect;
-use control::{Ask, Fault};
+use control::{Ask, Fault, StatsBy, StatsRow, ask};
+use envelope::Timestamp;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use super::Wrong;
+use super::now::DAY;
 use super::session::{Visitor, check_origin};
 use crate::desk::Desk;
 use crate::problem::Problem;
@@ -135,6 +137,18 @@ impl Visit {
         }
     }
 
+    /// Sums of the last day, the largest first. Each `by` is asked with one `limit` only.
+    pub(crate) async fn sums(&mut self, now: Timestamp, by: StatsBy, limit: u32) -> Vec<StatsRow> {
+        let ask = ask::Stats {
+            by,
+            since: now.minus(DAY),
+            reply: None,
+            limit,
+        };
+        let sums = self.recent(by.name(), ask, Duration::from_mins(1)).await;
+        sums.map(|sums| sums.rows).unwrap_or_default()
+    }
+
     pub(crate) fn noted<T>(&mut self, answer: Result<T, Fault>) -> Option<T> {
         let trouble = |fault: &Fault| self.frame.troubles.push(fault.to_string());
         answer.inspect_err(trouble).ok()
@@ -159,6 +173,7 @@ impl Visit {
 }
 
 /// What was typed or chosen; empty fields are left out.
+#[derive(Default)]
 pub(crate) struct Fields(pub(crate) BTreeMap<String, String>);
 
 impl Fields {
