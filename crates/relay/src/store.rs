@@ -179,7 +179,7 @@ fn check_targets(old: &Table, new: &Table, domain: &Domain) -> Result<(), Fault>
     }
     let ends = |table: &Table| table.dead_ends(Timestamp::default());
     let dead = ends(new);
-    if dead.count <= ends(old).count {
+    if dead.count == 0 || dead.count <= ends(old).count {
         return Ok(());
     }
     let is_in = format!("@{domain}: ");
@@ -226,11 +226,9 @@ fn difference(before: Vec<String>, after: Vec<String>) -> Vec<LineChange> {
 }
 
 /// Puts a line in the place of the one about the same, or behind all others.
-pub(crate) fn put(lines: &mut Vec<String>, about: &About, line: String) {
-    match lines
-        .iter()
-        .position(|line| About::line(line).as_ref() == Some(about))
-    {
+pub(crate) fn put(lines: &mut Vec<String>, line: String) {
+    let about = About::line(&line);
+    match lines.iter().position(|old| About::line(old) == about) {
         Some(at) => lines[at] = line,
         None => lines.push(line),
     }

@@ -5,7 +5,7 @@ use envelope::Domain;
 use super::line::{Form, Key};
 use super::options::{ENABLED, EXPIRES, NOTE};
 use super::words::{Words, quoted, unquoted};
-use super::{NO_LINE, Table, digest, line_text};
+use super::{Table, digest, line_text};
 
 /// The parts of a line, as they are typed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -139,15 +139,10 @@ impl Table {
         numbers.into_iter().map(text)
     }
 
-    /// The line about that, and its place as `file:line`.
+    /// The line about that address or pattern, and its place as `file:line`.
     pub fn line_about(&self, about: &About) -> Option<(String, &str)> {
-        let at = match about.0.form {
-            // It may be written `@example.org :domain:`.
-            Form::Domain => self.domain_entry(&about.0.domain)?.line,
-            _ => self.find_offset(&about.0)?,
-        };
-        let line = || (self.place_of(at as usize), line_text(&self.text, at));
-        (at != NO_LINE).then(line)
+        let at = self.find_offset(&about.0)?;
+        Some((self.place_of(at as usize), line_text(&self.text, at)))
     }
 
     /// The lines about a domain that count, with their places as `file:line`, in their order. Reads the keys of all lines.

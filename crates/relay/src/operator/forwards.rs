@@ -91,10 +91,9 @@ impl<S: Spool> Answers<DomainPut> for Operator<S> {
             note: ask.note,
         };
         let line = row.line().map_err(Fault::of)?;
-        let about = About::domain(&ask.domain);
         let edit = edit(ask.domain, ask.if_match, ask.dry_run);
         let change = move |mut lines: Vec<String>| {
-            put(&mut lines, &about, line);
+            put(&mut lines, line);
             Ok(lines)
         };
         self.edit_own(edit, change).await
@@ -156,14 +155,13 @@ impl<S: Spool> Answers<ForwardShow> for Operator<S> {
 impl<S: Spool> Answers<ForwardPut> for Operator<S> {
     async fn answer(&self, ask: ForwardPut, _by: Actor) -> Result<Changed, Fault> {
         let domain = ask.domain.clone();
-        let about = about(&ask.forward.local, &domain)?;
         let line = line(ask.forward, &domain)?;
         let edit = edit(ask.domain, ask.if_match, ask.dry_run);
         let change = move |mut lines: Vec<String>| {
             if lines.is_empty() {
                 return Err(not_own(&domain));
             }
-            put(&mut lines, &about, line);
+            put(&mut lines, line);
             Ok(lines)
         };
         self.edit_own(edit, change).await

@@ -293,7 +293,7 @@ fn rule(limits: &[Limit], freeze: &Freeze) -> String {
 const MAIL_EVERY: Duration = Duration::from_mins(1);
 const MAIL_AGAIN: Duration = Duration::from_mins(10);
 const POST_TIME: Duration = Duration::from_secs(10);
-const POST_AGAIN: Duration = Duration::from_secs(5);
-const POST_AGAIN_MAX: Duration = Duration::from_hours(1);
+pub(super) const POST_AGAIN: Duration = Duration::from_secs(5);
+pub(super) const POST_AGAIN_MAX: Duration = Duration::from_hours(1);
 /// Some 200 KB.
 const POSTED_AT_ONCE: usize = 1000;

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Outbound;
-use super::alerts::post_json;
+use super::alerts::{POST_AGAIN, POST_AGAIN_MAX, post_json};
 
 /// What waits to be told.
 #[derive(Default)]
@@ -71,6 +71,10 @@ impl<S: Spool> Outbound<S> {
     /// Whether the queue is longer than it should be; it is well again below three quarters of that.
     async fn look_at_queue(&self, looked: &mut Looked) {
         let max = self.routing.load().alerts.queue_max;
+        // Counting walks the whole queue.
+        if max == 0 && !looked.is_long {
+            return;
+        }
         let Ok(counts) = self.spool.counts().await else {
             return;
         };
@@ -107,21 +111,18 @@ impl<S: Spool> Outbound<S> {
 
     /// Posts the oldest until it is taken, and so on.
     async fn post_events(&self, untold: &Untold) {
-        let mut again = AGAIN;
+        let mut again = POST_AGAIN;
         loop {
             let Some(mut event) = untold.events.lock().front().cloned() else {
                 untold.more.notified().await;
                 continue;
             };
             event["hostname"] = self.hostname.to_string().into();
-            let told = match &self.routing.load().alerts {
-                alerts if alerts.webhook.is_none() => Ok(()),
-                alerts => post_json(alerts, &event).await,
-            };
-            match told {
+            let routing = self.routing.load_full();
+            match post_json(&routing.alerts, &event).await {
                 Ok(()) => {
                     untold.events.lock().pop_front();
-                    again = AGAIN;
+                    again = POST_AGAIN;
                 }
                 Err(error) => {
                     tracing::error!(
@@ -129,7 +130,7 @@ impl<S: Spool> Outbound<S> {
                         "the webhook was not told what has happened; it is tried again\n\nhint: `[alerts] webhook` must answer a POST with 2xx"
                     );
                     sleep(again).await;
-                    again = (2 * again).min(AGAIN_MAX);
+                    again = (2 * again).min(POST_AGAIN_MAX);
                 }
             }
         }
@@ -188,8 +189,6 @@ const FORWARDS_EVERY: u64 = 3600;
 const FORWARDS_FIRST: u64 = 60;
 const FORWARDS_MAX: u32 = 1000;
 const UNTOLD_MAX: usize = 1000;
-const AGAIN: Duration = Duration::from_secs(5);
-const AGAIN_MAX: Duration = Duration::from_hours(1);
 
 #[cfg(test)]
 mod tests {
