@@ -112,7 +112,7 @@ impl Issuer {
             look: now,
         };
         if let Some(chain) = issuer.folder.chain()?
-            && let Err(error) = issuer.take(&chain)
+            && let Err(error) = Own::read(&chain).and_then(|own| issuer.take(&chain, own))
         {
             tracing::error!("the certificate that was kept cannot be used: {error}");
         }
@@ -217,10 +217,11 @@ impl Issuer {
             .filter(|_| self.window.is_some() && self.failures == 0);
         let replaces = own.and_then(Own::identifier);
         let chain = order::chain(&self.settings, &account, &self.key, replaces).await?;
-        if let Some(name) = Own::read(&chain)?.lacks(&self.settings.domains) {
+        let own = Own::read(&chain)?;
+        if let Some(name) = own.lacks(&self.settings.domains) {
             return Err(format!("the certificate is not for {name}").into());
         }
-        self.take(&chain)?;
+        self.take(&chain, own)?;
         if let Err(error) = self.folder.keep_chain(&chain) {
             tracing::error!("the new certificate is used, but not kept over a restart: {error}");
         }
@@ -228,8 +229,7 @@ impl Issuer {
     }
 
     /// Shows a chain, if it is what we want.
-    fn take(&mut self, chain: &str) -> Result<(), String> {
-        let own = Own::read(chain)?;
+    fn take(&mut self, chain: &str, own: Own) -> Result<(), String> {
         if own.life.end <= self.shows.now() {
             return Err(format!("the certificate has expired at {}", own.life.end));
         }

@@ -74,12 +74,11 @@ impl Http {
         let answer: Answer = serde_json::from_slice(&body)
             .map_err(|error| Failed(format!("an answer that is not understood: {error}")))?;
         let is_domain = kind == "domain";
-        let needed = match is_domain {
-            true => answer.options.is_some(),
-            false => answer.targets.is_some(),
+        let missing = match is_domain {
+            true => answer.options.is_none().then_some("options"),
+            false => answer.targets.is_none().then_some("targets"),
         };
-        if !needed {
-            let field = if is_domain { "options" } else { "targets" };
+        if let Some(field) = missing {
             return Err(Failed(format!("an answer without `{field}`")).into());
         }
         let options = answer.options.unwrap_or_default();

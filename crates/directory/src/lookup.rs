@@ -243,41 +243,31 @@ impl Source {
 
     async fn rows(&self, question: &Question) -> Result<Option<Rows>, Trouble> {
         let (mut rows, mut count) = (Rows::default(), 0);
-        let mut take = |row| {
+        let take = |row| {
             count += 1;
             match question {
                 Question::Address(key) => rows.add_at(key, row),
                 Question::Domain(domain) => rows.add_domain_at(domain, row),
             }
         };
-        match (&self.asked, question) {
-            (
-                Asked::Sql {
-                    database, address, ..
-                },
-                Question::Address(key),
-            ) => {
-                database.rows(address, Some(key), take).await?;
+        match &self.asked {
+            Asked::Sql {
+                database,
+                address,
+                domain,
+            } => {
+                let (query, bound) = match question {
+                    Question::Address(key) => (address, key),
+                    Question::Domain(name) => (domain, name),
+                };
+                database.rows(query, Some(bound), take).await?;
             }
-            (
-                Asked::Sql {
-                    database, domain, ..
-                },
-                Question::Domain(name),
-            ) => {
-                database.rows(domain, Some(name), take).await?;
-            }
-            (Asked::Http(http), Question::Address(key)) => {
-                http.ask("address", key)
-                    .await?
-                    .into_iter()
-                    .for_each(&mut take);
-            }
-            (Asked::Http(http), Question::Domain(name)) => {
-                http.ask("domain", name)
-                    .await?
-                    .into_iter()
-                    .for_each(&mut take);
+            Asked::Http(http) => {
+                let (kind, of) = match question {
+                    Question::Address(key) => ("address", key),
+                    Question::Domain(name) => ("domain", name),
+                };
+                http.ask(kind, of).await?.into_iter().for_each(take);
             }
         }
         Ok((count > 0).then_some(rows))
