@@ -10,7 +10,7 @@ use crate::print::Printer;
 use crate::wire;
 use crate::{Exit, Failure};
 
-/// Runs the command. A problem: something is bad.
+/// Runs the command.
 pub(crate) async fn run(config: &Config, connect: bool, print: Printer) -> Result<Exit, Failure> {
     let findings = match Client::connect(&config.control.socket).await {
         Ok(mut daemon) => daemon.ask(ask::Doctor { connect }).await?,
@@ -19,10 +19,15 @@ pub(crate) async fn run(config: &Config, connect: bool, print: Printer) -> Resul
             here(config, Resolved::of(config)?, connect).await?
         }
     };
+    Ok(tell(print, findings))
+}
+
+/// Prints what was found. A problem: something is bad.
+pub(crate) fn tell(print: Printer, findings: Vec<Finding>) -> Exit {
     print.value(&findings, |print, findings| {
         findings.iter().for_each(|finding| show(print, finding))
     });
-    Ok(Exit::problem_unless(!findings.iter().any(Finding::is_bad)))
+    Exit::problem_unless(!findings.iter().any(Finding::is_bad))
 }
 
 /// What can be found without a daemon.
@@ -43,7 +48,7 @@ pub(crate) async fn here(
     Ok(doctor.examine(connect).await)
 }
 
-pub(crate) fn show(print: Printer, finding: &Finding) {
+fn show(print: Printer, finding: &Finding) {
     let Finding {
         status,
         check,

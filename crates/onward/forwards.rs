@@ -12,7 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use directory::{Lookups, Questions, SettingsError, Snapshot};
+use directory::{Lookups, Questions, Snapshot};
 use forwarder::table::{Difference, File, Table, TableErrors};
 use journal::{Event, Journal};
 use policy::Profiles;
@@ -98,7 +98,7 @@ fn own(config: &Config) -> Result<Vec<File>, FileError> {
 /// What a snapshot has said, or had said the last time; nothing of what is looked up.
 fn asked(config: &Config, source: &Source) -> Result<Option<File>, Error> {
     let name = source.name();
-    let wrong = |wrong: SettingsError| Error::Source {
+    let wrong = |wrong: &dyn std::fmt::Display| Error::Source {
         name: name.clone(),
         wrong: wrong.to_string(),
     };
@@ -106,25 +106,19 @@ fn asked(config: &Config, source: &Source) -> Result<Option<File>, Error> {
         return Ok(None);
     };
     if matches!(settings.questions, Questions::Lookup { .. }) {
-        Lookups::new([settings]).map_err(wrong)?;
+        Lookups::new([settings]).map_err(|error| wrong(&error))?;
         return Ok(None);
     }
-    Snapshot::new(settings).map_err(wrong)?;
-    let content = match config.forwards.fetched.get(&name) {
+    Snapshot::new(settings).map_err(|error| wrong(&error))?;
+    let said = config.forwards.fetched.get(&name);
+    let content = match said {
         Some(Ok(said)) => Some(said.text.clone().into_bytes()),
         _ => kept_text(config, &name),
     };
-    match content {
-        Some(content) => Ok(Some(File { name, content })),
-        None => {
-            let why = config
-                .forwards
-                .fetched
-                .get(&name)
-                .and_then(|said| said.as_ref().err());
-            let wrong = why.map_or("it was never asked", |why| why).to_owned();
-            Err(Error::Source { name, wrong })
-        }
+    match (content, said) {
+        (Some(content), _) => Ok(Some(File { name, content })),
+        (None, Some(Err(why))) => Err(wrong(why)),
+        (None, _) => Err(wrong(&"it was never asked")),
     }
 }
 
@@ -314,12 +308,13 @@ fn last_good(config: &Config, profiles: &Profiles) -> Option<Table> {
 }
 
 /// What one of its files says there.
-pub(crate) fn kept_text(config: &Config, name: &str) -> Option<Vec<u8>> {
+fn kept_text(config: &Config, name: &str) -> Option<Vec<u8>> {
     let file = kept(config)?.into_iter().find(|file| file.name == name);
     file.map(|file| file.content)
 }
 
-fn kept(config: &Config) -> Option<Vec<File>> {
+/// The files of the last good table, if the copy is complete.
+pub(crate) fn kept(config: &Config) -> Option<Vec<File>> {
     let copy = fs::read(config.spool.join(LAST_GOOD)).ok()?;
     let mut rest = copy.strip_prefix(first_line(config).as_bytes())?;
     let (mut files, mark) = (Vec::new(), Store::new(&config.spool).mark());

@@ -1,11 +1,13 @@
 //! `onward forwards …` and `onward domain …`: asks the running daemon for forwards, and has it change those of its own store.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use control::{Changed, Client, Finding, Forward, PAGE_ROWS_MAX, ask};
+use control::{Changed, Client, Forward, PAGE_ROWS_MAX, ask};
 
 use crate::cli::{Forwards, Hosted};
 use crate::config::Config;
+use crate::history_cli::{self, History};
 use crate::print::Printer;
 use crate::{Exit, Failure, doctor_cli, routing};
 
@@ -17,23 +19,17 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     let client = || Client::connect(&config.control.socket);
     match command {
-        // Asked of the history.
-        Forwards::Failing(_) => {}
+        Forwards::Failing(args) => {
+            return Ok(history_cli::failing(&History::of(config), args, print).await?);
+        }
         Forwards::List { domain } => {
-            let (mut client, mut all, mut cursor) = (client().await?, Vec::new(), None);
-            loop {
-                let page = client.ask(ask::ForwardList {
-                    domain: domain.clone(),
-                    cursor,
-                    limit: PAGE_ROWS_MAX,
-                });
-                let page = page.await?;
-                all.extend(page.forwards);
-                cursor = page.next;
-                if cursor.is_none() {
-                    break;
-                }
-            }
+            let ask = |cursor| ask::ForwardList {
+                domain: domain.clone(),
+                cursor,
+                limit: PAGE_ROWS_MAX,
+            };
+            let mut client = client().await?;
+            let all = client.all(ask, |page| (page.forwards, page.next)).await?;
             print.value(&all, |print, all| table(print, all));
         }
         Forwards::Show { address } => {
@@ -80,16 +76,9 @@ pub(crate) async fn domain(
     let mut client = Client::connect(socket).await?;
     match command {
         Hosted::List => {
-            let (mut all, mut cursor) = (Vec::new(), None);
-            loop {
-                let limit = PAGE_ROWS_MAX;
-                let page = client.ask(ask::DomainList { cursor, limit }).await?;
-                all.extend(page.domains);
-                cursor = page.next;
-                if cursor.is_none() {
-                    break;
-                }
-            }
+            let limit = PAGE_ROWS_MAX;
+            let ask = |cursor| ask::DomainList { cursor, limit };
+            let all = client.all(ask, |page| (page.domains, page.next)).await?;
             print.value(&all, |print, all| {
                 print.lines(all.iter().map(|row| &row.domain));
             });
@@ -98,10 +87,7 @@ pub(crate) async fn domain(
             let domain = domain.clone();
             let shown = client.ask(ask::DomainShow { domain }).await?;
             print.value(&shown, |print, shown| {
-                let options = shown
-                    .options
-                    .iter()
-                    .map(|(name, value)| format!("{name}={value}"));
+                let options = typed(&shown.options);
                 print.lines(options.chain([format!("forwards: {}", shown.forwards)]));
             });
         }
@@ -131,24 +117,22 @@ pub(crate) async fn domain(
         Hosted::Dns { domain } => {
             let domain = domain.clone();
             let findings = client.ask(ask::DomainDns { domain }).await?;
-            print.value(&findings, |print, findings| {
-                findings
-                    .iter()
-                    .for_each(|finding| doctor_cli::show(print, finding))
-            });
-            return Ok(Exit::problem_unless(!findings.iter().any(Finding::is_bad)));
+            return Ok(doctor_cli::tell(print, findings));
         }
     }
     Ok(Exit::Fine)
 }
 
+/// Options as a line has them.
+fn typed(options: &BTreeMap<String, String>) -> impl Iterator<Item = String> {
+    options
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+}
+
 fn table(print: Printer, forwards: &[Forward]) {
     let rows = forwards.iter().map(|row| {
-        let options = row
-            .options
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
-        let mut options: Vec<_> = options.collect();
+        let mut options: Vec<_> = typed(&row.options).collect();
         options.extend((!row.enabled).then(|| "enabled=no".to_owned()));
         options.extend(row.expires_at.map(|end| format!("expires={end}")));
         let targets = row.targets.join(", ");

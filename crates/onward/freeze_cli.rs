@@ -19,20 +19,9 @@ pub(crate) async fn run(socket: &Path, command: &Freeze, print: Printer) -> Resu
 
 async fn list(socket: &Path, print: Printer) -> Result<Exit, Failure> {
     let mut client = Client::connect(socket).await?;
-    let (mut all, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = client
-            .ask(FreezeList {
-                cursor,
-                limit: PAGE_ROWS_MAX,
-            })
-            .await?;
-        all.extend(page.freezes);
-        cursor = page.next;
-        if cursor.is_none() {
-            break;
-        }
-    }
+    let limit = PAGE_ROWS_MAX;
+    let ask = |cursor| FreezeList { cursor, limit };
+    let all = client.all(ask, |page| (page.freezes, page.next)).await?;
     print.value(&all, |print, all| {
         if all.is_empty() {
             return print.line("nothing is frozen");

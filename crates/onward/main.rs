@@ -58,7 +58,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use control::{ClientError, Fault, FaultKind};
 
-use cli::{Cli, Command, Forwards};
+use cli::{Cli, Command};
 use config::Config;
 use history_cli::History;
 use print::Printer;
@@ -175,9 +175,6 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Failure> {
         Command::Queue(command) => return queue_cli::queue(&config()?, command, print).await,
         Command::Trace(args) => return Ok(trace_cli::run(&history()?, args, print).await?),
         Command::Stats(args) => return Ok(history_cli::stats(&history()?, args, print).await?),
-        Command::Forwards(Forwards::Failing(args)) => {
-            return Ok(history_cli::failing(&history()?, args, print).await?);
-        }
         Command::Forwards(command) => return forwards_cli::run(&config()?, command, print).await,
         Command::Domain(command) => return forwards_cli::domain(&socket()?, command, print).await,
         Command::Freeze(command) => return freeze_cli::run(&socket()?, command, print).await,

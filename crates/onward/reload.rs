@@ -11,11 +11,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use control::Reloaded;
 use delivery::Login;
-use forwarder::table::{Difference, File, Table, TableError};
+use forwarder::table::{Difference, Table, TableError};
 use http_door::Tokens;
 use journal::{Event, Journal};
 use parking_lot::Mutex;
-use relay::store::Store;
+use relay::store::{self, Store};
 use relay::{Routing, routing::Shared};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -108,19 +108,16 @@ impl Reload {
     }
 
     /// Replaces what one source of forwards says; all else stays as it is in use.
-    pub(crate) fn replace(&self, source: &str, text: String) -> Result<(), forwards::Error> {
+    pub(crate) fn replace(&self, source: &str, text: &str) -> Result<(), forwards::Error> {
         let _one_after_the_other = self.last.lock();
         let _changes_wait = self.store.lock();
         let (old, config) = (self.routing(), self.config());
-        let mut text = Some(text);
-        let files = old.table.files().map(|(name, known)| File {
-            name: name.to_owned(),
-            content: match text.take_if(|_| name == source) {
-                Some(text) => text.into(),
-                None => known.into(),
-            },
-        });
-        let table = forwards::join(files.collect(), &old.profiles)?;
+        // A reload has taken it out meanwhile.
+        if !old.table.files().any(|(name, _)| name == source) {
+            return Ok(());
+        }
+        let check = |name: &str, value: &str| store::check(&old.profiles, name, value);
+        let table = old.table.with(source, Some(text), "", &check)?;
         let changes = forwards::judge(&config, &table, &old.table)?;
         forwards::keep(&config, &table);
         let lines = table.stats().lines as u64;

@@ -27,10 +27,16 @@ pub(crate) async fn fetch(config: &mut Config, force: bool) {
     }
     // What is wrong with the measures, the loader says.
     let profiles = routing::profiles_of(config).unwrap_or_default();
+    let kept = match force {
+        true => None,
+        false => forwards::kept(config),
+    };
+    let kept = kept.unwrap_or_default();
     for settings in snapshots {
         let name = settings.name.clone();
-        let had_some =
-            !force && forwards::kept_text(config, &name).is_some_and(|text| !text.is_empty());
+        let had_some = kept
+            .iter()
+            .any(|file| file.name == name && !file.content.is_empty());
         let said = match Snapshot::new(settings) {
             Ok(snapshot) => ask(&snapshot, &profiles, had_some).await,
             Err(error) => Err(error.to_string()),
@@ -145,20 +151,17 @@ impl Watched {
     async fn look(&mut self, reload: &Arc<Reload>, journal: &Journal) {
         let name = &self.settings.name;
         let routing = reload.routing();
-        let old = routing
-            .table
-            .files()
-            .find(|(file, _)| file == name)
-            .map(|(_, text)| text.to_owned());
-        let had_some = old.as_ref().is_some_and(|text| !text.is_empty());
+        let old = routing.table.files().find(|(file, _)| file == name);
+        let old = old.map(|(_, text)| text);
+        let had_some = old.is_some_and(|text| !text.is_empty());
         let error = match ask(&self.snapshot, &routing.profiles, had_some).await {
             Err(error) => Some(error),
-            Ok(said) if Some(&said.text) == old.as_ref() => None,
+            Ok(said) if Some(&*said.text) == old => None,
             // It was refused before, and why has been said.
             Ok(said) if Some(&said.text) == self.refused.as_ref() => return,
             Ok(said) => {
                 let (reload, name, text) = (Arc::clone(reload), name.clone(), said.text.clone());
-                let replacing = tokio::task::spawn_blocking(move || reload.replace(&name, text));
+                let replacing = tokio::task::spawn_blocking(move || reload.replace(&name, &text));
                 let replaced = replacing.await.map_err(|error| error.to_string());
                 let replaced = replaced.and_then(|done| done.map_err(|error| error.to_string()));
                 self.refused = replaced.is_err().then_some(said.text);

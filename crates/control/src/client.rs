@@ -85,6 +85,23 @@ impl Client {
         self.answer().await
     }
 
+    /// The rows of all pages.
+    pub async fn all<A: Ask, R>(
+        &mut self,
+        ask: impl Fn(Option<String>) -> A,
+        page: impl Fn(A::Answer) -> (Vec<R>, Option<String>),
+    ) -> Result<Vec<R>, ClientError> {
+        let (mut all, mut cursor) = (Vec::new(), None);
+        loop {
+            let (rows, next) = page(self.ask(ask(cursor)).await?);
+            all.extend(rows);
+            cursor = next;
+            if cursor.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
     /// Reads a message, or a part of it, piece by piece into `sink`.
     pub async fn queue_cat(
         &mut self,

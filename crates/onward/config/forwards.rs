@@ -56,18 +56,6 @@ impl Forwards {
     }
 }
 
-impl Source {
-    /// What tells it from the others, without a secret.
-    pub(crate) fn name(&self) -> String {
-        match self {
-            Self::File { path } => path.display().to_string(),
-            Self::Api {} => "api".to_owned(),
-            Self::Sql(sql) => sql.name(),
-            Self::Http(http) => http.name(),
-        }
-    }
-}
-
 impl Default for Forwards {
     fn default() -> Self {
         Self {

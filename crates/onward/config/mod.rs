@@ -71,10 +71,8 @@ impl Config {
         absolute(&mut self.srs.secrets);
         absolute(&mut self.forwards.file);
         for source in &mut self.forwards.listed {
-            match source {
-                Source::File { path } => absolute(path),
-                Source::Api {} => {}
-                Source::Sql(_) | Source::Http(_) => {}
+            if let Source::File { path } = source {
+                absolute(path);
             }
         }
         absolute(&mut self.auth.users);

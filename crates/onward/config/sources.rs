@@ -43,6 +43,17 @@ pub(crate) struct Http {
 pub(crate) type Fetched = BTreeMap<String, Result<Rendered, String>>;
 
 impl Source {
+    /// What tells it from the others, without a secret.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::File { path } => path.display().to_string(),
+            Self::Api {} => "api".to_owned(),
+            Self::Sql(Sql { name, url, .. }) | Self::Http(Http { name, url, .. }) => {
+                name_of(name, url)
+            }
+        }
+    }
+
     /// How it is asked, and how often; none for a file.
     pub(crate) fn asked(&self) -> Option<(Settings, Duration)> {
         let name = self.name();
@@ -88,10 +99,6 @@ impl Source {
 }
 
 impl Sql {
-    pub(super) fn name(&self) -> String {
-        name_of(&self.name, &self.url)
-    }
-
     fn questions(&self) -> Questions {
         match self.query.is_empty() {
             false => Questions::Snapshot {
@@ -111,12 +118,6 @@ impl Sql {
     pub(crate) fn is_both(&self) -> bool {
         let looks_up = !self.address.is_empty() || !self.domain.is_empty();
         looks_up && !self.query.is_empty()
-    }
-}
-
-impl Http {
-    pub(super) fn name(&self) -> String {
-        name_of(&self.name, &self.url)
     }
 }
 
