@@ -11,6 +11,7 @@ use testkit::program::{self, Running};
 use testkit::sender::Plain;
 use toml::Value;
 
+use crate::flow::acme::free;
 use crate::flow::panels::{check, with};
 
 /// One of the two, in a folder of its own, at a port of its own.
@@ -23,7 +24,7 @@ struct Server {
 
 impl Server {
     async fn postgres() -> Self {
-        let (folder, port) = (folder(), free_port());
+        let (folder, port) = (folder(), free().port());
         let bin = fs::read_dir("/usr/lib/postgresql")
             .expect("PostgreSQL")
             .next();
@@ -78,7 +79,7 @@ impl Server {
     }
 
     async fn mariadb() -> Self {
-        let (folder, port) = (folder(), free_port());
+        let (folder, port) = (folder(), free().port());
         let data = folder.path().join("data").display().to_string();
         let user = if program::are_root() {
             "--user=root"
@@ -187,11 +188,6 @@ fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("a folder");
     folder
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 fn panel(name: &str) -> String {

@@ -11,6 +11,7 @@ use testkit::sender::Plain;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
+use crate::flow::acme::free;
 use crate::relay;
 
 const MAIN_CF: &str = "\
@@ -114,7 +115,7 @@ impl Old {
             fs::create_dir(setup.path(folder)).expect("a folder");
         }
         let folder = setup.path("etc/postfix").display().to_string();
-        let ports = [free_port().await, free_port().await].map(|port| port.to_string());
+        let ports = [free(), free()].map(|address| address.port().to_string());
         let main_cf = MAIN_CF.replace("/FOLDER", &folder);
         let main_cf = main_cf
             .replace("FORTH", &ports[0])
@@ -165,7 +166,7 @@ impl Old {
 
     /// Postfix itself, as far as it takes mail.
     async fn start(&self, setup: &Setup) -> (Running, SocketAddr) {
-        let port = free_port().await;
+        let port = free().port();
         let master_cf = MASTER_CF.replace("PORT", &port.to_string());
         setup.write("etc/postfix/master.cf", &master_cf);
         let open = Permissions::from_mode(0o755);
@@ -308,11 +309,4 @@ async fn connected(address: &str) -> TcpStream {
     };
     let connected = tokio::time::timeout(testkit::PATIENCE, connected).await;
     connected.unwrap_or_else(|_| panic!("{address} does not listen"))
-}
-
-async fn free_port() -> u16 {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    listener.local_addr().expect("an address").port()
 }
