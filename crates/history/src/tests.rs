@@ -677,17 +677,28 @@ fn who_changed_what() {
     assert_eq!(changes(Some(at(1))), all[1..]);
     assert_eq!(changes(Some(at(0))), [""; 0]);
     let mut writer = world.writer();
-    for n in 0..200 {
-        for _ in 0..100 {
-            writer.take(Ok(Arc::new(drained(100 * n))));
+    let mut flood = |event: &dyn Fn(u64) -> Entry| {
+        for n in 0..200 {
+            for _ in 0..100 {
+                writer.take(Ok(Arc::new(event(100 * n))));
+            }
+            writer.flush();
         }
-        writer.flush();
-    }
-    let file = &writer.store.as_ref().unwrap().connection;
-    let kept: i64 = file
-        .query_row("SELECT count(*) FROM change", [], |row| row.get(0))
-        .unwrap();
+        let file = &writer.store.as_ref().unwrap().connection;
+        let kept = "SELECT count(*) FROM change";
+        let kept = file.query_row(kept, [], |row| row.get::<_, i64>(0));
+        kept.unwrap()
+    };
+    // Who is frozen pushes out nobody else.
+    let frozen = |secs| {
+        let (key, limit) = (format!("client:{secs}"), "guesses".to_owned());
+        entry(secs, Event::Frozen { key, limit })
+    };
+    let kept = flood(&frozen);
     assert!(kept <= 10_100, "{kept}");
+    assert_eq!(changes(Some(at(2))), all);
+    let kept = flood(&drained);
+    assert!(kept <= 20_200, "{kept}");
 }
 
 #[test]
