@@ -189,6 +189,7 @@ impl Reload {
             return Ok(reloaded);
         }
         forwards::keep(&config, &routing.table);
+        routing.lookups.follow(&old.lookups);
         self.routing.store(Arc::new(routing));
         self.shaping.replace(shaping);
         if let Some(holder) = holder {

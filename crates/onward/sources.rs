@@ -106,13 +106,15 @@ pub(crate) async fn watch(reload: Arc<Reload>, journal: Journal) {
         let all: BTreeMap<_, _> = snapshots(&config)
             .map(|asked| (asked.0.name.clone(), asked))
             .collect();
-        watched.retain(|name, old| {
-            all.get(name)
-                .is_some_and(|(settings, _)| *settings == old.settings)
-        });
+        watched.retain(|name, _| all.contains_key(name));
         for (name, (settings, every)) in all {
-            let known = watched.remove(&name);
-            let Some(mut one) = known.or_else(|| first(settings, &config, &journal, every)) else {
+            let (known, failed) = match watched.remove(&name) {
+                Some(old) if old.settings == settings => (Some(old), None),
+                // It was asked with its new settings; what is known of it is why it failed with the old.
+                old => (None, old.and_then(|old| old.failed)),
+            };
+            let first = || first(settings, &config, &journal, every, failed);
+            let Some(mut one) = known.or_else(first) else {
                 continue;
             };
             if one.due <= Instant::now() {
@@ -131,6 +133,7 @@ fn first(
     config: &Config,
     journal: &Journal,
     every: Duration,
+    failed: Option<String>,
 ) -> Option<Watched> {
     let snapshot = Snapshot::new(settings.clone()).ok()?;
     let said = config.forwards.fetched.get(&settings.name);
@@ -138,7 +141,7 @@ fn first(
         settings,
         snapshot,
         due: Instant::now() + every,
-        failed: None,
+        failed,
         refused: None,
     };
     if let Some(said) = said {

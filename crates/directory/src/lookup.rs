@@ -79,6 +79,17 @@ impl Lookups {
         self.0.is_empty()
     }
 
+    /// Takes over which sources were down for those before, so that it is news when they answer again.
+    pub fn follow(&self, before: &Self) {
+        for source in &self.0 {
+            let name = &source.settings.name;
+            if let Some(old) = before.0.iter().find(|old| old.settings.name == *name) {
+                let down = old.health.lock().down.clone();
+                source.health.lock().down = down.map(|(_, why)| (Instant::now(), why));
+            }
+        }
+    }
+
     /// What is new since it was last asked for.
     pub fn news(&self) -> Vec<News> {
         let news = self.0.iter().map(|source| source.health.lock().news.take());

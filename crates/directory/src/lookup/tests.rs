@@ -155,6 +155,24 @@ async fn nonsense_is_no_answer() {
 }
 
 #[tokio::test]
+async fn a_reload_does_not_forget_what_was_down() {
+    let (service, before) = service().await;
+    service.forwards("alice@x.example", "a@y.example");
+    service.fails(Some("500 Internal Server Error"));
+    assert!(find(&before, "alice@x.example", false).await.is_err());
+    assert_eq!(before.news().len(), 1);
+    service.fails(None);
+    let after = Lookups::new([settings(&service, Duration::from_secs(60))]).unwrap();
+    after.follow(&before);
+    assert!(find(&after, "alice@x.example", false).await.is_ok());
+    let back = News {
+        name: "service".to_owned(),
+        error: None,
+    };
+    assert_eq!(after.news(), [back]);
+}
+
+#[tokio::test]
 async fn one_odd_question_puts_nobody_else_off() {
     let (service, lookups) = service().await;
     service.forwards("alice@x.example", "a@y.example");
