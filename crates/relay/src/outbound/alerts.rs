@@ -46,6 +46,14 @@ pub struct Alerts {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
+/// Why a POST was not taken.
+#[derive(Debug)]
+pub(super) struct NotTaken {
+    pub(super) text: String,
+    /// It would not be taken another time, either.
+    pub(super) is_final: bool,
+}
+
 /// What a round of telling came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Told {
@@ -223,9 +231,9 @@ impl<S: Spool> Outbound<S> {
         let freezes: Vec<_> = freezes.collect();
         let body =
             json!({"event": "frozen", "hostname": self.hostname.to_string(), "freezes": freezes});
-        if let Err(error) = post_json(&routing.alerts, &body).await {
+        if let Err(NotTaken { text, .. }) = post_json(&routing.alerts, &body).await {
             tracing::error!(
-                error,
+                error = text,
                 "the webhook was not told what is frozen; it is tried again\n\nhint: `[alerts] webhook` must answer a POST with 2xx"
             );
             return Told::Failed;
@@ -233,6 +241,15 @@ impl<S: Spool> Outbound<S> {
         self.counting.mark(&untold, Mark::Posted);
         self.write_freezes().await;
         Told::Some
+    }
+}
+
+impl NotTaken {
+    fn of(error: reqwest::Error) -> Self {
+        Self {
+            text: causes(error),
+            is_final: false,
+        }
     }
 }
 
@@ -256,11 +273,12 @@ impl fmt::Debug for Secret {
 }
 
 /// Posts to the webhook, if there is one.
-pub(super) async fn post_json(alerts: &Alerts, body: &Value) -> Result<(), String> {
+pub(super) async fn post_json(alerts: &Alerts, body: &Value) -> Result<(), NotTaken> {
     let Some(url) = &alerts.webhook else {
         return Ok(());
     };
-    let client = http::client().timeout(POST_TIME).build().map_err(causes)?;
+    let client = http::client().timeout(POST_TIME).build();
+    let client = client.map_err(NotTaken::of)?;
     let (mut request, body) = (client.post(url.clone()), body.to_string());
     if let Some(secret) = &alerts.secret {
         request = request.header("X-Onward-Signature", secret.sign(&body));
@@ -268,13 +286,20 @@ pub(super) async fn post_json(alerts: &Alerts, body: &Value) -> Result<(), Strin
     post(request, "application/json", body.into()).await
 }
 
-pub(super) async fn post(request: RequestBuilder, kind: &str, body: Vec<u8>) -> Result<(), String> {
+pub(super) async fn post(
+    request: RequestBuilder,
+    kind: &str,
+    body: Vec<u8>,
+) -> Result<(), NotTaken> {
     let request = request.header("Content-Type", kind).body(body);
-    let answer = request.send().await.map_err(causes)?;
+    let answer = request.send().await.map_err(NotTaken::of)?;
     let host = answer.url().host_str().unwrap_or_default();
     match answer.status() {
         status if status.is_success() => Ok(()),
-        status => Err(format!("{host} answers {status}")),
+        status => Err(NotTaken {
+            text: format!("{host} answers {status}"),
+            is_final: status.is_client_error() && ![408, 425, 429].contains(&status.as_u16()),
+        }),
     }
 }
 

@@ -89,7 +89,8 @@ impl<S: Spool> Outbound<S> {
                 let hostname = self.hostname.to_string();
                 let body =
                     json!({"event": "doctor", "hostname": hostname, "findings": kept.to_post});
-                post_json(&routing.alerts, &body).await
+                let posted = post_json(&routing.alerts, &body).await;
+                posted.map_err(|error| error.text)
             }
             _ => Ok(()),
         };

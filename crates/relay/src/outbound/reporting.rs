@@ -177,7 +177,8 @@ impl<S: Spool> Outbound<S> {
     async fn post_report(&self, url: &Url, gzip: Vec<u8>) -> Result<(), String> {
         let client = sts::make(Arc::clone(&self.delivery_settings), self.resolver.clone());
         let client = client.map_err(|fault| fault.text)?;
-        post(client.post(url.clone()), "application/tlsrpt+gzip", gzip).await
+        let posted = post(client.post(url.clone()), "application/tlsrpt+gzip", gzip).await;
+        posted.map_err(|error| error.text)
     }
 }
 

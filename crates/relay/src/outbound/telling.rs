@@ -1,9 +1,11 @@
 //! What the operator wants to hear of at once goes to the webhook as well as into the mail log, in the same words: a reload that
-//! failed, a certificate, a site that blocks us, a long queue, a forward that fails. (Freezes and the doctor's findings: `alerts.rs`, `checkup.rs`.)
+//! failed, a certificate, a site that blocks us, a long queue, a forward or a source of forwards that fails. (Freezes and the doctor's
+//! findings: `alerts.rs`, `checkup.rs`.)
 //!
-//! It is kept in memory, in order, until the webhook has taken it; of too much the oldest is lost, and how much that was is told.
+//! It is kept in memory, in order, until the webhook has taken it. What is refused several times lets the others go first; what is
+//! refused for good is given up and logged. Of too much the oldest is lost, and how much that was is told.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use control::FailingForward;
@@ -14,17 +16,34 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use spool::Spool;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Outbound;
-use super::alerts::{POST_AGAIN, POST_AGAIN_MAX, post_json};
+use super::alerts::{NotTaken, POST_AGAIN, POST_AGAIN_MAX, post_json};
 
 /// What waits to be told.
 #[derive(Default)]
 struct Untold {
-    events: Mutex<VecDeque<Value>>,
+    waiting: Mutex<Waiting>,
     more: Notify,
+}
+
+/// In order.
+#[derive(Default)]
+struct Waiting {
+    events: VecDeque<Waits>,
+    /// So many were given a number.
+    numbers: u64,
+    /// So many found no room, of which nobody was told yet.
+    lost: u64,
+}
+
+#[derive(Clone)]
+struct Waits {
+    number: u64,
+    event: Value,
+    tries: u32,
 }
 
 /// What was looked at last.
@@ -33,6 +52,8 @@ struct Looked {
     is_long: bool,
     /// The forwards that failed; none before the first look, which tells of none: a restart tells nothing twice.
     failing: Option<BTreeSet<(String, String)>>,
+    /// Sources of forwards that are down: since which second, with the line about it as long as it was not told.
+    down: BTreeMap<String, (u64, Option<String>)>,
 }
 
 impl<S: Spool> Outbound<S> {
@@ -42,7 +63,7 @@ impl<S: Spool> Outbound<S> {
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = self.watch(history, &untold) => {}
-            () = self.post_events(&untold) => {}
+            () = untold.tell(|event| self.post_event(event)) => {}
         }
     }
 
@@ -57,13 +78,18 @@ impl<S: Spool> Outbound<S> {
             if second % FORWARDS_EVERY == FORWARDS_FIRST {
                 self.look_at_forwards(history, &mut looked).await;
             }
+            let mut told = looked.down_for_long(second);
             while let Some(read) = reader.try_next() {
-                if let Ok(entry) = read
-                    && TOLD.contains(&entry.event.name())
-                    && self.routing.load().alerts.webhook.is_some()
-                {
-                    untold.push(&entry.line(Format::Json));
+                let Ok(entry) = read else { continue };
+                if let Event::Source { name, error } = &entry.event {
+                    let line = entry.line(Format::Json);
+                    told.extend(looked.source(name, error.is_some(), line, second));
+                } else if TOLD.contains(&entry.event.name()) {
+                    told.push(entry.line(Format::Json));
                 }
+            }
+            if self.routing.load().alerts.webhook.is_some() {
+                told.iter().for_each(|line| untold.push(line));
             }
         }
     }
@@ -109,31 +135,10 @@ impl<S: Spool> Outbound<S> {
         }
     }
 
-    /// Posts the oldest until it is taken, and so on.
-    async fn post_events(&self, untold: &Untold) {
-        let mut again = POST_AGAIN;
-        loop {
-            let Some(mut event) = untold.events.lock().front().cloned() else {
-                untold.more.notified().await;
-                continue;
-            };
-            event["hostname"] = self.hostname.to_string().into();
-            let routing = self.routing.load_full();
-            match post_json(&routing.alerts, &event).await {
-                Ok(()) => {
-                    untold.events.lock().pop_front();
-                    again = POST_AGAIN;
-                }
-                Err(error) => {
-                    tracing::error!(
-                        error,
-                        "the webhook was not told what has happened; it is tried again\n\nhint: `[alerts] webhook` must answer a POST with 2xx"
-                    );
-                    sleep(again).await;
-                    again = (2 * again).min(POST_AGAIN_MAX);
-                }
-            }
-        }
+    async fn post_event(&self, mut event: Value) -> Result<(), NotTaken> {
+        event["hostname"] = self.hostname.to_string().into();
+        let routing = self.routing.load_full();
+        post_json(&routing.alerts, &event).await
     }
 }
 
@@ -142,19 +147,101 @@ impl Untold {
         let Ok(event) = serde_json::from_str(line) else {
             return;
         };
-        let mut events = self.events.lock();
-        if events.len() >= UNTOLD_MAX {
-            // The first is being told, and says how many went after it.
-            let lost = events.get(1).and_then(|event| event["lost"].as_u64());
-            events[1] = json!({"event": "untold", "lost": lost.map_or(2, |lost| lost + 1)});
-            events.remove(2);
+        let mut waiting = self.waiting.lock();
+        while waiting.events.len() >= UNTOLD_MAX
+            && let Some(Waits { event, .. }) = waiting.events.pop_front()
+        {
+            waiting.lost += event["lost"].as_u64().unwrap_or(1);
         }
-        events.push_back(event);
+        let waits = waiting.number(event);
+        waiting.events.push_back(waits);
         self.more.notify_one();
+    }
+
+    /// Posts what waits, as long as it is polled.
+    async fn tell<F: Future<Output = Result<(), NotTaken>>>(&self, post: impl Fn(Value) -> F) {
+        let mut pause = POST_AGAIN;
+        loop {
+            let next = self.waiting.lock().next();
+            let Some(Waits { number, event, .. }) = next else {
+                self.more.notified().await;
+                continue;
+            };
+            let Err(NotTaken { text, is_final }) = post(event.clone()).await else {
+                self.waiting.lock().take(number);
+                pause = POST_AGAIN;
+                continue;
+            };
+            if is_final || self.waiting.lock().tries(number) >= TRIES_MAX {
+                self.waiting.lock().take(number);
+                tracing::error!(error = text, %event, "the webhook was not told of this event, which is given up\n\nhint: `[alerts] webhook` must answer a POST with 2xx");
+            } else {
+                tracing::error!(error = text, event = %event["event"], "the webhook was not told what has happened; it is tried again\n\nhint: `[alerts] webhook` must answer a POST with 2xx");
+            }
+            if !is_final {
+                // What is new need not wait for long: perhaps only this one is not liked.
+                sleep(POST_AGAIN).await;
+                let _new = timeout(pause.saturating_sub(POST_AGAIN), self.more.notified()).await;
+                pause = (2 * pause).min(POST_AGAIN_MAX);
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn number(&mut self, event: Value) -> Waits {
+        self.numbers += 1;
+        Waits {
+            number: self.numbers,
+            event,
+            tries: 0,
+        }
+    }
+
+    /// The oldest of those that were refused least often.
+    fn next(&mut self) -> Option<Waits> {
+        if self.lost > 0 {
+            let lost = self.number(json!({"event": "untold", "lost": self.lost}));
+            self.events.push_front(lost);
+            self.lost = 0;
+        }
+        let turn = |waits: &&Waits| waits.tries / TRIES_IN_TURN;
+        self.events.iter().min_by_key(turn).cloned()
+    }
+
+    /// How often it was tried, with this time.
+    fn tries(&mut self, number: u64) -> u32 {
+        let waits = self.events.iter_mut().find(|waits| waits.number == number);
+        waits.map_or(0, |waits| {
+            waits.tries += 1;
+            waits.tries
+        })
+    }
+
+    fn take(&mut self, number: u64) {
+        self.events.retain(|waits| waits.number != number);
     }
 }
 
 impl Looked {
+    /// Those that have been down long enough to be told of: a database that is restarted wakes nobody.
+    fn down_for_long(&mut self, second: u64) -> Vec<String> {
+        let late = self.down.values_mut();
+        let late = late.filter(|(since, _)| second - since >= SOURCE_DOWN_FOR);
+        late.filter_map(|(_, line)| line.take()).collect()
+    }
+
+    /// Takes in that a source is down, or up again: which is told if the other was.
+    fn source(&mut self, name: &str, is_down: bool, line: String, second: u64) -> Option<String> {
+        if is_down {
+            let down = self.down.entry(name.to_owned());
+            down.or_insert((second, Some(line)));
+            return None;
+        }
+        let was_told = self.down.remove(name)?.1.is_none();
+        was_told.then_some(line)
+    }
+
     /// Those that are new.
     fn take(&mut self, found: Vec<FailingForward>) -> Vec<FailingForward> {
         let key = |forward: &FailingForward| (forward.recipient.clone(), forward.target.clone());
@@ -169,7 +256,7 @@ impl Looked {
     }
 }
 
-/// By their names in the mail log.
+/// By their names in the mail log; besides `source-down` and `source-up`, each once.
 const TOLD: [&str; 9] = [
     "reload-failed",
     "forwards-kept-out",
@@ -188,7 +275,13 @@ const FORWARDS_EVERY: u64 = 3600;
 /// Not while the daemon starts.
 const FORWARDS_FIRST: u64 = 60;
 const FORWARDS_MAX: u32 = 1000;
+/// In seconds.
+const SOURCE_DOWN_FOR: u64 = 60;
 const UNTOLD_MAX: usize = 1000;
+/// Some seconds, in which a webhook that is restarted gets all in order.
+const TRIES_IN_TURN: u32 = 3;
+/// With the pauses between, about a day.
+const TRIES_MAX: u32 = 30;
 
 #[cfg(test)]
 mod tests {
@@ -197,13 +290,87 @@ mod tests {
     #[test]
     fn of_too_much_the_oldest_is_lost_and_counted() {
         let untold = Untold::default();
-        for number in 0..UNTOLD_MAX + 5 {
-            untold.push(&format!("{{\"event\":\"reload-failed\",\"n\":{number}}}"));
+        let push = |numbers: std::ops::Range<usize>| {
+            for number in numbers {
+                untold.push(&format!("{{\"event\":\"reload-failed\",\"n\":{number}}}"));
+            }
+        };
+        push(0..UNTOLD_MAX + 5);
+        let first = |lost: usize| {
+            let mut waiting = untold.waiting.lock();
+            let first = waiting.next().unwrap();
+            assert_eq!(first.event, json!({"event": "untold", "lost": lost}));
+            assert_eq!(waiting.events[1].event["n"], lost);
+            first
+        };
+        first(5);
+        // Before that was told, more are lost.
+        push(UNTOLD_MAX + 5..UNTOLD_MAX + 8);
+        let told = first(8);
+        untold.waiting.lock().take(told.number);
+        assert_eq!(untold.waiting.lock().events.len(), UNTOLD_MAX);
+    }
+
+    /// What a webhook is told that refuses `b` so often, in the first hours of a number of events.
+    async fn told(refusals: usize, is_final: bool) -> Vec<String> {
+        let (untold, told, refused) = (Untold::default(), Mutex::new(Vec::new()), Mutex::new(0));
+        for name in ["a", "b", "c"] {
+            untold.push(&json!({"event": name}).to_string());
         }
-        let events = untold.events.lock();
-        assert_eq!((events.len(), &events[0]["n"]), (UNTOLD_MAX, &json!(0)));
-        assert_eq!(events[1], json!({"event": "untold", "lost": 6}));
-        assert_eq!(events[2]["n"], 7);
+        let post = async |event: Value| {
+            let name = event["event"].as_str().unwrap().to_owned();
+            if name == "b" && *refused.lock() < refusals {
+                *refused.lock() += 1;
+                let text = "127.0.0.1 answers 500".to_owned();
+                return Err(NotTaken { text, is_final });
+            }
+            told.lock().push(name);
+            Ok(())
+        };
+        let late = async {
+            sleep(Duration::from_hours(3)).await;
+            untold.push(&json!({"event": "d"}).to_string());
+            sleep(POST_AGAIN + Duration::from_secs(1)).await;
+            told.lock().push("e".to_owned());
+            untold.push(&json!({"event": "e"}).to_string());
+            sleep(Duration::from_hours(48)).await;
+        };
+        tokio::select! {
+            () = untold.tell(post) => {}
+            () = late => {}
+        }
+        assert!(untold.waiting.lock().events.is_empty());
+        told.into_inner()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_refused_holds_up_no_others() {
+        // A short trouble keeps the order.
+        assert_eq!(told(2, false).await, ["a", "b", "c", "d", "e", "e"]);
+        assert_eq!(told(4, false).await, ["a", "c", "b", "d", "e", "e"]);
+        // What is new then does not wait for the pause of what is refused, and that is given up some day.
+        assert_eq!(told(1000, false).await, ["a", "c", "d", "e", "e"]);
+        // Nor is it tried twice if that is no use.
+        assert_eq!(told(1, true).await, ["a", "c", "d", "e", "e"]);
+    }
+
+    #[test]
+    fn a_source_is_told_of_once_and_when_it_is_back() {
+        let mut looked = Looked::default();
+        let mut told = Vec::new();
+        for (second, is_down, line) in [
+            (0, true, "short"),
+            (20, false, "back"),
+            (40, true, "down"),
+            (70, true, "down otherwise"),
+            (100, true, "down"),
+            (200, false, "up"),
+            (201, false, "up"),
+        ] {
+            told.extend(looked.down_for_long(second));
+            told.extend(looked.source("db", is_down, line.to_owned(), second));
+        }
+        assert_eq!(told, ["down", "up"]);
     }
 
     #[test]
