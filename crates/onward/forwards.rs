@@ -12,7 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use directory::{Lookups, Questions, Snapshot};
+use directory::{Questions, Snapshot};
 use forwarder::table::{Difference, File, Table, TableErrors};
 use journal::{Event, Journal};
 use policy::Profiles;
@@ -106,7 +106,6 @@ fn asked(config: &Config, source: &Source) -> Result<Option<File>, Error> {
         return Ok(None);
     };
     if matches!(settings.questions, Questions::Lookup { .. }) {
-        Lookups::new([settings]).map_err(|error| wrong(&error))?;
         return Ok(None);
     }
     Snapshot::new(settings).map_err(|error| wrong(&error))?;

@@ -146,7 +146,8 @@ impl Reload {
         // Only now: a database that is slow is no reason for changes to wait.
         let _changes_wait = self.store.lock();
         let old = self.routing();
-        let routing = routing::load(&config)?;
+        let mut routing = routing::load(&config)?;
+        routing.lookups = routing.lookups.after(&old.lookups).into();
         let changes = match force {
             true => routing.table.difference(&old.table),
             false => forwards::judge(&config, &routing.table, &old.table)?,
@@ -189,7 +190,6 @@ impl Reload {
             return Ok(reloaded);
         }
         forwards::keep(&config, &routing.table);
-        routing.lookups.follow(&old.lookups);
         self.routing.store(Arc::new(routing));
         self.shaping.replace(shaping);
         if let Some(holder) = holder {

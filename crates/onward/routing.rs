@@ -112,13 +112,19 @@ fn with_table(config: &Config, measures: Measures, table: Table) -> Result<Routi
 }
 
 /// What is asked for each recipient that the table does not know.
-fn lookups(config: &Config) -> Result<Lookups, Error> {
+fn lookups(config: &Config) -> Result<Lookups, forwards::Error> {
     let asked = config.forwards.sources().filter_map(Source::asked);
     let asked = asked.filter(|(of, _)| matches!(of.questions, Questions::Lookup { .. }));
-    Lookups::new(asked.map(|(of, _)| of)).map_err(|wrong| Error::Value {
-        key: "forwards.source",
-        text: wrong.to_string(),
-    })
+    let mut lookups = Lookups::default();
+    for (settings, _) in asked {
+        let name = settings.name.clone();
+        let added = lookups.add(settings);
+        added.map_err(|wrong| forwards::Error::Source {
+            name,
+            wrong: wrong.to_string(),
+        })?;
+    }
+    Ok(lookups)
 }
 
 fn tier(typed: &Tier) -> (policy::Tier, TierWay) {

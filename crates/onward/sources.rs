@@ -106,7 +106,10 @@ pub(crate) async fn watch(reload: Arc<Reload>, journal: Journal) {
         let all: BTreeMap<_, _> = snapshots(&config)
             .map(|asked| (asked.0.name.clone(), asked))
             .collect();
-        watched.retain(|name, _| all.contains_key(name));
+        // What is not asked any more is not down any more.
+        for (_, mut gone) in watched.extract_if(.., |name, _| !all.contains_key(name)) {
+            gone.note(None, &journal);
+        }
         for (name, (settings, every)) in all {
             let (known, failed) = match watched.remove(&name) {
                 Some(old) if old.settings == settings => (Some(old), None),

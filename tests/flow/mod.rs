@@ -36,6 +36,7 @@ mod ipv6;
 mod lists;
 mod log_file;
 mod long_sender;
+mod looked_up;
 mod loops;
 mod mail_log;
 mod milter;

@@ -21,7 +21,18 @@ use crate::{Failed, Questions, Settings, SettingsError, Trouble, Way};
 
 /// All sources that are looked up, in their order: the first that has an address decides.
 #[derive(Debug, Default)]
-pub struct Lookups(Vec<Source>);
+pub struct Lookups(Vec<Arc<Source>>);
+
+/// A source that cannot be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Down {
+    /// Which.
+    pub name: String,
+    /// For how long.
+    pub span: Duration,
+    /// Why.
+    pub error: String,
+}
 
 /// That a source is down, and why; or that it answers again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,32 +73,57 @@ enum Question {
 
 #[derive(Debug, Default)]
 struct Health {
-    /// When it may be tried again, and why it failed.
-    down: Option<(Instant, Failed)>,
+    down: Option<Outage>,
+    /// The last news were that it is down.
+    told: bool,
     news: Option<News>,
 }
 
+#[derive(Debug)]
+struct Outage {
+    since: Instant,
+    /// When it may be tried again.
+    next: Instant,
+    error: Failed,
+}
+
 impl Lookups {
-    /// Connects to nothing yet.
-    pub fn new(all: impl IntoIterator<Item = Settings>) -> Result<Self, SettingsError> {
-        let sources = all.into_iter().map(Source::new);
-        sources.collect::<Result<_, _>>().map(Self)
+    /// One more, behind the others. Connects to nothing yet.
+    pub fn add(&mut self, settings: Settings) -> Result<(), SettingsError> {
+        self.0.push(Arc::new(Source::new(settings)?));
+        Ok(())
+    }
+
+    /// In the place of others: a source that is asked as before goes on with what it knows.
+    pub fn after(&self, before: &Self) -> Self {
+        let next = |new: &Arc<Source>| {
+            let mut same = before.0.iter();
+            match same.find(|old| old.settings.name == new.settings.name) {
+                Some(old) if old.settings == new.settings => return Arc::clone(old),
+                Some(old) => new.health.lock().told = old.health.lock().told,
+                None => {}
+            }
+            Arc::clone(new)
+        };
+        Self(self.0.iter().map(next).collect())
+    }
+
+    /// Those that cannot be asked, as far as anybody has tried.
+    pub fn down(&self) -> impl Iterator<Item = Down> {
+        self.0.iter().filter_map(|source| {
+            let health = source.health.lock();
+            let Outage { since, error, .. } = health.down.as_ref()?;
+            Some(Down {
+                name: source.settings.name.clone(),
+                span: since.elapsed(),
+                error: error.to_string(),
+            })
+        })
     }
 
     /// Whether there is nothing to ask.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// Takes over which sources were down for those before, so that it is news when they answer again.
-    pub fn follow(&self, before: &Self) {
-        for source in &self.0 {
-            let name = &source.settings.name;
-            if let Some(old) = before.0.iter().find(|old| old.settings.name == *name) {
-                let down = old.health.lock().down.clone();
-                source.health.lock().down = down.map(|(_, why)| (Instant::now(), why));
-            }
-        }
     }
 
     /// What is new since it was last asked for.
@@ -219,6 +255,12 @@ impl Source {
     }
 
     async fn ask(&self, question: Question, check: Check<'_>) -> Result<Option<Arc<str>>, Failed> {
+        // A reload may have taken away what its options name.
+        if let Some(Some(line)) = self.answers.get(&question).await
+            && check(&line).is_err()
+        {
+            self.answers.invalidate(&question).await;
+        }
         let answer = self.ask_anew(&question, check);
         let answer = self.answers.try_get_with_by_ref(&question, answer).await;
         answer.map_err(|error| Failed::clone(&error))
@@ -230,12 +272,12 @@ impl Source {
         check: Check<'_>,
     ) -> Result<Option<Arc<str>>, Failed> {
         let within = self.settings.timeout;
-        if let Some((next, error)) = &mut self.health.lock().down {
-            if Instant::now() < *next {
-                return Err(error.clone());
+        if let Some(outage) = &mut self.health.lock().down {
+            if Instant::now() < outage.next {
+                return Err(outage.error.clone());
             }
             // This question tries; until it knows, the others are told what was known before.
-            *next = Instant::now() + within;
+            outage.next = Instant::now() + within;
         }
         let answer = timeout(within, self.rows(question)).await;
         let answer = answer.unwrap_or_else(|_| {
@@ -291,13 +333,20 @@ impl Source {
             _ => None,
         };
         let mut health = self.health.lock();
-        if health.down.is_some() != down.is_some() {
+        if health.told != down.is_some() {
+            health.told = down.is_some();
             health.news = Some(News {
                 name: self.settings.name.clone(),
                 error: down.as_ref().map(ToString::to_string),
             });
         }
-        health.down = down.map(|error| (Instant::now() + TRY_AGAIN, error));
+        let now = Instant::now();
+        let since = health.down.as_ref().map_or(now, |outage| outage.since);
+        health.down = down.map(|error| Outage {
+            since,
+            next: now + TRY_AGAIN,
+            error,
+        });
         answer.map_err(Failed::from)
     }
 }

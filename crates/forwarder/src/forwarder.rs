@@ -210,7 +210,7 @@ impl Forwarder {
     }
 
     /// `postmaster@` our own name, for `<postmaster>`.
-    pub(crate) fn postmaster_address(&self) -> Option<Mailbox> {
+    pub fn postmaster_address(&self) -> Option<Mailbox> {
         mailbox(POSTMASTER, self.settings.hostname.as_str())
     }
 

@@ -13,7 +13,11 @@ use futures_util::future::try_join_all;
 use crate::{Routing, store};
 
 /// See [`Routing::ask`].
-pub(crate) async fn ask<T>(routing: &Routing, ask: impl Fn(&Table) -> T) -> Result<T, Failed> {
+pub(crate) async fn ask<T>(
+    routing: &Routing,
+    refused: Option<&Mailbox>,
+    ask: impl Fn(&Table) -> T,
+) -> Result<T, Failed> {
     let (mut known, mut lines) = (BTreeSet::new(), BTreeMap::new());
     // One for each line of a chain, and one that misses nothing.
     for _ in 0..=CHAIN_MAX + 1 {
@@ -23,11 +27,11 @@ pub(crate) async fn ask<T>(routing: &Routing, ask: impl Fn(&Table) -> T) -> Resu
         if missed.is_empty() {
             return Ok(answer);
         }
-        known.extend(missed.keys().cloned());
+        known.extend(missed.iter().cloned());
         if known.len() > KNOWN_MAX {
             return Err(Failed(format!("over {KNOWN_MAX} addresses behind one")));
         }
-        find(routing, missed, &mut lines).await?;
+        find(routing, refused, missed, &mut lines).await?;
     }
     Err(Failed(format!(
         "over {CHAIN_MAX} lines one behind the other"
@@ -37,14 +41,17 @@ pub(crate) async fn ask<T>(routing: &Routing, ask: impl Fn(&Table) -> T) -> Resu
 /// The lines about all of these.
 async fn find(
     routing: &Routing,
-    missed: BTreeMap<Mailbox, bool>,
+    refused: Option<&Mailbox>,
+    missed: BTreeSet<Mailbox>,
     lines: &mut BTreeMap<String, Arc<str>>,
 ) -> Result<(), Failed> {
     let key_of = |line: &str| Table::key_of(line, &check(routing));
-    let found = missed.iter().map(async |(address, goes_on)| {
+    let found = missed.iter().map(async |address| {
+        let mut domain = address.domain().into_iter();
+        let goes_on = refused != Some(address) && !domain.any(|name| routing.table.hosts(name));
         let mut found = BTreeMap::new();
         let lookups = &routing.lookups;
-        lookups.find(address, *goes_on, &key_of, &mut found).await?;
+        lookups.find(address, goes_on, &key_of, &mut found).await?;
         Ok::<_, Failed>(found)
     });
     for found in try_join_all(found).await? {

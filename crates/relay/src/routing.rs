@@ -167,16 +167,21 @@ impl Routing {
         kept && from.local_part().as_str().contains(['%', '!', '@'])
     }
 
-    /// Where mail to one recipient goes; a token is looked up in the spool. `Err`: it could not be now.
+    /// Where mail to one recipient goes; a token is looked up in the spool. `goes_anywhere`: it is not refused for being in a domain
+    /// that is not ours. `Err`: it could not be told now.
     pub async fn route<S: Spool>(
         &self,
         spool: &S,
         recipient: &ForwardPath,
+        goes_anywhere: bool,
         now: Timestamp,
     ) -> Result<Route, Unroutable> {
         #[cfg(test)]
         ROUTED.with(|routed| routed.set(routed.get() + 1));
-        let route = self.ask(|table| self.forwarder.route(table, recipient, now));
+        let postmaster = self.forwarder.postmaster_address();
+        let refused = recipient.mailbox().or(postmaster.as_ref());
+        let refused = refused.filter(|address| !goes_anywhere && !self.relays(address));
+        let route = self.ask(refused, |table| self.forwarder.route(table, recipient, now));
         let route = route.await?;
         let (Route::Token(token), Some(address)) = (&route, recipient.mailbox()) else {
             return Ok(route);
@@ -191,15 +196,20 @@ impl Routing {
             self.forwarder
                 .route_return(table, address, sender.clone(), now)
         };
-        self.ask(back).await
+        self.ask(refused, back).await
     }
 
-    /// Asks the table; and again, with what it has missed, as long as something is found by looking that up.
-    pub async fn ask<T>(&self, ask: impl Fn(&Table) -> T) -> Result<T, Unroutable> {
+    /// Asks the table; and again, with what it has missed, as long as something is found by looking that up. `refused` is if its
+    /// domain is not ours; mail for all others goes there then.
+    pub async fn ask<T>(
+        &self,
+        refused: Option<&Mailbox>,
+        ask: impl Fn(&Table) -> T,
+    ) -> Result<T, Unroutable> {
         if self.lookups.is_empty() {
             return Ok(ask(&self.table));
         }
-        Ok(lookups::ask(self, ask).await?)
+        Ok(lookups::ask(self, refused, ask).await?)
     }
 }
 

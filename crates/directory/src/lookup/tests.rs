@@ -20,8 +20,14 @@ fn settings(service: &Lookup, cache: Duration) -> Settings {
 
 async fn service() -> (Lookup, Lookups) {
     let service = Lookup::start().await;
-    let lookups = Lookups::new([settings(&service, Duration::from_secs(60))]).unwrap();
+    let lookups = of(settings(&service, Duration::from_secs(60)));
     (service, lookups)
+}
+
+fn of(settings: Settings) -> Lookups {
+    let mut lookups = Lookups::default();
+    lookups.add(settings).unwrap();
+    lookups
 }
 
 async fn find(lookups: &Lookups, address: &str, goes_on: bool) -> Result<String, Failed> {
@@ -155,24 +161,6 @@ async fn nonsense_is_no_answer() {
 }
 
 #[tokio::test]
-async fn a_reload_does_not_forget_what_was_down() {
-    let (service, before) = service().await;
-    service.forwards("alice@x.example", "a@y.example");
-    service.fails(Some("500 Internal Server Error"));
-    assert!(find(&before, "alice@x.example", false).await.is_err());
-    assert_eq!(before.news().len(), 1);
-    service.fails(None);
-    let after = Lookups::new([settings(&service, Duration::from_secs(60))]).unwrap();
-    after.follow(&before);
-    assert!(find(&after, "alice@x.example", false).await.is_ok());
-    let back = News {
-        name: "service".to_owned(),
-        error: None,
-    };
-    assert_eq!(after.news(), [back]);
-}
-
-#[tokio::test]
 async fn one_odd_question_puts_nobody_else_off() {
     let (service, lookups) = service().await;
     service.forwards("alice@x.example", "a@y.example");
@@ -256,7 +244,7 @@ fn what_a_source_must_have() {
             timeout: TRY_AGAIN,
             connections: 1,
         };
-        Lookups::new([settings]).map(drop).unwrap_err()
+        Lookups::default().add(settings).unwrap_err()
     };
     assert_eq!(
         wrong("sqlite:x", "SELECT 1"),
@@ -271,4 +259,49 @@ fn what_a_source_must_have() {
     if cfg!(not(feature = "sql")) {
         assert_eq!(wrong("sqlite:x", "SELECT $1"), SettingsError::NoSql);
     }
+}
+
+#[tokio::test]
+async fn a_source_goes_on_with_what_it_knows() {
+    let (service, old) = service().await;
+    service.forwards("alice@x.example", "a@y.example");
+    assert!(find(&old, "alice@x.example", false).await.is_ok());
+    assert!(find(&old, "bob@gone.example", true).await.is_ok());
+    service.asked();
+    let same = of(settings(&service, Duration::from_secs(60))).after(&old);
+    assert!(find(&same, "alice@x.example", false).await.is_ok());
+    assert_eq!(service.asked(), [""; 0]);
+    same.0[0].answers.invalidate_all();
+    service.fails(Some("503 Service Unavailable"));
+    assert!(find(&same, "alice@x.example", false).await.is_err());
+    assert!(find(&same, "bob@gone.example", true).await.is_ok());
+    let down: Vec<_> = same.down().map(|down| (down.name, down.error)).collect();
+    let error = "HTTP status 503 Service Unavailable".to_owned();
+    assert_eq!(down, [("service".to_owned(), error)]);
+    assert_eq!(same.news().len(), 1);
+    // One that is asked otherwise knows nothing, but that it answers is news.
+    service.fails(None);
+    let other = of(settings(&service, Duration::from_secs(30))).after(&same);
+    assert_eq!(other.down().count(), 0);
+    assert_eq!(other.news(), []);
+    assert!(find(&other, "alice@x.example", false).await.is_ok());
+    assert_eq!(other.news().len(), 1);
+    assert_eq!(service.asked().pop().unwrap(), "address=alice@x.example");
+}
+
+#[tokio::test]
+async fn a_known_line_may_not_be_one_any_more() {
+    let (service, lookups) = service().await;
+    service.forwards("alice@x.example", "a@y.example");
+    assert!(find(&lookups, "alice@x.example", false).await.is_ok());
+    service.asked();
+    let address = "alice@x.example".parse().unwrap();
+    let check = |line: &str| match line.starts_with('a') {
+        true => Err("no such profile".to_owned()),
+        false => Ok(line.to_owned()),
+    };
+    let mut known = BTreeMap::new();
+    let found = lookups.find(&address, false, &check, &mut known).await;
+    assert!(found.is_err());
+    assert_eq!(service.asked(), ["address=alice@x.example"]);
 }

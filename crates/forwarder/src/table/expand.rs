@@ -105,14 +105,14 @@ impl Table {
     /// Where mail to this address goes.
     pub fn resolve(&self, recipient: &Mailbox, now: Timestamp) -> Resolution {
         let Some(domain) = recipient.domain().filter(|domain| self.hosts(domain)) else {
-            self.miss(recipient, false);
+            self.miss(recipient);
             return Resolution::NotHosted;
         };
         match self.find(recipient.local_part(), domain) {
             Some(line) if line.options.is_over(now) => Resolution::Unknown,
             Some(line) => self.follow(recipient, domain, &line, now),
             None => {
-                self.miss(recipient, false);
+                self.miss(recipient);
                 Resolution::Unknown
             }
         }
@@ -125,7 +125,7 @@ impl Table {
         let local = fold(recipient.local_part().as_str());
         let line = self.find_beneath(|base| base.find_local(&local, domain));
         let Some(line) = line.or_else(|| self.find_local(&local, domain)) else {
-            self.miss(recipient, false);
+            self.miss(recipient);
             return None;
         };
         let is_over = line.options.is_over(now);
@@ -255,7 +255,7 @@ impl<'a> Walk<'a> {
     /// Goes on to a target of the line at the end of the path.
     fn step(&mut self, target: &Mailbox, options: &Options) {
         let Some(domain) = target.domain().filter(|domain| self.table.hosts(domain)) else {
-            self.table.miss(target, true);
+            self.table.miss(target);
             return self.add(target, options);
         };
         if self.is_on_path(target) {
@@ -271,7 +271,7 @@ impl<'a> Walk<'a> {
             Some(line) if line.options.is_over(self.now) => self.broken(target, Fault::Unknown),
             Some(line) => self.follow(target, domain, &line),
             None => {
-                self.table.miss(target, true);
+                self.table.miss(target);
                 self.broken(target, Fault::Unknown);
             }
         }

@@ -3,7 +3,7 @@
 //! Nothing is looked up here. The layer keeps the addresses that neither has a line for; whoever drives it looks those up,
 //! makes the next layer with what was found, and asks again, until nothing is missed any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use envelope::Mailbox;
@@ -18,7 +18,7 @@ pub(super) struct Beneath {
     table: Arc<Table>,
     /// Looked up already, so missed no more.
     known: BTreeSet<Mailbox>,
-    missed: Mutex<BTreeMap<Mailbox, bool>>,
+    missed: Mutex<BTreeSet<Mailbox>>,
 }
 
 impl Table {
@@ -39,9 +39,8 @@ impl Table {
         Ok(layer)
     }
 
-    /// Addresses that were asked for since the layer was made, and have no line or are not hosted, as far as is known; and whether
-    /// they are only targets, to which mail goes on if they are not ours.
-    pub fn missed(&self) -> BTreeMap<Mailbox, bool> {
+    /// Addresses that were asked for since the layer was made, and have no line or are not hosted, as far as is known.
+    pub fn missed(&self) -> BTreeSet<Mailbox> {
         let missed = self.beneath.as_ref().map(|beneath| {
             let missed = beneath.missed.lock();
             std::mem::take(&mut *missed.unwrap_or_else(PoisonError::into_inner))
@@ -70,12 +69,12 @@ impl Table {
         })
     }
 
-    pub(super) fn miss(&self, address: &Mailbox, is_target: bool) {
+    pub(super) fn miss(&self, address: &Mailbox) {
         let Some(beneath) = &self.beneath else { return };
         if address.domain().is_some() && !beneath.known.contains(address) {
             let missed = beneath.missed.lock();
             let mut missed = missed.unwrap_or_else(PoisonError::into_inner);
-            *missed.entry(address.clone()).or_insert(is_target) &= is_target;
+            missed.insert(address.clone());
         }
     }
 }

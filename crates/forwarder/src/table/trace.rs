@@ -25,7 +25,7 @@ impl Table {
     /// What [`Table::resolve`] goes through: none if the address is not hosted. Of a long way only the beginning.
     pub fn trace(&self, recipient: &Mailbox, now: Timestamp) -> Vec<Step> {
         let Some(domain) = recipient.domain().filter(|domain| self.hosts(domain)) else {
-            self.miss(recipient, false);
+            self.miss(recipient);
             return Vec::new();
         };
         let mut walk = Walk::new(self, now);
@@ -36,7 +36,7 @@ impl Table {
             }
             Some(line) => walk.begin(recipient, domain, &line),
             None => {
-                self.miss(recipient, false);
+                self.miss(recipient);
                 walk.note(recipient, None, Some(&Fault::Unknown));
             }
         }

@@ -6,7 +6,7 @@ use authentic::Reader;
 use control::{Asked, Body, Explanation, Fault, Hop, Mail, Refusal, Ruled, Way};
 use counters::Key;
 use envelope::{ForwardPath, Mailbox, Recipient, ReversePath, Verdict};
-use forwarder::table::Step;
+use forwarder::table::{Step, Table};
 use forwarder::{HeaderScan, Plan, PlannedLeg, Route, SrsRecipient};
 use futures_util::future::join_all;
 use policy::{Case, Decision, Effect, Stage, Tier};
@@ -137,9 +137,11 @@ impl<'a, S: Spool> Thought<'a, S> {
     async fn expand(&mut self, to: &ForwardPath) {
         let Some(address) = to.mailbox() else { return };
         let sender = self.sender_behind(address);
+        let refused = sender.is_none().then_some(address);
         let (address, now) = (sender.as_ref().unwrap_or(address), self.inbound.clock.now());
         // That it cannot be looked up, the answers say.
-        let steps = self.routing.ask(|table| table.trace(address, now)).await;
+        let trace = |table: &Table| table.trace(address, now);
+        let steps = self.routing.ask(refused, trace).await;
         self.explanation.expansion = steps.into_iter().flatten().map(step).collect();
     }
 

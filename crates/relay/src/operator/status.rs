@@ -15,6 +15,7 @@ use journal::{Counts, Recent, Tally};
 use spool::{Filter, Spool};
 
 use super::Operator;
+use crate::Routing;
 
 impl<S: Spool> Answers<ask::Status> for Operator<S> {
     async fn answer(&self, _: ask::Status, _by: Actor) -> Result<Status, Fault> {
@@ -57,7 +58,7 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
                 lines: stats.lines as u64,
                 domains: stats.domains as u64,
                 digest: format!("{:016x}", routing.table.digest()),
-                sources_down: sources_down(&counts),
+                sources_down: sources_down(&counts, &routing, now),
             },
             srs_secrets: routing.forwarder.srs().secrets() as u64,
             reload: counts.reload.map(|(at, error)| LastReload { at, error }),
@@ -94,14 +95,21 @@ impl<S: Spool> Operator<S> {
     }
 }
 
-fn sources_down(counts: &Counts) -> Vec<SourceDown> {
-    let down = counts.sources_down.iter();
+/// Snapshots as was told of them, as long as the table has them; look-ups as they are.
+fn sources_down(counts: &Counts, routing: &Routing, now: Timestamp) -> Vec<SourceDown> {
+    let has = |name: &str| routing.table.files().any(|(file, _)| file == name);
+    let down = counts.sources_down.iter().filter(|(name, _)| has(name));
     let down = down.map(|(name, (since, error))| SourceDown {
         name: name.clone(),
         since: *since,
         error: error.clone(),
     });
-    down.collect()
+    let looked_up = routing.lookups.down().map(|down| SourceDown {
+        name: down.name,
+        since: now.minus(down.span),
+        error: down.error,
+    });
+    down.chain(looked_up).collect()
 }
 
 fn events(counts: &Counts, count: impl Fn(&Tally) -> u64) -> BTreeMap<String, u64> {

@@ -176,7 +176,7 @@ impl<S: Spool> Outbound<S> {
             return Ok(Vec::new());
         };
         let path = ForwardPath::Mailbox(to.clone());
-        let route = routing.route(&*self.spool, &path, now).await?;
+        let route = routing.route(&*self.spool, &path, true, now).await?;
         let nowhere = |_| spool::Error::Unknown("it takes no mail here".to_owned());
         let legs = way::legs(routing, path, route, now).map_err(nowhere)?;
         composed.bytes = routing.keys.sign_notice(composed.bytes, now);

@@ -19,7 +19,7 @@ impl<S: Spool> Outbound<S> {
         is_patient: bool,
         now: Timestamp,
     ) -> Result<Route, Unmade> {
-        let route = routing.route(&*self.spool, forward_path, now).await;
+        let route = routing.route(&*self.spool, forward_path, true, now).await;
         let route = route.map_err(|error| match is_patient {
             true => Unmade::Later(error.into()),
             false => "its sender cannot be looked up".into(),

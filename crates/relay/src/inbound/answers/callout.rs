@@ -17,7 +17,7 @@ impl<S: Spool> Inquiry<'_, S> {
         };
         let path = ForwardPath::Mailbox(sender.clone());
         let (inbound, routing) = (self.inbound, self.sources.routing);
-        let routed = routing.route(&*inbound.spool, &path, inbound.clock.now());
+        let routed = routing.route(&*inbound.spool, &path, true, inbound.clock.now());
         match routed.await {
             Ok(Route::NotHosted) => self.ask(sender).await,
             Ok(Route::Forward(_) | Route::Discard(_) | Route::Return { .. }) => Callout::Exists,

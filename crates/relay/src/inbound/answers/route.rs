@@ -7,7 +7,7 @@ use envelope::ForwardPath;
 use forwarder::table::Target;
 use forwarder::{Route, SrsRefusal};
 use journal::Event;
-use policy::{Answer, Destination, Hosted, Measures, Srs};
+use policy::{Answer, Destination, Hosted, Measures, Srs, Standing};
 use spool::Spool;
 use srs::ReverseError;
 
@@ -20,7 +20,8 @@ impl<S: Spool> Inquiry<'_, S> {
             return (undecided(), None);
         };
         let (inbound, routing) = (self.inbound, self.sources.routing);
-        let routed = routing.route(&*inbound.spool, path, inbound.clock.now());
+        let is_known = self.case.client.standing != Standing::Stranger;
+        let routed = routing.route(&*inbound.spool, path, is_known, inbound.clock.now());
         let routed = routed.await;
         for News { name, error } in routing.lookups.news() {
             inbound.journal.record(Event::Source { name, error });

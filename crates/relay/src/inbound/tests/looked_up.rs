@@ -23,8 +23,10 @@ fn world(service: &Lookup, forwards: &str) -> World {
         timeout: Duration::from_secs(5),
         connections: 4,
     };
+    let mut lookups = Lookups::default();
+    lookups.add(settings).unwrap();
     let routing = Routing {
-        lookups: Arc::new(Lookups::new([settings]).unwrap()),
+        lookups: Arc::new(lookups),
         ..routing(forwards)
     };
     World::with(routing, 0)
@@ -167,4 +169,33 @@ async fn targets_are_looked_up_in_turn_and_loops_end() {
         r#"{"targets":["a@next.test"],"options":{"srs_domain":"other.test"}}"#,
     );
     assert_eq!(rcpt(&world, "s@one.test").await, UNDECIDED);
+}
+
+#[tokio::test]
+async fn what_is_known_to_be_elsewhere_goes_there_while_it_is_down() {
+    let service = Lookup::start().await;
+    let world = world(&service, "bob@example.test bob@next.test\n");
+    let routing = Routing {
+        trusted: ["192.0.2.8/32".parse().unwrap()].into_iter().collect(),
+        ..Routing::clone(&world.inbound.routing.load())
+    };
+    let today = srs::Day::from_unix_secs(now().unix_secs());
+    let srs0 = routing.forwarder.srs().forward("ann", "sender.test", today);
+    let back = format!("{}@fwd.test", srs0.unwrap());
+    world.inbound.routing.store(Arc::new(routing));
+    let check = async |from: &str, client: &str, to: &str, expected: &str| {
+        let mut talk = world.talk(from);
+        talk.client.peer = format!("{client}:4000").parse().unwrap();
+        talk.mail().await;
+        assert_eq!(talk.rcpt(to).await, expected, "{to}");
+    };
+    check("", "192.0.2.7", &back, "ok").await;
+    check("a@sender.test", "192.0.2.8", "a@foreign.test", "ok").await;
+    service.fails(Some("503 Service Unavailable"));
+    check("", "192.0.2.7", &back, "ok").await;
+    check("a@sender.test", "192.0.2.8", "a@foreign.test", "ok").await;
+    // A stranger would be refused for good, and what is hosted may have come to the service.
+    check("a@sender.test", "192.0.2.7", "a@foreign.test", UNDECIDED).await;
+    check("a@sender.test", "192.0.2.8", "b@example.test", UNDECIDED).await;
+    check("a@sender.test", "192.0.2.8", "a@other.test", UNDECIDED).await;
 }
