@@ -1,6 +1,7 @@
 CREATE TABLE domain (domain VARCHAR(255) PRIMARY KEY, active SMALLINT NOT NULL);
 CREATE TABLE alias_domain (alias_domain VARCHAR(255) PRIMARY KEY, target_domain VARCHAR(255) NOT NULL, active SMALLINT NOT NULL);
 CREATE TABLE forwardings (id INTEGER PRIMARY KEY, address VARCHAR(255), forwarding VARCHAR(255), domain VARCHAR(255), dest_domain VARCHAR(255), is_forwarding SMALLINT, is_alias SMALLINT, active SMALLINT NOT NULL);
+CREATE UNIQUE INDEX forwardings_address ON forwardings (address, forwarding);
 INSERT INTO domain VALUES ('x.example', 1), ('off.example', 0), ('empty.example', 1);
 INSERT INTO forwardings VALUES (1, 'ann@x.example', 'a@t.example', 'x.example', 't.example', 1, 0, 1), (2, 'ann@x.example', 'b@t.example', 'x.example', 't.example', 1, 0, 1);
 INSERT INTO forwardings VALUES (3, 'box@x.example', 'box@x.example', 'x.example', 'x.example', 1, 0, 1);
