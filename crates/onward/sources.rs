@@ -1,20 +1,20 @@
 //! Forwards that are asked for elsewhere: at a start, at a reload, and every now and then in between.
 //!
-//! A snapshot is one more file for the loader. One that cannot be had, or that is empty where it was not, leaves the one of before,
-//! and is said once. In between only a text that differs is looked at, and only the table is replaced.
+//! A snapshot is one more file for the loader. One that cannot be had, or of which a query has lost too much, leaves the one of
+//! before, and is said once. In between only a text that differs is looked at, and only the table is replaced.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use directory::{Questions, Rendered, Settings, Snapshot};
-use forwarder::table::Table;
+use forwarder::table::{DOMAIN_ACTION, Table};
 use journal::{Event, Journal};
 use policy::Profiles;
 use relay::store;
 use tokio::time::{Instant, sleep};
 
-use crate::config::Config;
+use crate::config::{Config, Percent};
 use crate::forwards;
 use crate::reload::Reload;
 use crate::routing;
@@ -34,11 +34,11 @@ pub(crate) async fn fetch(config: &mut Config, force: bool) {
     let kept = kept.unwrap_or_default();
     for settings in snapshots {
         let name = settings.name.clone();
-        let had_some = kept
-            .iter()
-            .any(|file| file.name == name && !file.content.is_empty());
+        let old = kept.iter().find(|file| file.name == name);
+        let old = old.map(|file| String::from_utf8_lossy(&file.content));
+        let judged = (&*old.unwrap_or_default(), config.forwards.max_shrink);
         let said = match Snapshot::new(settings) {
-            Ok(snapshot) => ask(&snapshot, &profiles, had_some).await,
+            Ok(snapshot) => ask(&snapshot, &profiles, judged).await,
             Err(error) => Err(error.to_string()),
         };
         config.forwards.fetched.insert(name, said);
@@ -69,14 +69,43 @@ pub(crate) fn said(config: &Config) -> impl Iterator<Item = String> {
     })
 }
 
-async fn ask(snapshot: &Snapshot, profiles: &Profiles, had_some: bool) -> Result<Rendered, String> {
+/// What it says, if that may follow what it said before.
+async fn ask(
+    snapshot: &Snapshot,
+    profiles: &Profiles,
+    (old, max): (&str, Percent),
+) -> Result<Rendered, String> {
     let measure = |name: &str, value: &str| store::check(profiles, name, value);
     let said = snapshot.ask(&|line| Table::key_of(line, &measure)).await;
     let said = said.map_err(|error| error.to_string())?;
-    match said.lines {
-        0 if had_some => Err(EMPTY.to_owned()),
-        _ => Ok(said),
+    if said.lines == 0 && !old.is_empty() {
+        return Err(format!("it has no forwards any more{STAYS}"));
     }
+    if said.text == old {
+        return Ok(said);
+    }
+    // The loader judges addresses. A query of domains may fail alone: all their addresses are still there.
+    let kinds = ["domains", "alias domains"].into_iter();
+    let counts = domains(old).into_iter().zip(domains(&said.text));
+    for (kind, (before, now)) in kinds.zip(counts) {
+        if max.is_under(before.saturating_sub(now), before) {
+            let over = format_args!("over `forwards.max_shrink` of {max}");
+            return Err(format!("{now} of {before} {kind} are left, {over}{STAYS}"));
+        }
+    }
+    Ok(said)
+}
+
+/// How many lines are about domains, and lead all of a domain to another.
+fn domains(text: &str) -> [usize; 2] {
+    text.lines().fold([0, 0], |[domains, aliases], line| {
+        let action = line.split(' ').nth(1).unwrap_or_default();
+        let is_alias = line.starts_with('@') && action.starts_with('@');
+        [
+            domains + usize::from(action == DOMAIN_ACTION),
+            aliases + usize::from(is_alias),
+        ]
+    })
 }
 
 /// Those of the configuration, and how often each is asked.
@@ -158,11 +187,11 @@ impl Watched {
         let name = &self.settings.name;
         let routing = reload.routing();
         let old = routing.table.files().find(|(file, _)| file == name);
-        let old = old.map(|(_, text)| text);
-        let had_some = old.is_some_and(|text| !text.is_empty());
-        let error = match ask(&self.snapshot, &routing.profiles, had_some).await {
+        let old = old.map(|(_, text)| text).unwrap_or_default();
+        let judged = (old, reload.config().forwards.max_shrink);
+        let error = match ask(&self.snapshot, &routing.profiles, judged).await {
             Err(error) => Some(error),
-            Ok(said) if Some(&*said.text) == old => None,
+            Ok(said) if said.text == old => None,
             // It was refused before, and why has been said.
             Ok(said) if Some(&said.text) == self.refused.as_ref() => return,
             Ok(said) => {
@@ -197,6 +226,7 @@ impl Watched {
     }
 }
 
-const EMPTY: &str = "it has no forwards any more; the old ones stay\n\nhint: if this is meant, `onward reload --force` takes it";
+const STAYS: &str =
+    "; the old ones stay\n\nhint: if this is meant, `onward reload --force` takes it";
 /// How soon a change of the configuration is noticed.
 const TICK: Duration = Duration::from_secs(1);

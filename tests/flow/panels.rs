@@ -137,6 +137,32 @@ async fn every_panel() {
     }
 }
 
+/// Where a panel has an index, a look-up reads no table whole. (The databases of the others here have not theirs.)
+#[test]
+fn look_ups_use_the_indexes() {
+    for panel in ["postfixadmin", "iredmail", "mailinabox"] {
+        let folder = tempfile::tempdir().unwrap();
+        let statements = fs::read_to_string(format!("tests/panels/{panel}.sql")).unwrap();
+        let (database, url) = database(folder.path(), &statements);
+        let [_, lookup] = tables(panel, &url);
+        for question in ["address", "domain"] {
+            let query = lookup[question].as_str().expect("a query");
+            let plan = format!("EXPLAIN QUERY PLAN {}", query.replace("$1", "'@x.example'"));
+            let mut plan = database.prepare(&plan).unwrap();
+            let steps = plan.query_map([], |row| row.get::<_, String>(3)).unwrap();
+            let steps: Vec<_> = steps.map(Result::unwrap).collect();
+            // None is by domain there, as its file says.
+            let scans = usize::from(panel == "mailinabox" && question == "domain");
+            let scan = |step: &&String| step.starts_with("SCAN");
+            assert_eq!(
+                steps.iter().filter(scan).count(),
+                scans,
+                "{panel}: {steps:?}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_snapshot_follows_its_database_and_outlives_it() {
     let net = Net::new().await;
@@ -195,4 +221,45 @@ async fn a_snapshot_follows_its_database_and_outlives_it() {
     assert!(began.elapsed() < Duration::from_secs(20));
     rcpt(&relay, "last@x.example", "250").await;
     relay.wait_for("source-down source=db").await;
+}
+
+/// A query that fails alone takes no domain away: a panel's update that empties one table, a right that is missing.
+#[tokio::test]
+async fn domains_of_a_snapshot_do_not_go_at_once() {
+    let net = Net::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let tables = "CREATE TABLE f (a TEXT, t TEXT); CREATE TABLE d (d TEXT); CREATE TABLE al (a TEXT, d TEXT);
+        INSERT INTO f VALUES ('a@x.example', 'x@t.example');
+        INSERT INTO d VALUES ('x.example'), ('y.example'); INSERT INTO al VALUES ('also.example', 'x.example');";
+    let (connection, url) = database(folder.path(), tables);
+    let fill = "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 50)
+        INSERT INTO f SELECT 'u' || n || '@x.example', 'x@t.example' FROM s";
+    connection.execute_batch(fill).unwrap();
+    let source = format!(
+        "[{{ kind = 'sql', name = 'db', url = '{url}', every = '1s', query = 'SELECT a, t FROM f', domains = 'SELECT d FROM d', alias_domains = 'SELECT a, d FROM al' }}]"
+    );
+    let source: Value = source.parse::<Value>().unwrap()[0].clone();
+    let relay = with(&net, &source).start().await;
+    let before = text(&relay);
+    assert!(
+        before.contains("y.example :domain:\n") && before.contains("@also.example @x.example\n")
+    );
+    connection.execute_batch("DELETE FROM al").unwrap();
+    let error = relay.wait_for("source-down source=db").await.text("error");
+    let wanted =
+        "0 of 1 alias domains are left, over `forwards.max_shrink` of 20%; the old ones stay";
+    assert!(error.starts_with(wanted), "{error}");
+    connection.execute_batch("DELETE FROM d WHERE d = 'x.example'; INSERT INTO al VALUES ('also.example', 'x.example')").unwrap();
+    let error = relay.wait_for_count(2, "source-down source=db").await[1].text("error");
+    assert!(error.starts_with("1 of 2 domains are left"), "{error}");
+    let said = relay.run(&["reload"]).await;
+    assert!(
+        said.contains("source db: 1 of 2 domains are left"),
+        "{said}"
+    );
+    // Over a restart, too.
+    let relay = relay.stop().await.start().await;
+    assert_eq!(text(&relay), before);
+    relay.run(&["reload", "--force"]).await;
+    assert!(!text(&relay).contains("x.example :domain:\n"));
 }
