@@ -8,7 +8,7 @@
 use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use envelope::Tls;
@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use x509_parser::parse_x509_certificate;
 
 /// The server's certificates, exchangeable while connections are running: whoever begins TLS after
 /// [`Holder::replace`] gets the new ones. The keys of session tickets stay, so that clients go on resuming. Clones share it.
@@ -39,7 +40,7 @@ pub type Certificate = Arc<CertifiedKey>;
 #[derive(Debug)]
 struct Certificates {
     own: ArcSwap<Vec<Certificate>>,
-    /// Got by the way; it gives way to our own where both fit.
+    /// Got by the way: where both fit, the one that is valid counts, and then the one that is so for longer.
     issued: ArcSwapOption<CertifiedKey>,
 }
 
@@ -151,25 +152,63 @@ impl ResolvesServerCert for Certificates {
         let name = client
             .server_name()
             .and_then(|name| ServerName::try_from(name).ok());
-        let (own, issued) = (self.own.load(), self.issued.load());
-        let own = own.iter().map(|certificate| (certificate, false));
-        let all = own.chain(issued.iter().map(|certificate| (certificate, true)));
-        let possible = all.filter(|(certificate, _)| {
+        let is_possible = |certificate: &Certificate| {
             let schemes = client.signature_schemes();
             certificate.key.choose_scheme(schemes).is_some()
-        });
-        let best = possible.min_by_key(|(certificate, is_issued)| {
+        };
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let rank = |certificate: &Certificate| {
             let is_named = name.as_ref().is_some_and(|name| names(certificate, name));
-            let is_rsa = certificate.key.algorithm() == SignatureAlgorithm::RSA;
-            (Reverse(is_named), *is_issued, is_rsa)
-        });
-        best.map(|(certificate, _)| Arc::clone(certificate))
+            let (begin, end) = life(certificate);
+            (is_named, begin <= now && now < end)
+        };
+        let own = self.own.load();
+        let own = own.iter().filter(|own| is_possible(own));
+        let is_rsa = |own: &Certificate| own.key.algorithm() == SignatureAlgorithm::RSA;
+        let own = own.min_by_key(|own| (Reverse(rank(own)), is_rsa(own)));
+        let issued = self.issued.load_full().filter(is_possible);
+        // What we have signed ourselves only stands in for what is to be issued.
+        let until = |issued: &Certificate| match is_self_signed(issued) {
+            true => i64::MIN,
+            false => life(issued).1,
+        };
+        match (own, issued) {
+            (Some(own), Some(issued))
+                if (rank(own), life(own).1) >= (rank(&issued), until(&issued)) =>
+            {
+                Some(Arc::clone(own))
+            }
+            (own, issued) => issued.or_else(|| own.cloned()),
+        }
     }
 }
 
 /// Whether a client that verifies takes this certificate for a host of this name.
 pub fn is_for(certificate: &CertifiedKey, host: &str) -> bool {
     ServerName::try_from(host).is_ok_and(|name| names(certificate, &name))
+}
+
+/// From when to when it is valid, in seconds since 1970; always, if that cannot be read.
+pub fn life(certificate: &CertifiedKey) -> (i64, i64) {
+    let own = certificate
+        .cert
+        .first()
+        .map(|der| parse_x509_certificate(der));
+    let Some(Ok((_, own))) = own else {
+        return (i64::MIN, i64::MAX);
+    };
+    let validity = own.validity();
+    let (begin, end) = (validity.not_before, validity.not_after);
+    (begin.timestamp(), end.timestamp())
+}
+
+fn is_self_signed(certificate: &CertifiedKey) -> bool {
+    let own = certificate
+        .cert
+        .first()
+        .map(|der| parse_x509_certificate(der));
+    own.is_some_and(|own| own.is_ok_and(|(_, own)| own.issuer() == own.subject()))
 }
 
 fn names(certificate: &CertifiedKey, name: &ServerName<'_>) -> bool {
