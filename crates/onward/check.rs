@@ -14,11 +14,12 @@ use relay::Routing;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use serde::Serialize;
-use smtp_in::BindError;
+use smtp_in::tls::Holder;
+use smtp_in::{BindError, tls};
 use spool::Clock;
 
 use crate::Failure;
-use crate::config::{Config, Errors, Resolved};
+use crate::config::{self, Config, Errors, Resolved};
 use crate::doctor_cli;
 use crate::forwards;
 use crate::logs;
@@ -176,11 +177,13 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) -> Option<Resolv
         let text = format_args!("{}: {}", path.display(), routing.users.count());
         findings.push(Finding::good("users", text));
     }
-    for files in &config.tls {
-        findings.push(Finding::good("certificate", files.certificate.display()));
-    }
+    findings.extend(check_certificates(config, &resolved));
     if let Some(asked) = &resolved.settings.acme {
-        let until = match acme::kept(asked) {
+        let kept = acme::kept(asked).unwrap_or_else(|error| {
+            findings.push(Finding::risk("acme", error));
+            None
+        });
+        let until = match kept {
             Some((.., expires)) => format!("the last one holds until {expires}"),
             None => "none yet".to_owned(),
         };
@@ -198,6 +201,24 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) -> Option<Resolv
     let risks = risks::of(config, routing).into_iter();
     findings.extend(risks.map(|risk| Finding::risk(risk.about, risk.text)));
     Some(resolved)
+}
+
+/// The files. One that has expired is shown as well as any other, where there is no better one.
+fn check_certificates(config: &Config, resolved: &Resolved) -> Vec<Finding> {
+    let read = resolved.tls.as_ref().map(Holder::certificates);
+    let now = i64::try_from(Clock::real().now().unix_secs()).unwrap_or(i64::MAX);
+    let files = config.tls.iter().zip(read.unwrap_or_default());
+    let finding = |(files, read): (&config::Tls, tls::Certificate)| {
+        let path = files.certificate.display();
+        match tls::life(&read).1 <= now {
+            true => Finding::risk(
+                "certificate",
+                format_args!("{path} has expired\n\nhint: renew it, and `onward reload`"),
+            ),
+            false => Finding::good("certificate", path),
+        }
+    };
+    files.map(finding).collect()
 }
 
 fn check_sources(config: &Config) -> impl Iterator<Item = Finding> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use control::{Client, Finding, Health, ask};
+use smtp_in::tls;
 
 use crate::config::{Config, Resolved};
 use crate::doctor::doctor;
@@ -37,6 +38,13 @@ pub(crate) async fn here(
     connect: bool,
 ) -> Result<Vec<Finding>, Failure> {
     let resolver = wire::resolver(&resolved.settings.resolver)?;
+    // As the daemon would show it.
+    if let (Some(asked), Some(holder)) = (&resolved.settings.acme, &resolved.tls)
+        && let Ok(Some((chain, key, _))) = acme::kept(asked)
+        && let Ok(kept) = tls::load(chain.as_bytes(), key.as_bytes())
+    {
+        holder.issue(kept);
+    }
     let routing = Arc::new(resolved.routing);
     let doctor = doctor(
         config,

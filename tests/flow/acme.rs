@@ -130,6 +130,76 @@ async fn two_names_by_tls_and_a_file_first() {
         .await;
 }
 
+/// Of two for one name the one that is valid is shown; then the one that ends later.
+#[tokio::test]
+async fn a_file_that_has_expired_gives_way() {
+    let (net, at) = (Net::new().await, free());
+    let server = Acme::start(at).await;
+    let setup = asking(&net, &server, "http", at)
+        .set("tls.certificate", "\"cert.pem\"")
+        .set("tls.key", "\"key.pem\"");
+    let expired = Identity::expired(NAME);
+    setup.write("cert.pem", &expired.certificate_pem);
+    setup.write_private("key.pem", &expired.key_pem);
+    let relay = setup.start().await;
+    relay.wait_for("certificate-issued").await;
+    let key = |of: &Identity| {
+        let der = of.der();
+        let (_, parsed) = parse_x509_certificate(&der).expect("a certificate");
+        parsed.public_key().raw.to_vec()
+    };
+    assert_ne!(shown(&relay, NAME).await.1, key(&expired));
+    for words in [["check"], ["doctor"]] {
+        let said = relay.setup().run(&words).await.stdout;
+        assert!(said.contains("has expired"), "{said}");
+    }
+    let longer = Identity::new(NAME);
+    relay.setup().write("cert.pem", &longer.certificate_pem);
+    relay.setup().write_private("key.pem", &longer.key_pem);
+    relay.run(&["reload"]).await;
+    assert_eq!(shown(&relay, NAME).await.1, key(&longer));
+}
+
+/// What is wrong with the folder keeps no mail from coming, and is said; nobody is asked for what could not be kept.
+#[tokio::test]
+async fn a_folder_that_cannot_be_used_stops_no_mail() {
+    let (net, at) = (Net::new().await, free());
+    let sink = net.sink("target.test", "").await;
+    let server = Acme::start(at).await;
+    let setup = asking(&net, &server, "http", at);
+    std::fs::create_dir_all(setup.path("spool")).unwrap();
+    setup.write("spool/acme", "a file");
+    let relay = setup.start().await;
+    let failed = relay.wait_for("certificate-failed").await;
+    assert!(failed.text("error").contains("spool/acme"), "{failed:?}");
+    origin_sends(&relay, "alice@example.test", "one").await;
+    sink.message().await;
+    assert_eq!(shown(&relay, NAME).await.0, ITSELF);
+    for (words, expected) in [(["check"], "risk acme"), (["doctor"], "no certificate: ")] {
+        let said = relay.setup().run(&words).await.stdout;
+        assert!(said.contains(expected), "{said}");
+    }
+    let status = relay.run_json(&["status"]).await;
+    assert_eq!(status["events"]["certificate-failed"], 1, "{status}");
+    assert_eq!(server.issued(), 0);
+    // What is damaged is made anew.
+    let setup = relay.stop().await;
+    std::fs::remove_file(setup.path("spool/acme")).unwrap();
+    std::fs::create_dir(setup.path("spool/acme")).unwrap();
+    for file in ["key.pem", "account", "pem"] {
+        let server = server.directory().replace("https://", "");
+        let server = server.replace([':', '/'], "_");
+        let name = match file {
+            "key.pem" => file.to_owned(),
+            kind => format!("{server}.{kind}"),
+        };
+        std::fs::write(setup.path("spool/acme").join(name), b"\xff\xfe").unwrap();
+    }
+    let relay = setup.start().await;
+    relay.wait_for("certificate-issued").await;
+    assert_eq!(shown(&relay, NAME).await.0, CA);
+}
+
 /// A server that was set up anew: the account is made again, and the key stays.
 #[tokio::test]
 async fn a_server_that_has_forgotten_us() {

@@ -111,10 +111,10 @@ impl Folder {
     }
 }
 
-/// Nothing if there is no such file.
+/// Nothing if there is no such file; one that is damaged makes no sense to whoever reads on.
 fn read(path: &Path) -> Result<Option<String>, String> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+    match fs::read(path) {
+        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(trouble(path, error)),
     }

@@ -71,6 +71,8 @@ pub struct Issuer {
     settings: Settings,
     folder: Folder,
     key: KeyPair,
+    /// The key is that of the folder.
+    is_kept: bool,
     shows: Box<dyn Shows>,
     own: Option<Own>,
     failures: u32,
@@ -86,20 +88,23 @@ pub struct Issuer {
 }
 
 /// What is kept for these settings, chain and key, and until when it is valid; nothing if it cannot be used. Nothing is changed.
-pub fn kept(settings: &Settings) -> Option<(String, String, Timestamp)> {
+pub fn kept(settings: &Settings) -> Result<Option<(String, String, Timestamp)>, String> {
     let folder = Folder::of(settings);
-    let (chain, key) = (folder.chain().ok()??, folder.key_text().ok()??);
-    let expires = Own::read(&chain).ok()?.life.end;
-    Some((chain, key, expires))
+    let (Some(chain), Some(key)) = (folder.chain()?, folder.key_text()?) else {
+        return Ok(None);
+    };
+    let own = Own::read(&chain).ok();
+    Ok(own.map(|own| (chain, key, own.life.end)))
 }
 
 impl Issuer {
-    /// Shows what is kept, or a certificate signed by itself. The server is not asked before it runs.
+    /// Shows what is kept, or a certificate signed by itself, whatever is wrong with the folder. The server is not asked before it runs.
     pub fn open(settings: Settings, shows: Box<dyn Shows>) -> Result<Self, String> {
         let folder = Folder::of(&settings);
         let now = shows.now();
         let mut issuer = Self {
-            key: folder.key()?,
+            key: KeyPair::generate().map_err(|error| error.to_string())?,
+            is_kept: false,
             folder,
             settings,
             shows,
@@ -111,9 +116,7 @@ impl Issuer {
             next: now,
             look: now,
         };
-        if let Some(chain) = issuer.folder.chain()?
-            && let Err(error) = Own::read(&chain).and_then(|own| issuer.take(&chain, own))
-        {
+        if let Err(error) = issuer.recall() {
             tracing::error!("the certificate that was kept cannot be used: {error}");
         }
         if issuer.own.is_none() {
@@ -125,6 +128,15 @@ impl Issuer {
         issuer.next = issuer.due().max(wait.unwrap_or_default());
         issuer.tell(None);
         Ok(issuer)
+    }
+
+    /// Takes key and certificate from the folder.
+    fn recall(&mut self) -> Result<(), String> {
+        (self.key, self.is_kept) = (self.folder.key()?, true);
+        match self.folder.chain()? {
+            Some(chain) => Own::read(&chain).and_then(|own| self.take(&chain, own)),
+            None => Ok(()),
+        }
     }
 
     /// Keeps the certificate fresh until `shutdown`.
@@ -209,6 +221,13 @@ impl Issuer {
 
     /// Has a certificate made, and shows it.
     async fn order(&mut self, web: &Web) -> Result<(), Fault> {
+        if !self.is_kept {
+            // What cannot be kept is not asked for: each restart would ask again, and servers count.
+            self.recall()?;
+            if self.own.is_some() {
+                return Ok(());
+            }
+        }
         let account = order::account(&self.settings, &self.folder, web).await?;
         // Only a server that has suggested something understands it; and none twice, if that was what it refused.
         let own = self

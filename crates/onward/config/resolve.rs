@@ -11,7 +11,7 @@ use envelope::Domain;
 use http_door::Tokens;
 use relay::Routing;
 use relay::outbound::{Answering, TlsReporter};
-use smtp_in::tls::{Holder, load};
+use smtp_in::tls::Holder;
 use spool::Lifetime;
 
 use super::operators::Http;
@@ -96,12 +96,6 @@ impl Resolved {
         match (config.settings(holder), shaping, routing, tls, tokens) {
             (Ok(settings), Ok(layers), Ok((routing, instead)), Ok(tls), Ok(tokens)) => {
                 settings.relay.delivery.shaping.replace(layers);
-                if let (Some(asked), Some(holder)) = (&settings.acme, &tls)
-                    && let Some((chain, key, _)) = acme::kept(asked)
-                    && let Ok(kept) = load(chain.as_bytes(), key.as_bytes())
-                {
-                    holder.issue(kept);
-                }
                 Ok(Self {
                     settings,
                     routing,
