@@ -149,6 +149,13 @@ fn health(page: &mut Page, status: &Status) {
     for (name, expires) in ends {
         page.sample(&[("name", name)], expires.unix_secs());
     }
+    if let Some(issuing) = &status.issuing {
+        let failed = status.events.get("certificate-failed").unwrap_or(&0);
+        let about = "Orders of a certificate that failed";
+        page.one("onward_acme_failures_total", about, failed);
+        let (about, next) = ("When the next one is ordered", issuing.next.unix_secs());
+        page.one("onward_acme_next_try_timestamp_seconds", about, next);
+    }
     page.one(
         "onward_forwards",
         "Lines of the forwards",
@@ -275,7 +282,8 @@ mod tests {
             "version": "1.0", "hostname": "mx.test", "pid": 1, "listeners": [],
             "now": "2026-11-29T12:00:10.000Z", "started": "2026-11-29T12:00:00.000Z",
             "queue": {"waiting": 3, "active": 2, "held": 1, "oldest": "2026-11-29T12:00:00.000Z"},
-            "frozen": 0, "events": {"received": 7}, "minute": {},
+            "frozen": 0, "events": {"received": 7, "certificate-failed": 2}, "minute": {},
+            "issuing": {"domains": ["mx.test"], "next": "2026-11-29T11:00:00.000Z", "error": "late", "expires": null},
             "received": [{"listener": "[::1]:25", "tls": "", "total": 7}],
             "refused": [{"stage": "rcpt", "rule": "hosted-unknown", "total": 4, "minute": 0}],
             "results": [], "delays": {"p50_ms": 1500, "p99_ms": null}, "commits": {},
@@ -314,6 +322,8 @@ mod tests {
             "onward_refused_total{rule=\"hosted-unknown\",stage=\"rcpt\"} 4",
             "onward_delivery_seconds{quantile=\"0.5\"} 1.5",
             "onward_certificate_expiry_timestamp_seconds{name=\"a\\\"\\\\\\n\"} 1795950000",
+            "onward_acme_failures_total 2",
+            "onward_acme_next_try_timestamp_seconds 1795950000",
             "onward_http_wrong_tokens_total 9",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");
