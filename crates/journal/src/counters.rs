@@ -15,7 +15,8 @@ use crate::{Entry, Event, Journal, Missed};
 /// Counts what is recorded, some tenths of a second behind.
 #[derive(Clone, Default)]
 pub struct Counters {
-    counts: Arc<Mutex<Counts>>,
+    /// Whoever reads them has them as they were; then they are copied once, for the next event.
+    counts: Arc<Mutex<Arc<Counts>>>,
     said: Arc<Mutex<HashMap<Arc<str>, Said>>>,
 }
 
@@ -75,8 +76,8 @@ impl Counters {
     }
 
     /// The counts of now.
-    pub fn counts(&self) -> Counts {
-        self.counts.lock().clone()
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts.lock())
     }
 
     /// What a site answered since the start.
@@ -87,10 +88,10 @@ impl Counters {
     fn count(&self, read: Result<Arc<Entry>, Missed>) {
         match read {
             Ok(entry) => {
-                self.counts.lock().add(&entry);
+                Arc::make_mut(&mut self.counts.lock()).add(&entry);
                 self.hear(&entry);
             }
-            Err(Missed(events)) => self.counts.lock().missed += events,
+            Err(Missed(events)) => Arc::make_mut(&mut self.counts.lock()).missed += events,
         }
     }
 
@@ -255,7 +256,7 @@ mod tests {
             totals,
             [("dropped", 1), ("reload-failed", 1), ("stopping", 2)]
         );
-        assert_eq!(counts.reload.unwrap().1.unwrap(), "bad");
+        assert_eq!(counts.reload.clone().unwrap().1.unwrap(), "bad");
         assert_eq!(counts.missed, 0);
     }
 

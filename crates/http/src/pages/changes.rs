@@ -6,9 +6,9 @@ use control::{Change, Order, ask};
 
 use super::destinations::SOON;
 use super::now::status;
+use super::show;
 use super::visit::{Frame, Visit};
 use super::words::when;
-use super::{Wrong, show};
 
 #[derive(Template)]
 #[template(path = "changes.html")]
@@ -21,8 +21,7 @@ struct Changes {
     is_drained: bool,
 }
 
-pub(crate) async fn page(mut visit: Visit) -> Result<Response, Wrong> {
-    visit.check_read()?;
+pub(crate) async fn page(mut visit: Visit) -> Response {
     let until = visit.fields.text("until");
     let changes = ask::Changes {
         until: until.and_then(|until| until.parse().ok()),
@@ -34,13 +33,13 @@ pub(crate) async fn page(mut visit: Visit) -> Result<Response, Wrong> {
     let last = changes
         .last()
         .filter(|_| changes.len() as u32 == ROWS_SHOWN);
-    Ok(show(&Changes {
+    show(&Changes {
         frame: visit.frame(),
         next: last.map(|last| last.at.to_string()),
         changes,
         orders: sites.unwrap_or_default().orders,
         is_drained: status.is_some_and(|status| status.drained),
-    }))
+    })
 }
 
 const ROWS_SHOWN: u32 = 100;

@@ -6,9 +6,9 @@ use control::{MailStatus, TracedAttempt, TracedMessage, ask};
 use envelope::Timestamp;
 
 use super::now::DAY;
+use super::show;
 use super::visit::{Fields, Frame, Visit};
 use super::words::{millis, octets, short, when};
-use super::{Wrong, show};
 
 #[derive(Template)]
 #[template(path = "find.html")]
@@ -25,8 +25,7 @@ struct Find {
     oldest: Option<Timestamp>,
 }
 
-pub(crate) async fn page(mut visit: Visit) -> Result<Response, Wrong> {
-    visit.check_read()?;
+pub(crate) async fn page(mut visit: Visit) -> Response {
     let fields = &visit.fields;
     let [what, day, status] = ["what", "day", "status"].map(|name| fields.or_empty(name));
     let is_asked = !fields.0.is_empty();
@@ -38,7 +37,7 @@ pub(crate) async fn page(mut visit: Visit) -> Result<Response, Wrong> {
         }
     }
     let traced = traced.unwrap_or_default();
-    Ok(show(&Find {
+    show(&Find {
         frame: visit.frame(),
         what,
         day,
@@ -48,7 +47,7 @@ pub(crate) async fn page(mut visit: Visit) -> Result<Response, Wrong> {
         messages: traced.messages,
         is_cut: traced.is_cut,
         oldest: traced.oldest,
-    }))
+    })
 }
 
 fn question(fields: &Fields) -> Result<ask::Trace, String> {

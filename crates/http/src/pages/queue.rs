@@ -8,9 +8,9 @@ use control::{
 use serde_json::from_value;
 
 use super::destinations::SOON;
+use super::show;
 use super::visit::{Fields, Frame, Visit};
 use super::words::{number, short, when};
-use super::{Wrong, show};
 
 #[derive(Default, Template)]
 #[template(path = "queue.html")]
@@ -27,8 +27,7 @@ struct Queue {
     preview: Option<(QueueAction, Count)>,
 }
 
-pub(crate) async fn page(mut visit: Visit) -> Result<Response, Wrong> {
-    visit.check_read()?;
+pub(crate) async fn page(mut visit: Visit) -> Response {
     let chosen = visit.fields.typed(|name| CHOICE.contains(&name));
     let is_chosen = |(name, _): &(&String, &String)| CHOICE.contains(&name.as_str());
     let pairs = visit.fields.0.iter().filter(is_chosen);
@@ -53,7 +52,7 @@ pub(crate) async fn page(mut visit: Visit) -> Result<Response, Wrong> {
         Err(wrong) => visit.frame.troubles.push(wrong.to_string()),
     }
     page.frame = visit.frame();
-    Ok(show(&page))
+    show(&page)
 }
 
 /// What is chosen, and what an action would do to it.

@@ -8,7 +8,7 @@ use axum::body::to_bytes;
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
-use axum::response::Redirect;
+use axum::response::{IntoResponse, Redirect, Response};
 use control::{Ask, Fault, StatsBy, StatsRow, ask};
 use envelope::Timestamp;
 use serde_json::{Map, Value};
@@ -67,10 +67,20 @@ pub(crate) const PAGES: [(&str, &str); 8] = [
     ("/setup", "Setup"),
 ];
 
+/// Of a page, which who may not look at anything is not shown.
 impl FromRequestParts<Arc<Desk>> for Visit {
-    type Rejection = Redirect;
+    type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, desk: &Arc<Desk>) -> Result<Self, Redirect> {
+    async fn from_request_parts(parts: &mut Parts, desk: &Arc<Desk>) -> Result<Self, Response> {
+        let visit = Self::of(parts, desk).map_err(IntoResponse::into_response)?;
+        let may_read = visit.check(Scope::Read);
+        may_read.map_err(IntoResponse::into_response)?;
+        Ok(visit)
+    }
+}
+
+impl Visit {
+    fn of(parts: &Parts, desk: &Arc<Desk>) -> Result<Self, Redirect> {
         let here = parts.uri.path_and_query();
         let here = here.map_or("/", |path| path.as_str()).to_owned();
         let Some(visitor) = desk.sessions.visitor(&parts.headers, &desk.tokens) else {
@@ -93,18 +103,11 @@ impl FromRequestParts<Arc<Desk>> for Visit {
             patient_until: Instant::now() + PATIENCE,
         })
     }
-}
 
-impl Visit {
     /// A page, and what was told to be said on it.
     pub(crate) fn frame(mut self) -> Frame {
         self.frame.told = self.desk.sessions.told(&self.visitor);
         self.frame
-    }
-
-    /// Whether this visitor may look at all.
-    pub(crate) fn check_read(&self) -> Result<(), Wrong> {
-        self.check(Scope::Read)
     }
 
     pub(crate) fn check(&self, scope: Scope) -> Result<(), Wrong> {
@@ -160,8 +163,8 @@ impl Visit {
         request: Request,
     ) -> Result<(Self, Fields), Wrong> {
         check_origin(request.headers())?;
-        let (mut parts, body) = request.into_parts();
-        let visit = Self::from_request_parts(&mut parts, desk).await;
+        let (parts, body) = request.into_parts();
+        let visit = Self::of(&parts, desk);
         let visit = visit.map_err(|_| Problem::new(StatusCode::UNAUTHORIZED, "log in first"))?;
         let form = Fields::of_form(Request::from_parts(parts, body)).await?;
         if !visit.visitor.owns(&form) {

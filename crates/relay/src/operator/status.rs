@@ -61,7 +61,10 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
                 sources_down: sources_down(&counts, &routing, now),
             },
             srs_secrets: routing.forwarder.srs().secrets() as u64,
-            reload: counts.reload.map(|(at, error)| LastReload { at, error }),
+            reload: counts
+                .reload
+                .clone()
+                .map(|(at, error)| LastReload { at, error }),
             log_lines_lost: self.journal.lines_lost(),
             events_missed: counts.missed,
             drained: self.inbound.drained.load(Ordering::Relaxed),
