@@ -1,5 +1,8 @@
 //! The dashboard: pages for people, over the same questions as the API, whoever wrote what is on them.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::Value;
 use testkit::net::Net;
 use testkit::{mail, sender};
@@ -208,6 +211,21 @@ async fn every_page_is_whole_and_shows_what_strangers_wrote_as_text() {
     assert_eq!(setup.status, 200, "{}", setup.body);
 }
 
+/// What was mended, or broken, since the last look is seen by who looks again.
+#[tokio::test]
+async fn setup_is_looked_at_again() {
+    let net = Net::new().await;
+    let browser = Browser::log_in(Api::start(&net, hourly(&net), "read").await).await;
+    let secrets = browser.api.relay.setup().path("srs.secrets");
+    let is_open = "is open to every user";
+    for (mode, is_told) in [(0o644, true), (0o600, false)] {
+        std::fs::set_permissions(&secrets, Permissions::from_mode(mode)).unwrap();
+        assert_eq!(browser.get("/setup?again=1").await.status, 303);
+        let page = browser.page("/setup").await;
+        assert_eq!(page.contains(is_open), is_told, "{page}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_typed_is_text_too() {
     let net = Net::new().await;
@@ -309,6 +327,16 @@ async fn a_form_does_nothing_else() {
     api.relay.run(&["reload"]).await;
     let browser = Browser::log_in(api).await;
     let csrf = browser.csrf().await;
+    // Orders alone show no pages.
+    let orders = token(browser.api.relay.setup(), "orders", "queue").await;
+    browser.api.relay.run(&["reload"]).await;
+    let login = format!("token={orders}");
+    let login = send(&browser.api, "POST", "/login", "", &login).await;
+    let cookie = header(&login, "set-cookie").expect("a cookie");
+    for path in ["/", "/now.json", "/setup"] {
+        let page = send(&browser.api, "GET", path, cookie, "").await;
+        assert_eq!(page.status, 403, "{}", page.body);
+    }
     // What is not there, is not understood or may not be done is said.
     let unselected = format!("{csrf}&action=remove&back=%2Fqueue");
     browser.post("/do/queue_act", &unselected).await;

@@ -58,6 +58,11 @@ impl Desk {
         Some(told.answer.and_then(read))
     }
 
+    /// Has the next one who looks wait for a new answer: also instead of one that is being made.
+    pub(crate) fn forget(&self, name: &'static str) {
+        self.recent.0.lock().remove(name);
+    }
+
     /// Asks, unless that is being done or needs not be.
     fn look<A: Ask>(
         self: &Arc<Self>,
@@ -74,11 +79,13 @@ impl Desk {
         let is_told = slot.answer.borrow().as_ref().is_some_and(is_fresh);
         if !slot.is_asked && !is_told {
             slot.is_asked = true;
-            let desk = Arc::clone(self);
+            let (desk, asked) = (Arc::clone(self), slot.answer.subscribe());
             tokio::spawn(async move {
                 let by = Actor::Token("dashboard".into());
                 let answer = desk.perform(ask.into(), by, None).await.map(Arc::from);
-                if let Some(slot) = desk.recent.0.lock().get_mut(name) {
+                if let Some(slot) = desk.recent.0.lock().get_mut(name)
+                    && slot.answer.subscribe().same_channel(&asked)
+                {
                     slot.is_asked = false;
                     let at = Instant::now();
                     slot.answer.send_replace(Some(Answered { at, answer }));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use askama::Template;
-use axum::response::Response;
+use axum::response::{IntoResponse, Redirect, Response};
 use control::{Finding, Health, Status, ask};
 
 use super::now::status;
@@ -21,10 +21,11 @@ struct Setup {
 }
 
 pub(crate) async fn page(mut visit: Visit) -> Response {
-    let fresh = match visit.fields.text("again") {
-        Some(_) => Duration::from_secs(10),
-        None => Duration::from_mins(10),
-    };
+    if visit.fields.text("again").is_some() {
+        visit.desk.forget("doctor");
+        return Redirect::to("/setup").into_response();
+    }
+    let fresh = Duration::from_mins(10);
     let findings = visit.recent("doctor", ask::Doctor::default(), fresh).await;
     let mut findings = findings.unwrap_or_default();
     findings.sort_by_key(|finding| finding.status);
