@@ -111,6 +111,8 @@ pub struct StatsPage {
     pub rows: Vec<StatsRow>,
     /// How many keys there are in all.
     pub keys: u64,
+    /// How many of them are not among the rows.
+    pub left_out: u64,
     /// Whether the time for a question ran out, so that more may be missing.
     pub is_cut: bool,
     /// When the sums begin; none when there are none.
@@ -148,6 +150,8 @@ pub struct FailingForward {
 pub struct FailingForwards {
     /// The forwards.
     pub forwards: Vec<FailingForward>,
+    /// How many more there are, as far as there was time.
+    pub left_out: u64,
     /// Whether there may be more: `limit` was reached, or the time for a question.
     pub is_cut: bool,
     /// When the sums begin; none when there are none.

@@ -44,6 +44,7 @@ pub(crate) fn answer(
         weight(other).cmp(&weight(one)).then_with(|| a.cmp(b))
     });
     rows.truncate(ask.limit.clamp(1, PAGE_ROWS_MAX) as usize);
+    let left_out = keys - rows.len();
     let first = first_hour(file, ask.by)?;
     let began_before = first.is_some_and(|first| first < since);
     let row = |(name, sums): (String, Sums)| {
@@ -65,6 +66,7 @@ pub(crate) fn answer(
     Ok(StatsPage {
         rows: rows.into_iter().map(row).collect::<Result<_>>()?,
         keys: keys as u64,
+        left_out: left_out as u64,
         is_cut: is_cut || keys >= NAMES_MAX,
         oldest: first.map(at),
     })
@@ -114,13 +116,15 @@ pub(crate) fn failing(
     let weight = |forward: &FailingForward| forward.failed + forward.deferred;
     forwards.sort_by(|a, b| (weight(b), &a.recipient).cmp(&(weight(a), &b.recipient)));
     let limit = ask.limit.clamp(1, PAGE_ROWS_MAX) as usize;
-    is_cut |= forwards.len() > limit;
+    let left_out = forwards.len().saturating_sub(limit) as u64;
+    is_cut |= left_out > 0;
     forwards.truncate(limit);
     for forward in &mut forwards {
         forward.reply = last_reply(file, forward, until)?;
     }
     Ok(FailingForwards {
         forwards,
+        left_out,
         is_cut,
         oldest: first_hour(file, by)?.map(at),
     })
@@ -135,9 +139,12 @@ pub(crate) fn hours(
     let since = first_of(file, ask.since)?;
     let mut hours: BTreeMap<i64, Sums> = BTreeMap::new();
     for by in [StatsBy::Site, StatsBy::Rule] {
-        read(file, by, since, until, |_, hour, _, sums| {
+        let is_cut = read(file, by, since, until, |_, hour, _, sums| {
             add(hours.entry(hour).or_default(), sums);
         })?;
+        if is_cut {
+            return Err(Error::Late);
+        }
     }
     let row = |(hour, sums): (i64, Sums)| {
         let [_, refused, delivered, deferred, failed, _] = sums.map(i64::cast_unsigned);

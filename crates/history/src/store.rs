@@ -43,6 +43,9 @@ pub enum Error {
     /// It is asked for what no code begins with.
     #[error("`{0}` is no enhanced status code\n\nhint: 4.7.28, or its beginning: 4.7 or 4")]
     NotACode(String),
+    /// There is too much to be added up while somebody waits.
+    #[error("the sums could not be read in time")]
+    Late,
     /// Nothing was written yet.
     #[error("no history was written yet")]
     Nothing,

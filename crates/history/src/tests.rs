@@ -565,7 +565,14 @@ fn a_name_is_new_when_the_history_began_before_it() {
         .map(|row| (row.key.as_str(), row.is_new))
         .collect();
     assert_eq!(new, [("new.example", true), ("sender.example", false)]);
-    assert_eq!(page.keys, 2);
+    assert_eq!((page.keys, page.left_out), (2, 0));
+    let cut = world.desk.stats(&ask::Stats {
+        by: StatsBy::SenderDomain,
+        since: at(later),
+        reply: None,
+        limit: 1,
+    });
+    assert_eq!(cut.unwrap().left_out, 1);
 }
 
 fn failed(n: u64, target: &str, status: &str) -> Entry {
@@ -631,7 +638,13 @@ fn forwards_to_dead_and_full_mailboxes() {
         page.forwards[0].reply.as_deref(),
         Some("550 5.1.1 no such user")
     );
-    assert_eq!(page.forwards[0].last_success, None);
+    assert_eq!((page.forwards[0].last_success, page.left_out), (None, 0));
+    let cut = world.desk.forwards_failing(&ask::ForwardsFailing {
+        since: at(0),
+        limit: 1,
+    });
+    let cut = cut.unwrap();
+    assert_eq!((cut.forwards.len(), cut.left_out, cut.is_cut), (1, 1, true));
 }
 
 #[test]

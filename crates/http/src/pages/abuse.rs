@@ -2,12 +2,12 @@
 
 use askama::Template;
 use axum::response::Response;
-use control::{FreezeRow, RefusedCount, StatsBy, StatsRow, ask};
+use control::{FreezeRow, RefusedCount, StatsBy, StatsPage, ask};
 
 use super::now::status;
 use super::show;
 use super::visit::{Frame, Visit};
-use super::words::{number, octets, when};
+use super::words::{more, number, octets, when};
 
 #[derive(Default, Template)]
 #[template(path = "abuse.html")]
@@ -15,8 +15,8 @@ struct Abuse {
     frame: Frame,
     freezes: Vec<FreezeRow>,
     next: Option<String>,
-    clients: Vec<StatsRow>,
-    rules: Vec<StatsRow>,
+    clients: StatsPage,
+    rules: StatsPage,
     forged: Vec<RefusedCount>,
 }
 

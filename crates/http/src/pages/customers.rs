@@ -5,21 +5,23 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::response::Response;
-use control::{DomainDetails, FailingForward, Finding, Forward, StatsBy, StatsRow, TracedLeg, ask};
+use control::{
+    DomainDetails, FailingForwards, Finding, Forward, StatsBy, StatsPage, TracedLeg, ask,
+};
 use envelope::{Domain, Timestamp};
 
 use super::now::{DAY, status};
 use super::show;
 use super::visit::{Frame, Visit};
-use super::words::{number, short, when};
+use super::words::{more, number, short, when};
 
 #[derive(Default, Template)]
 #[template(path = "customers.html")]
 struct Customers {
     frame: Frame,
     domain: String,
-    hosted: Vec<StatsRow>,
-    failing: Vec<FailingForward>,
+    hosted: StatsPage,
+    failing: FailingForwards,
     details: Option<DomainDetails>,
     forwards: Vec<Row>,
     next: Option<String>,
@@ -55,16 +57,22 @@ pub(crate) async fn page(mut visit: Visit) -> Response {
         };
         let fresh = Duration::from_mins(10);
         let failing = visit.recent("failing", failing, fresh).await;
-        page.failing = failing.map(|failing| failing.forwards).unwrap_or_default();
+        page.failing = failing.unwrap_or_default();
     }
     if page.domain.is_empty() {
-        page.hosted.truncate(ROWS_SHOWN);
-        page.failing.truncate(ROWS_SHOWN);
+        cut(&mut page.hosted.rows, &mut page.hosted.left_out);
+        cut(&mut page.failing.forwards, &mut page.failing.left_out);
     } else {
         fill(&mut page, &mut visit).await;
     }
     page.frame = visit.frame();
     show(&page)
+}
+
+/// Counts what is not shown.
+fn cut<T>(rows: &mut Vec<T>, left_out: &mut u64) {
+    *left_out += rows.len().saturating_sub(ROWS_SHOWN) as u64;
+    rows.truncate(ROWS_SHOWN);
 }
 
 /// What concerns one domain.
@@ -74,8 +82,11 @@ async fn fill(page: &mut Customers, visit: &mut Visit) {
         let of = address.rsplit_once('@').map(|(_, of)| of);
         of.is_some_and(|of| of.eq_ignore_ascii_case(&domain))
     };
-    page.hosted.retain(|row| row.key == domain);
-    page.failing.retain(|row| is_of(&row.recipient));
+    page.hosted.rows.retain(|row| row.key == domain);
+    if !page.hosted.rows.is_empty() {
+        page.hosted.left_out = 0;
+    }
+    page.failing.forwards.retain(|row| is_of(&row.recipient));
     let trace = ask::Trace {
         what: Some(domain.clone()),
         limit: MAILS_SEEN,

@@ -63,7 +63,12 @@ pub(crate) async fn page(mut visit: Visit) -> Response {
     let sites = visit.recent("sites", ask::SiteList {}, SOON).await;
     let queue = visit.recent("by-site", summary, SOON).await;
     let replies = match status(&mut visit).await {
-        Some(status) => visit.sums(status.now, StatsBy::Reply, ROWS_ASKED).await,
+        Some(status) => {
+            visit
+                .sums(status.now, StatsBy::Reply, ROWS_ASKED)
+                .await
+                .rows
+        }
         None => Vec::new(),
     };
     let heads = queue.as_ref().map_or_else(Vec::new, heads);

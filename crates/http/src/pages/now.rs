@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::chart::{self, Chart};
 use super::show;
 use super::visit::{Frame, Visit};
-use super::words::{millis, number, octets, short, span};
+use super::words::{millis, more, number, octets, short, span};
 
 #[derive(Default, Template)]
 #[template(path = "now.html")]
@@ -20,7 +20,9 @@ struct Now {
     tiles: Vec<Tile>,
     charts: Vec<Chart>,
     sites: Vec<SiteRow>,
+    sites_left_out: u64,
     results: Vec<ResultCount>,
+    results_left_out: u64,
 }
 
 /// A number that is kept up to date.
@@ -42,10 +44,13 @@ pub(crate) async fn page(mut visit: Visit) -> Response {
         page.charts = hours.map_or_else(Vec::new, |hours| chart::of_day(&hours, status.now).into());
         page.tiles = tiles(&status);
         visit.frame.troubles.extend(troubles(&status));
+        let sites = status.sites.len() as u64;
+        page.sites_left_out = status.sites_in_trouble.saturating_sub(sites);
         page.sites = status.sites;
         let mut results = status.results;
         results.retain(|row| row.minute > 0);
         results.sort_by_key(|row| std::cmp::Reverse(row.minute));
+        page.results_left_out = results.len().saturating_sub(RESULTS_MAX) as u64;
         results.truncate(RESULTS_MAX);
         page.results = results;
     }

@@ -9,7 +9,7 @@ use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
-use control::{Ask, Fault, StatsBy, StatsRow, ask};
+use control::{Ask, Fault, StatsBy, StatsPage, ask};
 use envelope::Timestamp;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -141,7 +141,7 @@ impl Visit {
     }
 
     /// Sums of the last day, the largest first. Each `by` is asked with one `limit` only.
-    pub(crate) async fn sums(&mut self, now: Timestamp, by: StatsBy, limit: u32) -> Vec<StatsRow> {
+    pub(crate) async fn sums(&mut self, now: Timestamp, by: StatsBy, limit: u32) -> StatsPage {
         let ask = ask::Stats {
             by,
             since: now.minus(DAY),
@@ -149,7 +149,12 @@ impl Visit {
             limit,
         };
         let sums = self.recent(by.name(), ask, Duration::from_mins(1)).await;
-        sums.map(|sums| sums.rows).unwrap_or_default()
+        let sums = sums.unwrap_or_default();
+        if sums.is_cut {
+            let trouble = format!("There was no time to add up all by {}.", by.name());
+            self.frame.troubles.push(trouble);
+        }
+        sums
     }
 
     pub(crate) fn noted<T>(&mut self, answer: Result<T, Fault>) -> Option<T> {

@@ -15,6 +15,14 @@ pub(crate) fn number(number: &u64) -> String {
     text
 }
 
+/// What is said below a table that so many rows were left out of.
+pub(crate) fn more(left_out: &u64) -> String {
+    match left_out {
+        0 => String::new(),
+        _ => format!("{} more are not shown.", number(left_out)),
+    }
+}
+
 /// `2026-11-29 15:26:07`, in UTC as everywhere.
 pub(crate) fn when(at: &Timestamp) -> String {
     let text = at.to_string();
@@ -78,6 +86,7 @@ mod tests {
     fn what_people_read() {
         assert_eq!(number(&0), "0");
         assert_eq!(number(&1_234_567), "1,234,567");
+        assert_eq!(more(&1000) + &more(&0), "1,000 more are not shown.");
         for (secs, text) in [
             (0, "0s"),
             (59, "59s"),
