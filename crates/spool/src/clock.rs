@@ -21,6 +21,11 @@ impl Clock {
         Self(Some(Arc::new(AtomicU64::new(start.unix_millis()))))
     }
 
+    /// Whether a test turns it.
+    pub fn is_manual(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The time.
     pub fn now(&self) -> Timestamp {
         let millis = match &self.0 {

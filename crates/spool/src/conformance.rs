@@ -23,14 +23,23 @@ pub trait Engine {
     type Spool: Spool;
 
     /// Opens the spool, with this clock. Again: the handle before was dropped, and this is the next start.
-    fn open(&self, clock: &Clock) -> Self::Spool;
+    fn open(&self, clock: &Clock) -> impl Future<Output = Self::Spool>;
 }
 
 /// Makes a test of each case.
 #[macro_export]
 macro_rules! conformance {
-    ($engine:expr) => {
-        $crate::conformance!($engine;
+    (@each $how:tt $engine:expr; $($case:ident),*) => {
+        $($crate::conformance!(@one $how $engine, $case);)*
+    };
+    (@one [$($how:tt)*] $engine:expr, $case:ident) => {
+        #[tokio::test] $($how)* async fn $case() { $crate::conformance::$case(&$engine).await; }
+    };
+    (ignore = $why:literal, $engine:expr) => {
+        $crate::conformance!(@all [#[ignore = $why]] $engine);
+    };
+    (@all $how:tt $engine:expr) => {
+        $crate::conformance!(@each $how $engine;
             a_message_goes_through, what_was_given_comes_back, a_restart_frees_leases_and_keeps_the_rest, committing_twice_is_committing_once,
             an_abandoned_body_is_nothing, a_draft_is_read_back, who_commits_may_begin_at_once, legs_may_come_on_hold,
             deadlines_are_the_message_s_own, leases_run_out_and_fence, leases_are_extended_together,
@@ -40,14 +49,14 @@ macro_rules! conformance {
             each_condition_of_a_filter_counts, a_summary_counts_by_name_and_age, an_action_on_many_legs_goes_in_pieces,
             a_change_wakes_all_who_wait, tokens_live_until_they_expire);
     };
-    ($engine:expr; $($case:ident),*) => {
-        $(#[tokio::test] async fn $case() { $crate::conformance::$case(&$engine).await; })*
+    ($engine:expr) => {
+        $crate::conformance!(@all [] $engine);
     };
 }
 
-fn open<E: Engine>(engine: &E) -> (E::Spool, Clock) {
+async fn open<E: Engine>(engine: &E) -> (E::Spool, Clock) {
     let clock = Clock::manual(at(0));
-    (engine.open(&clock), clock)
+    (engine.open(&clock).await, clock)
 }
 
 fn at(minutes: u64) -> Timestamp {

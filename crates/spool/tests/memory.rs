@@ -10,7 +10,7 @@ struct Memory(MemorySpool);
 impl Engine for Memory {
     type Spool = MemorySpool;
 
-    fn open(&self, clock: &Clock) -> MemorySpool {
+    async fn open(&self, clock: &Clock) -> MemorySpool {
         self.0.reopen(clock.clone())
     }
 }

@@ -12,7 +12,7 @@ struct Embedded(tempfile::TempDir);
 impl Engine for Embedded {
     type Spool = LogSpool;
 
-    fn open(&self, clock: &Clock) -> LogSpool {
+    async fn open(&self, clock: &Clock) -> LogSpool {
         let settings = Settings {
             clock: clock.clone(),
             ..support::settings(self.0.path())

@@ -12,7 +12,7 @@ use crate::{Action, Arrival, BodyWriter, Entry, Error, Filter, Spool, State, Upd
 
 /// Hosts in the order of their first leg; what is parked is not waited for.
 pub async fn order_limits_and_parked_hosts<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     let host = |text: &str| text.parse::<Destination>().expect("a host");
     for n in 1..=6 {
         let even = n % 2 == 0;
@@ -51,7 +51,7 @@ pub async fn order_limits_and_parked_hosts<E: Engine>(engine: &E) {
 
 /// A host that cannot be reached one way is not kept from those who go another way; nor after a restart.
 pub async fn ways_to_one_host_are_parked_apart<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     let by_tls = Leg {
         options: "srs=off tls=required".parse().expect("options"),
         ..leg("a@x.example")
@@ -62,7 +62,7 @@ pub async fn ways_to_one_host_are_parked_apart<E: Engine>(engine: &E) {
     spool.park(&[(to.clone(), true)]).await;
     assert_eq!(names(&claim(&spool).await), [(1, 1)]);
     drop(spool);
-    let spool = engine.open(&clock);
+    let spool = engine.open(&clock).await;
     spool.park(&[(to.host.clone().into(), true)]).await;
     assert_eq!(names(&claim(&spool).await), [(1, 0)]);
     let counts = spool.counts().await.expect("counts");
@@ -71,7 +71,7 @@ pub async fn ways_to_one_host_are_parked_apart<E: Engine>(engine: &E) {
 
 /// What is due for longest goes first, and with it some of what came last.
 pub async fn new_mail_does_not_wait_for_a_backlog<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     for n in 1..=20 {
         put(&spool, n, 10, &["a@backlog.example"]).await;
     }
@@ -90,7 +90,7 @@ pub async fn new_mail_does_not_wait_for_a_backlog<E: Engine>(engine: &E) {
 
 /// A warning once, then the end; not for what is held.
 pub async fn deadlines_hold_whatever_is_parked<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     put(&spool, 1, 10, &["a@x.example"]).await;
     put(&spool, 2, 10, &["a@x.example"]).await;
     spool
@@ -125,7 +125,7 @@ pub async fn deadlines_hold_whatever_is_parked<E: Engine>(engine: &E) {
 
 /// Both, or neither.
 pub async fn a_leg_ends_with_its_notice<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     put(&spool, 1, 10, &["a@x.example"]).await;
     let lease = claim(&spool).await.remove(0).lease;
     let ended = spool.complete(lease.clone(), Some(notice(2))).await;
@@ -133,14 +133,14 @@ pub async fn a_leg_ends_with_its_notice<E: Engine>(engine: &E) {
     let late = spool.complete(lease.clone(), Some(notice(3))).await;
     assert_eq!(late, Err(Error::Fenced(lease.leg)));
     drop(spool);
-    let spool = engine.open(&clock);
+    let spool = engine.open(&clock).await;
     assert_eq!(names(&claim(&spool).await), [(2, 0)]);
     assert_eq!(read(&spool, 2).await, Ok(b"told".to_vec()));
 }
 
 /// Each action, on legs that wait and on legs that are tried.
 pub async fn the_operator_holds_releases_bounces_and_removes<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     for (n, target) in [(1, "a@x.example"), (2, "b@x.example"), (3, "c@y.example")] {
         put(&spool, n, 10, &[target]).await;
     }
@@ -195,7 +195,7 @@ pub async fn the_operator_holds_releases_bounces_and_removes<E: Engine>(engine: 
 
 /// Each leg on one page.
 pub async fn a_listing_is_paged<E: Engine>(engine: &E) {
-    let (spool, _) = open(engine);
+    let (spool, _) = open(engine).await;
     for n in 1..=30 {
         put(&spool, n, 10, &["a@x.example", "b@y.example"]).await;
     }
@@ -237,7 +237,7 @@ pub(super) async fn put_by_ann(spool: &impl Spool) {
 
 /// Each condition that an operator may give, for a listing and for an action: which legs it means.
 pub async fn each_condition_of_a_filter_counts<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     put(&spool, 1, 10, &["a@x.example", "b@y.example"]).await;
     clock.set(at(60));
     put_by_ann(&spool).await;
@@ -310,7 +310,7 @@ pub async fn each_condition_of_a_filter_counts<E: Engine>(engine: &E) {
 
 /// Those that match and no other, however small the pieces; durable.
 pub async fn an_action_on_many_legs_goes_in_pieces<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     let targets: Vec<String> = (0..100).map(|n| format!("u{n}@x.example")).collect();
     let mut targets: Vec<&str> = targets.iter().map(String::as_str).collect();
     targets[50..].fill("a@y.example");
@@ -342,7 +342,7 @@ pub async fn an_action_on_many_legs_goes_in_pieces<E: Engine>(engine: &E) {
     assert_eq!((matched, changed.len()), (expected as u64, expected));
     assert!(pieces >= expected.div_ceil(200) && changed.is_sorted_by(|a, b| a < b));
     drop(spool);
-    let spool = engine.open(&clock);
+    let spool = engine.open(&clock).await;
     let held = Filter {
         states: vec![State::Held],
         ..Filter::default()
@@ -354,7 +354,7 @@ pub async fn an_action_on_many_legs_goes_in_pieces<E: Engine>(engine: &E) {
 
 /// Whoever waits, and whoever comes to wait only then.
 pub async fn a_change_wakes_all_who_wait<E: Engine>(engine: &E) {
-    let (spool, _) = open(engine);
+    let (spool, _) = open(engine).await;
     let (mut one, mut two) = (spool.changed(), spool.changed());
     put(&spool, 1, 10, &["a@x.example"]).await;
     one.changed().await.expect("a change");
@@ -369,7 +369,7 @@ pub async fn a_change_wakes_all_who_wait<E: Engine>(engine: &E) {
 
 /// They come with a message, and need it no more.
 pub async fn tokens_live_until_they_expire<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     let token = spool.token("sender@a.example", at(60));
     let unused = spool.token("other@a.example", at(60));
     let mut writer = spool.begin(id(1)).await.expect("a writer");

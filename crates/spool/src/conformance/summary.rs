@@ -8,7 +8,7 @@ use crate::{Action, Ages, By, Filter, Spool, Update};
 
 /// Whatever state they are in, with a filter and without; a restart changes nothing.
 pub async fn a_summary_counts_by_name_and_age<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     put(
         &spool,
         1,
@@ -46,7 +46,7 @@ pub async fn a_summary_counts_by_name_and_age<E: Engine>(engine: &E) {
     check_summaries(&spool).await;
     // Some are leased still; the next start frees them.
     drop(spool);
-    check_summaries(&engine.open(&clock)).await;
+    check_summaries(&engine.open(&clock).await).await;
 }
 
 async fn check_summaries(spool: &impl Spool) {

@@ -14,7 +14,7 @@ use crate::{
 
 /// From commit to end.
 pub async fn a_message_goes_through<E: Engine>(engine: &E) {
-    let (spool, _) = open(engine);
+    let (spool, _) = open(engine).await;
     put(&spool, 1, 3000, &["a@x.example", "b@y.example"]).await;
     let claims = claim(&spool).await;
     assert_eq!(names(&claims), [(1, 0), (1, 1)]);
@@ -29,7 +29,7 @@ pub async fn a_message_goes_through<E: Engine>(engine: &E) {
 
 /// Message, leg and the last attempt's diagnosis, whole, after a restart too; and the trace before the body.
 pub async fn what_was_given_comes_back<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     let trace = "Authentication-Results: us.example; none\r\n";
     let message = Message {
         origin: Origin::Proved,
@@ -66,7 +66,7 @@ pub async fn what_was_given_comes_back<E: Engine>(engine: &E) {
     let lease = claim(&spool).await.remove(0).lease;
     assert_eq!(spool.reschedule(lease, at(9), update).await, Ok(()));
     drop(spool);
-    let spool = engine.open(&clock);
+    let spool = engine.open(&clock).await;
     let page = spool.list(&Filter::default(), None, 9).await;
     let entry = page.expect("a page").entries.remove(0);
     assert_eq!((&*entry.message, entry.leg), (&message, leg));
@@ -79,7 +79,7 @@ pub async fn what_was_given_comes_back<E: Engine>(engine: &E) {
 
 /// What was settled stays so; who had a lease has none any more.
 pub async fn a_restart_frees_leases_and_keeps_the_rest<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     for n in 1..=3 {
         put(&spool, n, 10, &["a@x.example"]).await;
     }
@@ -93,7 +93,7 @@ pub async fn a_restart_frees_leases_and_keeps_the_rest<E: Engine>(engine: &E) {
     assert_eq!(again, Ok(()));
     assert_eq!(spool.complete(claims.remove(0).lease, None).await, Ok(()));
     drop(spool);
-    let spool = engine.open(&clock);
+    let spool = engine.open(&clock).await;
     let fenced = Err(Error::Fenced(lost.leg));
     assert_eq!(spool.complete(lost, None).await, fenced);
     assert_eq!(names(&claim(&spool).await), [(1, 0)]);
@@ -104,12 +104,12 @@ pub async fn a_restart_frees_leases_and_keeps_the_rest<E: Engine>(engine: &E) {
 
 /// The client may have come again, and the first answer be lost: also when there was a restart in between.
 pub async fn committing_twice_is_committing_once<E: Engine>(engine: &E) {
-    let (mut spool, clock) = open(engine);
+    let (mut spool, clock) = open(engine).await;
     for _ in 0..2 {
         put(&spool, 1, 10, &["a@x.example"]).await;
         put(&spool, 1, 10, &["a@x.example"]).await;
         drop(spool);
-        spool = engine.open(&clock);
+        spool = engine.open(&clock).await;
     }
     assert_eq!(claim(&spool).await.len(), 1);
     let again = spool.counts().await.expect("counts");
@@ -118,7 +118,7 @@ pub async fn committing_twice_is_committing_once<E: Engine>(engine: &E) {
 
 /// The legs come back leased, and nobody else gets them; an id that is there already gives none.
 pub async fn who_commits_may_begin_at_once<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     let arrival = || Arrival {
         lease: Some(minutes(1)),
         ..Arrival::new(
@@ -142,7 +142,7 @@ pub async fn who_commits_may_begin_at_once<E: Engine>(engine: &E) {
 
 /// A leg on hold waits for an operator, says why, and its neighbour goes on; after a restart too.
 pub async fn legs_may_come_on_hold<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     let why = Diagnosis::local(EnhancedStatus::transient(7, 1), "held: why");
     let legs = ["a@x.example", "b@x.example", "c@y.example"].map(leg);
     let arrival = Arrival {
@@ -154,7 +154,7 @@ pub async fn legs_may_come_on_hold<E: Engine>(engine: &E) {
     let claims = spool.commit(writer, arrival).await.expect("claims");
     assert_eq!(names(&claims), [(1, 1)]);
     drop(spool);
-    let spool = engine.open(&clock);
+    let spool = engine.open(&clock).await;
     assert_eq!(names(&claim(&spool).await), [(1, 1)]);
     assert_eq!(spool.counts().await.expect("counts").held, 2);
     let page = spool.list(&Filter::default(), None, 9).await;
@@ -172,7 +172,7 @@ pub async fn legs_may_come_on_hold<E: Engine>(engine: &E) {
 
 /// Whatever the engine's settings are, and after a restart.
 pub async fn deadlines_are_the_message_s_own<E: Engine>(engine: &E) {
-    let (mut spool, clock) = open(engine);
+    let (mut spool, clock) = open(engine).await;
     let arrival = Arrival {
         deadlines: Some(Deadlines {
             warn: at(10),
@@ -190,7 +190,7 @@ pub async fn deadlines_are_the_message_s_own<E: Engine>(engine: &E) {
         (20, Some(Why::Expired)),
     ] {
         drop(spool);
-        spool = engine.open(&clock);
+        spool = engine.open(&clock).await;
         clock.set(at(now));
         let overdue = spool.overdue(9, minutes(1)).await.expect("a batch");
         let found = overdue.first();
@@ -201,7 +201,7 @@ pub async fn deadlines_are_the_message_s_own<E: Engine>(engine: &E) {
 
 /// A writer that is dropped leaves nothing, however much it wrote.
 pub async fn an_abandoned_body_is_nothing<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     put(&spool, 1, 300_000, &["a@x.example"]).await;
     let mut abandoned = spool.begin(id(2)).await.expect("a writer");
     abandoned.write(body(200_000)).await.expect("written");
@@ -209,14 +209,14 @@ pub async fn an_abandoned_body_is_nothing<E: Engine>(engine: &E) {
     drop(abandoned);
     put(&spool, 3, 10, &["a@x.example"]).await;
     drop(spool);
-    let spool = engine.open(&clock);
+    let spool = engine.open(&clock).await;
     assert_eq!(names(&claim(&spool).await), [(1, 0), (3, 0)]);
     assert!(read(&spool, 1).await == Ok(body(300_000)));
 }
 
 /// Whole, several times at once, and it can be committed afterwards as if nobody had looked.
 pub async fn a_draft_is_read_back<E: Engine>(engine: &E) {
-    let (spool, _) = open(engine);
+    let (spool, _) = open(engine).await;
     for (n, octets) in [(1, 0), (2, 3000), (3, 300_000), (4, 3_000_000)] {
         let mut writer = spool.begin(id(n)).await.expect("a writer");
         for chunk in body(octets).chunks(70_000) {
@@ -234,7 +234,7 @@ pub async fn a_draft_is_read_back<E: Engine>(engine: &E) {
 
 /// The newest lease counts, and it alone.
 pub async fn leases_run_out_and_fence<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     put(&spool, 1, 10, &["a@x.example"]).await;
     let first = claim(&spool).await.remove(0).lease;
     assert_eq!(spool.next_due().await, Some(minutes(10)));
@@ -265,7 +265,7 @@ pub async fn leases_run_out_and_fence<E: Engine>(engine: &E) {
 
 /// A heartbeat names all that its node works on, also what is lost.
 pub async fn leases_are_extended_together<E: Engine>(engine: &E) {
-    let (spool, clock) = open(engine);
+    let (spool, clock) = open(engine).await;
     for n in 1..=3 {
         put(&spool, n, 10, &["a@x.example"]).await;
     }
@@ -283,7 +283,7 @@ pub async fn leases_are_extended_together<E: Engine>(engine: &E) {
 /// One that is lost keeps no other from its end.
 pub async fn each_leg_is_settled_for_itself<E: Engine>(engine: &E) {
     use crate::Settlement::{Complete, Release, Reschedule};
-    let (spool, _) = open(engine);
+    let (spool, _) = open(engine).await;
     for n in 1..=4 {
         put(&spool, n, 10, &["a@x.example"]).await;
     }
