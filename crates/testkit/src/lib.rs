@@ -19,6 +19,7 @@ pub mod mail;
 pub mod milter;
 pub mod net;
 pub mod nouns;
+pub mod postgres;
 pub mod program;
 pub mod sender;
 pub mod signed;

@@ -1,0 +1,179 @@
+//! A PostgreSQL of a test: in a folder of its own, at a free port, gone when dropped.
+
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use crate::PATIENCE;
+use crate::program::{self, Finished, Running};
+
+/// The server. Everybody on this machine may use it, as `onward`, who may do everything.
+pub struct Postgres {
+    folder: TempDir,
+    port: u16,
+    settings: Vec<String>,
+    running: Option<Running>,
+}
+
+impl Postgres {
+    /// A new one, with these settings (`fsync=off`).
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start(settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        // That its server's own user can enter.
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("a folder");
+        let mut server = Self {
+            folder,
+            port: free_port(),
+            settings: settings.iter().map(|it| (*it).to_owned()).collect(),
+            running: None,
+        };
+        let data = server.data();
+        let init = [
+            "-D",
+            &data,
+            "-A",
+            "trust",
+            "-U",
+            "onward",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ];
+        server.run("initdb", &init).await.success();
+        server.go_on().await;
+        server
+    }
+
+    /// One that tests share which run at the same time; the last to let go of it ends it.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Postgres>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(server) = shared.upgrade() {
+            return server;
+        }
+        let server = Arc::new(Self::start(&[]).await);
+        *shared = Arc::downgrade(&server);
+        server
+    }
+
+    /// Where it listens, at 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of one of its databases.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://onward@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Makes an empty database; its URL.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub async fn database(&self, name: &str) -> String {
+        self.say("postgres", &format!("CREATE DATABASE {name};"))
+            .await
+            .success();
+        self.url(name)
+    }
+
+    /// Runs statements by psql.
+    pub async fn say(&self, database: &str, statements: &str) -> Finished {
+        let port = self.port.to_string();
+        let words = [
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-U",
+            "onward",
+            "-q",
+            "-t",
+            "-A",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            database,
+        ];
+        program::run("/usr/bin/psql", &words, statements.as_bytes()).await
+    }
+
+    /// Ends it at once, as a loss of power of its host does for who talks to it.
+    pub fn kill(&mut self) {
+        self.running = None;
+    }
+
+    /// Starts it again after [`Postgres::kill`], and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn go_on(&mut self) {
+        let (data, port) = (self.data(), self.port.to_string());
+        // What a process that was killed has left.
+        let _ = fs::remove_file(format!("{data}/postmaster.pid"));
+        let mut words = vec!["-D", &data, "-h", "127.0.0.1", "-p", &port, "-k", &data];
+        for setting in &self.settings {
+            words.extend(["-c", setting]);
+        }
+        let program = bin("postgres");
+        let (first, words) = as_its_user(&program, &words);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.running = Some(program::start(first, &words));
+        let began = Instant::now();
+        while self.say("postgres", "SELECT 1;").await.code != Some(0) {
+            assert!(began.elapsed() < PATIENCE, "PostgreSQL does not start");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn run(&self, name: &str, words: &[&str]) -> Finished {
+        let program = bin(name);
+        let (first, words) = as_its_user(&program, words);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        program::run(first, &words, b"").await
+    }
+
+    fn data(&self) -> String {
+        self.folder.path().join("data").display().to_string()
+    }
+}
+
+/// One of 127.0.0.1. Nobody else is given it in the time that it takes to use it.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Debian keeps each version in a folder.
+fn bin(name: &str) -> String {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let mut versions: Vec<PathBuf> = versions.flatten().map(|it| it.path()).collect();
+    versions.sort();
+    let newest = versions
+        .pop()
+        .expect("PostgreSQL: ./test.sh installs what the tests need");
+    newest.join("bin").join(name).display().to_string()
+}
+
+/// It refuses to be root.
+fn as_its_user(program: &str, words: &[&str]) -> (&'static str, Vec<String>) {
+    let (first, before): (_, &[&str]) = match program::are_root() {
+        true => ("/usr/sbin/runuser", &["-u", "postgres", "--"]),
+        false => ("/usr/bin/env", &[]),
+    };
+    let all = before
+        .iter()
+        .copied()
+        .chain([program])
+        .chain(words.iter().copied());
+    (first, all.map(ToOwned::to_owned).collect())
+}
