@@ -7,7 +7,7 @@ use crate::manifests::{dependency_tables, line_of};
 
 /// Crate → the crates of ours that it may depend on. The root package may depend on all but `testkit` and
 /// `fuzz-targets`.
-const EDGES: [(&str, &[&str]); 26] = [
+const EDGES: [(&str, &[&str]); 27] = [
     ("envelope", &[]),
     ("srs", &[]),
     ("spf", &[]),
@@ -21,6 +21,7 @@ const EDGES: [(&str, &[&str]); 26] = [
     ("forwarder", &["envelope", "srs"]),
     ("spool", &["envelope"]),
     ("queue", &["envelope", "spool"]),
+    ("queue-pg", &["envelope", "spool"]),
     ("bounce", &["envelope"]),
     ("smtp-in", &["envelope", "smtp"]),
     ("delivery", &["envelope", "smtp", "dns", "sts"]),

@@ -25,6 +25,13 @@ pub struct Running {
     child: Child,
 }
 
+impl Running {
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|code| code.is_some())
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok());

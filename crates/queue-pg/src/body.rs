@@ -1,0 +1,198 @@
+//! Bodies: small ones stand in the row of their message, large ones go into the database in pieces as they come.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use envelope::MessageId;
+use spool::{BodyReader, BodyWriter, Error, OpenError, Token};
+
+use crate::commit::{crc, drop_drafts, enter_piece};
+use crate::connect::{Database, timed, twice};
+use crate::engine::Shared;
+use crate::rows::Id;
+
+/// Takes a body in.
+pub struct PgWriter {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: MessageId,
+    gathered: BytesMut,
+    pieces: i32,
+    octets: u64,
+    pub(crate) tokens: Vec<Token>,
+    /// It is a message now, or the statement that makes it one is under way: the pieces stay.
+    pub(crate) kept: bool,
+}
+
+/// Gives a body out.
+#[derive(Clone)]
+pub struct PgReader {
+    database: Database,
+    id: MessageId,
+    /// What comes first.
+    ready: Vec<Bytes>,
+    /// The pieces that follow.
+    pieces: std::ops::Range<i32>,
+}
+
+impl PgWriter {
+    pub(crate) fn new(shared: Arc<Shared>, id: MessageId) -> Self {
+        Self {
+            shared,
+            id,
+            gathered: BytesMut::new(),
+            pieces: 0,
+            octets: 0,
+            tokens: Vec::new(),
+            kept: false,
+        }
+    }
+
+    /// The body, if it is small; else what is left of it is on its way.
+    pub(crate) async fn finish(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.pieces == 0 {
+            return Ok(Some(self.gathered.clone().freeze()));
+        }
+        self.send().await?;
+        Ok(None)
+    }
+
+    async fn send(&mut self) -> Result<(), Error> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let shared = &self.shared;
+        let of = (shared.run(), shared.time.now());
+        enter_piece(&shared.database, (self.id, self.pieces), &self.gathered, of).await?;
+        self.pieces += 1;
+        self.gathered.clear();
+        Ok(())
+    }
+}
+
+impl BodyWriter for PgWriter {
+    type Reader = PgReader;
+
+    async fn write(&mut self, chunk: impl Into<Bytes> + Send) -> Result<(), Error> {
+        let mut chunk: Bytes = chunk.into();
+        self.octets += chunk.len() as u64;
+        while self.gathered.len() + chunk.len() > PIECE {
+            let room = PIECE.saturating_sub(self.gathered.len()).min(chunk.len());
+            self.gathered.extend_from_slice(&chunk.split_to(room));
+            self.send().await?;
+        }
+        self.gathered.extend_from_slice(&chunk);
+        Ok(())
+    }
+
+    async fn read_back(&mut self) -> Result<PgReader, Error> {
+        let whole = self.finish().await?;
+        Ok(PgReader {
+            database: self.shared.database.clone(),
+            id: self.id,
+            ready: whole.into_iter().filter(|it| !it.is_empty()).collect(),
+            pieces: 0..self.pieces,
+        })
+    }
+
+    fn is_in_memory(&self) -> bool {
+        self.pieces == 0
+    }
+
+    fn keep(&mut self, token: Token) {
+        self.tokens.push(token);
+    }
+
+    fn len(&self) -> u64 {
+        self.octets
+    }
+}
+
+impl Drop for PgWriter {
+    fn drop(&mut self) {
+        if self.pieces == 0 || self.kept {
+            return;
+        }
+        // Without a runtime, the next node that starts clears them away.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (database, id) = (self.shared.database.clone(), self.id);
+            runtime.spawn(async move {
+                let cleared = timed(async {
+                    let client = database.get().await?;
+                    drop_drafts(&client, &[id]).await?;
+                    client.done();
+                    Ok(())
+                });
+                if let Err(error) = cleared.await {
+                    tracing::debug!(%id, %error, "an abandoned body stays for now");
+                }
+            });
+        }
+    }
+}
+
+impl PgReader {
+    /// The trace of a message, then its body.
+    pub(crate) async fn open(shared: &Shared, id: MessageId) -> Result<Self, OpenError> {
+        let database = shared.database.clone();
+        let read = twice(|| async {
+            let client = database.get().await?;
+            let row = client.row(OPEN, &[&Id(id)]).await?;
+            client.done();
+            Ok(row)
+        });
+        let row = read
+            .await
+            .map_err(|error| OpenError::Unavailable(error.to_string()))?;
+        let row = row.ok_or(OpenError::NotFound)?;
+        let (trace, sum): (&str, Option<i64>) = (row.get(0), row.get(1));
+        let (body, pieces): (Option<&[u8]>, i64) = (row.get(2), row.get(3));
+        if let Some(body) = body.filter(|body| Some(crc(body)) != sum) {
+            let octets = body.len();
+            return Err(OpenError::Damaged(format!(
+                "{octets} octets fail their checksum"
+            )));
+        }
+        let ready = [trace.as_bytes(), body.unwrap_or_default()];
+        let ready = ready.into_iter().filter(|it| !it.is_empty());
+        Ok(Self {
+            database,
+            id,
+            ready: ready.map(Bytes::copy_from_slice).rev().collect(),
+            pieces: 0..i32::try_from(pieces).unwrap_or(0),
+        })
+    }
+}
+
+impl BodyReader for PgReader {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, OpenError> {
+        if let Some(ready) = self.ready.pop() {
+            return Ok(Some(ready));
+        }
+        let Some(piece) = self.pieces.next() else {
+            return Ok(None);
+        };
+        let read = twice(|| async {
+            let client = self.database.get().await?;
+            let row = client.row(PIECE_OF, &[&Id(self.id), &piece]).await?;
+            client.done();
+            Ok(row)
+        });
+        let row = read
+            .await
+            .map_err(|error| OpenError::Unavailable(error.to_string()))?;
+        let missing = || OpenError::Damaged(format!("piece {piece} is missing"));
+        let row = row.ok_or_else(missing)?;
+        let (octets, sum): (&[u8], i64) = (row.get(0), row.get(1));
+        if crc(octets) != sum {
+            return Err(OpenError::Damaged(format!(
+                "piece {piece} fails its checksum"
+            )));
+        }
+        Ok(Some(Bytes::copy_from_slice(octets)))
+    }
+}
+
+const OPEN: &str = "SELECT trace, crc, body, (SELECT count(*) FROM bodies WHERE message = id AND body IS NULL) FROM messages WHERE id = $1";
+const PIECE_OF: &str = "SELECT octets, crc FROM bodies WHERE message = $1 AND piece = $2";
+/// Octets of a piece. What is no larger stands in its message's row: most do.
+const PIECE: usize = 256 << 10;

@@ -1,0 +1,260 @@
+//! Legs taken to be worked on: those that are due, those whose sender must be told, and the leases on them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use envelope::{Claim, Lease, LegId, Message, MessageId, millis};
+use spool::{Error, Overdue, Want, Why};
+use tokio_postgres::Row;
+
+use crate::connect::{Parameters, timed, trouble, twice};
+use crate::engine::Shared;
+use crate::rows::{BOTH, Id, LegRow, Malformed, read_leg, read_message};
+use crate::time::timestamp;
+
+impl Shared {
+    pub(crate) async fn claim_due(&self, want: &Want) -> Result<Vec<Claim>, Error> {
+        let now = self.time.now();
+        let asked = self.front.lock().due(now, want.max);
+        if asked.is_empty() || !self.may_claim() {
+            return Ok(Vec::new());
+        }
+        let until = now.saturating_add(span(want.lease));
+        let (room, max) = (count(want.per_host.min(want.max)), count(want.max));
+        let (rows, left) = timed(async {
+            let client = self.database.get().await?;
+            let take = client.prepare_cached(&CLAIM).await.map_err(trouble)?;
+            let rest = client.prepare_cached(LEFT).await.map_err(trouble)?;
+            let run = self.run();
+            let taking: Parameters<'_> = &[&asked, &now, &room, &max, &run, &until];
+            let left: Parameters<'_> = &[&asked];
+            let (rows, left) =
+                tokio::join!(biased; client.query(&take, taking), client.query(&rest, left));
+            let both = (rows.map_err(trouble)?, left.map_err(trouble)?);
+            client.done();
+            Ok(both)
+        })
+        .await?;
+        let mut found = self.leased(&rows);
+        let place: HashMap<&str, usize> = (0..).zip(&asked).map(|(n, it)| (&**it, n)).collect();
+        let order = |(leg, _): &(LegRow, _)| {
+            let destination = leg.leg.destination().to_string();
+            (place.get(&*destination).copied(), leg.due, leg.id)
+        };
+        found.sort_by_cached_key(order);
+        let mut front = self.front.lock();
+        let mut ends: HashMap<String, i64> = HashMap::new();
+        for (leg, _) in &found {
+            ends.insert(leg.leg.destination().to_string(), until);
+        }
+        for row in &left {
+            let (destination, ready): (&str, Option<i64>) = (row.get(0), row.get(1));
+            front.claimed(destination, ends.get(destination).copied(), ready);
+        }
+        drop(front);
+        let claims = found.into_iter();
+        Ok(claims
+            .map(|(leg, message)| self.claim_of(leg, message, until))
+            .collect())
+    }
+
+    pub(crate) async fn take_overdue(
+        &self,
+        max: usize,
+        lease: Duration,
+    ) -> Result<Vec<Overdue>, Error> {
+        if !self.may_claim() {
+            return Ok(Vec::new());
+        }
+        let now = self.time.now();
+        let until = now.saturating_add(span(lease));
+        let rows = timed(async {
+            let client = self.database.get().await?;
+            let rows = client
+                .rows(&OVERDUE, &[&now, &count(max), &self.run(), &until])
+                .await?;
+            client.done();
+            Ok(rows)
+        })
+        .await?;
+        let mut found = self.leased(&rows);
+        found.sort_by_key(|(leg, _)| leg.id);
+        let overdue = found.into_iter().map(|(leg, message)| Overdue {
+            why: match () {
+                () if leg.bounced => Why::Bounced,
+                () if timestamp(now) >= leg.deadlines.expire => Why::Expired,
+                () => Why::Warn,
+            },
+            due: timestamp(leg.due),
+            last: leg.last.clone(),
+            claim: self.claim_of(leg, message, until),
+        });
+        Ok(overdue.collect())
+    }
+
+    pub(crate) async fn extend_leases(
+        &self,
+        leases: &[Lease],
+        lease: Duration,
+    ) -> Vec<Result<(), Error>> {
+        if leases.is_empty() {
+            return Vec::new();
+        }
+        let until = self.time.now().saturating_add(span(lease));
+        let Columns {
+            messages,
+            numbers,
+            tokens,
+            owners,
+        } = Columns::of(leases);
+        let done = twice(|| async {
+            let client = self.database.get().await?;
+            let rows = client
+                .rows(EXTEND, &[&messages, &numbers, &tokens, &owners, &until])
+                .await?;
+            client.done();
+            Ok(rows.iter().map(leg_id).collect::<HashSet<_>>())
+        });
+        match done.await {
+            Err(error) => leases.iter().map(|_| Err(error.clone())).collect(),
+            Ok(done) => {
+                let result = |lease: &Lease| match done.contains(&lease.leg) {
+                    true => Ok(()),
+                    false => Err(Error::Fenced(lease.leg)),
+                };
+                leases.iter().map(result).collect()
+            }
+        }
+    }
+
+    /// A row that cannot be read is left alone until its lease ends: the others are not to wait for it.
+    fn leased(&self, rows: &[Row]) -> Vec<(LegRow, Arc<Message>)> {
+        let mut messages: HashMap<MessageId, Arc<Message>> = HashMap::new();
+        let read = rows.iter().filter_map(|row| {
+            let read = read_both(row, &mut messages);
+            read.inspect_err(|error| tracing::error!(leg = %leg_id(row), %error, "a row of the shared spool cannot be read")).ok()
+        });
+        read.collect()
+    }
+
+    fn claim_of(&self, leg: LegRow, message: Arc<Message>, until: i64) -> Claim {
+        Claim {
+            lease: Lease {
+                leg: leg.id,
+                owner: leg.owner.unsigned_abs(),
+                token: leg.token.unsigned_abs(),
+                expires: timestamp(until),
+            },
+            message,
+            attempts: leg.attempts,
+            warned: leg.warned,
+            deadline: leg.deadlines.expire,
+            leg: leg.leg,
+        }
+    }
+}
+
+/// Leases, column by column.
+pub(crate) struct Columns {
+    pub(crate) messages: Vec<Id>,
+    pub(crate) numbers: Vec<i32>,
+    pub(crate) tokens: Vec<i64>,
+    pub(crate) owners: Vec<i64>,
+}
+
+impl Columns {
+    pub(crate) fn of<'a>(leases: impl IntoIterator<Item = &'a Lease>) -> Self {
+        let mut columns = Self {
+            messages: Vec::new(),
+            numbers: Vec::new(),
+            tokens: Vec::new(),
+            owners: Vec::new(),
+        };
+        for lease in leases {
+            columns.messages.push(Id(lease.leg.message));
+            columns.numbers.push(number(lease.leg));
+            columns.tokens.push(lease.token.cast_signed());
+            columns.owners.push(lease.owner.cast_signed());
+        }
+        columns
+    }
+}
+
+/// A leg and its message, which the legs of one message share.
+pub(crate) fn read_both(
+    row: &Row,
+    messages: &mut HashMap<MessageId, Arc<Message>>,
+) -> Result<(LegRow, Arc<Message>), Malformed> {
+    let leg = read_leg(row)?;
+    let message = match messages.get(&leg.id.message) {
+        Some(message) => Arc::clone(message),
+        None => {
+            let message = Arc::new(read_message(row)?);
+            messages.insert(message.id, Arc::clone(&message));
+            message
+        }
+    };
+    Ok((leg, message))
+}
+
+/// The leg of a row that begins with its two columns.
+pub(crate) fn leg_id(row: &Row) -> LegId {
+    let (Id(message), number): (Id, i32) = (row.get("message"), row.get("number"));
+    LegId {
+        message,
+        number: number.unsigned_abs(),
+    }
+}
+
+pub(crate) fn number(leg: LegId) -> i32 {
+    i32::try_from(leg.number).unwrap_or(i32::MAX)
+}
+
+pub(crate) fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn span(lease: Duration) -> i64 {
+    i64::try_from(millis(lease)).unwrap_or(i64::MAX)
+}
+
+/// As [`Want::choose`] says. Rows that another node has locked are passed by. The destinations are gone through until there are
+/// enough.
+static CLAIM: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+    format!(
+        "WITH picked AS (
+            SELECT p.message, p.number FROM unnest($1::text[]) AS a (destination), LATERAL (
+                SELECT * FROM (
+                    SELECT message, number FROM legs WHERE destination = a.destination AND ready_at <= $2::int8 AND NOT held AND NOT bounced
+                    ORDER BY ready_at, message, number LIMIT $3::int8 - $3::int8 / 4 FOR UPDATE SKIP LOCKED) AS oldest
+                UNION
+                SELECT * FROM (
+                    SELECT message, number FROM legs WHERE destination = a.destination AND ready_at <= $2::int8 AND NOT held AND NOT bounced
+                    ORDER BY ready_at DESC, message DESC, number DESC LIMIT $3::int8 / 4 FOR UPDATE SKIP LOCKED) AS newest
+            ) AS p LIMIT $4::int8),
+        l AS (
+            UPDATE legs SET owner = $5, token = token + 1, lease_end = $6
+            FROM picked WHERE legs.message = picked.message AND legs.number = picked.number RETURNING legs.*)
+        SELECT {BOTH} FROM l JOIN messages AS m ON m.id = l.message"
+    )
+});
+const LEFT: &str = "SELECT a.destination, (
+        SELECT ready_at FROM legs WHERE destination = a.destination AND ready_at IS NOT NULL AND NOT held AND NOT bounced
+        ORDER BY ready_at LIMIT 1)
+    FROM unnest($1::text[]) AS a (destination)";
+static OVERDUE: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+    format!(
+        "WITH picked AS (
+            SELECT message, number FROM legs WHERE tell_at <= $1::int8 AND (owner IS NULL OR lease_end <= $1::int8)
+            ORDER BY tell_at LIMIT $2::int8 FOR UPDATE SKIP LOCKED),
+        l AS (
+            UPDATE legs SET owner = $3, token = token + 1, lease_end = $4
+            FROM picked WHERE legs.message = picked.message AND legs.number = picked.number RETURNING legs.*)
+        SELECT {BOTH} FROM l JOIN messages AS m ON m.id = l.message"
+    )
+});
+const EXTEND: &str = "UPDATE legs SET lease_end = $5
+    FROM unnest($1::uuid[], $2::int4[], $3::int8[], $4::int8[]) AS g (message, number, token, owner)
+    WHERE legs.message = g.message AND legs.number = g.number AND legs.token = g.token AND legs.owner = g.owner
+    RETURNING legs.message, legs.number";

@@ -1,0 +1,217 @@
+//! Connections to the database: a few, each used by one piece of work at a time.
+//!
+//! What takes too long is given up, and its connection with it: what the database makes of it then, nobody here learns. It is
+//! looked at again by whoever may do it twice.
+
+use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use spool::Error;
+use tokio_postgres::Row;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::settings::{Settings, StartError, WORK_MAX};
+use crate::tls;
+
+/// The database.
+#[derive(Clone)]
+pub(crate) struct Database {
+    pool: Pool,
+    /// For what listens, and is no part of the pool.
+    pub(crate) config: tokio_postgres::Config,
+    pub(crate) tls: MakeRustlsConnect,
+}
+
+/// A connection for one piece of work. It is closed if the work is not [`Borrowed::done`]: it may be in the middle of something.
+pub(crate) struct Borrowed {
+    object: Option<Object>,
+    done: bool,
+}
+
+/// What the parameters of a statement stand for.
+pub(crate) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+impl Database {
+    /// Connects to nothing yet.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, StartError> {
+        let (url, verify) = tls::split(&settings.url);
+        let mut config: tokio_postgres::Config = url
+            .parse()
+            .map_err(|error: tokio_postgres::Error| StartError::Url(words(&error)))?;
+        let given = config.get_options().unwrap_or_default();
+        let options = format!("{OPTIONS} {given}");
+        config.options(options.trim_end());
+        let node: String = settings.node.chars().take(40).collect();
+        config.application_name(application(&node));
+        config.connect_timeout(CONNECT_MAX);
+        config.keepalives_idle(Duration::from_secs(10));
+        config.tcp_user_timeout(LINK_MAX);
+        if verify.is_some() {
+            config.ssl_mode(SslMode::Require);
+        }
+        let tls = MakeRustlsConnect::new(verify.map_or_else(|| Ok(tls::unproved()), tls::proved)?);
+        let manager = Manager::from_config(
+            config.clone(),
+            tls.clone(),
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
+        );
+        let pool = Pool::builder(manager)
+            .max_size(settings.connections.max(CONNECTIONS_MIN))
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(WORK_MAX))
+            .create_timeout(Some(CONNECT_MAX))
+            .build()
+            .map_err(|error| StartError::Url(error.to_string()))?;
+        Ok(Self { pool, config, tls })
+    }
+
+    pub(crate) async fn get(&self) -> Result<Borrowed, Error> {
+        let object = self.pool.get().await;
+        let object = object.map_err(|error| Error::Unknown(pool_words(&error)))?;
+        Ok(Borrowed {
+            object: Some(object),
+            done: false,
+        })
+    }
+
+    /// All connections: what is under way is given up.
+    pub(crate) fn close(&self) {
+        self.pool.close();
+    }
+}
+
+impl Borrowed {
+    /// The rows that a statement gives; it is prepared once for each connection.
+    pub(crate) async fn rows(
+        &self,
+        statement: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Error> {
+        let statement = self.prepare_cached(statement).await.map_err(trouble)?;
+        self.query(&statement, parameters).await.map_err(trouble)
+    }
+
+    /// The one row that a statement gives, if it gives one.
+    pub(crate) async fn row(
+        &self,
+        statement: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Option<Row>, Error> {
+        let statement = self.prepare_cached(statement).await.map_err(trouble)?;
+        self.query_opt(&statement, parameters)
+            .await
+            .map_err(trouble)
+    }
+
+    /// Runs statements without parameters.
+    pub(crate) async fn run(&self, statements: &str) -> Result<(), Error> {
+        self.batch_execute(statements).await.map_err(trouble)
+    }
+
+    /// The work is whole: the connection may be used by others.
+    pub(crate) fn done(mut self) {
+        self.done = true;
+    }
+}
+
+impl Deref for Borrowed {
+    type Target = deadpool_postgres::ClientWrapper;
+
+    fn deref(&self) -> &Self::Target {
+        match &self.object {
+            Some(object) => object,
+            None => unreachable!("it is there until dropped"),
+        }
+    }
+}
+
+impl DerefMut for Borrowed {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match &mut self.object {
+            Some(object) => object,
+            None => unreachable!("it is there until dropped"),
+        }
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if let Some(object) = self.object.take().filter(|_| !self.done) {
+            drop(Object::take(object));
+        }
+    }
+}
+
+/// Does a piece of work within its time.
+pub(crate) async fn timed<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let done = tokio::time::timeout(WORK_MAX, work).await;
+    done.unwrap_or_else(|_| {
+        let text = format!(
+            "the database did not answer within {} s",
+            WORK_MAX.as_secs()
+        );
+        Err(Error::Unknown(text))
+    })
+}
+
+/// Does a piece of work that may be done twice: again, if its connection broke. After a fail-over each connection is found broken once.
+pub(crate) async fn twice<T, F: Future<Output = Result<T, Error>>>(
+    work: impl Fn() -> F,
+) -> Result<T, Error> {
+    let began = Instant::now();
+    match timed(work()).await {
+        Err(error) if is_passing(&error) && began.elapsed() < TWICE_WITHIN => timed(work()).await,
+        done => done,
+    }
+}
+
+/// What went wrong, as callers know it.
+pub(crate) fn trouble(error: tokio_postgres::Error) -> Error {
+    match error.code() {
+        Some(code) if *code == SqlState::DISK_FULL => {
+            Error::Full("the database's disk is full".to_owned())
+        }
+        _ => Error::Unknown(words(&error)),
+    }
+}
+
+/// Whether the same again may go well: nothing is wrong with what was asked.
+pub(crate) fn is_passing(error: &Error) -> bool {
+    matches!(error, Error::Unknown(_) | Error::Full(_))
+}
+
+/// With what the server said, which the error itself leaves to its source.
+pub(crate) fn words(error: &tokio_postgres::Error) -> String {
+    let source = std::error::Error::source(error);
+    match source {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// As `pg_stat_activity` shows the connections of a node.
+pub(crate) fn application(node: &str) -> String {
+    format!("onward {node}")
+}
+
+fn pool_words(error: &deadpool_postgres::PoolError) -> String {
+    match error {
+        deadpool_postgres::PoolError::Backend(error) => words(error),
+        error => error.to_string(),
+    }
+}
+
+/// Each statement is short; a plan of its own for each set of arguments would cost more than it brings.
+const OPTIONS: &str = "-c search_path=onward -c client_min_messages=warning -c plan_cache_mode=force_generic_plan -c jit=off";
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// A link that acknowledges nothing for so long is dead.
+const LINK_MAX: Duration = Duration::from_secs(15);
+/// What failed later than that was given time enough.
+const TWICE_WITHIN: Duration = Duration::from_secs(2);
+const CONNECTIONS_MIN: usize = 4;

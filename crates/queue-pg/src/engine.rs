@@ -1,0 +1,283 @@
+//! The engine: the trait `Spool` over the tables, and the tasks that keep a node alive.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use envelope::{Claim, Destination, Lease, LegId, MessageId, Timestamp};
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use spool::{
+    Action, Arrival, By, Changed, Clock, Counts, Dsn, Error, Filter, Lifetime, OpenError, Overdue,
+    Page, Settlement, Spool, Summary, Token, Want, summarise,
+};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::batch::Batcher;
+use crate::body::{PgReader, PgWriter};
+use crate::commit::{self, Entering};
+use crate::connect::Database;
+use crate::front::Front;
+use crate::hints;
+use crate::nodes;
+use crate::promise;
+use crate::schema;
+use crate::settings::{Pace, Settings, StartError};
+use crate::settle::{self, Again, Settling};
+use crate::time::{Time, millis, timestamp};
+use crate::tokens;
+use crate::upkeep;
+
+/// The spool that several nodes share.
+pub struct PgSpool {
+    shared: Arc<Shared>,
+    commits: Batcher<Entering, bool>,
+    settlements: Batcher<Settling, Again>,
+    lifetime: Lifetime,
+    clock: Clock,
+    _stop: DropGuard,
+}
+
+/// What the tasks and the writers need too.
+pub(crate) struct Shared {
+    pub(crate) database: Database,
+    pub(crate) node: String,
+    pub(crate) pace: Pace,
+    pub(crate) run: AtomicI64,
+    pub(crate) time: Time,
+    pub(crate) front: Mutex<Front>,
+    pub(crate) changes: watch::Sender<()>,
+    /// When the last heartbeat went well.
+    pub(crate) beaten: Mutex<Instant>,
+    /// Another node has something to say: look now.
+    pub(crate) beat_asked: Notify,
+    pub(crate) draining: AtomicBool,
+    /// When the queue was counted, how long that took, and what came of it.
+    pub(crate) counts: tokio::sync::Mutex<Option<(Instant, Duration, Counts)>>,
+    /// Something that other nodes may want to know.
+    pub(crate) told: Notify,
+}
+
+impl Shared {
+    /// What its leases are known by.
+    pub(crate) fn run(&self) -> i64 {
+        self.run.load(Ordering::SeqCst)
+    }
+
+    /// The database was not reached for so long that others may be about to take what this node works on.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.beaten.lock().elapsed() > self.pace.lost
+    }
+
+    pub(crate) fn may_claim(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed) && !self.is_lost()
+    }
+}
+
+impl PgSpool {
+    /// Connects, brings the tables up to date, looks at what the database promises, and takes the name of the node.
+    pub async fn open(settings: Settings) -> Result<Self, StartError> {
+        let database = Database::new(&settings)?;
+        schema::migrate(&database).await?;
+        let findings = promise::read(&database).await;
+        let findings = findings.map_err(|error| StartError::Database(error.to_string()))?;
+        if findings.iter().any(|finding| finding.breaks) && !settings.accept_risk {
+            let breaking = findings.into_iter().filter(|finding| finding.breaks);
+            return Err(StartError::NoPromise(breaking.collect()));
+        }
+        for finding in &findings {
+            tracing::warn!("the shared spool: {finding}");
+        }
+        let time = Time::new(settings.clock.clone());
+        let run = nodes::register(&database, &settings, || time.now()).await?;
+        let shared = Arc::new(Shared {
+            node: settings.node,
+            pace: settings.pace,
+            run: AtomicI64::new(run),
+            time,
+            front: Mutex::default(),
+            changes: watch::Sender::new(()),
+            beaten: Mutex::new(Instant::now()),
+            beat_asked: Notify::new(),
+            draining: AtomicBool::new(false),
+            told: Notify::new(),
+            counts: tokio::sync::Mutex::default(),
+            database,
+        });
+        let start = |error: Error| StartError::Database(error.to_string());
+        let client = shared.database.get().await.map_err(start)?;
+        shared.look(&client).await.map_err(start)?;
+        client.done();
+        let stopped = CancellationToken::new();
+        tokio::spawn(Arc::clone(&shared).keep_alive(stopped.clone()));
+        tokio::spawn(Arc::clone(&shared).keep_small(stopped.clone()));
+        tokio::spawn(hints::listen(Arc::clone(&shared), stopped.clone()));
+        tokio::spawn(hints::tell(Arc::clone(&shared), stopped.clone()));
+        Ok(Self {
+            commits: commit::start(&shared.database, &stopped),
+            settlements: settle::start(&shared.database, &stopped),
+            shared,
+            lifetime: settings.lifetime,
+            clock: settings.clock,
+            _stop: stopped.drop_guard(),
+        })
+    }
+
+    /// Hands what this node works on to the others, and lets the database go.
+    pub async fn close(&self) {
+        if let Err(error) = self.shared.leave().await {
+            tracing::warn!(%error, "cannot leave the shared spool: the others wait until this node is silent for {} s", self.shared.pace.dead.as_secs());
+        }
+        self.shared.database.close();
+    }
+
+    /// The clock of this machine.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Makes bloated indexes anew. For tests and benches; a node does it by itself now and then.
+    pub async fn shrink(&self) -> Result<(), Error> {
+        upkeep::shrink(&self.shared.database).await
+    }
+
+    fn entering(&self, Dsn { arrival, body }: Dsn) -> Entering {
+        Entering::new(&arrival, Some(body), &[], self.lifetime, None)
+    }
+
+    /// Legs are there that were not.
+    fn entered(&self, places: &[(Box<str>, i64)]) {
+        let mut front = self.shared.front.lock();
+        for (destination, ready) in places {
+            front.note(destination, *ready);
+        }
+        drop(front);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        self.shared.changes.send_replace(());
+        self.shared.told.notify_one();
+    }
+}
+
+impl Spool for PgSpool {
+    type Writer = PgWriter;
+    type Reader = PgReader;
+
+    async fn begin(&self, id: MessageId) -> Result<PgWriter, Error> {
+        if self.shared.is_lost() {
+            let text = "the shared spool does not answer";
+            return Err(Error::Unknown(text.to_owned()));
+        }
+        Ok(PgWriter::new(Arc::clone(&self.shared), id))
+    }
+
+    async fn commit(&self, mut writer: PgWriter, arrival: Arrival) -> Result<Vec<Claim>, Error> {
+        debug_assert_eq!(
+            writer.id, arrival.message.id,
+            "the writer is another message's"
+        );
+        let body = writer.finish().await?;
+        writer.kept = true;
+        let until = |lease: Duration| timestamp(self.shared.time.now()).plus(lease);
+        let begun = arrival
+            .lease
+            .map(|lease| (self.shared.run(), millis(until(lease))));
+        let entering = Entering::new(&arrival, body, &writer.tokens, self.lifetime, begun);
+        let places = entering.places.clone();
+        let is_new = self.commits.run(entering).await?;
+        self.entered(&places);
+        match begun.filter(|_| is_new) {
+            None => Ok(Vec::new()),
+            Some(begun) => Ok(commit::claims(arrival, self.lifetime, begun)),
+        }
+    }
+
+    async fn claim(&self, want: &Want) -> Result<Vec<Claim>, Error> {
+        self.shared.claim_due(want).await
+    }
+
+    async fn park(&self, destinations: &[(Destination, bool)]) {
+        let mut front = self.shared.front.lock();
+        for (destination, is_parked) in destinations {
+            front.park(destination.to_string().into(), *is_parked);
+        }
+    }
+
+    async fn overdue(&self, max: usize, lease: Duration) -> Result<Vec<Overdue>, Error> {
+        self.shared.take_overdue(max, lease).await
+    }
+
+    async fn extend(&self, leases: &[Lease], lease: Duration) -> Vec<Result<(), Error>> {
+        self.shared.extend_leases(leases, lease).await
+    }
+
+    fn holds(&self, lease: &Lease) -> bool {
+        lease.owner == self.shared.run().unsigned_abs() && !self.shared.is_lost()
+    }
+
+    async fn settle(&self, legs: Vec<(Lease, Settlement)>) -> Vec<Result<(), Error>> {
+        let mut places = Vec::new();
+        let settling = legs.into_iter().map(|(lease, settlement)| {
+            let settling = Settling::new(lease, settlement, |dsn| self.entering(dsn));
+            let notice = settling.notice.iter();
+            places.extend(notice.flat_map(|notice| notice.places.clone()));
+            self.settlements.run(settling)
+        });
+        let settling: Vec<_> = settling.collect();
+        let results = join_all(settling).await;
+        places.extend(results.iter().flatten().flatten().cloned());
+        self.entered(&places);
+        results.into_iter().map(|result| result.map(drop)).collect()
+    }
+
+    async fn open_body(&self, id: MessageId) -> Result<PgReader, OpenError> {
+        PgReader::open(&self.shared, id).await
+    }
+
+    async fn next_due(&self) -> Option<Duration> {
+        let next = self.shared.front.lock().next()?;
+        Some(timestamp(next).since(timestamp(self.shared.time.now())))
+    }
+
+    fn changed(&self) -> watch::Receiver<()> {
+        self.shared.changes.subscribe()
+    }
+
+    async fn list(&self, filter: &Filter, cursor: Option<LegId>, n: usize) -> Result<Page, Error> {
+        self.shared.listed(filter, cursor, n).await
+    }
+
+    async fn counts(&self) -> Result<Counts, Error> {
+        self.shared.counted().await
+    }
+
+    async fn summary(&self, filter: &Filter, by: By, n: usize) -> Result<Summary, Error> {
+        match self.shared.tallied(filter, by).await? {
+            Some(tally) => Ok(tally.finish(n)),
+            None => summarise(self, filter, by, n, timestamp(self.shared.time.now())).await,
+        }
+    }
+
+    async fn admin(
+        &self,
+        filter: &Filter,
+        action: Action,
+        cursor: Option<LegId>,
+        n: usize,
+    ) -> Result<Changed, Error> {
+        let changed = self.shared.acted(filter, action, cursor, n).await?;
+        self.tell();
+        Ok(changed)
+    }
+
+    fn token(&self, value: &str, expires: Timestamp) -> Token {
+        tokens::name(value, expires)
+    }
+
+    async fn recall(&self, name: &str) -> Result<Option<String>, Error> {
+        self.shared.recalled(name).await
+    }
+}

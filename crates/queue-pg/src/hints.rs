@@ -1,0 +1,73 @@
+//! Hints between nodes that the queue has changed, by LISTEN and NOTIFY. One that is lost costs a few seconds: each heartbeat looks
+//! at the whole.
+//!
+//! A NOTIFY is never part of a commit: the database lets one transaction at a time have one.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_postgres::AsyncMessage;
+use tokio_util::sync::CancellationToken;
+
+use crate::connect::timed;
+use crate::engine::Shared;
+
+/// Tells the others, now and then, while there is something to tell.
+pub(crate) async fn tell(shared: Arc<Shared>, stopped: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stopped.cancelled() => return,
+            () = shared.told.notified() => {}
+        }
+        let told = timed(async {
+            let client = shared.database.get().await?;
+            client.run(TELL).await?;
+            client.done();
+            Ok(())
+        });
+        if let Err(error) = told.await {
+            tracing::debug!(%error, "cannot tell the other nodes of a change");
+        }
+        tokio::time::sleep(TELL_EVERY).await;
+    }
+}
+
+/// Has this node look when another one tells it to.
+pub(crate) async fn listen(shared: Arc<Shared>, stopped: CancellationToken) {
+    while !stopped.is_cancelled() {
+        tokio::select! {
+            () = stopped.cancelled() => return,
+            heard = hear(&shared) => if let Err(error) = heard {
+                tracing::debug!(%error, "cannot listen to the other nodes");
+            }
+        }
+        tokio::time::sleep(LISTEN_AGAIN).await;
+    }
+}
+
+async fn hear(shared: &Shared) -> Result<(), tokio_postgres::Error> {
+    let database = &shared.database;
+    let (client, mut connection) = database.config.connect(database.tls.clone()).await?;
+    let mut messages = std::pin::pin!(async {
+        while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+            if let AsyncMessage::Notification(notification) = message?
+                && notification.payload() != shared.node
+            {
+                shared.beat_asked.notify_one();
+            }
+        }
+        Ok(())
+    });
+    let listen = client.batch_execute("LISTEN onward");
+    tokio::select! {
+        done = &mut messages => return done,
+        listening = listen => listening?,
+    }
+    messages.await
+}
+
+/// To all who listen.
+pub(crate) const TELL: &str = "SELECT pg_notify('onward', '')";
+const TELL_EVERY: Duration = Duration::from_millis(500);
+const LISTEN_AGAIN: Duration = Duration::from_secs(2);

@@ -1,0 +1,182 @@
+//! Legs taken back: many in one transaction, each fenced by its lease.
+//!
+//! The rows of messages whose legs end are locked first, in one order: of two nodes that end the last two legs of a message, the
+//! later one sees that it is the last, and takes the message with it.
+
+use std::collections::HashMap;
+
+use envelope::{Lease, LegId};
+use serde_json::{Value, json};
+use spool::{Dsn, Error, Settlement};
+use tokio_postgres::Row;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::Batcher;
+use crate::claim::{Columns, leg_id};
+use crate::commit::{Entering, enter};
+use crate::connect::{Borrowed, Database, Parameters, is_passing, timed, trouble};
+use crate::rows::{Id, last_json, uuid};
+use crate::time::millis;
+
+/// A leg that was worked on, and what becomes of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Settling {
+    pub(crate) lease: Lease,
+    /// None: it ends.
+    moved: Option<Value>,
+    pub(crate) notice: Option<Entering>,
+}
+
+impl Settling {
+    /// `enter`: how a notice comes into the queue.
+    pub(crate) fn new(
+        lease: Lease,
+        settlement: Settlement,
+        enter: impl FnOnce(Dsn) -> Entering,
+    ) -> Self {
+        let named = |mut row: Value| {
+            row["message"] = json!(uuid(lease.leg.message));
+            row["number"] = json!(lease.leg.number);
+            row["token"] = json!(lease.token);
+            row["owner"] = json!(lease.owner);
+            row
+        };
+        let (moved, notice) = match settlement {
+            Settlement::Complete(notice) => (None, notice),
+            Settlement::Release => (Some(named(json!({}))), None),
+            Settlement::Reschedule(due, update) => {
+                let row = json!({
+                    "due": millis(due),
+                    "attempts": update.attempts,
+                    "warned": update.warned,
+                    "last": update.last.as_ref().map(last_json),
+                });
+                (Some(named(row)), update.dsn)
+            }
+        };
+        Self {
+            lease,
+            moved,
+            notice: notice.map(enter),
+        }
+    }
+}
+
+/// Where a leg that was given back may be claimed, and when; none: it has ended, or is on hold.
+pub(crate) type Again = Option<(Box<str>, i64)>;
+
+/// Settles what comes.
+pub(crate) fn start(database: &Database, stopped: &CancellationToken) -> Batcher<Settling, Again> {
+    let database = database.clone();
+    Batcher::start(SETTLERS, stopped, move |batch: Vec<Settling>| {
+        let database = database.clone();
+        async move {
+            let mut done = attempt(&database, &batch).await;
+            if done.as_ref().is_err_and(is_passing) {
+                // A deadlock that was resolved, or a connection that broke: what it has done already shows as fenced.
+                done = attempt(&database, &batch).await;
+            }
+            let result = |it: &Settling| match &done {
+                Err(error) => Err(error.clone()),
+                Ok(done) => done
+                    .get(&it.lease.leg)
+                    .cloned()
+                    .ok_or(Error::Fenced(it.lease.leg)),
+            };
+            batch.iter().map(result).collect()
+        }
+    })
+}
+
+async fn attempt(database: &Database, batch: &[Settling]) -> Result<HashMap<LegId, Again>, Error> {
+    timed(async {
+        let client = database.get().await?;
+        client.run("BEGIN").await?;
+        let mut done = end(&client, batch).await?;
+        done.extend(go_on(&client, batch).await?);
+        let notices = batch.iter().filter(|it| done.contains_key(&it.lease.leg));
+        let notices: Vec<_> = notices.filter_map(|it| it.notice.clone()).collect();
+        if !notices.is_empty() {
+            enter(&client, &notices).await?;
+        }
+        client.run("COMMIT").await?;
+        client.done();
+        Ok(done)
+    })
+    .await
+}
+
+/// Ends legs, and the messages whose last they were.
+async fn end(client: &Borrowed, batch: &[Settling]) -> Result<HashMap<LegId, Again>, Error> {
+    let ending = batch.iter().filter(|it| it.moved.is_none());
+    let columns = Columns::of(ending.map(|it| &it.lease));
+    if columns.messages.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let Columns {
+        messages,
+        numbers,
+        tokens,
+        owners,
+    } = &columns;
+    let leases: Parameters<'_> = &[messages, numbers, tokens, owners];
+    let ended = remove(client, messages, END, leases).await?;
+    Ok(ended.iter().map(|row| (leg_id(row), None)).collect())
+}
+
+/// Takes legs away by a statement, and with them those of these messages that have none left. In a transaction.
+pub(crate) async fn remove(
+    client: &Borrowed,
+    messages: &[Id],
+    statement: &str,
+    parameters: Parameters<'_>,
+) -> Result<Vec<Row>, Error> {
+    // All of them first: preparing one takes a round trip of its own.
+    let lock = client.prepare_cached(LOCK).await.map_err(trouble)?;
+    let legs = client.prepare_cached(statement).await.map_err(trouble)?;
+    let clear = client.prepare_cached(CLEAR).await.map_err(trouble)?;
+    let of: Parameters<'_> = &[&messages];
+    // Sent in this order, and done so; nobody waits for an answer in between.
+    let (locked, legs, cleared) = tokio::join!(
+        biased;
+        client.execute(&lock, of),
+        client.query(&legs, parameters),
+        client.execute(&clear, of),
+    );
+    locked.map_err(trouble)?;
+    cleared.map_err(trouble)?;
+    legs.map_err(trouble)
+}
+
+/// Gives legs back.
+async fn go_on(client: &Borrowed, batch: &[Settling]) -> Result<Vec<(LegId, Again)>, Error> {
+    let moved: Vec<Value> = batch.iter().filter_map(|it| it.moved.clone()).collect();
+    if moved.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = client.rows(GO_ON, &[&Value::Array(moved)]).await?;
+    let again = |row: &Row| {
+        let ready: Option<i64> = row.get("ready_at");
+        (
+            leg_id(row),
+            ready.map(|ready| (row.get::<_, &str>("destination").into(), ready)),
+        )
+    };
+    Ok(rows.iter().map(again).collect())
+}
+
+const LOCK: &str = "SELECT FROM messages WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+const END: &str = "DELETE FROM legs
+    USING unnest($1::uuid[], $2::int4[], $3::int8[], $4::int8[]) AS g (message, number, token, owner)
+    WHERE legs.message = g.message AND legs.number = g.number AND legs.token = g.token AND legs.owner = g.owner
+    RETURNING legs.message, legs.number";
+const CLEAR: &str = "WITH m AS (
+        DELETE FROM messages WHERE id = ANY($1) AND NOT EXISTS (SELECT FROM legs WHERE message = id) RETURNING id, body IS NULL AS pieced)
+    DELETE FROM bodies WHERE message IN (SELECT id FROM m WHERE pieced)";
+const GO_ON: &str = "UPDATE legs SET owner = NULL, lease_end = NULL, due = coalesce(g.due, legs.due),
+        attempts = coalesce(g.attempts, legs.attempts), warned = coalesce(g.warned, legs.warned),
+        last = CASE WHEN g.due IS NULL THEN legs.last ELSE g.last END
+    FROM json_populate_recordset(null::legs, $1) AS g
+    WHERE legs.message = g.message AND legs.number = g.number AND legs.token = g.token AND legs.owner = g.owner
+    RETURNING legs.message, legs.number, legs.destination, legs.ready_at";
+const SETTLERS: usize = 3;

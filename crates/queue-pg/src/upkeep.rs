@@ -1,0 +1,60 @@
+//! What keeps the tables small: rows that nobody needs are deleted, and indexes that a backlog has blown up are made anew.
+
+use std::time::Duration;
+
+use spool::Error;
+
+use crate::connect::{Borrowed, Database};
+use crate::nodes::millis;
+
+/// Expired tokens, pieces of messages whose node is gone, leases on what was put on hold.
+pub(crate) async fn sweep(client: &Borrowed, now: i64) -> Result<(), Error> {
+    client.rows(EXPIRED, &[&now]).await?;
+    let begun = now.saturating_sub(millis(DRAFT_MAX));
+    client.rows(ABANDONED, &[&begun]).await?;
+    client.rows(STALE, &[&now]).await.map(drop)
+}
+
+/// Tables give back what their rows took, by autovacuum; their indexes do not. While one is made anew, mail goes on. One node at a
+/// time does it.
+pub(crate) async fn shrink(database: &Database) -> Result<(), Error> {
+    let client = database.get().await?;
+    let mine = client.row(LOCK, &[]).await?;
+    if !mine.is_some_and(|row| row.get(0)) {
+        client.done();
+        return Ok(());
+    }
+    for left in client.rows(LEFT_OVER, &[]).await? {
+        client.run(left.get(0)).await?;
+    }
+    for bloated in client.rows(BLOATED, &[&OCTETS_A_ROW]).await? {
+        let name: &str = bloated.get(0);
+        let work = tokio::time::timeout(REINDEX_MAX, client.run(name));
+        work.await
+            .map_err(|_| Error::Unknown(format!("{name} takes too long")))??;
+        tracing::info!(name, "indexes are made anew");
+    }
+    client.run(UNLOCK).await?;
+    client.done();
+    Ok(())
+}
+
+const EXPIRED: &str =
+    "DELETE FROM tokens WHERE name IN (SELECT name FROM tokens WHERE expires <= $1 LIMIT 10000)";
+const ABANDONED: &str = "WITH d AS (
+        DELETE FROM drafts WHERE begun < $1 OR run NOT IN (SELECT run FROM nodes) RETURNING message)
+    DELETE FROM bodies WHERE message IN (SELECT message FROM d) AND NOT EXISTS (SELECT FROM messages WHERE id = message)";
+const STALE: &str = "UPDATE legs SET owner = NULL, lease_end = NULL WHERE (held OR bounced) AND owner IS NOT NULL AND lease_end <= $1";
+const LOCK: &str = "SELECT pg_try_advisory_lock(31364012)";
+const UNLOCK: &str = "SELECT pg_advisory_unlock(31364012)";
+/// Of a node that died at it.
+const LEFT_OVER: &str = "SELECT format('DROP INDEX %I.%I', n.nspname, c.relname) FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = 'onward' AND NOT i.indisvalid AND c.relname LIKE '%\\_ccnew%'";
+const BLOATED: &str = "SELECT format('REINDEX TABLE CONCURRENTLY onward.%I', relname) FROM pg_class
+    WHERE relnamespace = 'onward'::regnamespace AND relname IN ('legs', 'messages')
+        AND pg_indexes_size(oid) > 16777216 + greatest(reltuples, 0) * $1::float8";
+/// What the indexes of a table may take for each row: twice what they need when they are new.
+const OCTETS_A_ROW: f64 = 400.0;
+const REINDEX_MAX: Duration = Duration::from_mins(30);
+/// No client takes longer to hand a message over.
+const DRAFT_MAX: Duration = Duration::from_hours(24);

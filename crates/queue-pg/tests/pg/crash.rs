@@ -1,0 +1,90 @@
+//! The database dies while mail comes in: what was said to be committed is there.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use envelope::MessageId;
+use queue_pg::PgSpool;
+use spool::{Filter, Spool};
+use testkit::postgres::Postgres;
+use tokio::task::JoinSet;
+
+use crate::support::{Database, node, put};
+
+async fn all(spool: &PgSpool) -> HashSet<MessageId> {
+    let (mut ids, mut cursor) = (HashSet::new(), None);
+    loop {
+        let page = spool.list(&Filter::default(), cursor, 1000).await.unwrap();
+        ids.extend(page.entries.iter().map(|entry| entry.id.message));
+        cursor = page.next;
+        if cursor.is_none() {
+            return ids;
+        }
+    }
+}
+
+/// Writers that commit until told to stop; what was acknowledged.
+fn load(spool: &Arc<PgSpool>, until: Instant) -> JoinSet<Vec<MessageId>> {
+    let mut writers = JoinSet::new();
+    for _ in 0..20 {
+        let spool = Arc::clone(spool);
+        writers.spawn(async move {
+            let mut acknowledged = Vec::new();
+            while Instant::now() < until {
+                match put(&spool, 2000, "a@x.example").await {
+                    Ok(id) => acknowledged.push(id),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+            acknowledged
+        });
+    }
+    writers
+}
+
+/// The server is killed, as by a loss of power, and started again, three times.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "foreign: PostgreSQL"]
+async fn nothing_is_lost_when_the_database_is_killed() {
+    let mut server = Postgres::start(&[]).await;
+    let url = server.database("mail").await;
+    let spool = Arc::new(node(&url, "mx1").await.unwrap());
+    let writers = load(&spool, Instant::now() + Duration::from_secs(6));
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        server.kill();
+        server.go_on().await;
+    }
+    let acknowledged = writers.join_all().await.concat();
+    assert!(acknowledged.len() > 100, "{}", acknowledged.len());
+    let there = all(&spool).await;
+    let lost: Vec<_> = acknowledged
+        .iter()
+        .filter(|id| !there.contains(id))
+        .collect();
+    assert_eq!(lost, Vec::<&MessageId>::new());
+}
+
+/// Each of its connections is ended by the server, again and again: a client sees nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_connection_that_breaks_costs_no_answer() {
+    let database = Database::new().await;
+    let spool = Arc::new(database.node("mx1").await);
+    let mut writers = load(&spool, Instant::now() + Duration::from_secs(2));
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        database
+            .ask("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'onward mx1' AND datname = current_database()")
+            .await;
+    }
+    let mut acknowledged = Vec::new();
+    while let Some(some) = writers.join_next().await {
+        acknowledged.extend(some.unwrap());
+    }
+    let there = all(&spool).await;
+    assert_eq!(there.len(), acknowledged.len(), "each once, and no other");
+    assert!(acknowledged.iter().all(|id| there.contains(id)));
+}

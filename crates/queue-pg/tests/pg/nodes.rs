@@ -1,0 +1,201 @@
+//! Several nodes on one queue: who dies, who is silent, who leaves, and what becomes of what they worked on.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use envelope::MessageId;
+use queue_pg::{Cluster, PgSpool, Settings, StartError};
+use spool::{BodyWriter, Clock, Error, IdSource, Spool};
+
+use crate::support::{Database, Link, PACE, claim, claim_soon, node, put};
+
+/// Waits until a query gives this.
+async fn until(database: &Database, query: &str, expected: &str) {
+    let began = Instant::now();
+    while database.ask(query).await != expected {
+        assert!(
+            began.elapsed() < testkit::PATIENCE,
+            "{query} never gave {expected}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn the_legs_of_a_dead_node_go_to_the_others() {
+    let database = Database::new().await;
+    let (dead, alive) = (database.node("dead").await, database.node("alive").await);
+    let id = put(&dead, 10, "a@x.example").await.unwrap();
+    let claims = claim(&dead).await;
+    assert_eq!(claims.len(), 1);
+    // It says nothing more: its tasks have ended with it.
+    drop(dead);
+    assert_eq!(claim(&alive).await.len(), 0);
+    let died = Instant::now();
+    let taken = claim_soon(&alive).await.remove(0);
+    assert_eq!(taken.lease.leg.message, id);
+    assert!(died.elapsed() < PACE.dead * 3, "{:?}", died.elapsed());
+}
+
+/// It has lost what it worked on, knows it before it sends anything, and works on under another run.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn who_was_cut_off_sends_nothing_and_comes_back() {
+    let database = Database::new().await;
+    let link = Link::new(&database).await;
+    let cut = node(&link.url, "cut").await.unwrap();
+    let other = database.node("other").await;
+    put(&cut, 10, "a@x.example").await.unwrap();
+    let lease = claim(&cut).await.remove(0).lease;
+    assert!(cut.holds(&lease));
+    link.stop(true);
+    let taken = claim_soon(&other).await.remove(0).lease;
+    assert!(!cut.holds(&lease), "it was silent for longer than `lost`");
+    assert!(matches!(
+        cut.begin(lease.leg.message).await,
+        Err(Error::Unknown(_))
+    ));
+    assert_eq!(claim(&cut).await.len(), 0);
+    link.stop(false);
+    let began = Instant::now();
+    while put(&cut, 10, "b@y.example").await.is_err() {
+        assert!(began.elapsed() < testkit::PATIENCE, "it does not come back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!cut.holds(&lease));
+    let fenced = Err(Error::Fenced(lease.leg));
+    assert_eq!(cut.complete(lease, None).await, fenced);
+    assert_eq!(other.complete(taken, None).await, Ok(()));
+    assert_eq!(claim_soon(&cut).await.len(), 1);
+}
+
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_name_is_one_node_s() {
+    let database = Database::new().await;
+    let first = database.node("mx1").await;
+    let second = node(&database.url, "mx1").await;
+    assert!(matches!(second, Err(StartError::NameTaken(_))));
+    put(&first, 10, "a@x.example").await.unwrap();
+    assert_eq!(claim(&first).await.len(), 1);
+    drop(first);
+    // What it worked on is its own again, without a wait.
+    let again = database.node("mx1").await;
+    assert_eq!(claim(&again).await.len(), 1);
+}
+
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_drained_node_takes_no_more_legs() {
+    let database = Database::new().await;
+    let (one, two) = (database.node("one").await, database.node("two").await);
+    let cluster = Cluster::new(&Settings::new(&database.url, "cli")).unwrap();
+    assert!(!cluster.drain("nobody", true).await.unwrap());
+    assert!(cluster.drain("one", true).await.unwrap());
+    // It hears of that in a moment.
+    let mut legs = 0;
+    loop {
+        put(&one, 10, "a@x.example").await.unwrap();
+        match claim(&one).await.len() {
+            0 => break,
+            more => legs += more as u64,
+        }
+    }
+    assert_eq!(claim_soon(&two).await.len(), 1);
+    let nodes = cluster.nodes().await.unwrap();
+    let shown: Vec<_> = nodes
+        .iter()
+        .map(|it| (&*it.name, it.alive, it.draining, it.legs))
+        .collect();
+    assert_eq!(shown, [("one", true, true, legs), ("two", true, false, 1)]);
+    // Who leaves hands over at once.
+    assert!(cluster.drain("one", false).await.unwrap());
+    put(&one, 10, "a@x.example").await.unwrap();
+    assert!(!claim_soon(&one).await.is_empty());
+    one.close().await;
+    let left = Instant::now();
+    assert!(!claim_soon(&two).await.is_empty());
+    assert!(left.elapsed() < PACE.dead);
+}
+
+/// The last two legs, ended by two nodes in one moment: one of them takes the message with it.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_message_ends_with_its_last_leg_whoever_ends_it() {
+    let database = Database::new().await;
+    let (one, two) = (database.node("one").await, database.node("two").await);
+    for _ in 0..30 {
+        put(&one, 10, "a@x.example b@y.example").await.unwrap();
+        let claims = claim(&one).await;
+        assert_eq!(claims.len(), 2);
+        let [a, b] = [0, 1].map(|n| claims[n].lease.clone());
+        // A lease is its owner's; who says so is not asked.
+        let (a, b) = tokio::join!(one.complete(a, None), two.complete(b, None));
+        assert_eq!((a, b), (Ok(()), Ok(())));
+    }
+    assert_eq!(
+        database.ask("SELECT count(*) FROM onward.messages").await,
+        "0"
+    );
+}
+
+/// A large body whose node dies before the commit.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn pieces_that_nobody_will_commit_are_cleared_away() {
+    let database = Database::new().await;
+    let dead = database.node("dead").await;
+    let ids = IdSource::new();
+    let begin = async |spool: &PgSpool| -> (MessageId, _) {
+        let id = ids.next(Clock::real().now());
+        let mut writer = spool.begin(id).await.unwrap();
+        writer.write(Bytes::from(vec![0; 600_000])).await.unwrap();
+        (id, writer)
+    };
+    let (_, writer) = begin(&dead).await;
+    assert_eq!(
+        database.ask("SELECT count(*) FROM onward.bodies").await,
+        "2"
+    );
+    std::mem::forget(writer);
+    drop(dead);
+    let alive = database.node("alive").await;
+    // One that is abandoned by a node that lives goes at once.
+    let (_, writer) = begin(&alive).await;
+    drop(writer);
+    until(&database, "SELECT count(*) FROM onward.bodies", "0").await;
+    assert_eq!(
+        database.ask("SELECT count(*) FROM onward.drafts").await,
+        "0"
+    );
+}
+
+/// Without it, a node would look only every few seconds.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_change_on_one_node_is_a_hint_to_the_others() {
+    let database = Database::new().await;
+    let slow = queue_pg::Pace {
+        beat: Duration::from_secs(600),
+        ..queue_pg::Pace::default()
+    };
+    let open = |name: &str| {
+        PgSpool::open(Settings {
+            pace: slow,
+            ..Settings::new(&database.url, name)
+        })
+    };
+    let (one, two) = (open("one").await.unwrap(), open("two").await.unwrap());
+    let began = Instant::now();
+    let mut told = false;
+    while !told && began.elapsed() < testkit::PATIENCE {
+        // The first may come before the other has begun to listen.
+        put(&one, 10, "a@x.example").await.unwrap();
+        let mut changes = two.changed();
+        told = tokio::time::timeout(Duration::from_secs(2), changes.changed())
+            .await
+            .is_ok();
+    }
+    assert!(told && !claim(&two).await.is_empty());
+}

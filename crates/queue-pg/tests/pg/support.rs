@@ -1,0 +1,149 @@
+//! An empty database for each test, on a server that they share; and nodes that notice each other's death soon.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use envelope::{Claim, Leg, Message, MessageId, ReversePath, Timestamp};
+use queue_pg::{Pace, PgSpool, Settings, StartError};
+use spool::{Arrival, BodyWriter, Clock, Error, IdSource, Spool, Want};
+use testkit::postgres::Postgres;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// A spool's database.
+pub(crate) struct Database {
+    pub(crate) url: String,
+    pub(crate) name: String,
+    pub(crate) server: Arc<Postgres>,
+}
+
+impl Database {
+    pub(crate) async fn new() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let server = Postgres::shared().await;
+        let name = format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let url = server.database(&name).await;
+        Self { url, name, server }
+    }
+
+    pub(crate) async fn open(&self, node: &str, clock: &Clock) -> PgSpool {
+        let settings = Settings {
+            clock: clock.clone(),
+            ..Settings::new(&self.url, node)
+        };
+        PgSpool::open(settings).await.unwrap()
+    }
+
+    /// A node that goes by the database's clock, and notices within a second who is silent.
+    pub(crate) async fn node(&self, name: &str) -> PgSpool {
+        node(&self.url, name).await.unwrap()
+    }
+
+    /// What a query gives, as psql shows it.
+    pub(crate) async fn ask(&self, query: &str) -> String {
+        let said = self.server.say(&self.name, query).await.success();
+        said.stdout.trim().to_owned()
+    }
+}
+
+pub(crate) async fn node(url: &str, name: &str) -> Result<PgSpool, StartError> {
+    PgSpool::open(Settings {
+        pace: PACE,
+        ..Settings::new(url, name)
+    })
+    .await
+}
+
+/// Commits a message to one target.
+pub(crate) async fn put(spool: &PgSpool, octets: usize, target: &str) -> Result<MessageId, Error> {
+    static IDS: std::sync::LazyLock<IdSource> = std::sync::LazyLock::new(IdSource::new);
+    let now = Clock::real().now();
+    let id = IDS.next(now);
+    let mut writer = spool.begin(id).await?;
+    writer.write(Bytes::from(vec![b'x'; octets])).await?;
+    let message = Message::new(id, now, ReversePath::Null, octets as u64);
+    let legs = target.split(' ').map(|target| {
+        let recipient = "alice@example.org".parse().unwrap();
+        Leg::new(ReversePath::Null, target.parse().unwrap(), recipient)
+    });
+    let due = Timestamp::from_unix_millis(1);
+    let arrival = Arrival::new(message, legs.collect(), due);
+    spool.commit(writer, arrival).await?;
+    Ok(id)
+}
+
+pub(crate) async fn claim(spool: &PgSpool) -> Vec<Claim> {
+    let want = Want {
+        max: 1000,
+        per_host: 1000,
+        lease: Duration::from_mins(1),
+    };
+    spool.claim(&want).await.unwrap()
+}
+
+/// Claims until there is something.
+pub(crate) async fn claim_soon(spool: &PgSpool) -> Vec<Claim> {
+    let began = Instant::now();
+    loop {
+        let claims = claim(spool).await;
+        if !claims.is_empty() {
+            return claims;
+        }
+        assert!(began.elapsed() < testkit::PATIENCE, "nothing to claim");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A way to the database that can be stopped: what is under way then goes on when it is opened again.
+pub(crate) struct Link {
+    pub(crate) url: String,
+    open: watch::Sender<bool>,
+}
+
+impl Link {
+    pub(crate) async fn new(database: &Database) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let to = database.server.port();
+        let (open, gate) = watch::channel(true);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(carry(client, to, gate.clone()));
+            }
+        });
+        let url = database
+            .url
+            .replace(&format!(":{to}/"), &format!(":{port}/"));
+        Self { url, open }
+    }
+
+    pub(crate) fn stop(&self, is_stopped: bool) {
+        self.open.send_replace(!is_stopped);
+    }
+}
+
+async fn carry(mut client: TcpStream, to: u16, mut gate: watch::Receiver<bool>) {
+    let Ok(mut server) = TcpStream::connect(("127.0.0.1", to)).await else {
+        return;
+    };
+    loop {
+        if gate.wait_for(|open| *open).await.is_err() {
+            return;
+        }
+        let stopped = gate.wait_for(|open| !*open);
+        tokio::select! {
+            _ = copy_bidirectional(&mut client, &mut server) => return,
+            _ = stopped => {}
+        }
+    }
+}
+
+pub(crate) const PACE: Pace = Pace {
+    beat: Duration::from_millis(100),
+    lost: Duration::from_millis(500),
+    dead: Duration::from_millis(800),
+};
