@@ -71,6 +71,12 @@ pub trait Spool: Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Vec<Result<(), Error>>> + Send;
 
+    /// Whether what is leased may still be sent: not when this node could not renew its leases for so long that another may have
+    /// the leg by now. Waits for nothing, and is asked before each message goes out.
+    fn holds(&self, _lease: &Lease) -> bool {
+        true
+    }
+
     /// Takes back legs that were worked on. One result for each, in order; one that fails keeps no other from its end.
     ///
     /// What carries a DSN is durable when this returns, the leg and the notice in one transaction. The rest goes with the next

@@ -3,20 +3,29 @@
 //! A lease may run out all the same, because the machine slept. If another node has the leg by then, the outcome here no longer
 //! counts. If this node claims the leg again, the running attempt goes on under the new lease, and no second one starts.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use envelope::{Claim, Lease, LegId, Timestamp};
+use envelope::{Claim, Lease, LegId, MessageId, Timestamp};
 use parking_lot::Mutex;
 use spool::{Error, Spool};
 use tokio_util::sync::CancellationToken;
 
 use super::Outbound;
 
-/// The newest lease of each leg that is worked on, and until when it is renewed.
+/// The newest lease of each leg that is worked on.
 #[derive(Debug, Default)]
-pub(super) struct Leases(Mutex<HashMap<LegId, (Lease, Timestamp)>>);
+pub(super) struct Leases(Mutex<BTreeMap<LegId, Held>>);
+
+#[derive(Debug)]
+struct Held {
+    lease: Lease,
+    /// Until when it is renewed.
+    until: Timestamp,
+    /// Another node may have the leg.
+    lost: bool,
+}
 
 impl Leases {
     /// Holds what was claimed at `now`; says whether work on the leg may begin: not when it is going on already. The worker is
@@ -25,38 +34,47 @@ impl Leases {
         let until = now.plus(RENEWED_FOR);
         let lease = claim.lease.clone();
         claim.lease.expires = until;
-        self.0.lock().insert(lease.leg, (lease, until)).is_none()
+        let (leg, lost) = (lease.leg, false);
+        let held = Held { lease, until, lost };
+        self.0.lock().insert(leg, held).is_none()
     }
 
     /// The lease under which a leg is settled now. It is not held any more: once it is settled, the leg may be claimed at once,
     /// and that is new work.
     pub(super) fn take(&self, claim: &Claim) -> Lease {
         let held = self.0.lock().remove(&claim.lease.leg);
-        held.map_or_else(|| claim.lease.clone(), |(lease, _)| lease)
+        held.map_or_else(|| claim.lease.clone(), |held| held.lease)
     }
 
     /// Holds a lease again whose leg could not be settled.
     pub(super) fn put_back(&self, lease: Lease, claim: &Claim) {
-        let mut held = self.0.lock();
-        held.entry(lease.leg)
-            .or_insert((lease, claim.lease.expires));
+        let (until, lost) = (claim.lease.expires, false);
+        let held = |lease| Held { lease, until, lost };
+        let mut leases = self.0.lock();
+        leases.entry(lease.leg).or_insert_with(|| held(lease));
+    }
+
+    /// Whether a message may go out: not while `holds` does not say so of each of its leases here.
+    pub(super) fn may_send(&self, message: MessageId, holds: impl Fn(&Lease) -> bool) -> bool {
+        let leg = |number| LegId { message, number };
+        let leases = self.0.lock();
+        let mut own = leases.range(leg(0)..=leg(u32::MAX));
+        own.all(|(_, held)| !held.lost && holds(&held.lease))
     }
 
     /// Stops renewing it; says whether it was held.
-    fn drop(&self, lease: &Lease) -> bool {
-        let mut held = self.0.lock();
-        let own = held.get(&lease.leg);
-        let is_held = own.is_some_and(|(own, _)| own.token == lease.token);
-        if is_held {
-            held.remove(&lease.leg);
-        }
-        is_held
+    fn lose(&self, lease: &Lease) -> bool {
+        let mut leases = self.0.lock();
+        let own = leases.get_mut(&lease.leg);
+        let own = own.filter(|held| held.lease.token == lease.token);
+        own.is_some_and(|held| !std::mem::replace(&mut held.lost, true))
     }
 
     fn to_renew(&self, now: Timestamp) -> Vec<Lease> {
-        let mut held = self.0.lock();
-        held.retain(|_, (_, until)| *until > now);
-        held.values().map(|(lease, _)| lease.clone()).collect()
+        let mut leases = self.0.lock();
+        leases.retain(|_, held| held.until > now);
+        let held = leases.values().filter(|held| !held.lost);
+        held.map(|held| held.lease.clone()).collect()
     }
 }
 
@@ -79,7 +97,7 @@ impl<S: Spool> Outbound<S> {
             match result {
                 // Not held any more: it was settled meanwhile.
                 Err(Error::Fenced(leg)) => {
-                    if self.leases.drop(lease) {
+                    if self.leases.lose(lease) {
                         tracing::warn!(%leg, "lease lost while the leg was worked on: what comes of it here does not count");
                     }
                 }

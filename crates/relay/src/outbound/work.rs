@@ -57,6 +57,10 @@ impl<S: Spool> Work for Outbound<S> {
             let trace = Bytes::copy_from_slice(message.trace.as_bytes());
             return Ok(Body { trace, rest });
         }
+        let holds = |lease: &Lease| self.spool.holds(lease);
+        if !self.leases.may_send(message.id, holds) {
+            return Err(BodyError::NotNow(NOT_OURS.to_owned()));
+        }
         let trace = Bytes::new();
         match self.spool.open_body(message.id).await {
             Ok(rest) => Ok(Body { trace, rest }),
@@ -308,6 +312,8 @@ fn policy_fault(fault: sts::Fault) -> TlsFinding {
     }
 }
 
+/// Of mail whose lease could not be renewed.
+const NOT_OURS: &str = "another node may have taken it over";
 /// Legs changed in one go.
 const CHANGED_AT_ONCE: usize = 1000;
 /// The longest wait, in case a wake-up was missed.
