@@ -120,5 +120,5 @@ export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"
 step cargo fmt --all --check
 # With the databases, as the packages have them; without them, it need only compile.
 step cargo check --workspace --locked
-step cargo clippy --workspace --all-targets --features sql --locked -- -D warnings
-step cargo test --workspace --features sql --locked -- --include-ignored "$@"
+step cargo clippy --workspace --all-targets --features sql,postgres --locked -- -D warnings
+step cargo test --workspace --features sql,postgres --locked -- --include-ignored "$@"

@@ -26,6 +26,7 @@ use crate::logs;
 use crate::print::{Printer, plural};
 use crate::queue_cli::reloaded_lines;
 use crate::risks;
+use crate::shared;
 use crate::sources;
 use crate::spool_cli;
 use crate::wire;
@@ -106,7 +107,7 @@ pub(crate) fn before_start(config: &Config) -> Result<(Resolved, Vec<Finding>), 
 }
 
 impl Finding {
-    fn good(what: &str, text: impl ToString) -> Self {
+    pub(crate) fn good(what: &str, text: impl ToString) -> Self {
         Self {
             what: what.to_owned(),
             ok: true,
@@ -117,14 +118,14 @@ impl Finding {
         }
     }
 
-    fn bad(what: &str, text: impl ToString) -> Self {
+    pub(crate) fn bad(what: &str, text: impl ToString) -> Self {
         Self {
             ok: false,
             ..Self::good(what, text)
         }
     }
 
-    fn risk(what: &str, text: impl ToString) -> Self {
+    pub(crate) fn risk(what: &str, text: impl ToString) -> Self {
         Self {
             is_risk: true,
             ..Self::bad(what, text)
@@ -315,6 +316,7 @@ async fn check_spool(config: &Config) -> Vec<Finding> {
         Ok(daemon) => check_daemon(daemon).await,
         // Then this has been said.
         Err(_) if not_writable(&config.spool).is_some() => Vec::new(),
+        Err(_) if config.queue.is_shared() => shared::look(config).await,
         Err(_) => vec![check_spool_at_rest(config)],
     }
 }

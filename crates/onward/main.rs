@@ -35,6 +35,11 @@ mod reload;
 mod risks;
 mod routing;
 mod serve;
+#[cfg(feature = "postgres")]
+mod shared;
+#[cfg(not(feature = "postgres"))]
+#[path = "unshared.rs"]
+mod shared;
 mod site_cli;
 mod sources;
 mod spf_cli;
@@ -178,6 +183,7 @@ async fn run(cli: Cli, print: Printer) -> Result<Exit, Failure> {
         Command::Forwards(command) => return forwards_cli::run(&config()?, command, print).await,
         Command::Domain(command) => return forwards_cli::domain(&socket()?, command, print).await,
         Command::Freeze(command) => return freeze_cli::run(&socket()?, command, print).await,
+        Command::Node(command) => return shared::node(&config()?, command, print).await,
         Command::Top => return top_cli::run(&socket()?, print).await,
         Command::Site(command) => return site_cli::run(&socket()?, command, print).await,
         Command::Tls(command) => return tls_cli::run(&socket()?, command, print).await,

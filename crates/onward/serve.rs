@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use history::{Desk, History};
 use journal::{Event, Journal};
+use queue::LogSpool;
+use spool::{Clock, Spool};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +16,7 @@ use crate::check;
 use crate::config::{Config, Resolved};
 use crate::logs;
 use crate::reload::Reload;
+use crate::shared;
 use crate::sources;
 use crate::wire::{self, Relay};
 
@@ -30,7 +33,17 @@ pub(crate) async fn run(mut config: Config, path: &Path) -> Result<(), Failure> 
     let journal = Journal::default();
     let log = logs::mail_log(&journal, &resolved.settings.log)?;
     let history = History::start(resolved.settings.history.clone(), &journal);
-    let result = run_journaled(config, resolved, path, &journal, history.desk()).await;
+    let start = Start {
+        config,
+        resolved,
+        path,
+        journal: journal.clone(),
+        history: history.desk(),
+    };
+    let result = match config.queue.is_shared() {
+        true => shared::serve(start).await,
+        false => serve_embedded(start).await,
+    };
     drop(journal);
     finish((log, history)).await;
     result
@@ -45,17 +58,62 @@ async fn finish(readers: impl Send + 'static) {
     }
 }
 
-async fn run_journaled(
-    config: &Config,
-    resolved: Resolved,
-    path: &Path,
-    journal: &Journal,
+/// What a relay starts with, whatever its spool is.
+pub(crate) struct Start<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) resolved: Resolved,
+    path: &'a Path,
+    journal: Journal,
     history: Desk,
+}
+
+/// On the spool in a folder of this machine.
+async fn serve_embedded(start: Start<'_>) -> Result<(), Failure> {
+    let settings = start.resolved.settings.spool.clone();
+    make_folder(&settings.dir)?;
+    let spool = Arc::new(LogSpool::open(settings)?);
+    let clock = spool.clock().clone();
+    let result = serve_on(start, Arc::clone(&spool), clock).await;
+    spool.close();
+    result
+}
+
+/// The folder of the spool; what this machine alone knows is in it too.
+pub(crate) fn make_folder(folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        let path = folder.display();
+        let hint = "make it, owned by the user that runs onward";
+        format!("cannot make the spool folder {path}: {error}\n\nhint: {hint}").into()
+    })
+}
+
+/// Runs on an open spool until a signal ends it.
+pub(crate) async fn serve_on<S: Spool>(
+    start: Start<'_>,
+    spool: Arc<S>,
+    clock: Clock,
 ) -> Result<(), Failure> {
+    let Start {
+        config,
+        resolved,
+        path,
+        journal,
+        history,
+    } = start;
     // First of all: a signal that comes before this would end the process at once, with sessions still open.
     let signals = Signals::listen();
     let resolver = wire::resolver(&resolved.settings.resolver)?;
-    let relay = Relay::open(config, resolved, path, resolver, journal.clone(), history).await?;
+    let opened = (spool, clock);
+    let relay = Relay::open(
+        config,
+        resolved,
+        path,
+        resolver,
+        journal.clone(),
+        history,
+        opened,
+    );
+    let relay = relay.await?;
     let shutdown = CancellationToken::new();
     let watching = match signals {
         Ok(signals) => Some(tokio::spawn(signals.watch(

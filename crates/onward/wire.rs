@@ -12,13 +12,12 @@ use history::Desk;
 use http_door::{Door, Tokens};
 use journal::{Event, Journal};
 use listenfd::ListenFd;
-use queue::LogSpool;
 use relay::counting::Counting;
 use relay::operator::{Operator, OrdersFile};
 use relay::sts::Sts;
 use relay::tls_reports::TlsReports;
 use smtp_in::tls::Holder;
-use spool::{IdSource, Spool};
+use spool::{Clock, IdSource, Spool};
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
@@ -29,21 +28,22 @@ use crate::issuing;
 use crate::reload::Reload;
 
 /// A relay that is ready to run: sockets are bound, the spool is open.
-pub(crate) struct Relay {
+pub(crate) struct Relay<S: Spool> {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) reload: Arc<Reload>,
     listeners: Vec<smtp_in::Listener>,
     limits: smtp_in::Limits,
-    relay: relay::Relay<LogSpool>,
+    relay: relay::Relay<S>,
     doors: (Socket, Option<Door>),
-    operator: Operator<LogSpool>,
+    operator: Operator<S>,
     issuer: Option<Issuer>,
-    spool: Arc<LogSpool>,
+    spool: Arc<S>,
     journal: Journal,
 }
 
-impl Relay {
-    /// Opens everything that the configuration names. `path` is where it came from, for reloads.
+impl<S: Spool> Relay<S> {
+    /// Opens everything that the configuration names but the spool, which goes by `clock`. `path` is where the configuration came
+    /// from, for reloads.
     pub(crate) async fn open(
         config: &Config,
         resolved: Resolved,
@@ -51,17 +51,17 @@ impl Relay {
         resolver: dns::Backend,
         journal: Journal,
         history: Desk,
+        (spool, clock): (Arc<S>, Clock),
     ) -> Result<Self, Failure> {
         let mut settings = resolved.settings;
         let routing = Arc::new(ArcSwap::from_pointee(resolved.routing));
         let listeners = smtp_in::bind(settings.listeners.clone(), handed_down()?)?;
         let bound = |listener: &smtp_in::Listener| listener.local_addr().ok();
         let addresses: Vec<_> = listeners.iter().filter_map(bound).collect();
-        let spool = Arc::new(open_spool(settings.spool.clone())?);
         let doors = open_doors(&settings, &resolved.tokens, &resolved.tls).await?;
         let (now, served) = (Arc::clone(&routing), resolved.tls.clone());
         let now = move || now.load_full();
-        let (issuer, issuing) = issuing::open(settings.acme, &served, &journal, spool.clock())?;
+        let (issuer, issuing) = issuing::open(settings.acme, &served, &journal, &clock)?;
         let mut doctor = doctor::doctor(config, settings.doctor, resolver.clone(), served, now);
         doctor.issuing = issuing;
         let reload = Arc::new(Reload::new(
@@ -79,8 +79,8 @@ impl Relay {
             routing,
             store: reload.store(),
             ids: Arc::new(IdSource::new()),
-            clock: spool.clock().clone(),
-            sts: Arc::new(Sts::open(&config.spool, delivery, &resolver, spool.clock())),
+            clock: clock.clone(),
+            sts: Arc::new(Sts::open(&config.spool, delivery, &resolver, &clock)),
             journal: journal.clone(),
             counting: Arc::new(Counting::new(counters::Freezes::open(&config.spool))),
             tls_reports: Arc::new(TlsReports::open(&config.spool)),
@@ -96,7 +96,7 @@ impl Relay {
             env!("CARGO_PKG_VERSION"),
             addresses.iter().map(ToString::to_string).collect(),
             (settings.limits.connections_max, outgoing_max),
-            OrdersFile::open(&config.spool, spool.clock().now()),
+            OrdersFile::open(&config.spool, clock.now()),
         );
         forwards::started(config, &operator.routing, resolved.instead, &journal);
         Ok(Self {
@@ -113,7 +113,7 @@ impl Relay {
         })
     }
 
-    /// Runs until `shutdown`, sees running transactions out, and closes the spool.
+    /// Runs until `shutdown`, and sees running transactions out.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), Failure> {
         let counts = self.spool.counts().await;
         let counts = counts.unwrap_or_default();
@@ -137,7 +137,6 @@ impl Relay {
             .relay
             .run(self.listeners, self.limits, (socket, operator), shutdown);
         tokio::join!(run, answer);
-        self.spool.close();
         Ok(())
     }
 }
@@ -172,14 +171,4 @@ async fn open_doors(
     // Mail does not wait for who looks at it.
     let door = door.inspect_err(|error| tracing::error!(%error, "nothing is answered over HTTP"));
     Ok((socket, door.ok()))
-}
-
-/// Opens the spool: reads what the last run left.
-fn open_spool(settings: queue::Settings) -> Result<LogSpool, Failure> {
-    std::fs::create_dir_all(&settings.dir).map_err(|error| {
-        let path = settings.dir.display();
-        let hint = "make it, owned by the user that runs onward";
-        format!("cannot make the spool folder {path}: {error}\n\nhint: {hint}")
-    })?;
-    Ok(LogSpool::open(settings)?)
 }

@@ -6,6 +6,7 @@ mod freeze;
 mod history;
 mod http;
 mod import;
+mod node;
 mod queue;
 mod senders;
 mod site;
@@ -24,6 +25,9 @@ pub(crate) use freeze::Freeze;
 pub(crate) use history::{Failing, Stats, Trace};
 pub(crate) use http::{Http, NewToken};
 pub(crate) use import::{Import, Kind};
+#[cfg(feature = "postgres")]
+pub(crate) use node::Drained;
+pub(crate) use node::Node;
 pub(crate) use queue::{Act, Queue};
 pub(crate) use senders::{Auth, Build, Claim, Dkim, LintOf, NewKey, Spf};
 pub(crate) use site::{Drain, Site};
@@ -120,6 +124,9 @@ pub(crate) enum Command {
     /// Look at what is frozen because it broke a limit, and let it go again
     #[command(subcommand)]
     Freeze(Freeze),
+    /// Look at the nodes that share a spool in PostgreSQL, and take one out
+    #[command(subcommand)]
+    Node(Node),
     /// Look at the sites that mail goes to, pause and limit them
     #[command(subcommand)]
     Site(Site),

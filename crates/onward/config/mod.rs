@@ -25,6 +25,8 @@ pub(crate) use change::{changed_keys, flat, is_reloadable};
 pub(crate) use forwards::Source;
 pub(crate) use protect::Limit;
 pub(crate) use resolve::{Errors, Resolved, Settings};
+#[cfg(feature = "postgres")]
+pub(crate) use schema::StoreCheck;
 pub(crate) use schema::{Config, Doctor, Listener, Log, Role, TagAlphabet, TlsMode};
 pub(crate) use senders::{Dkim, Measure, Tier};
 pub(crate) use tls::{Acme, Tls};

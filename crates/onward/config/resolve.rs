@@ -409,6 +409,10 @@ mod tests {
                 "delivery.egress",
                 "verify.egress",
                 "delivery.ca",
+                // Of the shared spool: `shared.rs`.
+                "queue.store",
+                "queue.node",
+                "queue.store_check",
             ];
             let is_row = OTHER_VALUES.iter().any(|(row, _)| *row == key);
             let tables = [

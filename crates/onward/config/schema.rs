@@ -146,6 +146,26 @@ pub(crate) struct Queue {
     #[serde(deserialize_with = "more_than_zero")]
     pub(crate) expire: Span,
     pub(crate) min_free: Size,
+    /// Empty: in the folder `spool`; else the URL of the database that several nodes share.
+    pub(crate) store: String,
+    /// Empty: the hostname.
+    pub(crate) node: String,
+    pub(crate) store_check: StoreCheck,
+}
+
+/// What a start makes of a database that may lose what it has committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StoreCheck {
+    #[default]
+    Refuse,
+    Warn,
+}
+
+impl Queue {
+    pub(crate) fn is_shared(&self) -> bool {
+        !self.store.is_empty()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -313,6 +333,9 @@ impl Default for Queue {
             warn_after: Span(engine.lifetime.warn_after),
             expire: Span(engine.lifetime.expire),
             min_free: Size(engine.min_free_bytes),
+            store: String::new(),
+            node: String::new(),
+            store_check: StoreCheck::default(),
         }
     }
 }

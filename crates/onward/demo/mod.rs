@@ -6,8 +6,10 @@ mod world;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use journal::{Format, Journal};
+use queue::LogSpool;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
@@ -33,13 +35,16 @@ pub(crate) async fn run(args: &cli::Demo, print: Printer) -> Result<(), Failure>
     let destination_address = destination.address;
     let world = World::make(local(args.port), destination_address, args.spool.clone())?;
     let journal = Journal::default();
+    let resolved = Resolved::of(&world.config)?;
+    let spool = Arc::new(LogSpool::open(resolved.settings.spool.clone())?);
     let relay = Relay::open(
         &world.config,
-        Resolved::of(&world.config)?,
+        resolved,
         "demo".as_ref(),
         world.resolver.clone(),
         journal.clone(),
         history::Desk::default(),
+        (Arc::clone(&spool), spool.clock().clone()),
     )
     .await?;
     let relay_address = relay

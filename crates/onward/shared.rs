@@ -1,0 +1,178 @@
+//! The spool in PostgreSQL that several nodes share: opened, looked at, and its nodes listed.
+
+use std::sync::Arc;
+
+use humantime::format_duration;
+use queue_pg::{Cluster, Finding as Promise, PgSpool, Settings};
+use serde::Serialize;
+use spool::Lifetime;
+
+use crate::check::Finding;
+use crate::cli;
+use crate::config::{Config, StoreCheck};
+use crate::print::Printer;
+use crate::serve::{Start, make_folder, serve_on};
+use crate::{Exit, Failure};
+
+/// What the configuration says of it.
+pub(crate) fn settings(config: &Config) -> Settings {
+    let queue = &config.queue;
+    let node = match queue.node.is_empty() {
+        true => &config.hostname,
+        false => &queue.node,
+    };
+    Settings {
+        lifetime: Lifetime {
+            warn_after: queue.warn_after.0,
+            expire: queue.expire.0,
+        },
+        accept_risk: queue.store_check == StoreCheck::Warn,
+        ..Settings::new(&queue.store, node)
+    }
+}
+
+/// Runs as one of the nodes.
+pub(crate) async fn serve(start: Start<'_>) -> Result<(), Failure> {
+    make_folder(&start.config.spool)?;
+    let spool = Arc::new(PgSpool::open(settings(start.config)).await?);
+    let clock = spool.clock().clone();
+    let result = serve_on(start, Arc::clone(&spool), clock).await;
+    spool.close().await;
+    result
+}
+
+/// What `check` says of it.
+pub(crate) async fn look(config: &Config) -> Vec<Finding> {
+    let settings = settings(config);
+    let found = match Cluster::new(&settings) {
+        Ok(cluster) => cluster.findings().await.map_err(|error| {
+            format!("cannot use the database of `queue.store`: {error}\n\nhint: `serve` does not start without it")
+        }),
+        Err(error) => Err(error.to_string()),
+    };
+    let finding = |promise: Promise| match promise.breaks && !settings.accept_risk {
+        true => Finding::bad("spool", promise),
+        false => Finding::risk("spool", promise),
+    };
+    match found {
+        Err(error) => vec![Finding::bad("spool", error)],
+        Ok(promises) if promises.is_empty() => {
+            vec![Finding::good(
+                "spool",
+                "in PostgreSQL, which keeps what it has committed",
+            )]
+        }
+        Ok(promises) => promises.into_iter().map(finding).collect(),
+    }
+}
+
+/// One row of `onward node list`.
+#[derive(Debug, Serialize)]
+struct Node {
+    name: String,
+    state: &'static str,
+    /// Legs that it works on.
+    legs: u64,
+    up_seconds: u64,
+    silent_seconds: u64,
+    version: String,
+}
+
+/// Runs one `node` command.
+pub(crate) async fn node(
+    config: &Config,
+    command: &cli::Node,
+    print: Printer,
+) -> Result<Exit, Failure> {
+    if !config.queue.is_shared() {
+        return Err(ALONE.into());
+    }
+    let cluster = Cluster::new(&settings(config))?;
+    match command {
+        cli::Node::List => list(&cluster, print).await,
+        cli::Node::Drain(args) => drain(&cluster, args, print).await,
+    }
+}
+
+async fn list(cluster: &Cluster, print: Printer) -> Result<Exit, Failure> {
+    let row = |node: queue_pg::Node| Node {
+        state: match (node.alive, node.draining) {
+            (false, _) => "gone",
+            (true, true) => "draining",
+            (true, false) => "working",
+        },
+        legs: node.legs,
+        up_seconds: node.up.as_secs(),
+        silent_seconds: node.silent.as_secs(),
+        name: node.name,
+        version: node.version,
+    };
+    let nodes: Vec<Node> = cluster.nodes().await?.into_iter().map(row).collect();
+    print.value(&nodes, |print, nodes| {
+        let span = |seconds| format_duration(std::time::Duration::from_secs(seconds)).to_string();
+        let rows = nodes.iter().map(|node| {
+            let (up, silent) = (span(node.up_seconds), span(node.silent_seconds));
+            let (legs, version) = (node.legs.to_string(), node.version.clone());
+            [
+                node.name.clone(),
+                node.state.to_owned(),
+                legs,
+                up,
+                silent,
+                version,
+            ]
+        });
+        print.table(
+            [
+                "node",
+                "state",
+                ">working on",
+                "up",
+                "last heard",
+                "version",
+            ],
+            rows,
+        );
+    });
+    Ok(Exit::Fine)
+}
+
+async fn drain(cluster: &Cluster, args: &cli::Drained, print: Printer) -> Result<Exit, Failure> {
+    let name = &args.name;
+    if !cluster.drain(name, !args.end).await? {
+        return Err(
+            format!("no node is named `{name}`\n\nhint: `onward node list` names them").into(),
+        );
+    }
+    print.value(&(name, !args.end), |print, _| match args.end {
+        true => print.line(format_args!("{name} takes work again")),
+        false => print.line(format_args!(
+            "{name} takes no more work; `onward node list` shows what it has not ended yet"
+        )),
+    });
+    Ok(Exit::Fine)
+}
+
+const ALONE: &str = "`queue.store` is empty: the spool is on this machine, and has no other nodes\n\nhint: docs/several-nodes.md tells when several pay";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(keys: &str, node: &str, accept_risk: bool) {
+        let text = format!(
+            "hostname = 'mx.example.net'\nqueue.expire = '3d'\nqueue.store = 'postgres://x'\n{keys}"
+        );
+        let settings = settings(&Config::parse(&text).unwrap());
+        assert_eq!((&*settings.url, &*settings.node), ("postgres://x", node));
+        assert_eq!(settings.accept_risk, accept_risk);
+        assert_eq!(settings.lifetime.expire.as_secs(), 3 * 24 * 3600);
+    }
+
+    #[test]
+    fn a_node_is_named_by_its_host_or_by_a_key() {
+        check("", "mx.example.net", false);
+        check("queue.node = 'a'\nqueue.store_check = 'warn'", "a", true);
+    }
+}
