@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_certificate;
 
 /// The server's certificates, exchangeable while connections are running: whoever begins TLS after
@@ -167,20 +168,18 @@ impl ResolvesServerCert for Certificates {
         let own = own.iter().filter(|own| is_possible(own));
         let is_rsa = |own: &Certificate| own.key.algorithm() == SignatureAlgorithm::RSA;
         let own = own.min_by_key(|own| (Reverse(rank(own)), is_rsa(own)));
+        let own = own.map(|own| (rank(own), life(own).1, own));
         let issued = self.issued.load_full().filter(is_possible);
         // What we have signed ourselves only stands in for what is to be issued.
         let until = |issued: &Certificate| match is_self_signed(issued) {
             true => i64::MIN,
             false => life(issued).1,
         };
-        match (own, issued) {
-            (Some(own), Some(issued))
-                if (rank(own), life(own).1) >= (rank(&issued), until(&issued)) =>
-            {
-                Some(Arc::clone(own))
-            }
-            (own, issued) => issued.or_else(|| own.cloned()),
-        }
+        let issued = issued.iter().map(|one| (rank(one), until(one), one));
+        let best = issued
+            .chain(own)
+            .max_by_key(|(rank, until, _)| (*rank, *until));
+        best.map(|(.., certificate)| Arc::clone(certificate))
     }
 }
 
@@ -191,24 +190,22 @@ pub fn is_for(certificate: &CertifiedKey, host: &str) -> bool {
 
 /// From when to when it is valid, in seconds since 1970; always, if that cannot be read.
 pub fn life(certificate: &CertifiedKey) -> (i64, i64) {
-    let own = certificate
-        .cert
-        .first()
-        .map(|der| parse_x509_certificate(der));
-    let Some(Ok((_, own))) = own else {
-        return (i64::MIN, i64::MAX);
-    };
-    let validity = own.validity();
-    let (begin, end) = (validity.not_before, validity.not_after);
-    (begin.timestamp(), end.timestamp())
+    parsed(certificate).map_or((i64::MIN, i64::MAX), |own| {
+        let validity = own.validity();
+        (
+            validity.not_before.timestamp(),
+            validity.not_after.timestamp(),
+        )
+    })
 }
 
 fn is_self_signed(certificate: &CertifiedKey) -> bool {
-    let own = certificate
-        .cert
-        .first()
-        .map(|der| parse_x509_certificate(der));
-    own.is_some_and(|own| own.is_ok_and(|(_, own)| own.issuer() == own.subject()))
+    parsed(certificate).is_some_and(|own| own.issuer() == own.subject())
+}
+
+fn parsed(certificate: &CertifiedKey) -> Option<X509Certificate<'_>> {
+    let (_, own) = parse_x509_certificate(certificate.cert.first()?).ok()?;
+    Some(own)
 }
 
 fn names(certificate: &CertifiedKey, name: &ServerName<'_>) -> bool {
