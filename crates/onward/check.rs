@@ -58,6 +58,10 @@ pub(crate) async fn run(path: &Path, dns: bool, print: Printer) -> bool {
             let (found, resolved) = examine(&config);
             findings.extend(found);
             findings.extend(check_spool(&config).await);
+            if let Some(resolved) = &resolved {
+                let asked = sources::look_ups(&resolved.routing).await;
+                findings.extend(asked.map(shown));
+            }
             if let Some(resolved) = resolved.filter(|_| dns) {
                 findings.extend(check_dns(&config, resolved).await);
             }
@@ -133,15 +137,22 @@ impl Finding {
     }
 }
 
-/// What the doctor finds without a daemon, but for the risks, which are told of before. What cannot be found out is no fault.
+/// What the doctor finds without a daemon, but for risks and sources, which are told of before. What cannot be found out is no fault.
 async fn check_dns(config: &Config, resolved: Resolved) -> Vec<Finding> {
     let found = match doctor_cli::here(config, resolved, false).await {
-        Ok(found) => found.into_iter().filter(|found| found.check != "risk"),
+        Ok(found) => found
+            .into_iter()
+            .filter(|found| !["risk", "source"].contains(&&*found.check)),
         Err(error) => return vec![Finding::bad("resolver", error)],
     };
-    let shown = found.map(|found| Finding {
+    found.map(shown).collect()
+}
+
+/// One of the doctor's.
+fn shown(found: control::Finding) -> Finding {
+    Finding {
         ok: !found.is_bad(),
-        // The world is not asked at a start.
+        // Nobody else is asked at a start.
         is_risk: found.status != Health::Good,
         what: found.check,
         text: match &*found.of {
@@ -150,8 +161,7 @@ async fn check_dns(config: &Config, resolved: Resolved) -> Vec<Finding> {
         },
         publish: found.publish,
         reload: None,
-    });
-    shown.collect()
+    }
 }
 
 /// What `serve` would start with, or everything that keeps it from starting; then the risks of running it so.

@@ -19,6 +19,7 @@ use crate::print::plural;
 use crate::reload::load_tls;
 use crate::risks;
 use crate::routing;
+use crate::sources;
 
 /// The doctor of a relay with this configuration; `routing` gives that of now, `served` has the certificates if there is a daemon.
 pub(crate) fn doctor(
@@ -29,12 +30,14 @@ pub(crate) fn doctor(
     routing: impl Fn() -> Arc<Routing> + Send + Sync + 'static,
 ) -> Doctor {
     let (every, file) = (keys.every.0, config.spool.join("doctor"));
-    let (config, shown) = (config.clone(), served.clone());
+    let (config, shown) = (Arc::new(config.clone()), served.clone());
+    let asked = Arc::clone(&config);
     Doctor {
         resolver,
         facts: Box::new(move |connect| {
             facts(&config, &keys, (routing(), served.as_ref()), connect)
         }),
+        sources: sources::asking(move || Arc::clone(&asked)),
         served: shown,
         issuing: None,
         clock: Clock::real(),
@@ -70,14 +73,14 @@ fn facts(
         way_out: way_out.map(|domain| WayOut {
             domain,
             port: config.delivery.port,
-            sources: sources(config).into_iter().map(|(bind, _)| bind).collect(),
+            sources: ways_out(config).into_iter().map(|(bind, _)| bind).collect(),
         }),
         local,
     }
 }
 
 /// What mail is bound to that names no egress (perhaps unspecified), and the address that it comes to.
-fn sources(config: &Config) -> Vec<(IpAddr, IpAddr)> {
+fn ways_out(config: &Config) -> Vec<(IpAddr, IpAddr)> {
     let named = &config.delivery.egress;
     if let Some(pool) = config.egresses.iter().find(|pool| pool.name == *named) {
         let sources = pool.meant().sources.into_iter();
@@ -121,7 +124,7 @@ fn egresses(
     }
     let mut egresses = Vec::new();
     if config.delivery.egress.is_empty() {
-        egresses.extend(sources(config).iter().map(|(_, seen)| unnamed(seen)));
+        egresses.extend(ways_out(config).iter().map(|(_, seen)| unnamed(seen)));
     }
     for pool in &config.egresses {
         let sends_mail = config.sends_mail(pool);

@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use directory::{Questions, Snapshot};
 use forwarder::table::{Difference, File, Table, TableErrors};
@@ -310,6 +311,12 @@ fn last_good(config: &Config, profiles: &Profiles) -> Option<Table> {
 fn kept_text(config: &Config, name: &str) -> Option<Vec<u8>> {
     let file = kept(config)?.into_iter().find(|file| file.name == name);
     file.map(|file| file.content)
+}
+
+/// How old the copy is: what it says has not changed since.
+pub(crate) fn kept_for(config: &Config) -> Option<Duration> {
+    let copy = fs::metadata(config.spool.join(LAST_GOOD));
+    copy.and_then(|file| file.modified()).ok()?.elapsed().ok()
 }
 
 /// The files of the last good table, if the copy is complete.

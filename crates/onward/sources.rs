@@ -7,15 +7,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use control::Finding;
+use control::Health::{Bad, Good};
 use directory::{Questions, Rendered, Settings, Snapshot};
 use forwarder::table::{DOMAIN_ACTION, Table};
 use journal::{Event, Journal};
 use policy::Profiles;
-use relay::store;
+use relay::doctor::Asking;
+use relay::{Routing, store};
 use tokio::time::{Instant, sleep};
 
 use crate::config::{Config, Percent};
 use crate::forwards;
+use crate::print::plural;
 use crate::reload::Reload;
 use crate::routing;
 
@@ -115,6 +119,62 @@ fn snapshots(config: &Config) -> impl Iterator<Item = (Settings, Duration)> {
         .sources()
         .filter_map(|source| source.asked());
     asked.filter(|(settings, _)| matches!(settings.questions, Questions::Snapshot { .. }))
+}
+
+/// What the doctor finds of each that is asked: whether it answers now, and what is in use of it meanwhile.
+pub(crate) fn asking(config: impl Fn() -> Arc<Config> + Send + Sync + 'static) -> Asking {
+    Box::new(move |routing| {
+        let config = config();
+        Box::pin(async move { examine(&config, &routing).await })
+    })
+}
+
+async fn examine(config: &Config, routing: &Routing) -> Vec<Finding> {
+    let mut findings: Vec<_> = look_ups(routing).await.collect();
+    let kept = forwards::kept_for(config).map_or_else(String::new, |span| {
+        let span = Duration::from_secs(span.as_secs());
+        format!(", last changed {} ago", humantime::format_duration(span))
+    });
+    for (settings, _) in snapshots(config) {
+        let name = settings.name.clone();
+        let mut files = routing.table.files();
+        let text = files.find(|(file, _)| *file == name);
+        let lines = text.map_or(0, |(_, text)| text.lines().count()) as u64;
+        let lines = plural(lines, "line");
+        let answer = match Snapshot::new(settings) {
+            Ok(snapshot) => snapshot.ping().await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        findings.push(match answer {
+            Ok(()) => Finding::new(
+                Good,
+                "source",
+                name,
+                format!("answers; {lines} in use{kept}"),
+            ),
+            Err(error) => Finding::new(
+                Bad,
+                "source",
+                name,
+                format!("{error}; what it said before holds: {lines}{kept}{HINT}"),
+            ),
+        });
+    }
+    findings
+}
+
+/// What each look-up answers to a question about nobody.
+pub(crate) async fn look_ups(routing: &Routing) -> impl Iterator<Item = Finding> {
+    let answers = routing.lookups.probe().await.into_iter();
+    answers.map(|(name, answer)| match answer {
+        Ok(()) => Finding::new(Good, "source", name, "answers"),
+        Err(error) => Finding::new(
+            Bad,
+            "source",
+            name,
+            format!("{error}; mail for whom only it may know is put off with 451{HINT}"),
+        ),
+    })
 }
 
 /// A snapshot between two questions.
@@ -226,6 +286,7 @@ impl Watched {
     }
 }
 
+const HINT: &str = "\n\nhint: see to `url` and the queries of this [[forwards.source]], and whether its server runs";
 const STAYS: &str =
     "; the old ones stay\n\nhint: if this is meant, `onward reload --force` takes it";
 /// How soon a change of the configuration is noticed.

@@ -26,6 +26,7 @@ use crate::doctor;
 use crate::forwards;
 use crate::issuing;
 use crate::reload::Reload;
+use crate::sources;
 
 /// A relay that is ready to run: sockets are bound, the spool is open.
 pub(crate) struct Relay<S: Spool> {
@@ -62,8 +63,6 @@ impl<S: Spool> Relay<S> {
         let (now, served) = (Arc::clone(&routing), resolved.tls.clone());
         let now = move || now.load_full();
         let (issuer, issuing) = issuing::open(settings.acme, &served, &journal, &clock)?;
-        let mut doctor = doctor::doctor(config, settings.doctor, resolver.clone(), served, now);
-        doctor.issuing = issuing;
         let reload = Arc::new(Reload::new(
             config,
             path,
@@ -73,6 +72,10 @@ impl<S: Spool> Relay<S> {
             settings.relay.delivery.shaping.clone(),
             journal.clone(),
         ));
+        let mut doctor = doctor::doctor(config, settings.doctor, resolver.clone(), served, now);
+        doctor.issuing = issuing;
+        let live = Arc::clone(&reload);
+        doctor.sources = sources::asking(move || live.config());
         let delivery = &settings.relay.delivery;
         let core = relay::Core {
             spool: Arc::clone(&spool),

@@ -129,3 +129,33 @@ async fn a_reload_forgets_nothing_of_a_source_that_stays() {
     reload(&relay, &without, 3).await;
     assert_eq!(down(&relay).await, json!([]));
 }
+
+#[tokio::test]
+async fn check_and_doctor_ask_whether_it_answers() {
+    let net = Net::new().await;
+    let (relay, service) = asking(&net).await;
+    for (status, check, doctor) in [
+        (
+            None,
+            "ok   source       service: answers",
+            "service: answers",
+        ),
+        (
+            Some("503 Service Unavailable"),
+            "risk source       service: HTTP status 503",
+            "service: HTTP status 503",
+        ),
+    ] {
+        service.fails(status);
+        let said = relay.setup().run(&["check"]).await.stdout;
+        assert!(said.contains(check), "{said}");
+        let said = relay.setup().run(&["doctor"]).await.stdout;
+        let mut found = said.lines().filter(|line| line.contains(" source "));
+        assert!(
+            found.next().is_some_and(|line| line.contains(doctor)),
+            "{said}"
+        );
+    }
+    // The doctor's question says what any other would.
+    assert_eq!(down(&relay).await, json!([["service", DOWN]]));
+}

@@ -163,6 +163,25 @@ fn look_ups_use_the_indexes() {
     }
 }
 
+/// A wrong password or query shows before anybody's mail waits for it.
+#[tokio::test]
+async fn check_tries_a_look_up() {
+    let net = Net::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (_database, url) = database(folder.path(), "CREATE TABLE f (a TEXT, t TEXT);");
+    for (column, wanted) in [
+        ("a", "ok   source       db: answers"),
+        ("b", "risk source       db: "),
+    ] {
+        let source = format!(
+            "[{{ kind = 'sql', name = 'db', url = '{url}', address = 'SELECT a, t FROM f WHERE {column} = $1', domain = 'SELECT a FROM f WHERE a = $1' }}]"
+        );
+        let source: Value = source.parse::<Value>().unwrap()[0].clone();
+        let said = with(&net, &source).run(&["check"]).await.stdout;
+        assert!(said.contains(wanted), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn a_snapshot_follows_its_database_and_outlives_it() {
     let net = Net::new().await;
@@ -221,6 +240,17 @@ async fn a_snapshot_follows_its_database_and_outlives_it() {
     assert!(began.elapsed() < Duration::from_secs(20));
     rcpt(&relay, "last@x.example", "250").await;
     relay.wait_for("source-down source=db").await;
+    let found = relay.setup().run(&["doctor"]).await.stdout;
+    let found = found.lines().find(|line| line.contains(" source "));
+    let found = found.expect("a line about it");
+    assert!(
+        found.starts_with("BAD ") && found.contains("unable to open"),
+        "{found}"
+    );
+    assert!(
+        found.contains("what it said before holds: 1 line, last changed "),
+        "{found}"
+    );
 }
 
 /// A query that fails alone takes no domain away: a panel's update that empties one table, a right that is missing.
@@ -241,6 +271,12 @@ async fn domains_of_a_snapshot_do_not_go_at_once() {
     let source: Value = source.parse::<Value>().unwrap()[0].clone();
     let relay = with(&net, &source).start().await;
     let before = text(&relay);
+    let found = relay.setup().run(&["doctor"]).await.stdout;
+    let lines = format!(
+        "db: answers; {} lines in use, last changed ",
+        before.lines().count()
+    );
+    assert!(found.contains(&lines), "{found}");
     assert!(
         before.contains("y.example :domain:\n") && before.contains("@also.example @x.example\n")
     );

@@ -4,15 +4,22 @@
 //! before that its domain, whose answer most questions share. Equal questions at the same time are one. A source that is down is
 //! tried by one question at a time, and all others are told so at once.
 
+mod health;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use envelope::Mailbox;
+use futures_util::future::join_all;
 use moka::Expiry;
 use moka::future::Cache;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
+
+pub use health::{Down, News};
+
+use health::Health;
 
 use crate::http::Http;
 use crate::render::{Check, Rows};
@@ -22,26 +29,6 @@ use crate::{Failed, Questions, Settings, SettingsError, Trouble, Way};
 /// All sources that are looked up, in their order: the first that has an address decides.
 #[derive(Debug, Default)]
 pub struct Lookups(Vec<Arc<Source>>);
-
-/// A source that cannot be asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Down {
-    /// Which.
-    pub name: String,
-    /// For how long.
-    pub span: Duration,
-    /// Why.
-    pub error: String,
-}
-
-/// That a source is down, and why; or that it answers again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct News {
-    /// Of which.
-    pub name: String,
-    /// Why it cannot be asked.
-    pub error: Option<String>,
-}
 
 #[derive(Debug)]
 struct Source {
@@ -71,22 +58,6 @@ enum Question {
     Domain(String),
 }
 
-#[derive(Debug, Default)]
-struct Health {
-    down: Option<Outage>,
-    /// The last news were that it is down.
-    told: bool,
-    news: Option<News>,
-}
-
-#[derive(Debug)]
-struct Outage {
-    since: Instant,
-    /// When it may be tried again.
-    next: Instant,
-    error: Failed,
-}
-
 impl Lookups {
     /// One more, behind the others. Connects to nothing yet.
     pub fn add(&mut self, settings: Settings) -> Result<(), SettingsError> {
@@ -110,15 +81,8 @@ impl Lookups {
 
     /// Those that cannot be asked, as far as anybody has tried.
     pub fn down(&self) -> impl Iterator<Item = Down> {
-        self.0.iter().filter_map(|source| {
-            let health = source.health.lock();
-            let Outage { since, error, .. } = health.down.as_ref()?;
-            Some(Down {
-                name: source.settings.name.clone(),
-                span: since.elapsed(),
-                error: error.to_string(),
-            })
-        })
+        let down = |source: &Arc<Source>| source.health.lock().down(&source.settings.name);
+        self.0.iter().filter_map(down)
     }
 
     /// Whether there is nothing to ask.
@@ -126,10 +90,26 @@ impl Lookups {
         self.0.is_empty()
     }
 
+    /// Asks each of an address and a domain that nobody has: whether it answers, both of its questions.
+    pub async fn probe(&self) -> Vec<(String, Result<(), Failed>)> {
+        let probe = async |source: &Arc<Source>| {
+            let domain = Question::Domain(NOBODYS.to_owned());
+            let answered = match source.answer(&domain).await {
+                Ok(_) => {
+                    let address = Question::Address(format!("postmaster@{NOBODYS}"));
+                    source.answer(&address).await
+                }
+                failed => failed,
+            };
+            (source.settings.name.clone(), answered.map(drop))
+        };
+        join_all(self.0.iter().map(probe)).await
+    }
+
     /// What is new since it was last asked for.
     pub fn news(&self) -> Vec<News> {
-        let news = self.0.iter().map(|source| source.health.lock().news.take());
-        news.flatten().collect()
+        let news = |source: &Arc<Source>| source.health.lock().news(&source.settings.name);
+        self.0.iter().filter_map(news).collect()
     }
 
     /// Puts the lines about this address to those that are known, by their keys. `goes_on`: mail for it leaves if it is not ours.
@@ -218,7 +198,7 @@ impl Source {
     ) -> Result<Option<Arc<str>>, Failed> {
         // Nobody waits for a source that is down to hear what is known.
         let is_elsewhere = goes_on && self.elsewhere.contains_key(domain);
-        if is_elsewhere && self.health.lock().down.is_some() {
+        if is_elsewhere && self.health.lock().is_down() {
             return Ok(None);
         }
         let found = self.ask(Question::Domain(domain.to_owned()), check).await;
@@ -271,20 +251,10 @@ impl Source {
         question: &Question,
         check: Check<'_>,
     ) -> Result<Option<Arc<str>>, Failed> {
-        let within = self.settings.timeout;
-        if let Some(outage) = &mut self.health.lock().down {
-            if Instant::now() < outage.next {
-                return Err(outage.error.clone());
-            }
-            // This question tries; until it knows, the others are told what was known before.
-            outage.next = Instant::now() + within;
-        }
-        let answer = timeout(within, self.rows(question)).await;
-        let answer = answer.unwrap_or_else(|_| {
-            Err(Failed(format!("no answer within {} s", within.as_secs())).into())
-        });
-        let rows = self.note(answer)?;
-        let Some(rows) = rows else { return Ok(None) };
+        self.health.lock().may_ask(self.settings.timeout)?;
+        let Some(rows) = self.answer(question).await? else {
+            return Ok(None);
+        };
         let mut rendered = rows.render(check);
         match rendered.text.pop() {
             // Without the line feed.
@@ -292,6 +262,19 @@ impl Source {
             // It is there, and says nothing that makes sense: not a reason to refuse mail for good.
             None => Err(Failed(rendered.examples.join("; "))),
         }
+    }
+
+    async fn answer(&self, question: &Question) -> Result<Option<Rows>, Failed> {
+        let within = self.settings.timeout;
+        let answer = timeout(within, self.rows(question)).await;
+        let answer = answer.unwrap_or_else(|_| {
+            Err(Failed(format!("no answer within {} s", within.as_secs())).into())
+        });
+        self.health.lock().note(match &answer {
+            Err(Trouble::Source(error)) => Some(error.clone()),
+            _ => None,
+        });
+        answer.map_err(Failed::from)
     }
 
     async fn rows(&self, question: &Question) -> Result<Option<Rows>, Trouble> {
@@ -325,30 +308,6 @@ impl Source {
         }
         Ok((count > 0).then_some(rows))
     }
-
-    /// Keeps whether it answers, and what is new about that.
-    fn note<T>(&self, answer: Result<T, Trouble>) -> Result<T, Failed> {
-        let down = match &answer {
-            Err(Trouble::Source(error)) => Some(error.clone()),
-            _ => None,
-        };
-        let mut health = self.health.lock();
-        if health.told != down.is_some() {
-            health.told = down.is_some();
-            health.news = Some(News {
-                name: self.settings.name.clone(),
-                error: down.as_ref().map(ToString::to_string),
-            });
-        }
-        let now = Instant::now();
-        let since = health.down.as_ref().map_or(now, |outage| outage.since);
-        health.down = down.map(|error| Outage {
-            since,
-            next: now + TRY_AGAIN,
-            error,
-        });
-        answer.map_err(Failed::from)
-    }
 }
 
 /// For how long an answer holds. That there is none, only for seconds: the mail that a new address asks for comes at once.
@@ -377,11 +336,11 @@ fn of_a_day<T: Clone + Send + Sync + 'static>() -> Cache<String, T> {
 /// Of each source. Whoever guesses addresses fills it, and no more.
 const ANSWERS_MAX: u64 = 100_000;
 const DAY: Duration = Duration::from_hours(24);
+/// RFC 2606 §2 keeps it from everybody.
+const NOBODYS: &str = "onward-check.invalid";
 const NONE_FOR: Duration = Duration::from_secs(5);
 /// How long a domain that is no longer there is believed to come back.
 const MISSED_FOR: Duration = Duration::from_mins(10);
-/// How long a source that is down is not asked.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

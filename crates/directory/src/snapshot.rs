@@ -1,5 +1,7 @@
 //! Everything at once, as the text of a forwards file.
 
+use std::time::Duration;
+
 use tokio::time::timeout;
 
 use crate::render::{Check, Rendered, Rows};
@@ -32,6 +34,15 @@ impl Snapshot {
         Ok(rows?.render(check))
     }
 
+    /// Whether the database answers at all.
+    pub async fn ping(&self) -> Result<(), Failed> {
+        let within = self.settings.timeout.min(PING_WITHIN);
+        let answer = timeout(within, self.database.rows("SELECT 'x'", None, drop)).await;
+        let answer =
+            answer.map_err(|_| Failed(format!("no answer within {} s", within.as_secs())))?;
+        Ok(answer?)
+    }
+
     async fn rows(&self) -> Result<Rows, Failed> {
         let mut rows = Rows::default();
         let Questions::Snapshot {
@@ -58,3 +69,5 @@ impl Snapshot {
         Ok(rows)
     }
 }
+
+const PING_WITHIN: Duration = Duration::from_secs(10);

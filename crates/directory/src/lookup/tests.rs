@@ -2,6 +2,7 @@
 
 use testkit::lookup::Lookup;
 
+use super::health::TRY_AGAIN;
 use super::*;
 
 fn settings(service: &Lookup, cache: Duration) -> Settings {
@@ -91,7 +92,7 @@ async fn equal_questions_at_the_same_time_are_one() {
     let (service, lookups) = service().await;
     service.forwards("alice@x.example", "a@y.example");
     let all = (0..50).map(|_| find(&lookups, "alice@x.example", false));
-    let all = futures_util::future::join_all(all).await;
+    let all = join_all(all).await;
     assert!(
         all.iter()
             .all(|found| found == all.first().unwrap() && found.is_ok())

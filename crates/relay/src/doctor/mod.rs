@@ -16,6 +16,7 @@ mod tests;
 
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Doctor {
     pub resolver: dns::Backend,
     /// What is known of us now; with [`Facts::way_out`] or without.
     pub facts: Box<dyn Fn(bool) -> Facts + Send + Sync>,
+    /// Asks where the forwards come from.
+    pub sources: Asking,
     /// What is shown to clients; none if there is no TLS, or no daemon.
     pub served: Option<Holder>,
     /// What comes of asking an ACME server for one.
@@ -53,6 +56,10 @@ pub struct Doctor {
     /// Keeps what was bad, so that a restart tells nothing twice.
     pub keep: Box<dyn Fn(String) -> io::Result<()> + Send + Sync>,
 }
+
+/// What takes its time to be found out; of a routing.
+pub type Asking =
+    Box<dyn Fn(Arc<Routing>) -> Pin<Box<dyn Future<Output = Vec<Finding>> + Send>> + Send + Sync>;
 
 /// What is known of us.
 pub struct Facts {
@@ -99,6 +106,8 @@ impl Doctor {
     /// Everything; servers elsewhere are connected to only if `connect` says so.
     pub async fn examine(&self, connect: bool) -> Vec<Finding> {
         let mut facts = (self.facts)(connect);
+        let asked = (self.sources)(Arc::clone(&facts.routing)).await;
+        facts.local.extend(asked);
         let issuing = self.issuing.as_ref();
         facts
             .local
