@@ -179,6 +179,7 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) -> Option<Resolv
     findings.push(check_resolver(&resolved.settings.resolver));
     let routing = &resolved.routing;
     findings.push(check_forwards(routing));
+    findings.extend(sources::captured(routing.table.captured()).map(shown));
     findings.extend(check_sources(config));
     for (name, list) in routing.lists.iter() {
         let text = format_args!("{name}: {} entries", list.entries());

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use directory::{Questions, Snapshot};
-use forwarder::table::{Difference, File, Table, TableErrors};
+use envelope::Domain;
+use forwarder::table::{Captured, Difference, File, Table, TableErrors};
 use journal::{Event, Journal};
 use policy::Profiles;
 use relay::routing::Shared;
@@ -22,6 +23,7 @@ use relay::store::{self, Store};
 
 use crate::config::{Config, Percent, Source};
 use crate::files::{self, FileError};
+use crate::print::plural;
 
 /// Why a forwards file is not used. Each text says where and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -277,6 +279,18 @@ fn emptied(new: &Table, old: &Table) -> Option<Error> {
     })
 }
 
+/// Domains that take what others forward there, each with what is said of it; only the first of many.
+pub(crate) fn captured(all: Vec<Captured>) -> impl Iterator<Item = (Domain, String)> {
+    all.into_iter().take(CAPTURED_MAX).map(|one| {
+        let Captured { domain, file, lines } = one;
+        let (count, leads) = (plural(lines as u64, "forward"), if lines == 1 { "leads" } else { "lead" });
+        let text = format!(
+            "hosted by {file}, and {count} of other domains {leads} there: that mail stays here, and goes by what {file} says\n\nhint: if {domain} is not your customer's, take it out of {file}"
+        );
+        (domain, text)
+    })
+}
+
 /// The file, or that there are several.
 pub(crate) fn said(table: &Table) -> String {
     let names: Vec<_> = table.files().map(|(name, _)| name).collect();
@@ -356,6 +370,7 @@ fn head(name: &str, octets: usize) -> String {
     format!("# {octets} {name}\n")
 }
 
+const CAPTURED_MAX: usize = 20;
 const LAST_GOOD: &str = "forwards.last";
 
 #[cfg(test)]
@@ -542,6 +557,9 @@ mod tests {
             let (count, began) = (files.len(), std::time::Instant::now());
             let table = join(files, &Profiles::default()).unwrap();
             eprintln!("{count} files: {:?}", began.elapsed());
+            let began = std::time::Instant::now();
+            assert_eq!(table.captured(), []);
+            eprintln!("what is captured: {:?}", began.elapsed());
             table.digest()
         });
         assert_eq!(digests[0], digests[1]);

@@ -120,6 +120,7 @@ impl Reload {
         let table = old.table.with(source, Some(text), "", &check)?;
         let changes = forwards::judge(&config, &table, &old.table)?;
         forwards::keep(&config, &table);
+        captured(&table, &old.table, true).for_each(drop);
         let lines = table.stats().lines as u64;
         self.routing.store(Arc::new(Routing {
             table: Arc::new(table),
@@ -164,6 +165,7 @@ impl Reload {
         let mut lines = vec![said(forwards, &changes)];
         lines.extend(sources::said(&config));
         lines.extend(not_counted(&routing.table));
+        lines.extend(captured(&routing.table, &old.table, !dry_run));
         for (name, list) in routing.lists.iter() {
             lines.push(format!("list {name}: {} entries", list.entries()));
         }
@@ -181,10 +183,9 @@ impl Reload {
         }
         let mut reloaded = self.reloaded(&last, &config.typed, holder.is_some(), lines);
         // Where [[tls]] is there several times, its key says nothing of this.
-        let name = "tls.acme";
-        let is_told = |key: &String| key.starts_with(name);
+        let is_told = |key: &String| key.starts_with("tls.acme");
         if config.acme != self.acme && !reloaded.needs_restart.iter().any(is_told) {
-            reloaded.needs_restart.push(name.to_owned());
+            reloaded.needs_restart.push("tls.acme".to_owned());
         }
         if dry_run {
             return Ok(reloaded);
@@ -301,6 +302,18 @@ fn load_certificate(files: &config::Tls) -> Result<tls::Certificate, FileError> 
             tls::Input::Key => &files.key,
         };
         FileError::wrong(path, wrong)
+    })
+}
+
+/// Domains that others forward to, and that were elsewhere before; said in the log, too, if it is done.
+fn captured(new: &Table, old: &Table, is_done: bool) -> impl Iterator<Item = String> {
+    let captured = forwards::captured(new.captured_since(old));
+    captured.map(move |(domain, text)| {
+        let text = format!("{domain} was not hosted before: it is {text}");
+        if is_done {
+            tracing::warn!("{text}");
+        }
+        text
     })
 }
 

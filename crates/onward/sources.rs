@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::Finding;
-use control::Health::{Bad, Good};
+use control::Health::{Bad, Good, Risky};
 use directory::{Questions, Rendered, Settings, Snapshot};
-use forwarder::table::{DOMAIN_ACTION, Table};
+use forwarder::table::{Captured, DOMAIN_ACTION, Table};
 use journal::{Event, Journal};
 use policy::Profiles;
 use relay::doctor::Asking;
 use relay::{Routing, store};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::config::{Config, Percent};
@@ -131,6 +132,10 @@ pub(crate) fn asking(config: impl Fn() -> Arc<Config> + Send + Sync + 'static) -
 
 async fn examine(config: &Config, routing: &Routing) -> Vec<Finding> {
     let mut findings: Vec<_> = look_ups(routing).await.collect();
+    let table = Arc::clone(&routing.table);
+    // Of half a million lines this takes a moment.
+    let captured = spawn_blocking(move || table.captured()).await;
+    findings.extend(self::captured(captured.unwrap_or_default()));
     let kept = forwards::kept_for(config).map_or_else(String::new, |span| {
         let span = Duration::from_secs(span.as_secs());
         format!(", last changed {} ago", humantime::format_duration(span))
@@ -161,6 +166,12 @@ async fn examine(config: &Config, routing: &Routing) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// Domains that others forward to.
+pub(crate) fn captured(all: Vec<Captured>) -> impl Iterator<Item = Finding> {
+    let found = |(domain, text)| Finding::new(Risky, "source", domain, text);
+    forwards::captured(all).map(found)
 }
 
 /// What each look-up answers to a question about nobody.
@@ -256,7 +267,7 @@ impl Watched {
             Ok(said) if Some(&said.text) == self.refused.as_ref() => return,
             Ok(said) => {
                 let (reload, name, text) = (Arc::clone(reload), name.clone(), said.text.clone());
-                let replacing = tokio::task::spawn_blocking(move || reload.replace(&name, &text));
+                let replacing = spawn_blocking(move || reload.replace(&name, &text));
                 let replaced = replacing.await.map_err(|error| error.to_string());
                 let replaced = replaced.and_then(|done| done.map_err(|error| error.to_string()));
                 self.refused = replaced.is_err().then_some(said.text);

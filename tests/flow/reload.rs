@@ -248,3 +248,34 @@ async fn a_new_secret_signs_and_the_old_one_verifies() {
     let said = relay.run_json(&["srs", "rotate", "--prune"]).await;
     assert_eq!(said["secrets"], 2, "its time is not over: {said}");
 }
+
+/// A customer who enters a provider's domain takes the mail of all others who forward there.
+#[tokio::test]
+async fn a_domain_that_others_forward_to_is_told_of() {
+    let net = Net::new().await;
+    let forwards = "a@a.test a@mail.test\nb@b.test b@mail.test, b@other.test\n";
+    let relay = relay(&net, forwards).start().await;
+    let more = format!("{forwards}@mail.test c@c.test\n");
+    relay.setup().write("forwards", &more);
+    let path = relay.setup().path("forwards");
+    let file = path.display();
+    let told = format!("hosted by {file}, and 2 forwards of other domains lead there");
+    let check = relay.setup().run(&["check"]).await.stdout;
+    assert!(
+        check.contains(&format!("note source       mail.test: {told}")),
+        "{check}"
+    );
+    let said = relay.run(&["reload"]).await;
+    assert!(
+        said.contains(&format!("mail.test was not hosted before: it is {told}")),
+        "{said}"
+    );
+    // It is no news any more, and as it was.
+    let said = relay.run(&["reload"]).await;
+    assert!(!said.contains("mail.test"), "{said}");
+    let doctor = relay.setup().run(&["doctor"]).await.stdout;
+    assert!(
+        doctor.contains(&format!("source      mail.test: {told}")),
+        "{doctor}"
+    );
+}

@@ -3,7 +3,7 @@
 use envelope::Domain;
 
 use super::line::{Form, Key};
-use super::{Table, line_text};
+use super::{DomainEntry, Table, line_text};
 
 /// What comes and goes with a table. Patterns and catch-alls count as addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,10 +57,13 @@ impl Table {
 
     /// The hosted domains, in the order of the file.
     pub fn domain_names(&self) -> impl Iterator<Item = Domain> {
-        self.domains.iter().filter_map(|entry| {
-            let at = entry.name_at as usize;
-            let name = self.text.get(at..at + usize::from(entry.name_octets))?;
-            name.parse().ok()
-        })
+        let name = |entry| self.name_of(entry);
+        self.domains.iter().filter_map(name)
+    }
+
+    pub(super) fn name_of(&self, entry: &DomainEntry) -> Option<Domain> {
+        let at = entry.name_at as usize;
+        let name = self.text.get(at..at + usize::from(entry.name_octets))?;
+        name.parse().ok()
     }
 }

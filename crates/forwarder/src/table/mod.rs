@@ -32,6 +32,7 @@
 //!
 //! It does *not* change once it is made: a reload makes another, and the old one serves until that is whole.
 
+mod captured;
 mod difference;
 mod digest;
 mod error;
@@ -58,6 +59,7 @@ use parts::Part;
 
 use crate::fold::fold;
 
+pub use captured::Captured;
 pub use difference::Difference;
 pub use error::{TableError, TableErrors};
 pub use expand::{Broken, CHAIN_MAX, Expansion, Fault, Resolution, TARGETS_MAX, Target};

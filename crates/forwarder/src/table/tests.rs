@@ -947,3 +947,54 @@ fn what_is_over_is_refused_and_not_caught() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+/// What is captured of a table, by itself and since one with only its first lines.
+#[track_caller]
+fn check_captured(before: usize, text: &str, now: &str, since: &str) {
+    let old: String = text.split_inclusive('\n').take(before).collect();
+    let [old, new] = [&*old, text].map(|text| Table::parse("f", text.into()).unwrap());
+    let said = |all: Vec<Captured>| {
+        let said = all
+            .iter()
+            .map(|one| format!("{} {}", one.domain, one.lines));
+        said.collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(said(new.captured()), now, "{text}");
+    assert_eq!(said(new.captured_since(&old)), since, "{text}");
+}
+
+#[test]
+fn domains_that_take_what_others_forward_there() {
+    let customers = "a@a.test 1@gmail.test, 2@gmail.test\nb@b.test 3@Gmail.test, x@b.test, y@other.test\n@c.test @gmail.test\n";
+    let with = |line: &str| format!("{customers}{line}\n");
+    check_captured(3, customers, "", "");
+    check_captured(
+        3,
+        &with("me@gmail.test me@d.test"),
+        "gmail.test 2",
+        "gmail.test 3",
+    );
+    check_captured(
+        3,
+        &with("@gmail.test me@d.test"),
+        "gmail.test 2",
+        "gmail.test 3",
+    );
+    check_captured(
+        3,
+        &with("gmail.test :domain:"),
+        "gmail.test 2",
+        "gmail.test 3",
+    );
+    // Who leads to lines that are there means them; and who leads to them from the beginning.
+    let meant = with("1@gmail.test m@d.test\n2@gmail.test m@d.test\n3@gmail.test m@d.test");
+    check_captured(3, &meant, "", "gmail.test 3");
+    check_captured(4, &meant, "", "");
+    check_captured(0, &meant, "", "");
+    check_captured(
+        3,
+        &with("e@e.test m+x@f.test\nm@f.test z@g.test\n@also.test @f.test"),
+        "",
+        "",
+    );
+}
