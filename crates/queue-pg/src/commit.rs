@@ -4,17 +4,15 @@
 //! changes nothing. So a primary that fails over costs time, and no answer.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use bytes::Bytes;
 use envelope::{Claim, Lease, LegId, MessageId};
 use serde_json::{Value, json};
 use spool::{Arrival, Deadlines, Error, Lifetime, Token};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::Batcher;
-use crate::connect::{Borrowed, Database, is_passing, timed, twice};
+use crate::connect::{Borrowed, Database, is_passing, patiently, timed, twice};
 use crate::rows::{self, Id, leg_json, message_json};
 use crate::time::{millis, timestamp};
 
@@ -129,17 +127,9 @@ pub(crate) fn start(database: &Database, stopped: &CancellationToken) -> Batcher
 }
 
 async fn commit(database: &Database, batch: Vec<Entering>) -> Vec<Result<bool, Error>> {
-    let give_up = Instant::now() + COMMIT_PATIENCE;
-    loop {
-        let error = match attempt(database, &batch).await {
-            Ok(new) => return batch.iter().map(|it| Ok(new.contains(&it.id))).collect(),
-            Err(error) => error,
-        };
-        if !is_passing(&error) || Instant::now() >= give_up {
-            return alone(database, batch, error).await;
-        }
-        tracing::warn!(%error, messages = batch.len(), "cannot commit: trying again");
-        tokio::time::sleep(AGAIN_AFTER).await;
+    match patiently(|| attempt(database, &batch)).await {
+        Ok(new) => batch.iter().map(|it| Ok(new.contains(&it.id))).collect(),
+        Err(error) => alone(database, batch, error).await,
     }
 }
 
@@ -273,6 +263,3 @@ const DROP_DRAFTS: &str = "WITH d AS (DELETE FROM drafts WHERE message = ANY($1)
         AND NOT EXISTS (SELECT FROM messages WHERE id = message)";
 /// While one waits for its fsync and its standby, another is under way.
 const COMMITTERS: usize = 3;
-/// A client waits for its 250 for ten minutes (RFC 5321 §4.5.3.2.6); many less.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(45);
-const AGAIN_AFTER: Duration = Duration::from_millis(500);

@@ -72,7 +72,7 @@ impl Database {
     }
 
     pub(crate) async fn get(&self) -> Result<Borrowed, Error> {
-        let object = self.pool.get().await;
+        let object = Box::pin(self.pool.get()).await;
         let object = object.map_err(|error| Error::Unknown(pool_words(&error)))?;
         Ok(Borrowed {
             object: Some(object),
@@ -150,7 +150,8 @@ impl Drop for Borrowed {
 
 /// Does a piece of work within its time.
 pub(crate) async fn timed<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let done = tokio::time::timeout(WORK_MAX, work).await;
+    // What talks to a database is large, and the futures of its callers are to stay small.
+    let done = tokio::time::timeout(WORK_MAX, Box::pin(work)).await;
     done.unwrap_or_else(|_| {
         let text = format!(
             "the database did not answer within {} s",
@@ -168,6 +169,23 @@ pub(crate) async fn twice<T, F: Future<Output = Result<T, Error>>>(
     match timed(work()).await {
         Err(error) if is_passing(&error) && began.elapsed() < TWICE_WITHIN => timed(work()).await,
         done => done,
+    }
+}
+
+/// Does a piece of work that may be done twice, until it is done, for as long as clients wait for their answer. So a primary that fails
+/// over costs time, and no answer.
+pub(crate) async fn patiently<T, F: Future<Output = Result<T, Error>>>(
+    work: impl Fn() -> F,
+) -> Result<T, Error> {
+    let began = Instant::now();
+    loop {
+        match work().await {
+            Err(error) if is_passing(&error) && began.elapsed() < PATIENCE => {
+                tracing::warn!(%error, "the shared spool: trying again");
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+            done => return done,
+        }
     }
 }
 
@@ -212,6 +230,9 @@ const OPTIONS: &str = "-c search_path=onward -c client_min_messages=warning -c p
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// A link that acknowledges nothing for so long is dead.
 const LINK_MAX: Duration = Duration::from_secs(15);
+/// A client waits for its 250 for ten minutes (RFC 5321 §4.5.3.2.6); many less.
+const PATIENCE: Duration = Duration::from_secs(45);
+const AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// What failed later than that was given time enough.
 const TWICE_WITHIN: Duration = Duration::from_secs(2);
 const CONNECTIONS_MIN: usize = 4;

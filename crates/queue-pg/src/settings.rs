@@ -38,9 +38,9 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            beat: Duration::from_secs(4),
-            lost: Duration::from_secs(14),
-            dead: Duration::from_secs(20),
+            beat: Duration::from_secs(3),
+            lost: Duration::from_secs(12),
+            dead: Duration::from_secs(18),
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::Batcher;
 use crate::claim::{Columns, leg_id};
 use crate::commit::{Entering, enter};
-use crate::connect::{Borrowed, Database, Parameters, is_passing, timed, trouble};
+use crate::connect::{Borrowed, Database, Parameters, patiently, timed, trouble};
 use crate::rows::{Id, last_json, uuid};
 use crate::time::millis;
 
@@ -71,11 +71,9 @@ pub(crate) fn start(database: &Database, stopped: &CancellationToken) -> Batcher
     Batcher::start(SETTLERS, stopped, move |batch: Vec<Settling>| {
         let database = database.clone();
         async move {
-            let mut done = attempt(&database, &batch).await;
-            if done.as_ref().is_err_and(is_passing) {
-                // A deadlock that was resolved, or a connection that broke: what it has done already shows as fenced.
-                done = attempt(&database, &batch).await;
-            }
+            // What was delivered is not to be delivered again because the database was away. What an attempt has done whose answer was
+            // lost shows as fenced.
+            let done = patiently(|| attempt(&database, &batch)).await;
             let result = |it: &Settling| match &done {
                 Err(error) => Err(error.clone()),
                 Ok(done) => done
