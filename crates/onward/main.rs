@@ -81,7 +81,12 @@ fn main() -> ExitCode {
         tracing::warn!(%error, "memory will not be given back after a load");
     }
     descriptors::raise();
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // A build without optimisation needs more than the usual 2 MiB where delivery asks a database. What is not used, costs nothing.
+        .thread_stack_size(8 << 20)
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             print.complain(format_args!("cannot start: {error}"));

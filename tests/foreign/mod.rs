@@ -18,6 +18,8 @@ mod pebble;
 mod postfix;
 mod python;
 mod rbldnsd;
+#[cfg(feature = "postgres")]
+mod several;
 mod spf;
 mod submission;
 mod swaks;
