@@ -89,6 +89,18 @@ async fn hit_miss_nonsense_and_down() {
 }
 
 #[tokio::test]
+async fn whom_the_table_knows_gets_mail_though_it_never_answered() {
+    let net = Net::new().await;
+    let sink = net.sink("target.test", "").await;
+    let (relay, service) = asking(&net).await;
+    service.fails(Some("503 Service Unavailable"));
+    origin_sends(&relay, "bob@example.test", "one").await;
+    assert_eq!(sink.message().await.to(), ["bob@target.test"]);
+    rcpt(&relay, "nobody@example.test", "451").await;
+    rcpt(&relay, "ann@target.test", "451").await;
+}
+
+#[tokio::test]
 async fn a_reload_forgets_nothing_of_a_source_that_stays() {
     let net = Net::new().await;
     let (relay, service) = asking(&net).await;

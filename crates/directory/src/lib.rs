@@ -14,7 +14,7 @@ mod settings;
 mod snapshot;
 mod sql;
 
-pub use lookup::{Down, Lookups, News};
+pub use lookup::{Down, Lookups, News, Unless};
 pub use render::{Check, Rendered, Row};
 pub use settings::{Questions, Settings, SettingsError, Way};
 pub use snapshot::Snapshot;

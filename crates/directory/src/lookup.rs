@@ -52,6 +52,18 @@ enum Asked {
     Http(Http),
 }
 
+/// What mail for an address is, unless that turns out to be ours; and so what is believed of its domain while a source is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unless {
+    /// Refused, or of a domain that is ours by the table: nothing is believed.
+    Refused,
+    /// Sent on for a client: its domain is elsewhere if the source said so in the last day.
+    Sent,
+    /// Sent on by a line that names the address: elsewhere if the source did not say in the last day that it is here. So whom the
+    /// table knows gets his mail, whatever a source does.
+    Target,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Question {
     Address(String),
@@ -112,11 +124,11 @@ impl Lookups {
         self.0.iter().filter_map(news).collect()
     }
 
-    /// Puts the lines about this address to those that are known, by their keys. `goes_on`: mail for it leaves if it is not ours.
+    /// Puts the lines about this address to those that are known, by their keys.
     pub async fn find(
         &self,
         address: &Mailbox,
-        goes_on: bool,
+        unless: Unless,
         check: Check<'_>,
         known: &mut BTreeMap<String, Arc<str>>,
     ) -> Result<(), Failed> {
@@ -124,7 +136,7 @@ impl Lookups {
             return Ok(());
         };
         for source in &self.0 {
-            let Some(options) = source.domain(&domain, goes_on, check).await? else {
+            let Some(options) = source.domain(&domain, unless, check).await? else {
                 continue;
             };
             known.entry(domain.clone()).or_insert(options);
@@ -193,11 +205,15 @@ impl Source {
     async fn domain(
         &self,
         domain: &str,
-        goes_on: bool,
+        unless: Unless,
         check: Check<'_>,
     ) -> Result<Option<Arc<str>>, Failed> {
         // Nobody waits for a source that is down to hear what is known.
-        let is_elsewhere = goes_on && self.elsewhere.contains_key(domain);
+        let is_elsewhere = match unless {
+            Unless::Refused => false,
+            Unless::Sent => self.elsewhere.contains_key(domain),
+            Unless::Target => !self.hosted.contains_key(domain),
+        };
         if is_elsewhere && self.health.lock().is_down() {
             return Ok(None);
         }
@@ -208,7 +224,8 @@ impl Source {
                 self.elsewhere.insert(domain.to_owned(), ()).await;
             }
             Ok(Some(_)) => self.hosted.insert(domain.to_owned(), None).await,
-            Err(_) if is_elsewhere => return Ok(None),
+            // Nonsense about a domain is said by a source that has it.
+            Err(_) if is_elsewhere && self.health.lock().is_down() => return Ok(None),
             Err(_) => {}
         }
         found

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use directory::Failed;
+use directory::{Failed, Unless};
 use envelope::Mailbox;
 use forwarder::table::{CHAIN_MAX, Objection, Table};
 use futures_util::future::try_join_all;
@@ -27,7 +27,7 @@ pub(crate) async fn ask<T>(
         if missed.is_empty() {
             return Ok(answer);
         }
-        known.extend(missed.iter().cloned());
+        known.extend(missed.keys().cloned());
         if known.len() > KNOWN_MAX {
             return Err(Failed(format!("over {KNOWN_MAX} addresses behind one")));
         }
@@ -42,16 +42,21 @@ pub(crate) async fn ask<T>(
 async fn find(
     routing: &Routing,
     refused: Option<&Mailbox>,
-    missed: BTreeSet<Mailbox>,
+    missed: BTreeMap<Mailbox, bool>,
     lines: &mut BTreeMap<String, Arc<str>>,
 ) -> Result<(), Failed> {
     let key_of = |line: &str| Table::key_of(line, &check(routing));
-    let found = missed.iter().map(async |address| {
+    let found = missed.iter().map(async |(address, is_target)| {
         let mut domain = address.domain().into_iter();
-        let goes_on = refused != Some(address) && !domain.any(|name| routing.table.hosts(name));
+        let is_here = domain.any(|name| routing.table.hosts(name));
+        let unless = match is_target {
+            _ if is_here || refused == Some(address) => Unless::Refused,
+            false => Unless::Sent,
+            true => Unless::Target,
+        };
         let mut found = BTreeMap::new();
         let lookups = &routing.lookups;
-        lookups.find(address, goes_on, &key_of, &mut found).await?;
+        lookups.find(address, unless, &key_of, &mut found).await?;
         Ok::<_, Failed>(found)
     });
     for found in try_join_all(found).await? {

@@ -255,7 +255,7 @@ impl<'a> Walk<'a> {
     /// Goes on to a target of the line at the end of the path.
     fn step(&mut self, target: &Mailbox, options: &Options) {
         let Some(domain) = target.domain().filter(|domain| self.table.hosts(domain)) else {
-            self.table.miss(target);
+            self.table.miss_target(target);
             return self.add(target, options);
         };
         if self.is_on_path(target) {
@@ -271,7 +271,7 @@ impl<'a> Walk<'a> {
             Some(line) if line.options.is_over(self.now) => self.broken(target, Fault::Unknown),
             Some(line) => self.follow(target, domain, &line),
             None => {
-                self.table.miss(target);
+                self.table.miss_target(target);
                 self.broken(target, Fault::Unknown);
             }
         }

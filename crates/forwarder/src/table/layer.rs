@@ -3,7 +3,7 @@
 //! Nothing is looked up here. The layer keeps the addresses that neither has a line for; whoever drives it looks those up,
 //! makes the next layer with what was found, and asks again, until nothing is missed any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use envelope::Mailbox;
@@ -18,7 +18,8 @@ pub(super) struct Beneath {
     table: Arc<Table>,
     /// Looked up already, so missed no more.
     known: BTreeSet<Mailbox>,
-    missed: Mutex<BTreeSet<Mailbox>>,
+    /// And whether it is a target of a line that was found.
+    missed: Mutex<BTreeMap<Mailbox, bool>>,
 }
 
 impl Table {
@@ -39,8 +40,9 @@ impl Table {
         Ok(layer)
     }
 
-    /// Addresses that were asked for since the layer was made, and have no line or are not hosted, as far as is known.
-    pub fn missed(&self) -> BTreeSet<Mailbox> {
+    /// Addresses that were asked for since the layer was made, and have no line or are not hosted, as far as is known; and whether each
+    /// is only a target of a line that was found.
+    pub fn missed(&self) -> BTreeMap<Mailbox, bool> {
         let missed = self.beneath.as_ref().map(|beneath| {
             let missed = beneath.missed.lock();
             std::mem::take(&mut *missed.unwrap_or_else(PoisonError::into_inner))
@@ -70,11 +72,19 @@ impl Table {
     }
 
     pub(super) fn miss(&self, address: &Mailbox) {
+        self.miss_as(address, false);
+    }
+
+    pub(super) fn miss_target(&self, address: &Mailbox) {
+        self.miss_as(address, true);
+    }
+
+    fn miss_as(&self, address: &Mailbox, is_target: bool) {
         let Some(beneath) = &self.beneath else { return };
         if address.domain().is_some() && !beneath.known.contains(address) {
             let missed = beneath.missed.lock();
             let mut missed = missed.unwrap_or_else(PoisonError::into_inner);
-            missed.insert(address.clone());
+            *missed.entry(address.clone()).or_insert(is_target) &= is_target;
         }
     }
 }
