@@ -163,12 +163,13 @@ fn create(path: &Path) -> io::Result<fs::File> {
 impl Envelope {
     fn new(found: &Exported<'_>, damage: Vec<Finding>) -> Self {
         let message = &found.message;
+        let deadlines = found.legs.first().and_then(|leg| leg.deadlines);
         Self {
             id: message.id.to_string(),
             arrived: message.arrived.to_string(),
             reverse_path: message.reverse_path.to_string(),
-            warned_at: found.deadlines.map(|at| at.warn.to_string()),
-            expires: found.deadlines.map(|at| at.expire.to_string()),
+            warned_at: deadlines.map(|at| at.warn.to_string()),
+            expires: deadlines.map(|at| at.expire.to_string()),
             origin: message.origin.name().to_owned(),
             user: message.user.as_deref().map(str::to_owned),
             client: message.peer.as_ref().map(|peer| peer.address.to_string()),
@@ -181,14 +182,14 @@ impl Envelope {
                 envelope::Return::Headers => "HDRS".to_owned(),
             }),
             envid: message.envid.as_deref().map(str::to_owned),
-            legs: found.legs.iter().map(|leg| Leg::new(leg, found)).collect(),
+            legs: found.legs.iter().map(Leg::new).collect(),
             damage,
         }
     }
 }
 
 impl Leg {
-    fn new(entry: &Entry, found: &Exported<'_>) -> Self {
+    fn new(entry: &Entry) -> Self {
         let leg = &entry.leg;
         Self {
             leg: entry.id.to_string(),
@@ -199,7 +200,7 @@ impl Leg {
             merged_more: leg.merged.more,
             target: leg.target.to_string(),
             options: leg.options.as_str().to_owned(),
-            warned: found.warned.contains(&entry.id.number),
+            warned: entry.warned,
             original_recipient: leg
                 .original
                 .as_ref()

@@ -14,14 +14,14 @@ use envelope::LegId;
 use queue::LogSpool;
 use queue::verify::{ended, merge_tokens};
 use serde::Serialize;
-use spool::{BodyWriter, Spool};
+use spool::{BodyWriter, Entry, Spool};
 
 use crate::Failure;
 use crate::config::Config;
 use crate::print::{Printer, plural};
 use crate::spool_cli::progress;
 use crate::spool_export::Envelope;
-use crate::spool_mail::Returned;
+use crate::spool_mail;
 
 #[derive(Debug, Default, Serialize)]
 struct Summary {
@@ -181,15 +181,15 @@ async fn bring(
     path: &Path,
     known: &HashSet<LegId>,
 ) -> Result<Came, spool::Error> {
-    let (mut returned, mut body) = match open(path) {
+    let (mut legs, mut body) = match open(path) {
         Ok(opened) => opened,
         Err(text) => return Ok(Came::Skipped(text)),
     };
-    returned.legs.retain(|leg| !known.contains(&leg.id));
-    let Some(first) = returned.legs.first() else {
+    legs.retain(|leg| !known.contains(&leg.id));
+    let Some(first) = legs.first() else {
         return Ok(Came::Ended);
     };
-    let (legs, size) = (returned.legs.len() as u64, first.message.size);
+    let (count, size) = (legs.len() as u64, first.message.size);
     let mut writer = spool.begin(first.message.id).await?;
     let mut piece = vec![0; PIECE_OCTETS];
     loop {
@@ -204,15 +204,14 @@ async fn bring(
         let text = format!("its mail has {octets} octets, not {size}: it was cut or changed");
         return Ok(Came::Skipped(text));
     }
-    let (warned, deadlines) = (&returned.warned, returned.deadlines);
-    match (spool.bring_back(writer, returned.legs, warned, deadlines)).await? {
-        true => Ok(Came::Back(legs)),
+    match spool.bring_back(writer, legs).await? {
+        true => Ok(Came::Back(count)),
         false => Ok(Came::Queued),
     }
 }
 
 /// Reads an envelope, and opens the mail beside it.
-fn open(path: &Path) -> Result<(Returned, File), String> {
+fn open(path: &Path) -> Result<(Vec<Entry>, File), String> {
     let mut text = String::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
     let read = file.take(ENVELOPE_OCTETS_MAX).read_to_string(&mut text);
@@ -227,7 +226,7 @@ fn open(path: &Path) -> Result<(Returned, File), String> {
     }
     let mail = File::open(path.with_extension("eml"));
     let mail = mail.map_err(|error| format!("its mail cannot be read: {error}"))?;
-    Ok((Returned::of(envelope)?, mail))
+    Ok((spool_mail::legs(&envelope)?, mail))
 }
 
 fn print_summary(print: Printer, summary: &Summary) {

@@ -17,41 +17,23 @@ use spool::{Action, Deadlines, Entry, State};
 use crate::cli;
 use crate::spool_export::{self, Envelope};
 
-/// A message as it stood.
-pub(crate) struct Returned {
-    pub(crate) legs: Vec<Entry>,
-    /// Numbers of the legs whose sender was told of the delay.
-    pub(crate) warned: HashSet<u32>,
-    pub(crate) deadlines: Option<Deadlines>,
-}
-
-impl Returned {
-    pub(crate) fn of(envelope: Envelope) -> Result<Self, String> {
-        let at = |key, text: &Option<String>| optional(key, text.as_deref());
-        let deadlines =
-            at("warned_at", &envelope.warned_at)?.zip(at("expires", &envelope.expires)?);
-        let message = Arc::new(message(&envelope)?);
-        let (mut legs, mut warned) = (Vec::new(), HashSet::new());
-        for exported in &envelope.legs {
-            let entry = entry(&message, exported)?;
-            if exported.warned {
-                warned.insert(entry.id.number);
-            }
-            legs.push(entry);
-        }
-        let numbers: HashSet<u32> = legs.iter().map(|entry| entry.id.number).collect();
-        if legs.is_empty()
-            || numbers.len() < legs.len()
-            || legs.iter().any(|leg| leg.id.message != message.id)
-        {
-            return Err("`legs`: not one or more legs of this message, each once".to_owned());
-        }
-        Ok(Self {
-            legs,
-            warned,
-            deadlines: deadlines.map(|(warn, expire)| Deadlines { warn, expire }),
-        })
+/// The legs of a message, as they stood.
+pub(crate) fn legs(envelope: &Envelope) -> Result<Vec<Entry>, String> {
+    let at = |key, text: &Option<String>| optional(key, text.as_deref());
+    let deadlines = at("warned_at", &envelope.warned_at)?.zip(at("expires", &envelope.expires)?);
+    let deadlines = deadlines.map(|(warn, expire)| Deadlines { warn, expire });
+    let message = Arc::new(message(envelope)?);
+    let legs = envelope.legs.iter();
+    let legs = legs.map(|leg| entry(&message, deadlines, leg));
+    let legs = legs.collect::<Result<Vec<_>, _>>()?;
+    let numbers: HashSet<u32> = legs.iter().map(|entry| entry.id.number).collect();
+    if legs.is_empty()
+        || numbers.len() < legs.len()
+        || legs.iter().any(|leg| leg.id.message != message.id)
+    {
+        return Err("`legs`: not one or more legs of this message, each once".to_owned());
     }
+    Ok(legs)
 }
 
 fn message(envelope: &Envelope) -> Result<Message, String> {
@@ -89,7 +71,11 @@ fn message(envelope: &Envelope) -> Result<Message, String> {
     })
 }
 
-fn entry(message: &Arc<Message>, exported: &spool_export::Leg) -> Result<Entry, String> {
+fn entry(
+    message: &Arc<Message>,
+    deadlines: Option<Deadlines>,
+    exported: &spool_export::Leg,
+) -> Result<Entry, String> {
     let id: LegId = read("leg", &exported.leg)?;
     let mailbox = |key, text: &str| read::<Mailbox>(key, text);
     let merged = exported.merged.iter().map(|text| mailbox("merged", text));
@@ -126,9 +112,9 @@ fn entry(message: &Arc<Message>, exported: &spool_export::Leg) -> Result<Entry, 
             LegState::Waiting | LegState::Active => State::Deferred,
         },
         due: read("next_try", &exported.next_try)?,
-        // As the message's deadlines say.
-        expires: None,
+        deadlines,
         attempts: exported.attempts,
+        warned: exported.warned,
         last: exported.diagnosis.as_ref().map(diagnosis).transpose()?,
         pending: match exported.pending {
             Some(QueueAction::Bounce) => Some(Action::Bounce),
@@ -214,8 +200,8 @@ mod tests {
         })
     }
 
-    fn read_back(file: &Value) -> Result<Returned, String> {
-        Returned::of(serde_json::from_value(file.clone()).map_err(|error| error.to_string())?)
+    fn read_back(file: &Value) -> Result<Vec<Entry>, String> {
+        legs(&serde_json::from_value(file.clone()).map_err(|error| error.to_string())?)
     }
 
     #[test]
@@ -229,7 +215,7 @@ mod tests {
             last,
             message,
             ..
-        } = &returned.legs[0];
+        } = &returned[0];
         assert_eq!((id.number, *state, *attempts), (3, State::Held, 4));
         assert_eq!(
             (leg.target.to_string(), leg.merged.more),
@@ -249,7 +235,7 @@ mod tests {
             (Origin::Proved, Some(Return::Headers))
         );
         // An older Onward did not write these.
-        assert!(returned.warned.is_empty() && returned.deadlines.is_none());
+        assert!(!returned[0].warned && returned[0].deadlines.is_none());
     }
 
     #[track_caller]

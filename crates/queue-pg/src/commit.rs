@@ -6,9 +6,9 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use envelope::{Claim, Lease, LegId, MessageId};
+use envelope::{Claim, Lease, LegId, Message, MessageId};
 use serde_json::{Value, json};
-use spool::{Arrival, Deadlines, Error, Lifetime, Token};
+use spool::{Action, Arrival, Deadlines, Entry, Error, Lifetime, Token};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::Batcher;
@@ -73,10 +73,49 @@ impl Entering {
             row
         });
         let legs = legs.collect();
+        Self::with(&arrival.message, body, tokens, legs, places)
+    }
+
+    /// What was in a queue before, as it stood there; `None` without legs.
+    pub(crate) fn again(
+        stood: &[Entry],
+        body: Option<Bytes>,
+        tokens: &[Token],
+        lifetime: Lifetime,
+    ) -> Option<Self> {
+        let first = stood.first()?;
+        let own = || lifetime.deadlines(first.message.arrived);
+        let deadlines = first.deadlines.unwrap_or_else(own);
+        let mut places = Vec::new();
+        let legs = stood.iter().map(|entry| {
+            let due = millis(entry.due);
+            let mut row = leg_json(entry.id, &entry.leg, deadlines, due);
+            let bounced = entry.pending == Some(Action::Bounce);
+            row["attempts"] = json!(entry.attempts);
+            row["warned"] = json!(entry.warned);
+            row["held"] = json!(entry.is_held());
+            row["bounced"] = json!(bounced);
+            row["last"] = entry.last.as_ref().map_or(Value::Null, rows::last_json);
+            if !entry.is_held() && !bounced {
+                places.push((entry.leg.destination().to_string().into(), due));
+            }
+            row
+        });
+        let legs = legs.collect();
+        Some(Self::with(&first.message, body, tokens, legs, places))
+    }
+
+    fn with(
+        message: &Message,
+        body: Option<Bytes>,
+        tokens: &[Token],
+        legs: Vec<Value>,
+        places: Vec<(Box<str>, i64)>,
+    ) -> Self {
         let token = |token: &Token| json!({"name": token.name, "value": rows::clean(&token.value), "expires": millis(token.expires)});
         Self {
-            id,
-            message: message_json(&arrival.message),
+            id: message.id,
+            message: message_json(message),
             legs,
             tokens: tokens.iter().map(token).collect(),
             body,

@@ -8,8 +8,8 @@ use envelope::{Claim, Destination, Lease, LegId, MessageId, Timestamp};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use spool::{
-    Action, Arrival, By, Changed, Clock, Counts, Dsn, Error, Filter, Lifetime, OpenError, Overdue,
-    Page, Settlement, Spool, Summary, Token, Want, summarise,
+    Action, Arrival, By, Changed, Clock, Counts, Dsn, Entry, Error, Filter, Lifetime, OpenError,
+    Overdue, Page, Settlement, Spool, Summary, Token, Want, summarise,
 };
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -193,6 +193,18 @@ impl Spool for PgSpool {
             None => Ok(Vec::new()),
             Some(begun) => Ok(commit::claims(arrival, self.lifetime, begun)),
         }
+    }
+
+    async fn bring_back(&self, mut writer: PgWriter, legs: Vec<Entry>) -> Result<bool, Error> {
+        let body = writer.finish().await?;
+        let Some(entering) = Entering::again(&legs, body, &writer.tokens, self.lifetime) else {
+            return Ok(false);
+        };
+        writer.kept = true;
+        let places = entering.places.clone();
+        let is_new = self.commits.run(entering).await?;
+        self.entered(&places);
+        Ok(is_new)
     }
 
     async fn claim(&self, want: &Want) -> Result<Vec<Claim>, Error> {

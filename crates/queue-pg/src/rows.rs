@@ -274,8 +274,9 @@ impl LegRow {
             message,
             state,
             due: timestamp(self.due),
-            expires: Some(self.deadlines.expire),
+            deadlines: Some(self.deadlines),
             attempts: self.attempts,
+            warned: self.warned,
             pending: match () {
                 () if self.held && state == State::Active => Some(spool::Action::Hold),
                 () => self.bounced.then_some(spool::Action::Bounce),

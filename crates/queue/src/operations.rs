@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use envelope::{Claim, Destination, Lease, LegId, MessageId, Timestamp};
 use spool::{
-    Action, Arrival, BodyWriter, By, Changed, Counts, Disk, Dsn, Error, Filter, LAST_OCTETS_MAX,
-    OpenError, Overdue, Page, Settlement, Spool, Summary, Token, Update, Want, summarise,
+    Action, Arrival, BodyWriter, By, Changed, Counts, Disk, Dsn, Entry, Error, Filter,
+    LAST_OCTETS_MAX, OpenError, Overdue, Page, Settlement, Spool, Summary, Token, Update, Want,
+    summarise,
 };
 use tokio::sync::{oneshot, watch};
 
@@ -137,6 +138,10 @@ impl Spool for LogSpool {
 
     fn changed(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
+    }
+
+    async fn bring_back(&self, writer: LogWriter, legs: Vec<Entry>) -> Result<bool, Error> {
+        self.take_back(writer, legs).await
     }
 
     async fn list(&self, filter: &Filter, cursor: Option<LegId>, n: usize) -> Result<Page, Error> {

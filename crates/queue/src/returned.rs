@@ -1,9 +1,7 @@
-//! Mail that was in a queue before, and comes back from an export.
-
-use std::collections::HashSet;
+//! Mail that was in a queue before, and comes back: from an export, or from another engine.
 
 use envelope::Message;
-use spool::{Action, Arrival, Deadlines, Entry, Error, LAST_OCTETS_MAX, State};
+use spool::{Action, Arrival, Entry, Error, LAST_OCTETS_MAX};
 
 use crate::engine::{LogSpool, answered};
 use crate::index::state::Guards;
@@ -12,30 +10,28 @@ use crate::new_commit::new_commit;
 use crate::write::{LogWriter, WriterParts};
 
 impl LogSpool {
-    /// Commits a message with its legs as they stood: their numbers, states and attempts, and whether its sender was told
-    /// (`warned`, by number). One that is queued is left as it is; says whether it was new. Durable when it returns.
-    pub async fn bring_back(
+    /// See [`Spool::bring_back`](spool::Spool::bring_back).
+    pub(crate) async fn take_back(
         &self,
         writer: LogWriter,
         legs: Vec<Entry>,
-        warned: &HashSet<u32>,
-        deadlines: Option<Deadlines>,
     ) -> Result<bool, Error> {
-        let Some(Entry { message, due, .. }) = legs.first() else {
+        let Some(first) = legs.first() else {
             return Ok(false);
         };
+        let (message, due, deadlines) = (&first.message, first.due, first.deadlines);
         if self.is_queued(message.id).await? {
             return Ok(false);
         }
         let own = legs.iter().map(|entry| entry.leg.clone()).collect();
         let arrival = Arrival {
             deadlines,
-            ..Arrival::new(Message::clone(message), own, *due)
+            ..Arrival::new(Message::clone(message), own, due)
         };
         let stood = |commit: &mut Commit| {
             for (row, entry) in commit.legs.iter_mut().zip(legs) {
                 row.number = entry.id.number;
-                row.state = state(entry, warned);
+                row.state = state(entry);
             }
         };
         let parts = writer.finish().await?;
@@ -62,12 +58,12 @@ impl LogSpool {
     }
 }
 
-fn state(entry: Entry, warned: &HashSet<u32>) -> LegState {
+fn state(entry: Entry) -> LegState {
     LegState {
         due: entry.due,
         attempts: entry.attempts,
-        warned: warned.contains(&entry.id.number),
-        held: entry.state == State::Held || entry.pending == Some(Action::Hold),
+        warned: entry.warned,
+        held: entry.is_held(),
         bounced: entry.pending == Some(Action::Bounce),
         damaged: false,
         last: entry

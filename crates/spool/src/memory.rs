@@ -15,9 +15,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
-    Action, Arrival, BodyReader, BodyWriter, By, Changed, Clock, Counts, Deadlines, Error, Filter,
-    Lifetime, OpenError, Overdue, Page, Settlement, Spool, State, Summary, Token, Want, Why,
-    summarise,
+    Action, Arrival, BodyReader, BodyWriter, By, Changed, Clock, Counts, Deadlines, Entry, Error,
+    Filter, Lifetime, OpenError, Overdue, Page, Settlement, Spool, State, Summary, Token, Want,
+    Why, summarise,
 };
 use queue::{Queue, name};
 
@@ -114,6 +114,17 @@ impl Spool for MemorySpool {
         });
         self.changes.send_replace(());
         Ok(claims)
+    }
+
+    async fn bring_back(&self, writer: MemoryWriter, legs: Vec<Entry>) -> Result<bool, Error> {
+        let is_new = self.with(|queue, _| {
+            let tokens = writer.tokens.into_iter();
+            let tokens = tokens.map(|token| (token.name.clone(), token));
+            queue.tokens.extend(tokens);
+            queue.bring_back(legs, writer.body.freeze(), self.lifetime)
+        });
+        self.changes.send_replace(());
+        Ok(is_new)
     }
 
     async fn claim(&self, want: &Want) -> Result<Vec<Claim>, Error> {

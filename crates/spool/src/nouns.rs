@@ -244,17 +244,24 @@ pub struct Entry {
     pub state: State,
     /// When its next attempt is due.
     pub due: Timestamp,
-    /// When it is given up, unless it is on hold then; none: that is not known.
-    pub expires: Option<Timestamp>,
+    /// When its sender is told, and when it is given up, unless it is on hold then; none: that is not known.
+    pub deadlines: Option<Deadlines>,
     /// Attempts so far.
     pub attempts: u32,
-    /// What the last came to.
+    /// Whether its sender was told of the delay.
+    pub warned: bool,
+    /// What the last attempt came to.
     pub last: Option<Diagnosis>,
     /// What an operator asked for that has not come about yet: [`Action::Hold`] while an attempt runs, or [`Action::Bounce`].
     pub pending: Option<Action>,
 }
 
 impl Entry {
+    /// Whether it stays on hold when no attempt runs.
+    pub fn is_held(&self) -> bool {
+        self.state == State::Held || self.pending == Some(Action::Hold)
+    }
+
     /// Nobody has tried it, and it has a reason all the same.
     fn is_held_since_arrival(&self) -> bool {
         self.state == State::Held && self.attempts == 0 && self.last.is_some()

@@ -17,8 +17,8 @@ use tokio::sync::watch;
 
 use crate::error::{Error, OpenError};
 use crate::nouns::{
-    Action, Arrival, Changed, Counts, Disk, Dsn, Filter, Overdue, Page, Settlement, Token, Update,
-    Want,
+    Action, Arrival, Changed, Counts, Disk, Dsn, Entry, Filter, Overdue, Page, Settlement, Token,
+    Update, Want,
 };
 use crate::summary::{By, Summary};
 
@@ -46,6 +46,16 @@ pub trait Spool: Send + Sync + 'static {
         writer: Self::Writer,
         arrival: Arrival,
     ) -> impl Future<Output = Result<Vec<Claim>, Error>> + Send;
+
+    /// Makes a message durable that was in a queue before, with its legs as a listing of there showed them: numbers, due times,
+    /// attempts, holds, deadlines. Nobody works on them. One whose id is queued already is left as it is; says whether it was new.
+    ///
+    /// The legs are of one message, the writer's.
+    fn bring_back(
+        &self,
+        writer: Self::Writer,
+        legs: Vec<Entry>,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Leases legs that are due, in order of their due time within a destination, the earliest destination first; which of a
     /// backlog, [`Want::choose`] says. Costs what it gives, however many destinations are parked.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use envelope::{Destination, Host, LegId, Message, MessageId, Timestamp};
-use spool::{Action, Changed, Counts, Entry, Error, Filter, HOSTS_COUNTED_MAX, Page};
+use spool::{Action, Changed, Counts, Deadlines, Entry, Error, Filter, HOSTS_COUNTED_MAX, Page};
 
 use crate::fault;
 use crate::index::entry::{pending, standing};
@@ -84,9 +84,17 @@ impl Keeper {
             let state = self.state.lock();
             if let Some(entry) = state.messages.get(&id) {
                 let legs = entry.legs().iter();
-                let expires = state.deadlines(entry.dates()).expire;
+                let deadlines = state.deadlines(entry.dates());
                 return legs
-                    .map(|leg| shown(&entry.message, &leg.row, leg.leased.is_some(), expires, now))
+                    .map(|leg| {
+                        shown(
+                            &entry.message,
+                            &leg.row,
+                            leg.leased.is_some(),
+                            deadlines,
+                            now,
+                        )
+                    })
                     .collect();
             }
         }
@@ -94,10 +102,10 @@ impl Keeper {
             return Vec::new();
         };
         let dates = (found.row.message.arrived, found.row.deadlines);
-        let expires = self.state.lock().deadlines(dates).expire;
+        let deadlines = self.state.lock().deadlines(dates);
         let message = Arc::new(found.row.message);
         let legs = found.legs.iter();
-        legs.map(|leg| shown(&message, leg, false, expires, now))
+        legs.map(|leg| shown(&message, leg, false, deadlines, now))
             .collect()
     }
 
@@ -185,8 +193,8 @@ impl Keeper {
         let entry = state.messages.get(&id.message)?;
         let leg = entry.leg(id.number)?;
         let (active, since) = (leg.leased.is_some(), entry.since);
-        let expires = state.deadlines(entry.dates()).expire;
-        let before = shown(&entry.message, &leg.row, active, expires, now);
+        let deadlines = state.deadlines(entry.dates());
+        let before = shown(&entry.message, &leg.row, active, deadlines, now);
         let new = changed(&leg.row.state, active, action, now)
             .filter(|_| filter.matches(&before, now))?;
         let change = codec::Change {
@@ -224,7 +232,7 @@ fn shown(
     message: &Arc<Message>,
     row: &LegRow,
     leased: bool,
-    expires: Timestamp,
+    deadlines: Deadlines,
     now: Timestamp,
 ) -> Entry {
     Entry {
@@ -236,8 +244,9 @@ fn shown(
         leg: row.leg.clone(),
         state: standing(&row.state, leased, now),
         due: row.state.due,
-        expires: Some(expires),
+        deadlines: Some(deadlines),
         attempts: row.state.attempts,
+        warned: row.state.warned,
         last: row.state.last.as_deref().cloned(),
         pending: pending(&row.state, leased),
     }

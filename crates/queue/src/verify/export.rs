@@ -1,12 +1,11 @@
 //! Handing out every queued message of a spool that no process has open.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use envelope::{LegId, Message, MessageId, Timestamp};
-use spool::{Deadlines, Entry};
+use spool::Entry;
 
 use crate::index::entry::{pending, standing};
 use crate::lock::SpoolLock;
@@ -24,10 +23,6 @@ pub struct Exported<'a> {
     pub message: Arc<Message>,
     /// Its legs that have not ended, as they stand.
     pub legs: Vec<Entry>,
-    /// Those of them whose sender was told of the delay.
-    pub warned: HashSet<u32>,
-    /// When its sender is told, and when it is given up; none: an older Onward wrote it.
-    pub deadlines: Option<Deadlines>,
     body: Vec<Extent>,
     survey: &'a Survey,
 }
@@ -83,7 +78,6 @@ pub fn export<E: From<StartError>>(
             continue;
         };
         let message = Arc::new(row.message);
-        let expires = row.deadlines.map(|deadlines| deadlines.expire);
         let entry = |leg: LegRow| Entry {
             id: LegId {
                 message: id,
@@ -92,20 +86,17 @@ pub fn export<E: From<StartError>>(
             message: Arc::clone(&message),
             state: standing(&leg.state, false, now),
             due: leg.state.due,
-            expires,
+            deadlines: row.deadlines,
             attempts: leg.state.attempts,
+            warned: leg.state.warned,
             last: leg.state.last.as_deref().cloned(),
             pending: pending(&leg.state, false),
             leg: leg.leg,
         };
-        let warned = legs.iter().filter(|leg| leg.state.warned);
-        let warned = warned.map(|leg| leg.number).collect();
         let legs = legs.into_iter().map(entry).collect();
         visit(&Exported {
             message: Arc::clone(&message),
             legs,
-            warned,
-            deadlines: row.deadlines,
             body: row.body,
             survey: &survey,
         })?;

@@ -176,6 +176,7 @@ fn is_pending(action: QueueAction, changed: &Entry) -> bool {
 /// A leg as the spool alone knows it.
 pub fn row(entry: &Entry) -> LegRow {
     let state = leg_state(entry.state);
+    let expires = entry.deadlines.map(|at| at.expire);
     LegRow {
         leg: entry.id,
         state,
@@ -186,7 +187,7 @@ pub fn row(entry: &Entry) -> LegRow {
         target: entry.leg.target.to_string(),
         size: entry.message.size,
         arrived: entry.message.arrived,
-        expires: entry.expires.filter(|_| state != LegState::Held),
+        expires: expires.filter(|_| state != LegState::Held),
         next_try: (state == LegState::Waiting).then_some(entry.due),
         attempts: entry.attempts,
         options: entry.leg.options.as_str().to_owned(),

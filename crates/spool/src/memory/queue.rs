@@ -64,6 +64,36 @@ impl Queue {
         true
     }
 
+    /// Says whether it is new.
+    pub(super) fn bring_back(&mut self, legs: Vec<Entry>, body: Bytes, lifetime: Lifetime) -> bool {
+        let Some(first) = legs.first() else {
+            return false;
+        };
+        let id = first.message.id;
+        if self.mail.contains_key(&id) {
+            return false;
+        }
+        let own = || lifetime.deadlines(first.message.arrived);
+        let deadlines = first.deadlines.unwrap_or_else(own);
+        let mail = (Arc::clone(&first.message), body, deadlines);
+        self.mail.insert(id, mail);
+        for entry in legs {
+            let slot = Slot {
+                held: entry.is_held(),
+                bounced: entry.pending == Some(Action::Bounce),
+                leg: entry.leg,
+                due: entry.due,
+                attempts: entry.attempts,
+                warned: entry.warned,
+                last: entry.last,
+                token: 0,
+                leased: None,
+            };
+            self.legs.insert(entry.id, slot);
+        }
+        true
+    }
+
     pub(super) fn lease(&mut self, id: LegId, until: Timestamp) -> Option<Claim> {
         self.leases += 1;
         let slot = self.legs.get_mut(&id)?;
@@ -144,8 +174,9 @@ impl Queue {
             leg: slot.leg.clone(),
             state: slot.state(now),
             due: slot.due,
-            expires: Some(deadlines.expire),
+            deadlines: Some(*deadlines),
             attempts: slot.attempts,
+            warned: slot.warned,
             last: slot.last.clone(),
             pending,
         })
