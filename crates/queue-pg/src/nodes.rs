@@ -68,8 +68,7 @@ async fn wait_for_name(
 }
 
 fn draw() -> i64 {
-    // Never 0, which is nobody.
-    (rand::random::<i64>() & i64::MAX).max(1)
+    (rand::random::<i64>() & i64::MAX).max(GONE + 1)
 }
 
 impl Shared {
@@ -107,6 +106,9 @@ impl Shared {
 
     /// `told`: another node has changed something.
     async fn beat(&self, beats: u64, told: bool) -> Result<(), Error> {
+        if self.run() == GONE {
+            return Ok(());
+        }
         let sent = Instant::now();
         let was_lost = self.is_lost();
         let mut news = timed(async {
@@ -119,6 +121,7 @@ impl Shared {
             let kept = client.row(BEAT, &[&self.node, &self.run(), &now]).await?;
             match kept {
                 Some(row) => self.draining.store(row.get(0), Ordering::Relaxed),
+                None if self.run() == GONE => {}
                 None => self.begin_again(&client).await?,
             }
             *self.beaten.lock() = Instant::now();
@@ -186,11 +189,12 @@ impl Shared {
         Ok(())
     }
 
-    /// Leaves: what is still leased goes to the others now.
+    /// Leaves: what is still leased goes to the others now, and no heartbeat follows.
     pub(crate) async fn leave(&self) -> Result<(), Error> {
+        let run = self.run.swap(GONE, Ordering::SeqCst);
         timed(async {
             let client = self.database.get().await?;
-            client.rows(LEAVE, &[&self.node, &self.run()]).await?;
+            client.rows(LEAVE, &[&self.node, &run]).await?;
             client.run(TELL).await?;
             client.done();
             Ok(())
@@ -203,6 +207,8 @@ pub(crate) fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// The run of a node that has left.
+const GONE: i64 = 0;
 const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8";
 const OTHER: &str = "SELECT heartbeat FROM nodes WHERE name = $1 AND run <> 0 AND EXISTS (
     SELECT FROM pg_stat_activity WHERE application_name = $2 AND pid <> pg_backend_pid() AND datname = current_database())";
