@@ -132,8 +132,8 @@ impl Drop for PgWriter {
 
 impl PgReader {
     /// The trace of a message, then its body.
-    pub(crate) async fn open(shared: &Shared, id: MessageId) -> Result<Self, OpenError> {
-        let database = shared.database.clone();
+    pub(crate) async fn open(database: &Database, id: MessageId) -> Result<Self, OpenError> {
+        let database = database.clone();
         let read = twice(|| async {
             let client = database.get().await?;
             let row = client.row(OPEN, &[&Id(id)]).await?;

@@ -15,6 +15,7 @@ use crate::batch::Batcher;
 use crate::connect::{Borrowed, Database, is_passing, patiently, timed, twice};
 use crate::rows::{self, Id, leg_json, message_json};
 use crate::time::{millis, timestamp};
+use crate::tokens::token_json;
 
 /// A message on its way into the tables.
 #[derive(Debug, Clone)]
@@ -112,12 +113,11 @@ impl Entering {
         legs: Vec<Value>,
         places: Vec<(Box<str>, i64)>,
     ) -> Self {
-        let token = |token: &Token| json!({"name": token.name, "value": rows::clean(&token.value), "expires": millis(token.expires)});
         Self {
             id: message.id,
             message: message_json(message),
             legs,
-            tokens: tokens.iter().map(token).collect(),
+            tokens: tokens.iter().map(token_json).collect(),
             body,
             places,
         }

@@ -31,7 +31,7 @@ use crate::upkeep;
 
 /// The spool that several nodes share.
 pub struct PgSpool {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     commits: Batcher<Entering, bool>,
     settlements: Batcher<Settling, Again>,
     lifetime: Lifetime,
@@ -246,7 +246,7 @@ impl Spool for PgSpool {
     }
 
     async fn open_body(&self, id: MessageId) -> Result<PgReader, OpenError> {
-        PgReader::open(&self.shared, id).await
+        PgReader::open(&self.shared.database, id).await
     }
 
     async fn next_due(&self) -> Option<Duration> {

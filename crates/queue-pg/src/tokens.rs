@@ -3,12 +3,14 @@
 
 use data_encoding::BASE32_NOPAD;
 use envelope::Timestamp;
+use serde_json::json;
 use sha1::{Digest, Sha1};
 use spool::{Error, Token};
 
 use crate::connect::twice;
-use crate::engine::Shared;
-use crate::time::millis;
+use crate::engine::{PgSpool, Shared};
+use crate::rows::clean;
+use crate::time::{millis, timestamp};
 
 /// Says nothing of the value: who has the name of one learns no other's.
 pub(crate) fn name(value: &str, expires: Timestamp) -> Token {
@@ -38,6 +40,56 @@ impl Shared {
     }
 }
 
+impl PgSpool {
+    /// All names that have not expired, and what they stand for.
+    pub async fn tokens(&self) -> Result<Vec<Token>, Error> {
+        let (now, mut all) = (self.shared.time.now(), Vec::<Token>::new());
+        loop {
+            let last = all.last().map_or("", |token| &*token.name);
+            let rows = twice(|| async {
+                let client = self.shared.database.get().await?;
+                let rows = client.rows(PAGE, &[&last, &now]).await?;
+                client.done();
+                Ok(rows)
+            });
+            let rows = rows.await?;
+            if rows.is_empty() {
+                return Ok(all);
+            }
+            all.extend(rows.iter().map(|row| Token {
+                name: row.get::<_, &str>(0).into(),
+                value: row.get::<_, &str>(1).into(),
+                expires: timestamp(row.get(2)),
+            }));
+        }
+    }
+
+    /// Keeps names of another spool's, durably.
+    pub async fn keep_tokens(&self, tokens: &[Token]) -> Result<(), Error> {
+        for some in tokens.chunks(1000) {
+            let rows = some.iter().map(token_json).collect();
+            let rows = serde_json::Value::Array(rows);
+            twice(|| async {
+                let client = self.shared.database.get().await?;
+                client.rows(KEEP, &[&rows]).await?;
+                client.done();
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// As a row of `tokens`.
+pub(crate) fn token_json(token: &Token) -> serde_json::Value {
+    let value = clean(&token.value);
+    json!({"name": token.name, "value": value, "expires": millis(token.expires)})
+}
+
 /// 104 bits, as 21 digits.
 const NAME_OCTETS: usize = 13;
+const PAGE: &str = "SELECT name, value, expires FROM tokens WHERE name > $1 AND expires > $2 ORDER BY name LIMIT 5000";
+const KEEP: &str = "INSERT INTO tokens (name, value, expires)
+    SELECT name, value, expires FROM json_populate_recordset(null::tokens, $1) ON CONFLICT (name) DO NOTHING";
 const RECALL: &str = "SELECT value FROM tokens WHERE name = $1 AND expires > $2";

@@ -1,7 +1,10 @@
 //! Mail that was in a queue before, and comes back: from an export, or from another engine.
 
+use std::io;
+use std::sync::Arc;
+
 use envelope::Message;
-use spool::{Action, Arrival, Entry, Error, LAST_OCTETS_MAX};
+use spool::{Action, Arrival, Entry, Error, LAST_OCTETS_MAX, Token};
 
 use crate::engine::{LogSpool, answered};
 use crate::index::state::Guards;
@@ -40,6 +43,24 @@ impl LogSpool {
         Ok(true)
     }
 
+    /// All names that have not expired, and what they stand for.
+    pub async fn tokens(&self) -> Result<Vec<Token>, Error> {
+        // What only the log has goes into the files.
+        self.checkpoint().await?;
+        let (tokens, now) = (Arc::clone(&self.shared.tokens), self.clock().now());
+        let mut all = blocking(move || tokens.all()).await?;
+        let old = self.ask(|keeper| keeper.tree.tokens()).await?;
+        all.extend(old.map_err(Error::Unknown)?);
+        all.retain(|token| token.expires > now);
+        Ok(all)
+    }
+
+    /// Keeps names of another spool's, durably; gives back those that cannot be kept here. Nobody else uses the spool yet.
+    pub async fn keep_tokens(&self, names: Vec<Token>) -> Result<Vec<Token>, Error> {
+        let tokens = Arc::clone(&self.shared.tokens);
+        blocking(move || tokens.take(names)).await
+    }
+
     /// Writes the record of a message that comes in, after `change` has seen it.
     pub(crate) async fn append(
         &self,
@@ -56,6 +77,14 @@ impl LogSpool {
         answered(self.shared.log.append(payload, Some(effect)).await)?;
         Ok(())
     }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.map_err(|e| Error::Unknown(e.to_string()))?;
+    done.map_err(|e| Error::Unknown(format!("tokens: {e}")))
 }
 
 fn state(entry: Entry) -> LegState {

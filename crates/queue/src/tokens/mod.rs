@@ -104,6 +104,35 @@ impl Tokens {
         Ok(found)
     }
 
+    /// Writes tokens of another spool to the places that their names say, and gives back those that cannot be there: the name is no
+    /// place, or something stands there.
+    pub(crate) fn take(&self, tokens: Vec<Token>) -> io::Result<Vec<Token>> {
+        let (mut named, mut left, mut free) = (Batch::new(), Vec::new(), Batch::new());
+        for token in tokens {
+            match Place::parse(&token.name) {
+                Some(place) => drop(named.insert(place, token)),
+                None => left.push(token),
+            }
+        }
+        for (place, token) in named {
+            match () {
+                () if self.names.lock().is_free(place) => {
+                    self.pass(place, &token);
+                    free.insert(place, token);
+                }
+                () if self.read(place)?.is_some_and(|there| there == token) => {}
+                () => left.push(token),
+            }
+        }
+        self.write(&free)?;
+        Ok(left)
+    }
+
+    /// What stands in the files.
+    pub(crate) fn all(&self) -> io::Result<Vec<Token>> {
+        all_in(self.store.list(&self.dir)?)
+    }
+
     /// Removes the files in which all has expired at `now`.
     pub(crate) fn purge(&self, now: Timestamp) -> io::Result<()> {
         for (path, hour) in files(self.store.list(&self.dir)?) {
@@ -192,6 +221,22 @@ pub(crate) fn survey(spool: &Path) -> io::Result<Vec<Surveyed>> {
             Ok(Surveyed { path, hour, damage })
         })
         .collect()
+}
+
+/// What the token files of a spool, or of an export, have.
+pub(crate) fn all(spool: &Path) -> io::Result<Vec<Token>> {
+    match Disk.list(&spool.join(FOLDER)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        found => all_in(found?),
+    }
+}
+
+fn all_in(listed: Vec<PathBuf>) -> io::Result<Vec<Token>> {
+    let mut all = Vec::new();
+    for (path, hour) in files(listed) {
+        all.extend(record::all(hour, &std::fs::read(path)?));
+    }
+    Ok(all)
 }
 
 /// One file as [`survey`] found it.

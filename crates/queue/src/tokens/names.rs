@@ -48,6 +48,12 @@ impl Names {
         *known = end.max(*known);
     }
 
+    /// Whether nothing in an hour's file stands there, or behind it.
+    pub(super) fn is_free(&self, place: Place) -> bool {
+        let end = self.ends.get(&place.hour).copied();
+        end.unwrap_or_default() <= place.offset
+    }
+
     pub(super) fn forget(&mut self, hour: u32) {
         self.ends.remove(&hour);
     }

@@ -111,23 +111,34 @@ fn read_at(hour: u32, offset: u64, bytes: &[u8]) -> Option<(Place, u64, &[u8])> 
 
 /// Where in a file something stands that is neither record nor hole.
 pub(super) fn survey(hour: u32, bytes: &[u8]) -> Vec<u64> {
-    let (mut at, mut damage) = (0, Vec::new());
-    let mut damaged = false;
+    let (mut damage, mut damaged) = (Vec::new(), false);
+    walk(hour, bytes, |at, record| {
+        if record.is_none() && !damaged {
+            damage.push(at);
+        }
+        damaged = record.is_none();
+    });
+    damage
+}
+
+/// What stands in a file.
+pub(super) fn all(hour: u32, bytes: &[u8]) -> Vec<Token> {
+    let mut all = Vec::new();
+    walk(hour, bytes, |_, record| {
+        all.extend(record.and_then(|(place, ..)| read(place, &bytes[place.offset as usize..])));
+    });
+    all
+}
+
+/// Goes through a file: each record, and each octet that is neither record nor hole.
+fn walk(hour: u32, bytes: &[u8], mut visit: impl FnMut(u64, Option<(Place, u64, &[u8])>)) {
+    let mut at = 0;
     while let Some(zeros) = bytes[at..].iter().position(|octet| *octet != 0) {
         at += zeros;
         let record = read_at(hour, at as u64, &bytes[at..]);
-        match record {
-            Some((.., value)) => at += HEAD_OCTETS + value.len(),
-            None => {
-                if !damaged {
-                    damage.push(at as u64);
-                }
-                at += 1;
-            }
-        }
-        damaged = record.is_none();
+        visit(at as u64, record);
+        at += record.map_or(1, |(.., value)| HEAD_OCTETS + value.len());
     }
-    damage
 }
 
 fn checksum(name: &[u8], expires: &[u8], value: &[u8]) -> u32 {

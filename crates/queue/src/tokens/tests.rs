@@ -326,3 +326,45 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+/// Those that can go to their places in another spool do, and no other.
+#[tokio::test]
+async fn names_go_to_another_spool_whose_places_are_free() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let from = open(here.path(), at(0));
+    for (n, value) in [(1, "a@x.example"), (2, "bb@x.example")] {
+        let token = from.token(value, at(2));
+        bring(&from, n, token).await.unwrap();
+    }
+    let gone = from.token("gone@x.example", at(1));
+    bring(&from, 3, gone).await.unwrap();
+    turned(&from, at(1));
+    let tokens = from.tokens().await.unwrap();
+    assert_eq!(tokens.len(), 2, "{tokens:?}");
+    let no_place = Token {
+        name: "PNOPLACE".into(),
+        ..tokens[0].clone()
+    };
+    let all = [&tokens[..], std::slice::from_ref(&no_place)].concat();
+    let to = open(there.path(), at(1));
+    let left = to.keep_tokens(all.clone()).await.unwrap();
+    assert_eq!(left, std::slice::from_ref(&no_place));
+    assert_eq!(to.keep_tokens(all).await.unwrap(), [no_place], "again");
+    for token in &tokens {
+        let value = to.recall(&token.name).await.unwrap();
+        assert_eq!(value.as_deref(), Some(&*token.value));
+    }
+    // A name that is given out now leads to no place that is taken; and the places that it takes are taken.
+    let new = to.token("new@x.example", at(2));
+    bring(&to, 4, new.clone()).await.unwrap();
+    let other = open(tempfile::tempdir().unwrap().path(), at(1));
+    let theirs = other.token("ours@x.example", at(2));
+    assert_eq!(
+        to.keep_tokens(vec![theirs.clone()]).await.unwrap(),
+        [theirs]
+    );
+    assert_eq!(
+        to.recall(&new.name).await.unwrap().as_deref(),
+        Some("new@x.example")
+    );
+}

@@ -26,7 +26,7 @@ use crate::settings::StartError;
 pub use export::{Exported, PieceOfBody, export};
 use mirror::Mirror;
 use survey::Survey;
-pub use tokens::merge_tokens;
+pub use tokens::{merge_tokens, tokens_of};
 
 /// How closely to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

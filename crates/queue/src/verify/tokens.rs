@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use spool::Token;
+
 use crate::lock::SpoolLock;
 use crate::settings::StartError;
 use crate::store::{Disk, Store};
@@ -37,6 +39,14 @@ impl Survey {
             }
         }
     }
+}
+
+/// The tokens of an export.
+///
+/// # Errors
+/// When its files cannot be read.
+pub fn tokens_of(export: &Path) -> std::io::Result<Vec<Token>> {
+    tokens::all(export)
 }
 
 /// Adds the tokens of an export to the spool in `spool`, which no process has open; gives back the files that do not fit, because
