@@ -31,7 +31,9 @@ impl Source {
     /// The running daemon; without one, the spool.
     pub(crate) async fn open(config: &Config, print: Printer) -> Result<Self, ClientError> {
         match Client::connect(&config.control.socket).await {
-            Err(ClientError::NotRunning { .. }) if config.spool.join("log").is_dir() => {
+            Err(ClientError::NotRunning { .. })
+                if !config.queue.is_shared() && config.spool.join("log").is_dir() =>
+            {
                 print.note("no relay is running: this is its spool at rest");
                 Ok(Self::AtRest(AtRest(config.spool.clone())))
             }

@@ -43,10 +43,16 @@ mod shared;
 mod site_cli;
 mod sources;
 mod spf_cli;
+#[cfg(feature = "postgres")]
+mod spool_carry;
 mod spool_cli;
 mod spool_export;
 mod spool_import;
 mod spool_mail;
+#[cfg(feature = "postgres")]
+mod spool_move;
+#[cfg(feature = "postgres")]
+mod spool_shared;
 mod srs_cli;
 mod srs_rotate;
 mod status_check;

@@ -12,6 +12,7 @@ use crate::cli;
 use crate::config::{Config, StoreCheck};
 use crate::print::Printer;
 use crate::serve::{Start, make_folder, serve_on};
+pub(crate) use crate::spool_shared::run as spool;
 use crate::{Exit, Failure};
 
 /// What the configuration says of it.
@@ -29,6 +30,38 @@ pub(crate) fn settings(config: &Config) -> Settings {
         accept_risk: queue.store_check == StoreCheck::Warn,
         ..Settings::new(&queue.store, node)
     }
+}
+
+/// As it is worked on beside the nodes, under a name of its own.
+pub(crate) fn aside(config: &Config) -> Settings {
+    let own = settings(config);
+    Settings {
+        node: format!("{} (spool)", own.node),
+        ..own
+    }
+}
+
+/// Ends what was begun [`aside`].
+pub(crate) async fn leave(spool: &PgSpool, settings: &Settings) {
+    spool.close().await;
+    if let Ok(cluster) = Cluster::new(settings) {
+        // Nobody waits for it: this only takes it from the list of nodes.
+        let _ = cluster.forget(&settings.node).await;
+    }
+}
+
+/// Nobody must work on what is moved away, or comes in.
+pub(crate) async fn nobody_works(cluster: &Cluster, aside: &Settings) -> Result<(), Failure> {
+    let mut nodes = cluster.nodes().await?;
+    nodes.retain(|node| node.alive && node.name != aside.node);
+    let Some(node) = nodes.first() else {
+        return Ok(());
+    };
+    let text = format!(
+        "node `{}` is at work on the shared spool\n\nhint: stop all nodes first; `onward node list` shows them, and one that died counts until it was silent for some seconds",
+        node.name
+    );
+    Err(text.into())
 }
 
 /// Runs as one of the nodes.

@@ -19,6 +19,7 @@ use spool::Spool as _;
 use crate::cli::Spool;
 use crate::config::Config;
 use crate::print::{Printer, plural};
+use crate::shared;
 use crate::spool_export;
 use crate::spool_import;
 use crate::{Exit, Failure};
@@ -73,7 +74,11 @@ struct Rebuilt {
 
 /// Runs one `spool` command. A problem: something is damaged, or was skipped.
 pub(crate) async fn run(config: &Config, command: &Spool, print: Printer) -> Result<Exit, Failure> {
+    if config.queue.is_shared() {
+        return shared::spool(config, command, print).await;
+    }
     let is_fine = match command {
+        Spool::Move { .. } => return shared::spool(config, command, print).await,
         Spool::Verify => verify_spool(&config.spool, print)?,
         Spool::Rebuild => rebuild(config, print).await?,
         Spool::Export { folder } => spool_export::run(&config.spool, folder, print)?,
@@ -87,7 +92,7 @@ pub(crate) async fn run(config: &Config, command: &Spool, print: Printer) -> Res
 }
 
 /// What root has written into a folder becomes its owner's: the relay has a user of its own, and must be able to go on with it.
-fn give_to_owner(folder: &Path) -> io::Result<()> {
+pub(crate) fn give_to_owner(folder: &Path) -> io::Result<()> {
     let owner = fs::metadata(folder)?;
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use control::{LegState, QueueAction};
+use envelope::MessageId;
 use queue::verify::{Exported, export};
 use relay::operator;
 use serde::{Deserialize, Serialize};
@@ -28,12 +29,21 @@ struct Unwritten {
     source: io::Error,
 }
 
+/// An export, and what came of it.
 #[derive(Debug, Default, Serialize)]
-struct Summary {
+pub(crate) struct Export {
     folder: PathBuf,
     messages: u64,
     damaged: u64,
     damage: Vec<Finding>,
+}
+
+/// A message on its way into its two files.
+pub(crate) struct Written {
+    folder: PathBuf,
+    id: String,
+    envelope: fs::File,
+    body: fs::File,
 }
 
 /// `ID.json`: what is known of a message beside its bytes.
@@ -88,63 +98,96 @@ pub(crate) struct Leg {
 
 /// Writes every message; false when anything in the spool is damaged.
 pub(crate) fn run(spool: &Path, folder: &Path, print: Printer) -> Result<bool, Failure> {
-    let mut summary = Summary {
-        folder: folder.to_owned(),
-        ..Summary::default()
-    };
-    // Other people's mail: only the operator may read it.
-    let mut builder = fs::DirBuilder::new();
-    let made = builder.recursive(true).mode(0o700).create(folder);
-    made.map_err(unwritten(folder))?;
+    let mut to = Export::begin(folder)?;
     let visit = |found: &Exported<'_>| {
-        summary.messages += 1;
-        summary.damaged += u64::from(!write_message(folder, found)?);
+        let (mut written, mut damage) = (Written::begin(folder, found.message.id)?, Vec::new());
+        for piece in found.body() {
+            damage.extend(piece.damage.as_ref().map(Finding::from));
+            written.write(&piece.octets)?;
+        }
+        written.finish(&mut to, &found.legs, damage)?;
         Ok::<_, Failure>(())
     };
     let (now, progress) = (Clock::real().now(), &mut progress("reading the spool"));
     let report = export(spool, now, Some(folder), progress, visit)?;
-    summary.damage = report.damage.iter().map(Finding::from).collect();
-    print.value(&summary, |print, summary| {
-        let (messages, to) = (
-            plural(summary.messages, "message"),
-            summary.folder.display(),
-        );
-        let damaged = summary.damaged;
-        print.line(format_args!(
-            "{messages} written to {to}, {damaged} of them damaged"
-        ));
-        print_findings(print, &summary.damage);
-    });
-    Ok(summary.damage.is_empty())
+    to.damage = report.damage.iter().map(Finding::from).collect();
+    Ok(to.print(print))
 }
 
-/// Writes one message as two files; false when its body is damaged.
-fn write_message(folder: &Path, found: &Exported<'_>) -> Result<bool, Unwritten> {
-    let id = found.message.id.to_string();
-    let partial = folder.join(format!("{id}.partial"));
-    let envelope_path = folder.join(format!("{id}.json"));
-    let mut envelope_file = create(&envelope_path).map_err(unwritten(&envelope_path))?;
-    let mut damage = Vec::new();
-    let mut body = create(&partial).map_err(unwritten(&partial))?;
-    for piece in found.body() {
-        damage.extend(piece.damage.as_ref().map(Finding::from));
-        body.write_all(&piece.octets).map_err(unwritten(&partial))?;
+impl Export {
+    pub(crate) fn begin(folder: &Path) -> Result<Self, Failure> {
+        // Other people's mail: only the operator may read it.
+        let mut builder = fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(folder);
+        made.map_err(unwritten(folder))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            ..Self::default()
+        })
     }
-    let name = match damage.is_empty() {
-        true => format!("{id}.eml"),
-        false => format!("{id}.damaged.eml"),
-    };
-    let intact = damage.is_empty();
-    let path = folder.join(name);
-    if path.exists() {
-        return Err(unwritten(&path)(io::ErrorKind::AlreadyExists.into()));
+
+    /// Says what came of it; false when anything is damaged.
+    pub(crate) fn print(&self, print: Printer) -> bool {
+        print.value(self, |print, export| {
+            let messages = plural(export.messages, "message");
+            let (to, damaged) = (export.folder.display(), export.damaged);
+            print.line(format_args!(
+                "{messages} written to {to}, {damaged} of them damaged"
+            ));
+            print_findings(print, &export.damage);
+        });
+        self.damage.is_empty()
     }
-    fs::rename(&partial, &path).map_err(unwritten(&path))?;
-    let envelope = Envelope::new(found, damage);
-    let text = serde_json::to_string_pretty(&envelope).map_err(io::Error::from);
-    let written = text.and_then(|text| writeln!(envelope_file, "{text}"));
-    written.map_err(unwritten(&envelope_path))?;
-    Ok(intact)
+}
+
+impl Written {
+    pub(crate) fn begin(folder: &Path, id: MessageId) -> Result<Self, Failure> {
+        let open = |extension| {
+            let path = folder.join(format!("{id}.{extension}"));
+            create(&path).map_err(unwritten(&path))
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+            id: id.to_string(),
+            envelope: open("json")?,
+            body: open("partial")?,
+        })
+    }
+
+    pub(crate) fn write(&mut self, octets: &[u8]) -> Result<(), Failure> {
+        let written = self.body.write_all(octets);
+        Ok(written.map_err(unwritten(&self.path("partial")))?)
+    }
+
+    /// All of the body that there is was written.
+    pub(crate) fn finish(
+        mut self,
+        export: &mut Export,
+        legs: &[Entry],
+        damage: Vec<Finding>,
+    ) -> Result<(), Failure> {
+        let intact = damage.is_empty();
+        let path = self.path(if intact { "eml" } else { "damaged.eml" });
+        if path.exists() {
+            return Err(unwritten(&path)(io::ErrorKind::AlreadyExists.into()).into());
+        }
+        fs::rename(self.path("partial"), &path).map_err(unwritten(&path))?;
+        export.messages += 1;
+        export.damaged += u64::from(!intact);
+        let Some(first) = legs.first() else {
+            return Ok(());
+        };
+        let mut envelope = Envelope::new(first, legs, damage);
+        let text = serde_json::to_string_pretty(&envelope).map_err(io::Error::from);
+        let written = text.and_then(|text| writeln!(self.envelope, "{text}"));
+        written.map_err(unwritten(&self.path("json")))?;
+        export.damage.append(&mut envelope.damage);
+        Ok(())
+    }
+
+    fn path(&self, extension: &str) -> PathBuf {
+        self.folder.join(format!("{}.{extension}", self.id))
+    }
 }
 
 fn unwritten(path: &Path) -> impl FnOnce(io::Error) -> Unwritten {
@@ -161,9 +204,8 @@ fn create(path: &Path) -> io::Result<fs::File> {
 }
 
 impl Envelope {
-    fn new(found: &Exported<'_>, damage: Vec<Finding>) -> Self {
-        let message = &found.message;
-        let deadlines = found.legs.first().and_then(|leg| leg.deadlines);
+    fn new(first: &Entry, legs: &[Entry], damage: Vec<Finding>) -> Self {
+        let (message, deadlines) = (&first.message, first.deadlines);
         Self {
             id: message.id.to_string(),
             arrived: message.arrived.to_string(),
@@ -182,7 +224,7 @@ impl Envelope {
                 envelope::Return::Headers => "HDRS".to_owned(),
             }),
             envid: message.envid.as_deref().map(str::to_owned),
-            legs: found.legs.iter().map(Leg::new).collect(),
+            legs: legs.iter().map(Leg::new).collect(),
             damage,
         }
     }

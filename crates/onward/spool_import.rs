@@ -23,8 +23,9 @@ use crate::spool_cli::progress;
 use crate::spool_export::Envelope;
 use crate::spool_mail;
 
+/// What came of it.
 #[derive(Debug, Default, Serialize)]
-struct Summary {
+pub(crate) struct Summary {
     folder: PathBuf,
     messages: u64,
     legs: u64,
@@ -44,6 +45,12 @@ struct Skipped {
 }
 
 impl Summary {
+    /// Says what came of it; false when something was skipped.
+    pub(crate) fn print(&self, print: Printer) -> bool {
+        print.value(self, print_summary);
+        self.skipped.is_empty()
+    }
+
     fn count(&mut self, came: &Came) {
         match came {
             Came::Back(legs) => {
@@ -67,6 +74,26 @@ enum Came {
 
 /// Brings every message back; false when something was skipped.
 pub(crate) async fn run(config: &Config, folder: &Path, print: Printer) -> Result<bool, Failure> {
+    let (mut summary, mails) = look(folder)?;
+    let known = match config.spool.join("log").is_dir() {
+        true => ended(&config.spool, &mut progress("reading the spool"))?,
+        false => HashSet::new(),
+    };
+    for file in merge_tokens(folder, &config.spool)? {
+        let text = "tokens that this spool has given out stand at the same places".to_owned();
+        summary.skipped.push(Skipped { file, text });
+    }
+    let settings = config.spool();
+    let spool = tokio::task::spawn_blocking(|| LogSpool::open(settings)).await??;
+    let spool = Arc::new(spool);
+    let brought = bring_all(&spool, &mails, &Arc::new(known), &mut summary).await;
+    spool.close();
+    brought?;
+    Ok(summary.print(print))
+}
+
+/// What is in a folder.
+pub(crate) fn look(folder: &Path) -> Result<(Summary, Vec<PathBuf>), Failure> {
     let mut summary = Summary {
         folder: folder.to_owned(),
         ..Summary::default()
@@ -79,19 +106,7 @@ pub(crate) async fn run(config: &Config, folder: &Path, print: Printer) -> Resul
         );
         format!("cannot read {folder}: {error}\n\nhint: {hint}")
     })?;
-    let known = match config.spool.join("log").is_dir() {
-        true => ended(&config.spool, &mut progress("reading the spool"))?,
-        false => HashSet::new(),
-    };
-    for file in merge_tokens(folder, &config.spool)? {
-        let text = "tokens that this spool has given out stand at the same places".to_owned();
-        summary.skipped.push(Skipped { file, text });
-    }
-    let settings = config.spool();
-    let spool = tokio::task::spawn_blocking(|| LogSpool::open(settings)).await??;
-    bring_all(Arc::new(spool), &mails, &Arc::new(known), &mut summary).await?;
-    print.value(&summary, print_summary);
-    Ok(summary.skipped.is_empty())
+    Ok((summary, mails))
 }
 
 /// The envelopes in a folder; what else is in it is counted, or named.
@@ -126,8 +141,8 @@ fn sort(folder: &Path, summary: &mut Summary) -> io::Result<Vec<PathBuf>> {
 
 /// Brings messages back, some at a time so that they share their syncs. Envelopes that need not come again are marked at once: the
 /// spool does not know for ever what has ended, and an import that was cut off is run again.
-async fn bring_all(
-    spool: Arc<LogSpool>,
+pub(crate) async fn bring_all<S: Spool>(
+    spool: &Arc<S>,
     mails: &[PathBuf],
     known: &Arc<HashSet<LegId>>,
     summary: &mut Summary,
@@ -138,8 +153,8 @@ async fn bring_all(
         progress(done, mails.len() as u64);
         let mut begun = Vec::new();
         for path in some {
-            let (spool, known, mail) = (Arc::clone(&spool), Arc::clone(known), path.clone());
-            let task = tokio::spawn(async move { bring(&spool, &mail, &known).await });
+            let (spool, known, mail) = (Arc::clone(spool), Arc::clone(known), path.clone());
+            let task = tokio::spawn(async move { bring(&*spool, &mail, &known).await });
             begun.push((path, task));
         }
         for (path, task) in begun {
@@ -171,13 +186,12 @@ async fn bring_all(
         }
     }
     progress(1, 1);
-    spool.close();
     ended
 }
 
 /// Brings one message back.
-async fn bring(
-    spool: &LogSpool,
+async fn bring<S: Spool>(
+    spool: &S,
     path: &Path,
     known: &HashSet<LegId>,
 ) -> Result<Came, spool::Error> {

@@ -15,8 +15,12 @@ pub(crate) async fn node(_: &Config, _: &cli::Node, _: Printer) -> Result<Exit, 
     Err(NOT_BUILT.into())
 }
 
+pub(crate) async fn spool(_: &Config, _: &cli::Spool, _: Printer) -> Result<Exit, Failure> {
+    Err(NOT_BUILT.into())
+}
+
 pub(crate) async fn look(_: &Config) -> Vec<Finding> {
     vec![Finding::bad("spool", NOT_BUILT)]
 }
 
-const NOT_BUILT: &str = "`queue.store`: this program was built without the spool in PostgreSQL\n\nhint: take the package, or build it with `--features postgres`";
+const NOT_BUILT: &str = "the spool in PostgreSQL: this program was built without the spool in PostgreSQL\n\nhint: take the package, or build it with `--features postgres`";

@@ -74,7 +74,7 @@ mod smtputf8;
 mod smuggling;
 mod special_lines;
 mod spf_desk;
-mod spool_moves;
+pub(crate) mod spool_moves;
 mod spool_tools;
 mod srs_bounce;
 mod srs_domains;

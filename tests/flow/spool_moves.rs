@@ -12,7 +12,7 @@ use testkit::sender::send;
 use crate::{origin_sends, relay};
 
 /// What must not be lost of each leg on its way through an export.
-fn kept(page: &Value) -> Vec<Value> {
+pub(crate) fn kept(page: &Value) -> Vec<Value> {
     let kept = [
         "leg",
         "state",
@@ -35,7 +35,7 @@ fn kept(page: &Value) -> Vec<Value> {
         .collect()
 }
 
-async fn legs(relay: &Relay) -> Vec<Value> {
+pub(crate) async fn legs(relay: &Relay) -> Vec<Value> {
     kept(&relay.run_json(&["queue", "list"]).await)
 }
 

@@ -21,5 +21,7 @@ mod rbldnsd;
 #[cfg(feature = "postgres")]
 mod several;
 mod spf;
+#[cfg(feature = "postgres")]
+mod spool_between;
 mod submission;
 mod swaks;

@@ -22,6 +22,14 @@ pub(crate) enum Spool {
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
+    /// Carry the queue from a folder into PostgreSQL, or back, while no relay works on it; cut off, it is run again
+    ///
+    /// Each message is read back there and compared before it is removed here. The configuration is not changed.
+    Move {
+        /// Where to: `postgres://…`, or a folder
+        #[arg(long, value_name = "URL|DIR")]
+        to: String,
+    },
     /// Copy the spool, also while the daemon runs: a copy that `serve` can start with
     ///
     /// All that was accepted before the command began is in the copy, or has ended. What ends after it is delivered again if

@@ -11,7 +11,7 @@ use crate::promise::{self, Finding};
 use crate::settings::{Pace, Settings, StartError};
 
 /// All nodes, and the database that they share.
-pub struct Cluster(Database, Pace);
+pub struct Cluster(pub(crate) Database, Pace);
 
 /// A node, as all of them see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,17 @@ impl Cluster {
         .await
     }
 
+    /// Takes a node that is gone from the list.
+    pub async fn forget(&self, node: &str) -> Result<(), Error> {
+        twice(|| async {
+            let client = self.0.get().await?;
+            client.rows(FORGET, &[&node]).await?;
+            client.done();
+            Ok(())
+        })
+        .await
+    }
+
     /// Has a node take no more legs, or take them again; false: there is none of that name. What it works on, it ends; what it
     /// has not begun, others take.
     pub async fn drain(&self, node: &str, draining: bool) -> Result<bool, Error> {
@@ -85,4 +96,5 @@ fn node(row: &Row, dead: Duration) -> Node {
 const NODES: &str = "SELECT name, run, draining, version, at - heartbeat AS silent, at - since AS up,
         (SELECT count(*) FROM legs WHERE owner = run) AS legs
     FROM nodes, (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8 AS at) AS clock ORDER BY name";
+const FORGET: &str = "DELETE FROM nodes WHERE name = $1 AND run = 0";
 const DRAIN: &str = "UPDATE nodes SET draining = $2 WHERE name = $1 RETURNING name";

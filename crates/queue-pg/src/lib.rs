@@ -33,9 +33,11 @@ mod time;
 mod tls;
 mod tokens;
 mod upkeep;
+mod verify;
 
 pub use body::{PgReader, PgWriter};
 pub use cluster::{Cluster, Node};
 pub use engine::PgSpool;
 pub use promise::Finding;
 pub use settings::{Pace, Settings, StartError};
+pub use verify::{Damage, Report};

@@ -1,0 +1,151 @@
+//! `onward spool verify | export | import` for the spool in PostgreSQL.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use envelope::MessageId;
+use queue::verify::tokens_of;
+use queue_pg::{Cluster, Damage, PgSpool, Report};
+use serde::Serialize;
+use spool::{BodyReader as _, OpenError, Spool as _};
+
+use crate::cli::Spool;
+use crate::config::Config;
+use crate::print::Printer;
+use crate::shared::{aside, leave, nobody_works};
+use crate::spool_carry::Mails;
+use crate::spool_cli::{Finding, print_findings, progress};
+use crate::spool_export::{Export, Written};
+use crate::spool_import;
+use crate::spool_move;
+use crate::{Exit, Failure};
+
+#[derive(Debug, Serialize)]
+struct Verified {
+    messages: u64,
+    legs: u64,
+    octets: u64,
+    damage: Vec<Finding>,
+}
+
+/// Runs one `spool` command on a shared spool.
+pub(crate) async fn run(config: &Config, command: &Spool, print: Printer) -> Result<Exit, Failure> {
+    let is_fine = match command {
+        Spool::Move { to } => return spool_move::run(config, to, print).await,
+        Spool::Verify => verify(config, print).await?,
+        Spool::Export { folder } => export(config, folder, print).await?,
+        Spool::Import { folder } => import(config, folder, print).await?,
+        Spool::Rebuild => return Err(NO_INDEX.into()),
+        Spool::Snapshot { .. } => return Err(NO_SNAPSHOT.into()),
+    };
+    Ok(Exit::problem_unless(is_fine))
+}
+
+async fn verify(config: &Config, print: Printer) -> Result<bool, Failure> {
+    let cluster = Cluster::new(&aside(config))?;
+    let report = cluster.verify(progress("reading the spool")).await?;
+    let Report {
+        messages,
+        legs,
+        octets,
+        damage,
+    } = report;
+    let verified = Verified {
+        messages,
+        legs,
+        octets,
+        damage: damage.into_iter().map(found).collect(),
+    };
+    print.value(&verified, |print, verified| {
+        let Verified {
+            messages,
+            legs,
+            octets,
+            damage,
+        } = verified;
+        print.line("spool     in PostgreSQL");
+        print.line(format_args!(
+            "queued    {messages} messages, {legs} legs, {octets} octets"
+        ));
+        print.line(format_args!("damaged   {}", damage.len()));
+        print_findings(print, damage);
+    });
+    Ok(verified.damage.is_empty())
+}
+
+/// Nodes may be at work: what they end meanwhile may be among it.
+async fn export(config: &Config, folder: &Path, print: Printer) -> Result<bool, Failure> {
+    let settings = aside(config);
+    let spool = Arc::new(PgSpool::open(settings.clone()).await?);
+    let result = export_all(&spool, folder).await;
+    leave(&spool, &settings).await;
+    Ok(result?.print(print))
+}
+
+async fn export_all(spool: &Arc<PgSpool>, folder: &Path) -> Result<Export, Failure> {
+    let mut export = Export::begin(folder)?;
+    let mut mails = Mails::of(spool);
+    while let Some(some) = mails.some().await? {
+        for legs in some {
+            let id = legs[0].message.id;
+            let mut reader = match spool.open_body(id).await {
+                Err(OpenError::NotFound) => continue,
+                Err(OpenError::Damaged(why)) => {
+                    Written::begin(folder, id)?.finish(
+                        &mut export,
+                        &legs,
+                        vec![finding(id, why)],
+                    )?;
+                    continue;
+                }
+                reader => reader?,
+            };
+            let (mut written, mut damage) = (Written::begin(folder, id)?, Vec::new());
+            loop {
+                match reader.chunk().await {
+                    Ok(Some(chunk)) => written.write(&chunk)?,
+                    Ok(None) => break,
+                    Err(OpenError::Damaged(why)) => damage.push(finding(id, why)),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            written.finish(&mut export, &legs, damage)?;
+        }
+    }
+    Ok(export)
+}
+
+async fn import(config: &Config, folder: &Path, print: Printer) -> Result<bool, Failure> {
+    let settings = aside(config);
+    nobody_works(&Cluster::new(&settings)?, &settings).await?;
+    let (mut summary, mails) = spool_import::look(folder)?;
+    let tokens = tokens_of(folder)?;
+    let spool = Arc::new(PgSpool::open(settings.clone()).await?);
+    let brought = async {
+        spool.keep_tokens(&tokens).await?;
+        spool_import::bring_all(&spool, &mails, &Arc::default(), &mut summary).await
+    };
+    let brought = brought.await;
+    leave(&spool, &settings).await;
+    brought?;
+    Ok(summary.print(print))
+}
+
+fn found(damage: Damage) -> Finding {
+    Finding {
+        file: damage.table.into(),
+        ..finding(damage.message, damage.text)
+    }
+}
+
+fn finding(message: MessageId, text: String) -> Finding {
+    Finding {
+        file: "messages".into(),
+        offset: None,
+        message: Some(message.to_string()),
+        text,
+    }
+}
+
+const NO_INDEX: &str = "the shared spool has no index of ours: there is nothing to rebuild\n\nhint: `spool rebuild` is for a spool in a folder; `REINDEX` is PostgreSQL's";
+const NO_SNAPSHOT: &str = "a snapshot is of a spool in a folder\n\nhint: back up the database as PostgreSQL does (pg_basebackup with its WAL, or pg_dump)";

@@ -1,0 +1,215 @@
+//! `onward spool move`: a queue goes from a folder into PostgreSQL and back, and is what it was.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use envelope::{Leg, Mailbox, Message, MessageId, ReversePath};
+use queue::{LogSpool, Settings};
+use serde_json::Value;
+use spool::{Arrival, BodyWriter, Clock, Spool};
+use testkit::PATIENCE;
+use testkit::daemon::Setup;
+use testkit::mail;
+use testkit::net::Net;
+use testkit::postgres::Postgres;
+use testkit::program;
+use testkit::sender::send;
+
+use crate::flow::spool_moves::{kept, legs};
+use crate::relay;
+
+/// The mails of an export, by name; and their envelopes, of which `next_try` and all else must be the same.
+async fn exported(setup: &Setup, name: &str) -> BTreeMap<String, Vec<u8>> {
+    let folder = setup.path(name);
+    let export = ["spool", "export", folder.to_str().expect("UTF-8")];
+    setup.run(&export).await.success();
+    let files = fs::read_dir(&folder).expect("a folder");
+    let files = files.map(|file| file.expect("a file").path());
+    let files = files.filter(|path| path.is_file());
+    let read = |path: std::path::PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        (name.into_owned(), fs::read(&path).expect("a file"))
+    };
+    files.map(read).collect()
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{text}\"")
+}
+
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_queue_goes_into_postgresql_and_back() {
+    let postgres = Postgres::shared().await;
+    let url = postgres.database("between").await;
+    let net = Net::new().await;
+    net.sink("target.test", "rcpt: 450 4.2.1 busy").await;
+    let origin = net.sink("sender.test", "").await;
+    let first = relay(&net, "alice@example.test alice@target.test\nbob@example.test bob@target.test, carol@target.test\n")
+        .set("queue.retry", "[\"1h\"]")
+        .start()
+        .await;
+    let long = format!("{}@sender.test", "Long-Name.".repeat(6) + "End");
+    let alice = ["alice@example.test"];
+    send(first.address(), &long, &alice, &mail::short("long")).await;
+    let both = ["alice@example.test", "bob@example.test"];
+    let large = mail::long(3 << 20);
+    send(first.address(), "origin@sender.test", &both, &large).await;
+    first.wait_for_count(4, "deferred").await;
+    let hold = ["queue", "hold", "--to", "bob@target.test"];
+    first.run(&hold).await;
+    let before = legs(&first).await;
+    let sender = before[0]["sender"].as_str().expect("a sender");
+    let sender = sender.trim_matches(['<', '>']).to_owned();
+    let to_url = ["spool", "move", "--to", &url];
+    let running = first.setup();
+    running
+        .run_into_error(&to_url, &["in use by process"])
+        .await;
+    let setup = first.stop().await;
+    let mails = exported(&setup, "mails").await;
+    let moved = setup.run(&to_url).await.success();
+    assert!(
+        moved.stdout.contains("2 messages with 4 legs moved"),
+        "{moved}"
+    );
+    assert!(moved.stdout.contains("1 names of long senders"), "{moved}");
+    let again = setup.run(&to_url).await.success();
+    assert!(again.stdout.contains("0 messages with 0 legs"), "{again}");
+
+    let setup = setup.set("queue.store", &quoted(&url));
+    let verified = setup.run(&["spool", "verify"]).await.success();
+    assert!(verified.stdout.contains("2 messages, 4 legs"), "{verified}");
+    assert_eq!(exported(&setup, "mails2").await, mails);
+    setup
+        .run_into_error(&["spool", "snapshot", "/tmp/x"], &["pg_basebackup"])
+        .await;
+    let back = setup.path("back");
+    let to_folder = ["spool", "move", "--to", back.to_str().expect("UTF-8")];
+    let second = setup.start().await;
+    assert_eq!(legs(&second).await, before);
+    let running = second.setup();
+    running.run_into_error(&to_folder, &["is at work"]).await;
+    let setup = second.stop().await;
+    let moved = setup.run(&to_folder).await.success();
+    assert!(
+        moved.stdout.contains("2 messages with 4 legs moved"),
+        "{moved}"
+    );
+    let nodes = setup.run(&["node", "list"]).await.success();
+    assert!(!nodes.stdout.contains("(spool)"), "{nodes}");
+
+    let setup = setup.set("queue.store", "\"\"").set("spool", "\"back\"");
+    let said = setup.run(&["--json", "queue", "list"]).await.success();
+    let page: Value = serde_json::from_str(&said.stdout).expect("JSON");
+    assert_eq!(kept(&page), before);
+    assert_eq!(exported(&setup, "mails3").await, mails);
+    let third = setup.start().await;
+    send(third.address(), "", &[&sender], &mail::short("bounce")).await;
+    assert_eq!(origin.message().await.to(), [long.as_str()], "by its token");
+}
+
+/// Small messages for one target.
+async fn fill(dir: &Path, messages: usize) {
+    let settings = Settings {
+        min_free_bytes: 0,
+        ..Settings::new(dir)
+    };
+    let spool = tokio::task::spawn_blocking(|| LogSpool::open(settings)).await;
+    let spool = Arc::new(spool.expect("opened").expect("a spool"));
+    let now = Clock::real().now();
+    let to: Mailbox = "alice@target.test".parse().expect("an address");
+    let begun = (0..messages).map(|n| {
+        let (spool, to) = (Arc::clone(&spool), to.clone());
+        tokio::spawn(async move {
+            let id = MessageId::new(now, n as u128);
+            let mut writer = spool.begin(id).await.expect("a writer");
+            writer
+                .write(format!("Subject: {n}\r\n\r\n"))
+                .await
+                .expect("written");
+            let message = Message::new(id, now, ReversePath::Null, writer.len());
+            let legs = vec![Leg::new(ReversePath::Null, to.clone(), to)];
+            spool.commit(writer, Arrival::new(message, legs, now)).await
+        })
+    });
+    for task in begun.collect::<Vec<_>>() {
+        task.await.expect("it ends").expect("committed");
+    }
+    spool.close();
+}
+
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_move_that_is_killed_is_gone_on_with() {
+    let postgres = Postgres::shared().await;
+    let url = postgres.database("killed").await;
+    let net = Net::new().await;
+    let setup = relay(&net, "");
+    fill(&setup.path("spool"), 2000).await;
+    let count = async |setup: &Setup| {
+        let verified = setup.run(&["--json", "spool", "verify"]).await.success();
+        let verified: Value = serde_json::from_str(&verified.stdout).expect("JSON");
+        verified["messages"].as_u64().expect("a number")
+    };
+    assert_eq!(count(&setup).await, 2000);
+    let config = setup.path("onward.toml");
+    let config = config.to_str().expect("UTF-8");
+    let command = ["--config", config, "spool", "move", "--to", &url];
+    let program = env!("CARGO_BIN_EXE_onward");
+    let mut left = 0;
+    for wanted in [100, 700] {
+        let began = Instant::now();
+        let moving = program::start(program, &command);
+        loop {
+            let there = "SELECT count(*) FROM onward.messages";
+            let there = postgres.say("killed", there).await.stdout;
+            if there.trim().parse().is_ok_and(|there: u64| there >= wanted) {
+                break;
+            }
+            assert!(began.elapsed() < PATIENCE, "it moves nothing");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop(moving);
+        left = loop {
+            // The system may take a moment to let its lock go.
+            let verified = setup.run(&["--json", "spool", "verify"]).await;
+            if verified.code == Some(0) {
+                let verified: Value = serde_json::from_str(&verified.stdout).expect("JSON");
+                break verified["messages"].as_u64().expect("a number");
+            }
+        };
+    }
+    assert!((1..2000).contains(&left), "{left} were left");
+    let moved = setup.run(&["--json", "spool", "move", "--to", &url]).await;
+    let moved: Value = serde_json::from_str(&moved.success().stdout).expect("JSON");
+    assert_eq!(moved["messages"].as_u64(), Some(left), "{moved}");
+    assert_eq!(count(&setup).await, 0);
+    let setup = setup.set("queue.store", &quoted(&url));
+    assert_eq!(count(&setup).await, 2000);
+
+    // And now some of it is damaged.
+    let damage = "UPDATE onward.messages SET crc = crc + 1 WHERE id = (SELECT id FROM onward.messages ORDER BY id LIMIT 1);
+        DELETE FROM onward.messages WHERE id = (SELECT id FROM onward.messages ORDER BY id DESC LIMIT 1);
+        INSERT INTO onward.bodies VALUES ('00000000-0000-0000-0000-000000000001', 0, 1, 'x');";
+    postgres.say("killed", damage).await.success();
+    let wanted = [
+        "1999 messages, 2000 legs",
+        "damaged   3",
+        "fail their checksum",
+        "has no message",
+        "1 pieces of no message",
+    ];
+    setup.run_into_error(&["spool", "verify"], &wanted).await;
+    let back = setup.path("back");
+    let to_folder = ["spool", "move", "--to", back.to_str().expect("UTF-8")];
+    let wanted = [
+        "1998 messages",
+        "1 messages stay where they were",
+        "2 legs are left",
+    ];
+    setup.run_into_error(&to_folder, &wanted).await;
+}
