@@ -53,6 +53,9 @@ pub(crate) struct Shared {
     /// Another node has something to say: look now.
     pub(crate) beat_asked: Notify,
     pub(crate) draining: AtomicBool,
+    /// What the database would have to keep, if it does not: no mail is taken then.
+    pub(crate) broken: Mutex<Option<String>>,
+    pub(crate) accept_risk: bool,
     /// When the queue was counted, how long that took, and what came of it.
     pub(crate) counts: tokio::sync::Mutex<Option<(Instant, Duration, Counts)>>,
     /// Something that other nodes may want to know.
@@ -101,6 +104,8 @@ impl PgSpool {
             beaten: Mutex::new(Instant::now()),
             beat_asked: Notify::new(),
             draining: AtomicBool::new(false),
+            broken: Mutex::default(),
+            accept_risk: settings.accept_risk,
             told: Notify::new(),
             counts: tokio::sync::Mutex::default(),
             database,
@@ -170,6 +175,11 @@ impl Spool for PgSpool {
         if self.shared.is_lost() {
             let text = "the shared spool does not answer";
             return Err(Error::Unknown(text.to_owned()));
+        }
+        if let Some(broken) = &*self.shared.broken.lock() {
+            return Err(Error::Unknown(format!(
+                "the database keeps no promise: {broken}"
+            )));
         }
         Ok(PgWriter::new(Arc::clone(&self.shared), id))
     }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::connect::{Borrowed, Database, application, timed};
 use crate::engine::Shared;
 use crate::hints::TELL;
+use crate::promise;
 use crate::settings::{Settings, StartError};
 use crate::upkeep;
 
@@ -126,6 +127,9 @@ impl Shared {
             }
             *self.beaten.lock() = Instant::now();
             let mut news = self.give_up_dead(&client).await?;
+            if was_lost || beats.is_multiple_of(PROMISE_EVERY) {
+                self.look_at_promise().await?;
+            }
             if beats.is_multiple_of(SWEEP_EVERY) {
                 upkeep::sweep(&client, self.time.now()).await?;
             }
@@ -145,6 +149,25 @@ impl Shared {
             .is_some_and(|at| at <= self.time.now());
         if news {
             self.changes.send_replace(());
+        }
+        Ok(())
+    }
+
+    /// After a fail-over it may be another database, and settings change.
+    async fn look_at_promise(&self) -> Result<(), Error> {
+        let findings = promise::read(&self.database).await?;
+        let broken = findings
+            .into_iter()
+            .find(|finding| finding.breaks && !self.accept_risk);
+        let broken = broken.map(|finding| finding.to_string());
+        let before = std::mem::replace(&mut *self.broken.lock(), broken.clone());
+        match (before, broken) {
+            (None, Some(why)) => tracing::error!(
+                why,
+                "the shared spool keeps no promise any more: no mail is taken"
+            ),
+            (Some(_), None) => tracing::warn!("the shared spool keeps its promise again"),
+            _ => {}
         }
         Ok(())
     }
@@ -237,6 +260,8 @@ const LOOK: &str = "WITH RECURSIVE d AS (
         SELECT ready_at AS first FROM legs WHERE legs.destination = d.destination AND ready_at IS NOT NULL AND NOT held AND NOT bounced
         ORDER BY ready_at LIMIT 1) AS l
     WHERE destination IS NOT NULL";
+/// Heartbeats between two looks at what the database promises.
+const PROMISE_EVERY: u64 = 5;
 /// Heartbeats between two sweeps.
 const SWEEP_EVERY: u64 = 15;
 const SHRINK_EVERY: Duration = Duration::from_mins(10);

@@ -27,15 +27,7 @@ impl Postgres {
     /// # Panics
     /// When it does not start.
     pub async fn start(settings: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        // That its server's own user can enter.
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("a folder");
-        let mut server = Self {
-            folder,
-            port: free_port(),
-            settings: settings.iter().map(|it| (*it).to_owned()).collect(),
-            running: None,
-        };
+        let mut server = Self::new(settings);
         let data = server.data();
         let init = [
             "-D",
@@ -51,6 +43,59 @@ impl Postgres {
         server.run("initdb", &init).await.success();
         server.go_on().await;
         server
+    }
+
+    fn new(settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        // That its server's own user can enter.
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("a folder");
+        Self {
+            folder,
+            port: free_port(),
+            settings: settings.iter().map(|it| (*it).to_owned()).collect(),
+            running: None,
+        }
+    }
+
+    /// A standby of it, by this name. From now on each commit of the first waits for it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn standby(&self, name: &str) -> Self {
+        let mut standby = Self::new(&[&format!("cluster_name={name}")]);
+        let (data, port) = (standby.data(), self.port.to_string());
+        let copy = [
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-U",
+            "onward",
+            "-D",
+            &data,
+            "-R",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "--no-sync",
+        ];
+        self.run("pg_basebackup", &copy).await.success();
+        standby.go_on().await;
+        let wait = format!("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 ({name})';");
+        self.say("postgres", &wait).await.success();
+        self.say("postgres", "SELECT pg_reload_conf();")
+            .await
+            .success();
+        standby
+    }
+
+    /// Makes a standby the first.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub async fn promote(&self) {
+        self.say("postgres", "SELECT pg_promote();").await.success();
     }
 
     /// One that tests share which run at the same time; the last to let go of it ends it.

@@ -67,6 +67,63 @@ async fn nothing_is_lost_when_the_database_is_killed() {
     assert_eq!(lost, Vec::<&MessageId>::new());
 }
 
+/// The primary is killed for good, and its standby promoted, which each commit has waited for.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "foreign: PostgreSQL"]
+async fn nothing_is_lost_when_a_standby_takes_over() {
+    let mut primary = Postgres::start(&[]).await;
+    primary.database("mail").await;
+    let standby = primary.standby("s1").await;
+    let (one, two) = (primary.port(), standby.port());
+    let hosts = format!("127.0.0.1:{one},127.0.0.1:{two}");
+    let url = format!("postgres://onward@{hosts}/mail?target_session_attrs=read-write");
+    let spool = Arc::new(node(&url, "mx1").await.unwrap());
+    let writers = load(&spool, Instant::now() + Duration::from_secs(6));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    primary.kill();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    standby.promote().await;
+    let acknowledged = writers.join_all().await.concat();
+    let there = all(&spool).await;
+    let lost: Vec<_> = acknowledged
+        .iter()
+        .filter(|id| !there.contains(id))
+        .collect();
+    assert_eq!(lost, Vec::<&MessageId>::new());
+    // Both before and after.
+    let after = put(&spool, 10, "a@x.example").await.unwrap();
+    assert!(acknowledged.len() > 100 && !there.contains(&after));
+    println!("{} acknowledged, none lost", acknowledged.len());
+}
+
+/// A database that was made careless under a node that runs: it takes no more mail until that is put right.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_promise_that_ends_is_noticed() {
+    let server = Postgres::start(&[]).await;
+    let spool = node(&server.database("mail").await, "mx1").await.unwrap();
+    put(&spool, 10, "a@x.example").await.unwrap();
+    let set = async |to: &str| {
+        let change = format!("ALTER SYSTEM SET full_page_writes = {to};");
+        server.say("postgres", &change).await.success();
+        server
+            .say("postgres", "SELECT pg_reload_conf();")
+            .await
+            .success();
+    };
+    let until = async |taken: bool| {
+        let began = Instant::now();
+        while put(&spool, 10, "a@x.example").await.is_ok() != taken {
+            assert!(began.elapsed() < testkit::PATIENCE, "taken: {taken}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    set("off").await;
+    until(false).await;
+    set("on").await;
+    until(true).await;
+}
+
 /// Each of its connections is ended by the server, again and again: a client sees nothing of it.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "foreign: PostgreSQL"]
