@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use control::Finding;
 use control::Health::{Bad, Good, Risky, Unknown};
 use relay::Routing;
-use relay::doctor::{Doctor, Egress, Facts, WayOut};
+use relay::doctor::{Asking, Doctor, Egress, Facts, WayOut};
 use smtp_in::tls::{Certificate, Holder};
 use spool::Clock;
 
@@ -19,6 +19,7 @@ use crate::print::plural;
 use crate::reload::load_tls;
 use crate::risks;
 use crate::routing;
+use crate::shared;
 use crate::sources;
 
 /// The doctor of a relay with this configuration; `routing` gives that of now, `served` has the certificates if there is a daemon.
@@ -37,7 +38,7 @@ pub(crate) fn doctor(
         facts: Box::new(move |connect| {
             facts(&config, &keys, (routing(), served.as_ref()), connect)
         }),
-        sources: sources::asking(move || Arc::clone(&asked)),
+        asking: asking(move || Arc::clone(&asked)),
         served: shown,
         issuing: None,
         clock: Clock::real(),
@@ -45,6 +46,20 @@ pub(crate) fn doctor(
         kept: fs::read(&file).unwrap_or_default(),
         keep: Box::new(move |text| linefile::replace(&file, &[text.as_bytes()]).map(drop)),
     }
+}
+
+/// What takes its time to be found out: where forwards come from, and what a shared spool is kept in.
+pub(crate) fn asking(config: impl Fn() -> Arc<Config> + Send + Sync + 'static) -> Asking {
+    Box::new(move |routing| {
+        let config = config();
+        Box::pin(async move {
+            let mut found = sources::examine(&config, &routing).await;
+            if config.queue.is_shared() {
+                found.extend(shared::examine(&config).await);
+            }
+            found
+        })
+    })
 }
 
 fn facts(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use control::Health::{Bad, Good, Risky};
 use humantime::format_duration;
 use queue_pg::{Cluster, Finding as Promise, PgSpool, Settings};
 use serde::Serialize;
@@ -96,6 +97,31 @@ pub(crate) async fn look(config: &Config) -> Vec<Finding> {
             )]
         }
         Ok(promises) => promises.into_iter().map(finding).collect(),
+    }
+}
+
+/// What the doctor says of it.
+pub(crate) async fn examine(config: &Config) -> Vec<control::Finding> {
+    let finding = |health, text: String| control::Finding::new(health, "spool", "", text);
+    let found = async { Ok::<_, Failure>(Cluster::new(&settings(config))?.findings().await?) };
+    match found.await {
+        Err(error) => vec![finding(
+            Bad,
+            format!("cannot use the database of `queue.store`: {error}"),
+        )],
+        Ok(promises) if promises.is_empty() => {
+            vec![finding(
+                Good,
+                "the shared spool's database keeps what it has committed".to_owned(),
+            )]
+        }
+        Ok(promises) => {
+            let health = |promise: &Promise| if promise.breaks { Bad } else { Risky };
+            let promises = promises.into_iter();
+            promises
+                .map(|it| finding(health(&it), it.to_string()))
+                .collect()
+        }
     }
 }
 

@@ -13,7 +13,6 @@ use directory::{Questions, Rendered, Settings, Snapshot};
 use forwarder::table::{Captured, DOMAIN_ACTION, Table};
 use journal::{Event, Journal};
 use policy::Profiles;
-use relay::doctor::Asking;
 use relay::{Routing, store};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
@@ -123,14 +122,7 @@ fn snapshots(config: &Config) -> impl Iterator<Item = (Settings, Duration)> {
 }
 
 /// What the doctor finds of each that is asked: whether it answers now, and what is in use of it meanwhile.
-pub(crate) fn asking(config: impl Fn() -> Arc<Config> + Send + Sync + 'static) -> Asking {
-    Box::new(move |routing| {
-        let config = config();
-        Box::pin(async move { examine(&config, &routing).await })
-    })
-}
-
-async fn examine(config: &Config, routing: &Routing) -> Vec<Finding> {
+pub(crate) async fn examine(config: &Config, routing: &Routing) -> Vec<Finding> {
     let mut findings: Vec<_> = look_ups(routing).await.collect();
     let table = Arc::clone(&routing.table);
     // Of half a million lines this takes a moment.

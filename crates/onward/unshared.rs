@@ -1,5 +1,7 @@
 //! What stands in for the shared spool in a program that was built without it.
 
+use control::Health::Bad;
+
 use crate::check::Finding;
 use crate::cli;
 use crate::config::Config;
@@ -23,4 +25,8 @@ pub(crate) async fn look(_: &Config) -> Vec<Finding> {
     vec![Finding::bad("spool", NOT_BUILT)]
 }
 
-const NOT_BUILT: &str = "the spool in PostgreSQL: this program was built without the spool in PostgreSQL\n\nhint: take the package, or build it with `--features postgres`";
+pub(crate) async fn examine(_: &Config) -> Vec<control::Finding> {
+    vec![control::Finding::new(Bad, "spool", "", NOT_BUILT)]
+}
+
+const NOT_BUILT: &str = "this program was built without the spool in PostgreSQL\n\nhint: take the package, or build it with `--features postgres`";

@@ -26,7 +26,6 @@ use crate::doctor;
 use crate::forwards;
 use crate::issuing;
 use crate::reload::Reload;
-use crate::sources;
 
 /// A relay that is ready to run: sockets are bound, the spool is open.
 pub(crate) struct Relay<S: Spool> {
@@ -75,7 +74,7 @@ impl<S: Spool> Relay<S> {
         let mut doctor = doctor::doctor(config, settings.doctor, resolver.clone(), served, now);
         doctor.issuing = issuing;
         let live = Arc::clone(&reload);
-        doctor.sources = sources::asking(move || live.config());
+        doctor.asking = doctor::asking(move || live.config());
         let delivery = &settings.relay.delivery;
         let core = relay::Core {
             spool: Arc::clone(&spool),

@@ -266,6 +266,8 @@ async fn a_promise_that_cannot_be_kept_is_not_made() {
     setup.run_into_error(&["serve"], &wanted).await;
     setup.run_into_error(&["check"], &wanted[..1]).await;
     let relay = setup.set("queue.store_check", "'warn'").start().await;
+    let told = relay.setup().run(&["doctor"]).await.stdout;
+    assert!(told.contains("fsync = off"), "{told}");
     relay.stop().await;
 }
 

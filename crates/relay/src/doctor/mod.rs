@@ -41,8 +41,8 @@ pub struct Doctor {
     pub resolver: dns::Backend,
     /// What is known of us now; with [`Facts::way_out`] or without.
     pub facts: Box<dyn Fn(bool) -> Facts + Send + Sync>,
-    /// Asks where the forwards come from.
-    pub sources: Asking,
+    /// Asks others: where the forwards come from, what the spool is kept in.
+    pub asking: Asking,
     /// What is shown to clients; none if there is no TLS, or no daemon.
     pub served: Option<Holder>,
     /// What comes of asking an ACME server for one.
@@ -106,7 +106,7 @@ impl Doctor {
     /// Everything; servers elsewhere are connected to only if `connect` says so.
     pub async fn examine(&self, connect: bool) -> Vec<Finding> {
         let mut facts = (self.facts)(connect);
-        let asked = (self.sources)(Arc::clone(&facts.routing)).await;
+        let asked = (self.asking)(Arc::clone(&facts.routing)).await;
         facts.local.extend(asked);
         let issuing = self.issuing.as_ref();
         facts

@@ -75,7 +75,7 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
         doctor: Arc::new(Doctor {
             resolver: dns::Backend::Fixed(dns::Fixed::new()),
             facts: Box::new(|_| unreachable!("nobody asks for it")),
-            sources: Box::new(|_| unreachable!("nor for these")),
+            asking: Box::new(|_| unreachable!("nor for these")),
             served: None,
             issuing: None,
             clock: Clock::real(),

@@ -210,7 +210,7 @@ mod tests {
                 way_out: None,
                 local: found.lock().clone(),
             }),
-            sources: Box::new(|_| Box::pin(async { Vec::new() })),
+            asking: Box::new(|_| Box::pin(async { Vec::new() })),
             served: None,
             issuing: None,
             clock: fixture.outbound.clock.clone(),
