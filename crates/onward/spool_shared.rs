@@ -117,11 +117,12 @@ async fn export_all(spool: &Arc<PgSpool>, folder: &Path) -> Result<Export, Failu
 
 async fn import(config: &Config, folder: &Path, print: Printer) -> Result<bool, Failure> {
     let settings = aside(config);
-    nobody_works(&Cluster::new(&settings)?, &settings).await?;
     let (mut summary, mails) = spool_import::look(folder)?;
     let tokens = tokens_of(folder)?;
     let spool = Arc::new(PgSpool::open(settings.clone()).await?);
+    let cluster = Cluster::new(&settings)?;
     let brought = async {
+        nobody_works(&cluster, &settings).await?;
         spool.keep_tokens(&tokens).await?;
         spool_import::bring_all(&spool, &mails, &Arc::default(), &mut summary).await
     };

@@ -36,6 +36,33 @@ async fn exported(setup: &Setup, name: &str) -> BTreeMap<String, Vec<u8>> {
     files.map(read).collect()
 }
 
+fn emls(files: &BTreeMap<String, Vec<u8>>) -> Vec<(&String, &Vec<u8>)> {
+    let emls = files.iter();
+    emls.filter(|(name, _)| name.ends_with(".eml")).collect()
+}
+
+/// What the folder's spool exported comes into another shared one.
+async fn comes_into_another(
+    setup: Setup,
+    postgres: &Postgres,
+    mails: &BTreeMap<String, Vec<u8>>,
+) -> Setup {
+    let other = postgres.database("imported").await;
+    let setup = setup.set("queue.store", &quoted(&other));
+    let folder = setup.path("mails");
+    let import = ["spool", "import", folder.to_str().expect("UTF-8")];
+    let brought = setup.run(&import).await.success();
+    let said = "2 messages with 4 legs brought back";
+    assert!(brought.stdout.contains(said), "{brought}");
+    let verified = setup.run(&["spool", "verify"]).await.success();
+    assert!(verified.stdout.contains("2 messages, 4 legs"), "{verified}");
+    let again = exported(&setup, "mails4").await;
+    assert_eq!(emls(&again), emls(mails));
+    let names = "SELECT count(*) FROM onward.tokens";
+    assert_eq!(postgres.say("imported", names).await.stdout.trim(), "1");
+    setup
+}
+
 fn quoted(text: &str) -> String {
     format!("\"{text}\"")
 }
@@ -84,6 +111,8 @@ async fn a_queue_goes_into_postgresql_and_back() {
     let verified = setup.run(&["spool", "verify"]).await.success();
     assert!(verified.stdout.contains("2 messages, 4 legs"), "{verified}");
     assert_eq!(exported(&setup, "mails2").await, mails);
+    let setup = comes_into_another(setup, &postgres, &mails).await;
+    let setup = setup.set("queue.store", &quoted(&url));
     setup
         .run_into_error(&["spool", "snapshot", "/tmp/x"], &["pg_basebackup"])
         .await;
