@@ -10,7 +10,7 @@ use crate::fault;
 use crate::index::entry::{pending, standing};
 use crate::index::keeper::Keeper;
 use crate::index::state::{Effect, leg_of};
-use crate::index::window::{Due, HELD, NEVER};
+use crate::index::window::Due;
 use crate::log::codec::{self, LegRow, LegState};
 use crate::log::committer::LogHandle;
 use crate::log::record::{Kind, Payload};
@@ -113,23 +113,24 @@ impl Keeper {
     pub(crate) fn counts(&self, now: Timestamp) -> Counts {
         let mut counts = Counts::default();
         let mut hosts: HashMap<Host, u64> = HashMap::new();
-        let all: Vec<Destination> = self.state.lock().window.destinations().cloned().collect();
+        let (all, mut just) = {
+            let state = self.state.lock();
+            (counts.held, counts.ready, counts.deferred) = state.window.count(now);
+            let all = state.window.destinations().cloned();
+            (all.collect::<Vec<Destination>>(), 0)
+        };
         for some in all.chunks(HOSTS_AT_ONCE) {
             let state = self.state.lock();
             for to in some {
-                let mut legs = 0;
-                for due in state.window.waiting(to) {
-                    legs += 1;
-                    *match due.at() {
-                        HELD => &mut counts.held,
-                        NEVER => &mut counts.deferred,
-                        due if due <= now => &mut counts.ready,
-                        _ => &mut counts.deferred,
-                    } += 1;
-                }
+                let (legs, due) = state.window.count_of(to, now);
                 *hosts.entry(to.host.clone()).or_default() += legs;
+                just += due;
             }
         }
+        // Others may have come meanwhile.
+        let just = just.min(counts.deferred);
+        counts.ready += just;
+        counts.deferred -= just;
         let state = self.state.lock();
         for leased in state.window.leases.iter().map(Due::leg) {
             if let Some((_, leg)) = leg_of(&state.messages, leased) {

@@ -56,6 +56,8 @@ impl fmt::Debug for Due {
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     destinations: HashMap<Destination, Legs>,
+    /// How many of their legs are due in which span of time, so that nobody walks all legs to count them.
+    spans: BTreeMap<u64, u64>,
     /// Destinations that claims pass by. They are not in `by_due`, so that a claim costs what it gives, however many there are.
     parked: HashSet<Destination>,
     /// The destination is always there; `None` stands before all of them in a search.
@@ -109,8 +111,11 @@ impl Legs {
         }
     }
 
-    fn legs(&self) -> impl Iterator<Item = Due> {
-        std::iter::once(self.first.0).chain(self.rest.keys().copied())
+    /// How many there are, and how many of them are due from one moment to another.
+    fn count(&self, from: Due, end: Due) -> (u64, u64) {
+        let first = usize::from((from..end).contains(&self.first.0));
+        let between = self.rest.range(from..end).count() + first;
+        (self.rest.len() as u64 + 1, between as u64)
     }
 
     /// Those before this.
@@ -143,12 +148,16 @@ impl Window {
                 rest: BTreeMap::new(),
             };
             self.destinations.insert(to.clone(), queue);
+            *self.spans.entry(span(due.at())).or_default() += 1;
             self.enter(to, due.at());
             return;
         };
         let before = queue.first.0.at();
         let replaced = queue.add(due, labels);
         let after = queue.first.0.at();
+        if replaced.is_none() {
+            *self.spans.entry(span(due.at())).or_default() += 1;
+        }
         self.forget(replaced);
         self.move_destination(to, before, Some(after));
     }
@@ -170,8 +179,21 @@ impl Window {
         if after.is_none() {
             self.destinations.remove(to);
         }
+        if labels.is_some() {
+            self.count_out(due);
+        }
         self.forget(labels);
         self.move_destination(to, before, after);
+    }
+
+    fn count_out(&mut self, due: Due) {
+        let span = span(due.at());
+        if let Some(legs) = self.spans.get_mut(&span) {
+            *legs -= 1;
+            if *legs == 0 {
+                self.spans.remove(&span);
+            }
+        }
     }
 
     fn move_destination(&mut self, to: &Destination, before: Timestamp, after: Option<Timestamp>) {
@@ -224,12 +246,24 @@ impl Window {
         due.map(|due| due.leg())
     }
 
-    /// The legs of a destination that nobody has leased, in order.
-    pub(crate) fn waiting(&self, to: &Destination) -> impl Iterator<Item = Due> {
-        self.destinations.get(to).into_iter().flat_map(Legs::legs)
+    /// All legs that nobody has leased: how many are on hold, how many were due before the span of `now`, how many are neither.
+    pub(crate) fn count(&self, now: Timestamp) -> (u64, u64, u64) {
+        let all: u64 = self.spans.values().sum();
+        let held = self.spans.get(&span(HELD)).copied().unwrap_or_default();
+        let due = self.spans.range(..span(now)).map(|(_, legs)| legs).sum();
+        (held, due, all - held - due)
     }
 
-    /// The same from behind a leg on, with their labels.
+    /// Those of a destination, and how many of them are due in the span of `now` and by now.
+    pub(crate) fn count_of(&self, to: &Destination, now: Timestamp) -> (u64, u64) {
+        let from = Timestamp::from_unix_millis(span(now) << SPAN_BITS);
+        let legs = self.destinations.get(to);
+        legs.map_or((0, 0), |legs| {
+            legs.count(Due::from(from), Due::from(now.plus(TICK)))
+        })
+    }
+
+    /// The legs of a destination that nobody has leased, in order, from behind a leg on, with their labels.
     pub(crate) fn labelled(
         &self,
         to: &Destination,
@@ -261,6 +295,16 @@ impl Window {
     }
 }
 
+/// Of some seconds; what has no due time has one of its own.
+fn span(at: Timestamp) -> u64 {
+    match at {
+        HELD | NEVER => at.unix_millis(),
+        at => at.unix_millis() >> SPAN_BITS,
+    }
+}
+
+/// Spans of 16 s: 26,000 in five days.
+const SPAN_BITS: u32 = 14;
 const TICK: std::time::Duration = std::time::Duration::from_millis(1);
 const FIRST_LEG: LegId = LegId {
     message: MessageId::from_bits(0),
@@ -311,6 +355,32 @@ mod tests {
         window.remove(&to, due(5, 1));
         window.remove(&to, due(4, 3));
         assert_eq!((window.destinations.len(), window.by_due.len()), (0, 0));
+        assert!(window.spans.is_empty());
+    }
+
+    #[test]
+    fn legs_are_counted_to_the_millisecond() {
+        let (a, b) = ("a.example".parse().unwrap(), "b.example".parse().unwrap());
+        let mut window = Window::default();
+        let long_ago = [(&a, due(1, 1)), (&b, due(9, 2)), (&b, due(9, 2))];
+        let just = [(&a, due(50_000, 3)), (&a, due(50_001, 4))];
+        let later = [(&a, due(50_002, 5)), (&b, due(90_000, 6))];
+        let never = [
+            (&a, due(NEVER.unix_millis(), 7)),
+            (&b, due(HELD.unix_millis(), 8)),
+        ];
+        for (to, due) in [&long_ago[..], &just, &later, &never].concat() {
+            window.add(to, due, NEW);
+        }
+        let now = Timestamp::from_unix_millis(50_001);
+        assert_eq!(window.count(now), (1, 2, 5));
+        assert_eq!(window.count_of(&a, now), (5, 2));
+        assert_eq!(window.count_of(&b, now), (3, 0));
+        for (to, due) in [&long_ago[..], &just, &later, &never].concat() {
+            window.remove(to, due);
+        }
+        assert_eq!((window.count(now), window.spans.len()), ((0, 0, 0), 0));
+        assert_eq!(window.count_of(&a, now), (0, 0));
     }
 
     #[test]

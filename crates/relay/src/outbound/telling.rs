@@ -97,7 +97,7 @@ impl<S: Spool> Outbound<S> {
     /// Whether the queue is longer than it should be; it is well again below three quarters of that.
     async fn look_at_queue(&self, looked: &mut Looked) {
         let max = self.routing.load().alerts.queue_max;
-        // Counting walks the whole queue.
+        // Counting looks at each destination.
         if max == 0 && !looked.is_long {
             return;
         }
