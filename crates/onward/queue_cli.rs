@@ -80,6 +80,7 @@ async fn act(
         dry_run,
         reason: what.reason.clone(),
         limit,
+        glance: false,
     };
     let is_final = matches!(action, QueueAction::Remove | QueueAction::Bounce);
     if is_final && what.which.all && !what.yes && !what.dry_run {

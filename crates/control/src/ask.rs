@@ -121,6 +121,9 @@ pub struct QueueAct {
     /// Legs at most that the answer names.
     #[serde(default)]
     pub limit: u32,
+    /// A dry run may stop once it has so many: [`Count::more`](crate::Count::more).
+    #[serde(default)]
+    pub glance: bool,
 }
 
 /// One page of what is frozen.

@@ -132,6 +132,9 @@ pub struct MessageDetails {
 pub struct Count {
     /// Legs that were selected.
     pub matched: u64,
+    /// There may be more than were counted.
+    #[serde(default)]
+    pub more: bool,
     /// Legs for which it has come about.
     pub done: u64,
     /// Legs whose attempt runs: that is not stopped, and may still end them in its own way.

@@ -223,6 +223,7 @@ async fn every_request_finds_its_answer() {
         dry_run: false,
         reason: "spam".to_owned(),
         limit: 0,
+        glance: false,
     };
     let count = client.ask(act).await.unwrap();
     assert_eq!((count.matched, count.done, count.pending), (3, 2, 1));

@@ -65,6 +65,7 @@ async fn fill(page: &mut Queue, visit: &mut Visit, selector: Selector) {
             dry_run: true,
             reason: String::new(),
             limit: LEGS_PREVIEWED,
+            glance: true,
         };
         let count = visit.ask(act).await;
         page.preview = count.map(|count| (action, count));

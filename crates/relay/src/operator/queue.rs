@@ -73,10 +73,12 @@ impl<S: Spool> Answers<QueueAct> for Operator<S> {
             count
                 .legs
                 .extend(changed.entries.iter().take(room).map(row));
-            let targets = changed.entries.into_iter().map(|entry| entry.leg.target);
+            let targets = changed.entries.iter().map(|entry| &entry.leg.target);
             hosts.extend(targets.map(|target| target.host().clone()));
             cursor = changed.next;
-            if cursor.is_none() {
+            count.more =
+                ask.glance && ask.dry_run && cursor.is_some() && room <= changed.entries.len();
+            if cursor.is_none() || count.more {
                 break;
             }
         }

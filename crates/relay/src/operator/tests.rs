@@ -88,6 +88,36 @@ async fn operator() -> (Operator<MemorySpool>, Probed) {
     (operator, probed)
 }
 
+#[tokio::test]
+async fn a_glance_stops_where_enough_is_seen() {
+    let (operator, _) = operator().await;
+    let spool = &operator.spool;
+    let id = IdSource::new().next(now());
+    let writer = spool.begin(id).await.unwrap();
+    let message = Message::new(id, now(), ReversePath::Null, writer.len());
+    let leg = |n: usize| nouns::forward("a@b.test", &format!("m{n}@b.test"));
+    let legs = (0..queue::PAGE).map(leg).collect();
+    let arrival = Arrival::new(message, legs, now());
+    spool.commit(writer, arrival).await.unwrap();
+    for (glance, limit, expected) in [
+        (false, 20, (1002, false, 20)),
+        (true, 20, (1000, true, 20)),
+        (true, 1000, (1000, true, 1000)),
+    ] {
+        let ask = QueueAct {
+            action: QueueAction::Remove,
+            selector: Selector::default(),
+            dry_run: true,
+            reason: String::new(),
+            limit,
+            glance,
+        };
+        let count = operator.answer(ask, ANN).await.unwrap();
+        let got = (count.matched, count.more, count.legs.len());
+        assert_eq!(got, expected, "{limit}");
+    }
+}
+
 /// What is said of `actions`, one after the other, as counts and as lines.
 async fn check_actions(actions: &[QueueAction], counts: &[[u64; 3]], lines: &[&str]) {
     let (operator, probed) = operator().await;
@@ -103,6 +133,7 @@ async fn check_actions(actions: &[QueueAction], counts: &[[u64; 3]], lines: &[&s
                     dry_run: false,
                     reason: String::new(),
                     limit: 1,
+                    glance: false,
                 },
                 ANN,
             )
