@@ -24,6 +24,7 @@ pub(super) fn load(files: Vec<File>, check: Check<'_>) -> Result<Table, TableErr
         lines: Index::with_room(line_count),
         domain_index: Index::with_room(0),
         domains: Vec::new(),
+        by_domain: Box::default(),
         srs_domains: Vec::new(),
         left_out: TableErrors::default(),
         hasher: RandomState::new(),
@@ -32,20 +33,29 @@ pub(super) fn load(files: Vec<File>, check: Check<'_>) -> Result<Table, TableErr
         beneath: None,
     };
     let mut errors = TableErrors::default();
+    // Lines that count, each with the number of its domain.
+    let mut lines = Vec::with_capacity(line_count);
     for part in parts {
         table.parts.push(part.clone());
-        table.add_all(&part, check, &mut errors);
+        table.add_all(&part, check, &mut lines, &mut errors);
     }
     if errors.count > 0 {
         return Err(errors);
     }
+    table.by_domain = table.sort(&lines);
     table.finish();
     Ok(table)
 }
 
 impl Table {
     /// Takes the lines of a file into the indexes.
-    fn add_all(&mut self, part: &Part, check: Check<'_>, errors: &mut TableErrors) {
+    fn add_all(
+        &mut self,
+        part: &Part,
+        check: Check<'_>,
+        lines: &mut Vec<(u32, u32)>,
+        errors: &mut TableErrors,
+    ) {
         let (mut at, end) = (part.at, part.at + part.octets);
         // A byte order mark at the beginning is no part of the first address.
         if self.text[at..].starts_with('\u{feff}') {
@@ -55,7 +65,7 @@ impl Table {
             let line = super::line_text(&self.text, at as u32);
             let octets = line.len();
             let parsed = Line::parse(line, check).and_then(|line| match line {
-                Some(line) => self.add(at as u32, line, part),
+                Some(line) => self.add(at as u32, line, part, lines),
                 None => Ok(()),
             });
             if let Err(mistake) = parsed {
@@ -67,7 +77,13 @@ impl Table {
     }
 
     /// Takes a line into the indexes, unless its key is there already: in a file before this one, that line counts.
-    fn add(&mut self, at: u32, line: Line, part: &Part) -> Result<(), Mistake> {
+    fn add(
+        &mut self,
+        at: u32,
+        line: Line,
+        part: &Part,
+        lines: &mut Vec<(u32, u32)>,
+    ) -> Result<(), Mistake> {
         let hash = self.hash_key(&line.key);
         let mistake = |text| Mistake::new(key_column(&self.text, at), text);
         if matches!(line.key.form, Form::Pattern { .. })
@@ -93,6 +109,8 @@ impl Table {
         self.lines.insert(hash, at);
         self.count(&line);
         let number = self.domain_number_or_new(&line.key.domain, at);
+        self.domains[number].lines_end += 1;
+        lines.push((number as u32, at));
         match line.key.form {
             Form::Domain => self.domains[number].line = at,
             Form::Pattern { .. } => self.domains[number].patterns = true,
@@ -126,10 +144,25 @@ impl Table {
             name_octets,
             patterns: false,
             line: NO_LINE,
+            lines_end: 0,
         });
         self.domain_index
             .insert(self.hasher.hash_one(domain), number as u32);
         number
+    }
+
+    /// Puts the lines of each domain together, in their order. Its entry has their count until then.
+    fn sort(&mut self, lines: &[(u32, u32)]) -> Box<[u32]> {
+        let (mut sorted, mut begin) = (vec![0; lines.len()], 0);
+        for entry in &mut self.domains {
+            (begin, entry.lines_end) = (begin + entry.lines_end, begin);
+        }
+        for (number, at) in lines {
+            let end = &mut self.domains[*number as usize].lines_end;
+            sorted[*end as usize] = *at;
+            *end += 1;
+        }
+        sorted.into_boxed_slice()
     }
 
     /// Gives back what was room for more, and counts.
@@ -143,6 +176,7 @@ impl Table {
             + self.lines.octets()
             + self.domain_index.octets()
             + size_of_val(&*self.domains)
+            + size_of_val(&*self.by_domain)
             + size_of_val(&*self.srs_domains);
     }
 

@@ -27,7 +27,7 @@
 //! Local parts are compared without regard to case, and composed (NFC). A target in a hosted domain is looked up in turn, up to
 //! [`CHAIN_MAX`] lines deep.
 //!
-//! The table is the text of its files and an index into it: about 17 octets a line beyond the text. A line is parsed
+//! The table is the text of its files and an index into it: about 21 octets a line beyond the text. A line is parsed
 //! twice, when it is loaded (all mistakes are found then) and when it is used.
 //!
 //! It does *not* change once it is made: a reload makes another, and the old one serves until that is whole.
@@ -81,6 +81,8 @@ pub struct Table {
     /// Entries of `domains` by name.
     domain_index: Index,
     domains: Vec<DomainEntry>,
+    /// Where the lines about each domain begin in the text, one domain behind the other.
+    by_domain: Box<[u32]>,
     /// Every domain that an option names as SRS domain, sorted.
     srs_domains: Vec<Domain>,
     left_out: TableErrors,
@@ -118,6 +120,8 @@ struct DomainEntry {
     patterns: bool,
     /// Where its `:domain:` line begins, or [`NO_LINE`].
     line: u32,
+    /// Where its lines end in `by_domain`; they begin where those of the domain before end.
+    lines_end: u32,
 }
 
 impl Table {

@@ -5,7 +5,7 @@ use super::line::{Key, Mistake};
 use super::{NO_LINE, Table};
 
 /// One file, as it is read.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct File {
     /// What errors call it.
     pub name: String,

@@ -145,17 +145,19 @@ impl Table {
         Some((self.place_of(at as usize), line_text(&self.text, at)))
     }
 
-    /// The lines about a domain that count, with their places as `file:line`, in their order. Reads the keys of all lines.
+    /// The lines about a domain that count, with their places as `file:line`, in their order.
     pub fn lines_of(&self, domain: &Domain) -> Vec<(String, &str)> {
-        if !self.hosts(domain) {
+        let Some(number) = self.domain_number(domain) else {
             return Vec::new();
-        }
-        let is_of = |at: &u32| self.key_at(*at).is_some_and(|key| key.domain == *domain);
-        let mut found: Vec<u32> = self.lines.numbers().filter(is_of).collect();
-        found.sort_unstable();
+        };
+        let begin = match number {
+            0 => 0,
+            number => self.domains[number - 1].lines_end,
+        };
+        let found = &self.by_domain[begin as usize..self.domains[number].lines_end as usize];
         let (mut before, mut number) = (0, 1);
-        let line = |at: u32| {
-            let at = at as usize;
+        let line = |at: &u32| {
+            let at = *at as usize;
             let part = self.part_of(at);
             if before < part.at {
                 (before, number) = (part.at, 1);
@@ -167,7 +169,7 @@ impl Table {
                 line_text(&self.text, at as u32),
             )
         };
-        found.into_iter().map(line).collect()
+        found.iter().map(line).collect()
     }
 }
 

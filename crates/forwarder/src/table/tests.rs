@@ -851,6 +851,31 @@ fn file(name: &str, text: &str) -> File {
 }
 
 #[test]
+fn the_lines_of_a_domain_are_found_wherever_they_stand() {
+    let file = |name: &str, text: &str| File {
+        name: name.to_owned(),
+        content: text.into(),
+    };
+    let one =
+        "a@x.example t@z.example\n# a@y.example\nb@y.example t@z.example\nX.Example. :domain:\n";
+    let two = "c@x.example t@z.example\nA@X.example hidden@z.example\n@y.example t@z.example\n";
+    let files = vec![file("one", one), file("none", ""), file("two", two)];
+    let table = Table::join(files, &|_, _| Ok(())).unwrap();
+    let lines = |domain: &str| {
+        let lines = table.lines_of(&domain.parse().unwrap()).into_iter();
+        let lines =
+            lines.map(|(place, line)| format!("{place} {}", line.split(' ').next().unwrap()));
+        lines.collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(
+        lines("x.example"),
+        "one:1 a@x.example, one:4 X.Example., two:1 c@x.example"
+    );
+    assert_eq!(lines("y.example"), "one:3 b@y.example, two:3 @y.example");
+    assert_eq!(lines("z.example"), "");
+}
+
+#[test]
 fn of_several_files_the_first_line_counts() {
     let files = vec![
         file("one", "ann@a.example 1@t.example"),
