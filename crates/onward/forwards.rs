@@ -193,10 +193,17 @@ pub(crate) fn read_at_start(
     config: &Config,
     profiles: &Profiles,
 ) -> Result<(Table, Option<Error>), Error> {
-    let last = last_good(config, profiles);
-    let read = read(config, profiles).and_then(|table| match &last {
-        Some(last) => judge(config, &table, last).map(|_| table),
-        None => Ok(table),
+    let files = files(config);
+    let last = match (&files, kept(config)) {
+        // Mostly nothing has changed since: there is nothing to judge then.
+        (Ok(files), Some(kept)) if *files == kept => None,
+        (_, kept) => last_good(kept, profiles),
+    };
+    let read = files.and_then(|files| {
+        let table = join(files, profiles)?;
+        last.iter()
+            .try_for_each(|last| judge(config, &table, last).map(drop))?;
+        Ok(table)
     });
     match (read, last) {
         (Ok(table), _) => Ok((table, None)),
@@ -316,9 +323,9 @@ pub(crate) fn keep(config: &Config, table: &Table) {
     }
 }
 
-/// The copy, if it is complete and of what the configuration names now.
-fn last_good(config: &Config, profiles: &Profiles) -> Option<Table> {
-    join(kept(config)?, profiles).ok()
+/// The table of the copy, if that is complete and of what the configuration names now.
+fn last_good(kept: Option<Vec<File>>, profiles: &Profiles) -> Option<Table> {
+    join(kept?, profiles).ok()
 }
 
 /// What one of its files says there.
@@ -444,7 +451,7 @@ mod tests {
         let said = match read_at_start(&config, &Profiles::default()) {
             Ok((table, _)) => {
                 keep(&config, &table);
-                let copy = last_good(&config, &Profiles::default()).unwrap();
+                let copy = last_good(kept(&config), &Profiles::default()).unwrap();
                 let (files, copies): (Vec<_>, Vec<_>) =
                     (table.files().collect(), copy.files().collect());
                 assert_eq!(files, copies, "the copy is the same");
@@ -570,18 +577,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut config = config(folder.path());
         keep(&config, &Table::parse("f", TEN.into()).unwrap());
-        assert!(last_good(&config, &Profiles::default()).is_some());
+        assert!(last_good(kept(&config), &Profiles::default()).is_some());
         let path = folder.path().join(LAST_GOOD);
         let copy = fs::read(&path).unwrap();
         fs::write(&path, &copy[..copy.len() - 24]).unwrap();
         assert!(
-            last_good(&config, &Profiles::default()).is_none(),
+            last_good(kept(&config), &Profiles::default()).is_none(),
             "it is not whole"
         );
         fs::write(&path, &copy).unwrap();
         config.forwards.file = folder.path().join("other");
         assert!(
-            last_good(&config, &Profiles::default()).is_none(),
+            last_good(kept(&config), &Profiles::default()).is_none(),
             "it is of another file"
         );
         let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).unwrap());
