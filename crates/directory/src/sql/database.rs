@@ -58,6 +58,8 @@ impl Database {
             Some("sqlite") => {
                 let options = SqliteConnectOptions::from_str(&url).map_err(wrong)?;
                 let options = options.read_only(true).busy_timeout(settings.timeout);
+                // The thread that reads and the one that takes need not wake each other for every few rows.
+                let options = options.row_buffer_size(ROWS_AHEAD);
                 Self::Sqlite(pool!(SqlitePoolOptions, options, settings))
             }
             Some("mysql") => {
@@ -142,3 +144,5 @@ const MYSQL_ODD_TEXT: [u16; 5] = [1267, 1270, 1271, 1300, 3988];
 const CONNECT: Duration = Duration::from_secs(2);
 /// Beyond this it is no table of forwards, but a query that joins everything with everything.
 const ROWS_MAX: usize = 10_000_000;
+/// That SQLite may be ahead of who takes them.
+const ROWS_AHEAD: usize = 1000;
