@@ -3,6 +3,7 @@
 //! An engine's crate writes `spool::conformance!(make());`, where `make()` gives an [`Engine`] with an empty spool, and has one
 //! test for each case. All of them run on a clock that the case turns.
 
+mod model;
 mod operating;
 mod returning;
 mod summary;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use envelope::{Claim, Leg, LegId, Message, MessageId, ReversePath, Timestamp};
 
 use crate::{Arrival, BodyReader, BodyWriter, Clock, Dsn, OpenError, Spool, Want};
+pub use model::*;
 pub use operating::*;
 pub use returning::*;
 pub use summary::*;
@@ -49,7 +51,7 @@ macro_rules! conformance {
             deadlines_hold_whatever_is_parked,
             a_leg_ends_with_its_notice, the_operator_holds_releases_bounces_and_removes, a_listing_is_paged,
             each_condition_of_a_filter_counts, a_summary_counts_by_name_and_age, an_action_on_many_legs_goes_in_pieces,
-            a_change_wakes_all_who_wait, tokens_live_until_they_expire, what_comes_back_is_as_it_stood);
+            a_change_wakes_all_who_wait, tokens_live_until_they_expire, it_does_as_the_model_does, what_comes_back_is_as_it_stood);
     };
     ($engine:expr) => {
         $crate::conformance!(@all [] $engine);
