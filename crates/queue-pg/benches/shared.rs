@@ -1,6 +1,6 @@
 //! How fast the shared spool is: commits, claims and what operators ask, with an empty queue and with a full one.
 //!
-//! `cargo bench -p queue-pg [-- LEGS [DESTINATIONS]]`. It starts a PostgreSQL of its own, which makes all durable: what is measured
+//! `cargo bench -p queue-pg [-- LEGS [DESTINATIONS]] [standby]`: with a standby, each commit waits for it. It starts a PostgreSQL of its own, which makes all durable: what is measured
 //! depends on the disk. A bare fsync is measured beside it.
 #![expect(
     clippy::print_stdout,
@@ -28,6 +28,11 @@ async fn main() {
     let destinations = numbers.next().unwrap_or(1000);
     let server = Postgres::start(&["shared_buffers=1GB", "max_wal_size=8GB"]).await;
     let url = server.database("mail").await;
+    let wants_standby = std::env::args().any(|it| it == "standby");
+    let _standby = match wants_standby {
+        true => Some(server.standby("s1").await),
+        false => None,
+    };
     let spool = Arc::new(PgSpool::open(Settings::new(url, "bench")).await.unwrap());
     let syncs = fsync();
     println!(

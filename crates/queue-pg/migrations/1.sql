@@ -65,18 +65,18 @@ CREATE TABLE legs (
     owner        bigint,              -- who works on it: the run of a node
     token        bigint  NOT NULL,    -- grows with each claim: who has an older one is refused
     lease_end    bigint,
-    -- When it may be claimed next: when it is due, or when its lease ends.
+    -- When it may be claimed next: when it is due, and no lease is on it.
     ready_at     bigint  GENERATED ALWAYS AS (
-        CASE WHEN owner IS NOT NULL THEN lease_end WHEN held OR bounced THEN NULL ELSE due END) STORED,
+        CASE WHEN owner IS NOT NULL THEN greatest(lease_end, due) WHEN held OR bounced THEN NULL ELSE due END) STORED,
     -- When its sender must be told something next.
     tell_at      bigint  GENERATED ALWAYS AS (
         CASE WHEN held THEN NULL WHEN bounced THEN 0 WHEN warned THEN expire_at ELSE warn_at END) STORED,
     PRIMARY KEY (message, number)
-) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.05, autovacuum_analyze_threshold = 5000);
 
 -- A claim: the legs of one destination in the order in which they are due. Also which destinations there are, and their listing.
-CREATE INDEX legs_ready ON legs (destination, ready_at);
+CREATE INDEX legs_ready ON legs (destination, ready_at, message, number);
 -- Whose sender is to be told.
 CREATE INDEX legs_tell ON legs (tell_at) WHERE tell_at IS NOT NULL;
 -- The legs of a node that died.

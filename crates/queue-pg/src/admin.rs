@@ -3,13 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use envelope::{Host, LegId};
-use spool::{Action, By, Changed, Counts, Error, Filter, HOSTS_COUNTED_MAX, Page, State, Tally};
+use envelope::{Diagnosis, EnhancedStatus, Host, LegId, MessageId};
+use spool::{
+    Action, By, Changed, Counts, DAMAGED, Error, Filter, HOSTS_COUNTED_MAX, Page, State, Tally,
+};
 
 use crate::claim::{leg_id, number};
 use crate::connect::{Borrowed, twice};
 use crate::engine::Shared;
-use crate::rows::{Id, LegRow};
+use crate::rows::{Id, LegRow, last_json};
 use crate::select::{Found, find, tally};
 use crate::settle::remove;
 
@@ -85,6 +87,19 @@ impl Shared {
         counts.hosts.sort_by_cached_key(order);
         counts.hosts.truncate(HOSTS_COUNTED_MAX);
         Ok(counts)
+    }
+
+    /// Puts the legs of a message on hold whose body is not what was taken in: an operator is to look at it.
+    pub(crate) async fn hold_damaged(&self, id: MessageId, text: &str) {
+        let last = Diagnosis::local(EnhancedStatus::transient(3, 0), format!("{DAMAGED}{text}"));
+        let held = twice(|| async {
+            let client = self.database.get().await?;
+            client.rows(HOLD, &[&Id(id), &last_json(&last)]).await?;
+            client.done();
+            Ok(())
+        });
+        let held = held.await.err().map(|error| error.to_string());
+        tracing::error!(%id, text, not_held = held, "a message is damaged: its legs are put on hold");
     }
 
     pub(crate) async fn tallied(&self, filter: &Filter, by: By) -> Result<Option<Tally>, Error> {
@@ -183,6 +198,7 @@ async fn apply<T>(
     Ok(rows.iter().map(leg_id).collect())
 }
 
+const HOLD: &str = "UPDATE legs SET held = true, last = $2 WHERE message = $1";
 const REMOVE: &str = "DELETE FROM legs USING unnest($1::uuid[], $2::int4[]) AS g (message, number)
     WHERE legs.message = g.message AND legs.number = g.number RETURNING legs.message, legs.number";
 const COUNT: &str = "SELECT destination, count(*), count(*) FILTER (WHERE owner IS NOT NULL AND lease_end > $1),

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use envelope::MessageId;
 use spool::{BodyReader, BodyWriter, Error, OpenError, Token};
 
-use crate::commit::{crc, drop_drafts, enter_piece};
+use crate::commit::{Body, crc, drop_drafts, enter_piece};
 use crate::connect::{Database, timed, twice};
 use crate::engine::Shared;
 use crate::rows::Id;
@@ -30,6 +30,8 @@ pub struct PgReader {
     id: MessageId,
     /// What comes first.
     ready: Vec<Bytes>,
+    /// Octets that are still to come.
+    left: u64,
     /// The pieces that follow.
     pieces: std::ops::Range<i32>,
 }
@@ -47,13 +49,13 @@ impl PgWriter {
         }
     }
 
-    /// The body, if it is small; else what is left of it is on its way.
-    pub(crate) async fn finish(&mut self) -> Result<Option<Bytes>, Error> {
+    /// The body, if it is small; else all of it is in the database then.
+    pub(crate) async fn finish(&mut self) -> Result<Body, Error> {
         if self.pieces == 0 {
-            return Ok(Some(self.gathered.clone().freeze()));
+            return Ok(Body::Whole(self.gathered.clone().freeze()));
         }
         self.send().await?;
-        Ok(None)
+        Ok(Body::Pieces(self.pieces))
     }
 
     async fn send(&mut self) -> Result<(), Error> {
@@ -85,11 +87,15 @@ impl BodyWriter for PgWriter {
     }
 
     async fn read_back(&mut self) -> Result<PgReader, Error> {
-        let whole = self.finish().await?;
+        let ready = match self.finish().await? {
+            Body::Whole(octets) if !octets.is_empty() => vec![octets],
+            _ => Vec::new(),
+        };
         Ok(PgReader {
             database: self.shared.database.clone(),
             id: self.id,
-            ready: whole.into_iter().filter(|it| !it.is_empty()).collect(),
+            ready,
+            left: self.octets,
             pieces: 0..self.pieces,
         })
     }
@@ -146,6 +152,7 @@ impl PgReader {
         let row = row.ok_or(OpenError::NotFound)?;
         let (trace, sum): (&str, Option<i64>) = (row.get(0), row.get(1));
         let (body, pieces): (Option<&[u8]>, i64) = (row.get(2), row.get(3));
+        let size: i64 = row.get(4);
         if let Some(body) = body.filter(|body| Some(crc(body)) != sum) {
             let octets = body.len();
             return Err(OpenError::Damaged(format!(
@@ -159,6 +166,7 @@ impl PgReader {
             id,
             ready: ready.map(Bytes::copy_from_slice).rev().collect(),
             pieces: 0..i32::try_from(pieces).unwrap_or(0),
+            left: size.unsigned_abs(),
         })
     }
 }
@@ -166,10 +174,14 @@ impl PgReader {
 impl BodyReader for PgReader {
     async fn chunk(&mut self) -> Result<Option<Bytes>, OpenError> {
         if let Some(ready) = self.ready.pop() {
+            self.left = self.left.saturating_sub(ready.len() as u64);
             return Ok(Some(ready));
         }
         let Some(piece) = self.pieces.next() else {
-            return Ok(None);
+            return match self.left {
+                0 => Ok(None),
+                left => Err(OpenError::Damaged(format!("{left} octets are missing"))),
+            };
         };
         let read = twice(|| async {
             let client = self.database.get().await?;
@@ -188,11 +200,12 @@ impl BodyReader for PgReader {
                 "piece {piece} fails its checksum"
             )));
         }
+        self.left = self.left.saturating_sub(octets.len() as u64);
         Ok(Some(Bytes::copy_from_slice(octets)))
     }
 }
 
-const OPEN: &str = "SELECT trace, crc, body, (SELECT count(*) FROM bodies WHERE message = id AND body IS NULL) FROM messages WHERE id = $1";
+const OPEN: &str = "SELECT trace, crc, body, (SELECT count(*) FROM bodies WHERE message = id AND body IS NULL), size FROM messages WHERE id = $1";
 const PIECE_OF: &str = "SELECT octets, crc FROM bodies WHERE message = $1 AND piece = $2";
 /// Octets of a piece. What is no larger stands in its message's row: most do.
 const PIECE: usize = 256 << 10;

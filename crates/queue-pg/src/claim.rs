@@ -114,15 +114,17 @@ impl Shared {
                 .rows(EXTEND, &[&messages, &numbers, &tokens, &owners, &until])
                 .await?;
             client.done();
-            Ok(rows.iter().map(leg_id).collect::<HashSet<_>>())
+            let key = |row: &Row| (leg_id(row), row.get::<_, i64>("token"));
+            Ok(rows.iter().map(key).collect::<HashSet<_>>())
         });
         match done.await {
             Err(error) => leases.iter().map(|_| Err(error.clone())).collect(),
             Ok(done) => {
-                let result = |lease: &Lease| match done.contains(&lease.leg) {
-                    true => Ok(()),
-                    false => Err(Error::Fenced(lease.leg)),
-                };
+                let result =
+                    |lease: &Lease| match done.contains(&(lease.leg, lease.token.cast_signed())) {
+                        true => Ok(()),
+                        false => Err(Error::Fenced(lease.leg)),
+                    };
                 leases.iter().map(result).collect()
             }
         }
@@ -257,4 +259,4 @@ static OVERDUE: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
 const EXTEND: &str = "UPDATE legs SET lease_end = $5
     FROM unnest($1::uuid[], $2::int4[], $3::int8[], $4::int8[]) AS g (message, number, token, owner)
     WHERE legs.message = g.message AND legs.number = g.number AND legs.token = g.token AND legs.owner = g.owner
-    RETURNING legs.message, legs.number";
+    RETURNING legs.message, legs.number, legs.token";

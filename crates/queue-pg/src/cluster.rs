@@ -71,7 +71,7 @@ impl Cluster {
         twice(|| async {
             let client = self.0.get().await?;
             let found = client.row(DRAIN, &[&node, &draining]).await?;
-            client.run(TELL).await?;
+            client.rows(TELL, &[&""]).await?;
             client.done();
             Ok(found.is_some())
         })

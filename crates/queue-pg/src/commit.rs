@@ -3,7 +3,7 @@
 //! A commit whose connection broke is asked for again, for as long as clients wait for their answer: an id that is there already
 //! changes nothing. So a primary that fails over costs time, and no answer.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use envelope::{Claim, Lease, LegId, Message, MessageId};
@@ -24,20 +24,44 @@ pub(crate) struct Entering {
     message: Value,
     legs: Vec<Value>,
     tokens: Vec<Value>,
-    /// None: it is there already, in pieces.
-    body: Option<Bytes>,
+    body: Body,
     /// Where its legs go, and when the first of them is due there.
     pub(crate) places: Vec<(Box<str>, i64)>,
 }
 
-/// Who works on the legs from the start: the run of a node, and until when.
-pub(crate) type Begun = (i64, i64);
+/// Where the body of a message is that comes in.
+#[derive(Debug, Clone)]
+pub(crate) enum Body {
+    /// Here.
+    Whole(Bytes),
+    /// In the database already, in so many pieces.
+    Pieces(i32),
+}
+
+/// Who works on the legs from the start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun {
+    /// The run of a node.
+    pub(crate) run: i64,
+    /// Until when.
+    pub(crate) until: i64,
+    /// The first fencing token, drawn by lot: by it this commit is known again.
+    pub(crate) token: i64,
+}
 
 impl Entering {
+    /// Of its body.
+    fn octets(&self) -> usize {
+        match &self.body {
+            Body::Whole(octets) => octets.len(),
+            Body::Pieces(_) => 0,
+        }
+    }
+
     /// `begun`: the legs that are not on hold are leased at once.
     pub(crate) fn new(
         arrival: &Arrival,
-        body: Option<Bytes>,
+        body: Body,
         tokens: &[Token],
         lifetime: Lifetime,
         begun: Option<Begun>,
@@ -62,12 +86,12 @@ impl Entering {
                     row["last"] = rows::last_json(why);
                 }
                 None => {
-                    if let Some((run, until)) = begun {
-                        row["owner"] = json!(run);
-                        row["token"] = json!(1);
-                        row["lease_end"] = json!(until);
+                    if let Some(begun) = begun {
+                        row["owner"] = json!(begun.run);
+                        row["token"] = json!(begun.token);
+                        row["lease_end"] = json!(begun.until);
                     }
-                    let ready = begun.map_or(first, |(_, until)| until);
+                    let ready = begun.map_or(first, |begun| begun.until);
                     places.push((leg.destination().to_string().into(), ready));
                 }
             }
@@ -80,7 +104,7 @@ impl Entering {
     /// What was in a queue before, as it stood there; `None` without legs.
     pub(crate) fn again(
         stood: &[Entry],
-        body: Option<Bytes>,
+        body: Body,
         tokens: &[Token],
         lifetime: Lifetime,
     ) -> Option<Self> {
@@ -108,7 +132,7 @@ impl Entering {
 
     fn with(
         message: &Message,
-        body: Option<Bytes>,
+        body: Body,
         tokens: &[Token],
         legs: Vec<Value>,
         places: Vec<(Box<str>, i64)>,
@@ -131,7 +155,7 @@ pub(crate) fn deadlines(arrival: &Arrival, lifetime: Lifetime) -> Deadlines {
 }
 
 /// The legs that were leased as they came in.
-pub(crate) fn claims(arrival: Arrival, lifetime: Lifetime, (run, until): Begun) -> Vec<Claim> {
+pub(crate) fn claims(arrival: Arrival, lifetime: Lifetime, begun: Begun) -> Vec<Claim> {
     let deadline = deadlines(&arrival, lifetime).expire;
     let id = arrival.message.id;
     let message = std::sync::Arc::new(arrival.message);
@@ -143,9 +167,9 @@ pub(crate) fn claims(arrival: Arrival, lifetime: Lifetime, (run, until): Begun) 
                 message: id,
                 number,
             },
-            owner: run.unsigned_abs(),
-            token: 1,
-            expires: timestamp(until),
+            owner: begun.run.unsigned_abs(),
+            token: begun.token.unsigned_abs(),
+            expires: timestamp(begun.until),
         },
         message: std::sync::Arc::clone(&message),
         leg,
@@ -154,6 +178,26 @@ pub(crate) fn claims(arrival: Arrival, lifetime: Lifetime, (run, until): Begun) 
         deadline,
     };
     free.map(claim).collect()
+}
+
+/// Whether a message that is there was begun by this run with just this lease.
+pub(crate) async fn is_leased(
+    database: &Database,
+    arrival: &Arrival,
+    begun: Begun,
+) -> Result<bool, Error> {
+    twice(|| async {
+        let client = database.get().await?;
+        let row = client
+            .row(
+                IS_LEASED,
+                &[&Id(arrival.message.id), &begun.run, &begun.token],
+            )
+            .await?;
+        client.done();
+        Ok(row.is_some_and(|row| row.get(0)))
+    })
+    .await
 }
 
 /// Commits what comes; says of each message whether it is new.
@@ -165,11 +209,35 @@ pub(crate) fn start(database: &Database, stopped: &CancellationToken) -> Batcher
     })
 }
 
-async fn commit(database: &Database, batch: Vec<Entering>) -> Vec<Result<bool, Error>> {
-    match patiently(|| attempt(database, &batch)).await {
-        Ok(new) => batch.iter().map(|it| Ok(new.contains(&it.id))).collect(),
-        Err(error) => alone(database, batch, error).await,
+async fn commit(database: &Database, mut batch: Vec<Entering>) -> Vec<Result<bool, Error>> {
+    let mut results = Vec::new();
+    while !batch.is_empty() {
+        let (mut octets, mut count) = (0, 0);
+        while count < batch.len() && (count == 0 || octets < BATCH_OCTETS) {
+            octets += batch[count].octets();
+            count += 1;
+        }
+        let rest = batch.split_off(count);
+        results.extend(commit_together(database, batch).await);
+        batch = rest;
     }
+    results
+}
+
+async fn commit_together(database: &Database, batch: Vec<Entering>) -> Vec<Result<bool, Error>> {
+    let known = match patiently(|| attempt(database, &batch)).await {
+        Ok(known) => known,
+        Err(error) => return alone(database, batch, error).await,
+    };
+    let mut results = Vec::new();
+    for it in &batch {
+        results.push(match known.get(&it.id) {
+            Some(is_new) => Ok(*is_new),
+            // A statement that was given up may have been at it just then: it is there now, or never.
+            None => one(database, it).await,
+        });
+    }
+    results
 }
 
 /// One message that the database does not take keeps no other out.
@@ -178,67 +246,71 @@ async fn alone(
     batch: Vec<Entering>,
     error: Error,
 ) -> Vec<Result<bool, Error>> {
-    if batch.len() == 1 || is_passing(&error) {
-        return batch.iter().map(|_| Err(error.clone())).collect();
-    }
     let mut results = Vec::new();
-    for one in batch {
-        let done = attempt(database, std::slice::from_ref(&one)).await;
-        results.push(done.map(|new| new.contains(&one.id)));
+    for it in &batch {
+        results.push(match is_passing(&error) || batch.len() == 1 {
+            true => Err(error.clone()),
+            false => one(database, it).await,
+        });
     }
     results
 }
 
-async fn attempt(database: &Database, batch: &[Entering]) -> Result<HashSet<MessageId>, Error> {
+async fn one(database: &Database, it: &Entering) -> Result<bool, Error> {
+    let known = attempt(database, std::slice::from_ref(it)).await?;
+    let lost = || Error::Unknown(format!("the body of {} was cleared away", it.id));
+    known.get(&it.id).copied().ok_or_else(lost)
+}
+
+async fn attempt(
+    database: &Database,
+    batch: &[Entering],
+) -> Result<HashMap<MessageId, bool>, Error> {
     timed(async {
         let client = database.get().await?;
-        let new = enter(&client, batch).await?;
+        let known = enter(&client, batch).await?;
         client.done();
-        Ok(new)
+        Ok(known)
     })
     .await
 }
 
-/// Writes messages with all that is theirs, in the transaction that runs or in one of its own; those that were not there. A body in
-/// pieces is taken from its draft: if that was cleared away, there is no message.
+/// Writes messages with all that is theirs, in the transaction that runs or in one of its own. Says which are there, and which of them
+/// are new. A body in pieces is taken from its draft: if that was cleared away, there is no message.
 pub(crate) async fn enter(
     client: &Borrowed,
     batch: &[Entering],
-) -> Result<HashSet<MessageId>, Error> {
+) -> Result<HashMap<MessageId, bool>, Error> {
     let mut seen = HashSet::new();
     let batch: Vec<&Entering> = batch.iter().filter(|it| seen.insert(it.id)).collect();
     let messages = Value::Array(batch.iter().map(|it| it.message.clone()).collect());
     let legs = Value::Array(batch.iter().flat_map(|it| it.legs.clone()).collect());
     let tokens = Value::Array(batch.iter().flat_map(|it| it.tokens.clone()).collect());
-    let bodies = batch
-        .iter()
-        .filter_map(|it| Some((Id(it.id), it.body.as_deref()?)));
-    let (ids, bodies): (Vec<Id>, Vec<&[u8]>) = bodies.unzip();
-    let crcs: Vec<i64> = bodies.iter().map(|body| crc(body)).collect();
-    let pieced = batch.iter().filter(|it| it.body.is_none());
-    let pieced: Vec<Id> = pieced.map(|it| Id(it.id)).collect();
+    let (mut ids, mut bodies, mut crcs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut pieced, mut pieces) = (Vec::new(), Vec::new());
+    for it in &batch {
+        match &it.body {
+            Body::Whole(octets) => {
+                ids.push(Id(it.id));
+                crcs.push(crc(octets));
+                bodies.push(&**octets);
+            }
+            Body::Pieces(count) => {
+                pieced.push(Id(it.id));
+                pieces.push(*count);
+            }
+        }
+    }
     let rows = client
         .rows(
             &ENTER,
-            &[&messages, &ids, &bodies, &crcs, &legs, &tokens, &pieced],
+            &[
+                &messages, &ids, &bodies, &crcs, &legs, &tokens, &pieced, &pieces,
+            ],
         )
         .await?;
-    let (mut new, mut known) = (HashSet::new(), HashSet::new());
-    for row in &rows {
-        let (Id(id), is_new) = (row.get(0), row.get(1));
-        known.insert(id);
-        if is_new {
-            new.insert(id);
-        }
-    }
-    match batch.iter().find(|it| !known.contains(&it.id)) {
-        None => Ok(new),
-        // Or it is being committed by a statement that was given up, and is found the next time.
-        Some(lost) => Err(Error::Unknown(format!(
-            "the body of {} was cleared away",
-            lost.id
-        ))),
-    }
+    let known = rows.iter().map(|row| (row.get::<_, Id>(0).0, row.get(1)));
+    Ok(known.collect())
 }
 
 /// A piece of a body that cannot wait for its commit.
@@ -250,14 +322,19 @@ pub(crate) async fn enter_piece(
 ) -> Result<(), Error> {
     twice(|| async {
         let client = database.get().await?;
-        client
-            .rows(
+        let row = client
+            .row(
                 ENTER_PIECE,
                 &[&Id(id), &piece, &crc(octets), &octets, &run, &now],
             )
             .await?;
         client.done();
-        Ok(())
+        match row.is_some_and(|row| row.get(0)) {
+            true => Ok(()),
+            false => Err(Error::Unknown(format!(
+                "the beginning of {id} was cleared away"
+            ))),
+        }
     })
     .await
 }
@@ -272,11 +349,16 @@ pub(crate) fn crc(octets: &[u8]) -> i64 {
     i64::from(crc32fast::hash(octets))
 }
 
+/// What is there already is locked: that takes a transaction id, so that the answer waits for the standbys that the first commit may
+/// not have waited for. Tokens go in by name, so that no two wait for each other.
 static ENTER: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
     let (message, leg) = (rows::MESSAGE, rows::LEG);
     format!(
         "WITH j AS (SELECT * FROM json_populate_recordset(null::messages, $1)),
-        d AS (DELETE FROM drafts WHERE message = ANY($7) RETURNING message),
+        p AS (SELECT * FROM unnest($7::uuid[], $8::int4[]) AS p (id, pieces)),
+        d AS (DELETE FROM drafts USING p WHERE message = p.id
+            AND (SELECT count(*) FROM bodies WHERE bodies.message = p.id) = p.pieces RETURNING message),
+        k AS (SELECT id FROM messages WHERE id IN (SELECT id FROM j) FOR KEY SHARE),
         m AS (
             INSERT INTO messages ({message}, crc, body)
             SELECT {columns}, b.crc, b.body
@@ -288,17 +370,26 @@ static ENTER: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
             WHERE message IN (SELECT id FROM m)),
         t AS (
             INSERT INTO tokens (name, value, expires)
-            SELECT name, value, expires FROM json_populate_recordset(null::tokens, $6)
+            SELECT name, value, expires FROM json_populate_recordset(null::tokens, $6) ORDER BY name
             ON CONFLICT (name) DO NOTHING)
-        SELECT id, true FROM m UNION ALL SELECT id, false FROM messages WHERE id IN (SELECT id FROM j)",
+        SELECT id, true FROM m UNION ALL SELECT id, false FROM k",
         columns = message.split(", ").map(|it| format!("j.{it}")).collect::<Vec<_>>().join(", "),
     )
 });
+/// The first piece makes the draft, and the others need it: what was cleared away does not come back without its head.
 const ENTER_PIECE: &str = "WITH d AS (
-        INSERT INTO drafts (message, run, begun) VALUES ($1, $5, $6) ON CONFLICT (message) DO NOTHING)
-    INSERT INTO bodies (message, piece, crc, octets) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+        INSERT INTO drafts (message, run, begun) SELECT $1::uuid, $5::int8, $6::int8 WHERE $2::int4 = 0
+        ON CONFLICT (message) DO NOTHING RETURNING message),
+    k AS (SELECT message FROM d UNION ALL SELECT message FROM drafts WHERE message = $1::uuid),
+    b AS (INSERT INTO bodies (message, piece, crc, octets)
+        SELECT $1::uuid, $2::int4, $3::int8, $4::bytea WHERE EXISTS (SELECT FROM k) ON CONFLICT DO NOTHING)
+    SELECT EXISTS (SELECT FROM k)";
+const IS_LEASED: &str =
+    "SELECT EXISTS (SELECT FROM legs WHERE message = $1 AND owner = $2 AND token = $3)";
 const DROP_DRAFTS: &str = "WITH d AS (DELETE FROM drafts WHERE message = ANY($1) RETURNING message)
     DELETE FROM bodies WHERE message IN (SELECT message FROM d)
         AND NOT EXISTS (SELECT FROM messages WHERE id = message)";
+/// Octets of bodies in one statement: it takes its time on a slow link.
+const BATCH_OCTETS: usize = 4 << 20;
 /// While one waits for its fsync and its standby, another is under way.
 const COMMITTERS: usize = 3;

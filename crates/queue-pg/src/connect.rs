@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use spool::Error;
 use tokio_postgres::Row;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -45,8 +45,9 @@ impl Database {
         let given = config.get_options().unwrap_or_default();
         let options = format!("{OPTIONS} {given}");
         config.options(options.trim_end());
-        let node: String = settings.node.chars().take(40).collect();
-        config.application_name(application(&node));
+        config.application_name(application(&settings.node));
+        // Several hosts are a primary and its standbys.
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         config.connect_timeout(CONNECT_MAX);
         config.keepalives_idle(Duration::from_secs(10));
         config.tcp_user_timeout(LINK_MAX);
@@ -107,6 +108,15 @@ impl Borrowed {
         self.query_opt(&statement, parameters)
             .await
             .map_err(trouble)
+    }
+
+    /// As [`Borrowed::rows`], for a statement whose text differs each time: nothing of it is kept.
+    pub(crate) async fn rows_once(
+        &self,
+        statement: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Error> {
+        self.query(statement, parameters).await.map_err(trouble)
     }
 
     /// Runs statements without parameters.
@@ -195,6 +205,10 @@ pub(crate) fn trouble(error: tokio_postgres::Error) -> Error {
         Some(code) if *code == SqlState::DISK_FULL => {
             Error::Full("the database's disk is full".to_owned())
         }
+        // Something is wrong with what was asked: its data, its names, its size.
+        Some(code) if REFUSALS.iter().any(|class| code.code().starts_with(class)) => {
+            Error::Refused(words(&error))
+        }
         _ => Error::Unknown(words(&error)),
     }
 }
@@ -213,9 +227,10 @@ pub(crate) fn words(error: &tokio_postgres::Error) -> String {
     }
 }
 
-/// As `pg_stat_activity` shows the connections of a node.
+/// As `pg_stat_activity` shows the connections of a node: PostgreSQL cuts it after 63 octets.
 pub(crate) fn application(node: &str) -> String {
-    format!("onward {node}")
+    let node = node.chars().filter(char::is_ascii_graphic).take(48);
+    format!("onward {}", node.collect::<String>())
 }
 
 fn pool_words(error: &deadpool_postgres::PoolError) -> String {
@@ -226,7 +241,12 @@ fn pool_words(error: &deadpool_postgres::PoolError) -> String {
 }
 
 /// Each statement is short; a plan of its own for each set of arguments would cost more than it brings.
-const OPTIONS: &str = "-c search_path=onward -c client_min_messages=warning -c plan_cache_mode=force_generic_plan -c jit=off";
+/// What a node leaves behind that loses its power is not to hold locks for long.
+const OPTIONS: &str = "-c search_path=onward -c client_min_messages=warning -c plan_cache_mode=force_generic_plan -c jit=off \
+    -c default_transaction_isolation=read\\ committed -c idle_in_transaction_session_timeout=15s -c statement_timeout=60s \
+    -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
+/// Classes of errors that come again however often one asks.
+const REFUSALS: [&str; 6] = ["0A", "21", "22", "23", "42", "54"];
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// A link that acknowledges nothing for so long is dead.
 const LINK_MAX: Duration = Duration::from_secs(15);

@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::batch::Batcher;
 use crate::body::{PgReader, PgWriter};
-use crate::commit::{self, Entering};
+use crate::commit::{self, Begun, Body, Entering};
 use crate::connect::Database;
 use crate::front::Front;
 use crate::hints;
@@ -48,8 +48,14 @@ pub(crate) struct Shared {
     pub(crate) time: Time,
     pub(crate) front: Mutex<Front>,
     pub(crate) changes: watch::Sender<()>,
-    /// When the last heartbeat went well.
+    /// When the last heartbeat was sent that went well.
     pub(crate) beaten: Mutex<Instant>,
+    /// Since when they have without a gap.
+    pub(crate) well_since: Mutex<Instant>,
+    /// Before that, the front is not brought up to date again.
+    pub(crate) look_next: Mutex<Instant>,
+    /// Another process has this node's name.
+    pub(crate) usurped: AtomicBool,
     /// Another node has something to say: look now.
     pub(crate) beat_asked: Notify,
     pub(crate) draining: AtomicBool,
@@ -68,9 +74,9 @@ impl Shared {
         self.run.load(Ordering::SeqCst)
     }
 
-    /// The database was not reached for so long that others may be about to take what this node works on.
+    /// The database was not reached for so long that others may be about to take what this node works on; or another process has its name.
     pub(crate) fn is_lost(&self) -> bool {
-        self.beaten.lock().elapsed() > self.pace.lost
+        self.usurped.load(Ordering::Relaxed) || self.beaten.lock().elapsed() > self.pace.lost
     }
 
     pub(crate) fn may_claim(&self) -> bool {
@@ -93,6 +99,10 @@ impl PgSpool {
             tracing::warn!("the shared spool: {finding}");
         }
         let time = Time::new(settings.clock.clone());
+        let start = |error: Error| StartError::Database(error.to_string());
+        let client = database.get().await.map_err(start)?;
+        time.ask(&client).await.map_err(start)?;
+        client.done();
         let run = nodes::register(&database, &settings, || time.now()).await?;
         let shared = Arc::new(Shared {
             node: settings.node,
@@ -102,6 +112,9 @@ impl PgSpool {
             front: Mutex::default(),
             changes: watch::Sender::new(()),
             beaten: Mutex::new(Instant::now()),
+            well_since: Mutex::new(Instant::now()),
+            look_next: Mutex::new(Instant::now()),
+            usurped: AtomicBool::new(false),
             beat_asked: Notify::new(),
             draining: AtomicBool::new(false),
             broken: Mutex::default(),
@@ -110,10 +123,7 @@ impl PgSpool {
             counts: tokio::sync::Mutex::default(),
             database,
         });
-        let start = |error: Error| StartError::Database(error.to_string());
-        let client = shared.database.get().await.map_err(start)?;
-        shared.look(&client).await.map_err(start)?;
-        client.done();
+        shared.look(false).await.map_err(start)?;
         let stopped = CancellationToken::new();
         tokio::spawn(Arc::clone(&shared).keep_alive(stopped.clone()));
         tokio::spawn(Arc::clone(&shared).keep_small(stopped.clone()));
@@ -148,7 +158,7 @@ impl PgSpool {
     }
 
     fn entering(&self, Dsn { arrival, body }: Dsn) -> Entering {
-        Entering::new(&arrival, Some(body), &[], self.lifetime, None)
+        Entering::new(&arrival, Body::Whole(body), &[], self.lifetime, None)
     }
 
     /// Legs are there that were not.
@@ -158,7 +168,9 @@ impl PgSpool {
             front.note(destination, *ready);
         }
         drop(front);
-        self.tell();
+        if !places.is_empty() {
+            self.tell();
+        }
     }
 
     fn tell(&self) {
@@ -192,16 +204,24 @@ impl Spool for PgSpool {
         let body = writer.finish().await?;
         writer.kept = true;
         let until = |lease: Duration| timestamp(self.shared.time.now()).plus(lease);
-        let begun = arrival
-            .lease
-            .map(|lease| (self.shared.run(), millis(until(lease))));
+        let begun = arrival.lease.map(|lease| Begun {
+            run: self.shared.run(),
+            until: millis(until(lease)),
+            token: i64::from(rand::random::<u32>()) + 1,
+        });
         let entering = Entering::new(&arrival, body, &writer.tokens, self.lifetime, begun);
         let places = entering.places.clone();
         let is_new = self.commits.run(entering).await?;
         self.entered(&places);
-        match begun.filter(|_| is_new) {
-            None => Ok(Vec::new()),
-            Some(begun) => Ok(commit::claims(arrival, self.lifetime, begun)),
+        let Some(begun) = begun else {
+            return Ok(Vec::new());
+        };
+        // What was committed by an attempt whose answer was lost is this node's all the same.
+        let is_ours = is_new || commit::is_leased(&self.shared.database, &arrival, begun).await?;
+        // It may have waited for longer than its lease lasts.
+        match is_ours && begun.until > self.shared.time.now() {
+            true => Ok(commit::claims(arrival, self.lifetime, begun)),
+            false => Ok(Vec::new()),
         }
     }
 
@@ -256,7 +276,11 @@ impl Spool for PgSpool {
     }
 
     async fn open_body(&self, id: MessageId) -> Result<PgReader, OpenError> {
-        PgReader::open(&self.shared.database, id).await
+        let opened = PgReader::open(&self.shared.database, id).await;
+        if let Err(OpenError::Damaged(text)) = &opened {
+            self.shared.hold_damaged(id, text).await;
+        }
+        opened
     }
 
     async fn next_due(&self) -> Option<Duration> {

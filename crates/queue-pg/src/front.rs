@@ -23,17 +23,21 @@ struct Place {
 }
 
 impl Front {
-    /// All there is, as the database has it: by destination, when the first may be claimed.
-    pub(crate) fn load(&mut self, rows: Vec<(Box<str>, i64)>) {
-        let mut before = std::mem::take(&mut self.places);
-        let place = |(destination, ready): (Box<str>, i64)| {
-            let lease_end = before
-                .remove(&destination)
-                .and_then(|place| place.lease_end);
-            let ready = Some(ready);
-            (destination, Place { ready, lease_end })
-        };
-        self.places = rows.into_iter().map(place).collect();
+    /// All there is, as the database has it: by destination, when the first may be claimed. Whether something is due that was not
+    /// known to be.
+    pub(crate) fn load(&mut self, rows: Vec<(Box<str>, i64)>, now: i64) -> bool {
+        let (mut before, mut news) = (std::mem::take(&mut self.places), false);
+        for (destination, ready) in rows {
+            let known = before.remove(&destination).unwrap_or_default();
+            let was_due = known.ready.is_some_and(|known| known <= now);
+            news |= ready <= now && !was_due && !self.parked.contains(&destination);
+            let place = Place {
+                ready: Some(ready),
+                ..known
+            };
+            self.places.insert(destination, place);
+        }
+        news
     }
 
     /// A leg may be claimed then.
@@ -114,7 +118,9 @@ mod tests {
         front.claimed("b", None, None);
         assert_eq!((due(&mut front, 60), front.next()), (vec![], Some(70)));
         // The look at the whole forgets what is gone, and no lease.
-        front.load(vec![("a".into(), 80)]);
+        assert!(!front.load(vec![("a".into(), 80)], 60));
+        assert!(front.load(vec![("a".into(), 80), ("new".into(), 50)], 60));
+        front.claimed("new", None, None);
         assert_eq!(front.next(), Some(70));
         assert_eq!(due(&mut front, 100), ["a"]);
     }

@@ -22,7 +22,7 @@ pub(crate) async fn tell(shared: Arc<Shared>, stopped: CancellationToken) {
         }
         let told = timed(async {
             let client = shared.database.get().await?;
-            client.run(TELL).await?;
+            client.rows(TELL, &[&shared.node]).await?;
             client.done();
             Ok(())
         });
@@ -67,7 +67,7 @@ async fn hear(shared: &Shared) -> Result<(), tokio_postgres::Error> {
     messages.await
 }
 
-/// To all who listen.
-pub(crate) const TELL: &str = "SELECT pg_notify('onward', '')";
+/// To all who listen; by whom.
+pub(crate) const TELL: &str = "SELECT pg_notify('onward', $1)";
 const TELL_EVERY: Duration = Duration::from_millis(500);
 const LISTEN_AGAIN: Duration = Duration::from_secs(2);

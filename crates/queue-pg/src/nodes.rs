@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use spool::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::connect::{Borrowed, Database, application, timed};
+use crate::connect::{Borrowed, Database, application, timed, twice};
 use crate::engine::Shared;
 use crate::hints::TELL;
 use crate::promise;
@@ -94,13 +94,18 @@ impl Shared {
 
     /// Keeps the tables small until `stopped`.
     pub(crate) async fn keep_small(self: Arc<Self>, stopped: CancellationToken) {
-        loop {
+        for minute in 1u64.. {
             tokio::select! {
                 () = stopped.cancelled() => return,
-                () = tokio::time::sleep(SHRINK_EVERY) => {}
+                () = tokio::time::sleep(self.pace.beat * SWEEP_EVERY) => {}
             }
-            if let Err(error) = upkeep::shrink(&self.database).await {
-                tracing::debug!(%error, "cannot make the indexes of the shared spool smaller");
+            let swept = timed(upkeep::sweep(&self.database, self.time.now())).await;
+            let small = match minute.is_multiple_of(SHRINK_EVERY) {
+                true => upkeep::shrink(&self.database).await,
+                false => Ok(()),
+            };
+            if let Err(error) = swept.and(small) {
+                tracing::debug!(%error, "cannot clear the shared spool of what nobody needs");
             }
         }
     }
@@ -110,43 +115,38 @@ impl Shared {
         if self.run() == GONE {
             return Ok(());
         }
-        let sent = Instant::now();
         let was_lost = self.is_lost();
-        let mut news = timed(async {
+        timed(async {
             let client = self.database.get().await?;
-            let row = client.row(CLOCK, &[]).await?;
-            if let Some(row) = row {
-                self.time.set(sent, row.get(0));
-            }
-            let now = self.time.now();
-            let kept = client.row(BEAT, &[&self.node, &self.run(), &now]).await?;
-            match kept {
+            self.time.ask(&client).await?;
+            let (sent, now) = (Instant::now(), self.time.now());
+            match client.row(BEAT, &[&self.node, &self.run(), &now]).await? {
                 Some(row) => self.draining.store(row.get(0), Ordering::Relaxed),
                 None if self.run() == GONE => {}
                 None => self.begin_again(&client).await?,
             }
-            *self.beaten.lock() = Instant::now();
-            let mut news = self.give_up_dead(&client).await?;
-            if was_lost || beats.is_multiple_of(PROMISE_EVERY) {
-                self.look_at_promise().await?;
-            }
-            if beats.is_multiple_of(SWEEP_EVERY) {
-                upkeep::sweep(&client, self.time.now()).await?;
-            }
-            self.look(&client).await?;
-            news |= was_lost || told;
             client.done();
-            Ok(news)
+            let mut beaten = self.beaten.lock();
+            if sent.duration_since(*beaten) > self.pace.lost {
+                *self.well_since.lock() = sent;
+            }
+            // What the others see is the time at which it was sent.
+            *beaten = sent;
+            Ok(())
         })
         .await?;
+        if was_lost || beats.is_multiple_of(PROMISE_EVERY) {
+            self.look_at_promise().await?;
+        }
+        let mut news = was_lost || told;
+        // Who was cut off itself has seen no heartbeats of those who were not.
+        if self.well_since.lock().elapsed() > self.pace.dead {
+            news |= self.give_up_dead().await?;
+        }
+        news |= self.look(told).await?;
         if was_lost {
             tracing::warn!("the shared spool answers again");
         }
-        news |= self
-            .front
-            .lock()
-            .next()
-            .is_some_and(|at| at <= self.time.now());
         if news {
             self.changes.send_replace(());
         }
@@ -172,13 +172,21 @@ impl Shared {
         Ok(())
     }
 
-    /// Others have given this node up, and have what it worked on.
+    /// Others have given this node up, and have what it worked on; or a second process has its name, and then this one is at its end.
     async fn begin_again(&self, client: &Borrowed) -> Result<(), Error> {
         let run = draw();
-        let version = env!("CARGO_PKG_VERSION");
-        client
-            .rows(REGISTER, &[&self.node, &run, &self.time.now(), &version])
+        let (before, now) = (self.run(), self.time.now());
+        let taken = client
+            .row(AGAIN, &[&self.node, &before, &run, &now])
             .await?;
+        if taken.is_none() {
+            self.usurped.store(true, Ordering::Relaxed);
+            tracing::error!(
+                node = self.node,
+                "another process has this node's name: this one takes no mail and sends none any more; stop one of them"
+            );
+            return Ok(());
+        }
         self.run.store(run, Ordering::SeqCst);
         tracing::warn!(
             node = self.node,
@@ -188,28 +196,50 @@ impl Shared {
     }
 
     /// Frees the legs of nodes that send no heartbeat any more.
-    async fn give_up_dead(&self, client: &Borrowed) -> Result<bool, Error> {
+    async fn give_up_dead(&self) -> Result<bool, Error> {
         let before = self.time.now().saturating_sub(millis(self.pace.dead));
-        let rows = client.rows(GIVE_UP, &[&before, &self.node]).await?;
-        for row in &rows {
-            let (name, legs): (&str, i64) = (row.get(0), row.get(1));
-            tracing::warn!(
-                node = name,
-                legs,
-                "a node is silent: what it worked on goes to the others"
-            );
-        }
-        Ok(!rows.is_empty())
+        timed(async {
+            let client = self.database.get().await?;
+            let rows = client.rows(GIVE_UP, &[&before, &self.node]).await?;
+            for row in &rows {
+                let (name, legs): (&str, i64) = (row.get(0), row.get(1));
+                tracing::warn!(
+                    node = name,
+                    legs,
+                    "a node is silent: what it worked on goes to the others"
+                );
+            }
+            client.done();
+            if !rows.is_empty() {
+                self.told.notify_one();
+            }
+            Ok(!rows.is_empty())
+        })
+        .await
     }
 
-    /// Brings the front up to date.
-    pub(crate) async fn look(&self, client: &Borrowed) -> Result<(), Error> {
-        let rows = client.rows(LOOK, &[]).await?;
+    /// Brings the front up to date; whether something is due that it did not know of. Not so often that it keeps the database busy;
+    /// `told` that there is something, it waits until it may.
+    pub(crate) async fn look(&self, told: bool) -> Result<bool, Error> {
+        let rest = *self.look_next.lock();
+        match told {
+            true => tokio::time::sleep_until(rest.into()).await,
+            false if Instant::now() < rest => return Ok(false),
+            false => {}
+        }
+        let began = Instant::now();
+        let rows = twice(|| async {
+            let client = self.database.get().await?;
+            let rows = client.rows(LOOK, &[]).await?;
+            client.done();
+            Ok(rows)
+        });
+        let rows = rows.await?;
+        *self.look_next.lock() = Instant::now() + began.elapsed() * LOOK_REST;
         let rows = rows
             .iter()
             .map(|row| (row.get::<_, &str>(0).into(), row.get(1)));
-        self.front.lock().load(rows.collect());
-        Ok(())
+        Ok(self.front.lock().load(rows.collect(), self.time.now()))
     }
 
     /// Leaves: what is still leased goes to the others now, and no heartbeat follows.
@@ -218,7 +248,7 @@ impl Shared {
         timed(async {
             let client = self.database.get().await?;
             client.rows(LEAVE, &[&self.node, &run]).await?;
-            client.run(TELL).await?;
+            client.rows(TELL, &[&self.node]).await?;
             client.done();
             Ok(())
         })
@@ -232,9 +262,11 @@ pub(crate) fn millis(span: Duration) -> i64 {
 
 /// The run of a node that has left.
 const GONE: i64 = 0;
-const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8";
 const OTHER: &str = "SELECT heartbeat FROM nodes WHERE name = $1 AND run <> 0 AND EXISTS (
     SELECT FROM pg_stat_activity WHERE application_name = $2 AND pid <> pg_backend_pid() AND datname = current_database())";
+/// Unless another process has the name. What was being taken in goes on.
+const AGAIN: &str = "WITH d AS (UPDATE drafts SET run = $3 WHERE run = $2)
+    UPDATE nodes SET run = $3, heartbeat = $4 WHERE name = $1 AND run IN (0, $2) RETURNING name";
 /// The legs of the run before are free.
 const REGISTER: &str = "WITH old AS (SELECT run FROM nodes WHERE name = $1 AND run <> 0),
     freed AS (UPDATE legs SET owner = NULL, lease_end = NULL FROM old WHERE owner = old.run)
@@ -245,7 +277,9 @@ const BEAT: &str =
 const GIVE_UP: &str = "WITH dead AS (
         SELECT name, run FROM nodes WHERE heartbeat < $1 AND run <> 0 AND name <> $2 FOR UPDATE SKIP LOCKED),
     gone AS (UPDATE nodes SET run = 0 FROM dead WHERE nodes.name = dead.name),
-    freed AS (UPDATE legs SET owner = NULL, lease_end = NULL FROM dead WHERE owner = dead.run RETURNING dead.name)
+    held AS (SELECT message, number, dead.name FROM legs JOIN dead ON owner = dead.run FOR UPDATE OF legs SKIP LOCKED),
+    freed AS (UPDATE legs SET owner = NULL, lease_end = NULL FROM held
+        WHERE legs.message = held.message AND legs.number = held.number RETURNING held.name)
     SELECT name, (SELECT count(*) FROM freed WHERE freed.name = dead.name) FROM dead";
 const LEAVE: &str =
     "WITH me AS (UPDATE nodes SET run = 0 WHERE name = $1 AND run = $2 RETURNING name)
@@ -263,5 +297,8 @@ const LOOK: &str = "WITH RECURSIVE d AS (
 /// Heartbeats between two looks at what the database promises.
 const PROMISE_EVERY: u64 = 5;
 /// Heartbeats between two sweeps.
-const SWEEP_EVERY: u64 = 15;
-const SHRINK_EVERY: Duration = Duration::from_mins(10);
+const SWEEP_EVERY: u32 = 15;
+/// Sweeps between two looks at the indexes.
+const SHRINK_EVERY: u64 = 15;
+/// A look is followed by a rest of so many times as long as it took.
+const LOOK_REST: u32 = 5;

@@ -68,6 +68,9 @@ pub(crate) fn judge(settings: &HashMap<String, String>) -> Vec<Finding> {
         )),
         _ => {}
     }
+    if value("server_encoding") != "UTF8" {
+        findings.push(finding(true, "server_encoding", "addresses and replies in other letters are not taken: the database must be made with UTF8"));
+    }
     let version = value("server_version_num").parse().unwrap_or(0);
     if version < OLDEST {
         findings.push(finding(
@@ -92,7 +95,8 @@ pub(crate) async fn read(database: &Database) -> Result<Vec<Finding>, Error> {
 }
 
 const READ: &str = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)";
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
+    "server_encoding",
     "fsync",
     "full_page_writes",
     "synchronous_commit",
@@ -112,6 +116,7 @@ mod tests {
             ("full_page_writes", "on"),
             ("synchronous_commit", "on"),
             ("synchronous_standby_names", "ANY 1 (a, b)"),
+            ("server_encoding", "UTF8"),
             ("server_version_num", "150018"),
         ];
         let all = sound.iter().chain(changed);
@@ -151,6 +156,11 @@ mod tests {
             ("synchronous_commit", "local"),
         ];
         check(&both, false, &["synchronous_standby_names"]);
+        check(
+            &[("server_encoding", "SQL_ASCII")],
+            true,
+            &["server_encoding"],
+        );
         check(
             &[("server_version_num", "120001")],
             true,

@@ -18,6 +18,8 @@ pub(crate) async fn migrate(database: &Database) -> Result<(), StartError> {
     let lock = format!("SELECT pg_advisory_xact_lock({LOCK})");
     let tables = "CREATE SCHEMA IF NOT EXISTS onward; CREATE TABLE IF NOT EXISTS onward.migrations \
         (version integer PRIMARY KEY, applied timestamptz NOT NULL DEFAULT now())";
+    let patience = "SET LOCAL statement_timeout = 0";
+    transaction.batch_execute(patience).await.map_err(failed)?;
     transaction.batch_execute(&lock).await.map_err(failed)?;
     // Who may not make a schema may still use one that is there.
     let there = "SELECT to_regclass('onward.migrations') IS NOT NULL";

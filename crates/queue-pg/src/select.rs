@@ -116,7 +116,7 @@ pub(crate) async fn find(
         ORDER BY l.message, l.number LIMIT {n} {lock}",
         n = count(n),
     );
-    let rows = client.rows(&statement, &parameters).await?;
+    let rows = client.rows_once(&statement, &parameters).await?;
     let mut found = Found {
         legs: Vec::new(),
         next: rows
@@ -179,7 +179,7 @@ pub(crate) async fn tally(
             SELECT {name} AS name, ('x0000' || left(replace(l.message::text, '-', ''), 12))::bit(64)::int8 AS arrived
             FROM legs AS l JOIN messages AS m ON m.id = l.message WHERE {conditions}) AS s GROUP BY 1, 2"
     );
-    let rows = client.rows(&statement, &parameters).await?;
+    let rows = client.rows_once(&statement, &parameters).await?;
     let mut tally = Tally::new(timestamp(now));
     for row in &rows {
         let (name, bucket): (Option<&str>, i32) = (row.get(0), row.get(1));

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::Batcher;
 use crate::claim::{Columns, leg_id};
 use crate::commit::{Entering, enter};
-use crate::connect::{Borrowed, Database, Parameters, patiently, timed, trouble};
+use crate::connect::{Borrowed, Database, Parameters, is_passing, patiently, timed, trouble};
 use crate::rows::{Id, last_json, uuid};
 use crate::time::millis;
 
@@ -28,6 +28,10 @@ pub(crate) struct Settling {
 }
 
 impl Settling {
+    fn key(&self) -> Key {
+        (self.lease.leg, self.lease.token.cast_signed())
+    }
+
     /// `enter`: how a notice comes into the queue.
     pub(crate) fn new(
         lease: Lease,
@@ -62,6 +66,13 @@ impl Settling {
     }
 }
 
+/// A leg under one lease.
+type Key = (LegId, i64);
+
+fn key(row: &Row) -> Key {
+    (leg_id(row), row.get("token"))
+}
+
 /// Where a leg that was given back may be claimed, and when; none: it has ended, or is on hold.
 pub(crate) type Again = Option<(Box<str>, i64)>;
 
@@ -74,25 +85,34 @@ pub(crate) fn start(database: &Database, stopped: &CancellationToken) -> Batcher
             // What was delivered is not to be delivered again because the database was away. What an attempt has done whose answer was
             // lost shows as fenced.
             let done = patiently(|| attempt(&database, &batch)).await;
-            let result = |it: &Settling| match &done {
-                Err(error) => Err(error.clone()),
-                Ok(done) => done
-                    .get(&it.lease.leg)
-                    .cloned()
-                    .ok_or(Error::Fenced(it.lease.leg)),
-            };
+            if done.is_err() && batch.len() > 1 && !done.as_ref().is_err_and(is_passing) {
+                // One that the database does not take keeps no other from its end.
+                let mut results = Vec::new();
+                for it in &batch {
+                    results.push(of(it, &attempt(&database, std::slice::from_ref(it)).await));
+                }
+                return results;
+            }
+            let result = |it: &Settling| of(it, &done);
             batch.iter().map(result).collect()
         }
     })
 }
 
-async fn attempt(database: &Database, batch: &[Settling]) -> Result<HashMap<LegId, Again>, Error> {
+/// What became of one; also of a newer lease on the same leg.
+fn of(it: &Settling, done: &Result<HashMap<Key, Again>, Error>) -> Result<Again, Error> {
+    let done = done.as_ref().map_err(Error::clone)?;
+    let fenced = Error::Fenced(it.lease.leg);
+    done.get(&it.key()).cloned().ok_or(fenced)
+}
+
+async fn attempt(database: &Database, batch: &[Settling]) -> Result<HashMap<Key, Again>, Error> {
     timed(async {
         let client = database.get().await?;
         client.run("BEGIN").await?;
         let mut done = end(&client, batch).await?;
         done.extend(go_on(&client, batch).await?);
-        let notices = batch.iter().filter(|it| done.contains_key(&it.lease.leg));
+        let notices = batch.iter().filter(|it| done.contains_key(&it.key()));
         let notices: Vec<_> = notices.filter_map(|it| it.notice.clone()).collect();
         if !notices.is_empty() {
             enter(&client, &notices).await?;
@@ -105,7 +125,7 @@ async fn attempt(database: &Database, batch: &[Settling]) -> Result<HashMap<LegI
 }
 
 /// Ends legs, and the messages whose last they were.
-async fn end(client: &Borrowed, batch: &[Settling]) -> Result<HashMap<LegId, Again>, Error> {
+async fn end(client: &Borrowed, batch: &[Settling]) -> Result<HashMap<Key, Again>, Error> {
     let ending = batch.iter().filter(|it| it.moved.is_none());
     let columns = Columns::of(ending.map(|it| &it.lease));
     if columns.messages.is_empty() {
@@ -119,7 +139,7 @@ async fn end(client: &Borrowed, batch: &[Settling]) -> Result<HashMap<LegId, Aga
     } = &columns;
     let leases: Parameters<'_> = &[messages, numbers, tokens, owners];
     let ended = remove(client, messages, END, leases).await?;
-    Ok(ended.iter().map(|row| (leg_id(row), None)).collect())
+    Ok(ended.iter().map(|row| (key(row), None)).collect())
 }
 
 /// Takes legs away by a statement, and with them those of these messages that have none left. In a transaction.
@@ -147,7 +167,7 @@ pub(crate) async fn remove(
 }
 
 /// Gives legs back.
-async fn go_on(client: &Borrowed, batch: &[Settling]) -> Result<Vec<(LegId, Again)>, Error> {
+async fn go_on(client: &Borrowed, batch: &[Settling]) -> Result<Vec<(Key, Again)>, Error> {
     let moved: Vec<Value> = batch.iter().filter_map(|it| it.moved.clone()).collect();
     if moved.is_empty() {
         return Ok(Vec::new());
@@ -156,7 +176,7 @@ async fn go_on(client: &Borrowed, batch: &[Settling]) -> Result<Vec<(LegId, Agai
     let again = |row: &Row| {
         let ready: Option<i64> = row.get("ready_at");
         (
-            leg_id(row),
+            key(row),
             ready.map(|ready| (row.get::<_, &str>("destination").into(), ready)),
         )
     };
@@ -167,7 +187,7 @@ const LOCK: &str = "SELECT FROM messages WHERE id = ANY($1) ORDER BY id FOR UPDA
 const END: &str = "DELETE FROM legs
     USING unnest($1::uuid[], $2::int4[], $3::int8[], $4::int8[]) AS g (message, number, token, owner)
     WHERE legs.message = g.message AND legs.number = g.number AND legs.token = g.token AND legs.owner = g.owner
-    RETURNING legs.message, legs.number";
+    RETURNING legs.message, legs.number, legs.token";
 const CLEAR: &str = "WITH m AS (
         DELETE FROM messages WHERE id = ANY($1) AND NOT EXISTS (SELECT FROM legs WHERE message = id) RETURNING id, body IS NULL AS pieced)
     DELETE FROM bodies WHERE message IN (SELECT id FROM m WHERE pieced)";
@@ -176,5 +196,5 @@ const GO_ON: &str = "UPDATE legs SET owner = NULL, lease_end = NULL, due = coale
         last = CASE WHEN g.due IS NULL THEN legs.last ELSE g.last END
     FROM json_populate_recordset(null::legs, $1) AS g
     WHERE legs.message = g.message AND legs.number = g.number AND legs.token = g.token AND legs.owner = g.owner
-    RETURNING legs.message, legs.number, legs.destination, legs.ready_at";
+    RETURNING legs.message, legs.number, legs.token, legs.destination, legs.ready_at";
 const SETTLERS: usize = 3;

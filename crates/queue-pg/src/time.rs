@@ -3,11 +3,13 @@
 //! Each heartbeat asks for it; in between, the time that goes by is counted. So a clock of this machine that is wrong, or is set,
 //! moves no lease.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use envelope::Timestamp;
 use parking_lot::Mutex;
-use spool::Clock;
+use spool::{Clock, Error};
+
+use crate::connect::{Borrowed, trouble};
 
 /// What the time is.
 #[derive(Debug)]
@@ -29,10 +31,17 @@ impl Time {
         }
     }
 
-    /// The database said so, to a question asked at `asked`.
-    pub(crate) fn set(&self, asked: Instant, says: i64) {
-        // It said it about half way.
-        *self.asked.lock() = (asked + asked.elapsed() / 2, says);
+    /// Asks the database. An answer that took long says too little.
+    pub(crate) async fn ask(&self, client: &Borrowed) -> Result<(), Error> {
+        let statement = client.prepare_cached(CLOCK).await.map_err(trouble)?;
+        let asked = Instant::now();
+        let row = client.query_one(&statement, &[]).await.map_err(trouble)?;
+        let took = asked.elapsed();
+        if took < SLOW {
+            // It said it about half way.
+            *self.asked.lock() = (asked + took / 2, row.get(0));
+        }
+        Ok(())
     }
 
     /// Milliseconds since 1970.
@@ -54,3 +63,6 @@ pub(crate) fn millis(at: Timestamp) -> i64 {
 pub(crate) fn timestamp(millis: i64) -> Timestamp {
     Timestamp::from_unix_millis(u64::try_from(millis).unwrap_or(0))
 }
+
+const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8";
+const SLOW: Duration = Duration::from_secs(1);

@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use spool::Error;
 
-use crate::connect::{Borrowed, Database};
+use crate::connect::Database;
 use crate::nodes::millis;
 
 /// Expired tokens, pieces of messages whose node is gone, leases on what was put on hold.
-pub(crate) async fn sweep(client: &Borrowed, now: i64) -> Result<(), Error> {
+pub(crate) async fn sweep(database: &Database, now: i64) -> Result<(), Error> {
+    let client = database.get().await?;
     client.rows(EXPIRED, &[&now]).await?;
     let begun = now.saturating_sub(millis(DRAFT_MAX));
     client.rows(ABANDONED, &[&begun]).await?;
-    client.rows(STALE, &[&now]).await.map(drop)
+    client.rows(STALE, &[&now]).await?;
+    client.done();
+    Ok(())
 }
 
 /// Tables give back what their rows took, by autovacuum; their indexes do not. While one is made anew, mail goes on. One node at a
@@ -24,6 +27,9 @@ pub(crate) async fn shrink(database: &Database) -> Result<(), Error> {
         client.done();
         return Ok(());
     }
+    client
+        .run("SET statement_timeout = 0; SET lock_timeout = '5s'")
+        .await?;
     for left in client.rows(LEFT_OVER, &[]).await? {
         client.run(left.get(0)).await?;
     }
@@ -35,6 +41,9 @@ pub(crate) async fn shrink(database: &Database) -> Result<(), Error> {
         tracing::info!(name, "indexes are made anew");
     }
     client.run(UNLOCK).await?;
+    client
+        .run("RESET statement_timeout; RESET lock_timeout")
+        .await?;
     client.done();
     Ok(())
 }
@@ -42,14 +51,15 @@ pub(crate) async fn shrink(database: &Database) -> Result<(), Error> {
 const EXPIRED: &str =
     "DELETE FROM tokens WHERE name IN (SELECT name FROM tokens WHERE expires <= $1 LIMIT 10000)";
 const ABANDONED: &str = "WITH d AS (
-        DELETE FROM drafts WHERE begun < $1 OR run NOT IN (SELECT run FROM nodes) RETURNING message)
+        DELETE FROM drafts WHERE message IN (
+            SELECT message FROM drafts WHERE begun < $1 OR run NOT IN (SELECT run FROM nodes) LIMIT 100) RETURNING message)
     DELETE FROM bodies WHERE message IN (SELECT message FROM d) AND NOT EXISTS (SELECT FROM messages WHERE id = message)";
 const STALE: &str = "UPDATE legs SET owner = NULL, lease_end = NULL WHERE (held OR bounced) AND owner IS NOT NULL AND lease_end <= $1";
 const LOCK: &str = "SELECT pg_try_advisory_lock(31364012)";
 const UNLOCK: &str = "SELECT pg_advisory_unlock(31364012)";
 /// Of a node that died at it.
-const LEFT_OVER: &str = "SELECT format('DROP INDEX %I.%I', n.nspname, c.relname) FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
-    JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = 'onward' AND NOT i.indisvalid AND c.relname LIKE '%\\_ccnew%'";
+const LEFT_OVER: &str = "SELECT format('DROP INDEX CONCURRENTLY %I.%I', n.nspname, c.relname) FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = 'onward' AND NOT i.indisvalid AND c.relname LIKE '%\\_cc%'";
 const BLOATED: &str = "SELECT format('REINDEX TABLE CONCURRENTLY onward.%I', relname) FROM pg_class
     WHERE relnamespace = 'onward'::regnamespace AND relname IN ('legs', 'messages')
         AND pg_indexes_size(oid) > 16777216 + greatest(reltuples, 0) * $1::float8";

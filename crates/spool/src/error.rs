@@ -14,6 +14,9 @@ pub enum Error {
     /// The lease is not the leg's any more, or the leg is gone.
     #[error("lease of {0} is lost: its leg has another owner, or is gone")]
     Fenced(LegId),
+    /// The engine does not take it, however often it is asked (451 all the same: the fault is ours).
+    #[error("spool refuses it: {0}")]
+    Refused(String),
     /// Something in it is over a limit of the format.
     #[error("{what} over {max} octets")]
     TooLarge {

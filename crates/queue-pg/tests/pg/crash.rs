@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use envelope::MessageId;
 use queue_pg::PgSpool;
+use rustix::process::{Pid, Signal, kill_process};
 use spool::{Filter, Spool};
 use testkit::postgres::Postgres;
 use tokio::task::JoinSet;
@@ -94,6 +95,32 @@ async fn nothing_is_lost_when_a_standby_takes_over() {
     let after = put(&spool, 10, "a@x.example").await.unwrap();
     assert!(acknowledged.len() > 100 && !there.contains(&after));
     println!("{} acknowledged, none lost", acknowledged.len());
+}
+
+/// A process of the database stands still for longer than a piece of work may take, whatever it holds, and goes on then. What it was
+/// asked to do is asked of others meanwhile, and comes once.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_process_of_the_database_that_stands_still_doubles_nothing() {
+    let server = Postgres::start(&[]).await;
+    let spool = Arc::new(node(&server.database("mail").await, "mx1").await.unwrap());
+    let writers = load(&spool, Instant::now() + Duration::from_secs(16));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let busy = "SELECT pid FROM pg_stat_activity WHERE application_name = 'onward mx1' AND query LIKE 'WITH j%' LIMIT 1;";
+    let pid = server.say("mail", busy).await.success().stdout;
+    let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    kill_process(pid, Signal::CONT).unwrap();
+    let acknowledged = writers.join_all().await.concat();
+    let there = all(&spool).await;
+    assert!(acknowledged.iter().all(|id| there.contains(id)));
+    let messages = server
+        .say("mail", "SELECT count(*) FROM onward.messages;")
+        .await
+        .success();
+    assert_eq!(messages.stdout.trim(), acknowledged.len().to_string());
+    println!("{} acknowledged, each once", acknowledged.len());
 }
 
 /// A database that was made careless under a node that runs: it takes no more mail until that is put right.

@@ -108,8 +108,9 @@ impl<S: Spool> Outbound<S> {
     }
 }
 
-/// What another node waits before it takes over from one that died.
-pub(super) const LEASE: Duration = Duration::from_mins(1);
+/// Longer than a spool's database may be away while what was delivered waits to be settled. The death of a node is noticed by other
+/// means, and sooner.
+pub(super) const LEASE: Duration = Duration::from_mins(3);
 const RENEW_EVERY: Duration = Duration::from_secs(20);
 /// No attempt lasts longer (`delivery::Settings::attempt_timeout`, tried on a few hosts): a leg that a bug has forgotten comes out
 /// again then.
