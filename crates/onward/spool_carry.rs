@@ -220,14 +220,22 @@ async fn carry<S: Spool, T: Spool>(
     }
     let mut is_new = false;
     if !was_there {
-        mark.into_iter().for_each(|mark| writer.keep(mark));
+        mark.iter().cloned().for_each(|mark| writer.keep(mark));
         is_new = to.bring_back(writer, legs).await?;
     }
     let (read, octets) = sum.finish();
     match sum_of(to, message.id).await {
         Ok(found) if found == (read, octets) => {}
-        // A node of there has sent it, or ended it otherwise.
-        Err(OpenError::NotFound) if marks.is_some() => {}
+        Err(OpenError::NotFound) => {
+            // A node of there has sent it, or ended it otherwise: then its mark is there.
+            let known = match &mark {
+                Some(mark) => to.recall(&mark.name).await?.is_some(),
+                None => false,
+            };
+            if !known {
+                return Ok(Came::Stays("what was brought there is gone".to_owned()));
+            }
+        }
         Ok((_, there)) => {
             let text =
                 format!("what is there under its id is another ({there} octets, here {octets})");
