@@ -42,7 +42,7 @@ needed() {
     # For the pages of the dashboard; 300 MB, the largest of these.
     command -v chromium-headless-shell >/dev/null || echo chromium-headless-shell
     # Debian's own Python, which is the one that Debian's dkimpy is for.
-    /usr/bin/python3 -c 'import dkim, nacl' 2>/dev/null || echo python3-dkim python3-nacl
+    /usr/bin/python3 -c 'import dkim, nacl, authres' 2>/dev/null || echo python3-dkim python3-nacl python3-authres
     # The SPF suite is YAML, and comes by pip.
     /usr/bin/python3 -c 'import yaml' 2>/dev/null || echo python3-yaml
     /usr/bin/python3 -m pip --version >/dev/null 2>&1 || echo python3-pip python3-setuptools python3-wheel
