@@ -26,8 +26,10 @@ impl Keeper {
     ) -> Page {
         let mut page = Page::default();
         let mut from = cursor.map(|cursor| cursor.message);
+        // Who wants the oldest leg alone mostly finds it in the first message.
+        let mut at_once = n.saturating_add(1).min(IDS_AT_ONCE);
         for _ in 0..EXAMINED_MAX / IDS_AT_ONCE {
-            let ids = self.ids(filter, from);
+            let ids = self.ids(filter, from, at_once);
             for id in &ids {
                 for entry in self.entries(*id, now) {
                     let behind = cursor.is_none_or(|cursor| entry.id > cursor);
@@ -41,7 +43,7 @@ impl Keeper {
                     page.entries.push(entry);
                 }
             }
-            let Some(last) = ids.last().copied().filter(|_| ids.len() >= IDS_AT_ONCE) else {
+            let Some(last) = ids.last().copied().filter(|_| ids.len() >= at_once) else {
                 page.next = None;
                 return page;
             };
@@ -51,30 +53,31 @@ impl Keeper {
             };
             page.next = Some(done);
             from = Some(after(last));
+            at_once = (at_once * 2).min(IDS_AT_ONCE);
         }
         page
     }
 
     /// The next ids in memory or in sled, in order, from `from` on.
-    fn ids(&self, filter: &Filter, from: Option<MessageId>) -> Vec<MessageId> {
+    fn ids(&self, filter: &Filter, from: Option<MessageId>, at_once: usize) -> Vec<MessageId> {
         let from = from.unwrap_or(MessageId::from_bits(0));
         let mut ids: Vec<_> = filter.ids.iter().map(|id| id.message()).collect();
         if ids.is_empty() {
-            ids.extend(self.tree.messages(from).take(IDS_AT_ONCE));
+            ids.extend(self.tree.messages(from).take(at_once));
             let state = self.state.lock();
             ids.extend(
                 state
                     .messages
                     .range(from..)
                     .map(|(id, _)| *id)
-                    .take(IDS_AT_ONCE),
+                    .take(at_once),
             );
         } else {
             ids.retain(|id| *id >= from);
         }
         ids.sort_unstable();
         ids.dedup();
-        ids.truncate(IDS_AT_ONCE);
+        ids.truncate(at_once);
         ids
     }
 

@@ -81,11 +81,16 @@ impl<S: Spool> Operator<S> {
         })
     }
 
-    pub(super) async fn sites(
-        &self,
-        of: Option<&SiteMatch>,
-    ) -> Result<Vec<(SiteRow, SiteView)>, Fault> {
+    async fn sites(&self, of: Option<&SiteMatch>) -> Result<Vec<(SiteRow, SiteView)>, Fault> {
         let counts = self.spool.counts().await.map_err(Fault::of)?;
+        Ok(self.sites_with(&counts, of))
+    }
+
+    pub(super) fn sites_with(
+        &self,
+        counts: &spool::Counts,
+        of: Option<&SiteMatch>,
+    ) -> Vec<(SiteRow, SiteView)> {
         let mut queued = HashMap::<String, u64>::new();
         for (host, legs) in &counts.hosts {
             if let Some(site) = self.site_of(host) {
@@ -98,7 +103,7 @@ impl<S: Spool> Operator<S> {
             let queued = queued.get(&view.name).copied().unwrap_or_default();
             (site_row(&view, queued, &counts, now), view)
         };
-        Ok(self.delivery.sites(of).into_iter().map(row).collect())
+        self.delivery.sites(of).into_iter().map(row).collect()
     }
 
     fn details(&self, row: SiteRow, view: &SiteView) -> SiteDetails {

@@ -23,7 +23,8 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
         let counts = self.counters.counts();
         let routing = self.routing.load();
         let disk = self.spool.disk();
-        let (sites, sites_in_trouble) = in_trouble(self.sites(None).await?);
+        let queue = self.spool.counts().await.map_err(Fault::of)?;
+        let (sites, sites_in_trouble) = in_trouble(self.sites_with(&queue, None));
         let stats = routing.table.stats();
         Ok(Status {
             version: self.version.to_owned(),
@@ -32,7 +33,7 @@ impl<S: Spool> Answers<ask::Status> for Operator<S> {
             now,
             started: self.started,
             listeners: self.listeners.clone(),
-            queue: self.queue().await?,
+            queue: self.queue(&queue).await?,
             events: events(&counts, |tally| tally.total),
             minute: events(&counts, |tally| tally.minute(now)),
             received: received(&counts),
@@ -84,8 +85,7 @@ impl<S: Spool> Answers<ask::Results> for Operator<S> {
 }
 
 impl<S: Spool> Operator<S> {
-    async fn queue(&self) -> Result<QueueCounts, Fault> {
-        let counts = self.spool.counts().await.map_err(Fault::of)?;
+    async fn queue(&self, counts: &spool::Counts) -> Result<QueueCounts, Fault> {
         // Ids are in the order of time.
         let oldest = self.spool.list(&Filter::default(), None, 1).await;
         let oldest = oldest.map_err(Fault::of)?.entries;
