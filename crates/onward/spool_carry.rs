@@ -9,7 +9,9 @@ use std::time::Duration;
 use envelope::{LegId, MessageId, Timestamp};
 use queue_pg::{Cluster, Settings};
 use serde::Serialize;
-use spool::{Action, BodyReader as _, BodyWriter as _, Entry, Filter, OpenError, Spool, Token};
+use spool::{
+    Action, BodyReader as _, BodyWriter as _, Entry, Filter, OpenError, Spool, Token, change_all,
+};
 
 use crate::Failure;
 use crate::shared::nobody_works;
@@ -102,7 +104,7 @@ pub(crate) async fn carry_all<S: Spool, T: Spool>(
     alone: Option<(&Cluster, &Settings)>,
 ) -> Result<Carried, Failure> {
     let (mut carried, mut mails) = (Carried::default(), Mails::of(from));
-    let (total, mut done) = (legs_in(from).await?, 0);
+    let (total, mut done) = (from.counts().await?.legs(), 0);
     let mut progress = progress("moving mail");
     while let Some(some) = mails.some().await? {
         if let Some((cluster, aside)) = alone {
@@ -115,7 +117,7 @@ pub(crate) async fn carry_all<S: Spool, T: Spool>(
         }
     }
     progress(1, 1);
-    carried.left = legs_in(from).await?;
+    carried.left = from.counts().await?.legs();
     Ok(carried)
 }
 
@@ -156,7 +158,7 @@ async fn carry_some<S: Spool, T: Spool>(
             ids: there,
             ..Filter::default()
         };
-        remove(&**from, &moved).await?;
+        change_all(&**from, &moved, Action::Remove, drop).await?;
     }
     failed.map_or(Ok(()), |text| Err(text.into()))
 }
@@ -255,22 +257,6 @@ async fn sum_of<S: Spool>(spool: &S, id: MessageId) -> Result<(u32, u64), OpenEr
     Ok(sum.finish())
 }
 
-async fn remove<S: Spool>(spool: &S, moved: &Filter) -> Result<(), spool::Error> {
-    let mut cursor = None;
-    loop {
-        let changed = spool.admin(moved, Action::Remove, cursor, PAGE).await?;
-        cursor = changed.next;
-        if cursor.is_none() {
-            return Ok(());
-        }
-    }
-}
-
-async fn legs_in<S: Spool>(spool: &Arc<S>) -> Result<u64, spool::Error> {
-    let counts = spool.counts().await?;
-    Ok(counts.ready + counts.deferred + counts.active + counts.held)
-}
-
 /// What is to be done when a move was cut off.
 pub(crate) const AGAIN: &str = "when this is mended, run it again: nothing comes twice, and nothing is lost; until then start nothing on either spool that was stopped";
 /// What a mark stands for: no address.
@@ -332,7 +318,7 @@ mod tests {
         let carried = go(&from, &to, None).await;
         let found = (carried.messages, carried.legs, carried.octets, carried.left);
         assert_eq!(found, (4, 3501, 80, 0));
-        assert_eq!(legs_in(&to).await, Ok(3501));
+        assert_eq!(to.counts().await.unwrap().legs(), 3501);
     }
 
     #[tokio::test]
@@ -355,9 +341,10 @@ mod tests {
         let legs = Mails::of(&from).some().await.unwrap().unwrap().remove(0);
         let came = carry(&*from, &*to, marks(false), legs).await.unwrap();
         assert!(matches!(came, Came::Whole { is_new: true, .. }));
-        remove(&*to, &Filter::only(id)).await.unwrap();
+        let sent = Filter::only(id);
+        change_all(&*to, &sent, Action::Remove, drop).await.unwrap();
         let carried = go(&from, &to, marks(true)).await;
         assert_eq!((carried.messages, carried.left), (1, 0));
-        assert_eq!(legs_in(&to).await, Ok(0));
+        assert_eq!(to.counts().await.unwrap().legs(), 0);
     }
 }

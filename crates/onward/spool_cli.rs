@@ -177,7 +177,7 @@ async fn rebuild(config: &Config, print: Printer) -> Result<bool, Failure> {
     let counts = spool.counts().await.unwrap_or_default();
     let rebuilt = Rebuilt {
         spool: config.spool.clone(),
-        legs: counts.ready + counts.deferred + counts.active + counts.held,
+        legs: counts.legs(),
         damaged: spool.damaged(),
         from_old_index: inherited,
     };

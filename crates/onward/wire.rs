@@ -118,8 +118,7 @@ impl<S: Spool> Relay<S> {
     /// Runs until `shutdown`, and sees running transactions out.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> Result<(), Failure> {
         let counts = self.spool.counts().await;
-        let counts = counts.unwrap_or_default();
-        let queued = counts.ready + counts.deferred + counts.active + counts.held;
+        let queued = counts.unwrap_or_default().legs();
         self.journal.record(Event::Ready {
             listeners: self.addresses,
             queued,

@@ -48,7 +48,6 @@ pub(crate) use freezes::users;
 pub use reporting::TlsReporter;
 pub use reqwest::Url;
 pub(crate) use unread::Print;
-pub(crate) use work::change_all;
 
 /// Due legs out, outcomes back.
 pub struct Outbound<S: Spool> {

@@ -23,5 +23,5 @@ pub use nouns::{
     Token, Update, Want, Why,
 };
 pub use schedule::{Deadlines, Lifetime, Schedule, next_due};
-pub use spool::{BodyReader, BodyWriter, Spool};
+pub use spool::{BodyReader, BodyWriter, Spool, change_all};
 pub use summary::{AGE_MINUTES, Ages, By, Summary, Tally, error_name, sender_name, summarise};

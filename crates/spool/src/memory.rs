@@ -252,9 +252,7 @@ impl Spool for MemorySpool {
                     State::Held => &mut counts.held,
                 } += 1;
             }
-            counts.hosts = hosts.into_iter().collect();
-            let order = |(host, legs): &(Host, u64)| (std::cmp::Reverse(*legs), host.clone());
-            counts.hosts.sort_unstable_by_key(order);
+            counts.rank(hosts);
             counts
         }))
     }

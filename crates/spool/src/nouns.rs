@@ -315,6 +315,21 @@ pub struct Counts {
     pub hosts: Vec<(Host, u64)>,
 }
 
+impl Counts {
+    /// All legs.
+    pub fn legs(&self) -> u64 {
+        self.ready + self.deferred + self.active + self.held
+    }
+
+    /// Keeps the busiest hosts.
+    pub fn rank(&mut self, hosts: impl IntoIterator<Item = (Host, u64)>) {
+        self.hosts = hosts.into_iter().collect();
+        let order = |a: &(Host, u64), b: &(Host, u64)| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0));
+        self.hosts.sort_unstable_by(order);
+        self.hosts.truncate(HOSTS_COUNTED_MAX);
+    }
+}
+
 /// The disk behind a queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Disk {

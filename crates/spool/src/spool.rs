@@ -192,6 +192,25 @@ pub trait Spool: Send + Sync + 'static {
     fn recall(&self, name: &str) -> impl Future<Output = Result<Option<String>, Error>> + Send;
 }
 
+/// Does something to all legs that a filter matches, with a look at each that it changed; says how many those were.
+pub async fn change_all(
+    spool: &impl Spool,
+    filter: &Filter,
+    action: Action,
+    mut look: impl FnMut(Entry),
+) -> Result<u64, Error> {
+    let (mut legs, mut cursor) = (0, None);
+    loop {
+        let changed = spool.admin(filter, action, cursor, CHANGED_AT_ONCE).await?;
+        legs += changed.entries.len() as u64;
+        changed.entries.into_iter().for_each(&mut look);
+        cursor = changed.next;
+        if cursor.is_none() {
+            return Ok(legs);
+        }
+    }
+}
+
 /// Takes a body in, in order. Dropping it abandons the message.
 pub trait BodyWriter: Send + 'static {
     /// Gives back what was taken in.
@@ -228,3 +247,6 @@ pub trait BodyReader: Clone + Send + Sync + 'static {
     /// The next piece (at most about 1 MiB), `None` at the end.
     fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, OpenError>> + Send;
 }
+
+/// Legs changed in one go.
+const CHANGED_AT_ONCE: usize = 1000;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use envelope::{Destination, Host, LegId, Message, MessageId, Timestamp};
-use spool::{Action, Changed, Counts, Deadlines, Entry, Error, Filter, HOSTS_COUNTED_MAX, Page};
+use spool::{Action, Changed, Counts, Deadlines, Entry, Error, Filter, Page};
 
 use crate::fault;
 use crate::index::entry::{pending, standing};
@@ -143,11 +143,7 @@ impl Keeper {
         }
         drop(state);
         hosts.retain(|_, legs| *legs > 0);
-        counts.hosts = hosts.into_iter().collect();
-        counts
-            .hosts
-            .sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        counts.hosts.truncate(HOSTS_COUNTED_MAX);
+        counts.rank(hosts);
         counts
     }
 

@@ -10,7 +10,7 @@ use journal::Event;
 use spool::{Action, Filter, Spool, State};
 
 use super::Operator;
-use crate::outbound::{change_all, users};
+use crate::outbound::users;
 
 impl<S: Spool> Answers<FreezeList> for Operator<S> {
     async fn answer(&self, ask: FreezeList, _by: Actor) -> Result<FreezePage, Fault> {
@@ -75,7 +75,7 @@ impl<S: Spool> Answers<FreezeLift> for Operator<S> {
                 not_since_arrival: true,
                 ..Filter::default()
             };
-            let release = change_all(&*self.spool, &filter, Action::Release, |entry| {
+            let release = spool::change_all(&*self.spool, &filter, Action::Release, |entry| {
                 super::queue::record(
                     &self.journal,
                     control::QueueAction::Release,

@@ -16,7 +16,6 @@ use spool::{Action, Filter, Spool, State};
 use tokio_util::sync::CancellationToken;
 
 use super::Outbound;
-use super::work::change_all;
 use crate::counting::{client_keys, counts, sender_keys};
 
 impl<S: Spool> Outbound<S> {
@@ -114,7 +113,7 @@ impl<S: Spool> Outbound<S> {
             states: waiting,
             ..filter
         };
-        change_all(&*self.spool, &filter, Action::Hold, |entry| {
+        spool::change_all(&*self.spool, &filter, Action::Hold, |entry| {
             self.journal.record(Event::Held {
                 id: entry.id,
                 recipient: entry.leg.recipient,

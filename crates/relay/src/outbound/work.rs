@@ -13,7 +13,7 @@ use envelope::{
     TlsPolicy, TlsPolicyKind, Trip,
 };
 use journal::{Attempt, Event};
-use spool::{Action, BodyReader, Entry, Filter, OpenError, Settlement, Spool, State, Update};
+use spool::{Action, BodyReader, Filter, OpenError, Settlement, Spool, State, Update};
 
 use super::Outbound;
 use super::freezes::FROZEN;
@@ -220,7 +220,7 @@ impl<S: Spool> Outbound<S> {
                 ],
                 ..Filter::default()
             };
-            match change_all(&*spool, &filter, Action::RetryNow, drop).await {
+            match spool::change_all(&*spool, &filter, Action::RetryNow, drop).await {
                 Ok(legs) => journal.record(Event::SiteTakesMail { site, legs }),
                 Err(error) => tracing::error!(site, %error, "cannot pull mail forward"),
             }
@@ -276,25 +276,6 @@ impl<S: Spool> Outbound<S> {
     }
 }
 
-/// Does something to all legs that a filter matches, with a look at each that it changed; says how many those were.
-pub(crate) async fn change_all<S: Spool>(
-    spool: &S,
-    filter: &Filter,
-    action: Action,
-    mut look: impl FnMut(Entry),
-) -> Result<u64, spool::Error> {
-    let (mut legs, mut cursor) = (0, None);
-    loop {
-        let changed = spool.admin(filter, action, cursor, CHANGED_AT_ONCE).await?;
-        legs += changed.entries.len() as u64;
-        changed.entries.into_iter().for_each(&mut look);
-        cursor = changed.next;
-        if cursor.is_none() {
-            return Ok(legs);
-        }
-    }
-}
-
 /// A policy that cannot be had is a failure of a policy of which nothing else is known (RFC 8460 §4.3.2.2).
 fn policy_fault(fault: sts::Fault) -> TlsFinding {
     let policy = TlsPolicy {
@@ -314,7 +295,5 @@ fn policy_fault(fault: sts::Fault) -> TlsFinding {
 
 /// Of mail whose lease could not be renewed.
 const NOT_OURS: &str = "another node may have taken it over";
-/// Legs changed in one go.
-const CHANGED_AT_ONCE: usize = 1000;
 /// The longest wait, in case a wake-up was missed.
 const WAIT_MAX: Duration = Duration::from_mins(1);
