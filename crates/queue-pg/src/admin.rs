@@ -3,10 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use envelope::{Diagnosis, EnhancedStatus, Host, LegId, MessageId};
-use spool::{
-    Action, By, Changed, Counts, DAMAGED, Error, Filter, HOSTS_COUNTED_MAX, Page, State, Tally,
-};
+use envelope::{Diagnosis, EnhancedStatus, LegId, MessageId};
+use spool::{Action, By, Changed, Counts, DAMAGED, Error, Filter, Page, State, Tally};
 
 use crate::claim::{leg_id, number};
 use crate::connect::{Borrowed, twice};
@@ -59,13 +57,7 @@ impl Shared {
 
     async fn count_all(&self) -> Result<Counts, Error> {
         let now = self.time.now();
-        let rows = twice(|| async {
-            let client = self.database.get().await?;
-            let rows = client.rows(COUNT, &[&now]).await?;
-            client.done();
-            Ok(rows)
-        })
-        .await?;
+        let rows = self.database.ask(COUNT, &[&now]).await?;
         let mut counts = Counts::default();
         let mut hosts: HashMap<&str, u64> = HashMap::new();
         for row in &rows {
@@ -82,23 +74,15 @@ impl Shared {
         let hosts = hosts
             .into_iter()
             .filter_map(|(host, legs)| Some((host.parse().ok()?, legs)));
-        counts.hosts = hosts.collect();
-        let order = |(host, legs): &(Host, u64)| (std::cmp::Reverse(*legs), host.clone());
-        counts.hosts.sort_by_cached_key(order);
-        counts.hosts.truncate(HOSTS_COUNTED_MAX);
+        counts.rank(hosts);
         Ok(counts)
     }
 
     /// Puts the legs of a message on hold whose body is not what was taken in: an operator is to look at it.
     pub(crate) async fn hold_damaged(&self, id: MessageId, text: &str) {
         let last = Diagnosis::local(EnhancedStatus::transient(3, 0), format!("{DAMAGED}{text}"));
-        let held = twice(|| async {
-            let client = self.database.get().await?;
-            client.rows(HOLD, &[&Id(id), &last_json(&last)]).await?;
-            client.done();
-            Ok(())
-        });
-        let held = held.await.err().map(|error| error.to_string());
+        let held = self.database.ask(HOLD, &[&Id(id), &last_json(&last)]).await;
+        let held = held.err().map(|error| error.to_string());
         tracing::error!(%id, text, not_held = held, "a message is damaged: its legs are put on hold");
     }
 

@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 use envelope::MessageId;
 use spool::{BodyReader, BodyWriter, Error, OpenError, Token};
 
-use crate::commit::{Body, crc, drop_drafts, enter_piece};
-use crate::connect::{Database, timed, twice};
+use crate::commit::{Body, crc, drop_draft, enter_piece};
+use crate::connect::Database;
 use crate::engine::Shared;
 use crate::rows::Id;
 
@@ -122,13 +122,7 @@ impl Drop for PgWriter {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (database, id) = (self.shared.database.clone(), self.id);
             runtime.spawn(async move {
-                let cleared = timed(async {
-                    let client = database.get().await?;
-                    drop_drafts(&client, &[id]).await?;
-                    client.done();
-                    Ok(())
-                });
-                if let Err(error) = cleared.await {
+                if let Err(error) = drop_draft(&database, id).await {
                     tracing::debug!(%id, %error, "an abandoned body stays for now");
                 }
             });
@@ -139,17 +133,8 @@ impl Drop for PgWriter {
 impl PgReader {
     /// The trace of a message, then its body.
     pub(crate) async fn open(database: &Database, id: MessageId) -> Result<Self, OpenError> {
-        let database = database.clone();
-        let read = twice(|| async {
-            let client = database.get().await?;
-            let row = client.row(OPEN, &[&Id(id)]).await?;
-            client.done();
-            Ok(row)
-        });
-        let row = read
-            .await
-            .map_err(|error| OpenError::Unavailable(error.to_string()))?;
-        let row = row.ok_or(OpenError::NotFound)?;
+        let rows = database.ask(OPEN, &[&Id(id)]).await.map_err(unavailable)?;
+        let row = rows.first().ok_or(OpenError::NotFound)?;
         let (trace, sum): (&str, Option<i64>) = (row.get(0), row.get(1));
         let (body, pieces): (Option<&[u8]>, i64) = (row.get(2), row.get(3));
         let size: i64 = row.get(4);
@@ -162,7 +147,7 @@ impl PgReader {
         let ready = [trace.as_bytes(), body.unwrap_or_default()];
         let ready = ready.into_iter().filter(|it| !it.is_empty());
         Ok(Self {
-            database,
+            database: database.clone(),
             id,
             ready: ready.map(Bytes::copy_from_slice).rev().collect(),
             pieces: 0..i32::try_from(pieces).unwrap_or(0),
@@ -183,17 +168,10 @@ impl BodyReader for PgReader {
                 left => Err(OpenError::Damaged(format!("{left} octets are missing"))),
             };
         };
-        let read = twice(|| async {
-            let client = self.database.get().await?;
-            let row = client.row(PIECE_OF, &[&Id(self.id), &piece]).await?;
-            client.done();
-            Ok(row)
-        });
-        let row = read
-            .await
-            .map_err(|error| OpenError::Unavailable(error.to_string()))?;
+        let rows = self.database.ask(PIECE_OF, &[&Id(self.id), &piece]).await;
+        let rows = rows.map_err(unavailable)?;
         let missing = || OpenError::Damaged(format!("piece {piece} is missing"));
-        let row = row.ok_or_else(missing)?;
+        let row = rows.first().ok_or_else(missing)?;
         let (octets, sum): (&[u8], i64) = (row.get(0), row.get(1));
         if crc(octets) != sum {
             return Err(OpenError::Damaged(format!(
@@ -203,6 +181,10 @@ impl BodyReader for PgReader {
         self.left = self.left.saturating_sub(octets.len() as u64);
         Ok(Some(Bytes::copy_from_slice(octets)))
     }
+}
+
+fn unavailable(error: Error) -> OpenError {
+    OpenError::Unavailable(error.to_string())
 }
 
 const OPEN: &str = "SELECT trace, crc, body, (SELECT count(*) FROM bodies WHERE message = id AND body IS NULL), size FROM messages WHERE id = $1";

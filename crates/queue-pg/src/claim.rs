@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use envelope::{Claim, Lease, LegId, Message, MessageId, millis};
+use envelope::{Claim, Lease, LegId, Message, MessageId};
 use spool::{Error, Overdue, Want, Why};
 use tokio_postgres::Row;
 
-use crate::connect::{Parameters, timed, trouble, twice};
+use crate::connect::{Parameters, timed, trouble};
 use crate::engine::Shared;
 use crate::rows::{BOTH, Id, LegRow, Malformed, read_leg, read_message};
-use crate::time::timestamp;
+use crate::time::{span, timestamp};
 
 impl Shared {
     pub(crate) async fn claim_due(&self, want: &Want) -> Result<Vec<Claim>, Error> {
@@ -108,18 +108,12 @@ impl Shared {
             tokens,
             owners,
         } = Columns::of(leases);
-        let done = twice(|| async {
-            let client = self.database.get().await?;
-            let rows = client
-                .rows(EXTEND, &[&messages, &numbers, &tokens, &owners, &until])
-                .await?;
-            client.done();
-            let key = |row: &Row| (leg_id(row), row.get::<_, i64>("token"));
-            Ok(rows.iter().map(key).collect::<HashSet<_>>())
-        });
-        match done.await {
+        let given: Parameters<'_> = &[&messages, &numbers, &tokens, &owners, &until];
+        match self.database.ask(EXTEND, given).await {
             Err(error) => leases.iter().map(|_| Err(error.clone())).collect(),
-            Ok(done) => {
+            Ok(rows) => {
+                let key = |row: &Row| (leg_id(row), row.get::<_, i64>("token"));
+                let done: HashSet<_> = rows.iter().map(key).collect();
                 let result =
                     |lease: &Lease| match done.contains(&(lease.leg, lease.token.cast_signed())) {
                         true => Ok(()),
@@ -215,10 +209,6 @@ pub(crate) fn number(leg: LegId) -> i32 {
 
 pub(crate) fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-fn span(lease: Duration) -> i64 {
-    i64::try_from(millis(lease)).unwrap_or(i64::MAX)
 }
 
 /// As [`Want::choose`] says. Rows that another node has locked are passed by. The destinations are gone through until there are

@@ -5,7 +5,7 @@ use std::time::Duration;
 use spool::Error;
 use tokio_postgres::Row;
 
-use crate::connect::{Database, twice};
+use crate::connect::Database;
 use crate::hints::TELL;
 use crate::promise::{self, Finding};
 use crate::settings::{Pace, Settings, StartError};
@@ -45,37 +45,21 @@ impl Cluster {
 
     /// All nodes that ever were, by name.
     pub async fn nodes(&self) -> Result<Vec<Node>, Error> {
-        twice(|| async {
-            let client = self.0.get().await?;
-            let rows = client.rows(NODES, &[]).await?;
-            client.done();
-            Ok(rows.iter().map(|row| node(row, self.1.dead)).collect())
-        })
-        .await
+        let rows = self.0.ask(NODES, &[]).await?;
+        Ok(rows.iter().map(|row| node(row, self.1.dead)).collect())
     }
 
     /// Takes a node that is gone from the list.
     pub async fn forget(&self, node: &str) -> Result<(), Error> {
-        twice(|| async {
-            let client = self.0.get().await?;
-            client.rows(FORGET, &[&node]).await?;
-            client.done();
-            Ok(())
-        })
-        .await
+        self.0.ask(FORGET, &[&node]).await.map(drop)
     }
 
     /// Has a node take no more legs, or take them again; false: there is none of that name. What it works on, it ends; what it
     /// has not begun, others take.
     pub async fn drain(&self, node: &str, draining: bool) -> Result<bool, Error> {
-        twice(|| async {
-            let client = self.0.get().await?;
-            let found = client.row(DRAIN, &[&node, &draining]).await?;
-            client.rows(TELL, &[&""]).await?;
-            client.done();
-            Ok(found.is_some())
-        })
-        .await
+        let found = self.0.ask(DRAIN, &[&node, &draining]).await?;
+        self.0.ask(TELL, &[&""]).await?;
+        Ok(!found.is_empty())
     }
 }
 

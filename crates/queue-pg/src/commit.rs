@@ -12,7 +12,7 @@ use spool::{Action, Arrival, Deadlines, Entry, Error, Lifetime, Token};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::Batcher;
-use crate::connect::{Borrowed, Database, is_passing, patiently, timed, twice};
+use crate::connect::{Borrowed, Database, Parameters, is_passing, patiently, timed};
 use crate::rows::{self, Id, leg_json, message_json};
 use crate::time::{millis, timestamp};
 use crate::tokens::token_json;
@@ -186,18 +186,10 @@ pub(crate) async fn is_leased(
     arrival: &Arrival,
     begun: Begun,
 ) -> Result<bool, Error> {
-    twice(|| async {
-        let client = database.get().await?;
-        let row = client
-            .row(
-                IS_LEASED,
-                &[&Id(arrival.message.id), &begun.run, &begun.token],
-            )
-            .await?;
-        client.done();
-        Ok(row.is_some_and(|row| row.get(0)))
-    })
-    .await
+    let id = Id(arrival.message.id);
+    let asked: Parameters<'_> = &[&id, &begun.run, &begun.token];
+    let rows = database.ask(IS_LEASED, asked).await?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
 /// Commits what comes; says of each message whether it is new.
@@ -320,29 +312,20 @@ pub(crate) async fn enter_piece(
     octets: &[u8],
     (run, now): (i64, i64),
 ) -> Result<(), Error> {
-    twice(|| async {
-        let client = database.get().await?;
-        let row = client
-            .row(
-                ENTER_PIECE,
-                &[&Id(id), &piece, &crc(octets), &octets, &run, &now],
-            )
-            .await?;
-        client.done();
-        match row.is_some_and(|row| row.get(0)) {
-            true => Ok(()),
-            false => Err(Error::Unknown(format!(
-                "the beginning of {id} was cleared away"
-            ))),
-        }
-    })
-    .await
+    let (message, crc) = (Id(id), crc(octets));
+    let row: Parameters<'_> = &[&message, &piece, &crc, &octets, &run, &now];
+    let rows = database.ask(ENTER_PIECE, row).await?;
+    match rows.first().is_some_and(|row| row.get(0)) {
+        true => Ok(()),
+        false => Err(Error::Unknown(format!(
+            "the beginning of {id} was cleared away"
+        ))),
+    }
 }
 
-/// Clears away the pieces of messages that do not come any more.
-pub(crate) async fn drop_drafts(client: &Borrowed, ids: &[MessageId]) -> Result<(), Error> {
-    let ids: Vec<Id> = ids.iter().copied().map(Id).collect();
-    client.rows(DROP_DRAFTS, &[&ids]).await.map(drop)
+/// Clears away the pieces of a message that does not come any more.
+pub(crate) async fn drop_draft(database: &Database, id: MessageId) -> Result<(), Error> {
+    database.ask(DROP_DRAFT, &[&Id(id)]).await.map(drop)
 }
 
 pub(crate) fn crc(octets: &[u8]) -> i64 {
@@ -386,7 +369,7 @@ const ENTER_PIECE: &str = "WITH d AS (
     SELECT EXISTS (SELECT FROM k)";
 const IS_LEASED: &str =
     "SELECT EXISTS (SELECT FROM legs WHERE message = $1 AND owner = $2 AND token = $3)";
-const DROP_DRAFTS: &str = "WITH d AS (DELETE FROM drafts WHERE message = ANY($1) RETURNING message)
+const DROP_DRAFT: &str = "WITH d AS (DELETE FROM drafts WHERE message = $1 RETURNING message)
     DELETE FROM bodies WHERE message IN (SELECT message FROM d)
         AND NOT EXISTS (SELECT FROM messages WHERE id = message)";
 /// Octets of bodies in one statement: it takes its time on a slow link.

@@ -81,6 +81,21 @@ impl Database {
         })
     }
 
+    /// The rows that one statement gives which may be run twice.
+    pub(crate) async fn ask(
+        &self,
+        statement: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Error> {
+        twice(|| async {
+            let client = self.get().await?;
+            let rows = client.rows(statement, parameters).await?;
+            client.done();
+            Ok(rows)
+        })
+        .await
+    }
+
     /// All connections: what is under way is given up.
     pub(crate) fn close(&self) {
         self.pool.close();

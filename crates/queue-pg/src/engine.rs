@@ -35,7 +35,6 @@ pub struct PgSpool {
     commits: Batcher<Entering, bool>,
     settlements: Batcher<Settling, Again>,
     lifetime: Lifetime,
-    clock: Clock,
     _stop: DropGuard,
 }
 
@@ -134,7 +133,6 @@ impl PgSpool {
             settlements: settle::start(&shared.database, &stopped),
             shared,
             lifetime: settings.lifetime,
-            clock: settings.clock,
             _stop: stopped.drop_guard(),
         })
     }
@@ -149,7 +147,7 @@ impl PgSpool {
 
     /// The clock of this machine.
     pub fn clock(&self) -> &Clock {
-        &self.clock
+        self.shared.time.clock()
     }
 
     /// Makes bloated indexes anew. For tests and benches; a node does it by itself now and then.

@@ -10,7 +10,6 @@ use std::time::Duration;
 use tokio_postgres::AsyncMessage;
 use tokio_util::sync::CancellationToken;
 
-use crate::connect::timed;
 use crate::engine::Shared;
 
 /// Tells the others, now and then, while there is something to tell.
@@ -20,13 +19,7 @@ pub(crate) async fn tell(shared: Arc<Shared>, stopped: CancellationToken) {
             () = stopped.cancelled() => return,
             () = shared.told.notified() => {}
         }
-        let told = timed(async {
-            let client = shared.database.get().await?;
-            client.rows(TELL, &[&shared.node]).await?;
-            client.done();
-            Ok(())
-        });
-        if let Err(error) = told.await {
+        if let Err(error) = shared.database.ask(TELL, &[&shared.node]).await {
             tracing::debug!(%error, "cannot tell the other nodes of a change");
         }
         tokio::time::sleep(TELL_EVERY).await;

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use spool::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::connect::{Borrowed, Database, application, timed, twice};
+use crate::connect::{Borrowed, Database, Parameters, application, timed};
 use crate::engine::Shared;
 use crate::hints::TELL;
 use crate::promise;
 use crate::settings::{Settings, StartError};
+use crate::time::span;
 use crate::upkeep;
 
 /// Takes this node's name; the run that it begins, and the time of the database.
@@ -25,17 +26,9 @@ pub(crate) async fn register(
 ) -> Result<i64, StartError> {
     let failed = |error: Error| StartError::Database(error.to_string());
     wait_for_name(database, settings, &now).await?;
-    let run = draw();
-    let done = timed(async {
-        let client = database.get().await?;
-        let version = env!("CARGO_PKG_VERSION");
-        client
-            .rows(REGISTER, &[&settings.node, &run, &now(), &version])
-            .await?;
-        client.done();
-        Ok(())
-    });
-    done.await.map_err(failed)?;
+    let (run, now, version) = (draw(), now(), env!("CARGO_PKG_VERSION"));
+    let taken: Parameters<'_> = &[&settings.node, &run, &now, &version];
+    database.ask(REGISTER, taken).await.map_err(failed)?;
     Ok(run)
 }
 
@@ -49,13 +42,9 @@ async fn wait_for_name(
     let failed = |error: Error| StartError::Database(error.to_string());
     let (began, node) = ((Instant::now(), now()), &settings.node);
     loop {
-        let client = database.get().await.map_err(failed)?;
-        let row = client
-            .row(OTHER, &[&node, &application(node)])
-            .await
-            .map_err(failed)?;
-        client.done();
-        let Some(heartbeat) = row.map(|row| row.get::<_, i64>(0)) else {
+        let rows = database.ask(OTHER, &[&node, &application(node)]).await;
+        let rows = rows.map_err(failed)?;
+        let Some(heartbeat) = rows.first().map(|row| row.get::<_, i64>(0)) else {
             return Ok(());
         };
         if heartbeat > began.1 {
@@ -99,7 +88,7 @@ impl Shared {
                 () = stopped.cancelled() => return,
                 () = tokio::time::sleep(self.pace.beat * SWEEP_EVERY) => {}
             }
-            let swept = timed(upkeep::sweep(&self.database, self.time.now())).await;
+            let swept = upkeep::sweep(&self.database, self.time.now()).await;
             let small = match minute.is_multiple_of(SHRINK_EVERY) {
                 true => upkeep::shrink(&self.database).await,
                 false => Ok(()),
@@ -197,25 +186,20 @@ impl Shared {
 
     /// Frees the legs of nodes that send no heartbeat any more.
     async fn give_up_dead(&self) -> Result<bool, Error> {
-        let before = self.time.now().saturating_sub(millis(self.pace.dead));
-        timed(async {
-            let client = self.database.get().await?;
-            let rows = client.rows(GIVE_UP, &[&before, &self.node]).await?;
-            for row in &rows {
-                let (name, legs): (&str, i64) = (row.get(0), row.get(1));
-                tracing::warn!(
-                    node = name,
-                    legs,
-                    "a node is silent: what it worked on goes to the others"
-                );
-            }
-            client.done();
-            if !rows.is_empty() {
-                self.told.notify_one();
-            }
-            Ok(!rows.is_empty())
-        })
-        .await
+        let before = self.time.now().saturating_sub(span(self.pace.dead));
+        let rows = self.database.ask(GIVE_UP, &[&before, &self.node]).await?;
+        for row in &rows {
+            let (name, legs): (&str, i64) = (row.get(0), row.get(1));
+            tracing::warn!(
+                node = name,
+                legs,
+                "a node is silent: what it worked on goes to the others"
+            );
+        }
+        if !rows.is_empty() {
+            self.told.notify_one();
+        }
+        Ok(!rows.is_empty())
     }
 
     /// Brings the front up to date; whether something is due that it did not know of. Not so often that it keeps the database busy;
@@ -228,13 +212,7 @@ impl Shared {
             false => {}
         }
         let began = Instant::now();
-        let rows = twice(|| async {
-            let client = self.database.get().await?;
-            let rows = client.rows(LOOK, &[]).await?;
-            client.done();
-            Ok(rows)
-        });
-        let rows = rows.await?;
+        let rows = self.database.ask(LOOK, &[]).await?;
         *self.look_next.lock() = Instant::now() + began.elapsed() * LOOK_REST;
         let rows = rows
             .iter()
@@ -245,19 +223,9 @@ impl Shared {
     /// Leaves: what is still leased goes to the others now, and no heartbeat follows.
     pub(crate) async fn leave(&self) -> Result<(), Error> {
         let run = self.run.swap(GONE, Ordering::SeqCst);
-        timed(async {
-            let client = self.database.get().await?;
-            client.rows(LEAVE, &[&self.node, &run]).await?;
-            client.rows(TELL, &[&self.node]).await?;
-            client.done();
-            Ok(())
-        })
-        .await
+        self.database.ask(LEAVE, &[&self.node, &run]).await?;
+        self.database.ask(TELL, &[&self.node]).await.map(drop)
     }
-}
-
-pub(crate) fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The run of a node that has left.

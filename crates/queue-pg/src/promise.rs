@@ -8,7 +8,7 @@ use std::fmt;
 
 use spool::Error;
 
-use crate::connect::{Database, timed};
+use crate::connect::Database;
 
 /// Something about the database that an operator should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,14 +84,9 @@ pub(crate) fn judge(settings: &HashMap<String, String>) -> Vec<Finding> {
 
 /// Reads them.
 pub(crate) async fn read(database: &Database) -> Result<Vec<Finding>, Error> {
-    timed(async {
-        let client = database.get().await?;
-        let rows = client.rows(READ, &[&&NAMES[..]]).await?;
-        client.done();
-        let settings = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-        Ok(judge(&settings))
-    })
-    .await
+    let rows = database.ask(READ, &[&&NAMES[..]]).await?;
+    let settings = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    Ok(judge(&settings))
 }
 
 const READ: &str = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)";

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use envelope::{IdPattern, LegId, Message, ReversePath, millis};
+use envelope::{IdPattern, LegId, Message, ReversePath};
 use spool::{AGE_MINUTES, Ages, By, Error, Filter, State, Tally, error_name, sender_name};
 use tokio_postgres::types::ToSql;
 
 use crate::claim::{count, number, read_both};
 use crate::connect::Borrowed;
 use crate::rows::{BOTH, Id, LegRow, read_last};
-use crate::time::timestamp;
+use crate::time::{self, timestamp};
 
 /// Legs that were found, and where to go on.
 pub(crate) struct Found {
@@ -85,7 +85,7 @@ impl Select {
         }
         for (span, sign) in [(filter.older_than, '<'), (filter.younger_than, '>')] {
             if let Some(span) = span {
-                let at = now.saturating_sub(i64::try_from(millis(span)).unwrap_or(i64::MAX));
+                let at = now.saturating_sub(time::span(span));
                 let at = select.parameter(at);
                 select.conditions.push(format!("m.arrived {sign} ${at}"));
             }

@@ -16,7 +16,6 @@ use crate::connect::{Borrowed, trouble};
 pub(crate) struct Time {
     /// A manual one rules: tests turn it.
     clock: Clock,
-    is_manual: bool,
     asked: Mutex<(Instant, i64)>,
 }
 
@@ -24,11 +23,7 @@ impl Time {
     /// Until the database is asked, by the clock of this machine.
     pub(crate) fn new(clock: Clock) -> Self {
         let asked = Mutex::new((Instant::now(), millis(clock.now())));
-        Self {
-            is_manual: clock.is_manual(),
-            clock,
-            asked,
-        }
+        Self { clock, asked }
     }
 
     /// Asks the database. An answer that took long says too little.
@@ -44,19 +39,29 @@ impl Time {
         Ok(())
     }
 
+    /// The clock of this machine.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Milliseconds since 1970.
     pub(crate) fn now(&self) -> i64 {
-        if self.is_manual {
+        if self.clock.is_manual() {
             return millis(self.clock.now());
         }
         let (at, said) = *self.asked.lock();
-        said.saturating_add(i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX))
+        said.saturating_add(span(at.elapsed()))
     }
 }
 
 /// As the tables have it.
 pub(crate) fn millis(at: Timestamp) -> i64 {
     i64::try_from(at.unix_millis()).unwrap_or(i64::MAX)
+}
+
+/// A span, as the tables have it.
+pub(crate) fn span(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// From the tables.

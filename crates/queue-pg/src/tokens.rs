@@ -7,7 +7,6 @@ use serde_json::json;
 use sha1::{Digest, Sha1};
 use spool::{Error, Token};
 
-use crate::connect::twice;
 use crate::engine::{PgSpool, Shared};
 use crate::rows::clean;
 use crate::time::{millis, timestamp};
@@ -30,13 +29,8 @@ pub(crate) fn name(value: &str, expires: Timestamp) -> Token {
 impl Shared {
     pub(crate) async fn recalled(&self, name: &str) -> Result<Option<String>, Error> {
         let now = self.time.now();
-        twice(|| async {
-            let client = self.database.get().await?;
-            let row = client.row(RECALL, &[&name, &now]).await?;
-            client.done();
-            Ok(row.map(|row| row.get(0)))
-        })
-        .await
+        let rows = self.database.ask(RECALL, &[&name, &now]).await?;
+        Ok(rows.first().map(|row| row.get(0)))
     }
 }
 
@@ -46,13 +40,7 @@ impl PgSpool {
         let (now, mut all) = (self.shared.time.now(), Vec::<Token>::new());
         loop {
             let last = all.last().map_or("", |token| &*token.name);
-            let rows = twice(|| async {
-                let client = self.shared.database.get().await?;
-                let rows = client.rows(PAGE, &[&last, &now]).await?;
-                client.done();
-                Ok(rows)
-            });
-            let rows = rows.await?;
+            let rows = self.shared.database.ask(PAGE, &[&last, &now]).await?;
             if rows.is_empty() {
                 return Ok(all);
             }
@@ -69,13 +57,7 @@ impl PgSpool {
         for some in tokens.chunks(1000) {
             let rows = some.iter().map(token_json).collect();
             let rows = serde_json::Value::Array(rows);
-            twice(|| async {
-                let client = self.shared.database.get().await?;
-                client.rows(KEEP, &[&rows]).await?;
-                client.done();
-                Ok(())
-            })
-            .await?;
+            self.shared.database.ask(KEEP, &[&rows]).await?;
         }
         Ok(())
     }

@@ -5,17 +5,14 @@ use std::time::Duration;
 use spool::Error;
 
 use crate::connect::Database;
-use crate::nodes::millis;
+use crate::time::span;
 
 /// Expired tokens, pieces of messages whose node is gone, leases on what was put on hold.
 pub(crate) async fn sweep(database: &Database, now: i64) -> Result<(), Error> {
-    let client = database.get().await?;
-    client.rows(EXPIRED, &[&now]).await?;
-    let begun = now.saturating_sub(millis(DRAFT_MAX));
-    client.rows(ABANDONED, &[&begun]).await?;
-    client.rows(STALE, &[&now]).await?;
-    client.done();
-    Ok(())
+    database.ask(EXPIRED, &[&now]).await?;
+    let begun = now.saturating_sub(span(DRAFT_MAX));
+    database.ask(ABANDONED, &[&begun]).await?;
+    database.ask(STALE, &[&now]).await.map(drop)
 }
 
 /// Tables give back what their rows took, by autovacuum; their indexes do not. While one is made anew, mail goes on. One node at a

@@ -7,7 +7,6 @@ use tokio_postgres::Row;
 use crate::body::PgReader;
 use crate::claim::{leg_id, number};
 use crate::cluster::Cluster;
-use crate::connect::{Parameters, twice};
 use crate::rows::{Id, read_leg, read_message};
 
 /// What was found.
@@ -48,10 +47,10 @@ impl Cluster {
     /// Reads every row and every body. `progress` is told now and then how many messages of how many are read.
     pub async fn verify(&self, mut progress: impl FnMut(u64, u64)) -> Result<Report, Error> {
         let (mut report, mut last) = (Report::default(), MessageId::from_bits(0));
-        let all = self.ask("SELECT count(*) FROM messages", &[]).await?;
+        let all = self.0.ask("SELECT count(*) FROM messages", &[]).await?;
         let all: i64 = all.first().map_or(0, |row| row.get(0));
         loop {
-            let rows = self.ask(MESSAGES, &[&Id(last)]).await?;
+            let rows = self.0.ask(MESSAGES, &[&Id(last)]).await?;
             for row in &rows {
                 Id(last) = row.get("id");
                 report.messages += 1;
@@ -68,7 +67,7 @@ impl Cluster {
         };
         let mut from = -1;
         loop {
-            let rows = self.ask(LEGS, &[&Id(last.message), &from]).await?;
+            let rows = self.0.ask(LEGS, &[&Id(last.message), &from]).await?;
             for row in &rows {
                 last = leg_id(row);
                 from = number(last);
@@ -86,7 +85,7 @@ impl Cluster {
                 break;
             }
         }
-        for row in self.ask(ALONE, &[]).await? {
+        for row in self.0.ask(ALONE, &[]).await? {
             let (Id(id), pieces): (_, i64) = (row.get(0), row.get(1));
             report.damage("bodies", id, format!("{pieces} pieces of no message"));
         }
@@ -129,16 +128,6 @@ impl Cluster {
             octets += chunk.len() as u64;
         }
         Ok(octets)
-    }
-
-    async fn ask(&self, query: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, Error> {
-        twice(|| async {
-            let client = self.0.get().await?;
-            let rows = client.rows(query, parameters).await?;
-            client.done();
-            Ok(rows)
-        })
-        .await
     }
 }
 
