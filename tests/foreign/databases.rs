@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use testkit::net::Net;
+use testkit::postgres::Postgres;
 use testkit::program::{self, Running};
 use testkit::sender::Plain;
 use toml::Value;
@@ -14,71 +15,15 @@ use toml::Value;
 use crate::flow::acme::free;
 use crate::flow::panels::{check, with};
 
-/// One of the two, in a folder of its own, at a port of its own.
-struct Server {
+/// MariaDB, in a folder of its own, at a port of its own.
+struct MariaDb {
     folder: TempDir,
     port: u16,
-    is_postgres: bool,
     _running: Running,
 }
 
-impl Server {
-    async fn postgres() -> Self {
-        let (folder, port) = (folder(), free().port());
-        let bin = fs::read_dir("/usr/lib/postgresql")
-            .expect("PostgreSQL")
-            .next();
-        let bin = bin
-            .expect("a version")
-            .expect("a folder")
-            .path()
-            .join("bin");
-        let bin = |name: &str| bin.join(name).display().to_string();
-        let data = folder.path().join("data").display().to_string();
-        let (initdb, postgres, port_text) = (bin("initdb"), bin("postgres"), port.to_string());
-        // It refuses to be root.
-        let (program, before): (_, &[&str]) = match program::are_root() {
-            true => ("/usr/sbin/runuser", &["-u", "postgres", "--"]),
-            false => ("/usr/bin/env", &[]),
-        };
-        let init = [
-            &initdb,
-            "-D",
-            &data,
-            "-A",
-            "trust",
-            "-U",
-            "onward",
-            "-E",
-            "UTF8",
-            "--no-sync",
-        ];
-        let finished = program::run(program, &[before, &init].concat(), b"").await;
-        finished.success();
-        let serve = [
-            &postgres,
-            "-D",
-            &data,
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &port_text,
-            "-k",
-            &data,
-            "-F",
-        ];
-        let running = program::start(program, &[before, &serve].concat());
-        let server = Self {
-            folder,
-            port,
-            is_postgres: true,
-            _running: running,
-        };
-        server.wait().await;
-        server
-    }
-
-    async fn mariadb() -> Self {
+impl MariaDb {
+    async fn start() -> Self {
         let (folder, port) = (folder(), free().port());
         let data = folder.path().join("data").display().to_string();
         let user = if program::are_root() {
@@ -111,7 +56,6 @@ impl Server {
         let server = Self {
             folder,
             port,
-            is_postgres: false,
             _running: running,
         };
         server.wait().await;
@@ -127,60 +71,40 @@ impl Server {
     }
 
     async fn say(&self, database: &str, statements: &str) -> program::Finished {
-        let port = self.port.to_string();
-        match self.is_postgres {
-            true => {
-                let database = if database.is_empty() {
-                    "postgres"
-                } else {
-                    database
-                };
-                let words = [
-                    "-h",
-                    "127.0.0.1",
-                    "-p",
-                    &port,
-                    "-U",
-                    "onward",
-                    "-q",
-                    "-v",
-                    "ON_ERROR_STOP=1",
-                    "-d",
-                    database,
-                ];
-                program::run("/usr/bin/psql", &words, statements.as_bytes()).await
-            }
-            false => {
-                let socket = format!(
-                    "--socket={}",
-                    self.folder.path().join("data/socket").display()
-                );
-                let words = ["--no-defaults", &socket, "-u", "root", "-D", database];
-                let words = if database.is_empty() {
-                    &words[..4]
-                } else {
-                    &words
-                };
-                program::run("/usr/bin/mariadb", words, statements.as_bytes()).await
-            }
-        }
+        let socket = format!(
+            "--socket={}",
+            self.folder.path().join("data/socket").display()
+        );
+        let words = ["--no-defaults", &socket, "-u", "root", "-D", database];
+        let words = if database.is_empty() {
+            &words[..4]
+        } else {
+            &words
+        };
+        program::run("/usr/bin/mariadb", words, statements.as_bytes()).await
     }
 
     /// A database with these statements in it, and its URL.
     async fn database(&self, name: &str, statements: &str) -> String {
-        let make = match self.is_postgres {
-            true => format!("CREATE DATABASE {name};"),
-            false => format!(
-                "CREATE DATABASE {name} CHARACTER SET utf8mb4; CREATE USER IF NOT EXISTS onward@'127.0.0.1' IDENTIFIED BY 'pw'; GRANT SELECT ON {name}.* TO onward@'127.0.0.1';"
-            ),
-        };
+        let make = format!(
+            "CREATE DATABASE {name} CHARACTER SET utf8mb4; CREATE USER IF NOT EXISTS onward@'127.0.0.1' IDENTIFIED BY 'pw'; GRANT SELECT ON {name}.* TO onward@'127.0.0.1';"
+        );
         self.say("", &make).await.success();
         self.say(name, statements).await.success();
-        match self.is_postgres {
-            true => format!("postgres://onward@127.0.0.1:{}/{name}", self.port),
-            false => format!("mysql://onward:pw@127.0.0.1:{}/{name}", self.port),
-        }
+        format!("mysql://onward:pw@127.0.0.1:{}/{name}", self.port)
     }
+}
+
+/// A PostgreSQL that need not survive a loss of power.
+async fn postgres() -> Postgres {
+    Postgres::start(&["fsync=off"]).await
+}
+
+/// One of its databases with these statements in it, and its URL.
+async fn database(server: &Postgres, name: &str, statements: &str) -> String {
+    let url = server.database(name).await;
+    server.say(name, statements).await.success();
+    url
 }
 
 /// That its server's own user can enter.
@@ -197,16 +121,16 @@ fn panel(name: &str) -> String {
 #[tokio::test]
 #[ignore = "foreign: PostgreSQL"]
 async fn panels_with_postgres() {
-    let server = Server::postgres().await;
+    let server = postgres().await;
     for name in ["postfixadmin", "iredmail"] {
-        check(name, &server.database(name, &panel(name)).await).await;
+        check(name, &database(&server, name, &panel(name)).await).await;
     }
 }
 
 #[tokio::test]
 #[ignore = "foreign: MariaDB"]
 async fn panels_with_mariadb() {
-    let server = Server::mariadb().await;
+    let server = MariaDb::start().await;
     for name in [
         "postfixadmin",
         "vimbadmin",
@@ -223,24 +147,24 @@ async fn panels_with_mariadb() {
 #[tokio::test]
 #[ignore = "foreign: PostgreSQL, MariaDB"]
 async fn half_a_million_rows() {
-    let (postgres, mariadb) = tokio::join!(Server::postgres(), Server::mariadb());
+    let (postgres, mariadb) = tokio::join!(postgres(), MariaDb::start());
     let table = "CREATE TABLE f (address VARCHAR(100) PRIMARY KEY, targets VARCHAR(100));\n";
     let address = "CONCAT('user', n, '@d', n % 1000, '.example'), CONCAT('box', n, '@t.example')";
     let insert = format!("{table}INSERT INTO f SELECT {address} FROM");
     let urls = [
-        postgres
-            .database(
-                "many",
-                &format!("{insert} generate_series(1, {ROWS}) AS s(n);"),
-            )
-            .await,
+        database(
+            &postgres,
+            "many",
+            &format!("{insert} generate_series(1, {ROWS}) AS s(n);"),
+        )
+        .await,
         mariadb
             .database(
                 "many",
                 &format!("{insert} (SELECT seq AS n FROM seq_1_to_{ROWS}) s;"),
             )
             .await,
-        sqlite(&insert, postgres.folder.path().join("many.sqlite")),
+        sqlite(&insert, mariadb.folder.path().join("many.sqlite")),
     ];
     for url in urls {
         let kind = url.split(':').next().unwrap_or_default().to_owned();
