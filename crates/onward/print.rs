@@ -40,6 +40,13 @@ impl Printer {
         let _ = writeln!(io::stdout().lock(), "{}", self.shown(&text.to_string()));
     }
 
+    /// How many of something there are, if there are any.
+    pub(crate) fn any(self, count: u64, what: &str) {
+        if count > 0 {
+            self.line(format_args!("{count} {what}"));
+        }
+    }
+
     pub(crate) fn lines(self, lines: impl IntoIterator<Item = impl Display>) {
         lines.into_iter().for_each(|line| self.line(line));
     }

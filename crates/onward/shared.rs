@@ -42,13 +42,19 @@ pub(crate) fn aside(config: &Config) -> Settings {
     }
 }
 
-/// Ends what was begun [`aside`].
-pub(crate) async fn leave(spool: &PgSpool, settings: &Settings) {
+/// Does something with the spool that is opened [`aside`], and leaves it again.
+pub(crate) async fn open_aside<T>(
+    settings: &Settings,
+    work: impl AsyncFnOnce(&Arc<PgSpool>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let spool = Arc::new(PgSpool::open(settings.clone()).await?);
+    let result = work(&spool).await;
     spool.close().await;
     if let Ok(cluster) = Cluster::new(settings) {
         // Nobody waits for it: this only takes it from the list of nodes.
         let _ = cluster.forget(&settings.node).await;
     }
+    result
 }
 
 /// Nobody must work on what is moved away, or comes in.

@@ -252,21 +252,16 @@ fn print_summary(print: Printer, summary: &Summary) {
     print.line(format_args!(
         "{messages} with {legs} brought back from {from}"
     ));
-    let left = |count: u64, what: &str| {
-        if count > 0 {
-            print.line(format_args!("{count} {what}"));
-        }
-    };
-    left(
+    print.any(
         summary.queued,
         "are queued already, and were left as they are",
     );
-    left(
+    print.any(
         summary.ended,
         "have ended in this spool, and do not come again",
     );
-    left(summary.earlier, "were taken by an earlier import");
-    left(summary.skipped.len() as u64, "were skipped:");
+    print.any(summary.earlier, "were taken by an earlier import");
+    print.any(summary.skipped.len() as u64, "were skipped:");
     let skipped = summary.skipped.iter();
     print.lines(skipped.map(|Skipped { file, text }| format!("  {}: {text}", file.display())));
 }

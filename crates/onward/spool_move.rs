@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use envelope::{MessageId, Timestamp};
 use queue::LogSpool;
-use queue_pg::{Cluster, PgSpool, Settings};
+use queue_pg::{Cluster, Settings};
 use rustix::process::geteuid;
 use serde::Serialize;
 use spool::{Clock, Token};
 
 use crate::config::Config;
 use crate::print::{Printer, plural};
-use crate::shared::{aside, leave, nobody_works};
+use crate::shared::{aside, nobody_works, open_aside};
 use crate::spool_carry::{Carried, MARK, MARKS_LAST, Marks, carry_all};
 use crate::spool_cli::give_to_owner;
 use crate::{Exit, Failure};
@@ -63,18 +63,16 @@ async fn to_shared(config: &Config, to: &str) -> Result<Moved, Failure> {
         url: to.to_owned(),
         ..aside(config)
     };
-    let to = Arc::new(PgSpool::open(there.clone()).await?);
     let begun = config.spool.join(BEGUN);
-    let result = async {
+    let moving = open_aside(&there, async |to| {
         let tokens = from.tokens().await?;
         to.keep_tokens(&tokens).await?;
         let marks = Some(marks(&begun)?);
-        let carried = carry_all((&from, &to), marks, None).await?;
+        let carried = carry_all((&from, to), marks, None).await?;
         fs::remove_file(&begun)?;
         Ok((carried, tokens.len() as u64))
-    };
-    let result: Result<_, Failure> = result.await;
-    leave(&to, &there).await;
+    });
+    let result = moving.await;
     from.close();
     if geteuid().is_root() {
         give_to_owner(&config.spool)?;
@@ -102,17 +100,15 @@ async fn to_folder(config: &Config, to: &Path) -> Result<Moved, Failure> {
     let folder = Arc::new(folder);
     // What was once moved from here may come back now.
     forget(&to.join(BEGUN))?;
-    let from = Arc::new(PgSpool::open(there.clone()).await?);
-    let result = async {
+    let moving = open_aside(&there, async |from| {
         let mut tokens = from.tokens().await?;
         tokens.retain(|token| &*token.value != MARK);
         let all = tokens.len();
         let left = folder.keep_tokens(tokens).await?;
-        let carried = carry_all((&from, &folder), None, Some((&cluster, &there))).await?;
+        let carried = carry_all((from, &folder), None, Some((&cluster, &there))).await?;
         Ok((carried, all, left))
-    };
-    let result: Result<(_, _, Vec<Token>), Failure> = result.await;
-    leave(&from, &there).await;
+    });
+    let result: Result<(_, _, Vec<Token>), Failure> = moving.await;
     folder.close();
     if geteuid().is_root() {
         give_to_owner(to)?;
@@ -182,26 +178,21 @@ fn print_moved(print: Printer, moved: &Moved) {
     print.line(format_args!(
         "{messages} with {legs} moved, {octets} octets read back and compared"
     ));
-    let line = |count: u64, what: &str| {
-        if count > 0 {
-            print.line(format_args!("{count} {what}"));
-        }
-    };
-    line(
+    print.any(
         carried.there_already,
         "of them were there already: a move before was cut off",
     );
-    line(moved.tokens, "names of long senders went along");
+    print.any(moved.tokens, "names of long senders went along");
     if let Some(until) = &moved.tokens_left_until {
         let left = plural(moved.tokens_left, "name");
         print.line(format_args!(
             "{left} of long senders cannot be kept in a folder: bounces to them are refused; the last was to be known until {until}"
         ));
     }
-    line(carried.stay.len() as u64, "messages stay where they were:");
+    print.any(carried.stay.len() as u64, "messages stay where they were:");
     let stay = carried.stay.iter();
     print.lines(stay.map(|it| format!("  {}: {}", it.message, it.text)));
-    line(
+    print.any(
         carried.left,
         "legs are left there: `onward spool verify` says what is wrong",
     );

@@ -12,7 +12,7 @@ use spool::{BodyReader as _, OpenError, Spool as _};
 use crate::cli::Spool;
 use crate::config::Config;
 use crate::print::Printer;
-use crate::shared::{aside, leave, nobody_works};
+use crate::shared::{aside, nobody_works, open_aside};
 use crate::spool_carry::Mails;
 use crate::spool_cli::{Finding, print_findings, progress};
 use crate::spool_export::{Export, Written};
@@ -76,10 +76,8 @@ async fn verify(config: &Config, print: Printer) -> Result<bool, Failure> {
 /// Nodes may be at work: what they end meanwhile may be among it.
 async fn export(config: &Config, folder: &Path, print: Printer) -> Result<bool, Failure> {
     let settings = aside(config);
-    let spool = Arc::new(PgSpool::open(settings.clone()).await?);
-    let result = export_all(&spool, folder).await;
-    leave(&spool, &settings).await;
-    Ok(result?.print(print))
+    let exported = open_aside(&settings, async |spool| export_all(spool, folder).await);
+    Ok(exported.await?.print(print))
 }
 
 async fn export_all(spool: &Arc<PgSpool>, folder: &Path) -> Result<Export, Failure> {
@@ -119,16 +117,12 @@ async fn import(config: &Config, folder: &Path, print: Printer) -> Result<bool, 
     let settings = aside(config);
     let (mut summary, mails) = spool_import::look(folder)?;
     let tokens = tokens_of(folder)?;
-    let spool = Arc::new(PgSpool::open(settings.clone()).await?);
-    let cluster = Cluster::new(&settings)?;
-    let brought = async {
-        nobody_works(&cluster, &settings).await?;
+    let brought = open_aside(&settings, async |spool| {
+        nobody_works(&Cluster::new(&settings)?, &settings).await?;
         spool.keep_tokens(&tokens).await?;
-        spool_import::bring_all(&spool, &mails, &Arc::default(), &mut summary).await
-    };
-    let brought = brought.await;
-    leave(&spool, &settings).await;
-    brought?;
+        spool_import::bring_all(spool, &mails, &Arc::default(), &mut summary).await
+    });
+    brought.await?;
     Ok(summary.print(print))
 }
 
