@@ -40,9 +40,28 @@ pub type Certificate = Arc<CertifiedKey>;
 /// What there is to choose from.
 #[derive(Debug)]
 struct Certificates {
-    own: ArcSwap<Vec<Certificate>>,
+    own: ArcSwap<Vec<Known>>,
     /// Got by the way: where both fit, the one that is valid counts, and then the one that is so for longer.
-    issued: ArcSwapOption<CertifiedKey>,
+    issued: ArcSwapOption<Known>,
+}
+
+/// A certificate with what was read of it once: no client waits for that.
+#[derive(Debug)]
+struct Known {
+    certificate: Certificate,
+    life: (i64, i64),
+    /// What we have signed ourselves only stands in for what is to be issued.
+    stands_in: bool,
+}
+
+impl Known {
+    fn of(certificate: Certificate) -> Self {
+        Self {
+            life: life(&certificate),
+            stands_in: parsed(&certificate).is_some_and(|own| own.issuer() == own.subject()),
+            certificate,
+        }
+    }
 }
 
 /// Why certificate and key cannot be used.
@@ -101,7 +120,7 @@ impl Holder {
     /// Holds these; where several fit a client, the first counts.
     pub fn new(certificates: Vec<Certificate>) -> Self {
         let certificates = Arc::new(Certificates {
-            own: ArcSwap::from_pointee(certificates),
+            own: ArcSwap::from_pointee(certificates.into_iter().map(Known::of).collect()),
             issued: ArcSwapOption::empty(),
         });
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -132,17 +151,20 @@ impl Holder {
     pub fn certificates(&self) -> Vec<Certificate> {
         let issued = self.certificates.issued.load_full();
         let own = self.certificates.own.load();
-        own.iter().cloned().chain(issued).collect()
+        let all = own.iter().chain(issued.as_deref());
+        all.map(|known| Arc::clone(&known.certificate)).collect()
     }
 
     /// From now on these, and what was issued.
     pub fn replace(&self, certificates: Vec<Certificate>) {
-        self.certificates.own.store(Arc::new(certificates));
+        let known = certificates.into_iter().map(Known::of).collect();
+        self.certificates.own.store(Arc::new(known));
     }
 
     /// From now on this one too, in place of what was issued before.
     pub fn issue(&self, certificate: Certificate) {
-        self.certificates.issued.store(Some(certificate));
+        let known = Arc::new(Known::of(certificate));
+        self.certificates.issued.store(Some(known));
     }
 }
 
@@ -153,33 +175,35 @@ impl ResolvesServerCert for Certificates {
         let name = client
             .server_name()
             .and_then(|name| ServerName::try_from(name).ok());
-        let is_possible = |certificate: &Certificate| {
+        let is_possible = |known: &Known| {
             let schemes = client.signature_schemes();
-            certificate.key.choose_scheme(schemes).is_some()
+            known.certificate.key.choose_scheme(schemes).is_some()
         };
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let rank = |certificate: &Certificate| {
-            let is_named = name.as_ref().is_some_and(|name| names(certificate, name));
-            let (begin, end) = life(certificate);
-            (is_named, begin <= now && now < end)
+        let rank = |known: &Known| {
+            let named = |name| names(&known.certificate, name);
+            let (begin, end) = known.life;
+            (name.as_ref().is_some_and(named), begin <= now && now < end)
         };
         let own = self.own.load();
         let own = own.iter().filter(|own| is_possible(own));
-        let is_rsa = |own: &Certificate| own.key.algorithm() == SignatureAlgorithm::RSA;
-        let own = own.min_by_key(|own| (Reverse(rank(own)), is_rsa(own)));
-        let own = own.map(|own| (rank(own), life(own).1, own));
-        let issued = self.issued.load_full().filter(is_possible);
-        // What we have signed ourselves only stands in for what is to be issued.
-        let until = |issued: &Certificate| match is_self_signed(issued) {
+        let own = own.map(|own| (rank(own), own));
+        let is_rsa = |own: &Known| own.certificate.key.algorithm() == SignatureAlgorithm::RSA;
+        let own = own.min_by_key(|(rank, own)| (Reverse(*rank), is_rsa(own)));
+        let own = own.map(|(rank, own)| (rank, own.life.1, own));
+        let issued = self.issued.load_full();
+        let issued = issued.as_deref().filter(|issued| is_possible(issued));
+        let until = |issued: &Known| match issued.stands_in {
             true => i64::MIN,
-            false => life(issued).1,
+            false => issued.life.1,
         };
-        let issued = issued.iter().map(|one| (rank(one), until(one), one));
+        let issued = issued.map(|issued| (rank(issued), until(issued), issued));
         let best = issued
+            .into_iter()
             .chain(own)
             .max_by_key(|(rank, until, _)| (*rank, *until));
-        best.map(|(.., certificate)| Arc::clone(certificate))
+        best.map(|(.., known)| Arc::clone(&known.certificate))
     }
 }
 
@@ -197,10 +221,6 @@ pub fn life(certificate: &CertifiedKey) -> (i64, i64) {
             validity.not_after.timestamp(),
         )
     })
-}
-
-fn is_self_signed(certificate: &CertifiedKey) -> bool {
-    parsed(certificate).is_some_and(|own| own.issuer() == own.subject())
 }
 
 fn parsed(certificate: &CertifiedKey) -> Option<X509Certificate<'_>> {
