@@ -59,6 +59,9 @@ pub(crate) async fn run(path: &Path, dns: bool, print: Printer) -> bool {
             findings.extend(found);
             findings.extend(check_spool(&config).await);
             if let Some(resolved) = &resolved {
+                // Notes, for which no start is to wait.
+                let captured = resolved.routing.table.captured();
+                findings.extend(sources::captured(captured).map(shown));
                 let asked = sources::look_ups(&resolved.routing).await;
                 findings.extend(asked.map(shown));
             }
@@ -179,7 +182,6 @@ fn check_resolved(config: &Config, findings: &mut Vec<Finding>) -> Option<Resolv
     findings.push(check_resolver(&resolved.settings.resolver));
     let routing = &resolved.routing;
     findings.push(check_forwards(routing));
-    findings.extend(sources::captured(routing.table.captured()).map(shown));
     findings.extend(check_sources(config));
     for (name, list) in routing.lists.iter() {
         let text = format_args!("{name}: {} entries", list.entries());
