@@ -2,6 +2,7 @@
 //!
 //! It does *not* name an engine: the embedded one is the crate `queue`.
 
+mod board;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -14,6 +15,7 @@ mod schedule;
 mod spool;
 mod summary;
 
+pub use board::{Board, Boxed, Note, Place, Question, Reply};
 pub use clock::Clock;
 pub use error::{Error, OpenError};
 pub use ids::IdSource;

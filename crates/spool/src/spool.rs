@@ -9,12 +9,14 @@
 //! Nothing here names an engine, so that a replicated one can stand in its place.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use envelope::{Claim, Destination, Lease, LegId, MessageId, Timestamp};
 use tokio::sync::watch;
 
+use crate::board::Board;
 use crate::error::{Error, OpenError};
 use crate::nouns::{
     Action, Arrival, Changed, Counts, Disk, Dsn, Entry, Filter, Overdue, Page, Settlement, Token,
@@ -80,6 +82,11 @@ pub trait Spool: Send + Sync + 'static {
         leases: &[Lease],
         lease: Duration,
     ) -> impl Future<Output = Vec<Result<(), Error>>> + Send;
+
+    /// Where this node talks with the others; a spool that only one has does not have it.
+    fn board(&self) -> Option<Arc<dyn Board>> {
+        None
+    }
 
     /// Whether what is leased may still be sent: not when this node could not renew its leases for so long that another may have
     /// the leg by now. Waits for nothing, and is asked before each message goes out.

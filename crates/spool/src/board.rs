@@ -1,0 +1,70 @@
+//! What the nodes of one spool tell each other beside the mail: notes, which hold until another takes their place, and questions.
+//!
+//! It does *not* know what they mean.
+
+use std::pin::Pin;
+
+use crate::error::Error;
+
+/// A fact that all nodes are to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Of which kind; who does not know it passes it by.
+    pub kind: String,
+    /// Of what: a kind has one note of a name.
+    pub name: String,
+    /// What holds; none: nothing any more.
+    pub text: Option<String>,
+}
+
+/// A question that another node has put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The engine's number for it.
+    pub id: i64,
+    /// As it was put.
+    pub text: String,
+}
+
+/// What another node says to a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Its name.
+    pub node: String,
+    /// None: it did not answer in time.
+    pub text: Option<String>,
+}
+
+/// Of all nodes at work, this is the one with that number, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its number.
+    pub number: u32,
+    /// How many they are.
+    pub nodes: u32,
+}
+
+/// The board of a spool that several nodes share. One task of a node reads it.
+pub trait Board: Send + Sync {
+    /// Puts notes up, each in the place of the one of its kind and name. They are durable when it returns.
+    fn put(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>>;
+
+    /// Waits for notes that others have put up, and gives each once; the first time all that are up, this node's too. One that was
+    /// replaced meanwhile is passed over.
+    fn news(&self) -> Boxed<'_, Vec<Note>>;
+
+    /// Where this node stands among those at work.
+    fn place(&self) -> Place;
+
+    /// Asks all other nodes at work, and waits for their answers for some seconds at most.
+    fn ask(&self, text: String) -> Boxed<'_, Result<Vec<Reply>, Error>>;
+
+    /// Waits for a question of another node.
+    fn question(&self) -> Boxed<'_, Question>;
+
+    /// Answers one; the asker may have gone.
+    fn answer(&self, question: i64, text: String) -> Boxed<'_, Result<(), Error>>;
+}
+
+/// What a [`Board`] does in its time.
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
