@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use spool::Error;
 use tokio_postgres::Row;
-use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -51,9 +51,6 @@ impl Database {
         config.connect_timeout(CONNECT_MAX);
         config.keepalives_idle(Duration::from_secs(10));
         config.tcp_user_timeout(LINK_MAX);
-        if verify.is_some() {
-            config.ssl_mode(SslMode::Require);
-        }
         let tls = MakeRustlsConnect::new(verify.map_or_else(|| Ok(tls::unproved()), tls::proved)?);
         let manager = Manager::from_config(
             config.clone(),

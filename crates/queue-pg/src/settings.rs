@@ -7,8 +7,8 @@ use spool::{Clock, Lifetime};
 /// How [`PgSpool`](crate::PgSpool) reaches its database.
 #[derive(Clone)]
 pub struct Settings {
-    /// `postgres://user:password@host,host/database?…`, as libpq has it; `sslmode` is `disable`, `prefer`, `require` or
-    /// `verify-full`, `sslrootcert` a file of certificates.
+    /// `postgres://user:password@host,host/database?…`, as libpq has it; `sslmode` is `disable`, `prefer`, `require`,
+    /// `verify-ca` or `verify-full`, `sslrootcert` a file of certificates.
     pub url: String,
     /// The name of this node: no two have the same.
     pub node: String,

@@ -1,16 +1,18 @@
 //! TLS to the database, as libpq understands `sslmode` and `sslrootcert`.
 //!
-//! `prefer` and `require` encrypt, and prove nothing; `verify-full` proves the server's name.
+//! `prefer` and `require` encrypt, and prove nothing; `verify-full` proves the server's name. With `sslrootcert` all of them prove
+//! that the server's certificate is of one of these authorities, as `verify-ca` does.
 
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    WantsVerifier,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore,
+    SignatureScheme, WantsVerifier,
 };
 use rustls_platform_verifier::BuilderVerifierExt as _;
 
@@ -20,8 +22,8 @@ use crate::settings::StartError;
 pub(crate) enum Verify {
     /// By the system's roots.
     System,
-    /// By the certificates of this file.
-    File(String),
+    /// By the certificates of this file; by its name too, or by them alone.
+    File(String, bool),
 }
 
 /// Takes out of a URL what tokio-postgres does not know; none: nothing is to be proved.
@@ -29,24 +31,31 @@ pub(crate) fn split(url: &str) -> (String, Option<Verify>) {
     let Some((base, query)) = url.split_once('?') else {
         return (url.to_owned(), None);
     };
-    let (mut verify, mut roots, mut rest) = (false, None, Vec::new());
+    let (mut verify, mut roots, mut rest) = (None, None, Vec::new());
     for pair in query.split('&') {
         match pair.split_once('=') {
-            Some(("sslmode", "verify-full" | "verify-ca")) => verify = true,
+            Some(("sslmode", mode @ ("verify-full" | "verify-ca"))) => verify = Some(mode),
             Some(("sslrootcert", file)) => roots = Some(file.replace("%2F", "/")),
             _ => rest.push(pair),
         }
+    }
+    if verify.is_some() {
+        rest.push("sslmode=require");
     }
     let url = match rest.is_empty() {
         true => base.to_owned(),
         false => format!("{base}?{}", rest.join("&")),
     };
-    let how = roots.map_or(Verify::System, Verify::File);
-    (url, verify.then_some(how))
+    let how = match roots {
+        Some(file) => Some(Verify::File(file, verify == Some("verify-full"))),
+        // Everybody has a certificate of some authority of the system's: the name must be proved.
+        None => verify.map(|_| Verify::System),
+    };
+    (url, how)
 }
 
 pub(crate) fn proved(how: Verify) -> Result<ClientConfig, StartError> {
-    let file = match how {
+    let (file, is_named) = match how {
         Verify::System => {
             let builder = builder().with_platform_verifier();
             let builder = builder.map_err(|error| StartError::Certificates {
@@ -55,7 +64,7 @@ pub(crate) fn proved(how: Verify) -> Result<ClientConfig, StartError> {
             })?;
             return Ok(builder.with_no_client_auth());
         }
-        Verify::File(file) => file,
+        Verify::File(file, is_named) => (file, is_named),
     };
     let wrong = |why: String| StartError::Certificates {
         file: file.clone(),
@@ -72,18 +81,29 @@ pub(crate) fn proved(how: Verify) -> Result<ClientConfig, StartError> {
     if roots.is_empty() {
         return Err(wrong("it holds no certificate".to_owned()));
     }
-    Ok(builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+    let builder = builder();
+    if is_named {
+        return Ok(builder.with_root_certificates(roots).with_no_client_auth());
+    }
+    let provider = Arc::clone(builder.crypto_provider());
+    let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    let chain = chain.map_err(|error| wrong(error.to_string()))?;
+    Ok(nameless(builder, Some(chain)))
 }
 
 /// Encrypts, with whoever answers.
 pub(crate) fn unproved() -> ClientConfig {
-    let builder = builder();
+    nameless(builder(), None)
+}
+
+fn nameless(
+    builder: ConfigBuilder<ClientConfig, WantsVerifier>,
+    chain: Option<Arc<WebPkiServerVerifier>>,
+) -> ClientConfig {
     let provider = Arc::clone(builder.crypto_provider());
     builder
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider, chain)))
         .with_no_client_auth()
 }
 
@@ -97,19 +117,29 @@ fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
     }
 }
 
+/// Whatever its name is; with a certificate of these authorities, if there are any.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct Anybody(Arc<CryptoProvider>, Option<Arc<WebPkiServerVerifier>>);
 
 impl ServerCertVerifier for Anybody {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
+        end: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        let Self(_, Some(chain)) = self else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        match chain.verify_server_cert(end, between, name, ocsp, now) {
+            // Which is looked at last: the rest is proved.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            result => result,
+        }
     }
 
     fn verify_tls12_signature(
@@ -139,7 +169,13 @@ impl ServerCertVerifier for Anybody {
 
 #[cfg(test)]
 mod tests {
+    use testkit::tls::Identity;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::connect::Database;
+    use crate::settings::Settings;
 
     #[track_caller]
     fn check(url: &str, expected: &str, is_proved: bool) {
@@ -150,13 +186,45 @@ mod tests {
     #[test]
     fn what_libpq_knows_and_the_library_does_not_is_taken_out() {
         check("postgres://a/b", "postgres://a/b", false);
-        check(
-            "postgres://a/b?sslmode=require",
-            "postgres://a/b?sslmode=require",
-            false,
-        );
-        check("postgres://a/b?sslmode=verify-full", "postgres://a/b", true);
+        let required = "postgres://a/b?sslmode=require";
+        check(required, required, false);
+        check("postgres://a/b?sslmode=verify-full", required, true);
         let both = "postgres://a/b?sslmode=verify-full&connect_timeout=3&sslrootcert=/r.pem";
-        check(both, "postgres://a/b?connect_timeout=3", true);
+        let rest = "postgres://a/b?connect_timeout=3&sslmode=require";
+        check(both, rest, true);
+        check("postgres://a/b?sslrootcert=/r.pem", "postgres://a/b", true);
+    }
+
+    /// Whether a server with this certificate is talked to, when `roots` holds that of `root`.
+    async fn is_taken(mode: &str, server: &Identity, root: &Identity) -> bool {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &root.certificate_pem).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let roots = file.path().display();
+        let url = format!("postgres://a@127.0.0.1:{port}/b?sslmode={mode}&sslrootcert={roots}");
+        let database = Database::new(&Settings::new(url, "mx1")).unwrap();
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_exact(&mut [0; 8]).await.unwrap();
+            stream.write_all(b"S").await.unwrap();
+            server.acceptor().accept(stream).await.is_ok()
+        };
+        tokio::join!(serve, database.get()).0
+    }
+
+    #[tokio::test]
+    async fn a_file_of_roots_proves_as_with_libpq() {
+        let [own, named, other] = ["db.test", "127.0.0.1", "db.test"].map(Identity::new);
+        for (mode, named_otherwise) in [
+            ("prefer", true),
+            ("require", true),
+            ("verify-ca", true),
+            ("verify-full", false),
+        ] {
+            assert!(is_taken(mode, &named, &named).await, "{mode}");
+            assert_eq!(is_taken(mode, &own, &own).await, named_otherwise, "{mode}");
+            assert!(!is_taken(mode, &own, &other).await, "{mode}: another's");
+        }
     }
 }
