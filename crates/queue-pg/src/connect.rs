@@ -1,7 +1,8 @@
 //! Connections to the database: a few, each used by one piece of work at a time.
 //!
 //! What takes too long is given up, and its connection with it: what the database makes of it then, nobody here learns. It is
-//! looked at again by whoever may do it twice.
+//! looked at again by whoever may do it twice. The database ends a statement by the same limit, but no commit: cancelling one that
+//! waits for its standby would make it one that did not.
 
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
@@ -43,7 +44,9 @@ impl Database {
             .parse()
             .map_err(|error: tokio_postgres::Error| StartError::Url(words(&error)))?;
         let given = config.get_options().unwrap_or_default();
-        let options = format!("{OPTIONS} {given}");
+        // A statement begins after the work that it is part of: nobody waits any more for what is ended by this.
+        let limit = WORK_MAX.as_secs();
+        let options = format!("{OPTIONS} -c statement_timeout={limit}s {given}");
         config.options(options.trim_end());
         config.application_name(application(&settings.node));
         // Several hosts are a primary and its standbys.
@@ -255,7 +258,7 @@ fn pool_words(error: &deadpool_postgres::PoolError) -> String {
 /// Each statement is short; a plan of its own for each set of arguments would cost more than it brings.
 /// What a node leaves behind that loses its power is not to hold locks for long.
 const OPTIONS: &str = "-c search_path=onward -c client_min_messages=warning -c plan_cache_mode=force_generic_plan -c jit=off \
-    -c default_transaction_isolation=read\\ committed -c idle_in_transaction_session_timeout=15s -c statement_timeout=60s \
+    -c default_transaction_isolation=read\\ committed -c idle_in_transaction_session_timeout=15s \
     -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
 /// Classes of errors that come again however often one asks.
 const REFUSALS: [&str; 6] = ["0A", "21", "22", "23", "42", "54"];

@@ -172,3 +172,33 @@ async fn a_connection_that_breaks_costs_no_answer() {
     assert_eq!(there.len(), acknowledged.len(), "each once, and no other");
     assert!(acknowledged.iter().all(|id| there.contains(id)));
 }
+
+/// A statement that waits for a lock for longer than its node waits for it.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn what_was_given_up_does_not_run_on() {
+    let server = Postgres::start(&[]).await;
+    let spool = node(&server.database("mail").await, "mx1").await.unwrap();
+    let id = put(&spool, 10, "a@x.example").await.unwrap();
+    let waiting = async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'SELECT trace%';";
+        server.say("mail", waiting).await.success().stdout
+    };
+    let given_up = async {
+        // Opened before the table is locked, it is opened at once.
+        while spool.open_body(id).await.is_ok() {}
+        let began = Instant::now();
+        while waiting().await.trim() != "0" {
+            assert!(began.elapsed() < Duration::from_secs(5), "it runs on");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let locked = server.say(
+        "mail",
+        "BEGIN; LOCK TABLE onward.messages; SELECT pg_sleep(60);",
+    );
+    tokio::select! {
+        it = locked => panic!("{it}"),
+        () = given_up => {}
+    }
+}
