@@ -7,7 +7,7 @@ use envelope::{Diagnosis, EnhancedStatus, LegId, MessageId};
 use spool::{Action, By, Changed, Counts, DAMAGED, Error, Filter, Page, State, Tally};
 
 use crate::claim::{leg_id, number};
-use crate::connect::{Borrowed, twice};
+use crate::connect::{Borrowed, Parameters, twice};
 use crate::engine::Shared;
 use crate::rows::{Id, LegRow, last_json};
 use crate::select::{Found, find, tally};
@@ -78,12 +78,13 @@ impl Shared {
         Ok(counts)
     }
 
-    /// Puts the legs of a message on hold whose body is not what was taken in: an operator is to look at it.
-    pub(crate) async fn hold_damaged(&self, id: MessageId, text: &str) {
+    /// Puts the legs of a message on hold, or one of them, that are not what was taken in: an operator is to look at them.
+    pub(crate) async fn hold_damaged(&self, id: MessageId, leg: Option<i32>, text: &str) {
         let last = Diagnosis::local(EnhancedStatus::transient(3, 0), format!("{DAMAGED}{text}"));
-        let held = self.database.ask(HOLD, &[&Id(id), &last_json(&last)]).await;
+        let held: Parameters<'_> = &[&Id(id), &leg, &last_json(&last)];
+        let held = self.database.ask(HOLD, held).await;
         let held = held.err().map(|error| error.to_string());
-        tracing::error!(%id, text, not_held = held, "a message is damaged: its legs are put on hold");
+        tracing::error!(%id, leg, text, not_held = held, "a message is damaged: its legs are put on hold");
     }
 
     pub(crate) async fn tallied(&self, filter: &Filter, by: By) -> Result<Option<Tally>, Error> {
@@ -182,7 +183,8 @@ async fn apply<T>(
     Ok(rows.iter().map(leg_id).collect())
 }
 
-const HOLD: &str = "UPDATE legs SET held = true, last = $2 WHERE message = $1";
+const HOLD: &str =
+    "UPDATE legs SET held = true, last = $3 WHERE message = $1 AND number = coalesce($2, number)";
 const REMOVE: &str = "DELETE FROM legs USING unnest($1::uuid[], $2::int4[]) AS g (message, number)
     WHERE legs.message = g.message AND legs.number = g.number RETURNING legs.message, legs.number";
 const COUNT: &str = "SELECT destination, count(*), count(*) FILTER (WHERE owner IS NOT NULL AND lease_end > $1),

@@ -36,7 +36,7 @@ impl Shared {
             Ok(both)
         })
         .await?;
-        let mut found = self.leased(&rows);
+        let mut found = self.leased(&rows).await;
         let place: HashMap<&str, usize> = (0..).zip(&asked).map(|(n, it)| (&**it, n)).collect();
         let order = |(leg, _): &(LegRow, _)| {
             let destination = leg.leg.destination().to_string();
@@ -78,7 +78,7 @@ impl Shared {
             Ok(rows)
         })
         .await?;
-        let mut found = self.leased(&rows);
+        let mut found = self.leased(&rows).await;
         found.sort_by_key(|(leg, _)| leg.id);
         let overdue = found.into_iter().map(|(leg, message)| Overdue {
             why: match () {
@@ -124,14 +124,21 @@ impl Shared {
         }
     }
 
-    /// A row that cannot be read is left alone until its lease ends: the others are not to wait for it.
-    fn leased(&self, rows: &[Row]) -> Vec<(LegRow, Arc<Message>)> {
-        let mut messages: HashMap<MessageId, Arc<Message>> = HashMap::new();
+    /// What cannot be read is put on hold: the others are not to wait for it, and it would come again for ever.
+    async fn leased(&self, rows: &[Row]) -> Vec<(LegRow, Arc<Message>)> {
+        let (mut messages, mut damaged) = (HashMap::new(), Vec::new());
         let read = rows.iter().filter_map(|row| {
             let read = read_both(row, &mut messages);
-            read.inspect_err(|error| tracing::error!(leg = %leg_id(row), %error, "a row of the shared spool cannot be read")).ok()
+            read.map_err(|error| damaged.push((row, error.to_string())))
+                .ok()
         });
-        read.collect()
+        let read = read.collect();
+        for (row, error) in damaged {
+            let Id(message) = row.get("message");
+            let number = Some(row.get("number"));
+            self.hold_damaged(message, number, &error).await;
+        }
+        read
     }
 
     fn claim_of(&self, leg: LegRow, message: Arc<Message>, until: i64) -> Claim {

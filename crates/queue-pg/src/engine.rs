@@ -276,7 +276,7 @@ impl Spool for PgSpool {
     async fn open_body(&self, id: MessageId) -> Result<PgReader, OpenError> {
         let opened = PgReader::open(&self.shared.database, id).await;
         if let Err(OpenError::Damaged(text)) = &opened {
-            self.shared.hold_damaged(id, text).await;
+            self.shared.hold_damaged(id, None, text).await;
         }
         opened
     }

@@ -2,5 +2,6 @@
 
 mod conformance;
 mod crash;
+mod damage;
 mod nodes;
 mod support;
