@@ -49,9 +49,11 @@ impl Cluster {
         Ok(rows.iter().map(|row| node(row, self.1.dead)).collect())
     }
 
-    /// Takes a node that is gone from the list.
-    pub async fn forget(&self, node: &str) -> Result<(), Error> {
-        self.0.ask(FORGET, &[&node]).await.map(drop)
+    /// Takes a node that is gone from the list, and frees what it worked on; false: none of that name is gone.
+    pub async fn forget(&self, node: &str) -> Result<bool, Error> {
+        let dead = crate::time::span(self.1.dead);
+        let found = self.0.ask(FORGET, &[&node, &dead]).await?;
+        Ok(!found.is_empty())
     }
 
     /// Has a node take no more legs, or take them again; false: there is none of that name. What it works on, it ends; what it
@@ -80,5 +82,9 @@ fn node(row: &Row, dead: Duration) -> Node {
 const NODES: &str = "SELECT name, run, draining, version, at - heartbeat AS silent, at - since AS up,
         (SELECT count(*) FROM legs WHERE owner = run) AS legs
     FROM nodes, (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8 AS at) AS clock ORDER BY name";
-const FORGET: &str = "DELETE FROM nodes WHERE name = $1 AND run = 0";
+const FORGET: &str = "WITH gone AS (
+        DELETE FROM nodes WHERE name = $1
+            AND (run = 0 OR heartbeat < (extract(epoch FROM clock_timestamp()) * 1000)::int8 - $2::int8) RETURNING run),
+    freed AS (UPDATE legs SET owner = NULL, lease_end = NULL FROM gone WHERE owner = run)
+    SELECT FROM gone";
 const DRAIN: &str = "UPDATE nodes SET draining = $2 WHERE name = $1 RETURNING name";

@@ -161,33 +161,42 @@ impl Shared {
         Ok(())
     }
 
-    /// Others have given this node up, and have what it worked on; or a second process has its name, and then this one is at its end.
+    /// Others have given this node up, and have what it worked on; or a second process has its name, and then this one waits until
+    /// that is gone.
     async fn begin_again(&self, client: &Borrowed) -> Result<(), Error> {
         let run = draw();
         let (before, now) = (self.run(), self.time.now());
+        let version = env!("CARGO_PKG_VERSION");
         let taken = client
-            .row(AGAIN, &[&self.node, &before, &run, &now])
+            .row(AGAIN, &[&self.node, &before, &run, &now, &version])
             .await?;
         if taken.is_none() {
-            self.usurped.store(true, Ordering::Relaxed);
-            tracing::error!(
-                node = self.node,
-                "another process has this node's name: this one takes no mail and sends none any more; stop one of them"
-            );
+            if !self.usurped.swap(true, Ordering::Relaxed) {
+                tracing::error!(
+                    node = self.node,
+                    "another process has this node's name: while that is there, this one takes no mail and sends none; stop one of them"
+                );
+            }
             return Ok(());
         }
         self.run.store(run, Ordering::SeqCst);
-        tracing::warn!(
-            node = self.node,
-            "this node was silent for so long that the others have taken its legs: it begins anew"
-        );
+        let why = match self.usurped.swap(false, Ordering::Relaxed) {
+            true => "the other process with this node's name is gone",
+            false => "this node was silent for so long that the others have taken its legs",
+        };
+        tracing::warn!(node = self.node, "{why}: it begins anew");
         Ok(())
     }
 
     /// Frees the legs of nodes that send no heartbeat any more.
     async fn give_up_dead(&self) -> Result<bool, Error> {
         let before = self.time.now().saturating_sub(span(self.pace.dead));
-        let rows = self.database.ask(GIVE_UP, &[&before, &self.node]).await?;
+        // Under its own name another may die.
+        let spared = match self.usurped.load(Ordering::Relaxed) {
+            true => "",
+            false => &self.node,
+        };
+        let rows = self.database.ask(GIVE_UP, &[&before, &spared]).await?;
         for row in &rows {
             let (name, legs): (&str, i64) = (row.get(0), row.get(1));
             tracing::warn!(
@@ -232,9 +241,10 @@ impl Shared {
 const GONE: i64 = 0;
 const OTHER: &str = "SELECT heartbeat FROM nodes WHERE name = $1 AND run <> 0 AND EXISTS (
     SELECT FROM pg_stat_activity WHERE application_name = $2 AND pid <> pg_backend_pid() AND datname = current_database())";
-/// Unless another process has the name. What was being taken in goes on.
+/// Unless another process has the name; it may have been forgotten. What was being taken in goes on.
 const AGAIN: &str = "WITH d AS (UPDATE drafts SET run = $3 WHERE run = $2)
-    UPDATE nodes SET run = $3, heartbeat = $4 WHERE name = $1 AND run IN (0, $2) RETURNING name";
+    INSERT INTO nodes (name, run, heartbeat, since, version) VALUES ($1, $3, $4, $4, $5)
+    ON CONFLICT (name) DO UPDATE SET run = $3, heartbeat = $4 WHERE nodes.run IN (0, $2) RETURNING name";
 /// The legs of the run before are free.
 const REGISTER: &str = "WITH old AS (SELECT run FROM nodes WHERE name = $1 AND run <> 0),
     freed AS (UPDATE legs SET owner = NULL, lease_end = NULL FROM old WHERE owner = old.run)

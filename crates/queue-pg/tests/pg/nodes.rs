@@ -85,6 +85,68 @@ async fn a_name_is_one_node_s() {
     assert_eq!(claim(&again).await.len(), 1);
 }
 
+/// It was silent for so long that a second process could take its name. It begins anew when that has left, or died.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn who_has_lost_its_name_takes_it_back() {
+    for leaves in [true, false] {
+        let database = Database::new().await;
+        let link = Link::new(&database).await;
+        let first = node(&link.url, "mx1").await.unwrap();
+        link.stop(true);
+        let second = database.node("mx1").await;
+        link.stop(false);
+        put(&second, 10, "a@x.example").await.unwrap();
+        assert_eq!(claim(&second).await.len(), 1);
+        let began = Instant::now();
+        while began.elapsed() < PACE.dead * 2 {
+            assert!(put(&first, 10, "b@y.example").await.is_err());
+            tokio::time::sleep(PACE.beat).await;
+        }
+        match leaves {
+            true => second.close().await,
+            false => drop(second),
+        }
+        // What that one worked on is free.
+        assert_eq!(claim_soon(&first).await.len(), 1, "left: {leaves}");
+        put(&first, 10, "b@y.example").await.unwrap();
+    }
+}
+
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_node_that_is_gone_is_forgotten_and_may_come_back() {
+    let database = Database::new().await;
+    let link = Link::new(&database).await;
+    let cut = node(&link.url, "cut").await.unwrap();
+    let cluster = Cluster::new(&Settings {
+        pace: PACE,
+        ..Settings::new(&database.url, "cli")
+    });
+    let cluster = cluster.unwrap();
+    put(&cut, 10, "a@x.example").await.unwrap();
+    assert_eq!(claim(&cut).await.len(), 1);
+    assert!(!cluster.forget("nobody").await.unwrap());
+    assert!(!cluster.forget("cut").await.unwrap(), "it is at work");
+    link.stop(true);
+    let began = Instant::now();
+    while !cluster.forget("cut").await.unwrap() {
+        assert!(began.elapsed() < testkit::PATIENCE, "it is never gone");
+        tokio::time::sleep(PACE.beat).await;
+    }
+    assert_eq!(cluster.nodes().await.unwrap(), []);
+    // Nobody else has given it up, and what it worked on is free.
+    let other = database.node("other").await;
+    assert_eq!(claim_soon(&other).await.len(), 1);
+    link.stop(false);
+    let began = Instant::now();
+    while put(&cut, 10, "b@y.example").await.is_err() {
+        assert!(began.elapsed() < testkit::PATIENCE, "it does not come back");
+        tokio::time::sleep(PACE.beat).await;
+    }
+    assert_eq!(cluster.nodes().await.unwrap().len(), 2);
+}
+
 #[tokio::test]
 #[ignore = "foreign: PostgreSQL"]
 async fn a_drained_node_takes_no_more_legs() {
