@@ -156,6 +156,7 @@ pub(crate) async fn node(
     match command {
         cli::Node::List => list(&cluster, print).await,
         cli::Node::Drain(args) => drain(&cluster, args, print).await,
+        cli::Node::Forget { name } => forget(&cluster, name, print).await,
     }
 }
 
@@ -214,6 +215,19 @@ async fn drain(cluster: &Cluster, args: &cli::Drained, print: Printer) -> Result
         false => print.line(format_args!(
             "{name} takes no more work; `onward node list` shows what it has not ended yet"
         )),
+    });
+    Ok(Exit::Fine)
+}
+
+async fn forget(cluster: &Cluster, name: &str, print: Printer) -> Result<Exit, Failure> {
+    if !cluster.forget(name).await? {
+        return Err(format!(
+            "no node named `{name}` is gone\n\nhint: `onward node list` says which are; one that died is so when it was silent for some seconds"
+        )
+        .into());
+    }
+    print.value(&name, |print, name| {
+        print.line(format_args!("{name} is forgotten"));
     });
     Ok(Exit::Fine)
 }

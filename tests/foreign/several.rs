@@ -197,6 +197,14 @@ async fn a_node_is_killed() {
     let rows = list.as_array().expect("rows").iter();
     let states: Vec<_> = rows.map(|row| row["state"].as_str()).collect();
     assert_eq!(states, [Some("gone"), Some("working"), Some("working")]);
+    let forget = |name| ["node", "forget", name];
+    let alive = cluster.nodes[0].setup();
+    alive
+        .run_into_error(&forget("mx2"), &["no node named `mx2` is gone"])
+        .await;
+    cluster.nodes[0].run(&forget("mx1")).await;
+    let list = cluster.nodes[0].run_json(&["node", "list"]).await;
+    assert_eq!(list.as_array().map(Vec::len), Some(2), "{list}");
     // It comes back under its name, and takes mail.
     let back = killed.start().await;
     let mut plain = Plain::hello(back.address()).await;

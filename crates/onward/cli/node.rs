@@ -11,6 +11,13 @@ pub(crate) enum Node {
     /// It ends what it has begun; the others deliver the rest. It goes on taking mail: `onward drain` there ends that. A restart of the
     /// node ends it.
     Drain(Drained),
+    /// Take a node from the list that is gone for good
+    ///
+    /// What it worked on is free at once. One that is at work is refused; one that comes back all the same is listed again.
+    Forget {
+        /// As `onward node list` names it
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
