@@ -97,7 +97,7 @@ fn examine(config: &Config) -> (Vec<Finding>, Option<Resolved>) {
     findings.extend(socket.map(|error| Finding::bad("control", error)));
     findings.extend(check_http(config));
     findings.extend(check_log(config));
-    findings.extend(not_writable(&config.spool).map(|why| Finding::bad("spool", why)));
+    findings.extend(unusable(&config.spool).map(|why| Finding::bad("spool", why)));
     (findings, resolved)
 }
 
@@ -328,7 +328,7 @@ async fn check_spool(config: &Config) -> Vec<Finding> {
     match Client::connect(&config.control.socket).await {
         Ok(daemon) => check_daemon(daemon).await,
         // Then this has been said.
-        Err(_) if not_writable(&config.spool).is_some() => Vec::new(),
+        Err(_) if unusable(&config.spool).is_some() => Vec::new(),
         Err(_) if config.queue.is_shared() => shared::look(config).await,
         Err(_) => vec![check_spool_at_rest(config)],
     }
@@ -388,11 +388,11 @@ fn check_spool_at_rest(config: &Config) -> Finding {
     }
 }
 
-/// Why nothing can be written there; for a folder that is to be made, into the one that it will be in.
-fn not_writable(spool: &Path) -> Option<String> {
+/// Why nothing can be taken there, or written; for a folder that is to be made, into the one that it will be in.
+fn unusable(spool: &Path) -> Option<String> {
     let existing = spool.ancestors().find(|path| path.exists())?;
     let why = match access(existing, Access::WRITE_OK | Access::EXEC_OK) {
-        Ok(()) => return None,
+        Ok(()) => return spool_cli::halved(spool),
         Err(Errno::ROFS) => "is on a read-only file system: no mail could be taken\n\nhint: an error of the disk may have made it so, see `dmesg`".to_owned(),
         Err(error) => format!("cannot be written to: {error}\n\nhint: run this as the user that runs onward, and give the folder to that user"),
     };

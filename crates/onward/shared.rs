@@ -13,6 +13,7 @@ use crate::cli;
 use crate::config::{Config, StoreCheck};
 use crate::print::Printer;
 use crate::serve::{Start, make_folder, serve_on};
+use crate::spool_cli::HALVED;
 pub(crate) use crate::spool_shared::run as spool;
 use crate::{Exit, Failure};
 
@@ -74,9 +75,14 @@ pub(crate) async fn nobody_works(cluster: &Cluster, aside: &Settings) -> Result<
 /// Runs as one of the nodes.
 pub(crate) async fn serve(start: Start<'_>) -> Result<(), Failure> {
     make_folder(&start.config.spool)?;
-    let spool = Arc::new(PgSpool::open(settings(start.config)).await?);
+    let settings = settings(start.config);
+    let spool = Arc::new(PgSpool::open(settings.clone()).await?);
     let clock = spool.clock().clone();
-    let result = serve_on(start, Arc::clone(&spool), clock).await;
+    // A move that begins after this finds the node at work.
+    let result = match Cluster::new(&settings)?.is_moving().await? {
+        true => Err(format!("`queue.store`: {HALVED}").into()),
+        false => serve_on(start, Arc::clone(&spool), clock).await,
+    };
     spool.close().await;
     result
 }
@@ -85,9 +91,13 @@ pub(crate) async fn serve(start: Start<'_>) -> Result<(), Failure> {
 pub(crate) async fn look(config: &Config) -> Vec<Finding> {
     let settings = settings(config);
     let found = match Cluster::new(&settings) {
-        Ok(cluster) => cluster.findings().await.map_err(|error| {
-            format!("cannot use the database of `queue.store`: {error}\n\nhint: `serve` does not start without it")
-        }),
+        Ok(cluster) => match cluster.findings().await {
+            // Not so before its tables are made.
+            Ok(_) if cluster.is_moving().await == Ok(true) => Err(format!("`queue.store`: {HALVED}")),
+            found => found.map_err(|error| {
+                format!("cannot use the database of `queue.store`: {error}\n\nhint: `serve` does not start without it")
+            }),
+        },
         Err(error) => Err(error.to_string()),
     };
     let finding = |promise: Promise| match promise.breaks && !settings.accept_risk {

@@ -169,6 +169,12 @@ pub(crate) fn print_findings(print: Printer, findings: &[Finding]) {
     }
 }
 
+/// What keeps a relay from starting on a folder of which a part is elsewhere.
+pub(crate) fn halved(spool: &Path) -> Option<String> {
+    let is_moving = spool.join(MOVING).exists();
+    is_moving.then(|| format!("{}: {HALVED}", spool.display()))
+}
+
 /// Rebuilds the index, as `serve` does when it cannot use the old one.
 async fn rebuild(config: &Config, print: Printer) -> Result<bool, Failure> {
     let settings = config.spool();
@@ -284,6 +290,10 @@ pub(crate) fn progress(what: &str) -> impl FnMut(u64, u64) {
     }
 }
 
+/// In the folder of a spool: a move from there, or into it, was begun, and not ended.
+pub(crate) const MOVING: &str = "moving";
+/// Why nothing is to start on it, nor on a database that is moved away from.
+pub(crate) const HALVED: &str = "a part of the queue is elsewhere: a move was cut off, or is under way\n\nhint: run `onward spool move` again, with the configuration that it had: nothing comes twice, and nothing is lost";
 /// A log up to this is read whole by `onward check`: it takes a second or two.
 const GLANCE_OCTETS_MAX: u64 = 1 << 30;
 

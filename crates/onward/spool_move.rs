@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::print::{Printer, plural};
 use crate::shared::{aside, nobody_works, open_aside};
 use crate::spool_carry::{Carried, MARK, MARKS_LAST, Marks, carry_all};
-use crate::spool_cli::give_to_owner;
+use crate::spool_cli::{MOVING, give_to_owner};
 use crate::{Exit, Failure};
 
 #[derive(Debug, Serialize)]
@@ -63,12 +63,14 @@ async fn to_shared(config: &Config, to: &str) -> Result<Moved, Failure> {
         url: to.to_owned(),
         ..aside(config)
     };
-    let begun = config.spool.join(BEGUN);
+    let begun = config.spool.join(MOVING);
     let moving = open_aside(&there, async |to| {
         let tokens = from.tokens().await?;
         to.keep_tokens(&tokens).await?;
         let marks = Some(marks(&begun)?);
         let carried = carry_all((&from, to), marks, None).await?;
+        // What was once moved from there may be back now.
+        Cluster::new(&there)?.set_moving(false).await?;
         fs::remove_file(&begun)?;
         Ok((carried, tokens.len() as u64))
     });
@@ -98,14 +100,17 @@ async fn to_folder(config: &Config, to: &Path) -> Result<Moved, Failure> {
     make(to, &config.spool)?;
     let folder = tokio::task::spawn_blocking(|| LogSpool::open(own)).await??;
     let folder = Arc::new(folder);
-    // What was once moved from here may come back now.
-    forget(&to.join(BEGUN))?;
+    let begun = to.join(MOVING);
     let moving = open_aside(&there, async |from| {
+        cluster.set_moving(true).await?;
+        note(&begun, "into this folder")?;
         let mut tokens = from.tokens().await?;
         tokens.retain(|token| &*token.value != MARK);
         let all = tokens.len();
         let left = folder.keep_tokens(tokens).await?;
         let carried = carry_all((from, &folder), None, Some((&cluster, &there))).await?;
+        cluster.set_moving(false).await?;
+        fs::remove_file(&begun)?;
         Ok((carried, all, left))
     });
     let result: Result<(_, _, Vec<Token>), Failure> = moving.await;
@@ -137,16 +142,20 @@ fn marks(begun: &Path) -> io::Result<Marks> {
         return Ok(Marks { of, again, until });
     }
     let of = MessageId::new(Timestamp::from_unix_millis(rand::random()), rand::random());
-    let partial = begun.with_extension("partial");
-    let mut file = File::create(&partial)?;
-    writeln!(file, "{of}")?;
-    file.sync_all()?;
-    fs::rename(&partial, begun)?;
-    begun
-        .parent()
-        .map_or(Ok(()), |dir| File::open(dir)?.sync_all())?;
+    note(begun, &of.to_string())?;
     let again = false;
     Ok(Marks { of, again, until })
+}
+
+/// Notes durably that a move was begun.
+fn note(begun: &Path, what: &str) -> io::Result<()> {
+    let partial = begun.with_extension("partial");
+    let mut file = File::create(&partial)?;
+    writeln!(file, "{what}")?;
+    file.sync_all()?;
+    fs::rename(&partial, begun)?;
+    let folder = begun.parent();
+    folder.map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 /// A folder for a spool, of the same user as another.
@@ -157,13 +166,6 @@ fn make(folder: &Path, like: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     match fs::metadata(like) {
         Ok(like) if geteuid().is_root() => chown(folder, Some(like.uid()), Some(like.gid())),
-        _ => Ok(()),
-    }
-}
-
-fn forget(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
@@ -205,5 +207,3 @@ fn print_moved(print: Printer, moved: &Moved) {
 const BOTH_FOLDERS: &str = "both spools are folders\n\nhint: stop the relay and move the folder itself; `onward spool snapshot` copies one at work";
 const BOTH_SHARED: &str =
     "both spools are in PostgreSQL\n\nhint: pg_dump, pg_restore or a replica move a database";
-/// In the folder of a spool: a move from there was begun, and not ended.
-const BEGUN: &str = "moving";

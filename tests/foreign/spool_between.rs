@@ -171,6 +171,32 @@ async fn fill(dir: &Path, messages: usize) {
     spool.close();
 }
 
+/// Begins to move the queue to or from the database `killed`, until so much is in that.
+async fn cut_off(setup: &Setup, postgres: &Postgres, to: &str, is_enough: impl Fn(u64) -> bool) {
+    let config = setup.path("onward.toml");
+    let config = config.to_str().expect("UTF-8");
+    let command = ["--config", config, "spool", "move", "--to", to];
+    let began = Instant::now();
+    let moving = program::start(env!("CARGO_BIN_EXE_onward"), &command);
+    loop {
+        let there = "SELECT count(*) FROM onward.messages";
+        let there = postgres.say("killed", there).await.stdout;
+        if there.trim().parse().is_ok_and(&is_enough) {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "it moves nothing");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(moving);
+}
+
+/// On a spool of which half is elsewhere.
+async fn starts_nowhere(setup: &Setup) {
+    let wanted = ["was cut off", "hint: run `onward spool move` again"];
+    setup.run_into_error(&["serve"], &wanted).await;
+    setup.run_into_error(&["check"], &wanted).await;
+}
+
 #[tokio::test]
 #[ignore = "foreign: PostgreSQL"]
 async fn a_move_that_is_killed_is_gone_on_with() {
@@ -185,24 +211,10 @@ async fn a_move_that_is_killed_is_gone_on_with() {
         verified["messages"].as_u64().expect("a number")
     };
     assert_eq!(count(&setup).await, 2000);
-    let config = setup.path("onward.toml");
-    let config = config.to_str().expect("UTF-8");
-    let command = ["--config", config, "spool", "move", "--to", &url];
-    let program = env!("CARGO_BIN_EXE_onward");
     let mut left = 0;
     for wanted in [100, 700] {
-        let began = Instant::now();
-        let moving = program::start(program, &command);
-        loop {
-            let there = "SELECT count(*) FROM onward.messages";
-            let there = postgres.say("killed", there).await.stdout;
-            if there.trim().parse().is_ok_and(|there: u64| there >= wanted) {
-                break;
-            }
-            assert!(began.elapsed() < PATIENCE, "it moves nothing");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        drop(moving);
+        cut_off(&setup, &postgres, &url, |there| there >= wanted).await;
+        starts_nowhere(&setup).await;
         left = loop {
             // The system may take a moment to let its lock go.
             let verified = setup.run(&["--json", "spool", "verify"]).await;
@@ -218,6 +230,25 @@ async fn a_move_that_is_killed_is_gone_on_with() {
     assert_eq!(moved["messages"].as_u64(), Some(left), "{moved}");
     assert_eq!(count(&setup).await, 0);
     let setup = setup.set("queue.store", &quoted(&url));
+    assert_eq!(count(&setup).await, 2000);
+
+    // Back, which is cut off too: neither side starts, until it is run again.
+    let half = setup.path("half");
+    let half = half.to_str().expect("UTF-8");
+    cut_off(&setup, &postgres, half, |there| there < 1500).await;
+    starts_nowhere(&setup).await;
+    let setup = setup.set("queue.store", "\"\"");
+    let mut setup = setup.set("spool", "\"half\"");
+    starts_nowhere(&setup).await;
+    // Or what has come goes back there.
+    let moved = setup.run(&["spool", "move", "--to", &url]).await;
+    moved.success();
+    for setting in ["\"\"", &quoted(&url)] {
+        setup = setup.set("queue.store", setting);
+        let said = setup.run(&["check"]).await.stdout;
+        assert!(!said.contains("cut off"), "{said}");
+    }
+    let setup = setup.set("spool", "\"spool\"");
     assert_eq!(count(&setup).await, 2000);
 
     // And now some of it is damaged.

@@ -7,6 +7,7 @@ use serde_json::json;
 use sha1::{Digest, Sha1};
 use spool::{Error, Token};
 
+use crate::cluster::Cluster;
 use crate::engine::{PgSpool, Shared};
 use crate::rows::clean;
 use crate::time::{millis, timestamp};
@@ -63,6 +64,19 @@ impl PgSpool {
     }
 }
 
+impl Cluster {
+    /// Whether its queue is being moved away: that was begun, and not ended.
+    pub async fn is_moving(&self) -> Result<bool, Error> {
+        Ok(!self.0.ask(IS_MOVING, &[]).await?.is_empty())
+    }
+
+    /// Notes that it is, or is not any more.
+    pub async fn set_moving(&self, is_moving: bool) -> Result<(), Error> {
+        let change = if is_moving { MOVE } else { MOVED };
+        self.0.ask(change, &[]).await.map(drop)
+    }
+}
+
 /// As a row of `tokens`.
 pub(crate) fn token_json(token: &Token) -> serde_json::Value {
     let value = clean(&token.value);
@@ -71,7 +85,12 @@ pub(crate) fn token_json(token: &Token) -> serde_json::Value {
 
 /// 104 bits, as 21 digits.
 const NAME_OCTETS: usize = 13;
-const PAGE: &str = "SELECT name, value, expires FROM tokens WHERE name > $1 AND expires > $2 ORDER BY name LIMIT 5000";
+const PAGE: &str = "SELECT name, value, expires FROM tokens WHERE name > $1 AND expires > $2 AND value <> '' ORDER BY name LIMIT 5000";
 const KEEP: &str = "INSERT INTO tokens (name, value, expires)
     SELECT name, value, expires FROM json_populate_recordset(null::tokens, $1) ON CONFLICT (name) DO NOTHING";
+/// A name that stands for no sender, and does not expire.
+const MOVE: &str =
+    "INSERT INTO tokens VALUES ('moving', '', 9223372036854775807) ON CONFLICT (name) DO NOTHING";
+const MOVED: &str = "DELETE FROM tokens WHERE name = 'moving'";
+const IS_MOVING: &str = "SELECT FROM tokens WHERE name = 'moving'";
 const RECALL: &str = "SELECT value FROM tokens WHERE name = $1 AND expires > $2";
