@@ -37,6 +37,7 @@ impl Front {
     /// known to be.
     pub(crate) fn load(&mut self, rows: Vec<(Arc<str>, i64)>, now: i64) -> bool {
         let (mut before, mut news) = (std::mem::take(&mut self.places), false);
+        self.events.clear();
         for (destination, ready) in rows {
             let known = before.remove(&destination).unwrap_or_default();
             let was_due = known.ready.is_some_and(|known| known <= now);
@@ -45,14 +46,8 @@ impl Front {
                 ready: Some(ready),
                 ..known
             };
-            self.places.insert(destination, place);
+            self.put(destination, place);
         }
-        let events = self.places.iter().flat_map(|(destination, place)| {
-            let is_parked = self.parked.contains(&**destination);
-            let events = place.events(is_parked);
-            events.map(move |at| (is_parked, at, Arc::clone(destination)))
-        });
-        self.events = events.collect();
         news
     }
 
