@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use control::{Ask, Client, ClientError, FailingForward, StatsBy, StatsRow};
+use control::{Ask, Client, ClientError, FailingForward, StatsBy, StatsRow, not_told};
 use envelope::Timestamp;
 use history::Desk;
 
@@ -73,6 +73,7 @@ pub(crate) async fn stats(history: &History, args: &Stats, print: Printer) -> Re
         let is_cut = page.is_cut || (page.rows.len() as u64) < page.keys;
         list(print, heads, rows, is_cut);
         reach(print, page.rows.is_empty(), page.oldest, Some(args.since));
+        silent(print, &page.silent_nodes);
     });
     Ok(Exit::found(!page.rows.is_empty()))
 }
@@ -121,6 +122,7 @@ pub(crate) async fn failing(
         let forwards = &failing.forwards;
         list(print, heads, forwards.iter().map(forward), failing.is_cut);
         reach(print, forwards.is_empty(), failing.oldest, Some(args.since));
+        silent(print, &failing.silent_nodes);
     });
     Ok(Exit::found(!failing.forwards.is_empty()))
 }
@@ -151,6 +153,11 @@ pub(crate) fn list<const N: usize>(
     if is_cut {
         print.line("… and more: --limit shows them");
     }
+}
+
+/// Says which nodes did not.
+pub(crate) fn silent(print: Printer, nodes: &[String]) {
+    not_told(nodes).iter().for_each(|line| print.line(line));
 }
 
 /// Says how far an answer goes that is empty, or goes back beyond what is known.

@@ -12,7 +12,7 @@ use mail_parser::MessageParser;
 
 use crate::Exit;
 use crate::cli::Trace;
-use crate::history_cli::{Error, History, list, reach};
+use crate::history_cli::{Error, History, list, reach, silent};
 use crate::print::{Printer, plural, span};
 
 /// Runs the command.
@@ -72,6 +72,7 @@ fn tell(print: Printer, traced: &Traced, args: &Trace) {
         }
     }
     reach(print, messages.is_empty(), traced.oldest, args.since);
+    silent(print, &traced.silent_nodes);
 }
 
 fn row(message: &TracedMessage) -> [String; 6] {

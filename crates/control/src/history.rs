@@ -33,6 +33,9 @@ pub struct Trace {
     /// A leg of it stands so, or the message as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<MailStatus>,
+    /// One of these, or of `what` where that is an id.
+    #[serde(with = "text::list", skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<MessageId>,
     /// Messages at most, the latest; 1 to [`PAGE_ROWS_MAX`](crate::PAGE_ROWS_MAX).
     pub limit: u32,
 }
@@ -47,6 +50,17 @@ pub struct Traced {
     /// When the history begins; none when it is empty.
     #[serde(with = "text::option")]
     pub oldest: Option<Timestamp>,
+    /// Other nodes that did not answer: what only they know is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent_nodes: Vec<String>,
+}
+
+/// What to say of nodes that did not answer.
+pub fn not_told(silent_nodes: &[String]) -> Option<String> {
+    let names = (!silent_nodes.is_empty()).then(|| silent_nodes.join(", "))?;
+    Some(format!(
+        "no answer from {names}: what is known there alone is missing"
+    ))
 }
 
 /// One message, or something that was refused before it was one.
@@ -260,7 +274,7 @@ pub struct Change {
     pub at: Timestamp,
     /// The event's name in the mail log: `reloaded`, `site-paused`, `operator-asked`.
     pub event: String,
-    /// Its fields as in the mail log: `site=google by=panel`.
+    /// Its fields as in the mail log: `site=google by=panel`; before them `node=mx2`, if it was on another than the one asked.
     pub text: String,
 }
 

@@ -48,7 +48,7 @@ pub use forwards::{
 };
 pub use history::{
     Change, HistoryHealth, MailStatus, Traced, TracedAttempt, TracedLeg, TracedMessage, TracedNote,
-    TracedRefusal,
+    TracedRefusal, not_told,
 };
 pub use operator::{Body, Operator};
 pub use protocol::{

@@ -54,6 +54,9 @@ pub struct ForwardsFailing {
     /// From the beginning of the hour of this time on.
     #[serde(with = "text")]
     pub since: Timestamp,
+    /// These forwards and their targets, whether they fail or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub of: Vec<(String, String)>,
     /// Rows at most, those that fail most; 1 to [`PAGE_ROWS_MAX`](crate::PAGE_ROWS_MAX).
     pub limit: u32,
 }
@@ -100,7 +103,7 @@ pub struct StatsRow {
     pub deferred: u64,
     /// Legs.
     pub failed: u64,
-    /// Whether the history, which began before, has nothing of it before `since`.
+    /// Whether the history, which began before, has nothing of it before `since`; of nodes, those that have something of it since.
     pub is_new: bool,
 }
 
@@ -109,7 +112,7 @@ pub struct StatsRow {
 pub struct StatsPage {
     /// The sums.
     pub rows: Vec<StatsRow>,
-    /// How many keys there are in all.
+    /// How many keys there are in all; of several nodes, at least.
     pub keys: u64,
     /// How many of them are not among the rows.
     pub left_out: u64,
@@ -118,10 +121,13 @@ pub struct StatsPage {
     /// When the sums begin; none when there are none.
     #[serde(with = "text::option")]
     pub oldest: Option<Timestamp>,
+    /// Other nodes that did not answer: what only they know is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent_nodes: Vec<String>,
 }
 
 /// A forward whose target takes next to nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailingForward {
     /// The forward's address.
     pub recipient: String,
@@ -157,4 +163,7 @@ pub struct FailingForwards {
     /// When the sums begin; none when there are none.
     #[serde(with = "text::option")]
     pub oldest: Option<Timestamp>,
+    /// Other nodes that did not answer: what only they know is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent_nodes: Vec<String>,
 }

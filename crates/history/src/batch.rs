@@ -343,15 +343,17 @@ fn standing(event: &Event) -> Option<(LegId, &Mailbox, &Mailbox, MailStatus)> {
             recipient,
             target,
             ..
-        } => {
-            let status = match *action {
-                "remove" => MailStatus::Removed,
-                "hold" => MailStatus::Held,
-                "release" => MailStatus::Queued,
-                _ => return None,
-            };
-            Some((*id, recipient, target, status))
-        }
+        } => Some((*id, recipient, target, asked(action)?)),
+        _ => None,
+    }
+}
+
+/// How a leg stands that an operator asks this of.
+pub(crate) fn asked(action: &str) -> Option<MailStatus> {
+    match action {
+        "remove" => Some(MailStatus::Removed),
+        "hold" => Some(MailStatus::Held),
+        "release" => Some(MailStatus::Queued),
         _ => None,
     }
 }

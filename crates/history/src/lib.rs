@@ -10,6 +10,7 @@
 mod batch;
 mod changes;
 mod key;
+pub mod merge;
 mod prune;
 mod rows;
 mod stats;
@@ -55,6 +56,7 @@ pub struct History {
 pub struct Desk {
     path: PathBuf,
     is_on: bool,
+    time_max: Duration,
     told: Arc<Mutex<Told>>,
 }
 
@@ -104,23 +106,30 @@ impl Desk {
         Self {
             path: settings.path.clone(),
             is_on: !settings.keep.is_zero(),
+            time_max: TIME_MAX,
             told: Arc::default(),
         }
     }
 
+    /// The same, in more of a hurry.
+    #[must_use]
+    pub fn within(self, time_max: Duration) -> Self {
+        Self { time_max, ..self }
+    }
+
     /// What happened to messages.
     pub fn trace(&self, ask: &ask::Trace) -> Result<Traced, Error> {
-        trace::answer(&self.open()?, ask, deadline())
+        trace::answer(&self.open()?, ask, self.deadline())
     }
 
     /// Sums.
     pub fn stats(&self, ask: &ask::Stats) -> Result<StatsPage, Error> {
-        stats::answer(&self.open()?, ask, deadline())
+        stats::answer(&self.open()?, ask, self.deadline())
     }
 
     /// Sums of the hours.
     pub fn stats_hours(&self, ask: &ask::StatsHours) -> Result<Vec<HourRow>, Error> {
-        stats::hours(&self.open()?, ask, deadline())
+        stats::hours(&self.open()?, ask, self.deadline())
     }
 
     /// Who changed what.
@@ -130,7 +139,7 @@ impl Desk {
 
     /// Forwards that lead nowhere.
     pub fn forwards_failing(&self, ask: &ask::ForwardsFailing) -> Result<FailingForwards, Error> {
-        stats::failing(&self.open()?, ask, deadline())
+        stats::failing(&self.open()?, ask, self.deadline())
     }
 
     /// How it does.
@@ -146,6 +155,10 @@ impl Desk {
             errors: told.errors,
             trouble: told.trouble.clone(),
         }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.time_max
     }
 
     fn open(&self) -> Result<rusqlite::Connection, Error> {
@@ -166,10 +179,6 @@ fn clip(text: impl Into<String>, octets: usize) -> String {
     let mut text = text.into();
     text.truncate(text.floor_char_boundary(octets));
     text
-}
-
-fn deadline() -> Instant {
-    Instant::now() + TIME_MAX
 }
 
 /// What a question finds in this time is its answer.

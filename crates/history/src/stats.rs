@@ -1,5 +1,6 @@
 //! Sums, read from the tallies and added up by name.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
@@ -39,20 +40,10 @@ pub(crate) fn answer(
         add(total, sums);
     })?;
     let keys = totals.len();
-    let mut rows: Vec<_> = totals.into_iter().collect();
-    rows.sort_unstable_by(|(a, one), (b, other)| {
-        weight(other).cmp(&weight(one)).then_with(|| a.cmp(b))
-    });
-    rows.truncate(ask.limit.clamp(1, PAGE_ROWS_MAX) as usize);
-    let left_out = keys - rows.len();
-    let first = first_hour(file, ask.by)?;
-    let began_before = first.is_some_and(|first| first < since);
     let row = |(name, sums): (String, Sums)| {
         let [received, refused, delivered, deferred, failed, octets] = sums.map(i64::cast_unsigned);
-        let is_asked = began_before && Instant::now() < until;
         let (key, target) = tally::split(&name);
-        Ok(StatsRow {
-            is_new: is_asked && !was_before(file, ask.by, &name, since)?,
+        StatsRow {
             key,
             target,
             received,
@@ -61,14 +52,28 @@ pub(crate) fn answer(
             delivered,
             deferred,
             failed,
-        })
+            is_new: false,
+        }
     };
+    let mut rows: Vec<_> = totals.into_iter().map(row).collect();
+    rows.sort_unstable_by(by_weight);
+    rows.truncate(ask.limit.clamp(1, PAGE_ROWS_MAX) as usize);
+    let left_out = keys - rows.len();
+    let first = first_hour(file, ask.by)?;
+    let began_before = first.is_some_and(|first| first < since);
+    for row in &mut rows {
+        let is_asked = began_before && Instant::now() < until;
+        let target = row.target.as_deref().unwrap_or_default();
+        let name = tally::joined(ask.by, [&row.key, target]);
+        row.is_new = is_asked && !was_before(file, ask.by, &name, since)?;
+    }
     Ok(StatsPage {
-        rows: rows.into_iter().map(row).collect::<Result<_>>()?,
+        rows,
         keys: keys as u64,
         left_out: left_out as u64,
         is_cut: is_cut || keys >= NAMES_MAX,
         oldest: first.map(at),
+        silent_nodes: Vec::new(),
     })
 }
 
@@ -79,25 +84,16 @@ pub(crate) fn failing(
     until: Instant,
 ) -> Result<FailingForwards, Error> {
     let (by, since) = (StatsBy::Forward, first_of(file, ask.since)?);
-    let mut bad: HashMap<String, FailingForward> = HashMap::new();
+    let names = ask.of.iter();
+    let names = names.map(|(recipient, target)| tally::joined(by, [recipient, target]));
+    let mut bad: HashMap<String, FailingForward> =
+        names.map(|name| (name.clone(), blank(&name))).collect();
+    let names_max = if bad.is_empty() { NAMES_MAX } else { 0 };
     let mut is_cut = read(file, by, since, until, |name, hour, code, sums| {
-        if !is_of_mailbox(code) || bad.len() >= NAMES_MAX && !bad.contains_key(name) {
+        if !is_of_mailbox(code) || bad.len() >= names_max && !bad.contains_key(name) {
             return;
         }
-        let forward = bad.entry(name.to_owned()).or_insert_with(|| {
-            let (recipient, target) = tally::split(name);
-            FailingForward {
-                recipient,
-                target: target.unwrap_or_default(),
-                delivered: 0,
-                failed: 0,
-                deferred: 0,
-                code: String::new(),
-                reply: None,
-                last_failure: at(hour),
-                last_success: None,
-            }
-        });
+        let forward = bad.entry(name.to_owned()).or_insert_with(|| blank(name));
         forward.failed += sums[Kind::Failed as usize].cast_unsigned();
         forward.deferred += sums[Kind::Deferred as usize].cast_unsigned();
         forward.code = tally::written(code);
@@ -112,14 +108,17 @@ pub(crate) fn failing(
             forward.last_success = Some(at(hour));
         }
     })?;
-    let mut forwards: Vec<_> = bad.into_values().filter(is_failing).collect();
-    let weight = |forward: &FailingForward| forward.failed + forward.deferred;
-    forwards.sort_by(|a, b| (weight(b), &a.recipient).cmp(&(weight(a), &b.recipient)));
+    let mut forwards: Vec<_> = bad.into_values().collect();
+    forwards.retain(|forward| !ask.of.is_empty() || is_failing(forward));
+    forwards.sort_by(by_failures);
     let limit = ask.limit.clamp(1, PAGE_ROWS_MAX) as usize;
     let left_out = forwards.len().saturating_sub(limit) as u64;
     is_cut |= left_out > 0;
     forwards.truncate(limit);
     for forward in &mut forwards {
+        if forward.failed + forward.deferred == 0 {
+            break;
+        }
         forward.reply = last_reply(file, forward, until)?;
     }
     Ok(FailingForwards {
@@ -127,7 +126,18 @@ pub(crate) fn failing(
         left_out,
         is_cut,
         oldest: first_hour(file, by)?.map(at),
+        silent_nodes: Vec::new(),
     })
+}
+
+/// One of which nothing is known.
+fn blank(name: &str) -> FailingForward {
+    let (recipient, target) = tally::split(name);
+    FailingForward {
+        recipient,
+        target: target.unwrap_or_default(),
+        ..FailingForward::default()
+    }
 }
 
 /// What became of mail, hour by hour: sites and rules are few, so that this is told at once.
@@ -258,14 +268,23 @@ fn is_of_mailbox(code: i64) -> bool {
     class == 5 && matches!(subject, 1 | 2) || code == FULL
 }
 
-fn is_failing(forward: &FailingForward) -> bool {
+/// Those that fail most first.
+pub(crate) fn by_failures(a: &FailingForward, b: &FailingForward) -> Ordering {
+    let weight = |forward: &FailingForward| forward.failed + forward.deferred;
+    (weight(b), &a.recipient).cmp(&(weight(a), &b.recipient))
+}
+
+pub(crate) fn is_failing(forward: &FailingForward) -> bool {
     let bad = forward.failed + forward.deferred;
     let last = forward.last_success;
     bad > 9 * forward.delivered && last.is_none_or(|last| last <= forward.last_failure)
 }
 
-fn weight([received, refused, delivered, deferred, failed, _]: &Sums) -> i64 {
-    (*received).max(delivered + failed) + deferred + refused
+/// The largest sums first.
+pub(crate) fn by_weight(a: &StatsRow, b: &StatsRow) -> Ordering {
+    let ended = |row: &StatsRow| row.delivered + row.failed;
+    let weight = |row: &StatsRow| row.received.max(ended(row)) + row.deferred + row.refused;
+    (weight(b), &a.key, &a.target).cmp(&(weight(a), &b.key, &b.target))
 }
 
 fn at(hour: i64) -> Timestamp {

@@ -93,7 +93,7 @@ impl Tallies {
     }
 }
 
-fn joined(by: StatsBy, [name, second]: [&str; 2]) -> String {
+pub(crate) fn joined(by: StatsBy, [name, second]: [&str; 2]) -> String {
     // What was refused is no address yet.
     let mut joined = crate::clip(name, NAME_OCTETS_MAX).replace(BETWEEN, " ");
     if !second.is_empty() {

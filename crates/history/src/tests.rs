@@ -612,6 +612,7 @@ fn forwards_to_dead_and_full_mailboxes() {
         .desk
         .forwards_failing(&ask::ForwardsFailing {
             since: at(0),
+            of: Vec::new(),
             limit: 10,
         })
         .unwrap();
@@ -641,10 +642,67 @@ fn forwards_to_dead_and_full_mailboxes() {
     assert_eq!((page.forwards[0].last_success, page.left_out), (None, 0));
     let cut = world.desk.forwards_failing(&ask::ForwardsFailing {
         since: at(0),
+        of: Vec::new(),
         limit: 1,
     });
     let cut = cut.unwrap();
     assert_eq!((cut.forwards.len(), cut.left_out, cut.is_cut), (1, 1, true));
+}
+
+#[test]
+fn messages_are_found_by_their_ids_alone() {
+    let world = World::new();
+    world.write(story(0));
+    world.write(story(100));
+    let both = [Some(id(100)), Some(id(0))];
+    for (named, expected) in [
+        (vec![id(0), id(100), id(300)], &both[..]),
+        (vec![id(0)], &both[1..]),
+        (vec![id(300)], &[]),
+    ] {
+        let named = ask::Trace {
+            ids: named,
+            ..ask::Trace::default()
+        };
+        assert_eq!(ids(&world.trace(named)), expected);
+    }
+}
+
+#[test]
+fn forwards_that_are_named_are_told_whether_they_fail_or_not() {
+    let world = World::new();
+    world.write(vec![
+        failed(1, "dead@far.example", "5.1.1"),
+        failed(2, "dead@far.example", "5.1.1"),
+        failed(3, "policy@far.example", "5.1.1"),
+        failed(4, "mended@far.example", "5.1.1"),
+        delivered(7200, "mended@far.example"),
+        delivered(7, "good@far.example"),
+    ]);
+    let targets = ["Mended", "good", "dead", "unknown"];
+    let of = targets.map(|name| ("ann@hosted.example".into(), format!("{name}@far.example")));
+    let named = world.desk.forwards_failing(&ask::ForwardsFailing {
+        since: at(0),
+        of: of.into(),
+        limit: 10,
+    });
+    let named = named.unwrap().forwards;
+    let sums = |row: &control::FailingForward| {
+        let name = row.target.split('@').next().unwrap().to_owned();
+        (name, row.failed, row.delivered)
+    };
+    let mut named: Vec<_> = named.iter().map(sums).collect();
+    named.sort();
+    assert_eq!(
+        named,
+        [
+            ("dead", 2, 0),
+            ("good", 0, 1),
+            ("mended", 1, 1),
+            ("unknown", 0, 0)
+        ]
+        .map(|(name, failed, delivered)| (name.to_owned(), failed, delivered))
+    );
 }
 
 #[test]
@@ -1207,6 +1265,7 @@ fn a_million_messages() {
     });
     let failing = ask::ForwardsFailing {
         since: at(0),
+        of: Vec::new(),
         limit: 100,
     };
     tell("failing", &|| {

@@ -26,6 +26,7 @@ pub(crate) fn answer(file: &Connection, ask: &ask::Trace, until: Instant) -> Res
         messages,
         is_cut,
         oldest: oldest(file)?,
+        silent_nodes: Vec::new(),
     })
 }
 
@@ -40,8 +41,8 @@ pub(crate) fn oldest(file: &Connection) -> Result<Option<Timestamp>> {
 pub(crate) struct Search {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
-    /// Of these, which begin as was typed.
-    ids: Option<RangeInclusive<MessageId>>,
+    /// Of one of these, which begin as was typed or are one.
+    ids: Vec<RangeInclusive<MessageId>>,
     word: Option<String>,
     from: Option<String>,
     to: Option<String>,
@@ -50,17 +51,18 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    fn of(ask: &ask::Trace) -> Self {
+    pub(crate) fn of(ask: &ask::Trace) -> Self {
         let what = ask.what.as_deref().map(|what| words::bare(what.trim()));
         let what = what.map(|what| what.strip_prefix('@').unwrap_or(what));
         // An id begins with a digit, and so no domain without a dot is taken for one.
         let ids = what.and_then(|what| Some(what.parse::<IdPart>().ok()?.messages));
         let word = what.filter(|what| ids.is_none() && !what.is_empty());
+        let ids = ask.ids.iter().map(|id| *id..=*id).chain(ids);
         Self {
             since: ask.since,
             until: ask.until,
             word: word.map(ToOwned::to_owned),
-            ids,
+            ids: ids.collect(),
             from: ask.from.as_ref().map(ToString::to_string),
             to: ask.to.as_ref().map(ToString::to_string),
             client: ask.client.map(|client| client.to_canonical()),
@@ -88,7 +90,7 @@ impl Search {
         all.map(words::hash).collect()
     }
 
-    fn matches(&self, message: &TracedMessage) -> bool {
+    pub(crate) fn matches(&self, message: &TracedMessage) -> bool {
         let (mut has_word, mut is_to) = (self.word.is_none(), self.to.is_none());
         let is = |wanted: &Option<String>, word: &str| {
             wanted
@@ -115,7 +117,7 @@ impl Search {
             && (is_to || has(&self.to, &message.recipient))
             && (self.from.is_none() || has(&self.from, &message.sender))
             && (self.client.is_none() || self.client == client)
-            && self.ids.as_ref().is_none_or(is_one_of)
+            && (self.ids.is_empty() || self.ids.iter().any(is_one_of))
             && self.since.is_none_or(|since| message.at >= since)
             && self.status.is_none_or(stands)
     }
@@ -144,25 +146,29 @@ pub(crate) fn search(
         });
         Ok(!is_enough && room > 0 && Instant::now() < until)
     };
-    if search.ids.is_some() || words.is_empty() {
-        let (mut key, first) = match &search.ids {
-            Some(ids) => (
-                key::message(*ids.end()) + key::ROWS,
-                first.max(key::at(ids.start().timestamp())),
-            ),
-            None => (end, first),
+    if !search.ids.is_empty() || words.is_empty() {
+        let keys = |ids: &RangeInclusive<MessageId>| {
+            let start = first.max(key::at(ids.start().timestamp()));
+            (key::message(*ids.end()) + key::ROWS, start)
         };
+        let mut ranges: Vec<_> = search.ids.iter().map(keys).collect();
+        if ranges.is_empty() {
+            ranges.push((end, first));
+        }
         let mut before = file.prepare_cached("SELECT max(key) FROM mail WHERE key < ?1")?;
-        loop {
-            let row: Option<i64> = before.query_row([key], |row| row.get(0))?;
-            key = match row.map(|row| row / key::ROWS * key::ROWS) {
-                Some(message) if message >= first => message,
-                _ => return Ok(false),
-            };
-            if !goes_on(key)? {
-                return Ok(true);
+        for (mut key, first) in ranges {
+            loop {
+                let row: Option<i64> = before.query_row([key], |row| row.get(0))?;
+                key = match row.map(|row| row / key::ROWS * key::ROWS) {
+                    Some(message) if message >= first => message,
+                    _ => break,
+                };
+                if !goes_on(key)? {
+                    return Ok(true);
+                }
             }
         }
+        return Ok(false);
     }
     Ok(words::find(file, first, &words, until, goes_on)?)
 }
@@ -187,17 +193,22 @@ fn load(file: &Connection, key: i64, room: &mut usize) -> Result<Option<TracedMe
     let first = legs.first().map(|leg| leg.leg.message);
     let message = message.or_else(|| first.map(rows::blank));
     Ok(message.map(|mut message| {
-        let is_discarded = message.notes.iter().any(|note| note.event == "discarded");
-        message.status = match legs.iter().map(|leg| leg.status).max() {
-            _ if message.refused.is_some() => MailStatus::Refused,
-            Some(worst) => worst,
-            None if is_discarded => MailStatus::Discarded,
-            None => MailStatus::Queued,
-        };
         message.legs = legs;
+        message.status = status(&message);
         message
     }))
 }
 
-/// Peers choose what they reply, and how often: an answer must fit into a line of the control socket.
-const OCTETS_MAX: usize = 8 * 1024 * 1024;
+/// How a message stands as a whole.
+pub(crate) fn status(message: &TracedMessage) -> MailStatus {
+    let is_discarded = message.notes.iter().any(|note| note.event == "discarded");
+    match message.legs.iter().map(|leg| leg.status).max() {
+        _ if message.refused.is_some() => MailStatus::Refused,
+        Some(worst) => worst,
+        None if is_discarded => MailStatus::Discarded,
+        None => MailStatus::Queued,
+    }
+}
+
+/// Peers choose what they reply, and how often: an answer must fit into a line of the control socket, and go to another node.
+pub(crate) const OCTETS_MAX: usize = 4 * 1024 * 1024;

@@ -76,6 +76,7 @@ impl Trace {
             client: self.client,
             status: self.status,
             limit: self.limit,
+            ..ask::Trace::default()
         }
     }
 }
@@ -95,6 +96,7 @@ impl Failing {
     pub(crate) fn ask(&self) -> ask::ForwardsFailing {
         ask::ForwardsFailing {
             since: self.since,
+            of: Vec::new(),
             limit: self.limit,
         }
     }

@@ -53,11 +53,13 @@ pub(crate) async fn page(mut visit: Visit) -> Response {
         page.hosted = visit.sums(now, StatsBy::Hosted, ROWS_ASKED).await;
         let failing = ask::ForwardsFailing {
             since: now.minus(30 * DAY),
+            of: Vec::new(),
             limit: ROWS_ASKED,
         };
         let fresh = Duration::from_mins(10);
         let failing = visit.recent("failing", failing, fresh).await;
         page.failing = failing.unwrap_or_default();
+        visit.missed(&page.failing.silent_nodes);
     }
     if page.domain.is_empty() {
         cut(&mut page.hosted.rows, &mut page.hosted.left_out);
@@ -93,6 +95,7 @@ async fn fill(page: &mut Customers, visit: &mut Visit) {
         ..ask::Trace::default()
     };
     let traced = visit.ask(trace).await.unwrap_or_default();
+    visit.missed(&traced.silent_nodes);
     let mut seen: BTreeMap<_, Seen> = BTreeMap::new();
     for message in traced.messages {
         let at = message.at;

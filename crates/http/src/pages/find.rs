@@ -37,6 +37,7 @@ pub(crate) async fn page(mut visit: Visit) -> Response {
         }
     }
     let traced = traced.unwrap_or_default();
+    visit.missed(&traced.silent_nodes);
     show(&Find {
         frame: visit.frame(),
         what,

@@ -9,7 +9,7 @@ use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
-use control::{Ask, Fault, StatsBy, StatsPage, ask};
+use control::{Ask, Fault, StatsBy, StatsPage, ask, not_told};
 use envelope::Timestamp;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -154,7 +154,15 @@ impl Visit {
             let trouble = format!("There was no time to add up all by {}.", by.name());
             self.frame.troubles.push(trouble);
         }
+        self.missed(&sums.silent_nodes);
         sums
+    }
+
+    /// Says once which nodes did not answer.
+    pub(crate) fn missed(&mut self, silent_nodes: &[String]) {
+        let said = not_told(silent_nodes);
+        let troubles = &mut self.frame.troubles;
+        troubles.extend(said.filter(|said| !troubles.contains(said)));
     }
 
     pub(crate) fn noted<T>(&mut self, answer: Result<T, Fault>) -> Option<T> {

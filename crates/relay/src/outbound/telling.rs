@@ -119,6 +119,7 @@ impl<S: Spool> Outbound<S> {
         let since = now.unix_millis().saturating_sub(week as u64);
         let ask = ForwardsFailing {
             since: envelope::Timestamp::from_unix_millis(since),
+            of: Vec::new(),
             limit: FORWARDS_MAX,
         };
         let desk = history.clone();
