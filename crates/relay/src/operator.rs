@@ -34,6 +34,7 @@ use crate::outbound::Outbound;
 use crate::routing::Shared;
 use crate::store::Store;
 pub use body::Body;
+pub use history::answer_node;
 pub use orders::OrdersFile;
 pub use queue::{leg_state, not_queued, pending, row};
 

@@ -1,61 +1,192 @@
-//! What happened to which message: asked of the history, on threads where waiting for a disk holds nobody up.
+//! What happened to which message: asked of the history, on threads where waiting for a disk holds nobody up, and of those of the
+//! other nodes where there are some.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use control::ask::{Changes, ForwardsFailing, Stats, StatsHours, Trace};
 use control::{
-    Answers, Change, FailingForwards, Fault, HistoryHealth, HourRow, StatsPage, Traced,
-    TracedMessage,
+    Answers, Ask, Change, FailingForwards, Fault, HistoryHealth, HourRow, PAGE_ROWS_MAX, Request,
+    StatsPage, Traced, TracedMessage,
 };
 use envelope::{Actor, MessageId};
-use history::{Desk, Error};
-use spool::Spool;
+use futures_util::future::try_join_all;
+use history::{Desk, Error, merge};
+use parking_lot::Mutex;
+use serde::Serialize;
+use spool::{Board, Reply, Spool};
 
 use super::Operator;
 
-impl<S: Spool> Answers<Trace> for Operator<S> {
-    async fn answer(&self, ask: Trace, _by: Actor) -> Result<Traced, Fault> {
-        put(&self.history, move |desk| desk.trace(&ask)).await
-    }
+/// The questions: each is put to the history of this node, or to those of all.
+macro_rules! answers {
+    ($($ask:ident => $answer:ty, $put:ident;)*) => {$(
+        impl<S: Spool> Answers<$ask> for Operator<S> {
+            async fn answer(&self, ask: $ask, _by: Actor) -> Result<$answer, Fault> {
+                match self.nodes() {
+                    Some(nodes) => nodes.$put(ask).await,
+                    None => put(&self.history, move |desk| desk.$put(&ask)).await,
+                }
+            }
+        }
+    )*};
 }
 
-impl<S: Spool> Answers<Stats> for Operator<S> {
-    async fn answer(&self, ask: Stats, _by: Actor) -> Result<StatsPage, Fault> {
-        put(&self.history, move |desk| desk.stats(&ask)).await
-    }
-}
-
-impl<S: Spool> Answers<StatsHours> for Operator<S> {
-    async fn answer(&self, ask: StatsHours, _by: Actor) -> Result<Vec<HourRow>, Fault> {
-        put(&self.history, move |desk| desk.stats_hours(&ask)).await
-    }
-}
-
-impl<S: Spool> Answers<Changes> for Operator<S> {
-    async fn answer(&self, ask: Changes, _by: Actor) -> Result<Vec<Change>, Fault> {
-        put(&self.history, move |desk| desk.changes(&ask)).await
-    }
-}
-
-impl<S: Spool> Answers<ForwardsFailing> for Operator<S> {
-    async fn answer(&self, ask: ForwardsFailing, _by: Actor) -> Result<FailingForwards, Fault> {
-        put(&self.history, move |desk| desk.forwards_failing(&ask)).await
-    }
+answers! {
+    Trace => Traced, trace;
+    Stats => StatsPage, stats;
+    StatsHours => Vec<HourRow>, stats_hours;
+    Changes => Vec<Change>, changes;
+    ForwardsFailing => FailingForwards, forwards_failing;
 }
 
 impl<S: Spool> Operator<S> {
     /// What is known of a message; nothing without a history.
     pub(super) async fn history_of(&self, id: MessageId) -> Option<TracedMessage> {
         let ask = Trace {
-            what: Some(id.to_string()),
-            limit: 1,
+            ids: vec![id],
+            limit: PAGE_ROWS_MAX,
             ..Trace::default()
         };
-        let traced = put(&self.history, move |desk| desk.trace(&ask)).await;
-        traced.ok()?.messages.pop()
+        self.answer(ask, Actor::Uid(0)).await.ok()?.messages.pop()
     }
 
     pub(super) async fn health_of_history(&self) -> HistoryHealth {
         let health = put(&self.history, |desk| Ok(desk.health())).await;
         health.unwrap_or_default()
+    }
+
+    fn nodes(&self) -> Option<Nodes<'_>> {
+        Some(Nodes {
+            own: &self.history,
+            board: self.spool.board()?,
+            silent: Mutex::default(),
+        })
+    }
+}
+
+/// What this node alone says to a question of another, as JSON. Only the history is asked so.
+pub async fn answer_node(history: &Desk, question: String) -> String {
+    let desk = history.clone().within(TIME_MAX);
+    let answer = tokio::task::spawn_blocking(move || match serde_json::from_str(&question) {
+        Ok(Request::Trace(ask)) => Ok(said(desk.trace(&ask))),
+        Ok(Request::Stats(ask)) => Ok(said(desk.stats(&ask))),
+        Ok(Request::StatsHours(ask)) => Ok(said(desk.stats_hours(&ask))),
+        Ok(Request::Changes(ask)) => Ok(said(desk.changes(&ask))),
+        Ok(Request::ForwardsFailing(ask)) => Ok(said(desk.forwards_failing(&ask))),
+        Ok(_) => Err(Fault::new("a node answers others for its history alone")),
+        Err(error) => Err(Fault::of(error)),
+    });
+    let answer = answer.await.map_err(Fault::of).flatten();
+    answer.unwrap_or_else(|fault| json(&Err::<(), _>(fault)))
+}
+
+fn said(answer: Result<impl Serialize, Error>) -> String {
+    json(&answer.map_err(Fault::of))
+}
+
+fn json(said: &impl Serialize) -> String {
+    serde_json::to_string(said).unwrap_or_default()
+}
+
+/// The histories of all nodes.
+struct Nodes<'a> {
+    own: &'a Desk,
+    board: Arc<dyn Board>,
+    /// Who did not answer.
+    silent: Mutex<BTreeSet<String>>,
+}
+
+impl Nodes<'_> {
+    async fn trace(self, ask: Trace) -> Result<Traced, Fault> {
+        let parts = merge::parts(&ask).into_iter();
+        let found = try_join_all(parts.map(|part| self.ask(part, Desk::trace))).await?;
+        let found = found.into_iter().flat_map(BTreeMap::into_values);
+        let mut whole = merge::traced(found);
+        let ids = whole.messages.iter().filter_map(|message| message.id);
+        let all = Trace {
+            ids: ids.take(PAGE_ROWS_MAX as usize).collect(),
+            limit: PAGE_ROWS_MAX,
+            ..Trace::default()
+        };
+        // Not all who know something of a message could know that it was meant.
+        if !all.ids.is_empty() && all != ask {
+            let said = self.ask(all, Desk::trace).await?;
+            whole = merge::traced(said.into_values().chain([whole]));
+        }
+        merge::keep_meant(&ask, &mut whole);
+        whole.silent_nodes = self.silent();
+        Ok(whole)
+    }
+
+    async fn stats(self, ask: Stats) -> Result<StatsPage, Fault> {
+        let limit = ask.limit;
+        let all = Stats {
+            limit: PAGE_ROWS_MAX,
+            ..ask
+        };
+        let said = self.ask(all, Desk::stats).await?;
+        let mut page = merge::stats(said.into_values(), limit);
+        page.silent_nodes = self.silent();
+        Ok(page)
+    }
+
+    async fn stats_hours(self, ask: StatsHours) -> Result<Vec<HourRow>, Fault> {
+        let said = self.ask(ask, Desk::stats_hours).await?;
+        Ok(merge::hours(said.into_values()))
+    }
+
+    async fn changes(self, ask: Changes) -> Result<Vec<Change>, Fault> {
+        let limit = ask.limit;
+        Ok(merge::changes(self.ask(ask, Desk::changes).await?, limit))
+    }
+
+    async fn forwards_failing(self, ask: ForwardsFailing) -> Result<FailingForwards, Fault> {
+        let mut all = ForwardsFailing {
+            limit: PAGE_ROWS_MAX,
+            ..ask
+        };
+        let said = self.ask(all.clone(), Desk::forwards_failing).await?;
+        let mut whole = merge::failing(said.into_values(), PAGE_ROWS_MAX);
+        let found = whole.forwards.drain(..);
+        all.of = found.map(|row| (row.recipient, row.target)).collect();
+        if !all.of.is_empty() {
+            // Where one fails on this node, another may deliver.
+            let said = self.ask(all, Desk::forwards_failing).await?;
+            whole = merge::failing(said.into_values().chain([whole]), ask.limit);
+        }
+        whole.silent_nodes = self.silent();
+        Ok(whole)
+    }
+
+    /// What each says, by its name; this node has none.
+    async fn ask<A: Ask + Clone>(
+        &self,
+        ask: A,
+        look: fn(&Desk, &A) -> Result<A::Answer, Error>,
+    ) -> Result<BTreeMap<Option<String>, A::Answer>, Fault> {
+        let question: Request = ask.clone().into();
+        let own = put(self.own, move |desk| look(&desk, &ask));
+        let (own, replies) = tokio::join!(own, self.board.ask(json(&question)));
+        let mut said = BTreeMap::from([(None, own?)]);
+        let replies = replies.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot ask the other nodes");
+            let (node, text) = ("any other".to_owned(), None);
+            vec![Reply { node, text }]
+        });
+        for Reply { node, text } in replies {
+            let answer = text.and_then(|text| serde_json::from_str(&text).ok());
+            match answer.and_then(Result::<A::Answer, Fault>::ok) {
+                Some(answer) => drop(said.insert(Some(node), answer)),
+                None => drop(self.silent.lock().insert(node)),
+            }
+        }
+        Ok(said)
+    }
+
+    fn silent(self) -> Vec<String> {
+        self.silent.into_inner().into_iter().collect()
     }
 }
 
@@ -67,3 +198,9 @@ async fn put<T: Send + 'static>(
     let answer = tokio::task::spawn_blocking(move || question(desk)).await;
     answer.map_err(Fault::of)?.map_err(Fault::of)
 }
+
+/// Another node waits no longer than some seconds.
+const TIME_MAX: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests;
