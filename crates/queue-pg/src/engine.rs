@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::batch::Batcher;
+use crate::board::Board;
 use crate::body::{PgReader, PgWriter};
 use crate::commit::{self, Begun, Body, Entering};
 use crate::connect::Database;
@@ -32,6 +33,7 @@ use crate::upkeep;
 /// The spool that several nodes share.
 pub struct PgSpool {
     pub(crate) shared: Arc<Shared>,
+    board: Arc<Board>,
     commits: Batcher<Entering, bool>,
     settlements: Batcher<Settling, Again>,
     lifetime: Lifetime,
@@ -65,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) counts: tokio::sync::Mutex<Option<(Instant, Duration, Counts)>>,
     /// Something that other nodes may want to know.
     pub(crate) told: Notify,
+    /// Another node has put something on the board.
+    pub(crate) heard: watch::Sender<()>,
 }
 
 impl Shared {
@@ -119,6 +123,7 @@ impl PgSpool {
             broken: Mutex::default(),
             accept_risk: settings.accept_risk,
             told: Notify::new(),
+            heard: watch::Sender::new(()),
             counts: tokio::sync::Mutex::default(),
             database,
         });
@@ -131,6 +136,7 @@ impl PgSpool {
         Ok(Self {
             commits: commit::start(&shared.database, &stopped),
             settlements: settle::start(&shared.database, &stopped),
+            board: Arc::new(Board::new(Arc::clone(&shared))),
             shared,
             lifetime: settings.lifetime,
             _stop: stopped.drop_guard(),
@@ -252,6 +258,10 @@ impl Spool for PgSpool {
 
     async fn extend(&self, leases: &[Lease], lease: Duration) -> Vec<Result<(), Error>> {
         self.shared.extend_leases(leases, lease).await
+    }
+
+    fn board(&self) -> Option<Arc<dyn spool::Board>> {
+        Some(Arc::clone(&self.board) as Arc<dyn spool::Board>)
     }
 
     fn holds(&self, lease: &Lease) -> bool {

@@ -1,4 +1,4 @@
-//! Hints between nodes that the queue has changed, by LISTEN and NOTIFY. One that is lost costs a few seconds: each heartbeat looks
+//! Hints between nodes that the queue has changed, or the board, by LISTEN and NOTIFY. One that is lost costs a few seconds: each heartbeat looks
 //! at the whole.
 //!
 //! A NOTIFY is never part of a commit: the database lets one transaction at a time have one.
@@ -47,12 +47,17 @@ async fn hear(shared: &Shared) -> Result<(), tokio_postgres::Error> {
             if let AsyncMessage::Notification(notification) = message?
                 && notification.payload() != shared.node
             {
-                shared.beat_asked.notify_one();
+                match notification.channel() {
+                    "onward_board" => {
+                        shared.heard.send_replace(());
+                    }
+                    _ => shared.beat_asked.notify_one(),
+                }
             }
         }
         Ok(())
     });
-    let listen = client.batch_execute("LISTEN onward");
+    let listen = client.batch_execute("LISTEN onward; LISTEN onward_board");
     tokio::select! {
         done = &mut messages => return done,
         listening = listen => listening?,
@@ -62,5 +67,7 @@ async fn hear(shared: &Shared) -> Result<(), tokio_postgres::Error> {
 
 /// To all who listen; by whom.
 pub(crate) const TELL: &str = "SELECT pg_notify('onward', $1)";
+/// Of something on the board.
+pub(crate) const TELL_BOARD: &str = "SELECT pg_notify('onward_board', $1)";
 const TELL_EVERY: Duration = Duration::from_millis(500);
 const LISTEN_AGAIN: Duration = Duration::from_secs(2);

@@ -14,6 +14,7 @@
 
 mod admin;
 mod batch;
+mod board;
 mod body;
 mod claim;
 mod cluster;

@@ -7,7 +7,10 @@ use crate::connect::{Database, words};
 use crate::settings::StartError;
 
 /// In order; the number of one is its place, from 1.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/1.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/1.sql"),
+    include_str!("../migrations/2.sql"),
+];
 
 /// Makes what is missing.
 pub(crate) async fn migrate(database: &Database) -> Result<(), StartError> {

@@ -46,6 +46,9 @@ pub struct Place {
 
 /// The board of a spool that several nodes share. One task of a node reads it.
 pub trait Board: Send + Sync {
+    /// The name of this node.
+    fn name(&self) -> &str;
+
     /// Puts notes up, each in the place of the one of its kind and name. They are durable when it returns.
     fn put(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>>;
 

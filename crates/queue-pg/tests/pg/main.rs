@@ -1,5 +1,6 @@
 //! The shared engine over a real PostgreSQL, which `./test.sh` installs.
 
+mod board;
 mod conformance;
 mod crash;
 mod damage;

@@ -1,0 +1,226 @@
+//! The board: notes and questions in tables. A NOTIFY has the others look at once; one that is lost costs a heartbeat.
+//!
+//! What is new is what later transactions have put up. One that began early may commit late: so each look begins with the earliest
+//! that was still running at the look before, and what that one has given already is passed over.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use spool::{Boxed, Error, Note, Place, Question, Reply};
+use tokio::sync::watch;
+use tokio_postgres::Row;
+
+use crate::engine::Shared;
+use crate::hints::TELL_BOARD;
+use crate::time::span;
+
+/// The board of one node.
+pub(crate) struct Board {
+    shared: Arc<Shared>,
+    read: tokio::sync::Mutex<Read>,
+    place: Mutex<Place>,
+    /// Questions that were handed out to be answered.
+    asked: Mutex<HashSet<i64>>,
+}
+
+/// What a look has found; none: nothing that is new.
+type Found<T> = Result<Option<T>, Error>;
+
+/// How far the notes are read.
+#[derive(Default)]
+struct Read {
+    /// None: not at all.
+    since: Option<i64>,
+    /// What was read of what may be read again.
+    seen: HashSet<(String, String, i64)>,
+}
+
+impl Board {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            read: tokio::sync::Mutex::default(),
+            place: Mutex::new(Place {
+                number: 0,
+                nodes: 1,
+            }),
+            asked: Mutex::default(),
+        }
+    }
+
+    async fn ask_database(
+        &self,
+        statement: &str,
+        more: crate::connect::Parameters<'_>,
+    ) -> Result<Vec<Row>, Error> {
+        self.shared.database.ask(statement, more).await
+    }
+
+    /// Has the others look.
+    async fn tell(&self) -> Result<(), Error> {
+        let told = self.ask_database(TELL_BOARD, &[&self.shared.node]).await;
+        told.map(drop)
+    }
+
+    /// The notes that are new, and where this node stands.
+    async fn look(&self) -> Found<Vec<Note>> {
+        let mut read = self.read.lock().await;
+        let is_first = read.since.is_none();
+        let (run, now) = (self.shared.run(), self.shared.time.now());
+        let since = read.since.unwrap_or(i64::MIN);
+        let rows = self.ask_database(NEWS, &[&since]).await?;
+        let (mut notes, mut seen) = (Vec::new(), HashSet::new());
+        for row in &rows {
+            let (kind, name): (String, String) = (row.get("kind"), row.get("name"));
+            let key = (kind.clone(), name.clone(), row.get("xact"));
+            let is_own = !is_first && row.get::<_, i64>("run") == run;
+            if !is_own && !read.seen.contains(&key) {
+                let text = row.get("text");
+                notes.push(Note { kind, name, text });
+            }
+            seen.insert(key);
+        }
+        let next = rows.first().map(|row| row.get("next"));
+        let before = now.saturating_sub(span(self.shared.pace.dead));
+        let reading: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+            &[&self.shared.node, &run, &before];
+        let nodes = self.ask_database(PLACE, reading).await?;
+        let nodes: Vec<&str> = nodes.iter().map(|row| row.get(0)).collect();
+        let number = nodes.iter().position(|name| *name == self.shared.node);
+        *self.place.lock() = Place {
+            number: number.unwrap_or(0) as u32,
+            nodes: nodes.len().max(1) as u32,
+        };
+        read.since = next.or(read.since).or(Some(i64::MIN));
+        if !rows.is_empty() {
+            read.seen = seen;
+        }
+        Ok(Some(notes).filter(|notes| is_first || !notes.is_empty()))
+    }
+
+    /// A question that waits for this node's answer.
+    async fn waiting(&self) -> Found<Question> {
+        let since = self.shared.time.now().saturating_sub(span(ANSWER_MAX));
+        let (run, node) = (self.shared.run(), &self.shared.node);
+        let rows = self.ask_database(QUESTIONS, &[&since, &run, node]).await?;
+        let mut asked = self.asked.lock();
+        asked.retain(|id| rows.iter().any(|row| row.get::<_, i64>(0) == *id));
+        let new = rows.iter().find(|row| asked.insert(row.get(0)));
+        Ok(new.map(|row| Question {
+            id: row.get(0),
+            text: row.get(1),
+        }))
+    }
+
+    /// Until somebody tells of something, or the next heartbeat.
+    async fn heard(&self, heard: &mut watch::Receiver<()>, longest: Duration) {
+        let _ = tokio::time::timeout(longest, heard.changed()).await;
+    }
+
+    async fn until<'a, T>(&'a self, look: impl Fn(&'a Self) -> Boxed<'a, Found<T>>) -> T {
+        let mut heard = self.shared.heard.subscribe();
+        loop {
+            heard.mark_unchanged();
+            match look(self).await {
+                Ok(Some(found)) => return found,
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "cannot read what other nodes say"),
+            }
+            self.heard(&mut heard, self.shared.pace.beat).await;
+        }
+    }
+
+    async fn asked(&self, text: String) -> Result<Vec<Reply>, Error> {
+        let (id, now) = (rand::random::<i64>(), self.shared.time.now());
+        let (node, run) = (&self.shared.node, self.shared.run());
+        let mut heard = self.shared.heard.subscribe();
+        let before = now.saturating_sub(span(self.shared.pace.lost));
+        let others = self.ask_database(OTHERS, &[node, &before]).await?;
+        let mut silent: Vec<String> = others.iter().map(|row| row.get(0)).collect();
+        self.ask_database(ASK, &[&id, &run, &now, &text]).await?;
+        self.tell().await?;
+        let (began, mut replies) = (Instant::now(), Vec::new());
+        while !silent.is_empty() && began.elapsed() < ANSWER_MAX {
+            self.heard(&mut heard, ANSWERS_EVERY).await;
+            for row in self.ask_database(ANSWERS, &[&id, &silent]).await? {
+                let (node, text): (String, String) = (row.get(0), row.get(1));
+                silent.retain(|name| *name != node);
+                let text = Some(text);
+                replies.push(Reply { node, text });
+            }
+        }
+        self.ask_database(ASKED, &[&id]).await?;
+        let silent = silent.into_iter();
+        replies.extend(silent.map(|node| Reply { node, text: None }));
+        Ok(replies)
+    }
+}
+
+impl spool::Board for Board {
+    fn name(&self) -> &str {
+        &self.shared.node
+    }
+
+    fn put(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let column = |of: fn(&Note) -> &str| notes.iter().map(of).collect::<Vec<_>>();
+            let (kinds, names) = (column(|note| &note.kind), column(|note| &note.name));
+            let texts: Vec<_> = notes.iter().map(|note| note.text.as_deref()).collect();
+            let (run, now) = (self.shared.run(), self.shared.time.now());
+            self.ask_database(PUT, &[&kinds, &names, &texts, &run, &now])
+                .await?;
+            self.tell().await
+        })
+    }
+
+    fn news(&self) -> Boxed<'_, Vec<Note>> {
+        Box::pin(self.until(|board| Box::pin(board.look())))
+    }
+
+    fn place(&self) -> Place {
+        *self.place.lock()
+    }
+
+    fn ask(&self, text: String) -> Boxed<'_, Result<Vec<Reply>, Error>> {
+        Box::pin(self.asked(text))
+    }
+
+    fn question(&self) -> Boxed<'_, Question> {
+        Box::pin(self.until(|board| Box::pin(board.waiting())))
+    }
+
+    fn answer(&self, question: i64, text: String) -> Boxed<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let (node, now) = (&self.shared.node, self.shared.time.now());
+            self.ask_database(ANSWER, &[&question, node, &now, &text])
+                .await?;
+            self.tell().await
+        })
+    }
+}
+
+const PUT: &str = "INSERT INTO notes (kind, name, text, run, at, xact)
+    SELECT kind, name, text, $4, $5, pg_current_xact_id()::text::int8 FROM unnest($1::text[], $2::text[], $3::text[]) AS n (kind, name, text)
+    ORDER BY kind, name
+    ON CONFLICT (kind, name) DO UPDATE SET text = excluded.text, run = $4, at = $5, xact = excluded.xact";
+const NEWS: &str = "SELECT kind, name, text, run, xact, pg_snapshot_xmin(pg_current_snapshot())::text::int8 AS next
+    FROM notes WHERE xact >= $1";
+const PLACE: &str = "WITH me AS (UPDATE nodes SET reads = true WHERE name = $1 AND run = $2 AND NOT reads)
+    SELECT name FROM nodes WHERE name = $1 OR (reads AND run <> 0 AND NOT draining AND heartbeat > $3) ORDER BY name";
+const OTHERS: &str =
+    "SELECT name FROM nodes WHERE name <> $1 AND reads AND run <> 0 AND heartbeat > $2";
+const ASK: &str =
+    "INSERT INTO questions (id, run, at, text) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+const QUESTIONS: &str = "SELECT id, text FROM questions WHERE at > $1 AND run <> $2
+    AND NOT EXISTS (SELECT FROM answers WHERE question = id AND node = $3)";
+const ANSWER: &str =
+    "INSERT INTO answers (question, node, at, text) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+const ANSWERS: &str = "SELECT node, text FROM answers WHERE question = $1 AND node = ANY ($2)";
+const ASKED: &str =
+    "WITH q AS (DELETE FROM questions WHERE id = $1) DELETE FROM answers WHERE question = $1";
+/// An operator waits no longer for a node that is busy, or dead.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// In case that a hint is lost.
+const ANSWERS_EVERY: Duration = Duration::from_millis(250);

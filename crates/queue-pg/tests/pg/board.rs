@@ -1,0 +1,146 @@
+//! What nodes tell each other: notes, questions, and who is there.
+
+use std::time::{Duration, Instant};
+
+use spool::{Board, Note, Place, Reply, Spool};
+
+use crate::support::{Database, PACE};
+
+fn note(name: &str, text: Option<&str>) -> Note {
+    Note {
+        kind: "colour".to_owned(),
+        name: name.to_owned(),
+        text: text.map(str::to_owned),
+    }
+}
+
+/// In any order.
+async fn news(board: &dyn Board) -> Vec<Note> {
+    let mut notes = board.news().await;
+    notes.sort_by(|a, b| a.name.cmp(&b.name));
+    notes
+}
+
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn each_note_reaches_each_other_node_once() {
+    let database = Database::new().await;
+    let [a, b] = [database.node("a").await, database.node("b").await];
+    let [one, two] = [&a, &b].map(|node| node.board().unwrap());
+    assert_eq!(news(&*one).await, []);
+    let [red, blue] = [note("x", Some("red")), note("y", Some("blue"))];
+    one.put(vec![red.clone(), blue.clone()]).await.unwrap();
+    // The first time all that holds.
+    assert_eq!(news(&*two).await, [red, blue]);
+    let green = note("x", Some("green"));
+    one.put(vec![green.clone()]).await.unwrap();
+    assert_eq!(news(&*two).await, std::slice::from_ref(&green));
+    // Its own are no news to a node.
+    let gone = note("y", None);
+    two.put(vec![gone.clone()]).await.unwrap();
+    assert_eq!(news(&*one).await, std::slice::from_ref(&gone));
+    // Who comes later, or again, sees what holds.
+    drop(a);
+    let again = database.node("a").await;
+    assert_eq!(news(&*again.board().unwrap()).await, [green, gone]);
+}
+
+/// One that began early and commits late is not overlooked.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_late_commit_is_read() {
+    let database = Database::new().await;
+    let [a, b] = [database.node("a").await, database.node("b").await];
+    let [one, two] = [&a, &b].map(|node| node.board().unwrap());
+    assert_eq!(news(&*two).await, []);
+    let late = "BEGIN; INSERT INTO onward.notes VALUES ('colour', 'late', 'grey', 1, 1, \
+        pg_current_xact_id()::text::int8); SELECT pg_sleep(1); COMMIT";
+    let late = tokio::spawn(async move { database.ask(late).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let early = note("early", Some("red"));
+    one.put(vec![early.clone()]).await.unwrap();
+    assert_eq!(news(&*two).await, [early]);
+    assert_eq!(news(&*two).await, [note("late", Some("grey"))]);
+    late.await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_question_is_answered_by_all_who_can() {
+    let database = Database::new().await;
+    let nodes = [
+        database.node("a").await,
+        database.node("b").await,
+        database.node("c").await,
+    ];
+    let boards = nodes.each_ref().map(|node| node.board().unwrap());
+    for board in &boards {
+        board.news().await;
+    }
+    // Something that works beside the nodes.
+    let _aside = database.node("d").await;
+    let place = boards[1].place();
+    assert!(place.nodes >= 2, "{place:?}");
+    let [asks, answers, silent] = &boards;
+    let answering = async {
+        for _ in 0..2 {
+            let question = answers.question().await;
+            let text = format!("{}: blue", question.text);
+            answers.answer(question.id, text).await.unwrap();
+        }
+    };
+    let asking = async {
+        let began = Instant::now();
+        let replies = asks.ask("sky".to_owned()).await.unwrap();
+        let reply = |node: &str, text: Option<&str>| Reply {
+            node: node.to_owned(),
+            text: text.map(str::to_owned),
+        };
+        let blue = reply("b", Some("sky: blue"));
+        assert_eq!(replies, [blue, reply("c", None)]);
+        assert!(began.elapsed() > Duration::from_secs(4));
+        drop(nodes);
+    };
+    let both = async {
+        tokio::join!(asking, async {
+            assert_eq!(silent.question().await.text, "sky");
+            // It heard, and died over it.
+        });
+        let began = Instant::now();
+        while asks.ask("sea".to_owned()).await.unwrap().len() > 1 {
+            assert!(began.elapsed() < testkit::PATIENCE);
+        }
+    };
+    tokio::select! {
+        () = both => {}
+        () = async { answering.await; std::future::pending().await } => {}
+    }
+}
+
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn each_node_knows_its_place() {
+    let database = Database::new().await;
+    let [a, b] = [database.node("a").await, database.node("b").await];
+    let [one, two] = [&a, &b].map(|node| node.board().unwrap());
+    let alone = Place {
+        number: 0,
+        nodes: 1,
+    };
+    one.news().await;
+    assert_eq!(one.place(), alone);
+    two.news().await;
+    let second = Place {
+        number: 1,
+        nodes: 2,
+    };
+    assert_eq!(two.place(), second);
+    // The other one dies; whoever looks sees it.
+    drop((one, a));
+    tokio::time::sleep(PACE.dead).await;
+    let began = Instant::now();
+    while two.place() != alone {
+        assert!(began.elapsed() < testkit::PATIENCE);
+        let _ = tokio::time::timeout(PACE.beat * 2, two.news()).await;
+    }
+}
