@@ -44,6 +44,8 @@ pub struct Dispatcher<W, R> {
     pressed: Arc<AtomicBool>,
     /// More may be claimed than at the last look.
     changed: Notify,
+    /// See [`Dispatcher::news`].
+    news: Notify,
     tasks: TaskTracker,
 }
 
@@ -67,6 +69,7 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
             stopping: CancellationToken::new(),
             killed: CancellationToken::new(),
             changed: Notify::new(),
+            news: Notify::new(),
             tasks: TaskTracker::new(),
         })
     }
@@ -179,6 +182,9 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
         todo.lanes.into_iter().for_each(|id| self.start_lane(id));
         if !todo.release.is_empty() {
             self.work.release(todo.release).await;
+        }
+        if todo.news {
+            self.news.notify_one();
         }
         // After the release: then the released legs can be claimed too.
         if todo.wake {

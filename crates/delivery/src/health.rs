@@ -31,12 +31,13 @@ use envelope::Diagnosis;
 use rand::{Rng, RngExt};
 
 mod answers;
+mod ordered;
 mod rate;
 
 pub(crate) use answers::{Answer, Turn};
 pub(crate) use rate::{Rate, per_minute};
 
-use crate::orders::Limit;
+use crate::orders::{Limit, Share};
 use crate::view::Reach;
 
 /// What a site knows about itself.
@@ -69,6 +70,8 @@ pub(crate) struct Health {
     untold: bool,
     paused: bool,
     ordered: Limit,
+    /// Of what is ordered.
+    share: Share,
     /// Under a limit that an operator ordered.
     pub(crate) rate: Rate,
 }
@@ -122,13 +125,14 @@ impl Health {
             untold: false,
             paused: false,
             ordered: Limit::default(),
+            share: Share::default(),
             rate: Rate::default(),
         }
     }
 
     /// Whether another connection may be tried now. Whoever does it calls [`Health::connecting`].
     pub(crate) fn may_connect(&self, now: Instant) -> bool {
-        if self.paused {
+        if self.is_paused() {
             return false;
         }
         if let Some(down) = &self.down {
@@ -234,6 +238,21 @@ impl Health {
         probe_at
     }
 
+    /// Another node has found it down, or gets through again. What is sent over a connection of ours is proof enough; false then,
+    /// and when it is as it was.
+    pub(crate) fn learn(&mut self, down: Option<Down>) -> bool {
+        let is_down = down.is_some();
+        if self.down.is_none() && (!is_down || self.open > 0) {
+            return false;
+        }
+        if !is_down {
+            self.window = 1;
+            self.probing = false;
+        }
+        self.down = down;
+        true
+    }
+
     /// The peer wants no more connections than these, for now.
     fn crowded(&mut self, connections: usize, reason: Diagnosis, now: Instant) {
         self.window = self.window.min(connections.max(1));
@@ -255,25 +274,16 @@ impl Health {
 
     /// Whether more connections are open than the site is to have.
     pub(crate) fn is_over_window(&self) -> bool {
-        self.paused || self.down.is_some() || self.open > self.window()
+        self.is_paused() || self.down.is_some() || self.open > self.window()
     }
 
     /// Connections that it may have now.
     pub(crate) fn window(&self) -> usize {
-        let ordered = self.ordered.connections.map_or(usize::MAX, |n| n as usize);
+        let ordered = self.ordered.connections.map(|n| self.share.of(n));
+        let ordered = ordered.map_or(usize::MAX, |n| n as usize);
         self.window
             .min(ordered.max(1))
             .min(self.limits.concurrency.max(1))
-    }
-
-    /// What an operator ordered holds from now on.
-    pub(crate) fn obey(&mut self, paused: bool, limit: Limit) {
-        if std::mem::replace(&mut self.paused, paused) && !paused {
-            self.window = 1;
-        }
-        if std::mem::replace(&mut self.ordered, limit) != limit {
-            self.rate = Rate::default();
-        }
     }
 
     /// Other limits hold from now on, and no pause that a rule wanted which may be gone.
@@ -282,14 +292,6 @@ impl Health {
         if let Some(down) = self.down.as_mut().filter(|down| down.throttled) {
             down.probe_at = down.probe_at.min(now + limits.probe_longest);
         }
-    }
-
-    pub(crate) fn is_paused(&self) -> bool {
-        self.paused
-    }
-
-    pub(crate) fn ordered(&self) -> Limit {
-        self.ordered
     }
 
     pub(crate) fn is_throttled(&self) -> bool {
@@ -339,7 +341,7 @@ impl Health {
 
     /// Whether it is up, and nothing but a limit keeps the next message from it.
     pub(crate) fn takes_at_once(&self, now: Instant) -> bool {
-        self.reach(now) == Reach::Up && !self.paused
+        self.reach(now) == Reach::Up && !self.is_paused()
     }
 
     /// Makes the probe of a resting site due. Tells when it would have been; `None` when the site does not rest.

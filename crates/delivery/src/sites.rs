@@ -6,7 +6,7 @@
 //! Which destinations are *parked*, passed by in claims, is said here too: those whose site is being looked up, is down with its
 //! probe not due, is paused, or has enough legs waiting. So a site that is down or slow fills neither memory nor the dispatcher's time.
 
-mod facts;
+pub(crate) mod facts;
 mod lanes;
 mod orders;
 mod pressure;
@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use crate::admission::{Admission, Pass};
 use crate::health::Health;
 use crate::memory::HostMemory;
-use crate::orders::{Orders, SiteMatch};
+use crate::orders::{Orders, Share, SiteMatch};
 use crate::parcel::Parcel;
 use crate::plan::SiteKey;
 use crate::pressure::Pressure;
@@ -61,6 +61,8 @@ pub(crate) struct Todo {
     pub(crate) events: Vec<SiteEvent>,
     /// More legs may be claimed than before.
     pub(crate) wake: bool,
+    /// Something is known of a site that other nodes should know.
+    pub(crate) news: bool,
 }
 
 /// The next thing for a lane with an open connection.
@@ -97,13 +99,15 @@ pub(crate) struct Sites {
     /// Down sites by the time of their next probe.
     probes: BTreeSet<(Instant, SiteId)>,
     orders: Orders,
+    share: Share,
     /// As they hold for the sites.
     shaped: Arc<[Layer]>,
     providers: Providers,
     /// What was known of sites before the start, until they are found: window and outage.
     recalled: HashMap<Box<str>, facts::Known>,
-    /// Sites that went down, were throttled, or recovered.
+    /// Sites that went down, were throttled, or recovered: how often, and which since somebody asked.
     turns: u64,
+    turned_sites: HashSet<SiteId>,
     /// Sites that wait for their limit of messages to let the next one go.
     limited: BTreeMap<SiteId, Instant>,
     admission: Admission,
@@ -177,6 +181,7 @@ impl Sites {
             providers: Providers::default(),
             recalled: HashMap::new(),
             turns: 0,
+            turned_sites: HashSet::new(),
             settings,
             destinations: HashMap::new(),
             sites: HashMap::new(),
@@ -185,6 +190,7 @@ impl Sites {
             turned: HashSet::new(),
             probes: BTreeSet::new(),
             orders: Orders::default(),
+            share: Share::default(),
             limited: BTreeMap::new(),
             crowded: Arc::default(),
             held: 0,

@@ -9,7 +9,8 @@ use dns::Resolver;
 use envelope::{Destination, Diagnosis, Host, Mailbox, Timestamp};
 
 use super::Dispatcher;
-use crate::orders::{Change, Order, SiteMatch};
+use crate::orders::{Change, Order, Share, SiteMatch};
+use crate::sites::facts::Fact;
 use crate::view::SiteView;
 use crate::work::Work;
 
@@ -62,6 +63,25 @@ impl<W: Work, R: Resolver> Dispatcher<W, R> {
     /// What is known of sites that the next dispatcher should know, a line each.
     pub fn facts(&self, wall: Timestamp) -> Vec<String> {
         self.sites.lock().facts(wall, Instant::now())
+    }
+
+    /// Waits until a site has gone down or recovered here that other nodes should know of; all of them. `wall` tells the time.
+    pub async fn news(&self, wall: impl Fn() -> Timestamp) -> Vec<Fact> {
+        self.news.notified().await;
+        self.sites.lock().news(wall(), Instant::now())
+    }
+
+    /// Takes over what another node has found; `wall` is now.
+    pub async fn learn(self: &Arc<Self>, facts: &[Fact], wall: Timestamp) {
+        let now = Instant::now();
+        let todo = self.sites.lock().learn(facts, wall, now, &mut rand::rng());
+        self.perform(todo).await;
+    }
+
+    /// This is one of several nodes that have what operators order of sites together.
+    pub async fn share(self: &Arc<Self>, share: Share) {
+        let todo = self.sites.lock().share(share, Instant::now());
+        self.perform(todo).await;
     }
 
     /// How often that changed, but for mere connections.

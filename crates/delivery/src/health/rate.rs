@@ -43,7 +43,7 @@ impl Health {
     /// Between two messages, if an operator limits them.
     pub(crate) fn interval(&self) -> Option<Duration> {
         let ordered = self.ordered.per_minute;
-        ordered.map(|messages| Duration::from_mins(1) / messages.max(1))
+        ordered.map(|messages| Duration::from_mins(1) * self.share.nodes / messages.max(1))
     }
 }
 

@@ -5,22 +5,34 @@
 //! WINDOW SITE down|throttled SINCE PROBE_AT FAILURES STATUS HOST|- WORDS
 //! ```
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use envelope::{Diagnosis, Timestamp};
+use rand::{Rng, RngExt};
 
-use super::Sites;
+use super::{SiteId, Sites, Todo};
 use crate::health::{Down, Health};
 use crate::plan::SiteKey;
 
 /// The window of a site, and why it gets no mail.
 pub(super) type Known = (usize, Option<Down>);
 
+/// Whether a site takes mail, as nodes tell each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    /// Its name, and what tells it from others of that name.
+    pub site: String,
+    /// Why it does not, as in a line above from that word on; none: it does.
+    pub down: Option<String>,
+}
+
 impl Sites {
     /// What is to outlive this process, of those sites that matter most; `now` is `wall` of another clock.
-    pub(crate) fn facts(&self, wall: Timestamp, now: Instant) -> Vec<String> {
+    pub(crate) fn facts(&mut self, wall: Timestamp, now: Instant) -> Vec<String> {
+        self.turned_sites.clear();
         let found = self.sites.values().map(|site| {
             let health = &site.health;
             (identity(&site.key), health.window, health.down.as_ref())
@@ -50,6 +62,74 @@ impl Sites {
         self.recalled = lines.filter_map(|line| read(line, wall, now)).collect();
     }
 
+    /// What has changed since the last time.
+    pub(crate) fn news(&mut self, wall: Timestamp, now: Instant) -> Vec<Fact> {
+        let turned = std::mem::take(&mut self.turned_sites).into_iter();
+        let sites = turned.filter_map(|id| self.sites.get(&id));
+        let news = sites.map(|site| Fact {
+            site: identity(&site.key),
+            down: site.health.down.as_ref().map(|down| line(down, wall, now)),
+        });
+        news.collect()
+    }
+
+    /// Takes over what another node has found. It is the one that probes: we do so only if nothing is heard of it long after.
+    pub(crate) fn learn(
+        &mut self,
+        facts: &[Fact],
+        wall: Timestamp,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Todo {
+        let mut todo = Todo::default();
+        let sites = self.by_key.iter();
+        let sites: HashMap<_, _> = sites.map(|(key, id)| (identity(key), *id)).collect();
+        for Fact { site, down } in facts {
+            let line = down.as_ref().map(|down| format!("1 {site} {down}"));
+            let known = line.and_then(|line| read(&line, wall, now));
+            let later = self.settings.connect_timeout + OTHERS_PROBE_AFTER;
+            let later = later.mul_f64(rng.random_range(1.0..1.5));
+            let down = known.and_then(|(_, (_, down))| down).map(|down| Down {
+                probe_at: down.probe_at + later,
+                ..down
+            });
+            match (sites.get(site), down) {
+                (Some(id), down) => self.learn_of(*id, down, now, &mut todo),
+                (None, Some(down)) if self.recalled.len() < FACTS_MAX => {
+                    self.recalled.insert((**site).into(), (1, Some(down)));
+                }
+                (None, _) => {
+                    self.recalled.remove(&**site);
+                }
+            }
+        }
+        self.let_go(&mut todo);
+        todo
+    }
+
+    fn learn_of(&mut self, id: SiteId, down: Option<Down>, now: Instant, todo: &mut Todo) {
+        let Some(site) = self.sites.get_mut(&id) else {
+            return;
+        };
+        let before = site.health.down().map(|(at, _)| at);
+        if !site.health.learn(down) {
+            return;
+        }
+        let rests_until = site.health.down().map(|(at, _)| at);
+        if let Some(at) = before {
+            self.probes.remove(&(at, id));
+        }
+        self.turned_sites.remove(&id);
+        match rests_until {
+            Some(at) => self.rest(id, at, todo),
+            None => {
+                self.open(id);
+                self.stir(id, now, todo);
+                todo.wake = true;
+            }
+        }
+    }
+
     /// The health of a site that was just found, as far as something is known of it.
     pub(super) fn begin(&mut self, key: &SiteKey, mut health: Health) -> Health {
         if let Some((window, down)) = self.recalled.remove(&*identity(key)) {
@@ -61,7 +141,7 @@ impl Sites {
 }
 
 /// Its name, and what tells it from others of that name.
-fn identity(key: &SiteKey) -> String {
+pub(super) fn identity(key: &SiteKey) -> String {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     format!("{key}/{:016x}", hasher.finish())
@@ -116,5 +196,7 @@ fn read(line: &str, wall: Timestamp, now: Instant) -> Option<(Box<str>, Known)> 
 const FACTS_MAX: usize = 10_000;
 /// Of what a peer said.
 const WORDS_KEPT: usize = 500;
+/// After a probe of another node was due, and its connection has failed, we hear of it within this.
+const OTHERS_PROBE_AFTER: Duration = Duration::from_secs(15);
 /// No rule wants more.
 const PAUSE_LONGEST: Duration = Duration::from_hours(24);

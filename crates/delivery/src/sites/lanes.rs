@@ -96,7 +96,7 @@ impl Sites {
                 site: site.key.to_string(),
                 down_for,
             });
-            self.turns += 1;
+            self.turned(id, &mut todo);
             self.open(id);
             todo.wake = true;
         }
@@ -238,7 +238,7 @@ impl Sites {
             };
             todo.events.extend(event);
             if let Some(at) = probe_at.filter(|_| turn != Turn::None) {
-                self.turns += 1;
+                self.turned(id, &mut todo);
                 self.probes.remove(&(at, id));
                 self.open(id);
                 todo.wake = true;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use envelope::{Host, Timestamp};
 
 use super::{Site, SiteId, Sites, Todo};
-use crate::orders::{Change, Limit, Order};
+use crate::orders::{Change, Limit, Order, Share};
 use crate::providers::{Provider, Providers};
 use crate::work::SiteEvent;
 
@@ -31,6 +31,16 @@ impl Sites {
         (before, todo)
     }
 
+    /// What is ordered holds for several nodes together from now on, of which this is one.
+    pub(crate) fn share(&mut self, share: Share, now: Instant) -> Todo {
+        let mut todo = Todo::default();
+        if std::mem::replace(&mut self.share, share) != share {
+            self.obey_all(now, &mut todo);
+            self.let_go(&mut todo);
+        }
+        todo
+    }
+
     /// Ends what was ordered until now.
     pub(super) fn end_orders(&mut self, now: Instant) -> Todo {
         let mut todo = Todo::default();
@@ -49,7 +59,7 @@ impl Sites {
             return;
         };
         let (pause, limit) = self.orders.of(&site.key, iter::once(host));
-        let paused = site.health.is_paused() || pause.is_some();
+        let paused = site.health.is_ordered_to_pause() || pause.is_some();
         let limit = site.health.ordered().and(limit);
         self.obey(id, paused, limit, now, todo);
     }
@@ -131,10 +141,10 @@ impl Sites {
             return;
         };
         let health = &mut site.health;
-        if (health.is_paused(), health.ordered()) == (paused, limit) {
+        if !health.obey(paused, limit, self.share) {
             return;
         }
-        health.obey(paused, limit);
+        let paused = health.is_paused();
         let rests = health.is_resting(now);
         // Idle lanes see for themselves whether they may stay.
         site.wake.notify_waiters();

@@ -233,7 +233,19 @@ impl Sites {
 
     /// Nothing more for this site until `probe_at`; what waits goes back, and the caller lets go of it.
     pub(super) fn went_down(&mut self, id: SiteId, probe_at: Instant, todo: &mut Todo) {
+        self.turned(id, todo);
+        self.rest(id, probe_at, todo);
+    }
+
+    /// Whether it takes mail is not as it was.
+    pub(super) fn turned(&mut self, id: SiteId, todo: &mut Todo) {
         self.turns += 1;
+        self.turned_sites.insert(id);
+        todo.news = true;
+    }
+
+    /// See [`Sites::went_down`].
+    pub(super) fn rest(&mut self, id: SiteId, probe_at: Instant, todo: &mut Todo) {
         self.probes.insert((probe_at, id));
         self.close(id);
         self.give_back(id, todo);

@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use testkit::nouns;
 use tokio::sync::futures::OwnedNotified;
 
+use super::facts::{Fact, identity};
 use super::*;
 use crate::health::Answer;
 use crate::plan::Hosts;
@@ -233,6 +234,13 @@ impl World {
         self.perform(todo);
     }
 
+    /// What another node has found.
+    fn learn(&mut self, facts: &[Fact]) {
+        let wall = Timestamp::default();
+        let todo = self.sites.learn(facts, wall, self.now, &mut self.rng);
+        self.perform(todo);
+    }
+
     /// Messages that went out, all lanes doing what they can.
     fn go(&mut self) -> usize {
         let before = self.settled.len();
@@ -416,6 +424,22 @@ fn every_leg_comes_back_exactly_once_whatever_happens() {
                 ];
                 let order = orders[world.rng.random_range(0..orders.len())];
                 world.order(&order.replace("{}", "1970-01-01T00:00:00.000Z"));
+            }
+            // One of several nodes, whose others say this and that.
+            if seed % 5 < 2 {
+                let nodes = world.rng.random_range(1..4);
+                let number = world.rng.random_range(0..nodes);
+                let todo = world.sites.share(Share { number, nodes }, world.now);
+                world.perform(todo);
+                let mut facts = world.sites.news(Timestamp::default(), world.now);
+                let swapped = |fact: &mut Fact| {
+                    fact.down = match fact.down {
+                        Some(_) => None,
+                        None => Some(DOWN.to_owned()),
+                    }
+                };
+                facts.iter_mut().for_each(swapped);
+                world.learn(&facts);
             }
         }
         // Better times: all of it goes out in the end.
@@ -1127,6 +1151,105 @@ fn what_is_known_of_sites_outlives_a_restart() {
 }
 
 #[test]
+fn a_site_that_is_down_is_probed_by_the_node_that_found_it() {
+    let wall = Timestamp::default();
+    let mut nodes = [1, 2, 3].map(World::new);
+    let all = |nodes: &mut [World; 3], legs| {
+        for world in nodes {
+            world.mail("a1.test", legs);
+        }
+    };
+    // The third does not know the site yet.
+    all(&mut nodes, 1);
+    nodes[1].go();
+    nodes[1].close_one_idle();
+    nodes[0].failing = 1;
+    nodes[0].go();
+    let told = nodes[0].sites.news(wall, nodes[0].now);
+    assert!(told[0].down.is_some(), "{told:?}");
+    for world in &mut nodes[1..] {
+        world.now = world.now.max(Instant::now());
+        world.learn(&told);
+    }
+    let before: Vec<_> = nodes.iter().map(|world| world.connects).collect();
+    all(&mut nodes, 3);
+    // Its pause is 30 s; that of the others goes on for as long as its probe may take.
+    for _ in 0..5 {
+        nodes.iter_mut().for_each(|world| {
+            world.now += Duration::from_secs(10);
+            _ = world.go();
+        });
+    }
+    let connects: Vec<_> = nodes.iter().map(|world| world.connects).collect();
+    assert_eq!(connects, [before[0] + 1, before[1], before[2]]);
+    // What it finds holds for all, at once.
+    let told = nodes[0].sites.news(wall, nodes[0].now);
+    assert!(told[0].down.as_ref().unwrap().contains(" 2 4.4.1 - "));
+    nodes[1..].iter_mut().for_each(|world| world.learn(&told));
+    all(&mut nodes, 3);
+    nodes[0].failing = 0;
+    nodes[0].now += Duration::from_mins(3);
+    nodes[0].go();
+    let told = nodes[0].sites.news(wall, nodes[0].now);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].down, None);
+    for world in &mut nodes[1..] {
+        world.learn(&told);
+        assert!(world.go() > 0);
+        assert_eq!(world.sites.news(wall, world.now), [], "it is no news");
+    }
+    // Who has a connection open believes that.
+    nodes[0].learn(&[Fact {
+        down: Some(DOWN.to_owned()),
+        ..told[0].clone()
+    }]);
+    nodes[0].mail("a1.test", 1);
+    assert_eq!(nodes[0].go(), 1);
+}
+
+#[test]
+fn a_node_that_is_not_heard_of_is_not_waited_for() {
+    let mut world = World::new(1);
+    world.mail("a1.test", 1);
+    world.go();
+    world.close_one_idle();
+    let site = identity(&key("a.site".parse().unwrap()));
+    let down = Some(DOWN.to_owned());
+    world.learn(&[Fact { site, down }]);
+    world.mail("a1.test", 1);
+    assert_eq!(world.go(), 0);
+    world.now += Duration::from_mins(2);
+    assert_eq!(world.go(), 1);
+    let told = world.sites.news(Timestamp::default(), world.now);
+    assert_eq!(told[0].down, None);
+}
+
+#[test]
+fn what_is_ordered_is_shared_among_nodes() {
+    let mut world = World::with(|settings| settings.concurrency = 10);
+    world.order("limit 1970-01-01T00:00:00.000Z 2 - 0 a ");
+    let mut window = |number, nodes| {
+        let todo = world.sites.share(Share { number, nodes }, world.now);
+        world.perform(todo);
+        for _ in 0..5 {
+            (0..9).for_each(|_| world.mail("a1.test", 1));
+            world.go();
+        }
+        world.sites.connections()
+    };
+    assert_eq!(window(0, 1), 2);
+    assert_eq!(window(0, 3), 1);
+    assert_eq!(window(2, 3), 0);
+    assert_eq!(window(0, 2), 1);
+    let shares = |all, nodes| {
+        let shares = (0..nodes).map(|number| Share { number, nodes }.of(all));
+        shares.collect::<Vec<_>>()
+    };
+    assert_eq!(shares(7, 3), [3, 2, 2]);
+    assert_eq!(shares(0, 2), [0, 0]);
+}
+
+#[test]
 fn what_is_known_of_a_site_is_not_another_s_of_its_name() {
     let wall = Timestamp::from_unix_millis(1_700_000_000_000);
     let of = |mx: &[(u16, &str)]| crate::orders::tests::site(mx);
@@ -1146,6 +1269,9 @@ fn what_is_known_of_a_site_is_not_another_s_of_its_name() {
     };
     assert_eq!([other, one].map(&mut rests), [false, true]);
 }
+
+/// What a node tells of a site that it could not reach.
+const DOWN: &str = "down 1970-01-01T00:00:00.000Z 1970-01-01T00:00:20.000Z 1 4.4.1 - refused";
 
 /// Sites of one provider, of which a layer says this.
 fn provider(shape: Shape, replies: Vec<ReplyRule>) -> World {

@@ -110,7 +110,7 @@ impl Sites {
     /// Why the site of this destination is down, if it is, or that it is paused: but not why, which is the operator's.
     pub(crate) fn trouble(&self, to: &Destination) -> Option<Diagnosis> {
         let health = &self.sites.get(&self.known(to)?)?.health;
-        if health.is_paused() {
+        if health.is_ordered_to_pause() {
             let text = "none, since deliveries to this destination are paused";
             return Some(Diagnosis::local(PAUSED, text));
         }
