@@ -8,6 +8,7 @@ use std::sync::Arc;
 use acme::Issuer;
 use arc_swap::ArcSwap;
 use control::Socket;
+use counters::Freezes;
 use history::Desk;
 use http_door::{Door, Tokens};
 use journal::{Event, Journal};
@@ -17,7 +18,7 @@ use relay::operator::{Operator, OrdersFile};
 use relay::sts::Sts;
 use relay::tls_reports::TlsReports;
 use smtp_in::tls::Holder;
-use spool::{Clock, IdSource, Spool};
+use spool::{Board, Clock, IdSource, Spool};
 use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
@@ -73,9 +74,10 @@ impl<S: Spool> Relay<S> {
         ));
         let mut doctor = doctor::doctor(config, settings.doctor, resolver.clone(), served, now);
         doctor.issuing = issuing;
-        let live = Arc::clone(&reload);
+        let (live, reloads) = (Arc::clone(&reload), Arc::clone(&reload));
         doctor.asking = doctor::asking(move || live.config());
         let delivery = &settings.relay.delivery;
+        let (counting, orders) = remembered(&config.spool, &clock, spool.board());
         let core = relay::Core {
             spool: Arc::clone(&spool),
             routing,
@@ -84,21 +86,20 @@ impl<S: Spool> Relay<S> {
             clock: clock.clone(),
             sts: Arc::new(Sts::open(&config.spool, delivery, &resolver, &clock)),
             journal: journal.clone(),
-            counting: Arc::new(Counting::new(counters::Freezes::open(&config.spool))),
+            counting: Arc::new(counting),
             tls_reports: Arc::new(TlsReports::open(&config.spool)),
             history,
         };
         settings.relay.delivery.listeners = addresses.clone();
         let outgoing_max = settings.relay.delivery.connections;
         let relay = relay::Relay::new(core, settings.relay, resolver);
-        let reloads = Arc::clone(&reload);
         let operator = relay.operator(
             Arc::new(move |force, dry_run| reloads.run(force, dry_run).map_err(|e| e.to_string())),
             doctor,
             env!("CARGO_PKG_VERSION"),
             addresses.iter().map(ToString::to_string).collect(),
             (settings.limits.connections_max, outgoing_max),
-            OrdersFile::open(&config.spool, clock.now()),
+            orders,
         );
         forwards::started(config, &operator.routing, resolved.instead, &journal);
         Ok(Self {
@@ -140,6 +141,20 @@ impl<S: Spool> Relay<S> {
         tokio::join!(run, answer);
         Ok(())
     }
+}
+
+/// Who is frozen, and what is ordered of sites. What several nodes share is on their board, and not in files of one.
+fn remembered(
+    folder: &Path,
+    clock: &Clock,
+    board: Option<Arc<dyn Board>>,
+) -> (Counting, OrdersFile) {
+    let orders = OrdersFile::open(folder, clock.now(), board.is_some());
+    let freezes = match board {
+        Some(_) => Freezes::in_memory(),
+        None => Freezes::open(folder),
+    };
+    (Counting::new(freezes, board), orders)
 }
 
 /// The sockets that systemd has opened for us (`onward.socket`): they go on listening while this program is restarted.

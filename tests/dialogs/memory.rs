@@ -186,7 +186,7 @@ fn core(routing: Routing) -> Core<MemorySpool> {
         ids: Arc::new(IdSource::new()),
         clock: Clock::real(),
         journal: journal::Journal::default(),
-        counting: Arc::new(Counting::new(counters::Freezes::in_memory())),
+        counting: Arc::new(Counting::new(counters::Freezes::in_memory(), None)),
         store: Arc::default(),
         sts: Arc::default(),
         tls_reports: Arc::default(),

@@ -25,3 +25,5 @@ mod spf;
 mod spool_between;
 mod submission;
 mod swaks;
+#[cfg(feature = "postgres")]
+mod together;

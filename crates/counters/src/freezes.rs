@@ -189,6 +189,36 @@ impl Freezes {
         })
     }
 
+    /// Keys that changed since [`Freezes::shared`], each as it stands now; and up to where that goes.
+    pub fn unshared(&self) -> (usize, BTreeMap<Key, Option<String>>) {
+        let frozen = self.frozen.read();
+        let unwritten = self.unwritten.lock();
+        let text = |key: &Key| {
+            let lines = lines_of(frozen.get(key)?).into_iter();
+            Some(lines.map(|line| format!("{line}\n")).collect::<String>())
+        };
+        let changed = unwritten.iter().map(|line| line.key());
+        let changed = changed.map(|key| (key.clone(), text(key))).collect();
+        (unwritten.len(), changed)
+    }
+
+    /// Others have what [`Freezes::unshared`] gave.
+    pub fn shared(&self, until: usize) {
+        self.unwritten.lock().drain(..until);
+    }
+
+    /// Takes over how another node has left a key; what cannot be read of that is left out.
+    pub fn learn(&self, key: &Key, text: Option<&str>) {
+        let mut frozen = self.frozen.write();
+        apply(&mut frozen, Line::Lifted(key.clone()));
+        let lines = text.unwrap_or_default().lines();
+        let lines = lines.filter_map(|line| line.parse::<Line>().ok());
+        lines
+            .filter(|line| line.key() == key)
+            .for_each(|line| apply(&mut frozen, line));
+        self.count.store(frozen.len(), Ordering::Relaxed);
+    }
+
     fn change(&self, frozen: &mut BTreeMap<Key, Freeze>, line: Line) {
         // Under the lock, so that the file has the changes in their order.
         self.unwritten.lock().push(line.clone());

@@ -1,5 +1,6 @@
 //! What is counted, and what follows: one place for mail that comes in, mail that fails, and the operator.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use counters::{Counters, Freeze, Freezes, Key, Kind, Limit, Mark, Of, Then, Told};
 use envelope::{Mailbox, Timestamp};
 use parking_lot::Mutex;
+use spool::{Board, Note};
 use tokio::sync::Notify;
 
 use crate::on_disk::on_disk;
@@ -16,7 +18,6 @@ use crate::on_disk::on_disk;
 pub type Limits = Arc<[Limit]>;
 
 /// All counts of a relay.
-#[derive(Debug)]
 pub struct Counting {
     /// Rates.
     pub counters: Counters,
@@ -27,17 +28,26 @@ pub struct Counting {
     /// Those that are new.
     new: Mutex<Vec<Key>>,
     started: Instant,
+    /// Other nodes count with us.
+    board: Option<Arc<dyn Board>>,
+    /// One at a time tells them of freezes.
+    telling: tokio::sync::Mutex<()>,
+    /// What they are to count too, by limit and key.
+    untold: Mutex<HashMap<(Box<str>, Key), u64>>,
 }
 
 impl Counting {
-    /// Nothing is counted yet.
-    pub fn new(freezes: Freezes) -> Self {
+    /// Nothing is counted yet. Nodes that share a board share what is counted, and who is frozen.
+    pub fn new(freezes: Freezes, board: Option<Arc<dyn Board>>) -> Self {
         Self {
             counters: Counters::new(),
             freezes,
             has_frozen: Notify::new(),
             new: Mutex::default(),
             started: Instant::now(),
+            board,
+            telling: tokio::sync::Mutex::default(),
+            untold: Mutex::default(),
         }
     }
 
@@ -48,10 +58,9 @@ impl Counting {
 
     /// Counts what has happened to these keys: refusals, failures, octets. Those that go over a limit that freezes are frozen.
     pub fn count(&self, limits: &[Limit], of: Of, keys: &[Key], n: u64, now: Timestamp) {
-        let elapsed = self.elapsed();
         for limit in limits.iter().filter(|limit| limit.of == of) {
             for key in keys.iter().filter(|key| key.kind() == limit.key) {
-                let fits = self.counters.add(limit, key, n, elapsed);
+                let fits = self.add(limit, key, n);
                 if !fits && limit.then == Then::Freeze {
                     self.freeze(key, limit, now);
                 }
@@ -61,20 +70,88 @@ impl Counting {
 
     /// Counts what is about to happen, if it fits. If it does not, a limit that freezes has frozen the key.
     pub fn take(&self, limit: &Limit, key: &Key, n: u64, now: Timestamp) -> bool {
-        let fits = self.counters.take(limit, key, n, self.elapsed());
+        let fits = self.try_take(limit, key, n);
         if !fits && limit.then == Then::Freeze {
             self.freeze(key, limit, now);
         }
         fits
     }
 
+    /// Counts so much if it fits; false if it does not.
+    pub fn try_take(&self, limit: &Limit, key: &Key, n: u64) -> bool {
+        let fits = self.counters.take(limit, key, n, self.elapsed());
+        if fits {
+            self.note(limit, key, n);
+        }
+        fits
+    }
+
+    /// Counts what has happened, whether it fits or not; false if it was too much.
+    pub fn add(&self, limit: &Limit, key: &Key, n: u64) -> bool {
+        let fits = self.counters.add(limit, key, n, self.elapsed());
+        self.note(limit, key, n);
+        fits
+    }
+
+    /// The others are to count it too. Not what is far from its limit, which is most: however it comes in, less than an eighth of the
+    /// limit is overlooked.
+    fn note(&self, limit: &Limit, key: &Key, n: u64) {
+        let Some(board) = &self.board else {
+            return;
+        };
+        // Who starts just now is not there yet, but will count.
+        let nodes = board.place().nodes.max(2);
+        let free = self.counters.left(limit, key, self.elapsed());
+        let used = limit.max.saturating_sub(free);
+        let mut untold = self.untold.lock();
+        if used.saturating_mul(8 * u64::from(nodes)) > limit.max && untold.len() < UNTOLD_MAX {
+            *untold.entry((limit.name.clone(), key.clone())).or_default() += n;
+        }
+    }
+
+    /// What was counted here since the last time, a line each; none: nothing.
+    pub(crate) fn take_untold(&self) -> Option<String> {
+        let untold = std::mem::take(&mut *self.untold.lock()).into_iter();
+        let lines: String = untold
+            .map(|((limit, key), n)| format!("{n} {limit} {key}\n"))
+            .collect();
+        Some(lines).filter(|lines| !lines.is_empty())
+    }
+
+    /// Takes over how another node has left a key.
+    pub(crate) fn learn_freeze(&self, limits: &[Limit], key: &Key, text: Option<&str>) {
+        if text.is_none() {
+            self.forget(limits, key);
+        }
+        self.freezes.learn(key, text);
+    }
+
+    /// Counts what another node has counted. Who is over a limit by it is frozen with the next message.
+    pub(crate) fn learn(&self, limits: &[Limit], lines: &str) {
+        for line in lines.lines() {
+            let mut parts = line.splitn(3, ' ');
+            let mut next = || parts.next();
+            let (n, name, key) = (next(), next(), next());
+            let n = n.and_then(|n| n.parse::<u64>().ok());
+            let key = key.and_then(|key| key.parse::<Key>().ok());
+            let limit = limits.iter().find(|limit| Some(&*limit.name) == name);
+            if let (Some(n), Some(key), Some(limit)) = (n, key, limit) {
+                self.counters.add(limit, &key, n, self.elapsed());
+            }
+        }
+    }
+
     /// Lifts a freeze. What was counted is forgotten, or the next message would bring it back.
     pub fn lift(&self, limits: &[Limit], key: &Key) -> Option<Freeze> {
         let lifted = self.freezes.lift(key)?;
+        self.forget(limits, key);
+        Some(lifted)
+    }
+
+    fn forget(&self, limits: &[Limit], key: &Key) {
         for limit in limits.iter().filter(|limit| limit.key == key.kind()) {
             self.counters.forget(limit, key);
         }
-        Some(lifted)
     }
 
     /// Freezes a key that is over this limit.
@@ -116,10 +193,28 @@ impl Counting {
         self.freezes.mark(&keys, mark);
     }
 
-    /// Has all that was frozen and lifted on disk.
+    /// Has all that was frozen and lifted on disk, or with the other nodes.
     pub async fn sync(self: &Arc<Self>) -> io::Result<()> {
+        if let Some(board) = &self.board {
+            return self.share(&**board).await.map_err(io::Error::other);
+        }
         let counting = Arc::clone(self);
         on_disk(move || counting.freezes.sync()).await
+    }
+
+    async fn share(&self, board: &dyn Board) -> Result<(), spool::Error> {
+        let _one = self.telling.lock().await;
+        let (until, changed) = self.freezes.unshared();
+        if until > 0 {
+            let notes = changed.into_iter().map(|(key, text)| Note {
+                kind: FREEZE.to_owned(),
+                name: key.to_string(),
+                text,
+            });
+            board.put(notes.collect()).await?;
+            self.freezes.shared(until);
+        }
+        Ok(())
     }
 }
 
@@ -144,5 +239,9 @@ pub fn sender_keys(sender: &Mailbox) -> [Key; 2] {
     ]
 }
 
+/// The kind of notes that tell who is frozen, by key.
+pub(crate) const FREEZE: &str = "freeze";
+/// What one node counts in the time between two notes; more is not told.
+const UNTOLD_MAX: usize = 10_000;
 /// Freezes looked at in one go.
 const PAGE: usize = 1000;

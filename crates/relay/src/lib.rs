@@ -26,6 +26,7 @@ pub mod sts;
 #[cfg(test)]
 mod tests;
 pub mod tls_reports;
+mod together;
 pub mod users;
 
 pub use relay::{Core, Relay, Settings};

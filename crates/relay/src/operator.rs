@@ -7,7 +7,7 @@ mod freezes;
 mod history;
 mod known;
 pub mod listing;
-mod orders;
+pub(crate) mod orders;
 mod queue;
 mod sites;
 pub mod srs;

@@ -36,6 +36,7 @@ use crate::routing;
 use crate::store::Store;
 use crate::sts::Sts;
 use crate::tls_reports::TlsReports;
+use crate::together::Together;
 
 /// What all parts of a relay share.
 pub struct Core<S> {
@@ -165,6 +166,19 @@ impl<S: Spool> Relay<S> {
         (socket, operator): (Socket, Arc<Operator<S>>),
         shutdown: CancellationToken,
     ) {
+        let together = self.core.spool.board().map(|board| Together {
+            board,
+            dispatcher: Arc::clone(&self.dispatcher),
+            counting: Arc::clone(&self.core.counting),
+            routing: Arc::clone(&self.core.routing),
+            operator: Arc::clone(&operator),
+        });
+        if let Some(together) = &together {
+            tokio::select! {
+                () = together.begin() => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
         self.outbound.resume_mailing().await;
         let incoming = smtp_in::serve(listeners, limits, self.inbound, shutdown.clone());
         let outgoing = Arc::clone(&self.dispatcher).run(shutdown.clone());
@@ -194,7 +208,12 @@ impl<S: Spool> Relay<S> {
             self.outbound.keep_tls_reports().await;
             stopped.cancel();
         };
-        tokio::join!(work, leases, facts);
+        let together = async {
+            if let Some(together) = together {
+                together.keep(stopped.clone()).await;
+            }
+        };
+        tokio::join!(work, leases, facts, together);
     }
 }
 

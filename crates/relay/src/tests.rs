@@ -64,7 +64,7 @@ pub(crate) fn core<S>(spool: S, routing: Routing, journal: Journal) -> Core<S> {
         ids: Arc::new(IdSource::new()),
         clock: Clock::real(),
         journal,
-        counting: Arc::new(Counting::new(counters::Freezes::in_memory())),
+        counting: Arc::new(Counting::new(counters::Freezes::in_memory(), None)),
         sts: Arc::default(),
         tls_reports: Arc::default(),
         history: history::Desk::default(),

@@ -25,6 +25,14 @@ pub(super) enum Line {
     Marked(Mark, Key),
 }
 
+impl Line {
+    /// Whose it is.
+    pub(super) fn key(&self) -> &Key {
+        let (Self::Frozen(_, _, key) | Self::Lifted(key) | Self::Marked(_, key)) = self;
+        key
+    }
+}
+
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -13,7 +13,7 @@ use envelope::{Actor, Timestamp};
 use journal::Event;
 use linefile::LineFile;
 use parking_lot::Mutex;
-use spool::{Clock, Spool};
+use spool::{Clock, Note, Spool};
 use tokio_util::sync::CancellationToken;
 
 use super::Operator;
@@ -30,16 +30,25 @@ pub struct OrdersFile {
 }
 
 impl OrdersFile {
-    /// What the file in this directory says. What it cannot say is logged and left out.
-    pub fn open(dir: &Path, now: Timestamp) -> Self {
-        let (file, changes) = LineFile::open(&dir.join("sites"), "so no site is paused or limited");
-        let holding = delivery::holding(changes, now);
+    /// What the file in this directory says. What it cannot say is logged and left out. Orders that several nodes share are on their
+    /// board.
+    pub fn open(dir: &Path, now: Timestamp, is_shared: bool) -> Self {
         let (facts_file, facts) =
             LineFile::open(&dir.join("site-facts"), "so every site counts as up");
+        let facts_file = Some(Mutex::new(facts_file));
+        if is_shared {
+            return Self {
+                facts_file,
+                facts,
+                ..Self::default()
+            };
+        }
+        let (file, changes) = LineFile::open(&dir.join("sites"), "so no site is paused or limited");
+        let holding = delivery::holding(changes, now);
         Self {
             file: Some(Mutex::new(file.compacted(&holding))),
             holding,
-            facts_file: Some(Mutex::new(facts_file)),
+            facts_file,
             facts,
         }
     }
@@ -211,6 +220,16 @@ impl<S: Spool> Operator<S> {
             sites: sites[..sites.len().min(SITES_LOGGED)].join(","),
             by: Some(by),
         });
+        if let Some(board) = self.spool.board() {
+            let put = board.put(vec![note(&change)]).await;
+            put.map_err(|error| {
+                let fault = Fault::new(format!(
+                    "done here, but the other nodes do not know: {error}"
+                ));
+                fault.with_hint("see to the database of the spool, and ask again")
+            })?;
+            return Ok(ordered);
+        }
         let file = Arc::clone(&self.orders);
         match on_disk(move || file.write(change)).await {
             Ok(()) => Ok(ordered),
@@ -228,6 +247,41 @@ impl<S: Spool> Operator<S> {
         meant.map(|(order, sites)| row(order, sites)).collect()
     }
 }
+
+/// A change as the board has it: the order of a kind for a site, or that there is none.
+fn note(change: &Change) -> Note {
+    let (order, of, text) = match change {
+        Change::Resume(of) => (PAUSE, of, None),
+        Change::Unlimit(of) => (LIMIT, of, None),
+        Change::Give(order) => match order.wanted {
+            Wanted::Pause { .. } => (PAUSE, &order.of, Some(change.to_string())),
+            Wanted::Limit(_) => (LIMIT, &order.of, Some(change.to_string())),
+        },
+    };
+    Note {
+        kind: KIND.to_owned(),
+        name: format!("{order} {of}"),
+        text,
+    }
+}
+
+/// The change that a note tells of; none if it is over, or of a later version.
+pub(crate) fn told(name: &str, text: Option<&str>, now: Timestamp) -> Option<Change> {
+    if let Some(text) = text {
+        return delivery::holding(vec![text.parse().ok()?], now).pop();
+    }
+    let (order, of) = name.split_once(' ')?;
+    let of = of.parse().ok()?;
+    Some(match order {
+        LIMIT => Change::Unlimit(of),
+        _ => Change::Resume(of),
+    })
+}
+
+/// The kind of notes that tell what is ordered of a site.
+pub(crate) const KIND: &str = "order";
+const PAUSE: &str = "pause";
+const LIMIT: &str = "limit";
 
 pub(super) fn named(site: &str) -> Result<SiteMatch, Fault> {
     site.parse()

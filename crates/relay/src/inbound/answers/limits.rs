@@ -89,7 +89,7 @@ impl<S: Spool> Inquiry<'_, S> {
         let counting = &self.inbound.counting;
         let (counters, now) = (&counting.counters, counting.elapsed());
         let fits = match takes && self.counts {
-            true => counters.take(limit, key, n, now),
+            true => counting.try_take(limit, key, n),
             false => counters.fits(limit, key, n, now),
         };
         let name: Name = (*limit.name).into();
@@ -102,7 +102,7 @@ impl<S: Spool> Inquiry<'_, S> {
         }
         if limit.passes_known && self.knows_sender(key) {
             if takes && self.counts {
-                counters.add(limit, key, n, now);
+                counting.add(limit, key, n);
             }
             return;
         }

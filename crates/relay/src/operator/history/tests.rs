@@ -16,6 +16,10 @@ use super::*;
 struct Others(Vec<(&'static str, Option<Desk>)>);
 
 impl Board for Others {
+    fn name(&self) -> &str {
+        "own"
+    }
+
     fn put(&self, _: Vec<Note>) -> Boxed<'_, Result<(), spool::Error>> {
         unreachable!("nobody does")
     }

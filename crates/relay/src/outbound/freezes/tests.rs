@@ -190,7 +190,7 @@ async fn mail_of_a_frozen_user_stays() {
 fn crash(fixture: &mut Fixture, dir: &Path) {
     fixture.outbound.spool.close();
     fixture.reopen();
-    let counting = Counting::new(Freezes::open(dir));
+    let counting = Counting::new(Freezes::open(dir), None);
     Arc::get_mut(&mut fixture.outbound).unwrap().counting = Arc::new(counting);
 }
 

@@ -1,0 +1,141 @@
+//! What the nodes of one spool have together beside the mail: what is ordered of sites, which are down, who is frozen, what is counted
+//! against limits, and the answers to operators.
+//!
+//! Each of them is a kind of note on the board. A node puts up what it finds, and takes over what the others do. So a site that is down
+//! is probed by the node that found it, and by no other, and an operator may ask any.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery::{Dispatcher, Fact, Share};
+use spool::{Board, Note, Place, Spool};
+use tokio_util::sync::CancellationToken;
+
+use crate::counting::{Counting, FREEZE};
+use crate::operator::{Operator, answer_node, orders};
+use crate::outbound::Outbound;
+use crate::routing;
+
+/// One of several nodes.
+pub(crate) struct Together<S: Spool> {
+    pub(crate) board: Arc<dyn Board>,
+    pub(crate) dispatcher: Arc<Dispatcher<Outbound<S>, dns::Backend>>,
+    pub(crate) counting: Arc<Counting>,
+    pub(crate) routing: routing::Shared,
+    pub(crate) operator: Arc<Operator<S>>,
+}
+
+impl<S: Spool> Together<S> {
+    /// Takes over what holds already. Before that, no mail is taken or sent.
+    pub(crate) async fn begin(&self) {
+        let mut notes = self.board.news().await;
+        // All of that is past.
+        notes.retain(|note| note.kind != COUNTS);
+        self.learn(notes).await;
+        self.share().await;
+    }
+
+    /// Tells and learns until `stopped`.
+    pub(crate) async fn keep(&self, stopped: CancellationToken) {
+        tokio::select! {
+            () = stopped.cancelled() => {}
+            () = self.keep_learning() => {}
+            () = self.tell_of_sites() => {}
+            () = self.tell_counts() => {}
+            () = self.answer() => {}
+        }
+    }
+
+    async fn keep_learning(&self) {
+        loop {
+            let notes = self.board.news().await;
+            self.learn(notes).await;
+        }
+    }
+
+    async fn learn(&self, notes: Vec<Note>) {
+        let now = self.operator.clock.now();
+        let limits = Arc::clone(&self.routing.load().limits);
+        let mut facts = Vec::new();
+        for Note { kind, name, text } in notes {
+            match &*kind {
+                SITE => facts.push(Fact {
+                    site: name,
+                    down: text,
+                }),
+                FREEZE => {
+                    if let Ok(key) = name.parse() {
+                        self.counting.learn_freeze(&limits, &key, text.as_deref());
+                    }
+                }
+                COUNTS => self.counting.learn(&limits, &text.unwrap_or_default()),
+                orders::KIND => {
+                    if let Some(change) = orders::told(&name, text.as_deref(), now) {
+                        self.dispatcher.order(change, now).await;
+                    }
+                }
+                // A later version may tell more.
+                _ => {}
+            }
+        }
+        self.dispatcher.learn(&facts, now).await;
+    }
+
+    /// What is ordered of sites holds for all nodes together.
+    async fn share(&self) {
+        let Place { number, nodes } = self.board.place();
+        self.dispatcher.share(Share { number, nodes }).await;
+    }
+
+    async fn tell_of_sites(&self) {
+        loop {
+            let facts = self.dispatcher.news(|| self.operator.clock.now()).await;
+            let note = |fact: Fact| Note {
+                kind: SITE.to_owned(),
+                name: fact.site,
+                text: fact.down,
+            };
+            self.put(facts.into_iter().map(note).collect()).await;
+        }
+    }
+
+    /// Each note stands for a while, so that nobody misses one.
+    async fn tell_counts(&self) {
+        for round in (0..COUNTS_KEPT).cycle() {
+            tokio::time::sleep(COUNTS_EVERY).await;
+            self.share().await;
+            if let Some(text) = self.counting.take_untold() {
+                let (kind, name) = (COUNTS.to_owned(), format!("{} {round}", self.board.name()));
+                let text = Some(text);
+                self.put(vec![Note { kind, name, text }]).await;
+            }
+        }
+    }
+
+    async fn answer(&self) {
+        loop {
+            let question = self.board.question().await;
+            let (board, history) = (Arc::clone(&self.board), self.operator.history.clone());
+            // One that takes long holds no other up.
+            tokio::spawn(async move {
+                let answer = answer_node(&history, question.text).await;
+                if let Err(error) = board.answer(question.id, answer).await {
+                    tracing::debug!(%error, "cannot answer another node");
+                }
+            });
+        }
+    }
+
+    async fn put(&self, notes: Vec<Note>) {
+        if let Err(error) = self.board.put(notes).await {
+            tracing::warn!(%error, "cannot tell the other nodes what this one has found; they find it themselves");
+        }
+    }
+}
+
+/// Kinds of notes: a site that is down, by its name; what a node has counted.
+const SITE: &str = "site";
+const COUNTS: &str = "counts";
+/// How often counts are told, and how many of those notes stand at a time.
+const COUNTS_EVERY: Duration = Duration::from_secs(2);
+const COUNTS_KEPT: u32 = 15;
