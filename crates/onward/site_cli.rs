@@ -8,6 +8,7 @@ use control::{Client, DrainState, Order, Ordered, SiteDetails, SiteRow};
 use tokio::time::{Instant, sleep};
 
 use crate::cli::{Drain, Site};
+use crate::history_cli::silent;
 use crate::print::{Printer, plural};
 use crate::{Exit, Failure};
 
@@ -59,7 +60,7 @@ pub(crate) async fn run(socket: &Path, command: &Site, print: Printer) -> Result
 }
 
 async fn list(mut client: Client, print: Printer) -> Result<Exit, Failure> {
-    let sites = client.ask(SiteList {}).await?;
+    let sites = client.ask(SiteList { own: false }).await?;
     print.value(&sites, |print, sites| {
         if sites.sites.is_empty() {
             print.line("no site is known: no mail went out lately");
@@ -77,6 +78,7 @@ async fn list(mut client: Client, print: Printer) -> Result<Exit, Failure> {
             print.table(heads, sites.sites.iter().map(row));
             print.line("(delivered, deferred, failed: in the last minute)");
         }
+        silent(print, &sites.silent_nodes);
         if sites.more > 0 {
             print.line(format_args!("and {}", plural(sites.more, "more site")));
         }

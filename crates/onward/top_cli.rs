@@ -69,7 +69,7 @@ pub(crate) async fn run(socket: &Path, print: Printer) -> Result<Exit, Failure> 
 async fn look(socket: &Path) -> Result<Look, ClientError> {
     let mut client = Client::connect(socket).await?;
     let status = client.ask(ask::Status {}).await?;
-    let sites = client.ask(ask::SiteList {}).await?.sites;
+    let sites = client.ask(ask::SiteList { own: true }).await?.sites;
     let mut lists = lists(&status, &sites);
     let of = Stats {
         by: StatsBy::SenderDomain,

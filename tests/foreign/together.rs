@@ -139,7 +139,9 @@ async fn a_site_that_is_down_is_probed_once_a_pause() {
         "{probes} probes in 10 s, one in 2 s"
     );
     assert_eq!(two.count("site-down"), 0);
-    until(&one, &["site", "list"], shown).await;
+    for node in [&one, &two] {
+        until(node, &["site", "list"], shown).await;
+    }
     // The first to get through tells the other.
     dead.script("");
     dead.messages(11).await;

@@ -154,9 +154,12 @@ pub struct FreezeLift {
 }
 
 /// All sites that delivery knows, and what is ordered of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SiteList {}
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SiteList {
+    /// Of several nodes that share a spool, only what this one knows.
+    pub own: bool,
+}
 
 /// The sites that a name, a domain, an end of MX names or a part of them means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

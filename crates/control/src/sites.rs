@@ -16,6 +16,9 @@ pub struct Sites {
     pub more: u64,
     /// What operators ordered.
     pub orders: Vec<Order>,
+    /// Nodes that did not answer: what they know is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent_nodes: Vec<String>,
 }
 
 /// A site at a glance.

@@ -48,6 +48,15 @@ pub struct Freeze {
     pub told: Told,
 }
 
+/// How a key stands that other nodes have not heard of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unshared {
+    /// For [`Freezes::learn`]; none: it is not frozen.
+    pub text: Option<String>,
+    /// Nothing has changed but how far the operator was told.
+    pub is_mark: bool,
+}
+
 /// How far the operator was told of a freeze.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Told {
@@ -190,15 +199,22 @@ impl Freezes {
     }
 
     /// Keys that changed since [`Freezes::shared`], each as it stands now; and up to where that goes.
-    pub fn unshared(&self) -> (usize, BTreeMap<Key, Option<String>>) {
+    pub fn unshared(&self) -> (usize, BTreeMap<Key, Unshared>) {
         let frozen = self.frozen.read();
         let unwritten = self.unwritten.lock();
-        let text = |key: &Key| {
-            let lines = lines_of(frozen.get(key)?).into_iter();
-            Some(lines.map(|line| format!("{line}\n")).collect::<String>())
-        };
-        let changed = unwritten.iter().map(|line| line.key());
-        let changed = changed.map(|key| (key.clone(), text(key))).collect();
+        let mut changed = BTreeMap::<Key, Unshared>::new();
+        for line in unwritten.iter() {
+            let text = || {
+                let lines = lines_of(frozen.get(line.key())?).into_iter();
+                Some(lines.map(|line| format!("{line}\n")).collect())
+            };
+            let key = changed.entry(line.key().clone());
+            let key = key.or_insert_with(|| Unshared {
+                text: text(),
+                is_mark: true,
+            });
+            key.is_mark &= matches!(line, Line::Marked(..));
+        }
         (unwritten.len(), changed)
     }
 
@@ -210,12 +226,19 @@ impl Freezes {
     /// Takes over how another node has left a key; what cannot be read of that is left out.
     pub fn learn(&self, key: &Key, text: Option<&str>) {
         let mut frozen = self.frozen.write();
-        apply(&mut frozen, Line::Lifted(key.clone()));
+        // Ours is about to be put up, and is what holds then.
+        if self.unwritten.lock().iter().any(|line| line.key() == key) {
+            return;
+        }
+        let before = frozen.remove(key);
         let lines = text.unwrap_or_default().lines();
         let lines = lines.filter_map(|line| line.parse::<Line>().ok());
         lines
             .filter(|line| line.key() == key)
             .for_each(|line| apply(&mut frozen, line));
+        if let (Some(now), Some(before)) = (frozen.get_mut(key), before) {
+            now.hits = before.hits;
+        }
         self.count.store(frozen.len(), Ordering::Relaxed);
     }
 

@@ -13,6 +13,6 @@ mod key;
 mod limit;
 
 pub use counters::Counters;
-pub use freezes::{Freeze, Freezes, Mark, Told};
+pub use freezes::{Freeze, Freezes, Mark, Told, Unshared};
 pub use key::{Key, Kind, NotAKey};
 pub use limit::{Limit, Of, Then};

@@ -31,6 +31,7 @@ use envelope::Diagnosis;
 use rand::{Rng, RngExt};
 
 mod answers;
+mod learned;
 mod ordered;
 mod rate;
 
@@ -49,6 +50,8 @@ pub(crate) struct Health {
     pub(crate) window: usize,
     connecting: usize,
     open: usize,
+    /// When a connection was last made.
+    connected_at: Option<Instant>,
     /// No further connection before this, after one failed beside open ones, or the peer had enough.
     crowded_until: Option<Instant>,
     /// When it last got fewer connections, and why.
@@ -93,6 +96,8 @@ pub(crate) struct Down {
     pub(crate) reason: Diagnosis,
     /// It can be reached, but takes no mail: a connection alone does not end it.
     pub(crate) throttled: bool,
+    /// What another node has found, so often since this one tried for itself; 0: it has found it.
+    pub(crate) learned: u32,
 }
 
 /// What a failed connection means.
@@ -113,6 +118,7 @@ impl Health {
             window: 1,
             connecting: 0,
             open: 0,
+            connected_at: None,
             crowded_until: None,
             slowed: None,
             throttled_at: None,
@@ -159,6 +165,7 @@ impl Health {
     pub(crate) fn connected(&mut self, now: Instant) -> Option<Duration> {
         self.connecting -= 1;
         self.open += 1;
+        self.connected_at = Some(now);
         let down = self.down.take_if(|down| !down.throttled)?;
         self.probing = false;
         self.window = 1;
@@ -213,6 +220,7 @@ impl Health {
             failures,
             probe_at: now + probe_in,
             throttled: reason.class().is_throttle() || earlier.is_some_and(|down| down.throttled),
+            learned: 0,
             reason,
         });
         (failures, probe_in)
@@ -233,24 +241,10 @@ impl Health {
             failures: earlier.map_or(1, |down| down.failures),
             probe_at,
             throttled: true,
+            learned: 0,
             reason: reason.clone(),
         });
         probe_at
-    }
-
-    /// Another node has found it down, or gets through again. What is sent over a connection of ours is proof enough; false then,
-    /// and when it is as it was.
-    pub(crate) fn learn(&mut self, down: Option<Down>) -> bool {
-        let is_down = down.is_some();
-        if self.down.is_none() && (!is_down || self.open > 0) {
-            return false;
-        }
-        if !is_down {
-            self.window = 1;
-            self.probing = false;
-        }
-        self.down = down;
-        true
     }
 
     /// The peer wants no more connections than these, for now.

@@ -157,6 +157,8 @@ struct Site {
     destinations: HashSet<Destination>,
     /// They are parked.
     closed: bool,
+    /// Other nodes have heard that it is down, and not yet that it is not.
+    told_down: bool,
     /// It takes less than comes.
     pressure: Option<Pressure>,
     memory: HostMemory,

@@ -155,7 +155,7 @@ async fn measured(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Result<R
     let text = async {
         let status = desk.ask(ask::Status {}, by.clone()).await?;
         let results = desk.ask(ask::Results {}, by.clone()).await?;
-        let sites = desk.ask(ask::SiteList {}, by).await?;
+        let sites = desk.ask(ask::SiteList { own: true }, by).await?;
         let (sites, wrong) = (&sites.sites, desk.tokens.wrong());
         Ok(metrics::text(&status, &results, sites, &desk.shown, wrong))
     };

@@ -4,6 +4,7 @@ CREATE TABLE notes (
     kind text   NOT NULL,
     name text   NOT NULL,
     text text,                         -- none: it holds no more
+    passing boolean NOT NULL,          -- says nothing any more after a day
     run  bigint NOT NULL,              -- whose node put it up
     at   bigint NOT NULL,
     xact bigint NOT NULL,              -- the transaction that did: who reads on goes on from there
@@ -26,5 +27,8 @@ CREATE UNLOGGED TABLE answers (
     PRIMARY KEY (question, node)
 );
 
--- Reads the board, as what works beside the nodes does not.
-ALTER TABLE nodes ADD COLUMN reads boolean NOT NULL DEFAULT false;
+-- Who reads the board, as what works beside the nodes does not. Apart from `nodes`: no node waits for a lock on it.
+CREATE TABLE readers (
+    name text   PRIMARY KEY,
+    run  bigint NOT NULL
+);

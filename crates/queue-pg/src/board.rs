@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use envelope::Timestamp;
 use parking_lot::Mutex;
 use spool::{Boxed, Error, Note, Place, Question, Reply};
 use tokio::sync::watch;
@@ -14,7 +15,7 @@ use tokio_postgres::Row;
 
 use crate::engine::Shared;
 use crate::hints::TELL_BOARD;
-use crate::time::span;
+use crate::time::{span, timestamp};
 
 /// The board of one node.
 pub(crate) struct Board {
@@ -64,6 +65,18 @@ impl Board {
         told.map(drop)
     }
 
+    async fn write(&self, notes: Vec<Note>, only_where_one_holds: bool) -> Result<(), Error> {
+        let column = |of: fn(&Note) -> &str| notes.iter().map(of).collect::<Vec<_>>();
+        let (kinds, names) = (column(|note| &note.kind), column(|note| &note.name));
+        let texts: Vec<_> = notes.iter().map(|note| note.text.as_deref()).collect();
+        let passing: Vec<_> = notes.iter().map(|note| note.is_passing).collect();
+        let (run, now) = (self.shared.run(), self.shared.time.now());
+        let statement = if only_where_one_holds { AMEND } else { PUT };
+        self.ask_database(statement, &[&kinds, &names, &texts, &passing, &run, &now])
+            .await?;
+        self.tell().await
+    }
+
     /// The notes that are new, and where this node stands.
     async fn look(&self) -> Found<Vec<Note>> {
         let mut read = self.read.lock().await;
@@ -72,17 +85,25 @@ impl Board {
         let since = read.since.unwrap_or(i64::MIN);
         let rows = self.ask_database(NEWS, &[&since]).await?;
         let (mut notes, mut seen) = (Vec::new(), HashSet::new());
+        // One row is always there, and has no note if there is none.
+        let next = rows.first().map_or(since, |row| row.get("next"));
         for row in &rows {
-            let (kind, name): (String, String) = (row.get("kind"), row.get("name"));
-            let key = (kind.clone(), name.clone(), row.get("xact"));
-            let is_own = !is_first && row.get::<_, i64>("run") == run;
-            if !is_own && !read.seen.contains(&key) {
-                let text = row.get("text");
-                notes.push(Note { kind, name, text });
+            let (Some(kind), Some(name)) = (row.get("kind"), row.get("name")) else {
+                continue;
+            };
+            let note = Note {
+                kind,
+                name,
+                text: row.get("text"),
+                is_passing: row.get("passing"),
+                is_own: row.get::<_, i64>("run") == run,
+            };
+            let key = (note.kind.clone(), note.name.clone(), row.get("xact"));
+            if !read.seen.contains(&key) {
+                notes.push(note);
             }
             seen.insert(key);
         }
-        let next = rows.first().map(|row| row.get("next"));
         let before = now.saturating_sub(span(self.shared.pace.dead));
         let reading: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
             &[&self.shared.node, &run, &before];
@@ -93,10 +114,9 @@ impl Board {
             number: number.unwrap_or(0) as u32,
             nodes: nodes.len().max(1) as u32,
         };
-        read.since = next.or(read.since).or(Some(i64::MIN));
-        if !rows.is_empty() {
-            read.seen = seen;
-        }
+        // Back in time: it is another database, restored or promoted.
+        read.since = Some(if next < since { i64::MIN } else { next });
+        read.seen = seen;
         Ok(Some(notes).filter(|notes| is_first || !notes.is_empty()))
     }
 
@@ -164,15 +184,15 @@ impl spool::Board for Board {
     }
 
     fn put(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>> {
-        Box::pin(async move {
-            let column = |of: fn(&Note) -> &str| notes.iter().map(of).collect::<Vec<_>>();
-            let (kinds, names) = (column(|note| &note.kind), column(|note| &note.name));
-            let texts: Vec<_> = notes.iter().map(|note| note.text.as_deref()).collect();
-            let (run, now) = (self.shared.run(), self.shared.time.now());
-            self.ask_database(PUT, &[&kinds, &names, &texts, &run, &now])
-                .await?;
-            self.tell().await
-        })
+        Box::pin(self.write(notes, false))
+    }
+
+    fn amend(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>> {
+        Box::pin(self.write(notes, true))
+    }
+
+    fn now(&self) -> Timestamp {
+        timestamp(self.shared.time.now())
     }
 
     fn news(&self) -> Boxed<'_, Vec<Note>> {
@@ -201,16 +221,20 @@ impl spool::Board for Board {
     }
 }
 
-const PUT: &str = "INSERT INTO notes (kind, name, text, run, at, xact)
-    SELECT kind, name, text, $4, $5, pg_current_xact_id()::text::int8 FROM unnest($1::text[], $2::text[], $3::text[]) AS n (kind, name, text)
-    ORDER BY kind, name
-    ON CONFLICT (kind, name) DO UPDATE SET text = excluded.text, run = $4, at = $5, xact = excluded.xact";
-const NEWS: &str = "SELECT kind, name, text, run, xact, pg_snapshot_xmin(pg_current_snapshot())::text::int8 AS next
-    FROM notes WHERE xact >= $1";
-const PLACE: &str = "WITH me AS (UPDATE nodes SET reads = true WHERE name = $1 AND run = $2 AND NOT reads)
-    SELECT name FROM nodes WHERE name = $1 OR (reads AND run <> 0 AND NOT draining AND heartbeat > $3) ORDER BY name";
-const OTHERS: &str =
-    "SELECT name FROM nodes WHERE name <> $1 AND reads AND run <> 0 AND heartbeat > $2";
+const PUT: &str = "INSERT INTO notes (kind, name, text, passing, run, at, xact)
+    SELECT kind, name, text, passing, $5, $6, pg_current_xact_id()::text::int8
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[]) AS n (kind, name, text, passing) ORDER BY kind, name
+    ON CONFLICT (kind, name) DO UPDATE
+    SET text = excluded.text, passing = excluded.passing, run = $5, at = $6, xact = excluded.xact";
+const AMEND: &str = "UPDATE notes SET text = n.text, passing = n.passing, run = $5, at = $6, xact = pg_current_xact_id()::text::int8
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[]) AS n (kind, name, text, passing)
+    WHERE notes.kind = n.kind AND notes.name = n.name AND notes.text IS NOT NULL";
+const NEWS: &str = "SELECT kind, name, text, passing, run, xact, next
+    FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::int8) AS s (next) LEFT JOIN notes ON xact >= $1";
+const PLACE: &str = "WITH me AS (INSERT INTO readers VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET run = $2 WHERE readers.run <> $2)
+    SELECT name FROM nodes WHERE name = $1 OR (run IN (SELECT run FROM readers WHERE readers.name = nodes.name)
+        AND run <> 0 AND NOT draining AND heartbeat > $3) ORDER BY name";
+const OTHERS: &str = "SELECT name FROM nodes JOIN readers USING (name, run) WHERE name <> $1 AND run <> 0 AND heartbeat > $2";
 const ASK: &str =
     "INSERT INTO questions (id, run, at, text) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
 const QUESTIONS: &str = "SELECT id, text FROM questions WHERE at > $1 AND run <> $2

@@ -249,7 +249,7 @@ const AGAIN: &str = "WITH d AS (UPDATE drafts SET run = $3 WHERE run = $2)
 const REGISTER: &str = "WITH old AS (SELECT run FROM nodes WHERE name = $1 AND run <> 0),
     freed AS (UPDATE legs SET owner = NULL, lease_end = NULL FROM old WHERE owner = old.run)
     INSERT INTO nodes (name, run, heartbeat, since, version) VALUES ($1, $2, $3, $3, $4)
-    ON CONFLICT (name) DO UPDATE SET run = $2, heartbeat = $3, since = $3, version = $4, draining = false, reads = false";
+    ON CONFLICT (name) DO UPDATE SET run = $2, heartbeat = $3, since = $3, version = $4, draining = false";
 const BEAT: &str =
     "UPDATE nodes SET heartbeat = $3 WHERE name = $1 AND run = $2 RETURNING draining";
 const GIVE_UP: &str = "WITH dead AS (

@@ -14,7 +14,8 @@ pub(crate) async fn sweep(database: &Database, now: i64) -> Result<(), Error> {
     database.ask(ABANDONED, &[&begun]).await?;
     database.ask(STALE, &[&now]).await?;
     let gone = now.saturating_sub(span(NOTE_MAX));
-    database.ask(GONE, &[&gone]).await?;
+    let passed = now.saturating_sub(span(PASSING_MAX));
+    database.ask(GONE, &[&gone, &passed]).await?;
     let unread = now.saturating_sub(span(QUESTION_MAX));
     database.ask(UNREAD, &[&unread]).await.map(drop)
 }
@@ -56,7 +57,7 @@ const ABANDONED: &str = "WITH d AS (
             SELECT message FROM drafts WHERE begun < $1 OR run NOT IN (SELECT run FROM nodes) LIMIT 100) RETURNING message)
     DELETE FROM bodies WHERE message IN (SELECT message FROM d) AND NOT EXISTS (SELECT FROM messages WHERE id = message)";
 const STALE: &str = "UPDATE legs SET owner = NULL, lease_end = NULL WHERE (held OR bounced) AND owner IS NOT NULL AND lease_end <= $1";
-const GONE: &str = "DELETE FROM notes WHERE text IS NULL AND at < $1";
+const GONE: &str = "DELETE FROM notes WHERE (text IS NULL AND at < $1) OR (passing AND at < $2)";
 const UNREAD: &str =
     "WITH q AS (DELETE FROM questions WHERE at < $1) DELETE FROM answers WHERE at < $1";
 const LOCK: &str = "SELECT pg_try_advisory_lock(31364012)";
@@ -72,6 +73,7 @@ const OCTETS_A_ROW: f64 = 400.0;
 const REINDEX_MAX: Duration = Duration::from_mins(30);
 /// Who was away for longer has begun anew, and read all notes.
 const NOTE_MAX: Duration = Duration::from_hours(30 * 24);
+const PASSING_MAX: Duration = Duration::from_hours(24);
 const QUESTION_MAX: Duration = Duration::from_mins(1);
 /// No client takes longer to hand a message over.
 const DRAFT_MAX: Duration = Duration::from_hours(24);

@@ -1,12 +1,13 @@
 //! What is counted, and what follows: one place for mail that comes in, mail that fails, and the operator.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use counters::{Counters, Freeze, Freezes, Key, Kind, Limit, Mark, Of, Then, Told};
+use counters::{Counters, Freeze, Freezes, Key, Kind, Limit, Mark, Of, Then, Told, Unshared};
 use envelope::{Mailbox, Timestamp};
 use parking_lot::Mutex;
 use spool::{Board, Note};
@@ -103,9 +104,15 @@ impl Counting {
         let nodes = board.place().nodes.max(2);
         let free = self.counters.left(limit, key, self.elapsed());
         let used = limit.max.saturating_sub(free);
+        if used.saturating_mul(8 * u64::from(nodes)) <= limit.max {
+            return;
+        }
         let mut untold = self.untold.lock();
-        if used.saturating_mul(8 * u64::from(nodes)) > limit.max && untold.len() < UNTOLD_MAX {
-            *untold.entry((limit.name.clone(), key.clone())).or_default() += n;
+        let is_full = untold.len() >= UNTOLD_MAX;
+        match untold.entry((limit.name.clone(), key.clone())) {
+            Entry::Occupied(mut entry) => *entry.get_mut() += n,
+            Entry::Vacant(entry) if !is_full => drop(entry.insert(n)),
+            Entry::Vacant(_) => {}
         }
     }
 
@@ -205,15 +212,27 @@ impl Counting {
     async fn share(&self, board: &dyn Board) -> Result<(), spool::Error> {
         let _one = self.telling.lock().await;
         let (until, changed) = self.freezes.unshared();
-        if until > 0 {
-            let notes = changed.into_iter().map(|(key, text)| Note {
-                kind: FREEZE.to_owned(),
-                name: key.to_string(),
-                text,
-            });
-            board.put(notes.collect()).await?;
-            self.freezes.shared(until);
+        if until == 0 {
+            return Ok(());
         }
+        let notes = changed
+            .into_iter()
+            .map(|(key, Unshared { text, is_mark })| {
+                let note = Note {
+                    kind: FREEZE.to_owned(),
+                    name: key.to_string(),
+                    text,
+                    is_passing: false,
+                    is_own: true,
+                };
+                (is_mark, note)
+            });
+        let (marks, notes): (Vec<_>, Vec<_>) = notes.partition(|(is_mark, _)| *is_mark);
+        let of = |notes: Vec<(bool, Note)>| notes.into_iter().map(|(_, note)| note).collect();
+        board.put(of(notes)).await?;
+        // That the operator was told brings no freeze back that was lifted meanwhile.
+        board.amend(of(marks)).await?;
+        self.freezes.shared(until);
         Ok(())
     }
 }

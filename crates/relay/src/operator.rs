@@ -7,6 +7,7 @@ mod freezes;
 mod history;
 mod known;
 pub mod listing;
+mod nodes;
 pub(crate) mod orders;
 mod queue;
 mod sites;
@@ -34,7 +35,6 @@ use crate::outbound::Outbound;
 use crate::routing::Shared;
 use crate::store::Store;
 pub use body::Body;
-pub use history::answer_node;
 pub use orders::OrdersFile;
 pub use queue::{leg_state, not_queued, pending, row};
 

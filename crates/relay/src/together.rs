@@ -12,7 +12,7 @@ use spool::{Board, Note, Place, Spool};
 use tokio_util::sync::CancellationToken;
 
 use crate::counting::{Counting, FREEZE};
-use crate::operator::{Operator, answer_node, orders};
+use crate::operator::{Operator, orders};
 use crate::outbound::Outbound;
 use crate::routing;
 
@@ -53,12 +53,17 @@ impl<S: Spool> Together<S> {
         }
     }
 
+    /// Orders and freezes of this node are learned, too: of what two nodes say at once, all keep what was put up last.
     async fn learn(&self, notes: Vec<Note>) {
         let now = self.operator.clock.now();
         let limits = Arc::clone(&self.routing.load().limits);
         let mut facts = Vec::new();
-        for Note { kind, name, text } in notes {
+        for note in notes {
+            let Note {
+                kind, name, text, ..
+            } = note;
             match &*kind {
+                SITE | COUNTS if note.is_own => {}
                 SITE => facts.push(Fact {
                     site: name,
                     down: text,
@@ -78,24 +83,28 @@ impl<S: Spool> Together<S> {
                 _ => {}
             }
         }
-        self.dispatcher.learn(&facts, now).await;
+        self.dispatcher.learn(&facts, self.board.now()).await;
     }
 
-    /// What is ordered of sites holds for all nodes together.
+    /// What is ordered of sites holds for all nodes together. Of fewer connections than there are nodes, each has one in turn: the first
+    /// may be the one that cannot reach the site.
     async fn share(&self) {
         let Place { number, nodes } = self.board.place();
+        let turn = self.board.now().unix_millis() / TURN.as_millis() as u64;
+        let number = (u64::from(number) + turn) % u64::from(nodes.max(1));
+        let number = number as u32;
         self.dispatcher.share(Share { number, nodes }).await;
     }
 
     async fn tell_of_sites(&self) {
         loop {
-            let facts = self.dispatcher.news(|| self.operator.clock.now()).await;
-            let note = |fact: Fact| Note {
-                kind: SITE.to_owned(),
-                name: fact.site,
-                text: fact.down,
-            };
-            self.put(facts.into_iter().map(note).collect()).await;
+            let facts = self.dispatcher.news(|| self.board.now()).await;
+            let note = |fact: Fact| passing(SITE, fact.site, fact.down);
+            let notes: Vec<_> = facts.into_iter().map(note).collect();
+            // A site that is up again must not stay closed elsewhere.
+            while !self.put(notes.clone()).await {
+                tokio::time::sleep(COUNTS_EVERY).await;
+            }
         }
     }
 
@@ -105,9 +114,12 @@ impl<S: Spool> Together<S> {
             tokio::time::sleep(COUNTS_EVERY).await;
             self.share().await;
             if let Some(text) = self.counting.take_untold() {
-                let (kind, name) = (COUNTS.to_owned(), format!("{} {round}", self.board.name()));
-                let text = Some(text);
-                self.put(vec![Note { kind, name, text }]).await;
+                let name = format!("{} {round}", self.board.name());
+                self.put(vec![passing(COUNTS, name, Some(text))]).await;
+            }
+            // What could not be put up when it was new.
+            if let Err(error) = self.counting.sync().await {
+                tracing::debug!(%error, "cannot tell the other nodes who is frozen");
             }
         }
     }
@@ -115,10 +127,10 @@ impl<S: Spool> Together<S> {
     async fn answer(&self) {
         loop {
             let question = self.board.question().await;
-            let (board, history) = (Arc::clone(&self.board), self.operator.history.clone());
+            let (board, operator) = (Arc::clone(&self.board), Arc::clone(&self.operator));
             // One that takes long holds no other up.
             tokio::spawn(async move {
-                let answer = answer_node(&history, question.text).await;
+                let answer = operator.answer_node(&question.text).await;
                 if let Err(error) = board.answer(question.id, answer).await {
                     tracing::debug!(%error, "cannot answer another node");
                 }
@@ -126,16 +138,31 @@ impl<S: Spool> Together<S> {
         }
     }
 
-    async fn put(&self, notes: Vec<Note>) {
-        if let Err(error) = self.board.put(notes).await {
-            tracing::warn!(%error, "cannot tell the other nodes what this one has found; they find it themselves");
+    /// Whether they are up.
+    async fn put(&self, notes: Vec<Note>) -> bool {
+        let put = self.board.put(notes).await;
+        if let Err(error) = &put {
+            tracing::warn!(%error, "cannot tell the other nodes what this one has found");
         }
+        put.is_ok()
+    }
+}
+
+fn passing(kind: &str, name: String, text: Option<String>) -> Note {
+    Note {
+        kind: kind.to_owned(),
+        name,
+        text,
+        is_passing: true,
+        is_own: true,
     }
 }
 
 /// Kinds of notes: a site that is down, by its name; what a node has counted.
 const SITE: &str = "site";
 const COUNTS: &str = "counts";
+/// How long a node has what is too little for all.
+const TURN: Duration = Duration::from_mins(5);
 /// How often counts are told, and how many of those notes stand at a time.
 const COUNTS_EVERY: Duration = Duration::from_secs(2);
 const COUNTS_KEPT: u32 = 15;

@@ -4,6 +4,8 @@
 
 use std::pin::Pin;
 
+use envelope::Timestamp;
+
 use crate::error::Error;
 
 /// A fact that all nodes are to know.
@@ -15,6 +17,10 @@ pub struct Note {
     pub name: String,
     /// What holds; none: nothing any more.
     pub text: Option<String>,
+    /// Whether it says nothing any more after a day.
+    pub is_passing: bool,
+    /// Whether this node has put it up, since it began.
+    pub is_own: bool,
 }
 
 /// A question that another node has put.
@@ -52,9 +58,15 @@ pub trait Board: Send + Sync {
     /// Puts notes up, each in the place of the one of its kind and name. They are durable when it returns.
     fn put(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>>;
 
-    /// Waits for notes that others have put up, and gives each once; the first time all that are up, this node's too. One that was
-    /// replaced meanwhile is passed over.
+    /// The same for notes of which one is up that holds: where there is none, nothing is put up.
+    fn amend(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>>;
+
+    /// Waits for notes that were put up, and gives each once; the first time all that are up. One that was replaced meanwhile is
+    /// passed over: what comes last of a kind and name is what holds.
     fn news(&self) -> Boxed<'_, Vec<Note>>;
+
+    /// The time, by one clock for all.
+    fn now(&self) -> Timestamp;
 
     /// Where this node stands among those at work.
     fn place(&self) -> Place;

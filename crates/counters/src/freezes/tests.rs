@@ -134,3 +134,41 @@ fn a_hundred_thousand() {
     }
     assert_eq!(freezes.len(), FROZEN_MAX);
 }
+
+#[test]
+fn nodes_tell_each_other_who_is_frozen() {
+    let [one, two] = [Freezes::in_memory(), Freezes::in_memory()];
+    let tell = |from: &Freezes, to: &Freezes| {
+        let (until, changed) = from.unshared();
+        for (key, unshared) in &changed {
+            to.learn(key, unshared.text.as_deref());
+        }
+        from.shared(until);
+        let marks = changed.into_values().map(|unshared| unshared.is_mark);
+        marks.collect::<Vec<_>>()
+    };
+    let key: Key = "user:ann lee".parse().unwrap();
+    one.freeze(&key, "cracked", Timestamp::from_unix_millis(1));
+    assert_eq!(tell(&one, &two), [false]);
+    assert_eq!(two.get(&key), one.get(&key));
+    assert_eq!(tell(&one, &two), [] as [bool; 0]);
+    // What is known of it here alone stays.
+    two.hit(&key);
+    one.mark(std::slice::from_ref(&key), Mark::Mailed);
+    assert_eq!(tell(&one, &two), [true]);
+    let learned = two.get(&key).unwrap();
+    assert_eq!((learned.hits, learned.told.is_mailed), (1, true));
+    two.lift(&key);
+    // Not told yet: what the other says is older.
+    one.mark(std::slice::from_ref(&key), Mark::Posted);
+    tell(&one, &two);
+    assert_eq!(two.len(), 0);
+    assert_eq!(tell(&two, &one), [false]);
+    assert_eq!((one.len(), two.len()), (0, 0));
+    // Lines of another key, or of a later version.
+    one.learn(
+        &key,
+        Some("frozen 2026-11-21T12:34:56.789Z x user:bob\nmelted user:ann lee\n"),
+    );
+    assert_eq!(one.len(), 0);
+}

@@ -15,7 +15,7 @@ use rand::{Rng, RngExt};
 
 use super::{SiteId, Sites, Todo};
 use crate::health::{Down, Health};
-use crate::plan::SiteKey;
+use crate::plan::{Hosts, SiteKey};
 
 /// The window of a site, and why it gets no mail.
 pub(super) type Known = (usize, Option<Down>);
@@ -31,8 +31,7 @@ pub struct Fact {
 
 impl Sites {
     /// What is to outlive this process, of those sites that matter most; `now` is `wall` of another clock.
-    pub(crate) fn facts(&mut self, wall: Timestamp, now: Instant) -> Vec<String> {
-        self.turned_sites.clear();
+    pub(crate) fn facts(&self, wall: Timestamp, now: Instant) -> Vec<String> {
         let found = self.sites.values().map(|site| {
             let health = &site.health;
             (identity(&site.key), health.window, health.down.as_ref())
@@ -62,15 +61,27 @@ impl Sites {
         self.recalled = lines.filter_map(|line| read(line, wall, now)).collect();
     }
 
-    /// What has changed since the last time.
+    /// What has changed since the last time, as far as others would find the same.
     pub(crate) fn news(&mut self, wall: Timestamp, now: Instant) -> Vec<Fact> {
-        let turned = std::mem::take(&mut self.turned_sites).into_iter();
-        let sites = turned.filter_map(|id| self.sites.get(&id));
-        let news = sites.map(|site| Fact {
-            site: identity(&site.key),
-            down: site.health.down.as_ref().map(|down| line(down, wall, now)),
-        });
-        news.collect()
+        let mut news = Vec::new();
+        for id in std::mem::take(&mut self.turned_sites) {
+            let Some(site) = self.sites.get_mut(&id) else {
+                continue;
+            };
+            // Where a route leads may be each node's own.
+            let is_for_all =
+                site.health.is_unreachable() && !matches!(site.key.hosts, Hosts::Route(_));
+            let down = site.health.down.as_ref().filter(|_| is_for_all);
+            if down.is_none() && !site.told_down {
+                continue;
+            }
+            site.told_down = down.is_some();
+            news.push(Fact {
+                site: identity(&site.key),
+                down: down.map(|down| line(down, wall, now)),
+            });
+        }
+        news
     }
 
     /// Takes over what another node has found. It is the one that probes: we do so only if nothing is heard of it long after.
@@ -82,15 +93,30 @@ impl Sites {
         rng: &mut impl Rng,
     ) -> Todo {
         let mut todo = Todo::default();
+        if facts.is_empty() {
+            return todo;
+        }
         let sites = self.by_key.iter();
         let sites: HashMap<_, _> = sites.map(|(key, id)| (identity(key), *id)).collect();
+        if self.recalled.len() >= FACTS_MAX {
+            let is_down = |down: &Down| now < down.probe_at;
+            self.recalled
+                .retain(|_, (_, down)| down.as_ref().is_some_and(is_down));
+        }
         for Fact { site, down } in facts {
-            let line = down.as_ref().map(|down| format!("1 {site} {down}"));
-            let known = line.and_then(|line| read(&line, wall, now));
+            let down = match down {
+                None => None,
+                Some(text) => match read(&format!("1 {site} {text}"), wall, now) {
+                    Some((_, (_, Some(down)))) => Some(down),
+                    // Of a later version.
+                    _ => continue,
+                },
+            };
             let later = self.settings.connect_timeout + OTHERS_PROBE_AFTER;
             let later = later.mul_f64(rng.random_range(1.0..1.5));
-            let down = known.and_then(|(_, (_, down))| down).map(|down| Down {
+            let down = down.map(|down| Down {
                 probe_at: down.probe_at + later,
+                learned: 1,
                 ..down
             });
             match (sites.get(site), down) {
@@ -111,8 +137,9 @@ impl Sites {
         let Some(site) = self.sites.get_mut(&id) else {
             return;
         };
+        site.told_down = down.is_some();
         let before = site.health.down().map(|(at, _)| at);
-        if !site.health.learn(down) {
+        if !site.health.learn(down, now) {
             return;
         }
         let rests_until = site.health.down().map(|(at, _)| at);
@@ -176,6 +203,7 @@ fn read(line: &str, wall: Timestamp, now: Instant) -> Option<(Box<str>, Known)> 
     let probe_at: Timestamp = part(&mut parts)?;
     let down = Down {
         throttled,
+        learned: 0,
         since: now.checked_sub(wall.since(since)).unwrap_or(now),
         // However wrong a clock was.
         probe_at: now + probe_at.since(wall).min(PAUSE_LONGEST),

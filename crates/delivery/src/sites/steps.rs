@@ -59,6 +59,7 @@ impl Sites {
             wake: Arc::new(Notify::new()),
             destinations: HashSet::new(),
             closed: is_down,
+            told_down: is_down,
             pressure: None,
             memory: HostMemory::default(),
         };

@@ -29,7 +29,10 @@ fn key(domain: envelope::Domain) -> SiteKey {
 
 fn no_connection(text: &str, slow: bool) -> NoConnection {
     NoConnection {
-        reason: Diagnosis::local(EnhancedStatus::transient(4, 1), text),
+        reason: Diagnosis {
+            host: Some("mx[192.0.2.1]:25".to_owned()),
+            ..Diagnosis::local(EnhancedStatus::transient(4, 1), text)
+        },
         slow,
         back_at: None,
     }
@@ -1163,14 +1166,12 @@ fn a_site_that_is_down_is_probed_by_the_node_that_found_it() {
     all(&mut nodes, 1);
     nodes[1].go();
     nodes[1].close_one_idle();
+    nodes[1].now += Duration::from_mins(10);
     nodes[0].failing = 1;
     nodes[0].go();
     let told = nodes[0].sites.news(wall, nodes[0].now);
     assert!(told[0].down.is_some(), "{told:?}");
-    for world in &mut nodes[1..] {
-        world.now = world.now.max(Instant::now());
-        world.learn(&told);
-    }
+    nodes[1..].iter_mut().for_each(|world| world.learn(&told));
     let before: Vec<_> = nodes.iter().map(|world| world.connects).collect();
     all(&mut nodes, 3);
     // Its pause is 30 s; that of the others goes on for as long as its probe may take.
@@ -1184,7 +1185,7 @@ fn a_site_that_is_down_is_probed_by_the_node_that_found_it() {
     assert_eq!(connects, [before[0] + 1, before[1], before[2]]);
     // What it finds holds for all, at once.
     let told = nodes[0].sites.news(wall, nodes[0].now);
-    assert!(told[0].down.as_ref().unwrap().contains(" 2 4.4.1 - "));
+    assert!(told[0].down.as_ref().unwrap().contains(" 2 4.4.1 mx"));
     nodes[1..].iter_mut().for_each(|world| world.learn(&told));
     all(&mut nodes, 3);
     nodes[0].failing = 0;
@@ -1213,6 +1214,7 @@ fn a_node_that_is_not_heard_of_is_not_waited_for() {
     world.mail("a1.test", 1);
     world.go();
     world.close_one_idle();
+    world.now += Duration::from_mins(10);
     let site = identity(&key("a.site".parse().unwrap()));
     let down = Some(DOWN.to_owned());
     world.learn(&[Fact { site, down }]);
@@ -1222,6 +1224,46 @@ fn a_node_that_is_not_heard_of_is_not_waited_for() {
     assert_eq!(world.go(), 1);
     let told = world.sites.news(Timestamp::default(), world.now);
     assert_eq!(told[0].down, None);
+}
+
+#[test]
+fn one_node_that_reaches_nobody_keeps_no_other_from_it() {
+    let mut world = World::new(1);
+    world.mail("a1.test", 1);
+    assert_eq!(world.go(), 1);
+    world.close_one_idle();
+    let site = identity(&key("a.site".parse().unwrap()));
+    let down = Some(DOWN.to_owned());
+    let told = [Fact { site, down }];
+    // It was connected a moment ago, and knows better.
+    world.learn(&told);
+    world.mail("a1.test", 1);
+    assert_eq!(world.go(), 1);
+    world.close_one_idle();
+    world.now += Duration::from_mins(10);
+    let mut waited = 0;
+    loop {
+        world.learn(&told);
+        world.mail("a1.test", 1);
+        if world.go() > 0 {
+            break;
+        }
+        waited += 1;
+        // The other one probes again before it is our turn.
+        world.now += Duration::from_secs(60);
+    }
+    assert!((3..=4).contains(&waited), "{waited}");
+    // What a peer says, it says to us.
+    world.close_one_idle();
+    world.throttling = 1;
+    (0..3).for_each(|_| world.mail("a1.test", 1));
+    world.go();
+    assert!(matches!(
+        world.sites.views(None, world.now)[0].reach,
+        Reach::Throttled { .. }
+    ));
+    let told = world.sites.news(Timestamp::default(), world.now);
+    assert!(told.iter().all(|fact| fact.down.is_none()), "{told:?}");
 }
 
 #[test]
@@ -1271,7 +1313,7 @@ fn what_is_known_of_a_site_is_not_another_s_of_its_name() {
 }
 
 /// What a node tells of a site that it could not reach.
-const DOWN: &str = "down 1970-01-01T00:00:00.000Z 1970-01-01T00:00:20.000Z 1 4.4.1 - refused";
+const DOWN: &str = "down 1970-01-01T00:00:00.000Z 1970-01-01T00:00:20.000Z 1 4.4.1 mx refused";
 
 /// Sites of one provider, of which a layer says this.
 fn provider(shape: Shape, replies: Vec<ReplyRule>) -> World {

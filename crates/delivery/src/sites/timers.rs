@@ -87,6 +87,8 @@ impl Sites {
             }
             used
         });
+        let sites = &self.sites;
+        self.turned_sites.retain(|id| sites.contains_key(id));
     }
 
     /// Takes all waiting legs out and starts nothing more: the end.

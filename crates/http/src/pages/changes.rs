@@ -28,7 +28,9 @@ pub(crate) async fn page(mut visit: Visit) -> Response {
         limit: ROWS_SHOWN,
     };
     let changes = visit.ask(changes).await.unwrap_or_default();
-    let sites = visit.recent("sites", ask::SiteList {}, SOON).await;
+    let sites = visit
+        .recent("sites", ask::SiteList { own: false }, SOON)
+        .await;
     let status = status(&mut visit).await;
     let last = changes
         .last()

@@ -60,7 +60,9 @@ pub(crate) async fn page(mut visit: Visit) -> Response {
         filter: Selector::default(),
         limit: ROWS_ASKED,
     };
-    let sites = visit.recent("sites", ask::SiteList {}, SOON).await;
+    let sites = visit
+        .recent("sites", ask::SiteList { own: false }, SOON)
+        .await;
     let queue = visit.recent("by-site", summary, SOON).await;
     let replies = match status(&mut visit).await {
         Some(status) => {

@@ -11,6 +11,8 @@ fn note(name: &str, text: Option<&str>) -> Note {
         kind: "colour".to_owned(),
         name: name.to_owned(),
         text: text.map(str::to_owned),
+        is_passing: false,
+        is_own: false,
     }
 }
 
@@ -35,14 +37,26 @@ async fn each_note_reaches_each_other_node_once() {
     let green = note("x", Some("green"));
     one.put(vec![green.clone()]).await.unwrap();
     assert_eq!(news(&*two).await, std::slice::from_ref(&green));
-    // Its own are no news to a node.
+    // Each learns in one order what was put up, its own too.
     let gone = note("y", None);
     two.put(vec![gone.clone()]).await.unwrap();
-    assert_eq!(news(&*one).await, std::slice::from_ref(&gone));
+    let own = |note: &Note| Note {
+        is_own: true,
+        ..note.clone()
+    };
+    assert_eq!(news(&*two).await, [own(&gone)]);
+    assert_eq!(news(&*one).await, [own(&green), gone.clone()]);
+    // What is gone is not amended.
+    let amended = vec![note("x", Some("green and grey")), note("y", Some("grey"))];
+    two.amend(amended.clone()).await.unwrap();
+    assert_eq!(news(&*one).await, amended[..1]);
     // Who comes later, or again, sees what holds.
     drop(a);
     let again = database.node("a").await;
-    assert_eq!(news(&*again.board().unwrap()).await, [green, gone]);
+    assert_eq!(
+        news(&*again.board().unwrap()).await,
+        [amended[0].clone(), gone]
+    );
 }
 
 /// One that began early and commits late is not overlooked.
@@ -53,7 +67,7 @@ async fn a_late_commit_is_read() {
     let [a, b] = [database.node("a").await, database.node("b").await];
     let [one, two] = [&a, &b].map(|node| node.board().unwrap());
     assert_eq!(news(&*two).await, []);
-    let late = "BEGIN; INSERT INTO onward.notes VALUES ('colour', 'late', 'grey', 1, 1, \
+    let late = "BEGIN; INSERT INTO onward.notes VALUES ('colour', 'late', 'grey', false, 1, 1, \
         pg_current_xact_id()::text::int8); SELECT pg_sleep(1); COMMIT";
     let late = tokio::spawn(async move { database.ask(late).await });
     tokio::time::sleep(Duration::from_millis(300)).await;

@@ -1,8 +1,7 @@
 //! What happened to which message: asked of the history, on threads where waiting for a disk holds nobody up, and of those of the
 //! other nodes where there are some.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use control::ask::{Changes, ForwardsFailing, Stats, StatsHours, Trace};
@@ -13,19 +12,19 @@ use control::{
 use envelope::{Actor, MessageId};
 use futures_util::future::try_join_all;
 use history::{Desk, Error, merge};
-use parking_lot::Mutex;
 use serde::Serialize;
-use spool::{Board, Reply, Spool};
+use spool::Spool;
 
 use super::Operator;
+use super::nodes::{Nodes, json};
 
 /// The questions: each is put to the history of this node, or to those of all.
 macro_rules! answers {
     ($($ask:ident => $answer:ty, $put:ident;)*) => {$(
         impl<S: Spool> Answers<$ask> for Operator<S> {
             async fn answer(&self, ask: $ask, _by: Actor) -> Result<$answer, Fault> {
-                match self.nodes() {
-                    Some(nodes) => nodes.$put(ask).await,
+                match self.histories() {
+                    Some(histories) => histories.$put(ask).await,
                     None => put(&self.history, move |desk| desk.$put(&ask)).await,
                 }
             }
@@ -57,26 +56,24 @@ impl<S: Spool> Operator<S> {
         health.unwrap_or_default()
     }
 
-    fn nodes(&self) -> Option<Nodes<'_>> {
-        Some(Nodes {
+    fn histories(&self) -> Option<Histories<'_>> {
+        Some(Histories {
             own: &self.history,
-            board: self.spool.board()?,
-            silent: Mutex::default(),
+            nodes: Nodes::of(&*self.spool)?,
         })
     }
 }
 
-/// What this node alone says to a question of another, as JSON. Only the history is asked so.
-pub async fn answer_node(history: &Desk, question: String) -> String {
+/// What this node alone says to a question of another, as JSON.
+pub(super) async fn answer_node(history: &Desk, question: Request) -> String {
     let desk = history.clone().within(TIME_MAX);
-    let answer = tokio::task::spawn_blocking(move || match serde_json::from_str(&question) {
-        Ok(Request::Trace(ask)) => Ok(said(desk.trace(&ask))),
-        Ok(Request::Stats(ask)) => Ok(said(desk.stats(&ask))),
-        Ok(Request::StatsHours(ask)) => Ok(said(desk.stats_hours(&ask))),
-        Ok(Request::Changes(ask)) => Ok(said(desk.changes(&ask))),
-        Ok(Request::ForwardsFailing(ask)) => Ok(said(desk.forwards_failing(&ask))),
-        Ok(_) => Err(Fault::new("a node answers others for its history alone")),
-        Err(error) => Err(Fault::of(error)),
+    let answer = tokio::task::spawn_blocking(move || match question {
+        Request::Trace(ask) => Ok(said(desk.trace(&ask))),
+        Request::Stats(ask) => Ok(said(desk.stats(&ask))),
+        Request::StatsHours(ask) => Ok(said(desk.stats_hours(&ask))),
+        Request::Changes(ask) => Ok(said(desk.changes(&ask))),
+        Request::ForwardsFailing(ask) => Ok(said(desk.forwards_failing(&ask))),
+        _ => Err(Fault::new("a node does not answer others for that")),
     });
     let answer = answer.await.map_err(Fault::of).flatten();
     answer.unwrap_or_else(|fault| json(&Err::<(), _>(fault)))
@@ -86,19 +83,13 @@ fn said(answer: Result<impl Serialize, Error>) -> String {
     json(&answer.map_err(Fault::of))
 }
 
-fn json(said: &impl Serialize) -> String {
-    serde_json::to_string(said).unwrap_or_default()
-}
-
 /// The histories of all nodes.
-struct Nodes<'a> {
+struct Histories<'a> {
     own: &'a Desk,
-    board: Arc<dyn Board>,
-    /// Who did not answer.
-    silent: Mutex<BTreeSet<String>>,
+    nodes: Nodes,
 }
 
-impl Nodes<'_> {
+impl Histories<'_> {
     async fn trace(self, ask: Trace) -> Result<Traced, Fault> {
         let parts = merge::parts(&ask).into_iter();
         let found = try_join_all(parts.map(|part| self.ask(part, Desk::trace))).await?;
@@ -116,7 +107,7 @@ impl Nodes<'_> {
             whole = merge::traced(said.into_values().chain([whole]));
         }
         merge::keep_meant(&ask, &mut whole);
-        whole.silent_nodes = self.silent();
+        whole.silent_nodes = self.nodes.silent();
         Ok(whole)
     }
 
@@ -128,7 +119,7 @@ impl Nodes<'_> {
         };
         let said = self.ask(all, Desk::stats).await?;
         let mut page = merge::stats(said.into_values(), limit);
-        page.silent_nodes = self.silent();
+        page.silent_nodes = self.nodes.silent();
         Ok(page)
     }
 
@@ -156,7 +147,7 @@ impl Nodes<'_> {
             let said = self.ask(all, Desk::forwards_failing).await?;
             whole = merge::failing(said.into_values().chain([whole]), ask.limit);
         }
-        whole.silent_nodes = self.silent();
+        whole.silent_nodes = self.nodes.silent();
         Ok(whole)
     }
 
@@ -166,27 +157,9 @@ impl Nodes<'_> {
         ask: A,
         look: fn(&Desk, &A) -> Result<A::Answer, Error>,
     ) -> Result<BTreeMap<Option<String>, A::Answer>, Fault> {
-        let question: Request = ask.clone().into();
+        let question = ask.clone();
         let own = put(self.own, move |desk| look(&desk, &ask));
-        let (own, replies) = tokio::join!(own, self.board.ask(json(&question)));
-        let mut said = BTreeMap::from([(None, own?)]);
-        let replies = replies.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot ask the other nodes");
-            let (node, text) = ("any other".to_owned(), None);
-            vec![Reply { node, text }]
-        });
-        for Reply { node, text } in replies {
-            let answer = text.and_then(|text| serde_json::from_str(&text).ok());
-            match answer.and_then(Result::<A::Answer, Fault>::ok) {
-                Some(answer) => drop(said.insert(Some(node), answer)),
-                None => drop(self.silent.lock().insert(node)),
-            }
-        }
-        Ok(said)
-    }
-
-    fn silent(self) -> Vec<String> {
-        self.silent.into_inner().into_iter().collect()
+        self.nodes.ask(question, own).await
     }
 }
 

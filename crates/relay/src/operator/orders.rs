@@ -262,20 +262,24 @@ fn note(change: &Change) -> Note {
         kind: KIND.to_owned(),
         name: format!("{order} {of}"),
         text,
+        is_passing: false,
+        is_own: true,
     }
 }
 
-/// The change that a note tells of; none if it is over, or of a later version.
+/// The change that a note tells of; none if it is of a later version.
 pub(crate) fn told(name: &str, text: Option<&str>, now: Timestamp) -> Option<Change> {
-    if let Some(text) = text {
-        return delivery::holding(vec![text.parse().ok()?], now).pop();
+    let given: Option<Change> = text.map(|text| text.parse().ok()).unwrap_or_default();
+    if text.is_some() && given.is_none() {
+        return None;
     }
+    let holding = delivery::holding(given.into_iter().collect(), now).pop();
     let (order, of) = name.split_once(' ')?;
     let of = of.parse().ok()?;
-    Some(match order {
+    Some(holding.unwrap_or(match order {
         LIMIT => Change::Unlimit(of),
         _ => Change::Resume(of),
-    })
+    }))
 }
 
 /// The kind of notes that tell what is ordered of a site.

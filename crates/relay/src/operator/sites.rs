@@ -1,5 +1,7 @@
 //! What is known of sites, and what legs wait for.
 
+mod merged;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -11,38 +13,58 @@ use envelope::{Actor, Host, Timestamp};
 use journal::Counts;
 use spool::{Entry, Spool, State};
 
+use super::nodes::Nodes;
 use super::orders::named;
 use super::{Operator, queue};
 
 impl<S: Spool> Answers<SiteList> for Operator<S> {
-    async fn answer(&self, _: SiteList, _by: Actor) -> Result<Sites, Fault> {
-        let mut sites = self.sites(None).await?;
-        sites.sort_by_cached_key(|(row, _)| {
-            let busy = Reverse((row.queued, row.connections));
-            (row.state == UP, busy, row.site.clone())
-        });
-        let more = sites.len().saturating_sub(SITES_MAX) as u64;
-        let rows = sites.into_iter().take(SITES_MAX).map(|(row, _)| row);
-        Ok(Sites {
-            sites: rows.collect(),
-            more,
-            orders: self.orders_of(|_| true),
-        })
+    async fn answer(&self, ask: SiteList, _by: Actor) -> Result<Sites, Fault> {
+        let Some(nodes) = Nodes::of(&*self.spool).filter(|_| !ask.own) else {
+            return self.own_sites().await;
+        };
+        let said = nodes.ask(ask, self.own_sites()).await?;
+        let mut whole = merged::sites(said.into_values());
+        whole.silent_nodes = nodes.silent();
+        Ok(whole)
     }
 }
 
 impl<S: Spool> Answers<SiteShow> for Operator<S> {
     async fn answer(&self, ask: SiteShow, _by: Actor) -> Result<Vec<SiteDetails>, Fault> {
-        let of = named(&ask.site)?;
+        let Some(nodes) = Nodes::of(&*self.spool) else {
+            return self.own_details(&ask.site).await;
+        };
+        let said = nodes.ask(ask.clone(), self.own_details(&ask.site)).await?;
+        Ok(merged::details(said.into_values()))
+    }
+}
+
+impl<S: Spool> Operator<S> {
+    /// Those that this node knows.
+    pub(super) async fn own_sites(&self) -> Result<Sites, Fault> {
+        let sites = self.sites(None).await?;
+        let mut sites: Vec<_> = sites.into_iter().map(|(row, _)| row).collect();
+        sort(&mut sites);
+        let more = sites.len().saturating_sub(SITES_MAX) as u64;
+        sites.truncate(SITES_MAX);
+        Ok(Sites {
+            sites,
+            more,
+            orders: self.orders_of(|_| true),
+            silent_nodes: Vec::new(),
+        })
+    }
+
+    /// What this node knows of those that a word means.
+    pub(super) async fn own_details(&self, site: &str) -> Result<Vec<SiteDetails>, Fault> {
+        let of = named(site)?;
         let sites = self.sites(Some(&of)).await?;
         let sites = sites.into_iter().take(DETAILED_MAX);
         let mut details: Vec<_> = sites.map(|(row, view)| self.details(row, &view)).collect();
         details.sort_by_key(|site| Reverse(site.row.queued));
         Ok(details)
     }
-}
 
-impl<S: Spool> Operator<S> {
     /// A leg, with what it waits for.
     pub(super) fn row(&self, entry: &Entry) -> LegRow {
         LegRow {
@@ -131,6 +153,14 @@ impl<S: Spool> Operator<S> {
             row,
         }
     }
+}
+
+/// Those in trouble first, then the busiest.
+fn sort(sites: &mut [SiteRow]) {
+    sites.sort_by_cached_key(|row| {
+        let busy = Reverse((row.queued, row.connections));
+        (row.state == UP, busy, row.site.clone())
+    });
 }
 
 fn site_row(view: &SiteView, queued: u64, counts: &Counts, now: Timestamp) -> SiteRow {
