@@ -7,7 +7,6 @@ mod freezes;
 mod history;
 mod known;
 pub mod listing;
-mod nodes;
 pub(crate) mod orders;
 mod queue;
 mod sites;

@@ -13,9 +13,9 @@ use envelope::{Actor, Host, Timestamp};
 use journal::Counts;
 use spool::{Entry, Spool, State};
 
-use super::nodes::Nodes;
 use super::orders::named;
 use super::{Operator, queue};
+use crate::nodes::Nodes;
 
 impl<S: Spool> Answers<SiteList> for Operator<S> {
     async fn answer(&self, ask: SiteList, _by: Actor) -> Result<Sites, Fault> {

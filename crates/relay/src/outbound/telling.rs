@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outbound;
 use super::alerts::{NotTaken, POST_AGAIN, POST_AGAIN_MAX, post_json};
+use crate::histories::Histories;
 
 /// What waits to be told.
 #[derive(Default)]
@@ -72,10 +73,13 @@ impl<S: Spool> Outbound<S> {
         for second in 0_u64.. {
             // A task that sleeps need not be woken for each event.
             sleep(GATHERING).await;
-            if second.is_multiple_of(QUEUE_EVERY) {
+            // What all nodes see alike, one of them tells.
+            let board = self.spool.board();
+            let speaks = board.is_none_or(|board| board.place().number == 0);
+            if speaks && second.is_multiple_of(QUEUE_EVERY) {
                 self.look_at_queue(&mut looked).await;
             }
-            if second % FORWARDS_EVERY == FORWARDS_FIRST {
+            if speaks && second % FORWARDS_EVERY == FORWARDS_FIRST {
                 self.look_at_forwards(history, &mut looked).await;
             }
             let mut told = looked.down_for_long(second);
@@ -122,10 +126,17 @@ impl<S: Spool> Outbound<S> {
             of: Vec::new(),
             limit: FORWARDS_MAX,
         };
-        let desk = history.clone();
-        let asked = tokio::task::spawn_blocking(move || desk.forwards_failing(&ask));
+        // Where one fails on this node, another may deliver.
+        let found = match Histories::of(history, &*self.spool) {
+            Some(histories) => histories.forwards_failing(ask).await.ok(),
+            None => {
+                let desk = history.clone();
+                let asked = tokio::task::spawn_blocking(move || desk.forwards_failing(&ask));
+                asked.await.ok().and_then(Result::ok)
+            }
+        };
         // Without a history nobody knows.
-        let Ok(Ok(found)) = asked.await else { return };
+        let Some(found) = found else { return };
         for forward in looked.take(found.forwards) {
             self.journal.record(Event::ForwardFails {
                 recipient: forward.recipient,

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use testkit::nouns::mailbox;
 
 use super::*;
+use crate::nodes::Nodes;
 
 /// What the others know, as long as they answer.
 struct Others(Vec<(&'static str, Option<Desk>)>);

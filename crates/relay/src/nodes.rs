@@ -3,16 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use control::ask::{SiteList, SiteShow};
 use control::{Ask, Fault, Request};
 use parking_lot::Mutex;
 use serde::Serialize;
 use spool::{Board, Reply, Spool};
 
-use super::{Operator, history};
-
 /// All nodes, while they are asked something.
-pub(super) struct Nodes {
+pub(crate) struct Nodes {
     board: Arc<dyn Board>,
     /// Who did not answer.
     silent: Mutex<BTreeSet<String>>,
@@ -20,17 +17,17 @@ pub(super) struct Nodes {
 
 impl Nodes {
     /// None: there is but one.
-    pub(super) fn of(spool: &impl Spool) -> Option<Self> {
+    pub(crate) fn of(spool: &impl Spool) -> Option<Self> {
         spool.board().map(Self::at)
     }
 
-    pub(super) fn at(board: Arc<dyn Board>) -> Self {
+    pub(crate) fn at(board: Arc<dyn Board>) -> Self {
         let silent = Mutex::default();
         Self { board, silent }
     }
 
     /// What each says, by its name; this node, which is asked at the same time, has none.
-    pub(super) async fn ask<A: Ask>(
+    pub(crate) async fn ask<A: Ask>(
         &self,
         ask: A,
         own: impl Future<Output = Result<A::Answer, Fault>>,
@@ -54,23 +51,11 @@ impl Nodes {
     }
 
     /// Who did not answer anything.
-    pub(super) fn silent(self) -> Vec<String> {
+    pub(crate) fn silent(self) -> Vec<String> {
         self.silent.into_inner().into_iter().collect()
     }
 }
 
-impl<S: Spool> Operator<S> {
-    /// What this node alone says to a question of another, as JSON.
-    pub(crate) async fn answer_node(&self, question: &str) -> String {
-        match serde_json::from_str(question) {
-            Ok(Request::SiteList(SiteList { .. })) => json(&self.own_sites().await),
-            Ok(Request::SiteShow(SiteShow { site })) => json(&self.own_details(&site).await),
-            Ok(request) => history::answer_node(&self.history, request).await,
-            Err(error) => json(&Err::<(), _>(Fault::of(error))),
-        }
-    }
-}
-
-pub(super) fn json(said: &impl Serialize) -> String {
+pub(crate) fn json(said: &impl Serialize) -> String {
     serde_json::to_string(said).unwrap_or_default()
 }
