@@ -12,6 +12,7 @@ use std::sync::Arc;
 use envelope::{MessageId, Timestamp};
 use queue::LogSpool;
 use queue_pg::{Cluster, Settings};
+use relay::together::{self, Beside};
 use rustix::process::geteuid;
 use serde::Serialize;
 use spool::{Clock, Token};
@@ -27,6 +28,8 @@ use crate::{Exit, Failure};
 struct Moved {
     #[serde(flatten)]
     carried: Carried,
+    #[serde(flatten)]
+    beside: Beside,
     /// Names of long senders that went along.
     tokens: u64,
     /// Those that could not, and until when they would have been known.
@@ -68,20 +71,23 @@ async fn to_shared(config: &Config, to: &str) -> Result<Moved, Failure> {
         let tokens = from.tokens().await?;
         to.keep_tokens(&tokens).await?;
         let marks = Some(marks(&begun)?);
+        // Before the mail: nodes at work send that at once.
+        let beside = together::put_up(&config.spool, &**to, from.clock().now()).await?;
         let carried = carry_all((&from, to), marks, None).await?;
         // What was once moved from there may be back now.
         Cluster::new(&there)?.set_moving(false).await?;
         fs::remove_file(&begun)?;
-        Ok((carried, tokens.len() as u64))
+        Ok((carried, beside, tokens.len() as u64))
     });
     let result = moving.await;
     from.close();
     if geteuid().is_root() {
         give_to_owner(&config.spool)?;
     }
-    let (carried, tokens) = result?;
+    let (carried, beside, tokens) = result?;
     Ok(Moved {
         carried,
+        beside,
         tokens,
         tokens_left: 0,
         tokens_left_until: None,
@@ -109,20 +115,22 @@ async fn to_folder(config: &Config, to: &Path) -> Result<Moved, Failure> {
         let all = tokens.len();
         let left = folder.keep_tokens(tokens).await?;
         let carried = carry_all((from, &folder), None, Some((&cluster, &there))).await?;
-        cluster.set_moving(false).await?;
+        let beside = together::write_down(to, &**from, from.clock().now()).await?;
+        cluster.set_moved().await?;
         fs::remove_file(&begun)?;
-        Ok((carried, all, left))
+        Ok((carried, beside, all, left))
     });
-    let result: Result<(_, _, Vec<Token>), Failure> = moving.await;
+    let result: Result<(_, _, _, Vec<Token>), Failure> = moving.await;
     folder.close();
     if geteuid().is_root() {
         give_to_owner(to)?;
     }
-    let (carried, all, left) = result?;
+    let (carried, beside, all, left) = result?;
     let until = left.iter().map(|token| token.expires).max();
     let then = format!("`[queue] store = \"\"` and `spool = \"{}\"`", to.display());
     Ok(Moved {
         carried,
+        beside,
         tokens: (all - left.len()) as u64,
         tokens_left: left.len() as u64,
         tokens_left_until: until.map(|until| until.to_string()),
@@ -184,6 +192,11 @@ fn print_moved(print: Printer, moved: &Moved) {
         carried.there_already,
         "of them were there already: a move before was cut off",
     );
+    let Beside { orders, freezes } = moved.beside;
+    if orders + freezes > 0 {
+        let (orders, freezes) = (plural(orders, "order"), plural(freezes, "freeze"));
+        print.line(format_args!("{orders} of sites and {freezes} went along"));
+    }
     print.any(moved.tokens, "names of long senders went along");
     if let Some(until) = &moved.tokens_left_until {
         let left = plural(moved.tokens_left, "name");

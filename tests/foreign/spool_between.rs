@@ -11,12 +11,12 @@ use queue::{LogSpool, Settings};
 use serde_json::Value;
 use spool::{Arrival, BodyWriter, Clock, Spool};
 use testkit::PATIENCE;
-use testkit::daemon::Setup;
+use testkit::daemon::{Relay, Setup};
 use testkit::mail;
 use testkit::net::Net;
 use testkit::postgres::Postgres;
 use testkit::program;
-use testkit::sender::send;
+use testkit::sender::{Plain, send};
 
 use crate::flow::spool_moves::{kept, legs};
 use crate::relay;
@@ -139,6 +139,114 @@ async fn a_queue_goes_into_postgresql_and_back() {
     let third = setup.start().await;
     send(third.address(), "", &[&sender], &mail::short("bounce")).await;
     assert_eq!(origin.message().await.to(), [long.as_str()], "by its token");
+}
+
+/// What holds beside the mail: for each order its kind and reason, and who is frozen.
+async fn stands(relay: &Relay) -> (Vec<String>, Vec<String>) {
+    let sites = relay.run_json(&["site", "list"]).await;
+    let orders = sites["orders"].as_array().expect("orders").iter();
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let order = |order: &Value| format!("{} {}", text(&order["order"]), text(&order["reason"]));
+    let frozen = relay.run_json(&["freeze", "list"]).await;
+    let frozen = frozen.as_array().expect("freezes").iter();
+    let frozen = frozen.map(|freeze| text(&freeze["key"]));
+    (orders.map(order).collect(), frozen.collect())
+}
+
+/// More than the limit lets through.
+async fn is_frozen(relay: &Relay, sender: &str) {
+    send(relay.address(), sender, &["a@example.test"], b"\r\n").await;
+    let mut plain = Plain::hello(relay.address()).await;
+    plain
+        .expect(&format!("MAIL FROM:<{sender}>"), "450 4.7.1")
+        .await;
+    relay.wait_for(&format!("frozen key=sender:{sender}")).await;
+}
+
+fn frozen(names: &[&str]) -> Vec<String> {
+    let names = names.iter();
+    names
+        .map(|name| format!("sender:{name}@sender.test"))
+        .collect()
+}
+
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn orders_and_freezes_go_along() {
+    let postgres = Postgres::shared().await;
+    let url = postgres.database("beside").await;
+    let net = Net::new().await;
+    net.sink("target.test", "").await;
+    let limit = "[{ name = 'flood', key = 'sender', of = 'messages', max = 1, per = '1h', then = 'freeze' }]";
+    let first = relay(&net, "a@example.test a@target.test\n")
+        .set("limit", limit)
+        .start()
+        .await;
+    let pause = ["site", "pause", "other.test", "--reason", "they asked"];
+    first.run(&pause).await;
+    let few = ["--connections", "2", "--reason", "few"];
+    first
+        .run(&[&["site", "limit", "third.test"], &few[..]].concat())
+        .await;
+    is_frozen(&first, "ann@sender.test").await;
+    is_frozen(&first, "bob@sender.test").await;
+    let before = stands(&first).await;
+    let both = ["pause they asked".to_owned(), "limit few".to_owned()];
+    assert_eq!(before, (both.to_vec(), frozen(&["ann", "bob"])));
+    let setup = first.stop().await;
+    let there = ["spool", "move", "--to", &url];
+    let moved = setup.run(&there).await.success();
+    let said = "2 orders of sites and 2 freezes went along";
+    assert!(moved.stdout.contains(said), "{moved}");
+    let setup = setup.set("queue.store", &quoted(&url));
+    let second = setup.start().await;
+    assert_eq!(stands(&second).await, before);
+    second
+        .run(&["freeze", "lift", "sender:ann@sender.test"])
+        .await;
+    second.run(&["site", "limit", "third.test", "--off"]).await;
+    is_frozen(&second, "cyd@sender.test").await;
+
+    // Moved once more: what was said there since counts.
+    let setup = second.stop().await.set("queue.store", "\"\"");
+    setup.run(&there).await.success();
+    let setup = setup.set("queue.store", &quoted(&url));
+    let third = setup.start().await;
+    let now = (both[..1].to_vec(), frozen(&["bob", "cyd"]));
+    assert_eq!(stands(&third).await, now);
+
+    // Back into the same folder, of which nothing comes again; twice, and started only then.
+    let setup = third.stop().await;
+    let spool = setup.path("spool");
+    let back = ["--json", "spool", "move", "--to"];
+    let back = [&back[..], &[spool.to_str().expect("UTF-8")]].concat();
+    for _ in 0..2 {
+        let moved = setup.run(&back).await.success();
+        let moved: Value = serde_json::from_str(&moved.stdout).expect("JSON");
+        assert_eq!(
+            (&moved["orders"], &moved["freezes"]),
+            (&1.into(), &2.into())
+        );
+    }
+    let setup = setup.set("queue.store", "\"\"");
+    let fourth = setup.start().await;
+    assert_eq!(stands(&fourth).await, now);
+
+    // And there again: what was ended here does not come back.
+    fourth.run(&["site", "resume", "other.test"]).await;
+    fourth
+        .run(&["freeze", "lift", "sender:bob@sender.test"])
+        .await;
+    let setup = fourth.stop().await;
+    let moved = setup.run(&there).await.success();
+    assert!(
+        moved
+            .stdout
+            .contains("0 orders of sites and 1 freeze went along"),
+        "{moved}"
+    );
+    let fifth = setup.set("queue.store", &quoted(&url)).start().await;
+    assert_eq!(stands(&fifth).await, (vec![], frozen(&["cyd"])));
 }
 
 /// Small messages for one target.

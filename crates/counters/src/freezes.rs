@@ -94,6 +94,18 @@ impl Freezes {
         Self::of(frozen, Some(Mutex::new(file.compacted(&lines))))
     }
 
+    /// Has the file in this directory hold what nodes tell of these keys, and nothing else. It blocks.
+    pub fn rewrite<'a>(
+        dir: &Path,
+        told: impl Iterator<Item = (Key, Option<&'a str>)>,
+    ) -> io::Result<()> {
+        let freezes = Self::in_memory();
+        told.for_each(|(key, text)| freezes.learn(&key, text));
+        let lines: Vec<Line> = freezes.frozen.read().values().flat_map(lines_of).collect();
+        let (mut file, _) = LineFile::open(&dir.join("freezes"), "so it is written anew");
+        file.compact(&lines)
+    }
+
     fn of(frozen: BTreeMap<Key, Freeze>, file: Option<Mutex<LineFile<Line>>>) -> Self {
         Self {
             count: AtomicUsize::new(frozen.len()),
@@ -198,19 +210,23 @@ impl Freezes {
         })
     }
 
+    /// All that are frozen, each as [`Freezes::learn`] takes it.
+    pub fn all(&self) -> BTreeMap<Key, String> {
+        let frozen = self.frozen.read();
+        let all = frozen.iter();
+        all.map(|(key, freeze)| (key.clone(), text_of(freeze)))
+            .collect()
+    }
+
     /// Keys that changed since [`Freezes::shared`], each as it stands now; and up to where that goes.
     pub fn unshared(&self) -> (usize, BTreeMap<Key, Unshared>) {
         let frozen = self.frozen.read();
         let unwritten = self.unwritten.lock();
         let mut changed = BTreeMap::<Key, Unshared>::new();
         for line in unwritten.iter() {
-            let text = || {
-                let lines = lines_of(frozen.get(line.key())?).into_iter();
-                Some(lines.map(|line| format!("{line}\n")).collect())
-            };
             let key = changed.entry(line.key().clone());
             let key = key.or_insert_with(|| Unshared {
-                text: text(),
+                text: frozen.get(line.key()).map(text_of),
                 is_mark: true,
             });
             key.is_mark &= matches!(line, Line::Marked(..));
@@ -291,6 +307,11 @@ fn lines_of(freeze: &Freeze) -> Vec<Line> {
     std::iter::once(frozen)
         .chain(marks.map(|mark| Line::Marked(mark, key.clone())))
         .collect()
+}
+
+fn text_of(freeze: &Freeze) -> String {
+    let lines = lines_of(freeze).into_iter();
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 /// Whoever has many networks must not fill the memory.

@@ -65,13 +65,12 @@ impl Board {
         told.map(drop)
     }
 
-    async fn write(&self, notes: Vec<Note>, only_where_one_holds: bool) -> Result<(), Error> {
+    async fn write(&self, notes: Vec<Note>, statement: &str) -> Result<(), Error> {
         let column = |of: fn(&Note) -> &str| notes.iter().map(of).collect::<Vec<_>>();
         let (kinds, names) = (column(|note| &note.kind), column(|note| &note.name));
         let texts: Vec<_> = notes.iter().map(|note| note.text.as_deref()).collect();
         let passing: Vec<_> = notes.iter().map(|note| note.is_passing).collect();
         let (run, now) = (self.shared.run(), self.shared.time.now());
-        let statement = if only_where_one_holds { AMEND } else { PUT };
         self.ask_database(statement, &[&kinds, &names, &texts, &passing, &run, &now])
             .await?;
         self.tell().await
@@ -184,11 +183,15 @@ impl spool::Board for Board {
     }
 
     fn put(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>> {
-        Box::pin(self.write(notes, false))
+        Box::pin(self.write(notes, PUT))
     }
 
     fn amend(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>> {
-        Box::pin(self.write(notes, true))
+        Box::pin(self.write(notes, AMEND))
+    }
+
+    fn put_new(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>> {
+        Box::pin(self.write(notes, PUT_NEW))
     }
 
     fn now(&self) -> Timestamp {
@@ -226,6 +229,10 @@ const PUT: &str = "INSERT INTO notes (kind, name, text, passing, run, at, xact)
     FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[]) AS n (kind, name, text, passing) ORDER BY kind, name
     ON CONFLICT (kind, name) DO UPDATE
     SET text = excluded.text, passing = excluded.passing, run = $5, at = $6, xact = excluded.xact";
+const PUT_NEW: &str = "INSERT INTO notes (kind, name, text, passing, run, at, xact)
+    SELECT kind, name, text, passing, $5, $6, pg_current_xact_id()::text::int8
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[]) AS n (kind, name, text, passing) ORDER BY kind, name
+    ON CONFLICT DO NOTHING";
 const AMEND: &str = "UPDATE notes SET text = n.text, passing = n.passing, run = $5, at = $6, xact = pg_current_xact_id()::text::int8
     FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[]) AS n (kind, name, text, passing)
     WHERE notes.kind = n.kind AND notes.name = n.name AND notes.text IS NOT NULL";

@@ -75,6 +75,11 @@ impl Cluster {
         let change = if is_moving { MOVE } else { MOVED };
         self.0.ask(change, &[]).await.map(drop)
     }
+
+    /// Notes that all of it was, and what stood on the board too.
+    pub async fn set_moved(&self) -> Result<(), Error> {
+        self.0.ask(MOVED_ALL, &[]).await.map(drop)
+    }
 }
 
 /// As a row of `tokens`.
@@ -92,5 +97,6 @@ const KEEP: &str = "INSERT INTO tokens (name, value, expires)
 const MOVE: &str =
     "INSERT INTO tokens VALUES ('moving', '', 9223372036854775807) ON CONFLICT (name) DO NOTHING";
 const MOVED: &str = "DELETE FROM tokens WHERE name = 'moving'";
+const MOVED_ALL: &str = "WITH n AS (DELETE FROM notes) DELETE FROM tokens WHERE name = 'moving'";
 const IS_MOVING: &str = "SELECT FROM tokens WHERE name = 'moving'";
 const RECALL: &str = "SELECT value FROM tokens WHERE name = $1 AND expires > $2";

@@ -217,16 +217,7 @@ impl Counting {
         }
         let notes = changed
             .into_iter()
-            .map(|(key, Unshared { text, is_mark })| {
-                let note = Note {
-                    kind: FREEZE.to_owned(),
-                    name: key.to_string(),
-                    text,
-                    is_passing: false,
-                    is_own: true,
-                };
-                (is_mark, note)
-            });
+            .map(|(key, Unshared { text, is_mark })| (is_mark, note(&key, text)));
         let (marks, notes): (Vec<_>, Vec<_>) = notes.partition(|(is_mark, _)| *is_mark);
         let of = |notes: Vec<(bool, Note)>| notes.into_iter().map(|(_, note)| note).collect();
         board.put(of(notes)).await?;
@@ -234,6 +225,17 @@ impl Counting {
         board.amend(of(marks)).await?;
         self.freezes.shared(until);
         Ok(())
+    }
+}
+
+/// How a key stands, as the board has it.
+pub(crate) fn note(key: &Key, text: Option<String>) -> Note {
+    Note {
+        kind: FREEZE.to_owned(),
+        name: key.to_string(),
+        text,
+        is_passing: false,
+        is_own: true,
     }
 }
 

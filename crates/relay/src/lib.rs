@@ -28,7 +28,7 @@ pub mod sts;
 #[cfg(test)]
 mod tests;
 pub mod tls_reports;
-mod together;
+pub mod together;
 pub mod users;
 
 pub use relay::{Core, Relay, Settings};

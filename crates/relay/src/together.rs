@@ -4,17 +4,67 @@
 //! Each of them is a kind of note on the board. A node puts up what it finds, and takes over what the others do. So a site that is down
 //! is probed by the node that found it, and by no other, and an operator may ask any.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use counters::Freezes;
 use delivery::{Dispatcher, Fact, Share};
-use spool::{Board, Note, Place, Spool};
+use envelope::Timestamp;
+use serde::Serialize;
+use spool::{Board, Error, Note, Place, Spool};
 use tokio_util::sync::CancellationToken;
 
-use crate::counting::{Counting, FREEZE};
-use crate::operator::{Operator, orders};
+use crate::counting::{self, Counting, FREEZE};
+use crate::operator::{Operator, OrdersFile, orders};
 use crate::outbound::Outbound;
 use crate::routing;
+
+/// What goes with a queue from the folder of one relay to the board of several, or back.
+#[derive(Debug, Serialize)]
+pub struct Beside {
+    /// What is ordered of sites.
+    pub orders: u64,
+    /// Who is frozen.
+    pub freezes: u64,
+}
+
+/// Puts up what the files of a folder say. What nodes have said of the same stays.
+pub async fn put_up(folder: &Path, spool: &impl Spool, now: Timestamp) -> Result<Beside, Error> {
+    let (notes, beside) = notes_of(folder, now);
+    if let Some(board) = spool.board() {
+        board.put_new(notes).await?;
+    }
+    Ok(beside)
+}
+
+/// Writes what stands on the board into the files of a folder, in the place of what they say.
+pub async fn write_down(folder: &Path, spool: &impl Spool, now: Timestamp) -> io::Result<Beside> {
+    let notes = match spool.board() {
+        Some(board) => board.news().await,
+        None => Vec::new(),
+    };
+    // One without any was cleared by such a move before: the files have it.
+    if !notes.is_empty() {
+        let of = |kind| notes.iter().filter(move |note| note.kind == kind);
+        let of = |kind| of(kind).map(|note| (&*note.name, note.text.as_deref()));
+        let orders = of(orders::KIND).filter_map(|(name, text)| orders::told(name, text, now));
+        OrdersFile::rewrite(folder, orders.collect(), now)?;
+        let frozen = of(FREEZE).filter_map(|(name, text)| Some((name.parse().ok()?, text)));
+        Freezes::rewrite(folder, frozen)?;
+    }
+    Ok(notes_of(folder, now).1)
+}
+
+fn notes_of(folder: &Path, now: Timestamp) -> (Vec<Note>, Beside) {
+    let mut notes = OrdersFile::open(folder, now, false).notes();
+    let orders = notes.len() as u64;
+    let frozen = Freezes::open(folder).all().into_iter();
+    notes.extend(frozen.map(|(key, text)| counting::note(&key, Some(text))));
+    let freezes = notes.len() as u64 - orders;
+    (notes, Beside { orders, freezes })
+}
 
 /// One of several nodes.
 pub(crate) struct Together<S: Spool> {

@@ -61,6 +61,9 @@ pub trait Board: Send + Sync {
     /// The same for notes of which one is up that holds: where there is none, nothing is put up.
     fn amend(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>>;
 
+    /// The same for notes of which none is up: where there is one, that stays.
+    fn put_new(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>>;
+
     /// Waits for notes that were put up, and gives each once; the first time all that are up. One that was replaced meanwhile is
     /// passed over: what comes last of a kind and name is what holds.
     fn news(&self) -> Boxed<'_, Vec<Note>>;

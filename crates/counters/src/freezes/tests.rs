@@ -66,6 +66,24 @@ fn a_restart_keeps_what_was_synced() {
 }
 
 #[test]
+fn what_is_told_of_all_makes_the_same_file() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let freezes = Freezes::open(here.path());
+    freezes.freeze(&key("user:ann b"), "cracked", at(1));
+    freezes.freeze(&key("client:192.0.2.1"), "flood", at(2));
+    freezes.mark(&[key("user:ann b")], Mark::Posted);
+    let before = Freezes::open(there.path());
+    before.freeze(&key("user:old"), "cracked", at(1));
+    before.sync().unwrap();
+    let all = freezes.all();
+    let told = all.iter().map(|(key, text)| (key.clone(), Some(&**text)));
+    let lifted = (key("user:lifted"), None);
+    Freezes::rewrite(there.path(), told.chain([lifted])).unwrap();
+    let written = Freezes::open(there.path());
+    assert_eq!(written.list(None, 9), freezes.list(None, 9));
+}
+
+#[test]
 fn a_damaged_line_is_lost_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("freezes");

@@ -59,6 +59,25 @@ async fn each_note_reaches_each_other_node_once() {
     );
 }
 
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn what_is_put_as_new_replaces_nothing() {
+    let database = Database::new().await;
+    let [a, b] = [database.node("a").await, database.node("b").await];
+    let [one, two] = [&a, &b].map(|node| node.board().unwrap());
+    let [red, gone] = [note("x", Some("red")), note("y", None)];
+    one.put(vec![red.clone(), gone.clone()]).await.unwrap();
+    assert_eq!(news(&*one).await.len(), 2);
+    let new = ["x", "y", "z"].map(|name| note(name, Some("new")));
+    two.put_new(new.to_vec()).await.unwrap();
+    assert_eq!(news(&*one).await, new[2..]);
+    let own = Note {
+        is_own: true,
+        ..new[2].clone()
+    };
+    assert_eq!(news(&*two).await, [red, gone, own]);
+}
+
 /// One that began early and commits late is not overlooked.
 #[tokio::test]
 #[ignore = "foreign: PostgreSQL"]

@@ -53,6 +53,18 @@ impl OrdersFile {
         }
     }
 
+    /// What it says, as the board has it.
+    pub(crate) fn notes(&self) -> Vec<Note> {
+        self.holding.iter().map(note).collect()
+    }
+
+    /// Has the file in this directory hold these orders and no others. It blocks.
+    pub(crate) fn rewrite(dir: &Path, told: Vec<Change>, now: Timestamp) -> io::Result<()> {
+        let holding = delivery::holding(told, now);
+        let (mut file, _) = LineFile::open(&dir.join("sites"), "so it is written anew");
+        file.compact(&holding)
+    }
+
     /// Orders what was ordered before the start, and says what was known.
     pub(crate) fn restore<S: Spool>(
         &self,

@@ -34,6 +34,10 @@ impl Board for Others {
         unreachable!("nobody does")
     }
 
+    fn put_new(&self, _: Vec<Note>) -> Boxed<'_, Result<(), spool::Error>> {
+        unreachable!("nobody does")
+    }
+
     fn news(&self) -> Boxed<'_, Vec<Note>> {
         unreachable!("nobody waits for them")
     }
