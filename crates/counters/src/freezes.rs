@@ -242,16 +242,16 @@ impl Freezes {
     /// Takes over how another node has left a key; what cannot be read of that is left out.
     pub fn learn(&self, key: &Key, text: Option<&str>) {
         let mut frozen = self.frozen.write();
-        // Ours is about to be put up, and is what holds then.
-        if self.unwritten.lock().iter().any(|line| line.key() == key) {
-            return;
-        }
         let before = frozen.remove(key);
         let lines = text.unwrap_or_default().lines();
         let lines = lines.filter_map(|line| line.parse::<Line>().ok());
         lines
             .filter(|line| line.key() == key)
             .for_each(|line| apply(&mut frozen, line));
+        // Ours are about to be put up, and come later.
+        let unwritten = self.unwritten.lock();
+        let ours = unwritten.iter().filter(|line| line.key() == key);
+        ours.for_each(|line| apply(&mut frozen, line.clone()));
         if let (Some(now), Some(before)) = (frozen.get_mut(key), before) {
             now.hits = before.hits;
         }

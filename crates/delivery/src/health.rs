@@ -52,6 +52,8 @@ pub(crate) struct Health {
     open: usize,
     /// When a connection was last made.
     connected_at: Option<Instant>,
+    /// Another node gets through where this one does not.
+    disputed: bool,
     /// No further connection before this, after one failed beside open ones, or the peer had enough.
     crowded_until: Option<Instant>,
     /// When it last got fewer connections, and why.
@@ -119,6 +121,7 @@ impl Health {
             connecting: 0,
             open: 0,
             connected_at: None,
+            disputed: false,
             crowded_until: None,
             slowed: None,
             throttled_at: None,
@@ -166,6 +169,7 @@ impl Health {
         self.connecting -= 1;
         self.open += 1;
         self.connected_at = Some(now);
+        self.disputed = false;
         let down = self.down.take_if(|down| !down.throttled)?;
         self.probing = false;
         self.window = 1;

@@ -66,6 +66,9 @@ impl Board {
     }
 
     async fn write(&self, notes: Vec<Note>, statement: &str) -> Result<(), Error> {
+        if notes.is_empty() {
+            return Ok(());
+        }
         let column = |of: fn(&Note) -> &str| notes.iter().map(of).collect::<Vec<_>>();
         let (kinds, names) = (column(|note| &note.kind), column(|note| &note.name));
         let texts: Vec<_> = notes.iter().map(|note| note.text.as_deref()).collect();
@@ -157,7 +160,14 @@ impl Board {
         let mut heard = self.shared.heard.subscribe();
         let before = now.saturating_sub(span(self.shared.pace.lost));
         let others = self.ask_database(OTHERS, &[node, &before]).await?;
-        let mut silent: Vec<String> = others.iter().map(|row| row.get(0)).collect();
+        // What those know that are gone is missing all the same.
+        let (alive, gone): (Vec<_>, Vec<_>) = others.iter().partition(|row| row.get(1));
+        let names = |rows: Vec<&Row>| {
+            rows.into_iter()
+                .map(|row| row.get::<_, String>(0))
+                .collect()
+        };
+        let (mut silent, gone): (Vec<String>, Vec<String>) = (names(alive), names(gone));
         self.ask_database(ASK, &[&id, &run, &now, &text]).await?;
         self.tell().await?;
         let (began, mut replies) = (Instant::now(), Vec::new());
@@ -171,7 +181,7 @@ impl Board {
             }
         }
         self.ask_database(ASKED, &[&id]).await?;
-        let silent = silent.into_iter();
+        let silent = silent.into_iter().chain(gone);
         replies.extend(silent.map(|node| Reply { node, text: None }));
         Ok(replies)
     }
@@ -238,10 +248,11 @@ const AMEND: &str = "UPDATE notes SET text = n.text, passing = n.passing, run = 
     WHERE notes.kind = n.kind AND notes.name = n.name AND notes.text IS NOT NULL";
 const NEWS: &str = "SELECT kind, name, text, passing, run, xact, next
     FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::int8) AS s (next) LEFT JOIN notes ON xact >= $1";
-const PLACE: &str = "WITH me AS (INSERT INTO readers VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET run = $2 WHERE readers.run <> $2)
+const PLACE: &str = "WITH me AS (INSERT INTO readers SELECT $1::text, $2::int8
+        WHERE NOT EXISTS (SELECT FROM readers WHERE name = $1 AND run = $2) ON CONFLICT (name) DO UPDATE SET run = $2)
     SELECT name FROM nodes WHERE name = $1 OR (run IN (SELECT run FROM readers WHERE readers.name = nodes.name)
         AND run <> 0 AND NOT draining AND heartbeat > $3) ORDER BY name";
-const OTHERS: &str = "SELECT name FROM nodes JOIN readers USING (name, run) WHERE name <> $1 AND run <> 0 AND heartbeat > $2";
+const OTHERS: &str = "SELECT name, nodes.run = readers.run AND heartbeat > $2 FROM nodes JOIN readers USING (name) WHERE name <> $1";
 const ASK: &str =
     "INSERT INTO questions (id, run, at, text) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
 const QUESTIONS: &str = "SELECT id, text FROM questions WHERE at > $1 AND run <> $2

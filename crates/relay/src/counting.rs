@@ -127,10 +127,10 @@ impl Counting {
 
     /// Takes over how another node has left a key.
     pub(crate) fn learn_freeze(&self, limits: &[Limit], key: &Key, text: Option<&str>) {
-        if text.is_none() {
+        self.freezes.learn(key, text);
+        if self.freezes.find(key).is_none() {
             self.forget(limits, key);
         }
-        self.freezes.learn(key, text);
     }
 
     /// Counts what another node has counted. Who is over a limit by it is frozen with the next message.

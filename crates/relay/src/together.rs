@@ -155,6 +155,8 @@ impl<S: Spool> Together<S> {
             while !self.put(notes.clone()).await {
                 tokio::time::sleep(COUNTS_EVERY).await;
             }
+            // When all goes down, many are told of in one go.
+            tokio::time::sleep(SITES_EVERY).await;
         }
     }
 
@@ -215,4 +217,5 @@ const COUNTS: &str = "counts";
 const TURN: Duration = Duration::from_mins(5);
 /// How often counts are told, and how many of those notes stand at a time.
 const COUNTS_EVERY: Duration = Duration::from_secs(2);
+const SITES_EVERY: Duration = Duration::from_millis(500);
 const COUNTS_KEPT: u32 = 15;

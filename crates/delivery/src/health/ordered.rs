@@ -6,7 +6,9 @@ use crate::orders::{Limit, Share};
 impl Health {
     /// What an operator ordered holds from now on, for this node's share; false: it did already.
     pub(crate) fn obey(&mut self, paused: bool, limit: Limit, share: Share) -> bool {
-        if (self.paused, self.ordered, self.share) == (paused, limit, share) {
+        let is_same = (self.paused, self.ordered) == (paused, limit);
+        if is_same && (self.share == share || limit == Limit::default()) {
+            self.share = share;
             return false;
         }
         let was_paused = self.is_paused();

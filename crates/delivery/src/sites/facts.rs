@@ -68,10 +68,14 @@ impl Sites {
             let Some(site) = self.sites.get_mut(&id) else {
                 continue;
             };
+            let down = site.health.down.as_ref();
+            if down.is_some_and(|down| down.learned > 0) {
+                continue;
+            }
             // Where a route leads may be each node's own.
             let is_for_all =
                 site.health.is_unreachable() && !matches!(site.key.hosts, Hosts::Route(_));
-            let down = site.health.down.as_ref().filter(|_| is_for_all);
+            let down = down.filter(|_| is_for_all);
             if down.is_none() && !site.told_down {
                 continue;
             }
@@ -121,16 +125,24 @@ impl Sites {
             });
             match (sites.get(site), down) {
                 (Some(id), down) => self.learn_of(*id, down, now, &mut todo),
-                (None, Some(down)) if self.recalled.len() < FACTS_MAX => {
-                    self.recalled.insert((**site).into(), (1, Some(down)));
-                }
-                (None, _) => {
-                    self.recalled.remove(&**site);
-                }
+                (None, down) => self.learn_of_unfound(site, down),
             }
         }
         self.let_go(&mut todo);
         todo
+    }
+
+    /// What was said to this node itself stays as it is.
+    fn learn_of_unfound(&mut self, site: &str, down: Option<Down>) {
+        let has_room = self.recalled.len() < FACTS_MAX;
+        match self.recalled.get_mut(site) {
+            Some((_, Some(own))) if own.throttled => {}
+            Some((_, known)) => *known = down,
+            None if down.is_some() && has_room => {
+                self.recalled.insert(site.into(), (1, down));
+            }
+            None => {}
+        }
     }
 
     fn learn_of(&mut self, id: SiteId, down: Option<Down>, now: Instant, todo: &mut Todo) {

@@ -204,6 +204,16 @@ impl<S: Spool> Operator<S> {
 
     /// Makes a change, writes it down, and says what holds for that site then.
     async fn order(&self, change: Change, reason: String, by: Actor) -> Result<Ordered, Fault> {
+        let board = self.spool.board();
+        if let Some(board) = &board {
+            let put = board.put(vec![note(&change)]).await;
+            put.map_err(|error| {
+                let fault = Fault::new(format!(
+                    "nothing was changed, since the other nodes cannot be told: {error}"
+                ));
+                fault.with_hint("see to the database of the spool, and ask again")
+            })?;
+        }
         let before = self.delivery.order(change.clone(), self.clock.now()).await;
         let (event, of, now) = match &change {
             Change::Give(order) => match order.wanted {
@@ -232,14 +242,7 @@ impl<S: Spool> Operator<S> {
             sites: sites[..sites.len().min(SITES_LOGGED)].join(","),
             by: Some(by),
         });
-        if let Some(board) = self.spool.board() {
-            let put = board.put(vec![note(&change)]).await;
-            put.map_err(|error| {
-                let fault = Fault::new(format!(
-                    "done here, but the other nodes do not know: {error}"
-                ));
-                fault.with_hint("see to the database of the spool, and ask again")
-            })?;
+        if board.is_some() {
             return Ok(ordered);
         }
         let file = Arc::clone(&self.orders);

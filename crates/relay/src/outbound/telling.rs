@@ -76,6 +76,9 @@ impl<S: Spool> Outbound<S> {
             // What all nodes see alike, one of them tells.
             let board = self.spool.board();
             let speaks = board.is_none_or(|board| board.place().number == 0);
+            if !speaks {
+                (looked.is_long, looked.failing) = (false, None);
+            }
             if speaks && second.is_multiple_of(QUEUE_EVERY) {
                 self.look_at_queue(&mut looked).await;
             }
@@ -136,7 +139,9 @@ impl<S: Spool> Outbound<S> {
             }
         };
         // Without a history nobody knows.
-        let Some(found) = found else { return };
+        let Some(found) = found.filter(|found| found.silent_nodes.is_empty()) else {
+            return;
+        };
         for forward in looked.take(found.forwards) {
             self.journal.record(Event::ForwardFails {
                 recipient: forward.recipient,
