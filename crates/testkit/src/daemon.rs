@@ -251,8 +251,10 @@ impl Setup {
         for table in listeners {
             text.push_str(&format!("\n[[listener]]\n{table}\n"));
         }
-        self.write("onward.toml", &text);
+        // A daemon may read it just now.
+        self.write("onward.new", &text);
         let path = self.path("onward.toml");
+        fs::rename(self.path("onward.new"), &path).expect("renamed");
         path.to_str().expect("a temporary path is UTF-8").to_owned()
     }
 }
