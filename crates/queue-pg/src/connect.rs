@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use spool::Error;
-use tokio_postgres::Row;
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::hosts::{self, Hosts};
 use crate::settings::{Settings, StartError, WORK_MAX};
 use crate::tls;
 
@@ -23,8 +24,7 @@ use crate::tls;
 pub(crate) struct Database {
     pool: Pool,
     /// For what listens, and is no part of the pool.
-    pub(crate) config: tokio_postgres::Config,
-    pub(crate) tls: MakeRustlsConnect,
+    pub(crate) hosts: Hosts,
 }
 
 /// A connection for one piece of work. It is closed if the work is not [`Borrowed::done`]: it may be in the middle of something.
@@ -40,24 +40,16 @@ impl Database {
     /// Connects to nothing yet.
     pub(crate) fn new(settings: &Settings) -> Result<Self, StartError> {
         let (url, verify) = tls::split(&settings.url);
-        let mut config: tokio_postgres::Config = url
-            .parse()
-            .map_err(|error: tokio_postgres::Error| StartError::Url(words(&error)))?;
-        let given = config.get_options().unwrap_or_default();
-        // A statement begins after the work that it is part of: nobody waits any more for what is ended by this.
-        let limit = WORK_MAX.as_secs();
-        let options = format!("{OPTIONS} -c statement_timeout={limit}s {given}");
-        config.options(options.trim_end());
-        config.application_name(application(&settings.node));
-        // Several hosts are a primary and its standbys.
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        config.connect_timeout(CONNECT_MAX);
-        config.keepalives_idle(Duration::from_secs(10));
-        config.tcp_user_timeout(LINK_MAX);
+        let each: Result<Vec<_>, _> = hosts::split(&url)
+            .iter()
+            .map(|url| prepare(url, &settings.node))
+            .collect();
+        let each = each.map_err(|error| StartError::Url(words(&error)))?;
         let tls = MakeRustlsConnect::new(verify.map_or_else(|| Ok(tls::unproved()), tls::proved)?);
-        let manager = Manager::from_config(
-            config.clone(),
-            tls.clone(),
+        let hosts = Hosts { each, tls };
+        let manager = Manager::from_connect(
+            Config::new(),
+            hosts.clone(),
             ManagerConfig {
                 recycling_method: RecyclingMethod::Fast,
             },
@@ -69,7 +61,7 @@ impl Database {
             .create_timeout(Some(CONNECT_MAX))
             .build()
             .map_err(|error| StartError::Url(error.to_string()))?;
-        Ok(Self { pool, config, tls })
+        Ok(Self { pool, hosts })
     }
 
     pub(crate) async fn get(&self) -> Result<Borrowed, Error> {
@@ -171,6 +163,23 @@ impl Drop for Borrowed {
             drop(Object::take(object));
         }
     }
+}
+
+/// How one host is connected to.
+fn prepare(url: &str, node: &str) -> Result<Config, tokio_postgres::Error> {
+    let mut config: Config = url.parse()?;
+    let given = config.get_options().unwrap_or_default();
+    // A statement begins after the work that it is part of: nobody waits any more for what is ended by this.
+    let limit = WORK_MAX.as_secs();
+    let options = format!("{OPTIONS} -c statement_timeout={limit}s {given}");
+    config.options(options.trim_end());
+    config.application_name(application(node));
+    // Several hosts are a primary and its standbys.
+    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    config.connect_timeout(CONNECT_MAX);
+    config.keepalives_idle(Duration::from_secs(10));
+    config.tcp_user_timeout(LINK_MAX);
+    Ok(config)
 }
 
 /// Does a piece of work within its time.

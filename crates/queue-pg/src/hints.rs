@@ -40,8 +40,7 @@ pub(crate) async fn listen(shared: Arc<Shared>, stopped: CancellationToken) {
 }
 
 async fn hear(shared: &Shared) -> Result<(), tokio_postgres::Error> {
-    let database = &shared.database;
-    let (client, mut connection) = database.config.connect(database.tls.clone()).await?;
+    let (client, mut connection) = shared.database.hosts.connect().await?;
     let mut messages = std::pin::pin!(async {
         while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
             if let AsyncMessage::Notification(notification) = message?

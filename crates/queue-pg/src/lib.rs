@@ -23,6 +23,7 @@ mod connect;
 mod engine;
 mod front;
 mod hints;
+mod hosts;
 mod nodes;
 mod promise;
 mod rows;

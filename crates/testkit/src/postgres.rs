@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
@@ -19,6 +20,17 @@ pub struct Postgres {
     port: u16,
     settings: Vec<String>,
     running: Option<Running>,
+}
+
+/// Its processes while they stand still.
+pub struct Frozen(Vec<Pid>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            let _ = kill_process(*pid, Signal::KILL);
+        }
+    }
 }
 
 impl Postgres {
@@ -155,6 +167,21 @@ impl Postgres {
     /// Ends it at once, as a loss of power of its host does for who talks to it.
     pub fn kill(&mut self) {
         self.running = None;
+    }
+
+    /// Has all of its processes stand still, as on a host that hangs; they are killed in the end.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub async fn freeze(&self) -> Frozen {
+        let own = fs::read_to_string(format!("{}/postmaster.pid", self.data())).expect("it runs");
+        let others = self.say("postgres", "SELECT pid FROM pg_stat_activity;");
+        let others = others.await.success().stdout;
+        let pids = own.lines().take(1).chain(others.lines());
+        let pids = pids.filter_map(|pid| Pid::from_raw(pid.trim().parse().ok()?));
+        // The one that was asked is gone already.
+        let frozen = pids.filter(|pid| kill_process(*pid, Signal::STOP).is_ok());
+        Frozen(frozen.collect())
     }
 
     /// Starts it again after [`Postgres::kill`], and waits until it answers.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::HashSet;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -95,6 +96,45 @@ async fn nothing_is_lost_when_a_standby_takes_over() {
     let after = put(&spool, 10, "a@x.example").await.unwrap();
     assert!(acknowledged.len() > 100 && !there.contains(&after));
     println!("{} acknowledged, none lost", acknowledged.len());
+}
+
+/// Its host hangs or has lost its power: connections are made, or not even that, and nobody answers.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_host_that_is_silent_keeps_no_node_from_the_others() {
+    let database = Database::new().await;
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap();
+    let url = database
+        .url
+        .replace("127.0.0.1", &format!("{silent},127.0.0.1"));
+    let spool = node(&url, "mx1").await.unwrap();
+    put(&spool, 10, "a@x.example").await.unwrap();
+}
+
+/// All processes of the primary stand still, and its standby is promoted.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_primary_that_stands_still_is_replaced() {
+    let primary = Postgres::start(&[]).await;
+    primary.database("mail").await;
+    let standby = primary.standby("s1").await;
+    let (one, two) = (primary.port(), standby.port());
+    let url = format!("postgres://onward@127.0.0.1:{one},127.0.0.1:{two}/mail");
+    let spool = Arc::new(node(&url, "mx1").await.unwrap());
+    let writers = load(&spool, Instant::now() + Duration::from_secs(6));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let _still = primary.freeze().await;
+    let frozen = Instant::now();
+    standby.promote().await;
+    while let Err(error) = put(&spool, 10, "a@x.example").await {
+        assert!(frozen.elapsed() < testkit::PATIENCE * 3, "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("mail is taken again after {:?}", frozen.elapsed());
+    let acknowledged = writers.join_all().await.concat();
+    let there = all(&spool).await;
+    assert!(acknowledged.iter().all(|id| there.contains(id)));
 }
 
 /// A process of the database stands still for longer than a piece of work may take, whatever it holds, and goes on then. What it was
