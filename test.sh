@@ -34,6 +34,8 @@ needed() {
     [ -x /usr/sbin/opendkim ] || echo opendkim
     [ -x /usr/bin/rspamd ] || echo rspamd
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || echo postgresql
+    command -v patroni >/dev/null || echo patroni
+    command -v etcd >/dev/null || echo etcd-server
     [ -x /usr/sbin/mariadbd ] || echo mariadb-server-core
     [ -x /usr/bin/mariadb ] || echo mariadb-client-core
     [ -x /usr/sbin/clamd ] || echo clamav-daemon

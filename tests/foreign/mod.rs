@@ -1,4 +1,4 @@
-//! Flows with real programs of other people: swaks, Python's smtplib and email, dkimpy, opendkim, rspamd, clamd, Dovecot, pebble, Postfix's smtp-source, smtp-sink and posttls-finger, knot, unbound, Chromium;
+//! Flows with real programs of other people: swaks, Python's smtplib and email, dkimpy, opendkim, rspamd, clamd, Dovecot, pebble, Patroni, Postfix's smtp-source, smtp-sink and posttls-finger, knot, unbound, Chromium;
 //! and other people's test suites.
 //!
 //! They are ignored by plain `cargo test`; `./test.sh` installs the programs and runs them too.
@@ -14,6 +14,8 @@ mod dovecot;
 mod filters;
 mod import;
 mod opendkim;
+#[cfg(feature = "postgres")]
+mod patroni;
 mod pebble;
 mod postfix;
 mod python;

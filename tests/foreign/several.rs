@@ -1,6 +1,7 @@
 //! Three nodes on one PostgreSQL: one is killed, one is stopped for a while, the database is killed. Whatever was answered 250 arrives.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,32 +53,8 @@ impl Cluster {
         }
     }
 
-    /// Clients that send to each node until told to stop.
     fn load(&self) -> Load {
-        let over = Arc::new(AtomicBool::new(false));
-        let mut clients = JoinSet::new();
-        for (node, relay) in self.nodes.iter().enumerate() {
-            for client in 0..4 {
-                let (address, over) = (relay.address(), Arc::clone(&over));
-                clients.spawn(async move {
-                    let mut heard = Vec::new();
-                    let mut plain = Plain::hello(address).await;
-                    for number in 0.. {
-                        if over.load(Ordering::Relaxed) {
-                            break;
-                        }
-                        let (name, began) = (format!("n{node}c{client}m{number}"), Instant::now());
-                        match offer(&mut plain, &name).await {
-                            None => break,
-                            Some(true) => heard.push((name, began.elapsed())),
-                            Some(false) => tokio::time::sleep(Duration::from_millis(100)).await,
-                        }
-                    }
-                    (node, heard)
-                });
-            }
-        }
-        Load { over, clients }
+        Load::begin("", self.nodes.iter().map(Relay::address))
     }
 
     /// Waits until all that was acknowledged has arrived; how many copies came besides.
@@ -108,18 +85,58 @@ impl Cluster {
 }
 
 /// What clients do, until it is over.
-struct Load {
+pub(super) struct Load {
     over: Arc<AtomicBool>,
-    clients: JoinSet<(usize, Vec<(String, Duration)>)>,
+    clients: JoinSet<(usize, Vec<Heard>)>,
 }
 
+/// A message that was acknowledged, and when.
+type Heard = (String, Instant);
+
 impl Load {
+    /// Clients that send to each node until told to stop; the names of their messages begin so.
+    pub(super) fn begin(label: &str, nodes: impl IntoIterator<Item = SocketAddr>) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let mut clients = JoinSet::new();
+        for (node, address) in nodes.into_iter().enumerate() {
+            for client in 0..4 {
+                let (over, label) = (Arc::clone(&over), label.to_owned());
+                clients.spawn(async move {
+                    let mut heard = Vec::new();
+                    let mut plain = Plain::hello(address).await.patience(ANSWERED);
+                    for number in 0.. {
+                        if over.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        let name = format!("{label}n{node}c{client}m{number}");
+                        match offer(&mut plain, &name).await {
+                            None => break,
+                            Some(true) => heard.push((name, Instant::now())),
+                            Some(false) => tokio::time::sleep(Duration::from_millis(100)).await,
+                        }
+                    }
+                    (node, heard)
+                });
+            }
+        }
+        Self { over, clients }
+    }
+
     /// What was acknowledged, and by which node.
     async fn end(self) -> Vec<BTreeSet<String>> {
+        let by_node = self.heard().await;
+        let names = by_node
+            .into_iter()
+            .map(|heard| heard.into_iter().map(|(name, _)| name).collect());
+        names.collect()
+    }
+
+    /// As [`Load::end`], with when each was.
+    pub(super) async fn heard(self) -> Vec<Vec<Heard>> {
         self.over.store(true, Ordering::Relaxed);
-        let mut by_node = vec![BTreeSet::new(); 3];
+        let mut by_node = vec![Vec::new(); 3];
         for (node, heard) in self.clients.join_all().await {
-            by_node[node].extend(heard.into_iter().map(|(name, _)| name));
+            by_node[node].extend(heard);
         }
         by_node
     }
@@ -285,5 +302,7 @@ fn together(by_node: &[BTreeSet<String>]) -> BTreeSet<String> {
 
 /// Messages to a destination at which the first one hangs.
 const SLOW: usize = 2;
+/// A client may have to wait for so long: a primary that fails over takes its time.
+const ANSWERED: Duration = Duration::from_mins(2);
 /// From the last heartbeat on.
 const TAKEN_OVER: Duration = Duration::from_secs(30);

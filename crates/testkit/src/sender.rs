@@ -2,6 +2,7 @@
 //! attempt.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -11,6 +12,7 @@ use crate::{PATIENCE, tls};
 /// A connection under the test's control.
 pub struct Plain {
     stream: BufReader<Box<dyn Stream>>,
+    patience: Duration,
 }
 
 /// A TCP stream or one in TLS.
@@ -35,7 +37,14 @@ impl Plain {
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
         Self {
             stream: BufReader::new(Box::new(stream)),
+            patience: PATIENCE,
         }
+    }
+
+    /// From now on waits for so long for a reply.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Connects, greets, and says EHLO.
@@ -94,13 +103,13 @@ impl Plain {
     pub async fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         let read = self.stream.read_until(b'\n', &mut line);
-        match tokio::time::timeout(PATIENCE, read).await {
+        match tokio::time::timeout(self.patience, read).await {
             Ok(Ok(octets)) if octets > 0 => {
                 let line = String::from_utf8_lossy(&line);
                 Some(line.trim_end_matches(['\r', '\n']).to_owned())
             }
             Ok(_) => None,
-            Err(_) => panic!("no reply in {PATIENCE:?}"),
+            Err(_) => panic!("no reply in {:?}", self.patience),
         }
     }
 
@@ -141,6 +150,7 @@ impl Plain {
             .expect("the TLS handshake");
         Self {
             stream: BufReader::new(Box::new(stream)),
+            patience: self.patience,
         }
     }
 
