@@ -20,7 +20,7 @@ impl Shared {
         if asked.is_empty() || !self.may_claim() {
             return Ok(Vec::new());
         }
-        let until = now.saturating_add(span(want.lease));
+        let until = self.lease_end(want.lease);
         let (room, max) = (count(want.per_host.min(want.max)), count(want.max));
         let (rows, left) = timed(async {
             let client = self.database.get().await?;
@@ -35,7 +35,8 @@ impl Shared {
             client.done();
             Ok(both)
         })
-        .await?;
+        .await
+        .inspect_err(|_| self.unheard.lock().push(until))?;
         let mut found = self.leased(&rows).await;
         let place: HashMap<&str, usize> = (0..).zip(&asked).map(|(n, it)| (&**it, n)).collect();
         let order = |(leg, _): &(LegRow, _)| {
@@ -68,7 +69,7 @@ impl Shared {
             return Ok(Vec::new());
         }
         let now = self.time.now();
-        let until = now.saturating_add(span(lease));
+        let until = self.lease_end(lease);
         let rows = timed(async {
             let client = self.database.get().await?;
             let rows = client
@@ -77,7 +78,8 @@ impl Shared {
             client.done();
             Ok(rows)
         })
-        .await?;
+        .await
+        .inspect_err(|_| self.unheard.lock().push(until))?;
         let mut found = self.leased(&rows).await;
         found.sort_by_key(|(leg, _)| leg.id);
         let overdue = found.into_iter().map(|(leg, message)| Overdue {
@@ -101,7 +103,7 @@ impl Shared {
         if leases.is_empty() {
             return Vec::new();
         }
-        let until = self.time.now().saturating_add(span(lease));
+        let until = self.lease_end(lease);
         let Columns {
             messages,
             numbers,
@@ -139,6 +141,34 @@ impl Shared {
             self.hold_damaged(message, number, &error).await;
         }
         read
+    }
+
+    /// When leases end that are asked for now.
+    pub(crate) fn lease_end(&self, lease: Duration) -> i64 {
+        let now = self.time.now();
+        let end = now.saturating_add(span(lease));
+        let mut ends = self.ends.lock();
+        *ends = ends.split_off(&now);
+        *ends.entry(end).or_default() += 1;
+        end
+    }
+
+    /// Gives back what was claimed without this node hearing of it, because a connection broke; whether there was something. It is
+    /// known by when its lease ends, if nothing else that was asked for does then.
+    pub(crate) async fn give_back_unheard(&self) -> Result<bool, Error> {
+        let now = self.time.now();
+        let mut lost = {
+            let mut unheard = self.unheard.lock();
+            // So long the database may still be at it.
+            unheard.retain(|end| *end > now);
+            unheard.clone()
+        };
+        lost.retain(|end| self.ends.lock().get(end) == Some(&1));
+        if lost.is_empty() {
+            return Ok(false);
+        }
+        let rows = self.database.ask(GIVE_BACK, &[&self.run(), &lost]).await?;
+        Ok(!rows.is_empty())
     }
 
     fn claim_of(&self, leg: LegRow, message: Arc<Message>, until: i64) -> Claim {
@@ -253,6 +283,7 @@ static OVERDUE: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
         SELECT {BOTH} FROM l JOIN messages AS m ON m.id = l.message"
     )
 });
+const GIVE_BACK: &str = "UPDATE legs SET owner = NULL, lease_end = NULL WHERE owner = $1 AND lease_end = ANY($2) RETURNING number";
 const EXTEND: &str = "UPDATE legs SET lease_end = $5
     FROM unnest($1::uuid[], $2::int4[], $3::int8[], $4::int8[]) AS g (message, number, token, owner)
     WHERE legs.message = g.message AND legs.number = g.number AND legs.token = g.token AND legs.owner = g.owner

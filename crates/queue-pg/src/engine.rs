@@ -1,5 +1,6 @@
 //! The engine: the trait `Spool` over the tables, and the tasks that keep a node alive.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ use crate::promise;
 use crate::schema;
 use crate::settings::{Pace, Settings, StartError};
 use crate::settle::{self, Again, Settling};
-use crate::time::{Time, millis, timestamp};
+use crate::time::{Time, timestamp};
 use crate::tokens;
 use crate::upkeep;
 
@@ -65,6 +66,10 @@ pub(crate) struct Shared {
     pub(crate) accept_risk: bool,
     /// When the queue was counted, how long that took, and what came of it.
     pub(crate) counts: tokio::sync::Mutex<Option<(Instant, Duration, Counts)>>,
+    /// When its leases end, and how many requests for leases have that end.
+    pub(crate) ends: Mutex<BTreeMap<i64, u32>>,
+    /// The ends of those whose answer was lost.
+    pub(crate) unheard: Mutex<Vec<i64>>,
     /// Something that other nodes may want to know.
     pub(crate) told: Notify,
     /// Another node has put something on the board.
@@ -122,6 +127,8 @@ impl PgSpool {
             draining: AtomicBool::new(false),
             broken: Mutex::default(),
             accept_risk: settings.accept_risk,
+            ends: Mutex::default(),
+            unheard: Mutex::default(),
             told: Notify::new(),
             heard: watch::Sender::new(()),
             counts: tokio::sync::Mutex::default(),
@@ -207,10 +214,9 @@ impl Spool for PgSpool {
         );
         let body = writer.finish().await?;
         writer.kept = true;
-        let until = |lease: Duration| timestamp(self.shared.time.now()).plus(lease);
         let begun = arrival.lease.map(|lease| Begun {
             run: self.shared.run(),
-            until: millis(until(lease)),
+            until: self.shared.lease_end(lease),
             token: i64::from(rand::random::<u32>()) + 1,
         });
         let entering = Entering::new(&arrival, body, &writer.tokens, self.lifetime, begun);

@@ -128,6 +128,7 @@ impl Shared {
             self.look_at_promise().await?;
         }
         let mut news = was_lost || told;
+        news |= self.give_back_unheard().await?;
         // Who was cut off itself has seen no heartbeats of those who were not.
         if self.well_since.lock().elapsed() > self.pace.dead {
             news |= self.give_up_dead().await?;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use envelope::MessageId;
-use queue_pg::PgSpool;
+use queue_pg::{PgSpool, Settings};
 use rustix::process::{Pid, Signal, kill_process};
 use spool::{Filter, Spool};
 use testkit::postgres::Postgres;
 use tokio::task::JoinSet;
 
-use crate::support::{Database, node, put};
+use crate::support::{Database, claim_soon, node, put, try_claim};
 
 async fn all(spool: &PgSpool) -> HashSet<MessageId> {
     let (mut ids, mut cursor) = (HashSet::new(), None);
@@ -110,6 +110,47 @@ async fn a_host_that_is_silent_keeps_no_node_from_the_others() {
         .replace("127.0.0.1", &format!("{silent},127.0.0.1"));
     let spool = node(&url, "mx1").await.unwrap();
     put(&spool, 10, "a@x.example").await.unwrap();
+}
+
+/// It was made all the same: what it has leased is given back long before the lease is over.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_claim_whose_answer_is_lost_holds_no_mail_up() {
+    let server = Postgres::start(&[]).await;
+    let url = server.database("mail").await;
+    let spool = PgSpool::open(Settings::new(url, "mx1")).await.unwrap();
+    let spool = Arc::new(spool);
+    put(&spool, 10, "a@x.example").await.unwrap();
+    let wait_for = async |standby: &str| {
+        let change = format!("ALTER SYSTEM SET synchronous_standby_names = '{standby}';");
+        server.say("postgres", &change).await.success();
+        let reload = server.say("postgres", "SELECT pg_reload_conf();");
+        reload.await.success();
+    };
+    let waiting = async |query: &str| {
+        let began = Instant::now();
+        loop {
+            let look = format!(
+                "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '{query}%' LIMIT 1;"
+            );
+            let pid = server.say("mail", &look).await.success().stdout;
+            if !pid.is_empty() {
+                return pid;
+            }
+            assert!(began.elapsed() < testkit::PATIENCE, "{query}");
+        }
+    };
+    // Nothing is committed any more, as the heartbeat shows: what is broken off then is there all the same.
+    wait_for("nobody").await;
+    waiting("UPDATE nodes").await;
+    let claiming = Arc::clone(&spool);
+    let claiming = tokio::spawn(async move { try_claim(&claiming).await });
+    let pid = waiting("WITH picked").await;
+    let end = format!("SELECT pg_terminate_backend({pid});");
+    server.say("postgres", &end).await.success();
+    assert!(claiming.await.unwrap().is_err());
+    wait_for("").await;
+    assert_eq!(claim_soon(&spool).await.len(), 1);
 }
 
 /// All processes of the primary stand still, and its standby is promoted.

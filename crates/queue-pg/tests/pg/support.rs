@@ -77,12 +77,16 @@ pub(crate) async fn put(spool: &PgSpool, octets: usize, target: &str) -> Result<
 }
 
 pub(crate) async fn claim(spool: &PgSpool) -> Vec<Claim> {
+    try_claim(spool).await.unwrap()
+}
+
+pub(crate) async fn try_claim(spool: &PgSpool) -> Result<Vec<Claim>, Error> {
     let want = Want {
         max: 1000,
         per_host: 1000,
         lease: Duration::from_mins(1),
     };
-    spool.claim(&want).await.unwrap()
+    spool.claim(&want).await
 }
 
 /// Claims until there is something.
