@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use testkit::campaign::nodes::{self, Hurt, Settings};
 use testkit::daemon::{Relay, Setup, Signal};
 use testkit::net::Net;
 use testkit::postgres::Postgres;
@@ -248,6 +249,29 @@ async fn a_node_is_stopped_for_a_while() {
     let twice = cluster.prove(&acknowledged).await;
     println!("{} acknowledged, {twice} twice", acknowledged.len());
     assert!(twice <= acknowledged.len() / 20, "{twice} came twice");
+}
+
+/// For less long than makes a node give up: clients wait, and that is all. `cargo bench --bench pauses` does the same for longer.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "foreign: PostgreSQL"]
+async fn the_way_to_the_database_stands_still() {
+    let report = nodes::run(Settings {
+        program: env!("CARGO_BIN_EXE_onward").to_owned(),
+        hurt: Hurt::Link,
+        pause: Duration::from_secs(5),
+        around: Duration::from_secs(4),
+        nodes: 2,
+        clients: 4,
+        rate: 20.0,
+        seed: 1,
+    })
+    .await;
+    println!("{report}");
+    let account = &report.account;
+    assert!(account.findings.is_empty(), "{report}");
+    assert!(account.acknowledged > 100, "{report}");
+    let without_250 = account.unheard + account.cut;
+    assert_eq!((without_250, account.duplicates()), (0, 0), "{report}");
 }
 
 /// And started again: clients wait, or are answered 451.

@@ -12,6 +12,7 @@ mod disk;
 mod draw;
 mod dsn;
 mod ledger;
+pub mod nodes;
 mod proof;
 mod report;
 mod sink;

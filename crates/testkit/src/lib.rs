@@ -14,6 +14,7 @@ pub mod dialog;
 pub mod dns;
 pub mod filter;
 pub mod https;
+pub mod link;
 pub mod lookup;
 pub mod mail;
 pub mod milter;

@@ -184,6 +184,27 @@ impl Postgres {
         Frozen(frozen.collect())
     }
 
+    /// Has all its processes stand still, or go on: connections stay open, and nobody answers.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn stand_still(&self, is_frozen: bool) {
+        let file = fs::read_to_string(format!("{}/postmaster.pid", self.data()));
+        let file = file.expect("a running server's file");
+        let first = file.lines().next().expect("its process");
+        // The first before its children, so that it makes no more of them.
+        let children = format!("/proc/{first}/task/{first}/children");
+        let signal = match is_frozen {
+            true => Signal::STOP,
+            false => Signal::CONT,
+        };
+        signal_to(first, signal);
+        let children = fs::read_to_string(children).expect("procfs");
+        for child in children.split_whitespace() {
+            signal_to(child, signal);
+        }
+    }
+
     /// Starts it again after [`Postgres::kill`], and waits until it answers.
     ///
     /// # Panics
@@ -220,6 +241,15 @@ impl Postgres {
     fn data(&self) -> String {
         self.folder.path().join("data").display().to_string()
     }
+}
+
+/// Sends a signal to a process of a server; it may be gone.
+///
+/// # Panics
+/// When that is no number of a process.
+pub fn signal_to(process: &str, signal: Signal) {
+    let process = process.trim().parse().ok().and_then(Pid::from_raw);
+    let _ = kill_process(process.expect("a process"), signal);
 }
 
 /// One of 127.0.0.1. Nobody else is given it in the time that it takes to use it.

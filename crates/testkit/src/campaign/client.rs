@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -18,8 +18,10 @@ use crate::PATIENCE;
 /// A connection to the relay, past EHLO.
 pub(super) struct Client {
     stream: BufReader<TcpStream>,
-    /// The last reply was a 5xx.
-    refused: bool,
+    /// What the last reply began with.
+    said: u8,
+    /// How long the last message waited for its 250, or what came instead.
+    pub(super) waited: Duration,
 }
 
 impl Client {
@@ -30,7 +32,8 @@ impl Client {
         stream.set_nodelay(true)?;
         let mut client = Self {
             stream: BufReader::new(stream),
-            refused: false,
+            said: 0,
+            waited: Duration::ZERO,
         };
         client.expect("220").await?;
         client.write(b"EHLO client.test\r\n").await?;
@@ -39,21 +42,27 @@ impl Client {
     }
 
     /// Offers a message and books how that ended. After [`Offer::Unheard`] and [`Offer::Cut`] the connection is of no more
-    /// use. The relay has no reason to refuse anything here, unless its destinations answer: if it does, that is a finding.
+    /// use. The relay has no reason to refuse anything here, unless its destinations answer, nor to put anything off, unless its
+    /// database is hurt: if it does, that is a finding.
     pub(super) async fn offer(&mut self, shared: &Shared, draft: &Draft) -> Offer {
         let bytes = draft.bytes();
         let places = shared.world.places(&draft.recipients);
         shared.ledger.open(draft.id, &bytes, &places);
         // Until the last octet is out, the relay cannot have the message.
-        let (offer, end) = match self.hand_over(shared, draft, &bytes).await {
+        let handed_over = self.hand_over(shared, draft, &bytes).await;
+        let asked = Instant::now();
+        let (offer, end) = match handed_over {
             Err(error) => (Offer::Cut, Err(error)),
             Ok(()) => match self.expect("250").await {
                 Ok(()) => (Offer::Acknowledged, Ok(())),
-                Err(_) if self.refused && shared.world.online => (Offer::Refused, Ok(())),
+                Err(_) if self.said == b'5' && shared.world.online => (Offer::Refused, Ok(())),
                 Err(error) => (Offer::Unheard, Err(error)),
             },
         };
+        self.waited = asked.elapsed();
+        let may_put_off = shared.ledger.books().hurt.is_some();
         if let Err(error) = end
+            && !(self.said == b'4' && may_put_off)
             && matches!(error.kind(), io::ErrorKind::Other | io::ErrorKind::TimedOut)
         {
             let finding = format!("m{}: {offer:?}: {error}", draft.id);
@@ -111,7 +120,7 @@ impl Client {
             if !line.ends_with('\n') {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            self.refused = line.starts_with('5');
+            self.said = line.as_bytes()[0];
             if !line.starts_with(code) {
                 return Err(io::Error::other(format!("wanted {code}, got {line}")));
             }
@@ -124,7 +133,7 @@ impl Client {
 
 /// A relay that hangs looks like one that is gone: the run goes on, and the drain tells what is missing.
 async fn limited<T>(what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(PATIENCE, what)
+    timeout(PATIENCE * 4, what)
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

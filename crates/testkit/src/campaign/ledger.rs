@@ -25,6 +25,8 @@ pub(super) struct Books {
     pub(super) messages: HashMap<u64, Entry>,
     /// When each run was ended by a kill.
     pub(super) kills: HashMap<u32, Instant>,
+    /// From when until when something stood still, of several nodes and their database (`nodes.rs`).
+    pub(super) hurt: Option<(Instant, Instant)>,
     /// What the relay logged as delivered: in which run, its name for the message, where. It tells whose fault a duplicate is.
     pub(super) known: HashSet<(u32, String, Place)>,
     /// What must never happen, as it was seen.
@@ -58,6 +60,8 @@ pub(super) struct Copy {
     /// The name of what was delivered: of that message, or of a DSN about it.
     pub(super) name: String,
     pub(super) run: u32,
+    /// How the relay that brought it called itself.
+    pub(super) by: String,
     /// Just before the sink said 250.
     pub(super) at: Instant,
 }

@@ -38,6 +38,8 @@ pub struct Account {
     pub widest: Duration,
     /// Duplicates that no window explains. Each is a finding too.
     pub unexplained: usize,
+    /// Duplicates since something stood still when the first came, so that its end could not be noted: who sent both, and when.
+    pub named: Vec<String>,
     /// Places that an acknowledged message has not reached. Each is a finding too.
     pub lost: usize,
     /// Messages that arrived changed. Each is a finding too.
@@ -53,6 +55,7 @@ impl Account {
             + self.duplicates_unread
             + self.duplicates_end
             + self.duplicates_told
+            + self.named.len()
             + self.unexplained
     }
 
@@ -70,6 +73,7 @@ impl Account {
         self.duplicates_end += more.duplicates_end;
         self.duplicates_told += more.duplicates_told;
         self.widest = self.widest.max(more.widest);
+        self.named.extend(more.named);
         self.unexplained += more.unexplained;
         self.lost += more.lost;
         self.damaged += more.damaged;
@@ -173,8 +177,26 @@ impl Proof<'_> {
         }
     }
 
-    /// The same message twice: right if a kill came soon after the first.
+    /// The same message twice: right if a kill came soon after the first, or something stood still then.
     fn again(&mut self, id: u64, place: Place, first: &Copy, second: &Copy) {
+        if let Some((from, until)) = self.books.hurt {
+            let by = |copy: &Copy| {
+                let late = copy.at.saturating_duration_since(from).as_secs_f64();
+                let early = from.saturating_duration_since(copy.at).as_secs_f64();
+                format!("{} at {:+.1} s", copy.by, late - early)
+            };
+            let name = self.world.name(place);
+            let what = format!("m{id} → {name}: by {}, by {}", by(first), by(second));
+            if (from..=until).contains(&(first.at + END_WINDOW))
+                || (from..=until).contains(&first.at)
+            {
+                self.account.named.push(what);
+            } else {
+                self.account.unexplained += 1;
+                self.account.findings.push(what);
+            }
+            return;
+        }
         let kill = self.books.kills.get(&first.run);
         let gap = kill.map(|kill| kill.saturating_duration_since(first.at));
         match gap {
@@ -234,6 +256,7 @@ mod tests {
                     origin: origin.to_owned(),
                     name: name.to_owned(),
                     run,
+                    by: String::new(),
                     at: kill - Duration::from_millis(before),
                 }),
         );
@@ -303,6 +326,7 @@ mod tests {
             origin: "a".to_owned(),
             name: "a".to_owned(),
             run,
+            by: String::new(),
             at,
         };
         ledger.arrived(1, [copy(1), copy(2)]);
@@ -325,6 +349,7 @@ mod tests {
             origin: String::new(),
             name: String::new(),
             run: 0,
+            by: String::new(),
             at: Instant::now(),
         };
         ledger.arrived(1, [copy(0), copy(5)]);

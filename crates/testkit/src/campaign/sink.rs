@@ -136,15 +136,15 @@ impl Guest {
         }
         let reported = to.iter().find_map(|to| sender_of(to));
         match (id, reported) {
-            (Some(id), _) => self.copies(id, &mailboxes, &message.data),
-            (None, Some(id)) => self.report(id, &message.data),
+            (Some(id), _) => self.copies(id, &mailboxes, message),
+            (None, Some(id)) => self.report(id, message),
             (None, None) => self.note(format!("mail from <> or a stranger to {to:?}")),
         }
         None
     }
 
-    fn copies(&self, id: u64, mailboxes: &[(Place, Behaviour)], data: &[u8]) {
-        let trace = match self.shared.ledger.trace_above(id, data) {
+    fn copies(&self, id: u64, mailboxes: &[(Place, Behaviour)], message: &Received) {
+        let trace = match self.shared.ledger.trace_above(id, &message.data) {
             Ok(trace) => trace,
             Err(what) => return self.note(format!("{DAMAGED} m{id}: {what}")),
         };
@@ -155,13 +155,14 @@ impl Guest {
             origin: origin.clone(),
             name: origin.clone(),
             run: self.run,
+            by: message.hello.clone(),
             at,
         });
         self.shared.ledger.arrived(id, copies);
     }
 
-    fn report(&self, id: u64, data: &[u8]) {
-        let Some(report) = dsn::read(&String::from_utf8_lossy(data)) else {
+    fn report(&self, id: u64, message: &Received) {
+        let Some(report) = dsn::read(&message.text()) else {
             return self.note(format!("a DSN to m{id} that cannot be read"));
         };
         let at = Instant::now();
@@ -173,6 +174,7 @@ impl Guest {
                     origin: report.origin.clone(),
                     name: report.name.clone(),
                     run: self.run,
+                    by: message.hello.clone(),
                     at,
                 }),
                 None => self.note(format!("m{id}: a DSN about {recipient}, which works")),
