@@ -1,7 +1,8 @@
 //! How fast the shared spool is: commits, claims and what operators ask, with an empty queue and with a full one.
 //!
-//! `cargo bench -p queue-pg [-- LEGS [DESTINATIONS]] [standby]`: with a standby, each commit waits for it. It starts a PostgreSQL of its own, which makes all durable: what is measured
-//! depends on the disk. A bare fsync is measured beside it.
+//! `cargo bench -p queue-pg [-- LEGS [DESTINATIONS]] [standby] [commits]`: with a standby, each commit waits for it; `commits` measures
+//! nothing else. It starts a PostgreSQL of its own, which makes all durable: what is measured depends on the disk. A bare fsync is
+//! measured beside it. The environment is PostgreSQL's too: `TMPDIR` says where it is, `LD_PRELOAD` may bring it another fsync.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -28,8 +29,8 @@ async fn main() {
     let destinations = numbers.next().unwrap_or(1000);
     let server = Postgres::start(&["shared_buffers=1GB", "max_wal_size=8GB"]).await;
     let url = server.database("mail").await;
-    let wants_standby = std::env::args().any(|it| it == "standby");
-    let _standby = match wants_standby {
+    let wants = |word: &str| std::env::args().any(|it| it == word);
+    let standby = match wants("standby") {
         true => Some(server.standby("s1").await),
         false => None,
     };
@@ -40,6 +41,9 @@ async fn main() {
         syncs[syncs.len() / 2],
         syncs[syncs.len() * 99 / 100]
     );
+    if wants("commits") {
+        return only_commits(&spool, [Some(&server), standby.as_ref()]).await;
+    }
     for writers in [1, 16, 100] {
         commits(
             &spool,
@@ -149,6 +153,22 @@ async fn commits(
         times[times.len() / 2],
         times[times.len() * 99 / 100]
     );
+}
+
+/// Three times: a new server makes the files of its log as it goes, later it uses them again.
+async fn only_commits(spool: &Arc<PgSpool>, servers: [Option<&Postgres>; 2]) {
+    for round in 1..=3 {
+        for writers in [1, 8, 16, 32, 64, 100] {
+            let (what, span) = (
+                format!("{round}: {writers} writers"),
+                Duration::from_secs(4),
+            );
+            commits(spool, &what, writers, 10 << 10, span, 1).await;
+        }
+        for server in servers.into_iter().flatten() {
+            server.say("mail", "CHECKPOINT;").await.success();
+        }
+    }
 }
 
 /// Messages from commit to end, as a relay does that keeps up.

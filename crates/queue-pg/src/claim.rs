@@ -11,7 +11,7 @@ use tokio_postgres::Row;
 use crate::connect::{Parameters, timed, trouble};
 use crate::engine::Shared;
 use crate::rows::{BOTH, Id, LegRow, Malformed, read_leg, read_message};
-use crate::time::{span, timestamp};
+use crate::time::{NOT_GIVEN_UP, span, timestamp};
 
 impl Shared {
     pub(crate) async fn claim_due(&self, want: &Want) -> Result<Vec<Claim>, Error> {
@@ -22,12 +22,13 @@ impl Shared {
         }
         let until = self.lease_end(want.lease);
         let (room, max) = (count(want.per_host.min(want.max)), count(want.max));
+        let end = self.time.given_up();
         let (rows, left) = timed(async {
             let client = self.database.get().await?;
             let take = client.prepare_cached(&CLAIM).await.map_err(trouble)?;
             let rest = client.prepare_cached(LEFT).await.map_err(trouble)?;
             let run = self.run();
-            let taking: Parameters<'_> = &[&asked, &now, &room, &max, &run, &until];
+            let taking: Parameters<'_> = &[&asked, &now, &room, &max, &run, &until, &end];
             let left: Parameters<'_> = &[&asked];
             let (rows, left) =
                 tokio::join!(biased; client.query(&take, taking), client.query(&rest, left));
@@ -70,11 +71,11 @@ impl Shared {
         }
         let now = self.time.now();
         let until = self.lease_end(lease);
+        let (max, run, end) = (count(max), self.run(), self.time.given_up());
         let rows = timed(async {
             let client = self.database.get().await?;
-            let rows = client
-                .rows(&OVERDUE, &[&now, &count(max), &self.run(), &until])
-                .await?;
+            let taking: Parameters<'_> = &[&now, &max, &run, &until, &end];
+            let rows = client.rows(&OVERDUE, taking).await?;
             client.done();
             Ok(rows)
         })
@@ -261,7 +262,7 @@ static CLAIM: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
                 SELECT * FROM (
                     SELECT message, number FROM legs WHERE destination = a.destination AND ready_at <= $2::int8 AND NOT held AND NOT bounced
                     ORDER BY ready_at DESC, message DESC, number DESC LIMIT $3::int8 / 4 FOR UPDATE SKIP LOCKED) AS newest
-            ) AS p LIMIT $4::int8),
+            ) AS p WHERE {NOT_GIVEN_UP} $7::int8 LIMIT $4::int8),
         l AS (
             UPDATE legs SET owner = $5, token = token + 1, lease_end = $6
             FROM picked WHERE legs.message = picked.message AND legs.number = picked.number RETURNING legs.*)
@@ -276,6 +277,7 @@ static OVERDUE: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
     format!(
         "WITH picked AS (
             SELECT message, number FROM legs WHERE tell_at <= $1::int8 AND (owner IS NULL OR lease_end <= $1::int8)
+                AND {NOT_GIVEN_UP} $5::int8
             ORDER BY tell_at LIMIT $2::int8 FOR UPDATE SKIP LOCKED),
         l AS (
             UPDATE legs SET owner = $3, token = token + 1, lease_end = $4

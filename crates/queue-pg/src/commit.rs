@@ -4,6 +4,8 @@
 //! changes nothing. So a primary that fails over costs time, and no answer.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use envelope::{Claim, Lease, LegId, Message, MessageId};
@@ -13,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::Batcher;
 use crate::connect::{Borrowed, Database, Parameters, is_passing, patiently, timed};
+use crate::engine::Shared;
 use crate::rows::{self, Id, leg_json, message_json};
-use crate::time::{millis, timestamp};
+use crate::time::{NOT_GIVEN_UP, millis, timestamp};
 use crate::tokens::token_json;
 
 /// A message on its way into the tables.
@@ -158,7 +161,7 @@ pub(crate) fn deadlines(arrival: &Arrival, lifetime: Lifetime) -> Deadlines {
 pub(crate) fn claims(arrival: Arrival, lifetime: Lifetime, begun: Begun) -> Vec<Claim> {
     let deadline = deadlines(&arrival, lifetime).expire;
     let id = arrival.message.id;
-    let message = std::sync::Arc::new(arrival.message);
+    let message = Arc::new(arrival.message);
     let legs = (0u32..).zip(arrival.legs);
     let free = legs.filter(|(number, _)| !arrival.held.contains_key(number));
     let claim = |(number, leg)| Claim {
@@ -171,7 +174,7 @@ pub(crate) fn claims(arrival: Arrival, lifetime: Lifetime, begun: Begun) -> Vec<
             token: begun.token.unsigned_abs(),
             expires: timestamp(begun.until),
         },
-        message: std::sync::Arc::clone(&message),
+        message: Arc::clone(&message),
         leg,
         attempts: 0,
         warned: false,
@@ -193,15 +196,15 @@ pub(crate) async fn is_leased(
 }
 
 /// Commits what comes; says of each message whether it is new.
-pub(crate) fn start(database: &Database, stopped: &CancellationToken) -> Batcher<Entering, bool> {
-    let database = database.clone();
+pub(crate) fn start(shared: &Arc<Shared>, stopped: &CancellationToken) -> Batcher<Entering, bool> {
+    let shared = Arc::clone(shared);
     Batcher::start(COMMITTERS, stopped, move |batch: Vec<Entering>| {
-        let database = database.clone();
-        async move { commit(&database, batch).await }
+        let shared = Arc::clone(&shared);
+        async move { commit(&shared, batch).await }
     })
 }
 
-async fn commit(database: &Database, mut batch: Vec<Entering>) -> Vec<Result<bool, Error>> {
+async fn commit(shared: &Shared, mut batch: Vec<Entering>) -> Vec<Result<bool, Error>> {
     let mut results = Vec::new();
     while !batch.is_empty() {
         let (mut octets, mut count) = (0, 0);
@@ -210,57 +213,51 @@ async fn commit(database: &Database, mut batch: Vec<Entering>) -> Vec<Result<boo
             count += 1;
         }
         let rest = batch.split_off(count);
-        results.extend(commit_together(database, batch).await);
+        results.extend(commit_together(shared, batch).await);
         batch = rest;
     }
     results
 }
 
-async fn commit_together(database: &Database, batch: Vec<Entering>) -> Vec<Result<bool, Error>> {
-    let known = match patiently(|| attempt(database, &batch)).await {
+async fn commit_together(shared: &Shared, batch: Vec<Entering>) -> Vec<Result<bool, Error>> {
+    let known = match patiently(PATIENCE, || attempt(shared, &batch)).await {
         Ok(known) => known,
-        Err(error) => return alone(database, batch, error).await,
+        Err(error) => return alone(shared, batch, error).await,
     };
     let mut results = Vec::new();
     for it in &batch {
         results.push(match known.get(&it.id) {
             Some(is_new) => Ok(*is_new),
             // A statement that was given up may have been at it just then: it is there now, or never.
-            None => one(database, it).await,
+            None => one(shared, it).await,
         });
     }
     results
 }
 
 /// One message that the database does not take keeps no other out.
-async fn alone(
-    database: &Database,
-    batch: Vec<Entering>,
-    error: Error,
-) -> Vec<Result<bool, Error>> {
+async fn alone(shared: &Shared, batch: Vec<Entering>, error: Error) -> Vec<Result<bool, Error>> {
     let mut results = Vec::new();
     for it in &batch {
         results.push(match is_passing(&error) || batch.len() == 1 {
             true => Err(error.clone()),
-            false => one(database, it).await,
+            false => one(shared, it).await,
         });
     }
     results
 }
 
-async fn one(database: &Database, it: &Entering) -> Result<bool, Error> {
-    let known = attempt(database, std::slice::from_ref(it)).await?;
+async fn one(shared: &Shared, it: &Entering) -> Result<bool, Error> {
+    let known = attempt(shared, std::slice::from_ref(it)).await?;
     let lost = || Error::Unknown(format!("the body of {} was cleared away", it.id));
     known.get(&it.id).copied().ok_or_else(lost)
 }
 
-async fn attempt(
-    database: &Database,
-    batch: &[Entering],
-) -> Result<HashMap<MessageId, bool>, Error> {
+async fn attempt(shared: &Shared, batch: &[Entering]) -> Result<HashMap<MessageId, bool>, Error> {
+    let end = shared.time.given_up();
     timed(async {
-        let client = database.get().await?;
-        let known = enter(&client, batch).await?;
+        let client = shared.database.get().await?;
+        let known = enter(&client, batch, end).await?;
         client.done();
         Ok(known)
     })
@@ -268,10 +265,12 @@ async fn attempt(
 }
 
 /// Writes messages with all that is theirs, in the transaction that runs or in one of its own. Says which are there, and which of them
-/// are new. A body in pieces is taken from its draft: if that was cleared away, there is no message.
+/// are new. A body in pieces is taken from its draft: if that was cleared away, there is no message. Nor is there one if the database
+/// gets to it only after `end`.
 pub(crate) async fn enter(
     client: &Borrowed,
     batch: &[Entering],
+    end: i64,
 ) -> Result<HashMap<MessageId, bool>, Error> {
     let mut seen = HashSet::new();
     let batch: Vec<&Entering> = batch.iter().filter(|it| seen.insert(it.id)).collect();
@@ -297,7 +296,7 @@ pub(crate) async fn enter(
         .rows(
             &ENTER,
             &[
-                &messages, &ids, &bodies, &crcs, &legs, &tokens, &pieced, &pieces,
+                &messages, &ids, &bodies, &crcs, &legs, &tokens, &pieced, &pieces, &end,
             ],
         )
         .await?;
@@ -337,11 +336,11 @@ pub(crate) fn crc(octets: &[u8]) -> i64 {
 static ENTER: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
     let (message, leg) = (rows::MESSAGE, rows::LEG);
     format!(
-        "WITH j AS (SELECT * FROM json_populate_recordset(null::messages, $1)),
-        p AS (SELECT * FROM unnest($7::uuid[], $8::int4[]) AS p (id, pieces)),
+        "WITH j AS (SELECT * FROM json_populate_recordset(null::messages, $1) WHERE {NOT_GIVEN_UP} $9::int8),
+        p AS (SELECT * FROM unnest($7::uuid[], $8::int4[]) AS p (id, pieces) WHERE id IN (SELECT id FROM j)),
         d AS (DELETE FROM drafts USING p WHERE message = p.id
             AND (SELECT count(*) FROM bodies WHERE bodies.message = p.id) = p.pieces RETURNING message),
-        k AS (SELECT id FROM messages WHERE id IN (SELECT id FROM j) FOR KEY SHARE),
+        k AS (SELECT id FROM messages WHERE id = ANY($2::uuid[] || $7::uuid[]) FOR KEY SHARE),
         m AS (
             INSERT INTO messages ({message}, crc, body)
             SELECT {columns}, b.crc, b.body
@@ -374,5 +373,7 @@ const DROP_DRAFT: &str = "WITH d AS (DELETE FROM drafts WHERE message = $1 RETUR
         AND NOT EXISTS (SELECT FROM messages WHERE id = message)";
 /// Octets of bodies in one statement: it takes its time on a slow link.
 const BATCH_OCTETS: usize = 4 << 20;
+/// A client waits for its 250 for ten minutes (RFC 5321 §4.5.3.2.6); many less.
+const PATIENCE: Duration = Duration::from_secs(45);
 /// While one waits for its fsync and its standby, another is under way.
 const COMMITTERS: usize = 3;

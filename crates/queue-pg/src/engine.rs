@@ -141,7 +141,7 @@ impl PgSpool {
         tokio::spawn(hints::listen(Arc::clone(&shared), stopped.clone()));
         tokio::spawn(hints::tell(Arc::clone(&shared), stopped.clone()));
         Ok(Self {
-            commits: commit::start(&shared.database, &stopped),
+            commits: commit::start(&shared, &stopped),
             settlements: settle::start(&shared.database, &stopped),
             board: Arc::new(Board::new(Arc::clone(&shared))),
             shared,

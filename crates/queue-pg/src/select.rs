@@ -107,10 +107,6 @@ pub(crate) async fn find(
     let select = Select::of(filter, cursor, now);
     let (conditions, parameters) = select.parts();
     let lock = if locked { "FOR UPDATE OF l" } else { "" };
-    // A plan for just these conditions: a destination may have three legs, or half of all.
-    client
-        .run("SET LOCAL plan_cache_mode = force_custom_plan")
-        .await?;
     let statement = format!(
         "SELECT {BOTH} FROM legs AS l JOIN messages AS m ON m.id = l.message WHERE {conditions}
         ORDER BY l.message, l.number LIMIT {n} {lock}",
@@ -172,9 +168,6 @@ pub(crate) async fn tally(
         By::Sender => "m.reverse_path",
         By::Error => "l.last::text",
     };
-    client
-        .run("SET LOCAL plan_cache_mode = force_custom_plan")
-        .await?;
     let statement = format!(
         "SELECT name, width_bucket((${at} - arrived) / 60000, ${ages}::int8[]), count(*), min(arrived) FROM (
             SELECT {name} AS name, ('x0000' || left(replace(l.message::text, '-', ''), 12))::bit(64)::int8 AS arrived

@@ -4,6 +4,7 @@
 //! later one sees that it is the last, and takes the message with it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use envelope::{Lease, LegId};
 use serde_json::{Value, json};
@@ -84,7 +85,7 @@ pub(crate) fn start(database: &Database, stopped: &CancellationToken) -> Batcher
         async move {
             // What was delivered is not to be delivered again because the database was away. What an attempt has done whose answer was
             // lost shows as fenced.
-            let done = patiently(|| attempt(&database, &batch)).await;
+            let done = patiently(PATIENCE, || attempt(&database, &batch)).await;
             if done.is_err() && batch.len() > 1 && !done.as_ref().is_err_and(is_passing) {
                 // One that the database does not take keeps no other from its end.
                 let mut results = Vec::new();
@@ -115,7 +116,8 @@ async fn attempt(database: &Database, batch: &[Settling]) -> Result<HashMap<Key,
         let notices = batch.iter().filter(|it| done.contains_key(&it.key()));
         let notices: Vec<_> = notices.filter_map(|it| it.notice.clone()).collect();
         if !notices.is_empty() {
-            enter(&client, &notices).await?;
+            // Without them there is to be no end: who gave this up sends no COMMIT.
+            enter(&client, &notices, i64::MAX).await?;
         }
         client.run("COMMIT").await?;
         client.done();
@@ -168,11 +170,14 @@ pub(crate) async fn remove(
 
 /// Gives legs back.
 async fn go_on(client: &Borrowed, batch: &[Settling]) -> Result<Vec<(Key, Again)>, Error> {
-    let moved: Vec<Value> = batch.iter().filter_map(|it| it.moved.clone()).collect();
+    let moving = || batch.iter().filter(|it| it.moved.is_some());
+    let moved: Vec<Value> = moving().filter_map(|it| it.moved.clone()).collect();
     if moved.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = client.rows(GO_ON, &[&Value::Array(moved)]).await?;
+    let messages: Vec<Id> = moving().map(|it| Id(it.lease.leg.message)).collect();
+    let moved: Parameters<'_> = &[&Value::Array(moved), &messages];
+    let rows = client.rows(GO_ON, moved).await?;
     let again = |row: &Row| {
         let ready: Option<i64> = row.get("ready_at");
         (
@@ -195,6 +200,8 @@ const GO_ON: &str = "UPDATE legs SET owner = NULL, lease_end = NULL, due = coale
         attempts = coalesce(g.attempts, legs.attempts), warned = coalesce(g.warned, legs.warned),
         last = CASE WHEN g.due IS NULL THEN legs.last ELSE g.last END
     FROM json_populate_recordset(null::legs, $1) AS g
-    WHERE legs.message = g.message AND legs.number = g.number AND legs.token = g.token AND legs.owner = g.owner
+    WHERE legs.message = ANY($2) AND legs.message = g.message AND legs.number = g.number AND legs.token = g.token AND legs.owner = g.owner
     RETURNING legs.message, legs.number, legs.token, legs.destination, legs.ready_at";
 const SETTLERS: usize = 3;
+/// Nobody waits for the answer, and until the lease ends nobody else delivers what was delivered.
+const PATIENCE: Duration = Duration::from_secs(150);

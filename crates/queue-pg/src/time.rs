@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use spool::{Clock, Error};
 
 use crate::connect::{Borrowed, trouble};
+use crate::settings::WORK_MAX;
 
 /// What the time is.
 #[derive(Debug)]
@@ -37,6 +38,13 @@ impl Time {
             *self.asked.lock() = (asked + took / 2, row.get(0));
         }
         Ok(())
+    }
+
+    /// When work that begins now is given up, by the database's own clock. What it gets to later, as a database does that stood still,
+    /// it is not to do: nobody would know.
+    pub(crate) fn given_up(&self) -> i64 {
+        let (at, said) = *self.asked.lock();
+        said.saturating_add(span(at.elapsed() + WORK_MAX))
     }
 
     /// The clock of this machine.
@@ -69,5 +77,7 @@ pub(crate) fn timestamp(millis: i64) -> Timestamp {
     Timestamp::from_unix_millis(u64::try_from(millis).unwrap_or(0))
 }
 
+/// A condition, but for the parameter that follows: when that is.
+pub(crate) const NOT_GIVEN_UP: &str = "extract(epoch FROM statement_timestamp()) * 1000 <";
 const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8";
 const SLOW: Duration = Duration::from_secs(1);

@@ -5,4 +5,5 @@ mod conformance;
 mod crash;
 mod damage;
 mod nodes;
+mod plans;
 mod support;

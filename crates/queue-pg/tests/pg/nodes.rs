@@ -5,21 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use envelope::MessageId;
 use queue_pg::{Cluster, PgSpool, Settings, StartError};
-use spool::{BodyWriter, Clock, Error, IdSource, Spool};
+use spool::{BodyWriter, Clock, Error, IdSource, Spool, Want};
 
-use crate::support::{Database, Link, PACE, claim, claim_soon, node, put};
-
-/// Waits until a query gives this.
-async fn until(database: &Database, query: &str, expected: &str) {
-    let began = Instant::now();
-    while database.ask(query).await != expected {
-        assert!(
-            began.elapsed() < testkit::PATIENCE,
-            "{query} never gave {expected}"
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
+use crate::support::{Database, PACE, claim, claim_soon, node, put, until};
 
 #[tokio::test]
 #[ignore = "foreign: PostgreSQL"]
@@ -43,8 +31,8 @@ async fn the_legs_of_a_dead_node_go_to_the_others() {
 #[ignore = "foreign: PostgreSQL"]
 async fn who_was_cut_off_sends_nothing_and_comes_back() {
     let database = Database::new().await;
-    let link = Link::new(&database).await;
-    let cut = node(&link.url, "cut").await.unwrap();
+    let (link, url) = database.link().await;
+    let cut = node(&url, "cut").await.unwrap();
     let other = database.node("other").await;
     put(&cut, 10, "a@x.example").await.unwrap();
     let lease = claim(&cut).await.remove(0).lease;
@@ -70,6 +58,30 @@ async fn who_was_cut_off_sends_nothing_and_comes_back() {
     assert_eq!(claim_soon(&cut).await.len(), 1);
 }
 
+/// What it was asked to claim reaches the database only when it has given that up: nobody would deliver it until the lease ends.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_claim_that_comes_late_claims_nothing() {
+    let database = Database::new().await;
+    let (link, url) = database.link().await;
+    let cut = PgSpool::open(Settings::new(&url, "cut")).await.unwrap();
+    let other = Settings::new(&database.url, "other");
+    let other = PgSpool::open(other).await.unwrap();
+    put(&cut, 10, "a@x.example").await.unwrap();
+    link.stop(true);
+    let want = Want {
+        max: 10,
+        per_host: 10,
+        lease: Duration::from_mins(3),
+    };
+    assert!(matches!(cut.claim(&want).await, Err(Error::Unknown(_))));
+    link.stop(false);
+    put(&cut, 10, "b@y.example").await.unwrap();
+    let leased = "SELECT count(*) FROM onward.legs WHERE owner IS NOT NULL";
+    assert_eq!(database.ask(leased).await, "0");
+    assert!(!claim_soon(&other).await.is_empty());
+}
+
 #[tokio::test]
 #[ignore = "foreign: PostgreSQL"]
 async fn a_name_is_one_node_s() {
@@ -91,8 +103,8 @@ async fn a_name_is_one_node_s() {
 async fn who_has_lost_its_name_takes_it_back() {
     for leaves in [true, false] {
         let database = Database::new().await;
-        let link = Link::new(&database).await;
-        let first = node(&link.url, "mx1").await.unwrap();
+        let (link, url) = database.link().await;
+        let first = node(&url, "mx1").await.unwrap();
         link.stop(true);
         let second = database.node("mx1").await;
         link.stop(false);
@@ -117,8 +129,8 @@ async fn who_has_lost_its_name_takes_it_back() {
 #[ignore = "foreign: PostgreSQL"]
 async fn a_node_that_is_gone_is_forgotten_and_may_come_back() {
     let database = Database::new().await;
-    let link = Link::new(&database).await;
-    let cut = node(&link.url, "cut").await.unwrap();
+    let (link, url) = database.link().await;
+    let cut = node(&url, "cut").await.unwrap();
     let cluster = Cluster::new(&Settings {
         pace: PACE,
         ..Settings::new(&database.url, "cli")

@@ -9,10 +9,8 @@ use bytes::Bytes;
 use envelope::{Claim, Leg, Message, MessageId, ReversePath, Timestamp};
 use queue_pg::{Pace, PgSpool, Settings, StartError};
 use spool::{Arrival, BodyWriter, Clock, Error, IdSource, Spool, Want};
+use testkit::link::Link;
 use testkit::postgres::Postgres;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 /// A spool's database.
 pub(crate) struct Database {
@@ -43,6 +41,15 @@ impl Database {
         node(&self.url, name).await.unwrap()
     }
 
+    /// A way to it that can be stopped, and the URL that goes this way.
+    pub(crate) async fn link(&self) -> (Link, String) {
+        let port = self.server.port();
+        let link = Link::new(port).await;
+        let by_port = |port: u16| format!(":{port}/");
+        let url = self.url.replace(&by_port(port), &by_port(link.port()));
+        (link, url)
+    }
+
     /// What a query gives, as psql shows it.
     pub(crate) async fn ask(&self, query: &str) -> String {
         let said = self.server.say(&self.name, query).await.success();
@@ -56,6 +63,18 @@ pub(crate) async fn node(url: &str, name: &str) -> Result<PgSpool, StartError> {
         ..Settings::new(url, name)
     })
     .await
+}
+
+/// Waits until a query gives this.
+pub(crate) async fn until(database: &Database, query: &str, expected: &str) {
+    let began = Instant::now();
+    while database.ask(query).await != expected {
+        assert!(
+            began.elapsed() < testkit::PATIENCE,
+            "{query} never gave {expected}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Commits a message to one target.
@@ -99,50 +118,6 @@ pub(crate) async fn claim_soon(spool: &PgSpool) -> Vec<Claim> {
         }
         assert!(began.elapsed() < testkit::PATIENCE, "nothing to claim");
         tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// A way to the database that can be stopped: what is under way then goes on when it is opened again.
-pub(crate) struct Link {
-    pub(crate) url: String,
-    open: watch::Sender<bool>,
-}
-
-impl Link {
-    pub(crate) async fn new(database: &Database) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let to = database.server.port();
-        let (open, gate) = watch::channel(true);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, to, gate.clone()));
-            }
-        });
-        let url = database
-            .url
-            .replace(&format!(":{to}/"), &format!(":{port}/"));
-        Self { url, open }
-    }
-
-    pub(crate) fn stop(&self, is_stopped: bool) {
-        self.open.send_replace(!is_stopped);
-    }
-}
-
-async fn carry(mut client: TcpStream, to: u16, mut gate: watch::Receiver<bool>) {
-    let Ok(mut server) = TcpStream::connect(("127.0.0.1", to)).await else {
-        return;
-    };
-    loop {
-        if gate.wait_for(|open| *open).await.is_err() {
-            return;
-        }
-        let stopped = gate.wait_for(|open| !*open);
-        tokio::select! {
-            _ = copy_bidirectional(&mut client, &mut server) => return,
-            _ = stopped => {}
-        }
     }
 }
 
