@@ -124,3 +124,6 @@ step cargo fmt --all --check
 step cargo check --workspace --locked
 step cargo clippy --workspace --all-targets --features sql,postgres --locked -- -D warnings
 step cargo test --workspace --features sql,postgres --locked -- --include-ignored "$@"
+# Alone: it has a dozen ports of its own, for a minute.
+export ONWARD_PATRONI=kill
+step cargo test --workspace --features sql,postgres --locked --test onward -- --include-ignored foreign::patroni
