@@ -54,6 +54,13 @@ impl Counters {
         u64::try_from(left).unwrap_or(u64::MAX)
     }
 
+    /// How much of it is used up: 1 is all.
+    pub fn used(&self, limit: &Limit, key: &Key, now: Duration) -> f64 {
+        let rate = self.rate(limit, key, now);
+        let time = self.rates.find(self.hash(limit, key)).unwrap_or(0);
+        time.saturating_sub(rate.now) as f64 / rate.per as f64
+    }
+
     /// Whether so much more fits.
     pub fn fits(&self, limit: &Limit, key: &Key, n: u64, now: Duration) -> bool {
         self.left(limit, key, now) >= n

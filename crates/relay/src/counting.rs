@@ -101,10 +101,9 @@ impl Counting {
             return;
         };
         // Who starts just now is not there yet, but will count.
-        let nodes = board.place().nodes.max(2);
-        let free = self.counters.left(limit, key, self.elapsed());
-        let used = limit.max.saturating_sub(free);
-        if used.saturating_mul(8 * u64::from(nodes)) <= limit.max {
+        let nodes = f64::from(board.place().nodes.max(2));
+        let used = self.counters.used(limit, key, self.elapsed());
+        if used * 8.0 * nodes <= 1.0 {
             return;
         }
         let mut untold = self.untold.lock();

@@ -162,12 +162,18 @@ impl<S: Spool> Together<S> {
 
     /// Each note stands for a while, so that nobody misses one.
     async fn tell_counts(&self) {
+        let mut waiting = None;
         for round in (0..COUNTS_KEPT).cycle() {
             tokio::time::sleep(COUNTS_EVERY).await;
             self.share().await;
-            if let Some(text) = self.counting.take_untold() {
+            if waiting.is_none() {
+                waiting = self.counting.take_untold();
+            }
+            if let Some(text) = waiting.clone() {
                 let name = format!("{} {round}", self.board.name());
-                self.put(vec![passing(COUNTS, name, Some(text))]).await;
+                if self.put(vec![passing(COUNTS, name, Some(text))]).await {
+                    waiting = None;
+                }
             }
             // What could not be put up when it was new.
             if let Err(error) = self.counting.sync().await {

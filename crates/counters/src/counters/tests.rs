@@ -184,6 +184,15 @@ fn what_is_usual_raises_the_limit() {
     let taken = (0..2000).filter(|_| counters.take(&limit, &key("busy"), 1, 14 * DAY));
     let taken = taken.count();
     assert!((400..700).contains(&taken), "{taken}");
+    // What is used up is measured by what holds for this key.
+    let used = |n: u32, now| {
+        counters.add(&limit, &key("busy"), u64::from(n), now);
+        counters.used(&limit, &key("busy"), now)
+    };
+    let full = used(0, 14 * DAY);
+    assert!((0.9..=1.0).contains(&full), "{full}");
+    let quiet = used(25, 15 * DAY);
+    assert!((0.02..0.1).contains(&quiet), "{quiet}");
 }
 
 #[test]
