@@ -374,6 +374,6 @@ const DROP_DRAFT: &str = "WITH d AS (DELETE FROM drafts WHERE message = $1 RETUR
 /// Octets of bodies in one statement: it takes its time on a slow link.
 const BATCH_OCTETS: usize = 4 << 20;
 /// A client waits for its 250 for ten minutes (RFC 5321 §4.5.3.2.6); many less.
-const PATIENCE: Duration = Duration::from_secs(45);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 /// While one waits for its fsync and its standby, another is under way.
 const COMMITTERS: usize = 3;

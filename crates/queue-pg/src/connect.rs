@@ -216,7 +216,7 @@ pub(crate) async fn patiently<T, F: Future<Output = Result<T, Error>>>(
     loop {
         match work().await {
             Err(error) if is_passing(&error) && began.elapsed() < patience => {
-                tracing::warn!(%error, "the shared spool: trying again");
+                tracing::debug!(%error, "the shared spool: trying again");
                 tokio::time::sleep(AGAIN_AFTER).await;
             }
             done => return done,

@@ -18,8 +18,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::batch::Batcher;
 use crate::board::Board;
 use crate::body::{PgReader, PgWriter};
-use crate::commit::{self, Begun, Body, Entering};
-use crate::connect::Database;
+use crate::commit::{self, Begun, Body, Entering, PATIENCE};
+use crate::connect::{Database, patiently};
 use crate::front::Front;
 use crate::hints;
 use crate::nodes;
@@ -290,7 +290,16 @@ impl Spool for PgSpool {
     }
 
     async fn open_body(&self, id: MessageId) -> Result<PgReader, OpenError> {
-        let opened = PgReader::open(&self.shared.database, id).await;
+        // A fail-over is to cost no leg one of its attempts: this waits for the database, and until it is known what leases are worth.
+        let opened = patiently(PATIENCE, || async {
+            match PgReader::open(&self.shared.database, id).await {
+                Err(OpenError::Unavailable(text)) => Err(Error::Unknown(text)),
+                _ if self.shared.is_lost() => Err(Error::Unknown("this node is lost".to_owned())),
+                opened => Ok(opened),
+            }
+        });
+        let opened = opened.await;
+        let opened = opened.unwrap_or_else(|error| Err(OpenError::Unavailable(error.to_string())));
         if let Err(OpenError::Damaged(text)) = &opened {
             self.shared.hold_damaged(id, None, text).await;
         }

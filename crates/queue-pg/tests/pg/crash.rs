@@ -98,6 +98,25 @@ async fn nothing_is_lost_when_a_standby_takes_over() {
     println!("{} acknowledged, none lost", acknowledged.len());
 }
 
+/// What is about to be sent waits for it, however long: here until its node knows again what its leases are worth.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_body_waits_for_the_database() {
+    let mut server = Postgres::start(&[]).await;
+    let spool = node(&server.database("mail").await, "mx1").await.unwrap();
+    let id = put(&spool, 10, "a@x.example").await.unwrap();
+    let lease = claim_soon(&spool).await.remove(0).lease;
+    server.kill();
+    let back = async {
+        while spool.holds(&lease) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        server.go_on().await;
+    };
+    let (opened, ()) = tokio::join!(spool.open_body(id), back);
+    opened.unwrap();
+}
+
 /// Its host hangs or has lost its power: connections are made, or not even that, and nobody answers.
 #[tokio::test]
 #[ignore = "foreign: PostgreSQL"]
@@ -260,14 +279,14 @@ async fn a_connection_that_breaks_costs_no_answer() {
 async fn what_was_given_up_does_not_run_on() {
     let server = Postgres::start(&[]).await;
     let spool = node(&server.database("mail").await, "mx1").await.unwrap();
-    let id = put(&spool, 10, "a@x.example").await.unwrap();
+    put(&spool, 10, "a@x.example").await.unwrap();
     let waiting = async || {
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'SELECT trace%';";
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'onward%';";
         server.say("mail", waiting).await.success().stdout
     };
     let given_up = async {
-        // Opened before the table is locked, it is opened at once.
-        while spool.open_body(id).await.is_ok() {}
+        // Before the table is locked, it is listed at once.
+        while spool.list(&Filter::default(), None, 1).await.is_ok() {}
         let began = Instant::now();
         while waiting().await.trim() != "0" {
             assert!(began.elapsed() < Duration::from_secs(5), "it runs on");

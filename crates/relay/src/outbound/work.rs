@@ -57,12 +57,14 @@ impl<S: Spool> Work for Outbound<S> {
             let trace = Bytes::copy_from_slice(message.trace.as_bytes());
             return Ok(Body { trace, rest });
         }
+        let opened = self.spool.open_body(message.id).await;
+        // The spool may have waited for it longer than the lease lasts.
         let holds = |lease: &Lease| self.spool.holds(lease);
         if !self.leases.may_send(message.id, holds) {
             return Err(BodyError::NotNow(NOT_OURS.to_owned()));
         }
         let trace = Bytes::new();
-        match self.spool.open_body(message.id).await {
+        match opened {
             Ok(rest) => Ok(Body { trace, rest }),
             Err(OpenError::NotFound) => Err(BodyError::NotFound),
             Err(error) => Err(BodyError::Unavailable(io::Error::other(error))),
