@@ -1,7 +1,7 @@
 //! How fast the shared spool is: commits, claims and what operators ask, with an empty queue and with a full one.
 //!
 //! `cargo bench -p queue-pg [-- LEGS [DESTINATIONS]] [standby] [commits]`: with a standby, each commit waits for it; `commits` measures
-//! nothing else. It starts a PostgreSQL of its own, which makes all durable: what is measured depends on the disk. A bare fsync is
+//! nothing else, also at a rate that is offered. It starts a PostgreSQL of its own, which makes all durable: what is measured depends on the disk. A bare fsync is
 //! measured beside it. The environment is PostgreSQL's too: `TMPDIR` says where it is, `LD_PRELOAD` may bring it another fsync.
 #![expect(
     clippy::print_stdout,
@@ -165,10 +165,36 @@ async fn only_commits(spool: &Arc<PgSpool>, servers: [Option<&Postgres>; 2]) {
             );
             commits(spool, &what, writers, 10 << 10, span, 1).await;
         }
+        for rate in [1000, 3000] {
+            offered(spool, round, rate, Duration::from_secs(4)).await;
+        }
         for server in servers.into_iter().flatten() {
             server.say("mail", "CHECKPOINT;").await.success();
         }
     }
+}
+
+/// Commits that come whether or not the ones before are done, as mail does: each is timed from when it should have come.
+async fn offered(spool: &Arc<PgSpool>, round: u32, rate: u32, span: Duration) {
+    let (began, mut tasks) = (tokio::time::Instant::now(), JoinSet::new());
+    for n in 0..rate * span.as_secs() as u32 {
+        let at = began + Duration::from_secs(1) * n / rate;
+        let spool = Arc::clone(spool);
+        tasks.spawn(async move {
+            tokio::time::sleep_until(at).await;
+            let due = Clock::real().now().plus(Duration::from_hours(1));
+            put(&spool, 10 << 10, "u@c0.example", due).await;
+            at.elapsed()
+        });
+    }
+    let mut times = tasks.join_all().await;
+    let all = times.len() as f64 / began.elapsed().as_secs_f64();
+    times.sort_unstable();
+    println!(
+        "{round}: offered {rate}/s: {all:.0} commits/s, p50 {:?}, p99 {:?}",
+        times[times.len() / 2],
+        times[times.len() * 99 / 100]
+    );
 }
 
 /// Messages from commit to end, as a relay does that keeps up.
