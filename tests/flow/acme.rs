@@ -6,6 +6,7 @@ use std::time::Duration;
 use testkit::acme::{Acme, Mood, refusal};
 use testkit::daemon::{Relay, Setup};
 use testkit::net::Net;
+use testkit::program::free;
 use testkit::sender::Plain;
 use testkit::tls::Identity;
 use x509_parser::parse_x509_certificate;
@@ -30,12 +31,6 @@ pub(crate) fn asking_at(net: &Net, root: &str, directory: &str, by: &str, at: So
         .set("tls.acme.contact", "\"you@example.test\"")
         .set("tls.acme.directory", &format!("\"{directory}\""))
         .set(&format!("tls.acme.{by}"), &format!("\"{at}\""))
-}
-
-/// Where nobody listens.
-pub(crate) fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
-    listener.local_addr().expect("an address")
 }
 
 /// Who has signed what is shown, and the key in it.

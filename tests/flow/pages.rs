@@ -11,10 +11,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use toml::{Table, Value};
 
-use super::acme::free;
 use super::http;
 use super::questions::{when_there, words};
 use crate::relay;
+use testkit::program::free;
 
 const MAIL: &[u8] = b"From: news@sender.example\r\nSubject: hello\r\n\r\nhello\r\n";
 

@@ -12,8 +12,8 @@ use testkit::program::{self, Running};
 use testkit::sender::Plain;
 use toml::Value;
 
-use crate::flow::acme::free;
 use crate::flow::panels::{check, with};
+use testkit::program::free;
 
 /// MariaDB, in a folder of its own, at a port of its own.
 struct MariaDb {

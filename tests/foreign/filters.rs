@@ -1,7 +1,6 @@
 //! rspamd and clamd, with no rules and no signatures but our own, say of real mail what they say of it anywhere.
 
 use std::fs::{self, Permissions};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -27,8 +26,7 @@ fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, u16) {
         .permissions(Permissions::from_mode(0o755))
         .tempdir()
         .expect("a folder");
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = free.local_addr().expect("an address").port();
+    let port = program::free().port();
     for (name, text) in files {
         let text = text.replace("PORT", &port.to_string());
         let text = text.replace("FOLDER", folder.path().to_str().expect("UTF-8"));

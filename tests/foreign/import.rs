@@ -11,8 +11,8 @@ use testkit::sender::Plain;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::flow::acme::free;
 use crate::relay;
+use testkit::program::free;
 
 const MAIN_CF: &str = "\
 compatibility_level = 3.6

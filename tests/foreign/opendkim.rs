@@ -1,7 +1,6 @@
 //! opendkim as our milter: dkimpy verifies what it signs, in both forms, once that is delivered; and it verifies on its own.
 
 use std::fs;
-use std::net::TcpListener as StdListener;
 use std::time::Duration;
 
 use authentic::{Key, Kind, Reader};
@@ -117,10 +116,7 @@ async fn what_opendkim_signs_verifies() {
 #[ignore = "needs opendkim: ./test.sh installs and runs"]
 async fn opendkim_verifies() {
     let world = World::new();
-    let free = StdListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = program::free();
     let _running = world.opendkim(
         &format!("inet:{}@127.0.0.1", free.port()),
         "Mode v\nInternalHosts 192.0.2.1\nAlwaysAddARHeader yes",

@@ -4,7 +4,9 @@ use testkit::net::Net;
 use testkit::program;
 use testkit::tls::Identity;
 
-use crate::flow::acme::{asking_at, free, shown};
+use testkit::program::free;
+
+use crate::flow::acme::{asking_at, shown};
 
 async fn issues(by: &str, port: &str) {
     let (net, at, listen) = (Net::new().await, free(), free());

@@ -1,7 +1,7 @@
 //! rbldnsd, which most DNS blocklists run on, answers about clients of both families and about domains.
 
 use std::fs::{self, Permissions};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
@@ -78,10 +78,7 @@ async fn lists_of_rbldnsd() {
         .unwrap();
         zones.push(format!("{zone}:{kind}:{}", path.display()));
     }
-    let free = UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let free = program::free();
     let bind = format!("127.0.0.1/{}", free.port());
     // It refuses to run as root, and as anybody else cannot become another.
     let user: &[&str] = match program::are_root() {

@@ -1,7 +1,6 @@
 //! A PostgreSQL of a test: in a folder of its own, at a free port, gone when dropped.
 
 use std::fs::{self, Permissions};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -63,7 +62,7 @@ impl Postgres {
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("a folder");
         Self {
             folder,
-            port: free_port(),
+            port: program::free().port(),
             settings: settings.iter().map(|it| (*it).to_owned()).collect(),
             running: None,
         }
@@ -250,12 +249,6 @@ impl Postgres {
 pub fn signal_to(process: &str, signal: Signal) {
     let process = process.trim().parse().ok().and_then(Pid::from_raw);
     let _ = kill_process(process.expect("a process"), signal);
-}
-
-/// One of 127.0.0.1. Nobody else is given it in the time that it takes to use it.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// Debian keeps each version in a folder.

@@ -1,13 +1,30 @@
 //! Other programs, run with their input and a time limit: swaks, Python, Postfix's test tools, and `onward` itself.
 
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use std::{fmt, io};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
+
+/// Where nobody listens on 127.0.0.1, for those who must be told a port. It is below the ports that a system gives out by itself, and
+/// another one each time: nobody takes it in the time that it takes to use it.
+pub fn free() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Another run of tests may be under way.
+    let first = std::process::id() * 200;
+    loop {
+        let next = first + u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let address = SocketAddr::from(([127, 0, 0, 1], (10_000 + next % 20_000) as u16));
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
 
 /// What a program left behind.
 #[derive(Debug)]
