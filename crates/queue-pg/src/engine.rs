@@ -58,8 +58,10 @@ pub(crate) struct Shared {
     pub(crate) look_next: Mutex<Instant>,
     /// Another process has this node's name.
     pub(crate) usurped: AtomicBool,
-    /// Another node has something to say: look now.
+    /// Somebody has an order for this node: ask for it now.
     pub(crate) beat_asked: Notify,
+    /// There is something new in the queue: look now.
+    pub(crate) look_asked: Notify,
     pub(crate) draining: AtomicBool,
     /// What the database would have to keep, if it does not: no mail is taken then.
     pub(crate) broken: Mutex<Option<String>>,
@@ -124,6 +126,7 @@ impl PgSpool {
             look_next: Mutex::new(Instant::now()),
             usurped: AtomicBool::new(false),
             beat_asked: Notify::new(),
+            look_asked: Notify::new(),
             draining: AtomicBool::new(false),
             broken: Mutex::default(),
             accept_risk: settings.accept_risk,
@@ -134,9 +137,10 @@ impl PgSpool {
             counts: tokio::sync::Mutex::default(),
             database,
         });
-        shared.look(false).await.map_err(start)?;
+        shared.look().await.map_err(start)?;
         let stopped = CancellationToken::new();
         tokio::spawn(Arc::clone(&shared).keep_alive(stopped.clone()));
+        tokio::spawn(Arc::clone(&shared).keep_up(stopped.clone()));
         tokio::spawn(Arc::clone(&shared).keep_small(stopped.clone()));
         tokio::spawn(hints::listen(Arc::clone(&shared), stopped.clone()));
         tokio::spawn(hints::tell(Arc::clone(&shared), stopped.clone()));

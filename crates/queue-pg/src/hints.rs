@@ -50,7 +50,8 @@ async fn hear(shared: &Shared) -> Result<(), tokio_postgres::Error> {
                     "onward_board" => {
                         shared.heard.send_replace(());
                     }
-                    _ => shared.beat_asked.notify_one(),
+                    _ if notification.payload().is_empty() => shared.beat_asked.notify_one(),
+                    _ => shared.look_asked.notify_one(),
                 }
             }
         }
@@ -64,7 +65,7 @@ async fn hear(shared: &Shared) -> Result<(), tokio_postgres::Error> {
     messages.await
 }
 
-/// To all who listen; by whom.
+/// To all who listen; by whom: nobody, if it is an order to a node.
 pub(crate) const TELL: &str = "SELECT pg_notify('onward', $1)";
 /// Of something on the board.
 pub(crate) const TELL_BOARD: &str = "SELECT pg_notify('onward_board', $1)";

@@ -62,21 +62,45 @@ fn draw() -> i64 {
 }
 
 impl Shared {
-    /// Sends heartbeats until `stopped`.
+    /// Sends heartbeats until `stopped`. Nothing else holds them up: a look takes long in a long queue.
     pub(crate) async fn keep_alive(self: Arc<Self>, stopped: CancellationToken) {
-        let mut beats = 0u64;
         while !stopped.is_cancelled() {
-            let told = tokio::select! {
+            tokio::select! {
                 () = stopped.cancelled() => return,
-                () = tokio::time::sleep(self.pace.beat) => false,
-                () = self.beat_asked.notified() => true,
-            };
-            match self.beat(beats, told).await {
-                Ok(()) => beats += 1,
-                Err(error) => {
-                    tracing::error!(%error, "the shared spool does not answer");
-                    tokio::time::sleep(Duration::from_millis(500)).await;
+                () = tokio::time::sleep(self.pace.beat) => {}
+                () = self.beat_asked.notified() => {}
+            }
+            if let Err(error) = self.beat().await {
+                tracing::error!(%error, "the shared spool does not answer");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+    }
+
+    /// Looks what there is to do for a node that is not cut off, until `stopped`.
+    pub(crate) async fn keep_up(self: Arc<Self>, stopped: CancellationToken) {
+        let (mut turns, mut told, mut seen) = (0u64, false, *self.well_since.lock());
+        loop {
+            let rest = *self.look_next.lock();
+            tokio::select! {
+                () = stopped.cancelled() => return,
+                () = tokio::time::sleep(self.pace.beat) => {}
+                () = tokio::time::sleep_until(rest.into()), if told => {}
+                () = self.look_asked.notified(), if !told => {
+                    told = true;
+                    continue;
                 }
+            }
+            let told = Instant::now() >= rest && std::mem::take(&mut told);
+            if self.run() == GONE || self.beaten.lock().elapsed() > self.pace.lost {
+                continue;
+            }
+            let well_since = *self.well_since.lock();
+            let was_lost = seen != well_since;
+            let check = was_lost || turns.is_multiple_of(PROMISE_EVERY);
+            match self.catch_up(check, was_lost || told).await {
+                Ok(()) => (turns, seen) = (turns + 1, well_since),
+                Err(error) => tracing::warn!(%error, "cannot look through the shared spool"),
             }
         }
     }
@@ -99,44 +123,52 @@ impl Shared {
         }
     }
 
-    /// `told`: another node has changed something.
-    async fn beat(&self, beats: u64, told: bool) -> Result<(), Error> {
+    async fn beat(&self) -> Result<(), Error> {
         if self.run() == GONE {
             return Ok(());
         }
-        let was_lost = self.is_lost();
         timed(async {
             let client = self.database.get().await?;
             self.time.ask(&client).await?;
             let (sent, now) = (Instant::now(), self.time.now());
-            match client.row(BEAT, &[&self.node, &self.run(), &now]).await? {
-                Some(row) => self.draining.store(row.get(0), Ordering::Relaxed),
-                None if self.run() == GONE => {}
-                None => self.begin_again(&client).await?,
-            }
+            let begun = match client.row(BEAT, &[&self.node, &self.run(), &now]).await? {
+                Some(row) => {
+                    let draining = row.get(0);
+                    if self.draining.swap(draining, Ordering::Relaxed) != draining {
+                        self.look_asked.notify_one();
+                    }
+                    false
+                }
+                None => self.run() != GONE && self.begin_again(&client).await?,
+            };
             client.done();
             let mut beaten = self.beaten.lock();
-            if sent.duration_since(*beaten) > self.pace.lost {
+            let was_lost = beaten.elapsed() > self.pace.lost;
+            if was_lost {
+                tracing::warn!("the shared spool answers again");
+            }
+            if was_lost || begun {
                 *self.well_since.lock() = sent;
+                self.look_asked.notify_one();
             }
             // What the others see is the time at which it was sent.
             *beaten = sent;
             Ok(())
         })
-        .await?;
-        if was_lost || beats.is_multiple_of(PROMISE_EVERY) {
+        .await
+    }
+
+    /// `check` what the database promises. `news`: there is something to claim, as far as is known.
+    async fn catch_up(&self, check: bool, mut news: bool) -> Result<(), Error> {
+        if check {
             self.look_at_promise().await?;
         }
-        let mut news = was_lost || told;
         news |= self.give_back_unheard().await?;
         // Who was cut off itself has seen no heartbeats of those who were not.
         if self.well_since.lock().elapsed() > self.pace.dead {
             news |= self.give_up_dead().await?;
         }
-        news |= self.look(told).await?;
-        if was_lost {
-            tracing::warn!("the shared spool answers again");
-        }
+        news |= self.look().await?;
         if news {
             self.changes.send_replace(());
         }
@@ -163,8 +195,8 @@ impl Shared {
     }
 
     /// Others have given this node up, and have what it worked on; or a second process has its name, and then this one waits until
-    /// that is gone.
-    async fn begin_again(&self, client: &Borrowed) -> Result<(), Error> {
+    /// that is gone: false.
+    async fn begin_again(&self, client: &Borrowed) -> Result<bool, Error> {
         let run = draw();
         let (before, now) = (self.run(), self.time.now());
         let version = env!("CARGO_PKG_VERSION");
@@ -178,7 +210,7 @@ impl Shared {
                     "another process has this node's name: while that is there, this one takes no mail and sends none; stop one of them"
                 );
             }
-            return Ok(());
+            return Ok(false);
         }
         self.run.store(run, Ordering::SeqCst);
         let why = match self.usurped.swap(false, Ordering::Relaxed) {
@@ -186,7 +218,7 @@ impl Shared {
             false => "this node was silent for so long that the others have taken its legs",
         };
         tracing::warn!(node = self.node, "{why}: it begins anew");
-        Ok(())
+        Ok(true)
     }
 
     /// Frees the legs of nodes that send no heartbeat any more.
@@ -212,14 +244,10 @@ impl Shared {
         Ok(!rows.is_empty())
     }
 
-    /// Brings the front up to date; whether something is due that it did not know of. Not so often that it keeps the database busy;
-    /// `told` that there is something, it waits until it may.
-    pub(crate) async fn look(&self, told: bool) -> Result<bool, Error> {
-        let rest = *self.look_next.lock();
-        match told {
-            true => tokio::time::sleep_until(rest.into()).await,
-            false if Instant::now() < rest => return Ok(false),
-            false => {}
+    /// Brings the front up to date; whether something is due that it did not know of. Not so often that it keeps the database busy.
+    pub(crate) async fn look(&self) -> Result<bool, Error> {
+        if Instant::now() < *self.look_next.lock() {
+            return Ok(false);
         }
         let began = Instant::now();
         let rows = self.database.ask(LOOK, &[]).await?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use envelope::MessageId;
-use queue_pg::{Cluster, PgSpool, Settings, StartError};
+use queue_pg::{Cluster, Pace, PgSpool, Settings, StartError};
 use spool::{BodyWriter, Clock, Error, IdSource, Spool, Want};
 
 use crate::support::{Database, PACE, claim, claim_soon, node, put, until};
@@ -56,6 +56,41 @@ async fn who_was_cut_off_sends_nothing_and_comes_back() {
     assert_eq!(cut.complete(lease, None).await, fenced);
     assert_eq!(other.complete(taken, None).await, Ok(()));
     assert_eq!(claim_soon(&cut).await.len(), 1);
+}
+
+/// In a long queue it takes as long as this one, which waits for a lock.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_slow_look_keeps_no_heartbeat_up() {
+    let database = Database::new().await;
+    let pace = Pace {
+        beat: PACE.beat,
+        lost: Duration::from_secs(2),
+        dead: Duration::from_secs(3),
+    };
+    let open = |name: &str| {
+        PgSpool::open(Settings {
+            pace,
+            ..Settings::new(&database.url, name)
+        })
+    };
+    let (slow, other) = (open("slow").await.unwrap(), open("other").await.unwrap());
+    put(&slow, 10, "a@x.example").await.unwrap();
+    let lease = claim(&slow).await.remove(0).lease;
+    let locked = database.ask("BEGIN; LOCK TABLE onward.legs; SELECT pg_sleep(4)");
+    let held = async {
+        loop {
+            assert!(slow.holds(&lease), "it is lost");
+            tokio::time::sleep(PACE.beat / 2).await;
+        }
+    };
+    tokio::select! {
+        _ = locked => {}
+        () = held => {}
+    }
+    // Nor has the other given it up.
+    assert_eq!(slow.complete(lease, None).await, Ok(()));
+    assert_eq!(claim(&other).await.len(), 0);
 }
 
 /// What it was asked to claim reaches the database only when it has given that up: nobody would deliver it until the lease ends.
@@ -250,9 +285,10 @@ async fn pieces_that_nobody_will_commit_are_cleared_away() {
 #[ignore = "foreign: PostgreSQL"]
 async fn a_change_on_one_node_is_a_hint_to_the_others() {
     let database = Database::new().await;
-    let slow = queue_pg::Pace {
+    let slow = Pace {
         beat: Duration::from_secs(600),
-        ..queue_pg::Pace::default()
+        lost: Duration::from_secs(1200),
+        ..Pace::default()
     };
     let open = |name: &str| {
         PgSpool::open(Settings {
