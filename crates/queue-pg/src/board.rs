@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use envelope::Timestamp;
 use parking_lot::Mutex;
-use spool::{Boxed, Error, Note, Place, Question, Reply};
+use spool::{Boxed, Error, Note, Place, Question, Reply, Rule};
 use tokio::sync::watch;
 use tokio_postgres::Row;
 
+use crate::connect::Parameters;
 use crate::engine::Shared;
 use crate::hints::TELL_BOARD;
 use crate::time::{span, timestamp};
@@ -51,21 +52,16 @@ impl Board {
         }
     }
 
-    async fn ask_database(
-        &self,
-        statement: &str,
-        more: crate::connect::Parameters<'_>,
-    ) -> Result<Vec<Row>, Error> {
+    async fn rows(&self, statement: &str, more: Parameters<'_>) -> Result<Vec<Row>, Error> {
         self.shared.database.ask(statement, more).await
     }
 
     /// Has the others look.
     async fn tell(&self) -> Result<(), Error> {
-        let told = self.ask_database(TELL_BOARD, &[&self.shared.node]).await;
-        told.map(drop)
+        self.rows(TELL_BOARD, &[&self.shared.node]).await.map(drop)
     }
 
-    async fn write(&self, notes: Vec<Note>, statement: &str) -> Result<(), Error> {
+    async fn write(&self, notes: Vec<Note>, rule: Rule) -> Result<(), Error> {
         if notes.is_empty() {
             return Ok(());
         }
@@ -74,8 +70,11 @@ impl Board {
         let texts: Vec<_> = notes.iter().map(|note| note.text.as_deref()).collect();
         let passing: Vec<_> = notes.iter().map(|note| note.is_passing).collect();
         let (run, now) = (self.shared.run(), self.shared.time.now());
-        self.ask_database(statement, &[&kinds, &names, &texts, &passing, &run, &now])
-            .await?;
+        let (begins, replaces) = (rule != Rule::IfUp, rule != Rule::IfNew);
+        let put: Parameters<'_> = &[
+            &kinds, &names, &texts, &passing, &run, &now, &begins, &replaces,
+        ];
+        self.rows(PUT, put).await?;
         self.tell().await
     }
 
@@ -85,7 +84,7 @@ impl Board {
         let is_first = read.since.is_none();
         let (run, now) = (self.shared.run(), self.shared.time.now());
         let since = read.since.unwrap_or(i64::MIN);
-        let rows = self.ask_database(NEWS, &[&since]).await?;
+        let rows = self.rows(NEWS, &[&since]).await?;
         let (mut notes, mut seen) = (Vec::new(), HashSet::new());
         // One row is always there, and has no note if there is none.
         let next = rows.first().map_or(since, |row| row.get("next"));
@@ -107,9 +106,8 @@ impl Board {
             seen.insert(key);
         }
         let before = now.saturating_sub(span(self.shared.pace.dead));
-        let reading: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
-            &[&self.shared.node, &run, &before];
-        let nodes = self.ask_database(PLACE, reading).await?;
+        let reading: Parameters<'_> = &[&self.shared.node, &run, &before];
+        let nodes = self.rows(PLACE, reading).await?;
         let nodes: Vec<&str> = nodes.iter().map(|row| row.get(0)).collect();
         let number = nodes.iter().position(|name| *name == self.shared.node);
         *self.place.lock() = Place {
@@ -126,7 +124,7 @@ impl Board {
     async fn waiting(&self) -> Found<Question> {
         let since = self.shared.time.now().saturating_sub(span(ANSWER_MAX));
         let (run, node) = (self.shared.run(), &self.shared.node);
-        let rows = self.ask_database(QUESTIONS, &[&since, &run, node]).await?;
+        let rows = self.rows(QUESTIONS, &[&since, &run, node]).await?;
         let mut asked = self.asked.lock();
         asked.retain(|id| rows.iter().any(|row| row.get::<_, i64>(0) == *id));
         let new = rows.iter().find(|row| asked.insert(row.get(0)));
@@ -141,7 +139,10 @@ impl Board {
         let _ = tokio::time::timeout(longest, heard.changed()).await;
     }
 
-    async fn until<'a, T>(&'a self, look: impl Fn(&'a Self) -> Boxed<'a, Found<T>>) -> T {
+    async fn until<'a, T, F: Future<Output = Found<T>>>(
+        &'a self,
+        look: impl Fn(&'a Self) -> F,
+    ) -> T {
         let mut heard = self.shared.heard.subscribe();
         loop {
             heard.mark_unchanged();
@@ -159,7 +160,7 @@ impl Board {
         let (node, run) = (&self.shared.node, self.shared.run());
         let mut heard = self.shared.heard.subscribe();
         let before = now.saturating_sub(span(self.shared.pace.lost));
-        let others = self.ask_database(OTHERS, &[node, &before]).await?;
+        let others = self.rows(OTHERS, &[node, &before]).await?;
         // What those know that are gone is missing all the same.
         let (alive, gone): (Vec<_>, Vec<_>) = others.iter().partition(|row| row.get(1));
         let names = |rows: Vec<&Row>| {
@@ -168,19 +169,19 @@ impl Board {
                 .collect()
         };
         let (mut silent, gone): (Vec<String>, Vec<String>) = (names(alive), names(gone));
-        self.ask_database(ASK, &[&id, &run, &now, &text]).await?;
+        self.rows(ASK, &[&id, &run, &now, &text]).await?;
         self.tell().await?;
         let (began, mut replies) = (Instant::now(), Vec::new());
         while !silent.is_empty() && began.elapsed() < ANSWER_MAX {
             self.heard(&mut heard, ANSWERS_EVERY).await;
-            for row in self.ask_database(ANSWERS, &[&id, &silent]).await? {
+            for row in self.rows(ANSWERS, &[&id, &silent]).await? {
                 let (node, text): (String, String) = (row.get(0), row.get(1));
                 silent.retain(|name| *name != node);
                 let text = Some(text);
                 replies.push(Reply { node, text });
             }
         }
-        self.ask_database(ASKED, &[&id]).await?;
+        self.rows(ASKED, &[&id]).await?;
         let silent = silent.into_iter().chain(gone);
         replies.extend(silent.map(|node| Reply { node, text: None }));
         Ok(replies)
@@ -192,16 +193,8 @@ impl spool::Board for Board {
         &self.shared.node
     }
 
-    fn put(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>> {
-        Box::pin(self.write(notes, PUT))
-    }
-
-    fn amend(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>> {
-        Box::pin(self.write(notes, AMEND))
-    }
-
-    fn put_new(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>> {
-        Box::pin(self.write(notes, PUT_NEW))
+    fn put(&self, notes: Vec<Note>, rule: Rule) -> Boxed<'_, Result<(), Error>> {
+        Box::pin(self.write(notes, rule))
     }
 
     fn now(&self) -> Timestamp {
@@ -209,7 +202,7 @@ impl spool::Board for Board {
     }
 
     fn news(&self) -> Boxed<'_, Vec<Note>> {
-        Box::pin(self.until(|board| Box::pin(board.look())))
+        Box::pin(self.until(Self::look))
     }
 
     fn place(&self) -> Place {
@@ -221,14 +214,13 @@ impl spool::Board for Board {
     }
 
     fn question(&self) -> Boxed<'_, Question> {
-        Box::pin(self.until(|board| Box::pin(board.waiting())))
+        Box::pin(self.until(Self::waiting))
     }
 
     fn answer(&self, question: i64, text: String) -> Boxed<'_, Result<(), Error>> {
         Box::pin(async move {
             let (node, now) = (&self.shared.node, self.shared.time.now());
-            self.ask_database(ANSWER, &[&question, node, &now, &text])
-                .await?;
+            self.rows(ANSWER, &[&question, node, &now, &text]).await?;
             self.tell().await
         })
     }
@@ -236,16 +228,12 @@ impl spool::Board for Board {
 
 const PUT: &str = "INSERT INTO notes (kind, name, text, passing, run, at, xact)
     SELECT kind, name, text, passing, $5, $6, pg_current_xact_id()::text::int8
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[]) AS n (kind, name, text, passing) ORDER BY kind, name
-    ON CONFLICT (kind, name) DO UPDATE
-    SET text = excluded.text, passing = excluded.passing, run = $5, at = $6, xact = excluded.xact";
-const PUT_NEW: &str = "INSERT INTO notes (kind, name, text, passing, run, at, xact)
-    SELECT kind, name, text, passing, $5, $6, pg_current_xact_id()::text::int8
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[]) AS n (kind, name, text, passing) ORDER BY kind, name
-    ON CONFLICT DO NOTHING";
-const AMEND: &str = "UPDATE notes SET text = n.text, passing = n.passing, run = $5, at = $6, xact = pg_current_xact_id()::text::int8
     FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[]) AS n (kind, name, text, passing)
-    WHERE notes.kind = n.kind AND notes.name = n.name AND notes.text IS NOT NULL";
+    WHERE $7 OR EXISTS (SELECT FROM notes AS up WHERE up.kind = n.kind AND up.name = n.name AND up.text IS NOT NULL)
+    ORDER BY kind, name
+    ON CONFLICT (kind, name) DO UPDATE
+    SET text = excluded.text, passing = excluded.passing, run = $5, at = $6, xact = excluded.xact
+    WHERE $8 AND ($7 OR notes.text IS NOT NULL)";
 const NEWS: &str = "SELECT kind, name, text, passing, run, xact, next
     FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::int8) AS s (next) LEFT JOIN notes ON xact >= $1";
 const PLACE: &str = "WITH me AS (INSERT INTO readers SELECT $1::text, $2::int8

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use counters::{Counters, Freeze, Freezes, Key, Kind, Limit, Mark, Of, Then, Told, Unshared};
 use envelope::{Mailbox, Timestamp};
 use parking_lot::Mutex;
-use spool::{Board, Note};
+use spool::{Board, Note, Rule};
 use tokio::sync::Notify;
 
 use crate::on_disk::on_disk;
@@ -219,9 +219,9 @@ impl Counting {
             .map(|(key, Unshared { text, is_mark })| (is_mark, note(&key, text)));
         let (marks, notes): (Vec<_>, Vec<_>) = notes.partition(|(is_mark, _)| *is_mark);
         let of = |notes: Vec<(bool, Note)>| notes.into_iter().map(|(_, note)| note).collect();
-        board.put(of(notes)).await?;
+        board.put(of(notes), Rule::Replace).await?;
         // That the operator was told brings no freeze back that was lifted meanwhile.
-        board.amend(of(marks)).await?;
+        board.put(of(marks), Rule::IfUp).await?;
         self.freezes.shared(until);
         Ok(())
     }
@@ -229,13 +229,7 @@ impl Counting {
 
 /// How a key stands, as the board has it.
 pub(crate) fn note(key: &Key, text: Option<String>) -> Note {
-    Note {
-        kind: FREEZE.to_owned(),
-        name: key.to_string(),
-        text,
-        is_passing: false,
-        is_own: true,
-    }
+    Note::new(FREEZE, key.to_string(), text)
 }
 
 /// Whether any of these limits counts that.

@@ -13,7 +13,7 @@ use counters::Freezes;
 use delivery::{Dispatcher, Fact, Share};
 use envelope::Timestamp;
 use serde::Serialize;
-use spool::{Board, Error, Note, Place, Spool};
+use spool::{Board, Error, Note, Place, Rule, Spool};
 use tokio_util::sync::CancellationToken;
 
 use crate::counting::{self, Counting, FREEZE};
@@ -34,7 +34,7 @@ pub struct Beside {
 pub async fn put_up(folder: &Path, spool: &impl Spool, now: Timestamp) -> Result<Beside, Error> {
     let (notes, beside) = notes_of(folder, now);
     if let Some(board) = spool.board() {
-        board.put_new(notes).await?;
+        board.put(notes, Rule::IfNew).await?;
     }
     Ok(beside)
 }
@@ -149,7 +149,7 @@ impl<S: Spool> Together<S> {
     async fn tell_of_sites(&self) {
         loop {
             let facts = self.dispatcher.news(|| self.board.now()).await;
-            let note = |fact: Fact| passing(SITE, fact.site, fact.down);
+            let note = |fact: Fact| Note::new(SITE, fact.site, fact.down).passing();
             let notes: Vec<_> = facts.into_iter().map(note).collect();
             // A site that is up again must not stay closed elsewhere.
             while !self.put(notes.clone()).await {
@@ -171,7 +171,8 @@ impl<S: Spool> Together<S> {
             }
             if let Some(text) = waiting.clone() {
                 let name = format!("{} {round}", self.board.name());
-                if self.put(vec![passing(COUNTS, name, Some(text))]).await {
+                let note = Note::new(COUNTS, name, Some(text)).passing();
+                if self.put(vec![note]).await {
                     waiting = None;
                 }
             }
@@ -198,21 +199,11 @@ impl<S: Spool> Together<S> {
 
     /// Whether they are up.
     async fn put(&self, notes: Vec<Note>) -> bool {
-        let put = self.board.put(notes).await;
+        let put = self.board.put(notes, Rule::Replace).await;
         if let Err(error) = &put {
             tracing::warn!(%error, "cannot tell the other nodes what this one has found");
         }
         put.is_ok()
-    }
-}
-
-fn passing(kind: &str, name: String, text: Option<String>) -> Note {
-    Note {
-        kind: kind.to_owned(),
-        name,
-        text,
-        is_passing: true,
-        is_own: true,
     }
 }
 

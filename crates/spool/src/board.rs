@@ -19,8 +19,19 @@ pub struct Note {
     pub text: Option<String>,
     /// Whether it says nothing any more after a day.
     pub is_passing: bool,
-    /// Whether this node has put it up, since it began.
+    /// Whether this node has put it up, since it began. The board knows.
     pub is_own: bool,
+}
+
+/// What becomes of a note when one of its kind and name is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// The new one takes its place.
+    Replace,
+    /// So, too; but where there is none, or none that holds, nothing is put up.
+    IfUp,
+    /// It stays.
+    IfNew,
 }
 
 /// A question that another node has put.
@@ -55,14 +66,8 @@ pub trait Board: Send + Sync {
     /// The name of this node.
     fn name(&self) -> &str;
 
-    /// Puts notes up, each in the place of the one of its kind and name. They are durable when it returns.
-    fn put(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>>;
-
-    /// The same for notes of which one is up that holds: where there is none, nothing is put up.
-    fn amend(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>>;
-
-    /// The same for notes of which none is up: where there is one, that stays.
-    fn put_new(&self, notes: Vec<Note>) -> Boxed<'_, Result<(), Error>>;
+    /// Puts notes up. They are durable when it returns.
+    fn put(&self, notes: Vec<Note>, rule: Rule) -> Boxed<'_, Result<(), Error>>;
 
     /// Waits for notes that were put up, and gives each once; the first time all that are up. One that was replaced meanwhile is
     /// passed over: what comes last of a kind and name is what holds.
@@ -82,6 +87,25 @@ pub trait Board: Send + Sync {
 
     /// Answers one; the asker may have gone.
     fn answer(&self, question: i64, text: String) -> Boxed<'_, Result<(), Error>>;
+}
+
+impl Note {
+    /// One that holds until another takes its place.
+    pub fn new(kind: &str, name: String, text: Option<String>) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            name,
+            text,
+            is_passing: false,
+            is_own: false,
+        }
+    }
+
+    /// The same, for a day.
+    pub fn passing(self) -> Self {
+        let is_passing = true;
+        Self { is_passing, ..self }
+    }
 }
 
 /// What a [`Board`] does in its time.

@@ -2,18 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use spool::{Board, Note, Place, Reply, Spool};
+use spool::{Board, Note, Place, Reply, Rule, Spool};
 
 use crate::support::{Database, PACE};
 
 fn note(name: &str, text: Option<&str>) -> Note {
-    Note {
-        kind: "colour".to_owned(),
-        name: name.to_owned(),
-        text: text.map(str::to_owned),
-        is_passing: false,
-        is_own: false,
-    }
+    Note::new("colour", name.to_owned(), text.map(str::to_owned))
 }
 
 /// In any order.
@@ -31,15 +25,17 @@ async fn each_note_reaches_each_other_node_once() {
     let [one, two] = [&a, &b].map(|node| node.board().unwrap());
     assert_eq!(news(&*one).await, []);
     let [red, blue] = [note("x", Some("red")), note("y", Some("blue"))];
-    one.put(vec![red.clone(), blue.clone()]).await.unwrap();
+    one.put(vec![red.clone(), blue.clone()], Rule::Replace)
+        .await
+        .unwrap();
     // The first time all that holds.
     assert_eq!(news(&*two).await, [red, blue]);
     let green = note("x", Some("green"));
-    one.put(vec![green.clone()]).await.unwrap();
+    one.put(vec![green.clone()], Rule::Replace).await.unwrap();
     assert_eq!(news(&*two).await, std::slice::from_ref(&green));
     // Each learns in one order what was put up, its own too.
     let gone = note("y", None);
-    two.put(vec![gone.clone()]).await.unwrap();
+    two.put(vec![gone.clone()], Rule::Replace).await.unwrap();
     let own = |note: &Note| Note {
         is_own: true,
         ..note.clone()
@@ -48,7 +44,7 @@ async fn each_note_reaches_each_other_node_once() {
     assert_eq!(news(&*one).await, [own(&green), gone.clone()]);
     // What is gone is not amended.
     let amended = vec![note("x", Some("green and grey")), note("y", Some("grey"))];
-    two.amend(amended.clone()).await.unwrap();
+    two.put(amended.clone(), Rule::IfUp).await.unwrap();
     assert_eq!(news(&*one).await, amended[..1]);
     // Who comes later, or again, sees what holds.
     drop(a);
@@ -66,10 +62,12 @@ async fn what_is_put_as_new_replaces_nothing() {
     let [a, b] = [database.node("a").await, database.node("b").await];
     let [one, two] = [&a, &b].map(|node| node.board().unwrap());
     let [red, gone] = [note("x", Some("red")), note("y", None)];
-    one.put(vec![red.clone(), gone.clone()]).await.unwrap();
+    one.put(vec![red.clone(), gone.clone()], Rule::Replace)
+        .await
+        .unwrap();
     assert_eq!(news(&*one).await.len(), 2);
     let new = ["x", "y", "z"].map(|name| note(name, Some("new")));
-    two.put_new(new.to_vec()).await.unwrap();
+    two.put(new.to_vec(), Rule::IfNew).await.unwrap();
     assert_eq!(news(&*one).await, new[2..]);
     let own = Note {
         is_own: true,
@@ -91,7 +89,7 @@ async fn a_late_commit_is_read() {
     let late = tokio::spawn(async move { database.ask(late).await });
     tokio::time::sleep(Duration::from_millis(300)).await;
     let early = note("early", Some("red"));
-    one.put(vec![early.clone()]).await.unwrap();
+    one.put(vec![early.clone()], Rule::Replace).await.unwrap();
     assert_eq!(news(&*two).await, [early]);
     assert_eq!(news(&*two).await, [note("late", Some("grey"))]);
     late.await.unwrap();

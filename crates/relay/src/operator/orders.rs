@@ -13,7 +13,7 @@ use envelope::{Actor, Timestamp};
 use journal::Event;
 use linefile::LineFile;
 use parking_lot::Mutex;
-use spool::{Clock, Note, Spool};
+use spool::{Clock, Note, Rule, Spool};
 use tokio_util::sync::CancellationToken;
 
 use super::Operator;
@@ -206,7 +206,7 @@ impl<S: Spool> Operator<S> {
     async fn order(&self, change: Change, reason: String, by: Actor) -> Result<Ordered, Fault> {
         let board = self.spool.board();
         if let Some(board) = &board {
-            let put = board.put(vec![note(&change)]).await;
+            let put = board.put(vec![note(&change)], Rule::Replace).await;
             put.map_err(|error| {
                 let fault = Fault::new(format!(
                     "nothing was changed, since the other nodes cannot be told: {error}"
@@ -273,13 +273,7 @@ fn note(change: &Change) -> Note {
             Wanted::Limit(_) => (LIMIT, &order.of, Some(change.to_string())),
         },
     };
-    Note {
-        kind: KIND.to_owned(),
-        name: format!("{order} {of}"),
-        text,
-        is_passing: false,
-        is_own: true,
-    }
+    Note::new(KIND, format!("{order} {of}"), text)
 }
 
 /// The change that a note tells of; none if it is of a later version.

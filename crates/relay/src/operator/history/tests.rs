@@ -7,7 +7,7 @@ use control::{MailStatus, StatsBy};
 use envelope::{Diagnosis, LegId, Timestamp, Trip};
 use history::{History, Settings};
 use journal::{Attempt, Event, Journal};
-use spool::{Board, Boxed, Note, Place, Question, Reply};
+use spool::{Board, Boxed, Note, Place, Question, Reply, Rule};
 use tempfile::TempDir;
 use testkit::nouns::mailbox;
 
@@ -22,19 +22,11 @@ impl Board for Others {
         "own"
     }
 
-    fn amend(&self, _: Vec<Note>) -> Boxed<'_, Result<(), spool::Error>> {
-        unreachable!("nobody does")
-    }
-
     fn now(&self) -> Timestamp {
         unreachable!("nobody asks")
     }
 
-    fn put(&self, _: Vec<Note>) -> Boxed<'_, Result<(), spool::Error>> {
-        unreachable!("nobody does")
-    }
-
-    fn put_new(&self, _: Vec<Note>) -> Boxed<'_, Result<(), spool::Error>> {
+    fn put(&self, _: Vec<Note>, _: Rule) -> Boxed<'_, Result<(), spool::Error>> {
         unreachable!("nobody does")
     }
 
