@@ -98,14 +98,23 @@ async fn export_all(spool: &Arc<PgSpool>, folder: &Path) -> Result<Export, Failu
                 }
                 reader => reader?,
             };
-            let (mut written, mut damage) = (Written::begin(folder, id)?, Vec::new());
+            let mut written = Written::begin(folder, id)?;
+            let mut damage: Vec<Finding> = Vec::new();
             loop {
                 match reader.chunk().await {
                     Ok(Some(chunk)) => written.write(&chunk)?,
-                    Ok(None) => break,
-                    Err(OpenError::Damaged(why)) => damage.push(finding(id, why)),
+                    // What is behind a damaged piece is written too. The end says the same again.
+                    Err(OpenError::Damaged(why)) if !damage.iter().any(|it| it.text == why) => {
+                        damage.push(finding(id, why));
+                    }
+                    Ok(None) | Err(OpenError::Damaged(_)) => break,
                     Err(error) => return Err(error.into()),
                 }
+            }
+            // A node has ended it meanwhile.
+            if !damage.is_empty() && matches!(spool.open_body(id).await, Err(OpenError::NotFound)) {
+                written.forget()?;
+                continue;
             }
             written.finish(&mut export, &legs, damage)?;
         }

@@ -141,6 +141,44 @@ async fn a_queue_goes_into_postgresql_and_back() {
     assert_eq!(origin.message().await.to(), [long.as_str()], "by its token");
 }
 
+/// What is whole of a damaged message is written, and an export comes to its end.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn what_is_damaged_is_exported_as_far_as_it_goes() {
+    let postgres = Postgres::shared().await;
+    let url = postgres.database("damaged").await;
+    let net = Net::new().await;
+    net.sink("target.test", "rcpt: 450 4.2.1 busy").await;
+    let node = relay(&net, "alice@example.test alice@target.test\n")
+        .set("queue.retry", "[\"1h\"]")
+        .set("queue.store", &quoted(&url))
+        .start()
+        .await;
+    let alice = ["alice@example.test"];
+    let large = mail::long(1 << 20);
+    send(node.address(), "origin@sender.test", &alice, &large).await;
+    node.wait_for("deferred").await;
+    let setup = node.stop().await;
+    let damage = "DELETE FROM onward.bodies WHERE piece = 1";
+    postgres.say("damaged", damage).await.success();
+    let folder = setup.path("mails");
+    let export = ["spool", "export", folder.to_str().expect("UTF-8")];
+    let said = setup.run(&export).await;
+    assert!(said.stdout.contains("1 of them damaged"), "{said}");
+    assert!(said.stdout.contains("piece 1 is missing"), "{said}");
+    let files = fs::read_dir(&folder).expect("a folder");
+    let mut sizes = files
+        .map(|file| file.expect("a file").path())
+        .filter(|path| {
+            let name = path.to_string_lossy();
+            name.ends_with(".damaged.eml")
+        });
+    let octets = fs::metadata(sizes.next().expect("a mail"))
+        .expect("a file")
+        .len();
+    assert!(octets > 600 << 10 && octets < 900 << 10, "{octets}");
+}
+
 /// What holds beside the mail: for each order its kind and reason, and who is frozen.
 async fn stands(relay: &Relay) -> (Vec<String>, Vec<String>) {
     let sites = relay.run_json(&["site", "list"]).await;
