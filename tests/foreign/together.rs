@@ -90,6 +90,24 @@ async fn what_one_node_is_told_holds_on_all() {
 
 #[tokio::test]
 #[ignore = "foreign: PostgreSQL"]
+async fn a_drain_waits_for_what_its_own_node_works_on() {
+    let server = Postgres::start(&[]).await;
+    let (net, url) = (Net::new().await, server.database("mail").await);
+    let sink = net.sink("target.test", "dot first 1: wait 90s").await;
+    let [one, two] = nodes(&net, &url, |setup| setup).await;
+    one.run(&["node", "drain", "one"]).await;
+    let draining = |list: &serde_json::Value| list[0]["state"] == "draining";
+    until(&two, &["node", "list"], draining).await;
+    origin_sends(&two, "a@example.test", "slow").await;
+    let at_work = |status: &serde_json::Value| status["queue"]["active"] == 1;
+    until(&one, &["status"], at_work).await;
+    let said = one.run(&["drain", "--wait", "10s"]).await;
+    assert!(said.contains("drained: no mail is taken"), "{said}");
+    drop(sink);
+}
+
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
 async fn limits_and_freezes_are_those_of_all() {
     let server = Postgres::start(&[]).await;
     let (net, url) = (Net::new().await, server.database("mail").await);

@@ -129,9 +129,9 @@ pub struct DrainState {
     pub on: bool,
     /// Transactions of clients that were open when it began.
     pub transactions: u64,
-    /// Legs being worked on.
+    /// Legs that this node works on.
     pub active: u64,
-    /// Whether more are due that can be tried.
+    /// Whether more are due that can be tried; false where other nodes may do so.
     pub due: bool,
     /// Legs that wait: for a later attempt, a site that is down, or the end of a pause.
     pub waiting: u64,

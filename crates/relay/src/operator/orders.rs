@@ -169,10 +169,15 @@ impl<S: Spool> Answers<Drained> for Operator<S> {
         let transactions = self.inbound.transactions() as u64;
         let due = self.spool.next_due().await;
         let counts = self.spool.counts().await.map_err(Fault::of)?;
+        // What is due, and is not this node's, may be any other's.
+        let (active, due) = match self.spool.board() {
+            Some(_) => (self.outbound.working_on(), None),
+            None => (counts.active, due),
+        };
         Ok(DrainState {
             on: self.inbound.drained.load(Ordering::Relaxed),
             transactions,
-            active: counts.active,
+            active,
             due: due.is_some_and(|due| due.is_zero()),
             waiting: counts.ready + counts.deferred,
             held: counts.held,

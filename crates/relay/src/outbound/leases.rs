@@ -79,6 +79,11 @@ impl Leases {
 }
 
 impl<S: Spool> Outbound<S> {
+    /// Legs that this node holds.
+    pub(crate) fn working_on(&self) -> u64 {
+        self.leases.0.lock().len() as u64
+    }
+
     /// Renews the leases until `stopped`, which comes when all legs are settled.
     pub async fn keep_leases(self: Arc<Self>, stopped: CancellationToken) {
         while !stopped.is_cancelled() {
