@@ -4,7 +4,7 @@
 //! that was still running at the look before, and what that one has given already is passed over.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use envelope::Timestamp;
@@ -16,7 +16,7 @@ use tokio_postgres::Row;
 use crate::connect::Parameters;
 use crate::engine::Shared;
 use crate::hints::TELL_BOARD;
-use crate::time::{span, timestamp};
+use crate::time::{NOT_GIVEN_UP, span, timestamp};
 
 /// The board of one node.
 pub(crate) struct Board {
@@ -56,9 +56,11 @@ impl Board {
         self.shared.database.ask(statement, more).await
     }
 
-    /// Has the others look.
-    async fn tell(&self) -> Result<(), Error> {
-        self.rows(TELL_BOARD, &[&self.shared.node]).await.map(drop)
+    /// Has the others look. What was done is done if they do not hear of it.
+    async fn tell(&self) {
+        if let Err(error) = self.rows(TELL_BOARD, &[&self.shared.node]).await {
+            tracing::debug!(%error, "the other nodes look at their next heartbeat only");
+        }
     }
 
     async fn write(&self, notes: Vec<Note>, rule: Rule) -> Result<(), Error> {
@@ -69,13 +71,18 @@ impl Board {
         let (kinds, names) = (column(|note| &note.kind), column(|note| &note.name));
         let texts: Vec<_> = notes.iter().map(|note| note.text.as_deref()).collect();
         let passing: Vec<_> = notes.iter().map(|note| note.is_passing).collect();
-        let (run, now) = (self.shared.run(), self.shared.time.now());
+        let (run, time) = (self.shared.run(), &self.shared.time);
+        let (now, end) = (time.now(), time.given_up());
         let (begins, replaces) = (rule != Rule::IfUp, rule != Rule::IfNew);
         let put: Parameters<'_> = &[
-            &kinds, &names, &texts, &passing, &run, &now, &begins, &replaces,
+            &kinds, &names, &texts, &passing, &run, &now, &begins, &replaces, &end,
         ];
-        self.rows(PUT, put).await?;
-        self.tell().await
+        let done = self.rows(&PUT, put).await?;
+        self.tell().await;
+        match done.first().is_some_and(|row| row.get(0)) {
+            true => Ok(()),
+            false => Err(Error::Unknown("the database was too late".to_owned())),
+        }
     }
 
     /// The notes that are new, and where this node stands.
@@ -170,7 +177,7 @@ impl Board {
         };
         let (mut silent, gone): (Vec<String>, Vec<String>) = (names(alive), names(gone));
         self.rows(ASK, &[&id, &run, &now, &text]).await?;
-        self.tell().await?;
+        self.tell().await;
         let (began, mut replies) = (Instant::now(), Vec::new());
         while !silent.is_empty() && began.elapsed() < ANSWER_MAX {
             self.heard(&mut heard, ANSWERS_EVERY).await;
@@ -221,19 +228,28 @@ impl spool::Board for Board {
         Box::pin(async move {
             let (node, now) = (&self.shared.node, self.shared.time.now());
             self.rows(ANSWER, &[&question, node, &now, &text]).await?;
-            self.tell().await
+            self.tell().await;
+            Ok(())
         })
     }
 }
 
-const PUT: &str = "INSERT INTO notes (kind, name, text, passing, run, at, xact)
-    SELECT kind, name, text, passing, $5, $6, pg_current_xact_id()::text::int8
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[]) AS n (kind, name, text, passing)
-    WHERE $7 OR EXISTS (SELECT FROM notes AS up WHERE up.kind = n.kind AND up.name = n.name AND up.text IS NOT NULL)
-    ORDER BY kind, name
-    ON CONFLICT (kind, name) DO UPDATE
-    SET text = excluded.text, passing = excluded.passing, run = $5, at = $6, xact = excluded.xact
-    WHERE $8 AND ($7 OR notes.text IS NOT NULL)";
+/// Says whether it came in time.
+static PUT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "WITH put AS (
+            INSERT INTO notes (kind, name, text, passing, run, at, xact)
+            SELECT kind, name, text, passing, $5, $6, pg_current_xact_id()::text::int8
+            FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[]) AS n (kind, name, text, passing)
+            WHERE {NOT_GIVEN_UP} $9::int8 AND ($7 OR EXISTS (
+                SELECT FROM notes AS up WHERE up.kind = n.kind AND up.name = n.name AND up.text IS NOT NULL))
+            ORDER BY kind, name
+            ON CONFLICT (kind, name) DO UPDATE
+            SET text = excluded.text, passing = excluded.passing, run = $5, at = $6, xact = excluded.xact
+            WHERE $8 AND ($7 OR notes.text IS NOT NULL))
+        SELECT {NOT_GIVEN_UP} $9::int8"
+    )
+});
 const NEWS: &str = "SELECT kind, name, text, passing, run, xact, next
     FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::int8) AS s (next) LEFT JOIN notes ON xact >= $1";
 const PLACE: &str = "WITH me AS (INSERT INTO readers SELECT $1::text, $2::int8

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use spool::{Board, Note, Place, Reply, Rule, Spool};
+use queue_pg::{PgSpool, Settings};
+use spool::{Board, Error, Note, Place, Reply, Rule, Spool};
 
-use crate::support::{Database, PACE};
+use crate::support::{Database, PACE, until};
 
 fn note(name: &str, text: Option<&str>) -> Note {
     Note::new("colour", name.to_owned(), text.map(str::to_owned))
@@ -74,6 +75,48 @@ async fn what_is_put_as_new_replaces_nothing() {
         ..new[2].clone()
     };
     assert_eq!(news(&*two).await, [red, gone, own]);
+}
+
+/// A site that was resumed meanwhile is not paused again by what was given up.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn what_is_given_up_is_not_put_up_later() {
+    let database = Database::new().await;
+    let (link, url) = database.link().await;
+    let cut = PgSpool::open(Settings::new(&url, "cut")).await.unwrap();
+    let board = cut.board().unwrap();
+    // So often that each connection knows the statement: nothing is asked before it.
+    for number in 0..40 {
+        let first = note("x", Some(&number.to_string()));
+        board.put(vec![first], Rule::Replace).await.unwrap();
+    }
+    link.stop(true);
+    let put = board
+        .put(vec![note("x", Some("late"))], Rule::Replace)
+        .await;
+    assert!(matches!(put, Err(Error::Unknown(_))));
+    link.stop(false);
+    cut.close().await;
+    drop((board, cut));
+    // The database has read all that it was sent.
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'onward%'";
+    until(&database, left, "0").await;
+    let text = "SELECT text FROM onward.notes";
+    assert_eq!(database.ask(text).await, "39");
+}
+
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn what_is_up_was_not_refused_because_nobody_could_be_told() {
+    let database = Database::new().await;
+    let [a, b] = [database.node("a").await, database.node("b").await];
+    let [one, two] = [&a, &b].map(|node| node.board().unwrap());
+    assert_eq!(news(&*two).await, []);
+    let mute = "ALTER FUNCTION pg_catalog.pg_notify(text, text) RENAME TO pg_notify_not";
+    database.ask(mute).await;
+    let red = note("x", Some("red"));
+    one.put(vec![red.clone()], Rule::Replace).await.unwrap();
+    assert_eq!(news(&*two).await, [red]);
 }
 
 /// One that began early and commits late is not overlooked.

@@ -214,9 +214,9 @@ impl<S: Spool> Operator<S> {
             let put = board.put(vec![note(&change)], Rule::Replace).await;
             put.map_err(|error| {
                 let fault = Fault::new(format!(
-                    "nothing was changed, since the other nodes cannot be told: {error}"
+                    "it is not known whether the nodes were told of that: {error}"
                 ));
-                fault.with_hint("see to the database of the spool, and ask again")
+                fault.with_hint("`onward site list` shows what holds; see to the database of the spool, and ask again")
             })?;
         }
         let before = self.delivery.order(change.clone(), self.clock.now()).await;
