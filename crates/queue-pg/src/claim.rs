@@ -144,27 +144,28 @@ impl Shared {
         read
     }
 
-    /// When leases end that are asked for now.
+    /// When leases end that are asked for now, and no others.
     pub(crate) fn lease_end(&self, lease: Duration) -> i64 {
         let now = self.time.now();
-        let end = now.saturating_add(span(lease));
+        let mut end = now.saturating_add(span(lease));
         let mut ends = self.ends.lock();
         *ends = ends.split_off(&now);
-        *ends.entry(end).or_default() += 1;
+        while !ends.insert(end) {
+            end -= 1;
+        }
         end
     }
 
-    /// Gives back what was claimed without this node hearing of it, because a connection broke; whether there was something. It is
-    /// known by when its lease ends, if nothing else that was asked for does then.
+    /// Gives back what was leased without this node hearing of it, because a connection broke; whether there was something. It is
+    /// known by when its lease ends.
     pub(crate) async fn give_back_unheard(&self) -> Result<bool, Error> {
         let now = self.time.now();
-        let mut lost = {
+        let lost = {
             let mut unheard = self.unheard.lock();
             // So long the database may still be at it.
             unheard.retain(|end| *end > now);
             unheard.clone()
         };
-        lost.retain(|end| self.ends.lock().get(end) == Some(&1));
         if lost.is_empty() {
             return Ok(false);
         }

@@ -23,7 +23,7 @@ use crate::tokens::token_json;
 /// A message on its way into the tables.
 #[derive(Debug, Clone)]
 pub(crate) struct Entering {
-    id: MessageId,
+    pub(crate) id: MessageId,
     message: Value,
     legs: Vec<Value>,
     tokens: Vec<Value>,
@@ -46,10 +46,8 @@ pub(crate) enum Body {
 pub(crate) struct Begun {
     /// The run of a node.
     pub(crate) run: i64,
-    /// Until when.
+    /// Until when: by that this commit is known again.
     pub(crate) until: i64,
-    /// The first fencing token, drawn by lot: by it this commit is known again.
-    pub(crate) token: i64,
 }
 
 impl Entering {
@@ -91,7 +89,7 @@ impl Entering {
                 None => {
                     if let Some(begun) = begun {
                         row["owner"] = json!(begun.run);
-                        row["token"] = json!(begun.token);
+                        row["token"] = json!(FIRST_TOKEN);
                         row["lease_end"] = json!(begun.until);
                     }
                     let ready = begun.map_or(first, |begun| begun.until);
@@ -144,7 +142,14 @@ impl Entering {
             id: message.id,
             message: message_json(message),
             legs,
-            tokens: tokens.iter().map(token_json).collect(),
+            tokens: tokens
+                .iter()
+                .map(|token| {
+                    let mut row = token_json(token);
+                    row["message"] = json!(rows::uuid(message.id));
+                    row
+                })
+                .collect(),
             body,
             places,
         }
@@ -171,7 +176,7 @@ pub(crate) fn claims(arrival: Arrival, lifetime: Lifetime, begun: Begun) -> Vec<
                 number,
             },
             owner: begun.run.unsigned_abs(),
-            token: begun.token.unsigned_abs(),
+            token: FIRST_TOKEN,
             expires: timestamp(begun.until),
         },
         message: Arc::clone(&message),
@@ -183,19 +188,7 @@ pub(crate) fn claims(arrival: Arrival, lifetime: Lifetime, begun: Begun) -> Vec<
     free.map(claim).collect()
 }
 
-/// Whether a message that is there was begun by this run with just this lease.
-pub(crate) async fn is_leased(
-    database: &Database,
-    arrival: &Arrival,
-    begun: Begun,
-) -> Result<bool, Error> {
-    let id = Id(arrival.message.id);
-    let asked: Parameters<'_> = &[&id, &begun.run, &begun.token];
-    let rows = database.ask(IS_LEASED, asked).await?;
-    Ok(rows.first().is_some_and(|row| row.get(0)))
-}
-
-/// Commits what comes; says of each message whether it is new.
+/// Commits what comes; says of each message whether it is new, or leased as it says by an attempt whose answer was lost.
 pub(crate) fn start(shared: &Arc<Shared>, stopped: &CancellationToken) -> Batcher<Entering, bool> {
     let shared = Arc::clone(shared);
     Batcher::start(COMMITTERS, stopped, move |batch: Vec<Entering>| {
@@ -265,7 +258,7 @@ async fn attempt(shared: &Shared, batch: &[Entering]) -> Result<HashMap<MessageI
 }
 
 /// Writes messages with all that is theirs, in the transaction that runs or in one of its own. Says which are there, and which of them
-/// are new. A body in pieces is taken from its draft: if that was cleared away, there is no message. Nor is there one if the database
+/// are new, or were at an attempt before. A body in pieces is taken from its draft: if that was cleared away, there is no message. Nor is there one if the database
 /// gets to it only after `end`.
 pub(crate) async fn enter(
     client: &Borrowed,
@@ -332,7 +325,8 @@ pub(crate) fn crc(octets: &[u8]) -> i64 {
 }
 
 /// What is there already is locked: that takes a transaction id, so that the answer waits for the standbys that the first commit may
-/// not have waited for. Tokens go in by name, so that no two wait for each other.
+/// not have waited for. Tokens go in by name, so that no two wait for each other; and never without their message: by such a one
+/// a move knows that it has come.
 static ENTER: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
     let (message, leg) = (rows::MESSAGE, rows::LEG);
     format!(
@@ -352,9 +346,12 @@ static ENTER: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
             WHERE message IN (SELECT id FROM m)),
         t AS (
             INSERT INTO tokens (name, value, expires)
-            SELECT name, value, expires FROM json_populate_recordset(null::tokens, $6) ORDER BY name
+            SELECT name, value, expires FROM json_to_recordset($6) AS g (message uuid, name text, value text, expires int8)
+            WHERE message IN (SELECT id FROM m UNION ALL SELECT id FROM k) ORDER BY name
             ON CONFLICT (name) DO NOTHING)
-        SELECT id, true FROM m UNION ALL SELECT id, false FROM k",
+        SELECT id, true FROM m UNION ALL SELECT id, EXISTS (
+            SELECT FROM json_populate_recordset(null::legs, $5) AS g JOIN legs USING (message, number, owner, lease_end)
+            WHERE message = k.id) FROM k",
         columns = message.split(", ").map(|it| format!("j.{it}")).collect::<Vec<_>>().join(", "),
     )
 });
@@ -366,8 +363,6 @@ const ENTER_PIECE: &str = "WITH d AS (
     b AS (INSERT INTO bodies (message, piece, crc, octets)
         SELECT $1::uuid, $2::int4, $3::int8, $4::bytea WHERE EXISTS (SELECT FROM k) ON CONFLICT DO NOTHING)
     SELECT EXISTS (SELECT FROM k)";
-const IS_LEASED: &str =
-    "SELECT EXISTS (SELECT FROM legs WHERE message = $1 AND owner = $2 AND token = $3)";
 const DROP_DRAFT: &str = "WITH d AS (DELETE FROM drafts WHERE message = $1 RETURNING message)
     DELETE FROM bodies WHERE message IN (SELECT message FROM d)
         AND NOT EXISTS (SELECT FROM messages WHERE id = message)";
@@ -375,5 +370,7 @@ const DROP_DRAFT: &str = "WITH d AS (DELETE FROM drafts WHERE message = $1 RETUR
 const BATCH_OCTETS: usize = 4 << 20;
 /// A client waits for its 250 for ten minutes (RFC 5321 §4.5.3.2.6); many less.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
+/// Of who begins at once.
+const FIRST_TOKEN: u64 = 1;
 /// While one waits for its fsync and its standby, another is under way.
 const COMMITTERS: usize = 3;

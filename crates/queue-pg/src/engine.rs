@@ -1,6 +1,6 @@
 //! The engine: the trait `Spool` over the tables, and the tasks that keep a node alive.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -68,8 +68,8 @@ pub(crate) struct Shared {
     pub(crate) accept_risk: bool,
     /// When the queue was counted, how long that took, and what came of it.
     pub(crate) counts: tokio::sync::Mutex<Option<(Instant, Duration, Counts)>>,
-    /// When its leases end, and how many requests for leases have that end.
-    pub(crate) ends: Mutex<BTreeMap<i64, u32>>,
+    /// When its leases end: those of each request at a moment of their own.
+    pub(crate) ends: Mutex<BTreeSet<i64>>,
     /// The ends of those whose answer was lost.
     pub(crate) unheard: Mutex<Vec<i64>>,
     /// Something that other nodes may want to know.
@@ -221,22 +221,22 @@ impl Spool for PgSpool {
         let begun = arrival.lease.map(|lease| Begun {
             run: self.shared.run(),
             until: self.shared.lease_end(lease),
-            token: i64::from(rand::random::<u32>()) + 1,
         });
         let entering = Entering::new(&arrival, body, &writer.tokens, self.lifetime, begun);
         let places = entering.places.clone();
-        let is_new = self.commits.run(entering).await?;
+        let done = self.commits.run(entering).await;
+        // It may be there all the same, or come yet: nobody here works on it.
+        let until = begun.filter(|_| done.is_err()).map(|begun| begun.until);
+        self.shared.unheard.lock().extend(until);
+        let is_ours = done?;
         self.entered(&places);
-        let Some(begun) = begun else {
-            return Ok(Vec::new());
-        };
-        // What was committed by an attempt whose answer was lost is this node's all the same.
-        let is_ours = is_new || commit::is_leased(&self.shared.database, &arrival, begun).await?;
-        // It may have waited for longer than its lease lasts.
-        match is_ours && begun.until > self.shared.time.now() {
-            true => Ok(commit::claims(arrival, self.lifetime, begun)),
-            false => Ok(Vec::new()),
-        }
+        Ok(match begun.filter(|_| is_ours) {
+            // It may have waited for longer than its lease lasts.
+            Some(begun) if begun.until > self.shared.time.now() => {
+                commit::claims(arrival, self.lifetime, begun)
+            }
+            _ => Vec::new(),
+        })
     }
 
     async fn bring_back(&self, mut writer: PgWriter, legs: Vec<Entry>) -> Result<bool, Error> {

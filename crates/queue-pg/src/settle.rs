@@ -119,11 +119,30 @@ async fn attempt(database: &Database, batch: &[Settling]) -> Result<HashMap<Key,
             // Without them there is to be no end: who gave this up sends no COMMIT.
             enter(&client, &notices, i64::MAX).await?;
         }
+        let fenced = batch.iter().filter(|it| !done.contains_key(&it.key()));
+        let before = done_before(&client, fenced).await?;
+        done.extend(before);
         client.run("COMMIT").await?;
         client.done();
         Ok(done)
     })
     .await
+}
+
+/// What an attempt has done whose answer was lost: its notices are there, under ids that nobody else has.
+async fn done_before(
+    client: &Borrowed,
+    fenced: impl Iterator<Item = &Settling>,
+) -> Result<Vec<(Key, Again)>, Error> {
+    let notices = fenced.filter_map(|it| Some((Id(it.notice.as_ref()?.id), it.key())));
+    let (ids, keys): (Vec<Id>, Vec<Key>) = notices.unzip();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = client.rows(THERE, &[&ids]).await?;
+    let there = |row: &Row| ids.iter().position(|id| *id == row.get(0));
+    let places = rows.iter().filter_map(there);
+    Ok(places.map(|place| (keys[place], None)).collect())
 }
 
 /// Ends legs, and the messages whose last they were.
@@ -196,6 +215,8 @@ const END: &str = "DELETE FROM legs
 const CLEAR: &str = "WITH m AS (
         DELETE FROM messages WHERE id = ANY($1) AND NOT EXISTS (SELECT FROM legs WHERE message = id) RETURNING id, body IS NULL AS pieced)
     DELETE FROM bodies WHERE message IN (SELECT id FROM m WHERE pieced)";
+/// That takes a transaction id: so the answer waits for the standbys.
+const THERE: &str = "SELECT id FROM messages WHERE id = ANY($1) FOR KEY SHARE";
 const GO_ON: &str = "UPDATE legs SET owner = NULL, lease_end = NULL, due = coalesce(g.due, legs.due),
         attempts = coalesce(g.attempts, legs.attempts), warned = coalesce(g.warned, legs.warned),
         last = CASE WHEN g.due IS NULL THEN legs.last ELSE g.last END

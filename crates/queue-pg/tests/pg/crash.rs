@@ -6,10 +6,11 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use envelope::MessageId;
+use bytes::Bytes;
+use envelope::{Leg, Mailbox, Message, MessageId, ReversePath};
 use queue_pg::{PgSpool, Settings};
 use rustix::process::{Pid, Signal, kill_process};
-use spool::{Filter, Spool};
+use spool::{Arrival, Dsn, Filter, Spool};
 use testkit::postgres::Postgres;
 use tokio::task::JoinSet;
 
@@ -140,36 +141,73 @@ async fn a_claim_whose_answer_is_lost_holds_no_mail_up() {
     let spool = PgSpool::open(Settings::new(url, "mx1")).await.unwrap();
     let spool = Arc::new(spool);
     put(&spool, 10, "a@x.example").await.unwrap();
-    let wait_for = async |standby: &str| {
-        let change = format!("ALTER SYSTEM SET synchronous_standby_names = '{standby}';");
-        server.say("postgres", &change).await.success();
-        let reload = server.say("postgres", "SELECT pg_reload_conf();");
-        reload.await.success();
-    };
-    let waiting = async |query: &str| {
-        let began = Instant::now();
-        loop {
-            let look = format!(
-                "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '{query}%' LIMIT 1;"
-            );
-            let pid = server.say("mail", &look).await.success().stdout;
-            if !pid.is_empty() {
-                return pid;
-            }
-            assert!(began.elapsed() < testkit::PATIENCE, "{query}");
-        }
-    };
-    // Nothing is committed any more, as the heartbeat shows: what is broken off then is there all the same.
-    wait_for("nobody").await;
-    waiting("UPDATE nodes").await;
+    wait_for(&server, "nobody").await;
     let claiming = Arc::clone(&spool);
     let claiming = tokio::spawn(async move { try_claim(&claiming).await });
-    let pid = waiting("WITH picked").await;
-    let end = format!("SELECT pg_terminate_backend({pid});");
-    server.say("postgres", &end).await.success();
+    lose_answer(&server, "WITH picked").await;
     assert!(claiming.await.unwrap().is_err());
-    wait_for("").await;
+    wait_for(&server, "").await;
     assert_eq!(claim_soon(&spool).await.len(), 1);
+}
+
+/// They were done, and are asked for again: a commit gives its leases all the same, and a leg that has ended with its notice ends once.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_commit_and_an_end_whose_answer_is_lost_are_this_node_s() {
+    let server = Postgres::start(&[]).await;
+    let url = server.database("mail").await;
+    let spool = PgSpool::open(Settings::new(url, "mx1")).await.unwrap();
+    let spool = Arc::new(spool);
+    let arrival = |n, lease| {
+        let id = MessageId::new(spool.clock().now(), n);
+        let message = Message::new(id, spool.clock().now(), ReversePath::Null, 0);
+        let to: Mailbox = "a@x.example".parse().unwrap();
+        let leg = Leg::new(ReversePath::Null, to.clone(), to);
+        let due = spool.clock().now();
+        Arrival {
+            lease,
+            ..Arrival::new(message, vec![leg], due)
+        }
+    };
+    let begun = arrival(1, Some(Duration::from_mins(3)));
+    let writer = spool.begin(begun.message.id).await.unwrap();
+    wait_for(&server, "nobody").await;
+    let committing = Arc::clone(&spool);
+    let committing = tokio::spawn(async move { committing.commit(writer, begun).await });
+    lose_answer(&server, "WITH j").await;
+    wait_for(&server, "").await;
+    let claims = committing.await.unwrap().unwrap();
+    assert_eq!(claims.len(), 1);
+
+    let notice = Dsn {
+        arrival: arrival(2, None),
+        body: Bytes::new(),
+    };
+    wait_for(&server, "nobody").await;
+    let (ending, lease) = (Arc::clone(&spool), claims[0].lease.clone());
+    let ending = tokio::spawn(async move { ending.complete(lease, Some(notice)).await });
+    lose_answer(&server, "COMMIT").await;
+    wait_for(&server, "").await;
+    assert_eq!(ending.await.unwrap(), Ok(()));
+    assert_eq!(claim_soon(&spool).await.len(), 1);
+}
+
+async fn wait_for(server: &Postgres, standby: &str) {
+    let change = format!("ALTER SYSTEM SET synchronous_standby_names = '{standby}';");
+    server.say("postgres", &change).await.success();
+    let reload = server.say("postgres", "SELECT pg_reload_conf();");
+    reload.await.success();
+}
+
+/// Ends the connection that commits this, while it waits for a standby that is not there: it is done all the same.
+async fn lose_answer(server: &Postgres, query: &str) {
+    let end = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '{query}%';"
+    );
+    let began = Instant::now();
+    while server.say("mail", &end).await.success().stdout.is_empty() {
+        assert!(began.elapsed() < testkit::PATIENCE, "{query}");
+    }
 }
 
 /// All processes of the primary stand still, and its standby is promoted.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use envelope::MessageId;
 use queue_pg::{Cluster, Pace, PgSpool, Settings, StartError};
-use spool::{BodyWriter, Clock, Error, IdSource, Spool, Want};
+use spool::{Action, BodyWriter, Clock, Error, Filter, IdSource, Spool, Want, change_all};
 
 use crate::support::{Database, PACE, claim, claim_soon, node, put, until};
 
@@ -278,6 +278,30 @@ async fn pieces_that_nobody_will_commit_are_cleared_away() {
         database.ask("SELECT count(*) FROM onward.drafts").await,
         "0"
     );
+}
+
+/// By a name that came with it, a move would take it to have come.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_message_that_does_not_come_leaves_no_name_behind() {
+    let database = Database::new().await;
+    let node = database.node("mx1").await;
+    let id = put(&node, 10, "a@x.example").await.unwrap();
+    let page = node.list(&Filter::only(id), None, 1).await.unwrap();
+    change_all(&node, &Filter::only(id), Action::Remove, drop)
+        .await
+        .unwrap();
+    let mut writer = node.begin(id).await.unwrap();
+    writer.write(Bytes::from(vec![0; 600_000])).await.unwrap();
+    let later = Clock::real().now().plus(Duration::from_hours(1));
+    let token = node.token("moved", later);
+    writer.keep(token.clone());
+    // All of it is sent; then it is cleared away.
+    writer.read_back().await.unwrap();
+    database.ask("DELETE FROM onward.drafts").await;
+    let back = node.bring_back(writer, page.entries).await;
+    assert!(matches!(back, Err(Error::Unknown(_))));
+    assert_eq!(node.recall(&token.name).await, Ok(None));
 }
 
 /// Without it, a node would look only every few seconds.

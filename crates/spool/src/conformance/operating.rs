@@ -1,6 +1,7 @@
 //! Orders, deadlines, hints, and what operators ask and do.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use envelope::{Claim, Destination, Leg, LegId, Merged, Message, ReversePath};
 
@@ -44,7 +45,9 @@ pub async fn order_limits_and_parked_hosts<E: Engine>(engine: &E) {
     assert_eq!(expected, [2, 4, 6]);
     assert!(order.iter().position(|n| *n == 4) < order.iter().position(|n| *n == 2));
     // Those of the other host are due, but it is parked; the next to come are ends of leases.
-    assert_eq!(spool.next_due().await, Some(minutes(1)));
+    // No two claims need to have just one end.
+    let next = spool.next_due().await.expect("an end");
+    assert!(minutes(1) - next < Duration::from_millis(10), "{next:?}");
     spool.park(&[(host("odd.example"), false)]).await;
     assert!(claim(&spool).await.len() >= 2);
 }
