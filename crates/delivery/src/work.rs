@@ -83,9 +83,6 @@ pub struct Want {
 /// Why a body cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// It is not there and never will be: the leg fails.
-    #[error("the message's body is lost")]
-    NotFound,
     /// It could not be read now: the leg is deferred.
     #[error("the message's body cannot be read: {0}")]
     Unavailable(#[from] io::Error),
@@ -99,7 +96,6 @@ impl BodyError {
     pub(crate) fn outcome(&self) -> Outcome {
         let local = |status| Diagnosis::local(status, self.to_string());
         match self {
-            Self::NotFound => Outcome::Failed(local(BODY_LOST)),
             Self::NotNow(_) => Outcome::Deferred(local(NOT_NOW)),
             Self::Unavailable(_) => Outcome::Deferred(local(BODY_UNREADABLE)),
         }
@@ -107,7 +103,6 @@ impl BodyError {
 }
 
 /// RFC 3463 §3.4: mail system status in general.
-const BODY_LOST: EnhancedStatus = EnhancedStatus::permanent(3, 0);
 const BODY_UNREADABLE: EnhancedStatus = EnhancedStatus::transient(3, 0);
 /// RFC 3463 §3.8: other or undefined security status.
 const NOT_NOW: EnhancedStatus = EnhancedStatus::transient(7, 0);

@@ -31,6 +31,7 @@ pub(crate) struct Database {
 pub(crate) struct Borrowed {
     object: Option<Object>,
     done: bool,
+    since: Instant,
 }
 
 /// What the parameters of a statement stand for.
@@ -70,6 +71,7 @@ impl Database {
         Ok(Borrowed {
             object: Some(object),
             done: false,
+            since: Instant::now(),
         })
     }
 
@@ -159,9 +161,14 @@ impl DerefMut for Borrowed {
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        if let Some(object) = self.object.take().filter(|_| !self.done) {
-            drop(Object::take(object));
+        let Some(object) = self.object.take().filter(|_| !self.done) else {
+            return;
+        };
+        // The other connections may lead to the same host, which stands still.
+        if let Some(pool) = Object::pool(&object).filter(|_| self.since.elapsed() > WORK_MAX / 2) {
+            pool.retain(|_, _| false);
         }
+        drop(Object::take(object));
     }
 }
 

@@ -165,7 +165,9 @@ impl Work for Memory {
     async fn open(&self, message: &Message) -> Result<Pieces, BodyError> {
         self.break_at("open");
         let bodies = self.bodies.lock().unwrap();
-        let pieces = bodies.get(&message.id).ok_or(BodyError::NotFound)?;
+        let pieces = bodies
+            .get(&message.id)
+            .ok_or_else(|| io::Error::other("it is lost"))?;
         Ok(Pieces(pieces.iter().cloned().collect()))
     }
 

@@ -536,6 +536,19 @@ async fn what_comes_of_a_leg_counts_no_more_when_its_lease_is_lost() {
     assert_eq!((counts.active, counts.ready), (1, 0), "no end, no notice");
 }
 
+#[tokio::test]
+async fn a_message_that_others_have_ended_does_not_fail() {
+    let fixture = Fixture::new();
+    let due = fixture.outbound.spool.clock().now();
+    fixture.commit(&["a@b.test"], due, None).await;
+    let claim = claim_for_delivery(&fixture).await.remove(0);
+    let others = fixture.claim(now().plus(HOUR)).await.remove(0);
+    let ended = fixture.outbound.spool.complete(others.lease, None).await;
+    assert_eq!(ended, Ok(()));
+    let opened = fixture.outbound.open(&claim.message).await;
+    assert!(matches!(opened, Err(delivery::BodyError::NotNow(_))));
+}
+
 /// The spool may give a leg out again before its last worker hears that it is settled.
 #[tokio::test]
 #[expect(

@@ -58,6 +58,10 @@ impl<S: Spool> Work for Outbound<S> {
             return Ok(Body { trace, rest });
         }
         let opened = self.spool.open_body(message.id).await;
+        // A database that another has taken the place of may have been read: it has to say so in a write, too.
+        if matches!(opened, Err(OpenError::NotFound)) {
+            self.renew_leases().await;
+        }
         // The spool may have waited for it longer than the lease lasts.
         let holds = |lease: &Lease| self.spool.holds(lease);
         if !self.leases.may_send(message.id, holds) {
@@ -66,7 +70,6 @@ impl<S: Spool> Work for Outbound<S> {
         let trace = Bytes::new();
         match opened {
             Ok(rest) => Ok(Body { trace, rest }),
-            Err(OpenError::NotFound) => Err(BodyError::NotFound),
             Err(error) => Err(BodyError::Unavailable(io::Error::other(error))),
         }
     }
