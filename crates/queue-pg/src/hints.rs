@@ -7,9 +7,11 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use spool::Error;
 use tokio_postgres::AsyncMessage;
 use tokio_util::sync::CancellationToken;
 
+use crate::connect::{timed, trouble};
 use crate::engine::Shared;
 
 /// Tells the others, now and then, while there is something to tell.
@@ -39,11 +41,12 @@ pub(crate) async fn listen(shared: Arc<Shared>, stopped: CancellationToken) {
     }
 }
 
-async fn hear(shared: &Shared) -> Result<(), tokio_postgres::Error> {
-    let (client, mut connection) = shared.database.hosts.connect().await?;
-    let mut messages = std::pin::pin!(async {
+async fn hear(shared: &Shared) -> Result<(), Error> {
+    let connect = async { shared.database.hosts.connect().await.map_err(trouble) };
+    let (client, mut connection) = timed(connect).await?;
+    let messages = async {
         while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
-            if let AsyncMessage::Notification(notification) = message?
+            if let AsyncMessage::Notification(notification) = message.map_err(trouble)?
                 && notification.payload() != shared.node
             {
                 match notification.channel() {
@@ -56,13 +59,19 @@ async fn hear(shared: &Shared) -> Result<(), tokio_postgres::Error> {
             }
         }
         Ok(())
-    });
-    let listen = client.batch_execute("LISTEN onward; LISTEN onward_board");
+    };
+    let listen = async {
+        // Again and again: a host that stands still keeps its connections open, and says nothing.
+        loop {
+            let listen = client.batch_execute("LISTEN onward; LISTEN onward_board");
+            timed(async { listen.await.map_err(trouble) }).await?;
+            tokio::time::sleep(shared.pace.beat * LISTEN_EVERY).await;
+        }
+    };
     tokio::select! {
-        done = &mut messages => return done,
-        listening = listen => listening?,
+        ended = messages => ended,
+        failed = listen => failed,
     }
-    messages.await
 }
 
 /// To all who listen; by whom: nobody, if it is an order to a node.
@@ -70,4 +79,6 @@ pub(crate) const TELL: &str = "SELECT pg_notify('onward', $1)";
 /// Of something on the board.
 pub(crate) const TELL_BOARD: &str = "SELECT pg_notify('onward_board', $1)";
 const TELL_EVERY: Duration = Duration::from_millis(500);
+/// Heartbeats between two looks whether anybody is there to be heard.
+const LISTEN_EVERY: u32 = 5;
 const LISTEN_AGAIN: Duration = Duration::from_secs(2);

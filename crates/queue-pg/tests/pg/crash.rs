@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use envelope::{Leg, Mailbox, Message, MessageId, ReversePath};
+use futures_util::future::join_all;
 use queue_pg::{PgSpool, Settings};
 use rustix::process::{Pid, Signal, kill_process};
 use spool::{Arrival, Dsn, Filter, Spool};
@@ -222,6 +223,9 @@ async fn a_primary_that_stands_still_is_replaced() {
     let spool = Arc::new(node(&url, "mx1").await.unwrap());
     let writers = load(&spool, Instant::now() + Duration::from_secs(6));
     tokio::time::sleep(Duration::from_secs(2)).await;
+    // Nor are those used again that nobody used just then.
+    let list = async |_| spool.list(&Filter::default(), None, 1).await;
+    join_all((0..12).map(list)).await;
     let _still = primary.freeze().await;
     let frozen = Instant::now();
     standby.promote().await;
@@ -230,6 +234,14 @@ async fn a_primary_that_stands_still_is_replaced() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     println!("mail is taken again after {:?}", frozen.elapsed());
+    for n in 0..20 {
+        list(n).await.unwrap();
+    }
+    let listens = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%';";
+    while standby.say("mail", listens).await.success().stdout.trim() != "1" {
+        assert!(frozen.elapsed() < testkit::PATIENCE * 3, "nobody listens");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let acknowledged = writers.join_all().await.concat();
     let there = all(&spool).await;
     assert!(acknowledged.iter().all(|id| there.contains(id)));
