@@ -4,24 +4,22 @@
 //! changes nothing. So a primary that fails over costs time, and no answer.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use envelope::{Claim, Lease, LegId, Message, MessageId};
+use envelope::{Claim, Lease, MessageId};
 use serde_json::{Value, json};
-use spool::{Action, Arrival, Deadlines, Entry, Error, Lifetime, Token};
-use tokio_util::sync::CancellationToken;
+use spool::{Deadlines, Entry, Error, Lifetime, Token};
 
-use crate::batch::Batcher;
-use crate::connect::{Borrowed, Database, Parameters, is_passing, patiently, timed};
+use crate::batch::Job;
+use crate::connect::{Borrowed, Database, Parameters, timed};
 use crate::engine::Shared;
 use crate::rows::{self, Id, leg_json, message_json};
 use crate::time::{NOT_GIVEN_UP, millis, timestamp};
 use crate::tokens::token_json;
 
 /// A message on its way into the tables.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Entering {
     pub(crate) id: MessageId,
     message: Value,
@@ -33,7 +31,7 @@ pub(crate) struct Entering {
 }
 
 /// Where the body of a message is that comes in.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum Body {
     /// Here.
     Whole(Bytes),
@@ -51,222 +49,112 @@ pub(crate) struct Begun {
 }
 
 impl Entering {
-    /// Of its body.
-    fn octets(&self) -> usize {
-        match &self.body {
-            Body::Whole(octets) => octets.len(),
-            Body::Pieces(_) => 0,
-        }
-    }
-
-    /// `begun`: the legs that are not on hold are leased at once.
+    /// The legs of one message as they stand, at least one. `begun`: those that may be tried are leased at once.
     pub(crate) fn new(
-        arrival: &Arrival,
+        legs: &[Entry],
         body: Body,
         tokens: &[Token],
         lifetime: Lifetime,
         begun: Option<Begun>,
     ) -> Self {
-        let id = arrival.message.id;
-        let deadlines = deadlines(arrival, lifetime);
-        let first = millis(arrival.first_due);
-        let mut places = Vec::new();
-        let legs = (0u32..).zip(&arrival.legs).map(|(number, leg)| {
-            let mut row = leg_json(
-                LegId {
-                    message: id,
-                    number,
-                },
-                leg,
-                deadlines,
-                first,
-            );
-            match arrival.held.get(&number) {
-                Some(why) => {
-                    row["held"] = json!(true);
-                    row["last"] = rows::last_json(why);
-                }
-                None => {
-                    if let Some(begun) = begun {
-                        row["owner"] = json!(begun.run);
-                        row["token"] = json!(FIRST_TOKEN);
-                        row["lease_end"] = json!(begun.until);
-                    }
-                    let ready = begun.map_or(first, |begun| begun.until);
-                    places.push((leg.destination().to_string().into(), ready));
-                }
+        let message = &legs[0].message;
+        let deadlines = deadlines(&legs[0], lifetime);
+        let (mut rows, mut places) = (Vec::new(), Vec::new());
+        for leg in legs {
+            let begun = begun.filter(|_| is_free(leg));
+            rows.push(leg_json(leg, deadlines, begun));
+            if is_free(leg) {
+                let ready = begun.map_or_else(|| millis(leg.due), |begun| begun.until);
+                places.push((leg.leg.destination().to_string().into(), ready));
             }
+        }
+        let named = |token| {
+            let mut row = token_json(token);
+            row["message"] = json!(rows::uuid(message.id));
             row
-        });
-        let legs = legs.collect();
-        Self::with(&arrival.message, body, tokens, legs, places)
-    }
-
-    /// What was in a queue before, as it stood there; `None` without legs.
-    pub(crate) fn again(
-        stood: &[Entry],
-        body: Body,
-        tokens: &[Token],
-        lifetime: Lifetime,
-    ) -> Option<Self> {
-        let first = stood.first()?;
-        let own = || lifetime.deadlines(first.message.arrived);
-        let deadlines = first.deadlines.unwrap_or_else(own);
-        let mut places = Vec::new();
-        let legs = stood.iter().map(|entry| {
-            let due = millis(entry.due);
-            let mut row = leg_json(entry.id, &entry.leg, deadlines, due);
-            let bounced = entry.pending == Some(Action::Bounce);
-            row["attempts"] = json!(entry.attempts);
-            row["warned"] = json!(entry.warned);
-            row["held"] = json!(entry.is_held());
-            row["bounced"] = json!(bounced);
-            row["last"] = entry.last.as_ref().map_or(Value::Null, rows::last_json);
-            if !entry.is_held() && !bounced {
-                places.push((entry.leg.destination().to_string().into(), due));
-            }
-            row
-        });
-        let legs = legs.collect();
-        Some(Self::with(&first.message, body, tokens, legs, places))
-    }
-
-    fn with(
-        message: &Message,
-        body: Body,
-        tokens: &[Token],
-        legs: Vec<Value>,
-        places: Vec<(Box<str>, i64)>,
-    ) -> Self {
+        };
         Self {
             id: message.id,
             message: message_json(message),
-            legs,
-            tokens: tokens
-                .iter()
-                .map(|token| {
-                    let mut row = token_json(token);
-                    row["message"] = json!(rows::uuid(message.id));
-                    row
-                })
-                .collect(),
+            legs: rows,
+            tokens: tokens.iter().map(named).collect(),
             body,
             places,
         }
     }
 }
 
-/// When the sender of a message is told something.
-pub(crate) fn deadlines(arrival: &Arrival, lifetime: Lifetime) -> Deadlines {
-    let own = || lifetime.deadlines(arrival.message.arrived);
-    arrival.deadlines.unwrap_or_else(own)
+fn is_free(leg: &Entry) -> bool {
+    !leg.is_held() && leg.pending.is_none()
+}
+
+fn deadlines(leg: &Entry, lifetime: Lifetime) -> Deadlines {
+    let own = || lifetime.deadlines(leg.message.arrived);
+    leg.deadlines.unwrap_or_else(own)
 }
 
 /// The legs that were leased as they came in.
-pub(crate) fn claims(arrival: Arrival, lifetime: Lifetime, begun: Begun) -> Vec<Claim> {
-    let deadline = deadlines(&arrival, lifetime).expire;
-    let id = arrival.message.id;
-    let message = Arc::new(arrival.message);
-    let legs = (0u32..).zip(arrival.legs);
-    let free = legs.filter(|(number, _)| !arrival.held.contains_key(number));
-    let claim = |(number, leg)| Claim {
+pub(crate) fn claims(legs: Vec<Entry>, lifetime: Lifetime, begun: Begun) -> Vec<Claim> {
+    let free = legs.into_iter().filter(is_free);
+    let claim = |leg: Entry| Claim {
         lease: Lease {
-            leg: LegId {
-                message: id,
-                number,
-            },
+            leg: leg.id,
             owner: begun.run.unsigned_abs(),
             token: FIRST_TOKEN,
             expires: timestamp(begun.until),
         },
-        message: Arc::clone(&message),
-        leg,
-        attempts: 0,
-        warned: false,
-        deadline,
+        deadline: deadlines(&leg, lifetime).expire,
+        message: leg.message,
+        leg: leg.leg,
+        attempts: leg.attempts,
+        warned: leg.warned,
     };
     free.map(claim).collect()
 }
 
-/// Commits what comes; says of each message whether it is new, or leased as it says by an attempt whose answer was lost.
-pub(crate) fn start(shared: &Arc<Shared>, stopped: &CancellationToken) -> Batcher<Entering, bool> {
-    let shared = Arc::clone(shared);
-    Batcher::start(COMMITTERS, stopped, move |batch: Vec<Entering>| {
-        let shared = Arc::clone(&shared);
-        async move { commit(&shared, batch).await }
-    })
-}
+impl Job<Shared> for Entering {
+    /// Whether it is new, or leased as it says by an attempt whose answer was lost.
+    type Done = bool;
+    /// A client waits for its 250 for ten minutes (RFC 5321 §4.5.3.2.6); many less.
+    const PATIENCE: Duration = PATIENCE;
 
-async fn commit(shared: &Shared, mut batch: Vec<Entering>) -> Vec<Result<bool, Error>> {
-    let mut results = Vec::new();
-    while !batch.is_empty() {
-        let (mut octets, mut count) = (0, 0);
-        while count < batch.len() && (count == 0 || octets < BATCH_OCTETS) {
-            octets += batch[count].octets();
-            count += 1;
-        }
-        let rest = batch.split_off(count);
-        results.extend(commit_together(shared, batch).await);
-        batch = rest;
+    fn weight(&self) -> usize {
+        let body = match &self.body {
+            Body::Whole(octets) => octets.len(),
+            Body::Pieces(_) => 0,
+        };
+        body + self.legs.len() * LEG_OCTETS
     }
-    results
-}
 
-async fn commit_together(shared: &Shared, batch: Vec<Entering>) -> Vec<Result<bool, Error>> {
-    let known = match patiently(PATIENCE, || attempt(shared, &batch)).await {
-        Ok(known) => known,
-        Err(error) => return alone(shared, batch, error).await,
-    };
-    let mut results = Vec::new();
-    for it in &batch {
-        results.push(match known.get(&it.id) {
-            Some(is_new) => Ok(*is_new),
-            // A statement that was given up may have been at it just then: it is there now, or never.
-            None => one(shared, it).await,
+    async fn attempt(shared: &Shared, batch: &[&Self]) -> Result<Vec<Result<bool, Error>>, Error> {
+        let end = shared.time.given_up();
+        let known = timed(async {
+            let client = shared.database.get().await?;
+            let known = enter(&client, batch, end).await?;
+            client.done();
+            Ok(known)
         });
+        let known = known.await?;
+        let there = batch.iter().filter(|it| known.contains_key(&it.id));
+        shared.entered(there.flat_map(|it| &it.places));
+        let result = |it: &&Self| {
+            let lost = || Error::Unknown(format!("the body of {} was cleared away", it.id));
+            known.get(&it.id).copied().ok_or_else(lost)
+        };
+        Ok(batch.iter().map(result).collect())
     }
-    results
-}
-
-/// One message that the database does not take keeps no other out.
-async fn alone(shared: &Shared, batch: Vec<Entering>, error: Error) -> Vec<Result<bool, Error>> {
-    let mut results = Vec::new();
-    for it in &batch {
-        results.push(match is_passing(&error) || batch.len() == 1 {
-            true => Err(error.clone()),
-            false => one(shared, it).await,
-        });
-    }
-    results
-}
-
-async fn one(shared: &Shared, it: &Entering) -> Result<bool, Error> {
-    let known = attempt(shared, std::slice::from_ref(it)).await?;
-    let lost = || Error::Unknown(format!("the body of {} was cleared away", it.id));
-    known.get(&it.id).copied().ok_or_else(lost)
-}
-
-async fn attempt(shared: &Shared, batch: &[Entering]) -> Result<HashMap<MessageId, bool>, Error> {
-    let end = shared.time.given_up();
-    timed(async {
-        let client = shared.database.get().await?;
-        let known = enter(&client, batch, end).await?;
-        client.done();
-        Ok(known)
-    })
-    .await
 }
 
 /// Writes messages with all that is theirs, in the transaction that runs or in one of its own. Says which are there, and which of them
-/// are new, or were at an attempt before. A body in pieces is taken from its draft: if that was cleared away, there is no message. Nor is there one if the database
-/// gets to it only after `end`.
+/// are new, or were at an attempt before. A body in pieces is taken from its draft: if that was cleared away, there is no message. Nor
+/// is there one if the database gets to it only after `end`.
 pub(crate) async fn enter(
     client: &Borrowed,
-    batch: &[Entering],
+    batch: &[&Entering],
     end: i64,
 ) -> Result<HashMap<MessageId, bool>, Error> {
     let mut seen = HashSet::new();
-    let batch: Vec<&Entering> = batch.iter().filter(|it| seen.insert(it.id)).collect();
+    let batch: Vec<&&Entering> = batch.iter().filter(|it| seen.insert(it.id)).collect();
     let messages = Value::Array(batch.iter().map(|it| it.message.clone()).collect());
     let legs = Value::Array(batch.iter().flat_map(|it| it.legs.clone()).collect());
     let tokens = Value::Array(batch.iter().flat_map(|it| it.tokens.clone()).collect());
@@ -366,11 +254,8 @@ const ENTER_PIECE: &str = "WITH d AS (
 const DROP_DRAFT: &str = "WITH d AS (DELETE FROM drafts WHERE message = $1 RETURNING message)
     DELETE FROM bodies WHERE message IN (SELECT message FROM d)
         AND NOT EXISTS (SELECT FROM messages WHERE id = message)";
-/// Octets of bodies in one statement: it takes its time on a slow link.
-const BATCH_OCTETS: usize = 4 << 20;
-/// A client waits for its 250 for ten minutes (RFC 5321 §4.5.3.2.6); many less.
+/// A leg as a row.
+const LEG_OCTETS: usize = 600;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 /// Of who begins at once.
-const FIRST_TOKEN: u64 = 1;
-/// While one waits for its fsync and its standby, another is under way.
-const COMMITTERS: usize = 3;
+pub(crate) const FIRST_TOKEN: u64 = 1;

@@ -283,7 +283,7 @@ const REFUSALS: [&str; 6] = ["0A", "21", "22", "23", "42", "54"];
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// A link that acknowledges nothing for so long is dead.
 const LINK_MAX: Duration = Duration::from_secs(15);
-const AGAIN_AFTER: Duration = Duration::from_millis(300);
+pub(crate) const AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// What failed later than that was given time enough.
 const TWICE_WITHIN: Duration = Duration::from_secs(2);
 const CONNECTIONS_MIN: usize = 4;

@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::batch::Batcher;
 use crate::board::Board;
 use crate::body::{PgReader, PgWriter};
-use crate::commit::{self, Begun, Body, Entering, PATIENCE};
+use crate::commit::{Begun, Body, Entering, PATIENCE, claims};
 use crate::connect::{Database, patiently};
 use crate::front::Front;
 use crate::hints;
@@ -26,7 +26,7 @@ use crate::nodes;
 use crate::promise;
 use crate::schema;
 use crate::settings::{Pace, Settings, StartError};
-use crate::settle::{self, Again, Settling};
+use crate::settle::Settling;
 use crate::time::{Time, timestamp};
 use crate::tokens;
 use crate::upkeep;
@@ -36,7 +36,7 @@ pub struct PgSpool {
     pub(crate) shared: Arc<Shared>,
     board: Arc<Board>,
     commits: Batcher<Entering, bool>,
-    settlements: Batcher<Settling, Again>,
+    settlements: Batcher<Settling, ()>,
     lifetime: Lifetime,
     _stop: DropGuard,
 }
@@ -92,6 +92,24 @@ impl Shared {
     pub(crate) fn may_claim(&self) -> bool {
         !self.draining.load(Ordering::Relaxed) && !self.is_lost()
     }
+
+    /// Legs may be claimed there, and then, that could not be.
+    pub(crate) fn entered<'a>(&self, places: impl Iterator<Item = &'a (Box<str>, i64)>) {
+        let (mut front, mut is_news) = (self.front.lock(), false);
+        for (destination, ready) in places {
+            front.note(destination, *ready);
+            is_news = true;
+        }
+        drop(front);
+        if is_news {
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        self.changes.send_replace(());
+        self.told.notify_one();
+    }
 }
 
 impl PgSpool {
@@ -145,8 +163,8 @@ impl PgSpool {
         tokio::spawn(hints::listen(Arc::clone(&shared), stopped.clone()));
         tokio::spawn(hints::tell(Arc::clone(&shared), stopped.clone()));
         Ok(Self {
-            commits: commit::start(&shared, &stopped),
-            settlements: settle::start(&shared.database, &stopped),
+            commits: Batcher::start(&shared, &stopped),
+            settlements: Batcher::start(&shared, &stopped),
             board: Arc::new(Board::new(Arc::clone(&shared))),
             shared,
             lifetime: settings.lifetime,
@@ -173,24 +191,8 @@ impl PgSpool {
     }
 
     fn entering(&self, Dsn { arrival, body }: Dsn) -> Entering {
-        Entering::new(&arrival, Body::Whole(body), &[], self.lifetime, None)
-    }
-
-    /// Legs are there that were not.
-    fn entered(&self, places: &[(Box<str>, i64)]) {
-        let mut front = self.shared.front.lock();
-        for (destination, ready) in places {
-            front.note(destination, *ready);
-        }
-        drop(front);
-        if !places.is_empty() {
-            self.tell();
-        }
-    }
-
-    fn tell(&self) {
-        self.shared.changes.send_replace(());
-        self.shared.told.notify_one();
+        let body = Body::Whole(body);
+        Entering::new(&arrival.entries(), body, &[], self.lifetime, None)
     }
 }
 
@@ -222,33 +224,30 @@ impl Spool for PgSpool {
             run: self.shared.run(),
             until: self.shared.lease_end(lease),
         });
-        let entering = Entering::new(&arrival, body, &writer.tokens, self.lifetime, begun);
-        let places = entering.places.clone();
+        let legs = arrival.entries();
+        let entering = Entering::new(&legs, body, &writer.tokens, self.lifetime, begun);
         let done = self.commits.run(entering).await;
         // It may be there all the same, or come yet: nobody here works on it.
         let until = begun.filter(|_| done.is_err()).map(|begun| begun.until);
         self.shared.unheard.lock().extend(until);
         let is_ours = done?;
-        self.entered(&places);
         Ok(match begun.filter(|_| is_ours) {
             // It may have waited for longer than its lease lasts.
             Some(begun) if begun.until > self.shared.time.now() => {
-                commit::claims(arrival, self.lifetime, begun)
+                claims(legs, self.lifetime, begun)
             }
             _ => Vec::new(),
         })
     }
 
     async fn bring_back(&self, mut writer: PgWriter, legs: Vec<Entry>) -> Result<bool, Error> {
-        let body = writer.finish().await?;
-        let Some(entering) = Entering::again(&legs, body, &writer.tokens, self.lifetime) else {
+        if legs.is_empty() {
             return Ok(false);
-        };
+        }
+        let body = writer.finish().await?;
         writer.kept = true;
-        let places = entering.places.clone();
-        let is_new = self.commits.run(entering).await?;
-        self.entered(&places);
-        Ok(is_new)
+        let entering = Entering::new(&legs, body, &writer.tokens, self.lifetime, None);
+        self.commits.run(entering).await
     }
 
     async fn claim(&self, want: &Want) -> Result<Vec<Claim>, Error> {
@@ -279,18 +278,12 @@ impl Spool for PgSpool {
     }
 
     async fn settle(&self, legs: Vec<(Lease, Settlement)>) -> Vec<Result<(), Error>> {
-        let mut places = Vec::new();
         let settling = legs.into_iter().map(|(lease, settlement)| {
             let settling = Settling::new(lease, settlement, |dsn| self.entering(dsn));
-            let notice = settling.notice.iter();
-            places.extend(notice.flat_map(|notice| notice.places.clone()));
             self.settlements.run(settling)
         });
         let settling: Vec<_> = settling.collect();
-        let results = join_all(settling).await;
-        places.extend(results.iter().flatten().flatten().cloned());
-        self.entered(&places);
-        results.into_iter().map(|result| result.map(drop)).collect()
+        join_all(settling).await
     }
 
     async fn open_body(&self, id: MessageId) -> Result<PgReader, OpenError> {
@@ -342,7 +335,7 @@ impl Spool for PgSpool {
         n: usize,
     ) -> Result<Changed, Error> {
         let changed = self.shared.acted(filter, action, cursor, n).await?;
-        self.tell();
+        self.shared.tell();
         Ok(changed)
     }
 

@@ -11,10 +11,11 @@ use envelope::{
     Origin, OriginalRecipient, Peer, Reply, Return, ReversePath,
 };
 use serde_json::{Value, json};
-use spool::{Deadlines, Entry, LAST_OCTETS_MAX, State};
+use spool::{Action, Deadlines, Entry, LAST_OCTETS_MAX, State};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type};
 
+use crate::commit::{Begun, FIRST_TOKEN};
 use crate::time::{millis, timestamp};
 
 /// The columns of a message, its body apart.
@@ -106,8 +107,9 @@ pub(crate) fn message_json(message: &Message) -> Value {
     })
 }
 
-/// A new leg as a row of `legs`.
-pub(crate) fn leg_json(id: LegId, leg: &Leg, deadlines: Deadlines, due: i64) -> Value {
+/// A leg as a row of `legs`; `begun`: leased.
+pub(crate) fn leg_json(entry: &Entry, deadlines: Deadlines, begun: Option<Begun>) -> Value {
+    let Entry { id, leg, .. } = entry;
     let original = leg.original.as_ref();
     let notify = |notify: Notify| {
         let bits = [notify.success, notify.failure, notify.delay];
@@ -129,12 +131,15 @@ pub(crate) fn leg_json(id: LegId, leg: &Leg, deadlines: Deadlines, due: i64) -> 
         "merged_more": leg.merged.more,
         "warn_at": millis(deadlines.warn),
         "expire_at": millis(deadlines.expire),
-        "due": due,
-        "attempts": 0,
-        "warned": false,
-        "held": false,
-        "bounced": false,
-        "token": 0,
+        "due": millis(entry.due),
+        "attempts": entry.attempts,
+        "warned": entry.warned,
+        "held": entry.is_held(),
+        "bounced": entry.pending == Some(Action::Bounce),
+        "last": entry.last.as_ref().map(last_json),
+        "owner": begun.map(|begun| begun.run),
+        "token": begun.map_or(0, |_| FIRST_TOKEN),
+        "lease_end": begun.map(|begun| begun.until),
     })
 }
 
@@ -278,8 +283,8 @@ impl LegRow {
             attempts: self.attempts,
             warned: self.warned,
             pending: match () {
-                () if self.held && state == State::Active => Some(spool::Action::Hold),
-                () => self.bounced.then_some(spool::Action::Bounce),
+                () if self.held && state == State::Active => Some(Action::Hold),
+                () => self.bounced.then_some(Action::Bounce),
             },
             leg: self.leg.clone(),
             last: self.last.clone(),

@@ -10,22 +10,22 @@ use envelope::{Lease, LegId};
 use serde_json::{Value, json};
 use spool::{Dsn, Error, Settlement};
 use tokio_postgres::Row;
-use tokio_util::sync::CancellationToken;
 
-use crate::batch::Batcher;
+use crate::batch::Job;
 use crate::claim::{Columns, leg_id};
 use crate::commit::{Entering, enter};
-use crate::connect::{Borrowed, Database, Parameters, is_passing, patiently, timed, trouble};
+use crate::connect::{Borrowed, Database, Parameters, timed, trouble};
+use crate::engine::Shared;
 use crate::rows::{Id, last_json, uuid};
 use crate::time::millis;
 
 /// A leg that was worked on, and what becomes of it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Settling {
-    pub(crate) lease: Lease,
+    lease: Lease,
     /// None: it ends.
     moved: Option<Value>,
-    pub(crate) notice: Option<Entering>,
+    notice: Option<Entering>,
 }
 
 impl Settling {
@@ -75,58 +75,50 @@ fn key(row: &Row) -> Key {
 }
 
 /// Where a leg that was given back may be claimed, and when; none: it has ended, or is on hold.
-pub(crate) type Again = Option<(Box<str>, i64)>;
+type Again = Option<(Box<str>, i64)>;
 
-/// Settles what comes.
-pub(crate) fn start(database: &Database, stopped: &CancellationToken) -> Batcher<Settling, Again> {
-    let database = database.clone();
-    Batcher::start(SETTLERS, stopped, move |batch: Vec<Settling>| {
-        let database = database.clone();
-        async move {
-            // What was delivered is not to be delivered again because the database was away. What an attempt has done whose answer was
-            // lost shows as fenced.
-            let done = patiently(PATIENCE, || attempt(&database, &batch)).await;
-            if done.is_err() && batch.len() > 1 && !done.as_ref().is_err_and(is_passing) {
-                // One that the database does not take keeps no other from its end.
-                let mut results = Vec::new();
-                for it in &batch {
-                    results.push(of(it, &attempt(&database, std::slice::from_ref(it)).await));
-                }
-                return results;
-            }
-            let result = |it: &Settling| of(it, &done);
-            batch.iter().map(result).collect()
-        }
-    })
+impl Job<Shared> for Settling {
+    type Done = ();
+    /// What was delivered is not to be delivered again because the database was away. Nobody waits for the answer, and until the lease
+    /// ends nobody else delivers it.
+    const PATIENCE: Duration = Duration::from_secs(150);
+
+    fn weight(&self) -> usize {
+        1 + self.notice.as_ref().map_or(0, Job::weight)
+    }
+
+    async fn attempt(shared: &Shared, batch: &[&Self]) -> Result<Vec<Result<(), Error>>, Error> {
+        let done = timed(settle(&shared.database, batch)).await?;
+        let notices = batch.iter().filter_map(|it| it.notice.as_ref());
+        let places = notices.flat_map(|notice| &notice.places);
+        shared.entered(done.values().flatten().chain(places));
+        let result = |it: &&Self| match done.contains_key(&it.key()) {
+            true => Ok(()),
+            false => Err(Error::Fenced(it.lease.leg)),
+        };
+        Ok(batch.iter().map(result).collect())
+    }
 }
 
-/// What became of one; also of a newer lease on the same leg.
-fn of(it: &Settling, done: &Result<HashMap<Key, Again>, Error>) -> Result<Again, Error> {
-    let done = done.as_ref().map_err(Error::clone)?;
-    let fenced = Error::Fenced(it.lease.leg);
-    done.get(&it.key()).cloned().ok_or(fenced)
-}
-
-async fn attempt(database: &Database, batch: &[Settling]) -> Result<HashMap<Key, Again>, Error> {
-    timed(async {
-        let client = database.get().await?;
-        client.run("BEGIN").await?;
-        let mut done = end(&client, batch).await?;
-        done.extend(go_on(&client, batch).await?);
-        let notices = batch.iter().filter(|it| done.contains_key(&it.key()));
-        let notices: Vec<_> = notices.filter_map(|it| it.notice.clone()).collect();
-        if !notices.is_empty() {
-            // Without them there is to be no end: who gave this up sends no COMMIT.
-            enter(&client, &notices, i64::MAX).await?;
-        }
-        let fenced = batch.iter().filter(|it| !done.contains_key(&it.key()));
-        let before = done_before(&client, fenced).await?;
-        done.extend(before);
-        client.run("COMMIT").await?;
-        client.done();
-        Ok(done)
-    })
-    .await
+/// What became of them; no others than these have their leases.
+async fn settle(database: &Database, batch: &[&Settling]) -> Result<HashMap<Key, Again>, Error> {
+    let client = database.get().await?;
+    client.run("BEGIN").await?;
+    let mut done = end(&client, batch).await?;
+    done.extend(go_on(&client, batch).await?);
+    let notices = batch.iter().filter(|it| done.contains_key(&it.key()));
+    let notices: Vec<_> = notices.filter_map(|it| it.notice.as_ref()).collect();
+    if !notices.is_empty() {
+        // Without them there is to be no end: who gave this up sends no COMMIT.
+        enter(&client, &notices, i64::MAX).await?;
+    }
+    let fenced = batch.iter().copied();
+    let fenced = fenced.filter(|it| !done.contains_key(&it.key()));
+    let before = done_before(&client, fenced).await?;
+    done.extend(before);
+    client.run("COMMIT").await?;
+    client.done();
+    Ok(done)
 }
 
 /// What an attempt has done whose answer was lost: its notices are there, under ids that nobody else has.
@@ -146,7 +138,7 @@ async fn done_before(
 }
 
 /// Ends legs, and the messages whose last they were.
-async fn end(client: &Borrowed, batch: &[Settling]) -> Result<HashMap<Key, Again>, Error> {
+async fn end(client: &Borrowed, batch: &[&Settling]) -> Result<HashMap<Key, Again>, Error> {
     let ending = batch.iter().filter(|it| it.moved.is_none());
     let columns = Columns::of(ending.map(|it| &it.lease));
     if columns.messages.is_empty() {
@@ -188,7 +180,7 @@ pub(crate) async fn remove(
 }
 
 /// Gives legs back.
-async fn go_on(client: &Borrowed, batch: &[Settling]) -> Result<Vec<(Key, Again)>, Error> {
+async fn go_on(client: &Borrowed, batch: &[&Settling]) -> Result<Vec<(Key, Again)>, Error> {
     let moving = || batch.iter().filter(|it| it.moved.is_some());
     let moved: Vec<Value> = moving().filter_map(|it| it.moved.clone()).collect();
     if moved.is_empty() {
@@ -223,6 +215,3 @@ const GO_ON: &str = "UPDATE legs SET owner = NULL, lease_end = NULL, due = coale
     FROM json_populate_recordset(null::legs, $1) AS g
     WHERE legs.message = ANY($2) AND legs.message = g.message AND legs.number = g.number AND legs.token = g.token AND legs.owner = g.owner
     RETURNING legs.message, legs.number, legs.token, legs.destination, legs.ready_at";
-const SETTLERS: usize = 3;
-/// Nobody waits for the answer, and until the lease ends nobody else delivers what was delivered.
-const PATIENCE: Duration = Duration::from_secs(150);

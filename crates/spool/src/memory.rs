@@ -106,7 +106,7 @@ impl Spool for MemorySpool {
             let until = arrival.lease.map(|lease| now.plus(lease));
             let numbers = 0..arrival.legs.len() as u32;
             let free: Vec<_> = numbers.filter(|n| !arrival.held.contains_key(n)).collect();
-            let is_new = queue.enter(arrival, writer.body.freeze(), self.lifetime);
+            let is_new = queue.bring_back(arrival.entries(), writer.body.freeze(), self.lifetime);
             let until = until.filter(|_| is_new).into_iter();
             let legs = until.flat_map(|until| free.iter().map(move |n| (name(id, *n), until)));
             legs.filter_map(|(leg, until)| queue.lease(leg, until))

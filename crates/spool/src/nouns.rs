@@ -41,6 +41,30 @@ impl Arrival {
             lease: None,
         }
     }
+
+    /// Its legs as a listing shows them while nobody works on them.
+    pub fn entries(mut self) -> Vec<Entry> {
+        let message = Arc::new(self.message);
+        let legs = (0..).zip(self.legs).map(|(number, leg)| {
+            let last = self.held.remove(&number);
+            Entry {
+                id: LegId {
+                    message: message.id,
+                    number,
+                },
+                message: Arc::clone(&message),
+                leg,
+                state: last.as_ref().map_or(State::Deferred, |_| State::Held),
+                due: self.first_due,
+                deadlines: self.deadlines,
+                attempts: 0,
+                warned: false,
+                last,
+                pending: None,
+            }
+        });
+        legs.collect()
+    }
 }
 
 /// What a claim asks for.

@@ -7,8 +7,7 @@ use bytes::Bytes;
 use envelope::{Claim, Destination, Diagnosis, Lease, Leg, LegId, Message, MessageId, Timestamp};
 
 use crate::{
-    Action, Arrival, Deadlines, Dsn, Entry, Error, Filter, Lifetime, Page, Settlement, State,
-    Token, Update,
+    Action, Deadlines, Dsn, Entry, Error, Filter, Lifetime, Page, Settlement, State, Token, Update,
 };
 
 #[derive(Debug, Default)]
@@ -36,34 +35,6 @@ pub(super) struct Slot {
 }
 
 impl Queue {
-    /// Says whether it is new.
-    pub(super) fn enter(&mut self, mut arrival: Arrival, body: Bytes, lifetime: Lifetime) -> bool {
-        let id = arrival.message.id;
-        if self.mail.contains_key(&id) {
-            return false;
-        }
-        let own = || lifetime.deadlines(arrival.message.arrived);
-        let deadlines = arrival.deadlines.unwrap_or_else(own);
-        let message = Arc::new(arrival.message);
-        self.mail.insert(id, (message, body, deadlines));
-        for (number, leg) in (0..).zip(arrival.legs) {
-            let why = arrival.held.remove(&number);
-            let slot = Slot {
-                leg,
-                due: arrival.first_due,
-                attempts: 0,
-                warned: false,
-                held: why.is_some(),
-                bounced: false,
-                last: why,
-                token: 0,
-                leased: None,
-            };
-            self.legs.insert(name(id, number), slot);
-        }
-        true
-    }
-
     /// Says whether it is new.
     pub(super) fn bring_back(&mut self, legs: Vec<Entry>, body: Bytes, lifetime: Lifetime) -> bool {
         let Some(first) = legs.first() else {
@@ -148,7 +119,7 @@ impl Queue {
             }
         };
         if let Some(Dsn { arrival, body }) = dsn {
-            self.enter(arrival, body, lifetime);
+            self.bring_back(arrival.entries(), body, lifetime);
         }
         Ok(())
     }
