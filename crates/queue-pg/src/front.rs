@@ -15,6 +15,8 @@ pub(crate) struct Front {
     events: BTreeSet<(bool, i64, Arc<str>)>,
     /// The moment of the last claim.
     seen: Option<i64>,
+    /// Destinations that it asked for, and that may have something due all the same: it failed, or passed it by.
+    left: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,6 +63,9 @@ impl Front {
     /// Legs of a destination were claimed until `until`, if any were; the first of the others may be claimed at `ready`.
     pub(crate) fn claimed(&mut self, destination: &str, until: Option<i64>, ready: Option<i64>) {
         let seen = self.seen;
+        if ready > seen || ready.is_none() {
+            self.left = self.left.saturating_sub(1);
+        }
         self.change(destination, |place| {
             let running = place.lease_end.filter(|end| Some(*end) > seen);
             place.lease_end = running.into_iter().chain(until).min();
@@ -88,7 +93,14 @@ impl Front {
             let place = self.places.get(destination);
             place.and_then(|place| place.events(false).min()) == Some(*at)
         });
-        first.take(max).map(|(_, _, it)| (&**it).into()).collect()
+        let asked: Vec<_> = first.take(max).map(|(_, _, it)| (&**it).into()).collect();
+        self.left = asked.len();
+        asked
+    }
+
+    /// Whether the last claim is worth another; it is said once.
+    pub(crate) fn take_left(&mut self) -> bool {
+        std::mem::take(&mut self.left) > 0
     }
 
     /// When something will be due that was not at the last claim.
@@ -203,5 +215,24 @@ mod tests {
         front.claimed("new", None, None);
         assert_eq!(front.next(), Some(70));
         assert_eq!(due(&mut front, 100), ["a"]);
+    }
+
+    #[test]
+    fn what_a_claim_has_left_is_worth_another() {
+        let mut front = Front::default();
+        front.note("a", 5);
+        front.note("b", 7);
+        assert!(!front.take_left());
+        // It fails.
+        due(&mut front, 10);
+        assert!(front.take_left() && !front.take_left());
+        // It passes something by.
+        due(&mut front, 10);
+        front.claimed("a", Some(60), Some(60));
+        front.claimed("b", None, Some(7));
+        assert!(front.take_left());
+        due(&mut front, 10);
+        front.claimed("b", Some(60), None);
+        assert!(!front.take_left());
     }
 }

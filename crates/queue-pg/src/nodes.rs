@@ -163,6 +163,7 @@ impl Shared {
         if check {
             self.look_at_promise().await?;
         }
+        news |= self.front.lock().take_left();
         news |= self.give_back_unheard().await?;
         // Who was cut off itself has seen no heartbeats of those who were not.
         if self.well_since.lock().elapsed() > self.pace.dead {

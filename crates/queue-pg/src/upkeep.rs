@@ -7,12 +7,13 @@ use spool::Error;
 use crate::connect::Database;
 use crate::time::span;
 
-/// Expired tokens, pieces of messages whose node is gone, leases on what was put on hold, notes that hold no more.
+/// Expired tokens, pieces of messages whose node is gone, leases of nodes that are, and on what was put on hold, notes that hold no more.
 pub(crate) async fn sweep(database: &Database, now: i64) -> Result<(), Error> {
     database.ask(EXPIRED, &[&now]).await?;
     let begun = now.saturating_sub(span(DRAFT_MAX));
     database.ask(ABANDONED, &[&begun]).await?;
     database.ask(STALE, &[&now]).await?;
+    database.ask(ORPHANS, &[]).await?;
     let gone = now.saturating_sub(span(NOTE_MAX));
     let passed = now.saturating_sub(span(PASSING_MAX));
     database.ask(GONE, &[&gone, &passed]).await?;
@@ -57,6 +58,11 @@ const ABANDONED: &str = "WITH d AS (
             SELECT message FROM drafts WHERE begun < $1 OR run NOT IN (SELECT run FROM nodes) LIMIT 100) RETURNING message)
     DELETE FROM bodies WHERE message IN (SELECT message FROM d) AND NOT EXISTS (SELECT FROM messages WHERE id = message)";
 const STALE: &str = "UPDATE legs SET owner = NULL, lease_end = NULL WHERE (held OR bounced) AND owner IS NOT NULL AND lease_end <= $1";
+/// A claim that was still under way when its node was given up, or that was locked just then. By the owner that it was found with:
+/// a node that claims it meanwhile is not known to this.
+const ORPHANS: &str = "WITH dead AS (SELECT owner FROM legs WHERE owner IS NOT NULL EXCEPT SELECT run FROM nodes),
+    held AS (SELECT message, number FROM legs JOIN dead USING (owner) FOR UPDATE OF legs SKIP LOCKED)
+    UPDATE legs SET owner = NULL, lease_end = NULL FROM held WHERE legs.message = held.message AND legs.number = held.number";
 const GONE: &str = "DELETE FROM notes WHERE (text IS NULL AND at < $1) OR (passing AND at < $2)";
 const UNREAD: &str =
     "WITH q AS (DELETE FROM questions WHERE at < $1) DELETE FROM answers WHERE at < $1";

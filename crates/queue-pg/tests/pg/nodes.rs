@@ -93,6 +93,46 @@ async fn a_slow_look_keeps_no_heartbeat_up() {
     assert_eq!(claim(&other).await.len(), 0);
 }
 
+/// Nobody knows whether who holds it takes it.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn what_a_claim_has_passed_by_is_claimed_soon() {
+    let database = Database::new().await;
+    let spool = database.node("mx1").await;
+    put(&spool, 10, "a@x.example").await.unwrap();
+    let held = database.ask("BEGIN; SELECT FROM onward.legs FOR UPDATE; SELECT pg_sleep(2)");
+    let claiming = async {
+        let locked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT pg_sleep(2)%'";
+        until(&database, locked, "1").await;
+        assert_eq!(claim(&spool).await.len(), 0);
+        let mut changes = spool.changed();
+        loop {
+            changes.mark_unchanged();
+            if !claim(&spool).await.is_empty() {
+                return;
+            }
+            let changed = tokio::time::timeout(testkit::PATIENCE, changes.changed());
+            changed.await.expect("it is told of").unwrap();
+        }
+    };
+    tokio::join!(held, claiming);
+}
+
+/// It was locked when its node was given up, or the claim came through only then.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn no_lease_outlives_its_node_for_long() {
+    let database = Database::new().await;
+    let spool = database.node("mx1").await;
+    put(&spool, 10, "a@x.example").await.unwrap();
+    let lease = claim(&spool).await.remove(0).lease;
+    put(&spool, 10, "b@y.example").await.unwrap();
+    let late = "UPDATE onward.legs SET owner = 1, lease_end = 99999999999999 WHERE owner IS NULL";
+    database.ask(late).await;
+    assert_eq!(claim_soon(&spool).await.len(), 1);
+    assert!(spool.holds(&lease) && spool.complete(lease, None).await.is_ok());
+}
+
 /// What it was asked to claim reaches the database only when it has given that up: nobody would deliver it until the lease ends.
 #[tokio::test]
 #[ignore = "foreign: PostgreSQL"]
