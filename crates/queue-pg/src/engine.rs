@@ -129,7 +129,7 @@ impl PgSpool {
         let time = Time::new(settings.clock.clone());
         let start = |error: Error| StartError::Database(error.to_string());
         let client = database.get().await.map_err(start)?;
-        time.ask(&client).await.map_err(start)?;
+        time.ask(&client, || {}).await.map_err(start)?;
         client.done();
         let run = nodes::register(&database, &settings, || time.now()).await?;
         let shared = Arc::new(Shared {
@@ -190,7 +190,8 @@ impl PgSpool {
         upkeep::shrink(&self.shared.database).await
     }
 
-    fn entering(&self, Dsn { arrival, body }: Dsn) -> Entering {
+    fn entering(&self, Dsn { mut arrival, body }: Dsn) -> Entering {
+        arrival.first_due = self.shared.time.translated(arrival.first_due);
         let body = Body::Whole(body);
         Entering::new(&arrival.entries(), body, &[], self.lifetime, None)
     }
@@ -213,7 +214,12 @@ impl Spool for PgSpool {
         Ok(PgWriter::new(Arc::clone(&self.shared), id))
     }
 
-    async fn commit(&self, mut writer: PgWriter, arrival: Arrival) -> Result<Vec<Claim>, Error> {
+    async fn commit(
+        &self,
+        mut writer: PgWriter,
+        mut arrival: Arrival,
+    ) -> Result<Vec<Claim>, Error> {
+        arrival.first_due = self.shared.time.translated(arrival.first_due);
         debug_assert_eq!(
             writer.id, arrival.message.id,
             "the writer is another message's"
@@ -278,7 +284,10 @@ impl Spool for PgSpool {
     }
 
     async fn settle(&self, legs: Vec<(Lease, Settlement)>) -> Vec<Result<(), Error>> {
-        let settling = legs.into_iter().map(|(lease, settlement)| {
+        let settling = legs.into_iter().map(|(lease, mut settlement)| {
+            if let Settlement::Reschedule(due, _) = &mut settlement {
+                *due = self.shared.time.translated(*due);
+            }
             let settling = Settling::new(lease, settlement, |dsn| self.entering(dsn));
             self.settlements.run(settling)
         });

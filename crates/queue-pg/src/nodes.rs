@@ -129,7 +129,11 @@ impl Shared {
         }
         timed(async {
             let client = self.database.get().await?;
-            self.time.ask(&client).await?;
+            let jumped = || {
+                tracing::warn!("the clock of the shared spool's database is another than before");
+                *self.well_since.lock() = Instant::now();
+            };
+            self.time.ask(&client, jumped).await?;
             let (sent, now) = (Instant::now(), self.time.now());
             let begun = match client.row(BEAT, &[&self.node, &self.run(), &now]).await? {
                 Some(row) => {
@@ -165,9 +169,10 @@ impl Shared {
         }
         news |= self.front.lock().take_left();
         news |= self.give_back_unheard().await?;
-        // Who was cut off itself has seen no heartbeats of those who were not.
+        // Who was cut off itself has seen no heartbeats of those who were not. After a jump of the clock, all are old for a moment.
+        let now = self.time.now();
         if self.well_since.lock().elapsed() > self.pace.dead {
-            news |= self.give_up_dead().await?;
+            news |= self.give_up_dead(now).await?;
         }
         news |= self.look().await?;
         if news {
@@ -223,8 +228,8 @@ impl Shared {
     }
 
     /// Frees the legs of nodes that send no heartbeat any more.
-    async fn give_up_dead(&self) -> Result<bool, Error> {
-        let before = self.time.now().saturating_sub(span(self.pace.dead));
+    async fn give_up_dead(&self, now: i64) -> Result<bool, Error> {
+        let before = now.saturating_sub(span(self.pace.dead));
         // Under its own name another may die.
         let spared = match self.usurped.load(Ordering::Relaxed) {
             true => "",
@@ -280,8 +285,9 @@ const REGISTER: &str = "WITH old AS (SELECT run FROM nodes WHERE name = $1 AND r
     freed AS (UPDATE legs SET owner = NULL, lease_end = NULL FROM old WHERE owner = old.run)
     INSERT INTO nodes (name, run, heartbeat, since, version) VALUES ($1, $2, $3, $3, $4)
     ON CONFLICT (name) DO UPDATE SET run = $2, heartbeat = $3, since = $3, version = $4, draining = false";
-const BEAT: &str =
-    "UPDATE nodes SET heartbeat = $3 WHERE name = $1 AND run = $2 RETURNING draining";
+/// One that comes late takes nothing back; but one of before a clock was set back does not stand.
+const BEAT: &str = "UPDATE nodes SET heartbeat = CASE WHEN heartbeat BETWEEN $3 AND $3 + 60000 THEN heartbeat ELSE $3 END
+    WHERE name = $1 AND run = $2 RETURNING draining";
 const GIVE_UP: &str = "WITH dead AS (
         SELECT name, run FROM nodes WHERE heartbeat < $1 AND run <> 0 AND name <> $2 FOR UPDATE SKIP LOCKED),
     gone AS (UPDATE nodes SET run = 0 FROM dead WHERE nodes.name = dead.name),

@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use spool::Error;
+use spool::{Clock, Error};
 
 use crate::connect::Database;
+use crate::time::millis;
 
 /// Something about the database that an operator should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,10 +87,26 @@ pub(crate) fn judge(settings: &HashMap<String, String>) -> Vec<Finding> {
 pub(crate) async fn read(database: &Database) -> Result<Vec<Finding>, Error> {
     let rows = database.ask(READ, &[&&NAMES[..]]).await?;
     let settings = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    Ok(judge(&settings))
+    let mut findings = judge(&settings);
+    let own = millis(Clock::real().now());
+    let clock = settings.get("clock").and_then(|said| said.parse().ok());
+    let ahead = clock.map_or(0, |said: i64| said.saturating_sub(own));
+    if ahead.unsigned_abs() > APART_MAX {
+        let (seconds, ahead) = (ahead.unsigned_abs() / 1000, ahead > 0);
+        let which = if ahead { "ahead of" } else { "behind" };
+        findings.push(Finding {
+            breaks: false,
+            what: format!("the database's clock is {seconds} s {which} this machine's"),
+            why: "dates in mail are wrong by that, or the time after which mail is given up: keep both right (NTP)",
+        });
+    }
+    Ok(findings)
 }
 
-const READ: &str = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)";
+const READ: &str = "SELECT name, setting FROM pg_settings WHERE name = ANY($1)
+    UNION ALL SELECT 'clock', (extract(epoch FROM clock_timestamp()) * 1000)::int8::text";
+/// Milliseconds; the answer takes some of them.
+const APART_MAX: u64 = 30_000;
 const NAMES: [&str; 6] = [
     "server_encoding",
     "fsync",

@@ -27,15 +27,22 @@ impl Time {
         Self { clock, asked }
     }
 
-    /// Asks the database. An answer that took long says too little.
-    pub(crate) async fn ask(&self, client: &Borrowed) -> Result<(), Error> {
+    /// Asks the database. An answer that took long says too little. `jumped` is called first if another time was to be expected: its
+    /// clock was set, or it is another host's.
+    pub(crate) async fn ask(&self, client: &Borrowed, jumped: impl FnOnce()) -> Result<(), Error> {
         let statement = client.prepare_cached(CLOCK).await.map_err(trouble)?;
         let asked = Instant::now();
         let row = client.query_one(&statement, &[]).await.map_err(trouble)?;
         let took = asked.elapsed();
         if took < SLOW {
             // It said it about half way.
-            *self.asked.lock() = (asked + took / 2, row.get(0));
+            let (at, said): (Instant, i64) = (asked + took / 2, row.get(0));
+            let mut known = self.asked.lock();
+            let expected = known.1.saturating_add(span(at.duration_since(known.0)));
+            if said.abs_diff(expected) > JUMP {
+                jumped();
+            }
+            *known = (at, said);
         }
         Ok(())
     }
@@ -50,6 +57,12 @@ impl Time {
     /// The clock of this machine.
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// What this machine's clock calls `at`, as the database's calls it.
+    pub(crate) fn translated(&self, at: Timestamp) -> Timestamp {
+        let ahead = self.now().saturating_sub(millis(self.clock.now()));
+        timestamp(millis(at).saturating_add(ahead))
     }
 
     /// Milliseconds since 1970.
@@ -81,3 +94,5 @@ pub(crate) fn timestamp(millis: i64) -> Timestamp {
 pub(crate) const NOT_GIVEN_UP: &str = "extract(epoch FROM statement_timestamp()) * 1000 <";
 const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8";
 const SLOW: Duration = Duration::from_secs(1);
+/// Milliseconds: less than there is between a node's being lost and its being given up.
+const JUMP: u64 = 3000;

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use envelope::MessageId;
 use queue_pg::{Cluster, Pace, PgSpool, Settings, StartError};
-use spool::{Action, BodyWriter, Clock, Error, Filter, IdSource, Spool, Want, change_all};
+use spool::{
+    Action, BodyWriter, Clock, Error, Filter, IdSource, Settlement, Spool, Update, Want, change_all,
+};
 
-use crate::support::{Database, PACE, claim, claim_soon, node, put, until};
+use crate::support::{Database, PACE, claim, claim_soon, node, put, put_due, until};
 
 #[tokio::test]
 #[ignore = "foreign: PostgreSQL"]
@@ -131,6 +133,52 @@ async fn no_lease_outlives_its_node_for_long() {
     database.ask(late).await;
     assert_eq!(claim_soon(&spool).await.len(), 1);
     assert!(spool.holds(&lease) && spool.complete(lease, None).await.is_ok());
+}
+
+/// A primary whose clock is ahead takes over: the first to send a heartbeat finds those of the others old.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_clock_that_jumps_gives_nobody_up() {
+    let database = Database::new().await;
+    let url = database.shifted(0).await;
+    let (one, two) = (node(&url, "one").await, node(&url, "two").await);
+    let nodes = [one.unwrap(), two.unwrap()];
+    let mut leases = Vec::new();
+    for node in &nodes {
+        put(node, 10, "a@x.example").await.unwrap();
+        leases.push(claim(node).await.remove(0).lease);
+    }
+    tokio::time::sleep(PACE.dead).await;
+    database.ask("UPDATE onward.shift SET by = '20 s'").await;
+    tokio::time::sleep(PACE.dead).await;
+    for (node, lease) in nodes.iter().zip(leases) {
+        assert_eq!(node.complete(lease, None).await, Ok(()));
+    }
+}
+
+/// It is named, and mail is due all the same when it comes in.
+#[tokio::test]
+#[ignore = "foreign: PostgreSQL"]
+async fn mail_is_due_by_one_clock() {
+    let database = Database::new().await;
+    let url = database.shifted(-3600).await;
+    let spool = node(&url, "mx1").await.unwrap();
+    let now = || Clock::real().now();
+    put_due(&spool, 10, "a@x.example", now()).await.unwrap();
+    let lease = claim_soon(&spool).await.remove(0).lease;
+    let update = Update {
+        attempts: 1,
+        warned: false,
+        last: None,
+        dsn: None,
+    };
+    let again = Settlement::Reschedule(now(), update);
+    assert_eq!(spool.settle(vec![(lease, again)]).await, [Ok(())]);
+    assert_eq!(claim_soon(&spool).await.len(), 1);
+    let findings = Cluster::new(&Settings::new(&url, "cli")).unwrap();
+    let findings = findings.findings().await.unwrap();
+    let named = |finding: &queue_pg::Finding| finding.to_string().contains("3600 s behind");
+    assert!(findings.iter().any(named), "{findings:?}");
 }
 
 /// What it was asked to claim reaches the database only when it has given that up: nobody would deliver it until the lease ends.

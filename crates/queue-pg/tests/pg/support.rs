@@ -50,6 +50,22 @@ impl Database {
         (link, url)
     }
 
+    /// The URL by which its clock is so many seconds ahead, which `onward.shift` tells.
+    pub(crate) async fn shifted(&self, seconds: i32) -> String {
+        let table = format!(
+            "CREATE SCHEMA onward; CREATE TABLE onward.shift AS SELECT '{seconds} s'::interval AS by;"
+        );
+        self.ask(&table).await;
+        for clock in ["clock_timestamp", "statement_timestamp"] {
+            let shifted = format!(
+                "CREATE FUNCTION onward.{clock}() RETURNS timestamptz LANGUAGE sql
+                AS 'SELECT pg_catalog.{clock}() + by FROM onward.shift'"
+            );
+            self.ask(&shifted).await;
+        }
+        format!("{}?options=-c%20search_path%3Donward,pg_catalog", self.url)
+    }
+
     /// What a query gives, as psql shows it.
     pub(crate) async fn ask(&self, query: &str) -> String {
         let said = self.server.say(&self.name, query).await.success();
@@ -77,8 +93,17 @@ pub(crate) async fn until(database: &Database, query: &str, expected: &str) {
     }
 }
 
-/// Commits a message to one target.
+/// Commits a message that is due at once.
 pub(crate) async fn put(spool: &PgSpool, octets: usize, target: &str) -> Result<MessageId, Error> {
+    put_due(spool, octets, target, Timestamp::from_unix_millis(1)).await
+}
+
+pub(crate) async fn put_due(
+    spool: &PgSpool,
+    octets: usize,
+    target: &str,
+    due: Timestamp,
+) -> Result<MessageId, Error> {
     static IDS: std::sync::LazyLock<IdSource> = std::sync::LazyLock::new(IdSource::new);
     let now = Clock::real().now();
     let id = IDS.next(now);
@@ -89,7 +114,6 @@ pub(crate) async fn put(spool: &PgSpool, octets: usize, target: &str) -> Result<
         let recipient = "alice@example.org".parse().unwrap();
         Leg::new(ReversePath::Null, target.parse().unwrap(), recipient)
     });
-    let due = Timestamp::from_unix_millis(1);
     let arrival = Arrival::new(message, legs.collect(), due);
     spool.commit(writer, arrival).await?;
     Ok(id)
