@@ -10,7 +10,7 @@ use crate::claim::{leg_id, number};
 use crate::connect::{Borrowed, Parameters, twice};
 use crate::engine::Shared;
 use crate::rows::{Id, LegRow, last_json};
-use crate::select::{Found, find, tally};
+use crate::select::{Found, find, state_is, tally};
 use crate::settle::remove;
 
 impl Shared {
@@ -23,9 +23,7 @@ impl Shared {
         let now = self.time.now();
         let found = twice(|| async {
             let client = self.database.get().await?;
-            client.run("BEGIN").await?;
             let found = find(&client, filter, (cursor, n), now, false).await?;
-            client.run("COMMIT").await?;
             client.done();
             Ok(found)
         });
@@ -57,7 +55,7 @@ impl Shared {
 
     async fn count_all(&self) -> Result<Counts, Error> {
         let now = self.time.now();
-        let rows = self.database.ask(COUNT, &[&now]).await?;
+        let rows = self.database.ask(&COUNT, &[&now]).await?;
         let mut counts = Counts::default();
         let mut hosts: HashMap<&str, u64> = HashMap::new();
         for row in &rows {
@@ -91,9 +89,7 @@ impl Shared {
         let now = self.time.now();
         twice(|| async {
             let client = self.database.get().await?;
-            client.run("BEGIN").await?;
             let tally = tally(&client, filter, by, now).await?;
-            client.run("COMMIT").await?;
             client.done();
             Ok(tally)
         })
@@ -187,10 +183,13 @@ const HOLD: &str =
     "UPDATE legs SET held = true, last = $3 WHERE message = $1 AND number = coalesce($2, number)";
 const REMOVE: &str = "DELETE FROM legs USING unnest($1::uuid[], $2::int4[]) AS g (message, number)
     WHERE legs.message = g.message AND legs.number = g.number RETURNING legs.message, legs.number";
-const COUNT: &str = "SELECT destination, count(*), count(*) FILTER (WHERE owner IS NOT NULL AND lease_end > $1),
-        count(*) FILTER (WHERE held AND (owner IS NULL OR lease_end <= $1)),
-        count(*) FILTER (WHERE NOT held AND (owner IS NULL OR lease_end <= $1) AND (bounced OR due > $1))
-    FROM legs GROUP BY destination";
+static COUNT: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+    let [active, held, deferred] = [State::Active, State::Held, State::Deferred]
+        .map(|state| format!("count(*) FILTER (WHERE {})", state_is(state, 1)));
+    format!(
+        "SELECT destination, count(*), {active}, {held}, {deferred} FROM legs AS l GROUP BY destination"
+    )
+});
 /// What is counted within this time is counted anew each time.
 const COUNTED_FAST: Duration = Duration::from_millis(50);
 /// Else the figures are used for so many times as long as it took.

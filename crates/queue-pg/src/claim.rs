@@ -1,12 +1,13 @@
 //! Legs taken to be worked on: those that are due, those whose sender must be told, and the leases on them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use envelope::{Claim, Lease, LegId, Message, MessageId};
 use spool::{Error, Overdue, Want, Why};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::connect::{Parameters, timed, trouble};
 use crate::engine::Shared;
@@ -22,13 +23,12 @@ impl Shared {
         }
         let until = self.lease_end(want.lease);
         let (room, max) = (count(want.per_host.min(want.max)), count(want.max));
-        let end = self.time.given_up();
+        let (run, end) = (self.run(), self.time.given_up());
         let (rows, left) = timed(async {
             let client = self.database.get().await?;
             let take = client.prepare_cached(&CLAIM).await.map_err(trouble)?;
             let rest = client.prepare_cached(LEFT).await.map_err(trouble)?;
-            let run = self.run();
-            let taking: Parameters<'_> = &[&asked, &now, &room, &max, &run, &until, &end];
+            let taking: Parameters<'_> = &[&run, &until, &end, &now, &max, &room, &asked];
             let left: Parameters<'_> = &[&asked];
             let (rows, left) =
                 tokio::join!(biased; client.query(&take, taking), client.query(&rest, left));
@@ -38,21 +38,14 @@ impl Shared {
         })
         .await
         .inspect_err(|_| self.unheard.lock().push(until))?;
-        let mut found = self.leased(&rows).await;
-        let place: HashMap<&str, usize> = (0..).zip(&asked).map(|(n, it)| (&**it, n)).collect();
-        let order = |(leg, _): &(LegRow, _)| {
-            let destination = leg.leg.destination().to_string();
-            (place.get(&*destination).copied(), leg.due, leg.id)
-        };
-        found.sort_by_cached_key(order);
+        let found = self.leased(&rows).await;
+        let taken = found.iter().map(|(leg, _)| leg.leg.destination());
+        let taken: HashSet<String> = taken.map(|destination| destination.to_string()).collect();
         let mut front = self.front.lock();
-        let mut ends: HashMap<String, i64> = HashMap::new();
-        for (leg, _) in &found {
-            ends.insert(leg.leg.destination().to_string(), until);
-        }
         for row in &left {
             let (destination, ready): (&str, Option<i64>) = (row.get(0), row.get(1));
-            front.claimed(destination, ends.get(destination).copied(), ready);
+            let until = taken.contains(destination).then_some(until);
+            front.claimed(destination, until, ready);
         }
         drop(front);
         let claims = found.into_iter();
@@ -74,15 +67,14 @@ impl Shared {
         let (max, run, end) = (count(max), self.run(), self.time.given_up());
         let rows = timed(async {
             let client = self.database.get().await?;
-            let taking: Parameters<'_> = &[&now, &max, &run, &until, &end];
+            let taking: Parameters<'_> = &[&run, &until, &end, &now, &max];
             let rows = client.rows(&OVERDUE, taking).await?;
             client.done();
             Ok(rows)
         })
         .await
         .inspect_err(|_| self.unheard.lock().push(until))?;
-        let mut found = self.leased(&rows).await;
-        found.sort_by_key(|(leg, _)| leg.id);
+        let found = self.leased(&rows).await;
         let overdue = found.into_iter().map(|(leg, message)| Overdue {
             why: match () {
                 () if leg.bounced => Why::Bounced,
@@ -105,13 +97,9 @@ impl Shared {
             return Vec::new();
         }
         let until = self.lease_end(lease);
-        let Columns {
-            messages,
-            numbers,
-            tokens,
-            owners,
-        } = Columns::of(leases);
-        let given: Parameters<'_> = &[&messages, &numbers, &tokens, &owners, &until];
+        let columns = Columns::of(leases);
+        let [messages, numbers, tokens, owners] = columns.parameters();
+        let given: Parameters<'_> = &[messages, numbers, tokens, owners, &until];
         match self.database.ask(EXTEND, given).await {
             Err(error) => leases.iter().map(|_| Err(error.clone())).collect(),
             Ok(rows) => {
@@ -193,9 +181,9 @@ impl Shared {
 /// Leases, column by column.
 pub(crate) struct Columns {
     pub(crate) messages: Vec<Id>,
-    pub(crate) numbers: Vec<i32>,
-    pub(crate) tokens: Vec<i64>,
-    pub(crate) owners: Vec<i64>,
+    numbers: Vec<i32>,
+    tokens: Vec<i64>,
+    owners: Vec<i64>,
 }
 
 impl Columns {
@@ -213,6 +201,10 @@ impl Columns {
             columns.owners.push(lease.owner.cast_signed());
         }
         columns
+    }
+
+    pub(crate) fn parameters(&self) -> [&(dyn ToSql + Sync); 4] {
+        [&self.messages, &self.numbers, &self.tokens, &self.owners]
     }
 }
 
@@ -250,41 +242,44 @@ pub(crate) fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
+/// Leases what is picked.
+fn leasing(picked: &str, order: &str) -> String {
+    format!(
+        "WITH picked AS ({picked}),
+        l AS (
+            UPDATE legs SET owner = $1, token = token + 1, lease_end = $2
+            FROM picked WHERE legs.message = picked.message AND legs.number = picked.number RETURNING legs.*, picked.place)
+        SELECT {BOTH} FROM l JOIN messages AS m ON m.id = l.message ORDER BY {order}"
+    )
+}
+
 /// As [`Want::choose`] says. Rows that another node has locked are passed by. The destinations are gone through until there are
 /// enough.
-static CLAIM: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-    format!(
-        "WITH picked AS (
-            SELECT p.message, p.number FROM unnest($1::text[]) AS a (destination), LATERAL (
-                SELECT * FROM (
-                    SELECT message, number FROM legs WHERE destination = a.destination AND ready_at <= $2::int8 AND NOT held AND NOT bounced
-                    ORDER BY ready_at, message, number LIMIT $3::int8 - $3::int8 / 4 FOR UPDATE SKIP LOCKED) AS oldest
-                UNION
-                SELECT * FROM (
-                    SELECT message, number FROM legs WHERE destination = a.destination AND ready_at <= $2::int8 AND NOT held AND NOT bounced
-                    ORDER BY ready_at DESC, message DESC, number DESC LIMIT $3::int8 / 4 FOR UPDATE SKIP LOCKED) AS newest
-            ) AS p WHERE {NOT_GIVEN_UP} $7::int8 LIMIT $4::int8),
-        l AS (
-            UPDATE legs SET owner = $5, token = token + 1, lease_end = $6
-            FROM picked WHERE legs.message = picked.message AND legs.number = picked.number RETURNING legs.*)
-        SELECT {BOTH} FROM l JOIN messages AS m ON m.id = l.message"
-    )
+static CLAIM: LazyLock<String> = LazyLock::new(|| {
+    let due = "SELECT message, number FROM legs
+        WHERE destination = a.destination AND ready_at <= $4::int8 AND NOT held AND NOT bounced";
+    let picked = format!(
+        "SELECT p.message, p.number, a.place FROM unnest($7::text[]) WITH ORDINALITY AS a (destination, place), LATERAL (
+            SELECT * FROM (
+                {due} ORDER BY ready_at, message, number LIMIT $6::int8 - $6::int8 / 4 FOR UPDATE SKIP LOCKED) AS oldest
+            UNION
+            SELECT * FROM (
+                {due} ORDER BY ready_at DESC, message DESC, number DESC LIMIT $6::int8 / 4 FOR UPDATE SKIP LOCKED) AS newest
+        ) AS p WHERE {NOT_GIVEN_UP} $3::int8 LIMIT $5::int8"
+    );
+    leasing(&picked, "l.place, l.due, l.message, l.number")
 });
 const LEFT: &str = "SELECT a.destination, (
         SELECT ready_at FROM legs WHERE destination = a.destination AND ready_at IS NOT NULL AND NOT held AND NOT bounced
         ORDER BY ready_at LIMIT 1)
     FROM unnest($1::text[]) AS a (destination)";
-static OVERDUE: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-    format!(
-        "WITH picked AS (
-            SELECT message, number FROM legs WHERE tell_at <= $1::int8 AND (owner IS NULL OR lease_end <= $1::int8)
-                AND {NOT_GIVEN_UP} $5::int8
-            ORDER BY tell_at LIMIT $2::int8 FOR UPDATE SKIP LOCKED),
-        l AS (
-            UPDATE legs SET owner = $3, token = token + 1, lease_end = $4
-            FROM picked WHERE legs.message = picked.message AND legs.number = picked.number RETURNING legs.*)
-        SELECT {BOTH} FROM l JOIN messages AS m ON m.id = l.message"
-    )
+static OVERDUE: LazyLock<String> = LazyLock::new(|| {
+    let picked = format!(
+        "SELECT message, number, 0 AS place FROM legs WHERE tell_at <= $4::int8 AND (owner IS NULL OR lease_end <= $4::int8)
+            AND {NOT_GIVEN_UP} $3::int8
+        ORDER BY tell_at LIMIT $5::int8 FOR UPDATE SKIP LOCKED"
+    );
+    leasing(&picked, "l.message, l.number")
 });
 const GIVE_BACK: &str = "UPDATE legs SET owner = NULL, lease_end = NULL WHERE owner = $1 AND lease_end = ANY($2) RETURNING number";
 const EXTEND: &str = "UPDATE legs SET lease_end = $5

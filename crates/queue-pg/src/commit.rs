@@ -225,9 +225,9 @@ static ENTER: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
         k AS (SELECT id FROM messages WHERE id = ANY($2::uuid[] || $7::uuid[]) FOR KEY SHARE),
         m AS (
             INSERT INTO messages ({message}, crc, body)
-            SELECT {columns}, b.crc, b.body
-            FROM j LEFT JOIN unnest($2::uuid[], $3::bytea[], $4::int8[]) AS b (id, body, crc) ON b.id = j.id
-            WHERE b.body IS NOT NULL OR j.id IN (SELECT message FROM d)
+            SELECT {message}, b.crc, b.body
+            FROM j LEFT JOIN unnest($2::uuid[], $3::bytea[], $4::int8[]) AS b (of, body, crc) ON b.of = id
+            WHERE b.body IS NOT NULL OR id IN (SELECT message FROM d)
             ON CONFLICT (id) DO NOTHING RETURNING id),
         l AS (
             INSERT INTO legs ({leg}) SELECT {leg} FROM json_populate_recordset(null::legs, $5)
@@ -239,8 +239,7 @@ static ENTER: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
             ON CONFLICT (name) DO NOTHING)
         SELECT id, true FROM m UNION ALL SELECT id, EXISTS (
             SELECT FROM json_populate_recordset(null::legs, $5) AS g JOIN legs USING (message, number, owner, lease_end)
-            WHERE message = k.id) FROM k",
-        columns = message.split(", ").map(|it| format!("j.{it}")).collect::<Vec<_>>().join(", "),
+            WHERE message = k.id) FROM k"
     )
 });
 /// The first piece makes the draft, and the others need it: what was cleared away does not come back without its head.

@@ -4,7 +4,7 @@
 //! looked at again by whoever may do it twice. The database ends a statement by the same limit, but no commit: cancelling one that
 //! waits for its standby would make it one that did not.
 
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
@@ -107,27 +107,6 @@ impl Borrowed {
         self.query(&statement, parameters).await.map_err(trouble)
     }
 
-    /// The one row that a statement gives, if it gives one.
-    pub(crate) async fn row(
-        &self,
-        statement: &str,
-        parameters: Parameters<'_>,
-    ) -> Result<Option<Row>, Error> {
-        let statement = self.prepare_cached(statement).await.map_err(trouble)?;
-        self.query_opt(&statement, parameters)
-            .await
-            .map_err(trouble)
-    }
-
-    /// As [`Borrowed::rows`], for a statement whose text differs each time: nothing of it is kept.
-    pub(crate) async fn rows_once(
-        &self,
-        statement: &str,
-        parameters: Parameters<'_>,
-    ) -> Result<Vec<Row>, Error> {
-        self.query(statement, parameters).await.map_err(trouble)
-    }
-
     /// Runs statements without parameters.
     pub(crate) async fn run(&self, statements: &str) -> Result<(), Error> {
         self.batch_execute(statements).await.map_err(trouble)
@@ -144,15 +123,6 @@ impl Deref for Borrowed {
 
     fn deref(&self) -> &Self::Target {
         match &self.object {
-            Some(object) => object,
-            None => unreachable!("it is there until dropped"),
-        }
-    }
-}
-
-impl DerefMut for Borrowed {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        match &mut self.object {
             Some(object) => object,
             None => unreachable!("it is there until dropped"),
         }
@@ -206,11 +176,7 @@ pub(crate) async fn timed<T>(work: impl Future<Output = Result<T, Error>>) -> Re
 pub(crate) async fn twice<T, F: Future<Output = Result<T, Error>>>(
     work: impl Fn() -> F,
 ) -> Result<T, Error> {
-    let began = Instant::now();
-    match timed(work()).await {
-        Err(error) if is_passing(&error) && began.elapsed() < TWICE_WITHIN => timed(work()).await,
-        done => done,
-    }
+    patiently(TWICE_WITHIN, || timed(work())).await
 }
 
 /// Does a piece of work that may be done twice, until it is done, for so long at most. So a primary that fails over costs time, and no

@@ -117,8 +117,7 @@ impl PgSpool {
     pub async fn open(settings: Settings) -> Result<Self, StartError> {
         let database = Database::new(&settings)?;
         schema::migrate(&database).await?;
-        let findings = promise::read(&database).await;
-        let findings = findings.map_err(|error| StartError::Database(error.to_string()))?;
+        let findings = promise::read(&database).await?;
         if findings.iter().any(|finding| finding.breaks) && !settings.accept_risk {
             let breaking = findings.into_iter().filter(|finding| finding.breaks);
             return Err(StartError::NoPromise(breaking.collect()));
@@ -127,9 +126,8 @@ impl PgSpool {
             tracing::warn!("the shared spool: {finding}");
         }
         let time = Time::new(settings.clock.clone());
-        let start = |error: Error| StartError::Database(error.to_string());
-        let client = database.get().await.map_err(start)?;
-        time.ask(&client, || {}).await.map_err(start)?;
+        let client = database.get().await?;
+        time.ask(&client, || {}).await?;
         client.done();
         let run = nodes::register(&database, &settings, || time.now()).await?;
         let shared = Arc::new(Shared {
@@ -155,7 +153,7 @@ impl PgSpool {
             counts: tokio::sync::Mutex::default(),
             database,
         });
-        shared.look().await.map_err(start)?;
+        shared.look().await?;
         let stopped = CancellationToken::new();
         tokio::spawn(Arc::clone(&shared).keep_alive(stopped.clone()));
         tokio::spawn(Arc::clone(&shared).keep_up(stopped.clone()));

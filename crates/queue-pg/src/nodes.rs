@@ -24,11 +24,10 @@ pub(crate) async fn register(
     settings: &Settings,
     now: impl Fn() -> i64,
 ) -> Result<i64, StartError> {
-    let failed = |error: Error| StartError::Database(error.to_string());
     wait_for_name(database, settings, &now).await?;
     let (run, now, version) = (draw(), now(), env!("CARGO_PKG_VERSION"));
     let taken: Parameters<'_> = &[&settings.node, &run, &now, &version];
-    database.ask(REGISTER, taken).await.map_err(failed)?;
+    database.ask(REGISTER, taken).await?;
     Ok(run)
 }
 
@@ -39,11 +38,9 @@ async fn wait_for_name(
     settings: &Settings,
     now: impl Fn() -> i64,
 ) -> Result<(), StartError> {
-    let failed = |error: Error| StartError::Database(error.to_string());
     let (began, node) = ((Instant::now(), now()), &settings.node);
     loop {
-        let rows = database.ask(OTHER, &[&node, &application(node)]).await;
-        let rows = rows.map_err(failed)?;
+        let rows = database.ask(OTHER, &[&node, &application(node)]).await?;
         let Some(heartbeat) = rows.first().map(|row| row.get::<_, i64>(0)) else {
             return Ok(());
         };
@@ -135,7 +132,8 @@ impl Shared {
             };
             self.time.ask(&client, jumped).await?;
             let (sent, now) = (Instant::now(), self.time.now());
-            let begun = match client.row(BEAT, &[&self.node, &self.run(), &now]).await? {
+            let known = client.rows(BEAT, &[&self.node, &self.run(), &now]).await?;
+            let begun = match known.first() {
                 Some(row) => {
                     let draining = row.get(0);
                     if self.draining.swap(draining, Ordering::Relaxed) != draining {
@@ -207,9 +205,9 @@ impl Shared {
         let (before, now) = (self.run(), self.time.now());
         let version = env!("CARGO_PKG_VERSION");
         let taken = client
-            .row(AGAIN, &[&self.node, &before, &run, &now, &version])
+            .rows(AGAIN, &[&self.node, &before, &run, &now, &version])
             .await?;
-        if taken.is_none() {
+        if taken.is_empty() {
             if !self.usurped.swap(true, Ordering::Relaxed) {
                 tracing::error!(
                     node = self.node,

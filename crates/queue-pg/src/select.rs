@@ -8,7 +8,7 @@ use spool::{AGE_MINUTES, Ages, By, Error, Filter, State, Tally, error_name, send
 use tokio_postgres::types::ToSql;
 
 use crate::claim::{count, number, read_both};
-use crate::connect::Borrowed;
+use crate::connect::{Borrowed, trouble};
 use crate::rows::{BOTH, Id, LegRow, read_last};
 use crate::time::{self, timestamp};
 
@@ -95,7 +95,7 @@ impl Select {
 }
 
 /// The legs that a filter means, in the order of their ids from behind `cursor`, among the next `n` at most. `locked`: nobody else
-/// changes them until the transaction ends. In a transaction.
+/// changes them until the transaction ends.
 pub(crate) async fn find(
     client: &Borrowed,
     filter: &Filter,
@@ -112,7 +112,8 @@ pub(crate) async fn find(
         ORDER BY l.message, l.number LIMIT {n} {lock}",
         n = count(n),
     );
-    let rows = client.rows_once(&statement, &parameters).await?;
+    let rows = client.query(&statement, &parameters).await;
+    let rows = rows.map_err(trouble)?;
     let mut found = Found {
         legs: Vec::new(),
         next: rows
@@ -173,7 +174,8 @@ pub(crate) async fn tally(
             SELECT {name} AS name, ('x0000' || left(replace(l.message::text, '-', ''), 12))::bit(64)::int8 AS arrived
             FROM legs AS l JOIN messages AS m ON m.id = l.message WHERE {conditions}) AS s GROUP BY 1, 2"
     );
-    let rows = client.rows_once(&statement, &parameters).await?;
+    let rows = client.query(&statement, &parameters).await;
+    let rows = rows.map_err(trouble)?;
     let mut tally = Tally::new(timestamp(now));
     for row in &rows {
         let (name, bucket): (Option<&str>, i32) = (row.get(0), row.get(1));
@@ -204,7 +206,7 @@ fn named(by: By, name: Option<&str>) -> String {
     }
 }
 
-fn state_is(state: State, now: usize) -> String {
+pub(crate) fn state_is(state: State, now: usize) -> String {
     let active = format!("(l.owner IS NOT NULL AND l.lease_end > ${now})");
     match state {
         State::Active => active,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spool::{Clock, Lifetime};
+use spool::{Clock, Error, Lifetime};
 
 /// How [`PgSpool`](crate::PgSpool) reaches its database.
 #[derive(Clone)]
@@ -110,6 +110,15 @@ pub enum StartError {
         "a node named `{0}` is at work already\n\nhint: each needs a name of its own: `hostname`, or `queue.node` if that is the same"
     )]
     NameTaken(String),
+}
+
+impl From<Error> for StartError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unknown(words) | Error::Refused(words) => Self::Database(words),
+            error => Self::Database(error.to_string()),
+        }
+    }
 }
 
 /// How long one piece of work may take in the database, before its connection is given up.

@@ -144,14 +144,7 @@ async fn end(client: &Borrowed, batch: &[&Settling]) -> Result<HashMap<Key, Agai
     if columns.messages.is_empty() {
         return Ok(HashMap::new());
     }
-    let Columns {
-        messages,
-        numbers,
-        tokens,
-        owners,
-    } = &columns;
-    let leases: Parameters<'_> = &[messages, numbers, tokens, owners];
-    let ended = remove(client, messages, END, leases).await?;
+    let ended = remove(client, &columns.messages, END, &columns.parameters()).await?;
     Ok(ended.iter().map(|row| (key(row), None)).collect())
 }
 

@@ -9,24 +9,19 @@ use crate::time::span;
 
 /// Expired tokens, pieces of messages whose node is gone, leases of nodes that are, and on what was put on hold, notes that hold no more.
 pub(crate) async fn sweep(database: &Database, now: i64) -> Result<(), Error> {
-    database.ask(EXPIRED, &[&now]).await?;
-    let begun = now.saturating_sub(span(DRAFT_MAX));
-    database.ask(ABANDONED, &[&begun]).await?;
-    database.ask(STALE, &[&now]).await?;
-    database.ask(ORPHANS, &[]).await?;
-    let gone = now.saturating_sub(span(NOTE_MAX));
-    let passed = now.saturating_sub(span(PASSING_MAX));
-    database.ask(GONE, &[&gone, &passed]).await?;
-    let unread = now.saturating_sub(span(QUESTION_MAX));
-    database.ask(UNREAD, &[&unread]).await.map(drop)
+    for (statement, kept) in SWEPT {
+        let before = now.saturating_sub(span(kept));
+        database.ask(statement, &[&before]).await?;
+    }
+    database.ask(ORPHANS, &[]).await.map(drop)
 }
 
 /// Tables give back what their rows took, by autovacuum; their indexes do not. While one is made anew, mail goes on. One node at a
 /// time does it.
 pub(crate) async fn shrink(database: &Database) -> Result<(), Error> {
     let client = database.get().await?;
-    let mine = client.row(LOCK, &[]).await?;
-    if !mine.is_some_and(|row| row.get(0)) {
+    let mine = client.rows(LOCK, &[]).await?;
+    if !mine.iter().any(|row| row.get(0)) {
         client.done();
         return Ok(());
     }
@@ -51,6 +46,15 @@ pub(crate) async fn shrink(database: &Database) -> Result<(), Error> {
     Ok(())
 }
 
+/// What is older than so long goes.
+const SWEPT: [(&str, Duration); 6] = [
+    (EXPIRED, Duration::ZERO),
+    (ABANDONED, DRAFT_MAX),
+    (STALE, Duration::ZERO),
+    (GONE, NOTE_MAX),
+    (PASSED, PASSING_MAX),
+    (UNREAD, QUESTION_MAX),
+];
 const EXPIRED: &str =
     "DELETE FROM tokens WHERE name IN (SELECT name FROM tokens WHERE expires <= $1 LIMIT 10000)";
 const ABANDONED: &str = "WITH d AS (
@@ -63,7 +67,8 @@ const STALE: &str = "UPDATE legs SET owner = NULL, lease_end = NULL WHERE (held 
 const ORPHANS: &str = "WITH dead AS (SELECT owner FROM legs WHERE owner IS NOT NULL EXCEPT SELECT run FROM nodes),
     held AS (SELECT message, number FROM legs JOIN dead USING (owner) FOR UPDATE OF legs SKIP LOCKED)
     UPDATE legs SET owner = NULL, lease_end = NULL FROM held WHERE legs.message = held.message AND legs.number = held.number";
-const GONE: &str = "DELETE FROM notes WHERE (text IS NULL AND at < $1) OR (passing AND at < $2)";
+const GONE: &str = "DELETE FROM notes WHERE text IS NULL AND at < $1";
+const PASSED: &str = "DELETE FROM notes WHERE passing AND at < $1";
 const UNREAD: &str =
     "WITH q AS (DELETE FROM questions WHERE at < $1) DELETE FROM answers WHERE at < $1";
 const LOCK: &str = "SELECT pg_try_advisory_lock(31364012)";
