@@ -100,6 +100,31 @@ async fn whom_the_table_knows_gets_mail_though_it_never_answered() {
     rcpt(&relay, "ann@target.test", "451").await;
 }
 
+/// Nobody knows of it that it is hosted here, but DNS leads its mail to us.
+#[tokio::test]
+async fn a_target_of_ours_waits_for_the_source() {
+    let net = Net::new().await;
+    let sink = net.sink("target.test", "").await;
+    net.dns
+        .add("hosted.test. MX 10 mx.fwd.test.\nmx.fwd.test. A 127.0.0.1\n");
+    let service = Lookup::start().await;
+    let source = format!(
+        "[{{ kind = 'http', name = 'service', url = '{}' }}]",
+        service.url()
+    );
+    let forwards = "bob@example.test bob@target.test\nann@example.test ann@hosted.test\n";
+    let relay = relay(&net, forwards).set("forwards.source", &source);
+    let relay = relay.start().await;
+    service.fails(Some("503 Service Unavailable"));
+    rcpt(&relay, "bob@example.test", "250").await;
+    rcpt(&relay, "ann@example.test", "451 4.3.0").await;
+    service.fails(None);
+    service.forwards("ann@hosted.test", "ann@target.test");
+    rcpt(&relay, "ann@example.test", "250").await;
+    origin_sends(&relay, "ann@example.test", "one").await;
+    assert_eq!(sink.message().await.to(), ["ann@target.test"]);
+}
+
 #[tokio::test]
 async fn a_reload_forgets_nothing_of_a_source_that_stays() {
     let net = Net::new().await;

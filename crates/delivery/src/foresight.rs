@@ -9,7 +9,7 @@ use sts::Policies;
 
 use crate::egress::Egress;
 use crate::login::Login;
-use crate::mx::MailHost;
+use crate::mx::{MailHost, loops_back};
 use crate::peer::Endpoint;
 use crate::plan::Planner;
 use crate::settings::Settings;
@@ -72,6 +72,12 @@ impl<R: Resolver> Foresight<R> {
             egress: egress.map(|egress| Arc::clone(&egress.name)),
             hops: hosts.map(|hosts| self.hops(hosts, egress)),
         })
+    }
+
+    /// Whether all mail there would come back to us.
+    pub async fn leads_back(&self, to: &Destination) -> bool {
+        let foreseen = self.of(to).await.and_then(|foreseen| foreseen.hops);
+        foreseen == Err(loops_back())
     }
 
     fn hops(&self, hosts: Vec<MailHost>, egress: Option<&Egress>) -> Vec<Hop> {

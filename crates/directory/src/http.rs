@@ -10,7 +10,6 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use crate::render::Row;
 use crate::{Failed, Settings, SettingsError, Trouble};
@@ -19,8 +18,6 @@ use crate::{Failed, Settings, SettingsError, Trouble};
 pub(crate) struct Http {
     client: Client,
     url: Url,
-    /// Each question has a connection.
-    slots: Semaphore,
 }
 
 /// Of a domain, that the options are there says that it is hosted: not any JSON does.
@@ -38,14 +35,12 @@ impl Http {
         let client = client.pool_max_idle_per_host(settings.connections as usize);
         Ok(Self {
             client: client.build().map_err(|error| wrong(&causes(error)))?,
-            slots: Semaphore::new(settings.connections as usize),
             url: Url::parse(&settings.url).map_err(|error| wrong(&error))?,
         })
     }
 
     /// `kind` is `address` or `domain`.
     pub(crate) async fn ask(&self, kind: &str, of: &str) -> Result<Option<Row>, Trouble> {
-        let _slot = self.slots.acquire().await;
         let mut url = self.url.clone();
         url.query_pairs_mut().append_pair(kind, of);
         let failed = |error| Failed(causes(error));

@@ -15,6 +15,7 @@ use futures_util::future::join_all;
 use moka::Expiry;
 use moka::future::Cache;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 pub use health::{Down, News};
@@ -40,6 +41,8 @@ struct Source {
     /// Those that it had, and since when it has them no more.
     hosted: Cache<String, Option<Instant>>,
     health: Mutex<Health>,
+    /// Each question that is under way has a connection.
+    slots: Semaphore,
 }
 
 #[derive(Debug)]
@@ -197,6 +200,7 @@ impl Source {
             elsewhere: of_a_day(),
             hosted: of_a_day(),
             health: Mutex::default(),
+            slots: Semaphore::new(settings.connections as usize),
             settings,
         })
     }
@@ -208,13 +212,13 @@ impl Source {
         unless: Unless,
         check: Check<'_>,
     ) -> Result<Option<Arc<str>>, Failed> {
-        // Nobody waits for a source that is down to hear what is known.
+        // But for the one that tries it, nobody waits for a source that is down to hear what is known.
         let is_elsewhere = match unless {
             Unless::Refused => false,
             Unless::Sent => self.elsewhere.contains_key(domain),
             Unless::Target => !self.hosted.contains_key(domain),
         };
-        if is_elsewhere && self.health.lock().is_down() {
+        if is_elsewhere && self.health.lock().rests() {
             return Ok(None);
         }
         let found = self.ask(Question::Domain(domain.to_owned()), check).await;
@@ -268,6 +272,8 @@ impl Source {
         question: &Question,
         check: Check<'_>,
     ) -> Result<Option<Arc<str>>, Failed> {
+        // However many come at once: nobody's time begins before there is a connection for it.
+        let _slot = self.slots.acquire().await;
         self.health.lock().may_ask(self.settings.timeout)?;
         let Some(rows) = self.answer(question).await? else {
             return Ok(None);

@@ -3,6 +3,7 @@
 mod days;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use envelope::{Envelope, ForwardPath, Recipient, ReversePath, Timestamp, Verdict};
@@ -52,6 +53,27 @@ pub(crate) fn routing(forwards: &str) -> Routing {
         lists: Arc::default(),
         dnsbls: crate::dnsbl::Dnsbls::default(),
         filters: Arc::default(),
+    }
+}
+
+/// Asks the service for what the forwards do not have.
+pub(crate) fn routing_by(service: &testkit::lookup::Lookup, forwards: &str) -> Routing {
+    let settings = directory::Settings {
+        name: "service".to_owned(),
+        url: service.url(),
+        questions: directory::Questions::Lookup {
+            address: String::new(),
+            domain: String::new(),
+            cache: Duration::ZERO,
+        },
+        timeout: Duration::from_secs(5),
+        connections: 4,
+    };
+    let mut lookups = directory::Lookups::default();
+    lookups.add(settings).unwrap();
+    Routing {
+        lookups: Arc::new(lookups),
+        ..routing(forwards)
     }
 }
 

@@ -47,6 +47,12 @@ impl Health {
         self.down.is_some()
     }
 
+    /// It is down, and nobody is to try it yet.
+    pub(super) fn rests(&self) -> bool {
+        let now = Instant::now();
+        self.down.as_ref().is_some_and(|outage| now < outage.next)
+    }
+
     pub(super) fn down(&self, name: &str) -> Option<Down> {
         let Outage { since, error, .. } = self.down.as_ref()?;
         Some(Down {

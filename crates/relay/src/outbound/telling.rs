@@ -11,7 +11,7 @@ use std::time::Duration;
 use control::FailingForward;
 use control::ask::ForwardsFailing;
 use history::Desk;
-use journal::{Event, Format};
+use journal::{Event, Format, Missed};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use spool::Spool;
@@ -87,7 +87,14 @@ impl<S: Spool> Outbound<S> {
             }
             let mut told = looked.down_for_long(second);
             while let Some(read) = reader.try_next() {
-                let Ok(entry) = read else { continue };
+                let entry = match read {
+                    Ok(entry) => entry,
+                    // Most events are of no interest here, but one of these may have been.
+                    Err(Missed(_)) => {
+                        untold.waiting.lock().lost += 1;
+                        continue;
+                    }
+                };
                 if let Event::Source { name, error } = &entry.event {
                     let line = entry.line(Format::Json);
                     told.extend(looked.source(name, error.is_some(), line, second));
@@ -138,8 +145,8 @@ impl<S: Spool> Outbound<S> {
                 asked.await.ok().and_then(Result::ok)
             }
         };
-        // Without a history nobody knows.
-        let Some(found) = found.filter(|found| found.silent_nodes.is_empty()) else {
+        // Without a history nobody knows; and those of a part would be new again when the others come back.
+        let Some(found) = found.filter(|it| it.silent_nodes.is_empty() && !it.is_cut) else {
             return;
         };
         for forward in looked.take(found.forwards) {

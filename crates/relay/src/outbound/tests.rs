@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::deadlines::OVERDUE_BATCH;
 use super::*;
-use crate::tests::{core, now, routing, settings};
+use crate::tests::{core, now, routing, routing_by, settings};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -155,6 +155,24 @@ async fn failure_that_cannot_be_told_comes_out_again_soon() {
     assert_eq!(fixture.claim(now()).await.len(), 0, "not at once");
     let later = now().plus(2 * TROUBLE_PAUSE);
     assert_eq!(fixture.claim(later).await[0].lease.leg, id);
+}
+
+/// Each try would deliver again what was refused.
+#[tokio::test]
+async fn a_failure_whose_sender_cannot_be_looked_up_rests_long() {
+    let service = testkit::lookup::Lookup::start().await;
+    service.fails(Some("503 Service Unavailable"));
+    let routing = routing_by(&service, FORWARDS);
+    let fixture = Fixture::with(routing, dns::Fixed::new());
+    fixture.commit(&["a@b.test"], now(), None).await;
+    let claims = fixture.claim(now()).await;
+    let failed = vec![Outcome::Failed(done())];
+    let outbound = &fixture.outbound;
+    outbound.settle(&claims, &Trip::default(), failed).await;
+    let soon = now().plus(2 * TROUBLE_PAUSE);
+    assert_eq!(fixture.claim(soon).await.len(), 0, "not soon");
+    let later = now().plus(2 * DOUBT_PAUSE);
+    assert_eq!(fixture.claim(later).await.len(), 1);
 }
 
 #[tokio::test]

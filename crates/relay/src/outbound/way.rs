@@ -8,7 +8,7 @@ use spool::Spool;
 
 use super::Outbound;
 use super::notices::Unmade;
-use crate::Routing;
+use crate::{Routing, Unroutable};
 
 impl<S: Spool> Outbound<S> {
     /// Its route. While the spool cannot tell, somebody patient is told to come again.
@@ -20,9 +20,10 @@ impl<S: Spool> Outbound<S> {
         now: Timestamp,
     ) -> Result<Route, Unmade> {
         let route = routing.route(&*self.spool, forward_path, true, now).await;
-        let route = route.map_err(|error| match is_patient {
-            true => Unmade::Later(error.into()),
-            false => "its sender cannot be looked up".into(),
+        let route = route.map_err(|error| match error {
+            _ if !is_patient => "its sender cannot be looked up".into(),
+            Unroutable::Spool(error) => Unmade::Later(error),
+            Unroutable::Directory(_) => Unmade::InDoubt,
         })?;
         let nowhere = match route {
             _ if routing.is_routed(forward_path, &route) => {

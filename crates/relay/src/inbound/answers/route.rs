@@ -12,7 +12,7 @@ use spool::Spool;
 use srs::ReverseError;
 
 use super::Inquiry;
-use crate::routing::Routing;
+use crate::routing::{Routing, Unroutable};
 
 impl<S: Spool> Inquiry<'_, S> {
     pub(super) async fn route(&self) -> (Answer, Option<Route>) {
@@ -27,6 +27,7 @@ impl<S: Spool> Inquiry<'_, S> {
             inbound.journal.record(Event::Source { name, error });
         }
         match routed {
+            Ok(route) if self.may_lead_back(routing, &route).await => (undecided(), None),
             Ok(route) => {
                 let mut answer = of(routing, path, &route);
                 // Mail programs do not send to some recipients separately, and their users do not like to wait.
@@ -35,11 +36,38 @@ impl<S: Spool> Inquiry<'_, S> {
                 }
                 (Answer::Route(answer), Some(route))
             }
-            Err(error) => {
+            Err(Unroutable::Spool(error)) => {
+                tracing::error!(%error, "cannot look up what a token stands for");
+                (undecided(), None)
+            }
+            // That it is down is an event of its own.
+            Err(error @ Unroutable::Directory(_)) => {
                 tracing::debug!(%error, "cannot look up a recipient");
                 (undecided(), None)
             }
         }
+    }
+
+    /// Whether DNS says of a target that we take its mail, while a source is down that may know it: what would be accepted for it now
+    /// could only come back to us, and fail.
+    async fn may_lead_back(&self, routing: &Routing, route: &Route) -> bool {
+        let (Route::Forward(expansion) | Route::Return { expansion, .. }) = route else {
+            return false;
+        };
+        if routing.lookups.down().next().is_none() {
+            return false;
+        }
+        for target in &expansion.targets {
+            if self
+                .inbound
+                .foresight
+                .leads_back(&destination(target))
+                .await
+            {
+                return true;
+            }
+        }
+        false
     }
 }
 
@@ -76,18 +104,22 @@ fn online(route: &Route) -> Option<envelope::Destination> {
     let (Route::Forward(expansion) | Route::Return { expansion, .. }) = route else {
         return None;
     };
-    let destination = |target: &Target| {
+    let online = |target: &Target| {
         let is_online = target.options.online == Some(true);
-        is_online.then(|| envelope::Destination {
-            host: target.mailbox.host().clone(),
-            way: target.options.noun().way(),
-        })
+        is_online.then(|| destination(target))
     };
-    let mut targets = expansion.targets.iter().map(destination);
+    let mut targets = expansion.targets.iter().map(online);
     let first = targets.next()??;
     targets
         .all(|other| other.as_ref() == Some(&first))
         .then_some(first)
+}
+
+fn destination(target: &Target) -> envelope::Destination {
+    envelope::Destination {
+        host: target.mailbox.host().clone(),
+        way: target.options.noun().way(),
+    }
 }
 
 /// What the recipient's line and its domain's choose.

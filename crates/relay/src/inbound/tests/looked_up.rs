@@ -2,34 +2,17 @@
 
 use std::time::Duration;
 
-use directory::{Lookups, Questions, Settings};
 use testkit::lookup::Lookup;
 
 use super::*;
+use crate::tests::routing_by;
 
 const UNDECIDED: &str = "451 4.3.0 recipient cannot be looked up now, try again later";
 const DENIED: &str = "550 5.7.1 relaying denied";
 const UNKNOWN: &str = "550 5.1.1 no such address here";
 
 fn world(service: &Lookup, forwards: &str) -> World {
-    let settings = Settings {
-        name: "service".to_owned(),
-        url: service.url(),
-        questions: Questions::Lookup {
-            address: String::new(),
-            domain: String::new(),
-            cache: Duration::ZERO,
-        },
-        timeout: Duration::from_secs(5),
-        connections: 4,
-    };
-    let mut lookups = Lookups::default();
-    lookups.add(settings).unwrap();
-    let routing = Routing {
-        lookups: Arc::new(lookups),
-        ..routing(forwards)
-    };
-    World::with(routing, 0)
+    World::with(routing_by(service, forwards), 0)
 }
 
 /// What was said to RCPT.
