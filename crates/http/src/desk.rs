@@ -65,6 +65,11 @@ impl Desk {
         }
     }
 
+    /// What is being answered is not waited for any more.
+    pub(crate) fn end(&self) {
+        self.alive.send_replace(());
+    }
+
     /// See [`control::perform`]. The answer is kept under the ticket, if there is one, even if nobody waits for it any more.
     pub(crate) async fn perform(
         &self,

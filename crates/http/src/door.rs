@@ -58,12 +58,15 @@ impl Door {
     ) {
         let (tokens, is_encrypted) = (self.tokens.clone(), self.tls.is_some());
         let feed = Feed::new(journal, self.connections_max / 2);
-        let router = router(Arc::new(Desk::new(operator, feed, tokens, is_encrypted)));
+        let desk = Arc::new(Desk::new(operator, feed, tokens, is_encrypted));
+        let router = router(Arc::clone(&desk));
         let slots = Arc::new(Semaphore::new(self.connections_max));
         let converse = |(stream, slot), stopping| {
             converse(stream, self.tls.clone(), router.clone(), stopping, slot)
         };
         take_connections(|| self.accept(&slots), converse, shutdown).await;
+        // A page that was left has questions that go on.
+        desk.end();
     }
 
     /// The next connection, and its slot; `None` for one that was sent away.

@@ -276,7 +276,7 @@ pub(crate) fn typed(name: &str, text: &str) -> Value {
     match name {
         "limit" | "older_than_secs" | "younger_than_secs" | "for_secs" | "connections"
         | "per_minute" => text.parse::<u64>().map_or_else(|_| other(), Value::from),
-        "all" | "connect" | "dry_run" | "force" | "on" | "release" => {
+        "all" | "connect" | "dry_run" | "force" | "glance" | "on" | "own" | "release" => {
             text.parse::<bool>().map_or_else(|_| other(), Value::from)
         }
         "ids" => text.split(',').map(Value::from).collect(),
