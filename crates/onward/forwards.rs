@@ -309,6 +309,8 @@ pub(crate) fn said(table: &Table) -> String {
 
 /// Keeps a table's files as the last good ones; those of the own store are good by themselves. Call it only once the spool is locked.
 pub(crate) fn keep(config: &Config, table: &Table) {
+    // It is asked for by who may not wait for it.
+    table.digest();
     let path = config.spool.join(LAST_GOOD);
     let mark = Store::new(&config.spool).mark();
     let mut pieces = vec![first_line(config)];
@@ -328,9 +330,9 @@ fn last_good(kept: Option<Vec<File>>, profiles: &Profiles) -> Option<Table> {
     join(kept?, profiles).ok()
 }
 
-/// What one of its files says there.
+/// What one of its files says there, whatever others there were then.
 fn kept_text(config: &Config, name: &str) -> Option<Vec<u8>> {
-    let file = kept(config)?.into_iter().find(|file| file.name == name);
+    let file = copied(config)?.1.into_iter().find(|file| file.name == name);
     file.map(|file| file.content)
 }
 
@@ -340,10 +342,18 @@ pub(crate) fn kept_for(config: &Config) -> Option<Duration> {
     copy.and_then(|file| file.modified()).ok()?.elapsed().ok()
 }
 
-/// The files of the last good table, if the copy is complete.
-pub(crate) fn kept(config: &Config) -> Option<Vec<File>> {
+/// The files of the last good table, if the copy is complete, and of what the configuration names now.
+fn kept(config: &Config) -> Option<Vec<File>> {
+    let (head, files) = copied(config)?;
+    (head == first_line(config)).then_some(files)
+}
+
+/// What the copy says it is a copy of, and its files.
+pub(crate) fn copied(config: &Config) -> Option<(String, Vec<File>)> {
     let copy = fs::read(config.spool.join(LAST_GOOD)).ok()?;
-    let mut rest = copy.strip_prefix(first_line(config).as_bytes())?;
+    let end = copy.iter().position(|b| *b == b'\n')? + 1;
+    let (head, mut rest) = copy.split_at(end);
+    let head = str::from_utf8(head).ok()?.to_owned();
     let (mut files, mark) = (Vec::new(), Store::new(&config.spool).mark());
     while !rest.is_empty() {
         let end = rest.iter().position(|b| *b == b'\n')? + 1;
@@ -358,7 +368,7 @@ pub(crate) fn kept(config: &Config) -> Option<Vec<File>> {
         }
         rest = after.strip_prefix(b"\n")?;
     }
-    Some(files)
+    Some((head, files))
 }
 
 /// The copy's first line: a comment that says what it is a copy of.
@@ -591,6 +601,8 @@ mod tests {
             last_good(kept(&config), &Profiles::default()).is_none(),
             "it is of another file"
         );
+        // A source that is still there is known by its name.
+        assert_eq!(kept_text(&config, "f").unwrap(), TEN.as_bytes());
         let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).unwrap());
         assert_eq!(mode & 0o777, 0o600);
     }

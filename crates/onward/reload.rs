@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use control::Reloaded;
@@ -21,6 +22,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use smtp_in::tls;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
 use crate::config::{self, Acme, Config};
@@ -50,6 +52,8 @@ pub(crate) struct Reload {
     at_start: toml::Table,
     /// As it was last read. Locked during a reload, so that reloads run one after the other.
     last: Mutex<toml::Table>,
+    /// No reload waits for anything any more.
+    stopped: CancellationToken,
     /// The same, as it holds, and what snapshots of forwards said at that time.
     used: ArcSwap<Config>,
 }
@@ -78,6 +82,7 @@ impl Reload {
             journal,
             at_start: config.typed.clone(),
             last: Mutex::new(config.typed.clone()),
+            stopped: CancellationToken::new(),
             used: ArcSwap::from_pointee(config.clone()),
         }
     }
@@ -105,6 +110,11 @@ impl Reload {
     /// The configuration of now.
     pub(crate) fn config(&self) -> Arc<Config> {
         self.used.load_full()
+    }
+
+    /// No reload is waited for any more.
+    pub(crate) fn stop(&self) {
+        self.stopped.cancel();
     }
 
     /// Replaces what one source of forwards says; all else stays as it is in use.
@@ -135,6 +145,14 @@ impl Reload {
         Ok(())
     }
 
+    /// On a thread for this, and not on one that serves connections.
+    fn fetch(&self, config: &mut Config, force: bool) -> Result<(), Failure> {
+        let fetched = sources::fetch(config, force, Duration::MAX);
+        let fetched = self.stopped.run_until_cancelled(fetched);
+        let fetched = Handle::current().block_on(fetched);
+        fetched.ok_or_else(|| "the daemon stops".into())
+    }
+
     fn try_run(&self, force: bool, dry_run: bool) -> Result<Reloaded, Failure> {
         let mut last = self.last.lock();
         let mut config = Config::load(&self.config)?;
@@ -142,8 +160,7 @@ impl Reload {
         // Our name is in the greetings, and the spool is open: these two wait for the restart.
         config.hostname = old.hostname().to_string();
         config.spool.clone_from(&self.spool);
-        // On a thread for this, and not on one that serves connections.
-        Handle::current().block_on(sources::fetch(&mut config, force));
+        self.fetch(&mut config, force)?;
         // Only now: a database that is slow is no reason for changes to wait.
         let _changes_wait = self.store.lock();
         let old = self.routing();

@@ -1,8 +1,8 @@
 //! `onward serve`: the daemon's life: start, signals, drain.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use history::{Desk, History};
 use journal::{Event, Journal};
@@ -22,7 +22,15 @@ use crate::wire::{self, Relay};
 
 /// Runs the daemon until a signal ends it.
 pub(crate) async fn run(mut config: Config, path: &Path) -> Result<(), Failure> {
-    sources::fetch(&mut config, false).await;
+    // First of all: a signal that comes before this would end the process at once, with sessions still open.
+    let mut signals = Signals::listen();
+    tokio::select! {
+        () = sources::fetch(&mut config, false, START_WITHIN) => {}
+        reason = signals.end() => {
+            tracing::info!(reason, "stopped while sources of forwards were asked");
+            return Ok(());
+        }
+    }
     let (resolved, risks) = check::before_start(&config)?;
     sources::forget(&mut config);
     let config = &config;
@@ -30,6 +38,8 @@ pub(crate) async fn run(mut config: Config, path: &Path) -> Result<(), Failure> 
         let text = risk.text.replace("\n\nhint:", ";");
         tracing::warn!(about = risk.what, "{text}");
     }
+    // Clients wait for a spool that takes its time to open.
+    let listeners = wire::bind(&resolved.settings)?;
     let journal = Journal::default();
     let log = logs::mail_log(&journal, &resolved.settings.log)?;
     let history = History::start(resolved.settings.history.clone(), &journal);
@@ -39,6 +49,8 @@ pub(crate) async fn run(mut config: Config, path: &Path) -> Result<(), Failure> 
         path,
         journal: journal.clone(),
         history: history.desk(),
+        listeners,
+        signals,
     };
     let result = match config.queue.is_shared() {
         true => shared::serve(start).await,
@@ -65,6 +77,8 @@ pub(crate) struct Start<'a> {
     path: &'a Path,
     journal: Journal,
     history: Desk,
+    listeners: Vec<smtp_in::Listener>,
+    signals: Signals,
 }
 
 /// On the spool in a folder of this machine.
@@ -99,9 +113,9 @@ pub(crate) async fn serve_on<S: Spool>(
         path,
         journal,
         history,
+        listeners,
+        signals,
     } = start;
-    // First of all: a signal that comes before this would end the process at once, with sessions still open.
-    let signals = Signals::listen();
     let resolver = wire::resolver(&resolved.settings.resolver)?;
     let opened = (spool, clock);
     let relay = Relay::open(
@@ -109,66 +123,81 @@ pub(crate) async fn serve_on<S: Spool>(
         resolved,
         path,
         resolver,
-        journal.clone(),
-        history,
+        (journal.clone(), history),
+        listeners,
         opened,
     );
     let relay = relay.await?;
     let shutdown = CancellationToken::new();
-    let watching = match signals {
-        Ok(signals) => Some(tokio::spawn(signals.watch(
-            Arc::clone(&relay.reload),
-            journal.clone(),
-            shutdown.clone(),
-        ))),
-        Err(error) => {
-            tracing::error!(%error, "cannot listen for signals");
-            None
-        }
-    };
+    let reload = Arc::clone(&relay.reload);
+    let watching = tokio::spawn(signals.watch(reload, journal.clone(), shutdown.clone()));
     tell_systemd(&[sd_notify::NotifyState::Ready]);
     let asking = tokio::spawn(sources::watch(Arc::clone(&relay.reload), journal.clone()));
     let result = relay.run(shutdown).await;
     asking.abort();
-    if let Some(watching) = watching {
-        watching.abort();
-    }
+    watching.abort();
     result
 }
 
 /// The signals that mean something to us. From `listen` on they are kept until they are watched.
 struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
+    hangup: Option<Signal>,
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
 }
 
 impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+    fn listen() -> Self {
+        let listen = |kind| {
+            let signal = signal(kind);
+            let signal =
+                signal.inspect_err(|error| tracing::error!(%error, "cannot listen for signals"));
+            signal.ok()
+        };
+        Self {
+            hangup: listen(SignalKind::hangup()),
+            terminate: listen(SignalKind::terminate()),
+            interrupt: listen(SignalKind::interrupt()),
+        }
     }
 
-    /// SIGHUP reloads; SIGTERM and SIGINT drain and stop.
+    /// The signal that is to end us.
+    async fn end(&mut self) -> &'static str {
+        tokio::select! {
+            () = next(&mut self.terminate) => "SIGTERM",
+            () = next(&mut self.interrupt) => "SIGINT",
+        }
+    }
+
+    /// SIGHUP reloads; SIGTERM and SIGINT drain and stop, also while a reload waits for a database.
     async fn watch(mut self, reload: Arc<Reload>, journal: Journal, shutdown: CancellationToken) {
-        let reason = loop {
-            tokio::select! {
-                _ = self.hangup.recv() => {
-                    // Reading half a million lines takes its time: not on a thread that serves connections.
-                    let reload = Arc::clone(&reload);
-                    let done = tokio::task::spawn_blocking(move || reload.run(false, false).is_ok()).await;
-                    tracing::debug!(?done, "reload");
-                }
-                _ = self.terminate.recv() => break "SIGTERM",
-                _ = self.interrupt.recv() => break "SIGINT",
+        let mut hangup = self.hangup.take();
+        let reloads = async {
+            loop {
+                next(&mut hangup).await;
+                // Reading half a million lines takes its time: not on a thread that serves connections.
+                let reload = Arc::clone(&reload);
+                let done = tokio::task::spawn_blocking(move || reload.run(false, false).is_ok());
+                let done = done.await;
+                tracing::debug!(?done, "reload");
             }
+        };
+        let reason = tokio::select! {
+            reason = self.end() => reason,
+            () = reloads => unreachable!("they go on for ever"),
         };
         journal.record(Event::Stopping { reason });
         tell_systemd(&[sd_notify::NotifyState::Stopping]);
+        reload.stop();
         shutdown.cancel();
+    }
+}
+
+/// The next one of a kind; never, if that is not listened for.
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }
 
@@ -179,8 +208,13 @@ fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
+/// How long a start waits for sources whose last answer is known.
+const START_WITHIN: Duration = Duration::from_secs(10);
+
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use journal::MailLog;
 
     use super::*;

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use control::Finding;
 use control::Health::{Bad, Good, Risky};
-use directory::{Questions, Rendered, Settings, Snapshot};
+use directory::{Questions, Rendered, Rows, Settings, Snapshot};
 use forwarder::table::{Captured, DOMAIN_ACTION, Table};
+use futures_util::future::join_all;
 use journal::{Event, Journal};
 use policy::Profiles;
 use relay::{Routing, store};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::{Config, Percent};
 use crate::forwards;
@@ -23,8 +24,8 @@ use crate::print::plural;
 use crate::reload::Reload;
 use crate::routing;
 
-/// Asks every snapshot of the configuration, for the loader.
-pub(crate) async fn fetch(config: &mut Config, force: bool) {
+/// Asks every snapshot of the configuration, for the loader: for no longer than this, if what it said before is known.
+pub(crate) async fn fetch(config: &mut Config, force: bool, within: Duration) {
     let snapshots: Vec<_> = snapshots(config).map(|(settings, _)| settings).collect();
     if snapshots.is_empty() {
         return;
@@ -33,18 +34,25 @@ pub(crate) async fn fetch(config: &mut Config, force: bool) {
     let profiles = routing::profiles_of(config).unwrap_or_default();
     let kept = match force {
         true => None,
-        false => forwards::kept(config),
+        false => forwards::copied(config),
     };
-    let kept = kept.unwrap_or_default();
-    for settings in snapshots {
-        let name = settings.name.clone();
+    let kept = kept.map(|(_, files)| files).unwrap_or_default();
+    let names: Vec<_> = snapshots.iter().map(|it| it.name.clone()).collect();
+    let asked = snapshots.into_iter().map(async |settings| {
+        let old = kept.iter().find(|file| file.name == settings.name);
+        let within = old.map_or(Duration::MAX, |_| within);
+        let snapshot = Snapshot::new(settings).map_err(|error| error.to_string())?;
+        let rows = timeout(within, snapshot.ask()).await;
+        let rows = rows.map_err(|_| format!("no answer within {} s", within.as_secs()))?;
+        rows.map_err(|error| error.to_string())
+    });
+    // Those that hang hang together.
+    let asked = join_all(asked).await;
+    for (name, rows) in names.into_iter().zip(asked) {
         let old = kept.iter().find(|file| file.name == name);
         let old = old.map(|file| String::from_utf8_lossy(&file.content));
         let judged = (&*old.unwrap_or_default(), config.forwards.max_shrink);
-        let said = match Snapshot::new(settings) {
-            Ok(snapshot) => ask(&snapshot, &profiles, judged).await,
-            Err(error) => Err(error.to_string()),
-        };
+        let said = rows.and_then(|rows| taken(rows, &profiles, judged));
         config.forwards.fetched.insert(name, said);
     }
 }
@@ -74,14 +82,9 @@ pub(crate) fn said(config: &Config) -> impl Iterator<Item = String> {
 }
 
 /// What it says, if that may follow what it said before.
-async fn ask(
-    snapshot: &Snapshot,
-    profiles: &Profiles,
-    (old, max): (&str, Percent),
-) -> Result<Rendered, String> {
+fn taken(rows: Rows, profiles: &Profiles, (old, max): (&str, Percent)) -> Result<Rendered, String> {
     let measure = |name: &str, value: &str| store::check(profiles, name, value);
-    let said = snapshot.ask(&|line| Table::key_of(line, &measure)).await;
-    let said = said.map_err(|error| error.to_string())?;
+    let said = rows.render(&|line| Table::key_of(line, &measure));
     if said.lines == 0 && !old.is_empty() {
         return Err(format!("it has no forwards any more{STAYS}"));
     }
@@ -247,18 +250,26 @@ fn first(
 
 impl Watched {
     async fn look(&mut self, reload: &Arc<Reload>, journal: &Journal) {
-        let name = &self.settings.name;
-        let routing = reload.routing();
-        let old = routing.table.files().find(|(file, _)| file == name);
-        let old = old.map(|(_, text)| text).unwrap_or_default();
-        let judged = (old, reload.config().forwards.max_shrink);
-        let error = match ask(&self.snapshot, &routing.profiles, judged).await {
+        let rows = self.snapshot.ask().await;
+        let (routing, name) = (reload.routing(), self.settings.name.clone());
+        let max = reload.config().forwards.max_shrink;
+        // Half a million rows keep a thread busy for a while: not one that serves connections.
+        let taking = spawn_blocking(move || {
+            let old = routing.table.files().find(|(file, _)| *file == name);
+            let old = old.map(|(_, text)| text).unwrap_or_default();
+            let rows = rows.map_err(|error| error.to_string())?;
+            let said = taken(rows, &routing.profiles, (old, max))?;
+            Ok((said.text != old).then_some(said))
+        });
+        let said = taking.await.unwrap_or_else(|error| Err(error.to_string()));
+        let error = match said {
             Err(error) => Some(error),
-            Ok(said) if said.text == old => None,
+            Ok(None) => None,
             // It was refused before, and why has been said.
-            Ok(said) if Some(&said.text) == self.refused.as_ref() => return,
-            Ok(said) => {
-                let (reload, name, text) = (Arc::clone(reload), name.clone(), said.text.clone());
+            Ok(Some(said)) if Some(&said.text) == self.refused.as_ref() => return,
+            Ok(Some(said)) => {
+                let (reload, text) = (Arc::clone(reload), said.text.clone());
+                let name = self.settings.name.clone();
                 let replacing = spawn_blocking(move || reload.replace(&name, &text));
                 let replaced = replacing.await.map_err(|error| error.to_string());
                 let replaced = replaced.and_then(|done| done.map_err(|error| error.to_string()));

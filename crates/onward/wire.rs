@@ -50,13 +50,12 @@ impl<S: Spool> Relay<S> {
         resolved: Resolved,
         path: &Path,
         resolver: dns::Backend,
-        journal: Journal,
-        history: Desk,
+        (journal, history): (Journal, Desk),
+        listeners: Vec<smtp_in::Listener>,
         (spool, clock): (Arc<S>, Clock),
     ) -> Result<Self, Failure> {
         let mut settings = resolved.settings;
         let routing = Arc::new(ArcSwap::from_pointee(resolved.routing));
-        let listeners = smtp_in::bind(settings.listeners.clone(), handed_down()?)?;
         let bound = |listener: &smtp_in::Listener| listener.local_addr().ok();
         let addresses: Vec<_> = listeners.iter().filter_map(bound).collect();
         let doors = open_doors(&settings, &resolved.tokens, &resolved.tls).await?;
@@ -163,6 +162,11 @@ fn handed_down() -> Result<Vec<TcpListener>, Failure> {
     let sockets = (0..handed.len()).map(|at| handed.take_tcp_listener(at));
     let sockets: io::Result<_> = sockets.filter_map(Result::transpose).collect();
     sockets.map_err(|error| format!("cannot take a socket of onward.socket: {error}").into())
+}
+
+/// The ports for mail.
+pub(crate) fn bind(settings: &Settings) -> Result<Vec<smtp_in::Listener>, Failure> {
+    Ok(smtp_in::bind(settings.listeners.clone(), handed_down()?)?)
 }
 
 /// A resolver of these settings.

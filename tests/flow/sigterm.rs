@@ -51,3 +51,23 @@ async fn sigterm_lets_a_transaction_finish_and_refuses_new_ones() {
     let _relay = setup.start().await;
     assert!(sink.message().await.text().contains("Subject: last"));
 }
+
+/// A database that takes connections and says nothing.
+#[cfg(feature = "sql")]
+#[tokio::test]
+async fn sigterm_is_heard_while_a_reload_waits() {
+    let net = Net::new().await;
+    let relay = relay(&net, FORWARDS).start().await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let silent = silent.expect("loopback");
+    let at = silent.local_addr().expect("an address");
+    let path = relay.setup().path("onward.toml");
+    let config = std::fs::read_to_string(path).expect("a file");
+    let source = format!(
+        "[[forwards.source]]\nkind = 'sql'\nname = 'panel'\nurl = 'postgres://u@{at}/x'\nquery = 'SELECT 1'\n"
+    );
+    relay.setup().write("onward.toml", &(config + &source));
+    relay.reload();
+    let _asked = silent.accept().await.expect("the reload asks");
+    relay.stop().await;
+}

@@ -15,7 +15,7 @@ mod snapshot;
 mod sql;
 
 pub use lookup::{Down, Lookups, News, Unless};
-pub use render::{Check, Rendered, Row};
+pub use render::{Check, Rendered, Row, Rows};
 pub use settings::{Questions, Settings, SettingsError, Way};
 pub use snapshot::Snapshot;
 

@@ -31,7 +31,7 @@ pub struct Rendered {
 
 /// Rows, as far as they were understood.
 #[derive(Debug, Default)]
-pub(crate) struct Rows {
+pub struct Rows {
     domains: BTreeMap<String, Words>,
     aliases: BTreeMap<String, String>,
     addresses: BTreeMap<String, Entry>,
@@ -121,7 +121,7 @@ impl Rows {
     }
 
     /// The lines that the parser takes.
-    pub(crate) fn render(mut self, check: Check<'_>) -> Rendered {
+    pub fn render(mut self, check: Check<'_>) -> Rendered {
         let mut seen = BTreeSet::new();
         for (domain, options) in std::mem::take(&mut self.domains) {
             self.put(&mut seen, &domain, ":domain:", &options, check);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::render::{Check, Rendered, Rows};
+use crate::render::Rows;
 use crate::sql::Database;
 use crate::{Failed, Questions, Settings, SettingsError, Way};
 
@@ -27,11 +27,10 @@ impl Snapshot {
     }
 
     /// What the database says now. A reader that cannot keep up, or a database that is slow, has until the time-out.
-    pub async fn ask(&self, check: Check<'_>) -> Result<Rendered, Failed> {
+    pub async fn ask(&self) -> Result<Rows, Failed> {
         let within = self.settings.timeout;
         let rows = timeout(within, self.rows()).await;
-        let rows = rows.map_err(|_| Failed(format!("no answer within {} s", within.as_secs())))?;
-        Ok(rows?.render(check))
+        rows.map_err(|_| Failed(format!("no answer within {} s", within.as_secs())))?
     }
 
     /// Whether the database answers at all.

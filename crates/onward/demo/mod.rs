@@ -17,7 +17,7 @@ use crate::Failure;
 use crate::cli;
 use crate::config::Resolved;
 use crate::print::Printer;
-use crate::wire::Relay;
+use crate::wire::{self, Relay};
 
 use destination::{Arrived, Destination};
 use world::World;
@@ -36,14 +36,15 @@ pub(crate) async fn run(args: &cli::Demo, print: Printer) -> Result<(), Failure>
     let world = World::make(local(args.port), destination_address, args.spool.clone())?;
     let journal = Journal::default();
     let resolved = Resolved::of(&world.config)?;
+    let listeners = wire::bind(&resolved.settings)?;
     let spool = Arc::new(LogSpool::open(resolved.settings.spool.clone())?);
     let relay = Relay::open(
         &world.config,
         resolved,
         "demo".as_ref(),
         world.resolver.clone(),
-        journal.clone(),
-        history::Desk::default(),
+        (journal.clone(), history::Desk::default()),
+        listeners,
         (Arc::clone(&spool), spool.clock().clone()),
     )
     .await?;
