@@ -185,14 +185,6 @@ impl Written {
         Ok(())
     }
 
-    /// There is no such message any more.
-    pub(crate) fn forget(self) -> Result<(), Failure> {
-        for path in [self.path("json"), self.path("partial")] {
-            fs::remove_file(&path).map_err(unwritten(&path))?;
-        }
-        Ok(())
-    }
-
     fn path(&self, extension: &str) -> PathBuf {
         self.folder.join(format!("{}.{extension}", self.id))
     }

@@ -3,8 +3,8 @@
 //!
 //! It does *not* change the configuration.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ async fn to_shared(config: &Config, to: &str) -> Result<Moved, Failure> {
         let beside = together::put_up(&config.spool, &**to, from.clock().now()).await?;
         let carried = carry_all((&from, to), marks, None).await?;
         // What was once moved from there may be back now.
-        Cluster::new(&there)?.set_moving(false).await?;
+        to.cluster().set_moving(false).await?;
         fs::remove_file(&begun)?;
         Ok((carried, beside, tokens.len() as u64))
     });
@@ -157,13 +157,7 @@ fn marks(begun: &Path) -> io::Result<Marks> {
 
 /// Notes durably that a move was begun.
 fn note(begun: &Path, what: &str) -> io::Result<()> {
-    let partial = begun.with_extension("partial");
-    let mut file = File::create(&partial)?;
-    writeln!(file, "{what}")?;
-    file.sync_all()?;
-    fs::rename(&partial, begun)?;
-    let folder = begun.parent();
-    folder.map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    linefile::replace(begun, &[what.as_bytes(), b"\n"]).map(drop)
 }
 
 /// A folder for a spool, of the same user as another.

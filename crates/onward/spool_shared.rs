@@ -1,11 +1,12 @@
 //! `onward spool verify | export | import` for the spool in PostgreSQL.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use envelope::MessageId;
 use queue::verify::tokens_of;
-use queue_pg::{Cluster, Damage, PgSpool, Report};
+use queue_pg::{Cluster, PgSpool};
 use serde::Serialize;
 use spool::{BodyReader as _, OpenError, Spool as _};
 
@@ -44,31 +45,23 @@ pub(crate) async fn run(config: &Config, command: &Spool, print: Printer) -> Res
 async fn verify(config: &Config, print: Printer) -> Result<bool, Failure> {
     let cluster = Cluster::new(&aside(config))?;
     let report = cluster.verify(progress("reading the spool")).await?;
-    let Report {
-        messages,
-        legs,
-        octets,
-        damage,
-    } = report;
+    let damage = report.damage.into_iter();
     let verified = Verified {
-        messages,
-        legs,
-        octets,
-        damage: damage.into_iter().map(found).collect(),
+        messages: report.messages,
+        legs: report.legs,
+        octets: report.octets,
+        damage: damage
+            .map(|it| Finding::of(it.table, it.message, it.text))
+            .collect(),
     };
-    print.value(&verified, |print, verified| {
-        let Verified {
-            messages,
-            legs,
-            octets,
-            damage,
-        } = verified;
+    print.value(&verified, |print, it| {
         print.line("spool     in PostgreSQL");
         print.line(format_args!(
-            "queued    {messages} messages, {legs} legs, {octets} octets"
+            "queued    {} messages, {} legs, {} octets",
+            it.messages, it.legs, it.octets
         ));
-        print.line(format_args!("damaged   {}", damage.len()));
-        print_findings(print, damage);
+        print.line(format_args!("damaged   {}", it.damage.len()));
+        print_findings(print, &it.damage);
     });
     Ok(verified.damage.is_empty())
 }
@@ -86,14 +79,11 @@ async fn export_all(spool: &Arc<PgSpool>, folder: &Path) -> Result<Export, Failu
     while let Some(some) = mails.some().await? {
         for legs in some {
             let id = legs[0].message.id;
+            let finding = |why| Finding::of("messages", id, why);
             let mut reader = match spool.open_body(id).await {
                 Err(OpenError::NotFound) => continue,
                 Err(OpenError::Damaged(why)) => {
-                    Written::begin(folder, id)?.finish(
-                        &mut export,
-                        &legs,
-                        vec![finding(id, why)],
-                    )?;
+                    Written::begin(folder, id)?.finish(&mut export, &legs, vec![finding(why)])?;
                     continue;
                 }
                 reader => reader?,
@@ -105,7 +95,7 @@ async fn export_all(spool: &Arc<PgSpool>, folder: &Path) -> Result<Export, Failu
                     Ok(Some(chunk)) => written.write(&chunk)?,
                     // What is behind a damaged piece is written too. The end says the same again.
                     Err(OpenError::Damaged(why)) if !damage.iter().any(|it| it.text == why) => {
-                        damage.push(finding(id, why));
+                        damage.push(finding(why));
                     }
                     Ok(None) | Err(OpenError::Damaged(_)) => break,
                     Err(error) => return Err(error.into()),
@@ -113,7 +103,9 @@ async fn export_all(spool: &Arc<PgSpool>, folder: &Path) -> Result<Export, Failu
             }
             // A node has ended it meanwhile.
             if !damage.is_empty() && matches!(spool.open_body(id).await, Err(OpenError::NotFound)) {
-                written.forget()?;
+                for begun in ["json", "partial"] {
+                    fs::remove_file(folder.join(format!("{id}.{begun}")))?;
+                }
                 continue;
             }
             written.finish(&mut export, &legs, damage)?;
@@ -127,7 +119,7 @@ async fn import(config: &Config, folder: &Path, print: Printer) -> Result<bool, 
     let (mut summary, mails) = spool_import::look(folder)?;
     let tokens = tokens_of(folder)?;
     let brought = open_aside(&settings, async |spool| {
-        nobody_works(&Cluster::new(&settings)?, &settings).await?;
+        nobody_works(&spool.cluster(), &settings).await?;
         spool.keep_tokens(&tokens).await?;
         spool_import::bring_all(spool, &mails, &Arc::default(), &mut summary).await
     });
@@ -135,19 +127,15 @@ async fn import(config: &Config, folder: &Path, print: Printer) -> Result<bool, 
     Ok(summary.print(print))
 }
 
-fn found(damage: Damage) -> Finding {
-    Finding {
-        file: damage.table.into(),
-        ..finding(damage.message, damage.text)
-    }
-}
-
-fn finding(message: MessageId, text: String) -> Finding {
-    Finding {
-        file: "messages".into(),
-        offset: None,
-        message: Some(message.to_string()),
-        text,
+impl Finding {
+    /// In a table of the shared spool.
+    fn of(table: &str, message: MessageId, text: String) -> Self {
+        Self {
+            file: table.into(),
+            offset: None,
+            message: Some(message.to_string()),
+            text,
+        }
     }
 }
 

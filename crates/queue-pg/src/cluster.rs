@@ -6,6 +6,7 @@ use spool::Error;
 use tokio_postgres::Row;
 
 use crate::connect::Database;
+use crate::engine::PgSpool;
 use crate::hints::TELL;
 use crate::promise::{self, Finding};
 use crate::settings::{Pace, Settings, StartError};
@@ -30,6 +31,13 @@ pub struct Node {
     pub version: String,
     /// Legs that it works on.
     pub legs: u64,
+}
+
+impl PgSpool {
+    /// Of its nodes, by its connections.
+    pub fn cluster(&self) -> Cluster {
+        Cluster(self.shared.database.clone(), self.shared.pace)
+    }
 }
 
 impl Cluster {
