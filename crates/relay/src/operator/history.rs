@@ -9,8 +9,7 @@ use control::{
     StatsPage, Traced, TracedMessage,
 };
 use envelope::{Actor, MessageId};
-use history::{Desk, Error};
-use serde::Serialize;
+use history::Desk;
 use spool::Spool;
 
 use super::Operator;
@@ -19,16 +18,24 @@ use crate::nodes::json;
 
 /// The questions: each is put to the history of this node, or to those of all.
 macro_rules! answers {
-    ($($ask:ident => $answer:ty, $put:ident;)*) => {$(
-        impl<S: Spool> Answers<$ask> for Operator<S> {
+    ($($ask:ident => $answer:ty, $put:ident;)*) => {
+        $(impl<S: Spool> Answers<$ask> for Operator<S> {
             async fn answer(&self, ask: $ask, _by: Actor) -> Result<$answer, Fault> {
                 match Histories::of(&self.history, &*self.spool) {
                     Some(histories) => histories.$put(ask).await,
                     None => put(&self.history, move |desk| desk.$put(&ask)).await,
                 }
             }
+        })*
+
+        async fn answer_node(history: &Desk, question: Request) -> String {
+            let desk = history.clone().within(TIME_MAX);
+            match question {
+                $(Request::$ask(ask) => json(&put(&desk, move |desk| desk.$put(&ask)).await),)*
+                _ => json(&Err::<(), _>(Fault::new("a node does not answer others for that"))),
+            }
         }
-    )*};
+    };
 }
 
 answers! {
@@ -66,24 +73,6 @@ impl<S: Spool> Operator<S> {
             Err(error) => json(&Err::<(), _>(Fault::of(error))),
         }
     }
-}
-
-async fn answer_node(history: &Desk, question: Request) -> String {
-    let desk = history.clone().within(TIME_MAX);
-    let answer = tokio::task::spawn_blocking(move || match question {
-        Request::Trace(ask) => Ok(said(desk.trace(&ask))),
-        Request::Stats(ask) => Ok(said(desk.stats(&ask))),
-        Request::StatsHours(ask) => Ok(said(desk.stats_hours(&ask))),
-        Request::Changes(ask) => Ok(said(desk.changes(&ask))),
-        Request::ForwardsFailing(ask) => Ok(said(desk.forwards_failing(&ask))),
-        _ => Err(Fault::new("a node does not answer others for that")),
-    });
-    let answer = answer.await.map_err(Fault::of).flatten();
-    answer.unwrap_or_else(|fault| json(&Err::<(), _>(fault)))
-}
-
-fn said(answer: Result<impl Serialize, Error>) -> String {
-    json(&answer.map_err(Fault::of))
 }
 
 /// Another node waits no longer than some seconds.

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outbound;
 use super::alerts::{NotTaken, POST_AGAIN, POST_AGAIN_MAX, post_json};
-use crate::histories::Histories;
+use crate::histories::{Histories, put};
 
 /// What waits to be told.
 #[derive(Default)]
@@ -139,11 +139,9 @@ impl<S: Spool> Outbound<S> {
         // Where one fails on this node, another may deliver.
         let found = match Histories::of(history, &*self.spool) {
             Some(histories) => histories.forwards_failing(ask).await.ok(),
-            None => {
-                let desk = history.clone();
-                let asked = tokio::task::spawn_blocking(move || desk.forwards_failing(&ask));
-                asked.await.ok().and_then(Result::ok)
-            }
+            None => put(history, move |desk| desk.forwards_failing(&ask))
+                .await
+                .ok(),
         };
         // Without a history nobody knows; and those of a part would be new again when the others come back.
         let Some(found) = found.filter(|it| it.silent_nodes.is_empty() && !it.is_cut) else {
