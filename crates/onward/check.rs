@@ -329,7 +329,15 @@ async fn check_spool(config: &Config) -> Vec<Finding> {
         Ok(daemon) => check_daemon(daemon).await,
         // Then this has been said.
         Err(_) if unusable(&config.spool).is_some() => Vec::new(),
-        Err(_) if config.queue.is_shared() => shared::look(config).await,
+        Err(_) if config.queue.is_shared() => {
+            let found = shared::examine(config).await.into_iter();
+            let finding = |found: control::Finding| match found.status {
+                Health::Good => Finding::good("spool", found.text),
+                Health::Bad => Finding::bad("spool", found.text),
+                _ => Finding::risk("spool", found.text),
+            };
+            found.map(finding).collect()
+        }
         Err(_) => vec![check_spool_at_rest(config)],
     }
 }
@@ -340,28 +348,20 @@ async fn check_daemon(mut daemon: Client) -> Vec<Finding> {
         Ok(version) => version,
         Err(error) => return vec![Finding::bad("spool", error)],
     };
-    let running = Finding::good(
-        "spool",
-        format_args!("in use by a running onward {version}"),
-    );
+    let running = format!("in use by a running onward {version}");
+    let running = Finding::good("spool", running);
     // In the middle of an upgrade the daemon may not know the question.
     if version != env!("CARGO_PKG_VERSION") {
         return vec![running];
     }
-    let reload = match daemon
-        .ask(Reload {
-            force: false,
-            dry_run: true,
-        })
-        .await
-    {
-        Ok(reloaded) => Finding {
-            reload: Some(reloaded.clone()),
-            ..Finding::good(
-                "reload",
-                reloaded_lines(&reloaded).collect::<Vec<_>>().join("; "),
-            )
-        },
+    let (force, dry_run) = (false, true);
+    let reload = match daemon.ask(Reload { force, dry_run }).await {
+        Ok(reloaded) => {
+            let lines: Vec<_> = reloaded_lines(&reloaded).collect();
+            let said = Finding::good("reload", lines.join("; "));
+            let reload = Some(reloaded);
+            Finding { reload, ..said }
+        }
         Err(error) => Finding::bad("reload", error),
     };
     vec![running, reload]

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use control::Finding;
 use control::Health::{Bad, Good, Risky};
 use humantime::format_duration;
 use queue_pg::{Cluster, Finding as Promise, PgSpool, Settings};
 use serde::Serialize;
 use spool::Lifetime;
 
-use crate::check::Finding;
 use crate::cli;
 use crate::config::{Config, StoreCheck};
 use crate::print::Printer;
@@ -79,7 +79,7 @@ pub(crate) async fn serve(start: Start<'_>) -> Result<(), Failure> {
     let spool = Arc::new(PgSpool::open(settings.clone()).await?);
     let clock = spool.clock().clone();
     // A move that begins after this finds the node at work.
-    let result = match Cluster::new(&settings)?.is_moving().await? {
+    let result = match spool.cluster().is_moving().await? {
         true => Err(format!("`queue.store`: {HALVED}").into()),
         false => serve_on(start, Arc::clone(&spool), clock).await,
     };
@@ -87,57 +87,29 @@ pub(crate) async fn serve(start: Start<'_>) -> Result<(), Failure> {
     result
 }
 
-/// What `check` says of it.
-pub(crate) async fn look(config: &Config) -> Vec<Finding> {
+/// What `check` and the doctor say of it.
+pub(crate) async fn examine(config: &Config) -> Vec<Finding> {
     let settings = settings(config);
-    let found = match Cluster::new(&settings) {
-        Ok(cluster) => match cluster.findings().await {
-            // Not so before its tables are made.
-            Ok(_) if cluster.is_moving().await == Ok(true) => Err(format!("`queue.store`: {HALVED}")),
-            found => found.map_err(|error| {
-                format!("cannot use the database of `queue.store`: {error}\n\nhint: `serve` does not start without it")
-            }),
-        },
-        Err(error) => Err(error.to_string()),
-    };
-    let finding = |promise: Promise| match promise.breaks && !settings.accept_risk {
-        true => Finding::bad("spool", promise),
-        false => Finding::risk("spool", promise),
-    };
-    match found {
-        Err(error) => vec![Finding::bad("spool", error)],
-        Ok(promises) if promises.is_empty() => {
-            vec![Finding::good(
-                "spool",
-                "in PostgreSQL, which keeps what it has committed",
-            )]
+    let found = async {
+        let cluster = Cluster::new(&settings)?;
+        let found = cluster.findings().await.map_err(|error| {
+            format!("cannot use the database of `queue.store`: {error}\n\nhint: `serve` does not start without it")
+        })?;
+        // Not so before its tables are made.
+        match cluster.is_moving().await {
+            Ok(true) => Err(Failure::from(format!("`queue.store`: {HALVED}"))),
+            _ => Ok(found),
         }
-        Ok(promises) => promises.into_iter().map(finding).collect(),
-    }
-}
-
-/// What the doctor says of it.
-pub(crate) async fn examine(config: &Config) -> Vec<control::Finding> {
-    let finding = |health, text: String| control::Finding::new(health, "spool", "", text);
-    let found = async { Ok::<_, Failure>(Cluster::new(&settings(config))?.findings().await?) };
+    };
+    let finding = |health, text: String| Finding::new(health, "spool", "", text);
+    let promise = |it: Promise| match it.breaks && !settings.accept_risk {
+        true => finding(Bad, it.to_string()),
+        false => finding(Risky, it.to_string()),
+    };
     match found.await {
-        Err(error) => vec![finding(
-            Bad,
-            format!("cannot use the database of `queue.store`: {error}"),
-        )],
-        Ok(promises) if promises.is_empty() => {
-            vec![finding(
-                Good,
-                "the shared spool's database keeps what it has committed".to_owned(),
-            )]
-        }
-        Ok(promises) => {
-            let health = |promise: &Promise| if promise.breaks { Bad } else { Risky };
-            let promises = promises.into_iter();
-            promises
-                .map(|it| finding(health(&it), it.to_string()))
-                .collect()
-        }
+        Err(error) => vec![finding(Bad, error.to_string())],
+        Ok(promises) if promises.is_empty() => vec![finding(Good, KEEPS.to_owned())],
+        Ok(promises) => promises.into_iter().map(promise).collect(),
     }
 }
 
@@ -242,6 +214,7 @@ async fn forget(cluster: &Cluster, name: &str, print: Printer) -> Result<Exit, F
     Ok(Exit::Fine)
 }
 
+const KEEPS: &str = "in PostgreSQL, which keeps what it has committed";
 const ALONE: &str = "`queue.store` is empty: the spool is on this machine, and has no other nodes\n\nhint: docs/several-nodes.md tells when several pay";
 
 #[cfg(test)]

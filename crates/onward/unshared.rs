@@ -2,7 +2,6 @@
 
 use control::Health::Bad;
 
-use crate::check::Finding;
 use crate::cli;
 use crate::config::Config;
 use crate::print::Printer;
@@ -19,10 +18,6 @@ pub(crate) async fn node(_: &Config, _: &cli::Node, _: Printer) -> Result<Exit, 
 
 pub(crate) async fn spool(_: &Config, _: &cli::Spool, _: Printer) -> Result<Exit, Failure> {
     Err(NOT_BUILT.into())
-}
-
-pub(crate) async fn look(_: &Config) -> Vec<Finding> {
-    vec![Finding::bad("spool", NOT_BUILT)]
 }
 
 pub(crate) async fn examine(_: &Config) -> Vec<control::Finding> {
