@@ -27,7 +27,7 @@
 
 use std::time::{Duration, Instant};
 
-use envelope::Diagnosis;
+use envelope::{Diagnosis, Share};
 use rand::{Rng, RngExt};
 
 mod answers;
@@ -38,7 +38,7 @@ mod rate;
 pub(crate) use answers::{Answer, Turn};
 pub(crate) use rate::{Rate, per_minute};
 
-use crate::orders::{Limit, Share};
+use crate::orders::Limit;
 use crate::view::Reach;
 
 /// What a site knows about itself.

@@ -52,7 +52,7 @@ pub use dispatcher::Dispatcher;
 pub use egress::{Egress, Source};
 pub use foresight::{Foreseen, Foresight, Hop};
 pub use login::{Login, NotALogin};
-pub use orders::{Change, Limit, NotASite, Order, Share, SiteMatch, Wanted, holding};
+pub use orders::{Change, Limit, NotASite, Order, SiteMatch, Wanted, holding};
 pub use peer::Endpoint;
 pub use route::{HopHost, Hops, NextHop, Route, RouteError, Routes};
 pub use settings::Settings;

@@ -44,15 +44,6 @@ pub enum Wanted {
     Limit(Limit),
 }
 
-/// One node's part of what all have together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
-    /// Which of the nodes, from 0.
-    pub number: u32,
-    /// How many they are; at least 1.
-    pub nodes: u32,
-}
-
 /// At most so much; none: as much as delivery chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limit {
@@ -167,22 +158,6 @@ impl Orders {
             }
         }
         (pause, limit)
-    }
-}
-
-impl Default for Share {
-    /// All of it.
-    fn default() -> Self {
-        let (number, nodes) = (0, 1);
-        Self { number, nodes }
-    }
-}
-
-impl Share {
-    /// Of so many whole things; the first nodes have what is over.
-    pub(crate) fn of(self, all: u32) -> u32 {
-        let nodes = self.nodes.max(1);
-        all / nodes + u32::from(self.number < all % nodes)
     }
 }
 

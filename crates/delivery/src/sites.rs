@@ -21,13 +21,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use envelope::{Claim, Destination, Diagnosis, Host, Mailbox};
+use envelope::{Claim, Destination, Diagnosis, Host, Mailbox, Share};
 use tokio::sync::Notify;
 
 use crate::admission::{Admission, Pass};
 use crate::health::Health;
 use crate::memory::HostMemory;
-use crate::orders::{Orders, Share, SiteMatch};
+use crate::orders::{Orders, SiteMatch};
 use crate::parcel::Parcel;
 use crate::plan::SiteKey;
 use crate::pressure::Pressure;

@@ -23,6 +23,7 @@ mod outcome;
 mod path;
 mod pattern;
 mod reply;
+mod share;
 mod status;
 mod timestamp;
 mod tls;
@@ -45,6 +46,7 @@ pub use pattern::{
     AddressGlob, AddressPattern, Glob, HostPattern, IdPart, IdPattern, NotAPattern, SenderPattern,
 };
 pub use reply::{NotARefusal, Reply, Verdict};
+pub use share::Share;
 pub use status::{Class, EnhancedStatus};
 pub use timestamp::{Timestamp, millis};
 pub use tls::{PeerTls, Tls, TlsFailure, TlsFinding, TlsPolicy, TlsPolicyKind, TlsProof, TlsUse};

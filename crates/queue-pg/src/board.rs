@@ -7,9 +7,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use envelope::Timestamp;
+use envelope::{Share, Timestamp};
 use parking_lot::Mutex;
-use spool::{Boxed, Error, Note, Place, Question, Reply, Rule};
+use spool::{Boxed, Error, Note, Question, Reply, Rule};
 use tokio::sync::watch;
 use tokio_postgres::Row;
 
@@ -22,7 +22,7 @@ use crate::time::{NOT_GIVEN_UP, span, timestamp};
 pub(crate) struct Board {
     shared: Arc<Shared>,
     read: tokio::sync::Mutex<Read>,
-    place: Mutex<Place>,
+    place: Mutex<Share>,
     /// Questions that were handed out to be answered.
     asked: Mutex<HashSet<i64>>,
 }
@@ -44,10 +44,7 @@ impl Board {
         Self {
             shared,
             read: tokio::sync::Mutex::default(),
-            place: Mutex::new(Place {
-                number: 0,
-                nodes: 1,
-            }),
+            place: Mutex::default(),
             asked: Mutex::default(),
         }
     }
@@ -117,7 +114,7 @@ impl Board {
         let nodes = self.rows(PLACE, reading).await?;
         let nodes: Vec<&str> = nodes.iter().map(|row| row.get(0)).collect();
         let number = nodes.iter().position(|name| *name == self.shared.node);
-        *self.place.lock() = Place {
+        *self.place.lock() = Share {
             number: number.unwrap_or(0) as u32,
             nodes: nodes.len().max(1) as u32,
         };
@@ -212,7 +209,7 @@ impl spool::Board for Board {
         Box::pin(self.until(Self::look))
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> Share {
         *self.place.lock()
     }
 

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use counters::Freezes;
-use delivery::{Dispatcher, Fact, Share};
-use envelope::Timestamp;
+use delivery::{Dispatcher, Fact};
+use envelope::{Share, Timestamp};
 use serde::Serialize;
-use spool::{Board, Error, Note, Place, Rule, Spool};
+use spool::{Board, Error, Note, Rule, Spool};
 use tokio_util::sync::CancellationToken;
 
 use crate::counting::{self, Counting, FREEZE};
@@ -139,7 +139,7 @@ impl<S: Spool> Together<S> {
     /// What is ordered of sites holds for all nodes together. Of fewer connections than there are nodes, each has one in turn: the first
     /// may be the one that cannot reach the site.
     async fn share(&self) {
-        let Place { number, nodes } = self.board.place();
+        let Share { number, nodes } = self.board.place();
         let turn = self.board.now().unix_millis() / TURN.as_millis() as u64;
         let number = (u64::from(number) + turn) % u64::from(nodes.max(1));
         let number = number as u32;

@@ -4,7 +4,7 @@
 
 use std::pin::Pin;
 
-use envelope::Timestamp;
+use envelope::{Share, Timestamp};
 
 use crate::error::Error;
 
@@ -52,15 +52,6 @@ pub struct Reply {
     pub text: Option<String>,
 }
 
-/// Of all nodes at work, this is the one with that number, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Its number.
-    pub number: u32,
-    /// How many they are.
-    pub nodes: u32,
-}
-
 /// The board of a spool that several nodes share. One task of a node reads it.
 pub trait Board: Send + Sync {
     /// The name of this node.
@@ -77,7 +68,7 @@ pub trait Board: Send + Sync {
     fn now(&self) -> Timestamp;
 
     /// Where this node stands among those at work.
-    fn place(&self) -> Place;
+    fn place(&self) -> Share;
 
     /// Asks all other nodes at work, and waits for their answers for some seconds at most.
     fn ask(&self, text: String) -> Boxed<'_, Result<Vec<Reply>, Error>>;

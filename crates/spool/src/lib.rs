@@ -15,7 +15,7 @@ mod schedule;
 mod spool;
 mod summary;
 
-pub use board::{Board, Boxed, Note, Place, Question, Reply, Rule};
+pub use board::{Board, Boxed, Note, Question, Reply, Rule};
 pub use clock::Clock;
 pub use error::{Error, OpenError};
 pub use ids::IdSource;

@@ -6,10 +6,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use dns::Resolver;
-use envelope::{Destination, Diagnosis, Host, Mailbox, Timestamp};
+use envelope::{Destination, Diagnosis, Host, Mailbox, Share, Timestamp};
 
 use super::Dispatcher;
-use crate::orders::{Change, Order, Share, SiteMatch};
+use crate::orders::{Change, Order, SiteMatch};
 use crate::sites::facts::Fact;
 use crate::view::SiteView;
 use crate::work::Work;

@@ -1,7 +1,9 @@
 //! What operators order of a site.
 
+use envelope::Share;
+
 use super::{Health, Rate};
-use crate::orders::{Limit, Share};
+use crate::orders::Limit;
 
 impl Health {
     /// What an operator ordered holds from now on, for this node's share; false: it did already.

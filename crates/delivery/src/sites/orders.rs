@@ -5,10 +5,10 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Instant;
 
-use envelope::{Host, Timestamp};
+use envelope::{Host, Share, Timestamp};
 
 use super::{Site, SiteId, Sites, Todo};
-use crate::orders::{Change, Limit, Order, Share};
+use crate::orders::{Change, Limit, Order};
 use crate::providers::{Provider, Providers};
 use crate::work::SiteEvent;
 

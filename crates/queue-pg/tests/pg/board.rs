@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use envelope::Share;
 use queue_pg::{PgSpool, Settings};
-use spool::{Board, Error, Note, Place, Reply, Rule, Spool};
+use spool::{Board, Error, Note, Reply, Rule, Spool};
 
 use crate::support::{Database, PACE, until};
 
@@ -205,14 +206,11 @@ async fn each_node_knows_its_place() {
     let database = Database::new().await;
     let [a, b] = [database.node("a").await, database.node("b").await];
     let [one, two] = [&a, &b].map(|node| node.board().unwrap());
-    let alone = Place {
-        number: 0,
-        nodes: 1,
-    };
+    let alone = Share::default();
     one.news().await;
     assert_eq!(one.place(), alone);
     two.news().await;
-    let second = Place {
+    let second = Share {
         number: 1,
         nodes: 2,
     };

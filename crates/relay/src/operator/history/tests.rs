@@ -7,7 +7,7 @@ use control::{MailStatus, StatsBy};
 use envelope::{Diagnosis, LegId, Timestamp, Trip};
 use history::{History, Settings};
 use journal::{Attempt, Event, Journal};
-use spool::{Board, Boxed, Note, Place, Question, Reply, Rule};
+use spool::{Board, Boxed, Note, Question, Reply, Rule};
 use tempfile::TempDir;
 use testkit::nouns::mailbox;
 
@@ -34,7 +34,7 @@ impl Board for Others {
         unreachable!("nobody waits for them")
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> envelope::Share {
         unreachable!("nobody asks for it")
     }
 
