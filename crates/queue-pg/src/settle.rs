@@ -100,7 +100,7 @@ impl Job<Shared> for Settling {
     }
 }
 
-/// What became of them; no others than these have their leases.
+/// In one transaction. Those that are fenced are not in what comes of it.
 async fn settle(database: &Database, batch: &[&Settling]) -> Result<HashMap<Key, Again>, Error> {
     let client = database.get().await?;
     client.run("BEGIN").await?;

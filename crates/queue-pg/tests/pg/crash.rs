@@ -198,15 +198,23 @@ async fn wait_for(server: &Postgres, standby: &str) {
     server.say("postgres", &change).await.success();
     let reload = server.say("postgres", "SELECT pg_reload_conf();");
     reload.await.success();
+    if !standby.is_empty() {
+        // It takes a moment, until the next heartbeat at most.
+        of_waiting(server, "UPDATE nodes", "pid").await;
+    }
 }
 
 /// Ends the connection that commits this, while it waits for a standby that is not there: it is done all the same.
 async fn lose_answer(server: &Postgres, query: &str) {
-    let end = format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '{query}%';"
+    of_waiting(server, query, "pg_terminate_backend(pid)").await;
+}
+
+async fn of_waiting(server: &Postgres, query: &str, what: &str) {
+    let ask = format!(
+        "SELECT {what} FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '{query}%';"
     );
     let began = Instant::now();
-    while server.say("mail", &end).await.success().stdout.is_empty() {
+    while server.say("mail", &ask).await.success().stdout.is_empty() {
         assert!(began.elapsed() < testkit::PATIENCE, "{query}");
     }
 }
