@@ -8,6 +8,7 @@ use sha1::{Digest, Sha1};
 use spool::{Error, Token};
 
 use crate::cluster::Cluster;
+use crate::connect::Parameters;
 use crate::engine::{PgSpool, Shared};
 use crate::rows::clean;
 use crate::time::{millis, timestamp};
@@ -31,7 +32,14 @@ impl Shared {
     pub(crate) async fn recalled(&self, name: &str) -> Result<Option<String>, Error> {
         let now = self.time.now();
         let rows = self.database.ask(RECALL, &[&name, &now]).await?;
-        Ok(rows.first().map(|row| row.get(0)))
+        if let Some(row) = rows.first() {
+            return Ok(Some(row.get(0)));
+        }
+        // A primary that was replaced, and does not know it, has no name that was given out since: a bounce would be refused for good.
+        // It cannot commit any more, so this does.
+        let asked: Parameters<'_> = &[&name, &now, &self.node];
+        let rows = self.database.ask(RECALL_SURELY, asked).await?;
+        Ok(rows.first().and_then(|row| row.get(0)))
     }
 }
 
@@ -100,3 +108,4 @@ const MOVED: &str = "DELETE FROM tokens WHERE name = 'moving'";
 const MOVED_ALL: &str = "WITH n AS (DELETE FROM notes) DELETE FROM tokens WHERE name = 'moving'";
 const IS_MOVING: &str = "SELECT FROM tokens WHERE name = 'moving'";
 const RECALL: &str = "SELECT value FROM tokens WHERE name = $1 AND expires > $2";
+const RECALL_SURELY: &str = "SELECT (SELECT value FROM tokens WHERE name = $1 AND expires > $2) FROM nodes WHERE name = $3 FOR KEY SHARE";

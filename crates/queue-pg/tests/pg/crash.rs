@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use envelope::{Leg, Mailbox, Message, MessageId, ReversePath};
+use envelope::{Leg, Mailbox, Message, MessageId, ReversePath, Timestamp};
 use futures_util::future::join_all;
 use queue_pg::{PgSpool, Settings};
 use rustix::process::{Pid, Signal, kill_process};
@@ -191,6 +191,25 @@ async fn a_commit_and_an_end_whose_answer_is_lost_are_this_node_s() {
     wait_for(&server, "").await;
     assert_eq!(ending.await.unwrap(), Ok(()));
     assert_eq!(claim_soon(&spool).await.len(), 1);
+}
+
+/// One that cannot commit may be a primary that was replaced.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "foreign: PostgreSQL"]
+async fn a_name_is_unknown_to_a_primary_alone() {
+    let server = Postgres::start(&[]).await;
+    let spool = node(&server.database("mail").await, "mx1").await.unwrap();
+    let end = Timestamp::from_unix_millis(u64::MAX / 4);
+    let token = spool.token("someone@sender.example", end);
+    spool
+        .keep_tokens(std::slice::from_ref(&token))
+        .await
+        .unwrap();
+    assert_eq!(spool.recall("PUNKNOWN").await, Ok(None));
+    wait_for(&server, "nobody").await;
+    let known = spool.recall(&token.name).await.unwrap();
+    assert_eq!(known.as_deref(), Some("someone@sender.example"));
+    assert!(spool.recall("PUNKNOWN").await.is_err());
 }
 
 async fn wait_for(server: &Postgres, standby: &str) {
