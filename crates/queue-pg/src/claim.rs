@@ -81,7 +81,7 @@ impl Shared {
                 () if timestamp(now) >= leg.deadlines.expire => Why::Expired,
                 () => Why::Warn,
             },
-            due: timestamp(leg.due),
+            due: self.time.own(leg.due),
             last: leg.last.clone(),
             claim: self.claim_of(leg, message, until),
         });

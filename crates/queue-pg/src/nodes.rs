@@ -162,20 +162,27 @@ impl Shared {
 
     /// `check` what the database promises. `news`: there is something to claim, as far as is known.
     async fn catch_up(&self, check: bool, mut news: bool) -> Result<(), Error> {
-        if check {
-            self.look_at_promise().await?;
-        }
-        news |= self.front.lock().take_left();
-        news |= self.give_back_unheard().await?;
-        // Who was cut off itself has seen no heartbeats of those who were not. After a jump of the clock, all are old for a moment.
-        let now = self.time.now();
-        if self.well_since.lock().elapsed() > self.pace.dead {
-            news |= self.give_up_dead(now).await?;
-        }
-        news |= self.look().await?;
+        let done = self.find_news(check, &mut news).await;
+        // What was left is said once: not while the database is away, where the next claim would fail, too.
+        news |= done.is_ok() && self.front.lock().take_left();
         if news {
             self.changes.send_replace(());
         }
+        done
+    }
+
+    async fn find_news(&self, check: bool, news: &mut bool) -> Result<(), Error> {
+        if check {
+            self.look_at_promise().await?;
+        }
+        *news |= self.give_back_unheard().await?;
+        // Who was cut off itself, also just now, has seen no heartbeats of those who were not. After a jump of the clock, all are old for
+        // a moment.
+        let (now, beaten) = (self.time.now(), self.beaten.lock().elapsed());
+        if beaten <= self.pace.lost && self.well_since.lock().elapsed() > self.pace.dead {
+            *news |= self.give_up_dead(now).await?;
+        }
+        *news |= self.look().await?;
         Ok(())
     }
 

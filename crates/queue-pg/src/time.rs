@@ -65,6 +65,12 @@ impl Time {
         timestamp(millis(at).saturating_add(ahead))
     }
 
+    /// The same the other way round.
+    pub(crate) fn own(&self, at: i64) -> Timestamp {
+        let ahead = self.now().saturating_sub(millis(self.clock.now()));
+        timestamp(at.saturating_sub(ahead))
+    }
+
     /// Milliseconds since 1970.
     pub(crate) fn now(&self) -> i64 {
         if self.clock.is_manual() {
