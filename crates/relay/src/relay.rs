@@ -172,6 +172,7 @@ impl<S: Spool> Relay<S> {
             counting: Arc::clone(&self.core.counting),
             routing: Arc::clone(&self.core.routing),
             operator: Arc::clone(&operator),
+            counted: Default::default(),
         });
         if let Some(together) = &together {
             tokio::select! {

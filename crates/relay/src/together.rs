@@ -4,6 +4,7 @@
 //! Each of them is a kind of note on the board. A node puts up what it finds, and takes over what the others do. So a site that is down
 //! is probed by the node that found it, and by no other, and an operator may ask any.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use counters::Freezes;
 use delivery::{Dispatcher, Fact};
 use envelope::{Share, Timestamp};
+use parking_lot::Mutex;
 use serde::Serialize;
 use spool::{Board, Error, Note, Rule, Spool};
 use tokio_util::sync::CancellationToken;
@@ -73,6 +75,8 @@ pub(crate) struct Together<S: Spool> {
     pub(crate) counting: Arc<Counting>,
     pub(crate) routing: routing::Shared,
     pub(crate) operator: Arc<Operator<S>>,
+    /// The counts that were learned last, by the names of their notes: one whose answer was lost is put up twice.
+    pub(crate) counted: Mutex<HashMap<String, String>>,
 }
 
 impl<S: Spool> Together<S> {
@@ -123,7 +127,13 @@ impl<S: Spool> Together<S> {
                         self.counting.learn_freeze(&limits, &key, text.as_deref());
                     }
                 }
-                COUNTS => self.counting.learn(&limits, &text.unwrap_or_default()),
+                COUNTS => {
+                    let text = text.unwrap_or_default();
+                    let before = self.counted.lock().insert(name, text.clone());
+                    if before.as_ref() != Some(&text) {
+                        self.counting.learn(&limits, &text);
+                    }
+                }
                 orders::KIND => {
                     if let Some(change) = orders::told(&name, text.as_deref(), now) {
                         self.dispatcher.order(change, now).await;
@@ -167,14 +177,17 @@ impl<S: Spool> Together<S> {
             tokio::time::sleep(COUNTS_EVERY).await;
             self.share().await;
             if waiting.is_none() {
-                waiting = self.counting.take_untold();
+                let untold = self.counting.take_untold();
+                waiting = untold.map(|counts| {
+                    // The first line tells notes apart, and counts nothing.
+                    let text = format!("{}\n{counts}", self.board.now());
+                    Note::new(COUNTS, format!("{} {round}", self.board.name()), Some(text))
+                });
             }
-            if let Some(text) = waiting.clone() {
-                let name = format!("{} {round}", self.board.name());
-                let note = Note::new(COUNTS, name, Some(text)).passing();
-                if self.put(vec![note]).await {
-                    waiting = None;
-                }
+            if let Some(note) = waiting.clone()
+                && self.put(vec![note.passing()]).await
+            {
+                waiting = None;
             }
             // What could not be put up when it was new.
             if let Err(error) = self.counting.sync().await {
