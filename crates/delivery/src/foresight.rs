@@ -76,8 +76,11 @@ impl<R: Resolver> Foresight<R> {
 
     /// Whether all mail there would come back to us.
     pub async fn leads_back(&self, to: &Destination) -> bool {
-        let foreseen = self.of(to).await.and_then(|foreseen| foreseen.hops);
-        foreseen == Err(loops_back())
+        let hosts = match self.planner.site(to).await {
+            Ok(key) => self.planner.hosts(&key).await.map(drop),
+            Err(outcome) => Err(outcome),
+        };
+        hosts == Err(loops_back())
     }
 
     fn hops(&self, hosts: Vec<MailHost>, egress: Option<&Egress>) -> Vec<Hop> {

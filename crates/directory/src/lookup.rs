@@ -272,8 +272,9 @@ impl Source {
         question: &Question,
         check: Check<'_>,
     ) -> Result<Option<Arc<str>>, Failed> {
-        // However many come at once: nobody's time begins before there is a connection for it.
-        let _slot = self.slots.acquire().await;
+        // However many come at once: nobody's time begins before there is a connection for it, and that says nothing of the source.
+        let slot = timeout(self.settings.timeout, self.slots.acquire()).await;
+        let _slot = slot.map_err(|_| Failed("too many questions at once".to_owned()))?;
         self.health.lock().may_ask(self.settings.timeout)?;
         let Some(rows) = self.answer(question).await? else {
             return Ok(None);

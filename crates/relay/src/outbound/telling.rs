@@ -144,7 +144,9 @@ impl<S: Spool> Outbound<S> {
                 .ok(),
         };
         // Without a history nobody knows; and those of a part would be new again when the others come back.
-        let Some(found) = found.filter(|it| it.silent_nodes.is_empty() && !it.is_cut) else {
+        let Some(found) =
+            found.filter(|it| it.silent_nodes.is_empty() && (!it.is_cut || it.left_out > 0))
+        else {
             return;
         };
         for forward in looked.take(found.forwards) {

@@ -1,15 +1,18 @@
 //! Where mail for the recipient goes, and which measures hold for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use directory::News;
 use envelope::ForwardPath;
 use forwarder::table::Target;
 use forwarder::{Route, SrsRefusal};
+use futures_util::future::join_all;
 use journal::Event;
 use policy::{Answer, Destination, Hosted, Measures, Srs, Standing};
 use spool::Spool;
 use srs::ReverseError;
+use tokio::time::timeout;
 
 use super::Inquiry;
 use crate::routing::{Routing, Unroutable};
@@ -57,17 +60,11 @@ impl<S: Spool> Inquiry<'_, S> {
         if routing.lookups.down().next().is_none() {
             return false;
         }
-        for target in &expansion.targets {
-            if self
-                .inbound
-                .foresight
-                .leads_back(&destination(target))
-                .await
-            {
-                return true;
-            }
-        }
-        false
+        let targets = expansion.targets.iter().map(destination);
+        let asked = targets.map(async |to| self.inbound.foresight.leads_back(&to).await);
+        // DNS that is slow is no reason to put mail off.
+        let found = timeout(LEADS_BACK_WITHIN, join_all(asked)).await;
+        found.is_ok_and(|found| found.contains(&true))
     }
 }
 
@@ -147,3 +144,5 @@ fn refused(refusal: SrsRefusal) -> Srs {
 fn undecided() -> Answer {
     Answer::Route(policy::Route::to(Destination::Undecided))
 }
+
+const LEADS_BACK_WITHIN: Duration = Duration::from_secs(5);
