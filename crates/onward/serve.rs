@@ -81,11 +81,32 @@ pub(crate) struct Start<'a> {
     signals: Signals,
 }
 
+impl Start<'_> {
+    /// What comes of opening a spool; none: a signal came first, and this is to be the end.
+    pub(crate) async fn unless_stopped<T>(
+        &mut self,
+        opening: impl Future<Output = T>,
+    ) -> Option<T> {
+        tokio::select! {
+            opened = opening => Some(opened),
+            reason = self.signals.end() => {
+                tracing::info!(reason, "stopped while the spool was opened");
+                None
+            }
+        }
+    }
+}
+
 /// On the spool in a folder of this machine.
-async fn serve_embedded(start: Start<'_>) -> Result<(), Failure> {
+async fn serve_embedded(mut start: Start<'_>) -> Result<(), Failure> {
     let settings = start.resolved.settings.spool.clone();
     make_folder(&settings.dir)?;
-    let spool = Arc::new(LogSpool::open(settings)?);
+    let opening = tokio::task::spawn_blocking(|| LogSpool::open(settings));
+    let Some(opened) = start.unless_stopped(opening).await else {
+        return Ok(());
+    };
+    let spool = opened.map_err(|error| error.to_string())??;
+    let spool = Arc::new(spool);
     let clock = spool.clock().clone();
     let result = serve_on(start, Arc::clone(&spool), clock).await;
     spool.close();
@@ -130,12 +151,14 @@ pub(crate) async fn serve_on<S: Spool>(
     let relay = relay.await?;
     let shutdown = CancellationToken::new();
     let reload = Arc::clone(&relay.reload);
-    let watching = tokio::spawn(signals.watch(reload, journal.clone(), shutdown.clone()));
+    let watching = signals.watch(Arc::clone(&reload), journal.clone(), shutdown.clone());
+    let watching = tokio::spawn(watching);
     tell_systemd(&[sd_notify::NotifyState::Ready]);
     let asking = tokio::spawn(sources::watch(Arc::clone(&relay.reload), journal.clone()));
     let result = relay.run(shutdown).await;
     asking.abort();
     watching.abort();
+    reload.stop();
     result
 }
 

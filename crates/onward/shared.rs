@@ -73,10 +73,14 @@ pub(crate) async fn nobody_works(cluster: &Cluster, aside: &Settings) -> Result<
 }
 
 /// Runs as one of the nodes.
-pub(crate) async fn serve(start: Start<'_>) -> Result<(), Failure> {
+pub(crate) async fn serve(mut start: Start<'_>) -> Result<(), Failure> {
     make_folder(&start.config.spool)?;
     let settings = settings(start.config);
-    let spool = Arc::new(PgSpool::open(settings.clone()).await?);
+    let opening = PgSpool::open(settings);
+    let Some(opened) = start.unless_stopped(opening).await else {
+        return Ok(());
+    };
+    let spool = Arc::new(opened?);
     let clock = spool.clock().clone();
     // A move that begins after this finds the node at work.
     let result = match spool.cluster().is_moving().await? {

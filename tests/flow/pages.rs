@@ -196,6 +196,7 @@ async fn every_request_of_the_page_about_the_api_is_answered() {
                 break;
             }
             assert!(tries.next().is_some(), "{command}: {}", answer.body);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     }
 }

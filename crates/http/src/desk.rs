@@ -27,7 +27,7 @@ pub(crate) struct Desk {
     /// For questions that others, elsewhere, are asked for.
     slow_slots: Arc<Semaphore>,
     /// What is at work ends with this.
-    alive: watch::Sender<()>,
+    ended: watch::Sender<bool>,
     /// Why no mail is taken, if none is.
     pub(crate) unready: Fresh<Option<String>>,
     pub(crate) metrics: Fresh<Result<String, Fault>>,
@@ -52,7 +52,7 @@ impl Desk {
             operator: Box::new(operator),
             slots: Arc::new(Semaphore::new(REQUESTS_MAX)),
             slow_slots: Arc::new(Semaphore::new(SLOW_MAX)),
-            alive: watch::Sender::default(),
+            ended: watch::Sender::default(),
             unready: Fresh::default(),
             metrics: Fresh::default(),
             tokens,
@@ -67,7 +67,7 @@ impl Desk {
 
     /// What is being answered is not waited for any more.
     pub(crate) fn end(&self) {
-        self.alive.send_replace(());
+        self.ended.send_replace(true);
     }
 
     /// See [`control::perform`]. The answer is kept under the ticket, if there is one, even if nobody waits for it any more.
@@ -82,13 +82,13 @@ impl Desk {
             _ => &self.slots,
         };
         let slot = Arc::clone(slots).acquire_owned().await;
-        let mut ended = self.alive.subscribe();
+        let mut ended = self.ended.subscribe();
         let performed = self.operator.perform(request, by);
         let task = tokio::spawn(async move {
             let _slot = slot;
             let answer = tokio::select! {
                 answer = performed => answer?,
-                _ = ended.changed() => return Err(Fault::new("the daemon stops")),
+                _ = ended.wait_for(|ended| *ended) => return Err(Fault::new("the daemon stops")),
             };
             if let Some(ticket) = ticket {
                 ticket.keep(&answer);
