@@ -182,7 +182,14 @@ pub(crate) async fn enter(
         )
         .await?;
     let known = rows.iter().map(|row| (row.get::<_, Id>(0).0, row.get(1)));
-    Ok(known.collect())
+    let mut known: HashMap<MessageId, bool> = known.collect();
+    // Rarely: asked for in one statement, it costs each commit a fifth of its time.
+    if known.values().any(|is_new| !is_new) {
+        for row in client.rows(BEGUN, &[&legs]).await? {
+            known.insert(row.get::<_, Id>(0).0, true);
+        }
+    }
+    Ok(known)
 }
 
 /// A piece of a body that cannot wait for its commit.
@@ -235,13 +242,13 @@ static ENTER: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
         t AS (
             INSERT INTO tokens (name, value, expires)
             SELECT name, value, expires FROM json_to_recordset($6) AS g (message uuid, name text, value text, expires int8)
-            WHERE message IN (SELECT id FROM m UNION ALL SELECT id FROM k) ORDER BY name
+            WHERE message IN (SELECT id FROM m) OR message IN (SELECT id FROM k) ORDER BY name
             ON CONFLICT (name) DO NOTHING)
-        SELECT id, true FROM m UNION ALL SELECT id, EXISTS (
-            SELECT FROM json_populate_recordset(null::legs, $5) AS g JOIN legs USING (message, number, owner, lease_end)
-            WHERE message = k.id) FROM k"
+        SELECT id, true FROM m UNION ALL SELECT id, false FROM k"
     )
 });
+/// Messages with legs that are leased just so: by an attempt whose answer was lost.
+const BEGUN: &str = "SELECT message FROM json_populate_recordset(null::legs, $1) AS g JOIN legs USING (message, number, owner, lease_end)";
 /// The first piece makes the draft, and the others need it: what was cleared away does not come back without its head.
 const ENTER_PIECE: &str = "WITH d AS (
         INSERT INTO drafts (message, run, begun) SELECT $1::uuid, $5::int8, $6::int8 WHERE $2::int4 = 0
