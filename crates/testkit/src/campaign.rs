@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::PATIENCE;
 use crate::daemon::{Relay, Setup};
@@ -68,7 +68,7 @@ struct Campaign {
     pool: Pool,
     shared: Arc<Shared>,
     _net: Net,
-    sinks: Vec<JoinHandle<()>>,
+    _sinks: JoinSet<()>,
     /// What clients have heard no 250 for.
     pending: Vec<Draft>,
     killed_starting: u32,
@@ -116,17 +116,13 @@ impl Campaign {
     async fn new(settings: Settings) -> (Self, Setup) {
         let net = Net::new().await;
         let shared = Shared::new(settings.online);
-        let mut sinks = Vec::new();
+        let mut sinks = JoinSet::new();
         let [usual, flaky] = [net.address(), net.address()];
         for (address, is_flaky) in [(usual, false), (flaky, true)] {
             let listener = TcpListener::bind(address)
                 .await
                 .expect("an address of ours");
-            sinks.push(tokio::spawn(sink::listen(
-                listener,
-                Arc::clone(&shared),
-                is_flaky,
-            )));
+            sinks.spawn(sink::listen(listener, Arc::clone(&shared), is_flaky));
         }
         net.publish("sender.test", usual);
         for (domain, is_flaky) in shared.world.domains() {
@@ -145,7 +141,7 @@ impl Campaign {
             settings,
             shared,
             _net: net,
-            sinks,
+            _sinks: sinks,
             pending: Vec::new(),
             killed_starting: 0,
             loaded: Duration::ZERO,
@@ -313,12 +309,6 @@ impl Campaign {
             .open(setup.path("mail.log"));
         let written = file.and_then(|mut file| writeln!(file, "=== run {run}\n{}", log.join("\n")));
         written.expect("the log can be kept");
-    }
-}
-
-impl Drop for Campaign {
-    fn drop(&mut self) {
-        self.sinks.iter().for_each(JoinHandle::abort);
     }
 }
 

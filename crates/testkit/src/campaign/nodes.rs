@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::client::{Client, REST};
@@ -68,7 +68,7 @@ struct Cluster {
     link: Link,
     nodes: Vec<Option<Relay>>,
     _net: Net,
-    sinks: Vec<JoinHandle<()>>,
+    _sinks: JoinSet<()>,
 }
 
 /// Does it all.
@@ -132,12 +132,12 @@ impl Cluster {
         let net = Net::new().await;
         let shared = Shared::new(false);
         let [usual, flaky] = [net.address(), net.address()];
-        let mut sinks = Vec::new();
+        let mut sinks = JoinSet::new();
         for (address, is_flaky) in [(usual, false), (flaky, true)] {
             let listener = TcpListener::bind(address).await;
             let listener = listener.expect("an address of ours");
             let shared = Arc::clone(&shared);
-            sinks.push(tokio::spawn(sink::listen(listener, shared, is_flaky)));
+            sinks.spawn(sink::listen(listener, shared, is_flaky));
         }
         net.publish("sender.test", usual);
         for (domain, is_flaky) in shared.world.domains() {
@@ -166,7 +166,7 @@ impl Cluster {
             link,
             nodes,
             _net: net,
-            sinks,
+            _sinks: sinks,
         }
     }
 
@@ -268,12 +268,6 @@ impl Cluster {
         if is_so {
             self.shared.ledger.books().note(finding());
         }
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.sinks.iter().for_each(JoinHandle::abort);
     }
 }
 
