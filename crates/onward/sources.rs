@@ -16,7 +16,7 @@ use journal::{Event, Journal};
 use policy::Profiles;
 use relay::{Routing, store};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::config::{Config, Percent};
 use crate::forwards;
@@ -37,19 +37,20 @@ pub(crate) async fn fetch(config: &mut Config, force: bool, within: Duration) {
         false => forwards::copied(config),
     };
     let kept = kept.map(|(_, files)| files).unwrap_or_default();
-    let names: Vec<_> = snapshots.iter().map(|it| it.name.clone()).collect();
-    let asked = snapshots.into_iter().map(async |settings| {
-        let old = kept.iter().find(|file| file.name == settings.name);
-        let within = old.map_or(Duration::MAX, |_| within);
-        let snapshot = Snapshot::new(settings).map_err(|error| error.to_string())?;
-        let rows = timeout(within, snapshot.ask()).await;
-        let rows = rows.map_err(|_| format!("no answer within {} s", within.as_secs()))?;
-        rows.map_err(|error| error.to_string())
+    let asked = snapshots.into_iter().map(async |mut settings| {
+        let name = settings.name.clone();
+        let old = kept.iter().find(|file| file.name == name);
+        if old.is_some() {
+            settings.timeout = settings.timeout.min(within);
+        }
+        let rows = match Snapshot::new(settings) {
+            Ok(snapshot) => snapshot.ask().await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        (name, old, rows)
     });
     // Those that hang hang together.
-    let asked = join_all(asked).await;
-    for (name, rows) in names.into_iter().zip(asked) {
-        let old = kept.iter().find(|file| file.name == name);
+    for (name, old, rows) in join_all(asked).await {
         let old = old.map(|file| String::from_utf8_lossy(&file.content));
         let judged = (&*old.unwrap_or_default(), config.forwards.max_shrink);
         let said = rows.and_then(|rows| taken(rows, &profiles, judged));

@@ -231,10 +231,11 @@ impl Spool for PgSpool {
         let legs = arrival.entries();
         let entering = Entering::new(&legs, body, &writer.tokens, self.lifetime, begun);
         let done = self.commits.run(entering).await;
-        // It may be there all the same, or come yet: nobody here works on it.
-        let until = begun.filter(|_| done.is_err()).map(|begun| begun.until);
-        self.shared.unheard.lock().extend(until);
-        let is_ours = done?;
+        let is_ours = done.inspect_err(|_| {
+            // It may be there all the same, or come yet: nobody here works on it.
+            let until = begun.map(|begun| begun.until);
+            self.shared.unheard.lock().extend(until);
+        })?;
         Ok(match begun.filter(|_| is_ours) {
             // It may have waited for longer than its lease lasts.
             Some(begun) if begun.until > self.shared.time.now() => {

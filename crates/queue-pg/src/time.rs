@@ -61,14 +61,17 @@ impl Time {
 
     /// What this machine's clock calls `at`, as the database's calls it.
     pub(crate) fn translated(&self, at: Timestamp) -> Timestamp {
-        let ahead = self.now().saturating_sub(millis(self.clock.now()));
-        timestamp(millis(at).saturating_add(ahead))
+        timestamp(millis(at).saturating_add(self.ahead()))
     }
 
     /// The same the other way round.
     pub(crate) fn own(&self, at: i64) -> Timestamp {
-        let ahead = self.now().saturating_sub(millis(self.clock.now()));
-        timestamp(at.saturating_sub(ahead))
+        timestamp(at.saturating_sub(self.ahead()))
+    }
+
+    /// By how much the database's clock is ahead of this machine's.
+    fn ahead(&self) -> i64 {
+        self.now().saturating_sub(millis(self.clock.now()))
     }
 
     /// Milliseconds since 1970.
